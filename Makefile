@@ -1,0 +1,52 @@
+# The chores of this project. `make help` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow test-pythons format lint types docs wheel clean
+
+help: ## list the chores
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1 | /' | column -t -s '|'
+
+run: $(INSTALLED) ## make the course write-up on the built-in letters and print where it is
+	$(BIN)/chalknet writeup
+
+test: $(INSTALLED) ## format check, lint, types and the tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(INSTALLED) ## the tests that take minutes: whole trainings, a wheel in a fresh environment
+	$(BIN)/python -m pytest -m slow
+
+test-pythons: ## the quick tests on every Python from 3.11 on that is found
+	@PYTHON="$(PYTHON)" tools/test_pythons.sh
+
+format: $(INSTALLED) ## format the code and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(INSTALLED) ## lint only
+	$(BIN)/ruff check .
+
+types: $(INSTALLED) ## types only
+	$(BIN)/mypy
+
+docs: $(INSTALLED) ## write docs/cli.md anew from --help
+	$(BIN)/python tools/write_cli_docs.py
+
+wheel: $(INSTALLED) ## build the wheel into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean: ## remove the virtual environments and caches; leaves runs/
+	rm -rf .venv .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"chalknet needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt install python3-venv"; exit 1; }
+	$(PIP_INSTALL) --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,7 @@
+"""`python -m chalknet`."""
+
+import sys
+
+from chalknet.cli.main import main
+
+sys.exit(main())

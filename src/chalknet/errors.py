@@ -1,0 +1,49 @@
+"""What chalknet raises when input is wrong, and the exit code each gives on the command line.
+
+    ChalknetError
+    ├─ ConfigError         2  a setting that cannot be meant: a flag, a recipe field, an argument      (ValueError)
+    ├─ DataError           1  a file or array of samples that is not what it should be                 (ValueError)
+    ├─ ShapeError          1  an array of the wrong shape handed to a function                         (ValueError)
+    ├─ DivergenceError     1  the loss stopped being finite while training                             (ArithmeticError)
+    ├─ OutputError         1  a folder or file that cannot be written
+    ├─ ModelFileError      1  a model file that is damaged, foreign or too new                         (ValueError)
+    └─ MissingExtraError   1  an optional package is needed and absent                                 (ImportError)
+
+Every message is one line: what was expected, what came, where, and what to do.
+"""
+
+
+class ChalknetError(Exception):
+    """Anything that chalknet says about its input. Catch this to catch them all."""
+
+    exit_code = 1
+
+
+class ConfigError(ChalknetError, ValueError):
+    """A setting that cannot be meant, with the field, the value and the nearest legal one."""
+
+    exit_code = 2
+
+
+class DataError(ChalknetError, ValueError):
+    """Samples that cannot be used, with the file, the field and the first bad row."""
+
+
+class ShapeError(ChalknetError, ValueError):
+    """An array of the wrong shape, with the shape that was expected and the one that came."""
+
+
+class DivergenceError(ChalknetError, ArithmeticError):
+    """A loss that is no longer finite, with the epoch, the learning rate and the last finite loss."""
+
+
+class OutputError(ChalknetError):
+    """A folder or file that cannot be written, with the reason the system gave."""
+
+
+class ModelFileError(ChalknetError, ValueError):
+    """A model file that cannot be read, with the part of it that is wrong."""
+
+
+class MissingExtraError(ChalknetError, ImportError):
+    """An optional package is absent, with the command that installs it."""
