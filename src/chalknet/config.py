@@ -1,0 +1,271 @@
+"""`Recipe`: everything that decides a run's numbers, as frozen dataclasses that read and write TOML.
+
+Each field carries its constraint and its meaning; one formatter makes every message about a bad value.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+from chalknet.errors import ConfigError
+
+FORMAT = 1  # of config.toml; raised when a file written now could not be read by the code of before
+SPLIT_METHODS = ("writeup", "random", "stratified", "group")
+ENGINES = ("reference",)
+DTYPES = ("float64", "float32")
+FULL = "full"
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """What a value must be: in words for the message, as a predicate for the check, and how it is then stored."""
+
+    must: str
+    accepts: Callable[[Any], bool]
+    store: Callable[[Any], Any] = lambda value: value
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def whole(low: int, high: int | None = None) -> Constraint:
+    must = f"a whole number >= {low}" if high is None else f"a whole number from {low} to {high}"
+    return Constraint(must, lambda v: _is_whole(v) and v >= low and (high is None or v <= high))
+
+
+def one_of(*names: str) -> Constraint:
+    return Constraint(f"one of {', '.join(names)}", lambda v: isinstance(v, str) and v in names)
+
+
+POSITIVE = Constraint("a number > 0", lambda v: _is_number(v) and v > 0, float)
+FROM_0_BELOW_1 = Constraint("a number >= 0 and < 1", lambda v: _is_number(v) and 0 <= v < 1, float)
+YES_OR_NO = Constraint("true or false", lambda v: isinstance(v, bool))
+SEED = whole(0, 2**32 - 1)  # what numpy.random.RandomState takes
+WIDTHS = Constraint(
+    "one or more whole numbers >= 1",
+    lambda v: isinstance(v, (list, tuple)) and len(v) > 0 and all(_is_whole(n) and n >= 1 for n in v),
+    tuple,
+)
+BATCH = Constraint(f'a whole number >= 1, or "{FULL}"', lambda v: v == FULL or (_is_whole(v) and v >= 1))
+
+
+def _is_count_or_fraction(value: Any) -> bool:
+    return _is_whole(value) or (_is_number(value) and 0 < value < 1)
+
+
+TRAIN_SIZE = Constraint(
+    "a number of samples >= 1, or a fraction between 0 and 1", lambda v: _is_count_or_fraction(v) and v > 0
+)
+VALID_SIZE = Constraint(
+    "a number of samples >= 0, or a fraction between 0 and 1", lambda v: _is_count_or_fraction(v) and v >= 0
+)
+
+
+def setting(default: Any, constraint: Constraint, meaning: str) -> Any:
+    return field(default=default, metadata={"constraint": constraint, "meaning": meaning})
+
+
+class _Checked:
+    """Checks every field as it is set, and stores it in one form, so that a section that exists is a legal one."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):  # type: ignore[arg-type]
+            constraint: Constraint = item.metadata["constraint"]
+            value = getattr(self, item.name)
+            if not constraint.accepts(value):
+                raise ConfigError(f"{item.name} must be {constraint.must}, got {value!r}.")
+            object.__setattr__(self, item.name, constraint.store(value))
+
+
+@dataclass(frozen=True)
+class SplitConfig(_Checked):
+    """[split]: which samples train, validate and test."""
+
+    split: str = setting("writeup", one_of(*SPLIT_METHODS), "how samples are divided")
+    train_size: float = setting(15_000, TRAIN_SIZE, "training samples, or their fraction")
+    valid_size: float = setting(1_000, VALID_SIZE, "validation samples, or their fraction; the rest is the test set")
+    split_seed: int = setting(521, SEED, "seed of the division")
+
+
+@dataclass(frozen=True)
+class NetworkConfig(_Checked):
+    """[network]: its shape."""
+
+    hidden: tuple[int, ...] = setting((1_000,), WIDTHS, "units of each hidden layer, from the input on")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig(_Checked):
+    """[optimizer]: v <- momentum v + learning_rate dL/dW, W <- W - v (docs/derivation.md, U1, U2)."""
+
+    learning_rate: float = setting(1e-5, POSITIVE, "step length")
+    momentum: float = setting(0.99, FROM_0_BELOW_1, "share of the last step that is kept")
+    bias_momentum: bool = setting(False, YES_OR_NO, "whether the biases have momentum too")
+    reduction: str = setting("sum", one_of("sum", "mean"), "whether a batch's gradient is its samples' sum or mean")
+
+
+@dataclass(frozen=True)
+class TrainingConfig(_Checked):
+    """[training]: how long, in what batches, from which seed, on what."""
+
+    epochs: int = setting(200, whole(1), "passes over the training samples")
+    batch_size: int | str = setting(FULL, BATCH, "samples an update, or all of them")
+    seed: int = setting(0, SEED, "seed of the initial weights and of the batch order")
+    engine: str = setting("reference", one_of(*ENGINES), "what runs the formulas")
+    dtype: str = setting("float64", one_of(*DTYPES), "floating-point type of weights and products")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """[data]: where the samples came from, and the digest that a repetition must find again."""
+
+    source: str = ""
+    sha256: str = ""
+    class_names: tuple[str, ...] | None = None
+    label_column: str | None = None
+    image_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a run's numbers but the data: complete, named and frozen.
+
+    Field names are unique over the sections, so `with_settings(hidden=[500], epochs=20)` needs no section.
+    """
+
+    name: str = "writeup"
+    split: SplitConfig = field(default_factory=SplitConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def with_settings(self, **settings: Any) -> Recipe:
+        """This recipe with some fields changed, each checked.
+
+        Raises:
+            ConfigError: an unknown field, with the nearest known one, or a value that its field does not take.
+        """
+        changed: dict[str, dict[str, Any]] = {}
+        for key, value in settings.items():
+            if key not in SECTION_OF_FIELD:
+                raise ConfigError(f"unknown setting {key!r}.{near_match(key, SECTION_OF_FIELD)}")
+            changed.setdefault(SECTION_OF_FIELD[key], {})[key] = value
+        sections = {name: replace(getattr(self, name), **values) for name, values in changed.items()}
+        return replace(self, **sections)
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "split": SplitConfig,
+    "network": NetworkConfig,
+    "optimizer": OptimizerConfig,
+    "training": TrainingConfig,
+}
+SECTION_OF_FIELD = {item.name: section for section, kind in SECTIONS.items() for item in fields(kind)}
+
+
+def meaning(field_name: str) -> str:
+    """What a recipe's field means, with what it must be: the text that `--help` and the docs show."""
+    item = next(f for f in fields(SECTIONS[SECTION_OF_FIELD[field_name]]) if f.name == field_name)
+    constraint: Constraint = item.metadata["constraint"]
+    return f"{item.metadata['meaning']}: {constraint.must}"
+
+
+def near_match(word: str, known: Any) -> str:
+    """ " Did you mean 'x'?", or what there is to choose from where nothing is near."""
+    near = get_close_matches(word, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(sorted(known))}."
+
+
+def config_tables(recipe: Recipe, data: DataConfig) -> dict[str, Any]:
+    """A recipe and its data as the plain tables of config.toml, complete."""
+    tables: dict[str, Any] = {"format": FORMAT, "recipe": recipe.name, "data": _plain(data)}
+    for section in SECTIONS:
+        tables[section] = _plain(getattr(recipe, section))
+    return tables
+
+
+def _plain(section: Any) -> dict[str, Any]:
+    values = {item.name: getattr(section, item.name) for item in fields(section)}
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items() if v is not None}
+
+
+def read_config(path: Path) -> tuple[Recipe, DataConfig]:
+    """The recipe and data of a config.toml; fields that are not there keep their defaults.
+
+    Raises:
+        ConfigError: no such file, not TOML, a newer format, an unknown section or key, or a value its field does not take.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}.") from error
+    return config_from_tables(tables, str(path))
+
+
+def config_from_tables(tables: Mapping[str, Any], where: str) -> tuple[Recipe, DataConfig]:
+    """The inverse of `config_tables`; where names the file in messages."""
+    known = {"format", "recipe", "data", *SECTIONS}
+    for key in tables:
+        if key not in known:
+            raise ConfigError(f"unknown section {key!r} in {where}.{near_match(key, known)}")
+    version = tables.get("format", FORMAT)
+    if not _is_whole(version) or version > FORMAT:
+        raise ConfigError(
+            f"{where}: format is {version!r}, but this chalknet reads up to {FORMAT}. Install a newer one."
+        )
+    name = tables.get("recipe", "writeup")
+    if not isinstance(name, str):
+        raise ConfigError(f"recipe must be a name, got {name!r} ({where}).")
+    sections = {key: _section(kind, tables.get(key, {}), f"{where}, [{key}]") for key, kind in SECTIONS.items()}
+    return Recipe(name=name, **sections), _data_section(tables.get("data", {}), f"{where}, [data]")
+
+
+Section = TypeVar("Section")
+
+
+def _section(kind: type[Section], values: Any, where: str) -> Section:
+    known = _checked_keys(kind, values, where)
+    try:
+        return kind(**known)
+    except ConfigError as error:
+        raise ConfigError(f"{str(error).removesuffix('.')} ({where}).") from None
+
+
+def _checked_keys(kind: type[Any], values: Any, where: str) -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where} must be a section of keys, got {values!r}.")
+    names = [item.name for item in fields(kind)]
+    for key in values:
+        if key not in names:
+            raise ConfigError(f"unknown key {key!r} ({where}).{near_match(key, names)}")
+    return dict(values)
+
+
+def _data_section(values: Any, where: str) -> DataConfig:
+    known = _checked_keys(DataConfig, values, where)
+    for key in ("source", "sha256", "label_column"):
+        if not isinstance(known.get(key, ""), str):
+            raise ConfigError(f"{key} must be text, got {known[key]!r} ({where}).")
+    names = known.get("class_names", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"class_names must be a list of names, got {names!r} ({where}).")
+    size = known.get("image_size", [1, 1])
+    if not isinstance(size, list) or len(size) != 2 or not all(_is_whole(n) and n >= 1 for n in size):
+        raise ConfigError(f"image_size must be [height, width], got {size!r} ({where}).")
+    for key in ("class_names", "image_size"):
+        if key in known:
+            known[key] = tuple(known[key])
+    return DataConfig(**known)

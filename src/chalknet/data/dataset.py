@@ -1,0 +1,201 @@
+"""`Dataset`, the samples every other room is handed, checked once when it is made."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.errors import DataError
+
+IntArray = NDArray[np.int64]
+
+MAX_CLASSES = 10_000  # a larger label is a broken file, not a classification problem
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """N labelled samples, all checked: shapes agree, labels name a class, every value is finite.
+
+    Attributes:
+        inputs: (N, H, W) grey images or (N, I) rows; uint8, float32 or float64. uint8 stays uint8 until it is used.
+        labels: (N,) int64 in [0, K).
+        class_names: K names, at least two.
+        groups: (N,) int64 or None; samples of one group must not be divided between train and test (a font family, a patient).
+        own_test: (M,) int64 or None; the samples that the source itself sets apart as its test set.
+        source: the file, folder or name that the samples came from, for messages.
+        sha256: hexadecimal digest of the source's bytes.
+        notes: what a reader skipped or turned, one sentence each.
+
+    Raises:
+        DataError: anything of the above does not hold; the message names the source, the field and the first bad index.
+    """
+
+    inputs: NDArray[Any]
+    labels: IntArray
+    class_names: tuple[str, ...]
+    groups: IntArray | None = None
+    own_test: IntArray | None = None
+    source: str = "arrays"
+    sha256: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_inputs(self.inputs, self.source)
+        _check_class_names(self.class_names, self.source)
+        labels = checked_labels(self.labels, len(self.inputs), self.class_names, self.source)
+        object.__setattr__(self, "labels", labels)
+        if self.groups is not None:
+            object.__setattr__(self, "groups", _checked_groups(self.groups, len(self.inputs), self.source))
+        if not self.sha256:
+            object.__setattr__(self, "sha256", arrays_sha256(self.inputs, labels))
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def n_inputs(self) -> int:
+        """Values a sample: H·W of an image, I of a row."""
+        return int(np.prod(self.inputs.shape[1:]))
+
+    @property
+    def is_images(self) -> bool:
+        return self.inputs.ndim == 3
+
+    @property
+    def class_counts(self) -> IntArray:
+        """(K,) samples a class."""
+        return np.bincount(self.labels, minlength=self.n_classes).astype(np.int64)
+
+
+def dataset_from_arrays(
+    inputs: Any,
+    labels: Any,
+    class_names: Sequence[str] | None = None,
+    groups: Any = None,
+    *,
+    own_test: IntArray | None = None,
+    source: str = "arrays",
+    sha256: str = "",
+    notes: Sequence[str] = (),
+) -> Dataset:
+    """A `Dataset` from anything NumPy can read, each array brought to the type that `Dataset` states.
+
+    Integer images (N, H, W) whose values all lie in 0..255 become uint8; every other non-float type becomes float32.
+    Without class_names the classes are "0", "1", ... up to the largest label.
+
+    Raises:
+        DataError: as `Dataset`, and for object or text arrays.
+    """
+    numeric = numeric_array(inputs, "inputs", source)
+    label_array = np.asarray(labels)
+    if class_names is None:
+        class_names = numbered_class_names(label_array, source)
+    return Dataset(
+        inputs=numeric,
+        labels=label_array,
+        class_names=tuple(str(name) for name in class_names),
+        groups=None if groups is None else np.asarray(groups),
+        own_test=own_test,
+        source=source,
+        sha256=sha256,
+        notes=tuple(notes),
+    )
+
+
+def numeric_array(values: Any, field: str, source: str) -> NDArray[Any]:
+    """values as uint8, float32 or float64; what cannot be a number is a DataError."""
+    array = np.asarray(values)
+    if array.dtype == np.uint8 or array.dtype in (np.float32, np.float64):
+        return np.ascontiguousarray(array)
+    if array.dtype.kind not in "buif":
+        raise DataError(f"{source}: {field} must hold numbers, got dtype {array.dtype}.")
+    if array.dtype.kind in "bui" and array.ndim == 3 and array.size and array.min() >= 0 and array.max() <= 255:
+        return np.ascontiguousarray(array.astype(np.uint8))
+    return np.ascontiguousarray(array.astype(np.float32))
+
+
+def numbered_class_names(labels: NDArray[Any], source: str) -> tuple[str, ...]:
+    """ "0", "1", ... up to the largest label, and at least two classes."""
+    if labels.dtype.kind not in "ui" or labels.ndim != 1 or not labels.size:
+        return ("0", "1")  # the label check that follows says what is wrong with them
+    largest = int(labels.max())
+    if largest >= MAX_CLASSES:
+        first = int(np.argmax(labels == labels.max()))
+        raise DataError(f"{source}: labels[{first}] is {largest}; more than {MAX_CLASSES} classes are not supported.")
+    return tuple(str(k) for k in range(max(largest + 1, 2)))
+
+
+def checked_labels(labels: NDArray[Any], n_samples: int, class_names: Sequence[str], source: str) -> IntArray:
+    """labels as (N,) int64 in [0, K), or a DataError that names the first bad one."""
+    labels = np.asarray(labels)
+    if labels.ndim != 1:
+        raise DataError(f"{source}: labels must be (N,), got {labels.shape}.")
+    if len(labels) != n_samples:
+        raise DataError(f"{source}: {len(labels)} labels for {n_samples} samples; there must be one a sample.")
+    if labels.dtype.kind not in "ui":
+        raise DataError(f"{source}: labels must be whole numbers, got dtype {labels.dtype}.")
+    bad = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
+    if bad.size:
+        k = len(class_names)
+        raise DataError(
+            f"{source}: labels[{bad[0]}] is {labels[bad[0]]}, but only {k} class names are given (0..{k - 1})."
+        )
+    return labels.astype(np.int64)
+
+
+def arrays_sha256(*arrays: NDArray[Any]) -> str:
+    """Digest of the arrays' types, shapes and bytes: the identity of samples that came from no file."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _check_inputs(inputs: NDArray[Any], source: str) -> None:
+    if inputs.ndim not in (2, 3):
+        raise DataError(
+            f"{source}: images must be (N, H, W) or rows (N, I), got {inputs.ndim} dimension{'s' * (inputs.ndim != 1)} "
+            f"{inputs.shape}. Turn colour images to grey first."
+        )
+    if not len(inputs):
+        raise DataError(f"{source}: no samples.")
+    if 0 in inputs.shape:
+        raise DataError(f"{source}: samples have no values, shape {inputs.shape}.")
+    if inputs.dtype not in (np.uint8, np.float32, np.float64):
+        raise DataError(f"{source}: inputs must be uint8, float32 or float64, got {inputs.dtype}.")
+    if inputs.dtype.kind == "f":
+        _check_finite(inputs, source)
+
+
+def _check_finite(inputs: NDArray[Any], source: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1))
+    if bad.size:
+        values = inputs[bad[0]].ravel()
+        value = values[~np.isfinite(values)][0]
+        raise DataError(
+            f"{source}: sample {bad[0]} holds {value}; every value must be finite ({bad.size} samples are not)."
+        )
+
+
+def _check_class_names(class_names: Sequence[str], source: str) -> None:
+    if len(class_names) < 2:
+        raise DataError(f"{source}: a classifier needs at least two classes, got {list(class_names)}.")
+    if len(set(class_names)) < len(class_names):
+        twice = next(name for name in class_names if list(class_names).count(name) > 1)
+        raise DataError(f"{source}: class name {twice!r} is given twice.")
+
+
+def _checked_groups(groups: NDArray[Any], n_samples: int, source: str) -> IntArray:
+    if groups.shape != (n_samples,) or groups.dtype.kind not in "ui":
+        raise DataError(f"{source}: groups must be ({n_samples},) whole numbers, got {groups.shape} {groups.dtype}.")
+    return groups.astype(np.int64)

@@ -1,0 +1,145 @@
+"""Which samples train, which choose and which judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from chalknet.config import SPLIT_METHODS
+from chalknet.data.dataset import Dataset, IntArray
+from chalknet.errors import ConfigError, DataError
+
+WRITEUP_SEED = 521
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Three disjoint index arrays into a `Dataset`, each (n,) int64; valid and test may be empty.
+
+    The order of `train` is the order of the samples in a full batch.
+    """
+
+    train: IntArray
+    valid: IntArray
+    test: IntArray
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {"train": len(self.train), "valid": len(self.valid), "test": len(self.test)}
+
+    def named(self) -> dict[str, IntArray]:
+        return {"train": self.train, "valid": self.valid, "test": self.test}
+
+
+def split_dataset(
+    data: Dataset,
+    method: str = "writeup",
+    train_size: float = 15_000,
+    valid_size: float = 1_000,
+    seed: int = WRITEUP_SEED,
+) -> Splits:
+    """Divides data into train, validation and test, the test part being what the first two leave.
+
+    writeup: NumPy's legacy generator shuffles arange(N); the first train_size train, the next valid_size validate.
+    random: the same by a `numpy.random.Generator`. stratified: every class is divided in the same proportions.
+    group: whole groups are dealt out, so that no group (font family, patient) is on two sides; sizes are then met to
+    within the largest group.
+
+    Where the source sets its own test samples apart, they are the test part, and the sizes are taken from the others.
+
+    Args:
+        train_size, valid_size: samples when whole (>= 1), a fraction of the samples when between 0 and 1; valid_size may be 0.
+        seed: of the shuffle, in [0, 2**32).
+
+    Raises:
+        ConfigError: an unknown method, or sizes that the data cannot fill.
+        DataError: method "group" on data without groups.
+    """
+    if method not in SPLIT_METHODS:
+        raise ConfigError(f"split must be one of {', '.join(SPLIT_METHODS)}, got {method!r}.")
+    pool = np.arange(len(data)) if data.own_test is None else np.setdiff1d(np.arange(len(data)), data.own_test)
+    n_train, n_valid = _counts(len(pool), train_size, valid_size, data.source)
+    if method == "group":
+        parts = _group_parts(data, pool, n_train, n_valid, seed)
+    elif method == "stratified":
+        parts = _stratified_parts(data.labels[pool], n_train, n_valid, seed)
+    else:
+        order = (
+            shuffled_index(len(pool), seed)
+            if method == "writeup"
+            else np.random.default_rng(seed).permutation(len(pool))
+        )
+        parts = np.split(order, [n_train, n_train + n_valid])
+    train, valid, rest = (pool[part] for part in parts)
+    return Splits(train, valid, rest if data.own_test is None else data.own_test)
+
+
+def shuffled_index(n_samples: int, seed: int = WRITEUP_SEED) -> IntArray:
+    """arange(n_samples) as `numpy.random.seed(seed); numpy.random.shuffle(...)` leaves it: the write-up's order.
+
+    `RandomState` is NumPy's legacy generator, whose streams NumPy has frozen (NEP 19), so the order is the same for ever.
+    """
+    index = np.arange(n_samples)
+    np.random.RandomState(seed).shuffle(index)
+    return index
+
+
+def _counts(n_samples: int, train_size: float, valid_size: float, source: str) -> tuple[int, int]:
+    n_train, n_valid = (
+        int(size) if size >= 1 or size == 0 else round(size * n_samples) for size in (train_size, valid_size)
+    )
+    if n_train < 1:
+        raise ConfigError(f"{source}: train_size {train_size} of {n_samples} samples leaves none to train on.")
+    if n_train + n_valid > n_samples:
+        raise ConfigError(
+            f"{source}: {n_train} training and {n_valid} validation samples were asked for, but there are only {n_samples}. "
+            f"Give other sizes (--train, --valid), or fractions such as 0.8 and 0.1."
+        )
+    return n_train, n_valid
+
+
+def _stratified_parts(labels: IntArray, n_train: int, n_valid: int, seed: int) -> list[IntArray]:
+    """Positions dealt out so that each class is divided as the whole is, to within one sample.
+
+    Every class is shuffled and its samples spread evenly over [0, 1); read in that order, any stretch of the line holds
+    each class in its share. A random offset a class keeps the first classes from being favoured.
+    """
+    rng = np.random.default_rng(seed)
+    place = np.empty(len(labels))
+    for k in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == k))
+        place[members] = (np.arange(len(members)) + rng.random()) / len(members)
+    parts = np.split(np.argsort(place, kind="stable"), [n_train, n_train + n_valid])
+    return [rng.permutation(part) for part in parts]
+
+
+def _group_parts(data: Dataset, pool: IntArray, n_train: int, n_valid: int, seed: int) -> list[IntArray]:
+    """Positions dealt out group by group: largest group first, each to the part that lacks most of what it was promised."""
+    if data.groups is None:
+        raise DataError(
+            f"{data.source}: split 'group' needs a group for each sample, and there are none. Use 'stratified'."
+        )
+    groups = data.groups[pool]
+    if data.own_test is not None:
+        shared = np.isin(groups, data.groups[data.own_test])
+        if shared.any():
+            raise DataError(f"{data.source}: {shared.sum()} samples share a group with the source's own test set.")
+    rng = np.random.default_rng(seed)
+    names, counts = np.unique(groups, return_counts=True)
+    order = rng.permutation(len(names))
+    order = order[np.argsort(-counts[order], kind="stable")]
+    wanted = np.array([n_train, n_valid, len(pool) - n_train - n_valid])
+    lacking = wanted.astype(float)
+    part_of_group = np.empty(len(names), dtype=np.int64)
+    for g in order:
+        # A part that was promised nothing gets nothing; else the choice falls on the largest relative need.
+        need = np.where(wanted > 0, lacking / np.maximum(wanted, 1), -np.inf)
+        part_of_group[g] = int(np.argmax(need))
+        lacking[part_of_group[g]] -= counts[g]
+    part = part_of_group[np.searchsorted(names, groups)]
+    parts = [rng.permutation(np.flatnonzero(part == p)) for p in range(3)]
+    for name, members, n in zip(("train", "valid", "test"), parts, wanted, strict=True):
+        if n and not len(members):
+            raise ConfigError(f"{data.source}: {len(names)} groups are too few to give the {name} part any.")
+    return parts

@@ -1,0 +1,46 @@
+"""What all tests share: where shared data lies, small data sets, and a fast, repeatable hypothesis."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+
+from chalknet.data.dataset import Dataset, dataset_from_arrays
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+LETTERS = tuple("ABCDEFGHIJ")
+
+hypothesis.settings.register_profile("chalknet", deadline=None, max_examples=60, derandomize=True)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=2_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "chalknet"))
+
+
+@pytest.fixture(scope="session")
+def real_letters_file() -> Path:
+    """6,000 real notMNIST images, where the shared folder is at hand."""
+    path = SHARED / "data" / "notmnist-6000.npz"
+    if not path.exists():
+        pytest.skip("shared/data/notmnist-6000.npz is not here")
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_images() -> Dataset:
+    """240 images of 6 x 5 pixels in four classes that a small network can tell apart."""
+    return made_images(240, seed=0)
+
+
+def made_images(n_samples: int, seed: int, *, shape=(6, 5), n_classes: int = 4) -> Dataset:
+    """uint8 images whose class is the brightest quarter of their pixels, with noise."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, n_classes, n_samples)
+    images = rng.integers(0, 90, (n_samples, *shape))
+    flat = images.reshape(n_samples, -1)
+    band = flat.shape[1] // n_classes
+    for k in range(n_classes):
+        flat[labels == k, k * band : (k + 1) * band] += 120
+    return dataset_from_arrays(images, labels, class_names=LETTERS[:n_classes], source="made.npz")
