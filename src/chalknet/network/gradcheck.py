@@ -1,0 +1,138 @@
+"""The derivatives of a network against central differences of its loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.errors import ShapeError
+from chalknet.network.architecture import Parameters, forward
+from chalknet.network.arrays import FloatArray, LabelArray
+from chalknet.network.losses import softmax_cross_entropy
+
+# Cube root of float64's rounding unit: truncation and rounding errors of a central difference balance.
+STEP = float(np.finfo(np.float64).eps) ** (1 / 3)
+TOLERANCE = 1e-7
+MOST_HALVINGS = 10  # of the step; beyond, rounding outweighs what a kink does
+DIRECTIONS = 3  # a wrong gradient can be right along one direction by chance, hardly along three
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """One parameter group along its worst direction u, |u| = 1.
+
+    Attributes:
+        group: the parameter's name.
+        n_parameters: its number of elements.
+        analytic: sum_i (dL/dw_i) u_i from the backward pass (docs/derivation.md, G1).
+        numeric: (L(w + e u) - L(w - e u)) / (2 e) (G2).
+        gap: |analytic - numeric| / max(|analytic|, |numeric|, floor) (G3).
+    """
+
+    group: str
+    n_parameters: int
+    analytic: float
+    numeric: float
+    gap: float
+
+    @property
+    def ok(self) -> bool:
+        return self.gap <= TOLERANCE
+
+
+def relative_gap(analytic: float, numeric: float, floor: float = 0.0) -> float:
+    """|a - n| / max(|a|, |n|, floor), and 0 where all are 0; a nan is an infinite gap.
+
+    Args:
+        floor: the size below which a difference of losses can no longer tell a derivative to within `TOLERANCE`.
+    """
+    if math.isnan(analytic) or math.isnan(numeric):
+        return math.inf
+    largest = max(abs(analytic), abs(numeric), floor)
+    return abs(analytic - numeric) / largest if largest else 0.0
+
+
+def check_gradients(
+    parameters: Mapping[str, FloatArray],
+    gradients: Mapping[str, FloatArray],
+    x: FloatArray,
+    labels: LabelArray,
+    seed: int = 0,
+) -> tuple[GradientCheck, ...]:
+    """Holds the gradients of the mean cross-entropy, group by group, against central differences.
+
+    Along each of three directions the loss is evaluated a step ahead and a step behind. A direction is the gradient's
+    own plus a random one of the same length: the first keeps the derivative large against rounding, the second reaches
+    every element. A step that carries a relu over its kink, where the loss has no derivative, is halved until none does.
+
+    Args:
+        parameters, gradients: by name, of equal shapes; checked in float64.
+        x: (B, I); labels: (B,) integers in [0, K).
+        seed: of the random directions.
+    Returns:
+        one `GradientCheck` a group, with the direction that agreed worst.
+    Raises:
+        ShapeError: a gradient has not the shape of its parameter.
+    Source: Griewank and Walther, Evaluating Derivatives (2008), chapter 1, on the error of differences.
+    """
+    exact: Parameters = {name: np.asarray(value, dtype=np.float64) for name, value in parameters.items()}
+    x = np.asarray(x, dtype=np.float64)
+    rng = np.random.default_rng(seed)
+    checks = []
+    for name, value in exact.items():
+        if gradients[name].shape != value.shape:
+            raise ShapeError(f"the gradient of {name} must be {value.shape}, got {gradients[name].shape}.")
+        tried = [_check_one(exact, name, gradients[name], x, labels, rng) for _ in range(DIRECTIONS)]
+        checks.append(max(tried, key=lambda check: check.gap))
+    return tuple(checks)
+
+
+def _check_one(
+    parameters: Parameters, name: str, gradient: FloatArray, x: FloatArray, labels: LabelArray, rng: np.random.Generator
+) -> GradientCheck:
+    gradient = np.asarray(gradient, dtype=np.float64)
+    direction = _unit(_unit(gradient) + _unit(rng.normal(size=gradient.shape)))
+    analytic = float((gradient * direction).sum())
+    numeric, rounding = _central_difference(parameters, name, direction, x, labels)
+    gap = relative_gap(analytic, numeric, floor=rounding / TOLERANCE)
+    return GradientCheck(name, gradient.size, analytic, numeric, gap)
+
+
+def _unit(vector: FloatArray) -> FloatArray:
+    """vector / |vector|, and the zero vector as it is."""
+    length = float(np.linalg.norm(vector))
+    return vector / length if length > 0 else vector
+
+
+def _central_difference(
+    parameters: Parameters, name: str, direction: FloatArray, x: FloatArray, labels: LabelArray
+) -> tuple[float, float]:
+    """(L(w + e u) - L(w - e u)) / (2 e), and the rounding error it carries; L has the last place of the logits over e.
+
+    e is the largest of STEP, STEP/2, ... at which no relu changes sides.
+    """
+    step = STEP
+    for _ in range(MOST_HALVINGS):
+        ahead, sides_ahead, size = _evaluate({**parameters, name: parameters[name] + step * direction}, x, labels)
+        behind, sides_behind, _ = _evaluate({**parameters, name: parameters[name] - step * direction}, x, labels)
+        if all(np.array_equal(a, b) for a, b in zip(sides_ahead, sides_behind, strict=True)):
+            break
+        step /= 2
+    rounding = 2 * float(np.finfo(np.float64).eps) * size / step
+    return (ahead - behind) / (2 * step), rounding
+
+
+def _evaluate(
+    parameters: Parameters, x: FloatArray, labels: LabelArray
+) -> tuple[float, list[NDArray[np.bool_]], float]:
+    """The mean loss; which units of each hidden layer are on relu's positive side; the size of the numbers involved."""
+    names = list(parameters)  # weight and bias of each layer in turn
+    # A network cut off after its i-th layer ends in that layer's values before relu.
+    cut = [{name: parameters[name] for name in names[: 2 * i]} for i in range(1, len(names) // 2)]
+    sides = [forward(first, x)[0] > 0 for first in cut]
+    logits, _ = forward(parameters, x)
+    return softmax_cross_entropy(logits, labels)[0], sides, max(1.0, float(np.abs(logits).max()))

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from strategies import dtypes, logits_and_labels, seeds
+
+from chalknet.errors import ShapeError
+from chalknet.network.activations import log_softmax, relu, softmax
+from differences import directional_gap
+
+
+def test_relu_keeps_what_is_positive_and_nothing_else():
+    value, _ = relu(np.array([-2.0, 0.0, 3.0]))
+    assert value.tolist() == [0.0, 0.0, 3.0]
+
+
+def test_relu_gradient_at_zero_is_zero():
+    _, backward = relu(np.array([[-1.0, 0.0, 1e-300]]))
+    assert backward(np.array([[5.0, 5.0, 5.0]])).tolist() == [[0.0, 0.0, 5.0]]
+
+
+@given(logits_and_labels(), seeds)
+def test_relu_gradient_matches_differences(case, seed):
+    x, _ = case
+    x = x + np.where(x >= 0, 0.1, -0.1)  # away from the kink
+    weight = np.random.default_rng(seed).normal(size=x.shape)
+    _, backward = relu(x)
+    assert directional_gap(lambda z: float((relu(z)[0] * weight).sum()), x, backward(weight), seed) < 1e-7
+
+
+@given(logits_and_labels())
+def test_softmax_rows_are_distributions(case):
+    logits, _ = case
+    probabilities, _ = softmax(logits)
+    assert (probabilities >= 0).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-14)
+
+
+def test_softmax_by_hand():
+    probabilities, _ = softmax(np.log(np.array([1.0, 2.0, 5.0])))
+    np.testing.assert_allclose(probabilities, [1 / 8, 2 / 8, 5 / 8], rtol=1e-15)
+
+
+@given(logits_and_labels(), seeds)
+def test_softmax_does_not_see_a_constant_added_to_a_row(case, seed):
+    logits, _ = case
+    shift = np.random.default_rng(seed).normal(0, 50, (len(logits), 1))
+    np.testing.assert_allclose(softmax(logits + shift)[0], softmax(logits)[0], rtol=1e-10)
+
+
+@given(logits_and_labels())
+def test_softmax_of_a_batch_is_softmax_of_its_rows(case):
+    logits, _ = case
+    np.testing.assert_array_equal(softmax(logits)[0], [softmax(row)[0] for row in logits])
+
+
+@given(logits_and_labels(), seeds)
+def test_softmax_gradient_matches_differences(case, seed):
+    logits, _ = case
+    weight = np.random.default_rng(seed).normal(size=logits.shape)
+    _, backward = softmax(logits)
+    assert directional_gap(lambda z: float((softmax(z)[0] * weight).sum()), logits, backward(weight), seed) < 1e-7
+
+
+@given(dtypes)
+def test_softmax_of_huge_logits_is_exact_and_silent(dtype):
+    probabilities, _ = softmax(np.array([[1e4, 0.0, -1e4], [-1e4, -1e4, -1e4]], dtype=dtype))
+    assert probabilities.dtype == dtype
+    np.testing.assert_allclose(probabilities, [[1, 0, 0], [1 / 3, 1 / 3, 1 / 3]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_log_softmax_of_the_largest_and_smallest_numbers_is_finite(dtype):
+    largest = np.finfo(dtype).max
+    assert np.isfinite(log_softmax(np.array([largest, -largest, 0.0], dtype=dtype))).all()
+
+
+@pytest.mark.parametrize("shape", [(), (2, 3, 4), (3, 0)])
+def test_softmax_says_which_shape_it_takes(shape):
+    with pytest.raises(ShapeError, match=r"must be \(K,\) or \(B, K\)"):
+        softmax(np.zeros(shape))

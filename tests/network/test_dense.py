@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+from differences import directional_gap
+from hypothesis import given
+from strategies import networks, seeds
+
+from chalknet.errors import ShapeError
+from chalknet.network.dense import dense
+
+
+def test_dense_by_hand():
+    value, backward = dense(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [5.0, 6.0]]), np.array([0.5, -0.5]))
+    assert value.tolist() == [[11.5, 16.5]]
+    gradients = backward(np.array([[1.0, 10.0]]))
+    assert gradients.grad_x.tolist() == [[53.0, 64.0]]
+    assert gradients.grad_weight.tolist() == [[1.0, 2.0], [10.0, 20.0]]
+    assert gradients.grad_bias.tolist() == [1.0, 10.0]
+
+
+@given(networks(), seeds)
+def test_dense_gradients_match_differences(case, seed):
+    weights, biases, x, _ = case
+    weight, bias = weights[0], biases[0]
+    pull = np.random.default_rng(seed).normal(size=(len(x), len(bias)))
+    gradients = dense(x, weight, bias)[1](pull)
+    total = {
+        "x": lambda v: float((dense(v, weight, bias)[0] * pull).sum()),
+        "weight": lambda v: float((dense(x, v, bias)[0] * pull).sum()),
+        "bias": lambda v: float((dense(x, weight, v)[0] * pull).sum()),
+    }
+    assert directional_gap(total["x"], x, gradients.grad_x, seed) < 1e-7
+    assert directional_gap(total["weight"], weight, gradients.grad_weight, seed) < 1e-7
+    assert directional_gap(total["bias"], bias, gradients.grad_bias, seed) < 1e-7
+
+
+def test_dense_changes_nothing_it_is_given():
+    x, weight, bias = np.ones((2, 3)), np.ones((4, 3)), np.ones(4)
+    _, backward = dense(x, weight, bias)
+    backward(np.full((2, 4), 7.0))
+    assert (x == 1).all()
+    assert (weight == 1).all()
+    assert (bias == 1).all()
+
+
+def test_images_are_told_to_be_flattened_first():
+    with pytest.raises(ShapeError, match=r"layer 'hidden1' expects x of shape \(B, 784\), got \(32, 28, 28\). Flatten"):
+        dense(np.zeros((32, 28, 28)), np.zeros((5, 784)), np.zeros(5), "hidden1")
+
+
+def test_weight_and_bias_must_belong_together():
+    with pytest.raises(ShapeError, match=r"weight must be \(O, I\) and bias \(O,\), got \(5, 7\) and \(4,\)"):
+        dense(np.zeros((1, 7)), np.zeros((5, 7)), np.zeros(4))

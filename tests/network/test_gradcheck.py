@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from strategies import named, networks, seeds
+
+from chalknet.errors import ShapeError
+from chalknet.network.architecture import forward
+from chalknet.network.gradcheck import TOLERANCE, check_gradients, relative_gap
+from chalknet.network.losses import softmax_cross_entropy
+
+
+def gradients_of(parameters, x, labels):
+    logits, through_network = forward(parameters, x)
+    return through_network(softmax_cross_entropy(logits, labels)[1]())
+
+
+@given(networks(), seeds)
+def test_right_gradients_pass_in_every_group(case, seed):
+    weights, biases, x, labels = case
+    parameters = named(weights, biases)
+    checks = check_gradients(parameters, gradients_of(parameters, x, labels), x, labels, seed)
+    assert [check.group for check in checks] == list(parameters)
+    assert all(check.ok for check in checks), checks
+
+
+FAULTS = {
+    "a flipped sign": lambda g: -g,
+    "a forgotten 1/B": lambda g: g * 5,
+    "a 0.1 % scale error": lambda g: g * 1.001,
+    "one element off": lambda g: g + np.eye(1, g.size).reshape(g.shape) * np.abs(g).max(),
+    "rows exchanged": lambda g: np.roll(g, 1, axis=0),
+    "nothing at all": lambda g: 0 * g,
+    "not a number": lambda g: g * np.nan,
+}
+
+
+@pytest.mark.parametrize("group", ["hidden1.weight", "hidden1.bias", "output.weight", "output.bias"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_caught_in_its_group_and_no_other(group, fault):
+    rng = np.random.default_rng(5)
+    parameters = named([rng.normal(size=(6, 8)), rng.normal(size=(4, 6))], [rng.normal(size=6), rng.normal(size=4)])
+    x, labels = rng.normal(size=(5, 8)), rng.integers(0, 4, 5)
+    gradients = gradients_of(parameters, x, labels)
+    wrong = {**gradients, group: FAULTS[fault](gradients[group])}
+    assert [check.group for check in check_gradients(parameters, wrong, x, labels) if not check.ok] == [group]
+
+
+def test_a_step_over_a_kink_is_halved_until_it_is_not():
+    # The hidden unit lies 1e-6 above its kink, nearer than the first step reaches.
+    parameters = {
+        "hidden1.weight": np.array([[1.0]]),
+        "hidden1.bias": np.array([1e-6 - 1.0]),
+        "output.weight": np.array([[1.0], [-2.0]]),
+        "output.bias": np.zeros(2),
+    }
+    x, labels = np.array([[1.0]]), np.array([1])
+    checks = check_gradients(parameters, gradients_of(parameters, x, labels), x, labels)
+    assert all(check.ok for check in checks), checks
+
+
+def test_a_dead_unit_has_no_gradient_and_no_gap():
+    parameters = {
+        "hidden1.weight": np.array([[1.0]]),
+        "hidden1.bias": np.array([-9.0]),
+        "output.weight": np.array([[1.0], [-2.0]]),
+        "output.bias": np.zeros(2),
+    }
+    x, labels = np.array([[1.0]]), np.array([1])
+    checks = check_gradients(parameters, gradients_of(parameters, x, labels), x, labels)
+    assert [check.gap for check in checks[:3]] == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("analytic", "numeric", "gap"),
+    [(1.0, 1.0, 0.0), (0.0, 0.0, 0.0), (1.0, -1.0, 2.0), (2.0, 1.0, 0.5), (float("nan"), 1.0, float("inf"))],
+)
+def test_relative_gap_by_hand(analytic, numeric, gap):
+    assert relative_gap(analytic, numeric) == gap
+
+
+def test_a_nan_never_passes():
+    assert not relative_gap(float("nan"), float("nan")) <= TOLERANCE
+
+
+def test_a_gradient_of_another_shape_is_named():
+    parameters = named([np.ones((2, 3))], [np.ones(2)])
+    with pytest.raises(ShapeError, match=r"gradient of output.weight must be \(2, 3\), got \(3, 2\)"):
+        check_gradients(parameters, {**parameters, "output.weight": np.ones((3, 2))}, np.ones((1, 3)), np.array([0]))

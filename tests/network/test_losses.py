@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from differences import directional_gap
+from hypothesis import given
+from oracles import loop_cross_entropy
+from strategies import logits_and_labels, seeds
+
+from chalknet.errors import ConfigError, ShapeError
+from chalknet.network.losses import softmax_cross_entropy
+
+
+@given(logits_and_labels())
+def test_cross_entropy_equals_the_slow_loop(case):
+    logits, labels = case
+    assert softmax_cross_entropy(logits, labels)[0] == pytest.approx(loop_cross_entropy(logits, labels), rel=1e-12)
+
+
+def test_cross_entropy_of_equal_logits_is_the_logarithm_of_the_number_of_classes():
+    assert softmax_cross_entropy(np.zeros((3, 10)), np.array([0, 4, 9]))[0] == pytest.approx(np.log(10), rel=1e-15)
+
+
+@given(logits_and_labels(), seeds)
+def test_cross_entropy_gradient_matches_differences(case, seed):
+    logits, labels = case
+    _, backward = softmax_cross_entropy(logits, labels)
+    # Right code stays near 1e-9; a 0.1 % scale error gives 1e-4, a flipped sign or a forgotten 1/B far more.
+    assert directional_gap(lambda z: softmax_cross_entropy(z, labels)[0], logits, backward(), seed) < 1e-7
+
+
+@given(logits_and_labels())
+def test_a_batch_is_the_mean_of_its_samples(case):
+    logits, labels = case
+    alone = [softmax_cross_entropy(logits[i : i + 1], labels[i : i + 1]) for i in range(len(labels))]
+    loss, backward = softmax_cross_entropy(logits, labels)
+    assert loss == pytest.approx(np.mean([one[0] for one in alone]), rel=1e-12)
+    np.testing.assert_allclose(
+        backward(), np.concatenate([one[1]() for one in alone]) / len(labels), rtol=1e-12, atol=1e-16
+    )
+
+
+@given(logits_and_labels())
+def test_the_sum_is_the_mean_times_the_samples(case):
+    logits, labels = case
+    mean, mean_backward = softmax_cross_entropy(logits, labels, "mean")
+    total, total_backward = softmax_cross_entropy(logits, labels, "sum")
+    assert total == pytest.approx(mean * len(labels), rel=1e-12)
+    np.testing.assert_allclose(total_backward(), mean_backward() * len(labels), rtol=1e-12, atol=1e-16)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_logits_of_ten_thousand_give_a_finite_loss_and_gradient(dtype):
+    logits = np.array([[1e4, -1e4], [-1e4, 1e4]], dtype=dtype)
+    loss, backward = softmax_cross_entropy(logits, np.array([0, 0]))
+    assert loss == pytest.approx(1e4)
+    np.testing.assert_allclose(backward(), [[0, 0], [-0.5, 0.5]])
+    assert backward().dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_any_finite_logits_give_a_finite_loss(dtype):
+    largest = np.finfo(dtype).max
+    logits = np.array([[largest, -largest]] * 4, dtype=dtype)
+    loss, backward = softmax_cross_entropy(logits, np.array([1, 1, 1, 1]))
+    assert np.isfinite(loss)
+    assert np.isfinite(backward()).all()
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "message"),
+    [
+        (np.zeros(3), np.zeros(3, int), r"logits must be \(B, K\)"),
+        (np.zeros((0, 3)), np.zeros(0, int), "at least one row"),
+        (np.zeros((2, 3)), np.zeros(3, int), r"labels must be \(2,\), one a row of logits \(2, 3\), got \(3,\)"),
+        (np.zeros((2, 3)), np.zeros(2), "class indices, not one-hot rows"),
+        (np.zeros((2, 3)), np.array([0, 3]), r"labels must lie in 0..2, got 0 to 3"),
+        (np.zeros((2, 3)), np.array([-1, 0]), r"labels must lie in 0..2, got -1 to 0"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(logits, labels, message):
+    with pytest.raises(ShapeError, match=message):
+        softmax_cross_entropy(logits, labels)
+
+
+def test_an_unknown_reduction_is_named():
+    with pytest.raises(ConfigError, match="reduction must be one of mean, sum, got 'max'"):
+        softmax_cross_entropy(np.zeros((1, 2)), np.array([0]), "max")

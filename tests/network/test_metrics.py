@@ -1,0 +1,67 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from oracles import loop_cross_entropy, retold_average_ce
+from strategies import logits_and_labels
+
+from chalknet.errors import ShapeError
+from chalknet.network.activations import softmax
+from chalknet.network.metrics import accuracy, mean_scores, printed_loss, score
+
+
+def test_accuracy_by_hand():
+    assert accuracy([0, 1, 2, 3], [0, 1, 0, 0]) == 0.5
+    assert accuracy(["A", "B"], ["A", "C"]) == 0.5
+    assert accuracy([[0.1, 0.9], [0.8, 0.2]], [[0, 1], [0, 1]]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("predictions", "targets", "named"),
+    [
+        (np.zeros(3), np.zeros(4), r"predictions \(3,\) and targets \(4,\)"),
+        (np.zeros((3, 10)), np.zeros(3), r"predictions \(3, 10\) and targets \(3,\)"),
+    ],
+)
+def test_accuracy_names_both_shapes_where_they_differ(predictions, targets, named):
+    with pytest.raises(ValueError, match=named):
+        accuracy(predictions, targets)
+
+
+def test_accuracy_of_nothing_is_refused():
+    with pytest.raises(ShapeError, match="N >= 1"):
+        accuracy([], [])
+
+
+@given(logits_and_labels())
+def test_printed_loss_is_the_write_ups_call_with_its_arguments_swapped(case):
+    logits, labels = case
+    probabilities = softmax(logits)[0]
+    one_hot = np.eye(logits.shape[1])[labels]
+    assert printed_loss(probabilities, labels) == pytest.approx(
+        retold_average_ce(probabilities, one_hot), rel=1e-9, abs=1e-12
+    )
+
+
+def test_printed_loss_of_an_undecided_network_is_nine_tenths_of_46():
+    assert printed_loss(np.full((4, 10), 0.1), np.arange(4)) == pytest.approx(-0.9 * math.log(1e-20))
+
+
+@given(logits_and_labels())
+def test_scores_are_their_textbook_definitions(case):
+    logits, labels = case
+    scores = score(logits, labels)
+    assert scores.loss == pytest.approx(loop_cross_entropy(logits, labels), rel=1e-12)
+    assert scores.accuracy == np.mean([int(np.argmax(row)) == label for row, label in zip(logits, labels, strict=True)])
+    assert scores.printed_loss == printed_loss(softmax(logits)[0], labels)
+
+
+def test_scores_of_batches_add_up_to_those_of_all_samples():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(10, 3)), rng.integers(0, 3, 10)
+    whole = score(logits, labels)
+    parts = mean_scores([score(logits[:7], labels[:7]), score(logits[7:], labels[7:])], [7, 3])
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-12)
+    assert parts.accuracy == pytest.approx(whole.accuracy, rel=1e-12)
+    assert parts.printed_loss == pytest.approx(whole.printed_loss, rel=1e-12)

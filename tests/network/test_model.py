@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from chalknet.errors import ShapeError
+from chalknet.network.architecture import Architecture
+from chalknet.network.initialisers import initial_parameters
+from chalknet.network.model import ROWS_AT_ONCE, Network
+
+
+@pytest.fixture
+def network():
+    architecture = Architecture(6, (5,), 3)
+    return Network(architecture, initial_parameters(architecture, 0), ("x", "y", "z"), 255.0, (2, 3))
+
+
+def test_raw_images_and_raw_rows_give_the_same_probabilities(network):
+    images = np.random.default_rng(0).integers(0, 256, (7, 2, 3)).astype(np.uint8)
+    from_images = network.predict_proba(images)
+    np.testing.assert_array_equal(from_images, network.predict_proba(images.reshape(7, 6)))
+    np.testing.assert_array_equal(from_images, network.predict_proba(images.astype(np.float64)))
+    np.testing.assert_allclose(from_images.sum(axis=1), 1.0, rtol=1e-12)
+
+
+def test_predictions_are_the_most_probable_classes_and_their_names(network):
+    images = np.random.default_rng(0).integers(0, 256, (7, 2, 3)).astype(np.uint8)
+    indices = network.predict(images)
+    assert indices.tolist() == network.predict_proba(images).argmax(axis=1).tolist()
+    assert network.predict_names(images) == [("x", "y", "z")[k] for k in indices]
+
+
+def test_many_samples_are_read_in_parts_and_come_back_in_order(network):
+    images = np.random.default_rng(0).integers(0, 256, (ROWS_AT_ONCE + 5, 6)).astype(np.uint8)
+    whole = network.predict_proba(images)
+    np.testing.assert_allclose(whole[-5:], network.predict_proba(images[-5:]), rtol=1e-12)
+    assert len(whole) == ROWS_AT_ONCE + 5
+
+
+def test_no_samples_give_no_rows(network):
+    assert network.predict_proba(np.zeros((0, 2, 3), np.uint8)).shape == (0, 3)
+
+
+def test_samples_of_another_size_are_named(network):
+    with pytest.raises(ShapeError, match=r"6-5-3 reads samples of shape \(N, 6\) or \(N, 2, 3\), got \(4, 3, 3\)"):
+        network.predict(np.zeros((4, 3, 3)))
+
+
+def test_fractions_given_to_a_network_of_pixels_are_warned_about(network):
+    with pytest.warns(UserWarning, match="trained on 0..255; pass raw values"):
+        network.predict(np.full((1, 6), 0.5))
+
+
+def test_class_names_must_fit(network):
+    with pytest.raises(ShapeError, match="needs 3 class names, got 2"):
+        Network(network.architecture, network.parameters, ("x", "y"))

@@ -1,0 +1,141 @@
+"""Independent retellings: the write-up as its description says it, in plain loops or plain NumPy, with nothing of ours."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+TINY = 1e-20
+
+
+def retold_average_ce(target, prediction):
+    """The write-up's own averageCE; it calls it as averageCE(prediction, target)."""
+    return -(target * np.log(prediction + TINY)).sum(axis=1).mean()
+
+
+def retold_writeup(images, labels, n_hidden, n_epochs, seed, n_train, n_valid):
+    """DESIGN section 2 told again from its text: a list of rows, one an epoch, as history.csv has them but for the seconds."""
+    np.random.seed(521)
+    index = np.arange(len(images))
+    np.random.shuffle(index)
+    data, target = images[index] / 255.0, labels[index]
+    hot = np.eye(10)[target]
+    cuts = [0, n_train, n_train + n_valid, len(images)]
+    sets = [(data[a:b].reshape(b - a, 784), hot[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+
+    np.random.seed(seed)
+    sd_h, sd_o = (2 / (784 + n_hidden)) ** 0.5, (2 / (n_hidden + 10)) ** 0.5
+    w_h = np.random.normal(0, sd_h, (n_hidden, 784))
+    b_h = np.random.normal(0, sd_h, n_hidden)
+    w_o = np.random.normal(0, sd_o, (10, n_hidden))
+    b_o = np.random.normal(0, sd_o, 10)
+    v_h, v_o = np.zeros_like(w_h), np.zeros_like(w_o)
+
+    def predict(x):
+        h = np.dot(x, w_h.T) + b_h
+        g = np.maximum(h, 0)
+        o = np.dot(g, w_o.T) + b_o
+        e = np.exp(o - o.max(axis=1)[:, None])
+        return h, g, o, e / e.sum(axis=1)[:, None]
+
+    def figures(x, t):
+        _, _, o, p = predict(x)
+        shifted = o - o.max(axis=1)[:, None]
+        true_loss = (np.log(np.exp(shifted).sum(axis=1)) - (shifted * t).sum(axis=1)).mean()
+        right = (p.argmax(axis=1) == t.argmax(axis=1)).mean()
+        return true_loss, right, retold_average_ce(p, t)
+
+    rows = []
+    x, t = sets[0]
+    for epoch in range(1, n_epochs + 1):
+        train = figures(x, t)
+        h, g, _, p = predict(x)
+        d_o = p - t
+        d_wo, d_bo = np.dot(d_o.T, g), d_o.sum(axis=0)
+        d_h = np.dot(d_o, w_o) * (h > 0)
+        d_wh, d_bh = np.dot(d_h.T, x), d_h.sum(axis=0)
+        v_o = 0.99 * v_o + 1e-5 * d_wo
+        v_h = 0.99 * v_h + 1e-5 * d_wh
+        w_o, w_h = w_o - v_o, w_h - v_h
+        b_o, b_h = b_o - 1e-5 * d_bo, b_h - 1e-5 * d_bh
+        valid, test = figures(*sets[1]), figures(*sets[2])
+        rows.append([epoch, *train[:2], *valid[:2], *test[:2], train[2], valid[2], test[2]])
+    return np.array(rows)
+
+
+def loop_forward(weights, biases, x):
+    """Logits of dense layers with relu between them, one number at a time."""
+    rows = []
+    for sample in x:
+        value = [float(v) for v in sample]
+        for depth, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            sums = []
+            for o in range(len(bias)):
+                total = float(bias[o])
+                for i, v in enumerate(value):
+                    total += float(weight[o][i]) * v
+                sums.append(total if depth == len(weights) - 1 else max(total, 0.0))
+            value = sums
+        rows.append(value)
+    return np.array(rows)
+
+
+def loop_cross_entropy(logits, labels):
+    """Mean cross-entropy with exact sums of exponentials, one number at a time."""
+    losses = []
+    for row, label in zip(logits, labels, strict=True):
+        highest = max(float(v) for v in row)
+        losses.append(math.log(math.fsum(math.exp(float(v) - highest) for v in row)) + highest - float(row[label]))
+    return math.fsum(losses) / len(losses)
+
+
+def loop_gradients(weights, biases, x, labels, reduction="mean"):
+    """Gradients of the cross-entropy through dense layers and relu by the chain rule, sample by sample, path by path."""
+    grad_weights = [np.zeros_like(w, dtype=float) for w in weights]
+    grad_biases = [np.zeros_like(b, dtype=float) for b in biases]
+    for sample, label in zip(x, labels, strict=True):
+        values, sums = [np.array(sample, dtype=float)], []
+        for depth, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            sums.append(
+                np.array(
+                    [
+                        bias[o] + sum(weight[o, i] * values[-1][i] for i in range(weight.shape[1]))
+                        for o in range(len(bias))
+                    ]
+                )
+            )
+            values.append(sums[-1] if depth == len(weights) - 1 else np.array([max(s, 0.0) for s in sums[-1]]))
+        exponentials = [math.exp(v - max(sums[-1])) for v in sums[-1]]
+        error = [e / sum(exponentials) - (1.0 if k == label else 0.0) for k, e in enumerate(exponentials)]
+        for depth in reversed(range(len(weights))):
+            back = np.zeros(weights[depth].shape[1])
+            for o, e in enumerate(error):
+                grad_biases[depth][o] += e
+                for i in range(weights[depth].shape[1]):
+                    grad_weights[depth][o, i] += e * values[depth][i]
+                    back[i] += e * weights[depth][o, i]
+            if depth:
+                error = [b if s > 0 else 0.0 for b, s in zip(back, sums[depth - 1], strict=True)]
+    scale = 1 / len(labels) if reduction == "mean" else 1.0
+    return [g * scale for g in grad_weights], [g * scale for g in grad_biases]
+
+
+def torch_gradients(weights, biases, x, labels, reduction="mean"):
+    """The same gradients by PyTorch's autograd."""
+    import torch
+
+    tensors = [
+        torch.tensor(a, dtype=torch.float64, requires_grad=True)
+        for pair in zip(weights, biases, strict=True)
+        for a in pair
+    ]
+    value = torch.tensor(np.asarray(x), dtype=torch.float64)
+    for depth in range(len(weights)):
+        value = torch.nn.functional.linear(value, tensors[2 * depth], tensors[2 * depth + 1])
+        if depth < len(weights) - 1:
+            value = torch.relu(value)
+    loss = torch.nn.functional.cross_entropy(value, torch.tensor(np.asarray(labels)), reduction=reduction)
+    loss.backward()
+    grads = [t.grad.numpy() for t in tensors]
+    return loss.item(), grads[0::2], grads[1::2]
