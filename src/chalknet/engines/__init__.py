@@ -1,0 +1,1 @@
+"""What runs the network's formulas: each engine computes the same thing as fast as its machine allows."""

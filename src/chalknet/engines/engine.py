@@ -1,0 +1,55 @@
+"""The narrow waist between training and the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.network.architecture import Parameters
+from chalknet.records import Scores
+
+Batch = NDArray[np.int64] | slice  # positions in the training part; a slice means a run of them, without a copy
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The samples of one part, flattened but as raw as they were read: inputs (n, I), labels (n,) int64."""
+
+    inputs: NDArray[Any]
+    labels: NDArray[np.int64]
+
+
+class UpdateRule(Protocol):
+    """What an engine asks of an optimiser: pure steps over named arrays."""
+
+    def start(self, parameters: Parameters) -> Parameters:
+        """What is remembered before the first step, by name."""
+
+    def step(self, parameters: Parameters, gradients: Parameters, state: Parameters) -> tuple[Parameters, Parameters]:
+        """Parameters and state after one step; the arrays handed in are not changed."""
+
+
+class Engine(Protocol):
+    """Trains and evaluates one network whose samples it holds ready.
+
+    A contract suite (tests/contracts/test_engines.py) holds every engine to the reference engine.
+    """
+
+    def train_epoch(self, batches: Iterable[Batch]) -> Scores:
+        """One update a batch; returns the scores of all batches, each taken before its own update."""
+
+    def evaluate(self, part: str) -> Scores | None:
+        """The scores of "valid" or "test" (or "train") with the present parameters; None where the part is empty."""
+
+    def parameters(self) -> Parameters:
+        """The present parameters as NumPy arrays by name, in the engine's float type."""
+
+    def state(self) -> Parameters:
+        """What the update rule remembers, by name."""
+
+    def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
+        """Puts parameters and state back as they were given out."""

@@ -1,0 +1,1 @@
+"""What the hardware, the operating system and the BLAS are; standard library at import."""

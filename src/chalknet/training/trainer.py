@@ -1,0 +1,129 @@
+"""`Trainer`: a network, its data and a recipe, as an iterator of epochs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chalknet.config import FULL, Recipe
+from chalknet.data.dataset import Dataset
+from chalknet.data.preprocess import flatten, input_scale
+from chalknet.data.splits import Splits
+from chalknet.engines.engine import Batch, Engine, Part
+from chalknet.engines.reference import ReferenceEngine
+from chalknet.errors import DivergenceError
+from chalknet.network.architecture import Architecture
+from chalknet.network.initialisers import initial_parameters
+from chalknet.network.model import Network
+from chalknet.records import EpochRecord
+from chalknet.training.optimizers import Momentum
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What training gives: the history, the trained network, and what they were made from.
+
+    Attributes:
+        history: one `EpochRecord` an epoch.
+        network: parameters after the last epoch.
+        recipe, data, splits: the run's own.
+        seconds: wall time of all epochs.
+    """
+
+    history: tuple[EpochRecord, ...]
+    network: Network
+    recipe: Recipe
+    data: Dataset
+    splits: Splits
+    seconds: float
+
+
+class Trainer:
+    """Trains one network; `epochs()` is the loop, and whoever iterates it may stop whenever they like.
+
+    for record in trainer.epochs():
+        if record.valid.loss > 2: break
+    """
+
+    def __init__(self, data: Dataset, splits: Splits, recipe: Recipe) -> None:
+        self.data, self.splits, self.recipe = data, splits, recipe
+        self.architecture = Architecture(data.n_inputs, recipe.network.hidden, data.n_classes)
+        self.history: list[EpochRecord] = []
+        self._engine = self._make_engine()
+
+    def epochs(self) -> Iterator[EpochRecord]:
+        """One epoch after the other, up to the recipe's number; each is finished when it is handed out.
+
+        Raises:
+            DivergenceError: a loss is no longer finite.
+        """
+        training = self.recipe.training
+        for epoch in range(len(self.history) + 1, training.epochs + 1):
+            started = time.perf_counter()
+            with np.errstate(over="ignore", invalid="ignore"):  # a loss that overflows is told by _check_finite
+                train = self._engine.train_epoch(self.batches(epoch))
+                valid, test = self._engine.evaluate("valid"), self._engine.evaluate("test")
+            record = EpochRecord(epoch, train, valid, test, time.perf_counter() - started)
+            self._check_finite(record)
+            self.history.append(record)
+            yield record
+
+    def batches(self, epoch: int) -> list[Batch]:
+        """The positions in the training part that each update of this epoch uses.
+
+        A full batch keeps the samples' own order. Mini-batches are cut from a permutation that depends on the seed and
+        the epoch alone, so that it can be made again without the epochs before it.
+        """
+        n_train, size = len(self.splits.train), self.recipe.training.batch_size
+        if size == FULL or int(size) >= n_train:
+            return [slice(0, n_train)]
+        order = np.random.default_rng([self.recipe.training.seed, epoch]).permutation(n_train)
+        return [order[start : start + int(size)] for start in range(0, n_train, int(size))]
+
+    def network(self) -> Network:
+        """The network as it is now; later epochs do not change it."""
+        return Network(
+            architecture=self.architecture,
+            parameters=self._engine.parameters(),
+            class_names=self.data.class_names,
+            input_scale=input_scale(self.data.inputs.dtype),
+            image_shape=image_shape(self.data),
+        )
+
+    def run(self) -> Run:
+        """What has been trained so far."""
+        seconds = sum(record.seconds for record in self.history)
+        return Run(tuple(self.history), self.network(), self.recipe, self.data, self.splits, seconds)
+
+    def _make_engine(self) -> Engine:
+        inputs, labels = flatten(self.data.inputs), self.data.labels
+        optimizer, training = self.recipe.optimizer, self.recipe.training
+        return ReferenceEngine(
+            {name: Part(inputs[index], labels[index]) for name, index in self.splits.named().items()},
+            initial_parameters(self.architecture, training.seed),
+            Momentum(optimizer.learning_rate, optimizer.momentum, optimizer.bias_momentum),
+            input_scale=input_scale(self.data.inputs.dtype),
+            reduction=optimizer.reduction,
+            dtype=training.dtype,
+        )
+
+    def _check_finite(self, record: EpochRecord) -> None:
+        losses = [scores.loss for scores in (record.train, record.valid, record.test) if scores is not None]
+        bad = [loss for loss in losses if not math.isfinite(loss)]
+        if bad:
+            last = f"last finite loss {self.history[-1].train.loss:.4g}" if self.history else "no finite loss before it"
+            raise DivergenceError(
+                f"loss became {bad[0]} at epoch {record.epoch} (learning_rate {self.recipe.optimizer.learning_rate:g}, "
+                f"{last}). Try a smaller rate."
+            )
+
+
+def image_shape(data: Dataset) -> tuple[int, int] | None:
+    """(H, W) of a data set of images, None of one of rows."""
+    shape: tuple[Any, ...] = data.inputs.shape[1:]
+    return (int(shape[0]), int(shape[1])) if data.is_images else None
