@@ -1,0 +1,125 @@
+"""chalknet: dense neural-network classifiers whose every derivative is on the chalkboard.
+
+    data = chalknet.load_data("notMNIST.npz")
+    run = chalknet.train(data, recipe="writeup", hidden=[1000], epochs=200, seed=0)
+    run.network.predict_proba(images)
+
+This file is the index of the public names. Each is loaded when it is first used, so that `import chalknet` costs
+next to nothing; tests/test_public_names.py keeps the index and docs/guide/python.md the same.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chalknet.artifacts.model_file import load_model, save_model
+    from chalknet.config import Recipe
+    from chalknet.data.audit import audit
+    from chalknet.data.dataset import Dataset, dataset_from_arrays
+    from chalknet.data.load import load_data
+    from chalknet.data.preprocess import flatten, one_hot
+    from chalknet.data.splits import Splits, split_dataset
+    from chalknet.errors import (
+        ChalknetError,
+        ConfigError,
+        DataError,
+        DivergenceError,
+        MissingExtraError,
+        ModelFileError,
+        OutputError,
+        ShapeError,
+    )
+    from chalknet.network.architecture import Architecture
+    from chalknet.network.initialisers import initial_parameters
+    from chalknet.network.metrics import accuracy
+    from chalknet.network.model import Network
+    from chalknet.records import EpochRecord, Scores
+    from chalknet.report.drawings.curves import plot_curves
+    from chalknet.report.drawings.images import show_images
+    from chalknet.training.recipes import recipe
+    from chalknet.training.trainer import Run, Trainer
+    from chalknet.workflows.train import train
+
+_ROOM_OF_NAME = {
+    "Architecture": "network.architecture",
+    "ChalknetError": "errors",
+    "ConfigError": "errors",
+    "DataError": "errors",
+    "Dataset": "data.dataset",
+    "DivergenceError": "errors",
+    "EpochRecord": "records",
+    "MissingExtraError": "errors",
+    "ModelFileError": "errors",
+    "Network": "network.model",
+    "OutputError": "errors",
+    "Recipe": "config",
+    "Run": "training.trainer",
+    "Scores": "records",
+    "ShapeError": "errors",
+    "Splits": "data.splits",
+    "Trainer": "training.trainer",
+    "accuracy": "network.metrics",
+    "audit": "data.audit",
+    "dataset_from_arrays": "data.dataset",
+    "flatten": "data.preprocess",
+    "initial_parameters": "network.initialisers",
+    "load_data": "data.load",
+    "load_model": "artifacts.model_file",
+    "one_hot": "data.preprocess",
+    "plot_curves": "report.drawings.curves",
+    "recipe": "training.recipes",
+    "save_model": "artifacts.model_file",
+    "show_images": "report.drawings.images",
+    "split_dataset": "data.splits",
+    "train": "workflows.train",
+}
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Architecture",
+    "ChalknetError",
+    "ConfigError",
+    "DataError",
+    "Dataset",
+    "DivergenceError",
+    "EpochRecord",
+    "MissingExtraError",
+    "ModelFileError",
+    "Network",
+    "OutputError",
+    "Recipe",
+    "Run",
+    "Scores",
+    "ShapeError",
+    "Splits",
+    "Trainer",
+    "accuracy",
+    "audit",
+    "dataset_from_arrays",
+    "flatten",
+    "initial_parameters",
+    "load_data",
+    "load_model",
+    "one_hot",
+    "plot_curves",
+    "recipe",
+    "save_model",
+    "show_images",
+    "split_dataset",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOM_OF_NAME:
+        raise AttributeError(f"module 'chalknet' has no attribute {name!r}")
+    value = getattr(import_module(f"chalknet.{_ROOM_OF_NAME[name]}"), name)
+    globals()[name] = value  # the next use finds it without coming here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ROOM_OF_NAME])

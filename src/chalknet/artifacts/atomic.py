@@ -1,0 +1,98 @@
+"""Files that are there whole or not at all: a temporary name beside the target, fsync, rename."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from chalknet.errors import OutputError
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Puts all files into folder so that a reader, or a crash, finds each one old or new, never in part.
+
+    Every file is first written whole under a temporary name, which is where a disk can be full; only then are all
+    of them renamed.
+
+    Args:
+        folder: must exist.
+        files: name -> content.
+    Raises:
+        OutputError: the folder cannot be written or the disk is full; no file is changed and no temporary one is left.
+    """
+    temporaries: dict[str, Path] = {}
+    try:
+        for name, data in files.items():
+            temporaries[name] = _write_temporary(folder, name, data)
+        for name, temporary in temporaries.items():
+            temporary.replace(folder / name)
+        _sync_folder(folder)
+    except OSError as error:
+        raise OutputError(f"{folder / name}: cannot be written: {error.strerror or error}.") from error
+    finally:
+        for temporary in temporaries.values():
+            with suppress(OSError):
+                temporary.unlink()  # gone already where the rename went through
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """`write_files` of one file."""
+    write_files(path.parent, {path.name: data})
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Makes path and its parents at once, so that an unwritable place is told before the work and not after it.
+
+    If the work inside fails, the folders that this call made are removed again; what was there before is left as it was.
+
+    Raises:
+        OutputError: path is a file, or cannot be made or written.
+    """
+    made = next((folder for folder in reversed([path, *path.parents]) if not folder.exists()), None)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+        yield path
+    except BaseException as error:
+        if made is not None:
+            shutil.rmtree(made, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise OutputError(f"{path}: cannot be written: {error.strerror or error}. Choose another --out.") from error
+        raise
+
+
+def _write_temporary(folder: Path, name: str, data: bytes) -> Path:
+    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes private files; results are ordinary ones
+    except BaseException:
+        Path(temporary).unlink()
+        raise
+    return Path(temporary)
+
+
+def _umask() -> int:
+    """The process's umask, which POSIX lets one read only by setting it."""
+    current = os.umask(0o077)
+    os.umask(current)
+    return current
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the renames themselves durable; some systems cannot open a folder, and there it is left to them."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,142 @@
+"""model.safetensors: parameters, and in the header all that is needed to use them; no pickle, in or out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chalknet.artifacts.atomic import write_bytes
+from chalknet.errors import ChalknetError, ModelFileError
+from chalknet.network.architecture import Architecture, Parameters
+from chalknet.network.model import Network
+
+FORMAT_VERSION = 1
+HEADER_KEY = (
+    "chalknet"  # one key only: the format's header keeps no order among several, and equal models give equal bytes
+)
+
+
+def model_bytes(network: Network, training: Mapping[str, Any] | None = None) -> bytes:
+    """A network as the bytes of a safetensors file; equal networks give equal bytes.
+
+    Args:
+        training: JSON-ready facts of how it was trained, kept in the header and never needed to predict.
+    """
+    from safetensors.numpy import save
+
+    description = {
+        "format_version": FORMAT_VERSION,
+        "n_inputs": network.architecture.n_inputs,
+        "hidden": list(network.architecture.hidden),
+        "class_names": list(network.class_names),
+        "input_scale": network.input_scale,
+        "image_shape": None if network.image_shape is None else list(network.image_shape),
+        "training": dict(training or {}),
+    }
+    tensors = {name: np.ascontiguousarray(value) for name, value in network.parameters.items()}
+    return save(tensors, {HEADER_KEY: json.dumps(description, ensure_ascii=False)})
+
+
+def save_model(network: Network, path: str | Path) -> None:
+    """Writes a network as one safetensors file, whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    write_bytes(Path(path), model_bytes(network))
+
+
+def load_model(path: str | Path) -> Network:
+    """Reads a network that `save_model` or a training run has written; the file is data and is never executed.
+
+    Raises:
+        ModelFileError: no such file, not safetensors, not from chalknet, of a newer format, or with values that do not
+            fit together or are not finite; the message says which.
+    """
+    header, parameters = _read(Path(path))
+    try:
+        return _network_from(header, parameters)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+    except ChalknetError as error:
+        raise ModelFileError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> tuple[str | None, Parameters]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if not path.is_file():
+            raise ModelFileError(f"{path}: no such model file.")
+        with safe_open(str(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+            return metadata.get(HEADER_KEY), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, OverflowError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(f"{path}: is not a whole safetensors file ({error}).") from error
+
+
+def _network_from(header: str | None, parameters: Parameters) -> Network:
+    if header is None:
+        raise ModelFileError("has no 'chalknet' entry in its header; it was written by another program.")
+    try:
+        description = json.loads(header)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError("its 'chalknet' entry is not JSON.") from error
+    if not isinstance(description, dict):
+        raise ModelFileError("its 'chalknet' entry is not a JSON object.")
+    version = _field(description, "format_version", int)
+    if version > FORMAT_VERSION:
+        raise ModelFileError(
+            f"has format {version}, but this chalknet reads up to {FORMAT_VERSION}. Install a newer chalknet."
+        )
+    class_names = tuple(_list_of(description, "class_names", str))
+    architecture = Architecture(
+        _field(description, "n_inputs", int), tuple(_list_of(description, "hidden", int)), len(class_names)
+    )
+    scale = float(_field(description, "input_scale", (int, float)))
+    if not (np.isfinite(scale) and scale > 0):
+        raise ModelFileError(f"its input_scale is {scale}, which is not a number > 0.")
+    _check_values(parameters)
+    ordered = {name: parameters[name] for name in architecture.shapes if name in parameters}
+    return Network(
+        architecture, {**ordered, **parameters}, class_names, scale, _image_shape(description, architecture.n_inputs)
+    )
+
+
+def _image_shape(description: dict[str, Any], n_inputs: int) -> tuple[int, int] | None:
+    if description.get("image_shape") is None:
+        return None
+    shape = _list_of(description, "image_shape", int)
+    if len(shape) != 2 or shape[0] * shape[1] != n_inputs:
+        raise ModelFileError(f"its image_shape is {shape}, which does not make {n_inputs} inputs.")
+    return (shape[0], shape[1])
+
+
+def _check_values(parameters: Parameters) -> None:
+    dtypes = {value.dtype for value in parameters.values()}
+    if len(dtypes) != 1 or not dtypes <= {np.dtype(np.float32), np.dtype(np.float64)}:
+        names = ", ".join(sorted(str(dtype) for dtype in dtypes)) or "none"
+        raise ModelFileError(f"its parameters must all be float32 or all float64, got {names}.")
+    for name, value in parameters.items():
+        if not np.isfinite(value).all():
+            raise ModelFileError(f"{name} holds values that are not finite.")
+
+
+def _field(description: dict[str, Any], key: str, kind: Any) -> Any:
+    value = description.get(key)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ModelFileError(f"its {key} is {value!r}, which is not what it must be.")
+    return value
+
+
+def _list_of(description: dict[str, Any], key: str, kind: type) -> list[Any]:
+    values = _field(description, key, list)
+    if not all(isinstance(value, kind) and not isinstance(value, bool) for value in values):
+        raise ModelFileError(f"its {key} is {values!r}, which is not a list of {kind.__name__}.")
+    return list(values)

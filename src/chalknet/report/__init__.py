@@ -1,0 +1,1 @@
+"""Numbers first, as plain tables and figures; drawings second, made from them."""

@@ -1,0 +1,80 @@
+"""Tables as plain data: what the terminal, the files and later the documents all show."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chalknet.data.dataset import Dataset
+from chalknet.data.splits import Splits
+from chalknet.network.gradcheck import GradientCheck
+from chalknet.records import PARTS, EpochRecord, Scores
+
+DASH = "–"  # stands where a set is missing
+PART_NAMES = {"train": "training", "valid": "validation", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, column heads, and rows of text; the first column is a name, the others are figures."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def text(self) -> str:
+        """The table in plain characters, names to the left and figures to the right."""
+        cells = [self.columns, *self.rows]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
+        lines = [
+            "  ".join(
+                cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in cells
+        ]
+        return "\n".join([self.title, *(line.rstrip() for line in lines)])
+
+    def csv(self) -> str:
+        """Heads and rows as comma-separated text."""
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows([self.columns, *self.rows])
+        return buffer.getvalue()
+
+
+def data_table(data: Dataset, splits: Splits) -> Table:
+    """How many samples of each class are in each part."""
+    counts = {part: np.bincount(data.labels[index], minlength=data.n_classes) for part, index in splits.named().items()}
+    rows = [(PART_NAMES[part], f"{counts[part].sum()}", *(f"{count}" for count in counts[part])) for part in PARTS]
+    shape = " x ".join(str(n) for n in data.inputs.shape[1:])
+    kind = "images" if data.is_images else "rows"
+    title = f"Data: {data.source}, {len(data):,} {kind} of {shape} {data.inputs.dtype} values"
+    return Table(title, ("", "samples", *data.class_names), tuple(rows))
+
+
+def statistics_table(last: EpochRecord, seconds: float) -> Table:
+    """The write-up's statistics block: loss and accuracy of the three sets at the end, and the time."""
+    rows = [(PART_NAMES[part], *_score_cells(last.part(part))) for part in PARTS]
+    return Table(
+        f"After {last.epoch} epochs, {seconds:.1f} s",
+        ("", "loss", "accuracy", "printed loss"),
+        tuple(rows),
+    )
+
+
+def gradient_table(checks: Sequence[GradientCheck]) -> Table:
+    """Each parameter group's derivative along one direction, by formula and by differences."""
+    rows = [
+        (check.group, f"{check.n_parameters}", f"{check.analytic:+.12e}", f"{check.numeric:+.12e}", f"{check.gap:.1e}")
+        for check in checks
+    ]
+    return Table("Gradient check", ("group", "parameters", "analytic", "numeric", "relative gap"), tuple(rows))
+
+
+def _score_cells(scores: Scores | None) -> tuple[str, str, str]:
+    if scores is None:
+        return (DASH, DASH, DASH)
+    return (f"{scores.loss:.4f}", f"{100 * scores.accuracy:.2f} %", f"{scores.printed_loss:.4f}")

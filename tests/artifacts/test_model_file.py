@@ -1,0 +1,136 @@
+import json
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import save
+
+from chalknet.artifacts.model_file import HEADER_KEY, load_model, model_bytes, save_model
+from chalknet.errors import ModelFileError, OutputError
+from chalknet.network.architecture import Architecture
+from chalknet.network.initialisers import initial_parameters
+from chalknet.network.model import Network
+
+
+def made_network(dtype=np.float64):
+    architecture = Architecture(6, (5, 4), 3)
+    parameters = {name: value.astype(dtype) for name, value in initial_parameters(architecture, 0).items()}
+    return Network(architecture, parameters, ("Ä", "y", "z"), 255.0, (2, 3))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_network_saved_and_loaded_is_the_same(tmp_path, dtype):
+    network = made_network(dtype)
+    save_model(network, tmp_path / "model.safetensors")
+    again = load_model(tmp_path / "model.safetensors")
+    assert (again.architecture, again.class_names, again.input_scale, again.image_shape) == (
+        network.architecture,
+        network.class_names,
+        network.input_scale,
+        network.image_shape,
+    )
+    assert list(again.parameters) == list(network.parameters)
+    for name, value in network.parameters.items():
+        np.testing.assert_array_equal(again.parameters[name], value)
+        assert again.parameters[name].dtype == dtype
+    images = np.random.default_rng(0).integers(0, 256, (4, 2, 3)).astype(np.uint8)
+    np.testing.assert_array_equal(again.predict_proba(images), network.predict_proba(images))
+
+
+def test_equal_networks_give_equal_bytes():
+    assert model_bytes(made_network(), {"a": 1, "b": 2}) == model_bytes(made_network(), {"a": 1, "b": 2})
+
+
+def test_an_unwritable_place_is_an_output_error(tmp_path):
+    with pytest.raises(OutputError, match="cannot be written"):
+        save_model(made_network(), tmp_path / "nowhere" / "model.safetensors")
+
+
+DESCRIPTION = {
+    "format_version": 1,
+    "n_inputs": 6,
+    "hidden": [5, 4],
+    "class_names": ["x", "y", "z"],
+    "input_scale": 255.0,
+    "image_shape": [2, 3],
+}
+
+
+def changed(**fields):
+    return {**DESCRIPTION, **fields}
+
+
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        (changed(format_version=2), "has format 2, but this chalknet reads up to 1. Install a newer chalknet."),
+        (changed(format_version="1"), "its format_version is '1'"),
+        (changed(hidden=[5, 0]), "a network needs sizes >= 1"),
+        (changed(hidden=[5, 10**9]), "hidden2.weight of network 6-5-1000000000-3 must be (1000000000, 5), got (4, 5)"),
+        (changed(hidden="5x4"), "its hidden is '5x4'"),
+        (changed(hidden=[5, True]), "which is not a list of int"),
+        (changed(n_inputs=7, image_shape=None), "hidden1.weight of network 7-5-4-3 must be (5, 7), got (5, 6)"),
+        (changed(class_names=["x"]), "at least two classes"),
+        (changed(input_scale=0), "its input_scale is 0.0, which is not a number > 0"),
+        (changed(image_shape=[3, 3]), "its image_shape is [3, 3], which does not make 6 inputs"),
+        ([], "its 'chalknet' entry is not a JSON object"),
+    ],
+)
+def test_a_header_that_does_not_fit_is_named(tmp_path, description, message):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(save(made_network().parameters, {HEADER_KEY: json.dumps(description)}))
+    with pytest.raises(ModelFileError, match=f"model.safetensors: .*{re.escape(message)}"):
+        load_model(path)
+
+
+def test_a_file_of_another_program_is_named(tmp_path):
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(save({"w": np.zeros(3)}))
+    with pytest.raises(ModelFileError, match="it was written by another program"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(np.nan, "hidden1.bias holds values that are not finite"), (np.inf, "not finite")]
+)
+def test_weights_that_are_not_finite_are_refused(tmp_path, value, message):
+    parameters = dict(made_network().parameters)
+    parameters["hidden1.bias"] = np.full(5, value)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(save(parameters, {HEADER_KEY: json.dumps(DESCRIPTION)}))
+    with pytest.raises(ModelFileError, match=message):
+        load_model(path)
+
+
+def test_mixed_or_foreign_types_are_refused(tmp_path):
+    parameters = {**made_network().parameters, "hidden1.bias": np.zeros(5, np.float32)}
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(save(parameters, {HEADER_KEY: json.dumps(DESCRIPTION)}))
+    with pytest.raises(ModelFileError, match="all be float32 or all float64, got float32, float64"):
+        load_model(path)
+
+
+def test_a_missing_or_truncated_file_is_named(tmp_path):
+    with pytest.raises(ModelFileError, match="no such model file"):
+        load_model(tmp_path / "nothing.safetensors")
+    whole = model_bytes(made_network())
+    path = tmp_path / "model.safetensors"
+    for length in range(0, len(whole), 97):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ModelFileError, match="not a whole safetensors file"):
+            load_model(path)
+
+
+@given(st.data())
+def test_a_damaged_file_is_a_model_file_error_or_a_network(tmp_path_factory, data):
+    damaged = bytearray(model_bytes(made_network()))
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    path.write_bytes(bytes(damaged))
+    try:
+        assert isinstance(load_model(path), Network)
+    except ModelFileError as error:
+        assert str(error).startswith(str(path))

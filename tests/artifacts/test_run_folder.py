@@ -1,0 +1,70 @@
+import csv
+import io
+import json
+import tomllib
+
+import pytest
+
+from chalknet.artifacts.history_file import COLUMNS, history_csv
+from chalknet.artifacts.run_folder import refuse_finished, run_files
+from chalknet.config import DataConfig, Recipe
+from chalknet.data.splits import split_dataset
+from chalknet.errors import OutputError
+from chalknet.records import EpochRecord, Scores
+from chalknet.training.trainer import Trainer
+
+
+@pytest.fixture(scope="module")
+def run(small_images):
+    recipe = Recipe().with_settings(hidden=[5], epochs=3, train_size=150, valid_size=50)
+    trainer = Trainer(small_images, split_dataset(small_images, "writeup", 150, 50), recipe)
+    list(trainer.epochs())
+    return trainer.run()
+
+
+def test_history_has_the_stated_columns_in_their_order():
+    assert ",".join(COLUMNS) == (
+        "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,test_loss,test_accuracy,"
+        "train_printed_loss,valid_printed_loss,test_printed_loss,seconds"
+    )
+
+
+def test_history_reads_back_to_the_last_digit(run):
+    rows = list(csv.DictReader(io.StringIO(history_csv(run.history))))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
+    for row, record in zip(rows, run.history, strict=True):
+        assert float(row["train_loss"]) == record.train.loss
+        assert float(row["valid_accuracy"]) == record.valid.accuracy
+        assert float(row["test_printed_loss"]) == record.test.printed_loss
+        assert float(row["seconds"]) == record.seconds
+
+
+def test_an_absent_set_has_empty_cells():
+    record = EpochRecord(1, Scores(0.5, 0.25, 3.0), None, None, 0.1)
+    assert history_csv([record]).splitlines()[1] == "1,0.5,0.25,,,,,3.0,,,0.1"
+
+
+def test_a_run_is_four_files_that_say_the_same(run):
+    files = run_files(run, DataConfig("made.npz", "0" * 64))
+    assert sorted(files) == ["config.toml", "history.csv", "model.safetensors", "summary.json"]
+    summary = json.loads(files["summary.json"])
+    assert summary["samples"] == {"train": 150, "valid": 50, "test": 40}
+    assert summary["final"]["test"]["accuracy"] == run.history[-1].test.accuracy
+    assert summary["network"] == "30-5-4"
+    assert summary["parameters"] == 5 * 31 + 4 * 6
+    best = min(run.history, key=lambda record: record.valid.loss)
+    assert summary["smallest_valid_loss"]["epoch"] == best.epoch
+    assert summary["machine"]["cores"] >= 1
+    config = tomllib.loads(files["config.toml"].decode())
+    assert config["network"]["hidden"] == [5]
+    assert config["data"] == {"source": "made.npz", "sha256": "0" * 64}
+
+
+def test_a_finished_run_is_not_written_over_unless_asked(tmp_path):
+    refuse_finished(tmp_path, overwrite=False)
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(
+        OutputError, match="already holds a finished summary.json. Choose another --out, or add --overwrite"
+    ):
+        refuse_finished(tmp_path, overwrite=False)
+    refuse_finished(tmp_path, overwrite=True)
