@@ -1,0 +1,122 @@
+"""Options that several commands share: a recipe's fields, made from config.py, and how data is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from chalknet.config import SECTION_OF_FIELD, SECTIONS, DataConfig, Recipe, meaning
+from chalknet.errors import ConfigError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+# Flags that are shorter than their field's name.
+FLAG_OF_FIELD = {"train_size": "train", "valid_size": "valid"}
+
+
+def recipe_options(*fields: str) -> Callable[[Command], Command]:
+    """One flag for each of the recipe's fields that are named, or for every field; left out, the recipe decides."""
+    names = fields or tuple(SECTION_OF_FIELD)
+
+    def decorate(command: Command) -> Command:
+        for name in reversed(names):
+            flag = FLAG_OF_FIELD.get(name, name).replace("_", "-")
+            if _is_yes_or_no(name):
+                option = click.option(f"--{flag}/--no-{flag}", name, default=None, help=_help(name))
+            else:
+                option = click.option(f"--{flag}", name, metavar=_metavar(name), help=_help(name))
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def data_options(command: Command) -> Command:
+    """The flags that say how a source is read."""
+    for option in reversed(
+        [
+            click.option("--class-names", metavar="A,B,C", help="Names of the classes 0, 1, 2, ..."),
+            click.option("--label-column", metavar="NAME|N", help="Column of a CSV that holds the labels."),
+            click.option("--image-size", metavar="HxW", help="Size of the images in a CSV or a folder."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def parsed_settings(flags: dict[str, Any]) -> dict[str, Any]:
+    """The recipe's fields that were given as flags, as numbers, lists and text; config.py says what is not legal."""
+    given = {name: value for name, value in flags.items() if name in SECTION_OF_FIELD and value is not None}
+    return {name: _parsed(name, value) for name, value in given.items()}
+
+
+def parsed_source(source: str | None, flags: dict[str, Any]) -> DataConfig:
+    """The data that a line names, with how to read it."""
+    return DataConfig(
+        source=source or "",
+        class_names=_names(flags["class_names"]),
+        label_column=flags["label_column"],
+        image_size=_size(flags["image_size"]),
+    )
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """ "A,B,C" as names."""
+    return None if text is None else tuple(name.strip() for name in text.split(","))
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """ "28x28" or "28" as (height, width).
+
+    Raises:
+        ConfigError: anything else.
+    """
+    if text is None:
+        return None
+    numbers = text.lower().split("x")
+    if len(numbers) > 2 or not all(re.fullmatch("[1-9][0-9]{0,4}", number) for number in numbers):
+        raise ConfigError(f"--image-size must be HEIGHTxWIDTH such as 28x28, got {text!r}.")
+    return int(numbers[0]), int(numbers[-1])
+
+
+def _parsed(name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if name == "hidden":
+        return [_number(width) for width in re.split("[x,]", value)]
+    return _number(value)
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _default(name: str) -> Any:
+    return getattr(SECTIONS[SECTION_OF_FIELD[name]](), name)
+
+
+def _is_yes_or_no(name: str) -> bool:
+    return isinstance(_default(name), bool)
+
+
+def _metavar(name: str) -> str:
+    if name == "hidden":
+        return "N[xN...]"
+    return {int: "N", float: "X", str: "NAME"}[type(_default(name))]
+
+
+def _help(name: str) -> str:
+    text = meaning(name)
+    default = _default(name)
+    shown = "x".join(map(str, default)) if isinstance(default, tuple) else default
+    if isinstance(default, bool):
+        return f"{text[0].upper()}{text[1:].split(':')[0]}."
+    return f"{text[0].upper()}{text[1:]}. Recipe {Recipe().name!r}: {shown}."

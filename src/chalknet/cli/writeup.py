@@ -1,0 +1,45 @@
+"""`chalknet writeup`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options
+
+
+@click.command()
+@click.option(
+    "--data", metavar="FILE|FOLDER|glyphs", help="The letters to use.  [default: glyphs, the built-in letters]"
+)
+@data_options
+@recipe_options()
+@click.option("--out", metavar="DIR", help="Folder for everything.  [default: runs/writeup, or the next free]")
+@click.option("--overwrite", is_flag=True, help="Write into --out even if it holds a finished write-up.")
+@click.option("--quiet", is_flag=True, help="No progress and no summary.")
+def writeup(data: str | None, out: str | None, overwrite: bool, quiet: bool, **flags: Any) -> None:
+    """Make the course write-up again, from data.
+
+    Sections 0 to 1.3: the data with a sample sheet, every derivative against central differences, and the network with
+    1,000 hidden units, its curves, statistics and time. The folder holds summary.txt, tables/, figures/ and the run.
+
+    \b
+    chalknet writeup
+    chalknet writeup --data notMNIST.npz --out writeup
+    """
+    from chalknet.cli.progress import EpochProgress
+    from chalknet.workflows.settle import next_free, settle
+    from chalknet.workflows.train import open_data, split_by
+    from chalknet.workflows.writeup import write_writeup
+
+    recipe, source = settle(None, None, parsed_settings(flags), parsed_source(data, flags))
+    samples = open_data(source)
+    n_train = len(split_by(recipe, samples).train)
+    folder = Path(out) if out else next_free(Path("runs") / "writeup")
+    with EpochProgress(recipe.training.epochs, n_train, quiet=quiet) as progress:
+        result = write_writeup(samples, recipe, source, folder, overwrite=overwrite, observe=progress)
+    if not quiet:
+        click.echo(result.text())
+        click.echo(f"written to {folder}")

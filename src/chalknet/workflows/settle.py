@@ -1,0 +1,53 @@
+"""From what was typed to what is meant: the recipe, the data and the folder of a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from chalknet.config import DataConfig, Recipe, read_config
+from chalknet.errors import ConfigError
+from chalknet.training.recipes import recipe as recipe_named
+
+
+def settle(
+    recipe: str | None,
+    config: str | None,
+    settings: dict[str, Any],
+    data: DataConfig,
+) -> tuple[Recipe, DataConfig]:
+    """The recipe and data of a command: a config file or a named recipe, changed by what was given on the line.
+
+    Raises:
+        ConfigError: both a recipe and a config file are given, or either is wrong.
+    """
+    if recipe is not None and config is not None:
+        raise ConfigError("--recipe and --config both say where to start from; give one of them.")
+    chosen, known = (recipe_named(recipe or "writeup"), DataConfig()) if config is None else read_config(Path(config))
+    return chosen.with_settings(**settings), _changed(known, data)
+
+
+def _changed(known: DataConfig, given: DataConfig) -> DataConfig:
+    """known with what was given; another source has another digest."""
+    return DataConfig(
+        source=given.source or known.source,
+        sha256="" if given.source else known.sha256,
+        class_names=given.class_names or known.class_names,
+        label_column=given.label_column or known.label_column,
+        image_size=given.image_size or known.image_size,
+    )
+
+
+def free_folder(parent: Path, recipe: Recipe) -> Path:
+    """parent/RECIPE-HIDDEN-seedN, or the first of ...-2, ...-3, ... that does not exist."""
+    widths = "x".join(str(width) for width in recipe.network.hidden)
+    return next_free(parent / f"{recipe.name}-{widths}-seed{recipe.training.seed}")
+
+
+def next_free(path: Path) -> Path:
+    """path, or the first of path-2, path-3, ... that does not exist."""
+    candidate, number = path, 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate

@@ -1,0 +1,316 @@
+"""The commands as a person types them, in this process: what they print, write and return."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tomllib
+
+import numpy as np
+import pytest
+from conftest import made_images
+
+from chalknet.artifacts.model_file import load_model
+from chalknet.cli import main as main_module
+from chalknet.cli.main import main
+
+SIZES = ["--train", "160", "--valid", "40"]
+QUICK = ["--hidden", "6", "--epochs", "4", "--learning-rate", "1e-3", *SIZES]
+
+
+@pytest.fixture
+def letters(tmp_path, monkeypatch):
+    """A small file in notMNIST's layout, in the folder that commands run in."""
+    monkeypatch.chdir(tmp_path)
+    data = made_images(240, seed=0, n_classes=4)
+    np.savez(tmp_path / "letters.npz", images=data.inputs, labels=data.labels)
+    return "letters.npz"
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_train_writes_a_whole_run_folder_and_prints_the_statistics(letters, tmp_path, capsys):
+    assert main(["train", "--data", letters, *QUICK, "--out", "run"]) == 0
+    files = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert files == ["config.toml", "curves.png", "curves.svg", "history.csv", "model.safetensors", "summary.json"]
+    printed = capsys.readouterr()
+    assert "After 4 epochs" in printed.out
+    assert "written to run" in printed.out
+    assert "epoch 1/4  loss" in printed.err
+    assert "epoch 4/4  loss" in printed.err
+    assert "left" in printed.err
+    last = rows_of(tmp_path / "run" / "history.csv")[-1]
+    accuracy = json.loads((tmp_path / "run" / "summary.json").read_text())["final"]["test"]["accuracy"]
+    assert float(last["test_accuracy"]) == accuracy
+    assert f"{100 * accuracy:.2f} %" in printed.out
+
+
+def test_the_model_in_the_folder_gives_the_accuracy_of_the_last_row(letters, tmp_path):
+    main(["train", "--data", letters, *QUICK, "--out", "run", "--quiet"])
+    network = load_model(tmp_path / "run" / "model.safetensors")
+    data = np.load(tmp_path / letters)
+    order = np.arange(240)
+    np.random.RandomState(521).shuffle(order)
+    test = order[200:]
+    accuracy = np.mean(network.predict(data["images"][test]) == data["labels"][test])
+    assert accuracy == float(rows_of(tmp_path / "run" / "history.csv")[-1]["test_accuracy"])
+
+
+def test_the_config_of_a_run_repeats_it_to_the_last_digit(letters, tmp_path, monkeypatch):
+    main(["train", "--data", letters, *QUICK, "--seed", "9", "--batch-size", "48", "--out", "first", "--quiet"])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert main(["train", "--config", "../first/config.toml", "--out", "../second", "--quiet"]) == 0
+    first, second = (rows_of(tmp_path / name / "history.csv") for name in ("first", "second"))
+    assert [{**row, "seconds": ""} for row in first] == [{**row, "seconds": ""} for row in second]
+    configs = [tomllib.loads((tmp_path / name / "config.toml").read_text()) for name in ("first", "second")]
+    assert configs[0] == configs[1]
+    models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("first", "second")]
+    assert models[0] == models[1]
+    assert (tmp_path / "first" / "curves.svg").read_bytes() == (tmp_path / "second" / "curves.svg").read_bytes()
+
+
+def test_a_flag_changes_what_a_config_says(letters, tmp_path):
+    main(["train", "--data", letters, *QUICK, "--out", "first", "--quiet"])
+    main(
+        ["train", "--config", "first/config.toml", "--epochs", "2", "--no-bias-momentum", "--out", "second", "--quiet"]
+    )
+    assert len(rows_of(tmp_path / "second" / "history.csv")) == 2
+
+
+def test_a_config_whose_data_has_changed_is_refused_with_both_digests(letters, tmp_path, capsys):
+    main(["train", "--data", letters, *QUICK, "--out", "first", "--quiet"])
+    data = made_images(240, seed=1, n_classes=4)
+    np.savez(tmp_path / "letters.npz", images=data.inputs, labels=data.labels)
+    capsys.readouterr()
+    assert main(["train", "--config", "first/config.toml", "--out", "second"]) == 1
+    assert "is not the data that the configuration was written for: sha256" in capsys.readouterr().err
+    assert not (tmp_path / "second").exists()
+
+
+def test_quiet_prints_nothing_at_all(letters, capsys):
+    assert main(["train", "--data", letters, *QUICK, "--out", "run", "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_out_the_next_free_folder_is_taken(letters, tmp_path):
+    for _ in range(2):
+        main(["train", "--data", letters, *QUICK, "--quiet"])
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["writeup-6-seed0", "writeup-6-seed0-2"]
+
+
+def test_a_finished_run_is_kept_unless_told_otherwise(letters, tmp_path, capsys):
+    main(["train", "--data", letters, *QUICK, "--out", "run", "--quiet"])
+    before = (tmp_path / "run" / "history.csv").read_bytes()
+    assert main(["train", "--data", letters, *QUICK, "--seed", "1", "--out", "run", "--quiet"]) == 1
+    assert (
+        "run: already holds a finished summary.json. Choose another --out, or add --overwrite."
+        in capsys.readouterr().err
+    )
+    assert (tmp_path / "run" / "history.csv").read_bytes() == before
+    assert main(["train", "--data", letters, *QUICK, "--seed", "1", "--out", "run", "--quiet", "--overwrite"]) == 0
+    assert (tmp_path / "run" / "history.csv").read_bytes() != before
+
+
+def test_sets_may_be_absent(letters, tmp_path, capsys):
+    assert (
+        main(
+            [
+                "train",
+                "--data",
+                letters,
+                "--hidden",
+                "4",
+                "--epochs",
+                "1",
+                "--train",
+                "240",
+                "--valid",
+                "0",
+                "--out",
+                "run",
+            ]
+        )
+        == 0
+    )
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["validation", "–", "–", "–"] in lines
+    assert ["test", "–", "–", "–"] in lines
+    assert rows_of(tmp_path / "run" / "history.csv")[0]["valid_loss"] == ""
+
+
+def test_depth_fractions_and_a_stratified_split_are_understood(letters, tmp_path):
+    line = ["train", "--data", letters, "--hidden", "8x5", "--epochs", "1", "--split", "stratified", "--train", "0.7"]
+    assert main([*line, "--valid", "0.1", "--dtype", "float32", "--out", "run", "--quiet"]) == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["network"] == "30-8-5-4" or summary["network"].startswith("30-8-5-")
+    assert summary["samples"] == {"train": 168, "valid": 24, "test": 48}
+    assert load_model(tmp_path / "run" / "model.safetensors").dtype == np.float32
+
+
+USAGE = [
+    (["--hidden", "0"], "hidden must be one or more whole numbers >= 1, got [0]."),
+    (["--hidden", "many"], "hidden must be one or more whole numbers >= 1, got ['many']."),
+    (["--epochs", "-1"], "epochs must be a whole number >= 1, got -1."),
+    (["--recipe", "writup"], "unknown recipe 'writup'. Did you mean 'writeup'?"),
+    (["--train", "15000", "--valid", "1000"], "letters.npz: 15000 training and 1000 validation samples were asked for"),
+    (["--engine", "numpi"], "engine must be one of"),
+    (["--dtype", "float16"], "dtype must be one of float64, float32, got 'float16'."),
+    (["--learning-rate", "-1"], "learning_rate must be a number > 0, got -1."),
+    (["--config", "no.toml"], "no.toml: cannot be read: No such file or directory."),
+    (["--config", "no.toml", "--recipe", "writeup"], "give one of them"),
+    (["--image-size", "28by28"], "--image-size must be HEIGHTxWIDTH such as 28x28, got '28by28'."),
+    (["--split", "randm"], "split must be one of writeup, random, stratified, group, got 'randm'."),
+]
+
+
+@pytest.mark.parametrize(("flags", "message"), USAGE, ids=[" ".join(flags) for flags, _ in USAGE])
+def test_a_line_that_cannot_be_meant_is_one_line_code_2_and_writes_nothing(letters, tmp_path, capsys, flags, message):
+    assert main(["train", "--data", letters, *SIZES, "--epochs", "1", *flags, "--out", "run"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("chalknet: ")
+    assert printed.err.count("\n") == 1
+    assert message in printed.err
+    assert [path.name for path in tmp_path.iterdir()] == ["letters.npz"]
+
+
+def test_an_unknown_flag_gets_a_near_match_and_code_2(letters, capsys):
+    assert main(["train", "--data", letters, "--hiden", "5"]) == 2
+    assert "--hidden" in capsys.readouterr().err
+
+
+def test_a_missing_file_is_one_line_and_code_1(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--data", "notMNIST.npz", "--out", "run"]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("chalknet: notMNIST.npz: ")
+    assert printed.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unwritable_out_folder_is_told_before_training(letters, tmp_path, capsys):
+    (tmp_path / "taken").write_text("a file")
+    assert main(["train", "--data", letters, *QUICK, "--out", "taken/run"]) == 1
+    printed = capsys.readouterr()
+    assert "taken/run: cannot be written" in printed.err
+    assert "epoch" not in printed.err
+    assert (tmp_path / "taken").read_text() == "a file"
+
+
+def test_divergence_is_one_line_code_1_and_leaves_no_folder(letters, tmp_path, capsys):
+    assert main(["train", "--data", letters, *QUICK, "--learning-rate", "1e300", "--out", "run", "--quiet"]) == 1
+    assert "Try a smaller rate" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_debug_shows_the_trace_wherever_it_stands(letters, capsys):
+    assert main(["train", "--data", letters, "--hidden", "0", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_code_130_and_leaves_no_folder(letters, tmp_path, monkeypatch, capsys):
+    from chalknet.training.trainer import Trainer
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(Trainer, "epochs", interrupted)
+    assert main(["train", "--data", letters, *QUICK, "--out", "run"]) == 130
+    assert "stopped" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_gradcheck_passes_and_prints_each_group(letters, capsys):
+    assert main(["gradcheck", "--data", letters, "--hidden", "6x5"]) == 0
+    out = capsys.readouterr().out
+    for group in ("hidden1.weight", "hidden1.bias", "hidden2.weight", "output.weight", "output.bias"):
+        assert group in out
+
+
+def test_gradcheck_as_json_reads_back(letters, capsys):
+    assert main(["gradcheck", "--data", letters, "--hidden", "6", "--json"]) == 0
+    checks = json.loads(capsys.readouterr().out)
+    assert [check["group"] for check in checks] == ["hidden1.weight", "hidden1.bias", "output.weight", "output.bias"]
+    assert all(check["ok"] and check["gap"] < 1e-7 for check in checks)
+
+
+def test_gradcheck_fails_with_code_1_where_a_derivative_is_wrong(letters, monkeypatch, capsys):
+    from chalknet.network import architecture
+
+    right = architecture.relu
+    monkeypatch.setattr(architecture, "relu", lambda x: (right(x)[0], lambda grad: 1.001 * right(x)[1](grad)))
+    assert main(["gradcheck", "--data", letters, "--hidden", "6"]) == 1
+    assert "gap above 1e-07 in hidden1.weight, hidden1.bias" in capsys.readouterr().err
+
+
+def test_gradcheck_of_more_samples_than_there_are_is_a_usage_error(letters, capsys):
+    assert main(["gradcheck", "--data", letters, "--samples", "241"]) == 2
+    assert "samples must be a whole number from 1 to 240, got 241" in capsys.readouterr().err
+
+
+def test_writeup_makes_its_folder_and_says_the_same_on_the_terminal(letters, tmp_path, capsys):
+    assert main(["writeup", "--data", letters, *QUICK, "--out", "paper"]) == 0
+    folder = tmp_path / "paper"
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert files == [
+        "figures/samples.png",
+        "figures/samples.svg",
+        "hidden-6/config.toml",
+        "hidden-6/curves.png",
+        "hidden-6/curves.svg",
+        "hidden-6/history.csv",
+        "hidden-6/model.safetensors",
+        "hidden-6/summary.json",
+        "summary.txt",
+        "tables/data.csv",
+        "tables/gradient_check.csv",
+        "tables/statistics.csv",
+    ]
+    printed = capsys.readouterr().out
+    assert (folder / "summary.txt").read_text() in printed
+    for heading in (
+        "0    Set-up",
+        "0.1  Data: letters.npz, 240 images of 6 x 5",
+        "1.2  Gradient check",
+        "1.3  After 4 epochs",
+    ):
+        assert heading in printed
+
+
+def test_writeup_of_rows_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.csv").write_text("label,a,b\n" + "0,1.5,2\n1,3,4.5\n" * 9)
+    assert main(["writeup", "--data", "rows.csv", "--train", "10", "--valid", "4", "--out", "paper"]) == 2
+    assert "the write-up is about images" in capsys.readouterr().err
+    assert not (tmp_path / "paper").exists()
+
+
+def test_a_failed_writeup_leaves_no_folder(letters, tmp_path):
+    assert main(["writeup", "--data", letters, *QUICK, "--learning-rate", "1e300", "--out", "paper", "--quiet"]) == 1
+    assert not (tmp_path / "paper").exists()
+
+
+def test_a_reader_that_goes_away_is_no_error_of_ours(monkeypatch):
+    def gone(**_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(main_module.cli, "main", gone)
+    monkeypatch.setattr(main_module.os, "dup2", lambda *_: None)
+    assert main(["--help"]) == 1
+
+
+def test_help_and_version_are_code_0(capsys):
+    assert main(["--help"]) == 0
+    assert main(["--version"]) == 0
+    assert "chalknet, version 0.1.0" in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_code_2(capsys):
+    assert main(["trian"]) == 2
+    assert "No such command 'trian'" in capsys.readouterr().err

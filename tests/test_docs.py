@@ -1,0 +1,89 @@
+"""The documents say what the code does: cited formulas exist, help pages are the commands' own, examples run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import chalknet
+from chalknet.config import SECTION_OF_FIELD
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = Path(chalknet.__file__).parent
+LABELS = re.findall(r"\\tag\{(\w+)\}", (ROOT / "docs" / "derivation.md").read_text(encoding="utf-8"))
+
+
+def cited_labels(text):
+    """Labels in "(docs/derivation.md, L2)" and in the bare "(L4)" or "(U1, U2)" of the lines around it."""
+    citations = re.findall(r"\((?:docs/derivation\.md, )?((?:[SLARNIUMG]\d)(?:(?:, | to )[SLARNIUMG]\d)*)\)", text)
+    return {label for citation in citations for label in re.findall(r"[A-Z]\d", citation)}
+
+
+def test_labels_are_unique():
+    assert len(LABELS) == len(set(LABELS)) > 20
+
+
+@pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=lambda f: f.relative_to(SOURCE).as_posix())
+def test_every_cited_formula_exists(file):
+    assert cited_labels(file.read_text(encoding="utf-8")) <= set(LABELS)
+
+
+def test_every_function_of_the_chalkboard_cites_its_formula():
+    for name in ("activations", "dense", "losses", "metrics", "initialisers", "architecture", "gradcheck"):
+        text = (SOURCE / "network" / f"{name}.py").read_text(encoding="utf-8")
+        assert cited_labels(text), name
+
+
+def test_every_formula_is_cited_somewhere():
+    everything = "".join(file.read_text(encoding="utf-8") for file in SOURCE.rglob("*.py"))
+    ranges = everything.replace("N1 to N4", "N1, N2, N3, N4")
+    assert set(LABELS) - cited_labels(ranges) <= {"S4", "L1", "L3"}  # steps on the way, computed by nobody
+
+
+def test_the_command_pages_are_the_commands_own_help():
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        from write_cli_docs import pages
+    finally:
+        sys.path.pop(0)
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == pages(), "run `make docs`"
+
+
+@pytest.mark.parametrize("name", sorted(SECTION_OF_FIELD))
+def test_every_recipe_field_is_documented(name):
+    assert f"`{name}`" in (ROOT / "docs" / "file_formats.md").read_text(encoding="utf-8")
+
+
+def test_the_changelog_knows_this_version():
+    assert f"## {chalknet.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f'version = "{chalknet.__version__}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_training_by_hand_runs_and_learns():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "train_by_hand.py"), "--quick"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    accuracies = [float(found) for found in re.findall(r"test accuracy (\d\.\d+)", done.stdout)]
+    assert accuracies[-1] > accuracies[0]
+
+
+def python_blocks(path):
+    return re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/guide/python.md"])
+def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = python_blocks(ROOT / page)
+    assert blocks
+    # The pages train as a reader would; here two epochs of a small network show that every line runs.
+    code = "\n".join(blocks).replace("hidden=[1000]", "hidden=[20]").replace("epochs=200", "epochs=2")
+    code = code.replace('load_data("notMNIST.npz")', 'load_data("glyphs")')
+    exec(compile(code, page, "exec"), {"__name__": "page"})

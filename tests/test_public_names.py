@@ -1,0 +1,56 @@
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import chalknet
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+def test_the_index_is_sorted_and_says_the_same_thrice():
+    typed = {
+        alias.name
+        for node in ast.walk(ast.parse(inspect.getsource(chalknet)))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("chalknet.")
+        for alias in node.names
+    }
+    assert list(chalknet.__all__) == sorted(chalknet.__all__)
+    assert set(chalknet.__all__) == set(chalknet._ROOM_OF_NAME) == typed
+
+
+@pytest.mark.parametrize("name", sorted(chalknet._ROOM_OF_NAME))
+def test_every_public_name_is_there_with_a_docstring(name):
+    value = getattr(chalknet, name)
+    assert value.__module__ == f"chalknet.{chalknet._ROOM_OF_NAME[name]}"
+    assert inspect.getdoc(value)
+
+
+@pytest.mark.parametrize("name", sorted(chalknet._ROOM_OF_NAME))
+def test_every_public_name_is_documented(name):
+    assert f"`{name}" in (DOCS / "guide" / "python.md").read_text(encoding="utf-8")
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        chalknet.trian  # noqa: B018
+
+
+def test_importing_chalknet_loads_nothing_heavy():
+    heavy = ["numpy", "matplotlib", "PIL", "rich", "click", "safetensors", "threadpoolctl"]
+    code = f"import sys, chalknet; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_loads_neither_numpy_nor_any_command():
+    code = (
+        "import sys; from chalknet.cli.main import main; main(['--help']); "
+        "heavy = {'numpy', 'matplotlib', 'PIL', 'rich', 'safetensors', 'chalknet.cli.train'}; "
+        "sys.exit(f'loaded {heavy & set(sys.modules)}' if heavy & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
