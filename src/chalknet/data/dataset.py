@@ -25,7 +25,7 @@ class Dataset:
         inputs: (N, H, W) grey images or (N, I) rows; uint8, float32 or float64. uint8 stays uint8 until it is used.
         labels: (N,) int64 in [0, K).
         class_names: K names, at least two.
-        groups: (N,) int64 or None; samples of one group must not be divided between train and test (a font family, a patient).
+        groups: (N,) int64 or None; a group (a font family, a patient) should not be on both sides of a split.
         own_test: (M,) int64 or None; the samples that the source itself sets apart as its test set.
         source: the file, folder or name that the samples came from, for messages.
         sha256: hexadecimal digest of the source's bytes.
@@ -115,12 +115,12 @@ def numeric_array(values: Any, field: str, source: str) -> NDArray[Any]:
     """values as uint8, float32 or float64; what cannot be a number is a DataError."""
     array = np.asarray(values)
     if array.dtype == np.uint8 or array.dtype in (np.float32, np.float64):
-        return np.ascontiguousarray(array)
+        return np.asarray(array, order="C")  # and not ascontiguousarray, which gives a lone number a dimension
     if array.dtype.kind not in "buif":
         raise DataError(f"{source}: {field} must hold numbers, got dtype {array.dtype}.")
     if array.dtype.kind in "bui" and array.ndim == 3 and array.size and array.min() >= 0 and array.max() <= 255:
-        return np.ascontiguousarray(array.astype(np.uint8))
-    return np.ascontiguousarray(array.astype(np.float32))
+        return np.asarray(array, dtype=np.uint8, order="C")
+    return np.asarray(array, dtype=np.float32, order="C")
 
 
 def numbered_class_names(labels: NDArray[Any], source: str) -> tuple[str, ...]:
@@ -140,9 +140,9 @@ def checked_labels(labels: NDArray[Any], n_samples: int, class_names: Sequence[s
     if labels.ndim != 1:
         raise DataError(f"{source}: labels must be (N,), got {labels.shape}.")
     if len(labels) != n_samples:
-        raise DataError(f"{source}: {len(labels)} labels for {n_samples} samples; there must be one a sample.")
+        raise DataError(f"{source}: {len(labels)} labels for {n_samples} samples; each sample needs one.")
     if labels.dtype.kind not in "ui":
-        raise DataError(f"{source}: labels must be whole numbers, got dtype {labels.dtype}.")
+        raise DataError(f"{source}: labels must be whole numbers, got dtype {labels.dtype}. Save class indices as integers.")
     bad = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
     if bad.size:
         k = len(class_names)
@@ -190,6 +190,9 @@ def _check_finite(inputs: NDArray[Any], source: str) -> None:
 def _check_class_names(class_names: Sequence[str], source: str) -> None:
     if len(class_names) < 2:
         raise DataError(f"{source}: a classifier needs at least two classes, got {list(class_names)}.")
+    unprintable = next((name for name in class_names if not name.isprintable()), None)
+    if unprintable is not None:  # it would reach terminals and pictures as it is
+        raise DataError(f"{source}: class name {unprintable!r} holds characters that cannot be printed.")
     if len(set(class_names)) < len(class_names):
         twice = next(name for name in class_names if list(class_names).count(name) > 1)
         raise DataError(f"{source}: class name {twice!r} is given twice.")

@@ -1,0 +1,305 @@
+"""A folder of image folders: each sub-folder is a class, its name the class's name, its images the samples."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.data.dataset import Dataset, dataset_from_arrays
+from chalknet.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+GreyImage = NDArray[np.uint8]
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+# Pillow knows more, some of which start other programs; only these are tried, whatever a file's name says
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+
+MAX_FILE_BYTES = 2**28
+MAX_PIXELS = 2**25  # of one image: 33 million, below the 89 million at which Pillow warns
+MAX_BYTES = 4 * 2**30  # of all images together
+MAX_NAMED = 5
+BATCH_FILES = 64
+
+
+@dataclass(frozen=True, eq=False)
+class _ImageFile:
+    """What one file gave: its digest, and its grey image unless it could not be read."""
+
+    name: str  # relative to the folder, with forward slashes
+    label: int
+    digest: bytes
+    grey: GreyImage | None
+    was_transparent: bool = False
+    was_resized: bool = False
+
+
+def read_folder(
+    folder: Path,
+    source: str,
+    *,
+    class_names: Sequence[str] | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> Dataset:
+    """The images in the sub-folders of folder, grey, uint8, in the order of their names.
+
+    Colour becomes grey by Pillow's ITU-R 601 weights, 16-bit values are scaled to 8 bits, transparency is laid on white
+    (as a page shows it), a camera's rotation mark is obeyed, and of an animation the first frame is taken. A file that
+    cannot be read is left out and named in the notes; hidden files and folders are not looked at.
+
+    Args:
+        source: what messages call the folder.
+        class_names: the sub-folders' names in the order that numbers them; sorted where not given.
+        image_size: (H, W) to which images of any other size are resized (Lanczos, without keeping the aspect ratio).
+
+    Raises:
+        DataError: fewer than two classes, a class without a readable image, or different sizes and no image_size.
+    """
+    names = _class_folders(folder, source, class_names)
+    notes: list[str] = []
+    listing = list(_list_files(folder, source, names, notes))
+    files = _read_files(folder, source, listing, image_size)
+    readable = [file for file in files if file.grey is not None]
+    _check_every_class_has_images(names, listing, readable, source)
+    inputs = _stack(readable, source)
+    return dataset_from_arrays(
+        inputs,
+        np.array([file.label for file in readable], dtype=np.int64),
+        names,
+        source=source,
+        sha256=digest_of_files((file.name, file.digest) for file in files),
+        notes=[*_notes(files, inputs.shape[1:]), *notes],
+    )
+
+
+def digest_of_files(named: Iterable[tuple[str, bytes]]) -> str:
+    """SHA-256 of several files: of every name, a zero byte and the SHA-256 of the file's bytes, sorted by name."""
+    whole = hashlib.sha256()
+    for name, digest in sorted(named):
+        whole.update(name.encode("utf-8", "surrogateescape") + b"\0" + digest)
+    return whole.hexdigest()
+
+
+def _class_folders(folder: Path, source: str, class_names: Sequence[str] | None) -> tuple[str, ...]:
+    """The names of the sub-folders, in the order that numbers the classes."""
+    entries = _entries(folder, source)
+    found = sorted(entry.name for entry in entries if _holds(entry.is_dir) and entry.name != "__MACOSX")
+    if not found:
+        shown = ", ".join(repr(entry.name) for entry in entries[:5]) + (", ..." if len(entries) > 5 else "")
+        raise DataError(
+            f"{source}: expected a sub-folder of images for each class, or MNIST's train-images-idx3-ubyte, "
+            f"found {shown or 'an empty folder'}. To read a file in it, give that file's path."
+        )
+    if len(found) == 1:
+        raise DataError(
+            f"{source}: only one class, sub-folder {found[0]!r}; a classifier needs at least two. "
+            "Give the folder that holds the class folders."
+        )
+    for name in found:
+        if not name.isprintable():  # also lone surrogates, which is how bytes that are no UTF-8 arrive
+            raise DataError(f"{source}: sub-folder {name!r} has a name that cannot be printed. Rename it.")
+    if class_names and sorted(class_names) != found:
+        raise DataError(
+            f"{source}: class_names must be the names of the sub-folders in any order, {_listed(found)}, "
+            f"got {_listed(class_names)}."
+        )
+    return tuple(class_names or found)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(repr(name[:60]) for name in names[:12]) + (
+        f" and {len(names) - 12} more" if len(names) > 12 else ""
+    )
+
+
+def _entries(folder: Path, source: str) -> list[os.DirEntry[str]]:
+    """What is in folder and not hidden, sorted by name."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"{source}: cannot list {str(folder)!r}: {error.strerror}. Check its permissions.") from error
+
+
+def _holds(question: Callable[[], bool]) -> bool:
+    """Whether an entry is a file, or a folder; a link in a circle is neither."""
+    try:
+        return question()
+    except OSError:
+        return False
+
+
+def _list_files(folder: Path, source: str, names: Sequence[str], notes: list[str]) -> Iterator[tuple[str, int]]:
+    """(relative name, label) of every image file, in sorted order; says in notes what else lies there."""
+    others = [entry.name for entry in _entries(folder, source) if _holds(entry.is_file)]
+    if others:
+        notes.append(f"{_count(others, 'file')} outside the class folders left out: {_named(others)}.")
+    strange = []
+    for name in sorted(names):
+        for entry in _entries(folder / name, source):
+            relative = f"{name}/{entry.name}"
+            if _holds(entry.is_file) and entry.name.lower().endswith(SUFFIXES):
+                yield relative, names.index(name)
+            else:
+                strange.append(relative)
+    if strange:
+        what = _count(strange, "entry that is no image file", "entries that are no image files")
+        notes.append(f"{what} left out: {_named(strange)}.")
+
+
+def _read_files(
+    folder: Path, source: str, listing: Sequence[tuple[str, int]], image_size: tuple[int, int] | None
+) -> list[_ImageFile]:
+    """Every file of listing, in its order, decoded by a few threads.
+
+    A thread is handed many files at once: for small images the handing over would cost more than the decoding.
+    """
+    files: list[_ImageFile] = []
+    n_bytes = 0
+    # the filter is set here, once: it is shared by all threads, and setting it in each would be a race
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        warnings.simplefilter("ignore")
+        batches = [listing[at : at + BATCH_FILES] for at in range(0, len(listing), BATCH_FILES)]
+        for batch in pool.map(
+            lambda items: [_read_file(folder, *item, image_size=image_size) for item in items], batches
+        ):
+            files += batch
+            n_bytes += sum(file.grey.nbytes for file in batch if file.grey is not None)
+            if n_bytes > MAX_BYTES:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise DataError(
+                    f"{source}: more than {MAX_BYTES} bytes of pixels after {len(files)} of {len(listing)} files. "
+                    "Give a smaller image_size."
+                )
+    return files
+
+
+def _read_file(folder: Path, name: str, label: int, *, image_size: tuple[int, int] | None) -> _ImageFile:
+    try:
+        with (folder / name).open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError:
+        return _ImageFile(name, label, b"", None)
+    digest = hashlib.sha256(content).digest()
+    if len(content) > MAX_FILE_BYTES:
+        return _ImageFile(name, label, digest, None)
+    try:
+        grey, was_transparent = decode_grey(content)
+    except Exception:  # a damaged image can raise nearly anything in Pillow's decoders; the file is named in the notes
+        return _ImageFile(name, label, digest, None)
+    was_resized = image_size is not None and grey.shape != image_size
+    return _ImageFile(name, label, digest, _resized(grey, image_size), was_transparent, was_resized)
+
+
+def decode_grey(content: bytes) -> tuple[GreyImage, bool]:
+    """The grey (H, W) uint8 image in the bytes of an image file, and whether any of it was transparent.
+
+    Raises:
+        Exception: whatever Pillow raises for bytes that are no image; ValueError for too many or unscaled pixels.
+    """
+    from PIL import Image, ImageOps
+
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith(("I", "F")):
+            return _from_16_bits(np.asarray(upright)), False
+        if upright.has_transparency_data:
+            return _on_white(upright)
+        return np.array(upright.convert("L")), False
+
+
+def _from_16_bits(values: NDArray[Any]) -> GreyImage:
+    """0..65535 to 0..255, rounded; 65535 = 255 · 257. Pillow may hold 16 bits in 32; a wider range has no scale."""
+    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65_535:
+        raise ValueError("values outside the 16-bit range")
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _on_white(image: Image) -> tuple[GreyImage, bool]:
+    from PIL import Image as PillowImage
+
+    layered = image.convert("RGBA")
+    was_transparent = layered.getchannel("A").getextrema() != (255, 255)
+    paper = PillowImage.new("RGBA", layered.size, "white")
+    return np.array(PillowImage.alpha_composite(paper, layered).convert("L")), was_transparent
+
+
+def _resized(grey: GreyImage, image_size: tuple[int, int] | None) -> GreyImage:
+    if image_size is None or grey.shape == image_size:
+        return grey
+    from PIL import Image
+
+    height, width = image_size
+    return np.array(Image.fromarray(grey).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def _check_every_class_has_images(
+    names: Sequence[str], listing: Sequence[tuple[str, int]], readable: Sequence[_ImageFile], source: str
+) -> None:
+    found = Counter(label for _, label in listing)
+    good = Counter(file.label for file in readable)
+    for label, name in sorted(enumerate(names), key=lambda item: item[1]):
+        if not good[label]:
+            told = f"no readable image among {found[label]} image files" if found[label] else "no image files"
+            raise DataError(
+                f"{source}: class {name!r} has {told}. Expected {', '.join(SUFFIXES)} directly in that folder."
+            )
+
+
+def _stack(readable: Sequence[_ImageFile], source: str) -> GreyImage:
+    """(N, H, W), or a DataError that names the first image of another size."""
+    images = [file.grey for file in readable if file.grey is not None]
+    sizes = Counter(image.shape for image in images)
+    if len(sizes) > 1:
+        (common, n_common), *_ = sizes.most_common(1)
+        odd = next(file for file in readable if file.grey is not None and file.grey.shape != common)
+        assert odd.grey is not None
+        raise DataError(
+            f"{source}: {odd.name!r} is {_high_wide(odd.grey.shape)}, but most images ({n_common} of {len(images)}) "
+            f"are {_high_wide(common)}. "
+            f"To resize the others give image_size={common} (--image-size {common[0]}x{common[1]})."
+        )
+    return np.stack(images)
+
+
+def _notes(files: Sequence[_ImageFile], image_size: tuple[int, ...]) -> list[str]:
+    unreadable = [file.name for file in files if file.grey is None]
+    transparent = [file.name for file in files if file.was_transparent]
+    resized = [file.name for file in files if file.was_resized]
+    notes = []
+    if unreadable:
+        notes.append(f"{_count(unreadable, 'image file')} could not be read and left out: {_named(unreadable)}.")
+    if transparent:
+        notes.append(f"{_count(transparent, 'image')} with transparency laid on white: {_named(transparent)}.")
+    if resized:
+        notes.append(f"{_count(resized, 'image')} resized to {_high_wide(image_size)}.")
+    return notes
+
+
+def _high_wide(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} high and {shape[1]} wide"
+
+
+def _count(items: Sequence[object], noun: str, nouns: str | None = None) -> str:
+    return f"1 {noun}" if len(items) == 1 else f"{len(items)} {nouns or noun + 's'}"
+
+
+def _named(names: Sequence[str]) -> str:
+    """The first few names, sorted and quoted."""
+    shown = ", ".join(repr(name) for name in sorted(names)[:MAX_NAMED])
+    return f"{shown} and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else shown

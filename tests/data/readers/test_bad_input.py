@@ -1,0 +1,475 @@
+"""What every reader says about bad input: one line that begins with the source and names the fault. One row a case."""
+
+import gzip
+import io
+import os
+import pickle
+import re
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chalknet.data.load import load_data
+from chalknet.data.readers import npz as npz_reader
+from chalknet.data.readers.npz import read_npz
+from chalknet.errors import ConfigError, DataError
+
+IMAGES = np.arange(6 * 16, dtype=np.uint8).reshape(6, 4, 4)
+LABELS = np.array([0, 1, 2, 0, 1, 2])
+
+
+def with_bad(array, at, value):
+    array = array.astype(np.result_type(array, value)) if isinstance(value, float) else array.copy()
+    array[at] = value
+    return array
+
+
+def npz(**arrays):
+    """The bytes of an .npz file of images and labels, changed by arrays; None leaves one out."""
+    file = io.BytesIO()
+    arrays = {"images": IMAGES, "labels": LABELS} | arrays
+    np.savez_compressed(file, **{key: array for key, array in arrays.items() if array is not None})
+    return file.getvalue()
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def zipped(members, method=zipfile.ZIP_DEFLATED):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def with_header(old, new):
+    """An .npz whose images have one piece of their .npy header replaced by another of the same length."""
+    content = npy(IMAGES)
+    assert old in content
+    return zipped({"images.npy": content.replace(old, new.ljust(len(old))), "labels.npy": npy(LABELS)})
+
+
+def with_bytes(content, old, new, count=-1):
+    assert old in content
+    return content.replace(old, new, count)
+
+
+def encrypted():
+    """The flag that says "encrypted" set in every header of the archive."""
+    content = bytearray(npz())
+    for magic, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        for found in re.finditer(re.escape(magic), bytes(content)):
+            content[found.start() + at] |= 1
+    return bytes(content)
+
+
+def lying_directory(size, content=None):
+    """The archive's directory says that images.npy unpacks to size bytes."""
+    content = bytearray(content or npz())
+    at = content.index(b"PK\x01\x02")
+    content[at + 24 : at + 28] = struct.pack("<I", size)
+    return bytes(content)
+
+
+def wrong_checksum():
+    content = bytearray(npz())
+    at = content.index(b"PK\x01\x02")
+    content[at + 16] ^= 0xFF
+    return bytes(content)
+
+
+NPZ_CASES = {
+    "not an npz": (b"images,labels\n", r"not an npz file: expected first bytes 50 4b 03 04, got 69 6d 61 67"),
+    "cut short": (npz()[:-30], r"not a readable \.npz file \(File is not a zip file\)"),
+    "cut in the middle": (npz()[:200] + npz()[300:], r"damaged|not a readable"),
+    "wrong checksum": (wrong_checksum(), r"images is damaged \(Bad CRC-32"),
+    "encrypted": (encrypted(), r"images is encrypted"),
+    "bzip2 members": (
+        zipped({"images.npy": npy(IMAGES), "labels.npy": npy(LABELS)}, zipfile.ZIP_BZIP2),
+        r"images is compressed in a way that NumPy does not write \(method 12\)",
+    ),
+    "a spreadsheet": (
+        zipped({"[Content_Types].xml": b"", "xl/workbook.xml": b""}),
+        r"a zip archive without arrays; it holds '\[Content_Types\].xml', 'xl/workbook.xml'",
+    ),
+    "an empty zip": (zipped({}), r"a zip archive without arrays; it holds none"),
+    "objects as images": (
+        npz(images=np.array([[1, 2], [3]], dtype=object)),
+        r"images is an object array: it holds pickles, which chalknet never opens",
+    ),
+    "objects as labels": (npz(labels=np.array([0, "a"], dtype=object)), r"labels is an object array"),
+    "objects as class names": (npz(class_names=np.array(["a", 1], dtype=object)), r"class_names is an object array"),
+    "missing key": (npz(labels=None, extra=LABELS), r"expected arrays 'images' and 'labels' .*found 'extra', 'images'"),
+    "Keras without labels": (
+        npz(x_train=IMAGES),
+        r"expected arrays 'x_train', 'y_train', found 'images', 'labels', 'x_train'",
+    ),
+    "Keras with half a test part": (
+        npz(x_train=IMAGES, y_train=LABELS, y_test=LABELS),
+        r"expected arrays 'x_test', 'x_train', 'y_test', 'y_train', found",
+    ),
+    "Keras parts of other shapes": (
+        npz(x_train=IMAGES, y_train=LABELS, x_test=IMAGES[:, :3], y_test=LABELS),
+        r"x_test: test samples must be like the training samples, \(4, 4\) of uint8, got \(3, 4\) of uint8",
+    ),
+    "Keras test label negative": (
+        npz(x_train=IMAGES, y_train=LABELS, x_test=IMAGES, y_test=with_bad(LABELS, 2, -1)),
+        r"y_test: labels\[2\] is -1",
+    ),
+    "label out of range": (
+        npz(labels=with_bad(LABELS, 4, 12)),
+        r"labels\[4\] is 12, but only 10 class names are given \(0\.\.9\).*class_names \(--class-names\)",
+    ),
+    "negative label": (npz(labels=with_bad(LABELS, 3, -1)), r"labels\[3\] is -1, but only 10 class names"),
+    "huge label": (
+        npz(labels=None, images=None, X=IMAGES, y=with_bad(LABELS, 1, 2**40)),
+        r"labels\[1\] is 1099511627776; more than 10000 classes",
+    ),
+    "float labels": (npz(labels=LABELS.astype(float)), r"labels must be whole numbers, got dtype float64"),
+    "text labels": (npz(labels=LABELS.astype(str)), r"labels must be whole numbers, got dtype <U21"),
+    "one-hot labels": (npz(labels=np.eye(6, dtype=int)), r"labels must be \(N,\), got \(6, 6\)"),
+    "one label": (npz(labels=np.array(3)), r"labels must be \(N,\), got \(\)"),
+    "too few labels": (npz(labels=LABELS[:5]), r"5 labels for 6 samples"),
+    "images of 1 dimension": (npz(images=np.arange(6)), r"\(N, H, W\) or rows \(N, I\), got 1 dimension \(6,\)"),
+    "images of 4 dimensions": (npz(images=IMAGES[..., None]), r"got 4 dimensions \(6, 4, 4, 1\)"),
+    "images of 0 dimensions": (npz(images=np.array(5)), r"\(N, H, W\) or rows \(N, I\), got"),
+    "Keras images of 0 dimensions": (
+        npz(x_train=np.array(5), y_train=LABELS),
+        r"x_train: .*got shape \(\)",
+    ),
+    "nan": (npz(images=with_bad(IMAGES, (3, 1, 2), float("nan"))), r"sample 3 holds nan; every value must be finite"),
+    "infinity": (npz(images=with_bad(IMAGES, (0, 1, 2), float("-inf"))), r"sample 0 holds -inf"),
+    "long doubles too large for a float": (
+        npz(images=with_bad(IMAGES.astype(np.longdouble), (1, 0, 0), np.longdouble("1e300"))),
+        r"sample 1 holds inf",
+    ),
+    "no samples": (npz(images=IMAGES[:0], labels=LABELS[:0]), r"no samples"),
+    "samples without values": (npz(images=IMAGES[:, :0]), r"samples have no values, shape \(6, 0, 4\)"),
+    "complex pixels": (npz(images=IMAGES.astype(complex)), r"inputs must hold numbers, got dtype complex128"),
+    "text pixels": (npz(images=IMAGES.astype(str)), r"inputs must hold numbers, got dtype <U3"),
+    "dates as pixels": (npz(images=IMAGES.astype("M8[D]")), r"inputs must hold numbers, got dtype datetime64"),
+    "records": (npz(images=np.zeros(6, [("a", "i4")])), r"header of images does not describe a plain array"),
+    "one class name": (npz(class_names=np.array(["a"])), r"at least two classes, got \['a'\]"),
+    "a class name twice": (npz(class_names=np.array(["a", "b", "a"])), r"class name 'a' is given twice"),
+    "class names as numbers": (npz(class_names=np.arange(3)), r"class_names must be \(K,\) text, got \(3,\) of int64"),
+    "class names that are no text": (
+        npz(class_names=np.array([0x110000, 0x41], np.uint32).view("U1")),
+        r"class_names holds text that is not Unicode",
+    ),
+    "groups of another length": (npz(family=LABELS[:3]), r"groups must be \(6,\) whole numbers, got \(3,\)"),
+    "float groups": (npz(groups=LABELS * 0.5), r"groups must be \(6,\) whole numbers, got \(6,\) float64"),
+    "a header that lies about the shape": (
+        with_header(b"(6, 4, 4)", b"(9, 4, 4)"),
+        r"header of images says \(9, 4, 4\) of uint8, 272 bytes in all, but the archive says 224",
+    ),
+    "a header that lies about the type": (with_header(b"'|u1'", b"'<f8'"), r"of float64, 896 bytes in all"),
+    "a shape that no memory holds": (with_header(b"(6, 4, 4)", b"(9999999,)"), r"10000127 bytes in all"),
+    "a shape beyond all memory": (
+        with_header(b"(6, 4, 4), }     ", b"(99999999999999,)"),
+        r"100000000000127 bytes in all, but the archive says 224",
+    ),
+    "nine dimensions": (
+        with_header(b"(6, 4, 4), }        ", b"(1,1,1,1,1,1,1,1,1)}"),
+        r"images gives no possible shape",
+    ),
+    "an unknown type": (with_header(b"'|u1'", b"'|u3'"), r"element type that is not known: '\|u3'"),
+    "no header": (zipped({"images.npy": b"x", "labels.npy": npy(LABELS)}), r"images is not an array that NumPy wrote"),
+    "an endless header": (
+        zipped({"images.npy": b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "labels.npy": npy(LABELS)}),
+        r"header of images has 4294967295 bytes",
+    ),
+    "nested brackets": (  # ast.literal_eval, which NumPy uses, would run out of stack
+        zipped(
+            {"images.npy": b"\x93NUMPY\x01\x00" + struct.pack("<H", 60_000) + b"[" * 60_000, "labels.npy": npy(LABELS)}
+        ),
+        r"header of images does not describe a plain array",
+    ),
+    "a directory that lies": (lying_directory(2**30), r"images says it has 1073741824 bytes, which its \d+ compressed"),
+    "values that end early": (
+        lying_directory(224, zipped({"images.npy": npy(IMAGES)[:-6], "labels.npy": npy(LABELS)})),
+        r"images is damaged \(6 bytes are missing at its end\)",
+    ),
+    "a directory that lies a little": (lying_directory(1000), r"224 bytes in all, but the archive says 1000"),
+}
+
+
+@pytest.mark.parametrize("case", NPZ_CASES)
+def test_bad_npz_is_told(case, tmp_path):
+    content, message = NPZ_CASES[case]
+    check_message(write(tmp_path / "f.npz", content), message)
+
+
+def idx(*dims, code=8, values=b""):
+    return bytes([0, 0, code, len(dims)]) + struct.pack(f">{len(dims)}I", *dims) + values
+
+
+GOOD_IMAGES, GOOD_LABELS = idx(2, 2, 2, values=b"12345678"), idx(2, values=b"\0\1")
+IDX_CASES = {
+    "cut short": (
+        GOOD_IMAGES[:-1],
+        GOOD_LABELS,
+        r"says 2 × 2 × 2 values of uint8, 24 bytes in all, but there are only 23",
+    ),
+    "bytes after the end": (GOOD_IMAGES + b"x", GOOD_LABELS, r"24 bytes in all, but there are more"),
+    "cut in the header": (GOOD_IMAGES[:9], GOOD_LABELS, r"header of 3 dimensions has 16 bytes, got 9"),
+    "cut in the magic": (b"\0\0\x08", GOOD_LABELS, r"header of at least 4 bytes, got 3"),
+    "a lying header": (idx(60_000, 28, 28), GOOD_LABELS, r"47040016 bytes in all, but there are only 16"),
+    "a header beyond all memory": (
+        idx(*[2**32 - 1] * 3, code=14),
+        GOOD_LABELS,
+        r"633825299671392843082401579016 bytes in all, but there are only 16",
+    ),
+    "no dimensions": (b"\0\0\x08\0", GOOD_LABELS, r"1 to 3 dimensions, got 0"),
+    "four dimensions": (idx(1, 1, 1, 1, values=b"1"), GOOD_LABELS, r"1 to 3 dimensions, got 4"),
+    "an unknown type": (idx(2, 2, 2, code=10), GOOD_LABELS, r"begins with bytes 00 00, then a type .* got 00 00 0a 03"),
+    "no samples": (idx(0, 2, 2), idx(0), r"no samples"),
+    "labels cut short": (GOOD_IMAGES, GOOD_LABELS[:-1], r"labels-idx1-ubyte: the IDX header says 2 values"),
+    "labels too few": (GOOD_IMAGES, idx(1, values=b"\0"), r"train-labels-idx1-ubyte: 1 labels for 2 samples"),
+    "float labels": (
+        GOOD_IMAGES,
+        idx(2, code=13, values=struct.pack(">2f", 0, 1)),
+        r"labels must be whole numbers, got dtype float32",
+    ),
+    "negative label": (GOOD_IMAGES, idx(2, code=9, values=b"\1\xff"), r"labels\[1\] is -1, but only 2 class names"),
+    "images as labels": (GOOD_IMAGES, GOOD_IMAGES, r"labels must be \(N,\), got \(2, 2, 2\)"),
+    "labels as images": (GOOD_LABELS, GOOD_LABELS, r"holds labels. Give the images file"),
+    "nan": (idx(2, 1, code=13, values=struct.pack(">2f", 1, float("nan"))), GOOD_LABELS, r"sample 1 holds nan"),
+    "no labels file": (GOOD_IMAGES, None, r"looked for train-labels-idx1-ubyte, train-labels-idx1-ubyte\.gz in"),
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("case", IDX_CASES)
+def test_bad_idx_is_told(case, packed, tmp_path):
+    images, labels, message = IDX_CASES[case]
+    path = tmp_path / f"train-images-idx3-ubyte{'.gz' * packed}"
+    path.write_bytes(gzip.compress(images) if packed else images)
+    if labels is not None:
+        (tmp_path / "train-labels-idx1-ubyte").write_bytes(labels)
+    if packed and case == "a header beyond all memory":
+        message = r"says 633825299671392843082401579016 bytes; more than 4294967296 are not read"
+    check_message(path, message)
+
+
+GZIP_CASES = {
+    "cut short": (gzip.compress(GOOD_IMAGES)[:-9], r"damaged gzip data \(Compressed file ended"),
+    "wrong checksum": (gzip.compress(GOOD_IMAGES)[:-8] + bytes(8), r"damaged gzip data \(CRC check failed"),
+    "cut in the magic": (b"\x1f\x8b", r"damaged gzip data"),
+    "bytes after the end": (gzip.compress(GOOD_IMAGES) + b"xx", r"damaged gzip data \(Not a gzipped file"),
+    "wrong codes": (gzip.compress(GOOD_IMAGES)[:10] + b"\xff" * 20, r"damaged gzip data \(Error -3"),
+}
+
+
+@pytest.mark.parametrize("case", GZIP_CASES)
+def test_damaged_gzip_is_told(case, tmp_path):
+    content, message = GZIP_CASES[case]
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(GOOD_LABELS)
+    check_message(write(tmp_path / "train-images-idx3-ubyte.gz", content), message)
+
+
+CSV_CASES = {
+    "ragged row": ("a,b,label\n1,2,0\n1,2\n", {}, r"line 3 has 2 columns, but the first row has 3"),
+    "longer row": ("0,1\n1,2,3\n", {}, r"line 2 has 3 columns, but the first row has 2"),
+    "ragged after a quoted line break": ('label,a\n"x\ny",1\n0\n', {}, r"line 4 has 1 columns"),
+    "text pixel": ("label,p1,p2\n0,1,2\n1,x,2\n", {}, r"line 3, column 'p1': 'x' is not a number"),
+    "text pixel without a header": ("0,1,2\n1,2,x\n", {}, r"line 2, column 3: 'x' is not a number"),
+    "text pixel in the first row": ("0,1,2,3,x\n1,2,3,4,5\n", {}, r"line 1, column 5: 'x' is not a number"),
+    "empty pixel": ("label,p1,p2\n0,1,\n", {}, r"line 2, column 'p2': the cell is empty"),
+    "nan": ("label,p1,p2\n0,1,2\n1,1,nan\n0,inf,2\n", {}, r"line 3, column 'p2': nan is not a finite number"),
+    "infinity": ("0,1\n1,-inf\n", {}, r"line 2, column 2: -inf is not a finite number"),
+    "a number beyond all floats": ("0,1\n\n1,1e999\n", {}, r"line 3, column 2: inf is not a finite number"),
+    "empty label": ("a,label\n1,x\n2, \n", {}, r"line 3, column 'label': the label is empty"),
+    "fractional label": (
+        "label,a\n0,1\n0.5,1\n",
+        {},
+        r"line 3, column 'label': label '0\.5' is a number but not a whole one",
+    ),
+    "float labels": ("label,a\n0.0,1\n1.0,1\n", {}, r"label '0\.0' is a number but not a whole one"),
+    "one class": ("label,a\n3,1\n3,2\n", {}, r"at least two classes, got \['3'\]"),
+    "too many classes": ("".join(f"{at},1\n" for at in range(10_001)), {}, r"column 1 holds 10001 different labels"),
+    "label outside the class names": (
+        "0,1\n2,1\n",
+        {"class_names": ["a", "b"]},
+        r"labels\[1\] is 2, but only 2 class names",
+    ),
+    "label not among the class names": (
+        "a,1\nb,1\nc,1\n",
+        {"class_names": ["a", "b"]},
+        r"line 3: label 'c' is none of the class names given, 'a', 'b'",
+    ),
+    "header without a label": (
+        "a,b,c\n1,2,3\n",
+        {},
+        r"no column is named label, class, target or y; the columns are 'a', 'b'",
+    ),
+    "unknown label column": (
+        "a,b\n1,2\n",
+        {"label_column": "kind"},
+        r"no column is named 'kind'; the columns are 'a', 'b'",
+    ),
+    "label column twice": ("a,a,b\n1,2,3\n", {"label_column": "a"}, r"2 columns are named 'a'; give the index"),
+    "label index too large": (
+        "a,b\n1,2\n",
+        {"label_column": 2},
+        r"label_column is 2, but there are 2 columns \(0\.\.1\)",
+    ),
+    "header only": ("label,a,b\n", {}, r"no samples; the table has a header and no rows"),
+    "blank lines only": ("\n \n\n", {}, r"no samples; the file holds no text"),
+    "one column": ("hello world\n", {}, r"divided by comma, semicolon or tab, got one column: 'hello world'"),
+    "broken quotes": ('label,a\n"x"y,1\n', {}, r"line 2: the quoting is broken"),
+    "open quotes": ('label,a\n0,"1\n', {}, r"line 2: the quoting is broken"),
+    "image size of another area": (
+        "0,1,2,3\n1,1,2,3\n",
+        {"image_size": (2, 2)},
+        r"\(2, 2\) needs 4 feature columns, but there are 3",
+    ),
+    "no UTF-8": (b"label,a\n0,1\n\xe9,2\n", {}, r"line 3 is not UTF-8 text \(byte e9\)"),
+    "zero bytes far down": ("0,1\n" * 200 + "1,\0\n", {}, r"line 201 holds a zero byte"),
+    "UTF-16": ("label,a\n0,1\n".encode("utf-16"), {}, r"is UTF-16 text. Save the table as UTF-8"),
+}
+
+
+@pytest.mark.parametrize("case", CSV_CASES)
+def test_bad_csv_is_told(case, tmp_path):
+    content, options, message = CSV_CASES[case]
+    check_message(
+        write(tmp_path / "t.csv", content if isinstance(content, bytes) else content.encode()), message, **options
+    )
+
+
+def image_file(path, side=4):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (side, side), 9).save(path)
+
+
+def folder_of_one_class(folder):
+    image_file(folder / "A" / "x.png")
+
+
+def folder_with_an_empty_class(folder):
+    image_file(folder / "A" / "x.png")
+    (folder / "B").mkdir()
+
+
+def folder_with_a_broken_class(folder):
+    image_file(folder / "A" / "x.png")
+    (folder / "B").mkdir()
+    (folder / "B" / "y.png").write_bytes(b"no image")
+
+
+def folder_of_images_without_classes(folder):
+    image_file(folder / "x.png")
+
+
+def folder_of_two_sizes(folder):
+    image_file(folder / "A" / "x.png", 4)
+    image_file(folder / "A" / "y.png", 4)
+    image_file(folder / "B" / "z.png", 5)
+
+
+def folder_with_a_name_that_is_no_text(folder):
+    image_file(folder / "A" / "x.png")
+    (folder / os.fsdecode(b"\xff")).mkdir()
+
+
+def folder_of_mnist_without_labels(folder):
+    (folder / "train-images.idx3-ubyte").write_bytes(GOOD_IMAGES)
+
+
+def folder_of_mnist_without_training_part(folder):
+    (folder / "t10k-images-idx3-ubyte").write_bytes(GOOD_IMAGES)
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(GOOD_LABELS)
+
+
+FOLDER_CASES = {
+    "nothing in it": (Path.is_dir, r"expected a sub-folder of images for each class, .*found an empty folder"),
+    "one class": (folder_of_one_class, r"only one class, sub-folder 'A'; a classifier needs at least two"),
+    "an empty class": (folder_with_an_empty_class, r"class 'B' has no image files"),
+    "a broken class": (folder_with_a_broken_class, r"class 'B' has no readable image among 1 image files"),
+    "no classes": (
+        folder_of_images_without_classes,
+        r"expected a sub-folder of images for each class, .*found 'x\.png'",
+    ),
+    "two sizes": (
+        folder_of_two_sizes,
+        r"'B/z\.png' is 5 high and 5 wide, but most images \(2 of 3\) are 4 high and 4 wide\. .*--image-size 4x4",
+    ),
+    "a name that is no text": (
+        folder_with_a_name_that_is_no_text,
+        r"sub-folder '\\udcff' has a name that cannot be printed",
+    ),
+    "MNIST without labels": (
+        folder_of_mnist_without_labels,
+        r"a file is missing: looked for train-labels-idx1-ubyte, ",
+    ),
+    "MNIST without its training part": (
+        folder_of_mnist_without_training_part,
+        r"a file is missing: looked for train-images-idx3-ubyte, ",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FOLDER_CASES)
+def test_bad_folder_is_told(case, tmp_path):
+    make, message = FOLDER_CASES[case]
+    make(tmp_path)
+    check_message(tmp_path, message)
+
+
+FOREIGN_CASES = {
+    "empty": (b"", r"the file is empty. Expected an \.npz file, IDX files"),
+    "npy": (npy(IMAGES), r"is one NumPy array. Save images and labels together with numpy\.savez"),
+    "pickle": (pickle.dumps([1, 2]), r"is a pickle, which chalknet never opens"),
+    "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(99), r"is an HDF5 file"),
+    "image": (b"\x89PNG\r\n\x1a\n" + bytes(99), r"is one image. Put each class's images into a sub-folder"),
+    "tar.gz": (gzip.compress(b"a" * 257 + b"ustar" + bytes(250)), r"is a tar archive. Unpack it"),
+    "unknown": (bytes(range(99, -1, -1)), r"is of no known type \(its first bytes are 63 62 61 60\)"),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN_CASES)
+def test_files_of_other_kinds_are_told(case, tmp_path):
+    content, message = FOREIGN_CASES[case]
+    check_message(write(tmp_path / "data.bin", content), message)
+
+
+def test_all_arrays_of_a_file_together_are_bounded(monkeypatch):
+    monkeypatch.setattr(npz_reader, "MAX_BYTES", 300)  # either array fits alone
+    with pytest.raises(
+        DataError, match=r"labels says it has 176 bytes, more than the 76 that are left of 300 for all arrays"
+    ):
+        read_npz(npz(), "f.npz")
+
+
+def test_a_bomb_is_refused_by_its_size_before_it_is_unpacked(tmp_path):
+    header = npy(np.zeros(0, np.uint8)).replace(b"(0,), }          ", b"(10000000000,), }")
+    content = bytearray(zipped({"images.npy": header + bytes(5_000_000), "labels.npy": npy(LABELS)}))
+    at = content.index(b"PK\x01\x02")
+    content[at + 24 : at + 28] = struct.pack("<I", 2**32 - 2)
+    check_message(
+        write(tmp_path / "f.npz", bytes(content)), r"images says it has 4294967294 bytes, which its \d+ compressed"
+    )
+
+
+def write(path, content):
+    path.write_bytes(content)
+    return path
+
+
+def check_message(source, message, **options):
+    with pytest.raises(DataError, match=message) as caught:
+        load_data(source, **options)
+    text = str(caught.value)
+    # a fault in the labels file beside an images file is told of the labels file
+    assert text.startswith((f"{source}: ", f"{source}/", f"{source.parent}/train-labels")), text
+    assert "\n" not in text
+    assert text.endswith("."), text
+    assert not isinstance(caught.value, ConfigError)

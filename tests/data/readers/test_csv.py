@@ -1,0 +1,142 @@
+"""CSV and TSV tables."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from chalknet.data.load import load_data
+from chalknet.data.readers.csv_table import read_csv
+from chalknet.errors import DataError
+
+
+def read(text, **options):
+    return read_csv(text.encode(), "t.csv", **options)
+
+
+def mnist_text(header=True, side=8, top=255):
+    rng = np.random.default_rng(3)
+    pixels = rng.integers(0, top + 1, (5, side * side))
+    pixels[0, 0] = top
+    lines = [",".join(map(str, [label, *row])) for label, row in zip([0, 1, 2, 1, 0], pixels.tolist(), strict=True)]
+    head = [",".join(["label", *(f"p{at}" for at in range(side * side))])] if header else []
+    return "\n".join(head + lines) + "\n", pixels.reshape(5, side, side)
+
+
+IRIS = "length,width,species\n5.1,3.5,setosa\n7,3.2,versicolor\n6.3,3.3,setosa\n"
+
+
+def test_rows_keep_every_digit_and_text_labels_are_sorted():
+    data = read(IRIS, label_column="species")
+    np.testing.assert_array_equal(data.inputs, [[5.1, 3.5], [7, 3.2], [6.3, 3.3]])
+    assert data.inputs.dtype == np.float64
+    assert data.class_names == ("setosa", "versicolor")
+    np.testing.assert_array_equal(data.labels, [0, 1, 0])
+
+
+@pytest.mark.parametrize("column", ["species", "SPECIES", 2, -1, "2", "-1"])
+def test_the_label_column_is_found_by_name_in_any_case_or_by_index(column):
+    assert read(IRIS, label_column=column).class_names == ("setosa", "versicolor")
+
+
+@pytest.mark.parametrize("name", ["label", "Class", "TARGET", "y", " y "])
+def test_a_header_that_names_the_label_needs_no_flag(name):
+    data = read(f"a,{name},b\n1,0,2\n3,1,4\n")
+    np.testing.assert_array_equal(data.inputs, [[1, 2], [3, 4]])
+    np.testing.assert_array_equal(data.labels, [0, 1])
+
+
+def test_without_a_header_the_first_column_is_the_label():
+    data = read("0,1.5,2\n1,3,4\n")
+    np.testing.assert_array_equal(data.labels, [0, 1])
+    np.testing.assert_array_equal(data.inputs, [[1.5, 2], [3, 4]])
+
+
+def test_a_header_of_numbered_columns_is_a_header_where_it_names_the_label():
+    assert len(read("label,0,1,2\n0,5,6,7\n1,5,6,7\n")) == 2
+    assert len(read("y,0,1,2\n0,5,6,7\n1,5,6,7\n")) == 2
+
+
+def test_the_letter_y_as_the_first_label_is_no_header():
+    data = read("y,0,1,2\nz,5,6,7\ny,5,6,7\n")
+    assert len(data) == 3
+    assert data.class_names == ("y", "z")
+
+
+@pytest.mark.parametrize(("mark", "name"), [(",", "t.csv"), (";", "t.csv"), ("\t", "t.tsv")])
+def test_comma_semicolon_and_tab_are_told_apart(mark, name, tmp_path):
+    (tmp_path / name).write_text(
+        mark.join(["label", "a", "b"]) + "\n" + mark.join("012") + "\n" + mark.join("134") + "\n"
+    )
+    np.testing.assert_array_equal(load_data(tmp_path / name).inputs, [[1, 2], [3, 4]])
+
+
+def test_quotes_line_ends_blank_lines_and_a_byte_order_mark_are_understood():
+    text = '\ufefflabel,"width, ""mm""",b\r\n\r\n"cat",1, 2\r\n  \r\n"a\nb","3",4'
+    data = read(text)
+    assert data.class_names == ("a\nb", "cat")
+    np.testing.assert_array_equal(data.inputs, [[1, 2], [3, 4]])
+
+
+def test_packed_tables_are_read(tmp_path):
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(IRIS.encode()))
+    assert len(load_data(tmp_path / "t.csv.gz", label_column="species")) == 3
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_an_mnist_table_becomes_images(header):
+    text, pixels = mnist_text(header)
+    data = read(text)
+    np.testing.assert_array_equal(data.inputs, pixels)
+    assert data.inputs.dtype == np.uint8
+    assert data.notes == ("The 64 columns of whole numbers in 0..255 are read as images of 8 × 8 pixels.",)
+
+
+@pytest.mark.parametrize(("side", "top"), [(8, 127), (8, 256), (7, 255)])
+def test_rows_stay_rows_where_they_may_be_no_pixels(side, top):
+    text, pixels = mnist_text(side=side, top=top)
+    data = read(text)
+    np.testing.assert_array_equal(data.inputs, pixels.reshape(5, -1))
+    assert data.inputs.dtype == np.float64
+
+
+def test_one_fraction_makes_pixels_rows():
+    text, _ = mnist_text()
+    assert not read(text.replace(",255,", ",255.5,", 1).replace("255.5", "200.5")).is_images
+
+
+def test_image_size_makes_images_of_any_values():
+    assert read("0,1,2,3,4,5,6\n1,1,2,3,4,5,6\n", image_size=(2, 3)).inputs.dtype == np.uint8
+    fractions = read("0,.1,2,3,4,5,6\n1,1,2,3,4,5,6\n", image_size=(2, 3))
+    np.testing.assert_array_equal(fractions.inputs[0], [[0.1, 2, 3], [4, 5, 6]])
+
+
+def test_whole_labels_from_0_stay_and_others_are_numbered_in_order():
+    assert read("0,5\n2,5\n1,5\n").class_names == ("0", "1", "2")
+    data = read("10,5\n-3,5\n9,5\n10,6\n")
+    assert data.class_names == ("-3", "9", "10")
+    np.testing.assert_array_equal(data.labels, [2, 0, 1, 2])
+    assert data.notes == ("Labels -3, 9, 10 are numbered 0..2 in this order.",)
+
+
+def test_equal_numbers_in_other_writing_are_one_class():
+    assert read("00,5\n1,5\n+1,5\n0,5\n").class_names == ("0", "1")
+
+
+def test_class_names_order_text_labels_and_name_numbered_ones():
+    np.testing.assert_array_equal(read("b,1\na,2\n", class_names=["b", "a", "c"]).labels, [0, 1])
+    data = read("0,1\n1,2\n", class_names=["zero", "one"])
+    assert data.class_names == ("zero", "one")
+    np.testing.assert_array_equal(data.labels, [0, 1])
+
+
+@pytest.mark.parametrize("cell", ["1_000", "٣", "0x10", "1,5", "one"])
+def test_what_python_or_people_may_read_as_a_number_is_none_in_a_table(cell):
+    with pytest.raises(DataError, match=r"line 2, column 3: .* is not a number"):
+        read(f'0;1;2;3\n1;2;"{cell}";3\n')
+
+
+@pytest.mark.parametrize("cell", ["1_0", "1"])
+def test_numbers_are_still_numbers_in_a_text_that_has_underscores(cell):
+    data = read(f"first_one,my_label,c\n 1e3 ,{cell},-.5\n+2.,b,7\n", label_column="my_label")
+    np.testing.assert_array_equal(data.inputs, [[1000, -0.5], [2, 7]])

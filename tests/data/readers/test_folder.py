@@ -1,0 +1,241 @@
+"""Folders of image folders."""
+
+import io
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chalknet.data.load import load_data
+from chalknet.data.readers import folder as folder_reader
+from chalknet.data.readers.folder import decode_grey
+from chalknet.errors import DataError
+
+
+def save(path, pixels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(pixels)).save(path, **options)
+
+
+def grey(value, height=6, width=5):
+    return np.full((height, width), value, np.uint8)
+
+
+def encoded(image, kind="PNG", **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.fixture
+def letters(tmp_path):
+    """Two classes of three images whose grey value says which they are."""
+    for label, name in enumerate(["a", "b"]):
+        for at in range(3):
+            save(tmp_path / name / f"{at}.png", grey(100 * label + at))
+    return tmp_path
+
+
+def test_sub_folders_are_classes_in_sorted_order_and_files_follow_their_names(letters):
+    data = load_data(letters)
+    assert data.class_names == ("a", "b")
+    assert data.inputs.shape == (6, 6, 5)
+    assert data.inputs.dtype == np.uint8
+    np.testing.assert_array_equal(data.inputs[:, 0, 0], [0, 1, 2, 100, 101, 102])
+    np.testing.assert_array_equal(data.labels, [0, 0, 0, 1, 1, 1])
+    assert data.notes == ()
+
+
+def test_class_names_give_the_order_of_the_classes(letters):
+    data = load_data(letters, class_names=["b", "a"])
+    np.testing.assert_array_equal(data.labels, [1, 1, 1, 0, 0, 0])
+    with pytest.raises(DataError, match="names of the sub-folders in any order, 'a', 'b', got 'b', 'c'"):
+        load_data(letters, class_names=["b", "c"])
+
+
+def test_the_order_does_not_depend_on_the_order_in_which_threads_finish(letters, monkeypatch):
+    expected = load_data(letters).inputs
+    monkeypatch.setattr(folder_reader, "BATCH_FILES", 1)
+    for _ in range(5):
+        np.testing.assert_array_equal(load_data(letters).inputs, expected)
+
+
+@pytest.mark.parametrize("suffix", ["png", "PNG", "gif", "bmp", "tif", "tiff", "pgm", "ppm"])
+def test_lossless_formats_come_back_bit_for_bit(tmp_path, suffix):
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 8)).astype(np.uint8)
+    for name in "ab":
+        save(tmp_path / name / f"x.{suffix}", pixels)
+    np.testing.assert_array_equal(load_data(tmp_path).inputs, [pixels, pixels])
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "webp"])
+def test_lossy_formats_come_back_nearly(tmp_path, suffix):
+    for name in "ab":
+        save(tmp_path / name / f"x.{suffix}", grey(90, 16, 16))
+    assert np.abs(load_data(tmp_path).inputs.astype(int) - 90).max() <= 2
+
+
+def test_hidden_files_and_folders_are_not_looked_at(letters):
+    save(letters / ".thumbnails" / "x.png", grey(1, 2, 2))
+    save(letters / "__MACOSX" / "x.png", grey(1, 2, 2))
+    (letters / "a" / "._0.png").write_bytes(b"resource fork")
+    (letters / ".DS_Store").write_bytes(b"x")
+    data = load_data(letters)
+    assert len(data) == 6
+    assert data.notes == ()
+
+
+def test_what_is_no_image_is_left_out_and_noted(letters):
+    (letters / "readme.txt").write_text("x")
+    (letters / "b" / "list.csv").write_text("x")
+    (letters / "b" / "inner.png").mkdir()
+    assert load_data(letters).notes == (
+        "1 file outside the class folders left out: 'readme.txt'.",
+        "2 entries that are no image files left out: 'b/inner.png', 'b/list.csv'.",
+    )
+
+
+def test_links_in_a_circle_are_neither_classes_nor_images(letters):
+    (letters / "c").symlink_to("c")
+    (letters / "a" / "9.png").symlink_to("9.png")
+    data = load_data(letters)
+    assert data.class_names == ("a", "b")
+    assert data.notes == ("1 entry that is no image file left out: 'a/9.png'.",)
+
+
+def test_broken_images_are_left_out_counted_and_five_of_them_named(letters):
+    whole = (letters / "a" / "0.png").read_bytes()
+    for at in range(6):
+        (letters / "b" / f"broken{at}.png").write_bytes(
+            [b"", b"\x89PNG", whole[:40], b"text", whole[:-20], b"\0" * 99][at]
+        )
+    data = load_data(letters)
+    assert len(data) == 6
+    assert data.notes == (
+        "6 image files could not be read and left out: 'b/broken0.png', 'b/broken1.png', 'b/broken2.png', "
+        "'b/broken3.png', 'b/broken4.png' and 1 more.",
+    )
+
+
+def test_an_image_of_too_many_pixels_is_left_out_before_it_is_decoded(letters, monkeypatch):
+    huge = bytearray(encoded(Image.new("L", (1, 1))))
+    huge[16:24] = (50_000).to_bytes(4, "big") * 2  # width and height of the PNG header; 2.5 billion pixels
+    huge[29:33] = zlib.crc32(huge[12:29]).to_bytes(4, "big")
+    (letters / "a" / "bomb.png").write_bytes(huge)
+    assert "'a/bomb.png'" in load_data(letters).notes[0]
+    monkeypatch.setattr(folder_reader, "MAX_PIXELS", 29)  # letters have 30
+    with pytest.raises(DataError, match="class 'a' has no readable image among 4 image files"):
+        load_data(letters)
+
+
+def test_all_images_together_are_bounded(letters, monkeypatch):
+    monkeypatch.setattr(folder_reader, "MAX_BYTES", 100)
+    with pytest.raises(DataError, match="more than 100 bytes of pixels"):
+        load_data(letters)
+
+
+def test_another_size_is_an_error_that_names_the_first_such_file(letters):
+    save(letters / "a" / "1b.png", grey(7, 9, 5))
+    with pytest.raises(
+        DataError, match=r"'a/1b.png' is 9 high and 5 wide, but most images \(6 of 7\) are 6 high and 5 wide"
+    ):
+        load_data(letters)
+
+
+def test_image_size_resizes_the_others_and_leaves_the_fitting_untouched(letters):
+    save(letters / "a" / "1b.png", grey(7, 9, 5))
+    data = load_data(letters, image_size=(6, 5))
+    np.testing.assert_array_equal(data.inputs[:, 0, 0], [0, 1, 7, 2, 100, 101, 102])
+    assert data.notes == ("1 image resized to 6 high and 5 wide.",)
+    assert load_data(letters, image_size=(4, 3)).inputs.shape == (7, 4, 3)
+
+
+def test_colour_becomes_its_luminance():
+    red = encoded(Image.new("RGB", (2, 2), (255, 0, 0)))
+    pixels, was_transparent = decode_grey(red)
+    np.testing.assert_array_equal(pixels, 76)  # 0.299 · 255, ITU-R 601
+    assert not was_transparent
+
+
+def test_transparency_is_laid_on_white():
+    half = Image.new("RGBA", (2, 1), (0, 0, 0, 255))
+    half.putpixel((1, 0), (0, 0, 0, 0))
+    pixels, was_transparent = decode_grey(encoded(half))
+    np.testing.assert_array_equal(pixels, [[0, 255]])
+    assert was_transparent
+    assert not decode_grey(encoded(Image.new("RGBA", (2, 1), (9, 9, 9, 255))))[1]
+
+
+def test_a_palettes_transparent_colour_is_laid_on_white():
+    palette = Image.new("P", (2, 1), 0)
+    palette.putpalette([10, 10, 10, 20, 20, 20])
+    palette.putpixel((1, 0), 1)
+    np.testing.assert_array_equal(decode_grey(encoded(palette, transparency=1))[0], [[10, 255]])
+
+
+def test_transparent_images_are_noted(letters):
+    save(letters / "a" / "3.png", np.zeros((6, 5, 4), np.uint8))
+    assert load_data(letters).notes == ("1 image with transparency laid on white: 'a/3.png'.",)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_16_bits_are_scaled_to_8_and_rounded(kind):
+    values = np.array([[0, 128, 129, 257, 32768, 65535]], np.uint16)
+    expected = [[round(value / 257) for value in values[0].tolist()]]
+    np.testing.assert_array_equal(decode_grey(encoded(Image.fromarray(values), kind))[0], expected)
+
+
+def test_pixels_without_a_known_scale_are_refused():
+    with pytest.raises(ValueError, match="16-bit range"):
+        decode_grey(encoded(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF"))
+    with pytest.raises(ValueError, match="16-bit range"):
+        decode_grey(encoded(Image.fromarray(np.full((2, 2), 70_000, np.int32)), "TIFF"))
+
+
+def test_what_pillow_warns_of_is_read_in_silence(letters):
+    cut_short = b"Exif\0\0II*\0\x08\0\0\0\x05\0"  # a list of five entries, none of which follows
+    save(letters / "a" / "3.png", grey(3), exif=cut_short)
+    with pytest.warns(UserWarning, match="Corrupt EXIF"):
+        decode_grey((letters / "a" / "3.png").read_bytes())
+    data = load_data(letters)  # warnings are errors here
+    assert len(data) == 7
+    assert data.notes == ()
+
+
+def test_a_cameras_rotation_mark_is_obeyed():
+    image = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the top of the picture is on the right of the sensor
+    np.testing.assert_array_equal(decode_grey(encoded(image, exif=exif))[0], [[3, 0], [4, 1], [5, 2]])
+
+
+@pytest.mark.parametrize(
+    "kind", ["EPS", "PCX"]
+)  # PostScript would be handed to another program; Pillow reads PCX itself
+def test_formats_outside_the_list_are_not_tried_whatever_the_name(letters, kind):
+    (letters / "a" / "x.png").write_bytes(encoded(Image.new("L", (5, 6)), kind))
+    assert "'a/x.png'" in load_data(letters).notes[0]
+
+
+def test_the_digest_is_of_names_and_bytes(letters):
+    before = load_data(letters).sha256
+    assert load_data(letters).sha256 == before
+    (letters / "a" / "0.png").rename(letters / "a" / "00.png")
+    renamed = load_data(letters).sha256
+    save(letters / "a" / "00.png", grey(55))
+    assert len({before, renamed, load_data(letters).sha256}) == 3
+
+
+def test_a_file_that_may_not_be_read_is_left_out(letters, monkeypatch):
+    opened = folder_reader.Path.open
+
+    def refuse(path, *args, **options):
+        if path.name == "1.png":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr(folder_reader.Path, "open", refuse)
+    data = load_data(letters)
+    assert len(data) == 4
+    assert "'a/1.png', 'b/1.png'" in data.notes[0]

@@ -1,0 +1,131 @@
+"""What `read_npz` makes of good archives; the bad ones are in test_bad_input.py."""
+
+import hashlib
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from chalknet.data.load import load_data
+from chalknet.data.readers.npz import NOTMNIST_LETTERS, read_npz
+
+
+def npz_bytes(compressed=True, **arrays):
+    file = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(file, **arrays)
+    return file.getvalue()
+
+
+def images(n=6, side=4, dtype=np.uint8):
+    return (np.arange(n * side * side) % 251).reshape(n, side, side).astype(dtype)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_images_and_labels_come_back_bit_for_bit_as_notmnists_letters(compressed):
+    labels = np.array([0, 9, 3, 3, 1, 2])
+    data = read_npz(npz_bytes(compressed, images=images(), labels=labels), "f.npz", sha256="ab")
+    np.testing.assert_array_equal(data.inputs, images())
+    np.testing.assert_array_equal(data.labels, labels)
+    assert data.inputs.dtype == np.uint8
+    assert data.labels.dtype == np.int64
+    assert data.class_names == NOTMNIST_LETTERS
+    assert (data.source, data.sha256, data.own_test, data.groups) == ("f.npz", "ab", None, None)
+    assert "notMNIST's A..J" in data.notes[0]
+
+
+def test_the_shared_notmnist_sample_is_read_as_numpy_reads_it(real_letters_file):
+    data = load_data(real_letters_file)
+    with np.load(real_letters_file) as reference:
+        np.testing.assert_array_equal(data.inputs, reference["images"])
+        np.testing.assert_array_equal(data.labels, reference["labels"])
+    assert data.class_names == NOTMNIST_LETTERS
+    assert data.sha256 == hashlib.sha256(real_letters_file.read_bytes()).hexdigest()
+
+
+def test_samples_can_be_written_to():
+    data = read_npz(npz_bytes(images=images(), labels=np.arange(6)), "f.npz")
+    data.inputs[0, 0, 0] = 7  # torch.from_numpy warns about arrays that cannot
+    assert data.inputs.flags.c_contiguous
+
+
+@pytest.mark.parametrize(("inputs", "labels"), [("X", "y"), ("x", "y"), ("data", "target")])
+def test_other_usual_names_are_known_and_their_classes_are_numbers(inputs, labels):
+    content = npz_bytes(**{inputs: images().reshape(6, 16), labels: np.array([0, 2, 1, 0, 0, 0])})
+    assert read_npz(content, "f.npz").class_names == ("0", "1", "2")
+
+
+def test_class_names_in_the_file_are_used_and_given_ones_go_before_them():
+    content = npz_bytes(images=images(2), labels=np.array([0, 1]), class_names=np.array(["cat", "Käse"]))
+    assert read_npz(content, "f.npz").class_names == ("cat", "Käse")
+    assert read_npz(content, "f.npz", class_names=["a", "b", "c"]).class_names == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("key", ["family", "groups"])
+def test_groups_are_numbers_as_they_are_or_names_in_sorted_order(key):
+    numbers = npz_bytes(images=images(3), labels=np.array([0, 1, 1]), **{key: np.array([5, 5, 2], dtype=np.uint8)})
+    names = npz_bytes(images=images(3), labels=np.array([0, 1, 1]), **{key: np.array(["Lato", "Lato", "Arvo"])})
+    np.testing.assert_array_equal(read_npz(numbers, "f.npz").groups, [5, 5, 2])
+    np.testing.assert_array_equal(read_npz(names, "f.npz").groups, [1, 1, 0])
+
+
+def test_keras_layout_is_one_dataset_whose_test_part_is_marked():
+    content = npz_bytes(
+        x_train=images(4),
+        y_train=np.array([0, 1, 2, 1], np.uint8),
+        x_test=images(2) + 1,
+        y_test=np.array([3, 0], np.int64),
+    )
+    data = read_npz(content, "mnist.npz")
+    np.testing.assert_array_equal(data.inputs, np.concatenate([images(4), images(2) + 1]))
+    np.testing.assert_array_equal(data.labels, [0, 1, 2, 1, 3, 0])
+    np.testing.assert_array_equal(data.own_test, [4, 5])
+    assert data.class_names == ("0", "1", "2", "3")
+
+
+def test_keras_layout_may_have_no_test_part():
+    data = read_npz(npz_bytes(x_train=images(3), y_train=np.array([0, 1, 1])), "mnist.npz")
+    assert len(data) == 3
+    assert data.own_test is None
+
+
+def test_labels_in_one_column_are_read_as_a_list_and_noted():
+    data = read_npz(npz_bytes(x_train=images(3), y_train=np.array([[0], [1], [1]])), "cifar.npz")
+    np.testing.assert_array_equal(data.labels, [0, 1, 1])
+    assert data.notes == ("y_train has shape (3, 1) and was read as (3,).",)
+
+
+@pytest.mark.parametrize("dtype", [">f8", "<f8", ">f4", "<f2", ">f2", "<i8", ">i4", "u2", "b1", "longdouble"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_every_number_type_and_memory_order_keeps_its_values(dtype, order):
+    rows = np.array([[0, 1, 100], [1, 0, 1]]).astype(dtype)
+    content = npz_bytes(X=np.asarray(rows, order=order), y=np.array([0, 1], ">i2"))
+    data = read_npz(content, "f.npz")
+    np.testing.assert_array_equal(data.inputs, rows.astype(np.float64))
+    assert data.inputs.dtype == (np.float64 if dtype in (">f8", "<f8") else np.float32)
+    assert data.inputs.dtype.isnative
+
+
+def test_whole_number_images_of_any_width_become_uint8():
+    data = read_npz(npz_bytes(images=images(dtype=">i8"), labels=np.arange(6)), "f.npz")
+    assert data.inputs.dtype == np.uint8
+    np.testing.assert_array_equal(data.inputs, images())
+
+
+def test_black_and_white_images_become_0_and_255():
+    data = read_npz(npz_bytes(images=images() > 100, labels=np.arange(6)), "f.npz")
+    np.testing.assert_array_equal(data.inputs, np.where(images() > 100, 255, 0))
+    assert "images holds True and False, read as 255 and 0." in data.notes
+
+
+def test_headers_of_other_writers_are_read():
+    plain = npz_bytes(False, X=np.ones((2, 3)), y=np.array([0, 1]))
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }"
+    other = b'{"shape": (2L, 3L,), "fortran_order": False, "descr":"<f8"}'  # another key order, other quotes, Python 2
+    assert header in plain
+    # the checksum is of the old header, so the archive is written anew from its members
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(plain)) as old, zipfile.ZipFile(file, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(header, other.ljust(len(header))))
+    np.testing.assert_array_equal(read_npz(file.getvalue(), "f.npz").inputs, np.ones((2, 3)))

@@ -1,0 +1,168 @@
+"""`load_data`: sources are told by what they are, and settings that have no use are refused."""
+
+import gzip
+import hashlib
+import io
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from chalknet.data import load
+from chalknet.data.dataset import dataset_from_arrays
+from chalknet.data.load import load_data
+from chalknet.errors import ConfigError, DataError
+
+
+@pytest.fixture
+def npz_path(tmp_path):
+    file = io.BytesIO()
+    np.savez(file, images=np.zeros((2, 4, 4), np.uint8), labels=np.array([0, 1]))
+    path = tmp_path / "letters.npz"
+    path.write_bytes(file.getvalue())
+    return path
+
+
+@pytest.fixture
+def builtin(monkeypatch):
+    data = dataset_from_arrays(np.zeros((2, 3)), np.array([0, 1]), source="glyphs")
+    module = types.ModuleType("chalknet.data.glyphs")
+    module.load_glyphs = lambda: data
+    monkeypatch.setitem(sys.modules, "chalknet.data.glyphs", module)
+    return data
+
+
+def test_a_file_is_told_by_its_bytes_and_not_by_its_name(npz_path):
+    other = npz_path.with_name("letters.csv")
+    other.write_bytes(npz_path.read_bytes())
+    assert len(load_data(other)) == 2
+
+
+@pytest.mark.parametrize("kind", [str, lambda path: path])
+def test_text_and_path_are_the_same_and_the_digest_is_of_the_bytes(npz_path, kind):
+    data = load_data(kind(npz_path))
+    assert data.source == str(npz_path)
+    assert data.sha256 == hashlib.sha256(npz_path.read_bytes()).hexdigest()
+
+
+def test_glyphs_is_the_data_that_comes_with_chalknet(builtin):
+    assert load_data("glyphs") is builtin
+
+
+def test_a_path_to_something_named_glyphs_is_that(builtin, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "glyphs").write_text("0,1\n1,2\n3,4\n")
+    assert len(load_data("./glyphs")) == 3
+    assert load_data("glyphs") is builtin
+
+
+@pytest.mark.parametrize("name", ["glyph", "Glyphs", "gylphs"])
+def test_a_name_near_glyphs_gets_a_hint(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=rf"^{name}: no such file or folder\. Did you mean 'glyphs', the data set"):
+        load_data(name)
+
+
+def test_a_missing_file_gets_the_nearest_name_beside_it(npz_path):
+    with pytest.raises(DataError, match=r"leters\.npz: no such file or folder. Did you mean '.*/letters\.npz'\?"):
+        load_data(npz_path.with_name("leters.npz"))
+
+
+@pytest.mark.parametrize("name", ["nowhere.csv", "no/such/folder/x.npz"])
+def test_a_missing_file_is_told_with_what_could_have_been_given(name, tmp_path):
+    with pytest.raises(
+        DataError, match=r"no such file or folder. Expected an \.npz file, IDX files .* or the name 'glyphs'"
+    ):
+        load_data(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\0b/c", "x" * 5_000])
+def test_a_name_that_can_be_no_path_is_told(name):
+    with pytest.raises(DataError, match=r"not a path that can be opened|no such file"):
+        load_data(name)
+
+
+def test_what_is_neither_file_nor_folder_is_not_opened():
+    with pytest.raises(DataError, match=r"^/dev/null: neither a file nor a folder"):
+        load_data("/dev/null")
+
+
+def test_a_file_that_may_not_be_read_is_told(npz_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(load.Path, "read_bytes", refuse)
+    with pytest.raises(DataError, match=r"letters\.npz: cannot be read: Permission denied"):
+        load_data(npz_path)
+
+
+def test_a_folder_that_may_not_be_entered_is_told(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(load, "_load_folder", lambda *_: refuse(_))
+    with pytest.raises(DataError, match=r": cannot be read: Permission denied\. Check its permissions"):
+        load_data(tmp_path)
+
+
+def test_a_file_too_large_to_hold_is_told_before_it_is_read(npz_path, monkeypatch):
+    monkeypatch.setattr(load, "MAX_FILE_BYTES", 10)
+    with pytest.raises(DataError, match="files of more than 10 are not read"):
+        load_data(npz_path)
+
+
+def test_want_of_memory_is_told(npz_path, monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(load, "read_npz", fail)
+    with pytest.raises(DataError, match=r"letters\.npz: needs more memory than there is"):
+        load_data(npz_path)
+
+
+def test_a_packed_table_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(load, "MAX_TEXT_BYTES", 1_000)
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress(b"0,1\n" * 1_000))
+    with pytest.raises(DataError, match="text has more than 1000 bytes"):
+        load_data(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [({"label_column": "y"}, "label_column has no meaning for an .npz"), ({"image_size": (2, 2)}, "image_size has no")],
+)
+def test_settings_that_a_source_has_no_use_for_are_refused(npz_path, options, kind):
+    with pytest.raises(ConfigError, match=kind):
+        load_data(npz_path, **options)
+
+
+@pytest.mark.usefixtures("builtin")
+def test_the_builtin_data_takes_no_settings():
+    with pytest.raises(ConfigError, match="class_names has no meaning for the data set that comes with chalknet"):
+        load_data("glyphs", class_names=["a", "b"])
+
+
+@pytest.mark.parametrize("size", [28, (28,), (0, 28), (2.0, 3), (True, 3), (1, 70_000), "28"])
+def test_an_image_size_that_is_none_is_refused(npz_path, size):
+    with pytest.raises(ConfigError, match=r"image_size must be \(H, W\), two whole numbers in 1\.\.65535, got"):
+        load_data(npz_path, image_size=size)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"class_names": "ABC"}, "class_names must be a list"),
+        ({"label_column": 1.5}, "label_column must be a column's"),
+    ],
+)
+def test_settings_of_the_wrong_type_are_refused(npz_path, options, message):
+    with pytest.raises(ConfigError, match=message):
+        load_data(npz_path, **options)
+
+
+@pytest.mark.parametrize("source", ["", None, 7])
+def test_a_source_that_is_no_path_is_refused(source):
+    with pytest.raises(ConfigError, match="source must be a path or the name 'glyphs'"):
+        load_data(source)
