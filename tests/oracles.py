@@ -1,8 +1,9 @@
-"""Independent retellings: the write-up as its description says it, in plain loops or plain NumPy, with nothing of ours."""
+"""Independent retellings: the write-up from its description, in plain loops or plain NumPy, with nothing of ours."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,14 +16,14 @@ def retold_average_ce(target, prediction):
 
 
 def retold_writeup(images, labels, n_hidden, n_epochs, seed, n_train, n_valid):
-    """DESIGN section 2 told again from its text: a list of rows, one an epoch, as history.csv has them but for the seconds."""
+    """The write-up told again from its text: one row an epoch, as history.csv has them but for the seconds."""
     np.random.seed(521)
     index = np.arange(len(images))
     np.random.shuffle(index)
     data, target = images[index] / 255.0, labels[index]
     hot = np.eye(10)[target]
     cuts = [0, n_train, n_train + n_valid, len(images)]
-    sets = [(data[a:b].reshape(b - a, 784), hot[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+    sets = [(data[a:b].reshape(b - a, 784), hot[a:b]) for a, b in pairwise(cuts)]
 
     np.random.seed(seed)
     sd_h, sd_o = (2 / (784 + n_hidden)) ** 0.5, (2 / (n_hidden + 10)) ** 0.5
@@ -91,7 +92,7 @@ def loop_cross_entropy(logits, labels):
 
 
 def loop_gradients(weights, biases, x, labels, reduction="mean"):
-    """Gradients of the cross-entropy through dense layers and relu by the chain rule, sample by sample, path by path."""
+    """Gradients of the cross-entropy through dense layers and relu by the chain rule, path by path."""
     grad_weights = [np.zeros_like(w, dtype=float) for w in weights]
     grad_biases = [np.zeros_like(b, dtype=float) for b in biases]
     for sample, label in zip(x, labels, strict=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -24,7 +26,7 @@ def networks(draw, max_depth=3):
     k, b, seed = draw(st.integers(2, 5)), draw(st.integers(1, 9)), draw(seeds)
     rng = np.random.default_rng(seed)
     sizes = [*widths, k]
-    weights = [rng.normal(0, 0.8, (n_out, n_in)) for n_in, n_out in zip(sizes, sizes[1:], strict=False)]
+    weights = [rng.normal(0, 0.8, (n_out, n_in)) for n_in, n_out in pairwise(sizes)]
     biases = [rng.normal(0, 0.5, n_out) for n_out in sizes[1:]]
     return weights, biases, rng.normal(0, 1, (b, sizes[0])), rng.integers(0, k, b)
 

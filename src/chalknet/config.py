@@ -204,7 +204,7 @@ def read_config(path: Path) -> tuple[Recipe, DataConfig]:
     """The recipe and data of a config.toml; fields that are not there keep their defaults.
 
     Raises:
-        ConfigError: no such file, not TOML, a newer format, an unknown section or key, or a value its field does not take.
+        ConfigError: no such file, not TOML, a newer format, an unknown section or key, or a value that cannot be.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))

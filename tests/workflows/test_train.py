@@ -37,13 +37,14 @@ def test_train_takes_a_path_and_writes_a_folder(tmp_path):
 
 
 def test_an_unknown_setting_is_named(small_images):
-    with pytest.raises(ConfigError, match="unknown setting 'hiden'. Did you mean 'hidden'"):
+    with pytest.raises(ConfigError, match=r"unknown setting 'hiden'\. Did you mean 'hidden'"):
         chalknet.train(small_images, hiden=[5])
 
 
 def test_splits_larger_than_the_data_are_named_with_both_sizes(small_images):
     with pytest.raises(
-        ConfigError, match="made.npz: 15000 training and 1000 validation samples were asked for, but there are only 240"
+        ConfigError,
+        match=r"made\.npz: 15000 training and 1000 validation samples were asked for, but there are only",
     ):
         chalknet.train(small_images)
 

@@ -48,7 +48,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 def new_folder(path: Path) -> Iterator[Path]:
     """Makes path and its parents at once, so that an unwritable place is told before the work and not after it.
 
-    If the work inside fails, the folders that this call made are removed again; what was there before is left as it was.
+    If the work inside fails, the folders that this call made are removed again; what was there before stays as it was.
 
     Raises:
         OutputError: path is a file, or cannot be made or written.

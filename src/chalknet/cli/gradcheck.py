@@ -21,8 +21,8 @@ from chalknet.cli.options import data_options, parsed_settings, parsed_source, r
 def gradcheck(data: str, samples: int, as_json: bool, **flags: Any) -> int:
     """Compare every derivative with central differences.
 
-    Each parameter group is moved a little along three directions, in float64, and the change of the loss is held against
-    what the hand-derived gradient says. Exit code 1 where a relative gap is above 1e-7.
+    Each parameter group is moved a little along three directions, in float64, and the change of the loss is held
+    against what the hand-derived gradient says. Exit code 1 where a relative gap is above 1e-7.
     """
     from dataclasses import asdict
 

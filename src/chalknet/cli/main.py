@@ -8,8 +8,8 @@ import traceback
 
 import click
 
-from chalknet.cli.lazy import LazyCommand, LazyGroup
 import chalknet
+from chalknet.cli.lazy import LazyCommand, LazyGroup
 from chalknet.errors import ChalknetError
 
 COMMANDS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +50,7 @@ def split_dataset(
     Where the source sets its own test samples apart, they are the test part, and the sizes are taken from the others.
 
     Args:
-        train_size, valid_size: samples when whole (>= 1), a fraction of the samples when between 0 and 1; valid_size may be 0.
+        train_size, valid_size: samples when whole (>= 1), a fraction of them when between 0 and 1; valid_size may be 0.
         seed: of the shuffle, in [0, 2**32).
 
     Raises:
@@ -58,6 +59,8 @@ def split_dataset(
     """
     if method not in SPLIT_METHODS:
         raise ConfigError(f"split must be one of {', '.join(SPLIT_METHODS)}, got {method!r}.")
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f"split_seed must be a whole number from 0 to {2**32 - 1}, got {seed}.")
     pool = np.arange(len(data)) if data.own_test is None else np.setdiff1d(np.arange(len(data)), data.own_test)
     n_train, n_valid = _counts(len(pool), train_size, valid_size, data.source)
     if method == "group":
@@ -78,7 +81,7 @@ def split_dataset(
 def shuffled_index(n_samples: int, seed: int = WRITEUP_SEED) -> IntArray:
     """arange(n_samples) as `numpy.random.seed(seed); numpy.random.shuffle(...)` leaves it: the write-up's order.
 
-    `RandomState` is NumPy's legacy generator, whose streams NumPy has frozen (NEP 19), so the order is the same for ever.
+    `RandomState` is NumPy's legacy generator, whose streams NumPy has frozen (NEP 19): the order is the same for ever.
     """
     index = np.arange(n_samples)
     np.random.RandomState(seed).shuffle(index)
@@ -86,36 +89,59 @@ def shuffled_index(n_samples: int, seed: int = WRITEUP_SEED) -> IntArray:
 
 
 def _counts(n_samples: int, train_size: float, valid_size: float, source: str) -> tuple[int, int]:
-    n_train, n_valid = (
-        int(size) if size >= 1 or size == 0 else round(size * n_samples) for size in (train_size, valid_size)
-    )
+    n_train = _count("train_size", train_size, n_samples)
+    n_valid = _count("valid_size", valid_size, n_samples)
     if n_train < 1:
         raise ConfigError(f"{source}: train_size {train_size} of {n_samples} samples leaves none to train on.")
     if n_train + n_valid > n_samples:
         raise ConfigError(
-            f"{source}: {n_train} training and {n_valid} validation samples were asked for, but there are only {n_samples}. "
-            f"Give other sizes (--train, --valid), or fractions such as 0.8 and 0.1."
+            f"{source}: {n_train} training and {n_valid} validation samples were asked for, but there are only "
+            f"{n_samples}. Give other sizes (--train, --valid), or fractions such as 0.8 and 0.1."
         )
     return n_train, n_valid
 
 
-def _stratified_parts(labels: IntArray, n_train: int, n_valid: int, seed: int) -> list[IntArray]:
-    """Positions dealt out so that each class is divided as the whole is, to within one sample.
+def _count(name: str, size: float, n_samples: int) -> int:
+    """size as a number of samples.
 
-    Every class is shuffled and its samples spread evenly over [0, 1); read in that order, any stretch of the line holds
-    each class in its share. A random offset a class keeps the first classes from being favoured.
+    Raises:
+        ConfigError: a size that is neither a whole number nor a fraction; nan and infinity are neither.
     """
+    if 0 < size < 1:
+        return round(size * n_samples)
+    if not (math.isfinite(size) and size >= 0 and size == int(size)):
+        raise ConfigError(f"{name} must be a whole number of samples, or a fraction between 0 and 1, got {size}.")
+    return int(size)
+
+
+def _stratified_parts(labels: IntArray, n_train: int, n_valid: int, seed: int) -> list[IntArray]:
+    """Positions dealt out so that every part holds each class in its share, to within one sample."""
     rng = np.random.default_rng(seed)
-    place = np.empty(len(labels))
-    for k in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == k))
-        place[members] = (np.arange(len(members)) + rng.random()) / len(members)
-    parts = np.split(np.argsort(place, kind="stable"), [n_train, n_train + n_valid])
-    return [rng.permutation(part) for part in parts]
+    sizes = np.array([n_train, n_valid, len(labels) - n_train - n_valid])
+    shares = _class_shares(np.bincount(labels), sizes, rng)
+    members = [
+        np.split(rng.permutation(np.flatnonzero(labels == k)), np.cumsum(share)[:2]) for k, share in enumerate(shares)
+    ]
+    return [rng.permutation(np.concatenate([of_class[part] for of_class in members])) for part in range(3)]
+
+
+def _class_shares(counts: IntArray, sizes: IntArray, rng: np.random.Generator) -> IntArray:
+    """(K, 3) samples of each class for each part: count · size / N rounded down or up by one, rows and columns exact.
+
+    What rounding down leaves of a class goes to the parts that lack most, one sample each. Dealing to the columns that
+    lack most always comes out even: Ryser, Combinatorial Mathematics (1963), chapter 6, on matrices of zeros and ones.
+    """
+    shares: IntArray = np.outer(counts, sizes) // counts.sum()
+    left, lacking = counts - shares.sum(axis=1), sizes - shares.sum(axis=0)
+    for k in rng.permutation(len(counts)):
+        parts = np.argsort(-lacking, kind="stable")[: left[k]]
+        shares[k, parts] += 1
+        lacking[parts] -= 1
+    return shares
 
 
 def _group_parts(data: Dataset, pool: IntArray, n_train: int, n_valid: int, seed: int) -> list[IntArray]:
-    """Positions dealt out group by group: largest group first, each to the part that lacks most of what it was promised."""
+    """Positions dealt out by group: the largest first, each to the part that lacks most of what it was promised."""
     if data.groups is None:
         raise DataError(
             f"{data.source}: split 'group' needs a group for each sample, and there are none. Use 'stratified'."

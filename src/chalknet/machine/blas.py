@@ -8,7 +8,7 @@ from typing import Any
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:
-    """While it is entered, every product of this process runs on one BLAS thread; the number of before is given back after.
+    """While it is entered, every product of this process runs on one BLAS thread; after it, on as many as before.
 
     A BLAS divides a product among its threads and adds in another order where the cuts fall, so its number of threads
     changes the last digits of a result. On one thread they depend on the machine alone.

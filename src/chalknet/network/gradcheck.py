@@ -67,7 +67,7 @@ def check_gradients(
 
     Along each of three directions the loss is evaluated a step ahead and a step behind. A direction is the gradient's
     own plus a random one of the same length: the first keeps the derivative large against rounding, the second reaches
-    every element. A step that carries a relu over its kink, where the loss has no derivative, is halved until none does.
+    every element. A step that carries a relu over its kink, where there is no derivative, is halved until none does.
 
     Args:
         parameters, gradients: by name, of equal shapes; checked in float64.

@@ -37,7 +37,7 @@ def train(
         data: a `Dataset`, or what `chalknet.load_data` takes.
         recipe: a recipe's name or a `Recipe`.
         splits: index arrays of one's own, instead of the recipe's division.
-        out: folder for history.csv, summary.json, config.toml, model.safetensors and curves.png/.svg; made before training.
+        out: folder for history.csv, summary.json, config.toml, model.safetensors and curves.png and .svg; made first.
         overwrite: whether out may hold a finished run.
         observe: called with each `EpochRecord` as it is finished.
         settings: recipe fields to change, such as hidden=[500], epochs=20, seed=7, train_size=4800.

@@ -67,7 +67,7 @@ def write_writeup(
     hidden-N/, and summary.txt, written last.
 
     Raises:
-        ConfigError, DataError, DivergenceError, OutputError: as `chalknet.train`; nothing is left in a folder that was new.
+        ConfigError, DataError, DivergenceError, OutputError: as `chalknet.train`; a folder that was new is removed.
     """
     if not data.is_images:
         raise ConfigError(f"{data.source}: the write-up is about images, and these are rows. Use chalknet train.")

@@ -45,6 +45,7 @@ def draw(figure: Figure) -> Drawing:
     from matplotlib.figure import Figure as Drawing
 
     drawing = Drawing(figsize=(5.2 * len(figure.panels), 4.0), layout="constrained")
+    drawing.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr, call-arg]
     if figure.title:
         drawing.suptitle(figure.title)
     for axes, panel in zip(drawing.subplots(1, len(figure.panels), squeeze=False)[0], figure.panels, strict=True):
