@@ -1,0 +1,110 @@
+"""A data set as files: an .npz, MNIST's IDX files, a folder of PNG images for each class, or a CSV table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.data.dataset import Dataset, IntArray
+from chalknet.errors import DataError
+
+# A relative name, "" where the data set is one file, and that file's bytes.
+Files = Iterator[tuple[str, bytes]]
+
+IDX_TYPES = {"uint8": (0x08, ">u1"), "int32": (0x0C, ">i4"), "float32": (0x0D, ">f4"), "float64": (0x0E, ">f8")}
+IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+def npz_files(data: Dataset) -> Files:
+    """images, labels, class_names, family; x_train, y_train, x_test, y_test where there is a test part of its own."""
+    arrays: dict[str, NDArray[Any]] = {"class_names": np.array(data.class_names, dtype=np.str_)}
+    labels = data.labels.astype(np.min_scalar_type(data.n_classes - 1))
+    if data.own_test is None:
+        arrays |= {"images" if data.is_images else "x": data.inputs, "labels" if data.is_images else "y": labels}
+    else:
+        for part, at in zip(("train", "test"), _train_and_test(data), strict=True):
+            arrays |= {f"x_{part}": data.inputs[at], f"y_{part}": labels[at]}
+    if data.groups is not None:
+        arrays["family"] = data.groups[np.concatenate(_train_and_test(data))]
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    yield "", buffer.getvalue()
+
+
+def idx_files(data: Dataset) -> Files:
+    """The two files of the training part, and the two of the test part where the source sets one apart."""
+    names = iter(IDX_NAMES)
+    labels = data.labels.astype(np.uint8 if data.n_classes <= 256 else np.int32)
+    for at in _train_and_test(data):
+        if len(at):
+            yield next(names), _idx(data.inputs[at])
+            yield next(names), _idx(labels[at])
+
+
+def folder_files(data: Dataset) -> Files:
+    """CLASS/NUMBER.png, the number being the sample's.
+
+    Raises:
+        DataError: anything but uint8 images, a class name that cannot name a folder, or a class without samples.
+    """
+    from PIL import Image
+
+    if not data.is_images or data.inputs.dtype != np.uint8:
+        raise DataError(f"{data.source}: PNG files hold uint8 images, got {_kind(data)}. Use .npz instead.")
+    for name, count in zip(data.class_names, data.class_counts, strict=True):
+        _check_folder_name(name, data.source)
+        if not count:
+            raise DataError(
+                f"{data.source}: class {name!r} has no samples, and a folder cannot hold it. Use .npz instead."
+            )
+    digits = len(str(len(data) - 1))
+    for i, (image, label) in enumerate(zip(data.inputs, data.labels, strict=True)):
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, format="PNG")
+        yield f"{data.class_names[label]}/{i:0{digits}}.png", buffer.getvalue()
+
+
+def csv_files(data: Dataset) -> Files:
+    """A header, then a row for each sample: its class name, then its values, each with all its digits."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["label", *(f"value{i}" for i in range(data.n_inputs))])
+    for row, label in zip(data.inputs.reshape(len(data), -1), data.labels, strict=True):
+        writer.writerow([data.class_names[label], *row.tolist()])
+    yield "", buffer.getvalue().encode()
+
+
+WRITERS: dict[str, Callable[[Dataset], Files]] = {
+    "npz": npz_files,
+    "idx": idx_files,
+    "folder": folder_files,
+    "csv": csv_files,
+}
+
+
+def _train_and_test(data: Dataset) -> tuple[IntArray, IntArray]:
+    """The samples that are not the source's own test set, and those that are."""
+    own_test = np.empty(0, dtype=np.int64) if data.own_test is None else data.own_test
+    return np.setdiff1d(np.arange(len(data)), own_test), own_test
+
+
+def _idx(array: NDArray[Any]) -> bytes:
+    """The bytes of an IDX file: two zero bytes, a type, the number of dimensions, the dimensions, the values."""
+    code, big_endian = IDX_TYPES[array.dtype.name]
+    header = struct.pack(f">HBB{array.ndim}I", 0, code, array.ndim, *array.shape)
+    return header + array.astype(big_endian).tobytes()
+
+
+def _check_folder_name(name: str, source: str) -> None:
+    if not name or name.startswith(".") or not name.isprintable() or any(mark in name for mark in '/\\:*?"<>|'):
+        raise DataError(f"{source}: class name {name!r} cannot name a folder. Use .npz instead.")
+
+
+def _kind(data: Dataset) -> str:
+    return f"{data.inputs.dtype} {'images' if data.is_images else 'rows'}"

@@ -1,0 +1,211 @@
+"""What `chalknet data info` and `audit` say, in words: records in, lines out; rich tables on a terminal."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+
+import click
+
+from chalknet.data.audit import Audit, Check
+from chalknet.report.tables import DASH, Table
+from chalknet.workflows.data import DataInfo
+
+SHOWN_PAIRS = 10
+SHOWN_CLASSES = 30
+FIGURE = re.compile(r"[0-9.,]+( of [0-9,]+)?|copy|" + DASH)
+
+# code: what is counted, and what it costs; {points} is the cost in percentage points, as data/audit.py derives it.
+WORDS = {
+    "copies": ("samples with a copy anywhere", "none by itself"),
+    "near_twins": ("samples with a near twin anywhere", "none by itself"),
+    "A_copies_in_B": ("{a} samples with a copy in {b}, same label", "{a} accuracy too high by at most {points} points"),
+    "A_near_twins_in_B": (
+        "{a} samples with a near twin in {b}, same label",
+        "{a} accuracy too high by at most {points} points more",
+    ),
+    "test_repeats": (
+        "test samples that repeat another",
+        "test counts as {effective_test_size} samples, intervals {points} % wider",
+    ),
+    "copies_of_two_labels": (
+        "samples with a copy of another label",
+        "test accuracy in doubt by at most {points} points",
+    ),
+    "unattainable": ("test samples that must be wrong", "test accuracy cannot exceed {rest} %"),
+    "near_twins_of_two_labels": (
+        "samples with a near twin of another label",
+        "if a label is wrong: test accuracy in doubt by at most {points} points",
+    ),
+    "blank": ("images of one value only", "at most {points} points of test accuracy rest on them"),
+    "imbalance": (
+        "samples of the largest class, {ratio} times the smallest",
+        "always answering it scores {points} % on test",
+    ),
+    "classes_missing_in_train": ("classes without a training sample", "{points} points of test accuracy cannot be won"),
+    "classes_missing_in_valid": ("classes without a validation sample", "validation says nothing about them"),
+    "classes_missing_in_test": ("classes without a test sample", "test says nothing about {points} % of all samples"),
+    "A_groups_in_B": ("{a} samples whose group is also in {b}", "{a} accuracy too high by at most {points} points"),
+}
+
+
+def info_lines(facts: DataInfo) -> Iterator[str]:
+    """One fact a line, its name first."""
+    shape = " x ".join(map(str, facts.shape))
+    low, high = facts.value_range
+    counts = sorted(set(facts.class_counts.values()))
+    rows = [
+        ("source", facts.source),
+        ("samples", f"{facts.n_samples:,} {'images' if facts.is_images else 'rows'} of {shape} {facts.dtype} values"),
+        ("values", f"{low:g} to {high:g}"),
+        ("classes", f"{len(facts.class_counts)}, of {counts[0]:,} to {counts[-1]:,} samples"),
+        *_class_rows(facts.class_counts),
+        ("groups", "none" if facts.n_groups is None else f"{facts.n_groups:,}"),
+        ("own test set", f"{facts.n_own_test:,} samples" if facts.n_own_test else "none"),
+        ("sha256", facts.sha256),
+        *(("note", note) for note in facts.notes),
+        *(("licence", f"{name}: {count:,} images") for name, count in facts.licences.items()),
+        *((("licence texts", facts.licence_texts),) if facts.licence_texts else ()),
+    ]
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        yield f"{name:<{width}}  {value}"
+
+
+def _class_rows(counts: dict[str, int]) -> Iterator[tuple[str, str]]:
+    for name, count in list(counts.items())[:SHOWN_CLASSES]:
+        yield "class", f"{name}: {count:,}"
+    if len(counts) > SHOWN_CLASSES:
+        yield "class", f"... and {len(counts) - SHOWN_CLASSES} more, see --json"
+
+
+def audit_text(result: Audit, split: str) -> None:
+    """Prints an audit: what was found, then how the classes lie, between which parts, which values, which pairs."""
+    click.echo(f"{result.source}: {result.n_samples:,} samples, {split}")
+    if "unused" in result.sizes:
+        click.echo(f"{result.sizes['unused']:,} samples are in no part of this split")
+    if result.near:
+        scale = f"{result.near:g} of full scale ({result.full_scale})"
+        click.echo(f"near twins: not equal, RMS difference at most {scale}")
+    for table in audit_tables(result):
+        click.echo()
+        print_table(table)
+    found = len(result.findings)
+    click.echo(f"\nfound {found} of {len(result.checks)} things looked for" if found else "\nnothing found")
+
+
+def audit_tables(result: Audit) -> Iterator[Table]:
+    """The tables of an audit, the ones without rows left out."""
+    yield _check_table(result)
+    yield _class_table(result)
+    for table in (_pair_table(result), _blank_table(result), _worst_table(result)):
+        if table.rows:
+            yield table
+
+
+def _check_table(result: Audit) -> Table:
+    rows = []
+    for check in result.checks:
+        what, cost = words(check)
+        rows.append(("FOUND" if check.found else "ok", what, f"{check.count:,} of {check.total:,}", cost))
+    return Table("What was looked for", ("", "what", "count", "what it can do"), tuple(rows))
+
+
+def _class_table(result: Audit) -> Table:
+    """Samples of each class in each part; of many classes, the smallest."""
+    parts = list(result.sizes)
+    counts = sorted(result.class_counts.items(), key=lambda item: sum(item[1].values()))[:SHOWN_CLASSES]
+    title = "Samples by class" if len(result.class_counts) <= SHOWN_CLASSES else f"The {SHOWN_CLASSES} smallest classes"
+    names = {name for name, _ in counts}
+    rows = [
+        (name, *(f"{by_part[part]:,}" for part in parts))
+        for name, by_part in result.class_counts.items()
+        if name in names
+    ]
+    return Table(title, ("class", *parts), tuple(rows))
+
+
+def _pair_table(result: Audit) -> Table:
+    heads = ("between", "copies", "of two labels", "near twins", "of two labels")
+    rows = [
+        (f"{pair.first_part} and {pair.second_part}", *(f"{n:,}" for n in counts))
+        for pair in result.pairs
+        if any(counts := (pair.copies, pair.copies_of_two_labels, pair.near_twins, pair.near_twins_of_two_labels))
+    ]
+    return Table("Pairs of samples", heads, tuple(rows))
+
+
+def _blank_table(result: Audit) -> Table:
+    title = "Images of one value (a solid white square can be the I of a sans-serif font, filling its box)"
+    rows = [
+        (
+            f"{blank.value:g}",
+            ", ".join(f"{name} {count:,}" for name, count in blank.by_class.items()),
+            *(f"{count:,}" for count in blank.by_part.values()),
+        )
+        for blank in result.blanks
+    ]
+    return Table(title, ("value", "classes", *result.sizes), tuple(rows))
+
+
+def _worst_table(result: Audit) -> Table:
+    shown = result.worst[:SHOWN_PAIRS]
+    more = f", {len(shown)} of {len(result.worst)}" if len(result.worst) > len(shown) else ""
+    rows = [
+        (*(f"{pair.parts[k]} {pair.samples[k]}, {pair.labels[k]}" for k in range(2)), _distance(pair.distance))
+        for pair in shown
+    ]
+    return Table(f"Pairs to look at{more}", ("sample", "and sample", "distance"), tuple(rows))
+
+
+def _distance(distance: float) -> str:
+    return "copy" if distance == 0 else f"{distance:.4f}"
+
+
+def words(check: Check) -> tuple[str, str]:
+    """What a check counted, and what it costs; a dash where nothing was found or there is no test part."""
+    match = re.fullmatch(r"(test|valid)_(copies|near_twins|groups)_in_(train|valid)", check.code)
+    code = f"A_{match[2]}_in_B" if match else check.code
+    names = {"test": "test", "valid": "validation", "train": "train"}
+    facts = {
+        "a": names[match[1]] if match else "",
+        "b": names[match[3]] if match else "",
+        "points": f"{100 * (check.cost or 0):.2f}",
+        "rest": f"{100 - 100 * (check.cost or 0):.2f}",
+        **{name: f"{value:,.4g}" for name, value in check.details.items()},
+    }
+    what, cost = WORDS.get(code, (code, "none by itself"))
+    has_cost = (check.found or code == "imbalance") and (check.cost is not None or "{" not in cost)
+    return what.format(**facts), cost.format(**facts) if has_cost else DASH
+
+
+def print_table(table: Table) -> None:
+    """The table with rules and wrapped cells on a terminal; elsewhere a line for each row, in aligned columns."""
+    figures = [all(FIGURE.fullmatch(row[i]) for row in table.rows) for i in range(len(table.columns))]
+    if sys.stdout.isatty():
+        _print_rich(table, figures)
+        return
+    cells = [table.columns, *table.rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(table.columns))]
+    click.echo(table.title)
+    for row in cells:
+        aligned = (
+            cell.rjust(w) if figure else cell.ljust(w) for cell, w, figure in zip(row, widths, figures, strict=True)
+        )
+        click.echo("  ".join(aligned).rstrip())
+
+
+def _print_rich(table: Table, figures: list[bool]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawn = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
+    for name, figure in zip(table.columns, figures, strict=True):
+        drawn.add_column(Text(name), justify="right" if figure else "left", overflow="fold")
+    for row in table.rows:
+        # Text and not markup: a class may be called [b].
+        drawn.add_row(*(Text(cell, style="bold red" if cell == "FOUND" else "") for cell in row))
+    Console().print(drawn)

@@ -1,0 +1,373 @@
+"""What `chalknet data` does: what a data set is, a sheet of it, what is wrong with it, and the same in other files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chalknet.artifacts.dataset_files import IDX_NAMES, WRITERS
+from chalknet.data.audit import NEAR, Audit, WorstPair, audit
+from chalknet.data.dataset import Dataset, IntArray
+from chalknet.data.load import BUILTIN, load_data
+from chalknet.data.splits import WRITEUP_SEED, Splits, split_dataset
+from chalknet.data.twins import Progress
+from chalknet.errors import ConfigError, DataError, OutputError
+
+WRITEUP_SIZES = (15_000, 1_000)
+SMALL_SIZES = (0.8, 0.1)  # where data cannot fill the write-up's sizes and leave a test part
+SHEET_PAIRS = 16
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What a data set is, JSON-ready.
+
+    Attributes:
+        shape: of one sample. value_range: smallest and largest value.
+        n_groups: groups, None where samples have none. n_own_test: samples that the source sets apart as its test set.
+        licences: for the built-in letters, images under each licence. licence_texts: the folder that holds their texts.
+    """
+
+    source: str
+    sha256: str
+    n_samples: int
+    is_images: bool
+    shape: tuple[int, ...]
+    dtype: str
+    value_range: tuple[float, float]
+    class_counts: dict[str, int]
+    n_groups: int | None
+    n_own_test: int
+    notes: tuple[str, ...]
+    licences: dict[str, int]
+    licence_texts: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SplitChoice:
+    """How data was divided: method, sizes as asked for (a count or a fraction), seed, and the sizes that came of it.
+
+    Attributes:
+        is_fallback: the write-up's sizes were meant, and the data is too small for them.
+    """
+
+    method: str
+    train_size: float
+    valid_size: float
+    seed: int
+    sizes: dict[str, int]
+    is_fallback: bool
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What `convert` wrote.
+
+    Attributes:
+        lost: what the format cannot hold, of "order", "groups", "own_test" and "dtype".
+        read_with: arguments that `load_data` needs to read the same data again.
+    """
+
+    path: str
+    kind: str
+    n_samples: int
+    size_bytes: int
+    lost: tuple[str, ...]
+    read_with: dict[str, Any]
+
+
+def describe(data: Dataset) -> DataInfo:
+    """Facts about a data set."""
+    licences, texts = _licences(data)
+    return DataInfo(
+        source=data.source,
+        sha256=data.sha256,
+        n_samples=len(data),
+        is_images=data.is_images,
+        shape=tuple(data.inputs.shape[1:]),
+        dtype=str(data.inputs.dtype),
+        value_range=(float(data.inputs.min()), float(data.inputs.max())),
+        class_counts={name: int(n) for name, n in zip(data.class_names, data.class_counts, strict=True)},
+        n_groups=None if data.groups is None else len(np.unique(data.groups)),
+        n_own_test=0 if data.own_test is None else len(data.own_test),
+        notes=data.notes,
+        licences=licences,
+        licence_texts=texts,
+    )
+
+
+def choose_split(
+    data: Dataset,
+    method: str = "writeup",
+    train_size: float | None = None,
+    valid_size: float | None = None,
+    seed: int = WRITEUP_SEED,
+) -> tuple[Splits, SplitChoice]:
+    """The division that is meant: the sizes given, else the write-up's 15,000 and 1,000.
+
+    Where neither size is given and the data is too small to leave a test part after 16,000 samples, four fifths train
+    and a tenth validates, by the same method and seed.
+
+    Raises:
+        ConfigError, DataError: as `split_dataset`.
+    """
+    n_pool = len(data) - (0 if data.own_test is None else len(data.own_test))
+    needed = sum(WRITEUP_SIZES) + (data.own_test is None)
+    is_fallback = train_size is None and valid_size is None and n_pool < needed
+    train_default, valid_default = SMALL_SIZES if is_fallback else WRITEUP_SIZES
+    train = train_default if train_size is None else train_size
+    valid = valid_default if valid_size is None else valid_size
+    splits = split_dataset(data, method, train, valid, seed)
+    return splits, SplitChoice(method, train, valid, seed, splits.sizes, is_fallback)
+
+
+def show_part(
+    data: Dataset,
+    path: Path,
+    *,
+    rows: int | None = None,
+    columns: int = 5,
+    seed: int = WRITEUP_SEED,
+    by_class: bool = False,
+    part: str = "train",
+) -> tuple[int, SplitChoice | None]:
+    """Writes a sheet of images drawn from a part of data ("all" for the whole) and returns that part's size and split.
+
+    Raises:
+        ConfigError, DataError, OutputError: as `show_images`.
+    """
+    from chalknet.report.drawings.images import show_images
+    from chalknet.report.drawings.picture import file_kind
+
+    file_kind(path)
+    choice, pool = None, None
+    if part != "all":
+        splits, choice = choose_split(data)
+        pool = splits.named()[part]
+    show_images(data, rows, columns, seed=seed, by_class=by_class, indices=pool, path=path)
+    return len(data) if pool is None else len(pool), choice
+
+
+def audit_split(
+    data: Dataset,
+    *,
+    method: str = "writeup",
+    train_size: float | None = None,
+    valid_size: float | None = None,
+    seed: int = WRITEUP_SEED,
+    near: float = NEAR,
+    progress: Progress | None = None,
+) -> tuple[Audit, SplitChoice]:
+    """An audit of data under the division of `choose_split`."""
+    splits, choice = choose_split(data, method, train_size, valid_size, seed)
+    return audit(data, splits, near=near, progress=progress), choice
+
+
+def write_pair_sheet(data: Dataset, result: Audit, path: Path) -> int:
+    """Writes a picture of the worst pairs, two pairs a row, and returns how many it shows; without pairs, no file.
+
+    Raises:
+        DataError: data holds rows, which cannot be shown.
+        ConfigError, OutputError: path is no picture's name, or cannot be written.
+    """
+    from chalknet.artifacts.atomic import write_bytes
+    from chalknet.report.drawings.images import draw_images
+    from chalknet.report.drawings.picture import drawing_bytes, file_kind
+
+    kind = file_kind(path)
+    if not data.is_images:
+        raise DataError(f"{data.source}: holds rows of {data.n_inputs} values, which cannot be shown as images.")
+    pairs = _distinct_pairs(result.worst)[:SHEET_PAIRS]
+    if pairs:
+        grid, titles = _pair_grid(pairs)
+        write_bytes(path, drawing_bytes(draw_images(data, grid, titles=titles, group=2), kind))
+    return len(pairs)
+
+
+def infer_kind(path: Path) -> str:
+    """The format that a name means: .npz, .csv, or a folder of images where there is no suffix.
+
+    Raises:
+        ConfigError: another suffix.
+    """
+    kind = {".npz": "npz", ".csv": "csv", "": "folder"}.get(path.suffix.lower())
+    if kind is None:
+        raise ConfigError(f"{path}: no format goes by {path.suffix!r}; end in .npz or .csv, or give --format.")
+    return kind
+
+
+def convert(data: Dataset, path: Path, kind: str | None = None, *, overwrite: bool = False) -> Conversion:
+    """Writes data in another format, reads it back, and puts it in its place when it holds the same samples.
+
+    Args:
+        path: a file for npz and csv, a folder for idx and folder.
+        kind: npz, idx, folder or csv; from the name where not given.
+        overwrite: replace an existing file, or a folder that holds nothing but what this function writes.
+
+    Raises:
+        ConfigError: a kind that is not known.
+        DataError: the format cannot hold this data; nothing is written.
+        OutputError: path exists and may not be replaced, or cannot be written.
+    """
+    chosen = infer_kind(path) if kind is None else kind
+    if chosen not in WRITERS:
+        raise ConfigError(f"format must be one of {', '.join(WRITERS)}, got {chosen!r}.")
+    _refuse_existing(path, overwrite, is_folder=chosen in ("idx", "folder"))
+    with _workshop(path) as workshop:
+        made = workshop / path.name
+        for name, content in WRITERS[chosen](data):
+            file = made / name if name else made
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        back, read_with = _read_back(data, made, path)
+        lost = _lost(data, back, path)
+        size = sum(file.stat().st_size for file in [made, *made.rglob("*")] if file.is_file())
+        _move_into_place(made, path, workshop)
+    return Conversion(str(path), chosen, len(data), size, lost, read_with)
+
+
+def _licences(data: Dataset) -> tuple[dict[str, int], str]:
+    """Images under each licence and the folder of the licence texts, for the built-in letters."""
+    if data.source != BUILTIN:
+        return {}, ""
+    from chalknet.data.glyphs import glyph_licences, manifest_path
+
+    return {share.licence: share.images for share in glyph_licences()}, str(manifest_path().parent / "licences")
+
+
+def _distinct_pairs(pairs: tuple[WorstPair, ...]) -> list[WorstPair]:
+    """Pairs in their order, without those that hold a sample already seen: one white square is enough."""
+    seen: set[int] = set()
+    chosen = []
+    for pair in pairs:
+        if seen.isdisjoint(pair.samples):
+            chosen.append(pair)
+        seen.update(pair.samples)
+    return chosen
+
+
+def _pair_grid(pairs: list[WorstPair]) -> tuple[IntArray, list[str]]:
+    """A grid with two pairs a row, and a title for each place."""
+    from chalknet.report.drawings.images import as_grid
+
+    grid = as_grid([sample for pair in pairs for sample in pair.samples], columns=4)
+    titles = [f"{pair.labels[k]}, {pair.parts[k]} {pair.samples[k]}" for pair in pairs for k in range(2)]
+    return grid, titles
+
+
+def _refuse_existing(path: Path, overwrite: bool, *, is_folder: bool) -> None:
+    if not path.name:
+        raise ConfigError(f"{str(path)!r} does not name an output file or folder.")
+    if not os.path.lexists(path):
+        return
+    if path.is_dir() != is_folder:
+        raise OutputError(f"{path}: is a {'folder' if path.is_dir() else 'file'}. Choose another name.")
+    if path.is_symlink():
+        raise OutputError(f"{path}: is a symbolic link. Name the place that it points to.")
+    if not overwrite:
+        raise OutputError(f"{path}: exists already. Choose another name, or --overwrite.")
+    if is_folder and (foreign := _foreign_file(path)) is not None:
+        raise OutputError(f"{path}: is not replaced, as it holds {foreign}, which this command does not write.")
+
+
+def _foreign_file(folder: Path) -> str | None:
+    """The first thing in folder that no conversion puts there; a folder is replaced whole, so there must be none."""
+    for entry in sorted(folder.rglob("*")):
+        inside = entry.relative_to(folder)
+        depth = len(inside.parts)
+        ours = (
+            (depth == 1 and entry.name in IDX_NAMES)
+            or (depth == 1 and entry.is_dir() and not entry.is_symlink())
+            or (depth == 2 and entry.suffix == ".png" and entry.stem.isdigit())
+        )
+        if not ours:
+            return str(inside)
+    return None
+
+
+@contextmanager
+def _workshop(path: Path) -> Iterator[Path]:
+    """A temporary folder beside path, on the same file system, gone afterwards."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}.") from error
+
+
+def _read_back(data: Dataset, made: Path, path: Path) -> tuple[Dataset, dict[str, Any]]:
+    """What was written, read again; with the classes' names or the images' size where the format does not hold them."""
+    read_with: dict[str, Any] = {}
+    try:
+        back = load_data(made)
+        if back.class_names != data.class_names:
+            read_with["class_names"] = list(data.class_names)
+        if data.is_images and back.inputs.shape[1:] != data.inputs.shape[1:]:
+            read_with["image_size"] = tuple(data.inputs.shape[1:])
+        return (load_data(made, **read_with) if read_with else back), read_with
+    except (DataError, ConfigError) as error:
+        reason = str(error).replace(str(made), str(path))
+        raise DataError(f"{path}: the format cannot hold this data: {reason}") from error
+
+
+def _lost(data: Dataset, back: Dataset, path: Path) -> tuple[str, ...]:
+    """What differs between the data and its copy; samples may not."""
+    ours, theirs = _digests(data), _digests(back)
+    if sorted(ours) != sorted(theirs) or back.inputs.shape != data.inputs.shape:
+        raise DataError(f"{path}: the format cannot hold this data: what is read back differs. Use .npz instead.")
+    # The source's own test set is written after the others, which is where it usually is.
+    has_test = (data.own_test is not None, back.own_test is not None)
+    differs = {
+        "order": ours != theirs,
+        "groups": data.groups is not None and back.groups is None,
+        "own_test": has_test == (True, False),
+        "dtype": data.inputs.dtype != back.inputs.dtype,
+    }
+    return tuple(name for name, does in differs.items() if does)
+
+
+def _digests(data: Dataset) -> list[bytes]:
+    """For each sample, a digest of its values, whatever their type, and its class name."""
+    names = [name.encode() for name in data.class_names]
+    rows = data.inputs.reshape(len(data), -1)
+    return [
+        hashlib.sha256(row.astype(np.float64).tobytes() + names[label]).digest()
+        for row, label in zip(rows, data.labels, strict=True)
+    ]
+
+
+def _move_into_place(made: Path, path: Path, workshop: Path) -> None:
+    """Makes what was written durable, then renames it; a folder that it replaces is first moved into the workshop."""
+    _sync(made)
+    if path.is_dir():
+        old = workshop / "old"
+        path.rename(old)
+        try:
+            made.rename(path)
+        except OSError:
+            old.rename(path)
+            raise
+        shutil.rmtree(old)
+    else:
+        made.replace(path)
+
+
+def _sync(made: Path) -> None:
+    """One file by fsync; a folder of thousands by one sync of everything, where the system has it."""
+    if made.is_file():
+        with made.open("rb+") as file:
+            os.fsync(file.fileno())
+    elif hasattr(os, "sync"):
+        os.sync()

@@ -1,0 +1,222 @@
+"""`chalknet data info|show|audit|convert`: exit codes, what is printed, what is written."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from chalknet.artifacts.dataset_files import WRITERS
+from chalknet.cli.main import main
+from chalknet.data.audit import audit
+from chalknet.data.dataset import dataset_from_arrays
+from chalknet.data.load import load_data
+
+
+def write_letters(path, *, faults: bool) -> str:
+    """100 images of noise in four classes; with faults, a copy across the split, a pair of two labels, a blank."""
+    images = np.random.default_rng(0).integers(0, 256, (100, 9, 9)).astype(np.uint8)
+    labels = np.arange(100) % 4
+    if faults:
+        images[1::2] = images[0::2]
+        labels[1::2] = labels[0::2]
+        images[7], images[50] = images[0], 255
+        labels[7] = 3
+    data = dataset_from_arrays(images, labels, "ABCD")
+    ((_, content),) = WRITERS["npz"](data)
+    path.write_bytes(content)
+    return str(path)
+
+
+@pytest.fixture
+def clean(tmp_path):
+    return write_letters(tmp_path / "clean.npz", faults=False)
+
+
+@pytest.fixture
+def faulty(tmp_path):
+    return write_letters(tmp_path / "faulty.npz", faults=True)
+
+
+# ---- info -----------------------------------------------------------------------------------------------------------
+
+
+def test_info_prints_a_fact_a_line(clean, capsys):
+    assert main(["data", "info", clean]) == 0
+    out = capsys.readouterr().out
+    assert "samples       100 images of 9 x 9 uint8 values\n" in out
+    assert "class         C: 25\n" in out
+    assert f"sha256        {load_data(clean).sha256}\n" in out
+
+
+def test_info_json_holds_the_same_facts(clean, capsys):
+    assert main(["data", "info", clean, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["n_samples"], facts["shape"], facts["class_counts"]["A"]) == (100, [9, 9], 25)
+
+
+def test_info_of_the_built_in_letters_says_what_they_may_be_used_for(capsys):
+    assert main(["data", "info", "glyphs"]) == 0
+    out = capsys.readouterr().out
+    assert "licence        OFL-1.1: " in out
+    assert "licence texts  " in out
+
+
+def test_info_reads_a_table_as_its_flags_say(tmp_path, capsys):
+    table = tmp_path / "t.csv"
+    table.write_text("a,b,c,d,kind\n1,2,3,4,x\n5,6,7,8,y\n")
+    assert main(["data", "info", str(table), "--label-column", "kind", "--image-size", "2x2"]) == 0
+    assert "2 images of 2 x 2" in capsys.readouterr().out
+
+
+# ---- audit ----------------------------------------------------------------------------------------------------------
+
+
+def test_audit_of_clean_data_exits_0_even_when_strict(clean, capsys):
+    assert main(["data", "audit", clean, "--strict"]) == 0
+    assert "nothing found" in capsys.readouterr().out
+
+
+def test_audit_prints_findings_and_exits_0_or_3_when_strict(faulty, capsys):
+    assert main(["data", "audit", faulty]) == 0
+    out = capsys.readouterr().out
+    found = [line for line in out.splitlines() if line.startswith("FOUND")]
+    for words in (
+        "test samples with a copy in train",
+        "samples with a copy of another label",
+        "images of one value only",
+        "test accuracy too high by at most",
+    ):
+        assert any(words in line for line in found), words
+    assert main(["data", "audit", faulty, "--strict"]) == 3
+
+
+def test_audit_says_when_the_writeups_sizes_did_not_fit(clean, capsys):
+    main(["data", "audit", clean])
+    first = capsys.readouterr().out.splitlines()[0]
+    assert "80/10/10, as 15,000/1,000 leaves no test part: train 80, valid 10, test 10" in first
+
+
+def test_audit_json_is_the_audit_with_its_split(faulty, capsys):
+    assert main(["data", "audit", faulty, "--json", "--split", "stratified", "--train", "60", "--valid", "0.2"]) == 0
+    out = json.loads(capsys.readouterr().out)
+    assert out["split"]["sizes"] == {"train": 60, "valid": 20, "test": 20}
+    assert {check["code"] for check in out["checks"] if check["found"]} >= {"copies", "blank"}
+
+
+def test_every_check_has_words():
+    from chalknet.cli.data_text import WORDS, words
+
+    images = np.zeros((40, 3, 3), dtype=np.uint8)
+    data = dataset_from_arrays(images, np.arange(40) % 2, "AB", np.zeros(40, dtype=int))
+    from chalknet.workflows.data import choose_split
+
+    for check in audit(data, choose_split(data)[0]).checks:
+        what, cost = words(check)
+        assert what != check.code
+        assert "{" not in what + cost
+    assert len(WORDS) == 14
+
+
+def test_audit_draws_the_worst_pairs_where_told(faulty, tmp_path, capsys):
+    assert main(["data", "audit", faulty, "-o", str(tmp_path / "pairs.svg")]) == 0
+    assert (tmp_path / "pairs.svg").read_bytes().startswith(b"<?xml")
+    assert "pairs drawn in" in capsys.readouterr().out
+
+
+def test_audit_prints_rows_of_a_table_as_well_as_images(tmp_path, capsys):
+    table = tmp_path / "t.csv"
+    table.write_text("a,label\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(20)) + "1,x\n")
+    assert main(["data", "audit", str(table)]) == 0
+    assert "each column's range" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_audit_of_a_handful_of_samples_does_not_crash(tmp_path, n, capsys):
+    table = tmp_path / "t.csv"
+    table.write_text("a,label\n" + "".join(f"{i},{i % 2}\n" for i in range(n)))
+    assert main(["data", "audit", str(table), "--class-names", "0,1"]) == 0
+    assert "things looked for" in capsys.readouterr().out or n > 1
+
+
+# ---- show -----------------------------------------------------------------------------------------------------------
+
+
+def test_show_writes_samples_png_here_and_says_so(clean, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "show", clean]) == 0
+    assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out.startswith("written to samples.png, drawn from 80 images of train")
+
+
+def test_show_by_class_as_svg(clean, tmp_path):
+    path = tmp_path / "sheet.svg"
+    assert main(["data", "show", clean, "--by-class", "--columns", "8", "--part", "all", "-o", str(path)]) == 0
+    assert path.stat().st_size > 1_000
+
+
+# ---- convert --------------------------------------------------------------------------------------------------------
+
+
+def test_convert_there_and_back_is_the_same_data(clean, tmp_path, capsys):
+    table, back = tmp_path / "t.csv", tmp_path / "back.npz"
+    assert main(["data", "convert", clean, "-o", str(table)]) == 0
+    assert main(["data", "convert", str(table), "-o", str(back), "--image-size", "9x9"]) == 0
+    assert np.array_equal(load_data(back).inputs, load_data(clean).inputs)
+    assert "read back and found equal" in capsys.readouterr().out
+
+
+def test_convert_says_what_is_lost_and_how_to_read_it(clean, tmp_path, capsys):
+    main(["data", "convert", clean, "-o", str(tmp_path / "idx"), "--format", "idx"])
+    assert "read it with --class-names A,B,C,D" in capsys.readouterr().out
+    main(["data", "convert", clean, "-o", str(tmp_path / "letters")])
+    assert "not kept by this format: the order" in capsys.readouterr().out
+
+
+# ---- what is used wrongly -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["info", "nowhere.npz"], 1, "no such file or folder"),
+        (["info"], 2, "Missing argument 'SOURCE'"),
+        (["audit", "CLEAN", "--split", "sorted"], 2, "one of writeup, random, stratified, group"),
+        (["audit", "CLEAN", "--split", "group"], 1, "Use 'stratified'"),
+        (["audit", "CLEAN", "--train", "4800"], 2, "there are only 100"),
+        (["audit", "CLEAN", "--train", "nan"], 2, "train_size must be"),
+        (["audit", "CLEAN", "--near", "3"], 2, "near must be"),
+        (["audit", "CLEAN", "-o", "pairs.gif"], 2, "must end in .png, .svg, .pdf"),
+        (["show", "CLEAN", "--rows", "0"], 2, "rows must be"),
+        (["show", "CLEAN", "-o", "sheet"], 2, "must end in"),
+        (["show", "CLEAN", "--part", "rest"], 2, "Invalid value for '--part'"),
+        (["show", "CLEAN", "-o", "no/folder/a.png"], 1, "cannot be written"),
+        (["convert", "CLEAN", "-o", "out.parquet"], 2, "no format goes by '.parquet'"),
+        (["convert", "CLEAN", "-o", "out", "--format", "hdf"], 2, "format must be one of"),
+        (["convert", "CLEAN", "-o", "CLEAN"], 1, "exists already"),
+        (["convert", "CLEAN", "-o", "no/folder/a.npz"], 1, "cannot be written"),
+    ],
+)
+def test_bad_input_is_one_line_with_its_exit_code_and_writes_nothing(
+    clean, tmp_path, monkeypatch, capsys, arguments, code, message
+):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["data", *(clean if word == "CLEAN" else word for word in arguments)]) == code
+    err = capsys.readouterr().err
+    assert message in err
+    assert "Traceback" not in err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_help_of_the_group_and_its_commands_imports_neither_numpy_nor_matplotlib():
+    script = (
+        "import sys; from chalknet.cli.main import main\n"
+        "for words in ([], ['info'], ['show'], ['audit'], ['convert']): main(['data', *words, '--help'])\n"
+        "assert not {'numpy', 'matplotlib', 'rich'} & set(sys.modules), 'too much is imported'"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for command in ("info", "show", "audit", "convert", "build"):
+        assert f"\n  {command} " in done.stdout

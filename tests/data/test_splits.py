@@ -1,0 +1,134 @@
+"""`split_dataset`: the write-up's order to the sample, and what every method promises."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalknet.config import SPLIT_METHODS as METHODS
+from chalknet.data.dataset import Dataset, dataset_from_arrays
+from chalknet.data.splits import split_dataset
+from chalknet.errors import ConfigError, DataError
+
+
+def make_data(n: int, n_classes: int = 3, n_groups: int | None = None, own_test: int = 0) -> Dataset:
+    """n one-value rows; labels and groups spread unevenly but with every class there."""
+    rng = np.random.default_rng(n)
+    labels = np.concatenate([np.arange(n_classes), rng.integers(0, n_classes, n - n_classes) ** 2 // n_classes])
+    groups = None if n_groups is None else np.arange(n) % n_groups
+    test = np.arange(n - own_test, n) if own_test else None
+    return dataset_from_arrays(np.arange(n, dtype=np.float32)[:, None], labels, None, groups, own_test=test)
+
+
+def test_writeup_split_is_the_order_of_numpys_legacy_seed_and_shuffle():
+    state = np.random.get_state()
+    np.random.seed(521)
+    index = np.arange(18_724)
+    np.random.shuffle(index)
+    np.random.set_state(state)
+
+    splits = split_dataset(make_data(18_724))
+
+    assert splits.sizes == {"train": 15_000, "valid": 1_000, "test": 2_724}
+    assert np.array_equal(splits.train, index[:15_000])
+    assert np.array_equal(splits.valid, index[15_000:16_000])
+    assert np.array_equal(splits.test, index[16_000:])
+
+
+def test_splitting_leaves_numpys_global_generator_alone():
+    before = np.random.get_state()[1].copy()
+    for method in METHODS:
+        split_dataset(make_data(40, n_groups=10), method, 0.6, 0.2)
+    assert np.array_equal(before, np.random.get_state()[1])
+
+
+@given(
+    n=st.integers(12, 120),
+    method=st.sampled_from(METHODS),
+    train=st.floats(0.2, 0.7),
+    valid=st.floats(0.1, 0.25),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_every_method_puts_every_sample_in_one_part(n, method, train, valid, seed):
+    splits = split_dataset(make_data(n, n_groups=n), method, train, valid, seed)
+
+    assert np.array_equal(np.sort(np.concatenate([splits.train, splits.valid, splits.test])), np.arange(n))
+    if method != "group":  # whole groups meet the sizes only nearly; the next test says how nearly
+        assert (len(splits.train), len(splits.valid)) == (round(train * n), round(valid * n))
+
+
+@given(n=st.integers(30, 200), n_groups=st.integers(6, 15), seed=st.integers(0, 1000))
+def test_no_group_is_in_two_parts_and_sizes_are_met_to_within_the_largest_group(n, n_groups, seed):
+    data = make_data(n, n_groups=n_groups)
+    splits = split_dataset(data, "group", 0.5, 0.25, seed)
+
+    groups = [set(data.groups[part].tolist()) for part in splits.named().values()]
+    assert sum(map(len, groups)) == len(set.union(*groups))
+    largest = np.bincount(data.groups).max()
+    assert abs(len(splits.train) - round(0.5 * n)) <= largest
+    assert abs(len(splits.valid) - round(0.25 * n)) <= largest
+
+
+@given(n=st.integers(20, 300), n_classes=st.integers(2, 9), train=st.floats(0.2, 0.7), seed=st.integers(0, 1000))
+def test_stratified_parts_hold_each_class_in_its_share_to_within_one_sample(n, n_classes, train, seed):
+    data = make_data(n, n_classes)
+    splits = split_dataset(data, "stratified", train, 0.2, seed)
+    for part in splits.named().values():
+        held = np.bincount(data.labels[part], minlength=n_classes)
+        assert np.abs(held - data.class_counts * len(part) / n).max() <= 1.0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_same_seed_gives_the_same_parts_and_another_seed_others(method):
+    data = make_data(200, n_groups=40)
+    first, again, other = (split_dataset(data, method, 0.5, 0.2, seed) for seed in (7, 7, 8))
+    assert np.array_equal(first.train, again.train)
+    assert np.array_equal(first.test, again.test)
+    assert not np.array_equal(first.train, other.train)
+
+
+def test_the_sources_own_test_set_is_the_test_part_and_no_sample_of_it_trains():
+    data = make_data(50, own_test=10)
+    splits = split_dataset(data, "random", 30, 10)
+    assert np.array_equal(splits.test, np.arange(40, 50))
+    assert np.array_equal(np.sort(np.concatenate([splits.train, splits.valid])), np.arange(40))
+
+
+def test_validation_and_test_may_be_empty():
+    splits = split_dataset(make_data(20), "random", 20, 0)
+    assert splits.sizes == {"train": 20, "valid": 0, "test": 0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"method": "sorted"}, "one of writeup, random, stratified, group, got 'sorted'"),
+        ({"train_size": 45, "valid_size": 10}, "there are only 50"),
+        ({"train_size": 0}, "leaves none to train on"),
+        ({"train_size": float("nan")}, "train_size must be a whole number of samples, or a fraction"),
+        ({"train_size": float("inf")}, "train_size must be"),
+        ({"train_size": 20.5}, "got 20.5"),
+        ({"train_size": 20, "valid_size": -0.1}, "valid_size must be"),
+        ({"train_size": 20, "valid_size": -3}, "valid_size must be"),
+        ({"train_size": 20, "valid_size": 3, "seed": -1}, "split_seed must be a whole number from 0"),
+        ({"train_size": 20, "valid_size": 3, "seed": 2**32}, "split_seed must be"),
+    ],
+)
+def test_a_split_that_cannot_be_meant_is_a_config_error(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        split_dataset(make_data(50), **arguments)
+
+
+def test_group_split_without_groups_says_what_to_use_instead():
+    with pytest.raises(DataError, match="Use 'stratified'"):
+        split_dataset(make_data(50), "group", 30, 10)
+
+
+def test_group_split_with_too_few_groups_names_the_empty_part():
+    with pytest.raises(ConfigError, match="2 groups are too few to give the"):
+        split_dataset(make_data(50, n_groups=2), "group", 0.5, 0.25)
+
+
+def test_group_split_refuses_groups_shared_with_the_sources_test_set():
+    with pytest.raises(DataError, match="share a group with the source's own test set"):
+        split_dataset(make_data(50, n_groups=5, own_test=10), "group", 0.5, 0.25)
