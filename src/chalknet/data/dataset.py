@@ -142,7 +142,9 @@ def checked_labels(labels: NDArray[Any], n_samples: int, class_names: Sequence[s
     if len(labels) != n_samples:
         raise DataError(f"{source}: {len(labels)} labels for {n_samples} samples; each sample needs one.")
     if labels.dtype.kind not in "ui":
-        raise DataError(f"{source}: labels must be whole numbers, got dtype {labels.dtype}. Save class indices as integers.")
+        raise DataError(
+            f"{source}: labels must be whole numbers, got dtype {labels.dtype}. Save class indices as integers."
+        )
     bad = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
     if bad.size:
         k = len(class_names)

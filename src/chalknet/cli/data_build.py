@@ -1,0 +1,174 @@
+"""`chalknet data build`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from chalknet.errors import DataError
+
+if TYPE_CHECKING:
+    from chalknet.data.glyph_builder.comparison import Comparison
+    from chalknet.data.glyph_builder.letter_set import BuildSummary
+    from chalknet.data.glyph_builder.scanning import Progress
+    from chalknet.workflows.data_build import BuildResult
+
+EXAMPLES_SHOWN = 3
+
+
+@click.command("build")
+@click.argument("fonts", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--letters", metavar="LETTERS", help='Classes, such as "A-J", "A-Ja-z0-9" or "ÄÖÜ".  [default: A-J]')
+@click.option("--size", default=28, show_default=True, metavar="PIXELS", help="Height and width of an image.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE", help="The .npz file to write.")
+@click.option("--per-letter", type=int, metavar="N", help="At most N images a letter, spread over the font families.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the shuffle.")
+@click.option("--jobs", type=int, metavar="N", help="Processes that render.  [default: one a core]")
+@click.option("--pinned", type=click.Path(path_type=Path), metavar="MANIFEST", help="Render exactly what it lists.")
+@click.option("--manifest", type=click.Path(path_type=Path), metavar="FILE", help="Write the list of faces (CSV) here.")
+@click.option("--compare", type=click.Path(path_type=Path), metavar="FILE", help="Compare with this .npz file.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def build(
+    fonts: tuple[Path, ...],
+    letters: str | None,
+    size: int,
+    out: Path | None,
+    per_letter: int | None,
+    seed: int,
+    jobs: int | None,
+    pinned: Path | None,
+    manifest: Path | None,
+    compare: Path | None,
+    quiet: bool,
+) -> None:
+    """Make a data set of letters from FONTS, files or folders, as notMNIST was made.
+
+    \b
+    chalknet data build ~/fonts -o letters.npz
+    chalknet data build ~/fonts --letters А-Я --per-letter 500 -o cyrillic.npz
+    chalknet data build ~/fonts --pinned letters.csv --compare letters.npz
+
+    Fonts that lack a letter, near-identical faces and near-identical images are left out and counted. With --pinned
+    a manifest decides alone, and every font must have the listed SHA-256. With --compare the images are held against
+    those of a file, as another version of Pillow draws some edges elsewhere; exit code 1, and nothing written, if
+    labels differ or if more than 5 % of the images have a pixel more than 64 of 255 levels off.
+    """
+    from chalknet.workflows.data_build import build_file
+
+    with _progress(quiet) as on_progress:
+        built = build_file(
+            fonts,
+            out,
+            letters=letters,
+            size=size,
+            per_letter=per_letter,
+            seed=seed,
+            jobs=jobs,
+            pinned=pinned,
+            manifest=manifest,
+            compare=compare,
+            on_progress=on_progress,
+        )
+    if not quiet:
+        for line in result_lines(built):
+            click.echo(line)
+    if built.comparison is not None and not built.comparison.agrees:
+        raise DataError(disagreement(built.comparison))
+
+
+def result_lines(built: BuildResult) -> list[str]:
+    """What was done, a line each: the summary, the comparison and the files written, as far as there are any."""
+    lines = summary_lines(built.summary)
+    if built.comparison is not None:
+        lines += comparison_lines(built.comparison)
+    if built.file is not None:
+        lines.append(f"{built.file.path}: {built.file.size_bytes:,} bytes, sha256 {built.file.sha256}")
+    if built.manifest is not None:
+        lines.append(f"{built.manifest}: {built.summary.kept_faces:,} faces listed")
+    return lines
+
+
+def summary_lines(summary: BuildSummary) -> list[str]:
+    """What was read, what was dropped and why, and what came out, a line each."""
+    lines = [f"{summary.files:,} font files, {summary.faces:,} faces with all letters"]
+    for kind, count in summary.drop_counts.items():
+        some = [f"{d.name} {d.detail}".rstrip() for d in summary.drops if d.kind == kind][:EXAMPLES_SHOWN]
+        lines.append(f"  dropped {count:,}: {kind} ({'; '.join(some)}{'; …' if count > len(some) else ''})")
+    for reason, counts in (
+        ("near-identical images of the letter", summary.near_identical),
+        ("exact copies of another letter's image", summary.copies),
+        ("images beyond the cap", summary.capped),
+    ):
+        if counts and any(counts.values()):
+            lines.append(f"  dropped {sum(counts.values()):,}: {reason} ({_counts(counts)})")
+    total = sum(summary.images.values())
+    lines.append(f"{total:,} images of {summary.kept_faces:,} faces in {summary.families:,} families")
+    lines.append(f"  {_counts(summary.images)}")
+    return lines
+
+
+def comparison_lines(comparison: Comparison) -> list[str]:
+    """How many images are equal and how many are off by how much, and what drew either side."""
+    from chalknet.data.glyph_builder.comparison import FAR, SLIGHT, TOLERANCE
+
+    c = comparison
+    return [
+        f"{c.images:,} images compared with {c.source}, labels agree",
+        f"  {c.identical:,} identical",
+        f"  {c.slightly_off:,} with a pixel more than {SLIGHT} levels off",
+        f"  {c.far_off:,} with a pixel more than {FAR} levels off ({c.far_share:.2%}; up to {TOLERANCE:.0%} agrees)",
+        f"  largest difference {c.largest} levels of 255",
+        f"  this build: {c.made_with}",
+        f"  {c.source}: {c.source_made_with or 'versions not recorded'}",
+    ]
+
+
+def disagreement(comparison: Comparison) -> str:
+    """One line for a comparison that does not agree."""
+    from chalknet.data.glyph_builder.comparison import FAR, TOLERANCE
+
+    c = comparison
+    return (
+        f"{c.source}: {c.far_off:,} of {c.images:,} images ({c.far_share:.2%}) have a pixel more than {FAR} levels "
+        f"off; another FreeType explains up to {TOLERANCE:.0%}. Nothing was written."
+    )
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{letter} {count:,}" for letter, count in counts.items() if count)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Progress | None]:
+    """A bar with speed and time left on a terminal, a line each tenth of the way in a log, nothing when quiet."""
+    if quiet:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _tenths()
+        return
+    columns = (TextColumn("drawing"), BarColumn(), MofNCompleteColumn(), TextColumn("files"), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _tenths() -> Progress:
+    """A callback that prints one line whenever another tenth of the files is done."""
+    told = 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        if done * 10 // total > told:
+            told = done * 10 // total
+            click.echo(f"drawing: {done:,} of {total:,} files", err=True)
+
+    return tell

@@ -1,0 +1,67 @@
+"""Families: which faces share a design, told by their names and by links between them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+_STYLE_WORDS = re.compile(
+    r"\b(?:(?:extra|ultra|semi|demi)?\s?(?:thin|hairline|light|bold|black|heavy|condensed|expanded|extended)"
+    r"|regular|roman|medium|book|normal|plain|italic|oblique|slanted|upright|narrow|compressed|wide"
+    r"|small\s?caps|caps|poster|fat|text|display|caption|subhead|heading|title|titling"
+    r"|outline|hollow|inline|shadow|solid|thick"
+    r"|swash|alternates?|alt|sc|it|bd|lt|tf|osf|lf|tosf|tlf|cn|cond|std|pro|ot|otf|ttf|no|ps|mt|var|vf|ol"
+    r"|brk|nf|adf)\b"  # foundries that sign every name
+)
+
+
+def family_key(family: str) -> str:
+    """The part of a family name that its weights, widths and sizes share: "Foo Sans Cond-10pt Bold" gives "foosans"."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", family).lower()
+    words = re.sub(r"[-_.]", " ", words)
+    words = re.sub(r"\d+(?:pt)?", " ", words)
+    key = re.sub(r"[\W_]+", "", _STYLE_WORDS.sub(" ", words))
+    return key or re.sub(r"\W+", "", family.lower()) or "unnamed"
+
+
+def family_groups(families: Sequence[str], links: Iterable[tuple[int, int]] = ()) -> NDArray[np.int64]:
+    """(F,) group of each face: one group for equal family keys, and for faces that links join; numbered as they come.
+
+    A key that begins with another of five letters or more joins it: "roboto" and "robotoslab" are one group.
+    """
+    keys = [family_key(family) for family in families]
+    first: dict[str, int] = {}
+    for i, key in enumerate(keys):
+        first.setdefault(key, i)
+    joins = [(first[key], i) for i, key in enumerate(keys)]
+    joins += [(first[a], first[b]) for a, b in _prefix_pairs(first)]
+    return joined_groups(len(families), [*joins, *links])
+
+
+def _prefix_pairs(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
+    stem = ""
+    for key in sorted(keys):
+        if len(stem) >= 5 and key.startswith(stem):
+            yield stem, key
+        else:
+            stem = key
+
+
+def joined_groups(n: int, joins: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
+    """(n,) number of the connected component of each element, in order of first appearance."""
+    parent = list(range(n))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for a, b in joins:
+        low, high = sorted((root(a), root(b)))
+        parent[high] = low
+    numbers: dict[int, int] = {}
+    return np.array([numbers.setdefault(root(i), len(numbers)) for i in range(n)], np.int64)

@@ -1,0 +1,149 @@
+"""The letter set: chosen images put together, numbered and shuffled, with the summary of how it came about."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.data.glyph_builder.choice import Choice
+from chalknet.data.glyph_builder.drawing import drawing_libraries
+from chalknet.data.glyph_builder.faces import Drop, Face, Images
+from chalknet.data.glyph_builder.manifest import FaceRecord, face_records
+from chalknet.errors import DataError
+
+
+@dataclass(frozen=True)
+class BuildSummary:
+    """What came in, what was dropped and why, and what came out.
+
+    Attributes:
+        files: font files read.
+        faces: faces that could be drawn with all letters.
+        kept_faces: faces with at least one image in the set.
+        families: family groups in the set.
+        images: images in the set, a letter.
+        drops: files and faces left out, each with its reason.
+        near_identical: images left out, a letter, because another of the letter is nearly the same.
+        copies: images left out, a letter, because another letter has exactly the same one.
+        capped: images left out, a letter, by the cap alone.
+    """
+
+    files: int
+    faces: int
+    kept_faces: int
+    families: int
+    images: dict[str, int]
+    drops: tuple[Drop, ...] = ()
+    near_identical: dict[str, int] | None = None
+    copies: dict[str, int] | None = None
+    capped: dict[str, int] | None = None
+
+    @property
+    def drop_counts(self) -> dict[str, int]:
+        """Drops by kind, most frequent first."""
+        return dict(Counter(drop.kind for drop in self.drops).most_common())
+
+
+@dataclass(frozen=True, eq=False)
+class LetterSet:
+    """N images in shuffled order with their label, face and family, and the record of how they were chosen.
+
+    Attributes:
+        images: (N, size, size) uint8.
+        labels: (N,) in [0, K); face: (N,) rows of faces; family: (N,) rows of family_names; small unsigned integers.
+        class_names: K letters.
+        faces: one record a face; written to a file they are the pin list of the set.
+        family_names: one name a family group: the family of its first face.
+        made_with: the versions of Pillow and FreeType that drew the images.
+    """
+
+    images: Images
+    labels: NDArray[np.unsignedinteger]
+    face: NDArray[np.unsignedinteger]
+    family: NDArray[np.unsignedinteger]
+    class_names: tuple[str, ...]
+    faces: tuple[FaceRecord, ...]
+    family_names: tuple[str, ...]
+    made_with: str
+    summary: BuildSummary
+
+
+def assemble_set(
+    faces: Sequence[Face],
+    groups: NDArray[np.int64],
+    chosen: Choice,
+    letters: tuple[str, ...],
+    seed: int,
+    n_files: int,
+    drops: tuple[Drop, ...],
+) -> LetterSet:
+    """The chosen images of any fonts as a set; faces of which no image was chosen are added to the drops.
+
+    Raises:
+        DataError: a letter has no image left.
+    """
+    records, used = face_records(faces, groups, chosen, letters)
+    unused = tuple(Drop(faces[i].file, "no image left") for i in sorted(set(range(len(faces))) - set(used)))
+    pairs = [(row, letters.index(c)) for row, record in enumerate(records) for c in record.letters]
+    counts = Counter(k for _, k in pairs)
+    empty = [letter for k, letter in enumerate(letters) if not counts[k]]
+    if empty:
+        raise DataError(
+            f"no image of {empty[0]!r} is left: every one is an exact copy of another letter's. Leave it out."
+        )
+    summary = BuildSummary(
+        files=n_files,
+        faces=len(faces) + sum(drop.kind == "near-identical face" for drop in drops),
+        kept_faces=len(records),
+        families=len({record.family_group for record in records}),
+        images=per_letter_counts(counts, letters),
+        drops=drops + unused,
+        near_identical=dict(zip(letters, chosen.near_identical, strict=True)),
+        copies=dict(zip(letters, chosen.copies, strict=True)),
+        capped=dict(zip(letters, chosen.capped, strict=True)),
+    )
+    images = np.stack([faces[used[row]].images[k] for row, k in pairs])
+    return shuffled_set(images, [p[1] for p in pairs], [p[0] for p in pairs], letters, records, seed, summary)
+
+
+def per_letter_counts(counts: Counter[int], letters: Sequence[str]) -> dict[str, int]:
+    """Counts by label as counts by letter, 0 for a letter that has none."""
+    return {letter: counts[k] for k, letter in enumerate(letters)}
+
+
+def shuffled_set(
+    images: Images,
+    labels: Sequence[int],
+    face: Sequence[int],
+    letters: tuple[str, ...],
+    records: tuple[FaceRecord, ...],
+    seed: int,
+    summary: BuildSummary,
+) -> LetterSet:
+    """Images with their labels and faces, in the order of the manifest, as a set in the order that seed gives."""
+    # RandomState's stream is frozen for good, so a seed means the same order under every NumPy.
+    order = np.random.RandomState(seed).permutation(len(images))
+    family_names: dict[int, str] = {}
+    for record in records:
+        family_names.setdefault(record.family_group, record.family)
+    group_of_face = np.array([record.family_group for record in records])
+    return LetterSet(
+        images=images[order],
+        labels=_smallest_unsigned(np.array(labels)[order], np.uint8),
+        face=_smallest_unsigned(np.array(face)[order], np.uint16),
+        family=_smallest_unsigned(group_of_face[np.array(face)[order]], np.uint16),
+        class_names=letters,
+        faces=records,
+        family_names=tuple(family_names[group] for group in sorted(family_names)),
+        made_with=drawing_libraries(),
+        summary=summary,
+    )
+
+
+def _smallest_unsigned(values: NDArray[np.int64], least: type[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
+    kinds: tuple[type[np.unsignedinteger], ...] = (least, np.uint16, np.uint32)
+    return values.astype(next(kind for kind in kinds if values.max() <= np.iinfo(kind).max))

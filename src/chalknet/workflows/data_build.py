@@ -1,0 +1,130 @@
+"""`chalknet data build`: fonts to an .npz of letters, the manifest to make it again, or a check that it does."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from chalknet.artifacts.atomic import write_bytes
+from chalknet.data.glyph_builder.archive import npz_bytes
+from chalknet.data.glyph_builder.building import build_letters, build_pinned
+from chalknet.data.glyph_builder.comparison import Comparison, compare_images, read_reference
+from chalknet.data.glyph_builder.letter_set import BuildSummary, LetterSet
+from chalknet.data.glyph_builder.letters import expand_letters
+from chalknet.data.glyph_builder.manifest import manifest_csv, read_manifest
+from chalknet.data.glyph_builder.scanning import Progress
+from chalknet.errors import ConfigError, OutputError
+
+DEFAULT_LETTERS = "A-J"
+
+
+@dataclass(frozen=True)
+class BuiltFile:
+    """The file that was written."""
+
+    path: Path
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """How the set came about, what was written of it, and how it compares with another file.
+
+    Attributes:
+        file: None if none was asked for, or the comparison did not agree.
+        manifest: the list of faces, likewise.
+        comparison: None if none was asked for.
+    """
+
+    summary: BuildSummary
+    file: BuiltFile | None
+    manifest: Path | None
+    comparison: Comparison | None
+
+
+def build_file(
+    fonts: Sequence[Path],
+    out: Path | None,
+    *,
+    letters: str | None = None,
+    size: int = 28,
+    per_letter: int | None = None,
+    seed: int = 0,
+    jobs: int | None = None,
+    pinned: Path | None = None,
+    manifest: Path | None = None,
+    compare: Path | None = None,
+    on_progress: Progress | None = None,
+) -> BuildResult:
+    """Builds a set of letters from fonts, compares it with compare if that is given, and then writes it.
+
+    Args:
+        out: the .npz file to write; None: only compare.
+        letters: as `expand_letters`; None: "A-J", or with pinned the letters of that list.
+        pinned: a manifest whose (file, letter) pairs are rendered and nothing else.
+        manifest: where to write the pin list of the set.
+        compare: an .npz file of the same images. If the two do not agree, nothing is written.
+        The rest is as in `chalknet.data.glyph_builder.building.build_letters`.
+    Raises:
+        ConfigError: a setting cannot be meant, pinned comes with letters or per_letter, or compare without pinned.
+        DataError: the fonts, the manifest or the file to compare with cannot be used.
+        OutputError: out or manifest cannot be written; nothing half-written is left.
+    """
+    _check_purpose(out, pinned, compare)
+    for path in filter(None, (out, manifest)):
+        _check_place(path)
+    reference = None if compare is None else read_reference(compare)
+    if pinned is None:
+        chosen = expand_letters(letters if letters is not None else DEFAULT_LETTERS)
+        built = build_letters(
+            fonts, chosen, size=size, per_letter=per_letter, seed=seed, jobs=jobs, on_progress=on_progress
+        )
+    else:
+        _check_pinned_alone(letters, per_letter)
+        records = read_manifest(pinned)
+        built = build_pinned(
+            fonts, records, size=size, seed=seed, jobs=jobs, source=str(pinned), on_progress=on_progress
+        )
+    comparison = None if reference is None else compare_images(built, reference)
+    if comparison is not None and not comparison.agrees:
+        return BuildResult(built.summary, None, None, comparison)
+    return _write(built, out, manifest, comparison)
+
+
+def _write(built: LetterSet, out: Path | None, manifest: Path | None, comparison: Comparison | None) -> BuildResult:
+    file = None
+    if out is not None:
+        data = npz_bytes(built)
+        write_bytes(out, data)
+        file = BuiltFile(out, hashlib.sha256(data).hexdigest(), len(data))
+    if manifest is not None:
+        write_bytes(manifest, manifest_csv(built.faces).encode())
+    return BuildResult(built.summary, file, manifest, comparison)
+
+
+def _check_purpose(out: Path | None, pinned: Path | None, compare: Path | None) -> None:
+    if out is None and compare is None:
+        raise ConfigError("nothing to do with the letters: give a file to write (-o FILE.npz), or one to compare with.")
+    if compare is not None and pinned is None:
+        raise ConfigError(
+            "compare needs the manifest of the file (--pinned): without it another Pillow may choose other images."
+        )
+
+
+def _check_place(path: Path) -> None:
+    """Tells of a missing folder before the minutes of rendering, not after."""
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: folder {path.parent} does not exist. Make it first.")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; expected the name of a file to write.")
+
+
+def _check_pinned_alone(letters: str | None, per_letter: int | None) -> None:
+    given = [flag for flag, value in (("letters", letters), ("per_letter", per_letter)) if value is not None]
+    if given:
+        raise ConfigError(
+            f"{given[0]} cannot be combined with a pinned manifest, which lists every image. Leave it out."
+        )
