@@ -17,8 +17,8 @@ from chalknet.errors import ConfigError
 
 FORMAT = 1  # of config.toml; raised when a file written now could not be read by the code of before
 SPLIT_METHODS = ("writeup", "random", "stratified", "group")
-ENGINES = ("reference",)
-DTYPES = ("float64", "float32")
+ENGINES = ("numpy", "reference")
+DTYPES = ("float32", "float64")
 FULL = "full"
 
 
@@ -122,8 +122,8 @@ class TrainingConfig(_Checked):
     epochs: int = setting(200, whole(1), "passes over the training samples")
     batch_size: int | str = setting(FULL, BATCH, "samples an update, or all of them")
     seed: int = setting(0, SEED, "seed of the initial weights and of the batch order")
-    engine: str = setting("reference", one_of(*ENGINES), "what runs the formulas")
-    dtype: str = setting("float64", one_of(*DTYPES), "floating-point type of weights and products")
+    engine: str = setting("numpy", one_of(*ENGINES), "what runs the formulas")
+    dtype: str = setting("float32", one_of(*DTYPES), "floating-point type of weights and products")
 
 
 @dataclass(frozen=True)

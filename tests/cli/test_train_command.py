@@ -159,7 +159,7 @@ USAGE = [
     (["--recipe", "writup"], "unknown recipe 'writup'. Did you mean 'writeup'?"),
     (["--train", "15000", "--valid", "1000"], "letters.npz: 15000 training and 1000 validation samples were asked for"),
     (["--engine", "numpi"], "engine must be one of"),
-    (["--dtype", "float16"], "dtype must be one of float64, float32, got 'float16'."),
+    (["--dtype", "float16"], "dtype must be one of float32, float64, got 'float16'."),
     (["--learning-rate", "-1"], "learning_rate must be a number > 0, got -1."),
     (["--config", "no.toml"], "no.toml: cannot be read: No such file or directory."),
     (["--config", "no.toml", "--recipe", "writeup"], "give one of them"),

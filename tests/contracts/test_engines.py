@@ -10,10 +10,11 @@ from oracles import loop_cross_entropy, loop_forward, loop_gradients
 from strategies import named, networks
 
 from chalknet.engines.engine import Part
+from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.training.optimizers import Momentum
 
-ENGINES = [ReferenceEngine]
+ENGINES = [ReferenceEngine, NumpyEngine]
 RULE = Momentum(learning_rate=0.05, momentum=0.5)
 
 
@@ -28,7 +29,7 @@ def made(engine, case, **options):
 @given(case=networks(), batch_size=st.integers(1, 9))
 def test_two_epochs_equal_the_slow_loops(engine, reduction, case, batch_size):
     weights, biases, x, labels = case
-    runner = made(engine, case, reduction=reduction)
+    runner = made(engine, case, reduction=reduction, dtype=np.float64)
     velocity = [np.zeros_like(w) for w in weights]
     for _ in range(2):
         batches = [np.arange(len(x))[i : i + batch_size] for i in range(0, len(x), batch_size)]

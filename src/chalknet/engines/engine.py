@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from chalknet.network.architecture import Parameters
 from chalknet.records import Scores
@@ -31,6 +31,28 @@ class UpdateRule(Protocol):
 
     def step(self, parameters: Parameters, gradients: Parameters, state: Parameters) -> tuple[Parameters, Parameters]:
         """Parameters and state after one step; the arrays handed in are not changed."""
+
+    def update(self, matrix: NDArray[Any], gradient: NDArray[Any], memory: NDArray[Any], has_bias: bool) -> None:
+        """The same step in place, for some rows of a layer's (I+1, O) matrix of weights and bias.
+
+        has_bias says that the last of these rows is the bias. gradient may be written over; memory holds what `start`
+        made, and 0 where it made nothing.
+        """
+
+
+class EngineMaker(Protocol):
+    """How every engine is made; see the engines for what each argument means."""
+
+    def __call__(
+        self,
+        parts: Mapping[str, Part],
+        parameters: Mapping[str, NDArray[Any]],
+        rule: UpdateRule,
+        *,
+        input_scale: float = ...,
+        reduction: str = ...,
+        dtype: DTypeLike = ...,
+    ) -> Engine: ...
 
 
 class Engine(Protocol):

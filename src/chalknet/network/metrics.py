@@ -58,8 +58,12 @@ def printed_loss(probabilities: FloatArray, labels: LabelArray) -> float:
         ShapeError: as `softmax_cross_entropy`.
     """
     check_logits_and_labels(probabilities, labels)
-    true_class = probabilities[np.arange(len(labels)), labels].mean(dtype=np.float64)
-    return -math.log(PRINTED_LOSS_TINY) * (1.0 - float(true_class))
+    return printed_loss_of(probabilities[np.arange(len(labels)), labels])
+
+
+def printed_loss_of(true_class: FloatArray) -> float:
+    """`printed_loss` from the (B,) probabilities of the true classes alone (M2)."""
+    return -math.log(PRINTED_LOSS_TINY) * (1.0 - float(true_class.mean(dtype=np.float64)))
 
 
 def score(logits: FloatArray, labels: LabelArray) -> Scores:

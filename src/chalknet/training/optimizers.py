@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chalknet.network.architecture import Parameters
+from chalknet.network.arrays import FloatArray
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,18 @@ class Momentum:
             else:
                 moved[name] = value - self.learning_rate * gradients[name]
         return moved, velocities
+
+    def update(self, matrix: FloatArray, gradient: FloatArray, memory: FloatArray, has_bias: bool) -> None:
+        """`step` in place for rows of a layer's (I+1, O) matrix, the last of them the bias if has_bias.
+
+        The operations and their order are those of `step`, and so are the digits. gradient is written over.
+        """
+        np.multiply(memory, self.momentum, out=memory)
+        np.multiply(gradient, self.learning_rate, out=gradient)
+        np.add(memory, gradient, out=memory)
+        np.subtract(matrix, memory, out=matrix)
+        if has_bias and not self.bias_momentum:
+            memory[-1] = 0  # the next step starts from no velocity, which makes it a plain one
 
     def _has_velocity(self, name: str) -> bool:
         return self.bias_momentum or name.endswith(".weight")

@@ -14,7 +14,8 @@ from chalknet.config import FULL, Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.preprocess import flatten, input_scale
 from chalknet.data.splits import Splits
-from chalknet.engines.engine import Batch, Engine, Part
+from chalknet.engines.engine import Batch, Engine, EngineMaker, Part
+from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.errors import DivergenceError
 from chalknet.network.architecture import Architecture
@@ -22,6 +23,8 @@ from chalknet.network.initialisers import initial_parameters
 from chalknet.network.model import Network
 from chalknet.records import EpochRecord
 from chalknet.training.optimizers import Momentum
+
+ENGINES: dict[str, EngineMaker] = {"numpy": NumpyEngine, "reference": ReferenceEngine}
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +106,7 @@ class Trainer:
     def _make_engine(self) -> Engine:
         inputs, labels = flatten(self.data.inputs), self.data.labels
         optimizer, training = self.recipe.optimizer, self.recipe.training
-        return ReferenceEngine(
+        return ENGINES[training.engine](
             {name: Part(inputs[index], labels[index]) for name, index in self.splits.named().items()},
             initial_parameters(self.architecture, training.seed),
             Momentum(optimizer.learning_rate, optimizer.momentum, optimizer.bias_momentum),

@@ -1,0 +1,258 @@
+"""The default engine: plain NumPy at the machine's product rate, with the same bits at any number of workers.
+
+Large batches are cut into tiles of rows; a fixed number of lanes each take every so many-th tile and add up its
+gradients, and the lanes are added in their order. Small batches go through whole, and it is the units of a hidden layer
+that are cut, into blocks of fixed width, so that no gradient has to be added up at all. Tiles, lanes and blocks depend
+on the sizes alone; workers only decide who computes what and when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from chalknet.engines.engine import Batch, Part, UpdateRule
+from chalknet.engines.tile import Matrix, Outcome, Tile
+from chalknet.engines.workers import Workers
+from chalknet.machine.blas import one_blas_thread
+from chalknet.machine.facts import available_cores
+from chalknet.network.architecture import Parameters
+from chalknet.records import Scores
+
+TILE_ROWS = 768  # of a large batch; products of fewer rows are slower, values of more leave the cache
+LANES = 8  # partial sums of a large batch, and so the most workers that can share one
+BLOCK_UNITS = 512  # of a hidden layer that workers share out in a small batch
+BAND_VALUES = 2**18  # of a matrix that one task updates
+RESIDENT_BYTES = 128 * 2**20  # training samples up to this size are kept as floats when batches gather rows from them
+
+
+class NumpyEngine:
+    """`Engine` by tiles, threads and buffers.
+
+    Args:
+        parts: "train", "valid" and "test"; an absent or empty part is never scored. Inputs stay as they are and become
+            floats a tile at a time.
+        parameters: initial values by name.
+        rule: the optimiser.
+        input_scale: raw inputs are divided by it.
+        reduction: "sum" or "mean" over a batch, of the gradient.
+        dtype: float32 or float64, of everything.
+        workers: threads, by default one a core. Results do not depend on it.
+        tile_rows: rows of a tile. Another number adds in another order, so last digits may differ.
+    """
+
+    def __init__(
+        self,
+        parts: Mapping[str, Part],
+        parameters: Mapping[str, NDArray[Any]],
+        rule: UpdateRule,
+        *,
+        input_scale: float = 1.0,
+        reduction: str = "mean",
+        dtype: DTypeLike = np.float32,
+        workers: int | None = None,
+        tile_rows: int = TILE_ROWS,
+    ) -> None:
+        self._parts = {name: part for name, part in parts.items() if len(part.labels)}
+        self._rule, self._reduction = rule, reduction
+        self._dtype: np.dtype[Any] = np.dtype(dtype)
+        self._scale = np.asarray(input_scale, self._dtype)[()]  # a scalar of that type, so that quotients are too
+        self._tile_rows = tile_rows
+        weights = {name: value for name, value in parameters.items() if name.endswith(".weight")}
+        self._shapes = {name.removesuffix(".weight"): value.shape for name, value in weights.items()}
+        state = rule.start(dict(parameters))
+        self._remembered = set(state)
+        self._matrices, self._memory = self._as_matrices(parameters), self._as_matrices(state)
+        self._gradients = [np.empty_like(matrix) for matrix in self._matrices]
+        self._blocks = [even_cuts(matrix.shape[1], BLOCK_UNITS) for matrix in self._matrices]
+        # Updates go over bands of whole rows, which lie together in memory; columns would take four times as long.
+        self._bands = [
+            (layer, band)
+            for layer, matrix in enumerate(self._matrices)
+            for band in even_cuts(len(matrix), max(1, BAND_VALUES // matrix.shape[1]))
+        ]
+        self._one_block = all(len(blocks) == 1 for blocks in self._blocks)
+        self._workers = Workers(workers or available_cores())
+        widths = [len(self._matrices[0]) - 1, *(matrix.shape[1] for matrix in self._matrices)]
+        rows = min(tile_rows, max((len(part.labels) for part in self._parts.values()), default=1))
+        self._tiles = [Tile(widths, rows, self._dtype) for _ in range(self._workers.n)]
+        self._lanes: list[list[Matrix]] = []
+        self._scratch: list[list[Matrix]] = []
+        self._resident: Matrix | None = None
+
+    def train_epoch(self, batches: Iterable[Batch]) -> Scores:
+        todo = list(batches)
+        labels = [self._parts["train"].labels[batch] for batch in todo]
+        outcome = Outcome(sum(map(len, labels)), self._dtype)
+        start = 0
+        with one_blas_thread():
+            for batch, batch_labels in zip(todo, labels, strict=True):
+                step = self._large_step if len(batch_labels) > self._tile_rows else self._small_step
+                step(batch, batch_labels, outcome, start)
+                start += len(batch_labels)
+        return outcome.scores()
+
+    def evaluate(self, part: str) -> Scores | None:
+        if part not in self._parts:
+            return None
+        samples = self._parts[part]
+        outcome = Outcome(len(samples.labels), self._dtype)
+
+        def look(rows: slice, worker: int) -> None:
+            tile = self._tiles[worker]
+            self._fill(tile, samples.inputs[rows])
+            tile.forward(self._matrices, rows.stop - rows.start)
+            tile.judge(samples.labels[rows], outcome, rows)
+
+        with one_blas_thread():
+            self._workers.run([partial(look, rows) for rows in even_cuts(len(samples.labels), self._tile_rows)])
+        return outcome.scores()
+
+    def parameters(self) -> Parameters:
+        return self._as_named(self._matrices)
+
+    def state(self) -> Parameters:
+        return {name: value for name, value in self._as_named(self._memory).items() if name in self._remembered}
+
+    def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
+        self._matrices = self._as_matrices(parameters)
+        self._memory = self._as_matrices(state)
+
+    def _large_step(self, batch: Batch, labels: NDArray[np.int64], outcome: Outcome, start: int) -> None:
+        """One update from a batch that is cut into tiles of rows, each lane adding up its own."""
+        inputs = self._parts["train"].inputs
+        positions = batch if isinstance(batch, slice) else None
+        tiles = even_cuts(len(labels), self._tile_rows)
+        lanes = self._lane_sums(min(LANES, len(tiles)))
+
+        def add_up(lane: int, worker: int) -> None:
+            tile, scratch = self._tiles[worker], self._scratch[worker]
+            for turn, rows in enumerate(tiles[lane :: len(lanes)]):
+                self._fill(tile, inputs[batch][rows] if positions is not None else inputs[batch[rows]])  # type: ignore[index]
+                at = slice(start + rows.start, start + rows.stop)
+                self._gradients_of_tile(tile, labels[rows], outcome, at, len(labels), scratch if turn else lanes[lane])
+                for total, part in zip(lanes[lane], scratch if turn else (), strict=False):
+                    np.add(total, part, out=total)
+
+        def join(layer: int, band: slice, worker: int) -> None:
+            total = lanes[0][layer][band]
+            for lane in lanes[1:]:
+                np.add(total, lane[layer][band], out=total)
+            self._update(lanes[0], layer, band, worker)
+
+        self._workers.run([partial(add_up, lane) for lane in range(len(lanes))])
+        self._workers.run([partial(join, layer, band) for layer, band in self._bands])
+
+    def _small_step(self, batch: Batch, labels: NDArray[np.int64], outcome: Outcome, start: int) -> None:
+        """One update from a batch that goes through whole, the units of wide layers shared out in blocks."""
+        n, tile = len(labels), self._tiles[0]
+        at = slice(start, start + n)
+        self._gather(tile, batch)
+        if self._one_block:
+            self._gradients_of_tile(tile, labels, outcome, at, n, self._gradients)
+        else:
+            self._gradients_in_blocks(tile, labels, outcome, at)
+        updates = [partial(self._update, self._gradients, layer, band) for layer, band in self._bands]
+        if self._one_block:
+            for update in updates:  # too little work to share
+                update(0)
+        else:
+            self._workers.run(updates)
+
+    def _gradients_in_blocks(self, tile: Tile, labels: NDArray[np.int64], outcome: Outcome, at: slice) -> None:
+        """`_gradients_of_tile` into `_gradients`, each hidden layer's units shared out in blocks."""
+        n, hidden = len(labels), range(len(self._matrices) - 1)
+
+        def forward_block(layer: int, columns: slice, _: int) -> None:
+            tile.hidden(self._matrices, layer, n, columns)
+
+        def backward_block(layer: int, columns: slice, _: int) -> None:
+            tile.grad_hidden(self._matrices, layer, n, columns, self._gradients[layer][:, columns])
+
+        for layer in hidden:
+            self._workers.run([partial(forward_block, layer, columns) for columns in self._blocks[layer]])
+        tile.output(self._matrices, n)
+        self._grad_logits(tile, labels, outcome, at, n)
+        tile.grad_output(n, self._gradients[-1])
+        for layer in reversed(hidden):
+            self._workers.run([partial(backward_block, layer, columns) for columns in self._blocks[layer]])
+
+    def _gradients_of_tile(
+        self, tile: Tile, labels: NDArray[np.int64], outcome: Outcome, at: slice, n_batch: int, out: Sequence[Matrix]
+    ) -> None:
+        n = len(labels)
+        tile.forward(self._matrices, n)
+        self._grad_logits(tile, labels, outcome, at, n_batch)
+        tile.backward(self._matrices, n, out)
+
+    def _grad_logits(self, tile: Tile, labels: NDArray[np.int64], outcome: Outcome, at: slice, n_batch: int) -> None:
+        tile.judge(labels, outcome, at)
+        tile.grad_logits(labels, outcome, at)
+        if self._reduction == "mean":
+            logits = tile.logits[: len(labels)]
+            np.divide(logits, self._dtype.type(n_batch), out=logits)
+
+    def _update(self, gradients: Sequence[Matrix], layer: int, band: slice, _: int) -> None:
+        matrix = self._matrices[layer]
+        has_bias = band.stop == len(matrix)
+        self._rule.update(matrix[band], gradients[layer][band], self._memory[layer][band], has_bias)
+
+    def _fill(self, tile: Tile, raw: NDArray[Any]) -> None:
+        """Raw samples as floats into the tile, scaled."""
+        np.divide(raw, self._scale, out=tile.x[: len(raw), :-1])
+
+    def _gather(self, tile: Tile, batch: Batch) -> None:
+        """The samples of a small batch into the tile, from the floats that are kept where those are not too many."""
+        inputs = self._parts["train"].inputs
+        if isinstance(batch, slice) or inputs.size * self._dtype.itemsize > RESIDENT_BYTES:
+            self._fill(tile, inputs[batch])
+        else:
+            # mode "clip" writes straight into out; the positions are in range, being a permutation's.
+            np.take(self._resident_inputs(), batch, axis=0, out=tile.x[: len(batch)], mode="clip")
+
+    def _resident_inputs(self) -> Matrix:
+        if self._resident is None:
+            inputs = self._parts["train"].inputs
+            self._resident = np.ones((len(inputs), inputs.shape[1] + 1), self._dtype)
+            np.divide(inputs, self._scale, out=self._resident[:, :-1])
+        return self._resident
+
+    def _lane_sums(self, n: int) -> list[list[Matrix]]:
+        """Room for n lanes' gradients, and for one tile's at every worker; made once."""
+        while len(self._lanes) < n:
+            self._lanes.append([np.empty_like(matrix) for matrix in self._matrices])
+        while len(self._scratch) < self._workers.n:
+            self._scratch.append([np.empty_like(matrix) for matrix in self._matrices])
+        return self._lanes[:n]
+
+    def _as_matrices(self, named: Mapping[str, NDArray[Any]]) -> list[Matrix]:
+        """Each layer's weight and bias as one (I+1, O) matrix; what has no name is 0."""
+        matrices = []
+        for layer, (n_out, n_in) in self._shapes.items():
+            matrix = np.zeros((n_in + 1, n_out), self._dtype)
+            if f"{layer}.weight" in named:
+                matrix[:-1] = named[f"{layer}.weight"].T
+            if f"{layer}.bias" in named:
+                matrix[-1] = named[f"{layer}.bias"]
+            matrices.append(matrix)
+        return matrices
+
+    def _as_named(self, matrices: Sequence[Matrix]) -> Parameters:
+        named: Parameters = {}
+        for layer, matrix in zip(self._shapes, matrices, strict=True):
+            named[f"{layer}.weight"] = np.array(
+                matrix[:-1].T, order="C"
+            )  # a copy even where the transposed is contiguous
+            named[f"{layer}.bias"] = matrix[-1].copy()
+        return named
+
+
+def even_cuts(n: int, most: int) -> list[slice]:
+    """0..n in as few runs of at most `most` as there can be, all of nearly the same length."""
+    bounds = np.linspace(0, n, -(-n // most) + 1).round().astype(int).tolist()
+    return [slice(a, b) for a, b in pairwise(bounds)]

@@ -1,0 +1,60 @@
+"""Threads that share out the tasks of a step; NumPy lets go of the interpreter's lock inside products and ufuncs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import Any
+from weakref import finalize
+
+import numpy as np
+
+Task = Callable[[int], Any]  # gets the number of the worker that runs it, to find that worker's buffers
+
+
+class Workers:
+    """n workers, of which the calling thread is number 0; the others wait for work until the object is gone.
+
+    Which worker runs a task has no influence on what the task computes, so results do not depend on n.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._inboxes: list[SimpleQueue[Sequence[Task] | None]] = [SimpleQueue() for _ in range(n - 1)]
+        for number, inbox in enumerate(self._inboxes, start=1):
+            name = f"chalknet-worker-{number}"
+            threading.Thread(target=_work, args=(number, inbox, self._done), name=name, daemon=True).start()
+        finalize(self, _dismiss, self._inboxes)
+
+    def run(self, tasks: Sequence[Task]) -> None:
+        """Runs all tasks, every n-th by the same worker, and returns when the last is done; raises an error of any."""
+        busy = min(self.n, len(tasks)) - 1
+        for number in range(1, busy + 1):
+            self._inboxes[number - 1].put(tasks[number :: self.n])
+        own = _run_all(tasks[0 :: self.n], 0)
+        errors = [own, *(self._done.get() for _ in range(busy))]
+        for error in errors:
+            if error is not None:
+                raise error
+
+
+def _work(number: int, inbox: SimpleQueue[Sequence[Task] | None], done: SimpleQueue[BaseException | None]) -> None:
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller's own setting does not reach other threads
+        while (tasks := inbox.get()) is not None:
+            done.put(_run_all(tasks, number))
+
+
+def _run_all(tasks: Sequence[Task], number: int) -> BaseException | None:
+    try:
+        for task in tasks:
+            task(number)
+    except BaseException as error:  # handed to the caller, whatever it is
+        return error
+    return None
+
+
+def _dismiss(inboxes: Sequence[SimpleQueue[Sequence[Task] | None]]) -> None:
+    for inbox in inboxes:
+        inbox.put(None)

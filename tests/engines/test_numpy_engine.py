@@ -1,0 +1,155 @@
+"""What is the numpy engine's own: tiles, lanes, blocks and workers, and that none of them shows in the numbers."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+from conftest import made_images
+
+from chalknet.data.preprocess import flatten
+from chalknet.engines import numpy_engine
+from chalknet.engines.engine import Part
+from chalknet.engines.numpy_engine import NumpyEngine, even_cuts
+from chalknet.engines.reference import ReferenceEngine
+from chalknet.engines.workers import Workers
+from chalknet.network.architecture import Architecture
+from chalknet.network.initialisers import initial_parameters
+from chalknet.training.optimizers import Momentum
+
+DATA = made_images(330, seed=2, shape=(7, 6))
+X, LABELS = flatten(DATA.inputs), DATA.labels
+PARTS = {
+    "train": Part(X[:250], LABELS[:250]),
+    "valid": Part(X[250:290], LABELS[250:290]),
+    "test": Part(X[290:], LABELS[290:]),
+}
+
+
+def epochs(engine, hidden, batch_size, n_epochs=3, **options):
+    """Scores of all parts and the parameters after some epochs."""
+    start = initial_parameters(Architecture(42, hidden, 4), seed=1)
+    rule = Momentum(learning_rate=0.01, momentum=0.9)
+    runner = engine(PARTS, start, rule, input_scale=255.0, **options)
+    order = np.random.default_rng(0).permutation(250)
+    batches = (
+        [slice(0, 250)] if batch_size == "full" else [order[i : i + batch_size] for i in range(0, 250, batch_size)]
+    )
+    seen = [(runner.train_epoch(batches), runner.evaluate("valid"), runner.evaluate("test")) for _ in range(n_epochs)]
+    return seen, runner
+
+
+@pytest.fixture
+def narrow_blocks(monkeypatch):
+    """Blocks and bands so narrow that small networks are shared out as large ones are."""
+    monkeypatch.setattr(numpy_engine, "BLOCK_UNITS", 3)
+    monkeypatch.setattr(numpy_engine, "BAND_VALUES", 20)
+    monkeypatch.setattr(numpy_engine, "LANES", 3)
+
+
+HOW = [
+    ("full", 1000),  # one tile
+    ("full", 40),  # seven tiles in lanes
+    (64, 1000),  # small steps
+    (64, 20),  # batches that are themselves cut, the last one shorter
+    (1, 1000),  # one sample at a time
+]
+
+
+@pytest.mark.usefixtures("narrow_blocks")
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize(("batch_size", "tile_rows"), HOW)
+@pytest.mark.parametrize("hidden", [(8,), (9, 5), (6, 7, 4)])
+def test_every_way_through_the_engine_equals_the_reference(hidden, batch_size, tile_rows, reduction):
+    want, reference = epochs(ReferenceEngine, hidden, batch_size, reduction=reduction)
+    got, engine = epochs(
+        NumpyEngine, hidden, batch_size, reduction=reduction, dtype=np.float64, tile_rows=tile_rows, workers=2
+    )
+    for mine, theirs in zip(np.ravel(got), np.ravel(want), strict=True):
+        assert mine.loss == pytest.approx(theirs.loss, rel=1e-9, abs=1e-12)
+        assert mine.accuracy == pytest.approx(theirs.accuracy, rel=1e-12)
+        assert mine.printed_loss == pytest.approx(theirs.printed_loss, rel=1e-9, abs=1e-9)
+    for name, value in reference.parameters().items():
+        np.testing.assert_allclose(engine.parameters()[name], value, rtol=1e-9, atol=1e-9)
+    for name, value in reference.state().items():
+        np.testing.assert_allclose(engine.state()[name], value, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("hidden", [(8,), (9, 5)])
+@pytest.mark.parametrize("batch_size", ["full", 64])
+def test_one_float32_step_stays_within_the_rounding_of_its_sums(hidden, batch_size):
+    """A sum of n float32 products is off by at most about n units in the last place of its terms (Higham, 2002, 3.1).
+
+    The longest sums here run over 250 samples, those of the products over 42 inputs: 2**-24 (250 + 42) = 1.7e-5 of the
+    largest gradient; a step moves a weight by the learning rate times that.
+    """
+    _, reference = epochs(ReferenceEngine, hidden, batch_size, n_epochs=1)
+    _, engine = epochs(NumpyEngine, hidden, batch_size, n_epochs=1, dtype=np.float32)
+    for name, value in reference.parameters().items():
+        assert np.abs(engine.parameters()[name] - value).max() < 2**-24 * (250 + 42) * max(1.0, np.abs(value).max())
+
+
+@pytest.mark.usefixtures("narrow_blocks")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("batch_size", "tile_rows"), HOW)
+@pytest.mark.parametrize("hidden", [(8,), (9, 5)])
+def test_any_number_of_workers_gives_the_same_bits(hidden, batch_size, tile_rows, dtype):
+    options = {"tile_rows": tile_rows, "dtype": dtype}
+    want, first = epochs(NumpyEngine, hidden, batch_size, workers=1, **options)
+    for workers in (2, 3, 5):
+        got, engine = epochs(NumpyEngine, hidden, batch_size, workers=workers, **options)
+        assert got == want
+        assert all((engine.parameters()[name] == value).all() for name, value in first.parameters().items())
+
+
+def test_samples_that_are_too_many_to_keep_as_floats_give_the_same_bits(monkeypatch):
+    want, _ = epochs(NumpyEngine, (8,), 64)
+    monkeypatch.setattr(numpy_engine, "RESIDENT_BYTES", 0)
+    got, _ = epochs(NumpyEngine, (8,), 64)
+    assert got == want
+
+
+def test_equal_largest_logits_count_for_the_first_class():
+    start = {name: 0 * value for name, value in initial_parameters(Architecture(42, (3,), 4), 0).items()}
+    engine = NumpyEngine(PARTS, start, Momentum(0.01, 0.9))
+    assert engine.evaluate("valid").accuracy == np.mean(PARTS["valid"].labels == 0)
+
+
+@pytest.mark.parametrize(
+    ("n", "most", "sizes"), [(10, 4, [3, 4, 3]), (4, 4, [4]), (5, 4, [2, 3]), (1, 9, [1]), (9, 1, [1] * 9)]
+)
+def test_cuts_are_few_and_even(n, most, sizes):
+    cuts = even_cuts(n, most)
+    assert sorted(cut.stop - cut.start for cut in cuts) == sorted(sizes)
+    assert [cut.start for cut in cuts] == [0, *(cut.stop for cut in cuts[:-1])]
+    assert cuts[-1].stop == n
+
+
+def test_every_task_runs_once_and_an_error_in_any_reaches_the_caller():
+    workers, seen = Workers(3), []
+    workers.run([lambda _, i=i: seen.append(i) for i in range(10)])
+    assert sorted(seen) == list(range(10))
+    for bad in range(4):
+
+        def fail(_, i, bad=bad):
+            if i == bad:
+                raise ZeroDivisionError(str(i))
+
+        with pytest.raises(ZeroDivisionError, match=str(bad)):
+            workers.run([lambda n, i=i: fail(n, i) for i in range(4)])
+    workers.run([lambda _: seen.append("after")])
+    assert seen[-1] == "after"
+
+
+def test_threads_end_when_their_workers_are_gone():
+    before = set(threading.enumerate())
+    workers = Workers(4)
+    started = set(threading.enumerate()) - before
+    assert len(started) == 3
+    del workers
+    gc.collect()
+    for thread in started:
+        thread.join(timeout=10)
+    assert not any(thread.is_alive() for thread in started)
