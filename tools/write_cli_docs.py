@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,4 +35,7 @@ def _helps(command: click.Command, name: str, parent: click.Context | None) -> I
 
 
 if __name__ == "__main__":
-    (Path(__file__).resolve().parents[1] / "docs" / "cli.md").write_text(pages(), encoding="utf-8")
+    if "--print" in sys.argv:
+        print(pages(), end="")
+    else:
+        (Path(__file__).resolve().parents[1] / "docs" / "cli.md").write_text(pages(), encoding="utf-8")
