@@ -14,6 +14,8 @@ from chalknet.data.dataset import Dataset, dataset_from_arrays
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LETTERS = tuple("ABCDEFGHIJ")
 
+os.environ.setdefault("CHALKNET_BLAS", "keep")  # no test measures kernel sets unless it means to
+
 hypothesis.settings.register_profile("chalknet", deadline=None, max_examples=60, derandomize=True)
 hypothesis.settings.register_profile("search", deadline=None, max_examples=2_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "chalknet"))

@@ -14,6 +14,9 @@ from chalknet.errors import ChalknetError
 
 COMMANDS = {
     "data": LazyCommand("chalknet.cli.data", "data", "Look at data sets, audit, convert and build them."),
+    "doctor": LazyCommand(
+        "chalknet.cli.doctor", "doctor", "Say how fast this machine multiplies, and what would help."
+    ),
     "gradcheck": LazyCommand(
         "chalknet.cli.gradcheck", "gradcheck", "Compare every derivative with central differences."
     ),

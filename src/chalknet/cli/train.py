@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from chalknet.cli.kernels import choose_kernels
 from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options
 
 
@@ -39,6 +40,8 @@ def train(
     chalknet train --data notMNIST.npz --hidden 1000 --epochs 200 --seed 0 --out runs/first
     chalknet train --data digits.csv --split stratified --train 0.7 --valid 0.15
     """
+    choose_kernels(quiet)
+
     from chalknet.cli.progress import EpochProgress
     from chalknet.report.tables import statistics_table
     from chalknet.workflows.settle import free_folder, settle

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from chalknet.cli.kernels import choose_kernels
 from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options
 
 
@@ -29,6 +30,8 @@ def writeup(data: str | None, out: str | None, overwrite: bool, quiet: bool, **f
     chalknet writeup
     chalknet writeup --data notMNIST.npz --out writeup
     """
+    choose_kernels(quiet)
+
     from chalknet.cli.progress import EpochProgress
     from chalknet.workflows.settle import next_free, settle
     from chalknet.workflows.train import open_data, split_by

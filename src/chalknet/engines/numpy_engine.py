@@ -20,7 +20,8 @@ from chalknet.engines.engine import Batch, Part, UpdateRule
 from chalknet.engines.tile import Matrix, Outcome, Tile
 from chalknet.engines.workers import Workers
 from chalknet.machine.blas import one_blas_thread
-from chalknet.machine.facts import available_cores
+from chalknet.machine.kernels import warn_of_slow_kernels
+from chalknet.machine.processor import available_cores
 from chalknet.network.architecture import Parameters
 from chalknet.records import Scores
 
@@ -58,6 +59,7 @@ class NumpyEngine:
         workers: int | None = None,
         tile_rows: int = TILE_ROWS,
     ) -> None:
+        warn_of_slow_kernels()
         self._parts = {name: part for name, part in parts.items() if len(part.labels)}
         self._rule, self._reduction = rule, reduction
         self._dtype: np.dtype[Any] = np.dtype(dtype)

@@ -1,0 +1,51 @@
+"""`chalknet doctor`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from chalknet.machine.doctor import Diagnosis
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Say what this machine is, how fast it multiplies, and what would make it faster.
+
+    Each kernel set of OpenBLAS that the processor can run is measured in a process of its own, which takes some
+    seconds. The result is remembered, and the commands that train use the fastest set from then on, unless
+    OPENBLAS_CORETYPE is set or CHALKNET_BLAS=keep.
+    """
+    from chalknet.machine.doctor import examine
+
+    found = examine()
+    click.echo(json.dumps(found.as_dict(), indent=2) if as_json else "\n".join(lines(found)))
+
+
+def lines(found: Diagnosis) -> list[str]:
+    """The diagnosis as aligned text."""
+    processor, facts = found.processor, found.facts
+    caches = ", ".join(f"{level} {size // 1024:,} KiB" for level, size in processor.cache_bytes.items())
+    rows = [
+        ("processor", f"{processor.name}, {processor.cores} cores"),
+        ("vector units", ", ".join(processor.vector_units) or "unknown"),
+        ("caches", caches or "unknown"),
+        ("memory", f"{processor.memory_bytes / 2**30:.1f} GiB"),
+        ("python", f"{facts['python']}, NumPy {facts['numpy']}"),
+        (
+            "BLAS",
+            f"{facts['blas'] or 'unknown'} {facts['blas_version']}, {facts['blas_kernels']} kernels in this process",
+        ),
+        ("extras", ", ".join(f"{name} {version}" for name, version in found.extras.items()) or "none"),
+    ]
+    text = [f"{name:<14}{value}" for name, value in rows]
+    if found.choice.rates:
+        text += ["", "products, all cores    float32      float64"]
+        for number, rate in enumerate(found.choice.rates):
+            name = rate.kernels + (" (own choice)" if number == 0 else "")
+            text.append(f"{name:<24}{rate.float32 / 1e9:>6,.0f}       {rate.float64 / 1e9:>6,.0f}   GFLOP/s")
+    return [*text, "", *(found.advice or ("Nothing to change.",))]

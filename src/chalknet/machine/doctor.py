@@ -1,0 +1,93 @@
+"""What this machine is, how fast it multiplies, and what would make it faster."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from chalknet.machine.facts import machine_facts
+from chalknet.machine.kernels import NEEDS, VARIABLE, KernelChoice, candidates, choose, measure_kernels, remember
+from chalknet.machine.processor import Processor, this_processor
+
+EXTRAS = ("torch",)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Facts about the machine, its kernel sets as measured, and advice, one sentence each.
+
+    Attributes:
+        facts: versions, and the BLAS of this process.
+        choice: kernel sets, OpenBLAS's own first; no rates where NumPy's BLAS is not OpenBLAS.
+        set_by_user: what OPENBLAS_CORETYPE says, or "".
+        extras: optional packages that are installed, with their versions.
+    """
+
+    processor: Processor
+    facts: dict[str, Any]
+    choice: KernelChoice
+    set_by_user: str
+    extras: dict[str, str]
+    advice: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        processor = {**asdict(self.processor), "flags": sorted(self.processor.flags)}
+        return {
+            "processor": {**processor, "vector_units": list(self.processor.vector_units)},
+            "facts": self.facts,
+            "kernels": asdict(self.choice),
+            "set_by_user": self.set_by_user,
+            "extras": self.extras,
+            "advice": list(self.advice),
+        }
+
+
+def examine(seconds: float = 0.3) -> Diagnosis:
+    """Measures every kernel set that the processor can run, each in a process of its own, and remembers the best.
+
+    Args:
+        seconds: of each measurement; there are two a kernel set, float32 and float64.
+    """
+    processor = this_processor()
+    facts = machine_facts()
+    choice = choose(measure_kernels([name for name in NEEDS if name in candidates(processor)], seconds))
+    if choice.rates:
+        remember(choice)
+    set_by_user = os.environ.get(VARIABLE, "")
+    extras = {name: _extra(name) for name in EXTRAS if find_spec(name) is not None}
+    return Diagnosis(processor, facts, choice, set_by_user, extras, advice_on(facts, choice, set_by_user))
+
+
+def advice_on(facts: dict[str, Any], choice: KernelChoice, set_by_user: str) -> tuple[str, ...]:
+    """What to change and what it would gain; empty where nothing would."""
+    if not choice.rates:
+        return (f"NumPy's BLAS is {facts['blas'] or 'unknown'}, whose kernels cannot be chosen from outside.",)
+    own, best = choice.rates[0], max(choice.rates, key=lambda rate: rate.float32)
+    if set_by_user:
+        used = next((rate for rate in choice.rates if rate.kernels.lower() == set_by_user.lower()), own)
+        gain = best.float32 / used.float32
+        if gain >= 1.1:
+            return (
+                f"{VARIABLE}={set_by_user} is set and costs a factor of {gain:.1f}: {best.kernels} kernels are that "
+                f"much faster. Unset it, and chalknet's commands choose by themselves.",
+            )
+        return ()
+    if choice.best:
+        return (
+            f"OpenBLAS takes its {own.kernels} kernels here; its {choice.best} kernels are {choice.gain:.1f} times as "
+            f"fast. chalknet's commands use them by themselves; for other programs set {VARIABLE}={choice.best}.",
+        )
+    return ()
+
+
+def _extra(name: str) -> str:
+    """The version of an optional package, read without importing it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "of unknown version"
