@@ -157,7 +157,7 @@ def formulas(kind: str, *sizes: int) -> Run | None:
 
 
 def scikit_learn(kind: str, *sizes: int) -> Run:
-    """partial_fit walks the data once in batches; its loss_ is the training loss, so only valid and test are predicted."""
+    """partial_fit walks the data once in batches; loss_ is the training loss, so only valid and test are predicted."""
     from sklearn.neural_network import MLPClassifier
 
     (x, y), (x_valid, _), (x_test, _) = parts(np.float32)

@@ -1,7 +1,7 @@
 """The same work by chalknet and its peers, side by side: `python benchmarks/peers.py [--quick] [-o FILE]`.
 
-Each peer is a process of its own that waits for its turn; rounds go round the peers, so that a busy moment of the machine
-hits all alike. Reported are medians over rounds, quartiles, and the ceiling, chalknet's product rate, measured in the
+Each peer is a process of its own that waits for its turn; rounds go round the peers, so that a busy moment of the
+Each peer is a process of its own that waits for its turn; rounds go round the peers, so that a busy moment of the
 same rounds. A peer that is not installed is left out and named.
 
 Work:

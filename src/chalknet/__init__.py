@@ -26,7 +26,6 @@ if TYPE_CHECKING:
         ConfigError,
         DataError,
         DivergenceError,
-        MissingExtraError,
         ModelFileError,
         OutputError,
         ShapeError,
@@ -50,7 +49,6 @@ _ROOM_OF_NAME = {
     "Dataset": "data.dataset",
     "DivergenceError": "errors",
     "EpochRecord": "records",
-    "MissingExtraError": "errors",
     "ModelFileError": "errors",
     "Network": "network.model",
     "OutputError": "errors",
@@ -86,7 +84,6 @@ __all__ = [
     "Dataset",
     "DivergenceError",
     "EpochRecord",
-    "MissingExtraError",
     "ModelFileError",
     "Network",
     "OutputError",
@@ -122,4 +119,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_ROOM_OF_NAME])
+    return [*__all__, "__version__"]

@@ -6,6 +6,7 @@ Each field carries its constraint and its meaning; one formatter makes every mes
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -16,7 +17,9 @@ from typing import Any, TypeVar
 from chalknet.errors import ConfigError
 
 FORMAT = 1  # of config.toml; raised when a file written now could not be read by the code of before
+GIVEN = "given"  # index arrays of one's own, which a configuration cannot hold
 SPLIT_METHODS = ("writeup", "random", "stratified", "group")
+MOST_UNITS = 1_000_000  # of a layer; more is a slip of the keyboard
 ENGINES = ("numpy", "reference")
 DTYPES = ("float32", "float64")
 FULL = "full"
@@ -53,8 +56,8 @@ FROM_0_BELOW_1 = Constraint("a number >= 0 and < 1", lambda v: _is_number(v) and
 YES_OR_NO = Constraint("true or false", lambda v: isinstance(v, bool))
 SEED = whole(0, 2**32 - 1)  # what numpy.random.RandomState takes
 WIDTHS = Constraint(
-    "one or more whole numbers >= 1",
-    lambda v: isinstance(v, (list, tuple)) and len(v) > 0 and all(_is_whole(n) and n >= 1 for n in v),
+    f"one or more whole numbers from 1 to {MOST_UNITS}",
+    lambda v: isinstance(v, (list, tuple)) and len(v) > 0 and all(_is_whole(n) and 1 <= n <= MOST_UNITS for n in v),
     tuple,
 )
 BATCH = Constraint(f'a whole number >= 1, or "{FULL}"', lambda v: v == FULL or (_is_whole(v) and v >= 1))
@@ -92,9 +95,11 @@ class _Checked:
 class SplitConfig(_Checked):
     """[split]: which samples train, validate and test."""
 
-    split: str = setting("writeup", one_of(*SPLIT_METHODS), "how samples are divided")
+    split: str = setting("writeup", one_of(*SPLIT_METHODS, GIVEN), "how samples are divided")
     train_size: float = setting(15_000, TRAIN_SIZE, "training samples, or their fraction")
-    valid_size: float = setting(1_000, VALID_SIZE, "validation samples, or their fraction; the rest is the test set")
+    valid_size: float = setting(
+        1_000, VALID_SIZE, "validation samples, or their fraction; the test set is the rest, or the data's own"
+    )
     split_seed: int = setting(521, SEED, "seed of the division")
 
 
@@ -128,7 +133,7 @@ class TrainingConfig(_Checked):
 
 @dataclass(frozen=True)
 class DataConfig:
-    """[data]: where the samples came from, and the digest that a repetition must find again."""
+    """[data]: where the samples came from ("" where not named), and the digest that a repetition must find again."""
 
     source: str = ""
     sha256: str = ""
@@ -222,13 +227,13 @@ def config_from_tables(tables: Mapping[str, Any], where: str) -> tuple[Recipe, D
         if key not in known:
             raise ConfigError(f"unknown section {key!r} in {where}.{near_match(key, known)}")
     version = tables.get("format", FORMAT)
-    if not _is_whole(version) or version > FORMAT:
+    if not _is_whole(version) or not 1 <= version <= FORMAT:
         raise ConfigError(
             f"{where}: format is {version!r}, but this chalknet reads up to {FORMAT}. Install a newer one."
         )
     name = tables.get("recipe", "writeup")
-    if not isinstance(name, str):
-        raise ConfigError(f"recipe must be a name, got {name!r} ({where}).")
+    if not isinstance(name, str) or not re.fullmatch("[A-Za-z0-9_-]{1,64}", name):  # part of a folder's name
+        raise ConfigError(f"recipe must be a name of letters, digits, - and _, got {name!r} ({where}).")
     sections = {key: _section(kind, tables.get(key, {}), f"{where}, [{key}]") for key, kind in SECTIONS.items()}
     return Recipe(name=name, **sections), _data_section(tables.get("data", {}), f"{where}, [data]")
 

@@ -6,8 +6,7 @@
     ├─ ShapeError          1  an array of the wrong shape handed to a function                         (ValueError)
     ├─ DivergenceError     1  the loss stopped being finite while training                             (ArithmeticError)
     ├─ OutputError         1  a folder or file that cannot be written
-    ├─ ModelFileError      1  a model file that is damaged, foreign or too new                         (ValueError)
-    └─ MissingExtraError   1  an optional package is needed and absent                                 (ImportError)
+    └─ ModelFileError      1  a model file that is damaged, foreign or too new                         (ValueError)
 
 Every message is one line: what was expected, what came, where, and what to do.
 """
@@ -43,7 +42,3 @@ class OutputError(ChalknetError):
 
 class ModelFileError(ChalknetError, ValueError):
     """A model file that cannot be read, with the part of it that is wrong."""
-
-
-class MissingExtraError(ChalknetError, ImportError):
-    """An optional package is absent, with the command that installs it."""

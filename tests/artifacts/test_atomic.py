@@ -51,8 +51,8 @@ def test_a_new_folder_is_made_with_its_parents_and_kept(tmp_path):
     assert (tmp_path / "a" / "b" / "x").exists()
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_what_a_failed_run_made_is_removed_and_what_was_there_stays(tmp_path, error):
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_empty_folders_of_a_failed_run_are_removed_and_what_was_there_stays(tmp_path, error):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "mine.txt").write_text("mine")
     with pytest.raises(error), new_folder(tmp_path / "a" / "b" / "c"):
@@ -61,6 +61,30 @@ def test_what_a_failed_run_made_is_removed_and_what_was_there_stays(tmp_path, er
     with pytest.raises(error), new_folder(tmp_path / "a"):
         raise error
     assert (tmp_path / "a" / "mine.txt").read_text() == "mine"
+
+
+def failed_run(folder, put):
+    """A run in a new folder that is interrupted after something was put somewhere."""
+    with new_folder(folder):
+        put.parent.mkdir(exist_ok=True)
+        put.write_text("finished")
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("put", ["runs/another/model", "runs/mine/notes.txt"])
+def test_a_failed_run_never_removes_what_others_have_put_there(tmp_path, put):
+    with pytest.raises(KeyboardInterrupt):
+        failed_run(tmp_path / "runs" / "mine", tmp_path / put)
+    assert (tmp_path / put).read_text() == "finished"
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [put.split("/")[1]]
+
+
+def test_numbered_folders_are_each_ones_own(tmp_path):
+    with new_folder(tmp_path / "run", numbered=True) as one, new_folder(tmp_path / "run", numbered=True) as two:
+        assert (one.name, two.name) == ("run", "run-2")
+    (tmp_path / "run-3").write_text("a file")
+    with new_folder(tmp_path / "run", numbered=True) as three:
+        assert three.name == "run-4"
 
 
 def test_a_file_in_the_way_is_told_before_the_work(tmp_path):

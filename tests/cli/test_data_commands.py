@@ -183,7 +183,7 @@ def test_convert_says_what_is_lost_and_how_to_read_it(clean, tmp_path, capsys):
         (["info", "nowhere.npz"], 1, "no such file or folder"),
         (["info"], 2, "Missing argument 'SOURCE'"),
         (["audit", "CLEAN", "--split", "sorted"], 2, "one of writeup, random, stratified, group"),
-        (["audit", "CLEAN", "--split", "group"], 1, "Use 'stratified'"),
+        (["audit", "CLEAN", "--split", "group"], 2, "Use 'stratified'"),
         (["audit", "CLEAN", "--train", "4800"], 2, "there are only 100"),
         (["audit", "CLEAN", "--train", "nan"], 2, "train_size must be"),
         (["audit", "CLEAN", "--near", "3"], 2, "near must be"),

@@ -1,6 +1,8 @@
+import re
+
 import pytest
 
-from chalknet.cli.progress import EpochProgress, clock
+from chalknet.cli.progress import EpochProgress, clock, fitting_facts, short
 from chalknet.records import EpochRecord, Scores
 
 
@@ -21,6 +23,40 @@ def test_a_log_gets_about_twenty_lines_with_speed_and_time_left(capsys):
     assert len(lines) == 21
     assert lines[0].startswith("epoch   1/200  loss 0.5000  train 90.0 %  valid 80.0 %  30,000 samples/s  ")
     assert lines[-1].endswith("0:00 left")
+
+
+@pytest.mark.parametrize(
+    ("room", "text"),
+    [
+        (120, "loss 0.5000  train 90.0 %  valid 80.0 %  30,000 samples/s  1:05 left"),
+        (60, "loss 0.5000  acc 90.0/80.0 %  30k/s  1:05 left"),
+        (42, "loss 0.5000  acc 90.0/80.0 %  1:05 left"),
+        (20, "1:05 left"),
+    ],
+)
+def test_a_narrow_terminal_gets_fewer_figures_and_never_half_of_one(room, text):
+    assert fitting_facts(record(3), 15_000, 65.0, room) == text
+
+
+@pytest.mark.parametrize(("number", "text"), [(12, "12"), (1500, "1.5k"), (30_000, "30k"), (1_234_567, "1.2M")])
+def test_large_numbers_are_told_short(number, text):
+    assert short(number) == text
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 140])
+def test_the_bar_shows_epoch_and_time_left_at_any_width(capsys, monkeypatch, columns):
+    import sys
+
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    full = EpochRecord(200, Scores(0.5, 0.9, 3.0), Scores(0.6, 0.8, 4.0), Scores(0.6, 0.8, 4.0), 0.5)
+    with EpochProgress(200, 15_000, quiet=False) as show:
+        show(full)
+    plain = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", capsys.readouterr().err)
+    shown = next(line for line in reversed(plain.splitlines()) if line.strip())
+    assert "epoch 200/200" in shown
+    assert "0:00 left" in shown
+    assert len(shown) <= columns
 
 
 def test_quiet_shows_nothing(capsys):

@@ -153,8 +153,8 @@ def test_depth_fractions_and_a_stratified_split_are_understood(letters, tmp_path
 
 
 USAGE = [
-    (["--hidden", "0"], "hidden must be one or more whole numbers >= 1, got [0]."),
-    (["--hidden", "many"], "hidden must be one or more whole numbers >= 1, got ['many']."),
+    (["--hidden", "0"], "hidden must be one or more whole numbers from 1 to 1000000, got [0]."),
+    (["--hidden", "many"], "hidden must be one or more whole numbers from 1 to 1000000, got ['many']."),
     (["--epochs", "-1"], "epochs must be a whole number >= 1, got -1."),
     (["--recipe", "writup"], "unknown recipe 'writup'. Did you mean 'writeup'?"),
     (["--train", "15000", "--valid", "1000"], "letters.npz: 15000 training and 1000 validation samples were asked for"),
@@ -164,7 +164,12 @@ USAGE = [
     (["--config", "no.toml"], "no.toml: cannot be read: No such file or directory."),
     (["--config", "no.toml", "--recipe", "writeup"], "give one of them"),
     (["--image-size", "28by28"], "--image-size must be HEIGHTxWIDTH such as 28x28, got '28by28'."),
-    (["--split", "randm"], "split must be one of writeup, random, stratified, group, got 'randm'."),
+    (["--hidden", "99999999999"], "hidden must be one or more whole numbers from 1 to 1000000, got [99999999999]."),
+    (["--split", "given"], "split 'given' means index arrays"),
+    (["--split", "group"], "letters.npz: split 'group' needs a group for each sample"),
+    (["--class-names", "A,A,B,C"], "class_names must differ from each other, got 'A' twice."),
+    (["--data", ""], "--data must be a file, a folder or glyphs, got ''."),
+    (["--split", "randm"], "split must be one of writeup, random, stratified, group, given, got 'randm'."),
 ]
 
 
@@ -179,9 +184,66 @@ def test_a_line_that_cannot_be_meant_is_one_line_code_2_and_writes_nothing(lette
     assert [path.name for path in tmp_path.iterdir()] == ["letters.npz"]
 
 
-def test_an_unknown_flag_gets_a_near_match_and_code_2(letters, capsys):
-    assert main(["train", "--data", letters, "--hiden", "5"]) == 2
-    assert "--hidden" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("line", "near"), [(["train", "--hiden", "5"], "--hidden"), (["trian"], "'train'"), (["data", "shwo"], "'show'")]
+)
+def test_an_unknown_flag_or_command_gets_a_near_match_in_one_line(line, near, capsys):
+    assert main(line) == 2
+    printed = capsys.readouterr().err
+    assert near in printed
+    assert printed.count("\n") == 1
+
+
+def test_the_built_in_data_is_named_in_the_config_and_repeated(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    main(["train", "--hidden", "3", "--epochs", "1", "--out", "first", "--quiet"])
+    assert tomllib.loads((tmp_path / "first" / "config.toml").read_text())["data"]["source"] == "glyphs"
+    assert main(["train", "--config", "first/config.toml", "--out", "second", "--quiet"]) == 0
+    assert (tmp_path / "first/model.safetensors").read_bytes() == (tmp_path / "second/model.safetensors").read_bytes()
+
+
+def test_what_the_reader_noted_is_told_and_kept(letters, tmp_path, capsys):
+    main(["train", "--data", letters, *QUICK, "--out", "run"])
+    note = "labels 0..9 are read as notMNIST's A..J"
+    assert f"note: The file names no classes: {note}" in capsys.readouterr().err
+    assert note in json.loads((tmp_path / "run" / "summary.json").read_text())["data"]["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError("No 584 GiB"), "chalknet: needs more memory than there is. No 584 GiB\n"),
+        (OSError(28, "No space left on device"), "chalknet: No space left on device.\n"),
+    ],
+)
+def test_a_lack_of_memory_or_disk_is_one_line_and_code_1(letters, monkeypatch, capsys, error, message):
+    from chalknet.training.trainer import Trainer
+
+    def failing(_):
+        raise error
+        yield
+
+    monkeypatch.setattr(main_module.os, "dup2", lambda *_: None)
+    monkeypatch.setattr(Trainer, "epochs", failing)
+    assert main(["train", "--data", letters, *QUICK, "--out", "run", "--quiet"]) == 1
+    assert capsys.readouterr().err == message
+
+
+def test_a_signal_to_end_leaves_no_empty_folder(letters, tmp_path):
+    import signal
+    import subprocess
+    import sys
+
+    line = ["train", "--data", letters, *SIZES, "--epochs", "1000000", "--out", "run"]
+    command = [sys.executable, "-m", "chalknet", *line]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        while "epoch" not in process.stderr.readline():
+            pass
+        assert (tmp_path / "run").exists()
+        process.send_signal(signal.SIGTERM)
+        process.stderr.read()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_missing_file_is_one_line_and_code_1(tmp_path, monkeypatch, capsys):
@@ -313,4 +375,4 @@ def test_help_and_version_are_code_0(capsys):
 
 def test_an_unknown_command_is_code_2(capsys):
     assert main(["trian"]) == 2
-    assert "No such command 'trian'" in capsys.readouterr().err
+    assert "no such command 'trian'" in capsys.readouterr().err

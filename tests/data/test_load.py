@@ -9,6 +9,7 @@ import types
 import numpy as np
 import pytest
 
+from chalknet.config import DataConfig
 from chalknet.data import load
 from chalknet.data.dataset import dataset_from_arrays
 from chalknet.data.load import load_data
@@ -47,14 +48,21 @@ def test_text_and_path_are_the_same_and_the_digest_is_of_the_bytes(npz_path, kin
 
 
 def test_glyphs_is_the_data_that_comes_with_chalknet(builtin):
-    assert load_data("glyphs") is builtin
+    assert load_data("glyphs").inputs is builtin.inputs
+
+
+def test_a_data_set_knows_how_to_be_read_again(npz_path, monkeypatch):
+    monkeypatch.chdir(npz_path.parent)
+    data = load_data(npz_path.name, class_names=list("KLMNOPQRST"))
+    assert data.source == npz_path.name
+    assert data.origin == DataConfig(str(npz_path), data.sha256, tuple("KLMNOPQRST"))
 
 
 def test_a_path_to_something_named_glyphs_is_that(builtin, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "glyphs").write_text("0,1\n1,2\n3,4\n")
     assert len(load_data("./glyphs")) == 3
-    assert load_data("glyphs") is builtin
+    assert load_data("glyphs").inputs is builtin.inputs
 
 
 @pytest.mark.parametrize("name", ["glyph", "Glyphs", "gylphs"])

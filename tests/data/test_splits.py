@@ -120,7 +120,7 @@ def test_a_split_that_cannot_be_meant_is_a_config_error(arguments, message):
 
 
 def test_group_split_without_groups_says_what_to_use_instead():
-    with pytest.raises(DataError, match="Use 'stratified'"):
+    with pytest.raises(ConfigError, match="Use 'stratified'"):
         split_dataset(make_data(50), "group", 30, 10)
 
 

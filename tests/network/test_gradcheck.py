@@ -45,17 +45,32 @@ def test_a_planted_fault_is_caught_in_its_group_and_no_other(group, fault):
     assert [check.group for check in check_gradients(parameters, wrong, x, labels) if not check.ok] == [group]
 
 
-def test_a_step_over_a_kink_is_halved_until_it_is_not():
-    # The hidden unit lies 1e-6 above its kink, nearer than the first step reaches.
+@pytest.mark.parametrize("distance", [1e-6, 1e-9, 1e-13, -1e-6, -1e-13])
+def test_right_gradients_pass_however_near_a_kink_lies(distance):
+    # The hidden unit lies nearer to its kink than the step reaches, above or below it.
     parameters = {
         "hidden1.weight": np.array([[1.0]]),
-        "hidden1.bias": np.array([1e-6 - 1.0]),
+        "hidden1.bias": np.array([distance - 1.0]),
         "output.weight": np.array([[1.0], [-2.0]]),
         "output.bias": np.zeros(2),
     }
     x, labels = np.array([[1.0]]), np.array([1])
     checks = check_gradients(parameters, gradients_of(parameters, x, labels), x, labels)
     assert all(check.ok for check in checks), checks
+
+
+def test_units_near_their_kinks_on_both_sides_are_told_apart_by_halving():
+    # Of one direction's two sides, each carries another unit over its kink unless the step is halved.
+    parameters = {
+        "hidden1.weight": np.array([[1.0], [-1.0]]),
+        "hidden1.bias": np.array([1e-6 - 1.0, 1.0 + 1e-6]),
+        "output.weight": np.array([[1.0, 0.5], [-2.0, 0.7]]),
+        "output.bias": np.zeros(2),
+    }
+    x, labels = np.array([[1.0]]), np.array([1])
+    for seed in range(10):
+        checks = check_gradients(parameters, gradients_of(parameters, x, labels), x, labels, seed)
+        assert all(check.ok for check in checks), checks
 
 
 def test_a_dead_unit_has_no_gradient_and_no_gap():

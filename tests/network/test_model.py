@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from chalknet.errors import ShapeError
+from chalknet.errors import DataError, ShapeError
 from chalknet.network.architecture import Architecture
 from chalknet.network.initialisers import initial_parameters
 from chalknet.network.model import ROWS_AT_ONCE, Network
@@ -52,3 +52,11 @@ def test_fractions_given_to_a_network_of_pixels_are_warned_about(network):
 def test_class_names_must_fit(network):
     with pytest.raises(ShapeError, match="needs 3 class names, got 2"):
         Network(network.architecture, network.parameters, ("x", "y"))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused_with_their_sample(network, value):
+    inputs = np.full((3, 6), 7.0)
+    inputs[1, 2] = value
+    with pytest.raises(DataError, match="sample 1 holds values that are not finite"):
+        network.predict_proba(inputs)

@@ -5,8 +5,8 @@ from conftest import made_images
 import chalknet
 from chalknet.config import Recipe
 from chalknet.data.splits import Splits
-from chalknet.errors import ConfigError, DataError
-from chalknet.workflows.settle import next_free, settle
+from chalknet.errors import ConfigError, DataError, OutputError
+from chalknet.workflows.settle import settle
 from chalknet.workflows.train import open_data
 
 SETTINGS = {"hidden": [6], "epochs": 3, "train_size": 160, "valid_size": 40, "learning_rate": 1e-3}
@@ -59,8 +59,56 @@ def test_data_that_is_not_what_a_configuration_says_is_refused(tmp_path):
         open_data(config)
 
 
-def test_the_next_free_folder_counts_up(tmp_path):
-    assert next_free(tmp_path / "run") == tmp_path / "run"
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run-2").mkdir()
-    assert next_free(tmp_path / "run") == tmp_path / "run-3"
+def test_a_run_of_data_read_with_options_is_repeated_with_them(tmp_path):
+    data = made_images(240, seed=0)
+    np.savez(tmp_path / "letters.npz", images=data.inputs, labels=data.labels)
+    named = chalknet.load_data(tmp_path / "letters.npz", class_names=["w", "x", "y", "z"])
+    first = chalknet.train(named, out=tmp_path / "run", **SETTINGS)
+    recipe, config = settle(None, str(tmp_path / "run" / "config.toml"), {}, chalknet.config.DataConfig())
+    again = chalknet.train(open_data(config), recipe)
+    assert again.network.class_names == ("w", "x", "y", "z")
+    assert [record.train for record in again.history] == [record.train for record in first.history]
+
+
+def test_splits_of_ones_own_are_marked_and_cannot_be_repeated_by_mistake(tmp_path, small_images):
+    splits = Splits(np.arange(100), np.arange(100, 120), np.arange(120, 240))
+    chalknet.train(small_images, splits=splits, hidden=[4], epochs=1, out=tmp_path / "run")
+    recipe, config = settle(None, str(tmp_path / "run" / "config.toml"), {}, chalknet.config.DataConfig())
+    assert recipe.split.split == "given"
+    with pytest.raises(ConfigError, match="split 'given' means index arrays, which must be handed over"):
+        chalknet.train(small_images, recipe)
+    assert config.source == "made.npz"
+
+
+def test_arrays_in_memory_are_not_looked_for_on_disk(tmp_path):
+    rng = np.random.default_rng(0)
+    data = chalknet.dataset_from_arrays(rng.normal(size=(240, 5)), rng.integers(0, 3, 240))
+    chalknet.train(data, out=tmp_path / "run", **SETTINGS)
+    _, config = settle(None, str(tmp_path / "run" / "config.toml"), {}, chalknet.config.DataConfig())
+    with pytest.raises(DataError, match="written for arrays in memory, which it cannot name"):
+        open_data(config)
+
+
+def test_a_run_knows_its_folder_and_shows_itself_in_a_line(tmp_path, small_images):
+    run = chalknet.train(small_images, out=tmp_path / "run", **SETTINGS)
+    assert run.folder == tmp_path / "run"
+    for shown in (run, run.network, run.data):
+        assert len(repr(shown)) < 500
+        assert "\n" not in repr(shown)
+
+
+def test_pictures_that_do_not_fit_on_the_disk_cost_only_themselves(tmp_path, small_images, monkeypatch):
+    from chalknet.workflows import train as workflow
+
+    real = workflow.write_files
+
+    def full_for_pictures(folder, files):
+        if "curves.png" in files:
+            raise OutputError("curves.png: cannot be written: No space left on device.")
+        real(folder, files)
+
+    monkeypatch.setattr(workflow, "write_files", full_for_pictures)
+    with pytest.raises(OutputError):
+        chalknet.train(small_images, out=tmp_path / "run", **SETTINGS)
+    assert (tmp_path / "run" / "model.safetensors").exists()
+    assert (tmp_path / "run" / "summary.json").exists()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 from chalknet.errors import OutputError
@@ -45,26 +45,64 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, *, numbered: bool = False) -> Iterator[Path]:
     """Makes path and its parents at once, so that an unwritable place is told before the work and not after it.
 
-    If the work inside fails, the folders that this call made are removed again; what was there before stays as it was.
+    If the work inside fails, the folders that this call made are removed again where they are empty. Nothing that is in
+    them is ever removed: it may be a finished run, ours or another's.
 
+    Args:
+        numbered: whether path must be new; where it exists, path-2, path-3, ... is made instead. Of programs that start
+            together, each gets one of its own.
+    Yields:
+        the folder.
     Raises:
         OutputError: path is a file, or cannot be made or written.
     """
-    made = next((folder for folder in reversed([path, *path.parents]) if not folder.exists()), None)
+    made: list[Path] = []
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path = _make_folder(path, numbered, made)
+        yield path
+    except BaseException:
+        for folder in reversed(made):
+            with suppress(OSError):  # not empty
+                folder.rmdir()
+        raise
+
+
+def _make_folder(path: Path, numbered: bool, made: list[Path]) -> Path:
+    """The folder and its parents; what had to be made is noted as it is made."""
+    try:
+        for folder in reversed(path.parents):
+            _make(folder, made)
+        if numbered:
+            path = next(candidate for candidate in _numbered(path) if _make(candidate, made))
+        else:
+            _make(path, made)
         with tempfile.TemporaryFile(dir=path):
             pass
-        yield path
-    except BaseException as error:
-        if made is not None:
-            shutil.rmtree(made, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise OutputError(f"{path}: cannot be written: {error.strerror or error}. Choose another --out.") from error
-        raise
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}. Choose another --out.") from error
+    return path
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    """path, path-2, path-3, ..."""
+    yield path
+    for number in count(2):
+        yield path.with_name(f"{path.name}-{number}")
+
+
+def _make(folder: Path, made: list[Path]) -> bool:
+    """Makes a folder and notes it; False where there is one. A file in its place is an error of the next step."""
+    if folder.is_dir():  # asked first, as some systems refuse to make a root in other words than "exists"
+        return False
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    made.append(folder)
+    return True
 
 
 def _write_temporary(folder: Path, name: str, data: bytes) -> Path:

@@ -44,7 +44,12 @@ def run_summary(run: Run) -> dict[str, Any]:
         "recipe": run.recipe.name,
         "network": str(run.network.architecture),
         "parameters": run.network.architecture.n_parameters,
-        "data": {"source": run.data.source, "sha256": run.data.sha256, "samples": len(run.data)},
+        "data": {
+            "source": run.data.source,
+            "sha256": run.data.sha256,
+            "samples": len(run.data),
+            "notes": list(run.data.notes),
+        },
         "samples": run.splits.sizes,
         "epochs": len(run.history),
         "seconds": run.seconds,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options
+from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options, say_notes
 
 
 @click.command()
@@ -33,7 +33,9 @@ def gradcheck(data: str, samples: int, as_json: bool, **flags: Any) -> int:
     from chalknet.workflows.train import open_data
 
     recipe, source = settle(None, None, parsed_settings(flags), parsed_source(data, flags))
-    checks = check_recipe(open_data(source), recipe, samples)
+    data_set = open_data(source)
+    checks = check_recipe(data_set, recipe, samples)
+    say_notes(data_set.notes, quiet=False)
     if as_json:
         click.echo(json.dumps([{**asdict(check), "ok": check.ok} for check in checks], indent=2))
     else:

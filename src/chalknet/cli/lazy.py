@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import click
 
+from chalknet.config import near_match
+
 
 class LazyCommand(NamedTuple):
     """Where a command is, and its line in the group's help."""
@@ -37,6 +39,15 @@ class LazyGroup(click.Group):
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Click's own, with the nearest name where there is no such command."""
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            ctx.fail(f"no such command {args[0]!r}.{near_match(args[0], known)}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list in --help: a lazy command by its summary, any other by its own short help."""

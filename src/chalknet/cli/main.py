@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
+from contextlib import suppress
 
 import click
 
@@ -46,36 +48,67 @@ def cli(debug: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command; an error of ours is one line on standard error, and its class gives the exit code."""
+    """Runs a command; an error of ours is one line on standard error, and its class gives the exit code.
+
+    Without arguments it is the program itself: they are taken from the command line, and a signal to end is obeyed as
+    Ctrl-C is, so that what the work began is tidied up.
+    """
+    if arguments is None:
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), _end)
     given = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in given
+    # --debug is a flag of the whole program, so it may stand anywhere on the line.
+    rest = [argument for argument in given if argument != "--debug"]
     try:
-        # --debug is a flag of the whole program, so it may stand anywhere on the line.
-        rest = [argument for argument in given if argument != "--debug"]
-        result = cli.main(args=rest, prog_name="chalknet", standalone_mode=False)
-        return result if isinstance(result, int) else 0
-    except ChalknetError as error:
-        _say_error(debug, str(error))
-        return error.exit_code
-    except click.exceptions.Abort:
-        _say_error(debug, "stopped.")
-        return 130
-    except KeyboardInterrupt:
-        _say_error(debug, "stopped.")
-        return 130
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        return _run(rest, debug="--debug" in given)
     except BrokenPipeError:
         # The reader of our output (head, less) went away: nobody to tell, and Python must not try again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
-def _say_error(debug: bool, message: str) -> None:
+def _run(arguments: list[str], debug: bool) -> int:
+    try:
+        result = cli.main(args=arguments, prog_name="chalknet", standalone_mode=False)
+        sys.stdout.flush()  # a full disk behind the output is told here, and not by Python at exit
+        return result if isinstance(result, int) else 0
+    except ChalknetError as error:
+        return _say_error(debug, str(error), error.exit_code)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return _say_error(debug, "stopped.", 130)
+    except click.ClickException as error:
+        return _say_error(debug, _usage_line(error), error.exit_code)
+    except MemoryError as error:
+        return _say_error(debug, f"needs more memory than there is. {error}".rstrip())
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try again at exit
+        return _say_error(debug, f"{where}{error.strerror or error}.")
+
+
+def _end(number: int, frame: object) -> None:
+    """What a signal to end does: leave by the way of an error, with the code that a shell gives such an end."""
+    del frame
+    raise SystemExit(128 + number)
+
+
+def _usage_line(error: click.ClickException) -> str:
+    """Click's message in one line, with the way to the help of the command concerned."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "chalknet"
+    return f"{' '.join(error.format_message().split())} See {path} --help."
+
+
+def _say_error(debug: bool, message: str, code: int = 1) -> int:
+    """Tells in one line on standard error, after the trace where that is wanted; gives the exit code back."""
     if debug:
         traceback.print_exc()
     click.echo(f"chalknet: {message}", err=True)
+    return code
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -53,8 +53,20 @@ def parsed_settings(flags: dict[str, Any]) -> dict[str, Any]:
     return {name: _parsed(name, value) for name, value in given.items()}
 
 
+def say_notes(notes: Sequence[str], quiet: bool) -> None:
+    """What the reader left out or turned, a line each."""
+    for note in () if quiet else notes:
+        click.echo(f"note: {note}", err=True)
+
+
 def parsed_source(source: str | None, flags: dict[str, Any]) -> DataConfig:
-    """The data that a line names, with how to read it."""
+    """The data that a line names, with how to read it; a source of "" where it names none.
+
+    Raises:
+        ConfigError: an empty name, as an unset variable of a shell gives it.
+    """
+    if source == "":
+        raise ConfigError("--data must be a file, a folder or glyphs, got ''.")
     return DataConfig(
         source=source or "",
         class_names=_names(flags["class_names"]),

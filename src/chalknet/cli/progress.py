@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 LINES = 20  # that a log gets of one training
+WIDE = 120  # columns from which every figure has its name
+BAR_WIDTH = 10
 
 
 class EpochProgress:
@@ -35,7 +37,7 @@ class EpochProgress:
     def __enter__(self) -> Self:
         if not self._quiet and sys.stderr.isatty():
             self._bar = _bar()
-            self._task = self._bar.add_task("training", total=self._n_epochs, facts="")
+            self._task = self._bar.add_task("", total=self._n_epochs, count=f"0/{self._n_epochs}", facts="")
             self._bar.start()
         self._started = time.perf_counter()
         return self
@@ -47,21 +49,44 @@ class EpochProgress:
             self._bar.stop()
 
     def __call__(self, record: EpochRecord) -> None:
+        left = (time.perf_counter() - self._started) / record.epoch * (self._n_epochs - record.epoch)
+        count = f"{record.epoch:>{len(str(self._n_epochs))}}/{self._n_epochs}"
         if self._bar is not None:
-            self._bar.update(self._task, completed=record.epoch, facts=self._facts(record))
+            room = self._bar.console.width - len(f"epoch {count}") - BAR_WIDTH - 2
+            facts = fitting_facts(record, self._n_train, left, room)
+            self._bar.update(self._task, completed=record.epoch, count=count, facts=facts)
         elif not self._quiet and self._is_due(record.epoch):
-            left = (time.perf_counter() - self._started) / record.epoch * (self._n_epochs - record.epoch)
-            count = f"{record.epoch:>{len(str(self._n_epochs))}}/{self._n_epochs}"
-            click.echo(f"epoch {count}  {self._facts(record)}  {clock(left)} left", err=True)
+            click.echo(f"epoch {count}  {fitting_facts(record, self._n_train, left, WIDE)}", err=True)
 
     def _is_due(self, epoch: int) -> bool:
         return epoch in (1, self._n_epochs) or epoch % max(1, self._n_epochs // LINES) == 0
 
-    def _facts(self, record: EpochRecord) -> str:
-        scores = [(part, record.part(part)) for part in PARTS]
-        accuracies = "  ".join(f"{part} {100 * s.accuracy:.1f} %" for part, s in scores if s is not None)
-        speed = self._n_train / max(record.seconds, 1e-9)
-        return f"loss {record.train.loss:.4f}  {accuracies}  {speed:,.0f} samples/s"
+
+def fitting_facts(record: EpochRecord, n_train: int, seconds_left: float, room: int) -> str:
+    """Loss, accuracies, speed and time left in at most `room` characters: in full, in short, or without the speed.
+
+    The short form gives the accuracies of training, validation and test in that order.
+    """
+    scored = [(part, scores) for part in PARTS if (scores := record.part(part)) is not None]
+    speed = n_train / max(record.seconds, 1e-9)
+    loss, left = f"loss {record.train.loss:.4f}", f"{clock(seconds_left)} left"
+    named = "  ".join(f"{part} {100 * scores.accuracy:.1f} %" for part, scores in scored)
+    listed = "acc " + "/".join(f"{100 * scores.accuracy:.1f}" for _, scores in scored) + " %"
+    forms = (
+        f"{loss}  {named}  {speed:,.0f} samples/s  {left}",
+        f"{loss}  {listed}  {short(speed)}/s  {left}",
+        f"{loss}  {listed}  {left}",
+    )
+    return next((form for form in forms if len(form) <= room), left)
+
+
+def short(number: float) -> str:
+    """12,345 as 12k, 1,234,567 as 1.2M."""
+    for limit, unit in ((1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            shown = number / limit
+            return f"{shown:.1f}{unit}" if shown < 10 else f"{shown:.0f}{unit}"
+    return f"{number:.0f}"
 
 
 def clock(seconds: float) -> str:
@@ -73,14 +98,13 @@ def clock(seconds: float) -> str:
 
 def _bar() -> Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
 
+    whole = Column(no_wrap=True, min_width=1)
     return Progress(
-        TextColumn("epoch"),
-        MofNCompleteColumn(),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[facts]}"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("left"),
+        TextColumn("epoch {task.fields[count]}", table_column=whole, markup=False),
+        BarColumn(bar_width=BAR_WIDTH),
+        TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=True), markup=False),
         console=Console(stderr=True),
     )

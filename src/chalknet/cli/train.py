@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chalknet.cli.kernels import choose_kernels
-from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options
+from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options, say_notes
 
 
 @click.command()
@@ -44,15 +44,16 @@ def train(
 
     from chalknet.cli.progress import EpochProgress
     from chalknet.report.tables import statistics_table
-    from chalknet.workflows.settle import free_folder, settle
+    from chalknet.workflows.settle import default_folder, settle
     from chalknet.workflows.train import open_data, split_by, train_run
 
     chosen, source = settle(recipe, config, parsed_settings(flags), parsed_source(data, flags))
     samples = open_data(source)
-    splits = split_by(chosen, samples)
-    folder = Path(out) if out else free_folder(Path("runs"), chosen)
-    with EpochProgress(chosen.training.epochs, len(splits.train), quiet=quiet) as progress:
-        run = train_run(samples, chosen, source, splits=splits, out=folder, overwrite=overwrite, observe=progress)
+    n_train = len(split_by(chosen, samples).train)
+    say_notes(samples.notes, quiet)
+    folder = Path(out) if out else default_folder(chosen)
+    with EpochProgress(chosen.training.epochs, n_train, quiet=quiet) as progress:
+        run = train_run(samples, chosen, out=folder, numbered=not out, overwrite=overwrite, observe=progress)
     if not quiet:
         click.echo(statistics_table(run.history[-1], run.seconds).text())
-        click.echo(f"written to {folder}")
+        click.echo(f"written to {run.folder}")

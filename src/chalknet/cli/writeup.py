@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chalknet.cli.kernels import choose_kernels
-from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options
+from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options, say_notes
 
 
 @click.command()
@@ -33,16 +33,17 @@ def writeup(data: str | None, out: str | None, overwrite: bool, quiet: bool, **f
     choose_kernels(quiet)
 
     from chalknet.cli.progress import EpochProgress
-    from chalknet.workflows.settle import next_free, settle
+    from chalknet.workflows.settle import settle
     from chalknet.workflows.train import open_data, split_by
     from chalknet.workflows.writeup import write_writeup
 
     recipe, source = settle(None, None, parsed_settings(flags), parsed_source(data, flags))
     samples = open_data(source)
     n_train = len(split_by(recipe, samples).train)
-    folder = Path(out) if out else next_free(Path("runs") / "writeup")
+    say_notes(samples.notes, quiet)
+    folder = Path(out) if out else Path("runs") / "writeup"
     with EpochProgress(recipe.training.epochs, n_train, quiet=quiet) as progress:
-        result = write_writeup(samples, recipe, source, folder, overwrite=overwrite, observe=progress)
+        result = write_writeup(samples, recipe, folder, numbered=not out, overwrite=overwrite, observe=progress)
     if not quiet:
         click.echo(result.text())
-        click.echo(f"written to {folder}")
+        click.echo(f"written to {result.folder}")

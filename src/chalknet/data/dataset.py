@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.config import DataConfig
 from chalknet.errors import DataError
 
 IntArray = NDArray[np.int64]
 
+ARRAYS = "arrays"  # the source of samples that came from no file
 MAX_CLASSES = 10_000  # a larger label is a broken file, not a classification problem
 
 
@@ -30,6 +32,7 @@ class Dataset:
         source: the file, folder or name that the samples came from, for messages.
         sha256: hexadecimal digest of the source's bytes.
         notes: what a reader skipped or turned, one sentence each.
+        origin: how to read the same samples again, or None where they came from arrays.
 
     Raises:
         DataError: anything of the above does not hold; the message names the source, the field and the first bad index.
@@ -40,9 +43,14 @@ class Dataset:
     class_names: tuple[str, ...]
     groups: IntArray | None = None
     own_test: IntArray | None = None
-    source: str = "arrays"
+    source: str = ARRAYS
     sha256: str = ""
     notes: tuple[str, ...] = ()
+    origin: DataConfig | None = None
+
+    def __repr__(self) -> str:
+        kind = "images" if self.is_images else "rows"
+        return f"<Dataset {self.source}: {len(self):,} {kind} {self.inputs.shape[1:]}, {self.n_classes} classes>"
 
     def __post_init__(self) -> None:
         _check_inputs(self.inputs, self.source)
@@ -83,7 +91,7 @@ def dataset_from_arrays(
     groups: Any = None,
     *,
     own_test: IntArray | None = None,
-    source: str = "arrays",
+    source: str = ARRAYS,
     sha256: str = "",
     notes: Sequence[str] = (),
 ) -> Dataset:
@@ -167,7 +175,7 @@ def _check_inputs(inputs: NDArray[Any], source: str) -> None:
     if inputs.ndim not in (2, 3):
         raise DataError(
             f"{source}: images must be (N, H, W) or rows (N, I), got {inputs.ndim} dimension{'s' * (inputs.ndim != 1)} "
-            f"{inputs.shape}. Turn colour images to grey first."
+            f"{inputs.shape}.{' Turn colour images to grey first.' if inputs.ndim == 4 else ''}"
         )
     if not len(inputs):
         raise DataError(f"{source}: no samples.")
@@ -184,9 +192,8 @@ def _check_finite(inputs: NDArray[Any], source: str) -> None:
     if bad.size:
         values = inputs[bad[0]].ravel()
         value = values[~np.isfinite(values)][0]
-        raise DataError(
-            f"{source}: sample {bad[0]} holds {value}; every value must be finite ({bad.size} samples are not)."
-        )
+        count = f"{bad.size} of {len(inputs)} samples hold others"
+        raise DataError(f"{source}: sample {bad[0]} holds {value}; every value must be finite ({count}).")
 
 
 def _check_class_names(class_names: Sequence[str], source: str) -> None:

@@ -8,9 +8,10 @@ import hashlib
 import io
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from chalknet.config import DataConfig
 from chalknet.data.dataset import Dataset
 from chalknet.data.readers import idx
 from chalknet.data.readers.csv_table import read_csv
@@ -85,8 +86,18 @@ def load_data(
     """
     options = _checked_options(class_names, label_column, image_size)
     if source == BUILTIN:
-        return _load_builtin(options)
+        return _with_origin(_load_builtin(options), BUILTIN, options)
     path, name = _existing(source), str(source)
+    # A path that holds from any folder; the message names the source as it was given.
+    return _with_origin(_load_path(path, name, options), str(path.absolute()), options)
+
+
+def _with_origin(data: Dataset, source: str, options: _Options) -> Dataset:
+    column = None if options.label_column is None else str(options.label_column)
+    return replace(data, origin=DataConfig(source, data.sha256, options.class_names, column, options.image_size))
+
+
+def _load_path(path: Path, name: str, options: _Options) -> Dataset:
     try:
         if path.is_dir():
             return _load_folder(path, name, options)
@@ -103,6 +114,9 @@ def _checked_options(
     if isinstance(class_names, str):
         raise ConfigError(f"class_names must be a list of names, got the text {class_names!r}.")
     names = tuple(str(name) for name in class_names) if class_names is not None and len(class_names) else None
+    if names is not None and len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"class_names must differ from each other, got {twice!r} twice.")
     if label_column is not None and (isinstance(label_column, bool) or not isinstance(label_column, str | int)):
         raise ConfigError(f"label_column must be a column's name or index, got {label_column!r}.")
     return _Options(names, label_column, _checked_image_size(image_size))

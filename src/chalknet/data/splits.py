@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chalknet.config import SPLIT_METHODS
+from chalknet.config import GIVEN, SPLIT_METHODS
 from chalknet.data.dataset import Dataset, IntArray
 from chalknet.errors import ConfigError, DataError
 
@@ -57,6 +57,10 @@ def split_dataset(
         ConfigError: an unknown method, or sizes that the data cannot fill.
         DataError: method "group" on data without groups.
     """
+    if method == GIVEN:
+        raise ConfigError(
+            f"{data.source}: split 'given' means index arrays, which must be handed over; name another split."
+        )
     if method not in SPLIT_METHODS:
         raise ConfigError(f"split must be one of {', '.join(SPLIT_METHODS)}, got {method!r}.")
     if not 0 <= seed < 2**32:
@@ -143,7 +147,7 @@ def _class_shares(counts: IntArray, sizes: IntArray, rng: np.random.Generator) -
 def _group_parts(data: Dataset, pool: IntArray, n_train: int, n_valid: int, seed: int) -> list[IntArray]:
     """Positions dealt out by group: the largest first, each to the part that lacks most of what it was promised."""
     if data.groups is None:
-        raise DataError(
+        raise ConfigError(
             f"{data.source}: split 'group' needs a group for each sample, and there are none. Use 'stratified'."
         )
     groups = data.groups[pool]

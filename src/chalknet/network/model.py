@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.data.preprocess import flatten, scale_inputs
-from chalknet.errors import ShapeError
+from chalknet.errors import DataError, ShapeError
 from chalknet.network.activations import softmax
 from chalknet.network.architecture import Architecture, Parameters, check_parameters, forward
 from chalknet.network.arrays import FloatArray
@@ -40,6 +40,9 @@ class Network:
     input_scale: float = 1.0
     image_shape: tuple[int, int] | None = None
 
+    def __repr__(self) -> str:
+        return f"<Network {self.architecture} {self.dtype}, classes {', '.join(self.class_names)}>"
+
     def __post_init__(self) -> None:
         check_parameters(self.architecture, self.parameters)
         if len(self.class_names) != self.architecture.n_classes:
@@ -57,6 +60,7 @@ class Network:
             inputs: (N, H, W) or (N, I), uint8 or float; scaling is done here.
         Raises:
             ShapeError: samples of another size.
+            DataError: values that are not finite, with the first such sample.
         Warns:
             UserWarning: a network trained on 0..255 is given fractions of 1, which it would see as black.
         """
@@ -84,6 +88,9 @@ class Network:
             if self.image_shape:
                 shapes += f" or (N, {self.image_shape[0]}, {self.image_shape[1]})"
             raise ShapeError(f"network {self.architecture} reads samples of shape {shapes}, got {inputs.shape}.")
+        if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+            first = int(np.argmin(np.isfinite(rows).all(axis=1)))
+            raise DataError(f"sample {first} holds values that are not finite.")
         if self.input_scale != 1 and rows.dtype.kind == "f" and rows.size and 0 < rows.max() <= 1:
             warnings.warn(
                 f"values up to {rows.max():g} are given to a network trained on 0..{self.input_scale:g}; "

@@ -59,7 +59,7 @@ def statistics_table(last: EpochRecord, seconds: float) -> Table:
     """The write-up's statistics block: loss and accuracy of the three sets at the end, and the time."""
     rows = [(PART_NAMES[part], *_score_cells(last.part(part))) for part in PARTS]
     return Table(
-        f"After {last.epoch} epochs, {seconds:.1f} s",
+        f"After {last.epoch} epoch{'s' * (last.epoch != 1)}, {seconds:.1f} s",
         ("", "loss", "accuracy", "printed loss"),
         tuple(rows),
     )

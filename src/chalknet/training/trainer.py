@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ class Run:
         network: parameters after the last epoch.
         recipe, data, splits: the run's own.
         seconds: wall time of all epochs.
+        folder: where it was written, or None.
     """
 
     history: tuple[EpochRecord, ...]
@@ -44,6 +46,11 @@ class Run:
     data: Dataset
     splits: Splits
     seconds: float
+    folder: Path | None = None
+
+    def __repr__(self) -> str:
+        last = self.history[-1] if self.history else "not trained"
+        return f"<Run {self.network.architecture} on {self.data.source}, {len(self.history)} epochs; last {last}>"
 
 
 class Trainer:

@@ -38,16 +38,7 @@ def _changed(known: DataConfig, given: DataConfig) -> DataConfig:
     )
 
 
-def free_folder(parent: Path, recipe: Recipe) -> Path:
-    """parent/RECIPE-HIDDEN-seedN, or the first of ...-2, ...-3, ... that does not exist."""
+def default_folder(recipe: Recipe) -> Path:
+    """runs/RECIPE-HIDDEN-seedN."""
     widths = "x".join(str(width) for width in recipe.network.hidden)
-    return next_free(parent / f"{recipe.name}-{widths}-seed{recipe.training.seed}")
-
-
-def next_free(path: Path) -> Path:
-    """path, or the first of path-2, path-3, ... that does not exist."""
-    candidate, number = path, 1
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}-{number}")
-    return candidate
+    return Path("runs") / f"{recipe.name}-{widths}-seed{recipe.training.seed}"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from chalknet.artifacts.atomic import new_folder, write_files
 from chalknet.artifacts.run_folder import refuse_finished, run_files
-from chalknet.config import DataConfig, Recipe
-from chalknet.data.dataset import Dataset
-from chalknet.data.load import load_data
+from chalknet.config import GIVEN, DataConfig, Recipe
+from chalknet.data.dataset import ARRAYS, Dataset
+from chalknet.data.load import BUILTIN, load_data
 from chalknet.data.splits import Splits, split_dataset
 from chalknet.errors import DataError
 from chalknet.records import EpochRecord
@@ -18,7 +19,6 @@ from chalknet.training.recipes import recipe as recipe_named
 from chalknet.training.trainer import Run, Trainer
 
 Observer = Callable[[EpochRecord], None]
-BUILT_IN = "glyphs"
 
 
 def train(
@@ -50,30 +50,36 @@ def train(
         OutputError: out cannot be written, or holds a finished run.
     """
     chosen = (recipe if isinstance(recipe, Recipe) else recipe_named(recipe)).with_settings(**settings)
-    config = DataConfig(source=str(data)) if isinstance(data, (str, Path)) else data_config(data)
     samples = load_data(data) if isinstance(data, (str, Path)) else data
-    return train_run(samples, chosen, config, splits=splits, out=out, overwrite=overwrite, observe=observe)
+    return train_run(samples, chosen, splits=splits, out=out, overwrite=overwrite, observe=observe)
 
 
 def train_run(
     data: Dataset,
     recipe: Recipe,
-    config: DataConfig,
     *,
     splits: Splits | None = None,
     out: str | Path | None = None,
+    numbered: bool = False,
     overwrite: bool = False,
     observe: Observer | None = None,
 ) -> Run:
-    """`train` with everything settled; config says how to read the data again."""
-    trainer = Trainer(data, splits or split_by(recipe, data), recipe)
+    """`train` with everything settled. With numbered, out is only the first of the names that are tried.
+
+    The run's `folder` says where it was written.
+    """
+    if splits is None:
+        splits = split_by(recipe, data)
+    else:
+        recipe = recipe.with_settings(split=GIVEN)
+    trainer = Trainer(data, splits, recipe)
     if out is None:
         return run_epochs(trainer, observe)
-    folder = Path(out)
-    refuse_finished(folder, overwrite)
-    with new_folder(folder):
-        run = run_epochs(trainer, observe)
-        write_run(run, folder, config)
+    if not numbered:
+        refuse_finished(Path(out), overwrite)
+    with new_folder(Path(out), numbered=numbered) as folder:
+        run = replace(run_epochs(trainer, observe), folder=folder)
+        write_run(run, folder)
     return run
 
 
@@ -91,39 +97,32 @@ def split_by(recipe: Recipe, data: Dataset) -> Splits:
     return split_dataset(data, split.split, split.train_size, split.valid_size, split.split_seed)
 
 
-def write_run(run: Run, folder: Path, config: DataConfig) -> None:
-    """All files of a run into an existing folder, together."""
+def write_run(run: Run, folder: Path) -> None:
+    """A run into an existing folder: first what cannot be made again, all of it together, then the pictures."""
     from chalknet.report.drawings.curves import plot_curves
     from chalknet.report.drawings.picture import drawing_bytes
 
+    origin = run.data.origin or DataConfig(run.data.source, run.data.sha256)
+    write_files(folder, run_files(run, origin))
     title = f"{run.network.architecture}, {run.recipe.name} recipe, seed {run.recipe.training.seed}"
     drawing = plot_curves(run, title=title)
-    pictures = {f"curves.{kind}": drawing_bytes(drawing, kind) for kind in ("png", "svg")}
-    write_files(folder, {**run_files(run, absolute(config, run.data)), **pictures})
-
-
-def data_config(data: Dataset) -> DataConfig:
-    return DataConfig(source=data.source, sha256=data.sha256)
-
-
-def absolute(config: DataConfig, data: Dataset) -> DataConfig:
-    """config with the digest of what was read, and a path that holds from any folder."""
-    source = config.source if config.source == BUILT_IN else str(Path(config.source).absolute())
-    known = source if config.source == BUILT_IN or Path(source).exists() else config.source
-    return DataConfig(known, data.sha256, config.class_names, config.label_column, config.image_size)
+    write_files(folder, {f"curves.{kind}": drawing_bytes(drawing, kind) for kind in ("png", "svg")})
 
 
 def open_data(config: DataConfig) -> Dataset:
-    """The data that a configuration names, checked against the digest it carries.
+    """The data that a configuration names, checked against the digest it carries; the built-in set where it names none.
 
     Raises:
-        DataError: it cannot be read, or it is not the data that the configuration was written for.
+        DataError: it cannot be read, was never in a file, or is not the data that the configuration was written for.
     """
-    column: str | int | None = config.label_column
+    if config.source == ARRAYS:
+        raise DataError(
+            "the configuration was written for arrays in memory, which it cannot name. Save them and give --data."
+        )
     data = load_data(
-        config.source or BUILT_IN,
+        config.source or BUILTIN,
         class_names=config.class_names,
-        label_column=column,
+        label_column=config.label_column,
         image_size=config.image_size,
     )
     if config.sha256 and config.sha256 != data.sha256:

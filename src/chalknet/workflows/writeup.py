@@ -8,7 +8,7 @@ from pathlib import Path
 import chalknet
 from chalknet.artifacts.atomic import new_folder, write_files
 from chalknet.artifacts.run_folder import refuse_finished
-from chalknet.config import DataConfig, Recipe
+from chalknet.config import Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.errors import ConfigError
@@ -31,6 +31,7 @@ class Writeup:
     checks: tuple[GradientCheck, ...]
     run: Run
     run_name: str
+    folder: Path
 
     def text(self) -> str:
         """The summary that the terminal shows and summary.txt holds."""
@@ -55,37 +56,36 @@ class Writeup:
 def write_writeup(
     data: Dataset,
     recipe: Recipe,
-    config: DataConfig,
-    folder: Path,
+    out: Path,
     *,
+    numbered: bool = False,
     overwrite: bool = False,
     observe: Observer | None = None,
 ) -> Writeup:
     """Makes the write-up's sections 0 to 1.3 as a folder of files.
 
     tables/data.csv, tables/gradient_check.csv, tables/statistics.csv, figures/samples.png and .svg, the run folder
-    hidden-N/, and summary.txt, written last.
+    hidden-N/, and summary.txt, written last. With numbered, out is only the first of the names that are tried.
 
     Raises:
-        ConfigError, DataError, DivergenceError, OutputError: as `chalknet.train`; a folder that was new is removed.
+        ConfigError, DataError, DivergenceError, OutputError: as `chalknet.train`; an empty folder is removed.
     """
     if not data.is_images:
         raise ConfigError(f"{data.source}: the write-up is about images, and these are rows. Use chalknet train.")
-    refuse_finished(folder, overwrite, SUMMARY_FILE)
+    if not numbered:
+        refuse_finished(out, overwrite, SUMMARY_FILE)
     splits = split_by(recipe, data)
     run_name = "hidden-" + "x".join(str(width) for width in recipe.network.hidden)
-    with new_folder(folder):
+    with new_folder(out, numbered=numbered) as folder:
         table = data_table(data, splits)
         checks = check_recipe(data, recipe)
-        run = train_run(
-            data, recipe, config, splits=splits, out=folder / run_name, overwrite=overwrite, observe=observe
-        )
-        writeup = Writeup(table, checks, run, run_name)
-        _write(writeup, data, splits, folder)
+        run = train_run(data, recipe, out=folder / run_name, overwrite=overwrite, observe=observe)
+        writeup = Writeup(table, checks, run, run_name, folder)
+        _write(writeup, data, splits)
     return writeup
 
 
-def _write(writeup: Writeup, data: Dataset, splits: Splits, folder: Path) -> None:
+def _write(writeup: Writeup, data: Dataset, splits: Splits) -> None:
     from chalknet.report.drawings.images import show_images
     from chalknet.report.drawings.picture import drawing_bytes
 
@@ -95,8 +95,8 @@ def _write(writeup: Writeup, data: Dataset, splits: Splits, folder: Path) -> Non
         "statistics.csv": writeup.statistics(),
     }
     sheet = show_images(data, indices=splits.train, seed=SHEET_SEED)
-    (folder / "tables").mkdir(exist_ok=True)
-    (folder / "figures").mkdir(exist_ok=True)
-    write_files(folder / "tables", {name: table.csv().encode() for name, table in tables.items()})
-    write_files(folder / "figures", {f"samples.{kind}": drawing_bytes(sheet, kind) for kind in ("png", "svg")})
-    write_files(folder, {SUMMARY_FILE: writeup.text().encode()})
+    with new_folder(writeup.folder / "tables") as folder:
+        write_files(folder, {name: table.csv().encode() for name, table in tables.items()})
+    with new_folder(writeup.folder / "figures") as folder:
+        write_files(folder, {f"samples.{kind}": drawing_bytes(sheet, kind) for kind in ("png", "svg")})
+    write_files(writeup.folder, {SUMMARY_FILE: writeup.text().encode()})

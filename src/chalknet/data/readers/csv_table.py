@@ -63,9 +63,9 @@ def read_csv(
 ) -> Dataset:
     """The samples in the bytes of a CSV or TSV table.
 
-    Rows are float64, the table's own numbers; training rounds them when it has standardised them. They become images
-    where image_size says so, or where they can only be pixels: whole numbers in 0..255, one of them above 127, and a
-    square number of at least 64 feature columns, as in the MNIST tables. Pixels in 0..255 are uint8.
+    Rows are float64, the table's own numbers, and nothing scales them. They become images where image_size says so, or
+    where they can only be pixels: whole numbers in 0..255, one of them above 127, and a square number of at least 64
+    feature columns, as in the MNIST tables. Pixels in 0..255 are uint8.
 
     Args:
         content: the file's bytes, UTF-8, delimited by comma, semicolon or tab, quoted as CSV quotes.

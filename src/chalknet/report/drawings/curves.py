@@ -61,7 +61,10 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         axes.plot(curve.x, curve.y, label=curve.label, color=colour, linestyle=dashes, linewidth=1.6, marker=marker)
     axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    last = max(max(curve.x) for curve in panel.curves)
+    if last == 1:
+        axes.set_xlim(0, 2)  # around a single point the axis would be cut finer than epochs are
     axes.grid(True, color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.legend(frameon=False)
+    axes.legend(facecolor="white", edgecolor="none", framealpha=0.8)
     axes.spines[["top", "right"]].set_visible(False)
