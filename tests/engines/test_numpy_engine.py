@@ -104,10 +104,11 @@ def test_any_number_of_workers_gives_the_same_bits(hidden, batch_size, tile_rows
         assert all((engine.parameters()[name] == value).all() for name, value in first.parameters().items())
 
 
-def test_samples_that_are_too_many_to_keep_as_floats_give_the_same_bits(monkeypatch):
-    want, _ = epochs(NumpyEngine, (8,), 64)
+@pytest.mark.parametrize(("batch_size", "tile_rows"), HOW)
+def test_samples_that_are_too_many_to_keep_as_floats_give_the_same_bits(monkeypatch, batch_size, tile_rows):
+    want, _ = epochs(NumpyEngine, (8,), batch_size, tile_rows=tile_rows)
     monkeypatch.setattr(numpy_engine, "RESIDENT_BYTES", 0)
-    got, _ = epochs(NumpyEngine, (8,), 64)
+    got, _ = epochs(NumpyEngine, (8,), batch_size, tile_rows=tile_rows)
     assert got == want
 
 

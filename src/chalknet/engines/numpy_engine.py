@@ -29,7 +29,7 @@ TILE_ROWS = 768  # of a large batch; products of fewer rows are slower, values o
 LANES = 8  # partial sums of a large batch, and so the most workers that can share one
 BLOCK_UNITS = 512  # of a hidden layer that workers share out in a small batch
 BAND_VALUES = 2**18  # of a matrix that one task updates
-RESIDENT_BYTES = 128 * 2**20  # training samples up to this size are kept as floats when batches gather rows from them
+RESIDENT_BYTES = 64 * 2**20  # samples up to this size as floats are kept so; of more, each tile is turned when it comes
 
 
 class NumpyEngine:
@@ -37,7 +37,7 @@ class NumpyEngine:
 
     Args:
         parts: "train", "valid" and "test"; an absent or empty part is never scored. Inputs stay as they are and become
-            floats a tile at a time.
+            floats a tile at a time, unless all of them together are few enough to be kept as floats too.
         parameters: initial values by name.
         rule: the optimiser.
         input_scale: raw inputs are divided by it.
@@ -85,7 +85,9 @@ class NumpyEngine:
         self._tiles = [Tile(widths, rows, self._dtype) for _ in range(self._workers.n)]
         self._lanes: list[list[Matrix]] = []
         self._scratch: list[list[Matrix]] = []
-        self._resident: Matrix | None = None
+        n_values = sum(part.inputs.size for part in self._parts.values())
+        few = n_values * self._dtype.itemsize <= RESIDENT_BYTES
+        self._floats = {name: self._as_floats(part.inputs) for name, part in self._parts.items()} if few else {}
 
     def train_epoch(self, batches: Iterable[Batch]) -> Scores:
         todo = list(batches)
@@ -107,7 +109,7 @@ class NumpyEngine:
 
         def look(rows: slice, worker: int) -> None:
             tile = self._tiles[worker]
-            self._fill(tile, samples.inputs[rows])
+            self._put(tile, part, rows)
             tile.forward(self._matrices, rows.stop - rows.start)
             tile.judge(samples.labels[rows], outcome, rows)
 
@@ -127,15 +129,13 @@ class NumpyEngine:
 
     def _large_step(self, batch: Batch, labels: NDArray[np.int64], outcome: Outcome, start: int) -> None:
         """One update from a batch that is cut into tiles of rows, each lane adding up its own."""
-        inputs = self._parts["train"].inputs
-        positions = batch if isinstance(batch, slice) else None
         tiles = even_cuts(len(labels), self._tile_rows)
         lanes = self._lane_sums(min(LANES, len(tiles)))
 
         def add_up(lane: int, worker: int) -> None:
             tile, scratch = self._tiles[worker], self._scratch[worker]
             for turn, rows in enumerate(tiles[lane :: len(lanes)]):
-                self._fill(tile, inputs[batch][rows] if positions is not None else inputs[batch[rows]])  # type: ignore[index]
+                self._put(tile, "train", part_of_batch(batch, rows))
                 at = slice(start + rows.start, start + rows.stop)
                 self._gradients_of_tile(tile, labels[rows], outcome, at, len(labels), scratch if turn else lanes[lane])
                 for total, part in zip(lanes[lane], scratch if turn else (), strict=False):
@@ -154,7 +154,7 @@ class NumpyEngine:
         """One update from a batch that goes through whole, the units of wide layers shared out in blocks."""
         n, tile = len(labels), self._tiles[0]
         at = slice(start, start + n)
-        self._gather(tile, batch)
+        self._put(tile, "train", batch)
         if self._one_block:
             self._gradients_of_tile(tile, labels, outcome, at, n, self._gradients)
         else:
@@ -204,25 +204,24 @@ class NumpyEngine:
         has_bias = band.stop == len(matrix)
         self._rule.update(matrix[band], gradients[layer][band], self._memory[layer][band], has_bias)
 
-    def _fill(self, tile: Tile, raw: NDArray[Any]) -> None:
-        """Raw samples as floats into the tile, scaled."""
-        np.divide(raw, self._scale, out=tile.x[: len(raw), :-1])
-
-    def _gather(self, tile: Tile, batch: Batch) -> None:
-        """The samples of a small batch into the tile, from the floats that are kept where those are not too many."""
-        inputs = self._parts["train"].inputs
-        if isinstance(batch, slice) or inputs.size * self._dtype.itemsize > RESIDENT_BYTES:
-            self._fill(tile, inputs[batch])
+    def _put(self, tile: Tile, part: str, where: Batch) -> None:
+        """Some samples of a part as what the tile reads, scaled; without a copy where they lie ready in a run."""
+        floats = self._floats.get(part)
+        if floats is None:
+            raw = self._parts[part].inputs[where]
+            tile.x = tile.samples
+            np.divide(raw, self._scale, out=tile.x[: len(raw), :-1])
+        elif isinstance(where, slice):
+            tile.x = floats[where]
         else:
+            tile.x = tile.samples
             # mode "clip" writes straight into out; the positions are in range, being a permutation's.
-            np.take(self._resident_inputs(), batch, axis=0, out=tile.x[: len(batch)], mode="clip")
+            np.take(floats, where, axis=0, out=tile.x[: len(where)], mode="clip")
 
-    def _resident_inputs(self) -> Matrix:
-        if self._resident is None:
-            inputs = self._parts["train"].inputs
-            self._resident = np.ones((len(inputs), inputs.shape[1] + 1), self._dtype)
-            np.divide(inputs, self._scale, out=self._resident[:, :-1])
-        return self._resident
+    def _as_floats(self, inputs: NDArray[Any]) -> Matrix:
+        floats = np.ones((len(inputs), inputs.shape[1] + 1), self._dtype)
+        np.divide(inputs, self._scale, out=floats[:, :-1])
+        return floats
 
     def _lane_sums(self, n: int) -> list[list[Matrix]]:
         """Room for n lanes' gradients, and for one tile's at every worker; made once."""
@@ -258,3 +257,11 @@ def even_cuts(n: int, most: int) -> list[slice]:
     """0..n in as few runs of at most `most` as there can be, all of nearly the same length."""
     bounds = np.linspace(0, n, -(-n // most) + 1).round().astype(int).tolist()
     return [slice(a, b) for a, b in pairwise(bounds)]
+
+
+def part_of_batch(batch: Batch, rows: slice) -> Batch:
+    """Rows of a batch as positions of their own."""
+    if isinstance(batch, slice):
+        first = batch.start or 0
+        return slice(first + rows.start, first + rows.stop)
+    return batch[rows]

@@ -52,7 +52,8 @@ class Tile:
 
     def __init__(self, widths: Sequence[int], rows: int, dtype: Any) -> None:
         hidden, n_classes = widths[1:-1], widths[-1]
-        self.x = np.ones((rows, widths[0] + 1), dtype)  # samples are put into all columns but the last
+        self.samples = np.ones((rows, widths[0] + 1), dtype)  # of its own; they go into all columns but the last
+        self.x = self.samples  # what the first layer reads: its own samples, or some that lie ready elsewhere
         self.g = [np.empty((rows, width), dtype) for width in hidden]  # values after relu; on the way back dL/dh
         self.slope = [np.empty((rows, width), dtype) for width in hidden]  # relu's derivative, 1 or 0
         self.active = [np.empty((rows, width), bool) for width in hidden]
@@ -64,7 +65,7 @@ class Tile:
         self.sample = np.arange(rows)
 
     def forward(self, matrices: Sequence[Matrix], n: int) -> None:
-        """All layers, of the n samples that were put into `x`."""
+        """All layers, of the first n samples of `x`."""
         for layer in range(len(self.g)):
             self.hidden(matrices, layer, n, EVERY)
         self.output(matrices, n)
