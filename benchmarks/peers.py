@@ -28,6 +28,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,6 +48,7 @@ PEERS = {
 FULL = [f"full {width}" for width in (100, 500, 1000, 2000)]
 STEPS = [f"step {batch} {width}" for batch in (32, 128) for width in (16, 100, 1000)]
 PREDICT = ["predict 1", "predict 10000"]
+PAUSE_SECONDS = 0.1  # before each turn: some peers' threads go on spinning for a while after their work
 
 
 def main() -> None:
@@ -76,6 +78,7 @@ def compare(names: list[str], works: list[str], rounds: int, threads: int) -> di
         takers = [name for name in present if ask(processes[name], f"prepare {work}") == "ready"]
         for turn in range(rounds + 1):
             for name in takers:
+                time.sleep(PAUSE_SECONDS)
                 taken = float(ask(processes[name], "go"))
                 if turn:  # the first round warms caches and compilers
                     seconds[work].setdefault(name, []).append(taken)

@@ -51,6 +51,12 @@ def test_the_command_pages_are_the_commands_own_help():
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == pages, "run `make docs`"
 
 
+def test_the_benchmark_page_is_written_from_the_stored_results():
+    command = [sys.executable, str(ROOT / "benchmarks" / "write_docs.py"), "--print"]
+    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8") == page, "run `make benchmark-docs`"
+
+
 @pytest.mark.parametrize("name", sorted(SECTION_OF_FIELD))
 def test_every_recipe_field_is_documented(name):
     assert f"`{name}`" in (ROOT / "docs" / "file_formats.md").read_text(encoding="utf-8")
