@@ -124,7 +124,7 @@ def test_the_manifest_names_no_place_on_the_machine_that_built_it():
     text = gzip.decompress((BUILTIN / "manifest.csv.gz").read_bytes()).decode()
     for row in csv.DictReader(io.StringIO(text)):
         assert row["file"].startswith("usr/share/")
-    assert not [place for place in ("/home/", "/root/", "/tmp/", "file:") if place in text]
+        assert not [cell for cell in row.values() if cell.startswith("/") or "file:" in cell]
 
 
 def test_the_file_has_the_keys_and_types_that_the_builder_writes(manifest):
