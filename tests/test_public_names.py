@@ -1,5 +1,6 @@
 import ast
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,3 +55,13 @@ def test_help_loads_neither_numpy_nor_any_command():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_line_that_cannot_be_meant_is_refused_before_numpy_is_loaded_or_kernels_are_measured():
+    code = (
+        "import sys; from chalknet.cli.main import main; code = main(['train', '--hidden', '0']); "
+        "sys.exit('numpy was loaded' if 'numpy' in sys.modules else code)"
+    )
+    environment = {k: v for k, v in os.environ.items() if k not in ("CHALKNET_BLAS", "OPENBLAS_CORETYPE")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 2, done.stderr

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import click
 
-
-def choose_kernels(quiet: bool) -> None:
-    """Uses the fastest kernel set, and says so in a line where it is not the one that OpenBLAS would have taken."""
+def choose_kernels() -> tuple[str, ...]:
+    """Uses the fastest kernel set; gives a note where it is not the one that OpenBLAS would have taken."""
     from chalknet.machine.kernels import use_best_kernels
 
     choice = use_best_kernels()
-    if choice is not None and choice.best and not quiet:
-        own = choice.rates[0].kernels
-        click.echo(f"BLAS: {choice.best} kernels, {choice.gain:.1f} times as fast here as {own}", err=True)
+    if choice is None or not choice.best:
+        return ()
+    own = choice.rates[0].kernels
+    return (f"OpenBLAS uses its {choice.best} kernels, {choice.gain:.1f} times as fast here as {own}.",)

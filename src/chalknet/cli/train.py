@@ -40,17 +40,18 @@ def train(
     chalknet train --data notMNIST.npz --hidden 1000 --epochs 200 --seed 0 --out runs/first
     chalknet train --data digits.csv --split stratified --train 0.7 --valid 0.15
     """
-    choose_kernels(quiet)
+    from chalknet.workflows.settle import default_folder, settle
+
+    chosen, source = settle(recipe, config, parsed_settings(flags), parsed_source(data, flags))
+    kernels = choose_kernels()  # before anything imports NumPy
 
     from chalknet.cli.progress import EpochProgress
     from chalknet.report.tables import statistics_table
-    from chalknet.workflows.settle import default_folder, settle
     from chalknet.workflows.train import open_data, split_by, train_run
 
-    chosen, source = settle(recipe, config, parsed_settings(flags), parsed_source(data, flags))
     samples = open_data(source)
     n_train = len(split_by(chosen, samples).train)
-    say_notes(samples.notes, quiet)
+    say_notes((*kernels, *samples.notes), quiet)
     folder = Path(out) if out else default_folder(chosen)
     with EpochProgress(chosen.training.epochs, n_train, quiet=quiet) as progress:
         run = train_run(samples, chosen, out=folder, numbered=not out, overwrite=overwrite, observe=progress)

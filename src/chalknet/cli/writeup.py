@@ -30,17 +30,18 @@ def writeup(data: str | None, out: str | None, overwrite: bool, quiet: bool, **f
     chalknet writeup
     chalknet writeup --data notMNIST.npz --out writeup
     """
-    choose_kernels(quiet)
+    from chalknet.workflows.settle import settle
+
+    recipe, source = settle(None, None, parsed_settings(flags), parsed_source(data, flags))
+    kernels = choose_kernels()  # before anything imports NumPy
 
     from chalknet.cli.progress import EpochProgress
-    from chalknet.workflows.settle import settle
     from chalknet.workflows.train import open_data, split_by
     from chalknet.workflows.writeup import write_writeup
 
-    recipe, source = settle(None, None, parsed_settings(flags), parsed_source(data, flags))
     samples = open_data(source)
     n_train = len(split_by(recipe, samples).train)
-    say_notes(samples.notes, quiet)
+    say_notes((*kernels, *samples.notes), quiet)
     folder = Path(out) if out else Path("runs") / "writeup"
     with EpochProgress(recipe.training.epochs, n_train, quiet=quiet) as progress:
         result = write_writeup(samples, recipe, folder, numbered=not out, overwrite=overwrite, observe=progress)
