@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 PARTS = ("train", "valid", "test")
 MEASURES = ("loss", "accuracy", "printed_loss")
@@ -41,8 +40,3 @@ class EpochRecord:
         """The scores of "train", "valid" or "test"."""
         scores = {"train": self.train, "valid": self.valid, "test": self.test}
         return scores[name]
-
-
-def as_json(record: Any) -> dict[str, Any]:
-    """A record as plain dictionaries and lists."""
-    return asdict(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from chalknet.artifacts.model_file import model_bytes
 from chalknet.config import DataConfig, config_tables
 from chalknet.errors import OutputError
 from chalknet.machine.facts import machine_facts
-from chalknet.records import PARTS, as_json
+from chalknet.records import PARTS, Scores
 from chalknet.training.trainer import Run
 
 FORMAT = 1  # of summary.json
@@ -53,7 +54,7 @@ def run_summary(run: Run) -> dict[str, Any]:
         "samples": run.splits.sizes,
         "epochs": len(run.history),
         "seconds": run.seconds,
-        "final": {part: None if last.part(part) is None else as_json(last.part(part)) for part in PARTS},
+        "final": {part: _score_fields(last.part(part)) for part in PARTS},
         "smallest_valid_loss": _smallest_valid_loss(run),
         "machine": machine_facts(),
     }
@@ -65,7 +66,11 @@ def _smallest_valid_loss(run: Run) -> dict[str, Any] | None:
     if not judged:
         return None
     best = min(judged, key=lambda record: record.valid.loss if record.valid else 0.0)
-    return {"epoch": best.epoch, **as_json(best.valid)}
+    return {"epoch": best.epoch, **(_score_fields(best.valid) or {})}
+
+
+def _score_fields(scores: Scores | None) -> dict[str, float] | None:
+    return None if scores is None else asdict(scores)
 
 
 def refuse_finished(folder: Path, overwrite: bool, last_file: str = SUMMARY_FILE) -> None:

@@ -50,11 +50,11 @@ def train(
     from chalknet.workflows.train import open_data, split_by, train_run
 
     samples = open_data(source)
-    n_train = len(split_by(chosen, samples).train)
+    splits = split_by(chosen, samples)
     say_notes((*kernels, *samples.notes), quiet)
     folder = Path(out) if out else default_folder(chosen)
-    with EpochProgress(chosen.training.epochs, n_train, quiet=quiet) as progress:
-        run = train_run(samples, chosen, out=folder, numbered=not out, overwrite=overwrite, observe=progress)
+    with EpochProgress(chosen.training.epochs, len(splits.train), quiet=quiet) as progress:
+        run = train_run(samples, splits, chosen, out=folder, numbered=not out, overwrite=overwrite, observe=progress)
     if not quiet:
         click.echo(statistics_table(run.history[-1], run.seconds).text())
         click.echo(f"written to {run.folder}")

@@ -40,11 +40,11 @@ def writeup(data: str | None, out: str | None, overwrite: bool, quiet: bool, **f
     from chalknet.workflows.writeup import write_writeup
 
     samples = open_data(source)
-    n_train = len(split_by(recipe, samples).train)
+    splits = split_by(recipe, samples)
     say_notes((*kernels, *samples.notes), quiet)
     folder = Path(out) if out else Path("runs") / "writeup"
-    with EpochProgress(recipe.training.epochs, n_train, quiet=quiet) as progress:
-        result = write_writeup(samples, recipe, folder, numbered=not out, overwrite=overwrite, observe=progress)
+    with EpochProgress(recipe.training.epochs, len(splits.train), quiet=quiet) as progress:
+        result = write_writeup(samples, splits, recipe, folder, numbered=not out, overwrite=overwrite, observe=progress)
     if not quiet:
         click.echo(result.text())
         click.echo(f"written to {result.folder}")

@@ -8,7 +8,15 @@ from importlib.util import find_spec
 from typing import Any
 
 from chalknet.machine.facts import machine_facts
-from chalknet.machine.kernels import NEEDS, VARIABLE, KernelChoice, candidates, choose, measure_kernels, remember
+from chalknet.machine.kernels import (
+    VARIABLE,
+    WORTH_CHANGING,
+    KernelChoice,
+    candidates,
+    choose,
+    measure_kernels,
+    remember,
+)
 from chalknet.machine.processor import Processor, this_processor
 
 EXTRAS = ("torch",)
@@ -53,7 +61,7 @@ def examine(seconds: float = 0.3) -> Diagnosis:
     """
     processor = this_processor()
     facts = machine_facts()
-    choice = choose(measure_kernels([name for name in NEEDS if name in candidates(processor)], seconds))
+    choice = choose(measure_kernels(candidates(processor), seconds))
     if choice.rates:
         remember(choice)
     set_by_user = os.environ.get(VARIABLE, "")
@@ -69,7 +77,7 @@ def advice_on(facts: dict[str, Any], choice: KernelChoice, set_by_user: str) -> 
     if set_by_user:
         used = next((rate for rate in choice.rates if rate.kernels.lower() == set_by_user.lower()), own)
         gain = best.float32 / used.float32
-        if gain >= 1.1:
+        if gain >= WORTH_CHANGING:
             return (
                 f"{VARIABLE}={set_by_user} is set and costs a factor of {gain:.1f}: {best.kernels} kernels are that "
                 f"much faster. Unset it, and chalknet's commands choose by themselves.",

@@ -51,14 +51,18 @@ def train(
     """
     chosen = (recipe if isinstance(recipe, Recipe) else recipe_named(recipe)).with_settings(**settings)
     samples = load_data(data) if isinstance(data, (str, Path)) else data
-    return train_run(samples, chosen, splits=splits, out=out, overwrite=overwrite, observe=observe)
+    if splits is None:
+        splits = split_by(chosen, samples)
+    else:
+        chosen = chosen.with_settings(split=GIVEN)
+    return train_run(samples, splits, chosen, out=out, overwrite=overwrite, observe=observe)
 
 
 def train_run(
     data: Dataset,
+    splits: Splits,
     recipe: Recipe,
     *,
-    splits: Splits | None = None,
     out: str | Path | None = None,
     numbered: bool = False,
     overwrite: bool = False,
@@ -68,10 +72,6 @@ def train_run(
 
     The run's `folder` says where it was written.
     """
-    if splits is None:
-        splits = split_by(recipe, data)
-    else:
-        recipe = recipe.with_settings(split=GIVEN)
     trainer = Trainer(data, splits, recipe)
     if out is None:
         return run_epochs(trainer, observe)

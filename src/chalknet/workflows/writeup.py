@@ -17,7 +17,7 @@ from chalknet.network.gradcheck import GradientCheck
 from chalknet.report.tables import Table, data_table, gradient_table, statistics_table
 from chalknet.training.trainer import Run
 from chalknet.workflows.gradcheck import check_recipe
-from chalknet.workflows.train import Observer, split_by, train_run
+from chalknet.workflows.train import Observer, train_run
 
 SUMMARY_FILE = "summary.txt"
 SHEET_SEED = 521
@@ -55,6 +55,7 @@ class Writeup:
 
 def write_writeup(
     data: Dataset,
+    splits: Splits,
     recipe: Recipe,
     out: Path,
     *,
@@ -74,12 +75,11 @@ def write_writeup(
         raise ConfigError(f"{data.source}: the write-up is about images, and these are rows. Use chalknet train.")
     if not numbered:
         refuse_finished(out, overwrite, SUMMARY_FILE)
-    splits = split_by(recipe, data)
     run_name = "hidden-" + "x".join(str(width) for width in recipe.network.hidden)
     with new_folder(out, numbered=numbered) as folder:
         table = data_table(data, splits)
         checks = check_recipe(data, recipe)
-        run = train_run(data, recipe, out=folder / run_name, overwrite=overwrite, observe=observe)
+        run = train_run(data, splits, recipe, out=folder / run_name, overwrite=overwrite, observe=observe)
         writeup = Writeup(table, checks, run, run_name, folder)
         _write(writeup, data, splits)
     return writeup
