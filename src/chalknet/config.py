@@ -22,7 +22,9 @@ SPLIT_METHODS = ("writeup", "random", "stratified", "group")
 MOST_UNITS = 1_000_000  # of a layer; more is a slip of the keyboard
 ENGINES = ("numpy", "reference")
 DTYPES = ("float32", "float64")
+MONITORS = ("valid_loss", "valid_accuracy")
 FULL = "full"
+SAME = "seed"  # a batch_seed that says: the same as seed
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def one_of(*names: str) -> Constraint:
 
 
 POSITIVE = Constraint("a number > 0", lambda v: _is_number(v) and v > 0, float)
+FROM_0 = Constraint("a number >= 0", lambda v: _is_number(v) and v >= 0, float)
 FROM_0_BELOW_1 = Constraint("a number >= 0 and < 1", lambda v: _is_number(v) and 0 <= v < 1, float)
 YES_OR_NO = Constraint("true or false", lambda v: isinstance(v, bool))
 SEED = whole(0, 2**32 - 1)  # what numpy.random.RandomState takes
@@ -60,6 +63,7 @@ WIDTHS = Constraint(
     lambda v: isinstance(v, (list, tuple)) and len(v) > 0 and all(_is_whole(n) and 1 <= n <= MOST_UNITS for n in v),
     tuple,
 )
+BATCH_SEED = Constraint(f'{SEED.must}, or "{SAME}"', lambda v: v == SAME or SEED.accepts(v))
 BATCH = Constraint(f'a whole number >= 1, or "{FULL}"', lambda v: v == FULL or (_is_whole(v) and v >= 1))
 
 
@@ -127,8 +131,22 @@ class TrainingConfig(_Checked):
     epochs: int = setting(200, whole(1), "passes over the training samples")
     batch_size: int | str = setting(FULL, BATCH, "samples an update, or all of them")
     seed: int = setting(0, SEED, "seed of the initial weights and of the batch order")
+    batch_seed: int | str = setting(SAME, BATCH_SEED, "seed of the batch order where it is another")
     engine: str = setting("numpy", one_of(*ENGINES), "what runs the formulas")
     dtype: str = setting("float32", one_of(*DTYPES), "floating-point type of weights and products")
+
+
+@dataclass(frozen=True)
+class StoppingConfig(_Checked):
+    """[stopping]: whether training ends before its last epoch, and which epoch's weights are then kept."""
+
+    stop_early: bool = setting(False, YES_OR_NO, "whether to stop when the monitor no longer improves")
+    patience: int = setting(10, whole(1), "epochs without an improvement after which training stops")
+    min_delta: float = setting(0.0, FROM_0, "what an improvement must exceed, in the monitor's unit")
+    monitor: str = setting("valid_loss", one_of(*MONITORS), "what is to improve")
+    restore_best: bool = setting(
+        True, YES_OR_NO, "whether stopping early keeps the best epoch's weights, not the last's"
+    )
 
 
 @dataclass(frozen=True)
@@ -154,6 +172,7 @@ class Recipe:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    stopping: StoppingConfig = field(default_factory=StoppingConfig)
 
     def with_settings(self, **settings: Any) -> Recipe:
         """This recipe with some fields changed, each checked.
@@ -175,6 +194,7 @@ SECTIONS: dict[str, type[Any]] = {
     "network": NetworkConfig,
     "optimizer": OptimizerConfig,
     "training": TrainingConfig,
+    "stopping": StoppingConfig,
 }
 SECTION_OF_FIELD = {item.name: section for section, kind in SECTIONS.items() for item in fields(kind)}
 

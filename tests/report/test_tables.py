@@ -4,10 +4,12 @@ import io
 import numpy as np
 import pytest
 
+from chalknet.config import Recipe
 from chalknet.data.splits import Splits
 from chalknet.network.gradcheck import GradientCheck
 from chalknet.records import EpochRecord, Scores
 from chalknet.report.tables import Table, data_table, gradient_table, statistics_table
+from chalknet.training.trainer import Run, Trainer
 
 
 def test_names_stand_left_and_figures_right():
@@ -20,15 +22,28 @@ def test_a_table_as_csv_reads_back():
     assert list(csv.reader(io.StringIO(table.csv()))) == [["", "a, b"], ["x", '"1"']]
 
 
-def test_the_statistics_block_has_a_dash_where_a_set_is_missing():
-    last = EpochRecord(200, Scores(0.01234, 0.9973, 0.2957), None, Scores(0.5, 0.9174, 3.9853), 0.7)
-    table = statistics_table(last, 372.058)
-    assert table.title == "After 200 epochs, 372.1 s"
+def run_of(records, kept_epoch, data):
+    splits = Splits(np.arange(3), np.array([], int), np.arange(3, 6))
+    network = Trainer(data, splits, Recipe().with_settings(hidden=[2])).network()
+    return Run(tuple(records), network, kept_epoch, Recipe(), data, splits, 372.058)
+
+
+def test_the_statistics_block_has_a_dash_where_a_set_is_missing(small_images):
+    last = EpochRecord(1, Scores(0.01234, 0.9973, 0.2957), None, Scores(0.5, 0.9174, 3.9853), 0.7)
+    table = statistics_table(run_of([last], 1, small_images))
+    assert table.title == "After 1 epoch, 372.1 s"
     assert table.rows == (
         ("training", "0.0123", "99.73 %", "0.2957"),
         ("validation", "–", "–", "–"),
         ("test", "0.5000", "91.74 %", "3.9853"),
     )
+
+
+def test_the_statistics_block_is_of_the_epoch_whose_weights_are_kept(small_images):
+    records = [EpochRecord(n, Scores(0.1 * n, 0.9, 0.2), None, None, 0.7) for n in (1, 2, 3)]
+    table = statistics_table(run_of(records, 2, small_images))
+    assert table.title == "After 2 epochs, the best of 3 by validation loss, 372.1 s"
+    assert table.rows[0] == ("training", "0.2000", "90.00 %", "0.2000")
 
 
 def test_the_gradient_table_shows_both_derivatives_and_their_gap():

@@ -26,7 +26,7 @@ SUMMARY_FILE = "summary.json"
 def run_files(run: Run, data: DataConfig) -> dict[str, bytes]:
     """The files of a run but its pictures: config.toml, history.csv, summary.json, model.safetensors."""
     summary = run_summary(run)
-    facts = {key: summary[key] for key in ("chalknet", "recipe", "samples", "epochs", "final")}
+    facts = {key: summary[key] for key in ("chalknet", "recipe", "samples", "epochs", "kept")}
     facts["data_sha256"] = run.data.sha256  # and not where it lay: a model travels further than its data
     return {
         "config.toml": tomli_w.dumps(config_tables(run.recipe, data)).encode(),
@@ -55,6 +55,7 @@ def run_summary(run: Run) -> dict[str, Any]:
         "epochs": len(run.history),
         "seconds": run.seconds,
         "final": {part: _score_fields(last.part(part)) for part in PARTS},
+        "kept": {"epoch": run.kept_epoch, **{part: _score_fields(run.kept.part(part)) for part in PARTS}},
         "smallest_valid_loss": _smallest_valid_loss(run),
         "machine": machine_facts(),
     }

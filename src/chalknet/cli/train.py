@@ -56,5 +56,5 @@ def train(
     with EpochProgress(chosen.training.epochs, len(splits.train), quiet=quiet) as progress:
         run = train_run(samples, splits, chosen, out=folder, numbered=not out, overwrite=overwrite, observe=progress)
     if not quiet:
-        click.echo(statistics_table(run.history[-1], run.seconds).text())
+        click.echo(statistics_table(run).text())
         click.echo(f"written to {run.folder}")

@@ -12,9 +12,11 @@ import numpy as np
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.network.gradcheck import GradientCheck
-from chalknet.records import PARTS, EpochRecord, Scores
+from chalknet.records import PARTS, Scores
+from chalknet.training.trainer import Run
 
 DASH = "–"  # stands where a set is missing
+MONITOR_NAMES = {"valid_loss": "validation loss", "valid_accuracy": "validation accuracy"}
 PART_NAMES = {"train": "training", "valid": "validation", "test": "test"}
 
 
@@ -55,14 +57,14 @@ def data_table(data: Dataset, splits: Splits) -> Table:
     return Table(title, ("", "samples", *data.class_names), tuple(rows))
 
 
-def statistics_table(last: EpochRecord, seconds: float) -> Table:
-    """The write-up's statistics block: loss and accuracy of the three sets at the end, and the time."""
-    rows = [(PART_NAMES[part], *_score_cells(last.part(part))) for part in PARTS]
-    return Table(
-        f"After {last.epoch} epoch{'s' * (last.epoch != 1)}, {seconds:.1f} s",
-        ("", "loss", "accuracy", "printed loss"),
-        tuple(rows),
-    )
+def statistics_table(run: Run) -> Table:
+    """The write-up's statistics block: loss and accuracy of the three sets where the network is kept, and the time."""
+    kept, n_epochs = run.kept, len(run.history)
+    rows = [(PART_NAMES[part], *_score_cells(kept.part(part))) for part in PARTS]
+    title = f"After {kept.epoch} epoch{'s' * (kept.epoch != 1)}"
+    if kept.epoch != n_epochs:
+        title += f", the best of {n_epochs} by {MONITOR_NAMES[run.recipe.stopping.monitor]}"
+    return Table(f"{title}, {run.seconds:.1f} s", ("", "loss", "accuracy", "printed loss"), tuple(rows))
 
 
 def gradient_table(checks: Sequence[GradientCheck]) -> Table:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from chalknet.config import FULL, Recipe
+from chalknet.config import FULL, SAME, Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.preprocess import flatten, input_scale
 from chalknet.data.splits import Splits
 from chalknet.engines.engine import Batch, Engine, EngineMaker, Part
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
-from chalknet.errors import DivergenceError
+from chalknet.errors import ConfigError, DivergenceError
 from chalknet.network.architecture import Architecture
 from chalknet.network.initialisers import initial_parameters
 from chalknet.network.model import Network
 from chalknet.records import EpochRecord
 from chalknet.training.optimizers import Momentum
+from chalknet.training.stopping import EarlyStopping
+
+Observer = Callable[[EpochRecord], None]
 
 ENGINES: dict[str, EngineMaker] = {"numpy": NumpyEngine, "reference": ReferenceEngine}
 
@@ -34,7 +37,8 @@ class Run:
 
     Attributes:
         history: one `EpochRecord` an epoch.
-        network: parameters after the last epoch.
+        network: parameters after the epoch that is kept: the last, or the best of a run that could stop early.
+        kept_epoch: that epoch's number, 0 of a network that was not trained.
         recipe, data, splits: the run's own.
         seconds: wall time of all epochs.
         folder: where it was written, or None.
@@ -42,11 +46,17 @@ class Run:
 
     history: tuple[EpochRecord, ...]
     network: Network
+    kept_epoch: int
     recipe: Recipe
     data: Dataset
     splits: Splits
     seconds: float
     folder: Path | None = None
+
+    @property
+    def kept(self) -> EpochRecord:
+        """The record of the epoch whose parameters the network has."""
+        return self.history[self.kept_epoch - 1]
 
     def __repr__(self) -> str:
         last = self.history[-1] if self.history else "not trained"
@@ -92,7 +102,9 @@ class Trainer:
         n_train, size = len(self.splits.train), self.recipe.training.batch_size
         if size == FULL or int(size) >= n_train:
             return [slice(0, n_train)]
-        order = np.random.default_rng([self.recipe.training.seed, epoch]).permutation(n_train)
+        training = self.recipe.training
+        seed = training.seed if training.batch_seed == SAME else int(training.batch_seed)
+        order = np.random.default_rng([seed, epoch]).permutation(n_train)
         return [order[start : start + int(size)] for start in range(0, n_train, int(size))]
 
     def network(self) -> Network:
@@ -106,9 +118,10 @@ class Trainer:
         )
 
     def run(self) -> Run:
-        """What has been trained so far."""
+        """What has been trained so far, with the parameters as they are now."""
         seconds = sum(record.seconds for record in self.history)
-        return Run(tuple(self.history), self.network(), self.recipe, self.data, self.splits, seconds)
+        history = tuple(self.history)
+        return Run(history, self.network(), len(history), self.recipe, self.data, self.splits, seconds)
 
     def _make_engine(self) -> Engine:
         inputs, labels = flatten(self.data.inputs), self.data.labels
@@ -131,6 +144,38 @@ class Trainer:
                 f"loss became {bad[0]} at epoch {record.epoch} (learning_rate {self.recipe.optimizer.learning_rate:g}, "
                 f"{last}). Try a smaller rate."
             )
+
+
+def run_epochs(trainer: Trainer, observe: Observer | None = None) -> Run:
+    """All of a trainer's epochs, each shown to observe, or as many as its recipe's early stopping lets pass.
+
+    Raises:
+        ConfigError: early stopping without validation samples.
+        DivergenceError: a loss is no longer finite.
+    """
+    config = trainer.recipe.stopping
+    if not config.stop_early:
+        for record in trainer.epochs():
+            if observe is not None:
+                observe(record)
+        return trainer.run()
+    if not len(trainer.splits.valid):
+        raise ConfigError(
+            f"stop_early watches {config.monitor}, but there are no validation samples. Give valid_size (--valid), or "
+            "leave stop_early out."
+        )
+    stopping, network = EarlyStopping(config), trainer.network()
+    for record in trainer.epochs():
+        if observe is not None:
+            observe(record)
+        if stopping.improves(record) and config.restore_best:
+            network = trainer.network()
+        if stopping.is_over:
+            break
+    run = trainer.run()
+    if not config.restore_best or stopping.best is None:
+        return run
+    return replace(run, network=network, kept_epoch=stopping.best.epoch)
 
 
 def image_shape(data: Dataset) -> tuple[int, int] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,8 @@ from chalknet.data.dataset import ARRAYS, Dataset
 from chalknet.data.load import BUILTIN, load_data
 from chalknet.data.splits import Splits, split_dataset
 from chalknet.errors import DataError
-from chalknet.records import EpochRecord
 from chalknet.training.recipes import recipe as recipe_named
-from chalknet.training.trainer import Run, Trainer
-
-Observer = Callable[[EpochRecord], None]
+from chalknet.training.trainer import Observer, Run, Trainer, run_epochs
 
 
 def train(
@@ -81,14 +77,6 @@ def train_run(
         run = replace(run_epochs(trainer, observe), folder=folder)
         write_run(run, folder)
     return run
-
-
-def run_epochs(trainer: Trainer, observe: Observer | None = None) -> Run:
-    """All of a trainer's epochs, each shown to observe."""
-    for record in trainer.epochs():
-        if observe is not None:
-            observe(record)
-    return trainer.run()
 
 
 def split_by(recipe: Recipe, data: Dataset) -> Splits:

@@ -15,9 +15,9 @@ from chalknet.errors import ConfigError
 from chalknet.machine.facts import machine_facts
 from chalknet.network.gradcheck import GradientCheck
 from chalknet.report.tables import Table, data_table, gradient_table, statistics_table
-from chalknet.training.trainer import Run
+from chalknet.training.trainer import Observer, Run
 from chalknet.workflows.gradcheck import check_recipe
-from chalknet.workflows.train import Observer, train_run
+from chalknet.workflows.train import train_run
 
 SUMMARY_FILE = "summary.txt"
 SHEET_SEED = 521
@@ -50,7 +50,7 @@ class Writeup:
         return "\n\n".join(sections) + "\n"
 
     def statistics(self) -> Table:
-        return statistics_table(self.run.history[-1], self.run.seconds)
+        return statistics_table(self.run)
 
 
 def write_writeup(

@@ -1,0 +1,87 @@
+from itertools import product
+
+import numpy as np
+import pytest
+
+from chalknet.config import MONITORS, Recipe
+from chalknet.data.splits import Splits, split_dataset
+from chalknet.errors import ConfigError
+from chalknet.records import EpochRecord, Scores
+from chalknet.training.stopping import EarlyStopping, is_improvement
+from chalknet.training.trainer import Trainer, run_epochs
+
+RECIPE = Recipe().with_settings(hidden=[7], epochs=40, train_size=160, valid_size=40, stop_early=True)
+FAST = {"learning_rate": 0.02, "momentum": 0.9}  # with which the validation loss rises again
+
+
+def watched(values, **settings):
+    """The numbers of the epochs that improve, and the epoch at which training stops, None if it does not."""
+    stopping = EarlyStopping(RECIPE.with_settings(**settings).stopping)
+    improving = []
+    for epoch, value in enumerate(values, start=1):
+        record = EpochRecord(epoch, Scores(0, 0, 0), Scores(value, value, 0), None, 0.1)
+        if stopping.improves(record):
+            improving.append(epoch)
+        if stopping.is_over:
+            return improving, epoch
+    return improving, None
+
+
+@pytest.mark.parametrize(("best", "delta"), list(product([-2.0, 0.0, 0.5, 3.0], [0.0, 0.25])))
+def test_the_rule_holds_over_signs_and_ties(best, delta):
+    assert not is_improvement(best, best, delta, "valid_loss")
+    assert not is_improvement(best, best, delta, "valid_accuracy")
+    assert is_improvement(best - delta - 0.125, best, delta, "valid_loss")
+    assert is_improvement(best + delta + 0.125, best, delta, "valid_accuracy")
+    assert not is_improvement(best - delta, best, delta, "valid_loss")  # exactly by min_delta is not more than it
+    assert not is_improvement(best + delta, best, delta, "valid_accuracy")
+
+
+def test_patience_counts_epochs_since_the_best():
+    assert watched([5, 4, 4, 4, 3, 3, 3], patience=3) == ([1, 2, 5], None)
+    assert watched([5, 4, 4, 4, 4, 3, 3], patience=3) == ([1, 2], 5)
+    assert watched([1, 2], patience=1) == ([1], 2)
+
+
+def test_small_steps_add_up_to_an_improvement():
+    # Each is compared with the best, not with the epoch before it.
+    assert watched([1.0, 0.95, 0.9, 0.85], min_delta=0.12, patience=9) == ([1, 4], None)
+
+
+def test_an_accuracy_is_to_rise():
+    assert watched([0.5, 0.6, 0.6, 0.7], monitor="valid_accuracy", patience=9) == ([1, 2, 4], None)
+
+
+@pytest.mark.parametrize("monitor", MONITORS)
+def test_the_best_epochs_weights_are_kept(small_images, monitor):
+    recipe = RECIPE.with_settings(monitor=monitor, patience=4, **FAST)
+    splits = split_dataset(small_images, "writeup", 160, 40)
+    run = run_epochs(Trainer(small_images, splits, recipe))
+    assert run.kept_epoch == len(run.history) - 4 < 36
+    whole = Trainer(small_images, splits, recipe)
+    for record in whole.epochs():
+        if record.epoch == run.kept_epoch:
+            break
+    want = whole.network().parameters
+    assert all((value == want[name]).all() for name, value in run.network.parameters.items())
+    assert run.kept.valid == record.valid
+
+
+def test_the_last_weights_are_kept_on_request(small_images):
+    splits = split_dataset(small_images, "writeup", 160, 40)
+    run = run_epochs(Trainer(small_images, splits, RECIPE.with_settings(patience=4, restore_best=False, **FAST)))
+    assert run.kept_epoch == len(run.history) < 40
+
+
+def test_the_best_weights_are_kept_where_patience_lasts_to_the_end(small_images):
+    splits = split_dataset(small_images, "writeup", 160, 40)
+    run = run_epochs(Trainer(small_images, splits, RECIPE.with_settings(patience=40, **FAST)))
+    losses = [record.valid.loss for record in run.history]
+    assert len(losses) == 40
+    assert run.kept_epoch == int(np.argmin(losses)) + 1 < 40
+
+
+def test_without_validation_samples_there_is_nothing_to_watch(small_images):
+    splits = Splits(np.arange(200), np.array([], int), np.arange(200, 240))
+    with pytest.raises(ConfigError, match=r"no validation samples\. Give valid_size"):
+        run_epochs(Trainer(small_images, splits, RECIPE))
