@@ -64,6 +64,19 @@ def test_evaluation_changes_nothing_and_an_empty_part_has_no_scores(engine, case
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@given(case=networks())
+def test_the_scores_of_a_part_are_the_means_of_its_samples(engine, case):
+    weights, biases, x, labels = case
+    runner = made(engine, case, dtype=np.float64)
+    each, whole = runner.evaluate_each("train"), runner.evaluate("train")
+    losses = [loop_cross_entropy(loop_forward(weights, biases, x[[n]]), labels[[n]]) for n in range(len(x))]
+    np.testing.assert_allclose(each.loss, losses, rtol=1e-9, atol=1e-9)
+    assert each.right.dtype == bool
+    assert (each.loss.mean(), each.right.mean()) == pytest.approx((whole.loss, whole.accuracy), rel=1e-12)
+    assert runner.evaluate_each("test") is None
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @given(case=networks())
 def test_a_restored_engine_goes_on_with_the_same_bits(engine, dtype, case):

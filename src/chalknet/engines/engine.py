@@ -23,6 +23,14 @@ class Part:
     labels: NDArray[np.int64]
 
 
+@dataclass(frozen=True, eq=False)
+class SampleScores:
+    """Each sample's share in the scores of a part: loss (n,) float, nats; right (n,) bool, whether its class is."""
+
+    loss: NDArray[Any]
+    right: NDArray[np.bool_]
+
+
 class UpdateRule(Protocol):
     """What an engine asks of an optimiser: pure steps over named arrays."""
 
@@ -52,6 +60,7 @@ class EngineMaker(Protocol):
         input_scale: float = ...,
         reduction: str = ...,
         dtype: DTypeLike = ...,
+        workers: int | None = ...,
     ) -> Engine: ...
 
 
@@ -66,6 +75,9 @@ class Engine(Protocol):
 
     def evaluate(self, part: str) -> Scores | None:
         """The scores of "valid" or "test" (or "train") with the present parameters; None where the part is empty."""
+
+    def evaluate_each(self, part: str) -> SampleScores | None:
+        """What `evaluate` takes the mean of, sample by sample in the part's order."""
 
     def parameters(self) -> Parameters:
         """The present parameters as NumPy arrays by name, in the engine's float type."""

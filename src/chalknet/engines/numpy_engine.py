@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from chalknet.engines.engine import Batch, Part, UpdateRule
+from chalknet.engines.engine import Batch, Part, SampleScores, UpdateRule
 from chalknet.engines.tile import Matrix, Outcome, Tile
 from chalknet.engines.workers import Workers
 from chalknet.machine.blas import one_blas_thread
@@ -102,20 +102,13 @@ class NumpyEngine:
         return outcome.scores()
 
     def evaluate(self, part: str) -> Scores | None:
+        return self._look(part).scores() if part in self._parts else None
+
+    def evaluate_each(self, part: str) -> SampleScores | None:
         if part not in self._parts:
             return None
-        samples = self._parts[part]
-        outcome = Outcome(len(samples.labels), self._dtype)
-
-        def look(rows: slice, worker: int) -> None:
-            tile = self._tiles[worker]
-            self._put(tile, part, rows)
-            tile.forward(self._matrices, rows.stop - rows.start)
-            tile.judge(samples.labels[rows], outcome, rows)
-
-        with one_blas_thread():
-            self._workers.run([partial(look, rows) for rows in even_cuts(len(samples.labels), self._tile_rows)])
-        return outcome.scores()
+        outcome = self._look(part)
+        return SampleScores(outcome.losses(), outcome.right)
 
     def parameters(self) -> Parameters:
         return self._as_named(self._matrices)
@@ -126,6 +119,21 @@ class NumpyEngine:
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
         self._matrices = self._as_matrices(parameters)
         self._memory = self._as_matrices(state)
+
+    def _look(self, part: str) -> Outcome:
+        """The outcome of a part with the present parameters."""
+        labels = self._parts[part].labels
+        outcome = Outcome(len(labels), self._dtype)
+
+        def look(rows: slice, worker: int) -> None:
+            tile = self._tiles[worker]
+            self._put(tile, part, rows)
+            tile.forward(self._matrices, rows.stop - rows.start)
+            tile.judge(labels[rows], outcome, rows)
+
+        with one_blas_thread():
+            self._workers.run([partial(look, rows) for rows in even_cuts(len(labels), self._tile_rows)])
+        return outcome
 
     def _large_step(self, batch: Batch, labels: NDArray[np.int64], outcome: Outcome, start: int) -> None:
         """One update from a batch that is cut into tiles of rows, each lane adding up its own."""

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from chalknet.data.preprocess import scale_inputs
-from chalknet.engines.engine import Batch, Part, UpdateRule
+from chalknet.engines.engine import Batch, Part, SampleScores, UpdateRule
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.architecture import Parameters, forward
+from chalknet.network.arrays import FloatArray
 from chalknet.network.losses import softmax_cross_entropy
-from chalknet.network.metrics import mean_scores, score
+from chalknet.network.metrics import mean_scores, sample_losses, score
 from chalknet.records import Scores
 
 
@@ -30,6 +31,7 @@ class ReferenceEngine:
         input_scale: raw inputs are divided by it, once, here.
         reduction: "sum" or "mean" over a batch, of the gradient.
         dtype: float64 or float32, of everything.
+        workers: not used; there is one.
     """
 
     def __init__(
@@ -41,7 +43,9 @@ class ReferenceEngine:
         input_scale: float = 1.0,
         reduction: str = "mean",
         dtype: DTypeLike = np.float64,
+        workers: int | None = None,
     ) -> None:
+        del workers
         self._parts = {
             name: Part(scale_inputs(part.inputs, input_scale, dtype), part.labels)
             for name, part in parts.items()
@@ -70,10 +74,13 @@ class ReferenceEngine:
     def evaluate(self, part: str) -> Scores | None:
         if part not in self._parts:
             return None
-        samples = self._parts[part]
-        with one_blas_thread():
-            logits, _ = forward(self._parameters, samples.inputs)
-        return score(logits, samples.labels)
+        return score(self._logits(part), self._parts[part].labels)
+
+    def evaluate_each(self, part: str) -> SampleScores | None:
+        if part not in self._parts:
+            return None
+        logits, labels = self._logits(part), self._parts[part].labels
+        return SampleScores(sample_losses(logits, labels), logits.argmax(axis=1) == labels)
 
     def parameters(self) -> Parameters:
         return {name: value.copy() for name, value in self._parameters.items()}
@@ -84,3 +91,7 @@ class ReferenceEngine:
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
         self._parameters = {name: value.astype(self._dtype) for name, value in parameters.items()}
         self._state = {name: value.astype(self._dtype) for name, value in state.items()}
+
+    def _logits(self, part: str) -> FloatArray:
+        with one_blas_thread():
+            return forward(self._parameters, self._parts[part].inputs)[0]

@@ -31,11 +31,15 @@ class Outcome:
         self.total = np.empty(n, dtype)
         self.right = np.empty(n, bool)
 
+    def losses(self) -> Matrix:
+        """(n,) cross-entropies, the terms of L2."""
+        losses: Matrix = np.log(self.total) - self.true
+        return losses
+
     def scores(self) -> Scores:
         """L2, M1 and M2 over all n samples."""
-        surprise = np.log(self.total) - self.true
         return Scores(
-            loss=float(surprise.mean(dtype=np.float64)),
+            loss=float(self.losses().mean(dtype=np.float64)),
             accuracy=float(self.right.mean()),
             printed_loss=printed_loss_of(np.exp(self.true) / self.total),
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chalknet.errors import ShapeError
-from chalknet.network.activations import softmax
+from chalknet.network.activations import log_softmax, softmax
 from chalknet.network.arrays import FloatArray, LabelArray, check_logits_and_labels
 from chalknet.network.losses import softmax_cross_entropy
 from chalknet.records import Scores
@@ -64,6 +64,21 @@ def printed_loss(probabilities: FloatArray, labels: LabelArray) -> float:
 def printed_loss_of(true_class: FloatArray) -> float:
     """`printed_loss` from the (B,) probabilities of the true classes alone (M2)."""
     return -math.log(PRINTED_LOSS_TINY) * (1.0 - float(true_class.mean(dtype=np.float64)))
+
+
+def sample_losses(logits: FloatArray, labels: LabelArray) -> FloatArray:
+    """(B,) negative log-likelihoods of the true classes in nats, of which L2 is the mean.
+
+    loss_b = -log softmax(logits_b)[y_b]                              (docs/derivation.md, L2)
+
+    Args:
+        logits: (B, K); labels: (B,) integers in [0, K).
+    Raises:
+        ShapeError: as `softmax_cross_entropy`.
+    """
+    check_logits_and_labels(logits, labels)
+    losses: FloatArray = -log_softmax(logits)[np.arange(len(labels)), labels]
+    return losses
 
 
 def score(logits: FloatArray, labels: LabelArray) -> Scores:

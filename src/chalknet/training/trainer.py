@@ -15,7 +15,7 @@ from chalknet.config import FULL, SAME, Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.preprocess import flatten, input_scale
 from chalknet.data.splits import Splits
-from chalknet.engines.engine import Batch, Engine, EngineMaker, Part
+from chalknet.engines.engine import Batch, Engine, EngineMaker, Part, SampleScores
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.errors import ConfigError, DivergenceError
@@ -68,12 +68,31 @@ class Trainer:
 
     for record in trainer.epochs():
         if record.valid.loss > 2: break
+
+    Args:
+        data, splits, recipe: what is learnt, from which samples, and how.
+        workers: threads of the engine, by default one a core; results do not depend on it.
+        keep_samples: whether `valid_samples` gets the validation scores of each sample after every epoch.
+
+    Attributes:
+        history: the epochs so far.
+        valid_samples: one `SampleScores` an epoch, where they are kept.
     """
 
-    def __init__(self, data: Dataset, splits: Splits, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        splits: Splits,
+        recipe: Recipe,
+        *,
+        workers: int | None = None,
+        keep_samples: bool = False,
+    ) -> None:
         self.data, self.splits, self.recipe = data, splits, recipe
         self.architecture = Architecture(data.n_inputs, recipe.network.hidden, data.n_classes)
         self.history: list[EpochRecord] = []
+        self.valid_samples: list[SampleScores] = []
+        self._workers, self._keep_samples = workers, keep_samples and len(splits.valid) > 0
         self._engine = self._make_engine()
 
     def epochs(self) -> Iterator[EpochRecord]:
@@ -91,6 +110,8 @@ class Trainer:
             record = EpochRecord(epoch, train, valid, test, time.perf_counter() - started)
             self._check_finite(record)
             self.history.append(record)
+            if self._keep_samples and (each := self._engine.evaluate_each("valid")) is not None:
+                self.valid_samples.append(each)
             yield record
 
     def batches(self, epoch: int) -> list[Batch]:
@@ -133,6 +154,7 @@ class Trainer:
             input_scale=input_scale(self.data.inputs.dtype),
             reduction=optimizer.reduction,
             dtype=training.dtype,
+            workers=self._workers,
         )
 
     def _check_finite(self, record: EpochRecord) -> None:
