@@ -130,6 +130,7 @@ class TrainingConfig(_Checked):
 
     epochs: int = setting(200, whole(1), "passes over the training samples")
     batch_size: int | str = setting(FULL, BATCH, "samples an update, or all of them")
+    shuffle_window: int = setting(65_536, whole(1), "training samples among which mini-batches are shuffled")
     seed: int = setting(0, SEED, "seed of the initial weights and of the batch order")
     batch_seed: int | str = setting(SAME, BATCH_SEED, "seed of the batch order where it is another")
     engine: str = setting("numpy", one_of(*ENGINES), "what runs the formulas")

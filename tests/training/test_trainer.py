@@ -86,14 +86,14 @@ def test_the_batch_order_may_have_a_seed_of_its_own(small_images):
     splits = split_dataset(small_images, "writeup", 160, 40)
 
     def first_batch(**seeds):
-        return Trainer(small_images, splits, SMALL.with_settings(batch_size=48, **seeds)).batches(1)[0].tolist()
+        return Trainer(small_images, splits, SMALL.with_settings(batch_size=48, **seeds)).batches(1).__next__().tolist()
 
     assert first_batch(seed=3) == first_batch(seed=4, batch_seed=3) != first_batch(seed=4)
 
 
 def test_mini_batches_use_every_sample_once_in_another_order_each_epoch(small_images):
     trainer = Trainer(small_images, split_dataset(small_images, "writeup", 160, 40), SMALL.with_settings(batch_size=48))
-    first, second = trainer.batches(1), trainer.batches(2)
+    first, second = list(trainer.batches(1)), list(trainer.batches(2))
     assert [len(batch) for batch in first] == [48, 48, 48, 16]
     assert sorted(np.concatenate(first)) == sorted(np.concatenate(second)) == list(range(160))
     assert np.concatenate(first).tolist() != np.concatenate(second).tolist()

@@ -124,7 +124,7 @@ def test_the_sheet_of_pairs_shows_each_sample_once_and_is_not_written_without_pa
 # ---- conversion -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["npz", "idx", "folder", "csv"])
+@pytest.mark.parametrize("kind", ["npz", "idx", "folder", "csv", "npy", "shards"])
 def test_images_read_back_equal_from_every_format(tmp_path, kind):
     data = make_images()
     done = convert(data, tmp_path / "out", kind)
@@ -208,7 +208,7 @@ def test_class_names_that_cannot_name_a_folder_are_refused_and_nothing_is_writte
         ),
         (make_images(names=("1.5", "2.5")), "csv", "cannot hold this data"),
         (make_images(names=(" a", "b")), "csv", "cannot hold this data"),
-        (make_images(), "parquet", "format must be one of npz, idx, folder, csv"),
+        (make_images(), "parquet", "format must be one of npz, idx, folder, csv, npy, shards"),
     ],
 )
 def test_data_that_a_format_cannot_hold_is_refused_and_nothing_is_written(tmp_path, data, kind, message):

@@ -1,4 +1,4 @@
-"""A data set as files: an .npz, MNIST's IDX files, a folder of PNG images for each class, or a CSV table."""
+"""A data set as files: .npz, .npy, MNIST's IDX files, a folder of PNG images for each class, or a CSV table."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from chalknet.errors import DataError
 Files = Iterator[tuple[str, bytes]]
 
 IDX_TYPES = {"uint8": (0x08, ">u1"), "int32": (0x0C, ">i4"), "float32": (0x0D, ">f4"), "float64": (0x0E, ">f8")}
+NPY_NAMES = {True: ("images", "labels"), False: ("x", "y")}  # by whether the samples are images
+SHARD_SAMPLES = 65_536
 IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
@@ -80,12 +82,38 @@ def csv_files(data: Dataset) -> Files:
     yield "", buffer.getvalue().encode()
 
 
+def npy_files(data: Dataset) -> Files:
+    """images.npy or x.npy, with labels.npy or y.npy: samples that are then read from disk as they are needed."""
+    yield from _npy_pair(data, slice(None), "")
+
+
+def shard_files(data: Dataset) -> Files:
+    """As `npy_files`, `SHARD_SAMPLES` in each pair of files."""
+    for number, start in enumerate(range(0, len(data), SHARD_SAMPLES)):
+        yield from _npy_pair(data, slice(start, start + SHARD_SAMPLES), f"-{number:05}")
+
+
+def _npy_pair(data: Dataset, at: slice, suffix: str) -> Files:
+    samples, labels = NPY_NAMES[data.is_images]
+    yield f"{samples}{suffix}.npy", _npy(data.inputs[at])
+    yield f"{labels}{suffix}.npy", _npy(data.labels[at].astype(np.min_scalar_type(data.n_classes - 1)))
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
 WRITERS: dict[str, Callable[[Dataset], Files]] = {
     "npz": npz_files,
     "idx": idx_files,
     "folder": folder_files,
     "csv": csv_files,
+    "npy": npy_files,
+    "shards": shard_files,
 }
+FOLDER_KINDS = ("idx", "folder", "npy", "shards")  # the others are one file
 
 
 def _train_and_test(data: Dataset) -> tuple[IntArray, IntArray]:

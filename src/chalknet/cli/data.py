@@ -163,12 +163,13 @@ def audit(
 
 @data.command()
 @source_argument
-@click.option("-o", "--output", required=True, metavar="OUT", help="File for npz and csv, folder for idx and folder.")
+@click.option("-o", "--output", required=True, metavar="OUT", help="File for npz and csv, folder for the others.")
 @click.option(
     "--format",
     "kind",
     metavar="NAME",
-    help="npz, csv, folder (PNG images in a folder a class) or idx (MNIST's files).  [default: from OUT's name]",
+    help="npz, csv, folder (PNG images in a folder a class), idx (MNIST's files), npy or shards (one pair of arrays or "
+    "many, which training reads from disk).  [default: from OUT's name]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 def convert(source: str, output: str, kind: str | None, overwrite: bool, **flags: Any) -> None:

@@ -167,6 +167,7 @@ def audit(
     """
     if not 0 <= near < 1:
         raise ConfigError(f"near must be a number in [0, 1), the RMS difference over full scale, got {near}.")
+    data = data.in_memory()
     desk = _Desk(data, _parts(data, splits))
     twins = find_twins(data, desk.part_of_sample, len(desk.parts), near, progress)
     checks = [*_twin_checks(desk, twins), *_label_checks(desk, twins), *_class_checks(desk), *_group_checks(desk)]

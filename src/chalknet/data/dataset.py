@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.config import DataConfig
+from chalknet.data.stored import StoredSamples
 from chalknet.errors import DataError
 
 IntArray = NDArray[np.int64]
@@ -25,6 +26,7 @@ class Dataset:
 
     Attributes:
         inputs: (N, H, W) grey images or (N, I) rows; uint8, float32 or float64. uint8 stays uint8 until it is used.
+            A NumPy array, or `StoredSamples` that are read as they are needed.
         labels: (N,) int64 in [0, K).
         class_names: K names, at least two.
         groups: (N,) int64 or None; a group (a font family, a patient) should not be on both sides of a split.
@@ -38,7 +40,7 @@ class Dataset:
         DataError: anything of the above does not hold; the message names the source, the field and the first bad index.
     """
 
-    inputs: NDArray[Any]
+    inputs: Any
     labels: IntArray
     class_names: tuple[str, ...]
     groups: IntArray | None = None
@@ -60,7 +62,7 @@ class Dataset:
         if self.groups is not None:
             object.__setattr__(self, "groups", _checked_groups(self.groups, len(self.inputs), self.source))
         if not self.sha256:
-            object.__setattr__(self, "sha256", arrays_sha256(self.inputs, labels))
+            object.__setattr__(self, "sha256", arrays_sha256(np.asarray(self.inputs), labels))
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -76,7 +78,16 @@ class Dataset:
 
     @property
     def is_images(self) -> bool:
-        return self.inputs.ndim == 3
+        return len(self.inputs.shape) == 3
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the samples stay on disk."""
+        return isinstance(self.inputs, StoredSamples)
+
+    def in_memory(self) -> Dataset:
+        """The same samples as one array in memory, for work that compares them all with each other."""
+        return replace(self, inputs=np.asarray(self.inputs)) if self.is_stored else self
 
     @property
     def class_counts(self) -> IntArray:
@@ -171,7 +182,7 @@ def arrays_sha256(*arrays: NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-def _check_inputs(inputs: NDArray[Any], source: str) -> None:
+def _check_inputs(inputs: Any, source: str) -> None:
     if inputs.ndim not in (2, 3):
         raise DataError(
             f"{source}: images must be (N, H, W) or rows (N, I), got {inputs.ndim} dimension{'s' * (inputs.ndim != 1)} "
@@ -184,16 +195,17 @@ def _check_inputs(inputs: NDArray[Any], source: str) -> None:
     if inputs.dtype not in (np.uint8, np.float32, np.float64):
         raise DataError(f"{source}: inputs must be uint8, float32 or float64, got {inputs.dtype}.")
     if inputs.dtype.kind == "f":
-        _check_finite(inputs, source)
+        for start, block in inputs.blocks() if isinstance(inputs, StoredSamples) else [(0, inputs)]:
+            _check_finite(block, start, len(inputs), source)
 
 
-def _check_finite(inputs: NDArray[Any], source: str) -> None:
-    bad = np.flatnonzero(~np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1))
+def _check_finite(block: NDArray[Any], start: int, n_samples: int, source: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(block).reshape(len(block), -1).all(axis=1))
     if bad.size:
-        values = inputs[bad[0]].ravel()
+        values = block[bad[0]].ravel()
         value = values[~np.isfinite(values)][0]
-        count = f"{bad.size} of {len(inputs)} samples hold others"
-        raise DataError(f"{source}: sample {bad[0]} holds {value}; every value must be finite ({count}).")
+        count = f"{bad.size} of {n_samples} samples hold others"
+        raise DataError(f"{source}: sample {start + bad[0]} holds {value}; every value must be finite ({count}).")
 
 
 def _check_class_names(class_names: Sequence[str], source: str) -> None:

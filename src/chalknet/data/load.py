@@ -13,25 +13,28 @@ from pathlib import Path
 
 from chalknet.config import DataConfig
 from chalknet.data.dataset import Dataset
-from chalknet.data.readers import idx
+from chalknet.data.readers import idx, npy
 from chalknet.data.readers.csv_table import read_csv
 from chalknet.data.readers.folder import digest_of_files, read_folder
 from chalknet.data.readers.npz import read_npz
 from chalknet.errors import ConfigError, DataError
 
 BUILTIN = "glyphs"
-EXPECTED = "an .npz file, IDX files as MNIST's, a folder of image folders, a CSV or TSV table, or the name 'glyphs'"
+EXPECTED = (
+    "an .npz file, .npy files of samples and labels, IDX files as MNIST's, a folder of image folders, a CSV or TSV "
+    "table, or the name 'glyphs'"
+)
 
 MAX_FILE_BYTES = 4 * 2**30
 MAX_TEXT_BYTES = 2 * 2**30  # as numbers a table takes up to four times its text
 MAX_IMAGE_SIDE = 65_535
 CHUNK_BYTES = 2**20
 
+NPY_MAGIC = b"\x93NUMPY"
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 GZIP_MAGIC = b"\x1f\x8b"
 # what people have at hand, told by its first bytes, and what to do with it
 FOREIGN = (
-    ((b"\x93NUMPY",), "one NumPy array", "Save images and labels together with numpy.savez"),
     (
         (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
         "a pickle, which chalknet never opens",
@@ -75,7 +78,8 @@ def load_data(
 
     Args:
         source: a path, or "glyphs". Files may be .npz, IDX (also .gz, its labels beside it) and CSV or TSV (also .gz);
-            a folder holds MNIST's IDX files, or a sub-folder of images for each class.
+            a folder holds MNIST's IDX files, or a sub-folder of images for each class. Samples in .npy files, their
+            labels beside them, stay on disk and are read as they are needed.
         class_names: K names, for sources that do not name their classes or to put them in another order.
         label_column: of a table, the label's column: name or index.
         image_size: (H, W): of a folder, what images are resized to; of a table, the shape of a row's pixels.
@@ -174,6 +178,9 @@ def _load_folder(folder: Path, source: str, options: _Options) -> Dataset:
     if any(_first_file(folder, idx.mnist_file_names(part, "images")) for part in ("train", "t10k")):
         options.refuse("label_column", "image_size", source=source, kind="IDX files")
         return _load_mnist(folder, source, options)
+    if pairs := npy.find_pairs(folder):
+        options.refuse("label_column", "image_size", source=source, kind=".npy files")
+        return npy.read_pairs(pairs, source, class_names=options.class_names)
     options.refuse("label_column", source=source, kind="a folder of images")
     return read_folder(folder, source, class_names=options.class_names, image_size=options.image_size)
 
@@ -224,6 +231,10 @@ def _read_part(images: Path, labels: Path, digests: dict[str, bytes]) -> idx.Par
 
 
 def _load_file(path: Path, source: str, options: _Options) -> Dataset:
+    with path.open("rb") as file:
+        if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
+            options.refuse("label_column", "image_size", source=source, kind=".npy files")
+            return _load_npy(path, source, options)
     content = _read_bytes(path, source)
     if content.startswith(ZIP_MAGIC):
         options.refuse("label_column", "image_size", source=source, kind="an .npz file")
@@ -240,6 +251,18 @@ def _load_file(path: Path, source: str, options: _Options) -> Dataset:
         return _load_idx(path, content, source, options)
     _refuse_foreign(head, source)
     return _load_table(content, source, options)
+
+
+def _load_npy(samples: Path, source: str, options: _Options) -> Dataset:
+    """One file of samples with its labels beside it, both left where they are."""
+    labels = npy.labels_beside(samples)
+    if labels is None or not labels.is_file():
+        wanted = ", ".join(f"{one}.npy with {other}.npy" for one, other in npy.PAIRS)
+        raise DataError(
+            f"{source}: is one NumPy array, without its labels beside it{f' ({labels.name})' if labels else ''}. "
+            f"Expected {wanted}; or save both together with numpy.savez."
+        )
+    return npy.read_pairs([(samples, labels)], source, class_names=options.class_names)
 
 
 def _load_idx(images: Path, content: bytes, source: str, options: _Options) -> Dataset:

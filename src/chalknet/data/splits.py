@@ -47,6 +47,8 @@ def split_dataset(
     group: whole groups are dealt out, so that no group (font family, patient) is on two sides; sizes are then met to
     within the largest group.
 
+    Samples that stay on disk are divided in the same way, and each part keeps the order of the files.
+
     Where the source sets its own test samples apart, they are the test part, and the sizes are taken from the others.
 
     Args:
@@ -78,6 +80,8 @@ def split_dataset(
             else np.random.default_rng(seed).permutation(len(pool))
         )
         parts = np.split(order, [n_train, n_train + n_valid])
+    if data.is_stored:
+        parts = [np.sort(part) for part in parts]  # so that a full batch reads the files forwards
     train, valid, rest = (pool[part] for part in parts)
     return Splits(train, valid, rest if data.own_test is None else data.own_test)
 

@@ -17,10 +17,13 @@ Batch = NDArray[np.int64] | slice  # positions in the training part; a slice mea
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The samples of one part, flattened but as raw as they were read: inputs (n, I), labels (n,) int64."""
+    """The samples of one part, flattened but as raw as they were read: inputs (n, I), labels (n,) whole numbers.
 
-    inputs: NDArray[Any]
-    labels: NDArray[np.int64]
+    inputs is an array, or what gives arrays for slices and positions, such as `StoredPart`.
+    """
+
+    inputs: Any
+    labels: NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from chalknet.engines.engine import Batch, Part, SampleScores, UpdateRule
-from chalknet.engines.tile import Matrix, Outcome, Tile
+from chalknet.engines.tile import Matrix, Outcome, Tally, Tile
 from chalknet.engines.workers import Workers
 from chalknet.machine.blas import one_blas_thread
 from chalknet.machine.kernels import warn_of_slow_kernels
@@ -29,7 +29,11 @@ TILE_ROWS = 768  # of a large batch; products of fewer rows are slower, values o
 LANES = 8  # partial sums of a large batch, and so the most workers that can share one
 BLOCK_UNITS = 512  # of a hidden layer that workers share out in a small batch
 BAND_VALUES = 2**18  # of a matrix that one task updates
+SMALL_OUTCOMES = 65_536  # samples of small batches whose scores are added up at a time
 RESIDENT_BYTES = 64 * 2**20  # samples up to this size as floats are kept so; of more, each tile is turned when it comes
+
+
+Labels = NDArray[np.integer[Any]]
 
 
 class NumpyEngine:
@@ -87,28 +91,53 @@ class NumpyEngine:
         self._scratch: list[list[Matrix]] = []
         n_values = sum(part.inputs.size for part in self._parts.values())
         few = n_values * self._dtype.itemsize <= RESIDENT_BYTES
-        self._floats = {name: self._as_floats(part.inputs) for name, part in self._parts.items()} if few else {}
+        self._floats = {name: self._as_floats(part.inputs[:]) for name, part in self._parts.items()} if few else {}
 
     def train_epoch(self, batches: Iterable[Batch]) -> Scores:
-        todo = list(batches)
-        labels = [self._parts["train"].labels[batch] for batch in todo]
-        outcome = Outcome(sum(map(len, labels)), self._dtype)
-        start = 0
+        labels = self._parts["train"].labels
+        tally, small = Tally(), Outcome(max(self._tile_rows, SMALL_OUTCOMES), self._dtype)
+        filled = 0
         with one_blas_thread():
-            for batch, batch_labels in zip(todo, labels, strict=True):
-                step = self._large_step if len(batch_labels) > self._tile_rows else self._small_step
-                step(batch, batch_labels, outcome, start)
-                start += len(batch_labels)
-        return outcome.scores()
+            for batch in batches:
+                batch_labels = labels[batch]
+                n = len(batch_labels)
+                if filled + n > len(small.true) or n > self._tile_rows:
+                    tally.add(filled, [small.sums(filled)])
+                    filled = 0
+                if n > self._tile_rows:
+                    tally.add(n, self._large_step(batch, batch_labels))
+                else:
+                    self._small_step(batch, batch_labels, small, filled)
+                    filled += n
+        tally.add(filled, [small.sums(filled)])
+        return tally.scores()
 
     def evaluate(self, part: str) -> Scores | None:
-        return self._look(part).scores() if part in self._parts else None
+        if part not in self._parts:
+            return None
+        tiles = self._tiles_of(part)
+        sums = [(0.0, 0.0, 0.0)] * len(tiles)
+
+        def look(number: int, worker: int) -> None:
+            rows, outcome = tiles[number], self._tiles[worker].outcome
+            self._judge(part, rows, outcome, slice(0, rows.stop - rows.start), worker)
+            sums[number] = outcome.sums(rows.stop - rows.start)
+
+        with one_blas_thread():
+            self._workers.run([partial(look, number) for number in range(len(tiles))])
+        tally = Tally()
+        tally.add(len(self._parts[part].labels), sums)
+        return tally.scores()
 
     def evaluate_each(self, part: str) -> SampleScores | None:
         if part not in self._parts:
             return None
-        outcome = self._look(part)
-        return SampleScores(outcome.losses(), outcome.right)
+        n = len(self._parts[part].labels)
+        outcome = Outcome(n, self._dtype)
+        with one_blas_thread():
+            tasks = [partial(self._judge, part, rows, outcome, rows) for rows in self._tiles_of(part)]
+            self._workers.run(tasks)
+        return SampleScores(outcome.losses(n), outcome.right)
 
     def parameters(self) -> Parameters:
         return self._as_named(self._matrices)
@@ -120,33 +149,32 @@ class NumpyEngine:
         self._matrices = self._as_matrices(parameters)
         self._memory = self._as_matrices(state)
 
-    def _look(self, part: str) -> Outcome:
-        """The outcome of a part with the present parameters."""
-        labels = self._parts[part].labels
-        outcome = Outcome(len(labels), self._dtype)
+    def _tiles_of(self, part: str) -> list[slice]:
+        return even_cuts(len(self._parts[part].labels), self._tile_rows)
 
-        def look(rows: slice, worker: int) -> None:
-            tile = self._tiles[worker]
-            self._put(tile, part, rows)
-            tile.forward(self._matrices, rows.stop - rows.start)
-            tile.judge(labels[rows], outcome, rows)
+    def _judge(self, part: str, rows: slice, outcome: Outcome, at: slice, worker: int) -> None:
+        """Some samples of a part through the network, into a slice of the outcome."""
+        tile = self._tiles[worker]
+        self._put(tile, part, rows)
+        tile.forward(self._matrices, rows.stop - rows.start)
+        tile.judge(self._parts[part].labels[rows], outcome, at)
 
-        with one_blas_thread():
-            self._workers.run([partial(look, rows) for rows in even_cuts(len(labels), self._tile_rows)])
-        return outcome
-
-    def _large_step(self, batch: Batch, labels: NDArray[np.int64], outcome: Outcome, start: int) -> None:
-        """One update from a batch that is cut into tiles of rows, each lane adding up its own."""
+    def _large_step(self, batch: Batch, labels: Labels) -> list[tuple[float, float, float]]:
+        """One update from a batch that is cut into tiles of rows, each lane adding up its own; every tile's sums."""
         tiles = even_cuts(len(labels), self._tile_rows)
         lanes = self._lane_sums(min(LANES, len(tiles)))
+        sums = [(0.0, 0.0, 0.0)] * len(tiles)
 
         def add_up(lane: int, worker: int) -> None:
             tile, scratch = self._tiles[worker], self._scratch[worker]
-            for turn, rows in enumerate(tiles[lane :: len(lanes)]):
+            for number in range(lane, len(tiles), len(lanes)):
+                rows, first = tiles[number], number == lane
+                n = rows.stop - rows.start
                 self._put(tile, "train", part_of_batch(batch, rows))
-                at = slice(start + rows.start, start + rows.stop)
-                self._gradients_of_tile(tile, labels[rows], outcome, at, len(labels), scratch if turn else lanes[lane])
-                for total, part in zip(lanes[lane], scratch if turn else (), strict=False):
+                out = lanes[lane] if first else scratch
+                self._gradients_of_tile(tile, labels[rows], tile.outcome, slice(0, n), len(labels), out)
+                sums[number] = tile.outcome.sums(n)
+                for total, part in zip(lanes[lane], () if first else scratch, strict=False):
                     np.add(total, part, out=total)
 
         def join(layer: int, band: slice, worker: int) -> None:
@@ -157,8 +185,9 @@ class NumpyEngine:
 
         self._workers.run([partial(add_up, lane) for lane in range(len(lanes))])
         self._workers.run([partial(join, layer, band) for layer, band in self._bands])
+        return sums
 
-    def _small_step(self, batch: Batch, labels: NDArray[np.int64], outcome: Outcome, start: int) -> None:
+    def _small_step(self, batch: Batch, labels: Labels, outcome: Outcome, start: int) -> None:
         """One update from a batch that goes through whole, the units of wide layers shared out in blocks."""
         n, tile = len(labels), self._tiles[0]
         at = slice(start, start + n)
@@ -174,7 +203,7 @@ class NumpyEngine:
         else:
             self._workers.run(updates)
 
-    def _gradients_in_blocks(self, tile: Tile, labels: NDArray[np.int64], outcome: Outcome, at: slice) -> None:
+    def _gradients_in_blocks(self, tile: Tile, labels: Labels, outcome: Outcome, at: slice) -> None:
         """`_gradients_of_tile` into `_gradients`, each hidden layer's units shared out in blocks."""
         n, hidden = len(labels), range(len(self._matrices) - 1)
 
@@ -193,14 +222,14 @@ class NumpyEngine:
             self._workers.run([partial(backward_block, layer, columns) for columns in self._blocks[layer]])
 
     def _gradients_of_tile(
-        self, tile: Tile, labels: NDArray[np.int64], outcome: Outcome, at: slice, n_batch: int, out: Sequence[Matrix]
+        self, tile: Tile, labels: Labels, outcome: Outcome, at: slice, n_batch: int, out: Sequence[Matrix]
     ) -> None:
         n = len(labels)
         tile.forward(self._matrices, n)
         self._grad_logits(tile, labels, outcome, at, n_batch)
         tile.backward(self._matrices, n, out)
 
-    def _grad_logits(self, tile: Tile, labels: NDArray[np.int64], outcome: Outcome, at: slice, n_batch: int) -> None:
+    def _grad_logits(self, tile: Tile, labels: Labels, outcome: Outcome, at: slice, n_batch: int) -> None:
         tile.judge(labels, outcome, at)
         tile.grad_logits(labels, outcome, at)
         if self._reduction == "mean":

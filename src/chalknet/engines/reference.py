@@ -25,7 +25,7 @@ class ReferenceEngine:
     """`Engine` by `network/`'s pure functions.
 
     Args:
-        parts: "train", "valid" and "test"; an absent or empty part is never scored.
+        parts: "train", "valid" and "test"; an absent or empty part is never scored. All of them are held in memory.
         parameters: initial values by name.
         rule: the optimiser.
         input_scale: raw inputs are divided by it, once, here.
@@ -47,7 +47,7 @@ class ReferenceEngine:
     ) -> None:
         del workers
         self._parts = {
-            name: Part(scale_inputs(part.inputs, input_scale, dtype), part.labels)
+            name: Part(scale_inputs(part.inputs[:], input_scale, dtype), part.labels)
             for name, part in parts.items()
             if len(part.labels)
         }

@@ -6,13 +6,13 @@ A1 of the first layer is one product, h = [x 1] M, and A3 with A4 another, dL/dM
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.network.metrics import printed_loss_of
+from chalknet.network.metrics import printed_loss_of_mean
 from chalknet.records import Scores
 
 Matrix = NDArray[Any]
@@ -20,7 +20,7 @@ EVERY = slice(None)
 
 
 class Outcome:
-    """What is kept of each sample of a pass, for its scores: (n,) arrays that tiles fill in slices.
+    """What is kept of each of some samples, for their scores: (n,) arrays that tiles fill in slices.
 
     true: the true class's logit less the largest. total: sum of exp(logit less the largest). right: whether the largest
     logit (the first of equals) is the true class's.
@@ -31,18 +31,36 @@ class Outcome:
         self.total = np.empty(n, dtype)
         self.right = np.empty(n, bool)
 
-    def losses(self) -> Matrix:
-        """(n,) cross-entropies, the terms of L2."""
-        losses: Matrix = np.log(self.total) - self.true
+    def losses(self, n: int) -> Matrix:
+        """Cross-entropies of the first n, the terms of L2."""
+        losses: Matrix = np.log(self.total[:n]) - self.true[:n]
         return losses
 
+    def sums(self, n: int) -> tuple[float, float, float]:
+        """Over the first n samples: of L2's terms, of right answers, of the true classes' probabilities."""
+        true_class = np.exp(self.true[:n]) / self.total[:n]
+        losses = self.losses(n).sum(dtype=np.float64)
+        return float(losses), float(self.right[:n].sum()), float(true_class.sum(dtype=np.float64))
+
+
+class Tally:
+    """The sums of all samples of a pass, added in the order in which they are handed over."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._loss = self._right = self._true_class = 0.0
+
+    def add(self, n: int, sums: Iterable[tuple[float, float, float]]) -> None:
+        """n samples more, in one or several sums."""
+        self._n += n
+        for loss, right, true_class in sums:
+            self._loss += loss
+            self._right += right
+            self._true_class += true_class
+
     def scores(self) -> Scores:
-        """L2, M1 and M2 over all n samples."""
-        return Scores(
-            loss=float(self.losses().mean(dtype=np.float64)),
-            accuracy=float(self.right.mean()),
-            printed_loss=printed_loss_of(np.exp(self.true) / self.total),
-        )
+        """L2, M1 and M2 over all samples."""
+        return Scores(self._loss / self._n, self._right / self._n, printed_loss_of_mean(self._true_class / self._n))
 
 
 class Tile:
@@ -67,6 +85,7 @@ class Tile:
         self.grad_by_class = np.empty((n_classes, hidden[-1]), dtype)
         self.largest = np.empty(rows, dtype)
         self.sample = np.arange(rows)
+        self.outcome = Outcome(rows, dtype)
 
     def forward(self, matrices: Sequence[Matrix], n: int) -> None:
         """All layers, of the first n samples of `x`."""
@@ -92,7 +111,7 @@ class Tile:
         np.matmul(self.g[-1][:n], matrices[-1][:-1], out=self.logits[:n])
         np.add(self.logits[:n], matrices[-1][-1], out=self.logits[:n])
 
-    def judge(self, labels: NDArray[np.int64], outcome: Outcome, at: slice) -> None:
+    def judge(self, labels: NDArray[np.integer[Any]], outcome: Outcome, at: slice) -> None:
         """S3 of the logits, and what the scores need of it, into a slice of the outcome."""
         n = len(labels)
         shifted, largest, sample = self.by_class[:, :n], self.largest[:n], self.sample[:n]
@@ -104,7 +123,7 @@ class Tile:
         np.exp(shifted, out=shifted)
         np.add.reduce(shifted, axis=0, out=outcome.total[at])
 
-    def grad_logits(self, labels: NDArray[np.int64], outcome: Outcome, at: slice) -> None:
+    def grad_logits(self, labels: NDArray[np.integer[Any]], outcome: Outcome, at: slice) -> None:
         """L3 after `judge`: p - onehot(y) in place of the logits, not divided by the batch."""
         n = len(labels)
         probabilities = self.by_class[:, :n]

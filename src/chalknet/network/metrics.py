@@ -58,12 +58,13 @@ def printed_loss(probabilities: FloatArray, labels: LabelArray) -> float:
         ShapeError: as `softmax_cross_entropy`.
     """
     check_logits_and_labels(probabilities, labels)
-    return printed_loss_of(probabilities[np.arange(len(labels)), labels])
+    true_class = probabilities[np.arange(len(labels)), labels]
+    return printed_loss_of_mean(float(true_class.mean(dtype=np.float64)))
 
 
-def printed_loss_of(true_class: FloatArray) -> float:
-    """`printed_loss` from the (B,) probabilities of the true classes alone (M2)."""
-    return -math.log(PRINTED_LOSS_TINY) * (1.0 - float(true_class.mean(dtype=np.float64)))
+def printed_loss_of_mean(true_class: float) -> float:
+    """`printed_loss` from the mean probability of the true classes alone (M2)."""
+    return -math.log(PRINTED_LOSS_TINY) * (1.0 - true_class)
 
 
 def sample_losses(logits: FloatArray, labels: LabelArray) -> FloatArray:

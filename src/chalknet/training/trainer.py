@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chalknet.config import FULL, SAME, Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.preprocess import flatten, input_scale
 from chalknet.data.splits import Splits
+from chalknet.data.stored import StoredPart, StoredSamples
 from chalknet.engines.engine import Batch, Engine, EngineMaker, Part, SampleScores
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
@@ -114,19 +116,27 @@ class Trainer:
                 self.valid_samples.append(each)
             yield record
 
-    def batches(self, epoch: int) -> list[Batch]:
+    def batches(self, epoch: int) -> Iterator[Batch]:
         """The positions in the training part that each update of this epoch uses.
 
-        A full batch keeps the samples' own order. Mini-batches are cut from a permutation that depends on the seed and
-        the epoch alone, so that it can be made again without the epochs before it.
+        A full batch keeps the samples' own order. Mini-batches are cut from an order that depends on the seed and the
+        epoch alone, so that it can be made again without the epochs before it: a permutation of windows of
+        `shuffle_window` consecutive samples, and within each window a permutation of its samples.
         """
-        n_train, size = len(self.splits.train), self.recipe.training.batch_size
-        if size == FULL or int(size) >= n_train:
-            return [slice(0, n_train)]
         training = self.recipe.training
+        n_train, size = len(self.splits.train), training.batch_size
+        if size == FULL or int(size) >= n_train:
+            yield slice(0, n_train)
+            return
         seed = training.seed if training.batch_seed == SAME else int(training.batch_seed)
-        order = np.random.default_rng([seed, epoch]).permutation(n_train)
-        return [order[start : start + int(size)] for start in range(0, n_train, int(size))]
+        left = np.empty(0, np.int64)
+        for window in shuffled_windows(n_train, training.shuffle_window, np.random.default_rng([seed, epoch])):
+            order = np.concatenate([left, window])
+            whole = len(order) // int(size) * int(size)
+            yield from (order[start : start + int(size)] for start in range(0, whole, int(size)))
+            left = order[whole:]
+        if len(left):
+            yield left
 
     def network(self) -> Network:
         """The network as it is now; later epochs do not change it."""
@@ -145,10 +155,9 @@ class Trainer:
         return Run(history, self.network(), len(history), self.recipe, self.data, self.splits, seconds)
 
     def _make_engine(self) -> Engine:
-        inputs, labels = flatten(self.data.inputs), self.data.labels
         optimizer, training = self.recipe.optimizer, self.recipe.training
         return ENGINES[training.engine](
-            {name: Part(inputs[index], labels[index]) for name, index in self.splits.named().items()},
+            {name: self._part(index) for name, index in self.splits.named().items()},
             initial_parameters(self.architecture, training.seed),
             Momentum(optimizer.learning_rate, optimizer.momentum, optimizer.bias_momentum),
             input_scale=input_scale(self.data.inputs.dtype),
@@ -156,6 +165,13 @@ class Trainer:
             dtype=training.dtype,
             workers=self._workers,
         )
+
+    def _part(self, index: NDArray[np.int64]) -> Part:
+        inputs, labels = self.data.inputs, self.data.labels[index]
+        if isinstance(inputs, StoredSamples):
+            small = np.min_scalar_type(self.data.n_classes - 1)  # labels are held whatever the number of samples
+            return Part(StoredPart(inputs, index, self.recipe.training.shuffle_window), labels.astype(small))
+        return Part(flatten(inputs)[index], labels)
 
     def _check_finite(self, record: EpochRecord) -> None:
         losses = [scores.loss for scores in (record.train, record.valid, record.test) if scores is not None]
@@ -198,6 +214,15 @@ def run_epochs(trainer: Trainer, observe: Observer | None = None) -> Run:
     if not config.restore_best or stopping.best is None:
         return run
     return replace(run, network=network, kept_epoch=stopping.best.epoch)
+
+
+def shuffled_windows(n: int, window: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """0..n in windows of consecutive numbers, the windows in random order and each shuffled."""
+    if n <= window:
+        yield rng.permutation(n)
+        return
+    for start in window * rng.permutation(-(-n // window)):
+        yield start + rng.permutation(min(window, n - start))
 
 
 def image_shape(data: Dataset) -> tuple[int, int] | None:

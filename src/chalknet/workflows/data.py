@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from chalknet.artifacts.dataset_files import IDX_NAMES, WRITERS
+from chalknet.artifacts.dataset_files import FOLDER_KINDS, IDX_NAMES, WRITERS
 from chalknet.data.audit import NEAR, Audit, WorstPair, audit
 from chalknet.data.dataset import Dataset, IntArray
 from chalknet.data.load import BUILTIN, load_data
@@ -212,8 +212,8 @@ def convert(data: Dataset, path: Path, kind: str | None = None, *, overwrite: bo
     """Writes data in another format, reads it back, and puts it in its place when it holds the same samples.
 
     Args:
-        path: a file for npz and csv, a folder for idx and folder.
-        kind: npz, idx, folder or csv; from the name where not given.
+        path: a file for npz and csv, a folder for idx, folder, npy and shards.
+        kind: npz, idx, folder, csv, npy or shards; from the name where not given.
         overwrite: replace an existing file, or a folder that holds nothing but what this function writes.
 
     Raises:
@@ -224,10 +224,10 @@ def convert(data: Dataset, path: Path, kind: str | None = None, *, overwrite: bo
     chosen = infer_kind(path) if kind is None else kind
     if chosen not in WRITERS:
         raise ConfigError(f"format must be one of {', '.join(WRITERS)}, got {chosen!r}.")
-    _refuse_existing(path, overwrite, is_folder=chosen in ("idx", "folder"))
+    _refuse_existing(path, overwrite, is_folder=chosen in FOLDER_KINDS)
     with _workshop(path) as workshop:
         made = workshop / path.name
-        for name, content in WRITERS[chosen](data):
+        for name, content in WRITERS[chosen](data.in_memory()):
             file = made / name if name else made
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
@@ -288,7 +288,7 @@ def _foreign_file(folder: Path) -> str | None:
         inside = entry.relative_to(folder)
         depth = len(inside.parts)
         ours = (
-            (depth == 1 and entry.name in IDX_NAMES)
+            (depth == 1 and (entry.name in IDX_NAMES or entry.suffix == ".npy"))
             or (depth == 1 and entry.is_dir() and not entry.is_symlink())
             or (depth == 2 and entry.suffix == ".png" and entry.stem.isdigit())
         )
@@ -341,7 +341,7 @@ def _lost(data: Dataset, back: Dataset, path: Path) -> tuple[str, ...]:
 def _digests(data: Dataset) -> list[bytes]:
     """For each sample, a digest of its values, whatever their type, and its class name."""
     names = [name.encode() for name in data.class_names]
-    rows = data.inputs.reshape(len(data), -1)
+    rows = np.asarray(data.inputs).reshape(len(data), -1)
     return [
         hashlib.sha256(row.astype(np.float64).tobytes() + names[label]).digest()
         for row, label in zip(rows, data.labels, strict=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
-import re
 import zipfile
 from collections.abc import Sequence
 from typing import IO, Any
@@ -14,22 +12,17 @@ from numpy.typing import NDArray
 
 from chalknet.data.dataset import Dataset, checked_labels, dataset_from_arrays
 from chalknet.data.readers.idx import Part, dataset_from_parts
+from chalknet.data.readers.npy_header import read_npy_header
 from chalknet.errors import DataError
 
 NOTMNIST_LETTERS = tuple("ABCDEFGHIJ")
 PAIRS = (("images", "labels"), ("X", "y"), ("x", "y"), ("data", "target"))
 
 MAX_BYTES = 4 * 2**30  # of all arrays together; ten times what notMNIST's large set takes
-MAX_HEADER_BYTES = 65_535
-MAX_DIMENSIONS = 8
 CHUNK_BYTES = 2**20
 DEFLATE_RATIO = (
     1_032  # deflate cannot expand a byte to more than this: zlib.net/zlib_tech.html, "maximum compression factor"
 )
-
-DESCR = re.compile(r"""['"]descr['"]\s*:\s*['"]([<>|=]?[biufcSUOVmM]\d{0,6})(?:\[\w+\])?['"]""")
-FORTRAN_ORDER = re.compile(r"""['"]fortran_order['"]\s*:\s*(True|False)""")
-SHAPE = re.compile(r"""['"]shape['"]\s*:\s*\(([\d\s,L]*)\)""")
 
 
 def read_npz(content: bytes, source: str, *, sha256: str = "", class_names: Sequence[str] | None = None) -> Dataset:
@@ -234,50 +227,16 @@ class NpzArchive:
         self._bytes_left -= info.file_size
 
     def _read_array(self, key: str, info: zipfile.ZipInfo, member: IO[bytes]) -> NDArray[Any]:
-        header, header_bytes = self._read_header(key, member)
-        dtype, fortran_order, shape = self._parse_header(key, header)
-        n_bytes = math.prod(shape) * dtype.itemsize
-        if header_bytes + n_bytes != info.file_size:
+        header = read_npy_header(member, self.source, key)
+        if header.n_bytes + header.array_bytes != info.file_size:
             raise DataError(
-                f"{self.source}: the header of {key} says {shape} of {dtype}, {header_bytes + n_bytes} bytes in all, "
-                f"but the archive says {info.file_size}. Save the file again."
+                f"{self.source}: the header of {key} says {header.shape} of {header.dtype}, "
+                f"{header.n_bytes + header.array_bytes} bytes in all, but the archive says {info.file_size}. "
+                "Save the file again."
             )
-        array = _read_exactly(member, n_bytes).view(dtype).reshape(shape, order="F" if fortran_order else "C")
-        return np.asarray(array, dtype.newbyteorder("="), order="C")  # ascontiguousarray would make (1,) of ()
-
-    def _read_header(self, key: str, member: IO[bytes]) -> tuple[str, int]:
-        """The text of the .npy header, and the number of bytes before the values."""
-        magic = member.read(8)
-        if len(magic) < 8 or magic[:6] != b"\x93NUMPY" or magic[6] not in (1, 2, 3):
-            raise DataError(
-                f"{self.source}: {key} is not an array that NumPy wrote. Save the file again with numpy.savez."
-            )
-        width = 2 if magic[6] == 1 else 4
-        length = int.from_bytes(member.read(width), "little")
-        if length > MAX_HEADER_BYTES:
-            raise DataError(f"{self.source}: the header of {key} has {length} bytes, more than {MAX_HEADER_BYTES}.")
-        return member.read(length).decode("latin-1"), 8 + width + length
-
-    def _parse_header(self, key: str, header: str) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
-        # read by pattern, not evaluated as a Python literal: nothing nests, so nothing can be nested too deep
-        descr, order, dims = DESCR.search(header), FORTRAN_ORDER.search(header), SHAPE.search(header)
-        if descr is None or order is None or dims is None:
-            raise DataError(f"{self.source}: the header of {key} does not describe a plain array: {header[:80]!r}.")
-        if "O" in descr[1]:
-            raise DataError(
-                f"{self.source}: {key} is an object array: it holds pickles, which chalknet never opens. "
-                "Save it as numbers, all rows of one length."
-            )
-        sizes = [size.strip().removesuffix("L") for size in dims[1].split(",") if size.strip()]
-        if len(sizes) > MAX_DIMENSIONS or not all(size.isdigit() and len(size) < 16 for size in sizes):
-            raise DataError(f"{self.source}: the header of {key} gives no possible shape: ({dims[1][:60]}).")
-        try:
-            dtype = np.dtype(descr[1])
-        except (TypeError, ValueError):
-            dtype = np.dtype("V0")
-        if not dtype.itemsize:
-            raise DataError(f"{self.source}: {key} has an element type that is not known: {descr[1]!r}.")
-        return dtype, order[1] == "True", tuple(int(size) for size in sizes)
+        body = _read_exactly(member, header.array_bytes).view(header.dtype)
+        array = body.reshape(header.shape, order="F" if header.fortran_order else "C")
+        return np.asarray(array, header.dtype.newbyteorder("="), order="C")  # ascontiguousarray would make (1,) of ()
 
 
 def _read_exactly(member: IO[bytes], n_bytes: int) -> NDArray[np.uint8]:

@@ -1,0 +1,134 @@
+"""Arrays in .npy files, read as they are needed: an images file and its labels, or a folder with one pair or many."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.data.dataset import Dataset, checked_labels, numbered_class_names
+from chalknet.data.readers.folder import digest_of_files
+from chalknet.data.readers.npy_header import read_npy_header
+from chalknet.data.stored import StoredArray, StoredSamples
+from chalknet.errors import DataError
+
+SUFFIX = ".npy"
+PAIRS = (("images", "labels"), ("inputs", "labels"), ("X", "y"), ("x", "y"), ("data", "target"))
+SORTED_BELOW = 0.5  # of the changes of class that a shuffled order would have
+INPUT_TYPES = ("uint8", "float32", "float64")
+
+FilePair = tuple[Path, Path]
+
+
+def find_pairs(folder: Path) -> list[FilePair]:
+    """The samples files in a folder, each with its labels: images.npy and labels.npy, or images-SHARD.npy and so on.
+
+    Sorted by name. A samples file without labels is given with the labels file that it lacks.
+    """
+    names = sorted(path.name for path in folder.iterdir() if path.suffix == SUFFIX and not path.name.startswith("."))
+    for samples, labels in PAIRS:
+        stems = [name.removesuffix(SUFFIX) for name in names]
+        shards = [stem for stem in stems if stem == samples or stem.startswith(f"{samples}-")]
+        if shards:
+            return [
+                (folder / f"{stem}{SUFFIX}", folder / f"{labels}{stem.removeprefix(samples)}{SUFFIX}")
+                for stem in shards
+            ]
+    return []
+
+
+def labels_beside(samples: Path) -> Path | None:
+    """Where the labels of a samples file must lie; None where its name is none of those known."""
+    for known, labels in PAIRS:
+        if samples.stem == known or samples.stem.startswith(f"{known}-"):
+            return samples.with_name(f"{labels}{samples.stem.removeprefix(known)}{SUFFIX}")
+    return None
+
+
+def read_pairs(pairs: Sequence[FilePair], source: str, *, class_names: Sequence[str] | None = None) -> Dataset:
+    """A data set whose samples stay in their files.
+
+    Everything is read once, for the digest and to find values that are not finite; only labels are kept.
+
+    Args:
+        pairs: samples files and labels files, at least one pair; samples of one type and shape.
+        source: what messages call them.
+        class_names: K names; by default "0", "1", ... up to the largest label.
+
+    Raises:
+        DataError: a file is missing or is not what is needed.
+    """
+    arrays: list[StoredArray] = []
+    labels, digests = [], []
+    for samples_path, labels_path in pairs:
+        for path in (samples_path, labels_path):
+            if not path.is_file():
+                raise DataError(
+                    f"{source}: a file is missing: {path.name}. Each samples file needs its labels beside it."
+                )
+        arrays.append(_opened(samples_path, arrays[0] if arrays else None))
+        labels.append(_labels(labels_path, arrays[-1]))
+        digests += [(path.name, _digest(path)) for path in (samples_path, labels_path)]
+    samples, all_labels = StoredSamples(arrays), np.concatenate(labels)
+    names = tuple(class_names) if class_names else numbered_class_names(all_labels, source)
+    checked_labels(all_labels, len(samples), names, source)  # before the long look at every value
+    notes = _note_of_order(all_labels)
+    return Dataset(samples, all_labels, names, source=source, sha256=digest_of_files(digests), notes=notes)
+
+
+def _note_of_order(labels: NDArray[Any]) -> tuple[str, ...]:
+    """A note where neighbours share their class far more often than chance would have it."""
+    shares = np.bincount(labels) / max(1, len(labels))
+    by_chance = (len(labels) - 1) * (1 - float(np.square(shares).sum()))
+    changes = int(np.count_nonzero(np.diff(labels)))
+    if changes >= SORTED_BELOW * by_chance:
+        return ()
+    return (
+        f"The samples lie in runs of one class ({changes} changes in {len(labels)} samples; {by_chance:.0f} by chance)."
+        " Mini-batches are shuffled within windows only (shuffle_window): shuffle the files once.",
+    )
+
+
+def _opened(path: Path, first: StoredArray | None) -> StoredArray:
+    """A samples file, its header and its size checked."""
+    with path.open("rb") as file:
+        header = read_npy_header(file, str(path), "the array")
+    if header.dtype.name not in INPUT_TYPES or not header.dtype.isnative or header.fortran_order:
+        order = ", in Fortran order" if header.fortran_order else ""
+        raise DataError(
+            f"{path}: samples that stay on disk must be {', '.join(INPUT_TYPES)} of this machine's byte order, in C "
+            f"order; got {header.dtype.str}{order}. Write them anew with numpy.save(..., numpy.ascontiguousarray(...))."
+        )
+    size, promised = path.stat().st_size, header.n_bytes + header.array_bytes
+    if size != promised:
+        raise DataError(f"{path}: its header promises {promised} bytes, and there are {size}. Copy the file again.")
+    found = StoredArray(path, header.n_bytes, header.shape, header.dtype)
+    if len(found.shape) not in (2, 3):
+        raise DataError(f"{path}: samples must be (N, H, W) images or (N, I) rows, got shape {found.shape}.")
+    if first is not None and (found.shape[1:], found.dtype) != (first.shape[1:], first.dtype):
+        raise DataError(
+            f"{path}: samples must be like those of {first.path.name}, {first.shape[1:]} of {first.dtype}, got "
+            f"{found.shape[1:]} of {found.dtype}."
+        )
+    return found
+
+
+def _labels(path: Path, samples: StoredArray) -> NDArray[Any]:
+    try:
+        labels: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise DataError(f"{path}: is not an array of labels that NumPy wrote ({error}). Save it again.") from error
+    if labels.ndim != 1 or labels.dtype.kind not in "ui":
+        raise DataError(f"{path}: labels must be (N,) whole numbers, got {labels.shape} of {labels.dtype}.")
+    if len(labels) != samples.shape[0]:
+        raise DataError(f"{path}: {len(labels)} labels for the {samples.shape[0]} samples of {samples.path.name}.")
+    return labels
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -1,0 +1,178 @@
+"""Samples that stay on disk: read as they are needed, so that a data set may be larger than memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.errors import DataError, ShapeError
+
+READ_BYTES = 4 * 2**20  # at a time, where samples are passed over in order
+WINDOWS_KEPT = 2  # of a part; a batch may begin in one and end in the next
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """One C-ordered array in a file: its first value at offset, shape (n, ...), native byte order."""
+
+    path: Path
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Samples start..stop as an array of their own; threads may read at the same time.
+
+        Raises:
+            DataError: the file has become shorter, or cannot be read any more.
+        """
+        values = int(np.prod(self.shape[1:]))
+        try:
+            # Not mapped: mapped pages count as this process's memory until somebody else needs it.
+            found = np.fromfile(
+                self.path,
+                self.dtype,
+                (stop - start) * values,
+                offset=self.offset + start * values * self.dtype.itemsize,
+            )
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read any more: {error.strerror or error}.") from error
+        if len(found) != (stop - start) * values:
+            raise DataError(f"{self.path}: has become shorter since it was opened.")
+        return found.reshape(stop - start, *self.shape[1:])
+
+
+class StoredSamples:
+    """(N, H, W) images or (N, I) rows in one file or in several, one after the other; what is asked for is read.
+
+    Behaves as an array where samples are taken: `len`, `shape`, `dtype`, `samples[5]`, `samples[10:20]`,
+    `samples[positions]`, all of which give NumPy arrays; `numpy.asarray(samples)` reads everything.
+
+    Args:
+        arrays: at least one; all of one type and one shape of sample.
+    """
+
+    def __init__(self, arrays: Sequence[StoredArray]) -> None:
+        self._arrays = tuple(arrays)
+        self._starts = np.cumsum([0, *(array.shape[0] for array in arrays)])
+        self.dtype = arrays[0].dtype
+        self.shape: tuple[int, ...] = (int(self._starts[-1]), *arrays[0].shape[1:])
+        self.ndim = len(self.shape)
+        self.size = int(np.prod(self.shape))
+        self.nbytes = self.size * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        if isinstance(key, slice):
+            start, stop, step = key.indices(len(self))
+            return self.read(start, stop) if step == 1 else self.take(np.arange(start, stop, step))
+        positions = np.asarray(key)
+        if positions.dtype == bool:
+            positions = np.flatnonzero(positions)
+        if positions.dtype.kind not in "ui" or positions.ndim > 1:
+            raise ShapeError(f"stored samples are taken by number, slice or (n,) positions, got {key!r}.")
+        return self.take(positions) if positions.ndim else self.read(int(positions), int(positions) + 1)[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("stored samples are read from a file, which makes a copy.")
+        return self.read(0, len(self)).astype(dtype or self.dtype, copy=False)
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Samples start..stop, over as many files as they lie in; fewer where there are no more."""
+        if not 0 <= start <= len(self):
+            raise IndexError(f"sample {start} of {len(self)}")
+        parts = []
+        while start < min(stop, len(self)):
+            number = int(np.searchsorted(self._starts, start, side="right")) - 1
+            base, end = int(self._starts[number]), int(self._starts[number + 1])
+            parts.append(self._arrays[number].read(start - base, min(stop, end) - base))
+            start = end
+        if not parts:
+            return np.empty((0, *self.shape[1:]), self.dtype)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def take(self, positions: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """The samples at (n,) positions, in their order, reading through the files once, forwards."""
+        out = np.empty((len(positions), *self.shape[1:]), self.dtype)
+        order = np.argsort(positions, kind="stable")
+        ascending = np.asarray(positions)[order]
+        if len(ascending) and (ascending[0] < 0 or ascending[-1] >= len(self)):
+            raise IndexError(f"positions must be in 0..{len(self) - 1}")
+        at, rows = 0, self.rows_at_once
+        while at < len(ascending):
+            start = int(ascending[at])
+            until = int(np.searchsorted(ascending, start + rows))
+            block = self.read(start, int(ascending[until - 1]) + 1)
+            out[order[at:until]] = block[ascending[at:until] - start]
+            at = until
+        return out
+
+    def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """All samples in order, some at a time, each with the position of its first."""
+        for start in range(0, len(self), self.rows_at_once):
+            yield start, self.read(start, start + self.rows_at_once)
+
+    @property
+    def rows_at_once(self) -> int:
+        """Samples in `READ_BYTES`, one at least."""
+        return max(1, READ_BYTES // (self.nbytes // max(1, len(self)) or 1))
+
+    def min(self) -> float:
+        """The smallest value of all."""
+        return min(float(block.min()) for _, block in self.blocks())
+
+    def max(self) -> float:
+        """The largest value of all."""
+        return max(float(block.max()) for _, block in self.blocks())
+
+
+class StoredPart:
+    """Some stored samples, flattened to (n, I): what an engine trains on without holding it.
+
+    Slices are read as they are asked for. Positions are served from windows of consecutive samples, of which the last
+    two are kept; a batch order that stays within windows therefore reads everything once, forwards.
+
+    Args:
+        samples: all samples.
+        index: (n,) positions of this part's, best in ascending order.
+        window: samples of a window.
+    """
+
+    def __init__(self, samples: StoredSamples, index: NDArray[np.int64], window: int) -> None:
+        self._samples, self._index, self._window = samples, index, window
+        self._windows: dict[int, NDArray[Any]] = {}
+        self.dtype = samples.dtype
+        self.shape = (len(index), samples.size // len(samples))
+        self.size = self.shape[0] * self.shape[1]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        if isinstance(key, slice):
+            return self._rows(self._index[key])
+        positions = np.asarray(key)
+        numbers = positions // self._window
+        out = np.empty((len(positions), self.shape[1]), self.dtype)
+        for number in np.unique(numbers):
+            of_window = numbers == number
+            out[of_window] = self._window_rows(int(number))[positions[of_window] - number * self._window]
+        return out
+
+    def _window_rows(self, number: int) -> NDArray[Any]:
+        if number not in self._windows:
+            while len(self._windows) >= WINDOWS_KEPT:
+                del self._windows[next(iter(self._windows))]  # the one that came first
+            self._windows[number] = self._rows(self._index[number * self._window : (number + 1) * self._window])
+        return self._windows[number]
+
+    def _rows(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+        return self._samples.take(positions).reshape(len(positions), self.shape[1])
