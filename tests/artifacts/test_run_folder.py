@@ -6,12 +6,12 @@ import tomllib
 import pytest
 
 from chalknet.artifacts.history_file import COLUMNS, history_csv
-from chalknet.artifacts.run_folder import refuse_finished, run_files
+from chalknet.artifacts.run_folder import read_run, refuse_finished, run_files
 from chalknet.config import DataConfig, Recipe
 from chalknet.data.splits import split_dataset
-from chalknet.errors import OutputError
+from chalknet.errors import OutputError, StoreError
 from chalknet.records import EpochRecord, Scores
-from chalknet.training.trainer import Trainer
+from chalknet.training.trainer import Trainer, run_epochs
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,52 @@ def test_history_reads_back_to_the_last_digit(run):
 def test_an_absent_set_has_empty_cells():
     record = EpochRecord(1, Scores(0.5, 0.25, 3.0), None, None, 0.1)
     assert history_csv([record]).splitlines()[1] == "1,0.5,0.25,,,,,3.0,,,0.1"
+
+
+@pytest.fixture(scope="module")
+def run_with_samples(small_images):
+    recipe = Recipe().with_settings(hidden=[5], epochs=3, train_size=150, valid_size=50)
+    splits = split_dataset(small_images, "writeup", 150, 50)
+    return run_epochs(Trainer(small_images, splits, recipe, keep_samples=True))
+
+
+def written(run, folder):
+    for name, content in run_files(run, DataConfig("made.npz", "0" * 64)).items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_a_run_reads_back(run_with_samples, tmp_path):
+    back = read_run(written(run_with_samples, tmp_path))
+    assert back.history == run_with_samples.history
+    assert (back.recipe, back.data) == (run_with_samples.recipe, DataConfig("made.npz", "0" * 64))
+    assert back.valid_right.mean(axis=1).tolist() == [record.valid.accuracy for record in back.history]
+    losses = [record.valid.loss for record in back.history]
+    assert back.valid_losses.mean(axis=1, dtype=float).tolist() == pytest.approx(losses, rel=2**-11)
+
+
+def test_a_run_without_the_scores_of_samples_reads_back_too(run, tmp_path):
+    back = read_run(written(run, tmp_path))
+    assert (back.history, back.valid_losses, back.valid_right) == (run.history, None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("summary.json", None, r"holds no finished run, which would have a summary\.json"),
+        ("history.csv", None, r"history\.csv: cannot be read: .*No such file"),
+        ("history.csv", b"epoch\n1\n", r"history\.csv: row 1 is not one of a chalknet history"),
+        ("history.csv", b"", r"history\.csv: holds no epochs"),
+        ("valid_samples.npz", b"PK", r"valid_samples\.npz: is not what a run writes"),
+    ],
+)
+def test_a_folder_that_is_no_run_is_told(run_with_samples, tmp_path, name, content, message):
+    written(run_with_samples, tmp_path)
+    (tmp_path / name).unlink()
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(StoreError, match=message):
+        read_run(tmp_path)
 
 
 def test_a_run_is_four_files_that_say_the_same(run):

@@ -35,7 +35,15 @@ def rows_of(path):
 def test_train_writes_a_whole_run_folder_and_prints_the_statistics(letters, tmp_path, capsys):
     assert main(["train", "--data", letters, *QUICK, "--out", "run"]) == 0
     files = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert files == ["config.toml", "curves.png", "curves.svg", "history.csv", "model.safetensors", "summary.json"]
+    assert files == [
+        "config.toml",
+        "curves.png",
+        "curves.svg",
+        "history.csv",
+        "model.safetensors",
+        "summary.json",
+        "valid_samples.npz",
+    ]
     printed = capsys.readouterr()
     assert "After 4 epochs" in printed.out
     assert "written to run" in printed.out
@@ -329,6 +337,7 @@ def test_writeup_makes_its_folder_and_says_the_same_on_the_terminal(letters, tmp
         "hidden-6/history.csv",
         "hidden-6/model.safetensors",
         "hidden-6/summary.json",
+        "hidden-6/valid_samples.npz",
         "summary.txt",
         "tables/data.csv",
         "tables/gradient_check.csv",

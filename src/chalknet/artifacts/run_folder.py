@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
+import io
 import json
-from dataclasses import asdict
+import zipfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
+from numpy.typing import NDArray
 
 import chalknet
-from chalknet.artifacts.history_file import history_csv
+from chalknet.artifacts.history_file import history_csv, read_history
 from chalknet.artifacts.model_file import model_bytes
-from chalknet.config import DataConfig, config_tables
-from chalknet.errors import OutputError
+from chalknet.config import DataConfig, Recipe, config_tables, read_config
+from chalknet.errors import OutputError, StoreError
 from chalknet.machine.facts import machine_facts
-from chalknet.records import PARTS, Scores
+from chalknet.records import PARTS, EpochRecord, Scores
 from chalknet.training.trainer import Run
 
 FORMAT = 1  # of summary.json
 MODEL_FILE = "model.safetensors"
 SUMMARY_FILE = "summary.json"
+CONFIG_FILE, HISTORY_FILE, SAMPLES_FILE = "config.toml", "history.csv", "valid_samples.npz"
+LARGEST_LOSS = float(np.finfo(np.float16).max)  # that SAMPLES_FILE can hold
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedRun:
+    """A run as its folder holds it.
+
+    Attributes:
+        history, recipe: the run's own. data: where its samples came from.
+        valid_losses: (E, M) float16, each validation sample's loss in nats after each epoch (at most 65504); None where
+            they were too many to keep.
+        valid_right: (E, M) bool, whether its most probable class was then the true one; None likewise.
+    """
+
+    folder: Path
+    history: tuple[EpochRecord, ...]
+    recipe: Recipe
+    data: DataConfig
+    valid_losses: NDArray[np.float16] | None
+    valid_right: NDArray[np.bool_] | None
 
 
 def run_files(run: Run, data: DataConfig) -> dict[str, bytes]:
@@ -28,12 +53,54 @@ def run_files(run: Run, data: DataConfig) -> dict[str, bytes]:
     summary = run_summary(run)
     facts = {key: summary[key] for key in ("chalknet", "recipe", "samples", "epochs", "kept")}
     facts["data_sha256"] = run.data.sha256  # and not where it lay: a model travels further than its data
-    return {
-        "config.toml": tomli_w.dumps(config_tables(run.recipe, data)).encode(),
-        "history.csv": history_csv(run.history).encode(),
+    files = {
+        CONFIG_FILE: tomli_w.dumps(config_tables(run.recipe, data)).encode(),
+        HISTORY_FILE: history_csv(run.history).encode(),
         SUMMARY_FILE: (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode(),
         MODEL_FILE: model_bytes(run.network, facts),
     }
+    if run.valid_samples:
+        files[SAMPLES_FILE] = _samples_bytes(run)
+    return files
+
+
+def read_run(folder: Path) -> FinishedRun:
+    """What `run_files` wrote.
+
+    Raises:
+        StoreError: the folder holds no finished run, or a file of it is damaged.
+        ConfigError: its config.toml is not one.
+    """
+    if not (folder / SUMMARY_FILE).is_file():
+        raise StoreError(f"{folder}: holds no finished run, which would have a {SUMMARY_FILE}.")
+    history = read_history(folder / HISTORY_FILE)
+    recipe, data = read_config(folder / CONFIG_FILE)
+    samples = folder / SAMPLES_FILE
+    losses, right = _read_samples(samples, len(history)) if samples.is_file() else (None, None)
+    return FinishedRun(folder, history, recipe, data, losses, right)
+
+
+def _samples_bytes(run: Run) -> bytes:
+    """The validation scores of each sample as an .npz; losses as float16, whose rounding no mean over many shows."""
+    losses = np.stack([each.loss for each in run.valid_samples])
+    right = np.stack([each.right for each in run.valid_samples])
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, losses=np.minimum(losses, LARGEST_LOSS).astype(np.float16), right=right)
+    return buffer.getvalue()
+
+
+def _read_samples(path: Path, n_epochs: int) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            losses, right = arrays["losses"], arrays["right"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise StoreError(f"{path}: is not what a run writes ({error}).") from error
+    fits = losses.shape == right.shape and losses.ndim == 2 and len(losses) == n_epochs
+    if not fits or losses.dtype != np.float16 or right.dtype != np.bool_:
+        raise StoreError(
+            f"{path}: holds {losses.shape} {losses.dtype} and {right.shape} {right.dtype}, which is no run's."
+        )
+    return losses, right
 
 
 def run_summary(run: Run) -> dict[str, Any]:

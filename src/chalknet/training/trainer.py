@@ -44,6 +44,7 @@ class Run:
         recipe, data, splits: the run's own.
         seconds: wall time of all epochs.
         folder: where it was written, or None.
+        valid_samples: one `SampleScores` an epoch, where the trainer kept them.
     """
 
     history: tuple[EpochRecord, ...]
@@ -54,6 +55,7 @@ class Run:
     splits: Splits
     seconds: float
     folder: Path | None = None
+    valid_samples: tuple[SampleScores, ...] = ()
 
     @property
     def kept(self) -> EpochRecord:
@@ -152,7 +154,16 @@ class Trainer:
         """What has been trained so far, with the parameters as they are now."""
         seconds = sum(record.seconds for record in self.history)
         history = tuple(self.history)
-        return Run(history, self.network(), len(history), self.recipe, self.data, self.splits, seconds)
+        return Run(
+            history,
+            self.network(),
+            len(history),
+            self.recipe,
+            self.data,
+            self.splits,
+            seconds,
+            valid_samples=tuple(self.valid_samples),
+        )
 
     def _make_engine(self) -> Engine:
         optimizer, training = self.recipe.optimizer, self.recipe.training

@@ -16,6 +16,8 @@ from chalknet.errors import DataError
 from chalknet.training.recipes import recipe as recipe_named
 from chalknet.training.trainer import Observer, Run, Trainer, run_epochs
 
+KEPT_SCORES = 10_000_000  # validation samples times epochs, up to which a run folder keeps each one's score
+
 
 def train(
     data: Dataset | str | Path,
@@ -33,7 +35,8 @@ def train(
         data: a `Dataset`, or what `chalknet.load_data` takes.
         recipe: a recipe's name or a `Recipe`.
         splits: index arrays of one's own, instead of the recipe's division.
-        out: folder for history.csv, summary.json, config.toml, model.safetensors and curves.png and .svg; made first.
+        out: folder for history.csv, summary.json, config.toml, model.safetensors, valid_samples.npz and curves.png and
+            .svg; made first.
         overwrite: whether out may hold a finished run.
         observe: called with each `EpochRecord` as it is finished.
         settings: recipe fields to change, such as hidden=[500], epochs=20, seed=7, train_size=4800.
@@ -68,7 +71,8 @@ def train_run(
 
     The run's `folder` says where it was written.
     """
-    trainer = Trainer(data, splits, recipe)
+    keep = out is not None and len(splits.valid) * recipe.training.epochs <= KEPT_SCORES
+    trainer = Trainer(data, splits, recipe, keep_samples=keep)
     if out is None:
         return run_epochs(trainer, observe)
     if not numbered:
