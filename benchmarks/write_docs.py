@@ -1,6 +1,7 @@
-"""Writes docs/benchmarks.md and docs/benchmarks.svg from the stored results: `make benchmark-docs`.
+"""Writes docs/benchmarks.md and its figures from the stored results: `make benchmark-docs`.
 
-No figure in that page is typed by hand; tests/test_docs.py holds page and results together.
+No figure in that page is typed by hand, and no sentence about who is faster; tests/test_docs.py holds page and results
+together.
 """
 
 from __future__ import annotations
@@ -8,130 +9,308 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from chalknet.bench.catalogue import PEERS, parse_work
+from chalknet.bench.comparison import SAME_KERNELS
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PEERS = ("chalknet", "formulas", "scikit-learn", "torch", "torch-compile", "torch-bf16", "jax", "onnxruntime")
-# work, peer, and how many times as long as chalknet the peer was to take at least
+ALL_CORES, ONE_CORE, OTHER_KERNELS = "peers-2-cores.json", "peers-1-core.json", "peers-2-cores-avx2.json"
+SCALING, STARTUP = "scaling.json", "startup.json"
+WRITEUP_MB = 150  # aimed at, above the data
+
+
+class Aim(NamedTuple):
+    """How many times as long as chalknet a peer was to take at least."""
+
+    work: str
+    peer: str
+    least: float
+    same_kernels: bool = False
+
+
 AIMS = (
-    ("full 1000", "torch", 2.4),
-    ("full 1000", "scikit-learn", 1.4),
-    ("full 1000", "jax", 1.4),
-    ("full 1000", "formulas", 4.8),
-    ("full 100", "torch", 2.0),
-    ("step 128 100", "torch", 1.4),
-    ("step 128 100", "scikit-learn", 1.4),
-    ("step 32 16", "scikit-learn", 2.0),
-    ("step 32 16", "torch", 3.0),
-    ("step 128 1000", "torch", 1.4),
-    ("step 128 1000", "scikit-learn", 2.0),
+    Aim("full 1000", "torch", 2.4),
+    Aim("full 1000", "scikit-learn", 2.4),
+    Aim("full 1000", "scikit-learn", 1.4, same_kernels=True),
+    Aim("full 1000", "jax", 1.4),
+    Aim("full 1000", "formulas", 4.8),
+    Aim("full 100", "torch", 2.0),
+    Aim("step 128 100", "torch", 1.4),
+    Aim("step 128 100", "scikit-learn", 1.4),
+    Aim("step 32 16", "scikit-learn", 2.0),
+    Aim("step 32 16", "torch", 3.0),
+    Aim("step 128 1000", "torch", 1.4),
+    Aim("step 128 1000", "scikit-learn", 2.0),
 )
-NAMES = {
-    "full": "one epoch of the write-up, {0} units",
-    "step": "one update, batch {0}, {1} units",
-    "predict": "probabilities for {0} through 1,000 units",
-}
 
 
 def load(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RESULTS / name).read_text(encoding="utf-8"))
+    """A stored result, empty where there is none."""
+    path = RESULTS / name
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return found
 
 
 def medians(result: dict[str, Any], work: str) -> dict[str, float]:
-    return {peer: statistics.median(times) for peer, times in result["seconds"][work].items()}
+    return {row: statistics.median(times) for row, times in result.get("seconds", {}).get(work, {}).items()}
 
 
-def work_name(work: str) -> str:
-    kind, *sizes = work.split()
-    shown = [f"{int(size):,}" for size in sizes]
-    if kind == "predict":
-        shown[0] += " image" + "s" * (shown[0] != "1")
-    return NAMES[kind].format(*shown)
+def kernels_of(result: dict[str, Any], row: str) -> str:
+    """The kernels of a row's BLAS. Results of before processes were recorded had the same in all."""
+    kernels: str = result.get("processes", {}).get(row, result["machine"])["blas_kernels"]
+    return kernels
+
+
+def ratio(result: dict[str, Any], aim: Aim) -> float | None:
+    """How many times as long as chalknet; None where it was not measured."""
+    found = medians(result, aim.work)
+    row = aim.peer
+    if aim.same_kernels and kernels_of(result, aim.peer) != kernels_of(result, "chalknet"):
+        row += SAME_KERNELS
+    return found[row] / found["chalknet"] if row in found and "chalknet" in found else None
 
 
 def page() -> str:
-    both, one, start = load("peers-2-cores.json"), load("peers-1-core.json"), load("startup.json")
-    return "\n".join([*head(both), *times(both), *aims(both, one), *startup(start), ""])
+    every, one, other, scaling, start = map(load, (ALL_CORES, ONE_CORE, OTHER_KERNELS, SCALING, STARTUP))
+    sections = [head(), times(every, "all cores"), FIGURE, times(one, "one core")]
+    sections += [times(other, f"{other['forced_kernels']} kernels in peers on NumPy")] if other else []
+    sections += [aims(every, one, other, scaling), scaling_section(scaling), startup(start)]
+    return "\n".join(line for section in sections for line in section)
 
 
-def head(result: dict[str, Any]) -> list[str]:
-    machine = result["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items() if name != "chalknet")
+FIGURE = ("![Time of an epoch against the ceiling, all cores](benchmarks.svg)", "")
+
+
+HEAD = """
+`chalknet bench --full` and `python benchmarks/peers.py` run the same work by chalknet and its peers side by side: each
+peer in a process of its own, rounds interleaved, each turn warmed up and then timed, medians reported. Work and peers
+are described at the top of `src/chalknet/bench/catalogue.py`; how each peer does the work, and with which settings,
+stands under `src/chalknet/bench/peers/`. Times vary between runs by a tenth and more where a machine is shared; ratios
+within one run are steadier.
+"""
+KERNELS = """
+Peers on NumPy (formulas, scikit-learn) run as they are installed. Where their BLAS then takes other kernels than
+chalknet's commands choose, they run again with the same kernels, as rows of their own.
+"""
+
+
+def paragraph(*sentences: str) -> list[str]:
+    """Sentences as wrapped lines and an empty one."""
     return [
-        "# Benchmarks",
-        "",
-        "Written by `make benchmark-docs` from the results under `benchmarks/results/`; do not edit.",
-        "",
-        "`python benchmarks/peers.py` runs the same work by chalknet and its peers side by side: each peer in a",
-        "process of its own, rounds interleaved, each turn warmed up and then timed, medians reported. What each peer",
-        "does, and with which settings, stands at the top of that file and in `benchmarks/peer_work.py`. The machine",
-        "is shared, so times vary between runs by a tenth and more; ratios within one run are steadier.",
-        "",
-        f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['system']}. BLAS of all peers on NumPy:",
-        f"{machine['blas']} {machine['blas_version']}, {machine['blas_kernels']} kernels. {versions}.",
-        f"{result['rounds']} rounds, all cores.",
+        *textwrap.wrap(" ".join(" ".join(sentences).split()), 120, break_long_words=False, break_on_hyphens=False),
         "",
     ]
 
 
-def times(result: dict[str, Any]) -> list[str]:
+def head() -> list[str]:
+    title = "Written by `make benchmark-docs` from the results under `benchmarks/results/`; do not edit."
+    return ["# Benchmarks", "", title, "", *paragraph(HEAD), *paragraph(KERNELS)]
+
+
+def setting(result: dict[str, Any]) -> list[str]:
+    """Machine, kernels, versions and rounds of a result."""
+    machine = result["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    threads = "all cores" if result["threads"] == "all cores" else f"{result['threads']} thread each"
+    peers = {name: kernels_of(result, name) for name in ("formulas", "scikit-learn") if name in rows_of(result)}
+    told = ", ".join(f"{name} {kernels}" for name, kernels in peers.items())
+    forced = result.get("forced_kernels") or ""
+    how = f"told to be {forced} for peers on NumPy" if forced else "as installed"
+    variables = ", ".join(f"{key}={value}" for key, value in result["environment"].items())
+    return paragraph(
+        f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; {machine['blas']}",
+        f"{machine['blas_version']}; {versions}. {result['rounds']} rounds, {threads}.",
+        f"Kernels: chalknet {kernels_of(result, 'chalknet')}" + (f"; {how}: {told}." if told else "."),
+        f"Set in the environment: {variables}." if variables else "",
+    )
+
+
+def rows_of(result: dict[str, Any]) -> list[str]:
+    """Every row that was measured, chalknet first, the ceiling last, same kernels behind as installed."""
+    present = {row for found in result["seconds"].values() for row in found}
+    names = [name + variant for name in PEERS for variant in ("", SAME_KERNELS)]
+    return [name for name in names if name in present]
+
+
+TIMES = """
+Milliseconds, medians; in brackets how many times as long as chalknet. The ceiling is what the products of an epoch take
+at the product rate, measured in the same rounds.
+"""
+
+
+def times(result: dict[str, Any], title: str) -> list[str]:
+    rows = rows_of(result)
     lines = [
-        "## Times",
+        f"## Times: {title}",
         "",
-        "Milliseconds, medians; in brackets how many times as long as chalknet. The ceiling is what the products of an",
-        "epoch take at the product rate, measured in the same rounds.",
-        "",
-        "| work | " + " | ".join(PEERS) + " | ceiling |",
-        "|---|" + "---|" * (len(PEERS) + 1),
+        *setting(result),
+        *paragraph(TIMES),
+        "| work | " + " | ".join(rows) + " |",
+        "|---|" + "---|" * len(rows),
     ]
     for work in result["seconds"]:
         found = medians(result, work)
         own = found["chalknet"]
-        cells = [f"{1e3 * own:.3g}"]
-        for peer in (*PEERS[1:], "ceiling"):
-            cells += [f"{1e3 * found[peer]:.3g} ({found[peer] / own:.2f})" if peer in found else ""]
-        lines.append(f"| {work_name(work)} | " + " | ".join(cells) + " |")
-    return [*lines, "", "![Time of an epoch against the ceiling](benchmarks.svg)", ""]
+        cells = [f"{1e3 * found[row]:.3g} ({found[row] / own:.2f})" if row in found else "" for row in rows]
+        cells[0] = f"{1e3 * own:.3g}"
+        lines.append(f"| {parse_work(work).title()} | " + " | ".join(cells) + " |")
+    return [*lines, *failures(result), ""]
 
 
-def aims(both: dict[str, Any], one: dict[str, Any]) -> list[str]:
-    rows = []
-    for work, peer, least in AIMS:
-        found = medians(both, work)
-        rows.append((f"{work_name(work)}: {least:.1f} times as fast as {peer}", found[peer] / found["chalknet"], least))
-    found, work = medians(both, "full 1000"), work_name("full 1000")
-    rows.append((f"{work}: 0.88 of the product rate", found["ceiling"] / found["chalknet"], 0.88))
-    alone = medians(one, "full 1000")["chalknet"]
-    rows.append((f"{work}: 1.85 times as fast on two cores as on one", alone / found["chalknet"], 1.85))
+def failures(result: dict[str, Any]) -> list[str]:
+    return (
+        ["", *(f"{name} failed: {reason}" for name, reason in result["failed"].items())] if result.get("failed") else []
+    )
+
+
+def aims(every: dict[str, Any], one: dict[str, Any], other: dict[str, Any], scaling: dict[str, Any]) -> list[str]:
+    extra = f" with {other['forced_kernels']} kernels |" if other else ""
     return [
         "## Aims",
         "",
         "What the engine was to reach on two cores, and what it reached in the runs above.",
         "",
-        "| aim | reached | |",
-        "|---|---|---|",
-        *(f"| {aim} | {value:.2f} | {verdict(value, least)} |" for aim, value, least in rows),
+        f"| aim | reached | |{extra}",
+        "|---|---|---|" + "---|" * bool(other),
+        *(f"| {' | '.join(cells[: 4 if other else 3])} |" for cells in aim_rows(every, one, other, scaling)),
         "",
-        *GAPS,
-        "",
+        *kernel_text(every, other),
+        *gap_text(every),
     ]
 
 
-def verdict(value: float, least: float) -> str:
-    return "reached" if value >= least else f"short by {100 * (1 - value / least):.0f} %"
+def aim_rows(
+    every: dict[str, Any], one: dict[str, Any], other: dict[str, Any], scaling: dict[str, Any]
+) -> Iterator[tuple[str, str, str, str]]:
+    """What was aimed at, what was reached, the verdict, and what was reached against other kernels."""
+    for aim in AIMS:
+        value = ratio(every, aim)
+        kind = ", as installed" if PEERS[aim.peer].on_numpy else ""
+        name = aim.peer + (" with the same kernels" if aim.same_kernels else kind)
+        against = ratio(other, aim) if other and PEERS[aim.peer].on_numpy else None
+        yield (
+            f"{parse_work(aim.work).title()}: {aim.least:.1f} times as fast as {name}",
+            *reached(value, aim.least),
+            "" if against is None else ", ".join(reached(against, aim.least)),
+        )
+    found, title = medians(every, "full 1000"), parse_work("full 1000").title()
+    yield f"{title}: 0.88 of the product rate", *reached(found["ceiling"] / found["chalknet"], 0.88), ""
+    alone = medians(one, "full 1000")["chalknet"]
+    yield f"{title}: 1.85 times as fast on two cores as on one", *reached(alone / found["chalknet"], 1.85), ""
+    if scaling:
+        megabytes = statistics.median(scaling["writeup_run"]["peak_bytes"]) / 1e6
+        over = megabytes / WRITEUP_MB - 1
+        verdict = "reached" if over <= 0 else f"over by {100 * over:.0f} %"
+        yield f"the write-up's run, 1,000 units: {WRITEUP_MB} MB above the data", f"{megabytes:.0f} MB", verdict, ""
 
 
-GAPS = (
-    "The aims against peers on NumPy were set where OpenBLAS took AVX2 kernels on this AVX-512 processor and chalknet",
-    "alone the right ones; the OpenBLAS measured here takes the right ones by itself, for all of them. An update from",
-    "128 samples through 1,000 units has 0.40 GFLOP of products, 1.0 ms at the product rate; what is left is the",
-    "update's memory traffic and three hand-overs between threads. torch-bf16 multiplies in bfloat16, for which the",
-    "processor has instructions that OpenBLAS does not use, at half the bytes: another arithmetic, and here the faster",
-    "one. One image is predicted fastest by onnxruntime.",
-)
+def reached(value: float | None, least: float) -> tuple[str, str]:
+    if value is None:
+        return "", "not measured"
+    short = 100 * (1 - value / least)
+    return (
+        f"{value:.2f}",
+        "reached" if value >= least else f"short by {short:.0f} %" if short >= 1 else "short by < 1 %",
+    )
+
+
+def kernel_text(every: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Whether as installed and with the same kernels differ here, and what the other file shows."""
+    own = kernels_of(every, "chalknet")
+    installed = {kernels_of(every, name) for name in ("formulas", "scikit-learn") if name in rows_of(every)}
+    version = every["machine"]["blas_version"]
+    if installed == {own}:
+        lines = paragraph(
+            f"OpenBLAS {version} takes its {own} kernels here by itself, and chalknet's commands choose the same, so",
+            "as installed and with the same kernels are one figure.",
+        )
+    else:
+        lines = paragraph(
+            f"As installed, OpenBLAS {version} takes its {', '.join(sorted(installed))} kernels here; chalknet's",
+            f"commands choose {own}, and so as installed and with the same kernels are two figures.",
+        )
+    if other:
+        lines += paragraph(
+            f"The last column holds the peers on NumPy to {other['forced_kernels']} kernels. Several releases of",
+            "OpenBLAS take AVX2 kernels on AVX-512 processors that they do not know (OpenBLAS issue 6029), and wheels",
+            "of NumPy carry them; the aims against these peers as installed were set with such a one.",
+        )
+    return lines
+
+
+def gap_text(result: dict[str, Any]) -> list[str]:
+    """What an update's products alone would take, and where a peer is faster."""
+    from chalknet.bench.peers.own import epoch_flop
+
+    lines, (work, full) = [], ("step 128 1000", medians(result, "full 1000"))
+    if medians(result, work) and "ceiling" in full:
+        rate = epoch_flop(1000) / full["ceiling"]
+        # Forward and back through the hidden layer, and three products with the output layer's weights.
+        flop = 2 * 2 * 785 * 1000 * 128 + 3 * 2 * 1001 * 10 * 128
+        own = medians(result, work)["chalknet"]
+        lines += paragraph(
+            f"An update from 128 samples through 1,000 units has {flop / 1e9:.2f} GFLOP of products,",
+            f"{1e3 * flop / rate:.2f} ms at the product rate; chalknet takes {1e3 * own:.2f} ms in all.",
+        )
+    found = [f"- {peer}{NOTES.get(peer, '')}: {'; '.join(works)}" for peer, works in faster(result).items()]
+    return [*lines, *(["Less time than chalknet take:", "", *found, ""] if found else [])]
+
+
+NOTES = {"torch-bf16": " (products in bfloat16, another arithmetic at half the bytes)"}
+
+
+def faster(result: dict[str, Any]) -> dict[str, list[str]]:
+    """Peer -> the work for which it takes less time than chalknet, and what part of chalknet's."""
+    found: dict[str, list[str]] = {}
+    for work in result["seconds"]:
+        row = medians(result, work)
+        for peer, seconds in row.items():
+            if peer != "ceiling" and seconds < row["chalknet"]:
+                found.setdefault(peer, []).append(f"{parse_work(work).title()}, {seconds / row['chalknet']:.2f}")
+    return found
+
+
+def scaling_section(result: dict[str, Any]) -> list[str]:
+    if not result:
+        return []
+    from figures import GROWING, series, slope
+
+    machine, base = result["machine"], result["base"]
+    rows = []
+    for thing, name in GROWING.items():
+        (x, seconds), (_, megabytes) = series(result, thing, "seconds"), series(result, thing, "peak_bytes")
+        slopes = [f"{slope(x, y)[0]:.2f}" if len(x) > 1 else "" for y in (seconds, megabytes)]
+        rows.append(
+            f"| {name} | {x[0]:,} to {x[-1]:,} | {seconds[0]:.3g} to {seconds[-1]:.3g} | {slopes[0]} "
+            f"| {megabytes[0]:.0f} to {megabytes[-1]:.0f} | {slopes[1]} |"
+        )
+    return [
+        "## Growth",
+        "",
+        *paragraph(
+            "`python benchmarks/scaling.py`: full-batch epochs of the numpy engine in float32 on",
+            f"{result['data']}. One thing grows at a time from {base['samples']:,} samples, {base['layers']} hidden",
+            f"layer of {base['units']:,} units and {base['threads']} threads. {machine['processor']},",
+            f"{machine['blas_kernels']} kernels; medians of {result['rounds']} rounds, each point in a process of its",
+            "own. Memory is the peak of what is resident above the data as it was read, the BLAS's buffers included. A",
+            "slope is that of the straight line through the logarithms: 1 is growth in proportion.",
+        ),
+        "| growing | from, to | seconds an epoch | slope | MB above the data | slope |",
+        "|---|---|---|---|---|---|",
+        *rows,
+        "",
+        *paragraph(
+            f"Up to {result['samples_kept_as_floats']:,} such samples are kept as floats too; of more, each tile is",
+            "turned into floats when it comes. No straight line fits memory on both sides of that number.",
+        ),
+        "![Time and memory against samples, units, layers and threads](scaling.svg)",
+        "",
+    ]
 
 
 def startup(result: dict[str, Any]) -> list[str]:
@@ -143,38 +322,19 @@ def startup(result: dict[str, Any]) -> list[str]:
         f"`python benchmarks/startup.py`, medians of {result['rounds']} rounds: `import chalknet` takes",
         f"{beyond:.1f} ms beyond `import numpy` ({median['import numpy']}),",
         f"and `chalknet --help` {median['chalknet --help']}.",
+        "",
     ]
 
 
-def figure() -> bytes:
-    """Seconds of an epoch against hidden units, for chalknet, its peers and the ceiling, on logarithmic axes."""
-    from matplotlib.figure import Figure
+def write_figures() -> None:
+    from figures import epoch_figure, scaling_figure
 
-    from chalknet.report.drawings.picture import drawing_bytes
-
-    result = load("peers-2-cores.json")
-    widths = [int(work.split()[1]) for work in result["seconds"] if work.startswith("full")]
-    drawing = Figure(figsize=(6.4, 4.4), layout="constrained")
-    axes = drawing.subplots()
-    for peer in (*PEERS, "ceiling"):
-        seconds = [medians(result, f"full {width}").get(peer) for width in widths]
-        if None not in seconds:
-            axes.plot(widths, seconds, label=peer, **line_style(peer))  # type: ignore[arg-type]
-    axes.set(xscale="log", yscale="log", xlabel="hidden units", ylabel="seconds an epoch, 15,000 images")
-    axes.set_xticks([100, 500, 1000, 2000], ["100", "500", "1,000", "2,000"])
-    axes.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5], ["0.02", "0.05", "0.1", "0.2", "0.5"])
-    axes.minorticks_off()
-    axes.grid(True, color="#dddddd", linewidth=0.6)
-    axes.legend(frameon=False, fontsize=8)
-    return drawing_bytes(drawing, "svg")
-
-
-def line_style(peer: str) -> dict[str, Any]:
-    if peer == "ceiling":
-        return {"color": "black", "linestyle": ":"}
-    if peer == "chalknet":
-        return {"color": "black", "linewidth": 2.4, "marker": "o"}
-    return {"linewidth": 1.2, "marker": "o", "markersize": 4}
+    every, scaling = load(ALL_CORES), load(SCALING)
+    widths = {int(work.split()[1]): medians(every, work) for work in every["seconds"] if work.startswith("full")}
+    rows = tuple(row for row in rows_of(every) if row != "ceiling")
+    (ROOT / "docs" / "benchmarks.svg").write_bytes(epoch_figure(widths, rows))
+    if scaling:
+        (ROOT / "docs" / "scaling.svg").write_bytes(scaling_figure(scaling))
 
 
 if __name__ == "__main__":
@@ -182,4 +342,4 @@ if __name__ == "__main__":
         print(page(), end="")
     else:
         (ROOT / "docs" / "benchmarks.md").write_text(page(), encoding="utf-8")
-        (ROOT / "docs" / "benchmarks.svg").write_bytes(figure())
+        write_figures()

@@ -1,11 +1,17 @@
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
+import chalknet
+from chalknet.cli.doctor import torch_line
 from chalknet.cli.main import main
 from chalknet.machine.doctor import advice_on
 from chalknet.machine.kernels import KernelRate, choose
 from chalknet.machine.product_rate import product_rate, products_are_right
+from chalknet.machine.torch_facts import ask_torch
 
 FACTS = {"blas": "openblas"}
 SLOW = [KernelRate("", "Haswell", 2e11, 1e11), KernelRate("SkylakeX", "SkylakeX", 4e11, 2e11)]
@@ -61,3 +67,76 @@ def test_the_command_reports(flags, capsys, monkeypatch, tmp_path):
             "2.0 times as fast",
         ):
             assert word in printed
+
+
+CUDA = {"version": "2.13.0", "threads": 1, "cuda": True, "device": "a GPU"}
+CPU = {"version": "2.13.0+cpu", "threads": 2, "cuda": False, "device": ""}
+
+
+@pytest.fixture
+def fake_torch(tmp_path, monkeypatch):
+    """A package `torch` with the given source, found before any other by child processes."""
+
+    def make(source):
+        (tmp_path / "torch.py").write_text(source)
+        source_folder = str(Path(chalknet.__file__).parents[1])
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), source_folder]))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("facts", "line"),
+    [
+        (CUDA, "2.13.0, 1 thread, a GPU"),
+        (CPU, "2.13.0+cpu, 2 threads, no CUDA device"),
+        ({"error": "OSError: no"}, "could not be asked: OSError: no"),
+    ],
+)
+def test_torch_is_one_line_with_threads_and_device(facts, line):
+    assert torch_line(facts) == line
+
+
+@pytest.mark.parametrize("facts", [CUDA, CPU])
+def test_torch_is_asked_in_a_process_of_its_own(fake_torch, facts):
+    fake_torch(
+        "from types import SimpleNamespace\n"
+        "print('a word on standard output')\n"
+        f"__version__ = {facts['version']!r}\n"
+        f"get_num_threads = lambda: {facts['threads']}\n"
+        f"cuda = SimpleNamespace(is_available=lambda: {facts['cuda']}, get_device_name=lambda n: 'a GPU')\n"
+    )
+    assert ask_torch() == facts
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("raise OSError('libtorch.so: cannot open')", "OSError: libtorch.so: cannot open"),
+        ("import os; os._exit(3)", "the process ended with code 3"),
+        ("import os; os._exit(0)", "Expecting value"),
+    ],
+)
+def test_a_torch_that_cannot_be_asked_says_why(fake_torch, source, error):
+    fake_torch(source)
+    assert error in ask_torch()["error"]
+
+
+def test_a_torch_that_does_not_answer_is_given_up(monkeypatch):
+    def hang(command, timeout, **_):
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr("chalknet.machine.torch_facts.subprocess.run", hang)
+    assert ask_torch() == {"error": "no answer in 60 s"}
+
+
+@pytest.mark.parametrize(("installed", "shown"), [(True, "torch         2.13.0, 1 thread, a GPU"), (False, None)])
+def test_the_command_shows_torch_where_it_is_installed(installed, shown, capsys, monkeypatch):
+    monkeypatch.setattr("chalknet.machine.doctor.measure_kernels", lambda *_: ())
+    monkeypatch.setattr("chalknet.machine.doctor.find_spec", lambda _: object() if installed else None)
+    monkeypatch.setattr("chalknet.machine.doctor.ask_torch", lambda: CUDA)
+    assert main(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("torch ")] == ([shown] if shown else [])
+    assert main(["doctor", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["torch"] == (CUDA if installed else {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -42,6 +42,8 @@ def lines(found: Diagnosis) -> list[str]:
         ),
         ("extras", ", ".join(f"{name} {version}" for name, version in found.extras.items()) or "none"),
     ]
+    if found.torch:
+        rows.append(("torch", torch_line(found.torch)))
     text = [f"{name:<14}{value}" for name, value in rows]
     if found.choice.rates:
         text += ["", "products, all cores    float32      float64"]
@@ -49,3 +51,11 @@ def lines(found: Diagnosis) -> list[str]:
             name = rate.kernels + (" (own choice)" if number == 0 else "")
             text.append(f"{name:<24}{rate.float32 / 1e9:>6,.0f}       {rate.float64 / 1e9:>6,.0f}   GFLOP/s")
     return [*text, "", *(found.advice or ("Nothing to change.",))]
+
+
+def torch_line(facts: dict[str, Any]) -> str:
+    """Version, threads and device of PyTorch, or why they are not known."""
+    if "error" in facts:
+        return f"could not be asked: {facts['error']}"
+    device = facts["device"] if facts["cuda"] else "no CUDA device"
+    return f"{facts['version']}, {facts['threads']} thread{'s' * (facts['threads'] != 1)}, {device}"

@@ -18,6 +18,7 @@ from chalknet.machine.kernels import (
     remember,
 )
 from chalknet.machine.processor import Processor, this_processor
+from chalknet.machine.torch_facts import ask_torch
 
 EXTRAS = ("torch",)
 
@@ -31,6 +32,7 @@ class Diagnosis:
         choice: kernel sets, OpenBLAS's own first; no rates where NumPy's BLAS is not OpenBLAS.
         set_by_user: what OPENBLAS_CORETYPE says, or "".
         extras: optional packages that are installed, with their versions.
+        torch: what PyTorch says of itself, or error; empty where it is not installed.
     """
 
     processor: Processor
@@ -38,6 +40,7 @@ class Diagnosis:
     choice: KernelChoice
     set_by_user: str
     extras: dict[str, str]
+    torch: dict[str, Any]
     advice: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -49,6 +52,7 @@ class Diagnosis:
             "kernels": asdict(self.choice),
             "set_by_user": self.set_by_user,
             "extras": self.extras,
+            "torch": self.torch,
             "advice": list(self.advice),
         }
 
@@ -66,7 +70,8 @@ def examine(seconds: float = 0.3) -> Diagnosis:
         remember(choice)
     set_by_user = os.environ.get(VARIABLE, "")
     extras = {name: _extra(name) for name in EXTRAS if find_spec(name) is not None}
-    return Diagnosis(processor, facts, choice, set_by_user, extras, advice_on(facts, choice, set_by_user))
+    torch = ask_torch() if "torch" in extras else {}
+    return Diagnosis(processor, facts, choice, set_by_user, extras, torch, advice_on(facts, choice, set_by_user))
 
 
 def advice_on(facts: dict[str, Any], choice: KernelChoice, set_by_user: str) -> tuple[str, ...]:

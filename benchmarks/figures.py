@@ -1,0 +1,86 @@
+"""The drawings of docs/benchmarks.md, from stored results."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from chalknet.report.drawings.picture import drawing_bytes
+
+# What grows -> the axis it is drawn on.
+GROWING = {"samples": "samples", "units": "hidden units", "layers": "hidden layers of 500 units", "threads": "threads"}
+MEASURES = {"seconds": ("seconds an epoch", 1.0), "peak_bytes": ("MB above the data", 1e-6)}
+
+
+def epoch_figure(medians: dict[int, dict[str, float]], peers: tuple[str, ...]) -> bytes:
+    """Seconds of an epoch against hidden units, for chalknet, its peers and the ceiling, on logarithmic axes.
+
+    medians: hidden units -> row -> seconds.
+    """
+    widths = sorted(medians)
+    drawing = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = drawing.subplots()
+    for peer in (*peers, "ceiling"):
+        if all(peer in medians[width] for width in widths):
+            axes.plot(widths, [medians[width][peer] for width in widths], label=peer, **_line_style(peer))
+    axes.set(xscale="log", yscale="log", xlabel="hidden units", ylabel="seconds an epoch, 15,000 images")
+    axes.set_xticks(widths, [f"{width:,}" for width in widths])
+    axes.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5], ["0.02", "0.05", "0.1", "0.2", "0.5"])
+    axes.minorticks_off()
+    axes.grid(True, color="#dddddd", linewidth=0.6)
+    axes.legend(frameon=False, fontsize=8)
+    return drawing_bytes(drawing, "svg")
+
+
+def scaling_figure(result: dict[str, Any]) -> bytes:
+    """Time above, memory below, against each thing that grows: medians, a fitted straight line and its slope."""
+    drawing = Figure(figsize=(10.4, 5.2), layout="constrained")
+    grid = drawing.subplots(len(MEASURES), len(GROWING), sharey="row", sharex="col")
+    for row, (measure, (label, _)) in enumerate(MEASURES.items()):
+        for column, thing in enumerate(GROWING):
+            _panel(grid[row, column], *series(result, thing, measure))
+        grid[row, 0].set_ylabel(label)
+    for axes, label in zip(grid[-1], GROWING.values(), strict=True):
+        axes.set_xlabel(label)
+    return drawing_bytes(drawing, "svg")
+
+
+def series(result: dict[str, Any], thing: str, measure: str) -> tuple[list[int], list[float]]:
+    """What grows, and the median of every point, in the figure's units."""
+    scale = MEASURES[measure][1]
+    points = [next(p for p in result["points"] if asked.items() <= p.items()) for asked in result["growing"][thing]]
+    return [point[thing] for point in points], [scale * statistics.median(point[measure]) for point in points]
+
+
+def slope(x: list[int], y: list[float]) -> tuple[float, float]:
+    """Slope and intercept of the straight line through log y against log x, by least squares."""
+    found, start = np.polyfit(np.log(x), np.log(y), 1)
+    return float(found), float(start)
+
+
+def _panel(axes: Axes, x: list[int], y: list[float]) -> None:
+    axes.set(xscale="log", yscale="log")
+    if len(x) > 1:
+        power, start = slope(x, y)
+        axes.plot(x, np.exp(start) * np.array(x, float) ** power, color="#999999", linewidth=1.2)
+        axes.text(0.05, 0.93, f"slope {power:.2f}", transform=axes.transAxes, va="top", fontsize=9)
+    axes.plot(x, y, "o", color="black", markersize=4)
+    axes.set_xticks(x, [f"{value:,}" for value in x], rotation=45 if max(x) > 99 else 0, fontsize=8)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.minorticks_off()
+    axes.grid(True, color="#dddddd", linewidth=0.6)
+
+
+def _line_style(peer: str) -> dict[str, Any]:
+    if peer == "ceiling":
+        return {"color": "black", "linestyle": ":"}
+    if peer == "chalknet":
+        return {"color": "black", "linewidth": 2.4, "marker": "o"}
+    return {"linewidth": 1.2, "marker": "o", "markersize": 4}

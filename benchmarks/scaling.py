@@ -1,0 +1,158 @@
+"""How time and memory grow with samples, units, layers and threads: `python benchmarks/scaling.py [-o FILE]`.
+
+The numpy engine in float32 does full-batch epochs on synthetic data: uniform uint8 values, 784 inputs, 10 classes. One
+thing grows at a time, from a base of 15,000 samples, one hidden layer of 1,000 units and all cores; depth grows in
+layers of 500 units. Each point of each round is a process of its own. Memory is the peak of what is resident above
+what was resident when the data lay ready and nothing was trained; the BLAS's own buffers count.
+
+Beside that, the memory of the write-up's run: the built-in letters, 1,000 units, valid and test scored, a few epochs
+(memory does not depend on their number), nothing written to disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import chalknet
+from chalknet.machine.kernels import use_best_kernels
+from chalknet.machine.processor import available_cores
+
+CORES = available_cores()
+BASE = {"samples": 15_000, "units": 1_000, "layers": 1, "threads": CORES}
+GROWING: dict[str, list[dict[str, int]]] = {
+    "samples": [{**BASE, "samples": n} for n in (1_875, 3_750, 7_500, 15_000, 30_000, 60_000)],
+    "units": [{**BASE, "units": n} for n in (125, 250, 500, 1_000, 2_000, 4_000)],
+    "layers": [{**BASE, "units": 500, "layers": n} for n in (1, 2, 4, 8)],
+    "threads": [{**BASE, "threads": n} for n in (1, 2, 4, 8, 16) if n <= CORES],
+}
+WRITEUP = "write-up"
+TIMED_SECONDS = 0.5  # of epochs after the first, one at least
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--point", help=argparse.SUPPRESS)  # what a process of its own is to measure
+    parser.add_argument("-o", "--out", type=Path, help="write the result as JSON")
+    options = parser.parse_args()
+    if options.point:
+        point = json.loads(options.point)
+        print(json.dumps(measure_writeup() if point == WRITEUP else measure(**point)))
+        return
+    use_best_kernels()
+    text = json.dumps(measure_all(options.rounds), indent=1)
+    print(text)
+    if options.out:
+        options.out.write_text(text + "\n", encoding="utf-8")
+
+
+def measure_all(rounds: int) -> dict[str, Any]:
+    from chalknet.engines.numpy_engine import RESIDENT_BYTES
+    from chalknet.machine.facts import machine_facts
+
+    started = time.perf_counter()
+    points: list[Any] = [WRITEUP]
+    for point in (point for growing in GROWING.values() for point in growing):
+        points += [] if point in points else [point]
+    found: list[list[dict[str, float]]] = [[] for _ in points]
+    for number in range(rounds):
+        for point, measured in zip(points, found, strict=True):
+            measured.append(in_a_process(point))
+        print(f"round {number + 1} of {rounds} done, {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    lists = [{key: [one[key] for one in measured] for key in measured[0]} for measured in found]
+    return {
+        "machine": machine_facts(),
+        "versions": {"chalknet": chalknet.__version__, "numpy": version("numpy")},
+        "environment": {key: value for key, value in sorted(os.environ.items()) if key.startswith("OPENBLAS_")},
+        "rounds": rounds,
+        "data": "synthetic data, uniform uint8 values, 784 inputs, 10 classes",
+        "samples_kept_as_floats": RESIDENT_BYTES // (784 * 4),  # at most; the engine turns more of them tile by tile
+        "base": BASE,
+        "growing": GROWING,
+        "points": [{**point, **lists[points.index(point)]} for point in points[1:]],
+        "writeup_run": {"units": 1_000, **lists[0]},
+    }
+
+
+def in_a_process(point: Any) -> dict[str, float]:
+    command = [sys.executable, __file__, "--point", json.dumps(point)]
+    found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return found
+
+
+def measure(samples: int, units: int, layers: int, threads: int) -> dict[str, float]:
+    """Seconds of an epoch and peak bytes above the data, in this process."""
+    import numpy as np
+
+    from chalknet.engines.engine import Part
+    from chalknet.engines.numpy_engine import NumpyEngine
+    from chalknet.network.architecture import Architecture
+    from chalknet.network.initialisers import initial_parameters
+    from chalknet.training.optimizers import Momentum
+
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (samples, 784), np.uint8)
+    y = rng.integers(0, 10, samples)
+    before = resident_bytes()
+    start = initial_parameters(Architecture(784, (units,) * layers, 10), 0)
+    # So small a rate keeps the weights finite, whatever the number of samples that are summed; the work is the same.
+    rule = Momentum(1e-9, 0.99)
+    engine = NumpyEngine(
+        {"train": Part(x, y)}, start, rule, input_scale=255.0, reduction="sum", dtype=np.float32, workers=threads
+    )
+    engine.train_epoch([slice(0, samples)])
+    n, started = 0, time.perf_counter()
+    while not n or time.perf_counter() - started < TIMED_SECONDS:
+        engine.train_epoch([slice(0, samples)])
+        n += 1
+    return {"seconds": (time.perf_counter() - started) / n, "peak_bytes": peak_bytes() - before}
+
+
+def measure_writeup() -> dict[str, float]:
+    """Peak bytes above the data of the write-up's training with 1,000 units."""
+    from chalknet.data.load import load_data
+    from chalknet.training.trainer import Trainer  # noqa: F401 (loaded before the baseline, as code is no data)
+    from chalknet.workflows.train import train
+
+    data = load_data("glyphs")
+    before = resident_bytes()
+    train(data, "writeup", hidden=[1000], epochs=3)
+    return {"peak_bytes": peak_bytes() - before}
+
+
+def resident_bytes() -> int:
+    """What is resident now; the peak is set back to it, where the system lets one."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    return _status_bytes("VmRSS") or _max_bytes()
+
+
+def peak_bytes() -> int:
+    return _status_bytes("VmHWM") or _max_bytes()
+
+
+def _max_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _status_bytes(name: str) -> int:
+    try:
+        found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:  # not Linux
+        return 0
+    return int(found[1]) * 1024 if found else 0
+
+
+if __name__ == "__main__":
+    main()

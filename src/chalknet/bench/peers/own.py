@@ -1,0 +1,60 @@
+"""chalknet itself, and the ceiling of what products allow."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chalknet.bench.catalogue import N_IMAGES, N_TRAIN, Work
+from chalknet.bench.workload import (
+    CUTS,
+    FULL_MOMENTUM,
+    FULL_RATE,
+    STEP_MOMENTUM,
+    STEP_RATE,
+    Run,
+    architecture,
+    batches,
+    calls,
+    letters,
+    start_parameters,
+)
+from chalknet.engines.engine import Part
+from chalknet.engines.numpy_engine import NumpyEngine
+from chalknet.machine.processor import available_cores
+from chalknet.machine.product_rate import product_rate
+from chalknet.network.model import Network
+from chalknet.training.optimizers import Momentum
+
+
+def chalknet(work: Work, threads: int) -> Run:
+    """The numpy engine; predictions from raw images."""
+    x, y = letters()
+    if work.kind == "predict":
+        parameters = {name: value.astype(np.float32) for name, value in start_parameters(work).items()}
+        network = Network(architecture(work), parameters, tuple("ABCDEFGHIJ"), 255.0)
+        return calls(lambda: network.predict_proba(x[: work.n]), work)
+    full = work.kind == "full"
+    engine = NumpyEngine(
+        {name: Part(x[cut], y[cut]) for name, cut in CUTS.items()},
+        start_parameters(work),
+        Momentum(FULL_RATE, FULL_MOMENTUM) if full else Momentum(STEP_RATE, STEP_MOMENTUM, bias_momentum=True),
+        input_scale=255.0,
+        reduction="sum" if full else "mean",
+        workers=threads or None,
+    )
+    if full:
+        return lambda: (engine.train_epoch([slice(0, N_TRAIN)]), engine.evaluate("valid"), engine.evaluate("test"))
+    chosen = batches(work.n)
+    return lambda: engine.train_epoch(chosen) and None
+
+
+def ceiling(work: Work, threads: int) -> Run | None:
+    """What the products of a full epoch take at the product rate, measured now."""
+    if work.kind != "full":
+        return None
+    return lambda: epoch_flop(work.units) / product_rate("float32", threads or available_cores(), 0.3)
+
+
+def epoch_flop(units: int) -> int:
+    """Operations in the products of one epoch: three passes forward, one back; biases counted as a column of ones."""
+    return 2 * 785 * units * (N_IMAGES + N_TRAIN) + 2 * (units + 1) * 10 * (N_IMAGES + 2 * N_TRAIN)

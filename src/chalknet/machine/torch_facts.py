@@ -1,0 +1,47 @@
+"""What PyTorch says of itself: `python -m chalknet.machine.torch_facts` prints it as JSON.
+
+PyTorch takes seconds and hundreds of megabytes to import, and a broken one can end the process that imports it; so it
+is asked in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+TIMEOUT_SECONDS = 60
+
+
+def ask_torch() -> dict[str, Any]:
+    """What a process of its own finds out: version, threads, cuda, device; or error, in one line."""
+    command = [sys.executable, "-m", "chalknet.machine.torch_facts"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or [f"the process ended with code {done.returncode}"]
+            return {"error": said[-1].strip()}
+        found: dict[str, Any] = json.loads((done.stdout.strip().splitlines() or [""])[-1])
+    except subprocess.TimeoutExpired:
+        return {"error": f"no answer in {TIMEOUT_SECONDS} s"}
+    except (OSError, ValueError) as error:
+        return {"error": " ".join(str(error).split())}
+    return found
+
+
+def torch_facts() -> dict[str, Any]:
+    """Version, threads of a product on the processor, whether CUDA can be used, and the name of its first device."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    return {
+        "version": str(torch.__version__),
+        "threads": torch.get_num_threads(),
+        "cuda": cuda,
+        "device": torch.cuda.get_device_name(0) if cuda else "",
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(torch_facts()))

@@ -1,0 +1,132 @@
+"""docs/benchmarks.md from made-up results: what benchmarks/write_docs.py makes of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+SAME = "scikit-learn (same kernels)"
+ROWS = {"chalknet": 0.1, "scikit-learn": 0.25, SAME: 0.15, "torch": 0.09, "ceiling": 0.08}
+
+
+@pytest.fixture
+def write_docs(monkeypatch, tmp_path):
+    """The script as a module, with a folder of results of its own."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import write_docs
+
+    monkeypatch.setattr(write_docs, "RESULTS", tmp_path)
+    yield write_docs
+    for name in ("write_docs", "figures"):
+        sys.modules.pop(name, None)
+
+
+def result(rows, kernels=None, **changed):
+    machine = {"processor": "a processor", "cores": 2, "system": "Linux", "blas": "openblas", "blas_version": "0.3.31"}
+    made = {
+        "machine": {**machine, "blas_kernels": "SkylakeX"},
+        "versions": {"chalknet": "0.1.0"},
+        "threads": "all cores",
+        "rounds": 3,
+        "environment": {},
+        "seconds": {"full 1000": {name: [seconds] * 3 for name, seconds in rows.items()}},
+    }
+    if kernels:
+        made["processes"] = {name: {"blas_kernels": kernels.get(name, "SkylakeX")} for name in rows}
+    return {**made, **changed}
+
+
+def store(folder, **results):
+    startup = {"rounds": 1, "median_seconds": {"import numpy": 0.07, "chalknet --help": 0.05}}
+    startup["import_chalknet_beyond_numpy_seconds"] = 0.001
+    one = result({"chalknet": 0.19, "ceiling": 0.17}, threads=1)
+    files = {"startup": startup, "peers-1-core": one, **{name.replace("_", "-"): r for name, r in results.items()}}
+    for name, found in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(found))
+
+
+def row_of(page, start):
+    (line,) = [line for line in page.splitlines() if line.startswith(f"| {start}")]
+    return [cell.strip() for cell in line.strip("|").split("|")][1:]
+
+
+SCIKIT_LEARN = "one epoch of the write-up, 1,000 units: {} times as fast as scikit-learn"
+
+
+def test_as_installed_and_the_same_kernels_are_two_figures_where_kernels_differ(write_docs, tmp_path):
+    store(tmp_path, peers_2_cores=result(ROWS, {"scikit-learn": "Haswell"}))
+    page = write_docs.page()
+    assert row_of(page, SCIKIT_LEARN.format("2.4") + ", as installed") == ["2.50", "reached"]
+    assert row_of(page, SCIKIT_LEARN.format("1.4") + " with the same kernels") == ["1.50", "reached"]
+    assert "OpenBLAS 0.3.31 takes its Haswell kernels here; chalknet's commands choose SkylakeX" in flat(page)
+    assert f"| work | chalknet | scikit-learn | {SAME} | torch | ceiling |" in page
+
+
+def test_they_are_one_figure_where_the_kernels_are_the_same_also_in_results_of_before(write_docs, tmp_path):
+    store(tmp_path, peers_2_cores=result({"chalknet": 0.1, "scikit-learn": 0.15, "ceiling": 0.08}))
+    page = write_docs.page()
+    assert row_of(page, SCIKIT_LEARN.format("2.4") + ", as installed") == ["1.50", "short by 38 %"]
+    assert row_of(page, SCIKIT_LEARN.format("1.4") + " with the same kernels") == ["1.50", "reached"]
+    assert "installed and with the same kernels are one figure" in flat(page)
+    assert row_of(page, "one epoch of the write-up, 100 units: 2.0 times as fast as torch") == ["", "not measured"]
+
+
+def test_forced_kernels_get_a_table_and_a_column(write_docs, tmp_path):
+    rows = {**ROWS, "formulas": 0.5}
+    forced = result(rows, {"scikit-learn": "Haswell", "formulas": "Haswell"}, forced_kernels="Haswell")
+    plain = result({"chalknet": 0.1, "scikit-learn": 0.15, "torch": 0.3, "ceiling": 0.08})
+    store(tmp_path, peers_2_cores=plain, peers_2_cores_avx2=forced)
+    page = write_docs.page()
+    assert "## Times: Haswell kernels in peers on NumPy" in page
+    assert "| aim | reached | | with Haswell kernels |" in page
+    cells = row_of(page, SCIKIT_LEARN.format("2.4") + ", as installed")
+    assert cells == ["1.50", "short by 38 %", "2.50, reached"]
+    assert row_of(page, SCIKIT_LEARN.replace("scikit-learn", "torch").format("2.4")) == ["3.00", "reached", ""]
+
+
+def test_who_is_faster_is_said_from_the_results(write_docs, tmp_path):
+    store(tmp_path, peers_2_cores=result(ROWS))
+    assert "- torch: one epoch of the write-up, 1,000 units, 0.90" in write_docs.page()
+    store(tmp_path, peers_2_cores=result({**ROWS, "torch": 0.2}))
+    assert "Less time than chalknet" not in write_docs.page()
+
+
+def test_growth_gives_slopes_and_the_memory_of_the_write_up(write_docs, tmp_path):
+    store(tmp_path, peers_2_cores=result(ROWS), scaling=grown())
+    page = write_docs.page()
+    assert row_of(page, "samples") == ["100 to 400", "0.1 to 0.4", "1.00", "10 to 20", "0.50"]
+    assert row_of(page, "threads") == ["1 to 1", "0.1 to 0.1", "", "10 to 10", ""]
+    assert row_of(page, "the write-up's run, 1,000 units: 150 MB above the data") == ["165 MB", "over by 10 %"]
+    from figures import scaling_figure
+
+    drawn = scaling_figure(grown()).decode()
+    assert drawn.count("<!-- slope ") == 6
+
+
+def grown():
+    base = {"samples": 100, "units": 100, "layers": 1, "threads": 1}
+    growing = {thing: [{**base, thing: base[thing] * by} for by in (1, 2, 4)] for thing in base}
+    growing["threads"] = [base]
+    points = {json.dumps(point): point for points in growing.values() for point in points}.values()
+
+    def size(point):
+        return point["samples"] * point["units"] * point["layers"] / 1e4
+
+    measured = [{**p, "seconds": [0.1 * size(p)] * 3, "peak_bytes": [1e7 * size(p) ** 0.5] * 3} for p in points]
+    return {
+        **result(ROWS),
+        "base": base,
+        "growing": growing,
+        "data": "synthetic data",
+        "samples_kept_as_floats": 300,
+        "points": measured,
+        "writeup_run": {"units": 1000, "peak_bytes": [165e6] * 3},
+    }
+
+
+def flat(page):
+    return " ".join(page.split())
