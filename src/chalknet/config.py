@@ -135,6 +135,7 @@ class TrainingConfig(_Checked):
     batch_seed: int | str = setting(SAME, BATCH_SEED, "seed of the batch order where it is another")
     engine: str = setting("numpy", one_of(*ENGINES), "what runs the formulas")
     dtype: str = setting("float32", one_of(*DTYPES), "floating-point type of weights and products")
+    tile_rows: int = setting(768, whole(1), "samples that the numpy engine takes through the network at a time")
 
 
 @dataclass(frozen=True)

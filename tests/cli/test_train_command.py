@@ -82,6 +82,16 @@ def test_the_config_of_a_run_repeats_it_to_the_last_digit(letters, tmp_path, mon
     assert (tmp_path / "first" / "curves.svg").read_bytes() == (tmp_path / "second" / "curves.svg").read_bytes()
 
 
+def test_the_number_of_workers_changes_nothing(letters, tmp_path):
+    for workers in ("1", "3"):
+        main(
+            ["train", "--data", letters, *QUICK, "--tile-rows", "32", "--workers", workers, "--out", workers, "--quiet"]
+        )
+    one, three = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("1", "3"))
+    assert one == three
+    assert tomllib.loads((tmp_path / "3" / "config.toml").read_text())["training"]["tile_rows"] == 32
+
+
 def test_a_flag_changes_what_a_config_says(letters, tmp_path):
     main(["train", "--data", letters, *QUICK, "--out", "first", "--quiet"])
     main(
@@ -161,6 +171,8 @@ def test_depth_fractions_and_a_stratified_split_are_understood(letters, tmp_path
 
 
 USAGE = [
+    (["--workers", "0"], "Invalid value for .--workers.: 0 is not in the range x>=1."),
+    (["--tile-rows", "0"], "tile_rows must be a whole number >= 1, got 0."),
     (["--hidden", "0"], "hidden must be one or more whole numbers from 1 to 1000000, got [0]."),
     (["--hidden", "many"], "hidden must be one or more whole numbers from 1 to 1000000, got ['many']."),
     (["--epochs", "-1"], "epochs must be a whole number >= 1, got -1."),

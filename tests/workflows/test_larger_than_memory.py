@@ -18,7 +18,7 @@ from chalknet.engines import numpy_engine
 from chalknet.training.trainer import Trainer
 from chalknet.workflows.data import convert
 
-RECIPE = Recipe().with_settings(hidden=[9, 5], epochs=3, learning_rate=1e-3, momentum=0.9, shuffle_window=300)
+RECIPE = Recipe().with_settings(hidden=[9, 5], epochs=3, learning_rate=1e-3, momentum=0.9, shuffle_window=300, tile_rows=100)
 N_INPUTS = 784
 FEW, MANY = 30_000, 180_000
 BYTES_A_SAMPLE = 32  # labels and positions with what making them takes; the samples themselves have 784
@@ -36,7 +36,6 @@ def trained(data, splits, recipe):
 def test_training_from_files_gives_the_bits_of_training_in_memory(tmp_path, monkeypatch, kind, batch_size, engine):
     monkeypatch.setattr("chalknet.artifacts.dataset_files.SHARD_SAMPLES", 333)
     monkeypatch.setattr(numpy_engine, "RESIDENT_BYTES", 0)
-    monkeypatch.setattr(numpy_engine, "TILE_ROWS", 100)
     convert(made_images(1000, seed=1), tmp_path / "set", kind)
     data = load_data(tmp_path / "set")
     splits = split_dataset(data, "random", 800, 100)

@@ -21,6 +21,12 @@ from chalknet.cli.options import data_options, parsed_settings, parsed_source, r
 @recipe_options()
 @click.option("--out", metavar="DIR", help="Folder for the run.  [default: runs/RECIPE-HIDDEN-seedN, or the next free]")
 @click.option("--overwrite", is_flag=True, help="Write into --out even if it holds a finished run.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads; results do not depend on it.  [default: one a core]",
+)
 @click.option("--quiet", is_flag=True, help="No progress and no statistics.")
 def train(
     recipe: str | None,
@@ -28,6 +34,7 @@ def train(
     data: str | None,
     out: str | None,
     overwrite: bool,
+    workers: int | None,
     quiet: bool,
     **flags: Any,
 ) -> None:
@@ -54,7 +61,16 @@ def train(
     say_notes((*kernels, *samples.notes), quiet)
     folder = Path(out) if out else default_folder(chosen)
     with EpochProgress(chosen.training.epochs, len(splits.train), quiet=quiet) as progress:
-        run = train_run(samples, splits, chosen, out=folder, numbered=not out, overwrite=overwrite, observe=progress)
+        run = train_run(
+            samples,
+            splits,
+            chosen,
+            out=folder,
+            numbered=not out,
+            overwrite=overwrite,
+            observe=progress,
+            workers=workers,
+        )
     if not quiet:
         click.echo(statistics_table(run).text())
         click.echo(f"written to {run.folder}")

@@ -64,6 +64,7 @@ class EngineMaker(Protocol):
         reduction: str = ...,
         dtype: DTypeLike = ...,
         workers: int | None = ...,
+        tile_rows: int = ...,
     ) -> Engine: ...
 
 

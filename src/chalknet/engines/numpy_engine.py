@@ -25,7 +25,9 @@ from chalknet.machine.processor import available_cores
 from chalknet.network.architecture import Parameters
 from chalknet.records import Scores
 
-TILE_ROWS = 768  # of a large batch; products of fewer rows are slower, values of more leave the cache
+# Of a large batch. Times differ by less than a tenth from 384 to 1,536 rows, at 16 to 4,000 units (docs/benchmarks.md),
+# so one number serves every cache, and results do not depend on the machine's.
+TILE_ROWS = 768
 LANES = 8  # partial sums of a large batch, and so the most workers that can share one
 BLOCK_UNITS = 512  # of a hidden layer that workers share out in a small batch
 BAND_VALUES = 2**18  # of a matrix that one task updates
@@ -48,7 +50,8 @@ class NumpyEngine:
         reduction: "sum" or "mean" over a batch, of the gradient.
         dtype: float32 or float64, of everything.
         workers: threads, by default one a core. Results do not depend on it.
-        tile_rows: rows of a tile. Another number adds in another order, so last digits may differ.
+        tile_rows: samples of a tile, and the most of a small batch. Another number adds in another order, so last
+            digits may differ.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ class ReferenceEngine:
         input_scale: raw inputs are divided by it, once, here.
         reduction: "sum" or "mean" over a batch, of the gradient.
         dtype: float64 or float32, of everything.
-        workers: not used; there is one.
+        workers, tile_rows: not used; there is one worker, and batches go through whole.
     """
 
     def __init__(
@@ -44,8 +44,9 @@ class ReferenceEngine:
         reduction: str = "mean",
         dtype: DTypeLike = np.float64,
         workers: int | None = None,
+        tile_rows: int = 0,
     ) -> None:
-        del workers
+        del workers, tile_rows
         self._parts = {
             name: Part(scale_inputs(part.inputs[:], input_scale, dtype), part.labels)
             for name, part in parts.items()

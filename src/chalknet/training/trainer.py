@@ -92,6 +92,8 @@ class Trainer:
         workers: int | None = None,
         keep_samples: bool = False,
     ) -> None:
+        if workers is not None and workers < 1:
+            raise ConfigError(f"workers must be a whole number >= 1, got {workers}.")
         self.data, self.splits, self.recipe = data, splits, recipe
         self.architecture = Architecture(data.n_inputs, recipe.network.hidden, data.n_classes)
         self.history: list[EpochRecord] = []
@@ -175,6 +177,7 @@ class Trainer:
             reduction=optimizer.reduction,
             dtype=training.dtype,
             workers=self._workers,
+            tile_rows=training.tile_rows,
         )
 
     def _part(self, index: NDArray[np.int64]) -> Part:

@@ -27,6 +27,7 @@ def train(
     out: str | Path | None = None,
     overwrite: bool = False,
     observe: Observer | None = None,
+    workers: int | None = None,
     **settings: Any,
 ) -> Run:
     """Trains one network and, if told where, writes its run folder.
@@ -39,6 +40,7 @@ def train(
             .svg; made first.
         overwrite: whether out may hold a finished run.
         observe: called with each `EpochRecord` as it is finished.
+        workers: threads, by default one a core; results do not depend on it.
         settings: recipe fields to change, such as hidden=[500], epochs=20, seed=7, train_size=4800.
     Returns:
         the `Run`: history, network, and what they were made from.
@@ -54,7 +56,7 @@ def train(
         splits = split_by(chosen, samples)
     else:
         chosen = chosen.with_settings(split=GIVEN)
-    return train_run(samples, splits, chosen, out=out, overwrite=overwrite, observe=observe)
+    return train_run(samples, splits, chosen, out=out, overwrite=overwrite, observe=observe, workers=workers)
 
 
 def train_run(
@@ -66,13 +68,14 @@ def train_run(
     numbered: bool = False,
     overwrite: bool = False,
     observe: Observer | None = None,
+    workers: int | None = None,
 ) -> Run:
     """`train` with everything settled. With numbered, out is only the first of the names that are tried.
 
     The run's `folder` says where it was written.
     """
     keep = out is not None and len(splits.valid) * recipe.training.epochs <= KEPT_SCORES
-    trainer = Trainer(data, splits, recipe, keep_samples=keep)
+    trainer = Trainer(data, splits, recipe, workers=workers, keep_samples=keep)
     if out is None:
         return run_epochs(trainer, observe)
     if not numbered:
