@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +30,25 @@ def file_kind(path: str | Path) -> str:
     return kind
 
 
+@contextmanager
+def default_settings() -> Iterator[None]:
+    """matplotlib as it comes, whatever its user has set: for pictures that must be equal everywhere."""
+    from matplotlib import rc_context, rcParamsDefault
+
+    kept_out = ("backend", "backend_fallback", "interactive", "toolbar", "timezone", "webagg.port")
+    with rc_context({key: value for key, value in rcParamsDefault.items() if key not in kept_out}):
+        yield
+
+
 def drawing_bytes(drawing: Drawing, kind: str) -> bytes:
     """The picture as a file of that kind; equal drawings give equal bytes on one version of matplotlib."""
     from matplotlib import rc_context
 
     buffer = io.BytesIO()
-    with rc_context({"svg.hashsalt": "chalknet"}):  # the ids of an SVG are random without it
+    # The ids of an SVG are random without the salt; its letters are drawn as shapes whatever fonts its reader has.
+    with rc_context({"svg.hashsalt": "chalknet", "svg.fonttype": "path"}), warnings.catch_warnings():
+        # A letter that the font lacks is drawn as a box, which its reader sees.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        warnings.filterwarnings("ignore", message="Matplotlib currently does not support .* natively")
         drawing.savefig(buffer, format=kind, dpi=150, metadata=KINDS[kind])
     return buffer.getvalue()
