@@ -10,7 +10,9 @@ next to nothing; tests/test_public_names.py keeps the index and docs/guide/pytho
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,9 +28,11 @@ if TYPE_CHECKING:
         ConfigError,
         DataError,
         DivergenceError,
+        MissingExtraError,
         ModelFileError,
         OutputError,
         ShapeError,
+        StoreError,
     )
     from chalknet.network.architecture import Architecture
     from chalknet.network.initialisers import initial_parameters
@@ -37,8 +41,10 @@ if TYPE_CHECKING:
     from chalknet.records import EpochRecord, Scores
     from chalknet.report.drawings.curves import plot_curves
     from chalknet.report.drawings.images import show_images
+    from chalknet.study.results import StudyResults, read_results
     from chalknet.training.recipes import recipe
     from chalknet.training.trainer import Run, Trainer
+    from chalknet.workflows.study import study
     from chalknet.workflows.train import train
 
 _ROOM_OF_NAME = {
@@ -49,6 +55,7 @@ _ROOM_OF_NAME = {
     "Dataset": "data.dataset",
     "DivergenceError": "errors",
     "EpochRecord": "records",
+    "MissingExtraError": "errors",
     "ModelFileError": "errors",
     "Network": "network.model",
     "OutputError": "errors",
@@ -57,6 +64,8 @@ _ROOM_OF_NAME = {
     "Scores": "records",
     "ShapeError": "errors",
     "Splits": "data.splits",
+    "StoreError": "errors",
+    "StudyResults": "study.results",
     "Trainer": "training.trainer",
     "accuracy": "network.metrics",
     "audit": "data.audit",
@@ -67,10 +76,12 @@ _ROOM_OF_NAME = {
     "load_model": "artifacts.model_file",
     "one_hot": "data.preprocess",
     "plot_curves": "report.drawings.curves",
+    "read_results": "study.results",
     "recipe": "training.recipes",
     "save_model": "artifacts.model_file",
     "show_images": "report.drawings.images",
     "split_dataset": "data.splits",
+    "study": "workflows.study",
     "train": "workflows.train",
 }
 
@@ -84,6 +95,7 @@ __all__ = [
     "Dataset",
     "DivergenceError",
     "EpochRecord",
+    "MissingExtraError",
     "ModelFileError",
     "Network",
     "OutputError",
@@ -92,6 +104,8 @@ __all__ = [
     "Scores",
     "ShapeError",
     "Splits",
+    "StoreError",
+    "StudyResults",
     "Trainer",
     "accuracy",
     "audit",
@@ -102,10 +116,12 @@ __all__ = [
     "load_model",
     "one_hot",
     "plot_curves",
+    "read_results",
     "recipe",
     "save_model",
     "show_images",
     "split_dataset",
+    "study",
     "train",
 ]
 
@@ -120,3 +136,14 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
+
+
+class _Package(ModuleType):
+    """`study` names a room and a public function, and here it is the function."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name == "study" and isinstance(value, ModuleType)):  # Python notes an imported room on its package
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -2,11 +2,13 @@
 
     ChalknetError
     ├─ ConfigError         2  a setting that cannot be meant: a flag, a recipe field, an argument      (ValueError)
+    ├─ MissingExtraError   2  a package that an extra installs and that is not there                   (ImportError)
     ├─ DataError           1  a file or array of samples that is not what it should be                 (ValueError)
     ├─ ShapeError          1  an array of the wrong shape handed to a function                         (ValueError)
     ├─ DivergenceError     1  the loss stopped being finite while training                             (ArithmeticError)
     ├─ OutputError         1  a folder or file that cannot be written
-    └─ ModelFileError      1  a model file that is damaged, foreign or too new                         (ValueError)
+    ├─ ModelFileError      1  a model file that is damaged, foreign or too new                         (ValueError)
+    └─ StoreError          1  a study's store that is damaged, foreign or too new                      (ValueError)
 
 Every message is one line: what was expected, what came, where, and what to do.
 """
@@ -20,6 +22,12 @@ class ChalknetError(Exception):
 
 class ConfigError(ChalknetError, ValueError):
     """A setting that cannot be meant, with the field, the value and the nearest legal one."""
+
+    exit_code = 2
+
+
+class MissingExtraError(ChalknetError, ImportError):
+    """A package that only some uses need and that is not installed, with the command that installs it."""
 
     exit_code = 2
 
@@ -42,3 +50,7 @@ class OutputError(ChalknetError):
 
 class ModelFileError(ChalknetError, ValueError):
     """A model file that cannot be read, with the part of it that is wrong."""
+
+
+class StoreError(ChalknetError, ValueError):
+    """A study's store or a run's folder that cannot be read, with the part of it that is wrong."""

@@ -1,0 +1,170 @@
+"""`chalknet study`, and `chalknet study show`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from chalknet.cli.kernels import choose_kernels
+from chalknet.cli.lazy import LazyGroup
+from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options, say_notes
+from chalknet.errors import ConfigError
+from chalknet.study.spec import number_or_text, study_default, study_meaning
+
+# Fields of [study] and [search] whose flag is their name.
+PLAIN_FIELDS = ("seeds", "first_seed", "sample", "sample_seed", "trials", "search_seed", "objective", "at_once")
+STOPPED = 130  # exit code of Ctrl-C
+
+
+def _plain_options(command: Any) -> Any:
+    for name in reversed(PLAIN_FIELDS):
+        text, default = study_meaning(name), study_default(name)
+        shown = "" if default is None else f"  [default: {default}]"
+        metavar = "NAME" if isinstance(default, str) else "N"
+        option = click.option(
+            f"--{name.replace('_', '-')}", metavar=metavar, help=f"{text[0].upper()}{text[1:]}.{shown}"
+        )
+        command = option(command)
+    return command
+
+
+@click.group(cls=LazyGroup, lazy={}, invoke_without_command=True)
+@click.option(
+    "--vary",
+    multiple=True,
+    metavar="FIELD=VALUES",
+    help="A recipe field and its values: 100,500,512x256, or a range a:b:linN or a:b:logN; several make a grid.",
+)
+@click.option("--search", metavar="tpe", help="Let Optuna choose the cells; ranges may then go without a number N.")
+@_plain_options
+@click.option("--seeds-vary", metavar="A,B", help=f"{study_meaning('seeds_vary').capitalize()}.  [default: init,order]")
+@click.option("--resplit", is_flag=True, help="Let seeds vary the split too.")
+@click.option("--jobs", metavar="N", help="Units trained at a time; results do not depend on it.  [default: the cores]")
+@click.option("--retry-failed", is_flag=True, help="Train again what failed before.")
+@click.option("--recipe", metavar="NAME", help="The named recipe that all cells share.  [default: writeup]")
+@click.option("--config", metavar="FILE", help="A study.toml to start from, such as an earlier study's.")
+@click.option("--data", metavar="FILE|FOLDER|glyphs", help="What to learn.  [default: glyphs, the built-in letters]")
+@data_options
+@recipe_options()
+@click.option(
+    "--out", metavar="DIR", help="The study's folder.  [default: that of --config's study.toml, or runs/study-FIELDS]"
+)
+@click.option("--quiet", is_flag=True, help="No progress and no table.")
+def study(**flags: Any) -> int:
+    """Train every cell of a grid from several seeds, in parallel.
+
+    A cell is one setting of the varied fields, a unit one training of it. The folder holds study.sqlite (what is done),
+    study.toml (the question) and models/. The same command goes on where a study was stopped, however it was: nothing
+    that is finished runs again. With other values it adds cells and keeps the old ones.
+
+    \b
+    chalknet study --vary hidden=100,500,1000,2000 --seeds 3 --out runs/widths
+    chalknet study --vary learning_rate=1e-6:1e-4:log5 --vary momentum=0:0.9:lin4 --sample 8
+    chalknet study --vary learning_rate=1e-6:1e-4:log --search tpe --trials 20
+    chalknet study --config runs/widths/study.toml
+    chalknet study show runs/widths
+
+    Recipe flags hold for all cells. A cell that varies train_size uses the first so many of --train training samples.
+    """
+    ctx = click.get_current_context()
+    if ctx.invoked_subcommand is not None:
+        given = [name for name in flags if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
+        if given:
+            ctx.fail(f"flags of study go without {ctx.invoked_subcommand}, got --{given[0].replace('_', '-')}.")
+        return 0
+    return _run(**flags)
+
+
+@study.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a row a unit.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every unit's figures.")
+@click.option("--all", "every_cell", is_flag=True, help="Also the cells of earlier questions.")
+@click.option("--test", "with_test", is_flag=True, help="Also test accuracies, which must not decide between cells.")
+def show(folder: str, as_csv: bool, as_json: bool, every_cell: bool, with_test: bool) -> None:
+    """Show how far a study is and what it found, while it runs or after.
+
+    One row a cell: the mean validation accuracy with its standard deviation over the seeds, each seed's own, the epoch
+    whose weights are kept, and the seconds a unit.
+
+    \b
+    chalknet study show runs/widths
+    chalknet study show runs/widths --csv > widths.csv
+    """
+    from chalknet.cli.study_text import results_csv, results_json, results_text
+    from chalknet.study.results import read_results
+
+    if as_csv and as_json:
+        raise ConfigError("--csv and --json are two forms of the same; give one of them.")
+    results = read_results(folder, every_cell=every_cell)
+    if as_csv:
+        click.echo(results_csv(results), nl=False)
+    elif as_json:
+        click.echo(json.dumps(results_json(results), indent=2, ensure_ascii=False))
+    else:
+        click.echo(results_text(results, with_test=with_test))
+
+
+def _run(vary: tuple[str, ...], search: str | None, data: str | None, quiet: bool, **flags: Any) -> int:
+    from chalknet.workflows.settle_study import settle_study, study_folder
+
+    settings = parsed_settings(flags)
+    settings |= {name: number_or_text(flags[name]) for name in PLAIN_FIELDS if flags[name] is not None}
+    settings |= {"sampler": search, "seeds_vary": _seeds_vary(flags)}
+    jobs: Any = None if flags["jobs"] is None else number_or_text(flags["jobs"])  # run_study says what is not legal
+    spec = settle_study(flags["recipe"], flags["config"], vary, settings, parsed_source(data, flags))
+    if not spec.vary:
+        raise ConfigError("a study varies something: give --vary FIELD=VALUES, such as --vary hidden=100,500.")
+    folder = Path(flags["out"]) if flags["out"] else study_folder(flags["config"], spec)
+    kernels = choose_kernels()  # before anything imports NumPy
+
+    from chalknet.cli.study_progress import UnitProgress
+    from chalknet.cli.study_text import results_text
+    from chalknet.workflows.study import run_study
+    from chalknet.workflows.train import open_data
+
+    samples = open_data(spec.data)
+    say_notes((*kernels, *samples.notes), quiet)
+    try:
+        with _says_how_to_go_on(folder), UnitProgress(quiet=quiet) as progress:
+            results = run_study(spec, samples, folder, jobs=jobs, retry_failed=flags["retry_failed"], observe=progress)
+    except KeyboardInterrupt:
+        return STOPPED
+    if not quiet:
+        click.echo(results_text(results))
+        click.echo(f"written to {folder}")
+    if results.failed:
+        shown = f"{len(results.failed)} of {len(results.units)} units failed; --retry-failed trains them again."
+        click.echo(f"chalknet: {shown}", err=True)
+        return 1
+    return 0
+
+
+def _seeds_vary(flags: dict[str, Any]) -> list[str] | None:
+    """What --seeds-vary and --resplit say together; None where neither is given."""
+    if flags["seeds_vary"] is None:
+        return ["init", "order", "split"] if flags["resplit"] else None
+    names = [name.strip() for name in flags["seeds_vary"].split(",")]
+    return [*names, *(["split"] if flags["resplit"] and "split" not in names else [])]
+
+
+@contextmanager
+def _says_how_to_go_on(folder: Path) -> Iterator[None]:
+    """One line after Ctrl-C or a signal to end."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if (folder / "study.toml").exists():
+            click.echo(
+                f"chalknet: stopped; what is finished is kept. Go on: chalknet study --config {folder / 'study.toml'}",
+                err=True,
+            )
+        else:
+            click.echo("chalknet: stopped.", err=True)
+        raise

@@ -1,0 +1,93 @@
+"""How a study shows itself: units done, running and failed, and the time left."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import click
+
+from chalknet.cli.progress import clock
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from chalknet.study.assignments import StudyProgress, UnitEnd
+
+BAR_WIDTH = 12
+
+
+class UnitProgress:
+    """A consumer of `StudyProgress`: a bar on a terminal, a line a finished unit elsewhere, nothing when quiet."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        if not self._quiet and sys.stderr.isatty():
+            self._bar = _bar()
+            self._task = self._bar.add_task("", total=None, count="", facts="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, progress: StudyProgress) -> None:
+        ended = progress.ended
+        if self._bar is not None:
+            if ended is not None and ended.error:
+                self._bar.console.print(end_line(ended), markup=False, highlight=False)
+            count = f"{progress.done}/{progress.total}"
+            room = self._bar.console.width - len(f"units {count}") - BAR_WIDTH - 2
+            facts = fitting_facts(progress, room)
+            begun = sum(epoch / epochs for _, epoch, epochs in progress.at_work)
+            behind = progress.done + progress.failed + begun
+            self._bar.update(self._task, total=progress.total, completed=behind, count=count, facts=facts)
+        elif not self._quiet and ended is not None:
+            count = f"{progress.done:>{len(str(progress.total))}}/{progress.total}"
+            click.echo(f"units {count}  {end_line(ended)}  {_left(progress)}".rstrip(), err=True)
+
+
+def fitting_facts(progress: StudyProgress, room: int) -> str:
+    """Running, failed, time left and what is being trained in at most `room` characters; the first stay longest."""
+    counts = f"{progress.running} running" + f"  {progress.failed} failed" * (progress.failed > 0)
+    short = f"{progress.running} run" + f" {progress.failed} failed" * (progress.failed > 0)
+    left = _left(progress)
+    units = [f"{unit.cell.label} #{unit.seed} {epoch}/{epochs}" for unit, epoch, epochs in progress.at_work]
+    forms = [[counts, left, *units[:n]] for n in range(len(units), -1, -1)]
+    shown = ("  ".join(filter(None, form)) for form in [*forms, [short, left], [left]])
+    return next((form for form in shown if len(form) <= room), "")
+
+
+def end_line(end: UnitEnd) -> str:
+    """How a unit ended, in a line."""
+    if end.again:
+        return f"{end.unit}: its process ended by {end.error}; tried again"
+    if end.error:
+        return f"{end.unit} failed: {end.error}"
+    accuracy = "" if end.valid_accuracy is None else f"  valid {100 * end.valid_accuracy:.1f} %"
+    return f"{end.unit}{accuracy}  {end.seconds:.1f} s"
+
+
+def _left(progress: StudyProgress) -> str:
+    return "" if progress.seconds_left is None else f"{clock(progress.seconds_left)} left"
+
+
+def _bar() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
+
+    whole = Column(no_wrap=True, min_width=1)
+    return Progress(
+        TextColumn("units {task.fields[count]}", table_column=whole, markup=False),
+        BarColumn(bar_width=BAR_WIDTH),
+        TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=True), markup=False),
+        console=Console(stderr=True),
+    )

@@ -1,0 +1,1 @@
+"""Who trains a study's units: worker processes of this machine."""

@@ -1,0 +1,149 @@
+"""Where training should have stopped, found afterwards on full curves, and how sure that is.
+
+    curve(e) = mean over seeds s and validation images i of value_sei        the monitor after epoch e
+    stop     = the first epoch at which the curve is best: smallest loss, largest accuracy
+
+The interval is of the percentile bootstrap: seeds and images are drawn anew together, with replacement, and the images
+stay paired over epochs and seeds (Sellam et al., The MultiBERTs, ICLR 2022). It says how far the best epoch would move
+with other seeds and other validation images; with one seed, with other images alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.errors import ShapeError
+from chalknet.records import PARTS, EpochRecord
+
+RESAMPLES = 2_000
+AT_A_TIME = 250  # resamples whose curves are held together
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class StoppingPoint:
+    """The best epoch of some runs that differ in their seeds alone, and what training on did.
+
+    Attributes:
+        monitor: "valid_loss" or "valid_accuracy".
+        epoch: the best, with its interval; nan ends where there are no values of single images.
+        by_seed: each seed's own best epoch.
+        n_epochs: how many were trained.
+        accuracy_then, accuracy_at_end: by "train", "valid" and "test", each seed's accuracy after the best epoch and
+            after the last; parts that are absent are left out.
+        valid_gain: mean validation accuracy at the end less that at the best epoch, with its interval, in [-1, 1].
+    """
+
+    monitor: str
+    epoch: Interval
+    by_seed: tuple[int, ...]
+    n_epochs: int
+    accuracy_then: Mapping[str, tuple[float, ...]]
+    accuracy_at_end: Mapping[str, tuple[float, ...]]
+    valid_gain: Interval
+
+    def gain(self, part: str) -> float:
+        """Mean accuracy of a part at the end less that at the best epoch."""
+        return float(np.mean(self.accuracy_at_end[part]) - np.mean(self.accuracy_then[part]))
+
+
+def stopping_point(
+    histories: Sequence[Sequence[EpochRecord]],
+    losses: NDArray[Any] | None,
+    right: NDArray[np.bool_] | None,
+    rng: np.random.Generator,
+    *,
+    monitor: str = "valid_loss",
+    resamples: int = RESAMPLES,
+) -> StoppingPoint:
+    """The stopping point of S runs of E epochs each, judged on the same M validation images.
+
+    Args:
+        histories: S runs, each of E records with validation scores.
+        losses: (S, E, M) float, each validation image's loss after each epoch; None where they were not kept.
+        right: (S, E, M) bool, whether its class was then right; None where it was not kept.
+        rng: draws the resamples.
+        monitor: "valid_loss" or "valid_accuracy".
+        resamples: of the bootstrap.
+    Raises:
+        ShapeError: there is no run, lengths differ, validation scores are missing, or losses and right do not fit.
+    """
+    curves = _monitored_curves(histories, monitor)
+    n_seeds, n_epochs = curves.shape
+    best = int(np.argmin(curves.mean(axis=0)))
+    epoch = gain = Interval(np.nan, np.nan, np.nan)
+    if losses is not None and right is not None:
+        if losses.shape != right.shape or losses.shape[:2] != (n_seeds, n_epochs) or not losses.shape[2]:
+            raise ShapeError(f"losses {losses.shape} and right {right.shape} must be ({n_seeds}, {n_epochs}, M).")
+        values = losses if monitor == "valid_loss" else ~right
+        bests, gains = _resampled(values, right, best, rng, resamples)
+        epoch, gain = (Interval(np.nan, *_ends(found)) for found in (bests + 1, gains))
+    parts = [part for part in PARTS if histories[0][0].part(part) is not None]
+    then = {part: _accuracies(histories, part, best) for part in parts}
+    end = {part: _accuracies(histories, part, n_epochs - 1) for part in parts}
+    return StoppingPoint(
+        monitor=monitor,
+        epoch=Interval(best + 1, epoch.low, epoch.high),
+        by_seed=tuple(int(e) + 1 for e in curves.argmin(axis=1)),
+        n_epochs=n_epochs,
+        accuracy_then=then,
+        accuracy_at_end=end,
+        valid_gain=Interval(float(np.mean(end["valid"]) - np.mean(then["valid"])), gain.low, gain.high),
+    )
+
+
+def _monitored_curves(histories: Sequence[Sequence[EpochRecord]], monitor: str) -> NDArray[np.float64]:
+    """(S, E) of what is to be small: the loss, or the share of wrong answers."""
+    lengths = {len(history) for history in histories}
+    if len(lengths) != 1 or not lengths - {0}:
+        raise ShapeError(f"runs must have the same number of epochs, one at least, got {sorted(lengths)}.")
+    if any(record.valid is None for history in histories for record in history):
+        raise ShapeError("a stopping point needs validation scores, and there are none.")
+    scores = [[record.valid for record in history if record.valid is not None] for history in histories]
+    if monitor == "valid_loss":
+        return np.array([[score.loss for score in run] for run in scores])
+    return np.array([[1 - score.accuracy for score in run] for run in scores])
+
+
+def _resampled(
+    values: NDArray[Any], right: NDArray[np.bool_], best: int, rng: np.random.Generator, resamples: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Of each resample: its best epoch from 0, and the gain in accuracy from the epoch `best` to the last."""
+    n_seeds, n_epochs, n_images = values.shape
+    flat = np.ascontiguousarray(values.reshape(-1, n_images), dtype=np.float32)
+    change = right[:, -1].astype(np.float64) - right[:, best]  # (S, M)
+    bests, gains = [], []
+    for start in range(0, resamples, AT_A_TIME):
+        n = min(AT_A_TIME, resamples - start)
+        of_images = rng.multinomial(n_images, np.full(n_images, 1 / n_images), n)
+        of_seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), n) / n_seeds
+        curves = (flat @ of_images.T.astype(np.float32)).reshape(n_seeds, n_epochs, n)
+        bests.append(np.einsum("rs,ser->re", of_seeds, curves.astype(np.float64)).argmin(axis=1))
+        gains.append(np.einsum("rs,sr->r", of_seeds, change @ of_images.T) / n_images)
+    return np.concatenate(bests), np.concatenate(gains)
+
+
+def _ends(values: NDArray[Any]) -> tuple[float, float]:
+    """The ends of the middle 95 % of some values."""
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
+    return float(low), float(high)
+
+
+def _accuracies(histories: Sequence[Sequence[EpochRecord]], part: str, epoch: int) -> tuple[float, ...]:
+    """Each run's accuracy on a part after an epoch, from 0."""
+    scores = [history[epoch].part(part) for history in histories]
+    return tuple(score.accuracy for score in scores if score is not None)

@@ -1,0 +1,85 @@
+"""From what was typed to a study's question; loads no NumPy, so that a wrong line is refused at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from chalknet.config import SECTION_OF_FIELD, DataConfig, Recipe, near_match
+from chalknet.errors import ConfigError
+from chalknet.study.spec import SearchConfig, StudySpec, Values, parse_vary, read_spec, search_fields, study_fields
+from chalknet.training.recipes import recipe as recipe_named
+
+SPEC_FILE = "study.toml"
+
+
+def settle_study(
+    recipe: str | Recipe | None,
+    config: str | Path | None,
+    vary: Mapping[str, Any] | Sequence[str],
+    settings: Mapping[str, Any],
+    data: DataConfig | None = None,
+) -> StudySpec:
+    """The question of a command: a study.toml or a named recipe, changed by what was given on the line.
+
+    Args:
+        vary: fields and values, or lines such as "hidden=100,500"; if any are given, they replace the file's.
+        settings: fields of the recipe, of [study] and of [search]; None stands for what was not given.
+        data: what the line says about the data.
+    Raises:
+        ConfigError: both a recipe and a config file, an unknown setting, one that is also varied, or anything that
+            `StudySpec` refuses.
+    """
+    if recipe is not None and config is not None:
+        raise ConfigError("--recipe and --config both say where to start from; give one of them.")
+    given = {name: value for name, value in settings.items() if value is not None}
+    known = {*SECTION_OF_FIELD, *study_fields(), *search_fields()}
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"unknown setting {name!r}.{near_match(name, known)}")
+    fields = tuple(vary.items()) if isinstance(vary, Mapping) else tuple(parse_vary(line) for line in vary)
+    of_recipe = {name: value for name, value in given.items() if name in SECTION_OF_FIELD}
+    _check_not_both(fields, of_recipe)
+    if config is not None:
+        base = read_spec(Path(config))
+    else:
+        base = StudySpec(recipe if isinstance(recipe, Recipe) else recipe_named(recipe or "writeup"))
+    of_search = {name: value for name, value in given.items() if name in search_fields()}
+    return replace(
+        base,
+        recipe=base.recipe.with_settings(**of_recipe),
+        vary=fields or base.vary,
+        search=_search(base, of_search),
+        data=_changed(base.data, data or DataConfig()),
+        **{name: value for name, value in given.items() if name in study_fields()},
+    )
+
+
+def study_folder(config: str | None, spec: StudySpec) -> Path:
+    """Where a study goes that was not told where: on in the folder of its study.toml, or to runs/study-FIELDS."""
+    if config is not None and Path(config).name == SPEC_FILE:
+        return Path(config).parent
+    names = [name.replace("_", "-") for name, _ in spec.vary]
+    return Path("runs") / "-".join(["study", *names])
+
+
+def _search(base: StudySpec, given: Mapping[str, Any]) -> SearchConfig | None:
+    if not given:
+        return base.search
+    if base.search is None and "sampler" not in given:
+        raise ConfigError(f"{next(iter(given))} is a setting of a search; say which (--search tpe).")
+    return SearchConfig(**given) if base.search is None else replace(base.search, **given)
+
+
+def _check_not_both(vary: tuple[tuple[str, Values], ...], settings: Mapping[str, Any]) -> None:
+    both = next((name for name, _ in vary if name in settings and name != "train_size"), None)
+    if both is not None:
+        raise ConfigError(f"{both} is both varied and set to {settings[both]!r}. Leave one out.")
+
+
+def _changed(known: DataConfig, given: DataConfig) -> DataConfig:
+    """known with what was given; another source has another digest."""
+    named = {name: value for name, value in vars(given).items() if value}
+    return replace(known, **{**({"sha256": ""} if given.source else {}), **named})

@@ -1,0 +1,105 @@
+"""A study from its question to its results: what `chalknet.study(...)` and `chalknet study` both call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from chalknet.artifacts.atomic import new_folder, write_bytes
+from chalknet.config import DataConfig, Recipe
+from chalknet.data.dataset import Dataset
+from chalknet.data.load import load_data
+from chalknet.errors import ConfigError
+from chalknet.study.assignments import Assignments, prepare
+from chalknet.study.results import StudyResults, read_results
+from chalknet.study.runner.local import Observer, run_local
+from chalknet.study.search import require_optuna
+from chalknet.study.space import check_question
+from chalknet.study.spec import StudySpec, spec_tables
+from chalknet.study.store import Store
+from chalknet.workflows.settle_study import SPEC_FILE, settle_study
+
+
+def study(
+    data: Dataset | str | Path,
+    vary: Mapping[str, Any] | Sequence[str],
+    *,
+    out: str | Path,
+    seeds: int = 3,
+    recipe: str | Recipe = "writeup",
+    jobs: int | None = None,
+    retry_failed: bool = False,
+    observe: Observer | None = None,
+    search: str | None = None,
+    trials: int | None = None,
+    **settings: Any,
+) -> StudyResults:
+    """Trains every cell of a grid from several seeds, in parallel, and goes on where an earlier start was stopped.
+
+    study("glyphs", {"hidden": [100, 500, "512x256"], "learning_rate": "1e-6:1e-4:log5"}, out="runs/widths")
+
+    Args:
+        data: a `Dataset`, or what `chalknet.load_data` takes.
+        vary: recipe fields with their values, in order: a list, or a range "a:b:linN" or "a:b:logN"; or lines such as
+            "hidden=100,500".
+        out: the study's folder. One that is there goes on: what is finished is kept, cells that are new are added.
+        seeds: trainings of each cell. settings may give first_seed, and seeds_vary: which of "init", "order" and
+            "split" they vary.
+        recipe: a recipe's name or a `Recipe`: what all cells share.
+        jobs: processes at a time, by default one a core; results do not depend on it.
+        retry_failed: whether units that failed before are trained again.
+        observe: called with a `StudyProgress` whenever something has changed.
+        search, trials: "tpe" lets Optuna choose so many cells instead of training the grid; settings may give
+            search_seed, objective and at_once.
+        settings: other recipe fields that all cells share, such as epochs=20; sample and sample_seed for a random part
+            of the grid.
+    Returns:
+        the results as they are when all units are done or have failed; `chalknet.study.results` describes them.
+    Raises:
+        ConfigError: a question that cannot be meant; nothing is written.
+        DataError: data that cannot be read, or is not what the study in out was made with.
+        MissingExtraError: a search without Optuna; nothing is written.
+        OutputError: out cannot be written; what was finished is kept.
+        StoreError: what is in out is no study, or one of a newer chalknet.
+    """
+    lines = vary if isinstance(vary, Mapping) else list(vary)
+    spec = settle_study(recipe, None, lines, {**settings, "seeds": seeds, "sampler": search, "trials": trials})
+    samples = load_data(data) if isinstance(data, (str, Path)) else data
+    return run_study(spec, samples, Path(out), jobs=jobs, retry_failed=retry_failed, observe=observe)
+
+
+def run_study(
+    spec: StudySpec,
+    data: Dataset,
+    folder: Path,
+    *,
+    jobs: int | None = None,
+    retry_failed: bool = False,
+    observe: Observer | None = None,
+) -> StudyResults:
+    """`study` with everything settled. Its folder gets study.sqlite, study.toml, and models/ with a file a cell."""
+    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
+        raise ConfigError(f"jobs must be a whole number >= 1, got {jobs!r}.")
+    division = check_question(spec, data)
+    if spec.search is not None:
+        require_optuna()
+    origin = data.origin or DataConfig(data.source, data.sha256)
+    asked = replace(spec, data=origin)
+    with new_folder(folder), Store.create(folder) as store:
+        prepare(store, asked, data, division)
+        _write_spec(asked, folder)
+        with Assignments(store, asked, data, retry_failed=retry_failed) as assignments:
+            run_local(assignments, data, jobs=jobs, observe=observe)
+    return read_results(folder)
+
+
+def _write_spec(spec: StudySpec, folder: Path) -> None:
+    """study.toml, the whole question, where it is not there yet as it is."""
+    content = tomli_w.dumps(spec_tables(spec)).encode()
+    path = folder / SPEC_FILE
+    if not path.is_file() or path.read_bytes() != content:
+        write_bytes(path, content)

@@ -1,0 +1,73 @@
+import csv
+import io
+import json
+
+import pytest
+
+from chalknet.cli.main import main
+from chalknet.workflows.data import convert
+from chalknet.workflows.stopping import find_stopping
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory, small_images):
+    """A run whose validation loss rises again."""
+    folder = tmp_path_factory.mktemp("stopping")
+    convert(small_images, folder / "made.npz")
+    line = ["train", "--data", str(folder / "made.npz"), "--hidden", "7", "--epochs", "40", "--train", "120"]
+    settings = [
+        "--valid",
+        "80",
+        "--learning-rate",
+        "0.02",
+        "--momentum",
+        "0.9",
+        "--quiet",
+        "--out",
+        str(folder / "run"),
+    ]
+    assert main([*line, *settings]) == 0
+    return folder / "run"
+
+
+def test_a_runs_stopping_point_is_told_with_its_interval(run_folder, capsys):
+    assert main(["stopping", str(run_folder)]) == 0
+    text = capsys.readouterr().out
+    rows = list(csv.DictReader((run_folder / "history.csv").read_text().splitlines()))
+    best = min(rows, key=lambda row: float(row["valid_loss"]))
+    assert f"run: the validation loss is smallest after epoch {best['epoch']} (95 % interval " in text
+    assert "Training on to epoch 40 changed accuracy by " in text
+    assert f"{100 * float(best['test_accuracy']):.2f} %" in text
+
+
+def test_json_and_csv_hold_the_same(run_folder, capsys):
+    main(["stopping", str(run_folder), "--json"])
+    (found,) = json.loads(capsys.readouterr().out)
+    main(["stopping", str(run_folder), "--csv"])
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert row["best epoch"] == f"{found['point']['epoch']['value']}"
+    assert row["95 % interval"] == f"{found['point']['epoch']['low']:.0f} to {found['point']['epoch']['high']:.0f}"
+
+
+def test_without_the_scores_of_samples_there_is_a_point_and_no_interval(run_folder, tmp_path):
+    for file in run_folder.iterdir():
+        if file.name != "valid_samples.npz":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    (with_interval,), (without,) = find_stopping(run_folder), find_stopping(tmp_path)
+    assert without.point.epoch.value == with_interval.point.epoch.value
+    assert "interval" not in without.sentences()
+    assert without.as_dict()["point"]["epoch"]["low"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nowhere"], 1, "nowhere"),
+        (["{run}", "--monitor", "valid_los"], 2, "got 'valid_los'. Did you mean 'valid_loss'?"),
+    ],
+)
+def test_what_cannot_be_is_one_line(run_folder, capsys, arguments, code, message):
+    assert main(["stopping", *(argument.format(run=run_folder) for argument in arguments)]) == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

@@ -1,0 +1,237 @@
+"""`chalknet study` as a person types it: what it prints, writes and returns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import sys
+import tomllib
+
+import numpy as np
+import pytest
+from conftest import made_images
+
+from chalknet.cli.main import main
+from chalknet.cli.study_progress import UnitProgress, end_line, fitting_facts
+from chalknet.study.assignments import StudyProgress, UnitEnd
+from chalknet.study.cells import Cell, Unit
+from chalknet.study.results import read_results
+from chalknet.study.space import grid_cells
+from chalknet.study.spec import StudySpec, parse_vary
+from chalknet.study.store import Store
+
+SIZES = ["--train", "160", "--valid", "40", "--epochs", "3"]
+QUICK = ["study", "--data", "letters.npz", *SIZES, "--vary", "hidden=3,4", "--seeds", "2", "--out", "widths"]
+
+
+@pytest.fixture
+def letters(tmp_path, monkeypatch):
+    """A small file in notMNIST's layout, in the folder that commands run in."""
+    monkeypatch.chdir(tmp_path)
+    data = made_images(240, seed=0)
+    np.savez(tmp_path / "letters.npz", images=data.inputs, labels=data.labels)
+    return tmp_path
+
+
+@pytest.fixture
+def finished(letters, capsys):
+    assert main([*QUICK, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    return letters / "widths"
+
+
+def test_a_study_shows_its_units_and_then_the_table(letters, capsys):
+    assert main([*QUICK, "--vary", "learning_rate=1e-4,1e-3"]) == 0
+    printed = capsys.readouterr()
+    lines = [line for line in printed.err.splitlines() if line.startswith("units ")]
+    assert len(lines) == 8
+    assert re.match(
+        r"units 8/8  hidden=3, learning_rate=\S+, seed \d  valid \d+\.\d %  \d+\.\d s  0:00 left", lines[-1]
+    )
+    assert "over seeds 0, 1 (init and order vary)" in printed.out
+    assert re.search(r"\nhidden=4, learning_rate=0\.001 +2/2 +\d+\.\d\d ± \d+\.\d\d +\d+\.\d\d +\d+\.\d\d", printed.out)
+    assert "8 of 8 units done\nwritten to widths" in printed.out
+    assert sorted(path.name for path in (letters / "widths").glob("[a-z]*[a-z]") if "-" not in path.name) == [
+        "models",
+        "study.sqlite",
+        "study.toml",
+    ]
+    assert len(list((letters / "widths" / "models").iterdir())) == 4
+
+
+def test_show_prints_the_same_table_and_hides_no_seed(finished, capsys):
+    assert main(["study", "show", "widths"]) == 0
+    text = capsys.readouterr().out
+    results = read_results(finished)
+    for unit in results.units:
+        assert f"{100 * results.unit(unit.cell, unit.seed).valid.accuracy:.2f}" in text
+    assert "test" not in text
+    assert main(["study", "show", "widths", "--test"]) == 0
+    assert "test %, not for choosing" in capsys.readouterr().out
+
+
+def test_csv_and_json_have_every_unit_with_all_digits(finished, capsys):
+    results = read_results(finished)
+    assert main(["study", "show", "widths", "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["hidden"], row["seed"], row["status"]) for row in rows] == [
+        (hidden, seed, "done") for hidden in "34" for seed in "01"
+    ]
+    unit = results.unit(results.cells[1], 0)
+    assert float(rows[2]["valid_loss"]) == unit.kept.valid.loss
+    assert main(["study", "show", "widths", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["cells"][1]["units"][0]["kept"]["test"]["loss"] == unit.kept.test.loss
+    assert found["units"] == {"todo": 0, "running": 0, "done": 4, "failed": 0}
+    assert found["question"]["vary"] == {"hidden": [3, 4]}
+    assert main(["study", "show", "widths", "--json", "--csv"]) == 2
+
+
+def test_the_question_in_the_folder_goes_on_or_repeats_the_study(finished, letters, capsys):
+    tables = tomllib.loads((finished / "study.toml").read_text())
+    assert tables["data"]["source"] == str(letters / "letters.npz")
+    assert main(["study", "--config", "widths/study.toml"]) == 0
+    assert "units " not in capsys.readouterr().err.replace("units done", "")
+    assert main(["study", "--config", "widths/study.toml", "--out", "again", "--quiet"]) == 0
+    first, again = (read_results(folder) for folder in (finished, letters / "again"))
+    for unit in first.units:
+        one, other = (results.unit(unit.cell, unit.seed) for results in (first, again))
+        np.testing.assert_array_equal(one.test.confidence, other.test.confidence)
+
+
+@pytest.mark.usefixtures("finished")
+def test_other_values_add_cells_and_show_can_tell_of_the_old_ones(capsys):
+    other = ["hidden=4,5x2" if argument == "hidden=3,4" else argument for argument in QUICK]
+    assert main(other) == 0
+    assert "hidden=5x2" in (text := capsys.readouterr().out)
+    assert "hidden=3" not in text
+    main(["study", "show", "widths", "--all"])
+    assert "hidden=3" in capsys.readouterr().out
+
+
+def test_show_works_while_another_process_writes(finished, capsys):
+    with Store.create(finished) as store, store._change():
+        assert main(["study", "show", "widths"]) == 0
+    assert "4 of 4 units done" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("letters")
+def test_failed_units_are_told_and_give_code_1(capsys):
+    assert main([*QUICK, "--learning-rate", "1e300"]) == 1
+    printed = capsys.readouterr()
+    assert "failed: hidden=3, seed 0: loss became" in printed.out
+    assert printed.err.splitlines()[-1] == "chalknet: 4 of 4 units failed; --retry-failed trains them again."
+    assert main(["study", "show", "widths"]) == 0
+    assert "failed  failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--vary", "hiden=3"], "unknown field 'hiden' to vary. Did you mean 'hidden'?"),
+        (["--hidden", "5"], "hidden is both varied and set to [5]. Leave one out."),
+        (["--seeds", "0"], "seeds must be a whole number from 1 to 10000, got 0."),
+        (["--seeds", "some"], "seeds must be a whole number from 1 to 10000, got 'some'."),
+        (["--seed", "3"], "seed is what the seeds count, so it cannot be set to 3. Give first_seed."),
+        (["--jobs", "none"], "jobs must be a whole number >= 1, got 'none'."),
+        (["--search", "grid"], "sampler must be one of tpe, got 'grid'."),
+        (["--trials", "5"], "trials is a setting of a search; say which (--search tpe)."),
+        (["--seeds-vary", "luck"], "seeds_vary must be one or more of init, order, split, got ['luck']."),
+        (["--train", "500"], "only"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line_and_code_2_and_writes_nothing(letters, more, message, capsys):
+    assert main([*QUICK, *more]) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.rstrip().count("\n") <= 1  # at most the reader's note besides
+    assert [path.name for path in letters.iterdir()] == ["letters.npz"]
+
+
+@pytest.mark.usefixtures("letters")
+def test_a_study_of_nothing_says_what_to_give(capsys):
+    assert main(["study", "--data", "letters.npz", *SIZES]) == 2
+    assert "give --vary FIELD=VALUES" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("finished")
+def test_flags_of_study_are_not_passed_over_where_show_is_asked(capsys):
+    assert main(["study", "--seeds", "5", "show", "widths"]) == 2
+    assert "flags of study go without show, got --seeds" in capsys.readouterr().err
+    assert main(["study", "shwo", "widths"]) == 2
+    assert "'show'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("letters")
+def test_a_folder_without_a_study_is_one_line(capsys):
+    assert main(["study", "show", "nowhere"]) == 1
+    assert capsys.readouterr().err == "chalknet: nowhere: holds no study: there is no study.sqlite in it.\n"
+
+
+def test_resplit_gives_seeds_their_own_images_and_sample_a_part_of_the_grid(letters, capsys):
+    line = ["--resplit", "--vary", "momentum=0:0.9:lin4", "--sample", "2", "--seeds", "1", "--first-seed", "3"]
+    assert main([*QUICK, *line]) == 0
+    results = read_results(letters / "widths")
+    assert results.spec.seeds_vary == ("init", "order", "split")
+    assert len(results.cells) == 2
+    assert results.seeds == (3,)
+    assert "over seed 3" in capsys.readouterr().out
+
+
+def test_without_out_the_folder_is_named_by_what_varies(letters):
+    assert main([*QUICK[:-2], "--quiet"]) == 0
+    assert [path.name for path in (letters / "runs").iterdir()] == ["study-hidden"]
+
+
+# ---- progress ------------------------------------------------------------------------------------------------------
+
+CELL: Cell = grid_cells(StudySpec(vary=tuple(map(parse_vary, ["hidden=500", "learning_rate=1e-3"]))))[0]
+
+
+def progress(**changes):
+    at_work = ((Unit(CELL, 0), 12, 200), (Unit(CELL, 1), 11, 200))
+    return StudyProgress(**{
+        "total": 12, "done": 5, "running": 2, "failed": 1, "seconds_left": 65.0, "at_work": at_work, **changes
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("room", "text"),
+    [
+        (
+            120,
+            "2 running  1 failed  1:05 left  hidden=500, learning_rate=0.001 #0 12/200  "
+            "hidden=500, learning_rate=0.001 #1 11/200",
+        ),
+        (75, "2 running  1 failed  1:05 left  hidden=500, learning_rate=0.001 #0 12/200"),
+        (35, "2 running  1 failed  1:05 left"),
+        (26, "2 run 1 failed  1:05 left"),
+        (9, "1:05 left"),
+        (3, ""),
+    ],
+)
+def test_a_narrow_terminal_gets_fewer_facts_and_never_half_of_one(room, text):
+    assert fitting_facts(progress(), room) == text
+
+
+@pytest.mark.parametrize("columns", [60, 80, 140])
+def test_the_bar_shows_units_and_time_left_at_any_width(capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with UnitProgress(quiet=False) as show:
+        show(progress(ended=UnitEnd(Unit(CELL, 1), error="loss became nan")))
+    plain = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", capsys.readouterr().err)
+    assert "seed 1 failed: loss became nan" in " ".join(plain.split())
+    shown = next(line for line in reversed(plain.splitlines()) if line.strip())
+    assert "units 5/12" in shown
+    assert "2 run" in shown
+    assert "1:05 left" in shown
+    assert len(shown) <= columns
+
+
+def test_how_a_unit_ended_is_a_line():
+    unit = Unit(CELL, 1)
+    assert end_line(UnitEnd(unit, 1.25, 0.915)) == "hidden=500, learning_rate=0.001, seed 1  valid 91.5 %  1.2 s"
+    assert end_line(UnitEnd(unit, error="x", again=True)).endswith("seed 1: its process ended by x; tried again")
