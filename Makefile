@@ -6,13 +6,16 @@ INSTALLED := $(VENV)/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-pythons format lint types docs wheel clean
+.PHONY: help run quick test test-slow test-pythons format lint types docs wheel clean
 
 help: ## list the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1 | /' | column -t -s '|'
 
-run: $(INSTALLED) ## make the course write-up on the built-in letters and print where it is
+run: $(INSTALLED) ## make the course write-up on the built-in letters, some minutes, and print where it is
 	$(BIN)/chalknet writeup
+
+quick: $(INSTALLED) ## the same in its quick form, in less than a minute
+	$(BIN)/chalknet writeup --quick
 
 test: $(INSTALLED) ## format check, lint, types and the tests
 	$(BIN)/ruff format --check .

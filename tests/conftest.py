@@ -46,3 +46,13 @@ def made_images(n_samples: int, seed: int, *, shape=(6, 5), n_classes: int = 4) 
     for k in range(n_classes):
         flat[labels == k, k * band : (k + 1) * band] += 120
     return dataset_from_arrays(images, labels, class_names=LETTERS[:n_classes], source="made.npz")
+
+
+@pytest.fixture(scope="session")
+def pictures():
+    """The pictures of the demonstration document, which take the longest, drawn once for all tests."""
+    from demonstration import demonstration  # tests/report is on the path when its tests are collected
+
+    from chalknet.report.views import draw_all
+
+    return draw_all(demonstration())

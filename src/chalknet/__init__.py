@@ -44,8 +44,10 @@ if TYPE_CHECKING:
     from chalknet.study.results import StudyResults, read_results
     from chalknet.training.recipes import recipe
     from chalknet.training.trainer import Run, Trainer
+    from chalknet.workflows.report import report
     from chalknet.workflows.study import study
     from chalknet.workflows.train import train
+    from chalknet.workflows.writeup import writeup
 
 _ROOM_OF_NAME = {
     "Architecture": "network.architecture",
@@ -78,11 +80,13 @@ _ROOM_OF_NAME = {
     "plot_curves": "report.drawings.curves",
     "read_results": "study.results",
     "recipe": "training.recipes",
+    "report": "workflows.report",
     "save_model": "artifacts.model_file",
     "show_images": "report.drawings.images",
     "split_dataset": "data.splits",
     "study": "workflows.study",
     "train": "workflows.train",
+    "writeup": "workflows.writeup",
 }
 
 __version__ = "0.1.0"
@@ -118,11 +122,13 @@ __all__ = [
     "plot_curves",
     "read_results",
     "recipe",
+    "report",
     "save_model",
     "show_images",
     "split_dataset",
     "study",
     "train",
+    "writeup",
 ]
 
 
@@ -139,10 +145,12 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """`study` names a room and a public function, and here it is the function."""
+    """`report` and `study` each name a room and a public function, and here they are the functions."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not (name == "study" and isinstance(value, ModuleType)):  # Python notes an imported room on its package
+        if not (
+            name in ("report", "study") and isinstance(value, ModuleType)
+        ):  # Python notes an imported room on its package
             super().__setattr__(name, value)
 
 

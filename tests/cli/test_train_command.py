@@ -171,7 +171,7 @@ def test_depth_fractions_and_a_stratified_split_are_understood(letters, tmp_path
 
 
 USAGE = [
-    (["--workers", "0"], "Invalid value for .--workers.: 0 is not in the range x>=1."),
+    (["--workers", "0"], "Invalid value for '--workers': 0 is not in the range x>=1."),
     (["--tile-rows", "0"], "tile_rows must be a whole number >= 1, got 0."),
     (["--hidden", "0"], "hidden must be one or more whole numbers from 1 to 1000000, got [0]."),
     (["--hidden", "many"], "hidden must be one or more whole numbers from 1 to 1000000, got ['many']."),
@@ -334,49 +334,6 @@ def test_gradcheck_fails_with_code_1_where_a_derivative_is_wrong(letters, monkey
 def test_gradcheck_of_more_samples_than_there_are_is_a_usage_error(letters, capsys):
     assert main(["gradcheck", "--data", letters, "--samples", "241"]) == 2
     assert "samples must be a whole number from 1 to 240, got 241" in capsys.readouterr().err
-
-
-def test_writeup_makes_its_folder_and_says_the_same_on_the_terminal(letters, tmp_path, capsys):
-    assert main(["writeup", "--data", letters, *QUICK, "--out", "paper"]) == 0
-    folder = tmp_path / "paper"
-    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    assert files == [
-        "figures/samples.png",
-        "figures/samples.svg",
-        "hidden-6/config.toml",
-        "hidden-6/curves.png",
-        "hidden-6/curves.svg",
-        "hidden-6/history.csv",
-        "hidden-6/model.safetensors",
-        "hidden-6/summary.json",
-        "hidden-6/valid_samples.npz",
-        "summary.txt",
-        "tables/data.csv",
-        "tables/gradient_check.csv",
-        "tables/statistics.csv",
-    ]
-    printed = capsys.readouterr().out
-    assert (folder / "summary.txt").read_text() in printed
-    for heading in (
-        "0    Set-up",
-        "0.1  Data: letters.npz, 240 images of 6 x 5",
-        "1.2  Gradient check",
-        "1.3  After 4 epochs",
-    ):
-        assert heading in printed
-
-
-def test_writeup_of_rows_is_refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "rows.csv").write_text("label,a,b\n" + "0,1.5,2\n1,3,4.5\n" * 9)
-    assert main(["writeup", "--data", "rows.csv", "--train", "10", "--valid", "4", "--out", "paper"]) == 2
-    assert "the write-up is about images" in capsys.readouterr().err
-    assert not (tmp_path / "paper").exists()
-
-
-def test_a_failed_writeup_leaves_no_folder(letters, tmp_path):
-    assert main(["writeup", "--data", letters, *QUICK, "--learning-rate", "1e300", "--out", "paper", "--quiet"]) == 1
-    assert not (tmp_path / "paper").exists()
 
 
 def test_a_reader_that_goes_away_is_no_error_of_ours(monkeypatch):

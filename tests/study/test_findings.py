@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chalknet.errors import ShapeError
 from chalknet.study.compare import compare_cells, difference
 from chalknet.study.curve_findings import Curves, curve_findings, epochs_to_final, final_gap, jumps, loss_rise
-from chalknet.study.findings import Needed, comparison_findings, listed, needed_to_tell, points, rounded
+from chalknet.study.findings import comparison_findings, listed, needed_to_tell, points, rounded
 from chalknet.study.simulated import population, simulate
 
 
@@ -77,10 +77,21 @@ def planned(**parts):
     return replace(difference(first, second), difference=0.01, n_seeds=(3, 3), n_images=1_000, **parts)
 
 
-def test_needed_seeds_solve_the_formula():
-    # (z_0.975 + z_0.8)^2 = 7.849: allowed variance 1.274e-5; seeds part 1e-4 + 0.01/1000 = 1.1e-4, images 1e-6
+def test_needed_seeds_are_the_fewest_that_solve_the_formula():
+    stats = pytest.importorskip("scipy.stats")
     one = planned(seed_variance=1e-4, image_variance=1e-3, rest_variance=0.01)
-    assert needed_to_tell(one, alpha=0.05) == Needed(math.ceil(1.1e-4 / (1e-4 / 7.8489 - 1e-6)), None)
+
+    def is_enough(n_seeds):
+        of_seeds, of_images = 1e-4 / n_seeds + 0.01 / (n_seeds * 1_000), 1e-6
+        variance = of_seeds + of_images
+        df = max(variance**2 / (of_seeds**2 / (n_seeds - 1) + of_images**2 / 999), n_seeds - 1)
+        return (stats.t.ppf(0.975, df) + stats.t.ppf(0.8, df)) * variance**0.5 <= 0.01
+
+    seeds = needed_to_tell(one, alpha=0.05).seeds
+    assert is_enough(seeds)
+    assert not is_enough(seeds - 1)
+    # by normal quantiles 10 would do: (z_0.975 + z_0.8)^2 = 7.849, 1.1e-4 / (1e-4 / 7.849 - 1e-6) = 9.4
+    assert 10 < seeds < 15
 
 
 def test_where_images_forbid_it_images_are_asked_for():
@@ -143,6 +154,20 @@ def test_over_fitting_is_a_gap_or_a_rise():
     assert "its validation loss is lowest at epoch" in rise.sentence
     assert "(3 of 3 seeds)" in rise.sentence
     assert "above the validation accuracy" not in rise.sentence
+
+
+def test_a_rise_of_both_losses_is_instability_and_not_over_fitting():
+    x = np.arange(1, 201)
+    both = curves(rise=0.2)
+    both = replace(both, train_loss=both.train_loss + np.where(x > 100, 1.0, 0.0))
+    assert kinds(curve_findings("a", both)) == ["convergence", "instability"]
+
+
+def test_images_are_called_by_the_part_that_was_compared():
+    noisy = compare_cells(cells((0.90, 0.905), n_seeds=3))
+    said = [one.sentence for one in comparison_findings(noisy, images="validation images")]
+    assert any("validation images would be needed" in one or "seeds a cell would be needed" in one for one in said)
+    assert not any("test images" in one for one in said)
 
 
 def test_a_rise_or_gap_below_its_constant_is_not_said():

@@ -18,7 +18,9 @@ from chalknet.engines import numpy_engine
 from chalknet.training.trainer import Trainer
 from chalknet.workflows.data import convert
 
-RECIPE = Recipe().with_settings(hidden=[9, 5], epochs=3, learning_rate=1e-3, momentum=0.9, shuffle_window=300, tile_rows=100)
+RECIPE = Recipe().with_settings(
+    hidden=[9, 5], epochs=3, learning_rate=1e-3, momentum=0.9, shuffle_window=300, tile_rows=100
+)
 N_INPUTS = 784
 FEW, MANY = 30_000, 180_000
 BYTES_A_SAMPLE = 32  # labels and positions with what making them takes; the samples themselves have 784

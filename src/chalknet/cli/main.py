@@ -15,6 +15,7 @@ from chalknet.cli.lazy import LazyCommand, LazyGroup
 from chalknet.errors import ChalknetError
 
 COMMANDS = {
+    "bench": LazyCommand("chalknet.cli.bench", "bench", "Compare chalknet's speed with its peers' on this machine."),
     "data": LazyCommand("chalknet.cli.data", "data", "Look at data sets, audit, convert and build them."),
     "doctor": LazyCommand(
         "chalknet.cli.doctor", "doctor", "Say how fast this machine multiplies, and what would help."
@@ -22,6 +23,11 @@ COMMANDS = {
     "gradcheck": LazyCommand(
         "chalknet.cli.gradcheck", "gradcheck", "Compare every derivative with central differences."
     ),
+    "report": LazyCommand("chalknet.cli.report", "report", "Make a document of a study or a run."),
+    "stopping": LazyCommand(
+        "chalknet.cli.stopping", "stopping", "Say when training should have stopped, from full curves."
+    ),
+    "study": LazyCommand("chalknet.cli.study", "study", "Train cells times seeds, and never lose a finished one."),
     "train": LazyCommand("chalknet.cli.train", "train", "Train a network and write a run folder."),
     "writeup": LazyCommand("chalknet.cli.writeup", "writeup", "Make the course write-up again, from data."),
 }

@@ -10,41 +10,70 @@ import click
 from chalknet.cli.kernels import choose_kernels
 from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options, say_notes
 
+# Recipe fields that may be given; what seeds vary, and what would make it another write-up, may not.
+FIELDS = ("split", "train_size", "valid_size", "split_seed", "learning_rate", "momentum", "epochs", "batch_size")
+
+STOPPED = 130  # exit code of Ctrl-C
+
 
 @click.command()
 @click.option(
     "--data", metavar="FILE|FOLDER|glyphs", help="The letters to use.  [default: glyphs, the built-in letters]"
 )
+@click.option("--hidden", metavar="N,N,...", help="Widths to compare.  [default: 100,500,1000,2000]")
+@click.option("--seeds", type=int, metavar="N", help="Trainings of each width.  [default: 3]")
+@click.option("--quick", is_flag=True, help="A short form, marked as such: fewer widths, epochs and seeds.")
 @data_options
-@recipe_options()
-@click.option("--out", metavar="DIR", help="Folder for everything.  [default: runs/writeup, or the next free]")
-@click.option("--overwrite", is_flag=True, help="Write into --out even if it holds a finished write-up.")
-@click.option("--quiet", is_flag=True, help="No progress and no summary.")
-def writeup(data: str | None, out: str | None, overwrite: bool, quiet: bool, **flags: Any) -> None:
-    """Make the course write-up again, from data.
+@recipe_options(*FIELDS, "engine", "dtype")
+@click.option("--jobs", type=int, metavar="N", help="Trainings at a time.  [default: one a core]")
+@click.option(
+    "--out", metavar="DIR", help="Folder for everything; what was begun there goes on.  [default: runs/writeup]"
+)
+@click.option("--quiet", is_flag=True, help="No progress; only where the document is.")
+def writeup(
+    data: str | None,
+    hidden: str | None,
+    seeds: int | None,
+    quick: bool,
+    jobs: int | None,
+    out: str | None,
+    quiet: bool,
+    **flags: Any,
+) -> int:
+    """Make the course write-up again, whole, from data.
 
-    Sections 0 to 1.3: the data with a sample sheet, every derivative against central differences, and the network with
-    1,000 hidden units, its curves, statistics and time. The folder holds summary.txt, tables/, figures/ and the run.
+    A study over the number of hidden units, several seeds each, and a document of it: writeup.html and writeup.pdf,
+    with every table under tables/ and every figure under figures/ as plain data. Stopped and started again with the
+    same --out, it goes on where it was.
 
     \b
     chalknet writeup
-    chalknet writeup --data notMNIST.npz --out writeup
+    chalknet writeup --quick
+    chalknet writeup --data notMNIST.npz --out runs/notmnist
     """
-    from chalknet.workflows.settle import settle
+    from chalknet.workflows.settle_writeup import settle_writeup, writeup_folder
 
-    recipe, source = settle(None, None, parsed_settings(flags), parsed_source(data, flags))
+    source = parsed_source(data, flags)
+    settings = parsed_settings(flags) | {"hidden": hidden}
+    spec = settle_writeup(quick=quick, seeds=seeds, settings=settings, data=source)
+    folder = Path(out) if out else writeup_folder(source.source, quick)
     kernels = choose_kernels()  # before anything imports NumPy
 
-    from chalknet.cli.progress import EpochProgress
-    from chalknet.workflows.train import open_data, split_by
+    from chalknet.cli.writeup_progress import WriteupBar
+    from chalknet.workflows.train import open_data
     from chalknet.workflows.writeup import write_writeup
 
-    samples = open_data(source)
-    splits = split_by(recipe, samples)
+    samples = open_data(spec.data)
     say_notes((*kernels, *samples.notes), quiet)
-    folder = Path(out) if out else Path("runs") / "writeup"
-    with EpochProgress(recipe.training.epochs, len(splits.train), quiet=quiet) as progress:
-        result = write_writeup(samples, splits, recipe, folder, numbered=not out, overwrite=overwrite, observe=progress)
-    if not quiet:
-        click.echo(result.text())
-        click.echo(f"written to {result.folder}")
+    try:
+        with WriteupBar(quiet=quiet) as progress:
+            result = write_writeup(spec, samples, folder, quick=quick, jobs=jobs, observe=progress)
+    except KeyboardInterrupt:
+        click.echo(f"chalknet: stopped; what is finished is kept. The same command goes on (--out {folder}).", err=True)
+        return STOPPED
+    click.echo(f"written to {result.html} and {result.pdf}")
+    if result.results.failed:
+        shown = f"{len(result.results.failed)} of {len(result.results.units)} trainings failed"
+        click.echo(f"chalknet: {shown}; the document says which.", err=True)
+        return 1
+    return 0

@@ -50,7 +50,7 @@ class Table:
 def data_table(data: Dataset, splits: Splits) -> Table:
     """How many samples of each class are in each part."""
     counts = {part: np.bincount(data.labels[index], minlength=data.n_classes) for part, index in splits.named().items()}
-    rows = [(PART_NAMES[part], f"{counts[part].sum()}", *(f"{count}" for count in counts[part])) for part in PARTS]
+    rows = [(PART_NAMES[part], f"{counts[part].sum():,}", *(f"{count:,}" for count in counts[part])) for part in PARTS]
     shape = " x ".join(str(n) for n in data.inputs.shape[1:])
     kind = "images" if data.is_images else "rows"
     title = f"Data: {data.source}, {len(data):,} {kind} of {shape} {data.inputs.dtype} values"
@@ -67,10 +67,16 @@ def statistics_table(run: Run) -> Table:
     return Table(f"{title}, {run.seconds:.1f} s", ("", "loss", "accuracy", "printed loss"), tuple(rows))
 
 
-def gradient_table(checks: Sequence[GradientCheck]) -> Table:
+def gradient_table(checks: Sequence[GradientCheck], digits: int = 12) -> Table:
     """Each parameter group's derivative along one direction, by formula and by differences."""
     rows = [
-        (check.group, f"{check.n_parameters}", f"{check.analytic:+.12e}", f"{check.numeric:+.12e}", f"{check.gap:.1e}")
+        (
+            check.group,
+            f"{check.n_parameters:,}",
+            f"{check.analytic:+.{digits}e}",
+            f"{check.numeric:+.{digits}e}",
+            f"{check.gap:.1e}",
+        )
         for check in checks
     ]
     return Table("Gradient check", ("group", "parameters", "analytic", "numeric", "relative gap"), tuple(rows))

@@ -159,7 +159,7 @@ def _over_fitting(label: str, curves: Curves, gap: Gap) -> list[Finding]:
     if gap.low > LEAST_GAP:
         limits = f"{100 * gap.level:g} % interval {points(gap.low)} to {points(gap.high)}, of {gap.carries}"
         said.append(f"its training accuracy ends {points(gap.gap)} points above the validation accuracy ({limits})")
-    if rise > LEAST_LOSS_RISE:
+    if _rises_by_over_fitting(curves):
         risen = _count(_seeds_with_rise(curves), len(curves.train_loss))
         by = f"{100 * rise:.0f} %" if np.isfinite(rise) else "without bound"
         said.append(
@@ -173,7 +173,14 @@ def _over_fitting(label: str, curves: Curves, gap: Gap) -> list[Finding]:
 
 def _seeds_with_rise(curves: Curves) -> int:
     single = [Curves(*(part[s : s + 1] for part in _parts(curves))) for s in range(len(curves.train_loss))]
-    return sum(loss_rise(one)[1] > LEAST_LOSS_RISE for one in single)
+    return sum(map(_rises_by_over_fitting, single))
+
+
+def _rises_by_over_fitting(curves: Curves) -> bool:
+    """Whether the validation loss rises while the training loss falls; where both rise, training is unstable."""
+    epoch, rise = loss_rise(curves)
+    train = curves.train_loss.mean(axis=0)
+    return rise > LEAST_LOSS_RISE and bool(train[-1] <= train[epoch - 1])
 
 
 def _parts(curves: Curves) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:

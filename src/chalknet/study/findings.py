@@ -15,8 +15,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from chalknet.study.compare import IMAGES_ALONE, Comparison, Difference, Needed, PairwiseDifference
-from chalknet.study.distributions import normal_quantile
+from chalknet.study.distributions import normal_quantile, student_quantile
 
 POWER = 0.8  # the chance with which the seeds or images that are "needed" would show the difference
 MOST_PAIRS_SAID = 6  # all pairs of four cells
@@ -41,13 +43,14 @@ class Finding:
     figures: dict[str, float | int | None] = field(default_factory=dict)
 
 
-def comparison_findings(comparison: Comparison) -> tuple[Finding, ...]:
+def comparison_findings(comparison: Comparison, *, images: str = "test images") -> tuple[Finding, ...]:
     """What the comparison carries, as sentences: first who beats whom, then who cannot be told apart.
 
     Args:
         comparison: from `compare_cells`; its labels are put into the sentences as they are.
+        images: what the cells were judged on, in words.
     """
-    return (*_told_apart(comparison), *_not_told_apart(comparison))
+    return (*_told_apart(comparison), *_not_told_apart(comparison, images))
 
 
 def _told_apart(comparison: Comparison) -> list[Finding]:
@@ -64,17 +67,17 @@ def _beats(pair: PairwiseDifference, comparison: Comparison) -> Finding:
     return Finding("told_apart", (one.first, one.second), sentence, _figures(one) | {"holm_p": pair.holm_p})
 
 
-def _not_told_apart(comparison: Comparison) -> list[Finding]:
+def _not_told_apart(comparison: Comparison, images: str) -> list[Finding]:
     pairs = {(pair.difference.first, pair.difference.second): pair for pair in comparison.pairs}
     found = []
     for group in comparison.groups:
         inside = [pair for labels, pair in pairs.items() if set(labels) <= set(group)]
         if inside:
-            found.append(_alike(group, max(inside, key=lambda pair: pair.difference.difference), comparison))
+            found.append(_alike(group, max(inside, key=lambda pair: pair.difference.difference), comparison, images))
     return found
 
 
-def _alike(group: tuple[str, ...], widest: PairwiseDifference, comparison: Comparison) -> Finding:
+def _alike(group: tuple[str, ...], widest: PairwiseDifference, comparison: Comparison, images: str) -> Finding:
     one = widest.difference
     needed = needed_to_tell(one, alpha=(1.0 - comparison.level) / len(comparison.pairs))
     largest = "largest difference" if len(group) > 2 else "difference"
@@ -82,7 +85,7 @@ def _alike(group: tuple[str, ...], widest: PairwiseDifference, comparison: Compa
     if correction and one.p_value < 1.0 - comparison.level:
         correction = [f"p = {one.p_value:.2g} alone, {widest.holm_p:.2g} by {correction[0]}"]
     parts = [f"{largest} {points(one.difference)} points, {_interval(one)}", *correction, *_lack(one)]
-    sentence = f"{listed(group)} cannot be told apart: {'; '.join([*parts, *_advice(needed)])}."
+    sentence = f"{listed(group)} cannot be told apart: {'; '.join([*parts, *_advice(needed, images)])}."
     figures = _figures(one) | {"holm_p": widest.holm_p}
     if needed is not None:
         figures |= {"needed_seeds": needed.seeds, "needed_images": needed.images}
@@ -92,11 +95,12 @@ def _alike(group: tuple[str, ...], widest: PairwiseDifference, comparison: Compa
 def needed_to_tell(difference: Difference, *, alpha: float, power: float = POWER) -> Needed | None:
     """Seeds or images with which a true difference as large as this one would be told from none.
 
-        V(S, M) = var_seed/S + var_image/M + var_rest/(SM)  <=  (d / (z_{1-alpha/2} + z_power))^2
+        V(S, M) = var_seed/S + var_image/M + var_rest/(SM)
+        |d| >= (t_{1-alpha/2} + t_power) sqrt(V),   t with Satterthwaite's degrees of freedom of V for S and M
 
-    Seeds first: the fewest S at the present M. Where var_image/M alone is too much, the fewest M at the present S;
-    where the seeds alone are too much as well, each gets half of the right side. Normal quantiles stand for Student's
-    and the parts of the variance are estimates, so the numbers say the size of a study and no more.
+    Seeds first: the fewest S at the present M. Where no number up to `MOST_SEEDS` does, the fewest M at the present S,
+    by normal quantiles; where the seeds alone are too much as well, each gets half of the allowed variance. The parts
+    of the variance are estimates, so the numbers say the size of a study and no more.
 
     Args:
         difference: from `difference`; alpha: the two-sided level; power: the wanted chance, both in (0, 1).
@@ -107,29 +111,45 @@ def needed_to_tell(difference: Difference, *, alpha: float, power: float = POWER
     """
     if math.isnan(difference.seed_variance) or 100 * abs(difference.difference) < LEAST_POINTS:
         return None
+    seeds = _seeds_needed(difference, alpha, power)
+    if seeds is not None:
+        return Needed(seeds, None)
     z = float(normal_quantile(1.0 - alpha / 2.0) + normal_quantile(power))
     allowed = (difference.difference / z) ** 2
     seed, image, rest = difference.seed_variance, difference.image_variance, difference.rest_variance
     n_seeds, n_images = min(difference.n_seeds), difference.n_images
-    if image / n_images < allowed:
-        seeds = math.ceil((seed + rest / n_images) / (allowed - image / n_images))
-        if seeds <= MOST_SEEDS:
-            return Needed(max(seeds, n_seeds + 1), None)
     if seed / n_seeds < allowed / 2:
         return Needed(None, max(math.ceil((image + rest / n_seeds) / (allowed - seed / n_seeds)), n_images + 1))
     seeds = max(math.ceil(seed / (allowed / 2)), n_seeds)
     return Needed(seeds, max(math.ceil((image + rest / seeds) / (allowed / 2)), n_images + 1))
 
 
-def _advice(needed: Needed | None) -> list[str]:
+def _seeds_needed(difference: Difference, alpha: float, power: float) -> int | None:
+    """The fewest seeds, more than there are and at most `MOST_SEEDS`, that do with the present images."""
+    n_images = difference.n_images
+    n_seeds = np.arange(min(difference.n_seeds) + 1, MOST_SEEDS + 1)
+    of_seeds, of_images = (
+        difference.seed_variance / n_seeds,
+        np.full(n_seeds.shape, difference.image_variance / n_images),
+    )
+    of_rest = difference.rest_variance / (n_seeds * n_images)
+    variance = of_seeds + of_images + of_rest
+    squares = (of_seeds + of_rest) ** 2 / (n_seeds - 1) + of_images**2 / (n_images - 1)
+    df = np.maximum(np.where(squares > 0, variance**2 / np.where(squares > 0, squares, 1), n_images - 1), n_seeds - 1)
+    t = student_quantile(1.0 - alpha / 2.0, df) + student_quantile(power, df)
+    enough = abs(difference.difference) >= t * np.sqrt(variance)
+    return int(n_seeds[enough.argmax()]) if enough.any() else None
+
+
+def _advice(needed: Needed | None, images: str) -> list[str]:
     if needed is None:
         return []
     if needed.images is None:
         assert needed.seeds is not None, "a plan asks for seeds, images or both"
         return [f"about {rounded(needed.seeds)} seeds a cell would be needed"]
     if needed.seeds is None:
-        return [f"more seeds alone would not do, about {rounded(needed.images)} test images would be needed"]
-    return [f"about {rounded(needed.seeds)} seeds a cell and {rounded(needed.images)} test images would be needed"]
+        return [f"more seeds alone would not do, about {rounded(needed.images)} {images} would be needed"]
+    return [f"about {rounded(needed.seeds)} seeds a cell and {rounded(needed.images)} {images} would be needed"]
 
 
 def _lack(one: Difference) -> list[str]:

@@ -1,102 +1,200 @@
-"""The course write-up, made again: data, gradient check, and the run with its curves and statistics."""
+"""The course write-up, made whole from data: a study over the widths, and the documents made of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import chalknet
-from chalknet.artifacts.atomic import new_folder, write_files
-from chalknet.artifacts.run_folder import refuse_finished
-from chalknet.config import Recipe
+from chalknet.config import SECTION_OF_FIELD, Recipe
+from chalknet.data.audit import audit
 from chalknet.data.dataset import Dataset
-from chalknet.data.splits import Splits
+from chalknet.data.load import load_data
 from chalknet.errors import ConfigError
 from chalknet.machine.facts import machine_facts
-from chalknet.network.gradcheck import GradientCheck
-from chalknet.report.tables import Table, data_table, gradient_table, statistics_table
-from chalknet.training.trainer import Observer, Run
+from chalknet.report.document import Document
+from chalknet.report.documents import writeup_document
+from chalknet.report.files import write_document
+from chalknet.report.gathered import Gathered, gather
+from chalknet.study.assignments import StudyProgress
+from chalknet.study.cells import value_text
+from chalknet.study.results import StudyResults
+from chalknet.study.space import divide, make_cell
+from chalknet.study.spec import StudySpec, value_list
+from chalknet.workflows.formula_checks import check_formulas
 from chalknet.workflows.gradcheck import check_recipe
-from chalknet.workflows.train import train_run
+from chalknet.workflows.settle_writeup import settle_writeup
+from chalknet.workflows.study import run_study
 
-SUMMARY_FILE = "summary.txt"
-SHEET_SEED = 521
+STUDY_FOLDER = "study"
+STEM = "writeup"
+# Recipe fields that a write-up's command may change, with their flags.
+FLAGS = {
+    "split": "split",
+    "train_size": "train",
+    "valid_size": "valid",
+    "split_seed": "split-seed",
+    "learning_rate": "learning-rate",
+    "momentum": "momentum",
+    "epochs": "epochs",
+    "batch_size": "batch-size",
+    "engine": "engine",
+    "dtype": "dtype",
+}
+
+
+@dataclass(frozen=True)
+class WriteupProgress:
+    """What is being done, and how far the study is while it runs.
+
+    Attributes:
+        step: "data", "study" or "document".
+    """
+
+    step: str
+    study: StudyProgress | None = None
+
+
+Observer = Callable[[WriteupProgress], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Writeup:
-    """Sections 0 to 1.3: the tables that the terminal and the files share, and the run."""
+    """A finished write-up.
 
-    data: Table
-    checks: tuple[GradientCheck, ...]
-    run: Run
-    run_name: str
+    Attributes:
+        folder: where it is; `html` and `pdf` are the documents in it.
+        results: the study that it is made from.
+        document: as plain data.
+    """
+
     folder: Path
+    results: StudyResults
+    document: Document
 
-    def text(self) -> str:
-        """The summary that the terminal shows and summary.txt holds."""
-        facts = machine_facts()
-        setup = (
-            f"0    Set-up: chalknet {chalknet.__version__}, Python {facts['python']}, NumPy {facts['numpy']} with "
-            f"{facts['blas'] or 'an unknown BLAS'} {facts['blas_kernels']} on {facts['blas_threads']} threads, "
-            f"{facts['processor']}, {facts['cores']} cores"
-        )
-        sections = [
-            setup,
-            f"0.1  {self.data.text()}\nsample sheet: figures/samples.png",
-            f"1.2  {gradient_table(self.checks).text()}",
-            f"1.3  {self.statistics().text()}\ncurves: {self.run_name}/curves.png",
-        ]
-        return "\n\n".join(sections) + "\n"
+    def __repr__(self) -> str:
+        return f"<Writeup {self.html}: {self.results!r}>"
 
-    def statistics(self) -> Table:
-        return statistics_table(self.run)
+    @property
+    def html(self) -> Path:
+        return self.folder / f"{STEM}.html"
+
+    @property
+    def pdf(self) -> Path:
+        return self.folder / f"{STEM}.pdf"
+
+
+def writeup(
+    data: Dataset | str | Path = "glyphs",
+    *,
+    out: str | Path,
+    seeds: int | None = None,
+    quick: bool = False,
+    jobs: int | None = None,
+    observe: Observer | None = None,
+    **settings: Any,
+) -> Writeup:
+    """Makes the course write-up from data: how many hidden units, when to stop, and how sure that is.
+
+    Args:
+        data: images, as a `Dataset` or what `chalknet.load_data` takes.
+        out: its folder: writeup.html, writeup.pdf, tables/, figures/, and the study in study/. One that was begun goes
+            on where it was stopped.
+        seeds: trainings of each width, 3 if not given.
+        quick: a short form, marked as such: fewer widths, epochs and seeds.
+        jobs: trainings at a time, by default one a core.
+        observe: called with a `WriteupProgress` whenever something has changed.
+        settings: recipe fields to change, such as train_size=4800; hidden=[[100], [500]] for other widths.
+    Returns:
+        the `Writeup`: its folder, its study's results and its document.
+    Raises:
+        ConfigError: samples that are no images, or a setting that cannot be meant; nothing is written.
+        DataError: data that cannot be read or divided, or is not what the study in out was made with.
+        OutputError: out cannot be written; what was finished is kept.
+        StoreError: what is in out/study is no study.
+    """
+    spec = settle_writeup(quick=quick, seeds=seeds, settings=settings)
+    samples = load_data(data) if isinstance(data, (str, Path)) else data
+    return write_writeup(spec, samples, Path(out), quick=quick, jobs=jobs, observe=observe)
 
 
 def write_writeup(
+    spec: StudySpec,
     data: Dataset,
-    splits: Splits,
-    recipe: Recipe,
-    out: Path,
+    folder: Path,
     *,
-    numbered: bool = False,
-    overwrite: bool = False,
+    quick: bool = False,
+    jobs: int | None = None,
     observe: Observer | None = None,
 ) -> Writeup:
-    """Makes the write-up's sections 0 to 1.3 as a folder of files.
-
-    tables/data.csv, tables/gradient_check.csv, tables/statistics.csv, figures/samples.png and .svg, the run folder
-    hidden-N/, and summary.txt, written last. With numbered, out is only the first of the names that are tried.
-
-    Raises:
-        ConfigError, DataError, DivergenceError, OutputError: as `chalknet.train`; an empty folder is removed.
-    """
+    """`writeup` with everything settled."""
     if not data.is_images:
-        raise ConfigError(f"{data.source}: the write-up is about images, and these are rows. Use chalknet train.")
-    if not numbered:
-        refuse_finished(out, overwrite, SUMMARY_FILE)
-    run_name = "hidden-" + "x".join(str(width) for width in recipe.network.hidden)
-    with new_folder(out, numbered=numbered) as folder:
-        table = data_table(data, splits)
-        checks = check_recipe(data, recipe)
-        run = train_run(data, splits, recipe, out=folder / run_name, overwrite=overwrite, observe=observe)
-        writeup = Writeup(table, checks, run, run_name, folder)
-        _write(writeup, data, splits)
-    return writeup
+        raise ConfigError(
+            f"{data.source}: the write-up is about images, and these are rows. Use chalknet study and chalknet report."
+        )
+    tell = observe or _nobody
+    tell(WriteupProgress("data"))
+    found = _checked(spec, data)
+    results = run_study(
+        spec, data, folder / STUDY_FOLDER, jobs=jobs, observe=lambda progress: tell(WriteupProgress("study", progress))
+    )
+    tell(WriteupProgress("document"))
+    gathered = gather(
+        results,
+        {"chalknet": chalknet.__version__, **machine_facts()},
+        data=data,
+        is_quick=quick,
+        commands=f"{_command(spec, data, folder, quick)}\n{_study_command(folder)}",
+        **found,
+    )
+    return _written(gathered, folder)
 
 
-def _write(writeup: Writeup, data: Dataset, splits: Splits) -> None:
-    from chalknet.report.drawings.images import show_images
-    from chalknet.report.drawings.picture import drawing_bytes
+def _nobody(progress: WriteupProgress) -> None:
+    """For whom nobody watches."""
+    del progress
 
-    tables = {
-        "data.csv": writeup.data,
-        "gradient_check.csv": gradient_table(writeup.checks),
-        "statistics.csv": writeup.statistics(),
+
+def _checked(spec: StudySpec, data: Dataset) -> dict[str, Any]:
+    """What is known before anything is trained: the division, the audit of it, and the checks of the derivatives."""
+    splits = divide(data, make_cell(spec, {}), spec.first_seed)
+    recipe = _checked_recipe(spec)
+    return {
+        "splits": splits,
+        "audit": audit(data.in_memory(), splits),
+        "checks": check_recipe(data, recipe, min(20, len(data))),
+        "formula_gaps": check_formulas(data, recipe),
     }
-    sheet = show_images(data, indices=splits.train, seed=SHEET_SEED)
-    with new_folder(writeup.folder / "tables") as folder:
-        write_files(folder, {name: table.csv().encode() for name, table in tables.items()})
-    with new_folder(writeup.folder / "figures") as folder:
-        write_files(folder, {f"samples.{kind}": drawing_bytes(sheet, kind) for kind in ("png", "svg")})
-    write_files(writeup.folder, {SUMMARY_FILE: writeup.text().encode()})
+
+
+def _checked_recipe(spec: StudySpec) -> Recipe:
+    """The recipe whose network is checked: with 1,000 hidden units, or the widths that the recipe has."""
+    return replace(spec.recipe, training=replace(spec.recipe.training, seed=spec.first_seed))
+
+
+def _written(gathered: Gathered, folder: Path) -> Writeup:
+    document = writeup_document(gathered)
+    write_document(document, folder, STEM)
+    return Writeup(folder, gathered.results, document)
+
+
+def _command(spec: StudySpec, data: Dataset, folder: Path, quick: bool) -> str:
+    """The command that repeats it, with what is not the default."""
+    usual = settle_writeup(quick=quick)
+    words = ["chalknet", "writeup", "--data", data.source, "--seeds", str(spec.seeds), *(["--quick"] if quick else [])]
+    if spec.vary != usual.vary:
+        words += ["--hidden", ",".join(value_text(value) for value in value_list(*spec.vary[0], spec.recipe))]
+    for name, flag in FLAGS.items():
+        section = SECTION_OF_FIELD[name]
+        value = getattr(getattr(spec.recipe, section), name)
+        if value != getattr(getattr(usual.recipe, section), name):
+            words += [f"--{flag}", value_text(value)]
+    return shlex.join([*words, "--out", str(folder)])
+
+
+def _study_command(folder: Path) -> str:
+    study = folder / STUDY_FOLDER
+    return shlex.join(["chalknet", "study", "--config", str(study / "study.toml"), "--out", str(study)])

@@ -1,0 +1,103 @@
+"""How the write-up shows itself: one bar over all of it on a terminal, lines elsewhere, nothing when quiet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import click
+
+from chalknet.cli.progress import clock
+from chalknet.cli.study_progress import end_line, fitting_facts
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from chalknet.study.assignments import StudyProgress
+    from chalknet.workflows.writeup import WriteupProgress
+
+BAR_WIDTH = 12
+# Where each step begins on the bar, of 100; training takes nearly all of the time.
+BEGINS = {"data": 0.0, "study": 3.0, "document": 95.0}
+WORDS = {
+    "data": "auditing the data and checking the derivatives",
+    "study": "training",
+    "document": "making the document",
+}
+
+
+class WriteupBar:
+    """A consumer of `WriteupProgress`."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: Progress | None = None
+        self._step, self._step_began = "", 0.0
+
+    def __enter__(self) -> Self:
+        if not self._quiet and sys.stderr.isatty():
+            self._bar = _bar()
+            self._task = self._bar.add_task("", total=100.0, facts="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            if error is None:
+                self._bar.update(self._task, completed=100.0, facts="done")
+            self._bar.stop()
+
+    def __call__(self, progress: WriteupProgress) -> None:
+        begins = progress.step != self._step
+        if begins:
+            self._step, self._step_began = progress.step, time.monotonic()
+        if self._bar is not None:
+            self._show(self._bar, progress)
+        elif not self._quiet:
+            self._say(progress, begins)
+
+    def _show(self, bar: Progress, progress: WriteupProgress) -> None:
+        room = bar.console.width - BAR_WIDTH - 6
+        study = progress.study
+        if study is None:
+            bar.update(self._task, completed=BEGINS[progress.step], facts=WORDS[progress.step][:room])
+            return
+        if study.ended is not None and study.ended.error:
+            bar.console.print(end_line(study.ended), markup=False, highlight=False)
+        span = BEGINS["document"] - BEGINS["study"]
+        done = BEGINS["study"] + span * self._share(study)
+        count = f"training {study.done}/{study.total}  "
+        bar.update(self._task, completed=done, facts=count + fitting_facts(study, max(room - len(count), 0)))
+
+    def _share(self, study: StudyProgress) -> float:
+        """How much of the training is behind, by time where that can be told, else by units."""
+        if study.seconds_left is None:
+            return (study.done + study.failed) / max(study.total, 1)
+        spent = time.monotonic() - self._step_began
+        return spent / max(spent + study.seconds_left, 1e-9)
+
+    def _say(self, progress: WriteupProgress, begins: bool) -> None:
+        study = progress.study
+        if begins:
+            click.echo(WORDS[progress.step], err=True)
+        if study is not None and study.ended is not None:
+            left = "" if study.seconds_left is None else f"  {clock(study.seconds_left)} left"
+            count = f"{study.done:>{len(str(study.total))}}/{study.total}"
+            click.echo(f"training {count}  {end_line(study.ended)}{left}", err=True)
+
+
+def _bar() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
+
+    return Progress(
+        TextColumn("{task.percentage:>3.0f} %", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=BAR_WIDTH),
+        TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=True), markup=False),
+        console=Console(stderr=True),
+    )

@@ -1,0 +1,86 @@
+"""Every derivative formula of the derivation against central differences, one by one, on a real batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.config import Recipe
+from chalknet.data.dataset import Dataset
+from chalknet.data.preprocess import flatten, input_scale, scale_inputs
+from chalknet.network.activations import relu, softmax
+from chalknet.network.architecture import Architecture
+from chalknet.network.dense import dense
+from chalknet.network.gradcheck import STEP, relative_gap
+from chalknet.network.initialisers import initial_parameters
+from chalknet.network.losses import softmax_cross_entropy
+
+Values = NDArray[np.floating[Any]]
+
+
+def check_formulas(data: Dataset, recipe: Recipe, n_samples: int = 20) -> dict[str, float]:
+    """By label, the relative gap (G3) of each derivative formula of a network with one hidden layer.
+
+    Each formula is checked alone: the loss is taken as a function of the formula's own argument, everything behind it
+    as it is, in float64. The direction is the gradient's own and a random one, added (G1, G2).
+
+    Args:
+        n_samples: size of the batch, drawn with the recipe's seed; at most the data's.
+    """
+    rng = np.random.default_rng(recipe.training.seed)
+    chosen = rng.choice(len(data), min(n_samples, len(data)), replace=False)
+    x = scale_inputs(flatten(data.inputs[chosen]), input_scale(data.inputs.dtype), np.float64)
+    y = data.labels[chosen]
+    shape = Architecture(data.n_inputs, recipe.network.hidden[:1], data.n_classes)
+    start: dict[str, Any] = initial_parameters(shape, recipe.training.seed)
+    w_h, b_h = start["hidden1.weight"], start["hidden1.bias"]
+    w_o, b_o = start["output.weight"], start["output.bias"]
+    h, through_hidden = dense(x, w_h, b_h)
+    g, through_relu = relu(h)
+    o, through_output = dense(g, w_o, b_o)
+    p, through_softmax = softmax(o)
+    _, through_loss = softmax_cross_entropy(o, y)
+    grad_o = through_loss()
+    output = through_output(grad_o)
+    grad_h = through_relu(output.grad_x)
+    hidden = through_hidden(grad_h)
+    weighting = rng.normal(size=p.shape)  # any loss of the probabilities will do to check softmax alone
+
+    def loss_of_logits(logits: Values) -> float:
+        return softmax_cross_entropy(logits, y)[0]
+
+    def loss_of_hidden(value: Values) -> float:
+        return loss_of_logits(dense(relu(value)[0], w_o, b_o)[0])
+
+    cases: dict[str, list[tuple[Callable[[Values], float], Values, Values]]] = {
+        "S5": [(lambda value: float((weighting * softmax(value)[0]).sum()), o, through_softmax(weighting))],
+        "L4": [(loss_of_logits, o, grad_o)],
+        "A2": [(lambda value: loss_of_logits(dense(value, w_o, b_o)[0]), g, output.grad_x)],
+        "A3": [(lambda value: loss_of_logits(dense(g, value, b_o)[0]), w_o, output.grad_weight)],
+        "A4": [(lambda value: loss_of_logits(dense(g, w_o, value)[0]), b_o, output.grad_bias)],
+        "R2": [(loss_of_hidden, h, grad_h)],
+        "N3": [
+            (lambda value: loss_of_hidden(dense(x, value, b_h)[0]), w_h, hidden.grad_weight),
+            (lambda value: loss_of_hidden(dense(x, w_h, value)[0]), b_h, hidden.grad_bias),
+        ],
+    }
+    gaps = {label: max(_gap(*case, rng) for case in found) for label, found in cases.items()}
+    return {**gaps, "N2": max(gaps[label] for label in ("L4", "A2", "A3", "A4"))}
+
+
+def _gap(loss: Callable[[Values], float], at: Values, gradient: Values, rng: np.random.Generator) -> float:
+    """The relative gap along one direction; half a step where a relu lies so near its kink that the step crosses it."""
+    direction = _unit(_unit(gradient) + _unit(rng.normal(size=at.shape)))
+    analytic = float((gradient * direction).sum())
+    gaps = []
+    for step in (STEP, STEP / 2, STEP / 4):
+        numeric = (loss(at + step * direction) - loss(at - step * direction)) / (2 * step)
+        gaps.append(relative_gap(analytic, numeric))
+    return min(gaps)
+
+
+def _unit(values: Values) -> Values:
+    return values / max(float(np.linalg.norm(values)), np.finfo(float).tiny)

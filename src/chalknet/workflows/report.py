@@ -1,0 +1,128 @@
+"""A report of any study's or run's folder, with the chapters that apply to it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import chalknet
+from chalknet.artifacts.model_file import load_model
+from chalknet.artifacts.run_folder import MODEL_FILE, SUMMARY_FILE, read_run
+from chalknet.config import GIVEN, DataConfig
+from chalknet.data.audit import audit
+from chalknet.data.dataset import Dataset
+from chalknet.data.splits import Splits
+from chalknet.errors import ChalknetError
+from chalknet.machine.facts import machine_facts
+from chalknet.report.document import Document
+from chalknet.report.documents import report_document
+from chalknet.report.files import write_document
+from chalknet.report.gathered import Gathered, gather
+from chalknet.report.inline import escaped
+from chalknet.study.results import StudyResults, read_results
+from chalknet.study.space import divide, make_cell
+from chalknet.study.spec import StudySpec
+from chalknet.workflows.run_results import results_of_run, spec_of_run
+from chalknet.workflows.train import open_data
+
+STEM = "report"
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """A finished report.
+
+    Attributes:
+        folder: where it is; `html` and `pdf` are the documents in it.
+        results: the study, or the run as a study of one training.
+        document: as plain data.
+    """
+
+    folder: Path
+    results: StudyResults
+    document: Document
+
+    def __repr__(self) -> str:
+        return f"<Report {self.html}: {self.results!r}>"
+
+    @property
+    def html(self) -> Path:
+        return self.folder / f"{STEM}.html"
+
+    @property
+    def pdf(self) -> Path:
+        return self.folder / f"{STEM}.pdf"
+
+
+def report(
+    folder: str | Path,
+    *,
+    out: str | Path | None = None,
+    data: str | Path | None = None,
+) -> Report:
+    """Makes a document of a study's or a run's folder, finished or not: report.html, report.pdf, tables/, figures/.
+
+    Args:
+        folder: a study's or a run's.
+        out: where the documents go; the folder "report" in the study's or the run's own if not given.
+        data: where the samples are now, if they have moved. They are read for pictures alone, and their digest is
+            checked; a report whose samples are not there any more says so.
+    Returns:
+        the `Report`: its folder, the results and the document.
+    Raises:
+        StoreError: the folder is neither a study's nor a run's, or is damaged.
+        ModelFileError: a run's model file is damaged.
+        OutputError: out cannot be written.
+    """
+    place = Path(folder)
+    target = place / "report" if out is None else Path(out)
+    gathered = _gathered(place, None if data is None else str(data))
+    document = report_document(gathered)
+    write_document(document, target, STEM)
+    return Report(target, gathered.results, document)
+
+
+def _gathered(folder: Path, source: str | None) -> Gathered:
+    machine = {"chalknet": chalknet.__version__, **machine_facts()}
+    if (folder / SUMMARY_FILE).is_file():
+        run = read_run(folder)
+        spec = spec_of_run(run)
+        given = run.recipe.split.split == GIVEN
+        found = _not_divided() if given else _samples(spec, run.data, source)
+        results = results_of_run(run, found["data"], found["splits"])
+        more: dict[str, Any] = {
+            "recipe": run.recipe,
+            "is_run": True,
+            "network": load_model(folder / MODEL_FILE),
+            "commands": shlex.join(["chalknet", "train", "--config", str(folder / "config.toml")]),
+        }
+        return gather(results, machine, name=folder.resolve().name, **found, **more)
+    results = read_results(folder)
+    lines = [["chalknet", "study", "--config", str(folder / "study.toml")], ["chalknet", "report", str(folder)]]
+    commands = "\n".join(shlex.join(words) for words in lines)
+    return gather(results, machine, commands=commands, **_samples(results.spec, results.spec.data, source))
+
+
+def _samples(spec: StudySpec, config: DataConfig, source: str | None) -> dict[str, Any]:
+    """The samples, read again from their source with their digest checked, or why they could not be."""
+    asked = config if source is None else replace(config, source=source)
+    data: Dataset | None = None
+    splits: Splits | None = None
+    try:
+        data = open_data(asked)
+        splits = divide(data, make_cell(spec, {}), spec.first_seed)
+        found = audit(data.in_memory(), splits)
+    except (ChalknetError, OSError) as error:
+        return {
+            "data": None,
+            "splits": None,
+            "data_gone": f"The samples could not be read again: {escaped(str(error))}",
+        }
+    return {"data": data, "splits": splits, "audit": found}
+
+
+def _not_divided() -> dict[str, Any]:
+    gone = "The run's parts were given as index arrays, which its folder does not hold."
+    return {"data": None, "splits": None, "data_gone": gone}

@@ -1,0 +1,47 @@
+"""From what was typed to the write-up's study; loads no NumPy, so that a wrong line is refused at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from chalknet.config import DataConfig
+from chalknet.study.spec import StudySpec
+from chalknet.workflows.settle_study import settle_study
+
+WIDTHS = (100, 500, 1000, 2000)
+SEEDS = 3
+# The quick form: at most 40 s in all on two cores.
+QUICK_WIDTHS = (100, 200)
+QUICK_SEEDS = 3
+QUICK_EPOCHS = 80
+
+
+def settle_writeup(
+    *,
+    quick: bool = False,
+    seeds: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    data: DataConfig | None = None,
+) -> StudySpec:
+    """The study that a write-up is made from.
+
+    Args:
+        seeds: None for the form's own number.
+        settings: recipe fields that were given; `hidden` as the widths to compare, a list or "100,500".
+    Raises:
+        ConfigError: as `settle_study`.
+    """
+    given = {name: value for name, value in (settings or {}).items() if value is not None}
+    widths = given.pop("hidden", QUICK_WIDTHS if quick else WIDTHS)
+    if quick:
+        given = {"epochs": QUICK_EPOCHS, **given}
+    given["seeds"] = seeds if seeds is not None else QUICK_SEEDS if quick else SEEDS
+    return settle_study("writeup", None, {"hidden": widths}, given, data)
+
+
+def writeup_folder(source: str, quick: bool) -> Path:
+    """Where a write-up goes when not told: runs/writeup, with the data's name and "quick" where they apply."""
+    name = Path(source).name.split(".")[0] if source and source != "glyphs" else ""
+    return Path("runs") / "-".join(filter(None, ["writeup", name, "quick" if quick else ""]))

@@ -1,0 +1,168 @@
+"""`chalknet writeup` and `chalknet report` as a person types them."""
+
+import numpy as np
+import pytest
+from conftest import made_images
+
+from chalknet.cli.main import main
+from chalknet.cli.writeup_progress import WriteupBar
+from chalknet.study.assignments import StudyProgress
+from chalknet.workflows.writeup import WriteupProgress
+
+LINE = [
+    "--hidden",
+    "5,8",
+    "--epochs",
+    "3",
+    "--learning-rate",
+    "1e-3",
+    "--train",
+    "160",
+    "--valid",
+    "40",
+    "--seeds",
+    "2",
+]
+
+
+@pytest.fixture
+def letters(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = made_images(240, seed=0, n_classes=4)
+    np.savez(tmp_path / "letters.npz", images=data.inputs, labels=data.labels)
+    return "letters.npz"
+
+
+def test_writeup_and_report_end_with_the_documents_paths(letters, tmp_path, capsys):
+    assert main(["writeup", "--data", letters, *LINE, "--out", "paper"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1] == "written to paper/writeup.html and paper/writeup.pdf"
+    assert "auditing the data and checking the derivatives" in printed.err
+    assert "training 4/4  " in printed.err
+    assert (tmp_path / "paper" / "writeup.pdf").stat().st_size > 10_000
+    assert main(["report", "paper/study", "--out", "paper/report"]) == 0
+    assert capsys.readouterr().out == "written to paper/report/report.html and paper/report/report.pdf\n"
+
+
+def test_the_commands_of_the_appendix_repeat_the_writeup(letters, tmp_path, capsys):
+    main(["writeup", "--data", letters, *LINE, "--out", "paper", "--quiet"])
+    page = (tmp_path / "paper" / "writeup.html").read_text(encoding="utf-8")
+    start = page.index("chalknet writeup --data letters.npz")
+    command = page[start : page.index("\n", start)].split()
+    assert command[1:] == ["writeup", "--data", letters, *_repeating(), "--out", "paper"]
+    capsys.readouterr()
+    assert main([*command[1:-1], "again"]) == 0
+    for name in ("cells", "cell-5", "pairs"):
+        first, again = ((tmp_path / folder / "tables" / f"{name}.csv").read_text() for folder in ("paper", "again"))
+        assert _without_times(first) == _without_times(again)
+
+
+def _repeating():
+    return [
+        "--seeds",
+        "2",
+        "--hidden",
+        "5,8",
+        "--train",
+        "160",
+        "--valid",
+        "40",
+        "--learning-rate",
+        "0.001",
+        "--epochs",
+        "3",
+    ]
+
+
+def _without_times(table):
+    rows = [row.split(",") for row in table.splitlines()]
+    return [row[:-1] if rows[0][-1].startswith("seconds") else row for row in rows if row[0] != "time"]
+
+
+def test_quick_is_marked_in_both_documents_and_gives_its_own_folder(letters, tmp_path):
+    line = [word for word in LINE if word not in ("--epochs", "3")]
+    assert main(["writeup", "--data", letters, *line, "--quick", "--epochs", "3", "--quiet"]) == 0
+    page = (tmp_path / "runs" / "writeup-letters-quick" / "writeup.html").read_text(encoding="utf-8")
+    assert "Quick form: 3 epochs, 2 seeds" in page
+
+
+def test_a_failed_training_is_exit_code_1_and_in_the_document(letters, tmp_path, capsys):
+    line = ["1e300" if word == "1e-3" else word for word in LINE]
+    assert main(["writeup", "--data", letters, *line, "--out", "paper", "--quiet"]) == 1
+    assert "4 of 4 trainings failed; the document says which." in capsys.readouterr().err
+    assert (tmp_path / "paper" / "writeup.html").exists()
+
+
+def test_stopped_by_ctrl_c_it_keeps_what_is_finished_and_goes_on_with_the_same_command(
+    letters, tmp_path, monkeypatch, capsys
+):
+    trained = []
+
+    def stop_after_two(_bar, progress):
+        if progress.study is not None and progress.study.ended is not None:
+            trained.append(progress.study.ended.unit)
+            if len(trained) == 2:
+                raise KeyboardInterrupt
+
+    line = ["writeup", "--data", letters, *LINE, "--out", "paper", "--jobs", "1"]
+    with monkeypatch.context() as patched:
+        patched.setattr(WriteupBar, "__call__", stop_after_two)
+        assert main(line) == 130
+    assert "what is finished is kept. The same command goes on (--out paper)" in capsys.readouterr().err
+    assert not (tmp_path / "paper" / "writeup.html").exists()
+    assert main(line) == 0
+    assert capsys.readouterr().err.count("hidden=") == 2
+
+
+def test_writeup_of_rows_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.csv").write_text("label,a,b\n" + "0,1.5,2\n1,3,4.5\n" * 9)
+    assert main(["writeup", "--data", "rows.csv", "--train", "10", "--valid", "4", "--out", "paper"]) == 2
+    assert "the write-up is about images" in capsys.readouterr().err
+    assert not (tmp_path / "paper").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (["writeup", "--hidden", "0"], "hidden must be"),
+        (["writeup", "--hidden", ""], "hidden must be"),
+        (["writeup", "--seeds", "0"], "seeds must be a whole number from 1"),
+        (["writeup", "--epochs", "none"], "epochs must be"),
+        (["writeup", "--jobs", "0", "--quick"], "jobs must be a whole number >= 1"),
+        (["report", "nowhere"], "nowhere"),
+    ],
+)
+def test_a_line_that_cannot_be_meant_is_refused_in_one_line(line, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(line) in (1, 2)
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") <= 2  # a note or a step may stand before it
+    assert not list(tmp_path.rglob("*.html"))
+
+
+def test_the_bar_goes_from_0_to_100_over_all_steps():
+    shown = []
+
+    class Bar:
+        class console:  # noqa: N801
+            width = 100
+
+        def update(self, _task, **values):
+            shown.append(values)
+
+        def stop(self):
+            pass
+
+    with WriteupBar(quiet=False) as bar:
+        bar._bar, bar._task = Bar(), 0
+        bar(WriteupProgress("data"))
+        bar(WriteupProgress("study", StudyProgress(4, 1, 2, 0, None)))
+        bar(WriteupProgress("study", StudyProgress(4, 3, 1, 0, 10.0)))
+        bar(WriteupProgress("document"))
+    parts = [values["completed"] for values in shown]
+    assert parts[0] == 0
+    assert parts[-1] == 100
+    assert parts[1] > parts[0]
+    assert all(len(values["facts"]) <= 100 for values in shown)

@@ -1,0 +1,208 @@
+"""The write-up and reports from real small trainings: whole folders, the same numbers everywhere, gone samples said."""
+
+import csv
+import html
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from conftest import made_images
+
+import chalknet
+from chalknet.artifacts.dataset_files import npz_files
+from chalknet.config import Recipe
+from chalknet.data.splits import Splits
+from chalknet.errors import ConfigError, DataError, StoreError
+from chalknet.report.figures import figure_from_json
+from chalknet.workflows.formula_checks import check_formulas
+from chalknet.workflows.report import report
+from chalknet.workflows.settle_writeup import settle_writeup, writeup_folder
+from chalknet.workflows.writeup import writeup
+
+SETTINGS = {"hidden": [5, 8], "train_size": 160, "valid_size": 40, "epochs": 6, "learning_rate": 1e-3}
+MISSING = "could not be read again"
+
+
+@pytest.fixture(scope="module")
+def letters(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "letters.npz"
+    ((_, content),) = npz_files(made_images(240, seed=0))
+    path.write_bytes(content)
+    return path
+
+
+@pytest.fixture(scope="module")
+def paper(letters, tmp_path_factory):
+    seen = []
+    result = writeup(letters, out=tmp_path_factory.mktemp("paper") / "paper", seeds=2, observe=seen.append, **SETTINGS)
+    return result, seen
+
+
+def words_of(page):
+    return html.unescape(re.sub(r"<[^>]+>", " ", page.read_text(encoding="utf-8")))
+
+
+def rows_of(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def test_the_writeup_is_two_documents_and_the_plain_data_that_they_show(paper):
+    result, seen = paper
+    assert result.html.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert result.pdf.read_bytes().startswith(b"%PDF")
+    tables = {path.stem for path in (result.folder / "tables").glob("*.csv")}
+    assert {"setup", "data", "gradient_check", "statistics", "cell-5", "cell-8", "cells", "pairs", "original"} <= tables
+    assert {"stopping", "class_accuracy"} & tables == {"stopping"}
+    figures = {path.stem for path in (result.folder / "figures").glob("*.json")}
+    assert {"learning", "accuracy", "curves-loss", "curves-accuracy", "stopping", "two_losses"} <= figures
+    assert (result.folder / "figures" / "samples.png").is_file()
+    assert [progress.step for progress in (seen[0], seen[1], seen[-1])] == ["data", "study", "document"]
+
+
+def test_every_number_of_a_table_file_stands_in_the_page(paper):
+    result, _ = paper
+    words = words_of(result.html)
+    for path in (result.folder / "tables").glob("*.csv"):
+        for row in rows_of(path)[1:]:
+            for cell in row:
+                assert cell in words, (path.name, cell)
+
+
+def test_the_tables_and_figures_are_the_studys_own_numbers(paper):
+    result, _ = paper
+    cell = result.results.cells[1]
+    units = list(result.results.finished(cell).values())
+    mean = np.mean([unit.valid.accuracy for unit in units])
+    (row,) = [row for row in rows_of(result.folder / "tables" / "cells.csv") if row[0] == "8"]
+    assert row[1] == f"{100 * mean:.1f} %"
+    figure = figure_from_json((result.folder / "figures" / "accuracy.json").read_text(encoding="utf-8"))
+    assert figure.panels[0].curves[0].y[1] == pytest.approx(mean)
+    first = {row[0]: row[1] for row in rows_of(result.folder / "tables" / "cell-8.csv")}
+    assert first["test printed loss"] == f"{units[0].kept.test.printed_loss:.4f}"
+
+
+def test_started_again_the_writeup_trains_nothing_and_says_the_same(paper, letters):
+    result, _ = paper
+    before = {path: path.read_bytes() for path in (result.folder / "tables").iterdir()}
+    seen = []
+    writeup(letters, out=result.folder, seeds=2, observe=seen.append, **SETTINGS)
+    assert not [progress for progress in seen if progress.study is not None and progress.study.ended is not None]
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_rows_are_refused_before_anything_is_written(tmp_path):
+    rows = chalknet.dataset_from_arrays(np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 3)
+    with pytest.raises(ConfigError, match=r"the write-up is about images, and these are rows\. Use chalknet study"):
+        writeup(rows, out=tmp_path / "paper", **SETTINGS)
+    assert not (tmp_path / "paper").exists()
+
+
+def test_other_data_in_the_same_folder_is_refused(paper):
+    result, _ = paper
+    with pytest.raises(DataError):
+        writeup(made_images(240, seed=1), out=result.folder, seeds=2, **SETTINGS)
+
+
+def test_when_every_training_fails_the_document_says_so(letters, tmp_path):
+    result = writeup(letters, out=tmp_path / "paper", seeds=1, **{**SETTINGS, "learning_rate": 1e300})
+    words = words_of(result.html)
+    assert len(result.results.failed) == 2
+    assert "0 of 2 trainings are done, 2 failed" in words
+    assert "loss became" in words
+
+
+def test_the_report_of_a_study_shows_mistakes_and_weights(paper):
+    result, _ = paper
+    found = report(result.folder / "study")
+    names = {path.name for path in (found.folder / "figures").iterdir()}
+    assert {"confusion.json", "mistakes.png", "weights.png", "samples.png"} <= names
+    counts = json.loads((found.folder / "figures" / "confusion.json").read_text())["panels"][0]["counts"]
+    assert np.sum(counts) == 2 * 40
+    assert found.pdf.read_bytes().startswith(b"%PDF")
+
+
+def test_samples_that_have_gone_or_changed_are_said_and_those_that_moved_are_found(letters, tmp_path):
+    source = tmp_path / "letters.npz"
+    shutil.copy(letters, source)
+    shared = {key: value for key, value in SETTINGS.items() if key != "hidden"}
+    chalknet.study(source, {"hidden": [5, 6]}, out=tmp_path / "study", seeds=1, **shared)
+    source.rename(tmp_path / "moved.npz")
+    gone = words_of(report(tmp_path / "study", out=tmp_path / "gone").html)
+    assert MISSING in gone
+    assert "letters.npz" in gone
+    ((_, other),) = npz_files(made_images(240, seed=1))
+    source.write_bytes(other)
+    assert "is not the data that the configuration was written for" in words_of(
+        report(tmp_path / "study", out=tmp_path / "changed").html
+    )
+    found = report(tmp_path / "study", out=tmp_path / "found", data=tmp_path / "moved.npz")
+    assert MISSING not in words_of(found.html)
+    assert (tmp_path / "found" / "figures" / "samples.png").is_file()
+
+
+def test_the_report_of_a_run_is_that_of_one_training(letters, tmp_path):
+    run = chalknet.train(letters, out=tmp_path / "run", seed=3, **{**SETTINGS, "hidden": [5]})
+    found = report(tmp_path / "run")
+    unit = found.results.unit(found.results.cells[0], 3)
+    assert unit.test.accuracy == run.kept.test.accuracy
+    assert unit.valid.accuracy == run.kept.valid.accuracy
+    words = words_of(found.html)
+    assert "from seed 3" in words
+    assert "chalknet train --config" in words
+    assert "There is one cell, so nothing was chosen" in words
+    assert (found.folder / "figures" / "weights.png").is_file()
+
+
+def test_the_report_of_a_run_whose_samples_are_gone_keeps_what_its_folder_holds(letters, tmp_path):
+    source = tmp_path / "letters.npz"
+    shutil.copy(letters, source)
+    run = chalknet.train(source, out=tmp_path / "run", **{**SETTINGS, "hidden": [5]})
+    source.unlink()
+    found = report(tmp_path / "run")
+    words = words_of(found.html)
+    assert MISSING in words
+    assert f"{100 * run.kept.valid.accuracy:.1f} %" in words
+    assert "Single answers are not known" in words
+    assert (found.folder / "figures" / "weights.png").is_file()
+
+
+def test_a_run_of_rows_with_index_arrays_of_its_own_has_a_report(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = chalknet.dataset_from_arrays(rng.normal(size=(60, 3)), rng.integers(0, 3, 60))
+    splits = Splits(np.arange(30), np.arange(30, 45), np.arange(45, 60))
+    chalknet.train(rows, splits=splits, out=tmp_path / "run", hidden=[4], epochs=3)
+    words = words_of(report(tmp_path / "run").html)
+    assert "were given as index arrays" in words
+    assert "make no pictures" in words
+
+
+def test_a_folder_that_is_neither_is_refused(tmp_path):
+    with pytest.raises(StoreError):
+        report(tmp_path)
+
+
+def test_each_derivative_formula_passes_alone_and_a_wrong_one_is_caught(small_images, monkeypatch):
+    recipe = Recipe().with_settings(hidden=[7])
+    gaps = check_formulas(small_images, recipe)
+    assert set(gaps) == {"S5", "L4", "A2", "A3", "A4", "R2", "N2", "N3"}
+    assert max(gaps.values()) < 1e-6  # right formulas stay near 1e-9; the planted 0.1 % gives 1e-3
+    from chalknet.workflows import formula_checks
+
+    right = formula_checks.relu
+    monkeypatch.setattr(formula_checks, "relu", lambda x: (right(x)[0], lambda grad: 1.001 * right(x)[1](grad)))
+    wrong = check_formulas(small_images, recipe)
+    assert {label for label, gap in wrong.items() if gap > 1e-4} == {"R2", "N3"}
+
+
+def test_the_full_and_the_quick_form_are_those_of_the_guide():
+    full, quick = settle_writeup(), settle_writeup(quick=True)
+    assert [values for _, values in full.vary] == [((100,), (500,), (1000,), (2000,))]
+    assert (full.seeds, full.recipe.training.epochs) == (3, 200)
+    assert quick.recipe.training.epochs < 200
+    assert quick.n_grid < full.n_grid
+    assert settle_writeup(quick=True, seeds=5, settings={"epochs": 7, "hidden": "10,20"}).recipe.training.epochs == 7
+    assert writeup_folder("", True).as_posix() == "runs/writeup-quick"
+    assert writeup_folder("some/notMNIST.npz", False).as_posix() == "runs/writeup-notMNIST"
