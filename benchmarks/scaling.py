@@ -2,7 +2,7 @@
 
 The numpy engine in float32 does full-batch epochs on synthetic data: uniform uint8 values, 784 inputs, 10 classes. One
 thing grows at a time, from a base of 15,000 samples, one hidden layer of 1,000 units and all cores; depth grows in
-layers of 500 units. Each point of each round is a process of its own. Memory is the peak of what is resident above
+layers of 500 units. The size of the engine's tiles is varied at four widths. Each point of each round is a process of its own. Memory is the peak of what is resident above
 what was resident when the data lay ready and nothing was trained; the BLAS's own buffers count.
 
 Beside that, the memory of the write-up's run: the built-in letters, 1,000 units, valid and test scored, a few epochs
@@ -36,7 +36,9 @@ GROWING: dict[str, list[dict[str, int]]] = {
     "layers": [{**BASE, "units": 500, "layers": n} for n in (1, 2, 4, 8)],
     "threads": [{**BASE, "threads": n} for n in (1, 2, 4, 8, 16) if n <= CORES],
 }
+TILES = [{**BASE, "units": f, "tile_rows": t} for f in (16, 100, 1_000, 4_000) for t in (192, 384, 768, 1_536, 3_072)]
 WRITEUP = "write-up"
+TILE_ROWS = 768  # the engine's own
 TIMED_SECONDS = 0.5  # of epochs after the first, one at least
 
 
@@ -63,7 +65,7 @@ def measure_all(rounds: int) -> dict[str, Any]:
 
     started = time.perf_counter()
     points: list[Any] = [WRITEUP]
-    for point in (point for growing in GROWING.values() for point in growing):
+    for point in (point for growing in (*GROWING.values(), TILES) for point in growing):
         points += [] if point in points else [point]
     found: list[list[dict[str, float]]] = [[] for _ in points]
     for number in range(rounds):
@@ -80,7 +82,8 @@ def measure_all(rounds: int) -> dict[str, Any]:
         "samples_kept_as_floats": RESIDENT_BYTES // (784 * 4),  # at most; the engine turns more of them tile by tile
         "base": BASE,
         "growing": GROWING,
-        "points": [{**point, **lists[points.index(point)]} for point in points[1:]],
+        "points": [{**point, **lists[points.index(point)]} for point in points[1:] if point not in TILES],
+        "tiles": [{**point, "seconds": lists[points.index(point)]["seconds"]} for point in TILES],
         "writeup_run": {"units": 1_000, **lists[0]},
     }
 
@@ -91,7 +94,7 @@ def in_a_process(point: Any) -> dict[str, float]:
     return found
 
 
-def measure(samples: int, units: int, layers: int, threads: int) -> dict[str, float]:
+def measure(samples: int, units: int, layers: int, threads: int, tile_rows: int = TILE_ROWS) -> dict[str, float]:
     """Seconds of an epoch and peak bytes above the data, in this process."""
     import numpy as np
 
@@ -109,7 +112,14 @@ def measure(samples: int, units: int, layers: int, threads: int) -> dict[str, fl
     # So small a rate keeps the weights finite, whatever the number of samples that are summed; the work is the same.
     rule = Momentum(1e-9, 0.99)
     engine = NumpyEngine(
-        {"train": Part(x, y)}, start, rule, input_scale=255.0, reduction="sum", dtype=np.float32, workers=threads
+        {"train": Part(x, y)},
+        start,
+        rule,
+        input_scale=255.0,
+        reduction="sum",
+        dtype=np.float32,
+        workers=threads,
+        tile_rows=tile_rows,
     )
     engine.train_epoch([slice(0, samples)])
     n, started = 0, time.perf_counter()

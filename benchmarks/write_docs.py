@@ -310,6 +310,28 @@ def scaling_section(result: dict[str, Any]) -> list[str]:
         ),
         "![Time and memory against samples, units, layers and threads](scaling.svg)",
         "",
+        *tiles(result),
+    ]
+
+
+def tiles(result: dict[str, Any]) -> list[str]:
+    """Milliseconds of an epoch for each width and tile size; nothing where they were not measured."""
+    points = result.get("tiles", [])
+    if not points:
+        return []
+    rows = sorted({point["tile_rows"] for point in points})
+    seconds = {(point["units"], point["tile_rows"]): statistics.median(point["seconds"]) for point in points}
+    lines = [
+        f"| {units:,} | " + " | ".join(f"{1e3 * seconds[units, row]:.3g}" for row in rows) + " |"
+        for units in sorted({point["units"] for point in points})
+    ]
+    return [
+        "Milliseconds an epoch by the number of samples in a tile:",
+        "",
+        "| hidden units | " + " | ".join(f"{row:,}" for row in rows) + " |",
+        "|---|" + "---|" * len(rows),
+        *lines,
+        "",
     ]
 
 
