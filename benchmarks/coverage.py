@@ -1,6 +1,6 @@
 """How often the study's intervals cover the truth: `python benchmarks/coverage.py [--quick] [-o FILE] [--docs]`.
 
-Simulated classifiers of known accuracy (chalknet.study.simulated) stand in for trained ones. In each setting 1,000
+Simulated classifiers of known accuracy (chalknet.studies.simulated) stand in for trained ones. In each setting 1,000
 studies of three cells are drawn: two of equal accuracy and a third that is worse. Counted are the studies in which the
 95 % interval holds the truth: of the first cell's accuracy, of the difference of the equal two, of the difference of
 the first and the third; and those in which the equal two are called different at 5 %. The Multi-Bootstrap is run beside
@@ -26,10 +26,10 @@ import numpy as np
 
 import chalknet
 from chalknet.machine.facts import machine_facts
-from chalknet.study.bootstrap import choice_optimism, multi_bootstrap
-from chalknet.study.distributions import normal_cdf, student_cdf, student_quantile
-from chalknet.study.intervals import mcnemar
-from chalknet.study.random_effects import (
+from chalknet.studies.bootstrap import choice_optimism, multi_bootstrap
+from chalknet.studies.distributions import normal_cdf, student_cdf, student_quantile
+from chalknet.studies.intervals import mcnemar
+from chalknet.studies.random_effects import (
     MeanSquares,
     Spread,
     accuracy_limits,
@@ -38,7 +38,7 @@ from chalknet.study.random_effects import (
     spread_of_difference,
     variance_of_mean,
 )
-from chalknet.study.simulated import DIFFICULTIES, population, simulate
+from chalknet.studies.simulated import DIFFICULTIES, population, simulate
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED = ROOT / "benchmarks" / "results" / "coverage.json"

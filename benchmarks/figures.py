@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from chalknet.report.drawings.picture import drawing_bytes
+from chalknet.reporting.drawings.picture import drawing_bytes
 
 # What grows -> the axis it is drawn on.
 GROWING = {"samples": "samples", "units": "hidden units", "layers": "hidden layers of 500 units", "threads": "threads"}

@@ -1,9 +1,10 @@
 """How time and memory grow with samples, units, layers and threads: `python benchmarks/scaling.py [-o FILE]`.
 
-The numpy engine in float32 does full-batch epochs on synthetic data: uniform uint8 values, 784 inputs, 10 classes. One
-thing grows at a time, from a base of 15,000 samples, one hidden layer of 1,000 units and all cores; depth grows in
-layers of 500 units. The size of the engine's tiles is varied at four widths. Each point of each round is a process of its own. Memory is the peak of what is resident above
-what was resident when the data lay ready and nothing was trained; the BLAS's own buffers count.
+The numpy engine in float32 does full-batch epochs on synthetic data: uniform uint8 values, 784 inputs, 10 classes.
+One thing grows at a time, from a base of 15,000 samples, one hidden layer of 1,000 units and all cores; depth grows
+in layers of 500 units. The size of the engine's tiles is varied at four widths. Each point of each round is a process
+of its own. Memory is the peak of what is resident above what was resident when the data lay ready and nothing was
+trained; the BLAS's own buffers count.
 
 Beside that, the memory of the write-up's run: the built-in letters, 1,000 units, valid and test scored, a few epochs
 (memory does not depend on their number), nothing written to disk.

@@ -51,8 +51,8 @@ def made_images(n_samples: int, seed: int, *, shape=(6, 5), n_classes: int = 4) 
 @pytest.fixture(scope="session")
 def pictures():
     """The pictures of the demonstration document, which take the longest, drawn once for all tests."""
-    from demonstration import demonstration  # tests/report is on the path when its tests are collected
+    from demonstration import demonstration  # tests/reporting is on the path when its tests are collected
 
-    from chalknet.report.views import draw_all
+    from chalknet.reporting.views import draw_all
 
     return draw_all(demonstration())

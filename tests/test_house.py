@@ -18,8 +18,8 @@ ROOMS = (
     ("engines",),
     ("training",),
     ("artifacts",),
-    ("study",),
-    ("report",),
+    ("studies",),
+    ("reporting",),
     ("serving",),
     ("bench",),
     ("workflows",),
@@ -34,12 +34,12 @@ KEPT_IN = {
     "jax": ("bench/peers/",),
     "onnx": ("bench/peers/",),
     "onnxruntime": ("bench/peers/",),
-    "optuna": ("study/search.py",),
-    "ray": ("study/runner/",),
-    "matplotlib": ("report/drawings/",),
-    "jinja2": ("report/html.py",),
-    "markupsafe": ("report/html.py",),
-    "typst": ("report/typst.py",),
+    "optuna": ("studies/search.py",),
+    "ray": ("studies/runner/",),
+    "matplotlib": ("reporting/drawings/",),
+    "jinja2": ("reporting/html.py",),
+    "markupsafe": ("reporting/html.py",),
+    "typst": ("reporting/typst.py",),
     "click": ("cli/",),
     "rich": ("cli/",),
     "safetensors": ("artifacts/model_file.py",),
@@ -155,11 +155,11 @@ def test_every_room_is_in_the_order():
             "training/trainer.py:2 imports torch, which only engines/torch.py",
         ),
         (
-            "report/tables.py",
+            "reporting/tables.py",
             "def f():\n    import matplotlib.pyplot",
-            "imports matplotlib, which only report/drawings/",
+            "imports matplotlib, which only reporting/drawings/",
         ),
-        ("report/drawings/curves.py", "import matplotlib", "import it where it is used"),
+        ("reporting/drawings/curves.py", "import matplotlib", "import it where it is used"),
         ("cli/train.py", "import numpy as np", "imports numpy at import"),
     ],
 )
@@ -169,4 +169,4 @@ def test_a_broken_rule_is_named_with_its_line(path, text, fault):
 
 def test_an_import_for_type_checkers_alone_costs_nothing():
     text = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from matplotlib.axes import Axes"
-    assert broken_rules("report/drawings/curves.py", text) == []
+    assert broken_rules("reporting/drawings/curves.py", text) == []

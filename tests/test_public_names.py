@@ -30,6 +30,13 @@ def test_every_public_name_is_there_with_a_docstring(name):
     assert inspect.getdoc(value)
 
 
+def test_no_public_name_is_also_a_room():
+    # Python puts an imported room under its name on the package, where the public name would be lost.
+    source = Path(chalknet.__file__).parent
+    rooms = {path.stem for path in source.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert not rooms & set(chalknet.__all__)
+
+
 @pytest.mark.parametrize("name", sorted(chalknet._ROOM_OF_NAME))
 def test_every_public_name_is_documented(name):
     assert f"`{name}" in (DOCS / "guide" / "python.md").read_text(encoding="utf-8")

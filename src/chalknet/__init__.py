@@ -10,9 +10,7 @@ next to nothing; tests/test_public_names.py keeps the index and docs/guide/pytho
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,9 +37,9 @@ if TYPE_CHECKING:
     from chalknet.network.metrics import accuracy
     from chalknet.network.model import Network
     from chalknet.records import EpochRecord, Scores
-    from chalknet.report.drawings.curves import plot_curves
-    from chalknet.report.drawings.images import show_images
-    from chalknet.study.results import StudyResults, read_results
+    from chalknet.reporting.drawings.curves import plot_curves
+    from chalknet.reporting.drawings.images import show_images
+    from chalknet.studies.results import StudyResults, read_results
     from chalknet.training.recipes import recipe
     from chalknet.training.trainer import Run, Trainer
     from chalknet.workflows.report import report
@@ -67,7 +65,7 @@ _ROOM_OF_NAME = {
     "ShapeError": "errors",
     "Splits": "data.splits",
     "StoreError": "errors",
-    "StudyResults": "study.results",
+    "StudyResults": "studies.results",
     "Trainer": "training.trainer",
     "accuracy": "network.metrics",
     "audit": "data.audit",
@@ -77,12 +75,12 @@ _ROOM_OF_NAME = {
     "load_data": "data.load",
     "load_model": "artifacts.model_file",
     "one_hot": "data.preprocess",
-    "plot_curves": "report.drawings.curves",
-    "read_results": "study.results",
+    "plot_curves": "reporting.drawings.curves",
+    "read_results": "studies.results",
     "recipe": "training.recipes",
     "report": "workflows.report",
     "save_model": "artifacts.model_file",
-    "show_images": "report.drawings.images",
+    "show_images": "reporting.drawings.images",
     "split_dataset": "data.splits",
     "study": "workflows.study",
     "train": "workflows.train",
@@ -142,16 +140,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
-
-
-class _Package(ModuleType):
-    """`report` and `study` each name a room and a public function, and here they are the functions."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (
-            name in ("report", "study") and isinstance(value, ModuleType)
-        ):  # Python notes an imported room on its package
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -106,7 +106,7 @@ def test_audit_json_is_the_audit_with_its_split(faulty, capsys):
 
 
 def test_every_check_has_words():
-    from chalknet.report.audit_words import WORDS, words
+    from chalknet.reporting.audit_words import WORDS, words
 
     images = np.zeros((40, 3, 3), dtype=np.uint8)
     data = dataset_from_arrays(images, np.arange(40) % 2, "AB", np.zeros(40, dtype=int))

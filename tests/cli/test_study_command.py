@@ -15,12 +15,12 @@ from conftest import made_images
 
 from chalknet.cli.main import main
 from chalknet.cli.study_progress import UnitProgress, end_line, fitting_facts
-from chalknet.study.assignments import StudyProgress, UnitEnd
-from chalknet.study.cells import Cell, Unit
-from chalknet.study.results import read_results
-from chalknet.study.space import grid_cells
-from chalknet.study.spec import StudySpec, parse_vary
-from chalknet.study.store import Store
+from chalknet.studies.assignments import StudyProgress, UnitEnd
+from chalknet.studies.cells import Cell, Unit
+from chalknet.studies.results import read_results
+from chalknet.studies.space import grid_cells
+from chalknet.studies.spec import StudySpec, parse_vary
+from chalknet.studies.store import Store
 
 SIZES = ["--train", "160", "--valid", "40", "--epochs", "3"]
 QUICK = ["study", "--data", "letters.npz", *SIZES, "--vary", "hidden=3,4", "--seeds", "2", "--out", "widths"]

@@ -96,7 +96,7 @@ def test_an_audit_under_a_split_finds_the_copy_across_it():
 
 
 def test_a_sheet_is_drawn_from_the_part_that_is_asked_for(tmp_path, monkeypatch):
-    from chalknet.report.drawings import images
+    from chalknet.reporting.drawings import images
 
     drawn = []
     monkeypatch.setattr(images, "show_images", lambda *_, **named: drawn.append(named["indices"]))

@@ -15,7 +15,7 @@ from chalknet.artifacts.dataset_files import npz_files
 from chalknet.config import Recipe
 from chalknet.data.splits import Splits
 from chalknet.errors import ConfigError, DataError, StoreError
-from chalknet.report.figures import figure_from_json
+from chalknet.reporting.figures import figure_from_json
 from chalknet.workflows.formula_checks import check_formulas
 from chalknet.workflows.report import report
 from chalknet.workflows.settle_writeup import settle_writeup, writeup_folder

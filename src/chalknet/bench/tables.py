@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from chalknet.bench.catalogue import EXTRA, PEERS, parse_work
 from chalknet.bench.comparison import SAME_KERNELS, Comparison
 from chalknet.machine.kernels import VARIABLE
-from chalknet.report.tables import DASH, Table
+from chalknet.reporting.tables import DASH, Table
 
 COLUMNS = ("", "time", "lowest", "highest", "times chalknet", "of the ceiling")
 

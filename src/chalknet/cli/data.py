@@ -131,7 +131,7 @@ def audit(
     80 %, 10 % and 10 %.
     """
     from chalknet.cli.data_text import audit_text
-    from chalknet.report.drawings.picture import file_kind
+    from chalknet.reporting.drawings.picture import file_kind
     from chalknet.workflows.data import audit_split, write_pair_sheet
 
     if output is not None:

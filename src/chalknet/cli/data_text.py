@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import click
 
 from chalknet.data.audit import Audit
-from chalknet.report.audit_words import words
-from chalknet.report.tables import DASH, Table
+from chalknet.reporting.audit_words import words
+from chalknet.reporting.tables import DASH, Table
 from chalknet.workflows.data import DataInfo
 
 SHOWN_PAIRS = 10

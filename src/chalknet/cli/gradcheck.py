@@ -27,7 +27,7 @@ def gradcheck(data: str, samples: int, as_json: bool, **flags: Any) -> int:
     from dataclasses import asdict
 
     from chalknet.network.gradcheck import TOLERANCE
-    from chalknet.report.tables import gradient_table
+    from chalknet.reporting.tables import gradient_table
     from chalknet.workflows.gradcheck import check_recipe
     from chalknet.workflows.settle import settle
     from chalknet.workflows.train import open_data

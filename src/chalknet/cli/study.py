@@ -15,7 +15,7 @@ from chalknet.cli.kernels import choose_kernels
 from chalknet.cli.lazy import LazyGroup
 from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options, say_notes
 from chalknet.errors import ConfigError
-from chalknet.study.spec import number_or_text, study_default, study_meaning
+from chalknet.studies.spec import number_or_text, study_default, study_meaning
 
 # Fields of [study] and [search] whose flag is their name.
 PLAIN_FIELDS = ("seeds", "first_seed", "sample", "sample_seed", "trials", "search_seed", "objective", "at_once")
@@ -98,7 +98,7 @@ def show(folder: str, as_csv: bool, as_json: bool, every_cell: bool, with_test: 
     chalknet study show runs/widths --csv > widths.csv
     """
     from chalknet.cli.study_text import results_csv, results_json, results_text
-    from chalknet.study.results import read_results
+    from chalknet.studies.results import read_results
 
     if as_csv and as_json:
         raise ConfigError("--csv and --json are two forms of the same; give one of them.")

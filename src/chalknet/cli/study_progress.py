@@ -13,7 +13,7 @@ from chalknet.cli.progress import clock
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from chalknet.study.assignments import StudyProgress, UnitEnd
+    from chalknet.studies.assignments import StudyProgress, UnitEnd
 
 BAR_WIDTH = 12
 

@@ -10,10 +10,10 @@ from statistics import mean, stdev
 from typing import Any
 
 from chalknet.records import Scores
-from chalknet.report.tables import DASH, Table
-from chalknet.study.cells import Cell, value_text
-from chalknet.study.results import StudyResults, UnitRecord
-from chalknet.study.spec import spec_tables
+from chalknet.reporting.tables import DASH, Table
+from chalknet.studies.cells import Cell, value_text
+from chalknet.studies.results import StudyResults, UnitRecord
+from chalknet.studies.spec import spec_tables
 
 FORMAT = 1  # of the JSON
 SEEDS_A_LINE = 10

@@ -53,7 +53,7 @@ def train(
     kernels = choose_kernels()  # before anything imports NumPy
 
     from chalknet.cli.progress import EpochProgress
-    from chalknet.report.tables import statistics_table
+    from chalknet.reporting.tables import statistics_table
     from chalknet.workflows.train import open_data, split_by, train_run
 
     samples = open_data(source)

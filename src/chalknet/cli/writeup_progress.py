@@ -15,7 +15,7 @@ from chalknet.cli.study_progress import end_line, fitting_facts
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from chalknet.study.assignments import StudyProgress
+    from chalknet.studies.assignments import StudyProgress
     from chalknet.workflows.writeup import WriteupProgress
 
 BAR_WIDTH = 12

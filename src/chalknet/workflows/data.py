@@ -148,8 +148,8 @@ def show_part(
     Raises:
         ConfigError, DataError, OutputError: as `show_images`.
     """
-    from chalknet.report.drawings.images import show_images
-    from chalknet.report.drawings.picture import file_kind
+    from chalknet.reporting.drawings.images import show_images
+    from chalknet.reporting.drawings.picture import file_kind
 
     file_kind(path)
     choice, pool = None, None
@@ -183,8 +183,8 @@ def write_pair_sheet(data: Dataset, result: Audit, path: Path) -> int:
         ConfigError, OutputError: path is no picture's name, or cannot be written.
     """
     from chalknet.artifacts.atomic import write_bytes
-    from chalknet.report.drawings.images import draw_images
-    from chalknet.report.drawings.picture import drawing_bytes, file_kind
+    from chalknet.reporting.drawings.images import draw_images
+    from chalknet.reporting.drawings.picture import drawing_bytes, file_kind
 
     kind = file_kind(path)
     if not data.is_images:
@@ -260,7 +260,7 @@ def _distinct_pairs(pairs: tuple[WorstPair, ...]) -> list[WorstPair]:
 
 def _pair_grid(pairs: list[WorstPair]) -> tuple[IntArray, list[str]]:
     """A grid with two pairs a row, and a title for each place."""
-    from chalknet.report.drawings.images import as_grid
+    from chalknet.reporting.drawings.images import as_grid
 
     grid = as_grid([sample for pair in pairs for sample in pair.samples], columns=4)
     titles = [f"{pair.labels[k]}, {pair.parts[k]} {pair.samples[k]}" for pair in pairs for k in range(2)]

@@ -16,14 +16,14 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.errors import ChalknetError
 from chalknet.machine.facts import machine_facts
-from chalknet.report.document import Document
-from chalknet.report.documents import report_document
-from chalknet.report.files import write_document
-from chalknet.report.gathered import Gathered, gather
-from chalknet.report.inline import escaped
-from chalknet.study.results import StudyResults, read_results
-from chalknet.study.space import divide, make_cell
-from chalknet.study.spec import StudySpec
+from chalknet.reporting.document import Document
+from chalknet.reporting.documents import report_document
+from chalknet.reporting.files import write_document
+from chalknet.reporting.gathered import Gathered, gather
+from chalknet.reporting.inline import escaped
+from chalknet.studies.results import StudyResults, read_results
+from chalknet.studies.space import divide, make_cell
+from chalknet.studies.spec import StudySpec
 from chalknet.workflows.run_results import results_of_run, spec_of_run
 from chalknet.workflows.train import open_data
 

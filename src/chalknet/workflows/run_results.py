@@ -18,10 +18,10 @@ from chalknet.data.splits import Splits
 from chalknet.errors import StoreError
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.model import Network
-from chalknet.study.cells import Cell
-from chalknet.study.results import DataFacts, Predictions, StudyResults, UnitResult
-from chalknet.study.space import make_cell
-from chalknet.study.spec import StudySpec
+from chalknet.studies.cells import Cell
+from chalknet.studies.results import DataFacts, Predictions, StudyResults, UnitResult
+from chalknet.studies.space import make_cell
+from chalknet.studies.spec import StudySpec
 
 
 def results_of_run(run: FinishedRun, data: Dataset | None, splits: Splits | None) -> StudyResults:

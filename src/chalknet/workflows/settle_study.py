@@ -9,7 +9,7 @@ from typing import Any
 
 from chalknet.config import SECTION_OF_FIELD, DataConfig, Recipe, near_match
 from chalknet.errors import ConfigError
-from chalknet.study.spec import SearchConfig, StudySpec, Values, parse_vary, read_spec, search_fields, study_fields
+from chalknet.studies.spec import SearchConfig, StudySpec, Values, parse_vary, read_spec, search_fields, study_fields
 from chalknet.training.recipes import recipe as recipe_named
 
 SPEC_FILE = "study.toml"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chalknet.config import DataConfig
-from chalknet.study.spec import StudySpec
+from chalknet.studies.spec import StudySpec
 from chalknet.workflows.settle_study import settle_study
 
 WIDTHS = (100, 500, 1000, 2000)

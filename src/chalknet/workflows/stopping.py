@@ -12,10 +12,10 @@ import numpy as np
 from chalknet.artifacts.run_folder import SUMMARY_FILE, read_run
 from chalknet.config import MONITORS, near_match
 from chalknet.errors import ConfigError, StoreError
-from chalknet.report.tables import DASH, MONITOR_NAMES, PART_NAMES, Table
-from chalknet.study.results import StudyResults, UnitResult, read_results
-from chalknet.study.stopping_point import StoppingPoint, stopping_point
-from chalknet.study.store import STORE_FILE
+from chalknet.reporting.tables import DASH, MONITOR_NAMES, PART_NAMES, Table
+from chalknet.studies.results import StudyResults, UnitResult, read_results
+from chalknet.studies.stopping_point import StoppingPoint, stopping_point
+from chalknet.studies.store import STORE_FILE
 
 RESAMPLING_SEED = 0  # so that the same folder gives the same interval
 

@@ -14,13 +14,13 @@ from chalknet.config import DataConfig, Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.load import load_data
 from chalknet.errors import ConfigError
-from chalknet.study.assignments import Assignments, prepare
-from chalknet.study.results import StudyResults, read_results
-from chalknet.study.runner.local import Observer, run_local
-from chalknet.study.search import require_optuna
-from chalknet.study.space import check_question
-from chalknet.study.spec import StudySpec, spec_tables
-from chalknet.study.store import Store
+from chalknet.studies.assignments import Assignments, prepare
+from chalknet.studies.results import StudyResults, read_results
+from chalknet.studies.runner.local import Observer, run_local
+from chalknet.studies.search import require_optuna
+from chalknet.studies.space import check_question
+from chalknet.studies.spec import StudySpec, spec_tables
+from chalknet.studies.store import Store
 from chalknet.workflows.settle_study import SPEC_FILE, settle_study
 
 
@@ -58,7 +58,7 @@ def study(
         settings: other recipe fields that all cells share, such as epochs=20; sample and sample_seed for a random part
             of the grid.
     Returns:
-        the results as they are when all units are done or have failed; `chalknet.study.results` describes them.
+        the results as they are when all units are done or have failed; `chalknet.studies.results` describes them.
     Raises:
         ConfigError: a question that cannot be meant; nothing is written.
         DataError: data that cannot be read, or is not what the study in out was made with.

@@ -94,8 +94,8 @@ def split_by(recipe: Recipe, data: Dataset) -> Splits:
 
 def write_run(run: Run, folder: Path) -> None:
     """A run into an existing folder: first what cannot be made again, all of it together, then the pictures."""
-    from chalknet.report.drawings.curves import plot_curves
-    from chalknet.report.drawings.picture import drawing_bytes
+    from chalknet.reporting.drawings.curves import plot_curves
+    from chalknet.reporting.drawings.picture import drawing_bytes
 
     origin = run.data.origin or DataConfig(run.data.source, run.data.sha256)
     write_files(folder, run_files(run, origin))

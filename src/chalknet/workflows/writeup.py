@@ -15,15 +15,15 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.load import load_data
 from chalknet.errors import ConfigError
 from chalknet.machine.facts import machine_facts
-from chalknet.report.document import Document
-from chalknet.report.documents import writeup_document
-from chalknet.report.files import write_document
-from chalknet.report.gathered import Gathered, gather
-from chalknet.study.assignments import StudyProgress
-from chalknet.study.cells import value_text
-from chalknet.study.results import StudyResults
-from chalknet.study.space import divide, make_cell
-from chalknet.study.spec import StudySpec, value_list
+from chalknet.reporting.document import Document
+from chalknet.reporting.documents import writeup_document
+from chalknet.reporting.files import write_document
+from chalknet.reporting.gathered import Gathered, gather
+from chalknet.studies.assignments import StudyProgress
+from chalknet.studies.cells import value_text
+from chalknet.studies.results import StudyResults
+from chalknet.studies.space import divide, make_cell
+from chalknet.studies.spec import StudySpec, value_list
 from chalknet.workflows.formula_checks import check_formulas
 from chalknet.workflows.gradcheck import check_recipe
 from chalknet.workflows.settle_writeup import settle_writeup

@@ -1,0 +1,173 @@
+"""Figures as plain data: curves with their names and units, which any drawer can draw."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from chalknet.records import PARTS, EpochRecord
+from chalknet.reporting.tables import PART_NAMES
+
+FORMAT = 1  # of the JSON
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line, or points: its name in the legend and its values.
+
+    Attributes:
+        label: "" keeps it out of the legend.
+        low, high: about every point, such as the least and the largest of the seeds, or an interval; a band of a line,
+            error bars of points. Both or neither.
+        style: "line" or "points".
+        colour: its place in the palette, 0, 1, ...; by default the place of its label among the figure's labels, so
+            that a name has one colour in all panels.
+    """
+
+    label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
+    style: str = "line"
+    colour: int | None = None
+
+    def __post_init__(self) -> None:
+        lengths = {len(values) for values in (self.x, self.y, self.low, self.high) if values is not None}
+        if len(lengths) != 1 or (self.low is None) != (self.high is None):
+            raise ValueError(f"curve {self.label!r}: x, y, low and high must be of one length; low goes with high.")
+        if self.style not in ("line", "points"):
+            raise ValueError(f"curve {self.label!r}: style must be line or points, got {self.style!r}.")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A straight line across a panel at one value, such as an epoch, and the interval about it as a shade.
+
+    Attributes:
+        axis: which axis the value is on: "x" for an upright line, "y" for a level one.
+    """
+
+    at: float
+    label: str = ""
+    low: float | None = None
+    high: float | None = None
+    axis: str = "x"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes.
+
+    Attributes:
+        x_scale, y_scale: "linear" or "log".
+        x_names: names that stand at 0, 1, 2, ... of the x axis in place of numbers, such as classes.
+        y_limits: what the y axis spans; what the values need if None.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    curves: tuple[Curve, ...]
+    x_scale: str = "linear"
+    y_scale: str = "linear"
+    marks: tuple[Mark, ...] = ()
+    x_names: tuple[str, ...] = ()
+    y_limits: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A panel of counts in a grid, such as a confusion matrix: rows by columns, each count written in its place."""
+
+    title: str
+    x_label: str
+    y_label: str
+    row_names: tuple[str, ...]
+    column_names: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Panels, side by side or in a grid.
+
+    Attributes:
+        columns: of the grid, filled row by row; all panels in one row if None.
+        legend: "panels", one in each; "shared", one for all of them above; "none".
+        same_x, same_y: whether all panels have one range of that axis.
+    """
+
+    title: str
+    panels: tuple[Panel | Matrix, ...]
+    columns: int | None = None
+    legend: str = "panels"
+    same_x: bool = False
+    same_y: bool = False
+
+    def json(self) -> str:
+        """The figure as JSON, which `figure_from_json` reads; a value that is not finite is null."""
+        plain = asdict(self)
+        for panel, data in zip(self.panels, plain["panels"], strict=True):
+            data["kind"] = type(panel).__name__.lower()
+        text = json.dumps(_finite({"format": FORMAT, **plain}), ensure_ascii=False, indent=1, allow_nan=False)
+        return text + "\n"
+
+
+def figure_from_json(text: str) -> Figure:
+    """The figure that `Figure.json` wrote; null among the values of a curve is nan."""
+    plain = json.loads(text)
+    if plain.pop("format") != FORMAT:
+        raise ValueError("the figure was written by another version of chalknet.")
+    panels = tuple(_panel(data) for data in plain.pop("panels"))
+    return Figure(panels=panels, **plain)
+
+
+def learning_curves(history: Sequence[EpochRecord], title: str = "") -> Figure:
+    """The write-up's figure: loss and accuracy against the epoch, a curve for each set that there is."""
+    return Figure(
+        title,
+        (
+            Panel("Loss", "epoch", "cross-entropy (nats per sample)", _curves(history, "loss")),
+            Panel("Accuracy", "epoch", "share of right answers", _curves(history, "accuracy")),
+        ),
+    )
+
+
+def _curves(history: Sequence[EpochRecord], measure: str) -> tuple[Curve, ...]:
+    curves = []
+    for part in PARTS:
+        points = [(record.epoch, record.part(part)) for record in history if record.part(part) is not None]
+        if points:
+            x = tuple(float(epoch) for epoch, _ in points)
+            curves.append(Curve(PART_NAMES[part], x, tuple(float(getattr(scores, measure)) for _, scores in points)))
+    return tuple(curves)
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for every number that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _panel(data: dict[str, Any]) -> Panel | Matrix:
+    kind = data.pop("kind")
+    if kind == "matrix":
+        return Matrix(**{key: _tuples(value) for key, value in data.items()})
+    curves = tuple(Curve(**{key: _values(value) for key, value in curve.items()}) for curve in data.pop("curves"))
+    marks = tuple(Mark(**mark) for mark in data.pop("marks"))
+    return Panel(curves=curves, marks=marks, **{key: _tuples(value) for key, value in data.items()})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _values(value: Any) -> Any:
+    return tuple(math.nan if item is None else item for item in value) if isinstance(value, list) else value

@@ -1,0 +1,52 @@
+"""A document as files: both documents, and every table and figure in them as plain data."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+
+from chalknet.artifacts.atomic import new_folder, write_files
+from chalknet.reporting.document import Document, FigureBlock, TableBlock
+from chalknet.reporting.html import document_html
+from chalknet.reporting.typst import document_pdf
+from chalknet.reporting.views import draw_all, encoded
+
+
+def document_files(document: Document, stem: str = "writeup") -> dict[str, bytes]:
+    """Name -> content: STEM.html, STEM.pdf, tables/NAME.csv, figures/NAME.json and figures/NAME.svg or .png.
+
+    Names have "/" between folder and file; `write_document` puts them on disk.
+    """
+    pictures = draw_all(document)
+    files = {f"figures/{name}.{picture.kind}": picture.light for name, picture in pictures.items()}
+    for block in document.blocks():
+        if isinstance(block, TableBlock):
+            files[f"tables/{block.name}.csv"] = encoded(block.table.csv())
+        elif isinstance(block, FigureBlock):
+            files[f"figures/{block.name}.json"] = encoded(block.figure.json())
+    files[f"{stem}.html"] = document_html(document, pictures)
+    files[f"{stem}.pdf"] = document_pdf(document, pictures)
+    return files
+
+
+def write_document(document: Document, folder: Path, stem: str = "writeup") -> tuple[Path, ...]:
+    """Writes `document_files` into a folder, which is made where it is missing; the documents come last.
+
+    Returns:
+        the files' paths.
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    return write_document_files(document_files(document, stem), folder)
+
+
+def write_document_files(files: dict[str, bytes], folder: Path) -> tuple[Path, ...]:
+    """Writes what `document_files` gave; every file is there whole or not at all."""
+    by_folder: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
+    for name, content in files.items():
+        path = PurePosixPath(name)
+        by_folder[path.parent.as_posix()][path.name] = content
+    for part in sorted(by_folder, key=lambda part: part == "."):
+        with new_folder(folder / part) as place:
+            write_files(place, by_folder[part])
+    return tuple(folder / name for name in sorted(files))

@@ -1,0 +1,347 @@
+"""Everything that a document is made from, read once: a study's cells, what their trainings gave, the comparisons.
+
+Sections take `Gathered` and make blocks of it; nothing in them reads a file or computes a statistic of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.artifacts.model_file import load_model
+from chalknet.config import Recipe
+from chalknet.data.audit import Audit
+from chalknet.data.dataset import Dataset
+from chalknet.data.splits import Splits
+from chalknet.errors import ModelFileError
+from chalknet.network.gradcheck import GradientCheck
+from chalknet.network.model import Network
+from chalknet.records import PARTS, EpochRecord, Scores
+from chalknet.reporting.inline import code, escaped
+from chalknet.reporting.tables import PART_NAMES
+from chalknet.studies.bootstrap import ChoiceOptimism, choice_optimism
+from chalknet.studies.cells import Cell, value_text
+from chalknet.studies.compare import CellAccuracy, Comparison, cell_accuracy, compare_cells
+from chalknet.studies.curve_findings import Curves, curve_findings
+from chalknet.studies.findings import comparison_findings
+from chalknet.studies.results import Predictions, StudyResults, UnitResult
+from chalknet.studies.stopping_point import StoppingPoint, stopping_point
+
+RESAMPLING_SEED = 0  # so that the same study gives the same document
+FEWEST_IMAGES = 2  # from which a share has an interval
+
+# How a field of the recipe is called where a value of it stands alone.
+FIELD_NAMES = {"hidden": "hidden units", "train_size": "training samples"}
+
+
+@dataclass(frozen=True, eq=False)
+class CellRuns:
+    """The finished trainings of one cell, seed by seed.
+
+    Attributes:
+        name: in findings: the cell's label, or "the network" where there is no other cell.
+        title: over tables and panels: "500 hidden units" where the widths alone vary, else the same.
+        is_complete: whether every seed is done.
+        right: by part, (S, M) whether seed s is right about image m; a part that is empty or unknown is left out.
+        predictions: by part, each seed's; left out likewise.
+        stopping: the stopping point on the full curves, or None, and then `no_stopping` says why.
+        findings: sentences about its curves, by the rules of docs/statistics.md, with markup.
+    """
+
+    cell: Cell
+    name: str
+    title: str
+    seeds: tuple[int, ...]
+    is_complete: bool
+    histories: tuple[tuple[EpochRecord, ...], ...]
+    kept_epochs: tuple[int, ...]
+    seconds: tuple[float, ...]
+    trained: tuple[str, ...]
+    machines: tuple[Mapping[str, Any], ...]
+    right: Mapping[str, tuple[NDArray[np.bool_], ...]]
+    predictions: Mapping[str, tuple[Predictions, ...]]
+    stopping: StoppingPoint | None
+    no_stopping: str = ""
+    findings: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> tuple[EpochRecord, ...]:
+        """Of each seed the record of the epoch whose weights are kept."""
+        return tuple(history[epoch - 1] for history, epoch in zip(self.histories, self.kept_epochs, strict=True))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that there are scores of."""
+        return tuple(part for part in PARTS if self.kept[0].part(part) is not None)
+
+    def scores(self, part: str) -> tuple[Scores, ...]:
+        """Of each seed the scores of a part where its weights are kept; empty where there is no such part."""
+        found = [record.part(part) for record in self.kept]
+        return tuple(scores for scores in found if scores is not None)
+
+    def values(self, part: str, measure: str) -> tuple[float, ...]:
+        """Of each seed one measure of a part."""
+        return tuple(float(getattr(scores, measure)) for scores in self.scores(part))
+
+    def mean(self, part: str, measure: str) -> float:
+        """The mean of a measure over the seeds, nan where there is none."""
+        values = self.values(part, measure)
+        return float(np.mean(values)) if values else float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """What the sections of a document show.
+
+    Attributes:
+        results: the study.
+        recipe: what its cells share, or a run's own.
+        is_run: whether it is a single run's folder.
+        name: of the folder, for titles.
+        cells: those with a finished training, in the order in which they were asked for.
+        judged: "valid", or "test" where there is no validation part, or "" where cells are judged by neither.
+        comparison: of the complete cells on that part; None with no complete cell, or seeds with images of their own.
+        chosen: the complete cell with the highest mean accuracy on that part, which a single cell is too.
+        optimism: what the choice adds to the validation figure; None without a choice on a validation part.
+        findings: sentences about the comparison, by the rules of docs/statistics.md, with markup.
+        test: the chosen cell's accuracy on the test part; None where there is none.
+        data, splits: the samples, read again, and the first seed's division; None where they could not be had, and
+            then `data_gone` says why.
+        audit, checks: of the data; of the network's derivatives. formula_gaps: by label, of each derivative formula.
+        machine: facts of the machine that wrote the document.
+        network: the chosen cell's, of its first seed.
+        is_quick: whether it is the quick form of the write-up.
+        commands: lines that repeat it.
+    """
+
+    results: StudyResults
+    recipe: Recipe
+    is_run: bool
+    name: str
+    cells: tuple[CellRuns, ...]
+    judged: str
+    comparison: Comparison | None
+    chosen: CellRuns | None
+    optimism: ChoiceOptimism | None
+    test: CellAccuracy | None
+    machine: Mapping[str, Any]
+    findings: tuple[str, ...] = ()
+    data: Dataset | None = None
+    splits: Splits | None = None
+    data_gone: str = ""
+    audit: Audit | None = None
+    checks: tuple[GradientCheck, ...] = ()
+    formula_gaps: Mapping[str, float] = field(default_factory=dict)
+    network: Network | None = None
+    is_quick: bool = False
+    commands: str = ""
+
+    @property
+    def complete(self) -> tuple[CellRuns, ...]:
+        """The cells whose every seed is done."""
+        return tuple(runs for runs in self.cells if runs.is_complete)
+
+    @property
+    def n_seeds(self) -> int:
+        """Seeds that every cell is to have."""
+        return len(self.results.seeds)
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Samples of each part."""
+        return self.results.data.split_sizes
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """The fields that differ between cells, in the order in which they were asked for."""
+        settings = [dict(cell.settings) for cell in self.results.cells]
+        names = list(dict.fromkeys(name for one in settings for name in one))
+        return tuple(name for name in names if len({one.get(name) for one in settings}) > 1)
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the samples are images."""
+        return len(self.results.data.sample_shape) == 2
+
+    @property
+    def equals(self) -> tuple[CellRuns, ...]:
+        """The other complete cells whose mean on the judged part is the chosen one's."""
+        if self.chosen is None:
+            return ()
+        part = self.judged or "train"
+        best = _rounded_mean(self.chosen, part)
+        return tuple(runs for runs in self.complete if runs is not self.chosen and _rounded_mean(runs, part) == best)
+
+    def accuracy_of(self, runs: CellRuns) -> CellAccuracy | None:
+        """A cell's accuracy on the judged part with its interval; None where no interval can be had."""
+        found = self.comparison.cells if self.comparison is not None else ()
+        return next((one for one in found if one.label == runs.name), None)
+
+
+def gather(results: StudyResults, machine: Mapping[str, Any], **more: Any) -> Gathered:
+    """Reads a study's finished units, and compares its cells.
+
+    Args:
+        machine: facts of this machine. more: fields of `Gathered` that the study does not hold.
+    """
+    cells = tuple(runs for cell in results.cells if (runs := _cell_runs(results, cell)) is not None)
+    judged = _judged_part(cells)
+    complete = {runs.name: runs for runs in cells if runs.is_complete}
+    correct = {name: np.stack(runs.right[judged]) for name, runs in complete.items()} if judged else {}
+    same_images = results.has_same_images or len(results.seeds) == 1
+    comparison = compare_cells(correct) if correct and same_images else None
+    chosen = max(complete.values(), key=lambda runs: _rounded_mean(runs, judged or "train"), default=None)
+    optimism = None
+    if comparison is not None and judged == "valid" and len(complete) > 1:
+        optimism = choice_optimism(correct, np.random.default_rng(RESAMPLING_SEED))
+    return Gathered(
+        results=results,
+        recipe=more.pop("recipe", results.spec.recipe),
+        is_run=more.pop("is_run", False),
+        name=more.pop("name", "" if results.folder is None else results.folder.resolve().name),
+        cells=cells,
+        judged=judged,
+        comparison=comparison,
+        findings=() if comparison is None else _comparison_sentences(comparison, judged),
+        chosen=chosen,
+        optimism=optimism,
+        test=_test_accuracy(chosen, same_images),
+        machine=machine,
+        network=more.pop("network", None if chosen is None else _network(results, chosen)),
+        **more,
+    )
+
+
+def cell_title(cell: Cell) -> str:
+    """ "500 hidden units" where the widths alone vary, else the cell's name."""
+    if [name for name, _ in cell.settings] == ["hidden"]:
+        width = value_text(cell.settings[0][1])
+        return f"{width} hidden unit{'s' * (width != '1')}"
+    return cell_name(cell)
+
+
+def cell_name(cell: Cell) -> str:
+    """The cell's label, or "the network" where nothing is varied."""
+    return cell.label if cell.settings else "the network"
+
+
+def field_name(name: str) -> str:
+    """A recipe's field as a column's head: "hidden units", "learning rate"."""
+    return FIELD_NAMES.get(name, name.replace("_", " "))
+
+
+def _cell_runs(results: StudyResults, cell: Cell) -> CellRuns | None:
+    """What a cell's finished seeds gave; None where none is finished. What is large is dropped once it was used."""
+    units = results.finished(cell)
+    if not units:
+        return None
+    first = next(iter(units.values()))
+    stopping, why_not = _stopping(results, cell, list(units.values()))
+    predictions: dict[str, tuple[Predictions, ...]] = {}
+    for part in ("valid", "test"):
+        known = tuple(one for unit in units.values() if (one := unit.part(part)) is not None)
+        if len(known) == len(units):
+            predictions[part] = known
+    right = {part: tuple(one.right for one in found) for part, found in predictions.items()}
+    if "valid" not in right and first.valid_right.shape[1]:  # a run whose samples are gone still knows these
+        right["valid"] = tuple(unit.valid_right[unit.kept_epoch - 1] for unit in units.values())
+    right = {part: found for part, found in right.items() if len(found[0]) >= FEWEST_IMAGES}
+    return CellRuns(
+        cell=cell,
+        name=cell_name(cell),
+        title=cell_title(cell),
+        seeds=tuple(units),
+        is_complete=len(units) == len(results.seeds),
+        histories=tuple(unit.history for unit in units.values()),
+        kept_epochs=tuple(unit.kept_epoch for unit in units.values()),
+        seconds=tuple(unit.seconds for unit in units.values()),
+        trained=tuple(unit.trained for unit in units.values()),
+        machines=tuple(unit.machine for unit in units.values()),
+        right=right,
+        predictions=predictions,
+        stopping=stopping,
+        no_stopping=why_not,
+        findings=_curve_findings(results, cell, list(units.values())),
+    )
+
+
+def _stopping(results: StudyResults, cell: Cell, units: Sequence[UnitResult]) -> tuple[StoppingPoint | None, str]:
+    """As `chalknet stopping` finds it, or why there is none."""
+    n_seeds = len(results.seeds)
+    if len(units) < n_seeds:
+        return None, f"{len(units)} of its {n_seeds} seeds are done"
+    if units[0].history[0].valid is None:
+        return None, "there are no validation samples to judge by"
+    if any(len(unit.history) < cell.recipe.training.epochs for unit in units):
+        return None, "its training stopped early, so its curves are not whole"
+    whole = all(unit.valid_losses.shape[1] for unit in units) and (results.has_same_images or len(units) == 1)
+    losses = np.stack([unit.valid_losses for unit in units]) if whole else None
+    right = np.stack([unit.valid_right for unit in units]) if whole else None
+    rng = np.random.default_rng(RESAMPLING_SEED)
+    return stopping_point([unit.history for unit in units], losses, right, rng), ""
+
+
+def _curve_findings(results: StudyResults, cell: Cell, units: Sequence[UnitResult]) -> tuple[str, ...]:
+    """What the rules find in a complete cell's curves; nothing without a validation part, or where lengths differ."""
+    histories = [unit.history for unit in units]
+    lengths = {len(history) for history in histories}
+    if len(units) < len(results.seeds) or len(lengths) > 1 or histories[0][0].valid is None:
+        return ()
+    curves = Curves(*(_curve(histories, part, name) for part in ("train", "valid") for name in ("loss", "accuracy")))
+    n_images = {unit.valid_right.shape[1] for unit in units}
+    same = len(n_images) == 1 and min(n_images) >= FEWEST_IMAGES and (results.has_same_images or len(units) == 1)
+    correct = np.stack([unit.valid_right[-1] for unit in units]) if same else None
+    found = curve_findings(cell_name(cell), curves, valid_correct=correct)
+    return _marked([one.sentence for one in found], [cell_name(cell)])
+
+
+def _curve(histories: Sequence[Sequence[EpochRecord]], part: str, measure: str) -> NDArray[np.float64]:
+    """(S, E) of one measure."""
+    return np.array([[getattr(record.part(part), measure) for record in history] for history in histories])
+
+
+def _comparison_sentences(comparison: Comparison, judged: str) -> tuple[str, ...]:
+    """The findings with markup."""
+    found = comparison_findings(comparison, images=f"{PART_NAMES[judged]} images")
+    return _marked([one.sentence for one in found], [cell.label for cell in comparison.cells])
+
+
+def _marked(sentences: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Sentences with markup: the cells' labels as code, all else as it stands, a small first letter made large."""
+    labels = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True) if "=" in name)
+    marked = []
+    for sentence in sentences:
+        pieces = re.split(rf"((?<!\w)(?:{labels})(?!\w))", sentence) if labels else [sentence]
+        text = "".join(code(piece) if i % 2 else escaped(piece) for i, piece in enumerate(pieces))
+        marked.append(text[:1].upper() + text[1:])
+    return tuple(marked)
+
+
+def _rounded_mean(runs: CellRuns, part: str) -> float:
+    """The mean accuracy without its last digits, so that equals are equal; of these the first is taken."""
+    return round(runs.mean(part, "accuracy"), 12)
+
+
+def _judged_part(cells: Sequence[CellRuns]) -> str:
+    return next((part for part in ("valid", "test") if cells and all(part in runs.right for runs in cells)), "")
+
+
+def _test_accuracy(chosen: CellRuns | None, same_images: bool) -> CellAccuracy | None:
+    """The chosen cell's test accuracy with its interval, where its seeds share their images."""
+    if chosen is None or "test" not in chosen.right or not same_images:
+        return None
+    return cell_accuracy(np.stack(chosen.right["test"]), label=chosen.name)
+
+
+def _network(results: StudyResults, chosen: CellRuns) -> Network | None:
+    """The chosen cell's first network; a model file that is gone or damaged costs its pictures alone."""
+    path = results.model_path(chosen.cell)
+    try:
+        return None if path is None else load_model(path)
+    except ModelFileError:
+        return None

@@ -1,0 +1,89 @@
+"""A document as one HTML file: no script, no network, light and dark, for the screen and for paper."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from chalknet.reporting.document import Document, picture_kind
+from chalknet.reporting.formulas import FORMULAS, LETTER, SYMBOLS
+from chalknet.reporting.views import Picture, document_view, draw_all, encoded
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+MEDIA_TYPES = {"png": "image/png", "svg": "image/svg+xml"}
+
+
+def document_html(document: Document, pictures: Mapping[str, Picture] | None = None) -> bytes:
+    """The page, in UTF-8; equal documents give equal bytes.
+
+    Args:
+        pictures: what `draw_all` gave, where it is at hand already.
+    """
+    pictures = draw_all(document) if pictures is None else pictures
+    page = _environment().get_template("document.html")
+    return encoded(page.render(document=document_view(document, pictures), pictures=pictures))
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("chalknet.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["formula"] = formula_markup
+    environment.filters["symbol"] = symbol_markup
+    environment.filters["data_uri"] = data_uri
+    return environment
+
+
+def data_uri(picture: bytes) -> str:
+    """The picture as an address that holds it."""
+    return f"data:{MEDIA_TYPES[picture_kind(picture)]};base64,{base64.b64encode(picture).decode()}"
+
+
+def formula_markup(label: str) -> Markup:
+    """A formula as MathML; its LaTeX is what a reader gets who cannot see it."""
+    return _math(_mathml()[label], FORMULAS[label].latex, block=True)
+
+
+def symbol_markup(name: str) -> Markup:
+    """A symbol of running text as MathML."""
+    if name in SYMBOLS:
+        return _math(_mathml()[name], SYMBOLS[name].latex)
+    letter = LETTER.fullmatch(name)
+    assert letter is not None, "`inline` lets only symbols through"
+    base, below = letter.groups()
+    inner = f"<mi>{base}</mi>" if below is None else f"<msub><mi>{base}</mi>{_letter_or_digit(below)}</msub>"
+    return _math(inner, name)
+
+
+def _letter_or_digit(character: str) -> str:
+    tag = "mn" if character.isdigit() else "mi"
+    return f"<{tag}>{character}</{tag}>"
+
+
+def _math(inner: str, latex: str, *, block: bool = False) -> Markup:
+    from markupsafe import Markup
+
+    display = ' display="block"' if block else ""
+    return Markup(f'<math{display} alttext="{{}}">{{}}</math>').format(latex, Markup(inner))
+
+
+@cache
+def _mathml() -> dict[str, str]:
+    """Formula or symbol -> its MathML, which `chalknet.reporting.typst.formulas_as_mathml` made."""
+    text = resources.files("chalknet.reporting").joinpath("templates", "mathml.json").read_text(encoding="utf-8")
+    formulas: dict[str, str] = json.loads(text)["formulas"]
+    return formulas

@@ -1,0 +1,114 @@
+"""The appendix: what ran and what did not, the seeds, the data's digest, and the commands that repeat it."""
+
+from __future__ import annotations
+
+import re
+
+import tomli_w
+
+from chalknet.reporting.document import Block, Code, Note, Paragraph, Section, TableBlock
+from chalknet.reporting.gathered import Gathered
+from chalknet.reporting.inline import code, escaped
+from chalknet.reporting.study_tables import units_table
+from chalknet.reporting.wording import count_of, listed
+from chalknet.studies.spec import spec_tables
+
+MOST_ERRORS = 10
+# What of a machine's facts a last digit or a time may depend on.
+MACHINE_FACTS = ("processor", "cores", "system", "python", "numpy", "blas", "blas_version", "blas_kernels")
+
+
+def appendix_section(gathered: Gathered, number: str = "A", title: str = "To repeat it") -> Section:
+    """Everything that a repetition needs."""
+    blocks: list[Block] = [*units_blocks(gathered), Paragraph(_seeds(gathered)), Paragraph(_data(gathered))]
+    if gathered.commands:
+        blocks += [Paragraph("The commands that repeat it:"), Code(gathered.commands)]
+    if not gathered.is_run:
+        blocks += [
+            Paragraph("The whole question, as `study.toml` holds it:"),
+            Code(_question(gathered)),
+        ]
+    blocks.append(
+        Paragraph(
+            "Every table of this document is a CSV file under `tables/`, and every figure a JSON file under "
+            "`figures/`; both forms of the document are drawn from these numbers. The rules by which sentences are "
+            "made from them, and the methods with their sources, stand in chalknet's `docs/statistics.md`."
+        )
+    )
+    return Section(number, title, tuple(blocks))
+
+
+def _question(gathered: Gathered) -> str:
+    """study.toml, its lists each on a line."""
+    text = tomli_w.dumps(spec_tables(gathered.results.spec)).strip()
+    return re.sub(r"\[\n((?:    .*\n)+)\]", lambda found: f"[{' '.join(found[1].split()).rstrip(',')}]", text)
+
+
+def units_blocks(gathered: Gathered) -> list[Block]:
+    """How many trainings there are, which failed and with what, and which are missing."""
+    results = gathered.results
+    counts = results.counts
+    total = len(results.units)
+    if gathered.is_run:
+        return []
+    if counts["done"] == total:
+        return [
+            Paragraph(
+                f"All {count_of(total, 'training')} ({count_of(len(results.cells), 'cell')}, "
+                f"{count_of(gathered.n_seeds, 'seed')}) are done."
+            )
+        ]
+    words = {"running": "running", "failed": "failed", "todo": "not begun"}
+    rest = listed([f"{counts[status]:,} {word}" for status, word in words.items() if counts[status]])
+    blocks: list[Block] = [
+        Note(
+            f"**{counts['done']:,} of {count_of(total, 'training')} are done; {rest}.** Cells that are not complete "
+            "are left out of every comparison.",
+            "warning",
+        ),
+        TableBlock("incomplete", units_table(gathered), "Cells that are not complete."),
+    ]
+    failed = list(results.failed.items())
+    for unit, error in failed[:MOST_ERRORS]:
+        blocks.append(Note(f"{code(str(unit))} failed: {escaped(error)}"))
+    if len(failed) > MOST_ERRORS:
+        blocks.append(
+            Note(f"And {count_of(len(failed) - MOST_ERRORS, 'other')} failed; `chalknet study show` lists them.")
+        )
+    return blocks
+
+
+def _seeds(gathered: Gathered) -> str:
+    machines = _machines(gathered)
+    text = "On one machine and with the same versions, the same seeds give the same bits, however many run at once. "
+    if len(machines) > 1:
+        text += f"The trainings ran on {count_of(len(machines), 'kind')} of machine: {'; '.join(machines)}."
+    elif machines:
+        text += f"The trainings ran on: {machines[0]}."
+    return text
+
+
+def _machines(gathered: Gathered) -> list[str]:
+    """Each kind of machine that trained, in words."""
+    found = []
+    for runs in gathered.cells:
+        for facts in runs.machines:
+            words = [str(facts.get(name, "")) for name in MACHINE_FACTS]
+            cores = f"{words[1]} core{'s' * (words[1] != '1')}" if words[1] else ""
+            parts = [
+                words[0],
+                cores,
+                words[2],
+                f"Python {words[3]}",
+                f"NumPy {words[4]}",
+                " ".join(filter(None, words[5:])),
+            ]
+            found.append(escaped(", ".join(filter(None, parts))))
+    return list(dict.fromkeys(found))
+
+
+def _data(gathered: Gathered) -> str:
+    facts = gathered.results.data
+    if not facts.sha256:
+        return "The data has no digest."
+    return f"The data's SHA-256 is {code(facts.sha256)}; a repetition with other data is refused."

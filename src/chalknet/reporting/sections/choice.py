@@ -1,0 +1,129 @@
+"""The choice, made on validation figures alone; how much it flatters; and the chosen cell's test figure, once."""
+
+from __future__ import annotations
+
+from chalknet.reporting.document import Block, Note, Paragraph, Section
+from chalknet.reporting.gathered import CellRuns, Gathered
+from chalknet.reporting.sections.hidden_units import cell_words
+from chalknet.reporting.wording import capitalised, count_of, listed, percent, percent_ends, points
+
+LEAST_OPTIMISM = 0.0005  # of accuracy: less rounds to 0.0 points
+WINS_SHOWN = 0.05  # of the resamples: a cell that wins less often is not named
+
+
+def choice_section(gathered: Gathered, number: str, title: str = "The choice and its test figure") -> Section:
+    """Which cell validation chooses, by how much that figure flatters, and what the cell does on the test part."""
+    chosen = gathered.chosen
+    if chosen is None:
+        return Section(
+            number, title, (Paragraph("No cell has all its seeds done, so there is nothing to choose from."),)
+        )
+    if len(gathered.complete) == 1:
+        return Section(number, title, (*_single(gathered, chosen), *_test(gathered, chosen)))
+    if gathered.judged != "valid":
+        text = (
+            "There is no validation part, so there is nothing to choose by. The cell with the highest figure on the "
+            "test part would be a choice that the same part cannot judge any more; none is made here."
+        )
+        return Section(number, title, (Note(text, "warning"),))
+    return Section(
+        number, title, (Paragraph(_choice(gathered, chosen)), *_flatters(gathered), *_test(gathered, chosen))
+    )
+
+
+def _single(gathered: Gathered, runs: CellRuns) -> tuple[Block, ...]:
+    if gathered.judged != "valid":
+        return ()
+    found = gathered.accuracy_of(runs)
+    shown = percent(runs.mean("valid", "accuracy"))
+    ends = "" if found is None else f" (95 % interval {percent_ends(found.low, found.high)})"
+    return (Paragraph(f"There is one cell, so nothing was chosen. Its validation accuracy is {shown}{ends}."),)
+
+
+def _choice(gathered: Gathered, chosen: CellRuns) -> str:
+    found = gathered.accuracy_of(chosen)
+    ends = "" if found is None else f" (95 % interval {percent_ends(found.low, found.high)})"
+    text = (
+        f"By the highest mean validation accuracy, {cell_words(chosen)} is chosen from {len(gathered.complete)} "
+        f"cells: {percent(chosen.mean('valid', 'accuracy'))}{ends}."
+    )
+    if gathered.equals:
+        same = listed([cell_words(runs) for runs in gathered.equals])
+        have = "has" if len(gathered.equals) == 1 else "have"
+        text += f" {capitalised(same)} {have} the same mean; the first that was asked for is taken."
+    alike = _not_told_apart(gathered, chosen)
+    if alike:
+        text += (
+            f" {capitalised(cell_words(chosen))} cannot be told apart from {listed(alike)}: these numbers do not say "
+            "that it is the better one."
+        )
+    return text
+
+
+def _not_told_apart(gathered: Gathered, chosen: CellRuns) -> list[str]:
+    """The complete cells whose difference from the chosen one is not called real."""
+    if gathered.comparison is None:
+        return []
+    alike = {
+        name
+        for pair in gathered.comparison.pairs
+        if not pair.told_apart and chosen.name in (names := (pair.difference.first, pair.difference.second))
+        for name in names
+    }
+    return [cell_words(runs) for runs in gathered.complete if runs.name in alike and runs is not chosen]
+
+
+def _flatters(gathered: Gathered) -> tuple[Block, ...]:
+    if gathered.optimism is None:
+        text = "How much the choice flatters cannot be told, since the seeds have validation samples of their own."
+        return (Paragraph(text),)
+    optimism = gathered.optimism
+    shares = [
+        f"{cell_words(runs)} ({percent(share, 0)})"
+        for runs in gathered.complete
+        if (share := optimism.chosen_share[runs.name]) >= WINS_SHOWN
+    ]
+    why = (
+        "A figure by which something was chosen looks better than it is, because the luckiest cell is the likeliest "
+        "to be chosen. With seeds and validation samples resampled,"
+    )
+    if optimism.optimism < LEAST_OPTIMISM:
+        told = "the choice adds less than 0.05 points here."
+    else:
+        fairer = percent(optimism.corrected)
+        told = f"the choice adds about {points(optimism.optimism)} points, so {fairer} is the fairer figure."
+    text = f"{why} {told} {_resamples(shares)}"
+    return (Paragraph(text),)
+
+
+def _resamples(shares: list[str]) -> str:
+    """Which cells win how often."""
+    return (
+        "Nearly every resample chooses the same cell."
+        if len(shares) == 1
+        else f"The resamples choose {listed(shares)}."
+    )
+
+
+def _test(gathered: Gathered, chosen: CellRuns) -> tuple[Block, ...]:
+    """The test figure, reported here and nowhere else."""
+    n_seeds = len(chosen.seeds)
+    values = chosen.values("test", "accuracy")
+    if not values:
+        return (Paragraph("There is no test part, so nothing here was judged on samples that no choice has seen."),)
+    mean = percent(chosen.mean("test", "accuracy"))
+    n_images = gathered.sizes["test"]
+    on = f"{count_of(n_images, 'test sample')}"
+    ends = "" if gathered.test is None else f", 95 % interval {percent_ends(gathered.test.low, gathered.test.high)}"
+    seeds = (
+        ""
+        if n_seeds == 1
+        else f", mean of {count_of(n_seeds, 'seed')} ({listed([percent(value) for value in values])})"
+    )
+    seeds = seeds if n_seeds <= 5 else f", mean of {n_seeds} seeds ({percent(min(values))} to {percent(max(values))})"
+    text = f"**Test accuracy: {mean}**{ends}; {cell_words(chosen)}{seeds}, on {on}."
+    if len(gathered.complete) > 1:
+        text += " This is the one test figure that answers the question; the cell was chosen without it."
+    if gathered.test is None:
+        text += " Each seed has test samples of its own, so no interval is given."
+    return (Note(text),)

@@ -1,0 +1,146 @@
+"""What the network gets wrong, class by class and image by image, and what its first layer looks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.data.dataset import Dataset, dataset_from_arrays
+from chalknet.network.model import Network
+from chalknet.reporting.document import Block, FigureBlock, ImageBlock, Note, Paragraph, Section, TableBlock
+from chalknet.reporting.gathered import CellRuns, Gathered
+from chalknet.reporting.sections.hidden_units import cell_words, judged_name
+from chalknet.reporting.study_figures import MOST_MATRIX_CLASSES, confusion_figure
+from chalknet.reporting.study_tables import class_table
+from chalknet.reporting.wording import count_of, percent
+from chalknet.studies.results import Predictions
+
+MISTAKES = 15
+MISTAKE_COLUMNS = 5
+UNITS = 24
+UNIT_COLUMNS = 8
+LARGEST_SHARE = 0.995  # of the weights' sizes that fits the grey scale; the few beyond are cut off
+
+
+def mistakes_section(gathered: Gathered, number: str, title: str = "What it gets wrong") -> Section:
+    """Confusion matrix, accuracy of each class, and the most confident mistakes as images."""
+    runs = gathered.chosen or next(iter(gathered.cells), None)
+    if runs is None:
+        return Section(number, title, (Paragraph("No training is finished."),))
+    answers = runs.predictions.get(gathered.judged, ())
+    if not answers:
+        reason = gathered.data_gone or "no predictions of single samples were kept."
+        return Section(number, title, (Note(f"Single answers are not known: {reason}", "warning"),))
+    return Section(number, title, (*_confusion(gathered, runs, answers), *_images(gathered, answers[0])))
+
+
+def weights_section(gathered: Gathered, number: str, title: str = "What the first layer looks for") -> Section:
+    """The weights of some hidden units as images."""
+    network, runs = gathered.network, gathered.chosen
+    if network is None or runs is None:
+        return Section(number, title, (Note("The model file is not there, so its weights cannot be shown."),))
+    if network.image_shape is None:
+        text = "The samples are rows, not images, so the weights of the first layer make no pictures."
+        return Section(number, title, (Paragraph(text),))
+    picture, shown, scale = _weights_sheet(network)
+    text = (
+        f"Each hidden unit weighs every pixel. Shown are {shown} of "
+        f"{count_of(network.architecture.hidden[0], 'unit')} of {cell_words(runs)}, seed {runs.seeds[0]}: those with "
+        f"the largest weights to the next layer. Mid-grey is 0, white {scale:.2g} and black -{scale:.2g} or beyond. A "
+        "unit answers where the image is bright on its white pixels and dark on its black ones; noise is what is "
+        "left of the random weights it started from."
+    )
+    block = ImageBlock(
+        "weights", picture, "First-layer weights of hidden units, as images.", "A sheet of weight images in grey."
+    )
+    return Section(number, title, (Paragraph(text), block))
+
+
+def _confusion(gathered: Gathered, runs: CellRuns, answers: tuple[Predictions, ...]) -> list[Block]:
+    n_classes, n_seeds = len(gathered.results.data.class_names), len(answers)
+    part = judged_name(gathered)
+    sample = f"{count_of(len(answers[0].labels), f'{part} sample')}"
+    of = f"{sample} by {n_seeds} networks, one a seed, each counted" if n_seeds > 1 else sample
+    which = (
+        "" if gathered.judged == "valid" or len(gathered.complete) < 2 else ", the cell with the highest test accuracy,"
+    )
+    text = f"These are the answers of {cell_words(runs)}{which} on {of}. "
+    text += (
+        "The test part is left alone: looking at its mistakes would be a way of choosing by it."
+        if gathered.judged == "valid" and gathered.sizes["test"]
+        else ""
+    )
+    blocks: list[Block] = [Paragraph(text)]
+    if n_classes <= MOST_MATRIX_CLASSES:
+        caption = f"Confusion matrix on the {part} part: true classes down, predicted classes across."
+        blocks.append(
+            FigureBlock(
+                "confusion",
+                confusion_figure(gathered, answers),
+                caption,
+                "A grid of counts, the right answers on its diagonal.",
+            )
+        )
+    table = class_table(gathered, answers)
+    which = "" if len(table.rows) == n_classes else f"; of {n_classes} classes, the {len(table.rows)} least accurate"
+    blocks.append(TableBlock("class_accuracy", table, f"Accuracy of each class on the {part} part{which}."))
+    return blocks
+
+
+def _images(gathered: Gathered, answers: Predictions) -> list[Block]:
+    """The mistakes of the first seed of which it was most certain."""
+    if not gathered.has_images:
+        return []
+    if gathered.data is None:
+        return [Note(f"{gathered.data_gone} So the mistakes cannot be shown as images.", "warning")]
+    wrong = np.flatnonzero(~answers.right)
+    if not len(wrong):
+        return [Paragraph("The first seed's network makes no mistake on this part.")]
+    worst = wrong[np.argsort(-answers.confidence[wrong], kind="stable")][:MISTAKES]
+    seed = gathered.chosen.seeds[0] if gathered.chosen else gathered.results.seeds[0]
+    caption = (
+        f"The mistakes of which seed {seed} was most certain, {len(worst)} of {len(wrong)}: true class, predicted "
+        "class, probability of the prediction."
+    )
+    return [
+        ImageBlock(
+            "mistakes", _mistake_sheet(gathered.data, answers, worst), caption, "A sheet of wrongly classified images."
+        )
+    ]
+
+
+def _mistake_sheet(data: Dataset, answers: Predictions, worst: NDArray[np.intp]) -> bytes:
+    from chalknet.reporting.drawings.images import EMPTY, as_grid, draw_images
+    from chalknet.reporting.drawings.picture import drawing_bytes
+
+    grid = as_grid(answers.index[worst], MISTAKE_COLUMNS)
+    names = data.class_names
+    titles = [
+        f"{names[answers.labels[i]]} as {names[answers.predicted[i]]}, {percent(float(answers.confidence[i]), 0)}"
+        for i in worst
+    ]
+    titles += [""] * int((grid == EMPTY).sum())
+    return drawing_bytes(draw_images(data, grid, titles=titles), "png")
+
+
+def _weights_sheet(network: Network) -> tuple[bytes, int, float]:
+    """The sheet, the number of units on it, and the weight that is white."""
+    from chalknet.reporting.drawings.images import as_grid, draw_images
+    from chalknet.reporting.drawings.picture import drawing_bytes
+
+    weights = np.asarray(network.parameters["hidden1.weight"], dtype=np.float64)
+    shown = _strongest_units(network)[:UNITS]
+    scale = max(float(np.quantile(np.abs(weights[shown]), LARGEST_SHARE)), float(np.finfo(np.float32).tiny))
+    grey = np.clip(weights[shown] / (2 * scale) + 0.5, 0.0, 1.0)
+    assert network.image_shape is not None, "asked of images only"
+    pictures = dataset_from_arrays(grey.reshape(len(shown), *network.image_shape), np.zeros(len(shown), np.int64))
+    return drawing_bytes(draw_images(pictures, as_grid(np.arange(len(shown)), UNIT_COLUMNS)), "png"), len(shown), scale
+
+
+def _strongest_units(network: Network) -> NDArray[np.intp]:
+    """Hidden units of the first layer, those with the largest outgoing weights first."""
+    following = "hidden2.weight" if len(network.architecture.hidden) > 1 else "output.weight"
+    outgoing: NDArray[Any] = np.linalg.norm(np.asarray(network.parameters[following], dtype=np.float64), axis=0)
+    return np.argsort(-outgoing, kind="stable")

@@ -1,0 +1,94 @@
+"""Learning: one training in full, its statistics, its curves and its time."""
+
+from __future__ import annotations
+
+from chalknet.reporting.document import Block, FigureBlock, Findings, Paragraph, Section, TableBlock
+from chalknet.reporting.gathered import CellRuns, Gathered
+from chalknet.reporting.inline import code, escaped
+from chalknet.reporting.study_figures import history_curves
+from chalknet.reporting.study_tables import MEASURE_NAMES, four, percent2
+from chalknet.reporting.tables import PART_NAMES, Table
+from chalknet.reporting.wording import count_of, duration, listed
+
+ORIGINAL_WIDTH = (1_000,)
+
+
+def learning_section(gathered: Gathered, number: str, title: str = "Learning", *, with_test: bool = True) -> Section:
+    """The first seed's training of the cell with 1,000 hidden units, or of the best cell where there is none."""
+    runs = learning_cell(gathered)
+    if runs is None:
+        return Section(number, title, (Paragraph("No training is finished, so there is nothing to show."),))
+    parts = tuple(part for part in runs.parts if with_test or part != "test")
+    measures = ("loss", "accuracy")
+    figure = history_curves(runs.histories[0], parts, measures, "")
+    history, kept = runs.histories[0], runs.kept_epochs[0]
+    shown = listed([PART_NAMES[part] for part in parts])
+    blocks: list[Block] = [
+        Paragraph(_text(gathered, runs)),
+        TableBlock("statistics", statistics(runs, parts), _caption(runs, kept, len(history))),
+        FigureBlock(
+            "learning",
+            figure,
+            f"Loss and accuracy of {shown} after each epoch; {_where(gathered, runs)}.",
+            f"Two panels of curves over {count_of(len(history), 'epoch')}: cross-entropy loss and accuracy of {shown}.",
+        ),
+    ]
+    if runs.findings:
+        blocks.append(Findings(runs.findings))
+    return Section(number, title, tuple(blocks))
+
+
+def learning_cell(gathered: Gathered) -> CellRuns | None:
+    """The cell with 1,000 hidden units, else the chosen one, else any."""
+    same = [runs for runs in gathered.cells if runs.cell.recipe.network.hidden == ORIGINAL_WIDTH]
+    if same and gathered.varied == ("hidden",):
+        return same[0]
+    return gathered.chosen or next(iter(gathered.cells), None)
+
+
+def statistics(runs: CellRuns, parts: tuple[str, ...]) -> Table:
+    """The first seed's scores where its weights are kept."""
+    rows = []
+    for part in parts:
+        loss, accuracy, printed = (runs.values(part, measure)[0] for measure in ("loss", "accuracy", "printed_loss"))
+        rows.append((PART_NAMES[part], four(loss), percent2(accuracy), four(printed)))
+    return Table("Statistics", ("", "loss", "accuracy", MEASURE_NAMES["printed_loss"]), tuple(rows))
+
+
+def _text(gathered: Gathered, runs: CellRuns) -> str:
+    recipe = runs.cell.recipe
+    widths = " and ".join(f"{width:,}" for width in recipe.network.hidden)
+    parameters = _n_parameters(gathered, runs)
+    text = (
+        f"This is one training in full: {widths} hidden units, {count_of(parameters, 'parameter')}, "
+        f"{_where(gathered, runs)}. It took {duration(runs.seconds[0])} for "
+        f"{count_of(len(runs.histories[0]), 'epoch')} ({escaped(runs.trained[0])}), evaluation of all parts after "
+        "every epoch included. Training scores are taken before an epoch's updates, the others after them."
+    )
+    if gathered.n_seeds > 1 or len(gathered.cells) > 1:
+        text += " It is one of the trainings compared below, and no more typical than the others."
+    return text
+
+
+def _where(gathered: Gathered, runs: CellRuns) -> str:
+    label = f"{code(runs.cell.label)}, " if runs.cell.settings and gathered.varied else ""
+    return f"{label}seed {runs.seeds[0]}"
+
+
+def _caption(runs: CellRuns, kept: int, n_epochs: int) -> str:
+    text = f"After {count_of(kept, 'epoch')}, seed {runs.seeds[0]}"
+    return (
+        f"{text}; the best of {n_epochs}, at which training that stopped early was kept."
+        if kept != n_epochs
+        else f"{text}."
+    )
+
+
+def _n_parameters(gathered: Gathered, runs: CellRuns) -> int:
+    from math import prod
+
+    from chalknet.network.architecture import Architecture
+
+    facts = gathered.results.data
+    shape = Architecture(prod(facts.sample_shape), runs.cell.recipe.network.hidden, len(facts.class_names))
+    return shape.n_parameters

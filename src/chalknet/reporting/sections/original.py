@@ -1,0 +1,269 @@
+"""What the original write-up reported, beside what was found here, and what its figures are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chalknet.config import Recipe
+from chalknet.reporting.document import Block, FigureBlock, Note, Paragraph, Section, TableBlock
+from chalknet.reporting.figures import Figure
+from chalknet.reporting.gathered import CellRuns, Gathered
+from chalknet.reporting.inline import code
+from chalknet.reporting.sections.learning import learning_cell
+from chalknet.reporting.study_figures import history_curves
+from chalknet.reporting.study_tables import four, percent2, seconds_text
+from chalknet.reporting.tables import DASH, PART_NAMES, Table
+from chalknet.reporting.wording import count_of, fixed, listed, percent_ends
+from chalknet.studies.intervals import wilson
+
+PARTS = ("train", "valid", "test")
+SIZES = {"train": 15_000, "valid": 1_000, "test": 2_724}
+SAMPLES, SHAPE, CLASSES = 18_724, (28, 28), tuple("ABCDEFGHIJ")
+BUILTIN = "glyphs"
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A row of the original's results: printed loss and accuracy of each part, and the seconds."""
+
+    losses: tuple[float, float, float]
+    accuracies: tuple[float, float, float]
+    seconds: float
+
+
+# Printed on Google Colab in February 2020, one unseeded run each.
+ORIGINAL = {
+    100: Printed((4.6824, 5.5578, 5.7423), (0.9231, 0.898, 0.8946), 42.705),
+    500: Printed((0.7009, 3.894, 4.1808), (0.9936, 0.919, 0.9119), 176.361),
+    1000: Printed((0.2957, 3.6131, 3.9853), (0.9973, 0.926, 0.9174), 372.058),
+    2000: Printed((0.2303, 3.3766, 3.8814), (0.9982, 0.930, 0.9185), 645.494),
+}
+
+
+def original_section(gathered: Gathered, number: str, title: str = "What the original reported") -> Section:
+    """The printed table beside this one, what differs between the two, and what the printed losses are."""
+    blocks: list[Block] = [*_differences(gathered), Paragraph(_text())]
+    blocks += [
+        TableBlock("original", comparison_table(gathered), _caption(gathered)),
+        *_losses(gathered),
+        Paragraph(_uncertainty()),
+        TableBlock(
+            "original_intervals", intervals_table(), "What one run on so many images can say: 95 % intervals (Wilson)."
+        ),
+        Paragraph(
+            "The original's softmax takes the exponentials of the logits as they are, $S1$, which overflow float64 "
+            "from logits of 710 on; here the largest is subtracted first, $S2$. Its test curves were plotted beside "
+            "the validation curves while the number of hidden units and of epochs was being chosen, so its test "
+            "figures are no longer those of untouched data. Here every choice rests on the validation part."
+        ),
+        *_times(gathered),
+    ]
+    return Section(number, title, tuple(blocks))
+
+
+def differences(gathered: Gathered) -> tuple[str, ...]:
+    """What is not as in the original, in words; the data first."""
+    facts, recipe = gathered.results.data, gathered.recipe
+    found = []
+    if facts.source == BUILTIN:
+        found.append("the data are the built-in letters, drawn from other fonts than notMNIST's")
+    elif (facts.samples, facts.sample_shape, facts.class_names) != (SAMPLES, SHAPE, CLASSES):
+        shape = " × ".join(map(str, facts.sample_shape))
+        found.append(
+            f"the data are {code(facts.source)}, {facts.samples:,} samples of {shape} values, not the 18,724 of the "
+            "original"
+        )
+    if dict(facts.split_sizes) != SIZES:
+        sizes = listed([f"{facts.split_sizes[part]:,}" for part in PARTS])
+        found.append(f"{sizes} samples train, validate and test instead of 15,000, 1,000 and 2,724")
+    found += _recipe_differences(recipe)
+    return tuple(found)
+
+
+def comparison_table(gathered: Gathered) -> Table:
+    """Every figure that the original printed, and the same here: means over the seeds."""
+    cells = _by_width(gathered)
+    rows = []
+    for width, printed in ORIGINAL.items():
+        runs = cells.get(width)
+        for i, part in enumerate(PARTS):
+            here = [DASH] * 3
+            if runs is not None and part in runs.parts:
+                here = [
+                    four(runs.mean(part, "printed_loss")),
+                    percent2(runs.mean(part, "accuracy")),
+                    four(runs.mean(part, "loss")),
+                ]
+            rows.append(
+                (
+                    f"{width}, {PART_NAMES[part]}",
+                    four(printed.losses[i]),
+                    here[0],
+                    percent2(printed.accuracies[i]),
+                    *here[1:],
+                )
+            )
+    columns = (
+        "hidden units, part",
+        "printed loss, original",
+        "printed loss here",
+        "accuracy, original",
+        "accuracy here",
+        "cross-entropy here",
+    )
+    return Table("The original and this", columns, tuple(rows))
+
+
+def intervals_table() -> Table:
+    """Wilson's interval of each accuracy that the original printed for validation and test."""
+    rows = []
+    for width, printed in ORIGINAL.items():
+        cells = []
+        for part, accuracy in zip(PARTS[1:], printed.accuracies[1:], strict=True):
+            found = wilson(round(accuracy * SIZES[part]), SIZES[part], LEVEL)
+            half = 100 * (found.high - found.low) / 2
+            cells += [percent2(accuracy), percent_ends(found.low, found.high), fixed(half, 1)]
+        rows.append((str(width), *cells))
+    heads = ("accuracy", "95 % interval", "half-width")
+    columns = (
+        "hidden units",
+        *(f"{PART_NAMES[part]} {head}" if not i else head for part in PARTS[1:] for i, head in enumerate(heads)),
+    )
+    return Table("Uncertainty of the original's accuracies", columns, tuple(rows))
+
+
+def times_table(gathered: Gathered) -> Table:
+    """Seconds a training, theirs and ours."""
+    cells = _by_width(gathered)
+    rows = []
+    for width, printed in ORIGINAL.items():
+        runs = cells.get(width)
+        here = DASH if runs is None else seconds_text(sum(runs.seconds) / len(runs.seconds))
+        how = DASH if runs is None else f"{runs.trained[0]}, {count_of(len(runs.histories[0]), 'epoch')}"
+        rows.append((str(width), seconds_text(printed.seconds), here, how))
+    return Table("Time", ("hidden units", "original, 200 epochs", "here, mean", "how"), tuple(rows))
+
+
+def _times(gathered: Gathered) -> tuple[Block, ...]:
+    if not set(ORIGINAL) & set(_by_width(gathered)):
+        return ()
+    caption = "Time of a training; other machines, so no comparison of methods."
+    return (TableBlock("original_times", times_table(gathered), caption),)
+
+
+def _differences(gathered: Gathered) -> tuple[Block, ...]:
+    found = differences(gathered)
+    if not found:
+        text = (
+            "The data have the number, size and classes of the original's images, and the split and the recipe are "
+            "the original's. (That it is the same file cannot be told: the original names no digest.)"
+        )
+        return (Note(text),)
+    other_data = found[0].startswith("the data")
+    text = f"**What differs from the original:** {'; '.join(found)}."
+    if other_data:
+        text += (
+            " **Since the data differ, the figures below are not a repetition:** the two columns describe different "
+            "problems, and a higher or lower figure here says nothing about the method."
+        )
+    return (Note(text, "warning"),)
+
+
+def _recipe_differences(recipe: Recipe) -> list[str]:
+    default = Recipe()
+    found = []
+    if recipe.training.epochs != default.training.epochs:
+        found.append(f"{count_of(recipe.training.epochs, 'epoch')} instead of {default.training.epochs}")
+    if recipe.optimizer != default.optimizer:
+        found.append("another learning rate, momentum or reduction")
+    if recipe.training.batch_size != default.training.batch_size:
+        found.append(f"batches of {recipe.training.batch_size} instead of all training samples at once")
+    if (recipe.split.split, recipe.split.split_seed) != (default.split.split, default.split.split_seed):
+        found.append("another split")
+    if recipe.stopping.stop_early:
+        found.append("training stops early")
+    if recipe.training.dtype != "float64":
+        found.append(f"arithmetic in {recipe.training.dtype} instead of float64, which changes last digits")
+    return found
+
+
+def _text() -> str:
+    return (
+        "The original (a course write-up of February 2020) printed the following, from one run of each width without "
+        "a seed, so that nobody can run it again to the same digits, and nothing in it tells a difference between "
+        "widths from the luck of a start. [table:original] puts the figures of this document beside it, in the "
+        "original's own quantities."
+    )
+
+
+def _caption(gathered: Gathered) -> str:
+    seeds = f"here the mean of {count_of(gathered.n_seeds, 'seed')}" if gathered.n_seeds > 1 else "here one seed"
+    same = "The two printed losses are one quantity; the cross-entropy is another."
+    return f"The original's results and these ({seeds}). {same}{_dashes(gathered)}"
+
+
+def _dashes(gathered: Gathered) -> str:
+    """What a dash means, where there is one."""
+    return "" if set(ORIGINAL) <= set(_by_width(gathered)) else " A dash stands where this document has no such width."
+
+
+def _losses(gathered: Gathered) -> tuple[Block, ...]:
+    """The plain statement of what the printed losses are, with both curves of one training."""
+    text = (
+        "**The printed losses are not cross-entropies.** The original defines `averageCE(target, prediction)` as "
+        "`-(target * log(prediction + 1e-20)).sum(axis=1).mean()` and calls it with the two arguments swapped. What "
+        "it prints is therefore $M2$, 46.05 times the mean probability that is given to wrong classes: it starts "
+        "near 0.9 · 46.05 = 41.45 for ten classes, and it can go on falling while the cross-entropy already rises, "
+        "since it is bounded and a confident mistake costs no more than 46.05. The gradients of the original are "
+        "those of the true cross-entropy; only what was printed and plotted is the other quantity."
+    )
+    blocks: list[Block] = [Paragraph(text)]
+    runs = learning_cell(gathered)
+    if runs is not None and "valid" in runs.parts and len(runs.histories[0]) > 1:
+        figure = _two_losses(runs)
+        caption = f"The two losses of one training on the validation part (seed {runs.seeds[0]}): {_shapes(runs)}."
+        blocks.append(
+            FigureBlock(
+                "two_losses", figure, caption, "Cross-entropy and printed loss against the epoch, side by side."
+            )
+        )
+    return tuple(blocks)
+
+
+def _two_losses(runs: CellRuns) -> Figure:
+    return history_curves(runs.histories[0], ("valid",), ("loss", "printed_loss"), "")
+
+
+def _shapes(runs: CellRuns) -> str:
+    """Where each of the two is smallest."""
+    history = runs.histories[0]
+    lowest = {}
+    for measure in ("loss", "printed_loss"):
+        values = [getattr(record.valid, measure) for record in history]
+        lowest[measure] = values.index(min(values)) + 1
+    return (
+        f"the cross-entropy is smallest after epoch {lowest['loss']}, the printed loss after epoch "
+        f"{lowest['printed_loss']} of {len(history)}"
+    )
+
+
+def _uncertainty() -> str:
+    return (
+        "**One run a cell, without a seed.** Even if another start changed nothing, an accuracy on 2,724 test images "
+        "carries about ±1.0 point, and on 1,000 validation images about ±1.7 ([table:original_intervals]). The "
+        "widths 500, 1,000 and 2,000 lie 0.7 points apart on the test images and 1.1 on the validation images, so "
+        "from these figures alone their order cannot be told from chance. (On the same images, answers compared "
+        "image by image could tell more; the original printed none.)"
+    )
+
+
+def _by_width(gathered: Gathered) -> dict[int, CellRuns]:
+    """The complete cells by their number of hidden units, where that alone varies."""
+    if any(name != "hidden" for runs in gathered.cells for name, _ in runs.cell.settings):
+        return {}
+    return {
+        runs.cell.recipe.network.hidden[0]: runs
+        for runs in gathered.complete
+        if len(runs.cell.recipe.network.hidden) == 1
+    }

@@ -1,0 +1,76 @@
+"""Set-up: what made the document, on what machine, with which settings."""
+
+from __future__ import annotations
+
+from chalknet.config import FULL
+from chalknet.reporting.document import Paragraph, Section, TableBlock
+from chalknet.reporting.gathered import Gathered
+from chalknet.reporting.inline import code
+from chalknet.reporting.study_tables import setup_table
+from chalknet.reporting.wording import count_of, listed
+from chalknet.studies.cells import value_text
+
+SEEDS_VARY = {"init": "the initial weights", "order": "the order of mini-batches", "split": "the split"}
+
+
+def setup_section(gathered: Gathered, number: str, title: str = "Set-up and versions") -> Section:
+    """How the networks were trained, and the versions and the machine."""
+    return Section(
+        number, title, (Paragraph(training_text(gathered)), Paragraph(seeds_text(gathered)), _versions(gathered))
+    )
+
+
+def training_text(gathered: Gathered) -> str:
+    """The recipe in words, without what varies."""
+    recipe, varied = next((cell.recipe for cell in gathered.results.cells), gathered.recipe), gathered.varied
+    optimizer, training = recipe.optimizer, recipe.training
+    batch = "the whole training set at once" if training.batch_size == FULL else f"batches of {training.batch_size}"
+    batch = "batches whose size is varied" if "batch_size" in varied else batch
+    widths = "" if "hidden" in varied else f" ({value_text(recipe.network.hidden)} hidden units)"
+    biases = "" if optimizer.bias_momentum or not optimizer.momentum else " for the weights, none for the biases"
+    epochs = count_of(training.epochs, "epoch") if "epochs" not in varied else "a varied number of epochs"
+    if recipe.stopping.stop_early and "epochs" not in varied:
+        epochs = f"at most {epochs}"
+    text = (
+        f"Networks of dense layers with relu between them{widths} are trained by gradient descent on {batch}: "
+        f"{epochs}, learning rate {_value(gathered, 'learning_rate', f'{optimizer.learning_rate:g}')}, gradients "
+        f"{'summed' if optimizer.reduction == 'sum' else 'averaged'} over the batch, momentum "
+        f"{_value(gathered, 'momentum', f'{optimizer.momentum:g}')}{biases}."
+    )
+    if recipe.stopping.stop_early or "stop_early" in varied:
+        text += f" Training stops early, after {recipe.stopping.patience} epochs without an improvement of "
+        text += f"{recipe.stopping.monitor.replace('valid_', 'the validation ')}"
+        text += ", and the best epoch's weights are kept." if recipe.stopping.restore_best else "."
+    others = [name for name in varied if name not in ("hidden", "epochs", "learning_rate", "momentum", "batch_size")]
+    if others:
+        text += f" Varied too: {listed([code(name) for name in others])}."
+    return text
+
+
+def seeds_text(gathered: Gathered) -> str:
+    """What a seed is, and how many there are."""
+    seeds, vary = gathered.results.seeds, gathered.results.spec.seeds_vary
+    if len(seeds) == 1:
+        return (
+            f"There is one training of each, from seed {seeds[0]}. One training says nothing about how much another "
+            "start would change the result; every interval here carries the finite number of images alone."
+        )
+    differs = listed([SEEDS_VARY[name] for name in vary if name != "order" or not _is_full_batch(gathered)])
+    same = "" if "split" in vary else "; all are trained and judged on the same samples"
+    shown = listed([str(seed) for seed in seeds]) if len(seeds) <= 5 else f"{seeds[0]} to {seeds[-1]}"
+    return (
+        f"Each network is trained {count_of(len(seeds), 'time')}, from the seeds {shown}, which differ in "
+        f"{differs or 'nothing that a full batch uses'}{same}."
+    )
+
+
+def _versions(gathered: Gathered) -> TableBlock:
+    return TableBlock("setup", setup_table(gathered), "Versions and machine.")
+
+
+def _is_full_batch(gathered: Gathered) -> bool:
+    return gathered.recipe.training.batch_size == FULL and "batch_size" not in gathered.varied
+
+
+def _value(gathered: Gathered, name: str, text: str) -> str:
+    return "(varied)" if name in gathered.varied else text

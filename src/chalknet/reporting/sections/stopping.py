@@ -1,0 +1,106 @@
+"""When to stop: the stopping point of each cell on its full curves, with its interval, and what training on did."""
+
+from __future__ import annotations
+
+import math
+
+from chalknet.reporting.document import Block, FigureBlock, Findings, Note, Paragraph, Section, TableBlock
+from chalknet.reporting.gathered import CellRuns, Gathered
+from chalknet.reporting.inline import escaped
+from chalknet.reporting.sections.hidden_units import cell_words, cut_off
+from chalknet.reporting.study_figures import MOST_PANELS, stopping_curves
+from chalknet.reporting.study_tables import stopping_table
+from chalknet.reporting.wording import capitalised, count_of, points, points_ends
+from chalknet.studies.stopping_point import StoppingPoint
+
+FEW_SEEDS = 10  # below which a bootstrap over seeds is said to be narrow; (S-1)/S of the seeds' variance is missing
+
+
+def stopping_section(
+    gathered: Gathered, number: str, title: str = "When to stop", *, original: bool = False
+) -> Section:
+    """Where each complete cell's mean validation loss is smallest, and whether training on cost anything."""
+    found = [(runs, runs.stopping) for runs in gathered.complete if runs.stopping is not None]
+    if not found:
+        return Section(number, title, (Note(_why_not(gathered), "plain"),))
+    blocks: list[Block] = [Paragraph(_method(gathered, found))]
+    blocks += [TableBlock("stopping", stopping_table(gathered), _caption(gathered))]
+    if found[0][1].n_epochs > 1:
+        blocks.append(_figure(gathered, len(found)))
+    blocks.append(Findings(tuple(_sentence(runs, point) for runs, point in found)))
+    if original:
+        blocks.append(
+            Paragraph(
+                "The original read its stopping point, 50 iterations, off a plot of its printed loss and accuracy by "
+                "eye, from one run, and gave no uncertainty. An interval here says how far the point would move with "
+                "other validation images and other seeds."
+            )
+        )
+    missing = [runs for runs in gathered.complete if runs.stopping is None]
+    if missing:
+        blocks.append(
+            Note("; ".join(f"{capitalised(cell_words(runs))}: {escaped(runs.no_stopping)}" for runs in missing) + ".")
+        )
+    return Section(number, title, tuple(blocks))
+
+
+def _why_not(gathered: Gathered) -> str:
+    if not gathered.complete:
+        return "No cell has all its seeds done yet, so there is no stopping point to tell."
+    reasons = list(dict.fromkeys(runs.no_stopping for runs in gathered.complete if runs.no_stopping))
+    return f"There is no stopping point to tell: {escaped('; '.join(reasons))}."
+
+
+def _method(gathered: Gathered, found: list[tuple[CellRuns, StoppingPoint]]) -> str:
+    several = gathered.n_seeds > 1
+    text = (
+        "Every network was trained to the end. Its stopping point is the epoch at which the validation "
+        f"loss{', averaged over the seeds,' if several else ''} is smallest"
+    )
+    if any(math.isfinite(point.epoch.low) for _, point in found):
+        drawn = "seeds and validation samples drawn anew together" if several else "validation samples drawn anew"
+        text += f"; the interval is that of a bootstrap with {drawn}"
+        if several and gathered.n_seeds < FEW_SEEDS:
+            text += f", which is somewhat too narrow with as few as {gathered.n_seeds} seeds"
+    elif several:
+        text += "; there is no interval, since the seeds' validation samples are not the same"
+    return (
+        f"{text}. The epoch was chosen on the validation part, so the validation figures there flatter a little; how "
+        "much accuracy training on cost or gained is judged by whether the interval of the change excludes 0."
+    )
+
+
+def _caption(gathered: Gathered) -> str:
+    mean = "mean over the seeds; " if gathered.n_seeds > 1 else ""
+    return f"Stopping point by validation loss, {mean}accuracies there and after the last epoch."
+
+
+def _figure(gathered: Gathered, n_cells: int) -> FigureBlock:
+    which = f" Shown are {MOST_PANELS} of {n_cells} cells." if n_cells > MOST_PANELS else ""
+    curves = "of each seed" if gathered.n_seeds > 1 else ""
+    return FigureBlock(
+        "stopping",
+        stopping_curves(gathered),
+        f"Validation loss {curves} after each epoch; the upright line is the stopping point, the shade its 95 % "
+        f"interval.{cut_off(gathered)}{which}",
+        f"A panel for each of {count_of(min(n_cells, MOST_PANELS), 'cell')}: validation loss against the epoch, with "
+        "the epoch of its minimum marked.",
+    )
+
+
+def _sentence(runs: CellRuns, point: StoppingPoint) -> str:
+    epoch, gain = point.epoch, point.valid_gain
+    name = capitalised(cell_words(runs))
+    ends = f" (95 % interval {epoch.low:.0f} to {epoch.high:.0f})" if math.isfinite(epoch.low) else ""
+    if epoch.value == point.n_epochs:
+        last = f"the last epoch, {point.n_epochs}{ends}"
+        return f"{name}: the validation loss is smallest after {last}; longer training may still lower it."
+    text = (
+        f"{name}: the validation loss is smallest after epoch {epoch.value:.0f}{ends}. Training on to epoch "
+        f"{point.n_epochs} changed validation accuracy by {points(gain.value)} points"
+    )
+    if not math.isfinite(gain.low):
+        return f"{text}; there is no interval to judge it by."
+    digits = 1 if gain.low <= 0 <= gain.high else 2  # so that no end of an interval that excludes 0 reads 0.0
+    verdict = "a gain" if gain.low > 0 else "a loss" if gain.high < 0 else "which cannot be told from no change"
+    return f"{text} (95 % interval {points_ends(gain.low, gain.high, digits)}), {verdict}."

@@ -1,0 +1,212 @@
+"""The figures of a study as plain data: curves of each cell, accuracy against what was varied, stopping points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from chalknet.records import EpochRecord
+from chalknet.reporting.figures import Curve, Figure, Mark, Matrix, Panel
+from chalknet.reporting.gathered import CellRuns, Gathered, field_name
+from chalknet.reporting.study_tables import confusion_counts
+from chalknet.reporting.tables import PART_NAMES
+from chalknet.reporting.wording import capitalised
+from chalknet.studies.cells import value_text
+from chalknet.studies.results import Predictions
+
+MOST_PANELS = 12
+MOST_WIDE_PANELS = 6  # in two columns; more stand in three
+MOST_LABELS = 12  # cells that stand by name on an axis
+WIDE_RATIO = 20.0  # of the largest to the smallest value, from which an axis is logarithmic
+MOST_MATRIX_CLASSES = 12
+BESIDE = 0.02  # of an axis
+LARGE_SPIKE = 1.5  # times what an axis needs for the rest, from which losses are cut off
+AXES = {
+    "loss": "cross-entropy (nats)",
+    "accuracy": "share of right answers",
+    "printed_loss": "printed loss",
+}
+
+
+def history_curves(history: Sequence[EpochRecord], parts: Sequence[str], measures: Sequence[str], title: str) -> Figure:
+    """One training: a panel a measure, a curve a part."""
+    panels = tuple(
+        Panel(capitalised(measure.replace("_", " ")), "epoch", AXES[measure], _part_curves([history], parts, measure))
+        for measure in measures
+    )
+    return Figure(title, panels, legend="shared" if len(parts) > 1 else "none")
+
+
+def cell_curves(gathered: Gathered, measure: str, parts: Sequence[str]) -> Figure:
+    """A panel a cell: the mean over its seeds, and as a band the least and the largest of them."""
+    shown = shown_cells(gathered)
+    top = loss_top(shown) if measure == "loss" else None
+    panels = tuple(
+        Panel(
+            panel_title(runs),
+            "epoch",
+            AXES[measure],
+            _part_curves(runs.histories, parts, measure),
+            y_limits=None if top is None else (0.0, top),
+        )
+        for runs in shown
+    )
+    return Figure("", panels, columns=_columns(len(panels)), legend="shared", same_x=True, same_y=True)
+
+
+def stopping_curves(gathered: Gathered) -> Figure:
+    """A panel a cell: each seed's validation loss, with the epoch at which their mean is smallest and its interval."""
+    panels = []
+    top = loss_top(shown_cells(gathered))
+    limits = None if top is None else (0.0, top)
+    for runs in shown_cells(gathered):
+        if runs.stopping is None:
+            continue
+        curves = tuple(
+            Curve(f"seed {seed}", *_points(history, "valid", "loss"))
+            for seed, history in zip(runs.seeds, runs.histories, strict=True)
+        )
+        epoch = runs.stopping.epoch
+        ends = (None, None) if math.isnan(epoch.low) else (epoch.low, epoch.high)
+        marks = (Mark(epoch.value, "stopping point", *ends),)
+        title = f"{panel_title(runs)}: epoch {epoch.value:.0f}"
+        panels.append(Panel(title, "epoch", "validation " + AXES["loss"], curves, marks=marks, y_limits=limits))
+    return Figure("", tuple(panels), columns=_columns(len(panels)), legend="shared", same_x=True, same_y=True)
+
+
+def panel_title(runs: CellRuns) -> str:
+    """A cell over its panel: its label as it is, words with a large first letter."""
+    return runs.title if runs.cell.settings else capitalised(runs.title)
+
+
+def _columns(n_panels: int) -> int:
+    """Of a grid of panels that fits a page."""
+    return min(n_panels, 2 if n_panels <= MOST_WIDE_PANELS else 3)
+
+
+def loss_top(shown: Sequence[CellRuns]) -> float | None:
+    """Where a loss axis ends if a few epochs would flatten all others: above where training begins and ends."""
+    losses = [
+        [scores.loss for part in ("train", "valid") if (scores := record.part(part)) is not None]
+        for runs in shown
+        for history in runs.histories
+        for record in history
+    ]
+    ends = [
+        scores.loss
+        for runs in shown
+        for history in runs.histories
+        for record in (history[0], history[-1])
+        for part in ("train", "valid")
+        if (scores := record.part(part)) is not None
+    ]
+    top = 1.1 * max(ends)
+    return top if max(map(max, losses)) > LARGE_SPIKE * top else None
+
+
+def accuracy_figure(gathered: Gathered) -> Figure:
+    """Accuracy on the judged part against what was varied: means with their intervals, and each seed as a point."""
+    runs = gathered.complete
+    part = gathered.judged or "train"
+    places, scale, names = _places(gathered)
+    means = tuple(one.mean(part, "accuracy") for one in runs)
+    found = [gathered.accuracy_of(one) for one in runs]
+    low = tuple(math.nan if one is None else one.low for one in found)
+    high = tuple(math.nan if one is None else one.high for one in found)
+    with_interval = all(one is not None for one in found)
+    curves = [
+        Curve(
+            "mean, 95 % interval" if with_interval else "mean",
+            places,
+            means,
+            low if with_interval else None,
+            high if with_interval else None,
+            style="points",
+        )
+    ]
+    if gathered.n_seeds > 1:
+        beside = _beside(places, scale)
+        seeds = [(x, value) for x, one in zip(beside, runs, strict=True) for value in one.values(part, "accuracy")]
+        curves.append(Curve("single seeds", tuple(x for x, _ in seeds), tuple(y for _, y in seeds), style="points"))
+    label = field_name(gathered.varied[0]) if len(gathered.varied) == 1 else "cell"
+    panel = Panel("", label, f"{PART_NAMES[part]} accuracy", tuple(curves), x_scale=scale, x_names=names)
+    return Figure("", (panel,))
+
+
+def confusion_figure(gathered: Gathered, answers: Sequence[Predictions]) -> Figure:
+    """How often each class was taken for each other, added over the seeds."""
+    names = gathered.results.data.class_names
+    counts = confusion_counts(answers, len(names))
+    rows = tuple(tuple(int(n) for n in row) for row in counts)
+    return Figure("", (Matrix("", "predicted class", "true class", names, names, rows),), legend="none")
+
+
+def has_accuracy_figure(gathered: Gathered) -> bool:
+    """Whether the cells fit on one axis: they differ in one number, or are few enough to be named."""
+    return len(gathered.complete) > 1 and (_numbers(gathered) is not None or len(gathered.complete) <= MOST_LABELS)
+
+
+def shown_cells(gathered: Gathered) -> tuple[CellRuns, ...]:
+    """The complete cells, or of many the best, in the order in which they were asked for."""
+    cells = gathered.complete or gathered.cells
+    if len(cells) <= MOST_PANELS:
+        return cells
+    part = gathered.judged or "train"
+    best = sorted(cells, key=lambda runs: -runs.mean(part, "accuracy"))[:MOST_PANELS]
+    return tuple(runs for runs in cells if runs in best)
+
+
+def _places(gathered: Gathered) -> tuple[tuple[float, ...], str, tuple[str, ...]]:
+    """Where the cells stand on the axis, its scale, and names where they are not numbers."""
+    numbers = _numbers(gathered)
+    if numbers is None:
+        names = tuple(
+            value_text(dict(runs.cell.settings)[gathered.varied[0]]) if len(gathered.varied) == 1 else runs.name
+            for runs in gathered.complete
+        )
+        return tuple(float(i) for i in range(len(names))), "linear", names
+    wide = min(numbers) > 0 and max(numbers) / min(numbers) >= WIDE_RATIO
+    return numbers, "log" if wide else "linear", ()
+
+
+def _beside(places: tuple[float, ...], scale: str) -> tuple[float, ...]:
+    """A little to the right of each place, where it is seen beside what stands there; a log axis keeps its values."""
+    width = 0.0 if scale == "log" else max(places) - min(places)
+    return tuple(x + BESIDE * width for x in places)
+
+
+def _numbers(gathered: Gathered) -> tuple[float, ...] | None:
+    """The values of the one field that varies, if they are numbers; a lone width is one."""
+    if len(gathered.varied) != 1:
+        return None
+    values = [dict(runs.cell.settings)[gathered.varied[0]] for runs in gathered.complete]
+    flat = [value[0] if isinstance(value, tuple) and len(value) == 1 else value for value in values]
+    if any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in flat):
+        return None
+    return tuple(float(value) for value in flat)
+
+
+def _part_curves(histories: Sequence[Sequence[EpochRecord]], parts: Sequence[str], measure: str) -> tuple[Curve, ...]:
+    """A curve a part: one training's, or the mean of several with the least and the largest as a band."""
+    curves = []
+    length = min(len(history) for history in histories)  # where some stopped early, as far as all of them go
+    for part in parts:
+        if any(history[0].part(part) is None for history in histories):
+            continue
+        values = np.array([_points(history[:length], part, measure)[1] for history in histories])
+        x = tuple(float(n) for n in range(1, length + 1))
+        band = (None, None) if len(values) == 1 else (_plain(values.min(axis=0)), _plain(values.max(axis=0)))
+        curves.append(Curve(PART_NAMES[part], x, _plain(values.mean(axis=0)), *band))
+    return tuple(curves)
+
+
+def _points(history: Sequence[EpochRecord], part: str, measure: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    found = [(record.epoch, record.part(part)) for record in history]
+    x = tuple(float(epoch) for epoch, _ in found)
+    return x, tuple(float(getattr(scores, measure)) for _, scores in found)
+
+
+def _plain(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)

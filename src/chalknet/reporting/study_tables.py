@@ -1,0 +1,293 @@
+"""The tables of a study as plain data; one row a cell, a seed, a pair, a class, whatever the table is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chalknet.reporting.gathered import CellRuns, Gathered, field_name
+from chalknet.reporting.tables import DASH, PART_NAMES, Table
+from chalknet.reporting.wording import fixed, p_value, percent, percent_ends, points, points_ends
+from chalknet.studies.cells import value_text
+from chalknet.studies.compare import PairwiseDifference
+from chalknet.studies.results import Predictions
+
+MOST_SEED_COLUMNS = 5  # beyond, a table of seeds shows their mean, least and largest
+MOST_PAIRS = 28  # all pairs of eight cells; beyond, those with the best cell
+SHORT_SECONDS = 10.0
+MOST_CLASSES = 30  # rows of a table of classes
+MEASURE_NAMES = {"loss": "loss", "accuracy": "accuracy", "printed_loss": "printed loss"}
+
+
+def setup_table(gathered: Gathered) -> Table:
+    """Versions and machine: of the trainings where they are known, and of the document."""
+    facts = gathered.machine
+    rows = [
+        ("chalknet", str(facts["chalknet"])),
+        ("Python", str(facts["python"])),
+        ("NumPy", str(facts["numpy"])),
+        ("BLAS", " ".join(filter(None, [facts["blas"], facts["blas_version"], facts["blas_kernels"]])) or "unknown"),
+        ("processor", f"{facts['processor'] or 'unknown'}, {facts['cores']} core{'s' * (facts['cores'] != 1)}"),
+        ("system", str(facts["system"])),
+        ("training", "; ".join(dict.fromkeys(how for runs in gathered.cells for how in runs.trained)) or DASH),
+    ]
+    return Table("Versions and machine", ("what", "value"), tuple(rows))
+
+
+def data_facts_table(gathered: Gathered) -> Table:
+    """What the samples are."""
+    facts = gathered.results.data
+    kind = "images" if gathered.has_images else "rows"
+    shape = " x ".join(map(str, facts.sample_shape))
+    rows = [
+        ("source", facts.source),
+        ("sha256", facts.sha256 or "unknown"),
+        ("samples", f"{facts.samples:,} {kind} of {shape}"),
+    ]
+    if gathered.data is not None:
+        low, high = float(gathered.data.inputs.min()), float(gathered.data.inputs.max())
+        rows.append(("values", f"{gathered.data.inputs.dtype}, {low:g} to {high:g}"))
+    rows.append(("classes", f"{len(facts.class_names):,}: {_shortened(facts.class_names)}"))
+    rows += [(PART_NAMES[part], f"{size:,}") for part, size in facts.split_sizes.items()]
+    return Table("The data", ("what", "value"), tuple(rows))
+
+
+def seeds_table(runs: CellRuns) -> Table:
+    """One cell as the original printed it, seed by seed: loss, accuracy and printed loss of each part, and the time."""
+    rows = []
+    for part in runs.parts:
+        for measure, name in MEASURE_NAMES.items():
+            values = runs.values(part, measure)
+            write = percent2 if measure == "accuracy" else four
+            rows.append((f"{PART_NAMES[part]} {name}", *_seed_cells(values, write)))
+    rows.append(("time", *_seed_cells(runs.seconds, seconds_text)))
+    if any(len(history) != runs.cell.recipe.training.epochs for history in runs.histories):
+        rows.append(("kept epoch", *_seed_cells([float(n) for n in runs.kept_epochs], whole)))
+    return Table(runs.title, ("", *_seed_heads(runs.seeds)), tuple(rows))
+
+
+def cells_table(gathered: Gathered) -> Table:
+    """Every complete cell on the judged part: mean with its interval, each seed, the loss, the training accuracy."""
+    part = gathered.judged
+    name = PART_NAMES.get(part, "training")
+    several = gathered.n_seeds > 1
+    columns = (
+        cell_head(gathered),
+        f"{name} accuracy",
+        "95 % interval",
+        *((_seeds_head(gathered),) if several else ()),
+        "loss",
+        "training accuracy",
+        "seconds",
+    )
+    rows = [_cell_row(gathered, runs, part or "train", several) for runs in gathered.complete]
+    return Table(f"{name.capitalize()} accuracy of each cell", columns, tuple(rows))
+
+
+def grid_table(gathered: Gathered) -> Table:
+    """Two varied fields as rows and columns: the mean accuracy on the judged part of each complete cell."""
+    first, second = gathered.varied
+    settings = {runs.name: dict(runs.cell.settings) for runs in gathered.complete}
+    across = list(dict.fromkeys(value_text(values[second]) for values in settings.values()))
+    found = {
+        (value_text(settings[runs.name][first]), value_text(settings[runs.name][second])): runs.mean(
+            gathered.judged or "train", "accuracy"
+        )
+        for runs in gathered.complete
+    }
+    down = list(dict.fromkeys(row for row, _ in found))
+    rows = [(row, *(percent(found.get((row, column), np.nan)) for column in across)) for row in down]
+    title = f"Mean {PART_NAMES[gathered.judged or 'train']} accuracy: {field_name(first)} by {field_name(second)}"
+    head = f"{field_name(first)} \\ {field_name(second)}"
+    return Table(title, (head, *across), tuple(rows))
+
+
+def pairs_table(gathered: Gathered) -> Table:
+    """Differences between complete cells, with intervals, and p-values corrected by Holm's rule over all pairs."""
+    pairs = shown_pairs(gathered)
+    rows = [
+        (
+            f"{one.difference.first} - {one.difference.second}",
+            points(one.difference.difference),
+            points_ends(one.difference.low, one.difference.high),
+            p_value(one.holm_p),
+            "yes" if one.told_apart else "no",
+        )
+        for one in pairs
+    ]
+    corrected = gathered.comparison is not None and len(gathered.comparison.pairs) > 1
+    columns = ("pair", "difference (points)", "95 % interval", "p (Holm)" if corrected else "p", "told apart")
+    return Table("Differences between cells", columns, tuple(rows))
+
+
+def shown_pairs(gathered: Gathered) -> tuple[PairwiseDifference, ...]:
+    """All pairs, or where they are many those with the best cell."""
+    comparison = gathered.comparison
+    if comparison is None:
+        return ()
+    if len(comparison.pairs) <= MOST_PAIRS:
+        return comparison.pairs
+    return tuple(one for one in comparison.pairs if comparison.cells[0].label in _labels(one))[:MOST_PAIRS]
+
+
+def stopping_table(gathered: Gathered) -> Table:
+    """Where each cell's validation loss is smallest, with its interval, and the accuracies there and at the end."""
+    found = [(runs, runs.stopping) for runs in gathered.complete if runs.stopping is not None]
+    parts = [part for part in ("train", "valid", "test") if all(part in point.accuracy_then for _, point in found)]
+    if gathered.judged == "valid":  # test figures are for the chosen cell alone, once
+        parts = [part for part in parts if part != "test"]
+    several = gathered.n_seeds > 1
+    rows = []
+    for runs, point in found:
+        epoch = point.epoch
+        rows.append(
+            (
+                cell_text(gathered, runs),
+                whole(epoch.value),
+                DASH if np.isnan(epoch.low) else f"{epoch.low:.0f} to {epoch.high:.0f}",
+                *((", ".join(map(str, point.by_seed[:MOST_SEED_COLUMNS])) + _more(point.by_seed),) if several else ()),
+                *(
+                    percent(float(np.mean(values[part])))
+                    for part in parts
+                    for values in (point.accuracy_then, point.accuracy_at_end)
+                ),
+            )
+        )
+    heads = [f"{PART_NAMES[part]} {when}" for part in parts for when in ("then", "end")]
+    columns = (cell_head(gathered), "best epoch", "95 % interval", *(("of each seed",) if several else ()), *heads)
+    return Table("Stopping point by validation loss", columns, tuple(rows))
+
+
+def class_table(gathered: Gathered, answers: Sequence[Predictions]) -> Table:
+    """Right answers class by class over all seeds, and what the class is most often taken for."""
+    counts = confusion_counts(answers, len(gathered.results.data.class_names))
+    names = gathered.results.data.class_names
+    rows = []
+    for k in _shown_classes(counts):
+        total, right = int(counts[k].sum()), int(counts[k, k])
+        wrong = counts[k].copy()
+        wrong[k] = 0
+        most = f"{names[int(wrong.argmax())]} ({int(wrong.max())})" if wrong.max() else DASH
+        share = percent(right / total) if total else DASH
+        rows.append((names[k], f"{total:,}", f"{right:,}", share, most))
+    return Table(
+        "Accuracy of each class", ("class", "answers", "right", "accuracy", "most often taken for"), tuple(rows)
+    )
+
+
+def confusion_counts(answers: Sequence[Predictions], n_classes: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """(K, K) how often class k was taken for class j, added over the seeds."""
+    counts = np.zeros((n_classes, n_classes), dtype=np.int64)
+    for one in answers:
+        np.add.at(counts, (one.labels, one.predicted), 1)
+    return counts
+
+
+def units_table(gathered: Gathered) -> Table:
+    """Trainings by status, and where any failed or is missing the cells they are of."""
+    results = gathered.results
+    rows = []
+    for cell in results.cells:
+        statuses = [results.status(cell, seed) for seed in results.seeds]
+        if any(status != "done" for status in statuses):
+            rows.append(
+                (cell.label, *(str(statuses.count(status)) for status in ("done", "running", "todo", "failed")))
+            )
+    return Table("Cells that are not complete", ("cell", "done", "running", "not begun", "failed"), tuple(rows))
+
+
+def cell_head(gathered: Gathered) -> str:
+    """The head of a column of cells: the field where one varies."""
+    return field_name(gathered.varied[0]) if len(gathered.varied) == 1 else "cell"
+
+
+def cell_text(gathered: Gathered, runs: CellRuns) -> str:
+    """A cell in such a column: the field's value where one varies."""
+    settings = dict(runs.cell.settings)
+    return value_text(settings[gathered.varied[0]]) if len(gathered.varied) == 1 else runs.name
+
+
+def percent2(share: float) -> str:
+    """As the original printed accuracies."""
+    return percent(share, 2)
+
+
+def four(value: float) -> str:
+    """As the original printed losses."""
+    return fixed(value, 4)
+
+
+def seconds_text(value: float) -> str:
+    """To a tenth of a second, or a hundredth of a short time."""
+    return f"{fixed(value, 1 if value >= SHORT_SECONDS else 2)} s"
+
+
+def whole(value: float) -> str:
+    return f"{value:.0f}"
+
+
+def _cell_row(gathered: Gathered, runs: CellRuns, part: str, several: bool) -> tuple[str, ...]:
+    found = gathered.accuracy_of(runs)
+    return (
+        cell_text(gathered, runs),
+        percent(runs.mean(part, "accuracy")),
+        DASH if found is None else percent_ends(found.low, found.high),
+        *((_seed_values(runs.values(part, "accuracy")),) if several else ()),
+        fixed(runs.mean(part, "loss"), 3),
+        percent(runs.mean("train", "accuracy")),
+        seconds_text(float(np.mean(runs.seconds))).removesuffix(" s"),
+    )
+
+
+def _seeds_head(gathered: Gathered) -> str:
+    return "each seed" if gathered.n_seeds <= MOST_SEED_COLUMNS else "least to largest seed"
+
+
+def _seed_values(values: Sequence[float]) -> str:
+    if len(values) <= MOST_SEED_COLUMNS:
+        return ", ".join(fixed(100 * value, 1) for value in values)
+    return f"{fixed(100 * min(values), 1)} to {fixed(100 * max(values), 1)}"
+
+
+def _seed_heads(seeds: Sequence[int]) -> tuple[str, ...]:
+    if len(seeds) == 1:
+        return (f"seed {seeds[0]}",)
+    if len(seeds) <= MOST_SEED_COLUMNS:
+        return (*(f"seed {seed}" for seed in seeds), "mean")
+    return ("least", "largest", "mean")
+
+
+def _seed_cells(values: Sequence[float], write: Any) -> tuple[str, ...]:
+    if len(values) == 1:
+        return (write(values[0]),)
+    mean = float(np.mean(values))
+    shown = values if len(values) <= MOST_SEED_COLUMNS else (min(values), max(values))
+    return tuple(write(value) for value in (*shown, mean))
+
+
+def _more(values: Sequence[Any]) -> str:
+    return ", ..." if len(values) > MOST_SEED_COLUMNS else ""
+
+
+def _labels(pair: PairwiseDifference) -> tuple[str, str]:
+    return (pair.difference.first, pair.difference.second)
+
+
+def _shortened(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:MOST_CLASSES])
+    return shown + (", ..." if len(names) > MOST_CLASSES else "")
+
+
+def _shown_classes(counts: np.ndarray[Any, np.dtype[np.int64]]) -> list[int]:
+    """All classes, or the least accurate of many, in their own order."""
+    if len(counts) <= MOST_CLASSES:
+        return list(range(len(counts)))
+    share = np.diag(counts) / np.maximum(counts.sum(axis=1), 1)
+    return sorted(np.argsort(share, kind="stable")[:MOST_CLASSES].tolist())
+
+
+def audit_table(rows: Sequence[tuple[str, str, str]]) -> Table:
+    """What an audit found; `chalknet.reporting.audit_words` has the words."""
+    return Table("What the audit found", ("what", "count", "what it can do"), tuple(rows))

@@ -1,0 +1,75 @@
+"""Numbers and counts as a document writes them: one number of digits a quantity, no -0.0, the right plural."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from chalknet.reporting.tables import DASH
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share in [0, 1] as "92.3 %"; a dash where there is none."""
+    return f"{fixed(100 * share, digits)} %" if math.isfinite(share) else DASH
+
+
+def points(share: float, digits: int = 1) -> str:
+    """A difference of shares as percentage points with its sign: "+2.4", "-0.3", "0.0"."""
+    return signed(100 * share, digits) if math.isfinite(share) else DASH
+
+
+def signed(value: float, digits: int) -> str:
+    """A number with its sign; one that rounds to zero has none."""
+    text = fixed(value, digits)
+    return text if float(text) <= 0 else f"+{text}"
+
+
+def fixed(value: float, digits: int) -> str:
+    """A number with so many decimals, and 0 without a sign."""
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def percent_ends(low: float, high: float, digits: int = 1) -> str:
+    """An interval of shares as "91.2 to 93.4 %"; a dash where there is none."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return DASH
+    return f"{fixed(100 * low, digits)} to {fixed(100 * high, digits)} %"
+
+
+def points_ends(low: float, high: float, digits: int = 1) -> str:
+    """An interval of differences as "-0.4 to +1.3"; a dash where there is none."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return DASH
+    return f"{points(low, digits)} to {points(high, digits)}"
+
+
+def duration(seconds: float) -> str:
+    """ "0.42 s", "12.3 s", "3 min 5 s", "1 h 2 min"."""
+    if seconds < 9.995:
+        return f"{seconds:.2f} s"
+    if seconds < 99.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    return f"{hours} h {minutes_left} min" if hours else f"{minutes} min {rest} s"
+
+
+def count_of(n: int, noun: str, plural: str = "") -> str:
+    """ "1 seed", "3 seeds", "15,000 samples"."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def listed(items: Sequence[str], last: str = "and") -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}" if items else ""
+
+
+def p_value(p: float) -> str:
+    """ "0.034", "< 0.001", "1"."""
+    return "< 0.001" if p < 0.001 else "1" if p > 0.9995 else f"{p:.3f}"
+
+
+def capitalised(text: str) -> str:
+    """A sentence or title with a large first letter, the rest as it is."""
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,232 @@
+"""Sentences about learning curves, by rules with stated constants: over-fitting, convergence, instability.
+
+Curves are plain arrays: (S, E), a row a seed, a column an epoch, epoch 1 first. The rules are chalknet's own;
+docs/statistics.md lists them with these constants.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chalknet.errors import ShapeError
+from chalknet.studies.distributions import FloatArray
+from chalknet.studies.findings import Finding, points
+from chalknet.studies.random_effects import Spread, checked_level, mean_limits, mean_squares, spread_of_mean
+from chalknet.studies.values import checked_correct
+
+LEAST_GAP = 0.01  # of accuracy: a train-validation gap is over-fitting where its whole interval lies above this
+LEAST_LOSS_RISE = 0.02  # of the minimum: a smaller rise of the mean validation loss after its minimum is not said
+NEAR_FINAL = 0.01  # of the final value: a curve has converged where it stays this near to it
+LATE_SHARE = 0.9  # of the epochs: a curve that converges later than this was still moving when it was stopped
+LEAST_JUMP = 0.05  # of the value before: a train loss that rises by more in one epoch is unstable there
+LEAST_DISAGREEMENT = 0.02  # of accuracy: seeds whose final validation accuracies differ by more disagree
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """The learning curves of one cell, each (S, E) float64; a loss may be inf or nan where training diverged.
+
+    Raises:
+        ShapeError: a curve that is not (S, E) with S >= 1 and E >= 1, or curves of different shapes.
+    """
+
+    train_loss: FloatArray
+    train_accuracy: FloatArray
+    valid_loss: FloatArray
+    valid_accuracy: FloatArray
+
+    def __post_init__(self) -> None:
+        shapes = {}
+        for name in ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
+            shapes[name] = getattr(self, name).shape
+        if len(set(shapes.values())) > 1 or self.train_loss.ndim != 2 or not self.train_loss.size:
+            raise ShapeError(f"all curves must be (S, E), seeds and epochs, of one shape, got {shapes}.")
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Train accuracy minus validation accuracy after the last epoch; the limits are nan where there is no interval."""
+
+    gap: float
+    low: float
+    high: float
+    level: float
+    carries: str
+
+
+def curve_findings(
+    label: str, curves: Curves, *, valid_correct: Any = None, level: float = 0.95
+) -> tuple[Finding, ...]:
+    """Over-fitting, convergence and instability of one cell, as sentences; nothing where a rule finds nothing.
+
+    Args:
+        label: the cell's, put into the sentences as it is.
+        curves: of all seeds.
+        valid_correct: (S, M) bool, who is right on which validation image after the last epoch; without it the
+            interval of the gap carries the seeds alone.
+        level: of the gap's interval.
+    Raises:
+        ShapeError, DataError, ConfigError: see `final_gap`.
+    """
+    return (
+        *_over_fitting(label, curves, final_gap(curves, valid_correct, level=level)),
+        *_convergence(label, curves),
+        *_instability(label, curves),
+    )
+
+
+def final_gap(curves: Curves, valid_correct: Any = None, *, level: float = 0.95) -> Gap:
+    """Train accuracy minus validation accuracy after the last epoch, mean over seeds, with its interval.
+
+    With valid_correct the (S, M) values  train_accuracy_s - correct_si  go through two-way random effects, so the
+    interval carries seeds and validation images; the training set is taken as it is. Without, it is Student's t over
+    the seeds' gaps.
+
+    Args:
+        curves: of all seeds; valid_correct: (S, M) bool or numbers in [0, 1], or None; level: in (0, 1).
+    Raises:
+        ShapeError: valid_correct has another number of seeds. DataError: see `checked_correct`. ConfigError: the level.
+    """
+    checked_level(level)
+    train = curves.train_accuracy[:, -1]
+    if valid_correct is not None:
+        correct = checked_correct(valid_correct, "valid_correct")
+        if len(correct) != len(train):
+            raise ShapeError(f"valid_correct must have a row for each of {len(train)} seeds, got {len(correct)}.")
+        squares = mean_squares(train[:, None] - correct)
+        low, high = mean_limits(squares.mean, spread_of_mean(squares), level)
+        carries = "seeds and images" if len(train) > 1 else "images alone"
+        return Gap(float(squares.mean), float(low), float(high), level, carries)
+    gaps = train - curves.valid_accuracy[:, -1]
+    mean = gaps.mean()
+    if len(gaps) == 1:
+        return Gap(float(mean), float("nan"), float("nan"), level, "nothing")
+    spread = Spread(np.asarray(gaps.var(ddof=1) / len(gaps)), np.asarray(len(gaps) - 1.0))
+    low, high = mean_limits(mean, spread, level)
+    return Gap(float(mean), float(low), float(high), level, "seeds alone")
+
+
+def loss_rise(curves: Curves) -> tuple[int, float]:
+    """Epoch of the lowest mean validation loss, and by how much of it the loss has risen at the end.
+
+    rise = (final - minimum) / minimum   of the mean over seeds; 0 where the minimum is not positive
+    """
+    mean = curves.valid_loss.mean(axis=0)
+    finite = np.where(np.isfinite(mean), mean, np.inf)
+    epoch, lowest = int(finite.argmin()) + 1, float(finite.min())
+    if not 0.0 < lowest < np.inf:
+        return epoch, 0.0
+    return epoch, float(mean[-1] / lowest - 1.0) if np.isfinite(mean[-1]) else float("inf")
+
+
+def epochs_to_final(curve: Any) -> int:
+    """The first epoch from which a curve (E,) stays within 1 % of its final value.
+
+    Args:
+        curve: (E,) finite values; where the final value is 0, from which it is 0.
+    Raises:
+        ShapeError: not (E,) with E >= 1.
+    """
+    values = np.asarray(curve, dtype=np.float64)
+    if values.ndim != 1 or not values.size:
+        raise ShapeError(f"a curve must be (E,) with E >= 1 epochs, got {values.shape}.")
+    away = ~(np.abs(values - values[-1]) <= NEAR_FINAL * abs(values[-1]))  # nan is away
+    return int(np.flatnonzero(away)[-1]) + 2 if away.any() else 1
+
+
+def jumps(train_loss: Any) -> list[list[int]]:
+    """For each seed the epochs in which the train loss rose by more than 5 % over the epoch before, or is not finite.
+
+    Args:
+        train_loss: (S, E).
+    """
+    loss = np.asarray(train_loss, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        rose = loss[:, 1:] > (1.0 + LEAST_JUMP) * loss[:, :-1]
+    found = ~np.isfinite(loss)
+    found[:, 1:] |= rose
+    return [[int(epoch) + 1 for epoch in np.flatnonzero(row)] for row in found]
+
+
+def _over_fitting(label: str, curves: Curves, gap: Gap) -> list[Finding]:
+    epoch, rise = loss_rise(curves)
+    n_epochs = curves.train_loss.shape[1]
+    said = []
+    if gap.low > LEAST_GAP:
+        limits = f"{100 * gap.level:g} % interval {points(gap.low)} to {points(gap.high)}, of {gap.carries}"
+        said.append(f"its training accuracy ends {points(gap.gap)} points above the validation accuracy ({limits})")
+    if _rises_by_over_fitting(curves):
+        risen = _count(_seeds_with_rise(curves), len(curves.train_loss))
+        by = f"{100 * rise:.0f} %" if np.isfinite(rise) else "without bound"
+        said.append(
+            f"its validation loss is lowest at epoch {epoch} of {n_epochs} and rises by {by} from there ({risen})"
+        )
+    if not said:
+        return []
+    figures = {"gap": gap.gap, "gap_low": gap.low, "gap_high": gap.high, "lowest_loss_epoch": epoch, "loss_rise": rise}
+    return [Finding("over_fitting", (label,), f"{label} over-fits: {', and '.join(said)}.", {**figures})]
+
+
+def _seeds_with_rise(curves: Curves) -> int:
+    single = [Curves(*(part[s : s + 1] for part in _parts(curves))) for s in range(len(curves.train_loss))]
+    return sum(map(_rises_by_over_fitting, single))
+
+
+def _rises_by_over_fitting(curves: Curves) -> bool:
+    """Whether the validation loss rises while the training loss falls; where both rise, training is unstable."""
+    epoch, rise = loss_rise(curves)
+    train = curves.train_loss.mean(axis=0)
+    return rise > LEAST_LOSS_RISE and bool(train[-1] <= train[epoch - 1])
+
+
+def _parts(curves: Curves) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    return curves.train_loss, curves.train_accuracy, curves.valid_loss, curves.valid_accuracy
+
+
+def _convergence(label: str, curves: Curves) -> list[Finding]:
+    if not np.isfinite(curves.train_loss).all():
+        return []
+    n_epochs = curves.train_loss.shape[1]
+    loss = [epochs_to_final(row) for row in curves.train_loss]
+    accuracy = [epochs_to_final(row) for row in curves.valid_accuracy]
+    late = sum(epoch > LATE_SHARE * n_epochs for epoch in loss)
+    if 2 * late > len(loss):
+        settled = f"its training loss was still moving when training stopped ({_count(late, len(loss))})"
+    else:
+        settled = f"its training loss comes to within 1 % of its final value by {_epochs(loss)}"
+    sentence = f"{label}: {settled}, its validation accuracy by {_epochs(accuracy)} of {n_epochs}."
+    figures = {"train_loss_epochs": float(np.median(loss)), "valid_accuracy_epochs": float(np.median(accuracy))}
+    return [Finding("convergence", (label,), sentence, {**figures, "epochs": n_epochs, "late_seeds": late})]
+
+
+def _instability(label: str, curves: Curves) -> list[Finding]:
+    found = jumps(curves.train_loss)
+    final = curves.valid_accuracy[:, -1]
+    spread = float(final.max() - final.min())
+    said = []
+    if any(found):
+        n_jumps, first = sum(map(len, found)), min(epochs[0] for epochs in found if epochs)
+        seeds = _count(sum(bool(epochs) for epochs in found), len(found))
+        times = "once" if n_jumps == 1 else f"{n_jumps} times"
+        jump = f"its training loss rises by more than {100 * LEAST_JUMP:.0f} % in an epoch"
+        said.append(f"{jump} {times}, first in epoch {first} ({seeds})")
+    if spread > LEAST_DISAGREEMENT:
+        ends = f"{100 * final.min():.1f} % to {100 * final.max():.1f} %"
+        said.append(f"its seeds disagree: final validation accuracies from {ends}")
+    if not said:
+        return []
+    figures = {"jumps": sum(map(len, found)), "final_accuracy_range": spread}
+    return [Finding("instability", (label,), f"{label} is unstable: {', and '.join(said)}.", {**figures})]
+
+
+def _count(some: int, all_seeds: int) -> str:
+    return f"{some} of {all_seeds} seed{'s' * (all_seeds != 1)}"
+
+
+def _epochs(found: list[int]) -> str:
+    """ "epoch 50", or "epochs 48 to 53" where seeds differ."""
+    return f"epoch {found[0]}" if min(found) == max(found) else f"epochs {min(found)} to {max(found)}"

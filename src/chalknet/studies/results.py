@@ -1,0 +1,301 @@
+"""What a study found, as it is read: cells, seeds, and of each unit its history, predictions and time.
+
+    results = read_results("runs/widths")
+    for cell in results.complete_cells:
+        for seed in results.seeds:
+            unit = results.unit(cell, seed)
+            unit.valid.right.mean(), unit.kept_epoch, unit.seconds
+    right = results.correct("test")        # {"hidden=100": (S, M) bool, ...}, images paired between cells
+
+Nothing is read before it is asked for, and nothing is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.errors import ConfigError
+from chalknet.records import EpochRecord
+from chalknet.studies.cells import Cell, Unit
+from chalknet.studies.spec import StudySpec
+
+__all__ = [
+    "STATUSES",
+    "Cell",
+    "DataFacts",
+    "Predictions",
+    "StudyResults",
+    "Unit",
+    "UnitRecord",
+    "UnitResult",
+    "read_results",
+]
+
+STATUSES = ("todo", "running", "done", "failed")
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a unit's kept network says of the M images of one part, validation or test.
+
+    Attributes:
+        labels: (M,) int64, the true classes.
+        predicted: (M,) int64, the most probable ones.
+        confidence: (M,) float32, the probability of the predicted class.
+        true_probability: (M,) float32, the probability of the true class.
+        index: (M,) int64, the images' positions in the data set.
+    """
+
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    confidence: NDArray[np.float32]
+    true_probability: NDArray[np.float32]
+    index: NDArray[np.int64]
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """(M,) whether the predicted class is the true one."""
+        right: NDArray[np.bool_] = self.predicted == self.labels
+        return right
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers, in [0, 1]."""
+        return float(self.right.mean())
+
+
+@dataclass(frozen=True, eq=False)
+class UnitRecord:
+    """What one training gave, without what it says of single images.
+
+    Attributes:
+        history: one record an epoch.
+        kept_epoch: the epoch whose weights are kept: the last, or the best of a run that stopped early.
+        seconds: wall time of the epochs.
+        trained: how, in words: "numpy engine, float32, one at a time".
+        machine: JSON-ready facts of the machine that trained it.
+    """
+
+    history: tuple[EpochRecord, ...]
+    kept_epoch: int
+    seconds: float
+    trained: str
+    machine: Mapping[str, Any]
+
+    @property
+    def kept(self) -> EpochRecord:
+        """The record of the epoch whose weights are kept."""
+        return self.history[self.kept_epoch - 1]
+
+
+@dataclass(frozen=True, eq=False)
+class UnitResult(UnitRecord):
+    """What one training gave, with what its kept network says of every validation and test image.
+
+    Attributes:
+        valid, test: the kept network's predictions; None where the part is empty.
+        valid_losses: (E, M) float16, each validation image's loss in nats after each epoch (at most 65504, float16's
+            largest); (E, 0) without a validation part.
+        valid_right: (E, M) bool, whether its most probable class was then the true one.
+    """
+
+    valid: Predictions | None
+    test: Predictions | None
+    valid_losses: NDArray[np.float16]
+    valid_right: NDArray[np.bool_]
+
+    def part(self, name: str) -> Predictions | None:
+        """The predictions of "valid" or "test"."""
+        return {"valid": self.valid, "test": self.test}[name]
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """The samples that a study is about.
+
+    Attributes:
+        source, sha256: where they came from, and the digest of it.
+        samples: N.
+        class_names: K names.
+        sample_shape: (H, W) of images, (I,) of rows.
+        split_sizes: samples of "train", "valid" and "test" in the study's division; a cell that varies train_size
+            trains on fewer.
+    """
+
+    source: str
+    sha256: str
+    samples: int
+    class_names: tuple[str, ...]
+    sample_shape: tuple[int, ...]
+    split_sizes: Mapping[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResults:
+    """A study as it stood when it was read; finished units are loaded from its store when they are asked for.
+
+    Attributes:
+        spec: the question.
+        data: the samples it is about.
+        cells: in the order in which they were asked for.
+        seeds: that every cell is to have.
+        statuses: (cell key, seed) -> "todo", "running", "done" or "failed".
+        errors: (cell key, seed) -> what a failed unit failed with.
+        load: reads one finished unit. load_record: the same without its arrays, where there is a cheaper way.
+        folder: the study's, or None of results that are in no store.
+    """
+
+    spec: StudySpec
+    data: DataFacts
+    cells: tuple[Cell, ...]
+    seeds: tuple[int, ...]
+    statuses: Mapping[tuple[str, int], str]
+    errors: Mapping[tuple[str, int], str]
+    load: Callable[[Cell, int], UnitResult]
+    folder: Path | None = None
+    load_record: Callable[[Cell, int], UnitRecord] | None = None
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {status}" for status, count in self.counts.items() if count)
+        return f"<StudyResults {len(self.cells)} cells x {len(self.seeds)} seeds: {counts}>"
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """All units, done or not, cell by cell."""
+        return tuple(Unit(cell, seed) for cell in self.cells for seed in self.seeds)
+
+    def status(self, cell: Cell, seed: int) -> str:
+        """ "todo", "running", "done" or "failed"."""
+        return self.statuses.get((cell.key, seed), "todo")
+
+    def unit(self, cell: Cell, seed: int) -> UnitResult | None:
+        """What the training of a cell from a seed gave; None where it is not done."""
+        return self.load(cell, seed) if self.status(cell, seed) == "done" else None
+
+    def record(self, cell: Cell, seed: int) -> UnitRecord | None:
+        """As `unit`, without what it says of single images, which is read much faster."""
+        if self.status(cell, seed) != "done":
+            return None
+        return (self.load_record or self.load)(cell, seed)
+
+    def finished(self, cell: Cell) -> dict[int, UnitResult]:
+        """The finished units of a cell by seed, in the seeds' order; all of them are held while the answer is."""
+        found = {seed: self.unit(cell, seed) for seed in self.seeds}
+        return {seed: result for seed, result in found.items() if result is not None}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Units of each status."""
+        found = [self.status(unit.cell, unit.seed) for unit in self.units]
+        return {status: found.count(status) for status in STATUSES}
+
+    @property
+    def failed(self) -> dict[Unit, str]:
+        """The failed units, each with its error."""
+        return {
+            unit: self.errors.get((unit.cell.key, unit.seed), "")
+            for unit in self.units
+            if self.status(unit.cell, unit.seed) == "failed"
+        }
+
+    @property
+    def complete_cells(self) -> tuple[Cell, ...]:
+        """The cells whose every seed is done."""
+        return tuple(cell for cell in self.cells if all(self.status(cell, seed) == "done" for seed in self.seeds))
+
+    @property
+    def has_same_images(self) -> bool:
+        """Whether all units are judged on the same images; not where the split varies with the seed."""
+        return len({cell.division for cell in self.cells}) <= 1 and not any("split" in c.seeds_vary for c in self.cells)
+
+    def cell(self, label: str) -> Cell:
+        """The cell of that label.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        found = next((cell for cell in self.cells if cell.label == label), None)
+        if found is None:
+            raise ConfigError(f"no cell {label!r} in this study. Known: {'; '.join(c.label for c in self.cells)}.")
+        return found
+
+    def correct(self, part: str) -> dict[str, NDArray[np.bool_]]:
+        """By label of each complete cell, (S, M) whether seed s is right about image m; images are those of `index`.
+
+        Column m is the same image for every cell and every seed.
+
+        Args:
+            part: "valid" or "test".
+        Raises:
+            ConfigError: the split varies with the seed, so that columns would be other images for every seed, which
+                `correct_of_seed` gives; or the study has no such part.
+        """
+        if not self.has_same_images:
+            raise ConfigError(
+                "seeds of this study have splits of their own (--resplit), so their images differ. Use correct_of_seed."
+            )
+        return {
+            cell.label: np.stack([self._right(cell, seed, part) for seed in self.seeds]) for cell in self.complete_cells
+        }
+
+    def correct_of_seed(self, part: str, seed: int) -> dict[str, NDArray[np.bool_]]:
+        """By label of each complete cell, (M,) whether this seed is right about image m, the same image for every cell.
+
+        Raises:
+            ConfigError: the study has no such part.
+        """
+        return {cell.label: self._right(cell, seed, part) for cell in self.complete_cells}
+
+    def index(self, part: str, seed: int | None = None) -> NDArray[np.int64]:
+        """(M,) positions in the data set of the images of "valid" or "test": the columns of `correct`.
+
+        Args:
+            seed: whose, where the split varies with the seed; the first seed's otherwise.
+        Raises:
+            ConfigError: no cell is complete, or the study has no such part.
+        """
+        if not self.complete_cells:
+            raise ConfigError("no cell of this study is complete yet.")
+        return self._predictions(self.complete_cells[0], self.seeds[0] if seed is None else seed, part).index
+
+    def model_path(self, cell: Cell) -> Path | None:
+        """The model file of a cell's first seed; None where there is none."""
+        if self.folder is None:
+            return None
+        path = self.folder / model_name(cell, self.spec.first_seed)
+        return path if path.is_file() else None
+
+    def _right(self, cell: Cell, seed: int, part: str) -> NDArray[np.bool_]:
+        return self._predictions(cell, seed, part).right
+
+    def _predictions(self, cell: Cell, seed: int, part: str) -> Predictions:
+        result = self.unit(cell, seed)
+        assert result is not None, "asked of complete cells only"
+        predictions = result.part(part)
+        if predictions is None:
+            raise ConfigError(f"this study has no {part} part.")
+        return predictions
+
+
+def model_name(cell: Cell, seed: int) -> str:
+    """Where in a study's folder the model file of a unit is, if it is kept."""
+    return f"models/{cell.key[:16]}-seed{seed}.safetensors"
+
+
+def read_results(folder: str | Path, *, every_cell: bool = False) -> StudyResults:
+    """The results of a study's folder, also while another process works on it; nothing is written.
+
+    Args:
+        every_cell: whether cells of earlier questions are given too, after those of the present one.
+    Raises:
+        StoreError: there is no study, or its store is damaged, foreign or too new.
+    """
+    from chalknet.studies.reading import results_of_folder
+
+    return results_of_folder(Path(folder), every_cell=every_cell)

@@ -1,0 +1,93 @@
+"""Simulated classifiers whose true accuracy is known: what the statistics are tried on before they are believed.
+
+    right_si  where  z_si < mu + a_s + b_i,    z_si ~ N(0, 1),  a_s ~ N(0, sigma_seed^2),  b_i ~ N(0, sigma_image^2),
+
+but for a share `easy` of the images, which everyone has right. Over all seeds and images the accuracy is then
+
+    easy + (1 - easy) Phi(mu / sqrt(1 + sigma_seed^2 + sigma_image^2)).
+
+Source: the probit model with crossed random effects, as in Agresti, Categorical Data Analysis (2013), section 13.3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.errors import ConfigError
+from chalknet.studies.distributions import normal_quantile
+
+DIFFICULTIES = ("graded", "hard")
+GRADED_IMAGE_SD = 3.0  # "graded": from always right to always wrong; nearly every seed agrees on most images
+HARD_IMAGE_SD = 1.0  # "hard": most images easy, and on the others seeds often disagree
+HARD_SHARE = 2.5  # images that are not easy, as a multiple of 1 - accuracy
+ALWAYS = np.float32(1e6)  # stands for an image that everyone has right
+
+
+@dataclass(frozen=True)
+class Population:
+    """Seeds and images from which studies are drawn.
+
+    Attributes:
+        easy: share of images that everyone has right.
+        image_sd, seed_sd: sigma_image and sigma_seed, on the scale of z.
+    """
+
+    easy: float
+    image_sd: float
+    seed_sd: float
+
+
+def population(accuracy: float, seed_spread: float, difficulty: str, n_images: int) -> Population:
+    """A population in which classifiers of this accuracy vary by so much between seeds.
+
+    Args:
+        accuracy: in (0, 1).
+        seed_spread: standard deviation of the true accuracy between seeds as a multiple of sqrt(p(1-p)/M), the error
+            of one run on M images; to first order, since accuracies saturate.
+        difficulty: "graded" or "hard"; see the constants of this file.
+        n_images: M.
+    Raises:
+        ConfigError: an argument out of range.
+    """
+    if difficulty not in DIFFICULTIES or not 0.0 < accuracy < 1.0 or seed_spread < 0.0:
+        raise ConfigError(f"expected accuracy in (0, 1), seed_spread >= 0 and difficulty one of {DIFFICULTIES}.")
+    graded = difficulty == "graded"
+    easy = 0.0 if graded else max(0.0, 1.0 - HARD_SHARE * (1.0 - accuracy))
+    image_sd = GRADED_IMAGE_SD if graded else HARD_IMAGE_SD
+    scale = math.hypot(1.0, image_sd)
+    at = float(normal_quantile((accuracy - easy) / (1.0 - easy)))
+    slope = (1.0 - easy) * math.exp(-(at**2) / 2.0) / math.sqrt(2.0 * math.pi) / scale  # d accuracy / d mu
+    return Population(easy, image_sd, seed_spread * math.sqrt(accuracy * (1.0 - accuracy) / n_images) / slope)
+
+
+def simulate(
+    accuracies: Sequence[float], of: Population, n_seeds: int, n_images: int, rng: np.random.Generator
+) -> list[NDArray[np.bool_]]:
+    """One study: a cell for each of the accuracies, on the same images, each with seeds of its own.
+
+    Args:
+        accuracies: the cells' true accuracies over all seeds and images, above `of.easy` and below 1.
+    Returns:
+        For each cell (n_seeds, n_images) bool, True where right.
+    Raises:
+        ConfigError: an accuracy out of range.
+    """
+    if not all(of.easy < accuracy < 1.0 for accuracy in accuracies):
+        raise ConfigError(f"accuracies must lie between the share of easy images ({of.easy:.3f}) and 1.")
+    image = np.float32(of.image_sd) * rng.standard_normal(n_images, dtype=np.float32)
+    if of.easy:
+        image[rng.random(n_images, dtype=np.float32) < of.easy] = ALWAYS
+    scale = math.sqrt(1.0 + of.seed_sd**2 + of.image_sd**2)
+    cells = []
+    for accuracy in accuracies:
+        mu = scale * float(normal_quantile((accuracy - of.easy) / (1.0 - of.easy)))
+        seed = np.float32(of.seed_sd) * rng.standard_normal(n_seeds, dtype=np.float32)
+        noise = rng.standard_normal((n_seeds, n_images), dtype=np.float32)
+        noise -= seed[:, None]
+        cells.append(noise < image + np.float32(mu))
+    return cells

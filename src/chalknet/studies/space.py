@@ -1,0 +1,116 @@
+"""The cells of a question: its grid in the order of `vary`, or a random part of it; and what each costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from chalknet.config import FULL, SECTION_OF_FIELD
+from chalknet.data.dataset import Dataset
+from chalknet.data.splits import Splits, split_dataset
+from chalknet.errors import ConfigError
+from chalknet.network.architecture import Architecture
+from chalknet.studies.cells import Cell
+from chalknet.studies.spec import Range, StudySpec, as_field_value, value_list
+
+# Passes over a weight that one sample costs: forward and twice backward when it trains, forward when it is judged.
+TRAINING_PASSES, JUDGING_PASSES = 3, 1
+UPDATE_PASSES = 5  # and that an update costs, which reads and writes weights, velocities and gradients
+
+
+def grid_cells(spec: StudySpec) -> tuple[Cell, ...]:
+    """The cells in the order of `vary`, the last field fastest; with `sample` a random part of them in that order.
+
+    A larger sample holds a smaller one of the same seed.
+    """
+    names = [name for name, _ in spec.vary]
+    lists = [value_list(name, values, spec.recipe) for name, values in spec.vary]
+    cells = [make_cell(spec, dict(zip(names, values, strict=True))) for values in product(*lists)]
+    if spec.sample is None or spec.sample >= len(cells):
+        return tuple(cells)
+    # RandomState's streams are frozen (NEP 19), so the part is the same for ever.
+    chosen = np.random.RandomState(spec.sample_seed).permutation(len(cells))[: spec.sample]
+    return tuple(cells[i] for i in sorted(chosen.tolist()))
+
+
+def make_cell(spec: StudySpec, settings: Mapping[str, Any]) -> Cell:
+    """The cell of some values of the varied fields."""
+    recipe = spec.recipe.with_settings(**settings)
+    stored = tuple((name, getattr(getattr(recipe, SECTION_OF_FIELD[name]), name)) for name in settings)
+    return Cell(stored, recipe, spec.recipe.split, spec.seeds_vary)
+
+
+def check_question(spec: StudySpec, data: Dataset) -> Splits:
+    """Refuses a question that this data cannot answer, before anything is written; gives the first seed's division.
+
+    Raises:
+        ConfigError: as `divide` and `own_splits`, or a search without a validation part.
+    """
+    base = make_cell(spec, {})
+    division = divide(data, base, spec.first_seed)
+    if spec.search is not None and not len(division.valid):
+        raise ConfigError(f"a search goes by {spec.search.objective}, but there are no validation samples (--valid).")
+    for cell in (base, *_extreme_cells(spec)) if spec.search is not None else grid_cells(spec):
+        own_splits(data, cell, division)
+    return division
+
+
+def divide(data: Dataset, cell: Cell, seed: int) -> Splits:
+    """A study's division of the samples for one seed, the same for all cells.
+
+    Raises:
+        ConfigError: it does not fit the data.
+    """
+    division = cell.division_of(seed)
+    return split_dataset(data, division.split, division.train_size, division.valid_size, division.split_seed)
+
+
+def own_splits(data: Dataset, cell: Cell, division: Splits) -> Splits:
+    """What a cell uses of its study's division: all of it, or the first train_size of its training samples.
+
+    Those are in random order, so smaller sets are parts of larger ones, and all cells are judged on the same images.
+
+    Raises:
+        ConfigError: train_size is more than the division's, or cells are to stop early without a validation part.
+    """
+    if cell.recipe.stopping.stop_early and not len(division.valid):
+        raise ConfigError(
+            f"stop_early watches {cell.recipe.stopping.monitor}, but there are no validation samples. "
+            "Give valid_size (--valid), or leave stop_early out."
+        )
+    asked = cell.recipe.split.train_size
+    if asked == cell.division.train_size:
+        return division
+    # As in split_dataset, a fraction is one of the samples that are not the source's own test set.
+    n_pool = len(data) - (0 if data.own_test is None else len(data.own_test))
+    n_train = round(asked * n_pool) if asked < 1 else int(asked)
+    if not 1 <= n_train <= len(division.train):
+        raise ConfigError(
+            f"train_size {asked} must be 1 to {len(division.train)} samples, the training part that all cells share. "
+            "Set that one higher (--train)."
+        )
+    return Splits(division.train[:n_train], division.valid, division.test)
+
+
+def cost(cell: Cell, data: Dataset, sizes: Mapping[str, int]) -> float:
+    """About how long a unit takes, in passes over weights: enough to start the longest first and to foresee the end."""
+    training, n_train = cell.recipe.training, sizes["train"]
+    n_parameters = Architecture(data.n_inputs, cell.recipe.network.hidden, data.n_classes).n_parameters
+    batch = n_train if training.batch_size == FULL else min(int(training.batch_size), n_train)
+    passes = TRAINING_PASSES * n_train + UPDATE_PASSES * -(-n_train // batch)
+    passes += JUDGING_PASSES * (2 * sizes["valid"] + sizes["test"])
+    return (2.0 if training.dtype == "float64" else 1.0) * training.epochs * passes * n_parameters
+
+
+def _extreme_cells(spec: StudySpec) -> Iterator[Cell]:
+    """Cells with one field at each of its values, or at the ends of its range, the others as in the base."""
+    for name, values in spec.vary:
+        if isinstance(values, Range):
+            ends = [as_field_value(name, end, values) for end in (values.low, values.high)]
+        else:
+            ends = list(values)
+        for value in ends:
+            yield make_cell(spec, {name: value})

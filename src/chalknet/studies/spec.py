@@ -1,0 +1,481 @@
+"""`StudySpec`: the whole question of a study, as a frozen dataclass that reads and writes TOML.
+
+[study]   seeds, first_seed, seeds_vary, sample, sample_seed
+[vary]    hidden = [100, 500, "512x256"], learning_rate = "1e-6:1e-4:log5"
+[search]  sampler, trials, search_seed, objective, at_once         only where a sampler chooses the cells
+and the sections of a config.toml: the recipe that all cells share, and the data
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeVar
+
+from chalknet.config import (
+    FULL,
+    GIVEN,
+    SAME,
+    SECTION_OF_FIELD,
+    SECTIONS,
+    Constraint,
+    DataConfig,
+    Recipe,
+    config_from_tables,
+    config_tables,
+    near_match,
+    one_of,
+    setting,
+    whole,
+)
+from chalknet.errors import ConfigError
+from chalknet.studies.cells import value_text
+
+SEEDS_MAY_VARY = ("init", "order", "split")
+SAMPLERS = ("tpe",)
+OBJECTIVES = ("valid_accuracy", "valid_loss")
+MOST_VALUES = 10_000  # of one varied field; more is a slip of the keyboard
+MOST_CELLS = 100_000
+SAME_IMAGES = "cells are compared image by image, so all need the same validation and test images"
+# Why a field cannot vary, and what to do instead.
+NOT_VARIED = {
+    "seed": "it is what seeds count. Give seeds (--seeds) and first_seed (--first-seed)",
+    "batch_seed": "it is what seeds count. Give seeds_vary (--seeds-vary order)",
+    "split": f"{SAME_IMAGES}. Make a study for each",
+    "split_seed": f"{SAME_IMAGES}. Let seeds vary the split (--resplit), or make a study for each",
+    "valid_size": f"{SAME_IMAGES}. Make a study for each",
+}
+RANGE = re.compile(r"([^:,]+):([^:,]+):(lin|log)(\d{0,6})")
+
+_WHICH_VARY = Constraint(
+    f"one or more of {', '.join(SEEDS_MAY_VARY)}",
+    lambda v: isinstance(v, list | tuple) and len(v) > 0 and len(set(v)) == len(v) and set(v) <= set(SEEDS_MAY_VARY),
+    lambda v: tuple(name for name in SEEDS_MAY_VARY if name in v),
+)
+_SAMPLE = Constraint("a whole number >= 1, or left out", lambda v: v is None or whole(1).accepts(v))
+_SEED = whole(0, 2**32 - 1)
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values between two ends, a:b:linN or a:b:logN as it is typed; without N, anything between, for a search.
+
+    Attributes:
+        low, high: the ends, both of them values. kind: "lin" or "log". count: N or None.
+    """
+
+    low: float
+    high: float
+    kind: str
+    count: int | None = None
+
+    def __str__(self) -> str:
+        return f"{value_text(self.low)}:{value_text(self.high)}:{self.kind}{self.count or ''}"
+
+    def points(self) -> tuple[float, ...]:
+        """The N values, evenly spaced or in even ratio, rounded far below their distance; the ends are exact."""
+        assert self.count is not None, "asked of counted ranges only"
+        steps = [i / (self.count - 1) for i in range(self.count)]
+        if self.kind == "log":
+            exact = [self.low * (self.high / self.low) ** t for t in steps]
+        else:
+            exact = [self.low + (self.high - self.low) * t for t in steps]
+        return (self.low, *_rounded(exact)[1:-1], self.high)
+
+
+Values = tuple[Any, ...] | Range
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class _StudySection:
+    """[study]: how often each cell is trained, what a seed decides, and whether all cells are."""
+
+    seeds: int = setting(3, whole(1, 10_000), "trainings of each cell, each from a seed of its own")
+    first_seed: int = setting(0, _SEED, "the first of these seeds; the others follow it")
+    seeds_vary: tuple[str, ...] = setting(
+        ("init", "order"), _WHICH_VARY, "what differs between seeds: initial weights, batch order, split"
+    )
+    sample: int | None = setting(None, _SAMPLE, "cells of the grid to train, a random part of it")
+    sample_seed: int = setting(0, _SEED, "seed of that random part")
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """[search]: a sampler chooses the cells, a few at a time, from what earlier ones gave."""
+
+    sampler: str = setting("tpe", one_of(*SAMPLERS), "what chooses: Optuna's tree-structured Parzen estimator")
+    trials: int = setting(20, whole(1, 100_000), "cells to choose")
+    search_seed: int = setting(0, _SEED, "seed of the choice")
+    objective: str = setting("valid_accuracy", one_of(*OBJECTIVES), "whose mean over the seeds is to be best")
+    at_once: int = setting(
+        4, whole(1, 1_000), "cells chosen before the next results are looked at, whatever the number of jobs"
+    )
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """A study's question: which fields vary over which values, from how many seeds, on top of which recipe.
+
+    Attributes:
+        recipe: what all cells share. Its train_size is the size of the training part; cells that vary train_size use
+            the first so many of it.
+        vary: (recipe field, values) in the order in which they were asked for.
+        seeds: trainings of each cell, from first_seed on.
+        seeds_vary: which of init (the initial weights), order (of mini-batches) and split differ between seeds.
+        sample: how many cells of the grid are trained, chosen at random by sample_seed; None for all.
+        search: how a sampler chooses cells instead, or None.
+        data: where the samples are, for a repetition.
+
+    Raises:
+        ConfigError: an unknown field, a value that its field does not take, or a combination that means nothing.
+    """
+
+    recipe: Recipe = field(default_factory=Recipe)
+    vary: tuple[tuple[str, Values], ...] = ()
+    seeds: int = 3
+    first_seed: int = 0
+    seeds_vary: tuple[str, ...] = ("init", "order")
+    sample: int | None = None
+    sample_seed: int = 0
+    search: SearchConfig | None = None
+    data: DataConfig = field(default_factory=DataConfig)
+
+    def __post_init__(self) -> None:
+        section = _StudySection(self.seeds, self.first_seed, self.seeds_vary, self.sample, self.sample_seed)
+        object.__setattr__(self, "seeds_vary", section.seeds_vary)
+        object.__setattr__(
+            self, "vary", tuple((name, checked_values(name, values, self.recipe)) for name, values in self.vary)
+        )
+        _check_last_seed(self.first_seed, self.seeds)
+        _check_vary(self.vary, self.search)
+        _check_seeds(self)
+
+    @property
+    def seed_numbers(self) -> tuple[int, ...]:
+        """The seeds, first_seed and those that follow it."""
+        return tuple(range(self.first_seed, self.first_seed + self.seeds))
+
+    @property
+    def n_grid(self) -> int:
+        """Cells of the whole grid."""
+        return math.prod(len(value_list(name, values, self.recipe)) for name, values in self.vary)
+
+
+def parse_vary(text: str) -> tuple[str, Values]:
+    """ "learning_rate=1e-6:1e-4:log5" or "hidden=100,500,512x256" as a field and its values, not yet checked by it.
+
+    Raises:
+        ConfigError: no field, or no values.
+    """
+    name, equals, values = text.partition("=")
+    name = name.strip().replace("-", "_")
+    if not equals or not values.strip():
+        raise ConfigError(f"vary must be FIELD=VALUES such as hidden=100,500 or momentum=0:0.9:lin4, got {text!r}.")
+    _check_field(name)
+    return name, parse_values(name, values.strip())
+
+
+def parse_values(name: str, text: str) -> Values:
+    """A range a:b:linN or a:b:logN, or a list with commas, of a field whose values are written as text."""
+    if ":" in text:
+        return _parse_range(name, text)
+    return tuple(_value(name, part.strip()) for part in text.split(","))
+
+
+def checked_values(name: str, values: Any, recipe: Recipe) -> Values:
+    """Values as a `Range` or a tuple of legal, different values of the field.
+
+    Raises:
+        ConfigError: as `StudySpec`.
+    """
+    _check_field(name)
+    if isinstance(values, str):
+        values = parse_values(name, values)
+    if isinstance(values, Range):
+        _check_range(name, values, recipe)
+        return values
+    if not isinstance(values, Iterable) or isinstance(values, Mapping):
+        raise ConfigError(f"{name} must vary over a list of values or a range such as 1:9:lin5, got {values!r}.")
+    given = [_value(name, value) for value in values]
+    if not given:
+        raise ConfigError(f"{name} must vary over at least one value, got none.")
+    if len(given) > MOST_VALUES:
+        raise ConfigError(f"{name} must vary over at most {MOST_VALUES:,} values, got {len(given):,}.")
+    stored = tuple(_stored(name, value, recipe) for value in given)
+    twice = next((value for i, value in enumerate(stored) if value in stored[:i]), None)
+    if twice is not None:
+        raise ConfigError(f"{name} must vary over different values, got {value_text(twice)} twice.")
+    return stored
+
+
+def value_list(name: str, values: Values, recipe: Recipe) -> tuple[Any, ...]:
+    """The values of a list or of a counted range, as the field stores them; doubles that rounding makes are dropped."""
+    if not isinstance(values, Range):
+        return values
+    points = [as_field_value(name, point, values) for point in values.points()]
+    return tuple(dict.fromkeys(_stored(name, point, recipe) for point in points))
+
+
+def as_field_value(name: str, number: float, within: Range) -> Any:
+    """A number of a range as a value of its field: a whole one where the field, or the range's ends, count."""
+    whole_number = _counts(name) and not (name == "train_size" and within.low < 1)
+    value: Any = round(number) if whole_number else number
+    return [value] if name == "hidden" else value
+
+
+def is_whole_range(name: str, within: Range) -> bool:
+    """Whether a range of this field means whole numbers."""
+    value = as_field_value(name, within.low, within)
+    return isinstance(value[0] if isinstance(value, list) else value, int)
+
+
+# ---- as TOML --------------------------------------------------------------------------------------------------------
+
+
+def spec_tables(spec: StudySpec) -> dict[str, Any]:
+    """A question as the plain tables of study.toml, complete."""
+    recipe = config_tables(spec.recipe, spec.data)
+    study = {
+        "seeds": spec.seeds,
+        "first_seed": spec.first_seed,
+        "seeds_vary": list(spec.seeds_vary),
+        **({} if spec.sample is None else {"sample": spec.sample, "sample_seed": spec.sample_seed}),
+    }
+    tables = {"format": recipe.pop("format"), "recipe": recipe.pop("recipe"), "study": study}
+    tables["vary"] = {name: _plain_values(values) for name, values in spec.vary}
+    if spec.search is not None:
+        tables["search"] = {item.name: getattr(spec.search, item.name) for item in fields(spec.search)}
+    return {**tables, **recipe}
+
+
+def spec_from_tables(tables: Mapping[str, Any], where: str) -> StudySpec:
+    """The inverse of `spec_tables`; where names the file in messages."""
+    own = ("study", "vary", "search")
+    known = {"format", "recipe", "data", *SECTIONS, *own}
+    for key in tables:
+        if key not in known:
+            raise ConfigError(f"unknown section {key!r} in {where}.{near_match(key, known)}")
+    recipe, data = config_from_tables({key: value for key, value in tables.items() if key not in own}, where)
+    study = _section_values(_StudySection, tables.get("study", {}), f"{where}, [study]")
+    vary = tables.get("vary", {})
+    if not isinstance(vary, Mapping):
+        raise ConfigError(f"{where}, [vary] must be a section of fields, got {vary!r}.")
+    search = None
+    if "search" in tables:
+        search_values = _section_values(SearchConfig, tables["search"], f"{where}, [search]")
+        search = _located(lambda: SearchConfig(**search_values), f"{where}, [search]")
+    return _located(lambda: StudySpec(recipe, tuple(vary.items()), search=search, data=data, **study), where)
+
+
+def read_spec(path: Path) -> StudySpec:
+    """The question of a study.toml; what is not there keeps its default.
+
+    Raises:
+        ConfigError: no such file, not TOML, a newer format, or anything that `StudySpec` refuses.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}.") from error
+    return spec_from_tables(tables, str(path))
+
+
+def study_meaning(field_name: str) -> str:
+    """What a field of [study] or [search] means, with what it must be; as `config.meaning` of a recipe's."""
+    item = _own_field(field_name)
+    return f"{item.metadata['meaning']}: {item.metadata['constraint'].must}"
+
+
+def study_default(field_name: str) -> Any:
+    """What a field of [study] or [search] is where it is not given."""
+    return _own_field(field_name).default
+
+
+def _own_field(field_name: str) -> Any:
+    return next(item for kind in (_StudySection, SearchConfig) for item in fields(kind) if item.name == field_name)
+
+
+def study_fields() -> tuple[str, ...]:
+    """The names of the fields of [study]."""
+    return tuple(item.name for item in fields(_StudySection))
+
+
+def search_fields() -> tuple[str, ...]:
+    """The names of the fields of [search]."""
+    return tuple(item.name for item in fields(SearchConfig))
+
+
+def _plain_values(values: Values) -> Any:
+    if isinstance(values, Range):
+        return str(values)
+    return [
+        (value[0] if len(value) == 1 else value_text(value)) if isinstance(value, tuple) else value for value in values
+    ]
+
+
+def _section_values(kind: type[Any], values: Any, where: str) -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where} must be a section of keys, got {values!r}.")
+    names = [item.name for item in fields(kind)]
+    for key in values:
+        if key not in names:
+            raise ConfigError(f"unknown key {key!r} ({where}).{near_match(key, names)}")
+    return dict(values)
+
+
+def _located(make: Callable[[], Made], where: str) -> Made:
+    try:
+        return make()
+    except ConfigError as error:
+        raise ConfigError(f"{str(error).removesuffix('.')} ({where}).") from None
+
+
+# ---- checks ---------------------------------------------------------------------------------------------------------
+
+
+def _check_fields(section: Any) -> None:
+    """Every field against its constraint, stored in one form: what config.py does for its sections."""
+    for item in fields(section):
+        constraint: Constraint = item.metadata["constraint"]
+        value = getattr(section, item.name)
+        if not constraint.accepts(value):
+            raise ConfigError(f"{item.name} must be {constraint.must}, got {value!r}.")
+        object.__setattr__(section, item.name, constraint.store(value))
+
+
+def _check_field(name: str) -> None:
+    if name not in SECTION_OF_FIELD:
+        raise ConfigError(f"unknown field {name!r} to vary.{near_match(name, set(SECTION_OF_FIELD) - set(NOT_VARIED))}")
+    if name in NOT_VARIED:
+        raise ConfigError(f"{name} cannot vary: {NOT_VARIED[name]}.")
+
+
+def _check_range(name: str, values: Range, recipe: Recipe) -> None:
+    example = "such as 1e-6:1e-4:log5 or 0:0.9:lin4"
+    if not (_counts(name) or _constraint(name).accepts(0.5)):
+        raise ConfigError(f"{name} must vary over a list: {_constraint(name).must}; it has no range {values}.")
+    if not (math.isfinite(values.low) and math.isfinite(values.high) and values.low < values.high):
+        raise ConfigError(f"a range must go up between two numbers, {example}, got {name}={values}.")
+    if values.kind == "log" and values.low <= 0:
+        raise ConfigError(f"a log range must begin above 0, got {name}={values}.")
+    if values.count is not None and not 2 <= values.count <= MOST_VALUES:
+        raise ConfigError(f"a range must have 2 to {MOST_VALUES:,} values, {example}, got {name}={values}.")
+    for end in (values.low, values.high):
+        _stored(name, as_field_value(name, end, values), recipe)
+
+
+def _check_last_seed(first: int, seeds: int) -> None:
+    if not _SEED.accepts(first + seeds - 1):
+        raise ConfigError(f"the last seed must be {_SEED.must}, got {first + seeds - 1}.")
+
+
+def _check_vary(vary: tuple[tuple[str, Values], ...], search: SearchConfig | None) -> None:
+    names = [name for name, _ in vary]
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise ConfigError(f"{twice} is varied twice. Put all its values into one list.")
+    if search is not None:
+        if not vary:
+            raise ConfigError("a search needs something to choose: vary at least one field (--vary).")
+        return
+    for name, values in vary:
+        if isinstance(values, Range) and values.count is None:
+            raise ConfigError(
+                f"{name}={values} must say how many values, such as {values}5, unless a search chooses (--search tpe)."
+            )
+    n_cells = math.prod(len(values) if not isinstance(values, Range) else values.count or 1 for _, values in vary)
+    if n_cells > MOST_CELLS:
+        raise ConfigError(f"a study must have at most {MOST_CELLS:,} cells, got {n_cells:,}. Vary fewer values.")
+
+
+def _check_seeds(spec: StudySpec) -> None:
+    """What the seeds vary must be free to vary, and have an effect."""
+    training = spec.recipe.training
+    if "init" in spec.seeds_vary and training.seed != 0:
+        raise ConfigError(f"seed is what the seeds count, so it cannot be set to {training.seed}. Give first_seed.")
+    if "order" in spec.seeds_vary and training.batch_seed != SAME:
+        raise ConfigError(
+            f"batch_seed {training.batch_seed} fixes the batch order, which the seeds vary. Leave it out, or give "
+            "seeds_vary without order."
+        )
+    if spec.seeds_vary == ("order",) and "batch_size" not in dict(spec.vary) and training.batch_size == FULL:
+        raise ConfigError("the seeds vary the order of mini-batches alone, but a full batch has none. Give batch_size.")
+    if spec.search is not None and spec.sample is not None:
+        raise ConfigError("a search and a sample of the grid both choose the cells. Give one of them.")
+    if spec.recipe.split.split == GIVEN:
+        raise ConfigError("split 'given' means index arrays, which a study cannot repeat; name another split.")
+
+
+def _parse_range(name: str, text: str) -> Range:
+    found = RANGE.fullmatch(text)
+    try:
+        if found is None:
+            raise ValueError
+        low, high = float(found[1]), float(found[2])
+    except ValueError:
+        raise ConfigError(f"a range must be a:b:linN or a:b:logN, such as 1e-6:1e-4:log5, got {name}={text}.") from None
+    return Range(low, high, found[3], int(found[4]) if found[4] else None)
+
+
+def _value(name: str, value: Any) -> Any:
+    """Text as what it stands for: a number, true or false, widths 512x256; a lone width as a list."""
+    if name == "hidden":
+        if isinstance(value, str):
+            return [number_or_text(width) for width in value.lower().split("x")]
+        return [value] if isinstance(value, int | float) else value
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.lower(), number_or_text(value))
+    return value
+
+
+def number_or_text(text: str) -> int | float | str:
+    """Text as a whole number or a number where it is one."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _stored(name: str, value: Any, recipe: Recipe) -> Any:
+    """The value as the field stores it, checked."""
+    return getattr(getattr(recipe.with_settings(**{name: value}), SECTION_OF_FIELD[name]), name)
+
+
+def _constraint(name: str) -> Constraint:
+    item = next(f for f in fields(SECTIONS[SECTION_OF_FIELD[name]]) if f.name == name)
+    constraint: Constraint = item.metadata["constraint"]
+    return constraint
+
+
+def _counts(name: str) -> bool:
+    """Whether a field takes whole numbers of something."""
+    constraint = _constraint(name)
+    return name == "train_size" or (
+        (constraint.accepts(2) and not constraint.accepts(2.5)) or (constraint.accepts([2]) and name == "hidden")
+    )
+
+
+def _rounded(exact: list[float]) -> list[float]:
+    """Numbers with as few digits, but at least four, as leave them where they are to a thousandth of their distance."""
+    gap = min((abs(b - a) for a, b in pairwise(exact)), default=0.0)
+    for digits in range(4, 17):
+        short = [float(f"{number:.{digits}g}") for number in exact]
+        if all(abs(a - b) <= gap / 1000 for a, b in zip(short, exact, strict=True)):
+            return short
+    return exact

@@ -1,0 +1,554 @@
+"""study.sqlite: the only truth about what a study asked and what is done.
+
+One SQLite file with a write-ahead log, synced in full at every commit. Each change is one transaction, so that a
+process may be killed, or a disk be full, at any moment: what was committed stays, and the rest has not happened.
+Nothing in it is pickled; docs/file_formats.md describes the tables.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from chalknet.config import DataConfig, config_tables
+from chalknet.errors import DataError, OutputError, StoreError
+from chalknet.studies.cells import Cell, Unit
+from chalknet.studies.encoding import array_bytes, array_from_bytes
+from chalknet.studies.outcome import DIVISION_ARRAYS, UNIT_ARRAYS, Outcome, record_from, result_from
+from chalknet.studies.owner import Owner, is_alive
+from chalknet.studies.results import STATUSES, UnitRecord, UnitResult
+
+STORE_FILE = "study.sqlite"
+FORMAT = 1  # raised when a store written now could not be used by the code of before
+APPLICATION = 0x63_68_6B_73  # "chks", in the file's header
+BUSY_SECONDS = 60.0  # that a process waits for another's transaction
+MOST_DEATHS = 3  # of the processes that train a unit, after which it counts as failed
+HEADER = b"SQLite format 3\0"
+
+# What SQLite says when the disk, the file or its owner is in the way, and not the content.
+CANNOT_WRITE = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+}
+
+SCHEMA = f"""
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE cells (key TEXT PRIMARY KEY, recipe TEXT NOT NULL, division TEXT NOT NULL, seeds_vary TEXT NOT NULL);
+CREATE TABLE units (
+    cell TEXT NOT NULL REFERENCES cells (key), seed INTEGER NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ({", ".join(f"'{status}'" for status in STATUSES)})),
+    cost REAL NOT NULL, deaths INTEGER NOT NULL DEFAULT 0, owner TEXT, error TEXT,
+    division TEXT, record TEXT, finished REAL,
+    PRIMARY KEY (cell, seed),
+    CHECK ((status = 'done') = (record IS NOT NULL)), CHECK ((status = 'running') = (owner IS NOT NULL)),
+    CHECK ((status = 'failed') = (error IS NOT NULL))
+);
+CREATE TABLE unit_arrays (
+    cell TEXT NOT NULL, seed INTEGER NOT NULL, name TEXT NOT NULL, npy BLOB NOT NULL, PRIMARY KEY (cell, seed, name)
+);
+CREATE TABLE division_arrays (
+    division TEXT NOT NULL, name TEXT NOT NULL, npy BLOB NOT NULL, PRIMARY KEY (division, name)
+);
+CREATE TABLE owners (
+    id TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, started TEXT NOT NULL, beat REAL NOT NULL
+);
+CREATE TABLE trials (
+    search TEXT NOT NULL, number INTEGER NOT NULL, cell TEXT NOT NULL, settings TEXT NOT NULL,
+    PRIMARY KEY (search, number)
+);
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY, at REAL NOT NULL, cell TEXT NOT NULL, seed INTEGER NOT NULL, event TEXT NOT NULL, owner TEXT
+);
+"""
+
+
+class Store:
+    """One connection to a study's store, for one thread.
+
+    Store.create(folder) makes the store where there is none; Store.read(folder) reads one, and never writes.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._db = connection
+
+    @classmethod
+    def create(cls, folder: Path) -> Store:
+        """The store of a folder, made where there is none.
+
+        Raises:
+            StoreError: what is there is no store, damaged, or of a newer format.
+            OutputError: it cannot be written.
+        """
+        path = folder / STORE_FILE
+        _refuse_foreign(path)
+        with _told(path):
+            store = cls(path, _connect(path, read_only=False))
+            store._check_or_make()
+            store._db.execute("PRAGMA journal_mode = WAL")
+            store._db.execute("PRAGMA synchronous = FULL")
+            return store
+
+    @classmethod
+    def read(cls, folder: Path) -> Store:
+        """The store of a folder, only to be read; others may write meanwhile.
+
+        Raises:
+            StoreError: there is none, or as `create`.
+        """
+        path = folder / STORE_FILE
+        if not path.is_file() or not path.stat().st_size:
+            raise StoreError(f"{folder}: holds no study: there is no {STORE_FILE} in it.")
+        _refuse_foreign(path)
+        with _told(path):
+            store = cls(path, _connect(path, read_only=True))
+            store._check_identity()
+            return store
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self._db.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- the question -----------------------------------------------------------------------------------------------
+
+    def set_data(self, facts: Mapping[str, Any]) -> None:
+        """Says which data the study is about; the first to say so decides.
+
+        Args:
+            facts: JSON-ready: "source", "sha256", "digest" (of labels, class names and shape) and what else there is.
+        Raises:
+            DataError: the study was made with other data.
+        """
+        with self._change() as db:
+            db.execute("INSERT OR IGNORE INTO facts VALUES ('data', ?)", [json.dumps(dict(facts))])
+            known = self.data()
+        if known["sha256"] != facts["sha256"]:
+            raise DataError(
+                f"{facts['source']}: is not the data that the study in {self.path.parent} was made with: sha256 "
+                f"{facts['sha256']}, expected {known['sha256']}. Name the right file (--data), or another --out."
+            )
+        if known["digest"] != facts["digest"]:
+            raise DataError(
+                f"{facts['source']}: is read in another way than by the study in {self.path.parent}: labels, class "
+                "names or shape differ. Give the same --class-names, --label-column and --image-size, or another --out."
+            )
+
+    def data(self) -> dict[str, Any]:
+        """What `set_data` was first given."""
+        return self._fact("data", ("source", "sha256", "digest", "samples", "class_names", "sample_shape"))
+
+    def set_question(self, question: Mapping[str, Any]) -> None:
+        """Records the present question, in the form of study.toml, and the sizes of its parts."""
+        with self._change() as db:
+            db.execute("INSERT OR REPLACE INTO facts VALUES ('question', ?)", [json.dumps(dict(question))])
+
+    def question(self) -> dict[str, Any]:
+        """What `set_question` was last given."""
+        return self._fact("question", ("spec", "split_sizes"))
+
+    def add_units(self, units: Sequence[Unit], costs: Mapping[str, float]) -> None:
+        """Adds what is not there yet, as "todo"; what is there stays as it is.
+
+        Args:
+            costs: about how long a unit of each cell takes, by the cell's key.
+        """
+        with self._change() as db:
+            for cell in {unit.cell.key: unit.cell for unit in units}.values():
+                db.execute("INSERT OR IGNORE INTO cells VALUES (?, ?, ?, ?)", [cell.key, *_cell_columns(cell)])
+            db.executemany(
+                "INSERT OR IGNORE INTO units (cell, seed, status, cost) VALUES (?, ?, 'todo', ?)",
+                [(*unit.key, costs[unit.cell.key]) for unit in units],
+            )
+
+    def want(self, units: Sequence[Unit]) -> None:
+        """Says which units `claim`, `counts` and `retry_failed` are about from here on, in order of preference."""
+        with _told(self.path):
+            self._db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (place INTEGER, cell TEXT, seed INTEGER)")
+            self._db.execute("DELETE FROM wanted")
+            rows = [(place, *unit.key) for place, unit in enumerate(units)]
+            self._db.executemany("INSERT INTO wanted VALUES (?, ?, ?)", rows)
+            self._db.execute("CREATE INDEX IF NOT EXISTS temp.wanted_units ON wanted (cell, seed)")
+
+    def retry_failed(self) -> int:
+        """Makes the wanted units that failed "todo" again; gives their number."""
+        with self._change() as db:
+            failed = db.execute(
+                "SELECT cell, seed FROM units JOIN wanted USING (cell, seed) WHERE status = 'failed'"
+            ).fetchall()
+            for key in failed:
+                db.execute(
+                    "UPDATE units SET status = 'todo', error = NULL, deaths = 0 WHERE cell = ? AND seed = ?", key
+                )
+                _note(db, key, "asked again", None)
+        return len(failed)
+
+    # ---- who does what ----------------------------------------------------------------------------------------------
+
+    def beat(self, owner: Owner) -> None:
+        """A sign of life of an owner, which is thereby known."""
+        with self._change() as db:
+            db.execute(
+                "INSERT INTO owners VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET beat = excluded.beat",
+                [owner.id, owner.host, owner.pid, owner.started, time.time()],
+            )
+
+    def owners(self) -> list[tuple[Owner, float]]:
+        """All known owners, each with the seconds since its last sign of life."""
+        now = time.time()
+        with _told(self.path):
+            rows = self._db.execute("SELECT id, host, pid, started, beat FROM owners").fetchall()
+        return [(Owner(*row[:4]), now - row[4]) for row in rows]
+
+    def release_dead(self) -> int:
+        """Gives the units of owners that have ended back to "todo", and forgets those owners; the units' number."""
+        dead = [owner for owner, seconds in self.owners() if not is_alive(owner, seconds)]
+        return sum(self.leave(owner) for owner in dead)
+
+    def leave(self, owner: Owner) -> int:
+        """An owner works no more: what it had begun is "todo" again; gives the number of those units."""
+        with self._change() as db:
+            keys = db.execute("SELECT cell, seed FROM units WHERE owner = ?", [owner.id]).fetchall()
+            for key in keys:
+                _give_back(db, key, owner, "given back")
+            db.execute("DELETE FROM owners WHERE id = ?", [owner.id])
+        return len(keys)
+
+    def claim(self, owner: Owner) -> tuple[str, int] | None:
+        """Takes one wanted unit that is "todo", the costliest first, in one transaction; None where there is none."""
+        with self._change() as db:
+            key: tuple[str, int] | None = db.execute(
+                "SELECT cell, seed FROM units JOIN wanted USING (cell, seed) WHERE status = 'todo' "
+                "ORDER BY cost DESC, seed, place LIMIT 1"
+            ).fetchone()
+            if key is not None:
+                db.execute(
+                    "UPDATE units SET status = 'running', owner = ? WHERE cell = ? AND seed = ?", [owner.id, *key]
+                )
+                _note(db, key, "begun", owner)
+        return key
+
+    def finish(self, unit: Unit, owner: Owner, outcome: Outcome) -> bool:
+        """Stores a result, and with it that the unit is done; False, and nothing stored, if the owner lost the unit.
+
+        That happens to an owner that was taken for dead, having given no sign of life from another machine.
+        """
+        division = division_key(unit)
+        with self._change() as db:
+            if not _owns(db, unit.key, owner):
+                return False
+            for name, array in outcome.division.items():
+                db.execute(
+                    "INSERT OR IGNORE INTO division_arrays VALUES (?, ?, ?)", [division, name, array_bytes(array)]
+                )
+            db.executemany(
+                "INSERT INTO unit_arrays VALUES (?, ?, ?, ?)",
+                [(*unit.key, name, array_bytes(array)) for name, array in outcome.arrays.items()],
+            )
+            db.execute(
+                "UPDATE units SET status = 'done', owner = NULL, division = ?, record = ?, finished = ? "
+                "WHERE cell = ? AND seed = ?",
+                [division, json.dumps(outcome.record, allow_nan=False), time.time(), *unit.key],
+            )
+            _note(db, unit.key, "done", owner)
+        return True
+
+    def fail(self, unit: Unit, owner: Owner, error: str) -> bool:
+        """Records that a unit failed, and with what; False where it is no longer this owner's."""
+        with self._change() as db:
+            if not _owns(db, unit.key, owner):
+                return False
+            _fail(db, unit.key, owner, error)
+        return True
+
+    def died(self, unit: Unit, owner: Owner, reason: str) -> bool:
+        """The process that trained a unit ended: it is "todo" again, or failed if that happened too often.
+
+        Returns:
+            whether it counts as failed now.
+        """
+        with self._change() as db:
+            if not _owns(db, unit.key, owner):
+                return False
+            db.execute("UPDATE units SET deaths = deaths + 1 WHERE cell = ? AND seed = ?", unit.key)
+            (deaths,) = db.execute("SELECT deaths FROM units WHERE cell = ? AND seed = ?", unit.key).fetchone()
+            if deaths < MOST_DEATHS:
+                _give_back(db, unit.key, owner, "died")
+                return False
+            _fail(db, unit.key, owner, f"its process ended {deaths} times while it was trained, last by {reason}")
+        return True
+
+    # ---- what is known ----------------------------------------------------------------------------------------------
+
+    def counts(self) -> dict[str, tuple[int, float]]:
+        """Number and cost of the wanted units of each status."""
+        with _told(self.path):
+            rows = self._db.execute(
+                "SELECT status, COUNT(*), SUM(cost) FROM units JOIN wanted USING (cell, seed) GROUP BY status"
+            ).fetchall()
+        found = {status: (int(count), float(cost)) for status, count, cost in rows}
+        return {status: found.get(status, (0, 0.0)) for status in STATUSES}
+
+    def statuses(self) -> dict[tuple[str, int], str]:
+        """The status of every unit; a unit whose owner has ended counts as "todo", though nobody has written so yet."""
+        dead = {owner.id for owner, seconds in self.owners() if not is_alive(owner, seconds)}
+        with _told(self.path):
+            rows = self._db.execute("SELECT cell, seed, status, owner FROM units").fetchall()
+        return {
+            (cell, seed): "todo" if status == "running" and owner in dead else status
+            for cell, seed, status, owner in rows
+        }
+
+    def errors(self) -> dict[tuple[str, int], str]:
+        """What each failed unit failed with."""
+        with _told(self.path):
+            rows = self._db.execute("SELECT cell, seed, error FROM units WHERE status = 'failed'").fetchall()
+        return {(cell, seed): error for cell, seed, error in rows}
+
+    def events(self) -> list[tuple[str, int, str]]:
+        """All that happened to units, in order: cell, seed and "begun", "done", "failed", "died", "given back"."""
+        with _told(self.path):
+            return self._db.execute("SELECT cell, seed, event FROM events ORDER BY id").fetchall()
+
+    def cell_columns(self) -> dict[str, tuple[Any, Any, Any]]:
+        """By key of every cell, also of earlier questions: recipe and division as tables, and what its seeds vary."""
+        with _told(self.path):
+            rows = self._db.execute("SELECT key, recipe, division, seeds_vary FROM cells ORDER BY rowid").fetchall()
+        return {
+            key: (self._json(recipe, key), self._json(division, key), self._json(seeds_vary, key))
+            for key, recipe, division, seeds_vary in rows
+        }
+
+    def record(self, key: tuple[str, int]) -> dict[str, Any]:
+        """The record of a finished unit, without its arrays."""
+        with _told(self.path):
+            row = self._db.execute("SELECT record FROM units WHERE cell = ? AND seed = ?", key).fetchone()
+        if row is None or row[0] is None:
+            raise StoreError(f"{self.path}: cell {key[0]}, seed {key[1]} is not done.")
+        found: dict[str, Any] = self._json(row[0], f"cell {key[0]}, seed {key[1]}")
+        return found
+
+    def result(self, key: tuple[str, int]) -> UnitResult:
+        """A finished unit.
+
+        Raises:
+            StoreError: it is not done, or something of it is damaged.
+        """
+        record = self.record(key)
+        with _told(self.path):
+            (division,) = self._db.execute("SELECT division FROM units WHERE cell = ? AND seed = ?", key).fetchone()
+
+        def array(name: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
+            row = self._blob("SELECT npy FROM unit_arrays WHERE cell = ? AND seed = ? AND name = ?", [*key, name])
+            return array_from_bytes(row, name, UNIT_ARRAYS[name][0], shape)
+
+        with self._reading(key):
+            judged = {
+                name: array_from_bytes(
+                    self._blob("SELECT npy FROM division_arrays WHERE division = ? AND name = ?", [division, name]),
+                    name,
+                    kind,
+                    (None,),
+                )
+                for name, (kind, _) in DIVISION_ARRAYS.items()
+            }
+            return result_from(record, array, judged)
+
+    def unit_record(self, key: tuple[str, int]) -> UnitRecord:
+        """A finished unit without its arrays; errors as `result`."""
+        record = self.record(key)
+        with self._reading(key):
+            return record_from(record)
+
+    # ---- a sampler's trials -----------------------------------------------------------------------------------------
+
+    def add_trials(self, search: str, first: int, trials: Sequence[tuple[Cell, Mapping[str, Any]]]) -> None:
+        """Records which cells a sampler chose as its first-th and next trials, with their settings.
+
+        Where another process has recorded them already, its choice stands.
+        """
+        with self._change() as db:
+            for number, (cell, settings) in enumerate(trials, start=first):
+                db.execute("INSERT OR IGNORE INTO cells VALUES (?, ?, ?, ?)", [cell.key, *_cell_columns(cell)])
+                db.execute(
+                    "INSERT OR IGNORE INTO trials VALUES (?, ?, ?, ?)",
+                    [search, number, cell.key, json.dumps(dict(settings))],
+                )
+
+    def trials(self, search: str) -> list[dict[str, Any]]:
+        """The settings of a search's trials, in their order."""
+        with _told(self.path):
+            rows = self._db.execute(
+                "SELECT number, settings FROM trials WHERE search = ? ORDER BY number", [search]
+            ).fetchall()
+        if [number for number, _ in rows] != list(range(len(rows))):
+            raise StoreError(f"{self.path}: trials of the search are missing.")
+        return [self._json(settings, f"trial {number}") for number, settings in rows]
+
+    # ---- within -----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _reading(self, key: tuple[str, int]) -> Iterator[None]:
+        """Whatever is wrong with a stored result, told in one line."""
+        try:
+            yield
+        except (OutputError, StoreError):
+            raise
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+            what = f"the result of cell {key[0]}, seed {key[1]} is damaged"
+            raise StoreError(f"{self.path}: {what}: {str(error).removesuffix('.')}.") from error
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that holds the right to write from its first line: all of it happens, or nothing."""
+        with _told(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # SQLite has rolled back by itself where the disk was full
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _check_or_make(self) -> None:
+        (tables,) = self._db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        if not tables:
+            with self._change() as db:  # another process may have been faster
+                (tables,) = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+                if not tables:
+                    for statement in SCHEMA.split(";\n"):
+                        db.execute(statement)
+                    db.execute(f"PRAGMA application_id = {APPLICATION}")
+                    db.execute(f"PRAGMA user_version = {FORMAT}")
+        self._check_identity()
+
+    def _check_identity(self) -> None:
+        (application,) = self._db.execute("PRAGMA application_id").fetchone()
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if application != APPLICATION:
+            raise StoreError(f"{self.path}: is an SQLite file of another program, not a study's store.")
+        if version > FORMAT:
+            raise StoreError(
+                f"{self.path}: has format {version}, but this chalknet reads up to {FORMAT}. Install a newer chalknet."
+            )
+
+    def _fact(self, name: str, needed: Iterable[str]) -> dict[str, Any]:
+        with _told(self.path):
+            row = self._db.execute("SELECT value FROM facts WHERE name = ?", [name]).fetchone()
+        if row is None:
+            raise StoreError(
+                f"{self.path}: holds no {name} yet; its first start was interrupted. Start the study again."
+            )
+        found = self._json(row[0], name)
+        if not isinstance(found, dict) or not set(needed) <= set(found):
+            raise StoreError(f"{self.path}: its {name} is damaged.")
+        return found
+
+    def _json(self, text: Any, what: str) -> Any:
+        try:
+            return json.loads(text)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise StoreError(f"{self.path}: {what} is damaged: {error}.") from error
+
+    def _blob(self, query: str, values: list[Any]) -> bytes:
+        with _told(self.path):
+            row = self._db.execute(query, values).fetchone()
+        if row is None or not isinstance(row[0], bytes):
+            raise ValueError(f"{values[-1]} is missing")
+        return row[0]
+
+
+def division_key(unit: Unit) -> str:
+    """Names the validation and test images of a unit: the same text, the same images."""
+    division = unit.cell.division_of(unit.seed)
+    return json.dumps([division.split, division.train_size, division.valid_size, division.split_seed])
+
+
+def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    if not read_only:
+        return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    address = path.absolute().as_uri()
+    connection = sqlite3.connect(f"{address}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            raise
+        # A log needs a file beside the store even to read; where the folder cannot be written nobody else writes it.
+        connection = sqlite3.connect(f"{address}?immutable=1", uri=True, isolation_level=None)
+    return connection
+
+
+def _refuse_foreign(path: Path) -> None:
+    """A file of that name that is no SQLite file is not opened, and so not changed."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(HEADER))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be opened: {error.strerror or error}.") from error
+    if start and start != HEADER:
+        raise StoreError(f"{path}: is not a study's store, which is an SQLite file. Choose another --out.")
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """SQLite's errors as ours, in one line."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise OutputError(f"{path}: another process has held it for {BUSY_SECONDS:.0f} s. Start again.") from error
+        if code is not None and code & 0xFF in CANNOT_WRITE:
+            raise OutputError(f"{path}: cannot be written: {error}. What was finished is kept.") from error
+        raise StoreError(f"{path}: is damaged, or not a study's store: {error}.") from error
+
+
+def _cell_columns(cell: Cell) -> list[str]:
+    tables = config_tables(cell.recipe, DataConfig())
+    del tables["data"]
+    division = {name: getattr(cell.division, name) for name in ("split", "train_size", "valid_size", "split_seed")}
+    return [json.dumps(tables), json.dumps(division), json.dumps(list(cell.seeds_vary))]
+
+
+def _owns(db: sqlite3.Connection, key: tuple[str, int], owner: Owner) -> bool:
+    row = db.execute("SELECT owner FROM units WHERE cell = ? AND seed = ? AND status = 'running'", key).fetchone()
+    return row is not None and row[0] == owner.id
+
+
+def _give_back(db: sqlite3.Connection, key: tuple[str, int], owner: Owner, event: str) -> None:
+    db.execute("UPDATE units SET status = 'todo', owner = NULL WHERE cell = ? AND seed = ?", key)
+    _note(db, key, event, owner)
+
+
+def _fail(db: sqlite3.Connection, key: tuple[str, int], owner: Owner, error: str) -> None:
+    db.execute("UPDATE units SET status = 'failed', owner = NULL, error = ? WHERE cell = ? AND seed = ?", [error, *key])
+    _note(db, key, "failed", owner)
+
+
+def _note(db: sqlite3.Connection, key: tuple[str, int], event: str, owner: Owner | None) -> None:
+    db.execute(
+        "INSERT INTO events (at, cell, seed, event, owner) VALUES (?, ?, ?, ?, ?)",
+        [time.time(), *key, event, None if owner is None else owner.id],
+    )

@@ -1,0 +1,49 @@
+"""What a study hands to its statistics: for each cell, who was right on which image, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from chalknet.errors import DataError, ShapeError
+from chalknet.studies.distributions import FloatArray
+
+
+def checked_correct(correct: Any, name: str = "correct") -> FloatArray:
+    """correct as (S, M) float64.
+
+    Args:
+        correct: (S, M) bool, or numbers in [0, 1]: a row a seed, a column an image; a single run may come as (M,).
+    Raises:
+        ShapeError: not (S, M) with S >= 1 seeds and M >= 2 images.
+        DataError: a value that is not a number in [0, 1].
+    """
+    found = np.asarray(correct)
+    if found.dtype.kind not in "buif":
+        raise DataError(f"{name} must be bool or numbers in [0, 1], got dtype {found.dtype}.")
+    found = found[None] if found.ndim == 1 else found
+    if found.ndim != 2 or found.shape[0] < 1 or found.shape[1] < 2:
+        raise ShapeError(f"{name} must be (S, M) with S >= 1 seeds and M >= 2 images, got {np.shape(correct)}.")
+    values = found.astype(np.float64)
+    if not np.all((values >= 0.0) & (values <= 1.0)):
+        raise DataError(f"{name} must be right or wrong (bool), or numbers in [0, 1].")
+    return values
+
+
+def checked_cells(cells: Mapping[str, Any] | Sequence[Any]) -> dict[str, FloatArray]:
+    """The cells by label as (S, M) float64; a sequence is labelled "0", "1", ...
+
+    Raises:
+        ShapeError: no cell, a cell that is not (S, M), or cells with different numbers of images.
+        DataError: a value that is not a number in [0, 1].
+    """
+    named = cells if isinstance(cells, Mapping) else {str(i): cell for i, cell in enumerate(cells)}
+    checked = {str(label): checked_correct(cell, f"cell {label!r}") for label, cell in named.items()}
+    if not checked:
+        raise ShapeError("there must be at least one cell, got none.")
+    sizes = {label: cell.shape[1] for label, cell in checked.items()}
+    if len(set(sizes.values())) > 1:
+        raise ShapeError(f"all cells must be scored on the same images, got {sizes} of them.")
+    return checked

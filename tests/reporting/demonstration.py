@@ -1,0 +1,255 @@
+"""A document with every kind of block, and names that would be markup somewhere."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from chalknet.data.dataset import dataset_from_arrays
+from chalknet.reporting.document import (
+    Code,
+    Document,
+    FigureBlock,
+    Findings,
+    FormulaBlock,
+    ImageBlock,
+    Note,
+    Paragraph,
+    Section,
+    TableBlock,
+)
+from chalknet.reporting.drawings.images import show_images
+from chalknet.reporting.drawings.picture import drawing_bytes
+from chalknet.reporting.figures import Curve, Figure, Mark, Matrix, Panel
+from chalknet.reporting.formulas import FORMULAS
+from chalknet.reporting.inline import code, escaped
+from chalknet.reporting.tables import Table
+
+NASTY = r"#let x = 1; $a_b$ *b* _c_ `d` <e> & @f \g [h] 'i' \"j\" {k} // ~l~ </script>"
+CELLS = (100, 500, 1000, 2000)
+LETTERS = tuple("ABCDEFGHIJ")
+
+
+def demonstration() -> Document:
+    return Document(
+        "Ten letters, one hidden layer",
+        "Hidden units and early stopping on the built-in letters",
+        (
+            Note("All figures are means over 3 seeds, with 95 % intervals, unless something else is said."),
+            Note("Choices were made on *validation* figures only; see [section:1.4.1].", "warning"),
+        ),
+        (
+            Section("0", "Set-up", (Paragraph("Python 3.11, NumPy 2.4, one machine."), Code(COMMANDS))),
+            Section("0.1", "The data", data_blocks()),
+            Section("1", "The network"),
+            Section("1.2", "The derivation", derivation_blocks()),
+            Section("1.4", "Hyperparameters"),
+            Section("1.4.1", "Hidden units", hidden_blocks()),
+            Section("1.4.2", "Early stopping", stopping_blocks()),
+            Section("A", f"Names that are markup elsewhere: {NASTY}", nasty_blocks()),
+        ),
+        banner="Quick form: 2 seeds, 30 epochs; figures here are not the write-up's.",
+    )
+
+
+COMMANDS = """
+chalknet writeup --data glyphs --seeds 3 --out runs/writeup
+chalknet report runs/study   # the same document from a study that is there already
+"""
+
+
+def data_blocks():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 28, 28)).astype(np.uint8)
+    data = dataset_from_arrays(images, np.arange(40) % 10, LETTERS)
+    rows = tuple(
+        (part, str(n), *(str(n // 10 + k) for k in range(10)))
+        for part, n in (("training", 15_000), ("validation", 1_000), ("test", 2_724))
+    )
+    return (
+        Paragraph(
+            "The set is `glyphs`: 18,724 images of 28 x 28 pixels, drawn as in [figure:samples]; [table:data] counts."
+        ),
+        TableBlock("data", Table("Samples of each class in each part", ("", "samples", *LETTERS), rows)),
+        ImageBlock(
+            "samples",
+            drawing_bytes(show_images(data), "png"),
+            "Ten training images with their letters.",
+            "Two rows of five grey images, each under its letter.",
+        ),
+    )
+
+
+def derivation_blocks():
+    blocks = [
+        Paragraph(
+            "A batch $x$ meets $W_h$ and $b_h$; the loss $L$ is $L2$, and $dL/dW_h$ follows from $N3$ by *a rule*."
+        )
+    ]
+    note = "gradient check: relative gap 1.2e-10"
+    return (*blocks, *(FormulaBlock(label, note if label in ("N2", "N3") else "") for label in FORMULAS))
+
+
+def epochs_of(units: int, seed: int) -> tuple[float, ...]:
+    rate = 0.02 + units / 40_000
+    noise = np.random.default_rng([units, seed]).normal(0, 0.03, 60)
+    return tuple(2.3 * math.exp(-rate * e) + 0.3 + 0.001 * e * rate * 20 + float(noise[e]) for e in range(60))
+
+
+def hidden_blocks():
+    epochs = tuple(float(e) for e in range(1, 61))
+    panels, means, finals = [], [], []
+    for units in CELLS:
+        curves = []
+        for at, part in enumerate(("training", "validation", "test")):
+            seeds = np.array([epochs_of(units, seed + 10 * at) for seed in range(3)]) + 0.12 * at
+            mean, low, high = (tuple(map(float, f(axis=0))) for f in (seeds.mean, seeds.min, seeds.max))
+            curves.append(Curve(part, epochs, mean, low, high))
+            if part == "test":
+                means.append(mean[-1])
+                finals.append(tuple(map(float, seeds[:, -1])))
+        panels.append(
+            Panel(f"{units} units", "epoch", "cross-entropy (nats)", tuple(curves), marks=(Mark(42, "stop", 38, 47),))
+        )
+    x = tuple(map(float, CELLS))
+    seeds = Curve("a seed", tuple(u for u in x for _ in range(3)), tuple(v for f in finals for v in f), style="points")
+    mean = Curve(
+        "mean, 95 % interval", x, tuple(means), tuple(m - 0.05 for m in means), tuple(m + 0.05 for m in means), "points"
+    )
+    widths = Panel(
+        "", "hidden units", "test loss (nats)", (seeds, mean), x_scale="log", marks=(Mark(0.62, "original", axis="y"),)
+    )
+    counts = tuple(tuple(250 + 3 * r if r == c else (r * c) % 7 for c in range(10)) for r in range(10))
+    return (
+        Paragraph("The original's table first, then a comparison with intervals."),
+        TableBlock(
+            "cells",
+            Table(
+                "Four widths after 60 epochs",
+                ("hidden units", "train loss", "valid loss", "test loss", "test accuracy", "seconds"),
+                tuple(
+                    (f"{u}", "0.0182", "0.3018", f"{m:.4f}", "95.70 ± 0.31 %", "52.2")
+                    for u, m in zip(CELLS, means, strict=True)
+                ),
+            ),
+            "Means over three seeds; the chosen row is marked. The loss is $L2$.",
+            highlight=(3,),
+        ),
+        FigureBlock(
+            "curves",
+            Figure("", tuple(panels), columns=2, legend="shared", same_y=True),
+            "Loss by epoch, a panel for each width: mean of three seeds, with the least and the largest.",
+            "Four panels. In each the three curves fall steeply for 40 epochs and then hardly any more.",
+        ),
+        FigureBlock("widths", Figure("", (widths,)), "Test loss by width.", "Loss falls from 100 to 1000 units."),
+        Findings(
+            (
+                "2000 units beat 100 by **2.4 points** (95 % interval 1.6 to 3.2).",
+                "500, 1000 and 2000 units *cannot be told apart*: largest difference 0.5 points, interval -0.4 to 1.3.",
+            )
+        ),
+        FigureBlock(
+            "confusion",
+            Figure("", (Matrix("", "told as", "true letter", LETTERS, LETTERS, counts),)),
+            "Test images by true and predicted letter; shades go by square roots.",
+            "A matrix with nearly all counts on its diagonal.",
+        ),
+        FigureBlock(
+            "classes",
+            Figure(
+                "",
+                (
+                    Panel(
+                        "",
+                        "",
+                        "accuracy",
+                        (
+                            Curve(
+                                "",
+                                tuple(map(float, range(10))),
+                                tuple(0.9 + 0.01 * k for k in range(10)),
+                                tuple(0.88 + 0.01 * k for k in range(10)),
+                                tuple(0.91 + 0.01 * k for k in range(10)),
+                                "points",
+                            ),
+                        ),
+                        x_names=LETTERS,
+                    ),
+                ),
+            ),
+            "Accuracy of each class with Wilson's interval.",
+            "From 90 % for A to 99 % for J.",
+        ),
+    )
+
+
+def stopping_blocks():
+    rows = tuple((f"{e}", f"{2.3 / e:.4f}", f"{2.4 / e:.4f}", f"{1 - 0.8 / e:.2%}") for e in range(1, 61))
+    many = tuple((f"{u} units", *(f"{(u * k) % 97 / 97:.3f}" for k in range(1, 27))) for u in CELLS)
+    return (
+        TableBlock(
+            "epochs", Table("Every epoch of the chosen cell", ("epoch", "train loss", "valid loss", "accuracy"), rows)
+        ),
+        TableBlock(
+            "classes",
+            Table("Accuracy of 26 classes", ("", *(f"class {k}" for k in range(1, 27))), many),
+            "A table that is too wide for a page.",
+        ),
+        TableBlock(
+            "rules",
+            Table(
+                "",
+                ("rule", "what it says", "here"),
+                (
+                    (
+                        "over-fitting",
+                        "the validation loss rises after its minimum by more than its interval, while training goes on",
+                        "yes",
+                    ),
+                    ("convergence", "epochs until the loss is within 1 % of the last one", "44"),
+                ),
+            ),
+            "Rules in words.",
+        ),
+    )
+
+
+def nasty_blocks():
+    foreign = "日本語, עברית, العربية, ไทย, Ελληνικά, Кириллица, 𝒜, 😀"
+    longest = "x" * 150
+    return (
+        Paragraph(f"As text: {escaped(NASTY)}. As code: {code(NASTY)}. As it is: {NASTY}"),
+        Paragraph(f"Foreign: {escaped(foreign)}. Long: {longest} and {code(longest)}."),
+        Paragraph("References that lead nowhere stay as typed: [figure:nowhere], $nothing$, 5 * 3 * 2, $5 and $6."),
+        Note(escaped(NASTY)),
+        Code(NASTY + "\n    indented\n" + longest),
+        Findings((escaped(NASTY), escaped(foreign))),
+        TableBlock(
+            "nasty", Table(NASTY, ("", NASTY), ((NASTY, "1"), (foreign, "2"), (longest, longest))), escaped(NASTY)
+        ),
+        FigureBlock(
+            "nasty",
+            Figure(
+                NASTY,
+                (
+                    Panel(
+                        NASTY[:30],
+                        "$x",
+                        "50 %",
+                        (Curve("$\\frac", (1.0, 2.0), (3.0, 1e-3)), Curve("_b", (1.0, 2.0), (2.0, 1.0))),
+                        y_scale="log",
+                    ),
+                    Panel(
+                        "日本語",
+                        "class",
+                        "",
+                        (Curve("a", (0.0, 1.0), (1.0, 2.0), style="points"),),
+                        x_names=("$\\x", "a very long name of a class"),
+                    ),
+                ),
+            ),
+            escaped(NASTY),
+            NASTY,
+        ),
+    )

@@ -1,0 +1,113 @@
+"""Results of studies that nobody trained: deterministic histories and predictions of any size, for what shows them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chalknet.config import Recipe
+from chalknet.records import EpochRecord, Scores
+from chalknet.reporting.gathered import gather
+from chalknet.studies.results import DataFacts, Predictions, StudyResults, UnitResult
+from chalknet.studies.space import grid_cells
+from chalknet.studies.spec import StudySpec, parse_vary
+
+LETTERS = tuple("ABCD")
+SIZES = {"train": 160, "valid": 40, "test": 40}
+MACHINE = {
+    "chalknet": "0.1.0",
+    "python": "3.12.0",
+    "numpy": "2.0.0",
+    "blas": "openblas",
+    "blas_version": "0.3",
+    "blas_kernels": "Haswell",
+    "processor": "a processor",
+    "cores": 2,
+    "system": "Linux x86_64",
+}
+RECIPE = Recipe().with_settings(train_size=160, valid_size=40, epochs=30)
+
+
+def made_results(*vary, recipe=RECIPE, sizes=SIZES, shape=(6, 5), statuses=None, errors=None, lengths=None, **changes):
+    """A study over such lines as "hidden=5,9" in which wider is better, up to noise.
+
+    statuses: (position of the cell, seed) -> what it is instead of "done". lengths: of each seed's history, by its
+    number, of trainings that stopped early.
+    """
+    spec = StudySpec(recipe, tuple(map(parse_vary, vary)), **changes)
+    cells = grid_cells(spec)
+    place = {cell.key: i for i, cell in enumerate(cells)}
+    found = {
+        (cell.key, seed): (statuses or {}).get((place[cell.key], seed), "done")
+        for cell in cells
+        for seed in spec.seed_numbers
+    }
+    facts = DataFacts("made.npz", "0" * 64, sum(sizes.values()), LETTERS, shape, sizes)
+
+    def load(cell, seed):
+        n_epochs = (lengths or {}).get(seed, recipe.training.epochs)
+        same = spec.first_seed if "split" not in spec.seeds_vary else seed
+        return made_unit(place[cell.key], seed, sizes, n_epochs, same)
+
+    return StudyResults(spec, facts, cells, spec.seed_numbers, found, errors or {}, load)
+
+
+def made_unit(place, seed, sizes, n_epochs, images_of):
+    """A training: its loss falls, its validation loss has its minimum at two thirds of the epochs."""
+    rng = np.random.default_rng([7, place, seed])
+    share = min(0.7 + 0.06 * place, 0.95)
+    parts = {part: predictions(rng, sizes[part], share, images_of) for part in ("valid", "test")}
+    accuracy = {part: None if one is None else one.accuracy for part, one in parts.items()}
+    history = []
+    for epoch in range(1, n_epochs + 1):
+        t = epoch / n_epochs
+        train = Scores(2.0 * (1 - t) + 0.1, 0.3 + 0.65 * t, 40 * (1 - t) + 1)
+        valid = test = None
+        if parts["valid"] is not None:
+            valid = Scores(0.6 + (t - 0.66) ** 2 + 0.001 * seed, accuracy["valid"] * min(1, 0.5 + t), 41 - 30 * t)
+        if parts["test"] is not None:
+            test = Scores(0.7 + (t - 0.66) ** 2, accuracy["test"] * min(1, 0.5 + t), 41 - 30 * t)
+        history.append(EpochRecord(epoch, train, valid, test, 0.1))
+    losses = np.array([[record.valid.loss] * sizes["valid"] if record.valid else [] for record in history])
+    noise = rng.normal(0, 0.05, losses.shape)
+    right = np.zeros(losses.shape, bool)
+    if parts["valid"] is not None:
+        right[:] = parts["valid"].right
+    return UnitResult(
+        history=tuple(history),
+        kept_epoch=n_epochs,
+        seconds=0.1 * n_epochs,
+        trained="numpy engine, float32, 2 at a time",
+        machine=MACHINE,
+        valid=parts["valid"],
+        test=parts["test"],
+        valid_losses=(losses + noise).astype(np.float16),
+        valid_right=right,
+    )
+
+
+def predictions(rng, n, share, images_of):
+    if not n:
+        return None
+    labels = np.random.default_rng(images_of).integers(0, len(LETTERS), n)
+    wrong = rng.random(n) > share
+    predicted = np.where(wrong, (labels + 1) % len(LETTERS), labels)
+    confidence = rng.uniform(0.5, 1.0, n).astype(np.float32)
+    true = np.where(wrong, 1 - confidence, confidence).astype(np.float32)
+    return Predictions(labels, predicted, confidence, true, np.arange(n) + images_of * n % 3)
+
+
+def made(*vary, gone="The samples could not be read again: made.npz: no such file.", more=None, **changes):
+    """The same, gathered for a document without its samples."""
+    return gather(made_results(*vary, **changes), MACHINE, data_gone=gone, **(more or {}))
+
+
+def texts(document):
+    """All that a reader of a document reads, block by block."""
+    found = [document.title, document.subtitle, document.banner, *(note.text for note in document.notes)]
+    for block in document.blocks():
+        table = getattr(block, "table", None)
+        if table is not None:
+            found += [table.title, *table.columns, *(cell for row in table.rows for cell in row)]
+        found += [getattr(block, name) for name in ("text", "caption", "alt", "note") if hasattr(block, name)]
+        found += list(getattr(block, "items", ()))
+    return found

@@ -1,0 +1,49 @@
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from chalknet.errors import ConfigError
+from chalknet.records import EpochRecord, Scores
+from chalknet.reporting.drawings.curves import plot_curves
+from chalknet.reporting.drawings.picture import drawing_bytes
+from chalknet.reporting.figures import learning_curves
+
+HISTORY = [
+    EpochRecord(1, Scores(2.3, 0.1, 41.0), Scores(2.2, 0.15, 40.0), None, 0.1),
+    EpochRecord(2, Scores(1.3, 0.6, 20.0), Scores(1.2, 0.65, 19.0), None, 0.1),
+]
+
+
+def test_the_figure_is_plain_data_with_a_curve_for_each_set_there_is():
+    loss, accuracy = learning_curves(HISTORY).panels
+    assert [curve.label for curve in loss.curves] == ["training", "validation"]
+    assert loss.curves[0].x == (1.0, 2.0)
+    assert loss.curves[0].y == (2.3, 1.3)
+    assert accuracy.curves[1].y == (0.15, 0.65)
+
+
+def test_the_drawing_shows_every_point_of_the_data_with_grid_legend_and_labels():
+    drawing = plot_curves(HISTORY, title="a run")
+    figure = learning_curves(HISTORY)
+    for axes, panel in zip(drawing.axes, figure.panels, strict=True):
+        assert [tuple(line.get_ydata()) for line in axes.lines] == [curve.y for curve in panel.curves]
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["training", "validation"]
+        assert (axes.get_xlabel(), axes.get_ylabel()) == (panel.x_label, panel.y_label)
+        assert axes.xaxis.get_gridlines()[0].get_visible()
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_equal_histories_give_equal_bytes(kind):
+    assert drawing_bytes(plot_curves(HISTORY), kind) == drawing_bytes(plot_curves(HISTORY), kind)
+
+
+def test_a_picture_is_written_in_the_kind_its_name_says(tmp_path):
+    plot_curves(HISTORY, tmp_path / "curves.svg")
+    assert ET.parse(tmp_path / "curves.svg").getroot().tag.endswith("svg")
+    plot_curves(HISTORY, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_kind_nobody_can_draw_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"curves.docx: a picture's name must end in .png, .svg, .pdf"):
+        plot_curves(HISTORY, tmp_path / "curves.docx")

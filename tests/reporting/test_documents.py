@@ -1,0 +1,229 @@
+"""The write-up and the report of every kind of study: they come out whole, and say only what the numbers carry."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made_studies import made, texts
+
+from chalknet.config import Recipe
+from chalknet.reporting.document import FigureBlock, Findings, Note, TableBlock
+from chalknet.reporting.documents import report_document, writeup_document
+from chalknet.reporting.inline import dangling_references
+from chalknet.reporting.sections.original import ORIGINAL, differences, intervals_table
+from chalknet.reporting.wording import count_of, duration, fixed, listed, p_value, percent, points, points_ends
+
+SMALL = Recipe().with_settings(train_size=160, valid_size=40, epochs=30)
+STUDIES = {
+    "widths": lambda: made("hidden=5,9,20"),
+    "one seed": lambda: made("hidden=5,9,20", seeds=1),
+    "many seeds": lambda: made("hidden=5,9", seeds=8),
+    "one cell": lambda: made("hidden=5"),
+    "nothing varied": lambda: made(),
+    "words": lambda: made("reduction=sum,mean"),
+    "two fields": lambda: made("hidden=5,9", "learning_rate=1e-6:1e-4:log3"),
+    "many cells": lambda: made("learning_rate=1e-6:1e-4:log15", seeds=2),
+    "resplit": lambda: made("hidden=5,9", seeds_vary=("init", "order", "split")),
+    "no validation": lambda: made(
+        "hidden=5,9", sizes={"train": 200, "valid": 0, "test": 40}, recipe=SMALL.with_settings(valid_size=0)
+    ),
+    "no test": lambda: made("hidden=5,9", sizes={"train": 200, "valid": 40, "test": 0}),
+    "stopped early": lambda: made(
+        "hidden=5,9", recipe=SMALL.with_settings(stop_early=True), lengths={0: 12, 1: 20, 2: 15}
+    ),
+    "rows": lambda: made("hidden=5,9", shape=(7,)),
+    "failed and missing": lambda: made(
+        "hidden=5,9,20",
+        statuses={(2, 1): "failed", (1, 2): "todo", (1, 1): "running"},
+        errors={},
+    ),
+    "nothing done": lambda: made("hidden=5,9", statuses={(c, s): "failed" for c in (0, 1) for s in range(3)}),
+    "one epoch": lambda: made("hidden=5,9", recipe=SMALL.with_settings(epochs=1)),
+}
+
+
+@pytest.fixture(params=STUDIES, scope="module")
+def study(request):
+    return STUDIES[request.param]()
+
+
+@pytest.mark.parametrize("make", [report_document, writeup_document], ids=["report", "writeup"])
+def test_the_document_of_any_study_is_whole_and_well_worded(study, make):
+    document = make(study)
+    assert dangling_references(document) == ()
+    words = "\n".join(texts(document))
+    for bad in (
+        r"-0\.0+(?!\d)",
+        r"\b1 (?:seeds|cells|trainings|epochs|samples|times|pairs)\b",
+        r"\b(?:nan|inf|None)\b",
+    ):
+        found = re.search(f".*{bad}.*", words)
+        assert found is None, found[0]
+    for block in document.blocks():
+        if isinstance(block, TableBlock):
+            assert block.table.rows, block.name
+        elif isinstance(block, FigureBlock):
+            assert block.figure.panels, block.name
+        elif isinstance(block, Findings):
+            assert block.items
+
+
+def words_of(gathered, make=report_document):
+    return "\n".join(texts(make(gathered)))
+
+
+def test_a_reports_test_figures_are_those_of_the_chosen_cell_and_stand_once():
+    gathered = made("hidden=5,9,20")
+    words = words_of(gathered)
+    assert words.count("**Test accuracy:") == 1
+    for runs in gathered.complete:
+        for value in runs.values("test", "accuracy"):
+            shown = f"({percent(value)}"
+            assert (shown in words) <= (runs is gathered.chosen)
+    tables = [block for block in report_document(gathered).blocks() if isinstance(block, TableBlock)]
+    assert not [
+        b.name for b in tables if b.name not in ("data", "classes") and any("test" in c for c in b.table.columns)
+    ]
+
+
+def test_the_choice_is_the_highest_mean_validation_accuracy_and_says_how_much_it_flatters():
+    gathered = made("hidden=5,9,20")
+    means = {runs.name: runs.mean("valid", "accuracy") for runs in gathered.complete}
+    assert gathered.chosen.name == max(means, key=means.get) == gathered.optimism.chosen
+    assert "looks better than it is" in words_of(gathered)
+
+
+def test_without_validation_nothing_is_chosen():
+    words = words_of(STUDIES["no validation"]())
+    assert "none is made here" in words
+    assert "There is no validation part, so [table:cells] compares the cells on the 40 test samples" in words
+
+
+def test_seeds_with_splits_of_their_own_get_no_interval():
+    gathered = STUDIES["resplit"]()
+    words = words_of(gathered)
+    assert gathered.comparison is None
+    assert "no interval or test that assumes the same samples" in words
+    assert "[table:pairs]" not in words
+
+
+def test_what_is_not_done_is_said_at_the_top_and_left_out_of_the_comparison():
+    gathered = STUDIES["failed and missing"]()
+    document = report_document(gathered)
+    assert "**Not complete:** 6 of 9 trainings are done, 1 failed." in document.notes[0].text
+    assert [runs.name for runs in gathered.complete] == ["hidden=5"]
+    assert any("`hidden=20, seed 1` failed" in text for text in texts(document))
+
+
+def test_samples_that_are_gone_are_said_and_cost_the_pictures_alone():
+    document = report_document(made("hidden=5,9"))
+    notes = [block.text for block in document.blocks() if isinstance(block, Note)]
+    assert any("could not be read again" in text and "no pictures of samples" in text for text in notes)
+    assert any(isinstance(block, FigureBlock) and block.name == "confusion" for block in document.blocks())
+
+
+def test_every_finding_of_the_comparison_is_in_the_document():
+    gathered = made("hidden=5,9,20")
+    items = [
+        item for block in report_document(gathered).blocks() if isinstance(block, Findings) for item in block.items
+    ]
+    assert gathered.findings
+    assert set(gathered.findings) <= set(items)
+    assert all(re.match(r"`hidden=\d+`", finding) for finding in gathered.findings)
+
+
+def test_labels_of_which_one_begins_another_are_told_apart_in_findings():
+    gathered = made("hidden=5,50,500")
+    assert not [finding for finding in gathered.findings if "`hidden=5`0" in finding]
+
+
+def test_findings_about_validation_figures_ask_for_validation_images():
+    findings = "\n".join("\n".join(made("hidden=5,9,20", seeds=seeds).findings) for seeds in (2, 3, 4, 5))
+    assert "test images" not in findings
+
+
+def test_equal_means_are_said_to_be_equal_and_the_first_is_chosen():
+    gathered = made("hidden=5,9,20")
+    first, second, _ = gathered.cells
+    twins = replace(second, histories=first.histories, kept_epochs=first.kept_epochs)
+    both = replace(gathered, cells=(first, twins), chosen=first)
+    assert both.equals == (twins,)
+    assert "`hidden=9` has the same mean; the first that was asked for is taken." in words_of(both)
+
+
+def test_a_spike_does_not_flatten_the_curves_and_its_caption_says_so():
+    gathered = made("hidden=5,9")
+    runs, other = gathered.cells
+    history = list(runs.histories[0])
+    history[5] = replace(history[5], train=replace(history[5].train, loss=50.0))
+    spiked = replace(gathered, cells=(replace(runs, histories=(tuple(history), *runs.histories[1:])), other))
+    (figure,) = [b for b in report_document(spiked).blocks() if isinstance(b, FigureBlock) and b.name == "curves-loss"]
+    assert figure.figure.panels[0].y_limits[1] < 3
+    assert max(figure.figure.panels[0].curves[0].y) > 10
+    assert "cut off" in figure.caption
+    assert "cut off" not in words_of(gathered)
+
+
+def test_what_varies_is_told_from_all_cells_and_not_from_the_finished_ones_alone():
+    gathered = made("hidden=5,9", "momentum=0.5,0.9", statuses={(c, s): "failed" for c in (1, 3) for s in range(3)})
+    assert gathered.varied == ("hidden", "momentum")
+    assert "momentum (varied)" in words_of(gathered)
+
+
+def test_the_quick_form_is_marked_and_the_full_form_is_not():
+    quick = writeup_document(made("hidden=5,9", more={"is_quick": True}))
+    assert quick.banner == "Quick form: 30 epochs, 3 seeds"
+    assert "100, 500, 1000 and 2000 hidden units, 200 epochs, 3 seeds" in quick.notes[0].text
+    assert writeup_document(made("hidden=5,9")).banner == ""
+
+
+def test_other_data_than_the_originals_are_said_to_differ():
+    gathered = made("hidden=100,500")
+    assert differences(gathered)[0].startswith("the data are `made.npz`, 240 samples of 6 × 5 values")
+    assert "**Since the data differ, the figures below are not a repetition:**" in words_of(gathered, writeup_document)
+
+
+def test_the_originals_figures_are_those_it_printed_and_carry_the_intervals_of_their_number_of_images():
+    assert ORIGINAL[2000].losses == (0.2303, 3.3766, 3.8814)
+    assert ORIGINAL[100].accuracies == (0.9231, 0.898, 0.8946)
+    half_widths = {row[0]: (row[3], row[6]) for row in intervals_table().rows}
+    assert half_widths == {"100": ("1.9", "1.2"), "500": ("1.7", "1.1"), "1000": ("1.6", "1.0"), "2000": ("1.6", "1.0")}
+
+
+def test_the_writeup_puts_printed_loss_beside_printed_loss():
+    gathered = made("hidden=100,500")
+    (table,) = [
+        b.table for b in writeup_document(gathered).blocks() if isinstance(b, TableBlock) and b.name == "original"
+    ]
+    row = next(row for row in table.rows if row[0] == "500, test")
+    runs = next(runs for runs in gathered.complete if runs.name == "hidden=500")
+    assert row[1] == "4.1808"
+    assert row[2] == f"{np.mean(runs.values('test', 'printed_loss')):.4f}"
+    assert row[5] == f"{np.mean(runs.values('test', 'loss')):.4f}"
+
+
+@pytest.mark.parametrize(
+    ("made_text", "expected"),
+    [
+        (percent(0.92345), "92.3 %"),
+        (percent(float("nan")), "–"),
+        (points(0.0), "0.0"),
+        (points(-0.0001), "0.0"),
+        (points(0.024), "+2.4"),
+        (points_ends(-0.004, 0.013), "-0.4 to +1.3"),
+        (points_ends(float("nan"), 0.013), "–"),
+        (fixed(-0.0004, 3), "0.000"),
+        (duration(0.4249), "0.42 s"),
+        (duration(185.2), "3 min 5 s"),
+        (duration(59.97), "60.0 s"),
+        (duration(3_725), "1 h 2 min"),
+        (count_of(1, "seed"), "1 seed"),
+        (count_of(15_000, "sample"), "15,000 samples"),
+        (listed(["a", "b", "c"]), "a, b and c"),
+        (p_value(0.0004), "< 0.001"),
+        (p_value(1.0), "1"),
+    ],
+)
+def test_numbers_are_written_one_way(made_text, expected):
+    assert made_text == expected

@@ -1,0 +1,156 @@
+"""Figures as plain data and as pictures of it."""
+
+import json
+import math
+
+import pytest
+from demonstration import demonstration
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalknet.reporting.document import Document, FigureBlock, Section
+from chalknet.reporting.drawings.curves import draw
+from chalknet.reporting.drawings.picture import default_settings, drawing_bytes
+from chalknet.reporting.drawings.theme import DARK, LIGHT
+from chalknet.reporting.figures import Curve, Figure, Mark, Matrix, Panel, figure_from_json
+from chalknet.reporting.views import draw_all
+
+X = (1.0, 2.0, 3.0)
+FIGURES = {block.name: block.figure for block in demonstration().blocks() if isinstance(block, FigureBlock)}
+
+
+def one_panel(*curves, **settings):
+    return Figure("", (Panel("", "x", "y", curves, **settings),))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_reads_back_from_its_json(name):
+    assert figure_from_json(FIGURES[name].json()) == FIGURES[name]
+
+
+@given(st.lists(st.floats(), min_size=1), st.text())
+def test_any_values_and_names_are_json(values, name):
+    curve = Curve(name, tuple(range(len(values))), tuple(values))
+    again = figure_from_json(one_panel(curve).json()).panels[0].curves[0]
+    assert again.label == name
+    for before, after in zip(values, again.y, strict=True):
+        assert after == before or (math.isnan(after) and not math.isfinite(before))
+    json.loads(one_panel(curve).json(), parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
+
+
+def test_another_format_is_refused():
+    with pytest.raises(ValueError, match="another version"):
+        figure_from_json(FIGURES["curves"].json().replace('"format": 1', '"format": 2'))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"low": X}, "low goes with high"), ({"low": X, "high": X[:2]}, "one length"), ({"style": "bars"}, "line or poi")],
+)
+def test_a_curve_that_cannot_be_meant_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Curve("a", X, X, **settings)
+
+
+def test_a_label_has_one_colour_in_all_panels():
+    a, b, c = (Curve(name, X, X) for name in "abc")
+    left, right = draw(Figure("", (Panel("", "", "", (a, b)), Panel("", "", "", (c, b))))).axes
+    assert [line.get_color() for line in left.lines] == [LIGHT.curves[0], LIGHT.curves[1]]
+    assert [line.get_color() for line in right.lines] == [LIGHT.curves[2], LIGHT.curves[1]]
+
+
+def test_every_curve_is_drawn_however_many_there_are():
+    drawing = draw(one_panel(*(Curve(f"{k}", X, X) for k in range(12))))
+    styles = {(line.get_color(), line.get_linestyle()) for line in drawing.axes[0].lines}
+    assert len(styles) == 12
+
+
+def test_a_band_covers_low_to_high_and_error_bars_reach_there():
+    low, high = (0.5, 1.0, 1.5), (1.5, 3.0, 4.5)
+    band = draw(one_panel(Curve("a", X, X, low, high))).axes[0].collections[0].get_paths()[0].vertices
+    assert (band[:, 1].min(), band[:, 1].max()) == (0.5, 4.5)
+    bars = draw(one_panel(Curve("a", X, X, low, high, "points"))).axes[0].containers[0][2][0].get_segments()
+    assert [(segment[0][1], segment[1][1]) for segment in bars] == list(zip(low, high, strict=True))
+
+
+def test_panels_fill_a_grid_row_by_row_and_free_places_stay_empty():
+    panel = Panel("", "", "y", (Curve("a", X, X),))
+    axes = draw(Figure("", (panel,) * 3, columns=2, legend="shared")).axes
+    assert [ax.axison for ax in axes] == [True, True, True, False]
+    assert all(ax.get_legend() is None for ax in axes)
+
+
+def test_a_shared_legend_names_everything_once_in_the_figures_order():
+    mark, seeds = Mark(2.0, "stop", 1.5, 2.5), Curve("", X, X, style="points")
+    panels = tuple(Panel("", "", "", (Curve(name, X, X, X, X, "points"), seeds), marks=(mark,)) for name in "ab")
+    (legend,) = draw(Figure("", panels, legend="shared")).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "stop", "b"]
+
+
+def test_panels_of_one_range_share_it_and_name_it_once():
+    panels = tuple(Panel("", "", "loss", (Curve("a", X, (0.0, top, 1.0)),)) for top in (1.0, 9.0))
+    left, right = draw(Figure("", panels, same_y=True)).axes
+    assert left.get_ylim() == right.get_ylim()
+    assert (left.get_ylabel(), right.get_ylabel()) == ("loss", "")
+
+
+def test_few_values_on_a_logarithmic_axis_are_named_as_they_are():
+    axes = draw(one_panel(Curve("a", (100.0, 500.0, 2000.0), X), x_scale="log", y_scale="log")).axes[0]
+    assert axes.get_xscale() == axes.get_yscale() == "log"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["100", "500", "2000"]
+    assert axes.yaxis.get_major_formatter()(0.01) == "0.01"
+
+
+def test_a_dark_drawing_has_light_letters_and_no_background():
+    drawing = draw(FIGURES["widths"], "dark")
+    assert not drawing.patch.get_visible()
+    assert drawing.axes[0].xaxis.label.get_color() == DARK.ink
+
+
+def contrast(first, second):
+    """Of two colours, by WCAG 2: 1 to 21."""
+
+    def luminance(colour):
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    darker, lighter = sorted((luminance(first), luminance(second)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_the_first_three_colours_stand_out_on_their_page():
+    """3 to 1 is what WCAG asks of parts of a drawing; the write-up's figures have three curves."""
+    for theme in (LIGHT, DARK):
+        assert min(contrast(colour, theme.back) for colour in theme.curves[:3]) >= 3
+        assert contrast(theme.ink, theme.back) >= 7
+
+
+def test_a_matrix_shows_every_count():
+    matrix = Matrix("", "told as", "true", ("a", "b"), ("a", "b"), ((120, 0), (3, 99)))
+    texts = [text.get_text() for text in draw(Figure("", (matrix,))).axes[0].texts]
+    assert texts == ["120", "·", "3", "99"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_equal_figures_are_equal_bytes(theme):
+    first, second = (drawing_bytes(draw(FIGURES["nasty"], theme, 6.5), "svg") for _ in range(2))
+    assert first == second
+
+
+def test_a_users_own_settings_do_not_change_a_documents_drawing(pictures):
+    import matplotlib
+
+    block = next(block for block in demonstration().blocks() if getattr(block, "name", "") == "widths")
+    document = Document("", sections=(Section("1", "", (block,)),))
+    with matplotlib.rc_context({"font.size": 30, "text.color": "red", "lines.linewidth": 9, "savefig.bbox": "tight"}):
+        assert draw_all(document)["widths"] == pictures["widths"]
+
+
+def test_drawing_a_document_leaves_the_users_settings_as_they_are():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    with default_settings():
+        draw(FIGURES["widths"], "dark", 6.5)
+    assert dict(matplotlib.rcParams) == before

@@ -1,0 +1,40 @@
+"""What the tests of studies share: small questions, their results without a training, and how results are compared."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chalknet.config import Recipe
+from chalknet.records import EpochRecord
+from chalknet.studies.cells import Unit
+from chalknet.studies.outcome import train_unit
+from chalknet.studies.space import grid_cells
+from chalknet.studies.spec import StudySpec, parse_vary
+
+RECIPE = Recipe().with_settings(train_size=160, valid_size=40, epochs=3, learning_rate=1e-4)
+
+
+def spec_of(*vary, recipe=RECIPE, **changes):
+    return StudySpec(recipe, tuple(map(parse_vary, vary)), **changes)
+
+
+def units_of(spec):
+    return [Unit(cell, seed) for seed in spec.seed_numbers for cell in grid_cells(spec)]
+
+
+def trained(data, unit):
+    return train_unit(data, unit, threads=1, trained="one at a time")
+
+
+def numbers(results):
+    """Everything of a study's results that a repetition must find again to the last bit, as bytes by unit."""
+    found = {}
+    for unit in results.units:
+        result = results.unit(unit.cell, unit.seed)
+        assert result is not None, f"{unit} is {results.status(unit.cell, unit.seed)}"
+        history = [EpochRecord(r.epoch, r.train, r.valid, r.test, 0.0) for r in result.history]
+        arrays = [result.valid_losses, result.valid_right]
+        for part in (result.valid, result.test):
+            arrays += [] if part is None else list(vars(part).values())
+        found[str(unit)] = (repr(history), result.kept_epoch, *(np.ascontiguousarray(a).tobytes() for a in arrays))
+    return found

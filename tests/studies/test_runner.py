@@ -1,0 +1,333 @@
+"""Studies in worker processes: the same bits however they are run, and nothing lost however they are stopped.
+
+Every process that a test starts is waited for or killed by it; kills come at random moments or when something is seen.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import made_images
+from studies.small_studies import numbers
+
+from chalknet.data.load import load_data
+from chalknet.errors import ChalknetError, ConfigError, DataError
+from chalknet.studies.results import read_results
+from chalknet.studies.runner import local
+from chalknet.studies.store import Store
+from chalknet.workflows.study import study
+
+SIZES = {"train_size": 160, "valid_size": 40}
+GRID = {"hidden": [3, 4], "learning_rate": [1e-4, 1e-3]}
+KILLS = random.Random(4)
+
+
+@pytest.fixture
+def letters(tmp_path):
+    """A small data file, and the folder for studies of it beside it."""
+    data = made_images(240, seed=0)
+    np.savez(tmp_path / "letters.npz", images=data.inputs, labels=data.labels)
+    return tmp_path / "letters.npz"
+
+
+def events(folder):
+    with Store.read(folder) as store:
+        return store.events()
+
+
+def command_line(letters, folder, *more):
+    """12 units of some tenths of a second each."""
+    line = ["study", "--data", str(letters), "--train", "160", "--valid", "40", "--learning-rate", "1e-5", *more]
+    return [sys.executable, "-m", "chalknet", *line, "--vary", "hidden=3,4,5,6", "--seeds", "3", "--out", str(folder)]
+
+
+def run_to_the_end(command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.parametrize("vary", [GRID, {"dtype": ["float32", "float64"], "batch_size": ["full", 32]}])
+def test_the_bits_do_not_depend_on_the_number_of_jobs_or_the_order(letters, tmp_path, vary):
+    one, two = (
+        study(letters, vary, out=tmp_path / f"jobs{jobs}", seeds=2, jobs=jobs, epochs=3, **SIZES) for jobs in (1, 2)
+    )
+    assert numbers(one) == numbers(two)
+    assert one.unit(one.cells[0], 0).trained.endswith("one at a time")
+    assert two.unit(two.cells[0], 0).trained.endswith("2 at a time")
+
+
+def test_a_unit_is_the_training_that_train_would_do(letters, tmp_path):
+    import chalknet
+
+    results = study(letters, {"hidden": [4, 6]}, out=tmp_path / "study", seeds=2, epochs=3, stop_early=True, **SIZES)
+    cell = results.cell("hidden=6")
+    run = chalknet.train(load_data(letters), hidden=[6], seed=1, epochs=3, stop_early=True, **SIZES)
+    unit = results.unit(cell, 1)
+    assert [(r.train, r.valid, r.test) for r in unit.history] == [(r.train, r.valid, r.test) for r in run.history]
+    assert unit.kept_epoch == run.kept_epoch
+    test = run.splits.test
+    np.testing.assert_array_equal(unit.test.predicted, run.network.predict(run.data.inputs[test]))
+    np.testing.assert_array_equal(unit.test.index, test)
+    first = chalknet.load_model(results.model_path(cell))
+    np.testing.assert_array_equal(first.predict(run.data.inputs[test]), results.unit(cell, 0).test.predicted)
+
+
+def test_another_question_adds_cells_and_keeps_the_old_ones(letters, tmp_path):
+    folder = tmp_path / "study"
+    first = study(letters, {"hidden": [3, 4]}, out=folder, seeds=2, epochs=2, **SIZES)
+    before = numbers(first)
+    second = study(letters, {"hidden": [4, 5]}, out=folder, seeds=3, epochs=2, **SIZES)
+    assert [cell.label for cell in second.cells] == ["hidden=4", "hidden=5"]
+    assert Counter(event for _, _, event in events(folder)) == {"begun": 8, "done": 8}
+    everything = read_results(folder, every_cell=True)
+    assert [cell.label for cell in everything.cells] == ["hidden=4", "hidden=5", "hidden=3"]
+    assert {unit: numbers(second).get(unit) for unit in before if "hidden=4" in unit}.items() <= before.items()
+    again = study(letters, {"hidden": [3, 4]}, out=folder, seeds=2, epochs=2, **SIZES)
+    assert numbers(again) == before
+    assert len(events(folder)) == 16
+
+
+def test_images_are_paired_between_cells_and_seeds_unless_the_split_varies(letters, tmp_path):
+    results = study(letters, {"hidden": [3, 4]}, out=tmp_path / "a", seeds=2, epochs=2, **SIZES)
+    correct = results.correct("test")
+    assert list(correct) == ["hidden=3", "hidden=4"]
+    assert {right.shape for right in correct.values()} == {(2, 40)}
+    np.testing.assert_array_equal(correct["hidden=4"][1], results.unit(results.cells[1], 1).test.right)
+    varies = ("init", "order", "split")
+    other = study(letters, {"hidden": [3, 4]}, out=tmp_path / "b", seeds=2, epochs=2, seeds_vary=varies, **SIZES)
+    with pytest.raises(ConfigError, match="splits of their own"):
+        other.correct("test")
+    assert other.correct_of_seed("test", 1)["hidden=3"].shape == (40,)
+    assert set(other.index("test", 0)) != set(other.index("test", 1))
+
+
+def test_a_unit_that_diverges_fails_with_its_error_and_the_others_are_done(letters, tmp_path):
+    vary = {"learning_rate": [1e-4, 1e300]}
+    results = study(letters, vary, out=tmp_path / "s", seeds=2, hidden=[4], epochs=3, **SIZES)
+    assert results.counts == {"todo": 0, "running": 0, "done": 2, "failed": 2}
+    assert [unit.cell.label for unit in results.failed] == ["learning_rate=1e+300"] * 2
+    assert all("Try a smaller rate" in error for error in results.failed.values())
+    assert [cell.label for cell in results.complete_cells] == ["learning_rate=0.0001"]
+    study(letters, vary, out=tmp_path / "s", seeds=2, hidden=[4], epochs=3, **SIZES)
+    assert Counter(e for _, _, e in events(tmp_path / "s"))["failed"] == 2  # not tried again by itself
+    study(letters, vary, out=tmp_path / "s", seeds=2, hidden=[4], epochs=3, retry_failed=True, **SIZES)
+    assert Counter(e for _, _, e in events(tmp_path / "s"))["failed"] == 4
+
+
+class Spy:
+    """Notes the worker processes that are started."""
+
+    def __init__(self, monkeypatch):
+        self.processes = []
+        popen = subprocess.Popen
+
+        def note(*args, **kwargs):
+            self.processes.append(popen(*args, **kwargs))
+            return self.processes[-1]
+
+        monkeypatch.setattr(local.subprocess, "Popen", note)
+
+
+def test_a_killed_worker_costs_its_units_progress_and_no_more(letters, tmp_path, monkeypatch):
+    spy = Spy(monkeypatch)
+    killed = []
+
+    def kill_one(progress):
+        if not killed and any(epoch for _, epoch, _ in progress.at_work):
+            killed.append(spy.processes[0].pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+    asked = {"seeds": 2, "jobs": 2, "epochs": 2000, "learning_rate": 1e-5, **SIZES}
+    results = study(letters, {"hidden": [3, 4]}, out=tmp_path / "s", observe=kill_one, **asked)
+    assert Counter(event for _, _, event in events(tmp_path / "s")) == {"begun": 5, "died": 1, "done": 4}
+    assert numbers(results) == numbers(study(letters, {"hidden": [3, 4]}, out=tmp_path / "t", **asked))
+    assert all(process.poll() is not None for process in spy.processes)
+
+
+def test_a_unit_that_kills_its_worker_three_times_has_failed_and_the_rest_goes_on(letters, tmp_path, monkeypatch):
+    spy = Spy(monkeypatch)
+
+    def kill_at_the_second_seed(progress):
+        if any(unit.seed == 1 and epoch for unit, epoch, _ in progress.at_work):
+            os.kill(spy.processes[-1].pid, signal.SIGKILL)
+
+    results = study(
+        letters, {"hidden": [4]}, out=tmp_path / "s", jobs=1, epochs=3000, learning_rate=1e-5,
+        observe=kill_at_the_second_seed, **SIZES,
+    )  # fmt: skip
+    (error,) = results.failed.values()
+    assert "its process ended 3 times while it was trained, last by signal 9 (SIGKILL)" in error
+    assert results.counts["done"] == 2
+
+
+def test_workers_that_cannot_start_are_told_once_and_nothing_counts_as_failed(letters, tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "_environment", lambda: {**os.environ, "PYTHONHOME": str(tmp_path / "nowhere")})
+    with pytest.raises(ChalknetError, match="worker processes cannot be started: exit code 1"):
+        study(letters, {"hidden": [3]}, out=tmp_path / "s", seeds=1, epochs=2, **SIZES)
+    assert read_results(tmp_path / "s").counts == {"todo": 1, "running": 0, "done": 0, "failed": 0}
+
+
+def test_an_interrupted_study_gives_its_units_back_and_stops_its_workers(letters, tmp_path, monkeypatch):
+    spy = Spy(monkeypatch)
+
+    def interrupt(progress):
+        if progress.done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study(letters, {"hidden": [3, 4]}, out=tmp_path / "s", epochs=2, observe=interrupt, **SIZES)
+    results = read_results(tmp_path / "s")
+    assert results.counts["done"] >= 1
+    assert results.counts["running"] == 0
+    assert all(process.poll() is not None for process in spy.processes)
+    assert not list((tmp_path / "s").glob(".work-*"))
+    assert "given back" in {event for _, _, event in events(tmp_path / "s")}
+    with Store.read(tmp_path / "s") as store:
+        assert store.owners() == []
+
+
+def test_other_data_is_refused_with_both_digests_and_changes_nothing(letters, tmp_path):
+    study(letters, {"hidden": [3]}, out=tmp_path / "s", seeds=1, epochs=2, **SIZES)
+    old, question = load_data(letters).sha256, (tmp_path / "s" / "study.toml").read_bytes()
+    other = made_images(240, seed=1)
+    np.savez(letters, images=other.inputs, labels=other.labels)
+    with pytest.raises(DataError, match=f"sha256 {load_data(letters).sha256}, expected {old}"):
+        study(letters, {"hidden": [4]}, out=tmp_path / "s", seeds=1, epochs=2, **SIZES)
+    assert (tmp_path / "s" / "study.toml").read_bytes() == question
+    assert [cell.label for cell in read_results(tmp_path / "s").cells] == ["hidden=3"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"jobs": 0}, "jobs must be a whole number >= 1, got 0"),
+        ({"hidden": [5]}, "hidden is both varied and set"),
+        ({"epoks": 5}, "unknown setting 'epoks'. Did you mean 'epochs'"),
+        ({"train_size": 999}, "there are only 240"),
+        ({"trials": 5}, "trials is a setting of a search; say which"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_written(letters, tmp_path, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        study(letters, {"hidden": [3]}, out=tmp_path / "s", **{**SIZES, **settings})
+    assert not (tmp_path / "s").exists()
+
+
+def killed_again_and_again(letters, folder, undisturbed, n_kills, epochs, longest):
+    """A study killed at n random moments and started again each time; then its every promise is checked."""
+    command = command_line(letters, folder, "--epochs", str(epochs), "--jobs", "2", "--quiet")
+    kills = 0
+    while kills < n_kills:
+        with subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE) as process:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=KILLS.uniform(0.05, longest))
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+                kills += 1
+            else:  # it came to its end first: shorter from here on, so that the kills meet a study that is done
+                assert process.returncode == 0, process.stderr.read()
+                longest = 0.4
+    run_to_the_end(command)
+    results = read_results(folder)
+    assert results.counts == {"todo": 0, "running": 0, "done": 12, "failed": 0}
+    done = Counter((cell, seed) for cell, seed, event in events(folder) if event == "done")
+    assert len(done) == 12
+    assert set(done.values()) == {1}
+    assert numbers(results) == numbers(read_results(undisturbed))
+    assert not list(folder.glob(".work-*"))
+    with Store.read(folder) as store:
+        assert store.owners() == []
+
+
+def test_a_study_killed_three_times_ends_with_the_numbers_of_an_undisturbed_one(letters, tmp_path):
+    run_to_the_end(command_line(letters, tmp_path / "calm", "--epochs", "300", "--jobs", "2", "--quiet"))
+    killed_again_and_again(letters, tmp_path / "killed", tmp_path / "calm", 3, 300, longest=1.3)
+
+
+@pytest.mark.slow
+def test_a_study_killed_twenty_times_ends_with_the_numbers_of_an_undisturbed_one(letters, tmp_path):
+    run_to_the_end(command_line(letters, tmp_path / "calm", "--epochs", "2500", "--jobs", "1", "--quiet"))
+    killed_again_and_again(letters, tmp_path / "killed", tmp_path / "calm", 20, 2500, longest=2.5)
+
+
+def test_two_processes_share_one_study_and_do_nothing_twice(letters, tmp_path):
+    folder = tmp_path / "shared"
+    command = command_line(letters, folder, "--epochs", "1000", "--jobs", "1", "--quiet")
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        for process in processes:
+            _, errors = process.communicate(timeout=120)
+            assert process.returncode == 0, errors
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert Counter(event for _, _, event in events(folder)) == {"begun": 12, "done": 12}
+    with Store.read(folder) as store:
+        owners = store._db.execute("SELECT owner, COUNT(*) FROM events WHERE event = 'done' GROUP BY owner").fetchall()
+    assert len(owners) == 2, "one of them did everything"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_a_study_with_one_line_that_says_how_to_go_on(letters, tmp_path, number, code):
+    command = command_line(letters, tmp_path / "s", "--epochs", "1000", "--jobs", "2")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not (seen := process.stderr.readline()).startswith("units  1/12"):
+            assert seen.startswith("note: "), seen
+        process.send_signal(number)
+        rest = process.stderr.read()
+    assert process.returncode == code
+    assert rest.splitlines()[-1].startswith(
+        "chalknet: stopped; what is finished is kept. Go on: chalknet study --config"
+    )
+    assert "Traceback" not in rest
+    results = read_results(tmp_path / "s")
+    assert results.counts["running"] == 0
+    assert results.counts["done"] >= 1
+    assert not list((tmp_path / "s").glob(".work-*"))
+
+
+def test_workers_end_when_their_driver_is_killed(letters, tmp_path):
+    command = command_line(letters, tmp_path / "s", "--epochs", "100000", "--jobs", "2")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        # Workers hold the write ends of pipes that they share with nobody; their logs are in the work folder.
+        while not workers_of(process.pid):
+            assert process.poll() is None
+        children = workers_of(process.pid)
+        process.kill()
+    left = [child for child in children if not gone(child)]
+    for child in left:
+        os.kill(child, signal.SIGKILL)
+    assert not left, "workers outlived their driver"
+
+
+def workers_of(pid):
+    """Process numbers of the children of a process, where /proc tells them."""
+    with suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    pytest.skip("the system does not tell a process's children")
+    return []
+
+
+def gone(pid, seconds=20.0):
+    """Whether a process that is not ours to wait for ends within some seconds."""
+    import select
+
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        return True
+    try:
+        return bool(select.select([handle], [], [], seconds)[0])
+    finally:
+        os.close(handle)

@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalknet.errors import ShapeError
+from chalknet.records import EpochRecord, Scores
+from chalknet.studies.stopping_point import stopping_point
+
+
+def histories_of(losses, right, test_right=None):
+    """What training would have recorded of (S, E, M) losses and right answers."""
+    test_right = right if test_right is None else test_right
+
+    def record(s, e):
+        valid = Scores(float(losses[s, e].mean(dtype=float)), float(right[s, e].mean()), 0.0)
+        return EpochRecord(e + 1, Scores(0.1, 1.0, 0.0), valid, Scores(0.1, float(test_right[s, e].mean()), 0.0), 0.1)
+
+    return [[record(s, e) for e in range(losses.shape[1])] for s in range(losses.shape[0])]
+
+
+def made(rng, n_seeds=3, n_epochs=60, n_images=200, best=20.0, seed_spread=0.0, image_spread=0.0):
+    """Losses that fall to a minimum, which differs between seeds and between images, and rise again."""
+    at = best + seed_spread * rng.normal(size=(n_seeds, 1, 1)) + image_spread * rng.normal(size=(1, 1, n_images))
+    losses = 1 + ((np.arange(n_epochs)[None, :, None] - at) / n_epochs) ** 2
+    return losses, losses < 1.05
+
+
+def found(losses, right, seed=0, **options):
+    return stopping_point(histories_of(losses, right), losses, right, np.random.default_rng(seed), **options)
+
+
+def test_a_minimum_that_all_share_is_found_for_sure():
+    point = found(*made(np.random.default_rng(0)))
+    assert (point.epoch.value, point.epoch.low, point.epoch.high) == (21, 21, 21)  # epochs are counted from 1
+    assert point.by_seed == (21, 21, 21)
+    assert point.n_epochs == 60
+
+
+def test_the_first_of_equal_epochs_counts():
+    losses = np.ones((1, 5, 4))
+    assert found(losses, losses > 0).epoch.value == 1
+    assert found(losses, losses > 0, monitor="valid_accuracy").epoch.value == 1
+
+
+def test_the_interval_carries_seeds_and_images():
+    rng = np.random.default_rng(1)
+    # The mean curve's minimum is the mean of the images' minima, so theory gives the interval's half-width.
+    point = found(*made(rng, n_seeds=1, image_spread=10.0), resamples=4_000)
+    assert point.epoch.high - point.epoch.low == pytest.approx(2 * 1.96 * 10 / np.sqrt(200), abs=1.1)
+    with_seeds = found(*made(np.random.default_rng(1), n_seeds=5, seed_spread=6.0, image_spread=10.0))
+    assert with_seeds.epoch.high - with_seeds.epoch.low > 1.5 * (point.epoch.high - point.epoch.low)
+
+
+def test_the_interval_covers_the_true_stopping_point():
+    # 200 experiments with images whose own minima are spread around 20; the truth is 20.
+    rng, covered = np.random.default_rng(2), 0
+    for _ in range(200):
+        point = found(*made(rng, n_seeds=1, n_images=100, image_spread=8.0), resamples=400)
+        covered += point.epoch.low <= 21 <= point.epoch.high
+    assert 0.93 <= covered / 200 <= 1.0  # epochs are whole, which only widens
+
+
+def test_an_accuracy_is_to_be_large():
+    losses, right = made(np.random.default_rng(0), image_spread=10.0)
+    point = found(losses, right, monitor="valid_accuracy")
+    assert point.epoch.value == 1 + int(np.argmax(right.mean(axis=(0, 2))))
+
+
+def test_what_training_on_did_is_the_difference_to_the_end():
+    losses, right = made(np.random.default_rng(3), image_spread=10.0)
+    point = found(losses, right)
+    best = int(point.epoch.value) - 1
+    want = right[:, -1].mean() - right[:, best].mean()
+    assert point.gain("valid") == pytest.approx(want)
+    assert point.valid_gain.value == pytest.approx(want)
+    assert point.valid_gain.low <= want <= point.valid_gain.high < 0
+    assert point.accuracy_then["test"] == tuple(right[s, best].mean() for s in range(3))
+    assert point.accuracy_at_end["train"] == (1.0, 1.0, 1.0)
+
+
+@given(seed=st.integers(0, 2**32 - 1), n_seeds=st.integers(1, 4), n_images=st.integers(1, 9))
+def test_an_interval_is_within_the_epochs_and_repeats_with_its_seed(seed, n_seeds, n_images):
+    rng = np.random.default_rng(seed)
+    losses, right = rng.random((n_seeds, 6, n_images)), rng.random((n_seeds, 6, n_images)) < 0.5
+    point = found(losses, right, seed, resamples=50)
+    assert 1 <= point.epoch.low <= point.epoch.high <= 6
+    assert point == found(losses, right, seed, resamples=50)
+
+
+def test_without_the_values_of_images_there_is_no_interval():
+    losses, right = made(np.random.default_rng(0))
+    point = stopping_point(histories_of(losses, right), None, None, np.random.default_rng(0))
+    assert point.epoch.value == 21
+    assert np.isnan([point.epoch.low, point.epoch.high, point.valid_gain.low, point.valid_gain.high]).all()
+
+
+def test_half_floats_and_the_write_ups_size_are_fast_enough_to_ask():
+    losses, right = made(np.random.default_rng(0), n_epochs=200, n_images=1000, image_spread=10.0)
+    point = found(losses.astype(np.float16), right, resamples=500)
+    assert point.epoch.low <= 21 <= point.epoch.high
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda h, lo, ri: ([h[0], h[1][:3]], lo, ri), r"same number of epochs, one at least, got \[3, 60\]"),
+        (lambda _, lo, ri: ([], lo, ri), "same number of epochs, one at least"),
+        (lambda h, lo, ri: (h, lo[:, :3], ri[:, :3]), r"must be \(3, 60, M\)"),
+        (lambda h, lo, ri: (h, lo, ri[..., :5]), r"must be \(3, 60, M\)"),
+        (lambda h, lo, ri: (h, lo[..., :0], ri[..., :0]), r"must be \(3, 60, M\)"),
+        (lambda _, lo, ri: ([[EpochRecord(1, Scores(0, 0, 0), None, None, 0.1)]], lo, ri), "there are none"),
+    ],
+)
+def test_what_does_not_fit_is_told(change, message):
+    losses, right = made(np.random.default_rng(0))
+    with pytest.raises(ShapeError, match=message):
+        stopping_point(*change(histories_of(losses, right), losses, right), np.random.default_rng(0))

@@ -1,0 +1,303 @@
+"""What every store promises: units are handed out once, results are whole or absent, strangers' files are refused."""
+
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+from studies.small_studies import spec_of, trained, units_of
+
+from chalknet.errors import DataError, OutputError, StoreError
+from chalknet.studies import owner as owner_module
+from chalknet.studies.assignments import data_facts, prepare
+from chalknet.studies.owner import STALE_SECONDS, Owner, is_alive, new_owner, retire, this_host
+from chalknet.studies.results import read_results
+from chalknet.studies.space import check_question
+from chalknet.studies.store import MOST_DEATHS, Store
+
+SPEC = spec_of("hidden=3,4", seeds=2)
+UNITS = units_of(SPEC)
+COSTS = {unit.cell.key: float(sum(unit.cell.recipe.network.hidden)) for unit in UNITS}
+
+
+@pytest.fixture
+def store(tmp_path, small_images):
+    with Store.create(tmp_path) as made:
+        prepare(made, SPEC, small_images, check_question(SPEC, small_images))
+        made.add_units(UNITS, COSTS)
+        made.want(UNITS)
+        yield made
+
+
+@pytest.fixture
+def owner(store):
+    one = new_owner()
+    store.beat(one)
+    yield one
+    retire(one)
+
+
+@pytest.fixture(scope="module")
+def outcome():
+    from conftest import made_images
+
+    return trained(made_images(240, seed=0), UNITS[0])
+
+
+def claimed(store, owner):
+    key = store.claim(owner)
+    return next(unit for unit in UNITS if unit.key == key)
+
+
+def test_the_costliest_come_first_and_of_equals_the_first_seeds(store, owner):
+    keys = [store.claim(owner) for _ in UNITS]
+    assert [seed for _, seed in keys] == [0, 1, 0, 1]
+    assert COSTS[keys[0][0]] == COSTS[keys[1][0]] == 4
+    assert store.claim(owner) is None
+
+
+def test_many_connections_never_get_the_same_unit(tmp_path, store):
+    units = units_of(spec_of("hidden=1:40:lin40", seeds=3))
+    store.add_units(units, {unit.cell.key: 1.0 for unit in units})
+    got, start = Counter(), threading.Barrier(4)
+
+    def claim_all():
+        with Store.create(tmp_path) as own:
+            own.want(units)
+            me = new_owner()
+            own.beat(me)
+            start.wait()
+            while (key := own.claim(me)) is not None:
+                got[key] += 1
+            retire(me)
+
+    threads = [threading.Thread(target=claim_all) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(got) == {unit.key for unit in units}
+    assert set(got.values()) == {1}
+
+
+def test_a_result_reads_back_as_it_was_stored(store, owner, tmp_path, small_images):
+    unit = claimed(store, owner)
+    assert store.finish(unit, owner, trained(small_images, unit))
+    want = trained(small_images, unit)
+    found = read_results(tmp_path).unit(unit.cell, unit.seed)
+    assert found.kept_epoch == 3
+    assert len(found.history) == 3
+    np.testing.assert_array_equal(found.valid.predicted, want.arrays["valid_predicted"])
+    np.testing.assert_array_equal(found.test.confidence, want.arrays["test_confidence"])
+    np.testing.assert_array_equal(found.valid_losses, want.arrays["valid_losses"])
+    assert found.valid_losses.dtype == np.float16
+    np.testing.assert_array_equal(small_images.labels[found.test.index], found.test.labels)
+    # The kept network's predictions and what the engine scored are the same answers.
+    assert found.valid.accuracy == found.kept.valid.accuracy
+    assert found.test.accuracy == found.kept.test.accuracy
+    assert found.valid_right[-1].mean() == found.kept.valid.accuracy
+    assert abs(found.valid_losses[-1].mean(dtype=float) - found.kept.valid.loss) < 1e-3  # float16 has 11 bits
+
+
+def test_a_unit_that_is_done_or_failed_is_never_handed_out_again(store, owner, outcome):
+    first, second = claimed(store, owner), claimed(store, owner)
+    store.finish(first, owner, outcome)
+    store.fail(second, owner, "loss became nan")
+    rest = {store.claim(owner) for _ in UNITS} - {None}
+    assert rest == {unit.key for unit in UNITS} - {first.key, second.key}
+    assert store.counts()["failed"][0] == store.counts()["done"][0] == 1
+    assert store.errors() == {second.key: "loss became nan"}
+
+
+def test_a_failed_unit_is_retried_only_when_asked(store, owner):
+    unit = claimed(store, owner)
+    store.fail(unit, owner, "no")
+    store.add_units(UNITS, COSTS)
+    assert store.statuses()[unit.key] == "failed"
+    assert store.retry_failed() == 1
+    assert store.statuses()[unit.key] == "todo"
+    assert store.retry_failed() == 0
+
+
+def test_an_owner_that_lost_a_unit_cannot_finish_it(store, owner, outcome):
+    unit = claimed(store, owner)
+    store.leave(owner)
+    other = new_owner()
+    store.beat(other)
+    assert claimed(store, other) == unit
+    assert not store.finish(unit, owner, outcome)
+    assert not store.fail(unit, owner, "late")
+    assert not store.died(unit, owner, "late")
+    assert store.statuses()[unit.key] == "running"
+    assert store.finish(unit, other, outcome)
+    assert not store.finish(unit, other, outcome)  # nor is anything done twice
+    retire(other)
+
+
+def test_a_unit_whose_process_dies_too_often_has_failed(store, owner):
+    for death in range(1, MOST_DEATHS + 1):
+        unit = claimed(store, owner)
+        assert store.died(unit, owner, "signal 9") == (death == MOST_DEATHS)
+    assert "ended 3 times while it was trained, last by signal 9" in store.errors()[unit.key]
+
+
+def test_units_of_a_process_that_has_ended_are_free_at_once(store):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        theirs = Owner("theirs", this_host(), process.pid, owner_module._start_time(process.pid))
+        store.beat(theirs)
+        key = store.claim(theirs)
+        assert store.release_dead() == 0
+        assert store.statuses()[key] == "running"
+        process.kill()
+    assert store.statuses()[key] == "todo"  # shown so before anyone has written it
+    assert store.release_dead() == 1
+    assert "theirs" not in {one.id for one, _ in store.owners()}
+
+
+def test_a_process_number_that_another_process_got_is_not_the_owner(store):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        store.beat(Owner("theirs", this_host(), process.pid, "long ago"))
+        store.claim(Owner("theirs", this_host(), process.pid, "long ago"))
+        assert store.release_dead() == 1
+        process.kill()
+
+
+def test_an_owner_elsewhere_is_alive_until_its_signs_of_life_are_old(store, monkeypatch):
+    theirs = Owner("theirs", "another machine", 1, "1")
+    assert is_alive(theirs, STALE_SECONDS - 1)
+    assert not is_alive(theirs, STALE_SECONDS + 1)
+    store.beat(theirs)
+    store.claim(theirs)
+    assert store.release_dead() == 0
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + STALE_SECONDS + 1)
+    assert store.release_dead() == 1
+
+
+def test_an_owner_of_this_process_that_is_through_is_not_taken_for_alive():
+    one = new_owner()
+    assert is_alive(one, 0.0)
+    retire(one)
+    assert not is_alive(one, 0.0)
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_store_whole(store, owner, outcome, tmp_path):
+    first, second = claimed(store, owner), claimed(store, owner)
+    store.finish(first, owner, outcome)
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(OutputError, match=r"study\.sqlite: cannot be written: database or disk is full\. What was"):
+        store.finish(second, owner, outcome)
+    store._db.execute("PRAGMA max_page_count = 1000000")
+    assert store.statuses()[first.key] == "done"
+    assert store.statuses()[second.key] == "running"
+    assert store._db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert store._db.execute(
+        "SELECT COUNT(*) FROM unit_arrays WHERE seed = ? AND cell = ?", second.key[::-1]
+    ).fetchone() == (0,)
+    assert store.finish(second, owner, outcome)
+    assert read_results(tmp_path).unit(second.cell, second.seed) is not None
+
+
+def test_a_store_opened_to_be_read_cannot_be_changed(store, owner, tmp_path):
+    store.beat(owner)
+    with Store.read(tmp_path) as reader, pytest.raises(OutputError, match="readonly"):
+        reader.beat(owner)
+
+
+def test_it_is_synced_in_full_and_has_a_log(store):
+    assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_other_data_is_refused_with_both_digests(store, small_images):
+    facts = data_facts(small_images)
+    with pytest.raises(DataError, match=f"sha256 0000, expected {small_images.sha256}"):
+        store.set_data({**facts, "sha256": "0000"})
+    with pytest.raises(DataError, match="is read in another way"):
+        store.set_data({**facts, "digest": "0000"})
+    store.set_data(facts)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.write_text("a diary"), "is not a study's store, which is an SQLite file"),
+        (lambda path: sqlite3.connect(path).execute("CREATE TABLE t (x)").connection.close(), "of another program"),
+        (lambda path: path.write_bytes(b"SQLite format 3\0" + b"\xff" * 5000), "is damaged, or not a study's store"),
+    ],
+)
+def test_a_file_that_is_no_store_is_named_and_left_as_it_is(tmp_path, make, message):
+    path = tmp_path / "study.sqlite"
+    make(path)
+    before = path.read_bytes()
+    for open_it in (Store.create, Store.read):
+        with pytest.raises(StoreError, match=message):
+            open_it(tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_a_store_of_a_newer_format_says_so(store, tmp_path):
+    store._db.execute("PRAGMA user_version = 99")
+    for open_it in (Store.create, Store.read):
+        with pytest.raises(StoreError, match=r"has format 99, but this chalknet reads up to 1\. Install a newer"):
+            open_it(tmp_path)
+
+
+def test_a_folder_without_a_study_says_so(tmp_path):
+    with pytest.raises(StoreError, match="holds no study"):
+        read_results(tmp_path)
+    Store.create(tmp_path).close()
+    with pytest.raises(StoreError, match="holds no question yet; its first start was interrupted"):
+        read_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("UPDATE unit_arrays SET npy = x'00' WHERE name = 'valid_losses'", "is damaged"),
+        ("UPDATE unit_arrays SET npy = substr(npy, 1, 200) WHERE name = 'valid_confidence'", "bytes, which are not"),
+        ("DELETE FROM unit_arrays WHERE name = 'test_predicted'", "is damaged: test_predicted is missing"),
+        ("UPDATE units SET record = '{' WHERE status = 'done'", "is damaged"),
+        ("UPDATE units SET record = json_set(record, '$.kept_epoch', 99) WHERE status = 'done'", "keeps epoch 99 of 3"),
+        ("UPDATE units SET record = json_set(record, '$.history', 5) WHERE status = 'done'", "is damaged"),
+        ("UPDATE facts SET value = '[]' WHERE name = 'question'", "its question is damaged"),
+        (
+            "UPDATE facts SET value = json_set(value, '$.spec.study.seeds', -1) WHERE name = 'question'",
+            "its question is damaged: seeds must be",
+        ),
+    ],
+)
+def test_what_is_damaged_is_named_and_nothing_of_it_is_executed(store, owner, outcome, tmp_path, damage, message):
+    unit = claimed(store, owner)
+    store.finish(unit, owner, outcome)
+    store._db.execute(damage)
+    with pytest.raises(StoreError, match=message):
+        read_results(tmp_path).unit(unit.cell, unit.seed)
+
+
+def test_an_array_with_a_pickle_in_it_is_refused(store, owner, outcome, tmp_path):
+    import io
+
+    unit = claimed(store, owner)
+    store.finish(unit, owner, outcome)
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([{}] * 40, dtype=object), allow_pickle=True)
+    store._db.execute("UPDATE unit_arrays SET npy = ? WHERE name = 'valid_predicted'", [buffer.getvalue()])
+    with pytest.raises(StoreError, match="it holds pickles, which chalknet never opens"):
+        read_results(tmp_path).unit(unit.cell, unit.seed)
+
+
+def test_an_array_whose_header_promises_too_much_takes_no_memory(store, owner, outcome, tmp_path):
+    unit = claimed(store, owner)
+    store.finish(unit, owner, outcome)
+    (npy,) = store._db.execute("SELECT npy FROM unit_arrays WHERE name = 'valid_losses'").fetchone()
+    for shape, message in ((b"(3, 10**15,)", "does not describe"), (b"(3, 40000000000000,)", "has the shape")):
+        header = npy.replace(b"(3, 40)", shape, 1).replace(b" " * (len(shape) - 7), b"", 1)
+        store._db.execute("UPDATE unit_arrays SET npy = ? WHERE name = 'valid_losses'", [header])
+        with pytest.raises(StoreError, match=message):
+            read_results(tmp_path).unit(unit.cell, unit.seed)
