@@ -96,9 +96,10 @@ class Store:
         _refuse_foreign(path)
         with _told(path):
             store = cls(path, _connect(path, read_only=False))
-            store._check_or_make()
-            store._db.execute("PRAGMA journal_mode = WAL")
-            store._db.execute("PRAGMA synchronous = FULL")
+            with store._closed_on_error():
+                store._check_or_make()
+                store._db.execute("PRAGMA journal_mode = WAL")
+                store._db.execute("PRAGMA synchronous = FULL")
             return store
 
     @classmethod
@@ -114,7 +115,8 @@ class Store:
         _refuse_foreign(path)
         with _told(path):
             store = cls(path, _connect(path, read_only=True))
-            store._check_identity()
+            with store._closed_on_error():
+                store._check_identity()
             return store
 
     def close(self) -> None:
@@ -403,6 +405,15 @@ class Store:
         return [self._json(settings, f"trial {number}") for number, settings in rows]
 
     # ---- within -----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        """While it is opened: a store that is none is not kept open."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def _reading(self, key: tuple[str, int]) -> Iterator[None]:
