@@ -42,7 +42,7 @@ KEPT_IN = {
     "typst": ("reporting/typst.py",),
     "click": ("cli/",),
     "rich": ("cli/",),
-    "safetensors": ("artifacts/model_file.py",),
+    "safetensors": ("artifacts/model_file.py", "artifacts/checkpoint.py"),
 }
 # What may not be imported when a module is, since `chalknet --help` and `import chalknet` would wait for it.
 HEAVY = (

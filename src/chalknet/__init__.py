@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         ModelFileError,
         OutputError,
         ShapeError,
+        StoppedError,
         StoreError,
     )
     from chalknet.network.architecture import Architecture
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from chalknet.training.trainer import Run, Trainer
     from chalknet.workflows.report import report
     from chalknet.workflows.study import study
-    from chalknet.workflows.train import train
+    from chalknet.workflows.train import resume, train
     from chalknet.workflows.writeup import writeup
 
 _ROOM_OF_NAME = {
@@ -63,6 +64,7 @@ _ROOM_OF_NAME = {
     "Run": "training.trainer",
     "Scores": "records",
     "ShapeError": "errors",
+    "StoppedError": "errors",
     "Splits": "data.splits",
     "StoreError": "errors",
     "StudyResults": "studies.results",
@@ -79,6 +81,7 @@ _ROOM_OF_NAME = {
     "read_results": "studies.results",
     "recipe": "training.recipes",
     "report": "workflows.report",
+    "resume": "workflows.train",
     "save_model": "artifacts.model_file",
     "show_images": "reporting.drawings.images",
     "split_dataset": "data.splits",
@@ -106,6 +109,7 @@ __all__ = [
     "Scores",
     "ShapeError",
     "Splits",
+    "StoppedError",
     "StoreError",
     "StudyResults",
     "Trainer",
@@ -121,6 +125,7 @@ __all__ = [
     "read_results",
     "recipe",
     "report",
+    "resume",
     "save_model",
     "show_images",
     "split_dataset",

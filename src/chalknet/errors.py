@@ -8,7 +8,8 @@
     ├─ DivergenceError     1  the loss stopped being finite while training                             (ArithmeticError)
     ├─ OutputError         1  a folder or file that cannot be written
     ├─ ModelFileError      1  a model file that is damaged, foreign or too new                         (ValueError)
-    └─ StoreError          1  a study's store that is damaged, foreign or too new                      (ValueError)
+    ├─ StoreError          1  a study's store or a run's folder that is damaged, foreign or too new    (ValueError)
+    └─ StoppedError      130  work that Ctrl-C stopped and that can go on
 
 Every message is one line: what was expected, what came, where, and what to do.
 """
@@ -54,3 +55,9 @@ class ModelFileError(ChalknetError, ValueError):
 
 class StoreError(ChalknetError, ValueError):
     """A study's store or a run's folder that cannot be read, with the part of it that is wrong."""
+
+
+class StoppedError(ChalknetError):
+    """Work that was stopped by Ctrl-C and can go on, with the line that does it."""
+
+    exit_code = 130

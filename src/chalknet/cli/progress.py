@@ -26,10 +26,11 @@ class EpochProgress:
         n_epochs: how many there will be.
         n_train: training samples, for the speed.
         quiet: whether to show nothing.
+        done: epochs of an earlier start, which say nothing about the time that is left.
     """
 
-    def __init__(self, n_epochs: int, n_train: int, *, quiet: bool) -> None:
-        self._n_epochs, self._n_train = n_epochs, n_train
+    def __init__(self, n_epochs: int, n_train: int, *, quiet: bool, done: int = 0) -> None:
+        self._n_epochs, self._n_train, self._done = n_epochs, n_train, done
         self._quiet = quiet
         self._bar: Progress | None = None
         self._started = time.perf_counter()
@@ -49,7 +50,7 @@ class EpochProgress:
             self._bar.stop()
 
     def __call__(self, record: EpochRecord) -> None:
-        left = (time.perf_counter() - self._started) / record.epoch * (self._n_epochs - record.epoch)
+        left = (time.perf_counter() - self._started) / (record.epoch - self._done) * (self._n_epochs - record.epoch)
         count = f"{record.epoch:>{len(str(self._n_epochs))}}/{self._n_epochs}"
         if self._bar is not None:
             room = self._bar.console.width - len(f"epoch {count}") - BAR_WIDTH - 2

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from chalknet.cli.kernels import choose_kernels
 from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options, say_notes
+from chalknet.config import DataConfig
+from chalknet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from chalknet.training.trainer import Run
+    from chalknet.workflows.train import Checkpoints
 
 
 @click.command()
@@ -22,6 +29,11 @@ from chalknet.cli.options import data_options, parsed_settings, parsed_source, r
 @click.option("--out", metavar="DIR", help="Folder for the run.  [default: runs/RECIPE-HIDDEN-seedN, or the next free]")
 @click.option("--overwrite", is_flag=True, help="Write into --out even if it holds a finished run.")
 @click.option(
+    "--resume", metavar="DIR", help="Go on with the unfinished run of this folder; its own settings hold, so give none."
+)
+@click.option("--checkpoint-seconds", type=float, metavar="X", help="Seconds between two checkpoints.  [default: 60]")
+@click.option("--checkpoint-epochs", type=int, metavar="N", help="Take a checkpoint every N epochs too.")
+@click.option(
     "--workers",
     type=click.IntRange(min=1),
     metavar="N",
@@ -34,6 +46,9 @@ def train(
     data: str | None,
     out: str | None,
     overwrite: bool,
+    resume: str | None,
+    checkpoint_seconds: float | None,
+    checkpoint_epochs: int | None,
     workers: int | None,
     quiet: bool,
     **flags: Any,
@@ -41,36 +56,132 @@ def train(
     """Train a network and write a run folder.
 
     The folder holds history.csv (every epoch), summary.json, config.toml (complete: `chalknet train --config` repeats
-    the run), model.safetensors, and curves.png and curves.svg.
+    the run), model.safetensors, valid_samples.npz, and curves.png and curves.svg. Ctrl-C finishes the epoch and keeps
+    what there is in a checkpoint; after that, or after a kill, --resume goes on and ends with the same bits.
 
     \b
     chalknet train --data notMNIST.npz --hidden 1000 --epochs 200 --seed 0 --out runs/first
     chalknet train --data digits.csv --split stratified --train 0.7 --valid 0.15
     """
+    settings, named = parsed_settings(flags), parsed_source(data, flags)
+    taken = Checkpointing(checkpoint_seconds, checkpoint_epochs)
+    taken.check()
+    if resume is not None:
+        given = {"--recipe": recipe, "--config": config, "--data": data, "--out": out, "--overwrite": overwrite}
+        _refuse_beside_resume(given | settings | {key: flags[key] for key in DATA_FLAGS})
+        _go_on(Path(resume), taken, workers, quiet)
+    else:
+        folder = Path(out) if out else None
+        _begin(recipe, config, settings, named, folder, overwrite, taken, workers, quiet)
+
+
+DATA_FLAGS = ("class_names", "label_column", "image_size")
+
+
+class Checkpointing(NamedTuple):
+    """What the line says about checkpoints; None where it says nothing."""
+
+    seconds: float | None
+    epochs: int | None
+
+    def check(self) -> None:
+        if self.seconds is not None and not self.seconds >= 0:
+            raise ConfigError(f"checkpoint_seconds must be a number >= 0, got {self.seconds}.")
+        if self.epochs is not None and self.epochs < 1:
+            raise ConfigError(f"checkpoint_epochs must be a whole number >= 1, got {self.epochs}.")
+
+    def settled(self, must_stop: Callable[[], bool]) -> Checkpoints:
+        from chalknet.artifacts.checkpoint import SECONDS
+        from chalknet.workflows.train import Checkpoints
+
+        return Checkpoints(SECONDS if self.seconds is None else self.seconds, self.epochs, must_stop)
+
+
+def _begin(
+    recipe: str | None,
+    config: str | None,
+    settings: dict[str, Any],
+    named: DataConfig,
+    folder: Path | None,
+    overwrite: bool,
+    taken: Checkpointing,
+    workers: int | None,
+    quiet: bool,
+) -> None:
     from chalknet.workflows.settle import default_folder, settle
 
-    chosen, source = settle(recipe, config, parsed_settings(flags), parsed_source(data, flags))
+    chosen, source = settle(recipe, config, settings, named)
     kernels = choose_kernels()  # before anything imports NumPy
 
     from chalknet.cli.progress import EpochProgress
-    from chalknet.reporting.tables import statistics_table
+    from chalknet.cli.stop import stop_after_epoch
     from chalknet.workflows.train import open_data, split_by, train_run
 
     samples = open_data(source)
     splits = split_by(chosen, samples)
     say_notes((*kernels, *samples.notes), quiet)
-    folder = Path(out) if out else default_folder(chosen)
-    with EpochProgress(chosen.training.epochs, len(splits.train), quiet=quiet) as progress:
+    with (
+        stop_after_epoch() as must_stop,
+        EpochProgress(chosen.training.epochs, len(splits.train), quiet=quiet) as progress,
+    ):
         run = train_run(
             samples,
             splits,
             chosen,
-            out=folder,
-            numbered=not out,
+            out=folder or default_folder(chosen),
+            numbered=folder is None,
             overwrite=overwrite,
             observe=progress,
             workers=workers,
+            checkpoints=taken.settled(must_stop),
         )
+    _say_end(run, quiet)
+
+
+def _go_on(folder: Path, taken: Checkpointing, workers: int | None, quiet: bool) -> None:
+    kernels = choose_kernels()  # before anything imports NumPy
+
+    from chalknet.artifacts.checkpoint import read_unfinished
+    from chalknet.cli.progress import EpochProgress
+    from chalknet.cli.stop import stop_after_epoch
+    from chalknet.workflows.train import train_run, unfinished_samples
+
+    recipe, source, start = read_unfinished(folder)
+    samples, splits = unfinished_samples(folder, recipe, source)
+    say_notes((*kernels, *samples.notes), quiet)
+    if not quiet:
+        click.echo(f"going on after epoch {len(start.history)} of {recipe.training.epochs}", err=True)
+    with (
+        stop_after_epoch() as must_stop,
+        EpochProgress(recipe.training.epochs, len(splits.train), quiet=quiet, done=len(start.history)) as progress,
+    ):
+        run = train_run(
+            samples,
+            splits,
+            recipe,
+            out=folder,
+            observe=progress,
+            workers=workers,
+            checkpoints=taken.settled(must_stop),
+            start=start,
+        )
+    _say_end(run, quiet)
+
+
+def _say_end(run: Run, quiet: bool) -> None:
+    from chalknet.reporting.tables import statistics_table
+
     if not quiet:
         click.echo(statistics_table(run).text())
         click.echo(f"written to {run.folder}")
+
+
+def _refuse_beside_resume(given: dict[str, Any]) -> None:
+    """A setting beside --resume would make another training of it."""
+    names = [
+        key if key.startswith("-") else f"--{key.replace('_', '-')}"
+        for key, value in given.items()
+        if value not in (None, False)
+    ]
+    if names:
+        raise ConfigError(f"--resume goes on with the run as it was begun, so {', '.join(names)} cannot be given too.")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from chalknet.engines.engine import Batch, Engine, EngineMaker, Part, SampleScor
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.errors import ConfigError, DivergenceError
-from chalknet.network.architecture import Architecture
+from chalknet.network.architecture import Architecture, Parameters
 from chalknet.network.initialisers import initial_parameters
 from chalknet.network.model import Network
 from chalknet.records import EpochRecord
@@ -65,6 +65,26 @@ class Run:
     def __repr__(self) -> str:
         last = self.history[-1] if self.history else "not trained"
         return f"<Run {self.network.architecture} on {self.data.source}, {len(self.history)} epochs; last {last}>"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """All that training needs to go on with the same bits as if it had not stopped.
+
+    Batch orders are drawn anew from the seed and the epoch, so no generator's state is among it.
+
+    Attributes:
+        history: the epochs so far, one at least.
+        parameters, state: the engine's, by name, after the last of them.
+        best: parameters after the best epoch, where early stopping watches and they are not the last; else None.
+        valid_samples: one `SampleScores` an epoch, where the trainer keeps them.
+    """
+
+    history: tuple[EpochRecord, ...]
+    parameters: Parameters
+    state: Parameters
+    best: Parameters | None
+    valid_samples: tuple[SampleScores, ...]
 
 
 class Trainer:
@@ -152,6 +172,18 @@ class Trainer:
             image_shape=image_shape(self.data),
         )
 
+    def checkpoint(self, best: Parameters | None = None) -> Checkpoint:
+        """What `go_on_from` takes; best as in `Checkpoint`."""
+        engine = self._engine
+        return Checkpoint(tuple(self.history), engine.parameters(), engine.state(), best, tuple(self.valid_samples))
+
+    def go_on_from(self, checkpoint: Checkpoint) -> None:
+        """Brings this trainer to where one of the same data, splits and recipe was when the checkpoint was taken."""
+        self._engine.restore(checkpoint.parameters, checkpoint.state)
+        self.history = list(checkpoint.history)
+        self.valid_samples = list(checkpoint.valid_samples)
+        self._keep_samples = self._keep_samples and len(self.valid_samples) == len(self.history)
+
     def run(self) -> Run:
         """What has been trained so far, with the parameters as they are now."""
         seconds = sum(record.seconds for record in self.history)
@@ -198,36 +230,87 @@ class Trainer:
             )
 
 
-def run_epochs(trainer: Trainer, observe: Observer | None = None) -> Run:
+class Keeper(Protocol):
+    """Who is offered a checkpoint after each epoch, and takes one when it is time."""
+
+    def __call__(self, take: Callable[[], Checkpoint]) -> None: ...
+
+
+def run_epochs(
+    trainer: Trainer,
+    observe: Observer | None = None,
+    *,
+    start: Checkpoint | None = None,
+    keep: Keeper | None = None,
+) -> Run:
     """All of a trainer's epochs, each shown to observe, or as many as its recipe's early stopping lets pass.
 
+    Args:
+        start: where to go on; of the same data, splits and recipe.
+        keep: offered a checkpoint after each epoch; it may raise to stop.
     Raises:
         ConfigError: early stopping without validation samples.
         DivergenceError: a loss is no longer finite.
     """
-    config = trainer.recipe.stopping
-    if not config.stop_early:
+    watch = _Watch(trainer)
+    if start is not None:
+        trainer.go_on_from(start)
+        watch.go_on_from(start)
+    if not watch.is_over:
         for record in trainer.epochs():
             if observe is not None:
                 observe(record)
-        return trainer.run()
-    if not len(trainer.splits.valid):
-        raise ConfigError(
-            f"stop_early watches {config.monitor}, but there are no validation samples. Give valid_size (--valid), or "
-            "leave stop_early out."
-        )
-    stopping, network = EarlyStopping(config), trainer.network()
-    for record in trainer.epochs():
-        if observe is not None:
-            observe(record)
-        if stopping.improves(record) and config.restore_best:
-            network = trainer.network()
-        if stopping.is_over:
-            break
-    run = trainer.run()
-    if not config.restore_best or stopping.best is None:
-        return run
-    return replace(run, network=network, kept_epoch=stopping.best.epoch)
+            watch.see(record)
+            if keep is not None:
+                keep(lambda: trainer.checkpoint(watch.best_parameters))
+            if watch.is_over:
+                break
+    return watch.run()
+
+
+class _Watch:
+    """Early stopping, where the recipe asks for it: when to stop, and the best epoch's network."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        config = trainer.recipe.stopping
+        if config.stop_early and not len(trainer.splits.valid):
+            raise ConfigError(
+                f"stop_early watches {config.monitor}, but there are no validation samples. Give valid_size "
+                "(--valid), or leave stop_early out."
+            )
+        self._trainer, self._restores = trainer, config.restore_best
+        self._stopping = EarlyStopping(config) if config.stop_early else None
+        self._network = trainer.network() if self._stopping is not None else None
+
+    def go_on_from(self, start: Checkpoint) -> None:
+        if self._stopping is None or self._network is None:
+            return
+        for record in start.history:
+            self._stopping.improves(record)
+        parameters = start.parameters if start.best is None else start.best
+        self._network = replace(self._network, parameters=parameters)
+
+    def see(self, record: EpochRecord) -> None:
+        if self._stopping is not None and self._stopping.improves(record) and self._restores:
+            self._network = self._trainer.network()
+
+    @property
+    def is_over(self) -> bool:
+        return self._stopping is not None and self._stopping.is_over
+
+    @property
+    def best_parameters(self) -> Parameters | None:
+        """Of the best epoch, where that is not the last."""
+        if self._stopping is None or self._network is None or not self._restores:
+            return None
+        is_last = self._stopping.best is not None and self._stopping.best.epoch == len(self._trainer.history)
+        return None if is_last else self._network.parameters
+
+    def run(self) -> Run:
+        run = self._trainer.run()
+        if self._stopping is None or self._network is None or not self._restores or self._stopping.best is None:
+            return run
+        return replace(run, network=self._network, kept_epoch=self._stopping.best.epoch)
 
 
 def shuffled_windows(n: int, window: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:

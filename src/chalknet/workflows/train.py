@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from chalknet.artifacts.atomic import new_folder, write_files
+from chalknet.artifacts.checkpoint import SECONDS, CheckpointWriter, read_unfinished, refuse_unfinished
 from chalknet.artifacts.run_folder import refuse_finished, run_files
 from chalknet.config import GIVEN, DataConfig, Recipe
 from chalknet.data.dataset import ARRAYS, Dataset
 from chalknet.data.load import BUILTIN, load_data
 from chalknet.data.splits import Splits, split_dataset
-from chalknet.errors import DataError
+from chalknet.errors import ConfigError, DataError
 from chalknet.training.recipes import recipe as recipe_named
-from chalknet.training.trainer import Observer, Run, Trainer, run_epochs
+from chalknet.training.trainer import Checkpoint, Observer, Run, Trainer, run_epochs
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """When a training with a folder takes a checkpoint; see `CheckpointWriter`."""
+
+    seconds: float = SECONDS
+    epochs: int | None = None
+    must_stop: Callable[[], bool] | None = None
+
 
 KEPT_SCORES = 10_000_000  # validation samples times epochs, up to which a run folder keeps each one's score
 
@@ -69,21 +81,76 @@ def train_run(
     overwrite: bool = False,
     observe: Observer | None = None,
     workers: int | None = None,
+    checkpoints: Checkpoints = Checkpoints(),
+    start: Checkpoint | None = None,
 ) -> Run:
     """`train` with everything settled. With numbered, out is only the first of the names that are tried.
 
-    The run's `folder` says where it was written.
+    The run's `folder` says where it was written. With start, it goes on in out from there.
+
+    Raises:
+        StoppedError: checkpoints.must_stop said so; a checkpoint lies in the folder.
     """
-    keep = out is not None and len(splits.valid) * recipe.training.epochs <= KEPT_SCORES
-    trainer = Trainer(data, splits, recipe, workers=workers, keep_samples=keep)
+    few = out is not None and len(splits.valid) * recipe.training.epochs <= KEPT_SCORES
+    trainer = Trainer(data, splits, recipe, workers=workers, keep_samples=few)
     if out is None:
         return run_epochs(trainer, observe)
-    if not numbered:
+    if not numbered and start is None:
         refuse_finished(Path(out), overwrite)
+        refuse_unfinished(Path(out), overwrite)
     with new_folder(Path(out), numbered=numbered) as folder:
-        run = replace(run_epochs(trainer, observe), folder=folder)
+        keep = CheckpointWriter(folder, recipe, _origin(data), **vars(checkpoints))
+        run = replace(run_epochs(trainer, observe, start=start, keep=keep), folder=folder)
         write_run(run, folder)
+        keep.clear()
     return run
+
+
+def resume(
+    folder: str | Path,
+    *,
+    observe: Observer | None = None,
+    workers: int | None = None,
+    checkpoints: Checkpoints = Checkpoints(),
+) -> Run:
+    """Goes on with a training that was stopped, from its folder's checkpoint, and ends as it would have undisturbed.
+
+    Args:
+        folder: that `train` was told as out.
+        observe, workers: as `train`.
+    Raises:
+        StoreError: the run is finished, or there is no whole checkpoint.
+        DataError: the data is not there any more, or another.
+        DivergenceError, OutputError: as `train`.
+    """
+    recipe, source, start = read_unfinished(Path(folder))
+    data, splits = unfinished_samples(Path(folder), recipe, source)
+    return train_run(
+        data,
+        splits,
+        recipe,
+        out=folder,
+        observe=observe,
+        workers=workers,
+        checkpoints=checkpoints,
+        start=start,
+    )
+
+
+def unfinished_samples(folder: Path, recipe: Recipe, source: DataConfig) -> tuple[Dataset, Splits]:
+    """The samples of an unfinished run and their division, as its config.toml says.
+
+    Raises:
+        ConfigError: the division was of index arrays, which no file holds. DataError: as `open_data`.
+    """
+    if recipe.split.split == GIVEN:
+        raise ConfigError(f"{folder}: was trained on index arrays of one's own, which its config.toml cannot hold.")
+    data = open_data(source)
+    return data, split_by(recipe, data)
+
+
+def _origin(data: Dataset) -> DataConfig:
+    return data.origin or DataConfig(data.source, data.sha256)
 
 
 def split_by(recipe: Recipe, data: Dataset) -> Splits:
@@ -97,8 +164,7 @@ def write_run(run: Run, folder: Path) -> None:
     from chalknet.reporting.drawings.curves import plot_curves
     from chalknet.reporting.drawings.picture import drawing_bytes
 
-    origin = run.data.origin or DataConfig(run.data.source, run.data.sha256)
-    write_files(folder, run_files(run, origin))
+    write_files(folder, run_files(run, _origin(run.data)))
     title = f"{run.network.architecture}, {run.recipe.name} recipe, seed {run.recipe.training.seed}"
     drawing = plot_curves(run, title=title)
     write_files(folder, {f"curves.{kind}": drawing_bytes(drawing, kind) for kind in ("png", "svg")})

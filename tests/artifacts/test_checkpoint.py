@@ -1,0 +1,174 @@
+"""Checkpoints: what is written reads back, and training goes on from it with the same bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from chalknet.artifacts.checkpoint import CheckpointWriter, checkpoint_bytes, read_checkpoint, read_unfinished
+from chalknet.artifacts.run_folder import run_files
+from chalknet.config import DataConfig, Recipe
+from chalknet.data.splits import split_dataset
+from chalknet.errors import OutputError, StoppedError, StoreError
+from chalknet.training.trainer import Trainer, run_epochs
+from chalknet.workflows.train import Checkpoints, resume, train
+
+RECIPE = Recipe().with_settings(hidden=[7], epochs=8, train_size=160, valid_size=40, learning_rate=1e-3, momentum=0.9)
+EARLY = {"stop_early": True, "patience": 3, "learning_rate": 0.02, "epochs": 40}
+
+
+def trainer_of(data, recipe, keep_samples=True):
+    return Trainer(data, split_dataset(data, "writeup", 160, 40), recipe, keep_samples=keep_samples)
+
+
+def files_of(run):
+    """A run's files but for its times."""
+    files = run_files(run, DataConfig("made.npz", "0" * 64))
+    rows = [line.rsplit(b",", 1)[0] for line in files["history.csv"].splitlines()]
+    return rows, files["model.safetensors"], files.get("valid_samples.npz"), run.kept_epoch
+
+
+@pytest.mark.parametrize("engine", ["numpy", "reference"])
+@pytest.mark.parametrize(
+    "settings", [{}, {"batch_size": 48, "bias_momentum": True}, EARLY, {**EARLY, "restore_best": False}], ids=str
+)
+@pytest.mark.parametrize("stop_at", [1, 5])
+def test_a_training_that_was_stopped_ends_with_the_bits_of_one_that_was_not(
+    small_images, tmp_path, engine, settings, stop_at
+):
+    recipe = RECIPE.with_settings(engine=engine, **settings)
+    whole = run_epochs(trainer_of(small_images, recipe))
+    taken = []
+
+    def keep(take):
+        taken.append(take())
+        if len(taken) == stop_at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_epochs(trainer_of(small_images, recipe), keep=keep)
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(checkpoint_bytes(taken[-1]))
+    again = run_epochs(trainer_of(small_images, recipe), start=read_checkpoint(path))
+    assert files_of(again) == files_of(whole)
+
+
+def test_a_checkpoint_taken_when_patience_was_at_its_end_trains_no_further(small_images):
+    taken = []
+    whole = run_epochs(trainer_of(small_images, RECIPE.with_settings(**EARLY)), keep=lambda take: taken.append(take()))
+    again = run_epochs(trainer_of(small_images, RECIPE.with_settings(**EARLY)), start=taken[-1])
+    assert files_of(again) == files_of(whole)
+
+
+def test_a_checkpoint_is_a_copy_that_training_does_not_change(small_images):
+    trainer = trainer_of(small_images, RECIPE)
+    epochs = trainer.epochs()
+    next(epochs)
+    taken = trainer.checkpoint()
+    before = {name: value.copy() for name, value in (taken.parameters | taken.state).items()}
+    next(epochs)
+    assert len(taken.history) == len(taken.valid_samples) == 1
+    assert all((value == before[name]).all() for name, value in (taken.parameters | taken.state).items())
+
+
+def test_one_is_written_every_so_many_epochs_and_when_it_is_to_stop(small_images, tmp_path):
+    written = []
+
+    class Watching(CheckpointWriter):
+        def __call__(self, take):
+            super().__call__(take)
+            path = tmp_path / "checkpoint.safetensors"
+            written.append(len(read_checkpoint(path).history) if path.exists() else 0)
+
+    source = DataConfig("made.npz", "0" * 64)
+    keep = Watching(tmp_path, RECIPE, source, seconds=1e9, epochs=3, must_stop=lambda: len(written) == 7)
+    with pytest.raises(
+        StoppedError, match=r"stopped after epoch 8 of 8, which is kept\. Go on with: chalknet train --re"
+    ):
+        run_epochs(trainer_of(small_images, RECIPE), keep=keep)
+    assert written == [0, 0, 3, 3, 3, 6, 6]
+    recipe, data, start = read_unfinished(tmp_path)
+    assert (recipe, data, len(start.history)) == (RECIPE, source, 8)
+    keep.clear()
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_zero_seconds_are_one_after_every_epoch(small_images, tmp_path):
+    keep = CheckpointWriter(tmp_path, RECIPE, DataConfig(), seconds=0)
+    run_epochs(trainer_of(small_images, RECIPE), keep=keep)
+    assert len(read_checkpoint(tmp_path / "checkpoint.safetensors").history) == 8
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not a whole checkpoint"),
+        (b"\x08\0\0\0\0\0\0\0{}      ", "is not a whole checkpoint"),
+        (b"PK\x03\x04", "is not a whole checkpoint"),
+    ],
+)
+def test_a_damaged_checkpoint_is_told(tmp_path, content, message):
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=message):
+        read_checkpoint(path)
+
+
+def test_a_cut_or_newer_checkpoint_is_told(small_images, tmp_path, monkeypatch):
+    trainer = trainer_of(small_images, RECIPE)
+    next(trainer.epochs())
+    path = tmp_path / "checkpoint.safetensors"
+    content = checkpoint_bytes(trainer.checkpoint())
+    path.write_bytes(content[:-1])
+    with pytest.raises(StoreError, match="is not a whole checkpoint"):
+        read_checkpoint(path)
+    monkeypatch.setattr("chalknet.artifacts.checkpoint.FORMAT", 2)
+    path.write_bytes(checkpoint_bytes(trainer.checkpoint()))
+    monkeypatch.setattr("chalknet.artifacts.checkpoint.FORMAT", 1)
+    with pytest.raises(StoreError, match="has format 2, and this chalknet reads 1"):
+        read_checkpoint(path)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(small_images, tmp_path, monkeypatch):
+    keep = CheckpointWriter(tmp_path, RECIPE, DataConfig(), seconds=0)
+    trainer = trainer_of(small_images, RECIPE)
+    epochs = trainer.epochs()
+    next(epochs)
+    keep(trainer.checkpoint)
+    next(epochs)
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("chalknet.artifacts.atomic.os.fsync", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        keep(trainer.checkpoint)
+    assert len(read_checkpoint(tmp_path / "checkpoint.safetensors").history) == 1
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_library_user_goes_on_with_resume(small_images, tmp_path):
+    np.savez(
+        tmp_path / "made.npz", images=small_images.inputs, labels=small_images.labels, class_names=["A", "B", "C", "D"]
+    )
+    whole = train(tmp_path / "made.npz", RECIPE, out=tmp_path / "whole")
+
+    def stop(record):
+        if record.epoch == 3:
+            raise KeyboardInterrupt
+
+    from chalknet.data.load import load_data
+    from chalknet.workflows.train import split_by, train_run
+
+    data = load_data(tmp_path / "made.npz")
+    with pytest.raises(KeyboardInterrupt):
+        train_run(data, split_by(RECIPE, data), RECIPE, out=tmp_path / "run", observe=stop, checkpoints=Checkpoints(0))
+    with pytest.raises(OutputError, match=r"holds an unfinished run\. chalknet train --resume .*run goes on with it"):
+        train(tmp_path / "made.npz", RECIPE, out=tmp_path / "run")
+    again = resume(tmp_path / "run")
+    assert files_of(again) == files_of(whole)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(
+        path.name for path in (tmp_path / "whole").iterdir()
+    )
+    with pytest.raises(StoreError, match="holds a finished run; there is nothing to go on with"):
+        resume(tmp_path / "run")

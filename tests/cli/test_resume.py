@@ -1,0 +1,155 @@
+"""`chalknet train` stopped in every way, and gone on with: the end is that of a run that nothing disturbed."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import made_images
+
+from chalknet.cli.main import main
+
+LINE = [
+    "train",
+    "--data",
+    "letters.npz",
+    "--hidden",
+    "9x5",
+    "--learning-rate",
+    "1e-3",
+    "--train",
+    "160",
+    "--valid",
+    "40",
+]
+SETTINGS = ["--batch-size", "32", "--momentum", "0.9"]
+COMMAND = [sys.executable, "-m", "chalknet"]
+KILLS = 6
+
+
+@pytest.fixture
+def letters(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = made_images(240, seed=0, n_classes=4)
+    np.savez("letters.npz", images=data.inputs, labels=data.labels)
+    return tmp_path
+
+
+def contents(folder):
+    """The files of a run that hold no times."""
+    history = [line.rsplit(",", 1)[0] for line in (folder / "history.csv").read_text().splitlines()]
+    names = ("config.toml", "model.safetensors", "valid_samples.npz")
+    return history, [(folder / name).read_bytes() for name in names]
+
+
+def started(*arguments, cwd):
+    return subprocess.Popen([*COMMAND, *arguments], cwd=cwd, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_epoch(process, epoch):
+    """Reads until a line of that epoch or a later one."""
+    for line in process.stderr:
+        told = re.match(r"epoch +(\d+)/", line)
+        if told and int(told[1]) >= epoch:
+            return
+    raise AssertionError("it ended before")
+
+
+def test_killed_again_and_again_it_ends_with_the_bits_of_an_undisturbed_run(letters):
+    more = [*SETTINGS, "--epochs", "400"]
+    assert main([*LINE, *more, "--out", "whole", "--quiet"]) == 0
+    rng = random.Random(0)
+    arguments = [*LINE, *more, "--out", "run", "--checkpoint-seconds", "0"]
+    kills = 0
+    while kills < KILLS:
+        with started(*arguments, cwd=letters) as process:
+            lines = rng.randint(1, 3)
+            while lines and (line := process.stderr.readline()):
+                lines -= line.startswith("epoch")
+            process.kill()
+            process.stderr.read()
+        if process.returncode != -signal.SIGKILL:
+            break  # it came to its end first
+        kills += 1
+        arguments = ["train", "--resume", "run", "--checkpoint-seconds", "0"]
+    assert kills > 1
+    if not (letters / "run" / "summary.json").exists():
+        assert main(["train", "--resume", "run", "--quiet"]) == 0
+    assert contents(letters / "run") == contents(letters / "whole")
+    assert not (letters / "run" / "checkpoint.safetensors").exists()
+    left = [path.name for path in (letters / "run").iterdir() if path.name.startswith(".")]
+    assert len(left) <= kills  # temporary files of processes that were killed while they wrote
+
+
+def test_ctrl_c_finishes_the_epoch_and_says_how_to_go_on(letters, capsys):
+    with started(*LINE, *SETTINGS, "--epochs", "100000", "--out", "run", cwd=letters) as process:
+        wait_for_epoch(process, 1)
+        process.send_signal(signal.SIGINT)
+        error = process.stderr.read()
+    assert process.returncode == 130
+    last = error.splitlines()[-1]
+    assert "stopping after this epoch; Ctrl-C again stops at once" in error
+    assert last.startswith("chalknet: stopped after epoch ")
+    assert last.endswith("of 100000, which is kept. Go on with: chalknet train --resume run")
+    assert sorted(path.name for path in (letters / "run").iterdir()) == ["checkpoint.safetensors", "config.toml"]
+
+    assert main([*LINE, *SETTINGS, "--epochs", "5", "--out", "run"]) == 1
+    assert (
+        "run: holds an unfinished run. chalknet train --resume run goes on with it; --overwrite"
+        in capsys.readouterr().err
+    )
+    assert main([*LINE, *SETTINGS, "--epochs", "5", "--out", "run", "--overwrite", "--quiet"]) == 0
+    assert not (letters / "run" / "checkpoint.safetensors").exists()
+
+
+def test_resume_tells_where_it_goes_on_and_how_far(letters, capsys):
+    with started(*LINE, "--epochs", "3000", "--out", "run", "--checkpoint-epochs", "1000", cwd=letters) as process:
+        wait_for_epoch(process, 1050)
+        process.kill()
+        process.stderr.read()
+    capsys.readouterr()
+    assert main(["train", "--resume", "run"]) == 0
+    printed = capsys.readouterr()
+    assert "going on after epoch 1000 of 3000" in printed.err
+    assert "After 3000 epochs" in printed.out
+    assert "written to run" in printed.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--resume", "nowhere"], 1, "nowhere: holds no checkpoint.safetensors to go on from. Start it with"),
+        (
+            ["--resume", "run", "--epochs", "9"],
+            2,
+            "goes on with the run as it was begun, so --epochs cannot be given too",
+        ),
+        (["--resume", "run", "--out", "x", "--data", "y"], 2, "so --data, --out cannot be given too"),
+        (["--resume", "run", "--bias-momentum"], 2, "so --bias-momentum cannot be given too"),
+        (["--checkpoint-seconds", "-1"], 2, "checkpoint_seconds must be a number >= 0, got -1.0"),
+        (["--checkpoint-epochs", "0"], 2, "checkpoint_epochs must be a whole number >= 1, got 0"),
+    ],
+)
+@pytest.mark.usefixtures("letters")
+def test_what_cannot_be_meant_is_one_line(capsys, arguments, code, message):
+    assert main(["train", *arguments]) == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("chalknet: ")
+    assert error.count("\n") == 1
+
+
+def test_changed_data_is_refused(letters, capsys):
+    with started(*LINE, "--epochs", "100000", "--out", "run", "--checkpoint-seconds", "0", cwd=letters) as process:
+        wait_for_epoch(process, 1)
+        process.send_signal(signal.SIGINT)
+        process.stderr.read()
+    data = made_images(240, seed=1, n_classes=4)
+    np.savez("letters.npz", images=data.inputs, labels=data.labels)
+    assert main(["train", "--resume", "run"]) == 1
+    assert "is not the data that the configuration was written for: sha256" in capsys.readouterr().err
