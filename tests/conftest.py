@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -15,6 +16,9 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 LETTERS = tuple("ABCDEFGHIJ")
 
 os.environ.setdefault("CHALKNET_BLAS", "keep")  # no test measures kernel sets unless it means to
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background; tests send Ctrl-C to what they start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("chalknet", deadline=None, max_examples=60, derandomize=True)
 hypothesis.settings.register_profile("search", deadline=None, max_examples=2_000)

@@ -17,6 +17,7 @@ from chalknet.studies.results import StudyResults, UnitResult, read_results
 from chalknet.studies.stopping_point import StoppingPoint, stopping_point
 from chalknet.studies.store import STORE_FILE
 
+STOPPED_EARLY = "it stopped early, so its curves are not whole. Train it without --stop-early."
 RESAMPLING_SEED = 0  # so that the same folder gives the same interval
 
 
@@ -123,6 +124,8 @@ def _of_run(folder: Path, monitor: str) -> Stopping:
     label = folder.name or str(folder)
     if run.history[0].valid is None:
         return Stopping(label, None, "it has no validation samples, by which to tell.")
+    if len(run.history) < run.recipe.training.epochs:
+        return Stopping(label, None, STOPPED_EARLY)
     losses, right = run.valid_losses, run.valid_right
     if losses is not None and right is not None:
         losses, right = losses[None], right[None]
@@ -136,10 +139,8 @@ def _of_study(results: StudyResults, monitor: str) -> Iterator[Stopping]:
             yield Stopping(cell.label, None, f"{len(units)} of its {len(results.seeds)} seeds are done.")
         elif units[0].history[0].valid is None:
             yield Stopping(cell.label, None, "it has no validation samples, by which to tell.")
-        elif len({len(unit.history) for unit in units}) > 1:
-            yield Stopping(
-                cell.label, None, "it stopped early, so its curves are not whole. Train it without --stop-early."
-            )
+        elif any(len(unit.history) < cell.recipe.training.epochs for unit in units):
+            yield Stopping(cell.label, None, STOPPED_EARLY)
         else:
             yield Stopping(cell.label, _of_units(units, results.has_same_images, monitor))
 
