@@ -99,10 +99,12 @@ def measure(samples: int, units: int, layers: int, threads: int, tile_rows: int 
     """Seconds of an epoch and peak bytes above the data, in this process."""
     import numpy as np
 
-    from chalknet.engines.engine import Part
+    from chalknet.data.preprocess import Scaling
+    from chalknet.engines.engine import Part, Step, Update
     from chalknet.engines.numpy_engine import NumpyEngine
     from chalknet.network.architecture import Architecture
     from chalknet.network.initialisers import initial_parameters
+    from chalknet.network.objective import Objective
     from chalknet.training.optimizers import Momentum
 
     rng = np.random.default_rng(0)
@@ -111,21 +113,21 @@ def measure(samples: int, units: int, layers: int, threads: int, tile_rows: int 
     before = resident_bytes()
     start = initial_parameters(Architecture(784, (units,) * layers, 10), 0)
     # So small a rate keeps the weights finite, whatever the number of samples that are summed; the work is the same.
-    rule = Momentum(1e-9, 0.99)
+    rule, updates = Momentum(0.99), [Update(slice(0, samples), Step(1, 1e-9))]
     engine = NumpyEngine(
         {"train": Part(x, y)},
         start,
         rule,
-        input_scale=255.0,
-        reduction="sum",
+        scaling=Scaling(255.0),
+        objective=Objective("sum"),
         dtype=np.float32,
         workers=threads,
         tile_rows=tile_rows,
     )
-    engine.train_epoch([slice(0, samples)])
+    engine.train_epoch(updates)
     n, started = 0, time.perf_counter()
     while not n or time.perf_counter() - started < TIMED_SECONDS:
-        engine.train_epoch([slice(0, samples)])
+        engine.train_epoch(updates)
         n += 1
     return {"seconds": (time.perf_counter() - started) / n, "peak_bytes": peak_bytes() - before}
 

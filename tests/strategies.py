@@ -38,3 +38,10 @@ def named(weights, biases):
     for layer, weight, bias in zip(layers, weights, biases, strict=True):
         parameters[f"{layer}.weight"], parameters[f"{layer}.bias"] = weight, bias
     return parameters
+
+
+def updates(batches, learning_rate, first=1):
+    """Batches as the updates of an epoch, all at one rate, numbered from first on."""
+    from chalknet.engines.engine import Step, Update
+
+    return [Update(batch, Step(number, learning_rate)) for number, batch in enumerate(batches, start=first)]

@@ -16,13 +16,19 @@ from typing import Any, TypeVar
 
 from chalknet.errors import ConfigError
 
-FORMAT = 1  # of config.toml; raised when a file written now could not be read by the code of before
+FORMAT = 2  # of config.toml; raised when a file written now could not be read by the code of before
 GIVEN = "given"  # index arrays of one's own, which a configuration cannot hold
 SPLIT_METHODS = ("writeup", "random", "stratified", "group")
 MOST_UNITS = 1_000_000  # of a layer; more is a slip of the keyboard
 ENGINES = ("numpy", "reference")
 DTYPES = ("float32", "float64")
 MONITORS = ("valid_loss", "valid_accuracy")
+ACTIVATION_NAMES = ("relu", "leaky_relu", "gelu", "tanh", "identity")
+INITIALISERS = ("writeup", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform")
+OPTIMIZERS = ("gradient_descent", "momentum", "nesterov", "adam", "adamw")
+SCHEDULES = ("constant", "step", "cosine", "one_cycle")
+SCALINGS = ("pixels", "standard", "auto")
+CLASS_WEIGHTS = ("equal", "balanced")
 FULL = "full"
 SAME = "seed"  # a batch_seed that says: the same as seed
 
@@ -55,6 +61,7 @@ def one_of(*names: str) -> Constraint:
 
 POSITIVE = Constraint("a number > 0", lambda v: _is_number(v) and v > 0, float)
 FROM_0 = Constraint("a number >= 0", lambda v: _is_number(v) and v >= 0, float)
+FROM_0_TO_1 = Constraint("a number from 0 to 1", lambda v: _is_number(v) and 0 <= v <= 1, float)
 FROM_0_BELOW_1 = Constraint("a number >= 0 and < 1", lambda v: _is_number(v) and 0 <= v < 1, float)
 YES_OR_NO = Constraint("true or false", lambda v: isinstance(v, bool))
 SEED = whole(0, 2**32 - 1)  # what numpy.random.RandomState takes
@@ -62,6 +69,30 @@ WIDTHS = Constraint(
     f"one or more whole numbers from 1 to {MOST_UNITS}",
     lambda v: isinstance(v, (list, tuple)) and len(v) > 0 and all(_is_whole(n) and 1 <= n <= MOST_UNITS for n in v),
     tuple,
+)
+
+
+def _as_names(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+LAYER_ACTIVATIONS = Constraint(
+    f"one of {', '.join(ACTIVATION_NAMES)}, or one of them for each hidden layer",
+    lambda v: isinstance(v, (str, list, tuple)) and len(v) > 0 and set(_as_names(v)) <= set(ACTIVATION_NAMES),
+    _as_names,
+)
+
+
+def _is_class_weights(value: Any) -> bool:
+    if isinstance(value, str):
+        return value in CLASS_WEIGHTS
+    return isinstance(value, (list, tuple)) and len(value) > 1 and all(_is_number(v) and v > 0 for v in value)
+
+
+BY_CLASS = Constraint(
+    f"one of {', '.join(CLASS_WEIGHTS)}, or a number > 0 for each class",
+    _is_class_weights,
+    lambda v: v if isinstance(v, str) else tuple(map(float, v)),
 )
 BATCH_SEED = Constraint(f'{SEED.must}, or "{SAME}"', lambda v: v == SAME or SEED.accepts(v))
 BATCH = Constraint(f'a whole number >= 1, or "{FULL}"', lambda v: v == FULL or (_is_whole(v) and v >= 1))
@@ -109,19 +140,89 @@ class SplitConfig(_Checked):
 
 @dataclass(frozen=True)
 class NetworkConfig(_Checked):
-    """[network]: its shape."""
+    """[network]: its shape, how it starts, and what is done to its inputs and its hidden values."""
 
     hidden: tuple[int, ...] = setting((1_000,), WIDTHS, "units of each hidden layer, from the input on")
+    activation: tuple[str, ...] = setting(("relu",), LAYER_ACTIVATIONS, "what hidden layers do to their values")
+    batch_norm: bool = setting(False, YES_OR_NO, "whether hidden values are normalised over the batch")
+    initialiser: str = setting("writeup", one_of(*INITIALISERS), "how initial weights are drawn")
+    input_scaling: str = setting(
+        "pixels",
+        one_of(*SCALINGS),
+        "how inputs are scaled (pixels: bytes divided by 255; standard: mean 0 and deviation 1, learnt from the "
+        "training part; auto: pixels for images, standard for rows)",
+    )
+
+    def activations(self) -> tuple[str, ...]:
+        """One a hidden layer."""
+        return self.activation * len(self.hidden) if len(self.activation) == 1 else self.activation
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.activation) not in (1, len(self.hidden)):
+            raise ConfigError(
+                f"activation must be one name, or one for each of {len(self.hidden)} hidden layers, "
+                f"got {', '.join(self.activation)}."
+            )
+
+
+@dataclass(frozen=True)
+class RegularisationConfig(_Checked):
+    """[regularisation]: what keeps a network from learning its samples by heart, and what each sample counts."""
+
+    dropout: float = setting(0.0, FROM_0_BELOW_1, "share of hidden values dropped in training")
+    input_dropout: float = setting(0.0, FROM_0_BELOW_1, "share of inputs dropped in training")
+    l2: float = setting(0.0, FROM_0, "strength of the penalty l2/2 sum W^2 that is added to the mean loss")
+    label_smoothing: float = setting(0.0, FROM_0_BELOW_1, "share of each target spread over all classes")
+    class_weights: str | tuple[float, ...] = setting(
+        "equal", BY_CLASS, "what a sample of each class counts (balanced: every class the same in all)"
+    )
+
+
+@dataclass(frozen=True)
+class AugmentationConfig(_Checked):
+    """[augmentation]: how training samples are changed at random, anew at each update; images only, but for mixup."""
+
+    shift_pixels: float = setting(0.0, FROM_0, "largest shift of an image, up, down and sideways")
+    rotation_degrees: float = setting(0.0, FROM_0, "largest rotation of an image, either way")
+    zoom: float = setting(0.0, FROM_0, "an image is scaled by a factor from 1/(1 + zoom) to 1 + zoom, by axis")
+    shear: float = setting(0.0, FROM_0, "largest shear of an image, pixels sideways a pixel down")
+    erase: float = setting(0.0, FROM_0_TO_1, "share of images with a rectangle set to 0")
+    erase_size: float = setting(0.4, FROM_0_TO_1, "largest side of that rectangle, as a share of the image's")
+    mixup: float = setting(0.0, FROM_0, "alpha of the Beta distribution by which two samples are mixed; 0 for none")
 
 
 @dataclass(frozen=True)
 class OptimizerConfig(_Checked):
-    """[optimizer]: v <- momentum v + learning_rate dL/dW, W <- W - v (docs/derivation.md, U1, U2)."""
+    """[optimizer]: the rule by which a gradient becomes a step (docs/derivation.md, U1 to U8)."""
 
+    optimizer: str = setting("momentum", one_of(*OPTIMIZERS), "the update rule")
     learning_rate: float = setting(1e-5, POSITIVE, "step length")
-    momentum: float = setting(0.99, FROM_0_BELOW_1, "share of the last step that is kept")
+    momentum: float = setting(0.99, FROM_0_BELOW_1, "share of the last step that momentum and nesterov keep")
     bias_momentum: bool = setting(False, YES_OR_NO, "whether the biases have momentum too")
+    beta1: float = setting(0.9, FROM_0_BELOW_1, "share of the mean gradient that adam keeps")
+    beta2: float = setting(0.999, FROM_0_BELOW_1, "share of the mean squared gradient that adam keeps")
+    epsilon: float = setting(1e-8, POSITIVE, "what adam adds to the root that it divides by")
+    weight_decay: float = setting(
+        0.0, FROM_0, "share of the weights, times the learning rate, that each step takes off"
+    )
+    clip_norm: float = setting(0.0, FROM_0, "length to which longer gradients are shortened; 0 for never")
+    weight_average: float = setting(
+        0.0,
+        FROM_0_BELOW_1,
+        "share that a running average of the weights keeps, which is then what is evaluated; 0 for none",
+    )
     reduction: str = setting("sum", one_of("sum", "mean"), "whether a batch's gradient is its samples' sum or mean")
+
+
+@dataclass(frozen=True)
+class ScheduleConfig(_Checked):
+    """[schedule]: how the learning rate changes (docs/derivation.md, E1 to E4)."""
+
+    schedule: str = setting("constant", one_of(*SCHEDULES), "how the learning rate changes over the training")
+    warmup_epochs: float = setting(0.0, FROM_0, "epochs in which it first rises from near 0")
+    step_epochs: int = setting(30, whole(1), "epochs between two steps of the schedule step")
+    step_factor: float = setting(0.1, POSITIVE, "what each of these steps multiplies it by")
 
 
 @dataclass(frozen=True)
@@ -172,7 +273,10 @@ class Recipe:
     name: str = "writeup"
     split: SplitConfig = field(default_factory=SplitConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    regularisation: RegularisationConfig = field(default_factory=RegularisationConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
 
@@ -194,7 +298,10 @@ class Recipe:
 SECTIONS: dict[str, type[Any]] = {
     "split": SplitConfig,
     "network": NetworkConfig,
+    "regularisation": RegularisationConfig,
+    "augmentation": AugmentationConfig,
     "optimizer": OptimizerConfig,
+    "schedule": ScheduleConfig,
     "training": TrainingConfig,
     "stopping": StoppingConfig,
 }

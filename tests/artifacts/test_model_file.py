@@ -1,24 +1,29 @@
 import contextlib
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.numpy import save
 
 from chalknet.artifacts.model_file import HEADER_KEY, load_model, model_bytes, save_model
+from chalknet.data.preprocess import Scaling
 from chalknet.errors import ModelFileError, OutputError
 from chalknet.network.architecture import Architecture
 from chalknet.network.initialisers import initial_parameters
 from chalknet.network.model import Network
 
+GOLDEN = Path(__file__).parent / "golden"
+
 
 def made_network(dtype=np.float64):
     architecture = Architecture(6, (5, 4), 3)
     parameters = {name: value.astype(dtype) for name, value in initial_parameters(architecture, 0).items()}
-    return Network(architecture, parameters, ("Ä", "y", "z"), 255.0, (2, 3))
+    return Network(architecture, parameters, ("Ä", "y", "z"), Scaling(255.0), (2, 3))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -26,10 +31,10 @@ def test_a_network_saved_and_loaded_is_the_same(tmp_path, dtype):
     network = made_network(dtype)
     save_model(network, tmp_path / "model.safetensors")
     again = load_model(tmp_path / "model.safetensors")
-    assert (again.architecture, again.class_names, again.input_scale, again.image_shape) == (
+    assert (again.architecture, again.class_names, again.scaling.scale, again.image_shape) == (
         network.architecture,
         network.class_names,
-        network.input_scale,
+        network.scaling.scale,
         network.image_shape,
     )
     assert list(again.parameters) == list(network.parameters)
@@ -50,9 +55,11 @@ def test_an_unwritable_place_is_an_output_error(tmp_path):
 
 
 DESCRIPTION = {
-    "format_version": 1,
+    "format_version": 2,
     "n_inputs": 6,
     "hidden": [5, 4],
+    "activations": ["relu", "relu"],
+    "batch_norm": False,
     "class_names": ["x", "y", "z"],
     "input_scale": 255.0,
     "image_shape": [2, 3],
@@ -66,7 +73,7 @@ def changed(**fields):
 @pytest.mark.parametrize(
     ("description", "message"),
     [
-        (changed(format_version=2), "has format 2, but this chalknet reads up to 1. Install a newer chalknet."),
+        (changed(format_version=3), "has format 3, but this chalknet reads up to 2. Install a newer chalknet."),
         (changed(format_version="1"), "its format_version is '1'"),
         (changed(hidden=[5, 0]), "a network needs sizes >= 1"),
         (changed(hidden=[5, 10**9]), "hidden2.weight of network 6-5-1000000000-3 must be (1000000000, 5), got (4, 5)"),
@@ -76,6 +83,9 @@ def changed(**fields):
         (changed(class_names=["x"]), "at least two classes"),
         (changed(input_scale=0), "its input_scale is 0.0, which is not a number > 0"),
         (changed(image_shape=[3, 3]), "its image_shape is [3, 3], which does not make 6 inputs"),
+        (changed(batch_norm=1), "its batch_norm is 1, which is not true or false"),
+        (changed(activations=["relu"]), "activations must be one of"),
+        (changed(activations=["relu", "eval"]), "activations must be one of"),
         ([], "its 'chalknet' entry is not a JSON object"),
     ],
 )
@@ -133,3 +143,49 @@ def test_a_damaged_file_is_a_model_file_error_or_a_network(tmp_path_factory, dat
     path.write_bytes(bytes(damaged))
     with contextlib.suppress(ModelFileError):
         assert isinstance(load_model(path), Network)
+
+
+def test_a_file_of_the_first_format_still_predicts_what_it_did():
+    network = load_model(GOLDEN / "model-1.safetensors")
+    images = np.arange(12, dtype=np.uint8).reshape(2, 2, 3) * 20
+    want = [[0.3551701, 0.4345400, 0.2102898], [0.3886885, 0.3172879, 0.2940235]]  # as written by format 1's own code
+    np.testing.assert_allclose(network.predict_proba(images), want, atol=1e-6)
+    assert network.architecture == Architecture(6, (5, 4), 3)
+
+
+def whole_network():
+    """A network with everything that a file can hold."""
+    rng = np.random.default_rng(0)
+    architecture = Architecture(6, (5, 4), 3, ("gelu", "tanh"), batch_norm=True)
+    parameters = {name: rng.uniform(0.5, 2, shape) for name, shape in architecture.shapes.items()}
+    return Network(architecture, parameters, ("x", "y", "z"), Scaling(rng.uniform(1, 2, 6), rng.normal(size=6)))
+
+
+def test_activations_batch_normalisation_and_scaling_travel_with_a_network(tmp_path):
+    network = whole_network()
+    save_model(network, tmp_path / "model.safetensors")
+    again = load_model(tmp_path / "model.safetensors")
+    assert again.architecture == network.architecture
+    rows = np.random.default_rng(1).normal(size=(7, 6))
+    np.testing.assert_array_equal(again.predict_proba(rows), network.predict_proba(rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("input.scale", np.zeros(6), "its input.scale holds 0.0, and scales must be > 0"),
+        ("input.scale", np.ones(5), "its input.scale is not 6 finite float64 numbers"),
+        ("input.shift", np.full(6, np.nan), "its input.shift is not 6 finite float64 numbers"),
+        ("input.shift", np.zeros(6, np.float32), "its input.shift is not 6 finite float64 numbers"),
+        ("hidden1.variance", np.full(5, -1.0), "hidden1.variance holds -1.0, and variances must be >= 0"),
+        ("hidden1.gain", np.ones(6), r"hidden1.gain of network 6-5-4-3 must be \(5,\), got \(6,\)"),
+    ],
+)
+def test_scales_and_statistics_that_cannot_be_are_refused(tmp_path, name, value, message):
+    path = tmp_path / "model.safetensors"
+    save_model(whole_network(), path)
+    with safe_open(str(path), framework="numpy") as file:
+        header, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    path.write_bytes(save({**tensors, name: value}, header))
+    with pytest.raises(ModelFileError, match=message):
+        load_model(path)

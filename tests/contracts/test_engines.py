@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from conftest import made_images
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import loop_cross_entropy, loop_forward, loop_gradients
-from strategies import named, networks
+from strategies import named, networks, updates
 
+from chalknet.config import Recipe
+from chalknet.data.splits import split_dataset
+from chalknet.engines import numpy_engine
 from chalknet.engines.engine import Part
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
+from chalknet.network.objective import Objective
 from chalknet.training.optimizers import Momentum
+from chalknet.training.trainer import Trainer
 
 ENGINES = [ReferenceEngine, NumpyEngine]
-RULE = Momentum(learning_rate=0.05, momentum=0.5)
+RULE = Momentum(momentum=0.5)
+RATE = 0.05
 
 
 def made(engine, case, **options):
@@ -29,11 +36,11 @@ def made(engine, case, **options):
 @given(case=networks(), batch_size=st.integers(1, 9))
 def test_two_epochs_equal_the_slow_loops(engine, reduction, case, batch_size):
     weights, biases, x, labels = case
-    runner = made(engine, case, reduction=reduction, dtype=np.float64)
+    runner = made(engine, case, objective=Objective(reduction), dtype=np.float64)
     velocity = [np.zeros_like(w) for w in weights]
     for _ in range(2):
         batches = [np.arange(len(x))[i : i + batch_size] for i in range(0, len(x), batch_size)]
-        scores, losses = runner.train_epoch(batches), []
+        scores, losses = runner.train_epoch(updates(batches, RATE)), []
         for batch in batches:
             losses += [loop_cross_entropy(loop_forward(weights, biases, x[batch]), labels[batch])] * len(batch)
             grad_weights, grad_biases = loop_gradients(weights, biases, x[batch], labels[batch], reduction)
@@ -49,7 +56,9 @@ def test_two_epochs_equal_the_slow_loops(engine, reduction, case, batch_size):
 @given(case=networks())
 def test_a_slice_is_the_same_batch_as_its_positions(engine, case):
     one, two = made(engine, case), made(engine, case)
-    assert one.train_epoch([slice(0, len(case[2]))]) == two.train_epoch([np.arange(len(case[2]))])
+    assert one.train_epoch(updates([slice(0, len(case[2]))], RATE)) == two.train_epoch(
+        updates([np.arange(len(case[2]))], RATE)
+    )
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -82,9 +91,9 @@ def test_the_scores_of_a_part_are_the_means_of_its_samples(engine, case):
 def test_a_restored_engine_goes_on_with_the_same_bits(engine, dtype, case):
     whole, other = made(engine, case, dtype=dtype), made(engine, case, dtype=dtype)
     batches = [slice(0, len(case[2]))]
-    whole.train_epoch(batches)
+    whole.train_epoch(updates(batches, RATE))
     other.restore(whole.parameters(), whole.state())
-    assert whole.train_epoch(batches) == other.train_epoch(batches)
+    assert whole.train_epoch(updates(batches, RATE)) == other.train_epoch(updates(batches, RATE))
     assert all((whole.parameters()[name] == other.parameters()[name]).all() for name in whole.parameters())
     assert all(value.dtype == dtype for value in whole.parameters().values())
 
@@ -96,9 +105,114 @@ def test_what_is_given_out_and_taken_in_is_a_copy(engine, case):
     parameters = named(weights, biases)
     kept = {name: value.copy() for name, value in parameters.items()}
     runner = engine({"train": Part(x, labels)}, parameters, RULE)
-    runner.train_epoch([slice(0, len(x))])
+    runner.train_epoch(updates([slice(0, len(x))], RATE))
     assert all((parameters[name] == kept[name]).all() for name in kept)
     given_out = runner.parameters()
     for value in given_out.values():
         value += 1
     assert not any((runner.parameters()[name] == given_out[name]).any() for name in given_out)
+
+
+# Everything that a recipe can add, each alone and then together; what each must agree on is in the test below.
+FEATURES = {
+    "leaky_relu": {"activation": "leaky_relu"},
+    "tanh": {"activation": "tanh"},
+    "gelu": {"activation": "gelu"},
+    "identity": {"activation": "identity"},
+    "an activation a layer": {"activation": ["tanh", "relu"]},
+    "dropout": {"dropout": 0.4},
+    "dropout after gelu": {"dropout": 0.4, "activation": "gelu"},
+    "input dropout": {"input_dropout": 0.3},
+    "batch norm": {"batch_norm": True},
+    "batch norm, dropout, tanh": {"batch_norm": True, "dropout": 0.3, "activation": "tanh"},
+    "label smoothing": {"label_smoothing": 0.1},
+    "class weights": {"class_weights": [1.0, 2.0, 0.5, 3.0]},
+    "l2": {"l2": 0.02},
+    "l2 of a sum": {"l2": 0.02, "reduction": "sum", "learning_rate": 1e-4},
+    "clipping": {"clip_norm": 0.05},
+    "nesterov": {"optimizer": "nesterov"},
+    "adam": {"optimizer": "adam"},
+    "adamw with decay": {"optimizer": "adamw", "weight_decay": 0.1},
+    "average": {"weight_average": 0.9},
+    "average over batch norm": {"weight_average": 0.9, "batch_norm": True},
+    "moved images": {"shift_pixels": 1.5, "rotation_degrees": 20, "zoom": 0.2, "shear": 0.2},
+    "erased images": {"erase": 0.7},
+    "mixup": {"mixup": 0.4},
+    "standard scaling": {"input_scaling": "standard"},
+    "one cycle": {"schedule": "one_cycle", "warmup_epochs": 1},
+    "all of it": {
+        "activation": ["gelu", "leaky_relu"], "dropout": 0.2, "input_dropout": 0.1, "batch_norm": True,
+        "label_smoothing": 0.1, "class_weights": "balanced", "l2": 0.01, "clip_norm": 0.5, "optimizer": "adamw",
+        "weight_decay": 0.05, "weight_average": 0.9, "shift_pixels": 1, "rotation_degrees": 9, "erase": 0.3,
+        "mixup": 0.3, "schedule": "cosine", "input_scaling": "standard", "initialiser": "he_normal",
+    },
+}  # fmt: skip
+DATA = made_images(90, seed=4, shape=(6, 5))
+SPLITS = split_dataset(DATA, "random", 60, 15, 0)
+BASE = {"hidden": [7, 5], "epochs": 3, "learning_rate": 0.01, "momentum": 0.9, "reduction": "mean", "dtype": "float64"}
+
+
+def trained(engine, batch_size, features, **more):
+    recipe = Recipe().with_settings(**{**BASE, "engine": engine, "batch_size": batch_size, **features, **more})
+    trainer = Trainer(DATA, SPLITS, recipe)
+    return list(trainer.epochs()), trainer.checkpoint(), trainer.network()
+
+
+@pytest.mark.parametrize("batch_size", ["full", 16])
+@pytest.mark.parametrize("name", FEATURES)
+def test_engines_agree_on_everything_that_a_recipe_can_add(name, batch_size):
+    """In float64 they differ by rounding alone."""
+    want, want_kept, want_network = trained("reference", batch_size, FEATURES[name])
+    # Tiles of 16 cut the full batch in four, where it may be cut.
+    got, kept, network = trained("numpy", batch_size, FEATURES[name], tile_rows=16)
+    assert [r.train.loss for r in got] == pytest.approx([r.train.loss for r in want], rel=1e-9)
+    assert [r.valid.loss for r in got] == pytest.approx([r.valid.loss for r in want], rel=1e-9)
+    assert set(kept.state) == set(want_kept.state)
+    for mine, theirs in ((kept.parameters, want_kept.parameters), (kept.state, want_kept.state)):
+        for key, value in theirs.items():
+            np.testing.assert_allclose(mine[key], value, rtol=1e-8, atol=1e-10, err_msg=key)
+    for key, value in want_network.parameters.items():
+        np.testing.assert_allclose(network.parameters[key], value, rtol=1e-8, atol=1e-10, err_msg=key)
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_a_feature_changes_the_numbers(name):
+    plain = trained("reference", 16, {})[0][-1].valid.loss
+    assert trained("reference", 16, FEATURES[name])[0][-1].valid.loss != plain
+
+
+@pytest.mark.parametrize("batch_size", ["full", 16])
+@pytest.mark.parametrize("engine", ["reference", "numpy"])
+@pytest.mark.parametrize("name", ["all of it", "average over batch norm", "mixup"])
+def test_a_resumed_training_has_the_same_bits_whatever_its_recipe(name, engine, batch_size):
+    recipe = Recipe().with_settings(**{**BASE, "engine": engine, "batch_size": batch_size, **FEATURES[name]})
+    whole = Trainer(DATA, SPLITS, recipe)
+    records = list(whole.epochs())
+    first, second = Trainer(DATA, SPLITS, recipe), Trainer(DATA, SPLITS, recipe)
+    next(first.epochs())
+    second.go_on_from(first.checkpoint())
+    rest = list(second.epochs())
+    assert [(r.train, r.valid) for r in rest] == [(r.train, r.valid) for r in records[1:]]
+    for mine, theirs in zip(
+        (second.checkpoint().parameters, second.checkpoint().state),
+        (whole.checkpoint().parameters, whole.checkpoint().state),
+        strict=True,
+    ):
+        assert all((mine[key] == theirs[key]).all() for key in theirs)
+
+
+@pytest.mark.parametrize("batch_size", ["full", 16])
+@pytest.mark.parametrize("name", ["all of it", "batch norm, dropout, tanh", "moved images", "clipping"])
+def test_the_number_of_workers_shows_in_no_bit(name, batch_size, monkeypatch):
+    for constant, value in {"BLOCK_UNITS": 3, "BAND_VALUES": 20, "BAND_VALUES_OF_MANY": 10}.items():
+        monkeypatch.setattr(numpy_engine, constant, value)
+    recipe = Recipe().with_settings(
+        **{**BASE, "dtype": "float32", "batch_size": batch_size, "tile_rows": 16, **FEATURES[name]}
+    )
+    found = []
+    for workers in (1, 2, 3):
+        trainer = Trainer(DATA, SPLITS, recipe, workers=workers)
+        found.append(([(r.train, r.valid, r.test) for r in trainer.epochs()], trainer.checkpoint().parameters))
+    for scores, parameters in found[1:]:
+        assert scores == found[0][0]
+        assert all((parameters[key] == value).all() for key, value in found[0][1].items())

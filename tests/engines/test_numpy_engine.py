@@ -8,8 +8,9 @@ import threading
 import numpy as np
 import pytest
 from conftest import made_images
+from strategies import updates
 
-from chalknet.data.preprocess import flatten
+from chalknet.data.preprocess import Scaling, flatten
 from chalknet.engines import numpy_engine
 from chalknet.engines.engine import Part
 from chalknet.engines.numpy_engine import NumpyEngine, even_cuts
@@ -17,6 +18,7 @@ from chalknet.engines.reference import ReferenceEngine
 from chalknet.engines.workers import Workers
 from chalknet.network.architecture import Architecture
 from chalknet.network.initialisers import initial_parameters
+from chalknet.network.objective import Objective
 from chalknet.training.optimizers import Momentum
 
 DATA = made_images(330, seed=2, shape=(7, 6))
@@ -31,13 +33,16 @@ PARTS = {
 def epochs(engine, hidden, batch_size, n_epochs=3, **options):
     """Scores of all parts and the parameters after some epochs."""
     start = initial_parameters(Architecture(42, hidden, 4), seed=1)
-    rule = Momentum(learning_rate=0.01, momentum=0.9)
-    runner = engine(PARTS, start, rule, input_scale=255.0, **options)
+    rule = Momentum(momentum=0.9)
+    runner = engine(PARTS, start, rule, scaling=Scaling(255.0), **options)
     order = np.random.default_rng(0).permutation(250)
     batches = (
         [slice(0, 250)] if batch_size == "full" else [order[i : i + batch_size] for i in range(0, 250, batch_size)]
     )
-    seen = [(runner.train_epoch(batches), runner.evaluate("valid"), runner.evaluate("test")) for _ in range(n_epochs)]
+    seen = [
+        (runner.train_epoch(updates(batches, 0.01)), runner.evaluate("valid"), runner.evaluate("test"))
+        for _ in range(n_epochs)
+    ]
     return seen, runner
 
 
@@ -63,9 +68,15 @@ HOW = [
 @pytest.mark.parametrize(("batch_size", "tile_rows"), HOW)
 @pytest.mark.parametrize("hidden", [(8,), (9, 5), (6, 7, 4)])
 def test_every_way_through_the_engine_equals_the_reference(hidden, batch_size, tile_rows, reduction):
-    want, reference = epochs(ReferenceEngine, hidden, batch_size, reduction=reduction)
+    want, reference = epochs(ReferenceEngine, hidden, batch_size, objective=Objective(reduction))
     got, engine = epochs(
-        NumpyEngine, hidden, batch_size, reduction=reduction, dtype=np.float64, tile_rows=tile_rows, workers=2
+        NumpyEngine,
+        hidden,
+        batch_size,
+        objective=Objective(reduction),
+        dtype=np.float64,
+        tile_rows=tile_rows,
+        workers=2,
     )
     for mine, theirs in zip(np.ravel(got), np.ravel(want), strict=True):
         assert mine.loss == pytest.approx(theirs.loss, rel=1e-9, abs=1e-12)
@@ -114,7 +125,7 @@ def test_samples_that_are_too_many_to_keep_as_floats_give_the_same_bits(monkeypa
 
 def test_equal_largest_logits_count_for_the_first_class():
     start = {name: 0 * value for name, value in initial_parameters(Architecture(42, (3,), 4), 0).items()}
-    engine = NumpyEngine(PARTS, start, Momentum(0.01, 0.9))
+    engine = NumpyEngine(PARTS, start, Momentum(0.9))
     assert engine.evaluate("valid").accuracy == np.mean(PARTS["valid"].labels == 0)
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from chalknet.data.preprocess import Scaling
 from chalknet.errors import DataError, ShapeError
 from chalknet.network.architecture import Architecture
 from chalknet.network.initialisers import initial_parameters
@@ -10,7 +11,7 @@ from chalknet.network.model import ROWS_AT_ONCE, Network
 @pytest.fixture
 def network():
     architecture = Architecture(6, (5,), 3)
-    return Network(architecture, initial_parameters(architecture, 0), ("x", "y", "z"), 255.0, (2, 3))
+    return Network(architecture, initial_parameters(architecture, 0), ("x", "y", "z"), Scaling(255.0), (2, 3))
 
 
 def test_raw_images_and_raw_rows_give_the_same_probabilities(network):

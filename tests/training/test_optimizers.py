@@ -1,59 +1,132 @@
 import numpy as np
 import pytest
 
-from chalknet.training.optimizers import Momentum
+from chalknet.config import OPTIMIZERS, Recipe
+from chalknet.engines.engine import Step
+from chalknet.training.optimizers import Adam, Averaged, Decayed, Momentum, Nesterov, rule_of
 
 
-def walk(rule, steps):
+def walk(rule, steps, rate=0.1):
     """Parameters after each step down the slope of (w^2 + b^2) / 2 from w = b = 1."""
-    parameters = {"output.weight": np.array([1.0]), "output.bias": np.array([1.0])}
+    parameters = {"output.weight": np.array([[1.0]]), "output.bias": np.array([1.0])}
     state = rule.start(parameters)
     seen = []
-    for _ in range(steps):
-        parameters, state = rule.step(parameters, dict(parameters), state)
-        seen.append((float(parameters["output.weight"][0]), float(parameters["output.bias"][0])))
+    for number in range(1, steps + 1):
+        parameters, state = rule.step(parameters, dict(parameters), state, Step(number, rate))
+        seen.append((float(parameters["output.weight"][0, 0]), float(parameters["output.bias"][0])))
     return seen
 
 
 def test_momentum_by_hand_with_plain_steps_for_the_biases():
     # v: 0.1, then 0.5*0.1 + 0.1*0.9 = 0.14; w: 0.9, 0.76. b: 0.9, 0.81.
-    got = walk(Momentum(learning_rate=0.1, momentum=0.5), 2)
-    np.testing.assert_allclose(got, [(0.9, 0.9), (0.76, 0.81)], rtol=1e-15)
+    np.testing.assert_allclose(walk(Momentum(momentum=0.5), 2), [(0.9, 0.9), (0.76, 0.81)], rtol=1e-15)
+
+
+def test_nesterov_by_hand():
+    # v = 0.1, w = 1 - (0.05 + 0.1) = 0.85; then v = 0.05 + 0.085 = 0.135, w = 0.85 - (0.0675 + 0.085) = 0.6975.
+    np.testing.assert_allclose(walk(Nesterov(0.5), 2), [(0.85, 0.85), (0.6975, 0.6975)], rtol=1e-15)
+
+
+def test_adam_by_hand():
+    # The first step is the rate times g / |g|, whatever the gradient's size: 1 -> 0.9.
+    # m = 0.09 + 0.09 = 0.18 of 1 - 0.81 = 0.19; s = 0.000999 + 0.00081 of 1 - 0.998001 = 0.001999.
+    second = 0.9 - 0.1 * (0.18 / 0.19) / np.sqrt((0.000999 + 0.00081) / 0.001999)
+    np.testing.assert_allclose(walk(Adam(), 2), [(0.9, 0.9), (second, second)], rtol=1e-7)
+
+
+def test_decay_shrinks_weights_and_leaves_biases():
+    (weight, bias), *_ = walk(Decayed(Momentum(0.0), decay=0.5), 1)
+    assert (weight, bias) == (pytest.approx(0.95 - 0.1), pytest.approx(0.9))
+
+
+def test_the_average_starts_at_the_weights_and_soon_forgets_them():
+    rule = Averaged(Momentum(0.0), share=0.999)
+    parameters = {"output.weight": np.array([[1.0]])}
+    state = rule.start(parameters)
+    assert state["average/output.weight"] == 1
+    parameters, state = rule.step(parameters, {"output.weight": np.array([[10.0]])}, state, Step(1, 0.1))
+    # d_1 = 2/11: the average keeps less than a fifth of the start.
+    np.testing.assert_allclose(state["average/output.weight"], 2 / 11 * 1 + 9 / 11 * 0)
+    assert rule.kept_of_average(10**6) == 0.999
 
 
 def test_biases_follow_the_weights_where_they_have_momentum_too():
-    assert all(w == b for w, b in walk(Momentum(0.1, 0.5, bias_momentum=True), 5))
+    assert all(w == b for w, b in walk(Momentum(0.5, bias_momentum=True), 5))
 
 
 def test_no_momentum_is_gradient_descent():
-    np.testing.assert_allclose(walk(Momentum(0.1, 0.0), 3), [(0.9**k, 0.9**k) for k in (1, 2, 3)], rtol=1e-14)
+    np.testing.assert_allclose(walk(Momentum(0.0), 3), [(0.9**k, 0.9**k) for k in (1, 2, 3)], rtol=1e-14)
 
 
-def test_a_step_changes_nothing_it_is_given():
-    rule = Momentum(0.1, 0.9)
-    parameters = {"output.weight": np.ones(3)}
-    gradients = {"output.weight": np.ones(3)}
+ALL = [
+    rule_of(Recipe().with_settings(optimizer=name, weight_decay=decay, weight_average=average).optimizer)
+    for name in OPTIMIZERS
+    for decay, average in ((0.0, 0.0), (0.1, 0.9))
+]
+
+
+@pytest.mark.parametrize("rule", ALL, ids=str)
+def test_a_step_changes_nothing_it_is_given(rule):
+    parameters = {"output.weight": np.ones((3, 2)), "output.bias": np.ones(3)}
+    gradients = {name: np.ones_like(value) for name, value in parameters.items()}
     state = rule.start(parameters)
-    rule.step(parameters, gradients, state)
-    assert (parameters["output.weight"] == 1).all()
-    assert (gradients["output.weight"] == 1).all()
-    assert (state["output.weight"] == 0).all()
+    before = {name: value.copy() for name, value in state.items()}
+    rule.step(parameters, gradients, state, Step(1, 0.1))
+    assert all((value == 1).all() for value in (*parameters.values(), *gradients.values()))
+    assert all((state[name] == before[name]).all() for name in before)
 
 
-@pytest.mark.parametrize("bias_momentum", [False, True])
-def test_momentum_equals_torchs_where_both_define_it(bias_momentum):
+@pytest.mark.parametrize("rule", ALL, ids=str)
+def test_a_float32_step_stays_float32_and_near_the_float64_one(rule):
+    rng = np.random.default_rng(0)
+    wide = {"output.weight": rng.normal(size=(4, 3)), "output.bias": rng.normal(size=4)}
+    narrow = {name: value.astype(np.float32) for name, value in wide.items()}
+    states = rule.start(wide), rule.start(narrow)
+    for number in range(1, 6):
+        gradients = {name: np.sin(value) for name, value in wide.items()}
+        small = {name: value.astype(np.float32) for name, value in gradients.items()}
+        wide, wide_state = rule.step(wide, gradients, states[0], Step(number, 0.01))
+        narrow, narrow_state = rule.step(narrow, small, states[1], Step(number, 0.01))
+        states = wide_state, narrow_state
+    assert all(value.dtype == np.float32 for value in (*narrow.values(), *states[1].values()))
+    for name in wide:
+        np.testing.assert_allclose(narrow[name], wide[name], rtol=2e-6, atol=2e-6)
+
+
+def torch_walk(make, steps, rate=0.1, decay=0.0):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    # PyTorch keeps v without the rate and multiplies it in; with a constant rate the steps are the same.
-    weight, bias = (
-        torch.ones(1, dtype=torch.float64, requires_grad=True),
-        torch.ones(1, dtype=torch.float64, requires_grad=True),
-    )
-    groups = [{"params": [weight], "momentum": 0.9}, {"params": [bias], "momentum": 0.9 if bias_momentum else 0.0}]
-    optimizer = torch.optim.SGD(groups, lr=0.1)
-    want = []
-    for _ in range(10):
+    weight, bias = (torch.ones(1, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    optimizer = make(torch.optim, [{"params": [weight], "weight_decay": decay}, {"params": [bias]}], rate)
+    seen = []
+    for _ in range(steps):
         optimizer.zero_grad()
         ((weight**2 + bias**2) / 2).sum().backward()
         optimizer.step()
-        want.append((weight.item(), bias.item()))
-    np.testing.assert_allclose(walk(Momentum(0.1, 0.9, bias_momentum), 10), want, rtol=1e-12)
+        seen.append((weight.item(), bias.item()))
+    return seen
+
+
+WITNESSES = [
+    # PyTorch keeps v without the rate and multiplies it in; with a constant rate the steps are the same.
+    (Momentum(0.9, True), lambda optim, groups, rate: optim.SGD(groups, lr=rate, momentum=0.9), 0.0),
+    (Momentum(0.0), lambda optim, groups, rate: optim.SGD(groups, lr=rate), 0.0),
+    (Nesterov(0.9), lambda optim, groups, rate: optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True), 0.0),
+    (Adam(), lambda optim, groups, rate: optim.Adam(groups, lr=rate), 0.0),
+    (Adam(0.7, 0.95, 1e-3), lambda optim, groups, rate: optim.Adam(groups, lr=rate, betas=(0.7, 0.95), eps=1e-3), 0.0),
+    (Decayed(Adam(), 0.3), lambda optim, groups, rate: optim.AdamW(groups, lr=rate, weight_decay=0.0), 0.3),
+]
+
+
+@pytest.mark.parametrize(("rule", "make", "decay"), WITNESSES, ids=lambda value: str(value)[:30])
+def test_a_rule_equals_torchs_where_both_define_it(rule, make, decay):
+    np.testing.assert_allclose(walk(rule, 20), torch_walk(make, 20, decay=decay), rtol=1e-12)
+
+
+def test_momentum_with_plain_biases_equals_torchs_in_two_groups():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    del torch
+
+    def make(optim, groups, rate):
+        return optim.SGD([{**groups[0], "momentum": 0.9}, {**groups[1], "momentum": 0.0}], lr=rate)
+
+    np.testing.assert_allclose(walk(Momentum(0.9), 20), torch_walk(make, 20), rtol=1e-12)

@@ -138,7 +138,7 @@ def test_the_run_keeps_what_it_was_made_from(small_images):
     assert run.data is small_images
     assert run.seconds == sum(record.seconds for record in history)
     assert run.network.image_shape == (6, 5)
-    assert run.network.input_scale == 255.0
+    assert run.network.scaling.scale == 255.0
     scores = history[-1].test
     index = run.splits.test
     assert np.mean(run.network.predict(small_images.inputs[index]) == small_images.labels[index]) == scores.accuracy
@@ -148,7 +148,7 @@ def test_rows_are_not_scaled():
     rng = np.random.default_rng(0)
     data = dataset_from_arrays(rng.normal(size=(100, 4)), rng.integers(0, 2, 100))
     _, trainer = trained(data, SMALL.with_settings(train_size=60, valid_size=20))
-    assert trainer.network().input_scale == 1.0
+    assert trainer.network().scaling.scale == 1.0
     assert trainer.network().image_shape is None
 
 

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chalknet.artifacts.atomic import write_bytes
+from chalknet.data.preprocess import Scaling
 from chalknet.errors import ChalknetError, ModelFileError
 from chalknet.network.architecture import Architecture, Parameters
+from chalknet.network.arrays import FloatArray
 from chalknet.network.model import Network
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had relu alone, no batch normalisation, and one number as the scale of all inputs
+INPUT_SHIFT, INPUT_SCALE = "input.shift", "input.scale"  # float64, of inputs that are scaled one by one
 HEADER_KEY = (
     "chalknet"  # one key only: the format's header keeps no order among several, and equal models give equal bytes
 )
@@ -32,12 +36,18 @@ def model_bytes(network: Network, training: Mapping[str, Any] | None = None) -> 
         "format_version": FORMAT_VERSION,
         "n_inputs": network.architecture.n_inputs,
         "hidden": list(network.architecture.hidden),
+        "activations": list(network.architecture.activations),
+        "batch_norm": network.architecture.batch_norm,
         "class_names": list(network.class_names),
-        "input_scale": network.input_scale,
         "image_shape": None if network.image_shape is None else list(network.image_shape),
         "training": dict(training or {}),
     }
+    scaling = network.scaling
+    if scaling.shift is None:
+        description["input_scale"] = float(scaling.scale)
     tensors = {name: np.ascontiguousarray(value) for name, value in network.parameters.items()}
+    if scaling.shift is not None:
+        tensors |= {INPUT_SHIFT: scaling.shift, INPUT_SCALE: np.broadcast_to(scaling.scale, scaling.shift.shape).copy()}
     return save(tensors, {HEADER_KEY: json.dumps(description, ensure_ascii=False)})
 
 
@@ -96,17 +106,38 @@ def _network_from(header: str | None, parameters: Parameters) -> Network:
             f"has format {version}, but this chalknet reads up to {FORMAT_VERSION}. Install a newer chalknet."
         )
     class_names = tuple(_list_of(description, "class_names", str))
-    architecture = Architecture(
-        _field(description, "n_inputs", int), tuple(_list_of(description, "hidden", int)), len(class_names)
-    )
-    scale = float(_field(description, "input_scale", (int, float)))
-    if not (np.isfinite(scale) and scale > 0):
-        raise ModelFileError(f"its input_scale is {scale}, which is not a number > 0.")
+    hidden = tuple(_list_of(description, "hidden", int))
+    activations = tuple(_list_of(description, "activations", str)) if version > 1 else ()
+    batch_norm = version > 1 and _yes_or_no(description, "batch_norm")
+    n_inputs = _field(description, "n_inputs", int)
+    architecture = Architecture(n_inputs, hidden, len(class_names), activations, batch_norm)
+    scaling = _scaling(description, parameters, n_inputs)
     _check_values(parameters)
     ordered = {name: parameters[name] for name in architecture.shapes if name in parameters}
+    network_parameters = {**ordered, **parameters}
     return Network(
-        architecture, {**ordered, **parameters}, class_names, scale, _image_shape(description, architecture.n_inputs)
+        architecture, network_parameters, class_names, scaling, _image_shape(description, architecture.n_inputs)
     )
+
+
+def _scaling(description: dict[str, Any], tensors: Parameters, n_inputs: int) -> Scaling:
+    """The scaling of a file, whose tensors are taken out of those of the network."""
+    shift, scale = tensors.pop(INPUT_SHIFT, None), tensors.pop(INPUT_SCALE, None)
+    if shift is None and scale is None:
+        number = float(_field(description, "input_scale", (int, float)))
+        if not (np.isfinite(number) and number > 0):
+            raise ModelFileError(f"its input_scale is {number}, which is not a number > 0.")
+        return Scaling(number)
+    shift, scale = _of_inputs(INPUT_SHIFT, shift, n_inputs), _of_inputs(INPUT_SCALE, scale, n_inputs)
+    if scale.min() <= 0:
+        raise ModelFileError(f"its {INPUT_SCALE} holds {scale.min()}, and scales must be > 0.")
+    return Scaling(scale, shift)
+
+
+def _of_inputs(name: str, value: FloatArray | None, n_inputs: int) -> NDArray[np.float64]:
+    if value is None or value.shape != (n_inputs,) or value.dtype != np.float64 or not np.isfinite(value).all():
+        raise ModelFileError(f"its {name} is not {n_inputs} finite float64 numbers.")
+    return value.astype(np.float64)
 
 
 def _image_shape(description: dict[str, Any], n_inputs: int) -> tuple[int, int] | None:
@@ -126,12 +157,21 @@ def _check_values(parameters: Parameters) -> None:
     for name, value in parameters.items():
         if not np.isfinite(value).all():
             raise ModelFileError(f"{name} holds values that are not finite.")
+        if name.endswith(".variance") and value.size and value.min() < 0:
+            raise ModelFileError(f"{name} holds {value.min()}, and variances must be >= 0.")
 
 
 def _field(description: dict[str, Any], key: str, kind: Any) -> Any:
     value = description.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ModelFileError(f"its {key} is {value!r}, which is not what it must be.")
+    return value
+
+
+def _yes_or_no(description: dict[str, Any], key: str) -> bool:
+    value = description.get(key)
+    if not isinstance(value, bool):
+        raise ModelFileError(f"its {key} is {value!r}, which is not true or false.")
     return value
 
 

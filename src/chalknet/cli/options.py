@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from chalknet.config import SECTION_OF_FIELD, SECTIONS, DataConfig, Recipe, meaning
+from chalknet.config import SECTION_OF_FIELD, SECTIONS, DataConfig, Recipe, meaning, near_match
 from chalknet.errors import ConfigError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -22,6 +22,14 @@ def recipe_options(*fields: str) -> Callable[[Command], Command]:
     names = fields or tuple(SECTION_OF_FIELD)
 
     def decorate(command: Command) -> Command:
+        if not fields:
+            command = click.option(
+                "--set",
+                "assignments",
+                multiple=True,
+                metavar="SECTION.KEY=VALUE",
+                help="Any field of the recipe, as config.toml writes it, such as optimizer.learning_rate=3e-3; repeatable.",
+            )(command)
         for name in reversed(names):
             flag = FLAG_OF_FIELD.get(name, name).replace("_", "-")
             if _is_yes_or_no(name):
@@ -50,7 +58,29 @@ def data_options(command: Command) -> Command:
 def parsed_settings(flags: dict[str, Any]) -> dict[str, Any]:
     """The recipe's fields that were given as flags, as numbers, lists and text; config.py says what is not legal."""
     given = {name: value for name, value in flags.items() if name in SECTION_OF_FIELD and value is not None}
-    return {name: _parsed(name, value) for name, value in given.items()}
+    assigned = dict(parsed_assignment(text) for text in flags.get("assignments", ()))
+    twice = sorted(set(given) & set(assigned))
+    if twice:
+        raise ConfigError(f"{twice[0]} is given twice, as a flag and by --set.")
+    return {name: _parsed(name, value) for name, value in given.items()} | assigned
+
+
+def parsed_assignment(text: str) -> tuple[str, Any]:
+    """ "optimizer.learning_rate=3e-3" as a recipe's field and its value; the section may be left out.
+
+    Raises:
+        ConfigError: no such section or field, with the nearest, or no value.
+    """
+    key, equals, value = text.partition("=")
+    section, _, name = key.strip().rpartition(".")
+    if not equals:
+        raise ConfigError(f"--set must be SECTION.KEY=VALUE, such as optimizer.learning_rate=3e-3, got {text!r}.")
+    if section and section not in SECTIONS:
+        raise ConfigError(f"unknown section {section!r} in --set {text}.{near_match(section, SECTIONS)}")
+    known = [field for field, home in SECTION_OF_FIELD.items() if section in ("", home)]
+    if name not in known:
+        raise ConfigError(f"unknown key {name!r} in --set {text}.{near_match(name, known)}")
+    return name, _parsed(name, value.strip())
 
 
 def say_notes(notes: Sequence[str], quiet: bool) -> None:
@@ -98,8 +128,13 @@ def _parsed(name: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if name == "hidden":
-        return [_number(width) for width in re.split("[x,]", value)]
-    return _number(value)
+        return [_number(width) for width in re.split("[x,]", value.strip("[] ").replace(" ", ""))]
+    if isinstance(_default(name), bool):
+        return {"true": True, "false": False}.get(value.lower(), value)
+    parts = [part.strip().strip("\"'") for part in value.strip("[] ").split(",")]
+    if len(parts) > 1:
+        return [_number(part) for part in parts]
+    return _number(parts[0])
 
 
 def _number(text: str) -> int | float | str:
@@ -122,13 +157,15 @@ def _is_yes_or_no(name: str) -> bool:
 def _metavar(name: str) -> str:
     if name == "hidden":
         return "N[xN...]"
+    if name == "activation":
+        return "NAME[,NAME...]"
     return {int: "N", float: "X", str: "NAME"}[type(_default(name))]
 
 
 def _help(name: str) -> str:
     text = meaning(name)
     default = _default(name)
-    shown = "x".join(map(str, default)) if isinstance(default, tuple) else default
+    shown = "x".join(map(str, default)) if isinstance(default, tuple) else default  # a single activation has no x
     if isinstance(default, bool):
         return f"{text[0].upper()}{text[1:].split(':')[0]}."
     return f"{text[0].upper()}{text[1:]}. Recipe {Recipe().name!r}: {shown}."

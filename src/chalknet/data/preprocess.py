@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from chalknet.errors import ShapeError
 
 PIXEL_SCALE = 255.0
+SAMPLES_AT_ONCE = 4_096  # read at a time to learn a scaling
 
 
 def flatten(inputs: Any) -> NDArray[Any]:
@@ -24,17 +26,61 @@ def flatten(inputs: Any) -> NDArray[Any]:
     return array.reshape(len(array), int(np.prod(array.shape[1:])))  # not -1, which NumPy refuses when N is 0
 
 
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """How raw values become what a network reads: x = (raw - shift) / scale.
+
+    Attributes:
+        scale: > 0, one number or one an input (I,).
+        shift: None, or one number an input (I,), float64.
+    """
+
+    scale: float | NDArray[np.float64] = 1.0
+    shift: NDArray[np.float64] | None = None
+
+    def __call__(self, inputs: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+        """(N, I) raw values scaled, in dtype; the arithmetic is done in dtype."""
+        scaled = np.empty(inputs.shape, dtype)
+        self.put(inputs, scaled)
+        return scaled
+
+    def put(self, inputs: NDArray[Any], out: NDArray[Any]) -> None:
+        """The same into an array of the inputs' shape, in its dtype."""
+        scale = np.asarray(self.scale, out.dtype)[()]  # of that type, so that quotients are too
+        if self.shift is not None:
+            np.subtract(inputs, self.shift.astype(out.dtype), out=out, dtype=out.dtype, casting="unsafe")
+            inputs = out
+        np.divide(inputs, scale, out=out, dtype=out.dtype, casting="unsafe")
+
+
 def input_scale(dtype: DTypeLike) -> float:
     """What raw values of a type are divided by before training: 255 for uint8 pixels, 1 for anything else."""
     return PIXEL_SCALE if np.dtype(dtype) == np.uint8 else 1.0
 
 
-def scale_inputs(inputs: NDArray[Any], scale: float, dtype: DTypeLike) -> NDArray[Any]:
-    """inputs / scale in dtype, shape kept; the division itself is done in dtype."""
-    scaled = inputs.astype(dtype)
-    if scale != 1:
-        scaled /= scaled.dtype.type(scale)
-    return scaled
+def learnt_scaling(kind: str, inputs: Any, train: NDArray[np.int64], are_images: bool) -> Scaling:
+    """The scaling that a recipe names, learnt from the training samples alone.
+
+    pixels     uint8 values divided by 255, others as they are
+    standard   mean 0 and standard deviation 1 of each input over the training samples   (docs/derivation.md, X3)
+    auto       pixels for images, standard for rows
+
+    Args:
+        inputs: (N, ...) raw, in memory or stored; read a piece at a time. train: positions of the training samples.
+    Returns:
+        a `Scaling`; an input that is the same in all training samples is shifted and left at that.
+    """
+    if kind == "pixels" or (kind == "auto" and are_images):
+        return Scaling(input_scale(inputs.dtype))
+    mean, squares = np.zeros(()), np.zeros(())
+    for start in range(0, len(train), SAMPLES_AT_ONCE):
+        rows = flatten(inputs[train[start : start + SAMPLES_AT_ONCE]]).astype(np.float64)
+        # Means and sums of squares of two parts joined (Chan, Golub and LeVeque 1979), which cancels nothing.
+        gap, n = rows.mean(axis=0) - mean, start + len(rows)
+        squares = squares + np.square(rows - rows.mean(axis=0)).sum(axis=0) + gap**2 * (start * len(rows) / n)
+        mean = mean + gap * (len(rows) / n)
+    deviation = np.sqrt(squares / max(len(train), 1))
+    return Scaling(np.where(deviation > 0, deviation, 1.0), mean)
 
 
 def one_hot(labels: Any, n_classes: int | None = None) -> NDArray[np.float64]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from chalknet.data.preprocess import Scaling
+from chalknet.engines.noise import Noise
 from chalknet.network.architecture import Parameters
+from chalknet.network.objective import Objective
 from chalknet.records import Scores
 
 Batch = NDArray[np.int64] | slice  # positions in the training part; a slice means a run of them, without a copy
@@ -19,11 +22,13 @@ Batch = NDArray[np.int64] | slice  # positions in the training part; a slice mea
 class Part:
     """The samples of one part, flattened but as raw as they were read: inputs (n, I), labels (n,) whole numbers.
 
-    inputs is an array, or what gives arrays for slices and positions, such as `StoredPart`.
+    inputs is an array, or what gives arrays for slices and positions, such as `StoredPart`. weights (n,) says what each
+    sample counts in training, 1 where there are none; scores count every sample alike.
     """
 
     inputs: Any
     labels: NDArray[np.integer[Any]]
+    weights: NDArray[np.floating[Any]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,25 +39,73 @@ class SampleScores:
     right: NDArray[np.bool_]
 
 
+AVERAGE = "average"  # the slot that, where a rule has it, is evaluated and given out instead of the weights
+
+
+@dataclass(frozen=True)
+class Step:
+    """What an update rule is told of an update: its number in the whole training, from 1 on, and the learning rate."""
+
+    number: int
+    learning_rate: float
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """One update: the samples it learns from, and its step."""
+
+    batch: Batch
+    step: Step
+
+
 class UpdateRule(Protocol):
-    """What an engine asks of an optimiser: pure steps over named arrays."""
+    """What an engine asks of an optimiser: pure steps over named arrays, and the same in place."""
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of what is remembered of every parameter; `AVERAGE`, if it is one, comes last."""
 
     def start(self, parameters: Parameters) -> Parameters:
-        """What is remembered before the first step, by name."""
+        """What is remembered before the first step, by "slot/parameter"."""
 
-    def step(self, parameters: Parameters, gradients: Parameters, state: Parameters) -> tuple[Parameters, Parameters]:
+    def step(
+        self, parameters: Parameters, gradients: Parameters, state: Parameters, step: Step
+    ) -> tuple[Parameters, Parameters]:
         """Parameters and state after one step; the arrays handed in are not changed."""
 
-    def update(self, matrix: NDArray[Any], gradient: NDArray[Any], memory: NDArray[Any], has_bias: bool) -> None:
+    def update(
+        self,
+        matrix: NDArray[Any],
+        gradient: NDArray[Any],
+        memory: Sequence[NDArray[Any]],
+        has_bias: bool,
+        step: Step,
+    ) -> None:
         """The same step in place, for some rows of a layer's (I+1, O) matrix of weights and bias.
 
-        has_bias says that the last of these rows is the bias. gradient may be written over; memory holds what `start`
-        made, and 0 where it made nothing.
+        has_bias says that the last of these rows is the bias (or a gain). gradient may be written over; memory holds
+        one matrix a slot.
         """
+
+    def kept_of_average(self, number: int) -> float:
+        """The share of an average that update number keeps (docs/derivation.md, U7)."""
 
 
 class EngineMaker(Protocol):
-    """How every engine is made; see the engines for what each argument means."""
+    """How every engine is made.
+
+    Args:
+        parts: "train", "valid" and "test"; an absent or empty part is never scored.
+        parameters: initial values by name.
+        rule: the optimiser.
+        scaling: from raw inputs to what the network reads.
+        objective: what is made small. activations: one a hidden layer, relu where none is given.
+        noise: dropout, changed and mixed samples, of training alone.
+        clip_norm: the most that the gradient's length may be; 0 for no bound.
+        dtype: float32 or float64, of everything.
+        workers: threads, by default one a core; results do not depend on it.
+        tile_rows: samples that go through the network at a time, where the engine cuts batches.
+    """
 
     def __call__(
         self,
@@ -60,8 +113,11 @@ class EngineMaker(Protocol):
         parameters: Mapping[str, NDArray[Any]],
         rule: UpdateRule,
         *,
-        input_scale: float = ...,
-        reduction: str = ...,
+        scaling: Scaling = ...,
+        objective: Objective = ...,
+        activations: Sequence[str] = ...,
+        noise: Noise = ...,
+        clip_norm: float = ...,
         dtype: DTypeLike = ...,
         workers: int | None = ...,
         tile_rows: int = ...,
@@ -74,8 +130,12 @@ class Engine(Protocol):
     A contract suite (tests/contracts/test_engines.py) holds every engine to the reference engine.
     """
 
-    def train_epoch(self, batches: Iterable[Batch]) -> Scores:
-        """One update a batch; returns the scores of all batches, each taken before its own update."""
+    def train_epoch(self, updates: Iterable[Update]) -> Scores:
+        """All updates; returns the scores of their batches together, each taken before its own update.
+
+        They are scores of what the network then learnt from: with dropout, and on changed or mixed samples, of which
+        the label is the larger share's.
+        """
 
     def evaluate(self, part: str) -> Scores | None:
         """The scores of "valid" or "test" (or "train") with the present parameters; None where the part is empty."""
@@ -86,8 +146,11 @@ class Engine(Protocol):
     def parameters(self) -> Parameters:
         """The present parameters as NumPy arrays by name, in the engine's float type."""
 
+    def shown_parameters(self) -> Parameters:
+        """The parameters that `evaluate` uses: the present ones, or their average where the rule keeps one."""
+
     def state(self) -> Parameters:
-        """What the update rule remembers, by name."""
+        """What the update rule remembers, by "slot/parameter"."""
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
         """Puts parameters and state back as they were given out."""

@@ -11,18 +11,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from chalknet.engines.engine import Batch, Part, SampleScores, UpdateRule
-from chalknet.engines.tile import Matrix, Outcome, Tally, Tile
+from chalknet.data.preprocess import Scaling
+from chalknet.engines.engine import AVERAGE, Batch, Part, SampleScores, Step, Update, UpdateRule
+from chalknet.engines.noise import Mixing, Noise
+from chalknet.engines.tile import Matrix, Outcome, Tally, Targets, Tile, Weights
 from chalknet.engines.workers import Workers
 from chalknet.machine.blas import one_blas_thread
 from chalknet.machine.kernels import warn_of_slow_kernels
 from chalknet.machine.processor import available_cores
-from chalknet.network.architecture import Parameters
+from chalknet.network.architecture import STATISTICS, Parameters
+from chalknet.network.clipping import clip_factor, squared_length
+from chalknet.network.objective import Objective
 from chalknet.records import Scores
 
 # Of a large batch. Times differ by less than a tenth from 384 to 1,536 rows, at 16 to 4,000 units (docs/benchmarks.md),
@@ -30,7 +34,9 @@ from chalknet.records import Scores
 TILE_ROWS = 768
 LANES = 8  # partial sums of a large batch, and so the most workers that can share one
 BLOCK_UNITS = 512  # of a hidden layer that workers share out in a small batch
-BAND_VALUES = 2**18  # of a matrix that one task updates
+BAND_VALUES = 2**18  # of a matrix that one task updates,
+BAND_VALUES_OF_MANY = 2**15  # and where a rule goes over it more than a few times, so that it stays in the cache
+ROWS_MADE_AT_ONCE = 32  # samples of a small batch that one task changes or mixes
 SMALL_OUTCOMES = 65_536  # samples of small batches whose scores are added up at a time
 RESIDENT_BYTES = 64 * 2**20  # samples up to this size as floats are kept so; of more, each tile is turned when it comes
 
@@ -38,20 +44,32 @@ RESIDENT_BYTES = 64 * 2**20  # samples up to this size as floats are kept so; of
 Labels = NDArray[np.integer[Any]]
 
 
-class NumpyEngine:
-    """`Engine` by tiles, threads and buffers.
+class Lesson(NamedTuple):
+    """All of an update: the samples' positions and labels, what each counts, and what chance does to them."""
 
-    Args:
-        parts: "train", "valid" and "test"; an absent or empty part is never scored. Inputs stay as they are and become
-            floats a tile at a time, unless all of them together are few enough to be kept as floats too.
-        parameters: initial values by name.
-        rule: the optimiser.
-        input_scale: raw inputs are divided by it.
-        reduction: "sum" or "mean" over a batch, of the gradient.
-        dtype: float32 or float64, of everything.
-        workers: threads, by default one a core. Results do not depend on it.
-        tile_rows: samples of a tile, and the most of a small batch. Another number adds in another order, so last
-            digits may differ.
+    batch: Batch
+    labels: Labels
+    weights: Matrix | None
+    step: Step
+    draws: NDArray[np.float64] | None
+    mixing: Mixing | None
+
+    def targets(self, rows: slice, smoothing: float) -> Targets:
+        """What some of its samples should be."""
+        weights = None if self.weights is None else self.weights[rows]
+        if self.mixing is None:
+            return Targets(self.labels[rows], weights=weights, smoothing=smoothing)
+        partners = self.labels[self.mixing.partners[rows]]
+        return Targets(self.labels[rows], partners, self.mixing.share, weights, smoothing)
+
+
+class NumpyEngine:
+    """`Engine` by tiles, threads and buffers; see `EngineMaker` for the arguments.
+
+    Inputs stay as they are and become floats a tile at a time, unless all of them together are few enough to be kept as
+    floats too. tile_rows are the samples of a tile, and the most of a small batch; another number adds in another
+    order, so last digits may differ. With batch normalisation, whose statistics are a whole batch's, every batch is a
+    small one.
     """
 
     def __init__(
@@ -60,57 +78,70 @@ class NumpyEngine:
         parameters: Mapping[str, NDArray[Any]],
         rule: UpdateRule,
         *,
-        input_scale: float = 1.0,
-        reduction: str = "mean",
+        scaling: Scaling = Scaling(),
+        objective: Objective = Objective(),
+        activations: Sequence[str] = (),
+        noise: Noise = Noise(),
+        clip_norm: float = 0.0,
         dtype: DTypeLike = np.float32,
         workers: int | None = None,
         tile_rows: int = TILE_ROWS,
     ) -> None:
         warn_of_slow_kernels()
         self._parts = {name: part for name, part in parts.items() if len(part.labels)}
-        self._rule, self._reduction = rule, reduction
+        self._rule, self._objective, self._noise, self._clip_norm = rule, objective, noise, clip_norm
         self._dtype: np.dtype[Any] = np.dtype(dtype)
-        self._scale = np.asarray(input_scale, self._dtype)[()]  # a scalar of that type, so that quotients are too
-        self._tile_rows = tile_rows
-        weights = {name: value for name, value in parameters.items() if name.endswith(".weight")}
-        self._shapes = {name.removesuffix(".weight"): value.shape for name, value in weights.items()}
-        state = rule.start(dict(parameters))
-        self._remembered = set(state)
-        self._matrices, self._memory = self._as_matrices(parameters), self._as_matrices(state)
-        self._gradients = [np.empty_like(matrix) for matrix in self._matrices]
-        self._blocks = [even_cuts(matrix.shape[1], BLOCK_UNITS) for matrix in self._matrices]
+        self._scaling, self._activations, self._tile_rows = scaling, tuple(activations), tile_rows
+        self._shapes = {
+            name.removesuffix(".weight"): value.shape for name, value in parameters.items() if name.endswith(".weight")
+        }
+        self._names = tuple(parameters)
+        self._batch_norm = any(name.endswith(".gain") for name in parameters)
+        self._weights = self._as_weights(parameters)
+        state = rule.start({name: value for name, value in parameters.items() if not name.endswith(STATISTICS)})
+        averages = {f"{AVERAGE}/{name}": value for name, value in parameters.items() if name.endswith(STATISTICS)}
+        self._memory = self._as_memory(averages | state)
+        self._gradients = self._weights.like()
+        matrices = self._weights.matrices
+        self._blocks = [even_cuts(matrix.shape[1], BLOCK_UNITS) for matrix in matrices]
         # Updates go over bands of whole rows, which lie together in memory; columns would take four times as long.
+        at_once = BAND_VALUES if len(rule.slots) < 2 else BAND_VALUES_OF_MANY
         self._bands = [
-            (layer, band)
-            for layer, matrix in enumerate(self._matrices)
-            for band in even_cuts(len(matrix), max(1, BAND_VALUES // matrix.shape[1]))
+            (group, number, band)
+            for group, values in enumerate((matrices, self._weights.gains))
+            for number, value in enumerate(values)
+            for band in even_cuts(len(value), max(1, at_once // value.shape[1]))
         ]
         self._one_block = all(len(blocks) == 1 for blocks in self._blocks)
         self._workers = Workers(workers or available_cores())
-        widths = [len(self._matrices[0]) - 1, *(matrix.shape[1] for matrix in self._matrices)]
         rows = min(tile_rows, max((len(part.labels) for part in self._parts.values()), default=1))
-        self._tiles = [Tile(widths, rows, self._dtype) for _ in range(self._workers.n)]
-        self._lanes: list[list[Matrix]] = []
-        self._scratch: list[list[Matrix]] = []
+        self._tiles = [self._new_tile(rows) for _ in range(self._workers.n)]
+        self._lanes: list[Weights] = []
+        self._scratch: list[Weights] = []
+        self._changes = noise.augmenter is not None or noise.mixup > 0 or noise.input_dropout > 0
         n_values = sum(part.inputs.size for part in self._parts.values())
         few = n_values * self._dtype.itemsize <= RESIDENT_BYTES
         self._floats = {name: self._as_floats(part.inputs[:]) for name, part in self._parts.items()} if few else {}
 
-    def train_epoch(self, batches: Iterable[Batch]) -> Scores:
-        labels = self._parts["train"].labels
+    def train_epoch(self, updates: Iterable[Update]) -> Scores:
         tally, small = Tally(), Outcome(max(self._tile_rows, SMALL_OUTCOMES), self._dtype)
         filled = 0
         with one_blas_thread():
-            for batch in batches:
-                batch_labels = labels[batch]
-                n = len(batch_labels)
-                if filled + n > len(small.true) or n > self._tile_rows:
+            for update in updates:
+                lesson = self._lesson(update)
+                n = len(lesson.labels)
+                is_large = n > self._tile_rows and not self._batch_norm
+                if filled + n > len(small.true) or is_large:
                     tally.add(filled, [small.sums(filled)])
                     filled = 0
-                if n > self._tile_rows:
-                    tally.add(n, self._large_step(batch, batch_labels))
+                if is_large:
+                    tally.add(n, self._large_step(lesson))
+                elif n > len(small.true):
+                    alone = Outcome(n, self._dtype)
+                    self._small_step(lesson, alone, 0)
+                    tally.add(n, [alone.sums(n)])
                 else:
-                    self._small_step(batch, batch_labels, small, filled)
+                    self._small_step(lesson, small, filled)
                     filled += n
         tally.add(filled, [small.sums(filled)])
         return tally.scores()
@@ -143,14 +174,26 @@ class NumpyEngine:
         return SampleScores(outcome.losses(n), outcome.right)
 
     def parameters(self) -> Parameters:
-        return self._as_named(self._matrices)
+        return self._as_named(self._weights)
+
+    def shown_parameters(self) -> Parameters:
+        return self._as_named(self._shown)
 
     def state(self) -> Parameters:
-        return {name: value for name, value in self._as_named(self._memory).items() if name in self._remembered}
+        return {
+            f"{slot}/{name}": value
+            for slot, memory in self._memory.items()
+            for name, value in self._as_named(memory).items()
+            if slot == AVERAGE or not name.endswith(STATISTICS)
+        }
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
-        self._matrices = self._as_matrices(parameters)
-        self._memory = self._as_matrices(state)
+        self._weights = self._as_weights(parameters)
+        self._memory = self._as_memory(state)
+
+    @property
+    def _shown(self) -> Weights:
+        return self._memory.get(AVERAGE, self._weights)
 
     def _tiles_of(self, part: str) -> list[slice]:
         return even_cuts(len(self._parts[part].labels), self._tile_rows)
@@ -159,12 +202,20 @@ class NumpyEngine:
         """Some samples of a part through the network, into a slice of the outcome."""
         tile = self._tiles[worker]
         self._put(tile, part, rows)
-        tile.forward(self._matrices, rows.stop - rows.start)
+        tile.forward(self._shown, rows.stop - rows.start)
         tile.judge(self._parts[part].labels[rows], outcome, at)
 
-    def _large_step(self, batch: Batch, labels: Labels) -> list[tuple[float, float, float]]:
+    def _lesson(self, update: Update) -> Lesson:
+        train, number = self._parts["train"], update.step.number
+        labels = train.labels[update.batch]
+        weights = None if train.weights is None else train.weights[update.batch].astype(self._dtype)
+        draws = self._noise.draws(number, slice(0, len(labels)))
+        return Lesson(update.batch, labels, weights, update.step, draws, self._noise.mixing(number, len(labels)))
+
+    def _large_step(self, lesson: Lesson) -> list[tuple[float, float, float]]:
         """One update from a batch that is cut into tiles of rows, each lane adding up its own; every tile's sums."""
-        tiles = even_cuts(len(labels), self._tile_rows)
+        n_batch = len(lesson.labels)
+        tiles = even_cuts(n_batch, self._tile_rows)
         lanes = self._lane_sums(min(LANES, len(tiles)))
         sums = [(0.0, 0.0, 0.0)] * len(tiles)
 
@@ -173,76 +224,163 @@ class NumpyEngine:
             for number in range(lane, len(tiles), len(lanes)):
                 rows, first = tiles[number], number == lane
                 n = rows.stop - rows.start
-                self._put(tile, "train", part_of_batch(batch, rows))
+                self._put_lesson(tile, lesson, rows)
+                for layer in range(len(tile.keep)):
+                    self._drop(tile, layer, lesson, rows, worker)
                 out = lanes[lane] if first else scratch
-                self._gradients_of_tile(tile, labels[rows], tile.outcome, slice(0, n), len(labels), out)
+                self._gradients_of_tile(tile, lesson, rows, tile.outcome, slice(0, n), out)
                 sums[number] = tile.outcome.sums(n)
-                for total, part in zip(lanes[lane], () if first else scratch, strict=False):
+                for total, part in zip(lanes[lane].matrices, () if first else scratch.matrices, strict=False):
                     np.add(total, part, out=total)
 
-        def join(layer: int, band: slice, worker: int) -> None:
-            total = lanes[0][layer][band]
+        def join(layer: int, band: slice, _: int) -> None:
+            total = lanes[0].matrices[layer][band]
             for lane in lanes[1:]:
-                np.add(total, lane[layer][band], out=total)
-            self._update(lanes[0], layer, band, worker)
+                np.add(total, lane.matrices[layer][band], out=total)
 
         self._workers.run([partial(add_up, lane) for lane in range(len(lanes))])
-        self._workers.run([partial(join, layer, band) for layer, band in self._bands])
+        self._move(lanes[0], lesson, True, join)
         return sums
 
-    def _small_step(self, batch: Batch, labels: Labels, outcome: Outcome, start: int) -> None:
+    def _small_step(self, lesson: Lesson, outcome: Outcome, start: int) -> None:
         """One update from a batch that goes through whole, the units of wide layers shared out in blocks."""
-        n, tile = len(labels), self._tiles[0]
-        at = slice(start, start + n)
-        self._put(tile, "train", batch)
-        if self._one_block:
-            self._gradients_of_tile(tile, labels, outcome, at, n, self._gradients)
+        n = len(lesson.labels)
+        tile = self._tile_for(n)
+        at, rows = slice(start, start + n), slice(0, n)
+        if self._changes:
+            tile.x = tile.samples
+            cuts = even_cuts(n, ROWS_MADE_AT_ONCE)
+            self._share_out([partial(self._make, tile.samples, lesson, part) for part in cuts])
         else:
-            self._gradients_in_blocks(tile, labels, outcome, at)
-        updates = [partial(self._update, self._gradients, layer, band) for layer, band in self._bands]
+            self._put(tile, "train", lesson.batch)
+        if self._noise.dropout:
+            self._share_out([partial(self._drop, tile, layer, lesson, rows) for layer in range(len(tile.keep))])
         if self._one_block:
-            for update in updates:  # too little work to share
-                update(0)
+            self._gradients_of_tile(tile, lesson, rows, outcome, at, self._gradients)
         else:
-            self._workers.run(updates)
+            self._gradients_in_blocks(tile, lesson, outcome, at)
+        self._move(self._gradients, lesson, not self._one_block, None)
 
-    def _gradients_in_blocks(self, tile: Tile, labels: Labels, outcome: Outcome, at: slice) -> None:
+    def _share_out(self, tasks: Sequence[Any]) -> None:
+        """Tasks on all workers, or, where there is too little work to share, on this one."""
+        if self._one_block and not self._noise.augmenter:
+            for task in tasks:
+                task(0)
+        else:
+            self._workers.run(tasks)
+
+    def _gradients_in_blocks(self, tile: Tile, lesson: Lesson, outcome: Outcome, at: slice) -> None:
         """`_gradients_of_tile` into `_gradients`, each hidden layer's units shared out in blocks."""
-        n, hidden = len(labels), range(len(self._matrices) - 1)
+        n, hidden = len(lesson.labels), range(len(self._shapes) - 1)
 
         def forward_block(layer: int, columns: slice, _: int) -> None:
-            tile.hidden(self._matrices, layer, n, columns)
+            tile.hidden(self._weights, layer, n, columns, True)
 
         def backward_block(layer: int, columns: slice, _: int) -> None:
-            tile.grad_hidden(self._matrices, layer, n, columns, self._gradients[layer][:, columns])
+            tile.grad_hidden(self._weights, layer, n, columns, self._gradients)
 
         for layer in hidden:
             self._workers.run([partial(forward_block, layer, columns) for columns in self._blocks[layer]])
-        tile.output(self._matrices, n)
-        self._grad_logits(tile, labels, outcome, at, n)
-        tile.grad_output(n, self._gradients[-1])
+        tile.output(self._weights, n)
+        self._grad_logits(tile, lesson, slice(0, n), outcome, at)
+        tile.grad_output(n, self._gradients)
         for layer in reversed(hidden):
             self._workers.run([partial(backward_block, layer, columns) for columns in self._blocks[layer]])
 
     def _gradients_of_tile(
-        self, tile: Tile, labels: Labels, outcome: Outcome, at: slice, n_batch: int, out: Sequence[Matrix]
+        self, tile: Tile, lesson: Lesson, rows: slice, outcome: Outcome, at: slice, out: Weights
     ) -> None:
-        n = len(labels)
-        tile.forward(self._matrices, n)
-        self._grad_logits(tile, labels, outcome, at, n_batch)
-        tile.backward(self._matrices, n, out)
+        n = rows.stop - rows.start
+        tile.forward(self._weights, n, True)
+        self._grad_logits(tile, lesson, rows, outcome, at)
+        tile.backward(self._weights, n, out)
 
-    def _grad_logits(self, tile: Tile, labels: Labels, outcome: Outcome, at: slice, n_batch: int) -> None:
-        tile.judge(labels, outcome, at)
-        tile.grad_logits(labels, outcome, at)
-        if self._reduction == "mean":
-            logits = tile.logits[: len(labels)]
-            np.divide(logits, self._dtype.type(n_batch), out=logits)
+    def _grad_logits(self, tile: Tile, lesson: Lesson, rows: slice, outcome: Outcome, at: slice) -> None:
+        targets = lesson.targets(rows, self._objective.label_smoothing)
+        tile.judge(targets.labels, outcome, at)
+        tile.grad_logits(targets, outcome, at)
+        if self._objective.reduction == "mean":
+            logits = tile.logits[: len(targets.labels)]
+            np.divide(logits, self._dtype.type(len(lesson.labels)), out=logits)
 
-    def _update(self, gradients: Sequence[Matrix], layer: int, band: slice, _: int) -> None:
-        matrix = self._matrices[layer]
-        has_bias = band.stop == len(matrix)
-        self._rule.update(matrix[band], gradients[layer][band], self._memory[layer][band], has_bias)
+    def _move(self, gradients: Weights, lesson: Lesson, shares: bool, join: Any) -> None:
+        """The penalty, clipping and the update, a band of rows at a time; join, if any, puts a gradient together."""
+        times = len(lesson.labels) if self._objective.reduction == "sum" else 1
+        lengths = [0.0] * len(self._bands)
+
+        def finish(number: int, worker: int) -> None:
+            group, layer, band = self._bands[number]
+            if join is not None:
+                join(layer, band, worker)
+            gradient = gradients.groups[group][layer][band]
+            if self._objective.l2 and group == 0:
+                matrix = self._weights.matrices[layer]
+                rows = slice(band.start, min(band.stop, len(matrix) - 1))  # the bias is free
+                gradient[: rows.stop - rows.start] += self._objective.l2 * times * matrix[rows]
+            if self._clip_norm:
+                lengths[number] = squared_length(gradient)
+            else:
+                update(number, 1.0, worker)
+
+        def update(number: int, factor: float, _: int) -> None:
+            group, layer, band = self._bands[number]
+            gradient = gradients.groups[group][layer][band]
+            if factor < 1:
+                np.multiply(gradient, factor, out=gradient)
+            matrix = self._weights.groups[group][layer]
+            memory = [self._memory[slot].groups[group][layer][band] for slot in self._rule.slots]
+            self._rule.update(matrix[band], gradient, memory, band.stop == len(matrix), lesson.step)
+
+        run = self._workers.run if shares else _run_here
+        run([partial(finish, number) for number in range(len(self._bands))])
+        if self._clip_norm:
+            factor = clip_factor(lengths, self._clip_norm)
+            run([partial(update, number, factor) for number in range(len(self._bands))])
+        if AVERAGE in self._memory:
+            kept = self._rule.kept_of_average(lesson.step.number)
+            for average, present in zip(self._memory[AVERAGE].statistics, self._weights.statistics, strict=True):
+                np.add(kept * average, (1 - kept) * present, out=average)
+
+    def _put_lesson(self, tile: Tile, lesson: Lesson, rows: slice) -> None:
+        """Some of a lesson's samples as what the tile reads."""
+        if self._changes:
+            tile.x = tile.samples
+            self._make(tile.samples, lesson, rows, 0)
+        else:
+            self._put(tile, "train", part_of_batch(lesson.batch, rows))
+
+    def _make(self, samples: Matrix, lesson: Lesson, rows: slice, _: int) -> None:
+        """Some of a lesson's samples changed, mixed and with inputs dropped, into the rows of samples.
+
+        Of a small batch they go where they stand in it, of a tile of a large one to the front.
+        """
+        n = rows.stop - rows.start
+        out = samples[rows if len(lesson.labels) <= len(samples) else slice(0, n), :-1]
+        self._change(out, lesson, np.arange(rows.start, rows.stop))
+        if lesson.mixing is not None:
+            partners = np.empty_like(out)
+            self._change(partners, lesson, lesson.mixing.partners[rows])
+            np.multiply(out, lesson.mixing.share, out=out)
+            np.multiply(partners, 1 - lesson.mixing.share, out=partners)
+            np.add(out, partners, out=out)
+        keep = self._noise.keep(0, lesson.step.number, rows, out.shape[1], self._dtype)
+        if keep is not None:
+            np.multiply(out, keep, out=out)
+
+    def _change(self, out: Matrix, lesson: Lesson, positions: NDArray[np.int64]) -> None:
+        """The samples at some positions of a lesson, changed if images are, scaled, into out."""
+        batch = lesson.batch
+        where = positions + (batch.start or 0) if isinstance(batch, slice) else batch[positions]
+        floats = self._floats.get("train")
+        if lesson.draws is None and floats is not None:
+            np.copyto(out, floats[where, :-1])
+        else:
+            draws = None if lesson.draws is None else lesson.draws[positions]
+            self._scaling.put(self._noise.changed(self._parts["train"].inputs[where], draws), out)
+
+    def _drop(self, tile: Tile, layer: int, lesson: Lesson, rows: slice, _: int) -> None:
+        width = tile.g[layer].shape[1]
+        tile.keep[layer] = self._noise.keep(layer + 1, lesson.step.number, rows, width, self._dtype)
 
     def _put(self, tile: Tile, part: str, where: Batch) -> None:
         """Some samples of a part as what the tile reads, scaled; without a copy where they lie ready in a run."""
@@ -250,7 +388,7 @@ class NumpyEngine:
         if floats is None:
             raw = self._parts[part].inputs[where]
             tile.x = tile.samples
-            np.divide(raw, self._scale, out=tile.x[: len(raw), :-1])
+            self._scaling.put(raw, tile.x[: len(raw), :-1])
         elif isinstance(where, slice):
             tile.x = floats[where]
         else:
@@ -258,39 +396,70 @@ class NumpyEngine:
             # mode "clip" writes straight into out; the positions are in range, being a permutation's.
             np.take(floats, where, axis=0, out=tile.x[: len(where)], mode="clip")
 
+    def _new_tile(self, rows: int) -> Tile:
+        matrices = self._weights.matrices
+        widths = [len(matrices[0]) - 1, *(matrix.shape[1] for matrix in matrices)]
+        return Tile(widths, rows, self._dtype, self._activations, self._batch_norm)
+
+    def _tile_for(self, n: int) -> Tile:
+        """The first worker's tile, made larger where a batch that must go through whole needs it."""
+        if n > self._tiles[0].rows:
+            self._tiles[0] = self._new_tile(n)
+        return self._tiles[0]
+
     def _as_floats(self, inputs: NDArray[Any]) -> Matrix:
         floats = np.ones((len(inputs), inputs.shape[1] + 1), self._dtype)
-        np.divide(inputs, self._scale, out=floats[:, :-1])
+        self._scaling.put(inputs, floats[:, :-1])
         return floats
 
-    def _lane_sums(self, n: int) -> list[list[Matrix]]:
+    def _lane_sums(self, n: int) -> list[Weights]:
         """Room for n lanes' gradients, and for one tile's at every worker; made once."""
         while len(self._lanes) < n:
-            self._lanes.append([np.empty_like(matrix) for matrix in self._matrices])
+            self._lanes.append(self._weights.like())
         while len(self._scratch) < self._workers.n:
-            self._scratch.append([np.empty_like(matrix) for matrix in self._matrices])
+            self._scratch.append(self._weights.like())
         return self._lanes[:n]
 
-    def _as_matrices(self, named: Mapping[str, NDArray[Any]]) -> list[Matrix]:
-        """Each layer's weight and bias as one (I+1, O) matrix; what has no name is 0."""
-        matrices = []
+    def _as_memory(self, state: Mapping[str, NDArray[Any]]) -> dict[str, Weights]:
+        """What the rule remembers, a slot after the other; what has no name is 0."""
+        return {slot: self._as_weights(_of_slot(state, slot)) for slot in self._rule.slots}
+
+    def _as_weights(self, named: Mapping[str, NDArray[Any]]) -> Weights:
+        """Each layer's weight and bias as one (I+1, O) matrix, and what batch normalisation has; 0 without a name."""
+        weights = Weights([])
         for layer, (n_out, n_in) in self._shapes.items():
             matrix = np.zeros((n_in + 1, n_out), self._dtype)
             if f"{layer}.weight" in named:
                 matrix[:-1] = named[f"{layer}.weight"].T
             if f"{layer}.bias" in named:
                 matrix[-1] = named[f"{layer}.bias"]
-            matrices.append(matrix)
-        return matrices
+            weights.matrices.append(matrix)
+            if f"{layer}.gain" in self._names:
+                zeros = np.zeros(n_out)
+                gain, mean, variance = (named.get(f"{layer}.{kind}", zeros) for kind in ("gain", "mean", "variance"))
+                weights.gains.append(np.array(gain[None], self._dtype))
+                weights.statistics.append(np.array([mean, variance], self._dtype))
+        return weights
 
-    def _as_named(self, matrices: Sequence[Matrix]) -> Parameters:
+    def _as_named(self, weights: Weights) -> Parameters:
         named: Parameters = {}
-        for layer, matrix in zip(self._shapes, matrices, strict=True):
-            named[f"{layer}.weight"] = np.array(
-                matrix[:-1].T, order="C"
-            )  # a copy even where the transposed is contiguous
+        for number, (layer, matrix) in enumerate(zip(self._shapes, weights.matrices, strict=True)):
+            # A copy even where the transposed is contiguous.
+            named[f"{layer}.weight"] = np.array(matrix[:-1].T, order="C")
             named[f"{layer}.bias"] = matrix[-1].copy()
+            if number < len(weights.gains):
+                named[f"{layer}.gain"] = weights.gains[number][0].copy()
+                named[f"{layer}.mean"], named[f"{layer}.variance"] = (row.copy() for row in weights.statistics[number])
         return named
+
+
+def _of_slot(state: Mapping[str, NDArray[Any]], slot: str) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(f"{slot}/"): value for name, value in state.items() if name.startswith(f"{slot}/")}
+
+
+def _run_here(tasks: Sequence[Any]) -> None:
+    for task in tasks:
+        task(0)
 
 
 def even_cuts(n: int, most: int) -> list[slice]:

@@ -1,7 +1,8 @@
-"""relu and softmax, each with its derivative."""
+"""What a layer does to its values: relu and its kin, and softmax, each with its derivative."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +11,9 @@ from chalknet.errors import ShapeError
 from chalknet.network.arrays import FloatArray
 
 Backward = Callable[[FloatArray], FloatArray]
+
+LEAK = 0.01  # slope of leaky relu below 0
+GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715  # of gelu's tanh form
 
 
 def relu(x: FloatArray) -> tuple[FloatArray, Backward]:
@@ -32,6 +36,100 @@ def relu(x: FloatArray) -> tuple[FloatArray, Backward]:
         return grad_x
 
     return np.maximum(x, x.dtype.type(0)), backward
+
+
+def leaky_relu(x: FloatArray) -> tuple[FloatArray, Backward]:
+    """The positive part and a hundredth of the negative part of every element.
+
+    leaky(x) = x where x > 0, else 0.01 x                            (docs/derivation.md, R3)
+    dL/dx    = dL/dleaky where x > 0, else 0.01 dL/dleaky            (R4)
+
+    Args:
+        x: any shape, float32 or float64.
+    Returns:
+        value: shape and dtype of x.
+        backward: grad_value -> grad_x, both the shape of x.
+    Source: Maas, Hannun and Ng, Rectifier Nonlinearities Improve Neural Network Acoustic Models (ICML 2013).
+    """
+    slope: FloatArray = np.where(x > 0, x.dtype.type(1), x.dtype.type(LEAK))  # at exactly 0 the smaller is taken
+
+    def backward(grad_value: FloatArray) -> FloatArray:
+        grad_x: FloatArray = grad_value * slope
+        return grad_x
+
+    return x * slope, backward
+
+
+def tanh(x: FloatArray) -> tuple[FloatArray, Backward]:
+    """The hyperbolic tangent of every element.
+
+    tanh(x) = (e^x - e^-x) / (e^x + e^-x)                            (docs/derivation.md, R5)
+    dL/dx   = dL/dtanh (1 - tanh(x)^2)                               (R6)
+
+    Args:
+        x: any shape, float32 or float64.
+    Returns:
+        value: shape and dtype of x, in [-1, 1].
+        backward: grad_value -> grad_x, both the shape of x.
+    Source: Goodfellow, Bengio and Courville, Deep Learning (2016), section 6.3.2.
+    """
+    value: FloatArray = np.tanh(x)
+
+    def backward(grad_value: FloatArray) -> FloatArray:
+        grad_x: FloatArray = grad_value * (1 - value * value)
+        return grad_x
+
+    return value, backward
+
+
+def gelu(x: FloatArray) -> tuple[FloatArray, Backward]:
+    """Every element times about the probability that a normal number is smaller: gelu in its tanh form.
+
+    gelu(x) = x (1 + t) / 2,  t = tanh(u),  u = sqrt(2/pi) (x + 0.044715 x^3)             (docs/derivation.md, R7)
+    dL/dx   = dL/dgelu ((1 + t) / 2 + x (1 - t^2) sqrt(2/pi) (1 + 0.134145 x^2) / 2)      (R8)
+
+    The derivative is the exact one of this form. It differs from the form with the error function, which NumPy does
+    not have, by at most 0.0005.
+
+    Args:
+        x: any shape, float32 or float64.
+    Returns:
+        value: shape and dtype of x.
+        backward: grad_value -> grad_x, both the shape of x.
+    Source: Hendrycks and Gimpel, Gaussian Error Linear Units (2016), section 2.
+    """
+    squared = x * x
+    t: FloatArray = np.tanh(GELU_SCALE * x * (1 + GELU_CUBE * squared))
+
+    def backward(grad_value: FloatArray) -> FloatArray:
+        slope = (1 + t) / 2 + x * (1 - t * t) * (GELU_SCALE / 2 * (1 + 3 * GELU_CUBE * squared))
+        grad_x: FloatArray = grad_value * slope
+        return grad_x
+
+    return x * ((1 + t) / 2), backward
+
+
+def identity(x: FloatArray) -> tuple[FloatArray, Backward]:
+    """Every element as it is; layers with nothing between them are one affine map (docs/derivation.md, A1).
+
+    Args:
+        x: any shape, float32 or float64.
+    Returns:
+        value: x itself.
+        backward: grad_value -> grad_value.
+    """
+    return x, lambda grad_value: grad_value
+
+
+# By the name that a recipe and a model file give them.
+ACTIVATIONS: dict[str, Callable[[FloatArray], tuple[FloatArray, Backward]]] = {
+    "relu": relu,
+    "leaky_relu": leaky_relu,
+    "gelu": gelu,
+    "tanh": tanh,
+    "identity": identity,
+}
+KINKED = ("relu", "leaky_relu")  # those whose derivative jumps at 0
 
 
 def log_softmax(logits: FloatArray) -> FloatArray:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.errors import ShapeError
-from chalknet.network.architecture import Parameters, forward
+from chalknet.network.activations import KINKED
+from chalknet.network.architecture import Parameters
 from chalknet.network.arrays import FloatArray, LabelArray
-from chalknet.network.losses import softmax_cross_entropy
+from chalknet.network.objective import Objective, Samples, learn
 
 # Cube root of float64's rounding unit: truncation and rounding errors of a central difference balance.
 STEP = float(np.finfo(np.float64).eps) ** (1 / 3)
@@ -65,10 +67,6 @@ def check_gradients(
 ) -> tuple[GradientCheck, ...]:
     """Holds the gradients of the mean cross-entropy, group by group, against central differences.
 
-    Along each of three directions the loss is evaluated a step ahead and a step behind. A direction is the gradient's
-    own plus a random one of the same length: the first keeps the derivative large against rounding, the second reaches
-    every element. Where a step carries a relu over its kink, where there is no derivative, the other side is taken.
-
     Args:
         parameters, gradients: by name, of equal shapes; checked in float64.
         x: (B, I); labels: (B,) integers in [0, K).
@@ -79,25 +77,69 @@ def check_gradients(
         ShapeError: a gradient has not the shape of its parameter.
     Source: Griewank and Walther, Evaluating Derivatives (2008), chapter 1, on the error of differences.
     """
+    return check_objective(parameters, gradients, Samples(np.asarray(x, np.float64), labels), Objective(), seed=seed)
+
+
+def check_objective(
+    parameters: Mapping[str, FloatArray],
+    gradients: Mapping[str, FloatArray],
+    samples: Samples,
+    objective: Objective,
+    activations: Sequence[str] = (),
+    keep: Sequence[FloatArray | None] = (),
+    *,
+    seed: int = 0,
+) -> tuple[GradientCheck, ...]:
+    """`check_gradients` of a whole objective: penalties, soft targets, fixed dropout, batch statistics.
+
+    Along each of three directions the objective is evaluated a step ahead and a step behind. A direction is the
+    gradient's own plus a random one of the same length: the first keeps the derivative large against rounding, the
+    second reaches every element. Where a step carries a unit over its activation's kink, where there is no derivative,
+    the other side is taken.
+
+    Args:
+        parameters, gradients: by name; what has no gradient is not learnt and is not checked.
+        samples, objective, activations, keep: as `learn` takes them, in float64.
+    Raises:
+        ShapeError: a gradient has not the shape of its parameter.
+    """
     exact: Parameters = {name: np.asarray(value, dtype=np.float64) for name, value in parameters.items()}
-    x = np.asarray(x, dtype=np.float64)
+    kinked = [i for i, name in enumerate(activations) if name in KINKED] if activations else None
+
+    def evaluate(changed: Parameters) -> Evaluation:
+        learned = learn(changed, samples, objective, activations, keep)
+        before = learned.before if kinked is None else tuple(learned.before[i] for i in kinked)
+        size = max(1.0, abs(learned.value), float(np.abs(learned.logits).max()))
+        return Evaluation(learned.value, [h > 0 for h in before], size)
+
     rng = np.random.default_rng(seed)
     checks = []
-    for name, value in exact.items():
-        if gradients[name].shape != value.shape:
-            raise ShapeError(f"the gradient of {name} must be {value.shape}, got {gradients[name].shape}.")
-        tried = [_check_one(exact, name, gradients[name], x, labels, rng) for _ in range(DIRECTIONS)]
+    for name, gradient in gradients.items():
+        if gradient.shape != exact[name].shape:
+            raise ShapeError(f"the gradient of {name} must be {exact[name].shape}, got {gradient.shape}.")
+        tried = [_check_one(exact, name, gradient, evaluate, rng) for _ in range(DIRECTIONS)]
         checks.append(max(tried, key=lambda check: check.gap))
     return tuple(checks)
 
 
+class Evaluation(NamedTuple):
+    """value: of the objective; sides: which units of each kinked layer are above 0; size: of the numbers involved."""
+
+    value: float
+    sides: list[NDArray[np.bool_]]
+    size: float
+
+
+Evaluate = Callable[[Parameters], Evaluation]
+
+
 def _check_one(
-    parameters: Parameters, name: str, gradient: FloatArray, x: FloatArray, labels: LabelArray, rng: np.random.Generator
+    parameters: Parameters, name: str, gradient: FloatArray, evaluate: Evaluate, rng: np.random.Generator
 ) -> GradientCheck:
     gradient = np.asarray(gradient, dtype=np.float64)
     direction = _unit(_unit(gradient) + _unit(rng.normal(size=gradient.shape)))
     analytic = float((gradient * direction).sum())
-    numeric, rounding = _difference(parameters, name, direction, x, labels)
+    numeric, rounding = _difference(parameters, name, direction, evaluate)
     gap = relative_gap(analytic, numeric, floor=rounding / TOLERANCE)
     return GradientCheck(name, gradient.size, analytic, numeric, gap)
 
@@ -108,43 +150,29 @@ def _unit(vector: FloatArray) -> FloatArray:
     return vector / length if length > 0 else vector
 
 
-def _difference(
-    parameters: Parameters, name: str, direction: FloatArray, x: FloatArray, labels: LabelArray
-) -> tuple[float, float]:
-    """The change of the loss along a direction by differences, and the rounding error that this carries.
+def _difference(parameters: Parameters, name: str, direction: FloatArray, evaluate: Evaluate) -> tuple[float, float]:
+    """The change of the objective along a direction by differences, and the rounding error that this carries.
 
-    (L(w + e u) - L(w - e u)) / (2 e) where no relu changes sides between the three points (docs/derivation.md, G2).
+    (L(w + e u) - L(w - e u)) / (2 e) where no unit changes sides between the three points (docs/derivation.md, G2).
     Where one does on one side, the other side alone tells as much, (-3 L(w) + 4 L(w + e u) - L(w + 2 e u)) / (2 e), of
     the same order e^2 (G4); where on both, e is halved.
     """
 
-    def at(distance: float) -> tuple[float, list[NDArray[np.bool_]], float]:
-        return _evaluate({**parameters, name: parameters[name] + distance * direction}, x, labels)
+    def at(distance: float) -> Evaluation:
+        return evaluate({**parameters, name: parameters[name] + distance * direction})
 
-    here, sides, size = at(0.0)
+    here = at(0.0)
 
-    def same(other: list[NDArray[np.bool_]]) -> bool:
-        return all(np.array_equal(a, b) for a, b in zip(sides, other, strict=True))
+    def same(other: Evaluation) -> bool:
+        return all(np.array_equal(a, b) for a, b in zip(here.sides, other.sides, strict=True))
 
     for step in (STEP / 2**k for k in range(MOST_HALVINGS)):
-        rounding = 2 * float(np.finfo(np.float64).eps) * size / step
+        rounding = 2 * float(np.finfo(np.float64).eps) * here.size / step
         ahead, behind = at(step), at(-step)
-        if same(ahead[1]) and same(behind[1]):
+        if same(ahead) and same(behind):
             break
         for sign, near in ((1, ahead), (-1, behind)):
             far = at(2 * sign * step)
-            if same(near[1]) and same(far[1]):
-                return sign * (-3 * here + 4 * near[0] - far[0]) / (2 * step), 4 * rounding
-    return (ahead[0] - behind[0]) / (2 * step), rounding
-
-
-def _evaluate(
-    parameters: Parameters, x: FloatArray, labels: LabelArray
-) -> tuple[float, list[NDArray[np.bool_]], float]:
-    """The mean loss; which units of each hidden layer are on relu's positive side; the size of the numbers involved."""
-    names = list(parameters)  # weight and bias of each layer in turn
-    # A network cut off after its i-th layer ends in that layer's values before relu.
-    cut = [{name: parameters[name] for name in names[: 2 * i]} for i in range(1, len(names) // 2)]
-    sides = [forward(first, x)[0] > 0 for first in cut]
-    logits, _ = forward(parameters, x)
-    return softmax_cross_entropy(logits, labels)[0], sides, max(1.0, float(np.abs(logits).max()))
+            if same(near) and same(far):
+                return sign * (-3 * here.value + 4 * near.value - far.value) / (2 * step), 4 * rounding
+    return (ahead.value - behind.value) / (2 * step), rounding

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.data.preprocess import flatten, scale_inputs
+from chalknet.data.preprocess import PIXEL_SCALE, Scaling, flatten
 from chalknet.errors import DataError, ShapeError
 from chalknet.network.activations import softmax
 from chalknet.network.architecture import Architecture, Parameters, check_parameters, forward
@@ -21,13 +21,13 @@ ROWS_AT_ONCE = 512  # their hidden values stay in the cache from one operation t
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A classifier: architecture, parameters, class names, and the scale of its inputs.
+    """A classifier: architecture, parameters, class names, and the scaling of its inputs.
 
     Attributes:
-        architecture: layer widths.
+        architecture: layer widths and activations.
         parameters: by name, as `architecture.shapes`; float32 or float64, all of one type.
         class_names: K names.
-        input_scale: raw values are divided by it: 255 where training samples were uint8, else 1.
+        scaling: from raw values to what the first layer reads: divided by 255 where training samples were uint8.
         image_shape: (H, W) of the training images, or None for rows.
 
     Raises:
@@ -37,7 +37,7 @@ class Network:
     architecture: Architecture
     parameters: Parameters
     class_names: tuple[str, ...]
-    input_scale: float = 1.0
+    scaling: Scaling = field(default=Scaling())
     image_shape: tuple[int, int] | None = None
 
     def __repr__(self) -> str:
@@ -65,7 +65,7 @@ class Network:
             UserWarning: a network trained on 0..255 is given fractions of 1, which it would see as black.
         """
         rows = self._rows(np.asarray(inputs))
-        parts = [forward(self.parameters, part)[0] for part in self._scaled_parts(rows)]
+        parts = [forward(self.parameters, part, self.architecture.activations)[0] for part in self._scaled_parts(rows)]
         return np.concatenate(parts) if parts else np.empty((0, self.architecture.n_classes), self.dtype)
 
     def predict_proba(self, inputs: Any) -> FloatArray:
@@ -91,9 +91,10 @@ class Network:
         if rows.dtype.kind == "f" and not np.isfinite(rows).all():
             first = int(np.argmin(np.isfinite(rows).all(axis=1)))
             raise DataError(f"sample {first} holds values that are not finite.")
-        if self.input_scale != 1 and rows.dtype.kind == "f" and rows.size and 0 < rows.max() <= 1:
+        reads_bytes = self.scaling.shift is None and self.scaling.scale == PIXEL_SCALE
+        if reads_bytes and rows.dtype.kind == "f" and rows.size and 0 < rows.max() <= 1:
             warnings.warn(
-                f"values up to {rows.max():g} are given to a network trained on 0..{self.input_scale:g}; "
+                f"values up to {rows.max():g} are given to a network trained on 0..{PIXEL_SCALE:g}; "
                 "pass raw values, scaling is done inside.",
                 stacklevel=4,
             )
@@ -101,4 +102,4 @@ class Network:
 
     def _scaled_parts(self, rows: NDArray[Any]) -> Iterator[FloatArray]:
         for start in range(0, len(rows), ROWS_AT_ONCE):
-            yield scale_inputs(rows[start : start + ROWS_AT_ONCE], self.input_scale, self.dtype)
+            yield self.scaling(rows[start : start + ROWS_AT_ONCE], self.dtype)

@@ -11,6 +11,8 @@ from typing import Any
 from chalknet.config import SAME, SECTIONS, Recipe, SplitConfig
 
 VARIES = "varies with the seed"  # stands in a cell's identity for what its seeds vary
+# Sections that a key has even where all of them is default; a later one it has only where something of it is not.
+FIRST_SECTIONS = ("split", "network", "optimizer", "training", "stopping")
 KEY_FORMAT = 1  # of what a key is made from; another number makes every cell a new one
 KEY_LENGTH = 32  # hexadecimal digits
 
@@ -48,7 +50,8 @@ class Cell:
 
         Defaults are left out so that a field that a later version adds does not make every cell a new one.
         """
-        sections = {name: _not_default(getattr(self.recipe, name)) for name in SECTIONS}
+        changed = {name: _not_default(getattr(self.recipe, name)) for name in SECTIONS}
+        sections = {name: values for name, values in changed.items() if values or name in FIRST_SECTIONS}
         division = _not_default(self.division)
         sections["split"] = {"train_size": self.recipe.split.train_size}  # all else of it is the division's
         if "init" in self.seeds_vary:

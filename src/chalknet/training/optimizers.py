@@ -1,60 +1,227 @@
-"""Update rules as pure steps over named arrays."""
+"""Update rules as pure steps over named arrays, and the same steps in place."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from chalknet.config import OptimizerConfig
+from chalknet.engines.engine import AVERAGE, Step
 from chalknet.network.architecture import Parameters
 from chalknet.network.arrays import FloatArray
 
 
+class _Rule:
+    """The pure step, made of the one in place."""
+
+    slots: tuple[str, ...] = ()
+
+    def kept_of_average(self, number: int) -> float:
+        """d_t of U7 at an update, where the rule keeps an average."""
+        del number
+        return 0.0
+
+    def start(self, parameters: Parameters) -> Parameters:
+        """Zeros for all that is remembered, by "slot/parameter"."""
+        return {f"{slot}/{name}": np.zeros_like(value) for slot in self.slots for name, value in parameters.items()}
+
+    def step(
+        self, parameters: Parameters, gradients: Parameters, state: Parameters, step: Step
+    ) -> tuple[Parameters, Parameters]:
+        """Parameters and state after one step; nothing handed in is changed."""
+        moved = {name: value.copy() for name, value in parameters.items()}
+        remembered = {name: value.copy() for name, value in state.items()}
+        for name, value in moved.items():
+            memory = [_rows(remembered[f"{slot}/{name}"]) for slot in self.slots]
+            has_bias = not name.endswith(".weight")
+            self.update(_rows(value), _rows(gradients[name]).copy(), memory, has_bias, step)
+        return moved, remembered
+
+    def update(
+        self, matrix: FloatArray, gradient: FloatArray, memory: Sequence[FloatArray], has_bias: bool, step: Step
+    ) -> None:
+        """One step in place, of a matrix whose last row, if has_bias, is a bias or a gain and the others weights.
+
+        gradient may be written over; memory is one matrix a slot.
+        """
+        raise NotImplementedError
+
+
+def _rows(value: FloatArray) -> FloatArray:
+    """A weight as it is, a bias or a gain as a matrix of one row; a view."""
+    return value if value.ndim == 2 else value[None]
+
+
 @dataclass(frozen=True)
-class Momentum:
+class Momentum(_Rule):
     """Heavy-ball gradient descent, with the biases at plain steps unless bias_momentum is set: the write-up's rule.
 
     v <- m v + r dL/dW,  W <- W - v                                  (docs/derivation.md, U1)
     b <- b - r dL/db                                                 (U2)
 
     Attributes:
-        learning_rate: r > 0.
-        momentum: m in [0, 1).
-        bias_momentum: whether biases follow U1 too.
+        momentum: m in [0, 1); 0 is gradient descent.
+        bias_momentum: whether biases (and gains) follow U1 too.
     Source: Polyak, Some methods of speeding up the convergence of iteration methods (1964).
     """
 
-    learning_rate: float
     momentum: float
     bias_momentum: bool = False
+    slots = ("velocity",)
+
+    def update(
+        self, matrix: FloatArray, gradient: FloatArray, memory: Sequence[FloatArray], has_bias: bool, step: Step
+    ) -> None:
+        (velocity,) = memory
+        np.multiply(velocity, self.momentum, out=velocity)
+        np.multiply(gradient, step.learning_rate, out=gradient)
+        np.add(velocity, gradient, out=velocity)
+        np.subtract(matrix, velocity, out=matrix)
+        if has_bias and not self.bias_momentum:
+            velocity[-1] = 0  # the next step starts from no velocity, which makes it a plain one
+
+
+@dataclass(frozen=True)
+class Nesterov(_Rule):
+    """Momentum whose gradient counts where the velocity is about to lead.
+
+    v <- m v + r dL/dw,  w <- w - (m v + r dL/dw)                    (docs/derivation.md, U3)
+
+    Attributes:
+        momentum: m in [0, 1).
+    Source: Nesterov (1983), in the form of Sutskever, Martens, Dahl and Hinton (ICML 2013), section 2.
+    """
+
+    momentum: float
+    slots = ("velocity",)
+
+    def update(
+        self, matrix: FloatArray, gradient: FloatArray, memory: Sequence[FloatArray], has_bias: bool, step: Step
+    ) -> None:
+        del has_bias
+        (velocity,) = memory
+        np.multiply(gradient, step.learning_rate, out=gradient)
+        np.multiply(velocity, self.momentum, out=velocity)
+        np.add(velocity, gradient, out=velocity)
+        np.subtract(matrix, gradient, out=matrix)
+        np.multiply(velocity, self.momentum, out=gradient)
+        np.subtract(matrix, gradient, out=matrix)
+
+
+@dataclass(frozen=True)
+class Adam(_Rule):
+    """Steps of about the same length for every parameter: the mean gradient over the root of its mean square.
+
+    m <- beta1 m + (1 - beta1) g,  s <- beta2 s + (1 - beta2) g^2                    (docs/derivation.md, U4)
+    w <- w - r (m / (1 - beta1^t)) / (sqrt(s / (1 - beta2^t)) + epsilon)             (U5)
+
+    Attributes:
+        beta1, beta2: in [0, 1). epsilon: > 0.
+    Source: Kingma and Ba, Adam: A Method for Stochastic Optimization (ICLR 2015), algorithm 1.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    slots = ("mean", "square")
+
+    def update(
+        self, matrix: FloatArray, gradient: FloatArray, memory: Sequence[FloatArray], has_bias: bool, step: Step
+    ) -> None:
+        del has_bias
+        mean, square = memory
+        root2 = math.sqrt(1 - self.beta2**step.number)  # Python numbers keep a float32 array what it is
+        rate = step.learning_rate * root2 / (1 - self.beta1**step.number)
+        np.multiply(mean, self.beta1, out=mean)
+        np.multiply(square, self.beta2, out=square)
+        scratch = gradient * (1 - self.beta1)
+        np.add(mean, scratch, out=mean)
+        np.multiply(gradient, gradient, out=gradient)
+        np.multiply(gradient, 1 - self.beta2, out=gradient)
+        np.add(square, gradient, out=square)
+        # U5 with both corrections drawn into the rate and epsilon, so that no array has to be divided by them.
+        np.sqrt(square, out=gradient)
+        np.add(gradient, self.epsilon * root2, out=gradient)
+        np.divide(mean, gradient, out=gradient)
+        np.multiply(gradient, rate, out=gradient)
+        np.subtract(matrix, gradient, out=matrix)
+
+
+@dataclass(frozen=True)
+class Decayed(_Rule):
+    """Another rule after weights have shrunk by a share of themselves, biases and gains excepted.
+
+    W <- W - r lambda W, then the rule's step                        (docs/derivation.md, U6)
+
+    With Adam this is AdamW. r is the present learning rate, so the decay follows the schedule.
+
+    Attributes:
+        rule: what is stepped. decay: lambda >= 0.
+    Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization (ICLR 2019), algorithm 2.
+    """
+
+    rule: _Rule
+    decay: float
+
+    @property
+    def slots(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.rule.slots
+
+    def update(
+        self, matrix: FloatArray, gradient: FloatArray, memory: Sequence[FloatArray], has_bias: bool, step: Step
+    ) -> None:
+        weights = matrix[:-1] if has_bias else matrix
+        np.multiply(weights, 1 - step.learning_rate * self.decay, out=weights)
+        self.rule.update(matrix, gradient, memory, has_bias, step)
+
+
+@dataclass(frozen=True)
+class Averaged(_Rule):
+    """Another rule, and beside it an average of where it has been, which is what is evaluated and kept.
+
+    a <- d_t a + (1 - d_t) w,  d_t = min(d, (1 + t) / (10 + t))      (docs/derivation.md, U7)
+
+    Attributes:
+        rule: what is stepped. share: d in [0, 1), of the average that an update keeps; smaller in the first updates,
+            so that the initial weights are soon forgotten.
+    Source: Polyak and Juditsky, Acceleration of stochastic approximation by averaging (1992), with exponential weights.
+    """
+
+    rule: _Rule
+    share: float
+
+    @property
+    def slots(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (*self.rule.slots, AVERAGE)
 
     def start(self, parameters: Parameters) -> Parameters:
-        """Zero velocities, by the name of the parameter that has one."""
-        return {name: np.zeros_like(value) for name, value in parameters.items() if self._has_velocity(name)}
+        return self.rule.start(parameters) | {f"{AVERAGE}/{name}": value.copy() for name, value in parameters.items()}
 
-    def step(self, parameters: Parameters, gradients: Parameters, state: Parameters) -> tuple[Parameters, Parameters]:
-        """Parameters and velocities after one step; nothing handed in is changed."""
-        moved: Parameters = {}
-        velocities: Parameters = {}
-        for name, value in parameters.items():
-            if self._has_velocity(name):
-                velocities[name] = self.momentum * state[name] + self.learning_rate * gradients[name]
-                moved[name] = value - velocities[name]
-            else:
-                moved[name] = value - self.learning_rate * gradients[name]
-        return moved, velocities
+    def update(
+        self, matrix: FloatArray, gradient: FloatArray, memory: Sequence[FloatArray], has_bias: bool, step: Step
+    ) -> None:
+        self.rule.update(matrix, gradient, memory[:-1], has_bias, step)
+        average = memory[-1]
+        np.subtract(matrix, average, out=gradient)
+        np.multiply(gradient, 1 - self.kept_of_average(step.number), out=gradient)
+        np.add(average, gradient, out=average)
 
-    def update(self, matrix: FloatArray, gradient: FloatArray, memory: FloatArray, has_bias: bool) -> None:
-        """`step` in place for rows of a layer's (I+1, O) matrix, the last of them the bias if has_bias.
+    def kept_of_average(self, number: int) -> float:
+        return min(self.share, (1 + number) / (10 + number))
 
-        The operations and their order are those of `step`, and so are the digits. gradient is written over.
-        """
-        np.multiply(memory, self.momentum, out=memory)
-        np.multiply(gradient, self.learning_rate, out=gradient)
-        np.add(memory, gradient, out=memory)
-        np.subtract(matrix, memory, out=matrix)
-        if has_bias and not self.bias_momentum:
-            memory[-1] = 0  # the next step starts from no velocity, which makes it a plain one
 
-    def _has_velocity(self, name: str) -> bool:
-        return self.bias_momentum or name.endswith(".weight")
+def rule_of(config: OptimizerConfig) -> _Rule:
+    """The update rule that a recipe names."""
+    rules: dict[str, _Rule] = {
+        "gradient_descent": Momentum(0.0),
+        "momentum": Momentum(config.momentum, config.bias_momentum),
+        "nesterov": Nesterov(config.momentum),
+        "adam": Adam(config.beta1, config.beta2, config.epsilon),
+    }
+    rule = rules["adam" if config.optimizer == "adamw" else config.optimizer]
+    if config.weight_decay:
+        rule = Decayed(rule, config.weight_decay)
+    return Averaged(rule, config.weight_average) if config.weight_average else rule

@@ -13,19 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.config import FULL, SAME, Recipe
+from chalknet.data.augment import augmenter_for
 from chalknet.data.dataset import Dataset
-from chalknet.data.preprocess import flatten, input_scale
+from chalknet.data.preprocess import flatten, learnt_scaling
 from chalknet.data.splits import Splits
 from chalknet.data.stored import StoredPart, StoredSamples
-from chalknet.engines.engine import Batch, Engine, EngineMaker, Part, SampleScores
+from chalknet.engines.engine import Batch, Engine, EngineMaker, Part, SampleScores, Step, Update
+from chalknet.engines.noise import Noise
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
-from chalknet.errors import ConfigError, DivergenceError
+from chalknet.errors import ConfigError
 from chalknet.network.architecture import Architecture, Parameters
 from chalknet.network.initialisers import initial_parameters
 from chalknet.network.model import Network
+from chalknet.network.objective import Objective
 from chalknet.records import EpochRecord
-from chalknet.training.optimizers import Momentum
+from chalknet.training.divergence import divergence
+from chalknet.training.optimizers import rule_of
+from chalknet.training.sample_weights import training_weights
+from chalknet.training.schedules import rate_factor
 from chalknet.training.stopping import EarlyStopping
 
 Observer = Callable[[EpochRecord], None]
@@ -95,6 +101,7 @@ class Trainer:
 
     Args:
         data, splits, recipe: what is learnt, from which samples, and how.
+        sample_weights: (N,) what each sample counts in training, or None; scores count every sample alike.
         workers: threads of the engine, by default one a core; results do not depend on it.
         keep_samples: whether `valid_samples` gets the validation scores of each sample after every epoch.
 
@@ -109,16 +116,27 @@ class Trainer:
         splits: Splits,
         recipe: Recipe,
         *,
+        sample_weights: NDArray[Any] | None = None,
         workers: int | None = None,
         keep_samples: bool = False,
     ) -> None:
         if workers is not None and workers < 1:
             raise ConfigError(f"workers must be a whole number >= 1, got {workers}.")
         self.data, self.splits, self.recipe = data, splits, recipe
-        self.architecture = Architecture(data.n_inputs, recipe.network.hidden, data.n_classes)
+        network = recipe.network
+        self.architecture = Architecture(
+            data.n_inputs, network.hidden, data.n_classes, network.activations(), network.batch_norm
+        )
+        self.scaling = learnt_scaling(network.input_scaling, data.inputs, splits.train, data.is_images)
         self.history: list[EpochRecord] = []
         self.valid_samples: list[SampleScores] = []
         self._workers, self._keep_samples = workers, keep_samples and len(splits.valid) > 0
+        self._weights = training_weights(
+            data.labels[splits.train],
+            data.class_names,
+            recipe.regularisation.class_weights,
+            None if sample_weights is None else np.asarray(sample_weights)[splits.train],
+        )
         self._engine = self._make_engine()
 
     def epochs(self) -> Iterator[EpochRecord]:
@@ -131,7 +149,7 @@ class Trainer:
         for epoch in range(len(self.history) + 1, training.epochs + 1):
             started = time.perf_counter()
             with np.errstate(over="ignore", invalid="ignore"):  # a loss that overflows is told by _check_finite
-                train = self._engine.train_epoch(self.batches(epoch))
+                train = self._engine.train_epoch(self.updates(epoch))
                 valid, test = self._engine.evaluate("valid"), self._engine.evaluate("test")
             record = EpochRecord(epoch, train, valid, test, time.perf_counter() - started)
             self._check_finite(record)
@@ -139,6 +157,20 @@ class Trainer:
             if self._keep_samples and (each := self._engine.evaluate_each("valid")) is not None:
                 self.valid_samples.append(each)
             yield record
+
+    def updates(self, epoch: int) -> Iterator[Update]:
+        """The updates of an epoch: its batches, each with its number in the whole training and its learning rate."""
+        training, rate = self.recipe.training, self.recipe.optimizer.learning_rate
+        a_epoch = self.updates_an_epoch
+        for number, batch in enumerate(self.batches(epoch), start=(epoch - 1) * a_epoch):
+            factor = rate_factor(self.recipe.schedule, number, training.epochs * a_epoch, a_epoch)
+            yield Update(batch, Step(number + 1, rate * factor))
+
+    @property
+    def updates_an_epoch(self) -> int:
+        """How many batches there are."""
+        n_train, size = len(self.splits.train), self.recipe.training.batch_size
+        return 1 if size == FULL else -(-n_train // int(size))
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """The positions in the training part that each update of this epoch uses.
@@ -152,7 +184,7 @@ class Trainer:
         if size == FULL or int(size) >= n_train:
             yield slice(0, n_train)
             return
-        seed = training.seed if training.batch_seed == SAME else int(training.batch_seed)
+        seed = self._batch_seed
         left = np.empty(0, np.int64)
         for window in shuffled_windows(n_train, training.shuffle_window, np.random.default_rng([seed, epoch])):
             order = np.concatenate([left, window])
@@ -166,9 +198,9 @@ class Trainer:
         """The network as it is now; later epochs do not change it."""
         return Network(
             architecture=self.architecture,
-            parameters=self._engine.parameters(),
+            parameters=self._engine.shown_parameters(),
             class_names=self.data.class_names,
-            input_scale=input_scale(self.data.inputs.dtype),
+            scaling=self.scaling,
             image_shape=image_shape(self.data),
         )
 
@@ -199,35 +231,48 @@ class Trainer:
             valid_samples=tuple(self.valid_samples),
         )
 
+    @property
+    def _batch_seed(self) -> int:
+        training = self.recipe.training
+        return training.seed if training.batch_seed == SAME else int(training.batch_seed)
+
     def _make_engine(self) -> Engine:
-        optimizer, training = self.recipe.optimizer, self.recipe.training
-        return ENGINES[training.engine](
-            {name: self._part(index) for name, index in self.splits.named().items()},
-            initial_parameters(self.architecture, training.seed),
-            Momentum(optimizer.learning_rate, optimizer.momentum, optimizer.bias_momentum),
-            input_scale=input_scale(self.data.inputs.dtype),
-            reduction=optimizer.reduction,
-            dtype=training.dtype,
+        recipe = self.recipe
+        kept_out, augmentation = recipe.regularisation, recipe.augmentation
+        return ENGINES[recipe.training.engine](
+            {name: self._part(name, index) for name, index in self.splits.named().items()},
+            initial_parameters(self.architecture, recipe.training.seed, recipe.network.initialiser),
+            rule_of(recipe.optimizer),
+            scaling=self.scaling,
+            objective=Objective(recipe.optimizer.reduction, kept_out.label_smoothing, kept_out.l2),
+            activations=self.architecture.activations,
+            noise=Noise(
+                self._batch_seed,
+                kept_out.dropout,
+                kept_out.input_dropout,
+                augmentation.mixup,
+                augmenter_for(augmentation, image_shape(self.data)),
+            ),
+            clip_norm=recipe.optimizer.clip_norm,
+            dtype=recipe.training.dtype,
             workers=self._workers,
-            tile_rows=training.tile_rows,
+            tile_rows=recipe.training.tile_rows,
         )
 
-    def _part(self, index: NDArray[np.int64]) -> Part:
+    def _part(self, name: str, index: NDArray[np.int64]) -> Part:
+        weights = self._weights if name == "train" else None
         inputs, labels = self.data.inputs, self.data.labels[index]
         if isinstance(inputs, StoredSamples):
             small = np.min_scalar_type(self.data.n_classes - 1)  # labels are held whatever the number of samples
-            return Part(StoredPart(inputs, index, self.recipe.training.shuffle_window), labels.astype(small))
-        return Part(flatten(inputs)[index], labels)
+            return Part(StoredPart(inputs, index, self.recipe.training.shuffle_window), labels.astype(small), weights)
+        return Part(flatten(inputs)[index], labels, weights)
 
     def _check_finite(self, record: EpochRecord) -> None:
         losses = [scores.loss for scores in (record.train, record.valid, record.test) if scores is not None]
         bad = [loss for loss in losses if not math.isfinite(loss)]
         if bad:
-            last = f"last finite loss {self.history[-1].train.loss:.4g}" if self.history else "no finite loss before it"
-            raise DivergenceError(
-                f"loss became {bad[0]} at epoch {record.epoch} (learning_rate {self.recipe.optimizer.learning_rate:g}, "
-                f"{last}). Try a smaller rate."
-            )
+            last = self.history[-1].train.loss if self.history else None
+            raise divergence(bad[0], record.epoch, self.recipe.optimizer.learning_rate, last, self._engine.parameters())
 
 
 class Keeper(Protocol):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from chalknet.config import Recipe
 from chalknet.data.dataset import Dataset
-from chalknet.data.preprocess import flatten, input_scale, scale_inputs
+from chalknet.data.preprocess import Scaling, flatten, input_scale
 from chalknet.network.activations import relu, softmax
 from chalknet.network.architecture import Architecture
 from chalknet.network.dense import dense
@@ -32,7 +32,7 @@ def check_formulas(data: Dataset, recipe: Recipe, n_samples: int = 20) -> dict[s
     """
     rng = np.random.default_rng(recipe.training.seed)
     chosen = rng.choice(len(data), min(n_samples, len(data)), replace=False)
-    x = scale_inputs(flatten(data.inputs[chosen]), input_scale(data.inputs.dtype), np.float64)
+    x = Scaling(input_scale(data.inputs.dtype))(flatten(data.inputs[chosen]), np.float64)
     y = data.labels[chosen]
     shape = Architecture(data.n_inputs, recipe.network.hidden[:1], data.n_classes)
     start: dict[str, Any] = initial_parameters(shape, recipe.training.seed)

@@ -6,7 +6,7 @@ import numpy as np
 
 from chalknet.config import Recipe
 from chalknet.data.dataset import Dataset
-from chalknet.data.preprocess import flatten, input_scale, scale_inputs
+from chalknet.data.preprocess import Scaling, flatten, input_scale
 from chalknet.errors import ConfigError
 from chalknet.network.architecture import Architecture, forward
 from chalknet.network.gradcheck import GradientCheck, check_gradients
@@ -26,7 +26,7 @@ def check_recipe(data: Dataset, recipe: Recipe, n_samples: int = 20) -> tuple[Gr
         raise ConfigError(f"samples must be a whole number from 1 to {len(data)}, got {n_samples}.")
     seed = recipe.training.seed
     chosen = np.random.default_rng(seed).choice(len(data), n_samples, replace=False)
-    x = scale_inputs(flatten(data.inputs[chosen]), input_scale(data.inputs.dtype), np.float64)
+    x = Scaling(input_scale(data.inputs.dtype))(flatten(data.inputs[chosen]), np.float64)
     labels = data.labels[chosen]
     parameters = initial_parameters(Architecture(data.n_inputs, recipe.network.hidden, data.n_classes), seed)
     logits, through_network = forward(parameters, x)

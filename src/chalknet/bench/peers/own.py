@@ -18,11 +18,13 @@ from chalknet.bench.workload import (
     letters,
     start_parameters,
 )
-from chalknet.engines.engine import Part
+from chalknet.data.preprocess import Scaling
+from chalknet.engines.engine import Part, Step, Update
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.machine.processor import available_cores
 from chalknet.machine.product_rate import product_rate
 from chalknet.network.model import Network
+from chalknet.network.objective import Objective
 from chalknet.training.optimizers import Momentum
 
 
@@ -31,20 +33,21 @@ def chalknet(work: Work, threads: int) -> Run:
     x, y = letters()
     if work.kind == "predict":
         parameters = {name: value.astype(np.float32) for name, value in start_parameters(work).items()}
-        network = Network(architecture(work), parameters, tuple("ABCDEFGHIJ"), 255.0)
+        network = Network(architecture(work), parameters, tuple("ABCDEFGHIJ"), Scaling(255.0))
         return calls(lambda: network.predict_proba(x[: work.n]), work)
     full = work.kind == "full"
     engine = NumpyEngine(
         {name: Part(x[cut], y[cut]) for name, cut in CUTS.items()},
         start_parameters(work),
-        Momentum(FULL_RATE, FULL_MOMENTUM) if full else Momentum(STEP_RATE, STEP_MOMENTUM, bias_momentum=True),
-        input_scale=255.0,
-        reduction="sum" if full else "mean",
+        Momentum(FULL_MOMENTUM) if full else Momentum(STEP_MOMENTUM, bias_momentum=True),
+        scaling=Scaling(255.0),
+        objective=Objective("sum" if full else "mean"),
         workers=threads or None,
     )
     if full:
-        return lambda: (engine.train_epoch([slice(0, N_TRAIN)]), engine.evaluate("valid"), engine.evaluate("test"))
-    chosen = batches(work.n)
+        whole = [Update(slice(0, N_TRAIN), Step(1, FULL_RATE))]
+        return lambda: (engine.train_epoch(whole), engine.evaluate("valid"), engine.evaluate("test"))
+    chosen = [Update(batch, Step(number, STEP_RATE)) for number, batch in enumerate(batches(work.n), start=1)]
     return lambda: engine.train_epoch(chosen) and None
 
 

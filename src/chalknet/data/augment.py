@@ -1,0 +1,125 @@
+"""Training images changed at random: shifted, turned, scaled, sheared, and with a rectangle taken out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.config import AugmentationConfig
+from chalknet.errors import ConfigError
+
+DRAWS = 11  # random numbers an image needs: angle, zoom y and x, shear, shift y and x, erase, its size and its place
+ROWS_AT_ONCE = 32  # images whose intermediate values stay in the cache
+
+
+class Augmenter:
+    """Changes images by random numbers that are handed in, so that the same numbers always give the same images.
+
+    An output pixel at p = (y, x) from the image's centre reads the image at
+
+        q = R S Z p + t,   R = [[cos a, -sin a], [sin a, cos a]],   S = [[1, 0], [s, 1]],   Z = diag(z_y, z_x)
+
+    (docs/derivation.md, X1), between its four nearest pixels by X2, and 0 outside. a, s and t are uniform within their
+    bounds either way; z is 1 + zoom to a uniform power from -1 to 1, for each axis.
+
+    Args:
+        config: the bounds.
+        image_shape: (H, W).
+    """
+
+    def __init__(self, config: AugmentationConfig, image_shape: tuple[int, int]) -> None:
+        self._config, self._shape = config, image_shape
+        height, width = image_shape
+        y, x = np.mgrid[:height, :width].astype(np.float32)
+        self._y, self._x = (y - (height - 1) / 2).ravel(), (x - (width - 1) / 2).ravel()
+        bounds = (config.shift_pixels, config.rotation_degrees, config.zoom, config.shear)
+        self._moves = any(bounds)
+
+    def __call__(self, rows: NDArray[Any], draws: NDArray[np.float64]) -> NDArray[np.float32]:
+        """The images changed.
+
+        Args:
+            rows: (n, H W), raw. draws: (n, `DRAWS`) uniform numbers in [0, 1), a row an image.
+        Returns:
+            (n, H W) float32, in the units of rows; each image's own, whatever the others are.
+        """
+        images = rows.astype(np.float32)
+        if self._moves:
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                part = slice(start, start + ROWS_AT_ONCE)
+                images[part] = self._moved(images[part], draws[part])
+        if self._config.erase:
+            self._erase(images, draws)
+        return images
+
+    def _moved(self, images: NDArray[np.float32], draws: NDArray[np.float64]) -> NDArray[np.float32]:
+        height, width = self._shape
+        # A border of zeros, so that a pixel that reads outside has neighbours to read.
+        padded = np.zeros((len(images), height + 2, width + 2), np.float32)
+        padded[:, 1:-1, 1:-1] = images.reshape(-1, height, width)
+        (yy, yx, ty), (xy, xx, tx) = self._maps(draws)
+        read_y = np.clip(yy * self._y + yx * self._x + (ty + (height + 1) / 2), 0, height + 0.999).astype(np.float32)
+        read_x = np.clip(xy * self._y + xx * self._x + (tx + (width + 1) / 2), 0, width + 0.999).astype(np.float32)
+        row, column = read_y.astype(np.int32), read_x.astype(np.int32)
+        read_y -= row
+        read_x -= column
+        row *= width + 2
+        row += column
+        row += (np.arange(len(images), dtype=np.int32) * ((height + 2) * (width + 2)))[:, None]
+        flat = padded.ravel()
+        above = _between(flat.take(row), flat.take(row + 1), read_x)
+        row += width + 2
+        below = _between(flat.take(row), flat.take(row + 1), read_x)
+        return _between(above, below, read_y)
+
+    def _maps(self, draws: NDArray[np.float64]) -> tuple[tuple[NDArray[np.float32], ...], ...]:
+        """For each image the two rows of R S Z and t, each number (n, 1)."""
+        config = self._config
+        signed = (2 * draws[:, :6] - 1).T[:, :, None]
+        angle = signed[0] * np.deg2rad(config.rotation_degrees)
+        zoom_y, zoom_x = (1 + config.zoom) ** signed[1], (1 + config.zoom) ** signed[2]
+        shear = signed[3] * config.shear
+        cos, sin = np.cos(angle), np.sin(angle)
+        rows = (
+            ((cos - sin * shear) * zoom_y, -sin * zoom_x, signed[4] * config.shift_pixels),
+            ((sin + cos * shear) * zoom_y, cos * zoom_x, signed[5] * config.shift_pixels),
+        )
+        return tuple(tuple(number.astype(np.float32) for number in row) for row in rows)
+
+    def _erase(self, images: NDArray[np.float32], draws: NDArray[np.float64]) -> None:
+        """Sets a rectangle of some images to 0: each side uniform up to the largest, anywhere inside."""
+        height, width = self._shape
+        view = images.reshape(-1, height, width)
+        for n in np.flatnonzero(draws[:, 6] < self._config.erase):
+            share_y, share_x, place_y, place_x = draws[n, 7:DRAWS]
+            tall, wide = (
+                int(np.ceil(u * self._config.erase_size * side)) for u, side in ((share_y, height), (share_x, width))
+            )
+            top, left = int(place_y * (height - tall + 1)), int(place_x * (width - wide + 1))
+            view[n, top : top + tall, left : left + wide] = 0
+
+
+def _between(
+    first: NDArray[np.float32], second: NDArray[np.float32], share: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """first + share (second - first), in place of second."""
+    np.subtract(second, first, out=second)
+    np.multiply(second, share, out=second)
+    np.add(second, first, out=second)
+    return second
+
+
+def augmenter_for(config: AugmentationConfig, image_shape: tuple[int, int] | None) -> Augmenter | None:
+    """What changes the images of a recipe; None where it changes none.
+
+    Raises:
+        ConfigError: changes of images are asked for, and the samples are rows.
+    """
+    changes = [name for name in ("shift_pixels", "rotation_degrees", "zoom", "shear", "erase") if getattr(config, name)]
+    if not changes:
+        return None
+    if image_shape is None:
+        raise ConfigError(f"{changes[0]} changes images, but the samples are rows of numbers. Set it to 0.")
+    return Augmenter(config, image_shape)

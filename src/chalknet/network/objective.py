@@ -1,0 +1,94 @@
+"""What training makes small, and its gradient: the loss of a batch with everything that a recipe adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from chalknet.network.architecture import Parameters, forward_pass
+from chalknet.network.arrays import FloatArray, LabelArray
+from chalknet.network.losses import l2_penalty, mixed, smoothed_targets, soft_cross_entropy, softmax_cross_entropy
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The terms of what is made small.
+
+    Attributes:
+        reduction: "mean" over the batch or "sum".
+        label_smoothing: epsilon of L7, in [0, 1).
+        l2: strength of P1, >= 0.
+    """
+
+    reduction: str = "mean"
+    label_smoothing: float = 0.0
+    l2: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """A batch as the objective takes it.
+
+    Attributes:
+        x: (B, I), mixed already where samples are mixed.
+        labels: (B,). weights: (B,) or None.
+        partners: (B,) labels of the samples that were mixed in, or None; share: lambda of L8.
+    """
+
+    x: FloatArray
+    labels: LabelArray
+    weights: FloatArray | None = None
+    partners: LabelArray | None = None
+    share: float = 1.0
+
+
+class Learned(NamedTuple):
+    """value: of the objective; logits: (B, K); gradients: by name; statistics: see `ForwardPass`; before: likewise."""
+
+    value: float
+    logits: FloatArray
+    gradients: Parameters
+    statistics: Parameters
+    before: tuple[FloatArray, ...]
+
+
+def learn(
+    parameters: Mapping[str, FloatArray],
+    samples: Samples,
+    objective: Objective,
+    activations: Sequence[str] = (),
+    keep: Sequence[FloatArray | None] = (),
+) -> Learned:
+    """The objective on a batch and its gradient by every parameter that is learnt.
+
+    J = L + penalty, times B where the reduction is a sum            (docs/derivation.md, L5, P1)
+
+    Args:
+        parameters, activations, keep: as `forward_pass`.
+    Raises:
+        ShapeError: something does not fit together.
+    """
+    whole = forward_pass(parameters, samples.x, activations, keep=keep, training=True)
+    plain = samples.weights is None and samples.partners is None and not objective.label_smoothing
+    if plain:
+        value, through_loss = softmax_cross_entropy(whole.logits, samples.labels, objective.reduction)
+    else:
+        targets = _targets(samples, whole.logits, objective.label_smoothing)
+        value, through_loss = soft_cross_entropy(whole.logits, targets, samples.weights, objective.reduction)
+    gradients = whole.backward(through_loss())
+    if objective.l2:
+        times = len(samples.labels) if objective.reduction == "sum" else 1
+        penalty, through_penalty = l2_penalty(parameters, objective.l2 * times)
+        value += penalty
+        for name, gradient in through_penalty().items():
+            gradients[name] = gradients[name] + gradient
+    return Learned(value, whole.logits, gradients, whole.statistics, whole.before)
+
+
+def _targets(samples: Samples, logits: FloatArray, smoothing: float) -> FloatArray:
+    n_classes = logits.shape[1]
+    targets = smoothed_targets(samples.labels, n_classes, smoothing)
+    if samples.partners is not None:
+        targets = mixed(targets, smoothed_targets(samples.partners, n_classes, smoothing), samples.share)
+    return targets.astype(logits.dtype)

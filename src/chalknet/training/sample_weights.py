@@ -1,0 +1,67 @@
+"""What each training sample counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.errors import ConfigError, DataError
+
+
+def training_weights(
+    labels: NDArray[np.integer[Any]],
+    class_names: Sequence[str],
+    class_weights: str | tuple[float, ...],
+    sample_weights: NDArray[Any] | None,
+) -> NDArray[np.float64] | None:
+    """The weights of L5 for the training samples, with mean 1; None where every sample counts the same.
+
+    w_n = c_(y_n) s_n / mean(c_y s),  c_k = N / (K N_k) if balanced           (docs/derivation.md, L5)
+
+    Args:
+        labels: (N,) of the training part. class_names: K names.
+        class_weights: "equal", "balanced", or K numbers c_k > 0.
+        sample_weights: (N,) s_n >= 0, or None for 1 each.
+    Raises:
+        ConfigError: not K class weights.
+        DataError: sample weights of another number, negative, not finite, or all 0.
+    Source: King and Zeng, Logistic Regression in Rare Events Data (2001), for the balanced weights.
+    """
+    if class_weights == "equal" and sample_weights is None:
+        return None
+    weights = _of_classes(class_weights, np.bincount(labels, minlength=len(class_names)), class_names)[labels]
+    if sample_weights is not None:
+        weights = weights * _checked(sample_weights, len(labels))
+    weights = weights / weights.mean()
+    return None if (weights == 1).all() else weights
+
+
+def _of_classes(
+    class_weights: str | tuple[float, ...], counts: NDArray[np.integer[Any]], class_names: Sequence[str]
+) -> NDArray[np.float64]:
+    if class_weights == "equal":
+        return np.ones(len(class_names))
+    if class_weights == "balanced":
+        balanced: NDArray[np.float64] = counts.sum() / (len(class_names) * np.maximum(counts, 1.0))
+        return balanced
+    if len(class_weights) != len(class_names):
+        raise ConfigError(
+            f"class_weights must be a number for each of {len(class_names)} classes ({', '.join(class_names)}), "
+            f"got {len(class_weights)}."
+        )
+    return np.array(class_weights, dtype=np.float64)
+
+
+def _checked(sample_weights: NDArray[Any], n: int) -> NDArray[np.float64]:
+    if sample_weights.shape != (n,) or sample_weights.dtype.kind not in "buif":
+        raise DataError(f"sample weights must be ({n},) numbers, got {sample_weights.shape} {sample_weights.dtype}.")
+    weights = sample_weights.astype(np.float64)
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if bad.size:
+        raise DataError(f"sample weights must be finite and >= 0, got {weights[bad[0]]} at {bad[0]}.")
+    if not weights.any():
+        raise DataError("sample weights are all 0, so there is nothing to learn from.")
+    return weights

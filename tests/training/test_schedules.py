@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from chalknet.config import SCHEDULES, ScheduleConfig
+from chalknet.training.schedules import END_FACTOR, START_FACTOR, rate_factor
+
+
+def factors(n_updates=100, a_epoch=10, **settings):
+    config = ScheduleConfig(**settings)
+    return [rate_factor(config, update, n_updates, a_epoch) for update in range(n_updates)]
+
+
+def test_constant_is_one_throughout():
+    assert set(factors()) == {1.0}
+
+
+def test_steps_come_every_so_many_epochs():
+    got = factors(schedule="step", step_epochs=4, step_factor=0.5)
+    assert got == [1.0] * 40 + [0.5] * 40 + [0.25] * 20
+
+
+def test_cosine_by_hand():
+    got = factors(schedule="cosine")
+    assert (got[0], got[50]) == (1.0, pytest.approx(0.5))
+    assert got[-1] == pytest.approx((1 + np.cos(np.pi * 0.99)) / 2)
+
+
+def test_one_cycle_starts_low_peaks_at_three_tenths_and_ends_near_nothing():
+    got = factors(schedule="one_cycle")
+    assert got[0] == pytest.approx(START_FACTOR)
+    assert (int(np.argmax(got)), max(got)) == (29, pytest.approx(1.0))
+    assert got[-1] == pytest.approx(END_FACTOR)
+
+
+def test_warm_up_rises_evenly_and_multiplies_the_schedule():
+    got = factors(warmup_epochs=2)
+    np.testing.assert_allclose(got[:21], [*(k / 20 for k in range(1, 21)), 1.0])
+    both = factors(schedule="cosine", warmup_epochs=0.5)
+    np.testing.assert_allclose(both[2], factors(schedule="cosine")[2] * 3 / 5)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("n_updates", [1, 2, 3, 5])
+def test_the_shortest_trainings_have_finite_rates(schedule, n_updates):
+    got = factors(n_updates, 1, schedule=schedule, warmup_epochs=1)
+    assert all(np.isfinite(got))
+    assert all(0 <= factor <= 1 + 1e-12 for factor in got)
+
+
+@pytest.mark.parametrize(
+    ("settings", "make"),
+    [
+        ({"schedule": "cosine"}, lambda lr, optimizer: lr.CosineAnnealingLR(optimizer, T_max=100)),
+        ({"schedule": "one_cycle"}, lambda lr, optimizer: lr.OneCycleLR(optimizer, max_lr=1.0, total_steps=100)),
+        (
+            {"schedule": "step", "step_epochs": 3, "step_factor": 0.3},
+            lambda lr, optimizer: lr.StepLR(optimizer, step_size=30, gamma=0.3),
+        ),
+    ],
+)
+def test_schedules_equal_torchs_where_both_define_them(settings, make):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler = make(torch.optim.lr_scheduler, optimizer)
+    want = []
+    for _ in range(100):
+        want.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    np.testing.assert_allclose(factors(**settings), want, rtol=1e-9, atol=1e-12)
