@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from chalknet.network.architecture import Architecture
     from chalknet.network.initialisers import initial_parameters
     from chalknet.network.metrics import accuracy
-    from chalknet.network.model import Network
+    from chalknet.network.model import Ensemble, Network
     from chalknet.records import EpochRecord, Scores
     from chalknet.reporting.drawings.curves import plot_curves
     from chalknet.reporting.drawings.images import show_images
@@ -55,6 +55,7 @@ _ROOM_OF_NAME = {
     "DataError": "errors",
     "Dataset": "data.dataset",
     "DivergenceError": "errors",
+    "Ensemble": "network.model",
     "EpochRecord": "records",
     "MissingExtraError": "errors",
     "ModelFileError": "errors",
@@ -99,6 +100,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "DivergenceError",
+    "Ensemble",
     "EpochRecord",
     "MissingExtraError",
     "ModelFileError",

@@ -12,10 +12,10 @@ from safetensors.numpy import save
 
 from chalknet.artifacts.model_file import HEADER_KEY, load_model, model_bytes, save_model
 from chalknet.data.preprocess import Scaling
-from chalknet.errors import ModelFileError, OutputError
+from chalknet.errors import ModelFileError, OutputError, ShapeError
 from chalknet.network.architecture import Architecture
 from chalknet.network.initialisers import initial_parameters
-from chalknet.network.model import Network
+from chalknet.network.model import Ensemble, Network
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -56,6 +56,7 @@ def test_an_unwritable_place_is_an_output_error(tmp_path):
 
 DESCRIPTION = {
     "format_version": 2,
+    "members": 1,
     "n_inputs": 6,
     "hidden": [5, 4],
     "activations": ["relu", "relu"],
@@ -83,6 +84,9 @@ def changed(**fields):
         (changed(class_names=["x"]), "at least two classes"),
         (changed(input_scale=0), "its input_scale is 0.0, which is not a number > 0"),
         (changed(image_shape=[3, 3]), "its image_shape is [3, 3], which does not make 6 inputs"),
+        (changed(members=2), "network 6-5-4-3 has parameters"),
+        (changed(members=0), "its members are 0, but it holds 6 tensors"),
+        (changed(members=10**9), "its members are 1000000000, but it holds 6 tensors"),
         (changed(batch_norm=1), "its batch_norm is 1, which is not true or false"),
         (changed(activations=["relu"]), "activations must be one of"),
         (changed(activations=["relu", "eval"]), "activations must be one of"),
@@ -189,3 +193,25 @@ def test_scales_and_statistics_that_cannot_be_are_refused(tmp_path, name, value,
     path.write_bytes(save({**tensors, name: value}, header))
     with pytest.raises(ModelFileError, match=message):
         load_model(path)
+
+
+def test_an_ensemble_travels_whole_and_averages_probabilities(tmp_path):
+    architecture = Architecture(6, (5, 4), 3)
+    networks = tuple(
+        Network(architecture, initial_parameters(architecture, seed), ("x", "y", "z"), Scaling(255.0), (2, 3))
+        for seed in range(3)
+    )
+    ensemble = Ensemble(networks)
+    save_model(ensemble, tmp_path / "model.safetensors")
+    again = load_model(tmp_path / "model.safetensors")
+    assert isinstance(again, Ensemble)
+    images = np.random.default_rng(0).integers(0, 256, (4, 2, 3)).astype(np.uint8)
+    want = np.mean([network.predict_proba(images) for network in networks], axis=0)
+    np.testing.assert_allclose(again.predict_proba(images), want, rtol=1e-12)
+    assert again.predict_names(images) == [("x", "y", "z")[k] for k in want.argmax(axis=1)]
+    assert again.architecture == architecture
+
+
+def test_networks_that_differ_make_no_ensemble():
+    with pytest.raises(ShapeError, match="must be alike"):
+        Ensemble((made_network(), whole_network()))

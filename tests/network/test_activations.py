@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from differences import directional_gap
@@ -5,7 +7,7 @@ from hypothesis import given
 from strategies import dtypes, logits_and_labels, seeds
 
 from chalknet.errors import ShapeError
-from chalknet.network.activations import log_softmax, relu, softmax
+from chalknet.network.activations import ACTIVATIONS, KINKED, gelu, leaky_relu, log_softmax, relu, softmax, tanh
 
 
 def test_relu_keeps_what_is_positive_and_nothing_else():
@@ -78,3 +80,60 @@ def test_log_softmax_of_the_largest_and_smallest_numbers_is_finite(dtype):
 def test_softmax_says_which_shape_it_takes(shape):
     with pytest.raises(ShapeError, match=r"must be \(K,\) or \(B, K\)"):
         softmax(np.zeros(shape))
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@given(case=logits_and_labels(), seed=seeds)
+def test_every_activations_gradient_matches_differences(name, case, seed):
+    x, _ = case
+    if name in KINKED:
+        x = x + np.where(x >= 0, 0.1, -0.1)  # away from the kink
+    weight = np.random.default_rng(seed).normal(size=x.shape)
+    _, backward = ACTIVATIONS[name](x)
+    assert directional_gap(lambda z: float((ACTIVATIONS[name](z)[0] * weight).sum()), x, backward(weight), seed) < 1e-7
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@given(dtype=dtypes)
+def test_an_activation_keeps_the_type_and_forgets_nothing_between_calls(name, dtype):
+    x = np.linspace(-3, 3, 7).astype(dtype)
+    value, backward = ACTIVATIONS[name](x)
+    assert value.dtype == dtype
+    assert backward(np.ones(7, dtype)).dtype == dtype
+    np.testing.assert_array_equal(backward(np.ones(7, dtype)), backward(np.ones(7, dtype)))
+
+
+def test_leaky_relu_by_hand():
+    value, backward = leaky_relu(np.array([-2.0, 0.0, 3.0]))
+    assert value.tolist() == [-0.02, 0.0, 3.0]
+    assert backward(np.array([5.0, 5.0, 5.0])).tolist() == [0.05, 0.05, 5.0]
+
+
+def test_tanh_by_hand():
+    value, backward = tanh(np.array([np.log(2.0)]))  # (2 - 1/2) / (2 + 1/2)
+    np.testing.assert_allclose(value, [0.6], rtol=1e-15)
+    np.testing.assert_allclose(backward(np.array([2.0])), [2 * (1 - 0.36)], rtol=1e-15)
+
+
+def test_gelu_is_within_five_ten_thousandths_of_the_form_with_the_error_function():
+    x = np.linspace(-8, 8, 4001)
+    exact = np.array([0.5 * v * (1 + math.erf(v / math.sqrt(2))) for v in x])
+    gap = np.abs(gelu(x)[0] - exact).max()
+    assert 1e-4 < gap < 5e-4
+
+
+@pytest.mark.parametrize("name", ["leaky_relu", "tanh", "gelu"])
+def test_activations_equal_torchs_autograd(name):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    functions = {
+        "leaky_relu": torch.nn.functional.leaky_relu,
+        "tanh": torch.tanh,
+        "gelu": lambda z: torch.nn.functional.gelu(z, approximate="tanh"),
+    }
+    x = np.random.default_rng(0).normal(0, 3, 50)
+    tensor = torch.tensor(x, requires_grad=True)
+    value = functions[name](tensor)
+    value.backward(torch.arange(50.0, dtype=torch.float64))
+    ours, backward = ACTIVATIONS[name](x)
+    np.testing.assert_allclose(ours, value.detach().numpy(), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(backward(np.arange(50.0)), tensor.grad.numpy(), rtol=1e-10, atol=1e-12)

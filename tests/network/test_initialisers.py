@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from chalknet.errors import ConfigError
 from chalknet.network.architecture import Architecture
 from chalknet.network.initialisers import glorot_deviation, glorot_normal, initial_parameters
 
@@ -35,3 +36,35 @@ def test_equal_seeds_give_equal_weights_and_others_do_not():
     first, again, other = (initial_parameters(architecture, seed) for seed in (3, 3, 4))
     assert all((first[name] == again[name]).all() for name in first)
     assert not any((first[name] == other[name]).any() for name in first)
+
+
+BOUNDS = {"glorot_uniform": np.sqrt(6 / (300 + 200)), "he_uniform": np.sqrt(6 / 300)}
+
+
+@pytest.mark.parametrize(
+    ("initialiser", "variance"),
+    [("writeup", 2 / 500), ("glorot_normal", 2 / 500), ("glorot_uniform", 2 / 500), ("he_normal", 2 / 300),
+     ("he_uniform", 2 / 300)],
+)  # fmt: skip
+def test_every_initialiser_has_its_mean_variance_and_bounds(initialiser, variance):
+    parameters = initial_parameters(Architecture(300, (200,), 3), 1, initialiser)
+    weight, bias = parameters["hidden1.weight"], parameters["hidden1.bias"]
+    assert abs(weight.mean()) < 5 * np.sqrt(variance / weight.size)
+    assert abs(weight.var() - variance) < 5 * variance * np.sqrt(2 / weight.size)
+    assert (bias == 0).all() == (initialiser != "writeup")
+    if initialiser in BOUNDS:
+        assert 0.99 * BOUNDS[initialiser] < np.abs(weight).max() <= BOUNDS[initialiser]
+
+
+def test_batch_normalisation_starts_as_if_it_were_not_there():
+    parameters = initial_parameters(Architecture(3, (4,), 2, batch_norm=True), 0)
+    assert list(parameters) == ["hidden1.weight", "hidden1.bias", "hidden1.gain", "hidden1.mean", "hidden1.variance",
+                                "output.weight", "output.bias"]  # fmt: skip
+    assert (parameters["hidden1.gain"] == 1).all()
+    assert (parameters["hidden1.mean"] == 0).all()
+    assert (parameters["hidden1.variance"] == 1).all()
+
+
+def test_an_unknown_initialiser_is_named():
+    with pytest.raises(ConfigError, match="initialiser must be one of writeup, glorot_normal"):
+        initial_parameters(Architecture(3, (4,), 2), 0, "xavier")

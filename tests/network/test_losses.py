@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 from differences import directional_gap
 from hypothesis import given
+from hypothesis import strategies as st
 from oracles import loop_cross_entropy
 from strategies import logits_and_labels, seeds
 
 from chalknet.errors import ConfigError, ShapeError
-from chalknet.network.losses import softmax_cross_entropy
+from chalknet.network.losses import l2_penalty, mixed, smoothed_targets, soft_cross_entropy, softmax_cross_entropy
 
 
 @given(logits_and_labels())
@@ -84,3 +85,83 @@ def test_shapes_that_do_not_fit_are_named(logits, labels, message):
 def test_an_unknown_reduction_is_named():
     with pytest.raises(ConfigError, match="reduction must be one of mean, sum, got 'max'"):
         softmax_cross_entropy(np.zeros((1, 2)), np.array([0]), "max")
+
+
+@st.composite
+def soft_cases(draw):
+    """logits, target distributions and weights of one batch, float64."""
+    logits, labels = draw(logits_and_labels())
+    rng = np.random.default_rng(draw(seeds))
+    targets = rng.dirichlet(np.ones(logits.shape[1]), len(logits))
+    return logits, labels, targets, rng.uniform(0, 3, len(logits))
+
+
+@given(soft_cases(), seeds, st.sampled_from(["mean", "sum"]))
+def test_soft_cross_entropy_gradient_matches_differences(case, seed, reduction):
+    logits, _, targets, weights = case
+    _, backward = soft_cross_entropy(logits, targets, weights, reduction)
+    gap = directional_gap(lambda z: soft_cross_entropy(z, targets, weights, reduction)[0], logits, backward(), seed)
+    assert gap < 1e-7
+
+
+@given(soft_cases())
+def test_hard_targets_without_weights_are_the_plain_cross_entropy(case):
+    logits, labels, _, _ = case
+    loss, backward = soft_cross_entropy(logits, smoothed_targets(labels, logits.shape[1]))
+    want, want_backward = softmax_cross_entropy(logits, labels)
+    assert loss == pytest.approx(want, rel=1e-12)
+    np.testing.assert_allclose(backward(), want_backward(), rtol=1e-10, atol=1e-14)
+
+
+@given(soft_cases())
+def test_a_weight_of_two_is_the_sample_twice(case):
+    logits, _, targets, _ = case
+    weights = np.ones(len(logits))
+    weights[0] = 2.0
+    once, _ = soft_cross_entropy(logits, targets, weights, "sum")
+    twice, _ = soft_cross_entropy(np.vstack([logits, logits[:1]]), np.vstack([targets, targets[:1]]), None, "sum")
+    assert once == pytest.approx(twice, rel=1e-12)
+
+
+@given(soft_cases(), st.floats(0.5, 1))
+def test_mixing_targets_mixes_losses(case, share):
+    logits, labels, targets, _ = case
+    other = smoothed_targets(labels, logits.shape[1], 0.2)
+    loss = soft_cross_entropy(logits, mixed(targets, other, share))[0]
+    want = share * soft_cross_entropy(logits, targets)[0] + (1 - share) * soft_cross_entropy(logits, other)[0]
+    assert loss == pytest.approx(want, rel=1e-9)
+
+
+def test_smoothed_targets_by_hand():
+    np.testing.assert_allclose(smoothed_targets(np.array([1]), 4, 0.2), [[0.05, 0.85, 0.05, 0.05]])
+
+
+def test_soft_cross_entropy_equals_torchs_with_smoothing():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(0, 3, (6, 4)), rng.integers(0, 4, 6)
+    x = torch.tensor(logits, requires_grad=True)
+    want = torch.nn.functional.cross_entropy(x, torch.tensor(labels), label_smoothing=0.1)
+    want.backward()
+    loss, backward = soft_cross_entropy(logits, smoothed_targets(labels, 4, 0.1))
+    assert loss == pytest.approx(want.item(), rel=1e-12)
+    np.testing.assert_allclose(backward(), x.grad.numpy(), rtol=1e-10, atol=1e-14)
+
+
+@given(seeds)
+def test_the_penalty_takes_weights_alone_and_its_gradient_matches_differences(seed):
+    rng = np.random.default_rng(seed)
+    weight, bias = rng.normal(size=(3, 4)), rng.normal(size=3)
+    penalty, backward = l2_penalty({"output.weight": weight, "output.bias": bias}, 0.3)
+    assert penalty == pytest.approx(0.15 * (weight**2).sum())
+    gradients = backward()
+    assert set(gradients) == {"output.weight"}
+    gap = directional_gap(lambda w: l2_penalty({"output.weight": w}, 0.3)[0], weight, gradients["output.weight"], seed)
+    assert gap < 1e-7
+
+
+def test_what_does_not_fit_is_named():
+    with pytest.raises(ShapeError, match=r"logits must be \(B, K\) with B >= 1 and targets too"):
+        soft_cross_entropy(np.zeros((2, 3)), np.zeros((2, 4)))
+    with pytest.raises(ShapeError, match=r"weights must be \(2,\), one a row of logits, got \(3,\)"):
+        soft_cross_entropy(np.zeros((2, 3)), np.zeros((2, 3)), np.ones(3))

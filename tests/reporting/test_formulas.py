@@ -38,9 +38,10 @@ def letters(text):
 
 WORDS = re.compile(
     r"\\(?:frac|tfrac|sum|partial|log|max|arg|bigl|bigr|Bigl|Bigr|mathrm|text|qquad|quad|top|delta|ell|epsilon|sqrt"
-    r"|sim|mathcal|leftarrow|pm)"
+    r"|sim|mathcal|leftarrow|pm|begin\{\w+\}|end\{\w+\}|tanh|cos|sin|min|pi|mu|gamma|beta|lambda|sigma|cdot"
+    r"|lfloor|rfloor)"
     r"|\b(?:partial|sum|log|max|wide|quad|lr|delta|ell|epsilon\.alt|sqrt|tilde|cal|arrow\.l|plus\.minus|upright"
-    r"|limits|op|top)\b|arg max"
+    r"|limits|op|top|tanh|cos|sin|min|pi|mu|gamma|beta|lambda|sigma|dot|floor|mat|cases)\b|arg max"
 )
 
 

@@ -15,7 +15,7 @@ from chalknet.data.preprocess import Scaling
 from chalknet.errors import ChalknetError, ModelFileError
 from chalknet.network.architecture import Architecture, Parameters
 from chalknet.network.arrays import FloatArray
-from chalknet.network.model import Network
+from chalknet.network.model import Classifier, Ensemble, Network
 
 FORMAT_VERSION = 2  # 1 had relu alone, no batch normalisation, and one number as the scale of all inputs
 INPUT_SHIFT, INPUT_SCALE = "input.shift", "input.scale"  # float64, of inputs that are scaled one by one
@@ -24,56 +24,66 @@ HEADER_KEY = (
 )
 
 
-def model_bytes(network: Network, training: Mapping[str, Any] | None = None) -> bytes:
-    """A network as the bytes of a safetensors file; equal networks give equal bytes.
+def model_bytes(model: Classifier, training: Mapping[str, Any] | None = None) -> bytes:
+    """A network or an ensemble as the bytes of a safetensors file; equal ones give equal bytes.
 
     Args:
         training: JSON-ready facts of how it was trained, kept in the header and never needed to predict.
     """
     from safetensors.numpy import save
 
-    description = {
+    members, scaling = model.members, model.scaling
+    description: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
-        "n_inputs": network.architecture.n_inputs,
-        "hidden": list(network.architecture.hidden),
-        "activations": list(network.architecture.activations),
-        "batch_norm": network.architecture.batch_norm,
-        "class_names": list(network.class_names),
-        "image_shape": None if network.image_shape is None else list(network.image_shape),
+        "members": len(members),
+        "n_inputs": model.architecture.n_inputs,
+        "hidden": list(model.architecture.hidden),
+        "activations": list(model.architecture.activations),
+        "batch_norm": model.architecture.batch_norm,
+        "class_names": list(model.class_names),
+        "image_shape": None if model.image_shape is None else list(model.image_shape),
         "training": dict(training or {}),
     }
-    scaling = network.scaling
+    tensors: dict[str, FloatArray] = {}
     if scaling.shift is None:
         description["input_scale"] = float(scaling.scale)
-    tensors = {name: np.ascontiguousarray(value) for name, value in network.parameters.items()}
-    if scaling.shift is not None:
-        tensors |= {INPUT_SHIFT: scaling.shift, INPUT_SCALE: np.broadcast_to(scaling.scale, scaling.shift.shape).copy()}
-    return save(tensors, {HEADER_KEY: json.dumps(description, ensure_ascii=False)})
+    else:
+        tensors = {INPUT_SHIFT: scaling.shift, INPUT_SCALE: np.broadcast_to(scaling.scale, scaling.shift.shape)}
+    for number, network in enumerate(members, start=1):
+        prefix = _prefix(number, len(members))
+        tensors |= {f"{prefix}{name}": value for name, value in network.parameters.items()}
+    arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    return save(arrays, {HEADER_KEY: json.dumps(description, ensure_ascii=False)})
 
 
-def save_model(network: Network, path: str | Path) -> None:
-    """Writes a network as one safetensors file, whole or not at all.
+def save_model(model: Classifier, path: str | Path) -> None:
+    """Writes a network or an ensemble as one safetensors file, whole or not at all.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    write_bytes(Path(path), model_bytes(network))
+    write_bytes(Path(path), model_bytes(model))
 
 
-def load_model(path: str | Path) -> Network:
-    """Reads a network that `save_model` or a training run has written; the file is data and is never executed.
+def load_model(path: str | Path) -> Network | Ensemble:
+    """Reads what `save_model` or a training run has written; the file is data and is never executed.
 
     Raises:
         ModelFileError: no such file, not safetensors, not from chalknet, of a newer format, or with values that do not
             fit together or are not finite; the message says which.
     """
-    header, parameters = _read(Path(path))
+    header, tensors = _read(Path(path))
     try:
-        return _network_from(header, parameters)
+        return _model_from(header, tensors)
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}") from None
     except ChalknetError as error:
         raise ModelFileError(f"{path}: {error}") from error
+
+
+def _prefix(number: int, n: int) -> str:
+    """Before the names of a member's tensors; nothing where there is only one."""
+    return f"member{number}/" if n > 1 else ""
 
 
 def _read(path: Path) -> tuple[str | None, Parameters]:
@@ -91,15 +101,8 @@ def _read(path: Path) -> tuple[str | None, Parameters]:
         raise ModelFileError(f"{path}: is not a whole safetensors file ({error}).") from error
 
 
-def _network_from(header: str | None, parameters: Parameters) -> Network:
-    if header is None:
-        raise ModelFileError("has no 'chalknet' entry in its header; it was written by another program.")
-    try:
-        description = json.loads(header)
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError("its 'chalknet' entry is not JSON.") from error
-    if not isinstance(description, dict):
-        raise ModelFileError("its 'chalknet' entry is not a JSON object.")
+def _model_from(header: str | None, tensors: Parameters) -> Network | Ensemble:
+    description = _described(header)
     version = _field(description, "format_version", int)
     if version > FORMAT_VERSION:
         raise ModelFileError(
@@ -110,14 +113,34 @@ def _network_from(header: str | None, parameters: Parameters) -> Network:
     activations = tuple(_list_of(description, "activations", str)) if version > 1 else ()
     batch_norm = version > 1 and _yes_or_no(description, "batch_norm")
     n_inputs = _field(description, "n_inputs", int)
+    n_members = _field(description, "members", int) if version > 1 else 1
+    if not 1 <= n_members <= max(len(tensors), 1):
+        raise ModelFileError(f"its members are {n_members}, but it holds {len(tensors)} tensors.")
     architecture = Architecture(n_inputs, hidden, len(class_names), activations, batch_norm)
-    scaling = _scaling(description, parameters, n_inputs)
-    _check_values(parameters)
-    ordered = {name: parameters[name] for name in architecture.shapes if name in parameters}
-    network_parameters = {**ordered, **parameters}
-    return Network(
-        architecture, network_parameters, class_names, scaling, _image_shape(description, architecture.n_inputs)
-    )
+    scaling = _scaling(description, tensors, n_inputs)
+    _check_values(tensors)
+    shape = _image_shape(description, n_inputs)
+    networks = []
+    for number in range(1, n_members + 1):
+        prefix = _prefix(number, n_members)
+        own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        ordered = {name: own[name] for name in architecture.shapes if name in own}
+        networks.append(Network(architecture, {**ordered, **own}, class_names, scaling, shape))
+    if sum(len(network.parameters) for network in networks) != len(tensors):
+        raise ModelFileError(f"holds {len(tensors)} tensors, and its networks have others.")
+    return networks[0] if n_members == 1 else Ensemble(tuple(networks))
+
+
+def _described(header: str | None) -> dict[str, Any]:
+    if header is None:
+        raise ModelFileError("has no 'chalknet' entry in its header; it was written by another program.")
+    try:
+        description = json.loads(header)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError("its 'chalknet' entry is not JSON.") from error
+    if not isinstance(description, dict):
+        raise ModelFileError("its 'chalknet' entry is not a JSON object.")
+    return description
 
 
 def _scaling(description: dict[str, Any], tensors: Parameters, n_inputs: int) -> Scaling:

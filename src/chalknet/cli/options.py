@@ -23,13 +23,7 @@ def recipe_options(*fields: str) -> Callable[[Command], Command]:
 
     def decorate(command: Command) -> Command:
         if not fields:
-            command = click.option(
-                "--set",
-                "assignments",
-                multiple=True,
-                metavar="SECTION.KEY=VALUE",
-                help="Any field of the recipe, as config.toml writes it, such as optimizer.learning_rate=3e-3; repeatable.",
-            )(command)
+            command = set_option(command)
         for name in reversed(names):
             flag = FLAG_OF_FIELD.get(name, name).replace("_", "-")
             if _is_yes_or_no(name):
@@ -40,6 +34,17 @@ def recipe_options(*fields: str) -> Callable[[Command], Command]:
         return command
 
     return decorate
+
+
+def set_option(command: Command) -> Command:
+    """The flag that sets any field of the recipe."""
+    return click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="SECTION.KEY=VALUE",
+        help="Any field of the recipe, such as optimizer.learning_rate=3e-3; may be repeated.",
+    )(command)
 
 
 def data_options(command: Command) -> Command:

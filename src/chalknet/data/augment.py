@@ -56,21 +56,21 @@ class Augmenter:
 
     def _moved(self, images: NDArray[np.float32], draws: NDArray[np.float64]) -> NDArray[np.float32]:
         height, width = self._shape
-        # A border of zeros, so that a pixel that reads outside has neighbours to read.
-        padded = np.zeros((len(images), height + 2, width + 2), np.float32)
-        padded[:, 1:-1, 1:-1] = images.reshape(-1, height, width)
+        # A border of zeros, so that a pixel that reads outside has neighbours to read; two where the further one lies.
+        padded = np.zeros((len(images), height + 3, width + 3), np.float32)
+        padded[:, 1:-2, 1:-2] = images.reshape(-1, height, width)
         (yy, yx, ty), (xy, xx, tx) = self._maps(draws)
-        read_y = np.clip(yy * self._y + yx * self._x + (ty + (height + 1) / 2), 0, height + 0.999).astype(np.float32)
-        read_x = np.clip(xy * self._y + xx * self._x + (tx + (width + 1) / 2), 0, width + 0.999).astype(np.float32)
+        read_y = np.clip(yy * self._y + yx * self._x + (ty + (height + 1) / 2), 0, height + 1).astype(np.float32)
+        read_x = np.clip(xy * self._y + xx * self._x + (tx + (width + 1) / 2), 0, width + 1).astype(np.float32)
         row, column = read_y.astype(np.int32), read_x.astype(np.int32)
         read_y -= row
         read_x -= column
-        row *= width + 2
+        row *= width + 3
         row += column
-        row += (np.arange(len(images), dtype=np.int32) * ((height + 2) * (width + 2)))[:, None]
+        row += (np.arange(len(images), dtype=np.int32) * ((height + 3) * (width + 3)))[:, None]
         flat = padded.ravel()
         above = _between(flat.take(row), flat.take(row + 1), read_x)
-        row += width + 2
+        row += width + 3
         below = _between(flat.take(row), flat.take(row + 1), read_x)
         return _between(above, below, read_y)
 
@@ -104,7 +104,7 @@ class Augmenter:
 def _between(
     first: NDArray[np.float32], second: NDArray[np.float32], share: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """first + share (second - first), in place of second."""
+    """first + share (second - first), one of the two steps of X2 (docs/derivation.md, X2), in place of second."""
     np.subtract(second, first, out=second)
     np.multiply(second, share, out=second)
     np.add(second, first, out=second)

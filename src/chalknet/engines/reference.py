@@ -58,13 +58,17 @@ class ReferenceEngine:
         scores, sizes = [], []
         with one_blas_thread():
             for update in updates:
-                samples = self._samples(update)
-                keep = self._keep(update.step.number, samples.x)
+                samples, keep = self.lesson(update)
                 learned = learn(self._parameters, samples, self._objective, self._activations, keep)
                 self._move(self._clipped(learned.gradients), learned.statistics, update.step)
                 scores.append(score(learned.logits, samples.labels))
                 sizes.append(len(samples.labels))
         return mean_scores(scores, sizes)
+
+    def lesson(self, update: Update) -> tuple[Samples, list[FloatArray | None]]:
+        """What an update learns from: its samples as the noise leaves them, and dropout's factors."""
+        samples = self._samples(update)
+        return samples, self._keep(update.step.number, samples.x)
 
     def evaluate(self, part: str) -> Scores | None:
         if part not in self._raw:

@@ -1,10 +1,10 @@
-"""`Network`: trained parameters with what is needed to read raw samples and to name the answer."""
+"""`Network` and `Ensemble`: trained parameters with what is needed to read raw samples and to name the answer."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,48 @@ from chalknet.network.arrays import FloatArray
 ROWS_AT_ONCE = 512  # their hidden values stay in the cache from one operation to the next
 
 
+class Classifier:
+    """What a network and an ensemble have in common: from raw samples to answers.
+
+    Attributes:
+        architecture: layer widths and activations. class_names: K names.
+        scaling: from raw values to what the first layer reads: divided by 255 where training samples were uint8.
+        image_shape: (H, W) of the training images, or None for rows.
+        members: the networks that answer.
+    """
+
+    architecture: Architecture
+    class_names: tuple[str, ...]
+    scaling: Scaling
+    image_shape: tuple[int, int] | None
+
+    @property
+    def members(self) -> tuple[Network, ...]:
+        raise NotImplementedError
+
+    def predict_proba(self, inputs: Any) -> FloatArray:
+        """(N, K) probabilities of raw samples, in the units of the training samples.
+
+        Args:
+            inputs: (N, H, W) or (N, I), uint8 or float; scaling is done here.
+        Raises:
+            ShapeError: samples of another size.
+            DataError: values that are not finite, with the first such sample.
+        """
+        raise NotImplementedError
+
+    def predict(self, inputs: Any) -> NDArray[np.int64]:
+        """(N,) int64 indices of the most probable class; arguments and errors as `predict_proba`."""
+        answers: NDArray[np.int64] = self.predict_proba(inputs).argmax(axis=1).astype(np.int64)
+        return answers
+
+    def predict_names(self, inputs: Any) -> list[str]:
+        """The name of the most probable class of each sample; arguments and errors as `predict_proba`."""
+        return [self.class_names[k] for k in self.predict(inputs)]
+
+
 @dataclass(frozen=True, eq=False)
-class Network:
+class Network(Classifier):
     """A classifier: architecture, parameters, class names, and the scaling of its inputs.
 
     Attributes:
@@ -37,7 +77,7 @@ class Network:
     architecture: Architecture
     parameters: Parameters
     class_names: tuple[str, ...]
-    scaling: Scaling = field(default=Scaling())
+    scaling: Scaling = Scaling()
     image_shape: tuple[int, int] | None = None
 
     def __repr__(self) -> str:
@@ -72,14 +112,9 @@ class Network:
         """(N, K) probabilities of raw samples; arguments and errors as `logits`."""
         return softmax(self.logits(inputs))[0]
 
-    def predict(self, inputs: Any) -> NDArray[np.int64]:
-        """(N,) int64 indices of the most probable class; arguments and errors as `logits`."""
-        answers: NDArray[np.int64] = self.logits(inputs).argmax(axis=1).astype(np.int64)
-        return answers
-
-    def predict_names(self, inputs: Any) -> list[str]:
-        """The name of the most probable class of each sample; arguments and errors as `logits`."""
-        return [self.class_names[k] for k in self.predict(inputs)]
+    @property
+    def members(self) -> tuple[Network, ...]:
+        return (self,)
 
     def _rows(self, inputs: NDArray[Any]) -> NDArray[Any]:
         rows = flatten(inputs) if inputs.ndim == 3 else inputs
@@ -103,3 +138,77 @@ class Network:
     def _scaled_parts(self, rows: NDArray[Any]) -> Iterator[FloatArray]:
         for start in range(0, len(rows), ROWS_AT_ONCE):
             yield self.scaling(rows[start : start + ROWS_AT_ONCE], self.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble(Classifier):
+    """Several networks of one architecture, trained from different seeds, whose probabilities are averaged.
+
+    p = (1/M) sum_m softmax(o_m)                                     (docs/derivation.md, M3)
+
+    Attributes:
+        networks: M of them, at least one, of equal architecture, class names, scaling and image shape.
+
+    Raises:
+        ShapeError: there is none, or they differ.
+    Source: Lakshminarayanan, Pritzel and Blundell, Simple and Scalable Predictive Uncertainty Estimation using Deep
+    Ensembles (NeurIPS 2017).
+    """
+
+    networks: tuple[Network, ...]
+
+    def __post_init__(self) -> None:
+        if not self.networks:
+            raise ShapeError("an ensemble needs at least one network.")
+        first = self.networks[0]
+        for other in self.networks[1:]:
+            same = (other.architecture, other.class_names, other.image_shape, other.dtype) == (
+                first.architecture,
+                first.class_names,
+                first.image_shape,
+                first.dtype,
+            )
+            if not same or not _scale_alike(first.scaling, other.scaling):
+                raise ShapeError(f"the networks of an ensemble must be alike, got {first!r} and {other!r}.")
+
+    def __repr__(self) -> str:
+        return f"<Ensemble of {len(self.networks)} x {self.networks[0]!r}>"
+
+    @property
+    def members(self) -> tuple[Network, ...]:
+        return self.networks
+
+    @property
+    def architecture(self) -> Architecture:  # type: ignore[override]
+        return self.networks[0].architecture
+
+    @property
+    def class_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.networks[0].class_names
+
+    @property
+    def scaling(self) -> Scaling:  # type: ignore[override]
+        return self.networks[0].scaling
+
+    @property
+    def image_shape(self) -> tuple[int, int] | None:  # type: ignore[override]
+        return self.networks[0].image_shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.networks[0].dtype
+
+    def predict_proba(self, inputs: Any) -> FloatArray:
+        """(N, K) mean probabilities of raw samples; arguments and errors as `Network.logits`."""
+        total = self.networks[0].predict_proba(inputs)
+        for network in self.networks[1:]:
+            total = total + network.predict_proba(inputs)
+        mean: FloatArray = total / len(self.networks)
+        return mean
+
+
+def _scale_alike(first: Scaling, second: Scaling) -> bool:
+    if (first.shift is None) != (second.shift is None):
+        return False
+    shifts = first.shift is None or second.shift is None or np.array_equal(first.shift, second.shift)
+    return shifts and np.array_equal(first.scale, second.scale)

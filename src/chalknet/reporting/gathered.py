@@ -20,7 +20,7 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.errors import ModelFileError
 from chalknet.network.gradcheck import GradientCheck
-from chalknet.network.model import Network
+from chalknet.network.model import Classifier
 from chalknet.records import PARTS, EpochRecord, Scores
 from chalknet.reporting.inline import code, escaped
 from chalknet.reporting.tables import PART_NAMES
@@ -137,7 +137,7 @@ class Gathered:
     audit: Audit | None = None
     checks: tuple[GradientCheck, ...] = ()
     formula_gaps: Mapping[str, float] = field(default_factory=dict)
-    network: Network | None = None
+    network: Classifier | None = None
     is_quick: bool = False
     commands: str = ""
 
@@ -338,7 +338,7 @@ def _test_accuracy(chosen: CellRuns | None, same_images: bool) -> CellAccuracy |
     return cell_accuracy(np.stack(chosen.right["test"]), label=chosen.name)
 
 
-def _network(results: StudyResults, chosen: CellRuns) -> Network | None:
+def _network(results: StudyResults, chosen: CellRuns) -> Classifier | None:
     """The chosen cell's first network; a model file that is gone or damaged costs its pictures alone."""
     path = results.model_path(chosen.cell)
     try:

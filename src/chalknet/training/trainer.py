@@ -108,6 +108,7 @@ class Trainer:
     Attributes:
         history: the epochs so far.
         valid_samples: one `SampleScores` an epoch, where they are kept.
+        engine: what computes; scaling: from raw samples to what the network reads.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class Trainer:
             recipe.regularisation.class_weights,
             None if sample_weights is None else np.asarray(sample_weights)[splits.train],
         )
-        self._engine = self._make_engine()
+        self.engine = self._make_engine()
 
     def epochs(self) -> Iterator[EpochRecord]:
         """One epoch after the other, up to the recipe's number; each is finished when it is handed out.
@@ -149,12 +150,12 @@ class Trainer:
         for epoch in range(len(self.history) + 1, training.epochs + 1):
             started = time.perf_counter()
             with np.errstate(over="ignore", invalid="ignore"):  # a loss that overflows is told by _check_finite
-                train = self._engine.train_epoch(self.updates(epoch))
-                valid, test = self._engine.evaluate("valid"), self._engine.evaluate("test")
+                train = self.engine.train_epoch(self.updates(epoch))
+                valid, test = self.engine.evaluate("valid"), self.engine.evaluate("test")
             record = EpochRecord(epoch, train, valid, test, time.perf_counter() - started)
             self._check_finite(record)
             self.history.append(record)
-            if self._keep_samples and (each := self._engine.evaluate_each("valid")) is not None:
+            if self._keep_samples and (each := self.engine.evaluate_each("valid")) is not None:
                 self.valid_samples.append(each)
             yield record
 
@@ -198,7 +199,7 @@ class Trainer:
         """The network as it is now; later epochs do not change it."""
         return Network(
             architecture=self.architecture,
-            parameters=self._engine.shown_parameters(),
+            parameters=self.engine.shown_parameters(),
             class_names=self.data.class_names,
             scaling=self.scaling,
             image_shape=image_shape(self.data),
@@ -206,12 +207,12 @@ class Trainer:
 
     def checkpoint(self, best: Parameters | None = None) -> Checkpoint:
         """What `go_on_from` takes; best as in `Checkpoint`."""
-        engine = self._engine
+        engine = self.engine
         return Checkpoint(tuple(self.history), engine.parameters(), engine.state(), best, tuple(self.valid_samples))
 
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Brings this trainer to where one of the same data, splits and recipe was when the checkpoint was taken."""
-        self._engine.restore(checkpoint.parameters, checkpoint.state)
+        self.engine.restore(checkpoint.parameters, checkpoint.state)
         self.history = list(checkpoint.history)
         self.valid_samples = list(checkpoint.valid_samples)
         self._keep_samples = self._keep_samples and len(self.valid_samples) == len(self.history)
@@ -272,7 +273,7 @@ class Trainer:
         bad = [loss for loss in losses if not math.isfinite(loss)]
         if bad:
             last = self.history[-1].train.loss if self.history else None
-            raise divergence(bad[0], record.epoch, self.recipe.optimizer.learning_rate, last, self._engine.parameters())
+            raise divergence(bad[0], record.epoch, self.recipe.optimizer.learning_rate, last, self.engine.parameters())
 
 
 class Keeper(Protocol):

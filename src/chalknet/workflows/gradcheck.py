@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from chalknet.config import Recipe
+from chalknet.config import FULL, Recipe
 from chalknet.data.dataset import Dataset
-from chalknet.data.preprocess import Scaling, flatten, input_scale
+from chalknet.data.splits import Splits
+from chalknet.engines.reference import ReferenceEngine
 from chalknet.errors import ConfigError
-from chalknet.network.architecture import Architecture, forward
-from chalknet.network.gradcheck import GradientCheck, check_gradients
-from chalknet.network.initialisers import initial_parameters
-from chalknet.network.losses import softmax_cross_entropy
+from chalknet.network.gradcheck import GradientCheck, check_objective
+from chalknet.network.objective import Objective, learn
+from chalknet.training.trainer import Trainer
 
 
 def check_recipe(data: Dataset, recipe: Recipe, n_samples: int = 20) -> tuple[GradientCheck, ...]:
     """Every parameter group of the recipe's network, at its initial weights, on samples drawn from data.
+
+    What is checked is all that the recipe makes small in its first update: with its activations, batch normalisation,
+    penalty and targets, and with dropout and changed images as that update draws them. The gradient is of the mean.
 
     Args:
         n_samples: size of the batch, drawn with the recipe's seed; at most the data's.
@@ -26,9 +29,13 @@ def check_recipe(data: Dataset, recipe: Recipe, n_samples: int = 20) -> tuple[Gr
         raise ConfigError(f"samples must be a whole number from 1 to {len(data)}, got {n_samples}.")
     seed = recipe.training.seed
     chosen = np.random.default_rng(seed).choice(len(data), n_samples, replace=False)
-    x = Scaling(input_scale(data.inputs.dtype))(flatten(data.inputs[chosen]), np.float64)
-    labels = data.labels[chosen]
-    parameters = initial_parameters(Architecture(data.n_inputs, recipe.network.hidden, data.n_classes), seed)
-    logits, through_network = forward(parameters, x)
-    _, through_loss = softmax_cross_entropy(logits, labels)
-    return check_gradients(parameters, through_network(through_loss()), x, labels, seed)
+    nobody = np.empty(0, np.int64)
+    settings = {"engine": "reference", "dtype": "float64", "batch_size": FULL, "reduction": "mean"}
+    trainer = Trainer(data, Splits(chosen, nobody, nobody), recipe.with_settings(**settings))
+    engine, activations = trainer.engine, trainer.architecture.activations
+    assert isinstance(engine, ReferenceEngine)
+    samples, keep = engine.lesson(next(trainer.updates(1)))
+    objective = Objective("mean", recipe.regularisation.label_smoothing, recipe.regularisation.l2)
+    parameters = engine.parameters()
+    gradients = learn(parameters, samples, objective, activations, keep).gradients
+    return check_objective(parameters, gradients, samples, objective, activations, keep, seed=seed)

@@ -17,7 +17,7 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.errors import StoreError
 from chalknet.machine.blas import one_blas_thread
-from chalknet.network.model import Network
+from chalknet.network.model import Classifier
 from chalknet.studies.cells import Cell
 from chalknet.studies.results import DataFacts, Predictions, StudyResults, UnitResult
 from chalknet.studies.space import make_cell
@@ -69,7 +69,7 @@ def spec_of_run(run: FinishedRun) -> StudySpec:
 
 
 def _unit(
-    run: FinishedRun, summary: dict[str, Any], network: Network, data: Dataset | None, splits: Splits | None
+    run: FinishedRun, summary: dict[str, Any], network: Classifier, data: Dataset | None, splits: Splits | None
 ) -> UnitResult:
     n_epochs = len(run.history)
     losses, right = run.valid_losses, run.valid_right
@@ -89,7 +89,7 @@ def _unit(
     )
 
 
-def _predictions(network: Network, data: Dataset | None, splits: Splits | None, part: str) -> Predictions | None:
+def _predictions(network: Classifier, data: Dataset | None, splits: Splits | None, part: str) -> Predictions | None:
     """What the run's network says of a part; None where the part is empty or its samples are not there."""
     if data is None or splits is None or not len(splits.named()[part]):
         return None

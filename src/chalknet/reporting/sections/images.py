@@ -44,7 +44,7 @@ def weights_section(gathered: Gathered, number: str, title: str = "What the firs
     if network.image_shape is None:
         text = "The samples are rows, not images, so the weights of the first layer make no pictures."
         return Section(number, title, (Paragraph(text),))
-    picture, shown, scale = _weights_sheet(network)
+    picture, shown, scale = _weights_sheet(network.members[0])
     text = (
         f"Each hidden unit weighs every pixel. Shown are {shown} of "
         f"{count_of(network.architecture.hidden[0], 'unit')} of {cell_words(runs)}, seed {runs.seeds[0]}: those with "

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from chalknet.data.preprocess import SAMPLES_AT_ONCE, Scaling, learnt_scaling
+
+ROWS = np.random.default_rng(0).normal(3, [1.0, 20.0, 0.5], (300, 3))
+
+
+def test_standard_scaling_gives_training_rows_mean_0_and_deviation_1():
+    train = np.arange(0, 300, 2)
+    scaled = learnt_scaling("standard", ROWS, train, are_images=False)(ROWS, np.float64)
+    np.testing.assert_allclose(scaled[train].mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(scaled[train].std(axis=0), 1, rtol=1e-12)
+
+
+def test_validation_and_test_rows_have_no_say_in_the_scaling():
+    train, changed = np.arange(100), ROWS.copy()
+    changed[100:] *= 1_000
+    first, second = (learnt_scaling("standard", rows, train, are_images=False) for rows in (ROWS, changed))
+    np.testing.assert_array_equal(first.scale, second.scale)
+    np.testing.assert_array_equal(first.shift, second.shift)
+
+
+def test_many_rows_are_joined_piece_by_piece_without_losing_digits():
+    rows = np.random.default_rng(1).normal(1e6, 1.0, (2 * SAMPLES_AT_ONCE + 17, 2))
+    scaling = learnt_scaling("standard", rows, np.arange(len(rows)), are_images=False)
+    np.testing.assert_allclose(scaling.shift, rows.mean(axis=0), rtol=1e-14)
+    np.testing.assert_allclose(scaling.scale, rows.std(axis=0), rtol=1e-9)
+
+
+def test_a_column_that_never_changes_is_shifted_alone():
+    rows = np.column_stack([np.full(10, 7.0), np.arange(10.0)])
+    scaled = learnt_scaling("standard", rows, np.arange(10), are_images=False)(rows, np.float64)
+    assert (scaled[:, 0] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "are_images", "shifted"), [("auto", True, False), ("auto", False, True), ("pixels", False, False)]
+)
+def test_auto_is_pixels_for_images_and_standard_for_rows(kind, are_images, shifted):
+    scaling = learnt_scaling(kind, ROWS, np.arange(300), are_images=are_images)
+    assert (scaling.shift is not None) == shifted
+
+
+def test_bytes_are_divided_by_255_and_other_numbers_are_left():
+    assert learnt_scaling("pixels", np.zeros((3, 2, 2), np.uint8), np.arange(3), are_images=True).scale == 255.0
+    assert learnt_scaling("pixels", ROWS, np.arange(3), are_images=False).scale == 1.0
+
+
+def test_scaling_is_done_in_the_type_that_is_asked_for():
+    raw = np.array([[7, 200]], np.uint8)
+    np.testing.assert_array_equal(Scaling(255.0)(raw, np.float32), raw.astype(np.float32) / np.float32(255))
+    np.testing.assert_array_equal(Scaling(255.0)(raw, np.float64), raw / 255.0)

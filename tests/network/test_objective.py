@@ -1,0 +1,109 @@
+"""The gradient of everything that a recipe can make small, against differences, and what each term does."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import seeds
+
+from chalknet.network.activations import ACTIVATIONS
+from chalknet.network.architecture import Architecture
+from chalknet.network.dropout import keep_factors
+from chalknet.network.gradcheck import check_objective
+from chalknet.network.initialisers import initial_parameters
+from chalknet.network.objective import Objective, Samples, learn
+
+
+@st.composite
+def objectives(draw):
+    """Parameters, samples, objective, activations and dropout factors that fit together, float64."""
+    hidden = tuple(draw(st.lists(st.integers(2, 6), min_size=1, max_size=3)))
+    activations = tuple(draw(st.sampled_from(sorted(ACTIVATIONS))) for _ in hidden)
+    n_inputs, n_classes, b, seed = (
+        draw(st.integers(2, 6)),
+        draw(st.integers(2, 4)),
+        draw(st.integers(3, 9)),
+        draw(seeds),
+    )
+    architecture = Architecture(n_inputs, hidden, n_classes, activations, draw(st.booleans()))
+    rng = np.random.default_rng(seed)
+    parameters = {
+        name: value + 0.1 * rng.normal(size=value.shape)
+        for name, value in initial_parameters(architecture, seed, "glorot_normal").items()
+    }
+    labels, partners = rng.integers(0, n_classes, b), rng.integers(0, n_classes, b)
+    weights = rng.uniform(0.2, 2, b) if draw(st.booleans()) else None
+    mixes = draw(st.booleans())
+    samples = Samples(
+        rng.normal(size=(b, n_inputs)), labels, weights, partners if mixes else None, 0.7 if mixes else 1.0
+    )
+    objective = Objective(
+        draw(st.sampled_from(["mean", "sum"])), draw(st.sampled_from([0.0, 0.1])), draw(st.sampled_from([0.0, 0.3]))
+    )
+    drops = draw(st.booleans())
+    keep = [
+        keep_factors(seed, layer, 1, slice(0, b), width, 0.3, np.float64) if drops else None
+        for layer, width in enumerate((n_inputs, *hidden))
+    ]
+    return parameters, samples, objective, activations, keep
+
+
+@given(objectives(), seeds)
+def test_the_gradient_of_any_objective_matches_differences_in_every_group(case, seed):
+    gradients = learn(*case).gradients
+    parameters, *rest = case
+    checks = check_objective(parameters, gradients, *rest, seed=seed)
+    assert {check.group for check in checks} == {n for n in parameters if not n.endswith((".mean", ".variance"))}
+    assert all(check.gap < 1e-6 for check in checks), checks
+
+
+FAULTS = {"a flipped sign": -1.0, "a forgotten 1/B": 8.0, "a 0.1 % scale error": 1.001}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("group", ["hidden1.weight", "hidden1.bias", "hidden1.gain", "output.weight"])
+def test_a_planted_fault_is_caught_with_everything_on(group, fault):
+    architecture = Architecture(5, (6,), 3, ("gelu",), batch_norm=True)
+    rng = np.random.default_rng(1)
+    parameters = {
+        name: value + 0.3 * rng.normal(size=value.shape) for name, value in initial_parameters(architecture, 0).items()
+    }
+    samples = Samples(rng.normal(size=(8, 5)), rng.integers(0, 3, 8), rng.uniform(0.5, 2, 8))
+    arguments = (samples, Objective("mean", 0.1, 0.2), ("gelu",))
+    gradients = learn(parameters, *arguments).gradients
+    wrong = {**gradients, group: FAULTS[fault] * gradients[group]}
+    assert [c.group for c in check_objective(parameters, wrong, *arguments) if not c.ok] == [group]
+
+
+def test_a_sum_is_b_times_the_mean_penalty_and_all():
+    rng = np.random.default_rng(0)
+    parameters = initial_parameters(Architecture(4, (3,), 2), 0)
+    samples = Samples(rng.normal(size=(6, 4)), rng.integers(0, 2, 6))
+    mean, total = (learn(parameters, samples, Objective(kind, 0.0, 0.5)) for kind in ("mean", "sum"))
+    assert total.value == pytest.approx(6 * mean.value)
+    for name, gradient in mean.gradients.items():
+        np.testing.assert_allclose(total.gradients[name], 6 * gradient, rtol=1e-10)
+
+
+def test_a_whole_network_with_batch_norm_equals_torchs_autograd():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    rng = np.random.default_rng(3)
+    architecture = Architecture(5, (6, 4), 3, ("tanh", "gelu"), batch_norm=True)
+    parameters = initial_parameters(architecture, 0)
+    x, labels = rng.normal(size=(9, 5)), rng.integers(0, 3, 9)
+    learned = learn(parameters, Samples(x, labels), Objective("mean", 0.1, 0.2), architecture.activations)
+    tensors = {name: torch.tensor(value, requires_grad=True) for name, value in parameters.items()}
+    value = torch.tensor(x)
+    for layer, activation in (("hidden1", torch.tanh), ("hidden2", None)):
+        value = value @ tensors[f"{layer}.weight"].T
+        value = torch.nn.functional.batch_norm(
+            value, None, None, tensors[f"{layer}.gain"], tensors[f"{layer}.bias"], training=True, eps=1e-5
+        )
+        value = activation(value) if activation else torch.nn.functional.gelu(value, approximate="tanh")
+    value = value @ tensors["output.weight"].T + tensors["output.bias"]
+    loss = torch.nn.functional.cross_entropy(value, torch.tensor(labels), label_smoothing=0.1)
+    loss = loss + 0.1 * sum((t**2).sum() for name, t in tensors.items() if name.endswith(".weight"))
+    loss.backward()
+    assert learned.value == pytest.approx(loss.item(), rel=1e-12)
+    for name, gradient in learned.gradients.items():
+        np.testing.assert_allclose(gradient, tensors[name].grad.numpy(), rtol=1e-8, atol=1e-12, err_msg=name)
