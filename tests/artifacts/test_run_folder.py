@@ -2,7 +2,9 @@ import csv
 import io
 import json
 import tomllib
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from chalknet.artifacts.history_file import COLUMNS, history_csv
@@ -64,6 +66,16 @@ def test_a_run_reads_back(run_with_samples, tmp_path):
     assert back.valid_right.mean(axis=1).tolist() == [record.valid.accuracy for record in back.history]
     losses = [record.valid.loss for record in back.history]
     assert back.valid_losses.mean(axis=1, dtype=float).tolist() == pytest.approx(losses, rel=2**-11)
+
+
+def test_losses_beyond_float16_read_back_and_so_do_files_of_before(run_with_samples, tmp_path):
+    large = [replace(each, loss=each.loss * 1e6) for each in run_with_samples.valid_samples]
+    back = read_run(written(replace(run_with_samples, valid_samples=tuple(large)), tmp_path))
+    assert back.valid_losses.dtype == np.float32
+    np.testing.assert_array_equal(back.valid_losses, np.stack([each.loss for each in large]))
+    cut = np.full(back.valid_losses.shape, 65_504, np.float16)
+    np.savez_compressed(tmp_path / "valid_samples.npz", losses=cut, right=back.valid_right)
+    np.testing.assert_array_equal(read_run(tmp_path).valid_losses, cut)
 
 
 def test_a_run_without_the_scores_of_samples_reads_back_too(run, tmp_path):

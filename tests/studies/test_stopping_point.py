@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalknet.artifacts.sample_losses import kept_losses
 from chalknet.errors import ShapeError
 from chalknet.records import EpochRecord, Scores
 from chalknet.studies.stopping_point import stopping_point
@@ -93,6 +94,26 @@ def test_without_the_values_of_images_there_is_no_interval():
     point = stopping_point(histories_of(losses, right), None, None, np.random.default_rng(0))
     assert point.epoch.value == 21
     assert np.isnan([point.epoch.low, point.epoch.high, point.valid_gain.low, point.valid_gain.high]).all()
+
+
+@pytest.mark.parametrize("scale", [1e6, 1e36, 1e305], ids=["float32", "float32, sums overflow", "float64"])
+def test_the_point_of_losses_beyond_float16_lies_in_its_interval(scale):
+    losses, right = made(np.random.default_rng(0), best=5.0, image_spread=10.0)
+    point = found(np.stack([kept_losses(scale * one) for one in losses]), right, resamples=200)
+    assert point.epoch.low <= point.epoch.value <= point.epoch.high
+    assert point.epoch.low > 1  # losses that are all cut off are equal, and the first of them would be the best
+
+
+def test_losses_that_a_file_of_before_has_cut_off_give_no_interval_of_the_epoch():
+    losses, right = made(np.random.default_rng(0), image_spread=10.0)
+    cut = np.minimum(1e6 * losses, 65_504.0).astype(np.float16)
+    point = stopping_point(histories_of(1e6 * losses, right), cut, right, np.random.default_rng(0))
+    assert np.isnan([point.epoch.low, point.epoch.high]).all()
+    assert np.isfinite([point.valid_gain.low, point.valid_gain.high]).all()
+    by_accuracy = stopping_point(
+        histories_of(losses, right), cut, right, np.random.default_rng(0), monitor="valid_accuracy"
+    )
+    assert by_accuracy.epoch.low <= by_accuracy.epoch.value <= by_accuracy.epoch.high
 
 
 def test_half_floats_and_the_write_ups_size_are_fast_enough_to_ask():

@@ -6,17 +6,20 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from studies.small_studies import spec_of, trained, units_of
+from studies.small_studies import RECIPE, spec_of, trained, units_of
 
 from chalknet.errors import DataError, OutputError, StoreError
 from chalknet.studies import owner as owner_module
 from chalknet.studies.assignments import data_facts, prepare
+from chalknet.studies.outcome import record_from
 from chalknet.studies.owner import STALE_SECONDS, Owner, is_alive, new_owner, retire, this_host
 from chalknet.studies.results import read_results
 from chalknet.studies.space import check_question
+from chalknet.studies.stopping_point import stopping_point
 from chalknet.studies.store import MOST_DEATHS, Store
 
 SPEC = spec_of("hidden=3,4", seeds=2)
@@ -101,6 +104,25 @@ def test_a_result_reads_back_as_it_was_stored(store, owner, tmp_path, small_imag
     assert found.test.accuracy == found.kept.test.accuracy
     assert found.valid_right[-1].mean() == found.kept.valid.accuracy
     assert abs(found.valid_losses[-1].mean(dtype=float) - found.kept.valid.loss) < 1e-3  # float16 has 11 bits
+
+
+def test_losses_beyond_float16_read_back_as_they_were(store, owner, outcome, tmp_path):
+    unit = claimed(store, owner)
+    large = outcome.arrays["valid_losses"].astype(np.float32) * 1e6
+    store.finish(unit, owner, replace(outcome, arrays={**outcome.arrays, "valid_losses": large}))
+    np.testing.assert_array_equal(read_results(tmp_path).unit(unit.cell, unit.seed).valid_losses, large)
+
+
+def test_a_training_whose_loss_grows_and_stays_finite_has_its_point_in_its_interval(small_images):
+    recipe = RECIPE.with_settings(learning_rate=1e5, epochs=8)
+    (unit,) = units_of(spec_of("hidden=5", recipe=recipe, seeds=1))
+    stored = trained(small_images, unit)
+    losses, right = stored.arrays["valid_losses"], np.unpackbits(stored.arrays["valid_right_bits"], axis=1, count=40)
+    assert losses.dtype == np.float32
+    history = record_from(stored.record).history
+    assert [record.valid.loss for record in history] == pytest.approx(losses.mean(axis=1, dtype=float))
+    point = stopping_point([history], losses[None], right[None].astype(bool), np.random.default_rng(0))
+    assert point.epoch.low <= point.epoch.value <= point.epoch.high
 
 
 def test_a_unit_that_is_done_or_failed_is_never_handed_out_again(store, owner, outcome):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import chalknet
 from chalknet.artifacts.history_file import history_csv, read_history
 from chalknet.artifacts.model_file import model_bytes
+from chalknet.artifacts.sample_losses import LOSS_TYPES, kept_losses
 from chalknet.config import DataConfig, Recipe, config_tables, read_config
 from chalknet.errors import OutputError, StoreError
 from chalknet.machine.facts import machine_facts
@@ -26,7 +27,6 @@ FORMAT = 1  # of summary.json
 MODEL_FILE = "model.safetensors"
 SUMMARY_FILE = "summary.json"
 CONFIG_FILE, HISTORY_FILE, SAMPLES_FILE = "config.toml", "history.csv", "valid_samples.npz"
-LARGEST_LOSS = float(np.finfo(np.float16).max)  # that SAMPLES_FILE can hold
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +35,8 @@ class FinishedRun:
 
     Attributes:
         history, recipe: the run's own. data: where its samples came from.
-        valid_losses: (E, M) float16, each validation sample's loss in nats after each epoch (at most 65504); None where
-            they were too many to keep.
+        valid_losses: (E, M) float16, or wider where losses need it, each validation sample's loss in nats after each
+            epoch; None where they were too many to keep.
         valid_right: (E, M) bool, whether its most probable class was then the true one; None likewise.
     """
 
@@ -44,7 +44,7 @@ class FinishedRun:
     history: tuple[EpochRecord, ...]
     recipe: Recipe
     data: DataConfig
-    valid_losses: NDArray[np.float16] | None
+    valid_losses: NDArray[np.floating[Any]] | None
     valid_right: NDArray[np.bool_] | None
 
 
@@ -81,22 +81,22 @@ def read_run(folder: Path) -> FinishedRun:
 
 
 def _samples_bytes(run: Run) -> bytes:
-    """The validation scores of each sample as an .npz; losses as float16, whose rounding no mean over many shows."""
+    """The validation scores of each sample as an .npz."""
     losses = np.stack([each.loss for each in run.valid_samples])
     right = np.stack([each.right for each in run.valid_samples])
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, losses=np.minimum(losses, LARGEST_LOSS).astype(np.float16), right=right)
+    np.savez_compressed(buffer, losses=kept_losses(losses), right=right)
     return buffer.getvalue()
 
 
-def _read_samples(path: Path, n_epochs: int) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+def _read_samples(path: Path, n_epochs: int) -> tuple[NDArray[np.floating[Any]], NDArray[np.bool_]]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             losses, right = arrays["losses"], arrays["right"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise StoreError(f"{path}: is not what a run writes ({error}).") from error
     fits = losses.shape == right.shape and losses.ndim == 2 and len(losses) == n_epochs
-    if not fits or losses.dtype != np.float16 or right.dtype != np.bool_:
+    if not fits or losses.dtype not in LOSS_TYPES or right.dtype != np.bool_:
         raise StoreError(
             f"{path}: holds {losses.shape} {losses.dtype} and {right.shape} {right.dtype}, which is no run's."
         )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.data.readers.npy_header import read_npy_header
-
-LARGEST_FLOAT16 = 65504.0
 
 
 def array_bytes(array: NDArray[Any]) -> bytes:
@@ -20,15 +19,15 @@ def array_bytes(array: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def array_from_bytes(content: bytes, name: str, dtype: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
-    """The inverse: an array of that type and shape, None standing for any length.
+def array_from_bytes(content: bytes, name: str, dtypes: Sequence[str], shape: tuple[int | None, ...]) -> NDArray[Any]:
+    """The inverse: an array of one of these types and of that shape, None standing for any length.
 
     Raises:
         ValueError: anything else, with the array's name; no memory is taken on the word of the header.
     """
     header = read_npy_header(io.BytesIO(content), "array", name)
-    if header.dtype != np.dtype(dtype) or header.fortran_order:
-        raise ValueError(f"{name} is of type {header.dtype}, not {dtype}")
+    if header.dtype not in map(np.dtype, dtypes) or header.fortran_order:
+        raise ValueError(f"{name} is of type {header.dtype}, not {' or '.join(dtypes)}")
     if len(header.shape) != len(shape) or any(w not in (None, n) for n, w in zip(header.shape, shape, strict=True)):
         raise ValueError(f"{name} has the shape {header.shape}, not {shape}")
     values = content[header.n_bytes :]
@@ -45,9 +44,3 @@ def packed_bits(flags: NDArray[np.bool_]) -> NDArray[np.uint8]:
 def unpacked_bits(packed: NDArray[np.uint8], n: int) -> NDArray[np.bool_]:
     """The inverse for M = n."""
     return np.unpackbits(packed, axis=1, count=n).astype(bool)
-
-
-def as_float16(values: NDArray[Any]) -> NDArray[np.float16]:
-    """Numbers >= 0 as float16, the larger ones as its largest."""
-    small: NDArray[np.float16] = np.minimum(values, LARGEST_FLOAT16).astype(np.float16)
-    return small

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import chalknet
 from chalknet.artifacts.model_file import model_bytes
+from chalknet.artifacts.sample_losses import LOSS_TYPES, kept_losses
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.machine.blas import one_blas_thread
@@ -21,22 +22,22 @@ from chalknet.machine.facts import machine_facts
 from chalknet.network.model import Network
 from chalknet.records import PARTS, EpochRecord, Scores
 from chalknet.studies.cells import Unit
-from chalknet.studies.encoding import as_float16, packed_bits, unpacked_bits
+from chalknet.studies.encoding import packed_bits, unpacked_bits
 from chalknet.studies.results import Predictions, UnitRecord, UnitResult
 from chalknet.studies.space import divide, own_splits
 from chalknet.training.trainer import Observer, Run, Trainer, run_epochs
 
 ROWS_AT_ONCE = 4096
 JUDGED = ("valid", "test")
-# name -> (type, dimensions) of what is stored for a unit, and once for a division; see docs/file_formats.md
+# name -> (types, dimensions) of what is stored for a unit, and once for a division; see docs/file_formats.md
 UNIT_ARRAYS = {
-    **{f"{part}_predicted": ("<i4", 1) for part in JUDGED},
-    **{f"{part}_confidence": ("<f4", 1) for part in JUDGED},
-    **{f"{part}_true_probability": ("<f4", 1) for part in JUDGED},
-    "valid_losses": ("<f2", 2),
-    "valid_right_bits": ("|u1", 2),
+    **{f"{part}_predicted": (("<i4",), 1) for part in JUDGED},
+    **{f"{part}_confidence": (("<f4",), 1) for part in JUDGED},
+    **{f"{part}_true_probability": (("<f4",), 1) for part in JUDGED},
+    "valid_losses": (LOSS_TYPES, 2),
+    "valid_right_bits": (("|u1",), 2),
 }
-DIVISION_ARRAYS = {f"{part}_{name}": ("<i8", 1) for part in JUDGED for name in ("index", "labels")}
+DIVISION_ARRAYS = {f"{part}_{name}": (("<i8",), 1) for part in JUDGED for name in ("index", "labels")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class Outcome:
 
     Attributes:
         record: JSON-ready: history, kept_epoch, seconds, trained, machine.
-        arrays: `UNIT_ARRAYS`, each in its type.
+        arrays: `UNIT_ARRAYS`, each in a type of its own.
         division: `DIVISION_ARRAYS`: which samples were judged, and what they are.
         model: the kept network's file, b"" where it was not asked for.
     """
@@ -90,9 +91,9 @@ def train_unit(
         for part in JUDGED:
             arrays |= _predictions(run.network, data, part, splits.named()[part])
     n_valid = len(splits.valid)
-    losses = [as_float16(each.loss) for each in trainer.valid_samples]
+    losses = [each.loss for each in trainer.valid_samples]
     right = [each.right for each in trainer.valid_samples]
-    arrays["valid_losses"] = np.stack(losses) if n_valid else np.zeros((len(run.history), 0), np.float16)
+    arrays["valid_losses"] = kept_losses(np.stack(losses) if n_valid else np.zeros((len(run.history), 0)))
     arrays["valid_right_bits"] = packed_bits(np.stack(right) if n_valid else np.zeros((len(run.history), 0), bool))
     return Outcome(record, arrays, _division(data, splits), _model(run, unit) if with_model else b"")
 

@@ -100,14 +100,14 @@ class UnitResult(UnitRecord):
 
     Attributes:
         valid, test: the kept network's predictions; None where the part is empty.
-        valid_losses: (E, M) float16, each validation image's loss in nats after each epoch (at most 65504, float16's
-            largest); (E, 0) without a validation part.
+        valid_losses: (E, M) float16, or float32 or float64 where losses need it, each validation image's loss in nats
+            after each epoch; (E, 0) without a validation part. Stores of before have 65504 in place of larger losses.
         valid_right: (E, M) bool, whether its most probable class was then the true one.
     """
 
     valid: Predictions | None
     test: Predictions | None
-    valid_losses: NDArray[np.float16]
+    valid_losses: NDArray[np.floating[Any]]
     valid_right: NDArray[np.bool_]
 
     def part(self, name: str) -> Predictions | None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.artifacts.sample_losses import are_cut_off
 from chalknet.errors import ShapeError
 from chalknet.records import PARTS, EpochRecord
 
@@ -74,7 +75,8 @@ def stopping_point(
 
     Args:
         histories: S runs, each of E records with validation scores.
-        losses: (S, E, M) float, each validation image's loss after each epoch; None where they were not kept.
+        losses: (S, E, M) float, each validation image's loss after each epoch; None where they were not kept. There is
+            no interval of the loss's epoch where a file of before has cut the largest of them off.
         right: (S, E, M) bool, whether its class was then right; None where it was not kept.
         rng: draws the resamples.
         monitor: "valid_loss" or "valid_accuracy".
@@ -91,7 +93,9 @@ def stopping_point(
             raise ShapeError(f"losses {losses.shape} and right {right.shape} must be ({n_seeds}, {n_epochs}, M).")
         values = losses if monitor == "valid_loss" else ~right
         bests, gains = _resampled(values, right, best, rng, resamples)
-        epoch, gain = (Interval(np.nan, *_ends(found)) for found in (bests + 1, gains))
+        gain = Interval(np.nan, *_ends(gains))
+        if not are_cut_off(values):  # the point is that of the whole losses and could lie outside
+            epoch = Interval(np.nan, *_ends(bests + 1))
     parts = [part for part in PARTS if histories[0][0].part(part) is not None]
     then = {part: _accuracies(histories, part, best) for part in parts}
     end = {part: _accuracies(histories, part, n_epochs - 1) for part in parts}
@@ -124,17 +128,25 @@ def _resampled(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Of each resample: its best epoch from 0, and the gain in accuracy from the epoch `best` to the last."""
     n_seeds, n_epochs, n_images = values.shape
-    flat = np.ascontiguousarray(values.reshape(-1, n_images), dtype=np.float32)
+    flat = _summable(values.reshape(-1, n_images))
     change = right[:, -1].astype(np.float64) - right[:, best]  # (S, M)
     bests, gains = [], []
     for start in range(0, resamples, AT_A_TIME):
         n = min(AT_A_TIME, resamples - start)
         of_images = rng.multinomial(n_images, np.full(n_images, 1 / n_images), n)
         of_seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), n) / n_seeds
-        curves = (flat @ of_images.T.astype(np.float32)).reshape(n_seeds, n_epochs, n)
+        curves = (flat @ of_images.T.astype(flat.dtype)).reshape(n_seeds, n_epochs, n)
         bests.append(np.einsum("rs,ser->re", of_seeds, curves.astype(np.float64)).argmin(axis=1))
         gains.append(np.einsum("rs,sr->r", of_seeds, change @ of_images.T) / n_images)
     return np.concatenate(bests), np.concatenate(gains)
+
+
+def _summable(values: NDArray[Any]) -> NDArray[Any]:
+    """(S E, M) values of which a sum over images overflows in no resample."""
+    if values.dtype.itemsize <= np.float16().itemsize:
+        return np.ascontiguousarray(values, dtype=np.float32)
+    shares: NDArray[Any] = values.astype(np.float64) / values.shape[1]
+    return shares
 
 
 def _ends(values: NDArray[Any]) -> tuple[float, float]:

@@ -62,6 +62,8 @@ def _method(gathered: Gathered, found: list[tuple[CellRuns, StoppingPoint]]) -> 
         text += f"; the interval is that of a bootstrap with {drawn}"
         if several and gathered.n_seeds < FEW_SEEDS:
             text += f", which is somewhat too narrow with as few as {gathered.n_seeds} seeds"
+    elif several and gathered.results.has_same_images:
+        text += "; there is no interval, since the losses of single samples are not known whole"
     elif several:
         text += "; there is no interval, since the seeds' validation samples are not the same"
     return (
