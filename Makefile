@@ -42,9 +42,10 @@ types: $(INSTALLED) ## types only
 docs: $(INSTALLED) ## write docs/cli.md anew from --help
 	$(BIN)/python tools/write_cli_docs.py
 
-benchmark-docs: $(INSTALLED) ## write docs/benchmarks.md and the coverage table anew from the stored results
+benchmark-docs: $(INSTALLED) ## write docs/benchmarks.md and the tables of docs/statistics.md anew from the stored results
 	$(BIN)/python benchmarks/write_docs.py
 	$(BIN)/python benchmarks/coverage.py --docs
+	$(BIN)/python benchmarks/over_fitting.py --docs
 
 wheel: $(INSTALLED) ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

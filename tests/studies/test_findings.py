@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from chalknet.errors import ShapeError
 from chalknet.studies.compare import compare_cells, difference
-from chalknet.studies.curve_findings import Curves, curve_findings, epochs_to_final, final_gap, jumps, loss_rise
+from chalknet.studies.curve_findings import Curves, curve_findings, epochs_to_final, final_gap, jumps
 from chalknet.studies.findings import comparison_findings, listed, needed_to_tell, points, rounded
+from chalknet.studies.loss_rise import loss_rise
 from chalknet.studies.simulated import population, simulate
 
 
@@ -151,8 +152,8 @@ def test_over_fitting_is_a_gap_or_a_rise():
     (gap, _) = curve_findings("a", curves(gap=0.05))
     assert "training accuracy ends 5.0 points above the validation accuracy" in gap.sentence
     (rise, _) = curve_findings("a", curves(rise=0.2))
-    assert "its validation loss is lowest at epoch" in rise.sentence
-    assert "(3 of 3 seeds)" in rise.sentence
+    assert "its validation loss is lowest at epoch 53 of 200 and rises by 64.3 % from there (95 %" in rise.sentence
+    assert "interval 64.3 to 64.3 %, of seeds alone)" in rise.sentence
     assert "above the validation accuracy" not in rise.sentence
 
 
@@ -215,10 +216,116 @@ def test_convergence_by_hand():
     assert "still moving when training stopped" in curve_findings("a", still)[-1].sentence
 
 
-def test_the_rise_is_relative_to_the_minimum():
-    one = curves(n_seeds=1, n_epochs=3)
-    epoch, rise = loss_rise(replace(one, valid_loss=np.array([[2.0, 1.0, 1.5]])))
-    assert (epoch, rise) == (2, 0.5)
+def test_what_was_still_moving_is_said_in_whole_sentences():
+    sentence = curve_findings("a", curves(n_epochs=8))[-1].sentence
+    assert (
+        "was still moving when training stopped (3 of 3 seeds), and its validation accuracy came to within" in sentence
+    )
+    assert sentence.endswith(" of 8.")
+
+
+def with_losses(valid_loss, n_images=200, seed=0, noise=0.03):
+    """(S, E, M) losses of single images whose means are nearly the given ones."""
+    rng = np.random.default_rng(seed)
+    return valid_loss[..., None] + noise * rng.standard_normal((*valid_loss.shape, n_images))
+
+
+def test_a_rise_that_one_seed_of_three_alone_has_is_not_said():
+    # The mean rises by a third; that is one seed's, and Student's t over three seeds does not carry it.
+    one = curves(rise=0.002)
+    one.valid_loss[0] += np.where(np.arange(200) >= 110, 0.2, 0.0)
+    assert one.valid_loss[:, -1].mean() > 1.3 * one.valid_loss.mean(axis=0).min()
+    assert loss_rise(one.valid_loss).rise > 0.3
+    assert kinds(curve_findings("a", one)) == ["convergence"]
+    assert kinds(curve_findings("a", one, valid_losses=with_losses(one.valid_loss))) == ["convergence"]
+
+
+def test_a_rise_of_all_seeds_and_images_is_said_with_what_it_carries():
+    one = curves(rise=0.2)
+    (rise, _) = curve_findings("a", one, valid_losses=with_losses(one.valid_loss))
+    assert rise.sentence.endswith(" %, of seeds and images).")
+    assert 0.5 < rise.figures["loss_rise_low"] < rise.figures["loss_rise"] < rise.figures["loss_rise_high"] < 0.8
+    alone = curves(n_seeds=1, rise=0.2)
+    (rise, _) = curve_findings("a", alone, valid_losses=with_losses(alone.valid_loss))
+    assert rise.sentence.endswith(" %, of images alone).")
+    assert rise.figures["gap_low"] is None
+
+
+def test_one_seed_without_the_losses_of_images_says_nothing_of_a_rise():
+    assert kinds(curve_findings("a", curves(n_seeds=1, rise=0.2))) == ["convergence"]
+
+
+def test_training_is_compared_where_the_lowest_validation_loss_belongs():
+    # The training loss of the network after epoch 50 stands in record 51. It falls by half until then, and rises after.
+    x = np.arange(1, 201)
+    train = np.tile(np.where(x <= 50, 1.0, 0.5 + 0.001 * (x - 51)), (3, 1))
+    valid = np.tile(1.0 + 0.01 * np.abs(x - 50.0), (3, 1))
+    both = Curves(train, np.full((3, 200), 0.9), valid, np.full((3, 200), 0.9))
+    assert "over_fitting" not in kinds(curve_findings("a", both))
+    falls = replace(both, train_loss=np.tile(np.where(x <= 50, 1.0, 0.5 - 0.001 * (x - 51)), (3, 1)))
+    assert "over_fitting" in kinds(curve_findings("a", falls))
+
+
+@pytest.mark.parametrize(("at", "said"), [(3, False), (2, False), (1, True)])
+def test_a_lowest_loss_at_the_end_or_just_before_it_leaves_nothing_to_say(at, said):
+    valid = np.ones((3, 4))
+    valid[:, at] = 0.5
+    one = Curves(np.tile([4.0, 3.0, 2.0, 1.0], (3, 1)), np.full((3, 4), 0.9), valid, np.full((3, 4), 0.9))
+    assert ("over_fitting" in kinds(curve_findings("a", one))) == said
+
+
+def test_a_rise_by_hand():
+    losses = [np.array([[2.0, 2.0, 2.0, 2.0], [1.0, 1.0, 1.5, 1.5], [1.5, 1.5, 1.0, 1.0], [1.75, 2.0, 1.75, 2.0]])]
+    losses = [losses[0], losses[0] + np.array([[0.0], [0.0], [0.5], [0.0]])]
+    # Seed 0 has seed 1's epochs, which are 2 and 2 for both halves; seed 1 has seed 0's, where epochs 2 and 3 are alike
+    # and the first counts: all rise from epoch 2.
+    found = loss_rise(np.stack([one.mean(axis=1) for one in losses]), losses)
+    assert (found.epoch, found.lowest) == (2, 1.25)
+    assert found.rise == pytest.approx((1.875 - 1.25) / 1.25)
+    by_seeds = loss_rise(np.array([[2.0, 1.0, 1.5], [2.0, 1.0, 2.0]]))
+    assert (by_seeds.epoch, by_seeds.lowest, by_seeds.rise, by_seeds.carries) == (2, 1.0, 0.75, "seeds alone")
+    # Student's t of one degree of freedom at 0.975 is 12.706; the deviation of the mean 0.25
+    assert by_seeds.high - by_seeds.low == pytest.approx(2 * 12.706 * 0.25, rel=1e-4)
+
+
+@pytest.mark.parametrize("n_seeds", [1, 3, 10])
+def test_no_rise_is_said_where_only_luck_makes_one(n_seeds):
+    # 200 flat cells; the interval is two-sided, so that above 0 lie 2.5 % of them. 5 % is three standard errors more.
+    rng, above = np.random.default_rng(n_seeds), 0
+    for _ in range(200):
+        moves = 0.2 * rng.standard_normal((n_seeds, 30)) * (n_seeds > 1)
+        losses = 1.0 + moves[..., None] + 0.3 * rng.standard_normal((n_seeds, 30, 60))
+        above += loss_rise(losses.mean(axis=2), losses).low > 0
+    assert above / 200 <= 0.05
+
+
+def test_losses_that_are_cut_off_or_not_finite_or_of_few_images_give_no_rise():
+    one = curves(rise=0.2)
+    whole = with_losses(one.valid_loss)
+    cut = [np.minimum(1e6 * each, 65_504.0).astype(np.float16) for each in whole]
+    assert loss_rise(1e6 * one.valid_loss, list(1e6 * whole)).carries == "seeds and images"
+    assert loss_rise(1e6 * one.valid_loss, cut).carries == "nothing"
+    assert loss_rise(one.valid_loss, whole[..., :3]).carries == "nothing"
+    whole[1, -1, 7] = np.inf
+    assert math.isnan(loss_rise(one.valid_loss, whole).low)
+    assert kinds(curve_findings("a", one, valid_losses=whole)) == ["convergence"]
+    assert math.isnan(loss_rise(np.array([[1.0, 0.5, np.inf], [1.0, 0.5, 0.7]])).rise)
+
+
+def test_losses_of_images_that_do_not_fit_are_refused():
+    one = curves()
+    for losses in (
+        np.ones((2, 200, 9)),
+        np.ones((3, 199, 9)),
+        np.ones((3, 200)),
+        [np.ones((200, 9))] * 2 + [cell_of(8)],
+    ):
+        with pytest.raises(ShapeError, match=r"must be \(200, M\), M alike, for each of 3 seeds"):
+            loss_rise(one.valid_loss, list(losses))
+
+
+def cell_of(n_images):
+    return np.ones((200, n_images))
 
 
 def test_curves_of_different_shapes_are_refused():

@@ -1,4 +1,4 @@
-"""docs/statistics.md and benchmarks/results/coverage.json agree, and the page states the constants of the rules."""
+"""docs/statistics.md and the results stored of its benchmarks agree, and the page states the constants of the rules."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from chalknet.studies import curve_findings, findings, random_effects
+from chalknet.studies import curve_findings, findings, loss_rise, random_effects
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
 RESULT = json.loads((ROOT / "benchmarks" / "results" / "coverage.json").read_text(encoding="utf-8"))
 
 
-def test_the_tables_are_written_from_the_stored_result():
-    command = [sys.executable, str(ROOT / "benchmarks" / "coverage.py"), "--print"]
+@pytest.mark.parametrize("script", ["coverage.py", "over_fitting.py"])
+def test_the_tables_are_written_from_the_stored_result(script):
+    command = [sys.executable, str(ROOT / "benchmarks" / script), "--print"]
     page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert page == PAGE, "run `python benchmarks/coverage.py --docs`"
+    assert page == PAGE, f"run `python benchmarks/{script} --docs`"
 
 
 def test_the_stored_result_is_a_whole_run():
@@ -28,7 +29,16 @@ def test_the_stored_result_is_a_whole_run():
     assert {row["n_seeds"] for row in RESULT["settings"]} == {1, 3, 5, 10, 30}
 
 
-@pytest.mark.parametrize("module", [random_effects, findings, curve_findings], ids=lambda module: module.__name__)
+def test_a_rise_is_said_of_at_most_5_percent_of_curves_that_have_none():
+    result = json.loads((ROOT / "benchmarks" / "results" / "over_fitting.json").read_text(encoding="utf-8"))
+    assert result["trials"] == 1_000
+    assert {row["n_seeds"] for row in result["settings"]} == {1, 3, 5, 10}
+    assert max(row["said"] for row in result["settings"]) <= 5.0
+
+
+@pytest.mark.parametrize(
+    "module", [random_effects, findings, curve_findings, loss_rise], ids=lambda module: module.__name__
+)
 def test_every_constant_of_a_rule_is_on_the_page(module):
     names = [name for name in vars(module) if name.isupper() and isinstance(getattr(module, name), (int, float))]
     assert names

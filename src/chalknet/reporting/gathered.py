@@ -296,7 +296,8 @@ def _curve_findings(results: StudyResults, cell: Cell, units: Sequence[UnitResul
     n_images = {unit.valid_right.shape[1] for unit in units}
     same = len(n_images) == 1 and min(n_images) >= FEWEST_IMAGES and (results.has_same_images or len(units) == 1)
     correct = np.stack([unit.valid_right[-1] for unit in units]) if same else None
-    found = curve_findings(cell_name(cell), curves, valid_correct=correct)
+    losses = [unit.valid_losses for unit in units] if same else None  # not stacked: they may be large
+    found = curve_findings(cell_name(cell), curves, valid_correct=correct, valid_losses=losses)
     return _marked([one.sentence for one in found], [cell_name(cell)])
 
 

@@ -6,19 +6,23 @@ docs/statistics.md lists them with these constants.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chalknet.errors import ShapeError
 from chalknet.studies.distributions import FloatArray
 from chalknet.studies.findings import Finding, points
+from chalknet.studies.loss_rise import LossRise, loss_rise
 from chalknet.studies.random_effects import Spread, checked_level, mean_limits, mean_squares, spread_of_mean
 from chalknet.studies.values import checked_correct
 
 LEAST_GAP = 0.01  # of accuracy: a train-validation gap is over-fitting where its whole interval lies above this
-LEAST_LOSS_RISE = 0.02  # of the minimum: a smaller rise of the mean validation loss after its minimum is not said
+LEAST_LOSS_RISE = 0.02  # of the lowest mean validation loss: a rise is said where its whole interval lies above this
 NEAR_FINAL = 0.01  # of the final value: a curve has converged where it stays this near to it
 LATE_SHARE = 0.9  # of the epochs: a curve that converges later than this was still moving when it was stopped
 LEAST_JUMP = 0.05  # of the value before: a train loss that rises by more in one epoch is unstable there
@@ -59,7 +63,12 @@ class Gap:
 
 
 def curve_findings(
-    label: str, curves: Curves, *, valid_correct: Any = None, level: float = 0.95
+    label: str,
+    curves: Curves,
+    *,
+    valid_correct: Any = None,
+    valid_losses: Sequence[NDArray[Any]] | None = None,
+    level: float = 0.95,
 ) -> tuple[Finding, ...]:
     """Over-fitting, convergence and instability of one cell, as sentences; nothing where a rule finds nothing.
 
@@ -68,12 +77,19 @@ def curve_findings(
         curves: of all seeds.
         valid_correct: (S, M) bool, who is right on which validation image after the last epoch; without it the
             interval of the gap carries the seeds alone.
-        level: of the gap's interval.
+        valid_losses: S arrays (E, M), the loss of each validation image after each epoch, where all seeds share the
+            images; without it the interval of the loss's rise carries the seeds alone.
+        level: of both intervals.
     Raises:
-        ShapeError, DataError, ConfigError: see `final_gap`.
+        ShapeError, DataError, ConfigError: see `final_gap` and `loss_rise`.
     """
     return (
-        *_over_fitting(label, curves, final_gap(curves, valid_correct, level=level)),
+        *_over_fitting(
+            label,
+            curves,
+            final_gap(curves, valid_correct, level=level),
+            loss_rise(curves.valid_loss, valid_losses, level=level),
+        ),
         *_convergence(label, curves),
         *_instability(label, curves),
     )
@@ -110,19 +126,6 @@ def final_gap(curves: Curves, valid_correct: Any = None, *, level: float = 0.95)
     return Gap(float(mean), float(low), float(high), level, "seeds alone")
 
 
-def loss_rise(curves: Curves) -> tuple[int, float]:
-    """Epoch of the lowest mean validation loss, and by how much of it the loss has risen at the end.
-
-    rise = (final - minimum) / minimum   of the mean over seeds; 0 where the minimum is not positive
-    """
-    mean = curves.valid_loss.mean(axis=0)
-    finite = np.where(np.isfinite(mean), mean, np.inf)
-    epoch, lowest = int(finite.argmin()) + 1, float(finite.min())
-    if not 0.0 < lowest < np.inf:
-        return epoch, 0.0
-    return epoch, float(mean[-1] / lowest - 1.0) if np.isfinite(mean[-1]) else float("inf")
-
-
 def epochs_to_final(curve: Any) -> int:
     """The first epoch from which a curve (E,) stays within 1 % of its final value.
 
@@ -152,39 +155,42 @@ def jumps(train_loss: Any) -> list[list[int]]:
     return [[int(epoch) + 1 for epoch in np.flatnonzero(row)] for row in found]
 
 
-def _over_fitting(label: str, curves: Curves, gap: Gap) -> list[Finding]:
-    epoch, rise = loss_rise(curves)
+def _over_fitting(label: str, curves: Curves, gap: Gap, rise: LossRise) -> list[Finding]:
     n_epochs = curves.train_loss.shape[1]
     said = []
     if gap.low > LEAST_GAP:
         limits = f"{100 * gap.level:g} % interval {points(gap.low)} to {points(gap.high)}, of {gap.carries}"
         said.append(f"its training accuracy ends {points(gap.gap)} points above the validation accuracy ({limits})")
-    if _rises_by_over_fitting(curves):
-        risen = _count(_seeds_with_rise(curves), len(curves.train_loss))
-        by = f"{100 * rise:.0f} %" if np.isfinite(rise) else "without bound"
-        said.append(
-            f"its validation loss is lowest at epoch {epoch} of {n_epochs} and rises by {by} from there ({risen})"
-        )
+    if rise.low > LEAST_LOSS_RISE and _training_goes_on(curves, rise.epoch):
+        limits = f"{100 * rise.level:g} % interval {points(rise.low)} to {points(rise.high)} %, of {rise.carries}"
+        lowest = f"its validation loss is lowest at epoch {rise.epoch} of {n_epochs}"
+        said.append(f"{lowest} and rises by {points(rise.rise)} % from there ({limits})")
     if not said:
         return []
-    figures = {"gap": gap.gap, "gap_low": gap.low, "gap_high": gap.high, "lowest_loss_epoch": epoch, "loss_rise": rise}
-    return [Finding("over_fitting", (label,), f"{label} over-fits: {', and '.join(said)}.", {**figures})]
+    figures = {
+        "gap": gap.gap,
+        "gap_low": gap.low,
+        "gap_high": gap.high,
+        "lowest_loss_epoch": rise.epoch,
+        "loss_rise": rise.rise,
+        "loss_rise_low": rise.low,
+        "loss_rise_high": rise.high,
+    }
+    known = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+    return [Finding("over_fitting", (label,), f"{label} over-fits: {', and '.join(said)}.", {**known})]
 
 
-def _seeds_with_rise(curves: Curves) -> int:
-    single = [Curves(*(part[s : s + 1] for part in _parts(curves))) for s in range(len(curves.train_loss))]
-    return sum(map(_rises_by_over_fitting, single))
+def _training_goes_on(curves: Curves, epoch: int) -> bool:
+    """Whether the training loss still falls after an epoch; where both losses rise, training is unstable.
 
-
-def _rises_by_over_fitting(curves: Curves) -> bool:
-    """Whether the validation loss rises while the training loss falls; where both rise, training is unstable."""
-    epoch, rise = loss_rise(curves)
+    An epoch's training scores are taken before its updates, so those of the network after epoch e stand in the record
+    of epoch e + 1: exactly with full batches, as near as there is with mini-batches. After the last epoch but one there
+    is no second figure to compare with.
+    """
     train = curves.train_loss.mean(axis=0)
-    return rise > LEAST_LOSS_RISE and bool(train[-1] <= train[epoch - 1])
-
-
-def _parts(curves: Curves) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    return curves.train_loss, curves.train_accuracy, curves.valid_loss, curves.valid_accuracy
+    if epoch + 1 >= len(train):
+        return False
+    return bool(np.isfinite(train[-1]) and train[-1] <= train[epoch])
 
 
 def _convergence(label: str, curves: Curves) -> list[Finding]:
@@ -196,9 +202,11 @@ def _convergence(label: str, curves: Curves) -> list[Finding]:
     late = sum(epoch > LATE_SHARE * n_epochs for epoch in loss)
     if 2 * late > len(loss):
         settled = f"its training loss was still moving when training stopped ({_count(late, len(loss))})"
+        then = f"and its validation accuracy came to within 1 % of its final value by {_epochs(accuracy)}"
     else:
         settled = f"its training loss comes to within 1 % of its final value by {_epochs(loss)}"
-    sentence = f"{label}: {settled}, its validation accuracy by {_epochs(accuracy)} of {n_epochs}."
+        then = f"and its validation accuracy by {_epochs(accuracy)}"
+    sentence = f"{label}: {settled}, {then} of {n_epochs}."
     figures = {"train_loss_epochs": float(np.median(loss)), "valid_accuracy_epochs": float(np.median(accuracy))}
     return [Finding("convergence", (label,), sentence, {**figures, "epochs": n_epochs, "late_seeds": late})]
 

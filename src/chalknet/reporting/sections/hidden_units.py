@@ -170,10 +170,12 @@ def _curves(gathered: Gathered) -> list[Block]:
         blocks += [
             Paragraph(
                 "*What the curves show*, by rules: over-fitting is a training accuracy above the validation accuracy "
-                "at the end by more than 1 point, with the whole interval of that gap, or a mean validation loss "
-                "that rises by more than 2 % after its minimum; a curve has settled where it stays within 1 % of its "
-                "final value; unstable is a training loss that rises by more than 5 % in one epoch, or seeds whose "
-                "final validation accuracies lie more than 2 points apart."
+                "at the end by more than 1 point, with the whole interval of that gap, or a validation loss that ends "
+                "more than 2 % above its lowest mean, with the whole interval of that rise, while the training loss "
+                "falls; each half of the seeds and samples is measured there at the epoch that the other half chose. A "
+                "curve has settled where it stays within 1 % of its final value; unstable is a training loss that "
+                "rises by more than 5 % in one epoch, or seeds whose final validation accuracies lie more than 2 "
+                "points apart."
             ),
             Findings(sentences),
         ]
