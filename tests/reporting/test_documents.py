@@ -94,6 +94,24 @@ def test_the_choice_is_the_highest_mean_validation_accuracy_and_says_how_much_it
     assert "looks better than it is" in words_of(gathered)
 
 
+def test_an_epoch_that_validation_chose_is_said_to_be_chosen_and_to_flatter():
+    early = SMALL.with_settings(stop_early=True)
+    one = words_of(made(recipe=early, lengths={0: 12, 1: 20, 2: 15}))
+    assert "nothing was chosen" not in one
+    assert "each training keeps the weights of the epoch at which the validation loss was best" in one
+    assert "its validation figures flatter; its test figure does not" in one
+    several = words_of(STUDIES["stopped early"]())
+    assert "flatter by this too, which is not counted in above; its test figure does not" in several
+    assert "ended when the validation loss had ceased" in words_of(made(recipe=early.with_settings(restore_best=False)))
+    some = words_of(made("stop_early=false,true", recipe=SMALL.with_settings(monitor="valid_accuracy")))
+    assert (
+        "each training of a cell that could stop early keeps the weights of the epoch at which the validation" in some
+    )
+    assert "validation accuracy was best" in some
+    assert "**The epoch was chosen" not in words_of(made("hidden=5,9"))
+    assert "so nothing was chosen" in words_of(made())
+
+
 def test_without_validation_nothing_is_chosen():
     words = words_of(STUDIES["no validation"]())
     assert "none is made here" in words

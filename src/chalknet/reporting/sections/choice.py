@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from chalknet.reporting.document import Block, Note, Paragraph, Section
 from chalknet.reporting.gathered import CellRuns, Gathered
 from chalknet.reporting.sections.hidden_units import cell_words
+from chalknet.reporting.tables import MONITOR_NAMES
 from chalknet.reporting.wording import capitalised, count_of, listed, percent, percent_ends, points
 
 LEAST_OPTIMISM = 0.0005  # of accuracy: less rounds to 0.0 points
@@ -19,16 +22,15 @@ def choice_section(gathered: Gathered, number: str, title: str = "The choice and
             number, title, (Paragraph("No cell has all its seeds done, so there is nothing to choose from."),)
         )
     if len(gathered.complete) == 1:
-        return Section(number, title, (*_single(gathered, chosen), *_test(gathered, chosen)))
+        return Section(number, title, (*_single(gathered, chosen), *_epoch_choice((chosen,)), *_test(gathered, chosen)))
     if gathered.judged != "valid":
         text = (
             "There is no validation part, so there is nothing to choose by. The cell with the highest figure on the "
             "test part would be a choice that the same part cannot judge any more; none is made here."
         )
         return Section(number, title, (Note(text, "warning"),))
-    return Section(
-        number, title, (Paragraph(_choice(gathered, chosen)), *_flatters(gathered), *_test(gathered, chosen))
-    )
+    blocks = (Paragraph(_choice(gathered, chosen)), *_flatters(gathered), *_epoch_choice(gathered.complete))
+    return Section(number, title, (*blocks, *_test(gathered, chosen)))
 
 
 def _single(gathered: Gathered, runs: CellRuns) -> tuple[Block, ...]:
@@ -37,7 +39,30 @@ def _single(gathered: Gathered, runs: CellRuns) -> tuple[Block, ...]:
     found = gathered.accuracy_of(runs)
     shown = percent(runs.mean("valid", "accuracy"))
     ends = "" if found is None else f" (95 % interval {percent_ends(found.low, found.high)})"
-    return (Paragraph(f"There is one cell, so nothing was chosen. Its validation accuracy is {shown}{ends}."),)
+    nothing = "no cell was chosen" if runs.cell.recipe.stopping.stop_early else "nothing was chosen"
+    return (Paragraph(f"There is one cell, so {nothing}. Its validation accuracy is {shown}{ends}."),)
+
+
+def _epoch_choice(cells: Sequence[CellRuns]) -> tuple[Block, ...]:
+    """That the validation part chose the epoch, where training could stop early; a choice flatters."""
+    early = [runs.cell.recipe.stopping for runs in cells if runs.cell.recipe.stopping.stop_early]
+    if not early:
+        return ()
+    monitor = listed(list(dict.fromkeys(MONITOR_NAMES[stopping.monitor] for stopping in early)), "or")
+    which = "each training" if len(early) == len(cells) else "each training of a cell that could stop early"
+    text = f"**The epoch was chosen on the validation part:** {which} "
+    if any(stopping.restore_best for stopping in early):
+        also = "" if len(cells) == 1 else " by this too, which is not counted in above"
+        text += (
+            f"keeps the weights of the epoch at which the {monitor} was best. So its validation figures flatter{also}; "
+            "its test figure does not, since no epoch was chosen by it."
+        )
+    else:
+        text += (
+            f"ended when the {monitor} had ceased to improve. So its validation figures are not those of samples that "
+            "no choice has seen; its test figure is."
+        )
+    return (Note(text),)
 
 
 def _choice(gathered: Gathered, chosen: CellRuns) -> str:
