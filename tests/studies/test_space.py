@@ -107,11 +107,17 @@ def test_smaller_training_sets_are_parts_of_larger_ones_and_the_judged_images_th
     assert cells[-1].key == make_cell(spec_of(recipe=SIZES.with_settings(split=method)), {}).key
 
 
-def test_a_training_set_larger_than_the_common_one_is_refused(small_images):
-    with pytest.raises(
-        ConfigError, match=r"train_size 161 must be 1 to 160 samples, .* Set that one higher \(--train\)"
-    ):
-        check_question(spec_of("train_size=20,161"), small_images)
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ("20,161", r"train_size 161 must be at most 160 samples, .* or set that part larger \(--train\)"),
+        ("0.1,0.9", r"train_size 0\.9, which is 216 of 240 samples, must be at most 160 .* Vary over smaller ones, or"),
+        ("0.001,0.5", r"train_size 0\.001, which is 0 of 240 samples, must be one sample at least\. Vary over larger"),
+    ],
+)
+def test_a_training_set_larger_than_the_common_one_or_empty_is_refused(small_images, values, message):
+    with pytest.raises(ConfigError, match=message):
+        check_question(spec_of(f"train_size={values}"), small_images)
 
 
 def test_fractions_of_a_training_set_are_of_all_samples(small_images):

@@ -114,6 +114,9 @@ def test_any_field_of_the_recipe_can_vary_but_those_with_a_reason(name):
     assert StudySpec(vary=((name, (own,)),)).vary == ((name, (own,)),)
 
 
+COUNT = "a range must have 2 to 10,000 values, such as 1e-6:1e-4:log5 or 0:0.9:lin4, got "
+
+
 @pytest.mark.parametrize(
     ("vary", "message"),
     [
@@ -125,6 +128,8 @@ def test_any_field_of_the_recipe_can_vary_but_those_with_a_reason(name):
         (["momentum=0:1:lin3"], "momentum must be a number >= 0 and < 1, got 1.0."),
         (["learning_rate=0:1:log3"], "a log range must begin above 0, got learning_rate=0:1:log3."),
         (["learning_rate=1:0.1:lin3"], "a range must go up between two numbers, such as 1e-6:1e-4:log5"),
+        (["learning_rate=1:2:log0"], f"{COUNT}learning_rate=1:2:log0."),
+        (["learning_rate=1e-6:1e-4:log01"], f"{COUNT}learning_rate=1e-6:1e-4:log01."),
         (["learning_rate=1:2:lin1"], "a range must have 2 to 10,000 values, such as 1e-6:1e-4:log5"),
         (["learning_rate=1:2:exp3"], "a range must be a:b:linN or a:b:logN, such as 1e-6:1e-4:log5, got"),
         (["learning_rate=nan:2:lin3"], "a range must go up between two numbers"),

@@ -74,7 +74,8 @@ def own_splits(data: Dataset, cell: Cell, division: Splits) -> Splits:
     Those are in random order, so smaller sets are parts of larger ones, and all cells are judged on the same images.
 
     Raises:
-        ConfigError: train_size is more than the division's, or cells are to stop early without a validation part.
+        ConfigError: train_size is more than the division's or no sample at all, or cells are to stop early without a
+            validation part.
     """
     if cell.recipe.stopping.stop_early and not len(division.valid):
         raise ConfigError(
@@ -84,15 +85,24 @@ def own_splits(data: Dataset, cell: Cell, division: Splits) -> Splits:
     asked = cell.recipe.split.train_size
     if asked == cell.division.train_size:
         return division
+    n_train = _own_train_size(asked, data, len(division.train))
+    return Splits(division.train[:n_train], division.valid, division.test)
+
+
+def _own_train_size(asked: float, data: Dataset, n_shared: int) -> int:
+    """A cell's train_size in samples, of the n_shared that all cells share."""
     # As in split_dataset, a fraction is one of the samples that are not the source's own test set.
     n_pool = len(data) - (0 if data.own_test is None else len(data.own_test))
     n_train = round(asked * n_pool) if asked < 1 else int(asked)
-    if not 1 <= n_train <= len(division.train):
+    shown = f"train_size {asked}" + (f", which is {n_train} of {n_pool} samples," if asked < 1 else "")
+    if n_train < 1:
+        raise ConfigError(f"{shown} must be one sample at least. Vary over larger ones.")
+    if n_train > n_shared:
         raise ConfigError(
-            f"train_size {asked} must be 1 to {len(division.train)} samples, the training part that all cells share. "
-            "Set that one higher (--train)."
+            f"{shown} must be at most {n_shared} samples, the training part that all cells share. Vary over "
+            "smaller ones, or set that part larger (--train)."
         )
-    return Splits(division.train[:n_train], division.valid, division.test)
+    return n_train
 
 
 def cost(cell: Cell, data: Dataset, sizes: Mapping[str, int]) -> float:

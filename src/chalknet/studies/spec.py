@@ -50,6 +50,7 @@ NOT_VARIED = {
     "split_seed": f"{SAME_IMAGES}. Let seeds vary the split (--resplit), or make a study for each",
     "valid_size": f"{SAME_IMAGES}. Make a study for each",
 }
+RANGE_EXAMPLES = "such as 1e-6:1e-4:log5 or 0:0.9:lin4"
 RANGE = re.compile(r"([^:,]+):([^:,]+):(lin|log)(\d{0,6})")
 
 _WHICH_VARY = Constraint(
@@ -75,7 +76,7 @@ class Range:
     count: int | None = None
 
     def __str__(self) -> str:
-        return f"{value_text(self.low)}:{value_text(self.high)}:{self.kind}{self.count or ''}"
+        return f"{value_text(self.low)}:{value_text(self.high)}:{self.kind}{'' if self.count is None else self.count}"
 
     def points(self) -> tuple[float, ...]:
         """The N values, evenly spaced or in even ratio, rounded far below their distance; the ends are exact."""
@@ -365,17 +366,20 @@ def _check_field(name: str) -> None:
 
 
 def _check_range(name: str, values: Range, recipe: Recipe) -> None:
-    example = "such as 1e-6:1e-4:log5 or 0:0.9:lin4"
     if not (_counts(name) or _constraint(name).accepts(0.5)):
         raise ConfigError(f"{name} must vary over a list: {_constraint(name).must}; it has no range {values}.")
     if not (math.isfinite(values.low) and math.isfinite(values.high) and values.low < values.high):
-        raise ConfigError(f"a range must go up between two numbers, {example}, got {name}={values}.")
+        raise ConfigError(f"a range must go up between two numbers, {RANGE_EXAMPLES}, got {name}={values}.")
     if values.kind == "log" and values.low <= 0:
         raise ConfigError(f"a log range must begin above 0, got {name}={values}.")
-    if values.count is not None and not 2 <= values.count <= MOST_VALUES:
-        raise ConfigError(f"a range must have 2 to {MOST_VALUES:,} values, {example}, got {name}={values}.")
+    _check_count(values.count, f"{name}={values}")
     for end in (values.low, values.high):
         _stored(name, as_field_value(name, end, values), recipe)
+
+
+def _check_count(count: int | None, shown: str) -> None:
+    if count is not None and not 2 <= count <= MOST_VALUES:
+        raise ConfigError(f"a range must have 2 to {MOST_VALUES:,} values, {RANGE_EXAMPLES}, got {shown}.")
 
 
 def _check_last_seed(first: int, seeds: int) -> None:
@@ -428,7 +432,9 @@ def _parse_range(name: str, text: str) -> Range:
         low, high = float(found[1]), float(found[2])
     except ValueError:
         raise ConfigError(f"a range must be a:b:linN or a:b:logN, such as 1e-6:1e-4:log5, got {name}={text}.") from None
-    return Range(low, high, found[3], int(found[4]) if found[4] else None)
+    count = int(found[4]) if found[4] else None
+    _check_count(count, f"{name}={text}")  # here, where it still stands as it was typed
+    return Range(low, high, found[3], count)
 
 
 def _value(name: str, value: Any) -> Any:
