@@ -30,4 +30,5 @@ def stopping(folder: str, monitor: str, as_csv: bool, as_json: bool) -> None:
     elif as_csv:
         click.echo(stopping_table(found, joined=False).csv(), nl=False)
     else:
-        click.echo("\n\n".join([stopping_table(found).text(), "\n".join(one.sentences() for one in found)]))
+        table = [stopping_table(found).text()] if any(one.point is not None for one in found) else []
+        click.echo("\n\n".join([*table, "\n".join(one.sentences() for one in found)]))
