@@ -114,6 +114,31 @@ def test_stopped_by_ctrl_c_it_keeps_what_is_finished_and_goes_on_with_the_same_c
     assert capsys.readouterr().err.count("hidden=") == 2
 
 
+def test_a_document_of_another_is_replaced_only_when_asked_and_chalknets_own_always(letters, tmp_path, capsys):
+    writeup, report = (
+        ["writeup", "--data", letters, *LINE, "--out", "paper"],
+        ["report", "paper/study", "--out", "paper"],
+    )
+    (tmp_path / "paper").mkdir()
+    for line, name in ((writeup, "writeup.html"), (report, "report.html"), (report, "report.pdf")):
+        page = tmp_path / "paper" / name
+        page.write_text("<p>My own report.</p>", encoding="utf-8")
+        assert main(line) == 1
+        said = capsys.readouterr().err
+        why = (
+            "has no report.html of chalknet's beside it" if name.endswith("pdf") else "is not a document of chalknet's"
+        )
+        assert said.endswith(f"chalknet: paper/{name}: {why}. Choose another --out, or add --overwrite.\n")
+        assert "auditing" not in said
+        assert page.read_text(encoding="utf-8") == "<p>My own report.</p>"
+        if name == "report.html":
+            page.unlink()
+            continue
+        assert main([*line, "--overwrite", "--quiet"]) == 0
+        assert page.stat().st_size > 10_000
+        assert main([*line, "--quiet"]) == 0
+
+
 def test_writeup_of_rows_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows.csv").write_text("label,a,b\n" + "0,1.5,2\n1,3,4.5\n" * 9)
@@ -130,7 +155,7 @@ def test_writeup_of_rows_is_refused(tmp_path, monkeypatch, capsys):
         (["writeup", "--seeds", "0"], "seeds must be a whole number from 1"),
         (["writeup", "--epochs", "none"], "epochs must be"),
         (["writeup", "--jobs", "0", "--quick"], "jobs must be a whole number >= 1"),
-        (["report", "nowhere"], "nowhere"),
+        (["report", "nowhere"], "nowhere: holds neither a finished run (summary.json) nor a study (study.sqlite)."),
     ],
 )
 def test_a_line_that_cannot_be_meant_is_refused_in_one_line(line, message, tmp_path, monkeypatch, capsys):

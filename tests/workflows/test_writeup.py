@@ -180,8 +180,11 @@ def test_a_run_of_rows_with_index_arrays_of_its_own_has_a_report(tmp_path):
 
 
 def test_a_folder_that_is_neither_is_refused(tmp_path):
-    with pytest.raises(StoreError):
+    with pytest.raises(
+        StoreError, match=r"holds neither a finished run \(summary\.json\) nor a study \(study\.sqlite\)"
+    ):
         report(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_each_derivative_formula_passes_alone_and_a_wrong_one_is_caught(small_images, monkeypatch):

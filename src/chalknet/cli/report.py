@@ -11,8 +11,9 @@ import click
 @click.option(
     "--data", metavar="FILE|FOLDER", help="Where the samples are now, if they have moved; their digest is checked."
 )
+@click.option("--overwrite", is_flag=True, help="Replace a report.html or report.pdf that is not chalknet's, too.")
 @click.option("--quiet", is_flag=True, help="Do not say where the document is.")
-def report(folder: str, out: str | None, data: str | None, quiet: bool) -> None:
+def report(folder: str, out: str | None, data: str | None, overwrite: bool, quiet: bool) -> None:
     """Make a document of a study or a run, finished or not.
 
     report.html and report.pdf, with every table under tables/ and every figure under figures/ as plain data: what was
@@ -25,6 +26,6 @@ def report(folder: str, out: str | None, data: str | None, quiet: bool) -> None:
     """
     from chalknet.workflows.report import report as make_report
 
-    result = make_report(folder, out=out, data=data)
+    result = make_report(folder, out=out, data=data, overwrite=overwrite)
     if not quiet:
         click.echo(f"written to {result.html} and {result.pdf}")

@@ -29,6 +29,7 @@ STOPPED = 130  # exit code of Ctrl-C
 @click.option(
     "--out", metavar="DIR", help="Folder for everything; what was begun there goes on.  [default: runs/writeup]"
 )
+@click.option("--overwrite", is_flag=True, help="Replace a writeup.html or writeup.pdf that is not chalknet's, too.")
 @click.option("--quiet", is_flag=True, help="No progress; only where the document is.")
 def writeup(
     data: str | None,
@@ -37,6 +38,7 @@ def writeup(
     quick: bool,
     jobs: int | None,
     out: str | None,
+    overwrite: bool,
     quiet: bool,
     **flags: Any,
 ) -> int:
@@ -67,7 +69,7 @@ def writeup(
     say_notes((*kernels, *samples.notes), quiet)
     try:
         with WriteupBar(quiet=quiet) as progress:
-            result = write_writeup(spec, samples, folder, quick=quick, jobs=jobs, observe=progress)
+            result = write_writeup(spec, samples, folder, quick=quick, jobs=jobs, overwrite=overwrite, observe=progress)
     except KeyboardInterrupt:
         click.echo(f"chalknet: stopped; what is finished is kept. The same command goes on (--out {folder}).", err=True)
         return STOPPED

@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
 from chalknet.artifacts.atomic import new_folder, write_files
+from chalknet.errors import OutputError
 from chalknet.reporting.document import Document, FigureBlock, TableBlock
 from chalknet.reporting.html import document_html
 from chalknet.reporting.typst import document_pdf
 from chalknet.reporting.views import draw_all, encoded
+
+OWN_PAGE = re.compile(rb"by chalknet \d")  # stands in the subtitle of every document
+
+
+def refuse_foreign(folder: Path, stem: str, overwrite: bool = False) -> None:
+    """Makes sure that STEM.html and STEM.pdf are free, or chalknet's own, which a new document replaces.
+
+    A page says by whom it was made; a PDF belongs to the page beside it.
+
+    Args:
+        folder: where the document is to go; need not exist.
+        overwrite: whether another's files may be replaced too.
+    Raises:
+        OutputError: one of them is another's, or the page cannot be read.
+    """
+    page, paper = folder / f"{stem}.html", folder / f"{stem}.pdf"
+    if overwrite or _is_own_page(page):
+        return
+    what = {page: "is not a document of chalknet's", paper: f"has no {page.name} of chalknet's beside it"}
+    for path, why in what.items():
+        if path.exists():
+            raise OutputError(f"{path}: {why}. Choose another --out, or add --overwrite.")
+
+
+def _is_own_page(page: Path) -> bool:
+    try:
+        return page.is_file() and OWN_PAGE.search(page.read_bytes()) is not None
+    except OSError as error:
+        raise OutputError(f"{page}: cannot be read: {error.strerror or error}.") from error
 
 
 def document_files(document: Document, stem: str = "writeup") -> dict[str, bytes]:

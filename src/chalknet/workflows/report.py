@@ -14,16 +14,17 @@ from chalknet.config import GIVEN, DataConfig
 from chalknet.data.audit import audit
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
-from chalknet.errors import ChalknetError
+from chalknet.errors import ChalknetError, StoreError
 from chalknet.machine.facts import machine_facts
 from chalknet.reporting.document import Document
 from chalknet.reporting.documents import report_document
-from chalknet.reporting.files import write_document
+from chalknet.reporting.files import refuse_foreign, write_document
 from chalknet.reporting.gathered import Gathered, gather
 from chalknet.reporting.inline import escaped
 from chalknet.studies.results import StudyResults, read_results
 from chalknet.studies.space import divide, make_cell
 from chalknet.studies.spec import StudySpec
+from chalknet.studies.store import STORE_FILE
 from chalknet.workflows.run_results import results_of_run, spec_of_run
 from chalknet.workflows.train import open_data
 
@@ -61,6 +62,7 @@ def report(
     *,
     out: str | Path | None = None,
     data: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Report:
     """Makes a document of a study's or a run's folder, finished or not: report.html, report.pdf, tables/, figures/.
 
@@ -69,19 +71,27 @@ def report(
         out: where the documents go; the folder "report" in the study's or the run's own if not given.
         data: where the samples are now, if they have moved. They are read for pictures alone, and their digest is
             checked; a report whose samples are not there any more says so.
+        overwrite: whether a report.html or report.pdf that is not chalknet's may be replaced; its own always is.
     Returns:
         the `Report`: its folder, the results and the document.
     Raises:
         StoreError: the folder is neither a study's nor a run's, or is damaged.
         ModelFileError: a run's model file is damaged.
-        OutputError: out cannot be written.
+        OutputError: out cannot be written, or has such a file of another's.
     """
     place = Path(folder)
     target = place / "report" if out is None else Path(out)
+    _refuse_neither(place)
+    refuse_foreign(target, STEM, overwrite)
     gathered = _gathered(place, None if data is None else str(data))
     document = report_document(gathered)
     write_document(document, target, STEM)
     return Report(target, gathered.results, document)
+
+
+def _refuse_neither(folder: Path) -> None:
+    if not any((folder / name).is_file() for name in (SUMMARY_FILE, STORE_FILE)):
+        raise StoreError(f"{folder}: holds neither a finished run ({SUMMARY_FILE}) nor a study ({STORE_FILE}).")
 
 
 def _gathered(folder: Path, source: str | None) -> Gathered:

@@ -17,7 +17,7 @@ from chalknet.errors import ConfigError
 from chalknet.machine.facts import machine_facts
 from chalknet.reporting.document import Document
 from chalknet.reporting.documents import writeup_document
-from chalknet.reporting.files import write_document
+from chalknet.reporting.files import refuse_foreign, write_document
 from chalknet.reporting.gathered import Gathered, gather
 from chalknet.studies.assignments import StudyProgress
 from chalknet.studies.cells import value_text
@@ -94,6 +94,7 @@ def writeup(
     seeds: int | None = None,
     quick: bool = False,
     jobs: int | None = None,
+    overwrite: bool = False,
     observe: Observer | None = None,
     **settings: Any,
 ) -> Writeup:
@@ -106,6 +107,7 @@ def writeup(
         seeds: trainings of each width, 3 if not given.
         quick: a short form, marked as such: fewer widths, epochs and seeds.
         jobs: trainings at a time, by default one a core.
+        overwrite: whether a writeup.html or writeup.pdf that is not chalknet's may be replaced; its own always is.
         observe: called with a `WriteupProgress` whenever something has changed.
         settings: recipe fields to change, such as train_size=4800; hidden=[[100], [500]] for other widths.
     Returns:
@@ -113,12 +115,13 @@ def writeup(
     Raises:
         ConfigError: samples that are no images, or a setting that cannot be meant; nothing is written.
         DataError: data that cannot be read or divided, or is not what the study in out was made with.
-        OutputError: out cannot be written; what was finished is kept.
+        OutputError: out cannot be written; what was finished is kept. Or it has such a file of another's; nothing is
+            trained then.
         StoreError: what is in out/study is no study.
     """
     spec = settle_writeup(quick=quick, seeds=seeds, settings=settings)
     samples = load_data(data) if isinstance(data, (str, Path)) else data
-    return write_writeup(spec, samples, Path(out), quick=quick, jobs=jobs, observe=observe)
+    return write_writeup(spec, samples, Path(out), quick=quick, jobs=jobs, overwrite=overwrite, observe=observe)
 
 
 def write_writeup(
@@ -128,6 +131,7 @@ def write_writeup(
     *,
     quick: bool = False,
     jobs: int | None = None,
+    overwrite: bool = False,
     observe: Observer | None = None,
 ) -> Writeup:
     """`writeup` with everything settled."""
@@ -135,6 +139,7 @@ def write_writeup(
         raise ConfigError(
             f"{data.source}: the write-up is about images, and these are rows. Use chalknet study and chalknet report."
         )
+    refuse_foreign(folder, STEM, overwrite)
     tell = observe or _nobody
     tell(WriteupProgress("data"))
     found = _checked(spec, data)
