@@ -37,7 +37,8 @@ def test_writeup_and_report_end_with_the_documents_paths(letters, tmp_path, caps
     assert main(["writeup", "--data", letters, *LINE, "--out", "paper"]) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines()[-1] == "written to paper/writeup.html and paper/writeup.pdf"
-    assert "auditing the data and checking the derivatives" in printed.err
+    assert "auditing the data\n" in printed.err
+    assert "checking the derivatives and making the document\n" in printed.err
     assert "training 4/4  " in printed.err
     assert (tmp_path / "paper" / "writeup.pdf").stat().st_size > 10_000
     assert main(["report", "paper/study", "--out", "paper/report"]) == 0

@@ -62,6 +62,19 @@ def test_the_writeup_is_two_documents_and_the_plain_data_that_they_show(paper):
     assert [progress.step for progress in (seen[0], seen[1], seen[-1])] == ["data", "study", "document"]
 
 
+def test_the_network_that_the_document_shows_is_the_one_whose_derivatives_are_checked(paper):
+    result, _ = paper
+    best = max(
+        result.results.cells, key=lambda c: np.mean([u.valid.accuracy for u in result.results.finished(c).values()])
+    )
+    (width,) = best.recipe.network.hidden
+    counts = {row[0]: int(row[1]) for row in rows_of(result.folder / "tables" / "gradient_check.csv")[1:]}
+    assert sum(counts.values()) == width * (30 + 1) + 4 * (width + 1)
+    words = words_of(result.html)
+    assert f"checks the whole network of {width} hidden units" in words
+    assert f"This is one training in full: {width} hidden units" in words
+
+
 def test_every_number_of_a_table_file_stands_in_the_page(paper):
     result, _ = paper
     words = words_of(result.html)

@@ -19,6 +19,7 @@ from chalknet.reporting.document import Document
 from chalknet.reporting.documents import writeup_document
 from chalknet.reporting.files import refuse_foreign, write_document
 from chalknet.reporting.gathered import Gathered, gather
+from chalknet.reporting.sections.learning import learning_cell
 from chalknet.studies.assignments import StudyProgress
 from chalknet.studies.cells import value_text
 from chalknet.studies.results import StudyResults
@@ -142,7 +143,8 @@ def write_writeup(
     refuse_foreign(folder, STEM, overwrite)
     tell = observe or _nobody
     tell(WriteupProgress("data"))
-    found = _checked(spec, data)
+    splits = divide(data, make_cell(spec, {}), spec.first_seed)
+    found = audit(data.in_memory(), splits)
     results = run_study(
         spec, data, folder / STUDY_FOLDER, jobs=jobs, observe=lambda progress: tell(WriteupProgress("study", progress))
     )
@@ -151,11 +153,12 @@ def write_writeup(
         results,
         {"chalknet": chalknet.__version__, **machine_facts()},
         data=data,
+        splits=splits,
+        audit=found,
         is_quick=quick,
         commands=f"{_command(spec, data, folder, quick)}\n{_study_command(folder)}",
-        **found,
     )
-    return _written(gathered, folder)
+    return _written(_checked(gathered, data), folder)
 
 
 def _nobody(progress: WriteupProgress) -> None:
@@ -163,21 +166,22 @@ def _nobody(progress: WriteupProgress) -> None:
     del progress
 
 
-def _checked(spec: StudySpec, data: Dataset) -> dict[str, Any]:
-    """What is known before anything is trained: the division, the audit of it, and the checks of the derivatives."""
-    splits = divide(data, make_cell(spec, {}), spec.first_seed)
-    recipe = _checked_recipe(spec)
-    return {
-        "splits": splits,
-        "audit": audit(data.in_memory(), splits),
-        "checks": check_recipe(data, recipe, min(20, len(data))),
-        "formula_gaps": check_formulas(data, recipe),
-    }
+def _checked(gathered: Gathered, data: Dataset) -> Gathered:
+    """With the checks of the derivatives, of the network whose training the document shows in full."""
+    recipe = _checked_recipe(gathered)
+    return replace(
+        gathered,
+        checks=check_recipe(data, recipe, min(20, len(data))),
+        formula_gaps=check_formulas(data, recipe),
+    )
 
 
-def _checked_recipe(spec: StudySpec) -> Recipe:
-    """The recipe whose network is checked: with 1,000 hidden units, or the widths that the recipe has."""
-    return replace(spec.recipe, training=replace(spec.recipe.training, seed=spec.first_seed))
+def _checked_recipe(gathered: Gathered) -> Recipe:
+    """The recipe of that network from its first seed; where no training is finished, the first cell's."""
+    runs, results = learning_cell(gathered), gathered.results
+    return (results.cells[0] if runs is None else runs.cell).recipe_of(
+        results.seeds[0] if runs is None else runs.seeds[0]
+    )
 
 
 def _written(gathered: Gathered, folder: Path) -> Writeup:

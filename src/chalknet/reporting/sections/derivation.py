@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from chalknet.reporting.document import Block, FormulaBlock, Paragraph, Section, TableBlock
 from chalknet.reporting.gathered import Gathered
+from chalknet.reporting.sections.learning import learning_cell
 from chalknet.reporting.tables import gradient_table
+from chalknet.reporting.wording import count_of, listed
 
 DIGITS = 9  # of the two derivatives, so that the table fits a page
 
@@ -54,13 +56,23 @@ def derivation_section(gathered: Gathered, number: str) -> Section:
     return Section(number, "The derivation", blocks)
 
 
+def _hidden(gathered: Gathered) -> str:
+    """ " of 1,000 hidden units": of the network whose training is shown in full, which is the one that is checked."""
+    runs = learning_cell(gathered)
+    if runs is None:
+        return ""
+    *below, last = runs.cell.recipe.network.hidden
+    return f" of {listed([*(f'{width:,}' for width in below), count_of(last, 'hidden unit')])}"
+
+
 def _check(gathered: Gathered) -> tuple[Block, ...]:
     if not gathered.checks:
         return ()
     worst = max(check.gap for check in gathered.checks)
     text = (
-        "[table:gradient_check] checks the whole network, with the weights it starts from: the derivative of the "
-        "loss along one direction in each group of parameters, by the formulas and by differences, $G1$ to $G3$. The "
+        f"[table:gradient_check] checks the whole network{_hidden(gathered)}, with the weights it starts from: the "
+        "derivative of the loss along one direction in each group of parameters, by the formulas and by differences, "
+        "$G1$ to $G3$. The "
         f"largest gap is {worst:.1e}"
     )
     passed = all(check.ok for check in gathered.checks)
