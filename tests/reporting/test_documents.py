@@ -13,6 +13,7 @@ from chalknet.reporting.documents import report_document, writeup_document
 from chalknet.reporting.inline import dangling_references
 from chalknet.reporting.sections.original import ORIGINAL, differences, intervals_table
 from chalknet.reporting.wording import count_of, duration, fixed, listed, p_value, percent, points, points_ends
+from chalknet.studies.stopping_point import Interval
 
 SMALL = Recipe().with_settings(train_size=160, valid_size=40, epochs=30)
 STUDIES = {
@@ -110,6 +111,21 @@ def test_an_epoch_that_validation_chose_is_said_to_be_chosen_and_to_flatter():
     assert "validation accuracy was best" in some
     assert "**The epoch was chosen" not in words_of(made("hidden=5,9"))
     assert "so nothing was chosen" in words_of(made())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.0004, 0.013, "(95 % interval 0.0 to +1.3), a gain, as 0 lies just outside."),
+        (-0.0132, -0.0021, "(95 % interval -1.3 to -0.2), a loss."),
+        (-0.004, 0.013, "(95 % interval -0.4 to +1.3), which cannot be told from no change."),
+    ],
+)
+def test_every_interval_of_a_change_has_one_decimal(low, high, said):
+    gathered = made("hidden=5,9")
+    point = replace(gathered.cells[0].stopping, valid_gain=Interval(0.005, low, high))
+    cells = tuple(replace(runs, stopping=point) for runs in gathered.cells)
+    assert words_of(replace(gathered, cells=cells)).count(said) == 2
 
 
 def test_without_validation_nothing_is_chosen():

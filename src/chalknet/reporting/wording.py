@@ -13,9 +13,9 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{fixed(100 * share, digits)} %" if math.isfinite(share) else DASH
 
 
-def points(share: float, digits: int = 1) -> str:
+def points(share: float) -> str:
     """A difference of shares as percentage points with its sign: "+2.4", "-0.3", "0.0"."""
-    return signed(100 * share, digits) if math.isfinite(share) else DASH
+    return signed(100 * share, 1) if math.isfinite(share) else DASH
 
 
 def signed(value: float, digits: int) -> str:
@@ -30,18 +30,18 @@ def fixed(value: float, digits: int) -> str:
     return text.lstrip("-") if float(text) == 0 else text
 
 
-def percent_ends(low: float, high: float, digits: int = 1) -> str:
+def percent_ends(low: float, high: float) -> str:
     """An interval of shares as "91.2 to 93.4 %"; a dash where there is none."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return DASH
-    return f"{fixed(100 * low, digits)} to {fixed(100 * high, digits)} %"
+    return f"{fixed(100 * low, 1)} to {fixed(100 * high, 1)} %"
 
 
-def points_ends(low: float, high: float, digits: int = 1) -> str:
+def points_ends(low: float, high: float) -> str:
     """An interval of differences as "-0.4 to +1.3"; a dash where there is none."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return DASH
-    return f"{points(low, digits)} to {points(high, digits)}"
+    return f"{points(low)} to {points(high)}"
 
 
 def duration(seconds: float) -> str:

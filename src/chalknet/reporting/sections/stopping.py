@@ -11,7 +11,7 @@ from chalknet.reporting.sections.hidden_units import cell_words, cut_off
 from chalknet.reporting.study_figures import MOST_PANELS, stopping_curves
 from chalknet.reporting.study_tables import stopping_table
 from chalknet.reporting.wording import capitalised, count_of, points, points_ends
-from chalknet.studies.stopping_point import StoppingPoint
+from chalknet.studies.stopping_point import Interval, StoppingPoint
 
 FEW_SEEDS = 10  # below which a bootstrap over seeds is said to be narrow; (S-1)/S of the seeds' variance is missing
 
@@ -103,6 +103,12 @@ def _sentence(runs: CellRuns, point: StoppingPoint) -> str:
     )
     if not math.isfinite(gain.low):
         return f"{text}; there is no interval to judge it by."
-    digits = 1 if gain.low <= 0 <= gain.high else 2  # so that no end of an interval that excludes 0 reads 0.0
-    verdict = "a gain" if gain.low > 0 else "a loss" if gain.high < 0 else "which cannot be told from no change"
-    return f"{text} (95 % interval {points_ends(gain.low, gain.high, digits)}), {verdict}."
+    return f"{text} (95 % interval {points_ends(gain.low, gain.high)}), {_verdict(gain)}."
+
+
+def _verdict(gain: Interval) -> str:
+    """A gain or a loss where 0 lies outside the interval, also where the nearer end rounds to 0."""
+    if gain.low <= 0 <= gain.high:
+        return "which cannot be told from no change"
+    just = ", as 0 lies just outside" if "0.0" in (points(gain.low), points(gain.high)) else ""
+    return f"{'a gain' if gain.low > 0 else 'a loss'}{just}"
