@@ -113,6 +113,13 @@ def test_an_epoch_that_validation_chose_is_said_to_be_chosen_and_to_flatter():
     assert "so nothing was chosen" in words_of(made())
 
 
+def test_the_rise_of_a_cells_loss_carries_its_images_where_seeds_share_them():
+    shared, own, one = made("hidden=5,9"), STUDIES["resplit"](), made("hidden=5", seeds=1)
+    for gathered, carries in ((shared, "seeds and images"), (own, "seeds alone"), (one, "images alone")):
+        (said,) = [finding for finding in gathered.cells[0].findings if "over-fits" in finding]
+        assert re.search(rf"its validation loss is lowest at epoch 20 of 30 and rises by .* %, of {carries}\)", said)
+
+
 @pytest.mark.parametrize(
     ("low", "high", "said"),
     [
