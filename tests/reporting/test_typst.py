@@ -1,5 +1,7 @@
 """The PDF: one for any text, the same bytes every time, with what the document says in it."""
 
+import re
+import shutil
 import subprocess
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from chalknet.reporting.document import Code, Document, Findings, FormulaBlock, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.inline import code, escaped
 from chalknet.reporting.tables import Table
-from chalknet.reporting.typst import _breakable, _covered, document_pdf
+from chalknet.reporting.typst import _covered, document_pdf
 
 
 @pytest.fixture(scope="module")
@@ -69,21 +71,63 @@ def test_only_letters_that_typsts_fonts_lack_are_looked_for_on_the_system():
     assert not _covered("😀")
 
 
-def test_long_words_may_be_broken_and_others_are_left_alone():
-    assert _breakable({"text": "x" * 30, "href": "y" * 40})["text"] == "\u200b".join(["x" * 10] * 3)
-    assert _breakable({"text": "x" * 30, "href": "y" * 40})["href"] == "y" * 40
-    assert _breakable(["word " * 20]) == ["word " * 20]
+@pytest.fixture
+def extracted(tmp_path):
+    """extracted(pdf, *flags): its text, by poppler's pdftotext."""
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext is not here; on Debian: apt install poppler-utils")
+
+    def run(pdf, *flags):
+        (tmp_path / "d.pdf").write_bytes(pdf)
+        done = subprocess.run(["pdftotext", *flags, "d.pdf", "-"], cwd=tmp_path, capture_output=True, check=True)
+        return done.stdout.decode()
+
+    return run
 
 
-def test_the_text_of_the_pdf_is_the_documents(pdf, tmp_path):
-    """By poppler's pdftotext, where it is installed."""
-    try:
-        subprocess.run(["pdftotext", "-v"], capture_output=True, check=True)
-    except FileNotFoundError:
-        pytest.skip("pdftotext is not here")
-    (tmp_path / "d.pdf").write_bytes(pdf)
-    done = subprocess.run(["pdftotext", "-layout", "d.pdf", "-"], cwd=tmp_path, capture_output=True, check=True)
-    text = " ".join(done.stdout.decode().split())
+DIGEST = "27b69c09918f03fbe6119d3c2dc7982dd0f35a591422bb87bb134b47a1816379"
+FOLDER = "/srv/studies/letters_of_many_fonts/hidden-units.v2/second"
+COMMAND = f"chalknet report {FOLDER} --quiet"
+
+
+def everywhere(text):
+    """The text in every place that a document has for one."""
+    blocks = (
+        Paragraph(escaped(text)),
+        Paragraph(code(text)),
+        Note(code(text)),
+        Findings((escaped(text),)),
+        Code(text),
+        FormulaBlock("L2", escaped(text)),
+        TableBlock("a", Table("", ("what", "value"), (("it", text),)), escaped(text), highlight=(0,)),
+    )
+    return Document(text, text, sections=(Section("1", text, blocks), Section("2", "", (Paragraph("."),) * 50)))
+
+
+@pytest.mark.parametrize("text", [DIGEST, FOLDER, COMMAND])
+def test_text_from_the_pdf_is_as_typed_without_invisible_characters(text, extracted):
+    pages = extracted(document_pdf(everywhere(text))).replace(
+        "\u2060", ""
+    )  # Typst's, before page numbers in the contents
+    assert not re.search("[\u00ad\u200b-\u200f\ufeff]", pages)
+    assert pages.splitlines().count(text) >= 4  # paragraphs, code, cell; where it is too long, it stands on two lines
+    assert "".join(pages.split()).count("".join(text.split())) >= 10
+
+
+@pytest.mark.parametrize(
+    "word", ["x" * 150, "W" * 60, "." * 150, "/a_folder" * 20, "a.b=1," * 30, "incomprehensibly" * 9]
+)
+def test_a_long_word_is_broken_before_the_margin_and_keeps_its_letters(word, extracted):
+    pdf = document_pdf(everywhere(word))
+    edge = (210 - 22) * 72 / 25.4  # points from the left; half an em more, as punctuation may hang into the margin
+    ends = [float(end) for end in re.findall(r'xMax="([\d.]+)"', extracted(pdf, "-bbox"))]
+    assert len(ends) > 10
+    assert max(ends) < edge + 5
+    assert "".join(extracted(pdf).split()).count(word) >= 10
+
+
+def test_the_text_of_the_pdf_is_the_documents(pdf, extracted):
+    text = " ".join(extracted(pdf, "-layout").split())
     for part in (
         "Ten letters, one hidden layer",
         "Quick form: 2 seeds",

@@ -22,9 +22,8 @@ from chalknet.reporting.views import Picture, document_view, draw_all, encoded
 
 # What the fonts hold that come with Typst: Latin, Greek, Cyrillic, punctuation, arrows, mathematical signs.
 COVERED = ((0x20, 0x24F), (0x370, 0x3FF), (0x400, 0x4FF), (0x2010, 0x2027), (0x2030, 0x205E), (0x2190, 0x22FF))
-COVERED_TOO = "\n\u200b\u202f€ℓ−·"
+COVERED_TOO = "\n\u202f€ℓ−·"
 N_LONGEST = 4  # cells of a column that stand for all when a table's width is measured
-LONG_WORD, PIECE = 30, 10  # characters: words that are longer may be broken every few
 
 
 def document_pdf(document: Document, pictures: Mapping[str, Picture] | None = None) -> bytes:
@@ -36,7 +35,7 @@ def document_pdf(document: Document, pictures: Mapping[str, Picture] | None = No
         pictures: what `draw_all` gave, where it is at hand already.
     """
     pictures = draw_all(document) if pictures is None else pictures
-    view = _breakable(document_view(document, pictures))
+    view = document_view(document, pictures)
     _add_longest(view)
     view["formulas"] = {label: {"typst": FORMULAS[label].typst, "latex": FORMULAS[label].latex} for label in FORMULAS}
     view["symbols"] = _symbols(view)
@@ -105,17 +104,6 @@ def _add_longest(view: dict[str, Any]) -> None:
                     sorted(cells, key=len, reverse=True)[:N_LONGEST] for cells in zip(*block["rows"], strict=True)
                 ]
                 block["longest"] = [list(row) for row in zip(*columns, strict=True)]
-
-
-def _breakable(view: Any, key: str = "") -> Any:
-    """The view with invisible places to break in its long words, which would otherwise run over the margin."""
-    if isinstance(view, dict):
-        return {name: _breakable(value, name) for name, value in view.items()}
-    if isinstance(view, list):
-        return [_breakable(item, key) for item in view]
-    if isinstance(view, str) and key not in ("href", "anchor", "file", "name", "alt"):
-        return re.sub(rf"\S{{{LONG_WORD},}}", lambda word: "\u200b".join(re.findall(f".{{1,{PIECE}}}", word[0])), view)
-    return view
 
 
 def _covered(view: Any) -> bool:
