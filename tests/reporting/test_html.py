@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalknet.reporting.document import Code, Document, Findings, Note, Paragraph, Section, TableBlock
-from chalknet.reporting.html import document_html
+from chalknet.reporting.html import document_html, glued
 from chalknet.reporting.inline import code, escaped
 from chalknet.reporting.tables import Table
 from chalknet.reporting.views import clean
@@ -147,6 +147,19 @@ def test_any_printable_text_stands_on_the_page_as_it_is(first, second):
     tags = {"html", "head", "body", "table", "figure", "main", "section", "p", "ul", "li", "code", "pre", "style"}
     assert tags <= {tag for tag, _ in read.elements}
     assert not read.all("script")
+
+
+def test_a_symbol_keeps_on_its_line_what_touches_it():
+    text = "with a share (1/$B$), or $x$ and $y$; *so* $m$*n*"
+    page = document_html(Document("", sections=(Section("1", "", (Paragraph(text),)),)))
+    assert [said for said in Page(page).said("span") if said != "1"] == ["(1/B),", "x", "y;", "m"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(("text", "symbol", "code")), st.text("a )(\u0301", max_size=30))))
+def test_what_symbols_take_is_taken_from_the_texts_beside_them(pieces):
+    spans = [{"kind": kind, "text": text} for kind, text in pieces]
+    told = [f"{span.get('before', '')}{span['text']}{span.get('after', '')}" for span in glued(spans)]
+    assert "".join(told) == "".join(text for _, text in pieces)
 
 
 def test_what_no_file_of_text_may_hold_is_shown_as_missing():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chalknet.reporting.document import Document, picture_kind
 from chalknet.reporting.formulas import FORMULAS, LETTER, SYMBOLS
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
+UP_TO_IT, FROM_IT = re.compile(r"\S{0,12}\Z"), re.compile(r"\A\S{0,12}")  # what touches a symbol, if it is short
 MEDIA_TYPES = {"png": "image/png", "svg": "image/svg+xml"}
 
 
@@ -43,9 +45,30 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["formula"] = formula_markup
+    environment.filters["glued"] = glued
     environment.filters["symbol"] = symbol_markup
     environment.filters["data_uri"] = data_uri
     return environment
+
+
+def glued(spans: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The spans, where a symbol has taken what touches it, as in "(1/B)": browsers break lines beside a formula."""
+    found = [dict(span) for span in spans]
+    for at, span in enumerate(found):
+        if span["kind"] == "symbol":
+            span["before"], span["after"] = _taken(found, at - 1, UP_TO_IT), _taken(found, at + 1, FROM_IT)
+    return found
+
+
+def _taken(spans: list[dict[str, Any]], at: int, part: re.Pattern[str]) -> str:
+    """That part of a text, taken from it; nothing where there is no text."""
+    if not 0 <= at < len(spans) or spans[at]["kind"] != "text":
+        return ""
+    text = spans[at]["text"]
+    match = part.search(text)
+    assert match is not None, "both parts may be empty"
+    spans[at]["text"] = text[: match.start()] + text[match.end() :]
+    return match[0]
 
 
 def data_uri(picture: bytes) -> str:
