@@ -1,6 +1,7 @@
 """The page in Chromium: no message on its console, light and dark by the system and by choice; skipped without it."""
 
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -9,7 +10,9 @@ import pytest
 from demonstration import demonstration
 from PIL import Image
 
+from chalknet.reporting.document import Document, Section, TableBlock
 from chalknet.reporting.html import document_html
+from chalknet.reporting.tables import Table
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -98,3 +101,85 @@ def test_paper_is_light_on_a_dark_system(page, browse, tmp_path):
     (paper,) = tmp_path.glob("paper-*.png")
     assert Image.open(paper).convert("L").getextrema()[1] == 255
     assert Image.open(paper).convert("L").resize((1, 1)).getpixel((0, 0)) > 200
+
+
+def with_script(page, script):
+    """The page with a script that it would not let run, after everything else."""
+    return re.sub(b"<meta http-equiv[^>]*>", b"", page).replace(
+        b"</body>", f"<script>{script}</script></body>".encode()
+    )
+
+
+def table_of(name, n_columns, cell="0.123"):
+    heads = ("", *(f"class {k}" for k in range(1, n_columns)))
+    return TableBlock(name, Table(name, heads, (("100 units", *[cell] * (n_columns - 1)),) * 4), highlight=(1,))
+
+
+@pytest.fixture(scope="module")
+def tables():
+    """A page of one table that fits the text, one that fits a window, one that fits none, and one of sentences."""
+    blocks = (table_of("narrow", 4), table_of("wide", 12), table_of("widest", 60), table_of("long", 3, "words " * 30))
+    return document_html(Document("", sections=(Section("1", "", blocks),)))
+
+
+MEASURE = """
+const box = e => { const {left, right, top, bottom} = e.getBoundingClientRect(); return [left, right, top, bottom] };
+const found = {text: box(document.querySelector("h2"))};
+for (const e of document.querySelectorAll(".scroll"))
+  found[e.parentNode.id] = [...box(e), e.scrollWidth - e.clientWidth];
+found.beyond = document.documentElement.scrollWidth - innerWidth;
+document.title = JSON.stringify(found);
+"""
+
+
+@pytest.fixture
+def measured(browse):
+    """measured(page, width): left, right, top and bottom of each table's box and what it has to scroll, in pixels."""
+
+    def run(page, width):
+        read, _ = browse(with_script(page, MEASURE), f"--window-size={width},900", "--dump-dom")
+        return json.loads(re.search("<title>(.*)</title>", read)[1])
+
+    return run
+
+
+@pytest.mark.parametrize("width", [520, 800, 1280, 2000])
+def test_no_table_makes_the_page_wider_than_the_window(tables, measured, width):
+    found = measured(tables, width)
+    assert found["beyond"] == 0
+    assert found["table-widest"][4] > 0
+    assert 0 <= found["table-widest"][0] < found["table-widest"][1] <= width
+
+
+def test_a_table_wider_than_the_text_takes_what_the_window_has(tables, measured):
+    found = measured(tables, 1280)
+    (left, right, *_), wide, widest = (found[name] for name in ("text", "table-wide", "table-widest"))
+    assert found["table-narrow"][:2] == found["table-long"][:2] == [left, right]
+    assert wide[0] < left < right < wide[1]
+    assert wide[4] == 0
+    assert widest[1] - widest[0] > 1230
+
+
+LIGHT_EDGE, DARK_EDGE = (0x4B, 0x4F, 0x55), (0x9A, 0xA2, 0xAD)
+
+
+@pytest.mark.parametrize(("system", "edge"), [("light", LIGHT_EDGE), ("dark", DARK_EDGE)])
+@pytest.mark.parametrize(("scrolled", "expected"), [(0, [False, True]), (300, [True, True]), (9999, [True, False])])
+def test_a_table_has_a_line_at_the_side_to_which_it_can_be_scrolled(
+    tables, browse, measured, tmp_path, system, edge, scrolled, expected
+):
+    found = measured(tables, 800)
+    page = with_script(tables, f"for (const e of document.querySelectorAll('.scroll')) e.scrollLeft = {scrolled}")
+    scheme = f"--blink-settings=preferredColorScheme={0 if system == 'dark' else 1}"
+    browse(page, scheme, "--window-size=800,900", "--screenshot=shot.png")
+    shot = Image.open(tmp_path / "shot.png").convert("RGB")
+    assert sides(shot, found["table-widest"], edge) == expected
+    assert sides(shot, found["table-narrow"], edge) == [False, False]
+
+
+def sides(shot, box, edge):
+    """Whether there is a line of this colour down the left and the right side; letters and rows may lie over a part."""
+    left, right, top, bottom, _ = box
+    rows = range(round(top) + 3, round(bottom) - 3)
+    columns = (round(left), round(right) - 1)
+    return [sum(shot.getpixel((x, y)) == edge for y in rows) > len(rows) / 2 for x in columns]

@@ -103,6 +103,15 @@ def test_pictures_have_words_and_tables_have_heads(page):
     assert len(read.all("h1")) == 1
 
 
+def test_what_can_be_scrolled_is_reached_by_keyboard_and_has_a_name(page):
+    read = Page(page)
+    boxes = [attributes for attributes in read.all("div") if attributes.get("class") == "scroll"]
+    assert len(boxes) > 20
+    assert {(box["role"], box["tabindex"]) for box in boxes} == {("region", "0")}
+    assert all(box.get("aria-label") or box.get("aria-labelledby") for box in boxes)
+    assert {attributes["tabindex"] for attributes in read.all("pre")} == {"0"}
+
+
 def test_a_drawing_is_there_twice_and_a_photograph_once(page):
     classes = [attributes["class"] for attributes in Page(page).all("img")]
     assert classes.count("light") == classes.count("dark") == 5
