@@ -39,8 +39,9 @@ lint: $(INSTALLED) ## lint only
 types: $(INSTALLED) ## types only
 	$(BIN)/mypy
 
-docs: $(INSTALLED) ## write docs/cli.md anew from --help
+docs: $(INSTALLED) ## write docs/cli.md anew from --help, and docs/recipes/fields.md from the recipes
 	$(BIN)/python tools/write_cli_docs.py
+	$(BIN)/python tools/write_recipe_docs.py
 
 benchmark-docs: $(INSTALLED) ## write docs/benchmarks.md and the tables of docs/statistics.md anew from the stored results
 	$(BIN)/python benchmarks/write_docs.py

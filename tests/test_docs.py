@@ -71,7 +71,13 @@ def test_the_benchmark_page_is_written_from_the_stored_results():
 
 @pytest.mark.parametrize("name", sorted(SECTION_OF_FIELD))
 def test_every_recipe_field_is_documented(name):
-    assert f"`{name}`" in (ROOT / "docs" / "file_formats.md").read_text(encoding="utf-8")
+    assert f"`{name}`" in (ROOT / "docs" / "recipes" / "fields.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_fields_is_written_from_the_recipes():
+    command = [sys.executable, str(ROOT / "tools" / "write_recipe_docs.py"), "--print"]
+    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "docs" / "recipes" / "fields.md").read_text(encoding="utf-8") == page, "run `make docs`"
 
 
 def test_the_changelog_knows_this_version():

@@ -54,7 +54,7 @@ def test_the_wheel_carries_the_data_the_licences_and_the_type_marker(wheel):
 def test_the_wheel_works_from_a_folder_that_is_not_the_repository(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "HOME": str(tmp_path / "nowhere")}
-    command = ["train", "--hidden", "5", "--epochs", "1", "--out", "run", "--quiet"]
+    command = ["train", "--recipe", "writeup", "--hidden", "5", "--epochs", "1", "--out", "run", "--quiet"]
     subprocess.run([sys.executable, "-m", "chalknet", *command], check=True, cwd=tmp_path, env=environment)
     where = subprocess.run(
         [sys.executable, "-c", "import chalknet; print(chalknet.__file__)"],

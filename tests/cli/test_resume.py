@@ -16,6 +16,8 @@ from chalknet.cli.main import main
 
 LINE = [
     "train",
+    "--recipe",
+    "writeup",
     "--data",
     "letters.npz",
     "--hidden",

@@ -14,7 +14,19 @@ def run_folder(tmp_path_factory, small_images):
     """A run whose validation loss rises again."""
     folder = tmp_path_factory.mktemp("stopping")
     convert(small_images, folder / "made.npz")
-    line = ["train", "--data", str(folder / "made.npz"), "--hidden", "7", "--epochs", "40", "--train", "120"]
+    line = [
+        "train",
+        "--recipe",
+        "writeup",
+        "--data",
+        str(folder / "made.npz"),
+        "--hidden",
+        "7",
+        "--epochs",
+        "40",
+        "--train",
+        "120",
+    ]
     settings = [
         "--valid",
         "80",
@@ -60,7 +72,19 @@ def test_without_the_scores_of_samples_there_is_a_point_and_no_interval(run_fold
 
 
 def test_a_run_that_stopped_early_has_no_whole_curve_to_judge(run_folder, tmp_path, capsys):
-    line = ["train", "--data", str(run_folder.parent / "made.npz"), "--hidden", "7", "--epochs", "40", "--train", "120"]
+    line = [
+        "train",
+        "--recipe",
+        "writeup",
+        "--data",
+        str(run_folder.parent / "made.npz"),
+        "--hidden",
+        "7",
+        "--epochs",
+        "40",
+        "--train",
+        "120",
+    ]
     settings = ["--valid", "80", "--learning-rate", "0.02", "--momentum", "0.9", "--stop-early", "--patience", "3"]
     assert main([*line, *settings, "--quiet", "--out", str(tmp_path / "early")]) == 0
     assert main(["stopping", str(tmp_path / "early")]) == 0

@@ -14,7 +14,7 @@ from chalknet.artifacts.model_file import load_model
 from chalknet.cli import main as main_module
 from chalknet.cli.main import main
 
-SIZES = ["--train", "160", "--valid", "40"]
+SIZES = ["--recipe", "writeup", "--train", "160", "--valid", "40"]
 QUICK = ["--hidden", "6", "--epochs", "4", "--learning-rate", "1e-3", *SIZES]
 
 
@@ -139,6 +139,8 @@ def test_sets_may_be_absent(letters, tmp_path, capsys):
         main(
             [
                 "train",
+                "--recipe",
+                "writeup",
                 "--data",
                 letters,
                 "--hidden",
@@ -188,6 +190,14 @@ USAGE = [
     (["--split", "given"], "split 'given' means index arrays"),
     (["--split", "group"], "letters.npz: split 'group' needs a group for each sample"),
     (["--class-names", "A,A,B,C"], "class_names must differ from each other, got 'A' twice."),
+    (["--set", "optimizer.learing_rate=1"], "unknown key 'learing_rate' in --set optimizer.learing_rate=1. Did you"),
+    (["--set", "optimiser.learning_rate=1"], "unknown section 'optimiser' in --set optimiser.learning_rate=1. Did you"),
+    (["--set", "learning_rate"], "--set must be SECTION.KEY=VALUE, such as optimizer.learning_rate=3e-3, got"),
+    (["--set", "dropout=1"], "dropout must be a number >= 0 and < 1, got 1."),
+    (["--set", "batch_norm=maybe"], "batch_norm must be true or false, got 'maybe'."),
+    (["--dropout", "0.1", "--set", "dropout=0.2"], "dropout is given twice, as a flag and by --set."),
+    (["--activation", "relu,tanh,gelu"], "activation must be one name, or one for each of 2 hidden layers"),
+    (["--activation", "sigmoid"], "activation must be one of relu, leaky_relu, gelu, tanh, identity, or one of them"),
     (["--data", ""], "--data must be a file, a folder or glyphs, got ''."),
     (["--split", "randm"], "split must be one of writeup, random, stratified, group, given, got 'randm'."),
 ]
@@ -195,7 +205,8 @@ USAGE = [
 
 @pytest.mark.parametrize(("flags", "message"), USAGE, ids=[" ".join(flags) for flags, _ in USAGE])
 def test_a_line_that_cannot_be_meant_is_one_line_code_2_and_writes_nothing(letters, tmp_path, capsys, flags, message):
-    assert main(["train", "--data", letters, *SIZES, "--epochs", "1", *flags, "--out", "run"]) == 2
+    sizes = SIZES[2:]  # without the recipe
+    assert main(["train", "--data", letters, *sizes, "--epochs", "1", *flags, "--out", "run"]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("chalknet: ")
@@ -323,10 +334,9 @@ def test_gradcheck_as_json_reads_back(letters, capsys):
 
 
 def test_gradcheck_fails_with_code_1_where_a_derivative_is_wrong(letters, monkeypatch, capsys):
-    from chalknet.network import architecture
+    from chalknet.network.activations import ACTIVATIONS, relu
 
-    right = architecture.relu
-    monkeypatch.setattr(architecture, "relu", lambda x: (right(x)[0], lambda grad: 1.001 * right(x)[1](grad)))
+    monkeypatch.setitem(ACTIVATIONS, "relu", lambda x: (relu(x)[0], lambda grad: 1.001 * relu(x)[1](grad)))
     assert main(["gradcheck", "--data", letters, "--hidden", "6"]) == 1
     assert "gap above 1e-07 in hidden1.weight, hidden1.bias" in capsys.readouterr().err
 
@@ -354,3 +364,26 @@ def test_help_and_version_are_code_0(capsys):
 def test_an_unknown_command_is_code_2(capsys):
     assert main(["trian"]) == 2
     assert "no such command 'trian'" in capsys.readouterr().err
+
+
+def test_strong_is_the_default_and_suits_itself_to_rows(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 60)
+    rows = [f"{a},{b},{'yn'[k]}" for (a, b), k in zip(rng.normal(labels[:, None], 1, (60, 2)), labels, strict=True)]
+    (tmp_path / "rows.csv").write_text("a,b,label\n" + "\n".join(rows) + "\n")
+    assert main(["train", "--data", "rows.csv", "--hidden", "4", "--epochs", "2", "--out", "run"]) == 0
+    assert "samples are rows of numbers, so recipe strong-rows is taken" in capsys.readouterr().err
+    config = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
+    assert (config["recipe"], config["network"]["hidden"]) == ("strong-rows", [4])
+    assert load_model(tmp_path / "run" / "model.safetensors").scaling.shift.shape == (2,)
+
+
+def test_any_field_can_be_set_and_the_config_repeats_it(letters, tmp_path):
+    line = ["train", "--data", letters, *QUICK, "--set", "network.activation=gelu", "--set", "dropout=0.2"]
+    line += ["--set", "optimizer.optimizer=adamw", "--set", "augmentation.rotation_degrees=5", "--batch-norm"]
+    assert main([*line, "--out", "first", "--quiet"]) == 0
+    assert main(["train", "--config", "first/config.toml", "--out", "second", "--quiet"]) == 0
+    first, second = ((tmp_path / run / "model.safetensors").read_bytes() for run in ("first", "second"))
+    assert first == second
+    assert load_model(tmp_path / "first" / "model.safetensors").architecture.activations == ("gelu",)

@@ -71,7 +71,7 @@ def test_a_unit_is_the_training_that_train_would_do(letters, tmp_path):
 
     results = study(letters, {"hidden": [4, 6]}, out=tmp_path / "study", seeds=2, epochs=3, stop_early=True, **SIZES)
     cell = results.cell("hidden=6")
-    run = chalknet.train(load_data(letters), hidden=[6], seed=1, epochs=3, stop_early=True, **SIZES)
+    run = chalknet.train(load_data(letters), "writeup", hidden=[6], seed=1, epochs=3, stop_early=True, **SIZES)
     unit = results.unit(cell, 1)
     assert [(r.train, r.valid, r.test) for r in unit.history] == [(r.train, r.valid, r.test) for r in run.history]
     assert unit.kept_epoch == run.kept_epoch

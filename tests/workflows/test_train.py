@@ -9,12 +9,12 @@ from chalknet.errors import ConfigError, DataError, OutputError
 from chalknet.workflows.settle import settle
 from chalknet.workflows.train import open_data
 
-SETTINGS = {"hidden": [6], "epochs": 3, "train_size": 160, "valid_size": 40, "learning_rate": 1e-3}
+SETTINGS = {"recipe": "writeup", "hidden": [6], "epochs": 3, "train_size": 160, "valid_size": 40, "learning_rate": 1e-3}
 
 
 def test_train_gives_history_and_network_and_shows_each_epoch(small_images):
     seen = []
-    run = chalknet.train(small_images, recipe="writeup", observe=seen.append, **SETTINGS)
+    run = chalknet.train(small_images, observe=seen.append, **SETTINGS)
     assert list(run.history) == seen
     assert run.network.predict_proba(small_images.inputs).shape == (240, 4)
     assert run.recipe.network.hidden == (6,)
@@ -46,7 +46,7 @@ def test_splits_larger_than_the_data_are_named_with_both_sizes(small_images):
         ConfigError,
         match=r"made\.npz: 15000 training and 1000 validation samples were asked for, but there are only",
     ):
-        chalknet.train(small_images)
+        chalknet.train(small_images, "writeup")
 
 
 def test_data_that_is_not_what_a_configuration_says_is_refused(tmp_path):

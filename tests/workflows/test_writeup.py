@@ -157,7 +157,7 @@ def test_samples_that_have_gone_or_changed_are_said_and_those_that_moved_are_fou
 
 
 def test_the_report_of_a_run_is_that_of_one_training(letters, tmp_path):
-    run = chalknet.train(letters, out=tmp_path / "run", seed=3, **{**SETTINGS, "hidden": [5]})
+    run = chalknet.train(letters, "writeup", out=tmp_path / "run", seed=3, **{**SETTINGS, "hidden": [5]})
     found = report(tmp_path / "run")
     unit = found.results.unit(found.results.cells[0], 3)
     assert unit.test.accuracy == run.kept.test.accuracy
@@ -172,7 +172,7 @@ def test_the_report_of_a_run_is_that_of_one_training(letters, tmp_path):
 def test_the_report_of_a_run_whose_samples_are_gone_keeps_what_its_folder_holds(letters, tmp_path):
     source = tmp_path / "letters.npz"
     shutil.copy(letters, source)
-    run = chalknet.train(source, out=tmp_path / "run", **{**SETTINGS, "hidden": [5]})
+    run = chalknet.train(source, "writeup", out=tmp_path / "run", **{**SETTINGS, "hidden": [5]})
     source.unlink()
     found = report(tmp_path / "run")
     words = words_of(found.html)

@@ -10,6 +10,7 @@ import click
 
 from chalknet.config import SECTION_OF_FIELD, SECTIONS, DataConfig, Recipe, meaning, near_match
 from chalknet.errors import ConfigError
+from chalknet.training.recipes import OF_ROWS, RECIPES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -169,8 +170,26 @@ def _metavar(name: str) -> str:
 
 def _help(name: str) -> str:
     text = meaning(name)
-    default = _default(name)
-    shown = "x".join(map(str, default)) if isinstance(default, tuple) else default  # a single activation has no x
-    if isinstance(default, bool):
-        return f"{text[0].upper()}{text[1:].split(':')[0]}."
-    return f"{text[0].upper()}{text[1:]}. Recipe {Recipe().name!r}: {shown}."
+    values = {recipe: _shown(name, of) for recipe, of in RECIPES.items() if recipe != OF_ROWS}
+    if _is_yes_or_no(name):
+        text = text.split(":")[0]
+    sentence = f"{text[0].upper()}{text[1:]}."
+    if len(set(values.values())) == 1:
+        return f"{sentence}  [default: {next(iter(values.values()))}]"
+    return f"{sentence}  [{'; '.join(f'{recipe}: {value}' for recipe, value in values.items())}]"
+
+
+def _shown(name: str, recipe: Recipe) -> str:
+    """A recipe's value of a field, as it is typed."""
+    value = getattr(getattr(recipe, SECTION_OF_FIELD[name]), name)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name == "hidden":
+        return "x".join(map(str, value))
+    return (
+        ",".join(map(str, value))
+        if isinstance(value, tuple)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--recipe", metavar="NAME", help="The named recipe to start from.  [default: writeup]")
+@click.option("--recipe", metavar="NAME", help="The named recipe to start from: strong or writeup.  [default: strong]")
 @click.option(
     "--config", metavar="FILE", help="A config.toml to start from, such as an earlier run's; repeats that run."
 )
@@ -108,7 +108,7 @@ def _begin(
     workers: int | None,
     quiet: bool,
 ) -> None:
-    from chalknet.workflows.settle import default_folder, settle
+    from chalknet.workflows.settle import default_folder, settle, settled_for
 
     chosen, source = settle(recipe, config, settings, named)
     kernels = choose_kernels()  # before anything imports NumPy
@@ -118,8 +118,9 @@ def _begin(
     from chalknet.workflows.train import open_data, split_by, train_run
 
     samples = open_data(source)
+    chosen, notes = settled_for(samples, recipe, config, chosen, settings)
     splits = split_by(chosen, samples)
-    say_notes((*kernels, *samples.notes), quiet)
+    say_notes((*kernels, *samples.notes, *notes), quiet)
     with (
         stop_after_epoch() as must_stop,
         EpochProgress(chosen.training.epochs, len(splits.train), quiet=quiet) as progress,

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from chalknet.config import DataConfig, Recipe, read_config
+from chalknet.data.dataset import Dataset
 from chalknet.errors import ConfigError
+from chalknet.training.recipes import DEFAULT, suited
 from chalknet.training.recipes import recipe as recipe_named
 
 
@@ -18,13 +20,25 @@ def settle(
 ) -> tuple[Recipe, DataConfig]:
     """The recipe and data of a command: a config file or a named recipe, changed by what was given on the line.
 
+    The default recipe suits itself to the samples once they are read: see `settled_for`.
+
     Raises:
         ConfigError: both a recipe and a config file are given, or either is wrong.
     """
     if recipe is not None and config is not None:
         raise ConfigError("--recipe and --config both say where to start from; give one of them.")
-    chosen, known = (recipe_named(recipe or "writeup"), DataConfig()) if config is None else read_config(Path(config))
+    chosen, known = (recipe_named(recipe or DEFAULT), DataConfig()) if config is None else read_config(Path(config))
     return chosen.with_settings(**settings), _changed(known, data)
+
+
+def settled_for(
+    data: Dataset, recipe: str | None, config: str | None, chosen: Recipe, settings: dict[str, Any]
+) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe that `settle` chose as it suits the samples, with what there is to say about it.
+
+    A configuration file says all of it already, and stays what it is.
+    """
+    return (chosen, ()) if config is not None else suited(recipe_named(recipe or DEFAULT), settings, data)
 
 
 def _changed(known: DataConfig, given: DataConfig) -> DataConfig:

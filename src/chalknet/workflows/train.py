@@ -15,6 +15,7 @@ from chalknet.data.dataset import ARRAYS, Dataset
 from chalknet.data.load import BUILTIN, load_data
 from chalknet.data.splits import Splits, split_dataset
 from chalknet.errors import ConfigError, DataError
+from chalknet.training.recipes import DEFAULT, suited
 from chalknet.training.recipes import recipe as recipe_named
 from chalknet.training.trainer import Checkpoint, Observer, Run, Trainer, run_epochs
 
@@ -33,7 +34,7 @@ KEPT_SCORES = 10_000_000  # validation samples times epochs, up to which a run f
 
 def train(
     data: Dataset | str | Path,
-    recipe: str | Recipe = "writeup",
+    recipe: str | Recipe = DEFAULT,
     *,
     splits: Splits | None = None,
     out: str | Path | None = None,
@@ -46,7 +47,7 @@ def train(
 
     Args:
         data: a `Dataset`, or what `chalknet.load_data` takes.
-        recipe: a recipe's name or a `Recipe`.
+        recipe: a recipe's name or a `Recipe`. "strong" becomes "strong-rows" where samples are rows of numbers.
         splits: index arrays of one's own, instead of the recipe's division.
         out: folder for history.csv, summary.json, config.toml, model.safetensors, valid_samples.npz and curves.png and
             .svg; made first.
@@ -62,8 +63,11 @@ def train(
         DivergenceError: the loss stopped being finite.
         OutputError: out cannot be written, or holds a finished run.
     """
-    chosen = (recipe if isinstance(recipe, Recipe) else recipe_named(recipe)).with_settings(**settings)
+    start = recipe if isinstance(recipe, Recipe) else recipe_named(recipe)
+    chosen = start.with_settings(**settings)  # wrong settings are named before data is read
     samples = load_data(data) if isinstance(data, (str, Path)) else data
+    if not isinstance(recipe, Recipe):
+        chosen, _ = suited(start, settings, samples)
     if splits is None:
         splits = split_by(chosen, samples)
     else:

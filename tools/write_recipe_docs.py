@@ -1,0 +1,48 @@
+"""Writes docs/recipes/fields.md, every field of a recipe with what it must be and what the named recipes set it to.
+
+python tools/write_recipe_docs.py          writes the page
+python tools/write_recipe_docs.py --print  prints it
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from chalknet.config import SECTIONS
+from chalknet.training.recipes import RECIPES
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "recipes" / "fields.md"
+HEAD = """# The fields of a recipe
+
+Written by `make docs` from `src/chalknet/config.py` and `training/recipes.py`. A field is set by its flag (`--learning-rate 3e-3`), by
+`--set optimizer.learning_rate=3e-3`, in Python by `learning_rate=3e-3`, and in config.toml in its section. What is left out keeps the recipe's value.
+"""
+
+
+def page() -> str:
+    names = list(RECIPES)
+    lines = [HEAD, f"| section | field | meaning | {' | '.join(f'`{name}`' for name in names)} |"]
+    lines.append("|---" * (3 + len(names)) + "|")
+    for section, kind in SECTIONS.items():
+        for number, item in enumerate(fields(kind)):
+            values = [_shown(getattr(getattr(RECIPES[name], section), item.name)) for name in names]
+            meaning = f"{item.metadata['meaning']}: {item.metadata['constraint'].must}"
+            first = f"`[{section}]`" if number == 0 else ""
+            lines.append(f"| {first} | `{item.name}` | {meaning} | {' | '.join(values)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(value: Any) -> str:
+    """As TOML has it."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+if __name__ == "__main__":
+    if "--print" in sys.argv:
+        print(page(), end="")
+    else:
+        PAGE.write_text(page(), encoding="utf-8")
