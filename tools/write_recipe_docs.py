@@ -18,8 +18,9 @@ from chalknet.training.recipes import RECIPES
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "recipes" / "fields.md"
 HEAD = """# The fields of a recipe
 
-Written by `make docs` from `src/chalknet/config.py` and `training/recipes.py`. A field is set by its flag (`--learning-rate 3e-3`), by
-`--set optimizer.learning_rate=3e-3`, in Python by `learning_rate=3e-3`, and in config.toml in its section. What is left out keeps the recipe's value.
+Written by `make docs` from `src/chalknet/config.py` and `training/recipes.py`. A field is set by its flag
+(`--learning-rate 3e-3`), by `--set optimizer.learning_rate=3e-3`, in Python by `learning_rate=3e-3`, and in config.toml
+in its section. What is left out keeps the recipe's value.
 """
 
 

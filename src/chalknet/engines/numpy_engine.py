@@ -112,6 +112,8 @@ class NumpyEngine:
             for number, value in enumerate(values)
             for band in even_cuts(len(value), max(1, at_once // value.shape[1]))
         ]
+        self._whole_bands = self._bands_of(self._gradients)
+        self._is_plain = not (objective.l2 or clip_norm or (AVERAGE in rule.slots and self._batch_norm))
         self._one_block = all(len(blocks) == 1 for blocks in self._blocks)
         self._workers = Workers(workers or available_cores())
         rows = min(tile_rows, max((len(part.labels) for part in self._parts.values()), default=1))
@@ -190,6 +192,16 @@ class NumpyEngine:
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
         self._weights = self._as_weights(parameters)
         self._memory = self._as_memory(state)
+        self._whole_bands = self._bands_of(self._gradients)
+
+    def _bands_of(self, gradients: Weights) -> list[tuple[Matrix, Matrix, list[Matrix], bool]]:
+        """For each band what the rule's update takes: the weights' rows, their gradient's, the memory's, has_bias."""
+        found = []
+        for group, layer, band in self._bands:
+            matrix = self._weights.groups[group][layer]
+            memory = [self._memory[slot].groups[group][layer][band] for slot in self._rule.slots]
+            found.append((matrix[band], gradients.groups[group][layer][band], memory, band.stop == len(matrix)))
+        return found
 
     @property
     def _shown(self) -> Weights:
@@ -259,7 +271,11 @@ class NumpyEngine:
             self._gradients_of_tile(tile, lesson, rows, outcome, at, self._gradients)
         else:
             self._gradients_in_blocks(tile, lesson, outcome, at)
-        self._move(self._gradients, lesson, not self._one_block, None)
+        if self._one_block and self._is_plain:
+            for matrix, gradient, memory, has_bias in self._whole_bands:  # too little work to share or to look up
+                self._rule.update(matrix, gradient, memory, has_bias, lesson.step)
+        else:
+            self._move(self._gradients, lesson, not self._one_block, None)
 
     def _share_out(self, tasks: Sequence[Any]) -> None:
         """Tasks on all workers, or, where there is too little work to share, on this one."""
@@ -308,28 +324,26 @@ class NumpyEngine:
         times = len(lesson.labels) if self._objective.reduction == "sum" else 1
         lengths = [0.0] * len(self._bands)
 
+        bands = self._bands_of(gradients)
+
         def finish(number: int, worker: int) -> None:
             group, layer, band = self._bands[number]
             if join is not None:
                 join(layer, band, worker)
-            gradient = gradients.groups[group][layer][band]
+            matrix, gradient, _, has_bias = bands[number]
             if self._objective.l2 and group == 0:
-                matrix = self._weights.matrices[layer]
-                rows = slice(band.start, min(band.stop, len(matrix) - 1))  # the bias is free
-                gradient[: rows.stop - rows.start] += self._objective.l2 * times * matrix[rows]
+                weights = matrix[:-1] if has_bias else matrix
+                gradient[: len(weights)] += self._objective.l2 * times * weights
             if self._clip_norm:
                 lengths[number] = squared_length(gradient)
             else:
                 update(number, 1.0, worker)
 
         def update(number: int, factor: float, _: int) -> None:
-            group, layer, band = self._bands[number]
-            gradient = gradients.groups[group][layer][band]
+            matrix, gradient, memory, has_bias = bands[number]
             if factor < 1:
                 np.multiply(gradient, factor, out=gradient)
-            matrix = self._weights.groups[group][layer]
-            memory = [self._memory[slot].groups[group][layer][band] for slot in self._rule.slots]
-            self._rule.update(matrix[band], gradient, memory, band.stop == len(matrix), lesson.step)
+            self._rule.update(matrix, gradient, memory, has_bias, lesson.step)
 
         run = self._workers.run if shares else _run_here
         run([partial(finish, number) for number in range(len(self._bands))])

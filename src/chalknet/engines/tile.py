@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,8 +90,7 @@ class Tally:
         return Scores(self._loss / self._n, self._right / self._n, printed_loss_of_mean(self._true_class / self._n))
 
 
-@dataclass(frozen=True, eq=False)
-class Targets:
+class Targets(NamedTuple):
     """What some samples should be: labels (n,), and partners (n,), share and weights (n,) as in `Samples`."""
 
     labels: NDArray[np.integer[Any]]
