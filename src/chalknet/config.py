@@ -20,6 +20,7 @@ FORMAT = 2  # of config.toml; raised when a file written now could not be read b
 GIVEN = "given"  # index arrays of one's own, which a configuration cannot hold
 SPLIT_METHODS = ("writeup", "random", "stratified", "group")
 MOST_UNITS = 1_000_000  # of a layer; more is a slip of the keyboard
+MOST_MEMBERS = 1_000
 ENGINES = ("numpy", "reference")
 DTYPES = ("float32", "float64")
 MONITORS = ("valid_loss", "valid_accuracy")
@@ -234,6 +235,9 @@ class TrainingConfig(_Checked):
     shuffle_window: int = setting(65_536, whole(1), "training samples among which mini-batches are shuffled")
     seed: int = setting(0, SEED, "seed of the initial weights and of the batch order")
     batch_seed: int | str = setting(SAME, BATCH_SEED, "seed of the batch order where it is another")
+    ensemble: int = setting(
+        1, whole(1, MOST_MEMBERS), "networks, from as many seeds from seed on, whose probabilities are averaged"
+    )
     engine: str = setting("numpy", one_of(*ENGINES), "what runs the formulas")
     dtype: str = setting("float32", one_of(*DTYPES), "floating-point type of weights and products")
     tile_rows: int = setting(768, whole(1), "samples that the numpy engine takes through the network at a time")
@@ -306,6 +310,15 @@ SECTIONS: dict[str, type[Any]] = {
     "stopping": StoppingConfig,
 }
 SECTION_OF_FIELD = {item.name: section for section, kind in SECTIONS.items() for item in fields(kind)}
+
+
+def is_random(recipe: Recipe) -> bool:
+    """Whether training draws more at random than the order of batches: dropout, changed or mixed samples."""
+    drawn = ("dropout", "input_dropout")
+    changes = ("shift_pixels", "rotation_degrees", "zoom", "shear", "erase", "mixup")
+    return any(getattr(recipe.regularisation, name) for name in drawn) or any(
+        getattr(recipe.augmentation, name) for name in changes
+    )
 
 
 def meaning(field_name: str) -> str:

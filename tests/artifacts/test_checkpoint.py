@@ -11,7 +11,8 @@ from chalknet.config import DataConfig, Recipe
 from chalknet.data.splits import split_dataset
 from chalknet.errors import OutputError, StoppedError, StoreError
 from chalknet.training.trainer import Trainer, run_epochs
-from chalknet.workflows.train import Checkpoints, resume, train
+from chalknet.workflows.single_run import Checkpoints
+from chalknet.workflows.train import resume, train
 
 RECIPE = Recipe().with_settings(hidden=[7], epochs=8, train_size=160, valid_size=40, learning_rate=1e-3, momentum=0.9)
 EARLY = {"stop_early": True, "patience": 3, "learning_rate": 0.02, "epochs": 40}
@@ -158,7 +159,7 @@ def test_a_library_user_goes_on_with_resume(small_images, tmp_path):
             raise KeyboardInterrupt
 
     from chalknet.data.load import load_data
-    from chalknet.workflows.train import split_by, train_run
+    from chalknet.workflows.single_run import split_by, train_run
 
     data = load_data(tmp_path / "made.npz")
     with pytest.raises(KeyboardInterrupt):

@@ -80,6 +80,22 @@ def read_run(folder: Path) -> FinishedRun:
     return FinishedRun(folder, history, recipe, data, losses, right)
 
 
+def read_summary(folder: Path) -> dict[str, Any]:
+    """summary.json as it is.
+
+    Raises:
+        StoreError: it cannot be read or is not a JSON object.
+    """
+    path = folder / SUMMARY_FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read: {error}.") from error
+    if not isinstance(found, dict):
+        raise StoreError(f"{path}: is not what a run writes.")
+    return found
+
+
 def _samples_bytes(run: Run) -> bytes:
     """The validation scores of each sample as an .npz."""
     losses = np.stack([each.loss for each in run.valid_samples])
@@ -122,10 +138,15 @@ def run_summary(run: Run) -> dict[str, Any]:
         "epochs": len(run.history),
         "seconds": run.seconds,
         "final": {part: _score_fields(last.part(part)) for part in PARTS},
-        "kept": {"epoch": run.kept_epoch, **{part: _score_fields(run.kept.part(part)) for part in PARTS}},
+        "kept": _kept_fields(run),
         "smallest_valid_loss": _smallest_valid_loss(run),
+        "members": [{"seed": one.recipe.training.seed, **_kept_fields(one)} for one in run.members],
         "machine": machine_facts(),
     }
+
+
+def _kept_fields(run: Run) -> dict[str, Any]:
+    return {"epoch": run.kept_epoch, **{part: _score_fields(run.kept.part(part)) for part in PARTS}}
 
 
 def _smallest_valid_loss(run: Run) -> dict[str, Any] | None:

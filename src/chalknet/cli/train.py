@@ -14,8 +14,10 @@ from chalknet.config import DataConfig
 from chalknet.errors import ConfigError
 
 if TYPE_CHECKING:
+    from chalknet.config import Recipe
     from chalknet.training.trainer import Run
-    from chalknet.workflows.train import Checkpoints
+    from chalknet.workflows.ensemble import Watch
+    from chalknet.workflows.single_run import Checkpoints
 
 
 @click.command()
@@ -57,7 +59,8 @@ def train(
 
     The folder holds history.csv (every epoch), summary.json, config.toml (complete: `chalknet train --config` repeats
     the run), model.safetensors, valid_samples.npz, and curves.png and curves.svg. Ctrl-C finishes the epoch and keeps
-    what there is in a checkpoint; after that, or after a kill, --resume goes on and ends with the same bits.
+    what there is in a checkpoint; after that, or after a kill, --resume goes on and ends with the same bits. With
+    --ensemble N the folder's members/ holds a run a network, and model.safetensors all of them as one model.
 
     \b
     chalknet train --data notMNIST.npz --hidden 1000 --epochs 200 --seed 0 --out runs/first
@@ -92,7 +95,7 @@ class Checkpointing(NamedTuple):
 
     def settled(self, must_stop: Callable[[], bool]) -> Checkpoints:
         from chalknet.artifacts.checkpoint import SECONDS
-        from chalknet.workflows.train import Checkpoints
+        from chalknet.workflows.single_run import Checkpoints
 
         return Checkpoints(SECONDS if self.seconds is None else self.seconds, self.epochs, must_stop)
 
@@ -113,26 +116,23 @@ def _begin(
     chosen, source = settle(recipe, config, settings, named)
     kernels = choose_kernels()  # before anything imports NumPy
 
-    from chalknet.cli.progress import EpochProgress
     from chalknet.cli.stop import stop_after_epoch
-    from chalknet.workflows.train import open_data, split_by, train_run
+    from chalknet.workflows.single_run import open_data, split_by
+    from chalknet.workflows.train import train_settled
 
     samples = open_data(source)
     chosen, notes = settled_for(samples, recipe, config, chosen, settings)
     splits = split_by(chosen, samples)
     say_notes((*kernels, *samples.notes, *notes), quiet)
-    with (
-        stop_after_epoch() as must_stop,
-        EpochProgress(chosen.training.epochs, len(splits.train), quiet=quiet) as progress,
-    ):
-        run = train_run(
+    with stop_after_epoch() as must_stop:
+        run = train_settled(
             samples,
             splits,
             chosen,
             out=folder or default_folder(chosen),
             numbered=folder is None,
             overwrite=overwrite,
-            observe=progress,
+            watch=_shown(chosen, len(splits.train), quiet),
             workers=workers,
             checkpoints=taken.settled(must_stop),
         )
@@ -142,31 +142,40 @@ def _begin(
 def _go_on(folder: Path, taken: Checkpointing, workers: int | None, quiet: bool) -> None:
     kernels = choose_kernels()  # before anything imports NumPy
 
-    from chalknet.artifacts.checkpoint import read_unfinished
-    from chalknet.cli.progress import EpochProgress
     from chalknet.cli.stop import stop_after_epoch
-    from chalknet.workflows.train import train_run, unfinished_samples
+    from chalknet.workflows.single_run import unfinished_samples
+    from chalknet.workflows.train import resume_settled, unfinished_recipe
 
-    recipe, source, start = read_unfinished(folder)
+    recipe, source = unfinished_recipe(folder)
     samples, splits = unfinished_samples(folder, recipe, source)
     say_notes((*kernels, *samples.notes), quiet)
-    if not quiet:
-        click.echo(f"going on after epoch {len(start.history)} of {recipe.training.epochs}", err=True)
-    with (
-        stop_after_epoch() as must_stop,
-        EpochProgress(recipe.training.epochs, len(splits.train), quiet=quiet, done=len(start.history)) as progress,
-    ):
-        run = train_run(
+    with stop_after_epoch() as must_stop:
+        run = resume_settled(
+            folder,
             samples,
             splits,
             recipe,
-            out=folder,
-            observe=progress,
+            watch=_shown(recipe, len(splits.train), quiet),
             workers=workers,
             checkpoints=taken.settled(must_stop),
-            start=start,
         )
     _say_end(run, quiet)
+
+
+def _shown(recipe: Recipe, n_train: int, quiet: bool) -> Watch:
+    """A progress bar for each network, with a line before it where there are several or it goes on."""
+    from chalknet.cli.progress import EpochProgress
+
+    n_epochs, n_members = recipe.training.epochs, recipe.training.ensemble
+
+    def watch(member: int, done: int) -> EpochProgress:
+        if n_members > 1 and not quiet:
+            click.echo(f"network {member} of {n_members}", err=True)
+        if done and not quiet:
+            click.echo(f"going on after epoch {done} of {n_epochs}", err=True)
+        return EpochProgress(n_epochs, n_train, quiet=quiet, done=done)
+
+    return watch
 
 
 def _say_end(run: Run, quiet: bool) -> None:

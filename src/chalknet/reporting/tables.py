@@ -62,7 +62,9 @@ def statistics_table(run: Run) -> Table:
     kept, n_epochs = run.kept, len(run.history)
     rows = [(PART_NAMES[part], *_score_cells(kept.part(part))) for part in PARTS]
     title = f"After {kept.epoch} epoch{'s' * (kept.epoch != 1)}"
-    if kept.epoch != n_epochs:
+    if run.members:
+        title = f"{len(run.members)} networks together"
+    elif kept.epoch != n_epochs:
         title += f", the best of {n_epochs} by {MONITOR_NAMES[run.recipe.stopping.monitor]}"
     return Table(f"{title}, {run.seconds:.1f} s", ("", "loss", "accuracy", "printed loss"), tuple(rows))
 

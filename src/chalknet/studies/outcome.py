@@ -19,7 +19,7 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.machine.blas import one_blas_thread
 from chalknet.machine.facts import machine_facts
-from chalknet.network.model import Network
+from chalknet.network.model import Classifier
 from chalknet.records import PARTS, EpochRecord, Scores
 from chalknet.studies.cells import Unit
 from chalknet.studies.encoding import packed_bits, unpacked_bits
@@ -137,7 +137,7 @@ def kept_scores(record: Mapping[str, Any]) -> Scores | None:
     return _epoch_record(record["history"][kept - 1], kept).valid
 
 
-def _predictions(network: Network, data: Dataset, part: str, index: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+def _predictions(network: Classifier, data: Dataset, part: str, index: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     # Some at a time, as the samples may be more than memory holds; a multiple of what the network itself takes at once.
     starts = range(0, max(len(index), 1), ROWS_AT_ONCE)
     probabilities = np.concatenate([network.predict_proba(data.inputs[index[s : s + ROWS_AT_ONCE]]) for s in starts])

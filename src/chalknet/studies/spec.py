@@ -28,6 +28,7 @@ from chalknet.config import (
     Recipe,
     config_from_tables,
     config_tables,
+    is_random,
     near_match,
     one_of,
     setting,
@@ -45,6 +46,7 @@ SAME_IMAGES = "cells are compared image by image, so all need the same validatio
 # Why a field cannot vary, and what to do instead.
 NOT_VARIED = {
     "seed": "it is what seeds count. Give seeds (--seeds) and first_seed (--first-seed)",
+    "ensemble": "a study trains each network from its own seed. Give seeds (--seeds)",
     "batch_seed": "it is what seeds count. Give seeds_vary (--seeds-vary order)",
     "split": f"{SAME_IMAGES}. Make a study for each",
     "split_seed": f"{SAME_IMAGES}. Let seeds vary the split (--resplit), or make a study for each",
@@ -416,8 +418,13 @@ def _check_seeds(spec: StudySpec) -> None:
             f"batch_seed {training.batch_seed} fixes the batch order, which the seeds vary. Leave it out, or give "
             "seeds_vary without order."
         )
-    if spec.seeds_vary == ("order",) and "batch_size" not in dict(spec.vary) and training.batch_size == FULL:
+    is_full = "batch_size" not in dict(spec.vary) and training.batch_size == FULL
+    if spec.seeds_vary == ("order",) and is_full and not is_random(spec.recipe):
         raise ConfigError("the seeds vary the order of mini-batches alone, but a full batch has none. Give batch_size.")
+    if training.ensemble > 1:
+        raise ConfigError(
+            f"a study trains each network from its own seed, so ensemble {training.ensemble} has no place."
+        )
     if spec.search is not None and spec.sample is not None:
         raise ConfigError("a search and a sample of the grid both choose the cells. Give one of them.")
     if spec.recipe.split.split == GIVEN:

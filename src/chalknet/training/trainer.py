@@ -25,7 +25,7 @@ from chalknet.engines.reference import ReferenceEngine
 from chalknet.errors import ConfigError
 from chalknet.network.architecture import Architecture, Parameters
 from chalknet.network.initialisers import initial_parameters
-from chalknet.network.model import Network
+from chalknet.network.model import Ensemble, Network
 from chalknet.network.objective import Objective
 from chalknet.records import EpochRecord
 from chalknet.training.divergence import divergence
@@ -51,10 +51,12 @@ class Run:
         seconds: wall time of all epochs.
         folder: where it was written, or None.
         valid_samples: one `SampleScores` an epoch, where the trainer kept them.
+        members: of an ensemble, the runs of its networks; its history is then the mean of theirs, as far as all go.
+        together: of an ensemble, the scores of its averaged probabilities, as a record.
     """
 
     history: tuple[EpochRecord, ...]
-    network: Network
+    network: Network | Ensemble
     kept_epoch: int
     recipe: Recipe
     data: Dataset
@@ -62,11 +64,13 @@ class Run:
     seconds: float
     folder: Path | None = None
     valid_samples: tuple[SampleScores, ...] = ()
+    members: tuple[Run, ...] = ()
+    together: EpochRecord | None = None
 
     @property
     def kept(self) -> EpochRecord:
-        """The record of the epoch whose parameters the network has."""
-        return self.history[self.kept_epoch - 1]
+        """The record of the epoch whose parameters the network has; of an ensemble, its own scores."""
+        return self.together or self.history[self.kept_epoch - 1]
 
     def __repr__(self) -> str:
         last = self.history[-1] if self.history else "not trained"

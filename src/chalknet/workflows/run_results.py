@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.artifacts.model_file import load_model
-from chalknet.artifacts.run_folder import MODEL_FILE, SUMMARY_FILE, FinishedRun
+from chalknet.artifacts.run_folder import MODEL_FILE, SUMMARY_FILE, FinishedRun, read_summary
 from chalknet.config import GIVEN, SAME, Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
@@ -35,7 +33,7 @@ def results_of_run(run: FinishedRun, data: Dataset | None, splits: Splits | None
         StoreError: summary.json is damaged. ModelFileError: the model file is.
     """
     network = load_model(run.folder / MODEL_FILE)
-    summary = _summary(run.folder)
+    summary = read_summary(run.folder)
     spec = spec_of_run(run)
     cell, seed = make_cell(spec, {}), spec.first_seed
     try:
@@ -59,8 +57,15 @@ def results_of_run(run: FinishedRun, data: Dataset | None, splits: Splits | None
 
 
 def spec_of_run(run: FinishedRun) -> StudySpec:
-    """The run's recipe as a question with one cell and one seed."""
+    """The run's recipe as a question with one cell and one seed.
+
+    Raises:
+        StoreError: the run is an ensemble's, whose history is a mean and whose networks answer together.
+    """
     recipe: Recipe = run.recipe
+    if recipe.training.ensemble > 1:
+        member = f"{run.folder}/members/seed{recipe.training.seed}"
+        raise StoreError(f"{run.folder}: holds an ensemble, and this is made of single runs. Name a member: {member}.")
     vary = ("init", "order") if recipe.training.batch_seed == SAME else ("init",)
     seed = recipe.training.seed
     split = "writeup" if recipe.split.split == GIVEN else recipe.split.split  # a question cannot hold index arrays
@@ -105,14 +110,3 @@ def _predictions(network: Classifier, data: Dataset | None, splits: Splits | Non
         true_probability=probabilities[rows, data.labels[index]].astype(np.float32),
         index=index,
     )
-
-
-def _summary(folder: Path) -> dict[str, Any]:
-    path = folder / SUMMARY_FILE
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: cannot be read: {error}.") from error
-    if not isinstance(found, dict):
-        raise StoreError(f"{path}: is not what a run writes.")
-    return found

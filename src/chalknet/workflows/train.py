@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from chalknet.artifacts.atomic import new_folder, write_files
-from chalknet.artifacts.checkpoint import SECONDS, CheckpointWriter, read_unfinished, refuse_unfinished
-from chalknet.artifacts.run_folder import refuse_finished, run_files
-from chalknet.config import GIVEN, DataConfig, Recipe
-from chalknet.data.dataset import ARRAYS, Dataset
-from chalknet.data.load import BUILTIN, load_data
-from chalknet.data.splits import Splits, split_dataset
-from chalknet.errors import ConfigError, DataError
+from chalknet.artifacts.checkpoint import read_unfinished
+from chalknet.artifacts.run_folder import CONFIG_FILE
+from chalknet.config import GIVEN, DataConfig, Recipe, read_config
+from chalknet.data.dataset import Dataset
+from chalknet.data.load import load_data
+from chalknet.data.splits import Splits
 from chalknet.training.recipes import DEFAULT, suited
 from chalknet.training.recipes import recipe as recipe_named
-from chalknet.training.trainer import Checkpoint, Observer, Run, Trainer, run_epochs
-
-
-@dataclass(frozen=True)
-class Checkpoints:
-    """When a training with a folder takes a checkpoint; see `CheckpointWriter`."""
-
-    seconds: float = SECONDS
-    epochs: int | None = None
-    must_stop: Callable[[], bool] | None = None
-
-
-KEPT_SCORES = 10_000_000  # validation samples times epochs, up to which a run folder keeps each one's score
+from chalknet.training.trainer import Observer, Run
+from chalknet.workflows.ensemble import Watch, go_on, is_unfinished_ensemble, nobody, train_ensemble
+from chalknet.workflows.single_run import Checkpoints, resume_run, split_by, train_run, unfinished_samples
 
 
 def train(
@@ -43,7 +30,7 @@ def train(
     workers: int | None = None,
     **settings: Any,
 ) -> Run:
-    """Trains one network and, if told where, writes its run folder.
+    """Trains one network, or an ensemble of several, and, if told where, writes a run folder.
 
     Args:
         data: a `Dataset`, or what `chalknet.load_data` takes.
@@ -52,7 +39,7 @@ def train(
         out: folder for history.csv, summary.json, config.toml, model.safetensors, valid_samples.npz and curves.png and
             .svg; made first.
         overwrite: whether out may hold a finished run.
-        observe: called with each `EpochRecord` as it is finished.
+        observe: called with each `EpochRecord` as it is finished, of an ensemble with those of each member in turn.
         workers: threads, by default one a core; results do not depend on it.
         settings: recipe fields to change, such as hidden=[500], epochs=20, seed=7, train_size=4800.
     Returns:
@@ -72,42 +59,30 @@ def train(
         splits = split_by(chosen, samples)
     else:
         chosen = chosen.with_settings(split=GIVEN)
-    return train_run(samples, splits, chosen, out=out, overwrite=overwrite, observe=observe, workers=workers)
+    place = None if out is None else Path(out)
+    watch = _observed_by(observe)
+    return train_settled(samples, splits, chosen, out=place, overwrite=overwrite, watch=watch, workers=workers)
 
 
-def train_run(
+def train_settled(
     data: Dataset,
     splits: Splits,
     recipe: Recipe,
     *,
-    out: str | Path | None = None,
+    out: Path | None = None,
     numbered: bool = False,
     overwrite: bool = False,
-    observe: Observer | None = None,
+    watch: Watch = nobody,
     workers: int | None = None,
     checkpoints: Checkpoints = Checkpoints(),
-    start: Checkpoint | None = None,
 ) -> Run:
-    """`train` with everything settled. With numbered, out is only the first of the names that are tried.
-
-    The run's `folder` says where it was written. With start, it goes on in out from there.
-
-    Raises:
-        StoppedError: checkpoints.must_stop said so; a checkpoint lies in the folder.
-    """
-    few = out is not None and len(splits.valid) * recipe.training.epochs <= KEPT_SCORES
-    trainer = Trainer(data, splits, recipe, workers=workers, keep_samples=few)
-    if out is None:
-        return run_epochs(trainer, observe)
-    if not numbered and start is None:
-        refuse_finished(Path(out), overwrite)
-        refuse_unfinished(Path(out), overwrite)
-    with new_folder(Path(out), numbered=numbered) as folder:
-        keep = CheckpointWriter(folder, recipe, _origin(data), **vars(checkpoints))
-        run = replace(run_epochs(trainer, observe, start=start, keep=keep), folder=folder)
-        write_run(run, folder)
-        keep.clear()
-    return run
+    """`train` with everything settled; watch as in `train_ensemble`. With numbered, out is the first name tried."""
+    options: dict[str, Any] = {"workers": workers, "checkpoints": checkpoints}
+    where: dict[str, Any] = {"out": out, "numbered": numbered, "overwrite": overwrite}
+    if recipe.training.ensemble > 1:
+        return train_ensemble(data, splits, recipe, watch=watch, **where, **options)
+    with watch(1, 0) as observe:
+        return train_run(data, splits, recipe, observe=observe, **where, **options)
 
 
 def resume(
@@ -127,72 +102,46 @@ def resume(
         DataError: the data is not there any more, or another.
         DivergenceError, OutputError: as `train`.
     """
-    recipe, source, start = read_unfinished(Path(folder))
-    data, splits = unfinished_samples(Path(folder), recipe, source)
-    return train_run(
-        data,
-        splits,
-        recipe,
-        out=folder,
-        observe=observe,
-        workers=workers,
-        checkpoints=checkpoints,
-        start=start,
+    place = Path(folder)
+    recipe, source = unfinished_recipe(place)
+    data, splits = unfinished_samples(place, recipe, source)
+    return resume_settled(
+        place, data, splits, recipe, watch=_observed_by(observe), workers=workers, checkpoints=checkpoints
     )
 
 
-def unfinished_samples(folder: Path, recipe: Recipe, source: DataConfig) -> tuple[Dataset, Splits]:
-    """The samples of an unfinished run and their division, as its config.toml says.
+def unfinished_recipe(folder: Path) -> tuple[Recipe, DataConfig]:
+    """What an unfinished run or ensemble was begun with.
 
     Raises:
-        ConfigError: the division was of index arrays, which no file holds. DataError: as `open_data`.
+        StoreError: it is finished, or there is nothing to go on from.
     """
-    if recipe.split.split == GIVEN:
-        raise ConfigError(f"{folder}: was trained on index arrays of one's own, which its config.toml cannot hold.")
-    data = open_data(source)
-    return data, split_by(recipe, data)
+    if is_unfinished_ensemble(folder):
+        return read_config(folder / CONFIG_FILE)
+    recipe, source, _ = read_unfinished(folder)
+    return recipe, source
 
 
-def _origin(data: Dataset) -> DataConfig:
-    return data.origin or DataConfig(data.source, data.sha256)
+def resume_settled(
+    folder: Path,
+    data: Dataset,
+    splits: Splits,
+    recipe: Recipe,
+    *,
+    watch: Watch,
+    workers: int | None = None,
+    checkpoints: Checkpoints = Checkpoints(),
+) -> Run:
+    """`resume` with the samples read; watch as in `train_ensemble`."""
+    options: dict[str, Any] = {"workers": workers, "checkpoints": checkpoints}
+    if is_unfinished_ensemble(folder):
+        return go_on(folder, data, splits, recipe, watch=watch, **options)
+    return resume_run(folder, data, splits, watch=lambda done: watch(1, done), **options)
 
 
-def split_by(recipe: Recipe, data: Dataset) -> Splits:
-    """The division that a recipe asks for."""
-    split = recipe.split
-    return split_dataset(data, split.split, split.train_size, split.valid_size, split.split_seed)
+def _observed_by(observe: Observer | None) -> Watch:
+    def watch(member: int, done: int) -> AbstractContextManager[Observer | None]:
+        del member, done
+        return nullcontext(observe)
 
-
-def write_run(run: Run, folder: Path) -> None:
-    """A run into an existing folder: first what cannot be made again, all of it together, then the pictures."""
-    from chalknet.reporting.drawings.curves import plot_curves
-    from chalknet.reporting.drawings.picture import drawing_bytes
-
-    write_files(folder, run_files(run, _origin(run.data)))
-    title = f"{run.network.architecture}, {run.recipe.name} recipe, seed {run.recipe.training.seed}"
-    drawing = plot_curves(run, title=title)
-    write_files(folder, {f"curves.{kind}": drawing_bytes(drawing, kind) for kind in ("png", "svg")})
-
-
-def open_data(config: DataConfig) -> Dataset:
-    """The data that a configuration names, checked against the digest it carries; the built-in set where it names none.
-
-    Raises:
-        DataError: it cannot be read, was never in a file, or is not the data that the configuration was written for.
-    """
-    if config.source == ARRAYS:
-        raise DataError(
-            "the configuration was written for arrays in memory, which it cannot name. Save them and give --data."
-        )
-    data = load_data(
-        config.source or BUILTIN,
-        class_names=config.class_names,
-        label_column=config.label_column,
-        image_size=config.image_size,
-    )
-    if config.sha256 and config.sha256 != data.sha256:
-        raise DataError(
-            f"{config.source}: is not the data that the configuration was written for: sha256 {data.sha256}, "
-            f"expected {config.sha256}. Name the right file with --data."
-        )
-    return data
+    return watch
