@@ -134,7 +134,9 @@ class SplitConfig(_Checked):
     split: str = setting("writeup", one_of(*SPLIT_METHODS, GIVEN), "how samples are divided")
     train_size: float = setting(15_000, TRAIN_SIZE, "training samples, or their fraction")
     valid_size: float = setting(
-        1_000, VALID_SIZE, "validation samples, or their fraction; the test set is the rest, or the data's own"
+        1_000,
+        VALID_SIZE,
+        "validation samples, their fraction, or (train alone) a file; the test set is the rest, or the data's own",
     )
     split_seed: int = setting(521, SEED, "seed of the division")
 
@@ -258,13 +260,20 @@ class StoppingConfig(_Checked):
 
 @dataclass(frozen=True)
 class DataConfig:
-    """[data]: where the samples came from ("" where not named), and the digest that a repetition must find again."""
+    """[data]: where the samples came from ("" where not named), and the digest that a repetition must find again.
+
+    valid_source and test_source, with their digests, are validation and test samples of one's own.
+    """
 
     source: str = ""
     sha256: str = ""
     class_names: tuple[str, ...] | None = None
     label_column: str | None = None
     image_size: tuple[int, int] | None = None
+    valid_source: str = ""
+    valid_sha256: str = ""
+    test_source: str = ""
+    test_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -403,7 +412,8 @@ def _checked_keys(kind: type[Any], values: Any, where: str) -> dict[str, Any]:
 
 def _data_section(values: Any, where: str) -> DataConfig:
     known = _checked_keys(DataConfig, values, where)
-    for key in ("source", "sha256", "label_column"):
+    own = [f"{part}_{key}" for part in ("valid", "test") for key in ("source", "sha256")]
+    for key in ("source", "sha256", "label_column", *own):
         if not isinstance(known.get(key, ""), str):
             raise ConfigError(f"{key} must be text, got {known[key]!r} ({where}).")
     names = known.get("class_names", [])

@@ -387,3 +387,30 @@ def test_any_field_can_be_set_and_the_config_repeats_it(letters, tmp_path):
     first, second = ((tmp_path / run / "model.safetensors").read_bytes() for run in ("first", "second"))
     assert first == second
     assert load_model(tmp_path / "first" / "model.safetensors").architecture.activations == ("gelu",)
+
+
+def saved(folder, name, n, seed):
+    data = made_images(n, seed=seed, n_classes=4)
+    np.savez(folder / name, images=data.inputs, labels=data.labels)
+
+
+def test_files_of_ones_own_validate_and_test_and_the_config_repeats_it(letters, tmp_path, capsys):
+    saved(tmp_path, "valid.npz", 30, 1)
+    saved(tmp_path, "test.npz", 50, 2)
+    line = ["train", "--data", letters, "--valid", "valid.npz", "--test", "test.npz", "--hidden", "5", "--epochs", "2"]
+    assert main([*line, "--out", "first", "--quiet"]) == 0
+    summary = json.loads((tmp_path / "first" / "summary.json").read_text())
+    assert summary["samples"] == {"train": 240, "valid": 30, "test": 50}
+    assert main(["train", "--config", "first/config.toml", "--out", "second", "--quiet"]) == 0
+    first, second = ((tmp_path / run / "model.safetensors").read_bytes() for run in ("first", "second"))
+    assert first == second
+    saved(tmp_path, "test.npz", 50, 3)
+    assert main(["train", "--config", "first/config.toml", "--out", "third", "--quiet"]) == 1
+    printed = capsys.readouterr().err
+    assert "test.npz: is not the data that the configuration was written for" in printed
+    assert "Name the right file with --test" in printed
+
+
+def test_a_validation_file_that_is_not_there_is_one_line(letters, capsys):
+    assert main(["train", "--data", letters, "--valid", "nothing.npz", "--out", "run"]) == 1
+    assert capsys.readouterr().err.startswith("chalknet: nothing.npz: ")

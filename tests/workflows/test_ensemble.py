@@ -82,7 +82,7 @@ def test_a_member_of_other_settings_is_not_taken_for_this_ensembles(letters, tmp
 
 def test_a_report_names_a_member_and_a_study_takes_none(letters):
     chalknet.train(letters, out="run", **SETTINGS)
-    with pytest.raises(StoreError, match="holds an ensemble, .* Name a member: run/members/seed0"):
+    with pytest.raises(StoreError, match=r"holds an ensemble, .* Name a member: run/members/seed0"):
         chalknet.report("run")
     with pytest.raises(ConfigError, match="so ensemble 3 has no place"):
         StudySpec(chalknet.recipe("writeup").with_settings(ensemble=3))

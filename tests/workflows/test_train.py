@@ -98,7 +98,7 @@ def test_a_run_knows_its_folder_and_shows_itself_in_a_line(tmp_path, small_image
 
 
 def test_pictures_that_do_not_fit_on_the_disk_cost_only_themselves(tmp_path, small_images, monkeypatch):
-    from chalknet.workflows import train as workflow
+    from chalknet.workflows import single_run as workflow
 
     real = workflow.write_files
 

@@ -111,6 +111,15 @@ def parsed_source(source: str | None, flags: dict[str, Any]) -> DataConfig:
     )
 
 
+def valid_file(flags: dict[str, Any]) -> str:
+    """What --valid names where it is no number: a file of validation samples, taken out of the flags; else ""."""
+    text = flags["valid_size"]
+    if text is None or isinstance(_number(text), (int, float)):
+        return ""
+    flags["valid_size"] = None
+    return str(text)
+
+
 def _names(text: str | None) -> tuple[str, ...] | None:
     """ "A,B,C" as names."""
     return None if text is None else tuple(name.strip() for name in text.split(","))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from chalknet.cli.kernels import choose_kernels
-from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options, say_notes
+from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options, say_notes, valid_file
 from chalknet.config import DataConfig
 from chalknet.errors import ConfigError
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--data", metavar="FILE|FOLDER|glyphs", help="What to learn.  [default: glyphs, the built-in letters]")
 @data_options
 @recipe_options()
+@click.option("--test", metavar="FILE", help="Test samples of your own; --valid FILE gives validation samples.")
 @click.option("--out", metavar="DIR", help="Folder for the run.  [default: runs/RECIPE-HIDDEN-seedN, or the next free]")
 @click.option("--overwrite", is_flag=True, help="Write into --out even if it holds a finished run.")
 @click.option(
@@ -53,6 +55,7 @@ def train(
     checkpoint_epochs: int | None,
     workers: int | None,
     quiet: bool,
+    test: str | None,
     **flags: Any,
 ) -> None:
     """Train a network and write a run folder.
@@ -65,12 +68,15 @@ def train(
     \b
     chalknet train --data notMNIST.npz --hidden 1000 --epochs 200 --seed 0 --out runs/first
     chalknet train --data digits.csv --split stratified --train 0.7 --valid 0.15
+    chalknet train --data train.csv --valid valid.csv --test test.csv --ensemble 5
     """
-    settings, named = parsed_settings(flags), parsed_source(data, flags)
+    named = replace(parsed_source(data, flags), valid_source=valid_file(flags), test_source=test or "")
+    settings = parsed_settings(flags)
     taken = Checkpointing(checkpoint_seconds, checkpoint_epochs)
     taken.check()
     if resume is not None:
         given = {"--recipe": recipe, "--config": config, "--data": data, "--out": out, "--overwrite": overwrite}
+        given |= {"--valid": named.valid_source or None, "--test": test}
         _refuse_beside_resume(given | settings | {key: flags[key] for key in DATA_FLAGS})
         _go_on(Path(resume), taken, workers, quiet)
     else:

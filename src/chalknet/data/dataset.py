@@ -31,6 +31,7 @@ class Dataset:
         class_names: K names, at least two.
         groups: (N,) int64 or None; a group (a font family, a patient) should not be on both sides of a split.
         own_test: (M,) int64 or None; the samples that the source itself sets apart as its test set.
+        own_valid: (V,) int64 or None; validation samples of one's own, see `own_sets.with_own_sets`.
         source: the file, folder or name that the samples came from, for messages.
         sha256: hexadecimal digest of the source's bytes.
         notes: what a reader skipped or turned, one sentence each.
@@ -45,6 +46,7 @@ class Dataset:
     class_names: tuple[str, ...]
     groups: IntArray | None = None
     own_test: IntArray | None = None
+    own_valid: IntArray | None = None
     source: str = ARRAYS
     sha256: str = ""
     notes: tuple[str, ...] = ()
@@ -79,6 +81,13 @@ class Dataset:
     @property
     def is_images(self) -> bool:
         return len(self.inputs.shape) == 3
+
+    @property
+    def pool(self) -> IntArray:
+        """The samples that are not set apart already, in their order: those that a division is made of."""
+        apart = [index for index in (self.own_test, self.own_valid) if index is not None]
+        every = np.arange(len(self))
+        return np.setdiff1d(every, np.concatenate(apart)) if apart else every
 
     @property
     def is_stored(self) -> bool:

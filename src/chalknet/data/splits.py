@@ -49,7 +49,8 @@ def split_dataset(
 
     Samples that stay on disk are divided in the same way, and each part keeps the order of the files.
 
-    Where the source sets its own test samples apart, they are the test part, and the sizes are taken from the others.
+    Where the source sets its own test samples apart, they are the test part, and the sizes are taken from the others;
+    likewise validation samples of one's own, beside which valid_size is not used.
 
     Args:
         train_size, valid_size: samples when whole (>= 1), a fraction of them when between 0 and 1; valid_size may be 0.
@@ -67,8 +68,8 @@ def split_dataset(
         raise ConfigError(f"split must be one of {', '.join(SPLIT_METHODS)}, got {method!r}.")
     if not 0 <= seed < 2**32:
         raise ConfigError(f"split_seed must be a whole number from 0 to {2**32 - 1}, got {seed}.")
-    pool = np.arange(len(data)) if data.own_test is None else np.setdiff1d(np.arange(len(data)), data.own_test)
-    n_train, n_valid = _counts(len(pool), train_size, valid_size, data.source)
+    pool = data.pool
+    n_train, n_valid = _counts(len(pool), train_size, 0 if data.own_valid is not None else valid_size, data.source)
     if method == "group":
         parts = _group_parts(data, pool, n_train, n_valid, seed)
     elif method == "stratified":
@@ -83,7 +84,11 @@ def split_dataset(
     if data.is_stored:
         parts = [np.sort(part) for part in parts]  # so that a full batch reads the files forwards
     train, valid, rest = (pool[part] for part in parts)
-    return Splits(train, valid, rest if data.own_test is None else data.own_test)
+    return Splits(
+        train,
+        valid if data.own_valid is None else data.own_valid,
+        rest if data.own_test is None else data.own_test,
+    )
 
 
 def shuffled_index(n_samples: int, seed: int = WRITEUP_SEED) -> IntArray:

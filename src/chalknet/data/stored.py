@@ -58,7 +58,7 @@ class StoredSamples:
     """
 
     def __init__(self, arrays: Sequence[StoredArray]) -> None:
-        self._arrays = tuple(arrays)
+        self.arrays = tuple(arrays)
         self._starts = np.cumsum([0, *(array.shape[0] for array in arrays)])
         self.dtype = arrays[0].dtype
         self.shape: tuple[int, ...] = (int(self._starts[-1]), *arrays[0].shape[1:])
@@ -93,7 +93,7 @@ class StoredSamples:
         while start < min(stop, len(self)):
             number = int(np.searchsorted(self._starts, start, side="right")) - 1
             base, end = int(self._starts[number]), int(self._starts[number + 1])
-            parts.append(self._arrays[number].read(start - base, min(stop, end) - base))
+            parts.append(self.arrays[number].read(start - base, min(stop, end) - base))
             start = end
         if not parts:
             return np.empty((0, *self.shape[1:]), self.dtype)

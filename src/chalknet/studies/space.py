@@ -92,7 +92,7 @@ def own_splits(data: Dataset, cell: Cell, division: Splits) -> Splits:
 def _own_train_size(asked: float, data: Dataset, n_shared: int) -> int:
     """A cell's train_size in samples, of the n_shared that all cells share."""
     # As in split_dataset, a fraction is one of the samples that are not the source's own test set.
-    n_pool = len(data) - (0 if data.own_test is None else len(data.own_test))
+    n_pool = len(data.pool)
     n_train = round(asked * n_pool) if asked < 1 else int(asked)
     shown = f"train_size {asked}" + (f", which is {n_train} of {n_pool} samples," if asked < 1 else "")
     if n_train < 1:

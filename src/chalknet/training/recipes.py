@@ -75,8 +75,8 @@ def recipe(name: str) -> Recipe:
 def suited(chosen: Recipe, settings: Mapping[str, Any], data: Dataset) -> tuple[Recipe, tuple[str, ...]]:
     """A named recipe with some settings as it suits data, and what was done about it, a sentence each.
 
-    strong becomes strong-rows where samples are rows of numbers, since rows cannot be turned or shifted. Of data that
-    bring a test set, or validation samples, of their own, strong uses all others.
+    strong becomes strong-rows where samples are rows of numbers, since rows cannot be turned or shifted. Beside
+    validation samples of one's own all others train; and strong leaves none over where the data bring a test set.
 
     Args:
         chosen: a named recipe, as it is. settings: fields that were asked for, which stay what they are.
@@ -85,9 +85,17 @@ def suited(chosen: Recipe, settings: Mapping[str, Any], data: Dataset) -> tuple[
     if chosen.name == DEFAULT and not data.is_images:
         chosen = RECIPES[OF_ROWS]
         notes.append(f"samples are rows of numbers, so recipe {OF_ROWS} is taken.")
-    if chosen.name in (DEFAULT, OF_ROWS) and data.own_test is not None and "train_size" not in settings:
-        valid = float(settings.get("valid_size", chosen.split.valid_size))
-        n_pool = len(data) - len(data.own_test)
-        left = 1.0 - valid if valid < 1 else n_pool - int(valid)
-        chosen = chosen.with_settings(train_size=left)
+    if "train_size" not in settings:
+        chosen = _using_all(chosen, settings, data)
     return chosen.with_settings(**settings), tuple(notes)
+
+
+def _using_all(chosen: Recipe, settings: Mapping[str, Any], data: Dataset) -> Recipe:
+    """With a train_size that leaves no sample over, where the parts to judge by are set apart already."""
+    n_pool = len(data.pool)
+    if data.own_valid is not None:
+        return chosen.with_settings(train_size=n_pool)
+    if chosen.name not in (DEFAULT, OF_ROWS) or data.own_test is None:
+        return chosen
+    valid = float(settings.get("valid_size", chosen.split.valid_size))
+    return chosen.with_settings(train_size=n_pool - (round(valid * n_pool) if valid < 1 else int(valid)))

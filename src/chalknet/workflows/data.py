@@ -123,7 +123,7 @@ def choose_split(
     Raises:
         ConfigError, DataError: as `split_dataset`.
     """
-    n_pool = len(data) - (0 if data.own_test is None else len(data.own_test))
+    n_pool = len(data.pool)
     needed = sum(WRITEUP_SIZES) + (data.own_test is None)
     is_fallback = train_size is None and valid_size is None and n_pool < needed
     train_default, valid_default = SMALL_SIZES if is_fallback else WRITEUP_SIZES

@@ -49,7 +49,15 @@ def _changed(known: DataConfig, given: DataConfig) -> DataConfig:
         class_names=given.class_names or known.class_names,
         label_column=given.label_column or known.label_column,
         image_size=given.image_size or known.image_size,
+        **{key: value for part in ("valid", "test") for key, value in _changed_part(known, given, part).items()},
     )
+
+
+def _changed_part(known: DataConfig, given: DataConfig, part: str) -> dict[str, str]:
+    """A part of one's own, which a line that names it replaces."""
+    keys = (f"{part}_source", f"{part}_sha256")
+    chosen = given if getattr(given, keys[0]) else known
+    return {key: getattr(chosen, key) for key in keys}
 
 
 def default_folder(recipe: Recipe) -> Path:

@@ -13,6 +13,7 @@ from chalknet.artifacts.run_folder import refuse_finished, run_files
 from chalknet.config import GIVEN, DataConfig, Recipe
 from chalknet.data.dataset import ARRAYS, Dataset
 from chalknet.data.load import BUILTIN, load_data
+from chalknet.data.own_sets import with_own_sets
 from chalknet.data.splits import Splits, split_dataset
 from chalknet.errors import ConfigError, DataError
 from chalknet.training.trainer import Checkpoint, Observer, Run, Trainer, run_epochs
@@ -137,15 +138,23 @@ def open_data(config: DataConfig) -> Dataset:
         raise DataError(
             "the configuration was written for arrays in memory, which it cannot name. Save them and give --data."
         )
+    train = _opened(config, "", config.source or BUILTIN)
+    valid, test = (_opened(config, part, getattr(config, f"{part}_source")) for part in ("valid", "test"))
+    assert train is not None, "its source is always named"
+    return with_own_sets(train, valid, test)
+
+
+def _opened(config: DataConfig, part: str, source: str) -> Dataset | None:
+    """The samples of the main source (part "") or of a part of one's own, checked against their digest."""
+    if not source:
+        return None
     data = load_data(
-        config.source or BUILTIN,
-        class_names=config.class_names,
-        label_column=config.label_column,
-        image_size=config.image_size,
+        source, class_names=config.class_names, label_column=config.label_column, image_size=config.image_size
     )
-    if config.sha256 and config.sha256 != data.sha256:
+    flag, known = (f"--{part}", getattr(config, f"{part}_sha256")) if part else ("--data", config.sha256)
+    if known and known != data.sha256:
         raise DataError(
-            f"{config.source}: is not the data that the configuration was written for: sha256 {data.sha256}, "
-            f"expected {config.sha256}. Name the right file with --data."
+            f"{source}: is not the data that the configuration was written for: sha256 {data.sha256}, "
+            f"expected {known}. Name the right file with {flag}."
         )
     return data

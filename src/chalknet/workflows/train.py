@@ -11,6 +11,7 @@ from chalknet.artifacts.run_folder import CONFIG_FILE
 from chalknet.config import GIVEN, DataConfig, Recipe, read_config
 from chalknet.data.dataset import Dataset
 from chalknet.data.load import load_data
+from chalknet.data.own_sets import with_own_sets
 from chalknet.data.splits import Splits
 from chalknet.training.recipes import DEFAULT, suited
 from chalknet.training.recipes import recipe as recipe_named
@@ -23,6 +24,8 @@ def train(
     data: Dataset | str | Path,
     recipe: str | Recipe = DEFAULT,
     *,
+    valid: Dataset | str | Path | None = None,
+    test: Dataset | str | Path | None = None,
     splits: Splits | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -35,6 +38,8 @@ def train(
     Args:
         data: a `Dataset`, or what `chalknet.load_data` takes.
         recipe: a recipe's name or a `Recipe`. "strong" becomes "strong-rows" where samples are rows of numbers.
+        valid, test: validation and test samples of one's own, as data; with valid, all samples of data train unless
+            train_size says how many. Classes are matched by name.
         splits: index arrays of one's own, instead of the recipe's division.
         out: folder for history.csv, summary.json, config.toml, model.safetensors, valid_samples.npz and curves.png and
             .svg; made first.
@@ -52,7 +57,8 @@ def train(
     """
     start = recipe if isinstance(recipe, Recipe) else recipe_named(recipe)
     chosen = start.with_settings(**settings)  # wrong settings are named before data is read
-    samples = load_data(data) if isinstance(data, (str, Path)) else data
+    own = [load_data(one) if isinstance(one, (str, Path)) else one for one in (valid, test)]
+    samples = with_own_sets(load_data(data) if isinstance(data, (str, Path)) else data, *own)
     if not isinstance(recipe, Recipe):
         chosen, _ = suited(start, settings, samples)
     if splits is None:

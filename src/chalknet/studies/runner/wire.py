@@ -126,4 +126,4 @@ def read_data(folder: Path) -> Dataset:
 
 
 def _small_arrays(data: Dataset) -> dict[str, NDArray[Any] | None]:
-    return {"labels": data.labels, "groups": data.groups, "own_test": data.own_test}
+    return {"labels": data.labels, "groups": data.groups, "own_test": data.own_test, "own_valid": data.own_valid}

@@ -1,0 +1,108 @@
+"""Validation and test samples of one's own beside the training samples, as one `Dataset` with its parts set apart."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.config import DataConfig
+from chalknet.data.dataset import ARRAYS, Dataset, IntArray
+from chalknet.data.stored import StoredSamples
+from chalknet.errors import ConfigError, DataError
+
+
+def with_own_sets(train: Dataset, valid: Dataset | None = None, test: Dataset | None = None) -> Dataset:
+    """The samples of all, the training set's first, with `own_valid` and `own_test` marked.
+
+    Classes are matched by name; the names and their order are the training set's. All samples of valid and of test are
+    used, those that they set apart themselves too.
+
+    Args:
+        train: what is learnt. valid, test: of samples of the same shape and type, in memory or on disk as train's.
+    Returns:
+        train itself where neither is given.
+    Raises:
+        DataError: shapes or types differ, or a class is one that train does not have.
+        ConfigError: train brings a test set itself, and test is another.
+    """
+    if valid is None and test is None:
+        return train
+    if test is not None and train.own_test is not None:
+        raise ConfigError(f"{train.source}: brings a test set of its own, and {test.source} is another. Leave one out.")
+    others = [one for one in (valid, test) if one is not None]
+    for one in others:
+        _check_alike(train, one)
+    n_train, n_valid = len(train), 0 if valid is None else len(valid)
+    n_test = 0 if test is None else len(test)
+    ends = np.arange(n_train + n_valid + n_test, dtype=np.int64)
+    origin = None if any(one.origin is None for one in (train, *others)) else _origin(train, valid, test)
+    return Dataset(
+        inputs=_joined([train.inputs, *(one.inputs for one in others)]),
+        labels=np.concatenate([train.labels, *(_labels_in(train, one) for one in others)]),
+        class_names=train.class_names,
+        groups=_joined_groups([train, *others]),
+        own_test=train.own_test if test is None else ends[n_train + n_valid :],
+        own_valid=None if valid is None else ends[n_train : n_train + n_valid],
+        source=train.source if origin is not None else ARRAYS,
+        sha256=hashlib.sha256("".join(one.sha256 for one in (train, *others)).encode()).hexdigest(),
+        notes=(*train.notes, *(f"{one.source}: {note}" for one in others for note in one.notes)),
+        origin=origin,
+    )
+
+
+def _check_alike(train: Dataset, other: Dataset) -> None:
+    if other.inputs.shape[1:] != train.inputs.shape[1:]:
+        raise DataError(
+            f"{other.source}: samples are {other.inputs.shape[1:]}, but those of {train.source} are "
+            f"{train.inputs.shape[1:]}."
+        )
+    if other.inputs.dtype != train.inputs.dtype and np.uint8 in (other.inputs.dtype, train.inputs.dtype):
+        raise DataError(
+            f"{other.source}: values are {other.inputs.dtype}, but those of {train.source} are {train.inputs.dtype}; "
+            "bytes are scaled otherwise than other numbers. Save both alike."
+        )
+    if other.is_stored != train.is_stored:
+        raise DataError(f"{other.source} and {train.source} must both be in memory or both be .npy files on disk.")
+
+
+def _labels_in(train: Dataset, other: Dataset) -> IntArray:
+    """The labels of other as indices of train's class names."""
+    used = [other.class_names[k] for k in np.unique(other.labels)]
+    unknown = next((name for name in used if name not in train.class_names), None)
+    if unknown is not None:
+        raise DataError(
+            f"{other.source}: class {unknown!r} is none of {train.source}, which has {', '.join(train.class_names)}."
+        )
+    index = {name: k for k, name in enumerate(train.class_names)}
+    places = np.array([index.get(name, -1) for name in other.class_names], dtype=np.int64)
+    return places[other.labels]
+
+
+def _joined(inputs: list[Any]) -> Any:
+    if isinstance(inputs[0], StoredSamples):
+        return StoredSamples([array for one in inputs for array in one.arrays])
+    joined: NDArray[Any] = np.concatenate(inputs)
+    return joined
+
+
+def _joined_groups(sets: list[Dataset]) -> IntArray | None:
+    """The training set's groups, and for the others numbers that none of them has."""
+    if sets[0].groups is None:
+        return None
+    above = int(sets[0].groups.max(initial=0)) + 1
+    n_others = sum(len(one) for one in sets[1:])
+    return np.concatenate([sets[0].groups, np.arange(above, above + n_others, dtype=np.int64)])
+
+
+def _origin(train: Dataset, valid: Dataset | None, test: Dataset | None) -> DataConfig:
+    origin = train.origin
+    assert origin is not None, "asked where all came from files"
+    if valid is not None and valid.origin is not None:
+        origin = replace(origin, valid_source=valid.origin.source, valid_sha256=valid.sha256)
+    if test is not None and test.origin is not None:
+        origin = replace(origin, test_source=test.origin.source, test_sha256=test.sha256)
+    return origin

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+from conftest import made_images
+
+import chalknet
+from chalknet.data.dataset import dataset_from_arrays
+from chalknet.data.own_sets import with_own_sets
+from chalknet.data.splits import split_dataset
+from chalknet.errors import ConfigError, DataError
+
+TRAIN, VALID, TEST = (made_images(n, seed=seed) for n, seed in ((60, 0), (20, 1), (30, 2)))
+
+
+def test_each_part_is_the_set_that_was_handed_over():
+    data = with_own_sets(TRAIN, VALID, TEST)
+    splits = split_dataset(data, "stratified", 60, 0.1, 0)
+    for part, given in (("valid", VALID), ("test", TEST)):
+        index = splits.named()[part]
+        np.testing.assert_array_equal(data.inputs[index], given.inputs)
+        np.testing.assert_array_equal(data.labels[index], given.labels)
+    assert sorted(splits.train) == list(range(60))
+
+
+def test_without_a_validation_set_the_training_set_is_divided_and_without_a_test_set_the_rest_tests():
+    splits = split_dataset(with_own_sets(TRAIN, None, TEST), "random", 40, 20, 0)
+    assert splits.sizes == {"train": 40, "valid": 20, "test": 30}
+    splits = split_dataset(with_own_sets(TRAIN, VALID), "random", 40, 20, 0)
+    assert splits.sizes == {"train": 40, "valid": 20, "test": 20}
+    assert splits.test.max() < 60
+
+
+def test_neither_is_the_data_itself():
+    assert with_own_sets(TRAIN) is TRAIN
+
+
+def test_classes_are_matched_by_name():
+    train = dataset_from_arrays(np.eye(3), [0, 1, 2], ["b", "a", "c"])
+    valid = dataset_from_arrays(np.eye(3), [0, 1, 0], ["a", "b", "zebra"])  # zebra is named and not used
+    data = with_own_sets(train, valid)
+    assert data.class_names == ("b", "a", "c")
+    assert data.labels[3:].tolist() == [1, 0, 1]
+
+
+def test_groups_of_the_training_set_stay_and_no_other_sample_shares_one():
+    train = dataset_from_arrays(np.eye(3), [0, 1, 1], ["a", "b"], groups=[4, 4, 7])
+    data = with_own_sets(train, dataset_from_arrays(np.eye(3), [0, 1, 0], ["a", "b"]))
+    assert data.groups.tolist() == [4, 4, 7, 8, 9, 10]
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (dataset_from_arrays(np.zeros((3, 7)), [0, 1, 0]), r"samples are \(7,\), but those of made.npz are \(6, 5\)"),
+        (
+            dataset_from_arrays(np.zeros((3, 6, 5)), [0, 1, 0], ["A", "B"]),
+            "values are float64, but those of .* are uint8",
+        ),
+        (
+            dataset_from_arrays(TEST.inputs, np.arange(30) % 2, ["A", "Ä"]),
+            "class 'Ä' is none of made.npz, which has A, B",
+        ),
+    ],
+)
+def test_a_set_that_does_not_fit_is_named(other, message):
+    with pytest.raises(DataError, match=message):
+        with_own_sets(TRAIN, other)
+
+
+def test_a_second_test_set_is_refused():
+    with pytest.raises(ConfigError, match=r"brings a test set of its own, and made.npz is another"):
+        with_own_sets(with_own_sets(TRAIN, None, TEST), None, TEST)
+
+
+def test_training_takes_sets_of_ones_own_and_all_of_the_training_set():
+    run = chalknet.train(TRAIN, valid=VALID, test=TEST, hidden=[4], epochs=1)
+    assert run.splits.sizes == {"train": 60, "valid": 20, "test": 30}
+    fewer = chalknet.train(TRAIN, "writeup", valid=VALID, test=TEST, hidden=[4], epochs=1, train_size=50)
+    assert fewer.splits.sizes == {"train": 50, "valid": 20, "test": 30}
