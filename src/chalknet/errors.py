@@ -14,6 +14,10 @@
 Every message is one line: what was expected, what came, where, and what to do.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class ChalknetError(Exception):
     """Anything that chalknet says about its input. Catch this to catch them all."""
@@ -42,7 +46,13 @@ class ShapeError(ChalknetError, ValueError):
 
 
 class DivergenceError(ChalknetError, ArithmeticError):
-    """A loss that is no longer finite, with the epoch, the learning rate and the last finite loss."""
+    """A loss that is no longer finite, with the epoch, the learning rate and the last finite loss.
+
+    Attributes:
+        run: the `Run` up to the epoch before with the best epoch's weights, where early stopping watched; else None.
+    """
+
+    run: Any = None
 
 
 class OutputError(ChalknetError):

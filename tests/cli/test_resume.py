@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import signal
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from conftest import made_images
 
+from chalknet.artifacts import atomic
 from chalknet.cli.main import main
 
 LINE = [
@@ -31,7 +33,6 @@ LINE = [
 ]
 SETTINGS = ["--batch-size", "32", "--momentum", "0.9"]
 COMMAND = [sys.executable, "-m", "chalknet"]
-KILLS = 6
 
 
 @pytest.fixture
@@ -63,29 +64,62 @@ def wait_for_epoch(process, epoch):
 
 
 def test_killed_again_and_again_it_ends_with_the_bits_of_an_undisturbed_run(letters):
-    more = [*SETTINGS, "--epochs", "400"]
-    assert main([*LINE, *more, "--out", "whole", "--quiet"]) == 0
+    killed_until_it_ends(letters, [*LINE, *SETTINGS, "--epochs", "100"], kills=6)
+
+
+EVERYTHING = [
+    *["train", "--data", "letters.npz", "--hidden", "9x5", "--train", "160", "--valid", "40", "--batch-size", "32"],
+    *["--dropout", "0.3", "--input-dropout", "0.1", "--batch-norm", "--rotation-degrees", "10", "--shift-pixels", "1"],
+    *[
+        "--erase",
+        "0.3",
+        "--mixup",
+        "0.2",
+        "--schedule",
+        "one_cycle",
+        "--optimizer",
+        "adamw",
+        "--weight-average",
+        "0.99",
+    ],
+    *["--clip-norm", "1", "--label-smoothing", "0.1", "--no-stop-early"],
+]
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_a_run_with_dropout_changed_images_and_a_schedule_ends_with_the_same_bits(letters):
+    kills = killed_until_it_ends(letters, [*EVERYTHING, "--epochs", "300"], kills=20)
+    assert kills == 20
+
+
+def test_early_stopping_and_everything_else_survive_a_kill(letters):
+    line = [*EVERYTHING, "--epochs", "60", "--stop-early", "--patience", "60"]
+    killed_until_it_ends(letters, line, kills=2)
+
+
+def killed_until_it_ends(folder, line, kills):
+    """Kills a training at random moments, goes on each time, and compares the end with an undisturbed run's."""
+    assert main([*line, "--out", "whole", "--quiet"]) == 0
     rng = random.Random(0)
-    arguments = [*LINE, *more, "--out", "run", "--checkpoint-seconds", "0"]
-    kills = 0
-    while kills < KILLS:
-        with started(*arguments, cwd=letters) as process:
-            lines = rng.randint(1, 3)
-            while lines and (line := process.stderr.readline()):
-                lines -= line.startswith("epoch")
+    arguments = [*line, "--out", "run", "--checkpoint-seconds", "0"]
+    done = 0
+    while done < kills:
+        with started(*arguments, cwd=folder) as process:
+            wait_for_checkpoints(process, folder / "run" / "checkpoint.safetensors", rng.randint(1, 4))
             process.kill()
             process.stderr.read()
         if process.returncode != -signal.SIGKILL:
             break  # it came to its end first
-        kills += 1
+        done += 1
         arguments = ["train", "--resume", "run", "--checkpoint-seconds", "0"]
-    assert kills > 1
-    if not (letters / "run" / "summary.json").exists():
+    assert done > 1
+    if not (folder / "run" / "summary.json").exists():
         assert main(["train", "--resume", "run", "--quiet"]) == 0
-    assert contents(letters / "run") == contents(letters / "whole")
-    assert not (letters / "run" / "checkpoint.safetensors").exists()
-    left = [path.name for path in (letters / "run").iterdir() if path.name.startswith(".")]
-    assert len(left) <= kills  # temporary files of processes that were killed while they wrote
+    assert contents(folder / "run") == contents(folder / "whole")
+    assert not (folder / "run" / "checkpoint.safetensors").exists()
+    left = [path.name for path in (folder / "run").iterdir() if path.name.startswith(".")]
+    assert len(left) <= done  # temporary files of processes that were killed while they wrote
+    return done
 
 
 def test_ctrl_c_finishes_the_epoch_and_says_how_to_go_on(letters, capsys):
@@ -155,3 +189,51 @@ def test_changed_data_is_refused(letters, capsys):
     np.savez("letters.npz", images=data.inputs, labels=data.labels)
     assert main(["train", "--resume", "run"]) == 1
     assert "is not the data that the configuration was written for: sha256" in capsys.readouterr().err
+
+
+def wait_for_checkpoints(process, path, n):
+    """Looks at a file until it has been replaced n times or the process has ended."""
+    seen = path.stat().st_ino if path.exists() else None
+    while n and process.poll() is None:
+        with contextlib.suppress(FileNotFoundError):
+            found = path.stat().st_ino
+            n, seen = (n - 1, found) if found != seen else (n, seen)
+
+
+class FullDisk:
+    """A file layer whose n-th write, and every later one, finds no room."""
+
+    def __init__(self, monkeypatch, n, error):
+        self.n, self.writes, self._real, self._error = n, 0, atomic._write_temporary, error
+        monkeypatch.setattr(atomic, "_write_temporary", self)
+
+    def __call__(self, folder, name, data):
+        self.writes += 1
+        if self.writes >= self.n:
+            raise self._error
+        return self._real(folder, name, data)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(30, "Read-only file system")])
+def test_a_disk_that_fails_at_any_write_is_one_line_and_leaves_the_last_good_state(letters, capsys, monkeypatch, error):
+    line = [*LINE, *SETTINGS, "--epochs", "4", "--quiet"]
+    assert main([*line, "--out", "whole"]) == 0
+    with monkeypatch.context() as patch:
+        disk = FullDisk(patch, 10**6, error)
+        assert main([*line, "--out", "counted", "--checkpoint-seconds", "0"]) == 0
+    assert disk.writes > 8
+    for n in range(1, disk.writes + 1):
+        run = f"run{n}"
+        with monkeypatch.context() as patch:
+            FullDisk(patch, n, error)
+            assert main([*line, "--out", run, "--checkpoint-seconds", "0"]) == 1
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert error.strerror in said
+        if (letters / run / "summary.json").exists():
+            assert not (letters / run / "checkpoint.safetensors").exists()  # only pictures were lost
+        elif (letters / run / "checkpoint.safetensors").exists():
+            assert main(["train", "--resume", run, "--quiet"]) == 0
+        else:  # nothing had been kept yet
+            assert main([*line, "--out", run]) == 0
+        assert contents(letters / run) == contents(letters / "whole")

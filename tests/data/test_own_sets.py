@@ -53,11 +53,11 @@ def test_groups_of_the_training_set_stay_and_no_other_sample_shares_one():
         (dataset_from_arrays(np.zeros((3, 7)), [0, 1, 0]), r"samples are \(7,\), but those of made.npz are \(6, 5\)"),
         (
             dataset_from_arrays(np.zeros((3, 6, 5)), [0, 1, 0], ["A", "B"]),
-            "values are float64, but those of .* are uint8",
+            "values are float64, but those of",
         ),
         (
             dataset_from_arrays(TEST.inputs, np.arange(30) % 2, ["A", "Ä"]),
-            "class 'Ä' is none of made.npz, which has A, B",
+            "class .Ä. is none of made.npz",
         ),
     ],
 )

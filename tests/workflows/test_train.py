@@ -5,7 +5,7 @@ from conftest import made_images
 import chalknet
 from chalknet.config import Recipe
 from chalknet.data.splits import Splits
-from chalknet.errors import ConfigError, DataError, OutputError
+from chalknet.errors import ConfigError, DataError, DivergenceError, OutputError
 from chalknet.workflows.settle import settle
 from chalknet.workflows.single_run import open_data
 
@@ -112,3 +112,19 @@ def test_pictures_that_do_not_fit_on_the_disk_cost_only_themselves(tmp_path, sma
         chalknet.train(small_images, out=tmp_path / "run", **SETTINGS)
     assert (tmp_path / "run" / "model.safetensors").exists()
     assert (tmp_path / "run" / "summary.json").exists()
+
+
+def test_a_loss_that_runs_away_leaves_the_best_weights_and_says_where(small_images, tmp_path):
+    # Early stopping keeps the first epoch's weights; a rate that multiplies weights by itself loses the loss soon.
+    settings = {"hidden": [6], "epochs": 50, "learning_rate": 1e12, "optimizer": "gradient_descent", "clip_norm": 0}
+    with pytest.raises(DivergenceError, match=r"loss became nan at epoch \d+ \(learning_rate 1e\+12, ") as caught:
+        chalknet.train(small_images, out=tmp_path / "run", schedule="constant", **settings)
+    message = str(caught.value)
+    run = caught.value.run
+    if run is None:  # the first epoch already
+        assert not (tmp_path / "run").exists()
+        return
+    assert f"The weights of the best epoch, {run.kept_epoch}, are in" in message
+    network = chalknet.load_model(tmp_path / "run" / "model.safetensors")
+    assert all(np.isfinite(value).all() for value in network.parameters.values())
+    assert not (tmp_path / "run" / "summary.json").exists()

@@ -22,7 +22,7 @@ from chalknet.engines.engine import Batch, Engine, EngineMaker, Part, SampleScor
 from chalknet.engines.noise import Noise
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
-from chalknet.errors import ConfigError
+from chalknet.errors import ConfigError, DivergenceError
 from chalknet.network.architecture import Architecture, Parameters
 from chalknet.network.initialisers import initial_parameters
 from chalknet.network.model import Ensemble, Network
@@ -300,22 +300,31 @@ def run_epochs(
         keep: offered a checkpoint after each epoch; it may raise to stop.
     Raises:
         ConfigError: early stopping without validation samples.
-        DivergenceError: a loss is no longer finite.
+        DivergenceError: a loss is no longer finite; its `run` has the best epoch's weights, where they are kept.
     """
     watch = _Watch(trainer)
     if start is not None:
         trainer.go_on_from(start)
         watch.go_on_from(start)
-    if not watch.is_over:
-        for record in trainer.epochs():
-            if observe is not None:
-                observe(record)
-            watch.see(record)
-            if keep is not None:
-                keep(lambda: trainer.checkpoint(watch.best_parameters))
-            if watch.is_over:
-                break
+    try:
+        _run_watched(trainer, watch, observe, keep)
+    except DivergenceError as error:
+        error.run = watch.best_run()
+        raise
     return watch.run()
+
+
+def _run_watched(trainer: Trainer, watch: _Watch, observe: Observer | None, keep: Keeper | None) -> None:
+    if watch.is_over:
+        return
+    for record in trainer.epochs():
+        if observe is not None:
+            observe(record)
+        watch.see(record)
+        if keep is not None:
+            keep(lambda: trainer.checkpoint(watch.best_parameters))
+        if watch.is_over:
+            return
 
 
 class _Watch:
@@ -355,6 +364,11 @@ class _Watch:
             return None
         is_last = self._stopping.best is not None and self._stopping.best.epoch == len(self._trainer.history)
         return None if is_last else self._network.parameters
+
+    def best_run(self) -> Run | None:
+        """What has been trained with the best epoch's weights; None where they were not kept."""
+        is_known = self._stopping is not None and self._restores and self._stopping.best is not None
+        return self.run() if is_known else None
 
     def run(self) -> Run:
         run = self._trainer.run()

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chalknet.artifacts.atomic import new_folder, write_files
-from chalknet.artifacts.checkpoint import SECONDS, CheckpointWriter, read_unfinished, refuse_unfinished
-from chalknet.artifacts.run_folder import refuse_finished, run_files
+from chalknet.artifacts.checkpoint import CHECKPOINT_FILE, SECONDS, CheckpointWriter, read_unfinished, refuse_unfinished
+from chalknet.artifacts.run_folder import CONFIG_FILE, HISTORY_FILE, MODEL_FILE, refuse_finished, run_files
 from chalknet.config import GIVEN, DataConfig, Recipe
 from chalknet.data.dataset import ARRAYS, Dataset
 from chalknet.data.load import BUILTIN, load_data
 from chalknet.data.own_sets import with_own_sets
 from chalknet.data.splits import Splits, split_dataset
-from chalknet.errors import ConfigError, DataError
+from chalknet.errors import ConfigError, DataError, DivergenceError
 from chalknet.training.trainer import Checkpoint, Observer, Run, Trainer, run_epochs
 
 
@@ -60,9 +60,13 @@ def train_run(
         refuse_unfinished(Path(out), overwrite)
     with new_folder(Path(out), numbered=numbered) as folder:
         keep = CheckpointWriter(folder, recipe, origin_of(data), **vars(checkpoints))
-        run = replace(run_epochs(trainer, observe, start=start, keep=keep), folder=folder)
-        write_run(run, folder)
-        keep.clear()
+        try:
+            run = replace(run_epochs(trainer, observe, start=start, keep=keep), folder=folder)
+        except DivergenceError as error:
+            raise _told_with_best(error, folder, origin_of(data)) from error
+        write_files(folder, run_files(run, origin_of(data)))
+        keep.clear()  # a finished run needs none, whatever becomes of its pictures
+        write_pictures(run, folder)
     return run
 
 
@@ -117,12 +121,31 @@ def split_by(recipe: Recipe, data: Dataset) -> Splits:
     return split_dataset(data, split.split, split.train_size, split.valid_size, split.split_seed)
 
 
+def _told_with_best(error: DivergenceError, folder: Path, origin: DataConfig) -> DivergenceError:
+    """The error with where the weights of before lie: the best epoch's, which are written, or a checkpoint's."""
+    said = str(error)
+    if error.run is not None:
+        files = run_files(error.run, origin)
+        write_files(folder, {name: files[name] for name in (MODEL_FILE, HISTORY_FILE, CONFIG_FILE)})
+        said += f" The weights of the best epoch, {error.run.kept_epoch}, are in {folder / MODEL_FILE}."
+    elif (folder / CHECKPOINT_FILE).exists():
+        said += f" A checkpoint of before is in {folder}."
+    told = DivergenceError(said)
+    told.run = error.run
+    return told
+
+
 def write_run(run: Run, folder: Path) -> None:
     """A run into an existing folder: first what cannot be made again, all of it together, then the pictures."""
+    write_files(folder, run_files(run, origin_of(run.data)))
+    write_pictures(run, folder)
+
+
+def write_pictures(run: Run, folder: Path) -> None:
+    """The curves of a run into its folder."""
     from chalknet.reporting.drawings.curves import plot_curves
     from chalknet.reporting.drawings.picture import drawing_bytes
 
-    write_files(folder, run_files(run, origin_of(run.data)))
     title = f"{run.network.architecture}, {run.recipe.name} recipe, seed {run.recipe.training.seed}"
     drawing = plot_curves(run, title=title)
     write_files(folder, {f"curves.{kind}": drawing_bytes(drawing, kind) for kind in ("png", "svg")})
