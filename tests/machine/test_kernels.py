@@ -144,6 +144,17 @@ def test_kernel_sets_are_really_measured_each_in_its_own_process():
     assert "NoSuchSet" not in [one.asked for one in found]
 
 
+def test_a_gain_that_other_work_on_the_machine_has_feigned_is_not_believed(monkeypatch):
+    turns = {
+        "": iter([100e9, 320e9, 310e9]),
+        "Haswell": iter([200e9, 190e9, 210e9]),
+    }  # own was slowed in its first turn
+    monkeypatch.setattr(kernels, "_measure", lambda name, _: rate(name, name or "SkylakeX", next(turns[name]) / 1e9))
+    found = measure_kernels(["Haswell"])
+    assert choose(found).best == ""
+    assert max(found, key=lambda one: one.float32).asked == ""
+
+
 @pytest.mark.usefixtures("cache_folder")
 def test_a_library_user_is_told_of_a_remembered_gain_and_nothing_is_changed(monkeypatch):
     monkeypatch.setattr("chalknet.machine.facts.blas_facts", lambda: {"blas": "openblas", "blas_kernels": "Haswell"})
