@@ -37,7 +37,7 @@ _STRONG = Recipe(name="strong").with_settings(
     reduction="mean",
     bias_momentum=True,
     schedule="one_cycle",
-    epochs=60,
+    epochs=40,
     batch_size=128,
     stop_early=True,
     patience=20,
