@@ -3,8 +3,8 @@
     python benchmarks/recipes.py REAL.npz [-o FILE]   measures both, in some 20 minutes on two cores
     python benchmarks/recipes.py --docs               writes the tables of docs/recipes/strong.md from the stored result
 
-REAL.npz holds notMNIST images and their labels. On them, 80 % for training, 10 % for validation, both recipes train from
-five split seeds (the seed of the initial weights is the split's), in turns, so that both see the same load of the
+REAL.npz holds notMNIST images and their labels. On them, 80 % for training, 10 % for validation, both recipes train
+from five split seeds (the seed of the initial weights is the split's), in turns, so that both see the same load of the
 machine. Then strong trains on the built-in glyphs from five seeds and reads all of REAL.npz, which it has never seen.
 """
 
@@ -84,8 +84,8 @@ def tables(result: dict[str, Any]) -> str:
     half = float(student_quantile(0.975, len(gains) - 1)) * statistics.stdev(gains) / len(gains) ** 0.5
     mean = statistics.fmean(gains)
     lines.append(
-        f"| mean | {means[0]:.2f} % | {means[1]:.2f} % | {mean:+.2f} (95 % interval {mean - half:+.2f} to {mean + half:+.2f}) "
-        f"| {statistics.median(ratios):.2f} (median) |"
+        f"| mean | {means[0]:.2f} % | {means[1]:.2f} % | {mean:+.2f} (95 % interval {mean - half:+.2f} to "
+        f"{mean + half:+.2f}) | {statistics.median(ratios):.2f} (median) |"
     )
     glyphs, n = result["glyphs"], result["glyphs"]["n"]
     lines += [
