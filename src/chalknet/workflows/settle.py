@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chalknet.config import DataConfig, Recipe, read_config
-from chalknet.data.dataset import Dataset
 from chalknet.errors import ConfigError
 from chalknet.training.recipes import DEFAULT, suited
 from chalknet.training.recipes import recipe as recipe_named
+
+if TYPE_CHECKING:  # a line is settled before NumPy is loaded
+    from chalknet.data.dataset import Dataset
 
 
 def settle(
