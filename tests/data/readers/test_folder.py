@@ -9,7 +9,8 @@ from PIL import Image
 
 from chalknet.data.load import load_data
 from chalknet.data.readers import folder as folder_reader
-from chalknet.data.readers.folder import decode_grey
+from chalknet.data.readers import image as image_reader
+from chalknet.data.readers.image import decode_grey
 from chalknet.errors import DataError
 
 
@@ -124,7 +125,7 @@ def test_an_image_of_too_many_pixels_is_left_out_before_it_is_decoded(letters, m
     huge[29:33] = zlib.crc32(huge[12:29]).to_bytes(4, "big")
     (letters / "a" / "bomb.png").write_bytes(huge)
     assert "'a/bomb.png'" in load_data(letters).notes[0]
-    monkeypatch.setattr(folder_reader, "MAX_PIXELS", 29)  # letters have 30
+    monkeypatch.setattr(image_reader, "MAX_PIXELS", 29)  # letters have 30
     with pytest.raises(DataError, match="class 'a' has no readable image among 4 image files"):
         load_data(letters)
 

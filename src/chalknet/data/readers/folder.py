@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import warnings
 from collections import Counter
@@ -11,25 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chalknet.data.dataset import Dataset, dataset_from_arrays
+from chalknet.data.readers.image import MAX_FILE_BYTES, SUFFIXES, GreyImage, decode_grey, resized
 from chalknet.errors import DataError
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-GreyImage = NDArray[np.uint8]
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
-# Pillow knows more, some of which start other programs; only these are tried, whatever a file's name says
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
-
-MAX_FILE_BYTES = 2**28
-MAX_PIXELS = 2**25  # of one image: 33 million, below the 89 million at which Pillow warns
 MAX_BYTES = 4 * 2**30  # of all images together
 MAX_NAMED = 5
 BATCH_FILES = 64
@@ -201,51 +188,7 @@ def _read_file(folder: Path, name: str, label: int, *, image_size: tuple[int, in
     except Exception:  # a damaged image can raise nearly anything in Pillow's decoders; the file is named in the notes
         return _ImageFile(name, label, digest, None)
     was_resized = image_size is not None and grey.shape != image_size
-    return _ImageFile(name, label, digest, _resized(grey, image_size), was_transparent, was_resized)
-
-
-def decode_grey(content: bytes) -> tuple[GreyImage, bool]:
-    """The grey (H, W) uint8 image in the bytes of an image file, and whether any of it was transparent.
-
-    Raises:
-        Exception: whatever Pillow raises for bytes that are no image; ValueError for too many or unscaled pixels.
-    """
-    from PIL import Image, ImageOps
-
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith(("I", "F")):
-            return _from_16_bits(np.asarray(upright)), False
-        if upright.has_transparency_data:
-            return _on_white(upright)
-        return np.array(upright.convert("L")), False
-
-
-def _from_16_bits(values: NDArray[Any]) -> GreyImage:
-    """0..65535 to 0..255, rounded; 65535 = 255 · 257. Pillow may hold 16 bits in 32; a wider range has no scale."""
-    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65_535:
-        raise ValueError("values outside the 16-bit range")
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _on_white(image: Image) -> tuple[GreyImage, bool]:
-    from PIL import Image as PillowImage
-
-    layered = image.convert("RGBA")
-    was_transparent = layered.getchannel("A").getextrema() != (255, 255)
-    paper = PillowImage.new("RGBA", layered.size, "white")
-    return np.array(PillowImage.alpha_composite(paper, layered).convert("L")), was_transparent
-
-
-def _resized(grey: GreyImage, image_size: tuple[int, int] | None) -> GreyImage:
-    if image_size is None or grey.shape == image_size:
-        return grey
-    from PIL import Image
-
-    height, width = image_size
-    return np.array(Image.fromarray(grey).resize((width, height), Image.Resampling.LANCZOS))
+    return _ImageFile(name, label, digest, resized(grey, image_size), was_transparent, was_resized)
 
 
 def _check_every_class_has_images(

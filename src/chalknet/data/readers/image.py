@@ -1,0 +1,154 @@
+"""One image file: decoded within bounds, made grey, and brought to a size."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+GreyImage = NDArray[np.uint8]
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+# Pillow knows more, some of which start other programs; only these are tried, whatever a file's name says
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+# how their files begin; BMP's BM and PPM's P5 are left to the name, as a table's first column may be called so
+HEADS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
+
+MAX_FILE_BYTES = 2**28
+MAX_PIXELS = 2**25  # of one image: 33 million, below the 89 million at which Pillow warns
+
+MODE_NAMES = {"L": "grey", "1": "black and white", "P": "palette", "LA": "grey with transparency"}
+
+
+@dataclass(frozen=True, eq=False)
+class ReadImage:
+    """One image as it is used, and how it came.
+
+    Attributes:
+        grey: (H, W) uint8.
+        mode: what its pixels were, in a word: "grey", "RGB", "palette", "16-bit grey", ...
+        size: (width, height) as shown, after a camera's rotation mark.
+        was_transparent: whether any of it was, and was laid on white.
+    """
+
+    grey: GreyImage
+    mode: str
+    size: tuple[int, int]
+    was_transparent: bool = False
+
+
+def read_image(path: Path, source: str, image_size: tuple[int, int] | None = None) -> ReadImage:
+    """The image in a file as a folder's images are read, resized to (H, W) where image_size says so.
+
+    Args:
+        source: what messages call the file.
+    Raises:
+        DataError: no image of a known kind, a damaged one, or one beyond the bounds.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read: {error.strerror or error}.") from error
+    if len(content) > MAX_FILE_BYTES:
+        raise DataError(f"{source}: has more than {MAX_FILE_BYTES} bytes. Give a smaller image.")
+    try:
+        with warnings.catch_warnings():  # Pillow warns of what it can pass over, such as a damaged date
+            warnings.simplefilter("ignore")
+            image = decode_image(content)
+    except Exception as error:  # a damaged image can raise nearly anything in Pillow's decoders
+        raise DataError(f"{source}: {_reason(error)}") from error
+    return ReadImage(resized(image.grey, image_size), image.mode, image.size, image.was_transparent)
+
+
+def looks_like_image(head: bytes, name: str) -> bool:
+    """Whether a file is meant as an image, by its first bytes or, where they are damaged, by its name."""
+    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    return head.startswith(HEADS) or is_webp or name.lower().endswith(SUFFIXES)
+
+
+def decode_grey(content: bytes) -> tuple[GreyImage, bool]:
+    """The grey (H, W) uint8 image in the bytes of an image file, and whether any of it was transparent.
+
+    Raises:
+        Exception: as `decode_image`.
+    """
+    image = decode_image(content)
+    return image.grey, image.was_transparent
+
+
+def decode_image(content: bytes) -> ReadImage:
+    """The image in the bytes of an image file, in its own size.
+
+    Raises:
+        Exception: whatever Pillow raises for bytes that are no image; ValueError for too many or unscaled pixels.
+    """
+    from PIL import Image, ImageOps
+
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
+        upright = ImageOps.exif_transpose(image)
+        grey, was_transparent = _grey(upright)
+        return ReadImage(grey, _mode_name(upright.mode), upright.size, was_transparent)
+
+
+def _grey(upright: Image) -> tuple[GreyImage, bool]:
+    if upright.mode.startswith(("I", "F")):
+        return _from_16_bits(np.asarray(upright)), False
+    if upright.has_transparency_data:
+        return _on_white(upright)
+    return np.array(upright.convert("L")), False
+
+
+def _mode_name(mode: str) -> str:
+    return "16-bit grey" if mode.startswith("I") else MODE_NAMES.get(mode, mode)
+
+
+def _from_16_bits(values: NDArray[Any]) -> GreyImage:
+    """0..65535 to 0..255, rounded; 65535 = 255 · 257. Pillow may hold 16 bits in 32; a wider range has no scale."""
+    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65_535:
+        raise ValueError("values outside the 16-bit range")
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _on_white(image: Image) -> tuple[GreyImage, bool]:
+    from PIL import Image as PillowImage
+
+    layered = image.convert("RGBA")
+    was_transparent = layered.getchannel("A").getextrema() != (255, 255)
+    paper = PillowImage.new("RGBA", layered.size, "white")
+    return np.array(PillowImage.alpha_composite(paper, layered).convert("L")), was_transparent
+
+
+def resized(grey: GreyImage, image_size: tuple[int, int] | None) -> GreyImage:
+    """An image of (H, W) pixels, by Lanczos and without keeping the aspect ratio; as it is where it has that size."""
+    if image_size is None or grey.shape == image_size:
+        return grey
+    from PIL import Image
+
+    height, width = image_size
+    return np.array(Image.fromarray(grey).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def _reason(error: Exception) -> str:
+    """Why a file is no image that can be used, in words; Pillow's own would name objects in memory."""
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return f"is no image of a known kind ({', '.join(FORMATS)})."
+    if isinstance(error, Image.DecompressionBombError):
+        return f"says that it has far more than {MAX_PIXELS} pixels. Give a smaller image."
+    if isinstance(error, ValueError) and "pixels, more than" in str(error):
+        return f"has {error}. Give a smaller image."
+    return f"is damaged, or of a kind that is not read ({' '.join(str(error).split()) or type(error).__name__})."

@@ -1,0 +1,115 @@
+"""One image file: what it was, what is made of it, and one line where nothing can be."""
+
+import io
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chalknet.data.readers.folder import read_folder
+from chalknet.data.readers.image import looks_like_image, read_image
+from chalknet.errors import DataError
+
+
+def encoded(image, kind="PNG", **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def lying_png(width, height):
+    """A PNG whose header says another size."""
+    content = bytearray(encoded(Image.new("L", (1, 1))))
+    content[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    return bytes(content)
+
+
+RED = Image.new("RGB", (6, 4), (255, 0, 0))
+CASES = {
+    "grey": (Image.new("L", (6, 4), 76), "PNG"),
+    "black and white": (Image.new("1", (6, 4), 1), "PNG"),
+    "RGB": (RED, "PNG"),
+    "RGBA": (RED.convert("RGBA"), "PNG"),
+    "palette": (RED.quantize(4), "PNG"),
+    "grey with transparency": (Image.new("LA", (6, 4), (76, 255)), "PNG"),
+    "CMYK": (RED.convert("CMYK"), "TIFF"),
+    "16-bit grey": (Image.fromarray(np.full((4, 6), 76 * 257, np.uint16)), "PNG"),
+}
+
+
+@pytest.mark.parametrize("mode", CASES)
+def test_every_mode_becomes_grey_and_says_what_it_was(tmp_path, mode):
+    image, kind = CASES[mode]
+    path = tmp_path / "x"
+    path.write_bytes(encoded(image, kind))
+    read = read_image(path, "x")
+    assert (read.mode, read.size, read.grey.shape, read.grey.dtype) == (mode, (6, 4), (4, 6), np.uint8)
+    assert np.abs(read.grey.astype(int) - (255 if mode == "black and white" else 76)).max() <= 1
+
+
+def test_an_image_is_read_and_resized_as_a_folder_of_images_is(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 31, 3)).astype(np.uint8)
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        Image.fromarray(pixels).save(tmp_path / name / "x.png")
+    folder = read_folder(tmp_path, "letters", image_size=(9, 8))
+    read = read_image(tmp_path / "a" / "x.png", "x", (9, 8))
+    assert (read.grey.shape, read.size) == ((9, 8), (31, 40))
+    np.testing.assert_array_equal(read.grey, folder.inputs[0])
+
+
+def test_of_an_animation_the_first_frame_is_read(tmp_path):
+    path = tmp_path / "x.gif"
+    first, second = Image.new("L", (3, 3), 10), Image.new("L", (3, 3), 200)
+    first.save(path, save_all=True, append_images=[second])
+    np.testing.assert_array_equal(read_image(path, "x.gif").grey, 10)
+
+
+def test_the_size_is_that_of_the_upright_image(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the top of the picture is on the right of the sensor
+    Image.new("L", (6, 4)).save(tmp_path / "x.jpg", exif=exif)
+    assert read_image(tmp_path / "x.jpg", "x.jpg").size == (4, 6)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is no image of a known kind"),
+        (b"text", "is no image of a known kind"),
+        (encoded(Image.new("L", (9, 9)))[:45], "is damaged"),
+        (lying_png(50_000, 50_000), "far more than 33554432 pixels"),
+        (lying_png(8_000, 8_000), "has 8000 x 8000 pixels, more than 33554432"),
+        (encoded(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF"), "values outside the 16-bit range"),
+    ],
+    ids=["empty", "text", "cut short", "2.5 billion pixels", "64 million pixels", "floats"],
+)
+def test_what_is_no_usable_image_is_one_line_that_names_no_object(tmp_path, content, message):
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(DataError, match=message) as raised:
+        read_image(tmp_path / "x.png", "given/x.png")
+    assert str(raised.value).startswith("given/x.png: ")
+    assert "\n" not in str(raised.value)
+    assert " object at " not in str(raised.value)
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(DataError, match=r"no\.png: cannot be read: No such file"):
+        read_image(tmp_path / "no.png", "no.png")
+
+
+@pytest.mark.parametrize(
+    ("head", "name", "expected"),
+    [
+        (b"\x89PNG\r\n", "letter", True),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "letter", True),
+        (b"", "letter.JPG", True),
+        (b"P1,P2,label\n1,2,a\n", "table.csv", False),
+        (b"BMI,age,label\n", "table.csv", False),
+        (b"PK\x03\x04", "letters.npz", False),
+    ],
+)
+def test_images_are_told_from_tables_and_archives(head, name, expected):
+    assert looks_like_image(head, name) is expected
