@@ -57,7 +57,7 @@ class Dataset:
         return f"<Dataset {self.source}: {len(self):,} {kind} {self.inputs.shape[1:]}, {self.n_classes} classes>"
 
     def __post_init__(self) -> None:
-        _check_inputs(self.inputs, self.source)
+        check_inputs(self.inputs, self.source)
         _check_class_names(self.class_names, self.source)
         labels = checked_labels(self.labels, len(self.inputs), self.class_names, self.source)
         object.__setattr__(self, "labels", labels)
@@ -191,7 +191,8 @@ def arrays_sha256(*arrays: NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-def _check_inputs(inputs: Any, source: str) -> None:
+def check_inputs(inputs: Any, source: str) -> None:
+    """Raises DataError where samples are not (N, H, W) or (N, I), N >= 1, of a type `Dataset` states, all finite."""
     if inputs.ndim not in (2, 3):
         raise DataError(
             f"{source}: images must be (N, H, W) or rows (N, I), got {inputs.ndim} dimension{'s' * (inputs.ndim != 1)} "

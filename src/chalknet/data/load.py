@@ -91,7 +91,7 @@ def load_data(
     options = _checked_options(class_names, label_column, image_size)
     if source == BUILTIN:
         return _with_origin(_load_builtin(options), BUILTIN, options)
-    path, name = _existing(source), str(source)
+    path, name = existing_path(source), str(source)
     # A path that holds from any folder; the message names the source as it was given.
     return _with_origin(_load_path(path, name, options), str(path.absolute()), options)
 
@@ -144,7 +144,7 @@ def _load_builtin(options: _Options) -> Dataset:
     return load_glyphs()
 
 
-def _existing(source: str | Path) -> Path:
+def existing_path(source: str | Path) -> Path:
     """source as a path that is a file or a folder, or a DataError with the nearest name that is there."""
     if not isinstance(source, str | Path) or not str(source):
         raise ConfigError(f"source must be a path or the name {BUILTIN!r}, got {source!r}.")
@@ -175,7 +175,7 @@ def _nearest_name(path: Path) -> str:
 
 
 def _load_folder(folder: Path, source: str, options: _Options) -> Dataset:
-    if any(_first_file(folder, idx.mnist_file_names(part, "images")) for part in ("train", "t10k")):
+    if holds_idx(folder):
         options.refuse("label_column", "image_size", source=source, kind="IDX files")
         return _load_mnist(folder, source, options)
     if pairs := npy.find_pairs(folder):
@@ -185,9 +185,19 @@ def _load_folder(folder: Path, source: str, options: _Options) -> Dataset:
     return read_folder(folder, source, class_names=options.class_names, image_size=options.image_size)
 
 
+def holds_idx(folder: Path) -> bool:
+    """Whether a folder holds MNIST's files of images."""
+    return any(first_file(folder, idx.mnist_file_names(part, "images")) for part in ("train", "t10k"))
+
+
+def is_image_folder(folder: Path) -> bool:
+    """Whether what can be read in a folder is images, and not IDX or .npy files."""
+    return not holds_idx(folder) and not npy.find_pairs(folder)
+
+
 def _load_mnist(folder: Path, source: str, options: _Options) -> Dataset:
     """MNIST's four files, or the two of its training part."""
-    has_test = any(_first_file(folder, idx.mnist_file_names("t10k", kind)) for kind in ("images", "labels"))
+    has_test = any(first_file(folder, idx.mnist_file_names("t10k", kind)) for kind in ("images", "labels"))
     digests: dict[str, bytes] = {}
     train, *test = [
         _read_part(
@@ -206,12 +216,13 @@ def _load_mnist(folder: Path, source: str, options: _Options) -> Dataset:
     )
 
 
-def _first_file(folder: Path, names: Sequence[str]) -> Path | None:
+def first_file(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of these files that a folder holds."""
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _needed_file(folder: Path, names: Sequence[str], source: str) -> Path:
-    path = _first_file(folder, names)
+    path = first_file(folder, names)
     if path is None:
         raise DataError(f"{source}: a file is missing: looked for {', '.join(names)} in {folder}. Put it there.")
     return path
@@ -221,9 +232,9 @@ def _read_part(images: Path, labels: Path, digests: dict[str, bytes]) -> idx.Par
     """Images and labels of two IDX files; their digests are added to digests."""
     arrays = []
     for path in (images, labels):
-        content = _read_bytes(path, str(path))
+        content = read_bytes(path, str(path))
         digests[path.name] = hashlib.sha256(content).digest()
-        arrays.append(idx.parse_idx(_unpacked_idx(content, str(path)), str(path)))
+        arrays.append(idx.parse_idx(unpacked_idx(content, str(path)), str(path)))
     return idx.Part(arrays[0], arrays[1], str(images), str(labels))
 
 
@@ -235,7 +246,7 @@ def _load_file(path: Path, source: str, options: _Options) -> Dataset:
         if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
             options.refuse("label_column", "image_size", source=source, kind=".npy files")
             return _load_npy(path, source, options)
-    content = _read_bytes(path, source)
+    content = read_bytes(path, source)
     if content.startswith(ZIP_MAGIC):
         options.refuse("label_column", "image_size", source=source, kind="an .npz file")
         sha256 = hashlib.sha256(content).hexdigest()
@@ -245,11 +256,11 @@ def _load_file(path: Path, source: str, options: _Options) -> Dataset:
             f"{source}: not an npz file: expected first bytes {ZIP_MAGIC[0].hex(' ')}, got {content[:4].hex(' ')}. "
             "Copy or download it again, or save it with numpy.savez."
         )
-    head = _unpack(content, HEAD_BYTES, source) if content.startswith(GZIP_MAGIC) else content[:HEAD_BYTES]
+    head = unpacked_head(content, source)
     if idx.looks_like_idx(head) or "-ubyte" in path.name:
         options.refuse("label_column", "image_size", source=source, kind="IDX files")
         return _load_idx(path, content, source, options)
-    _refuse_foreign(head, source)
+    refuse_foreign(head, source)
     return _load_table(content, source, options)
 
 
@@ -267,7 +278,7 @@ def _load_npy(samples: Path, source: str, options: _Options) -> Dataset:
 
 def _load_idx(images: Path, content: bytes, source: str, options: _Options) -> Dataset:
     """One file of images with its labels beside it."""
-    if idx.parse_idx(_unpacked_idx(content, source), source).ndim == 1:
+    if idx.parse_idx(unpacked_idx(content, source), source).ndim == 1:
         raise DataError(f"{source}: holds labels. Give the images file; its labels are found beside it.")
     names = idx.labels_file_names(images.name)
     if not names:
@@ -282,15 +293,8 @@ def _load_idx(images: Path, content: bytes, source: str, options: _Options) -> D
 
 
 def _load_table(content: bytes, source: str, options: _Options) -> Dataset:
-    text = content
-    if content.startswith(GZIP_MAGIC):
-        text = _unpack(content, MAX_TEXT_BYTES + 1, source)
-    if len(text) > MAX_TEXT_BYTES:
-        raise DataError(
-            f"{source}: the table's text has more than {MAX_TEXT_BYTES} bytes. Give a part of it, or an .npz file."
-        )
     return read_csv(
-        text,
+        unpacked_table(content, source),
         source,
         sha256=hashlib.sha256(content).hexdigest(),
         class_names=options.class_names,
@@ -299,7 +303,25 @@ def _load_table(content: bytes, source: str, options: _Options) -> Dataset:
     )
 
 
-def _refuse_foreign(head: bytes, source: str) -> None:
+def unpacked_table(content: bytes, source: str) -> bytes:
+    """The text of a table, gunzipped where need be."""
+    text = content
+    if content.startswith(GZIP_MAGIC):
+        text = _unpack(content, MAX_TEXT_BYTES + 1, source)
+    if len(text) > MAX_TEXT_BYTES:
+        raise DataError(
+            f"{source}: the table's text has more than {MAX_TEXT_BYTES} bytes. Give a part of it, or an .npz file."
+        )
+    return text
+
+
+def unpacked_head(content: bytes, source: str) -> bytes:
+    """The first bytes of a file, of one that gzip packed those of what is in it."""
+    return _unpack(content, HEAD_BYTES, source) if content.startswith(GZIP_MAGIC) else content[:HEAD_BYTES]
+
+
+def refuse_foreign(head: bytes, source: str) -> None:
+    """Raises DataError for what is known and not read, such as pickles, with what to do; and for other binary files."""
     for magics, kind, advice in FOREIGN:
         if head.startswith(magics):
             raise DataError(f"{source}: is {kind}. {advice}. Expected {EXPECTED}.")
@@ -311,7 +333,8 @@ def _refuse_foreign(head: bytes, source: str) -> None:
         )
 
 
-def _read_bytes(path: Path, source: str) -> bytes:
+def read_bytes(path: Path, source: str) -> bytes:
+    """All of a file, which is not empty and within the bounds."""
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
@@ -326,7 +349,7 @@ def _read_bytes(path: Path, source: str) -> bytes:
     return content
 
 
-def _unpacked_idx(content: bytes, source: str) -> bytes:
+def unpacked_idx(content: bytes, source: str) -> bytes:
     """The bytes of an IDX file, gunzipped where need be, and then no more of them than its header promises and one."""
     if not content.startswith(GZIP_MAGIC):
         return content

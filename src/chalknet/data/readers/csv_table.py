@@ -20,6 +20,7 @@ from chalknet.errors import DataError
 LABEL_NAMES = ("label", "class", "target", "y")
 DELIMITERS = ("\t", ";", ",")  # on a tie the first wins: "1,5;2,5;3" is three columns of decimal commas
 MIN_PIXELS = 64
+LEAST_COUNTED = 4  # columns, from which a first row of 0, 1, 2, ... is no sample
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 NUMBER = re.compile(
     r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*|\s*[+-]?(?:nan|inf|infinity)\s*", re.I | re.A
@@ -32,13 +33,17 @@ class _Columns:
 
     Attributes:
         names: a name a column, from the header or "column 1", "column 2", ...
-        label: index of the label's column.
+        label: index of the label's column; None where there is none.
         has_header: whether the first row is the header.
     """
 
     names: tuple[str, ...]
-    label: int
+    label: int | None
     has_header: bool
+
+    @property
+    def label_name(self) -> str:
+        return "" if self.label is None else self.names[self.label]
 
     @property
     def features(self) -> list[str]:
@@ -48,7 +53,7 @@ class _Columns:
 @dataclass(frozen=True, eq=False)
 class _Table:
     features: NDArray[np.float64]  # (N, I)
-    labels: list[str]  # N texts, without outer blanks
+    labels: list[str]  # N texts, without outer blanks; none where there is no label column
     lines: array[int]  # N line numbers
 
 
@@ -82,9 +87,38 @@ def read_csv(
     columns = _find_columns(rows, label_column, source)
     table = _read_table(rows, columns, source)
     notes: list[str] = []
-    labels, names = _number_labels(table, class_names, columns.names[columns.label], source, notes)
+    labels, names = _number_labels(table, class_names, columns.label_name, source, notes)
     inputs = _as_images(table.features, image_size, source, notes)
     return dataset_from_arrays(inputs, labels, names, source=source, sha256=sha256, notes=notes)
+
+
+def read_csv_rows(
+    content: bytes, source: str, n_values: int, *, label_column: str | int | None = None
+) -> tuple[NDArray[np.float64], list[str]]:
+    """The rows in the bytes of a table, of which the labels need not be there, and notes.
+
+    Its width tells: n_values columns are all features; of one more, one is the label, found as `read_csv` finds it,
+    and left out.
+
+    Args:
+        n_values: I, features of a row.
+        label_column: name or index of the column to leave out.
+    Returns:
+        (N, I) float64, and what was left out.
+    Raises:
+        DataError: as `read_csv`, and where the width is another.
+    """
+    rows = _Rows(_decode(content, source), source, least_columns=1)
+    width = len(rows.first_two()[0])
+    has_label = label_column is not None or width == n_values + 1
+    if width - has_label != n_values:
+        expected = f"{n_values + 1} with the label" if has_label else f"{n_values}, or {n_values + 1} with a label"
+        raise DataError(f"{source}: has {width} columns; expected {expected}, divided by comma, semicolon or tab.")
+    columns = _find_columns(rows, label_column, source) if has_label else _columns_without_label(rows)
+    notes = [f"The label, {_column(columns.label_name)}, is left out."] if has_label else []
+    if columns.has_header and _is_counted(columns.names):
+        notes.append("The first row numbers the columns and is read as their heads.")
+    return _read_table(rows, columns, source).features, notes
 
 
 # ---- text to rows ---------------------------------------------------------------------------------------------------
@@ -109,8 +143,9 @@ def _decode(content: bytes, source: str) -> str:
 class _Rows:
     """The rows of a table with their line numbers; blank lines are passed over."""
 
-    def __init__(self, text: str, source: str) -> None:
+    def __init__(self, text: str, source: str, least_columns: int = 2) -> None:
         self.source = source
+        self._least_columns = least_columns
         # Python's float also reads 1_000 and digits of other scripts; only texts that have them pay for the check
         self.to_number: Callable[[str], float] = float if text.isascii() and "_" not in text else _strict_number
         self._text = text
@@ -142,7 +177,7 @@ class _Rows:
         if not first:
             raise DataError(f"{self.source}: no samples; the file holds no text.")
         delimiter = max(DELIMITERS, key=lambda mark: _n_columns(first, mark))
-        if _n_columns(first, delimiter) < 2:
+        if _n_columns(first, delimiter) < self._least_columns:
             raise DataError(
                 f"{self.source}: expected a label column and at least one number column, "
                 f"divided by comma, semicolon or tab, got one column: {first.strip()[:40]!r}."
@@ -176,8 +211,24 @@ def _find_columns(rows: _Rows, label_column: str | int | None, source: str) -> _
             f"{source}: no column is named label, class, target or y; the columns are {_listed(header)}. "
             "Give label_column (--label-column)."
         )
-    names = header if has_header else [f"column {at + 1}" for at in range(len(header))]
-    return _Columns(tuple(names), label or 0, has_header)
+    names = tuple(header) if has_header else _numbered_columns(len(header))
+    return _Columns(names, label or 0, has_header)
+
+
+def _columns_without_label(rows: _Rows) -> _Columns:
+    """All columns as features, under the first row if half of its fields or more are no numbers, or if it counts."""
+    header = tuple(field.strip() for field in rows.first_two()[0])
+    has_header = 2 * sum(not rows.is_number(field) for field in header) >= len(header) or _is_counted(header)
+    return _Columns(header if has_header else _numbered_columns(len(header)), None, has_header)
+
+
+def _is_counted(header: Sequence[str]) -> bool:
+    """Whether a first row is 0, 1, 2, ...: what some programs write above columns without names."""
+    return len(header) >= LEAST_COUNTED and list(header) == [str(at) for at in range(len(header))]
+
+
+def _numbered_columns(n: int) -> tuple[str, ...]:
+    return tuple(f"column {at + 1}" for at in range(n))
 
 
 def _given_column(header: Sequence[str], label_column: str | int, source: str) -> int:
@@ -242,15 +293,16 @@ def _read_table(rows: _Rows, columns: _Columns, source: str) -> _Table:
     for line, row in numbered:
         if len(row) != width:
             raise DataError(f"{source}: line {line} has {len(row)} columns, but the first row has {width}.")
-        labels.append(row.pop(at).strip())
+        if at is not None:
+            labels.append(row.pop(at).strip())
         try:
             values.extend(map(rows.to_number, row))
         except ValueError:
             raise _bad_cell(row, line, columns, rows, source) from None
         lines.append(line)
-    if not labels:
+    if not lines:
         raise DataError(f"{source}: no samples; the table has a header and no rows.")
-    features = np.frombuffer(values, np.float64).reshape(len(labels), width - 1)
+    features = np.frombuffer(values, np.float64).reshape(len(lines), len(columns.features))
     _check_finite(features, lines, columns, source)
     return _Table(features, labels, lines)
 
@@ -258,8 +310,9 @@ def _read_table(rows: _Rows, columns: _Columns, source: str) -> _Table:
 def _bad_cell(row: Sequence[str], line: int, columns: _Columns, rows: _Rows, source: str) -> DataError:
     at = next(at for at, field in enumerate(row) if not rows.is_number(field))
     told = f"{row[at][:40]!r} is not a number" if row[at].strip() else "the cell is empty"
+    but = "" if columns.label is None else " but the label"
     return DataError(
-        f"{source}: line {line}, {_column(columns.features[at])}: {told}; every column but the label holds numbers."
+        f"{source}: line {line}, {_column(columns.features[at])}: {told}; every column{but} holds numbers."
     )
 
 

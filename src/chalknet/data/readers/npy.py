@@ -93,6 +93,18 @@ def _note_of_order(labels: NDArray[Any]) -> tuple[str, ...]:
     )
 
 
+def open_samples(paths: Sequence[Path]) -> StoredSamples:
+    """The samples of one file, or of several one after the other, without their labels; they stay in the files.
+
+    Raises:
+        DataError: a file is not what is needed, or the files differ.
+    """
+    arrays: list[StoredArray] = []
+    for path in paths:
+        arrays.append(_opened(path, arrays[0] if arrays else None))
+    return StoredSamples(arrays)
+
+
 def _opened(path: Path, first: StoredArray | None) -> StoredArray:
     """A samples file, its header and its size checked."""
     with path.open("rb") as file:

@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.data.dataset import Dataset, checked_labels, dataset_from_arrays
+from chalknet.data.dataset import Dataset, checked_labels, dataset_from_arrays, numeric_array
 from chalknet.data.readers.idx import Part, dataset_from_parts
 from chalknet.data.readers.npy_header import read_npy_header
 from chalknet.errors import DataError
@@ -46,6 +46,36 @@ def read_npz(content: bytes, source: str, *, sha256: str = "", class_names: Sequ
         if "x_train" in archive.keys:
             return _read_train_and_test(archive, class_names, sha256)
         return _read_pair(archive, class_names, sha256)
+
+
+def read_npz_inputs(content: bytes, source: str) -> tuple[NDArray[Any], list[str]]:
+    """The samples in the bytes of an .npz file without their labels, and notes; labels need not be there.
+
+    Of the layouts of `read_npz`, or the only array of the file, under any name.
+
+    Raises:
+        DataError: the archive is damaged, or which array holds the samples cannot be told.
+    """
+    archive, notes = NpzArchive(content, source), list[str]()
+    keys = _inputs_keys(archive)
+    with np.errstate(over="ignore", invalid="ignore"):  # as above
+        arrays = [numeric_array(_bool_to_grey(archive.array(key), key, notes), key, source) for key in keys]
+    if any(array.shape[1:] != arrays[0].shape[1:] or array.ndim < 2 for array in arrays[1:]):
+        shapes = " and ".join(str(array.shape) for array in arrays)
+        raise DataError(f"{source}: {_listed(set(keys))} must hold samples of one shape, got {shapes}.")
+    return np.concatenate(arrays) if len(arrays) > 1 else arrays[0], notes
+
+
+def _inputs_keys(archive: NpzArchive) -> list[str]:
+    if "x_train" in archive.keys:
+        return [key for key in ("x_train", "x_test") if key in archive.keys]
+    known = [key for key in (*(inputs for inputs, _ in PAIRS), "x_test") if key in archive.keys]
+    if known or len(archive.keys) == 1:
+        return known[:1] or list(archive.keys)
+    raise DataError(
+        f"{archive.source}: expected an array 'images' (or X, x, data), or one array alone, found "
+        f"{_listed(archive.keys)}. Save the samples under one of these names with numpy.savez."
+    )
 
 
 def _read_pair(archive: NpzArchive, class_names: Sequence[str] | None, sha256: str) -> Dataset:
