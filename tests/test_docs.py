@@ -38,6 +38,7 @@ def test_every_function_of_the_chalkboard_cites_its_formula():
         "dense",
         "losses",
         "metrics",
+        "calibration",
         "initialisers",
         "architecture",
         "gradcheck",

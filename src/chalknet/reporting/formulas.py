@@ -312,6 +312,14 @@ FORMULAS = {
         r"p = \frac{1}{M} \sum_m \mathrm{softmax}(o_m)",
         'p = 1 / M sum_m upright("softmax")(o_m)',
     ),
+    "M4": Formula(
+        r"\text{ECE} = \sum_m \frac{n_m}{N} | a_m - c_m |",
+        '"ECE" = sum_m n_m / N |a_m - c_m|',
+    ),
+    "M5": Formula(
+        r"\text{Brier} = \frac{1}{N} \sum_n \sum_k (p_{nk} - Y_{nk})^2",
+        '"Brier" = 1 / N sum_n sum_k (p_(n k) - Y_(n k))^2',
+    ),
     # the gradient check
     "G1": Formula(
         r"\text{analytic} = \sum_i \frac{\partial L}{\partial w_i} u_i",

@@ -1,0 +1,96 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import logits_and_labels, seeds
+
+from chalknet.errors import ConfigError, ShapeError
+from chalknet.network.activations import softmax
+from chalknet.network.calibration import BINS, brier_score, expected_calibration_error, reliability_bins
+
+
+def loop_ece(confidence, right, n_bins):
+    """The definition, answer by answer and bin by bin."""
+    total = 0.0
+    for m in range(1, n_bins + 1):
+        inside = [n for n, c in enumerate(confidence) if (m - 1) / n_bins < c <= m / n_bins]
+        if inside:
+            accuracy = sum(bool(right[n]) for n in inside) / len(inside)
+            mean = math.fsum(float(confidence[n]) for n in inside) / len(inside)
+            total += len(inside) / len(confidence) * abs(accuracy - mean)
+    return total
+
+
+def test_the_error_by_hand():
+    # (0.5, 0.75]: confidences 0.6 and 0.7, one right, |0.5 - 0.65| = 0.15; (0.75, 1]: 0.9 and 1, both right, 0.05
+    bins = reliability_bins([0.6, 0.9, 0.7, 1.0], [True, True, False, True], 4)
+    assert [one.count for one in bins] == [0, 0, 2, 2]
+    assert (bins[2].right, bins[2].accuracy, bins[2].confidence) == (1, 0.5, pytest.approx(0.65))
+    assert math.isnan(bins[0].accuracy)
+    assert math.isnan(bins[0].confidence)
+    assert expected_calibration_error(bins) == pytest.approx(0.5 * 0.15 + 0.5 * 0.05)
+
+
+@given(seeds, st.integers(1, 200), st.integers(1, 20))
+def test_the_error_is_that_of_a_slow_loop(seed, n, n_bins):
+    rng = np.random.default_rng(seed)
+    confidence = np.concatenate([rng.uniform(1e-9, 1, n), np.arange(1, n_bins + 1) / n_bins])  # edges too
+    right = rng.random(len(confidence)) < confidence
+    error = expected_calibration_error(reliability_bins(confidence, right, n_bins))
+    assert error == pytest.approx(loop_ece(confidence, right, n_bins), abs=1e-12)
+    assert 0 <= error <= 1
+
+
+def test_confidences_that_come_true_have_a_small_error_and_overconfident_ones_theirs():
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.1, 1, 200_000)
+    honest = reliability_bins(confidence, rng.random(len(confidence)) < confidence)
+    # a bin of 14,000 answers strays by 0.004 or less; the error is the mean of fifteen such
+    assert len(honest) == BINS
+    assert expected_calibration_error(honest) < 0.005
+    boasting = reliability_bins(confidence, rng.random(len(confidence)) < confidence - 0.1)
+    assert expected_calibration_error(boasting) == pytest.approx(0.1, abs=0.01)
+
+
+def test_an_edge_belongs_to_the_bin_below_and_0_to_the_first():
+    bins = reliability_bins([0.0, 0.25, 0.5, 0.75, 1.0], [True] * 5, 4)
+    assert [one.count for one in bins] == [2, 1, 1, 1]
+    assert [(one.low, one.high) for one in bins] == [(0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1)]
+
+
+@pytest.mark.parametrize(
+    ("confidence", "right", "n_bins", "error", "message"),
+    [
+        ([0.5], [True, False], 15, ShapeError, r"got \(1,\) and \(2,\)"),
+        ([], [], 15, ShapeError, "N >= 1"),
+        ([0.5], [True], 0, ConfigError, "n_bins must be"),
+        ([1.5], [True], 15, ConfigError, r"must lie in \[0, 1\]"),
+        ([math.nan], [True], 15, ConfigError, r"must lie in \[0, 1\]"),
+    ],
+)
+def test_what_cannot_be_binned_is_refused(confidence, right, n_bins, error, message):
+    with pytest.raises(error, match=message):
+        reliability_bins(confidence, right, n_bins)
+
+
+def test_brier_score_by_hand():
+    assert brier_score(np.array([[0.8, 0.2], [0.4, 0.6]]), np.array([0, 0])) == pytest.approx((0.08 + 0.72) / 2)
+    assert brier_score(np.eye(3), np.arange(3)) == 0.0
+    assert brier_score(np.eye(2), np.array([1, 0])) == 2.0
+    assert brier_score(np.full((5, 4), 0.25), np.zeros(5, int)) == pytest.approx(1 - 1 / 4)
+
+
+@given(logits_and_labels(dtype=np.float32))
+def test_brier_score_is_that_of_a_slow_loop_and_leaves_its_argument_alone(case):
+    logits, labels = case
+    probabilities = softmax(logits)[0]
+    before = probabilities.copy()
+    total = sum(
+        (float(p) - (k == label)) ** 2
+        for row, label in zip(probabilities, labels, strict=True)
+        for k, p in enumerate(row)
+    )
+    assert brier_score(probabilities, labels) == pytest.approx(total / len(labels), rel=1e-12)
+    np.testing.assert_array_equal(probabilities, before)
