@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from chalknet.studies.results import StudyResults, read_results
     from chalknet.training.recipes import recipe
     from chalknet.training.trainer import Run, Trainer
+    from chalknet.workflows.predict import predict
     from chalknet.workflows.report import report
     from chalknet.workflows.study import study
     from chalknet.workflows.train import resume, train
@@ -79,6 +80,7 @@ _ROOM_OF_NAME = {
     "load_model": "artifacts.model_file",
     "one_hot": "data.preprocess",
     "plot_curves": "reporting.drawings.curves",
+    "predict": "workflows.predict",
     "read_results": "studies.results",
     "recipe": "training.recipes",
     "report": "workflows.report",
@@ -124,6 +126,7 @@ __all__ = [
     "load_model",
     "one_hot",
     "plot_curves",
+    "predict",
     "read_results",
     "recipe",
     "report",

@@ -23,6 +23,7 @@ COMMANDS = {
     "gradcheck": LazyCommand(
         "chalknet.cli.gradcheck", "gradcheck", "Compare every derivative with central differences."
     ),
+    "predict": LazyCommand("chalknet.cli.predict", "predict", "Say what a model takes images or rows for."),
     "report": LazyCommand("chalknet.cli.report", "report", "Make a document of a study or a run."),
     "stopping": LazyCommand(
         "chalknet.cli.stopping", "stopping", "Say when training should have stopped, from full curves."

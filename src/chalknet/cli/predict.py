@@ -1,0 +1,91 @@
+"""`chalknet predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from chalknet.cli.options import say_notes
+from chalknet.errors import ConfigError
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@click.option("--top", type=click.IntRange(min=1), metavar="K", help="Classes to show of each sample.  [default: 2]")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with the probabilities of all classes.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the probabilities of all classes.")
+@click.option(
+    "--out", metavar="FILE", help="Write the answers here: .csv, .json or .txt. A file of that name is replaced."
+)
+@click.option("--invert", is_flag=True, help="Exchange black and white in image files.")
+@click.option(
+    "--white",
+    type=float,
+    metavar="X",
+    help="What a white pixel is in the training samples, where the model was not trained on pixels of 0..255.",
+)
+@click.option("--label-column", metavar="NAME|N", help="Column of a table that is to be left out.")
+@click.option("--quiet", is_flag=True, help="No notes on how images and files were read.")
+def predict(
+    model: str,
+    inputs: tuple[str, ...],
+    top: int | None,
+    as_csv: bool,
+    as_json: bool,
+    out: str | None,
+    invert: bool,
+    white: float | None,
+    label_column: str | None,
+    quiet: bool,
+) -> int:
+    """Say what a model takes images or rows for.
+
+    MODEL is a model file or a run's folder. INPUT is an image file of any size and kind, a folder of images, or a data
+    file: .npz, .npy, IDX or CSV, with labels or without. Images are made grey and resized as those of a folder are when
+    training; letters must be light on dark where those of the training samples were, which --invert can help with.
+
+    Notes on standard error say how images were read. A file that cannot be read is named there too, the others are
+    answered, and the exit code is 1.
+
+    \b
+    chalknet predict runs/first letter.png photo.jpg
+    chalknet predict runs/first scans --invert --out answers.csv
+    chalknet predict runs/first/model.safetensors measured.csv --json
+    """
+    kind = _kind(as_csv, as_json, out)
+    if top is not None and kind != "table":
+        raise ConfigError(f"--top is for tables; as {kind} the probabilities of all classes are given.")
+
+    from chalknet.serving.answer_tables import conversion_lines, printable
+    from chalknet.serving.inputs import Reading
+    from chalknet.serving.opened import open_model
+    from chalknet.serving.predictor import answer_files
+    from chalknet.workflows.predict import rendered, write_answers
+
+    opened = open_model(model)
+    answers = answer_files(opened.classifier, inputs, Reading(invert, white, label_column))
+    say_notes((*conversion_lines(answers), *map(printable, answers.notes)), quiet)
+    text = rendered(answers, opened, kind, 2 if top is None else top)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write_answers(Path(out), text)
+        click.echo(f"{len(answers):,} answers written to {out}")
+    for message in answers.unread:
+        click.echo(f"chalknet: {printable(message)}", err=True)
+    return 1 if answers.unread else 0
+
+
+def _kind(as_csv: bool, as_json: bool, out: str | None) -> str:
+    """The form of the answers: from the flags, else from the name of the file that they go to."""
+    if as_csv and as_json:
+        raise ConfigError("--csv and --json are two forms of the answers. Give one.")
+    if not (as_csv or as_json or out):
+        return "table"
+
+    from chalknet.workflows.predict import kind_of
+
+    named = kind_of(Path(out)) if out else "table"
+    return "csv" if as_csv else "json" if as_json else named

@@ -1,0 +1,236 @@
+"""What a model is to answer, piece by piece: image files made as it expects them, folders, data files, arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.data.load import BUILTIN, is_image_folder
+from chalknet.data.preprocess import PIXEL_SCALE
+from chalknet.data.readers.image import SUFFIXES, ReadImage, looks_like_image, read_image
+from chalknet.data.unlabelled import Samples, load_inputs
+from chalknet.errors import ConfigError, DataError
+from chalknet.network.model import ROWS_AT_ONCE, Classifier
+from chalknet.reporting.wording import count_of
+
+PIECE_BYTES = 32 * 2**20  # of samples as float64
+HEAD_BYTES = 16
+MAX_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How inputs are read.
+
+    Attributes:
+        invert: whether black and white are exchanged in image files.
+        white: the value of a white pixel in the training samples; None where the model says it, being trained on
+            pixels of 0..255.
+        label_column: of tables, the column to leave out: name or index.
+    """
+
+    invert: bool = False
+    white: float | None = None
+    label_column: str | int | None = None
+
+    def __post_init__(self) -> None:
+        if self.white is not None and not (np.isfinite(self.white) and self.white > 0):
+            raise ConfigError(f"white must be a number > 0, such as 1 or 255, got {self.white}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Some samples in the units of the training samples.
+
+    Attributes:
+        inputs: (n, H, W) or (n, I). names: n of them. read_as: n, how each was made ready; "" where it was not.
+    """
+
+    inputs: NDArray[Any]
+    names: tuple[str, ...]
+    read_as: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class InputReader:
+    """Reads what one model is to answer; what cannot be read is left out and said in `unread`.
+
+    Attributes:
+        unread: a line for each file that could not be read. notes: what was turned or is strange, a sentence each.
+    """
+
+    model: Classifier
+    reading: Reading = Reading()
+    unread: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    _images: list[tuple[str, ReadImage]] = field(default_factory=list)
+
+    def pieces(self, sources: Sequence[str | Path]) -> Iterator[Piece]:
+        """The samples of files and folders, in their order.
+
+        Raises:
+            DataError: an image, and the model was trained on rows.
+            ConfigError: a setting that these sources have no use for, or an image whose scale is not known.
+        """
+        if "" in sources:
+            raise ConfigError("inputs must be files, folders or glyphs, got ''.")
+        for source in sources:
+            try:
+                images = self._image_files(source)
+                samples = None if images is not None else self._samples(source)
+            except DataError as error:
+                self.unread.append(str(error))
+                continue
+            for path, name in images or ():
+                self._add_image(path, name)
+                if len(self._images) == ROWS_AT_ONCE:
+                    yield self._image_piece()
+            if samples is not None:
+                if self._images:
+                    yield self._image_piece()
+                yield from self.sample_pieces(samples, str(source))
+        if self._images:
+            yield self._image_piece()
+
+    def sample_pieces(self, samples: Samples, named: str | None = None) -> Iterator[Piece]:
+        """Samples that are read already, some at a time; each is called NAMED[0], NAMED[1], ..., or by its number."""
+        rows = rows_at_once(self.model)
+        for start in range(0, len(samples), rows):
+            inputs = samples.inputs[start : start + rows]
+            numbers = range(start, start + len(inputs))
+            names = tuple(str(at) if named is None else f"{named}[{at}]" for at in numbers)
+            yield Piece(inputs, names, ("",) * len(inputs))
+
+    def _samples(self, source: str | Path) -> Samples:
+        if self.reading.invert:
+            raise ConfigError(f"invert is for image files, and {source} is a data file. Leave it out.")
+        n_inputs = self.model.architecture.n_inputs
+        samples = load_inputs(source, n_inputs, label_column=self.reading.label_column)
+        check_fit(samples.inputs, self.model, samples.source)
+        self.notes += [
+            f"{samples.source}: {note}" for note in (*samples.notes, *value_notes(samples.inputs, self.model))
+        ]
+        return samples
+
+    def _image_files(self, source: str | Path) -> list[tuple[Path, str]] | None:
+        """The image files that a source means, with their names; None where it is no image but data."""
+        path = Path(source)
+        if source == BUILTIN:
+            return None
+        try:
+            if path.is_dir():
+                return self._images_in(path, str(source)) if is_image_folder(path) else None
+            if path.exists() and not path.is_file():  # a pipe would be waited for
+                raise DataError(f"{source}: is neither a file nor a folder.")
+            with path.open("rb") as file:
+                head = file.read(HEAD_BYTES)
+        except DataError:
+            raise
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"{source}: cannot be read: {reason}.") from error
+        return [(path, str(source))] if looks_like_image(head, path.name) else None
+
+    def _images_in(self, folder: Path, source: str) -> list[tuple[Path, str]]:
+        """The images directly in a folder, sorted by name; hidden files are passed over."""
+        with os.scandir(folder) as entries:
+            shown = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        images = [name for name in shown if name.lower().endswith(SUFFIXES)]
+        others = [name for name in shown if not name.lower().endswith(SUFFIXES)]
+        if not images:
+            found = ", ".join(map(repr, others[:MAX_NAMED])) + (", ..." if len(others) > MAX_NAMED else "")
+            raise DataError(
+                f"{source}: holds no images ({', '.join(SUFFIXES)}) directly in it, found {found or 'nothing'}. "
+                "Folders within it are not looked into."
+            )
+        if others:
+            named = ", ".join(map(repr, others[:MAX_NAMED])) + (", ..." if len(others) > MAX_NAMED else "")
+            self.notes.append(
+                f"{source}: {count_of(len(others), 'entry', 'entries')} other than images left out: {named}."
+            )
+        return [(folder / name, str(Path(source) / name)) for name in images]
+
+    def _add_image(self, path: Path, name: str) -> None:
+        shape = self.model.image_shape
+        if shape is None:
+            raise DataError(
+                f"{name}: is an image, but the model was trained on rows of {self.model.architecture.n_inputs} values. "
+                "Give rows: a table, an .npz or a .npy file."
+            )
+        try:
+            self._images.append((name, read_image(path, name, shape)))
+        except DataError as error:
+            self.unread.append(str(error))
+
+    def _white(self, name: str) -> float:
+        """The value of a white pixel in the training samples."""
+        scaling = self.model.scaling
+        reads_bytes = scaling.shift is None and np.ndim(scaling.scale) == 0 and scaling.scale == PIXEL_SCALE
+        if self.reading.white is not None:
+            return self.reading.white
+        if not reads_bytes:
+            raise ConfigError(
+                f"{name}: the model was not trained on pixels of 0..255 as they are, and does not say what white was "
+                "in its training samples. Give white (--white): 1 where they were divided by 255, 255 where not."
+            )
+        return PIXEL_SCALE
+
+    def _image_piece(self) -> Piece:
+        """The images gathered so far, which are then forgotten."""
+        names = tuple(name for name, _ in self._images)
+        grey = np.stack([image.grey for _, image in self._images])
+        read_as = tuple(self._how(image) for _, image in self._images)
+        white = self._white(names[0])
+        if self.reading.invert:
+            grey = 255 - grey
+        self._images.clear()
+        # Divided first, as training samples of 0..1 were: x / 255 and x * (1 / 255) differ in the last digit.
+        inputs = grey if white == PIXEL_SCALE else grey / PIXEL_SCALE * white
+        return Piece(inputs, names, read_as)
+
+    def _how(self, image: ReadImage) -> str:
+        """ "640x480 RGB -> 28x28 grey", width before height as pictures are measured."""
+        height, width = image.grey.shape
+        before, after = f"{image.size[0]}x{image.size[1]} {image.mode}", f"{width}x{height} grey"
+        more = ", transparency on white" * image.was_transparent + ", inverted" * self.reading.invert
+        return f"{before} -> {after}{more}" if before != after else f"{after}{more or ', as it is'}"
+
+
+def rows_at_once(model: Classifier) -> int:
+    """Samples of a piece: a multiple of what a network takes at once, so that pieces give the bits of the whole."""
+    in_bytes = PIECE_BYTES // (8 * model.architecture.n_inputs)
+    return max(1, in_bytes // ROWS_AT_ONCE) * ROWS_AT_ONCE
+
+
+def check_fit(inputs: Any, model: Classifier, source: str) -> None:
+    """Raises DataError where samples have not the size that a model reads."""
+    shape, n_inputs = tuple(inputs.shape[1:]), model.architecture.n_inputs
+    fits = shape in ((n_inputs,), model.image_shape) or (
+        model.image_shape is None and len(shape) == 2 and shape[0] * shape[1] == n_inputs
+    )
+    if fits:
+        return
+    came = f"images of {shape[0]} x {shape[1]}" if len(shape) == 2 else f"rows of {shape[0]} values"
+    wanted = "" if model.image_shape is None else f"images of {model.image_shape[0]} x {model.image_shape[1]} or "
+    raise DataError(f"{source}: holds {came}, but the model reads {wanted}rows of {n_inputs} values.")
+
+
+def value_notes(inputs: Any, model: Classifier) -> list[str]:
+    """What is strange in the values of samples, seen from the scaling that the model learnt."""
+    scaling = model.scaling
+    if scaling.shift is not None or np.ndim(scaling.scale) or not len(inputs):
+        return []
+    is_bytes = inputs.dtype == np.uint8
+    if scaling.scale != PIXEL_SCALE and is_bytes:
+        return [
+            "holds pixels of 0..255, but the model was trained on numbers of another type, perhaps on fractions of 1."
+        ]
+    if scaling.scale == PIXEL_SCALE and not is_bytes and 0 < inputs.max() <= 1:
+        return ["holds values up to 1, but the model was trained on pixels of 0..255; it sees nearly black images."]
+    return []

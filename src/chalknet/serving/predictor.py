@@ -1,0 +1,105 @@
+"""A model's answers for files, folders and arrays."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from chalknet.data.unlabelled import Samples
+from chalknet.errors import DataError
+from chalknet.machine.blas import one_blas_thread
+from chalknet.network.arrays import FloatArray
+from chalknet.network.model import Classifier
+from chalknet.serving.inputs import InputReader, Piece, Reading, check_fit, value_notes
+
+MAX_TOLD = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model says of N samples.
+
+    Attributes:
+        class_names: K names.
+        names: N, a file's or FILE[number].
+        probabilities: (N, K), of the model's type.
+        read_as: N, how each image file was made ready, such as "640x480 RGB -> 28x28 grey"; "" for other samples.
+        unread: a line for each input that could not be read.
+        notes: what was turned on the way or is strange, one sentence each.
+    """
+
+    class_names: tuple[str, ...]
+    names: tuple[str, ...]
+    probabilities: FloatArray
+    read_as: tuple[str, ...]
+    unread: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Answers for {len(self)} samples, classes {', '.join(self.class_names)}>"
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def labels(self) -> list[str]:
+        """The name of each sample's most probable class."""
+        return [self.class_names[k] for k in self.probabilities.argmax(axis=1)]
+
+    def best(self, n: int) -> list[list[tuple[str, float]]]:
+        """For each sample the n most probable classes with their probabilities, the most probable first."""
+        order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :n]  # stable: of equals the first, as argmax
+        return [
+            [(self.class_names[k], float(row[k])) for k in best]
+            for row, best in zip(self.probabilities, order, strict=True)
+        ]
+
+
+def answer_files(model: Classifier, sources: Sequence[str | Path], reading: Reading) -> Answers:
+    """The answers for image files, folders of images and data files.
+
+    Raises:
+        DataError: nothing of it can be read, or an image is given to a model of rows.
+        ConfigError: as `InputReader.pieces`.
+    """
+    reader = InputReader(model, reading)
+    answers = _answers(model, reader, reader.pieces(sources))
+    if reader.unread and not len(answers):
+        raise DataError(_nothing_read(reader.unread))
+    return answers
+
+
+def answer_samples(model: Classifier, samples: Samples, named: str | None = None) -> Answers:
+    """The answers for samples that are read already, called by their numbers, or NAMED[number].
+
+    Raises:
+        DataError: samples of another size than the model reads.
+    """
+    check_fit(samples.inputs, model, samples.source)
+    reader = InputReader(model, notes=value_notes(samples.inputs, model))
+    return _answers(model, reader, reader.sample_pieces(samples, named))
+
+
+def _answers(model: Classifier, reader: InputReader, pieces: Iterable[Piece]) -> Answers:
+    names, read_as, parts = list[str](), list[str](), list[FloatArray]()
+    with one_blas_thread(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of fractions for pixels, which a note says once for all pieces
+        for piece in pieces:
+            parts.append(model.predict_proba(piece.inputs))
+            names += piece.names
+            read_as += piece.read_as
+    probabilities = np.concatenate(parts) if parts else np.empty((0, len(model.class_names)))
+    return Answers(
+        model.class_names, tuple(names), probabilities, tuple(read_as), tuple(reader.unread), tuple(reader.notes)
+    )
+
+
+def _nothing_read(unread: Sequence[str]) -> str:
+    if len(unread) == 1:
+        return unread[0]
+    more = f" ... and {len(unread) - MAX_TOLD} more" if len(unread) > MAX_TOLD else ""
+    return f"none of {len(unread)} inputs can be read: {' '.join(unread[:MAX_TOLD])}{more}"

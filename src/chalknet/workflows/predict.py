@@ -1,0 +1,85 @@
+"""Answers of a model for files, folders and arrays: what `chalknet.predict(...)` and `chalknet predict` both call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from chalknet.artifacts.atomic import write_bytes
+from chalknet.data.dataset import Dataset, numeric_array
+from chalknet.data.unlabelled import Samples
+from chalknet.errors import ConfigError
+from chalknet.network.model import Classifier
+from chalknet.serving.answer_tables import answers_csv, answers_json, answers_table
+from chalknet.serving.inputs import Reading
+from chalknet.serving.opened import OpenedModel, open_model
+from chalknet.serving.predictor import Answers, answer_files, answer_samples
+
+KINDS = {".csv": "csv", ".json": "json", ".txt": "table"}
+
+
+def predict(
+    model: Classifier | str | Path,
+    inputs: Any,
+    *,
+    invert: bool = False,
+    white: float | None = None,
+    label_column: str | int | None = None,
+) -> Answers:
+    """What a model says of image files, a folder of images, a data file, or samples in memory.
+
+    Args:
+        model: a model file, a run's folder, or a `Network` or `Ensemble`.
+        inputs: a path or a list of paths: image files of any size and kind, which are made grey and resized as a folder
+            of images is read; folders of them; whatever `load_data` reads, with labels or without. Or a `Dataset`, or
+            an array (N, H, W) or (N, I) in the units of the training samples.
+        invert: exchange black and white in image files.
+        white: the value of a white pixel in the training samples, for image files and a model that was not trained on
+            pixels of 0..255.
+        label_column: of a table, the column to leave out.
+    Returns:
+        the `Answers`: names, labels, probabilities (N, K), how image files were read, and what could not be read.
+    Raises:
+        ModelFileError: model is none.
+        DataError: nothing of inputs can be read, or what is read does not fit the model.
+        ConfigError: a setting that cannot be meant, or that these inputs have no use for.
+    """
+    opened = open_model(model)
+    reading = Reading(invert, white, label_column)
+    if isinstance(inputs, (str, Path)):
+        return answer_files(opened.classifier, [inputs], reading)
+    if _are_paths(inputs):
+        return answer_files(opened.classifier, inputs, reading)
+    if reading != Reading():
+        raise ConfigError("invert, white and label_column are for files, and the inputs are samples in memory.")
+    samples = inputs.inputs if isinstance(inputs, Dataset) else numeric_array(inputs, "inputs", "inputs")
+    return answer_samples(opened.classifier, Samples(samples, "inputs"))
+
+
+def rendered(answers: Answers, model: OpenedModel, kind: str, top: int = 2) -> str:
+    """Answers as "table", "csv" or "json"."""
+    if kind == "csv":
+        return answers_csv(answers)
+    return answers_json(answers, model.name) if kind == "json" else f"{answers_table(answers, top).text()}\n"
+
+
+def kind_of(path: Path) -> str:
+    """The form that a file's name asks for.
+
+    Raises:
+        ConfigError: another ending; an image or a data file is not to be replaced by a slip.
+    """
+    kind = KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise ConfigError(f"--out must end in {', '.join(KINDS)}, got {str(path)!r}.")
+    return kind
+
+
+def write_answers(path: Path, text: str) -> None:
+    """Raises OutputError where the file cannot be written; it is there whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def _are_paths(inputs: Any) -> bool:
+    return isinstance(inputs, Sequence) and len(inputs) > 0 and all(isinstance(one, (str, Path)) for one in inputs)

@@ -1,0 +1,161 @@
+"""`chalknet predict`: what is printed where, what is written, and the exit codes."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import made_images
+from PIL import Image
+
+from chalknet.artifacts.model_file import load_model, save_model
+from chalknet.cli.main import main
+from chalknet.network.model import Network
+
+SIZES = ["--train", "160", "--valid", "40"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with letters.npz, a run of it, two images and a file that is none."""
+    folder = tmp_path_factory.mktemp("predict")
+    data = made_images(240, seed=0)
+    np.savez(folder / "letters.npz", images=data.inputs, labels=data.labels, class_names=np.array(data.class_names))
+    quick = ["--hidden", "6", "--epochs", "4", "--learning-rate", "1e-3", *SIZES, "--quiet"]
+    assert main(["train", "--data", str(folder / "letters.npz"), *quick, "--out", str(folder / "run")]) == 0
+    for k in range(2):
+        Image.fromarray(data.inputs[k]).resize((40, 30)).convert("RGB").save(folder / f"{k}.png")
+    (folder / "bad.png").write_bytes(b"junk")
+    return folder
+
+
+@pytest.fixture
+def here(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    return trained
+
+
+def test_a_table_on_standard_output_and_how_images_were_read_beside_it(here, capsys):
+    assert main(["predict", "run", "0.png", "1.png"]) == 0
+    printed = capsys.readouterr()
+    _, heads, first, second = printed.out.splitlines()
+    assert heads.split() == ["name", "label", "probability", "next", "best"]
+    network = load_model(here / "run" / "model.safetensors")
+    assert first.startswith("0.png")
+    assert {first.split()[1], second.split()[1]} <= set(network.class_names)
+    assert printed.err == "note: 2 images such as 0.png: 40x30 RGB -> 5x6 grey\n"
+    assert max(map(len, printed.out.splitlines())) <= 80
+
+
+@pytest.mark.usefixtures("here")
+def test_top_says_how_many_classes_are_shown(capsys):
+    main(["predict", "run", "0.png", "--top", "1", "--quiet"])
+    assert capsys.readouterr().out.splitlines()[1].split() == ["name", "label", "probability"]
+    main(["predict", "run", "0.png", "--top", "9", "--quiet"])
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[1].endswith("next best  3rd best  4th best")
+    assert printed.err == ""
+
+
+def test_csv_reads_back_as_what_the_model_says(here, capsys):
+    assert main(["predict", "run", "letters.npz", "--csv"]) == 0
+    rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    network, data = load_model(here / "run" / "model.safetensors"), np.load(here / "letters.npz")
+    expected = network.predict_proba(data["images"])
+    assert rows[0] == ["name", "label", "probability", "p_A", "p_B", "p_C", "p_D"]
+    np.testing.assert_array_equal(np.array([row[3:] for row in rows[1:]], np.float32), expected)
+    assert [row[1] for row in rows[1:]] == network.predict_names(data["images"])
+    assert rows[-1][0] == "letters.npz[239]"
+    np.testing.assert_array_equal(np.array([row[2] for row in rows[1:]], np.float32), expected.max(axis=1))
+
+
+def test_json_reads_back_as_what_the_model_says(here, capsys):
+    assert main(["predict", "run", "letters.npz", "0.png", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    network, data = load_model(here / "run" / "model.safetensors"), np.load(here / "letters.npz")
+    probabilities = np.array([one["probabilities"] for one in found["answers"][:-1]], np.float32)
+    np.testing.assert_array_equal(probabilities, network.predict_proba(data["images"]))
+    assert [one["label"] for one in found["answers"][:-1]] == network.predict_names(data["images"])
+    assert found["class_names"] == list("ABCD")
+    assert found["answers"][-1]["read_as"] == "40x30 RGB -> 5x6 grey"
+    assert "read_as" not in found["answers"][0]
+    assert (found["model"], found["unread"], found["notes"]) == ("run", [], [])
+
+
+@pytest.mark.usefixtures("here")
+def test_a_bad_file_among_good_ones_is_named_and_the_exit_code_is_1(capsys):
+    assert main(["predict", "run", "0.png", "bad.png", "1.png", "--csv", "--quiet"]) == 1
+    printed = capsys.readouterr()
+    assert [line.split(",")[0] for line in printed.out.splitlines()] == ["name", "0.png", "1.png"]
+    assert printed.err.startswith("chalknet: bad.png: is no image of a known kind")
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "txt"])
+@pytest.mark.usefixtures("here")
+def test_out_gets_what_would_be_printed(capsys, tmp_path, kind):
+    flags = [] if kind == "txt" else [f"--{kind}"]
+    main(["predict", "run", "0.png", "--quiet", *flags])
+    shown = capsys.readouterr().out
+    assert main(["predict", "run", "0.png", "--quiet", "--out", str(tmp_path / f"a.{kind}")]) == 0
+    assert (tmp_path / f"a.{kind}").read_text(encoding="utf-8") == shown
+    assert capsys.readouterr().out == f"1 answers written to {tmp_path}/a.{kind}\n"
+
+
+@pytest.mark.usefixtures("here")
+def test_invert_changes_the_answer_and_says_so(capsys):
+    main(["predict", "run", "0.png", "--csv"])
+    plain = capsys.readouterr().out
+    main(["predict", "run", "0.png", "--csv", "--invert"])
+    printed = capsys.readouterr()
+    assert printed.out != plain
+    assert "40x30 RGB -> 5x6 grey, inverted" in printed.err
+
+
+def test_names_and_classes_that_would_steer_a_terminal_are_shown_as_text(here, tmp_path, capsys):
+    network = load_model(here / "run" / "model.safetensors")
+    names = ("\x1b[31mA", "B", "C", "D")
+    odd = Network(network.architecture, network.parameters, names, network.scaling, network.image_shape)
+    save_model(odd, tmp_path / "odd.safetensors")
+    for form in ([], ["--csv"], ["--json"]):
+        main(["predict", str(tmp_path / "odd.safetensors"), "letters.npz", *form])
+        printed = capsys.readouterr()
+        assert "\x1b" not in printed.out + printed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["run"], 2, "Missing argument 'INPUT...'"),
+        (["run", "bad.png"], 1, "bad.png: is no image of a known kind"),
+        (["run", "nowhere.png"], 1, "nowhere.png: cannot be read: No such file"),
+        (["nowhere", "0.png"], 1, "nowhere: no such model file"),
+        (["letters.npz", "0.png"], 1, "is not a whole safetensors file"),
+        (["run", "0.png", "--top", "0"], 2, "--top"),
+        (["run", "0.png", "--csv", "--json"], 2, "two forms of the answers"),
+        (["run", "0.png", "--csv", "--top", "3"], 2, "--top is for tables"),
+        (["run", "0.png", "--out", "0.png"], 2, "must end in .csv, .json, .txt"),
+        (["run", "0.png", "--out", "no/folder.csv"], 1, "cannot be written"),
+        (["run", "0.png", "--white", "-1"], 2, "white must be a number > 0"),
+        (["run", "letters.npz", "--invert"], 2, "invert is for image files"),
+    ],
+)
+def test_bad_input_is_one_line_with_its_exit_code_and_writes_nothing(here, capsys, arguments, code, message):
+    before = sorted(here.rglob("*"))
+    assert main(["predict", *arguments]) == code
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert "Traceback" not in printed.err
+    assert printed.out == ""
+    assert sorted(here.rglob("*")) == before
+
+
+def test_help_loads_neither_numpy_nor_pillow():
+    code = (
+        "import sys; from chalknet.cli.main import main; main(['predict', '--help']); "
+        "sys.exit(bool({'numpy', 'PIL', 'safetensors'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

@@ -1,0 +1,280 @@
+"""Answers for files: each is what the model says of the samples that the file holds, and a bad file costs no other."""
+
+import io
+import os
+import zlib
+
+import numpy as np
+import pytest
+from made_models import LETTERS, SHAPE, ensemble, image_model, row_model
+from PIL import Image
+
+from chalknet.data.preprocess import Scaling
+from chalknet.data.readers.image import read_image
+from chalknet.data.stored import StoredSamples
+from chalknet.data.unlabelled import Samples
+from chalknet.errors import ConfigError, DataError
+from chalknet.network.model import ROWS_AT_ONCE, Network
+from chalknet.serving import inputs as inputs_module
+from chalknet.serving.answer_tables import conversion_lines, printable
+from chalknet.serving.inputs import Reading
+from chalknet.serving.predictor import answer_files, answer_samples
+
+PLAIN = Reading()
+
+
+def drawn(seed, size=(31, 40)):
+    """An RGB image of noise of (width, height)."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8))
+
+
+def saved(image, path, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+    return path
+
+
+def as_folder_reads(path):
+    return read_image(path, "x", SHAPE).grey
+
+
+MODES = {
+    "RGB.png": drawn(0),
+    "RGBA.png": drawn(1).convert("RGBA"),
+    "palette.png": drawn(2).quantize(16),
+    "grey.jpg": drawn(3).convert("L"),
+    "bits.png": drawn(4).convert("1"),
+    "cmyk.jpg": drawn(5).convert("CMYK"),
+    "16.png": Image.fromarray(np.random.default_rng(6).integers(0, 65_536, (9, 9)).astype(np.uint16)),
+    "letter.webp": drawn(7),
+}
+
+
+@pytest.mark.parametrize("model", [image_model(), ensemble()], ids=["network", "ensemble"])
+def test_images_of_every_mode_are_answered_in_their_order(tmp_path, model):
+    paths = [saved(image, tmp_path / name) for name, image in MODES.items()]
+    answers = answer_files(model, paths, PLAIN)
+    expected = model.predict_proba(np.stack([as_folder_reads(path) for path in paths]))
+    np.testing.assert_array_equal(answers.probabilities, expected)
+    assert answers.names == tuple(map(str, paths))
+    assert answers.labels == [LETTERS[k] for k in expected.argmax(axis=1)]
+    assert answers.read_as[:3] == ("31x40 RGB -> 5x6 grey", "31x40 RGBA -> 5x6 grey", "31x40 palette -> 5x6 grey")
+    assert answers.unread == ()
+
+
+def test_the_rotation_mark_is_obeyed_and_the_first_frame_taken(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    saved(drawn(0, (6, 5)), tmp_path / "turned.png", exif=exif)
+    saved(drawn(1), tmp_path / "moving.gif", save_all=True, append_images=[drawn(2)])
+    upright = np.rot90(np.asarray(drawn(0, (6, 5)).convert("L")), -1)
+    answers = answer_files(image_model(), [tmp_path / "turned.png", tmp_path / "moving.gif"], PLAIN)
+    expected = image_model().predict_proba(np.stack([upright, as_folder_reads(tmp_path / "moving.gif")]))
+    np.testing.assert_array_equal(answers.probabilities, expected)
+
+
+def test_an_image_that_fits_is_not_touched(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, SHAPE).astype(np.uint8)
+    answers = answer_files(image_model(), [saved(Image.fromarray(pixels), tmp_path / "a.png")], PLAIN)
+    np.testing.assert_array_equal(answers.probabilities, image_model().predict_proba(pixels[None]))
+    assert answers.read_as == ("5x6 grey, as it is",)
+
+
+def test_invert_exchanges_black_and_white_and_says_so(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, SHAPE).astype(np.uint8)
+    answers = answer_files(image_model(), [saved(Image.fromarray(pixels), tmp_path / "a.png")], Reading(invert=True))
+    np.testing.assert_array_equal(answers.probabilities, image_model().predict_proba(255 - pixels[None]))
+    assert answers.read_as == ("5x6 grey, inverted",)
+
+
+def test_transparency_is_laid_on_white_and_said(tmp_path):
+    clear = saved(Image.new("RGBA", (5, 6), (0, 0, 0, 0)), tmp_path / "a.png")
+    answers = answer_files(image_model(), [clear], PLAIN)
+    assert answers.read_as == ("5x6 RGBA -> 5x6 grey, transparency on white",)
+    np.testing.assert_array_equal(
+        answers.probabilities, image_model().predict_proba(np.full((1, *SHAPE), 255, np.uint8))
+    )
+
+
+def test_a_model_of_other_units_needs_to_be_told_what_white_was(tmp_path):
+    path = saved(drawn(0), tmp_path / "a.png")
+    fractions = image_model(scale=1.0)
+    with pytest.raises(ConfigError, match=r"does not say what white was in its training samples\. Give white"):
+        answer_files(fractions, [path], PLAIN)
+    grey = as_folder_reads(path)[None]
+    answers = answer_files(fractions, [path], Reading(white=1.0))
+    np.testing.assert_array_equal(answers.probabilities, fractions.predict_proba(grey / 255.0))
+    first = image_model()
+    learnt = Network(
+        first.architecture, first.parameters, LETTERS, Scaling(np.full(30, 60.0), np.full(30, 99.0)), SHAPE
+    )
+    answers = answer_files(learnt, [path], Reading(white=255.0, invert=True))
+    np.testing.assert_array_equal(answers.probabilities, learnt.predict_proba(255 - grey))
+    with pytest.raises(ConfigError, match="white must be a number > 0"):
+        Reading(white=0.0)
+
+
+def lying_png():
+    file = io.BytesIO()
+    Image.new("L", (1, 1)).save(file, "PNG")
+    content = bytearray(file.getvalue())
+    content[16:24] = (50_000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    return bytes(content)
+
+
+def test_bad_files_are_named_and_the_others_answered(tmp_path):
+    first, last = saved(drawn(0), tmp_path / "a.png"), saved(drawn(1), tmp_path / "z.png")
+    (tmp_path / "junk.png").write_bytes(b"junk")
+    (tmp_path / "huge.png").write_bytes(lying_png())
+    (tmp_path / "t.csv").write_text("1,2\n")
+    sources = [first, tmp_path / "junk.png", tmp_path / "huge.png", tmp_path / "no.png", tmp_path / "t.csv", last]
+    answers = answer_files(image_model(), sources, PLAIN)
+    assert answers.names == (str(first), str(last))
+    told = [line.removeprefix(str(tmp_path)) for line in answers.unread]
+    for line, beginning in zip(
+        told,
+        [
+            "/junk.png: is no image of a known kind",
+            "/huge.png: says that it has far more than",
+            "/no.png: cannot be read: No such file",
+            "/t.csv: has 2 columns; expected 30, or 31",
+        ],
+        strict=True,
+    ):
+        assert line.startswith(beginning)
+
+
+def test_where_nothing_can_be_read_it_is_an_error(tmp_path):
+    (tmp_path / "junk.png").write_bytes(b"junk")
+    with pytest.raises(DataError, match=r"junk\.png: is no image"):
+        answer_files(image_model(), [tmp_path / "junk.png"], PLAIN)
+    with pytest.raises(DataError, match=r"none of 7 inputs can be read: .* and 2 more"):
+        answer_files(image_model(), [tmp_path / f"{k}.png" for k in range(7)], PLAIN)
+
+
+def test_a_folder_is_its_images_sorted_and_nothing_below(tmp_path):
+    for name in ("b.png", "c.png", "a.PNG", "B.png", "10.png", "9.png", ".hidden.png", "sub/d.png"):
+        saved(drawn(len(name)), tmp_path / name)
+    (tmp_path / "list.txt").write_text("x")
+    answers = answer_files(image_model(), [tmp_path], PLAIN)
+    shown = ["10.png", "9.png", "B.png", "a.PNG", "b.png", "c.png"]
+    assert answers.names == tuple(str(tmp_path / name) for name in shown)
+    assert answers.notes == (f"{tmp_path}: 2 entries other than images left out: 'list.txt', 'sub'.",)
+
+
+def test_a_folder_without_images_is_one_line(tmp_path):
+    with pytest.raises(DataError, match=rf"^{tmp_path}: holds no images .* directly in it, found nothing\. Folders"):
+        answer_files(image_model(), [tmp_path], PLAIN)
+    saved(drawn(0), tmp_path / "A" / "a.png")
+    with pytest.raises(DataError, match=r"found 'A'\. Folders within it are not looked into"):
+        answer_files(image_model(), [tmp_path], PLAIN)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: is neither a file nor a folder"):
+        answer_files(image_model(), [tmp_path / "a.png"], PLAIN)
+
+
+def test_an_image_for_a_model_of_rows_is_one_line(tmp_path):
+    with pytest.raises(DataError, match=r"a\.png: is an image, but the model was trained on rows of 3 values"):
+        answer_files(row_model(), [saved(drawn(0), tmp_path / "a.png")], PLAIN)
+
+
+def test_data_files_and_images_may_be_mixed_and_keep_their_order(tmp_path):
+    path = saved(drawn(0), tmp_path / "a.png")
+    images = np.random.default_rng(1).integers(0, 256, (2, *SHAPE)).astype(np.uint8)
+    np.savez(tmp_path / "two.npz", images=images, labels=[0, 1])
+    answers = answer_files(image_model(), [path, tmp_path / "two.npz", path], PLAIN)
+    assert answers.names == (str(path), f"{tmp_path}/two.npz[0]", f"{tmp_path}/two.npz[1]", str(path))
+    np.testing.assert_allclose(answers.probabilities[1:3], image_model().predict_proba(images), rtol=1e-6)
+
+
+def test_pieces_of_a_large_file_give_the_bits_of_the_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(inputs_module, "PIECE_BYTES", 1)
+    images = np.random.default_rng(0).integers(0, 256, (2 * ROWS_AT_ONCE + 100, *SHAPE)).astype(np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    seen = []
+    read = StoredSamples.read
+
+    def watched(self, start, stop):
+        seen.append(stop - start)
+        return read(self, start, stop)
+
+    monkeypatch.setattr(StoredSamples, "read", watched)
+    answers = answer_files(image_model(), [tmp_path / "images.npy"], PLAIN)
+    np.testing.assert_array_equal(answers.probabilities, image_model().predict_proba(images))
+    assert max(seen) == ROWS_AT_ONCE
+    assert answers.names[-1].endswith(f"images.npy[{len(images) - 1}]")
+
+
+def test_tables_with_and_without_labels_give_the_same_answers(tmp_path):
+    (tmp_path / "a.csv").write_text("u,v,w,label\n1,2,3,x\n4,5,6,y\n")
+    (tmp_path / "b.csv").write_text("1,2,3\n4,5,6\n")
+    first, second = (answer_files(row_model(), [tmp_path / name], PLAIN) for name in ("a.csv", "b.csv"))
+    np.testing.assert_array_equal(first.probabilities, second.probabilities)
+    np.testing.assert_array_equal(first.probabilities, row_model().predict_proba([[1.0, 2, 3], [4, 5, 6]]))
+    assert first.notes == (f"{tmp_path}/a.csv: The label, column 'label', is left out.",)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "message"),
+    [
+        (image_model(), (2, 5, 6), "holds images of 5 x 6, but the model reads images of 6 x 5 or rows of 30 values"),
+        (image_model(), (2, 29), "holds rows of 29 values, but the model reads images of 6 x 5"),
+        (row_model(), (2, 4), "holds rows of 4 values, but the model reads rows of 3 values"),
+    ],
+)
+def test_samples_of_another_size_are_one_line_with_both_sizes(tmp_path, model, shape, message):
+    np.savez(tmp_path / "a.npz", X=np.ones(shape, np.float32))
+    with pytest.raises(DataError, match=message):
+        answer_files(model, [tmp_path / "a.npz"], PLAIN)
+
+
+def test_images_are_rows_to_a_model_of_rows():
+    images = np.random.default_rng(0).normal(size=(4, 2, 2))
+    answers = answer_samples(row_model(4), Samples(images, "inputs"))
+    np.testing.assert_array_equal(answers.probabilities, row_model(4).predict_proba(images.reshape(4, 4)))
+
+
+def test_values_of_another_scale_are_noted():
+    fractions = Samples(np.full((2, *SHAPE), 0.5), "inputs")
+    assert "values up to 1, but the model was trained on pixels" in answer_samples(image_model(), fractions).notes[0]
+    pixels = Samples(np.full((2, *SHAPE), 9, np.uint8), "inputs")
+    assert "holds pixels of 0..255, but" in answer_samples(image_model(scale=1.0), pixels).notes[0]
+    assert answer_samples(image_model(), pixels).notes == ()
+
+
+def test_settings_without_a_use_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", X=np.ones((2, 30)))
+    with pytest.raises(ConfigError, match="invert is for image files"):
+        answer_files(image_model(), [tmp_path / "a.npz"], Reading(invert=True))
+    with pytest.raises(ConfigError, match="label_column has a meaning for tables only"):
+        answer_files(image_model(), [tmp_path / "a.npz"], Reading(label_column="x"))
+    with pytest.raises(ConfigError, match="got ''"):
+        answer_files(image_model(), [""], PLAIN)
+
+
+def test_the_best_classes_come_in_their_order():
+    answers = answer_samples(image_model(), Samples(np.random.default_rng(0).normal(size=(9, 30)), "inputs"))
+    for row, label, best in zip(answers.probabilities, answers.labels, answers.best(3), strict=True):
+        assert best[0] == (label, row.max())
+        assert [share for _, share in best] == sorted(row.tolist(), reverse=True)
+    assert answers.names[:2] == ("0", "1")
+
+
+def test_images_read_alike_are_told_in_one_line(tmp_path):
+    paths = [saved(drawn(k, (9, 9)), tmp_path / f"{k}.png") for k in range(3)]
+    paths += [saved(drawn(k, (10 + k, 9)), tmp_path / f"x{k}.png") for k in range(9)]
+    lines = list(conversion_lines(answer_files(image_model(), paths, PLAIN)))
+    assert lines[0] == f"3 images such as {paths[0]}: 9x9 RGB -> 5x6 grey"
+    assert lines[1] == f"{paths[3]}: 10x9 RGB -> 5x6 grey"
+    assert lines[-1] == "and 2 kinds of images more; --json tells each"
+    assert len(lines) == 9
+
+
+def test_what_would_steer_a_terminal_is_not_printed():
+    assert printable("a\x1b[31m.png") == r"a\x1b[31m.png"
+    assert printable("é.png") == "é.png"

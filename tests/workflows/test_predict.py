@@ -1,0 +1,70 @@
+"""`chalknet.predict`: models and inputs in every form that they are given."""
+
+import numpy as np
+import pytest
+from conftest import made_images
+from PIL import Image
+
+import chalknet
+from chalknet.errors import ConfigError, DataError, ModelFileError
+from chalknet.workflows.predict import kind_of
+
+SETTINGS = {"hidden": [6], "epochs": 3, "train_size": 160, "valid_size": 40, "learning_rate": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    data = made_images(240, seed=0)
+    np.savez(folder / "letters.npz", images=data.inputs, labels=data.labels, class_names=np.array(data.class_names))
+    return chalknet.train(folder / "letters.npz", out=folder / "run", **SETTINGS)
+
+
+def test_a_run_its_model_file_and_its_network_give_the_same_answers(run):
+    images = run.data.inputs[:20]
+    expected = run.network.predict_proba(images)
+    for model in (run.folder, str(run.folder / "model.safetensors"), run.network):
+        answers = chalknet.predict(model, images)
+        np.testing.assert_array_equal(answers.probabilities, expected)
+        assert answers.labels == run.network.predict_names(images)
+
+
+def test_inputs_may_be_a_path_paths_a_data_set_an_array_or_lists_of_numbers(run, tmp_path):
+    images, expected = run.data.inputs, run.network.predict_proba(run.data.inputs)
+    for k in range(2):
+        Image.fromarray(images[k]).save(tmp_path / f"{k}.png")
+    source = run.folder.parent / "letters.npz"
+    for inputs, n in (
+        (source, 240),
+        ([str(source)], 240),
+        (run.data, 240),
+        (images, 240),
+        (images[:3].tolist(), 3),
+        (images.reshape(240, 30), 240),
+    ):
+        np.testing.assert_allclose(chalknet.predict(run.network, inputs).probabilities, expected[:n], rtol=1e-5)
+    both = chalknet.predict(run.network, [tmp_path / "0.png", tmp_path / "1.png"])
+    np.testing.assert_array_equal(both.probabilities, run.network.predict_proba(images[:2]))
+    np.testing.assert_array_equal(chalknet.predict(run.network, tmp_path).probabilities, both.probabilities)
+
+
+def test_what_is_no_model_is_one_line(tmp_path, run):
+    with pytest.raises(ModelFileError, match=r"holds no model\.safetensors\. Give a model file or the folder"):
+        chalknet.predict(tmp_path, run.data)
+    with pytest.raises(ModelFileError, match="no such model file"):
+        chalknet.predict(tmp_path / "no", run.data)
+
+
+def test_inputs_that_cannot_be_meant_are_refused(run):
+    with pytest.raises(DataError, match="inputs: no samples"):
+        chalknet.predict(run.network, np.empty((0, 30)))
+    with pytest.raises(DataError, match="sample 1 holds nan"):
+        chalknet.predict(run.network, [[0.5] * 30, [np.nan] * 30])
+    with pytest.raises(ConfigError, match="are for files"):
+        chalknet.predict(run.network, run.data, invert=True)
+
+
+def test_the_form_is_told_by_the_name_and_no_picture_is_replaced(tmp_path):
+    assert [kind_of(tmp_path / f"a.{end}") for end in ("csv", "JSON", "txt")] == ["csv", "json", "table"]
+    with pytest.raises(ConfigError, match=r"--out must end in \.csv, \.json, \.txt"):
+        kind_of(tmp_path / "a.png")
