@@ -73,3 +73,8 @@ def p_value(p: float) -> str:
 def capitalised(text: str) -> str:
     """A sentence or title with a large first letter, the rest as it is."""
     return text[:1].upper() + text[1:]
+
+
+def printable(text: str) -> str:
+    """A name that a file or a model brought, without what would steer a terminal."""
+    return text if text.isprintable() else repr(text)[1:-1]

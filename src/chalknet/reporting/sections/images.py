@@ -7,18 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.data.dataset import Dataset, dataset_from_arrays
+from chalknet.data.dataset import dataset_from_arrays
 from chalknet.network.model import Network
 from chalknet.reporting.document import Block, FigureBlock, ImageBlock, Note, Paragraph, Section, TableBlock
+from chalknet.reporting.drawings.mistakes import mistake_sheet, worst_mistakes
 from chalknet.reporting.gathered import CellRuns, Gathered
 from chalknet.reporting.sections.hidden_units import cell_words, judged_name
 from chalknet.reporting.study_figures import MOST_MATRIX_CLASSES, confusion_figure
 from chalknet.reporting.study_tables import class_table
-from chalknet.reporting.wording import count_of, percent
+from chalknet.reporting.wording import count_of
 from chalknet.studies.results import Predictions
 
-MISTAKES = 15
-MISTAKE_COLUMNS = 5
 UNITS = 24
 UNIT_COLUMNS = 8
 LARGEST_SHARE = 0.995  # of the weights' sizes that fits the grey scale; the few beyond are cut off
@@ -98,7 +97,7 @@ def _images(gathered: Gathered, answers: Predictions) -> list[Block]:
     wrong = np.flatnonzero(~answers.right)
     if not len(wrong):
         return [Paragraph("The first seed's network makes no mistake on this part.")]
-    worst = wrong[np.argsort(-answers.confidence[wrong], kind="stable")][:MISTAKES]
+    worst = worst_mistakes(answers)
     seed = gathered.chosen.seeds[0] if gathered.chosen else gathered.results.seeds[0]
     caption = (
         f"The mistakes of which seed {seed} was most certain, {len(worst)} of {len(wrong)}: true class, predicted "
@@ -106,23 +105,12 @@ def _images(gathered: Gathered, answers: Predictions) -> list[Block]:
     )
     return [
         ImageBlock(
-            "mistakes", _mistake_sheet(gathered.data, answers, worst), caption, "A sheet of wrongly classified images."
+            "mistakes",
+            mistake_sheet(gathered.data, answers, worst, gathered.data.class_names),
+            caption,
+            "A sheet of wrongly classified images.",
         )
     ]
-
-
-def _mistake_sheet(data: Dataset, answers: Predictions, worst: NDArray[np.intp]) -> bytes:
-    from chalknet.reporting.drawings.images import EMPTY, as_grid, draw_images
-    from chalknet.reporting.drawings.picture import drawing_bytes
-
-    grid = as_grid(answers.index[worst], MISTAKE_COLUMNS)
-    names = data.class_names
-    titles = [
-        f"{names[answers.labels[i]]} as {names[answers.predicted[i]]}, {percent(float(answers.confidence[i]), 0)}"
-        for i in worst
-    ]
-    titles += [""] * int((grid == EMPTY).sum())
-    return drawing_bytes(draw_images(data, grid, titles=titles), "png")
 
 
 def _weights_sheet(network: Network) -> tuple[bytes, int, float]:

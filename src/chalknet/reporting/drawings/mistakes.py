@@ -1,0 +1,39 @@
+"""A sheet of the mistakes of which a model was most certain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.data.dataset import Dataset
+from chalknet.reporting.drawings.images import EMPTY, as_grid, draw_images
+from chalknet.reporting.drawings.picture import drawing_bytes
+from chalknet.reporting.wording import percent
+from chalknet.studies.results import Predictions
+
+MISTAKES = 15
+COLUMNS = 5
+
+
+def worst_mistakes(answers: Predictions, most: int = MISTAKES) -> NDArray[np.intp]:
+    """Places among the answers of the wrong ones, the most confident first; of equals the first."""
+    wrong = np.flatnonzero(~answers.right)
+    return wrong[np.argsort(-answers.confidence[wrong], kind="stable")][:most]
+
+
+def mistake_sheet(data: Dataset, answers: Predictions, worst: NDArray[np.intp], class_names: Sequence[str]) -> bytes:
+    """A PNG of these answers' images, each under its true class, its predicted class and the probability of that.
+
+    Args:
+        data: images. worst: places among the answers, at least one. class_names: of the answers' labels.
+    """
+    grid = as_grid(answers.index[worst], COLUMNS)
+    titles = [
+        f"{class_names[answers.labels[i]]} as {class_names[answers.predicted[i]]}, "
+        f"{percent(float(answers.confidence[i]), 0)}"
+        for i in worst
+    ]
+    titles += [""] * int((grid == EMPTY).sum())
+    return drawing_bytes(draw_images(data, grid, titles=titles), "png")
