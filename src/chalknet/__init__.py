@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from chalknet.studies.results import StudyResults, read_results
     from chalknet.training.recipes import recipe
     from chalknet.training.trainer import Run, Trainer
+    from chalknet.workflows.evaluate import evaluate
     from chalknet.workflows.predict import predict
     from chalknet.workflows.report import report
     from chalknet.workflows.study import study
@@ -74,6 +75,7 @@ _ROOM_OF_NAME = {
     "accuracy": "network.metrics",
     "audit": "data.audit",
     "dataset_from_arrays": "data.dataset",
+    "evaluate": "workflows.evaluate",
     "flatten": "data.preprocess",
     "initial_parameters": "network.initialisers",
     "load_data": "data.load",
@@ -120,6 +122,7 @@ __all__ = [
     "accuracy",
     "audit",
     "dataset_from_arrays",
+    "evaluate",
     "flatten",
     "initial_parameters",
     "load_data",

@@ -24,7 +24,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("predict")
     data = made_images(240, seed=0)
     np.savez(folder / "letters.npz", images=data.inputs, labels=data.labels, class_names=np.array(data.class_names))
-    quick = ["--hidden", "6", "--epochs", "4", "--learning-rate", "1e-3", *SIZES, "--quiet"]
+    quick = ["--recipe", "writeup", "--hidden", "6", "--epochs", "4", "--learning-rate", "1e-3", *SIZES, "--quiet"]
     assert main(["train", "--data", str(folder / "letters.npz"), *quick, "--out", str(folder / "run")]) == 0
     for k in range(2):
         Image.fromarray(data.inputs[k]).resize((40, 30)).convert("RGB").save(folder / f"{k}.png")

@@ -15,8 +15,9 @@ from chalknet.data.stored import StoredSamples
 from chalknet.data.unlabelled import Samples
 from chalknet.errors import ConfigError, DataError
 from chalknet.network.model import ROWS_AT_ONCE, Network
+from chalknet.reporting.wording import printable
 from chalknet.serving import inputs as inputs_module
-from chalknet.serving.answer_tables import conversion_lines, printable
+from chalknet.serving.answer_tables import conversion_lines
 from chalknet.serving.inputs import Reading
 from chalknet.serving.predictor import answer_files, answer_samples
 

@@ -9,7 +9,7 @@ import chalknet
 from chalknet.errors import ConfigError, DataError, ModelFileError
 from chalknet.workflows.predict import kind_of
 
-SETTINGS = {"hidden": [6], "epochs": 3, "train_size": 160, "valid_size": 40, "learning_rate": 1e-3}
+SETTINGS = {"recipe": "writeup", "hidden": [6], "epochs": 3, "train_size": 160, "valid_size": 40, "learning_rate": 1e-3}
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ COMMANDS = {
     "doctor": LazyCommand(
         "chalknet.cli.doctor", "doctor", "Say how fast this machine multiplies, and what would help."
     ),
+    "evaluate": LazyCommand("chalknet.cli.evaluate", "evaluate", "Say how good a model is on labelled data."),
     "gradcheck": LazyCommand(
         "chalknet.cli.gradcheck", "gradcheck", "Compare every derivative with central differences."
     ),

@@ -58,7 +58,8 @@ def predict(
     if top is not None and kind != "table":
         raise ConfigError(f"--top is for tables; as {kind} the probabilities of all classes are given.")
 
-    from chalknet.serving.answer_tables import conversion_lines, printable
+    from chalknet.reporting.wording import printable
+    from chalknet.serving.answer_tables import conversion_lines
     from chalknet.serving.inputs import Reading
     from chalknet.serving.opened import open_model
     from chalknet.serving.predictor import answer_files

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from chalknet.reporting.tables import Table
-from chalknet.reporting.wording import count_of, percent
+from chalknet.reporting.wording import count_of, percent, printable
 from chalknet.serving.predictor import Answers
 
 FORMAT = 1  # of the JSON
@@ -58,11 +58,6 @@ def conversion_lines(answers: Answers) -> Iterator[str]:
         yield f"{first}: {read_as}" if count == 1 else f"{count:,} images such as {first}: {read_as}"
     if len(kinds) > MOST_KINDS:
         yield f"and {count_of(len(kinds) - MOST_KINDS, 'kind')} of images more; --json tells each"
-
-
-def printable(text: str) -> str:
-    """A name that a file or a model brought, without what would steer a terminal."""
-    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _records(answers: Answers) -> Iterator[dict[str, Any]]:

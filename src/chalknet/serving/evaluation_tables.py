@@ -1,0 +1,109 @@
+"""An evaluation as tables and as a figure."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chalknet.reporting.figures import Curve, Figure, Panel
+from chalknet.reporting.tables import DASH, PART_NAMES, Table
+from chalknet.reporting.wording import count_of, fixed, percent, percent_ends, printable
+from chalknet.serving.evaluation import ClassScores, Evaluation
+from chalknet.studies.intervals import wilson
+
+MOST_CLASSES = 30  # rows of a table on the terminal
+MOST_MISTAKES = 10
+INTERVAL = "95 % interval"
+
+
+def score_table(found: Evaluation) -> Table:
+    """The figures of the whole set."""
+    accuracy = found.accuracy
+    part = "" if found.part == "all" else f", {PART_NAMES[found.part]} part"
+    title = f"{printable(found.model)} on {printable(found.source)}{part}: {count_of(len(found), 'sample')}"
+    rows = (
+        ("accuracy", percent(accuracy.value, 2), percent_ends(accuracy.low, accuracy.high)),
+        ("loss (nats per sample)", fixed(found.loss, 4), ""),
+        ("Brier score", fixed(found.brier, 4), ""),
+        ("expected calibration error", percent(found.calibration_error, 2), ""),
+    )
+    return Table(title, ("", "value", INTERVAL), rows)
+
+
+def class_score_table(found: Evaluation, most: int | None = None) -> Table:
+    """Each class, or of many the ones that are least often right."""
+    classes = list(found.classes)
+    title = "Each class: recall is the accuracy on its samples, precision that of the answers"
+    if most is not None and len(classes) > most:
+        classes = sorted(classes, key=lambda one: (not one.samples, one.recall if one.samples else 0.0))[:most]
+        title = f"The {most} of {len(found.classes)} classes with the least recall"
+    heads = ("class", "samples", "right", "recall", INTERVAL, "answered", "precision")
+    return Table(title, heads, tuple(map(_class_row, classes)))
+
+
+def _class_row(one: ClassScores) -> tuple[str, ...]:
+    ends = DASH
+    if one.samples:
+        interval = wilson(one.right, one.samples)
+        ends = percent_ends(interval.low, interval.high)
+    return (
+        printable(one.name),
+        f"{one.samples:,}",
+        f"{one.right:,}",
+        percent(one.recall),
+        ends,
+        f"{one.answered:,}",
+        percent(one.precision),
+    )
+
+
+def confusion_table(found: Evaluation) -> Table:
+    """How often each class was taken for each other."""
+    names = tuple(map(printable, found.class_names))
+    rows = tuple((name, *map(str, row)) for name, row in zip(names, found.confusion.tolist(), strict=True))
+    return Table("Confusion matrix: true classes down, predicted classes across", ("true", *names), rows)
+
+
+def frequent_mistakes_table(found: Evaluation, most: int = MOST_MISTAKES) -> Table:
+    """The pairs of classes that are confused most often."""
+    counts = found.confusion.copy()
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:most]
+    pairs = [divmod(int(place), len(counts)) for place in order]
+    rows = [
+        (printable(found.class_names[true]), printable(found.class_names[other]), f"{counts[true, other]:,}")
+        for true, other in pairs
+        if counts[true, other]
+    ]
+    return Table("Most frequent mistakes", ("true", "taken for", "times"), tuple(rows))
+
+
+def reliability_table(found: Evaluation, *, with_empty: bool = True) -> Table:
+    """Answers by the probability that the model gave them, and the share of them that is right."""
+    rows = []
+    for one in found.bins if with_empty else [one for one in found.bins if one.count]:
+        if one.count:
+            interval = wilson(one.right, one.count)
+            row = (percent(one.confidence), percent(one.accuracy), percent_ends(interval.low, interval.high))
+        else:
+            row = (DASH, DASH, DASH)
+        rows.append((f"{fixed(100 * one.low, 1)} to {fixed(100 * one.high, 1)} %", f"{one.count:,}", *row))
+    title = "Reliability: how often answers of a confidence are right"
+    return Table(title, ("confidence", "answers", "mean", "right", INTERVAL), tuple(rows))
+
+
+def reliability_figure(found: Evaluation) -> Figure:
+    """The same as points with their intervals; on the line confidences come true."""
+    filled = [one for one in found.bins if one.count]
+    intervals = [wilson(one.right, one.count) for one in filled]
+    points = Curve(
+        f"answers in {len(found.bins)} bins, {INTERVAL}",
+        tuple(one.confidence for one in filled),
+        tuple(one.accuracy for one in filled),
+        tuple(interval.low for interval in intervals),
+        tuple(interval.high for interval in intervals),
+        style="points",
+    )
+    line = Curve("confidence comes true", (0.0, 1.0), (0.0, 1.0))
+    title = f"expected calibration error {percent(found.calibration_error, 2)}"
+    heads = ("mean confidence of the answers", "share of right answers")
+    return Figure("", (Panel(title, *heads, (points, line), y_limits=(-0.02, 1.02)),))

@@ -1,0 +1,187 @@
+"""A model held against labelled data: what `chalknet.evaluate(...)` and `chalknet evaluate` both call."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from chalknet.artifacts.atomic import new_folder, write_files
+from chalknet.artifacts.run_folder import CONFIG_FILE, refuse_finished
+from chalknet.config import GIVEN, DataConfig, Recipe, read_config
+from chalknet.data.dataset import Dataset, IntArray
+from chalknet.data.load import is_image_folder
+from chalknet.errors import ConfigError, DataError
+from chalknet.network.model import Classifier
+from chalknet.serving.evaluation import Evaluation, evaluate_samples
+from chalknet.serving.evaluation_tables import (
+    class_score_table,
+    confusion_table,
+    reliability_figure,
+    reliability_table,
+)
+from chalknet.serving.opened import OpenedModel, open_model
+from chalknet.workflows.single_run import open_data, split_by
+
+ALL = "all"
+EVALUATION_PARTS = (ALL, "test", "valid", "train")
+EVALUATION_FILE, MISTAKES_FILE = "evaluation.json", "mistakes.png"
+RunConfig = tuple[Recipe, DataConfig]  # what a run's config.toml says
+
+
+def evaluate(
+    model: Classifier | str | Path,
+    data: Dataset | str | Path,
+    *,
+    part: str = ALL,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+) -> Evaluation:
+    """How good a model is on labelled data: accuracy with its interval, loss, mistakes, calibration.
+
+    Args:
+        model: a model file, a run's folder, or a `Network` or `Ensemble`.
+        data: a `Dataset`, or what `load_data` takes; images of a folder are resized to what the model reads. Its
+            classes are the model's of the same name, or by position where they are mere numbers.
+        part: "all"; or "test", "valid" or "train" of the data that a run was trained on, model being its folder.
+        out: folder for evaluation.json, classes.csv, confusion.csv, reliability.csv, reliability.png and, of images,
+            mistakes.png; made first.
+        overwrite: whether out may hold an evaluation.
+    Returns:
+        the `Evaluation`.
+    Raises:
+        ModelFileError: model is none.
+        DataError: data cannot be read, does not fit the model, has a class that it does not know, or has no such part.
+        ConfigError: a part that there cannot be.
+        OutputError: out cannot be written, or holds an evaluation.
+    """
+    opened = open_model(model)
+    source = data if isinstance(data, Dataset) else DataConfig(str(data))
+    return evaluate_opened(opened, source, part=part, out=out, overwrite=overwrite)
+
+
+def evaluate_opened(
+    opened: OpenedModel,
+    source: Dataset | DataConfig,
+    *,
+    part: str = ALL,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+) -> Evaluation:
+    """`evaluate` with the model opened, and with data that may say how it is to be read."""
+    _check_part(opened, part)
+    if out is not None:
+        refuse_finished(Path(out), overwrite, EVALUATION_FILE)
+    run = None if opened.run is None else read_config(opened.run / CONFIG_FILE)
+    data = source if isinstance(source, Dataset) else open_data(_settled(source, part, opened, run))
+    index, notes = _samples_of(part, data, opened, run)
+    found = evaluate_samples(opened.classifier, data, index, name=opened.name, part=part)
+    found = replace(found, notes=(*found.notes, *notes))
+    if out is not None:
+        with new_folder(Path(out)) as folder:
+            _write(found, data, folder)
+    return found
+
+
+def _check_part(opened: OpenedModel, part: str) -> None:
+    if part not in EVALUATION_PARTS:
+        raise ConfigError(f"part must be one of {', '.join(EVALUATION_PARTS)}, got {part!r}.")
+    if part != ALL and opened.run is None:
+        raise ConfigError(
+            f"part {part!r} is of the data that a run was trained on, and {opened.name} does not say how they were "
+            "divided. Give the run's folder, or part 'all'."
+        )
+
+
+def _settled(source: DataConfig, part: str, opened: OpenedModel, run: RunConfig | None) -> DataConfig:
+    """How data is to be read where the line does not say: as the run read the same file, images in the model's size.
+
+    A part is one of all that the run was given, validation and test samples of their own among it.
+    """
+    path = Path(source.source)
+    if run is not None and part != ALL:
+        own = {
+            f"{of}_{key}": getattr(run[1], f"{of}_{key}") for of in ("valid", "test") for key in ("source", "sha256")
+        }
+        source = replace(source, **own)
+    if run is not None and run[1].source in (source.source, str(path.absolute())):
+        trained = run[1]
+        source = replace(
+            source,
+            class_names=source.class_names or trained.class_names,
+            label_column=source.label_column or trained.label_column,
+            image_size=source.image_size or trained.image_size,
+        )
+    shape = opened.classifier.image_shape
+    with suppress(OSError):  # a folder that cannot be entered is told by its reader
+        if source.image_size is None and shape is not None and path.is_dir() and is_image_folder(path):
+            return replace(source, image_size=shape)
+    return source
+
+
+def _samples_of(part: str, data: Dataset, opened: OpenedModel, run: RunConfig | None) -> tuple[IntArray, list[str]]:
+    """The positions of a part's samples, and what is to be known of them."""
+    is_same = data.sha256 == opened.data_sha256
+    if part == ALL:
+        is_same = is_same or (run is not None and data.sha256 == run[1].sha256)  # the training file beside others
+        hint = "Part test leaves them out." if opened.run else "Give the run's folder and part test to leave them out."
+        note = f"The model was trained on samples of these data, and the figures include them. {hint}"
+        return np.arange(len(data)), [note] if is_same else []
+    assert run is not None, "checked with the part"
+    recipe = run[0]
+    if not is_same:
+        raise DataError(
+            f"{data.source}: is not the data that the run was trained on (sha256 {data.sha256}, expected "
+            f"{opened.data_sha256 or 'unknown'}), so it has no {part} part. Give part 'all' (--part all)."
+        )
+    if recipe.split.split == GIVEN:
+        raise ConfigError(
+            f"{opened.name}: was trained on index arrays of one's own, which its config.toml cannot hold."
+        )
+    index = split_by(recipe, data).named()[part]
+    if not len(index):
+        raise DataError(f"{data.source}: the {part} part of the run is empty.")
+    return index, _part_notes(part, recipe)
+
+
+def _part_notes(part: str, recipe: Recipe) -> list[str]:
+    if part == "train":
+        return ["The model was trained on these samples; of others it knows less."]
+    if part == "valid" and recipe.stopping.stop_early:
+        return ["Early stopping chose the epoch on these samples, so the figures flatter."]
+    return []
+
+
+def _write(found: Evaluation, data: Dataset, folder: Path) -> None:
+    """An evaluation into an existing folder, all of its files together."""
+    from chalknet.reporting.drawings.curves import draw
+    from chalknet.reporting.drawings.mistakes import mistake_sheet, worst_mistakes
+    from chalknet.reporting.drawings.picture import drawing_bytes
+
+    files = {
+        "classes.csv": class_score_table(found).csv().encode(),
+        "confusion.csv": confusion_table(found).csv().encode(),
+        "reliability.csv": reliability_table(found).csv().encode(),
+        "reliability.png": drawing_bytes(draw(reliability_figure(found)), "png"),
+    }
+    worst = worst_mistakes(found.predictions)
+    if data.is_images and len(worst):
+        files[MISTAKES_FILE] = mistake_sheet(data, found.predictions, worst, found.class_names)
+    else:
+        (folder / MISTAKES_FILE).unlink(missing_ok=True)  # an earlier evaluation's
+    write_files(folder, {**files, EVALUATION_FILE: evaluation_json(found).encode()})
+
+
+def evaluation_json(found: Evaluation) -> str:
+    """What evaluation.json holds: a key a line, and a row of the confusion matrix a line."""
+    lines = []
+    for key, value in found.as_dict().items():
+        if key in ("classes", "confusion"):
+            rows = ",\n".join(f"  {json.dumps(row)}" for row in value)
+            lines.append(f" {json.dumps(key)}: [\n{rows}\n ]")
+        else:
+            lines.append(f" {json.dumps(key)}: {json.dumps(value)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"

@@ -1,0 +1,96 @@
+"""`chalknet evaluate`: what is printed, and the exit codes."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import made_images
+
+from chalknet.cli.main import main
+
+QUICK = ["--recipe", "writeup", "--hidden", "6", "--epochs", "4", "--learning-rate", "1e-3", "--quiet"]
+SIZES = ["--train", "160", "--valid", "40"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluate")
+    data = made_images(240, seed=0)
+    np.savez(folder / "letters.npz", images=data.inputs, labels=data.labels, class_names=np.array(data.class_names))
+    np.savez(folder / "odd.npz", images=data.inputs, labels=data.labels, class_names=np.array(list("ABCQ")))
+    assert main(["train", "--data", str(folder / "letters.npz"), *QUICK, *SIZES, "--out", str(folder / "run")]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    return trained
+
+
+def test_the_tables_of_a_test_part_fit_a_terminal(here, capsys):
+    assert main(["evaluate", "run", "letters.npz", "--part", "test"]) == 0
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "run on letters.npz, test part: 40 samples"
+    accuracy = json.loads((here / "run" / "summary.json").read_text())["kept"]["test"]["accuracy"]
+    assert lines[2].startswith("accuracy")
+    assert f"{100 * accuracy:.2f} %" in lines[2]
+    for head in ("Each class: ", "Confusion matrix: ", "Reliability: "):
+        assert any(line.startswith(head) for line in lines)
+    assert printed.err == ""
+
+
+def test_json_is_the_file_that_out_gets_and_notes_go_beside_it(here, tmp_path, capsys):
+    assert main(["evaluate", "run", "letters.npz", "--json", "--out", str(tmp_path / "e")]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == (tmp_path / "e" / "evaluation.json").read_text(encoding="utf-8")
+    assert json.loads(printed.out)["samples"] == 240
+    assert printed.err.startswith("note: The model was trained on samples of these data")
+    assert (here / "run").exists()
+
+
+@pytest.mark.usefixtures("here")
+def test_quiet_says_no_notes_and_class_names_are_taken(capsys):
+    assert main(["evaluate", "run", "odd.npz", "--class-names", "A,B,C,D", "--quiet"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out.startswith("run on odd.npz: 240 samples\n")
+
+
+def test_a_matrix_that_does_not_fit_is_told_by_its_most_frequent_mistakes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    np.savez("many.npz", X=rng.normal(size=(400, 4)), y=rng.integers(0, 35, 400))
+    assert main(["train", "--data", "many.npz", *QUICK, "--train", "300", "--valid", "50", "--out", "run"]) == 0
+    assert main(["evaluate", "run", "many.npz", "--quiet"]) == 0
+    out = capsys.readouterr().out
+    assert "Confusion matrix" not in out
+    assert "Most frequent mistakes" in out
+    assert "The 30 of 35 classes with the least recall" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["run"], 2, "Missing argument 'DATA'"),
+        (["run", "nowhere.npz"], 1, "no such file or folder"),
+        (["nowhere", "letters.npz"], 1, "no such model file"),
+        (["run", "odd.npz"], 1, "odd.npz: holds samples of class 'Q', which the model does not know"),
+        (["run", "letters.npz", "--part", "rest"], 2, "Invalid value for '--part'"),
+        (["run", "odd.npz", "--part", "test"], 1, "is not the data that the run was trained on"),
+        (["run/model.safetensors", "letters.npz", "--part", "test"], 2, "Give the run's folder"),
+        (["run", "letters.npz", "--out", "letters.npz"], 1, "cannot be written"),
+        (["run", "letters.npz", "--image-size", "6x5"], 2, "image_size has no meaning for an .npz file"),
+    ],
+)
+def test_bad_input_is_one_line_with_its_exit_code_and_writes_nothing(here, capsys, arguments, code, message):
+    before = sorted(here.rglob("*"))
+    assert main(["evaluate", *arguments]) == code
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert "Traceback" not in printed.err
+    assert printed.out == ""
+    assert sorted(here.rglob("*")) == before
