@@ -30,7 +30,8 @@ LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 KEPT_IN = {
     # machine/torch_facts.py is the doctor's child process, which asks torch for its devices and ends
     "torch": ("engines/torch.py", "bench/peers/", "machine/torch_facts.py"),
-    "sklearn": ("bench/peers/",),
+    "sklearn": ("bench/peers/", "workflows/classifier.py"),
+    "joblib": ("workflows/classifier.py",),
     "jax": ("bench/peers/",),
     "onnx": ("bench/peers/",),
     "onnxruntime": ("bench/peers/",),
@@ -44,6 +45,8 @@ KEPT_IN = {
     "rich": ("cli/",),
     "safetensors": ("artifacts/model_file.py", "artifacts/checkpoint.py"),
 }
+# Files that are imported when a public name is first used and by nothing else, and what they may import at once.
+LATE = {"workflows/classifier.py": ("sklearn", "joblib")}
 # What may not be imported when a module is, since `chalknet --help` and `import chalknet` would wait for it.
 HEAVY = (
     "jinja2",
@@ -55,6 +58,7 @@ HEAVY = (
     "safetensors",
     "torch",
     "sklearn",
+    "joblib",
     "jax",
     "onnx",
     "onnxruntime",
@@ -102,11 +106,11 @@ def imported_modules(node: ast.AST) -> list[str]:
 def faults(path: str, module: str, at_import: bool) -> list[str]:
     package, _, rest = module.partition(".")
     if package == "chalknet":
-        return order_faults(path, rest.partition(".")[0])
+        return order_faults(path, rest.partition(".")[0]) + late_faults(path, module)
     found = []
     if package in KEPT_IN and not path.startswith(KEPT_IN[package]):
         found.append(f"imports {package}, which only {', '.join(KEPT_IN[package])} may")
-    if package in HEAVY and at_import:
+    if package in HEAVY and at_import and package not in LATE.get(path, ()):
         found.append(f"imports {package} when it is itself imported; import it where it is used")
     if (
         package == "numpy"
@@ -115,6 +119,13 @@ def faults(path: str, module: str, at_import: bool) -> list[str]:
     ):
         found.append("imports numpy at import, which chalknet --help would wait for")
     return found
+
+
+def late_faults(path: str, module: str) -> list[str]:
+    late = {f"chalknet.{file.removesuffix('.py').replace('/', '.')}" for file in LATE}
+    return (
+        [f"imports {module}, which only its public name may load"] if module in late and path != "__init__.py" else []
+    )
 
 
 def order_faults(path: str, room: str) -> list[str]:
@@ -161,6 +172,17 @@ def test_every_room_is_in_the_order():
         ),
         ("reporting/drawings/curves.py", "import matplotlib", "import it where it is used"),
         ("cli/train.py", "import numpy as np", "imports numpy at import"),
+        (
+            "workflows/train.py",
+            "def f():\n    import sklearn",
+            "imports sklearn, which only bench/peers/, workflows/cl",
+        ),
+        ("bench/peers/scikit.py", "import sklearn", "import it where it is used"),
+        (
+            "cli/train.py",
+            "def f():\n    from chalknet.workflows.classifier import ChalkClassifier",
+            "imports chalknet.workflows.classifier, which only its public name may load",
+        ),
     ],
 )
 def test_a_broken_rule_is_named_with_its_line(path, text, fault):

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from chalknet.studies.results import StudyResults, read_results
     from chalknet.training.recipes import recipe
     from chalknet.training.trainer import Run, Trainer
+    from chalknet.workflows.classifier import ChalkClassifier
     from chalknet.workflows.evaluate import evaluate
     from chalknet.workflows.predict import predict
     from chalknet.workflows.report import report
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 _ROOM_OF_NAME = {
     "Architecture": "network.architecture",
+    "ChalkClassifier": "workflows.classifier",
     "ChalknetError": "errors",
     "ConfigError": "errors",
     "DataError": "errors",
@@ -99,6 +101,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Architecture",
+    "ChalkClassifier",
     "ChalknetError",
     "ConfigError",
     "DataError",

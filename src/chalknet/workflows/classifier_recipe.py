@@ -1,0 +1,126 @@
+"""The recipe of a classifier: what its parameters and the kind of its samples make of a named one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from chalknet.config import (
+    FULL,
+    NetworkConfig,
+    OptimizerConfig,
+    Recipe,
+    RegularisationConfig,
+    ScheduleConfig,
+    StoppingConfig,
+    TrainingConfig,
+)
+from chalknet.errors import ConfigError
+from chalknet.training.recipes import recipe as recipe_named
+
+# parameter of the classifier -> field of the recipe
+FIELD_OF_PARAMETER = {
+    "hidden": "hidden",
+    "activation": "activation",
+    "batch_norm": "batch_norm",
+    "dropout": "dropout",
+    "learning_rate": "learning_rate",
+    "optimizer": "optimizer",
+    "weight_decay": "weight_decay",
+    "l2": "l2",
+    "batch_size": "batch_size",
+    "epochs": "epochs",
+    "early_stopping": "stop_early",
+    "patience": "patience",
+}
+# fields that another parameter decides, or several do
+ELSEWHERE = {
+    "class_weights": "class_weight",
+    "seed": "random_state",
+    "split": "validation_fraction",
+    "train_size": "validation_fraction",
+    "valid_size": "validation_fraction",
+    "split_seed": "random_state",
+}
+OF_IMAGES = ("shift_pixels", "rotation_degrees", "zoom", "shear", "erase")
+
+FEW = 200  # samples up to which all train in full batches: a tenth of them would judge nothing
+
+# What "strong" is for rows of numbers, chosen by cross-validation within training parts alone. The inputs of a few
+# samples are not dropped and their batches are full, so that no chance enters but the initial weights.
+ROWS = Recipe(
+    name="strong",
+    network=NetworkConfig(hidden=(256,), initialiser="he_normal", input_scaling="standard"),
+    regularisation=RegularisationConfig(input_dropout=0.2),
+    optimizer=OptimizerConfig(
+        optimizer="adamw", learning_rate=5e-3, weight_decay=0.05, reduction="mean", bias_momentum=True
+    ),
+    schedule=ScheduleConfig(schedule="one_cycle"),
+    training=TrainingConfig(epochs=40, batch_size=64),
+    stopping=StoppingConfig(patience=20, monitor="valid_accuracy"),
+)
+FEW_ROWS = ROWS.with_settings(batch_size=FULL, epochs=150, input_dropout=0.0)
+
+
+def classifier_recipe(
+    recipe: str | Recipe,
+    parameters: Mapping[str, Any],
+    settings: Mapping[str, Any] | None,
+    *,
+    n_samples: int | None,
+    dtype: DTypeLike,
+    are_images: bool,
+    seed: int,
+) -> Recipe:
+    """The complete recipe of one fit.
+
+    Args:
+        recipe: a name or a `Recipe`; "strong" is `ROWS` or `FEW_ROWS` for rows, in float32 where they are, else in
+            float64.
+        parameters: by the names of `FIELD_OF_PARAMETER`; None leaves what the recipe says.
+        settings: any other fields of the recipe, or None.
+        n_samples: None where more will come. dtype: of the samples.
+        are_images: whether they are images; only these are augmented as images.
+        seed: of weights and batch order.
+    Raises:
+        ConfigError: an unknown recipe or field, a value that its field does not take, or a field in settings that a
+            parameter decides.
+    """
+    if not isinstance(recipe, (str, Recipe)):
+        raise ConfigError(f"recipe must be a recipe's name or a Recipe, got {recipe!r}.")
+    if isinstance(recipe, Recipe):
+        base = recipe
+    elif recipe == "strong" and not are_images:
+        rows = FEW_ROWS if n_samples is not None and n_samples <= FEW else ROWS
+        base = rows.with_settings(dtype="float32" if np.dtype(dtype) == np.float32 else "float64")
+    else:
+        base = recipe_named(recipe)
+    fields = {FIELD_OF_PARAMETER[name]: _plain(value) for name, value in parameters.items() if value is not None}
+    if not are_images:
+        fields |= dict.fromkeys(OF_IMAGES, 0.0)
+    hidden = fields.get("hidden")
+    if isinstance(hidden, int):
+        fields["hidden"] = (hidden,)
+    return base.with_settings(**fields, **_others(settings), seed=seed)
+
+
+def _others(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    if settings is not None and not isinstance(settings, Mapping):
+        raise ConfigError(f"settings must be a dict of recipe fields, or None, got {settings!r}.")
+    others = {name: _plain(value) for name, value in (settings or {}).items()}
+    parameter_of_field = {field: name for name, field in FIELD_OF_PARAMETER.items()} | ELSEWHERE
+    for field in others:
+        if field in parameter_of_field:
+            name = parameter_of_field[field]
+            raise ConfigError(f"settings must not hold {field!r}, which the parameter {name} decides. Set {name}.")
+    return others
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays, of which a search makes its grids, as Python's."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    return tuple(map(_plain, value)) if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,203 @@
+"""A classifier's samples: rows in the units they came in, what each counts, how they are divided and scaled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.data.dataset import Dataset
+from chalknet.data.preprocess import Scaling, input_scale
+from chalknet.data.splits import Splits, split_dataset
+from chalknet.errors import ConfigError, DataError
+
+Weights = NDArray[np.float64]
+NO_DIGEST = "none"  # of samples whose digest nobody asks for, since it takes time
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """What a classifier learns from.
+
+    Attributes:
+        rows: (N, I) uint8, float32 or float64; images with their rows one after the other.
+        labels: (N,) int64 in [0, K).
+        counts: (N,) float64 > 0, of how many samples each stands for, or None for 1 each.
+        weights: (N,) float64 > 0, counts times what the class counts, or None for 1 each.
+        image_shape: (H, W), or None.
+    """
+
+    rows: NDArray[Any]
+    labels: NDArray[np.int64]
+    counts: Weights | None
+    weights: Weights | None
+    image_shape: tuple[int, int] | None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def part(self, index: NDArray[np.int64]) -> Samples:
+        """Some of them."""
+        counts, weights = (None if each is None else each[index] for each in (self.counts, self.weights))
+        return Samples(self.rows[index], self.labels[index], counts, weights, self.image_shape)
+
+    def joined(self, other: Samples) -> Samples:
+        """These and then the others, which are alike."""
+        return Samples(
+            np.concatenate([self.rows, other.rows]),
+            np.concatenate([self.labels, other.labels]),
+            _joined_weights([self.counts, other.counts], [len(self), len(other)]),
+            _joined_weights([self.weights, other.weights], [len(self), len(other)]),
+            self.image_shape,
+        )
+
+    def as_dataset(self, scaling: Scaling, dtype: str, class_names: tuple[str, ...]) -> Dataset:
+        """Them as `Dataset`, scaled."""
+        inputs = scaling(self.rows, dtype)
+        if self.image_shape is not None:
+            inputs = inputs.reshape(len(inputs), *self.image_shape)
+        return Dataset(inputs, self.labels, class_names, sha256=NO_DIGEST)
+
+
+def counted_samples(
+    rows: NDArray[Any],
+    labels: NDArray[np.integer[Any]],
+    counts: Weights | None,
+    factors: Weights | None,
+    image_shape: tuple[int, int] | None,
+) -> Samples:
+    """The samples that count at all.
+
+    Args:
+        counts: (N,) >= 0, or None. factors: (K,) >= 0, what a sample of each class counts, or None.
+    Raises:
+        DataError: none of them counts.
+    """
+    whole: NDArray[np.int64] = labels.astype(np.int64)
+    if counts is None and factors is None:
+        return Samples(rows, whole, None, None, image_shape)
+    of_each = np.ones(len(whole)) if counts is None else counts
+    weights = of_each if factors is None else of_each * factors[whole]
+    kept = weights > 0
+    if not kept.any():
+        raise DataError("weights must not be zero for all samples, got zeros alone. Give one of them a weight above 0.")
+    return Samples(rows[kept], whole[kept], None if counts is None else counts[kept], weights[kept], image_shape)
+
+
+def class_factors(
+    class_weight: Any, classes: NDArray[Any], labels: NDArray[np.integer[Any]], counts: Weights | None
+) -> Weights | None:
+    """What a sample of each class counts, (K,); None where it is 1 for all.
+
+    Args:
+        class_weight: None, "balanced" (N / (K N_k), as sample weights count), or numbers by label, 1 where left out.
+        classes: (K,) labels. labels: (N,) positions in classes. counts: (N,) sample weights, or None.
+    Raises:
+        ConfigError: another class_weight, a label that is no class, or a number that is not finite and >= 0.
+    """
+    if class_weight is None:
+        return None
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        of_class = np.bincount(labels, weights=counts, minlength=len(classes)).astype(np.float64)
+        balanced: Weights = of_class.sum() / (len(classes) * np.where(of_class > 0, of_class, 1.0))
+        return balanced
+    if not isinstance(class_weight, Mapping):
+        raise ConfigError(f'class_weight must be None, "balanced" or a dict by label, got {class_weight!r}.')
+    named = classes.tolist()
+    for label, number in class_weight.items():
+        if label not in named:
+            raise ConfigError(f"class_weight holds {label!r}, which is no class of y: {listed(classes)}.")
+        if not (np.isreal(number) and math.isfinite(number) and number >= 0):
+            raise ConfigError(f"class_weight of {label!r} must be a number >= 0, got {number!r}.")
+    return np.array([class_weight.get(label, 1.0) for label in named], dtype=np.float64)
+
+
+def by_label(class_weights: str | tuple[float, ...], classes: NDArray[Any]) -> str | dict[Any, float] | None:
+    """A recipe's class weights, which are in the order of the classes, as scikit-learn has them."""
+    if isinstance(class_weights, str):
+        return "balanced" if class_weights == "balanced" else None
+    if len(class_weights) != len(classes):
+        raise ConfigError(
+            f"class_weights of the recipe must be a number for each of {len(classes)} classes ({listed(classes)}), "
+            f"got {len(class_weights)}. Give class_weight by label."
+        )
+    return dict(zip(classes.tolist(), class_weights, strict=True))
+
+
+def names_of(classes: NDArray[Any]) -> tuple[str, ...]:
+    """Labels as the network's class names, which must be printable."""
+    return tuple(str(label) if str(label).isprintable() else repr(label) for label in classes.tolist())
+
+
+def positions(labels: NDArray[Any], classes: NDArray[Any], name: str) -> NDArray[np.int64]:
+    """(N,) where each label stands in the sorted classes.
+
+    Raises:
+        DataError: a label is none of them; name is what the message calls the labels.
+    """
+    known = np.isin(labels, classes)
+    if not known.all():
+        first = int(np.argmin(known))
+        raise DataError(f"{name}[{first}] is {labels.tolist()[first]!r}, which is no class: {listed(classes)}.")
+    return np.searchsorted(classes, labels).astype(np.int64)
+
+
+def listed(classes: NDArray[Any]) -> str:
+    """Classes for a message, the first ten of many."""
+    shown = ", ".join(map(repr, classes[:10].tolist()))
+    return shown if len(classes) <= 10 else f"{shown}, ... ({len(classes)} in all)"
+
+
+def weighted_scaling(kind: str, samples: Samples) -> Scaling:
+    """The scaling that a recipe names, learnt from counted samples: one that counts 2 is as good as two.
+
+    standard   mean 0 and deviation 1 of each input; an input that is the same everywhere is only shifted
+    pixels     bytes divided by 255, other images by their largest value; rows of other numbers as they are
+    auto       pixels for images, standard for rows
+    """
+    are_images, counts = samples.image_shape is not None, samples.counts
+    if kind == "pixels" or (kind == "auto" and are_images):
+        if not are_images or samples.rows.dtype == np.uint8:
+            return Scaling(input_scale(samples.rows.dtype))
+        return Scaling(float(np.abs(samples.rows).max()) or 1.0)
+    rows = samples.rows.astype(np.float64)
+    mean = np.average(rows, axis=0, weights=counts)
+    # Where all values are equal their gaps from a mean that is rounded are not exactly 0; nor are they a deviation.
+    varies = rows.min(axis=0) < rows.max(axis=0)
+    gaps = np.where(varies, rows - mean, 0.0)
+    largest = np.where(varies, np.abs(gaps).max(axis=0), 1.0)  # squares of its shares neither overflow nor vanish
+    deviation = largest * np.sqrt(np.average(np.square(gaps / largest), axis=0, weights=counts))
+    return Scaling(np.where(varies, deviation, 1.0), mean)
+
+
+def everything(n_train: int, n_valid: int = 0) -> Splits:
+    """The first n_train positions train, the next n_valid validate."""
+    return Splits(np.arange(n_train), np.arange(n_train, n_train + n_valid), np.arange(0))
+
+
+def divided(labels: NDArray[np.int64], fraction: float, seed: int) -> Splits | None:
+    """Training and validation positions, every class in its share; None where a class cannot spare a sample.
+
+    Raises:
+        ConfigError: fraction is not between 0 and 1.
+    """
+    if not (isinstance(fraction, (int, float, np.number)) and 0 < fraction < 1):
+        raise ConfigError(f"validation_fraction must be a number between 0 and 1, got {fraction!r}.")
+    present, dense = np.unique(labels, return_inverse=True)
+    n_valid = math.ceil(fraction * len(labels))
+    if len(present) < 2 or np.bincount(dense).min() < 2 or n_valid >= len(labels):
+        return None
+    names = tuple(map(str, range(len(present))))
+    bare = Dataset(np.zeros((len(labels), 1), np.uint8), dense, names, sha256=NO_DIGEST)
+    splits = split_dataset(bare, "stratified", len(labels) - n_valid, n_valid, seed)
+    return splits if len(np.unique(dense[splits.train])) == len(present) else None
+
+
+def _joined_weights(parts: Sequence[Weights | None], lengths: Sequence[int]) -> Weights | None:
+    if all(part is None for part in parts):
+        return None
+    return np.concatenate([np.ones(n) if part is None else part for part, n in zip(parts, lengths, strict=True)])

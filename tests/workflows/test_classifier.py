@@ -1,0 +1,429 @@
+"""`ChalkClassifier` holds to scikit-learn's conventions and to its own promises."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import chalknet
+from chalknet.errors import ConfigError, DataError, DivergenceError, ShapeError
+
+pytest.importorskip("sklearn")
+
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_digits, load_iris, load_wine
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from chalknet.workflows.classifier_recipe import FEW, ROWS
+from chalknet.workflows.classifier_samples import divided
+
+QUICK = {"hidden": (16,), "epochs": 20, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def wine():
+    return load_wine(return_X_y=True)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    x, y = load_digits(return_X_y=True)
+    return x[:400], y[:400]
+
+
+def quick(**changed):
+    return chalknet.ChalkClassifier(**{**QUICK, **changed})
+
+
+def checks():
+    for estimator in (chalknet.ChalkClassifier(), chalknet.ChalkClassifier(hidden=16)):
+        for made, check in estimator_checks_generator(estimator):
+            name = getattr(check, "func", check).__name__.removeprefix("check_")
+            yield pytest.param(made, check, id=f"{made}-{name}")
+
+
+@pytest.mark.parametrize(("estimator", "check"), list(checks()))
+def test_every_check_of_scikit_learn_passes(estimator, check):
+    check(estimator)
+
+
+def test_its_default_learns_small_tables(wine):
+    assert cross_val_score(chalknet.ChalkClassifier(random_state=0), *wine).mean() > 0.95  # 0.98; guessing gives 0.4
+
+
+def test_equal_seeds_give_equal_bits_and_other_seeds_do_not(digits):
+    def logits(seed):
+        return quick(random_state=seed).fit(*digits).decision_function(digits[0])
+
+    assert np.array_equal(logits(3), logits(3))
+    assert np.array_equal(logits(np.random.RandomState(3)), logits(np.random.RandomState(3)))
+    assert not np.array_equal(logits(3), logits(4))
+    assert not np.array_equal(logits(None), logits(None))
+
+
+def test_results_do_not_depend_on_threads(digits):
+    one, two = (quick(hidden=(600, 20), epochs=2, n_jobs=n).fit(*digits) for n in (1, 2))
+    assert np.array_equal(one.decision_function(digits[0]), two.decision_function(digits[0]))
+
+
+def test_an_int_as_random_state_is_the_recipes_seed(wine):
+    # 20 epochs of full batches without noise: the seed decides the initial weights alone.
+    x, y = wine
+    fitted = quick(random_state=7).fit(x, y)
+    data = chalknet.dataset_from_arrays(x, y)
+    recipe = ROWS.with_settings(hidden=[16], epochs=20, seed=7, batch_size="full", input_dropout=0.0, dtype="float64")
+    splits = chalknet.Splits(np.arange(len(y)), np.arange(0), np.arange(0))
+    network = chalknet.train(data, recipe, splits=splits).network
+    np.testing.assert_allclose(fitted.network_.logits(x), network.logits(x), rtol=1e-6)  # the scalings round apart
+
+
+def test_results_do_not_depend_on_the_layout_of_samples(wine):
+    x, y = wine
+    turned = np.asfortranarray(x)
+    assert np.array_equal(quick().fit(x, y).predict_proba(x), quick().fit(turned, y).predict_proba(turned))
+    streamed, streamed_turned = (quick().partial_fit(rows, y, classes=[0, 1, 2]) for rows in (x, turned))
+    assert np.array_equal(streamed.predict_proba(x), streamed_turned.predict_proba(x))
+
+
+@pytest.mark.parametrize("labels", [["red", "green", "blue"], [True, False, True], [10, -3, 7], [2.0, 0.0, 1.0]])
+def test_labels_come_back_as_they_were_given(wine, labels):
+    x, y = wine
+    named = np.array(labels)[y]
+    fitted = quick(epochs=60).fit(x, named)
+    assert fitted.predict(x).dtype == named.dtype
+    assert fitted.score(x, named) > 0.9
+    assert list(fitted.classes_) == sorted(set(labels))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_give_their_column_names_and_the_same_network(wine, library):
+    frames = pytest.importorskip(library)
+    x, y = wine
+    names = [f"column {i}" for i in range(x.shape[1])]
+    frame = frames.DataFrame({name: x[:, i] for i, name in enumerate(names)})
+    fitted = quick().fit(frame, frames.Series(y))
+    assert list(fitted.feature_names_in_) == names
+    assert np.array_equal(fitted.predict_proba(frame), quick().fit(x, y).predict_proba(x))
+
+
+def test_lists_whole_numbers_and_booleans_are_samples():
+    x, y = [[0, 1], [1, 0], [1, 1], [0, 0]] * 5, [0, 0, 1, 0] * 5
+    for rows in (x, np.array(x), np.array(x, bool), np.array(x, np.uint8)):
+        assert quick(epochs=300).fit(rows, y).score(rows, y) == 1
+
+
+def test_sparse_samples_are_refused_in_scikit_learns_words(wine):
+    sparse = pytest.importorskip("scipy.sparse")
+    with pytest.raises(TypeError, match="Sparse data was passed"):
+        quick().fit(sparse.csr_array(wine[0]), wine[1])
+
+
+def test_a_weight_of_two_is_a_sample_given_twice(wine):
+    x, y = wine
+    rows, labels = x[::3], y[::3]
+    weight = np.random.default_rng(0).integers(0, 4, len(labels))
+    weighted = quick().fit(rows, labels, sample_weight=weight)
+    repeated = quick().fit(np.repeat(rows, weight, axis=0), np.repeat(labels, weight))
+    np.testing.assert_allclose(weighted.predict_proba(x), repeated.predict_proba(x), rtol=1e-6)
+    balanced = quick(class_weight="balanced").fit(rows, labels, sample_weight=weight)
+    again = quick(class_weight="balanced").fit(np.repeat(rows, weight, axis=0), np.repeat(labels, weight))
+    np.testing.assert_allclose(balanced.predict_proba(x), again.predict_proba(x), rtol=1e-6)
+
+
+def test_a_weight_of_zero_is_a_sample_left_out_to_the_bit(digits):
+    x, y = digits
+    weight = np.arange(len(y)) % 5 / 2
+    weighted = quick().fit(x, y, sample_weight=weight)
+    without = quick().fit(x[weight > 0], y[weight > 0], sample_weight=weight[weight > 0])
+    assert np.array_equal(weighted.predict_proba(x), without.predict_proba(x))
+
+
+def test_class_weights_are_by_label(wine):
+    x, y = wine
+    names = np.array(["a", "b", "c"])[y]
+    fitted = quick(class_weight={"b": 1e6}, epochs=100).fit(x, names)
+    assert (fitted.predict(x) == "b").mean() > 0.9
+    with pytest.raises(ConfigError, match=r"class_weight holds 'd', which is no class of y: 'a', 'b', 'c'"):
+        quick(class_weight={"d": 1}).fit(x, names)
+    with pytest.raises(ConfigError, match='None, "balanced" or a dict by label'):
+        quick(class_weight=[1, 2, 3]).fit(x, names)
+
+
+def test_early_stopping_keeps_the_best_epoch_of_a_part_set_aside(digits):
+    fitted = quick(early_stopping=True, patience=2, epochs=60, validation_fraction=0.25).fit(*digits)
+    best = int(np.argmax(fitted.validation_curve_)) + 1
+    assert fitted.best_epoch_ == best < fitted.n_iter_ == len(fitted.loss_curve_) == len(fitted.history_) < 60
+    assert fitted.n_iter_ == best + 2
+
+
+def test_scores_on_the_given_validation_samples_are_the_kept_networks(digits):
+    x, y = digits
+    fitted = quick(early_stopping=True).fit(x[:300], y[:300], x[300:], y[300:])
+    assert fitted.score(x[300:], y[300:]) == pytest.approx(fitted.validation_curve_[fitted.best_epoch_ - 1])
+    plain = quick(early_stopping=False).fit(x[:300], y[:300], x[300:], y[300:])
+    assert len(plain.validation_curve_) == plain.n_iter_ == plain.best_epoch_ == 20
+    # Validation samples teach nothing, not even the scaling.
+    alone = quick(early_stopping=False).fit(x[:300], y[:300])
+    assert np.array_equal(plain.predict_proba(x), alone.predict_proba(x))
+
+
+def test_validation_scores_are_weighted_where_training_is(digits):
+    x, y = digits
+    fitted = quick(class_weight={0: 1000.0}).fit(x[:300], y[:300], x[300:], y[300:])
+    right = fitted.predict(x[300:]) == y[300:]
+    weighted = np.average(right, weights=np.where(y[300:] == 0, 1000.0, 1.0))
+    assert fitted.validation_curve_[-1] == pytest.approx(weighted)
+    assert abs(right.mean() - weighted) > 1e-3
+
+
+def test_few_samples_all_train_unless_early_stopping_is_asked_for(digits):
+    x, y = digits
+    strong = quick(recipe=chalknet.recipe("strong"))
+    assert not clone(strong).fit(x[:FEW], y[:FEW]).validation_curve_
+    assert clone(strong).fit(x[: FEW + 1], y[: FEW + 1]).validation_curve_
+    assert clone(strong).set_params(early_stopping=True).fit(x[:FEW], y[:FEW]).validation_curve_
+
+
+def test_early_stopping_that_cannot_be_warns_and_trains_all():
+    x, y = np.arange(12.0)[:, None], [0] * 11 + [1]
+    with pytest.warns(UserWarning, match="two samples of each class"):
+        fitted = quick(early_stopping=True).fit(x, y)
+    assert fitted.n_iter_ == 20
+
+
+def test_a_division_takes_no_class_its_last_sample():
+    assert all(divided(np.array([0] * n + [1]), 0.1, seed) is None for n in range(20, 40) for seed in range(3))
+    assert divided(np.array([0] * 98 + [1] * 2), 0.9, 0) is None
+    splits = divided(np.array([0] * 50 + [4] * 50), 0.1, 0)
+    assert splits.sizes == {"train": 90, "valid": 10, "test": 0}
+    assert sorted(np.concatenate([splits.train, splits.valid])) == list(range(100))
+    for fraction in (0, 1, "0.1", float("nan")):
+        with pytest.raises(ConfigError, match="validation_fraction must be a number between 0 and 1"):
+            divided(np.array([0, 1]), fraction, 0)
+
+
+def test_one_class_is_the_answer():
+    fitted = quick().fit([[1.0], [2.0]], ["yes", "yes"])
+    assert list(fitted.predict([[5.0]])) == ["yes"]
+    assert fitted.predict_proba([[5.0]]).tolist() == [[1.0]]
+    assert fitted.network_ is None
+    assert fitted.n_iter_ == 0
+
+
+def test_an_input_that_never_changes_does_no_harm_where_it_changes_later(wine):
+    # 0.1 forty times has a mean that is not 0.1, and so a deviation that is not 0.
+    x, y = wine
+    constant = np.c_[x, np.full(len(x), 0.1)]
+    fitted = quick(epochs=60).fit(constant, y)
+    constant[:, -1] = 0.2
+    assert fitted.score(constant, y) > 0.9
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_the_unit_of_the_samples_does_not_matter(wine, unit):
+    x, y = wine
+    np.testing.assert_allclose(quick().fit(unit * x, y).predict_proba(unit * x), quick().fit(x, y).predict_proba(x))
+
+
+def test_partial_fit_learns_chunk_by_chunk_and_goes_on_after_pickling(digits):
+    x, y = digits
+    model = quick()
+    for start in range(0, 300, 100):
+        model.partial_fit(x[start : start + 100], y[start : start + 100], classes=np.arange(10))
+    again = pickle.loads(pickle.dumps(model))
+    for one in (model, again):
+        for _ in range(20):
+            one.partial_fit(x[:300], y[:300])
+    assert np.array_equal(model.predict_proba(x), again.predict_proba(x))
+    assert model.n_iter_ == 23 == model.history_[-1].epoch
+    assert model.score(x[300:], y[300:]) > 0.85
+    assert model.loss_curve_[-1] < model.loss_curve_[0] / 5
+
+
+def test_partial_fit_keeps_the_optimisers_state(digits):
+    x, y = digits
+    model = quick(settings={"input_dropout": 0.0}, batch_size="full", weight_decay=0.0)
+    model.partial_fit(x, y, classes=np.arange(10)).partial_fit(x, y).partial_fit(x, y)
+    data = chalknet.dataset_from_arrays(x, y)
+    splits = chalknet.Splits(np.arange(len(y)), np.arange(0), np.arange(0))
+    recipe = ROWS.with_settings(
+        hidden=[16],
+        epochs=3,
+        batch_size="full",
+        weight_decay=0.0,
+        input_dropout=0.0,
+        schedule="constant",
+        dtype="float64",
+    )
+    network = chalknet.train(data, recipe, splits=splits).network
+    np.testing.assert_allclose(model.network_.logits(x), network.logits(x), rtol=1e-6, atol=1e-9)
+
+
+def test_partial_fit_goes_on_from_fit(digits):
+    x, y = digits
+    model = quick().fit(x, y)
+    before = model.loss_curve_[-1]
+    model.partial_fit(x, y)
+    assert model.n_iter_ == 21
+    assert model.loss_curve_[-1] < 2 * before
+
+
+def test_partial_fit_says_what_it_needs(wine):
+    x, y = wine
+    with pytest.raises(ConfigError, match="classes must be all labels"):
+        quick().partial_fit(x, y)
+    with pytest.raises(DataError, match=r"y\[130\] is 2, which is no class: 0, 1"):
+        quick().partial_fit(x, y, classes=[0, 1])
+    model = quick().partial_fit(x, y, classes=[0, 1, 2])
+    with pytest.raises(ConfigError, match="goes on with the classes 0, 1, 2, but classes are 0, 1"):
+        model.partial_fit(x, y, classes=[0, 1])
+    with pytest.raises(
+        ConfigError, match="the network so far is 13-16-3 relu, but the parameters now ask for 13-16-3 tanh"
+    ):
+        model.set_params(activation="tanh").partial_fit(x, y)
+    with pytest.raises(ConfigError, match="dict by label for partial_fit"):
+        quick(class_weight="balanced").partial_fit(x, y, classes=[0, 1, 2])
+
+
+def test_warm_start_goes_on_where_fit_ended(wine):
+    x, y = wine
+    model = quick(warm_start=True, epochs=60).fit(x, y)
+    before = model.loss_curve_
+    model.fit(x, y)
+    assert model.loss_curve_[0] == pytest.approx(before[-1], rel=0.2)
+    assert before[-1] < before[0] / 5
+    with pytest.raises(ConfigError, match="warm_start goes on with the classes 0, 1, 2, but y has 0, 1"):
+        model.fit(x[y < 2], y[y < 2])
+    with pytest.raises(
+        ConfigError, match="the network so far is 13-16-3 relu, but the parameters now ask for 13-8-3 relu"
+    ):
+        model.set_params(hidden=8).fit(x, y)
+
+
+def test_images_are_scaled_as_pixels_and_can_be_augmented(digits):
+    x, y = digits
+    moved = {"shift_pixels": 1.0, "rotation_degrees": 10.0}
+    model = quick(image_shape=(8, 8), hidden=64, epochs=60, learning_rate=0.01, dropout=0.0, settings=moved).fit(x, y)
+    assert model.network_.image_shape == (8, 8)
+    assert model.network_.scaling.scale == 16
+    assert str(model.network_.dtype) == "float32"
+    assert model.score(x, y) > 0.9
+    bytes_ = (x * 15).astype(np.uint8)
+    assert quick(image_shape=(8, 8)).fit(bytes_, y).network_.scaling.scale == 255
+    with pytest.raises(ShapeError, match=r"image_shape must be .* of the 64 values a row, got \(28, 28\)"):
+        quick(image_shape=(28, 28)).fit(x, y)
+
+
+def test_rows_do_without_the_augmentation_of_images(wine):
+    recipe = chalknet.recipe("strong").with_settings(shift_pixels=2.0, erase=0.5)
+    assert quick(recipe=recipe).fit(*wine).score(*wine) > 0.5
+
+
+def test_parameters_may_be_numpys(wine):
+    model = quick(hidden=np.array([8, 4]), epochs=np.int64(3), learning_rate=np.float32(0.01), batch_size=np.int32(50))
+    model.fit(*wine)
+    assert model.network_.architecture.hidden == (8, 4)
+    assert model.n_iter_ == 3
+
+
+def test_what_a_parameter_cannot_mean_is_said_in_one_line(wine):
+    for changed, words in (
+        ({"epochs": 0}, "epochs must be a whole number >= 1, got 0"),
+        ({"recipe": "stron"}, "unknown recipe 'stron'. Did you mean 'strong'"),
+        ({"settings": {"epochs": 3}}, "settings must not hold 'epochs', which the parameter epochs decides"),
+        ({"settings": {"class_weights": "balanced"}}, "the parameter class_weight decides"),
+        ({"settings": {"mixpu": 3}}, "unknown setting 'mixpu'. Did you mean 'mixup'"),
+        ({"settings": [3]}, r"settings must be a dict of recipe fields, or None, got \[3\]"),
+        ({"recipe": 3}, "recipe must be a recipe's name or a Recipe, got 3"),
+        ({"image_shape": 13}, "image_shape must be .height, width. of the 13 values a row, got 13"),
+        ({"random_state": -1}, "seed must be a whole number from 0"),
+    ):
+        with pytest.raises((ConfigError, ShapeError), match=words):
+            quick(**changed).fit(*wine)
+    with pytest.raises(DataError, match="X_val and y_val belong together"):
+        quick().fit(*wine, X_val=wine[0])
+    with pytest.raises(DataError, match=r"y_val\[0\] is 9, which is no class: 0, 1, 2"):
+        quick().fit(*wine, wine[0], wine[1] + 9)
+    with pytest.raises(DivergenceError, match="Try a smaller rate"):
+        quick(learning_rate=1e30, optimizer="gradient_descent", activation="identity").fit(*wine)
+    with pytest.raises(NotFittedError):
+        quick().predict(wine[0])
+
+
+def test_a_fit_that_fails_leaves_what_was_there(wine):
+    fitted = quick().fit(*wine)
+    before = fitted.predict_proba(wine[0])
+    with pytest.raises(DivergenceError):
+        fitted.set_params(learning_rate=1e300, optimizer="gradient_descent").fit(*wine)
+    assert np.array_equal(fitted.predict_proba(wine[0]), before)
+    with pytest.raises(DivergenceError):
+        fitted.partial_fit(*wine)
+    assert fitted.classes_.tolist() == [0, 1, 2]
+
+
+def test_it_is_searched_calibrated_and_put_in_pipelines(wine):
+    x, y = wine
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), quick()), {"chalkclassifier__epochs": np.array([1, 40])}, cv=3
+    )
+    assert search.fit(x, y).best_params_ == {"chalkclassifier__epochs": 40}
+    calibrated = CalibratedClassifierCV(quick(), cv=3).fit(x, y)
+    np.testing.assert_allclose(calibrated.predict_proba(x).sum(axis=1), 1)
+    assert clone(quick(settings={"mixup": 0.2})).get_params()["settings"] == {"mixup": 0.2}
+
+
+def test_it_survives_joblib(wine, tmp_path):
+    joblib = pytest.importorskip("joblib")
+    fitted = quick(recipe=chalknet.recipe("strong")).fit(*wine)
+    joblib.dump(fitted, tmp_path / "model.joblib")
+    again = joblib.load(tmp_path / "model.joblib")
+    assert np.array_equal(again.predict_proba(wine[0]), fitted.predict_proba(wine[0]))
+
+
+def test_its_network_can_be_saved_and_answers_the_same(wine, tmp_path):
+    x, y = wine
+    fitted = quick().fit(x, np.array(["a", "b\n", "c"])[y])
+    chalknet.save_model(fitted.network_, tmp_path / "model.safetensors")
+    network = chalknet.load_model(tmp_path / "model.safetensors")
+    np.testing.assert_allclose(network.predict_proba(x), fitted.predict_proba(x), rtol=1e-12)
+    assert network.class_names == ("a", r"'b\n'", "c")
+
+
+def test_log_probabilities_are_finite_where_probabilities_are_0():
+    x, y = load_iris(return_X_y=True)
+    fitted = chalknet.ChalkClassifier(random_state=0).fit(x, y)
+    far = fitted.predict_log_proba(1e6 * x)
+    assert np.isfinite(far).all()
+    assert far.min() < -1000
+
+
+def test_verbose_prints_a_line_an_epoch(wine, capsys):
+    quick(epochs=2, verbose=True).fit(*wine, *wine)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:8] for line in lines] == ["epoch 1:", "epoch 2:"]
+    assert "valid loss" in lines[0]
+
+
+def test_without_scikit_learn_the_extra_is_named_and_the_rest_works():
+    code = (
+        "import sys; sys.modules['sklearn'] = sys.modules['sklearn.base'] = None; import chalknet; chalknet.train\n"
+        "try: chalknet.ChalkClassifier\n"
+        "except chalknet.MissingExtraError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == 'ChalkClassifier needs scikit-learn >= 1.6: pip install "chalknet[sklearn]".'
+
+
+def test_scikit_learn_is_loaded_by_its_name_alone():
+    code = "import sys, chalknet; chalknet.train; chalknet.study; print('sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
