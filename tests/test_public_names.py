@@ -20,7 +20,8 @@ def test_the_index_is_sorted_and_says_the_same_thrice():
         for alias in node.names
     }
     assert list(chalknet.__all__) == sorted(chalknet.__all__)
-    assert set(chalknet.__all__) == set(chalknet._ROOM_OF_NAME) == typed
+    assert {*chalknet.__all__, *chalknet._NEEDS_AN_EXTRA} == set(chalknet._ROOM_OF_NAME) == typed
+    assert set(dir(chalknet)) == {*typed, "__version__"}
 
 
 @pytest.mark.parametrize("name", sorted(chalknet._ROOM_OF_NAME))

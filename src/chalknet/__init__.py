@@ -97,11 +97,13 @@ _ROOM_OF_NAME = {
     "writeup": "workflows.writeup",
 }
 
+# Left out of __all__, so that `from chalknet import *` works without the extra that they need.
+_NEEDS_AN_EXTRA = ("ChalkClassifier",)
+
 __version__ = "0.1.0"
 
 __all__ = [
     "Architecture",
-    "ChalkClassifier",
     "ChalknetError",
     "ConfigError",
     "DataError",
@@ -155,4 +157,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__all__, *_NEEDS_AN_EXTRA, "__version__"]

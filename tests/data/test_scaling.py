@@ -32,6 +32,8 @@ def test_a_column_that_never_changes_is_shifted_alone():
     rows = np.column_stack([np.full(10, 7.0), np.arange(10.0)])
     scaled = learnt_scaling("standard", rows, np.arange(10), are_images=False)(rows, np.float64)
     assert (scaled[:, 0] == 0).all()
+    rounded = learnt_scaling("standard", np.full((178, 1), 0.1), np.arange(178), are_images=False)
+    assert rounded.scale == 1  # the mean of 178 times 0.1 is not 0.1
 
 
 @pytest.mark.parametrize(

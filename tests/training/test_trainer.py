@@ -177,3 +177,13 @@ def test_the_number_of_blas_threads_does_not_change_a_bit(engine, dtype, batch_s
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
     assert digest(1) == digest(2)
+
+
+def test_updates_are_numbered_through_all_epochs_and_each_has_its_own_rate(small_images):
+    settings = {"train_size": 100, "valid_size": 40, "hidden": [3], "batch_size": 30, "epochs": 3}
+    recipe = Recipe().with_settings(**settings, schedule="cosine", learning_rate=0.1)
+    trainer = Trainer(small_images, split_dataset(small_images, "random", 100, 40), recipe)
+    steps = [update.step for epoch in (1, 2, 3) for update in trainer.updates(epoch)]
+    assert [step.number for step in steps] == list(range(1, 13))
+    want = [0.1 * (1 + np.cos(np.pi * u / 12)) / 2 for u in range(12)]
+    np.testing.assert_allclose([step.learning_rate for step in steps], want)

@@ -73,14 +73,17 @@ def learnt_scaling(kind: str, inputs: Any, train: NDArray[np.int64], are_images:
     if kind == "pixels" or (kind == "auto" and are_images):
         return Scaling(input_scale(inputs.dtype))
     mean, squares = np.zeros(()), np.zeros(())
+    low, high = np.asarray(np.inf), np.asarray(-np.inf)
     for start in range(0, len(train), SAMPLES_AT_ONCE):
         rows = flatten(inputs[train[start : start + SAMPLES_AT_ONCE]]).astype(np.float64)
+        low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
         # Means and sums of squares of two parts joined (Chan, Golub and LeVeque 1979), which cancels nothing.
         gap, n = rows.mean(axis=0) - mean, start + len(rows)
         squares = squares + np.square(rows - rows.mean(axis=0)).sum(axis=0) + gap**2 * (start * len(rows) / n)
         mean = mean + gap * (len(rows) / n)
     deviation = np.sqrt(squares / max(len(train), 1))
-    return Scaling(np.where(deviation > 0, deviation, 1.0), mean)
+    # Of equal values the mean can be rounded, and what it leaves is no deviation.
+    return Scaling(np.where((low < high) & (deviation > 0), deviation, 1.0), mean)
 
 
 def one_hot(labels: Any, n_classes: int | None = None) -> NDArray[np.float64]:
