@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick test test-slow test-pythons format lint types docs wheel clean
+.PHONY: help run quick test test-slow test-extras test-pythons format lint types docs wheel clean
 
 help: ## list the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1 | /' | column -t -s '|'
@@ -25,6 +25,14 @@ test: $(INSTALLED) ## format check, lint, types and the tests
 
 test-slow: $(INSTALLED) ## the tests that take minutes: whole trainings, a wheel in a fresh environment
 	$(BIN)/python -m pytest -m slow
+
+test-extras: .venv-extras/.installed ## the tests that need PyTorch, onnx or another extra, in an environment of their own
+	CHALKNET_TEST_EXTRAS=1 .venv-extras/bin/python -m pytest -m extras
+
+.venv-extras/.installed: pyproject.toml constraints.txt
+	@test -x .venv-extras/bin/python || $(PYTHON) -m venv .venv-extras
+	.venv-extras/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,witness]'
+	@touch $@
 
 test-pythons: ## the quick tests on every Python from 3.11 on that is found
 	@PYTHON="$(PYTHON)" tools/test_pythons.sh

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 from pathlib import Path
@@ -23,6 +24,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the backgrou
 hypothesis.settings.register_profile("chalknet", deadline=None, max_examples=60, derandomize=True)
 hypothesis.settings.register_profile("search", deadline=None, max_examples=2_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "chalknet"))
+
+
+def needs(package: str):
+    """A package that an extra or a witness brings; without it the test skips, and fails under `make test-extras`."""
+    if os.environ.get("CHALKNET_TEST_EXTRAS"):
+        return importlib.import_module(package)
+    return pytest.importorskip(package, reason=f"{package} is not installed; make test-extras brings it")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from conftest import needs
 from differences import directional_gap
 from hypothesis import given
 from strategies import dtypes, logits_and_labels, seeds
@@ -122,9 +123,10 @@ def test_gelu_is_within_five_ten_thousandths_of_the_form_with_the_error_function
     assert 1e-4 < gap < 5e-4
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize("name", ["leaky_relu", "tanh", "gelu"])
 def test_activations_equal_torchs_autograd(name):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = needs("torch")
     functions = {
         "leaky_relu": torch.nn.functional.leaky_relu,
         "tanh": torch.tanh,

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from conftest import needs
 from hypothesis import given
 from oracles import loop_forward, loop_gradients, torch_gradients
 from strategies import named, networks
@@ -35,10 +36,11 @@ def test_gradients_equal_the_chain_rule_walked_path_by_path(reduction, case):
         np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @given(case=networks())
 def test_gradients_equal_torch_autograd(reduction, case):
-    pytest.importorskip("torch", reason="PyTorch is not installed")
+    needs("torch")
     loss, grad_weights, grad_biases = hand_gradients(*case, reduction)
     want_loss, want_weights, want_biases = torch_gradients(*case, reduction)
     assert loss == pytest.approx(want_loss, rel=1e-12)

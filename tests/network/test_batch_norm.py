@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from conftest import needs
 from differences import directional_gap
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,8 +101,9 @@ def test_shapes_that_do_not_fit_are_named():
         batch_norm(np.zeros((2, 3)), np.ones(2), np.zeros(3))
 
 
+@pytest.mark.extras
 def test_batch_norm_equals_torchs_in_training_and_after():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = needs("torch")
     rng = np.random.default_rng(0)
     h, gain, bias, weight = rng.normal(2, 3, (6, 4)), rng.normal(size=4), rng.normal(size=4), rng.normal(size=(6, 4))
     layer = torch.nn.BatchNorm1d(4, eps=EPSILON, dtype=torch.float64)

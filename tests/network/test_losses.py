@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from conftest import needs
 from differences import directional_gap
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,8 +137,9 @@ def test_smoothed_targets_by_hand():
     np.testing.assert_allclose(smoothed_targets(np.array([1]), 4, 0.2), [[0.05, 0.85, 0.05, 0.05]])
 
 
+@pytest.mark.extras
 def test_soft_cross_entropy_equals_torchs_with_smoothing():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = needs("torch")
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(0, 3, (6, 4)), rng.integers(0, 4, 6)
     x = torch.tensor(logits, requires_grad=True)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import needs
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import seeds
@@ -85,8 +86,9 @@ def test_a_sum_is_b_times_the_mean_penalty_and_all():
         np.testing.assert_allclose(total.gradients[name], 6 * gradient, rtol=1e-10)
 
 
+@pytest.mark.extras
 def test_a_whole_network_with_batch_norm_equals_torchs_autograd():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = needs("torch")
     rng = np.random.default_rng(3)
     architecture = Architecture(5, (6, 4), 3, ("tanh", "gelu"), batch_norm=True)
     parameters = initial_parameters(architecture, 0)

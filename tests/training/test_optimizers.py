@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from conftest import needs
 
 from chalknet.config import OPTIMIZERS, Recipe
 from chalknet.engines.engine import Step
@@ -94,7 +95,7 @@ def test_a_float32_step_stays_float32_and_near_the_float64_one(rule):
 
 
 def torch_walk(make, steps, rate=0.1, decay=0.0):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = needs("torch")
     weight, bias = (torch.ones(1, dtype=torch.float64, requires_grad=True) for _ in range(2))
     optimizer = make(torch.optim, [{"params": [weight], "weight_decay": decay}, {"params": [bias]}], rate)
     seen = []
@@ -117,15 +118,14 @@ WITNESSES = [
 ]
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize(("rule", "make", "decay"), WITNESSES, ids=lambda value: str(value)[:30])
 def test_a_rule_equals_torchs_where_both_define_it(rule, make, decay):
     np.testing.assert_allclose(walk(rule, 20), torch_walk(make, 20, decay=decay), rtol=1e-12)
 
 
+@pytest.mark.extras
 def test_momentum_with_plain_biases_equals_torchs_in_two_groups():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    del torch
-
     def make(optim, groups, rate):
         return optim.SGD([{**groups[0], "momentum": 0.9}, {**groups[1], "momentum": 0.0}], lr=rate)
 

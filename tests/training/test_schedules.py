@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from conftest import needs
 
 from chalknet.config import SCHEDULES, ScheduleConfig
 from chalknet.training.schedules import END_FACTOR, START_FACTOR, rate_factor
@@ -47,6 +48,7 @@ def test_the_shortest_trainings_have_finite_rates(schedule, n_updates):
     assert all(0 <= factor <= 1 + 1e-12 for factor in got)
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize(
     ("settings", "make"),
     [
@@ -59,7 +61,7 @@ def test_the_shortest_trainings_have_finite_rates(schedule, n_updates):
     ],
 )
 def test_schedules_equal_torchs_where_both_define_them(settings, make):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = needs("torch")
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     scheduler = make(torch.optim.lr_scheduler, optimizer)
     want = []
