@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -58,7 +60,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         check_inputs(self.inputs, self.source)
-        _check_class_names(self.class_names, self.source)
+        check_class_names(self.class_names, self.source)
         labels = checked_labels(self.labels, len(self.inputs), self.class_names, self.source)
         object.__setattr__(self, "labels", labels)
         if self.groups is not None:
@@ -218,15 +220,16 @@ def _check_finite(block: NDArray[Any], start: int, n_samples: int, source: str) 
         raise DataError(f"{source}: sample {start + bad[0]} holds {value}; every value must be finite ({count}).")
 
 
-def _check_class_names(class_names: Sequence[str], source: str) -> None:
+def check_class_names(class_names: Sequence[str], source: str) -> None:
+    """Raises DataError unless there are at least two names, each printable and no two the same."""
     if len(class_names) < 2:
         raise DataError(f"{source}: a classifier needs at least two classes, got {list(class_names)}.")
     unprintable = next((name for name in class_names if not name.isprintable()), None)
     if unprintable is not None:  # it would reach terminals and pictures as it is
-        raise DataError(f"{source}: class name {unprintable!r} holds characters that cannot be printed.")
+        raise DataError(f"{source}: class name {short(unprintable)} holds characters that cannot be printed.")
     if len(set(class_names)) < len(class_names):
-        twice = next(name for name in class_names if list(class_names).count(name) > 1)
-        raise DataError(f"{source}: class name {twice!r} is given twice.")
+        twice = Counter(class_names).most_common(1)[0][0]
+        raise DataError(f"{source}: class name {short(twice)} is given twice.")
 
 
 def _checked_groups(groups: NDArray[Any], n_samples: int, source: str) -> IntArray:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.data.dataset import check_class_names
 from chalknet.data.preprocess import PIXEL_SCALE, Scaling, flatten
 from chalknet.errors import DataError, ShapeError
 from chalknet.network.activations import softmax
@@ -72,6 +73,7 @@ class Network(Classifier):
 
     Raises:
         ShapeError: parameters or class names do not fit the architecture.
+        DataError: a class name is given twice, or holds characters that cannot be printed.
     """
 
     architecture: Architecture
@@ -88,6 +90,7 @@ class Network(Classifier):
         if len(self.class_names) != self.architecture.n_classes:
             k = self.architecture.n_classes
             raise ShapeError(f"network {self.architecture} needs {k} class names, got {len(self.class_names)}.")
+        check_class_names(self.class_names, "network")
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -100,13 +103,19 @@ class Network(Classifier):
             inputs: (N, H, W) or (N, I), uint8 or float; scaling is done here.
         Raises:
             ShapeError: samples of another size.
-            DataError: values that are not finite, with the first such sample.
+            DataError: values that are not finite, given or on the way, with the first such sample.
         Warns:
             UserWarning: a network trained on 0..255 is given fractions of 1, which it would see as black.
         """
         rows = self._rows(np.asarray(inputs))
-        parts = [forward(self.parameters, part, self.architecture.activations)[0] for part in self._scaled_parts(rows)]
-        return np.concatenate(parts) if parts else np.empty((0, self.architecture.n_classes), self.dtype)
+        activations = self.architecture.activations
+        with np.errstate(all="ignore"):  # what overflows on the way is told below, and with its sample
+            parts = [forward(self.parameters, part, activations)[0] for part in self._scaled_parts(rows)]
+        logits = np.concatenate(parts) if parts else np.empty((0, self.architecture.n_classes), self.dtype)
+        if not np.isfinite(logits).all():
+            first = int(np.argmin(np.isfinite(logits).all(axis=1)))
+            raise DataError(f"sample {first} makes values in the network that are not finite; its own are too large.")
+        return logits
 
     def predict_proba(self, inputs: Any) -> FloatArray:
         """(N, K) probabilities of raw samples; arguments and errors as `logits`."""
