@@ -43,7 +43,7 @@ KEPT_IN = {
     "typst": ("reporting/typst.py",),
     "click": ("cli/",),
     "rich": ("cli/",),
-    "safetensors": ("artifacts/model_file.py", "artifacts/checkpoint.py"),
+    "safetensors": ("artifacts/tensor_file.py",),
 }
 # Files that are imported when a public name is first used and by nothing else, and what they may import at once.
 LATE = {"workflows/classifier.py": ("sklearn", "joblib")}

@@ -72,6 +72,16 @@ def test_a_checkpoint_is_a_copy_that_training_does_not_change(small_images):
     assert all((value == before[name]).all() for name, value in (taken.parameters | taken.state).items())
 
 
+def test_a_training_of_eleven_layers_that_was_stopped_goes_on_with_its_layers_in_order(small_images, tmp_path):
+    recipe = RECIPE.with_settings(hidden=[6] * 11, epochs=3, engine="reference")
+    taken = []
+    whole = run_epochs(trainer_of(small_images, recipe), keep=lambda take: taken.append(take()))
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(checkpoint_bytes(taken[0]))
+    again = run_epochs(trainer_of(small_images, recipe), start=read_checkpoint(path))
+    assert files_of(again) == files_of(whole)
+
+
 def test_one_is_written_every_so_many_epochs_and_when_it_is_to_stop(small_images, tmp_path):
     written = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -14,15 +15,18 @@ import tomli_w
 
 from chalknet.artifacts.atomic import write_files
 from chalknet.artifacts.run_folder import CONFIG_FILE, SUMMARY_FILE
+from chalknet.artifacts.tensor_file import MIB, plain, read_tensors, short, strict_json, tensor_bytes
 from chalknet.config import DataConfig, Recipe, config_tables, read_config
 from chalknet.engines.engine import SampleScores
 from chalknet.errors import OutputError, StoppedError, StoreError
+from chalknet.network.architecture import Architecture, Parameters, check_parameters
 from chalknet.records import PARTS, EpochRecord, Scores
 from chalknet.training.trainer import Checkpoint
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 FORMAT = 1
 HEADER_KEY = "chalknet-checkpoint"
+MAX_HEADER = 64 * MIB  # a history of more than a hundred thousand epochs
 SECONDS = 60.0  # between two checkpoints, if nothing else is asked for
 
 
@@ -89,8 +93,6 @@ def refuse_unfinished(folder: Path, overwrite: bool) -> None:
 
 def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
     """A checkpoint as the bytes of a safetensors file."""
-    from safetensors.numpy import save
-
     tensors = {f"parameters/{name}": value for name, value in checkpoint.parameters.items()}
     tensors |= {f"state/{name}": value for name, value in checkpoint.state.items()}
     tensors |= {f"best/{name}": value for name, value in (checkpoint.best or {}).items()}
@@ -98,8 +100,7 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
         tensors["valid/loss"] = np.stack([each.loss for each in checkpoint.valid_samples])
         tensors["valid/right"] = np.stack([each.right for each in checkpoint.valid_samples])
     header = {"format": FORMAT, "history": [asdict(record) for record in checkpoint.history]}
-    arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    return save(arrays, {HEADER_KEY: json.dumps(header)})
+    return tensor_bytes(tensors, HEADER_KEY, json.dumps(header), MAX_HEADER)
 
 
 def read_unfinished(folder: Path) -> tuple[Recipe, DataConfig, Checkpoint]:
@@ -123,35 +124,106 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         StoreError: it is not a whole checkpoint, or one of a newer format.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(str(path), framework="numpy") as file:
-            header = json.loads((file.metadata() or {})[HEADER_KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if header["format"] > FORMAT:
-            raise StoreError(
-                f"{path}: has format {header['format']}, and this chalknet reads {FORMAT}. Install a newer."
-            )
-        history = tuple(_record(values) for values in header["history"])
-        parts = {kind: _of_kind(tensors, kind) for kind in ("parameters", "state", "best", "valid")}
-        valid = parts["valid"]
-        samples = [SampleScores(*pair) for pair in zip(valid["loss"], valid["right"], strict=True)] if valid else []
-        if not history or not parts["parameters"] or len(samples) not in (0, len(history)):
-            raise ValueError("parts of it are missing")
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        entry, tensors = read_tensors(path, HEADER_KEY, MAX_HEADER)
+        if entry is None:
+            raise ValueError(f"its header has no {HEADER_KEY!r}; it was written by another program")
+        return _checkpoint_from(strict_json(entry), tensors)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         if isinstance(error, StoreError):
-            raise
-        raise StoreError(f"{path}: is not a whole checkpoint ({error}).") from error
-    return Checkpoint(history, parts["parameters"], parts["state"], parts["best"] or None, tuple(samples))
+            raise StoreError(f"{path}: {plain(error)}") from None
+        reason = f"{short(error.args[0])} is missing" if isinstance(error, KeyError) and error.args else error
+        raise StoreError(f"{path}: is not a whole checkpoint ({plain(reason)}).") from error
 
 
-def _of_kind(tensors: dict[str, Any], kind: str) -> dict[str, Any]:
+def _checkpoint_from(header: Any, tensors: Parameters) -> Checkpoint:
+    """The checkpoint of a header and arrays.
+
+    Raises:
+        StoreError: of a newer format.
+        ValueError, TypeError, KeyError, AttributeError, OverflowError: of something that is no checkpoint.
+    """
+    if _whole(header["format"]) > FORMAT:
+        raise StoreError(f"has format {short(header['format'])}, and this chalknet reads {FORMAT}. Install a newer.")
+    history = tuple(_record(number, values) for number, values in enumerate(header["history"], start=1))
+    _check_tensors(tensors, len(history))
+    parts = {kind: _of_kind(tensors, kind) for kind in ("parameters", "state", "best", "valid")}
+    valid = parts["valid"]
+    samples = [SampleScores(*pair) for pair in zip(valid["loss"], valid["right"], strict=True)] if valid else []
+    if not history or not parts["parameters"] or sum(map(len, parts.values())) != len(tensors):
+        raise ValueError("parts of it are missing, or it has others")
+    architecture = _architecture(parts["parameters"])
+    parameters, best = (_ordered(architecture, parts[kind]) for kind in ("parameters", "best"))
+    _check_state(architecture, parts["state"])
+    return Checkpoint(history, parameters, parts["state"], best or None, tuple(samples))
+
+
+def _check_tensors(tensors: Parameters, n_epochs: int) -> None:
+    """Raises ValueError unless arrays have the types that training gives them, and what are weights is finite."""
+    for name, value in tensors.items():
+        kinds = "b" if name == "valid/right" else "f"
+        if value.dtype.kind not in kinds or (name.startswith("valid/") and value.shape[:1] != (n_epochs,)):
+            raise ValueError(f"{short(name)} is {value.shape} {value.dtype}, which training does not keep")
+        if name.startswith(("parameters/", "best/")) and value.dtype.itemsize < 4:
+            raise ValueError(f"{short(name)} is {value.dtype}, and weights are float32 or float64")
+        if name.startswith(("parameters/", "best/")) and not np.isfinite(value).all():
+            raise ValueError(f"{short(name)} holds values that are not finite")
+
+
+def _architecture(parameters: Parameters) -> Architecture:
+    """The shape of the network that parameters are of; its activations stand in config.toml.
+
+    Raises:
+        ValueError, KeyError: they are no network's.
+    """
+    depth = sum(name.endswith(".weight") for name in parameters) - 1
+    hidden = tuple(parameters[f"hidden{number}.bias"].size for number in range(1, depth + 1))
+    n_inputs = parameters["hidden1.weight" if depth else "output.weight"].shape[-1:]
+    if not n_inputs:
+        raise ValueError("a weight of it is a lone number")
+    n_classes = parameters["output.bias"].size
+    return Architecture(n_inputs[0], hidden, n_classes, batch_norm="hidden1.gain" in parameters)
+
+
+def _ordered(architecture: Architecture, parameters: Parameters) -> Parameters:
+    """Parameters in the order of the layers, which a forward pass follows; a file has hidden10 before hidden2."""
+    if not parameters:
+        return {}
+    check_parameters(architecture, parameters)
+    return {name: parameters[name] for name in architecture.shapes}
+
+
+def _check_state(architecture: Architecture, state: Parameters) -> None:
+    for name, value in state.items():
+        if value.shape != architecture.shapes[name.partition("/")[2]]:
+            raise ValueError(f"{short(f'state/{name}')} is {value.shape}, which is not its parameter's shape")
+
+
+def _of_kind(tensors: Parameters, kind: str) -> Parameters:
     return {name.removeprefix(f"{kind}/"): value for name, value in tensors.items() if name.startswith(f"{kind}/")}
 
 
-def _record(values: dict[str, Any]) -> EpochRecord:
-    scores = {part: None if values[part] is None else Scores(**values[part]) for part in PARTS}
+def _record(number: int, values: dict[str, Any]) -> EpochRecord:
+    scores = {part: None if values[part] is None else _scores(values[part]) for part in PARTS}
     if scores["train"] is None:
         raise ValueError("an epoch has no training scores")
-    return EpochRecord(values["epoch"], scores["train"], scores["valid"], scores["test"], values["seconds"])
+    if _whole(values["epoch"]) != number:
+        raise ValueError(f"its epoch {number} is numbered {short(values['epoch'])}")
+    return EpochRecord(number, scores["train"], scores["valid"], scores["test"], _real(values["seconds"]))
+
+
+def _scores(values: dict[str, Any]) -> Scores:
+    return Scores(**{name: _real(value) for name, value in values.items()})
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{short(value)} is not a whole number")
+    return value
+
+
+def _real(value: Any) -> float:
+    """A score or a time as a float; an infinite one is refused, as training would have stopped there."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < math.inf:
+        raise ValueError(f"{short(value)} is not a finite number")
+    return float(value)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,17 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.artifacts.atomic import write_bytes
+from chalknet.artifacts.tensor_file import MIB, plain, read_tensors, short, strict_json, tensor_bytes, what_it_is
 from chalknet.data.preprocess import Scaling
-from chalknet.errors import ChalknetError, ModelFileError
+from chalknet.errors import ChalknetError, DataError, ModelFileError
 from chalknet.network.architecture import Architecture, Parameters
 from chalknet.network.arrays import FloatArray
 from chalknet.network.model import Classifier, Ensemble, Network
 
 FORMAT_VERSION = 2  # 1 had relu alone, no batch normalisation, and one number as the scale of all inputs
 INPUT_SHIFT, INPUT_SCALE = "input.shift", "input.scale"  # float64, of inputs that are scaled one by one
-HEADER_KEY = (
-    "chalknet"  # one key only: the format's header keeps no order among several, and equal models give equal bytes
-)
+HEADER_KEY = "chalknet"
+LARGEST = sys.float_info.max
+MAX_HEADER = 4 * MIB  # of names, shapes and facts; as JSON it takes up to 30 times as much memory
 
 
 def model_bytes(model: Classifier, training: Mapping[str, Any] | None = None) -> bytes:
@@ -29,9 +32,9 @@ def model_bytes(model: Classifier, training: Mapping[str, Any] | None = None) ->
 
     Args:
         training: JSON-ready facts of how it was trained, kept in the header and never needed to predict.
+    Raises:
+        OutputError: class names and facts make more than `MAX_HEADER`.
     """
-    from safetensors.numpy import save
-
     members, scaling = model.members, model.scaling
     description: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -52,8 +55,7 @@ def model_bytes(model: Classifier, training: Mapping[str, Any] | None = None) ->
     for number, network in enumerate(members, start=1):
         prefix = _prefix(number, len(members))
         tensors |= {f"{prefix}{name}": value for name, value in network.parameters.items()}
-    arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    return save(arrays, {HEADER_KEY: json.dumps(description, ensure_ascii=False)})
+    return tensor_bytes(tensors, HEADER_KEY, json.dumps(description, ensure_ascii=False), MAX_HEADER)
 
 
 def save_model(model: Classifier, path: str | Path) -> None:
@@ -72,13 +74,10 @@ def load_model(path: str | Path) -> Network | Ensemble:
         ModelFileError: no such file, not safetensors, not from chalknet, of a newer format, or with values that do not
             fit together or are not finite; the message says which.
     """
-    header, tensors = _read(Path(path))
     try:
-        return _model_from(header, tensors)
-    except ModelFileError as error:
-        raise ModelFileError(f"{path}: {error}") from None
+        return _checked(_model_from(*_read(Path(path))))
     except ChalknetError as error:
-        raise ModelFileError(f"{path}: {error}") from error
+        raise ModelFileError(f"{path}: {plain(error)}") from error
 
 
 def _prefix(number: int, n: int) -> str:
@@ -87,57 +86,76 @@ def _prefix(number: int, n: int) -> str:
 
 
 def _read(path: Path) -> tuple[str | None, Parameters]:
-    from safetensors import SafetensorError, safe_open
-
     try:
-        if not path.is_file():
-            raise ModelFileError(f"{path}: no such model file.")
-        with safe_open(str(path), framework="numpy") as file:
-            metadata = file.metadata() or {}
-            return metadata.get(HEADER_KEY), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError, OverflowError) as error:
-        if isinstance(error, ModelFileError):
-            raise
-        raise ModelFileError(f"{path}: is not a whole safetensors file ({error}).") from error
+        if path.is_file():
+            return read_tensors(path, HEADER_KEY, MAX_HEADER)
+        found = what_it_is(path)
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"is not a whole safetensors file ({error}).") from error
+    raise ModelFileError("no such model file." if found is None else f"is {found}, not a model file.")
 
 
 def _model_from(header: str | None, tensors: Parameters) -> Network | Ensemble:
     description = _described(header)
     version = _field(description, "format_version", int)
-    if version > FORMAT_VERSION:
+    if not 1 <= version <= FORMAT_VERSION:
         raise ModelFileError(
-            f"has format {version}, but this chalknet reads up to {FORMAT_VERSION}. Install a newer chalknet."
+            f"has format {short(version)}, but this chalknet reads up to {FORMAT_VERSION}. Install a newer chalknet."
         )
-    class_names = tuple(_list_of(description, "class_names", str))
-    hidden = tuple(_list_of(description, "hidden", int))
-    activations = tuple(_list_of(description, "activations", str)) if version > 1 else ()
-    batch_norm = version > 1 and _yes_or_no(description, "batch_norm")
     n_inputs = _field(description, "n_inputs", int)
-    n_members = _field(description, "members", int) if version > 1 else 1
-    if not 1 <= n_members <= max(len(tensors), 1):
-        raise ModelFileError(f"its members are {n_members}, but it holds {len(tensors)} tensors.")
-    architecture = Architecture(n_inputs, hidden, len(class_names), activations, batch_norm)
     scaling = _scaling(description, tensors, n_inputs)
-    _check_values(tensors)
+    n_members = _field(description, "members", int) if version > 1 else 1
+    architecture = _architecture(description, version, n_inputs, n_members, len(tensors))
+    class_names = tuple(_list_of(description, "class_names", str))
     shape = _image_shape(description, n_inputs)
+    _check_values(tensors)
     networks = []
     for number in range(1, n_members + 1):
         prefix = _prefix(number, n_members)
-        own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        ordered = {name: own[name] for name in architecture.shapes if name in own}
-        networks.append(Network(architecture, {**ordered, **own}, class_names, scaling, shape))
-    if sum(len(network.parameters) for network in networks) != len(tensors):
-        raise ModelFileError(f"holds {len(tensors)} tensors, and its networks have others.")
+        missing = next((name for name in architecture.shapes if prefix + name not in tensors), None)
+        if missing is not None:
+            raise ModelFileError(f"holds no {prefix}{missing}, which a network {architecture} has.")
+        own = {name: tensors[prefix + name] for name in architecture.shapes}
+        networks.append(Network(architecture, own, class_names, scaling, shape))
     return networks[0] if n_members == 1 else Ensemble(tuple(networks))
+
+
+def _architecture(
+    description: dict[str, Any], version: int, n_inputs: int, n_members: int, n_tensors: int
+) -> Architecture:
+    """The networks' shape; what a header claims is compared with what is there before anything is made of it."""
+    hidden = tuple(_list_of(description, "hidden", int))
+    activations = tuple(_list_of(description, "activations", str)) if version > 1 else ()
+    batch_norm = version > 1 and _yes_or_no(description, "batch_norm")
+    if not 1 <= n_members <= max(n_tensors, 1):
+        raise ModelFileError(f"its members are {short(n_members)}, but it holds {n_tensors} tensors.")
+    needed = n_members * (2 * (len(hidden) + 1) + 3 * len(hidden) * batch_norm)
+    if needed != n_tensors:
+        raise ModelFileError(
+            f"its {n_members} members of {len(hidden)} hidden layers need {needed} tensors, but it holds {n_tensors}."
+        )
+    n_classes = len(_list_of(description, "class_names", str))
+    return Architecture(n_inputs, hidden, n_classes, activations, batch_norm)
+
+
+def _checked(model: Network | Ensemble) -> Network | Ensemble:
+    """The model, if its answer to a plain sample is finite: weights that are can still overflow when they are used."""
+    scaling = model.scaling
+    plainest = np.zeros(model.architecture.n_inputs) if scaling.shift is None else scaling.shift
+    try:
+        model.predict_proba(plainest[None])
+    except DataError as error:
+        raise ModelFileError("its weights or scales are so large that the network's values are not finite.") from error
+    return model
 
 
 def _described(header: str | None) -> dict[str, Any]:
     if header is None:
         raise ModelFileError("has no 'chalknet' entry in its header; it was written by another program.")
     try:
-        description = json.loads(header)
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError("its 'chalknet' entry is not JSON.") from error
+        description = strict_json(header)
+    except ValueError as error:
+        raise ModelFileError(f"its 'chalknet' entry is not JSON as chalknet writes it ({plain(error)}).") from error
     if not isinstance(description, dict):
         raise ModelFileError("its 'chalknet' entry is not a JSON object.")
     return description
@@ -147,9 +165,10 @@ def _scaling(description: dict[str, Any], tensors: Parameters, n_inputs: int) ->
     """The scaling of a file, whose tensors are taken out of those of the network."""
     shift, scale = tensors.pop(INPUT_SHIFT, None), tensors.pop(INPUT_SCALE, None)
     if shift is None and scale is None:
-        number = float(_field(description, "input_scale", (int, float)))
-        if not (np.isfinite(number) and number > 0):
-            raise ModelFileError(f"its input_scale is {number}, which is not a number > 0.")
+        given = _field(description, "input_scale", (int, float))
+        number = float(given) if abs(given) < LARGEST else math.inf
+        if not (math.isfinite(number) and number > 0):
+            raise ModelFileError(f"its input_scale is {short(given)}, which is not a number > 0.")
         return Scaling(number)
     shift, scale = _of_inputs(INPUT_SHIFT, shift, n_inputs), _of_inputs(INPUT_SCALE, scale, n_inputs)
     if scale.min() <= 0:
@@ -159,7 +178,7 @@ def _scaling(description: dict[str, Any], tensors: Parameters, n_inputs: int) ->
 
 def _of_inputs(name: str, value: FloatArray | None, n_inputs: int) -> NDArray[np.float64]:
     if value is None or value.shape != (n_inputs,) or value.dtype != np.float64 or not np.isfinite(value).all():
-        raise ModelFileError(f"its {name} is not {n_inputs} finite float64 numbers.")
+        raise ModelFileError(f"its {name} is not {short(n_inputs)} finite float64 numbers.")
     return value.astype(np.float64)
 
 
@@ -167,8 +186,8 @@ def _image_shape(description: dict[str, Any], n_inputs: int) -> tuple[int, int] 
     if description.get("image_shape") is None:
         return None
     shape = _list_of(description, "image_shape", int)
-    if len(shape) != 2 or shape[0] * shape[1] != n_inputs:
-        raise ModelFileError(f"its image_shape is {shape}, which does not make {n_inputs} inputs.")
+    if len(shape) != 2 or min(shape) < 1 or shape[0] * shape[1] != n_inputs:
+        raise ModelFileError(f"its image_shape is {short(shape)}, which does not make {short(n_inputs)} inputs.")
     return (shape[0], shape[1])
 
 
@@ -187,19 +206,19 @@ def _check_values(parameters: Parameters) -> None:
 def _field(description: dict[str, Any], key: str, kind: Any) -> Any:
     value = description.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise ModelFileError(f"its {key} is {value!r}, which is not what it must be.")
+        raise ModelFileError(f"its {key} is {short(value)}, which is not what it must be.")
     return value
 
 
 def _yes_or_no(description: dict[str, Any], key: str) -> bool:
     value = description.get(key)
     if not isinstance(value, bool):
-        raise ModelFileError(f"its {key} is {value!r}, which is not true or false.")
+        raise ModelFileError(f"its {key} is {short(value)}, which is not true or false.")
     return value
 
 
 def _list_of(description: dict[str, Any], key: str, kind: type) -> list[Any]:
     values = _field(description, key, list)
     if not all(isinstance(value, kind) and not isinstance(value, bool) for value in values):
-        raise ModelFileError(f"its {key} is {values!r}, which is not a list of {kind.__name__}.")
+        raise ModelFileError(f"its {key} is {short(values)}, which is not a list of {kind.__name__}.")
     return list(values)

@@ -1,0 +1,277 @@
+"""Model files and checkpoints that lie: one bounded line, no hang, and no memory on a header's word."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hostile import file_bytes, files_that_lie, parts_of, with_entry, with_tensor
+
+from chalknet.artifacts.checkpoint import HEADER_KEY as CHECKPOINT_KEY
+from chalknet.artifacts.checkpoint import checkpoint_bytes, read_checkpoint
+from chalknet.artifacts.model_file import HEADER_KEY, load_model, model_bytes
+from chalknet.data.preprocess import Scaling
+from chalknet.engines.engine import SampleScores
+from chalknet.errors import ChalknetError, DataError, ModelFileError, OutputError, StoreError
+from chalknet.network.architecture import Architecture
+from chalknet.network.initialisers import initial_parameters
+from chalknet.network.model import Network
+from chalknet.records import EpochRecord, Scores
+from chalknet.training.trainer import Checkpoint
+
+MEBIBYTE = 2**20
+ARCHITECTURE = Architecture(12, (20, 15), 3)
+
+
+def network(class_names=("x", "y", "z")) -> Network:
+    return Network(ARCHITECTURE, initial_parameters(ARCHITECTURE, 0), class_names, Scaling(255.0), (3, 4))
+
+
+def checkpoint() -> Checkpoint:
+    scores = Scores(1.5, 0.5, 20.0)
+    history = tuple(EpochRecord(number, scores, scores, None, 0.25) for number in (1, 2))
+    samples = tuple(SampleScores(np.ones(40, np.float32), np.ones(40, bool)) for _ in history)
+    parameters = initial_parameters(ARCHITECTURE, 0)
+    state = {f"velocity/{name}": value * 0 for name, value in parameters.items()}
+    return Checkpoint(history, parameters, state, parameters, samples)
+
+
+MODEL = model_bytes(network(), {"epochs": 3})
+CHECKPOINT = checkpoint_bytes(checkpoint())
+MODELS_THAT_LIE = files_that_lie(MODEL, HEADER_KEY, "hidden1.weight")
+CHECKPOINTS_THAT_LIE = files_that_lie(CHECKPOINT, CHECKPOINT_KEY, "parameters/hidden1.weight")
+
+
+def described(**fields: object) -> bytes:
+    """The model with other fields in its description."""
+    header, _ = parts_of(MODEL)
+    return with_entry(MODEL, HEADER_KEY, json.dumps({**json.loads(header["__metadata__"][HEADER_KEY]), **fields}))
+
+
+def check_line(error: ChalknetError, path: Path) -> None:
+    message = str(error)
+    assert message.startswith(f"{path}: ")
+    assert message.isprintable(), "a message is one line, and sends nothing to a terminal that it could obey"
+    assert len(message) < len(str(path)) + 400
+
+
+def read_within_bounds(read, path: Path, error: type[ChalknetError]) -> None:
+    """Reads a file that must be refused, in memory of 30 times its header at most, as Python objects need."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(error) as caught:
+            read(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    check_line(caught.value, path)
+    assert peak < 4 * path.stat().st_size + 100 * MEBIBYTE
+
+
+@pytest.mark.parametrize("lie", list(MODELS_THAT_LIE))
+def test_a_model_file_that_lies_is_one_line(tmp_path, lie):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(MODELS_THAT_LIE[lie])
+    read_within_bounds(load_model, path, ModelFileError)
+
+
+@pytest.mark.parametrize("lie", list(CHECKPOINTS_THAT_LIE))
+def test_a_checkpoint_that_lies_is_one_line(tmp_path, lie):
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(CHECKPOINTS_THAT_LIE[lie])
+    read_within_bounds(read_checkpoint, path, StoreError)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"hidden": [1] * 1_000_000}, "1000000 hidden layers need 2000002 tensors, but it holds 6"),
+        ({"hidden": [10**4_000] * 2}, "hidden1.weight of network 12-1000"),
+        ({"hidden": "x" * MEBIBYTE}, "its hidden is 'xxx"),
+        ({"hidden": ["x" * MEBIBYTE] * 2}, "which is not a list of int"),
+        ({"hidden": [20.0, 15.0]}, "which is not a list of int"),
+        ({"n_inputs": 10**4_200, "image_shape": None}, "hidden1.weight of network 1000"),
+        ({"n_inputs": -12, "image_shape": None}, "a network needs sizes >= 1"),
+        ({"members": 2**63}, "its members are 9223372036854775808, but it holds 6 tensors"),
+        ({"members": 3}, "need 18 tensors, but it holds 6"),
+        ({"members": -1}, "its members are -1"),
+        ({"activations": ["relu"] * 100_000}, "activations must be one of"),
+        ({"activations": ["x" * MEBIBYTE, "\x1b[2J"]}, "activations must be one of"),
+        ({"batch_norm": True}, "need 12 tensors, but it holds 6"),
+        ({"format_version": 0}, "has format 0"),
+        ({"format_version": 10**4_000}, "has format 1000"),
+        ({"input_scale": 10**400}, "its input_scale is 1000"),
+        ({"input_scale": float("inf")}, "its input_scale is inf"),
+        ({"image_shape": [-3, -4]}, r"its image_shape is \[-3, -4\]"),
+        ({"image_shape": [0, 12]}, "its image_shape is"),
+        ({"image_shape": [12]}, "its image_shape is"),
+        ({"class_names": ["x", "y", "x"]}, "class name 'x' is given twice"),
+        ({"class_names": ["x", "y", "a\nb"]}, "holds characters that cannot be printed"),
+        ({"class_names": ["x", "y", "\x1b[2J"]}, "holds characters that cannot be printed"),
+        ({"class_names": ["x", "y", "\u202ez"]}, "holds characters that cannot be printed"),
+        ({"class_names": ["x", "y", "\ud800"]}, "holds characters|safetensors"),
+        ({"class_names": ["x", "y", "\n" * MEBIBYTE]}, "holds characters that cannot be printed"),
+        ({"class_names": ["x", "y", "z" * 5 * MEBIBYTE]}, "at most 4,194,304 are read"),
+        ({"class_names": ["x" * MEBIBYTE] * 3}, "is given twice"),
+        ({"class_names": [str(k) for k in range(300_000)]}, "must be"),
+        ({"class_names": ["x", "y", 3]}, "which is not a list of str"),
+    ],
+)
+def test_a_description_that_lies_is_named(tmp_path, fields, message):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(described(**fields))
+    read_within_bounds(load_model, path, ModelFileError)
+    with pytest.raises(ModelFileError, match=message):
+        load_model(path)
+
+
+def test_long_class_names_that_a_header_can_hold_are_read(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(model_bytes(network(("x", "y", "z" * MEBIBYTE))))
+    assert load_model(path).class_names[2] == "z" * MEBIBYTE
+
+
+def test_a_model_that_no_reader_would_take_is_not_written():
+    with pytest.raises(OutputError, match=r"holds at most 4,194,304. Shorten the class names."):
+        model_bytes(network(("x", "y", "z" * 5 * MEBIBYTE)))
+
+
+@pytest.mark.parametrize(("names", "message"), [(("x", "x", "y"), "given twice"), (("x", "y", "\n"), "printed")])
+def test_names_that_no_data_set_has_make_no_network(names, message):
+    with pytest.raises(DataError, match=message):
+        network(names)
+
+
+def test_a_header_of_many_members_is_read_in_time_that_grows_with_it(tmp_path):
+    header, _ = parts_of(MODEL)
+    description = json.loads(header["__metadata__"][HEADER_KEY])
+    n = 8_000  # each with arrays of no values, which take no room
+    empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    tensors = {f"member{k}/hidden1.bias": empty for k in range(n * 6)}
+    entry = json.dumps({**description, "members": n})
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(file_bytes({"__metadata__": {HEADER_KEY: entry}, **tensors}))
+    read_within_bounds(load_model, path, ModelFileError)
+
+
+def test_weights_that_overflow_are_told_when_the_file_is_read(tmp_path):
+    path = tmp_path / "model.safetensors"
+    huge = np.full((20,), 1e300)
+    path.write_bytes(with_tensor(with_tensor(MODEL, "hidden1.bias", huge), "hidden2.weight", np.full((15, 20), 1e300)))
+    with pytest.raises(ModelFileError, match="so large that the network's values are not finite"):
+        load_model(path)
+
+
+def test_samples_that_overflow_in_the_network_are_told_and_make_no_nan():
+    large = {name: value * 1e10 for name, value in initial_parameters(ARCHITECTURE, 0).items()}
+    rows = np.ones((3, 12))
+    rows[1] = 1e300
+    with pytest.raises(DataError, match="sample 1 makes values in the network that are not finite"):
+        Network(ARCHITECTURE, large, ("x", "y", "z")).predict_proba(rows)
+
+
+def test_a_scale_that_float32_takes_for_0_is_refused(tmp_path):
+    small = {name: value.astype(np.float32) for name, value in initial_parameters(ARCHITECTURE, 0).items()}
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(model_bytes(Network(ARCHITECTURE, small, ("x", "y", "z"), Scaling(1e-300))))
+    with pytest.raises(ModelFileError, match="so large that the network's values are not finite"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda h: h.update(format=2), "has format 2, and this chalknet reads 1"),
+        (lambda h: h.update(format="1"), "'1' is not a whole number"),
+        (lambda h: h.update(history=5), "not iterable"),
+        (lambda h: h.pop("history"), "'history' is missing"),
+        (lambda h: h["history"].pop(), "valid/loss"),
+        (lambda h: h["history"].reverse(), "its epoch 1 is numbered 2"),
+        (lambda h: h["history"][0].update(train=None), "no training scores"),
+        (lambda h: h["history"][0]["train"].update(loss="low"), "'low' is not a finite number"),
+        (lambda h: h["history"][0]["train"].update(loss=float("nan")), "nan is not a finite number"),
+        (lambda h: h["history"][0]["train"].update(loss=10**400), "too large"),
+        (lambda h: h["history"][0]["train"].update(more=1.0), "unexpected keyword"),
+        (lambda h: h["history"][0].update(seconds=[]), "not a finite number"),
+    ],
+    ids=range(12),
+)
+def test_a_history_that_no_training_writes_is_named(tmp_path, change, message):
+    header, _ = parts_of(CHECKPOINT)
+    entry = json.loads(header["__metadata__"][CHECKPOINT_KEY])
+    change(entry)
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(with_entry(CHECKPOINT, CHECKPOINT_KEY, json.dumps(entry)))
+    with pytest.raises(StoreError, match=message) as caught:
+        read_checkpoint(path)
+    check_line(caught.value, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("valid/right", np.ones((2, 40))),
+        ("valid/loss", np.ones((3, 40), np.float32)),
+        ("valid/loss", np.ones((), np.float32)),
+        ("best/hidden1.bias", np.full(20, np.inf)),
+        ("best/hidden1.bias", np.ones(19)),
+        ("state/velocity/hidden1.bias", np.ones(20, bool)),
+        ("state/velocity/hidden1.bias", np.ones(19)),
+    ],
+)
+def test_arrays_that_no_training_keeps_are_named(tmp_path, name, value):
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(with_tensor(CHECKPOINT, name, value))
+    with pytest.raises(StoreError, match=name.partition("/")[2]):
+        read_checkpoint(path)
+
+
+READERS = [(load_model, ModelFileError), (read_checkpoint, StoreError)]
+
+
+@pytest.mark.parametrize(("read", "error"), READERS)
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "link to a device", "link to itself", "nothing"])
+def test_what_is_no_file_is_refused_without_being_opened(tmp_path, read, error, kind):
+    path = tmp_path / "model.safetensors"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)  # whoever opens it waits for a writer, who never comes
+    elif kind == "device":
+        path = Path("/dev/zero")
+    elif kind == "link to a device":
+        path.symlink_to("/dev/zero")
+    elif kind == "link to itself":
+        path.symlink_to(path)
+    with pytest.raises(error) as caught:
+        read(path)
+    check_line(caught.value, path)
+
+
+def test_no_lie_takes_memory_that_the_system_counts(tmp_path):
+    """tracemalloc sees Python's own; here the system limits everything, maps included, to 160 MiB more than is used."""
+    for number, data in enumerate(MODELS_THAT_LIE.values()):
+        (tmp_path / f"{number}.safetensors").write_bytes(data)
+    code = """if True:
+        import pathlib, resource, sys
+        from chalknet import load_model, ModelFileError
+        from safetensors import safe_open
+        used = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 160 * 2**20,) * 2)
+        for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
+            try:
+                load_model(path)
+            except ModelFileError:
+                continue
+            sys.exit(f"{path} was read")
+        """
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("no /proc, where a process's memory is read")
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
