@@ -104,7 +104,7 @@ def test_a_checkpoint_that_lies_is_one_line(tmp_path, lie):
         ({"activations": ["relu"] * 100_000}, "activations must be one of"),
         ({"activations": ["x" * MEBIBYTE, "\x1b[2J"]}, "activations must be one of"),
         ({"batch_norm": True}, "need 12 tensors, but it holds 6"),
-        ({"format_version": 0}, "has format 0"),
+        ({"format_version": 0}, "its format_version is 0, and formats begin with 1"),
         ({"format_version": 10**4_000}, "has format 1000"),
         ({"input_scale": 10**400}, "its input_scale is 1000"),
         ({"input_scale": float("inf")}, "its input_scale is inf"),

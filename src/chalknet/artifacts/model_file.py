@@ -98,7 +98,9 @@ def _read(path: Path) -> tuple[str | None, Parameters]:
 def _model_from(header: str | None, tensors: Parameters) -> Network | Ensemble:
     description = _described(header)
     version = _field(description, "format_version", int)
-    if not 1 <= version <= FORMAT_VERSION:
+    if version < 1:
+        raise ModelFileError(f"its format_version is {short(version)}, and formats begin with 1.")
+    if version > FORMAT_VERSION:
         raise ModelFileError(
             f"has format {short(version)}, but this chalknet reads up to {FORMAT_VERSION}. Install a newer chalknet."
         )
