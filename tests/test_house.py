@@ -33,7 +33,7 @@ KEPT_IN = {
     "sklearn": ("bench/peers/", "workflows/classifier.py"),
     "joblib": ("workflows/classifier.py",),
     "jax": ("bench/peers/",),
-    "onnx": ("bench/peers/",),
+    "onnx": ("bench/peers/", "artifacts/export_onnx.py"),
     "onnxruntime": ("bench/peers/",),
     "optuna": ("studies/search.py",),
     "ray": ("studies/runner/",),

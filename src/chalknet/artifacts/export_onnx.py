@@ -1,0 +1,166 @@
+"""A classifier as an ONNX graph: raw samples in, probabilities and labels out, scaling and all members inside."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+import chalknet
+from chalknet.artifacts.export_weights import Float32Array, float32, float32_members, reads_pixels
+from chalknet.errors import ConfigError, MissingExtraError
+from chalknet.network.activations import GELU_CUBE, GELU_SCALE, LEAK
+from chalknet.network.batch_norm import EPSILON
+from chalknet.network.model import Classifier
+
+OPSET, IR_VERSION = 17, 8  # of 2022: whatever reads ONNX today reads these
+MAX_BYTES = 2**31 - 2**20  # protocol buffers end at 2 GiB
+SAMPLES, PROBABILITIES, LABEL = "samples", "probabilities", "label"
+
+
+def onnx_bytes(model: Classifier) -> bytes:
+    """A network or an ensemble as the bytes of an ONNX file; equal ones give equal bytes.
+
+    Input `samples`: (N, H, W), or (N, I) where the model was not trained on images; uint8 where it was trained on
+    uint8 values, else float32. Outputs: `probabilities` (N, K) float32 and `label` (N,) int64, the first of the most
+    probable classes. The file's metadata has `class_names`, a JSON list.
+
+    Raises:
+        MissingExtraError: the package onnx is not installed.
+        ConfigError: more than 2 GiB of weights, or values that float32 cannot hold.
+    """
+    onnx = require_onnx()
+    n_bytes = 4 * len(model.members) * model.architecture.n_parameters
+    if n_bytes > MAX_BYTES:
+        raise ConfigError(f"an ONNX file holds at most 2 GiB, and these weights are {n_bytes:,} bytes.")
+    graph = _Graph(onnx)
+    scaled = _scaled(graph, model)
+    members = [
+        _member(graph, f"member{number}/", parameters, scaled, model.architecture.activations)
+        for number, parameters in enumerate(float32_members(model), start=1)
+    ]
+    graph.add("Mean", members, output=PROBABILITIES)  # docs/derivation.md, M3; of one member it is that one
+    graph.add("ArgMax", [PROBABILITIES], output=LABEL, axis=1, keepdims=0)
+    data: bytes = graph.finished(model).SerializeToString(deterministic=True)
+    return data
+
+
+def require_onnx() -> Any:
+    """The package that writes ONNX files.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import onnx
+        import onnx.checker
+    except ImportError as error:
+        raise MissingExtraError(
+            'export to ONNX needs the package onnx: pip install "chalknet[onnx]". --numpy-only needs nothing.'
+        ) from error
+    return onnx
+
+
+class _Graph:
+    """Nodes and constants as they are added, each node's output with a name of its own."""
+
+    def __init__(self, onnx: Any) -> None:
+        self._onnx = onnx
+        self._nodes: list[Any] = []
+        self._constants: dict[str, Any] = {}
+
+    @property
+    def float_type(self) -> int:
+        """ONNX's number of float32."""
+        kind: int = self._onnx.TensorProto.FLOAT
+        return kind
+
+    def add(self, operator: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
+        """Adds a node and gives its output's name."""
+        output = output or f"{operator.lower()}{len(self._nodes)}"
+        self._nodes.append(self._onnx.helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    def constant(self, name: str, values: Float32Array) -> str:
+        self._constants[name] = self._onnx.numpy_helper.from_array(values, name)
+        return name
+
+    def number(self, value: float) -> str:
+        """A constant that is one number, under its own name."""
+        return self.constant(f"{value:.9g}", np.asarray(value, np.float32))
+
+    def finished(self, model: Classifier) -> Any:
+        """The whole file, checked."""
+        helper, types = self._onnx.helper, self._onnx.TensorProto
+        kind = types.UINT8 if reads_pixels(model) else types.FLOAT
+        shape = ["N", *(model.image_shape or (model.architecture.n_inputs,))]
+        n_classes = len(model.class_names)
+        outputs = [
+            helper.make_tensor_value_info(PROBABILITIES, types.FLOAT, ["N", n_classes]),
+            helper.make_tensor_value_info(LABEL, types.INT64, ["N"]),
+        ]
+        samples = helper.make_tensor_value_info(SAMPLES, kind, shape)
+        graph = helper.make_graph(self._nodes, "chalknet", [samples], outputs, list(self._constants.values()))
+        whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        whole.producer_name, whole.producer_version = "chalknet", chalknet.__version__
+        helper.set_model_props(whole, {"class_names": json.dumps(model.class_names, ensure_ascii=False)})
+        self._onnx.checker.check_model(whole, full_check=True)
+        return whole
+
+
+def _scaled(graph: _Graph, model: Classifier) -> str:
+    """(N, I) float32 of what the first layer reads: (raw - shift) / scale."""
+    rows = graph.add("Flatten", [SAMPLES], axis=1) if model.image_shape else SAMPLES
+    if reads_pixels(model):
+        rows = graph.add("Cast", [rows], to=graph.float_type)
+    scaling = model.scaling
+    if scaling.shift is not None:
+        rows = graph.add("Sub", [rows, graph.constant("input.shift", float32(scaling.shift, "input.shift"))])
+    scale = float32(np.asarray(scaling.scale), "input.scale")
+    if not (scale > 0).all():
+        raise ConfigError("input.scale holds values that float32, which exports are in, takes for 0.")
+    return graph.add("Div", [rows, graph.constant("input.scale", scale)])
+
+
+def _member(
+    graph: _Graph, prefix: str, parameters: dict[str, Float32Array], value: str, activations: tuple[str, ...]
+) -> str:
+    """(N, K) probabilities of one network (docs/derivation.md, N1)."""
+    names = {name: graph.constant(prefix + name, values) for name, values in parameters.items()}
+    for number, activation in enumerate(activations, start=1):
+        value = _activated(graph, activation, _hidden(graph, f"hidden{number}", names, value))
+    logits = graph.add("Gemm", [value, names["output.weight"], names["output.bias"]], transB=1)
+    return graph.add("Softmax", [logits], axis=1)
+
+
+def _hidden(graph: _Graph, layer: str, names: dict[str, str], value: str) -> str:
+    """A hidden layer's values before its activation: A1, or A1 without bias and then B2 and B3."""
+    weight, bias = names[f"{layer}.weight"], names[f"{layer}.bias"]
+    if f"{layer}.gain" not in names:
+        return graph.add("Gemm", [value, weight, bias], transB=1)
+    h = graph.add("Gemm", [value, weight], transB=1)
+    statistics = [names[f"{layer}.{kind}"] for kind in ("mean", "variance")]
+    return graph.add("BatchNormalization", [h, names[f"{layer}.gain"], bias, *statistics], epsilon=EPSILON)
+
+
+def _activated(graph: _Graph, activation: str, x: str) -> str:
+    if activation == "identity":
+        return x
+    if activation == "leaky_relu":
+        return graph.add("LeakyRelu", [x], alpha=LEAK)
+    if activation == "gelu":
+        return _gelu(graph, x)
+    return graph.add({"relu": "Relu", "tanh": "Tanh"}[activation], [x])
+
+
+def _gelu(graph: _Graph, x: str) -> str:
+    """x (1 + t) / 2,  t = tanh(sqrt(2/pi) x (1 + 0.044715 x^2))       (docs/derivation.md, R7)
+
+    ONNX has an operator of its own only from a later version on, and its default is the form with the error function.
+    """
+    squared = graph.add("Mul", [x, x])
+    inner = graph.add("Add", [graph.add("Mul", [squared, graph.number(GELU_CUBE)]), graph.number(1.0)])
+    u = graph.add("Mul", [graph.add("Mul", [x, graph.number(GELU_SCALE)]), inner])
+    half = graph.add("Mul", [graph.add("Add", [graph.add("Tanh", [u]), graph.number(1.0)]), graph.number(0.5)])
+    return graph.add("Mul", [x, half])

@@ -1,0 +1,65 @@
+"""Classifiers of every kind that an export must carry, with the samples that they are tried on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chalknet.data.load import load_data
+from chalknet.data.preprocess import Scaling, learnt_scaling
+from chalknet.network.activations import ACTIVATIONS
+from chalknet.network.architecture import Architecture
+from chalknet.network.model import Classifier, Ensemble, Network
+
+LETTERS = tuple("ABCDEFGHIJ")
+
+
+def letters(n: int = 1_000) -> np.ndarray:
+    """n of the built-in letters, (n, 28, 28) uint8, of all classes."""
+    images = load_data("glyphs").inputs
+    return images[np.linspace(0, len(images) - 1, n).astype(int)]
+
+
+def random_network(
+    activations=("relu",), batch_norm=False, standard=False, dtype=np.float32, seed=0, images=True, widths=(40,)
+) -> Network:
+    """A network with weights that make it sure of some letters and unsure of others."""
+    rng = np.random.default_rng(seed)
+    hidden = widths * len(activations)
+    architecture = Architecture(784, hidden, 10, activations, batch_norm)
+    parameters = {name: draw(rng, name, shape).astype(dtype) for name, shape in architecture.shapes.items()}
+    samples = letters()
+    scaling = Scaling(255.0)
+    if standard:
+        scaling = learnt_scaling("standard", samples, np.arange(len(samples)), True)
+    return Network(architecture, parameters, LETTERS, scaling, (28, 28) if images else None)
+
+
+def draw(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    if name.endswith(".weight"):
+        return rng.normal(0, 2 / np.sqrt(shape[1]), shape)
+    if name.endswith((".variance", ".gain")):
+        return rng.uniform(0.3, 3, shape)
+    return rng.normal(0, 0.5, shape)
+
+
+def ensemble(n: int = 3, **kinds) -> Ensemble:
+    return Ensemble(tuple(random_network(seed=seed, **kinds) for seed in range(n)))
+
+
+def every_kind() -> dict[str, Classifier]:
+    """Name -> classifier: each activation, and all that can come with it."""
+    found: dict[str, Classifier] = {name: random_network((name,)) for name in ACTIVATIONS}
+    found["no hidden layer"] = random_network(())
+    found["all activations"] = random_network(tuple(ACTIVATIONS))
+    found["batch norm"] = random_network(("relu", "gelu"), batch_norm=True)
+    found["standard scaling"] = random_network(standard=True)
+    found["rows"] = random_network(images=False)
+    found["float64"] = random_network(("tanh", "leaky_relu"), dtype=np.float64)
+    found["ensemble"] = ensemble()
+    found["all of it"] = ensemble(2, activations=("gelu", "tanh"), batch_norm=True, standard=True, dtype=np.float64)
+    return found
+
+
+def samples_for(model: Classifier) -> np.ndarray:
+    """The 1,000 letters in the shape that the model was trained on."""
+    return letters() if model.image_shape else letters().reshape(1_000, 784)
