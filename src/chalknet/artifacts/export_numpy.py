@@ -1,0 +1,83 @@
+"""A classifier as one Python file that predicts with NumPy and nothing of ours."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+import numpy as np
+
+import chalknet
+from chalknet.artifacts.export_weights import float32_members
+from chalknet.network.activations import GELU_CUBE, GELU_SCALE, LEAK
+from chalknet.network.batch_norm import EPSILON
+from chalknet.network.model import Classifier
+
+LINE = 118  # characters of packed numbers a line
+
+
+def numpy_bytes(model: Classifier) -> bytes:
+    """A network or an ensemble as the bytes of a Python file; equal ones give equal bytes.
+
+    The file has predict_proba(x), predict(x) and CLASS_NAMES, and reads a .npy or .npz when it is run. Weights are in
+    float32, compressed; scales are in float64, as a model has them.
+
+    Raises:
+        ConfigError: values of a float64 network that float32 cannot hold.
+    """
+    arrays = _arrays(model)
+    template = files("chalknet.artifacts").joinpath("templates", "predictor.py.txt").read_text(encoding="utf-8")
+    # One pass: what is put in is not looked at again. Of the model's own text only class names are put in, as literals.
+    return Template(template).substitute(_facts(model), shapes=_shapes(arrays), packed=_packed(arrays)).encode()
+
+
+def _facts(model: Classifier) -> dict[str, Any]:
+    architecture = model.architecture
+    n = len(model.members)
+    return {
+        "version": chalknet.__version__,
+        "summary": f"{'A network' if n == 1 else f'{n} networks'} of {architecture} units.",
+        "class_names": literal(model.class_names),
+        "n_inputs": architecture.n_inputs,
+        "image_shape": model.image_shape,
+        "activations": literal(architecture.activations),
+        "batch_norm": architecture.batch_norm,
+        "members": n,
+        "dtype": model.members[0].dtype.name,
+        "epsilon": EPSILON,
+        "leak": LEAK,
+        "gelu_scale": GELU_SCALE,
+        "gelu_cube": GELU_CUBE,
+    }
+
+
+def literal(texts: tuple[str, ...]) -> str:
+    """Texts as a Python tuple of string literals, one a line where they are many; whatever they hold stays text.
+
+    repr escapes quotes, backslashes and all that cannot be printed.
+    """
+    whole = repr(texts)
+    return whole if len(whole) < LINE - 20 else "(\n" + "".join(f"    {text!r},\n" for text in texts) + ")"
+
+
+def _arrays(model: Classifier) -> dict[str, Any]:
+    shift = np.zeros(()) if model.scaling.shift is None else model.scaling.shift
+    found: dict[str, Any] = {"input.shift": shift, "input.scale": np.asarray(model.scaling.scale, np.float64)}
+    for number, parameters in enumerate(float32_members(model), start=1):
+        found |= {f"member{number}/{name}": value for name, value in parameters.items()}
+    return {name: value.astype(value.dtype.newbyteorder("<")) for name, value in found.items()}
+
+
+def _shapes(arrays: dict[str, Any]) -> str:
+    return "\n".join(
+        f"    ({name!r}, {value.dtype.str!r}, {value.shape}),".replace("'", '"') for name, value in arrays.items()
+    )
+
+
+def _packed(arrays: dict[str, Any]) -> str:
+    data = zlib.compress(b"".join(value.tobytes() for value in arrays.values()), 9)
+    text = base64.b64encode(data).decode()
+    return "\n".join(text[start : start + LINE] for start in range(0, len(text), LINE))
