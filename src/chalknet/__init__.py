@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from chalknet.training.trainer import Run, Trainer
     from chalknet.workflows.classifier import ChalkClassifier
     from chalknet.workflows.evaluate import evaluate
+    from chalknet.workflows.export import export_model
     from chalknet.workflows.predict import predict
     from chalknet.workflows.report import report
     from chalknet.workflows.study import study
@@ -78,6 +79,7 @@ _ROOM_OF_NAME = {
     "audit": "data.audit",
     "dataset_from_arrays": "data.dataset",
     "evaluate": "workflows.evaluate",
+    "export_model": "workflows.export",
     "flatten": "data.preprocess",
     "initial_parameters": "network.initialisers",
     "load_data": "data.load",
@@ -128,6 +130,7 @@ __all__ = [
     "audit",
     "dataset_from_arrays",
     "evaluate",
+    "export_model",
     "flatten",
     "initial_parameters",
     "load_data",

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-from chalknet.errors import OutputError
+from chalknet.errors import ConfigError, OutputError
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -42,6 +42,25 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
 def write_bytes(path: Path, data: bytes) -> None:
     """`write_files` of one file."""
     write_files(path.parent, {path.name: data})
+
+
+def refuse_existing(path: Path, overwrite: bool, *, is_folder: bool = False) -> None:
+    """Refuses an output that is there already, unless it is of the kind that is to be written and may be replaced.
+
+    Raises:
+        ConfigError: path has no name.
+        OutputError: something else is there, or it may not be replaced.
+    """
+    if not path.name:
+        raise ConfigError(f"{str(path)!r} does not name an output file or folder.")
+    if not os.path.lexists(path):
+        return
+    if path.is_dir() != is_folder:
+        raise OutputError(f"{path}: is a {'folder' if path.is_dir() else 'file'}. Choose another name.")
+    if path.is_symlink():
+        raise OutputError(f"{path}: is a symbolic link. Name the place that it points to.")
+    if not overwrite:
+        raise OutputError(f"{path}: exists already. Choose another name, or --overwrite.")
 
 
 @contextmanager

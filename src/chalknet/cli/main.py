@@ -21,6 +21,9 @@ COMMANDS = {
         "chalknet.cli.doctor", "doctor", "Say how fast this machine multiplies, and what would help."
     ),
     "evaluate": LazyCommand("chalknet.cli.evaluate", "evaluate", "Say how good a model is on labelled data."),
+    "export": LazyCommand(
+        "chalknet.cli.export", "export", "Write a trained model as ONNX, or as Python that needs NumPy alone."
+    ),
     "gradcheck": LazyCommand(
         "chalknet.cli.gradcheck", "gradcheck", "Compare every derivative with central differences."
     ),

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from chalknet.artifacts.atomic import refuse_existing
 from chalknet.artifacts.dataset_files import FOLDER_KINDS, IDX_NAMES, WRITERS
 from chalknet.data.audit import NEAR, Audit, WorstPair, audit
 from chalknet.data.dataset import Dataset, IntArray
@@ -268,17 +269,8 @@ def _pair_grid(pairs: list[WorstPair]) -> tuple[IntArray, list[str]]:
 
 
 def _refuse_existing(path: Path, overwrite: bool, *, is_folder: bool) -> None:
-    if not path.name:
-        raise ConfigError(f"{str(path)!r} does not name an output file or folder.")
-    if not os.path.lexists(path):
-        return
-    if path.is_dir() != is_folder:
-        raise OutputError(f"{path}: is a {'folder' if path.is_dir() else 'file'}. Choose another name.")
-    if path.is_symlink():
-        raise OutputError(f"{path}: is a symbolic link. Name the place that it points to.")
-    if not overwrite:
-        raise OutputError(f"{path}: exists already. Choose another name, or --overwrite.")
-    if is_folder and (foreign := _foreign_file(path)) is not None:
+    refuse_existing(path, overwrite, is_folder=is_folder)
+    if is_folder and path.is_dir() and (foreign := _foreign_file(path)) is not None:
         raise OutputError(f"{path}: is not replaced, as it holds {foreign}, which this command does not write.")
 
 

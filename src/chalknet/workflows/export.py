@@ -1,0 +1,80 @@
+"""A trained classifier as a file for other programs: an ONNX graph, or Python that needs NumPy alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from chalknet.artifacts.atomic import refuse_existing, write_bytes
+from chalknet.artifacts.export_numpy import numpy_bytes
+from chalknet.artifacts.export_onnx import onnx_bytes, require_onnx
+from chalknet.config import near_match
+from chalknet.errors import ConfigError
+from chalknet.network.model import Classifier
+from chalknet.serving.opened import open_model
+
+WRITERS: dict[str, tuple[str, Callable[[Classifier], bytes]]] = {
+    "onnx": (".onnx", onnx_bytes),
+    "numpy": (".py", numpy_bytes),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Export:
+    """A finished export.
+
+    Attributes:
+        path: the file. kind: "onnx" or "numpy". size_bytes: its size.
+        model: what was exported.
+    """
+
+    path: Path
+    kind: str
+    size_bytes: int
+    model: Classifier
+
+
+def export_model(
+    model: Classifier | str | Path, path: str | Path, kind: str = "onnx", *, overwrite: bool = False
+) -> Export:
+    """Writes a classifier as a file that predicts without chalknet, whole or not at all.
+
+    Raw samples go in, as they do into `predict_proba`: scaling, batch normalisation and the members of an ensemble are
+    all in the file. Weights become float32.
+
+        onnx    a graph with input `samples` and outputs `probabilities` (N, K) and `label` (N,) int64; opset 17
+        numpy   a Python file with predict_proba(x), predict(x) and CLASS_NAMES, which can also be run
+
+    Args:
+        model: a network, an ensemble, a model file or a run's folder.
+        path: ends in .onnx or .py, as the kind has it.
+        kind: "onnx" or "numpy".
+        overwrite: whether path may be replaced.
+    Returns:
+        the `Export`: path, kind, size and model.
+    Raises:
+        ConfigError: another kind or ending, or a model that the format cannot hold.
+        MissingExtraError: onnx without the package onnx.
+        ModelFileError: model is no model file and no run's folder.
+        OutputError: path exists and may not be replaced, or cannot be written.
+    """
+    place = Path(path)
+    writer = _writer(place, kind)
+    refuse_existing(place, overwrite)
+    opened = open_model(model).classifier
+    data = writer(opened)
+    write_bytes(place, data)
+    return Export(place, kind, len(data), opened)
+
+
+def _writer(path: Path, kind: str) -> Callable[[Classifier], bytes]:
+    if kind not in WRITERS:
+        raise ConfigError(f"kind must be one of {', '.join(WRITERS)}, got {kind!r}.{near_match(kind, WRITERS)}")
+    ending, writer = WRITERS[kind]
+    if path.suffix.lower() != ending:
+        hint = " For a Python file give --numpy-only (kind numpy)." if path.suffix == WRITERS["numpy"][0] else ""
+        raise ConfigError(f"{path}: a file of kind {kind} ends in {ending}.{hint}")
+    if kind == "onnx":
+        require_onnx()  # told before a large model is read
+    return writer
