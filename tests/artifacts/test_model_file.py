@@ -157,6 +157,29 @@ def test_a_file_of_the_first_format_still_predicts_what_it_did():
     assert network.architecture == Architecture(6, (5, 4), 3)
 
 
+@pytest.mark.parametrize(
+    ("file", "shape", "want"),  # as written by the code that brought format 2
+    [
+        (
+            "model-2-network.safetensors",
+            Architecture(6, (5, 4), 3, ("gelu", "gelu"), batch_norm=True),
+            [[0.9984995, 0.0014964, 0.0000042], [0.3520433, 0.2965769, 0.3513799]],
+        ),
+        (
+            "model-2-ensemble.safetensors",
+            Architecture(6, (4,), 3, ("leaky_relu",)),
+            [[0.1165924, 0.6765957, 0.2068120], [0.0805226, 0.7369192, 0.1825582]],
+        ),
+    ],
+)
+def test_files_of_the_second_format_still_predict_what_they_did(file, shape, want):
+    model = load_model(GOLDEN / file)
+    images = np.arange(12, dtype=np.uint8).reshape(2, 2, 3) * 20
+    np.testing.assert_allclose(model.predict_proba(images), want, atol=1e-6)
+    assert (model.architecture, model.class_names) == (shape, ("Ä", '"y"', "z"))
+    assert len(model.members) == (3 if "ensemble" in file else 1)
+
+
 def whole_network():
     """A network with everything that a file can hold."""
     rng = np.random.default_rng(0)
