@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import needs
 from exported import every_kind, random_network, samples_for
 
 from chalknet.artifacts.export_onnx import onnx_bytes
@@ -14,12 +15,14 @@ from chalknet.data.preprocess import Scaling
 from chalknet.errors import ConfigError, MissingExtraError
 from chalknet.network.model import Network
 
+pytestmark = pytest.mark.extras
+
 KINDS = every_kind()
 
 
 def session_of(model):
-    pytest.importorskip("onnx")
-    runtime = pytest.importorskip("onnxruntime")
+    needs("onnx")
+    runtime = needs("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     return runtime.InferenceSession(onnx_bytes(model), options, providers=["CPUExecutionProvider"])
@@ -74,27 +77,27 @@ def test_class_names_travel_as_they_are():
 
 
 def test_the_file_is_one_that_older_readers_read_and_the_checker_passes():
-    onnx = pytest.importorskip("onnx")
+    onnx = needs("onnx")
     model = onnx.load_from_string(onnx_bytes(KINDS["all of it"]))
     onnx.checker.check_model(model, full_check=True)
     assert (model.ir_version, [opset.version for opset in model.opset_import]) == (8, [17])
 
 
 def test_equal_models_give_equal_bytes():
-    pytest.importorskip("onnx")
+    needs("onnx")
     assert onnx_bytes(random_network()) == onnx_bytes(random_network())
 
 
 @pytest.mark.parametrize(("scale", "message"), [(1e300, "cannot hold"), (1e-300, "takes for 0")])
 def test_scales_that_float32_cannot_hold_are_refused(scale, message):
-    pytest.importorskip("onnx")
+    needs("onnx")
     model = random_network(dtype=np.float64)
     with pytest.raises(ConfigError, match=f"input.scale holds values that float32, which exports are in, {message}"):
         onnx_bytes(Network(model.architecture, model.parameters, model.class_names, Scaling(scale)))
 
 
 def test_weights_that_float32_cannot_hold_are_refused():
-    pytest.importorskip("onnx")
+    needs("onnx")
     model = random_network(dtype=np.float64)
     large = {**model.parameters, "hidden1.bias": np.full(40, -1e39)}
     with pytest.raises(ConfigError, match=r"hidden1\.bias holds values that float32"):

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import needs
 
 import chalknet
 from chalknet.cli.main import main
@@ -33,8 +34,9 @@ def said(capsys, code, arguments):
     return capsys.readouterr().err
 
 
+@pytest.mark.extras
 def test_onnx_is_written_and_its_ports_are_told(model, tmp_path, capsys):
-    onnx = pytest.importorskip("onnx")
+    onnx = needs("onnx")
     path = tmp_path / "model.onnx"
     assert main(["export", str(model), "-o", str(path)]) == 0
     out = capsys.readouterr().out
