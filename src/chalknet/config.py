@@ -345,7 +345,7 @@ def near_match(word: str, known: Any) -> str:
 
 def config_tables(recipe: Recipe, data: DataConfig) -> dict[str, Any]:
     """A recipe and its data as the plain tables of config.toml, complete."""
-    named = {key: value for key, value in _plain(data).items() if value or key in ("source", "sha256")}
+    named = {key: value for key, value in _plain(data).items() if value != "" or key in ("source", "sha256")}
     tables: dict[str, Any] = {"format": FORMAT, "recipe": recipe.name, "data": named}
     for section in SECTIONS:
         tables[section] = _plain(getattr(recipe, section))
