@@ -61,6 +61,8 @@ data_configs = st.builds(
     sha256=st.text("0123456789abcdef", max_size=64),
     class_names=st.one_of(st.none(), st.lists(st.text(max_size=5), max_size=4).map(tuple)),
     label_column=st.one_of(st.none(), st.text(max_size=8)),
+    valid_source=st.text(max_size=5),
+    test_sha256=st.text("0123456789abcdef", max_size=64),
     image_size=st.one_of(st.none(), st.tuples(st.integers(1, 500), st.integers(1, 500))),
 )
 

@@ -308,6 +308,7 @@ class Recipe:
         return replace(self, **sections)
 
 
+OWN_SETS = ("valid_source", "valid_sha256", "test_source", "test_sha256")  # of [data], written where they are named
 SECTIONS: dict[str, type[Any]] = {
     "split": SplitConfig,
     "network": NetworkConfig,
@@ -345,7 +346,7 @@ def near_match(word: str, known: Any) -> str:
 
 def config_tables(recipe: Recipe, data: DataConfig) -> dict[str, Any]:
     """A recipe and its data as the plain tables of config.toml, complete."""
-    named = {key: value for key, value in _plain(data).items() if value != "" or key in ("source", "sha256")}
+    named = {key: value for key, value in _plain(data).items() if value != "" or key not in OWN_SETS}
     tables: dict[str, Any] = {"format": FORMAT, "recipe": recipe.name, "data": named}
     for section in SECTIONS:
         tables[section] = _plain(getattr(recipe, section))
@@ -413,8 +414,7 @@ def _checked_keys(kind: type[Any], values: Any, where: str) -> dict[str, Any]:
 
 def _data_section(values: Any, where: str) -> DataConfig:
     known = _checked_keys(DataConfig, values, where)
-    own = [f"{part}_{key}" for part in ("valid", "test") for key in ("source", "sha256")]
-    for key in ("source", "sha256", "label_column", *own):
+    for key in ("source", "sha256", "label_column", *OWN_SETS):
         if not isinstance(known.get(key, ""), str):
             raise ConfigError(f"{key} must be text, got {known[key]!r} ({where}).")
     names = known.get("class_names", [])
