@@ -13,7 +13,6 @@ from PIL import Image
 
 from chalknet.artifacts.model_file import load_model, save_model
 from chalknet.cli.main import main
-from chalknet.network.model import Network
 
 SIZES = ["--train", "160", "--valid", "40"]
 
@@ -117,9 +116,8 @@ def test_invert_changes_the_answer_and_says_so(capsys):
 
 def test_names_and_classes_that_would_steer_a_terminal_are_shown_as_text(here, tmp_path, capsys):
     network = load_model(here / "run" / "model.safetensors")
-    names = ("\x1b[31mA", "B", "C", "D")
-    odd = Network(network.architecture, network.parameters, names, network.scaling, network.image_shape)
-    save_model(odd, tmp_path / "odd.safetensors")
+    object.__setattr__(network, "class_names", ("\x1b[31mA", "B", "C", "D"))  # past the check of a network's names
+    save_model(network, tmp_path / "odd.safetensors")
     for form in ([], ["--csv"], ["--json"]):
         main(["predict", str(tmp_path / "odd.safetensors"), "letters.npz", *form])
         printed = capsys.readouterr()
