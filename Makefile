@@ -54,6 +54,7 @@ docs: $(INSTALLED) ## write docs/cli.md anew from --help, and docs/recipes/field
 benchmark-docs: $(INSTALLED) ## write docs/benchmarks.md and the tables of docs/statistics.md anew from the stored results
 	$(BIN)/python benchmarks/write_docs.py
 	$(BIN)/python benchmarks/coverage.py --docs
+	$(BIN)/python benchmarks/recipes.py --docs
 	$(BIN)/python benchmarks/over_fitting.py --docs
 
 wheel: $(INSTALLED) ## build the wheel into dist/

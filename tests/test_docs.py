@@ -70,6 +70,12 @@ def test_the_benchmark_page_is_written_from_the_stored_results():
     assert (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8") == page, "run `make benchmark-docs`"
 
 
+def test_the_page_of_recipe_strong_is_written_from_the_stored_result():
+    command = [sys.executable, str(ROOT / "benchmarks" / "recipes.py"), "--print"]
+    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "docs" / "recipes" / "strong.md").read_text(encoding="utf-8") == page, "run `make benchmark-docs`"
+
+
 @pytest.mark.parametrize("name", sorted(SECTION_OF_FIELD))
 def test_every_recipe_field_is_documented(name):
     assert f"`{name}`" in (ROOT / "docs" / "recipes" / "fields.md").read_text(encoding="utf-8")
