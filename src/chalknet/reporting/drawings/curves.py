@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure as Drawing
 
+LETTER_WIDTH = 0.6  # of a letter, in its height, on average and with room to spare
 PANEL_WIDTH, PANEL_HEIGHT = 5.2, 4.0  # inches, of a picture that stands by itself
 PAGE_FONT_SIZE = 8.0  # of a picture that is shown at its own size within a page
 LONG_NAME = 6  # names along an axis that are longer stand upright
@@ -115,13 +117,25 @@ def _palette(figure: Figure) -> dict[str, int]:
     return {label: place for place, label in enumerate(dict.fromkeys(label for label in labels if label))}
 
 
+def _fitting(axes: Axes, title: str) -> str:
+    """A panel's title in as many lines as its column needs: long ones would run into those beside them."""
+    from matplotlib.figure import Figure as Drawing
+
+    place, drawing = axes.get_subplotspec(), axes.get_figure()
+    if place is None or not isinstance(drawing, Drawing):
+        return title
+    points = 72 * drawing.get_figwidth() / place.get_gridspec().ncols
+    letters = int(points / (LETTER_WIDTH * float(axes.title.get_fontsize())))
+    return textwrap.fill(title, max(letters, 8))
+
+
 def _draw_panel(axes: Axes, panel: Panel, theme: Theme, palette: dict[str, int]) -> None:
     for place, curve in enumerate(panel.curves):
         chosen = palette.get(curve.label, place) if curve.colour is None else curve.colour
         _draw_curve(axes, curve, *theme.style(chosen))
     for mark in panel.marks:
         _draw_mark(axes, mark, theme)
-    axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
+    axes.set(title=_fitting(axes, panel.title), xlabel=panel.x_label, ylabel=panel.y_label)
     _scale(axes, panel)
     axes.grid(True, color=theme.faint, linewidth=0.6)
     axes.set_axisbelow(True)

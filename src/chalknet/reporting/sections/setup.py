@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from chalknet.config import FULL
+from chalknet.config import FULL, is_random
 from chalknet.reporting.document import Paragraph, Section, TableBlock
 from chalknet.reporting.gathered import Gathered
 from chalknet.reporting.inline import code
+from chalknet.reporting.sections.recipe_words import added_text, layers_text, momentum_text, rate_text, rule_text
 from chalknet.reporting.study_tables import setup_table
 from chalknet.reporting.wording import count_of, listed
 from chalknet.studies.cells import value_text
@@ -27,16 +28,19 @@ def training_text(gathered: Gathered) -> str:
     batch = "the whole training set at once" if training.batch_size == FULL else f"batches of {training.batch_size}"
     batch = "batches whose size is varied" if "batch_size" in varied else batch
     widths = "" if "hidden" in varied else f" ({value_text(recipe.network.hidden)} hidden units)"
-    biases = "" if optimizer.bias_momentum or not optimizer.momentum else " for the weights, none for the biases"
     epochs = count_of(training.epochs, "epoch") if "epochs" not in varied else "a varied number of epochs"
     if recipe.stopping.stop_early and "epochs" not in varied:
         epochs = f"at most {epochs}"
+
+    def shown(name: str, text: str) -> str:
+        return _value(gathered, name, text)
+
     text = (
-        f"Networks of dense layers with relu between them{widths} are trained by gradient descent on {batch}: "
-        f"{epochs}, learning rate {_value(gathered, 'learning_rate', f'{optimizer.learning_rate:g}')}, gradients "
-        f"{'summed' if optimizer.reduction == 'sum' else 'averaged'} over the batch, momentum "
-        f"{_value(gathered, 'momentum', f'{optimizer.momentum:g}')}{biases}."
+        f"Networks of dense layers with {layers_text(recipe.network, shown)}{widths} are trained by "
+        f"{rule_text(recipe, shown)} on {batch}: {epochs}, {rate_text(recipe, shown)}, gradients "
+        f"{'summed' if optimizer.reduction == 'sum' else 'averaged'} over the batch{momentum_text(recipe, shown)}."
     )
+    text += added_text(recipe, shown)
     if recipe.stopping.stop_early or "stop_early" in varied:
         text += f" Training stops early, after {recipe.stopping.patience} epochs without an improvement of "
         text += f"{recipe.stopping.monitor.replace('valid_', 'the validation ')}"
@@ -55,7 +59,11 @@ def seeds_text(gathered: Gathered) -> str:
             f"There is one training of each, from seed {seeds[0]}. One training says nothing about how much another "
             "start would change the result; every interval here carries the finite number of images alone."
         )
-    differs = listed([SEEDS_VARY[name] for name in vary if name != "order" or not _is_full_batch(gathered)])
+    drawn = [name for name in vary if name != "order" or not _is_full_batch(gathered)]
+    words = [SEEDS_VARY[name] for name in drawn]
+    if "order" in vary and is_random(gathered.recipe):
+        words.append("what training draws at random")
+    differs = listed(words)
     same = "" if "split" in vary else "; all are trained and judged on the same samples"
     shown = listed([str(seed) for seed in seeds]) if len(seeds) <= 5 else f"{seeds[0]} to {seeds[-1]}"
     return (

@@ -1,0 +1,58 @@
+"""What a report says of a recipe is what the recipe does."""
+
+import pytest
+from made_studies import made
+
+import chalknet
+from chalknet.reporting.sections.setup import seeds_text, training_text
+
+
+def words(name="writeup", vary="hidden=5,9", **settings):
+    recipe = chalknet.recipe(name).with_settings(**{"train_size": 160, "valid_size": 40, **settings})
+    return made(vary, recipe=recipe)
+
+
+def test_the_write_ups_recipe_is_told_as_before():
+    text = training_text(words())
+    assert "layers with relu between them are trained by gradient descent on the whole training set at once" in text
+    assert "momentum 0.99 for the weights, none for the biases." in text
+    assert "Added" not in text
+    assert "changed at random" not in text
+
+
+def test_strong_is_told_with_its_optimiser_and_what_it_adds_and_changes():
+    text = training_text(words("strong"))
+    assert "trained by AdamW on batches of 128" in text
+    assert "learning rate 0.002 at the peak of one cycle" in text
+    assert "momentum" not in text
+    assert "Added are dropout of hidden values 0.1 and decoupled weight decay 0.05." in text
+    assert "shifted by up to 3 pixels, turned by up to 10 degrees" in text
+    assert "Training scores are of the changed images" in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"activation": "leaky_relu"}, "layers with leaky relu between them"),
+        ({"batch_norm": True}, "relu between them, normalised over the batch"),
+        ({"optimizer": "nesterov"}, "by gradient descent with Nesterov's momentum on"),
+        ({"optimizer": "gradient_descent"}, "over the batch."),
+        (
+            {"l2": 0.1, "class_weights": "balanced"},
+            "an L2 penalty of strength 0.1 and classes weighted to count the same",
+        ),
+        ({"schedule": "cosine"}, "learning rate 1e-05, which falls as a cosine"),
+    ],
+)
+def test_each_setting_is_told(settings, said):
+    assert said in training_text(words(**settings))
+
+
+def test_what_is_varied_is_not_told_as_if_it_were_one_value():
+    text = training_text(words("strong", "dropout=0.1,0.4"))
+    assert "dropout of hidden values (varied)" in text
+
+
+def test_seeds_differ_in_what_training_draws_at_random_only_where_it_draws():
+    assert "what training draws at random" in seeds_text(words("strong"))
+    assert "at random" not in seeds_text(words())
