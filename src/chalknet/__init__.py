@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chalknet.artifacts.csv_writer import CsvWriter
     from chalknet.artifacts.model_file import load_model, save_model
     from chalknet.config import Recipe
     from chalknet.data.audit import audit
@@ -57,6 +58,7 @@ _ROOM_OF_NAME = {
     "ChalkClassifier": "workflows.classifier",
     "ChalknetError": "errors",
     "ConfigError": "errors",
+    "CsvWriter": "artifacts.csv_writer",
     "DataError": "errors",
     "Dataset": "data.dataset",
     "DivergenceError": "errors",
@@ -108,6 +110,7 @@ __all__ = [
     "Architecture",
     "ChalknetError",
     "ConfigError",
+    "CsvWriter",
     "DataError",
     "Dataset",
     "DivergenceError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.load import load_data
 from chalknet.data.own_sets import with_own_sets
 from chalknet.data.splits import Splits
+from chalknet.records import EpochRecord
 from chalknet.training.recipes import DEFAULT, suited
 from chalknet.training.recipes import recipe as recipe_named
 from chalknet.training.trainer import Observer, Run
@@ -29,7 +31,7 @@ def train(
     splits: Splits | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
-    observe: Observer | None = None,
+    observe: Observer | Sequence[Observer] | None = None,
     workers: int | None = None,
     **settings: Any,
 ) -> Run:
@@ -44,7 +46,8 @@ def train(
         out: folder for history.csv, summary.json, config.toml, model.safetensors, valid_samples.npz and curves.png and
             .svg; made first.
         overwrite: whether out may hold a finished run.
-        observe: called with each `EpochRecord` as it is finished, of an ensemble with those of each member in turn.
+        observe: called with each `EpochRecord` as it is finished, of an ensemble with those of each member in turn; one
+            callable or several, such as a `CsvWriter`.
         workers: threads, by default one a core; results do not depend on it.
         settings: recipe fields to change, such as hidden=[500], epochs=20, seed=7, train_size=4800.
     Returns:
@@ -94,7 +97,7 @@ def train_settled(
 def resume(
     folder: str | Path,
     *,
-    observe: Observer | None = None,
+    observe: Observer | Sequence[Observer] | None = None,
     workers: int | None = None,
     checkpoints: Checkpoints = Checkpoints(),
 ) -> Run:
@@ -145,9 +148,15 @@ def resume_settled(
     return resume_run(folder, data, splits, watch=lambda done: watch(1, done), **options)
 
 
-def _observed_by(observe: Observer | None) -> Watch:
+def _observed_by(observe: Observer | Sequence[Observer] | None) -> Watch:
+    observers = (observe,) if callable(observe) else tuple(observe or ())
+
+    def show(record: EpochRecord) -> None:
+        for observer in observers:
+            observer(record)
+
     def watch(member: int, done: int) -> AbstractContextManager[Observer | None]:
         del member, done
-        return nullcontext(observe)
+        return nullcontext(show)
 
     return watch

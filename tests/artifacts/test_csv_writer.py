@@ -1,0 +1,60 @@
+import pytest
+
+import chalknet
+from chalknet.artifacts.csv_writer import CsvWriter
+from chalknet.artifacts.history_file import history_csv
+from chalknet.errors import OutputError
+from chalknet.records import EpochRecord, Scores
+
+SETTINGS = {"recipe": "writeup", "hidden": [4], "epochs": 4, "train_size": 160, "valid_size": 40}
+
+
+def record(epoch):
+    return EpochRecord(epoch, Scores(1.5 / epoch, 0.5, 20.0), None, Scores(0.25, 0.75, 1 / 3), 0.125)
+
+
+def test_rows_are_there_as_soon_as_epochs_are(tmp_path):
+    write = CsvWriter(tmp_path / "log.csv")
+    for epoch in (1, 2, 3):
+        write(record(epoch))
+        assert (tmp_path / "log.csv").read_text() == history_csv([record(e) for e in range(1, epoch + 1)])
+
+
+def test_a_training_that_is_logged_leaves_its_own_history(tmp_path, small_images):
+    seen = []
+    run = chalknet.train(small_images, observe=[CsvWriter(tmp_path / "log.csv"), seen.append], **SETTINGS)
+    assert (tmp_path / "log.csv").read_text() == history_csv(run.history)
+    assert seen == list(run.history)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7, 20, 200])
+def test_a_file_that_was_cut_off_anywhere_goes_on_without_a_gap_or_a_double(tmp_path, cut):
+    path, whole = tmp_path / "log.csv", history_csv([record(e) for e in range(1, 5)])
+    kept = whole[: len(whole) - cut]
+    path.write_text(kept)
+    write = CsvWriter(path)
+    for epoch in range(1, 5):
+        write(record(epoch))
+    assert path.read_text() == whole
+
+
+def test_every_length_of_a_cut_off_file_is_mended(tmp_path):
+    path, whole = tmp_path / "log.csv", history_csv([record(1), record(2)])
+    for length in range(len(whole)):
+        path.write_text(whole[:length])
+        write = CsvWriter(path)
+        write(record(1))
+        write(record(2))
+        assert path.read_text() == whole
+
+
+def test_another_table_is_left_alone(tmp_path):
+    (tmp_path / "mine.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(OutputError, match=r"mine\.csv: holds another table than a history"):
+        CsvWriter(tmp_path / "mine.csv")
+    assert (tmp_path / "mine.csv").read_text() == "a,b\n1,2\n"
+
+
+def test_a_folder_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(OutputError, match=r"nowhere/log.csv: cannot be written: No such file"):
+        CsvWriter(tmp_path / "nowhere" / "log.csv")
