@@ -41,6 +41,8 @@ KEPT_IN = {
     "jinja2": ("reporting/html.py",),
     "markupsafe": ("reporting/html.py",),
     "typst": ("reporting/typst.py",),
+    "tensorboard": ("artifacts/tensorboard_writer.py",),
+    "mlflow": ("artifacts/mlflow_writer.py",),
     "click": ("cli/",),
     "rich": ("cli/",),
     "safetensors": ("artifacts/tensor_file.py",),

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chalknet.artifacts.csv_writer import CsvWriter
+    from chalknet.artifacts.mlflow_writer import MlflowWriter
     from chalknet.artifacts.model_file import load_model, save_model
+    from chalknet.artifacts.tensorboard_writer import TensorBoardWriter
     from chalknet.config import Recipe
     from chalknet.data.audit import audit
     from chalknet.data.dataset import Dataset, dataset_from_arrays
@@ -65,6 +67,7 @@ _ROOM_OF_NAME = {
     "Ensemble": "network.model",
     "EpochRecord": "records",
     "MissingExtraError": "errors",
+    "MlflowWriter": "artifacts.mlflow_writer",
     "ModelFileError": "errors",
     "Network": "network.model",
     "OutputError": "errors",
@@ -76,6 +79,7 @@ _ROOM_OF_NAME = {
     "Splits": "data.splits",
     "StoreError": "errors",
     "StudyResults": "studies.results",
+    "TensorBoardWriter": "artifacts.tensorboard_writer",
     "Trainer": "training.trainer",
     "accuracy": "network.metrics",
     "audit": "data.audit",
@@ -117,6 +121,7 @@ __all__ = [
     "Ensemble",
     "EpochRecord",
     "MissingExtraError",
+    "MlflowWriter",
     "ModelFileError",
     "Network",
     "OutputError",
@@ -128,6 +133,7 @@ __all__ = [
     "StoppedError",
     "StoreError",
     "StudyResults",
+    "TensorBoardWriter",
     "Trainer",
     "accuracy",
     "audit",

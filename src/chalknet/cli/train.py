@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +17,7 @@ from chalknet.errors import ConfigError
 
 if TYPE_CHECKING:
     from chalknet.config import Recipe
-    from chalknet.training.trainer import Run
+    from chalknet.training.trainer import Observer, Run
     from chalknet.workflows.ensemble import Watch
     from chalknet.workflows.single_run import Checkpoints
 
@@ -43,6 +44,13 @@ if TYPE_CHECKING:
     metavar="N",
     help="Threads; results do not depend on it.  [default: one a core]",
 )
+@click.option(
+    "--log",
+    "logs",
+    multiple=True,
+    metavar="KIND:PLACE",
+    help="Log each epoch as it is finished: csv:FILE, tensorboard:FOLDER, mlflow[:URI]; may be repeated.",
+)
 @click.option("--quiet", is_flag=True, help="No progress and no statistics.")
 def train(
     recipe: str | None,
@@ -56,6 +64,7 @@ def train(
     workers: int | None,
     quiet: bool,
     test: str | None,
+    logs: tuple[str, ...],
     **flags: Any,
 ) -> None:
     """Train a network and write a run folder.
@@ -78,10 +87,10 @@ def train(
         given = {"--recipe": recipe, "--config": config, "--data": data, "--out": out, "--overwrite": overwrite}
         given |= {"--valid": named.valid_source or None, "--test": test}
         _refuse_beside_resume(given | settings | {key: flags[key] for key in DATA_FLAGS})
-        _go_on(Path(resume), taken, workers, quiet)
+        _go_on(Path(resume), taken, workers, logs, quiet)
     else:
         folder = Path(out) if out else None
-        _begin(recipe, config, settings, named, folder, overwrite, taken, workers, quiet)
+        _begin(recipe, config, settings, named, folder, overwrite, taken, workers, logs, quiet)
 
 
 DATA_FLAGS = ("class_names", "label_column", "image_size")
@@ -115,6 +124,7 @@ def _begin(
     overwrite: bool,
     taken: Checkpointing,
     workers: int | None,
+    logs: tuple[str, ...],
     quiet: bool,
 ) -> None:
     from chalknet.workflows.settle import default_folder, settle, settled_for
@@ -138,14 +148,14 @@ def _begin(
             out=folder or default_folder(chosen),
             numbered=folder is None,
             overwrite=overwrite,
-            watch=_shown(chosen, len(splits.train), quiet),
+            watch=_shown(chosen, len(splits.train), logs, quiet),
             workers=workers,
             checkpoints=taken.settled(must_stop),
         )
     _say_end(run, quiet)
 
 
-def _go_on(folder: Path, taken: Checkpointing, workers: int | None, quiet: bool) -> None:
+def _go_on(folder: Path, taken: Checkpointing, workers: int | None, logs: tuple[str, ...], quiet: bool) -> None:
     kernels = choose_kernels()  # before anything imports NumPy
 
     from chalknet.cli.stop import stop_after_epoch
@@ -161,25 +171,34 @@ def _go_on(folder: Path, taken: Checkpointing, workers: int | None, quiet: bool)
             samples,
             splits,
             recipe,
-            watch=_shown(recipe, len(splits.train), quiet),
+            watch=_shown(recipe, len(splits.train), logs, quiet),
             workers=workers,
             checkpoints=taken.settled(must_stop),
         )
     _say_end(run, quiet)
 
 
-def _shown(recipe: Recipe, n_train: int, quiet: bool) -> Watch:
-    """A progress bar for each network, with a line before it where there are several or it goes on."""
+def _shown(recipe: Recipe, n_train: int, logs: tuple[str, ...], quiet: bool) -> Watch:
+    """A progress bar and the logs for each network, with a line before where there are several or it goes on."""
     from chalknet.cli.progress import EpochProgress
+    from chalknet.workflows.logs import opened_logs, parsed_log
+    from chalknet.workflows.train import all_of
 
     n_epochs, n_members = recipe.training.epochs, recipe.training.ensemble
+    wanted = [parsed_log(text) for text in logs]
 
-    def watch(member: int, done: int) -> EpochProgress:
+    @contextmanager
+    def watch(member: int, done: int) -> Iterator[Observer]:
         if n_members > 1 and not quiet:
             click.echo(f"network {member} of {n_members}", err=True)
         if done and not quiet:
             click.echo(f"going on after epoch {done} of {n_epochs}", err=True)
-        return EpochProgress(n_epochs, n_train, quiet=quiet, done=done)
+        seed = recipe.training.seed + member - 1 if n_members > 1 else None
+        with (
+            EpochProgress(n_epochs, n_train, quiet=quiet, done=done) as progress,
+            opened_logs(wanted, recipe, seed) as writers,
+        ):
+            yield all_of([progress, *writers])
 
     return watch
 

@@ -148,12 +148,18 @@ def resume_settled(
     return resume_run(folder, data, splits, watch=lambda done: watch(1, done), **options)
 
 
-def _observed_by(observe: Observer | Sequence[Observer] | None) -> Watch:
-    observers = (observe,) if callable(observe) else tuple(observe or ())
+def all_of(observers: Sequence[Observer]) -> Observer:
+    """One observer that shows each record to several, in their order."""
 
     def show(record: EpochRecord) -> None:
         for observer in observers:
             observer(record)
+
+    return show
+
+
+def _observed_by(observe: Observer | Sequence[Observer] | None) -> Watch:
+    show = all_of((observe,) if callable(observe) else tuple(observe or ()))
 
     def watch(member: int, done: int) -> AbstractContextManager[Observer | None]:
         del member, done
