@@ -58,3 +58,12 @@ def test_another_table_is_left_alone(tmp_path):
 def test_a_folder_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(OutputError, match=r"nowhere/log.csv: cannot be written: No such file"):
         CsvWriter(tmp_path / "nowhere" / "log.csv")
+
+
+def test_an_epoch_that_is_there_must_be_the_same_but_for_its_time(tmp_path):
+    CsvWriter(tmp_path / "log.csv")(record(1))
+    again = CsvWriter(tmp_path / "log.csv")
+    again(EpochRecord(1, record(1).train, None, record(1).test, 9.0))
+    assert (tmp_path / "log.csv").read_text() == history_csv([record(1)])
+    with pytest.raises(OutputError, match=r"log\.csv: holds another training: its row of epoch 1 differs"):
+        again(EpochRecord(1, Scores(9.0, 0.5, 20.0), None, None, 0.125))
