@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -133,10 +135,10 @@ def test_a_cut_or_newer_checkpoint_is_told(small_images, tmp_path, monkeypatch):
     path.write_bytes(content[:-1])
     with pytest.raises(StoreError, match="is not a whole checkpoint"):
         read_checkpoint(path)
-    monkeypatch.setattr("chalknet.artifacts.checkpoint.FORMAT", 2)
+    monkeypatch.setattr("chalknet.artifacts.checkpoint.FORMAT", 3)
     path.write_bytes(checkpoint_bytes(trainer.checkpoint()))
-    monkeypatch.setattr("chalknet.artifacts.checkpoint.FORMAT", 1)
-    with pytest.raises(StoreError, match="has format 2, and this chalknet reads 1"):
+    monkeypatch.setattr("chalknet.artifacts.checkpoint.FORMAT", 2)
+    with pytest.raises(StoreError, match="has format 3, and this chalknet reads 2"):
         read_checkpoint(path)
 
 
@@ -183,3 +185,19 @@ def test_a_library_user_goes_on_with_resume(small_images, tmp_path):
     )
     with pytest.raises(StoreError, match="holds a finished run; there is nothing to go on with"):
         resume(tmp_path / "run")
+
+
+@pytest.mark.parametrize("engine", ["numpy", "reference"])
+def test_a_checkpoint_of_the_first_format_goes_on_with_the_same_bits(small_images, tmp_path, monkeypatch, engine):
+    recipe = RECIPE.with_settings(engine=engine)
+    whole = run_epochs(trainer_of(small_images, recipe))
+    begun = trainer_of(small_images, recipe)
+    next(begun.epochs())
+    kept = begun.checkpoint()
+    # As format 1 had it: velocities by their parameter's name, and none of the biases, which had none.
+    of_then = {name.removeprefix("velocity/"): value for name, value in kept.state.items() if name.endswith(".weight")}
+    monkeypatch.setattr("chalknet.artifacts.checkpoint.FORMAT", 1)
+    (tmp_path / "old.safetensors").write_bytes(checkpoint_bytes(replace(kept, state=of_then)))
+    monkeypatch.undo()
+    run = run_epochs(trainer_of(small_images, recipe), start=read_checkpoint(tmp_path / "old.safetensors"))
+    assert files_of(run) == files_of(whole)

@@ -187,7 +187,7 @@ def test_a_scale_that_float32_takes_for_0_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda h: h.update(format=2), "has format 2, and this chalknet reads 1"),
+        (lambda h: h.update(format=3), "has format 3, and this chalknet reads 2"),
         (lambda h: h.update(format="1"), "'1' is not a whole number"),
         (lambda h: h.update(history=5), "not iterable"),
         (lambda h: h.pop("history"), "'history' is missing"),

@@ -24,7 +24,7 @@ from chalknet.records import PARTS, EpochRecord, Scores
 from chalknet.training.trainer import Checkpoint
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
-FORMAT = 1
+FORMAT = 2  # 1 named what the one optimiser of then remembered, velocities, by the parameter alone
 HEADER_KEY = "chalknet-checkpoint"
 MAX_HEADER = 64 * MIB  # a history of more than a hundred thousand epochs
 SECONDS = 60.0  # between two checkpoints, if nothing else is asked for
@@ -154,8 +154,17 @@ def _checkpoint_from(header: Any, tensors: Parameters) -> Checkpoint:
         raise ValueError("parts of it are missing, or it has others")
     architecture = _architecture(parts["parameters"])
     parameters, best = (_ordered(architecture, parts[kind]) for kind in ("parameters", "best"))
-    _check_state(architecture, parts["state"])
-    return Checkpoint(history, parameters, parts["state"], best or None, tuple(samples))
+    state = _named_by_slot(parts["state"], parameters) if header["format"] == 1 else parts["state"]
+    _check_state(architecture, state)
+    return Checkpoint(history, parameters, state, best or None, tuple(samples))
+
+
+def _named_by_slot(velocities: Parameters, parameters: Parameters) -> Parameters:
+    """The state of format 1, which left out the biases that have no velocity."""
+    unknown = next((name for name in velocities if name not in parameters), None)
+    if unknown is not None:
+        raise ValueError(f"state/{short(unknown)} is of no parameter")
+    return {f"velocity/{name}": velocities.get(name, np.zeros_like(value)) for name, value in parameters.items()}
 
 
 def _check_tensors(tensors: Parameters, n_epochs: int) -> None:
