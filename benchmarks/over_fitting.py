@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from stored_page import show_or_write
 
 import chalknet
 from chalknet.machine.facts import machine_facts
@@ -112,13 +113,6 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def page_with(text: str, inner: str) -> str:
-    """The page with what stands between the markers replaced."""
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n\n{inner}\n\n{END}{after}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="20 cells a setting, to see that it runs")
@@ -127,11 +121,8 @@ def main() -> None:
     parser.add_argument("--print", action="store_true", help="only show the page with the table of the stored result")
     options = parser.parse_args()
     if options.docs or options.print:
-        page = page_with(PAGE.read_text(encoding="utf-8"), table(json.loads(STORED.read_text(encoding="utf-8"))))
-        if options.print:
-            print(page, end="")
-        else:
-            PAGE.write_text(page, encoding="utf-8")
+        inner = table(json.loads(STORED.read_text(encoding="utf-8")))
+        show_or_write(PAGE, BEGIN, END, inner, only_show=options.print)
         return
     text = json.dumps(measure(20 if options.quick else TRIALS), indent=1)
     print(text)

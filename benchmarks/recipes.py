@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from stored_page import show_or_write
 
 import chalknet
 from chalknet.machine.facts import machine_facts
@@ -107,13 +108,6 @@ def _shares(right: int, n: int) -> str:
     return f"{100 * right / n:.2f} % | {100 * interval.low:.2f} to {100 * interval.high:.2f} %"
 
 
-def page(result: dict[str, Any]) -> str:
-    """docs/recipes/strong.md with the tables of a stored result."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{tables(result)}\n\n{END}{rest.split(END)[1]}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("real", nargs="?", help="an .npz of notMNIST images and labels")
@@ -122,8 +116,8 @@ def main() -> None:
     parser.add_argument("--print", action="store_true", dest="show")
     arguments = parser.parse_args()
     if arguments.docs or arguments.show:
-        written = page(json.loads(STORED.read_text(encoding="utf-8")))
-        print(written, end="") if arguments.show else PAGE.write_text(written, encoding="utf-8")
+        inner = tables(json.loads(STORED.read_text(encoding="utf-8")))
+        show_or_write(PAGE, BEGIN, END, inner, only_show=arguments.show)
         return
     real = chalknet.load_data(arguments.real)
     result = {
