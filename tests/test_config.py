@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalknet.config import (
+    ACTIVATION_NAMES,
     FORMAT,
     SECTION_OF_FIELD,
     SECTIONS,
@@ -142,3 +143,9 @@ def test_a_file_that_is_not_toml_or_not_there_is_named(tmp_path):
 def test_near_matches_are_offered_and_far_ones_listed():
     assert near_match("writup", ["writeup", "strong"]) == " Did you mean 'writeup'?"
     assert near_match("zzz", ["writeup", "strong"]) == " Known: strong, writeup."
+
+
+def test_the_names_that_a_recipe_takes_are_those_that_there_are():
+    from chalknet.network.activations import ACTIVATIONS
+
+    assert set(ACTIVATION_NAMES) == set(ACTIVATIONS)

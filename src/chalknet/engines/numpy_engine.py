@@ -98,14 +98,31 @@ class NumpyEngine:
         self._names = tuple(parameters)
         self._batch_norm = any(name.endswith(".gain") for name in parameters)
         self._weights = self._as_weights(parameters)
-        state = rule.start({name: value for name, value in parameters.items() if not name.endswith(STATISTICS)})
-        averages = {f"{AVERAGE}/{name}": value for name, value in parameters.items() if name.endswith(STATISTICS)}
-        self._memory = self._as_memory(averages | state)
+        self._memory = self._as_memory(self._started(parameters))
         self._gradients = self._weights.like()
+        self._is_plain = not (objective.l2 or clip_norm or (AVERAGE in rule.slots and self._batch_norm))
+        self._changes = noise.augmenter is not None or noise.mixup > 0 or noise.input_dropout > 0
+        self._share_out_rows_and_units()
+        self._workers = Workers(workers or available_cores())
+        rows = min(tile_rows, max((len(part.labels) for part in self._parts.values()), default=1))
+        self._tiles = [self._new_tile(rows) for _ in range(self._workers.n)]
+        self._lanes: list[Weights] = []
+        self._scratch: list[Weights] = []
+        self._floats = self._resident_floats()
+
+    def _started(self, parameters: Mapping[str, NDArray[Any]]) -> Parameters:
+        """What the rule remembers of what is learnt, and the running statistics, of which an average is kept too."""
+        learnt = {name: value for name, value in parameters.items() if not name.endswith(STATISTICS)}
+        statistics = {f"{AVERAGE}/{name}": value for name, value in parameters.items() if name.endswith(STATISTICS)}
+        return {**statistics, **self._rule.start(learnt)}
+
+    def _share_out_rows_and_units(self) -> None:
+        """The blocks of units and the bands of rows that are a task each; they depend on the sizes alone."""
         matrices = self._weights.matrices
         self._blocks = [even_cuts(matrix.shape[1], BLOCK_UNITS) for matrix in matrices]
+        self._one_block = all(len(blocks) == 1 for blocks in self._blocks)
         # Updates go over bands of whole rows, which lie together in memory; columns would take four times as long.
-        at_once = BAND_VALUES if len(rule.slots) < 2 else BAND_VALUES_OF_MANY
+        at_once = BAND_VALUES if len(self._rule.slots) < 2 else BAND_VALUES_OF_MANY
         self._bands = [
             (group, number, band)
             for group, values in enumerate((matrices, self._weights.gains))
@@ -113,17 +130,13 @@ class NumpyEngine:
             for band in even_cuts(len(value), max(1, at_once // value.shape[1]))
         ]
         self._whole_bands = self._bands_of(self._gradients)
-        self._is_plain = not (objective.l2 or clip_norm or (AVERAGE in rule.slots and self._batch_norm))
-        self._one_block = all(len(blocks) == 1 for blocks in self._blocks)
-        self._workers = Workers(workers or available_cores())
-        rows = min(tile_rows, max((len(part.labels) for part in self._parts.values()), default=1))
-        self._tiles = [self._new_tile(rows) for _ in range(self._workers.n)]
-        self._lanes: list[Weights] = []
-        self._scratch: list[Weights] = []
-        self._changes = noise.augmenter is not None or noise.mixup > 0 or noise.input_dropout > 0
+
+    def _resident_floats(self) -> dict[str, Matrix]:
+        """Every part as floats, where all together are few enough to be kept so."""
         n_values = sum(part.inputs.size for part in self._parts.values())
-        few = n_values * self._dtype.itemsize <= RESIDENT_BYTES
-        self._floats = {name: self._as_floats(part.inputs[:]) for name, part in self._parts.items()} if few else {}
+        if n_values * self._dtype.itemsize > RESIDENT_BYTES:
+            return {}
+        return {name: self._as_floats(part.inputs[:]) for name, part in self._parts.items()}
 
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
         tally, small = Tally(), Outcome(max(self._tile_rows, SMALL_OUTCOMES), self._dtype)
