@@ -1,4 +1,4 @@
-"""What a runner asks and tells: `ask() -> unit`, `tell_done(unit, outcome)`; behind it, the store and the sampler."""
+"""What a runner asks and tells: `ask() -> load`, `tell_done(unit, outcome)`; behind it, the store and the sampler."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from chalknet.studies.spec import StudySpec, spec_tables
 from chalknet.studies.store import Store
 
 Clock = Callable[[], float]
+Load = tuple[Unit, ...]  # what one worker is given at a time
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class StudyProgress:
 
 
 class Assignments:
-    """The units of a question that this process may train, handed out one by one.
+    """The units of a question that this process may train, handed out in loads.
 
     Use as a context: when it ends, however it ends, units that were begun and not finished are "todo" again.
 
@@ -116,15 +117,15 @@ class Assignments:
             self._store.beat(self.owner)
             self._last_beat = self._clock()
 
-    def ask(self) -> Unit | None:
-        """A unit to train, now this process's; None where none is free, for the moment or for good: see `is_over`."""
+    def ask(self) -> Load:
+        """Units to train, now this process's; none where none is free, for the moment or for good: see `is_over`."""
         key = self._store.claim(self.owner)
         if key is None and self._store.release_dead():
             key = self._store.claim(self.owner)
         if key is None and not self._search_is_over and self._is_settled():
             self._choose_cells()
             key = self._store.claim(self.owner)
-        return None if key is None else self._units[key]
+        return () if key is None else (self._units[key],)
 
     def is_over(self) -> bool:
         """Whether every unit is done or failed, and no more cells are to be chosen."""

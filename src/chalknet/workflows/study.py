@@ -16,7 +16,8 @@ from chalknet.data.load import load_data
 from chalknet.errors import ConfigError
 from chalknet.studies.assignments import Assignments, prepare
 from chalknet.studies.results import StudyResults, read_results
-from chalknet.studies.runner.local import Observer, run_local
+from chalknet.studies.runner.foreman import Observer
+from chalknet.studies.runner.local import run_local
 from chalknet.studies.search import require_optuna
 from chalknet.studies.space import check_question
 from chalknet.studies.spec import StudySpec, spec_tables

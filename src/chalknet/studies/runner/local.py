@@ -10,23 +10,21 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import chalknet
 from chalknet.data.dataset import Dataset
-from chalknet.errors import ChalknetError, OutputError
+from chalknet.errors import OutputError
 from chalknet.machine.processor import available_cores
-from chalknet.studies.assignments import Assignments, StudyProgress, UnitEnd
-from chalknet.studies.cells import Unit
-from chalknet.studies.runner.wire import outcome_from, read_line, unit_message, write_data, write_line
+from chalknet.studies.assignments import Assignments
+from chalknet.studies.runner.foreman import Foreman, Message, Observer, Said
+from chalknet.studies.runner.wire import read_line, write_data, write_line
 
 WORK_PREFIX = ".work-"  # of the folder with what workers read, in the study's own
-LOOK_SECONDS = 0.5  # between two looks for units that another process has given up or finished
-MOST_FALSE_STARTS = 3  # workers in a row that ended before they were ready: it is not chance
 ONE_THREAD = (
     "OPENBLAS_NUM_THREADS",
     "OMP_NUM_THREADS",
@@ -35,9 +33,6 @@ ONE_THREAD = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-
-Observer = Callable[[StudyProgress], None]
-Message = dict[str, Any]
 
 
 def run_local(
@@ -55,30 +50,24 @@ def run_local(
         ChalknetError: worker processes cannot be started.
     """
     jobs = max(1, min(jobs or available_cores(), assignments.n_free()))
-    with _work_folder(assignments) as folder, _Crew(folder, data, jobs) as crew:
-        _Foreman(assignments, crew, observe or _unseen).work()
+    with _work_folder(assignments) as folder, _Crew(folder, data, jobs, max(1, available_cores() // jobs)) as crew:
+        Foreman(assignments, crew, observe).work()
 
 
 @dataclass(eq=False)
 class _Worker:
-    """One worker process, and what it is at."""
+    """A `Hand`: one worker process."""
 
     process: subprocess.Popen[bytes]
     log: Path
-    is_ready: bool = False
-    unit: Unit | None = None
-    epoch: int = 0
 
-    def give(self, unit: Unit, threads: int, trained: str, with_model: bool) -> None:
-        """Hands a unit over; one that has ended is noticed by its reader."""
-        self.unit, self.epoch = unit, 0
+    def give(self, message: Message) -> None:
         assert self.process.stdin is not None, "it was started with a pipe"
-        message = {"unit": unit_message(unit), "threads": threads, "trained": trained, "with_model": with_model}
         with suppress(OSError):
             write_line(self.process.stdin, message)
 
     def ending(self) -> str:
-        """How it ended, in words, with the last line that it wrote."""
+        """How it ended, with the last line that it wrote."""
         code = self.process.wait()
         how = f"exit code {code}" if code >= 0 else f"signal {-code}{_signal_name(-code)}"
         with suppress(OSError):
@@ -87,7 +76,6 @@ class _Worker:
         return how
 
     def stop(self) -> None:
-        """Ends it at once; what it was at is lost, and it holds nothing else."""
         self.process.kill()
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
@@ -98,33 +86,24 @@ class _Worker:
 
 @dataclass(eq=False)
 class _Crew:
-    """The worker processes. All are stopped when the context ends."""
+    """A `Crew` of worker processes. All are stopped when the context ends."""
 
     folder: Path
     data: Dataset
     jobs: int
-    workers: list[_Worker] = field(default_factory=list)
-    inbox: queue.Queue[tuple[_Worker, Message | None, bytes]] = field(default_factory=queue.Queue)
+    threads: int
+    inbox: queue.Queue[Said] = field(default_factory=queue.Queue)
+    _workers: list[_Worker] = field(default_factory=list)
 
     def __enter__(self) -> _Crew:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for worker in self.workers:
+        for worker in self._workers:
             worker.stop()
 
-    def free(self) -> _Worker | None:
-        """A worker with nothing to do: one that there is, or a new one if there may be more."""
-        idle = next((worker for worker in self.workers if worker.unit is None), None)
-        return idle if idle is not None or len(self.workers) >= self.jobs else self._start()
-
-    def dismiss(self, worker: _Worker) -> None:
-        """Takes out one that has ended."""
-        self.workers.remove(worker)
-        worker.stop()
-
-    def _start(self) -> _Worker:
-        if not self.workers:
+    def hire(self) -> _Worker:
+        if not self._workers:
             write_data(self.data, self.folder)
         handle, log = tempfile.mkstemp(prefix="worker-", suffix=".log", dir=self.folder)
         with os.fdopen(handle, "wb") as errors:
@@ -138,7 +117,7 @@ class _Crew:
                 start_new_session=True,  # Ctrl-C in a terminal reaches this process alone, which then stops them
             )
         worker = _Worker(process, Path(log))
-        self.workers.append(worker)
+        self._workers.append(worker)
         assert process.stdin is not None, "it was started with pipes"
         with suppress(OSError):
             write_line(process.stdin, {"open": str(self.folder.absolute())})
@@ -146,78 +125,7 @@ class _Crew:
         return worker
 
 
-class _Foreman:
-    """The loop: gives units to idle workers, and tells the assignments what comes back."""
-
-    def __init__(self, assignments: Assignments, crew: _Crew, observe: Observer) -> None:
-        self._assignments, self._crew, self._observe = assignments, crew, observe
-        self._threads = max(1, available_cores() // crew.jobs)
-        self._trained = "one at a time" if crew.jobs == 1 else f"{crew.jobs} at a time"
-        self._false_starts = 0
-
-    def work(self) -> None:
-        self._hand_out()
-        while self._at_work() or not self._assignments.is_over():
-            self._assignments.beat()
-            try:
-                worker, message, content = self._crew.inbox.get(timeout=LOOK_SECONDS)
-            except queue.Empty:
-                self._hand_out()  # what another process has given up
-                self._show()
-                continue
-            end = self._take(worker, message, content)
-            if end is not None:
-                self._hand_out()
-            if end is not None or worker.unit is not None:
-                self._show(end)
-        self._show()
-
-    def _hand_out(self) -> None:
-        """Units to whoever has none, as long as there are any."""
-        while len(self._at_work()) < self._crew.jobs and (unit := self._assignments.ask()) is not None:
-            worker = self._crew.free()
-            assert worker is not None, "fewer are at work than may be"
-            worker.give(unit, self._threads, self._trained, self._assignments.wants_model(unit))
-
-    def _take(self, worker: _Worker, message: Message | None, content: bytes) -> UnitEnd | None:
-        """What a worker said; how its unit ended, if it did."""
-        if message is None:
-            return self._bury(worker)
-        if message["say"] == "ready":
-            worker.is_ready, self._false_starts = True, 0
-            return None
-        unit = worker.unit
-        assert unit is not None, "it speaks of its unit"
-        if message["say"] == "epoch":
-            worker.epoch = message["epoch"]
-            return None
-        worker.unit = None
-        if message["say"] == "failed":
-            return self._assignments.tell_failed(unit, message["error"])
-        return self._assignments.tell_done(unit, outcome_from(message, content))
-
-    def _bury(self, worker: _Worker) -> UnitEnd | None:
-        """A worker has ended: its unit is told, and another takes its place when there is work."""
-        reason, unit = worker.ending(), worker.unit
-        self._crew.dismiss(worker)
-        if not worker.is_ready:
-            self._false_starts += 1
-            if self._false_starts >= MOST_FALSE_STARTS:
-                raise ChalknetError(f"worker processes cannot be started: {reason}.")
-        return None if unit is None else self._assignments.tell_died(unit, reason)
-
-    def _at_work(self) -> dict[Unit, int]:
-        return {worker.unit: worker.epoch for worker in self._crew.workers if worker.unit is not None}
-
-    def _show(self, end: UnitEnd | None = None) -> None:
-        self._observe(self._assignments.progress(self._at_work(), end))
-
-
-def _unseen(progress: StudyProgress) -> None:
-    """Nobody looks."""
-
-
-def _read(worker: _Worker, inbox: queue.Queue[tuple[_Worker, Message | None, bytes]]) -> None:
+def _read(worker: _Worker, inbox: queue.Queue[Said]) -> None:
     """A thread that hands on what a worker says, and at last that it has ended."""
     stream: IO[bytes] = worker.process.stdout  # type: ignore[assignment]
     with suppress(OSError, ValueError):  # closed by this process, or cut off in the middle of a message

@@ -1,18 +1,18 @@
 """What a study's driver and its worker processes say to each other: a line of JSON, and after some lines bytes.
 
-driver -> worker   {"open": folder}                          the data, as files in that folder
-                   {"unit": {...}, "threads": 1, ...}        train this
+driver -> worker   {"open": folder}                               the data, as files in that folder
+                   {"units": [{...}, ...], "threads": 1, ...}     train this load
 worker -> driver   {"say": "ready"}
-                   {"say": "epoch", "epoch": 12}
-                   {"say": "done", "record": {...}, "bytes": 123456}   and then so many bytes, an .npz
-                   {"say": "failed", "error": "..."}
+                   {"say": "epoch", "unit": 0, "epoch": 12}       of the load's first unit
+                   {"say": "done", "unit": 0, "record": {...}, "bytes": 123456}   and then so many bytes, an .npz
+                   {"say": "failed", "unit": 0, "error": "..."}
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,6 +42,12 @@ def read_line(stream: IO[bytes]) -> dict[str, Any] | None:
         return None
     message: dict[str, Any] = json.loads(line)
     return message
+
+
+def load_message(load: Sequence[Unit], threads: int, trained: str, with_model: Sequence[bool]) -> dict[str, Any]:
+    """What a worker is told to train; the arguments as in `train_unit`, with_model one a unit."""
+    units = [unit_message(unit) for unit in load]
+    return {"units": units, "threads": threads, "trained": trained, "with_model": list(with_model)}
 
 
 def unit_message(unit: Unit) -> dict[str, Any]:
