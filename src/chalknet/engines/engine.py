@@ -87,6 +87,17 @@ class UpdateRule(Protocol):
         one matrix a slot.
         """
 
+    def numbers(self, step: Step) -> tuple[float, ...]:
+        """All that a step takes from its number and its learning rate, the same count at every step."""
+
+    def move(
+        self, matrix: Any, gradient: Any, memory: Sequence[Any], has_bias: bool, numbers: Sequence[Any], xp: Any
+    ) -> None:
+        """`update` in the arrays of another library, whose functions xp has under NumPy's names.
+
+        numbers: as `numbers` gives them, or arrays of one number each.
+        """
+
     def kept_of_average(self, number: int) -> float:
         """The share of an average that update number keeps (docs/derivation.md, U7)."""
 

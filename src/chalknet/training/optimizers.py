@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,20 @@ class _Rule:
 
         gradient may be written over; memory is one matrix a slot.
         """
+        self.move(matrix, gradient, memory, has_bias, self.numbers(step), np)
+
+    def numbers(self, step: Step) -> tuple[float, ...]:
+        """All that a step takes from its number and its learning rate."""
+        raise NotImplementedError
+
+    def move(
+        self, matrix: Any, gradient: Any, memory: Sequence[Any], has_bias: bool, numbers: Sequence[Any], xp: Any
+    ) -> None:
+        """`update` in the arrays of another library, such as torch, whose functions xp has under NumPy's names.
+
+        numbers: as `numbers` gives them, or arrays of one number each, so that a recorded step may be run again with
+        other numbers in them.
+        """
         raise NotImplementedError
 
 
@@ -72,14 +87,17 @@ class Momentum(_Rule):
     bias_momentum: bool = False
     slots = ("velocity",)
 
-    def update(
-        self, matrix: FloatArray, gradient: FloatArray, memory: Sequence[FloatArray], has_bias: bool, step: Step
+    def numbers(self, step: Step) -> tuple[float, ...]:
+        return (step.learning_rate,)
+
+    def move(
+        self, matrix: Any, gradient: Any, memory: Sequence[Any], has_bias: bool, numbers: Sequence[Any], xp: Any
     ) -> None:
-        (velocity,) = memory
-        np.multiply(velocity, self.momentum, out=velocity)
-        np.multiply(gradient, step.learning_rate, out=gradient)
-        np.add(velocity, gradient, out=velocity)
-        np.subtract(matrix, velocity, out=matrix)
+        (velocity,), (rate,) = memory, numbers
+        xp.multiply(velocity, self.momentum, out=velocity)
+        xp.multiply(gradient, rate, out=gradient)
+        xp.add(velocity, gradient, out=velocity)
+        xp.subtract(matrix, velocity, out=matrix)
         if has_bias and not self.bias_momentum:
             velocity[-1] = 0  # the next step starts from no velocity, which makes it a plain one
 
@@ -98,17 +116,20 @@ class Nesterov(_Rule):
     momentum: float
     slots = ("velocity",)
 
-    def update(
-        self, matrix: FloatArray, gradient: FloatArray, memory: Sequence[FloatArray], has_bias: bool, step: Step
+    def numbers(self, step: Step) -> tuple[float, ...]:
+        return (step.learning_rate,)
+
+    def move(
+        self, matrix: Any, gradient: Any, memory: Sequence[Any], has_bias: bool, numbers: Sequence[Any], xp: Any
     ) -> None:
         del has_bias
-        (velocity,) = memory
-        np.multiply(gradient, step.learning_rate, out=gradient)
-        np.multiply(velocity, self.momentum, out=velocity)
-        np.add(velocity, gradient, out=velocity)
-        np.subtract(matrix, gradient, out=matrix)
-        np.multiply(velocity, self.momentum, out=gradient)
-        np.subtract(matrix, gradient, out=matrix)
+        (velocity,), (rate,) = memory, numbers
+        xp.multiply(gradient, rate, out=gradient)
+        xp.multiply(velocity, self.momentum, out=velocity)
+        xp.add(velocity, gradient, out=velocity)
+        xp.subtract(matrix, gradient, out=matrix)
+        xp.multiply(velocity, self.momentum, out=gradient)
+        xp.subtract(matrix, gradient, out=matrix)
 
 
 @dataclass(frozen=True)
@@ -128,26 +149,28 @@ class Adam(_Rule):
     epsilon: float = 1e-8
     slots = ("mean", "square")
 
-    def update(
-        self, matrix: FloatArray, gradient: FloatArray, memory: Sequence[FloatArray], has_bias: bool, step: Step
+    def numbers(self, step: Step) -> tuple[float, ...]:
+        root2 = math.sqrt(1 - self.beta2**step.number)  # Python numbers keep a float32 array what it is
+        return step.learning_rate * root2 / (1 - self.beta1**step.number), self.epsilon * root2
+
+    def move(
+        self, matrix: Any, gradient: Any, memory: Sequence[Any], has_bias: bool, numbers: Sequence[Any], xp: Any
     ) -> None:
         del has_bias
-        mean, square = memory
-        root2 = math.sqrt(1 - self.beta2**step.number)  # Python numbers keep a float32 array what it is
-        rate = step.learning_rate * root2 / (1 - self.beta1**step.number)
-        np.multiply(mean, self.beta1, out=mean)
-        np.multiply(square, self.beta2, out=square)
+        (mean, square), (rate, epsilon) = memory, numbers
+        xp.multiply(mean, self.beta1, out=mean)
+        xp.multiply(square, self.beta2, out=square)
         scratch = gradient * (1 - self.beta1)
-        np.add(mean, scratch, out=mean)
-        np.multiply(gradient, gradient, out=gradient)
-        np.multiply(gradient, 1 - self.beta2, out=gradient)
-        np.add(square, gradient, out=square)
+        xp.add(mean, scratch, out=mean)
+        xp.multiply(gradient, gradient, out=gradient)
+        xp.multiply(gradient, 1 - self.beta2, out=gradient)
+        xp.add(square, gradient, out=square)
         # U5 with both corrections drawn into the rate and epsilon, so that no array has to be divided by them.
-        np.sqrt(square, out=gradient)
-        np.add(gradient, self.epsilon * root2, out=gradient)
-        np.divide(mean, gradient, out=gradient)
-        np.multiply(gradient, rate, out=gradient)
-        np.subtract(matrix, gradient, out=matrix)
+        xp.sqrt(square, out=gradient)
+        xp.add(gradient, epsilon, out=gradient)
+        xp.divide(mean, gradient, out=gradient)
+        xp.multiply(gradient, rate, out=gradient)
+        xp.subtract(matrix, gradient, out=matrix)
 
 
 @dataclass(frozen=True)
@@ -170,12 +193,15 @@ class Decayed(_Rule):
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]
         return self.rule.slots
 
-    def update(
-        self, matrix: FloatArray, gradient: FloatArray, memory: Sequence[FloatArray], has_bias: bool, step: Step
+    def numbers(self, step: Step) -> tuple[float, ...]:
+        return (*self.rule.numbers(step), 1 - step.learning_rate * self.decay)
+
+    def move(
+        self, matrix: Any, gradient: Any, memory: Sequence[Any], has_bias: bool, numbers: Sequence[Any], xp: Any
     ) -> None:
         weights = matrix[:-1] if has_bias else matrix
-        np.multiply(weights, 1 - step.learning_rate * self.decay, out=weights)
-        self.rule.update(matrix, gradient, memory, has_bias, step)
+        xp.multiply(weights, numbers[-1], out=weights)
+        self.rule.move(matrix, gradient, memory, has_bias, numbers[:-1], xp)
 
 
 @dataclass(frozen=True)
@@ -200,14 +226,17 @@ class Averaged(_Rule):
     def start(self, parameters: Parameters) -> Parameters:
         return self.rule.start(parameters) | {f"{AVERAGE}/{name}": value.copy() for name, value in parameters.items()}
 
-    def update(
-        self, matrix: FloatArray, gradient: FloatArray, memory: Sequence[FloatArray], has_bias: bool, step: Step
+    def numbers(self, step: Step) -> tuple[float, ...]:
+        return (*self.rule.numbers(step), 1 - self.kept_of_average(step.number))
+
+    def move(
+        self, matrix: Any, gradient: Any, memory: Sequence[Any], has_bias: bool, numbers: Sequence[Any], xp: Any
     ) -> None:
-        self.rule.update(matrix, gradient, memory[:-1], has_bias, step)
+        self.rule.move(matrix, gradient, memory[:-1], has_bias, numbers[:-1], xp)
         average = memory[-1]
-        np.subtract(matrix, average, out=gradient)
-        np.multiply(gradient, 1 - self.kept_of_average(step.number), out=gradient)
-        np.add(average, gradient, out=average)
+        xp.subtract(matrix, average, out=gradient)
+        xp.multiply(gradient, numbers[-1], out=gradient)
+        xp.add(average, gradient, out=average)
 
     def kept_of_average(self, number: int) -> float:
         return min(self.share, (1 + number) / (10 + number))
