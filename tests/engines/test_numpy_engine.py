@@ -13,7 +13,8 @@ from strategies import updates
 from chalknet.data.preprocess import Scaling, flatten
 from chalknet.engines import numpy_engine
 from chalknet.engines.engine import Part
-from chalknet.engines.numpy_engine import NumpyEngine, even_cuts
+from chalknet.engines.lessons import even_cuts
+from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.engines.workers import Workers
 from chalknet.network.architecture import Architecture

@@ -10,21 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from chalknet.data.preprocess import Scaling
-from chalknet.engines.engine import AVERAGE, Batch, Part, SampleScores, Step, Update, UpdateRule
-from chalknet.engines.noise import Mixing, Noise
-from chalknet.engines.tile import Matrix, Outcome, Tally, Targets, Tile, Weights
+from chalknet.engines.engine import AVERAGE, Batch, Part, SampleScores, Update, UpdateRule
+from chalknet.engines.layers import Layers, start_of
+from chalknet.engines.lessons import Lesson, Lessons, even_cuts, part_of_batch
+from chalknet.engines.noise import Noise
+from chalknet.engines.tile import Matrix, Outcome, Tally, Tile, Weights
 from chalknet.engines.workers import Workers
 from chalknet.machine.blas import one_blas_thread
 from chalknet.machine.kernels import warn_of_slow_kernels
 from chalknet.machine.processor import available_cores
-from chalknet.network.architecture import STATISTICS, Parameters
+from chalknet.network.architecture import Parameters
 from chalknet.network.clipping import clip_factor, squared_length
 from chalknet.network.objective import Objective
 from chalknet.records import Scores
@@ -39,28 +40,6 @@ BAND_VALUES_OF_MANY = 2**15  # and where a rule goes over it more than a few tim
 ROWS_MADE_AT_ONCE = 32  # samples of a small batch that one task changes or mixes
 SMALL_OUTCOMES = 65_536  # samples of small batches whose scores are added up at a time
 RESIDENT_BYTES = 64 * 2**20  # samples up to this size as floats are kept so; of more, each tile is turned when it comes
-
-
-Labels = NDArray[np.integer[Any]]
-
-
-class Lesson(NamedTuple):
-    """All of an update: the samples' positions and labels, what each counts, and what chance does to them."""
-
-    batch: Batch
-    labels: Labels
-    weights: Matrix | None
-    step: Step
-    draws: NDArray[np.float64] | None
-    mixing: Mixing | None
-
-    def targets(self, rows: slice, smoothing: float) -> Targets:
-        """What some of its samples should be."""
-        weights = None if self.weights is None else self.weights[rows]
-        if self.mixing is None:
-            return Targets(self.labels[rows], weights=weights, smoothing=smoothing)
-        partners = self.labels[self.mixing.partners[rows]]
-        return Targets(self.labels[rows], partners, self.mixing.share, weights, smoothing)
 
 
 class NumpyEngine:
@@ -92,16 +71,12 @@ class NumpyEngine:
         self._rule, self._objective, self._noise, self._clip_norm = rule, objective, noise, clip_norm
         self._dtype: np.dtype[Any] = np.dtype(dtype)
         self._scaling, self._activations, self._tile_rows = scaling, tuple(activations), tile_rows
-        self._shapes = {
-            name.removesuffix(".weight"): value.shape for name, value in parameters.items() if name.endswith(".weight")
-        }
-        self._names = tuple(parameters)
-        self._batch_norm = any(name.endswith(".gain") for name in parameters)
-        self._weights = self._as_weights(parameters)
-        self._memory = self._as_memory(self._started(parameters))
+        self._layers = Layers(parameters)
+        self._batch_norm = self._layers.batch_norm
+        self._weights = self._layers.weights(parameters, self._dtype)
+        self._memory = self._layers.memory(rule, start_of(rule, parameters), self._dtype)
         self._gradients = self._weights.like()
         self._is_plain = not (objective.l2 or clip_norm or (AVERAGE in rule.slots and self._batch_norm))
-        self._changes = noise.augmenter is not None or noise.mixup > 0 or noise.input_dropout > 0
         self._share_out_rows_and_units()
         self._workers = Workers(workers or available_cores())
         rows = min(tile_rows, max((len(part.labels) for part in self._parts.values()), default=1))
@@ -109,12 +84,7 @@ class NumpyEngine:
         self._lanes: list[Weights] = []
         self._scratch: list[Weights] = []
         self._floats = self._resident_floats()
-
-    def _started(self, parameters: Mapping[str, NDArray[Any]]) -> Parameters:
-        """What the rule remembers of what is learnt, and the running statistics, of which an average is kept too."""
-        learnt = {name: value for name, value in parameters.items() if not name.endswith(STATISTICS)}
-        statistics = {f"{AVERAGE}/{name}": value for name, value in parameters.items() if name.endswith(STATISTICS)}
-        return {**statistics, **self._rule.start(learnt)}
+        self._lessons = Lessons(parts["train"], noise, scaling, self._dtype, self._floats.get("train"))
 
     def _share_out_rows_and_units(self) -> None:
         """The blocks of units and the bands of rows that are a task each; they depend on the sizes alone."""
@@ -143,7 +113,7 @@ class NumpyEngine:
         filled = 0
         with one_blas_thread():
             for update in updates:
-                lesson = self._lesson(update)
+                lesson = self._lessons.of(update)
                 n = len(lesson.labels)
                 is_large = n > self._tile_rows and not self._batch_norm
                 if filled + n > len(small.true) or is_large:
@@ -189,22 +159,17 @@ class NumpyEngine:
         return SampleScores(outcome.losses(n), outcome.right)
 
     def parameters(self) -> Parameters:
-        return self._as_named(self._weights)
+        return self._layers.named(self._weights)
 
     def shown_parameters(self) -> Parameters:
-        return self._as_named(self._shown)
+        return self._layers.named(self._shown)
 
     def state(self) -> Parameters:
-        return {
-            f"{slot}/{name}": value
-            for slot, memory in self._memory.items()
-            for name, value in self._as_named(memory).items()
-            if slot == AVERAGE or not name.endswith(STATISTICS)
-        }
+        return self._layers.state(self._memory)
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
-        self._weights = self._as_weights(parameters)
-        self._memory = self._as_memory(state)
+        self._weights = self._layers.weights(parameters, self._dtype)
+        self._memory = self._layers.memory(self._rule, state, self._dtype)
         self._whole_bands = self._bands_of(self._gradients)
 
     def _bands_of(self, gradients: Weights) -> list[tuple[Matrix, Matrix, list[Matrix], bool]]:
@@ -229,13 +194,6 @@ class NumpyEngine:
         self._put(tile, part, rows)
         tile.forward(self._shown, rows.stop - rows.start)
         tile.judge(self._parts[part].labels[rows], outcome, at)
-
-    def _lesson(self, update: Update) -> Lesson:
-        train, number = self._parts["train"], update.step.number
-        labels = train.labels[update.batch]
-        weights = None if train.weights is None else train.weights[update.batch].astype(self._dtype)
-        draws = self._noise.draws(number, slice(0, len(labels)))
-        return Lesson(update.batch, labels, weights, update.step, draws, self._noise.mixing(number, len(labels)))
 
     def _large_step(self, lesson: Lesson) -> list[tuple[float, float, float]]:
         """One update from a batch that is cut into tiles of rows, each lane adding up its own; every tile's sums."""
@@ -272,7 +230,7 @@ class NumpyEngine:
         n = len(lesson.labels)
         tile = self._tile_for(n)
         at, rows = slice(start, start + n), slice(0, n)
-        if self._changes:
+        if self._lessons.changes:
             tile.x = tile.samples
             cuts = even_cuts(n, ROWS_MADE_AT_ONCE)
             self._share_out([partial(self._make, tile.samples, lesson, part) for part in cuts])
@@ -300,7 +258,7 @@ class NumpyEngine:
 
     def _gradients_in_blocks(self, tile: Tile, lesson: Lesson, outcome: Outcome, at: slice) -> None:
         """`_gradients_of_tile` into `_gradients`, each hidden layer's units shared out in blocks."""
-        n, hidden = len(lesson.labels), range(len(self._shapes) - 1)
+        n, hidden = len(lesson.labels), range(len(self._layers.shapes) - 1)
 
         def forward_block(layer: int, columns: slice, _: int) -> None:
             tile.hidden(self._weights, layer, n, columns, True)
@@ -370,40 +328,17 @@ class NumpyEngine:
 
     def _put_lesson(self, tile: Tile, lesson: Lesson, rows: slice) -> None:
         """Some of a lesson's samples as what the tile reads."""
-        if self._changes:
+        if self._lessons.changes:
             tile.x = tile.samples
             self._make(tile.samples, lesson, rows, 0)
         else:
             self._put(tile, "train", part_of_batch(lesson.batch, rows))
 
     def _make(self, samples: Matrix, lesson: Lesson, rows: slice, _: int) -> None:
-        """Some of a lesson's samples changed, mixed and with inputs dropped, into the rows of samples.
-
-        Of a small batch they go where they stand in it, of a tile of a large one to the front.
-        """
+        """Some of a lesson's changed samples into the rows of samples: of a small batch where they stand in it, of a
+        tile of a large one at the front."""
         n = rows.stop - rows.start
-        out = samples[rows if len(lesson.labels) <= len(samples) else slice(0, n), :-1]
-        self._change(out, lesson, np.arange(rows.start, rows.stop))
-        if lesson.mixing is not None:
-            partners = np.empty_like(out)
-            self._change(partners, lesson, lesson.mixing.partners[rows])
-            np.multiply(out, lesson.mixing.share, out=out)
-            np.multiply(partners, 1 - lesson.mixing.share, out=partners)
-            np.add(out, partners, out=out)
-        keep = self._noise.keep(0, lesson.step.number, rows, out.shape[1], self._dtype)
-        if keep is not None:
-            np.multiply(out, keep, out=out)
-
-    def _change(self, out: Matrix, lesson: Lesson, positions: NDArray[np.int64]) -> None:
-        """The samples at some positions of a lesson, changed if images are, scaled, into out."""
-        batch = lesson.batch
-        where = positions + (batch.start or 0) if isinstance(batch, slice) else batch[positions]
-        floats = self._floats.get("train")
-        if lesson.draws is None and floats is not None:
-            np.copyto(out, floats[where, :-1])
-        else:
-            draws = None if lesson.draws is None else lesson.draws[positions]
-            self._scaling.put(self._noise.changed(self._parts["train"].inputs[where], draws), out)
+        self._lessons.make(samples[rows if len(lesson.labels) <= len(samples) else slice(0, n), :-1], lesson, rows)
 
     def _drop(self, tile: Tile, layer: int, lesson: Lesson, rows: slice, _: int) -> None:
         width = tile.g[layer].shape[1]
@@ -447,57 +382,7 @@ class NumpyEngine:
             self._scratch.append(self._weights.like())
         return self._lanes[:n]
 
-    def _as_memory(self, state: Mapping[str, NDArray[Any]]) -> dict[str, Weights]:
-        """What the rule remembers, a slot after the other; what has no name is 0."""
-        return {slot: self._as_weights(_of_slot(state, slot)) for slot in self._rule.slots}
-
-    def _as_weights(self, named: Mapping[str, NDArray[Any]]) -> Weights:
-        """Each layer's weight and bias as one (I+1, O) matrix, and what batch normalisation has; 0 without a name."""
-        weights = Weights([])
-        for layer, (n_out, n_in) in self._shapes.items():
-            matrix = np.zeros((n_in + 1, n_out), self._dtype)
-            if f"{layer}.weight" in named:
-                matrix[:-1] = named[f"{layer}.weight"].T
-            if f"{layer}.bias" in named:
-                matrix[-1] = named[f"{layer}.bias"]
-            weights.matrices.append(matrix)
-            if f"{layer}.gain" in self._names:
-                zeros = np.zeros(n_out)
-                gain, mean, variance = (named.get(f"{layer}.{kind}", zeros) for kind in ("gain", "mean", "variance"))
-                weights.gains.append(np.array(gain[None], self._dtype))
-                weights.statistics.append(np.array([mean, variance], self._dtype))
-        return weights
-
-    def _as_named(self, weights: Weights) -> Parameters:
-        named: Parameters = {}
-        for number, (layer, matrix) in enumerate(zip(self._shapes, weights.matrices, strict=True)):
-            # A copy even where the transposed is contiguous.
-            named[f"{layer}.weight"] = np.array(matrix[:-1].T, order="C")
-            named[f"{layer}.bias"] = matrix[-1].copy()
-            if number < len(weights.gains):
-                named[f"{layer}.gain"] = weights.gains[number][0].copy()
-                named[f"{layer}.mean"], named[f"{layer}.variance"] = (row.copy() for row in weights.statistics[number])
-        return named
-
-
-def _of_slot(state: Mapping[str, NDArray[Any]], slot: str) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(f"{slot}/"): value for name, value in state.items() if name.startswith(f"{slot}/")}
-
 
 def _run_here(tasks: Sequence[Any]) -> None:
     for task in tasks:
         task(0)
-
-
-def even_cuts(n: int, most: int) -> list[slice]:
-    """0..n in as few runs of at most `most` as there can be, all of nearly the same length."""
-    bounds = np.linspace(0, n, -(-n // most) + 1).round().astype(int).tolist()
-    return [slice(a, b) for a, b in pairwise(bounds)]
-
-
-def part_of_batch(batch: Batch, rows: slice) -> Batch:
-    """Rows of a batch as positions of their own."""
-    if isinstance(batch, slice):
-        first = batch.start or 0
-        return slice(first + rows.start, first + rows.stop)
-    return batch[rows]
