@@ -46,10 +46,11 @@ class ShapeError(ChalknetError, ValueError):
 
 
 class DivergenceError(ChalknetError, ArithmeticError):
-    """A loss that is no longer finite, with the epoch, the learning rate and the last finite loss.
+    """A loss that is no longer finite: the epoch, the rate, the last finite loss, the largest gradient, what may help.
 
     Attributes:
-        run: the `Run` up to the epoch before with the best epoch's weights, where early stopping watched; else None.
+        run: the `Run` up to the epoch before with the best epoch's weights, or the last one's without validation
+            samples; None where no epoch was finished.
     """
 
     run: Any = None

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from oracles import loop_cross_entropy, loop_forward, loop_gradients
 from strategies import named, networks, updates
 
-from chalknet.config import Recipe
+from chalknet.config import OptimizerConfig, Recipe
 from chalknet.data.splits import split_dataset
 from chalknet.engines import numpy_engine
 from chalknet.engines.engine import Part
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.network.objective import Objective
-from chalknet.training.optimizers import Momentum
+from chalknet.training.optimizers import Momentum, rule_of
 from chalknet.training.trainer import Trainer
 
 ENGINES = [ReferenceEngine, NumpyEngine]
@@ -59,6 +59,26 @@ def test_a_slice_is_the_same_batch_as_its_positions(engine, case):
     assert one.train_epoch(updates([slice(0, len(case[2]))], RATE)) == two.train_epoch(
         updates([np.arange(len(case[2]))], RATE)
     )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("average", [0.0, 0.9])
+@given(case=networks())
+def test_an_engine_goes_back_to_a_snapshot_and_goes_on_with_the_same_bits(engine, average, case):
+    weights, biases, x, labels = case
+    rule = rule_of(OptimizerConfig("adam", weight_average=average))
+    runner = engine({"train": Part(x, labels)}, named(weights, biases), rule)
+    first, rest = updates([slice(0, len(x))], RATE), updates([slice(0, len(x))] * 2, RATE)
+    runner.train_epoch(first)
+    snapshot, shown = runner.snapshot(), runner.shown_parameters()
+    ends = []
+    for _ in range(2):
+        runner.train_epoch(rest)
+        ends.append({**runner.parameters(), **runner.state()})
+        found = runner.shown_parameters(snapshot)
+        runner.go_back(snapshot)
+        assert all((found[name] == value).all() for name, value in shown.items())
+    assert all((ends[0][name] == value).all() for name, value in ends[1].items())
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from chalknet.data.preprocess import Scaling
-from chalknet.engines.engine import AVERAGE, Batch, Part, SampleScores, Update, UpdateRule
+from chalknet.engines.engine import AVERAGE, Batch, Part, SampleScores, Snapshot, Update, UpdateRule
 from chalknet.engines.layers import Layers, start_of
 from chalknet.engines.lessons import Lesson, Lessons, even_cuts, part_of_batch
 from chalknet.engines.noise import Noise
@@ -119,6 +119,8 @@ class NumpyEngine:
                 if filled + n > len(small.true) or is_large:
                     tally.add(filled, [small.sums(filled)])
                     filled = 0
+                    if not tally.is_finite:
+                        return tally.scores()
                 if is_large:
                     tally.add(n, self._large_step(lesson))
                 elif n > len(small.true):
@@ -161,8 +163,18 @@ class NumpyEngine:
     def parameters(self) -> Parameters:
         return self._layers.named(self._weights)
 
-    def shown_parameters(self) -> Parameters:
-        return self._layers.named(self._shown)
+    def shown_parameters(self, of: Snapshot | None = None) -> Parameters:
+        weights, memory = (self._weights, self._memory) if of is None else of
+        return self._layers.named(memory.get(AVERAGE, weights))
+
+    def snapshot(self) -> Snapshot:
+        return self._weights.copy(), {slot: memory.copy() for slot, memory in self._memory.items()}
+
+    def go_back(self, snapshot: Snapshot) -> None:
+        weights, memory = snapshot
+        self._weights.put(weights)
+        for slot, values in memory.items():
+            self._memory[slot].put(values)
 
     def state(self) -> Parameters:
         return self._layers.state(self._memory)

@@ -5,6 +5,7 @@ Products run on one BLAS thread, so that the last digits depend on the seed and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from chalknet.data.preprocess import Scaling
-from chalknet.engines.engine import AVERAGE, Part, SampleScores, Step, Update, UpdateRule
+from chalknet.engines.engine import AVERAGE, Part, SampleScores, Snapshot, Step, Update, UpdateRule
 from chalknet.engines.noise import Noise
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.architecture import STATISTICS, Parameters, forward
@@ -63,6 +64,8 @@ class ReferenceEngine:
                 self._move(self._clipped(learned.gradients), learned.statistics, update.step)
                 scores.append(score(learned.logits, samples.labels))
                 sizes.append(len(samples.labels))
+                if not math.isfinite(scores[-1].loss):
+                    break
         return mean_scores(scores, sizes)
 
     def lesson(self, update: Update) -> tuple[Samples, list[FloatArray | None]]:
@@ -84,8 +87,9 @@ class ReferenceEngine:
     def parameters(self) -> Parameters:
         return {name: value.copy() for name, value in self._parameters.items()}
 
-    def shown_parameters(self) -> Parameters:
-        averages = {name: self._state.get(f"{AVERAGE}/{name}", value) for name, value in self._parameters.items()}
+    def shown_parameters(self, of: Snapshot | None = None) -> Parameters:
+        parameters, state = self.snapshot() if of is None else of
+        averages = {name: state.get(f"{AVERAGE}/{name}", value) for name, value in parameters.items()}
         return {name: value.copy() for name, value in averages.items()}
 
     def state(self) -> Parameters:
@@ -94,6 +98,13 @@ class ReferenceEngine:
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
         self._parameters = {name: value.astype(self._dtype) for name, value in parameters.items()}
         self._state = {name: value.astype(self._dtype) for name, value in state.items()}
+
+    def snapshot(self) -> Snapshot:
+        return dict(self._parameters), dict(self._state)  # their arrays are replaced and never written into
+
+    def go_back(self, snapshot: Snapshot) -> None:
+        parameters, state = snapshot
+        self._parameters, self._state = dict(parameters), dict(state)
 
     def _samples(self, update: Update) -> Samples:
         """The batch of an update as it is learnt: changed, scaled and mixed, as the noise has it."""

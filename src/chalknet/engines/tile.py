@@ -7,6 +7,7 @@ are drawn into the slope of the activation, by which the way back multiplies onc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -40,6 +41,16 @@ class Weights:
     def like(self) -> Weights:
         """Room of the same shapes."""
         return Weights(*([np.empty_like(value) for value in values] for values in self.groups))
+
+    def copy(self) -> Weights:
+        """The same values in other arrays."""
+        return Weights(*([value.copy() for value in values] for values in self.groups))
+
+    def put(self, other: Weights) -> None:
+        """Takes another's values, which are of the same shapes, into its own arrays."""
+        for mine, theirs in zip(self.groups, other.groups, strict=True):
+            for value, new in zip(mine, theirs, strict=True):
+                np.copyto(value, new)
 
     @property
     def groups(self) -> tuple[list[Matrix], list[Matrix], list[Matrix]]:
@@ -84,6 +95,11 @@ class Tally:
             self._loss += loss
             self._right += right
             self._true_class += true_class
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the losses so far have a finite sum."""
+        return math.isfinite(self._loss)
 
     def scores(self) -> Scores:
         """L2, M1 and M2 over all samples."""

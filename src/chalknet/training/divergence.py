@@ -1,36 +1,139 @@
-"""What to say when a loss stops being finite."""
+"""What to say when a loss stops being finite: which update did it, with which rate, and what would help."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from chalknet.config import Recipe
+from chalknet.engines.engine import Batch, Engine, Snapshot, Update
+from chalknet.engines.reference import ReferenceEngine
 from chalknet.errors import DivergenceError
+from chalknet.network.arrays import FloatArray
+from chalknet.network.objective import Objective, learn
+
+FAR_INPUT = 30.0  # deviations; what the initialisers expect is about 1
+USUAL_RATES = {"adam": 1e-3, "adamw": 1e-3}  # of a mean; of the others 0.1, less where momentum adds steps up
+USUAL_RATE = 0.1
+MOST_SAMPLES = 4_096  # of a batch, by which the gradient is looked at
 
 
-def divergence(
-    loss: float, epoch: int, learning_rate: float, last_loss: float | None, parameters: Mapping[str, NDArray[Any]]
-) -> DivergenceError:
-    """The error of an epoch whose loss is not finite: where, at which rate, and which parameters ran away furthest.
+@dataclass(frozen=True)
+class LastStep:
+    """The last update whose loss was finite, whatever became of the network by it.
+
+    Attributes:
+        number: of the epoch's updates, from 1 on. n_updates: of the epoch.
+        learning_rate: of this update. n_samples: of its batch.
+        loss: of its batch before it, nats a sample; nan where not even this one was finite.
+        lengths: of its gradient, by parameter, in float64, before any clipping, over at most `MOST_SAMPLES`; inf or nan
+            where it overflows.
+        largest_input: absolute value among these samples as the network reads them.
+    """
+
+    number: int
+    n_updates: int
+    learning_rate: float
+    n_samples: int
+    loss: float
+    lengths: dict[str, float]
+    largest_input: float
+
+
+def divergence(loss: float, epoch: int, last_loss: float | None, step: LastStep, recipe: Recipe) -> DivergenceError:
+    """The error of an epoch whose loss is not finite.
 
     Args:
-        last_loss: of the epoch before, None of the first. parameters: after the epoch, by name.
+        loss: that is not finite. last_loss: of training, in the epoch before; None of the first.
     """
-    last = "no finite loss before it" if last_loss is None else f"last finite loss {last_loss:.4g}"
+    known = step.loss if math.isfinite(step.loss) else last_loss
+    last = "no finite loss before it" if known is None else f"last finite loss {known:.4g}"
+    name = max(step.lengths, key=lambda one: _rank(step.lengths[one]))
     return DivergenceError(
-        f"loss became {loss} at epoch {epoch} (learning_rate {learning_rate:g}, {last}; {_furthest(parameters)}). "
-        "Try a smaller rate, or clip_norm 1."
+        f"loss became {loss} at epoch {epoch} (learning_rate {step.learning_rate:.4g} at its update {step.number} of "
+        f"{step.n_updates}, {last}; largest gradient {name}, of length {step.lengths[name]:.3g}). "
+        f"{suggestion(step, recipe)}"
     )
 
 
-def _furthest(parameters: Mapping[str, NDArray[Any]]) -> str:
-    """The group with the most values that are not finite, or with the largest value."""
-    lost = {name: float(np.mean(~np.isfinite(value))) for name, value in parameters.items()}
-    name = max(lost, key=lambda one: lost[one])
-    if lost[name]:
-        return f"{100 * lost[name]:.0f} % of {name} are no longer finite"
-    name = max(parameters, key=lambda one: float(np.abs(parameters[one]).max()))
-    return f"largest value {np.abs(parameters[name]).max():.3g} in {name}"
+def suggestion(step: LastStep, recipe: Recipe) -> str:
+    """What to change, by what was seen: inputs, then decay, then how long steps are."""
+    optimizer, rate = recipe.optimizer, step.learning_rate
+    if step.largest_input > FAR_INPUT and recipe.network.input_scaling != "standard":
+        return f"Inputs reach {step.largest_input:.3g}: try input_scaling standard."
+    slow = _slower(step, recipe)
+    slower = f"learning_rate {slow:.1g}"
+    for name, strength in (("weight_decay", optimizer.weight_decay), ("l2", recipe.regularisation.l2)):
+        if strength * rate >= 1:
+            return f"learning_rate times {name} is {strength * rate:.3g}, which takes all of a weight: try {slower}."
+    if optimizer.reduction == "sum" and step.n_samples > 1:
+        of_mean = f"reduction mean with {slow * step.n_samples:.1g}"
+        return f"Gradients are sums over {step.n_samples} samples: try {slower}, or {of_mean}."
+    if not optimizer.clip_norm and optimizer.optimizer not in USUAL_RATES:
+        return f"Gradients are not clipped: try {slower}, or clip_norm 1."
+    return f"Try {slower}."
+
+
+def _slower(step: LastStep, recipe: Recipe) -> float:
+    """A tenth of the recipe's rate, or what is usual for its optimiser, whichever is less."""
+    optimizer = recipe.optimizer
+    usual = USUAL_RATES.get(optimizer.optimizer, USUAL_RATE)
+    if optimizer.optimizer in ("momentum", "nesterov"):
+        usual *= 1 - optimizer.momentum
+    if optimizer.reduction == "sum":
+        usual /= step.n_samples
+    return min(optimizer.learning_rate / 10, usual)
+
+
+def last_step(
+    engine: Engine,
+    before: Snapshot,
+    updates: Iterable[Update],
+    alone: Callable[[Update], ReferenceEngine],
+    objective: Objective,
+    activations: Sequence[str],
+) -> LastStep:
+    """Makes an epoch's updates again, one by one, up to the one before the loss was lost; the engine is at before then.
+
+    Args:
+        before: the engine at the start of that epoch.
+        alone: an update -> a float64 engine that holds its samples alone, at most `MOST_SAMPLES` of them.
+    """
+    engine.go_back(before)
+    planned = list(updates)
+    found, loss, here = 0, math.nan, before
+    for number, update in enumerate(planned):
+        state = engine.snapshot()
+        of_batch = engine.train_epoch([update]).loss
+        if not math.isfinite(of_batch):
+            break
+        found, loss, here = number, of_batch, state
+    engine.go_back(here)
+    parameters: dict[str, FloatArray] = {name: value.astype(float) for name, value in engine.parameters().items()}
+    engine.go_back(before)
+    update = planned[found]
+    n_samples = size_of(update.batch)
+    samples, keep = alone(update).lesson(Update(slice(0, min(n_samples, MOST_SAMPLES)), update.step))
+    gradients = learn(parameters, samples, objective, activations, keep).gradients
+    return LastStep(
+        number=found + 1,
+        n_updates=len(planned),
+        learning_rate=update.step.learning_rate,
+        n_samples=n_samples,
+        loss=loss,
+        lengths={name: float(np.linalg.norm(gradient)) for name, gradient in gradients.items()},
+        largest_input=float(np.abs(samples.x).max(initial=0.0)),
+    )
+
+
+def size_of(batch: Batch) -> int:
+    """How many samples it has."""
+    return int(batch.stop - batch.start) if isinstance(batch, slice) else len(batch)
+
+
+def _rank(length: float) -> float:
+    """A length that has overflowed is the largest."""
+    return length if math.isfinite(length) else math.inf

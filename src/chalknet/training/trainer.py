@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.preprocess import flatten, learnt_scaling
 from chalknet.data.splits import Splits
 from chalknet.data.stored import StoredPart, StoredSamples
-from chalknet.engines.engine import Batch, Engine, EngineMaker, Part, SampleScores, Step, Update
+from chalknet.engines.engine import AVERAGE, Batch, Engine, EngineMaker, Part, SampleScores, Snapshot, Step, Update
 from chalknet.engines.noise import Noise
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
@@ -28,7 +28,7 @@ from chalknet.network.initialisers import initial_parameters
 from chalknet.network.model import Ensemble, Network
 from chalknet.network.objective import Objective
 from chalknet.records import EpochRecord
-from chalknet.training.divergence import divergence
+from chalknet.training.divergence import MOST_SAMPLES, divergence, last_step
 from chalknet.training.optimizers import rule_of
 from chalknet.training.sample_weights import training_weights
 from chalknet.training.schedules import rate_factor
@@ -112,6 +112,7 @@ class Trainer:
     Attributes:
         history: the epochs so far.
         valid_samples: one `SampleScores` an epoch, where they are kept.
+        last: the engine's snapshot after the last finished epoch, from when `epochs` is first asked for one.
         engine: what computes; scaling: from raw samples to what the network reads.
     """
 
@@ -142,22 +143,29 @@ class Trainer:
             recipe.regularisation.class_weights,
             None if sample_weights is None else np.asarray(sample_weights)[splits.train],
         )
-        self.engine = self._make_engine()
+        parts = {name: self._part(name, index) for name, index in splits.named().items()}
+        self.engine = self._make_engine(recipe.training.engine, recipe.training.dtype, parts)
+        self.last: Snapshot = None
 
     def epochs(self) -> Iterator[EpochRecord]:
         """One epoch after the other, up to the recipe's number; each is finished when it is handed out.
 
         Raises:
-            DivergenceError: a loss is no longer finite.
+            DivergenceError: a loss is no longer finite; the trainer is then where it was after the epoch before.
         """
         training = self.recipe.training
+        self.last = self.engine.snapshot()
         for epoch in range(len(self.history) + 1, training.epochs + 1):
             started = time.perf_counter()
-            with np.errstate(over="ignore", invalid="ignore"):  # a loss that overflows is told by _check_finite
+            with np.errstate(over="ignore", invalid="ignore"):  # a loss that overflows is told below
                 train = self.engine.train_epoch(self.updates(epoch))
                 valid, test = self.engine.evaluate("valid"), self.engine.evaluate("test")
             record = EpochRecord(epoch, train, valid, test, time.perf_counter() - started)
-            self._check_finite(record)
+            losses = [scores.loss for scores in (record.train, record.valid, record.test) if scores is not None]
+            if not all(map(math.isfinite, losses)):
+                loss = next(loss for loss in losses if not math.isfinite(loss))
+                raise self.diverged(loss, epoch, self.updates(epoch), self.last)
+            self.last = self.engine.snapshot()
             self.history.append(record)
             if self._keep_samples and (each := self.engine.evaluate_each("valid")) is not None:
                 self.valid_samples.append(each)
@@ -199,11 +207,22 @@ class Trainer:
         if len(left):
             yield left
 
-    def network(self) -> Network:
-        """The network as it is now; later epochs do not change it."""
+    def diverged(self, loss: float, epoch: int, updates: Iterable[Update], before: Snapshot) -> DivergenceError:
+        """The error of an epoch whose loss is not finite; brings the engine back to where it was before it.
+
+        Args:
+            updates: of that epoch. before: the engine's snapshot at its start.
+        """
+        last = self.history[-1].train.loss if self.history else None
+        with np.errstate(all="ignore"):
+            step = last_step(self.engine, before, updates, self._alone, self._objective, self.architecture.activations)
+        return divergence(loss, epoch, last, step, self.recipe)
+
+    def network(self, of: Snapshot | None = None) -> Network:
+        """The network as it is now, or as a snapshot of the engine has it; later epochs do not change it."""
         return Network(
             architecture=self.architecture,
-            parameters=self.engine.shown_parameters(),
+            parameters=self.engine.shown_parameters(of),
             class_names=self.data.class_names,
             scaling=self.scaling,
             image_shape=image_shape(self.data),
@@ -217,6 +236,7 @@ class Trainer:
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Brings this trainer to where one of the same data, splits and recipe was when the checkpoint was taken."""
         self.engine.restore(checkpoint.parameters, checkpoint.state)
+        self.last = self.engine.snapshot()
         self.history = list(checkpoint.history)
         self.valid_samples = list(checkpoint.valid_samples)
         self._keep_samples = self._keep_samples and len(self.valid_samples) == len(self.history)
@@ -241,15 +261,20 @@ class Trainer:
         training = self.recipe.training
         return training.seed if training.batch_seed == SAME else int(training.batch_seed)
 
-    def _make_engine(self) -> Engine:
+    @property
+    def _objective(self) -> Objective:
+        kept_out = self.recipe.regularisation
+        return Objective(self.recipe.optimizer.reduction, kept_out.label_smoothing, kept_out.l2)
+
+    def _make_engine(self, engine: str, dtype: str, parts: Mapping[str, Part]) -> Engine:
         recipe = self.recipe
         kept_out, augmentation = recipe.regularisation, recipe.augmentation
-        return ENGINES[recipe.training.engine](
-            {name: self._part(name, index) for name, index in self.splits.named().items()},
+        return ENGINES[engine](
+            parts,
             initial_parameters(self.architecture, recipe.training.seed, recipe.network.initialiser),
             rule_of(recipe.optimizer),
             scaling=self.scaling,
-            objective=Objective(recipe.optimizer.reduction, kept_out.label_smoothing, kept_out.l2),
+            objective=self._objective,
             activations=self.architecture.activations,
             noise=Noise(
                 self._batch_seed,
@@ -259,7 +284,7 @@ class Trainer:
                 augmenter_for(augmentation, image_shape(self.data)),
             ),
             clip_norm=recipe.optimizer.clip_norm,
-            dtype=recipe.training.dtype,
+            dtype=dtype,
             workers=self._workers,
             tile_rows=recipe.training.tile_rows,
         )
@@ -272,12 +297,15 @@ class Trainer:
             return Part(StoredPart(inputs, index, self.recipe.training.shuffle_window), labels.astype(small), weights)
         return Part(flatten(inputs)[index], labels, weights)
 
-    def _check_finite(self, record: EpochRecord) -> None:
-        losses = [scores.loss for scores in (record.train, record.valid, record.test) if scores is not None]
-        bad = [loss for loss in losses if not math.isfinite(loss)]
-        if bad:
-            last = self.history[-1].train.loss if self.history else None
-            raise divergence(bad[0], record.epoch, self.recipe.optimizer.learning_rate, last, self.engine.parameters())
+    def _alone(self, update: Update) -> ReferenceEngine:
+        """An engine of the formulas in float64 that holds an update's samples, at most `MOST_SAMPLES` of them."""
+        batch = update.batch if isinstance(update.batch, slice) else np.asarray(update.batch)
+        index = self.splits.train[batch][:MOST_SAMPLES]
+        weights = None if self._weights is None else self._weights[batch][:MOST_SAMPLES]
+        part = Part(flatten(self.data.inputs[index]), self.data.labels[index], weights)
+        engine = self._make_engine("reference", "float64", {"train": part})
+        assert isinstance(engine, ReferenceEngine)
+        return engine
 
 
 class Keeper(Protocol):
@@ -300,16 +328,16 @@ def run_epochs(
         keep: offered a checkpoint after each epoch; it may raise to stop.
     Raises:
         ConfigError: early stopping without validation samples.
-        DivergenceError: a loss is no longer finite; its `run` has the best epoch's weights, where they are kept.
+        DivergenceError: a loss is no longer finite; its `run` has the weights of the best epoch before, or of the last
+            one where there are no validation samples to tell.
     """
     watch = _Watch(trainer)
     if start is not None:
-        trainer.go_on_from(start)
         watch.go_on_from(start)
     try:
         _run_watched(trainer, watch, observe, keep)
     except DivergenceError as error:
-        error.run = watch.best_run()
+        error.run = watch.best_run() if trainer.history else None
         raise
     return watch.run()
 
@@ -328,53 +356,61 @@ def _run_watched(trainer: Trainer, watch: _Watch, observe: Observer | None, keep
 
 
 class _Watch:
-    """Early stopping, where the recipe asks for it: when to stop, and the best epoch's network."""
+    """The best epoch by the recipe's monitor, and early stopping, where the recipe asks for it."""
 
     def __init__(self, trainer: Trainer) -> None:
         config = trainer.recipe.stopping
-        if config.stop_early and not len(trainer.splits.valid):
+        is_judged = len(trainer.splits.valid) > 0
+        if config.stop_early and not is_judged:
             raise ConfigError(
                 f"stop_early watches {config.monitor}, but there are no validation samples. Give valid_size "
                 "(--valid), or leave stop_early out."
             )
-        self._trainer, self._restores = trainer, config.restore_best
-        self._stopping = EarlyStopping(config) if config.stop_early else None
-        self._network = trainer.network() if self._stopping is not None else None
+        self._trainer, self._config = trainer, config
+        self._stopping = EarlyStopping(config) if is_judged else None
+        self._best: Snapshot = None  # of the trainer's engine
+        self._best_epoch = 0
 
     def go_on_from(self, start: Checkpoint) -> None:
-        if self._stopping is None or self._network is None:
+        """Brings the trainer and what is known of its epochs to a checkpoint."""
+        engine = self._trainer.engine
+        if start.best is not None:
+            engine.restore(start.best, {f"{AVERAGE}/{name}": value for name, value in start.best.items()})
+            self._best = engine.snapshot()
+        self._trainer.go_on_from(start)
+        if self._stopping is None:
             return
-        for record in start.history:
-            self._stopping.improves(record)
-        parameters = start.parameters if start.best is None else start.best
-        self._network = replace(self._network, parameters=parameters)
+        improving = [record.epoch for record in start.history if self._stopping.improves(record)]
+        self._best_epoch = improving[-1]
+        if start.best is None:  # the last is the best, or no better one was kept
+            self._best, self._best_epoch = self._trainer.last, len(start.history)
 
     def see(self, record: EpochRecord) -> None:
-        if self._stopping is not None and self._stopping.improves(record) and self._restores:
-            self._network = self._trainer.network()
+        if self._stopping is not None and self._stopping.improves(record):
+            self._best, self._best_epoch = self._trainer.last, record.epoch
 
     @property
     def is_over(self) -> bool:
-        return self._stopping is not None and self._stopping.is_over
+        return self._config.stop_early and self._stopping is not None and self._stopping.is_over
 
     @property
     def best_parameters(self) -> Parameters | None:
         """Of the best epoch, where that is not the last."""
-        if self._stopping is None or self._network is None or not self._restores:
+        if self._stopping is None or self._best_epoch == len(self._trainer.history):
             return None
-        is_last = self._stopping.best is not None and self._stopping.best.epoch == len(self._trainer.history)
-        return None if is_last else self._network.parameters
+        return self._trainer.engine.shown_parameters(self._best)
 
-    def best_run(self) -> Run | None:
-        """What has been trained with the best epoch's weights; None where they were not kept."""
-        is_known = self._stopping is not None and self._restores and self._stopping.best is not None
-        return self.run() if is_known else None
+    def best_run(self) -> Run:
+        """What has been trained, with the best epoch's weights, or the last's where no epoch could be judged."""
+        run = self._trainer.run()
+        if self._stopping is None:
+            return run
+        return replace(run, network=self._trainer.network(self._best), kept_epoch=self._best_epoch)
 
     def run(self) -> Run:
-        run = self._trainer.run()
-        if self._stopping is None or self._network is None or not self._restores or self._stopping.best is None:
-            return run
-        return replace(run, network=self._network, kept_epoch=self._stopping.best.epoch)
+        """What has been trained, with the weights that the recipe keeps."""
+        restores = self._config.stop_early and self._config.restore_best
+        return self.best_run() if restores else self._trainer.run()
 
 
 def shuffled_windows(n: int, window: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:

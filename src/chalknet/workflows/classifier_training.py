@@ -13,12 +13,11 @@ import numpy as np
 from chalknet.config import Recipe
 from chalknet.data.preprocess import Scaling
 from chalknet.data.splits import Splits
-from chalknet.engines.engine import AVERAGE, SampleScores, Step, Update
+from chalknet.engines.engine import AVERAGE, SampleScores, Snapshot, Step, Update
 from chalknet.errors import ConfigError
 from chalknet.network.architecture import Parameters
 from chalknet.network.model import Network
 from chalknet.records import EpochRecord
-from chalknet.training.divergence import divergence
 from chalknet.training.stopping import EarlyStopping
 from chalknet.training.trainer import Trainer
 from chalknet.workflows.classifier_samples import Samples, everything
@@ -77,18 +76,18 @@ def train_whole(
         _start_from(trainer, start)
     stopping = EarlyStopping(recipe.stopping) if recipe.stopping.stop_early else None
     history: list[EpochRecord] = []
-    best = trainer.network()
+    best: Snapshot = None
     for plain in trainer.epochs():
         record = _weighed(plain, trainer, samples)
         history.append(record)
         if observe is not None:
             observe(record)
         if stopping is not None and stopping.improves(record) and recipe.stopping.restore_best:
-            best = trainer.network()
+            best = trainer.last
         if stopping is not None and stopping.is_over:
             break
     kept = stopping.best if stopping is not None and recipe.stopping.restore_best else None
-    network = trainer.network() if kept is None else best
+    network = trainer.network(None if kept is None else best)
     return Trained(replace(network, scaling=scaling), tuple(history), len(history) if kept is None else kept.epoch)
 
 
@@ -118,12 +117,13 @@ def train_epoch(
         _start_from(trainer, start)
     epoch, n_updates = (1, 0) if progress is None else (progress.n_epochs + 1, progress.n_updates)
     steps = count(n_updates + 1)
-    updates = (Update(batch, Step(next(steps), rate)) for batch in trainer.batches(epoch))
+    updates = [Update(batch, Step(next(steps), rate)) for batch in trainer.batches(epoch)]
+    before = engine.snapshot()
     started = time.perf_counter()
     with np.errstate(over="ignore", invalid="ignore"):  # a loss that overflows is told below
         scores = engine.train_epoch(updates)
     if not math.isfinite(scores.loss):
-        raise divergence(scores.loss, epoch, rate, None, engine.parameters())
+        raise trainer.diverged(scores.loss, epoch, updates, before)
     done = Progress(
         engine.parameters(), engine.state(), epoch, n_updates + trainer.updates_an_epoch, recipe.training.seed
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chalknet.artifacts.atomic import new_folder, write_files
-from chalknet.artifacts.checkpoint import CHECKPOINT_FILE, SECONDS, CheckpointWriter, read_unfinished, refuse_unfinished
+from chalknet.artifacts.checkpoint import SECONDS, CheckpointWriter, read_unfinished, refuse_unfinished
 from chalknet.artifacts.run_folder import CONFIG_FILE, HISTORY_FILE, MODEL_FILE, refuse_finished, run_files
 from chalknet.config import GIVEN, DataConfig, Recipe
 from chalknet.data.dataset import ARRAYS, Dataset
@@ -122,14 +122,14 @@ def split_by(recipe: Recipe, data: Dataset) -> Splits:
 
 
 def _told_with_best(error: DivergenceError, folder: Path, origin: DataConfig) -> DivergenceError:
-    """The error with where the weights of before lie: the best epoch's, which are written, or a checkpoint's."""
+    """The error with where the weights of the best epoch before lie, which are written."""
     said = str(error)
     if error.run is not None:
         files = run_files(error.run, origin)
         write_files(folder, {name: files[name] for name in (MODEL_FILE, HISTORY_FILE, CONFIG_FILE)})
-        said += f" The weights of the best epoch, {error.run.kept_epoch}, are in {folder / MODEL_FILE}."
-    elif (folder / CHECKPOINT_FILE).exists():
-        said += f" A checkpoint of before is in {folder}."
+        is_best = len(error.run.splits.valid) > 0
+        which = "of the best epoch" if is_best else "of the last finite epoch"
+        said += f" The weights {which}, {error.run.kept_epoch}, are in {folder / MODEL_FILE}."
     told = DivergenceError(said)
     told.run = error.run
     return told
