@@ -353,7 +353,7 @@ def test_what_a_parameter_cannot_mean_is_said_in_one_line(wine):
         quick().fit(*wine, X_val=wine[0])
     with pytest.raises(DataError, match=r"y_val\[0\] is 9, which is no class: 0, 1, 2"):
         quick().fit(*wine, wine[0], wine[1] + 9)
-    with pytest.raises(DivergenceError, match="largest gradient .*: try learning_rate"):
+    with pytest.raises(DivergenceError, match=r"largest gradient .*: try learning_rate"):
         quick(learning_rate=1e30, optimizer="gradient_descent", activation="identity").fit(*wine)
     with pytest.raises(NotFittedError):
         quick().predict(wine[0])
