@@ -262,7 +262,8 @@ class StoppingConfig(_Checked):
 class DataConfig:
     """[data]: where the samples came from ("" where not named), and the digest that a repetition must find again.
 
-    valid_source and test_source, with their digests, are validation and test samples of one's own.
+    valid_source and test_source, with their digests, are validation and test samples of one's own. Sample weights and
+    index arrays that were given are in no file, and of them there are the digests alone.
     """
 
     source: str = ""
@@ -274,6 +275,8 @@ class DataConfig:
     valid_sha256: str = ""
     test_source: str = ""
     test_sha256: str = ""
+    sample_weights_sha256: str = ""
+    splits_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -308,7 +311,9 @@ class Recipe:
         return replace(self, **sections)
 
 
-OWN_SETS = ("valid_source", "valid_sha256", "test_source", "test_sha256")  # of [data], written where they are named
+# Of [data], written where they are named.
+OWN_SETS = ("valid_source", "valid_sha256", "test_source", "test_sha256")
+OF_ARRAYS = ("sample_weights_sha256", "splits_sha256")
 SECTIONS: dict[str, type[Any]] = {
     "split": SplitConfig,
     "network": NetworkConfig,
@@ -346,7 +351,7 @@ def near_match(word: str, known: Any) -> str:
 
 def config_tables(recipe: Recipe, data: DataConfig) -> dict[str, Any]:
     """A recipe and its data as the plain tables of config.toml, complete."""
-    named = {key: value for key, value in _plain(data).items() if value != "" or key not in OWN_SETS}
+    named = {key: value for key, value in _plain(data).items() if value != "" or key not in (*OWN_SETS, *OF_ARRAYS)}
     tables: dict[str, Any] = {"format": FORMAT, "recipe": recipe.name, "data": named}
     for section in SECTIONS:
         tables[section] = _plain(getattr(recipe, section))
@@ -414,7 +419,7 @@ def _checked_keys(kind: type[Any], values: Any, where: str) -> dict[str, Any]:
 
 def _data_section(values: Any, where: str) -> DataConfig:
     known = _checked_keys(DataConfig, values, where)
-    for key in ("source", "sha256", "label_column", *OWN_SETS):
+    for key in ("source", "sha256", "label_column", *OWN_SETS, *OF_ARRAYS):
         if not isinstance(known.get(key, ""), str):
             raise ConfigError(f"{key} must be text, got {known[key]!r} ({where}).")
     names = known.get("class_names", [])

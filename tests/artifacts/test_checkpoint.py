@@ -10,11 +10,13 @@ import pytest
 from chalknet.artifacts.checkpoint import CheckpointWriter, checkpoint_bytes, read_checkpoint, read_unfinished
 from chalknet.artifacts.run_folder import run_files
 from chalknet.config import DataConfig, Recipe
+from chalknet.data.load import load_data
 from chalknet.data.splits import split_dataset
 from chalknet.errors import OutputError, StoppedError, StoreError
 from chalknet.training.trainer import Trainer, run_epochs
-from chalknet.workflows.single_run import Checkpoints
-from chalknet.workflows.train import resume, train
+from chalknet.workflows.single_run import Checkpoints, Options
+from chalknet.workflows.task import task_of
+from chalknet.workflows.train import observed_by, resume, train, train_settled
 
 RECIPE = Recipe().with_settings(hidden=[7], epochs=8, train_size=160, valid_size=40, learning_rate=1e-3, momentum=0.9)
 EARLY = {"stop_early": True, "patience": 3, "learning_rate": 0.02, "epochs": 40}
@@ -170,12 +172,12 @@ def test_a_library_user_goes_on_with_resume(small_images, tmp_path):
         if record.epoch == 3:
             raise KeyboardInterrupt
 
-    from chalknet.data.load import load_data
-    from chalknet.workflows.single_run import split_by, train_run
-
-    data = load_data(tmp_path / "made.npz")
     with pytest.raises(KeyboardInterrupt):
-        train_run(data, split_by(RECIPE, data), RECIPE, out=tmp_path / "run", observe=stop, checkpoints=Checkpoints(0))
+        train_settled(
+            task_of(load_data(tmp_path / "made.npz"), RECIPE),
+            Options(tmp_path / "run", checkpoints=Checkpoints(0)),
+            observed_by(stop),
+        )
     with pytest.raises(OutputError, match=r"holds an unfinished run\. chalknet train --resume .*run goes on with it"):
         train(tmp_path / "made.npz", RECIPE, out=tmp_path / "run")
     again = resume(tmp_path / "run")

@@ -1,9 +1,18 @@
-"""What TensorBoard and MLflow read back of a logged training."""
+"""What TensorBoard and MLflow read back of a logged training, and what becomes of a log whose place fails."""
 
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
 import pytest
 from conftest import needs
 
 import chalknet
+from chalknet.artifacts import log_writer
+from chalknet.artifacts.csv_writer import CsvWriter
+from chalknet.artifacts.history_file import history_csv
 from chalknet.artifacts.mlflow_writer import MlflowWriter
 from chalknet.artifacts.tensorboard_writer import TensorBoardWriter
 from chalknet.cli.main import main
@@ -61,8 +70,6 @@ def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch, writer, p
 
 
 def test_a_line_logs_each_network_of_an_ensemble_by_itself(tmp_path, monkeypatch, small_images):
-    import numpy as np
-
     monkeypatch.chdir(tmp_path)
     np.savez("letters.npz", images=small_images.inputs, labels=small_images.labels)
     line = ["train", "--data", "letters.npz", "--hidden", "3", "--epochs", "2", "--ensemble", "2", "--quiet"]
@@ -89,3 +96,212 @@ def test_a_log_that_cannot_be_meant_is_one_line(tmp_path, monkeypatch, capsys, l
     monkeypatch.chdir(tmp_path)
     assert main(["train", "--epochs", "1", "--log", log]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == f"chalknet: {message}"
+
+
+@pytest.fixture
+def letters(tmp_path, monkeypatch, small_images):
+    monkeypatch.chdir(tmp_path)
+    np.savez("letters.npz", images=small_images.inputs, labels=small_images.labels)
+    return tmp_path
+
+
+LINE = ["train", "--recipe", "writeup", "--data", "letters.npz", "--hidden", "4", "--train", "160", "--valid", "40"]
+
+
+def board_of(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(folder)).Reload()
+    return {tag: [(one.step, one.value) for one in board.Scalars(tag)] for tag in board.Tags()["scalars"]}
+
+
+def float32(values):
+    """(step, value) as a TensorBoard event holds it."""
+    return [(step, float(np.float32(value))) for step, value in values]
+
+
+def metrics_of(uri):
+    """Of every run of the store by its name: status, and (step, value) of one metric."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    runs = client.search_runs([client.get_experiment_by_name("chalknet").experiment_id])
+    found = {}
+    for run in runs:
+        history = client.get_metric_history(run.info.run_id, "train_loss")
+        assert run.info.run_name not in found
+        found[run.info.run_name] = (run.info.status, [(one.step, one.value) for one in history])
+    return found
+
+
+@pytest.mark.extras
+@pytest.mark.filterwarnings("ignore")
+def test_each_network_of_an_ensemble_has_a_log_of_its_own_in_python(tmp_path, small_images):
+    needs("tensorboard")
+    needs("mlflow")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    writers = [
+        CsvWriter(tmp_path / "log.csv"),
+        TensorBoardWriter(tmp_path / "board"),
+        MlflowWriter(uri, run_name="five"),
+    ]
+    run = chalknet.train(small_images, observe=writers, ensemble=2, **SETTINGS)
+    stored = metrics_of(uri)
+    for seed, member in enumerate(run.members):
+        assert (tmp_path / f"log-seed{seed}.csv").read_text() == history_csv(member.history)
+        losses = [(record.epoch, record.train.loss) for record in member.history]
+        assert stored[f"five-seed{seed}"] == ("FINISHED", losses)
+        assert board_of(tmp_path / "board" / f"seed{seed}")["loss/train"] == float32(losses)
+    assert len(stored) == 2
+    assert not (tmp_path / "log.csv").exists()
+
+
+@pytest.mark.extras
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("n_networks", [1, 2])
+def test_killed_and_gone_on_with_the_logs_are_those_of_a_training_that_nothing_disturbed(letters, n_networks):
+    needs("tensorboard")
+    needs("mlflow")
+    uri = f"sqlite:///{letters}/mlflow.db"
+    logs = ["--log", "csv:log.csv", "--log", "tensorboard:board", "--log", f"mlflow:{uri}"]
+    line = [*LINE, "--epochs", "30", "--ensemble", str(n_networks), "--out", "run"]
+    # Checkpoints after every tenth epoch: what is logged after one is repeated once the training goes on.
+    killed_at(letters, [*line, *logs, "--checkpoint-epochs", "10"], n_epochs=25 + 30 * (n_networks - 1))
+    assert main(["train", "--resume", "run", "--quiet", *logs]) == 0
+    stored = metrics_of(uri)
+    assert len(stored) == n_networks
+    for seed in range(n_networks):
+        single = n_networks == 1
+        history = history_of(letters / "run" if single else letters / "run" / "members" / f"seed{seed}")
+        losses = [(record.epoch, record.train.loss) for record in history]
+        assert len(losses) == 30
+        logged = (letters / ("log.csv" if single else f"log-seed{seed}.csv")).read_text().splitlines()
+        assert [row.rpartition(",")[0] for row in logged] == [
+            row.rpartition(",")[0] for row in history_csv(history).splitlines()
+        ]
+        assert stored[f"writeup-seed{seed}"] == ("FINISHED", losses)
+        board = board_of(letters / "board" if single else letters / "board" / f"seed{seed}")
+        assert board["loss/train"] == float32(losses)
+
+
+def history_of(folder):
+    from chalknet.artifacts.run_folder import read_run
+
+    return read_run(folder).history
+
+
+KILLED = """
+import os, signal, sys
+from chalknet.training import trainer
+real = trainer._Watch.see
+left = int(sys.argv.pop(1))
+def see(self, record):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(self, record)
+trainer._Watch.see = see
+from chalknet.cli.main import main
+main()
+"""
+
+
+def killed_at(folder, line, n_epochs):
+    """The command in a process that is killed when it has logged so many epochs."""
+    process = subprocess.run([sys.executable, "-c", KILLED, str(n_epochs), *line], cwd=folder, capture_output=True)
+    assert process.returncode == -9, process.stderr.decode()
+
+
+def test_a_log_that_begins_with_a_training_that_goes_on_is_whole(letters):
+    killed_at(letters, [*LINE, "--epochs", "9", "--out", "run", "--checkpoint-epochs", "4"], n_epochs=6)
+    assert main(["train", "--resume", "run", "--quiet", "--log", "csv:log.csv"]) == 0
+    assert (letters / "log.csv").read_text() == (letters / "run" / "history.csv").read_text()
+
+
+class Full:
+    """A disk that has no room left from the n-th addition to a log on, of which it takes a part."""
+
+    def __init__(self, n):
+        self.left = n
+
+    def __call__(self, path, data):
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        log_writer_append(path, data)
+
+
+log_writer_append = log_writer.append_whole
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("kind", ["csv", "tensorboard"])
+def test_a_disk_that_is_full_ends_the_log_in_one_line_and_not_the_training(letters, monkeypatch, capsys, kind):
+    place = {"csv": "log.csv", "tensorboard": "board"}[kind]
+    if kind == "tensorboard":
+        needs("tensorboard")
+    monkeypatch.setattr(f"chalknet.artifacts.{kind}_writer.append_whole", Full(2))
+    line = [*LINE, "--epochs", "5", "--quiet", "--out", "run", "--log", f"{kind}:{place}"]
+    assert main(line) == 1
+    want = (
+        f"chalknet: {place}: cannot be written: No space left on device. Training goes on; the log ends before epoch 3."
+    )
+    assert capsys.readouterr().err.splitlines() == [want]
+    assert len(history_of(letters / "run")) == 5
+    if kind == "csv":
+        assert (letters / "log.csv").read_text() == "".join(
+            line + "\n" for line in (letters / "run" / "history.csv").read_text().splitlines()[:3]
+        )
+    else:
+        assert [step for step, _ in board_of(letters / "board")["loss/train"]] == [1, 2]
+
+
+def test_in_python_the_line_is_a_warning_and_the_run_is_there(tmp_path, small_images, monkeypatch):
+    monkeypatch.setattr("chalknet.artifacts.csv_writer.append_whole", Full(1))
+    writer = CsvWriter(tmp_path / "log.csv")
+    with pytest.warns(UserWarning, match=r"log\.csv: cannot be written: No space left.*; the log ends before epoch 2"):
+        run = chalknet.train(small_images, observe=writer, **SETTINGS)
+    assert len(run.history) == 3
+    assert writer.has_failed
+
+
+@pytest.mark.extras
+@pytest.mark.filterwarnings("ignore")
+def test_a_store_that_goes_away_ends_the_log_in_one_line(letters, capsys, monkeypatch):
+    needs("mlflow")
+    from mlflow.tracking import MlflowClient
+
+    def gone(*_, **__):
+        raise RuntimeError("(sqlite3.OperationalError) database or disk is full\n[SQL: INSERT INTO metrics ...]")
+
+    line = [*LINE, "--epochs", "3", "--quiet", "--out", "run", "--log", f"mlflow:sqlite:///{letters}/mlflow.db"]
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", gone)
+        patch.setattr(MlflowClient, "set_terminated", gone)
+        assert main(line) == 1
+    said = [one for one in capsys.readouterr().err.splitlines() if one.startswith("chalknet:")]
+    assert len(said) == 1
+    assert "cannot be written: (sqlite3.OperationalError) database or disk is full. Training goes on" in said[0]
+    assert len(history_of(letters / "run")) == 3
+
+
+@pytest.mark.extras
+@pytest.mark.filterwarnings("ignore")
+def test_a_store_that_cannot_be_opened_is_one_line_before_any_training(letters, capsys):
+    needs("mlflow")
+    assert main([*LINE, "--epochs", "1", "--out", "run", "--log", "mlflow:nothing://x"]) == 1
+    said = [one for one in capsys.readouterr().err.splitlines() if one.startswith("chalknet:")]
+    assert len(said) == 1
+    assert said[0].startswith("chalknet: MLflow, nothing://x: cannot be opened: ")
+    assert not (letters / "run").exists()
+
+
+@pytest.mark.parametrize("kind", ["csv", "tensorboard"])
+def test_a_place_that_cannot_be_written_is_told_before_any_training(letters, capsys, kind):
+    if kind == "tensorboard":
+        needs("tensorboard")
+    Path("taken").write_text("a file")
+    assert main([*LINE, "--epochs", "1", "--out", "run", "--log", f"{kind}:taken/log"]) == 1
+    assert "taken/log: cannot be written: Not a directory." in capsys.readouterr().err
+    assert not (letters / "run").exists()

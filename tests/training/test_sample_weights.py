@@ -30,7 +30,7 @@ def test_weights_have_mean_1_and_multiply():
         ("equal", np.ones(3), DataError, r"sample weights must be \(4,\) numbers, got \(3,\)"),
         ("equal", np.array([1, -1, 1, 1]), DataError, "finite and >= 0, got -1.0 at 1"),
         ("equal", np.array([1, np.nan, 1, 1]), DataError, "finite and >= 0, got nan at 1"),
-        ("equal", np.zeros(4), DataError, "sample weights are all 0"),
+        ("equal", np.zeros(4), DataError, "sample weights of the training part are all 0"),
     ],
 )
 def test_weights_that_cannot_be_meant_are_named(class_weights, sample_weights, error, message):

@@ -7,7 +7,7 @@ from chalknet.config import Recipe
 from chalknet.data.splits import Splits
 from chalknet.errors import ConfigError, DataError, DivergenceError, OutputError
 from chalknet.workflows.settle import settle
-from chalknet.workflows.single_run import open_data
+from chalknet.workflows.task import open_data
 
 SETTINGS = {"recipe": "writeup", "hidden": [6], "epochs": 3, "train_size": 160, "valid_size": 40, "learning_rate": 1e-3}
 

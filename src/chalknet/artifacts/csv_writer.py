@@ -3,68 +3,97 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from chalknet.artifacts.history_file import COLUMNS, history_csv
+from chalknet.artifacts.log_writer import LogWriter, append_whole, of_seed, reason_of, warn
 from chalknet.errors import OutputError
 from chalknet.records import EpochRecord
+from chalknet.training.trainer import Begun
 
 HEAD = ",".join(COLUMNS)
 
 
-class CsvWriter:
+class CsvWriter(LogWriter):
     """A row an epoch as soon as it is finished, in the columns of history.csv; `train(..., observe=CsvWriter(path))`.
 
     Where the file is there already, as after a kill, its whole rows stay, and epochs that it has must be the same,
-    times apart, and are not written again; a row that was cut off is written anew. Others can read along.
+    times apart, and are not written again; a row that was cut off is written anew. Others can read along. Of an
+    ensemble, each network has a file NAME-seedN.csv.
 
     Args:
         path: the file; its folder must be there.
+        tell: gets the line that says that the file can no longer be written; by default it is a warning.
     Raises:
         OutputError: the file cannot be written, or holds another table or another training.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, tell: Callable[[str], None] = warn) -> None:
+        super().__init__(str(path), tell)
         self._path = Path(path)
-        try:
-            self._rows = self._mended()
-        except (OSError, UnicodeDecodeError) as error:
-            raise self._refused(error) from error
+        self._rows: dict[int, str] = {}
+        self._is_mended = False
+        self._check()
 
-    def __call__(self, record: EpochRecord) -> None:
+    def member(self, begun: Begun) -> Self:
+        return type(self)(of_seed(self._path, begun.recipe.training.seed), tell=self.tell)
+
+    def write(self, record: EpochRecord) -> None:
+        if not self._is_mended:
+            self._mend()
         row = history_csv([record]).splitlines()[1]
-        if record.epoch <= len(self._rows):
-            if _without_seconds(row) != _without_seconds(self._rows[record.epoch - 1]):
+        known = self._rows.get(record.epoch)
+        if known is not None:
+            if _without_seconds(row) != _without_seconds(known):
                 raise OutputError(
                     f"{self._path}: holds another training: its row of epoch {record.epoch} differs. Name another file."
                 )
             return
-        try:
-            with self._path.open("a", encoding="utf-8", newline="") as file:  # each time, so that nothing stays open
-                file.write(row + "\n")
-        except OSError as error:
-            raise self._refused(error) from error
-        self._rows.append(row)
+        append_whole(self._path, f"{row}\n".encode())
+        self._rows[record.epoch] = row
 
-    def _mended(self) -> list[str]:
-        """The rows that the file has, after its head is written or its last row, if cut off, is taken away."""
+    def _check(self) -> None:
+        """Refuses, before any training, a place that holds something else or where nothing can be written."""
+        try:
+            self._rows_of(self._lines())
+            is_there, folder = self._path.exists(), self._path.parent
+            if not (os.access(self._path, os.W_OK) if is_there else folder.is_dir() and os.access(folder, os.W_OK)):
+                self._path.open("a").close()  # so that the system says what is wrong
+        except (OSError, UnicodeDecodeError) as error:
+            raise OutputError(f"{self._path}: cannot be written: {reason_of(error)}.") from error
+
+    def _lines(self) -> list[str]:
+        """The whole lines that the file has; none where it is not there."""
         text = self._path.read_text(encoding="utf-8") if self._path.exists() else ""
-        whole = text[: text.rfind("\n") + 1]
-        lines = whole.splitlines()
+        lines = text[: text.rfind("\n") + 1].splitlines()
         if lines[:1] not in ([], [HEAD]) or not (HEAD + "\n").startswith(text[: len(HEAD) + 1]):
-            raise OutputError(f"{self._path}: holds another table than a history. Name another file.")
+            raise self._another()
+        return lines
+
+    def _rows_of(self, lines: list[str]) -> dict[int, str]:
+        """Rows by their epoch."""
+        try:
+            return {int(row.partition(",")[0]): row for row in lines[1:]}
+        except ValueError:
+            raise self._another() from None
+
+    def _mend(self) -> None:
+        """Writes the head, or takes away a last row that was cut off; notes the rows that the file has."""
+        lines = self._lines()
         with self._path.open("r+" if self._path.exists() else "w", encoding="utf-8", newline="") as file:
             if lines:
-                file.truncate(len(whole.encode()))
+                file.truncate(len("".join(line + "\n" for line in lines).encode()))
             else:
                 file.truncate(0)
                 file.write(HEAD + "\n")
             file.flush()
             os.fsync(file.fileno())
-        return lines[1:]
+        self._rows, self._is_mended = self._rows_of(lines), True
 
-    def _refused(self, error: Exception) -> OutputError:
-        return OutputError(f"{self._path}: cannot be written: {getattr(error, 'strerror', None) or error}.")
+    def _another(self) -> OutputError:
+        return OutputError(f"{self._path}: holds another table than a history. Name another file.")
 
 
 def _without_seconds(row: str) -> str:

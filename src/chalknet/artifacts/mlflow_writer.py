@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from types import TracebackType
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Self
 
+from chalknet.artifacts.atomic import write_files
+from chalknet.artifacts.log_writer import LogWriter, reason_of, warn
 from chalknet.config import SECTIONS, Recipe
-from chalknet.errors import MissingExtraError
+from chalknet.errors import MissingExtraError, OutputError, StoppedError
 from chalknet.records import PARTS, EpochRecord
+from chalknet.training.trainer import Begun
 
 MEASURES = ("loss", "accuracy")
+RUN_FILE = "mlflow.json"  # in a run's folder: which MLflow run logs it
 
 
-class MlflowWriter:
-    """Metrics train_loss, valid_accuracy, ... at step = epoch, and the recipe as parameters, of a new MLflow run.
+class MlflowWriter(LogWriter):
+    """Metrics train_loss, valid_accuracy, ... at step = epoch, and the recipe as parameters, of an MLflow run.
+
+    The run is made with the first epoch. A training that goes on in its folder goes on with the same run, whose
+    identity stands in the folder's mlflow.json. Of an ensemble, each network has a run NAME-seedN.
 
     Args:
         uri: of the tracking store, such as "sqlite:///mlflow.db" or a server's; None for what MLflow is set to.
         experiment: its name; made if it is not there.
-        run_name: of the run, or None for one that MLflow makes up.
-        recipe: whose fields become parameters such as "optimizer.learning_rate"; None for none.
+        run_name: of the run; by default recipe and seed.
+        recipe: whose fields become parameters such as "optimizer.learning_rate"; by default the training's.
+        tell: gets the line that says that the store can no longer be written; by default it is a warning.
     Raises:
-        MissingExtraError: MLflow is not there.
+        MissingExtraError: MLflow is not there. OutputError: its store cannot be opened.
     """
+
+    failures = (Exception,)  # a store may be a data base or a server, each with errors of its own
 
     def __init__(
         self,
@@ -33,54 +46,98 @@ class MlflowWriter:
         experiment: str = "chalknet",
         run_name: str | None = None,
         recipe: Recipe | None = None,
+        tell: Callable[[str], None] = warn,
     ) -> None:
-        os.environ.setdefault(
-            "MLFLOW_DISABLE_TELEMETRY", "true"
-        )  # before MLflow is imported; chalknet reports to nobody
+        super().__init__("MLflow" if uri is None else f"MLflow, {uri}", tell)
+        # Before MLflow is imported; chalknet reports to nobody.
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         try:
             from mlflow.entities import Metric, Param
             from mlflow.tracking import MlflowClient
         except ImportError as error:
             raise MissingExtraError('an MLflow log needs MLflow: pip install "chalknet[mlflow]".') from error
-        self._metric: Any = Metric
-        self._client: Any = MlflowClient(tracking_uri=uri)
-        found = self._client.get_experiment_by_name(experiment)
-        place = self._client.create_experiment(experiment) if found is None else found.experiment_id
-        self._run: str = self._client.create_run(place, run_name=run_name).info.run_id
-        self._is_open, self._failed = True, False
-        if recipe is not None:
-            params = [Param(key, value) for key, value in recipe_parameters(recipe).items()]
-            self._client.log_batch(self._run, params=params)
+        self._metric, self._param = Metric, Param
+        self._uri, self._experiment, self._name, self._recipe = uri, experiment, run_name, recipe
+        try:
+            self._client: Any = MlflowClient(tracking_uri=uri)
+            found = self._client.get_experiment_by_name(experiment)
+            self._home = self._client.create_experiment(experiment) if found is None else found.experiment_id
+        except Exception as error:
+            raise OutputError(f"{self.place}: cannot be opened: {reason_of(error)}.") from error
+        self._run: str | None = None
+        self._is_open = False
+        self._folder: Path | None = None
+        self._last: dict[str, int] = {}  # the last step that an earlier start logged, by metric
 
     @property
-    def run_id(self) -> str:
-        """The run's identity in its store."""
+    def run_id(self) -> str | None:
+        """The run's identity in its store; None before the first epoch."""
         return self._run
 
-    def __enter__(self) -> Self:
-        return self
+    def member(self, begun: Begun) -> Self:
+        name = None if self._name is None else f"{self._name}-seed{begun.recipe.training.seed}"
+        return type(self)(self._uri, experiment=self._experiment, run_name=name, recipe=begun.recipe, tell=self.tell)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._failed = error is not None
-        self.close()
+    def begin(self, begun: Begun) -> None:
+        self._recipe, self._folder = self._recipe or begun.recipe, begun.folder
+        self._run, self._last = None, {}
+        if begun.is_resumed and begun.folder is not None:
+            with suppress(Exception):  # a run that is not there any more is not gone on with
+                self._go_on(begun.folder / RUN_FILE)
+        super().begin(begun)
 
-    def __call__(self, record: EpochRecord) -> None:
+    def write(self, record: EpochRecord) -> None:
+        if self._run is None:
+            self._run = self._new_run()
         now = int(1_000 * time.time())
-        metrics = [
-            self._metric(f"{part}_{measure}", getattr(scores, measure), now, record.epoch)
+        scores = {
+            f"{part}_{measure}": getattr(found, measure)
             for part in PARTS
-            if (scores := record.part(part)) is not None
+            if (found := record.part(part)) is not None
             for measure in MEASURES
+        }
+        metrics = [
+            self._metric(key, value, now, record.epoch)
+            for key, value in scores.items()
+            if record.epoch > self._last.get(key, 0)
         ]
-        self._client.log_batch(self._run, metrics=metrics)
+        if metrics:
+            self._client.log_batch(self._run, metrics=metrics)
 
-    def close(self) -> None:
-        """Marks the run as finished, or as failed where an error ended it; it may be called more than once."""
-        if self._is_open:
-            self._client.set_terminated(self._run, status="FAILED" if self._failed else "FINISHED")
-            self._is_open = False
+    def finish(self, error: BaseException | None) -> None:
+        """Marks the run as finished, as killed where it was stopped, or as failed."""
+        if self._run is None or not self._is_open:
+            return
+        self._is_open = False
+        stopped = isinstance(error, (StoppedError, KeyboardInterrupt))
+        status = "FINISHED" if error is None else "KILLED" if stopped else "FAILED"
+        self._client.set_terminated(self._run, status=status)
+
+    def _new_run(self) -> str:
+        recipe = self._recipe
+        name = self._name or (None if recipe is None else f"{recipe.name}-seed{recipe.training.seed}")
+        run: str = self._client.create_run(self._home, run_name=name).info.run_id
+        self._is_open = True
+        if recipe is not None:
+            params = [self._param(key, value) for key, value in recipe_parameters(recipe).items()]
+            self._client.log_batch(run, params=params)
+        if self._folder is not None:
+            content = json.dumps({"uri": self._uri, "run_id": run}) + "\n"
+            write_files(self._folder, {RUN_FILE: content.encode()})
+        return run
+
+    def _go_on(self, path: Path) -> None:
+        """Takes up the run that a folder's file names, where it is in this store."""
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known["uri"] != self._uri:
+            return
+        run = self._client.get_run(known["run_id"])
+        self._last = {
+            key: max(one.step for one in self._client.get_metric_history(run.info.run_id, key))
+            for key in run.data.metrics
+        }
+        self._client.update_run(run.info.run_id, status="RUNNING")
+        self._run, self._is_open = run.info.run_id, True
 
 
 def recipe_parameters(recipe: Recipe) -> dict[str, str]:

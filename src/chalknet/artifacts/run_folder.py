@@ -17,7 +17,7 @@ import chalknet
 from chalknet.artifacts.history_file import history_csv, read_history
 from chalknet.artifacts.model_file import model_bytes
 from chalknet.artifacts.sample_losses import LOSS_TYPES, kept_losses
-from chalknet.config import DataConfig, Recipe, config_tables, read_config
+from chalknet.config import OF_ARRAYS, DataConfig, Recipe, config_tables, read_config
 from chalknet.errors import OutputError, StoreError
 from chalknet.machine.facts import machine_facts
 from chalknet.records import PARTS, EpochRecord, Scores
@@ -50,7 +50,7 @@ class FinishedRun:
 
 def run_files(run: Run, data: DataConfig) -> dict[str, bytes]:
     """The files of a run but its pictures: config.toml, history.csv, summary.json, model.safetensors."""
-    summary = run_summary(run)
+    summary = run_summary(run, data)
     facts = {key: summary[key] for key in ("chalknet", "recipe", "samples", "epochs", "kept")}
     facts["data_sha256"] = run.data.sha256  # and not where it lay: a model travels further than its data
     files = {
@@ -119,8 +119,8 @@ def _read_samples(path: Path, n_epochs: int) -> tuple[NDArray[np.floating[Any]],
     return losses, right
 
 
-def run_summary(run: Run) -> dict[str, Any]:
-    """What a run was and what came of it, JSON-ready; an absent set is null."""
+def run_summary(run: Run, data: DataConfig) -> dict[str, Any]:
+    """What a run was and what came of it, JSON-ready; an absent set is null, and so are weights and index arrays."""
     last = run.history[-1]
     return {
         "format": FORMAT,
@@ -133,6 +133,7 @@ def run_summary(run: Run) -> dict[str, Any]:
             "sha256": run.data.sha256,
             "samples": len(run.data),
             "notes": list(run.data.notes),
+            **{name: getattr(data, name) or None for name in OF_ARRAYS},
         },
         "samples": run.splits.sizes,
         "epochs": len(run.history),

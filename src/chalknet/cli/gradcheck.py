@@ -37,7 +37,7 @@ def gradcheck(data: str, recipe: str | None, samples: int, as_json: bool, **flag
     from chalknet.reporting.tables import gradient_table
     from chalknet.workflows.gradcheck import check_recipe
     from chalknet.workflows.settle import settle
-    from chalknet.workflows.single_run import open_data
+    from chalknet.workflows.task import open_data
 
     chosen, source = settle(recipe or "writeup", None, parsed_settings(flags), parsed_source(data, flags))
     data_set = open_data(source)

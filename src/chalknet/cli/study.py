@@ -126,8 +126,8 @@ def _run(vary: tuple[str, ...], search: str | None, data: str | None, quiet: boo
 
     from chalknet.cli.study_progress import UnitProgress
     from chalknet.cli.study_text import results_text
-    from chalknet.workflows.single_run import open_data
     from chalknet.workflows.study import run_study
+    from chalknet.workflows.task import open_data
 
     samples = open_data(spec.data)
     say_notes((*kernels, *samples.notes), quiet)

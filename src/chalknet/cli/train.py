@@ -16,10 +16,9 @@ from chalknet.config import DataConfig
 from chalknet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from chalknet.config import Recipe
-    from chalknet.training.trainer import Observer, Run
-    from chalknet.workflows.ensemble import Watch
-    from chalknet.workflows.single_run import Checkpoints
+    from chalknet.artifacts.log_writer import LogWriter
+    from chalknet.training.trainer import Begun, Observer, Run
+    from chalknet.workflows.single_run import Checkpoints, Watch
 
 
 @click.command()
@@ -66,7 +65,7 @@ def train(
     test: str | None,
     logs: tuple[str, ...],
     **flags: Any,
-) -> None:
+) -> int:
     """Train a network and write a run folder.
 
     The folder holds history.csv (every epoch), summary.json, config.toml (complete: `chalknet train --config` repeats
@@ -87,10 +86,9 @@ def train(
         given = {"--recipe": recipe, "--config": config, "--data": data, "--out": out, "--overwrite": overwrite}
         given |= {"--valid": named.valid_source or None, "--test": test}
         _refuse_beside_resume(given | settings | {key: flags[key] for key in DATA_FLAGS})
-        _go_on(Path(resume), taken, workers, logs, quiet)
-    else:
-        folder = Path(out) if out else None
-        _begin(recipe, config, settings, named, folder, overwrite, taken, workers, logs, quiet)
+        return _go_on(Path(resume), taken, workers, logs, quiet)
+    folder = Path(out) if out else None
+    return _begin(recipe, config, settings, named, folder, overwrite, taken, workers, logs, quiet)
 
 
 DATA_FLAGS = ("class_names", "label_column", "image_size")
@@ -126,89 +124,83 @@ def _begin(
     workers: int | None,
     logs: tuple[str, ...],
     quiet: bool,
-) -> None:
+) -> int:
     from chalknet.workflows.settle import default_folder, settle, settled_for
 
     chosen, source = settle(recipe, config, settings, named)
     kernels = choose_kernels()  # before anything imports NumPy
 
     from chalknet.cli.stop import stop_after_epoch
-    from chalknet.workflows.single_run import open_data, split_by
+    from chalknet.workflows.single_run import Options
+    from chalknet.workflows.task import open_data, task_of
     from chalknet.workflows.train import train_settled
 
     samples = open_data(source)
     chosen, notes = settled_for(samples, recipe, config, chosen, settings)
-    splits = split_by(chosen, samples)
+    task = task_of(samples, chosen)
     say_notes((*kernels, *samples.notes, *notes), quiet)
+    writers = _writers(logs)
     with stop_after_epoch() as must_stop:
-        run = train_settled(
-            samples,
-            splits,
-            chosen,
-            out=folder or default_folder(chosen),
-            numbered=folder is None,
-            overwrite=overwrite,
-            watch=_shown(chosen, len(splits.train), logs, quiet),
-            workers=workers,
-            checkpoints=taken.settled(must_stop),
-        )
-    _say_end(run, quiet)
+        place, checkpoints = folder or default_folder(chosen), taken.settled(must_stop)
+        options = Options(place, folder is None, overwrite, workers, checkpoints)
+        run = train_settled(task, options, _shown(len(task.splits.train), writers, quiet))
+    return _say_end(run, writers, quiet)
 
 
-def _go_on(folder: Path, taken: Checkpointing, workers: int | None, logs: tuple[str, ...], quiet: bool) -> None:
+def _go_on(folder: Path, taken: Checkpointing, workers: int | None, logs: tuple[str, ...], quiet: bool) -> int:
     kernels = choose_kernels()  # before anything imports NumPy
 
     from chalknet.cli.stop import stop_after_epoch
-    from chalknet.workflows.single_run import unfinished_samples
+    from chalknet.workflows.single_run import Options
+    from chalknet.workflows.task import unfinished_task
     from chalknet.workflows.train import resume_settled, unfinished_recipe
 
     recipe, source = unfinished_recipe(folder)
-    samples, splits = unfinished_samples(folder, recipe, source)
-    say_notes((*kernels, *samples.notes), quiet)
+    task = unfinished_task(folder, recipe, source)
+    say_notes((*kernels, *task.data.notes), quiet)
+    writers = _writers(logs)
     with stop_after_epoch() as must_stop:
-        run = resume_settled(
-            folder,
-            samples,
-            splits,
-            recipe,
-            watch=_shown(recipe, len(splits.train), logs, quiet),
-            workers=workers,
-            checkpoints=taken.settled(must_stop),
-        )
-    _say_end(run, quiet)
+        options = Options(workers=workers, checkpoints=taken.settled(must_stop))
+        run = resume_settled(folder, task, options, _shown(len(task.splits.train), writers, quiet))
+    return _say_end(run, writers, quiet)
 
 
-def _shown(recipe: Recipe, n_train: int, logs: tuple[str, ...], quiet: bool) -> Watch:
+def _shown(n_train: int, writers: list[LogWriter], quiet: bool) -> Watch:
     """A progress bar and the logs for each network, with a line before where there are several or it goes on."""
     from chalknet.cli.progress import EpochProgress
-    from chalknet.workflows.logs import opened_logs, parsed_log
-    from chalknet.workflows.train import all_of
+    from chalknet.workflows.train import all_of, observed_by
 
-    n_epochs, n_members = recipe.training.epochs, recipe.training.ensemble
-    wanted = [parsed_log(text) for text in logs]
+    logged = observed_by(writers)
 
     @contextmanager
-    def watch(member: int, done: int) -> Iterator[Observer]:
-        if n_members > 1 and not quiet:
-            click.echo(f"network {member} of {n_members}", err=True)
+    def watch(begun: Begun) -> Iterator[Observer]:
+        n_epochs, done = begun.recipe.training.epochs, len(begun.history)
+        if begun.of > 1 and not quiet:
+            click.echo(f"network {begun.number} of {begun.of}", err=True)
         if done and not quiet:
             click.echo(f"going on after epoch {done} of {n_epochs}", err=True)
-        seed = recipe.training.seed + member - 1 if n_members > 1 else None
-        with (
-            EpochProgress(n_epochs, n_train, quiet=quiet, done=done) as progress,
-            opened_logs(wanted, recipe, seed) as writers,
-        ):
-            yield all_of([progress, *writers])
+        with EpochProgress(n_epochs, n_train, quiet=quiet, done=done) as progress, logged(begun) as log:
+            yield all_of([progress, *([log] if log else [])])
 
     return watch
 
 
-def _say_end(run: Run, quiet: bool) -> None:
+def _writers(logs: tuple[str, ...]) -> list[LogWriter]:
+    """What --log names, each opened before any training."""
+    from chalknet.workflows.logs import log_writer, parsed_log
+
+    wanted = [parsed_log(text) for text in logs]
+    return [log_writer(log, lambda line: click.echo(f"chalknet: {line}", err=True)) for log in wanted]
+
+
+def _say_end(run: Run, writers: list[LogWriter], quiet: bool) -> int:
+    """Shows the statistics; gives the exit code, 1 where a log has failed on the way."""
     from chalknet.reporting.tables import statistics_table
 
     if not quiet:
         click.echo(statistics_table(run).text())
         click.echo(f"written to {run.folder}")
+    return 1 if any(writer.has_failed for writer in writers) else 0
 
 
 def _refuse_beside_resume(given: dict[str, Any]) -> None:

@@ -27,14 +27,17 @@ def training_weights(
         sample_weights: (N,) s_n >= 0, or None for 1 each.
     Raises:
         ConfigError: not K class weights.
-        DataError: sample weights of another number, negative, not finite, or all 0.
+        DataError: as `checked_weights`, or they are all 0.
     Source: King and Zeng, Logistic Regression in Rare Events Data (2001), for the balanced weights.
     """
     if class_weights == "equal" and sample_weights is None:
         return None
     weights = _of_classes(class_weights, np.bincount(labels, minlength=len(class_names)), class_names)[labels]
     if sample_weights is not None:
-        weights = weights * _checked(sample_weights, len(labels))
+        counted = checked_weights(sample_weights, len(labels))
+        if not counted.any():
+            raise DataError("sample weights of the training part are all 0, so there is nothing to learn from.")
+        weights = weights * counted
     weights = weights / weights.mean()
     return None if (weights == 1).all() else weights
 
@@ -55,13 +58,16 @@ def _of_classes(
     return np.array(class_weights, dtype=np.float64)
 
 
-def _checked(sample_weights: NDArray[Any], n: int) -> NDArray[np.float64]:
+def checked_weights(sample_weights: NDArray[Any], n: int) -> NDArray[np.float64]:
+    """(n,) numbers s >= 0.
+
+    Raises:
+        DataError: of another number, negative or not finite, with the first such position.
+    """
     if sample_weights.shape != (n,) or sample_weights.dtype.kind not in "buif":
         raise DataError(f"sample weights must be ({n},) numbers, got {sample_weights.shape} {sample_weights.dtype}.")
     weights = sample_weights.astype(np.float64)
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if bad.size:
         raise DataError(f"sample weights must be finite and >= 0, got {weights[bad[0]]} at {bad[0]}.")
-    if not weights.any():
-        raise DataError("sample weights are all 0, so there is nothing to learn from.")
     return weights

@@ -97,6 +97,24 @@ class Checkpoint:
     valid_samples: tuple[SampleScores, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A network that is about to be trained, for whoever watches its epochs.
+
+    Attributes:
+        recipe: its own, with its seed. folder: of its run, or None.
+        number, of: which network of an ensemble, from 1 on, and of how many; 1 of 1 by itself.
+        history: epochs of an earlier start. is_resumed: whether this goes on with an earlier start.
+    """
+
+    recipe: Recipe
+    folder: Path | None = None
+    number: int = 1
+    of: int = 1
+    history: tuple[EpochRecord, ...] = ()
+    is_resumed: bool = False
+
+
 class Trainer:
     """Trains one network; `epochs()` is the loop, and whoever iterates it may stop whenever they like.
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -19,93 +16,66 @@ from chalknet.artifacts.model_file import load_model
 from chalknet.artifacts.run_folder import CONFIG_FILE, MODEL_FILE, SUMMARY_FILE, read_run, read_summary, refuse_finished
 from chalknet.config import Recipe, config_tables
 from chalknet.data.dataset import Dataset
-from chalknet.data.splits import Splits
 from chalknet.errors import OutputError, StoreError
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.metrics import mean_scores, score
 from chalknet.network.model import Ensemble, Network
 from chalknet.records import MEASURES, PARTS, EpochRecord, Scores
-from chalknet.training.trainer import Observer, Run
-from chalknet.workflows.single_run import Checkpoints, origin_of, resume_run, train_run, write_run
+from chalknet.training.trainer import Run
+from chalknet.workflows.single_run import Options, Watch, nobody, resume_run, train_run, write_run
+from chalknet.workflows.task import Task
 
 MEMBERS = "members"
 ROWS_AT_ONCE = 4_096
 
-Watch = Callable[[int, int], AbstractContextManager[Observer | None]]
 
-
-def nobody(member: int, done: int) -> AbstractContextManager[Observer | None]:
-    """Watches nothing."""
-    del member, done
-    return nullcontext()
-
-
-def train_ensemble(
-    data: Dataset,
-    splits: Splits,
-    recipe: Recipe,
-    *,
-    out: Path | None = None,
-    numbered: bool = False,
-    overwrite: bool = False,
-    watch: Watch = nobody,
-    workers: int | None = None,
-    checkpoints: Checkpoints = Checkpoints(),
-) -> Run:
+def train_ensemble(task: Task, options: Options = Options(), watch: Watch = nobody) -> Run:
     """Trains `recipe.training.ensemble` networks, from the seeds `seed`, `seed` + 1, ..., one after the other.
 
     Args:
-        out: folder of the whole; the members' run folders are in its members/. None to write nothing.
-        watch: (member from 1, epochs already done) -> a context that gives who observes that member's epochs.
-        data, splits, recipe, numbered, overwrite, workers, checkpoints: as `train_run`.
+        options: whose out is the folder of the whole; the members' run folders are in its members/.
+        watch: gives a context for each network, with who observes its epochs.
     Returns:
         a `Run` whose network is an `Ensemble`.
     Raises:
         as `train_run`.
     """
-    if out is None:
-        runs = []
-        for number, member in enumerate(member_recipes(recipe), start=1):
-            with watch(number, 0) as observe:
-                runs.append(train_run(data, splits, member, observe=observe, workers=workers))
-        return joined(runs, recipe)
-    if not numbered:
-        refuse_finished(out, overwrite)
-        _refuse_begun(out, overwrite)
-    with new_folder(out, numbered=numbered) as folder:
-        config = tomli_w.dumps(config_tables(recipe, origin_of(data))).encode()
+    if options.out is None:
+        members = member_recipes(task.recipe)
+        runs = [
+            train_run(replace(task, recipe=member), options, watch, number=number, of=len(members))
+            for number, member in enumerate(members, start=1)
+        ]
+        return joined(runs, task.recipe)
+    if not options.numbered:
+        refuse_finished(options.out, options.overwrite)
+        _refuse_begun(options.out, options.overwrite)
+    with new_folder(options.out, numbered=options.numbered) as folder:
+        config = tomli_w.dumps(config_tables(task.recipe, task.origin)).encode()
         write_files(folder, {CONFIG_FILE: config})
-        return go_on(
-            folder, data, splits, recipe, overwrite=overwrite, watch=watch, workers=workers, checkpoints=checkpoints
-        )
+        return _train_members(folder, task, options, watch)
 
 
-def go_on(
-    folder: Path,
-    data: Dataset,
-    splits: Splits,
-    recipe: Recipe,
-    *,
-    overwrite: bool = False,
-    watch: Watch = nobody,
-    workers: int | None = None,
-    checkpoints: Checkpoints = Checkpoints(),
-) -> Run:
+def go_on(folder: Path, task: Task, options: Options = Options(), watch: Watch = nobody) -> Run:
     """The members that are not finished yet, and then the whole; arguments as `train_ensemble`."""
-    runs = []
-    for number, member in enumerate(member_recipes(recipe), start=1):
-        place = folder / MEMBERS / f"seed{member.training.seed}"
-        if (place / SUMMARY_FILE).exists() and not overwrite:
-            runs.append(_finished(place, data, splits, member))
-            continue
-        options: dict[str, Any] = {"workers": workers, "checkpoints": checkpoints}
-        if (place / CHECKPOINT_FILE).exists() and not overwrite:
-            runs.append(resume_run(place, data, splits, watch=partial(watch, number), **options))
+    return _train_members(folder, task, replace(options, overwrite=False), watch, is_resumed=True)
+
+
+def _train_members(folder: Path, task: Task, options: Options, watch: Watch, is_resumed: bool = False) -> Run:
+    """Each network in its folder, but those that an earlier start has finished, and then the whole."""
+    members, runs = member_recipes(task.recipe), []
+    for number, recipe in enumerate(members, start=1):
+        place = folder / MEMBERS / f"seed{recipe.training.seed}"
+        member, own = replace(task, recipe=recipe), replace(options, out=place, numbered=False)
+        which: dict[str, Any] = {"number": number, "of": len(members)}
+        if (place / SUMMARY_FILE).exists() and not options.overwrite:
+            runs.append(_finished(place, member))
+        elif (place / CHECKPOINT_FILE).exists() and not options.overwrite:
+            runs.append(resume_run(place, member, own, watch, **which))
         else:
-            with watch(number, 0) as observe:
-                runs.append(train_run(data, splits, member, out=place, overwrite=overwrite, observe=observe, **options))
-    run = replace(joined(runs, recipe), folder=folder)
-    write_run(run, folder)
+            runs.append(train_run(member, own, watch, **which, is_resumed=is_resumed))
+    run = replace(joined(runs, task.recipe), folder=folder)
+    write_run(run, folder, task.origin)
     return run
 
 
@@ -162,14 +132,14 @@ def _mean_record(records: list[EpochRecord]) -> EpochRecord:
     return EpochRecord(records[0].epoch, train, means["valid"], means["test"], sum(one.seconds for one in records))
 
 
-def _finished(place: Path, data: Dataset, splits: Splits, member: Recipe) -> Run:
+def _finished(place: Path, task: Task) -> Run:
     """A member that an earlier start has finished."""
     run, network = read_run(place), load_model(place / MODEL_FILE)
-    if run.recipe != member or not isinstance(network, Network):
+    if run.recipe != task.recipe or not isinstance(network, Network):
         raise StoreError(f"{place}: holds a run of other settings. Choose another --out, or add --overwrite.")
     kept = int(read_summary(place)["kept"]["epoch"])
     seconds = sum(record.seconds for record in run.history)
-    return Run(run.history, network, kept, member, data, splits, seconds, folder=place)
+    return Run(run.history, network, kept, task.recipe, task.data, task.splits, seconds, folder=place)
 
 
 def _refuse_begun(folder: Path, overwrite: bool) -> None:

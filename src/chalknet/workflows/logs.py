@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from chalknet.config import Recipe, near_match
+from chalknet.config import near_match
 from chalknet.errors import ConfigError
-from chalknet.training.trainer import Observer
+
+if TYPE_CHECKING:
+    from chalknet.artifacts.log_writer import LogWriter
 
 KINDS = ("csv", "tensorboard", "mlflow")
 
@@ -36,22 +37,18 @@ def parsed_log(text: str) -> Log:
     return Log(kind, place)
 
 
-@contextmanager
-def opened_logs(logs: Sequence[Log], recipe: Recipe, seed: int | None) -> Iterator[list[Observer]]:
-    """The writers of some logs, closed at the end; of a member of an ensemble, told by its seed, each has its own."""
-    with ExitStack() as stack:
-        yield [_opened(log, recipe, seed, stack) for log in logs]
+def log_writer(log: Log, tell: Callable[[str], None]) -> LogWriter:
+    """The writer of a log; tell gets the line that says that its place failed.
 
-
-def _opened(log: Log, recipe: Recipe, seed: int | None, stack: ExitStack) -> Observer:
+    Raises:
+        MissingExtraError: what it writes with is not there. OutputError: its place cannot be written.
+    """
     from chalknet.artifacts.csv_writer import CsvWriter
     from chalknet.artifacts.mlflow_writer import MlflowWriter
     from chalknet.artifacts.tensorboard_writer import TensorBoardWriter
 
-    place = Path(log.place)
     if log.kind == "csv":
-        return CsvWriter(place if seed is None else place.with_name(f"{place.stem}-seed{seed}{place.suffix}"))
+        return CsvWriter(log.place, tell=tell)
     if log.kind == "tensorboard":
-        return stack.enter_context(TensorBoardWriter(place if seed is None else place / f"seed{seed}"))
-    name = f"{recipe.name}-seed{recipe.training.seed if seed is None else seed}"
-    return stack.enter_context(MlflowWriter(log.place or None, run_name=name, recipe=recipe))
+        return TensorBoardWriter(log.place, tell=tell)
+    return MlflowWriter(log.place or None, tell=tell)

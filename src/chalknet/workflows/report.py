@@ -26,7 +26,7 @@ from chalknet.studies.space import divide, make_cell
 from chalknet.studies.spec import StudySpec
 from chalknet.studies.store import STORE_FILE
 from chalknet.workflows.run_results import results_of_run, spec_of_run
-from chalknet.workflows.single_run import open_data
+from chalknet.workflows.task import open_data
 
 STEM = "report"
 

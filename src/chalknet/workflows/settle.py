@@ -25,11 +25,16 @@ def settle(
     The default recipe suits itself to the samples once they are read: see `settled_for`.
 
     Raises:
-        ConfigError: both a recipe and a config file are given, or either is wrong.
+        ConfigError: both a recipe and a config file are given, or either is wrong, or the file's training had sample
+            weights.
     """
     if recipe is not None and config is not None:
         raise ConfigError("--recipe and --config both say where to start from; give one of them.")
     chosen, known = (recipe_named(recipe or DEFAULT), DataConfig()) if config is None else read_config(Path(config))
+    if known.sample_weights_sha256:
+        raise ConfigError(
+            f"{config}: is of a training with sample weights, which it cannot hold. Give them to chalknet.train."
+        )
     return chosen.with_settings(**settings), _changed(known, data)
 
 

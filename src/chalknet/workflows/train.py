@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from chalknet.artifacts.checkpoint import read_unfinished
+from chalknet.artifacts.log_writer import LogWriter
 from chalknet.artifacts.run_folder import CONFIG_FILE
-from chalknet.config import GIVEN, DataConfig, Recipe, read_config
+from chalknet.config import DataConfig, Recipe, read_config
 from chalknet.data.dataset import Dataset
 from chalknet.data.load import load_data
 from chalknet.data.own_sets import with_own_sets
@@ -17,9 +18,10 @@ from chalknet.data.splits import Splits
 from chalknet.records import EpochRecord
 from chalknet.training.recipes import DEFAULT, suited
 from chalknet.training.recipes import recipe as recipe_named
-from chalknet.training.trainer import Observer, Run
-from chalknet.workflows.ensemble import Watch, go_on, is_unfinished_ensemble, nobody, train_ensemble
-from chalknet.workflows.single_run import Checkpoints, resume_run, split_by, train_run, unfinished_samples
+from chalknet.training.trainer import Begun, Observer, Run
+from chalknet.workflows.ensemble import go_on, is_unfinished_ensemble, train_ensemble
+from chalknet.workflows.single_run import Checkpoints, Options, Watch, nobody, resume_run, train_run
+from chalknet.workflows.task import Task, task_of, unfinished_task
 
 
 def train(
@@ -29,6 +31,7 @@ def train(
     valid: Dataset | str | Path | None = None,
     test: Dataset | str | Path | None = None,
     splits: Splits | None = None,
+    sample_weights: Any = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     observe: Observer | Sequence[Observer] | None = None,
@@ -43,11 +46,12 @@ def train(
         valid, test: validation and test samples of one's own, as data; with valid, all samples of data train unless
             train_size says how many. Classes are matched by name.
         splits: index arrays of one's own, instead of the recipe's division.
+        sample_weights: (N,) numbers >= 0, what each sample of data counts in training; scores count every sample alike.
         out: folder for history.csv, summary.json, config.toml, model.safetensors, valid_samples.npz and curves.png and
             .svg; made first.
         overwrite: whether out may hold a finished run.
         observe: called with each `EpochRecord` as it is finished, of an ensemble with those of each member in turn; one
-            callable or several, such as a `CsvWriter`.
+            callable or several, such as a `CsvWriter`, which writes a file for each member.
         workers: threads, by default one a core; results do not depend on it.
         settings: recipe fields to change, such as hidden=[500], epochs=20, seed=7, train_size=4800.
     Returns:
@@ -60,43 +64,28 @@ def train(
     """
     start = recipe if isinstance(recipe, Recipe) else recipe_named(recipe)
     chosen = start.with_settings(**settings)  # wrong settings are named before data is read
-    own = [load_data(one) if isinstance(one, (str, Path)) else one for one in (valid, test)]
-    samples = with_own_sets(load_data(data) if isinstance(data, (str, Path)) else data, *own)
+    samples = _joined(data, valid, test)
     if not isinstance(recipe, Recipe):
         chosen, _ = suited(start, settings, samples)
-    if splits is None:
-        splits = split_by(chosen, samples)
-    else:
-        chosen = chosen.with_settings(split=GIVEN)
-    place = None if out is None else Path(out)
-    watch = _observed_by(observe)
-    return train_settled(samples, splits, chosen, out=place, overwrite=overwrite, watch=watch, workers=workers)
+    task = task_of(samples, chosen, splits, sample_weights)
+    options = Options(None if out is None else Path(out), overwrite=overwrite, workers=workers)
+    return train_settled(task, options, observed_by(observe))
 
 
-def train_settled(
-    data: Dataset,
-    splits: Splits,
-    recipe: Recipe,
-    *,
-    out: Path | None = None,
-    numbered: bool = False,
-    overwrite: bool = False,
-    watch: Watch = nobody,
-    workers: int | None = None,
-    checkpoints: Checkpoints = Checkpoints(),
-) -> Run:
-    """`train` with everything settled; watch as in `train_ensemble`. With numbered, out is the first name tried."""
-    options: dict[str, Any] = {"workers": workers, "checkpoints": checkpoints}
-    where: dict[str, Any] = {"out": out, "numbered": numbered, "overwrite": overwrite}
-    if recipe.training.ensemble > 1:
-        return train_ensemble(data, splits, recipe, watch=watch, **where, **options)
-    with watch(1, 0) as observe:
-        return train_run(data, splits, recipe, observe=observe, **where, **options)
+def train_settled(task: Task, options: Options = Options(), watch: Watch = nobody) -> Run:
+    """`train` with everything settled; watch as in `train_ensemble`."""
+    train_it = train_ensemble if task.recipe.training.ensemble > 1 else train_run
+    return train_it(task, options, watch)
 
 
 def resume(
     folder: str | Path,
     *,
+    data: Dataset | str | Path | None = None,
+    valid: Dataset | str | Path | None = None,
+    test: Dataset | str | Path | None = None,
+    splits: Splits | None = None,
+    sample_weights: Any = None,
     observe: Observer | Sequence[Observer] | None = None,
     workers: int | None = None,
     checkpoints: Checkpoints = Checkpoints(),
@@ -105,18 +94,19 @@ def resume(
 
     Args:
         folder: that `train` was told as out.
+        data, valid, test: where the training was on arrays in memory, the same again.
+        splits, sample_weights: where it was given them, the same again; their digests are checked.
         observe, workers: as `train`.
     Raises:
         StoreError: the run is finished, or there is no whole checkpoint.
-        DataError: the data is not there any more, or another.
+        ConfigError: something is missing that is in no file. DataError: the data is not there any more, or another.
         DivergenceError, OutputError: as `train`.
     """
     place = Path(folder)
     recipe, source = unfinished_recipe(place)
-    data, splits = unfinished_samples(place, recipe, source)
-    return resume_settled(
-        place, data, splits, recipe, watch=_observed_by(observe), workers=workers, checkpoints=checkpoints
-    )
+    samples = None if data is None else _joined(data, valid, test)
+    task = unfinished_task(place, recipe, source, samples, splits, sample_weights)
+    return resume_settled(place, task, Options(workers=workers, checkpoints=checkpoints), observed_by(observe))
 
 
 def unfinished_recipe(folder: Path) -> tuple[Recipe, DataConfig]:
@@ -131,21 +121,10 @@ def unfinished_recipe(folder: Path) -> tuple[Recipe, DataConfig]:
     return recipe, source
 
 
-def resume_settled(
-    folder: Path,
-    data: Dataset,
-    splits: Splits,
-    recipe: Recipe,
-    *,
-    watch: Watch,
-    workers: int | None = None,
-    checkpoints: Checkpoints = Checkpoints(),
-) -> Run:
-    """`resume` with the samples read; watch as in `train_ensemble`."""
-    options: dict[str, Any] = {"workers": workers, "checkpoints": checkpoints}
-    if is_unfinished_ensemble(folder):
-        return go_on(folder, data, splits, recipe, watch=watch, **options)
-    return resume_run(folder, data, splits, watch=lambda done: watch(1, done), **options)
+def resume_settled(folder: Path, task: Task, options: Options = Options(), watch: Watch = nobody) -> Run:
+    """`resume` with everything settled; watch as in `train_ensemble`."""
+    go_on_with_it = go_on if is_unfinished_ensemble(folder) else resume_run
+    return go_on_with_it(folder, task, options, watch)
 
 
 def all_of(observers: Sequence[Observer]) -> Observer:
@@ -158,11 +137,22 @@ def all_of(observers: Sequence[Observer]) -> Observer:
     return show
 
 
-def _observed_by(observe: Observer | Sequence[Observer] | None) -> Watch:
-    show = all_of((observe,) if callable(observe) else tuple(observe or ()))
+def observed_by(observe: Observer | Sequence[Observer] | None) -> Watch:
+    """Who watches each network: the observers, of which writers of logs write each network's own."""
+    observers = (observe,) if callable(observe) else tuple(observe or ())
 
-    def watch(member: int, done: int) -> AbstractContextManager[Observer | None]:
-        del member, done
-        return nullcontext(show)
+    @contextmanager
+    def watch(begun: Begun) -> Iterator[Observer]:
+        with ExitStack() as stack:
+            yield all_of([stack.enter_context(o.of(begun)) if isinstance(o, LogWriter) else o for o in observers])
 
     return watch
+
+
+def _joined(
+    data: Dataset | str | Path, valid: Dataset | str | Path | None, test: Dataset | str | Path | None
+) -> Dataset:
+    """Samples, read where a path names them, with own sets set apart."""
+    main, *own = (load_data(one) if isinstance(one, (str, Path)) else one for one in (data, valid, test))
+    assert main is not None, "data is asked for"
+    return with_own_sets(main, *own)

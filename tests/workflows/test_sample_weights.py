@@ -1,0 +1,141 @@
+"""Sample weights and index arrays of one's own: what they do, and how a stopped training finds them again."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import chalknet
+from chalknet.cli.main import main
+from chalknet.config import read_config
+from chalknet.data.load import load_data
+from chalknet.errors import ConfigError, DataError
+from chalknet.workflows.single_run import Checkpoints, Options
+from chalknet.workflows.task import task_of
+from chalknet.workflows.train import observed_by, train_settled
+
+SETTINGS = {"hidden": [6], "epochs": 5, "batch_size": 32, "reduction": "mean", "learning_rate": 0.05}
+RECIPE = chalknet.recipe("writeup").with_settings(train_size=160, valid_size=40, **SETTINGS)
+WEIGHTS = np.random.default_rng(0).random(240)
+
+
+@pytest.fixture
+def letters(tmp_path, monkeypatch, small_images):
+    monkeypatch.chdir(tmp_path)
+    np.savez("letters.npz", images=small_images.inputs, labels=small_images.labels)
+    return load_data("letters.npz")
+
+
+def same(one, other):
+    return all(
+        (value == b.parameters[name]).all()
+        for a, b in zip(one.network.members, other.network.members, strict=True)
+        for name, value in a.parameters.items()
+    )
+
+
+@pytest.mark.parametrize("ensemble", [1, 2])
+def test_a_sample_of_weight_0_is_none_and_one_of_weight_2_is_two(small_images, ensemble):
+    # Full batches of sums: doubling and leaving out samples, in a training part that is made so by index arrays.
+    rng = np.random.default_rng(1)
+    counts = rng.integers(0, 3, 160)
+    splits = chalknet.Splits(np.arange(160), np.arange(160, 200), np.arange(200, 240))
+    repeated = replace(splits, train=np.repeat(np.arange(160), counts))
+    settings = {"hidden": [6], "epochs": 4, "ensemble": ensemble, "dtype": "float64", "reduction": "mean"}
+    settings |= {"learning_rate": 0.1, "momentum": 0.5}
+    weights = np.concatenate([counts, np.full(80, 9.0)])
+    weighed = chalknet.train(small_images, "writeup", splits=splits, sample_weights=weights, **settings)
+    plain = chalknet.train(small_images, "writeup", splits=repeated, **settings)
+    for one, other in zip(weighed.network.members, plain.network.members, strict=True):
+        for name, value in one.parameters.items():
+            np.testing.assert_allclose(value, other.parameters[name], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(239), r"sample weights must be \(240,\) numbers, got \(239,\) float64"),
+        (np.ones((240, 1)), r"sample weights must be \(240,\) numbers, got \(240, 1\)"),
+        (np.full(240, "a"), r"must be \(240,\) numbers, got \(240,\) <U1"),
+        (np.r_[np.ones(7), -1, np.ones(232)], r"finite and >= 0, got -1.0 at 7"),
+        (np.r_[np.ones(239), np.inf], r"finite and >= 0, got inf at 239"),
+        (np.zeros(240), r"of the training part are all 0"),
+    ],
+)
+def test_weights_that_cannot_be_meant_are_one_line_and_nothing_is_written(small_images, tmp_path, weights, message):
+    with pytest.raises(DataError, match=message) as caught:
+        chalknet.train(small_images, RECIPE, sample_weights=weights, out=tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_own_sets_need_no_weights(small_images):
+    own = chalknet.dataset_from_arrays(small_images.inputs[:40], small_images.labels[:40], class_names="ABCD")
+    given = {"valid": own, "test": own, "sample_weights": WEIGHTS, **SETTINGS}
+    chalknet.train(small_images, "writeup", **given)
+    with pytest.raises(DataError, match=r"must be \(240,\) numbers, got \(241,\)"):
+        chalknet.train(small_images, "writeup", **given | {"sample_weights": np.ones(241)})
+
+
+def stopped(task, place="run"):
+    """A training that stops after three epochs, of an ensemble in its last network."""
+
+    def stop(record):
+        seen.append(record.epoch)
+        if len(seen) == 3 + 5 * (task.recipe.training.ensemble - 1):
+            raise KeyboardInterrupt
+
+    seen = []
+    with pytest.raises(KeyboardInterrupt):
+        train_settled(task, Options(Path(place), checkpoints=Checkpoints(0)), observed_by(stop))
+
+
+@pytest.mark.parametrize("ensemble", [1, 2])
+def test_a_stopped_training_goes_on_with_the_same_weights_and_no_others(letters, capsys, ensemble):
+    recipe = RECIPE.with_settings(ensemble=ensemble)
+    whole = chalknet.train(letters, recipe, sample_weights=WEIGHTS, out="whole")
+    stopped(task_of(letters, recipe, None, WEIGHTS))
+    with pytest.raises(ConfigError, match=r'run: was trained on sample_weights in memory.*chalknet.resume\("run", sam'):
+        chalknet.resume("run")
+    with pytest.raises(DataError, match=r"run: was begun with other sample_weights: sha256 [0-9a-f]{64}, and of those"):
+        chalknet.resume("run", sample_weights=WEIGHTS + 1)
+    assert main(["train", "--resume", "run"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "sample_weights=..." in said
+    run = chalknet.resume("run", sample_weights=WEIGHTS)
+    assert same(run, whole)
+    assert read_config(run.folder / "config.toml") == read_config(whole.folder / "config.toml")
+    digest = json.loads((run.folder / "summary.json").read_text())["data"]["sample_weights_sha256"]
+    assert digest == read_config(run.folder / "config.toml")[1].sample_weights_sha256 != ""
+
+
+def test_a_run_without_weights_is_not_gone_on_with_by_them(letters):
+    stopped(task_of(letters, RECIPE))
+    with pytest.raises(ConfigError, match="run: was trained without sample_weights; leave them out"):
+        chalknet.resume("run", sample_weights=WEIGHTS)
+
+
+def test_index_arrays_and_arrays_in_memory_are_given_again_too(small_images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = chalknet.dataset_from_arrays(small_images.inputs, small_images.labels, class_names="ABCD")
+    splits = chalknet.Splits(np.arange(0, 160), np.arange(160, 200), np.arange(200, 240))
+    whole = chalknet.train(data, RECIPE, splits=splits)
+    stopped(task_of(data, RECIPE, splits))
+    with pytest.raises(ConfigError, match=r"trained on data and splits in memory.*data=\.\.\., splits=\.\.\."):
+        chalknet.resume("run")
+    other = chalknet.Splits(splits.train[::-1], splits.valid, splits.test)
+    with pytest.raises(DataError, match="was begun with other splits"):
+        chalknet.resume("run", data=data, splits=other)
+    changed = chalknet.dataset_from_arrays(255 - small_images.inputs, small_images.labels, class_names="ABCD")
+    with pytest.raises(DataError, match="was begun with other data"):
+        chalknet.resume("run", data=changed, splits=splits)
+    assert same(chalknet.resume("run", data=data, splits=splits), whole)
+
+
+def test_a_configuration_with_weights_is_not_repeated_without_them(letters, capsys):
+    chalknet.train(letters, RECIPE, sample_weights=WEIGHTS, out="run")
+    assert main(["train", "--config", "run/config.toml"]) == 2
+    assert "run/config.toml: is of a training with sample weights, which it cannot hold" in capsys.readouterr().err
