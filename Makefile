@@ -55,6 +55,7 @@ benchmark-docs: $(INSTALLED) ## write docs/benchmarks.md and the tables of docs/
 	$(BIN)/python benchmarks/write_docs.py
 	$(BIN)/python benchmarks/coverage.py --docs
 	$(BIN)/python benchmarks/recipes.py --docs
+	$(BIN)/python benchmarks/width_study.py --docs
 	$(BIN)/python benchmarks/over_fitting.py --docs
 
 wheel: $(INSTALLED) ## build the wheel into dist/

@@ -70,10 +70,11 @@ def test_the_benchmark_page_is_written_from_the_stored_results():
     assert (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8") == page, "run `make benchmark-docs`"
 
 
-def test_the_page_of_recipe_strong_is_written_from_the_stored_result():
-    command = [sys.executable, str(ROOT / "benchmarks" / "recipes.py"), "--print"]
+@pytest.mark.parametrize(("script", "name"), [("recipes", "recipes/strong.md"), ("width_study", "studies/widths.md")])
+def test_pages_of_studies_are_written_from_their_stored_results(script, name):
+    command = [sys.executable, str(ROOT / "benchmarks" / f"{script}.py"), "--print"]
     page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert (ROOT / "docs" / "recipes" / "strong.md").read_text(encoding="utf-8") == page, "run `make benchmark-docs`"
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page, "run `make benchmark-docs`"
 
 
 @pytest.mark.parametrize("name", sorted(SECTION_OF_FIELD))
