@@ -1,32 +1,42 @@
-"""`ChalkClassifier` beside scikit-learn's `MLPClassifier` on small tables: `python benchmarks/classifier.py [-o FILE]`.
+"""`ChalkClassifier` beside scikit-learn's `MLPClassifier`: `python benchmarks/classifier.py [--tuned FILE] [-o FILE]`.
 
-Both at their defaults, `MLPClassifier` also behind a `StandardScaler`, which `ChalkClassifier` has inside. Each trains
-on the same four fifths of a table and is tried on the last, for every fifth and every seed, one after the other in this
-process on one BLAS thread, in an order that turns. The interval of a difference is Student's over the pairs of one
-fifth and one seed, with Nadeau and Bengio's correction for training parts that overlap. Times are medians.
+At their defaults, on small tables: `MLPClassifier` also behind a `StandardScaler`, which `ChalkClassifier` has inside.
+Each trains on the same four fifths of a table and is tried on the last, for every fifth and every seed.
+
+With --tuned also at settings that a random search chose, with the same number of trials for both, on images too. The
+first trial is at the defaults. Each is judged on validation samples of the training part alone; the test part is looked
+at once, by the winner.
+
+Fits that are timed run one after the other in this process on one BLAS thread, in an order that turns; trials of a
+search share the cores. The interval of a difference is Student's over the pairs of one split, with Nadeau and Bengio's
+correction for training parts that overlap. Times are medians.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sklearn
 from scipy import stats
+from scipy.stats import loguniform
 from sklearn.base import BaseEstimator
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import GridSearchCV, ParameterSampler, StratifiedKFold, StratifiedShuffleSplit
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from threadpoolctl import threadpool_limits
 
 import chalknet
@@ -42,9 +52,8 @@ OURS = "ChalkClassifier()"
 SEEDS, FOLDS, LEVEL = 3, 5, 0.95
 
 
-def measured(make: Callable[[int], BaseEstimator], seed: int, x: Any, y: Any, train: Any, test: Any) -> list[float]:
+def measured(model: BaseEstimator, x: Any, y: Any, train: Any, test: Any) -> list[float]:
     """Accuracy, log loss and seconds of fit."""
-    model = make(seed)
     started = time.perf_counter()
     model.fit(x[train], y[train])
     seconds = time.perf_counter() - started
@@ -60,15 +69,18 @@ def results_of(x: Any, y: Any) -> dict[str, Any]:
         for fold, (train, test) in enumerate(StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(x, y)):
             turn = (seed * FOLDS + fold) % len(names)
             for name in names[turn:] + names[:turn]:
-                found[name].append(measured(MAKERS[name], seed, x, y, train, test))
+                found[name].append(measured(MAKERS[name](seed), x, y, train, test))
     return {name: np.array(rows) for name, rows in found.items()}
 
 
-def difference(ours: Any, theirs: Any) -> dict[str, float]:
-    """Mean of ours - theirs, and the half width of its interval (Nadeau and Bengio, Machine Learning 52, 2003)."""
+def difference(ours: Any, theirs: Any, ratio: float = 1 / (FOLDS - 1)) -> dict[str, float]:
+    """Mean of ours - theirs, and the half width of its interval (Nadeau and Bengio, Machine Learning 52, 2003).
+
+    ratio: of test to training samples.
+    """
     gaps = ours - theirs
     n = len(gaps)
-    spread = gaps.std(ddof=1) * np.sqrt(1 / n + 1 / (FOLDS - 1))
+    spread = gaps.std(ddof=1) * np.sqrt(1 / n + ratio)
     return {"mean": float(gaps.mean()), "half_width": float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * spread)}
 
 
@@ -100,17 +112,169 @@ def tables_measured() -> dict[str, Any]:
     return tables
 
 
+@dataclass(frozen=True)
+class Trials:
+    """How much is done: trials of a search, splits into training and test part, images of each part."""
+
+    n_trials: int = 10
+    n_splits: int = 5
+    n_images: int = 1_000
+
+
+QUICK = Trials(2, 2, 120)
+VALIDATION_SHARE = 0.25  # of the training part, by which the trials on images and digits are judged
+SMALL_FOLDS = 3  # by which they are judged on smaller tables
+SMALL = 1_000  # samples of a table that is one of these
+IMAGE_SHAPE = (28, 28)
+OURS_TUNED, THEIRS_TUNED = "ChalkClassifier, tuned", "MLPClassifier, tuned"
+OURS_ON_IMAGES = "ChalkClassifier(image_shape=(28, 28))"
+
+# What is searched: of each the settings that its documentation treats as the ones to choose.
+OUR_SPACE = {
+    "hidden": [(128,), (256,), (512,), (256, 128)],
+    "learning_rate": loguniform(1e-3, 1e-2),
+    "batch_size": [32, 64, 128],
+    "dropout": [0.0, 0.1, 0.3],
+    "weight_decay": loguniform(1e-3, 3e-1),
+    "early_stopping": [True, False],
+}
+THEIR_SPACE = {
+    "scaler": [StandardScaler(), MinMaxScaler()],
+    "network__hidden_layer_sizes": [(100,), (256,), (512,), (256, 128)],
+    "network__learning_rate_init": loguniform(3e-4, 1e-2),
+    "network__batch_size": [32, 64, 128, 200],
+    "network__alpha": loguniform(1e-5, 1e-1),
+    "network__early_stopping": [True, False],
+}
+
+
+def tuned_sets(letters: Path, n_images: int) -> dict[str, tuple[Any, Any, list[tuple[Any, Any]], str]]:
+    """By name: rows, labels, the n-th split into training and test part for every n, and what it is."""
+    glyphs, real = chalknet.load_data("glyphs"), chalknet.load_data(letters)
+    about = f"{n_images:,} of its images train and {n_images:,} others test"
+    made = {
+        "glyphs": (*_images(glyphs), f"the built-in letters; {about}"),
+        "notMNIST": (*_images(real), f"{letters.name}, real letters in the format of MNIST, in its place; {about}"),
+    }
+    found = {}
+    for name, (x, y, what) in made.items():
+        split = StratifiedShuffleSplit(50, train_size=n_images, test_size=n_images, random_state=0)
+        found[name] = (x, y, list(split.split(x, y)), what)
+    for name, load in TABLES.items():
+        x, y = load(return_X_y=True)
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+        found[name] = (x, y, list(folds.split(x, y)), f"{len(x):,} rows, {FOLDS} folds")
+    return found
+
+
+def _images(data: Any) -> tuple[Any, Any]:
+    return data.inputs[:].reshape(len(data), -1), data.labels
+
+
+def contestants(is_images: bool, n_train: int, n_trials: int) -> dict[str, Callable[[int], BaseEstimator]]:
+    """By name, what makes each from a seed; tuned ones are searches, which train the winner at the end."""
+    shape = {"image_shape": IMAGE_SHAPE} if is_images else {}
+    theirs = Pipeline([("scaler", StandardScaler()), ("network", MLPClassifier())])
+    search = partial(_search, n_train=n_train, n_trials=n_trials)
+    return {
+        **MAKERS,
+        **({OURS_ON_IMAGES: lambda seed: chalknet.ChalkClassifier(random_state=seed, **shape)} if shape else {}),
+        OURS_TUNED: lambda seed: search(chalknet.ChalkClassifier(random_state=seed, **shape), OUR_SPACE, seed),
+        THEIRS_TUNED: lambda seed: search(theirs.set_params(network__random_state=seed), THEIR_SPACE, seed),
+    }
+
+
+def _search(model: BaseEstimator, space: dict[str, Any], seed: int, *, n_train: int, n_trials: int) -> BaseEstimator:
+    if n_train < SMALL:
+        judged: Any = StratifiedKFold(SMALL_FOLDS, shuffle=True, random_state=seed)
+    else:
+        judged = StratifiedShuffleSplit(1, test_size=VALIDATION_SHARE, random_state=seed)
+    drawn = ParameterSampler(space, n_trials - 1, random_state=seed)
+    candidates = [{}, *({name: [value] for name, value in one.items()} for one in drawn)]
+    return GridSearchCV(model, candidates, cv=judged, n_jobs=-1, refit=False)
+
+
+def tuned(make: Callable[[int], BaseEstimator], seed: int, x: Any, y: Any) -> tuple[BaseEstimator, float]:
+    """The classifier itself, or what its search over the training part chose, untrained; seconds of searching."""
+    model = make(seed)
+    if not isinstance(model, GridSearchCV):
+        return model, 0.0
+    started = time.perf_counter()
+    model.fit(x, y)
+    chosen = sklearn.clone(model.estimator).set_params(**sklearn.clone(model.best_params_, safe=False))
+    return chosen, time.perf_counter() - started
+
+
+def tuned_results(x: Any, y: Any, splits: list[tuple[Any, Any]], makers: dict[str, Any]) -> dict[str, Any]:
+    """By classifier: (splits, 3) measurements as `measured`, seconds of searching, and what was chosen."""
+    names = list(makers)
+    found: dict[str, dict[str, Any]] = {name: {"rows": [], "search": [], "chosen": []} for name in names}
+    for number, (train, test) in enumerate(splits):
+        models = {}
+        for name in names:
+            models[name], seconds = tuned(makers[name], number, x[train], y[train])
+            found[name]["search"].append(seconds)
+            found[name]["chosen"].append(str(models[name]) if seconds else "")
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            found[name]["rows"].append(measured(models[name], x, y, train, test))
+    return found
+
+
+def tuned_summary(found: dict[str, Any], ratio: float) -> dict[str, Any]:
+    """By classifier: means, and what each of ours is ahead of it; ratio: of test to training samples."""
+    rows = {name: np.array(one["rows"]) for name, one in found.items()}
+    ours = [name for name in found if name.startswith("Chalk")]
+    return {
+        name: {
+            "accuracy": float(rows[name][:, 0].mean()),
+            "log_loss": float(rows[name][:, 1].mean()),
+            "fit_seconds": float(np.median(rows[name][:, 2])),
+            "search_seconds": float(np.median(one["search"])),
+            "chosen": one["chosen"],
+            "measurements": rows[name].tolist(),
+            "ahead": {mine: difference(rows[mine][:, 0], rows[name][:, 0], ratio) for mine in ours if mine != name},
+        }
+        for name, one in found.items()
+    }
+
+
+def tuned_measured(letters: Path, trials: Trials) -> dict[str, Any]:
+    """The summary of every set, printed as it is done."""
+    sets = {}
+    for name, (x, y, every_split, what) in tuned_sets(letters, trials.n_images).items():
+        splits = every_split[: trials.n_splits]
+        train, test = splits[0]
+        makers = contestants(x.dtype == np.uint8, len(train), trials.n_trials)
+        rows = tuned_summary(tuned_results(x, y, splits, makers), len(test) / len(train))
+        sets[name] = {"what": what, "train": len(train), "test": len(test), "splits": len(splits), "rows": rows}
+        for row, one in rows.items():
+            gap = one["ahead"].get(OURS_TUNED, {"mean": 0.0, "half_width": 0.0})
+            print(
+                f"{name:14} {row:38} accuracy {one['accuracy']:.4f}  fit {one['fit_seconds']:6.2f} s  "
+                f"search {one['search_seconds']:6.1f} s  tuned less this {gap['mean']:+.4f} ± {gap['half_width']:.4f}",
+                flush=True,
+            )
+    return {"n_trials": trials.n_trials, "sets": sets}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tuned", type=Path, metavar="FILE", help="tuned too; FILE has real letters of 28 x 28 pixels")
+    parser.add_argument("--quick", action="store_true", help="with --tuned: two trials and splits, few images")
     parser.add_argument("-o", "--out", type=Path, help="JSON file to write")
-    out = parser.parse_args().out
+    line = parser.parse_args()
+    os.environ["PYTHONWARNINGS"] = "ignore"  # of the processes in which a search's trials run
     warnings.simplefilter("ignore", ConvergenceWarning)  # of MLPClassifier's 200 epochs, which are its default
     with threadpool_limits(1):
-        tables = tables_measured()
-    if out:
+        if line.tuned:
+            found = tuned_measured(line.tuned, QUICK if line.quick else Trials())
+        else:
+            found = {"seeds": SEEDS, "folds": FOLDS, "tables": tables_measured()}
+    if line.out:
         versions = {"chalknet": chalknet.__version__, "numpy": np.__version__, "scikit-learn": sklearn.__version__}
-        made = {"machine": machine_facts(), "versions": versions, "seeds": SEEDS, "folds": FOLDS, "tables": tables}
-        out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+        made = {"machine": machine_facts(), "versions": versions, **found}
+        line.out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

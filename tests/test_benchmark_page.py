@@ -107,6 +107,30 @@ def test_growth_gives_slopes_and_the_memory_of_the_write_up(write_docs, tmp_path
     assert drawn.count("<!-- slope ") == 6
 
 
+def test_tuned_classifiers_get_a_table_with_what_each_of_ours_is_ahead(write_docs, tmp_path):
+    def row(accuracy, **ahead):
+        gaps = {name: {"mean": mean, "half_width": 0.01} for name, mean in ahead.items()}
+        return {"accuracy": accuracy, "log_loss": 0.25, "fit_seconds": 1.5, "search_seconds": 0.0, "ahead": gaps}
+
+    plain, best = "ChalkClassifier(image_shape=(28, 28))", "ChalkClassifier, tuned"
+    rows = {
+        "ChalkClassifier()": row(0.85, **{plain: 0.03, best: 0.05}),
+        "MLPClassifier()": row(0.8, **{plain: 0.08, best: 0.1}),
+        plain: row(0.88, **{best: 0.02}),
+        best: row(0.9, **{plain: -0.02}) | {"search_seconds": 12.3},
+    }
+    sets = {"letters": {"what": "a few letters", "splits": 5, "rows": rows}}
+    found = {**result({}), "versions": {"scikit-learn": "1.8.0"}, "n_trials": 10, "sets": sets}
+    store(tmp_path, peers_2_cores=result(ROWS), classifier_tuned=found)
+    page = write_docs.page()
+    assert "- letters: a few letters; 5 splits." in page
+    assert "a random search of 10 trials" in flat(page)
+    (line,) = [line for line in page.splitlines() if line.startswith("| letters | `MLPClassifier()`")]
+    assert line.endswith("| 80.00 % | 0.250 | 1.50 |  | +10.00 ± 1.00 | +8.00 ± 1.00 |")
+    (line,) = [line for line in page.splitlines() if line.startswith(f"| letters | `{best}`")]
+    assert line.endswith("| 90.00 % | 0.250 | 1.50 | 12.3 |  | -2.00 ± 1.00 |")
+
+
 def grown():
     base = {"samples": 100, "units": 100, "layers": 1, "threads": 1}
     growing = {thing: [{**base, thing: base[thing] * by} for by in (1, 2, 4)] for thing in base}
