@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from chalknet.errors import ConfigError, ShapeError
-from chalknet.studies.intervals import holm, mcnemar, wilson
+from chalknet.studies.intervals import gain_of_averaging, holm, mcnemar, wilson
 
 counts = st.integers(1, 3_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -78,3 +79,20 @@ def test_bad_input_is_named():
         mcnemar([1, 2], [1, 0])
     with pytest.raises(ConfigError, match="p-values"):
         holm([0.5, 1.5])
+
+
+def test_the_gain_of_averaging_is_students_interval_of_paired_differences():
+    rng = np.random.default_rng(0)
+    members, together = rng.random((4, 60)) < 0.8, rng.random(60) < 0.9
+    found = gain_of_averaging(together, members, 0.9)
+    want = stats.ttest_1samp(together - members.mean(axis=0), 0.0)
+    assert found.value == pytest.approx((together - members.mean(axis=0)).mean())
+    limits = want.confidence_interval(0.9)
+    assert (found.low, found.high) == pytest.approx((limits.low, limits.high))
+
+
+def test_networks_that_agree_gain_nothing():
+    right = np.array([True, False, True])
+    assert gain_of_averaging(right, np.stack([right, right])).value == 0.0
+    with pytest.raises(ShapeError, match=r"together must be \(M,\) and members \(S, M\) with M >= 2, got \(1,\)"):
+        gain_of_averaging([True], [[True]])

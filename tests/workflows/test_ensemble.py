@@ -6,9 +6,11 @@ import shutil
 import numpy as np
 import pytest
 from conftest import made_images
+from scipy import stats
 
 import chalknet
 from chalknet.errors import ConfigError, OutputError, StoreError
+from chalknet.reporting.document import FigureBlock, TableBlock
 from chalknet.studies.spec import StudySpec
 from chalknet.workflows.ensemble import member_recipes
 
@@ -80,10 +82,55 @@ def test_a_member_of_other_settings_is_not_taken_for_this_ensembles(letters, tmp
         chalknet.resume("run")
 
 
-def test_a_report_names_a_member_and_a_study_takes_none(letters):
+def texts(document):
+    """Its paragraphs, notes and findings."""
+    found = [note.text for note in document.notes]
+    for block in document.blocks():
+        found += [getattr(block, "text", ""), *getattr(block, "items", ())]
+    return found
+
+
+def test_a_report_of_an_ensemble_has_its_own_scores_and_what_averaging_gains(letters):
+    run = chalknet.train(letters, out="run", **SETTINGS)
+    made = chalknet.report("run")
+    assert made.document.title == "An ensemble of 3 networks"
+    words = "\n".join(texts(made.document))
+    assert f"**Test accuracy: {100 * run.together.test.accuracy:.1f} %**" in words
+    tables = {block.name: block.table for block in made.document.blocks() if isinstance(block, TableBlock)}
+    index = run.splits.test
+    inputs, labels = run.data.inputs[index], run.data.labels[index]
+    each = np.array([member.network.predict(inputs) == labels for member in run.members])
+    gaps = (run.network.predict(inputs) == labels) - each.mean(axis=0)
+    row = dict(zip(tables["gain"].columns, tables["gain"].rows[-1], strict=True))
+    assert row["accuracy together"] == f"{100 * run.together.test.accuracy:.2f} %"
+    assert row["mean accuracy"] == f"{100 * each.mean():.2f} %"
+    assert float(row["gain, points"]) == pytest.approx(100 * gaps.mean(), abs=0.051)
+    low, high = (float(end) for end in row["95 % interval"].split(" to "))
+    want = stats.ttest_1samp(gaps, 0.0).confidence_interval(0.95)
+    assert (low, high) == pytest.approx((100 * want.low, 100 * want.high), abs=0.051)
+    assert [one[0] for one in tables["members"].rows] == ["seed 0", "seed 1", "seed 2", "together"]
+    figures = {block.name: block.figure for block in made.document.blocks() if isinstance(block, FigureBlock)}
+    for panel, measure in zip(figures["members"].panels, ("loss", "accuracy"), strict=True):
+        want = [[getattr(record.valid, measure) for record in member.history] for member in run.members]
+        assert [list(curve.y) for curve in panel.curves] == want
+
+
+def test_a_report_of_an_ensemble_whose_samples_are_gone_says_so(letters, tmp_path):
     chalknet.train(letters, out="run", **SETTINGS)
-    with pytest.raises(StoreError, match=r"holds an ensemble, .* Name a member: run/members/seed0"):
+    (tmp_path / "letters.npz").unlink()
+    words = "\n".join(texts(chalknet.report("run").document))
+    assert "without the samples there is no interval" in words
+    assert "**Test accuracy: " in words
+
+
+def test_a_report_of_an_ensemble_whose_member_is_gone_names_it(letters, tmp_path):
+    chalknet.train(letters, out="run", **SETTINGS)
+    (tmp_path / "run" / "members" / "seed1" / "summary.json").unlink()
+    with pytest.raises(StoreError, match=r"members/seed1: holds no finished run"):
         chalknet.report("run")
+
+
+def test_a_study_takes_no_ensemble():
     with pytest.raises(ConfigError, match="so ensemble 3 has no place"):
         StudySpec(chalknet.recipe("writeup").with_settings(ensemble=3))
 

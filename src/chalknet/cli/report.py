@@ -14,7 +14,7 @@ import click
 @click.option("--overwrite", is_flag=True, help="Replace a report.html or report.pdf that is not chalknet's, too.")
 @click.option("--quiet", is_flag=True, help="Do not say where the document is.")
 def report(folder: str, out: str | None, data: str | None, overwrite: bool, quiet: bool) -> None:
-    """Make a document of a study or a run, finished or not.
+    """Make a document of a study, a run or an ensemble, finished or not.
 
     report.html and report.pdf, with every table under tables/ and every figure under figures/ as plain data: what was
     compared and what the numbers carry, when to stop, the choice and its test figure, mistakes and weights as images.

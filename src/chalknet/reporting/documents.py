@@ -10,6 +10,7 @@ from chalknet.reporting.sections.appendix import appendix_section
 from chalknet.reporting.sections.choice import choice_section
 from chalknet.reporting.sections.data import data_section
 from chalknet.reporting.sections.derivation import derivation_section
+from chalknet.reporting.sections.ensemble import members_section, together_section
 from chalknet.reporting.sections.functions import functions_section, helpers_section
 from chalknet.reporting.sections.hidden_units import comparison_section
 from chalknet.reporting.sections.images import mistakes_section, weights_section
@@ -56,15 +57,15 @@ def report_document(gathered: Gathered) -> Document:
         setup_section(gathered, "1", "How it was trained"),
         data_section(gathered, "2"),
     ]
-    if len(gathered.results.cells) == 1:
+    if gathered.together is not None:
+        chapters.append(members_section(gathered, gathered.together, "3"))
+    elif len(gathered.results.cells) == 1:
         chapters.append(learning_section(gathered, "3", "Learning", with_test=False))
     else:
         chapters.append(comparison_section(gathered, "3", "The cells compared"))
     chapters += [
         stopping_section(gathered, "4"),
-        choice_section(
-            gathered, "5", "The result" if len(gathered.results.cells) == 1 else "The choice and its test figure"
-        ),
+        _result(gathered, "5"),
         mistakes_section(gathered, "6"),
         weights_section(gathered, "7"),
         appendix_section(gathered),
@@ -73,8 +74,18 @@ def report_document(gathered: Gathered) -> Document:
     return Document(_title(gathered), subtitle, _notes(gathered), tuple(chapters), _banner(gathered))
 
 
+def _result(gathered: Gathered, number: str) -> Section:
+    """What came of it."""
+    if gathered.together is not None:
+        return together_section(gathered, gathered.together, number)
+    title = "The result" if len(gathered.results.cells) == 1 else "The choice and its test figure"
+    return choice_section(gathered, number, title)
+
+
 def _title(gathered: Gathered) -> str:
     """What the report is about."""
+    if gathered.together is not None:
+        return f"An ensemble of {count_of(gathered.n_seeds, 'network')}"
     if gathered.is_run:
         return "A training"
     names = [field_name(name) for name, _ in gathered.results.spec.vary]

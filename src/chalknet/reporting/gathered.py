@@ -29,6 +29,7 @@ from chalknet.studies.cells import Cell, value_text
 from chalknet.studies.compare import CellAccuracy, Comparison, cell_accuracy, compare_cells
 from chalknet.studies.curve_findings import Curves, curve_findings
 from chalknet.studies.findings import comparison_findings
+from chalknet.studies.intervals import Interval
 from chalknet.studies.results import Predictions, StudyResults, UnitResult
 from chalknet.studies.stopping_point import StoppingPoint, stopping_point
 
@@ -95,6 +96,21 @@ class CellRuns:
 
 
 @dataclass(frozen=True, eq=False)
+class Together:
+    """What the networks of an ensemble do as one, their probabilities averaged.
+
+    Attributes:
+        scores: of each part that there is.
+        predictions: by part; a part whose samples are not at hand is left out.
+        gains: by part, how much accuracy is above the members' mean; the interval's ends are nan without predictions.
+    """
+
+    scores: Mapping[str, Scores]
+    predictions: Mapping[str, Predictions]
+    gains: Mapping[str, Interval]
+
+
+@dataclass(frozen=True, eq=False)
 class Gathered:
     """What the sections of a document show.
 
@@ -115,6 +131,7 @@ class Gathered:
         audit, checks: of the data; of the network's derivatives. formula_gaps: by label, of each derivative formula.
         machine: facts of the machine that wrote the document.
         network: the chosen cell's, of its first seed.
+        together: of an ensemble's folder, whose networks are the seeds of the one cell; else None.
         is_quick: whether it is the quick form of the write-up.
         commands: lines that repeat it.
     """
@@ -138,6 +155,7 @@ class Gathered:
     checks: tuple[GradientCheck, ...] = ()
     formula_gaps: Mapping[str, float] = field(default_factory=dict)
     network: Classifier | None = None
+    together: Together | None = None
     is_quick: bool = False
     commands: str = ""
 

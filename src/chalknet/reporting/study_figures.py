@@ -56,6 +56,23 @@ def cell_curves(gathered: Gathered, measure: str, parts: Sequence[str]) -> Figur
     return Figure("", panels, columns=_columns(len(panels)), legend="shared", same_x=True, same_y=True)
 
 
+def seed_curves(runs: CellRuns, part: str, measures: Sequence[str]) -> Figure:
+    """One cell: a panel a measure, a curve a seed."""
+    panels = tuple(
+        Panel(
+            capitalised(measure),
+            "epoch",
+            AXES[measure],
+            tuple(
+                Curve(f"seed {seed}", *_points(history, part, measure))
+                for seed, history in zip(runs.seeds, runs.histories, strict=True)
+            ),
+        )
+        for measure in measures
+    )
+    return Figure("", panels, legend="shared")
+
+
 def stopping_curves(gathered: Gathered) -> Figure:
     """A panel a cell: each seed's validation loss, with the epoch at which their mean is smallest and its interval."""
     panels = []

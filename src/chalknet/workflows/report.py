@@ -25,7 +25,7 @@ from chalknet.studies.results import StudyResults, read_results
 from chalknet.studies.space import divide, make_cell
 from chalknet.studies.spec import StudySpec
 from chalknet.studies.store import STORE_FILE
-from chalknet.workflows.run_results import results_of_run, spec_of_run
+from chalknet.workflows.run_results import results_of_run, spec_of_run, together_of
 from chalknet.workflows.task import open_data
 
 STEM = "report"
@@ -105,6 +105,7 @@ def _gathered(folder: Path, source: str | None) -> Gathered:
         more: dict[str, Any] = {
             "recipe": run.recipe,
             "is_run": True,
+            "together": together_of(run, results, found["data"], found["splits"]),
             "network": load_model(folder / MODEL_FILE),
             "commands": shlex.join(["chalknet", "train", "--config", str(folder / "config.toml")]),
         }

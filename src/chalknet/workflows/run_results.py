@@ -1,43 +1,52 @@
-"""A run's folder as `StudyResults` of one cell and one seed, so that whatever shows a study shows a run."""
+"""A run's folder as `StudyResults` of one cell, so that whatever shows a study shows a run or an ensemble."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.artifacts.model_file import load_model
-from chalknet.artifacts.run_folder import MODEL_FILE, SUMMARY_FILE, FinishedRun, read_summary
+from chalknet.artifacts.run_folder import MODEL_FILE, SUMMARY_FILE, FinishedRun, read_run, read_summary
 from chalknet.config import GIVEN, SAME, Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.errors import StoreError
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.model import Classifier
+from chalknet.records import PARTS, Scores
+from chalknet.reporting.gathered import Together
 from chalknet.studies.cells import Cell
+from chalknet.studies.intervals import Interval, gain_of_averaging
 from chalknet.studies.results import DataFacts, Predictions, StudyResults, UnitResult
 from chalknet.studies.space import make_cell
 from chalknet.studies.spec import StudySpec
+from chalknet.workflows.ensemble import MEMBERS, member_recipes
+
+LEVEL = 0.95  # of intervals
 
 
 def results_of_run(run: FinishedRun, data: Dataset | None, splits: Splits | None) -> StudyResults:
-    """A finished run as a study of one training.
+    """A finished run as a study of one training, or an ensemble as one of a cell whose seeds are its networks.
 
     Args:
         run: from `read_run`.
         data, splits: the run's samples and their division, by which its predictions are made again; without them only
             what the folder holds is known.
     Raises:
-        StoreError: summary.json is damaged. ModelFileError: the model file is.
+        StoreError: summary.json is damaged, or a network of an ensemble is missing. ModelFileError: a model file is.
     """
     network = load_model(run.folder / MODEL_FILE)
     summary = read_summary(run.folder)
     spec = spec_of_run(run)
-    cell, seed = make_cell(spec, {}), spec.first_seed
+    (cell,), seeds = (make_cell(spec, {}),), tuple(spec.first_seed + k for k in range(spec.seeds))
+    trained = dict(zip(seeds, member_runs(run), strict=True))
     try:
-        unit = _unit(run, summary, network, data, splits)
+        units = {seed: _unit(one, read_summary(one.folder), data, splits) for seed, one in trained.items()}
         facts = DataFacts(
             source=str(summary["data"]["source"]),
             sha256=str(summary["data"]["sha256"]),
@@ -50,32 +59,67 @@ def results_of_run(run: FinishedRun, data: Dataset | None, splits: Splits | None
         raise StoreError(f"{run.folder / SUMMARY_FILE}: is not what a run writes ({error!r}).") from error
 
     def load(asked: Cell, of_seed: int) -> UnitResult:
-        assert (asked.key, of_seed) == (cell.key, seed), "there is one training"
-        return unit
+        assert asked.key == cell.key, "there is one cell"
+        return units[of_seed]
 
-    return StudyResults(spec, facts, (cell,), (seed,), {(cell.key, seed): "done"}, {}, load, run.folder)
+    done = {(cell.key, seed): "done" for seed in seeds}
+    return StudyResults(spec, facts, (cell,), seeds, done, {}, load, run.folder)
+
+
+def member_runs(run: FinishedRun) -> list[FinishedRun]:
+    """The runs of an ensemble's networks, or a run itself.
+
+    Raises:
+        StoreError: one of them is missing or damaged.
+    """
+    if run.recipe.training.ensemble == 1:
+        return [run]
+    return [read_run(run.folder / MEMBERS / f"seed{one.training.seed}") for one in member_recipes(run.recipe)]
+
+
+def together_of(
+    run: FinishedRun, results: StudyResults, data: Dataset | None, splits: Splits | None
+) -> Together | None:
+    """What the networks of an ensemble do as one; None of a run of one network.
+
+    Raises:
+        StoreError: summary.json is damaged.
+    """
+    if run.recipe.training.ensemble == 1:
+        return None
+    network, summary = load_model(run.folder / MODEL_FILE), read_summary(run.folder)
+    try:
+        kept = {part: summary["kept"][part] for part in PARTS}
+        scores = {part: Scores(**values) for part, values in kept.items() if values is not None}
+    except (KeyError, TypeError) as error:
+        raise StoreError(f"{run.folder / SUMMARY_FILE}: is not what a run writes ({error!r}).") from error
+    units = list(results.finished(results.cells[0]).values())
+    predictions, gains = {}, {}
+    for part, own in scores.items():
+        each = [one.accuracy for unit in units if (one := unit.kept.part(part)) is not None]
+        gains[part] = Interval(own.accuracy - fmean(each), math.nan, math.nan, LEVEL)
+        found = _predictions(network, data, splits, part) if part != "train" else None
+        if found is not None:
+            predictions[part] = found
+            members = [answers.right for unit in units if (answers := unit.part(part)) is not None]
+            if len(found.labels) > 1:
+                gains[part] = gain_of_averaging(found.right, np.stack(members), LEVEL)
+    return Together(scores, predictions, gains)
 
 
 def spec_of_run(run: FinishedRun) -> StudySpec:
-    """The run's recipe as a question with one cell and one seed.
-
-    Raises:
-        StoreError: the run is an ensemble's, whose history is a mean and whose networks answer together.
-    """
+    """The run's recipe as a question with one cell, and a seed for each of its networks."""
     recipe: Recipe = run.recipe
-    if recipe.training.ensemble > 1:
-        member = f"{run.folder}/members/seed{recipe.training.seed}"
-        raise StoreError(f"{run.folder}: holds an ensemble, and this is made of single runs. Name a member: {member}.")
     vary = ("init", "order") if recipe.training.batch_seed == SAME else ("init",)
-    seed = recipe.training.seed
     split = "writeup" if recipe.split.split == GIVEN else recipe.split.split  # a question cannot hold index arrays
-    plain = replace(recipe, training=replace(recipe.training, seed=0), split=replace(recipe.split, split=split))
-    return StudySpec(plain, seeds=1, first_seed=seed, seeds_vary=vary, data=run.data)
+    training = replace(recipe.training, seed=0, ensemble=1)
+    plain = replace(recipe, training=training, split=replace(recipe.split, split=split))
+    n_networks, first = recipe.training.ensemble, recipe.training.seed
+    return StudySpec(plain, seeds=n_networks, first_seed=first, seeds_vary=vary, data=run.data)
 
 
-def _unit(
-    run: FinishedRun, summary: dict[str, Any], network: Classifier, data: Dataset | None, splits: Splits | None
-) -> UnitResult:
+def _unit(run: FinishedRun, summary: dict[str, Any], data: Dataset | None, splits: Splits | None) -> UnitResult:
+    network = load_model(run.folder / MODEL_FILE)
     n_epochs = len(run.history)
     losses, right = run.valid_losses, run.valid_right
     kept = int(summary["kept"]["epoch"])

@@ -22,14 +22,14 @@ def choice_section(gathered: Gathered, number: str, title: str = "The choice and
             number, title, (Paragraph("No cell has all its seeds done, so there is nothing to choose from."),)
         )
     if len(gathered.complete) == 1:
-        return Section(number, title, (*_single(gathered, chosen), *_epoch_choice((chosen,)), *_test(gathered, chosen)))
+        return Section(number, title, (*_single(gathered, chosen), *epoch_choice((chosen,)), *_test(gathered, chosen)))
     if gathered.judged != "valid":
         text = (
             "There is no validation part, so there is nothing to choose by. The cell with the highest figure on the "
             "test part would be a choice that the same part cannot judge any more; none is made here."
         )
         return Section(number, title, (Note(text, "warning"),))
-    blocks = (Paragraph(_choice(gathered, chosen)), *_flatters(gathered), *_epoch_choice(gathered.complete))
+    blocks = (Paragraph(_choice(gathered, chosen)), *_flatters(gathered), *epoch_choice(gathered.complete))
     return Section(number, title, (*blocks, *_test(gathered, chosen)))
 
 
@@ -43,7 +43,7 @@ def _single(gathered: Gathered, runs: CellRuns) -> tuple[Block, ...]:
     return (Paragraph(f"There is one cell, so {nothing}. Its validation accuracy is {shown}{ends}."),)
 
 
-def _epoch_choice(cells: Sequence[CellRuns]) -> tuple[Block, ...]:
+def epoch_choice(cells: Sequence[CellRuns]) -> tuple[Block, ...]:
     """That the validation part chose the epoch, where training could stop early; a choice flatters."""
     early = [runs.cell.recipe.stopping for runs in cells if runs.cell.recipe.stopping.stop_early]
     if not early:

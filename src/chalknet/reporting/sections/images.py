@@ -11,7 +11,7 @@ from chalknet.data.dataset import dataset_from_arrays
 from chalknet.network.model import Network
 from chalknet.reporting.document import Block, FigureBlock, ImageBlock, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.drawings.mistakes import mistake_sheet, worst_mistakes
-from chalknet.reporting.gathered import CellRuns, Gathered
+from chalknet.reporting.gathered import Gathered
 from chalknet.reporting.sections.hidden_units import cell_words, judged_name
 from chalknet.reporting.study_figures import MOST_MATRIX_CLASSES, confusion_figure
 from chalknet.reporting.study_tables import class_table
@@ -28,11 +28,17 @@ def mistakes_section(gathered: Gathered, number: str, title: str = "What it gets
     runs = gathered.chosen or next(iter(gathered.cells), None)
     if runs is None:
         return Section(number, title, (Paragraph("No training is finished."),))
-    answers = runs.predictions.get(gathered.judged, ())
+    together = gathered.together
+    if together is None:
+        answers = runs.predictions.get(gathered.judged, ())
+        whose, certain = cell_words(runs), f"seed {runs.seeds[0]}"
+    else:
+        answers = tuple(filter(None, [together.predictions.get(gathered.judged)]))
+        whose = certain = "the networks together"
     if not answers:
         reason = gathered.data_gone or "no predictions of single samples were kept."
         return Section(number, title, (Note(f"Single answers are not known: {reason}", "warning"),))
-    return Section(number, title, (*_confusion(gathered, runs, answers), *_images(gathered, answers[0])))
+    return Section(number, title, (*_confusion(gathered, whose, answers), *_images(gathered, certain, answers[0])))
 
 
 def weights_section(gathered: Gathered, number: str, title: str = "What the first layer looks for") -> Section:
@@ -57,7 +63,7 @@ def weights_section(gathered: Gathered, number: str, title: str = "What the firs
     return Section(number, title, (Paragraph(text), block))
 
 
-def _confusion(gathered: Gathered, runs: CellRuns, answers: tuple[Predictions, ...]) -> list[Block]:
+def _confusion(gathered: Gathered, whose: str, answers: tuple[Predictions, ...]) -> list[Block]:
     n_classes, n_seeds = len(gathered.results.data.class_names), len(answers)
     part = judged_name(gathered)
     sample = f"{count_of(len(answers[0].labels), f'{part} sample')}"
@@ -65,7 +71,7 @@ def _confusion(gathered: Gathered, runs: CellRuns, answers: tuple[Predictions, .
     which = (
         "" if gathered.judged == "valid" or len(gathered.complete) < 2 else ", the cell with the highest test accuracy,"
     )
-    text = f"These are the answers of {cell_words(runs)}{which} on {of}. "
+    text = f"These are the answers of {whose}{which} on {of}. "
     text += (
         "The test part is left alone: looking at its mistakes would be a way of choosing by it."
         if gathered.judged == "valid" and gathered.sizes["test"]
@@ -88,19 +94,19 @@ def _confusion(gathered: Gathered, runs: CellRuns, answers: tuple[Predictions, .
     return blocks
 
 
-def _images(gathered: Gathered, answers: Predictions) -> list[Block]:
-    """The mistakes of the first seed of which it was most certain."""
+def _images(gathered: Gathered, whose: str, answers: Predictions) -> list[Block]:
+    """The mistakes of the first seed, or of an ensemble, of which it was most certain."""
     if not gathered.has_images:
         return []
     if gathered.data is None:
         return [Note(f"{gathered.data_gone} So the mistakes cannot be shown as images.", "warning")]
     wrong = np.flatnonzero(~answers.right)
     if not len(wrong):
-        return [Paragraph("The first seed's network makes no mistake on this part.")]
+        return [Paragraph(f"No mistake is made on this part by {whose}.")]
     worst = worst_mistakes(answers)
-    seed = gathered.chosen.seeds[0] if gathered.chosen else gathered.results.seeds[0]
+    verb = "was" if gathered.together is None else "were"
     caption = (
-        f"The mistakes of which seed {seed} was most certain, {len(worst)} of {len(wrong)}: true class, predicted "
+        f"The mistakes of which {whose} {verb} most certain, {len(worst)} of {len(wrong)}: true class, predicted "
         "class, probability of the prediction."
     )
     return [
