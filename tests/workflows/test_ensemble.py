@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +10,13 @@ from conftest import made_images
 from scipy import stats
 
 import chalknet
-from chalknet.errors import ConfigError, OutputError, StoreError
+from chalknet.errors import ConfigError, OutputError, StoppedError, StoreError
 from chalknet.reporting.document import FigureBlock, TableBlock
 from chalknet.studies.spec import StudySpec
 from chalknet.workflows.ensemble import member_recipes
+from chalknet.workflows.single_run import Checkpoints, Options
+from chalknet.workflows.task import task_of
+from chalknet.workflows.train import train_settled
 
 SETTINGS = {"hidden": [6], "epochs": 3, "train_size": 160, "valid_size": 40, "stop_early": False, "ensemble": 3}
 
@@ -138,3 +142,13 @@ def test_a_study_takes_no_ensemble():
 def test_seeds_begin_again_after_the_largest():
     recipe = chalknet.recipe("writeup").with_settings(seed=2**32 - 1, ensemble=2)
     assert [one.training.seed for one in member_recipes(recipe)] == [2**32 - 1, 0]
+
+
+def test_a_stopped_member_says_how_the_whole_goes_on(letters):
+    before = chalknet.train(letters, out="undisturbed", **SETTINGS)
+    stop = Options(Path("the whole"), checkpoints=Checkpoints(must_stop=lambda: True))
+    with pytest.raises(StoppedError, match=r"Go on with: chalknet train --resume 'the whole'$"):
+        train_settled(task_of(before.data, before.recipe), stop)
+    run = chalknet.resume("the whole")
+    assert len(run.members) == 3
+    assert Path("the whole/model.safetensors").read_bytes() == Path("undisturbed/model.safetensors").read_bytes()

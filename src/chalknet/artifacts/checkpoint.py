@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -39,6 +40,7 @@ class CheckpointWriter:
         seconds: between two checkpoints; 0 for one after every epoch.
         epochs: between two checkpoints, or None for the seconds alone.
         must_stop: asked after each epoch; where it says yes, a checkpoint is taken and `StoppedError` raised.
+        whole: the folder that goes on with this training, where it is one of several: the ensemble's.
     """
 
     def __init__(
@@ -50,8 +52,10 @@ class CheckpointWriter:
         seconds: float = SECONDS,
         epochs: int | None = None,
         must_stop: Callable[[], bool] | None = None,
+        whole: Path | None = None,
     ) -> None:
         self._folder, self._seconds, self._epochs = folder, seconds, epochs
+        self._whole = whole or folder
         self._config = tomli_w.dumps(config_tables(recipe, data)).encode()
         self._n_epochs = recipe.training.epochs
         self._must_stop = must_stop or (lambda: False)
@@ -70,7 +74,7 @@ class CheckpointWriter:
         if stop:
             raise StoppedError(
                 f"stopped after epoch {len(checkpoint.history)} of {self._n_epochs}, which is kept. "
-                f"Go on with: chalknet train --resume {self._folder}"
+                f"Go on with: chalknet train --resume {shlex.quote(str(self._whole))}"
             )
 
     def clear(self) -> None:

@@ -66,7 +66,9 @@ def _train_members(folder: Path, task: Task, options: Options, watch: Watch, is_
     members, runs = member_recipes(task.recipe), []
     for number, recipe in enumerate(members, start=1):
         place = folder / MEMBERS / f"seed{recipe.training.seed}"
-        member, own = replace(task, recipe=recipe), replace(options, out=place, numbered=False)
+        checkpoints = replace(options.checkpoints, whole=folder)
+        own = replace(options, out=place, numbered=False, checkpoints=checkpoints)
+        member = replace(task, recipe=recipe)
         which: dict[str, Any] = {"number": number, "of": len(members)}
         if (place / SUMMARY_FILE).exists() and not options.overwrite:
             runs.append(_finished(place, member))

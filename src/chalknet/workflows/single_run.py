@@ -23,6 +23,7 @@ class Checkpoints:
     seconds: float = SECONDS
     epochs: int | None = None
     must_stop: Callable[[], bool] | None = None
+    whole: Path | None = None
 
 
 KEPT_SCORES = 10_000_000  # validation samples times epochs, up to which a run folder keeps each one's score
