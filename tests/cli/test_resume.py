@@ -107,8 +107,9 @@ def killed_until_it_ends(folder, line, kills):
         with started(*arguments, cwd=folder) as process:
             wait_for_checkpoints(process, folder / "run" / "checkpoint.safetensors", rng.randint(1, 4))
             process.kill()
-            process.stderr.read()
+            told = process.stderr.read()
         if process.returncode != -signal.SIGKILL:
+            assert process.returncode == 0, told
             break  # it came to its end first
         done += 1
         arguments = ["train", "--resume", "run", "--checkpoint-seconds", "0"]
@@ -141,6 +142,41 @@ def test_ctrl_c_finishes_the_epoch_and_says_how_to_go_on(letters, capsys):
     )
     assert main([*LINE, *SETTINGS, "--epochs", "5", "--out", "run", "--overwrite", "--quiet"]) == 0
     assert not (letters / "run" / "checkpoint.safetensors").exists()
+
+
+def test_killed_before_its_first_checkpoint_it_begins_anew_and_ends_with_the_same_bits(letters):
+    line = [*LINE, *SETTINGS, "--epochs", "100"]
+    assert main([*line, "--out", "whole", "--quiet"]) == 0
+    with started(*line, "--out", "run", cwd=letters) as process:
+        wait_for_epoch(process, 1)
+        process.kill()
+        process.stderr.read()
+    assert [path.name for path in (letters / "run").iterdir()] == ["config.toml"]
+    assert main(["train", "--resume", "run", "--quiet"]) == 0
+    assert contents(letters / "run") == contents(letters / "whole")
+
+
+def test_an_ensemble_killed_before_its_first_network_begins_anew_as_an_ensemble(letters):
+    line = [*LINE, *SETTINGS, "--epochs", "3", "--ensemble", "2"]
+    assert main([*line, "--out", "whole", "--quiet"]) == 0
+    (letters / "run").mkdir()
+    (letters / "run" / "config.toml").write_bytes((letters / "whole" / "config.toml").read_bytes())
+    assert main(["train", "--resume", "run", "--quiet"]) == 0
+    model = "model.safetensors"
+    assert (letters / "run" / model).read_bytes() == (letters / "whole" / model).read_bytes()
+
+
+def test_stopped_while_it_replaces_a_finished_run_it_goes_on(letters):
+    assert main([*LINE, "--epochs", "2", "--out", "run", "--quiet"]) == 0
+    line = [*LINE, *SETTINGS, "--epochs", "100000", "--out", "run", "--overwrite"]
+    with started(*line, cwd=letters) as process:
+        wait_for_epoch(process, 1)
+        process.send_signal(signal.SIGINT)
+        process.stderr.read()
+    with started("train", "--resume", "run", cwd=letters) as process:
+        wait_for_epoch(process, 1)
+        process.kill()
+        process.stderr.read()
 
 
 def test_resume_tells_where_it_goes_on_and_how_far(letters, capsys):
@@ -193,10 +229,15 @@ def test_changed_data_is_refused(letters, capsys):
 
 def wait_for_checkpoints(process, path, n):
     """Looks at a file until it has been replaced n times or the process has ended."""
-    seen = path.stat().st_ino if path.exists() else None
+
+    def identity():
+        found = path.stat()
+        return found.st_ino, found.st_mtime_ns  # a number that was freed is given again
+
+    seen = identity() if path.exists() else None
     while n and process.poll() is None:
         with contextlib.suppress(FileNotFoundError):
-            found = path.stat().st_ino
+            found = identity()
             n, seen = (n - 1, found) if found != seen else (n, seen)
 
 

@@ -6,7 +6,8 @@ import json
 import math
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import tomli_w
 
 from chalknet.artifacts.atomic import write_files
-from chalknet.artifacts.run_folder import CONFIG_FILE, SUMMARY_FILE
+from chalknet.artifacts.run_folder import CONFIG_FILE, MODEL_FILE, SUMMARY_FILE
 from chalknet.artifacts.tensor_file import MIB, plain, read_tensors, short, strict_json, tensor_bytes
 from chalknet.config import DataConfig, Recipe, config_tables, read_config
 from chalknet.engines.engine import SampleScores
@@ -35,7 +36,7 @@ class CheckpointWriter:
     """Takes a checkpoint of a training into its folder from time to time, and when it is to stop.
 
     Args:
-        folder: the run's. Its config.toml is written with the first checkpoint.
+        folder: the run's. Its config.toml is written by `begun`, and with each checkpoint.
         recipe, data: what config.toml says.
         seconds: between two checkpoints; 0 for one after every epoch.
         epochs: between two checkpoints, or None for the seconds alone.
@@ -77,6 +78,22 @@ class CheckpointWriter:
                 f"Go on with: chalknet train --resume {shlex.quote(str(self._whole))}"
             )
 
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Writes config.toml first, from which a training that is killed before its first checkpoint begins anew.
+
+        Not where another run is still whole, which is replaced at the end. If the work inside fails and nothing else
+        of it is kept, config.toml is removed again.
+        """
+        if not (self._folder / SUMMARY_FILE).exists():
+            write_files(self._folder, {CONFIG_FILE: self._config})
+        try:
+            yield
+        except Exception:
+            if not any((self._folder / name).exists() for name in (CHECKPOINT_FILE, SUMMARY_FILE, MODEL_FILE)):
+                (self._folder / CONFIG_FILE).unlink(missing_ok=True)
+            raise
+
     def clear(self) -> None:
         """Removes the checkpoint of a training that has finished."""
         (self._folder / CHECKPOINT_FILE).unlink(missing_ok=True)
@@ -107,19 +124,21 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
     return tensor_bytes(tensors, HEADER_KEY, json.dumps(header), MAX_HEADER)
 
 
-def read_unfinished(folder: Path) -> tuple[Recipe, DataConfig, Checkpoint]:
-    """What a folder's config.toml and checkpoint say.
+def read_unfinished(folder: Path) -> tuple[Recipe, DataConfig, Checkpoint | None]:
+    """What a folder's config.toml and checkpoint say; None where it was stopped before its first checkpoint.
 
     Raises:
-        StoreError: the run is finished, or has no whole checkpoint.
+        StoreError: the run is finished, was not begun, or its checkpoint is not whole.
         ConfigError: its config.toml is not one.
     """
-    if (folder / SUMMARY_FILE).exists():
+    has_checkpoint = (folder / CHECKPOINT_FILE).is_file()
+    if (folder / SUMMARY_FILE).exists() and not has_checkpoint:
         raise StoreError(f"{folder}: holds a finished run; there is nothing to go on with.")
-    if not (folder / CHECKPOINT_FILE).is_file():
+    # A model without a summary is what a training whose loss became nan has left; it would do so again.
+    if not has_checkpoint and ((folder / MODEL_FILE).exists() or not (folder / CONFIG_FILE).is_file()):
         raise StoreError(f"{folder}: holds no {CHECKPOINT_FILE} to go on from. Start it with chalknet train --out.")
     recipe, data = read_config(folder / CONFIG_FILE)
-    return recipe, data, read_checkpoint(folder / CHECKPOINT_FILE)
+    return recipe, data, read_checkpoint(folder / CHECKPOINT_FILE) if has_checkpoint else None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

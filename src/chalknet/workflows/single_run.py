@@ -95,7 +95,8 @@ def train_run(
     with new_folder(out, numbered=options.numbered) as folder:
         keep = CheckpointWriter(folder, recipe, task.origin, **vars(options.checkpoints))
         history = () if start is None else start.history
-        with watch(Begun(recipe, folder, number, of, history, is_resumed or start is not None)) as observe:
+        begun = Begun(recipe, folder, number, of, history, is_resumed or start is not None)
+        with keep.begun(), watch(begun) as observe:
             try:
                 run = replace(run_epochs(trainer, observe, start=start, keep=keep), folder=folder)
             except DivergenceError as error:
@@ -109,14 +110,17 @@ def train_run(
 def resume_run(
     folder: Path, task: Task, options: Options = Options(), watch: Watch = nobody, *, number: int = 1, of: int = 1
 ) -> Run:
-    """Goes on from a folder's checkpoint; arguments as `train_run`.
+    """Goes on from a folder's checkpoint, or begins anew where it was stopped before the first.
+
+    Arguments are as those of `train_run`.
 
     Raises:
-        StoreError: there is no whole checkpoint.
+        StoreError: the run is finished, was not begun, or its checkpoint is not whole.
     """
     recipe, _, start = read_unfinished(folder)
     its_own = replace(options, out=folder, numbered=False, overwrite=False)
-    return train_run(replace(task, recipe=recipe), its_own, watch, number=number, of=of, start=start)
+    its_task = replace(task, recipe=recipe)
+    return train_run(its_task, its_own, watch, number=number, of=of, start=start, is_resumed=True)
 
 
 def _told_with_best(error: DivergenceError, folder: Path, origin: DataConfig) -> DivergenceError:

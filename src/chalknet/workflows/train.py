@@ -92,13 +92,15 @@ def resume(
 ) -> Run:
     """Goes on with a training that was stopped, from its folder's checkpoint, and ends as it would have undisturbed.
 
+    One that was stopped before its first checkpoint begins anew.
+
     Args:
         folder: that `train` was told as out.
         data, valid, test: where the training was on arrays in memory, the same again.
         splits, sample_weights: where it was given them, the same again; their digests are checked.
         observe, workers: as `train`.
     Raises:
-        StoreError: the run is finished, or there is no whole checkpoint.
+        StoreError: the run is finished, was not begun, or its checkpoint is not whole.
         ConfigError: something is missing that is in no file. DataError: the data is not there any more, or another.
         DivergenceError, OutputError: as `train`.
     """
@@ -123,7 +125,7 @@ def unfinished_recipe(folder: Path) -> tuple[Recipe, DataConfig]:
 
 def resume_settled(folder: Path, task: Task, options: Options = Options(), watch: Watch = nobody) -> Run:
     """`resume` with everything settled; watch as in `train_ensemble`."""
-    go_on_with_it = go_on if is_unfinished_ensemble(folder) else resume_run
+    go_on_with_it = go_on if task.recipe.training.ensemble > 1 else resume_run
     return go_on_with_it(folder, task, options, watch)
 
 
