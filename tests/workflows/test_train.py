@@ -3,7 +3,8 @@ import pytest
 from conftest import made_images
 
 import chalknet
-from chalknet.config import Recipe
+from chalknet.artifacts.model_facts import training_facts
+from chalknet.config import Recipe, config_from_tables
 from chalknet.data.splits import Splits
 from chalknet.errors import ConfigError, DataError, DivergenceError, OutputError
 from chalknet.workflows.settle import settle
@@ -34,6 +35,13 @@ def test_train_takes_a_path_and_writes_a_folder(tmp_path):
     assert recipe.network.hidden == (6,)
     assert config.source == str(tmp_path / "letters.npz")
     assert len(open_data(config)) == 240
+
+
+def test_the_model_file_carries_the_complete_recipe(small_images, tmp_path):
+    run = chalknet.train(small_images, out=tmp_path / "run", **{**SETTINGS, "momentum": 0.7, "shift_pixels": 1})
+    facts = training_facts(tmp_path / "run" / "model.safetensors")
+    recipe, _ = config_from_tables({"recipe": facts["recipe"], **facts["settings"]}, "the model file")
+    assert recipe == run.recipe
 
 
 def test_an_unknown_setting_is_named(small_images):

@@ -82,14 +82,14 @@ class CheckpointWriter:
     def begun(self) -> Iterator[None]:
         """Writes config.toml first, from which a training that is killed before its first checkpoint begins anew.
 
-        Not where another run is still whole, which is replaced at the end. If the work inside fails and nothing else
-        of it is kept, config.toml is removed again.
+        Not where another run is still whole, which is replaced at the end. If the work inside fails or is interrupted
+        and nothing else of it is kept, config.toml is removed again.
         """
         if not (self._folder / SUMMARY_FILE).exists():
             write_files(self._folder, {CONFIG_FILE: self._config})
         try:
             yield
-        except Exception:
+        except BaseException:
             if not any((self._folder / name).exists() for name in (CHECKPOINT_FILE, SUMMARY_FILE, MODEL_FILE)):
                 (self._folder / CONFIG_FILE).unlink(missing_ok=True)
             raise

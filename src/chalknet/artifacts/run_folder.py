@@ -17,7 +17,7 @@ import chalknet
 from chalknet.artifacts.history_file import history_csv, read_history
 from chalknet.artifacts.model_file import model_bytes
 from chalknet.artifacts.sample_losses import LOSS_TYPES, kept_losses
-from chalknet.config import OF_ARRAYS, DataConfig, Recipe, config_tables, read_config
+from chalknet.config import OF_ARRAYS, SECTIONS, DataConfig, Recipe, config_tables, read_config
 from chalknet.errors import OutputError, StoreError
 from chalknet.machine.facts import machine_facts
 from chalknet.records import PARTS, EpochRecord, Scores
@@ -53,8 +53,10 @@ def run_files(run: Run, data: DataConfig) -> dict[str, bytes]:
     summary = run_summary(run, data)
     facts = {key: summary[key] for key in ("chalknet", "recipe", "samples", "epochs", "kept")}
     facts["data_sha256"] = run.data.sha256  # and not where it lay: a model travels further than its data
+    config = config_tables(run.recipe, data)
+    facts["settings"] = {section: config[section] for section in SECTIONS}
     files = {
-        CONFIG_FILE: tomli_w.dumps(config_tables(run.recipe, data)).encode(),
+        CONFIG_FILE: tomli_w.dumps(config).encode(),
         HISTORY_FILE: history_csv(run.history).encode(),
         SUMMARY_FILE: (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode(),
         MODEL_FILE: model_bytes(run.network, facts),
