@@ -14,7 +14,7 @@ from chalknet.errors import ConfigError, OutputError, StoppedError, StoreError
 from chalknet.reporting.document import FigureBlock, TableBlock
 from chalknet.studies.spec import StudySpec
 from chalknet.workflows.ensemble import member_recipes
-from chalknet.workflows.single_run import Checkpoints, Options
+from chalknet.workflows.single_run import Checkpoints, Options, curves_title
 from chalknet.workflows.task import task_of
 from chalknet.workflows.train import train_settled
 
@@ -54,6 +54,8 @@ def test_a_folder_holds_the_whole_and_a_run_a_member(letters, tmp_path):
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert [member["seed"] for member in summary["members"]] == [0, 1, 2]
     assert summary["kept"]["test"]["accuracy"] == run.kept.test.accuracy
+    assert curves_title(run).endswith("strong recipe, mean of 3 networks, seeds from 0 on")
+    assert curves_title(run.members[2]).endswith("strong recipe, seed 2")
     model = chalknet.load_model("run/model.safetensors")
     images = run.data.inputs[:20]
     np.testing.assert_array_equal(model.predict_proba(images), run.network.predict_proba(images))

@@ -148,6 +148,12 @@ def write_pictures(run: Run, folder: Path) -> None:
     from chalknet.reporting.drawings.curves import plot_curves
     from chalknet.reporting.drawings.picture import drawing_bytes
 
-    title = f"{run.network.architecture}, {run.recipe.name} recipe, seed {run.recipe.training.seed}"
-    drawing = plot_curves(run, title=title)
+    drawing = plot_curves(run, title=curves_title(run))
     write_files(folder, {f"curves.{kind}": drawing_bytes(drawing, kind) for kind in ("png", "svg")})
+
+
+def curves_title(run: Run) -> str:
+    """What the curves of a run are of; those of an ensemble are the mean of its networks'."""
+    seed, n = run.recipe.training.seed, len(run.members)
+    what = f"mean of {n} networks, seeds from {seed} on" if n else f"seed {seed}"
+    return f"{run.network.architecture}, {run.recipe.name} recipe, {what}"
