@@ -83,5 +83,5 @@ def test_the_best_weights_are_kept_where_patience_lasts_to_the_end(small_images)
 
 def test_without_validation_samples_there_is_nothing_to_watch(small_images):
     splits = Splits(np.arange(200), np.array([], int), np.arange(200, 240))
-    with pytest.raises(ConfigError, match=r"no validation samples\. Give valid_size"):
+    with pytest.raises(ConfigError, match=r"no validation samples\. Give valid_size \(--valid\), or stop_early=False"):
         run_epochs(Trainer(small_images, splits, RECIPE))

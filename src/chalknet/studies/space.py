@@ -80,7 +80,7 @@ def own_splits(data: Dataset, cell: Cell, division: Splits) -> Splits:
     if cell.recipe.stopping.stop_early and not len(division.valid):
         raise ConfigError(
             f"stop_early watches {cell.recipe.stopping.monitor}, but there are no validation samples. "
-            "Give valid_size (--valid), or leave stop_early out."
+            "Give valid_size (--valid), or stop_early=False (--no-stop-early)."
         )
     asked = cell.recipe.split.train_size
     if asked == cell.division.train_size:

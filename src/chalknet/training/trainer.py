@@ -382,7 +382,7 @@ class _Watch:
         if config.stop_early and not is_judged:
             raise ConfigError(
                 f"stop_early watches {config.monitor}, but there are no validation samples. Give valid_size "
-                "(--valid), or leave stop_early out."
+                "(--valid), or stop_early=False (--no-stop-early)."
             )
         self._trainer, self._config = trainer, config
         self._stopping = EarlyStopping(config) if is_judged else None
