@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import made_images
+from PIL import Image
 
 import chalknet
 from chalknet.data.dataset import dataset_from_arrays
@@ -76,3 +79,23 @@ def test_training_takes_sets_of_ones_own_and_all_of_the_training_set():
     assert run.splits.sizes == {"train": 60, "valid": 20, "test": 30}
     fewer = chalknet.train(TRAIN, "writeup", valid=VALID, test=TEST, hidden=[4], epochs=1, train_size=50)
     assert fewer.splits.sizes == {"train": 50, "valid": 20, "test": 30}
+
+
+def test_a_set_to_judge_by_may_hold_one_class_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("train.csv").write_text("a,label\n" + "".join(f"{k % 7},{'xyz'[k % 3]}\n" for k in range(30)))
+    Path("y.csv").write_text("a,label\n1,y\n2,y\n")
+    for number, letter in enumerate("AB"):
+        for part in ("train", "of_b"):
+            folder = Path(part, letter)
+            if part == "train" or letter == "B":
+                folder.mkdir(parents=True)
+                for k in range(9):
+                    Image.new("L", (5, 5), 10 * k + 100 * number).save(folder / f"{k}.png")
+    for train, valid, label in (("train.csv", "y.csv", 1), ("train", "of_b", 1)):
+        run = chalknet.train(train, valid=valid, hidden=[3], epochs=1, out=f"run-{train}")
+        assert set(run.data.labels[run.splits.valid]) == {label}
+        found = chalknet.evaluate(f"run-{train}", valid)
+        assert len(found) == found.classes[label].samples == len(run.splits.valid)
+        with pytest.raises(DataError, match="a classifier needs at least two"):
+            chalknet.train(valid, hidden=[3], epochs=1)

@@ -164,6 +164,11 @@ def numbered_class_names(labels: NDArray[Any], source: str) -> tuple[str, ...]:
     return tuple(str(k) for k in range(max(largest + 1, 2)))
 
 
+def with_known(found: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The names of the classes that samples are of and, behind one alone, of the others that are known."""
+    return tuple(found) if len(found) > 1 else (*found, *(name for name in known if name not in found))
+
+
 def checked_labels(labels: NDArray[Any], n_samples: int, class_names: Sequence[str], source: str) -> IntArray:
     """labels as (N,) int64 in [0, K), or a DataError that names the first bad one."""
     labels = np.asarray(labels)

@@ -59,6 +59,7 @@ class _Options:
     class_names: tuple[str, ...] | None
     label_column: str | int | None
     image_size: tuple[int, int] | None
+    known_classes: tuple[str, ...] = ()
 
     def refuse(self, *fields: str, source: str, kind: str) -> None:
         """A setting that this kind of source has no use for is a mistake, not a thing to pass over."""
@@ -73,6 +74,7 @@ def load_data(
     class_names: Sequence[str] | None = None,
     label_column: str | int | None = None,
     image_size: tuple[int, int] | None = None,
+    known_classes: Sequence[str] = (),
 ) -> Dataset:
     """The samples of a file, a folder, or the data set that comes with chalknet: docs/file_formats.md, "What is read".
 
@@ -83,12 +85,14 @@ def load_data(
         class_names: K names, for sources that do not name their classes or to put them in another order.
         label_column: of a table, the label's column: name or index.
         image_size: (H, W): of a folder, what images are resized to; of a table, the shape of a row's pixels.
+        known_classes: names of the classes that what is judged by these samples knows. A table or a folder may then
+            hold samples of one class alone.
 
     Raises:
         DataError: nothing readable there, or not what it should be; one line that begins with the source.
         ConfigError: an argument that cannot be meant, or that this kind of source has no use for.
     """
-    options = _checked_options(class_names, label_column, image_size)
+    options = replace(_checked_options(class_names, label_column, image_size), known_classes=tuple(known_classes))
     if source == BUILTIN:
         return _with_origin(_load_builtin(options), BUILTIN, options)
     path, name = existing_path(source), str(source)
@@ -182,7 +186,13 @@ def _load_folder(folder: Path, source: str, options: _Options) -> Dataset:
         options.refuse("label_column", "image_size", source=source, kind=".npy files")
         return npy.read_pairs(pairs, source, class_names=options.class_names)
     options.refuse("label_column", source=source, kind="a folder of images")
-    return read_folder(folder, source, class_names=options.class_names, image_size=options.image_size)
+    return read_folder(
+        folder,
+        source,
+        class_names=options.class_names,
+        image_size=options.image_size,
+        known_classes=options.known_classes,
+    )
 
 
 def holds_idx(folder: Path) -> bool:
@@ -300,6 +310,7 @@ def _load_table(content: bytes, source: str, options: _Options) -> Dataset:
         class_names=options.class_names,
         label_column=options.label_column,
         image_size=options.image_size,
+        known_classes=options.known_classes,
     )
 
 

@@ -76,7 +76,8 @@ def evaluate_opened(
     if out is not None:
         refuse_finished(Path(out), overwrite, EVALUATION_FILE)
     run = None if opened.run is None else read_config(opened.run / CONFIG_FILE)
-    data = source if isinstance(source, Dataset) else open_data(_settled(source, part, opened, run))
+    known = opened.classifier.class_names
+    data = source if isinstance(source, Dataset) else open_data(_settled(source, part, opened, run), known)
     index, notes = _samples_of(part, data, opened, run)
     found = evaluate_samples(opened.classifier, data, index, name=opened.name, part=part)
     found = replace(found, notes=(*found.notes, *notes))

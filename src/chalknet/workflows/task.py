@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -112,9 +113,11 @@ def split_by(recipe: Recipe, data: Dataset) -> Splits:
     return split_dataset(data, split.split, split.train_size, split.valid_size, split.split_seed)
 
 
-def open_data(config: DataConfig) -> Dataset:
+def open_data(config: DataConfig, known_classes: Sequence[str] = ()) -> Dataset:
     """The data that a configuration names, checked against the digest it carries; the built-in set where it names none.
 
+    Args:
+        known_classes: as `load_data`; sets of one's own know those of the training samples.
     Raises:
         DataError: it cannot be read, was never in a file, or is not the data that the configuration was written for.
     """
@@ -122,18 +125,23 @@ def open_data(config: DataConfig) -> Dataset:
         raise DataError(
             "the configuration was written for arrays in memory, which it cannot name. Save them and give --data."
         )
-    train = _opened(config, "", config.source or BUILTIN)
-    valid, test = (_opened(config, part, getattr(config, f"{part}_source")) for part in ("valid", "test"))
+    train = _opened(config, "", config.source or BUILTIN, known_classes)
     assert train is not None, "its source is always named"
+    names = train.class_names
+    valid, test = (_opened(config, part, getattr(config, f"{part}_source"), names) for part in ("valid", "test"))
     return with_own_sets(train, valid, test)
 
 
-def _opened(config: DataConfig, part: str, source: str) -> Dataset | None:
+def _opened(config: DataConfig, part: str, source: str, known_classes: Sequence[str]) -> Dataset | None:
     """The samples of the main source (part "") or of a part of one's own, checked against their digest."""
     if not source:
         return None
     data = load_data(
-        source, class_names=config.class_names, label_column=config.label_column, image_size=config.image_size
+        source,
+        class_names=config.class_names,
+        label_column=config.label_column,
+        image_size=config.image_size,
+        known_classes=known_classes,
     )
     flag, known = (f"--{part}", getattr(config, f"{part}_sha256")) if part else ("--data", config.sha256)
     if known and known != data.sha256:

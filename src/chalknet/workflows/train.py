@@ -155,6 +155,7 @@ def _joined(
     data: Dataset | str | Path, valid: Dataset | str | Path | None, test: Dataset | str | Path | None
 ) -> Dataset:
     """Samples, read where a path names them, with own sets set apart."""
-    main, *own = (load_data(one) if isinstance(one, (str, Path)) else one for one in (data, valid, test))
-    assert main is not None, "data is asked for"
+    main = load_data(data) if isinstance(data, (str, Path)) else data
+    names = main.class_names
+    own = [load_data(one, known_classes=names) if isinstance(one, (str, Path)) else one for one in (valid, test)]
     return with_own_sets(main, *own)

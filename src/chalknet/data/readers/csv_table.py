@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.data.dataset import MAX_CLASSES, Dataset, IntArray, dataset_from_arrays
+from chalknet.data.dataset import MAX_CLASSES, Dataset, IntArray, dataset_from_arrays, with_known
 from chalknet.errors import DataError
 
 LABEL_NAMES = ("label", "class", "target", "y")
@@ -65,6 +65,7 @@ def read_csv(
     class_names: Sequence[str] | None = None,
     label_column: str | int | None = None,
     image_size: tuple[int, int] | None = None,
+    known_classes: Sequence[str] = (),
 ) -> Dataset:
     """The samples in the bytes of a CSV or TSV table.
 
@@ -79,6 +80,7 @@ def read_csv(
         label_column: name or index (from 0, negative from the end). Without it, the header's label, class, target or
             y, or the first column where there is no header.
         image_size: (H, W) with H·W feature columns.
+        known_classes: classes without samples here, beside one class alone.
 
     Raises:
         DataError: rows of different lengths, a feature that is no finite number, no label column; with the line.
@@ -89,6 +91,7 @@ def read_csv(
     notes: list[str] = []
     labels, names = _number_labels(table, class_names, columns.label_name, source, notes)
     inputs = _as_images(table.features, image_size, source, notes)
+    names = with_known(names, known_classes)
     return dataset_from_arrays(inputs, labels, names, source=source, sha256=sha256, notes=notes)
 
 

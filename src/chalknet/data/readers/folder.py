@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chalknet.data.dataset import Dataset, dataset_from_arrays
+from chalknet.data.dataset import Dataset, dataset_from_arrays, with_known
 from chalknet.data.readers.image import MAX_FILE_BYTES, SUFFIXES, GreyImage, decode_grey, resized
 from chalknet.errors import DataError
 
@@ -40,6 +40,7 @@ def read_folder(
     *,
     class_names: Sequence[str] | None = None,
     image_size: tuple[int, int] | None = None,
+    known_classes: Sequence[str] = (),
 ) -> Dataset:
     """The images in the sub-folders of folder, grey, uint8, in the order of their names.
 
@@ -51,11 +52,12 @@ def read_folder(
         source: what messages call the folder.
         class_names: the sub-folders' names in the order that numbers them; sorted where not given.
         image_size: (H, W) to which images of any other size are resized (Lanczos, without keeping the aspect ratio).
+        known_classes: classes without samples here, beside one class alone.
 
     Raises:
         DataError: fewer than two classes, a class without a readable image, or different sizes and no image_size.
     """
-    names = _class_folders(folder, source, class_names)
+    names = _class_folders(folder, source, class_names, is_part=bool(known_classes))
     notes: list[str] = []
     listing = list(_list_files(folder, source, names, notes))
     files = _read_files(folder, source, listing, image_size)
@@ -65,7 +67,7 @@ def read_folder(
     return dataset_from_arrays(
         inputs,
         np.array([file.label for file in readable], dtype=np.int64),
-        names,
+        with_known(names, known_classes),
         source=source,
         sha256=digest_of_files((file.name, file.digest) for file in files),
         notes=[*_notes(files, inputs.shape[1:]), *notes],
@@ -80,8 +82,8 @@ def digest_of_files(named: Iterable[tuple[str, bytes]]) -> str:
     return whole.hexdigest()
 
 
-def _class_folders(folder: Path, source: str, class_names: Sequence[str] | None) -> tuple[str, ...]:
-    """The names of the sub-folders, in the order that numbers the classes."""
+def _class_folders(folder: Path, source: str, class_names: Sequence[str] | None, *, is_part: bool) -> tuple[str, ...]:
+    """The names of the sub-folders, in the order that numbers the classes; one alone only if others are known."""
     entries = _entries(folder, source)
     found = sorted(entry.name for entry in entries if _holds(entry.is_dir) and entry.name != "__MACOSX")
     if not found:
@@ -90,7 +92,7 @@ def _class_folders(folder: Path, source: str, class_names: Sequence[str] | None)
             f"{source}: expected a sub-folder of images for each class, or MNIST's train-images-idx3-ubyte, "
             f"found {shown or 'an empty folder'}. To read a file in it, give that file's path."
         )
-    if len(found) == 1:
+    if len(found) == 1 and not is_part:
         raise DataError(
             f"{source}: only one class, sub-folder {found[0]!r}; a classifier needs at least two. "
             "Give the folder that holds the class folders."
