@@ -81,6 +81,30 @@ def test_training_takes_sets_of_ones_own_and_all_of_the_training_set():
     assert fewer.splits.sizes == {"train": 50, "valid": 20, "test": 30}
 
 
+def table(path, *columns):
+    lines = (f"{k % 7},{k % 5},{'xy'[k % 2]}" for k in range(40))
+    Path(path).write_text("\n".join([",".join(columns), *lines]) + "\n")
+
+
+@pytest.mark.parametrize("ensemble", [1, 2])
+def test_columns_in_another_order_are_an_error_wherever_they_are_judged(tmp_path, monkeypatch, ensemble):
+    monkeypatch.chdir(tmp_path)
+    table("train.csv", "height", "width", "label")
+    table("turned.csv", "width", "height", "label")
+    message = r"turned\.csv: value 1 of its rows is 'width', but that of {}'s is 'height'\. Bring"
+    with pytest.raises(DataError, match=message.format(r"train\.csv")):
+        chalknet.train("train.csv", valid="turned.csv", hidden=[3], epochs=1)
+    chalknet.train("train.csv", hidden=[3], epochs=1, ensemble=ensemble, out="run")
+    model = chalknet.load_model("run/model.safetensors")
+    assert model.input_names == ("height", "width")
+    with pytest.raises(DataError, match=message.format("the model")):
+        chalknet.evaluate("run", "turned.csv")
+    with pytest.raises(DataError, match=message.format("the model")):
+        chalknet.predict("run", "turned.csv")
+    Path("bare.csv").write_text("1,2\n3,4\n")
+    assert len(chalknet.predict("run", "bare.csv")) == 2
+
+
 def test_a_set_to_judge_by_may_hold_one_class_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("train.csv").write_text("a,label\n" + "".join(f"{k % 7},{'xyz'[k % 3]}\n" for k in range(30)))

@@ -47,6 +47,8 @@ def model_bytes(model: Classifier, training: Mapping[str, Any] | None = None) ->
         "image_shape": None if model.image_shape is None else list(model.image_shape),
         "training": dict(training or {}),
     }
+    if model.input_names:
+        description["input_names"] = list(model.input_names)
     tensors: dict[str, FloatArray] = {}
     if scaling.shift is None:
         description["input_scale"] = float(scaling.scale)
@@ -109,7 +111,7 @@ def _model_from(header: str | None, tensors: Parameters) -> Network | Ensemble:
     n_members = _field(description, "members", int) if version > 1 else 1
     architecture = _architecture(description, version, n_inputs, n_members, len(tensors))
     class_names = tuple(_list_of(description, "class_names", str))
-    shape = _image_shape(description, n_inputs)
+    shape, input_names = _image_shape(description, n_inputs), _input_names(description, n_inputs)
     _check_values(tensors)
     networks = []
     for number in range(1, n_members + 1):
@@ -118,7 +120,7 @@ def _model_from(header: str | None, tensors: Parameters) -> Network | Ensemble:
         if missing is not None:
             raise ModelFileError(f"holds no {prefix}{missing}, which a network {architecture} has.")
         own = {name: tensors[prefix + name] for name in architecture.shapes}
-        networks.append(Network(architecture, own, class_names, scaling, shape))
+        networks.append(Network(architecture, own, class_names, scaling, shape, input_names))
     return networks[0] if n_members == 1 else Ensemble(tuple(networks))
 
 
@@ -191,6 +193,15 @@ def _image_shape(description: dict[str, Any], n_inputs: int) -> tuple[int, int] 
     if len(shape) != 2 or min(shape) < 1 or shape[0] * shape[1] != n_inputs:
         raise ModelFileError(f"its image_shape is {short(shape)}, which does not make {short(n_inputs)} inputs.")
     return (shape[0], shape[1])
+
+
+def _input_names(description: dict[str, Any], n_inputs: int) -> tuple[str, ...]:
+    if description.get("input_names") is None:
+        return ()
+    names = _list_of(description, "input_names", str)
+    if len(names) != n_inputs or not all(map(str.isprintable, names)):
+        raise ModelFileError(f"its input_names are not {short(n_inputs)} names that can be printed.")
+    return tuple(names)
 
 
 def _check_values(parameters: Parameters) -> None:

@@ -38,6 +38,7 @@ class Dataset:
         sha256: hexadecimal digest of the source's bytes.
         notes: what a reader skipped or turned, one sentence each.
         origin: how to read the same samples again, or None where they came from arrays.
+        input_names: of rows, what a table's header calls the I values; () where there is none.
 
     Raises:
         DataError: anything of the above does not hold; the message names the source, the field and the first bad index.
@@ -53,6 +54,7 @@ class Dataset:
     sha256: str = ""
     notes: tuple[str, ...] = ()
     origin: DataConfig | None = None
+    input_names: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         kind = "images" if self.is_images else "rows"
@@ -223,6 +225,18 @@ def _check_finite(block: NDArray[Any], start: int, n_samples: int, source: str) 
         value = values[~np.isfinite(values)][0]
         count = f"{bad.size} of {n_samples} samples hold others"
         raise DataError(f"{source}: sample {start + bad[0]} holds {value}; every value must be finite ({count}).")
+
+
+def check_input_names(names: Sequence[str], expected: Sequence[str], source: str, whose: str) -> None:
+    """Raises DataError where the values of rows have other names, or another order, than whose values are expected."""
+    if not names or not expected or tuple(names) == tuple(expected):
+        return
+    for at, (name, wanted) in enumerate(zip(names, expected, strict=True), start=1):
+        if name != wanted:
+            raise DataError(
+                f"{source}: value {at} of its rows is {short(name)}, but that of {whose}'s is {short(wanted)}. "
+                "Bring the columns into the same order, under the same names."
+            )
 
 
 def check_class_names(class_names: Sequence[str], source: str) -> None:

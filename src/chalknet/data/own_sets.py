@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.config import DataConfig
-from chalknet.data.dataset import ARRAYS, Dataset, IntArray
+from chalknet.data.dataset import ARRAYS, Dataset, IntArray, check_input_names
 from chalknet.data.stored import StoredSamples
 from chalknet.errors import ConfigError, DataError
 
@@ -26,7 +26,7 @@ def with_own_sets(train: Dataset, valid: Dataset | None = None, test: Dataset | 
     Returns:
         train itself where neither is given.
     Raises:
-        DataError: shapes or types differ, or a class is one that train does not have.
+        DataError: shapes, types or names of columns differ, or a class is one that train does not have.
         ConfigError: train brings a test set itself, and test is another.
     """
     if valid is None and test is None:
@@ -51,6 +51,7 @@ def with_own_sets(train: Dataset, valid: Dataset | None = None, test: Dataset | 
         sha256=hashlib.sha256("".join(one.sha256 for one in (train, *others)).encode()).hexdigest(),
         notes=(*train.notes, *(f"{one.source}: {note}" for one in others for note in one.notes)),
         origin=origin,
+        input_names=train.input_names,
     )
 
 
@@ -60,6 +61,7 @@ def _check_alike(train: Dataset, other: Dataset) -> None:
             f"{other.source}: samples are {other.inputs.shape[1:]}, but those of {train.source} are "
             f"{train.inputs.shape[1:]}."
         )
+    check_input_names(other.input_names, train.input_names, other.source, train.source)
     if other.inputs.dtype != train.inputs.dtype and np.uint8 in (other.inputs.dtype, train.inputs.dtype):
         raise DataError(
             f"{other.source}: values are {other.inputs.dtype}, but those of {train.source} are {train.inputs.dtype}; "

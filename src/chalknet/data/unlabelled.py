@@ -25,6 +25,7 @@ class Samples:
         inputs: (N, H, W) images or (N, I) rows; uint8, float32 or float64; a NumPy array, or `StoredSamples`.
         source: what messages call where they came from.
         notes: what a reader turned or left out, one sentence each.
+        input_names: as of a `Dataset`.
 
     Raises:
         DataError: another shape or type, no samples, or a value that is not finite.
@@ -33,6 +34,7 @@ class Samples:
     inputs: Any
     source: str
     notes: tuple[str, ...] = ()
+    input_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_inputs(self.inputs, self.source)
@@ -99,8 +101,9 @@ def _from_file(path: Path, source: str, n_values: int, label_column: str | int |
         _refuse_label_column(label_column, source)
         return Samples(_idx_images(path, source), source)
     load.refuse_foreign(head, source)
-    rows, notes = read_csv_rows(load.unpacked_table(content, source), source, n_values, label_column=label_column)
-    return Samples(rows, source, tuple(notes))
+    text = load.unpacked_table(content, source)
+    rows, notes, names = read_csv_rows(text, source, n_values, label_column=label_column)
+    return Samples(rows, source, tuple(notes), names)
 
 
 def _idx_images(path: Path, source: str | None = None) -> Any:

@@ -27,6 +27,7 @@ class Classifier:
         architecture: layer widths and activations. class_names: K names.
         scaling: from raw values to what the first layer reads: divided by 255 where training samples were uint8.
         image_shape: (H, W) of the training images, or None for rows.
+        input_names: of rows, what the training samples' table called the values; () where it had no header.
         members: the networks that answer.
     """
 
@@ -34,6 +35,7 @@ class Classifier:
     class_names: tuple[str, ...]
     scaling: Scaling
     image_shape: tuple[int, int] | None
+    input_names: tuple[str, ...]
 
     @property
     def members(self) -> tuple[Network, ...]:
@@ -70,6 +72,7 @@ class Network(Classifier):
         class_names: K names.
         scaling: from raw values to what the first layer reads: divided by 255 where training samples were uint8.
         image_shape: (H, W) of the training images, or None for rows.
+        input_names: of rows, what the training samples' table called the values; () where it had no header.
 
     Raises:
         ShapeError: parameters or class names do not fit the architecture.
@@ -81,6 +84,7 @@ class Network(Classifier):
     class_names: tuple[str, ...]
     scaling: Scaling = Scaling()
     image_shape: tuple[int, int] | None = None
+    input_names: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Network {self.architecture} {self.dtype}, classes {', '.join(self.class_names)}>"
@@ -202,6 +206,10 @@ class Ensemble(Classifier):
     @property
     def image_shape(self) -> tuple[int, int] | None:  # type: ignore[override]
         return self.networks[0].image_shape
+
+    @property
+    def input_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.networks[0].input_names
 
     @property
     def dtype(self) -> np.dtype[Any]:

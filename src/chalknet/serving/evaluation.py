@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import chalknet
-from chalknet.data.dataset import Dataset, IntArray
+from chalknet.data.dataset import Dataset, IntArray, check_input_names
 from chalknet.errors import DataError
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.activations import log_softmax, softmax
@@ -143,9 +143,10 @@ def evaluate_samples(
         index: (n,) positions of the samples, n >= 1; they are passed through in pieces.
         name, part: what the model and the samples are called.
     Raises:
-        DataError: samples of another size, or of a class that the model does not know.
+        DataError: samples of another size, in columns of other names, or of a class that the model does not know.
     """
     check_fit(data.inputs, model, data.source)
+    check_input_names(data.input_names, model.input_names, data.source, "the model")
     ordered = np.sort(index)  # so that stored samples are read forwards
     positions, matched = matched_classes(data, ordered, model.class_names)
     labels = positions[data.labels[ordered]]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.data.dataset import check_input_names
 from chalknet.data.load import BUILTIN, is_image_folder
 from chalknet.data.preprocess import PIXEL_SCALE
 from chalknet.data.readers.image import SUFFIXES, ReadImage, looks_like_image, read_image
@@ -113,6 +114,7 @@ class InputReader:
         n_inputs = self.model.architecture.n_inputs
         samples = load_inputs(source, n_inputs, label_column=self.reading.label_column)
         check_fit(samples.inputs, self.model, samples.source)
+        check_input_names(samples.input_names, self.model.input_names, samples.source, "the model")
         self.notes += [
             f"{samples.source}: {note}" for note in (*samples.notes, *value_notes(samples.inputs, self.model))
         ]

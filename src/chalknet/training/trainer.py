@@ -244,6 +244,7 @@ class Trainer:
             class_names=self.data.class_names,
             scaling=self.scaling,
             image_shape=image_shape(self.data),
+            input_names=self.data.input_names,
         )
 
     def checkpoint(self, best: Parameters | None = None) -> Checkpoint:

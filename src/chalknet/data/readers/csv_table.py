@@ -8,7 +8,7 @@ import math
 import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from chalknet.errors import DataError
 LABEL_NAMES = ("label", "class", "target", "y")
 DELIMITERS = ("\t", ";", ",")  # on a tie the first wins: "1,5;2,5;3" is three columns of decimal commas
 MIN_PIXELS = 64
+MAX_NAMES = 2**19  # characters of all names of columns, which go into the model file's header
 LEAST_COUNTED = 4  # columns, from which a first row of 0, 1, 2, ... is no sample
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 NUMBER = re.compile(
@@ -48,6 +49,13 @@ class _Columns:
     @property
     def features(self) -> list[str]:
         return [name for at, name in enumerate(self.names) if at != self.label]
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """What the header calls the features; () where there is none, or none that can be printed and kept."""
+        names = tuple(self.features)
+        is_usable = self.has_header and all(map(str.isprintable, names)) and sum(map(len, names)) <= MAX_NAMES
+        return names if is_usable else ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +100,13 @@ def read_csv(
     labels, names = _number_labels(table, class_names, columns.label_name, source, notes)
     inputs = _as_images(table.features, image_size, source, notes)
     names = with_known(names, known_classes)
-    return dataset_from_arrays(inputs, labels, names, source=source, sha256=sha256, notes=notes)
+    data = dataset_from_arrays(inputs, labels, names, source=source, sha256=sha256, notes=notes)
+    return data if data.is_images else replace(data, input_names=columns.input_names)
 
 
 def read_csv_rows(
     content: bytes, source: str, n_values: int, *, label_column: str | int | None = None
-) -> tuple[NDArray[np.float64], list[str]]:
+) -> tuple[NDArray[np.float64], list[str], tuple[str, ...]]:
     """The rows in the bytes of a table, of which the labels need not be there, and notes.
 
     Its width tells: n_values columns are all features; of one more, one is the label, found as `read_csv` finds it,
@@ -107,7 +116,7 @@ def read_csv_rows(
         n_values: I, features of a row.
         label_column: name or index of the column to leave out.
     Returns:
-        (N, I) float64, and what was left out.
+        (N, I) float64, what was left out, and what the header calls the features.
     Raises:
         DataError: as `read_csv`, and where the width is another.
     """
@@ -121,7 +130,7 @@ def read_csv_rows(
     notes = [f"The label, {_column(columns.label_name)}, is left out."] if has_label else []
     if columns.has_header and _is_counted(columns.names):
         notes.append("The first row numbers the columns and is read as their heads.")
-    return _read_table(rows, columns, source).features, notes
+    return _read_table(rows, columns, source).features, notes, columns.input_names
 
 
 # ---- text to rows ---------------------------------------------------------------------------------------------------
