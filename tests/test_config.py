@@ -1,6 +1,7 @@
 import dataclasses
 import re
 
+import numpy as np
 import pytest
 import tomli_w
 from hypothesis import given
@@ -149,3 +150,14 @@ def test_the_names_that_a_recipe_takes_are_those_that_there_are():
     from chalknet.network.activations import ACTIVATIONS
 
     assert set(ACTIVATION_NAMES) == set(ACTIVATIONS)
+
+
+def test_numpys_numbers_and_arrays_are_settings_too():
+    recipe = Recipe().with_settings(
+        hidden=np.array([8, 4]), epochs=np.int64(3), learning_rate=np.float32(0.5), stop_early=np.bool_(True)
+    )
+    plain = Recipe().with_settings(hidden=[8, 4], epochs=3, learning_rate=0.5, stop_early=True)
+    assert recipe == plain
+    assert Recipe().with_settings(hidden=[np.int64(8)]).network.hidden == (8,)
+    with pytest.raises(ConfigError, match=r"epochs must be a whole number >= 1, got 2\.5"):
+        Recipe().with_settings(epochs=np.float64(2.5))

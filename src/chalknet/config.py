@@ -297,7 +297,7 @@ class Recipe:
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
 
     def with_settings(self, **settings: Any) -> Recipe:
-        """This recipe with some fields changed, each checked.
+        """This recipe with some fields changed, each checked; NumPy's numbers and arrays are taken as Python's.
 
         Raises:
             ConfigError: an unknown field, with the nearest known one, or a value that its field does not take.
@@ -306,9 +306,16 @@ class Recipe:
         for key, value in settings.items():
             if key not in SECTION_OF_FIELD:
                 raise ConfigError(f"unknown setting {key!r}.{near_match(key, SECTION_OF_FIELD)}")
-            changed.setdefault(SECTION_OF_FIELD[key], {})[key] = value
+            changed.setdefault(SECTION_OF_FIELD[key], {})[key] = _of_python(value)
         sections = {name: replace(getattr(self, name), **values) for name, values in changed.items()}
         return replace(self, **sections)
+
+
+def _of_python(value: Any) -> Any:
+    """A NumPy number or array, alone or in a list, as Python's: what `np.arange` and a grid search hand over."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(_of_python(one) for one in value)
+    return value.tolist() if hasattr(value, "tolist") and hasattr(value, "dtype") else value
 
 
 # Of [data], written where they are named.
