@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from conftest import made_images
@@ -9,6 +11,11 @@ from chalknet.data.splits import Splits
 from chalknet.errors import ConfigError, DataError, DivergenceError, OutputError
 from chalknet.workflows.settle import settle
 from chalknet.workflows.task import open_data
+
+
+def parts_of(*parts):
+    return Splits(*(np.array(part, None if part else np.int64) for part in parts))
+
 
 SETTINGS = {"recipe": "writeup", "hidden": [6], "epochs": 3, "train_size": 160, "valid_size": 40, "learning_rate": 1e-3}
 
@@ -42,6 +49,25 @@ def test_the_model_file_carries_the_complete_recipe(small_images, tmp_path):
     facts = training_facts(tmp_path / "run" / "model.safetensors")
     recipe, _ = config_from_tables({"recipe": facts["recipe"], **facts["settings"]}, "the model file")
     assert recipe == run.recipe
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"valid": np.zeros((3, 2))}, "valid must be a Dataset or a path, got ndarray. chalknet.dataset_from_arrays("),
+        ({"recipe": 5}, "unknown recipe '5'. Known: strong, "),
+        ({"observe": [print, 5]}, "observe must be called with each record"),
+        ({"splits": (1, 2, 3)}, "splits must be Splits(train, valid, test), got tuple"),
+        ({"splits": parts_of([0.5], [], [])}, "splits.train must be (n,) whole numbers, got (1,) float64"),
+        ({"splits": parts_of([0, 1], [3], [-1])}, "splits.test[0] is -1, but samples are 0..239"),
+        ({"splits": parts_of([0, 240], [3], [])}, "splits.train[1] is 240, but samples are 0..239"),
+        ({"splits": parts_of([], [3], [])}, "splits.train is empty; at least one sample must train"),
+        ({"splits": parts_of([0, 1, 2], [3], [2, 1])}, "splits.train and splits.test share 2 samples, the first of"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(small_images, arguments, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        chalknet.train(small_images, hidden=[4], epochs=1, **arguments)
 
 
 def test_an_unknown_setting_is_named(small_images):

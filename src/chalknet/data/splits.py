@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,31 @@ class Splits:
 
     def named(self) -> dict[str, IntArray]:
         return {"train": self.train, "valid": self.valid, "test": self.test}
+
+
+def check_splits(splits: Any, n_samples: int) -> None:
+    """Raises ConfigError unless splits are `Splits` of n_samples samples, with a training part that shares none.
+
+    Validation and test part may share samples.
+    """
+    if not isinstance(splits, Splits):
+        raise ConfigError(f"splits must be Splits(train, valid, test), got {type(splits).__name__}.")
+    for name, index in splits.named().items():
+        array = np.asarray(index)
+        if array.ndim != 1 or array.dtype.kind not in "ui":
+            raise ConfigError(f"splits.{name} must be (n,) whole numbers, got {array.shape} {array.dtype}.")
+        bad = np.flatnonzero((array < 0) | (array >= n_samples))
+        if bad.size:
+            raise ConfigError(f"splits.{name}[{bad[0]}] is {array[bad[0]]}, but samples are 0..{n_samples - 1}.")
+    if not len(splits.train):
+        raise ConfigError("splits.train is empty; at least one sample must train.")
+    for name in ("valid", "test"):
+        both = np.intersect1d(splits.train, splits.named()[name])
+        if both.size:
+            raise ConfigError(
+                f"splits.train and splits.{name} share {both.size} samples, the first of them {both[0]}, so that "
+                "scores would be of what was learnt. Leave them out of one."
+            )
 
 
 def split_dataset(

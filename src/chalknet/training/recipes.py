@@ -59,7 +59,8 @@ def recipe(name: str) -> Recipe:
     Raises:
         ConfigError: there is none, with the nearest name.
     """
-    if name not in RECIPES:
+    if not isinstance(name, str) or name not in RECIPES:
+        name = str(name)
         raise ConfigError(f"unknown recipe {name!r}.{near_match(name, RECIPES)}")
     return RECIPES[name]
 

@@ -14,7 +14,7 @@ from chalknet.config import GIVEN, DataConfig, Recipe
 from chalknet.data.dataset import ARRAYS, Dataset, arrays_sha256
 from chalknet.data.load import BUILTIN, load_data
 from chalknet.data.own_sets import with_own_sets
-from chalknet.data.splits import Splits, split_dataset
+from chalknet.data.splits import Splits, check_splits, split_dataset
 from chalknet.errors import ConfigError, DataError
 from chalknet.training.sample_weights import checked_weights
 
@@ -52,11 +52,13 @@ def task_of(data: Dataset, recipe: Recipe, splits: Splits | None = None, sample_
     Args:
         sample_weights: (n,), one a sample of data without the own sets that were joined to it, or None.
     Raises:
+        ConfigError: splits that are no division of the samples.
         DataError: data that cannot be divided so; weights of another shape, negative or not finite.
     """
     if splits is None:
         splits = split_by(recipe, data)
     else:
+        check_splits(splits, len(data))
         recipe = recipe.with_settings(split=GIVEN)
     return Task(data, splits, recipe, None if sample_weights is None else _of_all(sample_weights, data))
 

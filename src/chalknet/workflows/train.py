@@ -15,6 +15,7 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.load import load_data
 from chalknet.data.own_sets import with_own_sets
 from chalknet.data.splits import Splits
+from chalknet.errors import ConfigError
 from chalknet.records import EpochRecord
 from chalknet.training.recipes import DEFAULT, suited
 from chalknet.training.recipes import recipe as recipe_named
@@ -57,7 +58,7 @@ def train(
     Returns:
         the `Run`: history, network, and what they were made from.
     Raises:
-        ConfigError: an unknown setting or an illegal value; nothing is written.
+        ConfigError: an unknown setting, an illegal value or splits that are no division; nothing is written.
         DataError: data that cannot be read or divided; nothing is written.
         DivergenceError: the loss stopped being finite.
         OutputError: out cannot be written, or holds a finished run.
@@ -142,6 +143,8 @@ def all_of(observers: Sequence[Observer]) -> Observer:
 def observed_by(observe: Observer | Sequence[Observer] | None) -> Watch:
     """Who watches each network: the observers, of which writers of logs write each network's own."""
     observers = (observe,) if callable(observe) else tuple(observe or ())
+    if not all(map(callable, observers)):
+        raise ConfigError(f"observe must be called with each record: a callable or a list of them, got {observe!r}.")
 
     @contextmanager
     def watch(begun: Begun) -> Iterator[Observer]:
@@ -155,6 +158,12 @@ def _joined(
     data: Dataset | str | Path, valid: Dataset | str | Path | None, test: Dataset | str | Path | None
 ) -> Dataset:
     """Samples, read where a path names them, with own sets set apart."""
+    for name, given in {"data": data, "valid": valid, "test": test}.items():
+        if not isinstance(given, (Dataset, str, Path)) and (given is not None or name == "data"):
+            raise ConfigError(
+                f"{name} must be a Dataset or a path, got {type(given).__name__}. "
+                "chalknet.dataset_from_arrays(inputs, labels) makes a Dataset of arrays."
+            )
     main = load_data(data) if isinstance(data, (str, Path)) else data
     names = main.class_names
     own = [load_data(one, known_classes=names) if isinstance(one, (str, Path)) else one for one in (valid, test)]
