@@ -306,15 +306,15 @@ class Recipe:
         for key, value in settings.items():
             if key not in SECTION_OF_FIELD:
                 raise ConfigError(f"unknown setting {key!r}.{near_match(key, SECTION_OF_FIELD)}")
-            changed.setdefault(SECTION_OF_FIELD[key], {})[key] = _of_python(value)
+            changed.setdefault(SECTION_OF_FIELD[key], {})[key] = of_python(value)
         sections = {name: replace(getattr(self, name), **values) for name, values in changed.items()}
         return replace(self, **sections)
 
 
-def _of_python(value: Any) -> Any:
+def of_python(value: Any) -> Any:
     """A NumPy number or array, alone or in a list, as Python's: what `np.arange` and a grid search hand over."""
     if isinstance(value, (list, tuple)):
-        return type(value)(_of_python(one) for one in value)
+        return type(value)(of_python(one) for one in value)
     return value.tolist() if hasattr(value, "tolist") and hasattr(value, "dtype") else value
 
 

@@ -343,6 +343,7 @@ def test_what_a_parameter_cannot_mean_is_said_in_one_line(wine):
         ({"settings": {"class_weights": "balanced"}}, "the parameter class_weight decides"),
         ({"settings": {"mixpu": 3}}, "unknown setting 'mixpu'. Did you mean 'mixup'"),
         ({"settings": [3]}, r"settings must be a dict of recipe fields, or None, got \[3\]"),
+        ({"settings": {"ensemble": 2}}, "a ChalkClassifier is one network, got ensemble 2"),
         ({"recipe": 3}, "recipe must be a recipe's name or a Recipe, got 3"),
         ({"image_shape": 13}, "image_shape must be .height, width. of the 13 values a row, got 13"),
         ({"random_state": -1}, "seed must be a whole number from 0"),

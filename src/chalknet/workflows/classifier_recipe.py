@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from chalknet.config import (
-    FULL,
-    Recipe,
-)
+from chalknet.config import FULL, Recipe, of_python
 from chalknet.errors import ConfigError
 from chalknet.training.recipes import recipe as recipe_named
 
@@ -82,29 +79,28 @@ def classifier_recipe(
         base = rows.with_settings(dtype="float32" if np.dtype(dtype) == np.float32 else "float64")
     else:
         base = recipe_named(recipe)
-    fields = {FIELD_OF_PARAMETER[name]: _plain(value) for name, value in parameters.items() if value is not None}
+    fields = {FIELD_OF_PARAMETER[name]: of_python(value) for name, value in parameters.items() if value is not None}
     if not are_images:
         fields |= dict.fromkeys(OF_IMAGES, 0.0)
     hidden = fields.get("hidden")
     if isinstance(hidden, int):
         fields["hidden"] = (hidden,)
-    return base.with_settings(**fields, **_others(settings), seed=seed)
+    settled = base.with_settings(**fields, **_others(settings), seed=seed)
+    if settled.training.ensemble > 1:
+        raise ConfigError(
+            f"a ChalkClassifier is one network, got ensemble {settled.training.ensemble}. Give several to "
+            "scikit-learn's VotingClassifier(voting='soft'), or train them with chalknet.train."
+        )
+    return settled
 
 
 def _others(settings: Mapping[str, Any] | None) -> dict[str, Any]:
     if settings is not None and not isinstance(settings, Mapping):
         raise ConfigError(f"settings must be a dict of recipe fields, or None, got {settings!r}.")
-    others = {name: _plain(value) for name, value in (settings or {}).items()}
+    others = {name: of_python(value) for name, value in (settings or {}).items()}
     parameter_of_field = {field: name for name, field in FIELD_OF_PARAMETER.items()} | ELSEWHERE
     for field in others:
         if field in parameter_of_field:
             name = parameter_of_field[field]
             raise ConfigError(f"settings must not hold {field!r}, which the parameter {name} decides. Set {name}.")
     return others
-
-
-def _plain(value: Any) -> Any:
-    """NumPy's numbers and arrays, of which a search makes its grids, as Python's."""
-    if isinstance(value, (np.generic, np.ndarray)):
-        return value.tolist()
-    return tuple(map(_plain, value)) if isinstance(value, (list, tuple)) else value
