@@ -25,6 +25,10 @@ class StoredArray:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For other processes, which may be in another folder."""
+        return StoredArray, (self.path.absolute(), self.offset, self.shape, self.dtype)
+
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Samples start..stop as an array of their own; threads may read at the same time.
 
@@ -155,6 +159,10 @@ class StoredPart:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    def some(self, positions: NDArray[np.int64], window: int) -> StoredPart:
+        """A part of this part; nothing is read."""
+        return StoredPart(self._samples, self._index[positions], window)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         if isinstance(key, slice):

@@ -10,14 +10,19 @@ from numpy.typing import DTypeLike, NDArray
 
 from chalknet.data.preprocess import Scaling
 from chalknet.engines.engine import Batch, Part, Step, Update
-from chalknet.engines.noise import Mixing, Noise
+from chalknet.engines.noise import Mixing, Noise, Rows
 from chalknet.engines.tile import Matrix, Targets
 
 Labels = NDArray[np.integer[Any]]
 
 
 class Lesson(NamedTuple):
-    """All of an update: the samples' positions and labels, what each counts, and what chance does to them."""
+    """All of an update: the samples' positions and labels, what each counts, and what chance does to them.
+
+    Attributes:
+        n_batch: samples of the batch, of which these may be a part only: the others are learnt elsewhere.
+        places: of these samples in the batch, ascending; None where they are all of it.
+    """
 
     batch: Batch
     labels: Labels
@@ -25,6 +30,8 @@ class Lesson(NamedTuple):
     step: Step
     draws: NDArray[np.float64] | None
     mixing: Mixing | None
+    n_batch: int
+    places: NDArray[np.int64] | None = None
 
     def targets(self, rows: slice, smoothing: float) -> Targets:
         """What some of its samples should be."""
@@ -33,6 +40,10 @@ class Lesson(NamedTuple):
             return Targets(self.labels[rows], weights=weights, smoothing=smoothing)
         partners = self.labels[self.mixing.partners[rows]]
         return Targets(self.labels[rows], partners, self.mixing.share, weights, smoothing)
+
+    def in_batch(self, rows: slice) -> Rows:
+        """Where in the batch some of its samples are."""
+        return rows if self.places is None else self.places[rows]
 
 
 class Lessons:
@@ -52,13 +63,18 @@ class Lessons:
         self._dtype, self._floats = np.dtype(dtype), floats
         self.changes = noise.augmenter is not None or noise.mixup > 0 or noise.input_dropout > 0
 
-    def of(self, update: Update) -> Lesson:
-        """All of an update but its samples."""
+    def of(self, update: Update, places: NDArray[np.int64] | None = None, n_batch: int = 0) -> Lesson:
+        """All of an update but its samples.
+
+        With places, they are a part of a batch of n_batch samples, and lie there in it; then none are mixed.
+        """
         number, weights = update.step.number, self._train.weights
         labels = self._train.labels[update.batch]
+        n = len(labels)
         counts = None if weights is None else weights[update.batch].astype(self._dtype)
-        draws = self._noise.draws(number, slice(0, len(labels)))
-        return Lesson(update.batch, labels, counts, update.step, draws, self._noise.mixing(number, len(labels)))
+        draws = self._noise.draws(number, slice(0, n) if places is None else places)
+        mixing = self._noise.mixing(number, n)
+        return Lesson(update.batch, labels, counts, update.step, draws, mixing, n_batch or n, places)
 
     def make(self, out: Matrix, lesson: Lesson, rows: slice) -> None:
         """Some of a lesson's samples changed, scaled, mixed and with inputs dropped, into out (rows, I)."""
@@ -69,7 +85,7 @@ class Lessons:
             np.multiply(out, lesson.mixing.share, out=out)
             np.multiply(partners, 1 - lesson.mixing.share, out=partners)
             np.add(out, partners, out=out)
-        keep = self._noise.keep(0, lesson.step.number, rows, out.shape[1], self._dtype)
+        keep = self._noise.keep(0, lesson.step.number, lesson.in_batch(rows), out.shape[1], self._dtype)
         if keep is not None:
             np.multiply(out, keep, out=out)
 

@@ -15,6 +15,8 @@ from chalknet.data.augment import DRAWS, Augmenter
 from chalknet.network.arrays import FloatArray
 from chalknet.network.dropout import generator_of, keep_factors, uniforms
 
+Rows = slice | NDArray[np.int64]  # of a batch: a run of them, or one or more in ascending order
+
 IMAGES, MIXING = 2**32, 2**32 + 1  # streams of their own; the layers have 0 (the inputs), 1, 2, ...
 
 
@@ -46,10 +48,13 @@ class Noise:
         """Of the inputs (0) or of a hidden layer's values (1, 2, ...)."""
         return self.dropout if layer else self.input_dropout
 
-    def keep(self, layer: int, update: int, rows: slice, width: int, dtype: DTypeLike) -> FloatArray | None:
+    def keep(self, layer: int, update: int, rows: Rows, width: int, dtype: DTypeLike) -> FloatArray | None:
         """The factors of D1 for some rows of an update's batch; None where nothing is dropped."""
         rate = self.rate(layer)
-        return keep_factors(self.seed, layer, update, rows, width, rate, dtype) if rate else None
+        if not rate:
+            return None
+        run, within = _run_of(rows)
+        return keep_factors(self.seed, layer, update, run, width, rate, dtype)[within]
 
     def mixing(self, update: int, n: int) -> Mixing | None:
         """Who is mixed with whom in a batch of n (docs/derivation.md, L8); None without mixup.
@@ -62,10 +67,21 @@ class Noise:
         share = float(rng.beta(self.mixup, self.mixup))
         return Mixing(rng.permutation(n), max(share, 1 - share))
 
-    def draws(self, update: int, rows: slice) -> NDArray[np.float64] | None:
+    def draws(self, update: int, rows: Rows) -> NDArray[np.float64] | None:
         """What the augmenter needs for some rows of an update's batch; None where there is none."""
-        return None if self.augmenter is None else uniforms(self.seed, IMAGES, update, rows, DRAWS)
+        if self.augmenter is None:
+            return None
+        run, within = _run_of(rows)
+        return uniforms(self.seed, IMAGES, update, run, DRAWS)[within]
 
     def changed(self, raw: NDArray[Any], draws: NDArray[np.float64] | None) -> NDArray[Any]:
         """Raw rows as the augmenter leaves them."""
         return raw if self.augmenter is None or draws is None else self.augmenter(raw, draws)
+
+
+def _run_of(rows: Rows) -> tuple[slice, Rows]:
+    """The shortest run that has all of some rows, and where in it they are: numbers are drawn for runs."""
+    if isinstance(rows, slice):
+        return rows, slice(None)
+    first = int(rows[0])
+    return slice(first, int(rows[-1]) + 1), rows - first

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from chalknet.data.preprocess import Scaling
-from chalknet.engines.engine import AVERAGE, Batch, Part, SampleScores, Snapshot, Update, UpdateRule
+from chalknet.engines.engine import AVERAGE, Batch, Part, SampleScores, Snapshot, Step, Update, UpdateRule
 from chalknet.engines.layers import Layers, start_of
 from chalknet.engines.lessons import Lesson, Lessons, even_cuts, part_of_batch
 from chalknet.engines.noise import Noise
@@ -40,6 +40,9 @@ BAND_VALUES_OF_MANY = 2**15  # and where a rule goes over it more than a few tim
 ROWS_MADE_AT_ONCE = 32  # samples of a small batch that one task changes or mixes
 SMALL_OUTCOMES = 65_536  # samples of small batches whose scores are added up at a time
 RESIDENT_BYTES = 64 * 2**20  # samples up to this size as floats are kept so; of more, each tile is turned when it comes
+
+
+Sums = list[tuple[float, float, float]]  # what `Outcome.sums` gives of some samples each
 
 
 class NumpyEngine:
@@ -184,6 +187,45 @@ class NumpyEngine:
         self._memory = self._layers.memory(self._rule, state, self._dtype)
         self._whole_bands = self._bands_of(self._gradients)
 
+    @property
+    def weights(self) -> Weights:
+        """The present parameters as the engine computes with them; not a copy."""
+        return self._weights
+
+    @property
+    def shown_weights(self) -> Weights:
+        """Those that `evaluate` uses; not a copy."""
+        return self._memory.get(AVERAGE, self._weights)
+
+    def borrow(self, weights: Weights) -> None:
+        """Computes with another engine's weights from now on, without copying them; they can be looked at only."""
+        self._weights = weights
+
+    def share(self, update: Update, places: NDArray[np.int64], n_batch: int) -> tuple[Weights, Sums]:
+        """The gradient that some samples of a batch of n_batch add, until the next call, and the sums of their scores.
+
+        Args:
+            update: its batch are these samples. places: where in the whole batch they are, ascending.
+        """
+        lesson = self._lessons.of(update, places, n_batch)
+        n = len(lesson.labels)
+        with one_blas_thread():
+            if n <= self._tile_rows:
+                outcome = Outcome(n, self._dtype)
+                self._small_gradient(lesson, outcome, 0)
+                return self._gradients, [outcome.sums(n)]
+            lanes, sums = self._large_gradient(lesson)
+            for lane in lanes[1:]:
+                for total, matrix in zip(lanes[0].matrices, lane.matrices, strict=True):
+                    np.add(total, matrix, out=total)
+        return lanes[0], sums
+
+    def move(self, shares: Sequence[Weights], n_batch: int, step: Step) -> None:
+        """One update by a batch's gradient that others have computed, their shares added in this order."""
+        for total, matrix in zip(self._gradients.matrices, shares[0].matrices, strict=True):
+            np.copyto(total, matrix)
+        self._move([self._gradients, *shares[1:]], n_batch, step, not self._one_block)
+
     def _bands_of(self, gradients: Weights) -> list[tuple[Matrix, Matrix, list[Matrix], bool]]:
         """For each band what the rule's update takes: the weights' rows, their gradient's, the memory's, has_bias."""
         found = []
@@ -193,10 +235,6 @@ class NumpyEngine:
             found.append((matrix[band], gradients.groups[group][layer][band], memory, band.stop == len(matrix)))
         return found
 
-    @property
-    def _shown(self) -> Weights:
-        return self._memory.get(AVERAGE, self._weights)
-
     def _tiles_of(self, part: str) -> list[slice]:
         return even_cuts(len(self._parts[part].labels), self._tile_rows)
 
@@ -204,13 +242,18 @@ class NumpyEngine:
         """Some samples of a part through the network, into a slice of the outcome."""
         tile = self._tiles[worker]
         self._put(tile, part, rows)
-        tile.forward(self._shown, rows.stop - rows.start)
+        tile.forward(self.shown_weights, rows.stop - rows.start)
         tile.judge(self._parts[part].labels[rows], outcome, at)
 
-    def _large_step(self, lesson: Lesson) -> list[tuple[float, float, float]]:
-        """One update from a batch that is cut into tiles of rows, each lane adding up its own; every tile's sums."""
-        n_batch = len(lesson.labels)
-        tiles = even_cuts(n_batch, self._tile_rows)
+    def _large_step(self, lesson: Lesson) -> Sums:
+        """One update from a batch that is cut into tiles of rows; every tile's sums."""
+        lanes, sums = self._large_gradient(lesson)
+        self._move(lanes, len(lesson.labels), lesson.step, True)
+        return sums
+
+    def _large_gradient(self, lesson: Lesson) -> tuple[list[Weights], Sums]:
+        """The parts of a large batch's gradient, each lane's tiles added up, and every tile's sums."""
+        tiles = even_cuts(len(lesson.labels), self._tile_rows)
         lanes = self._lane_sums(min(LANES, len(tiles)))
         sums = [(0.0, 0.0, 0.0)] * len(tiles)
 
@@ -228,17 +271,20 @@ class NumpyEngine:
                 for total, part in zip(lanes[lane].matrices, () if first else scratch.matrices, strict=False):
                     np.add(total, part, out=total)
 
-        def join(layer: int, band: slice, _: int) -> None:
-            total = lanes[0].matrices[layer][band]
-            for lane in lanes[1:]:
-                np.add(total, lane.matrices[layer][band], out=total)
-
         self._workers.run([partial(add_up, lane) for lane in range(len(lanes))])
-        self._move(lanes[0], lesson, True, join)
-        return sums
+        return lanes, sums
 
     def _small_step(self, lesson: Lesson, outcome: Outcome, start: int) -> None:
-        """One update from a batch that goes through whole, the units of wide layers shared out in blocks."""
+        """One update from a batch that goes through whole."""
+        self._small_gradient(lesson, outcome, start)
+        if self._one_block and self._is_plain:
+            for matrix, gradient, memory, has_bias in self._whole_bands:  # too little work to share or to look up
+                self._rule.update(matrix, gradient, memory, has_bias, lesson.step)
+        else:
+            self._move([self._gradients], len(lesson.labels), lesson.step, not self._one_block)
+
+    def _small_gradient(self, lesson: Lesson, outcome: Outcome, start: int) -> None:
+        """The gradient of a batch that goes through whole, the units of wide layers shared out in blocks."""
         n = len(lesson.labels)
         tile = self._tile_for(n)
         at, rows = slice(start, start + n), slice(0, n)
@@ -254,11 +300,6 @@ class NumpyEngine:
             self._gradients_of_tile(tile, lesson, rows, outcome, at, self._gradients)
         else:
             self._gradients_in_blocks(tile, lesson, outcome, at)
-        if self._one_block and self._is_plain:
-            for matrix, gradient, memory, has_bias in self._whole_bands:  # too little work to share or to look up
-                self._rule.update(matrix, gradient, memory, has_bias, lesson.step)
-        else:
-            self._move(self._gradients, lesson, not self._one_block, None)
 
     def _share_out(self, tasks: Sequence[Any]) -> None:
         """Tasks on all workers, or, where there is too little work to share, on this one."""
@@ -300,20 +341,20 @@ class NumpyEngine:
         tile.grad_logits(targets, outcome, at)
         if self._objective.reduction == "mean":
             logits = tile.logits[: len(targets.labels)]
-            np.divide(logits, self._dtype.type(len(lesson.labels)), out=logits)
+            np.divide(logits, self._dtype.type(lesson.n_batch), out=logits)
 
-    def _move(self, gradients: Weights, lesson: Lesson, shares: bool, join: Any) -> None:
-        """The penalty, clipping and the update, a band of rows at a time; join, if any, puts a gradient together."""
-        times = len(lesson.labels) if self._objective.reduction == "sum" else 1
+    def _move(self, parts: Sequence[Weights], n_batch: int, step: Step, shares: bool) -> None:
+        """The gradient's parts added up into the first, the penalty, clipping and the update, a band at a time."""
+        times = n_batch if self._objective.reduction == "sum" else 1
         lengths = [0.0] * len(self._bands)
 
-        bands = self._bands_of(gradients)
+        bands = self._bands_of(parts[0])
 
         def finish(number: int, worker: int) -> None:
             group, layer, band = self._bands[number]
-            if join is not None:
-                join(layer, band, worker)
             matrix, gradient, _, has_bias = bands[number]
+            for part in parts[1:]:
+                np.add(gradient, part.groups[group][layer][band], out=gradient)
             if self._objective.l2 and group == 0:
                 weights = matrix[:-1] if has_bias else matrix
                 gradient[: len(weights)] += self._objective.l2 * times * weights
@@ -326,7 +367,7 @@ class NumpyEngine:
             matrix, gradient, memory, has_bias = bands[number]
             if factor < 1:
                 np.multiply(gradient, factor, out=gradient)
-            self._rule.update(matrix, gradient, memory, has_bias, lesson.step)
+            self._rule.update(matrix, gradient, memory, has_bias, step)
 
         run = self._workers.run if shares else _run_here
         run([partial(finish, number) for number in range(len(self._bands))])
@@ -334,7 +375,7 @@ class NumpyEngine:
             factor = clip_factor(lengths, self._clip_norm)
             run([partial(update, number, factor) for number in range(len(self._bands))])
         if AVERAGE in self._memory:
-            kept = self._rule.kept_of_average(lesson.step.number)
+            kept = self._rule.kept_of_average(step.number)
             for average, present in zip(self._memory[AVERAGE].statistics, self._weights.statistics, strict=True):
                 np.add(kept * average, (1 - kept) * present, out=average)
 
@@ -354,7 +395,8 @@ class NumpyEngine:
 
     def _drop(self, tile: Tile, layer: int, lesson: Lesson, rows: slice, _: int) -> None:
         width = tile.g[layer].shape[1]
-        tile.keep[layer] = self._noise.keep(layer + 1, lesson.step.number, rows, width, self._dtype)
+        at = lesson.in_batch(rows)
+        tile.keep[layer] = self._noise.keep(layer + 1, lesson.step.number, at, width, self._dtype)
 
     def _put(self, tile: Tile, part: str, where: Batch) -> None:
         """Some samples of a part as what the tile reads, scaled; without a copy where they lie ready in a run."""

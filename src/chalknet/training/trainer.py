@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from chalknet.engines.engine import AVERAGE, Batch, Engine, EngineMaker, Part, S
 from chalknet.engines.noise import Noise
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
+from chalknet.engines.sharded import ShardedEngine, Shards, check_shards
 from chalknet.errors import ConfigError, DivergenceError
 from chalknet.network.architecture import Architecture, Parameters
 from chalknet.network.initialisers import initial_parameters
@@ -126,6 +128,8 @@ class Trainer:
         sample_weights: (N,) what each sample counts in training, or None; scores count every sample alike.
         workers: threads of the engine, by default one a core; results do not depend on it.
         keep_samples: whether `valid_samples` gets the validation scores of each sample after every epoch.
+        shards: who holds the samples and gives their gradients, or None for one engine here; the numbers are the same
+            to rounding. workers are then the threads of each.
 
     Attributes:
         history: the epochs so far.
@@ -143,6 +147,7 @@ class Trainer:
         sample_weights: NDArray[Any] | None = None,
         workers: int | None = None,
         keep_samples: bool = False,
+        shards: Shards | None = None,
     ) -> None:
         if workers is not None and workers < 1:
             raise ConfigError(f"workers must be a whole number >= 1, got {workers}.")
@@ -155,6 +160,7 @@ class Trainer:
         self.history: list[EpochRecord] = []
         self.valid_samples: list[SampleScores] = []
         self._workers, self._keep_samples = workers, keep_samples and len(splits.valid) > 0
+        self._shards = shards
         self._weights = training_weights(
             data.labels[splits.train],
             data.class_names,
@@ -162,7 +168,7 @@ class Trainer:
             None if sample_weights is None else np.asarray(sample_weights)[splits.train],
         )
         parts = {name: self._part(name, index) for name, index in splits.named().items()}
-        self.engine = self._make_engine(recipe.training.engine, recipe.training.dtype, parts)
+        self.engine = self._make_engine(self._engine_maker(), recipe.training.dtype, parts)
         self.last: Snapshot = None
 
     def epochs(self) -> Iterator[EpochRecord]:
@@ -285,10 +291,10 @@ class Trainer:
         kept_out = self.recipe.regularisation
         return Objective(self.recipe.optimizer.reduction, kept_out.label_smoothing, kept_out.l2)
 
-    def _make_engine(self, engine: str, dtype: str, parts: Mapping[str, Part]) -> Engine:
+    def _make_engine(self, make: EngineMaker, dtype: str, parts: Mapping[str, Part]) -> Engine:
         recipe = self.recipe
         kept_out, augmentation = recipe.regularisation, recipe.augmentation
-        return ENGINES[engine](
+        return make(
             parts,
             initial_parameters(self.architecture, recipe.training.seed, recipe.network.initialiser),
             rule_of(recipe.optimizer),
@@ -308,6 +314,12 @@ class Trainer:
             tile_rows=recipe.training.tile_rows,
         )
 
+    def _engine_maker(self) -> EngineMaker:
+        if self._shards is None:
+            return ENGINES[self.recipe.training.engine]
+        check_shards(self.recipe)
+        return partial(ShardedEngine, shards=self._shards, window=self.recipe.training.shuffle_window)
+
     def _part(self, name: str, index: NDArray[np.int64]) -> Part:
         weights = self._weights if name == "train" else None
         inputs, labels = self.data.inputs, self.data.labels[index]
@@ -322,7 +334,7 @@ class Trainer:
         index = self.splits.train[batch][:MOST_SAMPLES]
         weights = None if self._weights is None else self._weights[batch][:MOST_SAMPLES]
         part = Part(flatten(self.data.inputs[index]), self.data.labels[index], weights)
-        engine = self._make_engine("reference", "float64", {"train": part})
+        engine = self._make_engine(ReferenceEngine, "float64", {"train": part})
         assert isinstance(engine, ReferenceEngine)
         return engine
 

@@ -1,0 +1,68 @@
+"""Holders of samples as Ray actors: each keeps its own in memory, or reads them where they are, on any node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from chalknet.engines.engine import Update
+from chalknet.engines.sharded import Shard, ShardWork
+from chalknet.engines.tile import Weights
+from chalknet.errors import ChalknetError
+from chalknet.machine.ray_cluster import cores_of_nodes
+
+CORES = 0.01  # that an actor reserves: one whose node has gone must find room on those that are left
+MOST_DEATHS = 5  # of one holder while it was asked one thing: it is not chance
+
+
+class RayShards:
+    """`Shards` as n actors, spread over the nodes of a cluster, which they take to be theirs alone.
+
+    An actor that dies, with its process or with its node, is replaced and asked again: it remembers nothing but its
+    samples, and the parameters have not moved until all have answered, so the numbers are what they would have been.
+
+    Args:
+        ray: the module, connected.
+        n: how many, at least one.
+    """
+
+    def __init__(self, ray: Any, n: int) -> None:
+        self.n, self._ray = n, ray
+        self.threads = max(1, sum(cores_of_nodes(ray)) // n)
+        self._actors: list[Any] = []
+        self._work_of: Callable[[int], ShardWork] | None = None
+
+    def fill(self, work_of: Callable[[int], ShardWork]) -> None:
+        self.stop()
+        self._work_of = work_of
+        self._actors = [self._actor(number) for number in range(self.n)]
+
+    def ask(self, what: str, weights: Weights, about: Update | str) -> Sequence[Any]:
+        shared = self._ray.put(weights)  # once, for all
+        answers = [getattr(actor, what).remote(shared, about) for actor in self._actors]
+        return [self._answer(number, answer, what, shared, about) for number, answer in enumerate(answers)]
+
+    def stop(self) -> None:
+        """Ends the actors; what they held is let go."""
+        for actor in self._actors:
+            self._ray.kill(actor)
+        self._actors = []
+
+    def _actor(self, number: int) -> Any:
+        assert self._work_of is not None, "fill comes first"
+        options = {"num_cpus": CORES, "scheduling_strategy": "SPREAD", "max_concurrency": 1}
+        return self._ray.remote(**options)(Shard).remote(self._work_of(number))
+
+    def _answer(self, number: int, answer: Any, what: str, shared: Any, about: Update | str) -> Any:
+        """What an actor answers; another in its place, if need be."""
+        for _ in range(MOST_DEATHS):
+            try:
+                return self._ray.get(answer)
+            except self._ray.exceptions.RayTaskError as error:
+                raise error.cause from error
+            except (self._ray.exceptions.RayActorError, self._ray.exceptions.ObjectLostError) as error:
+                reason = str(error).strip().splitlines()
+            self._ray.kill(self._actors[number])  # should it only have been out of reach
+            self._actors[number] = self._actor(number)
+            answer = getattr(self._actors[number], what).remote(shared, about)
+        raise ChalknetError(f"the actor of shard {number} ended {MOST_DEATHS} times in a row, last by {reason[0]}")

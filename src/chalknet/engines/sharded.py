@@ -1,0 +1,288 @@
+"""One network whose samples are shared out among several holders: each gives the gradient of its own, and they add up.
+
+The gradient of a batch is a sum over its samples, so the sum over holders is exact, and a network trained this way
+equals one trained in one place to rounding. `Shards` says where holders are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from chalknet.config import Recipe
+from chalknet.data.preprocess import Scaling
+from chalknet.data.stored import StoredPart
+from chalknet.engines.engine import Batch, Part, SampleScores, Snapshot, Update, UpdateRule
+from chalknet.engines.noise import Noise
+from chalknet.engines.numpy_engine import TILE_ROWS, NumpyEngine, Sums
+from chalknet.engines.tile import Tally, Weights
+from chalknet.errors import ConfigError
+from chalknet.network.architecture import Parameters
+from chalknet.network.metrics import mean_scores
+from chalknet.network.objective import Objective
+from chalknet.records import Scores
+
+
+@dataclass(frozen=True)
+class Cut:
+    """n samples among holders: of each window of so many consecutive samples every holder has one run.
+
+    Mini-batches are shuffled within windows, so each has samples at every holder, and a holder whose samples stay on
+    disk reads them once an epoch, forwards.
+    """
+
+    n: int
+    holders: int
+    window: int
+
+    def positions(self, holder: int) -> NDArray[np.int64]:
+        """Those of a holder's samples, ascending."""
+        first, stop = self._run(holder)
+        runs = [np.arange(start + first, min(start + stop, self.n)) for start in range(0, self.n, self._width)]
+        return np.concatenate([np.empty(0, np.int64), *runs])
+
+    def samples_of_window(self, holder: int) -> int:
+        """How many of a window a holder has."""
+        first, stop = self._run(holder)
+        return stop - first
+
+    def of_batch(self, batch: Batch, holder: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """A batch's samples that a holder has: where among its own they are, and where in the batch, ascending."""
+        positions = np.arange(batch.start or 0, batch.stop) if isinstance(batch, slice) else batch
+        first, stop = self._run(holder)
+        window, offset = np.divmod(positions, self._width)
+        places = np.flatnonzero((first <= offset) & (offset < stop))
+        return window[places] * (stop - first) + offset[places] - first, places
+
+    @property
+    def _width(self) -> int:
+        return max(1, min(self.window, self.n))
+
+    def _run(self, holder: int) -> tuple[int, int]:
+        bounds = np.linspace(0, self._width, self.holders + 1).round().astype(int).tolist()
+        return bounds[holder], bounds[holder + 1]
+
+
+@dataclass(frozen=True, eq=False)
+class ShardWork:
+    """All that a holder is made from: its number, its samples of each part, and how they are computed with.
+
+    Attributes:
+        cut: of the training part. parts, parameters: as `EngineMaker`, parts its own samples alone.
+        options: of the numpy engine.
+    """
+
+    number: int
+    cut: Cut
+    parts: Mapping[str, Part]
+    parameters: Mapping[str, NDArray[Any]]
+    options: Mapping[str, Any]
+
+
+class Share(NamedTuple):
+    """A holder's share in an update: of n samples the gradient and the sums of their scores."""
+
+    n: int
+    gradient: Weights
+    sums: Sums
+
+
+class Shard:
+    """One holder's samples, and what it answers of them; it remembers nothing else, so another can take its place."""
+
+    def __init__(self, work: ShardWork) -> None:
+        self._number, self._cut = work.number, work.cut
+        self._sizes = {name: len(part.labels) for name, part in work.parts.items()}
+        self._engine = NumpyEngine(work.parts, work.parameters, cast(UpdateRule, _NoRule()), **work.options)
+
+    def learn(self, weights: Weights, update: Update) -> Share | None:
+        """Its share in an update; None where the batch has none of its samples."""
+        rows, places = self._cut.of_batch(update.batch, self._number)
+        if not len(rows):
+            return None
+        self._engine.borrow(weights)
+        own: Batch = slice(int(rows[0]), int(rows[-1]) + 1) if _is_run(rows) else rows
+        with np.errstate(over="ignore", invalid="ignore"):  # a loss that overflows is told by who has all of it
+            return Share(len(rows), *self._engine.share(Update(own, update.step), places, batch_length(update.batch)))
+
+    def evaluate(self, weights: Weights, part: str) -> tuple[int, Scores] | None:
+        """Its number of samples of a part and their scores; None where it has none."""
+        self._engine.borrow(weights)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores = self._engine.evaluate(part)
+        return None if scores is None else (self._sizes[part], scores)
+
+    def evaluate_each(self, weights: Weights, part: str) -> SampleScores | None:
+        """The scores of each of its samples of a part."""
+        self._engine.borrow(weights)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._engine.evaluate_each(part)
+
+
+class Shards(Protocol):
+    """Where holders are. Each is made from its work, when it is first needed and when it was lost."""
+
+    @property
+    def n(self) -> int:
+        """How many there are."""
+
+    @property
+    def threads(self) -> int | None:
+        """Of each holder; None for one a core."""
+
+    def fill(self, work_of: Callable[[int], ShardWork]) -> None:
+        """New holders in place of those there were."""
+
+    def ask(self, what: str, weights: Weights, about: Update | str) -> Sequence[Any]:
+        """What each holder answers, in their order: `Shard`'s method of that name."""
+
+
+class ShardsHere:
+    """`Shards` in this process, one after the other."""
+
+    threads: int | None = None
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self._shards: list[Shard] = []
+
+    def fill(self, work_of: Callable[[int], ShardWork]) -> None:
+        self._shards = [Shard(work_of(number)) for number in range(self.n)]
+
+    def ask(self, what: str, weights: Weights, about: Update | str) -> Sequence[Any]:
+        return [getattr(shard, what)(weights, about) for shard in self._shards]
+
+
+class ShardedEngine:
+    """`Engine` whose samples are with holders; parameters and the rule are here. See `EngineMaker` for the arguments.
+
+    Args:
+        shards: the holders, which are filled anew.
+        window: samples among which mini-batches are shuffled.
+        workers: threads of each holder.
+    """
+
+    def __init__(
+        self,
+        parts: Mapping[str, Part],
+        parameters: Mapping[str, NDArray[Any]],
+        rule: UpdateRule,
+        *,
+        shards: Shards,
+        window: int,
+        scaling: Scaling = Scaling(),
+        objective: Objective = Objective(),
+        activations: Sequence[str] = (),
+        noise: Noise = Noise(),
+        clip_norm: float = 0.0,
+        dtype: DTypeLike = np.float32,
+        workers: int | None = None,
+        tile_rows: int = TILE_ROWS,
+    ) -> None:
+        self._parts = {name: part for name, part in parts.items() if len(part.labels)}
+        self._shards = shards
+        lengths = {name: len(part.labels) for name, part in self._parts.items()}
+        self._cuts = {name: Cut(n, shards.n, window if name == "train" else n) for name, n in lengths.items()}
+        shared = {"scaling": scaling, "objective": objective, "activations": activations, "dtype": np.dtype(dtype)}
+        train = self._parts["train"]
+        nothing = {"train": Part(train.inputs[:0], train.labels[:0])}
+        self._engine = NumpyEngine(nothing, parameters, rule, clip_norm=clip_norm, **shared)  # type: ignore[arg-type]
+        own = {**shared, "noise": noise, "tile_rows": tile_rows, "workers": workers or shards.threads}
+
+        def work_of(number: int) -> ShardWork:
+            some = {name: _some(part, self._cuts[name], number) for name, part in self._parts.items()}
+            return ShardWork(number, self._cuts["train"], some, parameters, own)
+
+        shards.fill(work_of)
+
+    def train_epoch(self, updates: Iterable[Update]) -> Scores:
+        tally = Tally()
+        for update in updates:
+            answers = self._shards.ask("learn", self._engine.weights, update)
+            shares: list[Share] = [one for one in answers if one is not None]
+            self._engine.move([one.gradient for one in shares], batch_length(update.batch), update.step)
+            for one in shares:
+                tally.add(one.n, one.sums)
+            if not tally.is_finite:
+                break
+        return tally.scores()
+
+    def evaluate(self, part: str) -> Scores | None:
+        if part not in self._parts:
+            return None
+        answers = self._shards.ask("evaluate", self._engine.shown_weights, part)
+        sizes, scores = zip(*(one for one in answers if one is not None), strict=True)
+        return mean_scores(scores, sizes)
+
+    def evaluate_each(self, part: str) -> SampleScores | None:
+        if part not in self._parts:
+            return None
+        cut = self._cuts[part]
+        each = SampleScores(np.empty(cut.n, self._engine.weights.matrices[0].dtype), np.empty(cut.n, bool))
+        for number, one in enumerate(self._shards.ask("evaluate_each", self._engine.shown_weights, part)):
+            if one is not None:
+                positions = cut.positions(number)
+                each.loss[positions], each.right[positions] = one.loss, one.right
+        return each
+
+    def parameters(self) -> Parameters:
+        return self._engine.parameters()
+
+    def shown_parameters(self, of: Snapshot | None = None) -> Parameters:
+        return self._engine.shown_parameters(of)
+
+    def state(self) -> Parameters:
+        return self._engine.state()
+
+    def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
+        self._engine.restore(parameters, state)
+
+    def snapshot(self) -> Snapshot:
+        return self._engine.snapshot()
+
+    def go_back(self, snapshot: Snapshot) -> None:
+        self._engine.go_back(snapshot)
+
+
+def check_shards(recipe: Recipe) -> None:
+    """Raises ConfigError where a training needs more of a batch in one place than a holder's own samples."""
+    if recipe.training.engine != "numpy":
+        raise ConfigError(f"shards are of the numpy engine, got engine {recipe.training.engine!r}.")
+    if recipe.network.batch_norm:
+        raise ConfigError("batch_norm takes the statistics of a whole batch, which shards do not have. Leave it out.")
+    if recipe.augmentation.mixup:
+        raise ConfigError("mixup mixes samples of different shards, which they do not hand out. Set it to 0.")
+
+
+def batch_length(batch: Batch) -> int:
+    """Samples of a batch."""
+    return batch.stop - (batch.start or 0) if isinstance(batch, slice) else len(batch)
+
+
+def _some(part: Part, cut: Cut, number: int) -> Part:
+    """A holder's samples of a part: as arrays of its own, or, where they stay on disk, as where they are."""
+    positions = cut.positions(number)
+    weights = None if part.weights is None else part.weights[positions]
+    if isinstance(part.inputs, StoredPart):
+        inputs: Any = part.inputs.some(positions, max(1, cut.samples_of_window(number)))
+    else:
+        inputs = part.inputs[positions]
+    return Part(inputs, part.labels[positions], weights)
+
+
+def _is_run(rows: NDArray[np.int64]) -> bool:
+    return int(rows[-1]) - int(rows[0]) == len(rows) - 1 and bool((np.diff(rows) == 1).all())
+
+
+class _NoRule:
+    """Of a holder's engine, which moves nothing: it remembers nothing."""
+
+    slots: tuple[str, ...] = ()
+
+    def start(self, parameters: Parameters) -> Parameters:
+        del parameters
+        return {}

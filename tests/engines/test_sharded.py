@@ -1,0 +1,157 @@
+"""A network whose samples are with several holders: the numbers of one that has them all, to rounding."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from conftest import made_images
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalknet.config import Recipe
+from chalknet.data.load import load_data
+from chalknet.data.splits import split_dataset
+from chalknet.data.stored import StoredSamples
+from chalknet.engines import numpy_engine
+from chalknet.engines.sharded import Cut, ShardsHere
+from chalknet.errors import ConfigError
+from chalknet.training.trainer import Trainer
+from chalknet.workflows.data import convert
+
+DATA = made_images(400, seed=7)
+SPLITS = split_dataset(DATA, "random", 300, 60)
+BASE = Recipe().with_settings(
+    hidden=[13, 7], epochs=20, dtype="float64", learning_rate=0.01, momentum=0.9, reduction="mean", tile_rows=40
+)
+# All that draws by a sample's place in its batch, or acts on the whole gradient.
+FEATURES = {
+    "plain": {},
+    "a sum": {"reduction": "sum", "learning_rate": 1e-4},
+    "dropout": {"dropout": 0.3, "input_dropout": 0.2},
+    "images": {"shift_pixels": 1, "rotation_degrees": 15, "erase": 0.4},
+    "penalties": {"l2": 0.02, "clip_norm": 0.1, "label_smoothing": 0.1},
+    "weights": {"class_weights": [1.0, 2.0, 0.5, 3.0]},
+    "a sum with a penalty": {"reduction": "sum", "learning_rate": 1e-4, "l2": 0.02},
+    "adamw and average": {"optimizer": "adamw", "weight_decay": 0.1, "weight_average": 0.9, "schedule": "one_cycle"},
+}
+
+
+def trained(data, splits, recipe, shards, **more):
+    trainer = Trainer(data, splits, recipe, shards=shards, **more)
+    return list(trainer.epochs()), trainer
+
+
+def assert_equal_to_rounding(one, other, tolerance=1e-6):
+    (records, trainer), (want, whole) = one, other
+    for mine, theirs in zip(records, want, strict=True):
+        for part in ("train", "valid", "test"):
+            got, expected = mine.part(part), theirs.part(part)
+            assert (got is None) == (expected is None)
+            if got is not None:
+                assert vars(got) == pytest.approx(vars(expected), rel=tolerance)
+    mine, theirs = trainer.checkpoint(), whole.checkpoint()
+    for found, expected in ((mine.parameters, theirs.parameters), (mine.state, theirs.state)):
+        assert set(found) == set(expected)
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+@pytest.mark.parametrize("batch_size", ["full", 32])
+@pytest.mark.parametrize("name", FEATURES)
+def test_twenty_epochs_with_three_holders_equal_those_with_one(name, batch_size):
+    recipe = BASE.with_settings(batch_size=batch_size, **FEATURES[name])
+    here, one = (trained(DATA, SPLITS, recipe, shards) for shards in (ShardsHere(3), None))
+    assert_equal_to_rounding(here, one, 1e-6 if name == "adamw and average" else 1e-9)
+
+
+@pytest.mark.parametrize("batch_size", ["full", 32, 1])
+@pytest.mark.parametrize("holders", [1, 2, 7])
+def test_any_number_of_holders_and_windows_that_are_shorter_than_the_samples(holders, batch_size):
+    recipe = BASE.with_settings(batch_size=batch_size, shuffle_window=70, epochs=3, dropout=0.3, shift_pixels=1)
+    assert_equal_to_rounding(*(trained(DATA, SPLITS, recipe, s) for s in (ShardsHere(holders), None)))
+
+
+def test_more_holders_than_samples_leave_some_without():
+    data = made_images(12, seed=0)
+    splits = split_dataset(data, "random", 8, 2)
+    recipe = BASE.with_settings(epochs=2, batch_size=4)
+    assert_equal_to_rounding(*(trained(data, splits, recipe, s) for s in (ShardsHere(11), None)))
+
+
+@pytest.mark.parametrize("batch_size", ["full", 32])
+def test_holders_of_stored_samples_read_their_own_once_an_epoch(tmp_path, monkeypatch, batch_size):
+    monkeypatch.setattr(numpy_engine, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr("chalknet.artifacts.dataset_files.SHARD_SAMPLES", 150)
+    convert(DATA, tmp_path / "set", "shards")
+    data, splits = load_data(tmp_path / "set"), split_dataset(DATA, "random", 280, 60)
+    recipe = BASE.with_settings(batch_size=batch_size, shuffle_window=70, epochs=3)
+    trainer = Trainer(data, splits, recipe, shards=ShardsHere(3))
+    taken, take = [], StoredSamples.take
+    monkeypatch.setattr(StoredSamples, "take", lambda self, at: taken.append(at) or take(self, at))
+    epochs = trainer.epochs()
+    next(epochs)
+    of_training = np.concatenate(taken)
+    assert sorted(of_training[np.isin(of_training, splits.train)]) == sorted(splits.train)
+    list(epochs)
+    assert_equal_to_rounding((trainer.history, trainer), trained(DATA, splits, recipe, None))
+
+
+def test_stored_samples_are_handed_to_other_processes_as_where_they_are(tmp_path, monkeypatch):
+    convert(DATA, tmp_path / "set", "npy")
+    monkeypatch.chdir(tmp_path)
+    sent = pickle.dumps(load_data("set").inputs)
+    assert len(sent) < 2000
+    monkeypatch.chdir("/")
+    assert (pickle.loads(sent)[:] == DATA.inputs).all()
+
+
+def test_a_checkpoint_moves_between_one_holder_and_several():
+    recipe = BASE.with_settings(batch_size=32, epochs=6, optimizer="adam", weight_average=0.9)
+    whole = trained(DATA, SPLITS, recipe, None)
+    for first, second in ((ShardsHere(2), None), (None, ShardsHere(3)), (ShardsHere(2), ShardsHere(4))):
+        begun = Trainer(DATA, SPLITS, recipe, shards=first)
+        for record in begun.epochs():
+            if record.epoch == 3:
+                break
+        on = Trainer(DATA, SPLITS, recipe, shards=second)
+        on.go_on_from(begun.checkpoint())
+        list(on.epochs())
+        assert_equal_to_rounding((on.history, on), whole)
+
+
+def test_the_scores_of_each_sample_are_in_the_order_of_their_part():
+    recipe = BASE.with_settings(epochs=1, shuffle_window=70, batch_size=32)
+    (_, shared), (_, whole) = (trained(DATA, SPLITS, recipe, s, keep_samples=True) for s in (ShardsHere(3), None))
+    for part in ("train", "valid", "test"):
+        got, want = shared.engine.evaluate_each(part), whole.engine.evaluate_each(part)
+        np.testing.assert_allclose(got.loss, want.loss, rtol=1e-9)
+        assert (got.right == want.right).all()
+    assert shared.engine.evaluate("nothing of that name") is None
+    assert shared.engine.evaluate_each("nothing of that name") is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"batch_norm": True}, "batch_norm"), ({"mixup": 0.2}, "mixup"), ({"engine": "reference"}, "numpy engine")],
+)
+def test_what_needs_a_whole_batch_in_one_place_is_refused(settings, said):
+    with pytest.raises(ConfigError, match=said):
+        Trainer(DATA, SPLITS, BASE.with_settings(**settings), shards=ShardsHere(2))
+
+
+@given(n=st.integers(1, 60), holders=st.integers(1, 9), window=st.integers(1, 70), seed=st.integers(0, 99))
+def test_a_cut_gives_every_sample_to_one_holder_and_finds_it_there(n, holders, window, seed):
+    cut = Cut(n, holders, window)
+    owned = [cut.positions(k) for k in range(holders)]
+    assert sorted(np.concatenate(owned)) == list(range(n))
+    batch = np.random.default_rng(seed).permutation(n)[: max(1, n // 2)]
+    found = 0
+    for some in (batch, slice(n // 3, n)):
+        for k in range(holders):
+            rows, places = cut.of_batch(some, k)
+            assert (owned[k][rows] == np.arange(n)[some][places]).all()
+            assert (np.diff(places) > 0).all()
+            found += len(rows)
+    assert found == len(batch) + n - n // 3
