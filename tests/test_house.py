@@ -36,7 +36,7 @@ KEPT_IN = {
     "onnx": ("bench/peers/", "artifacts/export_onnx.py"),
     "onnxruntime": ("bench/peers/",),
     "optuna": ("studies/search.py",),
-    "ray": ("studies/runner/",),
+    "ray": ("machine/ray_cluster.py",),  # others are handed the module
     "matplotlib": ("reporting/drawings/",),
     "jinja2": ("reporting/html.py",),
     "markupsafe": ("reporting/html.py",),

@@ -44,6 +44,13 @@ if TYPE_CHECKING:
     help="Threads; results do not depend on it.  [default: one a core]",
 )
 @click.option(
+    "--shards",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Share the samples out among N Ray actors, for data larger than a machine (docs/scale.md).",
+)
+@click.option("--on", metavar="ray://HOST:PORT", help="The Ray cluster of --shards.  [default: one on this machine]")
+@click.option(
     "--log",
     "logs",
     multiple=True,
@@ -61,6 +68,8 @@ def train(
     checkpoint_seconds: float | None,
     checkpoint_epochs: int | None,
     workers: int | None,
+    shards: int | None,
+    on: str | None,
     quiet: bool,
     test: str | None,
     logs: tuple[str, ...],
@@ -86,12 +95,21 @@ def train(
         given = {"--recipe": recipe, "--config": config, "--data": data, "--out": out, "--overwrite": overwrite}
         given |= {"--valid": named.valid_source or None, "--test": test}
         _refuse_beside_resume(given | settings | {key: flags[key] for key in DATA_FLAGS})
-        return _go_on(Path(resume), taken, workers, logs, quiet)
+        return _go_on(Path(resume), taken, Machines(workers, shards, on), logs, quiet)
     folder = Path(out) if out else None
-    return _begin(recipe, config, settings, named, folder, overwrite, taken, workers, logs, quiet)
+    machines = Machines(workers, shards, on)
+    return _begin(recipe, config, settings, named, folder, overwrite, taken, machines, logs, quiet)
 
 
 DATA_FLAGS = ("class_names", "label_column", "image_size")
+
+
+class Machines(NamedTuple):
+    """What the line says about who computes."""
+
+    workers: int | None
+    shards: int | None
+    on: str | None
 
 
 class Checkpointing(NamedTuple):
@@ -121,7 +139,7 @@ def _begin(
     folder: Path | None,
     overwrite: bool,
     taken: Checkpointing,
-    workers: int | None,
+    machines: Machines,
     logs: tuple[str, ...],
     quiet: bool,
 ) -> int:
@@ -131,6 +149,7 @@ def _begin(
     kernels = choose_kernels()  # before anything imports NumPy
 
     from chalknet.cli.stop import stop_after_epoch
+    from chalknet.workflows.sharding import opened_shards
     from chalknet.workflows.single_run import Options
     from chalknet.workflows.task import open_data, task_of
     from chalknet.workflows.train import train_settled
@@ -140,17 +159,18 @@ def _begin(
     task = task_of(samples, chosen)
     say_notes((*kernels, *samples.notes, *notes), quiet)
     writers = _writers(logs)
-    with stop_after_epoch() as must_stop:
+    with opened_shards(machines.shards, machines.on, samples, chosen) as shards, stop_after_epoch() as must_stop:
         place, checkpoints = folder or default_folder(chosen), taken.settled(must_stop)
-        options = Options(place, folder is None, overwrite, workers, checkpoints)
+        options = Options(place, folder is None, overwrite, machines.workers, checkpoints, shards)
         run = train_settled(task, options, _shown(len(task.splits.train), writers, quiet))
     return _say_end(run, writers, quiet)
 
 
-def _go_on(folder: Path, taken: Checkpointing, workers: int | None, logs: tuple[str, ...], quiet: bool) -> int:
+def _go_on(folder: Path, taken: Checkpointing, machines: Machines, logs: tuple[str, ...], quiet: bool) -> int:
     kernels = choose_kernels()  # before anything imports NumPy
 
     from chalknet.cli.stop import stop_after_epoch
+    from chalknet.workflows.sharding import opened_shards
     from chalknet.workflows.single_run import Options
     from chalknet.workflows.task import unfinished_task
     from chalknet.workflows.train import resume_settled, unfinished_recipe
@@ -159,8 +179,8 @@ def _go_on(folder: Path, taken: Checkpointing, workers: int | None, logs: tuple[
     task = unfinished_task(folder, recipe, source)
     say_notes((*kernels, *task.data.notes), quiet)
     writers = _writers(logs)
-    with stop_after_epoch() as must_stop:
-        options = Options(workers=workers, checkpoints=taken.settled(must_stop))
+    with opened_shards(machines.shards, machines.on, task.data, recipe) as shards, stop_after_epoch() as must_stop:
+        options = Options(workers=machines.workers, checkpoints=taken.settled(must_stop), shards=shards)
         run = resume_settled(folder, task, options, _shown(len(task.splits.train), writers, quiet))
     return _say_end(run, writers, quiet)
 

@@ -11,6 +11,7 @@ from chalknet.artifacts.atomic import new_folder, write_files
 from chalknet.artifacts.checkpoint import SECONDS, CheckpointWriter, read_unfinished, refuse_unfinished
 from chalknet.artifacts.run_folder import CONFIG_FILE, HISTORY_FILE, MODEL_FILE, refuse_finished, run_files
 from chalknet.config import DataConfig
+from chalknet.engines.sharded import Shards
 from chalknet.errors import DivergenceError
 from chalknet.training.trainer import Begun, Checkpoint, Observer, Run, Trainer, run_epochs
 from chalknet.workflows.task import Task
@@ -31,12 +32,13 @@ KEPT_SCORES = 10_000_000  # validation samples times epochs, up to which a run f
 
 @dataclass(frozen=True)
 class Options:
-    """What a training is told beside its task; nothing of it changes a number.
+    """What a training is told beside its task; nothing of it changes a number, shards the last digits excepted.
 
     Attributes:
         out: folder of the run, or None to write nothing. numbered: whether it is only the first of the names tried.
         overwrite: whether it may hold a finished run, or begin anew with an unfinished one.
         workers: threads, by default one a core. checkpoints: when one is taken.
+        shards: who holds the samples, or None for this process alone; with them workers are each one's threads.
     """
 
     out: Path | None = None
@@ -44,6 +46,7 @@ class Options:
     overwrite: bool = False
     workers: int | None = None
     checkpoints: Checkpoints = Checkpoints()
+    shards: Shards | None = None
 
 
 Watch = Callable[[Begun], AbstractContextManager[Observer | None]]
@@ -85,6 +88,7 @@ def train_run(
         sample_weights=task.sample_weights,
         workers=options.workers,
         keep_samples=few,
+        shards=options.shards,
     )
     if out is None:
         with watch(Begun(recipe, None, number, of)) as observe:

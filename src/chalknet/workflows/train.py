@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from chalknet.training.recipes import DEFAULT, suited
 from chalknet.training.recipes import recipe as recipe_named
 from chalknet.training.trainer import Begun, Observer, Run
 from chalknet.workflows.ensemble import go_on, is_unfinished_ensemble, train_ensemble
+from chalknet.workflows.sharding import check_sharding, opened_shards
 from chalknet.workflows.single_run import Checkpoints, Options, Watch, nobody, resume_run, train_run
 from chalknet.workflows.task import Task, task_of, unfinished_task
 
@@ -37,6 +39,8 @@ def train(
     overwrite: bool = False,
     observe: Observer | Sequence[Observer] | None = None,
     workers: int | None = None,
+    shards: int | None = None,
+    on: str | None = None,
     **settings: Any,
 ) -> Run:
     """Trains one network, or an ensemble of several, and, if told where, writes a run folder.
@@ -54,6 +58,9 @@ def train(
         observe: called with each `EpochRecord` as it is finished, of an ensemble with those of each member in turn; one
             callable or several, such as a `CsvWriter`, which writes a file for each member.
         workers: threads, by default one a core; results do not depend on it.
+        shards: Ray actors that each hold a part of the samples and give its part of every gradient, for data larger
+            than a machine (docs/scale.md); None for one machine. The numbers are the same to rounding.
+        on: where they are, "ray://HOST:PORT"; left out, on this machine.
         settings: recipe fields to change, such as hidden=[500], epochs=20, seed=7, train_size=4800.
     Returns:
         the `Run`: history, network, and what they were made from.
@@ -62,7 +69,9 @@ def train(
         DataError: data that cannot be read or divided; nothing is written.
         DivergenceError: the loss stopped being finite.
         OutputError: out cannot be written, or holds a finished run.
+        MissingExtraError: shards without Ray; nothing is written.
     """
+    check_sharding(shards, on)
     start = recipe if isinstance(recipe, Recipe) else recipe_named(recipe)
     chosen = start.with_settings(**settings)  # wrong settings are named before data is read
     samples = _joined(data, valid, test)
@@ -70,7 +79,8 @@ def train(
         chosen, _ = suited(start, settings, samples)
     task = task_of(samples, chosen, splits, sample_weights)
     options = Options(None if out is None else Path(out), overwrite=overwrite, workers=workers)
-    return train_settled(task, options, observed_by(observe))
+    with opened_shards(shards, on, task.data, task.recipe) as holders:
+        return train_settled(task, replace(options, shards=holders), observed_by(observe))
 
 
 def train_settled(task: Task, options: Options = Options(), watch: Watch = nobody) -> Run:
@@ -89,6 +99,8 @@ def resume(
     sample_weights: Any = None,
     observe: Observer | Sequence[Observer] | None = None,
     workers: int | None = None,
+    shards: int | None = None,
+    on: str | None = None,
     checkpoints: Checkpoints = Checkpoints(),
 ) -> Run:
     """Goes on with a training that was stopped, from its folder's checkpoint, and ends as it would have undisturbed.
@@ -99,17 +111,20 @@ def resume(
         folder: that `train` was told as out.
         data, valid, test: where the training was on arrays in memory, the same again.
         splits, sample_weights: where it was given them, the same again; their digests are checked.
-        observe, workers: as `train`.
+        observe, workers, shards, on: as `train`; a run may go on in another number of shards.
     Raises:
         StoreError: the run is finished, was not begun, or its checkpoint is not whole.
         ConfigError: something is missing that is in no file. DataError: the data is not there any more, or another.
         DivergenceError, OutputError: as `train`.
     """
+    check_sharding(shards, on)
     place = Path(folder)
     recipe, source = unfinished_recipe(place)
     samples = None if data is None else _joined(data, valid, test)
     task = unfinished_task(place, recipe, source, samples, splits, sample_weights)
-    return resume_settled(place, task, Options(workers=workers, checkpoints=checkpoints), observed_by(observe))
+    with opened_shards(shards, on, task.data, task.recipe) as holders:
+        options = Options(workers=workers, checkpoints=checkpoints, shards=holders)
+        return resume_settled(place, task, options, observed_by(observe))
 
 
 def unfinished_recipe(folder: Path) -> tuple[Recipe, DataConfig]:
