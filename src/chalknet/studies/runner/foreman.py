@@ -1,6 +1,7 @@
 """The loop of every runner: loads of units for whoever is idle, and what comes back told to the assignments.
 
-A runner is a `Crew` of `Hand`s: processes of this machine in `local`. All that they hear and say is in `wire`.
+A runner is a `Crew` of `Hand`s: processes of this machine in `local`, actors of a Ray cluster in `ray_crew`. All that
+they hear and say is in `wire`.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Crew(Protocol):
     inbox: queue.Queue[Said]
 
     def hire(self) -> Hand:
-        """A new hand; it says that it is ready, and what it is given before that waits for it."""
+        """A new hand; it says when it is ready."""
 
 
 @dataclass(eq=False)
@@ -76,6 +77,7 @@ class Foreman:
         self._assignments, self._crew, self._observe = assignments, crew, observe
         self._trained = "one at a time" if crew.jobs == 1 else f"{crew.jobs} at a time"
         self._posts: list[_Post] = []
+        self._waiting: list[Load] = []  # for a hand that is ready
         self._false_starts = 0
 
     def work(self) -> None:
@@ -105,17 +107,26 @@ class Foreman:
         self._show()
 
     def _hand_out(self) -> None:
-        """Loads to whoever has none, as long as there are any."""
-        while sum(not post.is_idle for post in self._posts) < self._crew.jobs and (load := self._assignments.ask()):
-            post = next((post for post in self._posts if post.is_idle), None) or self._hire()
-            post.load, post.epochs = load, dict.fromkeys(load, 0)
-            with_model = [self._assignments.wants_model(unit) for unit in load]
-            post.hand.give(load_message(load, self._crew.threads, self._trained, with_model))
+        """Loads to whoever is ready and has none; for what is left, hands are hired.
 
-    def _hire(self) -> _Post:
-        post = _Post(self._crew.hire())
-        self._posts.append(post)
-        return post
+        A hand is given nothing before it is ready: where it waits for room on some machine, others do not wait for it.
+        """
+        while self._n_out() < self._crew.jobs and (load := self._assignments.ask()):
+            self._waiting.append(load)
+        for post in self._posts:
+            if self._waiting and post.is_ready and post.is_idle:
+                self._give(post, self._waiting.pop(0))
+        coming = sum(not post.is_ready for post in self._posts)
+        self._posts += [_Post(self._crew.hire()) for _ in range(len(self._waiting) - coming)]
+
+    def _give(self, post: _Post, load: Load) -> None:
+        post.load, post.epochs = load, dict.fromkeys(load, 0)
+        with_model = [self._assignments.wants_model(unit) for unit in load]
+        post.hand.give(load_message(load, self._crew.threads, self._trained, with_model))
+
+    def _n_out(self) -> int:
+        """Loads that are trained or wait for that."""
+        return len(self._waiting) + sum(not post.is_idle for post in self._posts)
 
     def _take(self, post: _Post, message: Message | None, content: bytes) -> list[UnitEnd]:
         """What a hand said; how units of its load ended, if they did."""
