@@ -46,6 +46,11 @@ def _plain_options(command: Any) -> Any:
 @click.option("--seeds-vary", metavar="A,B", help=f"{study_meaning('seeds_vary').capitalize()}.  [default: init,order]")
 @click.option("--resplit", is_flag=True, help="Let seeds vary the split too.")
 @click.option("--jobs", metavar="N", help="Units trained at a time; results do not depend on it.  [default: the cores]")
+@click.option(
+    "--on",
+    metavar="ray[://HOST:PORT]",
+    help="Train units on a Ray cluster: on this machine, or the one there.  [default: processes of this machine]",
+)
 @click.option("--retry-failed", is_flag=True, help="Train again what failed before.")
 @click.option("--recipe", metavar="NAME", help="The named recipe that all cells share.  [default: writeup]")
 @click.option("--config", metavar="FILE", help="A study.toml to start from, such as an earlier study's.")
@@ -133,7 +138,8 @@ def _run(vary: tuple[str, ...], search: str | None, data: str | None, quiet: boo
     say_notes((*kernels, *samples.notes), quiet)
     try:
         with _says_how_to_go_on(folder), UnitProgress(quiet=quiet) as progress:
-            results = run_study(spec, samples, folder, jobs=jobs, retry_failed=flags["retry_failed"], observe=progress)
+            options = {"jobs": jobs, "on": flags["on"], "retry_failed": flags["retry_failed"]}
+            results = run_study(spec, samples, folder, **options, observe=progress)
     except KeyboardInterrupt:
         return STOPPED
     if not quiet:

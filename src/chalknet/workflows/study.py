@@ -14,10 +14,12 @@ from chalknet.config import DataConfig, Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.load import load_data
 from chalknet.errors import ConfigError
+from chalknet.machine.ray_cluster import checked_place, require_ray
 from chalknet.studies.assignments import Assignments, prepare
 from chalknet.studies.results import StudyResults, read_results
 from chalknet.studies.runner.foreman import Observer
 from chalknet.studies.runner.local import run_local
+from chalknet.studies.runner.ray_crew import run_on_ray
 from chalknet.studies.search import require_optuna
 from chalknet.studies.space import check_question
 from chalknet.studies.spec import StudySpec, spec_tables
@@ -33,6 +35,7 @@ def study(
     seeds: int = 3,
     recipe: str | Recipe = "writeup",
     jobs: int | None = None,
+    on: str | None = None,
     retry_failed: bool = False,
     observe: Observer | None = None,
     search: str | None = None,
@@ -52,6 +55,8 @@ def study(
             "split" they vary.
         recipe: a recipe's name or a `Recipe`: what all cells share.
         jobs: processes at a time, by default one a core; results do not depend on it.
+        on: "ray" trains units on a Ray cluster of this machine alone, "ray://HOST:PORT" on one that runs; left out, in
+            processes of this machine (docs/scale.md).
         retry_failed: whether units that failed before are trained again.
         observe: called with a `StudyProgress` whenever something has changed.
         search, trials: "tpe" lets Optuna choose so many cells instead of training the grid; settings may give
@@ -63,14 +68,14 @@ def study(
     Raises:
         ConfigError: a question that cannot be meant; nothing is written.
         DataError: data that cannot be read, or is not what the study in out was made with.
-        MissingExtraError: a search without Optuna; nothing is written.
+        MissingExtraError: a search without Optuna, or on="ray" without Ray; nothing is written.
         OutputError: out cannot be written; what was finished is kept.
         StoreError: what is in out is no study, or one of a newer chalknet.
     """
     lines = vary if isinstance(vary, Mapping) else list(vary)
     spec = settle_study(recipe, None, lines, {**settings, "seeds": seeds, "sampler": search, "trials": trials})
     samples = load_data(data) if isinstance(data, (str, Path)) else data
-    return run_study(spec, samples, Path(out), jobs=jobs, retry_failed=retry_failed, observe=observe)
+    return run_study(spec, samples, Path(out), jobs=jobs, on=on, retry_failed=retry_failed, observe=observe)
 
 
 def run_study(
@@ -79,12 +84,16 @@ def run_study(
     folder: Path,
     *,
     jobs: int | None = None,
+    on: str | None = None,
     retry_failed: bool = False,
     observe: Observer | None = None,
 ) -> StudyResults:
     """`study` with everything settled. Its folder gets study.sqlite, study.toml, and models/ with a file a cell."""
     if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
         raise ConfigError(f"jobs must be a whole number >= 1, got {jobs!r}.")
+    if on is not None:
+        checked_place(on)
+        require_ray("study --on ray")
     division = check_question(spec, data)
     if spec.search is not None:
         require_optuna()
@@ -94,7 +103,10 @@ def run_study(
         prepare(store, asked, data, division)
         _write_spec(asked, folder)
         with Assignments(store, asked, data, retry_failed=retry_failed) as assignments:
-            run_local(assignments, data, jobs=jobs, observe=observe)
+            if on is None:
+                run_local(assignments, data, jobs=jobs, observe=observe)
+            else:
+                run_on_ray(assignments, data, spec.recipe, on, jobs=jobs, observe=observe)
     return read_results(folder)
 
 

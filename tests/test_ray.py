@@ -1,0 +1,153 @@
+"""Ray: a study and a training on two nodes of this machine, the numbers of local ones, whatever is killed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+
+import numpy as np
+import pytest
+from conftest import made_images, needs
+from engines.test_sharded import BASE, DATA, SPLITS, assert_equal_to_rounding, trained
+from studies.small_studies import numbers
+from two_nodes import DRIVER, TwoNodes
+
+import chalknet
+from chalknet.engines.ray_shards import RayShards
+from chalknet.machine.ray_cluster import _on_this_machine_alone, ray_cluster
+from chalknet.studies.results import read_results
+from chalknet.studies.store import Store
+from chalknet.training.trainer import Trainer
+from chalknet.workflows.study import study
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """One for all tests: starting it takes seconds."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # read when Ray is imported
+    ray = needs("ray")
+    folder = tempfile.TemporaryDirectory(prefix="chalknet-ray-", ignore_cleanup_errors=True)
+    with folder as place, _on_this_machine_alone(ray):
+        nodes = TwoNodes(place)
+        try:
+            yield nodes
+        finally:
+            nodes.stop()
+
+
+@pytest.fixture
+def two_nodes(cluster):
+    """The cluster with both nodes alive."""
+    cluster.add_second()
+    try:
+        yield cluster
+    finally:
+        cluster.forget_second()
+
+
+ASKED = {"seeds": 6, "epochs": 400, "learning_rate": 1e-5, "train_size": 160, "valid_size": 40}
+GRID = {"hidden": [3, 4, 5, 6]}
+
+
+@pytest.fixture(scope="module")
+def letters(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("letters")
+    data = made_images(240, seed=0)
+    np.savez(folder / "letters.npz", images=data.inputs, labels=data.labels)
+    return folder / "letters.npz"
+
+
+@pytest.fixture(scope="module")
+def local(letters, tmp_path_factory):
+    """The numbers of the study on this machine's own processes."""
+    return numbers(study(letters, GRID, out=tmp_path_factory.mktemp("local") / "s", jobs=2, **ASKED))
+
+
+def events(folder):
+    with Store.read(folder) as store:
+        return Counter(event for _, _, event in store.events()), Counter(
+            (cell, seed) for cell, seed, event in store.events() if event == "done"
+        )
+
+
+def assert_done_once(folder, numbers_of_local):
+    results = read_results(folder)
+    assert results.counts == {"todo": 0, "running": 0, "done": 24, "failed": 0}
+    told, done = events(folder)
+    assert len(done) == 24
+    assert set(done.values()) == {1}
+    assert numbers(results) == numbers_of_local
+    return told
+
+
+def test_a_killed_worker_and_a_killed_node_cost_what_they_were_at_and_no_more(two_nodes, letters, local, tmp_path):
+    killed = []
+
+    def kill(progress):
+        is_training = any(epoch for _, epoch, _ in progress.at_work)
+        if not killed and progress.done >= 3 and is_training:
+            (worker,) = two_nodes.workers(two_nodes.head, "RayWorker")
+            os.kill(worker, signal.SIGKILL)
+            killed.append("worker")
+        elif len(killed) == 1 and progress.done >= 8 and is_training:
+            assert two_nodes.workers(two_nodes.second, "RayWorker"), "it has nothing to lose"
+            two_nodes.kill_second()
+            killed.append("node")
+
+    study(letters, GRID, out=tmp_path / "s", on=two_nodes.on, observe=kill, **ASKED)
+    assert killed == ["worker", "node"]
+    told = assert_done_once(tmp_path / "s", local)
+    assert told["died"] == 2
+    assert told["begun"] == 26
+
+
+def test_a_killed_driver_goes_on_with_the_study(two_nodes, letters, local, tmp_path):
+    folder = tmp_path / "s"
+    line = ["study", "--data", str(letters), "--train", "160", "--valid", "40", "--learning-rate", "1e-5"]
+    line += ["--epochs", "400", "--vary", "hidden=3,4,5,6", "--seeds", "6", "--out", str(folder), "--on", two_nodes.on]
+    command = [sys.executable, "-c", DRIVER, *line]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not (seen := process.stderr.readline()).startswith("units  6/24"):
+            assert seen, "it ended before"
+        process.kill()
+    assert 6 <= read_results(folder).counts["done"] < 24
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    told = assert_done_once(folder, local)
+    assert told["begun"] > 24
+
+
+@pytest.mark.parametrize("batch_size", ["full", 32])
+def test_twenty_epochs_on_two_nodes_equal_those_on_one_machine_whatever_is_killed(two_nodes, batch_size):
+    recipe = BASE.with_settings(batch_size=batch_size, dropout=0.3, clip_norm=1.0)
+    with ray_cluster(two_nodes.on, "test") as ray:
+        shards = RayShards(ray, 2)
+        trainer = Trainer(DATA, SPLITS, recipe, shards=shards)
+        for record in trainer.epochs():
+            if record.epoch == 5:
+                (worker,) = two_nodes.workers(two_nodes.head, "Shard")
+                os.kill(worker, signal.SIGKILL)
+            if record.epoch == 12:
+                assert two_nodes.workers(two_nodes.second, "Shard")
+                two_nodes.kill_second()
+        shards.stop()
+    assert_equal_to_rounding((trainer.history, trainer), trained(DATA, SPLITS, recipe, None))
+
+
+def test_train_and_resume_take_shards_and_start_ray_where_there_is_none(tmp_path, cluster):
+    del cluster  # whose token this process has
+    data = made_images(240, seed=0)
+    settings = {"hidden": [6], "epochs": 6, "train_size": 160, "valid_size": 40, "dtype": "float64"}
+    one = chalknet.train(data, "writeup", **settings)
+    several = chalknet.train(data, "writeup", **settings, shards=2, out=tmp_path / "run")
+    for record, want in zip(several.history, one.history, strict=True):
+        assert vars(record.valid) == pytest.approx(vars(want.valid), rel=1e-9)
+    assert not __import__("ray").is_initialized()
