@@ -116,7 +116,7 @@ def test_a_unit_that_diverges_fails_with_its_error_and_the_others_are_done(lette
     results = study(letters, vary, out=tmp_path / "s", seeds=2, hidden=[4], epochs=3, **SIZES)
     assert results.counts == {"todo": 0, "running": 0, "done": 2, "failed": 2}
     assert [unit.cell.label for unit in results.failed] == ["learning_rate=1e+300"] * 2
-    assert all("Try a smaller rate" in error for error in results.failed.values())
+    assert all("largest gradient" in error for error in results.failed.values())
     assert [cell.label for cell in results.complete_cells] == ["learning_rate=0.0001"]
     study(letters, vary, out=tmp_path / "s", seeds=2, hidden=[4], epochs=3, **SIZES)
     assert Counter(e for _, _, e in events(tmp_path / "s"))["failed"] == 2  # not tried again by itself
