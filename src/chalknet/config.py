@@ -21,7 +21,9 @@ GIVEN = "given"  # index arrays of one's own, which a configuration cannot hold
 SPLIT_METHODS = ("writeup", "random", "stratified", "group")
 MOST_UNITS = 1_000_000  # of a layer; more is a slip of the keyboard
 MOST_MEMBERS = 1_000
-ENGINES = ("numpy", "reference")
+ENGINES = ("numpy", "reference", "torch")
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("float32", "bfloat16", "tf32")
 DTYPES = ("float32", "float64")
 MONITORS = ("valid_loss", "valid_accuracy")
 ACTIVATION_NAMES = ("relu", "leaky_relu", "gelu", "tanh", "identity")
@@ -242,7 +244,23 @@ class TrainingConfig(_Checked):
     )
     engine: str = setting("numpy", one_of(*ENGINES), "what runs the formulas")
     dtype: str = setting("float32", one_of(*DTYPES), "floating-point type of weights and products")
-    tile_rows: int = setting(768, whole(1), "samples that the numpy engine takes through the network at a time")
+    tile_rows: int = setting(
+        768, whole(1), "samples that the numpy engine takes through the network at a time, the torch engine four times"
+    )
+    device: str = setting("auto", one_of(*DEVICES), "where the torch engine computes (auto: on CUDA where it can)")
+    precision: str = setting(
+        "float32", one_of(*PRECISIONS), "type of the operands of the torch engine's products, where dtype is float32"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.engine != "torch" and (self.device == "cuda" or self.precision != "float32"):
+            name = "device" if self.device == "cuda" else "precision"
+            raise ConfigError(f"{name} {getattr(self, name)} needs the torch engine, got engine {self.engine}.")
+        if self.precision != "float32" and self.dtype != "float32":
+            raise ConfigError(f"precision {self.precision} needs dtype float32, got dtype {self.dtype}.")
+        if self.precision == "tf32" and self.device == "cpu":
+            raise ConfigError("precision tf32 needs a CUDA device, got device cpu. On processors there is bfloat16.")
 
 
 @dataclass(frozen=True)

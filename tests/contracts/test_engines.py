@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import made_images
+from conftest import made_images, needs
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import loop_cross_entropy, loop_forward, loop_gradients
@@ -20,7 +20,18 @@ from chalknet.network.objective import Objective
 from chalknet.training.optimizers import Momentum, rule_of
 from chalknet.training.trainer import Trainer
 
-ENGINES = [ReferenceEngine, NumpyEngine]
+
+
+def torch_engine(*args, **options):
+    needs("torch")
+    from chalknet.engines.torch_engine import TorchEngine
+
+    return TorchEngine(*args, **options)
+
+
+TORCH = pytest.param(torch_engine, marks=pytest.mark.extras, id="TorchEngine")
+ENGINES = [ReferenceEngine, NumpyEngine, TORCH]
+TORCH_NAME = pytest.param("torch", marks=pytest.mark.extras)
 RULE = Momentum(momentum=0.5)
 RATE = 0.05
 
@@ -180,11 +191,14 @@ def trained(engine, batch_size, features, **more):
 
 @pytest.mark.parametrize("batch_size", ["full", 16])
 @pytest.mark.parametrize("name", FEATURES)
-def test_engines_agree_on_everything_that_a_recipe_can_add(name, batch_size):
+@pytest.mark.parametrize(("engine", "tile_rows"), [("numpy", 16), pytest.param("torch", 4, marks=pytest.mark.extras)])
+def test_engines_agree_on_everything_that_a_recipe_can_add(engine, tile_rows, name, batch_size):
     """In float64 they differ by rounding alone."""
+    if engine == "torch":
+        needs("torch")
     want, want_kept, want_network = trained("reference", batch_size, FEATURES[name])
     # Tiles of 16 cut the full batch in four, where it may be cut.
-    got, kept, network = trained("numpy", batch_size, FEATURES[name], tile_rows=16)
+    got, kept, network = trained(engine, batch_size, FEATURES[name], tile_rows=tile_rows)
     assert [r.train.loss for r in got] == pytest.approx([r.train.loss for r in want], rel=1e-9)
     assert [r.valid.loss for r in got] == pytest.approx([r.valid.loss for r in want], rel=1e-9)
     assert set(kept.state) == set(want_kept.state)
@@ -202,9 +216,11 @@ def test_a_feature_changes_the_numbers(name):
 
 
 @pytest.mark.parametrize("batch_size", ["full", 16])
-@pytest.mark.parametrize("engine", ["reference", "numpy"])
+@pytest.mark.parametrize("engine", ["reference", "numpy", TORCH_NAME])
 @pytest.mark.parametrize("name", ["all of it", "average over batch norm", "mixup"])
 def test_a_resumed_training_has_the_same_bits_whatever_its_recipe(name, engine, batch_size):
+    if engine == "torch":
+        needs("torch")
     recipe = Recipe().with_settings(**{**BASE, "engine": engine, "batch_size": batch_size, **FEATURES[name]})
     whole = Trainer(DATA, SPLITS, recipe)
     records = list(whole.epochs())

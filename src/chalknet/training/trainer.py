@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.config import FULL, SAME, Recipe
+from chalknet.config import FULL, SAME, Recipe, TrainingConfig
 from chalknet.data.augment import augmenter_for
 from chalknet.data.dataset import Dataset
 from chalknet.data.preprocess import flatten, learnt_scaling
@@ -24,7 +24,7 @@ from chalknet.engines.noise import Noise
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.engines.sharded import ShardedEngine, Shards, check_shards
-from chalknet.errors import ConfigError, DivergenceError
+from chalknet.errors import ConfigError, DivergenceError, MissingExtraError
 from chalknet.network.architecture import Architecture, Parameters
 from chalknet.network.initialisers import initial_parameters
 from chalknet.network.model import Ensemble, Network
@@ -39,6 +39,23 @@ from chalknet.training.stopping import EarlyStopping
 Observer = Callable[[EpochRecord], None]
 
 ENGINES: dict[str, EngineMaker] = {"numpy": NumpyEngine, "reference": ReferenceEngine}
+
+
+def engine_maker(training: TrainingConfig) -> EngineMaker:
+    """The engine that a recipe names.
+
+    Raises:
+        MissingExtraError: the torch engine without PyTorch.
+        ConfigError: a device that is not there.
+    """
+    if training.engine != "torch":
+        return ENGINES[training.engine]
+    try:
+        from chalknet.engines.torch_engine import TorchEngine, usable_device
+    except ImportError as error:
+        raise MissingExtraError(f'engine torch needs PyTorch ({error}): pip install "chalknet[torch]".') from error
+    usable_device(training.device, training.precision)
+    return partial(TorchEngine, device=training.device, precision=training.precision)
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,7 +333,7 @@ class Trainer:
 
     def _engine_maker(self) -> EngineMaker:
         if self._shards is None:
-            return ENGINES[self.recipe.training.engine]
+            return engine_maker(self.recipe.training)
         check_shards(self.recipe)
         return partial(ShardedEngine, shards=self._shards, window=self.recipe.training.shuffle_window)
 

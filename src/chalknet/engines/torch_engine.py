@@ -1,0 +1,525 @@
+"""The formulas in torch tensors: products in bfloat16 on processors that have them, and the same network on a GPU.
+
+Batches go through in tiles of rows whose gradients are added up in the type of the weights. Where nothing of an update
+has to come from the processor, all that changes from one update to the next lies in tensors of fixed place, and a GPU
+records the update once and replays it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
+
+from chalknet.data.preprocess import Scaling
+from chalknet.engines.engine import AVERAGE, Part, SampleScores, Update, UpdateRule
+from chalknet.engines.layers import Layers, start_of
+from chalknet.engines.lessons import Lesson, Lessons, even_cuts
+from chalknet.engines.noise import Noise
+from chalknet.engines.tile import Tally, Weights
+from chalknet.engines.torch_tile import Aims, Rows, TorchTile, Types, grad_logits, judge
+from chalknet.errors import ConfigError
+from chalknet.machine.processor import available_cores
+from chalknet.network.architecture import Parameters
+from chalknet.network.objective import Objective
+from chalknet.records import Scores
+
+TILES_AT_ONCE = 4  # of the numpy engine's tiles that go through together: torch's threads share each product
+GPU_TILE_VALUES = 2**28  # of a tile's widest layer on a GPU
+BAND_VALUES = 2**18  # of a matrix that is updated at a time, so that it stays in the cache
+RESIDENT_BYTES = 256 * 2**20  # samples up to this size as operands are kept so in memory,
+GPU_SHARE = 4  # on a GPU up to one part in so many of what is free, and raw samples up to twice as much
+SCALED_AT_ONCE = 4096  # samples that are made operands at a time
+STATIC_ON = ("cuda",)  # kinds of device whose updates are recorded
+TORCH_TYPES = ("uint8", "int8", "int16", "int32", "int64", "float32", "float64")  # of raw samples, as NumPy names them
+Where = Any  # positions in a part: a slice, or a tensor of whole numbers on the device
+
+
+def usable_device(device: str, precision: str) -> Any:
+    """The torch device that a recipe means.
+
+    Raises:
+        ConfigError: CUDA is asked for, by name or by tf32, and there is none.
+    """
+    present = torch.cuda.is_available()
+    if not present and (device == "cuda" or precision == "tf32"):
+        asked = "device cuda" if device == "cuda" else "precision tf32"
+        raise ConfigError(
+            f"{asked} needs a CUDA device, and PyTorch {torch.__version__} finds none (see chalknet doctor). "
+            "Give --device cpu with --precision float32 or bfloat16, or install a PyTorch for CUDA."
+        )
+    return torch.device("cuda" if present and device != "cpu" else "cpu")
+
+
+class TorchEngine:
+    """`Engine` in torch tensors; see `EngineMaker` for the other arguments.
+
+    Last digits may depend on the number of workers, and on which kernels torch takes for a product's shape. With batch
+    normalisation, whose statistics are a whole batch's, batches are not cut.
+
+    Args:
+        device: auto (CUDA where there is one), cpu or cuda.
+        precision: of the products' operands where dtype is float32: float32, bfloat16, or tf32 on CUDA.
+    Raises:
+        ConfigError: no such device, or a precision that does not go with dtype or device.
+    """
+
+    def __init__(
+        self,
+        parts: Mapping[str, Part],
+        parameters: Mapping[str, NDArray[Any]],
+        rule: UpdateRule,
+        *,
+        scaling: Scaling = Scaling(),
+        objective: Objective = Objective(),
+        activations: Sequence[str] = (),
+        noise: Noise = Noise(),
+        clip_norm: float = 0.0,
+        dtype: DTypeLike = np.float32,
+        workers: int | None = None,
+        tile_rows: int = 768,
+        device: str = "auto",
+        precision: str = "float32",
+    ) -> None:
+        self._dtype = np.dtype(dtype)
+        self._device = usable_device(device, precision)
+        self._workers, self._tf32 = workers or available_cores(), precision == "tf32"
+        self._rule, self._objective, self._noise, self._clip_norm = rule, objective, noise, clip_norm
+        values = getattr(torch, self._dtype.name)
+        self._types = Types(values, torch.bfloat16 if precision == "bfloat16" else values, self._device)
+        self._layers = Layers(parameters)
+        self._weights = self._moved(self._layers.weights(parameters, self._dtype))
+        started = self._layers.memory(rule, start_of(rule, parameters), self._dtype)
+        self._memory = {slot: self._moved(weights) for slot, weights in started.items()}
+        self._gradients = Weights(*([torch.empty_like(v) for v in group] for group in self._weights.groups))
+        self._present = self._new_operands(self._weights)
+        self._shown_operands = self._new_operands(self._shown) if AVERAGE in self._memory else self._present
+        self._bands = self._cut_in_bands()
+        shapes = list(self._layers.shapes.values())
+        widths = [shapes[0][1], *(n_out for n_out, _ in shapes)]
+        self._tile = TorchTile(widths, activations, self._layers.batch_norm, self._types)
+        self._tile_rows = tile_rows * TILES_AT_ONCE
+        if self._device.type == "cuda":
+            self._tile_rows = max(self._tile_rows, GPU_TILE_VALUES // max(widths))
+        present = {name: part for name, part in parts.items() if len(part.labels)}
+        self._hold(present, scaling)
+        self._lessons = Lessons(parts["train"], noise, scaling, self._dtype)
+        self._is_static = (
+            self._device.type in STATIC_ON
+            and not self._lessons.changes
+            and not noise.dropout
+            and all(samples.is_held for samples in self._samples.values())
+        )
+        self._sums = torch.zeros(1 + len(present), 3, dtype=torch.float64, device=self._device)
+        self._line = {name: line for line, name in enumerate(present, start=1)}  # of the sums, 0 being the updates'
+        self._fresh: dict[str, Scores] = {}
+        self._asked: set[str] = set()
+        self._recorded: dict[Any, Any] = {}
+
+    def train_epoch(self, updates: Iterable[Update]) -> Scores:
+        self._fresh.clear()
+        with self._running():
+            self._sums[0].zero_()
+            n = self._train_static(updates) if self._is_static else self._train_each(updates)
+            asked = sorted(self._asked) if self._is_static else []
+            for part in asked:  # as after the epoch before; read together, the device is waited for once
+                self._look_at(part)
+            sums = self._sums.tolist()
+        self._asked.clear()
+        self._fresh = {part: _scores(sums[self._line[part]], len(self._samples[part])) for part in asked}
+        return _scores(sums[0], n)
+
+    def evaluate(self, part: str) -> Scores | None:
+        if part not in self._samples:
+            return None
+        self._asked.add(part)
+        if part not in self._fresh:
+            with self._running():
+                self._look_at(part)
+                self._fresh[part] = _scores(self._sums[self._line[part]].tolist(), len(self._samples[part]))
+        return self._fresh[part]
+
+    def evaluate_each(self, part: str) -> SampleScores | None:
+        if part not in self._samples:
+            return None
+        with self._running():
+            self._refresh(self._shown_operands, self._shown)
+            found = [(judged.losses, judged.right) for judged in self._judged(part)]
+            losses, right = (torch.cat(values).cpu().numpy() for values in zip(*found, strict=True))
+        return SampleScores(losses, right)
+
+    def parameters(self) -> Parameters:
+        return self._layers.named(_on_processor(self._weights))
+
+    def shown_parameters(self) -> Parameters:
+        return self._layers.named(_on_processor(self._shown))
+
+    def state(self) -> Parameters:
+        return self._layers.state({slot: _on_processor(weights) for slot, weights in self._memory.items()})
+
+    def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
+        self._fresh.clear()
+        _put_back(self._weights, self._layers.weights(parameters, self._dtype))  # in place, where a recorded step reads
+        for slot, weights in self._layers.memory(self._rule, state, self._dtype).items():
+            _put_back(self._memory[slot], weights)
+        self._refresh(self._present, self._weights)
+
+    @property
+    def _shown(self) -> Weights:
+        return self._memory.get(AVERAGE, self._weights)
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """Without autograd, on the engine's threads, with TF32 only where it was asked for."""
+        threads, tf32 = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
+        reduced = torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+        torch.set_num_threads(self._workers)
+        torch.backends.cuda.matmul.allow_tf32 = self._tf32
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False  # sums of products in float32
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.backends.cuda.matmul.allow_tf32 = tf32
+            torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = reduced
+
+    def _moved(self, weights: Weights) -> Weights:
+        """NumPy's matrices on the device."""
+        return Weights(*([torch.tensor(value, device=self._device) for value in group] for group in weights.groups))
+
+    def _new_operands(self, weights: Weights) -> list[Any]:
+        """Each layer's matrix as products take it: the matrix itself, or a copy that `_refresh` renews."""
+        return [matrix.to(self._types.operands) for matrix in weights.matrices]
+
+    def _refresh(self, operands: list[Any], weights: Weights) -> None:
+        if self._types.differ:
+            for operand, matrix in zip(operands, weights.matrices, strict=True):
+                operand.copy_(matrix)
+
+    def _cut_in_bands(self) -> list[tuple[Any, Any, list[Any], bool]]:
+        """What the rule's update takes at a time: rows of weights, of their gradient and of the memory, has_bias.
+
+        On a GPU, which waits for each operation to begin, whole matrices.
+        """
+        found = []
+        for group, values in enumerate((self._weights.matrices, self._weights.gains)):
+            for number, value in enumerate(values):
+                at_once = len(value) if self._device.type == "cuda" else max(1, BAND_VALUES // value.shape[1])
+                for band in even_cuts(len(value), at_once):
+                    memory = [self._memory[slot].groups[group][number][band] for slot in self._rule.slots]
+                    gradient = self._gradients.groups[group][number][band]
+                    found.append((value[band], gradient, memory, band.stop == len(value)))
+        return found
+
+    def _hold(self, parts: Mapping[str, Part], scaling: Scaling) -> None:
+        """The samples of every part in the best form that there is room for, and the labels and weights."""
+        operand_bytes = torch.empty(0, dtype=self._types.operands).element_size()
+        n_bytes = sum(part.inputs.size for part in parts.values()) * operand_bytes
+        raw_bytes = sum(part.inputs.size * part.inputs.dtype.itemsize for part in parts.values())
+        room, raw_room = RESIDENT_BYTES, 0
+        if self._device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self._device)
+            room, raw_room = free // GPU_SHARE, 2 * free // GPU_SHARE
+        self._samples = {
+            name: _Samples(part, scaling, self._types, self._dtype, n_bytes <= room, raw_bytes <= raw_room)
+            for name, part in parts.items()
+        }
+        self._labels = {name: torch.tensor(part.labels.astype(np.int64), device=self._device) for name, part in parts.items()}
+        counts = parts["train"].weights if "train" in parts else None
+        self._counts = None if counts is None else torch.tensor(counts.astype(self._dtype), device=self._device)
+
+    def _train_each(self, updates: Iterable[Update]) -> int:
+        """Update after update; what chance adds is drawn by NumPy, the same on every device. Gives out the samples."""
+        total = 0
+        for update in updates:
+            lesson = self._lessons.of(update)
+            batch = update.batch
+            where = batch if isinstance(batch, slice) else torch.from_numpy(np.asarray(batch)).to(self._device)
+            self._learn(where, len(lesson.labels), self._numbers(update), lesson)
+            total += len(lesson.labels)
+        return total
+
+    def _train_static(self, updates: Iterable[Update]) -> int:
+        """Updates as `_Static` steps, one for each size of batch; nothing is waited for. Gives out the samples."""
+        total = 0
+        for key, group in groupby(updates, key=_kind_of_batch):
+            chosen = list(group)
+            first = chosen[0].batch
+            n = first.stop - (first.start or 0) if isinstance(first, slice) else len(first)
+            found = self._recorded.get((key, len(chosen)))
+            if found is None:
+                found = _Static(self, first if isinstance(first, slice) else None, n, len(chosen))
+                self._recorded[key, len(chosen)] = found
+            found.run(chosen)
+            total += n * len(chosen)
+        return total
+
+    def _numbers(self, update: Update) -> tuple[float, ...]:
+        """All that this update's step takes, the share of an average that it keeps last."""
+        return (*self._rule.numbers(update.step), self._rule.kept_of_average(update.step.number))
+
+    def _learn(self, where: Where, n: int, numbers: Sequence[Any], lesson: Lesson | None = None) -> None:
+        """One update from the n samples at some positions; a lesson has what chance does to them."""
+        cuts = even_cuts(n, n if self._layers.batch_norm else self._tile_rows)
+        divisor = n if self._objective.reduction == "mean" else 1
+        for number, rows in enumerate(cuts):
+            here = _some(where, rows)
+            samples = self._rows(here, rows, lesson)
+            logits = self._tile.forward(
+                samples.x, self._weights, self._present, self._keep(rows, lesson), learns=True
+            )
+            aims = self._aims(here, rows, lesson)
+            judged = judge(logits, aims.labels, self._types.values)
+            self._sums[0].add_(judged.sums())
+            grad = grad_logits(judged, aims, divisor)
+            self._tile.backward(grad, self._weights, self._present, self._gradients, samples, number == 0)
+        self._move(numbers, n)
+
+    def _rows(self, here: Where, rows: slice, lesson: Lesson | None) -> Rows:
+        """Some of an update's samples as they are learnt."""
+        samples = self._samples["train"]
+        if lesson is None or not self._lessons.changes:
+            return samples.rows(here)
+        made = np.empty((rows.stop - rows.start, samples.n_inputs), self._dtype)
+        self._lessons.make(made, lesson, rows)
+        return samples.operands_of(torch.from_numpy(made).to(self._device))
+
+    def _aims(self, here: Where, rows: slice, lesson: Lesson | None) -> Aims:
+        labels = self._labels["train"][here]
+        counts = None if self._counts is None else self._counts[here]
+        partners, share = None, 1.0
+        if lesson is not None and lesson.mixing is not None:
+            chosen = lesson.labels[lesson.mixing.partners[rows]].astype(np.int64)
+            partners, share = torch.from_numpy(chosen).to(self._device), lesson.mixing.share
+        return Aims(labels, partners, share, counts, self._objective.label_smoothing)
+
+    def _keep(self, rows: slice, lesson: Lesson | None) -> list[Any]:
+        """Dropout's factors for each hidden layer, or none at all."""
+        if lesson is None or not self._noise.dropout:
+            return []
+        found = []
+        for layer, (width, _) in enumerate(list(self._layers.shapes.values())[:-1], start=1):
+            factors = self._noise.keep(layer, lesson.step.number, rows, width, self._dtype)
+            found.append(torch.from_numpy(factors).to(self._device, self._types.operands))
+        return found
+
+    def _move(self, numbers: Sequence[Any], n: int) -> None:
+        """The penalty, clipping and the update of everything learnt; the average of running statistics."""
+        if self._objective.l2:
+            times = n if self._objective.reduction == "sum" else 1
+            for matrix, gradient in zip(self._weights.matrices, self._gradients.matrices, strict=True):
+                gradient[:-1].add_(matrix[:-1], alpha=self._objective.l2 * times)
+        if self._clip_norm:
+            learnt = [*self._gradients.matrices, *self._gradients.gains]
+            length = torch.stack([torch.linalg.vector_norm(value, dtype=torch.float64) for value in learnt]).norm()
+            factor = torch.clamp(self._clip_norm / length, max=1.0)
+            for gradient in learnt:
+                gradient.mul_(factor)
+        for matrix, gradient, memory, has_bias in self._bands:
+            self._rule.move(matrix, gradient, memory, has_bias, numbers[:-1], torch)
+        if AVERAGE in self._memory:
+            kept = numbers[-1]
+            for average, present in zip(self._memory[AVERAGE].statistics, self._weights.statistics, strict=True):
+                average.copy_(kept * average + (1 - kept) * present)
+        self._refresh(self._present, self._weights)
+
+    def _look_at(self, part: str) -> None:
+        """The sums of a part's scores into their line."""
+        if self._is_static:
+            if part not in self._recorded:
+                self._recorded[part] = _Recorded(lambda: self._add_up(part), self._device)
+            self._recorded[part]()
+        else:
+            self._add_up(part)
+
+    def _add_up(self, part: str) -> None:
+        self._refresh(self._shown_operands, self._shown)
+        line = self._sums[self._line[part]]
+        line.zero_()
+        for judged in self._judged(part):
+            line.add_(judged.sums())
+
+    def _judged(self, part: str) -> Iterator[Any]:
+        """A part's samples judged, tile after tile."""
+        for rows in even_cuts(len(self._samples[part]), self._tile_rows):
+            x = self._samples[part].rows(rows, back=False).x
+            logits = self._tile.forward(x, self._shown, self._shown_operands, learns=False)
+            yield judge(logits, self._labels[part][rows], self._types.values)
+
+
+class _Samples:
+    """One part's samples: as operands where there is room, or raw on the device, or where they came from.
+
+    Args:
+        part: the samples. scaling: from raw inputs to what the network reads. types, dtype: of what is made.
+        as_operands, as_raw: what there is room for.
+    """
+
+    def __init__(
+        self, part: Part, scaling: Scaling, types: Types, dtype: np.dtype[Any], as_operands: bool, as_raw: bool
+    ) -> None:
+        self._inputs, self._types, self._dtype, self._n = part.inputs, types, dtype, len(part.labels)
+        self.n_inputs = int(part.inputs.shape[1])
+        scale, shift = np.asarray(scaling.scale, dtype), scaling.shift
+        self._scale = torch.tensor(scale, device=types.device)
+        self._shift = None if shift is None else torch.tensor(shift.astype(dtype), device=types.device)
+        self._raw = self._tensor(part.inputs[:]) if as_raw and not as_operands else None
+        self._ready = self._all_ready() if as_operands else None
+        self._across: dict[tuple[int, int], Tensor] = {}
+        self._made = self._room(0)
+
+    def __len__(self) -> int:
+        return self._n
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the device holds them, in one form or the other."""
+        return self._ready is not None or self._raw is not None
+
+    def rows(self, where: Where, back: bool = True) -> Rows:
+        """The samples at some positions; back says that the product back will read them."""
+        if self._ready is not None:
+            x = self._ready[where][:, : self.n_inputs + 1]
+            return Rows(x, self._across_of(where) if back and isinstance(where, slice) else None)
+        if self._raw is not None:
+            return self.operands_of(self._scaled(self._raw[where]))
+        raw = self._inputs[where if isinstance(where, slice) else where.cpu().numpy()]
+        return self.operands_of(self._scaled(self._tensor(raw)))
+
+    def operands_of(self, scaled: Tensor) -> Rows:
+        """Scaled samples (n, I) with the column of ones."""
+        if len(self._made) < len(scaled):
+            self._made = self._room(len(scaled))
+        x = self._made[: len(scaled), : self.n_inputs + 1]
+        x[:, :-1].copy_(scaled)
+        return Rows(x)
+
+    def _room(self, n: int) -> Tensor:
+        """Rows that begin where a processor's vectors do: ones after the inputs, then zeros."""
+        room = torch.zeros(n, -(-(self.n_inputs + 1) // 16) * 16, dtype=self._types.operands, device=self._types.device)
+        room[:, self.n_inputs] = 1
+        return room
+
+    def _all_ready(self) -> Tensor:
+        ready = self._room(self._n)
+        for rows in even_cuts(self._n, SCALED_AT_ONCE):
+            ready[rows, : self.n_inputs].copy_(self._scaled(self._tensor(self._inputs[rows])))
+        return ready
+
+    def _across_of(self, where: slice) -> Tensor | None:
+        """A run of samples along the second axis, kept: bfloat16 products back are twice as fast on processors so."""
+        if not self._types.differ or self._types.device.type != "cpu" or self._ready is None:
+            return None
+        key = (where.start, where.stop)
+        if key not in self._across:
+            if sum(values.shape[1] for values in self._across.values()) + where.stop - where.start > self._n:
+                return None
+            self._across[key] = self._ready[where].t().contiguous()
+        return self._across[key]
+
+    def _tensor(self, raw: NDArray[Any]) -> Tensor:
+        if raw.dtype.name not in TORCH_TYPES or not raw.dtype.isnative:
+            raw = raw.astype(self._dtype)
+        return torch.tensor(raw, device=self._types.device)
+
+    def _scaled(self, raw: Tensor) -> Tensor:
+        """X of `Scaling`, in the type of the weights."""
+        values = raw.to(self._types.values, copy=True)
+        if self._shift is not None:
+            values.sub_(self._shift)
+        return values.div_(self._scale)
+
+
+class _Recorded:
+    """Work on a device that never differs but in what tensors of fixed place hold; a GPU records it and replays it.
+
+    The first call does the work, so that all that is made once is there; the second records it, and later ones replay.
+    """
+
+    def __init__(self, work: Callable[[], None], device: Any) -> None:
+        self._work, self._device, self._graph, self._calls = work, device, None, 0
+
+    def __call__(self) -> None:
+        self._calls += 1
+        if self._device.type != "cuda" or self._calls == 1:
+            self._work()
+            return
+        if self._graph is None:
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph):
+                self._work()
+        self._graph.replay()  # type: ignore[attr-defined]
+
+
+class _Static:
+    """Updates of one size whose positions and numbers lie on the device, each run taking the next ones.
+
+    Args:
+        engine: whose updates. run: the samples, where they are a run; else positions are handed over.
+        n: samples of an update. most: updates that are handed over at a time.
+    """
+
+    def __init__(self, engine: TorchEngine, run: slice | None, n: int, most: int) -> None:
+        device = engine._device
+        self._engine, self._run, self._n = engine, run, n
+        self._next = torch.zeros(1, dtype=torch.int64, device=device)
+        self._positions = None if run is not None else torch.zeros(most, n, dtype=torch.int64, device=device)
+        self._numbers: Any = None
+        self._recorded = _Recorded(self._step, device)
+
+    def run(self, updates: Sequence[Update]) -> None:
+        """All of the updates, one after the other."""
+        numbers = torch.tensor([self._engine._numbers(update) for update in updates], dtype=torch.float64)
+        if self._numbers is None:
+            self._numbers = torch.empty_like(numbers, device=self._next.device)
+        self._numbers.copy_(numbers)
+        if self._positions is not None:
+            self._positions.copy_(torch.from_numpy(np.stack([np.asarray(update.batch) for update in updates])))
+        self._next.zero_()
+        for _ in updates:
+            self._recorded()
+
+    def _step(self) -> None:
+        numbers = self._numbers.index_select(0, self._next)[0].unbind()
+        where = self._run
+        if self._positions is not None:
+            where = self._positions.index_select(0, self._next)[0]
+        self._engine._learn(where, self._n, numbers)
+        self._next.add_(1)
+
+
+def _some(where: Where, rows: slice) -> Where:
+    """Rows of an update as positions in the part."""
+    if isinstance(where, slice):
+        first = where.start or 0
+        return slice(first + rows.start, first + rows.stop)
+    return where[rows]
+
+
+def _kind_of_batch(update: Update) -> Any:
+    """What updates must have in common to be one recorded step."""
+    batch = update.batch
+    return (batch.start, batch.stop) if isinstance(batch, slice) else len(batch)
+
+
+def _scores(sums: Sequence[float], n: int) -> Scores:
+    tally = Tally()
+    tally.add(n, [(sums[0], sums[1], sums[2])])
+    return tally.scores()
+
+
+def _on_processor(weights: Weights) -> Weights:
+    return Weights(*([value.cpu().numpy() for value in group] for group in weights.groups))
+
+
+def _put_back(weights: Weights, values: Weights) -> None:
+    for group, given in zip(weights.groups, values.groups, strict=True):
+        for tensor, value in zip(group, given, strict=True):
+            tensor.copy_(torch.from_numpy(value))  # type: ignore[attr-defined]

@@ -1,0 +1,298 @@
+"""The formulas of `network/` in torch tensors, for some rows of samples at a time, each with its derivative beside it.
+
+Operands of products, and with them the values of hidden layers, may be of a shorter type than weights, sums and
+statistics. Functions write over what they are handed where that saves a pass. Torch's autograd has no part in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from chalknet.engines.tile import Weights
+from chalknet.network.activations import GELU_CUBE, GELU_SCALE, LEAK
+from chalknet.network.batch_norm import EPSILON, KEPT_SHARE
+
+FEW = 64  # columns of a product
+Backward = Callable[[Tensor], Tensor]  # grad_value -> grad_x; may write over what it is handed
+
+
+class Types(NamedTuple):
+    """Of what: values of weights, sums and statistics; operands of products; where all of it lies."""
+
+    values: Any
+    operands: Any
+    device: Any
+
+    @property
+    def differ(self) -> bool:
+        return bool(self.values != self.operands)
+
+
+def _bits(x: Tensor) -> Tensor:
+    """bfloat16 numbers on the processor as whole numbers of the same signs and, where positive, of the same order.
+
+    Comparisons of these with 0 take a third of the time.
+    """
+    return x.view(torch.int16) if x.dtype == torch.bfloat16 and x.device.type == "cpu" else x
+
+
+def relu(x: Tensor) -> tuple[Tensor, Backward]:
+    """R1 and R2 (docs/derivation.md), both in place."""
+    value = _bits(x)
+    value.clamp_(min=0)
+
+    def backward(grad: Tensor) -> Tensor:
+        bits = _bits(grad)
+        torch.ops.aten.threshold_backward.grad_input(bits, value, 0, grad_input=bits)
+        return grad
+
+    return x, backward
+
+
+def leaky_relu(x: Tensor) -> tuple[Tensor, Backward]:
+    """R3 and R4, both in place."""
+    slope = torch.where(x > 0, 1.0, LEAK).to(x.dtype)
+    return x.mul_(slope), lambda grad: grad.mul_(slope)
+
+
+def tanh(x: Tensor) -> tuple[Tensor, Backward]:
+    """R5 and R6, both in place."""
+    x.tanh_()
+    slope = 1 - x * x
+    return x, lambda grad: grad.mul_(slope)
+
+
+def gelu(x: Tensor) -> tuple[Tensor, Backward]:
+    """R7 and R8, both in place."""
+    squared = x * x
+    t = (GELU_SCALE * x * (1 + GELU_CUBE * squared)).tanh_()
+    share = (1 + t) / 2
+    slope = share + x * (1 - t * t) * (GELU_SCALE / 2 * (1 + 3 * GELU_CUBE * squared))
+    return x.mul_(share), lambda grad: grad.mul_(slope)
+
+
+def identity(x: Tensor) -> tuple[Tensor, Backward]:
+    """Every element as it is."""
+    return x, lambda grad: grad
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], tuple[Tensor, Backward]]] = {
+    "relu": relu,
+    "leaky_relu": leaky_relu,
+    "gelu": gelu,
+    "tanh": tanh,
+    "identity": identity,
+}
+
+
+def activated(name: str, x: Tensor, types: Types) -> tuple[Tensor, Backward]:
+    """An activation by name; smooth ones are computed in the type of weights, whose steps are fine enough for them."""
+    if name in ("relu", "leaky_relu", "identity") or not types.differ:
+        return ACTIVATIONS[name](x)
+    value, backward = ACTIVATIONS[name](x.to(types.values))
+    return value.to(types.operands), lambda grad: backward(grad.to(types.values)).to(types.operands)
+
+
+def normalised(
+    x: Tensor, gain: Tensor, bias: Tensor, running: Tensor, learns: bool
+) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]]:
+    """B2 and B3 by the batch's statistics (B1, which also move the running ones, B6) or by the running ones, and B4, B5.
+
+    Args:
+        x: (n, F). gain, bias: (F,). running: (2, F), mean and variance. learns: whether by the batch's.
+    Returns:
+        value; backward: grad_value -> grad_x, grad_gain, grad_bias.
+    """
+    wide, n = x.to(gain.dtype), len(x)
+    mean, variance = running
+    if learns:
+        mean = wide.mean(0)
+        variance = (wide - mean).square_().mean(0)
+        running.mul_(KEPT_SHARE).add_(torch.stack([mean, variance * (n / max(n - 1, 1))]), alpha=1 - KEPT_SHARE)
+    root = torch.sqrt(variance + EPSILON)
+    z = (wide - mean).div_(root)
+
+    def backward(grad_value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        grad = grad_value.to(gain.dtype)
+        grad_bias, grad_gain = grad.sum(0), (grad * z).sum(0)
+        grad_x = (grad - grad_bias / n - z * (grad_gain / n)).mul_(gain / root)
+        return grad_x.to(x.dtype), grad_gain, grad_bias
+
+    return (z * gain + bias).to(x.dtype), backward
+
+
+class Judged(NamedTuple):
+    """What logits say of some samples: `Outcome`'s true, total and right, and exp(logit less the largest), (K, n)."""
+
+    true: Tensor
+    total: Tensor
+    right: Tensor
+    powers: Tensor
+
+    @property
+    def losses(self) -> Tensor:
+        """(n,) cross-entropies, the terms of L2."""
+        return torch.log(self.total) - self.true
+
+    def sums(self) -> Tensor:
+        """(3,) float64, over the samples: of L2's terms, of right answers, of the true classes' probabilities."""
+        probabilities = torch.exp(self.true) / self.total
+        return torch.stack([values.sum(dtype=torch.float64) for values in (self.losses, self.right, probabilities)])
+
+
+def judge(logits: Tensor, labels: Tensor, dtype: Any) -> Judged:
+    """S3 of logits (n, K), with the classes along the first axis: reductions over them then run along the samples."""
+    shifted = logits.t().to(dtype, memory_format=torch.contiguous_format, copy=True)
+    right = shifted.argmax(0) == labels
+    shifted.sub_(shifted.amax(0))
+    true = shifted.gather(0, labels[None])[0]
+    shifted.exp_()
+    return Judged(true, shifted.sum(0), right, shifted)
+
+
+class Aims(NamedTuple):
+    """What some samples should be: `Targets` in tensors."""
+
+    labels: Tensor
+    partners: Tensor | None = None
+    share: float = 1.0
+    weights: Tensor | None = None
+    smoothing: float = 0.0
+
+
+def grad_logits(judged: Judged, aims: Aims, divisor: int) -> Tensor:
+    """(K, n) L6, w (p - T) over the divisor, in place of what was judged."""
+    grad = judged.powers.div_(judged.total)
+    if aims.smoothing:
+        grad.sub_(aims.smoothing / len(grad))
+    whole = 1 - aims.smoothing
+    _add_at(grad, aims.labels, -whole * aims.share)
+    if aims.partners is not None:
+        _add_at(grad, aims.partners, -whole * (1 - aims.share))
+    if aims.weights is not None:
+        grad.mul_(aims.weights)
+    return grad.div_(divisor) if divisor > 1 else grad
+
+
+def _add_at(grad: Tensor, labels: Tensor, value: float) -> None:
+    """Adds a number to each sample's label."""
+    number = torch.full((1, 1), value, dtype=grad.dtype, device=grad.device)
+    grad.scatter_add_(0, labels[None], number.expand(1, len(labels)))
+
+
+class Rows(NamedTuple):
+    """Samples that go through together.
+
+    x: (n, I+1) operands, the last column ones. across: (>= I+1, n), the same with samples along the second axis and
+    perhaps rows of zeros below, where they lie ready so, as the product back reads them; else None.
+    """
+
+    x: Tensor
+    across: Tensor | None = None
+
+
+class TorchTile:
+    """Buffers for rows of samples of one network, and the passes that use them.
+
+    Args:
+        widths: I, hidden widths, K. activations: one a hidden layer.
+    """
+
+    def __init__(self, widths: Sequence[int], activations: Sequence[str], batch_norm: bool, types: Types) -> None:
+        self._widths, self._activations = tuple(widths), tuple(activations) or ("relu",) * (len(widths) - 2)
+        self._batch_norm, self._types = batch_norm, types
+        self._buffers: dict[tuple[str, int], Tensor] = {}
+        self._values: list[Tensor] = []
+        self._through: list[Any] = []
+
+    def forward(
+        self, x: Tensor, weights: Weights, operands: Sequence[Any], keep: Sequence[Tensor | None] = (), *, learns: bool
+    ) -> Tensor:
+        """The logits (n, K) of samples (n, I+1), with dropout's factors where there are any."""
+        self._values, self._through = [x], []
+        for layer, name in enumerate(self._activations):
+            h, through_norm = self._hidden(layer, weights, operands[layer], learns)
+            g, through_activation = activated(name, h, self._types)
+            factors = keep[layer] if keep else None
+            if factors is not None:
+                g.mul_(factors)
+            self._values.append(g)
+            self._through.append((factors, through_activation, through_norm))
+        last = operands[-1]
+        out = self._buffer("logits", len(self._activations), len(x), self._widths[-1])
+        return torch.addmm(last[-1], self._values[-1], last[:-1], out=out)
+
+    def backward(self, grad: Tensor, weights: Weights, operands: Sequence[Any], total: Weights, rows: Rows, first: bool) -> None:
+        """N1 to N4 after `forward`, from dL/do (K, n), into the sums of gradients: added, or if first put there."""
+        output = len(self._activations)
+        grad_next = grad.t().to(self._types.operands, memory_format=torch.contiguous_format)
+        self._add_product(output, self._values[-1].t(), grad_next, total.matrices[-1][:-1], first)
+        _put(total.matrices[-1][-1], grad.sum(1), first)
+        for layer in reversed(range(output)):
+            factors, through_activation, through_norm = self._through[layer]
+            room = self._buffer("grad", layer, len(grad_next), self._widths[layer + 1])
+            grad_g = torch.mm(grad_next, operands[layer + 1][:-1].t(), out=room)
+            if factors is not None:
+                grad_g.mul_(factors)
+            grad_h = through_activation(grad_g)
+            if through_norm is not None:
+                grad_h, grad_gain, grad_bias = through_norm(grad_h)
+                _put(total.gains[layer][0], grad_gain, first)
+                _put(total.matrices[layer][-1], grad_bias, first)
+            self._add_layer(layer, grad_h, total.matrices[layer], rows, first)
+            grad_next = grad_h
+
+    def _hidden(self, layer: int, weights: Weights, matrix: Tensor, learns: bool) -> tuple[Tensor, Any]:
+        """A1 and B1 to B3 of a hidden layer."""
+        before = self._values[layer]
+        out = self._buffer("value", layer, len(before), self._widths[layer + 1])
+        if self._batch_norm:
+            h = torch.mm(before[:, :-1] if layer == 0 else before, matrix[:-1], out=out)
+            present = weights.matrices[layer][-1], weights.statistics[layer]
+            return normalised(h, weights.gains[layer][0], *present, learns)
+        if layer == 0:
+            return torch.mm(before, matrix, out=out), None
+        return torch.addmm(matrix[-1], before, matrix[:-1], out=out), None
+
+    def _add_layer(self, layer: int, grad: Tensor, total: Tensor, rows: Rows, first: bool) -> None:
+        """A3 and A4 of a hidden layer."""
+        if layer == 0 and not self._batch_norm:
+            self._add_product(layer, rows.x.t() if rows.across is None else rows.across, grad, total, first)
+            return
+        before = self._values[layer][:, :-1] if layer == 0 else self._values[layer]
+        self._add_product(layer, before.t(), grad, total[:-1], first)
+        if not self._batch_norm:
+            ones = torch.ones(1, len(grad), dtype=grad.dtype, device=grad.device)
+            _put(total[-1:], torch.mm(ones, grad), first)  # a product is the fastest sum over rows
+
+    def _add_product(self, layer: int, left: Tensor, right: Tensor, total: Tensor, first: bool) -> None:
+        """left @ right into total, its first rows where it has fewer than left."""
+        if not self._types.differ:
+            torch.addmm(total, left[: len(total)], right, beta=0 if first else 1, out=total)
+        elif left.device.type == "cuda" and hasattr(torch.ops.aten.mm, "dtype"):
+            _put(total, torch.mm(left, right, out_dtype=total.dtype)[: len(total)], first)
+        elif right.shape[1] <= FEW:  # the product is faster the other way round
+            _put(total, torch.mm(right.t(), left.t()).t()[: len(total)], first)
+        else:
+            room = self._buffer("product", layer, len(left), right.shape[1])
+            _put(total, torch.mm(left, right, out=room)[: len(total)], first)
+
+    def _buffer(self, kind: str, layer: int, n: int, width: int) -> Tensor:
+        """Room for n rows of operands, made once."""
+        present = self._buffers.get((kind, layer))
+        if present is None or len(present) < n:
+            present = torch.empty(n, width, dtype=self._types.operands, device=self._types.device)
+            self._buffers[kind, layer] = present
+        return present[:n]
+
+
+def _put(total: Tensor, value: Tensor, first: bool) -> None:
+    """The first of several sums put there, later ones added."""
+    if first:
+        total.copy_(value)
+    else:
+        total.add_(value)
