@@ -92,7 +92,7 @@ def test_a_configuration_written_reads_back_the_same(tmp_path_factory, recipe, d
         ({"batch_size": 0}, 'batch_size must be a whole number >= 1, or "full", got 0.'),
         ({"train_size": 1.5}, "train_size must be a number of samples >= 1, or a fraction between 0 and 1, got 1.5."),
         ({"valid_size": -3}, "valid_size must be a number of samples >= 0, or a fraction between 0 and 1, got -3."),
-        ({"engine": "gpu"}, "engine must be one of numpy, reference, got 'gpu'."),
+        ({"engine": "gpu"}, "engine must be one of numpy, reference, torch, got 'gpu'."),
         ({"bias_momentum": "yes"}, "bias_momentum must be true or false, got 'yes'."),
         ({"learing_rate": 1.0}, "unknown setting 'learing_rate'. Did you mean 'learning_rate'?"),
     ],

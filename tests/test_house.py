@@ -29,7 +29,7 @@ LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 # package -> the only places that may import it
 KEPT_IN = {
     # machine/torch_facts.py is the doctor's child process, which asks torch for its devices and ends
-    "torch": ("engines/torch.py", "bench/peers/", "machine/torch_facts.py"),
+    "torch": ("engines/torch_engine.py", "engines/torch_tile.py", "bench/peers/", "machine/torch_facts.py"),
     "sklearn": ("bench/peers/", "workflows/classifier.py"),
     "joblib": ("workflows/classifier.py",),
     "jax": ("bench/peers/",),
@@ -47,8 +47,17 @@ KEPT_IN = {
     "rich": ("cli/",),
     "safetensors": ("artifacts/tensor_file.py",),
 }
-# Files that are imported when a public name is first used and by nothing else, and what they may import at once.
-LATE = {"workflows/classifier.py": ("sklearn", "joblib")}
+# Files that are imported when they are first used, by one file alone, and what they may import at once.
+LATE = {
+    "workflows/classifier.py": ("sklearn", "joblib"),
+    "engines/torch_engine.py": ("torch",),
+    "engines/torch_tile.py": ("torch",),
+}
+LOADED_BY = {
+    "workflows/classifier.py": ("__init__.py",),
+    "engines/torch_engine.py": ("training/trainer.py", "bench/peers/own.py"),
+    "engines/torch_tile.py": ("engines/torch_engine.py",),
+}
 # What may not be imported when a module is, since `chalknet --help` and `import chalknet` would wait for it.
 HEAVY = (
     "jinja2",
@@ -108,7 +117,7 @@ def imported_modules(node: ast.AST) -> list[str]:
 def faults(path: str, module: str, at_import: bool) -> list[str]:
     package, _, rest = module.partition(".")
     if package == "chalknet":
-        return order_faults(path, rest.partition(".")[0]) + late_faults(path, module)
+        return order_faults(path, rest.partition(".")[0]) + late_faults(path, module, at_import)
     found = []
     if package in KEPT_IN and not path.startswith(KEPT_IN[package]):
         found.append(f"imports {package}, which only {', '.join(KEPT_IN[package])} may")
@@ -123,11 +132,16 @@ def faults(path: str, module: str, at_import: bool) -> list[str]:
     return found
 
 
-def late_faults(path: str, module: str) -> list[str]:
-    late = {f"chalknet.{file.removesuffix('.py').replace('/', '.')}" for file in LATE}
-    return (
-        [f"imports {module}, which only its public name may load"] if module in late and path != "__init__.py" else []
-    )
+def late_faults(path: str, module: str, at_import: bool) -> list[str]:
+    late = {f"chalknet.{file.removesuffix('.py').replace('/', '.')}": file for file in LATE}
+    if module not in late:
+        return []
+    allowed = LOADED_BY[late[module]]
+    if path not in allowed:
+        return [f"imports {module}, which only {', '.join(allowed)} may load"]
+    if at_import and path not in LATE:
+        return [f"imports {module} when it is itself imported; import it where it is used"]
+    return []
 
 
 def order_faults(path: str, room: str) -> list[str]:
@@ -165,7 +179,7 @@ def test_every_room_is_in_the_order():
         (
             "training/trainer.py",
             "def f():\n    import torch",
-            "training/trainer.py:2 imports torch, which only engines/torch.py",
+            "training/trainer.py:2 imports torch, which only engines/torch_engine.py",
         ),
         (
             "reporting/tables.py",
@@ -183,7 +197,12 @@ def test_every_room_is_in_the_order():
         (
             "cli/train.py",
             "def f():\n    from chalknet.workflows.classifier import ChalkClassifier",
-            "imports chalknet.workflows.classifier, which only its public name may load",
+            "imports chalknet.workflows.classifier, which only __init__.py may load",
+        ),
+        (
+            "training/trainer.py",
+            "from chalknet.engines.torch_engine import TorchEngine",
+            "imports chalknet.engines.torch_engine when it is itself imported",
         ),
     ],
 )

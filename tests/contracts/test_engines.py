@@ -21,7 +21,6 @@ from chalknet.training.optimizers import Momentum, rule_of
 from chalknet.training.trainer import Trainer
 
 
-
 def torch_engine(*args, **options):
     needs("torch")
     from chalknet.engines.torch_engine import TorchEngine

@@ -23,14 +23,14 @@ from chalknet.engines.layers import Layers, start_of
 from chalknet.engines.lessons import Lesson, Lessons, even_cuts
 from chalknet.engines.noise import Noise
 from chalknet.engines.tile import Tally, Weights
-from chalknet.engines.torch_tile import Aims, Rows, TorchTile, Types, grad_logits, judge
+from chalknet.engines.torch_tile import Aims, Rows, Tensors, TorchTile, Types, grad_logits, judge
 from chalknet.errors import ConfigError
 from chalknet.machine.processor import available_cores
 from chalknet.network.architecture import Parameters
 from chalknet.network.objective import Objective
 from chalknet.records import Scores
 
-TILES_AT_ONCE = 4  # of the numpy engine's tiles that go through together: torch's threads share each product
+TILES_AT_ONCE = 6  # of the numpy engine's tiles that go through together: torch's threads share each product
 GPU_TILE_VALUES = 2**28  # of a tile's widest layer on a GPU
 BAND_VALUES = 2**18  # of a matrix that is updated at a time, so that it stays in the cache
 RESIDENT_BYTES = 256 * 2**20  # samples up to this size as operands are kept so in memory,
@@ -97,7 +97,7 @@ class TorchEngine:
         self._weights = self._moved(self._layers.weights(parameters, self._dtype))
         started = self._layers.memory(rule, start_of(rule, parameters), self._dtype)
         self._memory = {slot: self._moved(weights) for slot, weights in started.items()}
-        self._gradients = Weights(*([torch.empty_like(v) for v in group] for group in self._weights.groups))
+        self._gradients: Tensors = Weights(*([torch.empty_like(v) for v in group] for group in self._weights.groups))
         self._present = self._new_operands(self._weights)
         self._shown_operands = self._new_operands(self._shown) if AVERAGE in self._memory else self._present
         self._bands = self._cut_in_bands()
@@ -171,7 +171,7 @@ class TorchEngine:
         self._refresh(self._present, self._weights)
 
     @property
-    def _shown(self) -> Weights:
+    def _shown(self) -> Tensors:
         return self._memory.get(AVERAGE, self._weights)
 
     @contextmanager
@@ -190,15 +190,15 @@ class TorchEngine:
             torch.backends.cuda.matmul.allow_tf32 = tf32
             torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = reduced
 
-    def _moved(self, weights: Weights) -> Weights:
+    def _moved(self, weights: Weights) -> Tensors:
         """NumPy's matrices on the device."""
         return Weights(*([torch.tensor(value, device=self._device) for value in group] for group in weights.groups))
 
-    def _new_operands(self, weights: Weights) -> list[Any]:
+    def _new_operands(self, weights: Tensors) -> list[Any]:
         """Each layer's matrix as products take it: the matrix itself, or a copy that `_refresh` renews."""
         return [matrix.to(self._types.operands) for matrix in weights.matrices]
 
-    def _refresh(self, operands: list[Any], weights: Weights) -> None:
+    def _refresh(self, operands: list[Any], weights: Tensors) -> None:
         if self._types.differ:
             for operand, matrix in zip(operands, weights.matrices, strict=True):
                 operand.copy_(matrix)
@@ -231,7 +231,9 @@ class TorchEngine:
             name: _Samples(part, scaling, self._types, self._dtype, n_bytes <= room, raw_bytes <= raw_room)
             for name, part in parts.items()
         }
-        self._labels = {name: torch.tensor(part.labels.astype(np.int64), device=self._device) for name, part in parts.items()}
+        self._labels = {
+            name: torch.tensor(part.labels.astype(np.int64), device=self._device) for name, part in parts.items()
+        }
         counts = parts["train"].weights if "train" in parts else None
         self._counts = None if counts is None else torch.tensor(counts.astype(self._dtype), device=self._device)
 
@@ -272,14 +274,12 @@ class TorchEngine:
         for number, rows in enumerate(cuts):
             here = _some(where, rows)
             samples = self._rows(here, rows, lesson)
-            logits = self._tile.forward(
-                samples.x, self._weights, self._present, self._keep(rows, lesson), learns=True
-            )
+            logits = self._tile.forward(samples.x, self._weights, self._present, self._keep(rows, lesson), learns=True)
             aims = self._aims(here, rows, lesson)
             judged = judge(logits, aims.labels, self._types.values)
             self._sums[0].add_(judged.sums())
             grad = grad_logits(judged, aims, divisor)
-            self._tile.backward(grad, self._weights, self._present, self._gradients, samples, number == 0)
+            self._tile.backward(grad, self._present, self._gradients, samples, number == 0)
         self._move(numbers, n)
 
     def _rows(self, here: Where, rows: slice, lesson: Lesson | None) -> Rows:
@@ -444,7 +444,8 @@ class _Recorded:
     """
 
     def __init__(self, work: Callable[[], None], device: Any) -> None:
-        self._work, self._device, self._graph, self._calls = work, device, None, 0
+        self._work, self._device, self._calls = work, device, 0
+        self._graph: Any = None
 
     def __call__(self) -> None:
         self._calls += 1
@@ -455,7 +456,7 @@ class _Recorded:
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph):
                 self._work()
-        self._graph.replay()  # type: ignore[attr-defined]
+        self._graph.replay()
 
 
 class _Static:
@@ -515,11 +516,11 @@ def _scores(sums: Sequence[float], n: int) -> Scores:
     return tally.scores()
 
 
-def _on_processor(weights: Weights) -> Weights:
+def _on_processor(weights: Tensors) -> Weights:
     return Weights(*([value.cpu().numpy() for value in group] for group in weights.groups))
 
 
-def _put_back(weights: Weights, values: Weights) -> None:
+def _put_back(weights: Tensors, values: Weights) -> None:
     for group, given in zip(weights.groups, values.groups, strict=True):
         for tensor, value in zip(group, given, strict=True):
-            tensor.copy_(torch.from_numpy(value))  # type: ignore[attr-defined]
+            tensor.copy_(torch.from_numpy(value))

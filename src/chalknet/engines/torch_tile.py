@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from chalknet.engines.tile import Weights
 from chalknet.network.activations import GELU_CUBE, GELU_SCALE, LEAK
 from chalknet.network.batch_norm import EPSILON, KEPT_SHARE
 
 FEW = 64  # columns of a product
+Tensors = Any  # `Weights` of tensors
 Backward = Callable[[Tensor], Tensor]  # grad_value -> grad_x; may write over what it is handed
 
 
@@ -100,7 +100,7 @@ def activated(name: str, x: Tensor, types: Types) -> tuple[Tensor, Backward]:
 def normalised(
     x: Tensor, gain: Tensor, bias: Tensor, running: Tensor, learns: bool
 ) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]]:
-    """B2 and B3 by the batch's statistics (B1, which also move the running ones, B6) or by the running ones, and B4, B5.
+    """B2 and B3 by the batch's statistics (B1), which move the running ones (B6), or by the running ones; B4 and B5.
 
     Args:
         x: (n, F). gain, bias: (F,). running: (2, F), mean and variance. learns: whether by the batch's.
@@ -147,7 +147,7 @@ class Judged(NamedTuple):
 def judge(logits: Tensor, labels: Tensor, dtype: Any) -> Judged:
     """S3 of logits (n, K), with the classes along the first axis: reductions over them then run along the samples."""
     shifted = logits.t().to(dtype, memory_format=torch.contiguous_format, copy=True)
-    right = shifted.argmax(0) == labels
+    right = logits.argmax(1) == labels  # along rows: across them it takes five times as long
     shifted.sub_(shifted.amax(0))
     true = shifted.gather(0, labels[None])[0]
     shifted.exp_()
@@ -210,7 +210,13 @@ class TorchTile:
         self._through: list[Any] = []
 
     def forward(
-        self, x: Tensor, weights: Weights, operands: Sequence[Any], keep: Sequence[Tensor | None] = (), *, learns: bool
+        self,
+        x: Tensor,
+        weights: Tensors,
+        operands: Sequence[Tensor],
+        keep: Sequence[Tensor | None] = (),
+        *,
+        learns: bool,
     ) -> Tensor:
         """The logits (n, K) of samples (n, I+1), with dropout's factors where there are any."""
         self._values, self._through = [x], []
@@ -226,7 +232,7 @@ class TorchTile:
         out = self._buffer("logits", len(self._activations), len(x), self._widths[-1])
         return torch.addmm(last[-1], self._values[-1], last[:-1], out=out)
 
-    def backward(self, grad: Tensor, weights: Weights, operands: Sequence[Any], total: Weights, rows: Rows, first: bool) -> None:
+    def backward(self, grad: Tensor, operands: Sequence[Tensor], total: Tensors, rows: Rows, first: bool) -> None:
         """N1 to N4 after `forward`, from dL/do (K, n), into the sums of gradients: added, or if first put there."""
         output = len(self._activations)
         grad_next = grad.t().to(self._types.operands, memory_format=torch.contiguous_format)
@@ -246,7 +252,7 @@ class TorchTile:
             self._add_layer(layer, grad_h, total.matrices[layer], rows, first)
             grad_next = grad_h
 
-    def _hidden(self, layer: int, weights: Weights, matrix: Tensor, learns: bool) -> tuple[Tensor, Any]:
+    def _hidden(self, layer: int, weights: Tensors, matrix: Tensor, learns: bool) -> tuple[Tensor, Any]:
         """A1 and B1 to B3 of a hidden layer."""
         before = self._values[layer]
         out = self._buffer("value", layer, len(before), self._widths[layer + 1])
