@@ -55,7 +55,7 @@ def relu(x: Tensor) -> tuple[Tensor, Backward]:
 
 def leaky_relu(x: Tensor) -> tuple[Tensor, Backward]:
     """R3 and R4, both in place."""
-    slope = torch.where(x > 0, 1.0, LEAK).to(x.dtype)
+    slope = torch.full_like(x, LEAK).masked_fill_(x > 0, 1)
     return x.mul_(slope), lambda grad: grad.mul_(slope)
 
 

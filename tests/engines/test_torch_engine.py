@@ -1,0 +1,367 @@
+"""What is the torch engine's own: devices, bfloat16, recorded updates, and moving from one engine to another."""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import made_images, needs
+from strategies import updates
+
+from chalknet.config import Recipe
+from chalknet.data.preprocess import Scaling, flatten
+from chalknet.data.splits import split_dataset
+from chalknet.engines.engine import Part, Step, Update
+from chalknet.engines.reference import ReferenceEngine
+from chalknet.errors import ConfigError, DivergenceError, MissingExtraError
+from chalknet.network.architecture import Architecture
+from chalknet.network.initialisers import initial_parameters
+from chalknet.network.objective import Objective
+from chalknet.training.optimizers import Adam, Averaged, Decayed, Momentum, Nesterov
+from chalknet.training.trainer import Trainer
+
+pytestmark = pytest.mark.extras
+torch = needs("torch")
+
+from chalknet.engines import torch_engine  # noqa: E402
+from chalknet.engines.torch_engine import TorchEngine  # noqa: E402
+
+DATA = made_images(400, seed=2, shape=(7, 6))
+SPLITS = split_dataset(DATA, "random", 250, 60, 0)
+X, LABELS = flatten(DATA.inputs), DATA.labels
+PARTS = {
+    "train": Part(X[:250], LABELS[:250]),
+    "valid": Part(X[250:290], LABELS[250:290]),
+    "test": Part(X[290:], LABELS[290:]),
+}
+BASE = {"hidden": [12, 8], "epochs": 4, "learning_rate": 0.02, "momentum": 0.9, "reduction": "mean", "dtype": "float64"}
+
+
+def trainer(engine, **settings):
+    return Trainer(DATA, SPLITS, Recipe().with_settings(**{**BASE, "engine": engine, **settings}))
+
+
+def losses(records):
+    return [(record.train.loss, record.valid.loss, record.test.loss) for record in records]
+
+
+def close(mine, theirs, **tolerances):
+    assert set(mine) == set(theirs)
+    for name, value in theirs.items():
+        np.testing.assert_allclose(mine[name], value, err_msg=name, **tolerances)
+
+
+def gradients(engine, start, rows=slice(0, 250), **options):
+    """What a step of length 1 takes off each parameter."""
+    options = {"scaling": Scaling(255.0), "objective": Objective("mean"), **options}
+    runner = engine(PARTS, start, Momentum(0.0), **options)
+    before = runner.parameters()
+    runner.train_epoch([Update(rows, Step(1, 1.0))])
+    return {name: before[name].astype(float) - value for name, value in runner.parameters().items()}
+
+
+# Witness: the derivatives by torch's autograd, which has no part in the engine.
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "tanh", "leaky_relu"])
+def test_gradients_equal_those_of_autograd(activation):
+    from torch.nn import functional
+
+    acts = {
+        "relu": torch.relu,
+        "tanh": torch.tanh,
+        "gelu": lambda x: functional.gelu(x, approximate="tanh"),
+        "leaky_relu": lambda x: functional.leaky_relu(x, 0.01),
+    }
+    start = initial_parameters(Architecture(42, (30, 20), 4), seed=1)
+    found = gradients(TorchEngine, start, activations=[activation] * 2, dtype=np.float64, tile_rows=10)
+    named = {name: torch.tensor(value, requires_grad=True) for name, value in start.items()}
+    value = torch.tensor(X[:250] / 255.0)
+    for layer in ("hidden1", "hidden2"):
+        value = acts[activation](functional.linear(value, named[f"{layer}.weight"], named[f"{layer}.bias"]))
+    logits = functional.linear(value, named["output.weight"], named["output.bias"])
+    functional.cross_entropy(logits, torch.tensor(LABELS[:250])).backward()
+    close(found, {name: tensor.grad.numpy() for name, tensor in named.items()}, rtol=1e-9, atol=1e-12)
+
+
+def test_autograd_records_nothing():
+    engine = TorchEngine(PARTS, initial_parameters(Architecture(42, (8,), 4), 0), Momentum(0.9))
+    engine.train_epoch(updates([slice(0, 250)], 0.01))
+    tensors = [*engine._weights.matrices, *engine._gradients.matrices]
+    assert not any(tensor.requires_grad or tensor.grad_fn is not None for tensor in tensors)
+
+
+# bfloat16: operands have 8 bits, so each is off by up to 2**-9, and sums of them by about as much of their length.
+
+
+def relative_error(mine, theirs):
+    flat = [np.concatenate([named[name].ravel() for name in theirs]) for named in (mine, theirs)]
+    return float(np.linalg.norm(flat[0] - flat[1]) / np.linalg.norm(flat[1]))
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "tanh"])
+@pytest.mark.parametrize("epochs", [0, 10])
+def test_bfloat16_gradients_are_within_a_hundredth_of_the_references(activation, epochs):
+    """At the start and half-way; of a set that is learnt by heart the gradient is what is left of sums that cancel."""
+    start = initial_parameters(Architecture(42, (60,), 4), seed=1)
+    trained = ReferenceEngine(PARTS, start, Momentum(0.9), scaling=Scaling(255.0), activations=[activation])
+    for _ in range(epochs):
+        trained.train_epoch(updates([slice(0, 250)], 0.1))
+    parameters = trained.parameters()
+    options = {"activations": [activation]}
+    want = gradients(ReferenceEngine, parameters, **options)
+    for tile_rows in (768, 10):  # in one tile and in five
+        got = gradients(TorchEngine, parameters, precision="bfloat16", tile_rows=tile_rows, **options)
+        assert 1e-5 < relative_error(got, want) < 1e-2  # float32 would stay below the first
+
+
+def test_sums_over_tiles_are_float32():
+    """In bfloat16 a sum stops growing where what is added is less than 2**-9 of it; 250 tiles are far beyond that."""
+    start = initial_parameters(Architecture(42, (30,), 4), seed=1)
+    want = gradients(ReferenceEngine, start)
+    one_by_one = {"precision": "bfloat16", "tile_rows": 1}
+    assert relative_error(gradients(OneRow, start, **one_by_one), want) < 1e-2
+
+
+class OneRow(TorchEngine):
+    """Tiles of one sample each."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self._tile_rows = 1
+
+
+def test_a_bfloat16_run_keeps_weights_momentum_and_statistics_in_float32():
+    runner = trainer("torch", precision="bfloat16", dtype="float32", batch_norm=True, batch_size=50)
+    list(runner.epochs())
+    kept = runner.checkpoint()
+    values = [*kept.parameters.values(), *kept.state.values()]
+    assert all(value.dtype == np.float32 for value in values)
+    # Not bfloat16 numbers in float32: the last 16 bits are in use.
+    assert all((value.view(np.uint32) & 0xFFFF).any() for value in values if value.size > 50)
+
+
+def test_bfloat16_learns_as_float32_does():
+    ends = [
+        list(trainer("torch", precision=p, dtype="float32", epochs=100).epochs())[-1] for p in ("bfloat16", "float32")
+    ]
+    assert ends[1].train.loss < 0.5
+    assert ends[0].train.loss == pytest.approx(ends[1].train.loss, rel=0.05)
+
+
+def test_a_loss_that_runs_away_is_told_in_bfloat16_too():
+    """There relu compares bits, for which a number that is none could be taken for a negative one."""
+    with pytest.raises(DivergenceError):
+        list(trainer("torch", precision="bfloat16", dtype="float32", learning_rate=1e30, epochs=20).epochs())
+
+
+# Other engines, other forms of the samples, other ways through.
+
+
+@pytest.mark.parametrize(("first", "second"), [("numpy", "torch"), ("torch", "numpy"), ("reference", "torch")])
+@pytest.mark.parametrize(
+    "settings", [{"optimizer": "adam", "weight_average": 0.9}, {"batch_norm": True, "dropout": 0.2}]
+)
+def test_a_checkpoint_moves_between_engines(first, second, settings):
+    settings = {"batch_size": 40, **settings}
+    whole = trainer(second, **settings)
+    want = list(whole.epochs())
+    begun, gone_on = trainer(first, **settings), trainer(second, **settings)
+    epochs = begun.epochs()
+    next(epochs), next(epochs)
+    gone_on.go_on_from(begun.checkpoint())
+    list(gone_on.epochs())
+    np.testing.assert_allclose(losses(gone_on.history), losses(want), rtol=1e-9)
+    close(gone_on.checkpoint().parameters, whole.checkpoint().parameters, rtol=1e-8, atol=1e-10)
+    close(gone_on.checkpoint().state, whole.checkpoint().state, rtol=1e-8, atol=1e-10)
+
+
+def test_initial_weights_are_every_engines():
+    assert all(
+        (trainer("torch").engine.parameters()[name] == value).all()
+        for name, value in trainer("numpy").engine.parameters().items()
+    )
+
+
+@pytest.mark.parametrize("batch_size", ["full", 40])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_samples_made_operands_when_they_come_give_the_same_numbers(batch_size, precision, monkeypatch):
+    settings = {"dtype": "float32", "batch_size": batch_size, "precision": precision, "input_scaling": "standard"}
+    want = losses(trainer("torch", **settings).epochs())
+    monkeypatch.setattr(torch_engine, "RESIDENT_BYTES", 0)
+    rounding = 1e-6 if precision == "float32" else 1e-3
+    np.testing.assert_allclose(losses(trainer("torch", **settings).epochs()), want, rtol=rounding)
+
+
+def test_raw_samples_on_the_device_give_the_same_numbers(monkeypatch):
+    want = losses(trainer("torch", batch_size=40).epochs())
+    made = torch_engine._Samples.__init__
+    monkeypatch.setattr(torch_engine._Samples, "__init__", lambda self, *args: made(self, *args[:-2], False, True))
+    runner = trainer("torch", batch_size=40)
+    assert runner.engine._samples["train"]._raw.dtype == torch.uint8
+    np.testing.assert_allclose(losses(runner.epochs()), want, rtol=1e-12)
+
+
+def test_equal_largest_logits_count_for_the_first_class():
+    start = {name: 0 * value for name, value in initial_parameters(Architecture(42, (3,), 4), 0).items()}
+    for precision in ("float32", "bfloat16"):
+        engine = TorchEngine(PARTS, start, Momentum(0.9), precision=precision)
+        assert engine.evaluate("valid").accuracy == np.mean(PARTS["valid"].labels == 0)
+
+
+# Updates as a GPU runs them: everything that changes lies in tensors of fixed place. On the processor the same
+# functions are called where a GPU replays what it recorded.
+
+STATIC = {
+    "momentum": {},
+    "bfloat16": {"precision": "bfloat16", "dtype": "float32"},
+    "adam, one cycle": {"optimizer": "adam", "schedule": "one_cycle", "warmup_epochs": 1},
+    "adamw, decay, average": {"optimizer": "adamw", "weight_decay": 0.1, "weight_average": 0.9},
+    "nesterov, cosine": {"optimizer": "nesterov", "schedule": "cosine"},
+    "batch norm, average": {"batch_norm": True, "weight_average": 0.9},
+    "clipping, l2, smoothing": {"clip_norm": 0.05, "l2": 0.01, "label_smoothing": 0.1},
+    "weights": {"class_weights": [1.0, 2.0, 0.5, 3.0]},
+}
+
+
+@pytest.mark.parametrize("batch_size", ["full", 40])
+@pytest.mark.parametrize("name", STATIC)
+def test_updates_of_fixed_place_equal_those_that_are_handed_over(name, batch_size, monkeypatch):
+    settings = {"batch_size": batch_size, **STATIC[name]}
+    handed = trainer("torch", **settings)
+    want = losses(handed.epochs())
+    monkeypatch.setattr(torch_engine, "STATIC_ON", ("cpu",))
+    fixed = trainer("torch", **settings)
+    assert fixed.engine._is_static
+    assert not handed.engine._is_static
+    rounding = 1e-9 if "precision" not in settings else 1e-3
+    np.testing.assert_allclose(losses(fixed.epochs()), want, rtol=rounding)
+    close(
+        fixed.checkpoint().state,
+        handed.checkpoint().state,
+        rtol=1e-8 if rounding < 1e-6 else 0.05,
+        atol=1e-3 * rounding,
+    )
+
+
+@pytest.mark.parametrize("settings", [{"dropout": 0.2}, {"mixup": 0.3}, {"shift_pixels": 1.0}, {"input_dropout": 0.1}])
+def test_what_chance_adds_is_handed_over(settings, monkeypatch):
+    monkeypatch.setattr(torch_engine, "STATIC_ON", ("cpu",))
+    assert not trainer("torch", **settings).engine._is_static
+
+
+def test_a_recorded_epoch_waits_for_the_device_once(monkeypatch):
+    """From the second epoch on: training, and the scores of both parts that were asked for after the first."""
+    monkeypatch.setattr(torch_engine, "STATIC_ON", ("cpu",))
+    runner = trainer("torch", batch_size=40)
+    epochs = runner.epochs()
+    next(epochs)
+    reads = []
+    for name in ("tolist", "item", "cpu", "numpy"):
+        plain = getattr(torch.Tensor, name)
+        monkeypatch.setattr(
+            torch.Tensor, name, lambda self, *args, name=name, plain=plain: (reads.append(name), plain(self, *args))[1]
+        )
+    next(epochs)
+    assert reads == ["tolist"]
+
+
+def test_a_restored_engine_forgets_scores(monkeypatch):
+    monkeypatch.setattr(torch_engine, "STATIC_ON", ("cpu",))
+    runner = trainer("torch")
+    start = runner.checkpoint()
+    before = runner.engine.evaluate("valid")
+    list(runner.epochs())
+    runner.engine.restore(start.parameters, start.state)
+    assert runner.engine.evaluate("valid") == before
+
+
+class FakeGraph:
+    """What is recorded of CUDA: the last graph made, and the replays."""
+
+    def __init__(self):
+        self.replays = 0
+
+    def replay(self):
+        self.replays += 1
+
+
+def test_work_is_done_once_then_recorded_then_replayed(monkeypatch):
+    done, recording = [], []
+
+    @contextmanager
+    def graph(made):
+        recording.append(made)
+        yield
+        recording.append("end")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    recorded = torch_engine._Recorded(lambda: done.append(len(recording)), SimpleNamespace(type="cuda"))
+    for _ in range(4):
+        recorded()
+    assert done == [0, 1]  # once as it is, and once while it was recorded, which runs nothing on a device
+    assert recording[1] == "end"
+    assert recording[0].replays == 3  # of the second, third and fourth call
+
+
+RULES = [
+    Momentum(0.9), Nesterov(0.8), Adam(), Decayed(Adam(), 0.1), Averaged(Decayed(Momentum(0.5, True), 0.1), 0.9),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("as_tensors", [False, True])
+def test_a_rule_moves_tensors_as_its_pure_step_moves_arrays(rule, as_tensors):
+    rng = np.random.default_rng(0)
+    parameters = {"a.weight": rng.normal(size=(4, 3)), "a.bias": rng.normal(size=4)}
+    state = rule.start(parameters)
+    moved = {name: torch.tensor(np.atleast_2d(value)) for name, value in parameters.items()}
+    memory = {key: torch.tensor(np.atleast_2d(value)) for key, value in state.items()}
+    for number in range(1, 4):
+        step = Step(number, 0.1 / number)
+        gradients = {name: rng.normal(size=value.shape) for name, value in parameters.items()}
+        parameters, state = rule.step(parameters, gradients, state, step)
+        numbers = rule.numbers(step)
+        for name, tensor in moved.items():
+            slots = [memory[f"{slot}/{name}"] for slot in rule.slots]
+            gradient = torch.tensor(np.atleast_2d(gradients[name]))
+            given = torch.tensor(numbers, dtype=torch.float64).unbind() if as_tensors else numbers
+            rule.move(tensor, gradient, slots, name == "a.bias", given, torch)
+    close(
+        {name: tensor.numpy() for name, tensor in moved.items()},
+        {n: np.atleast_2d(v) for n, v in parameters.items()},
+        rtol=1e-12,
+    )
+    close(
+        {key: tensor.numpy() for key, tensor in memory.items()},
+        {k: np.atleast_2d(v) for k, v in state.items()},
+        rtol=1e-12,
+    )
+
+
+# What is asked for and cannot be had.
+
+NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+
+
+@NO_CUDA
+@pytest.mark.parametrize(
+    ("settings", "asked"), [({"device": "cuda"}, "device cuda"), ({"precision": "tf32"}, "precision tf32")]
+)
+def test_a_device_that_is_not_there_is_one_line(settings, asked):
+    with pytest.raises(ConfigError, match=f"^{asked} needs a CUDA device, and PyTorch .* finds none") as caught:
+        trainer("torch", dtype="float32", **settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_torch_the_extra_is_named(monkeypatch):
+    for name in ("chalknet.engines.torch_engine", "chalknet.engines.torch_tile"):
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtraError, match=re.escape('pip install "chalknet[torch]"')):
+        trainer("torch")
