@@ -1,6 +1,7 @@
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ import pytest
 import chalknet
 from chalknet.cli.doctor import torch_line
 from chalknet.cli.main import main
-from chalknet.machine.doctor import advice_on
+from chalknet.machine.doctor import Diagnosis, advice_on
 from chalknet.machine.kernels import KernelRate, choose
+from chalknet.machine.processor import this_processor
 from chalknet.machine.product_rate import product_rate, products_are_right
 from chalknet.machine.torch_facts import ask_torch
 
@@ -69,8 +71,8 @@ def test_the_command_reports(flags, capsys, monkeypatch, tmp_path):
             assert word in printed
 
 
-CUDA = {"version": "2.13.0", "threads": 1, "cuda": True, "device": "a GPU"}
-CPU = {"version": "2.13.0+cpu", "threads": 2, "cuda": False, "device": ""}
+CUDA = {"version": "2.13.0", "threads": 1, "cuda": True, "device": "a GPU", "device_bfloat16": True}
+CPU = {"version": "2.13.0+cpu", "threads": 2, "cuda": False, "device": "", "device_bfloat16": False}
 
 
 @pytest.fixture
@@ -97,6 +99,22 @@ def test_torch_is_one_line_with_threads_and_device(facts, line):
     assert torch_line(facts) == line
 
 
+@pytest.mark.parametrize(
+    ("facts", "flags", "line"),
+    [
+        ({}, (), 'not installed: pip install "chalknet[torch]"'),
+        ({"error": "OSError: no"}, (), "cannot be used"),
+        (CUDA, (), "on CUDA (a GPU), with bfloat16"),
+        ({**CUDA, "device_bfloat16": False}, ("amx_bf16",), "on CUDA (a GPU), without bfloat16"),
+        (CPU, ("avx512_bf16", "amx_bf16"), "on the processor, which multiplies bfloat16 (amx_bf16)"),
+        (CPU, ("avx2",), "on the processor, where bfloat16 gains nothing"),
+    ],
+)
+def test_the_torch_engine_is_one_line_with_where_and_whether_bfloat16(facts, flags, line):
+    processor = replace(this_processor(), flags=frozenset(flags))
+    assert Diagnosis(processor, {}, choose([]), "", {}, facts, ()).torch_engine == line
+
+
 @pytest.mark.parametrize("facts", [CUDA, CPU])
 def test_torch_is_asked_in_a_process_of_its_own(fake_torch, facts):
     fake_torch(
@@ -104,7 +122,8 @@ def test_torch_is_asked_in_a_process_of_its_own(fake_torch, facts):
         "print('a word on standard output')\n"
         f"__version__ = {facts['version']!r}\n"
         f"get_num_threads = lambda: {facts['threads']}\n"
-        f"cuda = SimpleNamespace(is_available=lambda: {facts['cuda']}, get_device_name=lambda n: 'a GPU')\n"
+        f"cuda = SimpleNamespace(is_available=lambda: {facts['cuda']}, get_device_name=lambda n: 'a GPU', "
+        "is_bf16_supported=lambda: True)\n"
     )
     assert ask_torch() == facts
 
@@ -137,6 +156,6 @@ def test_the_command_shows_torch_where_it_is_installed(installed, shown, capsys,
     monkeypatch.setattr("chalknet.machine.doctor.ask_torch", lambda: CUDA)
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line for line in lines if line.startswith("torch ")] == ([shown] if shown else [])
+    assert [line for line in lines if line.startswith("torch  ")] == ([shown] if shown else [])
     assert main(["doctor", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["torch"] == (CUDA if installed else {})

@@ -44,6 +44,7 @@ def lines(found: Diagnosis) -> list[str]:
     ]
     if found.torch:
         rows.append(("torch", torch_line(found.torch)))
+    rows.append(("torch engine", found.torch_engine))
     text = [f"{name:<14}{value}" for name, value in rows]
     if found.choice.rates:
         text += ["", "products, all cores    float32      float64"]

@@ -142,6 +142,10 @@ class Engine(Protocol):
     A contract suite (tests/contracts/test_engines.py) holds every engine to the reference engine.
     """
 
+    @property
+    def device(self) -> str:
+        """Where it computes: "cpu" or "cuda"."""
+
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
         """All updates; returns the scores of their batches together, each taken before its own update.
 

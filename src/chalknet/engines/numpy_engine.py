@@ -54,6 +54,8 @@ class NumpyEngine:
     small one.
     """
 
+    device = "cpu"
+
     def __init__(
         self,
         parts: Mapping[str, Part],

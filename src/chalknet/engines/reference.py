@@ -31,6 +31,8 @@ class ReferenceEngine:
     All parts are held in memory. workers and tile_rows are not used: there is one worker, and batches go through whole.
     """
 
+    device = "cpu"
+
     def __init__(
         self,
         parts: Mapping[str, Part],

@@ -171,6 +171,10 @@ class TorchEngine:
         self._refresh(self._present, self._weights)
 
     @property
+    def device(self) -> str:
+        return str(self._device.type)
+
+    @property
     def _shown(self) -> Tensors:
         return self._memory.get(AVERAGE, self._weights)
 

@@ -21,6 +21,7 @@ from chalknet.machine.processor import Processor, this_processor
 from chalknet.machine.torch_facts import ask_torch
 
 EXTRAS = ("torch",)
+BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")  # of processors that multiply such numbers, the fastest first
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,20 @@ class Diagnosis:
     torch: dict[str, Any]
     advice: tuple[str, ...]
 
+    @property
+    def torch_engine(self) -> str:
+        """Whether `--engine torch` can be used, where it then computes, and whether bfloat16 gains there."""
+        if not self.torch:
+            return 'not installed: pip install "chalknet[torch]"'
+        if "error" in self.torch:
+            return "cannot be used"
+        if self.torch["cuda"]:
+            has = "" if self.torch["device_bfloat16"] else "out"
+            return f"on CUDA ({self.torch['device']}), with{has} bfloat16"
+        present = [flag for flag in BFLOAT16_FLAGS if flag in self.processor.flags]
+        gain = f"which multiplies bfloat16 ({present[0]})" if present else "where bfloat16 gains nothing"
+        return f"on the processor, {gain}"
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         processor = {**asdict(self.processor), "flags": sorted(self.processor.flags)}
@@ -53,6 +68,7 @@ class Diagnosis:
             "set_by_user": self.set_by_user,
             "extras": self.extras,
             "torch": self.torch,
+            "torch_engine": self.torch_engine,
             "advice": list(self.advice),
         }
 

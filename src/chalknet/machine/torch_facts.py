@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 60
 
 
 def ask_torch() -> dict[str, Any]:
-    """What a process of its own finds out: version, threads, cuda, device; or error, in one line."""
+    """What a process of its own finds out: version, threads, cuda, device, device_bfloat16; or error, in one line."""
     command = [sys.executable, "-m", "chalknet.machine.torch_facts"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
@@ -31,7 +31,7 @@ def ask_torch() -> dict[str, Any]:
 
 
 def torch_facts() -> dict[str, Any]:
-    """Version, threads of a product on the processor, whether CUDA can be used, and the name of its first device."""
+    """Version, threads of a product on the processor, whether CUDA can be used, its first device, and bfloat16 there."""
     import torch
 
     cuda = torch.cuda.is_available()
@@ -40,6 +40,7 @@ def torch_facts() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cuda": cuda,
         "device": torch.cuda.get_device_name(0) if cuda else "",
+        "device_bfloat16": bool(cuda and torch.cuda.is_bf16_supported()),
     }
 
 

@@ -83,7 +83,7 @@ def train_unit(
         "history": [_epoch_list(one) for one in run.history],
         "kept_epoch": run.kept_epoch,
         "seconds": run.seconds,
-        "trained": f"{recipe.training.engine} engine, {recipe.training.dtype}, {trained}",
+        "trained": f"{trainer.how}, {trained}",
         "machine": machine_facts(),
     }
     arrays: dict[str, NDArray[Any]] = {}

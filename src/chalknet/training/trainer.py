@@ -248,6 +248,14 @@ class Trainer:
         if len(left):
             yield left
 
+    @property
+    def how(self) -> str:
+        """What computes, in words: "numpy engine, float32", "torch engine, float32 with bfloat16 products, on cpu"."""
+        training = self.recipe.training
+        short = f" with {training.precision} products" if training.precision != "float32" else ""
+        place = f", on {self.engine.device}" if training.engine == "torch" else ""
+        return f"{training.engine} engine, {training.dtype}{short}{place}"
+
     def diverged(self, loss: float, epoch: int, updates: Iterable[Update], before: Snapshot) -> DivergenceError:
         """The error of an epoch whose loss is not finite; brings the engine back to where it was before it.
 
