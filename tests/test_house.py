@@ -55,7 +55,7 @@ LATE = {
 }
 LOADED_BY = {
     "workflows/classifier.py": ("__init__.py",),
-    "engines/torch_engine.py": ("training/trainer.py", "bench/peers/own.py"),
+    "engines/torch_engine.py": ("training/trainer.py", "bench/peers/own_torch.py"),
     "engines/torch_tile.py": ("engines/torch_engine.py",),
 }
 # What may not be imported when a module is, since `chalknet --help` and `import chalknet` would wait for it.

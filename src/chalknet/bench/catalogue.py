@@ -15,6 +15,11 @@ Peers, each at its best settings that compute the same thing:
     jax           one jitted update in float32
     onnxruntime   prediction only
     ceiling       what the products of a full epoch take at the product rate, measured now
+
+Only when asked by name, as benchmarks/torch_engine.py does, since their arithmetic is another:
+    chalknet-bf16  the torch engine with bfloat16 products
+    products-bf16  nothing but the products of a full epoch, each in its own shape, in bfloat16
+    ceiling-bf16   the ceiling at torch's bfloat16 product rate
 """
 
 from __future__ import annotations
@@ -77,6 +82,7 @@ class Peer:
         on_numpy: whether its products are NumPy's, so that the kernels of NumPy's BLAS matter to it.
         own: whether it is chalknet's, and so uses the kernels that chalknet's commands choose.
         quick: whether the quick form asks it; another's compiler takes longer than all the rest.
+        full: whether the full form asks it.
     """
 
     name: str
@@ -85,6 +91,7 @@ class Peer:
     on_numpy: bool = False
     own: bool = False
     quick: bool = True
+    full: bool = True
 
     def is_present(self) -> bool:
         return all(find_spec(module) is not None for module in self.needs)
@@ -101,6 +108,9 @@ PEERS = {
         Peer("torch-bf16", "torch_peers:torch_bfloat16", ("torch",)),
         Peer("jax", "jax_peer:jax_peer", ("jax",)),
         Peer("onnxruntime", "onnx_runtime:onnx_runtime", ("onnx", "onnxruntime")),
+        Peer("chalknet-bf16", "own_torch:chalknet_bfloat16", ("torch",), quick=False, full=False),
+        Peer("products-bf16", "own_torch:products", ("torch",), quick=False, full=False),
+        Peer("ceiling-bf16", "own_torch:ceiling", ("torch",), quick=False, full=False),
         Peer("ceiling", "own:ceiling", on_numpy=True, own=True),
     )
 }

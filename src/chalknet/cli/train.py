@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     "--workers",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Threads; results do not depend on it.  [default: one a core]",
+    help="Threads; results do not depend on it, but for the torch engine's last digits.  [default: one a core]",
 )
 @click.option(
     "--shards",

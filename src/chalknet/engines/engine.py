@@ -115,7 +115,7 @@ class EngineMaker(Protocol):
         noise: dropout, changed and mixed samples, of training alone.
         clip_norm: the most that the gradient's length may be; 0 for no bound.
         dtype: float32 or float64, of everything.
-        workers: threads, by default one a core; results do not depend on it.
+        workers: threads, by default one a core; results do not depend on it, but for the torch engine's last digits.
         tile_rows: samples that go through the network at a time, where the engine cuts batches.
     """
 

@@ -30,7 +30,7 @@ from chalknet.network.architecture import Parameters
 from chalknet.network.objective import Objective
 from chalknet.records import Scores
 
-TILES_AT_ONCE = 6  # of the numpy engine's tiles that go through together: torch's threads share each product
+TILES_AT_ONCE = 4  # of the numpy engine's tiles that go through together: torch's threads share each product
 GPU_TILE_VALUES = 2**28  # of a tile's widest layer on a GPU
 BAND_VALUES = 2**18  # of a matrix that is updated at a time, so that it stays in the cache
 RESIDENT_BYTES = 256 * 2**20  # samples up to this size as operands are kept so in memory,

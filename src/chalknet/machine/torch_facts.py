@@ -31,7 +31,7 @@ def ask_torch() -> dict[str, Any]:
 
 
 def torch_facts() -> dict[str, Any]:
-    """Version, threads of a product on the processor, whether CUDA can be used, its first device, and bfloat16 there."""
+    """Version, threads of a product on the processor, whether CUDA can be used, its first device and bfloat16 there."""
     import torch
 
     cuda = torch.cuda.is_available()

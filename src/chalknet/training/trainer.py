@@ -143,7 +143,7 @@ class Trainer:
     Args:
         data, splits, recipe: what is learnt, from which samples, and how.
         sample_weights: (N,) what each sample counts in training, or None; scores count every sample alike.
-        workers: threads of the engine, by default one a core; results do not depend on it.
+        workers: as the engine takes them.
         keep_samples: whether `valid_samples` gets the validation scores of each sample after every epoch.
         shards: who holds the samples and gives their gradients, or None for one engine here; the numbers are the same
             to rounding. workers are then the threads of each.

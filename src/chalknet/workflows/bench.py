@@ -44,7 +44,9 @@ def settle_bench(
     for name, value in (("rounds", rounds), ("threads", threads)):
         if value is not None and value < 1:
             raise ConfigError(f"{name} must be a whole number > 0, got {value}.")
-    asked = {peer_named(name) for name in peers} or {peer for peer in PEERS.values() if full or peer.quick}
+    asked = {peer_named(name) for name in peers} or {
+        peer for peer in PEERS.values() if (peer.full if full else peer.quick)
+    }
     chosen = tuple(peer for peer in PEERS.values() if peer in asked or peer.own)
     texts = works or (EVERY_WORK if full else QUICK_WORK)
     unique = tuple(dict.fromkeys(parse_work(text) for text in texts))

@@ -57,7 +57,7 @@ def train(
         overwrite: whether out may hold a finished run.
         observe: called with each `EpochRecord` as it is finished, of an ensemble with those of each member in turn; one
             callable or several, such as a `CsvWriter`, which writes a file for each member.
-        workers: threads, by default one a core; results do not depend on it.
+        workers: threads, by default one a core; results do not depend on it, but for the torch engine's last digits.
         shards: Ray actors that each hold a part of the samples and give its part of every gradient, for data larger
             than a machine (docs/scale.md); None for one machine. The numbers are the same to rounding.
         on: where they are, "ray://HOST:PORT"; left out, on this machine.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from chalknet.bench.catalogue import N_IMAGES, N_TRAIN, Work
@@ -30,19 +32,25 @@ from chalknet.training.optimizers import Momentum
 
 def chalknet(work: Work, threads: int) -> Run:
     """The numpy engine; predictions from raw images."""
-    x, y = letters()
     if work.kind == "predict":
+        x, _ = letters()
         parameters = {name: value.astype(np.float32) for name, value in start_parameters(work).items()}
         network = Network(architecture(work), parameters, tuple("ABCDEFGHIJ"), Scaling(255.0))
         return calls(lambda: network.predict_proba(x[: work.n]), work)
+    return training(work, NumpyEngine, workers=threads or None)
+
+
+def training(work: Work, maker: Any, **options: Any) -> Run:
+    """A full epoch, or the mini-batch updates of a run, by an engine."""
+    x, y = letters()
     full = work.kind == "full"
-    engine = NumpyEngine(
+    engine = maker(
         {name: Part(x[cut], y[cut]) for name, cut in CUTS.items()},
         start_parameters(work),
         Momentum(FULL_MOMENTUM) if full else Momentum(STEP_MOMENTUM, bias_momentum=True),
         scaling=Scaling(255.0),
         objective=Objective("sum" if full else "mean"),
-        workers=threads or None,
+        **options,
     )
     if full:
         whole = [Update(slice(0, N_TRAIN), Step(1, FULL_RATE))]

@@ -1,0 +1,42 @@
+"""The torch engine on the processor beside PyTorch: `python benchmarks/torch_engine.py [-o FILE]`.
+
+Full-batch epochs of the write-up by the engine with bfloat16 products, by a plain PyTorch module in bfloat16 and in
+float32, by the numpy engine, and two bounds: what an epoch's products take alone, and what they would at the rate of
+the first layer's products. See src/chalknet/bench/catalogue.py; each in a process of its own, rounds interleaved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from chalknet.bench.catalogue import PEERS, parse_work
+from chalknet.bench.comparison import compare
+from chalknet.cli.bench import TurnProgress, lines
+from chalknet.machine.kernels import use_best_kernels
+
+NAMES = ("chalknet", "torch", "torch-bf16", "chalknet-bf16", "products-bf16", "ceiling-bf16")
+WORK = ("full 100", "full 500", "full 1000", "full 2000")
+OUT = Path(__file__).parent / "results" / "torch_engine.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=0, help="threads and cores of each; all cores by default")
+    parser.add_argument("--work", action="append", help="only this work, such as 'full 1000'; may be repeated")
+    parser.add_argument("-o", "--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    use_best_kernels()
+    works = [parse_work(text) for text in options.work or WORK]
+    with TurnProgress() as progress:
+        result = compare(
+            [PEERS[name] for name in NAMES], works, options.rounds, threads=options.threads, observe=progress
+        )
+    print("\n".join(lines(result)))
+    options.out.write_text(json.dumps(result.as_dict(), indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
