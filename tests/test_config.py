@@ -93,6 +93,16 @@ def test_a_configuration_written_reads_back_the_same(tmp_path_factory, recipe, d
         ({"train_size": 1.5}, "train_size must be a number of samples >= 1, or a fraction between 0 and 1, got 1.5."),
         ({"valid_size": -3}, "valid_size must be a number of samples >= 0, or a fraction between 0 and 1, got -3."),
         ({"engine": "gpu"}, "engine must be one of numpy, reference, torch, got 'gpu'."),
+        ({"precision": "bfloat16"}, "precision bfloat16 needs the torch engine, got engine numpy."),
+        ({"device": "cuda"}, "device cuda needs the torch engine, got engine numpy."),
+        (
+            {"engine": "torch", "precision": "bfloat16", "dtype": "float64"},
+            "precision bfloat16 needs dtype float32, got dtype float64.",
+        ),
+        (
+            {"engine": "torch", "precision": "tf32", "device": "cpu"},
+            "precision tf32 needs a CUDA device, got device cpu. On processors there is bfloat16.",
+        ),
         ({"bias_momentum": "yes"}, "bias_momentum must be true or false, got 'yes'."),
         ({"learing_rate": 1.0}, "unknown setting 'learing_rate'. Did you mean 'learning_rate'?"),
     ],

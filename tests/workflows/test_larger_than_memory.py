@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import made_images
+from conftest import made_images, needs
 
 from chalknet.artifacts.history_file import history_csv
 from chalknet.config import Recipe
@@ -34,10 +34,13 @@ def trained(data, splits, recipe):
 
 @pytest.mark.parametrize("kind", ["npy", "shards"])
 @pytest.mark.parametrize("batch_size", ["full", 32])
-@pytest.mark.parametrize("engine", ["numpy", "reference"])
+@pytest.mark.parametrize("engine", ["numpy", "reference", pytest.param("torch", marks=pytest.mark.extras)])
 def test_training_from_files_gives_the_bits_of_training_in_memory(tmp_path, monkeypatch, kind, batch_size, engine):
     monkeypatch.setattr("chalknet.artifacts.dataset_files.SHARD_SAMPLES", 333)
     monkeypatch.setattr(numpy_engine, "RESIDENT_BYTES", 0)
+    if engine == "torch":
+        needs("torch")
+        monkeypatch.setattr("chalknet.engines.torch_engine.RESIDENT_BYTES", 0)
     convert(made_images(1000, seed=1), tmp_path / "set", kind)
     data = load_data(tmp_path / "set")
     splits = split_dataset(data, "random", 800, 100)

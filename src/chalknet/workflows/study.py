@@ -24,6 +24,7 @@ from chalknet.studies.search import require_optuna
 from chalknet.studies.space import check_question
 from chalknet.studies.spec import StudySpec, spec_tables
 from chalknet.studies.store import Store
+from chalknet.training.trainer import engine_maker
 from chalknet.workflows.settle_study import SPEC_FILE, settle_study
 
 
@@ -68,7 +69,7 @@ def study(
     Raises:
         ConfigError: a question that cannot be meant; nothing is written.
         DataError: data that cannot be read, or is not what the study in out was made with.
-        MissingExtraError: a search without Optuna, or on="ray" without Ray; nothing is written.
+        MissingExtraError: a search without Optuna, engine torch without PyTorch, or on="ray" without Ray; nothing is written.
         OutputError: out cannot be written; what was finished is kept.
         StoreError: what is in out is no study, or one of a newer chalknet.
     """
@@ -97,6 +98,8 @@ def run_study(
     division = check_question(spec, data)
     if spec.search is not None:
         require_optuna()
+    for engine in _engines(spec):
+        engine_maker(replace(spec.recipe.training, engine=engine))  # raises here, and not in every unit
     origin = data.origin or DataConfig(data.source, data.sha256)
     asked = replace(spec, data=origin)
     with new_folder(folder), Store.create(folder) as store:
@@ -108,6 +111,12 @@ def run_study(
             else:
                 run_on_ray(assignments, data, spec.recipe, on, jobs=jobs, observe=observe)
     return read_results(folder)
+
+
+def _engines(spec: StudySpec) -> tuple[str, ...]:
+    """Those of all cells."""
+    varied = dict(spec.vary).get("engine")
+    return varied if isinstance(varied, tuple) else (spec.recipe.training.engine,)
 
 
 def _write_spec(spec: StudySpec, folder: Path) -> None:

@@ -1,0 +1,62 @@
+"""`--engine torch` as a person types it, with PyTorch and without."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+
+import numpy as np
+import pytest
+from conftest import made_images, needs
+
+from chalknet.cli.main import main
+
+QUICK = ["--recipe", "writeup", "--train", "160", "--valid", "40", "--hidden", "6", "--epochs", "3"]
+QUICK += ["--learning-rate", "1e-3", "--engine", "torch"]
+
+
+@pytest.fixture
+def letters(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = made_images(240, seed=0, n_classes=4)
+    np.savez(tmp_path / "letters.npz", images=data.inputs, labels=data.labels)
+    return "letters.npz"
+
+
+@pytest.mark.parametrize("command", [["train", "--out", "run"], ["study", "--out", "runs", "--vary", "dropout=0,0.1"]])
+def test_without_pytorch_the_command_that_installs_it_is_one_line(command, letters, capsys, monkeypatch):
+    for name in ("chalknet.engines.torch_engine", "chalknet.engines.torch_tile"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert main([*command, "--data", letters, *QUICK, "--quiet"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("chalknet: engine torch needs PyTorch (")
+    assert line.endswith('): pip install "chalknet[torch]".')
+
+
+@pytest.mark.extras
+def test_a_run_in_bfloat16_is_written_and_repeated_from_its_configuration(letters, tmp_path):
+    needs("torch")
+    assert main(["train", "--data", letters, *QUICK, "--precision", "bfloat16", "--device", "cpu", "--out", "run"]) == 0
+    training = tomllib.loads((tmp_path / "run" / "config.toml").read_text())["training"]
+    assert (training["engine"], training["device"], training["precision"]) == ("torch", "cpu", "bfloat16")
+    assert main(["train", "--config", "run/config.toml", "--out", "again", "--quiet"]) == 0
+    first, again = (json.loads((tmp_path / name / "summary.json").read_text())["final"] for name in ("run", "again"))
+    assert first == again
+    assert main(["predict", "run", letters]) == 0
+
+
+@pytest.mark.extras
+def test_a_study_says_what_computed_each_unit(letters, tmp_path):
+    needs("torch")
+    from chalknet.studies.results import read_results
+
+    flags = [*QUICK, "--vary", "precision=float32,bfloat16", "--seeds", "1", "--jobs", "1", "--device", "cpu"]
+    assert main(["study", "--data", letters, *flags, "--out", "runs", "--quiet"]) == 0
+    results = read_results(tmp_path / "runs")
+    said = [results.unit(cell, 0).trained for cell in results.complete_cells]
+    assert said == [
+        "torch engine, float32, on cpu, one at a time",
+        "torch engine, float32 with bfloat16 products, on cpu, one at a time",
+    ]
