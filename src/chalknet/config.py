@@ -245,7 +245,9 @@ class TrainingConfig(_Checked):
     engine: str = setting("numpy", one_of(*ENGINES), "what runs the formulas")
     dtype: str = setting("float32", one_of(*DTYPES), "floating-point type of weights and products")
     tile_rows: int = setting(
-        768, whole(1), "samples that the numpy engine takes through the network at a time, the torch engine four times"
+        768,
+        whole(1),
+        "samples that the numpy engine takes through the network at a time; the torch engine takes four times as many, or more",
     )
     device: str = setting("auto", one_of(*DEVICES), "where the torch engine computes (auto: on CUDA where it can)")
     precision: str = setting(

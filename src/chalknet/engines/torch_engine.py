@@ -30,7 +30,9 @@ from chalknet.network.architecture import Parameters
 from chalknet.network.objective import Objective
 from chalknet.records import Scores
 
-TILES_AT_ONCE = 4  # of the numpy engine's tiles that go through together: torch's threads share each product
+# Of the numpy engine's tiles that go through together, for torch's threads share each product; and of narrower layers
+# than TILE_UNITS as many more as hold the same number of values.
+TILES_AT_ONCE, TILE_UNITS = 4, 1000
 GPU_TILE_VALUES = 2**28  # of a tile's widest layer on a GPU
 BAND_VALUES = 2**18  # of a matrix that is updated at a time, so that it stays in the cache
 RESIDENT_BYTES = 256 * 2**20  # samples up to this size as operands are kept so in memory,
@@ -104,7 +106,7 @@ class TorchEngine:
         shapes = list(self._layers.shapes.values())
         widths = [shapes[0][1], *(n_out for n_out, _ in shapes)]
         self._tile = TorchTile(widths, activations, self._layers.batch_norm, self._types)
-        self._tile_rows = tile_rows * TILES_AT_ONCE
+        self._tile_rows = tile_rows * TILES_AT_ONCE * max(1, TILE_UNITS // max(widths[1:]))
         if self._device.type == "cuda":
             self._tile_rows = max(self._tile_rows, GPU_TILE_VALUES // max(widths))
         present = {name: part for name, part in parts.items() if len(part.labels)}

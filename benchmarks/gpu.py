@@ -1,0 +1,162 @@
+"""The write-up's run on a GPU, by the torch engine and by a plain PyTorch loop: `python benchmarks/gpu.py [-o FILE]`.
+
+784-F-10 on the built-in letters in the write-up's order, full batch, training, validation and test scored at every
+epoch. Samples lie on the device and everything is warmed up before the clock runs; the clock stops when the last
+epoch's scores have been read. PyTorch's loop may use TF32. The accuracy on the test part stands beside each time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chalknet.bench.catalogue import N_TRAIN, Work
+from chalknet.bench.comparison import versions
+from chalknet.bench.peers.own import epoch_flop
+from chalknet.bench.workload import (
+    CUTS,
+    FULL_MOMENTUM,
+    FULL_RATE,
+    letters,
+    scaled_parts,
+    start_parameters,
+    start_weights,
+)
+from chalknet.data.preprocess import Scaling
+from chalknet.engines.engine import Part, Step, Update
+from chalknet.machine.facts import machine_facts
+from chalknet.network.objective import Objective
+from chalknet.training.optimizers import Momentum
+
+OUT = Path(__file__).parent / "results" / "gpu.json"
+WARM_UP = 3  # epochs: one as it is, one recorded, one replayed
+Train = Callable[[int], float]  # epochs from the start on -> test accuracy after the last
+
+
+def engine(work: Work, device: str, precision: str) -> Train:
+    """chalknet's torch engine."""
+    from chalknet.engines.torch_engine import TorchEngine
+
+    x, y = letters()
+    start, rule = start_parameters(work), Momentum(FULL_MOMENTUM)
+    made = TorchEngine(
+        {name: Part(x[cut], y[cut]) for name, cut in CUTS.items()},
+        start,
+        rule,
+        scaling=Scaling(255.0),
+        objective=Objective("sum"),
+        device=device,
+        precision=precision,
+    )
+    begun = made.state()
+
+    def train(epochs: int) -> float:
+        made.restore(start, begun)
+        for epoch in range(1, epochs + 1):
+            made.train_epoch([Update(slice(0, N_TRAIN), Step(epoch, FULL_RATE))])
+            made.evaluate("valid")
+            test = made.evaluate("test")
+        assert test is not None
+        return test.accuracy
+
+    return train
+
+
+def plain_torch(work: Work, device: str, dtype_name: str = "float32") -> Train:
+    """Linear, ReLU, Linear with autograd and SGD, from the same initial weights."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    dtype = getattr(torch, dtype_name)
+    parts = [
+        (torch.from_numpy(x).to(device, dtype), torch.from_numpy(y).to(device)) for x, y in scaled_parts(np.float32)
+    ]
+    layers = torch.nn.Linear(784, work.units), torch.nn.ReLU(), torch.nn.Linear(work.units, 10)
+    model = torch.nn.Sequential(*layers).to(device, dtype)
+    weights, biases = [layers[0].weight, layers[2].weight], [layers[0].bias, layers[2].bias]
+    groups = [{"params": weights, "momentum": FULL_MOMENTUM}, {"params": biases, "momentum": 0.0}]
+
+    def train(epochs: int) -> float:
+        with torch.no_grad():
+            for parameter, value in zip(model.parameters(), start_weights(work), strict=True):
+                parameter.copy_(torch.from_numpy(value))
+        optimizer = torch.optim.SGD(groups, lr=FULL_RATE, foreach=True)
+        (x, y), *others = parts
+        for _ in range(epochs):
+            optimizer.zero_grad()
+            logits = model(x)
+            loss = cross_entropy(logits, y, reduction="sum")
+            loss.backward()
+            optimizer.step()
+            loss.item(), (logits.argmax(1) == y).float().mean().item()
+            with torch.inference_mode():
+                for samples, labels in others:
+                    logits = model(samples)
+                    cross_entropy(logits, labels).item()
+                    accuracy = (logits.argmax(1) == labels).float().mean().item()
+        return float(accuracy)
+
+    return train
+
+
+def rows_for(work: Work, device: str) -> dict[str, Train]:
+    """Every contender on this device."""
+    precisions = ("float32", "bfloat16", *(("tf32",) if device == "cuda" else ()))
+    found = {f"chalknet {precision}": engine(work, device, precision) for precision in precisions}
+    return found | {f"torch {name}": plain_torch(work, device, name) for name in ("float32", "bfloat16")}
+
+
+def measure(rows: dict[str, Train], epochs: int, rounds: int) -> dict[str, dict[str, Any]]:
+    """Seconds of whole runs, round after round, and the accuracy of the last."""
+    found: dict[str, dict[str, Any]] = {name: {"seconds": []} for name in rows}
+    for train in rows.values():
+        train(WARM_UP)
+    for _ in range(rounds):
+        for name, train in rows.items():
+            started = time.perf_counter()
+            found[name]["test_accuracy"] = train(epochs)
+            found[name]["seconds"].append(time.perf_counter() - started)
+    return found
+
+
+def main() -> None:
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu tries the script itself")
+    parser.add_argument("--units", type=int, default=1000)
+    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("-o", "--out", type=Path, help=f"[default: {OUT.name} under results/, from a GPU]")
+    options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("there is no CUDA device; --device cpu tries the script itself.")
+    torch.backends.cuda.matmul.allow_tf32 = True
+    work = Work("full", (options.units,))
+    measured = measure(rows_for(work, options.device), options.epochs, options.rounds)
+    for name, row in measured.items():
+        print(f"{name:<20}{statistics.median(row['seconds']):8.3f} s   test accuracy {row['test_accuracy']:.4f}")
+    out = options.out or (OUT if options.device == "cuda" else None)
+    if out is not None:
+        result = {
+            "machine": machine_facts(),
+            "versions": versions(),
+            "device": torch.cuda.get_device_name(0) if options.device == "cuda" else "cpu",
+            "units": options.units,
+            "epochs": options.epochs,
+            "rounds": options.rounds,
+            "flop": epoch_flop(options.units) * options.epochs,
+            "rows": measured,
+        }
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
