@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 ALL_CORES, ONE_CORE, OTHER_KERNELS = "peers-2-cores.json", "peers-1-core.json", "peers-2-cores-avx2.json"
 SCALING, STARTUP, CLASSIFIER, TUNED = "scaling.json", "startup.json", "classifier.json", "classifier-tuned.json"
+TORCH_ENGINE, GPU = "torch_engine.json", "gpu.json"
+GPU_SECONDS, GPU_TIMES = 0.15, 3.0  # of the write-up's run, and as fast as a plain PyTorch loop, at the least
 WRITEUP_MB = 150  # aimed at, above the data
 
 
@@ -79,8 +81,8 @@ def page() -> str:
     every, one, other, scaling, start = map(load, (ALL_CORES, ONE_CORE, OTHER_KERNELS, SCALING, STARTUP))
     sections = [head(), times(every, "all cores"), FIGURE, times(one, "one core")]
     sections += [times(other, f"{other['forced_kernels']} kernels in peers on NumPy")] if other else []
-    sections += [aims(every, one, other, scaling), scaling_section(scaling), tables(load(CLASSIFIER))]
-    sections += [tuned(load(TUNED)), startup(start)]
+    sections += [aims(every, one, other, scaling), torch_section(load(TORCH_ENGINE)), gpu_section(load(GPU))]
+    sections += [scaling_section(scaling), tables(load(CLASSIFIER)), tuned(load(TUNED)), startup(start)]
     return "\n".join(line for section in sections for line in section)
 
 
@@ -274,6 +276,93 @@ def faster(result: dict[str, Any]) -> dict[str, list[str]]:
             if peer != "ceiling" and seconds < row["chalknet"]:
                 found.setdefault(peer, []).append(f"{parse_work(work).title()}, {seconds / row['chalknet']:.2f}")
     return found
+
+
+TORCH_ROWS = ("chalknet-bf16", "torch-bf16", "torch", "chalknet", "products-bf16", "ceiling-bf16")
+TORCH_AIMS = (("torch-bf16", 1.4, "times as fast as a plain PyTorch module in bfloat16"),)
+TORCH_AIMS += (("torch", 4.0, "times as fast as PyTorch in float32"), ("ceiling-bf16", 0.8, "of the product rate"))
+
+
+def torch_section(result: dict[str, Any]) -> list[str]:
+    """The torch engine in bfloat16 on processors."""
+    if not result:
+        return []
+    lines = [
+        "## The torch engine on processors",
+        "",
+        *setting(result),
+        *paragraph(
+            "`python benchmarks/torch_engine.py`: milliseconds of an epoch of the write-up, medians and, in brackets,",
+            "lowest and highest. chalknet-bf16 is `--engine torch --precision bfloat16`, chalknet the numpy engine.",
+            "products-bf16 is what the epoch's products take alone, each in its own shape; ceiling-bf16 what they",
+            "would at the rate of the first layer's products, forward and back. Both are measured in the same rounds.",
+        ),
+        "| epoch of the write-up | " + " | ".join(TORCH_ROWS) + " |",
+        "|---|" + "---|" * len(TORCH_ROWS),
+    ]
+    for work, found in result["seconds"].items():
+        cells = [
+            f"{1e3 * statistics.median(found[row]):.3g} ({1e3 * min(found[row]):.3g} to {1e3 * max(found[row]):.3g})"
+            for row in TORCH_ROWS
+        ]
+        lines.append(f"| {parse_work(work).units:,} units | {' | '.join(cells)} |")
+    return [*lines, "", *torch_aims(result)]
+
+
+def torch_aims(result: dict[str, Any]) -> list[str]:
+    from chalknet.bench.peers.own import epoch_flop
+
+    found = medians(result, "full 1000")
+    own, flop = found["chalknet-bf16"], epoch_flop(1000)
+    rows = [
+        f"| {least:g} {words} | {' | '.join(reached(found[row] / own, least))} |" for row, least, words in TORCH_AIMS
+    ]
+    return [
+        "| aim, 1,000 units | reached | |",
+        "|---|---|---|",
+        *rows,
+        "",
+        *paragraph(
+            f"The engine multiplies at {flop / own / 1e9:,.0f} GFLOP/s over the whole epoch, of a product rate of",
+            f"{flop / found['ceiling-bf16'] / 1e9:,.0f}. The epoch's own products, among them three with only ten",
+            f"columns or rows, take {100 * found['products-bf16'] / own:.0f} % of its time; the rest goes over values",
+            "once more: relu and its derivative, the sums of gradients, softmax and scores, the update.",
+        ),
+    ]
+
+
+def gpu_section(result: dict[str, Any]) -> list[str]:
+    """The write-up's run on a GPU, or that it has not been measured."""
+    title = ["## The torch engine on a GPU", ""]
+    if not result:
+        return title + paragraph(
+            "Not yet measured. `python benchmarks/gpu.py` runs the write-up's 200 epochs by the torch engine and by a",
+            f"plain PyTorch loop on the same GPU. Aimed at: {GPU_SECONDS} s on an H200 after warm-up, and",
+            f"{GPU_TIMES:.0f} times as fast as the loop with TF32 allowed.",
+        )
+    seconds = {name: statistics.median(row["seconds"]) for name, row in result["rows"].items()}
+    best = min(value for name, value in seconds.items() if name.startswith("chalknet"))
+    lines = [
+        f"| {name} | {seconds[name]:.3f} | {min(row['seconds']):.3f} to {max(row['seconds']):.3f} "
+        f"| {100 * row['test_accuracy']:.2f} % |"
+        for name, row in result["rows"].items()
+    ]
+    return [
+        *title,
+        *paragraph(
+            f"`python benchmarks/gpu.py` on {result['device']}, PyTorch {result['versions']['torch']}:",
+            f"{result['epochs']} epochs, {result['units']:,} units, {result['flop'] / 1e12:.1f} TFLOP,",
+            f"{result['rounds']} rounds, after warm-up.",
+        ),
+        "| run | seconds, median | lowest to highest | test accuracy |",
+        "|---|---|---|---|",
+        *lines,
+        "",
+        *paragraph(
+            f"Aimed at: {GPU_SECONDS} s ({reached(GPU_SECONDS / best, 1.0)[1]}) and {GPU_TIMES:.0f} times as fast as",
+            f"torch float32 with TF32 allowed ({', '.join(reached(seconds['torch float32'] / best, GPU_TIMES))}).",
+        ),
+    ]
 
 
 def scaling_section(result: dict[str, Any]) -> list[str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from chalknet.bench.peers.own import epoch_flop
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 SAME = "scikit-learn (same kernels)"
 ROWS = {"chalknet": 0.1, "scikit-learn": 0.25, SAME: 0.15, "torch": 0.09, "ceiling": 0.08}
@@ -129,6 +131,35 @@ def test_tuned_classifiers_get_a_table_with_what_each_of_ours_is_ahead(write_doc
     assert line.endswith("| 80.00 % | 0.250 | 1.50 |  | +10.00 ± 1.00 | +8.00 ± 1.00 |")
     (line,) = [line for line in page.splitlines() if line.startswith(f"| letters | `{best}`")]
     assert line.endswith("| 90.00 % | 0.250 | 1.50 | 12.3 |  | -2.00 ± 1.00 |")
+
+
+def test_the_torch_engines_aims_and_rates_are_said_from_the_results(write_docs, tmp_path):
+    rows = {"chalknet": 0.2, "chalknet-bf16": 0.05, "torch-bf16": 0.1, "torch": 0.15}
+    rows |= {"products-bf16": 0.04, "ceiling-bf16": 0.035}
+    flop = epoch_flop(1000) / 1e6  # over milliseconds: GFLOP/s
+    store(tmp_path, peers_2_cores=result(ROWS), torch_engine=result(rows, rows))
+    (tmp_path / "torch-engine.json").rename(tmp_path / "torch_engine.json")
+    page = write_docs.page()
+    assert row_of(page, "1.4 times as fast as a plain PyTorch module in bfloat16") == ["2.00", "reached"]
+    assert row_of(page, "4 times as fast as PyTorch in float32") == ["3.00", "short by 25 %"]
+    assert row_of(page, "0.8 of the product rate") == ["0.70", "short by 12 %"]
+    assert f"{flop / 50:,.0f} GFLOP/s over the whole epoch, of a product rate of {flop / 35:,.0f}" in flat(page)
+    assert "take 80 % of its time" in flat(page)
+
+
+def test_a_gpu_that_was_not_measured_is_said_so_and_a_measured_one_has_its_figures(write_docs, tmp_path):
+    store(tmp_path, peers_2_cores=result(ROWS))
+    assert "## The torch engine on a GPU\n\nNot yet measured." in write_docs.page()
+    times = {"chalknet bfloat16": [0.1, 0.12, 0.11], "torch float32": [0.44] * 3}
+    measured = {name: {"seconds": seconds, "test_accuracy": 0.9179} for name, seconds in times.items()}
+    gpu = {"device": "a GPU", "versions": {"torch": "2"}, "epochs": 200, "units": 1000, "rounds": 3, "flop": 1.08e13}
+    store(tmp_path, peers_2_cores=result(ROWS), gpu={**gpu, "rows": measured})
+    page = write_docs.page()
+    assert "Not yet measured." not in page
+    assert row_of(page, "chalknet bfloat16") == ["0.110", "0.100 to 0.120", "91.79 %"]
+    assert "Aimed at: 0.15 s (reached) and 3 times as fast as torch float32 with TF32 allowed (4.00, reached)." in flat(
+        page
+    )
 
 
 def grown():

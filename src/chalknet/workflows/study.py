@@ -69,7 +69,8 @@ def study(
     Raises:
         ConfigError: a question that cannot be meant; nothing is written.
         DataError: data that cannot be read, or is not what the study in out was made with.
-        MissingExtraError: a search without Optuna, engine torch without PyTorch, or on="ray" without Ray; nothing is written.
+        MissingExtraError: a search without Optuna, engine torch without PyTorch, on="ray" without Ray; nothing is
+            written.
         OutputError: out cannot be written; what was finished is kept.
         StoreError: what is in out is no study, or one of a newer chalknet.
     """
