@@ -271,6 +271,30 @@ def test_a_recorded_epoch_waits_for_the_device_once(monkeypatch):
     assert reads == ["tolist"]
 
 
+@pytest.mark.parametrize("resident_bytes", [2**20, 0])
+def test_what_a_recorded_update_reads_stays_where_it_is(resident_bytes, monkeypatch):
+    """Evaluation, whose tiles are larger than mini-batches, and restoring must not move a buffer or a weight."""
+    monkeypatch.setattr(torch_engine, "RESIDENT_BYTES", resident_bytes)
+    monkeypatch.setattr(torch_engine, "STATIC_ON", ("cpu",))
+    runner = trainer("torch", batch_size=40, weight_average=0.9)
+    engine = runner.engine
+
+    def places():
+        tensors = [*engine._tile._buffers.values(), engine._sums, *(s._made for s in engine._samples.values())]
+        for weights in (engine._weights, engine._gradients, *engine._memory.values()):
+            tensors += [tensor for group in weights.groups for tensor in group]
+        return [tensor.data_ptr() for tensor in tensors if tensor is not None]
+
+    engine.train_epoch(runner.updates(1))
+    before = places()
+    assert len(before) > 10
+    for part in ("valid", "test", "train"):
+        engine.evaluate(part)
+    engine.restore(engine.parameters(), engine.state())
+    engine.train_epoch(runner.updates(2))
+    assert set(before) <= set(places())
+
+
 def test_a_restored_engine_forgets_scores(monkeypatch):
     monkeypatch.setattr(torch_engine, "STATIC_ON", ("cpu",))
     runner = trainer("torch")

@@ -105,12 +105,14 @@ class TorchEngine:
         self._bands = self._cut_in_bands()
         shapes = list(self._layers.shapes.values())
         widths = [shapes[0][1], *(n_out for n_out, _ in shapes)]
-        self._tile = TorchTile(widths, activations, self._layers.batch_norm, self._types)
         self._tile_rows = tile_rows * TILES_AT_ONCE * max(1, TILE_UNITS // max(widths[1:]))
         if self._device.type == "cuda":
             self._tile_rows = max(self._tile_rows, GPU_TILE_VALUES // max(widths))
         present = {name: part for name, part in parts.items() if len(part.labels)}
-        self._hold(present, scaling)
+        most = max((len(part.labels) for part in present.values()), default=1)
+        rows = most if self._layers.batch_norm else min(most, self._tile_rows)
+        self._tile = TorchTile(widths, rows, activations, self._layers.batch_norm, self._types)
+        self._hold(present, scaling, rows)
         self._lessons = Lessons(parts["train"], noise, scaling, self._dtype)
         self._is_static = (
             self._device.type in STATIC_ON
@@ -224,7 +226,7 @@ class TorchEngine:
                     found.append((value[band], gradient, memory, band.stop == len(value)))
         return found
 
-    def _hold(self, parts: Mapping[str, Part], scaling: Scaling) -> None:
+    def _hold(self, parts: Mapping[str, Part], scaling: Scaling, rows: int) -> None:
         """The samples of every part in the best form that there is room for, and the labels and weights."""
         operand_bytes = torch.empty(0, dtype=self._types.operands).element_size()
         n_bytes = sum(part.inputs.size for part in parts.values()) * operand_bytes
@@ -234,7 +236,7 @@ class TorchEngine:
             free, _ = torch.cuda.mem_get_info(self._device)
             room, raw_room = free // GPU_SHARE, 2 * free // GPU_SHARE
         self._samples = {
-            name: _Samples(part, scaling, self._types, self._dtype, n_bytes <= room, raw_bytes <= raw_room)
+            name: _Samples(part, scaling, self._types, self._dtype, rows, n_bytes <= room, raw_bytes <= raw_room)
             for name, part in parts.items()
         }
         self._labels = {
@@ -365,11 +367,19 @@ class _Samples:
 
     Args:
         part: the samples. scaling: from raw inputs to what the network reads. types, dtype: of what is made.
+        rows: the most samples at a time.
         as_operands, as_raw: what there is room for.
     """
 
     def __init__(
-        self, part: Part, scaling: Scaling, types: Types, dtype: np.dtype[Any], as_operands: bool, as_raw: bool
+        self,
+        part: Part,
+        scaling: Scaling,
+        types: Types,
+        dtype: np.dtype[Any],
+        rows: int,
+        as_operands: bool,
+        as_raw: bool,
     ) -> None:
         self._inputs, self._types, self._dtype, self._n = part.inputs, types, dtype, len(part.labels)
         self.n_inputs = int(part.inputs.shape[1])
@@ -379,7 +389,8 @@ class _Samples:
         self._raw = self._tensor(part.inputs[:]) if as_raw and not as_operands else None
         self._ready = self._all_ready() if as_operands else None
         self._across: dict[tuple[int, int], Tensor] = {}
-        self._made = self._room(0)
+        self._made: Any = None
+        self._rows = rows
 
     def __len__(self) -> int:
         return self._n
@@ -401,8 +412,8 @@ class _Samples:
 
     def operands_of(self, scaled: Tensor) -> Rows:
         """Scaled samples (n, I) with the column of ones."""
-        if len(self._made) < len(scaled):
-            self._made = self._room(len(scaled))
+        if self._made is None or len(self._made) < len(scaled):
+            self._made = self._room(max(self._rows, len(scaled)))
         x = self._made[: len(scaled), : self.n_inputs + 1]
         x[:, :-1].copy_(scaled)
         return Rows(x)

@@ -199,10 +199,13 @@ class TorchTile:
     """Buffers for rows of samples of one network, and the passes that use them.
 
     Args:
-        widths: I, hidden widths, K. activations: one a hidden layer.
+        widths: I, hidden widths, K. rows: the most samples at a time. activations: one a hidden layer.
     """
 
-    def __init__(self, widths: Sequence[int], activations: Sequence[str], batch_norm: bool, types: Types) -> None:
+    def __init__(
+        self, widths: Sequence[int], rows: int, activations: Sequence[str], batch_norm: bool, types: Types
+    ) -> None:
+        self._rows = rows
         self._widths, self._activations = tuple(widths), tuple(activations) or ("relu",) * (len(widths) - 2)
         self._batch_norm, self._types = batch_norm, types
         self._buffers: dict[tuple[str, int], Tensor] = {}
@@ -284,14 +287,15 @@ class TorchTile:
         elif right.shape[1] <= FEW:  # the product is faster the other way round
             _put(total, torch.mm(right.t(), left.t()).t()[: len(total)], first)
         else:
-            room = self._buffer("product", layer, len(left), right.shape[1])
+            room = self._buffer("product", layer, len(left), right.shape[1], -(-len(left) // 16) * 16)
             _put(total, torch.mm(left, right, out=room)[: len(total)], first)
 
-    def _buffer(self, kind: str, layer: int, n: int, width: int) -> Tensor:
-        """Room for n rows of operands, made once."""
+    def _buffer(self, kind: str, layer: int, n: int, width: int, rows: int = 0) -> Tensor:
+        """Room for n rows of operands, made once, for the most there can be: what is recorded must find it there."""
         present = self._buffers.get((kind, layer))
         if present is None or len(present) < n:
-            present = torch.empty(n, width, dtype=self._types.operands, device=self._types.device)
+            shape = (max(n, rows or self._rows), width)
+            present = torch.empty(shape, dtype=self._types.operands, device=self._types.device)
             self._buffers[kind, layer] = present
         return present[:n]
 
