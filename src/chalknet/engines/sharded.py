@@ -229,6 +229,10 @@ class ShardedEngine:
                 each.loss[positions], each.right[positions] = one.loss, one.right
         return each
 
+    @property
+    def device(self) -> str:
+        return self._engine.device
+
     def parameters(self) -> Parameters:
         return self._engine.parameters()
 

@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from chalknet.data.preprocess import Scaling
-from chalknet.engines.engine import AVERAGE, Part, SampleScores, Update, UpdateRule
+from chalknet.engines.engine import AVERAGE, Part, SampleScores, Snapshot, Update, UpdateRule
 from chalknet.engines.layers import Layers, start_of
 from chalknet.engines.lessons import Lesson, Lessons, even_cuts
 from chalknet.engines.noise import Noise
@@ -161,17 +161,34 @@ class TorchEngine:
     def parameters(self) -> Parameters:
         return self._layers.named(_on_processor(self._weights))
 
-    def shown_parameters(self) -> Parameters:
-        return self._layers.named(_on_processor(self._shown))
+    def shown_parameters(self, of: Snapshot | None = None) -> Parameters:
+        weights, memory = (self._weights, self._memory) if of is None else of
+        return self._layers.named(_on_processor(memory.get(AVERAGE, weights)))
+
+    def snapshot(self) -> Snapshot:
+        return _copied(self._weights), {slot: _copied(weights) for slot, weights in self._memory.items()}
+
+    def go_back(self, snapshot: Snapshot) -> None:
+        weights, memory = snapshot
+        self._put(weights, memory)
 
     def state(self) -> Parameters:
         return self._layers.state({slot: _on_processor(weights) for slot, weights in self._memory.items()})
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
+        weights, memory = (
+            self._layers.weights(parameters, self._dtype),
+            self._layers.memory(self._rule, state, self._dtype),
+        )
+        self._put(self._moved(weights), {slot: self._moved(values) for slot, values in memory.items()})
+
+    def _put(self, weights: Tensors, memory: Mapping[str, Tensors]) -> None:
+        """Takes the values of other tensors, in place, where a recorded step reads."""
         self._fresh.clear()
-        _put_back(self._weights, self._layers.weights(parameters, self._dtype))  # in place, where a recorded step reads
-        for slot, weights in self._layers.memory(self._rule, state, self._dtype).items():
-            _put_back(self._memory[slot], weights)
+        for mine, theirs in ((self._weights, weights), *((self._memory[slot], memory[slot]) for slot in self._memory)):
+            for values, new in zip(mine.groups, theirs.groups, strict=True):
+                for value, other in zip(values, new, strict=True):
+                    value.copy_(other)
         self._refresh(self._present, self._weights)
 
     @property
@@ -537,7 +554,5 @@ def _on_processor(weights: Tensors) -> Weights:
     return Weights(*([value.cpu().numpy() for value in group] for group in weights.groups))
 
 
-def _put_back(weights: Tensors, values: Weights) -> None:
-    for group, given in zip(weights.groups, values.groups, strict=True):
-        for tensor, value in zip(group, given, strict=True):
-            tensor.copy_(torch.from_numpy(value))
+def _copied(weights: Tensors) -> Tensors:
+    return Weights(*([value.clone() for value in group] for group in weights.groups))
