@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from conftest import made_images
 
 from chalknet.artifacts import atomic
+from chalknet.artifacts.checkpoint import read_checkpoint
 from chalknet.cli.main import main
 
 LINE = [
@@ -278,3 +280,67 @@ def test_a_disk_that_fails_at_any_write_is_one_line_and_leaves_the_last_good_sta
         else:  # nothing had been kept yet
             assert main([*line, "--out", run]) == 0
         assert contents(letters / run) == contents(letters / "whole")
+
+
+@pytest.fixture
+def mounting():
+    """What a command is put behind so that it may mount file systems of its own, which go with it."""
+    for prefix in (["unshare", "-rm"], ["unshare", "-m"]):
+        if not shutil.which(prefix[0]):
+            break
+        tried = subprocess.run([*prefix, "sh", "-c", "mount -t tmpfs -o size=64k tmpfs /mnt"], capture_output=True)
+        if tried.returncode == 0:
+            return prefix
+    pytest.skip("neither a namespace of its own nor root's right to mount a file system is to be had here")
+
+
+FILLED = """
+mkdir disk
+mount -t tmpfs -o size=64k tmpfs disk
+"$@" --out disk/run 2> said
+echo $? > code
+cp -R disk/run left
+mount -o remount,size=8m disk
+python=$1
+"$python" -m chalknet train --resume disk/run --quiet
+echo $? > resumed
+cp -R disk/run ended
+"""
+
+
+def test_a_real_disk_that_fills_up_is_one_line_and_training_goes_on_when_there_is_room(letters, mounting):
+    # Every epoch makes the checkpoint longer, until the next one does not fit beside it on 64 KiB.
+    line = [*LINE, *SETTINGS, "--epochs", "150", "--quiet"]
+    assert main([*line, "--out", "whole"]) == 0
+    train = [*COMMAND, *line, "--checkpoint-seconds", "0"]
+    subprocess.run([*mounting, "sh", "-c", FILLED, "sh", *train], cwd=letters, check=True)
+    assert (letters / "code").read_text() == "1\n"
+    said = (letters / "said").read_text()
+    assert re.fullmatch(r"chalknet: disk/run/[a-z.]+: cannot be written: No space left on device\.\n", said)
+    assert sorted(path.name for path in (letters / "left").iterdir()) == ["checkpoint.safetensors", "config.toml"]
+    left = read_checkpoint(letters / "left" / "checkpoint.safetensors")
+    assert 5 < len(left.history) < 150
+    assert all(np.isfinite(value).all() for value in left.parameters.values())
+    assert (letters / "resumed").read_text() == "0\n"
+    assert contents(letters / "ended") == contents(letters / "whole")
+
+
+LOGGED = """
+mkdir disk
+mount -t tmpfs -o size=8k tmpfs disk
+"$@" 2> said
+echo $? > code
+cp disk/log.csv left.csv
+"""
+
+
+def test_a_real_disk_that_is_full_of_a_log_costs_no_training(letters, mounting):
+    line = [*COMMAND, *LINE, *SETTINGS, "--epochs", "90", "--quiet", "--out", "run", "--log", "csv:disk/log.csv"]
+    subprocess.run([*mounting, "sh", "-c", LOGGED, "sh", *line], cwd=letters, check=True)
+    assert (letters / "code").read_text() == "1\n"
+    said = (letters / "said").read_text()
+    told = re.fullmatch(r"chalknet: disk/log\.csv: .*No space left on device\. .* ends before epoch (\d+)\.\n", said)
+    logged, history = (letters / "left.csv").read_text(), (letters / "run" / "history.csv").read_text()
+    assert len(logged.splitlines()) == int(told[1])  # with the head
+    assert history.startswith(logged)
+    assert len(history.splitlines()) == 91
