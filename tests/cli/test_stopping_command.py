@@ -9,36 +9,18 @@ from chalknet.workflows.data import convert
 from chalknet.workflows.stopping import find_stopping
 
 
+def line_of(folder):
+    """A training of 40 epochs whose validation loss rises again."""
+    sizes = ["--hidden", "7", "--epochs", "40", "--train", "120", "--valid", "80"]
+    rates = ["--learning-rate", "0.02", "--momentum", "0.9"]
+    return ["train", "--recipe", "writeup", "--data", str(folder / "made.npz"), *sizes, *rates, "--quiet"]
+
+
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory, small_images):
-    """A run whose validation loss rises again."""
     folder = tmp_path_factory.mktemp("stopping")
     convert(small_images, folder / "made.npz")
-    line = [
-        "train",
-        "--recipe",
-        "writeup",
-        "--data",
-        str(folder / "made.npz"),
-        "--hidden",
-        "7",
-        "--epochs",
-        "40",
-        "--train",
-        "120",
-    ]
-    settings = [
-        "--valid",
-        "80",
-        "--learning-rate",
-        "0.02",
-        "--momentum",
-        "0.9",
-        "--quiet",
-        "--out",
-        str(folder / "run"),
-    ]
-    assert main([*line, *settings]) == 0
+    assert main([*line_of(folder), "--out", str(folder / "run")]) == 0
     return folder / "run"
 
 
@@ -72,21 +54,8 @@ def test_without_the_scores_of_samples_there_is_a_point_and_no_interval(run_fold
 
 
 def test_a_run_that_stopped_early_has_no_whole_curve_to_judge(run_folder, tmp_path, capsys):
-    line = [
-        "train",
-        "--recipe",
-        "writeup",
-        "--data",
-        str(run_folder.parent / "made.npz"),
-        "--hidden",
-        "7",
-        "--epochs",
-        "40",
-        "--train",
-        "120",
-    ]
-    settings = ["--valid", "80", "--learning-rate", "0.02", "--momentum", "0.9", "--stop-early", "--patience", "3"]
-    assert main([*line, *settings, "--quiet", "--out", str(tmp_path / "early")]) == 0
+    line = [*line_of(run_folder.parent), "--stop-early", "--patience", "3"]
+    assert main([*line, "--out", str(tmp_path / "early")]) == 0
     assert main(["stopping", str(tmp_path / "early")]) == 0
     said = capsys.readouterr().out
     assert said.startswith(

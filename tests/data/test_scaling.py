@@ -28,6 +28,20 @@ def test_many_rows_are_joined_piece_by_piece_without_losing_digits():
     np.testing.assert_allclose(scaling.scale, rows.std(axis=0), rtol=1e-9)
 
 
+def test_a_row_that_counts_twice_is_two():
+    counts = np.random.default_rng(2).integers(1, 4, 300)
+    counted = learnt_scaling("standard", ROWS, np.arange(300), are_images=False, counts=counts.astype(float))
+    repeated = learnt_scaling("standard", np.repeat(ROWS, counts, axis=0), np.arange(counts.sum()), are_images=False)
+    np.testing.assert_allclose(counted.shift, repeated.shift, rtol=1e-13)
+    np.testing.assert_allclose(counted.scale, repeated.scale, rtol=1e-13)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_squares_neither_overflow_nor_vanish(size):
+    scaling = learnt_scaling("standard", ROWS * size, np.arange(300), are_images=False)
+    np.testing.assert_allclose(scaling.scale / size, ROWS.std(axis=0), rtol=1e-12)
+
+
 def test_a_column_that_never_changes_is_shifted_alone():
     rows = np.column_stack([np.full(10, 7.0), np.arange(10.0)])
     scaled = learnt_scaling("standard", rows, np.arange(10), are_images=False)(rows, np.float64)

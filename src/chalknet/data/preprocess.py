@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +59,13 @@ def input_scale(dtype: DTypeLike) -> float:
     return PIXEL_SCALE if np.dtype(dtype) == np.uint8 else 1.0
 
 
-def learnt_scaling(kind: str, inputs: Any, train: NDArray[np.int64], are_images: bool) -> Scaling:
+def learnt_scaling(
+    kind: str,
+    inputs: Any,
+    train: NDArray[np.int64],
+    are_images: bool,
+    counts: NDArray[np.float64] | None = None,
+) -> Scaling:
     """The scaling that a recipe names, learnt from the training samples alone.
 
     pixels     uint8 values divided by 255, others as they are
@@ -67,23 +74,42 @@ def learnt_scaling(kind: str, inputs: Any, train: NDArray[np.int64], are_images:
 
     Args:
         inputs: (N, ...) raw, in memory or stored; read a piece at a time. train: positions of the training samples.
+        counts: (N,) > 0, of how many samples each stands for, or None for 1 each.
     Returns:
         a `Scaling`; an input that is the same in all training samples is shifted and left at that.
     """
     if kind == "pixels" or (kind == "auto" and are_images):
         return Scaling(input_scale(inputs.dtype))
-    mean, squares = np.zeros(()), np.zeros(())
+    n, total = 0.0, np.zeros(())
     low, high = np.asarray(np.inf), np.asarray(-np.inf)
-    for start in range(0, len(train), SAMPLES_AT_ONCE):
-        rows = flatten(inputs[train[start : start + SAMPLES_AT_ONCE]]).astype(np.float64)
+    for rows, times in _pieces(inputs, train, counts):
         low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
-        # Means and sums of squares of two parts joined (Chan, Golub and LeVeque 1979), which cancels nothing.
-        gap, n = rows.mean(axis=0) - mean, start + len(rows)
-        squares = squares + np.square(rows - rows.mean(axis=0)).sum(axis=0) + gap**2 * (start * len(rows) / n)
-        mean = mean + gap * (len(rows) / n)
-    deviation = np.sqrt(squares / max(len(train), 1))
+        n, total = n + float(times.sum()), total + _added_up(times, rows)
+    mean = total / max(n, 1.0)
     # Of equal values the mean can be rounded, and what it leaves is no deviation.
-    return Scaling(np.where((low < high) & (deviation > 0), deviation, 1.0), mean)
+    varies = low < high
+    largest = np.where(varies, np.maximum(high - mean, mean - low), 1.0)
+    squares = np.zeros(())
+    for rows, times in _pieces(inputs, train, counts):
+        shares = (rows - mean) / largest  # whose squares neither overflow nor vanish
+        squares = squares + _added_up(times, np.square(shares))
+    deviation = largest * np.sqrt(squares / max(n, 1.0))
+    return Scaling(np.where(varies & (deviation > 0), deviation, 1.0), mean)
+
+
+def _pieces(
+    inputs: Any, train: NDArray[np.int64], counts: NDArray[np.float64] | None
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """The training samples as rows of float64, some at a time, with what each counts."""
+    for start in range(0, len(train), SAMPLES_AT_ONCE):
+        some = train[start : start + SAMPLES_AT_ONCE]
+        yield flatten(inputs[some]).astype(np.float64), np.ones(len(some)) if counts is None else counts[some]
+
+
+def _added_up(times: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows times what each counts, added up without BLAS, so that its threads change no bit."""
+    added: NDArray[np.float64] = np.einsum("n,ni->i", times, rows)
+    return added
 
 
 def one_hot(labels: Any, n_classes: int | None = None) -> NDArray[np.float64]:

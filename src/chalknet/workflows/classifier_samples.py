@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.data.dataset import Dataset
-from chalknet.data.preprocess import Scaling, input_scale
+from chalknet.data.preprocess import Scaling, learnt_scaling
 from chalknet.data.splits import Splits, split_dataset
 from chalknet.errors import ConfigError, DataError
 
@@ -153,25 +153,14 @@ def listed(classes: NDArray[Any]) -> str:
 
 
 def weighted_scaling(kind: str, samples: Samples) -> Scaling:
-    """The scaling that a recipe names, learnt from counted samples: one that counts 2 is as good as two.
+    """`learnt_scaling` of counted samples: one that counts 2 is as good as two.
 
-    standard   mean 0 and deviation 1 of each input; an input that is the same everywhere is only shifted
-    pixels     bytes divided by 255, other images by their largest value; rows of other numbers as they are
-    auto       pixels for images, standard for rows
+    Pixels that are not bytes have no known scale, and are divided by the largest.
     """
-    are_images, counts = samples.image_shape is not None, samples.counts
-    if kind == "pixels" or (kind == "auto" and are_images):
-        if not are_images or samples.rows.dtype == np.uint8:
-            return Scaling(input_scale(samples.rows.dtype))
+    are_images = samples.image_shape is not None
+    if are_images and kind in ("pixels", "auto") and samples.rows.dtype != np.uint8:
         return Scaling(float(np.abs(samples.rows).max()) or 1.0)
-    rows = samples.rows.astype(np.float64)
-    mean = np.average(rows, axis=0, weights=counts)
-    # Where all values are equal their gaps from a mean that is rounded are not exactly 0; nor are they a deviation.
-    varies = rows.min(axis=0) < rows.max(axis=0)
-    gaps = np.where(varies, rows - mean, 0.0)
-    largest = np.where(varies, np.abs(gaps).max(axis=0), 1.0)  # squares of its shares neither overflow nor vanish
-    deviation = largest * np.sqrt(np.average(np.square(gaps / largest), axis=0, weights=counts))
-    return Scaling(np.where(varies, deviation, 1.0), mean)
+    return learnt_scaling(kind, samples.rows, np.arange(len(samples)), are_images, samples.counts)
 
 
 def everything(n_train: int, n_valid: int = 0) -> Splits:
