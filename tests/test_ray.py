@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,29 +20,36 @@ from studies.small_studies import numbers
 from two_nodes import DRIVER, TwoNodes
 
 import chalknet
+from chalknet.artifacts.run_folder import read_run
+from chalknet.data.load import load_data
 from chalknet.engines.ray_shards import RayShards
 from chalknet.machine.ray_cluster import _on_this_machine_alone, ray_cluster
 from chalknet.studies.results import read_results
 from chalknet.studies.store import Store
 from chalknet.training.trainer import Trainer
+from chalknet.workflows.single_run import Checkpoints, Options
 from chalknet.workflows.study import study
+from chalknet.workflows.task import task_of
+from chalknet.workflows.train import observed_by, train_settled
 
 pytestmark = pytest.mark.ray
+
+FOLDER = {"prefix": "chalknet-ray-", "ignore_cleanup_errors": True}
 
 
 @pytest.fixture(scope="module")
 def cluster():
     """One for all tests: starting it takes seconds."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # read when Ray is imported
-    ray = needs("ray")
-    folder = tempfile.TemporaryDirectory(prefix="chalknet-ray-", ignore_cleanup_errors=True)
-    with folder as place, _on_this_machine_alone(ray):
-        nodes = TwoNodes(place)
-        try:
-            yield nodes
-        finally:
-            nodes.stop()
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(**FOLDER) as folder:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_AUTH_MODE", "token")  # both are read when Ray is imported
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        with _on_this_machine_alone(needs("ray")):
+            nodes = TwoNodes(folder)
+            try:
+                yield nodes
+            finally:
+                nodes.stop()
 
 
 @pytest.fixture
@@ -109,9 +118,15 @@ def test_a_killed_worker_and_a_killed_node_cost_what_they_were_at_and_no_more(tw
     assert told["begun"] == 26
 
 
-def test_a_killed_driver_goes_on_with_the_study(two_nodes, letters, local, tmp_path):
+def test_a_killed_driver_goes_on_with_the_study_and_workers_read_stored_samples(two_nodes, letters, tmp_path):
+    (tmp_path / "stored").mkdir()
+    for name in ("images", "labels"):
+        np.save(tmp_path / "stored" / f"{name}.npy", np.load(letters)[name])
+    data = load_data(tmp_path / "stored")
+    assert data.is_stored
+    local = numbers(study(data, GRID, out=tmp_path / "local", jobs=2, **ASKED))
     folder = tmp_path / "s"
-    line = ["study", "--data", str(letters), "--train", "160", "--valid", "40", "--learning-rate", "1e-5"]
+    line = ["study", "--data", data.source, "--train", "160", "--valid", "40", "--learning-rate", "1e-5"]
     line += ["--epochs", "400", "--vary", "hidden=3,4,5,6", "--seeds", "6", "--out", str(folder), "--on", two_nodes.on]
     command = [sys.executable, "-c", DRIVER, *line]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
@@ -123,6 +138,16 @@ def test_a_killed_driver_goes_on_with_the_study(two_nodes, letters, local, tmp_p
     assert done.returncode == 0, done.stderr
     told = assert_done_once(folder, local)
     assert told["begun"] > 24
+
+
+def processes_with(setting):
+    """Those alive that have inherited this setting; none are seen where there is no /proc."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if setting.encode() in (place / "environ").read_bytes().split(b"\0"):
+                found.append(place.name)
+    return found
 
 
 @pytest.mark.parametrize("batch_size", ["full", 32])
@@ -142,12 +167,28 @@ def test_twenty_epochs_on_two_nodes_equal_those_on_one_machine_whatever_is_kille
     assert_equal_to_rounding((trainer.history, trainer), trained(DATA, SPLITS, recipe, None))
 
 
-def test_train_and_resume_take_shards_and_start_ray_where_there_is_none(tmp_path, cluster):
-    del cluster  # whose token this process has
-    data = made_images(240, seed=0)
+def test_a_run_goes_on_over_shards_with_a_ray_of_its_own_that_is_gone_at_the_end(letters, tmp_path):
+    needs("ray")
     settings = {"hidden": [6], "epochs": 6, "train_size": 160, "valid_size": 40, "dtype": "float64"}
-    one = chalknet.train(data, "writeup", **settings)
-    several = chalknet.train(data, "writeup", **settings, shards=2, out=tmp_path / "run")
-    for record, want in zip(several.history, one.history, strict=True):
-        assert vars(record.valid) == pytest.approx(vars(want.valid), rel=1e-9)
-    assert not __import__("ray").is_initialized()
+    want = chalknet.train(letters, "writeup", **settings, out=tmp_path / "want")
+
+    def stop(record):
+        if record.epoch == 3:
+            raise KeyboardInterrupt
+
+    recipe = want.recipe
+    begun = Options(tmp_path / "run", checkpoints=Checkpoints(epochs=1))
+    with pytest.raises(KeyboardInterrupt):
+        train_settled(task_of(load_data(letters), recipe), begun, observed_by(stop))
+    line = ["train", "--resume", str(tmp_path / "run"), "--shards", "2", "--quiet"]
+    environment = {**os.environ, "HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        [sys.executable, "-m", "chalknet", *line], capture_output=True, text=True, env=environment, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    history = read_run(tmp_path / "run").history
+    assert len(history) == 6
+    for record, expected in zip(history, want.history, strict=True):
+        assert vars(record.test) == pytest.approx(vars(expected.test), rel=1e-9)
+    assert not (tmp_path / "home" / ".ray").exists()
+    assert not processes_with(f"HOME={tmp_path / 'home'}")

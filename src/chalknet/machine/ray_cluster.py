@@ -21,6 +21,7 @@ from chalknet.machine.processor import available_cores, this_processor
 
 STORE_BYTES = 128 * 2**20  # of shared memory beside the data, and the least that Ray takes with a margin
 STORE_SHARE = 0.3  # of this machine's memory, that Ray takes at most
+PLACE = "/tmp"  # of its files: a socket's path may have 107 bytes, and folders that TMPDIR names are often deeper
 REACHED_SECONDS = 5.0
 KERNELS = "OPENBLAS_CORETYPE"  # this process's, so that others compute the same bits
 
@@ -109,7 +110,7 @@ def _joined(ray: Any, address: str) -> Iterator[None]:
 @contextmanager
 def _started(ray: Any, data_bytes: int) -> Iterator[None]:
     needed = data_bytes + STORE_BYTES
-    folder = Path(tempfile.mkdtemp(prefix="chalknet-ray-"))
+    folder = Path(tempfile.mkdtemp(prefix="chalknet-ray-", dir=PLACE))
     _say_nothing(ray)
     try:
         with _signals_kept(), _on_this_machine_alone(ray):
