@@ -15,10 +15,15 @@ from chalknet.data.splits import split_dataset
 from chalknet.engines import numpy_engine
 from chalknet.engines.engine import Part
 from chalknet.engines.numpy_engine import NumpyEngine
+from chalknet.engines.pack import Pack
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.network.objective import Objective
 from chalknet.training.optimizers import Momentum, rule_of
 from chalknet.training.trainer import Trainer
+
+
+def pack_of_one(*arguments, **options):
+    return Pack(["its own"]).join(*arguments, **options)
 
 
 def torch_engine(*args, **options):
@@ -29,8 +34,10 @@ def torch_engine(*args, **options):
 
 
 TORCH = pytest.param(torch_engine, marks=pytest.mark.extras, id="TorchEngine")
-ENGINES = [ReferenceEngine, NumpyEngine, TORCH]
+ENGINES = [ReferenceEngine, NumpyEngine, pack_of_one, TORCH]
 TORCH_NAME = pytest.param("torch", marks=pytest.mark.extras)
+
+
 RULE = Momentum(momentum=0.5)
 RATE = 0.05
 

@@ -17,12 +17,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import made_images
-from studies.small_studies import numbers
+from studies.small_studies import numbers, spec_of, units_of
 
 from chalknet.data.load import load_data
 from chalknet.errors import ChalknetError, ConfigError, DataError
 from chalknet.studies.results import read_results
 from chalknet.studies.runner import local
+from chalknet.studies.runner.load import train_load
+from chalknet.studies.runner.wire import load_message
 from chalknet.studies.store import Store
 from chalknet.workflows.study import study
 
@@ -64,6 +66,40 @@ def test_the_bits_do_not_depend_on_the_number_of_jobs_or_the_order(letters, tmp_
     assert numbers(one) == numbers(two)
     assert one.unit(one.cells[0], 0).trained.endswith("one at a time")
     assert two.unit(two.cells[0], 0).trained.endswith("2 at a time")
+
+
+def test_the_bits_do_not_depend_on_packs_and_the_record_tells_of_them(letters, tmp_path):
+    vary = {"hidden": [3, 4], "learning_rate": [1e-4, 1e-3]}
+    more = {"seeds": 3, "batch_size": 32, "epochs": 4, "stop_early": True, "patience": 1, **SIZES}
+    alone = study(letters, vary, out=tmp_path / "alone", pack="off", **more)
+    packed = study(letters, vary, out=tmp_path / "packed", pack=5, jobs=1, **more)
+    assert numbers(packed) == numbers(alone)
+    names = sorted(path.relative_to(alone.folder) for path in (alone.folder / "models").rglob("*"))
+    assert names == sorted(path.relative_to(packed.folder) for path in (packed.folder / "models").rglob("*"))
+    assert all((alone.folder / name).read_bytes() == (packed.folder / name).read_bytes() for name in names)
+    how = Counter(packed.record(unit.cell, unit.seed).trained for unit in packed.units)
+    assert how == {"numpy engine, float32, in a pack of 4, one at a time": 12}
+    assert {alone.record(unit.cell, unit.seed).trained.count("pack") for unit in alone.units} == {0}
+
+
+def test_a_unit_that_diverges_in_a_pack_fails_with_the_words_that_it_fails_with_alone(letters, tmp_path):
+    asked = {"vary": {"learning_rate": [1e-4, 1e300]}, "seeds": 2, "hidden": [4], "epochs": 3, **SIZES}
+    alone = study(letters, out=tmp_path / "alone", pack="off", **asked)
+    packed = study(letters, out=tmp_path / "packed", pack=4, jobs=1, **asked)
+    assert packed.counts == {"todo": 0, "running": 0, "done": 2, "failed": 2}
+    assert packed.failed == alone.failed
+
+
+def test_where_a_pack_fails_as_a_whole_its_units_are_trained_one_by_one(letters, monkeypatch):
+    def fails(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("chalknet.studies.runner.load.train_units", fails)
+    units = units_of(spec_of("hidden=3,4"))[:3]
+    said = []
+    message = load_message(units, 1, "one at a time", [False] * 3)
+    train_load(message, load_data(letters), lambda said_, _: said.append((said_["unit"], said_["say"])))
+    assert [one for one in said if one[1] != "epoch"] == [(0, "done"), (1, "done"), (2, "done")]
 
 
 def test_a_unit_is_the_training_that_train_would_do(letters, tmp_path):
@@ -138,7 +174,8 @@ class Spy:
         monkeypatch.setattr(local.subprocess, "Popen", note)
 
 
-def test_a_killed_worker_costs_its_units_progress_and_no_more(letters, tmp_path, monkeypatch):
+@pytest.mark.parametrize("pack", ["off", 2])
+def test_a_killed_worker_costs_its_units_progress_and_no_more(letters, tmp_path, monkeypatch, pack):
     spy = Spy(monkeypatch)
     killed = []
 
@@ -147,14 +184,20 @@ def test_a_killed_worker_costs_its_units_progress_and_no_more(letters, tmp_path,
             killed.append(spy.processes[0].pid)
             os.kill(killed[0], signal.SIGKILL)
 
-    asked = {"seeds": 2, "jobs": 2, "epochs": 2000, "learning_rate": 1e-5, **SIZES}
+    asked = {"seeds": 2, "jobs": 2, "epochs": 2000, "learning_rate": 1e-5, "pack": pack, **SIZES}
     results = study(letters, {"hidden": [3, 4]}, out=tmp_path / "s", observe=kill_one, **asked)
-    assert Counter(event for _, _, event in events(tmp_path / "s")) == {"begun": 5, "died": 1, "done": 4}
-    assert numbers(results) == numbers(study(letters, {"hidden": [3, 4]}, out=tmp_path / "t", **asked))
+    n_lost = 1 if pack == "off" else 2
+    assert Counter(event for _, _, event in events(tmp_path / "s")) == {"begun": 4 + n_lost, "died": n_lost, "done": 4}
+    alone = numbers(study(letters, {"hidden": [3, 4]}, out=tmp_path / "t", **{**asked, "pack": "off"}))
+    assert numbers(results) == alone
     assert all(process.poll() is not None for process in spy.processes)
+    # What died in a pack is tried again alone.
+    trained = Counter("in a pack" in results.record(unit.cell, unit.seed).trained for unit in results.units)
+    assert trained == ({False: 4} if pack == "off" else {True: 2, False: 2})
 
 
-def test_a_unit_that_kills_its_worker_three_times_has_failed_and_the_rest_goes_on(letters, tmp_path, monkeypatch):
+@pytest.mark.parametrize("pack", ["off", 3])
+def test_a_unit_that_kills_its_worker_three_times_has_failed_and_the_rest_goes_on(letters, tmp_path, monkeypatch, pack):
     spy = Spy(monkeypatch)
 
     def kill_at_the_second_seed(progress):
@@ -162,7 +205,7 @@ def test_a_unit_that_kills_its_worker_three_times_has_failed_and_the_rest_goes_o
             os.kill(spy.processes[-1].pid, signal.SIGKILL)
 
     results = study(
-        letters, {"hidden": [4]}, out=tmp_path / "s", jobs=1, epochs=3000, learning_rate=1e-5,
+        letters, {"hidden": [4]}, out=tmp_path / "s", jobs=1, epochs=3000, learning_rate=1e-5, pack=pack,
         observe=kill_at_the_second_seed, **SIZES,
     )  # fmt: skip
     (error,) = results.failed.values()
@@ -283,7 +326,7 @@ def test_a_signal_stops_a_study_with_one_line_that_says_how_to_go_on(letters, tm
     command = command_line(letters, tmp_path / "s", "--epochs", "1000", "--jobs", "2")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not (seen := process.stderr.readline()).startswith("units  1/12"):
-            assert seen.startswith("note: "), seen
+            assert seen.startswith(("note: ", "plan: ")), seen
         process.send_signal(number)
         rest = process.stderr.read()
     assert process.returncode == code

@@ -51,6 +51,15 @@ def _plain_options(command: Any) -> Any:
     metavar="ray[://HOST:PORT]",
     help="Train units on a Ray cluster: on this machine, or the one there.  [default: processes of this machine]",
 )
+@click.option(
+    "--pack",
+    metavar="off|auto|N",
+    default="auto",
+    show_default=True,
+    help="Units that a process trains together: none, what is measured to be fastest, or up to N; results do not "
+    "depend on it.",
+)
+@click.option("--plan", "plan_only", is_flag=True, help="Show how units would be shared out, and train nothing.")
 @click.option("--retry-failed", is_flag=True, help="Train again what failed before.")
 @click.option("--recipe", metavar="NAME", help="The named recipe that all cells share.  [default: writeup]")
 @click.option("--config", metavar="FILE", help="A study.toml to start from, such as an earlier study's.")
@@ -73,6 +82,7 @@ def study(**flags: Any) -> int:
     chalknet study --vary learning_rate=1e-6:1e-4:log5 --vary momentum=0:0.9:lin4 --sample 8
     chalknet study --vary learning_rate=1e-6:1e-4:log --search tpe --trials 20
     chalknet study --config runs/widths/study.toml
+    chalknet study --vary hidden=16,32,64 --seeds 20 --plan
     chalknet study show runs/widths
 
     Recipe flags hold for all cells. A cell that varies train_size uses the first so many of --train training samples.
@@ -116,30 +126,45 @@ def show(folder: str, as_csv: bool, as_json: bool, every_cell: bool, with_test: 
         click.echo(results_text(results, with_test=with_test))
 
 
-def _run(vary: tuple[str, ...], search: str | None, data: str | None, quiet: bool, **flags: Any) -> int:
+def _run(
+    vary: tuple[str, ...], search: str | None, data: str | None, quiet: bool, plan_only: bool, **flags: Any
+) -> int:
     from chalknet.workflows.settle_study import settle_study, study_folder
 
     settings = parsed_settings(flags)
     settings |= {name: number_or_text(flags[name]) for name in PLAIN_FIELDS if flags[name] is not None}
     settings |= {"sampler": search, "seeds_vary": _seeds_vary(flags)}
     jobs: Any = None if flags["jobs"] is None else number_or_text(flags["jobs"])  # run_study says what is not legal
+    pack: Any = number_or_text(flags["pack"])
     spec = settle_study(flags["recipe"], flags["config"], vary, settings, parsed_source(data, flags))
     if not spec.vary:
         raise ConfigError("a study varies something: give --vary FIELD=VALUES, such as --vary hidden=100,500.")
     folder = Path(flags["out"]) if flags["out"] else study_folder(flags["config"], spec)
     kernels = choose_kernels()  # before anything imports NumPy
 
-    from chalknet.cli.study_progress import UnitProgress
-    from chalknet.cli.study_text import results_text
-    from chalknet.workflows.study import run_study
+    from chalknet.cli.study_progress import PlanLine, UnitProgress
+    from chalknet.cli.study_text import plan_text, results_text
+    from chalknet.workflows.study import plan_study, run_study
     from chalknet.workflows.task import open_data
 
     samples = open_data(spec.data)
     say_notes((*kernels, *samples.notes), quiet)
+    if plan_only:
+        click.echo(plan_text(plan_study(spec, samples, folder, jobs=jobs, pack=pack)))
+        return 0
     try:
         with _says_how_to_go_on(folder), UnitProgress(quiet=quiet) as progress:
-            options = {"jobs": jobs, "on": flags["on"], "retry_failed": flags["retry_failed"]}
-            results = run_study(spec, samples, folder, **options, observe=progress)
+            results = run_study(
+                spec,
+                samples,
+                folder,
+                jobs=jobs,
+                pack=pack,
+                on=flags["on"],
+                retry_failed=flags["retry_failed"],
+                observe=progress,
+                planned=PlanLine(quiet=quiet),
+            )
     except KeyboardInterrupt:
         return STOPPED
     if not quiet:

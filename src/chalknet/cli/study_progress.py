@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from chalknet.studies.assignments import StudyProgress, UnitEnd
+    from chalknet.studies.plan import Plan
 
 BAR_WIDTH = 12
 
@@ -52,6 +53,18 @@ class UnitProgress:
         elif not self._quiet and ended is not None:
             count = f"{progress.done:>{len(str(progress.total))}}/{progress.total}"
             click.echo(f"units {count}  {end_line(ended)}  {_left(progress)}".rstrip(), err=True)
+
+
+class PlanLine:
+    """A consumer of `Plan`: a line, where it is another than the last; nothing when quiet."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet, self._last = quiet, ""
+
+    def __call__(self, plan: Plan) -> None:
+        if not self._quiet and plan.how != self._last:
+            self._last = plan.how
+            click.echo(f"plan: {plan.how}", err=True)
 
 
 def fitting_facts(progress: StudyProgress, room: int) -> str:

@@ -9,9 +9,11 @@ from dataclasses import asdict
 from statistics import mean, stdev
 from typing import Any
 
+from chalknet.cli.progress import clock
 from chalknet.records import Scores
 from chalknet.reporting.tables import DASH, Table
 from chalknet.studies.cells import Cell, value_text
+from chalknet.studies.plan import Plan
 from chalknet.studies.results import StudyResults, UnitRecord
 from chalknet.studies.spec import spec_tables
 
@@ -34,6 +36,35 @@ def results_text(results: StudyResults, *, with_test: bool = False) -> str:
         lines.append(f"failed: {len(failed) - MOST_ERRORS} more; --csv lists all")
     lines.append(_state(results))
     return "\n".join(lines)
+
+
+def plan_text(plan: Plan) -> str:
+    """The table of a plan, and below it the time and memory that it takes."""
+    rows = [
+        (
+            f"{share.widths[0]} to {share.widths[-1]}" if len(share.widths) > 1 else share.widths[0],
+            str(share.n_units),
+            "one by one" if share.size == 1 else f"packs of {share.size}",
+            _seconds(share.unit_seconds),
+            _seconds(share.alone_seconds),
+            _gigabytes(share.load_bytes),
+        )
+        for share in plan.shares
+    ]
+    heads = ("hidden", "units", "trained", "core seconds a unit", "one by one", "memory a process")
+    if not rows:
+        return "plan: nothing is left to do"
+    left = "an unknown time" if plan.seconds is None else f"about {clock(plan.seconds)} if no unit stops early"
+    end = f"{plan.n_units} units take {left}, and up to {_gigabytes(plan.memory_bytes)}; nothing was run"
+    return "\n".join([Table(f"plan: {plan.how}", heads, tuple(rows)).text(), end])
+
+
+def _seconds(seconds: float | None) -> str:
+    return DASH if seconds is None else f"{seconds:.3g}"
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.2f} GB"
 
 
 def results_csv(results: StudyResults) -> str:

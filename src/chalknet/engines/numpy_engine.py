@@ -88,7 +88,7 @@ class NumpyEngine:
         self._tiles = [self._new_tile(rows) for _ in range(self._workers.n)]
         self._lanes: list[Weights] = []
         self._scratch: list[Weights] = []
-        self._floats = self._resident_floats()
+        self._floats = resident_floats(self._parts, scaling, self._dtype)
         self._lessons = Lessons(parts["train"], noise, scaling, self._dtype, self._floats.get("train"))
 
     def _share_out_rows_and_units(self) -> None:
@@ -97,7 +97,7 @@ class NumpyEngine:
         self._blocks = [even_cuts(matrix.shape[1], BLOCK_UNITS) for matrix in matrices]
         self._one_block = all(len(blocks) == 1 for blocks in self._blocks)
         # Updates go over bands of whole rows, which lie together in memory; columns would take four times as long.
-        at_once = BAND_VALUES if len(self._rule.slots) < 2 else BAND_VALUES_OF_MANY
+        at_once = values_at_once(self._rule)
         self._bands = [
             (group, number, band)
             for group, values in enumerate((matrices, self._weights.gains))
@@ -105,13 +105,6 @@ class NumpyEngine:
             for band in even_cuts(len(value), max(1, at_once // value.shape[1]))
         ]
         self._whole_bands = self._bands_of(self._gradients)
-
-    def _resident_floats(self) -> dict[str, Matrix]:
-        """Every part as floats, where all together are few enough to be kept so."""
-        n_values = sum(part.inputs.size for part in self._parts.values())
-        if n_values * self._dtype.itemsize > RESIDENT_BYTES:
-            return {}
-        return {name: self._as_floats(part.inputs[:]) for name, part in self._parts.items()}
 
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
         tally, small = Tally(), Outcome(max(self._tile_rows, SMALL_OUTCOMES), self._dtype)
@@ -425,11 +418,6 @@ class NumpyEngine:
             self._tiles[0] = self._new_tile(n)
         return self._tiles[0]
 
-    def _as_floats(self, inputs: NDArray[Any]) -> Matrix:
-        floats = np.ones((len(inputs), inputs.shape[1] + 1), self._dtype)
-        self._scaling.put(inputs, floats[:, :-1])
-        return floats
-
     def _lane_sums(self, n: int) -> list[Weights]:
         """Room for n lanes' gradients, and for one tile's at every worker; made once."""
         while len(self._lanes) < n:
@@ -442,3 +430,20 @@ class NumpyEngine:
 def _run_here(tasks: Sequence[Any]) -> None:
     for task in tasks:
         task(0)
+
+
+def resident_floats(parts: Mapping[str, Part], scaling: Scaling, dtype: np.dtype[Any]) -> dict[str, Matrix]:
+    """Every part as floats with a last column of ones, where all together are few enough to be kept so."""
+    if sum(part.inputs.size for part in parts.values()) * dtype.itemsize > RESIDENT_BYTES:
+        return {}
+    floats = {}
+    for name, part in parts.items():
+        n, n_inputs = part.inputs.shape
+        floats[name] = np.ones((n, n_inputs + 1), dtype)
+        scaling.put(part.inputs[:], floats[name][:, :-1])
+    return floats
+
+
+def values_at_once(rule: UpdateRule) -> int:
+    """Of a matrix, that a rule's update goes over before the next."""
+    return BAND_VALUES if len(rule.slots) < 2 else BAND_VALUES_OF_MANY

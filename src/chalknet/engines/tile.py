@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -61,13 +62,19 @@ class Outcome:
     """What is kept of each of some samples, for their scores: (n,) arrays that tiles fill in slices.
 
     true: the true class's logit less the largest. total: sum of exp(logit less the largest). right: whether the largest
-    logit (the first of equals) is the true class's.
+    logit (the first of equals) is the true class's. With a shape (M, n) it is that of M networks, and `of` gives one's.
     """
 
-    def __init__(self, n: int, dtype: Any) -> None:
-        self.true = np.empty(n, dtype)
-        self.total = np.empty(n, dtype)
-        self.right = np.empty(n, bool)
+    def __init__(self, shape: int | tuple[int, int], dtype: Any) -> None:
+        self.true = np.empty(shape, dtype)
+        self.total = np.empty(shape, dtype)
+        self.right = np.empty(shape, bool)
+
+    def of(self, network: int, at: slice) -> Outcome:
+        """One network's, of some samples; a view."""
+        one = copy(self)
+        one.true, one.total, one.right = (values[network, at] for values in (self.true, self.total, self.right))
+        return one
 
     def losses(self, n: int) -> Matrix:
         """Cross-entropies of the first n, the terms of L2."""
@@ -170,7 +177,8 @@ class Tile:
             np.matmul(self.g[layer - 1][:n], matrix[:-1, columns], out=g)
             np.add(g, matrix[-1, columns], out=g)
         keep = self.keep[layer] if learns else None
-        self._activate(layer, n, columns, None if keep is None else keep[:n, columns])
+        slope, active = self.slope[layer][:n, columns], self.active[layer][:n, columns]
+        activate(self.activations[layer], g, slope, active, None if keep is None else keep[:n, columns])
 
     def output(self, weights: Weights, n: int) -> None:
         """A1 of the last layer: the logits."""
@@ -235,34 +243,6 @@ class Tile:
         for layer in reversed(range(len(self.g))):
             self.grad_hidden(weights, layer, n, EVERY, gradients)
 
-    def _activate(self, layer: int, n: int, columns: slice, keep: Matrix | None) -> None:
-        """The activation in place, then D1; the slope is left for the way back."""
-        g, slope, active = (values[layer][:n, columns] for values in (self.g, self.slope, self.active))
-        name = self.activations[layer]
-        is_scaled = name in KINKED or name == "identity"  # the value is the slope times what goes in
-        if name in KINKED:
-            # A comparison and a product by 1 or 0 are faster in NumPy than maximum, and the slope is needed later on.
-            np.greater(g, 0, out=active)
-            if name == "relu":
-                np.copyto(slope, active)
-            else:
-                slope.fill(LEAK)
-                np.copyto(slope, 1, where=active)
-        elif name == "identity":
-            slope.fill(1)
-        elif name == "tanh":
-            np.tanh(g, out=g)
-            np.multiply(g, g, out=slope)
-            np.subtract(1, slope, out=slope)
-        else:
-            _gelu(g, slope)
-        if keep is not None:
-            np.multiply(slope, keep, out=slope)
-        if is_scaled:
-            np.multiply(g, slope, out=g)
-        elif keep is not None:
-            np.multiply(g, keep, out=g)
-
     def _normalise(self, weights: Weights, layer: int, n: int, columns: slice, learns: bool) -> None:
         """B2 and B3 of some columns in place, by the batch's statistics (B1, B6) or by the running ones."""
         g, z, root = self.g[layer][:n, columns], self.z[layer][:n, columns], self.root[layer][columns]
@@ -291,6 +271,33 @@ class Tile:
         np.subtract(grad, grad_bias / n, out=grad)
         np.multiply(grad, weights.gains[layer][0, columns] / root, out=grad)
         return grad_bias
+
+
+def activate(name: str, g: Matrix, slope: Matrix, active: NDArray[np.bool_], keep: Matrix | None) -> None:
+    """An activation in place of g, then D1; its slope is left for the way back, and active is written over."""
+    is_scaled = name in KINKED or name == "identity"  # the value is the slope times what goes in
+    if name in KINKED:
+        # A comparison and a product by 1 or 0 are faster in NumPy than maximum, and the slope is needed later on.
+        np.greater(g, 0, out=active)
+        if name == "relu":
+            np.copyto(slope, active)
+        else:
+            slope.fill(LEAK)
+            np.copyto(slope, 1, where=active)
+    elif name == "identity":
+        slope.fill(1)
+    elif name == "tanh":
+        np.tanh(g, out=g)
+        np.multiply(g, g, out=slope)
+        np.subtract(1, slope, out=slope)
+    else:
+        _gelu(g, slope)
+    if keep is not None:
+        np.multiply(slope, keep, out=slope)
+    if is_scaled:
+        np.multiply(g, slope, out=g)
+    elif keep is not None:
+        np.multiply(g, keep, out=g)
 
 
 def _gelu(g: Matrix, slope: Matrix) -> None:

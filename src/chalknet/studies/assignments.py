@@ -15,6 +15,7 @@ from chalknet.data.splits import Splits
 from chalknet.studies.cells import Cell, Unit
 from chalknet.studies.outcome import Outcome, kept_scores
 from chalknet.studies.owner import BEAT_SECONDS, Owner, new_owner, retire
+from chalknet.studies.plan import Load, Plan, Planner
 from chalknet.studies.reading import chosen_cells
 from chalknet.studies.results import model_name
 from chalknet.studies.search import Trial, next_trials, search_key
@@ -23,7 +24,6 @@ from chalknet.studies.spec import StudySpec, spec_tables
 from chalknet.studies.store import Store
 
 Clock = Callable[[], float]
-Load = tuple[Unit, ...]  # what one worker is given at a time
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ class Assignments:
         store: this thread's.
         spec, data: the question, and the samples that it is about; `prepare` has put both into the store.
         retry_failed: whether units that failed before are tried again.
+        planner: says which units are handed out together; without one each is a load of its own.
+        planned: shown each plan that is made.
         clock: seconds, for the estimate of the time left.
     """
 
@@ -82,9 +84,12 @@ class Assignments:
         data: Dataset,
         *,
         retry_failed: bool = False,
+        planner: Planner | None = None,
+        planned: Callable[[Plan], None] | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._retry_failed = retry_failed
+        self._retry_failed, self._planner, self._planned = retry_failed, planner, planned
+        self._plan: Plan | None = None
         self._store, self._spec, self._data, self._clock = store, spec, data, clock
         self.folder: Path = store.path.parent
         self.owner: Owner = new_owner()
@@ -101,6 +106,7 @@ class Assignments:
         self._add(chosen_cells(self._spec, self._store))
         if self._retry_failed:
             self._store.retry_failed()
+        self._make_plan()
         self._done_before = self._store.counts()["done"][1]
         self._started = self._clock()
         return self
@@ -125,7 +131,15 @@ class Assignments:
         if key is None and not self._search_is_over and self._is_settled():
             self._choose_cells()
             key = self._store.claim(self.owner)
-        return () if key is None else (self._units[key],)
+        return () if key is None else self._with_company(key)
+
+    def _with_company(self, key: tuple[str, int]) -> Load:
+        """A unit that is this process's, with those of its planned load that are free."""
+        unit = self._units[key]
+        load = () if self._plan is None else self._plan.load_of.get(key, ())
+        others = [other.key for other in load if other.key != key]
+        taken = self._store.claim_beside(key, others, self.owner) if others else []
+        return (unit, *(self._units[other] for other in taken))
 
     def is_over(self) -> bool:
         """Whether every unit is done or failed, and no more cells are to be chosen."""
@@ -210,6 +224,7 @@ class Assignments:
         self._store.add_trials(key, len(trials), chosen)
         before = len(self._units)
         self._add(chosen_cells(self._spec, self._store))
+        self._make_plan()
         self._search_is_over = len(self._units) == before
 
     def _objective(self, cell: Cell) -> float | None:
@@ -229,6 +244,17 @@ class Assignments:
         self._units = {unit.key: unit for unit in units}
         self._store.add_units(units, {cell.key: self._cost(cell) for cell in cells})
         self._store.want(units)
+
+    def _make_plan(self) -> None:
+        """Plans what there is to do now."""
+        if self._planner is None:
+            return
+        statuses = self._store.statuses()
+        todo = [unit for key, unit in self._units.items() if statuses[key] == "todo"]
+        if todo:
+            self._plan = self._planner.plan(todo)
+            if self._planned is not None:
+                self._planned(self._plan)
 
     def _cost(self, cell: Cell) -> float:
         if cell.key not in self._costs:

@@ -1,11 +1,12 @@
 """What a unit's training gave, as it travels from a worker to the store: a JSON-ready record, arrays, a model file.
 
-`train_unit` makes it and `result_from` reads it back as a `UnitResult`; every runner uses both.
+`train_unit` or, of several at a time, `train_units` makes it and `result_from` reads it back as a `UnitResult`; every
+runner uses them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from chalknet.artifacts.model_file import model_bytes
 from chalknet.artifacts.sample_losses import LOSS_TYPES, kept_losses
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
+from chalknet.errors import ChalknetError, ConfigError
 from chalknet.machine.blas import one_blas_thread
 from chalknet.machine.facts import machine_facts
 from chalknet.network.model import Classifier
@@ -25,6 +27,7 @@ from chalknet.studies.cells import Unit
 from chalknet.studies.encoding import packed_bits, unpacked_bits
 from chalknet.studies.results import Predictions, UnitRecord, UnitResult
 from chalknet.studies.space import divide, own_splits
+from chalknet.training.together import PackObserver, run_together
 from chalknet.training.trainer import Observer, Run, Trainer, run_epochs
 
 ROWS_AT_ONCE = 4096
@@ -78,12 +81,54 @@ def train_unit(
     recipe = unit.cell.recipe_of(unit.seed)
     splits = own_splits(data, unit.cell, divide(data, unit.cell, unit.seed))
     trainer = Trainer(data, splits, recipe, workers=threads, keep_samples=True)
-    run = run_epochs(trainer, observe)
+    return _outcome(run_epochs(trainer, observe), unit, f"{trainer.how}, {trained}", with_model)
+
+
+def train_units(
+    data: Dataset,
+    units: Sequence[Unit],
+    ended: Callable[[int, Outcome | ChalknetError], None],
+    *,
+    threads: int,
+    trained: str,
+    with_model: Sequence[bool],
+    observe: PackObserver | None = None,
+) -> None:
+    """Trains several units in one pack, and hands over each as soon as it is finished.
+
+    What a unit gives is, bit for bit but for its seconds, what `train_unit` gives. Its seconds are its share of those
+    of the pack.
+
+    Args:
+        ended: gets a unit's position and its outcome, or the error that ended it.
+        trained, with_model, observe: as of `train_unit`, the second for each unit, the last told the unit's position.
+    Raises:
+        ConfigError: the units cannot be trained in one pack.
+    """
+    if len({parts_key(unit) for unit in units}) > 1:
+        raise ConfigError("units of different divisions cannot be trained in one pack.")
+    splits = own_splits(data, units[0].cell, divide(data, units[0].cell, units[0].seed))
+    recipes = [unit.cell.recipe_of(unit.seed) for unit in units]
+    how = f"numpy engine, {recipes[0].training.dtype}, in a pack of {len(units)}, {trained}"
+
+    def hand_over(number: int, end: Run | ChalknetError) -> None:
+        ended(number, _outcome(end, units[number], how, with_model[number]) if isinstance(end, Run) else end)
+
+    run_together(data, splits, recipes, hand_over, observe=observe, threads=threads, keep_samples=True)
+
+
+def parts_key(unit: Unit) -> Hashable:
+    """What decides which samples a unit has in which part."""
+    return unit.cell.division_of(unit.seed), unit.cell.recipe.split.train_size
+
+
+def _outcome(run: Run, unit: Unit, trained: str, with_model: bool) -> Outcome:
+    data, splits = run.data, run.splits
     record = {
         "history": [_epoch_list(one) for one in run.history],
         "kept_epoch": run.kept_epoch,
         "seconds": run.seconds,
-        "trained": f"{trainer.how}, {trained}",
+        "trained": trained,
         "machine": machine_facts(),
     }
     arrays: dict[str, NDArray[Any]] = {}
@@ -91,8 +136,8 @@ def train_unit(
         for part in JUDGED:
             arrays |= _predictions(run.network, data, part, splits.named()[part])
     n_valid = len(splits.valid)
-    losses = [each.loss for each in trainer.valid_samples]
-    right = [each.right for each in trainer.valid_samples]
+    losses = [each.loss for each in run.valid_samples]
+    right = [each.right for each in run.valid_samples]
     arrays["valid_losses"] = kept_losses(np.stack(losses) if n_valid else np.zeros((len(run.history), 0)))
     arrays["valid_right_bits"] = packed_bits(np.stack(right) if n_valid else np.zeros((len(run.history), 0), bool))
     return Outcome(record, arrays, _division(data, splits), _model(run, unit) if with_model else b"")

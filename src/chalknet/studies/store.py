@@ -247,6 +247,28 @@ class Store:
                 _note(db, key, "begun", owner)
         return key
 
+    def claim_beside(
+        self, key: tuple[str, int], others: Sequence[tuple[str, int]], owner: Owner
+    ) -> list[tuple[str, int]]:
+        """Takes those of some others that are "todo", to be trained together with a unit that this owner has.
+
+        None of them if a process has ended that trained that unit, and none that another process ended at: what may be
+        to blame is trained alone.
+        """
+        alone = "SELECT deaths > 0 FROM units WHERE cell = ? AND seed = ?"
+        taken = []
+        with self._change() as db:
+            for other in () if db.execute(alone, key).fetchone()[0] else others:
+                changed = db.execute(
+                    "UPDATE units SET status = 'running', owner = ? "
+                    "WHERE cell = ? AND seed = ? AND status = 'todo' AND deaths = 0",
+                    [owner.id, *other],
+                )
+                if changed.rowcount:
+                    taken.append(other)
+                    _note(db, other, "begun", owner)
+        return taken
+
     def finish(self, unit: Unit, owner: Owner, outcome: Outcome) -> bool:
         """Stores a result, and with it that the unit is done; False, and nothing stored, if the owner lost the unit.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from chalknet.config import FULL, SAME, Recipe, TrainingConfig
 from chalknet.data.augment import augmenter_for
 from chalknet.data.dataset import Dataset
-from chalknet.data.preprocess import flatten, learnt_scaling
+from chalknet.data.preprocess import Scaling, flatten, learnt_scaling
 from chalknet.data.splits import Splits
 from chalknet.data.stored import StoredPart, StoredSamples
 from chalknet.engines.engine import AVERAGE, Batch, Engine, EngineMaker, Part, SampleScores, Snapshot, Step, Update
@@ -147,6 +147,8 @@ class Trainer:
         keep_samples: whether `valid_samples` gets the validation scores of each sample after every epoch.
         shards: who holds the samples and gives their gradients, or None for one engine here; the numbers are the same
             to rounding. workers are then the threads of each.
+        engine: what makes the engine, by default the one that the recipe names.
+        beside: a trainer of the same data, splits and input scaling, whose samples in memory this one shares.
 
     Attributes:
         history: the epochs so far.
@@ -165,6 +167,8 @@ class Trainer:
         workers: int | None = None,
         keep_samples: bool = False,
         shards: Shards | None = None,
+        engine: EngineMaker | None = None,
+        beside: Trainer | None = None,
     ) -> None:
         if workers is not None and workers < 1:
             raise ConfigError(f"workers must be a whole number >= 1, got {workers}.")
@@ -173,7 +177,11 @@ class Trainer:
         self.architecture = Architecture(
             data.n_inputs, network.hidden, data.n_classes, network.activations(), network.batch_norm
         )
-        self.scaling = learnt_scaling(network.input_scaling, data.inputs, splits.train, data.is_images)
+        self.scaling: Scaling = (
+            learnt_scaling(network.input_scaling, data.inputs, splits.train, data.is_images)
+            if beside is None
+            else beside.scaling
+        )
         self.history: list[EpochRecord] = []
         self.valid_samples: list[SampleScores] = []
         self._workers, self._keep_samples = workers, keep_samples and len(splits.valid) > 0
@@ -184,8 +192,12 @@ class Trainer:
             recipe.regularisation.class_weights,
             None if sample_weights is None else np.asarray(sample_weights)[splits.train],
         )
-        parts = {name: self._part(name, index) for name, index in splits.named().items()}
-        self.engine = self._make_engine(self._engine_maker(), recipe.training.dtype, parts)
+        named = splits.named().items()
+        self._parts: dict[str, Part] = (
+            {name: self._part(index) for name, index in named} if beside is None else beside._parts
+        )
+        parts = {**self._parts, "train": replace(self._parts["train"], weights=self._weights)}
+        self.engine = self._make_engine(engine or self._engine_maker(), recipe.training.dtype, parts)
         self.last: Snapshot = None
 
     def epochs(self) -> Iterator[EpochRecord]:
@@ -202,15 +214,22 @@ class Trainer:
                 train = self.engine.train_epoch(self.updates(epoch))
                 valid, test = self.engine.evaluate("valid"), self.engine.evaluate("test")
             record = EpochRecord(epoch, train, valid, test, time.perf_counter() - started)
-            losses = [scores.loss for scores in (record.train, record.valid, record.test) if scores is not None]
-            if not all(map(math.isfinite, losses)):
-                loss = next(loss for loss in losses if not math.isfinite(loss))
-                raise self.diverged(loss, epoch, self.updates(epoch), self.last)
-            self.last = self.engine.snapshot()
-            self.history.append(record)
-            if self._keep_samples and (each := self.engine.evaluate_each("valid")) is not None:
-                self.valid_samples.append(each)
+            self.finish(record)
             yield record
+
+    def finish(self, record: EpochRecord) -> None:
+        """Takes note of an epoch that the engine has behind it.
+
+        Raises:
+            DivergenceError: as `epochs`.
+        """
+        loss = lost_loss(record)
+        if loss is not None:
+            raise self.diverged(loss, record.epoch, self.updates(record.epoch), self.last)
+        self.last = self.engine.snapshot()
+        self.history.append(record)
+        if self._keep_samples and (each := self.engine.evaluate_each("valid")) is not None:
+            self.valid_samples.append(each)
 
     def updates(self, epoch: int) -> Iterator[Update]:
         """The updates of an epoch: its batches, each with its number in the whole training and its learning rate."""
@@ -316,10 +335,10 @@ class Trainer:
         kept_out = self.recipe.regularisation
         return Objective(self.recipe.optimizer.reduction, kept_out.label_smoothing, kept_out.l2)
 
-    def _make_engine(self, make: EngineMaker, dtype: str, parts: Mapping[str, Part]) -> Engine:
+    def _make_engine(self, maker: EngineMaker, dtype: str, parts: Mapping[str, Part]) -> Engine:
         recipe = self.recipe
         kept_out, augmentation = recipe.regularisation, recipe.augmentation
-        return make(
+        return maker(
             parts,
             initial_parameters(self.architecture, recipe.training.seed, recipe.network.initialiser),
             rule_of(recipe.optimizer),
@@ -345,13 +364,12 @@ class Trainer:
         check_shards(self.recipe)
         return partial(ShardedEngine, shards=self._shards, window=self.recipe.training.shuffle_window)
 
-    def _part(self, name: str, index: NDArray[np.int64]) -> Part:
-        weights = self._weights if name == "train" else None
+    def _part(self, index: NDArray[np.int64]) -> Part:
         inputs, labels = self.data.inputs, self.data.labels[index]
         if isinstance(inputs, StoredSamples):
             small = np.min_scalar_type(self.data.n_classes - 1)  # labels are held whatever the number of samples
-            return Part(StoredPart(inputs, index, self.recipe.training.shuffle_window), labels.astype(small), weights)
-        return Part(flatten(inputs)[index], labels, weights)
+            return Part(StoredPart(inputs, index, self.recipe.training.shuffle_window), labels.astype(small))
+        return Part(flatten(inputs)[index], labels)
 
     def _alone(self, update: Update) -> ReferenceEngine:
         """An engine of the formulas in float64 that holds an update's samples, at most `MOST_SAMPLES` of them."""
@@ -387,7 +405,7 @@ def run_epochs(
         DivergenceError: a loss is no longer finite; its `run` has the weights of the best epoch before, or of the last
             one where there are no validation samples to tell.
     """
-    watch = _Watch(trainer)
+    watch = Watch(trainer)
     if start is not None:
         watch.go_on_from(start)
     try:
@@ -398,7 +416,7 @@ def run_epochs(
     return watch.run()
 
 
-def _run_watched(trainer: Trainer, watch: _Watch, observe: Observer | None, keep: Keeper | None) -> None:
+def _run_watched(trainer: Trainer, watch: Watch, observe: Observer | None, keep: Keeper | None) -> None:
     if watch.is_over:
         return
     for record in trainer.epochs():
@@ -411,7 +429,7 @@ def _run_watched(trainer: Trainer, watch: _Watch, observe: Observer | None, keep
             return
 
 
-class _Watch:
+class Watch:
     """The best epoch by the recipe's monitor, and early stopping, where the recipe asks for it."""
 
     def __init__(self, trainer: Trainer) -> None:
@@ -442,11 +460,13 @@ class _Watch:
             self._best, self._best_epoch = self._trainer.last, len(start.history)
 
     def see(self, record: EpochRecord) -> None:
+        """Takes note of an epoch that the trainer has finished."""
         if self._stopping is not None and self._stopping.improves(record):
             self._best, self._best_epoch = self._trainer.last, record.epoch
 
     @property
     def is_over(self) -> bool:
+        """Whether patience is at its end."""
         return self._config.stop_early and self._stopping is not None and self._stopping.is_over
 
     @property
@@ -467,6 +487,12 @@ class _Watch:
         """What has been trained, with the weights that the recipe keeps."""
         restores = self._config.stop_early and self._config.restore_best
         return self.best_run() if restores else self._trainer.run()
+
+
+def lost_loss(record: EpochRecord) -> float | None:
+    """The first of an epoch's losses that is not finite."""
+    losses = [scores.loss for scores in (record.train, record.valid, record.test) if scores is not None]
+    return next((loss for loss in losses if not math.isfinite(loss)), None)
 
 
 def shuffled_windows(n: int, window: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:

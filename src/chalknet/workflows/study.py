@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,19 @@ from chalknet.config import DataConfig, Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.load import load_data
 from chalknet.errors import ConfigError
+from chalknet.machine.processor import available_cores
 from chalknet.machine.ray_cluster import checked_place, require_ray
 from chalknet.studies.assignments import Assignments, prepare
+from chalknet.studies.cells import Unit
+from chalknet.studies.plan import AUTO, OFF, Plan, Planner
 from chalknet.studies.results import StudyResults, read_results
 from chalknet.studies.runner.foreman import Observer
 from chalknet.studies.runner.local import run_local
 from chalknet.studies.runner.ray_crew import run_on_ray
 from chalknet.studies.search import require_optuna
-from chalknet.studies.space import check_question
+from chalknet.studies.space import check_question, grid_cells, make_cell
 from chalknet.studies.spec import StudySpec, spec_tables
-from chalknet.studies.store import Store
+from chalknet.studies.store import STORE_FILE, Store
 from chalknet.training.trainer import engine_maker
 from chalknet.workflows.settle_study import SPEC_FILE, settle_study
 
@@ -37,6 +40,7 @@ def study(
     recipe: str | Recipe = "writeup",
     jobs: int | None = None,
     on: str | None = None,
+    pack: str | int = AUTO,
     retry_failed: bool = False,
     observe: Observer | None = None,
     search: str | None = None,
@@ -58,6 +62,8 @@ def study(
         jobs: processes at a time, by default one a core; results do not depend on it.
         on: "ray" trains units on a Ray cluster of this machine alone, "ray://HOST:PORT" on one that runs; left out, in
             processes of this machine (docs/scale.md).
+        pack: how many units a process trains together: "auto" for what is measured to be fastest, "off" for one at a
+            time, or the most at a time; results do not depend on it. On Ray "auto" is "off".
         retry_failed: whether units that failed before are trained again.
         observe: called with a `StudyProgress` whenever something has changed.
         search, trials: "tpe" lets Optuna choose so many cells instead of training the grid; settings may give
@@ -77,7 +83,7 @@ def study(
     lines = vary if isinstance(vary, Mapping) else list(vary)
     spec = settle_study(recipe, None, lines, {**settings, "seeds": seeds, "sampler": search, "trials": trials})
     samples = load_data(data) if isinstance(data, (str, Path)) else data
-    return run_study(spec, samples, Path(out), jobs=jobs, on=on, retry_failed=retry_failed, observe=observe)
+    return run_study(spec, samples, Path(out), jobs=jobs, on=on, pack=pack, retry_failed=retry_failed, observe=observe)
 
 
 def run_study(
@@ -87,15 +93,21 @@ def run_study(
     *,
     jobs: int | None = None,
     on: str | None = None,
+    pack: str | int = AUTO,
     retry_failed: bool = False,
     observe: Observer | None = None,
+    planned: Callable[[Plan], None] | None = None,
 ) -> StudyResults:
-    """`study` with everything settled. Its folder gets study.sqlite, study.toml, and models/ with a file a cell."""
-    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
-        raise ConfigError(f"jobs must be a whole number >= 1, got {jobs!r}.")
+    """`study` with everything settled. Its folder gets study.sqlite, study.toml, and models/ with a file a cell.
+
+    Args:
+        planned: shown how units are shared out, before the first is trained.
+    """
     if on is not None:
         checked_place(on)
         require_ray("study --on ray")
+        pack, planned = OFF if pack == AUTO else pack, None  # what this machine measures says little of others
+    planner = _planner(data, jobs, pack)
     division = check_question(spec, data)
     if spec.search is not None:
         require_optuna()
@@ -106,7 +118,9 @@ def run_study(
     with new_folder(folder), Store.create(folder) as store:
         prepare(store, asked, data, division)
         _write_spec(asked, folder)
-        with Assignments(store, asked, data, retry_failed=retry_failed) as assignments:
+        with Assignments(
+            store, asked, data, retry_failed=retry_failed, planner=planner, planned=planned
+        ) as assignments:
             if on is None:
                 run_local(assignments, data, jobs=jobs, observe=observe)
             else:
@@ -118,6 +132,34 @@ def _engines(spec: StudySpec) -> tuple[str, ...]:
     """Those of all cells."""
     varied = dict(spec.vary).get("engine")
     return varied if isinstance(varied, tuple) else (spec.recipe.training.engine,)
+
+
+def plan_study(
+    spec: StudySpec, data: Dataset, folder: Path, *, jobs: int | None = None, pack: str | int = AUTO
+) -> Plan:
+    """How `run_study` would share out what is still to be done, with times measured; writes nothing.
+
+    Of a search whose cells are not chosen yet, all are taken to be as its base.
+
+    Raises:
+        ConfigError, StoreError: as `run_study`.
+    """
+    planner = _planner(data, jobs, pack)
+    check_question(spec, data)
+    cells = list(grid_cells(spec)) if spec.search is None else [make_cell(spec, {})] * spec.search.trials
+    units = [Unit(cell, seed) for seed in spec.seed_numbers for cell in cells]
+    if (folder / STORE_FILE).exists():
+        with Store.read(folder) as store:
+            statuses = store.statuses()
+        units = [unit for unit in units if statuses.get(unit.key, "todo") == "todo"]
+    return planner.plan(units, timed=True)
+
+
+def _planner(data: Dataset, jobs: int | None, pack: str | int) -> Planner:
+    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
+        raise ConfigError(f"jobs must be a whole number >= 1, got {jobs!r}.")
+    jobs = jobs or available_cores()
+    return Planner(data, jobs=jobs, threads=max(1, available_cores() // jobs), pack=pack)
 
 
 def _write_spec(spec: StudySpec, folder: Path) -> None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from chalknet.errors import ChalknetError
-from chalknet.studies.assignments import Assignments, Load, StudyProgress, UnitEnd
+from chalknet.studies.assignments import Assignments, StudyProgress, UnitEnd
 from chalknet.studies.cells import Unit
+from chalknet.studies.plan import Load
 from chalknet.studies.runner.wire import load_message, outcome_from
 
 LOOK_SECONDS = 0.5  # between two looks for units that another process has given up or finished

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from chalknet.data.dataset import Dataset
 from chalknet.errors import ChalknetError
 from chalknet.records import EpochRecord
-from chalknet.studies.outcome import train_unit
+from chalknet.studies.outcome import Outcome, train_unit, train_units
 from chalknet.studies.runner.wire import outcome_frame, unit_from
 
 SECONDS_BETWEEN_EPOCHS = 0.1  # that are told; epochs of a small network are shorter
@@ -18,44 +19,86 @@ Tell = Callable[[Mapping[str, Any], bytes], None]
 
 
 def train_load(message: Mapping[str, Any], data: Dataset, tell: Tell) -> None:
-    """Trains the units of a `load_message`; tell gets messages as in `wire`, each with the bytes that follow it.
+    """Trains the units of a `load_message`, several in one pack; tell gets messages as in `wire`, with their bytes.
 
-    A unit that fails is told as failed and stops no other; what tell raises goes through.
+    A unit that fails is told as failed and stops no other; where a pack fails as a whole, those of its units that are
+    not finished are trained one by one. What tell raises goes through.
     """
-    for number in range(len(message["units"])):
-        tell(*_trained(number, message, data, tell))
+    _Load(message, data, tell).train()
 
 
-def _trained(number: int, message: Mapping[str, Any], data: Dataset, tell: Tell) -> tuple[dict[str, Any], bytes]:
-    """One unit's last message."""
-    last = time.monotonic()
-    told: list[BaseException] = []
+class _Load:
+    """One load, and which of its units have ended."""
 
-    def tell_epoch(record: EpochRecord) -> None:
-        nonlocal last
-        if time.monotonic() - last >= SECONDS_BETWEEN_EPOCHS:
-            last = time.monotonic()
-            try:
-                tell({"say": "epoch", "unit": number, "epoch": record.epoch}, b"")
-            except BaseException as error:
-                told.append(error)
+    def __init__(self, message: Mapping[str, Any], data: Dataset, tell: Tell) -> None:
+        self._message, self._data, self._tell = message, data, tell
+        self._left = dict.fromkeys(range(len(message["units"])))
+        self._told_at = dict.fromkeys(self._left, time.monotonic())
+        self._raised: list[BaseException] = []  # by tell
+
+    def train(self) -> None:
+        if len(self._left) > 1:
+            self._guarded(self._train_together)
+        for number in list(self._left):
+            error = self._guarded(partial(self._train_alone, number))
+            if error is not None:
+                self._end(number, {"say": "failed", "error": _in_a_line(error)})
+
+    def _guarded(self, work: Callable[[], None]) -> Exception | None:
+        """What work fails with; what telling fails with is raised."""
+        try:
+            work()
+        except Exception as error:
+            if error in self._raised:
                 raise
+            return error
+        return None
 
-    try:
-        outcome = train_unit(
-            data,
-            unit_from(message["units"][number]),
-            threads=message["threads"],
-            trained=message["trained"],
-            with_model=message["with_model"][number],
-            observe=tell_epoch,
+    def _train_together(self) -> None:
+        units = [unit_from(unit) for unit in self._message["units"]]
+        train_units(
+            self._data,
+            units,
+            self._hand_over,
+            threads=self._message["threads"],
+            trained=self._message["trained"],
+            with_model=self._message["with_model"],
+            observe=self._tell_epoch,
         )
-    except Exception as error:
-        if error in told:
+
+    def _train_alone(self, number: int) -> None:
+        outcome = train_unit(
+            self._data,
+            unit_from(self._message["units"][number]),
+            threads=self._message["threads"],
+            trained=self._message["trained"],
+            with_model=self._message["with_model"][number],
+            observe=lambda record: self._tell_epoch(number, record),
+        )
+        self._hand_over(number, outcome)
+
+    def _hand_over(self, number: int, end: Outcome | ChalknetError) -> None:
+        if isinstance(end, Outcome):
+            self._end(number, *outcome_frame(end))
+        else:
+            self._end(number, {"say": "failed", "error": _in_a_line(end)})
+
+    def _tell_epoch(self, number: int, record: EpochRecord) -> None:
+        if time.monotonic() - self._told_at[number] >= SECONDS_BETWEEN_EPOCHS:
+            self._told_at[number] = time.monotonic()
+            self._say({"say": "epoch", "unit": number, "epoch": record.epoch}, b"")
+
+    def _end(self, number: int, said: Mapping[str, Any], content: bytes = b"") -> None:
+        """A unit's last message."""
+        del self._left[number]
+        self._say({**said, "unit": number}, content)
+
+    def _say(self, said: Mapping[str, Any], content: bytes) -> None:
+        try:
+            self._tell(said, content)
+        except BaseException as error:
+            self._raised.append(error)
             raise
-        return {"say": "failed", "unit": number, "error": _in_a_line(error)}, b""
-    said, content = outcome_frame(outcome)
-    return {**said, "unit": number}, content
 
 
 def _in_a_line(error: Exception) -> str:

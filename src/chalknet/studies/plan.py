@@ -1,0 +1,281 @@
+"""How a study's units are shared out: which are trained together in packs, in how many processes, and what that costs.
+
+A plan changes no result: a unit has the same bits alone and in a pack. What it goes by is measured when it is made, on
+a few made-up samples of the data's sizes, in some tenths of a second a width.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from chalknet.config import FULL, Recipe
+from chalknet.data.dataset import Dataset
+from chalknet.data.splits import Splits
+from chalknet.data.stored import StoredSamples
+from chalknet.engines.numpy_engine import RESIDENT_BYTES
+from chalknet.errors import ConfigError
+from chalknet.machine.processor import available_cores, this_processor
+from chalknet.network.architecture import Architecture
+from chalknet.records import EpochRecord
+from chalknet.studies.cells import Unit
+from chalknet.studies.space import divide, own_splits
+from chalknet.training.optimizers import rule_of
+from chalknet.training.together import order_of, pack_key, run_together
+from chalknet.training.trainer import Trainer, run_epochs
+
+AUTO, OFF = "auto", "off"
+MOST_TOGETHER = 32  # of a planned pack: more gain nothing, and would be lost together
+CACHE_BYTES = 32 * 2**20  # of a last-level cache that is counted on: clouds tell of caches that others share
+LEAST_GAIN = 1.05  # by which a pack must be faster than its networks one by one, so that no noise decides for it
+MEASURED_BATCHES, MEASURED_SAMPLES, MEASURED_FULL = 4, 512, 2_048  # of the made-up samples that are trained on
+MEASURED_EPOCHS = 4  # the first of which does not count
+PROCESS_BYTES = 120 * 2**20  # of a worker process before it has read anything, about
+
+Load = tuple[Unit, ...]  # what one worker is given at a time
+
+
+@dataclass(frozen=True)
+class Share:
+    """Units that are trained in the same way.
+
+    Attributes:
+        loads: what is handed out at a time.
+        unit_seconds: of one core for one unit with all of its epochs, as measured; None where that was not done.
+        alone_seconds: the same for a unit trained alone.
+        load_bytes: memory of a worker while it trains one of these loads.
+    """
+
+    loads: tuple[Load, ...]
+    unit_seconds: float | None
+    alone_seconds: float | None
+    load_bytes: int
+
+    @property
+    def n_units(self) -> int:
+        return sum(len(load) for load in self.loads)
+
+    @property
+    def size(self) -> int:
+        """Units in the largest load."""
+        return max(len(load) for load in self.loads)
+
+    @property
+    def widths(self) -> tuple[str, ...]:
+        """The hidden widths there are, narrowest first."""
+        found = {unit.cell.recipe.network.hidden for load in self.loads for unit in load}
+        return tuple("x".join(map(str, hidden)) for hidden in sorted(found))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How units are shared out.
+
+    Attributes:
+        jobs: processes. threads: of each.
+    """
+
+    shares: tuple[Share, ...]
+    jobs: int
+    threads: int
+
+    @property
+    def n_units(self) -> int:
+        return sum(share.n_units for share in self.shares)
+
+    @property
+    def seconds(self) -> float | None:
+        """Until the last unit is through, about, if none stops early; None where something was not measured."""
+        known = [(share.unit_seconds, share.n_units) for share in self.shares]
+        if any(seconds is None for seconds, _ in known):
+            return None
+        busy = max(1, min(self.jobs * self.threads, available_cores()))
+        return sum((seconds or 0.0) * n for seconds, n in known) / busy
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of all processes together, about, at most."""
+        return self.jobs * max((share.load_bytes for share in self.shares), default=0)
+
+    @property
+    def how(self) -> str:
+        """ "2 processes, 48 units in packs of up to 16, 16 one by one"."""
+        packed = [share for share in self.shares if share.size > 1]
+        n_packed = sum(share.n_units for share in packed)
+        parts = [f"{self.jobs} {'process' if self.jobs == 1 else 'processes'}"]
+        if packed:
+            parts.append(f"{n_packed} units in packs of up to {max(share.size for share in packed)}")
+        if self.n_units > n_packed:
+            parts.append(f"{self.n_units - n_packed} {'one by one' if packed else 'units one by one'}")
+        return ", ".join(parts)
+
+    @cached_property
+    def load_of(self) -> dict[tuple[str, int], Load]:
+        """Unit key -> the load that it is in."""
+        return {unit.key: load for share in self.shares for load in share.loads for unit in load}
+
+
+class Planner:
+    """Makes plans for the units of one study.
+
+    Args:
+        data: the study's samples.
+        jobs: processes. threads: of each.
+        pack: "auto" to go by what is measured, "off" for no packs, or the most units of a pack, wherever they fit.
+    Raises:
+        ConfigError: pack is none of these.
+    """
+
+    def __init__(self, data: Dataset, *, jobs: int, threads: int = 1, pack: str | int = AUTO) -> None:
+        check_pack(pack)
+        self._data, self._jobs, self._threads, self._pack = data, jobs, threads, pack
+        self._measured: dict[Hashable, float] = {}
+
+    def plan(self, units: Sequence[Unit], *, timed: bool = False) -> Plan:
+        """The plan for some units.
+
+        Args:
+            timed: whether to measure also what is trained alone whatever comes out.
+        """
+        groups: dict[Hashable, list[Unit]] = {}
+        for unit in units:
+            groups.setdefault(self._group_key(unit), []).append(unit)
+        shares = tuple(self._share(key, group, timed) for key, group in groups.items())
+        return Plan(shares, self._jobs, self._threads)
+
+    def _group_key(self, unit: Unit) -> Hashable:
+        """Units of equal keys may be in one pack, and cost about the same; a first None says that they may not."""
+        recipe = unit.cell.recipe_of(unit.seed)
+        key = None if self._pack == OFF else pack_key(recipe, self._data)
+        size = tuple(round(math.log2(width)) for width in recipe.network.hidden)
+        if key is None:
+            return None, size, recipe.training.batch_size, recipe.training.epochs, recipe.training.engine
+        return key, size, recipe.training.epochs, unit.cell.division_of(unit.seed)
+
+    def _share(self, key: Hashable, units: list[Unit], timed: bool) -> Share:
+        ordered = sorted(units, key=_neighbours)
+        may_pack = isinstance(key, tuple) and key[0] is not None
+        splits = self._splits(ordered[0])
+        most = self._most_together(ordered, splits) if may_pack else 1
+        loads = _cut(ordered, most, self._jobs)
+        if most == 1 or len(loads) == len(ordered):
+            seconds = self._seconds(ordered[len(ordered) // 2 :][:1], splits) if timed else None
+            return self._of_loads(tuple((unit,) for unit in units), splits, seconds, seconds)
+        if self._pack != AUTO and not timed:
+            return self._of_loads(loads, splits, None, None)
+        shown = max(loads, key=len)
+        alone, packed = self._seconds(shown[len(shown) // 2 :][:1], splits), self._seconds(shown, splits)
+        if self._pack == AUTO and alone < LEAST_GAIN * packed:
+            return self._of_loads(tuple((unit,) for unit in units), splits, alone, alone)
+        return self._of_loads(loads, splits, packed, alone)
+
+    def _most_together(self, units: Sequence[Unit], splits: Splits) -> int:
+        """Units of a pack whose weights, and what is remembered and made of them, stay in the cache."""
+        if self._pack != AUTO:
+            return int(self._pack)
+        most = max(self._network_bytes(unit.cell.recipe, splits) for unit in units)
+        cache = min(this_processor().cache_bytes.get("L3", CACHE_BYTES) or CACHE_BYTES, CACHE_BYTES)
+        return max(1, min(MOST_TOGETHER, cache // available_cores() // most))
+
+    def _network_bytes(self, recipe: Recipe, splits: Splits) -> int:
+        """What the updates of one network go over: weights, gradients and slots, and a batch with its values."""
+        size = 8 if recipe.training.dtype == "float64" else 4
+        network = Architecture(self._data.n_inputs, recipe.network.hidden, self._data.n_classes)
+        rows = min(_batch_size(recipe, splits), recipe.training.tile_rows)
+        return size * ((2 + len(rule_of(recipe.optimizer).slots)) * network.n_parameters + 3 * rows * network.hidden[0])
+
+    def _of_loads(self, loads: tuple[Load, ...], splits: Splits, seconds: float | None, alone: float | None) -> Share:
+        together = max(loads, key=len)
+        n_values = sum(splits.sizes.values()) * self._data.n_inputs
+        floats = 8 if together[0].cell.recipe.training.dtype == "float64" else 4
+        held = 0 if isinstance(self._data.inputs, StoredSamples) else n_values * self._data.inputs.dtype.itemsize
+        resident = n_values * floats if n_values * floats <= RESIDENT_BYTES else 0
+        networks = sum(2 * self._network_bytes(unit.cell.recipe, splits) for unit in together)
+        return Share(loads, seconds, alone, PROCESS_BYTES + held + resident + networks)
+
+    def _splits(self, unit: Unit) -> Splits:
+        return own_splits(self._data, unit.cell, divide(self._data, unit.cell, unit.seed))
+
+    def _seconds(self, load: Sequence[Unit], splits: Splits) -> float:
+        """Of a core for one unit of a load, with all of its epochs."""
+        recipes = [unit.cell.recipe_of(unit.seed) for unit in load]
+        key = tuple(
+            (order_of(recipe), recipe.network, recipe.optimizer, recipe.training.batch_size) for recipe in recipes
+        )
+        known = (key, recipes[0].regularisation, tuple(splits.sizes.values()), recipes[0].training.epochs)
+        if known not in self._measured:
+            self._measured[known] = measured_seconds(self._data, splits.sizes, recipes)
+        return self._measured[known]
+
+
+def check_pack(pack: str | int) -> None:
+    """Raises ConfigError unless it is "auto", "off" or a whole number >= 1."""
+    is_number = isinstance(pack, int) and not isinstance(pack, bool) and pack >= 1
+    if pack not in (AUTO, OFF) and not is_number:
+        raise ConfigError(f"pack must be auto, off or a whole number >= 1, got {pack!r}.")
+
+
+def measured_seconds(data: Dataset, sizes: Mapping[str, int], recipes: Sequence[Recipe]) -> float:
+    """Of one core for one of some networks trained together, or of a single one, with all of its epochs.
+
+    Measured on few made-up samples, in the thread's own time, so that what else the machine does hardly shows.
+
+    Args:
+        sizes: of the parts "train", "valid", "test" that will be trained on.
+    """
+    batch = sizes["train"] if recipes[0].training.batch_size == FULL else int(recipes[0].training.batch_size)
+    asked = MEASURED_FULL if batch >= sizes["train"] else max(MEASURED_BATCHES * batch, MEASURED_SAMPLES)
+    n_train = min(sizes["train"], asked)
+    judged = [-(-sizes[part] * n_train // sizes["train"]) for part in ("valid", "test")]
+    made, splits = _made_up(data, n_train, *judged)
+    # So small a rate moves nothing, and nothing diverges.
+    tried = [
+        recipe.with_settings(epochs=MEASURED_EPOCHS, stop_early=False, learning_rate=1e-12, class_weights="equal")
+        for recipe in recipes
+    ]
+    times: list[float] = []
+
+    def look(_: int, record: EpochRecord) -> None:
+        if len(times) < record.epoch:
+            times.append(time.thread_time())
+
+    if len(tried) == 1:
+        run_epochs(Trainer(made, splits, tried[0], workers=1, keep_samples=True), lambda record: look(0, record))
+    else:
+        run_together(made, splits, tried, lambda *_: None, observe=look, keep_samples=True)
+    an_epoch = float(np.diff(times).min()) / len(tried)
+    return an_epoch * sizes["train"] / n_train * max(recipe.training.epochs for recipe in recipes)
+
+
+def _made_up(data: Dataset, n_train: int, n_valid: int, n_test: int) -> tuple[Dataset, Splits]:
+    """Random samples of a data set's shape and type, and their division."""
+    n, rng = n_train + n_valid + n_test, np.random.default_rng(0)
+    shape = (n, *data.inputs.shape[1:])
+    kind = data.inputs.dtype
+    inputs = rng.integers(0, 200, shape).astype(kind) if kind.kind in "ui" else rng.random(shape).astype(kind)
+    made = Dataset(inputs, rng.integers(0, data.n_classes, n), data.class_names)
+    index = np.arange(n)
+    return made, Splits(index[:n_train], index[n_train : n_train + n_valid], index[n_train + n_valid :])
+
+
+def _batch_size(recipe: Recipe, splits: Splits) -> int:
+    n_train, size = len(splits.train), recipe.training.batch_size
+    return n_train if size == FULL else min(int(size), n_train)
+
+
+def _neighbours(unit: Unit) -> tuple[str, tuple[int, ...], int]:
+    """Units that share batches stand beside each other, and among them equal widths."""
+    recipe = unit.cell.recipe_of(unit.seed)
+    return str(order_of(recipe)), recipe.network.hidden, unit.seed
+
+
+def _cut(units: Sequence[Unit], most: int, jobs: int) -> tuple[Load, ...]:
+    """Loads of at most so many units, as even as there are processes to share them out to."""
+    n_loads = jobs * -(-len(units) // (most * jobs))
+    size = -(-len(units) // n_loads)
+    return tuple(tuple(units[start : start + size]) for start in range(0, len(units), size))

@@ -1,0 +1,110 @@
+"""Plans: every unit once, packs only of what may be trained together, and only where they are measured to be faster."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import made_images
+from hypothesis import given
+from hypothesis import strategies as st
+from studies.small_studies import spec_of, units_of
+
+from chalknet.errors import ConfigError
+from chalknet.studies import plan as plan_module
+from chalknet.studies.plan import Planner, measured_seconds
+from chalknet.training.together import order_of, pack_key
+
+DATA = made_images(240, seed=0)
+
+
+@pytest.fixture
+def gain(monkeypatch):
+    """Sets how much faster a pack is measured to be."""
+    found = {}
+    monkeypatch.setattr(
+        plan_module, "measured_seconds", lambda *asked: 1.0 if len(asked[-1]) == 1 else 1 / found["gain"]
+    )
+    return found
+
+
+@given(st.integers(1, 70), st.integers(1, 40), st.integers(1, 9))
+def test_cuts_are_even_and_no_larger_than_asked(n, most, jobs):
+    loads = plan_module._cut(list(range(n)), most, jobs)
+    assert [one for load in loads for one in load] == list(range(n))
+    assert max(map(len, loads)) <= most
+    assert len({len(load) for load in loads[:-1]}) <= 1
+    assert len(loads) >= min(n, jobs) or len(loads[0]) > 1
+
+
+@pytest.mark.parametrize("pack", ["auto", "off", 1, 2, 7])
+def test_every_unit_is_in_one_load_and_loads_hold_what_may_be_trained_together(gain, pack):
+    gain["gain"] = 2.0
+    spec = spec_of(
+        "hidden=3,4,40,600", "batch_norm=false,true", "batch_size=full,32", "train_size=80,160",
+        seeds=3, seeds_vary=("init", "order", "split"),
+    )  # fmt: skip
+    units = units_of(spec)
+    plan = Planner(DATA, jobs=1, pack=pack).plan(units)
+    loads = [load for share in plan.shares for load in share.loads]
+    assert sorted(unit.key for load in loads for unit in load) == sorted(unit.key for unit in units)
+    assert plan.n_units == len(units) == len(plan.load_of)
+    sizes = [len(load) for load in loads]
+    assert max(sizes) == {"auto": 2, "off": 1, 1: 1, 2: 2, 7: 2}[pack]  # each seed has its own division of the samples
+    for load in loads:
+        keys = {(pack_key(unit.cell.recipe_of(unit.seed), DATA), unit.cell.division_of(unit.seed)) for unit in load}
+        assert len(keys) == 1
+        assert len(load) == 1 or None not in {key for key, _ in keys}
+
+
+def test_a_pack_is_planned_only_where_it_was_measured_to_be_faster(gain):
+    units = units_of(spec_of("hidden=3,4", seeds=4))
+    planner = Planner(DATA, jobs=1)
+    gain["gain"] = 1.04
+    assert {share.size for share in planner.plan(units).shares} == {1}
+    gain["gain"] = 1.2
+    (share,) = Planner(DATA, jobs=1).plan(units).shares
+    assert (share.size, share.alone_seconds, share.unit_seconds) == (8, 1.0, pytest.approx(1 / 1.2))
+    assert {share.size for share in Planner(DATA, jobs=1, pack="off").plan(units).shares} == {1}
+
+
+def test_networks_that_share_batches_stand_together(gain):
+    gain["gain"] = 2.0
+    units = units_of(spec_of("hidden=4", "batch_size=32", "learning_rate=1e-5,1e-4,1e-3,1e-2", seeds=4))
+    (share,) = Planner(DATA, jobs=2).plan(units).shares
+    assert [len(load) for load in share.loads] == [8, 8]
+    for load in share.loads:
+        orders = [order_of(unit.cell.recipe_of(unit.seed)) for unit in load]
+        assert orders == sorted(orders)
+        assert len(set(orders)) == 2
+
+
+def test_packs_are_bounded_by_the_cache(gain, monkeypatch):
+    gain["gain"] = 2.0
+    units = units_of(spec_of("hidden=100", seeds=64))
+    sizes = []
+    for cache in (2**22, 2**23):
+        monkeypatch.setattr(plan_module, "CACHE_BYTES", cache)
+        (share,) = Planner(DATA, jobs=1).plan(units).shares
+        sizes.append(share.size)
+    assert 1 < sizes[0] < sizes[1] < 64
+
+
+@pytest.mark.parametrize("recipes", [1, 3])
+@pytest.mark.parametrize("batch_size", ["full", 32])
+def test_what_is_measured_is_a_time(recipes, batch_size):
+    units = units_of(spec_of("hidden=4", seeds=recipes))
+    asked = [unit.cell.recipe_of(unit.seed).with_settings(batch_size=batch_size) for unit in units]
+    assert 0 < measured_seconds(DATA, {"train": 160, "valid": 40, "test": 0}, asked) < 60
+
+
+def test_a_plan_that_is_timed_knows_the_end_and_the_memory():
+    plan = Planner(DATA, jobs=3, threads=2).plan(units_of(spec_of("hidden=4,600", seeds=2)), timed=True)
+    assert np.isfinite(plan.seconds)
+    assert plan.memory_bytes == 3 * max(share.load_bytes for share in plan.shares) > 3e8
+    assert plan.how.startswith("3 processes, ")
+
+
+@pytest.mark.parametrize("pack", [0, -1, True, 1.5, "always"])
+def test_a_pack_that_cannot_be_meant_is_refused(pack):
+    with pytest.raises(ConfigError, match="pack must be auto, off or a whole number >= 1"):
+        Planner(DATA, jobs=1, pack=pack)
