@@ -56,6 +56,7 @@ benchmark-docs: $(INSTALLED) ## write docs/benchmarks.md and the tables of docs/
 	$(BIN)/python benchmarks/coverage.py --docs
 	$(BIN)/python benchmarks/recipes.py --docs
 	$(BIN)/python benchmarks/width_study.py --docs
+	$(BIN)/python benchmarks/precision.py --docs
 	$(BIN)/python benchmarks/over_fitting.py --docs
 
 wheel: $(INSTALLED) ## build the wheel into dist/

@@ -77,6 +77,12 @@ def test_pages_of_studies_are_written_from_their_stored_results(script, name):
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page, "run `make benchmark-docs`"
 
 
+def test_the_page_on_precision_is_written_from_the_stored_study():
+    command = [sys.executable, str(ROOT / "benchmarks" / "precision.py"), "--print"]
+    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "docs" / "studies" / "precision.md").read_text(encoding="utf-8") == page, "run `make benchmark-docs`"
+
+
 @pytest.mark.parametrize("name", sorted(SECTION_OF_FIELD))
 def test_every_recipe_field_is_documented(name):
     assert f"`{name}`" in (ROOT / "docs" / "recipes" / "fields.md").read_text(encoding="utf-8")

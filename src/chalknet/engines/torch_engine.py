@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -24,6 +25,7 @@ from chalknet.engines.lessons import Lesson, Lessons, even_cuts
 from chalknet.engines.noise import Noise
 from chalknet.engines.tile import Tally, Weights
 from chalknet.engines.torch_tile import Aims, Rows, Tensors, TorchTile, Types, grad_logits, judge
+from chalknet.engines.workers import Workers
 from chalknet.errors import ConfigError
 from chalknet.machine.processor import available_cores
 from chalknet.network.architecture import Parameters
@@ -37,6 +39,7 @@ GPU_TILE_VALUES = 2**28  # of a tile's widest layer on a GPU
 BAND_VALUES = 2**18  # of a matrix that is updated at a time, so that it stays in the cache
 RESIDENT_BYTES = 256 * 2**20  # samples up to this size as operands are kept so in memory,
 GPU_SHARE = 4  # on a GPU up to one part in so many of what is free, and raw samples up to twice as much
+ROWS_DRAWN_AT_ONCE = 32  # samples whose chances, or changed images, are one task of a worker's
 SCALED_AT_ONCE = 4096  # samples that are made operands at a time
 STATIC_ON = ("cuda",)  # kinds of device whose updates are recorded
 TORCH_TYPES = ("uint8", "int8", "int16", "int32", "int64", "float32", "float64")  # of raw samples, as NumPy names them
@@ -114,6 +117,7 @@ class TorchEngine:
         self._tile = TorchTile(widths, rows, activations, self._layers.batch_norm, self._types)
         self._hold(present, scaling, rows)
         self._lessons = Lessons(parts["train"], noise, scaling, self._dtype)
+        self._crew = Workers(self._workers if self._lessons.changes or noise.dropout else 1)
         self._is_static = (
             self._device.type in STATIC_ON
             and not self._lessons.changes
@@ -313,7 +317,11 @@ class TorchEngine:
         if lesson is None or not self._lessons.changes:
             return samples.rows(here)
         made = np.empty((rows.stop - rows.start, samples.n_inputs), self._dtype)
-        self._lessons.make(made, lesson, rows)
+
+        def make(part: slice) -> None:
+            self._lessons.make(made[part.start - rows.start : part.stop - rows.start], lesson, part)
+
+        self._share_out(rows, make)
         return samples.operands_of(torch.from_numpy(made).to(self._device))
 
     def _aims(self, here: Where, rows: slice, lesson: Lesson | None) -> Aims:
@@ -331,9 +339,24 @@ class TorchEngine:
             return []
         found = []
         for layer, (width, _) in enumerate(list(self._layers.shapes.values())[:-1], start=1):
-            factors = self._noise.keep(layer, lesson.step.number, rows, width, self._dtype)
+            factors = np.empty((rows.stop - rows.start, width), self._dtype)
+            self._share_out(rows, partial(self._draw, factors, rows.start, layer, lesson.step.number))
             found.append(torch.from_numpy(factors).to(self._device, self._types.operands))
         return found
+
+    def _draw(self, factors: NDArray[Any], start: int, layer: int, number: int, part: slice) -> None:
+        """Dropout's factors of some rows, whose first is start."""
+        drawn = self._noise.keep(layer, number, part, factors.shape[1], self._dtype)
+        factors[part.start - start : part.stop - start] = drawn
+
+    def _share_out(self, rows: slice, work: Callable[[slice], None]) -> None:
+        """Work of NumPy's on some rows, on all workers in pieces that do not depend on their number."""
+        cuts = even_cuts(rows.stop - rows.start, ROWS_DRAWN_AT_ONCE)
+
+        def task(cut: slice, _: int) -> None:
+            work(slice(rows.start + cut.start, rows.start + cut.stop))
+
+        self._crew.run([partial(task, cut) for cut in cuts])
 
     def _move(self, numbers: Sequence[Any], n: int) -> None:
         """The penalty, clipping and the update of everything learnt; the average of running statistics."""
