@@ -60,3 +60,8 @@ def test_a_study_says_what_computed_each_unit(letters, tmp_path):
         "torch engine, float32, on cpu, one at a time",
         "torch engine, float32 with bfloat16 products, on cpu, one at a time",
     ]
+
+
+def test_derivatives_are_checked_by_the_reference_whatever_the_recipe_computes_with(letters):
+    flags = ["--recipe", "writeup", "--set", "training.engine=torch", "--set", "training.precision=bfloat16"]
+    assert main(["gradcheck", "--data", letters, "--hidden", "4", *flags]) == 0

@@ -24,7 +24,7 @@ STOPPED = 130  # exit code of Ctrl-C
 @click.option("--seeds", type=int, metavar="N", help="Trainings of each width.  [default: 3]")
 @click.option("--quick", is_flag=True, help="A short form, marked as such: fewer widths, epochs and seeds.")
 @data_options
-@recipe_options(*FIELDS, "engine", "dtype")
+@recipe_options(*FIELDS, "engine", "device", "precision", "dtype")
 @click.option("--jobs", type=int, metavar="N", help="Trainings at a time.  [default: one a core]")
 @click.option(
     "--out", metavar="DIR", help="Folder for everything; what was begun there goes on.  [default: runs/writeup]"

@@ -30,8 +30,9 @@ def check_recipe(data: Dataset, recipe: Recipe, n_samples: int = 20) -> tuple[Gr
     seed = recipe.training.seed
     chosen = np.random.default_rng(seed).choice(len(data), n_samples, replace=False)
     nobody = np.empty(0, np.int64)
-    settings = {"engine": "reference", "dtype": "float64", "batch_size": FULL, "reduction": "mean"}
-    trainer = Trainer(data, Splits(chosen, nobody, nobody), recipe.with_settings(**settings))
+    settings = {"engine": "reference", "dtype": "float64", "device": "auto", "precision": "float32"}
+    whole = recipe.with_settings(**settings, batch_size=FULL, reduction="mean")
+    trainer = Trainer(data, Splits(chosen, nobody, nobody), whole)
     engine, activations = trainer.engine, trainer.architecture.activations
     assert isinstance(engine, ReferenceEngine)
     samples, keep = engine.lesson(next(trainer.updates(1)))

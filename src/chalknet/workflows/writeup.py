@@ -43,6 +43,8 @@ FLAGS = {
     "epochs": "epochs",
     "batch_size": "batch-size",
     "engine": "engine",
+    "device": "device",
+    "precision": "precision",
     "dtype": "dtype",
 }
 
