@@ -7,6 +7,7 @@ records the update once and replays it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -275,6 +276,8 @@ class TorchEngine:
             where = batch if isinstance(batch, slice) else torch.from_numpy(np.asarray(batch)).to(self._device)
             self._learn(where, len(lesson.labels), self._numbers(update), lesson)
             total += len(lesson.labels)
+            if self._device.type == "cpu" and not math.isfinite(self._sums[0, 0].item()):
+                break  # a GPU, which would have to be waited for, makes all of them
         return total
 
     def _train_static(self, updates: Iterable[Update]) -> int:

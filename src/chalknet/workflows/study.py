@@ -111,7 +111,7 @@ def run_study(
     division = check_question(spec, data)
     if spec.search is not None:
         require_optuna()
-    for engine in _engines(spec):
+    for engine in _engines(spec) if on is None else ():  # a cluster has its own packages and devices
         engine_maker(replace(spec.recipe.training, engine=engine))  # raises here, and not in every unit
     origin = data.origin or DataConfig(data.source, data.sha256)
     asked = replace(spec, data=origin)
