@@ -247,7 +247,7 @@ class TrainingConfig(_Checked):
     tile_rows: int = setting(
         768,
         whole(1),
-        "samples that go through the network at a time in the numpy engine, and at least four times as many in torch",
+        "samples that go through the network at a time in the numpy engine, and at least eight times as many in torch",
     )
     device: str = setting("auto", one_of(*DEVICES), "where the torch engine computes (auto: on CUDA where it can)")
     precision: str = setting(

@@ -35,7 +35,7 @@ from chalknet.records import Scores
 
 # Of the numpy engine's tiles that go through together, for torch's threads share each product; and of narrower layers
 # than TILE_UNITS as many more as hold the same number of values.
-TILES_AT_ONCE, TILE_UNITS = 4, 1000
+TILES_AT_ONCE, TILE_UNITS = 8, 1000
 GPU_TILE_VALUES = 2**28  # of a tile's widest layer on a GPU
 BAND_VALUES = 2**18  # of a matrix that is updated at a time, so that it stays in the cache
 RESIDENT_BYTES = 256 * 2**20  # samples up to this size as operands are kept so in memory,

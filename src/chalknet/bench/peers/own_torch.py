@@ -10,7 +10,7 @@ from chalknet.bench.peers.own import epoch_flop, training
 from chalknet.bench.workload import Run
 from chalknet.machine.processor import available_cores
 
-TILE = 3_000  # samples that the engine takes at a time, of 15,000
+TILE = 5_000  # samples that the engine takes at a time, of 15,000
 RATE_SECONDS = 0.3
 
 
