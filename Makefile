@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick test test-slow test-extras test-pythons format lint types docs wheel clean
+.PHONY: help run quick test test-slow test-extras test-ray test-pythons format lint types docs wheel clean
 
 help: ## list the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1 | /' | column -t -s '|'
@@ -29,9 +29,12 @@ test-slow: $(INSTALLED) ## the tests that take minutes: whole trainings, a wheel
 test-extras: .venv-extras/.installed ## the tests that need PyTorch, onnx or another extra, in an environment of their own
 	CHALKNET_TEST_EXTRAS=1 .venv-extras/bin/python -m pytest -m extras
 
+test-ray: .venv-extras/.installed ## the tests that start a Ray cluster of two nodes on this machine, in the same environment
+	CHALKNET_TEST_EXTRAS=1 .venv-extras/bin/python -m pytest -m ray
+
 .venv-extras/.installed: pyproject.toml constraints.txt
 	@test -x .venv-extras/bin/python || $(PYTHON) -m venv .venv-extras
-	.venv-extras/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,witness]'
+	.venv-extras/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,witness,ray]'
 	@touch $@
 
 test-pythons: ## the quick tests on every Python from 3.11 on that is found
