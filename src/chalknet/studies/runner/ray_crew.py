@@ -53,8 +53,8 @@ def run_on_ray(
 
 def wants_gpu(recipe: Recipe, gpus: int) -> bool:
     """Whether a unit should have a GPU of its own, in a cluster that has so many."""
-    device = getattr(recipe.training, "device", "cpu")
-    return device == "cuda" or (device == "auto" and recipe.training.engine == "torch" and gpus > 0)
+    training = recipe.training
+    return training.engine == "torch" and (training.device == "cuda" or (training.device == "auto" and gpus > 0))
 
 
 def threads_of(nodes: list[int], jobs: int) -> int:
