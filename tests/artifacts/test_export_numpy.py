@@ -11,6 +11,7 @@ import pytest
 from exported import every_kind, random_network, samples_for
 
 from chalknet.artifacts.export_numpy import numpy_bytes
+from chalknet.data.preprocess import Scaling
 from chalknet.network.architecture import Architecture
 from chalknet.network.initialisers import initial_parameters
 from chalknet.network.model import Network
@@ -34,6 +35,19 @@ def test_the_file_gives_the_networks_probabilities(kind):
     assert probabilities.dtype == want.dtype
     np.testing.assert_array_equal(file["predict"](samples), model.predict(samples))
     assert file["CLASS_NAMES"] == model.class_names
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int64])
+def test_a_column_far_from_0_is_scaled_before_it_becomes_float32(dtype):
+    architecture = Architecture(2, (5,), 3)
+    parameters = {name: value.astype("f4") for name, value in initial_parameters(architecture, 0).items()}
+    near = np.random.default_rng(0).integers(-9, 10, (700, 2))
+    scale = np.array([5.0, 6.0])
+    model = Network(architecture, parameters, ("A", "B", "C"), Scaling(scale, np.array([1e9, -1e12])))
+    want = Network(architecture, parameters, ("A", "B", "C"), Scaling(scale, np.zeros(2))).predict_proba(near)
+    far = (near + np.array([10**9, -(10**12)])).astype(dtype)
+    for probabilities in (model.predict_proba(far), loaded(model)["predict_proba"](far)):
+        np.testing.assert_allclose(probabilities, want, atol=1e-6)
 
 
 def imported(tree: ast.AST) -> set[str]:

@@ -11,12 +11,15 @@ from oracles import loop_cross_entropy, loop_forward, loop_gradients
 from strategies import named, networks, updates
 
 from chalknet.config import OptimizerConfig, Recipe
+from chalknet.data.dataset import dataset_from_arrays
+from chalknet.data.load import load_data
 from chalknet.data.splits import split_dataset
 from chalknet.engines import numpy_engine
 from chalknet.engines.engine import Part
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.pack import Pack
 from chalknet.engines.reference import ReferenceEngine
+from chalknet.engines.sharded import ShardsHere
 from chalknet.network.objective import Objective
 from chalknet.training.optimizers import Momentum, rule_of
 from chalknet.training.trainer import Trainer
@@ -242,6 +245,36 @@ def test_a_resumed_training_has_the_same_bits_whatever_its_recipe(name, engine, 
         strict=True,
     ):
         assert all((mine[key] == theirs[key]).all() for key in theirs)
+
+
+@pytest.mark.parametrize(
+    ("engine", "n_shards"),
+    [("reference", 0), ("numpy", 0), ("numpy", 2), pytest.param("torch", 0, marks=pytest.mark.extras)],
+)
+@pytest.mark.parametrize("stays_on_disk", [False, True])
+def test_a_column_far_from_0_is_learnt_from_as_one_around_0(engine, n_shards, stays_on_disk, tmp_path):
+    """1e9 + 1 and 1e9 - 1, as timestamps are, are one number in float32."""
+    if engine == "torch":
+        needs("torch")
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 120)
+    near = np.column_stack([rng.integers(-9, 10, 120), 2.0 * labels - 1])
+    recipe = Recipe().with_settings(
+        **{**BASE, "engine": engine, "dtype": "float32", "batch_size": 20, "input_scaling": "standard"}
+    )
+    found = []
+    for number, rows in enumerate((near, near + 1e9)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        np.save(folder / "inputs.npy", rows)
+        np.save(folder / "labels.npy", labels)
+        data = load_data(folder) if stays_on_disk else dataset_from_arrays(rows, labels)
+        splits = split_dataset(data, "random", 80, 20, 0)
+        trainer = Trainer(data, splits, recipe, shards=ShardsHere(n_shards) if n_shards else None)
+        losses = [(r.train.loss, r.valid.loss, r.test.loss) for r in trainer.epochs()]
+        found.append((losses, trainer.network().predict_proba(rows)))
+    np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-4)
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-4)
 
 
 @pytest.mark.parametrize("batch_size", ["full", 16])

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from chalknet.data import preprocess
 from chalknet.data.preprocess import SAMPLES_AT_ONCE, Scaling, learnt_scaling
 
 ROWS = np.random.default_rng(0).normal(3, [1.0, 20.0, 0.5], (300, 3))
@@ -67,3 +68,20 @@ def test_scaling_is_done_in_the_type_that_is_asked_for():
     raw = np.array([[7, 200]], np.uint8)
     np.testing.assert_array_equal(Scaling(255.0)(raw, np.float32), raw.astype(np.float32) / np.float32(255))
     np.testing.assert_array_equal(Scaling(255.0)(raw, np.float64), raw / 255.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int64, np.uint32])
+def test_what_float32_cannot_hold_is_scaled_before_it_becomes_float32(dtype, monkeypatch):
+    monkeypatch.setattr(preprocess, "VALUES_AT_ONCE", 7)  # pieces of three rows, the last one shorter
+    small = np.random.default_rng(0).integers(-5, 6, (20, 2))
+    scaled = Scaling(np.array([2.0, 4.0]), np.array([1e9, 2e9]))(
+        (small + np.array([1_000_000_000, 2_000_000_000])).astype(dtype), "f4"
+    )
+    np.testing.assert_array_equal(scaled, (small / [2, 4]).astype(np.float32))
+
+
+def test_bytes_are_scaled_in_float32_with_the_bits_of_its_arithmetic():
+    raw, rng = np.arange(256, dtype=np.uint8).reshape(64, 4), np.random.default_rng(1)
+    scale, shift = rng.uniform(50, 80, 4), rng.uniform(0, 255, 4)
+    want = (raw.astype("f4") - shift.astype("f4")) / scale.astype("f4")
+    np.testing.assert_array_equal(Scaling(scale, shift)(raw, np.float32), want)

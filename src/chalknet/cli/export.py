@@ -23,6 +23,9 @@ def export(model: str, output: str, numpy_only: bool, overwrite: bool, quiet: bo
     it. Raw samples go in, probabilities and class numbers come out: scaling and all members of an ensemble are in the
     file. MODEL is a model.safetensors or a run's folder.
 
+    ONNX reads rows as float32, of seven digits: columns such as timestamps, which differ in later digits only, need the
+    Python file.
+
     \b
     chalknet export runs/first -o letters.onnx
     chalknet export model.safetensors --numpy-only -o predictor.py

@@ -121,7 +121,8 @@ def dataset_from_arrays(
 ) -> Dataset:
     """A `Dataset` from anything NumPy can read, each array brought to the type that `Dataset` states.
 
-    Integer images (N, H, W) whose values all lie in 0..255 become uint8; every other non-float type becomes float32.
+    Integer images (N, H, W) whose values all lie in 0..255 become uint8; other types become float32
+    where it holds all their values, and float64 where it does not.
     Without class_names the classes are "0", "1", ... up to the largest label.
 
     Raises:
@@ -152,7 +153,7 @@ def numeric_array(values: Any, field: str, source: str) -> NDArray[Any]:
         raise DataError(f"{source}: {field} must hold numbers, got dtype {array.dtype}.")
     if array.dtype.kind in "bui" and array.ndim == 3 and array.size and array.min() >= 0 and array.max() <= 255:
         return np.asarray(array, dtype=np.uint8, order="C")
-    return np.asarray(array, dtype=np.float32, order="C")
+    return np.asarray(array, dtype=np.float32 if np.can_cast(array.dtype, np.float32) else np.float64, order="C")
 
 
 def numbered_class_names(labels: NDArray[Any], source: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from chalknet.errors import ShapeError
 
 PIXEL_SCALE = 255.0
 SAMPLES_AT_ONCE = 4_096  # read at a time to learn a scaling
+VALUES_AT_ONCE = 2**15  # scaled at a time in a wider type; as float64 they stay in the cache
 
 
 def flatten(inputs: Any) -> NDArray[Any]:
@@ -40,18 +41,39 @@ class Scaling:
     shift: NDArray[np.float64] | None = None
 
     def __call__(self, inputs: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-        """(N, I) raw values scaled, in dtype; the arithmetic is done in dtype."""
+        """(N, I) raw values scaled, in dtype, as `put` does it."""
         scaled = np.empty(inputs.shape, dtype)
         self.put(inputs, scaled)
         return scaled
 
     def put(self, inputs: NDArray[Any], out: NDArray[Any]) -> None:
-        """The same into an array of the inputs' shape, in its dtype."""
-        scale = np.asarray(self.scale, out.dtype)[()]  # of that type, so that quotients are too
+        """The same into an array of the inputs' shape, in its dtype.
+
+        The arithmetic is done in the narrowest type that holds raw values and dtype: float64 of float64 and of wide
+        whole numbers, of which float32 would lose what 1e9 + 1 and 1e9 - 1 differ by before the shift is taken off.
+        """
+        kind = arithmetic_type(inputs.dtype, out.dtype)
+        if kind == out.dtype:
+            self._put(inputs, out, kind)
+            return
+        rows = max(1, VALUES_AT_ONCE // max(1, inputs.shape[1]))
+        room = np.empty((min(rows, len(inputs)), inputs.shape[1]), kind)
+        for start in range(0, len(inputs), rows):
+            some = inputs[start : start + rows]
+            self._put(some, room[: len(some)], kind)
+            out[start : start + rows] = room[: len(some)]
+
+    def _put(self, inputs: NDArray[Any], out: NDArray[Any], kind: np.dtype[Any]) -> None:
+        scale = np.asarray(self.scale, kind)[()]  # of that type, so that quotients are too
         if self.shift is not None:
-            np.subtract(inputs, self.shift.astype(out.dtype), out=out, dtype=out.dtype, casting="unsafe")
+            np.subtract(inputs, self.shift.astype(kind), out=out, dtype=kind, casting="unsafe")
             inputs = out
-        np.divide(inputs, scale, out=out, dtype=out.dtype, casting="unsafe")
+        np.divide(inputs, scale, out=out, dtype=kind, casting="unsafe")
+
+
+def arithmetic_type(raw: DTypeLike, dtype: DTypeLike) -> np.dtype[Any]:
+    """What values of type raw are scaled in to become dtype: the narrowest type that holds both, float64 at most."""
+    return np.dtype(dtype) if np.can_cast(raw, dtype) else np.dtype(np.float64)
 
 
 def input_scale(dtype: DTypeLike) -> float:

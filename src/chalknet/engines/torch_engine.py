@@ -19,7 +19,7 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
-from chalknet.data.preprocess import Scaling
+from chalknet.data.preprocess import Scaling, arithmetic_type
 from chalknet.engines.engine import AVERAGE, Part, SampleScores, Snapshot, Update, UpdateRule
 from chalknet.engines.layers import Layers, start_of
 from chalknet.engines.lessons import Lesson, Lessons, even_cuts
@@ -424,11 +424,12 @@ class _Samples:
         as_operands: bool,
         as_raw: bool,
     ) -> None:
-        self._inputs, self._types, self._dtype, self._n = part.inputs, types, dtype, len(part.labels)
+        self._inputs, self._types, self._n = part.inputs, types, len(part.labels)
         self.n_inputs = int(part.inputs.shape[1])
-        scale, shift = np.asarray(scaling.scale, dtype), scaling.shift
+        self._kind = arithmetic_type(part.inputs.dtype, dtype)
+        scale, shift = np.asarray(scaling.scale, self._kind), scaling.shift
         self._scale = torch.tensor(scale, device=types.device)
-        self._shift = None if shift is None else torch.tensor(shift.astype(dtype), device=types.device)
+        self._shift = None if shift is None else torch.tensor(shift.astype(self._kind), device=types.device)
         self._raw = self._tensor(part.inputs[:]) if as_raw and not as_operands else None
         self._ready = self._all_ready() if as_operands else None
         self._across: dict[tuple[int, int], Tensor] = {}
@@ -486,12 +487,12 @@ class _Samples:
 
     def _tensor(self, raw: NDArray[Any]) -> Tensor:
         if raw.dtype.name not in TORCH_TYPES or not raw.dtype.isnative:
-            raw = raw.astype(self._dtype)
+            raw = raw.astype(self._kind)
         return torch.tensor(raw, device=self._types.device)
 
     def _scaled(self, raw: Tensor) -> Tensor:
-        """X of `Scaling`, in the type of the weights."""
-        values = raw.to(self._types.values, copy=True)
+        """X of `Scaling`, in the type that it computes in."""
+        values = raw.to(self._scale.dtype, copy=True)
         if self._shift is not None:
             values.sub_(self._shift)
         return values.div_(self._scale)

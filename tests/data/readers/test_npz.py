@@ -102,7 +102,7 @@ def test_every_number_type_and_memory_order_keeps_its_values(dtype, order):
     content = npz_bytes(X=np.asarray(rows, order=order), y=np.array([0, 1], ">i2"))
     data = read_npz(content, "f.npz")
     np.testing.assert_array_equal(data.inputs, rows.astype(np.float64))
-    assert data.inputs.dtype == (np.float64 if dtype in (">f8", "<f8") else np.float32)
+    assert data.inputs.dtype == (np.float32 if dtype in (">f4", "<f2", ">f2", "u2", "b1") else np.float64)
     assert data.inputs.dtype.isnative
 
 

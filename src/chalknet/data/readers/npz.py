@@ -41,7 +41,7 @@ def read_npz(content: bytes, source: str, *, sha256: str = "", class_names: Sequ
         DataError: the archive is damaged, an array is missing or is not what `Dataset` needs.
     """
     archive = NpzArchive(content, source)
-    # casting a long double to float32 may overflow; the infinity is then found and named by the check of the values
+    # casting a long double to float64 may overflow; the infinity is then found and named by the check of the values
     with np.errstate(over="ignore", invalid="ignore"):
         if "x_train" in archive.keys:
             return _read_train_and_test(archive, class_names, sha256)
