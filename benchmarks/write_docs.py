@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 ALL_CORES, ONE_CORE, OTHER_KERNELS = "peers-2-cores.json", "peers-1-core.json", "peers-2-cores-avx2.json"
 SCALING, STARTUP, CLASSIFIER, TUNED = "scaling.json", "startup.json", "classifier.json", "classifier-tuned.json"
+PACKS = "packs.json"
 TORCH_ENGINE, GPU = "torch_engine.json", "gpu.json"
 GPU_SECONDS, GPU_TIMES = 0.15, 3.0  # of the write-up's run, and as fast as a plain PyTorch loop, at the least
 WRITEUP_MB = 150  # aimed at, above the data
@@ -82,7 +83,13 @@ def page() -> str:
     sections = [head(), times(every, "all cores"), FIGURE, times(one, "one core")]
     sections += [times(other, f"{other['forced_kernels']} kernels in peers on NumPy")] if other else []
     sections += [aims(every, one, other, scaling), torch_section(load(TORCH_ENGINE)), gpu_section(load(GPU))]
-    sections += [scaling_section(scaling), tables(load(CLASSIFIER)), tuned(load(TUNED)), startup(start)]
+    sections += [
+        scaling_section(scaling),
+        packs(load(PACKS)),
+        tables(load(CLASSIFIER)),
+        tuned(load(TUNED)),
+        startup(start),
+    ]
     return "\n".join(line for section in sections for line in section)
 
 
@@ -495,6 +502,64 @@ def tuned_rows(name: str, rows: dict[str, Any]) -> list[str]:
             f"| {search} | {shown[0]} | {shown[1]} |"
         )
     return lines
+
+
+PACKS_TEXT = """
+`python benchmarks/packs.py`: networks of a study that share data, on synthetic data of the write-up's size, one by one
+on one thread and trained together in a pack on one thread. Milliseconds of a core an epoch a network, medians, making
+networks ready left out; the gain is the median of the rounds' ratios, in brackets the smallest and the largest. A study
+of n networks is so many rates times so many seeds, each seed with a batch order of its own; of 64 in 64 orders no two
+share a batch. `chalknet study` runs a process a core, each on one thread, and measures such figures itself before it
+decides; the last column is what it decided then. Layers of one unit or of more than 512 are never packed. Every
+network has the same bits either way.
+"""
+
+
+def packs(result: dict[str, Any]) -> list[str]:
+    """Networks of a study one by one and together; nothing where it was not measured."""
+    if not result:
+        return []
+    machine = result["machine"]
+    return [
+        "## Whole studies in one pass",
+        "",
+        *paragraph(
+            PACKS_TEXT,
+            f"{machine['processor']}, {machine['cores']} cores, {machine['blas_kernels']} kernels, NumPy "
+            f"{result['versions']['numpy']}; {result['rounds']} rounds. Others were at work on the machine (load "
+            f"{result['load_average']:.1f}), hence the processor's time and not the clock's.",
+        ),
+        "| hidden units | batch | networks | a pack | one by one, ms | packed, ms | gain | planned |",
+        "|---|---|---|---|---|---|---|---|",
+        *(_pack_row(point) for point in result["points"]),
+        "",
+        *(line for point in result["clocked"] for line in _clocked(point)),
+    ]
+
+
+def _pack_row(point: dict[str, Any]) -> str:
+    alone, packed = (1e3 * statistics.median(point[way]) for way in ("alone", "packed"))
+    gains = [one / other for one, other in zip(point["alone"], point["packed"], strict=True)]
+    gain = f"{statistics.median(gains):.2f} ({min(gains):.2f} to {max(gains):.2f})"
+    networks = f"{point['networks']}" + (" in as many orders" if point["rates"] == 1 else "")
+    figures = f"{alone:.3g} | {packed:.3g} | {gain} | {point['planned']}"
+    return f"| {point['width']} | {point['batch']} | {networks} | {point['size']} | {figures} |"
+
+
+def _clocked(point: dict[str, Any]) -> list[str]:
+    """By the clock, against one network after the other by the numpy engine with a thread a core."""
+    seconds = point["seconds"]
+    first = seconds["one after the other"]
+    times = []
+    for way, found in seconds.items():
+        ratio = statistics.median(one / other for one, other in zip(first, found, strict=True))
+        times.append(f"{way} {1e3 * statistics.median(found):.3g} ms ({ratio:.2f} times as fast)")
+    orders = "as many orders" if point["rates"] == 1 else f"{point['networks'] // point['rates']} orders"
+    return paragraph(
+        f"By the clock, {point['networks']} networks of {point['width']} units in batches of {point['batch']}, in "
+        f"{orders}, all cores at work, an epoch a network, against one after the other by the numpy engine with a "
+        f"thread a core: {'; '.join(times)}. The planner chose {point['planned']}."
+    )
 
 
 def startup(result: dict[str, Any]) -> list[str]:
