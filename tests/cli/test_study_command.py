@@ -137,6 +137,7 @@ def test_failed_units_are_told_and_give_code_1(capsys):
         (["--seed", "3"], "seed is what the seeds count, so it cannot be set to 3. Give first_seed."),
         (["--jobs", "none"], "jobs must be a whole number >= 1, got 'none'."),
         (["--pack", "all"], "pack must be auto, off or a whole number >= 1, got 'all'."),
+        (["--plan", "--on", "ray"], "--plan is about processes of this machine; leave --on out."),
         (["--pack", "0", "--plan"], "pack must be auto, off or a whole number >= 1, got 0."),
         (["--search", "grid"], "sampler must be one of tpe, got 'grid'."),
         (["--trials", "5"], "trials is a setting of a search; say which (--search tpe)."),

@@ -89,6 +89,15 @@ def test_packs_are_bounded_by_the_cache(gain, monkeypatch):
     assert 1 < sizes[0] < sizes[1] < 64
 
 
+def test_a_pack_takes_no_longer_than_may_be_lost(monkeypatch):
+    units = units_of(spec_of("hidden=4", seeds=64))
+    for seconds, size in ((1.0, 32), (90.0, 11), (800.0, 1)):
+        monkeypatch.setattr(plan_module, "measured_seconds", lambda *asked, s=seconds: s / (1 + (len(asked[-1]) > 1)))
+        (share,) = Planner(DATA, jobs=2).plan(units).shares
+        assert share.size == size
+        assert share.n_units == 64
+
+
 @pytest.mark.parametrize("recipes", [1, 3])
 @pytest.mark.parametrize("batch_size", ["full", 32])
 def test_what_is_measured_is_a_time(recipes, batch_size):

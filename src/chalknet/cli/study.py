@@ -139,6 +139,8 @@ def _run(
     spec = settle_study(flags["recipe"], flags["config"], vary, settings, parsed_source(data, flags))
     if not spec.vary:
         raise ConfigError("a study varies something: give --vary FIELD=VALUES, such as --vary hidden=100,500.")
+    if plan_only and flags["on"] is not None:
+        raise ConfigError("--plan is about processes of this machine; leave --on out.")
     folder = Path(flags["out"]) if flags["out"] else study_folder(flags["config"], spec)
     kernels = choose_kernels()  # before anything imports NumPy
 

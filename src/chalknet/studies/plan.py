@@ -32,6 +32,7 @@ from chalknet.training.trainer import Trainer, run_epochs
 AUTO, OFF = "auto", "off"
 MOST_TOGETHER = 32  # of a planned pack: more gain nothing, and would be lost together
 CACHE_BYTES = 32 * 2**20  # of a last-level cache that is counted on: clouds tell of caches that others share
+LOAD_SECONDS = 600.0  # that a planned pack takes at most: what a killed process was at is lost
 LEAST_GAIN = 1.05  # by which a pack must be faster than its networks one by one, so that no noise decides for it
 MEASURED_BATCHES, MEASURED_SAMPLES, MEASURED_FULL = 4, 512, 2_048  # of the made-up samples that are trained on
 MEASURED_EPOCHS = 4  # the first of which does not count
@@ -170,8 +171,11 @@ class Planner:
             return self._of_loads(loads, splits, None, None)
         shown = max(loads, key=len)
         alone, packed = self._seconds(shown[len(shown) // 2 :][:1], splits), self._seconds(shown, splits)
-        if self._pack == AUTO and alone < LEAST_GAIN * packed:
-            return self._of_loads(tuple((unit,) for unit in units), splits, alone, alone)
+        if self._pack == AUTO:
+            fitting = int(LOAD_SECONDS / packed)
+            if alone < LEAST_GAIN * packed or fitting < 2:
+                return self._of_loads(tuple((unit,) for unit in units), splits, alone, alone)
+            loads = _cut(ordered, min(most, fitting), self._jobs)
         return self._of_loads(loads, splits, packed, alone)
 
     def _most_together(self, units: Sequence[Unit], splits: Splits) -> int:

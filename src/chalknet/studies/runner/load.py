@@ -84,7 +84,8 @@ class _Load:
             self._end(number, {"say": "failed", "error": _in_a_line(end)})
 
     def _tell_epoch(self, number: int, record: EpochRecord) -> None:
-        if time.monotonic() - self._told_at[number] >= SECONDS_BETWEEN_EPOCHS:
+        # All units of a pack together tell no more than one alone.
+        if time.monotonic() - self._told_at[number] >= SECONDS_BETWEEN_EPOCHS * len(self._left):
             self._told_at[number] = time.monotonic()
             self._say({"say": "epoch", "unit": number, "epoch": record.epoch}, b"")
 
