@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from chalknet.studies.cells import Unit
 from chalknet.studies.encoding import packed_bits, unpacked_bits
 from chalknet.studies.results import Predictions, UnitRecord, UnitResult
 from chalknet.studies.space import divide, own_splits
+from chalknet.studies.unfinished import UnitCheckpoint
 from chalknet.training.together import PackObserver, run_together
 from chalknet.training.trainer import Observer, Run, Trainer, run_epochs
 
@@ -68,6 +70,7 @@ def train_unit(
     trained: str,
     with_model: bool = False,
     observe: Observer | None = None,
+    unfinished: Path | None = None,
 ) -> Outcome:
     """Trains one unit, and looks at every validation and test image with the kept network.
 
@@ -75,13 +78,15 @@ def train_unit(
 
     Args:
         trained: how units are run, in words, for the record.
+        unfinished: a folder for its checkpoint, from which it goes on if one is there; not made if it is not there.
     Raises:
         ChalknetError: the unit cannot be trained, or its loss stopped being finite.
     """
     recipe = unit.cell.recipe_of(unit.seed)
     splits = own_splits(data, unit.cell, divide(data, unit.cell, unit.seed))
     trainer = Trainer(data, splits, recipe, workers=threads, keep_samples=True)
-    return _outcome(run_epochs(trainer, observe), unit, f"{trainer.how}, {trained}", with_model)
+    run = _trained(trainer, unit, unfinished, observe)
+    return _outcome(run, unit, f"{trainer.how}, {trained}", with_model)
 
 
 def train_units(
@@ -120,6 +125,20 @@ def train_units(
 def parts_key(unit: Unit) -> Hashable:
     """What decides which samples a unit has in which part."""
     return unit.cell.division_of(unit.seed), unit.cell.recipe.split.train_size
+
+
+def _trained(trainer: Trainer, unit: Unit, unfinished: Path | None, observe: Observer | None) -> Run:
+    """All epochs of a unit, those before its checkpoint left out; one that fails would fail from there again."""
+    if unfinished is None:
+        return run_epochs(trainer, observe)
+    kept = UnitCheckpoint(unfinished, unit)
+    try:
+        run = run_epochs(trainer, observe, start=kept.read(), keep=kept)
+    except ChalknetError:
+        kept.clear()
+        raise
+    kept.clear()
+    return run
 
 
 def _outcome(run: Run, unit: Unit, trained: str, with_model: bool) -> Outcome:

@@ -16,6 +16,7 @@ from chalknet.studies.assignments import Assignments, StudyProgress, UnitEnd
 from chalknet.studies.cells import Unit
 from chalknet.studies.plan import Load
 from chalknet.studies.runner.wire import load_message, outcome_from
+from chalknet.studies.unfinished import unfinished_folder
 
 LOOK_SECONDS = 0.5  # between two looks for units that another process has given up or finished
 MOST_FALSE_STARTS = 3  # hands in a row that ended before they were ready: it is not chance
@@ -88,6 +89,10 @@ class Foreman:
             OutputError: the store cannot be written.
             ChalknetError: hands cannot be started.
         """
+        with unfinished_folder(self._assignments.folder) as self._unfinished:
+            self._work()
+
+    def _work(self) -> None:
         self._hand_out()
         while any(not post.is_idle for post in self._posts) or not self._assignments.is_over():
             self._assignments.beat()
@@ -123,7 +128,7 @@ class Foreman:
     def _give(self, post: _Post, load: Load) -> None:
         post.load, post.epochs = load, dict.fromkeys(load, 0)
         with_model = [self._assignments.wants_model(unit) for unit in load]
-        post.hand.give(load_message(load, self._crew.threads, self._trained, with_model))
+        post.hand.give(load_message(load, self._crew.threads, self._trained, with_model, self._unfinished))
 
     def _n_out(self) -> int:
         """Loads that are trained or wait for that."""

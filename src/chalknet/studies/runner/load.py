@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from chalknet.data.dataset import Dataset
@@ -74,6 +75,7 @@ class _Load:
             trained=self._message["trained"],
             with_model=self._message["with_model"][number],
             observe=lambda record: self._tell_epoch(number, record),
+            unfinished=Path(self._message["unfinished"]),
         )
         self._hand_over(number, outcome)
 

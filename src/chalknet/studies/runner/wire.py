@@ -44,10 +44,13 @@ def read_line(stream: IO[bytes]) -> dict[str, Any] | None:
     return message
 
 
-def load_message(load: Sequence[Unit], threads: int, trained: str, with_model: Sequence[bool]) -> dict[str, Any]:
+def load_message(
+    load: Sequence[Unit], threads: int, trained: str, with_model: Sequence[bool], unfinished: Path
+) -> dict[str, Any]:
     """What a worker is told to train; the arguments as in `train_unit`, with_model one a unit."""
     units = [unit_message(unit) for unit in load]
-    return {"units": units, "threads": threads, "trained": trained, "with_model": list(with_model)}
+    how = {"threads": threads, "trained": trained, "with_model": list(with_model), "unfinished": str(unfinished)}
+    return {"units": units, **how}
 
 
 def unit_message(unit: Unit) -> dict[str, Any]:
