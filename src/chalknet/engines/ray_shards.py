@@ -9,7 +9,7 @@ from chalknet.engines.engine import Update
 from chalknet.engines.sharded import Shard, ShardWork
 from chalknet.engines.tile import Weights
 from chalknet.errors import ChalknetError
-from chalknet.machine.ray_cluster import cores_of_nodes
+from chalknet.machine.ray_cluster import cores_of_nodes, last_line
 
 CORES = 0.01  # that an actor reserves: one whose node has gone must find room on those that are left
 MOST_DEATHS = 5  # of one holder while it was asked one thing: it is not chance
@@ -61,8 +61,8 @@ class RayShards:
             except self._ray.exceptions.RayTaskError as error:
                 raise error.cause from error
             except (self._ray.exceptions.RayActorError, self._ray.exceptions.ObjectLostError) as error:
-                reason = str(error).strip().splitlines()
+                reason = last_line(error)
             self._ray.kill(self._actors[number])  # should it only have been out of reach
             self._actors[number] = self._actor(number)
             answer = getattr(self._actors[number], what).remote(shared, about)
-        raise ChalknetError(f"the actor of shard {number} ended {MOST_DEATHS} times in a row, last by {reason[0]}")
+        raise ChalknetError(f"the actor of shard {number} ended {MOST_DEATHS} times in a row, last by: {reason}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -95,9 +96,13 @@ class Shard:
     """One holder's samples, and what it answers of them; it remembers nothing else, so another can take its place."""
 
     def __init__(self, work: ShardWork) -> None:
-        self._number, self._cut = work.number, work.cut
+        self._work, self._number, self._cut = work, work.number, work.cut
         self._sizes = {name: len(part.labels) for name, part in work.parts.items()}
-        self._engine = NumpyEngine(work.parts, work.parameters, cast(UpdateRule, _NoRule()), **work.options)
+
+    @cached_property
+    def _engine(self) -> NumpyEngine:
+        """Made at the first question, whose answer may then be that the samples cannot be read."""
+        return NumpyEngine(self._work.parts, self._work.parameters, cast(UpdateRule, _NoRule()), **self._work.options)
 
     def learn(self, weights: Weights, update: Update) -> Share | None:
         """Its share in an update; None where the batch has none of its samples."""

@@ -23,6 +23,7 @@ STORE_BYTES = 128 * 2**20  # of shared memory beside the data, and the least tha
 STORE_SHARE = 0.3  # of this machine's memory, that Ray takes at most
 PLACE = "/tmp"  # of its files: a socket's path may have 107 bytes, and folders that TMPDIR names are often deeper
 REACHED_SECONDS = 5.0
+MOST_CHARACTERS = 200  # of an error of Ray's
 KERNELS = "OPENBLAS_CORETYPE"  # this process's, so that others compute the same bits
 
 _token = secrets.token_hex(32)  # of clusters that this process starts: Ray reads it once, so all have the same
@@ -75,6 +76,12 @@ def ray_cluster(on: str, what: str, data_bytes: int = 0) -> Iterator[Any]:
 def cores_of_nodes(ray: Any) -> list[int]:
     """Whole cores of each node that is alive, as Ray was told."""
     return [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+
+
+def last_line(error: Exception) -> str:
+    """What an error of Ray's comes to: the last of its lines, without the advice that follows."""
+    lines = str(error).partition(" Some common causes")[0].strip().splitlines()
+    return lines[-1].strip()[:MOST_CHARACTERS].rstrip(".") if lines else type(error).__name__
 
 
 def _imported(what: str) -> Any:
