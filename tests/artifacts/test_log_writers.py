@@ -1,8 +1,11 @@
 """What TensorBoard and MLflow read back of a logged training, and what becomes of a log whose place fails."""
 
 import errno
+import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 from conftest import needs
 
 import chalknet
-from chalknet.artifacts import log_writer
+from chalknet.artifacts import log_writer, mlflow_writer
 from chalknet.artifacts.csv_writer import CsvWriter
 from chalknet.artifacts.history_file import history_csv
 from chalknet.artifacts.mlflow_writer import MlflowWriter
@@ -264,6 +267,45 @@ def test_in_python_the_line_is_a_warning_and_the_run_is_there(tmp_path, small_im
         run = chalknet.train(small_images, observe=writer, **SETTINGS)
     assert len(run.history) == 3
     assert writer.has_failed
+
+
+@pytest.fixture(params=["nobody", "silence"])
+def dead_server(request):
+    """The address of a port that refuses, or of one that takes a request and never answers."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if request.param == "silence":
+            server.listen(8)
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.extras
+@pytest.mark.filterwarnings("ignore")
+def test_a_server_that_does_not_answer_is_told_before_training_and_soon(letters, capsys, monkeypatch, dead_server):
+    needs("mlflow")
+    monkeypatch.setitem(mlflow_writer.IMPATIENT, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")  # the user's own, which stays
+    before = dict(os.environ)
+    begun = time.monotonic()
+    assert main([*LINE, "--epochs", "3", "--out", "run", "--log", f"mlflow:{dead_server}"]) == 1
+    assert time.monotonic() - begun < 60  # MLflow's own patience is four minutes; this bound is for slow machines
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"chalknet: MLflow, {dead_server}: cannot be opened: no server answers there (")
+    assert not (letters / "run").exists()
+    assert {key: value for key, value in os.environ.items() if key.startswith("MLFLOW_HTTP")} == {
+        key: value for key, value in before.items() if key.startswith("MLFLOW_HTTP")
+    }
+
+
+def test_a_server_is_waited_for_ten_seconds_or_as_the_user_has_it(monkeypatch):
+    tries = 1 + int(mlflow_writer.IMPATIENT["MLFLOW_HTTP_REQUEST_MAX_RETRIES"])
+    assert tries * int(mlflow_writer.IMPATIENT["MLFLOW_HTTP_REQUEST_TIMEOUT"]) <= 10
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "33")
+    with mlflow_writer._impatient():
+        assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "33"
+        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "33"
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
 
 
 @pytest.mark.extras

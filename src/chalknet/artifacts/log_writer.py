@@ -95,7 +95,7 @@ class LogWriter:
         return f"{self.place}: cannot be written: {reason_of(error)}."
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """What the system said, or the first line of what another program did."""
     said = str(getattr(error, "strerror", None) or error).strip() or type(error).__name__
     return said.splitlines()[0].rstrip(".")

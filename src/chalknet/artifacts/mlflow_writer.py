@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,12 @@ from chalknet.records import PARTS, EpochRecord
 from chalknet.training.trainer import Begun
 
 MEASURES = ("loss", "accuracy")
+# Read by MLflow at each request: two tries of four seconds.
+IMPATIENT = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+}
 RUN_FILE = "mlflow.json"  # in a run's folder: which MLflow run logs it
 
 
@@ -59,11 +65,12 @@ class MlflowWriter(LogWriter):
         self._metric, self._param = Metric, Param
         self._uri, self._experiment, self._name, self._recipe = uri, experiment, run_name, recipe
         try:
-            self._client: Any = MlflowClient(tracking_uri=uri)
-            found = self._client.get_experiment_by_name(experiment)
-            self._home = self._client.create_experiment(experiment) if found is None else found.experiment_id
+            with _impatient():
+                self._client: Any = MlflowClient(tracking_uri=uri)
+                found = self._client.get_experiment_by_name(experiment)
+                self._home = self._client.create_experiment(experiment) if found is None else found.experiment_id
         except Exception as error:
-            raise OutputError(f"{self.place}: cannot be opened: {reason_of(error)}.") from error
+            raise OutputError(f"{self.place}: cannot be opened: {_why(error)}.") from error
         self._run: str | None = None
         self._is_open = False
         self._folder: Path | None = None
@@ -138,6 +145,31 @@ class MlflowWriter(LogWriter):
         }
         self._client.update_run(run.info.run_id, status="RUNNING")
         self._run, self._is_open = run.info.run_id, True
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """MLflow gives up a server that is not there within seconds, where its variables do not say otherwise.
+
+    Its own patience is minutes, which suits a server that restarts while a training runs, and not a mistyped address.
+    """
+    added = {name: value for name, value in IMPATIENT.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _why(error: BaseException) -> str:
+    """Why a store cannot be opened; of a server that does not answer, what the system said, which stands innermost."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    if not any(type(one).__module__.startswith("requests.") for one in chain):
+        return reason_of(chain[0])
+    return f"no server answers there ({reason_of(chain[-1])})"
 
 
 def recipe_parameters(recipe: Recipe) -> dict[str, str]:
