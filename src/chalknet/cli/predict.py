@@ -42,10 +42,10 @@ def predict(
 ) -> int:
     """Say what a model takes images or rows for.
 
-    MODEL is a model file or a run's folder. INPUT is an image file of any size and kind, a folder of images, or a data
-    file: .npz, .npy, IDX or CSV, with labels or without. Images are made grey and resized as those of a folder are when
-    training. Whether what they show is light on dark, as it was in the training samples, cannot be seen from the model;
-    --invert exchanges black and white.
+    MODEL is a model file or a run's folder. INPUT is an image file (PNG, JPEG, GIF, BMP, TIFF, WebP, PPM; up to 134
+    million pixels and 256 MiB), a folder of images, or a data file: .npz, .npy, IDX or CSV, with labels or without.
+    Images are made grey and resized as those of a folder are when training. Whether what they show is light on dark, as
+    it was in the training samples, cannot be seen from the model; --invert exchanges black and white.
 
     Notes on standard error say how images were read. A file that cannot be read is named there too, the others are
     answered, and the exit code is 1.

@@ -1,14 +1,17 @@
 """One image file: what it was, what is made of it, and one line where nothing can be."""
 
 import io
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from chalknet.data.readers import image as image_reader
 from chalknet.data.readers.folder import read_folder
-from chalknet.data.readers.image import looks_like_image, read_image
+from chalknet.data.readers.image import decode_image, looks_like_image, read_image
 from chalknet.errors import DataError
 
 
@@ -80,11 +83,11 @@ def test_the_size_is_that_of_the_upright_image(tmp_path):
         (b"", "is no image of a known kind"),
         (b"text", "is no image of a known kind"),
         (encoded(Image.new("L", (9, 9)))[:45], "is damaged"),
-        (lying_png(50_000, 50_000), "far more than 33554432 pixels"),
-        (lying_png(8_000, 8_000), "has 8000 x 8000 pixels, more than 33554432"),
+        (lying_png(50_000, 50_000), "far more than 134,217,728 pixels"),
+        (lying_png(12_000, 12_000), "has 12000 x 12000 pixels, more than 134,217,728"),
         (encoded(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF"), "values outside the 16-bit range"),
     ],
-    ids=["empty", "text", "cut short", "2.5 billion pixels", "64 million pixels", "floats"],
+    ids=["empty", "text", "cut short", "2.5 billion pixels", "144 million pixels", "floats"],
 )
 def test_what_is_no_usable_image_is_one_line_that_names_no_object(tmp_path, content, message):
     (tmp_path / "x.png").write_bytes(content)
@@ -93,6 +96,53 @@ def test_what_is_no_usable_image_is_one_line_that_names_no_object(tmp_path, cont
     assert str(raised.value).startswith("given/x.png: ")
     assert "\n" not in str(raised.value)
     assert " object at " not in str(raised.value)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # Pillow's, from 89 million pixels on
+@pytest.mark.parametrize("size", [(8_000, 6_000), (12_000, 9_000)])
+def test_a_large_photo_is_read_from_a_fraction_of_its_pixels(tmp_path, size):
+    halves = Image.new("L", size, 40)
+    halves.paste(200, (0, 0, size[0] // 2, size[1]))
+    halves.save(tmp_path / "x.jpg")
+    read = read_image(tmp_path / "x.jpg", "x.jpg", (2, 8))
+    assert read.size == size
+    assert np.abs(read.grey.astype(int)[:, [0, 1, 6, 7]] - [200, 200, 40, 40]).max() <= 2
+    assert decode_image((tmp_path / "x.jpg").read_bytes()).grey.size <= image_reader.LARGE_PIXELS
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "LA", "RGBA", "I;16", "CMYK"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_bands_and_a_rotation_mark_show_in_no_pixel(monkeypatch, mode, orientation):
+    values = np.random.default_rng(0).integers(0, 256, (7, 5, 4)).astype(np.uint8)
+    image = Image.fromarray(values[..., 0].astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(values)
+    image = image if image.mode == mode else image.convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(image, "TIFF" if mode == "CMYK" else "PNG", exif=exif)
+    whole = decode_image(content)
+    monkeypatch.setattr(image_reader, "LARGE_PIXELS", 10)
+    monkeypatch.setattr(image_reader, "BAND_PIXELS", 10)
+    banded = decode_image(content)
+    np.testing.assert_array_equal(banded.grey, whole.grey)
+    assert (banded.mode, banded.size, banded.was_transparent) == (whole.mode, whole.size, whole.was_transparent)
+    assert whole.grey.shape == whole.size[::-1] == ((5, 7) if orientation == 6 else (7, 5))
+
+
+def test_large_images_are_decoded_one_at_a_time(monkeypatch):
+    monkeypatch.setattr(image_reader, "LARGE_PIXELS", 10)
+    active, most, grey = [], [], image_reader._grey
+
+    def slow(image):
+        active.append(image)
+        time.sleep(0.02)
+        most.append(len(active))
+        active.remove(image)
+        return grey(image)
+
+    monkeypatch.setattr(image_reader, "_grey", slow)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(decode_image, [encoded(Image.new("L", (9, 9)))] * 8))
+    assert most == [1] * 8
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path):

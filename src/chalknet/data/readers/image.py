@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +27,12 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 HEADS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 
 MAX_FILE_BYTES = 2**28
-MAX_PIXELS = 2**25  # of one image: 33 million, below the 89 million at which Pillow warns
+MAX_PIXELS = 2**27  # of one image: 134 million, below the 179 million that Pillow itself refuses
+LARGE_PIXELS = 2**25  # from here on one at a time, and JPEG files in a fraction of their size
+BAND_PIXELS = 2**20  # made grey at a time
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # a camera's rotation mark, and those that exchange width and height
+
+_one_large = threading.Lock()
 
 MODE_NAMES = {"L": "grey", "1": "black and white", "P": "palette", "LA": "grey with transparency"}
 
@@ -88,27 +95,70 @@ def decode_grey(content: bytes) -> tuple[GreyImage, bool]:
 
 
 def decode_image(content: bytes) -> ReadImage:
-    """The image in the bytes of an image file, in its own size.
+    """The image in the bytes of an image file, in its own size, or a large JPEG in half, a quarter or an eighth of it.
+
+    Large ones are decoded one at a time, whatever the threads. The largest take less than 1 GiB, and 2 GiB as WebP,
+    whose decoder makes copies.
 
     Raises:
         Exception: whatever Pillow raises for bytes that are no image; ValueError for too many or unscaled pixels.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
-        upright = ImageOps.exif_transpose(image)
-        grey, was_transparent = _grey(upright)
-        return ReadImage(grey, _mode_name(upright.mode), upright.size, was_transparent)
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
+        with _one_large if width * height > LARGE_PIXELS else nullcontext():
+            if width * height > LARGE_PIXELS:
+                _draft(image)
+            image.load()
+            orientation = image.getexif().get(ORIENTATION, 1)
+            grey, was_transparent = _grey(image)
+            mode = _mode_name(image.mode)
+    size = (height, width) if orientation in TURNED else (width, height)
+    return ReadImage(_upright(grey, orientation), mode, size, was_transparent)
 
 
-def _grey(upright: Image) -> tuple[GreyImage, bool]:
-    if upright.mode.startswith(("I", "F")):
-        return _from_16_bits(np.asarray(upright)), False
-    if upright.has_transparency_data:
-        return _on_white(upright)
-    return np.array(upright.convert("L")), False
+def _draft(image: Image) -> None:
+    """Makes a JPEG's decoder give a half, a quarter or an eighth of the size, the largest that is not large any more.
+
+    Other formats have no such decoder and stay as they are.
+    """
+    pixels = image.width * image.height
+    part = next((n for n in (2, 4) if pixels <= n * n * LARGE_PIXELS), 8)
+    image.draft(None, (image.width // part, image.height // part))
+
+
+def _grey(image: Image) -> tuple[GreyImage, bool]:
+    """(H, W), made in bands, which bounds the memory of what lies between, and whether any of it was transparent."""
+    grey, was_transparent = np.empty((image.height, image.width), np.uint8), False
+    rows = max(1, BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        band = image.crop((0, top, image.width, bottom))
+        grey[top:bottom], is_transparent = _grey_band(band)
+        was_transparent |= is_transparent
+    return grey, was_transparent
+
+
+def _grey_band(band: Image) -> tuple[GreyImage, bool]:
+    if band.mode.startswith(("I", "F")):
+        return _from_16_bits(np.asarray(band)), False
+    if band.has_transparency_data:
+        return _on_white(band)
+    return np.asarray(band.convert("L")), False
+
+
+def _upright(grey: GreyImage, orientation: int) -> GreyImage:
+    """An image as a camera's rotation mark has it."""
+    if orientation not in range(2, 9):
+        return grey
+    from PIL import Image, ImageOps
+
+    marked = Image.fromarray(grey)
+    marked.getexif()[ORIENTATION] = orientation
+    return np.array(ImageOps.exif_transpose(marked))
 
 
 def _mode_name(mode: str) -> str:
@@ -128,7 +178,7 @@ def _on_white(image: Image) -> tuple[GreyImage, bool]:
     layered = image.convert("RGBA")
     was_transparent = layered.getchannel("A").getextrema() != (255, 255)
     paper = PillowImage.new("RGBA", layered.size, "white")
-    return np.array(PillowImage.alpha_composite(paper, layered).convert("L")), was_transparent
+    return np.asarray(PillowImage.alpha_composite(paper, layered).convert("L")), was_transparent
 
 
 def resized(grey: GreyImage, image_size: tuple[int, int] | None) -> GreyImage:
@@ -148,7 +198,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"is no image of a known kind ({', '.join(FORMATS)})."
     if isinstance(error, Image.DecompressionBombError):
-        return f"says that it has far more than {MAX_PIXELS} pixels. Give a smaller image."
+        return f"says that it has far more than {MAX_PIXELS:,} pixels. Give a smaller image."
     if isinstance(error, ValueError) and "pixels, more than" in str(error):
         return f"has {error}. Give a smaller image."
     return f"is damaged, or of a kind that is not read ({' '.join(str(error).split()) or type(error).__name__})."
