@@ -196,7 +196,7 @@ def history_of(folder):
 KILLED = """
 import os, signal, sys
 from chalknet.training import trainer
-real = trainer._Watch.see
+real = trainer.Watch.see
 left = int(sys.argv.pop(1))
 def see(self, record):
     global left
@@ -204,7 +204,7 @@ def see(self, record):
     if not left:
         os.kill(os.getpid(), signal.SIGKILL)
     real(self, record)
-trainer._Watch.see = see
+trainer.Watch.see = see
 from chalknet.cli.main import main
 main()
 """
