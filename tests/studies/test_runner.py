@@ -97,7 +97,7 @@ def test_where_a_pack_fails_as_a_whole_its_units_are_trained_one_by_one(letters,
     monkeypatch.setattr("chalknet.studies.runner.load.train_units", fails)
     units = units_of(spec_of("hidden=3,4"))[:3]
     said = []
-    message = load_message(units, 1, "one at a time", [False] * 3)
+    message = load_message(units, 1, "one at a time", [False] * 3, Path("nowhere"))
     train_load(message, load_data(letters), lambda said_, _: said.append((said_["unit"], said_["say"])))
     assert [one for one in said if one[1] != "epoch"] == [(0, "done"), (1, "done"), (2, "done")]
 
