@@ -6,6 +6,7 @@ from conftest import made_images
 from PIL import Image
 
 import chalknet
+from chalknet.cli.main import main
 from chalknet.data.dataset import dataset_from_arrays
 from chalknet.data.own_sets import with_own_sets
 from chalknet.data.splits import split_dataset
@@ -34,6 +35,42 @@ def test_without_a_validation_set_the_training_set_is_divided_and_without_a_test
 
 def test_neither_is_the_data_itself():
     assert with_own_sets(TRAIN) is TRAIN
+
+
+def leaks(*sets):
+    return [note for note in with_own_sets(*sets).notes if note.endswith("a leak.")]
+
+
+def test_a_set_that_is_given_twice_is_told_as_a_leak():
+    assert leaks(TRAIN, VALID, TEST) == []
+    assert leaks(TRAIN, TRAIN, None) == [
+        "made.npz: the validation samples are the training samples. They were learnt from: a leak."
+    ]
+    assert leaks(TRAIN, TEST, TEST) == [
+        "made.npz: the test samples are the validation samples. What is chosen by them is tested on them: a leak."
+    ]
+    assert len(leaks(TRAIN, TRAIN, TRAIN)) == 3
+
+
+def test_samples_that_two_sets_share_are_counted_whatever_their_labels_and_float_type():
+    rows = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    labels = np.arange(30) % 2
+    train = dataset_from_arrays(rows[:20], labels[:20], source="train.csv")
+    valid = dataset_from_arrays(rows[15:25].astype(np.float64), 1 - labels[15:25], source="valid.csv")
+    test = dataset_from_arrays(rows[24:], labels[24:], source="test.csv")
+    assert leaks(train, valid, test) == [
+        "valid.csv: 5 different samples are both in the validation and in the training set. They were learnt from: "
+        "a leak.",
+        "test.csv: 1 sample is both in the test and in the validation set. What is chosen by them is tested on them: "
+        "a leak.",
+    ]
+
+
+def test_a_line_that_names_a_file_twice_notes_the_leak(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.savez("letters.npz", images=TRAIN.inputs, labels=TRAIN.labels)
+    assert main(["train", "--data", "letters.npz", "--test", "./letters.npz", "--epochs", "1", "--hidden", "3"]) == 0
+    assert "note: ./letters.npz: the test samples are the training samples." in capsys.readouterr().err
 
 
 def test_classes_are_matched_by_name():

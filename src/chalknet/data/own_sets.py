@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ def with_own_sets(train: Dataset, valid: Dataset | None = None, test: Dataset | 
     """The samples of all, the training set's first, with `own_valid` and `own_test` marked.
 
     Classes are matched by name; the names and their order are the training set's. All samples of valid and of test are
-    used, those that they set apart themselves too.
+    used, those that they set apart themselves too. A note says where two of the sets share samples.
 
     Args:
         train: what is learnt. valid, test: of samples of the same shape and type, in memory or on disk as train's.
@@ -33,7 +35,8 @@ def with_own_sets(train: Dataset, valid: Dataset | None = None, test: Dataset | 
         return train
     if test is not None and train.own_test is not None:
         raise ConfigError(f"{train.source}: brings a test set of its own, and {test.source} is another. Leave one out.")
-    others = [one for one in (valid, test) if one is not None]
+    sets = {part: one for part, one in (("training", train), ("validation", valid), ("test", test)) if one is not None}
+    others = list(sets.values())[1:]
     for one in others:
         _check_alike(train, one)
     n_train, n_valid = len(train), 0 if valid is None else len(valid)
@@ -48,11 +51,40 @@ def with_own_sets(train: Dataset, valid: Dataset | None = None, test: Dataset | 
         own_test=train.own_test if test is None else ends[n_train + n_valid :],
         own_valid=None if valid is None else ends[n_train : n_train + n_valid],
         source=train.source if origin is not None else ARRAYS,
-        sha256=hashlib.sha256("".join(one.sha256 for one in (train, *others)).encode()).hexdigest(),
-        notes=(*train.notes, *(f"{one.source}: {note}" for one in others for note in one.notes)),
+        sha256=hashlib.sha256("".join(one.sha256 for one in sets.values()).encode()).hexdigest(),
+        notes=(*train.notes, *(f"{one.source}: {note}" for one in others for note in one.notes), *_leaks(sets)),
         origin=origin,
         input_names=train.input_names,
     )
+
+
+def _leaks(sets: Mapping[str, Dataset]) -> list[str]:
+    """A note for each two sets, by the names of their parts, that are the same or share samples, whatever their labels.
+
+    Of samples on disk only whole sets are compared.
+    """
+    found: dict[str, set[bytes]] = {}
+    notes = []
+    for (first, one), (second, other) in combinations(sets.items(), 2):
+        then = "They were learnt from" if first == "training" else "What is chosen by them is tested on them"
+        if one.sha256 == other.sha256:
+            notes.append(f"{other.source}: the {second} samples are the {first} samples. {then}: a leak.")
+            continue
+        if one.is_stored or other.is_stored:
+            continue
+        for part, samples in ((first, one), (second, other)):
+            found.setdefault(part, _digests(samples.inputs))
+        n_shared = len(found[first] & found[second])
+        if n_shared:
+            which = "1 sample is" if n_shared == 1 else f"{n_shared:,} different samples are"
+            notes.append(f"{other.source}: {which} both in the {second} and in the {first} set. {then}: a leak.")
+    return notes
+
+
+def _digests(inputs: NDArray[Any]) -> set[bytes]:
+    """Of each sample's values, as float64 where they are not bytes."""
+    kind = np.uint8 if inputs.dtype == np.uint8 else np.float64
+    return {hashlib.blake2b(row.astype(kind, copy=False).tobytes(), digest_size=16).digest() for row in inputs}
 
 
 def _check_alike(train: Dataset, other: Dataset) -> None:
