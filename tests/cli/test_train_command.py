@@ -301,6 +301,26 @@ def test_divergence_is_one_line_code_1_and_leaves_no_folder(letters, tmp_path, c
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("size", [1e39, 1.7e308])
+@pytest.mark.parametrize("scaling", ["pixels", "standard"])
+@pytest.mark.parametrize("engine", ["numpy", "reference"])
+def test_values_that_float32_or_sums_cannot_hold_are_one_line_and_no_warning(
+    tmp_path, monkeypatch, capsys, size, scaling, engine
+):
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(0).uniform(-1, 1, (90, 3)) * [1, size, 1]
+    np.savez("rows.npz", X=rows, y=np.arange(90) % 2)
+    line = ["train", "--data", "rows.npz", "--epochs", "1", "--input-scaling", scaling, "--engine", engine, "--quiet"]
+    code = main(line)  # warnings are errors here
+    said = capsys.readouterr().err.splitlines()
+    if (size, scaling) == (1e39, "standard"):
+        assert (code, said) == (0, [])
+    else:
+        assert code == 1
+        assert len(said) == 1
+        assert said[0].startswith("chalknet: loss became nan at epoch 1")
+
+
 def test_debug_shows_the_trace_wherever_it_stands(letters, capsys):
     assert main(["train", "--data", letters, "--hidden", "0", "--debug"]) == 2
     assert "Traceback" in capsys.readouterr().err

@@ -114,6 +114,7 @@ def step(**changed):
     ("seen", "settings", "words"),
     [
         ({"largest_input": 4e6}, {}, "Inputs reach 4e+06: try input_scaling standard."),
+        ({"largest_input": float("nan")}, {}, "Inputs reach nan: try input_scaling standard."),
         ({"largest_input": 4e6}, {"input_scaling": "standard"}, "Gradients are sums"),
         ({"learning_rate": 0.5}, {"weight_decay": 3.0}, "learning_rate times weight_decay is 1.5, which takes all"),
         ({"learning_rate": 0.5}, {"l2": 4.0}, "learning_rate times l2 is 2, which takes all"),

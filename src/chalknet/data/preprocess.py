@@ -53,9 +53,14 @@ class Scaling:
         whole numbers, of which float32 would lose what 1e9 + 1 and 1e9 - 1 differ by before the shift is taken off.
         """
         kind = arithmetic_type(inputs.dtype, out.dtype)
-        if kind == out.dtype:
-            self._put(inputs, out, kind)
-            return
+        with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is told where it shows: in a loss
+            if kind == out.dtype:
+                self._put(inputs, out, kind)
+            else:
+                self._put_in_pieces(inputs, out, kind)
+
+    def _put_in_pieces(self, inputs: NDArray[Any], out: NDArray[Any], kind: np.dtype[Any]) -> None:
+        """Scaled in a type that is wider than out's, some rows at a time."""
         rows = max(1, VALUES_AT_ONCE // max(1, inputs.shape[1]))
         room = np.empty((min(rows, len(inputs)), inputs.shape[1]), kind)
         for start in range(0, len(inputs), rows):
@@ -102,6 +107,12 @@ def learnt_scaling(
     """
     if kind == "pixels" or (kind == "auto" and are_images):
         return Scaling(input_scale(inputs.dtype))
+    with np.errstate(over="ignore", invalid="ignore"):  # sums beyond 1e308, of which the scaled values tell
+        return _standard(inputs, train, counts)
+
+
+def _standard(inputs: Any, train: NDArray[np.int64], counts: NDArray[np.float64] | None) -> Scaling:
+    """Mean 0 and standard deviation 1 of each input over the training samples (docs/derivation.md, X3)."""
     n, total = 0.0, np.zeros(())
     low, high = np.asarray(np.inf), np.asarray(-np.inf)
     for rows, times in _pieces(inputs, train, counts):

@@ -62,7 +62,7 @@ def divergence(loss: float, epoch: int, last_loss: float | None, step: LastStep,
 def suggestion(step: LastStep, recipe: Recipe) -> str:
     """What to change, by what was seen: inputs, then decay, then how long steps are."""
     optimizer, rate = recipe.optimizer, step.learning_rate
-    if step.largest_input > FAR_INPUT and recipe.network.input_scaling != "standard":
+    if not step.largest_input <= FAR_INPUT and recipe.network.input_scaling != "standard":
         return f"Inputs reach {step.largest_input:.3g}: try input_scaling standard."
     slow = _slower(step, recipe)
     slower = f"learning_rate {slow:.1g}"

@@ -85,9 +85,10 @@ def test_the_size_is_that_of_the_upright_image(tmp_path):
         (encoded(Image.new("L", (9, 9)))[:45], "is damaged"),
         (lying_png(50_000, 50_000), "far more than 134,217,728 pixels"),
         (lying_png(12_000, 12_000), "has 12000 x 12000 pixels, more than 134,217,728"),
-        (encoded(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF"), "values outside the 16-bit range"),
+        (encoded(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF"), r"not read \(its pixels are floats, and"),
+        (encoded(Image.fromarray(np.full((2, 2), 70_000, np.int32)), "TIFF"), "values outside the 16-bit range"),
     ],
-    ids=["empty", "text", "cut short", "2.5 billion pixels", "144 million pixels", "floats"],
+    ids=["empty", "text", "cut short", "2.5 billion pixels", "144 million pixels", "floats", "17 bits"],
 )
 def test_what_is_no_usable_image_is_one_line_that_names_no_object(tmp_path, content, message):
     (tmp_path / "x.png").write_bytes(content)

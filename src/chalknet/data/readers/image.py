@@ -167,7 +167,9 @@ def _mode_name(mode: str) -> str:
 
 def _from_16_bits(values: NDArray[Any]) -> GreyImage:
     """0..65535 to 0..255, rounded; 65535 = 255 · 257. Pillow may hold 16 bits in 32; a wider range has no scale."""
-    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65_535:
+    if values.dtype.kind == "f":
+        raise ValueError("its pixels are floats, and what white is among them is not known")
+    if values.min() < 0 or values.max() > 65_535:
         raise ValueError("values outside the 16-bit range")
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
