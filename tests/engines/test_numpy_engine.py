@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -166,3 +168,16 @@ def test_threads_end_when_their_workers_are_gone():
     for thread in started:
         thread.join(timeout=10)
     assert not any(thread.is_alive() for thread in started)
+
+
+def test_threads_end_before_the_interpreter_does():
+    """One that was still there could abort the process at its very end, after everything was done."""
+    script = (
+        "import atexit, threading\n"
+        "name = 'chalknet-worker'\n"
+        "atexit.register(lambda: print(sum(t.name.startswith(name) for t in threading.enumerate())))\n"
+        "from chalknet.engines.workers import Workers\n"
+        "kept = Workers(9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0"]

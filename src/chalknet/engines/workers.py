@@ -23,10 +23,13 @@ class Workers:
         self.n = n
         self._done: SimpleQueue[BaseException | None] = SimpleQueue()
         self._inboxes: list[SimpleQueue[Sequence[Task] | None]] = [SimpleQueue() for _ in range(n - 1)]
-        for number, inbox in enumerate(self._inboxes, start=1):
-            name = f"chalknet-worker-{number}"
-            threading.Thread(target=_work, args=(number, inbox, self._done), name=name, daemon=True).start()
-        finalize(self, _dismiss, self._inboxes)
+        threads = [
+            threading.Thread(target=_work, args=(*told, self._done), name=f"chalknet-worker-{told[0]}", daemon=True)
+            for told in enumerate(self._inboxes, start=1)
+        ]
+        for thread in threads:
+            thread.start()
+        finalize(self, _dismiss, self._inboxes, threads)
 
     def run(self, tasks: Sequence[Task]) -> None:
         """Runs all tasks, every n-th by the same worker, and returns when the last is done; raises an error of any."""
@@ -55,6 +58,11 @@ def _run_all(tasks: Sequence[Task], number: int) -> BaseException | None:
     return None
 
 
-def _dismiss(inboxes: Sequence[SimpleQueue[Sequence[Task] | None]]) -> None:
+def _dismiss(inboxes: Sequence[SimpleQueue[Sequence[Task] | None]], threads: Sequence[threading.Thread]) -> None:
+    """Ends the threads, and waits for them: one that is still there when the interpreter ends may abort the process,
+    where a library in C++ such as torch is loaded."""
     for inbox in inboxes:
         inbox.put(None)
+    for thread in threads:
+        if thread is not threading.current_thread():  # where the last reference may have been given up
+            thread.join()
