@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=0, help="threads and cores of each; all cores by default")
     parser.add_argument("--work", action="append", help="only this work, such as 'full 1000'; may be repeated")
+    parser.add_argument("--note", default="", help="a sentence on the circumstances, for the page")
     parser.add_argument("-o", "--out", type=Path, default=OUT)
     options = parser.parse_args()
     use_best_kernels()
@@ -35,7 +36,7 @@ def main() -> None:
             [PEERS[name] for name in NAMES], works, options.rounds, threads=options.threads, observe=progress
         )
     print("\n".join(lines(result)))
-    options.out.write_text(json.dumps(result.as_dict(), indent=1) + "\n", encoding="utf-8")
+    options.out.write_text(json.dumps({**result.as_dict(), "note": options.note}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -303,6 +303,7 @@ def torch_section(result: dict[str, Any]) -> list[str]:
             "lowest and highest. chalknet-bf16 is `--engine torch --precision bfloat16`, chalknet the numpy engine.",
             "products-bf16 is what the epoch's products take alone, each in its own shape; ceiling-bf16 what they",
             "would at the rate of the first layer's products, forward and back. Both are measured in the same rounds.",
+            result.get("note", ""),
         ),
         "| epoch of the write-up | " + " | ".join(TORCH_ROWS) + " |",
         "|---|" + "---|" * len(TORCH_ROWS),

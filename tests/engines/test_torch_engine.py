@@ -16,6 +16,7 @@ from chalknet.config import Recipe
 from chalknet.data.preprocess import Scaling, flatten
 from chalknet.data.splits import split_dataset
 from chalknet.engines.engine import Part, Step, Update
+from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.errors import ConfigError, DivergenceError, MissingExtraError
 from chalknet.network.architecture import Architecture
@@ -206,6 +207,17 @@ def test_raw_samples_on_the_device_give_the_same_numbers(monkeypatch):
     runner = trainer("torch", batch_size=40)
     assert runner.engine._samples["train"]._raw.dtype == torch.uint8
     np.testing.assert_allclose(losses(runner.epochs()), want, rtol=1e-12)
+
+
+def test_rows_that_float32_cannot_hold_are_scaled_before_they_are_made_float32():
+    rows = 1e9 + np.random.default_rng(0).integers(-1, 2, (60, 5)).astype(float)
+    scaling = Scaling(np.ones(5), np.full(5, 1e9))
+    part = {"train": Part(rows, np.arange(60) % 4)}
+    start = initial_parameters(Architecture(5, (8,), 4), seed=0)
+    found = [
+        engine(part, start, Momentum(0.9), scaling=scaling, dtype=np.float32) for engine in (TorchEngine, NumpyEngine)
+    ]
+    assert found[0].evaluate("train").loss == pytest.approx(found[1].evaluate("train").loss, rel=1e-6)
 
 
 def test_equal_largest_logits_count_for_the_first_class():
