@@ -534,7 +534,8 @@ def packs(result: dict[str, Any]) -> list[str]:
         "|---|---|---|---|---|---|---|---|",
         *(_pack_row(point) for point in result["points"]),
         "",
-        *(line for point in result["clocked"] for line in _clocked(point)),
+        *_on_free_cores(result),
+        *_clocked(result),
     ]
 
 
@@ -547,20 +548,47 @@ def _pack_row(point: dict[str, Any]) -> str:
     return f"| {point['width']} | {point['batch']} | {networks} | {point['size']} | {figures} |"
 
 
-def _clocked(point: dict[str, Any]) -> list[str]:
-    """By the clock, against one network after the other by the numpy engine with a thread a core."""
-    seconds = point["seconds"]
-    first = seconds["one after the other"]
-    times = []
-    for way, found in seconds.items():
-        ratio = statistics.median(one / other for one, other in zip(first, found, strict=True))
-        times.append(f"{way} {1e3 * statistics.median(found):.3g} ms ({ratio:.2f} times as fast)")
-    orders = "as many orders" if point["rates"] == 1 else f"{point['networks'] // point['rates']} orders"
+def _on_free_cores(result: dict[str, Any]) -> list[str]:
+    """What the processor's times come to where the cores are free, for the studies that are also clocked."""
+    cores, sentences = result["machine"]["cores"], []
+    for clocked in result["clocked"]:
+        kind = {key: clocked[key] for key in ("width", "batch", "networks", "rates")}
+        point = next(point for point in result["points"] if point.items() >= kind.items())
+        gain = (
+            1.0
+            if point["planned"] == "one by one"
+            else statistics.median(one / other for one, other in zip(point["alone"], point["packed"], strict=True))
+        )
+        sentences.append(
+            f"{_study(point)}, {point['planned']}: {cores} x {gain:.2f} = {cores * gain:.1f} times as fast."
+        )
     return paragraph(
-        f"By the clock, {point['networks']} networks of {point['width']} units in batches of {point['batch']}, in "
-        f"{orders}, all cores at work, an epoch a network, against one after the other by the numpy engine with a "
-        f"thread a core: {'; '.join(times)}. The planner chose {point['planned']}."
+        "One after the other the numpy engine keeps one core busy with batches so small, so on as many free cores as "
+        "this machine has, in as many processes, these figures come to:",
+        *sentences,
     )
+
+
+def _clocked(result: dict[str, Any]) -> list[str]:
+    """By the clock, against one network after the other by the numpy engine with a thread a core."""
+    if result["load_average"] > result["machine"]["cores"]:
+        return paragraph("By the clock: not yet measured on a machine whose cores were free.")
+    lines = []
+    for point in result["clocked"]:
+        times, first = [], point["seconds"]["one after the other"]
+        for way, found in point["seconds"].items():
+            ratio = statistics.median(one / other for one, other in zip(first, found, strict=True))
+            times.append(f"{way} {1e3 * statistics.median(found):.3g} ms ({ratio:.2f} times as fast)")
+        lines += paragraph(
+            f"By the clock, {_study(point)}, all cores at work, an epoch a network, against one after the other by "
+            f"the numpy engine with a thread a core: {'; '.join(times)}. The planner chose {point['planned']}."
+        )
+    return lines
+
+
+def _study(point: dict[str, Any]) -> str:
+    orders = "as many orders" if point["rates"] == 1 else f"{point['networks'] // point['rates']} orders"
+    return f"{point['networks']} networks of {point['width']} units in batches of {point['batch']}, in {orders}"
 
 
 def startup(result: dict[str, Any]) -> list[str]:

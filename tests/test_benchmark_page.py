@@ -204,7 +204,10 @@ def test_packs_are_told_with_every_rounds_ratio_and_what_was_planned(write_docs,
     assert "| 32 | 128 | 64 | 32 | 40 | 20 | 2.00 (1.50 to 3.00) | packs |" in page
     assert "| 32 | 128 | 64 in as many orders | 32 | 40 | 20 | 2.00 (1.50 to 3.00) | one by one |" in page
     flat = " ".join(page.split())
+    assert "64 networks of 32 units in batches of 128, in 8 orders, packs: 2 x 2.00 = 4.0 times as fast." in flat
     assert "in 8 orders, all cores at work" in flat
     assert "packs 20 ms (3.00 times as fast). The planner chose packs." in flat
+    store(tmp_path, packs={**found, "load_average": 3.0})
+    assert "By the clock: not yet measured" in " ".join(write_docs.page().split())
     (tmp_path / "packs.json").unlink()
     assert "Whole studies" not in write_docs.page()

@@ -59,7 +59,7 @@ def test_every_unit_is_in_one_load_and_loads_hold_what_may_be_trained_together(g
 def test_a_pack_is_planned_only_where_it_was_measured_to_be_faster(gain):
     units = units_of(spec_of("hidden=3,4", seeds=4))
     planner = Planner(DATA, jobs=1)
-    gain["gain"] = 1.04
+    gain["gain"] = 1.09
     assert {share.size for share in planner.plan(units).shares} == {1}
     gain["gain"] = 1.2
     (share,) = Planner(DATA, jobs=1).plan(units).shares
@@ -76,6 +76,13 @@ def test_networks_that_share_batches_stand_together(gain):
         orders = [order_of(unit.cell.recipe_of(unit.seed)) for unit in load]
         assert orders == sorted(orders)
         assert len(set(orders)) == 2
+
+
+def test_networks_of_which_no_two_share_batches_are_trained_one_by_one(gain):
+    gain["gain"] = 2.0
+    units = units_of(spec_of("hidden=4", "batch_size=32", seeds=8))
+    assert {share.size for share in Planner(DATA, jobs=1).plan(units).shares} == {1}
+    assert {share.size for share in Planner(DATA, jobs=1, pack=8).plan(units).shares} == {8}
 
 
 def test_packs_are_bounded_by_the_cache(gain, monkeypatch):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -33,9 +33,9 @@ AUTO, OFF = "auto", "off"
 MOST_TOGETHER = 32  # of a planned pack: more gain nothing, and would be lost together
 CACHE_BYTES = 32 * 2**20  # of a last-level cache that is counted on: clouds tell of caches that others share
 LOAD_SECONDS = 600.0  # that a planned pack takes at most: what a killed process was at is lost
-LEAST_GAIN = 1.05  # by which a pack must be faster than its networks one by one, so that no noise decides for it
-MEASURED_BATCHES, MEASURED_SAMPLES, MEASURED_FULL = 4, 512, 2_048  # of the made-up samples that are trained on
-MEASURED_EPOCHS = 4  # the first of which does not count
+LEAST_GAIN = 1.1  # by which a pack must be faster than its networks one by one, so that no noise decides for it
+MEASURED_SAMPLES = 2_048  # made up and trained on, at most: more than the inner caches hold as floats
+MEASURED_EPOCHS = 3  # the first of which does not count
 PROCESS_BYTES = 120 * 2**20  # of a worker process before it has read anything, about
 
 Load = tuple[Unit, ...]  # what one worker is given at a time
@@ -170,7 +170,13 @@ class Planner:
         if self._pack != AUTO and not timed:
             return self._of_loads(loads, splits, None, None)
         shown = max(loads, key=len)
-        alone, packed = self._seconds(shown[len(shown) // 2 :][:1], splits), self._seconds(shown, splits)
+        if self._pack == AUTO and not _share_batches(shown):
+            alone = self._seconds(shown[:1], splits) if timed else None
+            return self._of_loads(tuple((unit,) for unit in units), splits, alone, alone)
+        one = shown[len(shown) // 2 :][:1]
+        alone, packed = self._seconds(one, splits), self._seconds(shown, splits)
+        if self._pack == AUTO and alone > LEAST_GAIN * packed:  # times vary, so a gain must be seen twice
+            alone, packed = self._seconds(one, splits, min), self._seconds(shown, splits, max)
         if self._pack == AUTO:
             fitting = int(LOAD_SECONDS / packed)
             if alone < LEAST_GAIN * packed or fitting < 2:
@@ -205,8 +211,14 @@ class Planner:
     def _splits(self, unit: Unit) -> Splits:
         return own_splits(self._data, unit.cell, divide(self._data, unit.cell, unit.seed))
 
-    def _seconds(self, load: Sequence[Unit], splits: Splits) -> float:
-        """Of a core for one unit of a load, with all of its epochs."""
+    def _seconds(
+        self, load: Sequence[Unit], splits: Splits, again: Callable[[float, float], float] | None = None
+    ) -> float:
+        """Of a core for one unit of a load, with all of its epochs.
+
+        Args:
+            again: what makes one figure of the one that is known and another, measured now.
+        """
         recipes = [unit.cell.recipe_of(unit.seed) for unit in load]
         key = tuple(
             (order_of(recipe), recipe.network, recipe.optimizer, recipe.training.batch_size) for recipe in recipes
@@ -214,6 +226,9 @@ class Planner:
         known = (key, recipes[0].regularisation, tuple(splits.sizes.values()), recipes[0].training.epochs)
         if known not in self._measured:
             self._measured[known] = measured_seconds(self._data, splits.sizes, recipes)
+        elif again is not None:
+            another = measured_seconds(self._data, splits.sizes, recipes)
+            self._measured[known] = again(self._measured[known], another)
         return self._measured[known]
 
 
@@ -232,9 +247,7 @@ def measured_seconds(data: Dataset, sizes: Mapping[str, int], recipes: Sequence[
     Args:
         sizes: of the parts "train", "valid", "test" that will be trained on.
     """
-    batch = sizes["train"] if recipes[0].training.batch_size == FULL else int(recipes[0].training.batch_size)
-    asked = MEASURED_FULL if batch >= sizes["train"] else max(MEASURED_BATCHES * batch, MEASURED_SAMPLES)
-    n_train = min(sizes["train"], asked)
+    n_train = min(sizes["train"], MEASURED_SAMPLES)
     judged = [-(-sizes[part] * n_train // sizes["train"]) for part in ("valid", "test")]
     made, splits = _made_up(data, n_train, *judged)
     # So small a rate moves nothing, and nothing diverges.
@@ -270,6 +283,12 @@ def _made_up(data: Dataset, n_train: int, n_valid: int, n_test: int) -> tuple[Da
 def _batch_size(recipe: Recipe, splits: Splits) -> int:
     n_train, size = len(splits.train), recipe.training.batch_size
     return n_train if size == FULL else min(int(size), n_train)
+
+
+def _share_batches(load: Load) -> bool:
+    """Whether networks of a load are given the same batches; without that each one's samples are in the others' way."""
+    orders = [order_of(unit.cell.recipe_of(unit.seed)) for unit in load]
+    return 2 * len(set(orders)) <= len(orders)
 
 
 def _neighbours(unit: Unit) -> tuple[str, tuple[int, ...], int]:
