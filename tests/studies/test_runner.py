@@ -102,6 +102,18 @@ def test_where_a_pack_fails_as_a_whole_its_units_are_trained_one_by_one(letters,
     assert [one for one in said if one[1] != "epoch"] == [(0, "done"), (1, "done"), (2, "done")]
 
 
+def test_a_unit_that_has_a_checkpoint_goes_on_from_it_alone_and_the_others_are_packed(letters, tmp_path):
+    units = units_of(spec_of("hidden=3,4"))[:3]
+    path = tmp_path / f"{units[1].cell.key[:16]}-seed{units[1].seed}.safetensors"
+    path.write_bytes(b"no checkpoint, so that it begins anew")
+    said = {}
+    message = load_message(units, 1, "one at a time", [False] * 3, tmp_path)
+    train_load(message, load_data(letters), lambda said_, _: said.update({said_["unit"]: said_}))
+    packed = [said[number]["record"]["trained"].count("in a pack of 2") for number in range(3)]
+    assert packed == [1, 0, 1]
+    assert not path.exists()
+
+
 def test_a_unit_is_the_training_that_train_would_do(letters, tmp_path):
     import chalknet
 

@@ -28,10 +28,15 @@ class UnitCheckpoint:
         self._is_kept = folder.is_dir()
         self._last = time.monotonic()
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is one, whole or not."""
+        return self._is_kept and self._path.is_file()
+
     def read(self) -> Checkpoint | None:
         """Where to go on; None where there is nothing, or nothing whole."""
         with suppress(StoreError):
-            return read_checkpoint(self._path) if self._is_kept and self._path.is_file() else None
+            return read_checkpoint(self._path) if self.is_there else None
         return None
 
     def __call__(self, take: Callable[[], Checkpoint]) -> None:

@@ -13,6 +13,7 @@ from chalknet.errors import ChalknetError
 from chalknet.records import EpochRecord
 from chalknet.studies.outcome import Outcome, train_unit, train_units
 from chalknet.studies.runner.wire import outcome_frame, unit_from
+from chalknet.studies.unfinished import UnitCheckpoint
 
 SECONDS_BETWEEN_EPOCHS = 0.1  # that are told; epochs of a small network are shorter
 
@@ -57,14 +58,18 @@ class _Load:
 
     def _train_together(self) -> None:
         units = [unit_from(unit) for unit in self._message["units"]]
+        folder = Path(self._message["unfinished"])
+        fresh = [n for n, unit in enumerate(units) if not UnitCheckpoint(folder, unit).is_there]  # others go on alone
+        if len(fresh) < 2:
+            return
         train_units(
             self._data,
-            units,
-            self._hand_over,
+            [units[n] for n in fresh],
+            lambda i, end: self._hand_over(fresh[i], end),
             threads=self._message["threads"],
             trained=self._message["trained"],
-            with_model=self._message["with_model"],
-            observe=self._tell_epoch,
+            with_model=[self._message["with_model"][n] for n in fresh],
+            observe=lambda i, record: self._tell_epoch(fresh[i], record),
         )
 
     def _train_alone(self, number: int) -> None:
