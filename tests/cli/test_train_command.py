@@ -192,6 +192,10 @@ USAGE = [
     (["--class-names", "A,A,B,C"], "class_names must differ from each other, got 'A' twice."),
     (["--set", "optimizer.learing_rate=1"], "unknown key 'learing_rate' in --set optimizer.learing_rate=1. Did you"),
     (["--set", "optimiser.learning_rate=1"], "unknown section 'optimiser' in --set optimiser.learning_rate=1. Did you"),
+    (["--set", ".learning_rate=1"], "unknown section '' in --set .learning_rate=1."),
+    (["--test", ""], "Invalid value for '--test': it must be the name of a file or a folder, got ''."),
+    (["--config", ""], "Invalid value for '--config': it must be the name of a file or a folder, got ''."),
+    (["--valid", ""], "--valid must be a number or a file, got ''."),
     (["--set", "learning_rate"], "--set must be SECTION.KEY=VALUE, such as optimizer.learning_rate=3e-3, got"),
     (["--set", "dropout=1"], "dropout must be a number >= 0 and < 1, got 1."),
     (["--set", "batch_norm=maybe"], "batch_norm must be true or false, got 'maybe'."),
@@ -201,6 +205,16 @@ USAGE = [
     (["--data", ""], "--data must be a file, a folder or glyphs, got ''."),
     (["--split", "randm"], "split must be one of writeup, random, stratified, group, given, got 'randm'."),
 ]
+
+
+@pytest.mark.parametrize("command", ["train", "study", "writeup", "bench", "report", "data show", "data convert"])
+@pytest.mark.usefixtures("letters")
+def test_a_place_to_write_that_is_empty_is_not_taken_as_left_out(tmp_path, capsys, command):
+    flag = "--output" if command.startswith("data") else "--out"
+    before = sorted(tmp_path.rglob("*"))
+    assert main([*command.split(), flag, ""]) == 2
+    assert f"{flag}': it must be the name of a file or a folder, got ''." in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(("flags", "message"), USAGE, ids=[" ".join(flags) for flags, _ in USAGE])

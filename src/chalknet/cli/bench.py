@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from chalknet.cli.kernels import choose_kernels
-from chalknet.cli.options import say_notes
+from chalknet.cli.options import named_place, say_notes
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option("--rounds", type=int, metavar="N", help="Rounds; medians are shown.  [default: 3, with --full 7]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, every round of every peer.")
-@click.option("-o", "--out", metavar="FILE", help="Write the JSON into this file too.")
+@click.option("-o", "--out", type=named_place, metavar="FILE", help="Write the JSON into this file too.")
 def bench(
     full: bool,
     works: tuple[str, ...],

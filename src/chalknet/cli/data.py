@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chalknet.cli.lazy import LazyCommand, LazyGroup
-from chalknet.cli.options import data_options, parsed_source
+from chalknet.cli.options import data_options, named_place, parsed_source
 
 if TYPE_CHECKING:
     from chalknet.data.dataset import Dataset
@@ -60,7 +60,15 @@ def info(source: str, as_json: bool, **flags: Any) -> None:
 
 @data.command()
 @source_argument
-@click.option("-o", "--output", default="samples.png", show_default=True, metavar="FILE", help=".png, .svg or .pdf.")
+@click.option(
+    "-o",
+    "--output",
+    default="samples.png",
+    show_default=True,
+    type=named_place,
+    metavar="FILE",
+    help=".png, .svg or .pdf.",
+)
 @click.option("--rows", type=int, metavar="N", help="Rows of images.  [default: 2; a row a class with --by-class]")
 @click.option("--columns", type=int, default=5, show_default=True, metavar="N", help="Columns of images.")
 @click.option("--seed", type=int, default=521, show_default=True, metavar="N", help="Seed of the draw.")
@@ -105,7 +113,7 @@ def show(
 )
 @click.option("--strict", is_flag=True, help="Exit with code 3 if anything is found.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every sample that is concerned.")
-@click.option("-o", "--output", metavar="FILE", help="Draw the worst pairs here: .png, .svg or .pdf.")
+@click.option("-o", "--output", type=named_place, metavar="FILE", help="Draw the worst pairs here: .png, .svg or .pdf.")
 def audit(
     source: str,
     split: str,
@@ -163,7 +171,14 @@ def audit(
 
 @data.command()
 @source_argument
-@click.option("-o", "--output", required=True, metavar="OUT", help="File for npz and csv, folder for the others.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=named_place,
+    metavar="OUT",
+    help="File for npz and csv, folder for the others.",
+)
 @click.option(
     "--format",
     "kind",

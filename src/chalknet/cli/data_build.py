@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chalknet.cli.options import named_path
 from chalknet.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,13 +25,13 @@ EXAMPLES_SHOWN = 3
 @click.argument("fonts", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--letters", metavar="LETTERS", help='Classes, such as "A-J", "A-Ja-z0-9" or "ÄÖÜ".  [default: A-J]')
 @click.option("--size", default=28, show_default=True, metavar="PIXELS", help="Height and width of an image.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE", help="The .npz file to write.")
+@click.option("-o", "--out", type=named_path, metavar="FILE", help="The .npz file to write.")
 @click.option("--per-letter", type=int, metavar="N", help="At most N images a letter, spread over the font families.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the shuffle.")
 @click.option("--jobs", type=int, metavar="N", help="Processes that render.  [default: one a core]")
 @click.option("--pinned", type=click.Path(path_type=Path), metavar="MANIFEST", help="Render exactly what it lists.")
-@click.option("--manifest", type=click.Path(path_type=Path), metavar="FILE", help="Write the list of faces (CSV) here.")
-@click.option("--compare", type=click.Path(path_type=Path), metavar="FILE", help="Compare with this .npz file.")
+@click.option("--manifest", type=named_path, metavar="FILE", help="Write the list of faces (CSV) here.")
+@click.option("--compare", type=named_path, metavar="FILE", help="Compare with this .npz file.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def build(
     fonts: tuple[Path, ...],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chalknet.cli.options import data_options, parsed_source, say_notes
+from chalknet.cli.options import data_options, named_place, parsed_source, say_notes
 
 if TYPE_CHECKING:
     from chalknet.reporting.tables import Table
@@ -27,7 +27,7 @@ WIDTH = 80
     help="Samples to judge by; parts are those of the run whose folder MODEL is, of its own data.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--out", metavar="DIR", help="Folder for evaluation.json, tables as CSV, and pictures.")
+@click.option("--out", type=named_place, metavar="DIR", help="Folder for evaluation.json, tables as CSV, and pictures.")
 @click.option("--overwrite", is_flag=True, help="Write into --out even if it holds an evaluation.")
 @click.option("--quiet", is_flag=True, help="No notes.")
 def evaluate(

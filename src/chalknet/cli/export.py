@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chalknet.cli.options import named_place
+
 if TYPE_CHECKING:
     from chalknet.workflows.export import Export
 
 
 @click.command()
 @click.argument("model", metavar="MODEL|RUN")
-@click.option("-o", "--output", required=True, metavar="FILE", help="The file to write: FILE.onnx, or FILE.py.")
+@click.option(
+    "-o", "--output", required=True, type=named_place, metavar="FILE", help="The file to write: FILE.onnx, or FILE.py."
+)
 @click.option("--numpy-only", is_flag=True, help="Write a Python file that needs NumPy alone, not ONNX.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @click.option("--quiet", is_flag=True, help="Do not say what was written.")

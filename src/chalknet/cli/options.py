@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -16,6 +17,22 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 # Flags that are shorter than their field's name.
 FLAG_OF_FIELD = {"train_size": "train", "valid_size": "valid"}
+
+
+def named_place(text: str) -> str:
+    """The name of a file or a folder: the type of an option.
+
+    Raises:
+        click.BadParameter: it is empty, as an unset variable of a shell leaves it.
+    """
+    if not text:
+        raise click.BadParameter("it must be the name of a file or a folder, got ''.")
+    return text
+
+
+def named_path(text: str) -> Path:
+    """`named_place` as a path."""
+    return Path(named_place(text))
 
 
 def recipe_options(*fields: str) -> Callable[[Command], Command]:
@@ -78,10 +95,10 @@ def parsed_assignment(text: str) -> tuple[str, Any]:
         ConfigError: no such section or field, with the nearest, or no value.
     """
     key, equals, value = text.partition("=")
-    section, _, name = key.strip().rpartition(".")
+    section, dot, name = key.strip().rpartition(".")
     if not equals:
         raise ConfigError(f"--set must be SECTION.KEY=VALUE, such as optimizer.learning_rate=3e-3, got {text!r}.")
-    if section and section not in SECTIONS:
+    if dot and section not in SECTIONS:
         raise ConfigError(f"unknown section {section!r} in --set {text}.{near_match(section, SECTIONS)}")
     known = [field for field, home in SECTION_OF_FIELD.items() if section in ("", home)]
     if name not in known:
@@ -114,6 +131,8 @@ def parsed_source(source: str | None, flags: dict[str, Any]) -> DataConfig:
 def valid_file(flags: dict[str, Any]) -> str:
     """What --valid names where it is no number: a file of validation samples, taken out of the flags; else ""."""
     text = flags["valid_size"]
+    if text == "":
+        raise ConfigError("--valid must be a number or a file, got ''.")
     if text is None or isinstance(_number(text), (int, float)):
         return ""
     flags["valid_size"] = None

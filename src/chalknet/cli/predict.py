@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from chalknet.cli.options import say_notes
+from chalknet.cli.options import named_place, say_notes
 from chalknet.errors import ConfigError
 
 
@@ -17,7 +17,10 @@ from chalknet.errors import ConfigError
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with the probabilities of all classes.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the probabilities of all classes.")
 @click.option(
-    "--out", metavar="FILE", help="Write the answers here: .csv, .json or .txt. A file of that name is replaced."
+    "--out",
+    type=named_place,
+    metavar="FILE",
+    help="Write the answers here: .csv, .json or .txt. A file of that name is replaced.",
 )
 @click.option("--invert", is_flag=True, help="Exchange black and white in image files.")
 @click.option(
@@ -84,10 +87,15 @@ def _kind(as_csv: bool, as_json: bool, out: str | None) -> str:
     """The form of the answers: from the flags, else from the name of the file that they go to."""
     if as_csv and as_json:
         raise ConfigError("--csv and --json are two forms of the answers. Give one.")
-    if not (as_csv or as_json or out):
-        return "table"
+    asked = "csv" if as_csv else "json" if as_json else None
+    if out is None:
+        return asked or "table"
 
     from chalknet.workflows.predict import kind_of
 
-    named = kind_of(Path(out)) if out else "table"
-    return "csv" if as_csv else "json" if as_json else named
+    named = kind_of(Path(out))
+    if asked is not None and named not in (asked, "table"):
+        raise ConfigError(
+            f"--{asked} and --out {out} are two forms of the answers. Leave --{asked} out, or name .{asked}."
+        )
+    return asked or named

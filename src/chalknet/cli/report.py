@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import click
 
+from chalknet.cli.options import named_place
+
 
 @click.command()
 @click.argument("folder", metavar="STUDY|RUN")
-@click.option("--out", metavar="DIR", help="Folder for the documents.  [default: report in the study's or run's own]")
 @click.option(
-    "--data", metavar="FILE|FOLDER", help="Where the samples are now, if they have moved; their digest is checked."
+    "--out",
+    type=named_place,
+    metavar="DIR",
+    help="Folder for the documents.  [default: report in the study's or run's own]",
+)
+@click.option(
+    "--data",
+    type=named_place,
+    metavar="FILE|FOLDER",
+    help="Where the samples are now, if they have moved; their digest is checked.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a report.html or report.pdf that is not chalknet's, too.")
 @click.option("--quiet", is_flag=True, help="Do not say where the document is.")

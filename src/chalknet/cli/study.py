@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from chalknet.cli.kernels import choose_kernels
 from chalknet.cli.lazy import LazyGroup
-from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options, say_notes
+from chalknet.cli.options import data_options, named_place, parsed_settings, parsed_source, recipe_options, say_notes
 from chalknet.errors import ConfigError
 from chalknet.studies.spec import number_or_text, study_default, study_meaning
 
@@ -62,12 +62,17 @@ def _plain_options(command: Any) -> Any:
 @click.option("--plan", "plan_only", is_flag=True, help="Show how units would be shared out, and train nothing.")
 @click.option("--retry-failed", is_flag=True, help="Train again what failed before.")
 @click.option("--recipe", metavar="NAME", help="The named recipe that all cells share.  [default: writeup]")
-@click.option("--config", metavar="FILE", help="A study.toml to start from, such as an earlier study's.")
+@click.option(
+    "--config", type=named_place, metavar="FILE", help="A study.toml to start from, such as an earlier study's."
+)
 @click.option("--data", metavar="FILE|FOLDER|glyphs", help="What to learn.  [default: glyphs, the built-in letters]")
 @data_options
 @recipe_options()
 @click.option(
-    "--out", metavar="DIR", help="The study's folder.  [default: that of --config's study.toml, or runs/study-FIELDS]"
+    "--out",
+    type=named_place,
+    metavar="DIR",
+    help="The study's folder.  [default: that of --config's study.toml, or runs/study-FIELDS]",
 )
 @click.option("--quiet", is_flag=True, help="No progress and no table.")
 def study(**flags: Any) -> int:

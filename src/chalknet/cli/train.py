@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from chalknet.cli.kernels import choose_kernels
-from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options, say_notes, valid_file
+from chalknet.cli.options import (
+    data_options,
+    named_place,
+    parsed_settings,
+    parsed_source,
+    recipe_options,
+    say_notes,
+    valid_file,
+)
 from chalknet.config import DataConfig
 from chalknet.errors import ConfigError
 
@@ -24,16 +32,29 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--recipe", metavar="NAME", help="The named recipe to start from: strong or writeup.  [default: strong]")
 @click.option(
-    "--config", metavar="FILE", help="A config.toml to start from, such as an earlier run's; repeats that run."
+    "--config",
+    type=named_place,
+    metavar="FILE",
+    help="A config.toml to start from, such as an earlier run's; repeats that run.",
 )
 @click.option("--data", metavar="FILE|FOLDER|glyphs", help="What to learn.  [default: glyphs, the built-in letters]")
 @data_options
 @recipe_options()
-@click.option("--test", metavar="FILE", help="Test samples of your own; --valid FILE gives validation samples.")
-@click.option("--out", metavar="DIR", help="Folder for the run.  [default: runs/RECIPE-HIDDEN-seedN, or the next free]")
+@click.option(
+    "--test", type=named_place, metavar="FILE", help="Test samples of your own; --valid FILE gives validation samples."
+)
+@click.option(
+    "--out",
+    type=named_place,
+    metavar="DIR",
+    help="Folder for the run.  [default: runs/RECIPE-HIDDEN-seedN, or the next free]",
+)
 @click.option("--overwrite", is_flag=True, help="Write into --out even if it holds a finished run.")
 @click.option(
-    "--resume", metavar="DIR", help="Go on with the unfinished run of this folder; its own settings hold, so give none."
+    "--resume",
+    type=named_place,
+    metavar="DIR",
+    help="Go on with the unfinished run of this folder; its own settings hold, so give none.",
 )
 @click.option("--checkpoint-seconds", type=float, metavar="X", help="Seconds between two checkpoints.  [default: 60]")
 @click.option("--checkpoint-epochs", type=int, metavar="N", help="Take a checkpoint every N epochs too.")

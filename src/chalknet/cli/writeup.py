@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chalknet.cli.kernels import choose_kernels
-from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options, say_notes
+from chalknet.cli.options import data_options, named_place, parsed_settings, parsed_source, recipe_options, say_notes
 
 # Recipe fields that may be given; what seeds vary, and what would make it another write-up, may not.
 FIELDS = ("split", "train_size", "valid_size", "split_seed", "learning_rate", "momentum", "epochs", "batch_size")
@@ -27,7 +27,10 @@ STOPPED = 130  # exit code of Ctrl-C
 @recipe_options(*FIELDS, "engine", "device", "precision", "dtype")
 @click.option("--jobs", type=int, metavar="N", help="Trainings at a time.  [default: one a core]")
 @click.option(
-    "--out", metavar="DIR", help="Folder for everything; what was begun there goes on.  [default: runs/writeup]"
+    "--out",
+    type=named_place,
+    metavar="DIR",
+    help="Folder for everything; what was begun there goes on.  [default: runs/writeup]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a writeup.html or writeup.pdf that is not chalknet's, too.")
 @click.option("--quiet", is_flag=True, help="No progress; only where the document is.")
