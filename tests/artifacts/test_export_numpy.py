@@ -60,7 +60,7 @@ def imported(tree: ast.AST) -> set[str]:
 
 def test_the_file_imports_numpy_and_the_standard_library_and_runs_nothing_it_reads():
     tree = ast.parse(numpy_bytes(KINDS["all of it"]))
-    assert imported(tree) == {"base64", "sys", "zipfile", "zlib", "numpy"}
+    assert imported(tree) == {"base64", "os", "sys", "zipfile", "zlib", "numpy"}
     called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     assert not called & {"eval", "exec", "compile", "__import__", "getattr", "open", "globals"}
     loads = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "np.load"]
@@ -154,6 +154,14 @@ def test_run_on_a_file_it_prints_a_name_a_line(predictor, arguments):
     assert done.returncode == 0, done.stderr
     model = KINDS["ensemble"]
     assert done.stdout.split() == model.predict_names(samples_for(model)[:5])
+
+
+def test_a_reader_that_goes_away_leaves_no_trace(predictor):
+    command = [sys.executable, "-I", "predictor.py", "samples.npy"]
+    with subprocess.Popen(command, cwd=predictor, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()  # long before it has loaded NumPy
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -42,6 +42,14 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
 def write_bytes(path: Path, data: bytes) -> None:
     """`write_files` of one file."""
     write_files(path.parent, {path.name: data})
+
+
+def remove_temporaries(folder: Path, names: Iterable[str]) -> None:
+    """Removes what a process that was killed while it wrote files of these names into folder has left beside them."""
+    for name in names:
+        for left in folder.glob(f".{name}.{'[a-z0-9_]' * 8}"):  # as tempfile names them
+            with suppress(OSError):
+                left.unlink()
 
 
 def refuse_existing(path: Path, overwrite: bool, *, is_folder: bool = False) -> None:

@@ -6,7 +6,7 @@ import json
 import math
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from chalknet.artifacts.atomic import write_files
-from chalknet.artifacts.run_folder import CONFIG_FILE, MODEL_FILE, SUMMARY_FILE
+from chalknet.artifacts.atomic import remove_temporaries, write_files
+from chalknet.artifacts.run_folder import CONFIG_FILE, HISTORY_FILE, MODEL_FILE, SAMPLES_FILE, SUMMARY_FILE
 from chalknet.artifacts.tensor_file import MIB, plain, read_tensors, short, strict_json, tensor_bytes
 from chalknet.config import DataConfig, Recipe, config_tables, read_config
 from chalknet.engines.engine import SampleScores
@@ -26,6 +26,10 @@ from chalknet.records import PARTS, EpochRecord, Scores
 from chalknet.training.trainer import Checkpoint
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
+WRITTEN = (  # all that a training writes into its folder
+    *(CHECKPOINT_FILE, CONFIG_FILE, HISTORY_FILE, MODEL_FILE, SAMPLES_FILE, SUMMARY_FILE),
+    *("curves.png", "curves.svg", "mlflow.json"),
+)
 FORMAT = 2  # 1 named what the one optimiser of then remembered, velocities, by the parameter alone
 HEADER_KEY = "chalknet-checkpoint"
 MAX_HEADER = 64 * MIB  # a history of more than a hundred thousand epochs
@@ -70,21 +74,42 @@ class CheckpointWriter:
             return
         checkpoint = take()
         files = {CHECKPOINT_FILE: checkpoint_bytes(checkpoint), CONFIG_FILE: self._config}
-        write_files(self._folder, files)
+        self.write(files)
         self._last, self._since = time.monotonic(), 0
         if stop:
             raise StoppedError(
                 f"stopped after epoch {len(checkpoint.history)} of {self._n_epochs}, which is kept. "
-                f"Go on with: chalknet train --resume {shlex.quote(str(self._whole))}"
+                f"Go on with: {self._how_to_go_on}"
             )
+
+    def write(self, files: Mapping[str, bytes]) -> None:
+        """`write_files` into the run's folder.
+
+        Raises:
+            OutputError: also with how to go on, where a checkpoint is there to go on from.
+        """
+        try:
+            write_files(self._folder, files)
+        except OutputError as error:
+            if not (self._folder / CHECKPOINT_FILE).is_file():
+                raise
+            raise OutputError(
+                f"{error} The last checkpoint is whole; once this is mended, go on with: {self._how_to_go_on}"
+            ) from error
+
+    @property
+    def _how_to_go_on(self) -> str:
+        return f"chalknet train --resume {shlex.quote(str(self._whole))}"
 
     @contextmanager
     def begun(self) -> Iterator[None]:
         """Writes config.toml first, from which a training that is killed before its first checkpoint begins anew.
 
         Not where another run is still whole, which is replaced at the end. If the work inside fails or is interrupted
-        and nothing else of it is kept, config.toml is removed again.
+        and nothing else of it is kept, config.toml is removed again. Temporary files of a process that was killed in
+        this folder are removed.
         """
+        remove_temporaries(self._folder, WRITTEN)
         if not (self._folder / SUMMARY_FILE).exists():
             write_files(self._folder, {CONFIG_FILE: self._config})
         try:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from chalknet.artifacts.atomic import new_folder, write_files
-from chalknet.artifacts.checkpoint import CHECKPOINT_FILE, refuse_unfinished
+from chalknet.artifacts.atomic import new_folder, remove_temporaries, write_files
+from chalknet.artifacts.checkpoint import CHECKPOINT_FILE, WRITTEN, refuse_unfinished
 from chalknet.artifacts.model_file import load_model
 from chalknet.artifacts.run_folder import CONFIG_FILE, MODEL_FILE, SUMMARY_FILE, read_run, read_summary, refuse_finished
 from chalknet.config import Recipe, config_tables
@@ -63,6 +63,7 @@ def go_on(folder: Path, task: Task, options: Options = Options(), watch: Watch =
 
 def _train_members(folder: Path, task: Task, options: Options, watch: Watch, is_resumed: bool = False) -> Run:
     """Each network in its folder, but those that an earlier start has finished, and then the whole."""
+    remove_temporaries(folder, WRITTEN)
     members, runs = member_recipes(task.recipe), []
     for number, recipe in enumerate(members, start=1):
         place = folder / MEMBERS / f"seed{recipe.training.seed}"

@@ -105,7 +105,7 @@ def train_run(
                 run = replace(run_epochs(trainer, observe, start=start, keep=keep), folder=folder)
             except DivergenceError as error:
                 raise _told_with_best(error, folder, task.origin) from error
-        write_files(folder, run_files(run, task.origin))
+        keep.write(run_files(run, task.origin))
         keep.clear()  # a finished run needs none, whatever becomes of its pictures
         write_pictures(run, folder)
     return run
