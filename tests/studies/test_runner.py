@@ -1,6 +1,7 @@
 """Studies in worker processes: the same bits however they are run, and nothing lost however they are stopped.
 
-Every process that a test starts is waited for or killed by it; kills come at random moments or when something is seen.
+Every process that a test starts is waited for or killed by it; kills come at random moments, or when a worker waits for
+them.
 """
 
 from __future__ import annotations
@@ -186,23 +187,58 @@ class Spy:
         monkeypatch.setattr(local.subprocess, "Popen", note)
 
 
+# Read by each worker before anything else. The first `most` that have an epoch of a unit of that seed, or of any seed,
+# behind them tell of it and wait to be killed: a kill by what was told last may come when the unit has ended.
+HELD = """
+import os, time
+from chalknet.studies.runner import load
+
+folder, seed, most, tell = {folder!r}, {seed!r}, {most!r}, load._Load._tell_epoch
+
+def tell_and_wait(self, number, record):
+    if seed in (None, self._message["units"][number]["seed"]):
+        for at in range(most):
+            try:
+                os.symlink(str(os.getpid()), f"{{folder}}/held-{{at}}")
+            except FileExistsError:
+                continue
+            self._say({{"say": "epoch", "unit": number, "epoch": record.epoch}}, b"")
+            time.sleep(300)
+    tell(self, number, record)
+
+load._Load._tell_epoch = tell_and_wait
+"""
+
+
+class Killer:
+    """An observer of a study that kills its workers in the middle of a unit: the first `most`, of a seed or of any."""
+
+    def __init__(self, monkeypatch, folder, most, seed=None):
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(HELD.format(folder=str(folder), seed=seed, most=most))
+        real = local._environment
+        path = f"{folder}{os.pathsep}"
+        monkeypatch.setattr(local, "_environment", lambda: {**real(), "PYTHONPATH": path + real()["PYTHONPATH"]})
+        self.folder, self.spy, self.killed = folder, Spy(monkeypatch), set()
+
+    def __call__(self, _):
+        for held in {path for path in self.folder.iterdir() if path.name.startswith("held-")} - self.killed:
+            pid = int(str(held.readlink()))
+            assert pid in [process.pid for process in self.spy.processes]
+            os.kill(pid, signal.SIGKILL)
+            self.killed.add(held)
+
+
 @pytest.mark.parametrize("pack", ["off", 2])
 def test_a_killed_worker_costs_its_units_progress_and_no_more(letters, tmp_path, monkeypatch, pack):
-    spy = Spy(monkeypatch)
-    killed = []
-
-    def kill_one(progress):
-        if not killed and any(epoch for _, epoch, _ in progress.at_work):
-            killed.append(spy.processes[0].pid)
-            os.kill(killed[0], signal.SIGKILL)
-
-    asked = {"seeds": 2, "jobs": 2, "epochs": 2000, "learning_rate": 1e-5, "pack": pack, **SIZES}
-    results = study(letters, {"hidden": [3, 4]}, out=tmp_path / "s", observe=kill_one, **asked)
+    killer = Killer(monkeypatch, tmp_path / "site", most=1)
+    asked = {"seeds": 2, "jobs": 2, "epochs": 200, "learning_rate": 1e-5, "pack": pack, **SIZES}
+    results = study(letters, {"hidden": [3, 4]}, out=tmp_path / "s", observe=killer, **asked)
     n_lost = 1 if pack == "off" else 2
     assert Counter(event for _, _, event in events(tmp_path / "s")) == {"begun": 4 + n_lost, "died": n_lost, "done": 4}
     alone = numbers(study(letters, {"hidden": [3, 4]}, out=tmp_path / "t", **{**asked, "pack": "off"}))
     assert numbers(results) == alone
-    assert all(process.poll() is not None for process in spy.processes)
+    assert all(process.poll() is not None for process in killer.spy.processes)
     # What died in a pack is tried again alone.
     trained = Counter("in a pack" in results.record(unit.cell, unit.seed).trained for unit in results.units)
     assert trained == ({False: 4} if pack == "off" else {True: 2, False: 2})
@@ -210,16 +246,9 @@ def test_a_killed_worker_costs_its_units_progress_and_no_more(letters, tmp_path,
 
 @pytest.mark.parametrize("pack", ["off", 3])
 def test_a_unit_that_kills_its_worker_three_times_has_failed_and_the_rest_goes_on(letters, tmp_path, monkeypatch, pack):
-    spy = Spy(monkeypatch)
-
-    def kill_at_the_second_seed(progress):
-        if any(unit.seed == 1 and epoch for unit, epoch, _ in progress.at_work):
-            os.kill(spy.processes[-1].pid, signal.SIGKILL)
-
-    results = study(
-        letters, {"hidden": [4]}, out=tmp_path / "s", jobs=1, epochs=3000, learning_rate=1e-5, pack=pack,
-        observe=kill_at_the_second_seed, **SIZES,
-    )  # fmt: skip
+    killer = Killer(monkeypatch, tmp_path / "site", most=3, seed=1)
+    asked = {"jobs": 1, "epochs": 200, "learning_rate": 1e-5, "pack": pack, **SIZES}
+    results = study(letters, {"hidden": [4]}, out=tmp_path / "s", observe=killer, **asked)
     (error,) = results.failed.values()
     assert "its process ended 3 times while it was trained, last by signal 9 (SIGKILL)" in error
     assert results.counts["done"] == 2
