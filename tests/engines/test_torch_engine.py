@@ -28,7 +28,7 @@ from chalknet.training.trainer import Trainer
 pytestmark = pytest.mark.extras
 torch = needs("torch")
 
-from chalknet.engines import torch_engine  # noqa: E402
+from chalknet.engines import torch_device, torch_engine, torch_samples  # noqa: E402
 from chalknet.engines.torch_engine import TorchEngine  # noqa: E402
 
 DATA = made_images(400, seed=2, shape=(7, 6))
@@ -195,15 +195,15 @@ def test_initial_weights_are_every_engines():
 def test_samples_made_operands_when_they_come_give_the_same_numbers(batch_size, precision, monkeypatch):
     settings = {"dtype": "float32", "batch_size": batch_size, "precision": precision, "input_scaling": "standard"}
     want = losses(trainer("torch", **settings).epochs())
-    monkeypatch.setattr(torch_engine, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(torch_samples, "RESIDENT_BYTES", 0)
     rounding = 1e-6 if precision == "float32" else 1e-3
     np.testing.assert_allclose(losses(trainer("torch", **settings).epochs()), want, rtol=rounding)
 
 
 def test_raw_samples_on_the_device_give_the_same_numbers(monkeypatch):
     want = losses(trainer("torch", batch_size=40).epochs())
-    made = torch_engine._Samples.__init__
-    monkeypatch.setattr(torch_engine._Samples, "__init__", lambda self, *args: made(self, *args[:-2], False, True))
+    made = torch_samples.Samples.__init__
+    monkeypatch.setattr(torch_samples.Samples, "__init__", lambda self, *args: made(self, *args[:-2], False, True))
     runner = trainer("torch", batch_size=40)
     assert runner.engine._samples["train"]._raw.dtype == torch.uint8
     np.testing.assert_allclose(losses(runner.epochs()), want, rtol=1e-12)
@@ -287,7 +287,7 @@ def test_a_recorded_epoch_waits_for_the_device_once(monkeypatch):
 @pytest.mark.parametrize("resident_bytes", [2**20, 0])
 def test_what_a_recorded_update_reads_stays_where_it_is(resident_bytes, monkeypatch):
     """Evaluation, whose tiles are larger than mini-batches, and restoring must not move a buffer or a weight."""
-    monkeypatch.setattr(torch_engine, "RESIDENT_BYTES", resident_bytes)
+    monkeypatch.setattr(torch_samples, "RESIDENT_BYTES", resident_bytes)
     monkeypatch.setattr(torch_engine, "STATIC_ON", ("cpu",))
     runner = trainer("torch", batch_size=40, weight_average=0.9)
     engine = runner.engine
@@ -339,7 +339,7 @@ def test_work_is_done_once_then_recorded_then_replayed(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
     monkeypatch.setattr(torch.cuda, "graph", graph)
-    recorded = torch_engine._Recorded(lambda: done.append(len(recording)), SimpleNamespace(type="cuda"))
+    recorded = torch_device.Recorded(lambda: done.append(len(recording)), SimpleNamespace(type="cuda"))
     for _ in range(4):
         recorded()
     assert done == [0, 1]  # once as it is, and once while it was recorded, which runs nothing on a device

@@ -40,7 +40,7 @@ def test_training_from_files_gives_the_bits_of_training_in_memory(tmp_path, monk
     monkeypatch.setattr(numpy_engine, "RESIDENT_BYTES", 0)
     if engine == "torch":
         needs("torch")
-        monkeypatch.setattr("chalknet.engines.torch_engine.RESIDENT_BYTES", 0)
+        monkeypatch.setattr("chalknet.engines.torch_samples.RESIDENT_BYTES", 0)
     convert(made_images(1000, seed=1), tmp_path / "set", kind)
     data = load_data(tmp_path / "set")
     splits = split_dataset(data, "random", 800, 100)

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from chalknet.data.preprocess import Scaling
-from chalknet.engines.engine import AVERAGE, Batch, Part, SampleScores, Snapshot, Step, Update, UpdateRule
+from chalknet.engines.engine import AVERAGE, Batch, Engine, Part, SampleScores, Snapshot, Step, Update, UpdateRule
 from chalknet.engines.layers import Layers, start_of
 from chalknet.engines.lessons import even_cuts, part_of_batch
 from chalknet.engines.noise import Noise
@@ -129,6 +129,49 @@ class Packed:
                 np.multiply(gradient, factor, out=gradient)
 
 
+class Member(Engine, Protocol):
+    """One network of a pack, as an engine."""
+
+    @property
+    def pack(self) -> AnyPack:
+        """Whose it is; one that has left is alone in a pack of its own."""
+
+
+class AnyPack(Protocol):
+    """What trains several networks together, in NumPy or in torch; `Pack` says more of each."""
+
+    def join(
+        self,
+        parts: Mapping[str, Part],
+        parameters: Mapping[str, NDArray[Any]],
+        rule: UpdateRule,
+        *,
+        scaling: Scaling = ...,
+        objective: Objective = ...,
+        activations: Sequence[str] = ...,
+        noise: Noise = ...,
+        clip_norm: float = ...,
+        dtype: DTypeLike = ...,
+        workers: int | None = ...,
+        tile_rows: int = ...,
+    ) -> Member: ...
+
+    def leave(self, leaving: Iterable[Any]) -> None: ...
+
+    def train_epoch(self, updates: Sequence[Iterable[Update]]) -> list[Scores]: ...
+
+
+def refuse_unpackable(noise: Noise, parameters: Mapping[str, NDArray[Any]]) -> None:
+    """Raises ConfigError for a network that no pack can train."""
+    if (
+        noise.augmenter is not None
+        or noise.mixup
+        or noise.input_dropout
+        or any(name.endswith(".gain") for name in parameters)
+    ):
+        raise ConfigError("a pack takes no networks with batch norm or with inputs that are changed or mixed.")
+
+
 class Pack:
     """Networks that are trained together; every `join` adds one, before the first is trained.
 
@@ -167,13 +210,7 @@ class Pack:
             ConfigError: the network has what a pack cannot train.
         """
         del workers
-        if (
-            noise.augmenter is not None
-            or noise.mixup
-            or noise.input_dropout
-            or any(name.endswith(".gain") for name in parameters)
-        ):
-            raise ConfigError("a pack takes no networks with batch norm or with inputs that are changed or mixed.")
+        refuse_unpackable(noise, parameters)
         if not self._members:
             self._parts = {name: part for name, part in parts.items() if len(part.labels)}
             self._dtype: np.dtype[Any] = np.dtype(dtype)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -19,15 +18,16 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
-from chalknet.data.preprocess import Scaling, arithmetic_type
-from chalknet.engines.engine import AVERAGE, Part, SampleScores, Snapshot, Update, UpdateRule
+from chalknet.data.preprocess import Scaling
+from chalknet.engines.engine import AVERAGE, Batch, Part, SampleScores, Snapshot, Update, UpdateRule
 from chalknet.engines.layers import Layers, start_of
 from chalknet.engines.lessons import Lesson, Lessons, even_cuts
 from chalknet.engines.noise import Noise
-from chalknet.engines.tile import Tally, Weights
+from chalknet.engines.tile import Weights
+from chalknet.engines.torch_device import Recorded, Steps, copied, on_processor, running, scores_of, usable_device
+from chalknet.engines.torch_samples import Where, held_samples, kind_of_batch, n_of, positions_of, some
 from chalknet.engines.torch_tile import Aims, Rows, Tensors, TorchTile, Types, grad_logits, judge
 from chalknet.engines.workers import Workers
-from chalknet.errors import ConfigError
 from chalknet.machine.processor import available_cores
 from chalknet.network.architecture import Parameters
 from chalknet.network.objective import Objective
@@ -38,29 +38,8 @@ from chalknet.records import Scores
 TILES_AT_ONCE, TILE_UNITS = 8, 1000
 GPU_TILE_VALUES = 2**28  # of a tile's widest layer on a GPU
 BAND_VALUES = 2**18  # of a matrix that is updated at a time, so that it stays in the cache
-RESIDENT_BYTES = 256 * 2**20  # samples up to this size as operands are kept so in memory,
-GPU_SHARE = 4  # on a GPU up to one part in so many of what is free, and raw samples up to twice as much
 ROWS_DRAWN_AT_ONCE = 32  # samples whose chances, or changed images, are one task of a worker's
-SCALED_AT_ONCE = 4096  # samples that are made operands at a time
 STATIC_ON = ("cuda",)  # kinds of device whose updates are recorded
-TORCH_TYPES = ("uint8", "int8", "int16", "int32", "int64", "float32", "float64")  # of raw samples, as NumPy names them
-Where = Any  # positions in a part: a slice, or a tensor of whole numbers on the device
-
-
-def usable_device(device: str, precision: str) -> Any:
-    """The torch device that a recipe means.
-
-    Raises:
-        ConfigError: CUDA is asked for, by name or by tf32, and there is none.
-    """
-    present = torch.cuda.is_available()
-    if not present and (device == "cuda" or precision == "tf32"):
-        asked = "device cuda" if device == "cuda" else "precision tf32"
-        raise ConfigError(
-            f"{asked} needs a CUDA device, and PyTorch {torch.__version__} finds none (see chalknet doctor). "
-            "Give --device cpu with --precision float32 or bfloat16, or install a PyTorch for CUDA."
-        )
-    return torch.device("cuda" if present and device != "cpu" else "cpu")
 
 
 class TorchEngine:
@@ -116,7 +95,12 @@ class TorchEngine:
         most = max((len(part.labels) for part in present.values()), default=1)
         rows = most if self._layers.batch_norm else min(most, self._tile_rows)
         self._tile = TorchTile(widths, rows, activations, self._layers.batch_norm, self._types)
-        self._hold(present, scaling, rows)
+        self._samples = held_samples(present, scaling, self._types, self._dtype, rows)
+        self._labels = {
+            name: torch.tensor(part.labels.astype(np.int64), device=self._device) for name, part in present.items()
+        }
+        counts = present["train"].weights if "train" in present else None
+        self._counts = None if counts is None else torch.tensor(counts.astype(self._dtype), device=self._device)
         self._lessons = Lessons(parts["train"], noise, scaling, self._dtype)
         self._crew = Workers(self._workers if self._lessons.changes or noise.dropout else 1)
         self._is_static = (
@@ -133,7 +117,7 @@ class TorchEngine:
 
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
         self._fresh.clear()
-        with self._running():
+        with running(self._workers, self._tf32):
             self._sums[0].zero_()
             n = self._train_static(updates) if self._is_static else self._train_each(updates)
             asked = sorted(self._asked) if self._is_static else []
@@ -141,44 +125,44 @@ class TorchEngine:
                 self._look_at(part)
             sums = self._sums.tolist()
         self._asked.clear()
-        self._fresh = {part: _scores(sums[self._line[part]], len(self._samples[part])) for part in asked}
-        return _scores(sums[0], n)
+        self._fresh = {part: scores_of(sums[self._line[part]], len(self._samples[part])) for part in asked}
+        return scores_of(sums[0], n)
 
     def evaluate(self, part: str) -> Scores | None:
         if part not in self._samples:
             return None
         self._asked.add(part)
         if part not in self._fresh:
-            with self._running():
+            with running(self._workers, self._tf32):
                 self._look_at(part)
-                self._fresh[part] = _scores(self._sums[self._line[part]].tolist(), len(self._samples[part]))
+                self._fresh[part] = scores_of(self._sums[self._line[part]].tolist(), len(self._samples[part]))
         return self._fresh[part]
 
     def evaluate_each(self, part: str) -> SampleScores | None:
         if part not in self._samples:
             return None
-        with self._running():
+        with running(self._workers, self._tf32):
             self._refresh(self._shown_operands, self._shown)
             found = [(judged.losses, judged.right) for judged in self._judged(part)]
             losses, right = (torch.cat(values).cpu().numpy() for values in zip(*found, strict=True))
         return SampleScores(losses, right)
 
     def parameters(self) -> Parameters:
-        return self._layers.named(_on_processor(self._weights))
+        return self._layers.named(on_processor(self._weights))
 
     def shown_parameters(self, of: Snapshot | None = None) -> Parameters:
         weights, memory = (self._weights, self._memory) if of is None else of
-        return self._layers.named(_on_processor(memory.get(AVERAGE, weights)))
+        return self._layers.named(on_processor(memory.get(AVERAGE, weights)))
 
     def snapshot(self) -> Snapshot:
-        return _copied(self._weights), {slot: _copied(weights) for slot, weights in self._memory.items()}
+        return copied(self._weights), {slot: copied(weights) for slot, weights in self._memory.items()}
 
     def go_back(self, snapshot: Snapshot) -> None:
         weights, memory = snapshot
         self._put(weights, memory)
 
     def state(self) -> Parameters:
-        return self._layers.state({slot: _on_processor(weights) for slot, weights in self._memory.items()})
+        return self._layers.state({slot: on_processor(weights) for slot, weights in self._memory.items()})
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
         weights, memory = (
@@ -203,22 +187,6 @@ class TorchEngine:
     @property
     def _shown(self) -> Tensors:
         return self._memory.get(AVERAGE, self._weights)
-
-    @contextmanager
-    def _running(self) -> Iterator[None]:
-        """Without autograd, on the engine's threads, with TF32 only where it was asked for."""
-        threads, tf32 = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
-        reduced = torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
-        torch.set_num_threads(self._workers)
-        torch.backends.cuda.matmul.allow_tf32 = self._tf32
-        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False  # sums of products in float32
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            torch.set_num_threads(threads)
-            torch.backends.cuda.matmul.allow_tf32 = tf32
-            torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = reduced
 
     def _moved(self, weights: Weights) -> Tensors:
         """NumPy's matrices on the device."""
@@ -248,25 +216,6 @@ class TorchEngine:
                     found.append((value[band], gradient, memory, band.stop == len(value)))
         return found
 
-    def _hold(self, parts: Mapping[str, Part], scaling: Scaling, rows: int) -> None:
-        """The samples of every part in the best form that there is room for, and the labels and weights."""
-        operand_bytes = torch.empty(0, dtype=self._types.operands).element_size()
-        n_bytes = sum(part.inputs.size for part in parts.values()) * operand_bytes
-        raw_bytes = sum(part.inputs.size * part.inputs.dtype.itemsize for part in parts.values())
-        room, raw_room = RESIDENT_BYTES, 0
-        if self._device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(self._device)
-            room, raw_room = free // GPU_SHARE, 2 * free // GPU_SHARE
-        self._samples = {
-            name: _Samples(part, scaling, self._types, self._dtype, rows, n_bytes <= room, raw_bytes <= raw_room)
-            for name, part in parts.items()
-        }
-        self._labels = {
-            name: torch.tensor(part.labels.astype(np.int64), device=self._device) for name, part in parts.items()
-        }
-        counts = parts["train"].weights if "train" in parts else None
-        self._counts = None if counts is None else torch.tensor(counts.astype(self._dtype), device=self._device)
-
     def _train_each(self, updates: Iterable[Update]) -> int:
         """Update after update; what chance adds is drawn by NumPy, the same on every device. Gives out the samples."""
         total = 0
@@ -281,19 +230,29 @@ class TorchEngine:
         return total
 
     def _train_static(self, updates: Iterable[Update]) -> int:
-        """Updates as `_Static` steps, one for each size of batch; nothing is waited for. Gives out the samples."""
+        """Updates as `Steps`, of which there are some for each size of batch; nothing is waited for.
+
+        Gives out the samples.
+        """
         total = 0
-        for key, group in groupby(updates, key=_kind_of_batch):
+        for kind, group in groupby(updates, key=kind_of_batch):
             chosen = list(group)
-            first = chosen[0].batch
-            n = first.stop - (first.start or 0) if isinstance(first, slice) else len(first)
-            found = self._recorded.get((key, len(chosen)))
-            if found is None:
-                found = _Static(self, first if isinstance(first, slice) else None, n, len(chosen))
-                self._recorded[key, len(chosen)] = found
-            found.run(chosen)
-            total += n * len(chosen)
+            steps = self._recorded.get((kind, len(chosen)))
+            if steps is None:
+                steps = self._recorded[kind, len(chosen)] = Steps(self._step_of(chosen[0].batch), self._device)
+            numbers = torch.tensor([self._numbers(update) for update in chosen], dtype=torch.float64)
+            steps.run(numbers, positions_of([[update.batch] for update in chosen]))
+            total += n_of(chosen[0].batch) * len(chosen)
         return total
+
+    def _step_of(self, batch: Batch) -> Callable[[Tensor | None, Tensor], None]:
+        """`_learn` for batches like this one, as `Steps` calls it."""
+        n = n_of(batch)
+
+        def learn(positions: Tensor | None, numbers: Tensor) -> None:
+            self._learn(batch if positions is None else positions[0], n, numbers.unbind())
+
+        return learn
 
     def _numbers(self, update: Update) -> tuple[float, ...]:
         """All that this update's step takes, the share of an average that it keeps last."""
@@ -304,7 +263,7 @@ class TorchEngine:
         cuts = even_cuts(n, n if self._layers.batch_norm else self._tile_rows)
         divisor = n if self._objective.reduction == "mean" else 1
         for number, rows in enumerate(cuts):
-            here = _some(where, rows)
+            here = some(where, rows)
             samples = self._rows(here, rows, lesson)
             logits = self._tile.forward(samples.x, self._weights, self._present, self._keep(rows, lesson), learns=True)
             aims = self._aims(here, rows, lesson)
@@ -385,7 +344,7 @@ class TorchEngine:
         """The sums of a part's scores into their line."""
         if self._is_static:
             if part not in self._recorded:
-                self._recorded[part] = _Recorded(lambda: self._add_up(part), self._device)
+                self._recorded[part] = Recorded(lambda: self._add_up(part), self._device)
             self._recorded[part]()
         else:
             self._add_up(part)
@@ -403,183 +362,3 @@ class TorchEngine:
             x = self._samples[part].rows(rows, back=False).x
             logits = self._tile.forward(x, self._shown, self._shown_operands, learns=False)
             yield judge(logits, self._labels[part][rows], self._types.values)
-
-
-class _Samples:
-    """One part's samples: as operands where there is room, or raw on the device, or where they came from.
-
-    Args:
-        part: the samples. scaling: from raw inputs to what the network reads. types, dtype: of what is made.
-        rows: the most samples at a time.
-        as_operands, as_raw: what there is room for.
-    """
-
-    def __init__(
-        self,
-        part: Part,
-        scaling: Scaling,
-        types: Types,
-        dtype: np.dtype[Any],
-        rows: int,
-        as_operands: bool,
-        as_raw: bool,
-    ) -> None:
-        self._inputs, self._types, self._n = part.inputs, types, len(part.labels)
-        self.n_inputs = int(part.inputs.shape[1])
-        self._kind = arithmetic_type(part.inputs.dtype, dtype)
-        scale, shift = np.asarray(scaling.scale, self._kind), scaling.shift
-        self._scale = torch.tensor(scale, device=types.device)
-        self._shift = None if shift is None else torch.tensor(shift.astype(self._kind), device=types.device)
-        self._raw = self._tensor(part.inputs[:]) if as_raw and not as_operands else None
-        self._ready = self._all_ready() if as_operands else None
-        self._across: dict[tuple[int, int], Tensor] = {}
-        self._made: Any = None
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return self._n
-
-    @property
-    def is_held(self) -> bool:
-        """Whether the device holds them, in one form or the other."""
-        return self._ready is not None or self._raw is not None
-
-    def rows(self, where: Where, back: bool = True) -> Rows:
-        """The samples at some positions; back says that the product back will read them."""
-        if self._ready is not None:
-            x = self._ready[where][:, : self.n_inputs + 1]
-            return Rows(x, self._across_of(where) if back and isinstance(where, slice) else None)
-        if self._raw is not None:
-            return self.operands_of(self._scaled(self._raw[where]))
-        raw = self._inputs[where if isinstance(where, slice) else where.cpu().numpy()]
-        return self.operands_of(self._scaled(self._tensor(raw)))
-
-    def operands_of(self, scaled: Tensor) -> Rows:
-        """Scaled samples (n, I) with the column of ones."""
-        if self._made is None or len(self._made) < len(scaled):
-            self._made = self._room(max(self._rows, len(scaled)))
-        x = self._made[: len(scaled), : self.n_inputs + 1]
-        x[:, :-1].copy_(scaled)
-        return Rows(x)
-
-    def _room(self, n: int) -> Tensor:
-        """Rows that begin where a processor's vectors do: ones after the inputs, then zeros."""
-        room = torch.zeros(n, -(-(self.n_inputs + 1) // 16) * 16, dtype=self._types.operands, device=self._types.device)
-        room[:, self.n_inputs] = 1
-        return room
-
-    def _all_ready(self) -> Tensor:
-        ready = self._room(self._n)
-        for rows in even_cuts(self._n, SCALED_AT_ONCE):
-            ready[rows, : self.n_inputs].copy_(self._scaled(self._tensor(self._inputs[rows])))
-        return ready
-
-    def _across_of(self, where: slice) -> Tensor | None:
-        """A run of samples along the second axis, kept: bfloat16 products back are twice as fast on processors so."""
-        if not self._types.differ or self._types.device.type != "cpu" or self._ready is None:
-            return None
-        key = (where.start, where.stop)
-        if key not in self._across:
-            if sum(values.shape[1] for values in self._across.values()) + where.stop - where.start > self._n:
-                return None
-            self._across[key] = self._ready[where].t().contiguous()
-        return self._across[key]
-
-    def _tensor(self, raw: NDArray[Any]) -> Tensor:
-        if raw.dtype.name not in TORCH_TYPES or not raw.dtype.isnative:
-            raw = raw.astype(self._kind)
-        return torch.tensor(raw, device=self._types.device)
-
-    def _scaled(self, raw: Tensor) -> Tensor:
-        """X of `Scaling`, in the type that it computes in."""
-        values = raw.to(self._scale.dtype, copy=True)
-        if self._shift is not None:
-            values.sub_(self._shift)
-        return values.div_(self._scale)
-
-
-class _Recorded:
-    """Work on a device that never differs but in what tensors of fixed place hold; a GPU records it and replays it.
-
-    The first call does the work, so that all that is made once is there; the second records it, and later ones replay.
-    """
-
-    def __init__(self, work: Callable[[], None], device: Any) -> None:
-        self._work, self._device, self._calls = work, device, 0
-        self._graph: Any = None
-
-    def __call__(self) -> None:
-        self._calls += 1
-        if self._device.type != "cuda" or self._calls == 1:
-            self._work()
-            return
-        if self._graph is None:
-            self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
-                self._work()
-        self._graph.replay()
-
-
-class _Static:
-    """Updates of one size whose positions and numbers lie on the device, each run taking the next ones.
-
-    Args:
-        engine: whose updates. run: the samples, where they are a run; else positions are handed over.
-        n: samples of an update. most: updates that are handed over at a time.
-    """
-
-    def __init__(self, engine: TorchEngine, run: slice | None, n: int, most: int) -> None:
-        device = engine._device
-        self._engine, self._run, self._n = engine, run, n
-        self._next = torch.zeros(1, dtype=torch.int64, device=device)
-        self._positions = None if run is not None else torch.zeros(most, n, dtype=torch.int64, device=device)
-        self._numbers: Any = None
-        self._recorded = _Recorded(self._step, device)
-
-    def run(self, updates: Sequence[Update]) -> None:
-        """All of the updates, one after the other."""
-        numbers = torch.tensor([self._engine._numbers(update) for update in updates], dtype=torch.float64)
-        if self._numbers is None:
-            self._numbers = torch.empty_like(numbers, device=self._next.device)
-        self._numbers.copy_(numbers)
-        if self._positions is not None:
-            self._positions.copy_(torch.from_numpy(np.stack([np.asarray(update.batch) for update in updates])))
-        self._next.zero_()
-        for _ in updates:
-            self._recorded()
-
-    def _step(self) -> None:
-        numbers = self._numbers.index_select(0, self._next)[0].unbind()
-        where = self._run
-        if self._positions is not None:
-            where = self._positions.index_select(0, self._next)[0]
-        self._engine._learn(where, self._n, numbers)
-        self._next.add_(1)
-
-
-def _some(where: Where, rows: slice) -> Where:
-    """Rows of an update as positions in the part."""
-    if isinstance(where, slice):
-        first = where.start or 0
-        return slice(first + rows.start, first + rows.stop)
-    return where[rows]
-
-
-def _kind_of_batch(update: Update) -> Any:
-    """What updates must have in common to be one recorded step."""
-    batch = update.batch
-    return (batch.start, batch.stop) if isinstance(batch, slice) else len(batch)
-
-
-def _scores(sums: Sequence[float], n: int) -> Scores:
-    tally = Tally()
-    tally.add(n, [(sums[0], sums[1], sums[2])])
-    return tally.scores()
-
-
-def _on_processor(weights: Tensors) -> Weights:
-    return Weights(*([value.cpu().numpy() for value in group] for group in weights.groups))
-
-
-def _copied(weights: Tensors) -> Tensors:
-    return Weights(*([value.clone() for value in group] for group in weights.groups))

@@ -1,26 +1,28 @@
-"""Several networks trained together, epoch by epoch, each exactly as `run_epochs` would train it alone."""
+"""Several networks trained together, epoch by epoch, each as `run_epochs` would train it alone."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
+from typing import Any, cast
 
 import numpy as np
 
-from chalknet.config import FULL, SAME, Recipe
+from chalknet.config import FULL, SAME, Recipe, TrainingConfig
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.data.stored import StoredSamples
 from chalknet.engines.numpy_engine import BLOCK_UNITS
-from chalknet.engines.pack import Pack, Packed
+from chalknet.engines.pack import AnyPack, Member, Pack
 from chalknet.errors import ChalknetError, ConfigError, DivergenceError
 from chalknet.machine.blas import one_blas_thread
 from chalknet.records import EpochRecord
 from chalknet.training.optimizers import rule_of
-from chalknet.training.trainer import Run, Trainer, Watch, lost_loss
+from chalknet.training.trainer import Run, Trainer, Watch, device_of, lost_loss
 
 Ended = Callable[[int, Run | ChalknetError], None]
 PackObserver = Callable[[int, EpochRecord], None]
@@ -29,28 +31,60 @@ PackObserver = Callable[[int, EpochRecord], None]
 def pack_key(recipe: Recipe, data: Dataset) -> Hashable | None:
     """What the recipes of a pack have in common: equal keys can be trained together; None for one that can't.
 
-    Width, seeds, learning rate, schedule, momentum and the other numbers of an optimiser, weight decay, dropout, l2,
-    label smoothing, class weights, clipping, initialiser, epochs and stopping are each network's own. The division of
-    the samples must be the same too, which recipes do not say.
+    Width, seeds, learning rate, schedule, momentum, weight decay, dropout, l2, label smoothing, class weights,
+    clipping, initialiser, epochs and stopping are each network's own; with the numpy engine all numbers of an
+    optimiser are. The division of the samples must be the same too, which recipes do not say.
     """
     network, changes, training = recipe.network, recipe.augmentation, recipe.training
     is_changed = changes != type(changes)() or recipe.regularisation.input_dropout > 0
     is_stored = isinstance(data.inputs, StoredSamples)
-    # A layer wider than a block of the numpy engine is computed in blocks, and gains nothing beside others; for one of
-    # a single unit a BLAS has routines of its own, whose bits depend on how a column lies.
-    has_other_sizes = max(network.hidden) > BLOCK_UNITS or min(network.hidden) < 2
-    if training.engine != "numpy" or network.batch_norm or is_changed or is_stored or has_other_sizes:
+    if network.batch_norm or is_changed or is_stored or training.engine not in ("numpy", "torch"):
         return None
+    rule = rule_of(recipe.optimizer)
+    engine: Hashable = ("torch", training.device, training.precision, _kind(rule))
+    if training.engine == "numpy":
+        # A layer wider than a block of the numpy engine is computed in blocks, and gains nothing beside others; for one
+        # of a single unit a BLAS has routines of its own, whose bits depend on how a column lies.
+        if max(network.hidden) > BLOCK_UNITS or min(network.hidden) < 2:
+            return None
+        engine = "numpy"
     return (
+        engine,
         network.activations(),
         network.input_scaling,
-        rule_of(recipe.optimizer).slots,
+        rule.slots,
         training.batch_size,
         training.shuffle_window,
         training.dtype,
         training.tile_rows,
         recipe.split.train_size,
     )
+
+
+def _kind(rule: Any) -> Hashable:
+    """What the rules of networks that torch moves at once have in common: all but these numbers."""
+    own = ("momentum", "epsilon", "decay", "share")
+    values = [getattr(rule, field.name) for field in fields(rule) if field.name not in own]
+    return type(rule).__name__, *(_kind(value) if is_dataclass(value) else value for value in values)
+
+
+def neighbours(recipe: Recipe) -> tuple[Any, ...]:
+    """By which the networks of a pack are sorted: those that gain most by it stand together.
+
+    In NumPy, networks that share batches, and then those of equal widths; in torch the other way round.
+    """
+    order, hidden = str(order_of(recipe)), recipe.network.hidden
+    return (hidden, order) if recipe.training.engine == "torch" else (order, hidden)
+
+
+def new_pack(training: TrainingConfig, orders: Sequence[Hashable]) -> AnyPack:
+    """A pack of the engine that recipes of one `pack_key` name; errors as `engine_maker`."""
+    if training.engine == "numpy":
+        return Pack(orders)
+    device_of(training)
+    from chalknet.engines.torch_pack import TorchPack
+
+    return TorchPack(orders, device=training.device, precision=training.precision)
 
 
 def order_of(recipe: Recipe) -> Hashable:
@@ -73,14 +107,14 @@ def run_together(
 ) -> None:
     """Trains networks of equal `pack_key`, and tells each as soon as it is finished.
 
-    Every result is, bit for bit but for its seconds, what `run_epochs` gives. An epoch's seconds are those of the pack,
-    divided by its networks.
+    Every result is what `run_epochs` gives, but for its seconds: with the numpy engine bit for bit, with torch to
+    rounding. An epoch's seconds are those of the pack, divided by its networks.
 
     Args:
         ended: gets a network's position among the recipes and its `Run`, or the error that ended it; a divergence
             ends one network alone.
         observe: shown each epoch of each network. Neither is called by two threads at a time.
-        threads: that share out the networks.
+        threads: that share out the networks; torch has them all in one pack, whose products have so many threads.
         keep_samples: as of `Trainer`.
     Raises:
         ConfigError: recipes that cannot be trained together, or early stopping without validation samples.
@@ -88,9 +122,10 @@ def run_together(
     keys = {pack_key(recipe, data) for recipe in recipes}
     if len(keys) != 1 or None in keys:
         raise ConfigError("these networks cannot be trained in one pack; see chalknet.training.together.pack_key.")
-    # Neighbours share batches, and then widths.
-    order = sorted(range(len(recipes)), key=lambda i: (str(order_of(recipes[i])), recipes[i].network.hidden, i))
-    shares = [part.tolist() for part in np.array_split(order, min(threads, len(order)))]
+    is_torch = recipes[0].training.engine == "torch"
+    order = sorted(range(len(recipes)), key=lambda i: (*neighbours(recipes[i]), i))
+    n_packs = 1 if is_torch else min(threads, len(order))
+    shares = [part.tolist() for part in np.array_split(order, n_packs)]
     lock = threading.Lock()
 
     def tell(number: int, result: Run | ChalknetError) -> None:
@@ -103,9 +138,9 @@ def run_together(
                 observe(number, record)
 
     def train(share: Sequence[int]) -> None:
-        _Lockstep(data, splits, {i: recipes[i] for i in share}, keep_samples).work(tell, show)
+        _Lockstep(data, splits, {i: recipes[i] for i in share}, keep_samples, threads).work(tell, show)
 
-    with one_blas_thread():
+    with nullcontext() if is_torch else one_blas_thread():
         _in_threads([partial(train, share) for share in shares])
 
 
@@ -116,7 +151,7 @@ class _Network:
     number: int
     trainer: Trainer
     watch: Watch
-    engine: Packed
+    engine: Member
 
     @property
     def is_over(self) -> bool:
@@ -126,15 +161,25 @@ class _Network:
 class _Lockstep:
     """The epochs of one pack."""
 
-    def __init__(self, data: Dataset, splits: Splits, recipes: dict[int, Recipe], keep_samples: bool) -> None:
-        self._pack = Pack([order_of(recipe) for recipe in recipes.values()])
+    def __init__(
+        self, data: Dataset, splits: Splits, recipes: dict[int, Recipe], keep_samples: bool, threads: int
+    ) -> None:
+        training = next(iter(recipes.values())).training
+        self._pack = new_pack(training, [order_of(recipe) for recipe in recipes.values()])
         self._networks: list[_Network] = []
         first: Trainer | None = None
         for number, recipe in recipes.items():
-            trainer = Trainer(data, splits, recipe, keep_samples=keep_samples, engine=self._pack.join, beside=first)
+            trainer = Trainer(
+                data,
+                splits,
+                recipe,
+                workers=threads,
+                keep_samples=keep_samples,
+                engine=self._pack.join,
+                beside=first,
+            )
             first = first or trainer
-            assert isinstance(trainer.engine, Packed), "the pack has made it"
-            self._networks.append(_Network(number, trainer, Watch(trainer), trainer.engine))
+            self._networks.append(_Network(number, trainer, Watch(trainer), cast(Member, trainer.engine)))
 
     def work(self, ended: Ended, observe: PackObserver) -> None:
         """Trains until the last network is through."""

@@ -50,12 +50,28 @@ def engine_maker(training: TrainingConfig) -> EngineMaker:
     """
     if training.engine != "torch":
         return ENGINES[training.engine]
+    device_of(training)
+    from chalknet.engines.torch_engine import TorchEngine
+
+    return partial(TorchEngine, device=training.device, precision=training.precision)
+
+
+def device_of(training: TrainingConfig) -> str:
+    """Where the engine that a recipe names computes: "cpu" or "cuda"; errors as `engine_maker`."""
+    if training.engine != "torch":
+        return "cpu"
     try:
-        from chalknet.engines.torch_engine import TorchEngine, usable_device
+        from chalknet.engines.torch_device import usable_device
     except ImportError as error:
         raise MissingExtraError(f'engine torch needs PyTorch ({error}): pip install "chalknet[torch]".') from error
-    usable_device(training.device, training.precision)
-    return partial(TorchEngine, device=training.device, precision=training.precision)
+    return str(usable_device(training.device, training.precision).type)
+
+
+def how_trained(training: TrainingConfig, device: str) -> str:
+    """What computes, in words: "numpy engine, float32", "torch engine, float32 with bfloat16 products, on cpu"."""
+    short = f" with {training.precision} products" if training.precision != "float32" else ""
+    place = f", on {device}" if training.engine == "torch" else ""
+    return f"{training.engine} engine, {training.dtype}{short}{place}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,11 +285,8 @@ class Trainer:
 
     @property
     def how(self) -> str:
-        """What computes, in words: "numpy engine, float32", "torch engine, float32 with bfloat16 products, on cpu"."""
-        training = self.recipe.training
-        short = f" with {training.precision} products" if training.precision != "float32" else ""
-        place = f", on {self.engine.device}" if training.engine == "torch" else ""
-        return f"{training.engine} engine, {training.dtype}{short}{place}"
+        """What computes, in words."""
+        return how_trained(self.recipe.training, self.engine.device)
 
     def diverged(self, loss: float, epoch: int, updates: Iterable[Update], before: Snapshot) -> DivergenceError:
         """The error of an epoch whose loss is not finite; brings the engine back to where it was before it.

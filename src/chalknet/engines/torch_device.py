@@ -1,0 +1,123 @@
+"""Where torch computes: the device, its settings while it does, and work that a GPU records once and replays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chalknet.engines.tile import Tally, Weights
+from chalknet.engines.torch_tile import Tensors
+from chalknet.errors import ConfigError
+from chalknet.records import Scores
+
+
+def usable_device(device: str, precision: str) -> Any:
+    """The torch device that a recipe means.
+
+    Raises:
+        ConfigError: CUDA is asked for, by name or by tf32, and there is none.
+    """
+    present = torch.cuda.is_available()
+    if not present and (device == "cuda" or precision == "tf32"):
+        asked = "device cuda" if device == "cuda" else "precision tf32"
+        raise ConfigError(
+            f"{asked} needs a CUDA device, and PyTorch {torch.__version__} finds none (see chalknet doctor). "
+            "Give --device cpu with --precision float32 or bfloat16, or install a PyTorch for CUDA."
+        )
+    return torch.device("cuda" if present and device != "cpu" else "cpu")
+
+
+@contextmanager
+def running(threads: int, tf32: bool) -> Iterator[None]:
+    """Without autograd, on so many threads, with TF32 only where it was asked for."""
+    before = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
+    reduced = torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+    torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False  # sums of products in float32
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.backends.cuda.matmul.allow_tf32 = before[1]
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = reduced
+
+
+class Recorded:
+    """Work on a device that never differs but in what tensors of fixed place hold; a GPU records it and replays it.
+
+    The first call does the work, so that all that is made once is there; the second records it, and later ones replay.
+    """
+
+    def __init__(self, work: Callable[[], None], device: Any) -> None:
+        self._work, self._device, self._calls = work, device, 0
+        self._graph: Any = None
+
+    def __call__(self) -> None:
+        self._calls += 1
+        if self._device.type != "cuda" or self._calls == 1:
+            self._work()
+            return
+        if self._graph is None:
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph):
+                self._work()
+        self._graph.replay()
+
+
+class Steps:
+    """Updates of one kind whose numbers and positions lie on the device, each run taking the next ones.
+
+    Args:
+        learn: one update, from its positions (None where none are handed over) and its numbers, as tensors.
+    """
+
+    def __init__(self, learn: Callable[[Tensor | None, Tensor], None], device: Any) -> None:
+        self._learn = learn
+        self._next = torch.zeros(1, dtype=torch.int64, device=device)
+        self._numbers: Any = None
+        self._positions: Any = None
+        self._recorded = Recorded(self._step, device)
+
+    def run(self, numbers: Tensor, positions: Tensor | None) -> None:
+        """All updates, one after the other, an update's along the first axis; every call has the same shapes."""
+        self._numbers = self._put(self._numbers, numbers)
+        if positions is not None:
+            self._positions = self._put(self._positions, positions)
+        self._next.zero_()
+        for _ in range(len(numbers)):
+            self._recorded()
+
+    def _put(self, room: Any, values: Tensor) -> Any:
+        """Values in their fixed place on the device."""
+        if room is None:
+            room = torch.empty_like(values, device=self._next.device)
+        return room.copy_(values)
+
+    def _step(self) -> None:
+        numbers = self._numbers.index_select(0, self._next)[0]
+        positions = None if self._positions is None else self._positions.index_select(0, self._next)[0]
+        self._learn(positions, numbers)
+        self._next.add_(1)
+
+
+def scores_of(sums: Sequence[float], n: int) -> Scores:
+    """The scores of n samples from the sums of `Judged`."""
+    tally = Tally()
+    tally.add(n, [(sums[0], sums[1], sums[2])])
+    return tally.scores()
+
+
+def on_processor(weights: Tensors) -> Weights:
+    """The same in NumPy's arrays."""
+    return Weights(*([value.cpu().numpy() for value in group] for group in weights.groups))
+
+
+def copied(weights: Tensors) -> Tensors:
+    """The same values in other tensors."""
+    return Weights(*([value.clone() for value in group] for group in weights.groups))

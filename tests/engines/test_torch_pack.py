@@ -1,0 +1,231 @@
+"""A network of a torch pack is the network trained alone, to rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import made_images, needs
+
+from chalknet.config import Recipe
+from chalknet.data.splits import split_dataset
+from chalknet.errors import ConfigError, DivergenceError
+from chalknet.training.together import new_pack, order_of, pack_key, run_together
+from chalknet.training.trainer import Run, Trainer, run_epochs
+
+pytestmark = pytest.mark.extras
+torch = needs("torch")
+
+from chalknet.engines import torch_pack, torch_samples  # noqa: E402
+
+DATA = made_images(300, seed=5)
+SPLITS = split_dataset(DATA, "random", 200, 60, 0)
+BASE = {
+    "engine": "torch", "hidden": [9], "epochs": 3, "batch_size": 64, "batch_seed": 1, "learning_rate": 0.05,
+    "momentum": 0.9, "reduction": "mean", "dtype": "float64",
+}  # fmt: skip
+# Sums of a few hundred products, in another order, and some 12 updates: float64 differs by some 1e-14, float32 by some
+# 1e-6, and bfloat16, which rounds values to 8 bits, where a sum falls on the other side of a step.
+TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "bfloat16": 0.03}
+
+
+def recipes(*settings, base=None):
+    return [Recipe().with_settings(**{**BASE, **(base or {}), **one}) for one in settings]
+
+
+def alone(recipe):
+    try:
+        return run_epochs(Trainer(DATA, SPLITS, recipe, keep_samples=True))
+    except DivergenceError as error:
+        return error
+
+
+def packed_together(packed, **options):
+    found = {}
+    run_together(DATA, SPLITS, packed, lambda number, end: found.update({number: end}), keep_samples=True, **options)
+    assert sorted(found) == list(range(len(packed)))
+    return [found[number] for number in range(len(packed))]
+
+
+def assert_close(end, want, tolerance):
+    if isinstance(want, DivergenceError):
+        assert isinstance(end, DivergenceError)
+        assert (end.run is None) == (want.run is None)
+        if want.run is not None:
+            assert_close(end.run, want.run, tolerance)
+        return
+    assert isinstance(end, Run), end
+    assert end.kept_epoch == want.kept_epoch
+    mine, theirs = ([(r.train.loss, r.valid.loss, r.test.loss) for r in run.history] for run in (end, want))
+    np.testing.assert_allclose(mine, theirs, rtol=tolerance)
+    for name, value in want.network.parameters.items():
+        np.testing.assert_allclose(
+            end.network.parameters[name], value, rtol=tolerance, atol=tolerance * np.abs(value).max(), err_msg=name
+        )
+    for mine, theirs in zip(end.valid_samples, want.valid_samples, strict=True):
+        np.testing.assert_allclose(mine.loss, theirs.loss, rtol=tolerance, atol=tolerance)
+        assert np.mean(mine.right != theirs.right) <= (0 if tolerance < 1e-3 else 0.05)
+
+
+# What each network of a pack may have for itself; every list is one pack.
+OWN = {
+    "seed": [{"seed": n} for n in range(4)],
+    "order": [{"seed": n, "batch_seed": n // 2} for n in range(5)],
+    "width": [{"hidden": [n]} for n in (1, 7, 300, 9, 7)],
+    "widths of two layers, and order": [{"hidden": [n, m], "batch_seed": m} for n, m in ((9, 5), (9, 5), (9, 8), (4, 1))],
+    "learning_rate": [{"learning_rate": rate} for rate in (0.001, 0.02, 0.3)],
+    "schedule": [{"schedule": name, "warmup_epochs": 1} for name in ("constant", "step", "cosine", "one_cycle")],
+    "momentum": [{"momentum": 0.5, "hidden": [4]}, {"momentum": 0.95}],
+    "nesterov's momentum": [{"optimizer": "nesterov", "momentum": m} for m in (0.5, 0.9)],
+    "adam's epsilon": [{"optimizer": "adam", "learning_rate": 1e-2, "epsilon": e} for e in (1e-8, 1e-2)],
+    "weight_decay": [{"weight_decay": decay, "hidden": [4, 3]} for decay in (0.01, 0.1)],
+    "weight_average": [{"weight_average": share} for share in (0.5, 0.9)],
+    "clip_norm": [{"clip_norm": most, "hidden": [4 + (most > 0)] * 2} for most in (0, 0.05, 0.5)],
+    "dropout": [{"dropout": rate, "batch_seed": n, "hidden": [9, 5]} for n, rate in enumerate((0, 0.2, 0.5))],
+    "l2": [{"l2": strength, "hidden": [9, 4]} for strength in (0, 0.01)],
+    "reduction": [{"reduction": "sum", "learning_rate": 1e-4, "l2": 0.01}, {"l2": 0.01}],
+    "label_smoothing": [{"label_smoothing": share} for share in (0, 0.1)],
+    "class_weights": [{"class_weights": "balanced"}, {}],
+    "initialiser": [{"initialiser": name} for name in ("writeup", "he_normal", "glorot_uniform")],
+    "epochs": [{"epochs": n} for n in (4, 1, 2)],
+    "stopping": [
+        {"epochs": 6, "stop_early": True, "patience": n, "learning_rate": rate, "monitor": "valid_accuracy"}
+        for n, rate in ((1, 0.5), (2, 1.0), (3, 1e-9))
+    ],
+    "divergence": [{"learning_rate": rate, "epochs": 4} for rate in (0.02, 1e200, 0.1)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("batch_size", [64, "full"])
+@pytest.mark.parametrize("field", OWN)
+def test_each_network_of_a_pack_is_what_it_is_alone(field, batch_size):
+    packed = recipes(*OWN[field], base={"batch_size": batch_size})
+    for end, recipe in zip(packed_together(packed), packed, strict=True):
+        assert_close(end, alone(recipe), TOLERANCE["float64"])
+
+
+@pytest.mark.parametrize("batch_size", [64, "full"])
+def test_each_network_of_a_pack_is_what_the_reference_makes_of_it(batch_size):
+    packed = recipes(
+        {"seed": 1, "dropout": 0.2}, {"seed": 2, "hidden": [17, 3], "l2": 0.01}, {"batch_seed": 3},
+        base={"batch_size": batch_size, "hidden": [9, 4], "activation": "tanh", "weight_average": 0.9},
+    )  # fmt: skip
+    for end, recipe in zip(packed_together(packed), packed, strict=True):
+        assert_close(end, alone(recipe.with_settings(engine="reference")), TOLERANCE["float64"])
+
+
+@pytest.mark.parametrize("batch_size", [64, "full"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_short_types_agree_as_far_as_they_round(precision, batch_size):
+    packed = recipes(
+        *({"seed": n, "batch_seed": n % 2, "hidden": [12 + n // 2, 6]} for n in range(6)),
+        base={"dtype": "float32", "precision": precision, "batch_size": batch_size, "weight_average": 0.5},
+    )
+    for end, recipe in zip(packed_together(packed), packed, strict=True):
+        assert_close(end, alone(recipe), TOLERANCE[precision])
+
+
+@pytest.mark.parametrize("what", [{"activation": "gelu"}, {"activation": "leaky_relu"}, {"input_scaling": "standard"}])
+def test_what_a_pack_has_in_common_may_be_anything_that_it_takes(what):
+    packed = recipes({"seed": 1, "dropout": 0.1}, {"seed": 2, "hidden": [17]}, base=what)
+    for end, recipe in zip(packed_together(packed), packed, strict=True):
+        assert_close(end, alone(recipe), TOLERANCE["float64"])
+
+
+@pytest.mark.parametrize("batch_size", [64, "full"])
+@pytest.mark.parametrize("orders", [1, 3])
+def test_batches_are_cut_in_tiles(orders, batch_size, monkeypatch):
+    monkeypatch.setattr(torch_pack, "LEAST_ROWS", 17)
+    monkeypatch.setattr(torch_pack, "TILES_AT_ONCE", 0)
+    packed = recipes(*({"seed": n, "batch_seed": n % orders} for n in range(3)), base={"batch_size": batch_size})
+    for end, recipe in zip(packed_together(packed), packed, strict=True):
+        assert_close(end, alone(recipe), TOLERANCE["float64"])
+
+
+def test_samples_that_are_not_kept_as_operands_give_the_same(monkeypatch):
+    packed = recipes({"seed": 1}, {"seed": 2, "batch_seed": 2})
+    want = [alone(recipe) for recipe in packed]
+    monkeypatch.setattr(torch_samples, "RESIDENT_BYTES", 0)
+    for end, one in zip(packed_together(packed), want, strict=True):
+        assert_close(end, one, TOLERANCE["float64"])
+
+
+def test_first_layers_are_as_few_products_as_there_can_be():
+    def readings(*settings):
+        packed = sorted(recipes(*settings), key=lambda recipe: (recipe.network.hidden, order_of(recipe)))
+        pack = new_pack(packed[0].training, [order_of(recipe) for recipe in packed])
+        for recipe in packed:
+            Trainer(DATA, SPLITS, recipe, engine=pack.join)
+        pack._lay_out()
+        return pack._readings
+
+    assert len(readings(*({"hidden": [n]} for n in range(3, 9)))) == 1
+    # Four widths from ten seeds: a batched product a width, that reads all orders as they lie.
+    grid = readings(*({"hidden": [n], "batch_seed": seed} for n in (3, 4, 5, 6) for seed in range(10)))
+    assert [(one.run, one.orders) for one in grid] == [(run, slice(0, 10)) for run in range(4)]
+    # Eight rates from four seeds: a product for each order.
+    rates = readings(*({"learning_rate": 0.1 * n, "batch_seed": seed} for n in range(1, 9) for seed in range(4)))
+    assert [(one.run, one.orders) for one in rates] == [(None, order) for order in range(4)]
+
+
+def test_an_epoch_reads_nothing_back_but_its_sums(monkeypatch):
+    """What a GPU would have to be waited for."""
+    packed = recipes({"seed": 1}, {"seed": 2, "hidden": [4], "clip_norm": 0.1})
+    pack = new_pack(packed[0].training, [order_of(recipe) for recipe in packed])
+    trainers = [Trainer(DATA, SPLITS, recipe, engine=pack.join) for recipe in packed]
+    pack.train_epoch([trainer.updates(1) for trainer in trainers])
+    reads = []
+    for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "nonzero"):
+        plain = getattr(torch.Tensor, name)
+        monkeypatch.setattr(
+            torch.Tensor, name, lambda self, *args, name=name, plain=plain: (reads.append(name), plain(self, *args))[1]
+        )
+    pack.train_epoch([trainer.updates(2) for trainer in trainers])
+    assert reads == ["tolist"]
+
+
+def test_what_a_recorded_update_reads_stays_where_it_is():
+    packed = recipes({"seed": 1}, {"seed": 2, "batch_seed": 2}, base={"weight_average": 0.5, "hidden": [9, 4]})
+    pack = new_pack(packed[0].training, [order_of(recipe) for recipe in packed])
+    trainers = [Trainer(DATA, SPLITS, recipe, engine=pack.join) for recipe in packed]
+
+    def places():
+        stacks = [pack._weights, pack._gradients, *pack._memory.values()]
+        tensors = [*pack._tile._rooms.values(), pack._sums, *(one for stack in stacks for one in stack.tensors)]
+        return [tensor.data_ptr() for tensor in tensors]
+
+    pack.train_epoch([trainer.updates(1) for trainer in trainers])
+    before = places()
+    assert len(before) > 10
+    for trainer in trainers:
+        for part in ("valid", "test", "train"):
+            trainer.engine.evaluate(part)
+        trainer.engine.restore(trainer.engine.parameters(), trainer.engine.state())
+        trainer.engine.go_back(trainer.engine.snapshot())
+    pack.train_epoch([trainer.updates(2) for trainer in trainers])
+    assert set(before) <= set(places())
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"batch_size": 32}, {"hidden": [9, 5]}, {"optimizer": "adam"}, {"dtype": "float32"}, {"optimizer": "nesterov"},
+        {"bias_momentum": True}, {"device": "cpu"}, {"engine": "numpy"}, {"weight_decay": 0.1},
+    ],
+)  # fmt: skip
+def test_what_must_be_equal_in_a_pack_is_in_the_key(what):
+    one, other = recipes({}, what)
+    assert None not in (pack_key(one, DATA), pack_key(other, DATA))
+    assert pack_key(one, DATA) != pack_key(other, DATA)
+
+
+def test_adams_shares_are_in_the_key():
+    one, other = recipes({}, {"beta2": 0.99}, base={"optimizer": "adam"})
+    assert pack_key(one, DATA) != pack_key(other, DATA)
+
+
+@pytest.mark.parametrize("what", [{"batch_norm": True}, {"input_dropout": 0.1}, {"mixup": 0.2}])
+def test_what_a_pack_does_not_take_has_no_key(what):
+    (recipe,) = recipes(what)
+    assert pack_key(recipe, DATA) is None
+    with pytest.raises(ConfigError, match="a pack takes no networks with"):
+        Trainer(DATA, SPLITS, recipe, engine=new_pack(recipe.training, [0]).join)
