@@ -1,8 +1,11 @@
-"""The write-up's run on a GPU, by the torch engine and by a plain PyTorch loop: `python benchmarks/gpu.py [-o FILE]`.
+"""The write-up's run and study on a GPU, by the torch engine and a plain PyTorch loop: `python benchmarks/gpu.py`.
 
 784-F-10 on the built-in letters in the write-up's order, full batch, training, validation and test scored at every
 epoch. Samples lie on the device and everything is warmed up before the clock runs; the clock stops when the last
 epoch's scores have been read. PyTorch's loop may use TF32. The accuracy on the test part stands beside each time.
+
+The study trains the write-up's four widths from ten seeds each, with the same samples and epochs: all 40 networks in
+one pack, and one by one, each time from the making of the networks to the last score.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from chalknet.network.objective import Objective
 from chalknet.training.optimizers import Momentum
 
 OUT = Path(__file__).parent / "results" / "gpu.json"
+STUDY_WIDTHS = (100, 500, 1000, 2000)
 WARM_UP = 3  # epochs: one as it is, one recorded, one replayed
 Train = Callable[[int], float]  # epochs from the start on -> test accuracy after the last
 
@@ -126,6 +130,36 @@ def measure(rows: dict[str, Train], epochs: int, rounds: int) -> dict[str, dict[
     return found
 
 
+def study_rows(device: str, seeds: int) -> dict[str, Train]:
+    """The study packed and one by one, both with bfloat16 products."""
+    from chalknet.config import Recipe
+    from chalknet.data.glyphs import load_glyphs
+    from chalknet.data.splits import split_dataset
+    from chalknet.training.together import run_together
+    from chalknet.training.trainer import Run, Trainer, run_epochs
+
+    data, base = load_glyphs(), Recipe().with_settings(engine="torch", device=device, precision="bfloat16")
+    split = base.split
+    splits = split_dataset(data, split.split, split.train_size, split.valid_size, split.split_seed)
+    grid = [{"hidden": [width], "seed": seed} for width in STUDY_WIDTHS for seed in range(seeds)]
+
+    def recipes(epochs: int) -> list[Recipe]:
+        return [base.with_settings(**one, epochs=epochs) for one in grid]
+
+    def accuracy(runs: list[Run]) -> float:
+        return statistics.mean(run.history[-1].test.accuracy for run in runs if run.history[-1].test is not None)
+
+    def packed(epochs: int) -> float:
+        runs: list[Any] = []
+        run_together(data, splits, recipes(epochs), lambda _, run: runs.append(run))
+        return accuracy(runs)
+
+    def one_by_one(epochs: int) -> float:
+        return accuracy([run_epochs(Trainer(data, splits, recipe)) for recipe in recipes(epochs)])
+
+    return {"packed": packed, "one by one": one_by_one}
+
+
 def main() -> None:
     import torch
 
@@ -134,6 +168,8 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--study-seeds", type=int, default=10, help="0 leaves the study out")
+    parser.add_argument("--study-rounds", type=int, default=1)
     parser.add_argument("-o", "--out", type=Path, help=f"[default: {OUT.name} under results/, from a GPU]")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -141,7 +177,11 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = True
     work = Work("full", (options.units,))
     measured = measure(rows_for(work, options.device), options.epochs, options.rounds)
-    for name, row in measured.items():
+    study = {}
+    if options.study_seeds:
+        rows = study_rows(options.device, options.study_seeds)
+        study = measure(rows, options.epochs, options.study_rounds)
+    for name, row in (measured | study).items():
         print(f"{name:<20}{statistics.median(row['seconds']):8.3f} s   test accuracy {row['test_accuracy']:.4f}")
     out = options.out or (OUT if options.device == "cuda" else None)
     if out is not None:
@@ -154,6 +194,7 @@ def main() -> None:
             "rounds": options.rounds,
             "flop": epoch_flop(options.units) * options.epochs,
             "rows": measured,
+            "study": {"widths": STUDY_WIDTHS, "seeds": options.study_seeds, "rows": study},
         }
         out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 

@@ -23,6 +23,7 @@ ALL_CORES, ONE_CORE, OTHER_KERNELS = "peers-2-cores.json", "peers-1-core.json", 
 SCALING, STARTUP, CLASSIFIER, TUNED = "scaling.json", "startup.json", "classifier.json", "classifier-tuned.json"
 PACKS = "packs.json"
 TORCH_ENGINE, GPU = "torch_engine.json", "gpu.json"
+STUDY_TIMES = 10.0  # as fast as one by one, of a study's networks packed on a GPU, at the least
 GPU_SECONDS, GPU_TIMES = 0.15, 3.0  # of the write-up's run, and as fast as a plain PyTorch loop, at the least
 WRITEUP_MB = 150  # aimed at, above the data
 
@@ -346,7 +347,8 @@ def gpu_section(result: dict[str, Any]) -> list[str]:
         return title + paragraph(
             "Not yet measured. `python benchmarks/gpu.py` runs the write-up's 200 epochs by the torch engine and by a",
             f"plain PyTorch loop on the same GPU. Aimed at: {GPU_SECONDS} s on an H200 after warm-up, and",
-            f"{GPU_TIMES:.0f} times as fast as the loop with TF32 allowed.",
+            f"{GPU_TIMES:.0f} times as fast as the loop with TF32 allowed; and a study of four widths from ten seeds",
+            f"each in one pack {STUDY_TIMES:.0f} times as fast as one by one.",
         )
     seconds = {name: statistics.median(row["seconds"]) for name, row in result["rows"].items()}
     best = min(value for name, value in seconds.items() if name.startswith("chalknet"))
@@ -370,7 +372,23 @@ def gpu_section(result: dict[str, Any]) -> list[str]:
             f"Aimed at: {GPU_SECONDS} s ({reached(GPU_SECONDS / best, 1.0)[1]}) and {GPU_TIMES:.0f} times as fast as",
             f"torch float32 with TF32 allowed ({', '.join(reached(seconds['torch float32'] / best, GPU_TIMES))}).",
         ),
+        *gpu_study(result.get("study", {})),
     ]
+
+
+def gpu_study(study: dict[str, Any]) -> list[str]:
+    """The write-up's study on that GPU, packed and one by one."""
+    if not study.get("rows"):
+        return []
+    rows = study["rows"]
+    packed, alone = (statistics.median(rows[name]["seconds"]) for name in ("packed", "one by one"))
+    widths = ", ".join(f"{width:,}" for width in study["widths"])
+    return paragraph(
+        f"The study of {widths} units from {study['seeds']} seeds each, as many epochs: {packed:.2f} s in one pack",
+        f"(test accuracy {100 * rows['packed']['test_accuracy']:.2f} % in the mean), {alone:.2f} s one by one",
+        f"({100 * rows['one by one']['test_accuracy']:.2f} %). Aimed at: {STUDY_TIMES:.0f} times as fast",
+        f"({', '.join(reached(alone / packed, STUDY_TIMES))}).",
+    )
 
 
 def scaling_section(result: dict[str, Any]) -> list[str]:

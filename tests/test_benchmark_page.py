@@ -153,9 +153,16 @@ def test_a_gpu_that_was_not_measured_is_said_so_and_a_measured_one_has_its_figur
     times = {"chalknet bfloat16": [0.1, 0.12, 0.11], "torch float32": [0.44] * 3}
     measured = {name: {"seconds": seconds, "test_accuracy": 0.9179} for name, seconds in times.items()}
     gpu = {"device": "a GPU", "versions": {"torch": "2"}, "epochs": 200, "units": 1000, "rounds": 3, "flop": 1.08e13}
+    study = {
+        "packed": {"seconds": [2.0], "test_accuracy": 0.9},
+        "one by one": {"seconds": [25.0], "test_accuracy": 0.91},
+    }
+    gpu["study"] = {"widths": [100, 2000], "seeds": 10, "rows": study}
     store(tmp_path, peers_2_cores=result(ROWS), gpu={**gpu, "rows": measured})
     page = write_docs.page()
     assert "Not yet measured." not in page
+    assert "The study of 100, 2,000 units from 10 seeds each, as many epochs: 2.00 s in one pack" in flat(page)
+    assert "25.00 s one by one (91.00 %). Aimed at: 10 times as fast (12.50, reached)." in flat(page)
     assert row_of(page, "chalknet bfloat16") == ["0.110", "0.100 to 0.120", "91.79 %"]
     assert "Aimed at: 0.15 s (reached) and 3 times as fast as torch float32 with TF32 allowed (4.00, reached)." in flat(
         page

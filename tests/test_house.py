@@ -59,7 +59,7 @@ LATE = {
 }
 LOADED_BY = {
     "workflows/classifier.py": ("__init__.py",),
-    "engines/torch_engine.py": ("training/trainer.py", "bench/peers/own_torch.py"),
+    "engines/torch_engine.py": ("training/trainer.py", "bench/peers/own_torch.py", "engines/torch_pack.py"),
     "engines/torch_pack.py": ("training/together.py",),
     "engines/torch_pack_tile.py": ("engines/torch_",),
     "engines/torch_device.py": ("engines/torch_", "training/trainer.py"),

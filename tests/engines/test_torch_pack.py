@@ -71,7 +71,7 @@ OWN = {
     "seed": [{"seed": n} for n in range(4)],
     "order": [{"seed": n, "batch_seed": n // 2} for n in range(5)],
     "width": [{"hidden": [n]} for n in (1, 7, 300, 9, 7)],
-    "widths of two layers, and order": [{"hidden": [n, m], "batch_seed": m} for n, m in ((9, 5), (9, 5), (9, 8), (4, 1))],
+    "two widths, order": [{"hidden": [n, m], "batch_seed": m} for n, m in ((9, 5), (9, 5), (9, 8), (4, 1))],
     "learning_rate": [{"learning_rate": rate} for rate in (0.001, 0.02, 0.3)],
     "schedule": [{"schedule": name, "warmup_epochs": 1} for name in ("constant", "step", "cosine", "one_cycle")],
     "momentum": [{"momentum": 0.5, "hidden": [4]}, {"momentum": 0.95}],

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from studies.small_studies import spec_of, units_of
 
-from chalknet.errors import ConfigError
+from chalknet.errors import ConfigError, MissingExtraError
 from chalknet.studies import plan as plan_module
 from chalknet.studies.plan import Planner, measured_seconds
 from chalknet.training.together import order_of, pack_key
@@ -22,7 +22,7 @@ def gain(monkeypatch):
     """Sets how much faster a pack is measured to be."""
     found = {}
     monkeypatch.setattr(
-        plan_module, "measured_seconds", lambda *asked: 1.0 if len(asked[-1]) == 1 else 1 / found["gain"]
+        plan_module, "measured_seconds", lambda *asked: 1.0 if len(asked[2]) == 1 else 1 / found["gain"]
     )
     return found
 
@@ -124,3 +124,39 @@ def test_a_plan_that_is_timed_knows_the_end_and_the_memory():
 def test_a_pack_that_cannot_be_meant_is_refused(pack):
     with pytest.raises(ConfigError, match="pack must be auto, off or a whole number >= 1"):
         Planner(DATA, jobs=1, pack=pack)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU of 2 GB, as far as plans ask; nothing is trained on it."""
+    monkeypatch.setattr(plan_module, "gpu_bytes", lambda training: 2 * 10**9 * (training.engine == "torch"))
+    monkeypatch.setattr(
+        plan_module, "measured_seconds", lambda *_: pytest.fail("a pack on a GPU is not measured first")
+    )
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_gpu_has_all_widths_in_one_pack():
+    units = units_of(spec_of("hidden=1,100,500,1000,2000", "engine=torch", seeds=10))
+    plan = Planner(DATA, jobs=1).plan(units)
+    assert plan.how == "1 process on a GPU, 50 units in packs of up to 50"
+    widths = [unit.cell.recipe.network.hidden for unit in plan.shares[0].loads[0]]
+    assert widths == sorted(widths)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_pack_on_a_gpu_is_bounded_by_its_memory_and_by_what_may_be_lost(monkeypatch):
+    (share,) = Planner(DATA, jobs=1).plan(units_of(spec_of("hidden=4000", "engine=torch", seeds=600))).shares
+    assert 100 < share.size < 600
+    monkeypatch.setattr(plan_module, "gpu_bytes", lambda _: 10**12)
+    (share,) = Planner(DATA, jobs=1).plan(units_of(spec_of("hidden=4", "engine=torch", seeds=600))).shares
+    assert share.size == 300 <= plan_module.MOST_ON_GPU
+
+
+def test_an_engine_that_is_not_here_is_left_to_whoever_trains(monkeypatch):
+    def missing(_):
+        raise MissingExtraError("engine torch needs PyTorch")
+
+    monkeypatch.setattr(plan_module, "gpu_bytes", missing)
+    units = units_of(spec_of("hidden=4", "engine=torch", seeds=4))
+    assert Planner(DATA, jobs=1, pack=4).plan(units).how == "1 process, 4 units in packs of up to 4"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import made_images
+from conftest import made_images, needs
 from studies.small_studies import numbers, spec_of, units_of
 
 from chalknet.data.load import load_data
@@ -81,6 +81,19 @@ def test_the_bits_do_not_depend_on_packs_and_the_record_tells_of_them(letters, t
     how = Counter(packed.record(unit.cell, unit.seed).trained for unit in packed.units)
     assert how == {"numpy engine, float32, in a pack of 4, one at a time": 12}
     assert {alone.record(unit.cell, unit.seed).trained.count("pack") for unit in alone.units} == {0}
+
+
+@pytest.mark.extras
+def test_torch_packs_give_the_same_numbers_to_rounding_and_the_record_tells_of_them(letters, tmp_path):
+    needs("torch")
+    asked = {"vary": {"hidden": [3, 40]}, "engine": "torch", "device": "cpu", "dtype": "float64", "seeds": 2, **SIZES}
+    alone = study(letters, out=tmp_path / "alone", pack="off", jobs=1, epochs=3, **asked)
+    packed = study(letters, out=tmp_path / "packed", pack=4, jobs=1, epochs=3, **asked)
+    for unit in packed.units:
+        mine, theirs = (one.record(unit.cell, unit.seed).history[-1].valid.loss for one in (packed, alone))
+        assert mine == pytest.approx(theirs, rel=1e-9)
+    how = Counter(packed.record(unit.cell, unit.seed).trained for unit in packed.units)
+    assert how == {"torch engine, float64, on cpu, in a pack of 2, one at a time": 4}
 
 
 def test_a_unit_that_diverges_in_a_pack_fails_with_the_words_that_it_fails_with_alone(letters, tmp_path):

@@ -45,7 +45,11 @@ def _plain_options(command: Any) -> Any:
 @_plain_options
 @click.option("--seeds-vary", metavar="A,B", help=f"{study_meaning('seeds_vary').capitalize()}.  [default: init,order]")
 @click.option("--resplit", is_flag=True, help="Let seeds vary the split too.")
-@click.option("--jobs", metavar="N", help="Units trained at a time; results do not depend on it.  [default: the cores]")
+@click.option(
+    "--jobs",
+    metavar="N",
+    help="Processes at a time; results do not depend on it.  [default: the cores, or 1 where all train on a GPU]",
+)
 @click.option(
     "--on",
     metavar="ray[://HOST:PORT]",
@@ -56,8 +60,8 @@ def _plain_options(command: Any) -> Any:
     metavar="off|auto|N",
     default="auto",
     show_default=True,
-    help="Units that a process trains together: none, what is measured to be fastest, or up to N; results do not "
-    "depend on it.",
+    help="Units that a process trains together: none, what is measured to be fastest (on a GPU as many as it holds), "
+    "or up to N; results do not depend on it, those of engine torch but for rounding.",
 )
 @click.option("--plan", "plan_only", is_flag=True, help="Show how units would be shared out, and train nothing.")
 @click.option("--retry-failed", is_flag=True, help="Train again what failed before.")

@@ -31,6 +31,11 @@ def usable_device(device: str, precision: str) -> Any:
     return torch.device("cuda" if present and device != "cpu" else "cpu")
 
 
+def free_bytes(device: Any) -> int:
+    """Memory that is free on a GPU; 0 of a processor, whose memory is not asked for."""
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else 0
+
+
 @contextmanager
 def running(threads: int, tf32: bool) -> Iterator[None]:
     """Without autograd, on so many threads, with TF32 only where it was asked for."""

@@ -30,7 +30,7 @@ from chalknet.studies.results import Predictions, UnitRecord, UnitResult
 from chalknet.studies.space import divide, own_splits
 from chalknet.studies.unfinished import UnitCheckpoint
 from chalknet.training.together import PackObserver, run_together
-from chalknet.training.trainer import Observer, Run, Trainer, run_epochs
+from chalknet.training.trainer import Observer, Run, Trainer, device_of, how_trained, run_epochs
 
 ROWS_AT_ONCE = 4096
 JUDGED = ("valid", "test")
@@ -101,8 +101,8 @@ def train_units(
 ) -> None:
     """Trains several units in one pack, and hands over each as soon as it is finished.
 
-    What a unit gives is, bit for bit but for its seconds, what `train_unit` gives. Its seconds are its share of those
-    of the pack.
+    What a unit gives is what `train_unit` gives, but for its seconds: with the numpy engine bit for bit, with torch to
+    rounding. Its seconds are its share of those of the pack.
 
     Args:
         ended: gets a unit's position and its outcome, or the error that ended it.
@@ -114,7 +114,8 @@ def train_units(
         raise ConfigError("units of different divisions cannot be trained in one pack.")
     splits = own_splits(data, units[0].cell, divide(data, units[0].cell, units[0].seed))
     recipes = [unit.cell.recipe_of(unit.seed) for unit in units]
-    how = f"numpy engine, {recipes[0].training.dtype}, in a pack of {len(units)}, {trained}"
+    training = recipes[0].training
+    how = f"{how_trained(training, device_of(training))}, in a pack of {len(units)}, {trained}"
 
     def hand_over(number: int, end: Run | ChalknetError) -> None:
         ended(number, _outcome(end, units[number], how, with_model[number]) if isinstance(end, Run) else end)

@@ -1,7 +1,8 @@
 """How a study's units are shared out: which are trained together in packs, in how many processes, and what that costs.
 
-A plan changes no result: a unit has the same bits alone and in a pack. What it goes by is measured when it is made, on
-a few made-up samples of the data's sizes, in some tenths of a second a width.
+A plan changes no result: a unit has the same bits alone and in a pack, or with the torch engine the same numbers to
+rounding. What it goes by is measured when it is made, on a few made-up samples of the data's sizes, in some tenths of a
+second a width. On a GPU nothing is measured first: as many units as its memory holds are trained in one pack.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -19,15 +21,15 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.data.stored import StoredSamples
 from chalknet.engines.numpy_engine import RESIDENT_BYTES
-from chalknet.errors import ConfigError
+from chalknet.errors import ChalknetError, ConfigError
 from chalknet.machine.processor import available_cores, this_processor
 from chalknet.network.architecture import Architecture
 from chalknet.records import EpochRecord
 from chalknet.studies.cells import Unit
 from chalknet.studies.space import divide, own_splits
 from chalknet.training.optimizers import rule_of
-from chalknet.training.together import order_of, pack_key, run_together
-from chalknet.training.trainer import Trainer, run_epochs
+from chalknet.training.together import neighbours, order_of, pack_key, run_together
+from chalknet.training.trainer import Trainer, gpu_bytes, run_epochs
 
 AUTO, OFF = "auto", "off"
 MOST_TOGETHER = 32  # of a planned pack: more gain nothing, and would be lost together
@@ -36,7 +38,10 @@ LOAD_SECONDS = 600.0  # that a planned pack takes at most: what a killed process
 LEAST_GAIN = 1.1  # by which a pack must be faster than its networks one by one, so that no noise decides for it
 MEASURED_SAMPLES = 2_048  # made up and trained on, at most: more than the inner caches hold as floats
 MEASURED_EPOCHS = 3  # the first of which does not count
+MOST_ON_GPU = 512  # of a pack there: as many keep it busy whatever their widths, and more would be lost together
+GPU_SHARE = 2  # one part in so many of a GPU's free memory is for what is each network's own
 PROCESS_BYTES = 120 * 2**20  # of a worker process before it has read anything, about
+TORCH_BYTES = 250 * 2**20  # that torch adds to it
 
 Load = tuple[Unit, ...]  # what one worker is given at a time
 
@@ -50,12 +55,14 @@ class Share:
         unit_seconds: of one core for one unit with all of its epochs, as measured; None where that was not done.
         alone_seconds: the same for a unit trained alone.
         load_bytes: memory of a worker while it trains one of these loads.
+        device: where it trains them.
     """
 
     loads: tuple[Load, ...]
     unit_seconds: float | None
     alone_seconds: float | None
     load_bytes: int
+    device: str = "cpu"
 
     @property
     def n_units(self) -> int:
@@ -108,7 +115,8 @@ class Plan:
         """ "2 processes, 48 units in packs of up to 16, 16 one by one"."""
         packed = [share for share in self.shares if share.size > 1]
         n_packed = sum(share.n_units for share in packed)
-        parts = [f"{self.jobs} {'process' if self.jobs == 1 else 'processes'}"]
+        place = " on a GPU" if any(share.device == "cuda" for share in self.shares) else ""
+        parts = [f"{self.jobs} {'process' if self.jobs == 1 else 'processes'}{place}"]
         if packed:
             parts.append(f"{n_packed} units in packs of up to {max(share.size for share in packed)}")
         if self.n_units > n_packed:
@@ -136,6 +144,7 @@ class Planner:
         check_pack(pack)
         self._data, self._jobs, self._threads, self._pack = data, jobs, threads, pack
         self._measured: dict[Hashable, float] = {}
+        self._free: dict[Hashable, int] = {}
 
     def plan(self, units: Sequence[Unit], *, timed: bool = False) -> Plan:
         """The plan for some units.
@@ -153,7 +162,9 @@ class Planner:
         """Units of equal keys may be in one pack, and cost about the same; a first None says that they may not."""
         recipe = unit.cell.recipe_of(unit.seed)
         key = None if self._pack == OFF else pack_key(recipe, self._data)
-        size = tuple(round(math.log2(width)) for width in recipe.network.hidden)
+        # A GPU has room for all widths in one pack.
+        on_gpu = key is not None and self._gpu_bytes(recipe) > 0
+        size = () if on_gpu else tuple(round(math.log2(width)) for width in recipe.network.hidden)
         if key is None:
             return None, size, recipe.training.batch_size, recipe.training.epochs, recipe.training.engine
         return key, size, recipe.training.epochs, unit.cell.division_of(unit.seed)
@@ -169,15 +180,20 @@ class Planner:
             return self._of_loads(tuple((unit,) for unit in units), splits, seconds, seconds)
         if self._pack != AUTO and not timed:
             return self._of_loads(loads, splits, None, None)
+        on_gpu = self._gpu_bytes(ordered[0].cell.recipe) > 0
+        if on_gpu and not timed:
+            return self._of_loads(loads, splits, None, None)
         shown = max(loads, key=len)
-        if self._pack == AUTO and not _share_batches(shown):
+        if self._pack == AUTO and not on_gpu and not _share_batches(shown):
             alone = self._seconds(shown[:1], splits) if timed else None
             return self._of_loads(tuple((unit,) for unit in units), splits, alone, alone)
         one = shown[len(shown) // 2 :][:1]
         alone, packed = self._seconds(one, splits), self._seconds(shown, splits)
-        if self._pack == AUTO and alone > LEAST_GAIN * packed:  # times vary, so a gain must be seen twice
+        if (
+            self._pack == AUTO and not on_gpu and alone > LEAST_GAIN * packed
+        ):  # times vary, so a gain must be seen twice
             alone, packed = self._seconds(one, splits, min), self._seconds(shown, splits, max)
-        if self._pack == AUTO:
+        if self._pack == AUTO and not on_gpu:
             fitting = int(LOAD_SECONDS / packed)
             if alone < LEAST_GAIN * packed or fitting < 2:
                 return self._of_loads(tuple((unit,) for unit in units), splits, alone, alone)
@@ -185,9 +201,12 @@ class Planner:
         return self._of_loads(loads, splits, packed, alone)
 
     def _most_together(self, units: Sequence[Unit], splits: Splits) -> int:
-        """Units of a pack whose weights, and what is remembered and made of them, stay in the cache."""
+        """Units of a pack whose weights, and what is remembered and made of them, stay in the cache, or on the GPU."""
         if self._pack != AUTO:
             return int(self._pack)
+        room = self._gpu_bytes(units[0].cell.recipe) // GPU_SHARE
+        if room:
+            return max(1, min(MOST_ON_GPU, room // max(self._own_bytes(unit.cell.recipe, splits) for unit in units)))
         most = max(self._network_bytes(unit.cell.recipe, splits) for unit in units)
         cache = min(this_processor().cache_bytes.get("L3", CACHE_BYTES) or CACHE_BYTES, CACHE_BYTES)
         return max(1, min(MOST_TOGETHER, cache // available_cores() // most))
@@ -199,6 +218,25 @@ class Planner:
         rows = min(_batch_size(recipe, splits), recipe.training.tile_rows)
         return size * ((2 + len(rule_of(recipe.optimizer).slots)) * network.n_parameters + 3 * rows * network.hidden[0])
 
+    def _own_bytes(self, recipe: Recipe, splits: Splits) -> int:
+        """What is one network's own on a GPU: weights, gradients, operands and slots, two snapshots, sample by sample
+        what it made of each."""
+        size = 8 if recipe.training.dtype == "float64" else 4
+        network = Architecture(self._data.n_inputs, recipe.network.hidden, self._data.n_classes)
+        copies = 5 + 3 * len(rule_of(recipe.optimizer).slots)
+        return size * (copies * network.n_parameters + 2 * sum(splits.sizes.values()))
+
+    def _gpu_bytes(self, recipe: Recipe) -> int:
+        """Memory that is free on the GPU that a recipe is trained on; 0 where it is none of this machine's."""
+        training = recipe.training
+        key = (training.engine, training.device, training.precision)
+        if key not in self._free:
+            try:
+                self._free[key] = gpu_bytes(training)
+            except ChalknetError:  # it is told where it is needed: a study on Ray leaves the engine to the cluster
+                self._free[key] = 0
+        return self._free[key]
+
     def _of_loads(self, loads: tuple[Load, ...], splits: Splits, seconds: float | None, alone: float | None) -> Share:
         together = max(loads, key=len)
         n_values = sum(splits.sizes.values()) * self._data.n_inputs
@@ -206,7 +244,10 @@ class Planner:
         held = 0 if isinstance(self._data.inputs, StoredSamples) else n_values * self._data.inputs.dtype.itemsize
         resident = n_values * floats if n_values * floats <= RESIDENT_BYTES else 0
         networks = sum(2 * self._network_bytes(unit.cell.recipe, splits) for unit in together)
-        return Share(loads, seconds, alone, PROCESS_BYTES + held + resident + networks)
+        recipe = together[0].cell.recipe
+        base = PROCESS_BYTES + (TORCH_BYTES if recipe.training.engine == "torch" else 0)
+        device = "cuda" if self._gpu_bytes(recipe) else "cpu"
+        return Share(loads, seconds, alone, base + held + resident + networks, device)
 
     def _splits(self, unit: Unit) -> Splits:
         return own_splits(self._data, unit.cell, divide(self._data, unit.cell, unit.seed))
@@ -225,7 +266,8 @@ class Planner:
         )
         known = (key, recipes[0].regularisation, tuple(splits.sizes.values()), recipes[0].training.epochs)
         if known not in self._measured:
-            self._measured[known] = measured_seconds(self._data, splits.sizes, recipes)
+            clock = time.perf_counter if self._gpu_bytes(recipes[0]) else time.thread_time
+            self._measured[known] = measured_seconds(self._data, splits.sizes, recipes, clock)
         elif again is not None:
             another = measured_seconds(self._data, splits.sizes, recipes)
             self._measured[known] = again(self._measured[known], another)
@@ -239,10 +281,16 @@ def check_pack(pack: str | int) -> None:
         raise ConfigError(f"pack must be auto, off or a whole number >= 1, got {pack!r}.")
 
 
-def measured_seconds(data: Dataset, sizes: Mapping[str, int], recipes: Sequence[Recipe]) -> float:
+def measured_seconds(
+    data: Dataset,
+    sizes: Mapping[str, int],
+    recipes: Sequence[Recipe],
+    clock: Callable[[], float] = time.thread_time,
+) -> float:
     """Of one core for one of some networks trained together, or of a single one, with all of its epochs.
 
-    Measured on few made-up samples, in the thread's own time, so that what else the machine does hardly shows.
+    Measured on few made-up samples, in the thread's own time, so that what else the machine does hardly shows; on a
+    GPU, which is waited for, by another clock.
 
     Args:
         sizes: of the parts "train", "valid", "test" that will be trained on.
@@ -259,7 +307,7 @@ def measured_seconds(data: Dataset, sizes: Mapping[str, int], recipes: Sequence[
 
     def look(_: int, record: EpochRecord) -> None:
         if len(times) < record.epoch:
-            times.append(time.thread_time())
+            times.append(clock())
 
     if len(tried) == 1:
         run_epochs(Trainer(made, splits, tried[0], workers=1, keep_samples=True), lambda record: look(0, record))
@@ -291,10 +339,9 @@ def _share_batches(load: Load) -> bool:
     return 2 * len(set(orders)) <= len(orders)
 
 
-def _neighbours(unit: Unit) -> tuple[str, tuple[int, ...], int]:
-    """Units that share batches stand beside each other, and among them equal widths."""
-    recipe = unit.cell.recipe_of(unit.seed)
-    return str(order_of(recipe)), recipe.network.hidden, unit.seed
+def _neighbours(unit: Unit) -> tuple[Any, ...]:
+    """Units that gain by it stand beside each other."""
+    return *neighbours(unit.cell.recipe_of(unit.seed)), unit.seed
 
 
 def _cut(units: Sequence[Unit], most: int, jobs: int) -> tuple[Load, ...]:

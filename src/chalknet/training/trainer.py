@@ -58,13 +58,24 @@ def engine_maker(training: TrainingConfig) -> EngineMaker:
 
 def device_of(training: TrainingConfig) -> str:
     """Where the engine that a recipe names computes: "cpu" or "cuda"; errors as `engine_maker`."""
-    if training.engine != "torch":
-        return "cpu"
+    return "cpu" if training.engine != "torch" else str(_torch_device(training)[0].type)
+
+
+def gpu_bytes(training: TrainingConfig) -> int:
+    """Memory that is free where the engine that a recipe names computes, if that is a GPU, or 0; errors as above."""
+    if device_of(training) == "cpu":
+        return 0
+    device, free_bytes = _torch_device(training)
+    return int(free_bytes(device))
+
+
+def _torch_device(training: TrainingConfig) -> tuple[Any, Any]:
+    """The torch device that a recipe means, and what says how much memory is free on it."""
     try:
-        from chalknet.engines.torch_device import usable_device
+        from chalknet.engines.torch_device import free_bytes, usable_device
     except ImportError as error:
         raise MissingExtraError(f'engine torch needs PyTorch ({error}): pip install "chalknet[torch]".') from error
-    return str(usable_device(training.device, training.precision).type)
+    return usable_device(training.device, training.precision), free_bytes
 
 
 def how_trained(training: TrainingConfig, device: str) -> str:

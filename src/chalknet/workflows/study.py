@@ -18,7 +18,7 @@ from chalknet.machine.processor import available_cores
 from chalknet.machine.ray_cluster import checked_place, require_ray
 from chalknet.studies.assignments import Assignments, prepare
 from chalknet.studies.cells import Unit
-from chalknet.studies.plan import AUTO, OFF, Plan, Planner
+from chalknet.studies.plan import AUTO, OFF, Plan, Planner, check_pack
 from chalknet.studies.results import StudyResults, read_results
 from chalknet.studies.runner.foreman import Observer
 from chalknet.studies.runner.local import run_local
@@ -27,7 +27,7 @@ from chalknet.studies.search import require_optuna
 from chalknet.studies.space import check_question, grid_cells, make_cell
 from chalknet.studies.spec import StudySpec, spec_tables
 from chalknet.studies.store import STORE_FILE, Store
-from chalknet.training.trainer import engine_maker
+from chalknet.training.trainer import device_of
 from chalknet.workflows.settle_study import SPEC_FILE, settle_study
 
 
@@ -59,11 +59,13 @@ def study(
         seeds: trainings of each cell. settings may give first_seed, and seeds_vary: which of "init", "order" and
             "split" they vary.
         recipe: a recipe's name or a `Recipe`: what all cells share.
-        jobs: processes at a time, by default one a core; results do not depend on it.
+        jobs: processes at a time, by default one a core, or one in all where all units are trained on a GPU; results
+            do not depend on it.
         on: "ray" trains units on a Ray cluster of this machine alone, "ray://HOST:PORT" on one that runs; left out, in
             processes of this machine (docs/scale.md).
         pack: how many units a process trains together: "auto" for what is measured to be fastest, "off" for one at a
-            time, or the most at a time; results do not depend on it. On Ray "auto" is "off".
+            time, or the most at a time. Results of the numpy engine do not depend on it; those of torch are equal to
+            rounding. On Ray "auto" is "off".
         retry_failed: whether units that failed before are trained again.
         observe: called with a `StudyProgress` whenever something has changed.
         search, trials: "tpe" lets Optuna choose so many cells instead of training the grid; settings may give
@@ -107,12 +109,13 @@ def run_study(
         checked_place(on)
         require_ray("study --on ray")
         pack, planned = OFF if pack == AUTO else pack, None  # what this machine measures says little of others
-    planner = _planner(data, jobs, pack)
+    _check_sharing(jobs, pack)
     division = check_question(spec, data)
     if spec.search is not None:
         require_optuna()
-    for engine in _engines(spec) if on is None else ():  # a cluster has its own packages and devices
-        engine_maker(replace(spec.recipe.training, engine=engine))  # raises here, and not in every unit
+    if on is None:  # a cluster has its own packages and devices
+        jobs = _settled_jobs(spec, jobs)
+    planner = _planner(data, jobs, pack)
     origin = data.origin or DataConfig(data.source, data.sha256)
     asked = replace(spec, data=origin)
     with new_folder(folder), Store.create(folder) as store:
@@ -128,10 +131,16 @@ def run_study(
     return read_results(folder)
 
 
-def _engines(spec: StudySpec) -> tuple[str, ...]:
-    """Those of all cells."""
+def _settled_jobs(spec: StudySpec, jobs: int | None) -> int:
+    """Processes at a time: one a core, but where all units are trained on a GPU one, which has it to itself.
+
+    Raises:
+        MissingExtraError, ConfigError: an engine that is not here, or its device: here, and not in every unit.
+    """
     varied = dict(spec.vary).get("engine")
-    return varied if isinstance(varied, tuple) else (spec.recipe.training.engine,)
+    engines = varied if isinstance(varied, tuple) else (spec.recipe.training.engine,)
+    devices = {device_of(replace(spec.recipe.training, engine=engine)) for engine in engines}
+    return jobs or (1 if devices == {"cuda"} else available_cores())
 
 
 def plan_study(
@@ -142,10 +151,11 @@ def plan_study(
     Of a search whose cells are not chosen yet, all are taken to be as its base.
 
     Raises:
-        ConfigError, StoreError: as `run_study`.
+        ConfigError, MissingExtraError, StoreError: as `run_study`.
     """
-    planner = _planner(data, jobs, pack)
+    _check_sharing(jobs, pack)
     check_question(spec, data)
+    planner = _planner(data, _settled_jobs(spec, jobs), pack)
     cells = list(grid_cells(spec)) if spec.search is None else [make_cell(spec, {})] * spec.search.trials
     units = [Unit(cell, seed) for seed in spec.seed_numbers for cell in cells]
     if (folder / STORE_FILE).exists():
@@ -155,9 +165,13 @@ def plan_study(
     return planner.plan(units, timed=True)
 
 
-def _planner(data: Dataset, jobs: int | None, pack: str | int) -> Planner:
+def _check_sharing(jobs: int | None, pack: str | int) -> None:
     if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
         raise ConfigError(f"jobs must be a whole number >= 1, got {jobs!r}.")
+    check_pack(pack)
+
+
+def _planner(data: Dataset, jobs: int | None, pack: str | int) -> Planner:
     jobs = jobs or available_cores()
     return Planner(data, jobs=jobs, threads=max(1, available_cores() // jobs), pack=pack)
 
