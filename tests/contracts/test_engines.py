@@ -22,6 +22,7 @@ from chalknet.engines.reference import ReferenceEngine
 from chalknet.engines.sharded import ShardsHere
 from chalknet.network.objective import Objective
 from chalknet.training.optimizers import Momentum, rule_of
+from chalknet.training.together import run_together
 from chalknet.training.trainer import Trainer
 
 
@@ -292,3 +293,20 @@ def test_the_number_of_workers_shows_in_no_bit(name, batch_size, monkeypatch):
     for scores, parameters in found[1:]:
         assert scores == found[0][0]
         assert all((parameters[key] == value).all() for key, value in found[0][1].items())
+
+
+@pytest.mark.parametrize("engine", ["numpy", TORCH_NAME])
+def test_a_column_far_from_0_is_learnt_in_a_pack_as_one_around_0(engine):
+    if engine == "torch":
+        needs("torch")
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 120)
+    near = np.column_stack([rng.integers(-9, 10, 120), 2.0 * labels - 1])
+    settings = {**BASE, "engine": engine, "dtype": "float32", "batch_size": 20, "input_scaling": "standard"}
+    recipes = [Recipe().with_settings(**settings, seed=seed, batch_seed=1) for seed in range(3)]
+    losses = []
+    for rows in (near, near + 1e9):
+        data, ends = dataset_from_arrays(rows, labels), {}
+        run_together(data, split_dataset(data, "random", 80, 20, 0), recipes, ends.__setitem__)
+        losses.append([[(r.train.loss, r.valid.loss, r.test.loss) for r in ends[n].history] for n in range(3)])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
