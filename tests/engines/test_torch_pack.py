@@ -229,3 +229,22 @@ def test_what_a_pack_does_not_take_has_no_key(what):
     assert pack_key(recipe, DATA) is None
     with pytest.raises(ConfigError, match="a pack takes no networks with"):
         Trainer(DATA, SPLITS, recipe, engine=new_pack(recipe.training, [0]).join)
+
+
+def test_snapshots_stay_as_they_are_and_old_ones_keep_only_what_is_theirs():
+    packed = recipes({"seed": 1}, {"seed": 2, "hidden": [200]}, base={"weight_average": 0.5})
+    pack = new_pack(packed[0].training, [order_of(recipe) for recipe in packed])
+    trainers = [Trainer(DATA, SPLITS, recipe, engine=pack.join) for recipe in packed]
+    kept, want = [], []
+    for epoch in range(1, 6):
+        pack.train_epoch([trainer.updates(epoch) for trainer in trainers])
+        for trainer in trainers:
+            kept.append(trainer.engine.snapshot())
+            want.append((trainer.engine.parameters(), trainer.engine.state()))
+    sizes = [snapshot[0].matrices[0].untyped_storage().nbytes() for snapshot in kept[::2]]
+    assert sizes[0] == sizes[2] == 31 * 9 * 8 < 31 * 209 * 8 == sizes[-1] == sizes[-2]
+    for number, (snapshot, (parameters, state)) in enumerate(zip(kept, want, strict=True)):
+        engine = trainers[number % 2].engine
+        engine.go_back(snapshot)
+        assert all((engine.parameters()[name] == value).all() for name, value in parameters.items())
+        assert all((engine.state()[name] == value).all() for name, value in state.items())

@@ -55,6 +55,12 @@ class Stacks:
         """(networks, F+1, O): a later layer of a run."""
         return self.later[layer][run].transpose(0, 1)
 
+    def copy(self) -> Stacks:
+        """The same values in other tensors."""
+        made = Stacks(self._layout, self.first.dtype, self.first.device)
+        made.copy_(self)
+        return made
+
     def copy_(self, other: Stacks) -> None:
         """Takes another's values."""
         for mine, theirs in zip(self.tensors, other.tensors, strict=True):
