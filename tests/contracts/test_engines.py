@@ -37,8 +37,16 @@ def torch_engine(*args, **options):
     return TorchEngine(*args, **options)
 
 
+def torch_pack_of_one(*args, **options):
+    needs("torch")
+    from chalknet.engines.torch_pack import TorchPack
+
+    return TorchPack(["any"]).join(*args, **options)
+
+
+TORCH_PACK = pytest.param(torch_pack_of_one, marks=pytest.mark.extras, id="TorchPack")
 TORCH = pytest.param(torch_engine, marks=pytest.mark.extras, id="TorchEngine")
-ENGINES = [ReferenceEngine, NumpyEngine, pack_of_one, TORCH]
+ENGINES = [ReferenceEngine, NumpyEngine, pack_of_one, TORCH, TORCH_PACK]
 TORCH_NAME = pytest.param("torch", marks=pytest.mark.extras)
 
 
