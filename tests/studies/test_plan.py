@@ -13,6 +13,8 @@ from chalknet.errors import ConfigError, MissingExtraError
 from chalknet.studies import plan as plan_module
 from chalknet.studies.plan import Planner, measured_seconds
 from chalknet.training.together import order_of, pack_key
+from chalknet.workflows import study as study_module
+from chalknet.workflows.study import plan_study
 
 DATA = made_images(240, seed=0)
 
@@ -160,3 +162,15 @@ def test_an_engine_that_is_not_here_is_left_to_whoever_trains(monkeypatch):
     monkeypatch.setattr(plan_module, "gpu_bytes", missing)
     units = units_of(spec_of("hidden=4", "engine=torch", seeds=4))
     assert Planner(DATA, jobs=1, pack=4).plan(units).how == "1 process, 4 units in packs of up to 4"
+
+
+def test_where_all_train_on_a_gpu_one_process_has_it_unless_more_are_asked_for(monkeypatch, tmp_path, gain):
+    gain["gain"] = 0.5  # which decides nothing there
+    monkeypatch.setattr(plan_module, "gpu_bytes", lambda _: 10**9)
+    monkeypatch.setattr(study_module, "device_of", lambda _: "cuda")
+    spec = spec_of("hidden=3,40", seeds=2)
+    assert plan_study(spec, DATA, tmp_path).how == "1 process on a GPU, 4 units in packs of up to 4"
+    assert plan_study(spec, DATA, tmp_path, jobs=2).how == "2 processes on a GPU, 4 units in packs of up to 2"
+    monkeypatch.setattr(study_module, "device_of", lambda _: "cpu")
+    monkeypatch.setattr(study_module, "available_cores", lambda: 3)
+    assert plan_study(spec, DATA, tmp_path).jobs == 3
