@@ -147,7 +147,9 @@ def _checked(model: Network | Ensemble) -> Network | Ensemble:
     scaling = model.scaling
     plainest = np.zeros(model.architecture.n_inputs) if scaling.shift is None else scaling.shift
     try:
-        model.predict_proba(plainest[None])
+        with np.errstate(over="ignore"):
+            narrow = plainest.astype(np.float32)  # as pixels are, so that the scale is taken in float32 too
+        model.predict_proba(narrow[None])
     except DataError as error:
         raise ModelFileError("its weights or scales are so large that the network's values are not finite.") from error
     return model
