@@ -178,22 +178,18 @@ class Planner:
         if most == 1 or len(loads) == len(ordered):
             seconds = self._seconds(ordered[len(ordered) // 2 :][:1], splits) if timed else None
             return self._of_loads(tuple((unit,) for unit in units), splits, seconds, seconds)
-        if self._pack != AUTO and not timed:
-            return self._of_loads(loads, splits, None, None)
-        on_gpu = self._gpu_bytes(ordered[0].cell.recipe) > 0
-        if on_gpu and not timed:
+        is_open = self._pack == AUTO and not self._gpu_bytes(ordered[0].cell.recipe)  # what is measured decides
+        if not is_open and not timed:
             return self._of_loads(loads, splits, None, None)
         shown = max(loads, key=len)
-        if self._pack == AUTO and not on_gpu and not _share_batches(shown):
+        if is_open and not _share_batches(shown):
             alone = self._seconds(shown[:1], splits) if timed else None
             return self._of_loads(tuple((unit,) for unit in units), splits, alone, alone)
         one = shown[len(shown) // 2 :][:1]
         alone, packed = self._seconds(one, splits), self._seconds(shown, splits)
-        if (
-            self._pack == AUTO and not on_gpu and alone > LEAST_GAIN * packed
-        ):  # times vary, so a gain must be seen twice
+        if is_open and alone > LEAST_GAIN * packed:  # times vary, so a gain must be seen twice
             alone, packed = self._seconds(one, splits, min), self._seconds(shown, splits, max)
-        if self._pack == AUTO and not on_gpu:
+        if is_open:
             fitting = int(LOAD_SECONDS / packed)
             if alone < LEAST_GAIN * packed or fitting < 2:
                 return self._of_loads(tuple((unit,) for unit in units), splits, alone, alone)
@@ -264,7 +260,9 @@ class Planner:
         key = tuple(
             (order_of(recipe), recipe.network, recipe.optimizer, recipe.training.batch_size) for recipe in recipes
         )
-        known = (key, recipes[0].regularisation, tuple(splits.sizes.values()), recipes[0].training.epochs)
+        training = recipes[0].training
+        computes = training.engine, training.device, training.precision, training.dtype, training.epochs
+        known = (key, recipes[0].regularisation, tuple(splits.sizes.values()), computes)
         if known not in self._measured:
             clock = time.perf_counter if self._gpu_bytes(recipes[0]) else time.thread_time
             self._measured[known] = measured_seconds(self._data, splits.sizes, recipes, clock)
