@@ -215,11 +215,11 @@ class Planner:
         return size * ((2 + len(rule_of(recipe.optimizer).slots)) * network.n_parameters + 3 * rows * network.hidden[0])
 
     def _own_bytes(self, recipe: Recipe, splits: Splits) -> int:
-        """What is one network's own on a GPU: weights, gradients, operands and slots, two snapshots, sample by sample
-        what it made of each."""
+        """What is one network's own on a GPU: weights, gradients, operands and slots, snapshots of the last two epochs
+        and of the best, and what it made of each sample."""
         size = 8 if recipe.training.dtype == "float64" else 4
         network = Architecture(self._data.n_inputs, recipe.network.hidden, self._data.n_classes)
-        copies = 5 + 3 * len(rule_of(recipe.optimizer).slots)
+        copies = 6 + 4 * len(rule_of(recipe.optimizer).slots)
         return size * (copies * network.n_parameters + 2 * sum(splits.sizes.values()))
 
     def _gpu_bytes(self, recipe: Recipe) -> int:
