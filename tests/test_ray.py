@@ -41,6 +41,8 @@ FOLDER = {"prefix": "chalknet-ray-", "ignore_cleanup_errors": True}
 def cluster():
     """One for all tests: starting it takes seconds."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(**FOLDER) as folder:
+        Path(folder, "ray").mkdir()  # where a cluster writes its address; Ray makes it for ray.init alone
+        patch.setenv("RAY_TMPDIR", folder)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
