@@ -184,6 +184,7 @@ def test_killed_before_its_first_checkpoint_it_begins_anew_and_ends_with_the_sam
     assert contents(letters / "run") == contents(letters / "whole")
 
 
+@pytest.mark.slow
 def test_an_ensemble_killed_before_its_first_network_begins_anew_as_an_ensemble(letters):
     line = [*LINE, *SETTINGS, "--epochs", "3", "--ensemble", "2"]
     assert main([*line, "--out", "whole", "--quiet"]) == 0
@@ -194,6 +195,7 @@ def test_an_ensemble_killed_before_its_first_network_begins_anew_as_an_ensemble(
     assert (letters / "run" / model).read_bytes() == (letters / "whole" / model).read_bytes()
 
 
+@pytest.mark.slow
 def test_stopped_while_it_replaces_a_finished_run_it_goes_on(letters):
     assert main([*LINE, "--epochs", "2", "--out", "run", "--quiet"]) == 0
     line = [*LINE, *SETTINGS, "--epochs", "100000", "--out", "run", "--overwrite"]
@@ -283,6 +285,7 @@ class FullDisk:
         return self._real(folder, name, data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(30, "Read-only file system")])
 def test_a_disk_that_fails_at_any_write_is_one_line_and_leaves_the_last_good_state(letters, capsys, monkeypatch, error):
     line = [*LINE, *SETTINGS, "--epochs", "4", "--quiet"]
