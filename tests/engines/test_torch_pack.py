@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import made_images, needs
+from packs import trained_alone, trained_together
 
 from chalknet.config import Recipe
 from chalknet.data.splits import split_dataset
 from chalknet.errors import ConfigError, DivergenceError
-from chalknet.training.together import new_pack, order_of, pack_key, run_together
-from chalknet.training.trainer import Run, Trainer, run_epochs
+from chalknet.training.together import new_pack, order_of, pack_key
+from chalknet.training.trainer import Run, Trainer
 
 pytestmark = pytest.mark.extras
 torch = needs("torch")
@@ -33,17 +34,11 @@ def recipes(*settings, base=None):
 
 
 def alone(recipe):
-    try:
-        return run_epochs(Trainer(DATA, SPLITS, recipe, keep_samples=True))
-    except DivergenceError as error:
-        return error
+    return trained_alone(DATA, SPLITS, recipe)
 
 
 def packed_together(packed, **options):
-    found = {}
-    run_together(DATA, SPLITS, packed, lambda number, end: found.update({number: end}), keep_samples=True, **options)
-    assert sorted(found) == list(range(len(packed)))
-    return [found[number] for number in range(len(packed))]
+    return trained_together(DATA, SPLITS, packed, **options)
 
 
 def assert_close(end, want, tolerance):

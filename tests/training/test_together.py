@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import made_images
+from packs import trained_alone, trained_together
 
 from chalknet.config import Recipe
 from chalknet.data.splits import split_dataset
@@ -12,7 +13,7 @@ from chalknet.engines import pack as pack_module
 from chalknet.engines.pack_tile import is_same_side_by_side
 from chalknet.errors import ConfigError, DivergenceError
 from chalknet.training.together import order_of, pack_key, run_together
-from chalknet.training.trainer import Run, Trainer, run_epochs
+from chalknet.training.trainer import Run
 
 DATA = made_images(460, seed=5, shape=(28, 28), n_classes=10)
 SPLITS = split_dataset(DATA, "random", 300, 90, 0)
@@ -27,17 +28,11 @@ def recipes(*settings, base=None):
 
 
 def alone(recipe):
-    try:
-        return run_epochs(Trainer(DATA, SPLITS, recipe, keep_samples=True))
-    except DivergenceError as error:
-        return error
+    return trained_alone(DATA, SPLITS, recipe)
 
 
 def together(packed, **options):
-    found = {}
-    run_together(DATA, SPLITS, packed, lambda number, end: found.update({number: end}), keep_samples=True, **options)
-    assert sorted(found) == list(range(len(packed)))
-    return [found[number] for number in range(len(packed))]
+    return trained_together(DATA, SPLITS, packed, **options)
 
 
 def assert_same(end, want):

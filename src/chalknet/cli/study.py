@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -15,7 +15,10 @@ from chalknet.cli.kernels import choose_kernels
 from chalknet.cli.lazy import LazyGroup
 from chalknet.cli.options import data_options, named_place, parsed_settings, parsed_source, recipe_options, say_notes
 from chalknet.errors import ConfigError
-from chalknet.studies.spec import number_or_text, study_default, study_meaning
+from chalknet.studies.spec import StudySpec, number_or_text, study_default, study_meaning
+
+if TYPE_CHECKING:  # results need NumPy, which kernels are chosen before
+    from chalknet.studies.results import StudyResults
 
 # Fields of [study] and [search] whose flag is their name.
 PLAIN_FIELDS = ("seeds", "first_seed", "sample", "sample_seed", "trials", "search_seed", "objective", "at_once")
@@ -138,23 +141,18 @@ def show(folder: str, as_csv: bool, as_json: bool, every_cell: bool, with_test: 
 def _run(
     vary: tuple[str, ...], search: str | None, data: str | None, quiet: bool, plan_only: bool, **flags: Any
 ) -> int:
-    from chalknet.workflows.settle_study import settle_study, study_folder
+    from chalknet.workflows.settle_study import study_folder
 
-    settings = parsed_settings(flags)
-    settings |= {name: number_or_text(flags[name]) for name in PLAIN_FIELDS if flags[name] is not None}
-    settings |= {"sampler": search, "seeds_vary": _seeds_vary(flags)}
     jobs: Any = None if flags["jobs"] is None else number_or_text(flags["jobs"])  # run_study says what is not legal
     pack: Any = number_or_text(flags["pack"])
-    spec = settle_study(flags["recipe"], flags["config"], vary, settings, parsed_source(data, flags))
-    if not spec.vary:
-        raise ConfigError("a study varies something: give --vary FIELD=VALUES, such as --vary hidden=100,500.")
+    spec = _question(vary, search, data, flags)
     if plan_only and flags["on"] is not None:
         raise ConfigError("--plan is about processes of this machine; leave --on out.")
     folder = Path(flags["out"]) if flags["out"] else study_folder(flags["config"], spec)
     kernels = choose_kernels()  # before anything imports NumPy
 
     from chalknet.cli.study_progress import PlanLine, UnitProgress
-    from chalknet.cli.study_text import plan_text, results_text
+    from chalknet.cli.study_text import plan_text
     from chalknet.workflows.study import plan_study, run_study
     from chalknet.workflows.task import open_data
 
@@ -178,6 +176,26 @@ def _run(
             )
     except KeyboardInterrupt:
         return STOPPED
+    return _say_end(results, folder, quiet)
+
+
+def _question(vary: tuple[str, ...], search: str | None, data: str | None, flags: dict[str, Any]) -> StudySpec:
+    """The study that the flags ask for."""
+    from chalknet.workflows.settle_study import settle_study
+
+    settings = parsed_settings(flags)
+    settings |= {name: number_or_text(flags[name]) for name in PLAIN_FIELDS if flags[name] is not None}
+    settings |= {"sampler": search, "seeds_vary": _seeds_vary(flags)}
+    spec = settle_study(flags["recipe"], flags["config"], vary, settings, parsed_source(data, flags))
+    if not spec.vary:
+        raise ConfigError("a study varies something: give --vary FIELD=VALUES, such as --vary hidden=100,500.")
+    return spec
+
+
+def _say_end(results: StudyResults, folder: Path, quiet: bool) -> int:
+    """The table, where it is, and what failed; gives the exit code."""
+    from chalknet.cli.study_text import results_text
+
     if not quiet:
         click.echo(results_text(results))
         click.echo(f"written to {folder}")

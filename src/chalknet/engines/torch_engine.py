@@ -91,16 +91,7 @@ class TorchEngine:
         self._tile_rows = tile_rows * TILES_AT_ONCE * max(1, TILE_UNITS // max(widths[1:]))
         if self._device.type == "cuda":
             self._tile_rows = max(self._tile_rows, GPU_TILE_VALUES // max(widths))
-        present = {name: part for name, part in parts.items() if len(part.labels)}
-        most = max((len(part.labels) for part in present.values()), default=1)
-        rows = most if self._layers.batch_norm else min(most, self._tile_rows)
-        self._tile = TorchTile(widths, rows, activations, self._layers.batch_norm, self._types)
-        self._samples = held_samples(present, scaling, self._types, self._dtype, rows)
-        self._labels = {
-            name: torch.tensor(part.labels.astype(np.int64), device=self._device) for name, part in present.items()
-        }
-        counts = present["train"].weights if "train" in present else None
-        self._counts = None if counts is None else torch.tensor(counts.astype(self._dtype), device=self._device)
+        self._tile = TorchTile(widths, self._hold(parts, scaling), activations, self._layers.batch_norm, self._types)
         self._lessons = Lessons(parts["train"], noise, scaling, self._dtype)
         self._crew = Workers(self._workers if self._lessons.changes or noise.dropout else 1)
         self._is_static = (
@@ -109,11 +100,24 @@ class TorchEngine:
             and not noise.dropout
             and all(samples.is_held for samples in self._samples.values())
         )
-        self._sums = torch.zeros(1 + len(present), 3, dtype=torch.float64, device=self._device)
-        self._line = {name: line for line, name in enumerate(present, start=1)}  # of the sums, 0 being the updates'
         self._fresh: dict[str, Scores] = {}
         self._asked: set[str] = set()
         self._recorded: dict[Any, Any] = {}
+
+    def _hold(self, parts: Mapping[str, Part], scaling: Scaling) -> int:
+        """Samples, labels and room for the sums of every part that is not empty; gives the most rows of a tile."""
+        present = {name: part for name, part in parts.items() if len(part.labels)}
+        most = max((len(part.labels) for part in present.values()), default=1)
+        rows = most if self._layers.batch_norm else min(most, self._tile_rows)
+        self._samples = held_samples(present, scaling, self._types, self._dtype, rows)
+        self._labels = {
+            name: torch.tensor(part.labels.astype(np.int64), device=self._device) for name, part in present.items()
+        }
+        counts = present["train"].weights if "train" in present else None
+        self._counts = None if counts is None else torch.tensor(counts.astype(self._dtype), device=self._device)
+        self._sums = torch.zeros(1 + len(present), 3, dtype=torch.float64, device=self._device)
+        self._line = {name: line for line, name in enumerate(present, start=1)}  # of the sums, 0 being the updates'
+        return rows
 
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
         self._fresh.clear()
