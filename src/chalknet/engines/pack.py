@@ -34,8 +34,31 @@ from chalknet.records import Scores
 Sums = list[tuple[float, float, float]]
 
 
+class OfPack:
+    """What a network of a pack leaves to its pack, in arrays of whichever library."""
+
+    pack: Any
+    weights: Any
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        return tuple(matrix.shape[1] for matrix in self.weights.matrices[:-1])
+
+    def train_epoch(self, updates: Iterable[Update]) -> Scores:
+        scores: Scores = self.pack.train_epoch([updates])[0]
+        return scores
+
+    def evaluate(self, part: str) -> Scores | None:
+        scores: Scores | None = self.pack.scores(self, part)
+        return scores
+
+    def evaluate_each(self, part: str) -> SampleScores | None:
+        scores: SampleScores | None = self.pack.each(self, part)
+        return scores
+
+
 @dataclass(eq=False)
-class Packed:
+class Packed(OfPack):
     """One network of a pack, as an `Engine`; made by `Pack.join`.
 
     `Pack.train_epoch` trains it with the others; when it is alone in its pack, its own `train_epoch` does.
@@ -54,19 +77,6 @@ class Packed:
     weights: Weights
     memory: dict[str, Weights]
     gradients: Weights
-
-    @property
-    def hidden(self) -> tuple[int, ...]:
-        return tuple(matrix.shape[1] for matrix in self.weights.matrices[:-1])
-
-    def train_epoch(self, updates: Iterable[Update]) -> Scores:
-        return self.pack.train_epoch([updates])[0]
-
-    def evaluate(self, part: str) -> Scores | None:
-        return self.pack.scores(self, part)
-
-    def evaluate_each(self, part: str) -> SampleScores | None:
-        return self.pack.each(self, part)
 
     def parameters(self) -> Parameters:
         return self.layers.named(self.weights)

@@ -27,7 +27,7 @@ from chalknet.engines.engine import AVERAGE, Batch, Part, SampleScores, Snapshot
 from chalknet.engines.layers import Layers, start_of
 from chalknet.engines.lessons import even_cuts
 from chalknet.engines.noise import Noise
-from chalknet.engines.pack import refuse_unpackable
+from chalknet.engines.pack import OfPack, refuse_unpackable
 from chalknet.engines.pack_layout import Layout
 from chalknet.engines.tile import Weights
 from chalknet.engines.torch_device import (
@@ -64,7 +64,7 @@ Lesson = tuple[Update, ...]  # of every network, its update of the same number
 
 
 @dataclass(eq=False)
-class TorchPacked:
+class TorchPacked(OfPack):
     """One network of a pack, as an `Engine`; made by `TorchPack.join`."""
 
     pack: TorchPack
@@ -81,19 +81,6 @@ class TorchPacked:
     @property
     def device(self) -> str:
         return self.pack.device
-
-    @property
-    def hidden(self) -> tuple[int, ...]:
-        return tuple(matrix.shape[1] for matrix in self.weights.matrices[:-1])
-
-    def train_epoch(self, updates: Iterable[Update]) -> Scores:
-        return self.pack.train_epoch([updates])[0]
-
-    def evaluate(self, part: str) -> Scores | None:
-        return self.pack.scores(self, part)
-
-    def evaluate_each(self, part: str) -> SampleScores | None:
-        return self.pack.each(self, part)
 
     def parameters(self) -> Parameters:
         return self.layers.named(on_processor(self.weights))
