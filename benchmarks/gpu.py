@@ -5,7 +5,7 @@ epoch. Samples lie on the device and everything is warmed up before the clock ru
 epoch's scores have been read. PyTorch's loop may use TF32. The accuracy on the test part stands beside each time.
 
 The study trains the write-up's four widths from ten seeds each, with the same samples and epochs: all 40 networks in
-one pack, and one by one, each time from the making of the networks to the last score.
+one pack, one by one, and one by one by the plain loop, each time from the making of the networks to the last score.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,15 +74,21 @@ def engine(work: Work, device: str, precision: str) -> Train:
     return train
 
 
+@cache
+def torch_parts(device: str, dtype_name: str) -> list[tuple[Any, Any]]:
+    """Training, validation and test samples and labels in torch tensors."""
+    import torch
+
+    dtype, parts = getattr(torch, dtype_name), scaled_parts(np.float32)
+    return [(torch.from_numpy(x).to(device, dtype), torch.from_numpy(y).to(device)) for x, y in parts]
+
+
 def plain_torch(work: Work, device: str, dtype_name: str = "float32") -> Train:
     """Linear, ReLU, Linear with autograd and SGD, from the same initial weights."""
     import torch
     from torch.nn.functional import cross_entropy
 
-    dtype = getattr(torch, dtype_name)
-    parts = [
-        (torch.from_numpy(x).to(device, dtype), torch.from_numpy(y).to(device)) for x, y in scaled_parts(np.float32)
-    ]
+    dtype, parts = getattr(torch, dtype_name), torch_parts(device, dtype_name)
     layers = torch.nn.Linear(784, work.units), torch.nn.ReLU(), torch.nn.Linear(work.units, 10)
     model = torch.nn.Sequential(*layers).to(device, dtype)
     weights, biases = [layers[0].weight, layers[2].weight], [layers[0].bias, layers[2].bias]
@@ -131,7 +138,7 @@ def measure(rows: dict[str, Train], epochs: int, rounds: int) -> dict[str, dict[
 
 
 def study_rows(device: str, seeds: int) -> dict[str, Train]:
-    """The study packed and one by one, both with bfloat16 products."""
+    """The study packed and one by one with bfloat16 products, and by the plain loop, from one seed's weights."""
     from chalknet.config import Recipe
     from chalknet.data.glyphs import load_glyphs
     from chalknet.data.splits import split_dataset
@@ -157,7 +164,11 @@ def study_rows(device: str, seeds: int) -> dict[str, Train]:
     def one_by_one(epochs: int) -> float:
         return accuracy([run_epochs(Trainer(data, splits, recipe)) for recipe in recipes(epochs)])
 
-    return {"packed": packed, "one by one": one_by_one}
+    def plain(epochs: int) -> float:
+        works = [Work("full", (width,)) for width in STUDY_WIDTHS for _ in range(seeds)]
+        return statistics.mean(plain_torch(work, device)(epochs) for work in works)
+
+    return {"packed": packed, "one by one": one_by_one, "torch one by one": plain}
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,8 @@ from chalknet.engines.tile import Tally, Weights
 from chalknet.engines.torch_tile import Tensors
 from chalknet.errors import ConfigError
 from chalknet.records import Scores
+
+Learn = Callable[[Tensor | None, Tensor], None]  # an update's positions, None where none are handed over, and numbers
 
 
 def usable_device(device: str, precision: str) -> Any:
@@ -57,46 +60,55 @@ class Recorded:
     """Work on a device that never differs but in what tensors of fixed place hold; a GPU records it and replays it.
 
     The first call does the work, so that all that is made once is there; the second records it, and later ones replay.
+    Work is handed over at each call, and not kept, so that who holds this and does the work is freed with its last use.
     """
 
-    def __init__(self, work: Callable[[], None], device: Any) -> None:
-        self._work, self._device, self._calls = work, device, 0
+    def __init__(self, device: Any) -> None:
+        self._device, self._calls = device, 0
         self._graph: Any = None
 
-    def __call__(self) -> None:
+    def __call__(self, work: Callable[[], None]) -> None:
         self._calls += 1
         if self._device.type != "cuda" or self._calls == 1:
-            self._work()
+            work()
             return
         if self._graph is None:
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
-                self._work()
+            with _nothing_collected(), torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+                work()
         self._graph.replay()
 
 
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Without garbage collection: an older graph that is freed while another is recorded spoils the recording."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 class Steps:
-    """Updates of one kind whose numbers and positions lie on the device, each run taking the next ones.
+    """Updates of one kind whose numbers and positions lie on the device, each run taking the next ones."""
 
-    Args:
-        learn: one update, from its positions (None where none are handed over) and its numbers, as tensors.
-    """
-
-    def __init__(self, learn: Callable[[Tensor | None, Tensor], None], device: Any) -> None:
-        self._learn = learn
+    def __init__(self, device: Any) -> None:
         self._next = torch.zeros(1, dtype=torch.int64, device=device)
         self._numbers: Any = None
         self._positions: Any = None
-        self._recorded = Recorded(self._step, device)
+        self._recorded = Recorded(device)
 
-    def run(self, numbers: Tensor, positions: Tensor | None) -> None:
+    def run(self, learn: Learn, numbers: Tensor, positions: Tensor | None) -> None:
         """All updates, one after the other, an update's along the first axis; every call has the same shapes."""
         self._numbers = self._put(self._numbers, numbers)
         if positions is not None:
             self._positions = self._put(self._positions, positions)
-        self._next.zero_()
+        if len(numbers) > 1:
+            self._next.zero_()
         for _ in range(len(numbers)):
-            self._recorded()
+            self._recorded(lambda: self._step(learn))
 
     def _put(self, room: Any, values: Tensor) -> Any:
         """Values in their fixed place on the device."""
@@ -104,10 +116,13 @@ class Steps:
             room = torch.empty_like(values, device=self._next.device)
         return room.copy_(values)
 
-    def _step(self) -> None:
+    def _step(self, learn: Learn) -> None:
+        if len(self._numbers) == 1:
+            learn(None if self._positions is None else self._positions[0], self._numbers[0])
+            return
         numbers = self._numbers.index_select(0, self._next)[0]
         positions = None if self._positions is None else self._positions.index_select(0, self._next)[0]
-        self._learn(positions, numbers)
+        learn(positions, numbers)
         self._next.add_(1)
 
 

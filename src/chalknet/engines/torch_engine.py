@@ -24,7 +24,16 @@ from chalknet.engines.layers import Layers, start_of
 from chalknet.engines.lessons import Lesson, Lessons, even_cuts
 from chalknet.engines.noise import Noise
 from chalknet.engines.tile import Weights
-from chalknet.engines.torch_device import Recorded, Steps, copied, on_processor, running, scores_of, usable_device
+from chalknet.engines.torch_device import (
+    Learn,
+    Recorded,
+    Steps,
+    copied,
+    on_processor,
+    running,
+    scores_of,
+    usable_device,
+)
 from chalknet.engines.torch_samples import Where, held_samples, kind_of_batch, n_of, positions_of, some
 from chalknet.engines.torch_tile import Aims, Rows, Tensors, TorchTile, Types, grad_logits, judge
 from chalknet.engines.workers import Workers
@@ -83,6 +92,9 @@ class TorchEngine:
         started = self._layers.memory(rule, start_of(rule, parameters), self._dtype)
         self._memory = {slot: self._moved(weights) for slot, weights in started.items()}
         self._gradients: Tensors = Weights(*([torch.empty_like(v) for v in group] for group in self._weights.groups))
+        first, *later = self._gradients.matrices
+        self._totals = Weights([self._first_room(first), *later], self._gradients.gains)  # as products give them
+        self._gradients.matrices[0] = self._totals.matrices[0][: len(first)]
         self._present = self._new_operands(self._weights)
         self._shown_operands = self._new_operands(self._shown) if AVERAGE in self._memory else self._present
         self._bands = self._cut_in_bands()
@@ -125,8 +137,8 @@ class TorchEngine:
             self._sums[0].zero_()
             n = self._train_static(updates) if self._is_static else self._train_each(updates)
             asked = sorted(self._asked) if self._is_static else []
-            for part in asked:  # as after the epoch before; read together, the device is waited for once
-                self._look_at(part)
+            if asked:  # as after the epoch before; read together, the device is waited for once
+                self._look_at(*asked)
             sums = self._sums.tolist()
         self._asked.clear()
         self._fresh = {part: scores_of(sums[self._line[part]], len(self._samples[part])) for part in asked}
@@ -196,14 +208,25 @@ class TorchEngine:
         """NumPy's matrices on the device."""
         return Weights(*([torch.tensor(value, device=self._device) for value in group] for group in weights.groups))
 
+    def _first_room(self, matrix: Any) -> Any:
+        """The values of a first layer's matrix, and zeros in the rows that products have beyond it."""
+        room = matrix.new_zeros(self._types.aligned(len(matrix)), matrix.shape[1])
+        room[: len(matrix)] = matrix
+        return room
+
     def _new_operands(self, weights: Tensors) -> list[Any]:
         """Each layer's matrix as products take it: the matrix itself, or a copy that `_refresh` renews."""
-        return [matrix.to(self._types.operands) for matrix in weights.matrices]
+        operands = [matrix.to(self._types.operands) for matrix in weights.matrices]
+        if self._types.gpu_forms:
+            last = operands[-1]
+            operands[0] = self._first_room(operands[0])
+            operands[-1] = last.new_zeros(last.shape[1], self._types.aligned(len(last))).t()[: len(last)].copy_(last)
+        return operands
 
     def _refresh(self, operands: list[Any], weights: Tensors) -> None:
-        if self._types.differ:
-            for operand, matrix in zip(operands, weights.matrices, strict=True):
-                operand.copy_(matrix)
+        for operand, matrix in zip(operands, weights.matrices, strict=True):
+            if operand is not matrix:
+                operand[: len(matrix)].copy_(matrix)
 
     def _cut_in_bands(self) -> list[tuple[Any, Any, list[Any], bool]]:
         """What the rule's update takes at a time: rows of weights, of their gradient and of the memory, has_bias.
@@ -243,13 +266,13 @@ class TorchEngine:
             chosen = list(group)
             steps = self._recorded.get((kind, len(chosen)))
             if steps is None:
-                steps = self._recorded[kind, len(chosen)] = Steps(self._step_of(chosen[0].batch), self._device)
+                steps = self._recorded[kind, len(chosen)] = Steps(self._device)
             numbers = torch.tensor([self._numbers(update) for update in chosen], dtype=torch.float64)
-            steps.run(numbers, positions_of([[update.batch] for update in chosen]))
+            steps.run(self._step_of(chosen[0].batch), numbers, positions_of([[update.batch] for update in chosen]))
             total += n_of(chosen[0].batch) * len(chosen)
         return total
 
-    def _step_of(self, batch: Batch) -> Callable[[Tensor | None, Tensor], None]:
+    def _step_of(self, batch: Batch) -> Learn:
         """`_learn` for batches like this one, as `Steps` calls it."""
         n = n_of(batch)
 
@@ -274,7 +297,7 @@ class TorchEngine:
             judged = judge(logits, aims.labels, self._types.values)
             self._sums[0].add_(judged.sums())
             grad = grad_logits(judged, aims, divisor)
-            self._tile.backward(grad, self._present, self._gradients, samples, number == 0)
+            self._tile.backward(grad, self._present, self._totals, samples, number == 0)
         self._move(numbers, n)
 
     def _rows(self, here: Where, rows: slice, lesson: Lesson | None) -> Rows:
@@ -344,21 +367,21 @@ class TorchEngine:
                 average.copy_(kept * average + (1 - kept) * present)
         self._refresh(self._present, self._weights)
 
-    def _look_at(self, part: str) -> None:
-        """The sums of a part's scores into their line."""
+    def _look_at(self, *parts: str) -> None:
+        """The sums of these parts' scores into their lines."""
         if self._is_static:
-            if part not in self._recorded:
-                self._recorded[part] = Recorded(lambda: self._add_up(part), self._device)
-            self._recorded[part]()
+            if parts not in self._recorded:
+                self._recorded[parts] = Recorded(self._device)
+            self._recorded[parts](lambda: self._add_up(parts))
         else:
-            self._add_up(part)
+            self._add_up(parts)
 
-    def _add_up(self, part: str) -> None:
-        self._refresh(self._shown_operands, self._shown)
-        line = self._sums[self._line[part]]
-        line.zero_()
-        for judged in self._judged(part):
-            line.add_(judged.sums())
+    def _add_up(self, parts: Sequence[str]) -> None:
+        if self._shown is not self._weights:
+            self._refresh(self._shown_operands, self._shown)
+        for part in parts:
+            first, *others = (judged.sums() for judged in self._judged(part))
+            self._sums[self._line[part]] = sum(others, start=first)
 
     def _judged(self, part: str) -> Iterator[Any]:
         """A part's samples judged, tile after tile."""

@@ -31,6 +31,7 @@ from chalknet.engines.pack import OfPack, refuse_unpackable
 from chalknet.engines.pack_layout import Layout
 from chalknet.engines.tile import Weights
 from chalknet.engines.torch_device import (
+    Learn,
     Recorded,
     Steps,
     copied,
@@ -47,11 +48,10 @@ from chalknet.engines.torch_pack_tile import (
     by_network,
     grad_logits,
     readings_of,
-    sums_of,
     together,
 )
 from chalknet.engines.torch_samples import Samples, Where, held_samples, kind_of_batch, n_of, positions_of, some
-from chalknet.engines.torch_tile import Judged, Tensors, Types, judge
+from chalknet.engines.torch_tile import Tensors, Types, judge
 from chalknet.machine.processor import available_cores
 from chalknet.network.architecture import Parameters
 from chalknet.network.objective import Objective
@@ -313,12 +313,12 @@ class TorchPack:
         self._shown_operands = self._present if self._shown is self._weights else self._operands_like(self._shown)
         self._refresh()
 
-    def _stacks(self) -> Stacks:
-        return Stacks(self._layout, self._types.values, self._device)
+    def _stacks(self, dtype: Any = None) -> Stacks:
+        return Stacks(self._layout, self._types, dtype or self._types.values)
 
     def _operands_like(self, weights: Stacks) -> Stacks:
         """The matrices as products take them: themselves, or copies that `_refresh` renews."""
-        return Stacks(self._layout, self._types.operands, self._device) if self._types.differ else weights
+        return self._stacks(self._types.operands) if self._types.differ else weights
 
     def _refresh(self) -> None:
         if self._types.differ:
@@ -440,11 +440,11 @@ class TorchPack:
         else:
             kind = (kind_of_batch(lessons[0][0]), len(lessons))
             if kind not in self._steps:
-                self._steps[kind] = Steps(self._step_of(batch), self._device)
-            self._steps[kind].run(numbers, positions)
+                self._steps[kind] = Steps(self._device)
+            self._steps[kind].run(self._step_of(batch), numbers, positions)
         return n * len(lessons)
 
-    def _step_of(self, batch: Batch) -> Any:
+    def _step_of(self, batch: Batch) -> Learn:
         """`_learn` for batches like this one, as `Steps` calls it."""
         n = n_of(batch)
 
@@ -470,8 +470,8 @@ class TorchPack:
             x = self._inputs("train", here)
             logits = self._tile.forward(x, self._readings, self._present, self._keep(rows, lesson))
             labels = self._labels_of("train", here)
-            judged = self._judged(logits, labels)
-            self._sums[0].add_(sums_of(judged, len(self._members)))
+            judged = judge(logits, labels, self._types.values)
+            self._sums[0].add_(judged.sums())
             grad = grad_logits(judged, labels, self._smoothing, self._scale(here, n))
             self._tile.backward(grad, x, self._readings, self._present, self._gradients, number == 0)
         self._move(numbers, n)
@@ -489,9 +489,6 @@ class TorchPack:
         if labels.dim() == 1 or len(labels) == 1:
             return labels.expand(len(self._members), -1)
         return labels.index_select(0, self._of_order)
-
-    def _judged(self, logits: Tensor, labels: Tensor) -> Judged:
-        return judge(logits.flatten(0, 1), labels.reshape(-1), self._types.values)
 
     def _scale(self, here: Where, n: int) -> Tensor | None:
         """What dL/do is multiplied by: what samples count, over n where the objective is a mean."""
@@ -562,8 +559,8 @@ class TorchPack:
         self._read.pop(part, None)
         if part not in self._looks:
             device = self._device if self._samples[part].is_held else torch.device("cpu")
-            self._looks[part] = Recorded(lambda: self._add_up(part), device)
-        self._looks[part]()
+            self._looks[part] = Recorded(device)
+        self._looks[part](lambda: self._add_up(part))
 
     def _add_up(self, part: str) -> None:
         if self._types.differ and self._shown is not self._weights:
@@ -573,7 +570,7 @@ class TorchPack:
         line.zero_()
         for rows in even_cuts(len(self._labels[part]), self._rows):
             logits = self._tile.forward(self._inputs(part, rows), self._all_read, self._shown_operands)
-            judged = self._judged(logits, self._labels_of(part, rows))
-            line.add_(sums_of(judged, len(self._members)))
-            losses[:, rows].copy_(judged.losses.view(len(self._members), -1))
-            right[:, rows].copy_(judged.right.view(len(self._members), -1))
+            judged = judge(logits, self._labels_of(part, rows), self._types.values)
+            line.add_(judged.sums())
+            losses[:, rows].copy_(judged.losses)
+            right[:, rows].copy_(judged.right)

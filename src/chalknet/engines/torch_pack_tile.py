@@ -6,14 +6,15 @@ read batches of their own, are one batched product for each run of networks of e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from chalknet.engines.pack_layout import Layout
-from chalknet.engines.torch_tile import Judged, Types, activated
+from chalknet.engines.torch_tile import FEW, Backward, Judged, Types, activated, product, put, relu_layer
 
 WORTH_ONE = 4  # networks that read the same samples: a product of their own then saves copies of these
 
@@ -21,21 +22,28 @@ WORTH_ONE = 4  # networks that read the same samples: a product of their own the
 class Stacks:
     """The matrices of all networks of a pack, weights or what is shaped as they are, the biases their last rows.
 
+    Args:
+        types, dtype: of what; dtype is that of values or of operands.
     Attributes:
-        first: (I+1, units of all first layers). later: of each other layer one (F+1, networks, O) for each run, so that
+        first: (I+1, units of all first layers), the first rows of whole, in which rows of zeros follow. later: of each other layer one (F+1, networks, O) for each run, so that
             an update rule, which takes rows, moves all networks at once.
     """
 
-    def __init__(self, layout: Layout, dtype: Any, device: Any) -> None:
-        self._layout = layout
+    def __init__(self, layout: Layout, types: Types, dtype: Any) -> None:
+        self._layout, self._types = layout, types
+        room = partial(torch.zeros, dtype=dtype, device=types.device)
         n_units = layout.columns[-1].stop
-        self.first = torch.zeros(layout.n_inputs + 1, n_units, dtype=dtype, device=device)
+        self.whole = room(types.aligned(layout.n_inputs + 1), n_units)
+        self.first = self.whole[: layout.n_inputs + 1]
         self.later: list[list[Tensor]] = [[] for _ in layout.hidden[0]]
         for run, networks in enumerate(layout.runs):
             widths = layout.widths(run)
             for layer, stacks in enumerate(self.later):
-                shape = (widths[layer] + 1, networks.stop - networks.start, widths[layer + 1])
-                stacks.append(torch.zeros(shape, dtype=dtype, device=device))
+                n_rows, count, n_out = widths[layer] + 1, networks.stop - networks.start, widths[layer + 1]
+                if types.gpu_forms and stacks is self.later[-1]:  # classes before units
+                    stacks.append(room(count, n_out, types.aligned(n_rows)).permute(2, 0, 1)[:n_rows])
+                else:
+                    stacks.append(room(n_rows, count, n_out))
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -48,8 +56,8 @@ class Stacks:
         return [self.first[:, self._layout.columns[number]], *(stacks[run][:, place] for stacks in self.later)]
 
     def first_of(self, run: int) -> Tensor:
-        """(networks, I+1, F): the first layers of a run."""
-        return by_network(self.first, self._layout, run)
+        """(networks, >= I+1, F): the first layers of a run, as products take them."""
+        return by_network(self.whole, self._layout, run)
 
     def later_of(self, layer: int, run: int) -> Tensor:
         """(networks, F+1, O): a later layer of a run."""
@@ -57,7 +65,7 @@ class Stacks:
 
     def copy(self) -> Stacks:
         """The same values in other tensors."""
-        made = Stacks(self._layout, self.first.dtype, self.first.device)
+        made = Stacks(self._layout, self._types, self.first.dtype)
         made.copy_(self)
         return made
 
@@ -106,6 +114,7 @@ class TorchPackTile:
 
     def __init__(self, layout: Layout, rows: int, activations: Sequence[str], types: Types) -> None:
         self._layout, self._rows, self._activations, self._types = layout, rows, tuple(activations), types
+        self._no_bias = torch.zeros(layout.columns[-1].stop, dtype=types.operands, device=types.device)
         self._rooms: dict[Any, Tensor] = {}
         self._values: list[list[Tensor]] = []  # of each hidden layer: of the first one for all, of others one a run
         self._through: list[Any] = []
@@ -113,7 +122,7 @@ class TorchPackTile:
     def forward(
         self, x: Tensor, readings: Sequence[Reading], operands: Stacks, keep: Sequence[Sequence[Tensor]] = ()
     ) -> Tensor:
-        """The logits (networks, n, K).
+        """The logits (networks, K, n).
 
         Args:
             x: (n, I+1) samples that all networks read, or (orders, n, I+1).
@@ -121,19 +130,26 @@ class TorchPackTile:
         """
         layout, self._values, self._through = self._layout, [], []
         n = x.shape[-2]
-        values = [self._first(x, readings, operands)]
-        for layer, name in enumerate(self._activations):
-            if layer:
-                before = self._by_run(layer - 1)
-                values = [
-                    self._dense(operands, layer - 1, run, before[run], self._room("value", layer, run, n))
-                    for run in range(len(layout.runs))
-                ]
-            self._activate(name, values, keep[layer] if keep else ())
-        logits = self._take("logits", n, len(layout.hidden), layout.n_classes).view(-1, n, layout.n_classes)
+        first, *later = self._activations
+        self._keep_layer([self._first(first, x, readings, operands)], keep[0] if keep else ())
+        for layer, name in enumerate(later, start=1):
+            before, found = self._by_run(layer - 1), []
+            for run in range(len(layout.runs)):
+                h = self._dense(operands, layer - 1, run, before[run], self._room("value", layer, run, n))
+                found.append(activated(name, h, self._types))
+            self._keep_layer(found, keep[layer] if keep else ())
+        values = self._by_run(-1)
+        if self._types.gpu_forms:
+            logits = x.new_empty(len(layout.hidden), layout.n_classes, n, dtype=self._types.values)
+            for run, networks in enumerate(layout.runs):
+                last = operands.later_of(-1, run).transpose(1, 2)
+                found = product(last[..., :-1], values[run].transpose(1, 2), self._types.values)
+                torch.add(found, last[..., -1:], out=logits[networks])
+            return logits
+        room = self._take("logits", n, len(layout.hidden), layout.n_classes).view(-1, n, layout.n_classes)
         for run, networks in enumerate(layout.runs):
-            self._dense(operands, -1, run, self._by_run(-1)[run], logits[networks])
-        return logits
+            self._dense(operands, -1, run, values[run], room[networks])
+        return room.transpose(1, 2)
 
     def backward(
         self,
@@ -144,11 +160,14 @@ class TorchPackTile:
         total: Stacks,
         first: bool,
     ) -> None:
-        """N1 to N4 after `forward`, from dL/do (K, networks, n), into the sums of gradients: added, or if first put."""
+        """N1 to N4 after `forward`, from dL/do (networks, K, n), into the sums of gradients: added, or if first put."""
         layout, last = self._layout, len(self._activations) - 1
         runs, n = range(len(layout.runs)), grad.shape[-1]
-        grad_o = grad.permute(1, 2, 0).to(self._types.operands, memory_format=torch.contiguous_format)
-        grad_bias = grad.sum(2).t()
+        if self._types.gpu_forms:
+            grad_o = grad.to(self._types.operands).transpose(1, 2)
+        else:
+            grad_o = grad.transpose(1, 2).to(self._types.operands, memory_format=torch.contiguous_format)
+        grad_bias = grad.sum(2)
         grads = [grad_o[networks] for networks in layout.runs]
         for run, networks in enumerate(layout.runs):
             self._add_layer(total, last, run, self._by_run(last)[run], grads[run], grad_bias[networks], first)
@@ -165,24 +184,26 @@ class TorchPackTile:
                 bias = one.sum(1, dtype=self._types.values)
                 self._add_layer(total, layer - 1, run, self._by_run(layer - 1)[run], one, bias, first)
 
-    def _first(self, x: Tensor, readings: Sequence[Reading], operands: Stacks) -> Tensor:
-        """A1 of all first layers, (n, units)."""
+    def _first(self, name: str, x: Tensor, readings: Sequence[Reading], operands: Stacks) -> tuple[Tensor, Backward]:
+        """A1 and the activation of all first layers, (n, units)."""
         values = self._take("value", x.shape[-2], self._layout.columns[-1].stop)
+        if name == "relu" and self._types.gpu_forms and len(readings) == 1 and readings[0].run is None:
+            return relu_layer(_read(x, readings[0]), operands.whole, self._no_bias, values)
         for reading in readings:
             read = _read(x, reading)
             if reading.run is None:
-                torch.mm(read, operands.first[:, reading.columns], out=values[:, reading.columns])
+                torch.mm(read, operands.whole[:, reading.columns], out=values[:, reading.columns])
             else:
                 out = by_network(values, self._layout, reading.run)
                 torch.bmm(read, operands.first_of(reading.run), out=out)
-        return values
+        return activated(name, values, self._types)
 
     def _add_first(self, grad: Tensor, x: Tensor, readings: Sequence[Reading], total: Stacks, first: bool) -> None:
         """A3 and A4 of all first layers."""
         for reading in readings:
             read = _read(x, reading)
             if reading.run is None:
-                add_product(total.first[:, reading.columns], read.t(), grad[:, reading.columns], first, self._types)
+                add_product(total.whole[:, reading.columns], read.t(), grad[:, reading.columns], first, self._types)
             else:
                 of_run = by_network(grad, self._layout, reading.run)
                 add_product(total.first_of(reading.run), read.transpose(1, 2), of_run, first, self._types)
@@ -200,16 +221,14 @@ class TorchPackTile:
         add_product(out[:, :-1], before.transpose(1, 2), grad, first, self._types)
         put(out[:, -1], bias, first)
 
-    def _activate(self, name: str, values: Sequence[Tensor], keep: Sequence[Tensor]) -> None:
-        """An activation, then D1, and the way back through both."""
-        kept, ways = [], []
-        for part, h in enumerate(values):
-            g, through = activated(name, h, self._types)
+    def _keep_layer(self, found: Sequence[tuple[Tensor, Backward]], keep: Sequence[Tensor]) -> None:
+        """D1 of a layer's values, and the way back through both it and the activation."""
+        ways = []
+        for part, (g, through) in enumerate(found):
             if keep:
                 g.mul_(keep[part])
-            kept.append(g)
             ways.append(_way_back(through, keep[part] if keep else None))
-        self._values.append(kept)
+        self._values.append([g for g, _ in found])
         self._through.append(ways)
 
     def _by_run(self, layer: int) -> list[Tensor]:
@@ -256,7 +275,7 @@ def _read(x: Tensor, reading: Reading) -> Tensor:
     return x if x.dim() == 2 else x[reading.orders]
 
 
-def _way_back(through: Callable[[Tensor], Tensor], keep: Tensor | None) -> Callable[[Tensor], Tensor]:
+def _way_back(through: Backward, keep: Tensor | None) -> Backward:
     return through if keep is None else lambda grad: through(grad.mul_(keep))
 
 
@@ -266,38 +285,24 @@ def add_product(total: Tensor, left: Tensor, right: Tensor, first: bool, types: 
     if not types.differ:
         work = torch.baddbmm if is_batch else torch.addmm
         work(total, left, right, beta=0 if first else 1, out=total)
-        return
-    work = torch.bmm if is_batch else torch.mm
-    has_wide = hasattr(torch.ops.aten.bmm if is_batch else torch.ops.aten.mm, "dtype")
-    wide = {"out_dtype": total.dtype} if left.device.type == "cuda" and has_wide else {}
-    put(total, work(left, right, **wide), first)
-
-
-def put(total: Tensor, value: Tensor, first: bool) -> None:
-    """The first of several sums put there, later ones added."""
-    if first:
-        total.copy_(value)
+    elif types.gpu_forms and right.shape[-1] <= FEW:  # the product is faster the other way round
+        across = product(right.transpose(-1, -2), left.transpose(-1, -2), total.dtype)
+        put(total, across.transpose(-1, -2), first)
     else:
-        total.add_(value)
-
-
-def sums_of(judged: Judged, n_networks: int) -> Tensor:
-    """(networks, 3): `Judged.sums` of every network."""
-    probabilities = torch.exp(judged.true) / judged.total
-    values = (judged.losses, judged.right, probabilities)
-    return torch.stack([one.view(n_networks, -1).sum(1, dtype=torch.float64) for one in values], dim=1)
+        put(total, product(left, right, total.dtype), first)
 
 
 def grad_logits(judged: Judged, labels: Tensor, smoothing: Tensor | None, scale: Tensor | None) -> Tensor:
-    """(K, networks, n) L6, w (p - T), in place of what was judged.
+    """(networks, K, n) L6, w (p - T), in place of what was judged.
 
     Args:
         labels: (networks, n). smoothing: (networks, 1). scale: (networks, n) or (networks, 1), what samples count over
             what is divided by.
     """
-    grad = judged.powers.div_(judged.total).view(-1, *labels.shape)
+    grad = judged.powers.div_(judged.total.unsqueeze(1))
+    taken = grad.new_full((1, 1, 1), -1.0)
     if smoothing is not None:
-        grad.sub_(smoothing / len(grad))
-    whole = torch.ones_like(grad[:1]) if smoothing is None else (1 - smoothing).expand_as(grad[:1])
-    grad.scatter_add_(0, labels[None], -whole)
-    return grad if scale is None else grad.mul_(scale)
+        grad.sub_(smoothing[:, None] / grad.shape[1])
+        taken = smoothing[:, None] - 1
+    grad.scatter_add_(1, labels.unsqueeze(1), taken.expand_as(grad[:, :1]))
+    return grad if scale is None else grad.mul_(scale.unsqueeze(1))

@@ -60,6 +60,7 @@ class Samples:
     ) -> None:
         self._inputs, self._types, self._n = part.inputs, types, len(part.labels)
         self.n_inputs = int(part.inputs.shape[1])
+        self._columns = types.aligned(self.n_inputs + 1)
         self._kind = arithmetic_type(part.inputs.dtype, dtype)
         scale, shift = np.asarray(scaling.scale, self._kind), scaling.shift
         self._scale = torch.tensor(scale, device=types.device)
@@ -81,7 +82,7 @@ class Samples:
     def rows(self, where: Where, back: bool = True) -> Rows:
         """The samples at some positions; back says that the product back will read them."""
         if self._ready is not None:
-            x = self._ready[where][:, : self.n_inputs + 1]
+            x = self._ready[where][:, : self._columns]
             return Rows(x, self._across_of(where) if back and isinstance(where, slice) else None)
         if self._raw is not None:
             return self.operands_of(self._scaled(self._raw[where]))
@@ -92,8 +93,8 @@ class Samples:
         """Scaled samples (n, I) with the column of ones."""
         if self._made is None or len(self._made) < len(scaled):
             self._made = self._room(max(self._rows, len(scaled)))
-        x = self._made[: len(scaled), : self.n_inputs + 1]
-        x[:, :-1].copy_(scaled)
+        x = self._made[: len(scaled), : self._columns]
+        x[:, : self.n_inputs].copy_(scaled)
         return Rows(x)
 
     def _room(self, n: int) -> Tensor:

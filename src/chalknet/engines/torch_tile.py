@@ -16,6 +16,8 @@ from chalknet.network.activations import GELU_CUBE, GELU_SCALE, LEAK
 from chalknet.network.batch_norm import EPSILON, KEPT_SHARE
 
 FEW = 64  # columns of a product
+GPU_FORMS_ON = ("cuda",)  # kinds of device that are given products in the forms that suit a GPU
+ALIGNED = 8  # a GPU's products are up to six times as fast where sizes are a multiple of it
 Tensors = Any  # `Weights` of tensors
 Backward = Callable[[Tensor], Tensor]  # grad_value -> grad_x; may write over what it is handed
 
@@ -31,6 +33,15 @@ class Types(NamedTuple):
     def differ(self) -> bool:
         return bool(self.values != self.operands)
 
+    @property
+    def gpu_forms(self) -> bool:
+        """Whether sizes are filled up, bias and relu are part of a product, and classes come before samples."""
+        return self.device.type in GPU_FORMS_ON
+
+    def aligned(self, n: int) -> int:
+        """How many columns samples have that need n, and rows the matrices of first layers: those beyond n are 0."""
+        return -(-n // ALIGNED) * ALIGNED if self.gpu_forms else n
+
 
 def _bits(x: Tensor) -> Tensor:
     """bfloat16 numbers on the processor as whole numbers of the same signs and, where positive, of the same order.
@@ -42,15 +53,26 @@ def _bits(x: Tensor) -> Tensor:
 
 def relu(x: Tensor) -> tuple[Tensor, Backward]:
     """R1 and R2 (docs/derivation.md), both in place."""
+    _bits(x).clamp_(min=0)
+    return x, relu_backward(x)
+
+
+def relu_backward(x: Tensor) -> Backward:
+    """R2, in place, by the values of R1."""
     value = _bits(x)
-    value.clamp_(min=0)
 
     def backward(grad: Tensor) -> Tensor:
         bits = _bits(grad)
         torch.ops.aten.threshold_backward.grad_input(bits, value, 0, grad_input=bits)
         return grad
 
-    return x, backward
+    return backward
+
+
+def relu_layer(x: Tensor, matrix: Tensor, bias: Tensor, out: Tensor) -> tuple[Tensor, Backward]:
+    """A1 and R1 in one pass: relu of x @ matrix + bias, into out; and R2."""
+    torch._addmm_activation(bias, x, matrix, out=out)
+    return out, relu_backward(out)
 
 
 def leaky_relu(x: Tensor) -> tuple[Tensor, Backward]:
@@ -126,7 +148,10 @@ def normalised(
 
 
 class Judged(NamedTuple):
-    """What logits say of some samples: `Outcome`'s true, total and right, and exp(logit less the largest), (K, n)."""
+    """What logits say of some samples, perhaps for several networks.
+
+    true, total, right: as of `Outcome`, (..., n). powers: exp(logit less the largest), (..., K, n).
+    """
 
     true: Tensor
     total: Tensor
@@ -135,23 +160,35 @@ class Judged(NamedTuple):
 
     @property
     def losses(self) -> Tensor:
-        """(n,) cross-entropies, the terms of L2."""
+        """(..., n) cross-entropies, the terms of L2."""
         return torch.log(self.total) - self.true
 
     def sums(self) -> Tensor:
-        """(3,) float64, over the samples: of L2's terms, of right answers, of the true classes' probabilities."""
-        probabilities = torch.exp(self.true) / self.total
-        return torch.stack([values.sum(dtype=torch.float64) for values in (self.losses, self.right, probabilities)])
+        """(..., 3) float64, over the samples: of L2's terms, of right answers, of the true classes' probabilities.
+
+        One sum of all three takes a third of the operations, each of which a GPU has to begin.
+        """
+        *networks, n = self.true.shape
+        values = self.true.new_empty(*networks, 3, n, dtype=torch.float64)
+        torch.sub(torch.log(self.total), self.true, out=values[..., 0, :])
+        values[..., 1, :] = self.right
+        torch.div(torch.exp(self.true), self.total, out=values[..., 2, :])
+        return values.sum(-1)
 
 
 def judge(logits: Tensor, labels: Tensor, dtype: Any) -> Judged:
-    """S3 of logits (n, K), with the classes along the first axis: reductions over them then run along the samples."""
-    shifted = logits.t().to(dtype, memory_format=torch.contiguous_format, copy=True)
-    right = logits.argmax(1) == labels  # along rows: across them it takes five times as long
-    shifted.sub_(shifted.amax(0))
-    true = shifted.gather(0, labels[None])[0]
+    """S3 of logits (..., K, n), which it may write over; samples come last, as reductions over classes run along them."""
+    if logits.is_contiguous():
+        shifted = logits.to(dtype)
+        largest, found = shifted.max(-2)
+    else:  # along rows: across them finding takes a processor five times as long
+        shifted = logits.to(dtype, memory_format=torch.contiguous_format, copy=True)
+        largest, found = shifted.amax(-2), logits.transpose(-1, -2).argmax(-1)
+    right = found == labels
+    shifted.sub_(largest.unsqueeze(-2))
+    true = shifted.gather(-2, labels.unsqueeze(-2)).squeeze(-2)
     shifted.exp_()
-    return Judged(true, shifted.sum(0), right, shifted)
+    return Judged(true, shifted.sum(-2), right, shifted)
 
 
 class Aims(NamedTuple):
@@ -187,8 +224,8 @@ def _add_at(grad: Tensor, labels: Tensor, value: float) -> None:
 class Rows(NamedTuple):
     """Samples that go through together.
 
-    x: (n, I+1) operands, the last column ones. across: (>= I+1, n), the same with samples along the second axis and
-    perhaps rows of zeros below, where they lie ready so, as the product back reads them; else None.
+    x: (n, >= I+1) operands, column I ones, zeros beyond. across: (>= I+1, n), the same with samples along the second axis,
+    where they lie ready so, as the product back reads them; else None.
     """
 
     x: Tensor
@@ -208,6 +245,9 @@ class TorchTile:
         self._rows = rows
         self._widths, self._activations = tuple(widths), tuple(activations) or ("relu",) * (len(widths) - 2)
         self._batch_norm, self._types = batch_norm, types
+        self._no_bias = torch.zeros(
+            self._widths[1], dtype=types.operands, device=types.device
+        )  # x has a column of ones
         self._buffers: dict[tuple[str, int], Tensor] = {}
         self._values: list[Tensor] = []
         self._through: list[Any] = []
@@ -221,26 +261,36 @@ class TorchTile:
         *,
         learns: bool,
     ) -> Tensor:
-        """The logits (n, K) of samples (n, I+1), with dropout's factors where there are any."""
+        """The logits (K, n) of samples (n, >= I+1), with dropout's factors where there are any."""
         self._values, self._through = [x], []
         for layer, name in enumerate(self._activations):
-            h, through_norm = self._hidden(layer, weights, operands[layer], learns)
-            g, through_activation = activated(name, h, self._types)
+            if name == "relu" and self._types.gpu_forms and not self._batch_norm:
+                through_norm = None
+                g, through_activation = self._relu_layer(layer, operands[layer])
+            else:
+                h, through_norm = self._hidden(layer, weights, operands[layer], learns)
+                g, through_activation = activated(name, h, self._types)
             factors = keep[layer] if keep else None
             if factors is not None:
                 g.mul_(factors)
             self._values.append(g)
             self._through.append((factors, through_activation, through_norm))
         last = operands[-1]
+        if self._types.gpu_forms:
+            logits = product(last[:-1].t(), self._values[-1].t(), self._types.values)
+            return logits.add_(last[-1][:, None])
         out = self._buffer("logits", len(self._activations), len(x), self._widths[-1])
-        return torch.addmm(last[-1], self._values[-1], last[:-1], out=out)
+        return torch.addmm(last[-1], self._values[-1], last[:-1], out=out).t()
 
     def backward(self, grad: Tensor, operands: Sequence[Tensor], total: Tensors, rows: Rows, first: bool) -> None:
         """N1 to N4 after `forward`, from dL/do (K, n), into the sums of gradients: added, or if first put there."""
         output = len(self._activations)
-        grad_next = grad.t().to(self._types.operands, memory_format=torch.contiguous_format)
+        if self._types.gpu_forms:
+            grad_next = grad.to(self._types.operands).t()
+        else:
+            grad_next = grad.t().to(self._types.operands, memory_format=torch.contiguous_format)
         self._add_product(output, self._values[-1].t(), grad_next, total.matrices[-1][:-1], first)
-        _put(total.matrices[-1][-1], grad.sum(1), first)
+        put(total.matrices[-1][-1], grad.sum(1), first)
         for layer in reversed(range(output)):
             factors, through_activation, through_norm = self._through[layer]
             room = self._buffer("grad", layer, len(grad_next), self._widths[layer + 1])
@@ -250,8 +300,8 @@ class TorchTile:
             grad_h = through_activation(grad_g)
             if through_norm is not None:
                 grad_h, grad_gain, grad_bias = through_norm(grad_h)
-                _put(total.gains[layer][0], grad_gain, first)
-                _put(total.matrices[layer][-1], grad_bias, first)
+                put(total.gains[layer][0], grad_gain, first)
+                put(total.matrices[layer][self._widths[layer]], grad_bias, first)
             self._add_layer(layer, grad_h, total.matrices[layer], rows, first)
             grad_next = grad_h
 
@@ -260,35 +310,43 @@ class TorchTile:
         before = self._values[layer]
         out = self._buffer("value", layer, len(before), self._widths[layer + 1])
         if self._batch_norm:
-            h = torch.mm(before[:, :-1] if layer == 0 else before, matrix[:-1], out=out)
+            h = torch.mm(before[:, : self._widths[layer]], matrix[: self._widths[layer]], out=out)
             present = weights.matrices[layer][-1], weights.statistics[layer]
             return normalised(h, weights.gains[layer][0], *present, learns)
         if layer == 0:
             return torch.mm(before, matrix, out=out), None
         return torch.addmm(matrix[-1], before, matrix[:-1], out=out), None
 
+    def _relu_layer(self, layer: int, matrix: Tensor) -> tuple[Tensor, Backward]:
+        """A1 and R1 of a hidden layer at once."""
+        before = self._values[layer]
+        out = self._buffer("value", layer, len(before), self._widths[layer + 1])
+        if layer == 0:
+            return relu_layer(before, matrix, self._no_bias, out)
+        return relu_layer(before, matrix[:-1], matrix[-1], out)
+
     def _add_layer(self, layer: int, grad: Tensor, total: Tensor, rows: Rows, first: bool) -> None:
         """A3 and A4 of a hidden layer."""
         if layer == 0 and not self._batch_norm:
             self._add_product(layer, rows.x.t() if rows.across is None else rows.across, grad, total, first)
             return
-        before = self._values[layer][:, :-1] if layer == 0 else self._values[layer]
-        self._add_product(layer, before.t(), grad, total[:-1], first)
+        n_in = self._widths[layer]
+        self._add_product(layer, self._values[layer][:, :n_in].t(), grad, total[:n_in], first)
         if not self._batch_norm:
             ones = torch.ones(1, len(grad), dtype=grad.dtype, device=grad.device)
-            _put(total[-1:], torch.mm(ones, grad), first)  # a product is the fastest sum over rows
+            put(total[n_in : n_in + 1], torch.mm(ones, grad), first)  # a product is the fastest sum over rows
 
     def _add_product(self, layer: int, left: Tensor, right: Tensor, total: Tensor, first: bool) -> None:
         """left @ right into total, its first rows where it has fewer than left."""
         if not self._types.differ:
             torch.addmm(total, left[: len(total)], right, beta=0 if first else 1, out=total)
-        elif left.device.type == "cuda" and hasattr(torch.ops.aten.mm, "dtype"):
-            _put(total, torch.mm(left, right, out_dtype=total.dtype)[: len(total)], first)
         elif right.shape[1] <= FEW:  # the product is faster the other way round
-            _put(total, torch.mm(right.t(), left.t()).t()[: len(total)], first)
+            put(total, product(right.t(), left.t(), total.dtype).t()[: len(total)], first)
+        elif self._types.gpu_forms:
+            put(total, product(left[: len(total)], right, total.dtype), first)
         else:
             room = self._buffer("product", layer, len(left), right.shape[1], -(-len(left) // 16) * 16)
-            _put(total, torch.mm(left, right, out=room)[: len(total)], first)
+            put(total, torch.mm(left, right, out=room)[: len(total)], first)
 
     def _buffer(self, kind: str, layer: int, n: int, width: int, rows: int = 0) -> Tensor:
         """Room for n rows of operands, made once, for the most there can be: what is recorded must find it there."""
@@ -300,7 +358,16 @@ class TorchTile:
         return present[:n]
 
 
-def _put(total: Tensor, value: Tensor, first: bool) -> None:
+def product(left: Tensor, right: Tensor, dtype: Any) -> Tensor:
+    """left @ right, of matrices or of batches of them; from a GPU in the type that it adds up in, which may be longer."""
+    work, overloads = (torch.bmm, torch.ops.aten.bmm) if left.dim() == 3 else (torch.mm, torch.ops.aten.mm)
+    if left.dtype == dtype or left.device.type != "cuda" or not hasattr(overloads, "dtype"):
+        return work(left, right)
+    wide: Tensor = work(left, right, out_dtype=dtype)  # type: ignore[call-overload]  # since PyTorch 2.8
+    return wide
+
+
+def put(total: Tensor, value: Tensor, first: bool) -> None:
     """The first of several sums put there, later ones added."""
     if first:
         total.copy_(value)
