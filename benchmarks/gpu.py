@@ -171,6 +171,20 @@ def study_rows(device: str, seeds: int) -> dict[str, Train]:
     return {"packed": packed, "one by one": one_by_one, "torch one by one": plain}
 
 
+def product_rate(device: str) -> float:
+    """FLOP a second of a large bfloat16 product."""
+    import torch
+
+    size = 8192 if device == "cuda" else 512
+    left, right = (torch.randn(size, size, device=device).to(torch.bfloat16) for _ in range(2))
+    seconds = []
+    for _ in range(20):
+        started = time.perf_counter()
+        (left @ right)[0, 0].item()
+        seconds.append(time.perf_counter() - started)
+    return 2 * size**3 / statistics.median(seconds)
+
+
 def main() -> None:
     import torch
 
@@ -205,7 +219,13 @@ def main() -> None:
             "rounds": options.rounds,
             "flop": epoch_flop(options.units) * options.epochs,
             "rows": measured,
-            "study": {"widths": STUDY_WIDTHS, "seeds": options.study_seeds, "rows": study},
+            "study": {
+                "widths": STUDY_WIDTHS,
+                "seeds": options.study_seeds,
+                "flop": sum(map(epoch_flop, STUDY_WIDTHS)) * options.study_seeds * options.epochs,
+                "product_flops": product_rate(options.device),
+                "rows": study,
+            },
         }
         out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 

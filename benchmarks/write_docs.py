@@ -380,14 +380,19 @@ def gpu_study(study: dict[str, Any]) -> list[str]:
     """The write-up's study on that GPU, packed and one by one."""
     if not study.get("rows"):
         return []
-    rows = study["rows"]
-    packed, alone = (statistics.median(rows[name]["seconds"]) for name in ("packed", "one by one"))
+    rows, floor = study["rows"], study["flop"] / study["product_flops"]
+    packed, alone, plain = (statistics.median(rows[name]["seconds"]) for name in rows)
+    mean = {name: f"{100 * row['test_accuracy']:.2f} %" for name, row in rows.items()}
     widths = ", ".join(f"{width:,}" for width in study["widths"])
     return paragraph(
         f"The study of {widths} units from {study['seeds']} seeds each, as many epochs: {packed:.2f} s in one pack",
-        f"(test accuracy {100 * rows['packed']['test_accuracy']:.2f} % in the mean), {alone:.2f} s one by one",
-        f"({100 * rows['one by one']['test_accuracy']:.2f} %). Aimed at: {STUDY_TIMES:.0f} times as fast",
-        f"({', '.join(reached(alone / packed, STUDY_TIMES))}).",
+        f"(test accuracy {mean['packed']} in the mean), {alone:.2f} s one by one ({mean['one by one']}), {plain:.2f} s",
+        f"one by one by the plain loop ({mean['torch one by one']}), whose networks the pack is {plain / packed:.1f} times",
+        f"as fast as. Aimed at: {STUDY_TIMES:.0f} times as fast as one by one",
+        f"({', '.join(reached(alone / packed, STUDY_TIMES))}). The products alone, {study['flop'] / 1e12:.0f} TFLOP, take",
+        f"{floor:.2f} s at the {study['product_flops'] / 1e12:.0f} TFLOP/s of a large bfloat16 product there: no pack could",
+        f"be more than {alone / floor:.0f} times as fast, and what is left of the pack's time goes over the hidden layers'",
+        "values once more, whose bytes are as many in a pack as alone.",
     )
 
 

@@ -10,7 +10,7 @@ epoch waits for the device.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import groupby
@@ -106,6 +106,27 @@ class TorchPacked(OfPack):
         self.pack.forget()
 
 
+class _Snapshot:
+    """One network's weights, and by slot what is remembered of them, within copies of all networks' or in its own.
+
+    What it holds is looked up when it is asked for: most snapshots never are.
+    """
+
+    def __init__(self, stacks: Sequence[Stacks], slots: Sequence[str], number: int) -> None:
+        self._stacks, self._slots, self._number = stacks, slots, number
+        self._own: list[Tensors] = []
+
+    def __iter__(self) -> Iterator[Any]:
+        weights, *memory = self._own or [Weights(stacks.network(self._number)) for stacks in self._stacks]
+        return iter((weights, dict(zip(self._slots, memory, strict=True))))
+
+    def part(self) -> None:
+        """Makes copies of its own, so as not to keep those of the others."""
+        weights, memory = self
+        self._own = [copied(one) for one in (weights, *memory.values())]
+        self._stacks = ()
+
+
 class TorchPack:
     """`Pack` in torch tensors; every `join` adds one network, before the first is trained.
 
@@ -127,7 +148,7 @@ class TorchPack:
         self._fresh: dict[str, list[Scores]] = {}
         self._asked: set[str] = set()
         self._moment: list[Stacks] = []
-        self._given: list[list[ref[Tensors]]] = []
+        self._given: list[list[ref[_Snapshot]]] = []
 
     @property
     def device(self) -> str:
@@ -191,17 +212,16 @@ class TorchPack:
             self._part_old_snapshots()
             self._moment = [stacks.copy() for stacks in (self._weights, *self._memory.values())]
             self._given.append([])
-        number = self._members.index(member)
-        weights, *memory = (Weights(stacks.network(number)) for stacks in self._moment)
-        self._given[-1] += [ref(one) for one in (weights, *memory)]
-        return weights, dict(zip(self._memory, memory, strict=True))
+        made = _Snapshot(self._moment, tuple(self._memory), self._members.index(member))
+        self._given[-1].append(ref(made))
+        return made
 
     def _part_old_snapshots(self) -> None:
         """Snapshots that are still kept after two later ones become copies of their own, so as not to keep all."""
         for found in self._given.pop(0) if len(self._given) > 1 else ():
-            weights = found()
-            if weights is not None:
-                weights.matrices[:] = [matrix.clone() for matrix in weights.matrices]
+            snapshot = found()
+            if snapshot is not None:
+                snapshot.part()
 
     def forget(self) -> None:
         """What was judged, and copied, is no longer so."""

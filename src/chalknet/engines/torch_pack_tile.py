@@ -25,8 +25,9 @@ class Stacks:
     Args:
         types, dtype: of what; dtype is that of values or of operands.
     Attributes:
-        first: (I+1, units of all first layers), the first rows of whole, in which rows of zeros follow. later: of each other layer one (F+1, networks, O) for each run, so that
-            an update rule, which takes rows, moves all networks at once.
+        first: (I+1, units of all first layers). whole: the same and rows of zeros beyond, as products take it.
+        later: of each other layer one (F+1, networks, O) for each run, so that an update rule, which takes rows, moves
+            all networks at once.
     """
 
     def __init__(self, layout: Layout, types: Types, dtype: Any) -> None:

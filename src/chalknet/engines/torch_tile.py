@@ -177,7 +177,7 @@ class Judged(NamedTuple):
 
 
 def judge(logits: Tensor, labels: Tensor, dtype: Any) -> Judged:
-    """S3 of logits (..., K, n), which it may write over; samples come last, as reductions over classes run along them."""
+    """S3 of logits (..., K, n), which it may write over; reductions over classes run along the samples."""
     if logits.is_contiguous():
         shifted = logits.to(dtype)
         largest, found = shifted.max(-2)
@@ -224,8 +224,8 @@ def _add_at(grad: Tensor, labels: Tensor, value: float) -> None:
 class Rows(NamedTuple):
     """Samples that go through together.
 
-    x: (n, >= I+1) operands, column I ones, zeros beyond. across: (>= I+1, n), the same with samples along the second axis,
-    where they lie ready so, as the product back reads them; else None.
+    x: (n, >= I+1) operands, column I ones, zeros beyond. across: (>= I+1, n), the same with samples along the second
+    axis, where they lie ready so, as the product back reads them; else None.
     """
 
     x: Tensor
@@ -359,11 +359,11 @@ class TorchTile:
 
 
 def product(left: Tensor, right: Tensor, dtype: Any) -> Tensor:
-    """left @ right, of matrices or of batches of them; from a GPU in the type that it adds up in, which may be longer."""
+    """left @ right, of matrices or of batches of them; a GPU gives it in the type that it adds up in."""
     work, overloads = (torch.bmm, torch.ops.aten.bmm) if left.dim() == 3 else (torch.mm, torch.ops.aten.mm)
     if left.dtype == dtype or left.device.type != "cuda" or not hasattr(overloads, "dtype"):
         return work(left, right)
-    wide: Tensor = work(left, right, out_dtype=dtype)  # type: ignore[call-overload]  # since PyTorch 2.8
+    wide: Tensor = work(left, right, out_dtype=dtype)
     return wide
 
 
