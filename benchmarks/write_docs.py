@@ -386,13 +386,13 @@ def gpu_study(study: dict[str, Any]) -> list[str]:
     widths = ", ".join(f"{width:,}" for width in study["widths"])
     return paragraph(
         f"The study of {widths} units from {study['seeds']} seeds each, as many epochs: {packed:.2f} s in one pack",
-        f"(test accuracy {mean['packed']} in the mean), {alone:.2f} s one by one ({mean['one by one']}), {plain:.2f} s",
-        f"one by one by the plain loop ({mean['torch one by one']}), whose networks the pack is {plain / packed:.1f} times",
-        f"as fast as. Aimed at: {STUDY_TIMES:.0f} times as fast as one by one",
-        f"({', '.join(reached(alone / packed, STUDY_TIMES))}). The products alone, {study['flop'] / 1e12:.0f} TFLOP, take",
-        f"{floor:.2f} s at the {study['product_flops'] / 1e12:.0f} TFLOP/s of a large bfloat16 product there: no pack could",
-        f"be more than {alone / floor:.0f} times as fast, and what is left of the pack's time goes over the hidden layers'",
-        "values once more, whose bytes are as many in a pack as alone.",
+        f"(test accuracy {mean['packed']} in the mean), {alone:.2f} s one by one ({mean['one by one']}),",
+        f"{plain:.2f} s one by one by the plain loop ({mean['torch one by one']}), {plain / packed:.1f} times as long.",
+        f"Aimed at: {STUDY_TIMES:.0f} times as fast as one by one ({', '.join(reached(alone / packed, STUDY_TIMES))}).",
+        f"The products alone, {study['flop'] / 1e12:.0f} TFLOP, take {floor:.2f} s at the",
+        f"{study['product_flops'] / 1e12:.0f} TFLOP/s of a large bfloat16 product there: no pack could be more than",
+        f"{alone / floor:.0f} times as fast. What is left goes over the hidden layers' values once more, whose bytes",
+        "are as many in a pack as alone.",
     )
 
 

@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from chalknet.workflows.classifier_recipe import FEW, ROWS
+from chalknet.workflows.classifier_recipe import FEW, FEW_ROWS, ROWS
 from chalknet.workflows.classifier_samples import divided
 
 QUICK = {"hidden": (16,), "epochs": 20, "random_state": 0}
@@ -80,7 +80,7 @@ def test_an_int_as_random_state_is_the_recipes_seed(wine):
     x, y = wine
     fitted = quick(random_state=7).fit(x, y)
     data = chalknet.dataset_from_arrays(x, y)
-    recipe = ROWS.with_settings(hidden=[16], epochs=20, seed=7, batch_size="full", input_dropout=0.0, dtype="float64")
+    recipe = FEW_ROWS.with_settings(hidden=[16], epochs=20, seed=7, dtype="float64")
     splits = chalknet.Splits(np.arange(len(y)), np.arange(0), np.arange(0))
     network = chalknet.train(data, recipe, splits=splits).network
     np.testing.assert_allclose(fitted.network_.logits(x), network.logits(x), rtol=1e-6)  # the scalings round apart
@@ -307,6 +307,14 @@ def test_warm_start_goes_on_where_fit_ended(wine):
         ConfigError, match="the network so far is 13-16-3 relu, but the parameters now ask for 13-8-3 relu"
     ):
         model.set_params(hidden=8).fit(x, y)
+
+
+@pytest.mark.parametrize(
+    ("given", "computed"), [("uint8", "float32"), ("float32", "float32"), ("int64", "float64"), ("float64", "float64")]
+)
+def test_rows_train_in_float32_where_that_loses_nothing_of_them(digits, given, computed):
+    model = quick(epochs=2).fit(digits[0].astype(given), digits[1])
+    assert str(model.network_.dtype) == computed
 
 
 def test_images_are_scaled_as_pixels_and_can_be_augmented(digits):

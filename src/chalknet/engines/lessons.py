@@ -102,7 +102,8 @@ class Lessons:
 
 def even_cuts(n: int, most: int) -> list[slice]:
     """0..n in as few runs of at most `most` as there can be, all of nearly the same length."""
-    bounds = np.linspace(0, n, -(-n // most) + 1).round().astype(int).tolist()
+    count = -(-n // most)
+    bounds = [*(round(i * (n / count)) for i in range(count)), n]
     return [slice(a, b) for a, b in pairwise(bounds)]
 
 

@@ -49,11 +49,11 @@ SAMPLE_TYPES = (np.float64, np.float32, np.uint8)  # anything else becomes the f
 class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A dense network that scikit-learn can clone, search, cross-validate, calibrate and put into pipelines.
 
-    A parameter that is None is what the recipe says. For rows of numbers the recipe "strong" is one hidden layer of 256
-    units on inputs scaled to mean 0 and deviation 1, in float32 where X is and in float64 otherwise: mini-batches with
-    input dropout, or, of up to 200 samples, full batches without, so that a weight of 2 is exactly a sample given
-    twice. With image_shape it is what `chalknet.recipe("strong")` gives. Any other recipe is taken as it is, but for
-    the augmentation of images, which rows do without.
+    A parameter that is None is what the recipe says. For rows of numbers the recipe "strong" is one hidden layer of 128
+    units on inputs scaled to mean 0 and deviation 1, in float32 where X is of that type or of bytes and in float64
+    otherwise: mini-batches with input dropout, or, of up to 200 samples, full batches without, so that a weight of 2
+    is exactly a sample given twice. With image_shape it is what `chalknet.recipe("strong")` gives. Any other recipe is
+    taken as it is, but for the augmentation of images, which rows do without.
 
     Args:
         recipe: a recipe's name, or a `Recipe`.

@@ -43,7 +43,9 @@ FEW = 200  # samples up to which all train in full batches: a tenth of them woul
 # What "strong" is for rows of numbers: strong-rows, without a validation part that would be taken from the samples. The
 # inputs of a few samples are not dropped and their batches are full, so that no chance enters but the initial weights.
 ROWS = recipe_named("strong-rows").with_settings(stop_early=False)
-FEW_ROWS = ROWS.with_settings(batch_size=FULL, epochs=150, input_dropout=0.0)
+FEW_ROWS = ROWS.with_settings(batch_size=FULL, epochs=150, learning_rate=5e-3, input_dropout=0.0)
+
+FITS_FLOAT32 = (np.float32, np.uint8)  # types of samples that lose nothing in float32
 
 
 def classifier_recipe(
@@ -59,8 +61,8 @@ def classifier_recipe(
     """The complete recipe of one fit.
 
     Args:
-        recipe: a name or a `Recipe`; "strong" is `ROWS` or `FEW_ROWS` for rows, in float32 where they are, else in
-            float64.
+        recipe: a name or a `Recipe`; "strong" is `ROWS` or `FEW_ROWS` for rows, in float32 where they are of
+            `FITS_FLOAT32`, else in float64.
         parameters: by the names of `FIELD_OF_PARAMETER`; None leaves what the recipe says.
         settings: any other fields of the recipe, or None.
         n_samples: None where more will come. dtype: of the samples.
@@ -76,7 +78,7 @@ def classifier_recipe(
         base = recipe
     elif recipe == "strong" and not are_images:
         rows = FEW_ROWS if n_samples is not None and n_samples <= FEW else ROWS
-        base = rows.with_settings(dtype="float32" if np.dtype(dtype) == np.float32 else "float64")
+        base = rows.with_settings(dtype="float32" if np.dtype(dtype) in FITS_FLOAT32 else "float64")
     else:
         base = recipe_named(recipe)
     fields = {FIELD_OF_PARAMETER[name]: of_python(value) for name, value in parameters.items() if value is not None}

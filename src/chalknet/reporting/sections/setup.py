@@ -67,7 +67,7 @@ def seeds_text(gathered: Gathered) -> str:
     same = "" if "split" in vary else "; all are trained and judged on the same samples"
     shown = listed([str(seed) for seed in seeds]) if len(seeds) <= 5 else f"{seeds[0]} to {seeds[-1]}"
     return (
-        f"Each network is trained {count_of(len(seeds), 'time')}, from the seeds {shown}, which differ in "
+        f"{'Each' if len(gathered.results.cells) > 1 else 'The'} network is trained {count_of(len(seeds), 'time')}, from the seeds {shown}, which differ in "
         f"{differs or 'nothing that a full batch uses'}{same}."
     )
 
