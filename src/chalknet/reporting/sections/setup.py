@@ -66,8 +66,9 @@ def seeds_text(gathered: Gathered) -> str:
     differs = listed(words)
     same = "" if "split" in vary else "; all are trained and judged on the same samples"
     shown = listed([str(seed) for seed in seeds]) if len(seeds) <= 5 else f"{seeds[0]} to {seeds[-1]}"
+    which = "Each" if len(gathered.results.cells) > 1 else "The"
     return (
-        f"{'Each' if len(gathered.results.cells) > 1 else 'The'} network is trained {count_of(len(seeds), 'time')}, from the seeds {shown}, which differ in "
+        f"{which} network is trained {count_of(len(seeds), 'time')}, from the seeds {shown}, which differ in "
         f"{differs or 'nothing that a full batch uses'}{same}."
     )
 
