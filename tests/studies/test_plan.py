@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from studies.small_studies import spec_of, units_of
 
+from chalknet.config import Recipe
 from chalknet.errors import ConfigError, MissingExtraError
 from chalknet.studies import plan as plan_module
 from chalknet.studies.plan import Planner, measured_seconds
 from chalknet.training.together import order_of, pack_key
+from chalknet.training.trainer import run_epochs
 from chalknet.workflows import study as study_module
 from chalknet.workflows.study import plan_study
 
@@ -174,3 +176,21 @@ def test_where_all_train_on_a_gpu_one_process_has_it_unless_more_are_asked_for(m
     monkeypatch.setattr(study_module, "device_of", lambda _: "cpu")
     monkeypatch.setattr(study_module, "available_cores", lambda: 3)
     assert plan_study(spec, DATA, tmp_path).jobs == 3
+
+
+@pytest.mark.parametrize(("on_gpu", "n_train", "epochs"), [(False, 2_048, 3), (True, 5_000, 8)])
+def test_a_gpu_is_measured_on_more_samples_and_past_the_epochs_in_which_it_records(
+    on_gpu, n_train, epochs, monkeypatch
+):
+    trained = []
+
+    def spy(trainer, observe):
+        trained.append(trainer)
+        return run_epochs(trainer, observe)
+
+    monkeypatch.setattr(plan_module, "run_epochs", spy)
+    recipe = Recipe().with_settings(hidden=[3], epochs=50)
+    sizes = {"train": 5_000, "valid": 10, "test": 10}
+    assert plan_module.measured_seconds(DATA, sizes, [recipe], on_gpu) > 0
+    (trainer,) = trained
+    assert (len(trainer.splits.train), len(trainer.history)) == (n_train, epochs)

@@ -6,7 +6,9 @@ runner uses them.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from chalknet.data.splits import Splits
 from chalknet.errors import ChalknetError, ConfigError
 from chalknet.machine.blas import one_blas_thread
 from chalknet.machine.facts import machine_facts
+from chalknet.machine.processor import available_cores
 from chalknet.network.model import Classifier
 from chalknet.records import PARTS, EpochRecord, Scores
 from chalknet.studies.cells import Unit
@@ -107,6 +110,7 @@ def train_units(
     Args:
         ended: gets a unit's position and its outcome, or the error that ended it.
         trained, with_model, observe: as of `train_unit`, the second for each unit, the last told the unit's position.
+            Neither `ended` nor `observe` is called by two threads at a time.
     Raises:
         ConfigError: the units cannot be trained in one pack.
     """
@@ -115,12 +119,32 @@ def train_units(
     splits = own_splits(data, units[0].cell, divide(data, units[0].cell, units[0].seed))
     recipes = [unit.cell.recipe_of(unit.seed) for unit in units]
     training = recipes[0].training
-    how = f"{how_trained(training, device_of(training))}, in a pack of {len(units)}, {trained}"
+    device = device_of(training)
+    how = f"{how_trained(training, device)}, in a pack of {len(units)}, {trained}"
+    lock = threading.Lock()
 
     def hand_over(number: int, end: Run | ChalknetError) -> None:
-        ended(number, _outcome(end, units[number], how, with_model[number]) if isinstance(end, Run) else end)
+        result = _outcome(end, units[number], how, with_model[number]) if isinstance(end, Run) else end
+        with lock:
+            ended(number, result)
 
-    run_together(data, splits, recipes, hand_over, observe=observe, threads=threads, keep_samples=True)
+    def show(number: int, record: EpochRecord) -> None:
+        if observe is not None:
+            with lock:
+                observe(number, record)
+
+    def train(tell: Callable[[int, Run | ChalknetError], None]) -> None:
+        run_together(data, splits, recipes, tell, observe=show, threads=threads, keep_samples=True)
+
+    if device == "cpu":
+        train(hand_over)
+        return
+    # While a GPU trains, this process's cores are idle, and they take longer to look at all images than it to train.
+    with one_blas_thread(), ThreadPoolExecutor(available_cores()) as pool:
+        looks: list[Future[None]] = []
+        train(lambda number, end: looks.append(pool.submit(hand_over, number, end)))
+        for look in looks:
+            look.result()
 
 
 def parts_key(unit: Unit) -> Hashable:

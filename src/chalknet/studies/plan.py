@@ -38,6 +38,8 @@ LOAD_SECONDS = 600.0  # that a planned pack takes at most: what a killed process
 LEAST_GAIN = 1.1  # by which a pack must be faster than its networks one by one, so that no noise decides for it
 MEASURED_SAMPLES = 2_048  # made up and trained on, at most: more than the inner caches hold as floats
 MEASURED_EPOCHS = 3  # the first of which does not count
+# On a GPU, which takes as long for a few samples as for many, and records updates and scores in its first epochs.
+MEASURED_SAMPLES_ON_GPU, MEASURED_EPOCHS_ON_GPU = 65_536, 8
 MOST_ON_GPU = 512  # of a pack there: as many keep it busy whatever their widths, and more would be lost together
 GPU_SHARE = 2  # one part in so many of a GPU's free memory is for what is each network's own
 PROCESS_BYTES = 120 * 2**20  # of a worker process before it has read anything, about
@@ -264,8 +266,8 @@ class Planner:
         computes = training.engine, training.device, training.precision, training.dtype, training.epochs
         known = (key, recipes[0].regularisation, tuple(splits.sizes.values()), computes)
         if known not in self._measured:
-            clock = time.perf_counter if self._gpu_bytes(recipes[0]) else time.thread_time
-            self._measured[known] = measured_seconds(self._data, splits.sizes, recipes, clock)
+            on_gpu = self._gpu_bytes(recipes[0]) > 0
+            self._measured[known] = measured_seconds(self._data, splits.sizes, recipes, on_gpu)
         elif again is not None:
             another = measured_seconds(self._data, splits.sizes, recipes)
             self._measured[known] = again(self._measured[known], another)
@@ -283,22 +285,25 @@ def measured_seconds(
     data: Dataset,
     sizes: Mapping[str, int],
     recipes: Sequence[Recipe],
-    clock: Callable[[], float] = time.thread_time,
+    on_gpu: bool = False,
 ) -> float:
     """Of one core for one of some networks trained together, or of a single one, with all of its epochs.
 
     Measured on few made-up samples, in the thread's own time, so that what else the machine does hardly shows; on a
-    GPU, which is waited for, by another clock.
+    GPU, which is waited for, by the clock and on more samples.
 
     Args:
         sizes: of the parts "train", "valid", "test" that will be trained on.
     """
-    n_train = min(sizes["train"], MEASURED_SAMPLES)
+    clock, most, epochs = time.thread_time, MEASURED_SAMPLES, MEASURED_EPOCHS
+    if on_gpu:
+        clock, most, epochs = time.perf_counter, MEASURED_SAMPLES_ON_GPU, MEASURED_EPOCHS_ON_GPU
+    n_train = min(sizes["train"], most)
     judged = [-(-sizes[part] * n_train // sizes["train"]) for part in ("valid", "test")]
     made, splits = _made_up(data, n_train, *judged)
     # So small a rate moves nothing, and nothing diverges.
     tried = [
-        recipe.with_settings(epochs=MEASURED_EPOCHS, stop_early=False, learning_rate=1e-12, class_weights="equal")
+        recipe.with_settings(epochs=epochs, stop_early=False, learning_rate=1e-12, class_weights="equal")
         for recipe in recipes
     ]
     times: list[float] = []
