@@ -337,7 +337,21 @@ def torch_aims(result: dict[str, Any]) -> list[str]:
             f"columns or rows, take {100 * found['products-bf16'] / own:.0f} % of its time; the rest goes over values",
             "once more: relu and its derivative, the sums of gradients, softmax and scores, the update.",
         ),
+        *product_rates(result["seconds"]["full 1000"], flop),
     ]
+
+
+def product_rates(seconds: dict[str, list[float]], flop: float) -> list[str]:
+    """How far the rate of bfloat16 products changed while it was measured, and what follows for PyTorch's float32."""
+    plain, ceiling = seconds["torch"], seconds["ceiling-bf16"]
+    ratios = sorted(theirs / own for theirs, own in zip(plain, seconds["chalknet-bf16"], strict=True))
+    at_most = statistics.median(plain) / statistics.median(seconds["products-bf16"])
+    return paragraph(
+        f"Between rounds the product rate went from {flop / max(ceiling) / 1e9:,.0f} to",
+        f"{flop / min(ceiling) / 1e9:,.0f} GFLOP/s, and PyTorch's epoch in float32 from {1e3 * min(plain):.0f} to",
+        f"{1e3 * max(plain):.0f} ms; round by round the engine is {ratios[0]:.1f} to {ratios[-1]:.1f} times as fast as",
+        f"that. The products alone, with nothing else, would be {at_most:.1f} times in the median.",
+    )
 
 
 def gpu_section(result: dict[str, Any]) -> list[str]:

@@ -145,6 +145,8 @@ def test_the_torch_engines_aims_and_rates_are_said_from_the_results(write_docs, 
     assert row_of(page, "0.8 of the product rate") == ["0.70", "short by 12 %"]
     assert f"{flop / 50:,.0f} GFLOP/s over the whole epoch, of a product rate of {flop / 35:,.0f}" in flat(page)
     assert "take 80 % of its time" in flat(page)
+    assert "round by round the engine is 3.0 to 3.0 times as fast" in flat(page)
+    assert "The products alone, with nothing else, would be 3.8 times in the median." in flat(page)
 
 
 def test_a_gpu_that_was_not_measured_is_said_so_and_a_measured_one_has_its_figures(write_docs, tmp_path):
