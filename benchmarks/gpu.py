@@ -4,8 +4,8 @@
 epoch. Samples lie on the device and everything is warmed up before the clock runs; the clock stops when the last
 epoch's scores have been read. PyTorch's loop may use TF32. The accuracy on the test part stands beside each time.
 
-The study trains the write-up's four widths from ten seeds each, with the same samples and epochs: all 40 networks in
-one pack, one by one, and one by one by the plain loop, each time from the making of the networks to the last score.
+A study trains four widths from ten seeds each, with the same samples and epochs: all 40 networks in one pack, one by
+one, and one by one by the plain loop, each time from the making of the networks to the last score.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from chalknet.network.objective import Objective
 from chalknet.training.optimizers import Momentum
 
 OUT = Path(__file__).parent / "results" / "gpu.json"
-STUDY_WIDTHS = (100, 500, 1000, 2000)
+STUDIES = ((100, 500, 1000, 2000), (16, 32, 64, 100))  # the write-up's widths, and narrow ones
 WARM_UP = 3  # epochs: one as it is, one recorded, one replayed
 Train = Callable[[int], float]  # epochs from the start on -> test accuracy after the last
 
@@ -137,8 +137,8 @@ def measure(rows: dict[str, Train], epochs: int, rounds: int) -> dict[str, dict[
     return found
 
 
-def study_rows(device: str, seeds: int) -> dict[str, Train]:
-    """The study packed and one by one with bfloat16 products, and by the plain loop, from one seed's weights."""
+def study_rows(device: str, widths: Sequence[int], seeds: int) -> dict[str, Train]:
+    """A study packed and one by one with bfloat16 products, and by the plain loop, from one seed's weights."""
     from chalknet.config import Recipe
     from chalknet.data.glyphs import load_glyphs
     from chalknet.data.splits import split_dataset
@@ -148,7 +148,7 @@ def study_rows(device: str, seeds: int) -> dict[str, Train]:
     data, base = load_glyphs(), Recipe().with_settings(engine="torch", device=device, precision="bfloat16")
     split = base.split
     splits = split_dataset(data, split.split, split.train_size, split.valid_size, split.split_seed)
-    grid = [{"hidden": [width], "seed": seed} for width in STUDY_WIDTHS for seed in range(seeds)]
+    grid = [{"hidden": [width], "seed": seed} for width in widths for seed in range(seeds)]
 
     def recipes(epochs: int) -> list[Recipe]:
         return [base.with_settings(**one, epochs=epochs) for one in grid]
@@ -165,10 +165,15 @@ def study_rows(device: str, seeds: int) -> dict[str, Train]:
         return accuracy([run_epochs(Trainer(data, splits, recipe)) for recipe in recipes(epochs)])
 
     def plain(epochs: int) -> float:
-        works = [Work("full", (width,)) for width in STUDY_WIDTHS for _ in range(seeds)]
+        works = [Work("full", (width,)) for width in widths for _ in range(seeds)]
         return statistics.mean(plain_torch(work, device)(epochs) for work in works)
 
     return {"packed": packed, "one by one": one_by_one, "torch one by one": plain}
+
+
+def print_rows(rows: dict[str, dict[str, Any]]) -> None:
+    for name, row in rows.items():
+        print(f"{name:<20}{statistics.median(row['seconds']):8.3f} s   test accuracy {row['test_accuracy']:.4f}")
 
 
 def product_rate(device: str) -> float:
@@ -202,12 +207,15 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = True
     work = Work("full", (options.units,))
     measured = measure(rows_for(work, options.device), options.epochs, options.rounds)
-    study = {}
-    if options.study_seeds:
-        rows = study_rows(options.device, options.study_seeds)
-        study = measure(rows, options.epochs, options.study_rounds)
-    for name, row in (measured | study).items():
-        print(f"{name:<20}{statistics.median(row['seconds']):8.3f} s   test accuracy {row['test_accuracy']:.4f}")
+    print_rows(measured)
+    studies = []
+    for widths in STUDIES if options.study_seeds else ():
+        rows = study_rows(options.device, widths, options.study_seeds)
+        flop = sum(map(epoch_flop, widths)) * options.study_seeds * options.epochs
+        study = {"widths": widths, "seeds": options.study_seeds, "flop": flop}
+        studies.append(study | {"rows": measure(rows, options.epochs, options.study_rounds)})
+        print(f"study of {widths} units, {options.study_seeds} seeds each:")
+        print_rows(studies[-1]["rows"])
     out = options.out or (OUT if options.device == "cuda" else None)
     if out is not None:
         result = {
@@ -219,13 +227,8 @@ def main() -> None:
             "rounds": options.rounds,
             "flop": epoch_flop(options.units) * options.epochs,
             "rows": measured,
-            "study": {
-                "widths": STUDY_WIDTHS,
-                "seeds": options.study_seeds,
-                "flop": sum(map(epoch_flop, STUDY_WIDTHS)) * options.study_seeds * options.epochs,
-                "product_flops": product_rate(options.device),
-                "rows": study,
-            },
+            "product_flops": product_rate(options.device),
+            "studies": studies,
         }
         out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 

@@ -160,13 +160,14 @@ def test_a_gpu_that_was_not_measured_is_said_so_and_a_measured_one_has_its_figur
         "one by one": {"seconds": [25.0], "test_accuracy": 0.91},
         "torch one by one": {"seconds": [50.0], "test_accuracy": 0.92},
     }
-    gpu["study"] = {"widths": [100, 2000], "seeds": 10, "flop": 4e14, "product_flops": 8e14, "rows": study}
+    gpu["studies"] = [{"widths": [100, 2000], "seeds": 10, "flop": 4e14, "rows": study}]
+    gpu["product_flops"] = 8e14
     store(tmp_path, peers_2_cores=result(ROWS), gpu={**gpu, "rows": measured})
     page = write_docs.page()
     assert "Not yet measured." not in page
-    assert "The study of 100, 2,000 units from 10 seeds each, as many epochs: 2.00 s in one pack" in flat(page)
-    assert "25.00 s one by one (91.00 %), 50.00 s one by one by the plain loop (92.00 %)" in flat(page)
-    assert "Aimed at: 10 times as fast as one by one (12.50, reached)." in flat(page)
+    assert "| 100, 2,000 | packed | 2.00 | 1.0 | 90.00 % |" in page
+    assert "| 100, 2,000 | torch one by one | 50.00 | 25.0 | 92.00 % |" in page
+    assert "a pack 10 times as fast as one by one (12.50, reached)." in flat(page)
     assert "400 TFLOP, take 0.50 s at the 800 TFLOP/s" in flat(page)
     assert "no pack could be more than 50 times as fast" in flat(page)
     assert row_of(page, "chalknet bfloat16") == ["0.110", "0.100 to 0.120", "91.79 %"]
