@@ -415,9 +415,9 @@ def gpu_studies(studies: list[dict[str, Any]], product_flops: float) -> list[str
             f"({', '.join(reached(alone / packed, STUDY_TIMES))}). Its products, {first['flop'] / 1e12:.0f} TFLOP,",
             f"take {floor:.2f} s at the {rate} of a large bfloat16 product there, so no pack could be more than",
             f"{alone / floor:.0f} times as fast. What is left goes over the hidden layers' values once more, whose",
-            "bytes are as many in a pack as alone. Narrow networks, alone, leave most of a GPU idle; under the write-up's",
-            "recipe single ones end anywhere between half and nine tenths right answers, wherever rounding leads them,",
-            "and their mean with them.",
+            "bytes are as many in a pack as alone. Narrow networks, alone, leave most of a GPU idle; under the",
+            "write-up's recipe single ones end anywhere between half and nine tenths right answers, wherever rounding",
+            "leads them, and their mean with them.",
         ),
     ]
 
