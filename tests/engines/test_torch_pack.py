@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 from conftest import made_images, needs
@@ -234,6 +236,17 @@ def test_what_a_pack_does_not_take_has_no_key(what):
     assert pack_key(recipe, DATA) is None
     with pytest.raises(ConfigError, match="a pack takes no networks with"):
         Trainer(DATA, SPLITS, recipe, engine=new_pack(recipe.training, [0]).join)
+
+
+def test_nothing_of_a_pack_is_left_when_its_networks_are_trained():
+    gc.collect()
+    gc.disable()
+    try:
+        packed_together(recipes({"seed": 1}, {"seed": 2, "epochs": 1}))
+        kinds = (torch_pack.TorchPack, torch_pack.TorchPacked)
+        assert not [one for one in gc.get_objects() if type(one) in kinds]
+    finally:
+        gc.enable()
 
 
 def test_snapshots_stay_as_they_are_and_old_ones_keep_only_what_is_theirs():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -142,6 +143,8 @@ def run_together(
 
     with nullcontext() if is_torch else one_blas_thread():
         _in_threads([partial(train, share) for share in shares])
+    if is_torch:
+        gc.collect()  # a pack and its networks refer to each other, and a GPU's memory should not wait
 
 
 @dataclass(eq=False)
