@@ -41,7 +41,7 @@ from chalknet.training.optimizers import Momentum
 
 OUT = Path(__file__).parent / "results" / "gpu.json"
 STUDIES = ((100, 500, 1000, 2000), (16, 32, 64, 100))  # the write-up's widths, and narrow ones
-WARM_UP = 3  # epochs: one as it is, one recorded, one replayed
+WARM_UP = 4  # epochs: updates are recorded in the second, looks at both parts together in the third
 Train = Callable[[int], float]  # epochs from the start on -> test accuracy after the last
 
 

@@ -386,7 +386,7 @@ def gpu_section(result: dict[str, Any]) -> list[str]:
             f"Aimed at: {GPU_SECONDS} s ({reached(GPU_SECONDS / best, 1.0)[1]}) and {GPU_TIMES:.0f} times as fast as",
             f"torch float32 with TF32 allowed ({', '.join(reached(seconds['torch float32'] / best, GPU_TIMES))}).",
         ),
-        *gpu_studies(result.get("studies", []), result.get("product_flops", 0.0)),
+        *(gpu_studies(result["studies"], result["product_flops"]) if result.get("studies") else []),
     ]
 
 
@@ -399,13 +399,14 @@ def gpu_studies(studies: list[dict[str, Any]], product_flops: float) -> list[str
         for name, row in study["rows"].items():
             seconds, accuracy = statistics.median(row["seconds"]), f"{100 * row['test_accuracy']:.2f} %"
             lines.append(f"| {widths} | {name} | {seconds:.2f} | {seconds / packed:.1f} | {accuracy} |")
-    if not lines:
-        return []
     first = studies[0]
     alone, packed = (statistics.median(first["rows"][name]["seconds"]) for name in ("one by one", "packed"))
     floor, rate = first["flop"] / product_flops, f"{product_flops / 1e12:.0f} TFLOP/s"
     return [
-        *paragraph(f"Studies of four widths from {first['seeds']} seeds each, with as many epochs:"),
+        *paragraph(
+            f"Studies of four widths from {first['seeds']} seeds each, with as many epochs; chalknet's products in",
+            "bfloat16, the plain loop in float32 with TF32 and from one seed's weights every time:",
+        ),
         "| hidden units | trained | seconds | in times of the pack's | mean test accuracy |",
         "|---|---|---|---|---|",
         *lines,
@@ -414,10 +415,8 @@ def gpu_studies(studies: list[dict[str, Any]], product_flops: float) -> list[str
             f"Aimed at for the first: a pack {STUDY_TIMES:.0f} times as fast as one by one",
             f"({', '.join(reached(alone / packed, STUDY_TIMES))}). Its products, {first['flop'] / 1e12:.0f} TFLOP,",
             f"take {floor:.2f} s at the {rate} of a large bfloat16 product there, so no pack could be more than",
-            f"{alone / floor:.0f} times as fast. What is left goes over the hidden layers' values once more, whose",
-            "bytes are as many in a pack as alone. Narrow networks, alone, leave most of a GPU idle; under the",
-            "write-up's recipe single ones end anywhere between half and nine tenths right answers, wherever rounding",
-            "leads them, and their mean with them.",
+            f"{alone / floor:.0f} times as fast. What is left presumably goes over the hidden layers' values once",
+            "more, whose bytes are as many in a pack as alone.",
         ),
     ]
 

@@ -222,7 +222,9 @@ def test_rows_that_float32_cannot_hold_are_scaled_before_they_are_made_float32()
     assert found[0].evaluate("train").loss == pytest.approx(found[1].evaluate("train").loss, rel=1e-6)
 
 
-def test_equal_largest_logits_count_for_the_first_class():
+@pytest.mark.parametrize("forms", [(), ("cpu", "cuda")])
+def test_equal_largest_logits_count_for_the_first_class(forms, monkeypatch):
+    monkeypatch.setattr(torch_tile, "GPU_FORMS_ON", forms)
     start = {name: 0 * value for name, value in initial_parameters(Architecture(42, (3,), 4), 0).items()}
     for precision in ("float32", "bfloat16"):
         engine = TorchEngine(PARTS, start, Momentum(0.9), precision=precision)
@@ -263,6 +265,27 @@ def test_updates_of_fixed_place_equal_those_that_are_handed_over(name, batch_siz
     np.testing.assert_allclose(losses(fixed.epochs()), want, rtol=1e-3 if is_short else 1e-9)
     tolerances = {"rtol": 0.05, "atol": 1e-4} if is_short else {"rtol": 1e-8, "atol": 1e-12}
     close(fixed.checkpoint().state, handed.checkpoint().state, **tolerances)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dropout": 0.2, "input_dropout": 0.1},
+        {"hidden": [1]},
+        {"batch_size": 83},  # of 250: the last batch has one sample
+        {"mixup": 0.3, "hidden": [9]},
+        {"batch_norm": True, "batch_size": 50},
+        {"batch_size": "full", "tile_rows": 2},
+    ],
+    ids=str,
+)
+def test_products_in_the_forms_that_suit_a_gpu_give_the_same(settings, monkeypatch):
+    settings = {"batch_size": 40, **settings}
+    monkeypatch.setattr(torch_engine, "TILE_UNITS", 1)  # so that tile_rows of 2 cut the full batch
+    monkeypatch.setattr(torch_tile, "GPU_FORMS_ON", ())
+    want = losses(trainer("torch", **settings).epochs())
+    monkeypatch.setattr(torch_tile, "GPU_FORMS_ON", EVERYWHERE)
+    np.testing.assert_allclose(losses(trainer("torch", **settings).epochs()), want, rtol=1e-9)
 
 
 @pytest.mark.parametrize("settings", [{"dropout": 0.2}, {"mixup": 0.3}, {"shift_pixels": 1.0}, {"input_dropout": 0.1}])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ RECIPE = Recipe().with_settings(hidden=[4], epochs=3, split="random", train_size
 UNITS = [Unit(Cell((), RECIPE, RECIPE.split), seed) for seed in range(6)]
 
 
-def outcomes(ended=None, observe=None):
+def outcomes(ended=None, observe=None, threads=1):
     found = {}
 
     def end(number, result):
@@ -27,7 +26,7 @@ def outcomes(ended=None, observe=None):
         if ended is not None:
             ended(number)
 
-    train_units(DATA, UNITS, end, threads=1, trained="here", with_model=[True] * len(UNITS), observe=observe)
+    train_units(DATA, UNITS, end, threads=threads, trained="here", with_model=[True] * len(UNITS), observe=observe)
     return found
 
 
@@ -35,13 +34,19 @@ def outcomes(ended=None, observe=None):
 def on_a_gpu(monkeypatch):
     """As far as outcomes ask."""
     monkeypatch.setattr(outcome, "device_of", lambda _: "cuda")
-    monkeypatch.setattr(outcome, "available_cores", lambda: 4)
 
 
-def test_threads_make_the_outcomes_of_a_gpus_pack_with_the_same_bits(request):
+def test_threads_make_the_outcomes_of_a_gpus_pack_with_the_same_bits(request, monkeypatch):
     want = outcomes()
     request.getfixturevalue("on_a_gpu")
-    found = outcomes()
+    make, both = outcome._outcome, threading.Barrier(2, timeout=60)
+
+    def made_by_two(*args):
+        both.wait()
+        return make(*args)
+
+    monkeypatch.setattr(outcome, "_outcome", made_by_two)
+    found = outcomes(threads=2)
     assert sorted(found) == sorted(want) == list(range(6))
     for number, mine in found.items():
         assert mine.model == want[number].model
@@ -50,18 +55,14 @@ def test_threads_make_the_outcomes_of_a_gpus_pack_with_the_same_bits(request):
 
 @pytest.mark.usefixtures("on_a_gpu")
 def test_nothing_is_told_by_two_threads_at_a_time():
-    within, most, seen = [], [], []
+    alone = threading.Lock()
 
-    def told(number, *_):
-        within.append(number)
-        most.append(len(within))
-        time.sleep(0.005)
-        within.remove(number)
-        seen.append(threading.get_ident())
+    def told(*_):
+        assert alone.acquire(blocking=False)
+        np.linalg.svd(np.ones((60, 60)))  # long enough for another thread to come
+        alone.release()
 
-    outcomes(told, told)
-    assert max(most) == 1
-    assert len(set(seen)) > 1
+    outcomes(told, told, threads=4)
 
 
 @pytest.mark.usefixtures("on_a_gpu")
@@ -71,3 +72,17 @@ def test_what_telling_fails_with_goes_through():
 
     with pytest.raises(OSError, match="no room for"):
         outcomes(fails)
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+def test_what_telling_fails_with_ends_the_training_of_the_others(monkeypatch):
+    longer = [Unit(Cell((), RECIPE.with_settings(epochs=n), RECIPE.split), 0) for n in (1, 500)]
+    monkeypatch.setitem(globals(), "UNITS", longer)
+    seen = []
+
+    def fails(number):
+        raise OSError(f"no room for {number}")
+
+    with pytest.raises(OSError, match="no room for 0"):
+        outcomes(fails, lambda number, record: seen.append((number, record.epoch)))
+    assert max(seen) < (1, 500)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from studies.small_studies import spec_of, units_of
 
 from chalknet.config import Recipe
+from chalknet.data.dataset import Dataset
 from chalknet.errors import ConfigError, MissingExtraError
 from chalknet.studies import plan as plan_module
 from chalknet.studies.plan import Planner, measured_seconds
@@ -26,7 +27,7 @@ def gain(monkeypatch):
     """Sets how much faster a pack is measured to be."""
     found = {}
     monkeypatch.setattr(
-        plan_module, "measured_seconds", lambda *asked: 1.0 if len(asked[2]) == 1 else 1 / found["gain"]
+        plan_module, "measured_seconds", lambda *asked, **_: 1.0 if len(asked[2]) == 1 else 1 / found["gain"]
     )
     return found
 
@@ -103,7 +104,9 @@ def test_packs_are_bounded_by_the_cache(gain, monkeypatch):
 def test_a_pack_takes_no_longer_than_may_be_lost(monkeypatch):
     units = units_of(spec_of("hidden=4", seeds=64))
     for seconds, size in ((1.0, 32), (90.0, 11), (800.0, 1)):
-        monkeypatch.setattr(plan_module, "measured_seconds", lambda *asked, s=seconds: s / (1 + (len(asked[2]) > 1)))
+        monkeypatch.setattr(
+            plan_module, "measured_seconds", lambda *asked, s=seconds, **_: s / (1 + (len(asked[2]) > 1))
+        )
         (share,) = Planner(DATA, jobs=2).plan(units).shares
         assert share.size == size
         assert share.n_units == 64
@@ -135,7 +138,7 @@ def gpu(monkeypatch):
     """A GPU of 2 GB, as far as plans ask; nothing is trained on it."""
     monkeypatch.setattr(plan_module, "gpu_bytes", lambda training: 2 * 10**9 * (training.engine == "torch"))
     monkeypatch.setattr(
-        plan_module, "measured_seconds", lambda *_: pytest.fail("a pack on a GPU is not measured first")
+        plan_module, "measured_seconds", lambda *_, **__: pytest.fail("a pack on a GPU is not measured first")
     )
 
 
@@ -178,7 +181,7 @@ def test_where_all_train_on_a_gpu_one_process_has_it_unless_more_are_asked_for(m
     assert plan_study(spec, DATA, tmp_path).jobs == 3
 
 
-@pytest.mark.parametrize(("on_gpu", "n_train", "epochs"), [(False, 2_048, 3), (True, 5_000, 8)])
+@pytest.mark.parametrize(("on_gpu", "n_train", "epochs"), [(False, 2_048, 3), (True, 3_000, 8)])
 def test_a_gpu_is_measured_on_more_samples_and_past_the_epochs_in_which_it_records(
     on_gpu, n_train, epochs, monkeypatch
 ):
@@ -189,8 +192,19 @@ def test_a_gpu_is_measured_on_more_samples_and_past_the_epochs_in_which_it_recor
         return run_epochs(trainer, observe)
 
     monkeypatch.setattr(plan_module, "run_epochs", spy)
+    monkeypatch.setattr(plan_module, "MEASURED_SAMPLES_ON_GPU", 3_000)
     recipe = Recipe().with_settings(hidden=[3], epochs=50)
     sizes = {"train": 5_000, "valid": 10, "test": 10}
-    assert plan_module.measured_seconds(DATA, sizes, [recipe], on_gpu) > 0
-    (trainer,) = trained
-    assert (len(trainer.splits.train), len(trainer.history)) == (n_train, epochs)
+    assert plan_module.measured_seconds(DATA, sizes, [recipe], on_gpu=on_gpu) > 0
+    monkeypatch.setattr(plan_module, "MEASURED_BYTES", 100 * DATA.n_inputs * DATA.inputs.dtype.itemsize)
+    assert plan_module.measured_seconds(DATA, sizes, [recipe], on_gpu=on_gpu) > 0
+    assert [(len(one.splits.train), len(one.history)) for one in trained] == [(n_train, epochs), (100, epochs)]
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float32", "float64"])
+def test_samples_are_made_up_in_the_datas_own_type(kind):
+    data = Dataset(DATA.inputs.astype(kind), DATA.labels, DATA.class_names)
+    made, splits = plan_module._made_up(data, 30, 10, 5)
+    assert made.inputs.dtype == np.dtype(kind)
+    assert len(np.unique(made.inputs)) > 50
+    assert splits.sizes == {"train": 30, "valid": 10, "test": 5}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from chalknet.engines.torch_tile import Tensors
 from chalknet.errors import ConfigError
 from chalknet.records import Scores
 
+ONE_AT_A_TIME = threading.Lock()
 Learn = Callable[[Tensor | None, Tensor], None]  # an update's positions, None where none are handed over, and numbers
 
 
@@ -73,22 +75,24 @@ class Recorded:
             work()
             return
         if self._graph is None:
-            self._graph = torch.cuda.CUDAGraph()
-            with _nothing_collected(), torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            graph = torch.cuda.CUDAGraph()
+            with _recording(), torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 work()
+            self._graph = graph
         self._graph.replay()
 
 
 @contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """Without garbage collection: an older graph that is freed while another is recorded spoils the recording."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+def _recording() -> Iterator[None]:
+    """One thread at a time, without garbage collection: an older graph that is freed meanwhile spoils the recording."""
+    with ONE_AT_A_TIME:
+        was_on = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if was_on:
+                gc.enable()
 
 
 class Steps:
@@ -117,7 +121,7 @@ class Steps:
         return room.copy_(values)
 
     def _step(self, learn: Learn) -> None:
-        if len(self._numbers) == 1:
+        if len(self._numbers) == 1:  # nothing to look up, nor to count: operations that a GPU would have to begin
             learn(None if self._positions is None else self._positions[0], self._numbers[0])
             return
         numbers = self._numbers.index_select(0, self._next)[0]

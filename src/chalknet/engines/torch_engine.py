@@ -93,8 +93,9 @@ class TorchEngine:
         self._memory = {slot: self._moved(weights) for slot, weights in started.items()}
         self._gradients: Tensors = Weights(*([torch.empty_like(v) for v in group] for group in self._weights.groups))
         first, *later = self._gradients.matrices
-        self._totals = Weights([self._first_room(first), *later], self._gradients.gains)  # as products give them
-        self._gradients.matrices[0] = self._totals.matrices[0][: len(first)]
+        # Products give the first layer's gradient with rows beyond its I+1, of which no update takes notice.
+        self._gradient_rooms = Weights([self._with_zero_rows(first), *later], self._gradients.gains)
+        self._gradients.matrices[0] = self._gradient_rooms.matrices[0][: len(first)]
         self._present = self._new_operands(self._weights)
         self._shown_operands = self._new_operands(self._shown) if AVERAGE in self._memory else self._present
         self._bands = self._cut_in_bands()
@@ -208,7 +209,7 @@ class TorchEngine:
         """NumPy's matrices on the device."""
         return Weights(*([torch.tensor(value, device=self._device) for value in group] for group in weights.groups))
 
-    def _first_room(self, matrix: Any) -> Any:
+    def _with_zero_rows(self, matrix: Any) -> Any:
         """The values of a first layer's matrix, and zeros in the rows that products have beyond it."""
         room = matrix.new_zeros(self._types.aligned(len(matrix)), matrix.shape[1])
         room[: len(matrix)] = matrix
@@ -219,7 +220,7 @@ class TorchEngine:
         operands = [matrix.to(self._types.operands) for matrix in weights.matrices]
         if self._types.gpu_forms:
             last = operands[-1]
-            operands[0] = self._first_room(operands[0])
+            operands[0] = self._with_zero_rows(operands[0])
             operands[-1] = last.new_zeros(last.shape[1], self._types.aligned(len(last))).t()[: len(last)].copy_(last)
         return operands
 
@@ -297,7 +298,7 @@ class TorchEngine:
             judged = judge(logits, aims.labels, self._types.values)
             self._sums[0].add_(judged.sums())
             grad = grad_logits(judged, aims, divisor)
-            self._tile.backward(grad, self._present, self._totals, samples, number == 0)
+            self._tile.backward(grad, self._present, self._gradient_rooms, samples, number == 0)
         self._move(numbers, n)
 
     def _rows(self, here: Where, rows: slice, lesson: Lesson | None) -> Rows:

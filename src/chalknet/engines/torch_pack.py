@@ -59,6 +59,11 @@ from chalknet.records import Scores
 
 LEAST_ROWS = 64  # of a tile, however many networks there are
 BYTES_A_VALUE = 32  # of a GPU's free memory for a hidden value: itself, its derivative, and as much again to spare
+# What holds the weights of all networks, or room for their values, or a recording that reads these.
+MADE_BY_LAYOUT = (
+    "_weights", "_gradients", "_memory", "_shown", "_present", "_shown_operands", "_bands",
+    "_tile", "_outcomes", "_steps", "_looks",
+)  # fmt: skip
 READ_SHARE = 4  # samples that are read may take so many times the room of a layer's values
 Lesson = tuple[Update, ...]  # of every network, its update of the same number
 
@@ -197,13 +202,20 @@ class TorchPack:
         if not gone:
             return
         self._members = [member for member in self._members if member not in gone]
-        self._is_laid_out = False
-        self._fresh, self._moment = {}, []
+        for member in gone:
+            member.weights = copied(member.weights)
+            member.memory = {slot: copied(weights) for slot, weights in member.memory.items()}
+        self._forget_layout()
         for member in gone:
             member.pack = pack = copy(self)
             pack._members, pack._asked, pack._given = [member], set(), []
-            member.weights = copied(member.weights)
-            member.memory = {slot: copied(weights) for slot, weights in member.memory.items()}
+
+    def _forget_layout(self) -> None:
+        """Frees what `_lay_out` makes anew: a pack and its networks refer to each other, so it would stay for long."""
+        self._is_laid_out = False
+        self._fresh, self._moment = {}, []
+        for name in MADE_BY_LAYOUT:
+            vars(self).pop(name, None)
 
     def snapshot(self, member: TorchPacked) -> Snapshot:
         """`Engine.snapshot` of one network; all are copied at once, tensor by tensor, when the first is asked for."""
@@ -497,7 +509,7 @@ class TorchPack:
         self._move(numbers, n)
 
     def _inputs(self, part: str, here: Where) -> Tensor:
-        """(n, I+1) samples that all networks read, or (orders, n, I+1)."""
+        """(n, >= I+1) samples that all networks read, or (orders, n, >= I+1)."""
         if isinstance(here, slice) or len(here) == 1:
             x: Tensor = self._samples[part].rows(here if isinstance(here, slice) else here[0], back=False).x
             return x

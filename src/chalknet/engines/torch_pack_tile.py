@@ -126,7 +126,7 @@ class TorchPackTile:
         """The logits (networks, K, n).
 
         Args:
-            x: (n, I+1) samples that all networks read, or (orders, n, I+1).
+            x: (n, >= I+1) samples that all networks read, or (orders, n, >= I+1).
             keep: dropout's factors, where there are any, for each hidden layer as its values lie.
         """
         layout, self._values, self._through = self._layout, [], []
@@ -144,8 +144,8 @@ class TorchPackTile:
             logits = x.new_empty(len(layout.hidden), layout.n_classes, n, dtype=self._types.values)
             for run, networks in enumerate(layout.runs):
                 last = operands.later_of(-1, run).transpose(1, 2)
-                found = product(last[..., :-1], values[run].transpose(1, 2), self._types.values)
-                torch.add(found, last[..., -1:], out=logits[networks])
+                logits_of_run = product(last[..., :-1], values[run].transpose(1, 2), self._types.values)
+                torch.add(logits_of_run, last[..., -1:], out=logits[networks])
             return logits
         room = self._take("logits", n, len(layout.hidden), layout.n_classes).view(-1, n, layout.n_classes)
         for run, networks in enumerate(layout.runs):
@@ -272,7 +272,7 @@ def by_network(values: Tensor, layout: Layout, run: int) -> Tensor:
 
 
 def _read(x: Tensor, reading: Reading) -> Tensor:
-    """The samples of a product: (n, I+1), or (networks, n, I+1)."""
+    """The samples of a product: (n, >= I+1), or (networks, n, >= I+1)."""
     return x if x.dim() == 2 else x[reading.orders]
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from chalknet.data.preprocess import Scaling, arithmetic_type
 from chalknet.engines.engine import Batch, Part, Update
 from chalknet.engines.lessons import even_cuts
+from chalknet.engines.torch_device import free_bytes
 from chalknet.engines.torch_tile import Rows, Types
 
 RESIDENT_BYTES = 256 * 2**20  # samples up to this size as operands are kept so in memory,
@@ -31,7 +32,7 @@ def held_samples(
     raw_bytes = sum(part.inputs.size * part.inputs.dtype.itemsize for part in parts.values())
     room, raw_room = RESIDENT_BYTES, 0
     if types.device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(types.device)
+        free = free_bytes(types.device)
         room, raw_room = free // GPU_SHARE, 2 * free // GPU_SHARE
     return {
         name: Samples(part, scaling, types, dtype, rows, n_bytes <= room, raw_bytes <= raw_room)

@@ -17,7 +17,7 @@ from chalknet.network.batch_norm import EPSILON, KEPT_SHARE
 
 FEW = 64  # columns of a product
 GPU_FORMS_ON = ("cuda",)  # kinds of device that are given products in the forms that suit a GPU
-ALIGNED = 8  # a GPU's products are up to six times as fast where sizes are a multiple of it
+ALIGNED = 8  # values, of which a GPU's products want sizes to be a multiple: others take several times as long
 Tensors = Any  # `Weights` of tensors
 Backward = Callable[[Tensor], Tensor]  # grad_value -> grad_x; may write over what it is handed
 
@@ -35,11 +35,11 @@ class Types(NamedTuple):
 
     @property
     def gpu_forms(self) -> bool:
-        """Whether sizes are filled up, bias and relu are part of a product, and classes come before samples."""
+        """Whether sizes are filled up, bias and relu are part of a product where possible, and classes come first."""
         return self.device.type in GPU_FORMS_ON
 
     def aligned(self, n: int) -> int:
-        """How many columns samples have that need n, and rows the matrices of first layers: those beyond n are 0."""
+        """The size that products are given where n is needed: what lies beyond n is 0."""
         return -(-n // ALIGNED) * ALIGNED if self.gpu_forms else n
 
 
@@ -70,7 +70,10 @@ def relu_backward(x: Tensor) -> Backward:
 
 
 def relu_layer(x: Tensor, matrix: Tensor, bias: Tensor, out: Tensor) -> tuple[Tensor, Backward]:
-    """A1 and R1 in one pass: relu of x @ matrix + bias, into out; and R2."""
+    """A1 and R1 in one pass: relu of x @ matrix + bias, into out; and R2.
+
+    PyTorch has no public function for it, and a product with relu after it goes over all values once more.
+    """
     torch._addmm_activation(bias, x, matrix, out=out)
     return out, relu_backward(out)
 
@@ -245,9 +248,8 @@ class TorchTile:
         self._rows = rows
         self._widths, self._activations = tuple(widths), tuple(activations) or ("relu",) * (len(widths) - 2)
         self._batch_norm, self._types = batch_norm, types
-        self._no_bias = torch.zeros(
-            self._widths[1], dtype=types.operands, device=types.device
-        )  # x has a column of ones
+        # Of a first layer in `relu_layer`, whose samples have a column of ones.
+        self._no_bias = torch.zeros(self._widths[1], dtype=types.operands, device=types.device)
         self._buffers: dict[tuple[str, int], Tensor] = {}
         self._values: list[Tensor] = []
         self._through: list[Any] = []

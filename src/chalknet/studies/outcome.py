@@ -24,7 +24,6 @@ from chalknet.data.splits import Splits
 from chalknet.errors import ChalknetError, ConfigError
 from chalknet.machine.blas import one_blas_thread
 from chalknet.machine.facts import machine_facts
-from chalknet.machine.processor import available_cores
 from chalknet.network.model import Classifier
 from chalknet.records import PARTS, EpochRecord, Scores
 from chalknet.studies.cells import Unit
@@ -121,7 +120,8 @@ def train_units(
     training = recipes[0].training
     device = device_of(training)
     how = f"{how_trained(training, device)}, in a pack of {len(units)}, {trained}"
-    lock = threading.Lock()
+    lock = threading.Lock()  # between the thread that trains and those that hand over what a GPU has trained
+    looks: list[Future[None]] = []
 
     def hand_over(number: int, end: Run | ChalknetError) -> None:
         result = _outcome(end, units[number], how, with_model[number]) if isinstance(end, Run) else end
@@ -129,6 +129,9 @@ def train_units(
             ended(number, result)
 
     def show(number: int, record: EpochRecord) -> None:
+        for look in [look for look in looks if look.done()]:
+            looks.remove(look)
+            look.result()  # raises what it failed with
         if observe is not None:
             with lock:
                 observe(number, record)
@@ -140,11 +143,15 @@ def train_units(
         train(hand_over)
         return
     # While a GPU trains, this process's cores are idle, and they take longer to look at all images than it to train.
-    with one_blas_thread(), ThreadPoolExecutor(available_cores()) as pool:
-        looks: list[Future[None]] = []
-        train(lambda number, end: looks.append(pool.submit(hand_over, number, end)))
-        for look in looks:
-            look.result()
+    # Threads limit the BLAS and free it again in any order, so it is limited around all of them.
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+        try:
+            train(lambda number, end: looks.append(pool.submit(hand_over, number, end)))
+            for look in looks:
+                look.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def parts_key(unit: Unit) -> Hashable:

@@ -2,7 +2,8 @@
 
 A plan changes no result: a unit has the same bits alone and in a pack, or with the torch engine the same numbers to
 rounding. What it goes by is measured when it is made, on a few made-up samples of the data's sizes, in some tenths of a
-second a width. On a GPU nothing is measured first: as many units as its memory holds are trained in one pack.
+second a width. On a GPU nothing is measured first: as many units as its memory holds are trained in one pack. Only who
+asks for the plan's time, and runs nothing, waits for some seconds there.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ MEASURED_SAMPLES = 2_048  # made up and trained on, at most: more than the inner
 MEASURED_EPOCHS = 3  # the first of which does not count
 # On a GPU, which takes as long for a few samples as for many, and records updates and scores in its first epochs.
 MEASURED_SAMPLES_ON_GPU, MEASURED_EPOCHS_ON_GPU = 65_536, 8
+MEASURED_BYTES = 2**28  # of these samples, at most
 MOST_ON_GPU = 512  # of a pack there: as many keep it busy whatever their widths, and more would be lost together
 GPU_SHARE = 2  # one part in so many of a GPU's free memory is for what is each network's own
 PROCESS_BYTES = 120 * 2**20  # of a worker process before it has read anything, about
@@ -267,7 +269,7 @@ class Planner:
         known = (key, recipes[0].regularisation, tuple(splits.sizes.values()), computes)
         if known not in self._measured:
             on_gpu = self._gpu_bytes(recipes[0]) > 0
-            self._measured[known] = measured_seconds(self._data, splits.sizes, recipes, on_gpu)
+            self._measured[known] = measured_seconds(self._data, splits.sizes, recipes, on_gpu=on_gpu)
         elif again is not None:
             another = measured_seconds(self._data, splits.sizes, recipes)
             self._measured[known] = again(self._measured[known], another)
@@ -285,6 +287,7 @@ def measured_seconds(
     data: Dataset,
     sizes: Mapping[str, int],
     recipes: Sequence[Recipe],
+    *,
     on_gpu: bool = False,
 ) -> float:
     """Of one core for one of some networks trained together, or of a single one, with all of its epochs.
@@ -298,7 +301,8 @@ def measured_seconds(
     clock, most, epochs = time.thread_time, MEASURED_SAMPLES, MEASURED_EPOCHS
     if on_gpu:
         clock, most, epochs = time.perf_counter, MEASURED_SAMPLES_ON_GPU, MEASURED_EPOCHS_ON_GPU
-    n_train = min(sizes["train"], most)
+    a_sample = int(data.n_inputs * data.inputs.dtype.itemsize)
+    n_train = min(sizes["train"], most, max(1, MEASURED_BYTES // a_sample))
     judged = [-(-sizes[part] * n_train // sizes["train"]) for part in ("valid", "test")]
     made, splits = _made_up(data, n_train, *judged)
     # So small a rate moves nothing, and nothing diverges.
@@ -325,7 +329,7 @@ def _made_up(data: Dataset, n_train: int, n_valid: int, n_test: int) -> tuple[Da
     n, rng = n_train + n_valid + n_test, np.random.default_rng(0)
     shape = (n, *data.inputs.shape[1:])
     kind = data.inputs.dtype
-    inputs = rng.integers(0, 200, shape).astype(kind) if kind.kind in "ui" else rng.random(shape).astype(kind)
+    inputs = rng.integers(0, 200, shape, kind) if kind == np.uint8 else rng.random(shape, kind)
     made = Dataset(inputs, rng.integers(0, data.n_classes, n), data.class_names)
     index = np.arange(n)
     return made, Splits(index[:n_train], index[n_train : n_train + n_valid], index[n_train + n_valid :])
