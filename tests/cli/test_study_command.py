@@ -263,4 +263,4 @@ def test_the_bar_shows_units_and_time_left_at_any_width(capsys, monkeypatch, col
 def test_how_a_unit_ended_is_a_line():
     unit = Unit(CELL, 1)
     assert end_line(UnitEnd(unit, 1.25, 0.915)) == "hidden=500, learning_rate=0.001, seed 1  valid 91.5 %  1.2 s"
-    assert end_line(UnitEnd(unit, error="x", again=True)).endswith("seed 1: its process ended by x; tried again")
+    assert end_line(UnitEnd(unit, error="x", again=True)).endswith("seed 1: its process ended (x); tried again")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 from conftest import made_images, needs
 
 import chalknet
 from chalknet.cli.main import main
+from chalknet.engines.ray_shards import RayShards
 from chalknet.errors import ConfigError, MissingExtraError
-from chalknet.machine.ray_cluster import checked_place, ray_cluster
+from chalknet.machine.ray_cluster import checked_place, first_sentence, ray_cluster
 
 
 @pytest.mark.parametrize(("on", "address"), [("ray", ""), ("ray://10.0.0.1:6379", "10.0.0.1:6379")])
@@ -22,6 +24,32 @@ def test_a_place_is_this_machine_or_an_address(on, address):
 def test_another_place_is_refused(on):
     with pytest.raises(ConfigError, match="on must be ray, for this machine, or ray://HOST:PORT, got"):
         checked_place(on)
+
+
+@pytest.mark.parametrize("port", [0, 65_536, 10**9])
+def test_a_port_that_cannot_be_is_refused(port):
+    with pytest.raises(ConfigError, match=f"on must name a port from 1 to 65535, got 'ray://host:{port}'"):
+        checked_place(f"ray://host:{port}")
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("The actor is dead because its worker process has died. Worker exit type: X", "the actor is dead because its "
+         "worker process has died"),
+        ("", "runtimeError"),
+    ],
+)  # fmt: skip
+def test_of_an_error_of_rays_a_sentence_is_kept(said, kept):
+    assert first_sentence(RuntimeError(said)) == kept
+
+
+@pytest.mark.parametrize(("cores", "most"), [(2, 32), (0, 16)])
+def test_shards_are_not_more_processes_than_the_cores_can_bear(cores, most):
+    ray = SimpleNamespace(nodes=lambda: [{"Alive": True, "Resources": {"CPU": cores}}])
+    assert RayShards(ray, most).n == most
+    with pytest.raises(ConfigError, match=f"of which {cores} cores take at most {most}, got {most + 1}"):
+        RayShards(ray, most + 1)
 
 
 @pytest.fixture
@@ -49,6 +77,14 @@ def test_what_cannot_be_shared_out_is_said_before_ray_is_looked_for(capsys):
     assert "on says where shards are; with on 'ray://127.0.0.1:1' give shards too" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="shards must be a whole number >= 1, got 0"):
         chalknet.train(made_images(60, seed=0), shards=0)
+
+
+@pytest.mark.ray
+def test_a_study_for_a_cluster_that_is_not_there_leaves_no_folder(tmp_path):
+    needs("ray")
+    with pytest.raises(chalknet.ChalknetError, match=r"there is no Ray cluster .* Connection refused"):
+        chalknet.study(made_images(60, seed=0), {"hidden": [2]}, out=tmp_path / "s", on="ray://127.0.0.1:1", epochs=1)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.ray

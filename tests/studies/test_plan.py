@@ -7,7 +7,7 @@ import pytest
 from conftest import made_images
 from hypothesis import given
 from hypothesis import strategies as st
-from studies.small_studies import spec_of, units_of
+from studies.small_studies import RECIPE, spec_of, units_of
 
 from chalknet.config import Recipe
 from chalknet.data.dataset import Dataset
@@ -208,3 +208,19 @@ def test_samples_are_made_up_in_the_datas_own_type(kind):
     assert made.inputs.dtype == np.dtype(kind)
     assert len(np.unique(made.inputs)) > 50
     assert splits.sizes == {"train": 30, "valid": 10, "test": 5}
+
+
+def test_every_device_that_a_study_varies_must_be_there_before_it_begins(monkeypatch, tmp_path):
+    asked = []
+
+    def device_of(training):
+        asked.append((training.engine, training.device, training.precision))
+        if training.precision == "tf32":
+            raise ConfigError("precision tf32 needs a CUDA device")
+        return "cpu"
+
+    monkeypatch.setattr(study_module, "device_of", device_of)
+    torch = RECIPE.with_settings(engine="torch")
+    with pytest.raises(ConfigError, match="precision tf32 needs a CUDA device"):
+        plan_study(spec_of("precision=float32,tf32", recipe=torch, seeds=1), DATA, tmp_path)
+    assert asked == [("torch", "auto", "float32"), ("torch", "auto", "tf32")]

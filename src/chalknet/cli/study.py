@@ -162,7 +162,7 @@ def _run(
         click.echo(plan_text(plan_study(spec, samples, folder, jobs=jobs, pack=pack)))
         return 0
     try:
-        with _says_how_to_go_on(folder), UnitProgress(quiet=quiet) as progress:
+        with _says_how_to_go_on(folder, flags["on"]), UnitProgress(quiet=quiet) as progress:
             results = run_study(
                 spec,
                 samples,
@@ -215,16 +215,14 @@ def _seeds_vary(flags: dict[str, Any]) -> list[str] | None:
 
 
 @contextmanager
-def _says_how_to_go_on(folder: Path) -> Iterator[None]:
+def _says_how_to_go_on(folder: Path, on: str | None) -> Iterator[None]:
     """One line after Ctrl-C or a signal to end."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
         if (folder / "study.toml").exists():
-            click.echo(
-                f"chalknet: stopped; what is finished is kept. Go on: chalknet study --config {folder / 'study.toml'}",
-                err=True,
-            )
+            command = f"chalknet study --config {folder / 'study.toml'}{f' --on {on}' if on else ''}"
+            click.echo(f"chalknet: stopped; what is finished is kept. Go on: {command}", err=True)
         else:
             click.echo("chalknet: stopped.", err=True)
         raise

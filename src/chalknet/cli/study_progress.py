@@ -81,7 +81,7 @@ def fitting_facts(progress: StudyProgress, room: int) -> str:
 def end_line(end: UnitEnd) -> str:
     """How a unit ended, in a line."""
     if end.again:
-        return f"{end.unit}: its process ended by {end.error}; tried again"
+        return f"{end.unit}: its process ended ({end.error}); tried again"
     if end.error:
         return f"{end.unit} failed: {end.error}"
     accuracy = "" if end.valid_accuracy is None else f"  valid {100 * end.valid_accuracy:.1f} %"

@@ -8,10 +8,11 @@ from typing import Any
 from chalknet.engines.engine import Update
 from chalknet.engines.sharded import Shard, ShardWork
 from chalknet.engines.tile import Weights
-from chalknet.errors import ChalknetError
+from chalknet.errors import ChalknetError, ConfigError
 from chalknet.machine.ray_cluster import cores_of_nodes, last_line
 
 CORES = 0.01  # that an actor reserves: one whose node has gone must find room on those that are left
+MOST_A_CORE = 16
 MOST_DEATHS = 5  # of one holder while it was asked one thing: it is not chance
 
 
@@ -24,11 +25,17 @@ class RayShards:
     Args:
         ray: the module, connected.
         n: how many, at least one.
+    Raises:
+        ConfigError: more than MOST_A_CORE of them would share a core; each is a process.
     """
 
     def __init__(self, ray: Any, n: int) -> None:
+        cores = sum(cores_of_nodes(ray))
+        most = MOST_A_CORE * max(1, cores)
+        if n > most:
+            raise ConfigError(f"shards are processes, of which {cores} cores take at most {most}, got {n}.")
         self.n, self._ray = n, ray
-        self.threads = max(1, sum(cores_of_nodes(ray)) // n)
+        self.threads = max(1, cores // n)
         self._actors: list[Any] = []
         self._work_of: Callable[[int], ShardWork] | None = None
 

@@ -23,6 +23,7 @@ STORE_BYTES = 128 * 2**20  # of shared memory beside the data, and the least tha
 STORE_SHARE = 0.3  # of this machine's memory, that Ray takes at most
 PLACE = "/tmp"  # of its files: a socket's path may have 107 bytes, and folders that TMPDIR names are often deeper
 REACHED_SECONDS = 5.0
+LAST_PORT = 65_535
 MOST_CHARACTERS = 200  # of an error of Ray's
 KERNELS = "OPENBLAS_CORETYPE"  # this process's, so that others compute the same bits
 
@@ -35,10 +36,23 @@ def checked_place(on: str) -> str:
     Raises:
         ConfigError: it is neither.
     """
-    found = re.fullmatch(r"ray(?:://([^/\s:]+:\d+))?", on)
+    found = re.fullmatch(r"ray(?:://([^/\s:]+:(\d+)))?", on)
     if found is None:
         raise ConfigError(f"on must be ray, for this machine, or ray://HOST:PORT, got {on!r}.")
+    if not 0 < int(found[2] or 1) <= LAST_PORT:
+        raise ConfigError(f"on must name a port from 1 to {LAST_PORT}, got {on!r}.")
     return found[1] or ""
+
+
+def check_reachable(on: str) -> None:
+    """Raises ChalknetError where nothing listens at HOST:PORT of "ray://HOST:PORT"."""
+    address = checked_place(on)
+    if address:
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), REACHED_SECONDS).close()  # Ray itself would try for minutes
+        except OSError as error:
+            raise _no_cluster(address, error) from error
 
 
 def require_ray(what: str) -> None:
@@ -84,6 +98,12 @@ def last_line(error: Exception) -> str:
     return lines[-1].strip()[:MOST_CHARACTERS].rstrip(".") if lines else type(error).__name__
 
 
+def first_sentence(error: Exception) -> str:
+    """The first sentence of `last_line`, as part of another."""
+    sentence = last_line(error).partition(". ")[0]
+    return sentence[:1].lower() + sentence[1:]
+
+
 def _imported(what: str) -> Any:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is told to anybody
     try:
@@ -95,19 +115,15 @@ def _imported(what: str) -> Any:
 
 @contextmanager
 def _joined(ray: Any, address: str) -> Iterator[None]:
-    host, _, port = address.rpartition(":")
+    check_reachable(f"ray://{address}")
     kernels = {"env_vars": {KERNELS: os.environ[KERNELS]}} if KERNELS in os.environ else None
     try:
-        socket.create_connection((host, int(port)), REACHED_SECONDS).close()  # Ray itself would try for minutes
         _say_nothing(ray)
         with _signals_kept(), _environment_kept():
             os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one attempt, which takes half a minute
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False, runtime_env=kernels)
     except Exception as error:
-        raise ChalknetError(
-            f"ray://{address}: there is no Ray cluster that this machine is a node of: {_first_line(error)}. "
-            "Start it with `ray start`, and give the port that `ray start --head` was given, by default 6379."
-        ) from error
+        raise _no_cluster(address, error) from error
     try:
         yield
     finally:
@@ -180,6 +196,14 @@ def _signals_kept() -> Iterator[None]:
 def _say_nothing(ray: Any) -> None:
     """Ray prints of each process that dies, on standard output; whoever uses a cluster here says it better."""
     ray._private.worker.print_to_stdstream = lambda *_, **__: None
+
+
+def _no_cluster(address: str, error: Exception) -> ChalknetError:
+    return ChalknetError(
+        f"ray://{address}: there is no Ray cluster that this machine is a node of: {_first_line(error)}. Start it with "
+        "`ray start`, and give the port that `ray start --head` was given, by default 6379, and not that of Ray's "
+        "client, by default 10001."
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.load import load_data
 from chalknet.errors import ConfigError
 from chalknet.machine.processor import available_cores
-from chalknet.machine.ray_cluster import checked_place, require_ray
+from chalknet.machine.ray_cluster import check_reachable, checked_place, require_ray
 from chalknet.studies.assignments import Assignments, prepare
 from chalknet.studies.cells import Unit
 from chalknet.studies.plan import AUTO, OFF, Plan, Planner, check_pack
@@ -109,6 +110,7 @@ def run_study(
         checked_place(on)
         require_ray("study --on ray")
         pack, planned = OFF if pack == AUTO else pack, None  # what this machine measures says little of others
+        check_reachable(on)  # before anything is written
     _check_sharing(jobs, pack)
     division = check_question(spec, data)
     if spec.search is not None:
@@ -137,9 +139,15 @@ def _settled_jobs(spec: StudySpec, jobs: int | None) -> int:
     Raises:
         MissingExtraError, ConfigError: an engine that is not here, or its device: here, and not in every unit.
     """
-    varied = dict(spec.vary).get("engine")
-    engines = varied if isinstance(varied, tuple) else (spec.recipe.training.engine,)
-    devices = {device_of(replace(spec.recipe.training, engine=engine)) for engine in engines}
+    varied, base = dict(spec.vary), spec.recipe.training
+    wanted = []
+    for name in ("engine", "device", "precision"):
+        values = varied.get(name)
+        wanted.append(values if isinstance(values, tuple) else (getattr(base, name),))
+    devices = {
+        device_of(replace(base, engine=engine, device=device, precision=precision))
+        for engine, device, precision in product(*wanted)
+    }
     return jobs or (1 if devices == {"cuda"} else available_cores())
 
 

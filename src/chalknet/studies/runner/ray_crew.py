@@ -10,7 +10,7 @@ from typing import Any
 
 from chalknet.config import Recipe
 from chalknet.data.dataset import Dataset
-from chalknet.machine.ray_cluster import cores_of_nodes, last_line, ray_cluster
+from chalknet.machine.ray_cluster import cores_of_nodes, first_sentence, ray_cluster
 from chalknet.studies.assignments import Assignments
 from chalknet.studies.runner.foreman import Foreman, Message, Observer, Said
 from chalknet.studies.runner.ray_worker import RayWorker
@@ -122,5 +122,6 @@ class _Crew:
             for said in hand.actor.listen.options(num_returns="streaming").remote():
                 self.inbox.put((hand, *self.ray.get(said)))
         except self.ray.exceptions.RayError as error:
-            hand.how = last_line(error)
+            is_lost = isinstance(error, self.ray.exceptions.ActorUnavailableError)
+            hand.how = "the loss of its worker or node" if is_lost else first_sentence(error)
         self.inbox.put((hand, None, b""))
