@@ -290,7 +290,7 @@ def measured_seconds(
     *,
     on_gpu: bool = False,
 ) -> float:
-    """Of one core for one of some networks trained together, or of a single one, with all of its epochs.
+    """Of one core for one of some networks trained together, or of a single one: made ready, and all of its epochs.
 
     Measured on few made-up samples, in the thread's own time, so that what else the machine does hardly shows; on a
     GPU, which is waited for, by the clock and on more samples.
@@ -311,6 +311,7 @@ def measured_seconds(
         for recipe in recipes
     ]
     times: list[float] = []
+    started = clock()
 
     def look(_: int, record: EpochRecord) -> None:
         if len(times) < record.epoch:
@@ -320,8 +321,10 @@ def measured_seconds(
         run_epochs(Trainer(made, splits, tried[0], workers=1, keep_samples=True), lambda record: look(0, record))
     else:
         run_together(made, splits, tried, lambda *_: None, observe=look, keep_samples=True)
-    an_epoch = float(np.diff(times).min()) / len(tried)
-    return an_epoch * sizes["train"] / n_train * max(recipe.training.epochs for recipe in recipes)
+    an_epoch = float(np.diff(times).min())
+    before = max(0.0, times[0] - started - an_epoch)  # making networks and samples ready
+    n_epochs = max(recipe.training.epochs for recipe in recipes)
+    return (before + an_epoch * n_epochs) / len(tried) * sizes["train"] / n_train
 
 
 def _made_up(data: Dataset, n_train: int, n_valid: int, n_test: int) -> tuple[Dataset, Splits]:
