@@ -12,7 +12,7 @@ from chalknet.errors import ChalknetError, ConfigError
 from chalknet.machine.ray_cluster import cores_of_nodes, last_line
 
 CORES = 0.01  # that an actor reserves: one whose node has gone must find room on those that are left
-MOST_A_CORE = 16
+MOST_A_CORE = 16  # shards, which are processes that share it: more only wait for each other, and may fill the memory
 MOST_DEATHS = 5  # of one holder while it was asked one thing: it is not chance
 
 

@@ -88,17 +88,7 @@ class TorchEngine:
         values = getattr(torch, self._dtype.name)
         self._types = Types(values, torch.bfloat16 if precision == "bfloat16" else values, self._device)
         self._layers = Layers(parameters)
-        self._weights = self._moved(self._layers.weights(parameters, self._dtype))
-        started = self._layers.memory(rule, start_of(rule, parameters), self._dtype)
-        self._memory = {slot: self._moved(weights) for slot, weights in started.items()}
-        self._gradients: Tensors = Weights(*([torch.empty_like(v) for v in group] for group in self._weights.groups))
-        first, *later = self._gradients.matrices
-        # Products give the first layer's gradient with rows beyond its I+1, of which no update takes notice.
-        self._gradient_rooms = Weights([self._with_zero_rows(first), *later], self._gradients.gains)
-        self._gradients.matrices[0] = self._gradient_rooms.matrices[0][: len(first)]
-        self._present = self._new_operands(self._weights)
-        self._shown_operands = self._new_operands(self._shown) if AVERAGE in self._memory else self._present
-        self._bands = self._cut_in_bands()
+        self._begin_at(parameters)
         shapes = list(self._layers.shapes.values())
         widths = [shapes[0][1], *(n_out for n_out, _ in shapes)]
         self._tile_rows = tile_rows * TILES_AT_ONCE * max(1, TILE_UNITS // max(widths[1:]))
@@ -116,6 +106,20 @@ class TorchEngine:
         self._fresh: dict[str, Scores] = {}
         self._asked: set[str] = set()
         self._recorded: dict[Any, Any] = {}
+
+    def _begin_at(self, parameters: Mapping[str, NDArray[Any]]) -> None:
+        """All that is learnt and remembered, its gradients, and both as products and updates take them."""
+        self._weights = self._moved(self._layers.weights(parameters, self._dtype))
+        started = self._layers.memory(self._rule, start_of(self._rule, parameters), self._dtype)
+        self._memory = {slot: self._moved(weights) for slot, weights in started.items()}
+        self._gradients: Tensors = Weights(*([torch.empty_like(v) for v in group] for group in self._weights.groups))
+        first, *later = self._gradients.matrices
+        # Products give the first layer's gradient with rows beyond its I+1, of which no update takes notice.
+        self._gradient_rooms = Weights([self._with_zero_rows(first), *later], self._gradients.gains)
+        self._gradients.matrices[0] = self._gradient_rooms.matrices[0][: len(first)]
+        self._present = self._new_operands(self._weights)
+        self._shown_operands = self._new_operands(self._shown) if AVERAGE in self._memory else self._present
+        self._bands = self._cut_in_bands()
 
     def _hold(self, parts: Mapping[str, Part], scaling: Scaling) -> int:
         """Samples, labels and room for the sums of every part that is not empty; gives the most rows of a tile."""
