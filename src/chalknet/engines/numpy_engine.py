@@ -106,6 +106,7 @@ class NumpyEngine:
         ]
         self._whole_bands = self._bands_of(self._gradients)
 
+    @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
         tally, small = Tally(), Outcome(max(self._tile_rows, SMALL_OUTCOMES), self._dtype)
         filled = 0
@@ -131,6 +132,7 @@ class NumpyEngine:
         tally.add(filled, [small.sums(filled)])
         return tally.scores()
 
+    @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
     def evaluate(self, part: str) -> Scores | None:
         if part not in self._parts:
             return None
@@ -148,6 +150,7 @@ class NumpyEngine:
         tally.add(len(self._parts[part].labels), sums)
         return tally.scores()
 
+    @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
     def evaluate_each(self, part: str) -> SampleScores | None:
         if part not in self._parts:
             return None

@@ -57,6 +57,7 @@ class ReferenceEngine:
         self._parameters: Parameters = {name: value.astype(self._dtype) for name, value in parameters.items()}
         self._state = self._started()
 
+    @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
         scores, sizes = [], []
         with one_blas_thread():
@@ -75,11 +76,13 @@ class ReferenceEngine:
         samples = self._samples(update)
         return samples, self._keep(update.step.number, samples.x)
 
+    @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
     def evaluate(self, part: str) -> Scores | None:
         if part not in self._raw:
             return None
         return score(self._logits(part), self._raw[part].labels)
 
+    @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
     def evaluate_each(self, part: str) -> SampleScores | None:
         if part not in self._raw:
             return None
