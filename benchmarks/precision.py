@@ -18,7 +18,8 @@ from typing import Any
 from stored_page import show_or_write
 
 from chalknet.studies.compare import difference
-from chalknet.studies.results import StudyResults, read_results
+from chalknet.studies.reading import read_results
+from chalknet.studies.results import StudyResults
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = ROOT / "docs" / "studies"

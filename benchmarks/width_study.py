@@ -22,7 +22,7 @@ from stored_page import show_or_write
 from chalknet.records import PARTS
 from chalknet.reporting.drawings.picture import drawing_bytes
 from chalknet.studies.distributions import student_quantile
-from chalknet.studies.results import read_results
+from chalknet.studies.reading import read_results
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "studies"
 STORED, PAGE, PICTURE = FOLDER / "widths.csv", FOLDER / "widths.md", FOLDER / "widths.svg"

@@ -24,7 +24,7 @@ from chalknet.artifacts.run_folder import read_run
 from chalknet.data.load import load_data
 from chalknet.engines.ray_shards import RayShards
 from chalknet.machine.ray_cluster import _on_this_machine_alone, ray_cluster
-from chalknet.studies.results import read_results
+from chalknet.studies.reading import read_results
 from chalknet.studies.store import Store
 from chalknet.training.trainer import Trainer
 from chalknet.workflows.single_run import Checkpoints, Options

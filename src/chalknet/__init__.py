@@ -13,6 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from chalknet.version import __version__
+
 if TYPE_CHECKING:
     from chalknet.artifacts.csv_writer import CsvWriter
     from chalknet.artifacts.mlflow_writer import MlflowWriter
@@ -43,7 +45,8 @@ if TYPE_CHECKING:
     from chalknet.records import EpochRecord, Scores
     from chalknet.reporting.drawings.curves import plot_curves
     from chalknet.reporting.drawings.images import show_images
-    from chalknet.studies.results import StudyResults, read_results
+    from chalknet.studies.reading import read_results
+    from chalknet.studies.results import StudyResults
     from chalknet.training.recipes import recipe
     from chalknet.training.trainer import Run, Trainer
     from chalknet.workflows.classifier import ChalkClassifier
@@ -93,7 +96,7 @@ _ROOM_OF_NAME = {
     "one_hot": "data.preprocess",
     "plot_curves": "reporting.drawings.curves",
     "predict": "workflows.predict",
-    "read_results": "studies.results",
+    "read_results": "studies.reading",
     "recipe": "training.recipes",
     "report": "workflows.report",
     "resume": "workflows.train",
@@ -107,8 +110,6 @@ _ROOM_OF_NAME = {
 
 # Left out of __all__, so that `from chalknet import *` works without the extra that they need.
 _NEEDS_AN_EXTRA = ("ChalkClassifier",)
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Architecture",

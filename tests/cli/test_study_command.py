@@ -17,7 +17,7 @@ from chalknet.cli.main import main
 from chalknet.cli.study_progress import UnitProgress, end_line, fitting_facts
 from chalknet.studies.assignments import StudyProgress, UnitEnd
 from chalknet.studies.cells import Cell, Unit
-from chalknet.studies.results import read_results
+from chalknet.studies.reading import read_results
 from chalknet.studies.space import grid_cells
 from chalknet.studies.spec import StudySpec, parse_vary
 from chalknet.studies.store import Store

@@ -50,7 +50,7 @@ def test_a_run_in_bfloat16_is_written_and_repeated_from_its_configuration(letter
 @pytest.mark.extras
 def test_a_study_says_what_computed_each_unit(letters, tmp_path):
     needs("torch")
-    from chalknet.studies.results import read_results
+    from chalknet.studies.reading import read_results
 
     flags = [*QUICK, "--vary", "precision=float32,bfloat16", "--seeds", "1", "--jobs", "1", "--device", "cpu"]
     assert main(["study", "--data", letters, *flags, "--out", "runs", "--quiet"]) == 0

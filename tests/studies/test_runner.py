@@ -22,7 +22,7 @@ from studies.small_studies import numbers, spec_of, units_of
 
 from chalknet.data.load import load_data
 from chalknet.errors import ChalknetError, ConfigError, DataError
-from chalknet.studies.results import read_results
+from chalknet.studies.reading import read_results
 from chalknet.studies.runner import local
 from chalknet.studies.runner.load import train_load
 from chalknet.studies.runner.wire import load_message

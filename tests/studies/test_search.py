@@ -8,7 +8,7 @@ from studies.small_studies import numbers, spec_of
 
 from chalknet.errors import ConfigError, MissingExtraError
 from chalknet.studies.cells import Cell
-from chalknet.studies.results import read_results
+from chalknet.studies.reading import read_results
 from chalknet.studies.search import Trial, next_trials, search_key
 from chalknet.studies.spec import SearchConfig
 from chalknet.workflows.study import study

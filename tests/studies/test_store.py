@@ -17,7 +17,7 @@ from chalknet.studies import owner as owner_module
 from chalknet.studies.assignments import data_facts, prepare
 from chalknet.studies.outcome import record_from
 from chalknet.studies.owner import STALE_SECONDS, Owner, is_alive, new_owner, retire, this_host
-from chalknet.studies.results import read_results
+from chalknet.studies.reading import read_results
 from chalknet.studies.space import check_question
 from chalknet.studies.stopping_point import stopping_point
 from chalknet.studies.store import MOST_DEATHS, Store

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-import chalknet
 from chalknet.artifacts.export_weights import float32_members
 from chalknet.network.activations import GELU_CUBE, GELU_SCALE, LEAK
 from chalknet.network.batch_norm import EPSILON
 from chalknet.network.model import Classifier
+from chalknet.version import __version__
 
 LINE = 118  # characters of packed numbers a line
 
@@ -38,7 +38,7 @@ def _facts(model: Classifier) -> dict[str, Any]:
     architecture = model.architecture
     n = len(model.members)
     return {
-        "version": chalknet.__version__,
+        "version": __version__,
         "summary": f"{'A network' if n == 1 else f'{n} networks'} of {architecture} units.",
         "class_names": literal(model.class_names),
         "n_inputs": architecture.n_inputs,

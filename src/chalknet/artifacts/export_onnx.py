@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-import chalknet
 from chalknet.artifacts.export_weights import Float32Array, float32, float32_members, reads_pixels
 from chalknet.errors import ConfigError, MissingExtraError
 from chalknet.network.activations import GELU_CUBE, GELU_SCALE, LEAK
 from chalknet.network.batch_norm import EPSILON
 from chalknet.network.model import Classifier
+from chalknet.version import __version__
 
 OPSET, IR_VERSION = 17, 8  # of 2022: whatever reads ONNX today reads these
 MAX_BYTES = 2**31 - 2**20  # protocol buffers end at 2 GiB
@@ -103,7 +103,7 @@ class _Graph:
         samples = helper.make_tensor_value_info(SAMPLES, kind, shape)
         graph = helper.make_graph(self._nodes, "chalknet", [samples], outputs, list(self._constants.values()))
         whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-        whole.producer_name, whole.producer_version = "chalknet", chalknet.__version__
+        whole.producer_name, whole.producer_version = "chalknet", __version__
         helper.set_model_props(whole, {"class_names": json.dumps(model.class_names, ensure_ascii=False)})
         self._onnx.checker.check_model(whole, full_check=True)
         return whole

@@ -13,7 +13,6 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
-import chalknet
 from chalknet.artifacts.history_file import history_csv, read_history
 from chalknet.artifacts.model_file import model_bytes
 from chalknet.artifacts.sample_losses import LOSS_TYPES, kept_losses
@@ -22,6 +21,7 @@ from chalknet.errors import OutputError, StoreError
 from chalknet.machine.facts import machine_facts
 from chalknet.records import PARTS, EpochRecord, Scores
 from chalknet.training.trainer import Run
+from chalknet.version import __version__
 
 FORMAT = 1  # of summary.json
 MODEL_FILE = "model.safetensors"
@@ -126,7 +126,7 @@ def run_summary(run: Run, data: DataConfig) -> dict[str, Any]:
     last = run.history[-1]
     return {
         "format": FORMAT,
-        "chalknet": chalknet.__version__,
+        "chalknet": __version__,
         "recipe": run.recipe.name,
         "network": str(run.network.architecture),
         "parameters": run.network.architecture.n_parameters,

@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import chalknet
 from chalknet.bench.catalogue import Peer, Work
 from chalknet.bench.peer_process import PeerError, PeerProcess
 from chalknet.machine.facts import machine_facts
 from chalknet.machine.kernels import VARIABLE
+from chalknet.version import __version__
 
 PAUSE_SECONDS = 0.1  # before each turn: some peers' threads go on spinning for a while after their work
 SAME_KERNELS = " (same kernels)"  # after the name of a peer that runs with chalknet's
@@ -109,7 +109,7 @@ def compare(
 
 def versions() -> dict[str, str]:
     """Of chalknet and of every peer that is installed."""
-    found = {"chalknet": chalknet.__version__}
+    found = {"chalknet": __version__}
     for name in PACKAGES:
         try:
             found[name] = version(name)

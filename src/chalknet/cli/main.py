@@ -10,9 +10,9 @@ from contextlib import suppress
 
 import click
 
-import chalknet
 from chalknet.cli.lazy import LazyCommand, LazyGroup
 from chalknet.errors import ChalknetError
+from chalknet.version import __version__
 
 COMMANDS = {
     "bench": LazyCommand("chalknet.cli.bench", "bench", "Compare chalknet's speed with its peers' on this machine."),
@@ -43,7 +43,7 @@ COMMANDS = {
     lazy=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(chalknet.__version__, prog_name="chalknet")
+@click.version_option(__version__, prog_name="chalknet")
 @click.option("--debug", is_flag=True, help="Show the whole trace of an error instead of one line.")
 def cli(debug: bool) -> None:
     """Dense neural networks whose every derivative is on the chalkboard.

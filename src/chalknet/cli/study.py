@@ -125,7 +125,7 @@ def show(folder: str, as_csv: bool, as_json: bool, every_cell: bool, with_test: 
     chalknet study show runs/widths --csv > widths.csv
     """
     from chalknet.cli.study_text import results_csv, results_json, results_text
-    from chalknet.studies.results import read_results
+    from chalknet.studies.reading import read_results
 
     if as_csv and as_json:
         raise ConfigError("--csv and --json are two forms of the same; give one of them.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import chalknet
 from chalknet.reporting.document import Document, Note, Section
 from chalknet.reporting.gathered import Gathered, field_name
 from chalknet.reporting.inline import code
@@ -19,6 +18,7 @@ from chalknet.reporting.sections.original import original_section
 from chalknet.reporting.sections.setup import setup_section
 from chalknet.reporting.sections.stopping import stopping_section
 from chalknet.reporting.wording import count_of, listed
+from chalknet.version import __version__
 
 MOST_LINES = 3  # findings that the opening repeats
 # The full form, for the banner of the quick one.
@@ -30,7 +30,7 @@ def writeup_document(gathered: Gathered) -> Document:
     title = "Letters from a network with one hidden layer"
     return Document(
         title=title,
-        subtitle=f"The write-up, made again from {gathered.results.data.source} by chalknet {chalknet.__version__}",
+        subtitle=f"The write-up, made again from {gathered.results.data.source} by chalknet {__version__}",
         notes=_notes(gathered),
         banner=_banner(gathered),
         sections=(
@@ -70,7 +70,7 @@ def report_document(gathered: Gathered) -> Document:
         weights_section(gathered, "7"),
         appendix_section(gathered),
     ]
-    subtitle = f"{gathered.name}: {gathered.results.data.source}, by chalknet {chalknet.__version__}".removeprefix(": ")
+    subtitle = f"{gathered.name}: {gathered.results.data.source}, by chalknet {__version__}".removeprefix(": ")
     return Document(_title(gathered), subtitle, _notes(gathered), tuple(chapters), _banner(gathered))
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import chalknet
 from chalknet.data.dataset import Dataset, IntArray, check_input_names
 from chalknet.errors import DataError
 from chalknet.machine.blas import one_blas_thread
@@ -24,6 +23,7 @@ from chalknet.reporting.study_tables import confusion_counts
 from chalknet.serving.inputs import check_fit, rows_at_once, value_notes
 from chalknet.studies.intervals import Interval, wilson
 from chalknet.studies.results import Predictions
+from chalknet.version import __version__
 
 FORMAT = 1  # of evaluation.json
 MAX_NAMED = 12
@@ -112,7 +112,7 @@ class Evaluation:
         accuracy = self.accuracy
         return {
             "format": FORMAT,
-            "chalknet": chalknet.__version__,
+            "chalknet": __version__,
             "model": self.model,
             "data": {"source": self.source, "sha256": self.sha256},
             "part": self.part,

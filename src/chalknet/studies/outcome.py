@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import chalknet
 from chalknet.artifacts.model_file import model_bytes
 from chalknet.artifacts.sample_losses import LOSS_TYPES, kept_losses
 from chalknet.data.dataset import Dataset
@@ -33,6 +32,7 @@ from chalknet.studies.space import divide, own_splits
 from chalknet.studies.unfinished import UnitCheckpoint
 from chalknet.training.together import PackObserver, run_together
 from chalknet.training.trainer import Observer, Run, Trainer, device_of, how_trained, run_epochs
+from chalknet.version import __version__
 
 ROWS_AT_ONCE = 4096
 JUDGED = ("valid", "test")
@@ -256,7 +256,7 @@ def _division(data: Dataset, splits: Splits) -> dict[str, NDArray[Any]]:
 
 def _model(run: Run, unit: Unit) -> bytes:
     facts = {
-        "chalknet": chalknet.__version__,
+        "chalknet": __version__,
         "recipe": run.recipe.name,
         "cell": unit.cell.label,
         "seed": unit.seed,

@@ -17,9 +17,15 @@ from chalknet.studies.spec import StudySpec, spec_from_tables
 from chalknet.studies.store import Store
 
 
-def results_of_folder(folder: Path, *, every_cell: bool = False) -> StudyResults:
-    """As `read_results`."""
-    with Store.read(folder) as store:
+def read_results(folder: str | Path, *, every_cell: bool = False) -> StudyResults:
+    """Read the results of a study's folder, also while another process works on it. Nothing is written.
+
+    Args:
+        every_cell: whether to add the cells of earlier specifications after those of the present one.
+    Raises:
+        StoreError: there is no study, or its store is damaged, foreign or too new.
+    """
+    with Store.read(Path(folder)) as store:
         question, data = store.question(), store.data()
         where = str(store.path)
         try:

@@ -1,6 +1,6 @@
 """What a study found, as it is read: cells, seeds, and of each unit its history, predictions and time.
 
-    results = read_results("runs/widths")
+    results = chalknet.read_results("runs/widths")
     for cell in results.complete_cells:
         for seed in results.seeds:
             unit = results.unit(cell, seed)
@@ -34,7 +34,6 @@ __all__ = [
     "Unit",
     "UnitRecord",
     "UnitResult",
-    "read_results",
 ]
 
 STATUSES = ("todo", "running", "done", "failed")
@@ -286,16 +285,3 @@ class StudyResults:
 def model_name(cell: Cell, seed: int) -> str:
     """Where in a study's folder the model file of a unit is, if it is kept."""
     return f"models/{cell.key[:16]}-seed{seed}.safetensors"
-
-
-def read_results(folder: str | Path, *, every_cell: bool = False) -> StudyResults:
-    """The results of a study's folder, also while another process works on it; nothing is written.
-
-    Args:
-        every_cell: whether cells of earlier questions are given too, after those of the present one.
-    Raises:
-        StoreError: there is no study, or its store is damaged, foreign or too new.
-    """
-    from chalknet.studies.reading import results_of_folder
-
-    return results_of_folder(Path(folder), every_cell=every_cell)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import chalknet
 from chalknet.artifacts.model_file import load_model
 from chalknet.artifacts.run_folder import MODEL_FILE, SUMMARY_FILE, read_run
 from chalknet.config import GIVEN, DataConfig
@@ -21,10 +20,12 @@ from chalknet.reporting.documents import report_document
 from chalknet.reporting.files import refuse_foreign, write_document
 from chalknet.reporting.gathered import Gathered, gather
 from chalknet.reporting.inline import escaped
-from chalknet.studies.results import StudyResults, read_results
+from chalknet.studies.reading import read_results
+from chalknet.studies.results import StudyResults
 from chalknet.studies.space import divide, make_cell
 from chalknet.studies.spec import StudySpec
 from chalknet.studies.store import STORE_FILE
+from chalknet.version import __version__
 from chalknet.workflows.run_results import results_of_run, spec_of_run, together_of
 from chalknet.workflows.task import open_data
 
@@ -95,7 +96,7 @@ def _refuse_neither(folder: Path) -> None:
 
 
 def _gathered(folder: Path, source: str | None) -> Gathered:
-    machine = {"chalknet": chalknet.__version__, **machine_facts()}
+    machine = {"chalknet": __version__, **machine_facts()}
     if (folder / SUMMARY_FILE).is_file():
         run = read_run(folder)
         spec = spec_of_run(run)

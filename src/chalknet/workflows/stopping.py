@@ -13,7 +13,8 @@ from chalknet.artifacts.run_folder import SUMMARY_FILE, read_run
 from chalknet.config import MONITORS, near_match
 from chalknet.errors import ConfigError, StoreError
 from chalknet.reporting.tables import DASH, MONITOR_NAMES, PART_NAMES, Table
-from chalknet.studies.results import StudyResults, UnitResult, read_results
+from chalknet.studies.reading import read_results
+from chalknet.studies.results import StudyResults, UnitResult
 from chalknet.studies.stopping_point import StoppingPoint, stopping_point
 from chalknet.studies.store import STORE_FILE
 

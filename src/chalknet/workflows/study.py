@@ -20,7 +20,8 @@ from chalknet.machine.ray_cluster import check_reachable, checked_place, require
 from chalknet.studies.assignments import Assignments, prepare
 from chalknet.studies.cells import Unit
 from chalknet.studies.plan import AUTO, OFF, Plan, Planner, check_pack
-from chalknet.studies.results import StudyResults, read_results
+from chalknet.studies.reading import read_results
+from chalknet.studies.results import StudyResults
 from chalknet.studies.runner.foreman import Observer
 from chalknet.studies.runner.local import run_local
 from chalknet.studies.runner.ray_crew import run_on_ray

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import chalknet
 from chalknet.config import SECTION_OF_FIELD, Recipe
 from chalknet.data.audit import audit
 from chalknet.data.dataset import Dataset
@@ -25,6 +24,7 @@ from chalknet.studies.cells import value_text
 from chalknet.studies.results import StudyResults
 from chalknet.studies.space import divide, make_cell
 from chalknet.studies.spec import StudySpec, value_list
+from chalknet.version import __version__
 from chalknet.workflows.formula_checks import check_formulas
 from chalknet.workflows.gradcheck import check_recipe
 from chalknet.workflows.settle_writeup import settle_writeup
@@ -153,7 +153,7 @@ def write_writeup(
     tell(WriteupProgress("document"))
     gathered = gather(
         results,
-        {"chalknet": chalknet.__version__, **machine_facts()},
+        {"chalknet": __version__, **machine_facts()},
         data=data,
         splits=splits,
         audit=found,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-import chalknet
+from chalknet import version
 from chalknet.data.dataset import Dataset
 from chalknet.errors import OutputError
 from chalknet.machine.processor import available_cores
@@ -160,7 +160,7 @@ def _work_folder(assignments: Assignments) -> Iterator[Path]:
 
 def _environment() -> dict[str, str]:
     """This process's, with one BLAS thread, and with this chalknet to be found, installed or not."""
-    package = str(Path(chalknet.__file__).parents[1])
+    package = str(Path(version.__file__).parents[1])
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))
     return {**os.environ, **dict.fromkeys(ONE_THREAD, "1"), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
