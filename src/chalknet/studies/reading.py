@@ -25,7 +25,8 @@ def read_results(folder: str | Path, *, every_cell: bool = False) -> StudyResult
     Raises:
         StoreError: there is no study, or its store is damaged, foreign or too new.
     """
-    with Store.read(Path(folder)) as store:
+    folder = Path(folder)
+    with Store.read(folder) as store:
         question, data = store.question(), store.data()
         where = str(store.path)
         try:
