@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# One pytest worker per core that this process may use.
+ALL_CORES := -n logical --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help run quick test test-slow test-extras test-ray test-pythons format lint types docs wheel clean
@@ -17,11 +19,12 @@ run: $(INSTALLED) ## make the course write-up on the built-in letters, some minu
 quick: $(INSTALLED) ## the same in its quick form, in less than a minute
 	$(BIN)/chalknet writeup --quick
 
-test: $(INSTALLED) ## format check, lint, types and the tests
+test: $(INSTALLED) ## format check, lint, types and the tests, on all cores
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(ALL_CORES) -m "not slow"
 
 test-slow: $(INSTALLED) ## the tests that take minutes: whole trainings, a wheel in a fresh environment
 	$(BIN)/python -m pytest -m slow
@@ -44,8 +47,9 @@ format: $(INSTALLED) ## format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: $(INSTALLED) ## lint only
+lint: $(INSTALLED) ## lint and import contracts only
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
 
 types: $(INSTALLED) ## types only
 	$(BIN)/mypy

@@ -1,0 +1,57 @@
+"""What importing chalknet loads; the import contracts in pyproject.toml check which module may import which."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+# Packages that take long to import or that an extra installs. A module imports them inside the functions that use them.
+HEAVY = {
+    *("PIL", "jax", "jinja2", "joblib", "markupsafe", "matplotlib", "mlflow", "onnx", "onnxruntime", "optuna"),
+    *("ray", "rich", "safetensors", "sklearn", "tensorboard", "threadpoolctl", "torch", "typst"),
+}
+IMPORT_EVERYTHING = """
+import pkgutil, sys
+from importlib import import_module
+import chalknet
+for module in pkgutil.walk_packages(chalknet.__path__, "chalknet."):
+    # The scikit-learn estimator and the torch engine subclass what their extra defines. Contracts say who loads them.
+    if not module.name.startswith(("chalknet.__main__", "chalknet.workflows.classifier", "chalknet.engines.torch_")):
+        import_module(module.name)
+"""
+
+
+def loaded(code: str) -> set[str]:
+    """The names in `sys.modules` after a fresh interpreter has run the code."""
+    code += "\nimport sys; print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+def test_importing_chalknet_loads_nothing_heavy():
+    assert not loaded("import chalknet") & {*HEAVY, "numpy", "click"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import chalknet.cli.main", "from chalknet.cli.main import main; main(['--help'])"],
+    ids=["import", "help"],
+)
+def test_the_command_line_starts_without_numpy_or_a_command(code):
+    assert not loaded(code) & {*HEAVY, "numpy", "chalknet.cli.train"}
+
+
+def test_importing_any_module_loads_nothing_heavy():
+    names = loaded(IMPORT_EVERYTHING)
+    assert {"numpy", "chalknet.training.trainer", "chalknet.cli.train"} <= names
+    assert not names & HEAVY
+
+
+def test_commands_and_machine_facts_load_without_numpy():
+    # The modules named `_text` print results, which exist only once NumPy is loaded.
+    early = "module.name.startswith(('chalknet.cli', 'chalknet.machine')) and not module.name.endswith('_text')"
+    names = loaded("import chalknet.config" + IMPORT_EVERYTHING.replace("if not", f"if {early} and not"))
+    assert {"chalknet.cli.train", "chalknet.machine.kernels"} <= names
+    assert "numpy" not in names
