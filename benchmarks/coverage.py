@@ -23,12 +23,12 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from scipy import special
 from stored_page import show_or_write
 
 import chalknet
 from chalknet.machine.facts import machine_facts
 from chalknet.studies.bootstrap import choice_optimism, multi_bootstrap
-from chalknet.studies.distributions import normal_cdf, student_cdf, student_quantile
 from chalknet.studies.intervals import mcnemar
 from chalknet.studies.random_effects import (
     MeanSquares,
@@ -126,7 +126,7 @@ def difference_covered(by_image: Any, cells: Sequence[MeanSquares], truth: float
     value = by_image.mean(axis=-1)
     varies = spread.variance > 0.0
     t = np.abs(value) / np.sqrt(np.where(varies, spread.variance, 1.0))
-    p = np.where(varies, 2.0 * student_cdf(-t, spread.df), np.where(value == 0.0, 1.0, 0.0))
+    p = np.where(varies, 2.0 * special.stdtr(spread.df, -t), np.where(value == 0.0, 1.0, 0.0))
     return percent(covered(mean_limits(value, spread, LEVEL), truth)), percent(p < 1.0 - LEVEL)
 
 
@@ -147,7 +147,7 @@ def normal_measured(n_seeds: int, two_cells: bool, draws: int) -> dict[str, Any]
     n_images, df = 10**9, n_seeds - 1
     chi = np.random.default_rng(setting_seed(n_seeds, two_cells)).chisquare(df, (2, draws)) / df
     scale, zero, inverse = n_seeds * n_images, np.zeros(draws), np.linspace(0.0, 1.0, 1_001)
-    quantiles = student_quantile((1.0 + LEVEL) / 2.0, 1.0 / np.maximum(inverse, 1e-12))  # smooth in 1/df
+    quantiles = special.stdtrit(1.0 / np.maximum(inverse, 1e-12), (1.0 + LEVEL) / 2.0)  # smooth in 1/df
     found = []
     for rest, share in product(NORMAL_RESTS[two_cells], (0.5, 0.8, 1.0) if two_cells else (1.0,)):
         for seeds in (0.0, 0.1, 0.3, 1.0, 2.0, 4.0, 9.0, 25.0, 100.0):
@@ -159,7 +159,7 @@ def normal_measured(n_seeds: int, two_cells: bool, draws: int) -> dict[str, Any]
             ]
             spread = variance_of_mean(np.ones(draws), n_images, cells)
             half = np.interp(1.0 / spread.df, inverse, quantiles) * np.sqrt(spread.variance / (1.0 + seeds))
-            found.append(percent(2.0 * normal_cdf(half) - 1.0))
+            found.append(percent(2.0 * special.ndtr(half) - 1.0))
     return {
         "n_seeds": n_seeds,
         "of": "difference" if two_cells else "cell",

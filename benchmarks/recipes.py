@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import special
 from stored_page import show_or_write
 
 import chalknet
 from chalknet.machine.facts import machine_facts
-from chalknet.studies.distributions import student_quantile
 from chalknet.studies.intervals import wilson
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,7 +82,7 @@ def tables(result: dict[str, Any]) -> str:
         shown = [f"{100 * row[name]['test']:.2f} %" for name in ("writeup", "strong")]
         lines.append(f"| {row['seed']} | {' | '.join(shown)} | {gain:+.2f} | {ratio:.2f} |")
     means = [100 * statistics.fmean(row[name]["test"] for row in result["real"]) for name in ("writeup", "strong")]
-    half = float(student_quantile(0.975, len(gains) - 1)) * statistics.stdev(gains) / len(gains) ** 0.5
+    half = float(special.stdtrit(len(gains) - 1, 0.975)) * statistics.stdev(gains) / len(gains) ** 0.5
     mean = statistics.fmean(gains)
     lines.append(
         f"| mean | {means[0]:.2f} % | {means[1]:.2f} % | {mean:+.2f} (95 % interval {mean - half:+.2f} to "

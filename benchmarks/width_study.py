@@ -17,11 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from scipy import special
 from stored_page import show_or_write
 
 from chalknet.records import PARTS
 from chalknet.reporting.drawings.picture import drawing_bytes
-from chalknet.studies.distributions import student_quantile
 from chalknet.studies.reading import read_results
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "studies"
@@ -62,7 +62,7 @@ def stored_rows() -> list[Row]:
 def interval(values: list[float], least: float = -math.inf) -> Interval:
     """Mean and Student's 95 % limits over the seeds, the lower one not below what there can be."""
     mean = statistics.fmean(values)
-    half = float(student_quantile(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
+    half = float(special.stdtrit(len(values) - 1, 0.975)) * statistics.stdev(values) / len(values) ** 0.5
     return mean, max(mean - half, least), mean + half
 
 

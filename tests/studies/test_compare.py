@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from chalknet.errors import ConfigError, ShapeError
 from chalknet.studies import random_effects
@@ -48,7 +49,6 @@ def test_a_single_run_has_wilsons_interval_of_its_images():
 
 
 def test_two_single_runs_have_the_paired_t_interval_and_mcnemars_p():
-    stats = pytest.importorskip("scipy.stats")
     first, second = (cell[0] for cell in some_cells(n_seeds=1)[:2])
     found = difference(first, second)
     expected = stats.ttest_rel(first.astype(float), second.astype(float)).confidence_interval(0.95)
@@ -58,7 +58,6 @@ def test_two_single_runs_have_the_paired_t_interval_and_mcnemars_p():
 
 
 def test_where_images_do_not_matter_paired_seeds_have_scipys_paired_t():
-    stats = pytest.importorskip("scipy.stats")
     rng = np.random.default_rng(0)
     first, second = (np.repeat(rng.uniform(0.8, 0.9, (6, 1)), 20, axis=1) for _ in range(2))
     found = difference(first, second, paired_seeds=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from chalknet.errors import ShapeError
 from chalknet.studies.compare import compare_cells, difference
@@ -79,7 +80,6 @@ def planned(**parts):
 
 
 def test_needed_seeds_are_the_fewest_that_solve_the_formula():
-    stats = pytest.importorskip("scipy.stats")
     one = planned(seed_variance=1e-4, image_variance=1e-3, rest_variance=0.01)
 
     def is_enough(n_seeds):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from chalknet.errors import ConfigError, ShapeError
-from chalknet.studies.distributions import student_quantile
 from chalknet.studies.intervals import wilson
 from chalknet.studies.random_effects import (
     MeanSquares,
@@ -133,7 +133,7 @@ def test_the_spread_of_a_difference_does_not_depend_on_the_order(seed):
 def test_a_wider_level_is_wider_and_bad_ones_are_refused():
     spread = Spread(np.float64(1e-4), np.float64(5.0))
     low, high = mean_limits(np.float64(0.0), spread, 0.95)
-    assert high == pytest.approx(float(student_quantile(0.975, 5)) * 0.01)
+    assert high == pytest.approx(stats.t.ppf(0.975, 5) * 0.01)
     assert mean_limits(np.float64(0.0), spread, 0.99)[1] > high > 0 > low
     with pytest.raises(ConfigError, match=r"such as 0\.95, got 1"):
         mean_limits(np.float64(0.0), spread, 1)

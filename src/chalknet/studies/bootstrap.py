@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.errors import ConfigError, ShapeError
-from chalknet.studies.distributions import FloatArray
-from chalknet.studies.values import checked_cells
+from chalknet.studies.values import FloatArray, checked_cells
 
 BLOCK = 500  # resamples at a time: (500, M) weights fit the cache of today's processors for some thousand images
 

@@ -14,9 +14,9 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from chalknet.errors import ConfigError, ShapeError
-from chalknet.studies.distributions import FloatArray, student_cdf
 from chalknet.studies.intervals import holm, mcnemar
 from chalknet.studies.random_effects import (
     MeanSquares,
@@ -28,7 +28,7 @@ from chalknet.studies.random_effects import (
     spread_of_difference,
     spread_of_mean,
 )
-from chalknet.studies.values import checked_cells, checked_correct
+from chalknet.studies.values import FloatArray, checked_cells, checked_correct
 
 SEEDS_AND_IMAGES = "seeds and images"
 IMAGES_ALONE = "images alone"  # one seed says nothing about seeds
@@ -241,7 +241,7 @@ def _p_value(value: float, spread: Spread, cells: tuple[FloatArray, FloatArray])
         return mcnemar(*runs).p_value
     if not spread.variance > 0.0:
         return 1.0 if value == 0.0 else 0.0
-    return min(1.0, 2.0 * float(student_cdf(-abs(value) / np.sqrt(spread.variance), spread.df)))
+    return min(1.0, 2.0 * float(special.stdtr(spread.df, -abs(value) / np.sqrt(spread.variance))))
 
 
 def _variance_parts(by_image: FloatArray, parts: Sequence[MeanSquares]) -> tuple[float, float, float]:

@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.errors import ShapeError
-from chalknet.studies.distributions import FloatArray
 from chalknet.studies.findings import Finding, points
 from chalknet.studies.loss_rise import LossRise, loss_rise
 from chalknet.studies.random_effects import Spread, checked_level, mean_limits, mean_squares, spread_of_mean
-from chalknet.studies.values import checked_correct
+from chalknet.studies.values import FloatArray, checked_correct
 
 LEAST_GAP = 0.01  # of accuracy: a train-validation gap is over-fitting where its whole interval lies above this
 LEAST_LOSS_RISE = 0.02  # of the lowest mean validation loss: a rise is said where its whole interval lies above this

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import special
 
 from chalknet.studies.compare import IMAGES_ALONE, Comparison, Difference, Needed, PairwiseDifference
-from chalknet.studies.distributions import normal_quantile, student_quantile
 
 POWER = 0.8  # the chance with which the seeds or images that are "needed" would show the difference
 MOST_PAIRS_SAID = 6  # all pairs of four cells
@@ -114,7 +114,7 @@ def needed_to_tell(difference: Difference, *, alpha: float, power: float = POWER
     seeds = _seeds_needed(difference, alpha, power)
     if seeds is not None:
         return Needed(seeds, None)
-    z = float(normal_quantile(1.0 - alpha / 2.0) + normal_quantile(power))
+    z = float(special.ndtri(1.0 - alpha / 2.0) + special.ndtri(power))
     allowed = (difference.difference / z) ** 2
     seed, image, rest = difference.seed_variance, difference.image_variance, difference.rest_variance
     n_seeds, n_images = min(difference.n_seeds), difference.n_images
@@ -136,7 +136,7 @@ def _seeds_needed(difference: Difference, alpha: float, power: float) -> int | N
     variance = of_seeds + of_images + of_rest
     squares = (of_seeds + of_rest) ** 2 / (n_seeds - 1) + of_images**2 / (n_images - 1)
     df = np.maximum(np.where(squares > 0, variance**2 / np.where(squares > 0, squares, 1), n_images - 1), n_seeds - 1)
-    t = student_quantile(1.0 - alpha / 2.0, df) + student_quantile(power, df)
+    t = special.stdtrit(df, 1.0 - alpha / 2.0) + special.stdtrit(df, power)
     enough = abs(difference.difference) >= t * np.sqrt(variance)
     return int(n_seeds[enough.argmax()]) if enough.any() else None
 

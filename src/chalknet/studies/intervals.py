@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from chalknet.errors import ConfigError, ShapeError
-from chalknet.studies.distributions import FloatArray, binomial_cdf, normal_quantile, student_quantile
+from chalknet.studies.values import FloatArray
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def wilson(n_correct: float, n_images: int, level: float = 0.95) -> Interval:
 def wilson_limits(p: Any, n_images: int, level: float) -> tuple[FloatArray, FloatArray]:
     """Wilson's limits for an array of proportions p of n_images images each; the formula stands in `wilson`."""
     p = np.asarray(p, dtype=np.float64)
-    k = float(normal_quantile((1.0 + level) / 2.0)) ** 2 / n_images
+    k = float(special.ndtri((1.0 + level) / 2.0)) ** 2 / n_images
     middle = (p + k / 2.0) / (1.0 + k)
     half = np.sqrt(k * p * (1.0 - p) + k**2 / 4.0) / (1.0 + k)
     # at 0 and at 1 the limit is exactly p, but for rounding
@@ -88,7 +89,7 @@ def gain_of_averaging(together: Any, members: Any, level: float = 0.95) -> Inter
     if one.ndim != 1 or len(one) < 2 or each.ndim != 2 or each.shape[1] != len(one):
         raise ShapeError(f"together must be (M,) and members (S, M) with M >= 2, got {one.shape} and {each.shape}.")
     gaps = one - each.mean(axis=0)
-    half = float(student_quantile((1.0 + level) / 2.0, len(gaps) - 1)) * float(gaps.std(ddof=1)) / len(gaps) ** 0.5
+    half = float(special.stdtrit(len(gaps) - 1, (1.0 + level) / 2.0)) * float(gaps.std(ddof=1)) / len(gaps) ** 0.5
     value = float(gaps.mean())
     return Interval(value, value - half, value + half, level)
 
@@ -112,7 +113,7 @@ def mcnemar(first: Any, second: Any) -> McNemar:
     if not (np.isin(first, (0, 1)).all() and np.isin(second, (0, 1)).all()):
         raise ShapeError("values must be right or wrong (bool, or 0 and 1).")
     only_first, only_second = int(np.sum(first > second)), int(np.sum(second > first))
-    tail = binomial_cdf(min(only_first, only_second), only_first + only_second)
+    tail = float(special.bdtr(min(only_first, only_second), only_first + only_second, 0.5))
     return McNemar(only_first, only_second, min(1.0, 2.0 * tail))
 
 

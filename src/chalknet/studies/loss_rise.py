@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from chalknet.artifacts.sample_losses import are_cut_off
 from chalknet.errors import ShapeError
-from chalknet.studies.distributions import FloatArray
 from chalknet.studies.random_effects import Spread, checked_level, mean_limits, mean_squares, spread_of_mean
+from chalknet.studies.values import FloatArray
 
 FEWEST_IMAGES = 4  # two in each half
 HALVES = 2

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from chalknet.errors import ConfigError
-from chalknet.studies.distributions import normal_quantile
 
 DIFFICULTIES = ("graded", "hard")
 GRADED_IMAGE_SD = 3.0  # "graded": from always right to always wrong; nearly every seed agrees on most images
@@ -60,7 +60,7 @@ def population(accuracy: float, seed_spread: float, difficulty: str, n_images: i
     easy = 0.0 if graded else max(0.0, 1.0 - HARD_SHARE * (1.0 - accuracy))
     image_sd = GRADED_IMAGE_SD if graded else HARD_IMAGE_SD
     scale = math.hypot(1.0, image_sd)
-    at = float(normal_quantile((accuracy - easy) / (1.0 - easy)))
+    at = float(special.ndtri((accuracy - easy) / (1.0 - easy)))
     slope = (1.0 - easy) * math.exp(-(at**2) / 2.0) / math.sqrt(2.0 * math.pi) / scale  # d accuracy / d mu
     return Population(easy, image_sd, seed_spread * math.sqrt(accuracy * (1.0 - accuracy) / n_images) / slope)
 
@@ -85,7 +85,7 @@ def simulate(
     scale = math.sqrt(1.0 + of.seed_sd**2 + of.image_sd**2)
     cells = []
     for accuracy in accuracies:
-        mu = scale * float(normal_quantile((accuracy - of.easy) / (1.0 - of.easy)))
+        mu = scale * float(special.ndtri((accuracy - of.easy) / (1.0 - of.easy)))
         seed = np.float32(of.seed_sd) * rng.standard_normal(n_seeds, dtype=np.float32)
         noise = rng.standard_normal((n_seeds, n_images), dtype=np.float32)
         noise -= seed[:, None]

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chalknet.errors import DataError, ShapeError
-from chalknet.studies.distributions import FloatArray
+
+FloatArray = NDArray[np.float64]
 
 
 def checked_correct(correct: Any, name: str = "correct") -> FloatArray:

@@ -51,17 +51,11 @@ def _prefix_pairs(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def joined_groups(n: int, joins: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
-    """(n,) number of the connected component of each element, in order of first appearance."""
-    parent = list(range(n))
+    """Return the number of each element's connected component, in order of first appearance: (n,) int64."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    for a, b in joins:
-        low, high = sorted((root(a), root(b)))
-        parent[high] = low
-    numbers: dict[int, int] = {}
-    return np.array([numbers.setdefault(root(i), len(numbers)) for i in range(n)], np.int64)
+    pairs = np.array([*joins], np.int64).reshape(-1, 2).T
+    graph = coo_array((np.ones(pairs.shape[1]), tuple(pairs)), shape=(n, n))
+    labels: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
+    return labels
