@@ -119,7 +119,9 @@ WITNESSES = [
 
 
 @pytest.mark.extras
-@pytest.mark.parametrize(("rule", "make", "decay"), WITNESSES, ids=lambda value: "torch" if callable(value) else str(value)[:30])
+@pytest.mark.parametrize(
+    ("rule", "make", "decay"), WITNESSES, ids=lambda value: "torch" if callable(value) else str(value)[:30]
+)
 def test_a_rule_equals_torchs_where_both_define_it(rule, make, decay):
     np.testing.assert_allclose(walk(rule, 20), torch_walk(make, 20, decay=decay), rtol=1e-12)
 
