@@ -4,7 +4,7 @@
 epoch. Samples lie on the device and everything is warmed up before the clock runs; the clock stops when the last
 epoch's scores have been read. PyTorch's loop may use TF32. The accuracy on the test part stands beside each time.
 
-A study trains four widths from ten seeds each, with the same samples and epochs: all 40 networks in one pack, one by
+A study trains four widths from ten seeds each, with the same samples and epochs: all 40 networks in one stack, one by
 one, and one by one by the plain loop, each time from the making of the networks to the last score.
 """
 

@@ -21,7 +21,6 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 ALL_CORES, ONE_CORE, OTHER_KERNELS = "peers-2-cores.json", "peers-1-core.json", "peers-2-cores-avx2.json"
 SCALING, STARTUP, CLASSIFIER, TUNED = "scaling.json", "startup.json", "classifier.json", "classifier-tuned.json"
-PACKS = "packs.json"
 TORCH_ENGINE, GPU = "torch_engine.json", "gpu.json"
 STUDY_TIMES = 10.0  # as fast as one by one, of a study's networks packed on a GPU, at the least
 GPU_SECONDS, GPU_TIMES = 0.15, 3.0  # of the write-up's run, and as fast as a plain PyTorch loop, at the least
@@ -86,7 +85,6 @@ def page() -> str:
     sections += [aims(every, one, other, scaling), torch_section(load(TORCH_ENGINE)), gpu_section(load(GPU))]
     sections += [
         scaling_section(scaling),
-        packs(load(PACKS)),
         tables(load(CLASSIFIER)),
         tuned(load(TUNED)),
         startup(start),
@@ -568,92 +566,6 @@ def tuned_rows(name: str, rows: dict[str, Any]) -> list[str]:
             f"| {search} | {shown[0]} | {shown[1]} |"
         )
     return lines
-
-
-PACKS_TEXT = """
-`python benchmarks/packs.py`: networks of a study that share data, on synthetic data of the write-up's size, one by one
-on one thread and trained together in a pack on one thread. Milliseconds of a core an epoch a network, medians, making
-networks ready left out; the gain is the median of the rounds' ratios, in brackets the smallest and the largest. A study
-of n networks is so many rates times so many seeds, each seed with a batch order of its own; of 64 in 64 orders no two
-share a batch. `chalknet study` runs a process a core, each on one thread, and measures such figures itself before it
-decides; the last column is what it decided then. Layers of one unit or of more than 512 are never packed. Every
-network has the same bits either way.
-"""
-
-
-def packs(result: dict[str, Any]) -> list[str]:
-    """Networks of a study one by one and together; nothing where it was not measured."""
-    if not result:
-        return []
-    machine = result["machine"]
-    return [
-        "## Whole studies in one pass",
-        "",
-        *paragraph(
-            PACKS_TEXT,
-            f"{machine['processor']}, {machine['cores']} cores, {machine['blas_kernels']} kernels, NumPy "
-            f"{result['versions']['numpy']}; {result['rounds']} rounds. Others were at work on the machine (load "
-            f"{result['load_average']:.1f}), hence the processor's time and not the clock's.",
-        ),
-        "| hidden units | batch | networks | a pack | one by one, ms | packed, ms | gain | planned |",
-        "|---|---|---|---|---|---|---|---|",
-        *(_pack_row(point) for point in result["points"]),
-        "",
-        *_on_free_cores(result),
-        *_clocked(result),
-    ]
-
-
-def _pack_row(point: dict[str, Any]) -> str:
-    alone, packed = (1e3 * statistics.median(point[way]) for way in ("alone", "packed"))
-    gains = [one / other for one, other in zip(point["alone"], point["packed"], strict=True)]
-    gain = f"{statistics.median(gains):.2f} ({min(gains):.2f} to {max(gains):.2f})"
-    networks = f"{point['networks']}" + (" in as many orders" if point["rates"] == 1 else "")
-    figures = f"{alone:.3g} | {packed:.3g} | {gain} | {point['planned']}"
-    return f"| {point['width']} | {point['batch']} | {networks} | {point['size']} | {figures} |"
-
-
-def _on_free_cores(result: dict[str, Any]) -> list[str]:
-    """What the processor's times come to where the cores are free, for the studies that are also clocked."""
-    cores, sentences = result["machine"]["cores"], []
-    for clocked in result["clocked"]:
-        kind = {key: clocked[key] for key in ("width", "batch", "networks", "rates")}
-        point = next(point for point in result["points"] if point.items() >= kind.items())
-        gain = (
-            1.0
-            if point["planned"] == "one by one"
-            else statistics.median(one / other for one, other in zip(point["alone"], point["packed"], strict=True))
-        )
-        sentences.append(
-            f"{_study(point)}, {point['planned']}: {cores} x {gain:.2f} = {cores * gain:.1f} times as fast."
-        )
-    return paragraph(
-        "One after the other the numpy engine keeps one core busy with batches so small, so on as many free cores as "
-        "this machine has, in as many processes, these figures come to:",
-        *sentences,
-    )
-
-
-def _clocked(result: dict[str, Any]) -> list[str]:
-    """By the clock, against one network after the other by the numpy engine with a thread a core."""
-    if result["load_average"] > result["machine"]["cores"]:
-        return paragraph("By the clock: not yet measured on a machine whose cores were free.")
-    lines = []
-    for point in result["clocked"]:
-        times, first = [], point["seconds"]["one after the other"]
-        for way, found in point["seconds"].items():
-            ratio = statistics.median(one / other for one, other in zip(first, found, strict=True))
-            times.append(f"{way} {1e3 * statistics.median(found):.3g} ms ({ratio:.2f} times as fast)")
-        lines += paragraph(
-            f"By the clock, {_study(point)}, all cores at work, an epoch a network, against one after the other by "
-            f"the numpy engine with a thread a core: {'; '.join(times)}. The planner chose {point['planned']}."
-        )
-    return lines
-
-
-def _study(point: dict[str, Any]) -> str:
-    orders = "as many orders" if point["rates"] == 1 else f"{point['networks'] // point['rates']} orders"
-    return f"{point['networks']} networks of {point['width']} units in batches of {point['batch']}, in {orders}"
 
 
 def startup(result: dict[str, Any]) -> list[str]:

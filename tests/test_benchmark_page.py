@@ -199,29 +199,3 @@ def grown():
 
 def flat(page):
     return " ".join(page.split())
-
-
-def test_packs_are_told_with_every_rounds_ratio_and_what_was_planned(write_docs, tmp_path):
-    point = {"width": 32, "batch": 128, "networks": 64, "planned": "packs", "size": 32}
-    packed = {"alone": [0.03, 0.04, 0.06], "packed": [0.02, 0.02, 0.02]}
-    ways = {"one after the other": [0.04, 0.04, 0.06], "packs": [0.01, 0.02, 0.02]}
-    found = {
-        "machine": result(ROWS)["machine"],
-        "versions": {"numpy": "2.4"},
-        "rounds": 3,
-        "load_average": 1.5,
-        "points": [{**point, "rates": 8, **packed}, {**point, "rates": 1, **packed, "planned": "one by one"}],
-        "clocked": [{**point, "rates": 8, "seconds": ways}],
-    }
-    store(tmp_path, packs=found, peers_2_cores=result(ROWS))
-    page = write_docs.page()
-    assert "| 32 | 128 | 64 | 32 | 40 | 20 | 2.00 (1.50 to 3.00) | packs |" in page
-    assert "| 32 | 128 | 64 in as many orders | 32 | 40 | 20 | 2.00 (1.50 to 3.00) | one by one |" in page
-    flat = " ".join(page.split())
-    assert "64 networks of 32 units in batches of 128, in 8 orders, packs: 2 x 2.00 = 4.0 times as fast." in flat
-    assert "in 8 orders, all cores at work" in flat
-    assert "packs 20 ms (3.00 times as fast). The planner chose packs." in flat
-    store(tmp_path, packs={**found, "load_average": 3.0})
-    assert "By the clock: not yet measured" in " ".join(write_docs.page().split())
-    (tmp_path / "packs.json").unlink()
-    assert "Whole studies" not in write_docs.page()

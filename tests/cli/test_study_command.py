@@ -43,8 +43,7 @@ def finished(letters, capsys):
 
 
 def test_a_study_shows_its_units_and_then_the_table(letters, capsys):
-    # What is planned to be trained together would decide which unit comes last.
-    assert main([*QUICK, "--vary", "learning_rate=1e-4,1e-3", "--pack", "off"]) == 0
+    assert main([*QUICK, "--vary", "learning_rate=1e-4,1e-3"]) == 0
     printed = capsys.readouterr()
     lines = [line for line in printed.err.splitlines() if line.startswith("units ")]
     assert len(lines) == 8
@@ -137,9 +136,10 @@ def test_failed_units_are_told_and_give_code_1(capsys):
         (["--seeds", "some"], "seeds must be a whole number from 1 to 10000, got 'some'."),
         (["--seed", "3"], "seed is what the seeds count, so it cannot be set to 3. Give first_seed."),
         (["--jobs", "none"], "jobs must be a whole number >= 1, got 'none'."),
-        (["--pack", "all"], "pack must be auto, off or a whole number >= 1, got 'all'."),
+        (["--stack", "all"], "stack must be a whole number >= 1, got 'all'."),
+        (["--stack", "4"], "stack (--stack) 4 trains networks at once on a GPU, and this study trains on processors"),
         (["--plan", "--on", "ray"], "--plan is about processes of this machine; leave --on out."),
-        (["--pack", "0", "--plan"], "pack must be auto, off or a whole number >= 1, got 0."),
+        (["--stack", "0", "--plan"], "stack must be a whole number >= 1, got 0."),
         (["--search", "grid"], "sampler must be one of tpe, got 'grid'."),
         (["--trials", "5"], "trials is a setting of a search; say which (--search tpe)."),
         (["--seeds-vary", "luck"], "seeds_vary must be one or more of init, order, split, got ['luck']."),
@@ -156,12 +156,12 @@ def test_what_cannot_be_meant_is_one_line_and_code_2_and_writes_nothing(letters,
 
 @pytest.mark.usefixtures("letters")
 def test_plan_shows_how_units_would_be_shared_out_and_writes_nothing(letters, capsys):
-    assert main([*QUICK, "--pack", "2", "--jobs", "1", "--plan"]) == 0
+    assert main([*QUICK, "--jobs", "1", "--plan"]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == "plan: 1 process, 4 units in packs of up to 2"
-    assert re.fullmatch(r"3 to 4 +4 +packs of 2 +[\d.e-]+ +[\d.e-]+ +0\.\d\d GB", printed[2])
+    assert printed[0] == "plan: 1 process, 4 runs"
+    assert re.fullmatch(r"3 to 4 +4 +one by one +[\d.e-]+ +0\.\d\d GB", printed[2])
     assert re.fullmatch(
-        r"4 units take about \d:\d\d if no unit stops early, and up to 0\.\d\d GB; nothing was run", printed[3]
+        r"4 runs take about \d:\d\d if none stops early, and up to 0\.\d\d GB; nothing was run", printed[3]
     )
     assert not (letters / "widths").exists()
 
@@ -170,15 +170,15 @@ def test_plan_shows_how_units_would_be_shared_out_and_writes_nothing(letters, ca
 def test_plan_is_about_what_is_left_to_do(capsys):
     assert main([*QUICK, "--plan"]) == 0
     assert capsys.readouterr().out == "plan: nothing is left to do\n"
-    assert main([*QUICK, "--vary", "learning_rate=1e-4", "--pack", "off", "--plan"]) == 0
-    assert "4 units one by one" in capsys.readouterr().out
+    assert main([*QUICK, "--vary", "learning_rate=1e-4", "--stack", "1", "--plan"]) == 0
+    assert "4 runs" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("letters")
 def test_a_study_says_its_plan_in_a_line(capsys):
-    assert main([*QUICK, "--pack", "4", "--jobs", "1"]) == 0
+    assert main([*QUICK, "--jobs", "2"]) == 0
     plans = [line for line in capsys.readouterr().err.splitlines() if line.startswith("plan: ")]
-    assert plans == ["plan: 1 process, 4 units in packs of up to 4"]
+    assert plans == ["plan: 2 processes, 4 runs"]
 
 
 def test_a_study_of_nothing_says_what_to_give(capsys):

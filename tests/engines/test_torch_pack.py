@@ -7,13 +7,12 @@ import gc
 import numpy as np
 import pytest
 from conftest import made_images, needs
-from packs import trained_alone, trained_together
 
 from chalknet.config import Recipe
 from chalknet.data.splits import split_dataset
 from chalknet.errors import ConfigError, DivergenceError
-from chalknet.training.together import new_pack, order_of, pack_key
-from chalknet.training.trainer import Run, Trainer
+from chalknet.training.together import new_pack, order_of, run_together, stack_key
+from chalknet.training.trainer import Run, Trainer, run_epochs
 
 pytestmark = pytest.mark.extras
 torch = needs("torch")
@@ -36,11 +35,19 @@ def recipes(*settings, base=None):
 
 
 def alone(recipe):
-    return trained_alone(DATA, SPLITS, recipe)
+    """The run, or the error of one that diverges."""
+    try:
+        return run_epochs(Trainer(DATA, SPLITS, recipe, keep_samples=True))
+    except DivergenceError as error:
+        return error
 
 
 def packed_together(packed, **options):
-    return trained_together(DATA, SPLITS, packed, **options)
+    """The same of each recipe, from one stack."""
+    found = {}
+    run_together(DATA, SPLITS, packed, found.__setitem__, keep_samples=True, **options)
+    assert sorted(found) == list(range(len(packed)))
+    return [found[number] for number in range(len(packed))]
 
 
 def assert_close(end, want, tolerance):
@@ -224,24 +231,53 @@ def test_what_a_recorded_update_reads_stays_where_it_is():
     "what",
     [
         {"batch_size": 32}, {"hidden": [9, 5]}, {"optimizer": "adam"}, {"dtype": "float32"}, {"optimizer": "nesterov"},
-        {"bias_momentum": True}, {"device": "cpu"}, {"engine": "numpy"}, {"weight_decay": 0.1},
+        {"bias_momentum": True}, {"device": "cpu"}, {"weight_decay": 0.1},
     ],
 )  # fmt: skip
 def test_what_must_be_equal_in_a_pack_is_in_the_key(what):
     one, other = recipes({}, what)
-    assert None not in (pack_key(one, DATA), pack_key(other, DATA))
-    assert pack_key(one, DATA) != pack_key(other, DATA)
+    assert None not in (stack_key(one, DATA), stack_key(other, DATA))
+    assert stack_key(one, DATA) != stack_key(other, DATA)
 
 
 def test_adams_shares_are_in_the_key():
     one, other = recipes({}, {"beta2": 0.99}, base={"optimizer": "adam"})
-    assert pack_key(one, DATA) != pack_key(other, DATA)
+    assert stack_key(one, DATA) != stack_key(other, DATA)
+
+
+def test_orders_are_equal_where_batches_are():
+    same, again, other = recipes({"seed": 1}, {"seed": 2}, {"batch_seed": 2})
+    assert order_of(same) == order_of(again) != order_of(other)
+    assert order_of(same.with_settings(batch_seed="seed", seed=1)) == order_of(same)
+
+
+def test_who_is_finished_is_told_at_once():
+    told = []
+    packed = recipes({"epochs": 3, "seed": 1}, {"epochs": 1, "seed": 2}, {"epochs": 2, "learning_rate": 1e200})
+    run_together(
+        DATA,
+        SPLITS,
+        packed,
+        lambda number, end: told.append((number, type(end).__name__)),
+        observe=lambda number, record: told.append((number, record.epoch)),
+    )
+    assert told.index((1, "Run")) < told.index((0, 2))
+    assert told.index((2, "DivergenceError")) < told.index((0, 3))
+    assert told[-1] == (0, "Run")
+
+
+@pytest.mark.parametrize("what", [{"engine": "numpy"}, {"engine": "reference"}, {"shift_pixels": 1}, {"erase": 0.1}])
+def test_recipes_that_are_not_stacked_have_no_key(what):
+    (recipe,) = recipes(what)
+    assert stack_key(recipe, DATA) is None
+    with pytest.raises(ConfigError, match="cannot be trained in one stack"):
+        packed_together([recipe, recipe])
 
 
 @pytest.mark.parametrize("what", [{"batch_norm": True}, {"input_dropout": 0.1}, {"mixup": 0.2}])
 def test_what_a_pack_does_not_take_has_no_key(what):
     (recipe,) = recipes(what)
-    assert pack_key(recipe, DATA) is None
+    assert stack_key(recipe, DATA) is None
     with pytest.raises(ConfigError, match="a pack takes no networks with"):
         Trainer(DATA, SPLITS, recipe, engine=new_pack(recipe.training, [0]).join)
 

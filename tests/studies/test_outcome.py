@@ -1,4 +1,4 @@
-"""Outcomes of a pack's units, which on a GPU several threads make."""
+"""Outcomes of stacked runs, which several threads make."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import made_images
+from conftest import made_images, needs
 
 from chalknet.config import Recipe
 from chalknet.studies import outcome
 from chalknet.studies.cells import Cell, Unit
 from chalknet.studies.outcome import train_units
 
+pytestmark = pytest.mark.extras
+needs("torch")
 DATA = made_images(240, seed=0)
-RECIPE = Recipe().with_settings(hidden=[4], epochs=3, split="random", train_size=150, valid_size=50)
+RECIPE = Recipe().with_settings(
+    hidden=[4], epochs=3, split="random", train_size=150, valid_size=50, engine="torch", device="cpu"
+)
 UNITS = [Unit(Cell((), RECIPE, RECIPE.split), seed) for seed in range(6)]
 
 
@@ -30,15 +34,8 @@ def outcomes(ended=None, observe=None, threads=1):
     return found
 
 
-@pytest.fixture
-def on_a_gpu(monkeypatch):
-    """As far as outcomes ask."""
-    monkeypatch.setattr(outcome, "device_of", lambda _: "cuda")
-
-
-def test_threads_make_the_outcomes_of_a_gpus_pack_with_the_same_bits(request, monkeypatch):
+def test_threads_make_the_outcomes_of_a_stack_with_the_same_bits(monkeypatch):
     want = outcomes()
-    request.getfixturevalue("on_a_gpu")
     make, both = outcome._outcome, threading.Barrier(2, timeout=60)
 
     def made_by_two(*args):
@@ -53,7 +50,6 @@ def test_threads_make_the_outcomes_of_a_gpus_pack_with_the_same_bits(request, mo
         assert all(np.array_equal(array, want[number].arrays[name]) for name, array in mine.arrays.items())
 
 
-@pytest.mark.usefixtures("on_a_gpu")
 def test_nothing_is_told_by_two_threads_at_a_time():
     alone = threading.Lock()
 
@@ -65,7 +61,6 @@ def test_nothing_is_told_by_two_threads_at_a_time():
     outcomes(told, told, threads=4)
 
 
-@pytest.mark.usefixtures("on_a_gpu")
 def test_what_telling_fails_with_goes_through():
     def fails(number):
         raise OSError(f"no room for {number}")
@@ -74,7 +69,6 @@ def test_what_telling_fails_with_goes_through():
         outcomes(fails)
 
 
-@pytest.mark.usefixtures("on_a_gpu")
 def test_what_telling_fails_with_ends_the_training_of_the_others(monkeypatch):
     longer = [Unit(Cell((), RECIPE.with_settings(epochs=n), RECIPE.split), 0) for n in (1, 500)]
     monkeypatch.setitem(globals(), "UNITS", longer)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import made_images, needs
-from studies.small_studies import numbers, spec_of, units_of
+from studies.small_studies import RECIPE, numbers, spec_of, units_of
 
 from chalknet.data.load import load_data
 from chalknet.errors import ChalknetError, ConfigError, DataError
@@ -69,42 +69,41 @@ def test_the_bits_do_not_depend_on_the_number_of_jobs_or_the_order(letters, tmp_
     assert two.unit(two.cells[0], 0).trained.endswith("2 at a time")
 
 
-def test_the_bits_do_not_depend_on_packs_and_the_record_tells_of_them(letters, tmp_path):
-    vary = {"hidden": [3, 4], "learning_rate": [1e-4, 1e-3]}
-    more = {"seeds": 3, "batch_size": 32, "epochs": 4, "stop_early": True, "patience": 1, **SIZES}
-    alone = study(letters, vary, out=tmp_path / "alone", pack="off", **more)
-    packed = study(letters, vary, out=tmp_path / "packed", pack=5, jobs=1, **more)
-    assert numbers(packed) == numbers(alone)
-    names = sorted(path.relative_to(alone.folder) for path in (alone.folder / "models").rglob("*"))
-    assert names == sorted(path.relative_to(packed.folder) for path in (packed.folder / "models").rglob("*"))
-    assert all((alone.folder / name).read_bytes() == (packed.folder / name).read_bytes() for name in names)
-    how = Counter(packed.record(unit.cell, unit.seed).trained for unit in packed.units)
-    assert how == {"numpy engine, float32, in a pack of 4, one at a time": 12}
-    assert {alone.record(unit.cell, unit.seed).trained.count("pack") for unit in alone.units} == {0}
+@pytest.fixture
+def stacks(monkeypatch):
+    """Lets a study stack runs as on a GPU, and its workers train them on the processor."""
+    needs("torch")
+    monkeypatch.setattr("chalknet.studies.plan.gpu_bytes", lambda _: 10**9)
+    monkeypatch.setattr("chalknet.workflows.study.device_of", lambda _: "cuda")
+    return {"engine": "torch", "dtype": "float64"}
+
+
+STACKED = pytest.param(True, marks=pytest.mark.extras, id="stacked")
 
 
 @pytest.mark.extras
-def test_torch_packs_give_the_same_numbers_to_rounding_and_the_record_tells_of_them(letters, tmp_path):
-    needs("torch")
-    asked = {"vary": {"hidden": [3, 40]}, "engine": "torch", "device": "cpu", "dtype": "float64", "seeds": 2, **SIZES}
-    alone = study(letters, out=tmp_path / "alone", pack="off", jobs=1, epochs=3, **asked)
-    packed = study(letters, out=tmp_path / "packed", pack=4, jobs=1, epochs=3, **asked)
-    for unit in packed.units:
-        mine, theirs = (one.record(unit.cell, unit.seed).history[-1].valid.loss for one in (packed, alone))
+def test_stacked_runs_equal_single_ones_and_the_record_names_the_stack(letters, tmp_path, stacks):
+    asked = {"vary": {"hidden": [3, 40]}, "seeds": 2, "jobs": 1, "epochs": 3, **stacks, **SIZES}
+    alone = study(letters, out=tmp_path / "alone", stack=1, **asked)
+    stacked = study(letters, out=tmp_path / "stacked", **asked)
+    for unit in stacked.units:
+        mine, theirs = (one.record(unit.cell, unit.seed).history[-1].valid.loss for one in (stacked, alone))
         assert mine == pytest.approx(theirs, rel=1e-9)
-    how = Counter(packed.record(unit.cell, unit.seed).trained for unit in packed.units)
-    assert how == {"torch engine, float64, on cpu, in a pack of 2, one at a time": 4}
+    how = Counter(stacked.record(unit.cell, unit.seed).trained for unit in stacked.units)
+    assert how == {"torch engine, float64, on cpu, in a stack of 4, one at a time": 4}
+    names, others = (sorted(path.name for path in (one.folder / "models").rglob("*")) for one in (alone, stacked))
+    assert names == others
 
 
-def test_a_unit_that_diverges_in_a_pack_fails_with_the_words_that_it_fails_with_alone(letters, tmp_path):
-    asked = {"vary": {"learning_rate": [1e-4, 1e300]}, "seeds": 2, "hidden": [4], "epochs": 3, **SIZES}
-    alone = study(letters, out=tmp_path / "alone", pack="off", **asked)
-    packed = study(letters, out=tmp_path / "packed", pack=4, jobs=1, **asked)
-    assert packed.counts == {"todo": 0, "running": 0, "done": 2, "failed": 2}
-    assert packed.failed == alone.failed
+@pytest.mark.extras
+def test_a_stacked_run_that_diverges_fails_alone_and_says_why(letters, tmp_path, stacks):
+    asked = {"vary": {"learning_rate": [1e-4, 1e300]}, "seeds": 2, "hidden": [4], "epochs": 3, **stacks, **SIZES}
+    stacked = study(letters, out=tmp_path / "stacked", stack=4, jobs=1, **asked)
+    assert stacked.counts == {"todo": 0, "running": 0, "done": 2, "failed": 2}
+    assert all("largest gradient" in error for error in stacked.failed.values())
 
 
-def test_where_a_pack_fails_as_a_whole_its_units_are_trained_one_by_one(letters, monkeypatch):
+def test_runs_of_a_stack_that_fails_as_a_whole_are_trained_alone(letters, monkeypatch):
     def fails(*_, **__):
         raise MemoryError
 
@@ -116,15 +115,17 @@ def test_where_a_pack_fails_as_a_whole_its_units_are_trained_one_by_one(letters,
     assert [one for one in said if one[1] != "epoch"] == [(0, "done"), (1, "done"), (2, "done")]
 
 
-def test_a_unit_that_has_a_checkpoint_goes_on_from_it_alone_and_the_others_are_packed(letters, tmp_path):
-    units = units_of(spec_of("hidden=3,4"))[:3]
+@pytest.mark.extras
+def test_a_run_with_a_checkpoint_resumes_alone_and_others_are_stacked(letters, tmp_path):
+    needs("torch")
+    units = units_of(spec_of("hidden=3,4", recipe=RECIPE.with_settings(engine="torch", device="cpu")))[:3]
     path = tmp_path / f"{units[1].cell.key[:16]}-seed{units[1].seed}.safetensors"
     path.write_bytes(b"no checkpoint, so that it begins anew")
     said = {}
     message = load_message(units, 1, "one at a time", [False] * 3, tmp_path)
     train_load(message, load_data(letters), lambda said_, _: said.update({said_["unit"]: said_}))
-    packed = [said[number]["record"]["trained"].count("in a pack of 2") for number in range(3)]
-    assert packed == [1, 0, 1]
+    stacked = [said[number]["record"]["trained"].count("in a stack of 2") for number in range(3)]
+    assert stacked == [1, 0, 1]
     assert not path.exists()
 
 
@@ -242,25 +243,27 @@ class Killer:
             self.killed.add(held)
 
 
-@pytest.mark.parametrize("pack", ["off", 2])
-def test_a_killed_worker_costs_its_units_progress_and_no_more(letters, tmp_path, monkeypatch, pack):
+@pytest.mark.parametrize("is_stacked", [False, STACKED])
+def test_a_killed_worker_loses_its_runs_progress_and_no_more(letters, tmp_path, monkeypatch, request, is_stacked):
+    asked = {"seeds": 2, "jobs": 2, "epochs": 200, "learning_rate": 1e-5, **SIZES}
+    asked |= request.getfixturevalue("stacks") if is_stacked else {}
     killer = Killer(monkeypatch, tmp_path / "site", most=1)
-    asked = {"seeds": 2, "jobs": 2, "epochs": 200, "learning_rate": 1e-5, "pack": pack, **SIZES}
     results = study(letters, {"hidden": [3, 4]}, out=tmp_path / "s", observe=killer, **asked)
-    n_lost = 1 if pack == "off" else 2
+    n_lost = 2 if is_stacked else 1
     assert Counter(event for _, _, event in events(tmp_path / "s")) == {"begun": 4 + n_lost, "died": n_lost, "done": 4}
-    alone = numbers(study(letters, {"hidden": [3, 4]}, out=tmp_path / "t", **{**asked, "pack": "off"}))
-    assert numbers(results) == alone
     assert all(process.poll() is not None for process in killer.spy.processes)
-    # What died in a pack is tried again alone.
-    trained = Counter("in a pack" in results.record(unit.cell, unit.seed).trained for unit in results.units)
-    assert trained == ({False: 4} if pack == "off" else {True: 2, False: 2})
+    if not is_stacked:
+        assert numbers(results) == numbers(study(letters, {"hidden": [3, 4]}, out=tmp_path / "t", **asked))
+    # Runs that died in a stack are tried again alone.
+    trained = Counter("in a stack" in results.record(unit.cell, unit.seed).trained for unit in results.units)
+    assert trained == ({True: 2, False: 2} if is_stacked else {False: 4})
 
 
-@pytest.mark.parametrize("pack", ["off", 3])
-def test_a_unit_that_kills_its_worker_three_times_has_failed_and_the_rest_goes_on(letters, tmp_path, monkeypatch, pack):
+@pytest.mark.parametrize("is_stacked", [False, STACKED])
+def test_a_run_that_kills_its_worker_three_times_has_failed(letters, tmp_path, monkeypatch, request, is_stacked):
+    asked = {"jobs": 1, "epochs": 200, "learning_rate": 1e-5, **SIZES}
+    asked |= request.getfixturevalue("stacks") if is_stacked else {}
     killer = Killer(monkeypatch, tmp_path / "site", most=3, seed=1)
-    asked = {"jobs": 1, "epochs": 200, "learning_rate": 1e-5, "pack": pack, **SIZES}
     results = study(letters, {"hidden": [4]}, out=tmp_path / "s", observe=killer, **asked)
     (error,) = results.failed.values()
     assert "its process ended 3 times while it was trained, last by signal 9 (SIGKILL)" in error

@@ -59,12 +59,9 @@ def _plain_options(command: Any) -> Any:
     help="Train units on a Ray cluster: on this machine, or the one there.  [default: processes of this machine]",
 )
 @click.option(
-    "--pack",
-    metavar="off|auto|N",
-    default="auto",
-    show_default=True,
-    help="Units that a process trains together: none, what is measured to be fastest (on a GPU as many as it holds), "
-    "or up to N; results do not depend on it, those of engine torch but for rounding.",
+    "--stack",
+    metavar="N",
+    help="Number of networks trained at once on a GPU.  [default: as many as fit]",
 )
 @click.option("--plan", "plan_only", is_flag=True, help="Show how units would be shared out, and train nothing.")
 @click.option("--retry-failed", is_flag=True, help="Train again what failed before.")
@@ -144,7 +141,7 @@ def _run(
     from chalknet.workflows.settle_study import study_folder
 
     jobs: Any = None if flags["jobs"] is None else number_or_text(flags["jobs"])  # run_study says what is not legal
-    pack: Any = number_or_text(flags["pack"])
+    stack: Any = None if flags["stack"] is None else number_or_text(flags["stack"])
     spec = _question(vary, search, data, flags)
     if plan_only and flags["on"] is not None:
         raise ConfigError("--plan is about processes of this machine; leave --on out.")
@@ -159,7 +156,7 @@ def _run(
     samples = open_data(spec.data)
     say_notes((*kernels, *samples.notes), quiet)
     if plan_only:
-        click.echo(plan_text(plan_study(spec, samples, folder, jobs=jobs, pack=pack)))
+        click.echo(plan_text(plan_study(spec, samples, folder, jobs=jobs, stack=stack)))
         return 0
     try:
         with _says_how_to_go_on(folder, flags["on"]), UnitProgress(quiet=quiet) as progress:
@@ -168,7 +165,7 @@ def _run(
                 samples,
                 folder,
                 jobs=jobs,
-                pack=pack,
+                stack=stack,
                 on=flags["on"],
                 retry_failed=flags["retry_failed"],
                 observe=progress,

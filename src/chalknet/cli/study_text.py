@@ -42,25 +42,20 @@ def plan_text(plan: Plan) -> str:
     """The table of a plan, and below it the time and memory that it takes."""
     rows = [
         (
-            f"{share.widths[0]} to {share.widths[-1]}" if len(share.widths) > 1 else share.widths[0],
-            str(share.n_units),
-            "one by one" if share.size == 1 else f"packs of {share.size}",
-            _seconds(share.unit_seconds),
-            _seconds(share.alone_seconds),
-            _gigabytes(share.load_bytes),
+            f"{group.widths[0]} to {group.widths[-1]}" if len(group.widths) > 1 else group.widths[0],
+            str(group.n_runs),
+            "one by one" if group.size == 1 else f"stacks of {group.size}",
+            DASH if group.run_seconds is None else f"{group.run_seconds:.3g}",
+            _gigabytes(group.job_bytes),
         )
-        for share in plan.shares
+        for group in plan.groups
     ]
-    heads = ("hidden", "units", "trained", "core seconds a unit", "one by one", "memory a process")
+    heads = ("hidden", "runs", "trained", "seconds a run", "memory a process")
     if not rows:
         return "plan: nothing is left to do"
-    left = "an unknown time" if plan.seconds is None else f"about {clock(plan.seconds)} if no unit stops early"
-    end = f"{plan.n_units} units take {left}, and up to {_gigabytes(plan.memory_bytes)}; nothing was run"
+    left = "an unknown time" if plan.seconds is None else f"about {clock(plan.seconds)} if none stops early"
+    end = f"{plan.n_runs} runs take {left}, and up to {_gigabytes(plan.memory_bytes)}; nothing was run"
     return "\n".join([Table(f"plan: {plan.how}", heads, tuple(rows)).text(), end])
-
-
-def _seconds(seconds: float | None) -> str:
-    return DASH if seconds is None else f"{seconds:.3g}"
 
 
 def _gigabytes(size: int) -> str:

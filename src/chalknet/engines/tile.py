@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -62,19 +61,13 @@ class Outcome:
     """What is kept of each of some samples, for their scores: (n,) arrays that tiles fill in slices.
 
     true: the true class's logit less the largest. total: sum of exp(logit less the largest). right: whether the largest
-    logit (the first of equals) is the true class's. With a shape (M, n) it is that of M networks, and `of` gives one's.
+    logit (the first of equals) is the true class's.
     """
 
-    def __init__(self, shape: int | tuple[int, int], dtype: Any) -> None:
-        self.true = np.empty(shape, dtype)
-        self.total = np.empty(shape, dtype)
-        self.right = np.empty(shape, bool)
-
-    def of(self, network: int, at: slice) -> Outcome:
-        """One network's, of some samples; a view."""
-        one = copy(self)
-        one.true, one.total, one.right = (values[network, at] for values in (self.true, self.total, self.right))
-        return one
+    def __init__(self, n: int, dtype: Any) -> None:
+        self.true = np.empty(n, dtype)
+        self.total = np.empty(n, dtype)
+        self.right = np.empty(n, bool)
 
     def losses(self, n: int) -> Matrix:
         """Cross-entropies of the first n, the terms of L2."""

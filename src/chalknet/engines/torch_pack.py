@@ -27,8 +27,6 @@ from chalknet.engines.engine import AVERAGE, Batch, Part, SampleScores, Snapshot
 from chalknet.engines.layers import Layers, start_of
 from chalknet.engines.lessons import even_cuts
 from chalknet.engines.noise import Noise
-from chalknet.engines.pack import OfPack, refuse_unpackable
-from chalknet.engines.pack_layout import Layout
 from chalknet.engines.tile import Weights
 from chalknet.engines.torch_device import (
     Learn,
@@ -42,6 +40,7 @@ from chalknet.engines.torch_device import (
     usable_device,
 )
 from chalknet.engines.torch_engine import BAND_VALUES, GPU_TILE_VALUES, TILE_UNITS, TILES_AT_ONCE
+from chalknet.engines.torch_layout import Layout
 from chalknet.engines.torch_pack_tile import (
     Stacks,
     TorchPackTile,
@@ -52,6 +51,7 @@ from chalknet.engines.torch_pack_tile import (
 )
 from chalknet.engines.torch_samples import Samples, Where, held_samples, kind_of_batch, n_of, positions_of, some
 from chalknet.engines.torch_tile import Tensors, Types, judge
+from chalknet.errors import ConfigError
 from chalknet.machine.processor import available_cores
 from chalknet.network.architecture import Parameters
 from chalknet.network.objective import Objective
@@ -69,8 +69,11 @@ Lesson = tuple[Update, ...]  # of every network, its update of the same number
 
 
 @dataclass(eq=False)
-class TorchPacked(OfPack):
-    """One network of a pack, as an `Engine`; made by `TorchPack.join`."""
+class TorchPacked:
+    """One network of a pack, as an `Engine`; made by `TorchPack.join`.
+
+    `TorchPack.train_epoch` trains it with the others; when it is alone in its pack, its own `train_epoch` does.
+    """
 
     pack: TorchPack
     order: Hashable
@@ -86,6 +89,19 @@ class TorchPacked(OfPack):
     @property
     def device(self) -> str:
         return self.pack.device
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        return tuple(matrix.shape[1] for matrix in self.weights.matrices[:-1])
+
+    def train_epoch(self, updates: Iterable[Update]) -> Scores:
+        return self.pack.train_epoch([updates])[0]
+
+    def evaluate(self, part: str) -> Scores | None:
+        return self.pack.scores(self, part)
+
+    def evaluate_each(self, part: str) -> SampleScores | None:
+        return self.pack.each(self, part)
 
     def parameters(self) -> Parameters:
         return self.layers.named(on_processor(self.weights))
@@ -133,7 +149,7 @@ class _Snapshot:
 
 
 class TorchPack:
-    """`Pack` in torch tensors; every `join` adds one network, before the first is trained.
+    """Networks that are trained together; every `join` adds one, before the first is trained.
 
     All have the same samples, scaling, depth, activations, classes, tile_rows and float type, and rules that differ in
     nothing but numbers: `training.together.pack_key` says which recipes are so.
@@ -179,7 +195,9 @@ class TorchPack:
         Raises:
             ConfigError: the network has what a pack cannot train.
         """
-        refuse_unpackable(noise, parameters)
+        is_changed = noise.augmenter is not None or noise.mixup or noise.input_dropout
+        if is_changed or any(name.endswith(".gain") for name in parameters):
+            raise ConfigError("a pack takes no networks with batch norm or with inputs that are changed or mixed.")
         layers = Layers(parameters)
         if not self._members:
             self._parts = {name: part for name, part in parts.items() if len(part.labels)}
@@ -317,7 +335,7 @@ class TorchPack:
         members = self._members
         first, last = members[0].weights.matrices[0], members[0].weights.matrices[-1]
         hidden, orders = tuple(one.hidden for one in members), tuple(one.order for one in members)
-        self._layout = Layout(len(first) - 1, last.shape[1], hidden, orders, is_wide=True)
+        self._layout = Layout(len(first) - 1, last.shape[1], hidden)
         self._distinct = list(dict.fromkeys(orders))
         self._leaders = [orders.index(order) for order in self._distinct]
         which = [self._distinct.index(order) for order in orders]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from chalknet.engines.pack_layout import Layout
+from chalknet.engines.torch_layout import Layout, runs_of
 from chalknet.engines.torch_tile import FEW, Backward, Judged, Types, activated, product, put, relu_layer
 
 WORTH_ONE = 4  # networks that read the same samples: a product of their own then saves copies of these
@@ -95,8 +95,9 @@ def together(layout: Layout) -> list[Reading]:
 
 def readings_of(layout: Layout, orders: Sequence[int], device: Any) -> list[Reading]:
     """The products of first layers of which network i reads the batch orders[i]: as few as there can be."""
-    if len(layout.bunches) <= max(len(layout.runs), len(orders) // WORTH_ONE):
-        return [Reading(layout.columns_of(bunch), None, orders[bunch.start]) for bunch in layout.bunches]
+    groups = runs_of(orders)
+    if len(groups) <= max(len(layout.runs), len(orders) // WORTH_ONE):
+        return [Reading(layout.columns_of(group), None, orders[group.start]) for group in groups]
     found = []
     for run, networks in enumerate(layout.runs):
         wanted, start = list(orders[networks]), orders[networks.start]

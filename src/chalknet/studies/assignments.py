@@ -15,7 +15,7 @@ from chalknet.data.splits import Splits
 from chalknet.studies.cells import Cell, Unit
 from chalknet.studies.outcome import Outcome, kept_scores
 from chalknet.studies.owner import BEAT_SECONDS, Owner, new_owner, retire
-from chalknet.studies.plan import Load, Plan, Planner
+from chalknet.studies.plan import Job, Plan, Planner
 from chalknet.studies.reading import chosen_cells
 from chalknet.studies.results import model_name
 from chalknet.studies.search import Trial, next_trials, search_key
@@ -123,7 +123,7 @@ class Assignments:
             self._store.beat(self.owner)
             self._last_beat = self._clock()
 
-    def ask(self) -> Load:
+    def ask(self) -> Job:
         """Units to train, now this process's; none where none is free, for the moment or for good: see `is_over`."""
         key = self._store.claim(self.owner)
         if key is None and self._store.release_dead():
@@ -133,10 +133,10 @@ class Assignments:
             key = self._store.claim(self.owner)
         return () if key is None else self._with_company(key)
 
-    def _with_company(self, key: tuple[str, int]) -> Load:
+    def _with_company(self, key: tuple[str, int]) -> Job:
         """A unit that is this process's, with those of its planned load that are free."""
         unit = self._units[key]
-        load = () if self._plan is None else self._plan.load_of.get(key, ())
+        load = () if self._plan is None else self._plan.job_of.get(key, ())
         others = [other.key for other in load if other.key != key]
         taken = self._store.claim_beside(key, others, self.owner) if others else []
         return (unit, *(self._units[other] for other in taken))

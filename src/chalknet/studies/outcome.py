@@ -30,7 +30,7 @@ from chalknet.studies.encoding import packed_bits, unpacked_bits
 from chalknet.studies.results import Predictions, UnitRecord, UnitResult
 from chalknet.studies.space import divide, own_splits
 from chalknet.studies.unfinished import UnitCheckpoint
-from chalknet.training.together import PackObserver, run_together
+from chalknet.training.together import StackObserver, run_together
 from chalknet.training.trainer import Observer, Run, Trainer, device_of, how_trained, run_epochs
 from chalknet.version import __version__
 
@@ -99,28 +99,27 @@ def train_units(
     threads: int,
     trained: str,
     with_model: Sequence[bool],
-    observe: PackObserver | None = None,
+    observe: StackObserver | None = None,
 ) -> None:
-    """Trains several units in one pack, and hands over each as soon as it is finished.
+    """Train several runs in one stack, and hand over each as soon as it is finished.
 
-    What a unit gives is what `train_unit` gives, but for its seconds: with the numpy engine bit for bit, with torch to
-    rounding. Its seconds are its share of those of the pack.
+    The outcome of a run is that of `train_unit` to rounding, but for its seconds: they are those of the stack, divided
+    by its runs.
 
     Args:
-        ended: gets a unit's position and its outcome, or the error that ended it.
-        trained, with_model, observe: as of `train_unit`, the second for each unit, the last told the unit's position.
-            Neither `ended` nor `observe` is called by two threads at a time.
+        ended: called with a run's position and its outcome, or the error that ended it.
+        trained, with_model, observe: as of `train_unit`, the second for each run, the last called with the run's
+            position. Neither `ended` nor `observe` is called by two threads at a time.
     Raises:
-        ConfigError: the units cannot be trained in one pack.
+        ConfigError: the runs cannot be trained in one stack.
     """
     if len({parts_key(unit) for unit in units}) > 1:
-        raise ConfigError("units of different divisions cannot be trained in one pack.")
+        raise ConfigError("runs with different splits cannot be trained in one stack.")
     splits = own_splits(data, units[0].cell, divide(data, units[0].cell, units[0].seed))
     recipes = [unit.cell.recipe_of(unit.seed) for unit in units]
     training = recipes[0].training
-    device = device_of(training)
-    how = f"{how_trained(training, device)}, in a pack of {len(units)}, {trained}"
-    lock = threading.Lock()  # between the thread that trains and those that hand over what a GPU has trained
+    how = f"{how_trained(training, device_of(training))}, in a stack of {len(units)}, {trained}"
+    lock = threading.Lock()  # between the thread that trains and those that hand over finished runs
     looks: list[Future[None]] = []
 
     def hand_over(number: int, end: Run | ChalknetError) -> None:
@@ -136,17 +135,19 @@ def train_units(
             with lock:
                 observe(number, record)
 
-    def train(tell: Callable[[int, Run | ChalknetError], None]) -> None:
-        run_together(data, splits, recipes, tell, observe=show, threads=threads, keep_samples=True)
-
-    if device == "cpu":
-        train(hand_over)
-        return
-    # While a GPU trains, this process's cores are idle, and they take longer to look at all images than it to train.
+    # While a GPU trains, this process's cores are idle, and to predict all samples takes them longer than it to train.
     # Threads limit the BLAS and free it again in any order, so it is limited around all of them.
     with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         try:
-            train(lambda number, end: looks.append(pool.submit(hand_over, number, end)))
+            run_together(
+                data,
+                splits,
+                recipes,
+                lambda number, end: looks.append(pool.submit(hand_over, number, end)),
+                observe=show,
+                threads=threads,
+                keep_samples=True,
+            )
             for look in looks:
                 look.result()
         except BaseException:

@@ -1,15 +1,12 @@
-"""Several networks trained together, epoch by epoch, each as `run_epochs` would train it alone."""
+"""Train several networks at once with the torch engine, each as `run_epochs` would train it alone, to rounding."""
 
 from __future__ import annotations
 
 import gc
-import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, fields, is_dataclass
-from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -17,43 +14,36 @@ from chalknet.config import FULL, SAME, Recipe, TrainingConfig
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.data.stored import StoredSamples
-from chalknet.engines.numpy_engine import BLOCK_UNITS
-from chalknet.engines.pack import AnyPack, Member, Pack
 from chalknet.errors import ChalknetError, ConfigError, DivergenceError
-from chalknet.machine.blas import one_blas_thread
 from chalknet.records import EpochRecord
 from chalknet.training.optimizers import rule_of
 from chalknet.training.trainer import Run, Trainer, Watch, device_of, lost_loss
 
+if TYPE_CHECKING:
+    from chalknet.engines.torch_pack import TorchPack, TorchPacked
+
 Ended = Callable[[int, Run | ChalknetError], None]
-PackObserver = Callable[[int, EpochRecord], None]
+StackObserver = Callable[[int, EpochRecord], None]
 
 
-def pack_key(recipe: Recipe, data: Dataset) -> Hashable | None:
-    """What the recipes of a pack have in common: equal keys can be trained together; None for one that can't.
+def stack_key(recipe: Recipe, data: Dataset) -> Hashable | None:
+    """Return what recipes that are trained in one stack have in common, or None for one that cannot be stacked.
 
-    Width, seeds, learning rate, schedule, momentum, weight decay, dropout, l2, label smoothing, class weights,
-    clipping, initialiser, epochs and stopping are each network's own; with the numpy engine all numbers of an
-    optimiser are. The division of the samples must be the same too, which recipes do not say.
+    Recipes with equal keys may differ in width, seeds, learning rate, schedule, momentum, weight decay, dropout, l2,
+    label smoothing, class weights, clipping, initializer, epochs and stopping. They must also have the same splits,
+    which recipes alone do not tell.
     """
-    network, changes, training = recipe.network, recipe.augmentation, recipe.training
-    is_changed = changes != type(changes)() or recipe.regularisation.input_dropout > 0
+    network, augmentation, training = recipe.network, recipe.augmentation, recipe.training
+    changes_inputs = augmentation != type(augmentation)() or recipe.regularisation.input_dropout > 0
     is_stored = isinstance(data.inputs, StoredSamples)
-    if network.batch_norm or is_changed or is_stored or training.engine not in ("numpy", "torch"):
+    if network.batch_norm or changes_inputs or is_stored or training.engine != "torch":
         return None
-    rule = rule_of(recipe.optimizer)
-    engine: Hashable = ("torch", training.device, training.precision, _kind(rule))
-    if training.engine == "numpy":
-        # A layer wider than a block of the numpy engine is computed in blocks, and gains nothing beside others; for one
-        # of a single unit a BLAS has routines of its own, whose bits depend on how a column lies.
-        if max(network.hidden) > BLOCK_UNITS or min(network.hidden) < 2:
-            return None
-        engine = "numpy"
     return (
-        engine,
+        training.device,
+        training.precision,
+        _rule_key(rule_of(recipe.optimizer)),
         network.activations(),
         network.input_scaling,
-        rule.slots,
         training.batch_size,
         training.shuffle_window,
         training.dtype,
@@ -62,26 +52,20 @@ def pack_key(recipe: Recipe, data: Dataset) -> Hashable | None:
     )
 
 
-def _kind(rule: Any) -> Hashable:
-    """What the rules of networks that torch moves at once have in common: all but these numbers."""
+def _rule_key(rule: Any) -> Hashable:
+    """Return what the update rules of stacked networks have in common: everything but these numbers."""
     own = ("momentum", "epsilon", "decay", "share")
     values = [getattr(rule, field.name) for field in fields(rule) if field.name not in own]
-    return type(rule).__name__, *(_kind(value) if is_dataclass(value) else value for value in values)
+    return type(rule).__name__, *(_rule_key(value) if is_dataclass(value) else value for value in values)
 
 
-def neighbours(recipe: Recipe) -> tuple[Any, ...]:
-    """By which the networks of a pack are sorted: those that gain most by it stand together.
-
-    In NumPy, networks that share batches, and then those of equal widths; in torch the other way round.
-    """
-    order, hidden = str(order_of(recipe)), recipe.network.hidden
-    return (hidden, order) if recipe.training.engine == "torch" else (order, hidden)
+def stack_order(recipe: Recipe) -> tuple[Any, ...]:
+    """Return the key that sorts the networks of a stack by width, and then by the batches that they are given."""
+    return recipe.network.hidden, str(order_of(recipe))
 
 
-def new_pack(training: TrainingConfig, orders: Sequence[Hashable]) -> AnyPack:
-    """A pack of the engine that recipes of one `pack_key` name; errors as `engine_maker`."""
-    if training.engine == "numpy":
-        return Pack(orders)
+def new_pack(training: TrainingConfig, orders: Sequence[Hashable]) -> TorchPack:
+    """Return an empty stack of the engine that recipes of one `stack_key` name; raises as `engine_maker`."""
     device_of(training)
     from chalknet.engines.torch_pack import TorchPack
 
@@ -89,7 +73,7 @@ def new_pack(training: TrainingConfig, orders: Sequence[Hashable]) -> AnyPack:
 
 
 def order_of(recipe: Recipe) -> Hashable:
-    """What names the batches of a recipe, among those of equal keys."""
+    """Return what names the batches of a recipe, among those of equal keys."""
     training = recipe.training
     if training.batch_size == FULL:
         return FULL
@@ -102,59 +86,40 @@ def run_together(
     recipes: Sequence[Recipe],
     ended: Ended,
     *,
-    observe: PackObserver | None = None,
+    observe: StackObserver | None = None,
     threads: int = 1,
     keep_samples: bool = False,
 ) -> None:
-    """Trains networks of equal `pack_key`, and tells each as soon as it is finished.
+    """Train networks of equal `stack_key`, and hand over each as soon as it is finished.
 
-    Every result is what `run_epochs` gives, but for its seconds: with the numpy engine bit for bit, with torch to
-    rounding. An epoch's seconds are those of the pack, divided by its networks.
+    Every result equals that of `run_epochs` to rounding. An epoch's seconds are those of the stack, divided by its
+    networks.
 
     Args:
-        ended: gets a network's position among the recipes and its `Run`, or the error that ended it; a divergence
-            ends one network alone.
-        observe: shown each epoch of each network. Neither is called by two threads at a time.
-        threads: that share out the networks; torch has them all in one pack, whose products have so many threads.
+        ended: called with a network's position among the recipes and its `Run`, or the error that ended it; a
+            divergence ends one network alone.
+        observe: called with each epoch of each network.
+        threads: of torch's products on a processor.
         keep_samples: as of `Trainer`.
     Raises:
         ConfigError: recipes that cannot be trained together, or early stopping without validation samples.
     """
-    keys = {pack_key(recipe, data) for recipe in recipes}
+    keys = {stack_key(recipe, data) for recipe in recipes}
     if len(keys) != 1 or None in keys:
-        raise ConfigError("these networks cannot be trained in one pack; see chalknet.training.together.pack_key.")
-    is_torch = recipes[0].training.engine == "torch"
-    order = sorted(range(len(recipes)), key=lambda i: (*neighbours(recipes[i]), i))
-    n_packs = 1 if is_torch else min(threads, len(order))
-    shares = [part.tolist() for part in np.array_split(order, n_packs)]
-    lock = threading.Lock()
-
-    def tell(number: int, result: Run | ChalknetError) -> None:
-        with lock:
-            ended(number, result)
-
-    def show(number: int, record: EpochRecord) -> None:
-        if observe is not None:
-            with lock:
-                observe(number, record)
-
-    def train(share: Sequence[int]) -> None:
-        _Lockstep(data, splits, {i: recipes[i] for i in share}, keep_samples, threads).work(tell, show)
-
-    with nullcontext() if is_torch else one_blas_thread():
-        _in_threads([partial(train, share) for share in shares])
-    if is_torch:
-        gc.collect()  # a pack and its networks refer to each other, and a GPU's memory should not wait
+        raise ConfigError("these networks cannot be trained in one stack; see chalknet.training.together.stack_key.")
+    order = sorted(range(len(recipes)), key=lambda i: (*stack_order(recipes[i]), i))
+    _Lockstep(data, splits, {i: recipes[i] for i in order}, keep_samples, threads).work(ended, observe)
+    gc.collect()  # a stack and its networks refer to each other, and a GPU's memory should not wait
 
 
 @dataclass(eq=False)
 class _Network:
-    """One network of a pack, and where its training stands."""
+    """One network of a stack, and where its training stands."""
 
     number: int
     trainer: Trainer
     watch: Watch
-    engine: Member
+    engine: TorchPacked
 
     @property
     def is_over(self) -> bool:
@@ -162,7 +127,7 @@ class _Network:
 
 
 class _Lockstep:
-    """The epochs of one pack."""
+    """The epochs of one stack."""
 
     def __init__(
         self, data: Dataset, splits: Splits, recipes: dict[int, Recipe], keep_samples: bool, threads: int
@@ -182,10 +147,10 @@ class _Lockstep:
                 beside=first,
             )
             first = first or trainer
-            self._networks.append(_Network(number, trainer, Watch(trainer), cast(Member, trainer.engine)))
+            self._networks.append(_Network(number, trainer, Watch(trainer), cast("TorchPacked", trainer.engine)))
 
-    def work(self, ended: Ended, observe: PackObserver) -> None:
-        """Trains until the last network is through."""
+    def work(self, ended: Ended, observe: StackObserver | None) -> None:
+        """Train until the last network is finished."""
         epoch = 0
         for network in self._networks:
             network.trainer.last = network.engine.snapshot()
@@ -199,46 +164,27 @@ class _Lockstep:
             self._networks = [network for network in self._networks if network not in over]
 
     def _train(self, epoch: int) -> list[tuple[_Network, EpochRecord]]:
-        """One epoch of every network."""
+        """Train one epoch of every network."""
         started = time.perf_counter()
-        with np.errstate(over="ignore", invalid="ignore"):  # a loss that overflows is told by Trainer.finish
+        with np.errstate(over="ignore", invalid="ignore"):  # Trainer.finish reports a loss that overflows
             trained = self._pack.train_epoch([network.trainer.updates(epoch) for network in self._networks])
             scores = [(one.engine.evaluate("valid"), one.engine.evaluate("test")) for one in self._networks]
         seconds = (time.perf_counter() - started) / len(self._networks)
         records = [EpochRecord(epoch, one, *judged, seconds) for one, judged in zip(trained, scores, strict=True)]
         return list(zip(self._networks, records, strict=True))
 
-    def _finish(self, network: _Network, record: EpochRecord, ended: Ended, observe: PackObserver) -> bool:
-        """Takes note of a network's epoch; whether it was its last, which is then told."""
+    def _finish(self, network: _Network, record: EpochRecord, ended: Ended, observe: StackObserver | None) -> bool:
+        """Take note of a network's epoch; return whether it was its last, which is then handed over."""
         try:
             network.trainer.finish(record)
         except DivergenceError as error:
             error.run = network.watch.best_run() if network.trainer.history else None
             ended(network.number, error)
             return True
-        observe(network.number, record)
+        if observe is not None:
+            observe(network.number, record)
         network.watch.see(record)
         if not network.is_over:
             return False
         ended(network.number, network.watch.run())
         return True
-
-
-def _in_threads(tasks: Sequence[Callable[[], None]]) -> None:
-    """Runs tasks at the same time, the first in this thread; raises an error of any."""
-    errors: list[BaseException] = []
-
-    def run(task: Callable[[], None]) -> None:
-        try:
-            task()
-        except BaseException as error:  # raised below, whatever it is
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(task,), daemon=True) for task in tasks[1:]]
-    for thread in threads:
-        thread.start()
-    run(tasks[0])
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]

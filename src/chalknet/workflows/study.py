@@ -19,7 +19,7 @@ from chalknet.machine.processor import available_cores
 from chalknet.machine.ray_cluster import check_reachable, checked_place, require_ray
 from chalknet.studies.assignments import Assignments, prepare
 from chalknet.studies.cells import Unit
-from chalknet.studies.plan import AUTO, OFF, Plan, Planner, check_pack
+from chalknet.studies.plan import Plan, Planner, check_stack
 from chalknet.studies.reading import read_results
 from chalknet.studies.results import StudyResults
 from chalknet.studies.runner.foreman import Observer
@@ -42,7 +42,7 @@ def study(
     recipe: str | Recipe = "writeup",
     jobs: int | None = None,
     on: str | None = None,
-    pack: str | int = AUTO,
+    stack: int | None = None,
     retry_failed: bool = False,
     observe: Observer | None = None,
     search: str | None = None,
@@ -65,9 +65,8 @@ def study(
             do not depend on it.
         on: "ray" trains units on a Ray cluster of this machine alone, "ray://HOST:PORT" on one that runs; left out, in
             processes of this machine (docs/scale.md).
-        pack: how many units a process trains together: "auto" for what is measured to be fastest, "off" for one at a
-            time, or the most at a time. Results of the numpy engine do not depend on it; those of torch are equal to
-            rounding. On Ray "auto" is "off".
+        stack: how many networks a process trains at once on a GPU, by default as many as fit, and 1 on Ray; their
+            results are equal to rounding. On processors every run has a process to itself, and only 1 is allowed.
         retry_failed: whether units that failed before are trained again.
         observe: called with a `StudyProgress` whenever something has changed.
         search, trials: "tpe" lets Optuna choose so many cells instead of training the grid; settings may give
@@ -87,7 +86,9 @@ def study(
     lines = vary if isinstance(vary, Mapping) else list(vary)
     spec = settle_study(recipe, None, lines, {**settings, "seeds": seeds, "sampler": search, "trials": trials})
     samples = load_data(data) if isinstance(data, (str, Path)) else data
-    return run_study(spec, samples, Path(out), jobs=jobs, on=on, pack=pack, retry_failed=retry_failed, observe=observe)
+    return run_study(
+        spec, samples, Path(out), jobs=jobs, on=on, stack=stack, retry_failed=retry_failed, observe=observe
+    )
 
 
 def run_study(
@@ -97,7 +98,7 @@ def run_study(
     *,
     jobs: int | None = None,
     on: str | None = None,
-    pack: str | int = AUTO,
+    stack: int | None = None,
     retry_failed: bool = False,
     observe: Observer | None = None,
     planned: Callable[[Plan], None] | None = None,
@@ -110,15 +111,15 @@ def run_study(
     if on is not None:
         checked_place(on)
         require_ray("study --on ray")
-        pack, planned = OFF if pack == AUTO else pack, None  # what this machine measures says little of others
+        planned = None  # what this machine knows says little of others
         check_reachable(on)  # before anything is written
-    _check_sharing(jobs, pack)
+    _check_sharing(jobs, stack)
     division = check_question(spec, data)
     if spec.search is not None:
         require_optuna()
     if on is None:  # a cluster has its own packages and devices
-        jobs = _settled_jobs(spec, jobs)
-    planner = _planner(data, jobs, pack)
+        jobs = _settled_jobs(spec, jobs, stack)
+    planner = _planner(data, jobs, stack, is_remote=on is not None)
     origin = data.origin or DataConfig(data.source, data.sha256)
     asked = replace(spec, data=origin)
     with new_folder(folder), Store.create(folder) as store:
@@ -134,11 +135,12 @@ def run_study(
     return read_results(folder)
 
 
-def _settled_jobs(spec: StudySpec, jobs: int | None) -> int:
-    """Processes at a time: one a core, but where all units are trained on a GPU one, which has it to itself.
+def _settled_jobs(spec: StudySpec, jobs: int | None, stack: int | None) -> int:
+    """Return the processes at a time: one per core, or a single one where all runs are trained on a GPU.
 
     Raises:
-        MissingExtraError, ConfigError: an engine that is not here, or its device: here, and not in every unit.
+        MissingExtraError, ConfigError: an engine that is not here, or its device: here, and not in every run; or stack
+            is given, and no run is trained on a GPU.
     """
     varied, base = dict(spec.vary), spec.recipe.training
     wanted = []
@@ -149,11 +151,16 @@ def _settled_jobs(spec: StudySpec, jobs: int | None) -> int:
         device_of(replace(base, engine=engine, device=device, precision=precision))
         for engine, device, precision in product(*wanted)
     }
+    if "cuda" not in devices and (stack or 1) > 1:
+        raise ConfigError(
+            f"stack (--stack) {stack} trains networks at once on a GPU, and this study trains on processors, one run "
+            "per process. Leave it out, or choose engine=torch (--engine torch) on a machine with a GPU."
+        )
     return jobs or (1 if devices == {"cuda"} else available_cores())
 
 
 def plan_study(
-    spec: StudySpec, data: Dataset, folder: Path, *, jobs: int | None = None, pack: str | int = AUTO
+    spec: StudySpec, data: Dataset, folder: Path, *, jobs: int | None = None, stack: int | None = None
 ) -> Plan:
     """How `run_study` would share out what is still to be done, with times measured; writes nothing.
 
@@ -162,9 +169,9 @@ def plan_study(
     Raises:
         ConfigError, MissingExtraError, StoreError: as `run_study`.
     """
-    _check_sharing(jobs, pack)
+    _check_sharing(jobs, stack)
     check_question(spec, data)
-    planner = _planner(data, _settled_jobs(spec, jobs), pack)
+    planner = _planner(data, _settled_jobs(spec, jobs, stack), stack)
     cells = list(grid_cells(spec)) if spec.search is None else [make_cell(spec, {})] * spec.search.trials
     units = [Unit(cell, seed) for seed in spec.seed_numbers for cell in cells]
     if (folder / STORE_FILE).exists():
@@ -174,15 +181,16 @@ def plan_study(
     return planner.plan(units, timed=True)
 
 
-def _check_sharing(jobs: int | None, pack: str | int) -> None:
+def _check_sharing(jobs: int | None, stack: int | None) -> None:
     if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
         raise ConfigError(f"jobs must be a whole number >= 1, got {jobs!r}.")
-    check_pack(pack)
+    check_stack(stack)
 
 
-def _planner(data: Dataset, jobs: int | None, pack: str | int) -> Planner:
+def _planner(data: Dataset, jobs: int | None, stack: int | None, is_remote: bool = False) -> Planner:
     jobs = jobs or available_cores()
-    return Planner(data, jobs=jobs, threads=max(1, available_cores() // jobs), pack=pack)
+    threads = max(1, available_cores() // jobs)
+    return Planner(data, processes=jobs, threads=threads, stack=stack, is_remote=is_remote)
 
 
 def _write_spec(spec: StudySpec, folder: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from chalknet.errors import ChalknetError
 from chalknet.studies.assignments import Assignments, StudyProgress, UnitEnd
 from chalknet.studies.cells import Unit
-from chalknet.studies.plan import Load
+from chalknet.studies.plan import Job
 from chalknet.studies.runner.wire import load_message, outcome_from
 from chalknet.studies.unfinished import unfinished_folder
 
@@ -64,7 +64,7 @@ class _Post:
 
     hand: Hand
     is_ready: bool = False
-    load: Load = ()
+    load: Job = ()
     epochs: dict[Unit, int] = field(default_factory=dict)
 
     @property
@@ -79,7 +79,7 @@ class Foreman:
         self._assignments, self._crew, self._observe = assignments, crew, observe
         self._trained = "one at a time" if crew.jobs == 1 else f"{crew.jobs} at a time"
         self._posts: list[_Post] = []
-        self._waiting: list[Load] = []  # for a hand that is ready
+        self._waiting: list[Job] = []  # for a hand that is ready
         self._false_starts = 0
 
     def work(self) -> None:
@@ -125,7 +125,7 @@ class Foreman:
         coming = sum(not post.is_ready for post in self._posts)
         self._posts += [_Post(self._crew.hire()) for _ in range(len(self._waiting) - coming)]
 
-    def _give(self, post: _Post, load: Load) -> None:
+    def _give(self, post: _Post, load: Job) -> None:
         post.load, post.epochs = load, dict.fromkeys(load, 0)
         with_model = [self._assignments.wants_model(unit) for unit in load]
         post.hand.give(load_message(load, self._crew.threads, self._trained, with_model, self._unfinished))

@@ -21,9 +21,9 @@ Tell = Callable[[Mapping[str, Any], bytes], None]
 
 
 def train_load(message: Mapping[str, Any], data: Dataset, tell: Tell) -> None:
-    """Trains the units of a `load_message`, several in one pack; tell gets messages as in `wire`, with their bytes.
+    """Trains the units of a `load_message`, several in one stack; tell gets messages as in `wire`, with their bytes.
 
-    A unit that fails is told as failed and stops no other; where a pack fails as a whole, those of its units that are
+    A unit that fails is told as failed and stops no other; where a stack fails as a whole, those of its units that are
     not finished are trained one by one. What tell raises goes through.
     """
     _Load(message, data, tell).train()
@@ -91,7 +91,7 @@ class _Load:
             self._end(number, {"say": "failed", "error": _in_a_line(end)})
 
     def _tell_epoch(self, number: int, record: EpochRecord) -> None:
-        # All units of a pack together tell no more than one alone.
+        # All units of a stack together tell no more than one alone.
         if time.monotonic() - self._told_at[number] >= SECONDS_BETWEEN_EPOCHS * len(self._left):
             self._told_at[number] = time.monotonic()
             self._say({"say": "epoch", "unit": number, "epoch": record.epoch}, b"")
