@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ALL_CORES := -n logical --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick test test-slow test-extras test-ray test-pythons format lint types docs wheel clean
+.PHONY: help run quick test test-slow test-extras test-ray test-pythons format lint types docs docs-check benchmark-docs wheel clean
 
 help: ## list the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1 | /' | column -t -s '|'
@@ -57,6 +57,9 @@ types: $(INSTALLED) ## types only
 docs: $(INSTALLED) ## write docs/cli.md anew from --help, and docs/recipes/fields.md from the recipes
 	$(BIN)/python tools/write_cli_docs.py
 	$(BIN)/python tools/write_recipe_docs.py
+
+docs-check: $(INSTALLED) ## compare every generated page with its generator
+	$(BIN)/python tools/check_docs.py
 
 benchmark-docs: $(INSTALLED) ## write docs/benchmarks.md and the tables of docs/statistics.md anew from the stored results
 	$(BIN)/python benchmarks/write_docs.py

@@ -17,17 +17,17 @@ GROWING = {"samples": "samples", "units": "hidden units", "layers": "hidden laye
 MEASURES = {"seconds": ("seconds an epoch", 1.0), "peak_bytes": ("MB above the data", 1e-6)}
 
 
-def epoch_figure(medians: dict[int, dict[str, float]], peers: tuple[str, ...]) -> bytes:
-    """Seconds of an epoch against hidden units, for chalknet, its peers and the ceiling, on logarithmic axes.
+def epoch_figure(medians: dict[int, dict[str, float]], baselines: tuple[str, ...]) -> bytes:
+    """Draw the seconds of an epoch against hidden units on logarithmic axes, for chalknet, baselines and roofline.
 
     medians: hidden units -> row -> seconds.
     """
     widths = sorted(medians)
     drawing = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = drawing.subplots()
-    for peer in (*peers, "ceiling"):
-        if all(peer in medians[width] for width in widths):
-            axes.plot(widths, [medians[width][peer] for width in widths], label=peer, **_line_style(peer))
+    for name in (*baselines, "roofline"):
+        if all(name in medians[width] for width in widths):
+            axes.plot(widths, [medians[width][name] for width in widths], label=name, **_line_style(name))
     axes.set(xscale="log", yscale="log", xlabel="hidden units", ylabel="seconds an epoch, 15,000 images")
     axes.set_xticks(widths, [f"{width:,}" for width in widths])
     axes.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5], ["0.02", "0.05", "0.1", "0.2", "0.5"])
@@ -78,9 +78,9 @@ def _panel(axes: Axes, x: list[int], y: list[float]) -> None:
     axes.grid(True, color="#dddddd", linewidth=0.6)
 
 
-def _line_style(peer: str) -> dict[str, Any]:
-    if peer == "ceiling":
+def _line_style(name: str) -> dict[str, Any]:
+    if name == "roofline":
         return {"color": "black", "linestyle": ":"}
-    if peer == "chalknet":
+    if name == "chalknet":
         return {"color": "black", "linewidth": 2.4, "marker": "o"}
     return {"linewidth": 1.2, "marker": "o", "markersize": 4}

@@ -20,19 +20,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from chalknet.bench.catalogue import N_TRAIN, Work
-from chalknet.bench.comparison import versions
-from chalknet.bench.peers.own import epoch_flop
-from chalknet.bench.workload import (
-    CUTS,
+from harness.baselines.roofline import epoch_flop
+from harness.comparison import versions
+from harness.workloads import (
     FULL_MOMENTUM,
     FULL_RATE,
+    N_TRAIN,
+    SPLITS,
+    Workload,
     letters,
-    scaled_parts,
+    scaled_splits,
     start_parameters,
     start_weights,
 )
+
 from chalknet.data.preprocess import Scaling
 from chalknet.engines.engine import Part, Step, Update
 from chalknet.machine.facts import machine_facts
@@ -45,14 +46,14 @@ WARM_UP = 4  # epochs: updates are recorded in the second, looks at both parts t
 Train = Callable[[int], float]  # epochs from the start on -> test accuracy after the last
 
 
-def engine(work: Work, device: str, precision: str) -> Train:
+def engine(workload: Workload, device: str, precision: str) -> Train:
     """chalknet's torch engine."""
     from chalknet.engines.torch_engine import TorchEngine
 
     x, y = letters()
-    start, rule = start_parameters(work), Momentum(FULL_MOMENTUM)
+    start, rule = start_parameters(workload), Momentum(FULL_MOMENTUM)
     made = TorchEngine(
-        {name: Part(x[cut], y[cut]) for name, cut in CUTS.items()},
+        {name: Part(x[split], y[split]) for name, split in SPLITS.items()},
         start,
         rule,
         scaling=Scaling(255.0),
@@ -75,31 +76,31 @@ def engine(work: Work, device: str, precision: str) -> Train:
 
 
 @cache
-def torch_parts(device: str, dtype_name: str) -> list[tuple[Any, Any]]:
+def torch_splits(device: str, dtype_name: str) -> list[tuple[Any, Any]]:
     """Training, validation and test samples and labels in torch tensors."""
     import torch
 
-    dtype, parts = getattr(torch, dtype_name), scaled_parts(np.float32)
-    return [(torch.from_numpy(x).to(device, dtype), torch.from_numpy(y).to(device)) for x, y in parts]
+    dtype, splits = getattr(torch, dtype_name), scaled_splits(np.float32)
+    return [(torch.from_numpy(x).to(device, dtype), torch.from_numpy(y).to(device)) for x, y in splits]
 
 
-def plain_torch(work: Work, device: str, dtype_name: str = "float32") -> Train:
+def plain_torch(workload: Workload, device: str, dtype_name: str = "float32") -> Train:
     """Linear, ReLU, Linear with autograd and SGD, from the same initial weights."""
     import torch
     from torch.nn.functional import cross_entropy
 
-    dtype, parts = getattr(torch, dtype_name), torch_parts(device, dtype_name)
-    layers = torch.nn.Linear(784, work.units), torch.nn.ReLU(), torch.nn.Linear(work.units, 10)
+    dtype, splits = getattr(torch, dtype_name), torch_splits(device, dtype_name)
+    layers = torch.nn.Linear(784, workload.units), torch.nn.ReLU(), torch.nn.Linear(workload.units, 10)
     model = torch.nn.Sequential(*layers).to(device, dtype)
     weights, biases = [layers[0].weight, layers[2].weight], [layers[0].bias, layers[2].bias]
     groups = [{"params": weights, "momentum": FULL_MOMENTUM}, {"params": biases, "momentum": 0.0}]
 
     def train(epochs: int) -> float:
         with torch.no_grad():
-            for parameter, value in zip(model.parameters(), start_weights(work), strict=True):
+            for parameter, value in zip(model.parameters(), start_weights(workload), strict=True):
                 parameter.copy_(torch.from_numpy(value))
         optimizer = torch.optim.SGD(groups, lr=FULL_RATE, foreach=True)
-        (x, y), *others = parts
+        (x, y), *others = splits
         for _ in range(epochs):
             optimizer.zero_grad()
             logits = model(x)
@@ -117,11 +118,11 @@ def plain_torch(work: Work, device: str, dtype_name: str = "float32") -> Train:
     return train
 
 
-def rows_for(work: Work, device: str) -> dict[str, Train]:
+def rows_for(workload: Workload, device: str) -> dict[str, Train]:
     """Every contender on this device."""
     precisions = ("float32", "bfloat16", *(("tf32",) if device == "cuda" else ()))
-    found = {f"chalknet {precision}": engine(work, device, precision) for precision in precisions}
-    return found | {f"torch {name}": plain_torch(work, device, name) for name in ("float32", "bfloat16")}
+    found = {f"chalknet {precision}": engine(workload, device, precision) for precision in precisions}
+    return found | {f"torch {name}": plain_torch(workload, device, name) for name in ("float32", "bfloat16")}
 
 
 def measure(rows: dict[str, Train], epochs: int, rounds: int) -> dict[str, dict[str, Any]]:
@@ -165,8 +166,8 @@ def study_rows(device: str, widths: Sequence[int], seeds: int) -> dict[str, Trai
         return accuracy([run_epochs(Trainer(data, splits, recipe)) for recipe in recipes(epochs)])
 
     def plain(epochs: int) -> float:
-        works = [Work("full", (width,)) for width in widths for _ in range(seeds)]
-        return statistics.mean(plain_torch(work, device)(epochs) for work in works)
+        workloads = [Workload("full", (width,)) for width in widths for _ in range(seeds)]
+        return statistics.mean(plain_torch(workload, device)(epochs) for workload in workloads)
 
     return {"packed": packed, "one by one": one_by_one, "torch one by one": plain}
 
@@ -205,8 +206,8 @@ def main() -> None:
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no CUDA device; --device cpu tries the script itself.")
     torch.backends.cuda.matmul.allow_tf32 = True
-    work = Work("full", (options.units,))
-    measured = measure(rows_for(work, options.device), options.epochs, options.rounds)
+    workload = Workload("full", (options.units,))
+    measured = measure(rows_for(workload, options.device), options.epochs, options.rounds)
     print_rows(measured)
     studies = []
     for widths in STUDIES if options.study_seeds else ():

@@ -1,8 +1,8 @@
-"""The torch engine on the processor beside PyTorch: `python benchmarks/torch_engine.py [-o FILE]`.
+"""Compare the torch engine on the processor with PyTorch: `python benchmarks/torch_engine.py [-o FILE]`.
 
 Full-batch epochs of the write-up by the engine with bfloat16 products, by a plain PyTorch module in bfloat16 and in
-float32, by the numpy engine, and two bounds: what an epoch's products take alone, and what they would at the rate of
-the first layer's products. See src/chalknet/bench/catalogue.py; each in a process of its own, rounds interleaved.
+float32, by the numpy engine, and two bounds: what an epoch's products take alone, and what they would take at the rate
+of the first layer's products. Each runs in a process of its own, in interleaved rounds.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import argparse
 import json
 from pathlib import Path
 
-from chalknet.bench.catalogue import PEERS, parse_work
-from chalknet.bench.comparison import compare
-from chalknet.cli.bench import TurnProgress, lines
+from harness.baselines import BASELINES
+from harness.comparison import compare
+from harness.report import print_progress, report_text
+from harness.workloads import FULL_WORKLOADS, parse_workload
+
 from chalknet.machine.kernels import use_best_kernels
 
-NAMES = ("chalknet", "torch", "torch-bf16", "chalknet-bf16", "products-bf16", "ceiling-bf16")
-WORK = ("full 100", "full 500", "full 1000", "full 2000")
+NAMES = ("chalknet", "torch", "torch-bf16", "chalknet-bf16", "products-bf16", "roofline-bf16")
 OUT = Path(__file__).parent / "results" / "torch_engine.json"
 
 
@@ -25,17 +26,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=0, help="threads and cores of each; all cores by default")
-    parser.add_argument("--work", action="append", help="only this work, such as 'full 1000'; may be repeated")
+    parser.add_argument("--workload", action="append", help="only this work, such as 'full 1000'; may be repeated")
     parser.add_argument("--note", default="", help="a sentence on the circumstances, for the page")
     parser.add_argument("-o", "--out", type=Path, default=OUT)
     options = parser.parse_args()
     use_best_kernels()
-    works = [parse_work(text) for text in options.work or WORK]
-    with TurnProgress() as progress:
-        result = compare(
-            [PEERS[name] for name in NAMES], works, options.rounds, threads=options.threads, observe=progress
-        )
-    print("\n".join(lines(result)))
+    result = compare(
+        [BASELINES[name] for name in NAMES],
+        [parse_workload(text) for text in options.workload or FULL_WORKLOADS],
+        options.rounds,
+        threads=options.threads,
+        progress=print_progress(),
+    )
+    print(report_text(result))
     options.out.write_text(json.dumps({**result.as_dict(), "note": options.note}, indent=1) + "\n", encoding="utf-8")
 
 

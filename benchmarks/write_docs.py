@@ -1,7 +1,7 @@
-"""Writes docs/benchmarks.md and its figures from the stored results: `make benchmark-docs`.
+"""Write docs/benchmarks.md and its figures from the stored results: `make benchmark-docs`.
 
-No figure in that page is typed by hand, and no sentence about who is faster; tests/test_docs.py holds page and results
-together.
+No figure in that page is typed by hand, and no sentence about which is faster. `make docs-check` compares the page with
+the results.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chalknet.bench.catalogue import PEERS, parse_work
-from chalknet.bench.comparison import SAME_KERNELS
+from harness.baselines import BASELINES
+from harness.baselines.roofline import epoch_flop
+from harness.comparison import SAME_KERNELS
+from harness.workloads import parse_workload
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-ALL_CORES, ONE_CORE, OTHER_KERNELS = "peers-2-cores.json", "peers-1-core.json", "peers-2-cores-avx2.json"
+ALL_CORES, ONE_CORE, OTHER_KERNELS = "baselines-2-cores.json", "baselines-1-core.json", "baselines-2-cores-avx2.json"
 SCALING, STARTUP, CLASSIFIER, TUNED = "scaling.json", "startup.json", "classifier.json", "classifier-tuned.json"
 TORCH_ENGINE, GPU = "torch_engine.json", "gpu.json"
 STUDY_TIMES = 10.0  # as fast as one by one, of a study's networks packed on a GPU, at the least
@@ -28,10 +30,10 @@ WRITEUP_MB = 150  # aimed at, above the data
 
 
 class Aim(NamedTuple):
-    """How many times as long as chalknet a peer was to take at least."""
+    """The ratio of a baseline's time to chalknet's that was aimed at."""
 
-    work: str
-    peer: str
+    workload: str
+    baseline: str
     least: float
     same_kernels: bool = False
 
@@ -59,8 +61,8 @@ def load(name: str) -> dict[str, Any]:
     return found
 
 
-def medians(result: dict[str, Any], work: str) -> dict[str, float]:
-    return {row: statistics.median(times) for row, times in result.get("seconds", {}).get(work, {}).items()}
+def medians(result: dict[str, Any], workload: str) -> dict[str, float]:
+    return {row: statistics.median(times) for row, times in result.get("seconds", {}).get(workload, {}).items()}
 
 
 def kernels_of(result: dict[str, Any], row: str) -> str:
@@ -71,9 +73,9 @@ def kernels_of(result: dict[str, Any], row: str) -> str:
 
 def ratio(result: dict[str, Any], aim: Aim) -> float | None:
     """How many times as long as chalknet; None where it was not measured."""
-    found = medians(result, aim.work)
-    row = aim.peer
-    if aim.same_kernels and kernels_of(result, aim.peer) != kernels_of(result, "chalknet"):
+    found = medians(result, aim.workload)
+    row = aim.baseline
+    if aim.same_kernels and kernels_of(result, aim.baseline) != kernels_of(result, "chalknet"):
         row += SAME_KERNELS
     return found[row] / found["chalknet"] if row in found and "chalknet" in found else None
 
@@ -81,7 +83,7 @@ def ratio(result: dict[str, Any], aim: Aim) -> float | None:
 def page() -> str:
     every, one, other, scaling, start = map(load, (ALL_CORES, ONE_CORE, OTHER_KERNELS, SCALING, STARTUP))
     sections = [head(), times(every, "all cores"), FIGURE, times(one, "one core")]
-    sections += [times(other, f"{other['forced_kernels']} kernels in peers on NumPy")] if other else []
+    sections += [times(other, f"{other['forced_kernels']} kernels in baselines on NumPy")] if other else []
     sections += [aims(every, one, other, scaling), torch_section(load(TORCH_ENGINE)), gpu_section(load(GPU))]
     sections += [
         scaling_section(scaling),
@@ -92,18 +94,18 @@ def page() -> str:
     return "\n".join(line for section in sections for line in section)
 
 
-FIGURE = ("![Time of an epoch against the ceiling, all cores](benchmarks.svg)", "")
+FIGURE = ("![Time of an epoch against the roofline, all cores](benchmarks.svg)", "")
 
 
 HEAD = """
-`chalknet bench --full` and `python benchmarks/peers.py` run the same work by chalknet and its peers side by side: each
-peer in a process of its own, rounds interleaved, each turn warmed up and then timed, medians reported. Work and peers
-are described at the top of `src/chalknet/bench/catalogue.py`; how each peer does the work, and with which settings,
-stands under `src/chalknet/bench/peers/`. Times vary between runs by a tenth and more where a machine is shared; ratios
-within one run are steadier.
+`python benchmarks/baselines.py` measures the same workloads with chalknet and other libraries. Each baseline runs in a
+process of its own, in interleaved rounds; each repetition is warmed up and then timed, and medians are reported. The
+workloads are described in `benchmarks/harness/workloads.py`, the baselines and their settings in
+`benchmarks/harness/baselines/`. Times vary between runs by a tenth and more on a shared machine; ratios within one run
+are steadier.
 """
 KERNELS = """
-Peers on NumPy (formulas, scikit-learn) run as they are installed. Where their BLAS then takes other kernels than
+Baselines on NumPy (formulas, scikit-learn) run as they are installed. Where their BLAS then takes other kernels than
 chalknet's commands choose, they run again with the same kernels, as rows of their own.
 """
 
@@ -126,10 +128,10 @@ def setting(result: dict[str, Any]) -> list[str]:
     machine = result["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     threads = "all cores" if result["threads"] == "all cores" else f"{result['threads']} thread each"
-    peers = {name: kernels_of(result, name) for name in ("formulas", "scikit-learn") if name in rows_of(result)}
-    told = ", ".join(f"{name} {kernels}" for name, kernels in peers.items())
+    names = [name for name in ("formulas", "scikit-learn") if name in rows_of(result)]
+    told = ", ".join(f"{name} {kernels_of(result, name)}" for name in names)
     forced = result.get("forced_kernels") or ""
-    how = f"told to be {forced} for peers on NumPy" if forced else "as installed"
+    how = f"set to {forced} for baselines on NumPy" if forced else "as installed"
     variables = ", ".join(f"{key}={value}" for key, value in result["environment"].items())
     return paragraph(
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; {machine['blas']}",
@@ -140,15 +142,15 @@ def setting(result: dict[str, Any]) -> list[str]:
 
 
 def rows_of(result: dict[str, Any]) -> list[str]:
-    """Every row that was measured, chalknet first, the ceiling last, same kernels behind as installed."""
+    """Return every row that was measured: chalknet first, the roofline last, same kernels behind as installed."""
     present = {row for found in result["seconds"].values() for row in found}
-    names = [name + variant for name in PEERS for variant in ("", SAME_KERNELS)]
+    names = [name + variant for name in BASELINES for variant in ("", SAME_KERNELS)]
     return [name for name in names if name in present]
 
 
 TIMES = """
-Milliseconds, medians; in brackets how many times as long as chalknet. The ceiling is what the products of an epoch take
-at the product rate, measured in the same rounds.
+Milliseconds, medians; in brackets the ratio to chalknet's time. The roofline is what the products of an epoch take at
+the product rate, measured in the same rounds.
 """
 
 
@@ -159,15 +161,15 @@ def times(result: dict[str, Any], title: str) -> list[str]:
         "",
         *setting(result),
         *paragraph(TIMES),
-        "| work | " + " | ".join(rows) + " |",
+        "| workload | " + " | ".join(rows) + " |",
         "|---|" + "---|" * len(rows),
     ]
-    for work in result["seconds"]:
-        found = medians(result, work)
+    for workload in result["seconds"]:
+        found = medians(result, workload)
         own = found["chalknet"]
         cells = [f"{1e3 * found[row]:.3g} ({found[row] / own:.2f})" if row in found else "" for row in rows]
         cells[0] = f"{1e3 * own:.3g}"
-        lines.append(f"| {parse_work(work).title()} | " + " | ".join(cells) + " |")
+        lines.append(f"| {parse_workload(workload).title()} | " + " | ".join(cells) + " |")
     return [*lines, *failures(result), ""]
 
 
@@ -199,16 +201,16 @@ def aim_rows(
     """What was aimed at, what was reached, the verdict, and what was reached against other kernels."""
     for aim in AIMS:
         value = ratio(every, aim)
-        kind = ", as installed" if PEERS[aim.peer].on_numpy else ""
-        name = aim.peer + (" with the same kernels" if aim.same_kernels else kind)
-        against = ratio(other, aim) if other and PEERS[aim.peer].on_numpy else None
+        kind = ", as installed" if BASELINES[aim.baseline].on_numpy else ""
+        name = aim.baseline + (" with the same kernels" if aim.same_kernels else kind)
+        against = ratio(other, aim) if other and BASELINES[aim.baseline].on_numpy else None
         yield (
-            f"{parse_work(aim.work).title()}: {aim.least:.1f} times as fast as {name}",
+            f"{parse_workload(aim.workload).title()}: {aim.least:.1f} times as fast as {name}",
             *reached(value, aim.least),
             "" if against is None else ", ".join(reached(against, aim.least)),
         )
-    found, title = medians(every, "full 1000"), parse_work("full 1000").title()
-    yield f"{title}: 0.88 of the product rate", *reached(found["ceiling"] / found["chalknet"], 0.88), ""
+    found, title = medians(every, "full 1000"), parse_workload("full 1000").title()
+    yield f"{title}: 0.88 of the product rate", *reached(found["roofline"] / found["chalknet"], 0.88), ""
     alone = medians(one, "full 1000")["chalknet"]
     yield f"{title}: 1.85 times as fast on two cores as on one", *reached(alone / found["chalknet"], 1.85), ""
     if scaling:
@@ -245,28 +247,26 @@ def kernel_text(every: dict[str, Any], other: dict[str, Any]) -> list[str]:
         )
     if other:
         lines += paragraph(
-            f"The last column holds the peers on NumPy to {other['forced_kernels']} kernels. Several releases of",
+            f"The last column has the baselines on NumPy with {other['forced_kernels']} kernels. Several releases of",
             "OpenBLAS take AVX2 kernels on AVX-512 processors that they do not know (OpenBLAS issue 6029), and wheels",
-            "of NumPy carry them; the aims against these peers as installed were set with such a one.",
+            "of NumPy carry them; the aims against these baselines as installed were set with such a one.",
         )
     return lines
 
 
 def gap_text(result: dict[str, Any]) -> list[str]:
-    """What an update's products alone would take, and where a peer is faster."""
-    from chalknet.bench.peers.own import epoch_flop
-
-    lines, (work, full) = [], ("step 128 1000", medians(result, "full 1000"))
-    if medians(result, work) and "ceiling" in full:
-        rate = epoch_flop(1000) / full["ceiling"]
+    """Return what an update's products alone would take, and where a baseline is faster."""
+    lines, (workload, full) = [], ("step 128 1000", medians(result, "full 1000"))
+    if medians(result, workload) and "roofline" in full:
+        rate = epoch_flop(1000) / full["roofline"]
         # Forward and back through the hidden layer, and three products with the output layer's weights.
         flop = 2 * 2 * 785 * 1000 * 128 + 3 * 2 * 1001 * 10 * 128
-        own = medians(result, work)["chalknet"]
+        own = medians(result, workload)["chalknet"]
         lines += paragraph(
             f"An update from 128 samples through 1,000 units has {flop / 1e9:.2f} GFLOP of products,",
             f"{1e3 * flop / rate:.2f} ms at the product rate; chalknet takes {1e3 * own:.2f} ms in all.",
         )
-    found = [f"- {peer}{NOTES.get(peer, '')}: {'; '.join(works)}" for peer, works in faster(result).items()]
+    found = [f"- {name}{NOTES.get(name, '')}: {'; '.join(titles)}" for name, titles in faster(result).items()]
     return [*lines, *(["Less time than chalknet take:", "", *found, ""] if found else [])]
 
 
@@ -274,19 +274,21 @@ NOTES = {"torch-bf16": " (products in bfloat16, another arithmetic at half the b
 
 
 def faster(result: dict[str, Any]) -> dict[str, list[str]]:
-    """Peer -> the work for which it takes less time than chalknet, and what part of chalknet's."""
+    """Return, by baseline, the workloads for which it takes less time than chalknet, and the ratio to chalknet's."""
     found: dict[str, list[str]] = {}
-    for work in result["seconds"]:
-        row = medians(result, work)
-        for peer, seconds in row.items():
-            if peer != "ceiling" and seconds < row["chalknet"]:
-                found.setdefault(peer, []).append(f"{parse_work(work).title()}, {seconds / row['chalknet']:.2f}")
+    for workload in result["seconds"]:
+        row = medians(result, workload)
+        for name, seconds in row.items():
+            if name != "roofline" and seconds < row["chalknet"]:
+                found.setdefault(name, []).append(
+                    f"{parse_workload(workload).title()}, {seconds / row['chalknet']:.2f}"
+                )
     return found
 
 
-TORCH_ROWS = ("chalknet-bf16", "torch-bf16", "torch", "chalknet", "products-bf16", "ceiling-bf16")
+TORCH_ROWS = ("chalknet-bf16", "torch-bf16", "torch", "chalknet", "products-bf16", "roofline-bf16")
 TORCH_AIMS = (("torch-bf16", 1.4, "times as fast as a plain PyTorch module in bfloat16"),)
-TORCH_AIMS += (("torch", 4.0, "times as fast as PyTorch in float32"), ("ceiling-bf16", 0.8, "of the product rate"))
+TORCH_AIMS += (("torch", 4.0, "times as fast as PyTorch in float32"), ("roofline-bf16", 0.8, "of the product rate"))
 
 
 def torch_section(result: dict[str, Any]) -> list[str]:
@@ -300,25 +302,23 @@ def torch_section(result: dict[str, Any]) -> list[str]:
         *paragraph(
             "`python benchmarks/torch_engine.py`: milliseconds of an epoch of the write-up, medians and, in brackets,",
             "lowest and highest. chalknet-bf16 is `--engine torch --precision bfloat16`, chalknet the numpy engine.",
-            "products-bf16 is what the epoch's products take alone, each in its own shape; ceiling-bf16 what they",
+            "products-bf16 is what the epoch's products take alone, each in its own shape; roofline-bf16 what they",
             "would at the rate of the first layer's products, forward and back. Both are measured in the same rounds.",
             result.get("note", ""),
         ),
         "| epoch of the write-up | " + " | ".join(TORCH_ROWS) + " |",
         "|---|" + "---|" * len(TORCH_ROWS),
     ]
-    for work, found in result["seconds"].items():
+    for workload, found in result["seconds"].items():
         cells = [
             f"{1e3 * statistics.median(found[row]):.3g} ({1e3 * min(found[row]):.3g} to {1e3 * max(found[row]):.3g})"
             for row in TORCH_ROWS
         ]
-        lines.append(f"| {parse_work(work).units:,} units | {' | '.join(cells)} |")
+        lines.append(f"| {parse_workload(workload).units:,} units | {' | '.join(cells)} |")
     return [*lines, "", *torch_aims(result)]
 
 
 def torch_aims(result: dict[str, Any]) -> list[str]:
-    from chalknet.bench.peers.own import epoch_flop
-
     found = medians(result, "full 1000")
     own, flop = found["chalknet-bf16"], epoch_flop(1000)
     rows = [
@@ -331,7 +331,7 @@ def torch_aims(result: dict[str, Any]) -> list[str]:
         "",
         *paragraph(
             f"The engine multiplies at {flop / own / 1e9:,.0f} GFLOP/s over the whole epoch, of a product rate of",
-            f"{flop / found['ceiling-bf16'] / 1e9:,.0f}. The epoch's own products, among them three with only ten",
+            f"{flop / found['roofline-bf16'] / 1e9:,.0f}. The epoch's own products, among them three with only ten",
             f"columns or rows, take {100 * found['products-bf16'] / own:.0f} % of its time; the rest goes over values",
             "once more: relu and its derivative, the sums of gradients, softmax and scores, the update.",
         ),
@@ -341,12 +341,12 @@ def torch_aims(result: dict[str, Any]) -> list[str]:
 
 def product_rates(seconds: dict[str, list[float]], flop: float) -> list[str]:
     """How far the rate of bfloat16 products changed while it was measured, and what follows for PyTorch's float32."""
-    plain, ceiling = seconds["torch"], seconds["ceiling-bf16"]
+    plain, roofline = seconds["torch"], seconds["roofline-bf16"]
     ratios = sorted(theirs / own for theirs, own in zip(plain, seconds["chalknet-bf16"], strict=True))
     at_most = statistics.median(plain) / statistics.median(seconds["products-bf16"])
     return paragraph(
-        f"Between rounds the product rate went from {flop / max(ceiling) / 1e9:,.0f} to",
-        f"{flop / min(ceiling) / 1e9:,.0f} GFLOP/s, and PyTorch's epoch in float32 from {1e3 * min(plain):.0f} to",
+        f"Between rounds the product rate went from {flop / max(roofline) / 1e9:,.0f} to",
+        f"{flop / min(roofline) / 1e9:,.0f} GFLOP/s, and PyTorch's epoch in float32 from {1e3 * min(plain):.0f} to",
         f"{1e3 * max(plain):.0f} ms; round by round the engine is {ratios[0]:.1f} to {ratios[-1]:.1f} times as fast as",
         f"that. The products alone, with nothing else, would be {at_most:.1f} times in the median.",
     )
@@ -585,8 +585,12 @@ def write_figures() -> None:
     from figures import epoch_figure, scaling_figure
 
     every, scaling = load(ALL_CORES), load(SCALING)
-    widths = {int(work.split()[1]): medians(every, work) for work in every["seconds"] if work.startswith("full")}
-    rows = tuple(row for row in rows_of(every) if row != "ceiling")
+    widths = {
+        int(workload.split()[1]): medians(every, workload)
+        for workload in every["seconds"]
+        if workload.startswith("full")
+    }
+    rows = tuple(row for row in rows_of(every) if row != "roofline")
     (ROOT / "docs" / "benchmarks.svg").write_bytes(epoch_figure(widths, rows))
     if scaling:
         (ROOT / "docs" / "scaling.svg").write_bytes(scaling_figure(scaling))

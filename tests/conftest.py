@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -15,6 +16,11 @@ from chalknet.data.dataset import Dataset, dataset_from_arrays
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LETTERS = tuple("ABCDEFGHIJ")
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+# The source distribution leaves the benchmarks out; without them their tests are not collected.
+collect_ignore = [] if BENCHMARKS.is_dir() else ["benchmarks"]
+sys.path.append(str(BENCHMARKS))
 
 os.environ.setdefault("CHALKNET_BLAS", "keep")  # no test measures kernel sets unless it means to
 

@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from the commands' own --help; `make docs`. tests/test_docs.py holds the two together."""
+"""Write docs/cli.md from the --help of the commands: `make docs`. `make docs-check` compares the two."""
 
 from __future__ import annotations
 

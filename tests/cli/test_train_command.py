@@ -207,7 +207,7 @@ USAGE = [
 ]
 
 
-@pytest.mark.parametrize("command", ["train", "study", "writeup", "bench", "report", "data show", "data convert"])
+@pytest.mark.parametrize("command", ["train", "study", "writeup", "report", "data show", "data convert"])
 @pytest.mark.usefixtures("letters")
 def test_a_place_to_write_that_is_empty_is_not_taken_as_left_out(tmp_path, capsys, command):
     flag = "--output" if command.startswith("data") else "--out"

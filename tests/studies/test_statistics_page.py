@@ -1,10 +1,8 @@
-"""docs/statistics.md and the results stored of its benchmarks agree, and the page states the constants of the rules."""
+"""docs/statistics.md states the constants of the rules, and its stored results are complete."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,13 +12,6 @@ from chalknet.studies import curve_findings, findings, loss_rise, random_effects
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
 RESULT = json.loads((ROOT / "benchmarks" / "results" / "coverage.json").read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize("script", ["coverage.py", "over_fitting.py"])
-def test_the_tables_are_written_from_the_stored_result(script):
-    command = [sys.executable, str(ROOT / "benchmarks" / script), "--print"]
-    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert page == PAGE, f"run `python benchmarks/{script} --docs`"
 
 
 def test_the_stored_result_is_a_whole_run():

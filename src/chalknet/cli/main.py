@@ -15,7 +15,6 @@ from chalknet.errors import ChalknetError
 from chalknet.version import __version__
 
 COMMANDS = {
-    "bench": LazyCommand("chalknet.cli.bench", "bench", "Compare chalknet's speed with its peers' on this machine."),
     "data": LazyCommand("chalknet.cli.data", "data", "Look at data sets, audit, convert and build them."),
     "doctor": LazyCommand(
         "chalknet.cli.doctor", "doctor", "Say how fast this machine multiplies, and what would help."

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
+import write_docs
+from harness.baselines.roofline import epoch_flop
 
-from chalknet.bench.peers.own import epoch_flop
-
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 SAME = "scikit-learn (same kernels)"
-ROWS = {"chalknet": 0.1, "scikit-learn": 0.25, SAME: 0.15, "torch": 0.09, "ceiling": 0.08}
+ROWS = {"chalknet": 0.1, "scikit-learn": 0.25, SAME: 0.15, "torch": 0.09, "roofline": 0.08}
 
 
-@pytest.fixture
-def write_docs(monkeypatch, tmp_path):
-    """The script as a module, with a folder of results of its own."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import write_docs
-
+@pytest.fixture(autouse=True)
+def _own_results(monkeypatch, tmp_path):
     monkeypatch.setattr(write_docs, "RESULTS", tmp_path)
-    yield write_docs
-    for name in ("write_docs", "figures"):
-        sys.modules.pop(name, None)
 
 
 def result(rows, kernels=None, **changed):
@@ -45,8 +35,8 @@ def result(rows, kernels=None, **changed):
 def store(folder, **results):
     startup = {"rounds": 1, "median_seconds": {"import numpy": 0.07, "chalknet --help": 0.05}}
     startup["import_chalknet_beyond_numpy_seconds"] = 0.001
-    one = result({"chalknet": 0.19, "ceiling": 0.17}, threads=1)
-    files = {"startup": startup, "peers-1-core": one, **{name.replace("_", "-"): r for name, r in results.items()}}
+    one = result({"chalknet": 0.19, "roofline": 0.17}, threads=1)
+    files = {"startup": startup, "baselines-1-core": one, **{name.replace("_", "-"): r for name, r in results.items()}}
     for name, found in files.items():
         (folder / f"{name}.json").write_text(json.dumps(found))
 
@@ -59,17 +49,17 @@ def row_of(page, start):
 SCIKIT_LEARN = "one epoch of the write-up, 1,000 units: {} times as fast as scikit-learn"
 
 
-def test_as_installed_and_the_same_kernels_are_two_figures_where_kernels_differ(write_docs, tmp_path):
-    store(tmp_path, peers_2_cores=result(ROWS, {"scikit-learn": "Haswell"}))
+def test_as_installed_and_the_same_kernels_are_two_figures_where_kernels_differ(tmp_path):
+    store(tmp_path, baselines_2_cores=result(ROWS, {"scikit-learn": "Haswell"}))
     page = write_docs.page()
     assert row_of(page, SCIKIT_LEARN.format("2.4") + ", as installed") == ["2.50", "reached"]
     assert row_of(page, SCIKIT_LEARN.format("1.4") + " with the same kernels") == ["1.50", "reached"]
     assert "OpenBLAS 0.3.31 takes its Haswell kernels here; chalknet's commands choose SkylakeX" in flat(page)
-    assert f"| work | chalknet | scikit-learn | {SAME} | torch | ceiling |" in page
+    assert f"| workload | chalknet | scikit-learn | {SAME} | torch | roofline |" in page
 
 
-def test_they_are_one_figure_where_the_kernels_are_the_same_also_in_results_of_before(write_docs, tmp_path):
-    store(tmp_path, peers_2_cores=result({"chalknet": 0.1, "scikit-learn": 0.15, "ceiling": 0.08}))
+def test_they_are_one_figure_where_the_kernels_are_the_same_also_in_results_of_before(tmp_path):
+    store(tmp_path, baselines_2_cores=result({"chalknet": 0.1, "scikit-learn": 0.15, "roofline": 0.08}))
     page = write_docs.page()
     assert row_of(page, SCIKIT_LEARN.format("2.4") + ", as installed") == ["1.50", "short by 38 %"]
     assert row_of(page, SCIKIT_LEARN.format("1.4") + " with the same kernels") == ["1.50", "reached"]
@@ -77,28 +67,28 @@ def test_they_are_one_figure_where_the_kernels_are_the_same_also_in_results_of_b
     assert row_of(page, "one epoch of the write-up, 100 units: 2.0 times as fast as torch") == ["", "not measured"]
 
 
-def test_forced_kernels_get_a_table_and_a_column(write_docs, tmp_path):
+def test_forced_kernels_get_a_table_and_a_column(tmp_path):
     rows = {**ROWS, "formulas": 0.5}
     forced = result(rows, {"scikit-learn": "Haswell", "formulas": "Haswell"}, forced_kernels="Haswell")
-    plain = result({"chalknet": 0.1, "scikit-learn": 0.15, "torch": 0.3, "ceiling": 0.08})
-    store(tmp_path, peers_2_cores=plain, peers_2_cores_avx2=forced)
+    plain = result({"chalknet": 0.1, "scikit-learn": 0.15, "torch": 0.3, "roofline": 0.08})
+    store(tmp_path, baselines_2_cores=plain, baselines_2_cores_avx2=forced)
     page = write_docs.page()
-    assert "## Times: Haswell kernels in peers on NumPy" in page
+    assert "## Times: Haswell kernels in baselines on NumPy" in page
     assert "| aim | reached | | with Haswell kernels |" in page
     cells = row_of(page, SCIKIT_LEARN.format("2.4") + ", as installed")
     assert cells == ["1.50", "short by 38 %", "2.50, reached"]
     assert row_of(page, SCIKIT_LEARN.replace("scikit-learn", "torch").format("2.4")) == ["3.00", "reached", ""]
 
 
-def test_who_is_faster_is_said_from_the_results(write_docs, tmp_path):
-    store(tmp_path, peers_2_cores=result(ROWS))
+def test_who_is_faster_is_said_from_the_results(tmp_path):
+    store(tmp_path, baselines_2_cores=result(ROWS))
     assert "- torch: one epoch of the write-up, 1,000 units, 0.90" in write_docs.page()
-    store(tmp_path, peers_2_cores=result({**ROWS, "torch": 0.2}))
+    store(tmp_path, baselines_2_cores=result({**ROWS, "torch": 0.2}))
     assert "Less time than chalknet" not in write_docs.page()
 
 
-def test_growth_gives_slopes_and_the_memory_of_the_write_up(write_docs, tmp_path):
-    store(tmp_path, peers_2_cores=result(ROWS), scaling=grown())
+def test_growth_gives_slopes_and_the_memory_of_the_write_up(tmp_path):
+    store(tmp_path, baselines_2_cores=result(ROWS), scaling=grown())
     page = write_docs.page()
     assert row_of(page, "samples") == ["100 to 400", "0.1 to 0.4", "1.00", "10 to 20", "0.50"]
     assert row_of(page, "threads") == ["1 to 1", "0.1 to 0.1", "", "10 to 10", ""]
@@ -109,7 +99,7 @@ def test_growth_gives_slopes_and_the_memory_of_the_write_up(write_docs, tmp_path
     assert drawn.count("<!-- slope ") == 6
 
 
-def test_tuned_classifiers_get_a_table_with_what_each_of_ours_is_ahead(write_docs, tmp_path):
+def test_tuned_classifiers_get_a_table_with_what_each_of_ours_is_ahead(tmp_path):
     def row(accuracy, **ahead):
         gaps = {name: {"mean": mean, "half_width": 0.01} for name, mean in ahead.items()}
         return {"accuracy": accuracy, "log_loss": 0.25, "fit_seconds": 1.5, "search_seconds": 0.0, "ahead": gaps}
@@ -123,7 +113,7 @@ def test_tuned_classifiers_get_a_table_with_what_each_of_ours_is_ahead(write_doc
     }
     sets = {"letters": {"what": "a few letters", "splits": 5, "rows": rows}}
     found = {**result({}), "versions": {"scikit-learn": "1.8.0"}, "n_trials": 10, "sets": sets}
-    store(tmp_path, peers_2_cores=result(ROWS), classifier_tuned=found)
+    store(tmp_path, baselines_2_cores=result(ROWS), classifier_tuned=found)
     page = write_docs.page()
     assert "- letters: a few letters; 5 splits." in page
     assert "a random search of 10 trials" in flat(page)
@@ -133,11 +123,11 @@ def test_tuned_classifiers_get_a_table_with_what_each_of_ours_is_ahead(write_doc
     assert line.endswith("| 90.00 % | 0.250 | 1.50 | 12.3 |  | -2.00 ± 1.00 |")
 
 
-def test_the_torch_engines_aims_and_rates_are_said_from_the_results(write_docs, tmp_path):
+def test_the_torch_engines_aims_and_rates_are_said_from_the_results(tmp_path):
     rows = {"chalknet": 0.2, "chalknet-bf16": 0.05, "torch-bf16": 0.1, "torch": 0.15}
-    rows |= {"products-bf16": 0.04, "ceiling-bf16": 0.035}
+    rows |= {"products-bf16": 0.04, "roofline-bf16": 0.035}
     flop = epoch_flop(1000) / 1e6  # over milliseconds: GFLOP/s
-    store(tmp_path, peers_2_cores=result(ROWS), torch_engine=result(rows, rows))
+    store(tmp_path, baselines_2_cores=result(ROWS), torch_engine=result(rows, rows))
     (tmp_path / "torch-engine.json").rename(tmp_path / "torch_engine.json")
     page = write_docs.page()
     assert row_of(page, "1.4 times as fast as a plain PyTorch module in bfloat16") == ["2.00", "reached"]
@@ -149,8 +139,8 @@ def test_the_torch_engines_aims_and_rates_are_said_from_the_results(write_docs, 
     assert "The products alone, with nothing else, would be 3.8 times in the median." in flat(page)
 
 
-def test_a_gpu_that_was_not_measured_is_said_so_and_a_measured_one_has_its_figures(write_docs, tmp_path):
-    store(tmp_path, peers_2_cores=result(ROWS))
+def test_a_gpu_that_was_not_measured_is_said_so_and_a_measured_one_has_its_figures(tmp_path):
+    store(tmp_path, baselines_2_cores=result(ROWS))
     assert "## The torch engine on a GPU\n\nNot yet measured." in write_docs.page()
     times = {"chalknet bfloat16": [0.1, 0.12, 0.11], "torch float32": [0.44] * 3}
     measured = {name: {"seconds": seconds, "test_accuracy": 0.9179} for name, seconds in times.items()}
@@ -162,7 +152,7 @@ def test_a_gpu_that_was_not_measured_is_said_so_and_a_measured_one_has_its_figur
     }
     gpu["studies"] = [{"widths": [100, 2000], "seeds": 10, "flop": 4e14, "rows": study}]
     gpu["product_flops"] = 8e14
-    store(tmp_path, peers_2_cores=result(ROWS), gpu={**gpu, "rows": measured})
+    store(tmp_path, baselines_2_cores=result(ROWS), gpu={**gpu, "rows": measured})
     page = write_docs.page()
     assert "Not yet measured." not in page
     assert "| 100, 2,000 | packed | 2.00 | 1.0 | 90.00 % |" in page

@@ -1,34 +1,34 @@
-"""onnxruntime, which predicts and does not train."""
+"""onnxruntime on the network as an ONNX model."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from chalknet.bench.catalogue import Work
-from chalknet.bench.workload import Run, calls, scaled_parts, start_weights
+from harness.workloads import Run, Workload, repeated_calls, scaled_splits, start_weights
 
 
-def onnx_runtime(work: Work, threads: int) -> Run | None:
-    if work.kind != "predict":
+def onnx_runtime(workload: Workload, threads: int) -> Run | None:
+    """Prepare predictions; onnxruntime does not train."""
+    if workload.kind != "predict":
         return None
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     if threads:
         options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(_graph(work), options, providers=["CPUExecutionProvider"])
-    images = scaled_parts(np.float32)[0][0][: work.n]
-    return calls(lambda: session.run(None, {"x": images}), work)
+    session = onnxruntime.InferenceSession(_graph(workload), options, providers=["CPUExecutionProvider"])
+    images = scaled_splits(np.float32)[0][0][: workload.n]
+    return repeated_calls(lambda: session.run(None, {"x": images}), workload)
 
 
-def _graph(work: Work) -> bytes:
-    """The network with the write-up's start as an ONNX model."""
+def _graph(workload: Workload) -> bytes:
+    """Return the network with the write-up's initial parameters as an ONNX model."""
     from onnx import TensorProto, helper, numpy_helper
 
     names = ("w_h", "b_h", "w_o", "b_o")
     tensors = [
         numpy_helper.from_array(value.astype(np.float32), name)
-        for name, value in zip(names, start_weights(work), strict=True)
+        for name, value in zip(names, start_weights(workload), strict=True)
     ]
     nodes = [
         helper.make_node("Gemm", ["x", "w_h", "b_h"], ["h"], transB=1),

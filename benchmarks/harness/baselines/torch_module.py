@@ -6,47 +6,50 @@ from typing import Any
 
 import numpy as np
 
-from chalknet.bench.catalogue import Work
-from chalknet.bench.workload import (
+from harness.workloads import (
     FULL_MOMENTUM,
     FULL_RATE,
     STEP_MOMENTUM,
     STEP_RATE,
     Run,
+    Workload,
     batches,
-    calls,
-    scaled_parts,
+    repeated_calls,
+    scaled_splits,
 )
 
 
-def torch_float32(work: Work, threads: int) -> Run:
-    return _prepared(work, threads, "float32")
+def torch_float32(workload: Workload, threads: int) -> Run:
+    """Prepare a module in float32."""
+    return _prepare(workload, threads, "float32")
 
 
-def torch_bfloat16(work: Work, threads: int) -> Run:
-    return _prepared(work, threads, "bfloat16")
+def torch_bfloat16(workload: Workload, threads: int) -> Run:
+    """Prepare a module whose parameters and samples are bfloat16."""
+    return _prepare(workload, threads, "bfloat16")
 
 
-def torch_compiled(work: Work, threads: int) -> Run | None:
-    return None if work.kind == "predict" else _prepared(work, threads, "float32", compiled=True)
+def torch_compiled(workload: Workload, threads: int) -> Run | None:
+    """Prepare a module in float32 through `torch.compile`."""
+    return None if workload.kind == "predict" else _prepare(workload, threads, "float32", compiled=True)
 
 
-def _prepared(work: Work, threads: int, dtype_name: str, compiled: bool = False) -> Run:
+def _prepare(workload: Workload, threads: int, dtype_name: str, compiled: bool = False) -> Run:
     import torch
 
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(0)
     dtype = getattr(torch, dtype_name)
-    parts = [(torch.from_numpy(x).to(dtype), torch.from_numpy(y)) for x, y in scaled_parts(np.float32)]
-    layers = torch.nn.Linear(784, work.units), torch.nn.ReLU(), torch.nn.Linear(work.units, 10)
+    splits = [(torch.from_numpy(x).to(dtype), torch.from_numpy(y)) for x, y in scaled_splits(np.float32)]
+    layers = torch.nn.Linear(784, workload.units), torch.nn.ReLU(), torch.nn.Linear(workload.units, 10)
     model = torch.nn.Sequential(*layers).to(dtype)
-    if work.kind == "predict":
-        return calls(_predict(model, parts[0][0][: work.n]), work)
+    if workload.kind == "predict":
+        return repeated_calls(_predict(model, splits[0][0][: workload.n]), workload)
     forward = torch.compile(model) if compiled else model
-    if work.kind == "full":
-        return _epoch(forward, _sgd(model, FULL_RATE, FULL_MOMENTUM, 0.0), parts)
-    return _steps(forward, _sgd(model, STEP_RATE, STEP_MOMENTUM, STEP_MOMENTUM), parts[0], work.n)
+    if workload.kind == "full":
+        return _epoch(forward, _sgd(model, FULL_RATE, FULL_MOMENTUM, 0.0), splits)
+    return _steps(forward, _sgd(model, STEP_RATE, STEP_MOMENTUM, STEP_MOMENTUM), splits[0], workload.n)
 
 
 def _sgd(model: Any, rate: float, momentum: float, bias_momentum: float) -> Any:
@@ -69,13 +72,13 @@ def _update(forward: Any, optimizer: Any, samples: Any, labels: Any, reduction: 
     return logits, loss
 
 
-def _epoch(forward: Any, optimizer: Any, parts: list[tuple[Any, Any]]) -> Run:
+def _epoch(forward: Any, optimizer: Any, splits: list[tuple[Any, Any]]) -> Run:
     import torch
     from torch.nn.functional import cross_entropy
 
-    (x, y), *others = parts
+    (x, y), *others = splits
 
-    def look(samples: Any, labels: Any) -> Any:
+    def evaluate(samples: Any, labels: Any) -> Any:
         with torch.inference_mode():
             logits = forward(samples).float()
             return cross_entropy(logits, labels).item(), _accuracy(logits, labels)
@@ -83,8 +86,8 @@ def _epoch(forward: Any, optimizer: Any, parts: list[tuple[Any, Any]]) -> Run:
     def run() -> None:
         logits, loss = _update(forward, optimizer, x, y, "sum")
         loss.item(), _accuracy(logits, y)
-        for part in others:
-            look(*part)
+        for split in others:
+            evaluate(*split)
 
     return run
 

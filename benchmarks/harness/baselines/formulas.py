@@ -1,4 +1,4 @@
-"""The write-up's formulas in float64 as one would type them."""
+"""The write-up's formulas in NumPy, float64, as one would type them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from chalknet.bench.catalogue import Work
-from chalknet.bench.workload import FULL_MOMENTUM, FULL_RATE, Run, scaled_parts, start_weights
+from harness.workloads import FULL_MOMENTUM, FULL_RATE, Run, Workload, scaled_splits, start_weights
 
 
-def formulas(work: Work, threads: int) -> Run | None:
-    del threads  # the BLAS was told by the environment
-    if work.kind != "full":
+def formulas(workload: Workload, threads: int) -> Run | None:
+    """Prepare a full epoch: one update, then the scores of the validation and test split."""
+    del threads  # set for the BLAS in the environment
+    if workload.kind != "full":
         return None
-    (x, y), valid, test = scaled_parts(np.float64)
-    w_h, b_h, w_o, b_o = start_weights(work)
+    (x, y), valid, test = scaled_splits(np.float64)
+    w_h, b_h, w_o, b_o = start_weights(workload)
     hot = np.eye(10)[y]
     state = [w_h, b_h, w_o, b_o, np.zeros_like(w_h), np.zeros_like(w_o)]
 
-    def look(part: tuple[Any, Any]) -> Any:
+    def evaluate(split: tuple[Any, Any]) -> Any:
         w_h, b_h, w_o, b_o = state[:4]
-        return _scores(_softmax(np.maximum(part[0] @ w_h.T + b_h, 0) @ w_o.T + b_o), part[1])
+        return _scores(_softmax(np.maximum(split[0] @ w_h.T + b_h, 0) @ w_o.T + b_o), split[1])
 
     def run() -> None:
         w_h, b_h, w_o, b_o, v_h, v_o = state
@@ -34,8 +34,8 @@ def formulas(work: Work, threads: int) -> Run | None:
         v_h, v_o = FULL_MOMENTUM * v_h + FULL_RATE * (d_h.T @ x), FULL_MOMENTUM * v_o + FULL_RATE * (d_o.T @ g)
         biases = b_h - FULL_RATE * d_h.sum(axis=0), b_o - FULL_RATE * d_o.sum(axis=0)
         state[:] = [w_h - v_h, biases[0], w_o - v_o, biases[1], v_h, v_o]
-        look(valid)
-        look(test)
+        evaluate(valid)
+        evaluate(test)
 
     return run
 

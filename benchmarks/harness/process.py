@@ -1,4 +1,4 @@
-"""A peer's process as seen from outside: asked in turns, and never left behind."""
+"""The process of a baseline, as the comparison sees it: it is asked one line at a time, and always ended."""
 
 from __future__ import annotations
 
@@ -12,41 +12,56 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Self
 
-from chalknet.bench.catalogue import Peer
+ROOT = Path(__file__).resolve().parents[2]
 
-ANSWER_SECONDS = 300.0  # after which a peer counts as stuck; a compiler may take a minute
+ANSWER_SECONDS = 300.0  # after which a baseline counts as stuck; a compiler may take a minute
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-TAIL_BYTES = 10_000  # of standard error, in which its last line is looked for
+TAIL_BYTES = 10_000  # of standard error, where the last line is searched
 
 
-class PeerError(Exception):
-    """A peer whose process ended, or gave no answer; the message is its last line on standard error."""
+class BaselineError(Exception):
+    """A baseline whose process ended or did not answer; the message is its last line on standard error."""
 
 
-class PeerProcess:
-    """`with PeerProcess(peer, environment, threads) as process: process.ask("prepare full 100")`.
+class BaselineProcess:
+    """A process that runs `harness.worker` for one baseline.
 
-    The process has a group of its own, so that it and what it started end together; without us its standard input
-    ends, and so does it.
+    It has a process group of its own, so that it and everything that it started are killed together. If this process
+    is killed, the worker's standard input ends, and the worker exits.
 
     Attributes:
         facts: the BLAS that its NumPy has loaded.
+
+    Example:
+        with BaselineProcess("torch", os.environ, threads=2) as process:
+            process.start()
+            process.ask("prepare full 100")
     """
 
-    def __init__(self, peer: Peer, environment: Mapping[str, str], threads: int) -> None:
+    def __init__(self, name: str, environment: Mapping[str, str], threads: int, checkout: Path = ROOT) -> None:
+        """Start the worker.
+
+        Args:
+            name: the baseline's.
+            environment: variables of the worker, before the thread variables are set.
+            threads: of the baseline, or 0 for its own choice on all cores.
+            checkout: the working tree whose harness and chalknet the worker imports.
+        """
+        folders = [str(checkout / "benchmarks"), str(checkout / "src"), environment.get("PYTHONPATH", "")]
         limited = dict.fromkeys(THREAD_VARIABLES, str(threads)) if threads else {}
         self.facts: dict[str, Any] = {}
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed by end())
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "chalknet.bench.peer_work", peer.name, str(threads)],
+            [sys.executable, "-m", "harness.worker", name, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             text=True,
             encoding="utf-8",
-            env={**environment, **limited},
+            env={**environment, **limited, "PYTHONPATH": os.pathsep.join(filter(None, folders))},
             start_new_session=True,
         )
 
@@ -56,24 +71,28 @@ class PeerProcess:
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    def greet(self) -> None:
-        """Waits until it is there, and notes its facts."""
+    def start(self) -> None:
+        """Wait until the worker runs, and read its facts.
+
+        Raises:
+            BaselineError: as `ask`.
+        """
         self.facts = json.loads(self._answer())
 
     def ask(self, line: str) -> str:
-        """Its answer to a line.
+        """Send a line and return the answer.
 
         Raises:
-            PeerError: it ended, or gave none in `ANSWER_SECONDS`.
+            BaselineError: the worker ended, or did not answer within `ANSWER_SECONDS`.
         """
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # no answer will come, which tells the same
+        with suppress(BrokenPipeError):  # the missing answer says it
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
         return self._answer()
 
     def end(self) -> None:
-        """Ends the process and everything that it started; may be called again."""
+        """Kill the worker and everything that it started; may be called again."""
         self._kill()
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
@@ -99,21 +118,23 @@ class PeerProcess:
         if answer:
             return answer
         late = time.monotonic() - started >= ANSWER_SECONDS
-        raise PeerError(f"no answer in {ANSWER_SECONDS:g} s" if late else self._last_line())
+        raise BaselineError(f"no answer in {ANSWER_SECONDS:g} s" if late else self._last_line())
 
     def _last_line(self) -> str:
         if self._process.returncode is None and hasattr(os, "waitid"):
-            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)  # its number stays its own until reaped
+            os.waitid(
+                os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT
+            )  # its process id is not reused until it is reaped
         self._kill()
         code = self._process.wait()
         size = self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, size - TAIL_BYTES))
         lines = [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()]
-        return lines[-1] if lines else f"ended with code {code} and no word"
+        return lines[-1] if lines else f"ended with code {code} without a message"
 
     def _kill(self) -> None:
         if self._process.returncode is not None:
-            return  # reaped, so its number may be another's by now
+            return  # reaped, so the process id may belong to another process
         if hasattr(os, "killpg"):
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

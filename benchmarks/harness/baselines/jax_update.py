@@ -6,33 +6,34 @@ from typing import Any
 
 import numpy as np
 
-from chalknet.bench.catalogue import Work
-from chalknet.bench.workload import (
+from harness.workloads import (
     FULL_MOMENTUM,
     FULL_RATE,
     STEP_MOMENTUM,
     STEP_RATE,
     Run,
+    Workload,
     batches,
-    calls,
-    scaled_parts,
+    repeated_calls,
+    scaled_splits,
     start_weights,
 )
 
 
-def jax_peer(work: Work, threads: int) -> Run:
+def jax_update(workload: Workload, threads: int) -> Run:
+    """Prepare training or predictions by compiled functions."""
     import jax
     import jax.numpy as jnp
 
-    del threads  # it takes as many as there are cores for this process
-    parts = [(jnp.asarray(x), jnp.asarray(y)) for x, y in scaled_parts(np.float32)]
-    weights = [jnp.asarray(value, dtype=jnp.float32) for value in start_weights(work)]
-    if work.kind == "predict":
-        images = parts[0][0][: work.n]
+    del threads  # JAX starts as many as this process may use cores
+    splits = [(jnp.asarray(x), jnp.asarray(y)) for x, y in scaled_splits(np.float32)]
+    weights = [jnp.asarray(value, dtype=jnp.float32) for value in start_weights(workload)]
+    if workload.kind == "predict":
+        images = splits[0][0][: workload.n]
         predict = jax.jit(lambda x: jax.nn.softmax(_logits(weights, x)))
-        return calls(lambda: predict(images).block_until_ready(), work)
+        return repeated_calls(lambda: predict(images).block_until_ready(), workload)
     state = [weights, [jnp.zeros_like(weight) for weight in weights]]
-    return _epoch(state, parts) if work.kind == "full" else _steps(state, parts[0], work.n)
+    return _epoch(state, splits) if workload.kind == "full" else _steps(state, splits[0], workload.n)
 
 
 def _logits(weights: Any, x: Any) -> Any:
@@ -43,7 +44,7 @@ def _logits(weights: Any, x: Any) -> Any:
 
 
 def _scores(reduction: str) -> Any:
-    """(weights, x, y) -> loss, accuracy."""
+    """Return a function (weights, x, y) -> loss, accuracy."""
     import jax
     import jax.numpy as jnp
 
@@ -56,30 +57,30 @@ def _scores(reduction: str) -> Any:
 
 
 def _update(reduction: str, rate: float, momentum: float, bias_momentum: float) -> Any:
-    """(weights, velocities, x, y) -> the same after one step, loss, accuracy."""
+    """Return a function (weights, velocities, x, y) -> weights and velocities after one step, loss, accuracy."""
     import jax
 
     scores = _scores(reduction)
 
     def update(weights: Any, velocities: Any, x: Any, y: Any) -> Any:
-        (loss, right), gradients = jax.value_and_grad(scores, has_aux=True)(weights, x, y)
+        (loss, correct), gradients = jax.value_and_grad(scores, has_aux=True)(weights, x, y)
         decay = (momentum, bias_momentum) * 2
         velocities = [m * v + rate * g for m, v, g in zip(decay, velocities, gradients, strict=True)]
-        return [w - v for w, v in zip(weights, velocities, strict=True)], velocities, loss, right
+        return [w - v for w, v in zip(weights, velocities, strict=True)], velocities, loss, correct
 
     return update
 
 
-def _epoch(state: list[Any], parts: list[tuple[Any, Any]]) -> Run:
+def _epoch(state: list[Any], splits: list[tuple[Any, Any]]) -> Run:
     import jax
 
-    update, look = jax.jit(_update("sum", FULL_RATE, FULL_MOMENTUM, 0.0)), jax.jit(_scores("mean"))
-    (x, y), *others = parts
+    update, evaluate = jax.jit(_update("sum", FULL_RATE, FULL_MOMENTUM, 0.0)), jax.jit(_scores("mean"))
+    (x, y), *others = splits
 
     def run() -> None:
-        weights, velocities, loss, right = update(*state, x, y)
+        weights, velocities, loss, correct = update(*state, x, y)
         state[:] = [weights, velocities]
-        float(loss), float(right), [float(score) for part in others for score in look(weights, *part)]
+        float(loss), float(correct), [float(score) for split in others for score in evaluate(weights, *split)]
 
     return run
 
@@ -90,12 +91,12 @@ def _steps(state: list[Any], train: tuple[Any, Any], size: int) -> Run:
 
     x, y = train
     update = _update("mean", STEP_RATE, STEP_MOMENTUM, STEP_MOMENTUM)
-    gathered = jax.jit(lambda weights, velocities, batch: update(weights, velocities, x[batch], y[batch]))
+    train_batch = jax.jit(lambda weights, velocities, batch: update(weights, velocities, x[batch], y[batch]))
     chosen = [jnp.asarray(batch) for batch in batches(size)]
 
     def run() -> None:
         for batch in chosen:
-            weights, velocities, _, _ = gathered(*state, batch)
+            weights, velocities, _, _ = train_batch(*state, batch)
             state[:] = [weights, velocities]
         jax.block_until_ready(state)
 

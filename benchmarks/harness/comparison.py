@@ -1,0 +1,192 @@
+"""The comparison: each baseline runs in a process of its own, and the processes work in interleaved rounds.
+
+A busy moment of the machine thus slows all baselines alike, and a ratio is one of medians of the same rounds.
+Baselines whose products are NumPy's run as they are installed. Where their BLAS then takes other kernels than
+chalknet's, they run a second time with chalknet's kernels.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import chalknet
+from chalknet.machine.facts import machine_facts
+from chalknet.machine.kernels import VARIABLE
+from harness.baselines import BASELINES, Baseline
+from harness.process import ROOT, BaselineError, BaselineProcess
+from harness.workloads import Workload
+
+PAUSE_SECONDS = 0.1  # before each repetition: some libraries' threads keep spinning for a while after their work
+SAME_KERNELS = " (same kernels)"  # after the name of a baseline that runs with chalknet's
+PACKAGES = ("numpy", "scikit-learn", "torch", "jax", "onnx", "onnxruntime")
+
+Progress = Callable[[str, int, int], None]  # what was done, the repetitions done, and all of them
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison; JSON-ready by `as_dict`.
+
+    Attributes:
+        threads: of each baseline, or "all cores".
+        environment: the variables of OpenBLAS and OpenMP as they were found.
+        forced_kernels: the kernels that baselines on NumPy used in place of what is installed, or "".
+        absent: baselines that are not installed.
+        processes: of each row, whether its products are NumPy's, and the BLAS that its NumPy has loaded.
+        failed: the last line on standard error of each row that failed.
+        seconds: workload -> row -> seconds of one unit in each round.
+    """
+
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    threads: int | str
+    rounds: int
+    environment: dict[str, str]
+    forced_kernels: str
+    absent: list[str]
+    processes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def medians(self, workload: str) -> dict[str, float]:
+        """Return the seconds of one unit by row."""
+        return {name: statistics.median(found) for name, found in self.seconds[workload].items()}
+
+
+def compare(
+    baselines: Sequence[Baseline],
+    workloads: Sequence[Workload],
+    rounds: int,
+    *,
+    threads: int = 0,
+    installed: Mapping[str, str] | None = None,
+    forced_kernels: str = "",
+    checkouts: Sequence[Path] = (),
+    progress: Progress | None = None,
+) -> Comparison:
+    """Measure each workload with each baseline that is installed and does it.
+
+    Args:
+        threads: of each baseline, 0 for its own choice on all cores.
+        installed: the environment of other baselines; by default this process's, in which chalknet's own run.
+        forced_kernels: a kernel set of OpenBLAS for the baselines on NumPy, in place of what is installed.
+        checkouts: other working trees of chalknet, each measured in a row of its own, such as the version before.
+        progress: called after each repetition. Every process is ended when it, or anything else, raises.
+    """
+    installed = os.environ if installed is None else installed
+    present = [baseline for baseline in baselines if baseline.is_installed()]
+    result = Comparison(
+        machine=machine_facts(),
+        versions=versions(),
+        threads=threads or "all cores",
+        rounds=rounds,
+        environment={key: value for key, value in sorted(installed.items()) if key.startswith(("OPENBLAS_", "OMP_"))},
+        forced_kernels=forced_kernels,
+        absent=[baseline.name for baseline in baselines if baseline not in present],
+    )
+    with ExitStack() as stack:
+        rows = _start(stack, present, threads, installed, checkouts, result)
+        done, total = 0, len(rows) * len(workloads) * (rounds + 1)
+
+        def count(what: str, n: int = 1) -> None:
+            nonlocal done
+            done += n
+            if progress is not None:
+                progress(what, done, total)
+
+        for workload in workloads:
+            _measure(workload, rows, rounds, result, count)
+    return result
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of chalknet and of every package compared with that is installed."""
+    found = {"chalknet": chalknet.__version__}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _start(
+    stack: ExitStack,
+    baselines: Sequence[Baseline],
+    threads: int,
+    installed: Mapping[str, str],
+    checkouts: Sequence[Path],
+    result: Comparison,
+) -> dict[str, BaselineProcess]:
+    """Return a process for each baseline by row, and a second one where its kernels on NumPy are not chalknet's."""
+    forced = {VARIABLE: result.forced_kernels} if result.forced_kernels else {}
+    rows: dict[str, BaselineProcess] = {}
+
+    def start(row: str, baseline: Baseline, environment: Mapping[str, str], checkout: Path = ROOT) -> None:
+        process = stack.enter_context(BaselineProcess(baseline.name, environment, threads, checkout))
+        try:
+            process.start()
+        except BaselineError as error:
+            result.failed[row] = str(error)
+            return
+        result.processes[row] = {"on_numpy": baseline.on_numpy, **process.facts}
+        rows[row] = process
+
+    for one in baselines:
+        start(one.name, one, os.environ if one.own else {**installed, **(forced if one.on_numpy else {})})
+    own = next((rows[one.name].facts["blas_kernels"] for one in baselines if one.own and one.name in rows), None)
+    for one in baselines if own is not None else ():
+        if one.on_numpy and one.name in rows and rows[one.name].facts["blas_kernels"] != own:
+            start(one.name + SAME_KERNELS, one, os.environ)
+    for checkout in checkouts:
+        start(f"chalknet ({checkout})", BASELINES["chalknet"], os.environ, checkout)
+    return rows
+
+
+def baseline_of(row: str) -> Baseline:
+    """Return the baseline that a row measures."""
+    return BASELINES[row.partition(" (")[0]]
+
+
+def _measure(
+    workload: Workload,
+    rows: dict[str, BaselineProcess],
+    rounds: int,
+    result: Comparison,
+    count: Callable[..., None],
+) -> None:
+    """Prepare all rows for one workload, then run the rounds; a row that fails leaves the comparison."""
+    seconds = result.seconds[str(workload)] = {}
+    prepared: list[str] = []
+
+    def ask(row: str, line: str) -> str | None:
+        try:
+            return rows[row].ask(line)
+        except BaselineError as error:
+            result.failed[row] = str(error)
+            del rows[row]
+            seconds.pop(row, None)
+            return None
+
+    for row in list(rows):
+        ready = ask(row, f"prepare {workload}") == "ready"
+        prepared += [row] if ready else []
+        count(f"{workload}: {row} ready", 1 if ready else rounds + 1)
+    for _ in range(rounds):
+        for row in prepared:
+            time.sleep(PAUSE_SECONDS)
+            answer = ask(row, "go") if row in rows else None
+            if answer is not None:
+                seconds.setdefault(row, []).append(float(answer))
+            count(f"{workload}: {row}")

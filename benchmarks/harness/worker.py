@@ -1,0 +1,72 @@
+"""The process of one baseline: `python -m harness.worker NAME THREADS`, then one line on standard input at a time.
+
+The worker first prints, as JSON, which BLAS NumPy has loaded. It answers "prepare WORKLOAD" with "ready", or with "no"
+where the baseline does not do that workload, and "go" with the seconds of one unit. It exits when standard input ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import TextIO
+
+from chalknet.machine.facts import blas_facts
+from harness.baselines import BASELINES
+from harness.workloads import Run, parse_workload
+
+REPETITION_SECONDS = 0.2
+
+
+def main() -> None:
+    name, threads = sys.argv[1], int(sys.argv[2])
+    answers = reserve_standard_output()
+    bind_to_cores(threads)
+    print(json.dumps(blas_facts()), file=answers, flush=True)
+    prepare = BASELINES[name].prepare_function()
+    run: Run | None = None
+    units = 1
+    for line in sys.stdin:
+        verb, _, text = line.strip().partition(" ")
+        if verb == "prepare":
+            workload = parse_workload(text)
+            run, units = prepare(workload, threads), workload.units_per_run
+            if run is not None:
+                run()  # compiles, and makes whatever is made only once
+            print("no" if run is None else "ready", file=answers, flush=True)
+        else:
+            assert run is not None
+            print(seconds_per_unit(run, units), file=answers, flush=True)
+
+
+def seconds_per_unit(run: Run, units: int) -> float:
+    """Return the seconds of one unit: the mean of as many runs as fit into REPETITION_SECONDS, at least one.
+
+    A first run is not timed. It wakes threads and fills caches after other baselines had their turn.
+    """
+    measured = run()
+    if isinstance(measured, float):
+        return measured
+    started, n = time.perf_counter(), 0
+    while not n or time.perf_counter() - started < REPETITION_SECONDS:
+        run()
+        n += 1
+    return (time.perf_counter() - started) / n / units
+
+
+def reserve_standard_output() -> TextIO:
+    """Return standard output for the answers, and send what libraries print to standard error."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return answers
+
+
+def bind_to_cores(threads: int) -> None:
+    """Bind this process to that many cores, where the system can: not every library obeys a number of threads."""
+    if threads and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+
+if __name__ == "__main__":
+    main()
