@@ -6,8 +6,9 @@ import sys
 import time
 from collections.abc import Iterator
 
+from chalknet.formatting import DASH, count_of
 from chalknet.machine.kernels import VARIABLE
-from chalknet.reporting.tables import DASH, Table
+from chalknet.reporting.tables import Table
 from harness.baselines import BASELINES
 from harness.comparison import SAME_KERNELS, Comparison, Progress, baseline_of
 from harness.workloads import parse_workload
@@ -41,11 +42,11 @@ def setting(result: Comparison) -> str:
     """Return the machine, its BLAS as chalknet used it, and how it was measured, in one line."""
     machine = result.machine
     facts = result.processes.get("chalknet", machine)
-    threads = result.threads if isinstance(result.threads, str) else _count(result.threads, "thread")
+    threads = result.threads if isinstance(result.threads, str) else count_of(result.threads, "thread")
     return (
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; chalknet "
         f"{result.versions['chalknet']}, NumPy {machine['numpy']}, {facts['blas'] or 'unknown BLAS'} "
-        f"{facts['blas_version']}, {facts['blas_kernels']} kernels; {threads}, {_count(result.rounds, 'round')}"
+        f"{facts['blas_version']}, {facts['blas_kernels']} kernels; {threads}, {count_of(result.rounds, 'round')}"
     )
 
 
@@ -105,7 +106,3 @@ def _kernel_remarks(result: Comparison) -> Iterator[str]:
 
 def _three_digits(value: float) -> str:
     return f"{value:.{max(0, 2 - max(0, len(str(int(value))) - 1))}f}"
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}{'s' * (n != 1)}"

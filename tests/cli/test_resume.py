@@ -218,7 +218,7 @@ def test_resume_tells_where_it_goes_on_and_how_far(letters, capsys):
     assert main(["train", "--resume", "run"]) == 0
     printed = capsys.readouterr()
     assert "going on after epoch 1000 of 3000" in printed.err
-    assert "After 3000 epochs" in printed.out
+    assert "After 3,000 epochs" in printed.out
     assert "written to run" in printed.out
 
 

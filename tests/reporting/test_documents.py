@@ -8,12 +8,12 @@ import pytest
 from made_studies import made, texts
 
 from chalknet.config import Recipe
+from chalknet.formatting import count_of, duration, fixed, listed, p_value, percent, points, points_ends
 from chalknet.reporting.document import FigureBlock, Findings, Note, TableBlock
 from chalknet.reporting.documents import report_document, writeup_document
 from chalknet.reporting.inline import dangling_references
 from chalknet.reporting.sections.original import ORIGINAL, differences, intervals_table
-from chalknet.reporting.wording import count_of, duration, fixed, listed, p_value, percent, points, points_ends
-from chalknet.studies.stopping_point import Interval
+from chalknet.studies.intervals import Interval
 
 SMALL = Recipe().with_settings(train_size=160, valid_size=40, epochs=30)
 STUDIES = {
@@ -130,7 +130,7 @@ def test_the_rise_of_a_cells_loss_carries_its_images_where_seeds_share_them():
 )
 def test_every_interval_of_a_change_has_one_decimal(low, high, said):
     gathered = made("hidden=5,9")
-    point = replace(gathered.cells[0].stopping, valid_gain=Interval(0.005, low, high))
+    point = replace(gathered.cells[0].stopping, valid_gain=Interval(0.005, low, high, 0.95))
     cells = tuple(replace(runs, stopping=point) for runs in gathered.cells)
     assert words_of(replace(gathered, cells=cells)).count(said) == 2
 
@@ -261,6 +261,8 @@ def test_the_writeup_puts_printed_loss_beside_printed_loss():
         (duration(3_725), "1 h 2 min"),
         (count_of(1, "seed"), "1 seed"),
         (count_of(15_000, "sample"), "15,000 samples"),
+        (listed(["a"]), "a"),
+        (listed(["a", "b"]), "a and b"),
         (listed(["a", "b", "c"]), "a, b and c"),
         (p_value(0.0004), "< 0.001"),
         (p_value(1.0), "1"),

@@ -14,8 +14,8 @@ from chalknet.data.readers.image import read_image
 from chalknet.data.stored import StoredSamples
 from chalknet.data.unlabelled import Samples
 from chalknet.errors import ConfigError, DataError
+from chalknet.formatting import printable
 from chalknet.network.model import ROWS_AT_ONCE, Network
-from chalknet.reporting.wording import printable
 from chalknet.serving import inputs as inputs_module
 from chalknet.serving.answer_tables import conversion_lines
 from chalknet.serving.inputs import Reading

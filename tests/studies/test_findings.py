@@ -14,7 +14,7 @@ from scipy import stats
 from chalknet.errors import ShapeError
 from chalknet.studies.compare import compare_cells, difference
 from chalknet.studies.curve_findings import Curves, curve_findings, epochs_to_final, final_gap, jumps
-from chalknet.studies.findings import comparison_findings, listed, needed_to_tell, points, rounded
+from chalknet.studies.findings import comparison_findings, needed_to_tell, points, rounded
 from chalknet.studies.loss_rise import loss_rise
 from chalknet.studies.simulated import population, simulate
 
@@ -125,7 +125,6 @@ def test_words_and_figures():
     assert points(0.024) == "2.4"
     assert points(-0.0001) == "0.0"
     assert [rounded(n) for n in (3, 20, 37, 137, 4_321)] == ["3", "20", "37", "140", "4,400"]
-    assert [listed(x) for x in ("a", "ab", "abc")] == ["a", "a and b", "a, b and c"]
 
 
 def curves(n_seeds=3, n_epochs=200, rise=0.0, gap=0.0, jump=False, spread=0.0):

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import click
 
 from chalknet.data.audit import Audit
+from chalknet.formatting import DASH
 from chalknet.reporting.audit_words import words
-from chalknet.reporting.tables import DASH, Table
+from chalknet.reporting.tables import Table
 from chalknet.workflows.data import DataInfo
 
 SHOWN_PAIRS = 10

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chalknet.formatting import count_of
+
 if TYPE_CHECKING:
     from chalknet.machine.doctor import Diagnosis
 
@@ -59,4 +61,4 @@ def torch_line(facts: dict[str, Any]) -> str:
     if "error" in facts:
         return f"could not be asked: {facts['error']}"
     device = facts["device"] if facts["cuda"] else "no CUDA device"
-    return f"{facts['version']}, {facts['threads']} thread{'s' * (facts['threads'] != 1)}, {device}"
+    return f"{facts['version']}, {count_of(facts['threads'], 'thread')}, {device}"

@@ -62,7 +62,7 @@ def predict(
     if top is not None and kind != "table":
         raise ConfigError(f"--top is for tables; as {kind} the probabilities of all classes are given.")
 
-    from chalknet.reporting.wording import printable
+    from chalknet.formatting import printable
     from chalknet.serving.answer_tables import conversion_lines
     from chalknet.serving.inputs import Reading
     from chalknet.serving.opened import open_model

@@ -37,7 +37,7 @@ class EpochProgress:
 
     def __enter__(self) -> Self:
         if not self._quiet and sys.stderr.isatty():
-            self._bar = _bar()
+            self._bar = progress_bar("epoch {task.fields[count]}")
             self._task = self._bar.add_task("", total=self._n_epochs, count=f"0/{self._n_epochs}", facts="")
             self._bar.start()
         self._started = time.perf_counter()
@@ -97,14 +97,14 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _bar() -> Progress:
+def progress_bar(first_column: str) -> Progress:
+    """Return a progress bar on standard error between a column of rich markup fields and the field "facts"."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
     from rich.table import Column
 
-    whole = Column(no_wrap=True, min_width=1)
     return Progress(
-        TextColumn("epoch {task.fields[count]}", table_column=whole, markup=False),
+        TextColumn(first_column, table_column=Column(no_wrap=True, min_width=1), markup=False),
         BarColumn(bar_width=BAR_WIDTH),
         TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=True), markup=False),
         console=Console(stderr=True),

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from chalknet.cli.progress import clock
+from chalknet.cli.progress import BAR_WIDTH, clock, progress_bar
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from chalknet.studies.assignments import StudyProgress, UnitEnd
     from chalknet.studies.plan import Plan
-
-BAR_WIDTH = 12
 
 
 class UnitProgress:
@@ -28,7 +26,7 @@ class UnitProgress:
 
     def __enter__(self) -> Self:
         if not self._quiet and sys.stderr.isatty():
-            self._bar = _bar()
+            self._bar = progress_bar("units {task.fields[count]}")
             self._task = self._bar.add_task("", total=None, count="", facts="")
             self._bar.start()
         return self
@@ -90,17 +88,3 @@ def end_line(end: UnitEnd) -> str:
 
 def _left(progress: StudyProgress) -> str:
     return "" if progress.seconds_left is None else f"{clock(progress.seconds_left)} left"
-
-
-def _bar() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-    from rich.table import Column
-
-    whole = Column(no_wrap=True, min_width=1)
-    return Progress(
-        TextColumn("units {task.fields[count]}", table_column=whole, markup=False),
-        BarColumn(bar_width=BAR_WIDTH),
-        TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=True), markup=False),
-        console=Console(stderr=True),
-    )

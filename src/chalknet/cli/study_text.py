@@ -10,8 +10,9 @@ from statistics import mean, stdev
 from typing import Any
 
 from chalknet.cli.progress import clock
+from chalknet.formatting import DASH
 from chalknet.records import Scores
-from chalknet.reporting.tables import DASH, Table
+from chalknet.reporting.tables import Table
 from chalknet.studies.cells import Cell, value_text
 from chalknet.studies.plan import Plan
 from chalknet.studies.results import StudyResults, UnitRecord

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from chalknet.cli.progress import clock
+from chalknet.cli.progress import BAR_WIDTH, clock, progress_bar
 from chalknet.cli.study_progress import end_line, fitting_facts
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from chalknet.studies.assignments import StudyProgress
     from chalknet.workflows.writeup import WriteupProgress
 
-BAR_WIDTH = 12
 # Where each step begins on the bar, of 100; training takes nearly all of the time.
 BEGINS = {"data": 0.0, "study": 3.0, "document": 95.0}
 WORDS = {
@@ -38,7 +37,7 @@ class WriteupBar:
 
     def __enter__(self) -> Self:
         if not self._quiet and sys.stderr.isatty():
-            self._bar = _bar()
+            self._bar = progress_bar("{task.percentage:>3.0f} %")
             self._task = self._bar.add_task("", total=100.0, facts="")
             self._bar.start()
         return self
@@ -88,16 +87,3 @@ class WriteupBar:
             left = "" if study.seconds_left is None else f"  {clock(study.seconds_left)} left"
             count = f"{study.done:>{len(str(study.total))}}/{study.total}"
             click.echo(f"training {count}  {end_line(study.ended)}{left}", err=True)
-
-
-def _bar() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-    from rich.table import Column
-
-    return Progress(
-        TextColumn("{task.percentage:>3.0f} %", table_column=Column(no_wrap=True)),
-        BarColumn(bar_width=BAR_WIDTH),
-        TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=True), markup=False),
-        console=Console(stderr=True),
-    )

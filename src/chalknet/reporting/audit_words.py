@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from chalknet.data.audit import Audit, Check
-from chalknet.reporting.tables import DASH
+from chalknet.formatting import DASH
 
 # code: what is counted, and what it costs; {points} is the cost in percentage points, as data/audit.py derives it.
 WORDS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chalknet.formatting import count_of, listed
 from chalknet.reporting.document import Document, Note, Section
 from chalknet.reporting.gathered import Gathered, field_name
 from chalknet.reporting.inline import code
@@ -17,7 +18,6 @@ from chalknet.reporting.sections.learning import learning_section
 from chalknet.reporting.sections.original import original_section
 from chalknet.reporting.sections.setup import setup_section
 from chalknet.reporting.sections.stopping import stopping_section
-from chalknet.reporting.wording import count_of, listed
 from chalknet.version import __version__
 
 MOST_LINES = 3  # findings that the opening repeats

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from chalknet.formatting import capitalised
 from chalknet.records import EpochRecord
 from chalknet.reporting.figures import Curve, Figure, Mark, Matrix, Panel
 from chalknet.reporting.gathered import CellRuns, Gathered, field_name
 from chalknet.reporting.study_tables import confusion_counts
 from chalknet.reporting.tables import PART_NAMES
-from chalknet.reporting.wording import capitalised
 from chalknet.studies.cells import value_text
 from chalknet.studies.results import Predictions
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from chalknet.formatting import DASH, count_of, fixed, p_value, percent, percent_ends, points, points_ends
 from chalknet.reporting.gathered import CellRuns, Gathered, field_name
-from chalknet.reporting.tables import DASH, PART_NAMES, Table
-from chalknet.reporting.wording import fixed, p_value, percent, percent_ends, points, points_ends
+from chalknet.reporting.tables import PART_NAMES, Table
 from chalknet.studies.cells import value_text
 from chalknet.studies.compare import PairwiseDifference
 from chalknet.studies.results import Predictions
@@ -29,7 +29,7 @@ def setup_table(gathered: Gathered) -> Table:
         ("Python", str(facts["python"])),
         ("NumPy", str(facts["numpy"])),
         ("BLAS", " ".join(filter(None, [facts["blas"], facts["blas_version"], facts["blas_kernels"]])) or "unknown"),
-        ("processor", f"{facts['processor'] or 'unknown'}, {facts['cores']} core{'s' * (facts['cores'] != 1)}"),
+        ("processor", f"{facts['processor'] or 'unknown'}, {count_of(facts['cores'], 'core')}"),
         ("system", str(facts["system"])),
         ("training", "; ".join(dict.fromkeys(how for runs in gathered.cells for how in runs.trained)) or DASH),
     ]

@@ -11,11 +11,11 @@ import numpy as np
 
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
+from chalknet.formatting import DASH, count_of
 from chalknet.network.gradcheck import GradientCheck
 from chalknet.records import PARTS, Scores
 from chalknet.training.trainer import Run
 
-DASH = "–"  # stands where a set is missing
 MONITOR_NAMES = {"valid_loss": "validation loss", "valid_accuracy": "validation accuracy"}
 PART_NAMES = {"train": "training", "valid": "validation", "test": "test"}
 
@@ -61,7 +61,7 @@ def statistics_table(run: Run) -> Table:
     """The write-up's statistics block: loss and accuracy of the three sets where the network is kept, and the time."""
     kept, n_epochs = run.kept, len(run.history)
     rows = [(PART_NAMES[part], *_score_cells(kept.part(part))) for part in PARTS]
-    title = f"After {kept.epoch} epoch{'s' * (kept.epoch != 1)}"
+    title = f"After {count_of(kept.epoch, 'epoch')}"
     if run.members:
         title = f"{len(run.members)} networks together"
     elif kept.epoch != n_epochs:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from chalknet.formatting import DASH
 from chalknet.reporting.document import (
     Block,
     Code,
@@ -27,7 +28,7 @@ from chalknet.reporting.document import (
 )
 from chalknet.reporting.figures import Figure, Matrix
 from chalknet.reporting.inline import Span, inline
-from chalknet.reporting.tables import DASH, Table
+from chalknet.reporting.tables import Table
 
 PAGE_WIDTH, PAGE_HEIGHT = 6.5, 8.4  # inches that a picture may fill on A4 between the margins, with its caption
 ONE_PANEL_WIDTH = 4.7

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from chalknet.formatting import count_of, percent, printable
 from chalknet.reporting.tables import Table
-from chalknet.reporting.wording import count_of, percent, printable
 from chalknet.serving.predictor import Answers
 
 FORMAT = 1  # of the JSON

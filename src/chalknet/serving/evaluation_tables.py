@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from chalknet.formatting import DASH, count_of, fixed, percent, percent_ends, printable
 from chalknet.reporting.figures import Curve, Figure, Panel
-from chalknet.reporting.tables import DASH, PART_NAMES, Table
-from chalknet.reporting.wording import count_of, fixed, percent, percent_ends, printable
+from chalknet.reporting.tables import PART_NAMES, Table
 from chalknet.serving.evaluation import ClassScores, Evaluation
 from chalknet.studies.intervals import wilson
 

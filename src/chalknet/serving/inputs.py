@@ -17,8 +17,8 @@ from chalknet.data.preprocess import PIXEL_SCALE
 from chalknet.data.readers.image import SUFFIXES, ReadImage, looks_like_image, read_image
 from chalknet.data.unlabelled import Samples, load_inputs
 from chalknet.errors import ConfigError, DataError
+from chalknet.formatting import count_of
 from chalknet.network.model import ROWS_AT_ONCE, Classifier
-from chalknet.reporting.wording import count_of
 
 PIECE_BYTES = 32 * 2**20  # of samples as float64
 HEAD_BYTES = 16

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.errors import ShapeError
+from chalknet.formatting import count_of
 from chalknet.studies.findings import Finding, points
 from chalknet.studies.loss_rise import LossRise, loss_rise
 from chalknet.studies.random_effects import Spread, checked_level, mean_limits, mean_squares, spread_of_mean
@@ -200,7 +201,7 @@ def _convergence(label: str, curves: Curves) -> list[Finding]:
     accuracy = [epochs_to_final(row) for row in curves.valid_accuracy]
     late = sum(epoch > LATE_SHARE * n_epochs for epoch in loss)
     if 2 * late > len(loss):
-        settled = f"its training loss was still moving when training stopped ({_count(late, len(loss))})"
+        settled = f"its training loss was still moving when training stopped ({late} of {count_of(len(loss), 'seed')})"
         then = f"and its validation accuracy came to within 1 % of its final value by {_epochs(accuracy)}"
     else:
         settled = f"its training loss comes to within 1 % of its final value by {_epochs(loss)}"
@@ -217,7 +218,7 @@ def _instability(label: str, curves: Curves) -> list[Finding]:
     said = []
     if any(found):
         n_jumps, first = sum(map(len, found)), min(epochs[0] for epochs in found if epochs)
-        seeds = _count(sum(bool(epochs) for epochs in found), len(found))
+        seeds = f"{sum(bool(epochs) for epochs in found)} of {count_of(len(found), 'seed')}"
         times = "once" if n_jumps == 1 else f"{n_jumps} times"
         jump = f"its training loss rises by more than {100 * LEAST_JUMP:.0f} % in an epoch"
         said.append(f"{jump} {times}, first in epoch {first} ({seeds})")
@@ -228,10 +229,6 @@ def _instability(label: str, curves: Curves) -> list[Finding]:
         return []
     figures = {"jumps": sum(map(len, found)), "final_accuracy_range": spread}
     return [Finding("instability", (label,), f"{label} is unstable: {', and '.join(said)}.", {**figures})]
-
-
-def _count(some: int, all_seeds: int) -> str:
-    return f"{some} of {all_seeds} seed{'s' * (all_seeds != 1)}"
 
 
 def _epochs(found: list[int]) -> str:

@@ -12,12 +12,12 @@ The rules, whose constants stand below; docs/statistics.md has them in full:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import special
 
+from chalknet.formatting import fixed, listed
 from chalknet.studies.compare import IMAGES_ALONE, Comparison, Difference, Needed, PairwiseDifference
 
 POWER = 0.8  # the chance with which the seeds or images that are "needed" would show the difference
@@ -170,9 +170,8 @@ def _figures(one: Difference) -> dict[str, float | int | None]:
 
 
 def points(share: float) -> str:
-    """A share or difference of shares in points, one decimal: 0.024 is "2.4"; never "-0.0"."""
-    text = f"{100 * share:.1f}"
-    return "0.0" if text == "-0.0" else text
+    """Return a fraction or a difference of fractions in points, without a sign when positive: 0.024 is "2.4"."""
+    return fixed(100 * share, 1)
 
 
 def rounded(count: int) -> str:
@@ -181,8 +180,3 @@ def rounded(count: int) -> str:
         return str(count)
     step = 10 ** (len(str(count)) - 2)
     return f"{math.ceil(count / step) * step:,}"
-
-
-def listed(labels: Sequence[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"

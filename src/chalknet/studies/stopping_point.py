@@ -20,19 +20,11 @@ from numpy.typing import NDArray
 from chalknet.artifacts.sample_losses import are_cut_off
 from chalknet.errors import ShapeError
 from chalknet.records import PARTS, EpochRecord
+from chalknet.studies.intervals import Interval
 
 RESAMPLES = 2_000
 AT_A_TIME = 250  # resamples whose curves are held together
 LEVEL = 0.95
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate with the ends of its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -87,26 +79,26 @@ def stopping_point(
     curves = _monitored_curves(histories, monitor)
     n_seeds, n_epochs = curves.shape
     best = int(np.argmin(curves.mean(axis=0)))
-    epoch = gain = Interval(np.nan, np.nan, np.nan)
+    epoch_ends = gain_ends = (np.nan, np.nan)
     if losses is not None and right is not None:
         if losses.shape != right.shape or losses.shape[:2] != (n_seeds, n_epochs) or not losses.shape[2]:
             raise ShapeError(f"losses {losses.shape} and right {right.shape} must be ({n_seeds}, {n_epochs}, M).")
         values = losses if monitor == "valid_loss" else ~right
         bests, gains = _resampled(values, right, best, rng, resamples)
-        gain = Interval(np.nan, *_ends(gains))
+        gain_ends = _ends(gains)
         if not are_cut_off(values):  # the point is that of the whole losses and could lie outside
-            epoch = Interval(np.nan, *_ends(bests + 1))
+            epoch_ends = _ends(bests + 1)
     parts = [part for part in PARTS if histories[0][0].part(part) is not None]
     then = {part: _accuracies(histories, part, best) for part in parts}
     end = {part: _accuracies(histories, part, n_epochs - 1) for part in parts}
     return StoppingPoint(
         monitor=monitor,
-        epoch=Interval(best + 1, epoch.low, epoch.high),
+        epoch=Interval(best + 1, *epoch_ends, LEVEL),
         by_seed=tuple(int(e) + 1 for e in curves.argmin(axis=1)),
         n_epochs=n_epochs,
         accuracy_then=then,
         accuracy_at_end=end,
-        valid_gain=Interval(float(np.mean(end["valid"]) - np.mean(then["valid"])), gain.low, gain.high),
+        valid_gain=Interval(float(np.mean(end["valid"]) - np.mean(then["valid"])), *gain_ends, LEVEL),
     )
 
 

@@ -14,6 +14,7 @@ from chalknet.config import Recipe
 from chalknet.data.preprocess import Scaling
 from chalknet.data.splits import Splits
 from chalknet.errors import ConfigError, DataError, MissingExtraError, ShapeError
+from chalknet.formatting import quoted
 from chalknet.network.activations import log_softmax, softmax
 from chalknet.network.arrays import FloatArray
 from chalknet.network.model import Network
@@ -26,7 +27,6 @@ from chalknet.workflows.classifier_samples import (
     counted_samples,
     divided,
     everything,
-    listed,
     names_of,
     positions,
     weighted_scaling,
@@ -342,7 +342,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _refuse_others(self, classes: NDArray[Any], what: str, why: str) -> None:
         if not np.array_equal(classes, self.classes_):
             raise ConfigError(
-                f"{why} the classes {listed(self.classes_)}, but {what} {listed(classes)}. "
+                f"{why} the classes {quoted(self.classes_.tolist())}, but {what} {quoted(classes.tolist())}. "
                 "Give the same, or start anew with fit and warm_start=False."
             )
 

@@ -14,6 +14,7 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.preprocess import Scaling, learnt_scaling
 from chalknet.data.splits import Splits, split_dataset
 from chalknet.errors import ConfigError, DataError
+from chalknet.formatting import quoted
 
 Weights = NDArray[np.float64]
 NO_DIGEST = "none"  # of samples whose digest nobody asks for, since it takes time
@@ -110,7 +111,7 @@ def class_factors(
     named = classes.tolist()
     for label, number in class_weight.items():
         if label not in named:
-            raise ConfigError(f"class_weight holds {label!r}, which is no class of y: {listed(classes)}.")
+            raise ConfigError(f"class_weight holds {label!r}, which is no class of y: {quoted(classes.tolist())}.")
         if not (np.isreal(number) and math.isfinite(number) and number >= 0):
             raise ConfigError(f"class_weight of {label!r} must be a number >= 0, got {number!r}.")
     return np.array([class_weight.get(label, 1.0) for label in named], dtype=np.float64)
@@ -122,8 +123,8 @@ def by_label(class_weights: str | tuple[float, ...], classes: NDArray[Any]) -> s
         return "balanced" if class_weights == "balanced" else None
     if len(class_weights) != len(classes):
         raise ConfigError(
-            f"class_weights of the recipe must be a number for each of {len(classes)} classes ({listed(classes)}), "
-            f"got {len(class_weights)}. Give class_weight by label."
+            f"class_weights of the recipe must be a number for each of {len(classes)} classes "
+            f"({quoted(classes.tolist())}), got {len(class_weights)}. Give class_weight by label."
         )
     return dict(zip(classes.tolist(), class_weights, strict=True))
 
@@ -142,14 +143,10 @@ def positions(labels: NDArray[Any], classes: NDArray[Any], name: str) -> NDArray
     known = np.isin(labels, classes)
     if not known.all():
         first = int(np.argmin(known))
-        raise DataError(f"{name}[{first}] is {labels.tolist()[first]!r}, which is no class: {listed(classes)}.")
+        raise DataError(
+            f"{name}[{first}] is {labels.tolist()[first]!r}, which is no class: {quoted(classes.tolist())}."
+        )
     return np.searchsorted(classes, labels).astype(np.int64)
-
-
-def listed(classes: NDArray[Any]) -> str:
-    """Classes for a message, the first ten of many."""
-    shown = ", ".join(map(repr, classes[:10].tolist()))
-    return shown if len(classes) <= 10 else f"{shown}, ... ({len(classes)} in all)"
 
 
 def weighted_scaling(kind: str, samples: Samples) -> Scaling:

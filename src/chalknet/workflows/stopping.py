@@ -12,7 +12,8 @@ import numpy as np
 from chalknet.artifacts.run_folder import SUMMARY_FILE, read_run
 from chalknet.config import MONITORS, near_match
 from chalknet.errors import ConfigError, StoreError
-from chalknet.reporting.tables import DASH, MONITOR_NAMES, PART_NAMES, Table
+from chalknet.formatting import DASH, points
+from chalknet.reporting.tables import MONITOR_NAMES, PART_NAMES, Table
 from chalknet.studies.reading import read_results
 from chalknet.studies.results import StudyResults, UnitResult
 from chalknet.studies.stopping_point import StoppingPoint, stopping_point
@@ -108,16 +109,10 @@ def _percent(values: tuple[float, ...] | None) -> str:
 
 
 def _gain(point: StoppingPoint, part: str) -> str:
-    text = f"{_points(point.gain(part))} points in {PART_NAMES[part]}"
+    text = f"{points(point.gain(part))} points in {PART_NAMES[part]}"
     if part == "valid" and not np.isnan(point.valid_gain.low):
-        text += f" (95 % interval {_points(point.valid_gain.low)} to {_points(point.valid_gain.high)})"
+        text += f" (95 % interval {points(point.valid_gain.low)} to {points(point.valid_gain.high)})"
     return text
-
-
-def _points(share: float) -> str:
-    """A difference of shares as points with their sign; what rounds to nothing has none."""
-    text = f"{100 * share:+.1f}"
-    return "0.0" if float(text) == 0 else text
 
 
 def _of_run(folder: Path, monitor: str) -> Stopping:

@@ -16,6 +16,7 @@ from chalknet.data.load import BUILTIN, load_data
 from chalknet.data.own_sets import with_own_sets
 from chalknet.data.splits import Splits, check_splits, split_dataset
 from chalknet.errors import ConfigError, DataError
+from chalknet.formatting import listed
 from chalknet.training.sample_weights import checked_weights
 
 UNKNOWN = "unknown"  # digest of index arrays that a run of an earlier version was begun with
@@ -87,12 +88,12 @@ def unfinished_task(
     if lacking:
         again = ", ".join(f"{name}=..." for name in lacking)
         raise ConfigError(
-            f"{folder}: was trained on {_listed(lacking)} in memory, which none of its files holds. Give the same in "
+            f"{folder}: was trained on {listed(lacking)} in memory, which none of its files holds. Give the same in "
             f'Python: chalknet.resume("{folder}", {again}).'
         )
     extra = [name for name in ("splits", "sample_weights") if given[name] is not None and not known[name]]
     if extra:
-        raise ConfigError(f"{folder}: was trained without {_listed(extra)}; leave them out.")
+        raise ConfigError(f"{folder}: was trained without {listed(extra)}; leave them out.")
     task = task_of(open_data(source) if data is None else data, recipe, splits, sample_weights)
     found = {"data": _digest_of_data(task.origin), "splits": task.origin.splits_sha256}
     found["sample_weights"] = task.origin.sample_weights_sha256
@@ -162,7 +163,3 @@ def _of_all(sample_weights: Any, data: Dataset) -> NDArray[np.float64]:
     n = len(weights) if weights.ndim == 1 and len(weights) in lengths else lengths[0]
     checked = checked_weights(weights, n)
     return np.concatenate([checked, np.ones(len(data) - n)])
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join(names)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from chalknet.data.dataset import MAX_CLASSES, Dataset, IntArray, dataset_from_arrays, with_known
 from chalknet.errors import DataError
+from chalknet.formatting import quoted
 
 LABEL_NAMES = ("label", "class", "target", "y")
 DELIMITERS = ("\t", ";", ",")  # on a tie the first wins: "1,5;2,5;3" is three columns of decimal commas
@@ -220,7 +221,7 @@ def _find_columns(rows: _Rows, label_column: str | int | None, source: str) -> _
     has_header = _is_header(header, rest, label, label_column, rows)
     if label is None and has_header:
         raise DataError(
-            f"{source}: no column is named label, class, target or y; the columns are {_listed(header)}. "
+            f"{source}: no column is named label, class, target or y; the columns are {quoted(header)}. "
             "Give label_column (--label-column)."
         )
     names = tuple(header) if has_header else _numbered_columns(len(header))
@@ -255,7 +256,7 @@ def _given_column(header: Sequence[str], label_column: str | int, source: str) -
             if wanted in names:
                 return names.index(wanted)
         if WHOLE_NUMBER.fullmatch(label_column) is None:
-            raise DataError(f"{source}: no column is named {label_column!r}; the columns are {_listed(header)}.")
+            raise DataError(f"{source}: no column is named {label_column!r}; the columns are {quoted(header)}.")
     index = int(label_column)
     if not -len(header) <= index < len(header):
         raise DataError(
@@ -287,10 +288,6 @@ def _is_header(
         return False
     next_label = rest[0][label] if rest and label < len(rest[0]) else "0"
     return header[label].casefold() != "y" or rows.is_number(next_label)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(repr(name[:40]) for name in names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 # ---- rows to numbers ------------------------------------------------------------------------------------------------
@@ -358,7 +355,7 @@ def _number_labels(
         text = next(text for text in table.labels if text not in class_names)
         raise DataError(
             f"{source}: line {table.lines[table.labels.index(text)]}: label {text[:40]!r} is none of the class names "
-            f"given, {_listed(list(class_names))}."
+            f"given, {quoted(class_names)}."
         )
     if class_names is not None:
         return _indexed(table.labels, {text: int(text) for text in distinct}), tuple(class_names)

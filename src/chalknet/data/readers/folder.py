@@ -16,9 +16,9 @@ import numpy as np
 from chalknet.data.dataset import Dataset, dataset_from_arrays, with_known
 from chalknet.data.readers.image import MAX_FILE_BYTES, SUFFIXES, GreyImage, decode_grey, resized
 from chalknet.errors import DataError
+from chalknet.formatting import count_of, quoted
 
 MAX_BYTES = 4 * 2**30  # of all images together
-MAX_NAMED = 5
 BATCH_FILES = 64
 
 
@@ -102,16 +102,10 @@ def _class_folders(folder: Path, source: str, class_names: Sequence[str] | None,
             raise DataError(f"{source}: sub-folder {name!r} has a name that cannot be printed. Rename it.")
     if class_names and sorted(class_names) != found:
         raise DataError(
-            f"{source}: class_names must be the names of the sub-folders in any order, {_listed(found)}, "
-            f"got {_listed(class_names)}."
+            f"{source}: class_names must be the names of the sub-folders in any order, {quoted(found)}, "
+            f"got {quoted(class_names)}."
         )
     return tuple(class_names or found)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(repr(name[:60]) for name in names[:12]) + (
-        f" and {len(names) - 12} more" if len(names) > 12 else ""
-    )
 
 
 def _entries(folder: Path, source: str) -> list[os.DirEntry[str]]:
@@ -135,7 +129,7 @@ def _list_files(folder: Path, source: str, names: Sequence[str], notes: list[str
     """(relative name, label) of every image file, in sorted order; says in notes what else lies there."""
     others = [entry.name for entry in _entries(folder, source) if _holds(entry.is_file)]
     if others:
-        notes.append(f"{_count(others, 'file')} outside the class folders left out: {_named(others)}.")
+        notes.append(f"{count_of(len(others), 'file')} outside the class folders left out: {quoted(sorted(others))}.")
     strange = []
     for name in sorted(names):
         for entry in _entries(folder / name, source):
@@ -145,8 +139,8 @@ def _list_files(folder: Path, source: str, names: Sequence[str], notes: list[str
             else:
                 strange.append(relative)
     if strange:
-        what = _count(strange, "entry that is no image file", "entries that are no image files")
-        notes.append(f"{what} left out: {_named(strange)}.")
+        what = count_of(len(strange), "entry that is no image file", "entries that are no image files")
+        notes.append(f"{what} left out: {quoted(sorted(strange))}.")
 
 
 def _read_files(
@@ -227,24 +221,16 @@ def _notes(files: Sequence[_ImageFile], image_size: tuple[int, ...]) -> list[str
     transparent = [file.name for file in files if file.was_transparent]
     resized = [file.name for file in files if file.was_resized]
     notes = []
-    if unreadable:
-        notes.append(f"{_count(unreadable, 'image file')} could not be read and left out: {_named(unreadable)}.")
-    if transparent:
-        notes.append(f"{_count(transparent, 'image')} with transparency laid on white: {_named(transparent)}.")
+    for noun, what, names in (
+        ("image file", "could not be read and left out", unreadable),
+        ("image", "with transparency laid on white", transparent),
+    ):
+        if names:
+            notes.append(f"{count_of(len(names), noun)} {what}: {quoted(sorted(names), 5)}.")
     if resized:
-        notes.append(f"{_count(resized, 'image')} resized to {_high_wide(image_size)}.")
+        notes.append(f"{count_of(len(resized), 'image')} resized to {_high_wide(image_size)}.")
     return notes
 
 
 def _high_wide(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} high and {shape[1]} wide"
-
-
-def _count(items: Sequence[object], noun: str, nouns: str | None = None) -> str:
-    return f"1 {noun}" if len(items) == 1 else f"{len(items)} {nouns or noun + 's'}"
-
-
-def _named(names: Sequence[str]) -> str:
-    """The first few names, sorted and quoted."""
-    shown = ", ".join(repr(name) for name in sorted(names)[:MAX_NAMED])
-    return f"{shown} and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else shown

@@ -14,6 +14,7 @@ from chalknet.data.dataset import Dataset, checked_labels, dataset_from_arrays, 
 from chalknet.data.readers.idx import Part, dataset_from_parts
 from chalknet.data.readers.npy_header import read_npy_header
 from chalknet.errors import DataError
+from chalknet.formatting import quoted
 
 NOTMNIST_LETTERS = tuple("ABCDEFGHIJ")
 PAIRS = (("images", "labels"), ("X", "y"), ("x", "y"), ("data", "target"))
@@ -62,7 +63,7 @@ def read_npz_inputs(content: bytes, source: str) -> tuple[NDArray[Any], list[str
         arrays = [numeric_array(_bool_to_grey(archive.array(key), key, notes), key, source) for key in keys]
     if any(array.shape[1:] != arrays[0].shape[1:] or array.ndim < 2 for array in arrays[1:]):
         shapes = " and ".join(str(array.shape) for array in arrays)
-        raise DataError(f"{source}: {_listed(set(keys))} must hold samples of one shape, got {shapes}.")
+        raise DataError(f"{source}: {quoted(keys)} must hold samples of one shape, got {shapes}.")
     return np.concatenate(arrays) if len(arrays) > 1 else arrays[0], notes
 
 
@@ -74,7 +75,7 @@ def _inputs_keys(archive: NpzArchive) -> list[str]:
         return known[:1] or list(archive.keys)
     raise DataError(
         f"{archive.source}: expected an array 'images' (or X, x, data), or one array alone, found "
-        f"{_listed(archive.keys)}. Save the samples under one of these names with numpy.savez."
+        f"{quoted(sorted(archive.keys))}. Save the samples under one of these names with numpy.savez."
     )
 
 
@@ -96,7 +97,7 @@ def _find_pair(archive: NpzArchive) -> tuple[str, str]:
             return pair
     raise DataError(
         f"{archive.source}: expected arrays 'images' and 'labels' (or x_train and y_train, X and y, data and target), "
-        f"found {_listed(archive.keys)}. Save them under these names with numpy.savez."
+        f"found {quoted(sorted(archive.keys))}. Save them under these names with numpy.savez."
     )
 
 
@@ -104,7 +105,7 @@ def _read_train_and_test(archive: NpzArchive, class_names: Sequence[str] | None,
     needed = {"x_train", "y_train"} | ({"x_test", "y_test"} if archive.keys & {"x_test", "y_test"} else set())
     if needed - archive.keys:
         raise DataError(
-            f"{archive.source}: expected arrays {_listed(needed)}, found {_listed(archive.keys)}; "
+            f"{archive.source}: expected arrays {quoted(sorted(needed))}, found {quoted(sorted(archive.keys))}; "
             "each x needs its y, and each y its x."
         )
     notes: list[str] = []
@@ -186,13 +187,6 @@ def _texts(array: NDArray[Any], key: str, source: str) -> list[str]:
     return [str(text) for text in array]
 
 
-def _listed(names: set[str] | frozenset[str]) -> str:
-    """Names for a message: sorted, quoted, eight at most."""
-    quoted = [repr(name[:60]) for name in sorted(names)]
-    more = f" and {len(quoted) - 8} more" if len(quoted) > 8 else ""
-    return ", ".join(quoted[:8]) + more if quoted else "none"
-
-
 class NpzArchive:
     """The arrays in the bytes of an .npz file.
 
@@ -216,7 +210,7 @@ class NpzArchive:
         self.keys = frozenset(self._members)
         if not self.keys:
             raise DataError(
-                f"{source}: a zip archive without arrays; it holds {_listed({info.filename for info in members})}. "
+                f"{source}: a zip archive without arrays; it holds {quoted(info.filename for info in members)}. "
                 "Expected .npz as numpy.savez writes it; unpack images into a folder, save a spreadsheet as CSV."
             )
 

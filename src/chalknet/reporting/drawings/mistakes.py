@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.data.dataset import Dataset
+from chalknet.formatting import percent
 from chalknet.reporting.drawings.images import EMPTY, as_grid, draw_images
 from chalknet.reporting.drawings.picture import drawing_bytes
-from chalknet.reporting.wording import percent
 from chalknet.studies.results import Predictions
 
 MISTAKES = 15

@@ -6,11 +6,11 @@ import re
 
 import tomli_w
 
+from chalknet.formatting import count_of, listed
 from chalknet.reporting.document import Block, Code, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.gathered import Gathered
 from chalknet.reporting.inline import code, escaped
 from chalknet.reporting.study_tables import units_table
-from chalknet.reporting.wording import count_of, listed
 from chalknet.studies.spec import spec_tables
 
 MOST_ERRORS = 10

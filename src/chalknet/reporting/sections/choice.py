@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chalknet.formatting import capitalised, count_of, listed, percent, percent_ends, points
 from chalknet.reporting.document import Block, Note, Paragraph, Section
 from chalknet.reporting.gathered import CellRuns, Gathered
 from chalknet.reporting.sections.hidden_units import cell_words
 from chalknet.reporting.tables import MONITOR_NAMES
-from chalknet.reporting.wording import capitalised, count_of, listed, percent, percent_ends, points
 
 LEAST_OPTIMISM = 0.0005  # of accuracy: less rounds to 0.0 points
 WINS_SHOWN = 0.05  # of the resamples: a cell that wins less often is not named

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from chalknet.config import GIVEN
 from chalknet.data.dataset import Dataset
+from chalknet.formatting import count_of
 from chalknet.reporting.document import Block, ImageBlock, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.gathered import Gathered
 from chalknet.reporting.inline import code, escaped
 from chalknet.reporting.study_tables import audit_table, data_facts_table
 from chalknet.reporting.tables import Table, data_table
-from chalknet.reporting.wording import count_of
 
 SHEET_SEED = 521
 MOST_CLASSES = 26  # columns of the table of classes

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from chalknet.formatting import count_of, listed
 from chalknet.reporting.document import Block, FormulaBlock, Paragraph, Section, TableBlock
 from chalknet.reporting.gathered import Gathered
 from chalknet.reporting.sections.learning import learning_cell
 from chalknet.reporting.tables import gradient_table
-from chalknet.reporting.wording import count_of, listed
 
 DIGITS = 9  # of the two derivatives, so that the table fits a page
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
+from chalknet.formatting import count_of, duration, fixed, percent, percent_ends, points, points_ends
 from chalknet.reporting.document import Block, FigureBlock, Findings, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.gathered import CellRuns, Gathered, Together
 from chalknet.reporting.sections.choice import epoch_choice
 from chalknet.reporting.study_figures import seed_curves
 from chalknet.reporting.study_tables import four, percent2
 from chalknet.reporting.tables import PART_NAMES, Table
-from chalknet.reporting.wording import count_of, duration, fixed, percent, percent_ends, points, points_ends
 from chalknet.studies.intervals import Interval, wilson
 
 

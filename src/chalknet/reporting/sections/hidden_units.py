@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chalknet.formatting import capitalised, count_of, listed
 from chalknet.reporting.document import Block, FigureBlock, Findings, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.gathered import CellRuns, Gathered, field_name
 from chalknet.reporting.inline import code
@@ -15,7 +16,6 @@ from chalknet.reporting.study_figures import (
 )
 from chalknet.reporting.study_tables import cell_text, cells_table, grid_table, pairs_table, seeds_table, shown_pairs
 from chalknet.reporting.tables import PART_NAMES
-from chalknet.reporting.wording import capitalised, count_of, listed
 
 MOST_TABLES = 12  # a table a cell, for no more cells than these
 MOST_CURVE_CELLS = 6  # whose curves are described in sentences

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.data.dataset import dataset_from_arrays
+from chalknet.formatting import count_of
 from chalknet.network.model import Network
 from chalknet.reporting.document import Block, FigureBlock, ImageBlock, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.drawings.mistakes import mistake_sheet, worst_mistakes
@@ -15,7 +16,6 @@ from chalknet.reporting.gathered import Gathered
 from chalknet.reporting.sections.hidden_units import cell_words, judged_name
 from chalknet.reporting.study_figures import MOST_MATRIX_CLASSES, confusion_figure
 from chalknet.reporting.study_tables import class_table
-from chalknet.reporting.wording import count_of
 from chalknet.studies.results import Predictions
 
 UNITS = 24

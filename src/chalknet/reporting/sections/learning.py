@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from chalknet.formatting import count_of, duration, listed
 from chalknet.reporting.document import Block, FigureBlock, Findings, Paragraph, Section, TableBlock
 from chalknet.reporting.gathered import CellRuns, Gathered
 from chalknet.reporting.inline import code, escaped
 from chalknet.reporting.study_figures import history_curves
 from chalknet.reporting.study_tables import MEASURE_NAMES, four, percent2
 from chalknet.reporting.tables import PART_NAMES, Table
-from chalknet.reporting.wording import count_of, duration, listed
 
 ORIGINAL_WIDTH = (1_000,)
 

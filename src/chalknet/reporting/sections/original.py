@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chalknet.config import Recipe
+from chalknet.formatting import DASH, count_of, fixed, listed, percent_ends
 from chalknet.reporting.document import Block, FigureBlock, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.figures import Figure
 from chalknet.reporting.gathered import CellRuns, Gathered
@@ -12,8 +13,7 @@ from chalknet.reporting.inline import code
 from chalknet.reporting.sections.learning import learning_cell
 from chalknet.reporting.study_figures import history_curves
 from chalknet.reporting.study_tables import four, percent2, seconds_text
-from chalknet.reporting.tables import DASH, PART_NAMES, Table
-from chalknet.reporting.wording import count_of, fixed, listed, percent_ends
+from chalknet.reporting.tables import PART_NAMES, Table
 from chalknet.studies.intervals import wilson
 
 PARTS = ("train", "valid", "test")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chalknet.config import NetworkConfig, Recipe
-from chalknet.reporting.wording import listed
+from chalknet.formatting import listed
 
 Shown = Callable[[str, str], str]  # (field, its value in words) -> those words, or that it is varied
 

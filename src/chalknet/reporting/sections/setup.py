@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from chalknet.config import FULL, is_random
+from chalknet.formatting import count_of, listed
 from chalknet.reporting.document import Paragraph, Section, TableBlock
 from chalknet.reporting.gathered import Gathered
 from chalknet.reporting.inline import code
 from chalknet.reporting.sections.recipe_words import added_text, layers_text, momentum_text, rate_text, rule_text
 from chalknet.reporting.study_tables import setup_table
-from chalknet.reporting.wording import count_of, listed
 from chalknet.studies.cells import value_text
 
 SEEDS_VARY = {"init": "the initial weights", "order": "the order of mini-batches", "split": "the split"}

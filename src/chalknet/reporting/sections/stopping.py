@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 
+from chalknet.formatting import capitalised, count_of, points, points_ends
 from chalknet.reporting.document import Block, FigureBlock, Findings, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.gathered import CellRuns, Gathered
 from chalknet.reporting.inline import escaped
 from chalknet.reporting.sections.hidden_units import cell_words, cut_off
 from chalknet.reporting.study_figures import MOST_PANELS, stopping_curves
 from chalknet.reporting.study_tables import stopping_table
-from chalknet.reporting.wording import capitalised, count_of, points, points_ends
-from chalknet.studies.stopping_point import Interval, StoppingPoint
+from chalknet.studies.intervals import Interval
+from chalknet.studies.stopping_point import StoppingPoint
 
 FEW_SEEDS = 10  # below which a bootstrap over seeds is said to be narrow; (S-1)/S of the seeds' variance is missing
 

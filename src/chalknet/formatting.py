@@ -1,11 +1,11 @@
-"""Numbers and counts as a document writes them: one number of digits a quantity, no -0.0, the right plural."""
+"""Format numbers, counts and lists for messages, tables and documents."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from chalknet.reporting.tables import DASH
+DASH = "–"  # stands where there is no value
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -63,6 +63,13 @@ def count_of(n: int, noun: str, plural: str = "") -> str:
 def listed(items: Sequence[str], last: str = "and") -> str:
     """ "a", "a and b", "a, b and c"."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}" if items else ""
+
+
+def quoted(values: Iterable[object], limit: int = 8) -> str:
+    """Return values for a message: quoted, the first `limit` of many, "none" when there are none."""
+    texts = [repr(value[:60] if isinstance(value, str) else value) for value in values]
+    more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
+    return ", ".join(texts[:limit]) + more or "none"
 
 
 def p_value(p: float) -> str:
