@@ -10,7 +10,7 @@ import pytest
 # Packages that take long to import or that an extra installs. A module imports them inside the functions that use them.
 HEAVY = {
     *("PIL", "jax", "jinja2", "joblib", "markupsafe", "matplotlib", "mlflow", "onnx", "onnxruntime", "optuna"),
-    *("ray", "rich", "safetensors", "scipy.stats", "sklearn", "tensorboard", "threadpoolctl", "torch", "typst"),
+    *("ray", "rich", "safetensors", "scipy.stats", "sklearn", "tensorboardX", "threadpoolctl", "torch", "typst"),
 }
 IMPORT_EVERYTHING = """
 import pkgutil, sys

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ SETTINGS = {"recipe": "writeup", "hidden": [4], "epochs": 3, "train_size": 160, 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_reads_every_epochs_scalars_and_a_second_start_replaces_its_epochs(tmp_path, small_images):
     needs("tensorboard")
+    needs("tensorboardX")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     for _ in range(2):
@@ -63,10 +65,10 @@ def test_mlflow_has_every_epochs_metrics_and_the_recipe(tmp_path, small_images):
 
 @pytest.mark.parametrize(
     ("writer", "package", "extra"),
-    [(TensorBoardWriter, "tensorboard", "tensorboard"), (MlflowWriter, "mlflow", "mlflow")],
+    [(TensorBoardWriter, "tensorboardX", "tensorboard"), (MlflowWriter, "mlflow", "mlflow")],
 )
 def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch, writer, package, extra):
-    for name in (package, f"{package}.entities", f"{package}.tracking", f"{package}.compat.proto"):
+    for name in (package, f"{package}.entities", f"{package}.tracking", f"{package}.proto"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
     with pytest.raises(MissingExtraError, match=rf'pip install "chalknet\[{extra}\]"'):
         writer(str(tmp_path / "log"))
@@ -141,6 +143,7 @@ def metrics_of(uri):
 @pytest.mark.filterwarnings("ignore")
 def test_each_network_of_an_ensemble_has_a_log_of_its_own_in_python(tmp_path, small_images):
     needs("tensorboard")
+    needs("tensorboardX")
     needs("mlflow")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     writers = [
@@ -164,6 +167,7 @@ def test_each_network_of_an_ensemble_has_a_log_of_its_own_in_python(tmp_path, sm
 @pytest.mark.parametrize("n_networks", [1, 2])
 def test_killed_and_gone_on_with_the_logs_are_those_of_a_training_that_nothing_disturbed(letters, n_networks):
     needs("tensorboard")
+    needs("tensorboardX")
     needs("mlflow")
     uri = f"sqlite:///{letters}/mlflow.db"
     logs = ["--log", "csv:log.csv", "--log", "tensorboard:board", "--log", f"mlflow:{uri}"]
@@ -238,13 +242,35 @@ class Full:
 log_writer_append = log_writer.append_whole
 
 
+class FullEventFile(FileIO):
+    """An event file on a disk that takes only a part of what the third flush writes."""
+
+    def __init__(self, path):
+        super().__init__(path, "wb")
+        self.pending, self.flushes = b"", 0
+
+    def write(self, data):
+        self.pending += data
+
+    def flush(self):
+        self.flushes += 1
+        written, self.pending = self.pending, b""
+        if self.flushes == 3:
+            super().write(written[: len(written) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().write(written)
+
+
 @pytest.mark.extras
 @pytest.mark.parametrize("kind", ["csv", "tensorboard"])
 def test_a_disk_that_is_full_ends_the_log_in_one_line_and_not_the_training(letters, monkeypatch, capsys, kind):
     place = {"csv": "log.csv", "tensorboard": "board"}[kind]
     if kind == "tensorboard":
         needs("tensorboard")
-    monkeypatch.setattr(f"chalknet.artifacts.{kind}_writer.append_whole", Full(2))
+        needs("tensorboardX")
+        monkeypatch.setattr("tensorboardX.record_writer.open_file", FullEventFile)
+    else:
+        monkeypatch.setattr("chalknet.artifacts.csv_writer.append_whole", Full(2))
     line = [*LINE, "--epochs", "5", "--quiet", "--out", "run", "--log", f"{kind}:{place}"]
     assert main(line) == 1
     want = (

@@ -1,49 +1,48 @@
-"""`TensorBoardWriter`: an observer that writes each epoch's scores as TensorBoard's scalars."""
+"""`TensorBoardWriter`: a log that writes each epoch's scores as TensorBoard's scalars."""
 
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
+from socket import gethostname
 from typing import Any, Self
 
-from chalknet.artifacts.log_writer import LogWriter, append_whole, reason_of, warn
+from chalknet.artifacts.log_writer import LogWriter, reason_of, warn
 from chalknet.errors import MissingExtraError, OutputError
 from chalknet.records import PARTS, EpochRecord
 from chalknet.training.trainer import Begun
 
 MEASURES = ("loss", "accuracy")
-NAME = "events.out.tfevents."
 
 
 class TensorBoardWriter(LogWriter):
     """Scalars loss/train, loss/valid, accuracy/train, ... at step = epoch; `tensorboard --logdir FOLDER` shows them.
 
-    A training that goes on in the same folder replaces what an earlier start had written of the same epochs. Of an
-    ensemble, each network has a folder seedN in it.
+    Each start writes a new event file, which replaces what earlier starts wrote of the same epochs. A resumed training
+    writes its finished epochs again, so the log is complete. Each network of an ensemble has a folder seedN.
 
     Args:
-        folder: made if it is not there.
+        folder: created if it does not exist.
         tell: gets the line that says that the folder can no longer be written; by default it is a warning.
     Raises:
-        MissingExtraError: the package tensorboard is not there. OutputError: the folder cannot be written.
+        MissingExtraError: the package tensorboardX is not installed. OutputError: the folder cannot be written.
     """
 
     def __init__(self, folder: str | Path, *, tell: Callable[[str], None] = warn) -> None:
         super().__init__(str(folder), tell)
-        try:
-            from tensorboard.compat.proto import event_pb2, summary_pb2
-            from tensorboard.summary.writer.record_writer import RecordWriter
+        try:  # not SummaryWriter: it writes in a thread, where errors are lost
+            from tensorboardX import RecordWriter
+            from tensorboardX.proto.event_pb2 import Event, SessionLog
+            from tensorboardX.summary import scalar
         except ImportError as error:
             raise MissingExtraError(
-                'a TensorBoard log needs the package tensorboard: pip install "chalknet[tensorboard]".'
+                'a TensorBoard log needs the package tensorboardX: pip install "chalknet[tensorboard]".'
             ) from error
-        self._event, self._summary, self._records = event_pb2, summary_pb2, RecordWriter
+        self._new_file, self._event, self._session, self._scalar = RecordWriter, Event, SessionLog, scalar
         self._folder = Path(folder)
-        self._file: Path | None = None
+        self._file: Any = None  # the open event file
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             if not os.access(self._folder, os.W_OK):
@@ -54,44 +53,23 @@ class TensorBoardWriter(LogWriter):
     def member(self, begun: Begun) -> Self:
         return type(self)(self._folder / f"seed{begun.recipe.training.seed}", tell=self.tell)
 
-    def begin(self, begun: Begun) -> None:
-        self._file = None
-        if not any(self._folder.glob(f"{NAME}*")):  # a log that begins with a training that goes on
-            super().begin(begun)
-
     def write(self, record: EpochRecord) -> None:
         now = time.time()
-        events = []
-        if self._file is None:  # what an earlier start wrote of this epoch and later ones is then left out
-            self._file = self._new_file()
-            log = self._event.SessionLog(status=self._event.SessionLog.START)
-            events = [
-                self._event.Event(wall_time=now, file_version="brain.Event:2"),
-                self._event.Event(wall_time=now, step=record.epoch, session_log=log),
-            ]
-        values = [
-            self._summary.Summary.Value(tag=f"{measure}/{part}", simple_value=getattr(scores, measure))
-            for part in PARTS
-            if (scores := record.part(part)) is not None
-            for measure in MEASURES
-        ]
-        summary = self._summary.Summary(value=values)
-        events.append(self._event.Event(wall_time=now, step=record.epoch, summary=summary))
-        self._append(events)
+        if self._file is None:  # TensorBoard reads the files in the order of their names
+            self._file = self._new_file(str(self._folder / f"events.out.tfevents.{time.time_ns()}.{gethostname()}"))
+            self._file.write(self._event(wall_time=now, file_version="brain.Event:2").SerializeToString())
+            start = self._session(status=self._session.START)  # discards this and later epochs of earlier files
+            self._file.write(self._event(wall_time=now, step=record.epoch, session_log=start).SerializeToString())
+        event = self._event(wall_time=now, step=record.epoch)  # one for all scores: a full disk leaves no part of them
+        for part in PARTS:
+            if (scores := record.part(part)) is not None:
+                for measure in MEASURES:
+                    event.summary.MergeFrom(self._scalar(f"{measure}/{part}", getattr(scores, measure)))
+        self._file.write(event.SerializeToString())
+        self._file.flush()
 
-    def _append(self, events: list[Any]) -> None:
-        """Events in one piece at the end of the file, at once; TensorBoard's own writer does it in a thread.
-
-        Its errors would be lost there.
-        """
-        buffer = BytesIO()
-        for event in events:
-            self._records(buffer).write(event.SerializeToString())
-        assert self._file is not None, "made before"
-        append_whole(self._file, buffer.getvalue())
-
-    def _new_file(self) -> Path:
-        """A name that sorts behind those that are there, since they are read in that order."""
-        stamps = [path.name.removeprefix(NAME)[:10] for path in self._folder.glob(f"{NAME}*")]
-        stamp = max([int(time.time()), *(int(one) + 1 for one in stamps if one.isdecimal())])
-        return self._folder / f"{NAME}{stamp:010d}.{socket.gethostname()}.{os.getpid()}"
+    def finish(self, error: BaseException | None) -> None:
+        del error  # an event file does not say how a training ended
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
