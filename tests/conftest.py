@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -30,6 +31,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the backgrou
 hypothesis.settings.register_profile("chalknet", deadline=None, max_examples=60, derandomize=True)
 hypothesis.settings.register_profile("search", deadline=None, max_examples=2_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "chalknet"))
+
+
+def pytest_collection_finish():
+    """Exempt what collection made from garbage collection: it lives to the end, and each full pass walked all of it."""
+    gc.collect()
+    gc.freeze()
 
 
 def needs(package: str):

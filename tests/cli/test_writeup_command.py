@@ -116,8 +116,9 @@ def test_stopped_by_ctrl_c_it_keeps_what_is_finished_and_goes_on_with_the_same_c
 
 
 def test_a_document_of_another_is_replaced_only_when_asked_and_chalknets_own_always(letters, tmp_path, capsys):
+    small = ["--hidden", "5", "--epochs", "3", "--train", "160", "--valid", "40", "--seeds", "1"]
     writeup, report = (
-        ["writeup", "--data", letters, *LINE, "--out", "paper"],
+        ["writeup", "--data", letters, *small, "--out", "paper"],
         ["report", "paper/study", "--out", "paper"],
     )
     (tmp_path / "paper").mkdir()

@@ -1,5 +1,6 @@
 """Several networks as one model: what each member is, how the whole answers, and going on after a stop."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -21,12 +22,22 @@ from chalknet.workflows.train import train_settled
 SETTINGS = {"hidden": [6], "epochs": 3, "train_size": 160, "valid_size": 40, "stop_early": False, "ensemble": 3}
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with letters.npz and the finished ensemble `run` of them, and the `Run`."""
+    folder, data = tmp_path_factory.mktemp("trained"), made_images(240, seed=0)
+    np.savez(folder / "letters.npz", images=data.inputs, labels=data.labels)
+    with contextlib.chdir(folder):
+        return folder, chalknet.train("letters.npz", out="run", **SETTINGS)
+
+
 @pytest.fixture
-def letters(tmp_path, monkeypatch):
+def finished(trained, tmp_path, monkeypatch):
+    """The `Run` of a copy of that folder, which is the working directory."""
+    folder, run = trained
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    data = made_images(240, seed=0)
-    np.savez(tmp_path / "letters.npz", images=data.inputs, labels=data.labels)
-    return "letters.npz"
+    return run
 
 
 def test_a_member_is_the_network_that_its_seed_alone_gives(small_images):
@@ -49,8 +60,8 @@ def test_the_scores_are_those_of_the_averaged_probabilities(small_images):
     np.testing.assert_allclose([record.valid.loss for record in run.history], means, rtol=1e-12)
 
 
-def test_a_folder_holds_the_whole_and_a_run_a_member(letters, tmp_path):
-    run = chalknet.train(letters, out="run", **SETTINGS)
+def test_a_folder_holds_the_whole_and_a_run_a_member(finished, tmp_path):
+    run = finished
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert [member["seed"] for member in summary["members"]] == [0, 1, 2]
     assert summary["kept"]["test"]["accuracy"] == run.kept.test.accuracy
@@ -61,26 +72,26 @@ def test_a_folder_holds_the_whole_and_a_run_a_member(letters, tmp_path):
     np.testing.assert_array_equal(model.predict_proba(images), run.network.predict_proba(images))
     assert (tmp_path / "run" / "members" / "seed2" / "model.safetensors").exists()
     with pytest.raises(OutputError, match="already holds a finished"):
-        chalknet.train(letters, out="run", **SETTINGS)
+        chalknet.train("letters.npz", out="run", **SETTINGS)
 
 
+@pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize("lost", [["seed1", "seed2"], ["seed2"], []])
-def test_stopped_between_members_it_goes_on_and_ends_with_the_same_bytes(letters, tmp_path, lost):
-    chalknet.train(letters, out="run", **SETTINGS)
+def test_stopped_between_members_it_goes_on_and_ends_with_the_same_bytes(tmp_path, lost):
     whole = (tmp_path / "run" / "model.safetensors").read_bytes()
     (tmp_path / "run" / "summary.json").unlink()
     for member in lost:
         shutil.rmtree(tmp_path / "run" / "members" / member)
     with pytest.raises(OutputError, match="holds an unfinished run"):
-        chalknet.train(letters, out="run", **SETTINGS)
+        chalknet.train("letters.npz", out="run", **SETTINGS)
     seen = []
     chalknet.resume("run", observe=seen.append)
     assert len(seen) == 3 * len(lost)
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == whole
 
 
-def test_a_member_of_other_settings_is_not_taken_for_this_ensembles(letters, tmp_path):
-    chalknet.train(letters, out="run", **SETTINGS)
+@pytest.mark.usefixtures("finished")
+def test_a_member_of_other_settings_is_not_taken_for_this_ensembles(tmp_path):
     (tmp_path / "run" / "summary.json").unlink()
     config = tmp_path / "run" / "members" / "seed1" / "config.toml"
     config.write_text(config.read_text().replace("epochs = 3", "epochs = 4"))
@@ -96,8 +107,8 @@ def texts(document):
     return found
 
 
-def test_a_report_of_an_ensemble_has_its_own_scores_and_what_averaging_gains(letters):
-    run = chalknet.train(letters, out="run", **SETTINGS)
+def test_a_report_of_an_ensemble_has_its_own_scores_and_what_averaging_gains(finished):
+    run = finished
     made = chalknet.report("run")
     assert made.document.title == "An ensemble of 3 networks"
     words = "\n".join(texts(made.document))
@@ -121,16 +132,17 @@ def test_a_report_of_an_ensemble_has_its_own_scores_and_what_averaging_gains(let
         assert [list(curve.y) for curve in panel.curves] == want
 
 
-def test_a_report_of_an_ensemble_whose_samples_are_gone_says_so(letters, tmp_path):
-    chalknet.train(letters, out="run", **SETTINGS)
+@pytest.mark.usefixtures("finished")
+def test_a_report_of_an_ensemble_whose_samples_are_gone_says_so(tmp_path):
+    chalknet.train("letters.npz", out="own", **SETTINGS)  # the copied run knows the first folder's samples
     (tmp_path / "letters.npz").unlink()
-    words = "\n".join(texts(chalknet.report("run").document))
+    words = "\n".join(texts(chalknet.report("own").document))
     assert "without the samples there is no interval" in words
     assert "**Test accuracy: " in words
 
 
-def test_a_report_of_an_ensemble_whose_member_is_gone_names_it(letters, tmp_path):
-    chalknet.train(letters, out="run", **SETTINGS)
+@pytest.mark.usefixtures("finished")
+def test_a_report_of_an_ensemble_whose_member_is_gone_names_it(tmp_path):
     (tmp_path / "run" / "members" / "seed1" / "summary.json").unlink()
     with pytest.raises(StoreError, match=r"members/seed1: holds no finished run"):
         chalknet.report("run")
@@ -146,11 +158,10 @@ def test_seeds_begin_again_after_the_largest():
     assert [one.training.seed for one in member_recipes(recipe)] == [2**32 - 1, 0]
 
 
-def test_a_stopped_member_says_how_the_whole_goes_on(letters):
-    before = chalknet.train(letters, out="undisturbed", **SETTINGS)
+def test_a_stopped_member_says_how_the_whole_goes_on(finished):
     stop = Options(Path("the whole"), checkpoints=Checkpoints(must_stop=lambda: True))
     with pytest.raises(StoppedError, match=r"Go on with: chalknet train --resume 'the whole'$"):
-        train_settled(task_of(before.data, before.recipe), stop)
+        train_settled(task_of(finished.data, finished.recipe), stop)
     run = chalknet.resume("the whole")
     assert len(run.members) == 3
-    assert Path("the whole/model.safetensors").read_bytes() == Path("undisturbed/model.safetensors").read_bytes()
+    assert Path("the whole/model.safetensors").read_bytes() == Path("run/model.safetensors").read_bytes()
