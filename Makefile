@@ -54,9 +54,10 @@ lint: $(INSTALLED) ## lint and import contracts only
 types: $(INSTALLED) ## types only
 	$(BIN)/mypy
 
-docs: $(INSTALLED) ## write docs/cli.md anew from --help, and docs/recipes/fields.md from the recipes
+docs: $(INSTALLED) ## write docs/cli.md anew from --help, docs/recipes/fields.md from the recipes, and the documents' formulas from docs/derivation.md
 	$(BIN)/python tools/write_cli_docs.py
 	$(BIN)/python tools/write_recipe_docs.py
+	$(BIN)/python tools/write_formulas.py
 
 docs-check: $(INSTALLED) ## compare every generated page with its generator
 	$(BIN)/python tools/check_docs.py

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from chalknet.reporting.document import Document, picture_kind
-from chalknet.reporting.formulas import FORMULAS, LETTER, SYMBOLS
+from chalknet.reporting.formulas import FORMULAS, Formula, symbol
 from chalknet.reporting.views import Picture, document_view, draw_all, encoded
 
 if TYPE_CHECKING:
@@ -77,36 +75,19 @@ def data_uri(picture: bytes) -> str:
 
 
 def formula_markup(label: str) -> Markup:
-    """A formula as MathML; its LaTeX is what a reader gets who cannot see it."""
-    return _math(_mathml()[label], FORMULAS[label].latex, block=True)
+    """Return a formula as MathML; screen readers read its LaTeX."""
+    return _math(FORMULAS[label], block=True)
 
 
 def symbol_markup(name: str) -> Markup:
-    """A symbol of running text as MathML."""
-    if name in SYMBOLS:
-        return _math(_mathml()[name], SYMBOLS[name].latex)
-    letter = LETTER.fullmatch(name)
-    assert letter is not None, "`inline` lets only symbols through"
-    base, below = letter.groups()
-    inner = f"<mi>{base}</mi>" if below is None else f"<msub><mi>{base}</mi>{_letter_or_digit(below)}</msub>"
-    return _math(inner, name)
+    """Return a symbol of running text as MathML."""
+    found = symbol(name)
+    assert found is not None, "`inline` lets only symbols through"
+    return _math(found)
 
 
-def _letter_or_digit(character: str) -> str:
-    tag = "mn" if character.isdigit() else "mi"
-    return f"<{tag}>{character}</{tag}>"
-
-
-def _math(inner: str, latex: str, *, block: bool = False) -> Markup:
+def _math(formula: Formula, *, block: bool = False) -> Markup:
     from markupsafe import Markup
 
     display = ' display="block"' if block else ""
-    return Markup(f'<math{display} alttext="{{}}">{{}}</math>').format(latex, Markup(inner))
-
-
-@cache
-def _mathml() -> dict[str, str]:
-    """Formula or symbol -> its MathML, which `chalknet.reporting.typst.formulas_as_mathml` made."""
-    text = resources.files("chalknet.reporting").joinpath("templates", "mathml.json").read_text(encoding="utf-8")
-    formulas: dict[str, str] = json.loads(text)["formulas"]
-    return formulas
+    return Markup(f'<math{display} alttext="{{}}">{{}}</math>').format(formula.latex, Markup(formula.mathml))

@@ -6,18 +6,14 @@ Its text reaches Typst as data (templates/document.typ reads it), so that no cha
 from __future__ import annotations
 
 import json
-import re
 import tempfile
-import unicodedata
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from importlib import resources
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from chalknet.reporting.document import Document
-from chalknet.reporting.formulas import FORMULAS, SYMBOLS, symbol
+from chalknet.reporting.formulas import FORMULAS, symbol
 from chalknet.reporting.views import Picture, document_view, draw_all, encoded
 
 # What the fonts hold that come with Typst: Latin, Greek, Cyrillic, punctuation, arrows, mathematical signs.
@@ -46,27 +42,6 @@ def document_pdf(document: Document, pictures: Mapping[str, Picture] | None = No
         for name, picture in pictures.items():
             (root / f"{name}.{picture.kind}").write_bytes(picture.light)
         return _compile(root / "document.typ", system_fonts=not _covered(view))
-
-
-def formulas_as_mathml() -> dict[str, Any]:
-    """The formulas and symbols as MathML, as templates/mathml.json holds them.
-
-    `python -m chalknet.reporting.typst` writes that file anew. It is stored, and not made for each page, as Typst calls
-    its HTML unfinished: a page does not depend on what the next version makes of it.
-
-    Typst writes it from the same text that it sets in the PDF. Letters are made plain (MathML slants a single one by
-    itself, in whatever font there is), and brackets about one line are kept from growing.
-    """
-    import typst
-
-    formulas = {**FORMULAS, **SYMBOLS}
-    source = "\n".join(f"#math.equation(block: true, $ {formula.typst} $)" for formula in formulas.values())
-    compiler = typst.Compiler(source.encode(), ignore_system_fonts=True)
-    page, _ = compiler.compile_with_warnings(format="html")  # warns that its HTML is incomplete; its formulas are not
-    assert isinstance(page, bytes)
-    found = re.findall(r"<math display=\"block\">(.*?)</math>", page.decode(), re.DOTALL)
-    pairs = zip(formulas, found, strict=True)
-    return {"typst": version("typst"), "formulas": {name: _plain_mathml(inner) for name, inner in pairs}}
 
 
 def _compile(source: Path, *, system_fonts: bool) -> bytes:
@@ -114,25 +89,3 @@ def _covered(view: Any) -> bool:
     if not isinstance(view, str):
         return True
     return all(c in COVERED_TOO or any(low <= ord(c) <= high for low, high in COVERED) for c in view)
-
-
-def _plain_mathml(inner: str) -> str:
-    root = ET.fromstring(f"<math>{inner}</math>")
-    for element in root.iter():
-        if element.tag == "mi" and element.text and len(element.text) == 1 and not _calligraphic(element.text):
-            element.text = unicodedata.normalize("NFKC", element.text)
-    for element in root.iter("mrow"):
-        for bracket in element.findall("mo"):
-            if bracket.text in ("(", ")", "{", "}", "|") and element.find(".//mfrac") is None:
-                bracket.set("stretchy", "false")
-    # In a fraction or an exponent every row is its own; the outermost needs none.
-    return "".join(ET.tostring(child, encoding="unicode", short_empty_elements=False) for child in root)
-
-
-def _calligraphic(letter: str) -> bool:
-    return "SCRIPT" in unicodedata.name(letter, "")
-
-
-if __name__ == "__main__":
-    place = Path(__file__).parent / "templates" / "mathml.json"
-    place.write_text(json.dumps(formulas_as_mathml(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
