@@ -60,7 +60,8 @@ def folder_files(data: Dataset) -> Files:
     if not data.is_images or data.inputs.dtype != np.uint8:
         raise DataError(f"{data.source}: PNG files hold uint8 images, got {_kind(data)}. Use .npz instead.")
     for name, count in zip(data.class_names, data.class_counts, strict=True):
-        _check_folder_name(name, data.source)
+        if not name or name.startswith(".") or not name.isprintable() or any(mark in name for mark in '/\\:*?"<>|'):
+            raise DataError(f"{data.source}: class name {name!r} cannot name a folder. Use .npz instead.")
         if not count:
             raise DataError(
                 f"{data.source}: class {name!r} has no samples, and a folder cannot hold it. Use .npz instead."
@@ -127,11 +128,6 @@ def _idx(array: NDArray[Any]) -> bytes:
     code, big_endian = IDX_TYPES[array.dtype.name]
     header = struct.pack(f">HBB{array.ndim}I", 0, code, array.ndim, *array.shape)
     return header + array.astype(big_endian).tobytes()
-
-
-def _check_folder_name(name: str, source: str) -> None:
-    if not name or name.startswith(".") or not name.isprintable() or any(mark in name for mark in '/\\:*?"<>|'):
-        raise DataError(f"{source}: class name {name!r} cannot name a folder. Use .npz instead.")
 
 
 def _kind(data: Dataset) -> str:

@@ -62,7 +62,11 @@ def run_files(run: Run, data: DataConfig) -> dict[str, bytes]:
         MODEL_FILE: model_bytes(run.network, facts),
     }
     if run.valid_samples:
-        files[SAMPLES_FILE] = _samples_bytes(run)
+        losses = np.stack([each.loss for each in run.valid_samples])
+        right = np.stack([each.right for each in run.valid_samples])
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, losses=kept_losses(losses), right=right)
+        files[SAMPLES_FILE] = buffer.getvalue()
     return files
 
 
@@ -96,15 +100,6 @@ def read_summary(folder: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise StoreError(f"{path}: is not what a run writes.")
     return found
-
-
-def _samples_bytes(run: Run) -> bytes:
-    """The validation scores of each sample as an .npz."""
-    losses = np.stack([each.loss for each in run.valid_samples])
-    right = np.stack([each.right for each in run.valid_samples])
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, losses=kept_losses(losses), right=right)
-    return buffer.getvalue()
 
 
 def _read_samples(path: Path, n_epochs: int) -> tuple[NDArray[np.floating[Any]], NDArray[np.bool_]]:

@@ -154,22 +154,17 @@ def _progress(quiet: bool) -> Iterator[Progress | None]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _tenths()
+        told = 0  # tenths of the files for which a line is printed already
+
+        def tell(done: int, total: int) -> None:
+            nonlocal told
+            if done * 10 // total > told:
+                told = done * 10 // total
+                click.echo(f"drawing: {done:,} of {total:,} files", err=True)
+
+        yield tell
         return
     columns = (TextColumn("drawing"), BarColumn(), MofNCompleteColumn(), TextColumn("files"), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _tenths() -> Progress:
-    """A callback that prints one line whenever another tenth of the files is done."""
-    told = 0
-
-    def tell(done: int, total: int) -> None:
-        nonlocal told
-        if done * 10 // total > told:
-            told = done * 10 // total
-            click.echo(f"drawing: {done:,} of {total:,} files", err=True)
-
-    return tell

@@ -66,19 +66,15 @@ def audit_text(result: Audit, split: str) -> None:
 
 def audit_tables(result: Audit) -> Iterator[Table]:
     """The tables of an audit, the ones without rows left out."""
-    yield _check_table(result)
-    yield _class_table(result)
-    for table in (_pair_table(result), _blank_table(result), _worst_table(result)):
-        if table.rows:
-            yield table
-
-
-def _check_table(result: Audit) -> Table:
     rows = []
     for check in result.checks:
         what, cost = words(check)
         rows.append(("FOUND" if check.found else "ok", what, f"{check.count:,} of {check.total:,}", cost))
-    return Table("What was looked for", ("", "what", "count", "what it can do"), tuple(rows))
+    yield Table("What was looked for", ("", "what", "count", "what it can do"), tuple(rows))
+    yield _class_table(result)
+    for table in (_pair_table(result), _blank_table(result), _worst_table(result)):
+        if table.rows:
+            yield table
 
 
 def _class_table(result: Audit) -> Table:
@@ -122,14 +118,13 @@ def _worst_table(result: Audit) -> Table:
     shown = result.worst[:SHOWN_PAIRS]
     more = f", {len(shown)} of {len(result.worst)}" if len(result.worst) > len(shown) else ""
     rows = [
-        (*(f"{pair.parts[k]} {pair.samples[k]}, {pair.labels[k]}" for k in range(2)), _distance(pair.distance))
+        (
+            *(f"{pair.parts[k]} {pair.samples[k]}, {pair.labels[k]}" for k in range(2)),
+            "copy" if pair.distance == 0 else f"{pair.distance:.4f}",
+        )
         for pair in shown
     ]
     return Table(f"Pairs to look at{more}", ("sample", "and sample", "distance"), tuple(rows))
-
-
-def _distance(distance: float) -> str:
-    return "copy" if distance == 0 else f"{distance:.4f}"
 
 
 def print_table(table: Table) -> None:

@@ -172,17 +172,30 @@ def audit(
     twins = find_twins(data, desk.part_of_sample, len(desk.parts), near, progress)
     checks = [*_twin_checks(desk, twins), *_label_checks(desk, twins), *_class_checks(desk), *_group_checks(desk)]
     blanks, blank_checks = _blanks(desk)
+    counts = {part: np.bincount(data.labels[at], minlength=data.n_classes) for part, at in desk.parts.items()}
+    part_names, part_of = list(desk.parts), desk.part_of_sample
     return Audit(
         source=data.source,
         sha256=data.sha256,
         n_samples=len(data),
         sizes={name: len(members) for name, members in desk.parts.items()},
-        class_counts=_class_counts(desk),
+        class_counts={
+            name: {part: int(of_class[k]) for part, of_class in counts.items()}
+            for k, name in enumerate(data.class_names)
+        },
         near=near,
         full_scale=full_scale(data).name,
         checks=(*checks, *blank_checks),
         pairs=_pair_counts(desk, twins),
-        worst=_worst_pairs(desk, twins),
+        worst=tuple(
+            WorstPair(
+                samples=(pair.first, pair.second),
+                parts=(part_names[part_of[pair.first]], part_names[part_of[pair.second]]),
+                labels=(data.class_names[data.labels[pair.first]], data.class_names[data.labels[pair.second]]),
+                distance=pair.distance,
+            )
+            for pair in twins.closest
+        ),
         blanks=blanks,
     )
 
@@ -237,8 +250,8 @@ def _twin_checks(desk: _Desk, twins: Twins) -> list[Check]:
     """Copies and near twins: anywhere, across the parts, and within test."""
     n = len(desk.data)
     unit = twins.units.of_sample
-    copies = _anywhere(twins.copy_same | twins.copy_other)[unit]
-    near = _anywhere(twins.near_same | twins.near_other)[unit]
+    copies = np.logical_or.reduce(twins.copy_same | twins.copy_other, axis=1)[unit]
+    near = np.logical_or.reduce(twins.near_same | twins.near_other, axis=1)[unit]
     checks = [desk.check("copies", copies, n, None), desk.check("near_twins", near, n, None)]
     counted = np.zeros(n, dtype=bool)
     for judged, other in JUDGED:
@@ -249,32 +262,23 @@ def _twin_checks(desk: _Desk, twins: Twins) -> list[Check]:
                 counted |= chosen
                 total = len(desk.parts[judged])
                 checks.append(desk.check(f"{judged}_{how}_in_{other}", chosen, total, int(chosen.sum()) / total))
-    return [*checks, _test_repeats(desk, twins)] if desk.has("test") else checks
-
-
-def _anywhere(by_part: BoolArray) -> BoolArray:
-    """(U,) whether a unit has such a twin in any part, from (U, P)."""
-    has: BoolArray = np.logical_or.reduce(by_part, axis=1)
-    return has
-
-
-def _test_repeats(desk: _Desk, twins: Twins) -> Check:
-    """Copies within the test set: the same question asked again."""
-    test = desk.parts["test"]
-    _, first, sizes = np.unique(twins.units.of_sample[test], return_index=True, return_counts=True)
-    repeats = np.zeros(len(desk.data), dtype=bool)
-    repeats[np.delete(test, first)] = True
-    squares = int(np.square(sizes).sum())
-    wider = float(np.sqrt(squares / len(test))) - 1.0
-    return desk.check("test_repeats", repeats, len(test), wider, effective_test_size=len(test) ** 2 / squares)
+    if desk.has("test"):
+        test = desk.parts["test"]
+        _, first, sizes = np.unique(unit[test], return_index=True, return_counts=True)
+        repeats = np.zeros(n, dtype=bool)
+        repeats[np.delete(test, first)] = True
+        squares = int(np.square(sizes).sum())
+        wider, effective = float(np.sqrt(squares / len(test))) - 1.0, len(test) ** 2 / squares
+        checks.append(desk.check("test_repeats", repeats, len(test), wider, effective_test_size=effective))
+    return checks
 
 
 def _label_checks(desk: _Desk, twins: Twins) -> list[Check]:
     """Images that carry two labels."""
     n = len(desk.data)
     unit = twins.units.of_sample
-    copies = _anywhere(twins.copy_other)[unit]
-    near = _anywhere(twins.near_other)[unit]
+    copies = np.logical_or.reduce(twins.copy_other, axis=1)[unit]
+    near = np.logical_or.reduce(twins.near_other, axis=1)[unit]
     contents = len(np.unique(twins.units.content[unit[copies]]))
     checks = [desk.check("copies_of_two_labels", copies, n, desk.share_of_test(copies), images=contents)]
     if desk.has("test"):
@@ -295,17 +299,19 @@ def _unattainable(desk: _Desk, twins: Twins) -> BoolArray:
     return loses[units.of_sample]
 
 
-def _class_counts(desk: _Desk) -> dict[str, dict[str, int]]:
-    """Samples of each class in each part."""
-    counts = {part: np.bincount(desk.data.labels[at], minlength=desk.data.n_classes) for part, at in desk.parts.items()}
-    return {name: {part: int(counts[part][k]) for part in desk.parts} for k, name in enumerate(desk.data.class_names)}
-
-
 def _class_checks(desk: _Desk) -> list[Check]:
     """Imbalance over all samples, and classes that a part lacks."""
     data = desk.data
     counts = data.class_counts
-    checks = [_imbalance(desk)]
+    present = counts[counts > 0]
+    ratio = float(present.max() / present.min())
+    if desk.has("train", "test"):
+        answer = np.bincount(data.labels[desk.parts["train"]]).argmax()
+        score = float(np.mean(data.labels[desk.parts["test"]] == answer))
+    else:
+        score = float(counts.max() / len(data))
+    details = {"ratio": ratio, "smallest": int(present.min()), "finding_from_ratio": IMBALANCE_RATIO}
+    checks = [Check("imbalance", ratio >= IMBALANCE_RATIO, int(counts.max()), len(data), score, (), details)]
     for part, members in desk.parts.items():
         if part == "unused" or not len(members):
             continue
@@ -318,20 +324,6 @@ def _class_checks(desk: _Desk) -> list[Check]:
         n_missing = int(missing.sum())
         checks.append(Check(f"classes_missing_in_{part}", n_missing > 0, n_missing, data.n_classes, cost))
     return checks
-
-
-def _imbalance(desk: _Desk) -> Check:
-    """The largest class against the smallest, and what always answering it would score."""
-    counts = desk.data.class_counts
-    present = counts[counts > 0]
-    ratio = float(present.max() / present.min())
-    if desk.has("train", "test"):
-        answer = np.bincount(desk.data.labels[desk.parts["train"]]).argmax()
-        score = float(np.mean(desk.data.labels[desk.parts["test"]] == answer))
-    else:
-        score = float(counts.max() / len(desk.data))
-    details = {"ratio": ratio, "smallest": int(present.min()), "finding_from_ratio": IMBALANCE_RATIO}
-    return Check("imbalance", ratio >= IMBALANCE_RATIO, int(counts.max()), len(desk.data), score, (), details)
 
 
 def _group_checks(desk: _Desk) -> list[Check]:
@@ -380,21 +372,3 @@ def _pair_counts(desk: _Desk, twins: Twins) -> tuple[PairCount, ...]:
                     PairCount(names[p], names[q], int(copies.sum()), int(copies[1]), int(near.sum()), int(near[1]))
                 )
     return tuple(lines)
-
-
-def _worst_pairs(desk: _Desk, twins: Twins) -> tuple[WorstPair, ...]:
-    """The pairs to look at, with their parts and class names."""
-    names = list(desk.parts)
-    return tuple(
-        WorstPair(
-            samples=(pair.first, pair.second),
-            parts=(names[desk.part_of_sample[pair.first]], names[desk.part_of_sample[pair.second]]),
-            labels=(_label(desk.data, pair.first), _label(desk.data, pair.second)),
-            distance=pair.distance,
-        )
-        for pair in twins.closest
-    )
-
-
-def _label(data: Dataset, sample: int) -> str:
-    return data.class_names[int(data.labels[sample])]

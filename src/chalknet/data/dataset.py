@@ -66,7 +66,12 @@ class Dataset:
         labels = checked_labels(self.labels, len(self.inputs), self.class_names, self.source)
         object.__setattr__(self, "labels", labels)
         if self.groups is not None:
-            object.__setattr__(self, "groups", _checked_groups(self.groups, len(self.inputs), self.source))
+            groups = self.groups
+            if groups.shape != labels.shape or groups.dtype.kind not in "ui":
+                raise DataError(
+                    f"{self.source}: groups must be {labels.shape} whole numbers, got {groups.shape} {groups.dtype}."
+                )
+            object.__setattr__(self, "groups", groups.astype(np.int64))
         if not self.sha256:
             object.__setattr__(self, "sha256", arrays_sha256(np.asarray(self.inputs), labels))
 
@@ -216,16 +221,14 @@ def check_inputs(inputs: Any, source: str) -> None:
         raise DataError(f"{source}: inputs must be uint8, float32 or float64, got {inputs.dtype}.")
     if inputs.dtype.kind == "f":
         for start, block in inputs.blocks() if isinstance(inputs, StoredSamples) else [(0, inputs)]:
-            _check_finite(block, start, len(inputs), source)
-
-
-def _check_finite(block: NDArray[Any], start: int, n_samples: int, source: str) -> None:
-    bad = np.flatnonzero(~np.isfinite(block).reshape(len(block), -1).all(axis=1))
-    if bad.size:
-        values = block[bad[0]].ravel()
-        value = values[~np.isfinite(values)][0]
-        count = f"{bad.size} of {n_samples} samples hold others"
-        raise DataError(f"{source}: sample {start + bad[0]} holds {value}; every value must be finite ({count}).")
+            bad = np.flatnonzero(~np.isfinite(block).reshape(len(block), -1).all(axis=1))
+            if bad.size:
+                values = block[bad[0]].ravel()
+                value = values[~np.isfinite(values)][0]
+                count = f"{bad.size} of {len(inputs)} samples hold others"
+                raise DataError(
+                    f"{source}: sample {start + bad[0]} holds {value}; every value must be finite ({count})."
+                )
 
 
 def check_input_names(names: Sequence[str], expected: Sequence[str], source: str, whose: str) -> None:
@@ -250,9 +253,3 @@ def check_class_names(class_names: Sequence[str], source: str) -> None:
     if len(set(class_names)) < len(class_names):
         twice = Counter(class_names).most_common(1)[0][0]
         raise DataError(f"{source}: class name {short(twice)} is given twice.")
-
-
-def _checked_groups(groups: NDArray[Any], n_samples: int, source: str) -> IntArray:
-    if groups.shape != (n_samples,) or groups.dtype.kind not in "ui":
-        raise DataError(f"{source}: groups must be ({n_samples},) whole numbers, got {groups.shape} {groups.dtype}.")
-    return groups.astype(np.int64)

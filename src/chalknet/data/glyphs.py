@@ -87,7 +87,11 @@ def load_glyphs() -> Dataset:
 def glyph_manifest() -> tuple[GlyphFace, ...]:
     """Every face of the set, in the order of the set's `face` array."""
     rows = csv_rows_from_bytes(_read("manifest.csv.gz"), "glyphs: manifest.csv.gz")
-    return tuple(_face(row) for row in rows)
+    numbers = ("face_id", "family_group", "index")
+    return tuple(
+        GlyphFace(**{**row, **{name: int(row[name]) for name in numbers}})  # type: ignore[arg-type]
+        for row in rows
+    )
 
 
 def glyph_faces() -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -121,11 +125,6 @@ def licence_text(licence: str) -> str:
 def manifest_path() -> Path:
     """The pin list on disk, for `chalknet data build --pinned`; only for packages that are installed as files."""
     return Path(str(_builtin() / "manifest.csv.gz"))
-
-
-def _face(row: dict[str, str]) -> GlyphFace:
-    numbers = {name: int(row[name]) for name in ("face_id", "family_group", "index")}
-    return GlyphFace(**{**row, **numbers})  # type: ignore[arg-type]
 
 
 def _builtin() -> Traversable:

@@ -7,7 +7,8 @@ import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -92,32 +93,39 @@ def load_data(
         DataError: nothing readable there, or not what it should be; one line that begins with the source.
         ConfigError: an argument that cannot be meant, or that this kind of source has no use for.
     """
-    options = replace(_checked_options(class_names, label_column, image_size), known_classes=tuple(known_classes))
+    options = _checked_options(class_names, label_column, image_size, known_classes)
     if source == BUILTIN:
-        return _with_origin(_load_builtin(options), BUILTIN, options)
-    path, name = existing_path(source), str(source)
-    # A path that holds from any folder; the message names the source as it was given.
-    return _with_origin(_load_path(path, name, options), str(path.absolute()), options)
+        options.refuse(
+            "class_names", "label_column", "image_size", source=BUILTIN, kind="the data set that comes with chalknet"
+        )
+        from chalknet.data.glyphs import load_glyphs
 
-
-def _with_origin(data: Dataset, source: str, options: _Options) -> Dataset:
+        data, place = load_glyphs(), BUILTIN
+    else:
+        path = existing_path(source)
+        with reading(str(source)):
+            data = (_load_folder if path.is_dir() else _load_file)(path, str(source), options)
+        place = str(path.absolute())  # holds from any folder; messages name the source as it was given
     column = None if options.label_column is None else str(options.label_column)
-    return replace(data, origin=DataConfig(source, data.sha256, options.class_names, column, options.image_size))
+    return replace(data, origin=DataConfig(place, data.sha256, options.class_names, column, options.image_size))
 
 
-def _load_path(path: Path, name: str, options: _Options) -> Dataset:
+@contextmanager
+def reading(source: str) -> Iterator[None]:
+    """Turn a lack of memory and an error of the operating system while reading into a DataError."""
     try:
-        if path.is_dir():
-            return _load_folder(path, name, options)
-        return _load_file(path, name, options)
+        yield
     except MemoryError as error:
-        raise DataError(f"{name}: needs more memory than there is. Give fewer samples or smaller images.") from error
-    except OSError as error:  # a folder that may be seen but not entered
-        raise DataError(f"{name}: cannot be read: {error.strerror or error}. Check its permissions.") from error
+        raise DataError(f"{source}: needs more memory than there is. Give fewer samples or smaller images.") from error
+    except OSError as error:  # such as a folder that may be seen but not entered
+        raise DataError(f"{source}: cannot be read: {error.strerror or error}. Check its permissions.") from error
 
 
 def _checked_options(
-    class_names: Sequence[str] | None, label_column: str | int | None, image_size: tuple[int, int] | None
+    class_names: Sequence[str] | None,
+    label_column: str | int | None,
+    image_size: tuple[int, int] | None,
+    known_classes: Sequence[str],
 ) -> _Options:
     if isinstance(class_names, str):
         raise ConfigError(f"class_names must be a list of names, got the text {class_names!r}.")
@@ -127,25 +135,14 @@ def _checked_options(
         raise ConfigError(f"class_names must differ from each other, got {twice!r} twice.")
     if label_column is not None and (isinstance(label_column, bool) or not isinstance(label_column, str | int)):
         raise ConfigError(f"label_column must be a column's name or index, got {label_column!r}.")
-    return _Options(names, label_column, _checked_image_size(image_size))
-
-
-def _checked_image_size(image_size: tuple[int, int] | None) -> tuple[int, int] | None:
-    if image_size is None:
-        return None
-    sides = tuple(image_size) if isinstance(image_size, tuple | list) else ()
-    if len(sides) != 2 or not all(type(side) is int and 1 <= side <= MAX_IMAGE_SIDE for side in sides):
-        raise ConfigError(f"image_size must be (H, W), two whole numbers in 1..{MAX_IMAGE_SIDE}, got {image_size!r}.")
-    return sides[0], sides[1]
-
-
-def _load_builtin(options: _Options) -> Dataset:
-    options.refuse(
-        "class_names", "label_column", "image_size", source=BUILTIN, kind="the data set that comes with chalknet"
-    )
-    from chalknet.data.glyphs import load_glyphs
-
-    return load_glyphs()
+    if image_size is not None:
+        sides = tuple(image_size) if isinstance(image_size, tuple | list) else ()
+        if len(sides) != 2 or not all(type(side) is int and 1 <= side <= MAX_IMAGE_SIDE for side in sides):
+            raise ConfigError(
+                f"image_size must be (H, W), two whole numbers in 1..{MAX_IMAGE_SIDE}, got {image_size!r}."
+            )
+        image_size = (sides[0], sides[1])
+    return _Options(names, label_column, image_size, tuple(known_classes))
 
 
 def existing_path(source: str | Path) -> Path:
@@ -181,7 +178,19 @@ def _nearest_name(path: Path) -> str:
 def _load_folder(folder: Path, source: str, options: _Options) -> Dataset:
     if holds_idx(folder):
         options.refuse("label_column", "image_size", source=source, kind="IDX files")
-        return _load_mnist(folder, source, options)
+        has_test = any(first_file(folder, idx.mnist_file_names("t10k", kind)) for kind in ("images", "labels"))
+        digests: dict[str, bytes] = {}
+        parts = [
+            _read_part(
+                _needed_file(folder, idx.mnist_file_names(part, "images"), source),
+                _needed_file(folder, idx.mnist_file_names(part, "labels"), source),
+                digests,
+            )
+            for part in ("train", "t10k")[: 1 + has_test]
+        ]
+        return idx.dataset_from_parts(
+            parts, source, class_names=options.class_names, sha256=digest_of_files(digests.items())
+        )
     if pairs := npy.find_pairs(folder):
         options.refuse("label_column", "image_size", source=source, kind=".npy files")
         return npy.read_pairs(pairs, source, class_names=options.class_names)
@@ -203,27 +212,6 @@ def holds_idx(folder: Path) -> bool:
 def is_image_folder(folder: Path) -> bool:
     """Whether what can be read in a folder is images, and not IDX or .npy files."""
     return not holds_idx(folder) and not npy.find_pairs(folder)
-
-
-def _load_mnist(folder: Path, source: str, options: _Options) -> Dataset:
-    """MNIST's four files, or the two of its training part."""
-    has_test = any(first_file(folder, idx.mnist_file_names("t10k", kind)) for kind in ("images", "labels"))
-    digests: dict[str, bytes] = {}
-    train, *test = [
-        _read_part(
-            _needed_file(folder, idx.mnist_file_names(part, "images"), source),
-            _needed_file(folder, idx.mnist_file_names(part, "labels"), source),
-            digests,
-        )
-        for part in ("train", "t10k")[: 1 + has_test]
-    ]
-    return idx.dataset_from_parts(
-        train,
-        test[0] if test else None,
-        source,
-        class_names=options.class_names,
-        sha256=digest_of_files(digests.items()),
-    )
 
 
 def first_file(folder: Path, names: Sequence[str]) -> Path | None:
@@ -255,7 +243,15 @@ def _load_file(path: Path, source: str, options: _Options) -> Dataset:
     with path.open("rb") as file:
         if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
             options.refuse("label_column", "image_size", source=source, kind=".npy files")
-            return _load_npy(path, source, options)
+            labels = npy.labels_beside(path)
+            if labels is None or not labels.is_file():
+                wanted = ", ".join(f"{one}.npy with {other}.npy" for one, other in npy.PAIRS)
+                raise DataError(
+                    f"{source}: is one NumPy array, without its labels beside it"
+                    f"{f' ({labels.name})' if labels else ''}. Expected {wanted}; "
+                    "or save both together with numpy.savez."
+                )
+            return npy.read_pairs([(path, labels)], source, class_names=options.class_names)
     content = read_bytes(path, source)
     if content.startswith(ZIP_MAGIC):
         options.refuse("label_column", "image_size", source=source, kind="an .npz file")
@@ -271,19 +267,15 @@ def _load_file(path: Path, source: str, options: _Options) -> Dataset:
         options.refuse("label_column", "image_size", source=source, kind="IDX files")
         return _load_idx(path, content, source, options)
     refuse_foreign(head, source)
-    return _load_table(content, source, options)
-
-
-def _load_npy(samples: Path, source: str, options: _Options) -> Dataset:
-    """One file of samples with its labels beside it, both left where they are."""
-    labels = npy.labels_beside(samples)
-    if labels is None or not labels.is_file():
-        wanted = ", ".join(f"{one}.npy with {other}.npy" for one, other in npy.PAIRS)
-        raise DataError(
-            f"{source}: is one NumPy array, without its labels beside it{f' ({labels.name})' if labels else ''}. "
-            f"Expected {wanted}; or save both together with numpy.savez."
-        )
-    return npy.read_pairs([(samples, labels)], source, class_names=options.class_names)
+    return read_csv(
+        unpacked_table(content, source),
+        source,
+        sha256=hashlib.sha256(content).hexdigest(),
+        class_names=options.class_names,
+        label_column=options.label_column,
+        image_size=options.image_size,
+        known_classes=options.known_classes,
+    )
 
 
 def _load_idx(images: Path, content: bytes, source: str, options: _Options) -> Dataset:
@@ -299,26 +291,12 @@ def _load_idx(images: Path, content: bytes, source: str, options: _Options) -> D
     digests: dict[str, bytes] = {}
     part = _read_part(images, _needed_file(images.parent, names, source), digests)
     sha256 = digest_of_files(digests.items())
-    return idx.dataset_from_parts(part, None, source, class_names=options.class_names, sha256=sha256)
-
-
-def _load_table(content: bytes, source: str, options: _Options) -> Dataset:
-    return read_csv(
-        unpacked_table(content, source),
-        source,
-        sha256=hashlib.sha256(content).hexdigest(),
-        class_names=options.class_names,
-        label_column=options.label_column,
-        image_size=options.image_size,
-        known_classes=options.known_classes,
-    )
+    return idx.dataset_from_parts([part], source, class_names=options.class_names, sha256=sha256)
 
 
 def unpacked_table(content: bytes, source: str) -> bytes:
     """The text of a table, gunzipped where need be."""
-    text = content
-    if content.startswith(GZIP_MAGIC):
-        text = _unpack(content, MAX_TEXT_BYTES + 1, source)
+    text = _unpack(content, MAX_TEXT_BYTES + 1, source) if content.startswith(GZIP_MAGIC) else content
     if len(text) > MAX_TEXT_BYTES:
         raise DataError(
             f"{source}: the table's text has more than {MAX_TEXT_BYTES} bytes. Give a part of it, or an .npz file."
@@ -346,15 +324,13 @@ def refuse_foreign(head: bytes, source: str) -> None:
 
 def read_bytes(path: Path, source: str) -> bytes:
     """All of a file, which is not empty and within the bounds."""
-    try:
+    with reading(source):
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise DataError(
                 f"{source}: has {size} bytes; files of more than {MAX_FILE_BYTES} are not read. Give a part of it."
             )
         content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{source}: cannot be read: {error.strerror or error}. Check its permissions.") from error
     if not content:
         raise DataError(f"{source}: the file is empty. Expected {EXPECTED}.")
     return content

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.config import DataConfig
 from chalknet.data.dataset import ARRAYS, Dataset, IntArray, check_input_names
 from chalknet.data.stored import StoredSamples
 from chalknet.errors import ConfigError, DataError
@@ -38,11 +37,27 @@ def with_own_sets(train: Dataset, valid: Dataset | None = None, test: Dataset | 
     sets = {part: one for part, one in (("training", train), ("validation", valid), ("test", test)) if one is not None}
     others = list(sets.values())[1:]
     for one in others:
-        _check_alike(train, one)
+        if one.inputs.shape[1:] != train.inputs.shape[1:]:
+            raise DataError(
+                f"{one.source}: samples are {one.inputs.shape[1:]}, but those of {train.source} are "
+                f"{train.inputs.shape[1:]}."
+            )
+        check_input_names(one.input_names, train.input_names, one.source, train.source)
+        if one.inputs.dtype != train.inputs.dtype and np.uint8 in (one.inputs.dtype, train.inputs.dtype):
+            raise DataError(
+                f"{one.source}: values are {one.inputs.dtype}, but those of {train.source} are {train.inputs.dtype}; "
+                "bytes are scaled otherwise than other numbers. Save both alike."
+            )
+        if one.is_stored != train.is_stored:
+            raise DataError(f"{one.source} and {train.source} must both be in memory or both be .npy files on disk.")
     n_train, n_valid = len(train), 0 if valid is None else len(valid)
     n_test = 0 if test is None else len(test)
     ends = np.arange(n_train + n_valid + n_test, dtype=np.int64)
-    origin = None if any(one.origin is None for one in (train, *others)) else _origin(train, valid, test)
+    origin = None if any(one.origin is None for one in others) else train.origin
+    if origin is not None and valid is not None and valid.origin is not None:
+        origin = replace(origin, valid_source=valid.origin.source, valid_sha256=valid.sha256)
+    if origin is not None and test is not None and test.origin is not None:
+        origin = replace(origin, test_source=test.origin.source, test_sha256=test.sha256)
     return Dataset(
         inputs=_joined([train.inputs, *(one.inputs for one in others)]),
         labels=np.concatenate([train.labels, *(_labels_in(train, one) for one in others)]),
@@ -73,34 +88,15 @@ def _leaks(sets: Mapping[str, Dataset]) -> list[str]:
         if one.is_stored or other.is_stored:
             continue
         for part, samples in ((first, one), (second, other)):
-            found.setdefault(part, _digests(samples.inputs))
+            if part not in found:
+                kind = np.uint8 if samples.inputs.dtype == np.uint8 else np.float64
+                rows = (row.astype(kind, copy=False).tobytes() for row in samples.inputs)
+                found[part] = {hashlib.blake2b(row, digest_size=16).digest() for row in rows}
         n_shared = len(found[first] & found[second])
         if n_shared:
             which = "1 sample is" if n_shared == 1 else f"{n_shared:,} different samples are"
             notes.append(f"{other.source}: {which} both in the {second} and in the {first} set. {then}: a leak.")
     return notes
-
-
-def _digests(inputs: NDArray[Any]) -> set[bytes]:
-    """Of each sample's values, as float64 where they are not bytes."""
-    kind = np.uint8 if inputs.dtype == np.uint8 else np.float64
-    return {hashlib.blake2b(row.astype(kind, copy=False).tobytes(), digest_size=16).digest() for row in inputs}
-
-
-def _check_alike(train: Dataset, other: Dataset) -> None:
-    if other.inputs.shape[1:] != train.inputs.shape[1:]:
-        raise DataError(
-            f"{other.source}: samples are {other.inputs.shape[1:]}, but those of {train.source} are "
-            f"{train.inputs.shape[1:]}."
-        )
-    check_input_names(other.input_names, train.input_names, other.source, train.source)
-    if other.inputs.dtype != train.inputs.dtype and np.uint8 in (other.inputs.dtype, train.inputs.dtype):
-        raise DataError(
-            f"{other.source}: values are {other.inputs.dtype}, but those of {train.source} are {train.inputs.dtype}; "
-            "bytes are scaled otherwise than other numbers. Save both alike."
-        )
-    if other.is_stored != train.is_stored:
-        raise DataError(f"{other.source} and {train.source} must both be in memory or both be .npy files on disk.")
 
 
 def _labels_in(train: Dataset, other: Dataset) -> IntArray:
@@ -130,13 +126,3 @@ def _joined_groups(sets: list[Dataset]) -> IntArray | None:
     above = int(sets[0].groups.max(initial=0)) + 1
     n_others = sum(len(one) for one in sets[1:])
     return np.concatenate([sets[0].groups, np.arange(above, above + n_others, dtype=np.int64)])
-
-
-def _origin(train: Dataset, valid: Dataset | None, test: Dataset | None) -> DataConfig:
-    origin = train.origin
-    assert origin is not None, "asked where all came from files"
-    if valid is not None and valid.origin is not None:
-        origin = replace(origin, valid_source=valid.origin.source, valid_sha256=valid.sha256)
-    if test is not None and test.origin is not None:
-        origin = replace(origin, test_source=test.origin.source, test_sha256=test.sha256)
-    return origin

@@ -57,16 +57,12 @@ class Scaling:
             if kind == out.dtype:
                 self._put(inputs, out, kind)
             else:
-                self._put_in_pieces(inputs, out, kind)
-
-    def _put_in_pieces(self, inputs: NDArray[Any], out: NDArray[Any], kind: np.dtype[Any]) -> None:
-        """Scaled in a type that is wider than out's, some rows at a time."""
-        rows = max(1, VALUES_AT_ONCE // max(1, inputs.shape[1]))
-        room = np.empty((min(rows, len(inputs)), inputs.shape[1]), kind)
-        for start in range(0, len(inputs), rows):
-            some = inputs[start : start + rows]
-            self._put(some, room[: len(some)], kind)
-            out[start : start + rows] = room[: len(some)]
+                rows = max(1, VALUES_AT_ONCE // max(1, inputs.shape[1]))
+                room = np.empty((min(rows, len(inputs)), inputs.shape[1]), kind)
+                for start in range(0, len(inputs), rows):
+                    some = inputs[start : start + rows]
+                    self._put(some, room[: len(some)], kind)
+                    out[start : start + rows] = room[: len(some)]
 
     def _put(self, inputs: NDArray[Any], out: NDArray[Any], kind: np.dtype[Any]) -> None:
         scale = np.asarray(self.scale, kind)[()]  # of that type, so that quotients are too

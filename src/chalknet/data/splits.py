@@ -95,7 +95,16 @@ def split_dataset(
     if not 0 <= seed < 2**32:
         raise ConfigError(f"split_seed must be a whole number from 0 to {2**32 - 1}, got {seed}.")
     pool = data.pool
-    n_train, n_valid = _counts(len(pool), train_size, 0 if data.own_valid is not None else valid_size, data.source)
+    n_samples = len(pool)
+    n_train = _count("train_size", train_size, n_samples)
+    n_valid = _count("valid_size", 0 if data.own_valid is not None else valid_size, n_samples)
+    if n_train < 1:
+        raise ConfigError(f"{data.source}: train_size {train_size} of {n_samples} samples leaves none to train on.")
+    if n_train + n_valid > n_samples:
+        raise ConfigError(
+            f"{data.source}: {n_train} training and {n_valid} validation samples were asked for, but there are only "
+            f"{n_samples}. Give other sizes (--train, --valid), or fractions such as 0.8 and 0.1."
+        )
     if method == "group":
         parts = _group_parts(data, pool, n_train, n_valid, seed)
     elif method == "stratified":
@@ -125,19 +134,6 @@ def shuffled_index(n_samples: int, seed: int = WRITEUP_SEED) -> IntArray:
     index = np.arange(n_samples)
     np.random.RandomState(seed).shuffle(index)
     return index
-
-
-def _counts(n_samples: int, train_size: float, valid_size: float, source: str) -> tuple[int, int]:
-    n_train = _count("train_size", train_size, n_samples)
-    n_valid = _count("valid_size", valid_size, n_samples)
-    if n_train < 1:
-        raise ConfigError(f"{source}: train_size {train_size} of {n_samples} samples leaves none to train on.")
-    if n_train + n_valid > n_samples:
-        raise ConfigError(
-            f"{source}: {n_train} training and {n_valid} validation samples were asked for, but there are only "
-            f"{n_samples}. Give other sizes (--train, --valid), or fractions such as 0.8 and 0.1."
-        )
-    return n_train, n_valid
 
 
 def _count(name: str, size: float, n_samples: int) -> int:

@@ -170,17 +170,14 @@ class StoredPart:
         positions = np.asarray(key)
         numbers = positions // self._window
         out = np.empty((len(positions), self.shape[1]), self.dtype)
-        for number in np.unique(numbers):
+        for number in np.unique(numbers).tolist():
             of_window = numbers == number
-            out[of_window] = self._window_rows(int(number))[positions[of_window] - number * self._window]
+            if number not in self._windows:
+                while len(self._windows) >= WINDOWS_KEPT:
+                    del self._windows[next(iter(self._windows))]  # the one that came first
+                self._windows[number] = self._rows(self._index[number * self._window : (number + 1) * self._window])
+            out[of_window] = self._windows[number][positions[of_window] - number * self._window]
         return out
-
-    def _window_rows(self, number: int) -> NDArray[Any]:
-        if number not in self._windows:
-            while len(self._windows) >= WINDOWS_KEPT:
-                del self._windows[next(iter(self._windows))]  # the one that came first
-            self._windows[number] = self._rows(self._index[number * self._window : (number + 1) * self._window])
-        return self._windows[number]
 
     def _rows(self, positions: NDArray[np.int64]) -> NDArray[Any]:
         return self._samples.take(positions).reshape(len(positions), self.shape[1])

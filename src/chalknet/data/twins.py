@@ -186,7 +186,10 @@ def near_pairs(
         return
     scale = full_scale(data)
     block = int(min(max(BLOCK_VALUES // data.n_inputs, 16), MAX_BLOCK))
-    order, means = _order_by_mean(data, units, scale, block)
+    parts = [scale.rows(data.inputs, units.first[i : i + block]).sum(axis=1) for i in range(0, len(units), block)]
+    means = np.concatenate(parts) / scale.n_compared
+    order = np.argsort(means, kind="stable")
+    means = means[order]
     starts = np.arange(0, len(order), block)
     # A mean is a sum of D roundings; a slack far above them, far below any threshold that means something.
     last = np.searchsorted(means, means[np.minimum(starts + block, len(order)) - 1] + near + 1e-9, side="right")
@@ -205,14 +208,6 @@ def near_pairs(
             done += 1
             if progress is not None:
                 progress(done, total)
-
-
-def _order_by_mean(data: Dataset, units: Units, scale: Scale, block: int) -> tuple[IntArray, NDArray[np.float64]]:
-    """The units in the order of their samples' mean value on the scale, and those means."""
-    parts = [scale.rows(data.inputs, units.first[i : i + block]).sum(axis=1) for i in range(0, len(units), block)]
-    means = np.concatenate(parts) / scale.n_compared
-    order = np.argsort(means, kind="stable")
-    return order, means[order]
 
 
 def _near_in_blocks(
@@ -300,21 +295,16 @@ class _Closest:
     def pairs(self, data: Dataset) -> tuple[Pair, ...]:
         """Copies and near pairs together, distances recomputed in float64."""
         scale = full_scale(data)
-        for a, b in self._copies():
+        # Units with the content of the one before them: a chain through each content, not all its pairs.
+        order = np.argsort(self._units.content, kind="stable")
+        content = self._units.content[order]
+        at = np.flatnonzero(content[1:] == content[:-1])
+        for a, b in zip(order[at], order[at + 1], strict=True):
             other = np.array([self._units.label[a] != self._units.label[b]]).astype(np.int64)
             self.add(np.array([a]), np.array([b]), np.zeros(1), other)
         ranked = sorted(self._heap, reverse=True)
-        return tuple(Pair(-i, -j, _distance(data, scale, -i, -j)) for _, _, i, j in ranked)
-
-    def _copies(self) -> Iterator[tuple[int, int]]:
-        """Units with the content of the one before them: a chain through each content, not all its pairs."""
-        order = np.argsort(self._units.content, kind="stable")
-        content = self._units.content[order]
-        for at in np.flatnonzero(content[1:] == content[:-1]):
-            yield int(order[at]), int(order[at + 1])
-
-
-def _distance(data: Dataset, scale: Scale, i: int, j: int) -> float:
-    """Root of the mean squared difference of samples i and j over full scale."""
-    a, b = scale.rows(data.inputs, np.array([i, j]))
-    return float(np.sqrt(np.square(a - b).sum() / scale.n_compared))
+        found = []
+        for first, second in ((-i, -j) for _, _, i, j in ranked):
+            x, y = scale.rows(data.inputs, np.array([first, second]))
+            found.append(Pair(first, second, float(np.sqrt(np.square(x - y).sum() / scale.n_compared))))
+        return tuple(found)

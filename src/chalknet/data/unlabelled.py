@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,30 +59,25 @@ def load_inputs(source: str | Path, n_values: int, *, label_column: str | int | 
 
         return Samples(load_glyphs().inputs, load.BUILTIN)
     path, name = load.existing_path(source), str(source)
-    try:
-        if path.is_dir():
-            _refuse_label_column(label_column, name)
-            return _from_folder(path, name)
-        return _from_file(path, name, n_values, label_column)
-    except MemoryError as error:
-        raise DataError(f"{name}: needs more memory than there is. Give fewer samples.") from error
-    except OSError as error:
-        raise DataError(f"{name}: cannot be read: {error.strerror or error}. Check its permissions.") from error
+    with load.reading(name):
+        if not path.is_dir():
+            return _from_file(path, name, n_values, label_column)
+        _refuse_label_column(label_column, name)
+        if load.holds_idx(path):
+            files = [load.first_file(path, idx.mnist_file_names(part, "images")) for part in ("train", "t10k")]
+            arrays = [_idx_images(file) for file in files if file is not None]
+            if any(array.shape[1:] != arrays[0].shape[1:] for array in arrays):
+                raise DataError(f"{name}: its files hold samples of different shapes. Give one of them.")
+            return Samples(np.concatenate(arrays) if len(arrays) > 1 else arrays[0], name)
+        pairs = npy.find_pairs(path)
+        if not pairs:
+            raise DataError(f"{name}: holds neither IDX nor .npy files.")
+        return Samples(npy.open_samples([samples for samples, _ in pairs]), name)
 
 
 def _refuse_label_column(label_column: str | int | None, source: str) -> None:
     if label_column is not None:
         raise ConfigError(f"label_column has a meaning for tables only, and {source} is none. Leave it out.")
-
-
-def _from_folder(folder: Path, source: str) -> Samples:
-    if load.holds_idx(folder):
-        named = (load.first_file(folder, idx.mnist_file_names(part, "images")) for part in ("train", "t10k"))
-        return Samples(_joined([_idx_images(path) for path in named if path is not None], source), source)
-    pairs = npy.find_pairs(folder)
-    if not pairs:
-        raise DataError(f"{source}: holds neither IDX nor .npy files.")
-    return Samples(npy.open_samples([samples for samples, _ in pairs]), source)
 
 
 def _from_file(path: Path, source: str, n_values: int, label_column: str | int | None) -> Samples:
@@ -112,9 +106,3 @@ def _idx_images(path: Path, source: str | None = None) -> Any:
     if array.ndim == 1:
         raise DataError(f"{name}: holds labels. Give the images file.")
     return numeric_array(array, "images", name)
-
-
-def _joined(arrays: Sequence[Any], source: str) -> Any:
-    if any(array.shape[1:] != arrays[0].shape[1:] for array in arrays):
-        raise DataError(f"{source}: its files hold samples of different shapes. Give one of them.")
-    return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]

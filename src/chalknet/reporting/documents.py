@@ -112,14 +112,10 @@ def _notes(gathered: Gathered) -> tuple[Note, ...]:
         notes.append(Note(f"**Not complete:** {state}{failed}. The appendix says which are missing.", "warning"))
     if gathered.data is None:
         notes.append(Note(f"{gathered.data_gone} Pictures of samples are left out.", "warning"))
-    answer = _answer(gathered)
-    return (*notes, *((Note(answer),) if answer else ()))
-
-
-def _answer(gathered: Gathered) -> str:
-    """The findings in short, with where they stand."""
     lines = list(gathered.findings[:MOST_LINES])
     chosen = gathered.chosen
     if chosen is not None and len(gathered.complete) > 1 and gathered.judged == "valid":
         lines.append(f"Validation chooses {code(chosen.cell.label)}.")
-    return f"**In short.** {' '.join(lines)}" if lines else ""
+    if lines:
+        notes.append(Note(f"**In short.** {' '.join(lines)}"))
+    return tuple(notes)

@@ -121,14 +121,21 @@ def read_csv_rows(
     Raises:
         DataError: as `read_csv`, and where the width is another.
     """
-    rows = _Rows(_decode(content, source), source, least_columns=1)
+    rows = _Rows(_decode(content, source), source, min_columns=1)
     width = len(rows.first_two()[0])
     has_label = label_column is not None or width == n_values + 1
     if width - has_label != n_values:
         expected = f"{n_values + 1} with the label" if has_label else f"{n_values}, or {n_values + 1} with a label"
         raise DataError(f"{source}: has {width} columns; expected {expected}, divided by comma, semicolon or tab.")
-    columns = _find_columns(rows, label_column, source) if has_label else _columns_without_label(rows)
-    notes = [f"The label, {_column(columns.label_name)}, is left out."] if has_label else []
+    notes = []
+    if has_label:
+        columns = _find_columns(rows, label_column, source)
+        notes.append(f"The label, {_column(columns.label_name)}, is left out.")
+    else:
+        # The first row is a header if half of its fields or more are not numbers, or if it counts the columns.
+        header = tuple(field.strip() for field in rows.first_two()[0])
+        has_header = 2 * sum(not rows.is_number(field) for field in header) >= len(header) or _is_counted(header)
+        columns = _Columns(header if has_header else _numbered_columns(width), None, has_header)
     if columns.has_header and _is_counted(columns.names):
         notes.append("The first row numbers the columns and is read as their heads.")
     return _read_table(rows, columns, source).features, notes, columns.input_names
@@ -156,13 +163,20 @@ def _decode(content: bytes, source: str) -> str:
 class _Rows:
     """The rows of a table with their line numbers; blank lines are passed over."""
 
-    def __init__(self, text: str, source: str, least_columns: int = 2) -> None:
+    def __init__(self, text: str, source: str, min_columns: int = 2) -> None:
         self.source = source
-        self._least_columns = least_columns
         # Python's float also reads 1_000 and digits of other scripts; only texts that have them pay for the check
         self.to_number: Callable[[str], float] = float if text.isascii() and "_" not in text else _strict_number
         self._text = text
-        self.delimiter = self._guess_delimiter()
+        first = next((line for line in io.StringIO(text) if line.strip()), "")
+        if not first:
+            raise DataError(f"{source}: no samples; the file holds no text.")
+        self.delimiter = max(DELIMITERS, key=lambda mark: _n_columns(first, mark))
+        if _n_columns(first, self.delimiter) < min_columns:
+            raise DataError(
+                f"{source}: expected a label column and at least one number column, "
+                f"divided by comma, semicolon or tab, got one column: {first.strip()[:40]!r}."
+            )
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
         reader = csv.reader(io.StringIO(self._text, newline=""), delimiter=self.delimiter, strict=True)
@@ -184,19 +198,6 @@ class _Rows:
             return False
         return True
 
-    def _guess_delimiter(self) -> str:
-        """The delimiter that gives the first line the most columns."""
-        first = next((line for line in io.StringIO(self._text) if line.strip()), "")
-        if not first:
-            raise DataError(f"{self.source}: no samples; the file holds no text.")
-        delimiter = max(DELIMITERS, key=lambda mark: _n_columns(first, mark))
-        if _n_columns(first, delimiter) < self._least_columns:
-            raise DataError(
-                f"{self.source}: expected a label column and at least one number column, "
-                f"divided by comma, semicolon or tab, got one column: {first.strip()[:40]!r}."
-            )
-        return delimiter
-
 
 def _n_columns(line: str, delimiter: str) -> int:
     try:
@@ -217,7 +218,11 @@ def _strict_number(field: str) -> float:
 def _find_columns(rows: _Rows, label_column: str | int | None, source: str) -> _Columns:
     first, *rest = rows.first_two()
     header = [field.strip() for field in first]
-    label = _given_column(header, label_column, source) if label_column is not None else _named_column(header)
+    if label_column is None:
+        folded = [name.casefold() for name in header]
+        label = next((folded.index(name) for name in LABEL_NAMES if name in folded), None)
+    else:
+        label = _given_column(header, label_column, source)
     has_header = _is_header(header, rest, label, label_column, rows)
     if label is None and has_header:
         raise DataError(
@@ -226,13 +231,6 @@ def _find_columns(rows: _Rows, label_column: str | int | None, source: str) -> _
         )
     names = tuple(header) if has_header else _numbered_columns(len(header))
     return _Columns(names, label or 0, has_header)
-
-
-def _columns_without_label(rows: _Rows) -> _Columns:
-    """All columns as features, under the first row if half of its fields or more are no numbers, or if it counts."""
-    header = tuple(field.strip() for field in rows.first_two()[0])
-    has_header = 2 * sum(not rows.is_number(field) for field in header) >= len(header) or _is_counted(header)
-    return _Columns(header if has_header else _numbered_columns(len(header)), None, has_header)
 
 
 def _is_counted(header: Sequence[str]) -> bool:
@@ -263,11 +261,6 @@ def _given_column(header: Sequence[str], label_column: str | int, source: str) -
             f"{source}: label_column is {index}, but there are {len(header)} columns (0..{len(header) - 1})."
         )
     return index % len(header)
-
-
-def _named_column(header: Sequence[str]) -> int | None:
-    folded = [name.casefold() for name in header]
-    return next((folded.index(name) for name in LABEL_NAMES if name in folded), None)
 
 
 def _is_header(
@@ -347,37 +340,7 @@ def _number_labels(
 ) -> tuple[IntArray, tuple[str, ...]]:
     """Label texts to (N,) numbers and the classes' names."""
     distinct = sorted(set(table.labels))
-    _check_labels(table, distinct, column, source)
-    are_whole = all(WHOLE_NUMBER.fullmatch(text) for text in distinct)
-    if class_names is not None and set(distinct) <= set(class_names):
-        return _indexed(table.labels, {name: k for k, name in enumerate(class_names)}), tuple(class_names)
-    if class_names is not None and not are_whole:
-        text = next(text for text in table.labels if text not in class_names)
-        raise DataError(
-            f"{source}: line {table.lines[table.labels.index(text)]}: label {text[:40]!r} is none of the class names "
-            f"given, {quoted(class_names)}."
-        )
-    if class_names is not None:
-        return _indexed(table.labels, {text: int(text) for text in distinct}), tuple(class_names)
-    if not are_whole:
-        return _indexed(table.labels, {text: k for k, text in enumerate(distinct)}), tuple(distinct)
-    return _renumbered(table.labels, sorted({int(text) for text in distinct}), notes)
 
-
-def _renumbered(labels: Sequence[str], values: list[int], notes: list[str]) -> tuple[IntArray, tuple[str, ...]]:
-    """Whole-number labels: 0..K-1 stay, any others are numbered in order and keep their number as name."""
-    if values != list(range(len(values))):
-        shown = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
-        notes.append(f"Labels {shown} are numbered 0..{len(values) - 1} in this order.")
-    number = {value: k for k, value in enumerate(values)}
-    return _indexed(labels, {text: number[int(text)] for text in set(labels)}), tuple(map(str, values))
-
-
-def _indexed(labels: Sequence[str], number: dict[str, int]) -> IntArray:
-    return np.array([number[text] for text in labels], dtype=np.int64)
-
-
-def _check_labels(table: _Table, distinct: Sequence[str], column: str, source: str) -> None:
     def where(text: str) -> str:
         return f"{source}: line {table.lines[table.labels.index(text)]}, {_column(column)}"
 
@@ -394,6 +357,29 @@ def _check_labels(table: _Table, distinct: Sequence[str], column: str, source: s
             f"{where(fractions[0])}: label {fractions[0][:40]!r} is a number but not a whole one; labels are whole "
             "numbers or names. Is another column the label? Give label_column (--label-column)."
         )
+    are_whole = all(WHOLE_NUMBER.fullmatch(text) for text in distinct)
+    if class_names is not None and set(distinct) <= set(class_names):
+        return _indexed(table.labels, {name: k for k, name in enumerate(class_names)}), tuple(class_names)
+    if class_names is not None and not are_whole:
+        text = next(text for text in table.labels if text not in class_names)
+        raise DataError(
+            f"{source}: line {table.lines[table.labels.index(text)]}: label {text[:40]!r} is none of the class names "
+            f"given, {quoted(class_names)}."
+        )
+    if class_names is not None:
+        return _indexed(table.labels, {text: int(text) for text in distinct}), tuple(class_names)
+    if not are_whole:
+        return _indexed(table.labels, {text: k for k, text in enumerate(distinct)}), tuple(distinct)
+    values = sorted({int(text) for text in distinct})
+    if values != list(range(len(values))):
+        shown = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
+        notes.append(f"Labels {shown} are numbered 0..{len(values) - 1} in this order.")
+    number = {value: k for k, value in enumerate(values)}
+    return _indexed(table.labels, {text: number[int(text)] for text in set(table.labels)}), tuple(map(str, values))
+
+
+def _indexed(labels: Sequence[str], number: dict[str, int]) -> IntArray:
+    return np.array([number[text] for text in labels], dtype=np.int64)
 
 
 # ---- pixels ---------------------------------------------------------------------------------------------------------

@@ -62,15 +62,42 @@ def read_folder(
     listing = list(_list_files(folder, source, names, notes))
     files = _read_files(folder, source, listing, image_size)
     readable = [file for file in files if file.grey is not None]
-    _check_every_class_has_images(names, listing, readable, source)
-    inputs = _stack(readable, source)
+    found = Counter(label for _, label in listing)
+    good = Counter(file.label for file in readable)
+    for label, name in sorted(enumerate(names), key=lambda item: item[1]):
+        if not good[label]:
+            told = f"no readable image among {found[label]} image files" if found[label] else "no image files"
+            raise DataError(
+                f"{source}: class {name!r} has {told}. Expected {', '.join(SUFFIXES)} directly in that folder."
+            )
+    images = [file.grey for file in readable if file.grey is not None]
+    sizes = Counter(image.shape for image in images)
+    if len(sizes) > 1:
+        (common, n_common), *_ = sizes.most_common(1)
+        odd = next(file for file in readable if file.grey is not None and file.grey.shape != common)
+        assert odd.grey is not None
+        raise DataError(
+            f"{source}: {odd.name!r} is {_high_wide(odd.grey.shape)}, but most images ({n_common} of {len(images)}) "
+            f"are {_high_wide(common)}. "
+            f"To resize the others give image_size={common} (--image-size {common[0]}x{common[1]})."
+        )
+    inputs = np.stack(images)
+    image_notes = []
+    for noun, what, of_files in (
+        ("image file", "could not be read and left out", [file.name for file in files if file.grey is None]),
+        ("image", "with transparency laid on white", [file.name for file in files if file.was_transparent]),
+    ):
+        if of_files:
+            image_notes.append(f"{count_of(len(of_files), noun)} {what}: {quoted(sorted(of_files), 5)}.")
+    if n_resized := sum(file.was_resized for file in files):
+        image_notes.append(f"{count_of(n_resized, 'image')} resized to {_high_wide(inputs.shape[1:])}.")
     return dataset_from_arrays(
         inputs,
         np.array([file.label for file in readable], dtype=np.int64),
         with_known(names, known_classes),
         source=source,
         sha256=digest_of_files((file.name, file.digest) for file in files),
-        notes=[*_notes(files, inputs.shape[1:]), *notes],
+        notes=[*image_notes, *notes],
     )
 
 
@@ -185,51 +212,6 @@ def _read_file(folder: Path, name: str, label: int, *, image_size: tuple[int, in
         return _ImageFile(name, label, digest, None)
     was_resized = image_size is not None and grey.shape != image_size
     return _ImageFile(name, label, digest, resized(grey, image_size), was_transparent, was_resized)
-
-
-def _check_every_class_has_images(
-    names: Sequence[str], listing: Sequence[tuple[str, int]], readable: Sequence[_ImageFile], source: str
-) -> None:
-    found = Counter(label for _, label in listing)
-    good = Counter(file.label for file in readable)
-    for label, name in sorted(enumerate(names), key=lambda item: item[1]):
-        if not good[label]:
-            told = f"no readable image among {found[label]} image files" if found[label] else "no image files"
-            raise DataError(
-                f"{source}: class {name!r} has {told}. Expected {', '.join(SUFFIXES)} directly in that folder."
-            )
-
-
-def _stack(readable: Sequence[_ImageFile], source: str) -> GreyImage:
-    """(N, H, W), or a DataError that names the first image of another size."""
-    images = [file.grey for file in readable if file.grey is not None]
-    sizes = Counter(image.shape for image in images)
-    if len(sizes) > 1:
-        (common, n_common), *_ = sizes.most_common(1)
-        odd = next(file for file in readable if file.grey is not None and file.grey.shape != common)
-        assert odd.grey is not None
-        raise DataError(
-            f"{source}: {odd.name!r} is {_high_wide(odd.grey.shape)}, but most images ({n_common} of {len(images)}) "
-            f"are {_high_wide(common)}. "
-            f"To resize the others give image_size={common} (--image-size {common[0]}x{common[1]})."
-        )
-    return np.stack(images)
-
-
-def _notes(files: Sequence[_ImageFile], image_size: tuple[int, ...]) -> list[str]:
-    unreadable = [file.name for file in files if file.grey is None]
-    transparent = [file.name for file in files if file.was_transparent]
-    resized = [file.name for file in files if file.was_resized]
-    notes = []
-    for noun, what, names in (
-        ("image file", "could not be read and left out", unreadable),
-        ("image", "with transparency laid on white", transparent),
-    ):
-        if names:
-            notes.append(f"{count_of(len(names), noun)} {what}: {quoted(sorted(names), 5)}.")
-    if resized:
-        notes.append(f"{count_of(len(resized), 'image')} resized to {_high_wide(image_size)}.")
-    return notes
 
 
 def _high_wide(shape: tuple[int, ...]) -> str:

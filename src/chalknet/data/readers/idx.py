@@ -114,8 +114,7 @@ def mnist_file_names(part: str, kind: str) -> tuple[str, ...]:
 
 
 def dataset_from_parts(
-    train: Part,
-    test: Part | None,
+    parts: Sequence[Part],
     source: str,
     *,
     class_names: Sequence[str] | None = None,
@@ -123,15 +122,28 @@ def dataset_from_parts(
     sha256: str = "",
     notes: Sequence[str] = (),
 ) -> Dataset:
-    """One `Dataset` of both parts, the test part marked as `own_test`; classes "0" to the largest label unless named.
+    """Return one `Dataset` of a training part and, behind it, a test part, which is marked as `own_test`.
+
+    Classes are "0" to the largest label unless class_names names them.
 
     Raises:
         DataError: as `Dataset`, each part named in the message; or the parts' samples differ in shape or type.
     """
-    parts = [train] if test is None or not test.inputs.size else [train, test]
+    train = parts[0]
+    parts = [train, *(part for part in parts[1:] if part.inputs.size)]
     names = class_names or max((numbered_class_names(part.labels, part.labels_source) for part in parts), key=len)
     for part in parts:
-        _check_part(part, train, names)
+        if part.inputs.ndim not in (2, 3):
+            raise DataError(
+                f"{part.inputs_source}: images must be (N, H, W) or rows (N, I), got shape {part.inputs.shape}. "
+                "Turn colour images to grey first."
+            )
+        if part.inputs.shape[1:] != train.inputs.shape[1:] or part.inputs.dtype != train.inputs.dtype:
+            raise DataError(
+                f"{part.inputs_source}: test samples must be like the training samples, {train.inputs.shape[1:]} of "
+                f"{train.inputs.dtype}, got {part.inputs.shape[1:]} of {part.inputs.dtype}."
+            )
+        checked_labels(part.labels, len(part.inputs), names, part.labels_source)
     n_train, n_all = len(train.inputs), sum(len(part.inputs) for part in parts)
     return dataset_from_arrays(
         np.concatenate([part.inputs for part in parts]) if len(parts) == 2 else train.inputs,
@@ -143,17 +155,3 @@ def dataset_from_parts(
         sha256=sha256,
         notes=notes,
     )
-
-
-def _check_part(part: Part, train: Part, class_names: Sequence[str]) -> None:
-    if part.inputs.ndim not in (2, 3):
-        raise DataError(
-            f"{part.inputs_source}: images must be (N, H, W) or rows (N, I), got shape {part.inputs.shape}. "
-            "Turn colour images to grey first."
-        )
-    if part.inputs.shape[1:] != train.inputs.shape[1:] or part.inputs.dtype != train.inputs.dtype:
-        raise DataError(
-            f"{part.inputs_source}: test samples must be like the training samples, {train.inputs.shape[1:]} of "
-            f"{train.inputs.dtype}, got {part.inputs.shape[1:]} of {part.inputs.dtype}."
-        )
-    checked_labels(part.labels, len(part.inputs), class_names, part.labels_source)

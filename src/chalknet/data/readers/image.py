@@ -111,23 +111,15 @@ def decode_image(content: bytes) -> ReadImage:
             raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
         with _one_large if width * height > LARGE_PIXELS else nullcontext():
             if width * height > LARGE_PIXELS:
-                _draft(image)
+                # A JPEG decoder gives a half, a quarter or an eighth of the size; other formats stay as they are.
+                part = next((n for n in (2, 4) if width * height <= n * n * LARGE_PIXELS), 8)
+                image.draft(None, (width // part, height // part))
             image.load()
             orientation = image.getexif().get(ORIENTATION, 1)
             grey, was_transparent = _grey(image)
-            mode = _mode_name(image.mode)
+            mode = "16-bit grey" if image.mode.startswith("I") else MODE_NAMES.get(image.mode, image.mode)
     size = (height, width) if orientation in TURNED else (width, height)
     return ReadImage(_upright(grey, orientation), mode, size, was_transparent)
-
-
-def _draft(image: Image) -> None:
-    """Makes a JPEG's decoder give a half, a quarter or an eighth of the size, the largest that is not large any more.
-
-    Other formats have no such decoder and stay as they are.
-    """
-    pixels = image.width * image.height
-    part = next((n for n in (2, 4) if pixels <= n * n * LARGE_PIXELS), 8)
-    image.draft(None, (image.width // part, image.height // part))
 
 
 def _grey(image: Image) -> tuple[GreyImage, bool]:
@@ -159,10 +151,6 @@ def _upright(grey: GreyImage, orientation: int) -> GreyImage:
     marked = Image.fromarray(grey)
     marked.getexif()[ORIENTATION] = orientation
     return np.array(ImageOps.exif_transpose(marked))
-
-
-def _mode_name(mode: str) -> str:
-    return "16-bit grey" if mode.startswith("I") else MODE_NAMES.get(mode, mode)
 
 
 def _from_16_bits(values: NDArray[Any]) -> GreyImage:

@@ -71,7 +71,20 @@ def read_pairs(pairs: Sequence[FilePair], source: str, *, class_names: Sequence[
                     f"{source}: a file is missing: {path.name}. Each samples file needs its labels beside it."
                 )
         arrays.append(_opened(samples_path, arrays[0] if arrays else None))
-        labels.append(_labels(labels_path, arrays[-1]))
+        try:
+            of_file = np.load(labels_path, allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            raise DataError(
+                f"{labels_path}: is not an array of labels that NumPy wrote ({error}). Save it again."
+            ) from error
+        if of_file.ndim != 1 or of_file.dtype.kind not in "ui":
+            raise DataError(
+                f"{labels_path}: labels must be (N,) whole numbers, got {of_file.shape} of {of_file.dtype}."
+            )
+        n_samples = arrays[-1].shape[0]
+        if len(of_file) != n_samples:
+            raise DataError(f"{labels_path}: {len(of_file)} labels for the {n_samples} samples of {samples_path.name}.")
+        labels.append(of_file)
         digests += [(path.name, _digest(path)) for path in (samples_path, labels_path)]
     samples, all_labels = StoredSamples(arrays), np.concatenate(labels)
     names = tuple(class_names) if class_names else numbered_class_names(all_labels, source)
@@ -127,18 +140,6 @@ def _opened(path: Path, first: StoredArray | None) -> StoredArray:
             f"{found.shape[1:]} of {found.dtype}."
         )
     return found
-
-
-def _labels(path: Path, samples: StoredArray) -> NDArray[Any]:
-    try:
-        labels: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise DataError(f"{path}: is not an array of labels that NumPy wrote ({error}). Save it again.") from error
-    if labels.ndim != 1 or labels.dtype.kind not in "ui":
-        raise DataError(f"{path}: labels must be (N,) whole numbers, got {labels.shape} of {labels.dtype}.")
-    if len(labels) != samples.shape[0]:
-        raise DataError(f"{path}: {len(labels)} labels for the {samples.shape[0]} samples of {samples.path.name}.")
-    return labels
 
 
 def _digest(path: Path) -> bytes:

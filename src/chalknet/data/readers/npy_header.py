@@ -46,12 +46,8 @@ def read_npy_header(file: IO[bytes], source: str, key: str) -> NpyHeader:
     length = int.from_bytes(file.read(width), "little")
     if length > MAX_HEADER_BYTES:
         raise DataError(f"{source}: the header of {key} has {length} bytes, more than {MAX_HEADER_BYTES}.")
-    dtype, fortran_order, shape = _parsed(file.read(length).decode("latin-1"), source, key)
-    return NpyHeader(8 + width + length, dtype, fortran_order, shape)
-
-
-def _parsed(header: str, source: str, key: str) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
-    # read by pattern, not evaluated as a Python literal: nothing nests, so nothing can be nested too deep
+    # Read by pattern and not evaluated as a Python literal: nothing nests, so nothing can be nested too deep.
+    header = file.read(length).decode("latin-1")
     descr, order, dims = DESCR.search(header), FORTRAN_ORDER.search(header), SHAPE.search(header)
     if descr is None or order is None or dims is None:
         raise DataError(f"{source}: the header of {key} does not describe a plain array: {header[:80]!r}.")
@@ -69,4 +65,4 @@ def _parsed(header: str, source: str, key: str) -> tuple[np.dtype[Any], bool, tu
         dtype = np.dtype("V0")
     if not dtype.itemsize:
         raise DataError(f"{source}: {key} has an element type that is not known: {descr[1]!r}.")
-    return dtype, order[1] == "True", tuple(int(size) for size in sizes)
+    return NpyHeader(8 + width + length, dtype, order[1] == "True", tuple(int(size) for size in sizes))

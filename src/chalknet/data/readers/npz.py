@@ -46,7 +46,15 @@ def read_npz(content: bytes, source: str, *, sha256: str = "", class_names: Sequ
     with np.errstate(over="ignore", invalid="ignore"):
         if "x_train" in archive.keys:
             return _read_train_and_test(archive, class_names, sha256)
-        return _read_pair(archive, class_names, sha256)
+        inputs_key, labels_key = _find_pair(archive)
+        notes: list[str] = []
+        inputs = _bool_to_grey(archive.array(inputs_key), inputs_key, notes)
+        labels = _column(archive.array(labels_key), labels_key, notes)
+        names = class_names or _stored_class_names(archive)
+        if names is None and inputs_key == "images":
+            names = _notmnist_letters(labels, source, notes)
+        groups = _stored_groups(archive)
+        return dataset_from_arrays(inputs, labels, names, groups, source=source, sha256=sha256, notes=notes)
 
 
 def read_npz_inputs(content: bytes, source: str) -> tuple[NDArray[Any], list[str]]:
@@ -79,18 +87,6 @@ def _inputs_keys(archive: NpzArchive) -> list[str]:
     )
 
 
-def _read_pair(archive: NpzArchive, class_names: Sequence[str] | None, sha256: str) -> Dataset:
-    inputs_key, labels_key = _find_pair(archive)
-    notes: list[str] = []
-    inputs = _bool_to_grey(archive.array(inputs_key), inputs_key, notes)
-    labels = _column(archive.array(labels_key), labels_key, notes)
-    names = class_names or _stored_class_names(archive)
-    if names is None and inputs_key == "images":
-        names = _notmnist_letters(labels, archive.source, notes)
-    groups = _stored_groups(archive)
-    return dataset_from_arrays(inputs, labels, names, groups, source=archive.source, sha256=sha256, notes=notes)
-
-
 def _find_pair(archive: NpzArchive) -> tuple[str, str]:
     for pair in PAIRS:
         if archive.keys.issuperset(pair):
@@ -110,8 +106,7 @@ def _read_train_and_test(archive: NpzArchive, class_names: Sequence[str] | None,
         )
     notes: list[str] = []
     return dataset_from_parts(
-        _part(archive, "train", notes),
-        _part(archive, "test", notes) if "x_test" in needed else None,
+        [_part(archive, name, notes) for name in ("train", "test")[: len(needed) // 2]],
         archive.source,
         class_names=class_names or _stored_class_names(archive),
         groups=_stored_groups(archive),
@@ -221,16 +216,6 @@ class NpzArchive:
             DataError: the array is damaged, too large, or holds Python objects.
         """
         info = self._members[key]
-        self._check_member(key, info)
-        try:
-            with self._zip.open(info) as member:
-                return self._read_array(key, info, member)
-        except (DataError, MemoryError):
-            raise
-        except Exception as error:  # as above: bad checksums, cut streams, wrong local headers
-            raise DataError(f"{self.source}: {key} is damaged ({error}). Copy or download the file again.") from error
-
-    def _check_member(self, key: str, info: zipfile.ZipInfo) -> None:
         if info.flag_bits & 1:
             raise DataError(f"{self.source}: {key} is encrypted. Save the file without a password.")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -249,18 +234,23 @@ class NpzArchive:
                 "bytes cannot hold. Copy or download the file again."
             )
         self._bytes_left -= info.file_size
-
-    def _read_array(self, key: str, info: zipfile.ZipInfo, member: IO[bytes]) -> NDArray[Any]:
-        header = read_npy_header(member, self.source, key)
-        if header.n_bytes + header.array_bytes != info.file_size:
-            raise DataError(
-                f"{self.source}: the header of {key} says {header.shape} of {header.dtype}, "
-                f"{header.n_bytes + header.array_bytes} bytes in all, but the archive says {info.file_size}. "
-                "Save the file again."
-            )
-        body = _read_exactly(member, header.array_bytes).view(header.dtype)
-        array = body.reshape(header.shape, order="F" if header.fortran_order else "C")
-        return np.asarray(array, header.dtype.newbyteorder("="), order="C")  # ascontiguousarray would make (1,) of ()
+        try:
+            with self._zip.open(info) as member:
+                header = read_npy_header(member, self.source, key)
+                if header.n_bytes + header.array_bytes != info.file_size:
+                    raise DataError(
+                        f"{self.source}: the header of {key} says {header.shape} of {header.dtype}, "
+                        f"{header.n_bytes + header.array_bytes} bytes in all, but the archive says {info.file_size}. "
+                        "Save the file again."
+                    )
+                body = _read_exactly(member, header.array_bytes).view(header.dtype)
+                array = body.reshape(header.shape, order="F" if header.fortran_order else "C")
+                # ascontiguousarray would make (1,) of ()
+                return np.asarray(array, header.dtype.newbyteorder("="), order="C")
+        except (DataError, MemoryError):
+            raise
+        except Exception as error:  # as above: bad checksums, cut streams, wrong local headers
+            raise DataError(f"{self.source}: {key} is damaged ({error}). Copy or download the file again.") from error
 
 
 def _read_exactly(member: IO[bytes], n_bytes: int) -> NDArray[np.uint8]:

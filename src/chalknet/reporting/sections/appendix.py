@@ -24,9 +24,11 @@ def appendix_section(gathered: Gathered, number: str = "A", title: str = "To rep
     if gathered.commands:
         blocks += [Paragraph("The commands that repeat it:"), Code(gathered.commands)]
     if not gathered.is_run:
+        text = tomli_w.dumps(spec_tables(gathered.results.spec)).strip()
         blocks += [
             Paragraph("The whole question, as `study.toml` holds it:"),
-            Code(_question(gathered)),
+            # Each list of the file on one line.
+            Code(re.sub(r"\[\n((?:    .*\n)+)\]", lambda found: f"[{' '.join(found[1].split()).rstrip(',')}]", text)),
         ]
     blocks.append(
         Paragraph(
@@ -36,12 +38,6 @@ def appendix_section(gathered: Gathered, number: str = "A", title: str = "To rep
         )
     )
     return Section(number, title, tuple(blocks))
-
-
-def _question(gathered: Gathered) -> str:
-    """study.toml, its lists each on a line."""
-    text = tomli_w.dumps(spec_tables(gathered.results.spec)).strip()
-    return re.sub(r"\[\n((?:    .*\n)+)\]", lambda found: f"[{' '.join(found[1].split()).rstrip(',')}]", text)
 
 
 def units_blocks(gathered: Gathered) -> list[Block]:
@@ -79,17 +75,6 @@ def units_blocks(gathered: Gathered) -> list[Block]:
 
 
 def _seeds(gathered: Gathered) -> str:
-    machines = _machines(gathered)
-    text = "On one machine and with the same versions, the same seeds give the same bits, however many run at once. "
-    if len(machines) > 1:
-        text += f"The trainings ran on {count_of(len(machines), 'kind')} of machine: {'; '.join(machines)}."
-    elif machines:
-        text += f"The trainings ran on: {machines[0]}."
-    return text
-
-
-def _machines(gathered: Gathered) -> list[str]:
-    """Each kind of machine that trained, in words."""
     found = []
     for runs in gathered.cells:
         for facts in runs.machines:
@@ -104,7 +89,13 @@ def _machines(gathered: Gathered) -> list[str]:
                 " ".join(filter(None, words[5:])),
             ]
             found.append(escaped(", ".join(filter(None, parts))))
-    return list(dict.fromkeys(found))
+    machines = list(dict.fromkeys(found))
+    text = "On one machine and with the same versions, the same seeds give the same bits, however many run at once. "
+    if len(machines) > 1:
+        text += f"The trainings ran on {count_of(len(machines), 'kind')} of machine: {'; '.join(machines)}."
+    elif machines:
+        text += f"The trainings ran on: {machines[0]}."
+    return text
 
 
 def _data(gathered: Gathered) -> str:

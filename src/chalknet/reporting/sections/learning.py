@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from chalknet.formatting import count_of, duration, listed
+from chalknet.network.architecture import Architecture
 from chalknet.reporting.document import Block, FigureBlock, Findings, Paragraph, Section, TableBlock
 from chalknet.reporting.gathered import CellRuns, Gathered
 from chalknet.reporting.inline import code, escaped
@@ -23,8 +26,20 @@ def learning_section(gathered: Gathered, number: str, title: str = "Learning", *
     figure = history_curves(runs.histories[0], parts, measures, "")
     history, kept = runs.histories[0], runs.kept_epochs[0]
     shown = listed([PART_NAMES[part] for part in parts])
+    recipe = runs.cell.recipe
+    widths = " and ".join(f"{width:,}" for width in recipe.network.hidden)
+    facts = gathered.results.data
+    shape = Architecture(prod(facts.sample_shape), recipe.network.hidden, len(facts.class_names))
+    text = (
+        f"This is one training in full: {widths} hidden units, {count_of(shape.n_parameters, 'parameter')}, "
+        f"{_where(gathered, runs)}. It took {duration(runs.seconds[0])} for "
+        f"{count_of(len(runs.histories[0]), 'epoch')} ({escaped(runs.trained[0])}), evaluation of all parts after "
+        "every epoch included. Training scores are taken before an epoch's updates, the others after them."
+    )
+    if gathered.n_seeds > 1 or len(gathered.cells) > 1:
+        text += " It is one of the trainings compared below, and no more typical than the others."
     blocks: list[Block] = [
-        Paragraph(_text(gathered, runs)),
+        Paragraph(text),
         TableBlock("statistics", statistics(runs, parts), _caption(runs, kept, len(history))),
         FigureBlock(
             "learning",
@@ -55,21 +70,6 @@ def statistics(runs: CellRuns, parts: tuple[str, ...]) -> Table:
     return Table("Statistics", ("", "loss", "accuracy", MEASURE_NAMES["printed_loss"]), tuple(rows))
 
 
-def _text(gathered: Gathered, runs: CellRuns) -> str:
-    recipe = runs.cell.recipe
-    widths = " and ".join(f"{width:,}" for width in recipe.network.hidden)
-    parameters = _n_parameters(gathered, runs)
-    text = (
-        f"This is one training in full: {widths} hidden units, {count_of(parameters, 'parameter')}, "
-        f"{_where(gathered, runs)}. It took {duration(runs.seconds[0])} for "
-        f"{count_of(len(runs.histories[0]), 'epoch')} ({escaped(runs.trained[0])}), evaluation of all parts after "
-        "every epoch included. Training scores are taken before an epoch's updates, the others after them."
-    )
-    if gathered.n_seeds > 1 or len(gathered.cells) > 1:
-        text += " It is one of the trainings compared below, and no more typical than the others."
-    return text
-
-
 def _where(gathered: Gathered, runs: CellRuns) -> str:
     label = f"{code(runs.cell.label)}, " if runs.cell.settings and gathered.varied else ""
     return f"{label}seed {runs.seeds[0]}"
@@ -82,13 +82,3 @@ def _caption(runs: CellRuns, kept: int, n_epochs: int) -> str:
         if kept != n_epochs
         else f"{text}."
     )
-
-
-def _n_parameters(gathered: Gathered, runs: CellRuns) -> int:
-    from math import prod
-
-    from chalknet.network.architecture import Architecture
-
-    facts = gathered.results.data
-    shape = Architecture(prod(facts.sample_shape), runs.cell.recipe.network.hidden, len(facts.class_names))
-    return shape.n_parameters
