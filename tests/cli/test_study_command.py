@@ -15,9 +15,9 @@ from conftest import made_images
 
 from chalknet.cli.main import main
 from chalknet.cli.study_progress import UnitProgress, end_line, fitting_facts
-from chalknet.studies.assignments import StudyProgress, UnitEnd
 from chalknet.studies.cells import Cell, Unit
 from chalknet.studies.reading import read_results
+from chalknet.studies.runner.scheduler import RunEvent, StudyProgress
 from chalknet.studies.space import grid_cells
 from chalknet.studies.spec import StudySpec, parse_vary
 from chalknet.studies.store import Store
@@ -251,7 +251,7 @@ def test_the_bar_shows_units_and_time_left_at_any_width(capsys, monkeypatch, col
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with UnitProgress(quiet=False) as show:
-        show(progress(ended=UnitEnd(Unit(CELL, 1), error="loss became nan")))
+        show(progress(ended=RunEvent(Unit(CELL, 1), error="loss became nan")))
     plain = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", capsys.readouterr().err)
     assert "seed 1 failed: loss became nan" in " ".join(plain.split())
     shown = next(line for line in reversed(plain.splitlines()) if line.strip())
@@ -263,5 +263,5 @@ def test_the_bar_shows_units_and_time_left_at_any_width(capsys, monkeypatch, col
 
 def test_how_a_unit_ended_is_a_line():
     unit = Unit(CELL, 1)
-    assert end_line(UnitEnd(unit, 1.25, 0.915)) == "hidden=500, learning_rate=0.001, seed 1  valid 91.5 %  1.2 s"
-    assert end_line(UnitEnd(unit, error="x", again=True)).endswith("seed 1: its process ended (x); tried again")
+    assert end_line(RunEvent(unit, 1.25, 0.915)) == "hidden=500, learning_rate=0.001, seed 1  valid 91.5 %  1.2 s"
+    assert end_line(RunEvent(unit, error="x", again=True)).endswith("seed 1: its process ended (x); tried again")

@@ -6,7 +6,7 @@ from conftest import made_images
 
 from chalknet.cli.main import main
 from chalknet.cli.writeup_progress import WriteupBar
-from chalknet.studies.assignments import StudyProgress
+from chalknet.studies.runner.scheduler import StudyProgress
 from chalknet.workflows.writeup import WriteupProgress
 
 LINE = [

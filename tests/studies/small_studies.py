@@ -7,7 +7,7 @@ import numpy as np
 from chalknet.config import Recipe
 from chalknet.records import EpochRecord
 from chalknet.studies.cells import Unit
-from chalknet.studies.outcome import train_unit
+from chalknet.studies.run_training import train_run
 from chalknet.studies.space import grid_cells
 from chalknet.studies.spec import StudySpec, parse_vary
 
@@ -23,7 +23,7 @@ def units_of(spec):
 
 
 def trained(data, unit):
-    return train_unit(data, unit, threads=1, trained="one at a time")
+    return train_run(data, unit, threads=1, how="one at a time")
 
 
 def numbers(results):

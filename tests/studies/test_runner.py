@@ -23,9 +23,9 @@ from studies.small_studies import RECIPE, numbers, spec_of, units_of
 from chalknet.data.load import load_data
 from chalknet.errors import ChalknetError, ConfigError, DataError
 from chalknet.studies.reading import read_results
-from chalknet.studies.runner import local
-from chalknet.studies.runner.load import train_load
-from chalknet.studies.runner.wire import load_message
+from chalknet.studies.runner import local_pool
+from chalknet.studies.runner.protocol import job_message
+from chalknet.studies.runner.worker import train_job
 from chalknet.studies.store import Store
 from chalknet.workflows.study import study
 
@@ -107,11 +107,11 @@ def test_runs_of_a_stack_that_fails_as_a_whole_are_trained_alone(letters, monkey
     def fails(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr("chalknet.studies.runner.load.train_units", fails)
+    monkeypatch.setattr("chalknet.studies.runner.worker.train_stack", fails)
     units = units_of(spec_of("hidden=3,4"))[:3]
     said = []
-    message = load_message(units, 1, "one at a time", [False] * 3, Path("nowhere"))
-    train_load(message, load_data(letters), lambda said_, _: said.append((said_["unit"], said_["say"])))
+    message = job_message(units, 1, "one at a time", [False] * 3, Path("nowhere"))
+    train_job(message, load_data(letters), lambda sent, _: said.append((sent["run"], sent["event"])))
     assert [one for one in said if one[1] != "epoch"] == [(0, "done"), (1, "done"), (2, "done")]
 
 
@@ -122,8 +122,8 @@ def test_a_run_with_a_checkpoint_resumes_alone_and_others_are_stacked(letters, t
     path = tmp_path / f"{units[1].cell.key[:16]}-seed{units[1].seed}.safetensors"
     path.write_bytes(b"no checkpoint, so that it begins anew")
     said = {}
-    message = load_message(units, 1, "one at a time", [False] * 3, tmp_path)
-    train_load(message, load_data(letters), lambda said_, _: said.update({said_["unit"]: said_}))
+    message = job_message(units, 1, "one at a time", [False] * 3, tmp_path)
+    train_job(message, load_data(letters), lambda sent, _: said.update({sent["run"]: sent}))
     stacked = [said[number]["record"]["trained"].count("in a stack of 2") for number in range(3)]
     assert stacked == [1, 0, 1]
     assert not path.exists()
@@ -198,29 +198,33 @@ class Spy:
             self.processes.append(popen(*args, **kwargs))
             return self.processes[-1]
 
-        monkeypatch.setattr(local.subprocess, "Popen", note)
+        monkeypatch.setattr(local_pool.subprocess, "Popen", note)
 
 
-# Read by each worker before anything else. The first `most` that have an epoch of a unit of that seed, or of any seed,
-# behind them tell of it and wait to be killed: a kill by what was told last may come when the unit has ended.
+# Run by each worker before anything else. The first `most` that have trained an epoch of a run of that seed, or of any
+# seed, report it and wait to be killed: a kill by what was reported last may come when the run has ended.
 HELD = """
 import os, time
-from chalknet.studies.runner import load
+from chalknet.studies.runner import protocol
 
-folder, seed, most, tell = {folder!r}, {seed!r}, {most!r}, load._Load._tell_epoch
+folder, seed, most, job, receive, send = {folder!r}, {seed!r}, {most!r}, {{}}, protocol.receive, protocol.send
 
-def tell_and_wait(self, number, record):
-    if seed in (None, self._message["units"][number]["seed"]):
+def receive_job(connection):
+    message, content = receive(connection)
+    job.update(message)
+    return message, content
+
+def send_and_wait(connection, message, content=b""):
+    send(connection, message, content)
+    if message["event"] == "epoch" and seed in (None, job["runs"][message["run"]]["seed"]):
         for at in range(most):
             try:
                 os.symlink(str(os.getpid()), f"{{folder}}/held-{{at}}")
             except FileExistsError:
                 continue
-            self._say({{"say": "epoch", "unit": number, "epoch": record.epoch}}, b"")
             time.sleep(300)
-    tell(self, number, record)
 
-load._Load._tell_epoch = tell_and_wait
+protocol.receive, protocol.send, protocol.SECONDS_BETWEEN_EPOCHS = receive_job, send_and_wait, 0.0
 """
 
 
@@ -230,9 +234,9 @@ class Killer:
     def __init__(self, monkeypatch, folder, most, seed=None):
         folder.mkdir()
         (folder / "sitecustomize.py").write_text(HELD.format(folder=str(folder), seed=seed, most=most))
-        real = local._environment
+        real = local_pool._environment
         path = f"{folder}{os.pathsep}"
-        monkeypatch.setattr(local, "_environment", lambda: {**real(), "PYTHONPATH": path + real()["PYTHONPATH"]})
+        monkeypatch.setattr(local_pool, "_environment", lambda: {**real(), "PYTHONPATH": path + real()["PYTHONPATH"]})
         self.folder, self.spy, self.killed = folder, Spy(monkeypatch), set()
 
     def __call__(self, _):
@@ -271,7 +275,7 @@ def test_a_run_that_kills_its_worker_three_times_has_failed(letters, tmp_path, m
 
 
 def test_workers_that_cannot_start_are_told_once_and_nothing_counts_as_failed(letters, tmp_path, monkeypatch):
-    monkeypatch.setattr(local, "_environment", lambda: {**os.environ, "PYTHONHOME": str(tmp_path / "nowhere")})
+    monkeypatch.setattr(local_pool, "_environment", lambda: {**os.environ, "PYTHONHOME": str(tmp_path / "nowhere")})
     with pytest.raises(ChalknetError, match="worker processes cannot be started: exit code 1"):
         study(letters, {"hidden": [3]}, out=tmp_path / "s", seeds=1, epochs=2, **SIZES)
     assert read_results(tmp_path / "s").counts == {"todo": 1, "running": 0, "done": 0, "failed": 0}
@@ -293,7 +297,7 @@ def test_an_interrupted_study_gives_its_units_back_and_stops_its_workers(letters
     assert not list((tmp_path / "s").glob(".work-*"))
     assert "given back" in {event for _, _, event in events(tmp_path / "s")}
     with Store.read(tmp_path / "s") as store:
-        assert store.owners() == []
+        assert store.leases() == []
 
 
 def test_other_data_is_refused_with_both_digests_and_changes_nothing(letters, tmp_path):
@@ -346,7 +350,7 @@ def killed_again_and_again(letters, folder, undisturbed, n_kills, epochs, longes
     assert numbers(results) == numbers(read_results(undisturbed))
     assert not list(folder.glob(".work-*"))
     with Store.read(folder) as store:
-        assert store.owners() == []
+        assert store.leases() == []
 
 
 def test_a_study_killed_three_times_ends_with_the_numbers_of_an_undisturbed_one(letters, tmp_path):

@@ -13,14 +13,15 @@ import pytest
 from studies.small_studies import RECIPE, spec_of, trained, units_of
 
 from chalknet.errors import DataError, OutputError, StoreError
-from chalknet.studies import owner as owner_module
-from chalknet.studies.assignments import data_facts, prepare
-from chalknet.studies.outcome import record_from
-from chalknet.studies.owner import STALE_SECONDS, Owner, is_alive, new_owner, retire, this_host
+from chalknet.studies import lease as lease_module
+from chalknet.studies.lease import STALE_SECONDS, Lease, end_lease, is_alive, new_lease, this_host
 from chalknet.studies.reading import read_results
+from chalknet.studies.run_output import record_from
+from chalknet.studies.runner.scheduler import data_facts
 from chalknet.studies.space import check_question
+from chalknet.studies.spec import spec_tables
 from chalknet.studies.stopping_point import stopping_point
-from chalknet.studies.store import MOST_DEATHS, Store
+from chalknet.studies.store import MAX_CRASHES, Store
 
 SPEC = spec_of("hidden=3,4", seeds=2)
 UNITS = units_of(SPEC)
@@ -30,18 +31,20 @@ COSTS = {unit.cell.key: float(sum(unit.cell.recipe.network.hidden)) for unit in 
 @pytest.fixture
 def store(tmp_path, small_images):
     with Store.create(tmp_path) as made:
-        prepare(made, SPEC, small_images, check_question(SPEC, small_images))
+        made.set_data(data_facts(small_images))
+        sizes = check_question(SPEC, small_images).sizes
+        made.set_question({"spec": spec_tables(SPEC), "split_sizes": sizes})
         made.add_units(UNITS, COSTS)
         made.want(UNITS)
         yield made
 
 
 @pytest.fixture
-def owner(store):
-    one = new_owner()
-    store.beat(one)
+def lease(store):
+    one = new_lease()
+    store.heartbeat(one)
     yield one
-    retire(one)
+    end_lease(one)
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +54,16 @@ def outcome():
     return trained(made_images(240, seed=0), UNITS[0])
 
 
-def claimed(store, owner):
-    key = store.claim(owner)
+def claimed(store, lease):
+    key = store.claim(lease)
     return next(unit for unit in UNITS if unit.key == key)
 
 
-def test_the_costliest_come_first_and_of_equals_the_first_seeds(store, owner):
-    keys = [store.claim(owner) for _ in UNITS]
+def test_the_costliest_come_first_and_of_equals_the_first_seeds(store, lease):
+    keys = [store.claim(lease) for _ in UNITS]
     assert [seed for _, seed in keys] == [0, 1, 0, 1]
     assert COSTS[keys[0][0]] == COSTS[keys[1][0]] == 4
-    assert store.claim(owner) is None
+    assert store.claim(lease) is None
 
 
 def test_many_connections_never_get_the_same_unit(tmp_path, store):
@@ -71,12 +74,12 @@ def test_many_connections_never_get_the_same_unit(tmp_path, store):
     def claim_all():
         with Store.create(tmp_path) as own:
             own.want(units)
-            me = new_owner()
-            own.beat(me)
+            me = new_lease()
+            own.heartbeat(me)
             start.wait()
             while (key := own.claim(me)) is not None:
                 got[key] += 1
-            retire(me)
+            end_lease(me)
 
     threads = [threading.Thread(target=claim_all) for _ in range(4)]
     for thread in threads:
@@ -87,9 +90,9 @@ def test_many_connections_never_get_the_same_unit(tmp_path, store):
     assert set(got.values()) == {1}
 
 
-def test_a_result_reads_back_as_it_was_stored(store, owner, tmp_path, small_images):
-    unit = claimed(store, owner)
-    assert store.finish(unit, owner, trained(small_images, unit))
+def test_a_result_reads_back_as_it_was_stored(store, lease, tmp_path, small_images):
+    unit = claimed(store, lease)
+    assert store.complete(unit, lease, trained(small_images, unit))
     want = trained(small_images, unit)
     found = read_results(tmp_path).unit(unit.cell, unit.seed)
     assert found.kept_epoch == 3
@@ -106,10 +109,10 @@ def test_a_result_reads_back_as_it_was_stored(store, owner, tmp_path, small_imag
     assert abs(found.valid_losses[-1].mean(dtype=float) - found.kept.valid.loss) < 1e-3  # float16 has 11 bits
 
 
-def test_losses_beyond_float16_read_back_as_they_were(store, owner, outcome, tmp_path):
-    unit = claimed(store, owner)
+def test_losses_beyond_float16_read_back_as_they_were(store, lease, outcome, tmp_path):
+    unit = claimed(store, lease)
     large = outcome.arrays["valid_losses"].astype(np.float32) * 1e6
-    store.finish(unit, owner, replace(outcome, arrays={**outcome.arrays, "valid_losses": large}))
+    store.complete(unit, lease, replace(outcome, arrays={**outcome.arrays, "valid_losses": large}))
     np.testing.assert_array_equal(read_results(tmp_path).unit(unit.cell, unit.seed).valid_losses, large)
 
 
@@ -125,19 +128,19 @@ def test_a_training_whose_loss_grows_and_stays_finite_has_its_point_in_its_inter
     assert point.epoch.low <= point.epoch.value <= point.epoch.high
 
 
-def test_a_unit_that_is_done_or_failed_is_never_handed_out_again(store, owner, outcome):
-    first, second = claimed(store, owner), claimed(store, owner)
-    store.finish(first, owner, outcome)
-    store.fail(second, owner, "loss became nan")
-    rest = {store.claim(owner) for _ in UNITS} - {None}
+def test_a_unit_that_is_done_or_failed_is_never_handed_out_again(store, lease, outcome):
+    first, second = claimed(store, lease), claimed(store, lease)
+    store.complete(first, lease, outcome)
+    store.fail(second, lease, "loss became nan")
+    rest = {store.claim(lease) for _ in UNITS} - {None}
     assert rest == {unit.key for unit in UNITS} - {first.key, second.key}
     assert store.counts()["failed"][0] == store.counts()["done"][0] == 1
     assert store.errors() == {second.key: "loss became nan"}
 
 
-def test_a_failed_unit_is_retried_only_when_asked(store, owner):
-    unit = claimed(store, owner)
-    store.fail(unit, owner, "no")
+def test_a_failed_unit_is_retried_only_when_asked(store, lease):
+    unit = claimed(store, lease)
+    store.fail(unit, lease, "no")
     store.add_units(UNITS, COSTS)
     assert store.statuses()[unit.key] == "failed"
     assert store.retry_failed() == 1
@@ -145,54 +148,54 @@ def test_a_failed_unit_is_retried_only_when_asked(store, owner):
     assert store.retry_failed() == 0
 
 
-def test_an_owner_that_lost_a_unit_cannot_finish_it(store, owner, outcome):
-    unit = claimed(store, owner)
-    store.leave(owner)
-    other = new_owner()
-    store.beat(other)
+def test_an_owner_that_lost_a_unit_cannot_finish_it(store, lease, outcome):
+    unit = claimed(store, lease)
+    store.release(lease)
+    other = new_lease()
+    store.heartbeat(other)
     assert claimed(store, other) == unit
-    assert not store.finish(unit, owner, outcome)
-    assert not store.fail(unit, owner, "late")
-    assert not store.died(unit, owner, "late")
+    assert not store.complete(unit, lease, outcome)
+    assert not store.fail(unit, lease, "late")
+    assert not store.record_crash(unit, lease, "late")
     assert store.statuses()[unit.key] == "running"
-    assert store.finish(unit, other, outcome)
-    assert not store.finish(unit, other, outcome)  # nor is anything done twice
-    retire(other)
+    assert store.complete(unit, other, outcome)
+    assert not store.complete(unit, other, outcome)  # nor is anything done twice
+    end_lease(other)
 
 
-def test_a_unit_whose_process_dies_too_often_has_failed(store, owner):
-    for death in range(1, MOST_DEATHS + 1):
-        unit = claimed(store, owner)
-        assert store.died(unit, owner, "signal 9") == (death == MOST_DEATHS)
+def test_a_unit_whose_process_dies_too_often_has_failed(store, lease):
+    for death in range(1, MAX_CRASHES + 1):
+        unit = claimed(store, lease)
+        assert store.record_crash(unit, lease, "signal 9") == (death == MAX_CRASHES)
     assert "ended 3 times while it was trained, last by signal 9" in store.errors()[unit.key]
 
 
 def test_units_of_a_process_that_has_ended_are_free_at_once(store):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        theirs = Owner("theirs", this_host(), process.pid, owner_module._start_time(process.pid))
-        store.beat(theirs)
+        theirs = Lease("theirs", this_host(), process.pid, lease_module._start_time(process.pid))
+        store.heartbeat(theirs)
         key = store.claim(theirs)
         assert store.release_dead() == 0
         assert store.statuses()[key] == "running"
         process.kill()
     assert store.statuses()[key] == "todo"  # shown so before anyone has written it
     assert store.release_dead() == 1
-    assert "theirs" not in {one.id for one, _ in store.owners()}
+    assert "theirs" not in {one.id for one, _ in store.leases()}
 
 
 def test_a_process_number_that_another_process_got_is_not_the_owner(store):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        store.beat(Owner("theirs", this_host(), process.pid, "long ago"))
-        store.claim(Owner("theirs", this_host(), process.pid, "long ago"))
+        store.heartbeat(Lease("theirs", this_host(), process.pid, "long ago"))
+        store.claim(Lease("theirs", this_host(), process.pid, "long ago"))
         assert store.release_dead() == 1
         process.kill()
 
 
 def test_an_owner_elsewhere_is_alive_until_its_signs_of_life_are_old(store, monkeypatch):
-    theirs = Owner("theirs", "another machine", 1, "1")
+    theirs = Lease("theirs", "another machine", 1, "1")
     assert is_alive(theirs, STALE_SECONDS - 1)
     assert not is_alive(theirs, STALE_SECONDS + 1)
-    store.beat(theirs)
+    store.heartbeat(theirs)
     store.claim(theirs)
     assert store.release_dead() == 0
     now = time.time()
@@ -201,19 +204,19 @@ def test_an_owner_elsewhere_is_alive_until_its_signs_of_life_are_old(store, monk
 
 
 def test_an_owner_of_this_process_that_is_through_is_not_taken_for_alive():
-    one = new_owner()
+    one = new_lease()
     assert is_alive(one, 0.0)
-    retire(one)
+    end_lease(one)
     assert not is_alive(one, 0.0)
 
 
-def test_a_full_disk_is_one_line_and_leaves_the_store_whole(store, owner, outcome, tmp_path):
-    first, second = claimed(store, owner), claimed(store, owner)
-    store.finish(first, owner, outcome)
+def test_a_full_disk_is_one_line_and_leaves_the_store_whole(store, lease, outcome, tmp_path):
+    first, second = claimed(store, lease), claimed(store, lease)
+    store.complete(first, lease, outcome)
     (pages,) = store._db.execute("PRAGMA page_count").fetchone()
     store._db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(OutputError, match=r"study\.sqlite: cannot be written: database or disk is full\. What was"):
-        store.finish(second, owner, outcome)
+        store.complete(second, lease, outcome)
     store._db.execute("PRAGMA max_page_count = 1000000")
     assert store.statuses()[first.key] == "done"
     assert store.statuses()[second.key] == "running"
@@ -221,14 +224,14 @@ def test_a_full_disk_is_one_line_and_leaves_the_store_whole(store, owner, outcom
     assert store._db.execute(
         "SELECT COUNT(*) FROM unit_arrays WHERE seed = ? AND cell = ?", second.key[::-1]
     ).fetchone() == (0,)
-    assert store.finish(second, owner, outcome)
+    assert store.complete(second, lease, outcome)
     assert read_results(tmp_path).unit(second.cell, second.seed) is not None
 
 
-def test_a_store_opened_to_be_read_cannot_be_changed(store, owner, tmp_path):
-    store.beat(owner)
+def test_a_store_opened_to_be_read_cannot_be_changed(store, lease, tmp_path):
+    store.heartbeat(lease)
     with Store.read(tmp_path) as reader, pytest.raises(OutputError, match="readonly"):
-        reader.beat(owner)
+        reader.heartbeat(lease)
 
 
 def test_it_is_synced_in_full_and_has_a_log(store):
@@ -294,19 +297,19 @@ def test_a_folder_without_a_study_says_so(tmp_path):
         ),
     ],
 )
-def test_what_is_damaged_is_named_and_nothing_of_it_is_executed(store, owner, outcome, tmp_path, damage, message):
-    unit = claimed(store, owner)
-    store.finish(unit, owner, outcome)
+def test_what_is_damaged_is_named_and_nothing_of_it_is_executed(store, lease, outcome, tmp_path, damage, message):
+    unit = claimed(store, lease)
+    store.complete(unit, lease, outcome)
     store._db.execute(damage)
     with pytest.raises(StoreError, match=message):
         read_results(tmp_path).unit(unit.cell, unit.seed)
 
 
-def test_an_array_with_a_pickle_in_it_is_refused(store, owner, outcome, tmp_path):
+def test_an_array_with_a_pickle_in_it_is_refused(store, lease, outcome, tmp_path):
     import io
 
-    unit = claimed(store, owner)
-    store.finish(unit, owner, outcome)
+    unit = claimed(store, lease)
+    store.complete(unit, lease, outcome)
     buffer = io.BytesIO()
     np.save(buffer, np.array([{}] * 40, dtype=object), allow_pickle=True)
     store._db.execute("UPDATE unit_arrays SET npy = ? WHERE name = 'valid_predicted'", [buffer.getvalue()])
@@ -314,9 +317,9 @@ def test_an_array_with_a_pickle_in_it_is_refused(store, owner, outcome, tmp_path
         read_results(tmp_path).unit(unit.cell, unit.seed)
 
 
-def test_an_array_whose_header_promises_too_much_takes_no_memory(store, owner, outcome, tmp_path):
-    unit = claimed(store, owner)
-    store.finish(unit, owner, outcome)
+def test_an_array_whose_header_promises_too_much_takes_no_memory(store, lease, outcome, tmp_path):
+    unit = claimed(store, lease)
+    store.complete(unit, lease, outcome)
     (npy,) = store._db.execute("SELECT npy FROM unit_arrays WHERE name = 'valid_losses'").fetchone()
     for shape, message in ((b"(3, 10**15,)", "does not describe"), (b"(3, 40000000000000,)", "has the shape")):
         header = npy.replace(b"(3, 40)", shape, 1).replace(b" " * (len(shape) - 7), b"", 1)

@@ -138,9 +138,9 @@ def show(folder: str, as_csv: bool, as_json: bool, every_cell: bool, with_test: 
 def _run(
     vary: tuple[str, ...], search: str | None, data: str | None, quiet: bool, plan_only: bool, **flags: Any
 ) -> int:
-    from chalknet.workflows.settle_study import study_folder
+    from chalknet.workflows.resolve_study import study_folder
 
-    jobs: Any = None if flags["jobs"] is None else number_or_text(flags["jobs"])  # run_study says what is not legal
+    jobs: Any = None if flags["jobs"] is None else number_or_text(flags["jobs"])  # study refuses an invalid one
     stack: Any = None if flags["stack"] is None else number_or_text(flags["stack"])
     spec = _question(vary, search, data, flags)
     if plan_only and flags["on"] is not None:
@@ -150,7 +150,8 @@ def _run(
 
     from chalknet.cli.study_progress import PlanLine, UnitProgress
     from chalknet.cli.study_text import plan_text
-    from chalknet.workflows.study import plan_study, run_study
+    from chalknet.workflows.study import plan_study
+    from chalknet.workflows.study import study as run_study
     from chalknet.workflows.task import open_data
 
     samples = open_data(spec.data)
@@ -161,15 +162,15 @@ def _run(
     try:
         with _says_how_to_go_on(folder, flags["on"]), UnitProgress(quiet=quiet) as progress:
             results = run_study(
-                spec,
                 samples,
-                folder,
+                spec,
+                out=folder,
                 jobs=jobs,
                 stack=stack,
                 on=flags["on"],
                 retry_failed=flags["retry_failed"],
                 observe=progress,
-                planned=PlanLine(quiet=quiet),
+                on_plan=PlanLine(quiet=quiet),
             )
     except KeyboardInterrupt:
         return STOPPED
@@ -178,12 +179,12 @@ def _run(
 
 def _question(vary: tuple[str, ...], search: str | None, data: str | None, flags: dict[str, Any]) -> StudySpec:
     """The study that the flags ask for."""
-    from chalknet.workflows.settle_study import settle_study
+    from chalknet.workflows.resolve_study import resolve_study
 
     settings = parsed_settings(flags)
     settings |= {name: number_or_text(flags[name]) for name in PLAIN_FIELDS if flags[name] is not None}
     settings |= {"sampler": search, "seeds_vary": _seeds_vary(flags)}
-    spec = settle_study(flags["recipe"], flags["config"], vary, settings, parsed_source(data, flags))
+    spec = resolve_study(flags["recipe"], flags["config"], vary, settings, parsed_source(data, flags))
     if not spec.vary:
         raise ConfigError("a study varies something: give --vary FIELD=VALUES, such as --vary hidden=100,500.")
     return spec

@@ -13,8 +13,8 @@ from chalknet.cli.progress import BAR_WIDTH, clock, progress_bar
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from chalknet.studies.assignments import StudyProgress, UnitEnd
     from chalknet.studies.plan import Plan
+    from chalknet.studies.runner.scheduler import RunEvent, StudyProgress
 
 
 class UnitProgress:
@@ -76,7 +76,7 @@ def fitting_facts(progress: StudyProgress, room: int) -> str:
     return next((form for form in shown if len(form) <= room), "")
 
 
-def end_line(end: UnitEnd) -> str:
+def end_line(end: RunEvent) -> str:
     """How a unit ended, in a line."""
     if end.again:
         return f"{end.unit}: its process ended ({end.error}); tried again"

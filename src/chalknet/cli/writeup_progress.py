@@ -15,7 +15,7 @@ from chalknet.cli.study_progress import end_line, fitting_facts
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from chalknet.studies.assignments import StudyProgress
+    from chalknet.studies.runner.scheduler import StudyProgress
     from chalknet.workflows.writeup import WriteupProgress
 
 # Where each step begins on the bar, of 100; training takes nearly all of the time.

@@ -20,16 +20,23 @@ from numpy.typing import NDArray
 from chalknet.config import DataConfig, config_tables
 from chalknet.errors import DataError, OutputError, StoreError
 from chalknet.studies.cells import Cell, Unit
-from chalknet.studies.encoding import array_bytes, array_from_bytes
-from chalknet.studies.outcome import DIVISION_ARRAYS, UNIT_ARRAYS, Outcome, record_from, result_from
-from chalknet.studies.owner import Owner, is_alive
+from chalknet.studies.lease import Lease, is_alive
 from chalknet.studies.results import STATUSES, UnitRecord, UnitResult
+from chalknet.studies.run_output import (
+    DIVISION_ARRAYS,
+    UNIT_ARRAYS,
+    RunOutput,
+    array_bytes,
+    array_from_bytes,
+    record_from,
+    result_from,
+)
 
 STORE_FILE = "study.sqlite"
 FORMAT = 1  # raised when a store written now could not be used by the code of before
 APPLICATION = 0x63_68_6B_73  # "chks", in the file's header
 BUSY_SECONDS = 60.0  # that a process waits for another's transaction
-MOST_DEATHS = 3  # of the processes that train a unit, after which it counts as failed
+MAX_CRASHES = 3  # of the processes that train a run, after which it counts as failed
 HEADER = b"SQLite format 3\0"
 
 # What SQLite says when the disk, the file or its owner is in the way, and not the content.
@@ -204,37 +211,37 @@ class Store:
 
     # ---- who does what ----------------------------------------------------------------------------------------------
 
-    def beat(self, owner: Owner) -> None:
-        """A sign of life of an owner, which is thereby known."""
+    def heartbeat(self, lease: Lease) -> None:
+        """Record that the holder of a lease is alive, and the lease itself."""
         with self._change() as db:
             db.execute(
                 "INSERT INTO owners VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET beat = excluded.beat",
-                [owner.id, owner.host, owner.pid, owner.started, time.time()],
+                [lease.id, lease.host, lease.pid, lease.started, time.time()],
             )
 
-    def owners(self) -> list[tuple[Owner, float]]:
-        """All known owners, each with the seconds since its last sign of life."""
+    def leases(self) -> list[tuple[Lease, float]]:
+        """Return all known leases, each with the seconds since its last heartbeat."""
         now = time.time()
         with _told(self.path):
             rows = self._db.execute("SELECT id, host, pid, started, beat FROM owners").fetchall()
-        return [(Owner(*row[:4]), now - row[4]) for row in rows]
+        return [(Lease(*row[:4]), now - row[4]) for row in rows]
 
     def release_dead(self) -> int:
-        """Gives the units of owners that have ended back to "todo", and forgets those owners; the units' number."""
-        dead = [owner for owner, seconds in self.owners() if not is_alive(owner, seconds)]
-        return sum(self.leave(owner) for owner in dead)
+        """Release the leases whose holders have ended; return the number of their runs, which are "todo" again."""
+        dead = [lease for lease, seconds in self.leases() if not is_alive(lease, seconds)]
+        return sum(self.release(lease) for lease in dead)
 
-    def leave(self, owner: Owner) -> int:
-        """An owner works no more: what it had begun is "todo" again; gives the number of those units."""
+    def release(self, lease: Lease) -> int:
+        """Forget a lease; return the number of its unfinished runs, which are "todo" again."""
         with self._change() as db:
-            keys = db.execute("SELECT cell, seed FROM units WHERE owner = ?", [owner.id]).fetchall()
+            keys = db.execute("SELECT cell, seed FROM units WHERE owner = ?", [lease.id]).fetchall()
             for key in keys:
-                _give_back(db, key, owner, "given back")
-            db.execute("DELETE FROM owners WHERE id = ?", [owner.id])
+                _give_back(db, key, lease, "given back")
+            db.execute("DELETE FROM owners WHERE id = ?", [lease.id])
         return len(keys)
 
-    def claim(self, owner: Owner) -> tuple[str, int] | None:
-        """Takes one wanted unit that is "todo", the costliest first, in one transaction; None where there is none."""
+    def claim(self, lease: Lease) -> tuple[str, int] | None:
+        """Claim one wanted run that is "todo", the costliest first, in one transaction; None if there is none."""
         with self._change() as db:
             key: tuple[str, int] | None = db.execute(
                 "SELECT cell, seed FROM units JOIN wanted USING (cell, seed) WHERE status = 'todo' "
@@ -242,18 +249,17 @@ class Store:
             ).fetchone()
             if key is not None:
                 db.execute(
-                    "UPDATE units SET status = 'running', owner = ? WHERE cell = ? AND seed = ?", [owner.id, *key]
+                    "UPDATE units SET status = 'running', owner = ? WHERE cell = ? AND seed = ?", [lease.id, *key]
                 )
-                _note(db, key, "begun", owner)
+                _note(db, key, "begun", lease)
         return key
 
     def claim_beside(
-        self, key: tuple[str, int], others: Sequence[tuple[str, int]], owner: Owner
+        self, key: tuple[str, int], others: Sequence[tuple[str, int]], lease: Lease
     ) -> list[tuple[str, int]]:
-        """Takes those of some others that are "todo", to be trained together with a unit that this owner has.
+        """Claim those of some runs that are "todo", to be trained at once with a run that this lease has.
 
-        None of them if a process has ended that trained that unit, and none that another process ended at: what may be
-        to blame is trained alone.
+        A run that a process has crashed at may be to blame, so it is trained alone: nothing is claimed beside it.
         """
         alone = "SELECT deaths > 0 FROM units WHERE cell = ? AND seed = ?"
         taken = []
@@ -262,61 +268,61 @@ class Store:
                 changed = db.execute(
                     "UPDATE units SET status = 'running', owner = ? "
                     "WHERE cell = ? AND seed = ? AND status = 'todo' AND deaths = 0",
-                    [owner.id, *other],
+                    [lease.id, *other],
                 )
                 if changed.rowcount:
                     taken.append(other)
-                    _note(db, other, "begun", owner)
+                    _note(db, other, "begun", lease)
         return taken
 
-    def finish(self, unit: Unit, owner: Owner, outcome: Outcome) -> bool:
-        """Stores a result, and with it that the unit is done; False, and nothing stored, if the owner lost the unit.
+    def complete(self, unit: Unit, lease: Lease, output: RunOutput) -> bool:
+        """Store a run's output and that it is done; return False, and store nothing, if the lease lost the run.
 
-        That happens to an owner that was taken for dead, having given no sign of life from another machine.
+        That happens if its holder on another machine was taken for dead because no heartbeat came.
         """
         division = division_key(unit)
         with self._change() as db:
-            if not _owns(db, unit.key, owner):
+            if not _owns(db, unit.key, lease):
                 return False
-            for name, array in outcome.division.items():
+            for name, array in output.division.items():
                 db.execute(
                     "INSERT OR IGNORE INTO division_arrays VALUES (?, ?, ?)", [division, name, array_bytes(array)]
                 )
             db.executemany(
                 "INSERT INTO unit_arrays VALUES (?, ?, ?, ?)",
-                [(*unit.key, name, array_bytes(array)) for name, array in outcome.arrays.items()],
+                [(*unit.key, name, array_bytes(array)) for name, array in output.arrays.items()],
             )
             db.execute(
                 "UPDATE units SET status = 'done', owner = NULL, division = ?, record = ?, finished = ? "
                 "WHERE cell = ? AND seed = ?",
-                [division, json.dumps(outcome.record, allow_nan=False), time.time(), *unit.key],
+                [division, json.dumps(output.record, allow_nan=False), time.time(), *unit.key],
             )
-            _note(db, unit.key, "done", owner)
+            _note(db, unit.key, "done", lease)
         return True
 
-    def fail(self, unit: Unit, owner: Owner, error: str) -> bool:
-        """Records that a unit failed, and with what; False where it is no longer this owner's."""
+    def fail(self, unit: Unit, lease: Lease, error: str) -> bool:
+        """Record that a run failed, and its error; return False if the lease lost the run."""
         with self._change() as db:
-            if not _owns(db, unit.key, owner):
+            if not _owns(db, unit.key, lease):
                 return False
-            _fail(db, unit.key, owner, error)
+            _fail(db, unit.key, lease, error)
         return True
 
-    def died(self, unit: Unit, owner: Owner, reason: str) -> bool:
-        """The process that trained a unit ended: it is "todo" again, or failed if that happened too often.
+    def record_crash(self, unit: Unit, lease: Lease, reason: str) -> bool:
+        """Record that the process that trained a run ended: the run is "todo" again, or failed after MAX_CRASHES.
 
         Returns:
             whether it counts as failed now.
         """
         with self._change() as db:
-            if not _owns(db, unit.key, owner):
+            if not _owns(db, unit.key, lease):
                 return False
             db.execute("UPDATE units SET deaths = deaths + 1 WHERE cell = ? AND seed = ?", unit.key)
             (deaths,) = db.execute("SELECT deaths FROM units WHERE cell = ? AND seed = ?", unit.key).fetchone()
-            if deaths < MOST_DEATHS:
-                _give_back(db, unit.key, owner, "died")
+            if deaths < MAX_CRASHES:
+                _give_back(db, unit.key, lease, "died")
                 return False
-            _fail(db, unit.key, owner, f"its process ended {deaths} times while it was trained, last by {reason}")
+            _fail(db, unit.key, lease, f"its process ended {deaths} times while it was trained, last by {reason}")
         return True
 
     # ---- what is known ----------------------------------------------------------------------------------------------
@@ -332,7 +338,7 @@ class Store:
 
     def statuses(self) -> dict[tuple[str, int], str]:
         """The status of every unit; a unit whose owner has ended counts as "todo", though nobody has written so yet."""
-        dead = {owner.id for owner, seconds in self.owners() if not is_alive(owner, seconds)}
+        dead = {lease.id for lease, seconds in self.leases() if not is_alive(lease, seconds)}
         with _told(self.path):
             rows = self._db.execute("SELECT cell, seed, status, owner FROM units").fetchall()
         return {
@@ -565,23 +571,23 @@ def _cell_columns(cell: Cell) -> list[str]:
     return [json.dumps(tables), json.dumps(division), json.dumps(list(cell.seeds_vary))]
 
 
-def _owns(db: sqlite3.Connection, key: tuple[str, int], owner: Owner) -> bool:
+def _owns(db: sqlite3.Connection, key: tuple[str, int], lease: Lease) -> bool:
     row = db.execute("SELECT owner FROM units WHERE cell = ? AND seed = ? AND status = 'running'", key).fetchone()
-    return row is not None and row[0] == owner.id
+    return row is not None and row[0] == lease.id
 
 
-def _give_back(db: sqlite3.Connection, key: tuple[str, int], owner: Owner, event: str) -> None:
+def _give_back(db: sqlite3.Connection, key: tuple[str, int], lease: Lease, event: str) -> None:
     db.execute("UPDATE units SET status = 'todo', owner = NULL WHERE cell = ? AND seed = ?", key)
-    _note(db, key, event, owner)
+    _note(db, key, event, lease)
 
 
-def _fail(db: sqlite3.Connection, key: tuple[str, int], owner: Owner, error: str) -> None:
+def _fail(db: sqlite3.Connection, key: tuple[str, int], lease: Lease, error: str) -> None:
     db.execute("UPDATE units SET status = 'failed', owner = NULL, error = ? WHERE cell = ? AND seed = ?", [error, *key])
-    _note(db, key, "failed", owner)
+    _note(db, key, "failed", lease)
 
 
-def _note(db: sqlite3.Connection, key: tuple[str, int], event: str, owner: Owner | None) -> None:
+def _note(db: sqlite3.Connection, key: tuple[str, int], event: str, lease: Lease | None) -> None:
     db.execute(
         "INSERT INTO events (at, cell, seed, event, owner) VALUES (?, ?, ?, ?, ?)",
-        [time.time(), *key, event, None if owner is None else owner.id],
+        [time.time(), *key, event, None if lease is None else lease.id],
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from chalknet.config import DataConfig
 from chalknet.studies.spec import StudySpec
-from chalknet.workflows.settle_study import settle_study
+from chalknet.workflows.resolve_study import resolve_study
 
 WIDTHS = (100, 500, 1000, 2000)
 SEEDS = 3
@@ -31,14 +31,14 @@ def settle_writeup(
         seeds: None for the form's own number.
         settings: recipe fields that were given; `hidden` as the widths to compare, a list or "100,500".
     Raises:
-        ConfigError: as `settle_study`.
+        ConfigError: as `resolve_study`.
     """
     given = {name: value for name, value in (settings or {}).items() if value is not None}
     widths = given.pop("hidden", QUICK_WIDTHS if quick else WIDTHS)
     if quick:
         given = {"epochs": QUICK_EPOCHS, **given}
     given["seeds"] = seeds if seeds is not None else QUICK_SEEDS if quick else SEEDS
-    return settle_study("writeup", None, {"hidden": widths}, given, data)
+    return resolve_study("writeup", None, {"hidden": widths}, given, data)
 
 
 def writeup_folder(source: str, quick: bool) -> Path:

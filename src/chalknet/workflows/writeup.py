@@ -19,16 +19,16 @@ from chalknet.reporting.documents import writeup_document
 from chalknet.reporting.files import refuse_foreign, write_document
 from chalknet.reporting.gathered import Gathered, gather
 from chalknet.reporting.sections.learning import learning_cell
-from chalknet.studies.assignments import StudyProgress
 from chalknet.studies.cells import value_text
 from chalknet.studies.results import StudyResults
+from chalknet.studies.runner.scheduler import StudyProgress
 from chalknet.studies.space import divide, make_cell
 from chalknet.studies.spec import StudySpec, value_list
 from chalknet.version import __version__
 from chalknet.workflows.formula_checks import check_formulas
 from chalknet.workflows.gradcheck import check_recipe
 from chalknet.workflows.settle_writeup import settle_writeup
-from chalknet.workflows.study import run_study
+from chalknet.workflows.study import study
 
 STUDY_FOLDER = "study"
 STEM = "writeup"
@@ -147,8 +147,12 @@ def write_writeup(
     tell(WriteupProgress("data"))
     splits = divide(data, make_cell(spec, {}), spec.first_seed)
     found = audit(data.in_memory(), splits)
-    results = run_study(
-        spec, data, folder / STUDY_FOLDER, jobs=jobs, observe=lambda progress: tell(WriteupProgress("study", progress))
+    results = study(
+        data,
+        spec,
+        out=folder / STUDY_FOLDER,
+        jobs=jobs,
+        observe=lambda progress: tell(WriteupProgress("study", progress)),
     )
     tell(WriteupProgress("document"))
     gathered = gather(
@@ -207,5 +211,5 @@ def _command(spec: StudySpec, data: Dataset, folder: Path, quick: bool) -> str:
 
 
 def _study_command(folder: Path) -> str:
-    study = folder / STUDY_FOLDER
-    return shlex.join(["chalknet", "study", "--config", str(study / "study.toml"), "--out", str(study)])
+    place = folder / STUDY_FOLDER
+    return shlex.join(["chalknet", "study", "--config", str(place / "study.toml"), "--out", str(place)])

@@ -1,1 +1,1 @@
-"""Who trains a study's units: worker processes of this machine."""
+"""Train the runs of a study on workers: processes of this machine, or actors of a Ray cluster."""

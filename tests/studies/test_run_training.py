@@ -9,9 +9,9 @@ import pytest
 from conftest import made_images, needs
 
 from chalknet.config import Recipe
-from chalknet.studies import outcome
+from chalknet.studies import run_training
 from chalknet.studies.cells import Cell, Unit
-from chalknet.studies.outcome import train_units
+from chalknet.studies.run_training import train_stack
 
 pytestmark = pytest.mark.extras
 needs("torch")
@@ -30,19 +30,19 @@ def outcomes(ended=None, observe=None, threads=1):
         if ended is not None:
             ended(number)
 
-    train_units(DATA, UNITS, end, threads=threads, trained="here", with_model=[True] * len(UNITS), observe=observe)
+    train_stack(DATA, UNITS, end, threads=threads, how="here", keep_model=[True] * len(UNITS), observe=observe)
     return found
 
 
 def test_threads_make_the_outcomes_of_a_stack_with_the_same_bits(monkeypatch):
     want = outcomes()
-    make, both = outcome._outcome, threading.Barrier(2, timeout=60)
+    make, both = run_training._output, threading.Barrier(2, timeout=60)
 
     def made_by_two(*args):
         both.wait()
         return make(*args)
 
-    monkeypatch.setattr(outcome, "_outcome", made_by_two)
+    monkeypatch.setattr(run_training, "_output", made_by_two)
     found = outcomes(threads=2)
     assert sorted(found) == sorted(want) == list(range(6))
     for number, mine in found.items():

@@ -1,4 +1,4 @@
-"""From what was typed to a study's question; loads no NumPy, so that a wrong line is refused at once."""
+"""Resolve what a user gave to the specification of a study, without loading NumPy, so that errors come at once."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from chalknet.training.recipes import recipe as recipe_named
 SPEC_FILE = "study.toml"
 
 
-def settle_study(
+def resolve_study(
     recipe: str | Recipe | None,
     config: str | Path | None,
     vary: Mapping[str, Any] | Sequence[str],
     settings: Mapping[str, Any],
     data: DataConfig | None = None,
 ) -> StudySpec:
-    """The question of a command: a study.toml or a named recipe, changed by what was given on the line.
+    """Return the specification that a study.toml or a named recipe gives, changed by what the user gave.
 
     Args:
+        recipe: a name or a `Recipe`, by default "writeup".
+        config: a study.toml to start from instead.
         vary: fields and values, or lines such as "hidden=100,500"; if any are given, they replace the file's.
         settings: fields of the recipe, of [study] and of [search]; None stands for what was not given.
-        data: what the line says about the data.
+        data: where the samples are.
     Raises:
         ConfigError: both a recipe and a config file, an unknown setting, one that is also varied, or anything that
             `StudySpec` refuses.
@@ -58,7 +60,7 @@ def settle_study(
 
 
 def study_folder(config: str | None, spec: StudySpec) -> Path:
-    """Where a study goes that was not told where: on in the folder of its study.toml, or to runs/study-FIELDS."""
+    """Return the default folder of a study: that of its study.toml, or runs/study-FIELDS."""
     if config is not None and Path(config).name == SPEC_FILE:
         return Path(config).parent
     names = [name.replace("_", "-") for name, _ in spec.vary]
@@ -80,6 +82,6 @@ def _check_not_both(vary: tuple[tuple[str, Values], ...], settings: Mapping[str,
 
 
 def _changed(known: DataConfig, given: DataConfig) -> DataConfig:
-    """known with what was given; another source has another digest."""
+    """Return known with what was given; another source has another digest."""
     named = {name: value for name, value in vars(given).items() if value}
     return replace(known, **{**({"sha256": ""} if given.source else {}), **named})

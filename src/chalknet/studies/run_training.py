@@ -1,0 +1,241 @@
+"""Train the runs of a study: one with checkpoints in the study's folder, or several in a stack on a GPU."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.artifacts.atomic import write_bytes
+from chalknet.artifacts.checkpoint import SECONDS, checkpoint_bytes, read_checkpoint
+from chalknet.artifacts.model_file import model_bytes
+from chalknet.artifacts.sample_losses import kept_losses
+from chalknet.data.dataset import Dataset
+from chalknet.errors import ChalknetError, ConfigError, OutputError, StoreError
+from chalknet.machine.blas import one_blas_thread
+from chalknet.machine.facts import machine_facts
+from chalknet.records import EpochRecord
+from chalknet.studies.cells import Unit
+from chalknet.studies.run_output import SCORED, RunOutput, epoch_list
+from chalknet.studies.space import divide, own_splits
+from chalknet.training.together import StackObserver, run_together
+from chalknet.training.trainer import Checkpoint, Observer, Run, Trainer, device_of, how_trained, run_epochs
+from chalknet.version import __version__
+
+UNFINISHED_FOLDER = "unfinished"  # the folder of checkpoints, in the study's
+ROWS_AT_ONCE = 4096  # samples to predict at a time
+
+
+class RunCheckpoint:
+    """The checkpoint of an unfinished run, for whichever worker is given the run next.
+
+    A worker keeps one if it sees the study's folder, on this machine or on another that shares it. A checkpoint that
+    cannot be written or read costs time and nothing else.
+    """
+
+    def __init__(self, folder: Path, unit: Unit) -> None:
+        self._path = folder / f"{unit.cell.key[:16]}-seed{unit.seed}.safetensors"
+        self._is_kept = folder.is_dir()
+        self._last = time.monotonic()
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is one, whole or not."""
+        return self._is_kept and self._path.is_file()
+
+    def read(self) -> Checkpoint | None:
+        """Return where to resume, or None where there is no checkpoint, or no whole one."""
+        with suppress(StoreError):
+            return read_checkpoint(self._path) if self.exists else None
+        return None
+
+    def __call__(self, take: Callable[[], Checkpoint]) -> None:
+        """Write a new checkpoint if the last one is a minute old."""
+        if not self._is_kept or time.monotonic() - self._last < SECONDS:
+            return
+        with suppress(OutputError):
+            write_bytes(self._path, checkpoint_bytes(take()))
+        self._last = time.monotonic()
+
+    def clear(self) -> None:
+        """Delete the checkpoint of a run that is finished."""
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+
+@contextmanager
+def checkpoint_folder(study: Path) -> Iterator[Path]:
+    """Return the folder of unfinished runs while a study runs; an empty one is removed at the end.
+
+    Raises:
+        OutputError: it cannot be created.
+    """
+    folder = (study / UNFINISHED_FOLDER).absolute()
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror or error}.") from error
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def train_run(
+    data: Dataset,
+    unit: Unit,
+    *,
+    threads: int,
+    how: str,
+    keep_model: bool = False,
+    observe: Observer | None = None,
+    checkpoints: Path | None = None,
+) -> RunOutput:
+    """Train one run, and predict every validation and test sample with the kept network.
+
+    Results do not depend on threads: products run on one BLAS thread each.
+
+    Args:
+        threads: of the engine.
+        how: how runs are trained, in words, for the record.
+        keep_model: whether the output has the model file.
+        observe: called with each epoch's record.
+        checkpoints: a folder for the run's checkpoint, from which it resumes; a missing folder is not created.
+    Raises:
+        ChalknetError: the run cannot be trained, or its loss is no longer finite.
+    """
+    splits = own_splits(data, unit.cell, divide(data, unit.cell, unit.seed))
+    trainer = Trainer(data, splits, unit.cell.recipe_of(unit.seed), workers=threads, keep_samples=True)
+    if checkpoints is None:
+        run = run_epochs(trainer, observe)
+    else:
+        checkpoint = RunCheckpoint(checkpoints, unit)
+        try:
+            run = run_epochs(trainer, observe, start=checkpoint.read(), keep=checkpoint)
+        except ChalknetError:  # from its checkpoint it would fail again
+            checkpoint.clear()
+            raise
+        checkpoint.clear()
+    return _output(run, unit, f"{trainer.how}, {how}", keep_model)
+
+
+def train_stack(
+    data: Dataset,
+    units: Sequence[Unit],
+    ended: Callable[[int, RunOutput | ChalknetError], None],
+    *,
+    threads: int,
+    how: str,
+    keep_model: Sequence[bool],
+    observe: StackObserver | None = None,
+) -> None:
+    """Train several runs in one stack, and hand over each as soon as it is finished.
+
+    The output of a run is that of `train_run` to rounding, but for its seconds: they are those of the stack, divided by
+    its runs.
+
+    Args:
+        ended: called with a run's position and its output, or the error that ended it.
+        threads, how: as of `train_run`.
+        keep_model: the same for each run.
+        observe: called with a run's position and an epoch's record. Neither this nor `ended` is called by two threads
+            at a time.
+    Raises:
+        ConfigError: the runs cannot be trained in one stack.
+    """
+    if len({(unit.cell.division_of(unit.seed), unit.cell.recipe.split.train_size) for unit in units}) > 1:
+        raise ConfigError("runs with different splits cannot be trained in one stack.")
+    splits = own_splits(data, units[0].cell, divide(data, units[0].cell, units[0].seed))
+    recipes = [unit.cell.recipe_of(unit.seed) for unit in units]
+    training = recipes[0].training
+    how = f"{how_trained(training, device_of(training))}, in a stack of {len(units)}, {how}"
+    lock = threading.Lock()  # between the thread that trains and those that hand over finished runs
+    pending: list[Future[None]] = []
+
+    def hand_over(number: int, end: Run | ChalknetError) -> None:
+        result = _output(end, units[number], how, keep_model[number]) if isinstance(end, Run) else end
+        with lock:
+            ended(number, result)
+
+    def observe_epoch(number: int, record: EpochRecord) -> None:
+        for one in [one for one in pending if one.done()]:
+            pending.remove(one)
+            one.result()  # raises the error of `ended`, if there was one
+        if observe is not None:
+            with lock:
+                observe(number, record)
+
+    # While a GPU trains, this process's cores are idle, and to predict all samples takes them longer than it to train.
+    # Threads limit the BLAS and free it again in any order, so it is limited around all of them.
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+        try:
+            run_together(
+                data,
+                splits,
+                recipes,
+                lambda number, end: pending.append(pool.submit(hand_over, number, end)),
+                observe=observe_epoch,
+                threads=threads,
+                keep_samples=True,
+            )
+            for one in pending:
+                one.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _output(run: Run, unit: Unit, trained: str, keep_model: bool) -> RunOutput:
+    arrays: dict[str, NDArray[Any]] = {}
+    division: dict[str, NDArray[Any]] = {}
+    with one_blas_thread():
+        for part in SCORED:
+            index = run.splits.named()[part]
+            division |= {f"{part}_index": index.astype("<i8"), f"{part}_labels": run.data.labels[index].astype("<i8")}
+            arrays |= _predictions(run, part, index)
+    n_epochs, has_samples = len(run.history), len(run.splits.valid) > 0
+    losses = np.stack([each.loss for each in run.valid_samples]) if has_samples else np.zeros((n_epochs, 0))
+    right = np.stack([each.right for each in run.valid_samples]) if has_samples else np.zeros((n_epochs, 0), bool)
+    arrays |= {"valid_losses": kept_losses(losses), "valid_right_bits": np.packbits(right, axis=1)}
+    record = {
+        "history": [epoch_list(one) for one in run.history],
+        "kept_epoch": run.kept_epoch,
+        "seconds": run.seconds,
+        "trained": trained,
+        "machine": machine_facts(),
+    }
+    return RunOutput(record, arrays, division, _model_file(run, unit) if keep_model else b"")
+
+
+def _predictions(run: Run, part: str, index: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    # Samples may be more than memory holds. The number is a multiple of what the network itself takes at once.
+    blocks = [index[start : start + ROWS_AT_ONCE] for start in range(0, max(len(index), 1), ROWS_AT_ONCE)]
+    probabilities = np.concatenate([run.network.predict_proba(run.data.inputs[block]) for block in blocks])
+    rows, predicted = np.arange(len(index)), probabilities.argmax(axis=1)
+    return {
+        f"{part}_predicted": predicted.astype("<i4"),
+        f"{part}_confidence": probabilities[rows, predicted].astype("<f4"),
+        f"{part}_true_probability": probabilities[rows, run.data.labels[index]].astype("<f4"),
+    }
+
+
+def _model_file(run: Run, unit: Unit) -> bytes:
+    facts = {
+        "chalknet": __version__,
+        "recipe": run.recipe.name,
+        "cell": unit.cell.label,
+        "seed": unit.seed,
+        "samples": run.splits.sizes,
+        "epochs": len(run.history),
+        "kept": run.kept_epoch,
+        "data_sha256": run.data.sha256,
+    }
+    return model_bytes(run.network, facts)

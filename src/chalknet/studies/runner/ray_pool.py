@@ -1,0 +1,143 @@
+"""Workers as actors of a Ray cluster: each has cores and a GPU of its own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from chalknet.config import Recipe
+from chalknet.data.dataset import Dataset
+from chalknet.machine.ray_cluster import cores_of_nodes, first_sentence, ray_cluster
+from chalknet.studies.runner.protocol import Message
+from chalknet.studies.runner.scheduler import Received, WorkQueue
+from chalknet.studies.runner.worker import train_job
+
+END_SECONDS = 10.0  # for readers to notice that their actors were stopped
+
+
+class RayWorker:
+    """The actor: trains one job at a time, in a thread of its own. Its two methods run at the same time."""
+
+    def __init__(self, data: Dataset) -> None:
+        self._data = data
+        self._jobs: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[tuple[Message, bytes]] = queue.SimpleQueue()
+        self._outbox.put(({"event": "ready"}, b""))
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def submit(self, message: Message) -> None:
+        """Add a `job_message`."""
+        self._jobs.put(message)
+
+    def listen(self) -> Iterator[tuple[Message, bytes]]:
+        """Return all messages of the worker, without an end."""
+        while True:
+            yield self._outbox.get()
+
+    def _work(self) -> None:
+        while True:
+            train_job(self._jobs.get(), self._data, lambda message, content: self._outbox.put((message, content)))
+
+
+@dataclass(eq=False)
+class RayHandle:
+    """A `Worker`: an actor, and how it ended."""
+
+    ray: Any
+    actor: Any
+    reason: str = ""
+
+    def submit(self, message: Message) -> None:
+        self.actor.submit.remote(message)
+
+    def exit_reason(self) -> str:
+        return self.reason
+
+    def stop(self) -> None:
+        with suppress(self.ray.exceptions.RayError):
+            self.ray.kill(self.actor)
+
+
+@dataclass(eq=False)
+class RayPool:
+    """A `WorkerPool` of actors.
+
+    Attributes:
+        data: the samples, in the cluster's shared memory or by their path.
+        gpus: of each actor.
+    """
+
+    ray: Any
+    data: Any
+    size: int
+    threads: int
+    gpus: int
+    inbox: queue.Queue[Received] = field(default_factory=queue.Queue)
+    workers: list[tuple[RayHandle, threading.Thread]] = field(default_factory=list)
+
+    def start_worker(self) -> RayHandle:
+        remote = self.ray.remote(num_cpus=self.threads, num_gpus=self.gpus, max_concurrency=2)(RayWorker)
+        worker = RayHandle(self.ray, remote.remote(self.data))
+        reader = threading.Thread(target=self._receive, args=(worker,), daemon=True)
+        self.workers.append((worker, reader))
+        reader.start()
+        return worker
+
+    def _receive(self, worker: RayHandle) -> None:
+        """Put an actor's messages into the inbox, and at last that it has exited; run in a thread."""
+        try:
+            for sent in worker.actor.listen.options(num_returns="streaming").remote():
+                self.inbox.put((worker, *self.ray.get(sent)))
+        except self.ray.exceptions.RayError as error:
+            is_lost = isinstance(error, self.ray.exceptions.ActorUnavailableError)
+            worker.reason = "the loss of its worker or node" if is_lost else first_sentence(error)
+        self.inbox.put((worker, None, b""))
+
+
+@contextmanager
+def ray_pool(queue: WorkQueue, data: Dataset, recipe: Recipe, on: str, size: int | None = None) -> Iterator[RayPool]:
+    """Return a pool of Ray actors, all of which are stopped at the end.
+
+    Samples in memory are put into the cluster's shared memory once. Samples on disk are read where they are, by a path
+    that must be the same on every node. Only this process writes the store.
+
+    Args:
+        queue: the study's runs, which bound the number of workers.
+        data: the study's samples.
+        recipe: what runs share, which says whether they need a GPU.
+        on: the cluster, as in `ray_cluster`.
+        size: the most workers at a time, by default one per core, or per GPU, of the cluster.
+    Raises:
+        MissingExtraError: Ray is not installed.
+        ChalknetError: the cluster cannot be reached.
+    """
+    with ray_cluster(on, "study --on ray", 0 if data.is_stored else data.inputs.nbytes) as ray:
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        gpus_of_run = 1 if wants_gpu(recipe, gpus) else 0
+        nodes = cores_of_nodes(ray)
+        most = max(1, gpus if gpus_of_run else sum(nodes))
+        size = max(1, min(size or most, most, queue.n_claimable()))
+        pool = RayPool(ray, ray.put(data), size, threads_of(nodes, size), gpus_of_run)
+        try:
+            yield pool
+        finally:
+            for worker, _ in pool.workers:
+                worker.stop()
+            for _, reader in pool.workers:
+                reader.join(END_SECONDS)
+
+
+def wants_gpu(recipe: Recipe, gpus: int) -> bool:
+    """Return whether a run should have a GPU of its own, in a cluster that has so many."""
+    training = recipe.training
+    return training.engine == "torch" and (training.device == "cuda" or (training.device == "auto" and gpus > 0))
+
+
+def threads_of(nodes: list[int], size: int) -> int:
+    """Return the most threads, at least one, that each of so many workers can have on nodes with so many cores."""
+    fitting = (n for n in range(max(nodes, default=1), 1, -1) if sum(cores // n for cores in nodes) >= size)
+    return next(fitting, 1)

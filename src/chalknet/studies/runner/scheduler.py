@@ -1,0 +1,438 @@
+"""Dispatch the runs of a study to workers and record their results.
+
+`WorkQueue` holds the runs that are still to be trained, and claims them in the store. `Scheduler` is the same for every
+backend. A backend is a `WorkerPool` that starts workers: local processes (`local_pool`) or Ray actors (`ray_pool`).
+Scheduler and workers exchange the messages that `protocol` defines. The store is the only record of what is done, so a
+scheduler can be killed at any point and the next one continues from the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from chalknet.artifacts.atomic import new_folder, write_bytes
+from chalknet.data.dataset import Dataset, arrays_sha256
+from chalknet.errors import ChalknetError
+from chalknet.studies.cells import Cell, Unit
+from chalknet.studies.lease import HEARTBEAT_SECONDS, Lease, end_lease, new_lease
+from chalknet.studies.plan import Job, Plan, Planner
+from chalknet.studies.reading import chosen_cells
+from chalknet.studies.results import model_name
+from chalknet.studies.run_output import RunOutput, kept_scores, output_from
+from chalknet.studies.run_training import checkpoint_folder
+from chalknet.studies.runner.protocol import Message, job_message
+from chalknet.studies.search import Trial, next_trials, search_key
+from chalknet.studies.space import cost, divide, make_cell, own_splits
+from chalknet.studies.spec import StudySpec, spec_tables
+from chalknet.studies.store import Store
+
+# How often to look in the store for runs that another scheduler on the same study has released.
+POLL_SECONDS = 0.5
+# Workers that exit before they report "ready", in a row, after which the study fails. A single early exit can be bad
+# luck (a killed process); three in a row mean that workers cannot start.
+MAX_START_FAILURES = 3
+
+
+@dataclass(frozen=True)
+class RunEvent:
+    """How a run ended in this process.
+
+    Attributes:
+        error: why it failed, or "" if it is done.
+        valid_accuracy: of the kept network; None if the run failed or there is no validation part.
+        again: whether it will be tried again because its worker crashed.
+    """
+
+    unit: Unit
+    seconds: float = 0.0
+    valid_accuracy: float | None = None
+    error: str = ""
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class StudyProgress:
+    """The state of a study, for whoever shows it.
+
+    Attributes:
+        total, done, running, failed: numbers of runs, by all processes that work on the study.
+        seconds_left: an estimate from the costs of the runs; None before anything is known.
+        at_work: this process's running runs, each with its last epoch and its number of epochs.
+        ended: the run that has just ended, or None.
+    """
+
+    total: int
+    done: int
+    running: int
+    failed: int
+    seconds_left: float | None
+    at_work: tuple[tuple[Unit, int, int], ...] = ()
+    ended: RunEvent | None = None
+
+
+Observer = Callable[[StudyProgress], None]
+
+
+class WorkQueue:
+    """The runs of a study that this process may train. Other processes may work on the same study.
+
+    Use it as a context. When the context ends, runs that were claimed and not finished are "todo" again.
+
+    Args:
+        store: of this thread.
+        spec: the study's specification.
+        data: the samples that it is about.
+        retry_failed: whether runs that failed before are tried again.
+        planner: decides which runs are trained at once; without one each run is a job of its own.
+        on_plan: called with each plan that is made.
+        clock: seconds, for the estimate of the time left.
+    Raises:
+        DataError: on entering, if the study was made with other data.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        spec: StudySpec,
+        data: Dataset,
+        *,
+        retry_failed: bool = False,
+        planner: Planner | None = None,
+        on_plan: Callable[[Plan], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store, self._spec, self._data, self._clock = store, spec, data, clock
+        self._retry_failed, self._planner, self._on_plan = retry_failed, planner, on_plan
+        self._plan: Plan | None = None
+        self.folder: Path = store.path.parent
+        self.lease: Lease = new_lease()
+        self._units: dict[tuple[str, int], Unit] = {}
+        self._costs: dict[str, float] = {}
+        self._search_is_over = spec.search is None
+        self._last_heartbeat = float("-inf")
+        self._started, self._done_before = clock(), 0.0
+        self._division = divide(data, make_cell(spec, {}), spec.first_seed)
+
+    def __enter__(self) -> WorkQueue:
+        self._store.set_data(data_facts(self._data))
+        self._store.set_question({"spec": spec_tables(self._spec), "split_sizes": self._division.sizes})
+        self.heartbeat()
+        self._store.release_dead()
+        self._add(chosen_cells(self._spec, self._store))
+        if self._retry_failed:
+            self._store.retry_failed()
+        self._make_plan()
+        self._done_before = self._store.counts()["done"][1]
+        self._started = self._clock()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._store.release(self.lease)
+        finally:
+            end_lease(self.lease)  # if the store could not be written, the next start sees that this lease has ended
+
+    def heartbeat(self) -> None:
+        """Tell other processes that this one is alive, if that is due."""
+        if self._clock() - self._last_heartbeat >= HEARTBEAT_SECONDS:
+            self._store.heartbeat(self.lease)
+            self._last_heartbeat = self._clock()
+
+    def claim(self) -> Job:
+        """Claim runs to train at once. Without a run to claim return (): for now, or for good if `is_complete`."""
+        key = self._store.claim(self.lease)
+        if key is None and self._store.release_dead():
+            key = self._store.claim(self.lease)
+        if key is None and not self._search_is_over and self._all_ended():
+            self._choose_cells()
+            key = self._store.claim(self.lease)
+        if key is None:
+            return ()
+        job = () if self._plan is None else self._plan.job_of.get(key, ())
+        others = [other.key for other in job if other.key != key]
+        taken = self._store.claim_beside(key, others, self.lease) if others else []
+        return tuple(self._units[one] for one in (key, *taken))
+
+    def is_complete(self) -> bool:
+        """Return whether every run is done or failed, and no more configurations are to be chosen."""
+        return self._search_is_over and self._all_ended()
+
+    def n_claimable(self) -> int:
+        """Return how many runs could be trained at the same time, as far as that is known."""
+        if self._search_is_over or self._spec.search is None:
+            return self._store.counts()["todo"][0]
+        return self._spec.search.at_once * self._spec.seeds
+
+    def lease_ids(self) -> set[str]:
+        """Return the ids of all leases of the study, this process's own among them."""
+        return {lease.id for lease, _ in self._store.leases()}
+
+    def keeps_model(self, unit: Unit) -> bool:
+        """Return whether the model file of a run is kept: that of each configuration's first seed is."""
+        return unit.seed == self._spec.first_seed
+
+    def complete(self, unit: Unit, output: RunOutput) -> RunEvent:
+        """Store a run's output; the model file first, so that a run that is done has its file."""
+        if output.model:
+            path = self.folder / model_name(unit.cell, unit.seed)
+            with new_folder(path.parent):
+                write_bytes(path, output.model)
+        self._store.complete(unit, self.lease, output)
+        scores = kept_scores(output.record)
+        return RunEvent(unit, output.record["seconds"], None if scores is None else scores.accuracy)
+
+    def fail(self, unit: Unit, error: str) -> RunEvent:
+        """Record why a run failed."""
+        self._store.fail(unit, self.lease, error)
+        return RunEvent(unit, error=error)
+
+    def record_crash(self, unit: Unit, reason: str) -> RunEvent:
+        """Record that the worker that trained a run exited before it was finished."""
+        failed = self._store.record_crash(unit, self.lease, reason)
+        return RunEvent(unit, error=reason, again=not failed)
+
+    def progress(self, at_work: Mapping[Unit, int], ended: RunEvent | None = None) -> StudyProgress:
+        """Return the state of the study.
+
+        Args:
+            at_work: this process's running runs with the epochs that they have finished.
+        """
+        counts = self._store.counts()
+        epochs = {unit: unit.cell.recipe.training.epochs for unit in at_work}
+        n_cells = self._spec.search.trials if not self._search_is_over and self._spec.search else 0
+        known, total = len(self._units), max(len(self._units), n_cells * self._spec.seeds)
+        # Time per cost, from all that was trained since this process began, by whichever process.
+        begun = sum(epoch / epochs[unit] * self._cost(unit.cell) for unit, epoch in at_work.items())
+        done = counts["done"][1] - self._done_before + begun
+        left = counts["todo"][1] + counts["running"][1] - begun
+        # Configurations that a search will choose are taken to cost what the others do.
+        left += sum(cost for _, cost in counts.values()) / max(known, 1) * (total - known)
+        return StudyProgress(
+            total=total,
+            done=counts["done"][0],
+            running=counts["running"][0],
+            failed=counts["failed"][0],
+            seconds_left=(self._clock() - self._started) / done * left if done > 0 else None,
+            at_work=tuple((unit, epoch, epochs[unit]) for unit, epoch in at_work.items()),
+            ended=ended,
+        )
+
+    def _all_ended(self) -> bool:
+        counts = self._store.counts()
+        return counts["done"][0] + counts["failed"][0] == len(self._units)
+
+    def _choose_cells(self) -> None:
+        """Let the search choose its next round from the results of all rounds before it."""
+        key = search_key(self._spec)
+        settings = self._store.trials(key)
+        trials = [Trial(one, self._objective(make_cell(self._spec, one))) for one in settings]
+        chosen = [(make_cell(self._spec, one), one) for one in next_trials(self._spec, trials)]
+        self._store.add_trials(key, len(trials), chosen)
+        before = len(self._units)
+        self._add(chosen_cells(self._spec, self._store))
+        self._make_plan()
+        self._search_is_over = len(self._units) == before
+
+    def _objective(self, cell: Cell) -> float | None:
+        """Return the search's objective, averaged over the seeds, or None if a seed failed."""
+        assert self._spec.search is not None, "only a search has an objective"
+        statuses = self._store.statuses()
+        keys = [(cell.key, seed) for seed in self._spec.seed_numbers]
+        if any(statuses[key] != "done" for key in keys):
+            return None
+        scores = [kept_scores(self._store.record(key)) for key in keys]
+        name = self._spec.search.objective.removeprefix("valid_")
+        return float(sum(getattr(one, name) for one in scores)) / len(scores)
+
+    def _add(self, cells: Sequence[Cell]) -> None:
+        """Add the runs of configurations, here and in the store; of equal costs those of the first seed come first."""
+        units = [Unit(cell, seed) for seed in self._spec.seed_numbers for cell in cells]
+        self._units = {unit.key: unit for unit in units}
+        self._store.add_units(units, {cell.key: self._cost(cell) for cell in cells})
+        self._store.want(units)
+
+    def _make_plan(self) -> None:
+        if self._planner is None:
+            return
+        statuses = self._store.statuses()
+        todo = [unit for key, unit in self._units.items() if statuses[key] == "todo"]
+        if todo:
+            self._plan = self._planner.plan(todo)
+            if self._on_plan is not None:
+                self._on_plan(self._plan)
+
+    def _cost(self, cell: Cell) -> float:
+        if cell.key not in self._costs:
+            sizes = own_splits(self._data, cell, self._division).sizes
+            self._costs[cell.key] = cost(cell, self._data, sizes)
+        return self._costs[cell.key]
+
+
+class Worker(Protocol):
+    """A process or actor that trains one job at a time."""
+
+    def submit(self, message: Message) -> None:
+        """Send a job. A worker that has exited says so through its pool's inbox."""
+
+    def exit_reason(self) -> str:
+        """Return how it exited, in words."""
+
+    def stop(self) -> None:
+        """Kill it."""
+
+
+Received = tuple[Worker, Message | None, bytes]  # a worker's message and its content; None: the worker has exited
+
+
+class WorkerPool(Protocol):
+    """A source of workers.
+
+    Attributes:
+        size: the most workers at a time.
+        threads: of each worker.
+        inbox: the messages of all workers, in the order in which they came.
+    """
+
+    size: int
+    threads: int
+    inbox: queue.Queue[Received]
+
+    def start_worker(self) -> Worker:
+        """Start a worker, which sends "ready" when it can be given a job."""
+
+
+@dataclass(eq=False)
+class WorkerSlot:
+    """A worker and the job that it is training.
+
+    Attributes:
+        epochs: the finished epochs of each run of the job that has not ended; an idle worker has none.
+    """
+
+    worker: Worker
+    is_ready: bool = False
+    job: Job = ()
+    epochs: dict[Unit, int] = field(default_factory=dict)
+
+
+class Scheduler:
+    """Runs every pending run of a study, on at most `pool.size` workers at a time.
+
+    Example:
+        with WorkQueue(store, spec, data) as queue, local_pool(queue, data, size=4) as pool:
+            Scheduler(queue, pool).run()
+    """
+
+    def __init__(self, queue: WorkQueue, pool: WorkerPool, observe: Observer | None = None) -> None:
+        self._queue, self._pool, self._observe = queue, pool, observe
+        self._slots: list[WorkerSlot] = []
+        self._waiting: list[Job] = []  # for a worker that is ready
+        self._start_failures = 0
+
+    def run(self) -> None:
+        """Return when every run is done or has failed, in whichever process.
+
+        Raises:
+            OutputError: the store cannot be written.
+            ChalknetError: workers cannot be started.
+        """
+        with checkpoint_folder(self._queue.folder) as self._checkpoints:
+            self._dispatch()
+            while any(slot.epochs for slot in self._slots) or not self._queue.is_complete():
+                self._queue.heartbeat()
+                try:
+                    worker, message, content = self._pool.inbox.get(timeout=POLL_SECONDS)
+                except queue.Empty:
+                    self._dispatch()
+                    self._show()
+                    continue
+                slot = next(slot for slot in self._slots if slot.worker is worker)
+                events = self._handle_exit(slot) if message is None else self._handle(slot, message, content)
+                if message is None or not slot.epochs:
+                    self._dispatch()
+                for event in events:
+                    self._show(event)
+                if not events and slot.epochs:
+                    self._show()
+            self._show()
+
+    def _dispatch(self) -> None:
+        """Submit jobs to workers that are ready and idle, and start workers for jobs that are left.
+
+        A job is not bound to a worker before that is ready: if one waits for a free machine, no job waits with it.
+        """
+        while self._n_jobs() < self._pool.size and (job := self._queue.claim()):
+            self._waiting.append(job)
+        for slot in self._slots:
+            if self._waiting and slot.is_ready and not slot.epochs:
+                slot.job = self._waiting.pop(0)
+                slot.epochs = dict.fromkeys(slot.job, 0)
+                slot.worker.submit(self._message(slot.job))
+        starting = sum(not slot.is_ready for slot in self._slots)
+        self._slots += [WorkerSlot(self._pool.start_worker()) for _ in range(len(self._waiting) - starting)]
+
+    def _n_jobs(self) -> int:
+        """Return the number of jobs that are training or waiting."""
+        return len(self._waiting) + sum(bool(slot.epochs) for slot in self._slots)
+
+    def _message(self, job: Job) -> Message:
+        how = "one at a time" if self._pool.size == 1 else f"{self._pool.size} at a time"
+        keep_model = [self._queue.keeps_model(unit) for unit in job]
+        return job_message(job, self._pool.threads, how, keep_model, self._checkpoints)
+
+    def _handle(self, slot: WorkerSlot, message: Message, content: bytes) -> list[RunEvent]:
+        """Record what a worker has sent; return the runs that have ended by it."""
+        if message["event"] == "ready":
+            slot.is_ready, self._start_failures = True, 0
+            return []
+        unit = slot.job[message["run"]]
+        if message["event"] == "epoch":
+            slot.epochs[unit] = message["epoch"]
+            return []
+        del slot.epochs[unit]
+        if message["event"] == "failed":
+            return [self._queue.fail(unit, message["error"])]
+        return [self._queue.complete(unit, output_from(message["record"], content))]
+
+    def _handle_exit(self, slot: WorkerSlot) -> list[RunEvent]:
+        """Record the runs that a dead worker was training as crashed, and free its slot.
+
+        The queue decides whether a crashed run is retried. A new worker is started by the next `_dispatch` if runs are
+        left, so an exit of an idle worker costs nothing.
+
+        Raises:
+            ChalknetError: MAX_START_FAILURES workers in a row exited before they were ready.
+        """
+        reason = slot.worker.exit_reason()
+        self._slots.remove(slot)
+        slot.worker.stop()
+        if not slot.is_ready:
+            self._start_failures += 1
+            if self._start_failures >= MAX_START_FAILURES:
+                raise ChalknetError(f"worker processes cannot be started: {reason}.")
+        return [self._queue.record_crash(unit, reason) for unit in slot.epochs]
+
+    def _show(self, event: RunEvent | None = None) -> None:
+        if self._observe is not None:
+            at_work = {unit: epoch for slot in self._slots for unit, epoch in slot.epochs.items()}
+            self._observe(self._queue.progress(at_work, event))
+
+
+def data_facts(data: Dataset) -> dict[str, Any]:
+    """Return what a store keeps of its data."""
+    digest = hashlib.sha256(arrays_sha256(data.labels).encode())
+    digest.update(repr((data.class_names, data.inputs.shape, str(data.inputs.dtype))).encode())
+    return {
+        "source": data.source,
+        "sha256": data.sha256,
+        "digest": digest.hexdigest(),
+        "samples": len(data),
+        "class_names": list(data.class_names),
+        "sample_shape": [int(n) for n in data.inputs.shape[1:]],
+    }

@@ -1,0 +1,88 @@
+"""The scheduler with workers that do as they are told, and what a pool of Ray actors counts on."""
+
+from __future__ import annotations
+
+import queue
+from types import SimpleNamespace
+
+import pytest
+from conftest import made_images
+from studies.small_studies import spec_of
+
+from chalknet.config import Recipe
+from chalknet.studies.runner.ray_pool import threads_of, wants_gpu
+from chalknet.studies.runner.scheduler import Scheduler, WorkQueue
+from chalknet.studies.runner.worker import train_job
+from chalknet.studies.store import Store
+
+DATA = made_images(240, seed=0)
+
+
+class Pool:
+    """Workers in this process; behavior says of each that is started: "works", "waits" forever, or "dies" at work."""
+
+    threads = 1
+
+    def __init__(self, size, behavior):
+        self.size, self.inbox, self.behavior = size, queue.Queue(), list(behavior)
+        self.started, self.submitted = [], []
+
+    def start_worker(self):
+        kind = self.behavior.pop(0) if self.behavior else "works"
+        worker = SimpleNamespace(kind=kind, exit_reason=lambda: "its node is gone", stop=lambda: None)
+        worker.submit = lambda message: self.submit(worker, message)
+        self.started.append(worker)
+        if kind != "waits":
+            self.inbox.put((worker, {"event": "ready"}, b""))
+        return worker
+
+    def submit(self, worker, message):
+        self.submitted.append((worker.kind, message["runs"][0]["seed"]))
+        if worker.kind == "dies":
+            self.inbox.put((worker, None, b""))
+        else:
+            train_job(message, DATA, lambda sent, content: self.inbox.put((worker, sent, content)))
+
+
+def run(tmp_path, pool):
+    spec = spec_of("hidden=2,3", seeds=2)
+    with Store.create(tmp_path) as store:
+        with WorkQueue(store, spec, DATA) as work:
+            Scheduler(work, pool).run()
+        return {status: number for status, (number, _) in store.counts().items()}, [e for _, _, e in store.events()]
+
+
+def test_a_worker_that_is_never_ready_keeps_no_run_from_others(tmp_path):
+    pool = Pool(2, ["waits", "works"])
+    counts, _ = run(tmp_path, pool)
+    assert counts["done"] == 4
+    assert [worker.kind for worker in pool.started] == ["waits", "works"]
+    assert {kind for kind, _ in pool.submitted} == {"works"}
+
+
+def test_a_run_whose_worker_died_is_given_to_another(tmp_path):
+    pool = Pool(1, ["dies", "works"])
+    counts, events = run(tmp_path, pool)
+    assert counts["done"] == 4
+    assert events.count("died") == 1
+    assert [worker.kind for worker in pool.started] == ["dies", "works"]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "jobs", "threads"),
+    [([4], 4, 1), ([4], 2, 2), ([4], 1, 4), ([3, 3], 3, 1), ([3, 3], 2, 3), ([8, 1], 2, 4), ([], 1, 1), ([2], 5, 1)],
+)
+def test_threads_are_as_many_as_fit_on_the_nodes(nodes, jobs, threads):
+    assert threads_of(nodes, jobs) == threads
+
+
+def test_a_unit_has_a_gpu_where_its_recipe_asks_for_one_or_leaves_it_open_and_there_is_one():
+    def recipe(**training):
+        return SimpleNamespace(training=SimpleNamespace(**training))
+
+    assert not wants_gpu(Recipe(), 4)
+    assert wants_gpu(recipe(engine="torch", device="cuda"), 0)
+    assert wants_gpu(recipe(engine="torch", device="auto"), 2)
+    assert not wants_gpu(recipe(engine="torch", device="auto"), 0)
+    assert not wants_gpu(recipe(engine="torch", device="cpu"), 2)
+    assert not wants_gpu(recipe(engine="numpy", device="auto"), 2)
