@@ -6,6 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from conftest import made_images
+
+from chalknet.workflows.study import study
 
 # Packages that take long to import or that an extra installs. A module imports them inside the functions that use them.
 HEAVY = {
@@ -55,3 +58,19 @@ def test_commands_and_machine_facts_load_without_numpy():
     names = loaded("import chalknet.config" + IMPORT_EVERYTHING.replace("if not", f"if {early} and not"))
     assert {"chalknet.cli.train", "chalknet.machine.kernels"} <= names
     assert "numpy" not in names
+
+
+SHOW = """
+import chalknet
+from chalknet.cli.main import main
+results = chalknet.read_results({folder!r})
+results.unit(results.cells[0], 0)
+assert main(["study", "show", {folder!r}]) == 0
+"""
+
+
+def test_reading_a_study_loads_no_trainer_and_no_engine(tmp_path):
+    study(made_images(60, seed=0), {"hidden": [3]}, out=tmp_path, seeds=1, epochs=1, train_size=40, valid_size=10)
+    names = loaded(SHOW.format(folder=str(tmp_path)))
+    assert "chalknet.studies.store" in names
+    assert not [name for name in names if name.startswith(("chalknet.training.trainer", "chalknet.engines", "torch"))]

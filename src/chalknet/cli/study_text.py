@@ -7,16 +7,18 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from statistics import mean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chalknet.cli.progress import clock
 from chalknet.formatting import DASH
 from chalknet.records import Scores
 from chalknet.reporting.tables import Table
 from chalknet.studies.cells import Cell, value_text
-from chalknet.studies.plan import Plan
 from chalknet.studies.results import StudyResults, UnitRecord
 from chalknet.studies.spec import spec_tables
+
+if TYPE_CHECKING:  # to read results needs no training stack
+    from chalknet.studies.plan import Plan
 
 FORMAT = 1  # of the JSON
 SEEDS_A_LINE = 10

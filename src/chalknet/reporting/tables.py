@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from chalknet.data.splits import Splits
 from chalknet.formatting import DASH, count_of
 from chalknet.network.gradcheck import GradientCheck
 from chalknet.records import PARTS, Scores
-from chalknet.training.trainer import Run
+
+if TYPE_CHECKING:
+    from chalknet.training.trainer import Run
 
 MONITOR_NAMES = {"valid_loss": "validation loss", "valid_accuracy": "validation accuracy"}
 PART_NAMES = {"train": "training", "valid": "validation", "test": "test"}

@@ -13,13 +13,14 @@ from chalknet.records import EpochRecord
 from chalknet.reporting.drawings.picture import drawing_bytes, file_kind
 from chalknet.reporting.drawings.theme import THEMES, Theme
 from chalknet.reporting.figures import Curve, Figure, Mark, Matrix, Panel, learning_curves
-from chalknet.training.trainer import Run
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure as Drawing
+
+    from chalknet.training.trainer import Run
 
 LETTER_WIDTH = 0.6  # of a letter, in its height, on average and with room to spare
 PANEL_WIDTH, PANEL_HEIGHT = 5.2, 4.0  # inches, of a picture that stands by itself
@@ -39,7 +40,7 @@ def plot_curves(run: Run | Sequence[EpochRecord], path: str | Path | None = None
         ConfigError: path has another ending.
         OutputError: path cannot be written.
     """
-    history = run.history if isinstance(run, Run) else run
+    history = run if isinstance(run, Sequence) else run.history
     kind = None if path is None else file_kind(path)
     drawing = draw(learning_curves(history, title))
     if path is not None and kind is not None:
