@@ -64,22 +64,12 @@ def files_that_lie(whole: bytes, key: str, tensor: str) -> dict[str, bytes]:
         f"offsets {offsets}": changed(data_offsets=offsets)
         for offsets in ([begin, 10**10], [end, begin], [begin, end + 8], [begin + 4, end], [0, 8], [-8, 8], [], None)
     }
+    shape, dtype = header[tensor]["shape"], TYPE_OF[header[tensor]["dtype"]]
+    arrays = {f"array of {other.__name__}": np.ones(shape, other) for other in (np.float16, np.int8, np.bool_)}
+    arrays |= {f"array of shape {other}": np.ones(other, dtype) for other in ((), (0,), (1, 1, 1), (2, 3, 4))}
+    arrays |= {"not finite": np.full(shape, np.nan, dtype), "infinite": np.full(shape, np.inf, dtype)}
+    found |= {name: with_tensor(whole, tensor, value) for name, value in arrays.items()}
     found |= {
-        f"array of {dtype.__name__}": with_tensor(whole, tensor, np.ones(shape, dtype))
-        for dtype in (np.float16, np.int8, np.bool_)
-        for shape in [tuple(header[tensor]["shape"])]
-    }
-    found |= {
-        f"array of shape {shape}": with_tensor(whole, tensor, np.ones(shape, TYPE_OF[header[tensor]["dtype"]]))
-        for shape in ((), (0,), (1, 1, 1), (2, 3, 4))
-    }
-    found |= {
-        "not finite": with_tensor(
-            whole, tensor, np.full(header[tensor]["shape"], np.nan, TYPE_OF[header[tensor]["dtype"]])
-        ),
-        "infinite": with_tensor(
-            whole, tensor, np.full(header[tensor]["shape"], np.inf, TYPE_OF[header[tensor]["dtype"]])
-        ),
         "name twice": file_bytes(f"{text[:-1]}, {twice}}}".encode(), body),
         "entry twice": file_bytes(
             text.replace('"__metadata__": {', '"__metadata__": {' + json.dumps({key: "{}"})[1:-1] + ", ").encode(), body

@@ -45,7 +45,8 @@ def checkpoint() -> Checkpoint:
 MODEL = model_bytes(network(), {"epochs": 3})
 CHECKPOINT = checkpoint_bytes(checkpoint())
 MODELS_THAT_LIE = files_that_lie(MODEL, HEADER_KEY, "hidden1.weight")
-CHECKPOINTS_THAT_LIE = files_that_lie(CHECKPOINT, CHECKPOINT_KEY, "parameters/hidden1.weight")
+WEIGHT = "parameters/hidden1.weight"
+READERS = {load_model: ModelFileError, read_checkpoint: StoreError}
 
 
 def described(**fields: object) -> bytes:
@@ -74,18 +75,15 @@ def read_within_bounds(read, path: Path, error: type[ChalknetError]) -> None:
     assert peak < 4 * path.stat().st_size + 100 * MEBIBYTE
 
 
-@pytest.mark.parametrize("lie", list(MODELS_THAT_LIE))
-def test_a_model_file_that_lies_is_one_line(tmp_path, lie):
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(MODELS_THAT_LIE[lie])
-    read_within_bounds(load_model, path, ModelFileError)
+LIES = [(load_model, lie, data) for lie, data in MODELS_THAT_LIE.items()]
+LIES += [(read_checkpoint, lie, data) for lie, data in files_that_lie(CHECKPOINT, CHECKPOINT_KEY, WEIGHT).items()]
 
 
-@pytest.mark.parametrize("lie", list(CHECKPOINTS_THAT_LIE))
-def test_a_checkpoint_that_lies_is_one_line(tmp_path, lie):
-    path = tmp_path / "checkpoint.safetensors"
-    path.write_bytes(CHECKPOINTS_THAT_LIE[lie])
-    read_within_bounds(read_checkpoint, path, StoreError)
+@pytest.mark.parametrize(("read", "data"), [(read, data) for read, _, data in LIES], ids=[lie for _, lie, _ in LIES])
+def test_a_file_that_lies_is_one_line(tmp_path, read, data):
+    path = tmp_path / "file.safetensors"
+    path.write_bytes(data)
+    read_within_bounds(read, path, READERS[read])
 
 
 @pytest.mark.parametrize(
@@ -232,10 +230,7 @@ def test_arrays_that_no_training_keeps_are_named(tmp_path, name, value):
         read_checkpoint(path)
 
 
-READERS = [(load_model, ModelFileError), (read_checkpoint, StoreError)]
-
-
-@pytest.mark.parametrize(("read", "error"), READERS)
+@pytest.mark.parametrize(("read", "error"), READERS.items())
 @pytest.mark.parametrize("kind", ["folder", "pipe", "device", "link to a device", "link to itself", "nothing"])
 def test_what_is_no_file_is_refused_without_being_opened(tmp_path, read, error, kind):
     path = tmp_path / "model.safetensors"

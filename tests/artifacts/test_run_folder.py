@@ -17,11 +17,15 @@ from chalknet.training.trainer import Trainer, run_epochs
 
 
 @pytest.fixture(scope="module")
-def run(small_images):
+def run_with_samples(small_images):
     recipe = Recipe().with_settings(hidden=[5], epochs=3, train_size=150, valid_size=50)
-    trainer = Trainer(small_images, split_dataset(small_images, "writeup", 150, 50), recipe)
-    list(trainer.epochs())
-    return trainer.run()
+    splits = split_dataset(small_images, "writeup", 150, 50)
+    return run_epochs(Trainer(small_images, splits, recipe, keep_samples=True))
+
+
+@pytest.fixture(scope="module")
+def run(run_with_samples):
+    return replace(run_with_samples, valid_samples=())
 
 
 def test_history_has_the_stated_columns_in_their_order():
@@ -44,13 +48,6 @@ def test_history_reads_back_to_the_last_digit(run):
 def test_an_absent_set_has_empty_cells():
     record = EpochRecord(1, Scores(0.5, 0.25, 3.0), None, None, 0.1)
     assert history_csv([record]).splitlines()[1] == "1,0.5,0.25,,,,,3.0,,,0.1"
-
-
-@pytest.fixture(scope="module")
-def run_with_samples(small_images):
-    recipe = Recipe().with_settings(hidden=[5], epochs=3, train_size=150, valid_size=50)
-    splits = split_dataset(small_images, "writeup", 150, 50)
-    return run_epochs(Trainer(small_images, splits, recipe, keep_samples=True))
 
 
 def written(run, folder):
