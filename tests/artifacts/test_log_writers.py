@@ -14,7 +14,7 @@ import pytest
 from conftest import needs
 
 import chalknet
-from chalknet.artifacts import log_writer, mlflow_writer
+from chalknet.artifacts import mlflow_writer
 from chalknet.artifacts.csv_writer import CsvWriter
 from chalknet.artifacts.history_file import history_csv
 from chalknet.artifacts.mlflow_writer import MlflowWriter
@@ -226,39 +226,41 @@ def test_a_log_that_begins_with_a_training_that_goes_on_is_whole(letters):
     assert (letters / "log.csv").read_text() == (letters / "run" / "history.csv").read_text()
 
 
-class Full:
-    """A disk that has no room left from the n-th addition to a log on, of which it takes a part."""
+class FullDisk:
+    """A disk that is full after a number of additions to a file: of the next one it takes a part."""
 
     def __init__(self, n):
         self.left = n
 
-    def __call__(self, path, data):
-        self.left -= 1
-        if self.left < 0:
-            raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        log_writer_append(path, data)
+    def open(self, path, mode="wb"):
+        disk = self
+
+        class File(FileIO):
+            pending = b""
+
+            def write(self, data):
+                self.pending += data
+
+            def flush(self):
+                written, self.pending = self.pending, b""
+                disk.left -= bool(written)
+                if written and disk.left < 0:
+                    super().write(written[: len(written) // 2])
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                super().write(written)
+
+        return File(path, mode)
 
 
-log_writer_append = log_writer.append_whole
-
-
-class FullEventFile(FileIO):
-    """An event file on a disk that takes only a part of what the third flush writes."""
-
-    def __init__(self, path):
-        super().__init__(path, "wb")
-        self.pending, self.flushes = b"", 0
-
-    def write(self, data):
-        self.pending += data
-
-    def flush(self):
-        self.flushes += 1
-        written, self.pending = self.pending, b""
-        if self.flushes == 3:
-            super().write(written[: len(written) // 2])
-            raise OSError(errno.ENOSPC, "No space left on device")
-        super().write(written)
+def fill_disk_of(kind, monkeypatch, n):
+    """Let a log have room for n additions."""
+    disk, real = FullDisk(n), Path.open
+    if kind == "csv":
+        monkeypatch.setattr(
+            Path, "open", lambda p, mode="r", **kw: (disk.open if mode == "ab" else real)(p, mode, **kw)
+        )
+    else:
+        monkeypatch.setattr("tensorboardX.record_writer.open_file", disk.open)
 
 
 @pytest.mark.extras
@@ -268,9 +270,7 @@ def test_a_disk_that_is_full_ends_the_log_in_one_line_and_not_the_training(lette
     if kind == "tensorboard":
         needs("tensorboard")
         needs("tensorboardX")
-        monkeypatch.setattr("tensorboardX.record_writer.open_file", FullEventFile)
-    else:
-        monkeypatch.setattr("chalknet.artifacts.csv_writer.append_whole", Full(2))
+    fill_disk_of(kind, monkeypatch, 2)
     line = [*LINE, "--epochs", "5", "--quiet", "--out", "run", "--log", f"{kind}:{place}"]
     assert main(line) == 1
     want = (
@@ -287,7 +287,7 @@ def test_a_disk_that_is_full_ends_the_log_in_one_line_and_not_the_training(lette
 
 
 def test_in_python_the_line_is_a_warning_and_the_run_is_there(tmp_path, small_images, monkeypatch):
-    monkeypatch.setattr("chalknet.artifacts.csv_writer.append_whole", Full(1))
+    fill_disk_of("csv", monkeypatch, 1)
     writer = CsvWriter(tmp_path / "log.csv")
     with pytest.warns(UserWarning, match=r"log\.csv: cannot be written: No space left.*; the log ends before epoch 2"):
         run = chalknet.train(small_images, observe=writer, **SETTINGS)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from chalknet.artifacts.history_file import COLUMNS, history_csv
-from chalknet.artifacts.log_writer import LogWriter, append_whole, of_seed, reason_of, warn
+from chalknet.artifacts.log_writer import LogWriter, reason_of, warn
 from chalknet.errors import OutputError
 from chalknet.records import EpochRecord
 from chalknet.training.trainer import Begun
@@ -38,7 +39,8 @@ class CsvWriter(LogWriter):
         self._check()
 
     def member(self, begun: Begun) -> Self:
-        return type(self)(of_seed(self._path, begun.recipe.training.seed), tell=self.tell)
+        name = f"{self._path.stem}-seed{begun.recipe.training.seed}{self._path.suffix}"
+        return type(self)(self._path.with_name(name), tell=self.tell)
 
     def write(self, record: EpochRecord) -> None:
         if not self._is_mended:
@@ -51,7 +53,14 @@ class CsvWriter(LogWriter):
                     f"{self._path}: holds another training: its row of epoch {record.epoch} differs. Name another file."
                 )
             return
-        append_whole(self._path, f"{row}\n".encode())
+        size = self._path.stat().st_size
+        try:
+            with self._path.open("ab") as file:
+                file.write(f"{row}\n".encode())
+        except OSError:
+            with suppress(OSError):
+                os.truncate(self._path, size)  # the whole row or nothing of it
+            raise
         self._rows[record.epoch] = row
 
     def _check(self) -> None:

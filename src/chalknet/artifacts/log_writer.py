@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -99,20 +97,3 @@ def reason_of(error: BaseException) -> str:
     """What the system said, or the first line of what another program did."""
     said = str(getattr(error, "strerror", None) or error).strip() or type(error).__name__
     return said.splitlines()[0].rstrip(".")
-
-
-def append_whole(path: Path, data: bytes) -> None:
-    """Adds to a file's end, all or nothing; the file is closed again."""
-    size = path.stat().st_size if path.exists() else 0
-    try:
-        with path.open("ab") as file:
-            file.write(data)
-    except OSError:
-        with suppress(OSError):
-            os.truncate(path, size)
-        raise
-
-
-def of_seed(path: Path, seed: int) -> Path:
-    """NAME-seedN.EXT."""
-    return path.with_name(f"{path.stem}-seed{seed}{path.suffix}")
