@@ -40,3 +40,12 @@ class EpochRecord:
         """The scores of "train", "valid" or "test"."""
         scores = {"train": self.train, "valid": self.valid, "test": self.test}
         return scores[name]
+
+    def logged_scores(self) -> dict[tuple[str, str], float]:
+        """Return loss and accuracy of each set that is there, by set and measure, as logs show them."""
+        return {
+            (name, measure): getattr(scores, measure)
+            for name in PARTS
+            if (scores := self.part(name)) is not None
+            for measure in ("loss", "accuracy")
+        }

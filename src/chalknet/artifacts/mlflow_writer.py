@@ -14,10 +14,9 @@ from chalknet.artifacts.atomic import write_files
 from chalknet.artifacts.log_writer import LogWriter, reason_of, warn
 from chalknet.config import SECTIONS, Recipe
 from chalknet.errors import MissingExtraError, OutputError, StoppedError
-from chalknet.records import PARTS, EpochRecord
+from chalknet.records import EpochRecord
 from chalknet.training.trainer import Begun
 
-MEASURES = ("loss", "accuracy")
 # Read by MLflow at each request: two tries of four seconds.
 IMPATIENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
@@ -97,12 +96,7 @@ class MlflowWriter(LogWriter):
         if self._run is None:
             self._run = self._new_run()
         now = int(1_000 * time.time())
-        scores = {
-            f"{part}_{measure}": getattr(found, measure)
-            for part in PARTS
-            if (found := record.part(part)) is not None
-            for measure in MEASURES
-        }
+        scores = {f"{part}_{measure}": value for (part, measure), value in record.logged_scores().items()}
         metrics = [
             self._metric(key, value, now, record.epoch)
             for key, value in scores.items()

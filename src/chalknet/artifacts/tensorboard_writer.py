@@ -11,10 +11,8 @@ from typing import Any, Self
 
 from chalknet.artifacts.log_writer import LogWriter, reason_of, warn
 from chalknet.errors import MissingExtraError, OutputError
-from chalknet.records import PARTS, EpochRecord
+from chalknet.records import EpochRecord
 from chalknet.training.trainer import Begun
-
-MEASURES = ("loss", "accuracy")
 
 
 class TensorBoardWriter(LogWriter):
@@ -61,10 +59,8 @@ class TensorBoardWriter(LogWriter):
             start = self._session(status=self._session.START)  # discards this and later epochs of earlier files
             self._file.write(self._event(wall_time=now, step=record.epoch, session_log=start).SerializeToString())
         event = self._event(wall_time=now, step=record.epoch)  # one for all scores: a full disk leaves no part of them
-        for part in PARTS:
-            if (scores := record.part(part)) is not None:
-                for measure in MEASURES:
-                    event.summary.MergeFrom(self._scalar(f"{measure}/{part}", getattr(scores, measure)))
+        for (part, measure), value in record.logged_scores().items():
+            event.summary.MergeFrom(self._scalar(f"{measure}/{part}", value))
         self._file.write(event.SerializeToString())
         self._file.flush()
 
