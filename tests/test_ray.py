@@ -26,11 +26,11 @@ from chalknet.engines.ray_shards import RayShards
 from chalknet.machine.ray_cluster import _on_this_machine_alone, ray_cluster
 from chalknet.studies.reading import read_results
 from chalknet.studies.store import Store
+from chalknet.training.callbacks import FunctionCallback
 from chalknet.training.trainer import Trainer
-from chalknet.workflows.single_run import Checkpoints, Options
 from chalknet.workflows.study import study
-from chalknet.workflows.task import task_of
-from chalknet.workflows.train import observed_by, train_settled
+from chalknet.workflows.train import run_training
+from chalknet.workflows.train_options import TrainOptions
 
 pytestmark = pytest.mark.ray
 
@@ -182,9 +182,9 @@ def test_a_run_goes_on_over_shards_with_a_ray_of_its_own_that_is_gone_at_the_end
             raise KeyboardInterrupt
 
     recipe = want.recipe
-    begun = Options(tmp_path / "run", checkpoints=Checkpoints(epochs=1))
+    options = TrainOptions(letters, recipe, out=tmp_path / "run", checkpoint_epochs=1)
     with pytest.raises(KeyboardInterrupt):
-        train_settled(task_of(load_data(letters), recipe), begun, observed_by(stop))
+        run_training(options, [FunctionCallback(stop)])
     line = ["train", "--resume", str(tmp_path / "run"), "--shards", "2", "--quiet"]
     environment = {**os.environ, "HOME": str(tmp_path / "home")}
     done = subprocess.run(

@@ -298,6 +298,14 @@ class DataConfig:
     sample_weights_sha256: str = ""
     splits_sha256: str = ""
 
+    def updated(self, given: DataConfig) -> DataConfig:
+        """Return this with what another configuration names; a newly named source has no known digest."""
+        named = {name: value for name, value in vars(given).items() if value}
+        for source, digest in (("source", "sha256"), ("valid_source", "valid_sha256"), ("test_source", "test_sha256")):
+            if source in named:
+                named.setdefault(digest, "")
+        return replace(self, **named)
+
 
 @dataclass(frozen=True)
 class Recipe:

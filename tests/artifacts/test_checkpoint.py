@@ -7,16 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chalknet.artifacts.checkpoint import CheckpointWriter, checkpoint_bytes, read_checkpoint, read_unfinished
+from chalknet.artifacts.checkpoint import CheckpointCallback, checkpoint_bytes, read_checkpoint, read_unfinished
 from chalknet.artifacts.run_folder import run_files
 from chalknet.config import DataConfig, Recipe
-from chalknet.data.load import load_data
 from chalknet.data.splits import split_dataset
 from chalknet.errors import OutputError, StoppedError, StoreError
+from chalknet.training.callbacks import FunctionCallback, RunContext
 from chalknet.training.trainer import Trainer, run_epochs
-from chalknet.workflows.single_run import Checkpoints, Options
-from chalknet.workflows.task import task_of
-from chalknet.workflows.train import observed_by, resume, train, train_settled
+from chalknet.workflows.train import resume, run_training, train
+from chalknet.workflows.train_options import TrainOptions
 
 RECIPE = Recipe().with_settings(hidden=[7], epochs=8, train_size=160, valid_size=40, learning_rate=1e-3, momentum=0.9)
 EARLY = {"stop_early": True, "patience": 3, "learning_rate": 0.02, "epochs": 40}
@@ -24,6 +23,10 @@ EARLY = {"stop_early": True, "patience": 3, "learning_rate": 0.02, "epochs": 40}
 
 def trainer_of(data, recipe, keep_samples=True):
     return Trainer(data, split_dataset(data, "writeup", 160, 40), recipe, keep_samples=keep_samples)
+
+
+def context_of(data, folder):
+    return RunContext(data, split_dataset(data, "writeup", 160, 40), RECIPE, folder=folder)
 
 
 def files_of(run):
@@ -89,27 +92,27 @@ def test_a_training_of_eleven_layers_that_was_stopped_goes_on_with_its_layers_in
 def test_one_is_written_every_so_many_epochs_and_when_it_is_to_stop(small_images, tmp_path):
     written = []
 
-    class Watching(CheckpointWriter):
-        def __call__(self, take):
-            super().__call__(take)
+    class Watching(CheckpointCallback):
+        def keep(self, take):
+            super().keep(take)
             path = tmp_path / "checkpoint.safetensors"
             written.append(len(read_checkpoint(path).history) if path.exists() else 0)
 
-    source = DataConfig("made.npz", "0" * 64)
-    keep = Watching(tmp_path, RECIPE, source, seconds=1e9, epochs=3, must_stop=lambda: len(written) == 7)
+    context = context_of(small_images, tmp_path)
+    checkpoint = Watching(context, seconds=1e9, epochs=3, must_stop=lambda: len(written) == 7)
     with pytest.raises(
         StoppedError, match=r"stopped after epoch 8 of 8, which is kept\. Go on with: chalknet train --re"
     ):
-        run_epochs(trainer_of(small_images, RECIPE), keep=keep)
+        run_epochs(trainer_of(small_images, RECIPE), keep=checkpoint.keep)
     assert written == [0, 0, 3, 3, 3, 6, 6]
-    recipe, data, start = read_unfinished(tmp_path)
-    assert (recipe, data, len(start.history)) == (RECIPE, source, 8)
-    keep.clear()
+    assert read_unfinished(tmp_path) == (RECIPE, context.origin)
+    assert len(read_checkpoint(tmp_path / "checkpoint.safetensors").history) == 8
+    checkpoint.clear()
     assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
 def test_zero_seconds_are_one_after_every_epoch(small_images, tmp_path):
-    keep = CheckpointWriter(tmp_path, RECIPE, DataConfig(), seconds=0)
+    keep = CheckpointCallback(context_of(small_images, tmp_path), seconds=0).keep
     run_epochs(trainer_of(small_images, RECIPE), keep=keep)
     assert len(read_checkpoint(tmp_path / "checkpoint.safetensors").history) == 8
 
@@ -145,7 +148,7 @@ def test_a_cut_or_newer_checkpoint_is_told(small_images, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(small_images, tmp_path, monkeypatch):
-    keep = CheckpointWriter(tmp_path, RECIPE, DataConfig(), seconds=0)
+    keep = CheckpointCallback(context_of(small_images, tmp_path), seconds=0).keep
     trainer = trainer_of(small_images, RECIPE)
     epochs = trainer.epochs()
     next(epochs)
@@ -172,12 +175,9 @@ def test_a_library_user_goes_on_with_resume(small_images, tmp_path):
         if record.epoch == 3:
             raise KeyboardInterrupt
 
+    options = TrainOptions(tmp_path / "made.npz", RECIPE, out=tmp_path / "run", checkpoint_seconds=0)
     with pytest.raises(KeyboardInterrupt):
-        train_settled(
-            task_of(load_data(tmp_path / "made.npz"), RECIPE),
-            Options(tmp_path / "run", checkpoints=Checkpoints(0)),
-            observed_by(stop),
-        )
+        run_training(options, [FunctionCallback(stop)])
     with pytest.raises(OutputError, match=r"holds an unfinished run\. chalknet train --resume .*run goes on with it"):
         train(tmp_path / "made.npz", RECIPE, out=tmp_path / "run")
     again = resume(tmp_path / "run")

@@ -21,7 +21,6 @@ from chalknet.artifacts.mlflow_writer import MlflowWriter
 from chalknet.artifacts.tensorboard_writer import TensorBoardWriter
 from chalknet.cli.main import main
 from chalknet.errors import MissingExtraError
-from chalknet.workflows.logs import Log, parsed_log
 
 SETTINGS = {"recipe": "writeup", "hidden": [4], "epochs": 3, "train_size": 160, "valid_size": 40}
 
@@ -82,12 +81,6 @@ def test_a_line_logs_each_network_of_an_ensemble_by_itself(tmp_path, monkeypatch
     for seed in (0, 1):
         logged = (tmp_path / f"log-seed{seed}.csv").read_text()
         assert logged == (tmp_path / "run" / "members" / f"seed{seed}" / "history.csv").read_text()
-
-
-def test_what_log_names_is_understood():
-    assert parsed_log("csv:a.csv") == Log("csv", "a.csv")
-    assert parsed_log("mlflow") == Log("mlflow", "")
-    assert parsed_log("mlflow:sqlite:///x.db") == Log("mlflow", "sqlite:///x.db")
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,22 @@
 import re
+import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from chalknet.cli.progress import EpochProgress, clock, fitting_facts, short
+from chalknet.config import Recipe
+from chalknet.data.splits import Splits
 from chalknet.records import EpochRecord, Scores
+from chalknet.training.callbacks import RunContext, running
+
+
+def shown(n_epochs, n_train, *, quiet):
+    """The progress of a training, as `running` begins and ends it."""
+    splits = Splits(np.arange(n_train), np.arange(0), np.arange(0))
+    context = RunContext(SimpleNamespace(notes=()), splits, Recipe().with_settings(epochs=n_epochs))
+    return running([EpochProgress(quiet=quiet)], context)
 
 
 def record(epoch):
@@ -16,7 +29,7 @@ def test_seconds_are_told_as_a_clock(seconds, text):
 
 
 def test_a_log_gets_about_twenty_lines_with_speed_and_time_left(capsys):
-    with EpochProgress(200, 15_000, quiet=False) as show:
+    with shown(200, 15_000, quiet=False) as show:
         for epoch in range(1, 201):
             show(record(epoch))
     lines = capsys.readouterr().err.splitlines()
@@ -45,33 +58,29 @@ def test_large_numbers_are_told_short(number, text):
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 140])
 def test_the_bar_shows_epoch_and_time_left_at_any_width(capsys, monkeypatch, columns):
-    import sys
-
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     full = EpochRecord(200, Scores(0.5, 0.9, 3.0), Scores(0.6, 0.8, 4.0), Scores(0.6, 0.8, 4.0), 0.5)
-    with EpochProgress(200, 15_000, quiet=False) as show:
+    with shown(200, 15_000, quiet=False) as show:
         show(full)
     plain = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", capsys.readouterr().err)
-    shown = next(line for line in reversed(plain.splitlines()) if line.strip())
-    assert "epoch 200/200" in shown
-    assert "0:00 left" in shown
-    assert len(shown) <= columns
+    line = next(line for line in reversed(plain.splitlines()) if line.strip())
+    assert "epoch 200/200" in line
+    assert "0:00 left" in line
+    assert len(line) <= columns
 
 
 def test_quiet_shows_nothing(capsys):
-    with EpochProgress(2, 10, quiet=True) as show:
+    with shown(2, 10, quiet=True) as show:
         show(record(1))
     assert capsys.readouterr() == ("", "")
 
 
 def test_a_terminal_gets_a_bar(capsys, monkeypatch):
-    import sys
-
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with EpochProgress(2, 10, quiet=False) as show:
+    with shown(2, 10, quiet=False) as show:
         show(record(1))
         show(record(2))
-    shown = capsys.readouterr().err
-    assert "2/2" in shown
-    assert "loss 0.5000" in shown
+    bar = capsys.readouterr().err
+    assert "2/2" in bar
+    assert "loss 0.5000" in bar

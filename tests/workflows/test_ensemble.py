@@ -15,9 +15,9 @@ from chalknet.errors import ConfigError, OutputError, StoppedError, StoreError
 from chalknet.reporting.document import FigureBlock, TableBlock
 from chalknet.studies.spec import StudySpec
 from chalknet.workflows.ensemble import member_recipes
-from chalknet.workflows.single_run import Checkpoints, Options, curves_title
-from chalknet.workflows.task import task_of
-from chalknet.workflows.train import train_settled
+from chalknet.workflows.single_run import curves_title
+from chalknet.workflows.train import run_training
+from chalknet.workflows.train_options import TrainOptions
 
 SETTINGS = {"hidden": [6], "epochs": 3, "train_size": 160, "valid_size": 40, "stop_early": False, "ensemble": 3}
 
@@ -159,9 +159,8 @@ def test_seeds_begin_again_after_the_largest():
 
 
 def test_a_stopped_member_says_how_the_whole_goes_on(finished):
-    stop = Options(Path("the whole"), checkpoints=Checkpoints(must_stop=lambda: True))
     with pytest.raises(StoppedError, match=r"Go on with: chalknet train --resume 'the whole'$"):
-        train_settled(task_of(finished.data, finished.recipe), stop)
+        run_training(TrainOptions(finished.data, finished.recipe, out="the whole", must_stop=lambda: True))
     run = chalknet.resume("the whole")
     assert len(run.members) == 3
     assert Path("the whole/model.safetensors").read_bytes() == Path("run/model.safetensors").read_bytes()

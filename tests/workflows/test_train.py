@@ -6,11 +6,10 @@ from conftest import made_images
 
 import chalknet
 from chalknet.artifacts.model_facts import training_facts
-from chalknet.config import Recipe, config_from_tables
+from chalknet.config import Recipe, config_from_tables, read_config
 from chalknet.data.splits import Splits
 from chalknet.errors import ConfigError, DataError, DivergenceError, OutputError
-from chalknet.workflows.settle import settle
-from chalknet.workflows.task import open_data
+from chalknet.workflows.resolve import open_data
 
 
 def parts_of(*parts):
@@ -38,7 +37,7 @@ def test_train_takes_a_path_and_writes_a_folder(tmp_path):
     data = made_images(240, seed=0)
     np.savez(tmp_path / "letters.npz", images=data.inputs, labels=data.labels)
     chalknet.train(tmp_path / "letters.npz", out=tmp_path / "run", **SETTINGS)
-    recipe, config = settle(None, str(tmp_path / "run" / "config.toml"), {}, chalknet.config.DataConfig())
+    recipe, config = read_config(tmp_path / "run" / "config.toml")
     assert recipe.network.hidden == (6,)
     assert config.source == str(tmp_path / "letters.npz")
     assert len(open_data(config)) == 240
@@ -98,7 +97,7 @@ def test_a_run_of_data_read_with_options_is_repeated_with_them(tmp_path):
     np.savez(tmp_path / "letters.npz", images=data.inputs, labels=data.labels)
     named = chalknet.load_data(tmp_path / "letters.npz", class_names=["w", "x", "y", "z"])
     first = chalknet.train(named, out=tmp_path / "run", **SETTINGS)
-    recipe, config = settle(None, str(tmp_path / "run" / "config.toml"), {}, chalknet.config.DataConfig())
+    recipe, config = read_config(tmp_path / "run" / "config.toml")
     again = chalknet.train(open_data(config), recipe)
     assert again.network.class_names == ("w", "x", "y", "z")
     assert [record.train for record in again.history] == [record.train for record in first.history]
@@ -107,7 +106,7 @@ def test_a_run_of_data_read_with_options_is_repeated_with_them(tmp_path):
 def test_splits_of_ones_own_are_marked_and_cannot_be_repeated_by_mistake(tmp_path, small_images):
     splits = Splits(np.arange(100), np.arange(100, 120), np.arange(120, 240))
     chalknet.train(small_images, splits=splits, hidden=[4], epochs=1, out=tmp_path / "run")
-    recipe, config = settle(None, str(tmp_path / "run" / "config.toml"), {}, chalknet.config.DataConfig())
+    recipe, config = read_config(tmp_path / "run" / "config.toml")
     assert recipe.split.split == "given"
     with pytest.raises(ConfigError, match="split 'given' means index arrays, which must be handed over"):
         chalknet.train(small_images, recipe)
@@ -118,7 +117,7 @@ def test_arrays_in_memory_are_not_looked_for_on_disk(tmp_path):
     rng = np.random.default_rng(0)
     data = chalknet.dataset_from_arrays(rng.normal(size=(240, 5)), rng.integers(0, 3, 240))
     chalknet.train(data, out=tmp_path / "run", **SETTINGS)
-    _, config = settle(None, str(tmp_path / "run" / "config.toml"), {}, chalknet.config.DataConfig())
+    _, config = read_config(tmp_path / "run" / "config.toml")
     with pytest.raises(DataError, match="written for arrays in memory, which it cannot name"):
         open_data(config)
 

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +11,9 @@ from chalknet.cli.main import main
 from chalknet.config import read_config
 from chalknet.data.load import load_data
 from chalknet.errors import ConfigError, DataError
-from chalknet.workflows.single_run import Checkpoints, Options
-from chalknet.workflows.task import task_of
-from chalknet.workflows.train import observed_by, train_settled
+from chalknet.training.callbacks import FunctionCallback
+from chalknet.workflows.train import run_training
+from chalknet.workflows.train_options import TrainOptions
 
 SETTINGS = {"hidden": [6], "epochs": 5, "batch_size": 32, "reduction": "mean", "learning_rate": 0.05}
 RECIPE = chalknet.recipe("writeup").with_settings(train_size=160, valid_size=40, **SETTINGS)
@@ -79,24 +78,25 @@ def test_own_sets_need_no_weights(small_images):
         chalknet.train(small_images, "writeup", **given | {"sample_weights": np.ones(241)})
 
 
-def stopped(task, place="run"):
+def stopped(data, recipe, splits=None, weights=None):
     """A training that stops after three epochs, of an ensemble in its last network."""
 
     def stop(record):
         seen.append(record.epoch)
-        if len(seen) == 3 + 5 * (task.recipe.training.ensemble - 1):
+        if len(seen) == 3 + 5 * (recipe.training.ensemble - 1):
             raise KeyboardInterrupt
 
     seen = []
+    given = {"data": data, "recipe": recipe, "splits": splits, "sample_weights": weights}
     with pytest.raises(KeyboardInterrupt):
-        train_settled(task, Options(Path(place), checkpoints=Checkpoints(0)), observed_by(stop))
+        run_training(TrainOptions(**given, out="run", checkpoint_seconds=0), [FunctionCallback(stop)])
 
 
 @pytest.mark.parametrize("ensemble", [1, 2])
 def test_a_stopped_training_goes_on_with_the_same_weights_and_no_others(letters, capsys, ensemble):
     recipe = RECIPE.with_settings(ensemble=ensemble)
     whole = chalknet.train(letters, recipe, sample_weights=WEIGHTS, out="whole")
-    stopped(task_of(letters, recipe, None, WEIGHTS))
+    stopped(letters, recipe, None, WEIGHTS)
     with pytest.raises(ConfigError, match=r'run: was trained on sample_weights in memory.*chalknet.resume\("run", sam'):
         chalknet.resume("run")
     with pytest.raises(DataError, match=r"run: was begun with other sample_weights: sha256 [0-9a-f]{64}, and of those"):
@@ -113,7 +113,7 @@ def test_a_stopped_training_goes_on_with_the_same_weights_and_no_others(letters,
 
 
 def test_a_run_without_weights_is_not_gone_on_with_by_them(letters):
-    stopped(task_of(letters, RECIPE))
+    stopped(letters, RECIPE)
     with pytest.raises(ConfigError, match="run: was trained without sample_weights; leave them out"):
         chalknet.resume("run", sample_weights=WEIGHTS)
 
@@ -123,7 +123,7 @@ def test_index_arrays_and_arrays_in_memory_are_given_again_too(small_images, tmp
     data = chalknet.dataset_from_arrays(small_images.inputs, small_images.labels, class_names="ABCD")
     splits = chalknet.Splits(np.arange(0, 160), np.arange(160, 200), np.arange(200, 240))
     whole = chalknet.train(data, RECIPE, splits=splits)
-    stopped(task_of(data, RECIPE, splits))
+    stopped(data, RECIPE, splits)
     with pytest.raises(ConfigError, match=r"trained on data and splits in memory.*data=\.\.\., splits=\.\.\."):
         chalknet.resume("run")
     other = chalknet.Splits(splits.train[::-1], splits.valid, splits.test)

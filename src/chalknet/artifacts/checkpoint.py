@@ -6,8 +6,7 @@ import json
 import math
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ import numpy as np
 import tomli_w
 
 from chalknet.artifacts.atomic import remove_temporaries, write_files
-from chalknet.artifacts.run_folder import CONFIG_FILE, HISTORY_FILE, MODEL_FILE, SAMPLES_FILE, SUMMARY_FILE
+from chalknet.artifacts.run_folder import CONFIG_FILE, HISTORY_FILE, MEMBERS, MODEL_FILE, SAMPLES_FILE, SUMMARY_FILE
 from chalknet.artifacts.tensor_file import MIB, plain, read_tensors, short, strict_json, tensor_bytes
 from chalknet.config import DataConfig, Recipe, config_tables, read_config
 from chalknet.engines.engine import SampleScores
 from chalknet.errors import OutputError, StoppedError, StoreError
 from chalknet.network.architecture import Architecture, Parameters, check_parameters
 from chalknet.records import PARTS, EpochRecord, Scores
+from chalknet.training.callbacks import Callback, RunContext
 from chalknet.training.trainer import Checkpoint
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -36,57 +36,57 @@ MAX_HEADER = 64 * MIB  # a history of more than a hundred thousand epochs
 SECONDS = 60.0  # between two checkpoints, if nothing else is asked for
 
 
-class CheckpointWriter:
-    """Takes a checkpoint of a training into its folder from time to time, and when it is to stop.
+class CheckpointCallback(Callback):
+    """Takes a checkpoint of a training into its folder from time to time, and when the training must stop.
 
     Args:
-        folder: the run's. Its config.toml is written by `begun`, and with each checkpoint.
-        recipe, data: what config.toml says.
+        context: the training, with its folder.
         seconds: between two checkpoints; 0 for one after every epoch.
         epochs: between two checkpoints, or None for the seconds alone.
-        must_stop: asked after each epoch; where it says yes, a checkpoint is taken and `StoppedError` raised.
-        whole: the folder that goes on with this training, where it is one of several: the ensemble's.
+        must_stop: asked after each epoch; True takes a checkpoint and raises `StoppedError`.
     """
 
     def __init__(
         self,
-        folder: Path,
-        recipe: Recipe,
-        data: DataConfig,
+        context: RunContext,
         *,
-        seconds: float = SECONDS,
+        seconds: float | None = None,
         epochs: int | None = None,
         must_stop: Callable[[], bool] | None = None,
-        whole: Path | None = None,
     ) -> None:
-        self._folder, self._seconds, self._epochs = folder, seconds, epochs
-        self._whole = whole or folder
-        self._config = tomli_w.dumps(config_tables(recipe, data)).encode()
-        self._n_epochs = recipe.training.epochs
+        assert context.folder is not None, "a training without a folder takes no checkpoints"
+        self._context, self._folder = context, context.folder
+        self._seconds, self._epochs = SECONDS if seconds is None else seconds, epochs
+        self._config = tomli_w.dumps(config_tables(context.recipe, context.origin)).encode()
         self._must_stop = must_stop or (lambda: False)
         self._last, self._since = time.monotonic(), 0
 
-    def __call__(self, take: Callable[[], Checkpoint]) -> None:
+    def keep(self, take: Callable[[], Checkpoint]) -> None:
+        """Take a checkpoint if one is due.
+
+        Raises:
+            StoppedError: the training must stop; a checkpoint is in the folder.
+            OutputError: as `write`.
+        """
         self._since += 1
         stop = self._must_stop()
         late = time.monotonic() - self._last >= self._seconds
         if not (stop or late or (self._epochs is not None and self._since >= self._epochs)):
             return
         checkpoint = take()
-        files = {CHECKPOINT_FILE: checkpoint_bytes(checkpoint), CONFIG_FILE: self._config}
-        self.write(files)
+        self.write({CHECKPOINT_FILE: checkpoint_bytes(checkpoint), CONFIG_FILE: self._config})
         self._last, self._since = time.monotonic(), 0
         if stop:
             raise StoppedError(
-                f"stopped after epoch {len(checkpoint.history)} of {self._n_epochs}, which is kept. "
-                f"Go on with: {self._how_to_go_on}"
+                f"stopped after epoch {len(checkpoint.history)} of {self._context.recipe.training.epochs}, which is "
+                f"kept. Go on with: {self._resume_command}"
             )
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """`write_files` into the run's folder.
 
         Raises:
-            OutputError: also with how to go on, where a checkpoint is there to go on from.
+            OutputError: also with how to resume, where there is a checkpoint to resume from.
         """
         try:
             write_files(self._folder, files)
@@ -94,47 +94,49 @@ class CheckpointWriter:
             if not (self._folder / CHECKPOINT_FILE).is_file():
                 raise
             raise OutputError(
-                f"{error} The last checkpoint is whole; once this is mended, go on with: {self._how_to_go_on}"
+                f"{error} The last checkpoint is whole; once this is mended, go on with: {self._resume_command}"
             ) from error
 
     @property
-    def _how_to_go_on(self) -> str:
-        return f"chalknet train --resume {shlex.quote(str(self._whole))}"
+    def _resume_command(self) -> str:
+        whole = self._folder.parent.parent if self._context.n_networks > 1 else self._folder
+        return f"chalknet train --resume {shlex.quote(str(whole))}"
 
-    @contextmanager
-    def begun(self) -> Iterator[None]:
-        """Writes config.toml first, from which a training that is killed before its first checkpoint begins anew.
+    def on_train_begin(self, context: RunContext) -> None:
+        """Write config.toml, from which a training that is killed before its first checkpoint starts again.
 
-        Not where another run is still whole, which is replaced at the end. If the work inside fails or is interrupted
-        and nothing else of it is kept, config.toml is removed again. Temporary files of a process that was killed in
-        this folder are removed.
+        It is not written where a finished run is being replaced, which stays whole until the end. Temporary files of a
+        process that was killed in this folder are removed, and so is the checkpoint of a run that is being replaced.
         """
         remove_temporaries(self._folder, WRITTEN)
+        if not context.is_resumed:
+            self.clear()
         if not (self._folder / SUMMARY_FILE).exists():
             write_files(self._folder, {CONFIG_FILE: self._config})
-        try:
-            yield
-        except BaseException:
-            if not any((self._folder / name).exists() for name in (CHECKPOINT_FILE, SUMMARY_FILE, MODEL_FILE)):
-                (self._folder / CONFIG_FILE).unlink(missing_ok=True)
-            raise
+
+    def on_train_end(self, error: BaseException | None) -> None:
+        """Remove config.toml again after an error if nothing else of the training is kept."""
+        kept = (CHECKPOINT_FILE, SUMMARY_FILE, MODEL_FILE)
+        if error is not None and not any((self._folder / name).exists() for name in kept):
+            (self._folder / CONFIG_FILE).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Removes the checkpoint of a training that has finished."""
+        """Remove the checkpoint of a training that has finished."""
         (self._folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 
-def refuse_unfinished(folder: Path, overwrite: bool) -> None:
-    """Raises OutputError where folder holds a checkpoint, which is removed instead if overwriting was asked for."""
-    path = folder / CHECKPOINT_FILE
-    if not path.exists():
-        return
-    if not overwrite:
+def is_unfinished_ensemble(folder: Path) -> bool:
+    """Return whether a folder holds an ensemble's networks, but not the whole yet."""
+    return (folder / MEMBERS).is_dir() and not (folder / SUMMARY_FILE).exists()
+
+
+def refuse_unfinished(folder: Path) -> None:
+    """Raise OutputError where a folder holds an unfinished run or ensemble."""
+    if (folder / CHECKPOINT_FILE).exists() or is_unfinished_ensemble(folder):
         raise OutputError(
             f"{folder}: holds an unfinished run. chalknet train --resume {folder} goes on with it; --overwrite begins "
             "anew."
         )
-    path.unlink()
 
 
 def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
@@ -149,21 +151,22 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
     return tensor_bytes(tensors, HEADER_KEY, json.dumps(header), MAX_HEADER)
 
 
-def read_unfinished(folder: Path) -> tuple[Recipe, DataConfig, Checkpoint | None]:
-    """What a folder's config.toml and checkpoint say; None where it was stopped before its first checkpoint.
+def read_unfinished(folder: Path) -> tuple[Recipe, DataConfig]:
+    """Return what an unfinished run or ensemble was started with.
 
     Raises:
-        StoreError: the run is finished, was not begun, or its checkpoint is not whole.
+        StoreError: the run is finished, or was not started.
         ConfigError: its config.toml is not one.
     """
     has_checkpoint = (folder / CHECKPOINT_FILE).is_file()
     if (folder / SUMMARY_FILE).exists() and not has_checkpoint:
         raise StoreError(f"{folder}: holds a finished run; there is nothing to go on with.")
+    if is_unfinished_ensemble(folder):
+        return read_config(folder / CONFIG_FILE)
     # A model without a summary is what a training whose loss became nan has left; it would do so again.
     if not has_checkpoint and ((folder / MODEL_FILE).exists() or not (folder / CONFIG_FILE).is_file()):
         raise StoreError(f"{folder}: holds no {CHECKPOINT_FILE} to go on from. Start it with chalknet train --out.")
-    recipe, data = read_config(folder / CONFIG_FILE)
-    return recipe, data, read_checkpoint(folder / CHECKPOINT_FILE) if has_checkpoint else None
+    return read_config(folder / CONFIG_FILE)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

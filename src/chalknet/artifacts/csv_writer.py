@@ -12,7 +12,7 @@ from chalknet.artifacts.history_file import COLUMNS, history_csv
 from chalknet.artifacts.log_writer import LogWriter, reason_of, warn
 from chalknet.errors import OutputError
 from chalknet.records import EpochRecord
-from chalknet.training.trainer import Begun
+from chalknet.training.callbacks import RunContext
 
 HEAD = ",".join(COLUMNS)
 
@@ -38,8 +38,8 @@ class CsvWriter(LogWriter):
         self._is_mended = False
         self._check()
 
-    def member(self, begun: Begun) -> Self:
-        name = f"{self._path.stem}-seed{begun.recipe.training.seed}{self._path.suffix}"
+    def member(self, context: RunContext) -> Self:
+        name = f"{self._path.stem}-seed{context.recipe.training.seed}{self._path.suffix}"
         return type(self)(self._path.with_name(name), tell=self.tell)
 
     def write(self, record: EpochRecord) -> None:

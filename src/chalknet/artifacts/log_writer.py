@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from chalknet.errors import ChalknetError
 from chalknet.records import EpochRecord
-from chalknet.training.trainer import Begun
+from chalknet.training.callbacks import Callback, RunContext
 
 
 def warn(line: str) -> None:
@@ -18,11 +17,11 @@ def warn(line: str) -> None:
     warnings.warn(line, stacklevel=4)
 
 
-class LogWriter:
-    """An observer that writes each epoch somewhere. A place that fails ends the log and not the training.
+class LogWriter(Callback):
+    """A callback that writes each epoch somewhere. A place that fails ends the log and not the training.
 
-    Of an ensemble, each network gets a log of its own. A training that goes on goes on with its log: epochs that the
-    log has are not written twice, and those that it lacks are written first.
+    Each network of an ensemble has a log of its own. A resumed training continues its log: epochs that the log has are
+    not written twice, and those that it lacks are written first.
 
     Attributes:
         place: what messages call it. tell: gets the one line that says that the place failed.
@@ -33,6 +32,7 @@ class LogWriter:
 
     def __init__(self, place: str, tell: Callable[[str], None] = warn) -> None:
         self.place, self.tell, self.has_failed = place, tell, False
+        self._writer = self  # of an ensemble: the one of the network that is being trained
 
     def __enter__(self) -> Self:
         return self
@@ -42,33 +42,36 @@ class LogWriter:
     ) -> None:
         self.close(error)
 
-    def __call__(self, record: EpochRecord) -> None:
+    def on_train_begin(self, context: RunContext) -> None:
+        self._writer = self if context.n_networks == 1 else self.member(context)
+        self._writer.begin(context)
+
+    def on_epoch_end(self, record: EpochRecord) -> None:
+        self._writer._log(record)
+
+    def on_train_end(self, error: BaseException | None) -> None:
+        self._writer.close(error)
+        self.has_failed = self.has_failed or self._writer.has_failed
+        self._writer = self
+
+    def _log(self, record: EpochRecord) -> None:
         if self.has_failed:
             return
         try:
             self.write(record)
-        except ChalknetError:  # another training's log, which is not for this writer to end
+        except ChalknetError:  # the log of another training, which this writer must not end
             raise
         except self.failures as error:
             self._fail(f"{self._refused(error)} Training goes on; the log ends before epoch {record.epoch}.")
 
-    @contextmanager
-    def of(self, begun: Begun) -> Iterator[Callable[[EpochRecord], None]]:
-        """The writer of one training, closed after it."""
-        writer = self if begun.of == 1 else self.member(begun)
-        with writer:
-            writer.begin(begun)
-            yield writer
-        self.has_failed = self.has_failed or writer.has_failed
-
-    def member(self, begun: Begun) -> Self:
-        """A writer for one network of an ensemble, at a place that bears its seed."""
+    def member(self, context: RunContext) -> Self:
+        """Return a writer for one network of an ensemble, at a place whose name holds its seed."""
         raise NotImplementedError
 
-    def begin(self, begun: Begun) -> None:
-        """Makes ready for a training, and writes what the log lacks of epochs that are done already."""
-        for record in begun.history:
-            self(record)
+    def begin(self, context: RunContext) -> None:
+        """Prepare for a training, and write what the log lacks of the epochs that are finished already."""
+        for record in context.history:
+            self._log(record)
 
     def write(self, record: EpochRecord) -> None:
         """One epoch."""

@@ -15,7 +15,7 @@ from chalknet.artifacts.log_writer import LogWriter, reason_of, warn
 from chalknet.config import SECTIONS, Recipe
 from chalknet.errors import MissingExtraError, OutputError, StoppedError
 from chalknet.records import EpochRecord
-from chalknet.training.trainer import Begun
+from chalknet.training.callbacks import RunContext
 
 # Read by MLflow at each request: two tries of four seconds.
 IMPATIENT = {
@@ -80,17 +80,17 @@ class MlflowWriter(LogWriter):
         """The run's identity in its store; None before the first epoch."""
         return self._run
 
-    def member(self, begun: Begun) -> Self:
-        name = None if self._name is None else f"{self._name}-seed{begun.recipe.training.seed}"
-        return type(self)(self._uri, experiment=self._experiment, run_name=name, recipe=begun.recipe, tell=self.tell)
+    def member(self, context: RunContext) -> Self:
+        name = None if self._name is None else f"{self._name}-seed{context.recipe.training.seed}"
+        return type(self)(self._uri, experiment=self._experiment, run_name=name, recipe=context.recipe, tell=self.tell)
 
-    def begin(self, begun: Begun) -> None:
-        self._recipe, self._folder = self._recipe or begun.recipe, begun.folder
+    def begin(self, context: RunContext) -> None:
+        self._recipe, self._folder = self._recipe or context.recipe, context.folder
         self._run, self._last = None, {}
-        if begun.is_resumed and begun.folder is not None:
+        if context.is_resumed and context.folder is not None:
             with suppress(Exception):  # a run that is not there any more is not gone on with
-                self._go_on(begun.folder / RUN_FILE)
-        super().begin(begun)
+                self._go_on(context.folder / RUN_FILE)
+        super().begin(context)
 
     def write(self, record: EpochRecord) -> None:
         if self._run is None:

@@ -27,6 +27,7 @@ FORMAT = 1  # of summary.json
 MODEL_FILE = "model.safetensors"
 SUMMARY_FILE = "summary.json"
 CONFIG_FILE, HISTORY_FILE, SAMPLES_FILE = "config.toml", "history.csv", "valid_samples.npz"
+MEMBERS = "members"  # of an ensemble: the folder that holds a run for each network
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from typing import Any, Self
 from chalknet.artifacts.log_writer import LogWriter, reason_of, warn
 from chalknet.errors import MissingExtraError, OutputError
 from chalknet.records import EpochRecord
-from chalknet.training.trainer import Begun
+from chalknet.training.callbacks import RunContext
 
 
 class TensorBoardWriter(LogWriter):
@@ -48,8 +48,8 @@ class TensorBoardWriter(LogWriter):
         except OSError as error:
             raise OutputError(f"{folder}: cannot be written: {reason_of(error)}.") from error
 
-    def member(self, begun: Begun) -> Self:
-        return type(self)(self._folder / f"seed{begun.recipe.training.seed}", tell=self.tell)
+    def member(self, context: RunContext) -> Self:
+        return type(self)(self._folder / f"seed{context.recipe.training.seed}", tell=self.tell)
 
     def write(self, record: EpochRecord) -> None:
         now = time.time()

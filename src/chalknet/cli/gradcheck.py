@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options, say_notes, set_option
+from chalknet.training.recipes import recipe as recipe_named
 
 
 @click.command()
@@ -36,11 +37,10 @@ def gradcheck(data: str, recipe: str | None, samples: int, as_json: bool, **flag
     from chalknet.network.gradcheck import TOLERANCE
     from chalknet.reporting.tables import gradient_table
     from chalknet.workflows.gradcheck import check_recipe
-    from chalknet.workflows.settle import settle
-    from chalknet.workflows.task import open_data
+    from chalknet.workflows.resolve import open_data
 
-    chosen, source = settle(recipe or "writeup", None, parsed_settings(flags), parsed_source(data, flags))
-    data_set = open_data(source)
+    chosen = recipe_named(recipe or "writeup").with_settings(**parsed_settings(flags))
+    data_set = open_data(parsed_source(data, flags))
     checks = check_recipe(data_set, chosen, samples)
     say_notes(data_set.notes, quiet=False)
     if as_json:

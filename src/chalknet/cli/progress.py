@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
+from chalknet.cli.options import say_notes
 from chalknet.records import PARTS, EpochRecord
+from chalknet.training.callbacks import Callback, RunContext
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -19,37 +21,42 @@ WIDE = 120  # columns from which every figure has its name
 BAR_WIDTH = 10
 
 
-class EpochProgress:
-    """A consumer of epoch records: `with EpochProgress(200, 15_000, quiet=False) as show: train(..., observe=show)`.
+class EpochProgress(Callback):
+    """Shows each epoch of a training: a bar on a terminal, about `LINES` lines elsewhere.
 
     Args:
-        n_epochs: how many there will be.
-        n_train: training samples, for the speed.
+        notes: what to say before the notes of the first training that begins.
         quiet: whether to show nothing.
-        done: epochs of an earlier start, which say nothing about the time that is left.
     """
 
-    def __init__(self, n_epochs: int, n_train: int, *, quiet: bool, done: int = 0) -> None:
-        self._n_epochs, self._n_train, self._done = n_epochs, n_train, done
+    def __init__(self, notes: Sequence[str] = (), *, quiet: bool) -> None:
+        self._notes: Sequence[str] | None = notes
         self._quiet = quiet
         self._bar: Progress | None = None
+
+    def on_train_begin(self, context: RunContext) -> None:
+        self._n_epochs, self._n_train = context.recipe.training.epochs, len(context.splits.train)
+        self._done = len(context.history)  # epochs of an earlier start say nothing about the time that is left
+        if not self._quiet:
+            if self._notes is not None:
+                say_notes((*self._notes, *context.data.notes, *context.notes), quiet=False)
+                self._notes = None
+            if context.n_networks > 1:
+                click.echo(f"network {context.number} of {context.n_networks}", err=True)
+            if self._done:
+                click.echo(f"going on after epoch {self._done} of {self._n_epochs}", err=True)
+            if sys.stderr.isatty():
+                self._bar = progress_bar("epoch {task.fields[count]}")
+                self._task = self._bar.add_task("", total=self._n_epochs, count=f"0/{self._n_epochs}", facts="")
+                self._bar.start()
         self._started = time.perf_counter()
 
-    def __enter__(self) -> Self:
-        if not self._quiet and sys.stderr.isatty():
-            self._bar = progress_bar("epoch {task.fields[count]}")
-            self._task = self._bar.add_task("", total=self._n_epochs, count=f"0/{self._n_epochs}", facts="")
-            self._bar.start()
-        self._started = time.perf_counter()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def on_train_end(self, error: BaseException | None) -> None:
+        del error
         if self._bar is not None:
             self._bar.stop()
 
-    def __call__(self, record: EpochRecord) -> None:
+    def on_epoch_end(self, record: EpochRecord) -> None:
         left = (time.perf_counter() - self._started) / (record.epoch - self._done) * (self._n_epochs - record.epoch)
         count = f"{record.epoch:>{len(str(self._n_epochs))}}/{self._n_epochs}"
         if self._bar is not None:

@@ -150,9 +150,9 @@ def _run(
 
     from chalknet.cli.study_progress import PlanLine, UnitProgress
     from chalknet.cli.study_text import plan_text
+    from chalknet.workflows.resolve import open_data
     from chalknet.workflows.study import plan_study
     from chalknet.workflows.study import study as run_study
-    from chalknet.workflows.task import open_data
 
     samples = open_data(spec.data)
     say_notes((*kernels, *samples.notes), quiet)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,16 +14,15 @@ from chalknet.cli.options import (
     parsed_settings,
     parsed_source,
     recipe_options,
-    say_notes,
     valid_file,
 )
-from chalknet.config import DataConfig
+from chalknet.cli.stop import stop_after_epoch
+from chalknet.config import near_match
 from chalknet.errors import ConfigError
+from chalknet.workflows.train_options import TrainOptions
 
 if TYPE_CHECKING:
     from chalknet.artifacts.log_writer import LogWriter
-    from chalknet.training.trainer import Begun, Observer, Run
-    from chalknet.workflows.single_run import Checkpoints, Watch
 
 
 @click.command()
@@ -108,144 +104,73 @@ def train(
     chalknet train --data digits.csv --split stratified --train 0.7 --valid 0.15
     chalknet train --data train.csv --valid valid.csv --test test.csv --ensemble 5
     """
-    named = replace(parsed_source(data, flags), valid_source=valid_file(flags), test_source=test or "")
+    source = replace(parsed_source(data, flags), valid_source=valid_file(flags), test_source=test or "")
     settings = parsed_settings(flags)
-    taken = Checkpointing(checkpoint_seconds, checkpoint_epochs)
-    taken.check()
     if resume is not None:
         given = {"--recipe": recipe, "--config": config, "--data": data, "--out": out, "--overwrite": overwrite}
-        given |= {"--valid": named.valid_source or None, "--test": test}
+        given |= {"--valid": source.valid_source or None, "--test": test}
         _refuse_beside_resume(given | settings | {key: flags[key] for key in DATA_FLAGS})
-        return _go_on(Path(resume), taken, Machines(workers, shards, on), logs, quiet)
-    folder = Path(out) if out else None
-    machines = Machines(workers, shards, on)
-    return _begin(recipe, config, settings, named, folder, overwrite, taken, machines, logs, quiet)
-
-
-DATA_FLAGS = ("class_names", "label_column", "image_size")
-
-
-class Machines(NamedTuple):
-    """What the line says about who computes."""
-
-    workers: int | None
-    shards: int | None
-    on: str | None
-
-
-class Checkpointing(NamedTuple):
-    """What the line says about checkpoints; None where it says nothing."""
-
-    seconds: float | None
-    epochs: int | None
-
-    def check(self) -> None:
-        if self.seconds is not None and not self.seconds >= 0:
-            raise ConfigError(f"checkpoint_seconds must be a number >= 0, got {self.seconds}.")
-        if self.epochs is not None and self.epochs < 1:
-            raise ConfigError(f"checkpoint_epochs must be a whole number >= 1, got {self.epochs}.")
-
-    def settled(self, must_stop: Callable[[], bool]) -> Checkpoints:
-        from chalknet.artifacts.checkpoint import SECONDS
-        from chalknet.workflows.single_run import Checkpoints
-
-        return Checkpoints(SECONDS if self.seconds is None else self.seconds, self.epochs, must_stop)
-
-
-def _begin(
-    recipe: str | None,
-    config: str | None,
-    settings: dict[str, Any],
-    named: DataConfig,
-    folder: Path | None,
-    overwrite: bool,
-    taken: Checkpointing,
-    machines: Machines,
-    logs: tuple[str, ...],
-    quiet: bool,
-) -> int:
-    from chalknet.workflows.settle import default_folder, settle, settled_for
-
-    chosen, source = settle(recipe, config, settings, named)
+    options = TrainOptions(
+        data=source,
+        recipe=recipe,
+        config=config,
+        settings=settings,
+        out=out,
+        default_out=out is None,
+        overwrite=overwrite,
+        resume=resume,
+        checkpoint_seconds=checkpoint_seconds,
+        checkpoint_epochs=checkpoint_epochs,
+        workers=workers,
+        shards=shards,
+        on=on,
+    )
     kernels = choose_kernels()  # before anything imports NumPy
 
-    from chalknet.cli.stop import stop_after_epoch
-    from chalknet.workflows.sharding import opened_shards
-    from chalknet.workflows.single_run import Options
-    from chalknet.workflows.task import open_data, task_of
-    from chalknet.workflows.train import train_settled
-
-    samples = open_data(source)
-    chosen, notes = settled_for(samples, recipe, config, chosen, settings)
-    task = task_of(samples, chosen)
-    say_notes((*kernels, *samples.notes, *notes), quiet)
-    writers = _writers(logs)
-    with opened_shards(machines.shards, machines.on, samples, chosen) as shards, stop_after_epoch() as must_stop:
-        place, checkpoints = folder or default_folder(chosen), taken.settled(must_stop)
-        options = Options(place, folder is None, overwrite, machines.workers, checkpoints, shards)
-        run = train_settled(task, options, _shown(len(task.splits.train), writers, quiet))
-    return _say_end(run, writers, quiet)
-
-
-def _go_on(folder: Path, taken: Checkpointing, machines: Machines, logs: tuple[str, ...], quiet: bool) -> int:
-    kernels = choose_kernels()  # before anything imports NumPy
-
-    from chalknet.cli.stop import stop_after_epoch
-    from chalknet.workflows.sharding import opened_shards
-    from chalknet.workflows.single_run import Options
-    from chalknet.workflows.task import unfinished_task
-    from chalknet.workflows.train import resume_settled, unfinished_recipe
-
-    recipe, source = unfinished_recipe(folder)
-    task = unfinished_task(folder, recipe, source)
-    say_notes((*kernels, *task.data.notes), quiet)
-    writers = _writers(logs)
-    with opened_shards(machines.shards, machines.on, task.data, recipe) as shards, stop_after_epoch() as must_stop:
-        options = Options(workers=machines.workers, checkpoints=taken.settled(must_stop), shards=shards)
-        run = resume_settled(folder, task, options, _shown(len(task.splits.train), writers, quiet))
-    return _say_end(run, writers, quiet)
-
-
-def _shown(n_train: int, writers: list[LogWriter], quiet: bool) -> Watch:
-    """A progress bar and the logs for each network, with a line before where there are several or it goes on."""
     from chalknet.cli.progress import EpochProgress
-    from chalknet.workflows.train import all_of, observed_by
-
-    logged = observed_by(writers)
-
-    @contextmanager
-    def watch(begun: Begun) -> Iterator[Observer]:
-        n_epochs, done = begun.recipe.training.epochs, len(begun.history)
-        if begun.of > 1 and not quiet:
-            click.echo(f"network {begun.number} of {begun.of}", err=True)
-        if done and not quiet:
-            click.echo(f"going on after epoch {done} of {n_epochs}", err=True)
-        with EpochProgress(n_epochs, n_train, quiet=quiet, done=done) as progress, logged(begun) as log:
-            yield all_of([progress, *([log] if log else [])])
-
-    return watch
-
-
-def _writers(logs: tuple[str, ...]) -> list[LogWriter]:
-    """What --log names, each opened before any training."""
-    from chalknet.workflows.logs import log_writer, parsed_log
-
-    wanted = [parsed_log(text) for text in logs]
-    return [log_writer(log, lambda line: click.echo(f"chalknet: {line}", err=True)) for log in wanted]
-
-
-def _say_end(run: Run, writers: list[LogWriter], quiet: bool) -> int:
-    """Shows the statistics; gives the exit code, 1 where a log has failed on the way."""
     from chalknet.reporting.tables import statistics_table
+    from chalknet.workflows.train import run_training
 
+    writers = [log_writer(text) for text in logs]
+    with stop_after_epoch() as must_stop:
+        run = run_training(replace(options, must_stop=must_stop), [EpochProgress(kernels, quiet=quiet), *writers])
     if not quiet:
         click.echo(statistics_table(run).text())
         click.echo(f"written to {run.folder}")
     return 1 if any(writer.has_failed for writer in writers) else 0
 
 
+DATA_FLAGS = ("class_names", "label_column", "image_size")
+LOGS = ("csv", "tensorboard", "mlflow")
+
+
+def log_writer(text: str) -> LogWriter:
+    """Return the writer that "csv:FILE", "tensorboard:FOLDER", "mlflow" or "mlflow:URI" names.
+
+    Raises:
+        ConfigError: another kind, with the nearest one, or no place.
+        MissingExtraError: the package that it needs is not installed. OutputError: its place cannot be written.
+    """
+    from chalknet.artifacts.csv_writer import CsvWriter
+    from chalknet.artifacts.mlflow_writer import MlflowWriter
+    from chalknet.artifacts.tensorboard_writer import TensorBoardWriter
+
+    kind, _, place = text.partition(":")
+    if kind not in LOGS:
+        raise ConfigError(f"--log {text} names no kind of log.{near_match(kind, LOGS)}")
+    if not place and kind != "mlflow":
+        raise ConfigError(f"--log {kind} needs a place, such as {kind}:{'log.csv' if kind == 'csv' else 'runs/board'}.")
+
+    def tell(line: str) -> None:
+        click.echo(f"chalknet: {line}", err=True)
+
+    if kind == "mlflow":
+        return MlflowWriter(place or None, tell=tell)
+    return CsvWriter(place, tell=tell) if kind == "csv" else TensorBoardWriter(place, tell=tell)
+
+
 def _refuse_beside_resume(given: dict[str, Any]) -> None:
-    """A setting beside --resume would make another training of it."""
+    """Raise ConfigError for a setting beside --resume, which would make the resumed training another one."""
     names = [
         key if key.startswith("-") else f"--{key.replace('_', '-')}"
         for key, value in given.items()

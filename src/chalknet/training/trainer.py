@@ -30,13 +30,12 @@ from chalknet.network.initialisers import initial_parameters
 from chalknet.network.model import Ensemble, Network
 from chalknet.network.objective import Objective
 from chalknet.records import EpochRecord
+from chalknet.training.callbacks import Observer as Observer  # an export too
 from chalknet.training.divergence import MOST_SAMPLES, divergence, last_step
 from chalknet.training.optimizers import rule_of
 from chalknet.training.sample_weights import training_weights
 from chalknet.training.schedules import rate_factor
 from chalknet.training.stopping import EarlyStopping
-
-Observer = Callable[[EpochRecord], None]
 
 ENGINES: dict[str, EngineMaker] = {"numpy": NumpyEngine, "reference": ReferenceEngine}
 
@@ -141,24 +140,6 @@ class Checkpoint:
     state: Parameters
     best: Parameters | None
     valid_samples: tuple[SampleScores, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Begun:
-    """A network that is about to be trained, for whoever watches its epochs.
-
-    Attributes:
-        recipe: its own, with its seed. folder: of its run, or None.
-        number, of: which network of an ensemble, from 1 on, and of how many; 1 of 1 by itself.
-        history: epochs of an earlier start. is_resumed: whether this goes on with an earlier start.
-    """
-
-    recipe: Recipe
-    folder: Path | None = None
-    number: int = 1
-    of: int = 1
-    history: tuple[EpochRecord, ...] = ()
-    is_resumed: bool = False
 
 
 class Trainer:

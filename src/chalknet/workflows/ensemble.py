@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -11,80 +12,68 @@ import numpy as np
 import tomli_w
 
 from chalknet.artifacts.atomic import new_folder, remove_temporaries, write_files
-from chalknet.artifacts.checkpoint import CHECKPOINT_FILE, WRITTEN, refuse_unfinished
+from chalknet.artifacts.checkpoint import WRITTEN
 from chalknet.artifacts.model_file import load_model
-from chalknet.artifacts.run_folder import CONFIG_FILE, MODEL_FILE, SUMMARY_FILE, read_run, read_summary, refuse_finished
+from chalknet.artifacts.run_folder import (
+    CONFIG_FILE,
+    MEMBERS,
+    MODEL_FILE,
+    SUMMARY_FILE,
+    read_run,
+    read_summary,
+    run_files,
+)
 from chalknet.config import Recipe, config_tables
 from chalknet.data.dataset import Dataset
-from chalknet.errors import OutputError, StoreError
+from chalknet.engines.sharded import Shards
+from chalknet.errors import StoreError
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.metrics import mean_scores, score
 from chalknet.network.model import Ensemble, Network
 from chalknet.records import MEASURES, PARTS, EpochRecord, Scores
+from chalknet.training.callbacks import Callback, RunContext
 from chalknet.training.trainer import Run
-from chalknet.workflows.single_run import Options, Watch, nobody, resume_run, train_run, write_run
-from chalknet.workflows.task import Task
+from chalknet.workflows.single_run import train_network, write_pictures
+from chalknet.workflows.train_options import TrainOptions
 
-MEMBERS = "members"
 ROWS_AT_ONCE = 4_096
 
 
-def train_ensemble(task: Task, options: Options = Options(), watch: Watch = nobody) -> Run:
-    """Trains `recipe.training.ensemble` networks, from the seeds `seed`, `seed` + 1, ..., one after the other.
+def train_ensemble(
+    context: RunContext, options: TrainOptions, callbacks: Sequence[Callback] = (), shards: Shards | None = None
+) -> Run:
+    """Train `recipe.training.ensemble` networks, from the seeds `seed`, `seed` + 1, ..., one after the other.
 
-    Args:
-        options: whose out is the folder of the whole; the members' run folders are in its members/.
-        watch: gives a context for each network, with who observes its epochs.
+    Where the context has a folder, each network has a run folder in its members/, and one that an earlier start has
+    finished is not trained again.
+
     Returns:
         a `Run` whose network is an `Ensemble`.
     Raises:
-        as `train_run`.
+        as `train_network`.
     """
-    if options.out is None:
-        members = member_recipes(task.recipe)
-        runs = [
-            train_run(replace(task, recipe=member), options, watch, number=number, of=len(members))
-            for number, member in enumerate(members, start=1)
-        ]
-        return joined(runs, task.recipe)
-    if not options.numbered:
-        refuse_finished(options.out, options.overwrite)
-        _refuse_begun(options.out, options.overwrite)
-    with new_folder(options.out, numbered=options.numbered) as folder:
-        config = tomli_w.dumps(config_tables(task.recipe, task.origin)).encode()
-        write_files(folder, {CONFIG_FILE: config})
-        return _train_members(folder, task, options, watch)
-
-
-def go_on(folder: Path, task: Task, options: Options = Options(), watch: Watch = nobody) -> Run:
-    """The members that are not finished yet, and then the whole; arguments as `train_ensemble`."""
-    return _train_members(folder, task, replace(options, overwrite=False), watch, is_resumed=True)
-
-
-def _train_members(folder: Path, task: Task, options: Options, watch: Watch, is_resumed: bool = False) -> Run:
-    """Each network in its folder, but those that an earlier start has finished, and then the whole."""
-    remove_temporaries(folder, WRITTEN)
-    members, runs = member_recipes(task.recipe), []
-    for number, recipe in enumerate(members, start=1):
+    folder, recipes = context.folder, member_recipes(context.recipe)
+    if folder is not None:
+        remove_temporaries(folder, WRITTEN)
+        if not context.is_resumed:
+            write_files(folder, {CONFIG_FILE: tomli_w.dumps(config_tables(context.recipe, context.origin)).encode()})
+    runs = []
+    for number, recipe in enumerate(recipes, start=1):
+        member = replace(context, recipe=recipe, number=number, n_networks=len(recipes))
+        if folder is None:
+            runs.append(train_network(member, options, callbacks, shards))
+            continue
         place = folder / MEMBERS / f"seed{recipe.training.seed}"
-        checkpoints = replace(options.checkpoints, whole=folder)
-        own = replace(options, out=place, numbered=False, checkpoints=checkpoints)
-        member = replace(task, recipe=recipe)
-        which: dict[str, Any] = {"number": number, "of": len(members)}
-        if (place / SUMMARY_FILE).exists() and not options.overwrite:
+        if context.is_resumed and (place / SUMMARY_FILE).exists():
             runs.append(_finished(place, member))
-        elif (place / CHECKPOINT_FILE).exists() and not options.overwrite:
-            runs.append(resume_run(place, member, own, watch, **which))
         else:
-            runs.append(train_run(member, own, watch, **which, is_resumed=is_resumed))
-    run = replace(joined(runs, task.recipe), folder=folder)
-    write_run(run, folder, task.origin)
+            with new_folder(place):
+                runs.append(train_network(replace(member, folder=place), options, callbacks, shards))
+    run = replace(joined(runs, context.recipe), folder=folder)
+    if folder is not None:
+        write_files(folder, run_files(run, context.origin))
+        write_pictures(run, folder)
     return run
-
-
-def is_unfinished_ensemble(folder: Path) -> bool:
-    """Whether a folder holds an ensemble's members and not yet the whole."""
-    return (folder / MEMBERS).is_dir() and not (folder / SUMMARY_FILE).exists()
 
 
 def member_recipes(recipe: Recipe) -> list[Recipe]:
@@ -135,20 +124,11 @@ def _mean_record(records: list[EpochRecord]) -> EpochRecord:
     return EpochRecord(records[0].epoch, train, means["valid"], means["test"], sum(one.seconds for one in records))
 
 
-def _finished(place: Path, task: Task) -> Run:
-    """A member that an earlier start has finished."""
+def _finished(place: Path, context: RunContext) -> Run:
+    """Return the run of a member that an earlier start has finished."""
     run, network = read_run(place), load_model(place / MODEL_FILE)
-    if run.recipe != task.recipe or not isinstance(network, Network):
+    if run.recipe != context.recipe or not isinstance(network, Network):
         raise StoreError(f"{place}: holds a run of other settings. Choose another --out, or add --overwrite.")
     kept = int(read_summary(place)["kept"]["epoch"])
     seconds = sum(record.seconds for record in run.history)
-    return Run(run.history, network, kept, task.recipe, task.data, task.splits, seconds, folder=place)
-
-
-def _refuse_begun(folder: Path, overwrite: bool) -> None:
-    refuse_unfinished(folder, overwrite)
-    if not overwrite and is_unfinished_ensemble(folder):
-        raise OutputError(
-            f"{folder}: holds an unfinished run. chalknet train --resume {folder} goes on with it; --overwrite begins "
-            "anew."
-        )
+    return Run(run.history, network, kept, context.recipe, context.data, context.splits, seconds, folder=place)

@@ -24,7 +24,7 @@ from chalknet.serving.evaluation_tables import (
     reliability_table,
 )
 from chalknet.serving.opened import OpenedModel, open_model
-from chalknet.workflows.task import open_data, split_by
+from chalknet.workflows.resolve import open_data, split_by
 
 ALL = "all"
 EVALUATION_PARTS = (ALL, "test", "valid", "train")

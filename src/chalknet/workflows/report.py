@@ -26,8 +26,8 @@ from chalknet.studies.space import divide, make_cell
 from chalknet.studies.spec import StudySpec
 from chalknet.studies.store import STORE_FILE
 from chalknet.version import __version__
+from chalknet.workflows.resolve import open_data
 from chalknet.workflows.run_results import results_of_run, spec_of_run, together_of
-from chalknet.workflows.task import open_data
 
 STEM = "report"
 

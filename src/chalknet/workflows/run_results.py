@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.artifacts.model_file import load_model
-from chalknet.artifacts.run_folder import MODEL_FILE, SUMMARY_FILE, FinishedRun, read_run, read_summary
+from chalknet.artifacts.run_folder import MEMBERS, MODEL_FILE, SUMMARY_FILE, FinishedRun, read_run, read_summary
 from chalknet.config import GIVEN, SAME, Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
@@ -25,7 +25,7 @@ from chalknet.studies.intervals import Interval, gain_of_averaging
 from chalknet.studies.results import DataFacts, Predictions, StudyResults, UnitResult
 from chalknet.studies.space import make_cell
 from chalknet.studies.spec import StudySpec
-from chalknet.workflows.ensemble import MEMBERS, member_recipes
+from chalknet.workflows.ensemble import member_recipes
 
 LEVEL = 0.95  # of intervals
 

@@ -9,7 +9,6 @@ from chalknet.config import Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.engines.ray_shards import RayShards
 from chalknet.engines.sharded import Shards, check_shards
-from chalknet.errors import ConfigError
 from chalknet.machine.ray_cluster import ray_cluster
 from chalknet.network.architecture import Architecture
 
@@ -17,24 +16,14 @@ FLOAT_BYTES = 8
 SETS_AT_A_TIME = 4  # of parameters in shared memory, beside a gradient of each shard
 
 
-def check_sharding(shards: int | None, on: str | None) -> None:
-    """Raises ConfigError unless these can be meant; nothing is started."""
-    if shards is None:
-        if on is not None:
-            raise ConfigError(f"on says where shards are; with on {on!r} give shards too (--shards N).")
-    elif isinstance(shards, bool) or not isinstance(shards, int) or shards < 1:
-        raise ConfigError(f"shards must be a whole number >= 1, got {shards!r}.")
-
-
 @contextmanager
 def opened_shards(shards: int | None, on: str | None, data: Dataset, recipe: Recipe) -> Iterator[Shards | None]:
     """So many holders of samples, on this machine or in the cluster that on names; None for a training in one place.
 
     Raises:
-        ConfigError: as `check_sharding`, and for what cannot be trained so.
+        ConfigError: what cannot be trained so.
         MissingExtraError: Ray is not installed. ChalknetError: the cluster cannot be reached or started.
     """
-    check_sharding(shards, on)
     if shards is None:
         yield None
         return

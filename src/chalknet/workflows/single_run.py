@@ -1,154 +1,81 @@
-"""One training from a settled task to its run folder."""
+"""The training of one network, from its context to its run folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from chalknet.artifacts.atomic import new_folder, write_files
-from chalknet.artifacts.checkpoint import SECONDS, CheckpointWriter, read_unfinished, refuse_unfinished
-from chalknet.artifacts.run_folder import CONFIG_FILE, HISTORY_FILE, MODEL_FILE, refuse_finished, run_files
-from chalknet.config import DataConfig
+from chalknet.artifacts.atomic import write_files
+from chalknet.artifacts.checkpoint import CHECKPOINT_FILE, CheckpointCallback, read_checkpoint
+from chalknet.artifacts.run_folder import CONFIG_FILE, HISTORY_FILE, MODEL_FILE, run_files
 from chalknet.engines.sharded import Shards
 from chalknet.errors import DivergenceError
-from chalknet.training.trainer import Begun, Checkpoint, Observer, Run, Trainer, run_epochs
-from chalknet.workflows.task import Task
+from chalknet.training.callbacks import Callback, RunContext, running
+from chalknet.training.trainer import Run, Trainer, run_epochs
+from chalknet.workflows.train_options import TrainOptions
+
+MAX_KEPT_SCORES = 10_000_000  # validation samples times epochs up to which a run folder keeps each sample's scores
 
 
-@dataclass(frozen=True)
-class Checkpoints:
-    """When a training with a folder takes a checkpoint; see `CheckpointWriter`."""
-
-    seconds: float = SECONDS
-    epochs: int | None = None
-    must_stop: Callable[[], bool] | None = None
-    whole: Path | None = None
-
-
-KEPT_SCORES = 10_000_000  # validation samples times epochs, up to which a run folder keeps each one's score
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a training is told beside its task; nothing of it changes a number, shards the last digits excepted.
-
-    Attributes:
-        out: folder of the run, or None to write nothing. numbered: whether it is only the first of the names tried.
-        overwrite: whether it may hold a finished run, or begin anew with an unfinished one.
-        workers: threads, by default one a core. checkpoints: when one is taken.
-        shards: who holds the samples, or None for this process alone; with them workers are each one's threads.
-    """
-
-    out: Path | None = None
-    numbered: bool = False
-    overwrite: bool = False
-    workers: int | None = None
-    checkpoints: Checkpoints = Checkpoints()
-    shards: Shards | None = None
-
-
-Watch = Callable[[Begun], AbstractContextManager[Observer | None]]
-
-
-def nobody(begun: Begun) -> AbstractContextManager[Observer | None]:
-    """Watches nothing."""
-    del begun
-    return nullcontext()
-
-
-def train_run(
-    task: Task,
-    options: Options = Options(),
-    watch: Watch = nobody,
-    *,
-    number: int = 1,
-    of: int = 1,
-    start: Checkpoint | None = None,
-    is_resumed: bool = False,
+def train_network(
+    context: RunContext, options: TrainOptions, callbacks: Sequence[Callback] = (), shards: Shards | None = None
 ) -> Run:
-    """Trains one network.
+    """Train one network, and write its run where the context has a folder.
 
     Args:
-        watch: gives a context with who observes the epochs.
-        number, of, is_resumed: as in `Begun`.
-        start: where to go on in options.out.
-    Returns:
-        the run, whose `folder` says where it was written.
+        context: a resumed one continues from the folder's checkpoint, or starts again where there is none.
+        options: workers and checkpoints are taken from it.
     Raises:
-        StoppedError: options.checkpoints.must_stop said so; a checkpoint lies in the folder.
+        DivergenceError: a loss is no longer finite; the weights of the best epoch before are in the folder.
+        StoppedError: options.must_stop returned True; a checkpoint is in the folder.
+        StoreError: the checkpoint is damaged.
     """
-    recipe, out = task.recipe, options.out
-    few = out is not None and len(task.splits.valid) * recipe.training.epochs <= KEPT_SCORES
+    recipe, folder = context.recipe, context.folder
     trainer = Trainer(
-        task.data,
-        task.splits,
+        context.data,
+        context.splits,
         recipe,
-        sample_weights=task.sample_weights,
+        sample_weights=context.sample_weights,
         workers=options.workers,
-        keep_samples=few,
-        shards=options.shards,
+        keep_samples=folder is not None and len(context.splits.valid) * recipe.training.epochs <= MAX_KEPT_SCORES,
+        shards=shards,
     )
-    if out is None:
-        with watch(Begun(recipe, None, number, of)) as observe:
-            return run_epochs(trainer, observe)
-    if not options.numbered and start is None:
-        refuse_finished(out, options.overwrite)
-        refuse_unfinished(out, options.overwrite)
-    with new_folder(out, numbered=options.numbered) as folder:
-        keep = CheckpointWriter(folder, recipe, task.origin, **vars(options.checkpoints))
-        history = () if start is None else start.history
-        begun = Begun(recipe, folder, number, of, history, is_resumed or start is not None)
-        with keep.begun(), watch(begun) as observe:
-            try:
-                run = replace(run_epochs(trainer, observe, start=start, keep=keep), folder=folder)
-            except DivergenceError as error:
-                raise _told_with_best(error, folder, task.origin) from error
-        keep.write(run_files(run, task.origin))
-        keep.clear()  # a finished run needs none, whatever becomes of its pictures
-        write_pictures(run, folder)
+    if folder is None:
+        with running(callbacks, context) as show:
+            return run_epochs(trainer, show)
+    start = None
+    if context.is_resumed and (folder / CHECKPOINT_FILE).exists():
+        start = read_checkpoint(folder / CHECKPOINT_FILE)
+        context = replace(context, history=start.history)
+    checkpoint = CheckpointCallback(
+        context, seconds=options.checkpoint_seconds, epochs=options.checkpoint_epochs, must_stop=options.must_stop
+    )
+    with running((*callbacks, checkpoint), context) as show:
+        try:
+            run = replace(run_epochs(trainer, show, start=start, keep=checkpoint.keep), folder=folder)
+        except DivergenceError as error:
+            raise _with_best_weights(error, context, folder) from error
+    checkpoint.write(run_files(run, context.origin))
+    checkpoint.clear()  # before the pictures, since a finished run needs none, whatever becomes of its pictures
+    write_pictures(run, folder)
     return run
 
 
-def resume_run(
-    folder: Path, task: Task, options: Options = Options(), watch: Watch = nobody, *, number: int = 1, of: int = 1
-) -> Run:
-    """Goes on from a folder's checkpoint, or begins anew where it was stopped before the first.
-
-    Arguments are as those of `train_run`.
-
-    Raises:
-        StoreError: the run is finished, was not begun, or its checkpoint is not whole.
-    """
-    recipe, _, start = read_unfinished(folder)
-    its_own = replace(options, out=folder, numbered=False, overwrite=False)
-    its_task = replace(task, recipe=recipe)
-    return train_run(its_task, its_own, watch, number=number, of=of, start=start, is_resumed=True)
-
-
-def _told_with_best(error: DivergenceError, folder: Path, origin: DataConfig) -> DivergenceError:
-    """The error with where the weights of the best epoch before lie, which are written."""
-    said = str(error)
-    if error.run is not None:
-        files = run_files(error.run, origin)
-        write_files(folder, {name: files[name] for name in (MODEL_FILE, HISTORY_FILE, CONFIG_FILE)})
-        is_best = len(error.run.splits.valid) > 0
-        which = "of the best epoch" if is_best else "of the last finite epoch"
-        said += f" The weights {which}, {error.run.kept_epoch}, are in {folder / MODEL_FILE}."
-    told = DivergenceError(said)
+def _with_best_weights(error: DivergenceError, context: RunContext, folder: Path) -> DivergenceError:
+    """Write the weights of the best epoch before a divergence; return the error that names their file."""
+    if error.run is None:
+        return error
+    files = run_files(error.run, context.origin)
+    write_files(folder, {name: files[name] for name in (MODEL_FILE, HISTORY_FILE, CONFIG_FILE)})
+    which = "of the best epoch" if len(error.run.splits.valid) else "of the last finite epoch"
+    told = DivergenceError(f"{error} The weights {which}, {error.run.kept_epoch}, are in {folder / MODEL_FILE}.")
     told.run = error.run
     return told
 
 
-def write_run(run: Run, folder: Path, origin: DataConfig) -> None:
-    """A run into an existing folder: first what cannot be made again, all of it together, then the pictures."""
-    write_files(folder, run_files(run, origin))
-    write_pictures(run, folder)
-
-
 def write_pictures(run: Run, folder: Path) -> None:
-    """The curves of a run into its folder."""
+    """Write the curves of a run into its folder."""
     from chalknet.reporting.drawings.curves import plot_curves
     from chalknet.reporting.drawings.picture import drawing_bytes
 
@@ -157,7 +84,7 @@ def write_pictures(run: Run, folder: Path) -> None:
 
 
 def curves_title(run: Run) -> str:
-    """What the curves of a run are of; those of an ensemble are the mean of its networks'."""
+    """Return the title of a run's curves; those of an ensemble are the mean of its networks' curves."""
     seed, n = run.recipe.training.seed, len(run.members)
     what = f"mean of {n} networks, seeds from {seed} on" if n else f"seed {seed}"
     return f"{run.network.architecture}, {run.recipe.name} recipe, {what}"

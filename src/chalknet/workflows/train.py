@@ -1,30 +1,27 @@
-"""Training from a recipe to a run folder: what `chalknet.train(...)` and `chalknet train` both call."""
+"""Training from options to a run folder: `chalknet.train`, `chalknet.resume`, and what `chalknet train` calls."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from chalknet.artifacts.checkpoint import read_unfinished
-from chalknet.artifacts.log_writer import LogWriter
-from chalknet.artifacts.run_folder import CONFIG_FILE
-from chalknet.config import DataConfig, Recipe, read_config
+from chalknet.artifacts.atomic import new_folder
+from chalknet.artifacts.checkpoint import refuse_unfinished
+from chalknet.artifacts.run_folder import refuse_finished
+from chalknet.config import Recipe
 from chalknet.data.dataset import Dataset
-from chalknet.data.load import load_data
-from chalknet.data.own_sets import with_own_sets
 from chalknet.data.splits import Splits
-from chalknet.errors import ConfigError
-from chalknet.records import EpochRecord
-from chalknet.training.recipes import DEFAULT, suited
-from chalknet.training.recipes import recipe as recipe_named
-from chalknet.training.trainer import Begun, Observer, Run
-from chalknet.workflows.ensemble import go_on, is_unfinished_ensemble, train_ensemble
-from chalknet.workflows.sharding import check_sharding, opened_shards
-from chalknet.workflows.single_run import Checkpoints, Options, Watch, nobody, resume_run, train_run
-from chalknet.workflows.task import Task, task_of, unfinished_task
+from chalknet.training.callbacks import Callback, Observer, as_callbacks
+from chalknet.training.recipes import DEFAULT
+from chalknet.training.trainer import Run
+from chalknet.workflows.ensemble import train_ensemble
+from chalknet.workflows.resolve import resolve
+from chalknet.workflows.sharding import opened_shards
+from chalknet.workflows.single_run import train_network
+from chalknet.workflows.train_options import TrainOptions
 
 
 def train(
@@ -41,6 +38,8 @@ def train(
     workers: int | None = None,
     shards: int | None = None,
     on: str | None = None,
+    checkpoint_seconds: float | None = None,
+    checkpoint_epochs: int | None = None,
     **settings: Any,
 ) -> Run:
     """Trains one network, or an ensemble of several, and, if told where, writes a run folder.
@@ -61,6 +60,8 @@ def train(
         shards: Ray actors that each hold a part of the samples and give its part of every gradient, for data larger
             than a machine (docs/scale.md); None for one machine. The numbers are the same to rounding.
         on: where they are, "ray://HOST:PORT"; left out, on this machine.
+        checkpoint_seconds: seconds between two checkpoints in out, 60 if not given. checkpoint_epochs: a checkpoint
+            after so many epochs too.
         settings: recipe fields to change, such as hidden=[500], epochs=20, seed=7, train_size=4800.
     Returns:
         the `Run`: history, network, and what they were made from.
@@ -71,22 +72,23 @@ def train(
         OutputError: out cannot be written, or holds a finished run.
         MissingExtraError: shards without Ray; nothing is written.
     """
-    check_sharding(shards, on)
-    start = recipe if isinstance(recipe, Recipe) else recipe_named(recipe)
-    chosen = start.with_settings(**settings)  # wrong settings are named before data is read
-    samples = _joined(data, valid, test)
-    if not isinstance(recipe, Recipe):
-        chosen, _ = suited(start, settings, samples)
-    task = task_of(samples, chosen, splits, sample_weights)
-    options = Options(None if out is None else Path(out), overwrite=overwrite, workers=workers)
-    with opened_shards(shards, on, task.data, task.recipe) as holders:
-        return train_settled(task, replace(options, shards=holders), observed_by(observe))
-
-
-def train_settled(task: Task, options: Options = Options(), watch: Watch = nobody) -> Run:
-    """`train` with everything settled; watch as in `train_ensemble`."""
-    train_it = train_ensemble if task.recipe.training.ensemble > 1 else train_run
-    return train_it(task, options, watch)
+    options = TrainOptions(
+        data=data,
+        recipe=recipe,
+        settings=settings,
+        valid=valid,
+        test=test,
+        splits=splits,
+        sample_weights=sample_weights,
+        out=out,
+        overwrite=overwrite,
+        workers=workers,
+        shards=shards,
+        on=on,
+        checkpoint_seconds=checkpoint_seconds,
+        checkpoint_epochs=checkpoint_epochs,
+    )
+    return run_training(options, as_callbacks(observe))
 
 
 def resume(
@@ -101,7 +103,8 @@ def resume(
     workers: int | None = None,
     shards: int | None = None,
     on: str | None = None,
-    checkpoints: Checkpoints = Checkpoints(),
+    checkpoint_seconds: float | None = None,
+    checkpoint_epochs: int | None = None,
 ) -> Run:
     """Goes on with a training that was stopped, from its folder's checkpoint, and ends as it would have undisturbed.
 
@@ -111,75 +114,58 @@ def resume(
         folder: that `train` was told as out.
         data, valid, test: where the training was on arrays in memory, the same again.
         splits, sample_weights: where it was given them, the same again; their digests are checked.
-        observe, workers, shards, on: as `train`; a run may go on in another number of shards.
+        observe, workers, shards, on, checkpoint_seconds, checkpoint_epochs: as `train`; a run may go on in another
+            number of shards.
     Raises:
         StoreError: the run is finished, was not begun, or its checkpoint is not whole.
         ConfigError: something is missing that is in no file. DataError: the data is not there any more, or another.
         DivergenceError, OutputError: as `train`.
     """
-    check_sharding(shards, on)
-    place = Path(folder)
-    recipe, source = unfinished_recipe(place)
-    samples = None if data is None else _joined(data, valid, test)
-    task = unfinished_task(place, recipe, source, samples, splits, sample_weights)
-    with opened_shards(shards, on, task.data, task.recipe) as holders:
-        options = Options(workers=workers, checkpoints=checkpoints, shards=holders)
-        return resume_settled(place, task, options, observed_by(observe))
+    options = TrainOptions(
+        data=data,
+        valid=valid,
+        test=test,
+        splits=splits,
+        sample_weights=sample_weights,
+        resume=folder,
+        workers=workers,
+        shards=shards,
+        on=on,
+        checkpoint_seconds=checkpoint_seconds,
+        checkpoint_epochs=checkpoint_epochs,
+    )
+    return run_training(options, as_callbacks(observe))
 
 
-def unfinished_recipe(folder: Path) -> tuple[Recipe, DataConfig]:
-    """What an unfinished run or ensemble was begun with.
+def run_training(options: TrainOptions, callbacks: Sequence[Callback] = ()) -> Run:
+    """Train what the options say; `train`, `resume` and the command line all call this.
 
     Raises:
-        StoreError: it is finished, or there is nothing to go on from.
+        as `train` and `resume`; StoppedError: options.must_stop returned True; a checkpoint is in the folder.
     """
-    if is_unfinished_ensemble(folder):
-        return read_config(folder / CONFIG_FILE)
-    recipe, source, _ = read_unfinished(folder)
-    return recipe, source
+    context = resolve(options)
+    with (
+        opened_shards(options.shards, options.on, context.data, context.recipe) as shards,
+        _run_folder(options, context.recipe) as folder,
+    ):
+        train_it = train_ensemble if context.recipe.training.ensemble > 1 else train_network
+        return train_it(replace(context, folder=folder), options, callbacks, shards)
 
 
-def resume_settled(folder: Path, task: Task, options: Options = Options(), watch: Watch = nobody) -> Run:
-    """`resume` with everything settled; watch as in `train_ensemble`."""
-    go_on_with_it = go_on if task.recipe.training.ensemble > 1 else resume_run
-    return go_on_with_it(folder, task, options, watch)
-
-
-def all_of(observers: Sequence[Observer]) -> Observer:
-    """One observer that shows each record to several, in their order."""
-
-    def show(record: EpochRecord) -> None:
-        for observer in observers:
-            observer(record)
-
-    return show
-
-
-def observed_by(observe: Observer | Sequence[Observer] | None) -> Watch:
-    """Who watches each network: the observers, of which writers of logs write each network's own."""
-    observers = (observe,) if callable(observe) else tuple(observe or ())
-    if not all(map(callable, observers)):
-        raise ConfigError(f"observe must be called with each record: a callable or a list of them, got {observe!r}.")
-
-    @contextmanager
-    def watch(begun: Begun) -> Iterator[Observer]:
-        with ExitStack() as stack:
-            yield all_of([stack.enter_context(o.of(begun)) if isinstance(o, LogWriter) else o for o in observers])
-
-    return watch
-
-
-def _joined(
-    data: Dataset | str | Path, valid: Dataset | str | Path | None, test: Dataset | str | Path | None
-) -> Dataset:
-    """Samples, read where a path names them, with own sets set apart."""
-    for name, given in {"data": data, "valid": valid, "test": test}.items():
-        if not isinstance(given, (Dataset, str, Path)) and (given is not None or name == "data"):
-            raise ConfigError(
-                f"{name} must be a Dataset or a path, got {type(given).__name__}. "
-                "chalknet.dataset_from_arrays(inputs, labels) makes a Dataset of arrays."
-            )
-    main = load_data(data) if isinstance(data, (str, Path)) else data
-    names = main.class_names
-    own = [load_data(one, known_classes=names) if isinstance(one, (str, Path)) else one for one in (valid, test)]
-    return with_own_sets(main, *own)
+@contextmanager
+def _run_folder(options: TrainOptions, recipe: Recipe) -> Iterator[Path | None]:
+    """Make the folder that the options mean, or take the one to resume; None to write nothing."""
+    if options.resume is not None:
+        yield Path(options.resume)
+    elif options.out is not None:
+        if not options.overwrite:
+            refuse_finished(Path(options.out), overwrite=False)
+            refuse_unfinished(Path(options.out))
+        with new_folder(Path(options.out)) as folder:
+            yield folder
+    elif options.default_out:
+        widths = "x".join(str(width) for width in recipe.network.hidden)
+        with new_folder(Path("runs", f"{recipe.name}-{widths}-seed{recipe.training.seed}"), numbered=True) as folder:
+            yield folder
+    else:
+        yield None

@@ -1,112 +1,124 @@
-"""What is trained, as one value: samples, their division, the recipe, and what each sample counts."""
+"""From what a caller said to a training with everything resolved: the data, their division, the recipe, the weights."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.artifacts.checkpoint import read_unfinished
 from chalknet.config import GIVEN, DataConfig, Recipe
-from chalknet.data.dataset import ARRAYS, Dataset, arrays_sha256
+from chalknet.data.dataset import ARRAYS, Dataset
 from chalknet.data.load import BUILTIN, load_data
 from chalknet.data.own_sets import with_own_sets
 from chalknet.data.splits import Splits, check_splits, split_dataset
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import listed
+from chalknet.training.callbacks import RunContext
+from chalknet.training.recipes import suited
 from chalknet.training.sample_weights import checked_weights
+from chalknet.workflows.train_options import TrainOptions
 
-UNKNOWN = "unknown"  # digest of index arrays that a run of an earlier version was begun with
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """What is trained.
-
-    Attributes:
-        data, splits, recipe: what is learnt, from which samples, and how.
-        sample_weights: (N,) what each of all samples counts in training, or None; 1 for samples of one's own sets.
-        origin: how to read the same samples again, with digests of what no file holds.
-    """
-
-    data: Dataset
-    splits: Splits
-    recipe: Recipe
-    sample_weights: NDArray[np.float64] | None = None
-
-    @property
-    def origin(self) -> DataConfig:
-        given = self.recipe.split.split == GIVEN
-        return replace(
-            self.data.origin or DataConfig(self.data.source, self.data.sha256),
-            sample_weights_sha256="" if self.sample_weights is None else arrays_sha256(self.sample_weights),
-            splits_sha256=arrays_sha256(*self.splits.named().values()) if given else "",
-        )
+UNKNOWN = "unknown"  # the digest of index arrays that an earlier version of chalknet did not record
 
 
-def task_of(data: Dataset, recipe: Recipe, splits: Splits | None = None, sample_weights: Any = None) -> Task:
-    """A task with the division that the recipe asks for, or a given one, and checked weights.
+def resolve(options: TrainOptions) -> RunContext:
+    """Read the data of a training, divide them, and adapt the recipe to them; nothing is written.
 
-    Args:
-        sample_weights: (n,), one a sample of data without the own sets that were joined to it, or None.
     Raises:
         ConfigError: splits that are no division of the samples.
-        DataError: data that cannot be divided so; weights of another shape, negative or not finite.
+        DataError: data that cannot be read or divided; weights of another shape, negative or not finite.
+        StoreError: the run to resume is finished, was not started, or its checkpoint is damaged.
     """
+    if options.resume is not None:
+        return _resolve_unfinished(Path(options.resume), options)
+    base, known = options.base()
+    data = _samples(options, known)
+    if not options.is_adaptable:
+        return _divided(data, base.with_settings(**options.settings), options)
+    recipe, notes = suited(base, options.settings, data)
+    return replace(_divided(data, recipe, options), notes=notes)
+
+
+def _samples(options: TrainOptions, known: DataConfig) -> Dataset:
+    """Read the samples, and set provided validation and test samples apart.
+
+    Args:
+        known: the data that a config file names.
+    """
+    main = options.data
+    if main is None or isinstance(main, DataConfig):
+        return open_data(known.updated(main or DataConfig()))
+    for name, one in {"data": main, "valid": options.valid, "test": options.test}.items():
+        if not isinstance(one, (Dataset, str, Path)) and (one is not None or name == "data"):
+            raise ConfigError(
+                f"{name} must be a Dataset or a path, got {type(one).__name__}. "
+                "chalknet.dataset_from_arrays(inputs, labels) makes a Dataset of arrays."
+            )
+    data = load_data(main) if isinstance(main, (str, Path)) else main
+    names = data.class_names
+    provided = (
+        load_data(one, known_classes=names) if isinstance(one, (str, Path)) else one
+        for one in (options.valid, options.test)
+    )
+    return with_own_sets(data, *provided)
+
+
+def _divided(data: Dataset, recipe: Recipe, options: TrainOptions) -> RunContext:
+    """Divide data as the recipe says, or as the caller did, and check the caller's weights."""
+    splits, weights = options.splits, options.sample_weights
     if splits is None:
         splits = split_by(recipe, data)
     else:
         check_splits(splits, len(data))
         recipe = recipe.with_settings(split=GIVEN)
-    return Task(data, splits, recipe, None if sample_weights is None else _of_all(sample_weights, data))
+    return RunContext(data, splits, recipe, None if weights is None else _of_all(weights, data))
 
 
-def unfinished_task(
-    folder: Path,
-    recipe: Recipe,
-    source: DataConfig,
-    data: Dataset | None = None,
-    splits: Splits | None = None,
-    sample_weights: Any = None,
-) -> Task:
-    """What an unfinished run was begun with: from its config.toml, and what no file holds as it is given again.
+def _resolve_unfinished(folder: Path, options: TrainOptions) -> RunContext:
+    """Resolve a training from its folder's config.toml; what no file holds must be provided again.
 
     Raises:
-        ConfigError: arrays are missing that it was begun with, or given where it was begun without.
-        DataError: the data is not there any more, or something given is not what it was begun with.
+        ConfigError: arrays are missing that it was started with, or given where it was started without.
+        DataError: the data is gone, or something given is not what the training was started with.
     """
+    recipe, source = read_unfinished(folder)
     known = {
         "data": _digest_of_data(source) if source.source == ARRAYS else "",
         "splits": source.splits_sha256 or (UNKNOWN if recipe.split.split == GIVEN else ""),
         "sample_weights": source.sample_weights_sha256,
     }
-    given = {"data": data, "splits": splits, "sample_weights": sample_weights}
-    lacking = [name for name, digest in known.items() if digest and given[name] is None]
+    lacking = [name for name, digest in known.items() if digest and getattr(options, name) is None]
     if lacking:
         again = ", ".join(f"{name}=..." for name in lacking)
         raise ConfigError(
-            f"{folder}: was trained on {listed(lacking)} in memory, which none of its files holds. Give the same in "
-            f'Python: chalknet.resume("{folder}", {again}).'
+            f"{folder}: was trained on {listed(lacking)} in memory, which none of its files holds. Give the same "
+            f'in Python: chalknet.resume("{folder}", {again}).'
         )
-    extra = [name for name in ("splits", "sample_weights") if given[name] is not None and not known[name]]
+    extra = [n for n in ("splits", "sample_weights") if getattr(options, n) is not None and not known[n]]
     if extra:
         raise ConfigError(f"{folder}: was trained without {listed(extra)}; leave them out.")
-    task = task_of(open_data(source) if data is None else data, recipe, splits, sample_weights)
-    found = {"data": _digest_of_data(task.origin), "splits": task.origin.splits_sha256}
-    found["sample_weights"] = task.origin.sample_weights_sha256
+    context = _divided(_samples(options, source), recipe, options)
+    origin = context.origin
+    found = {
+        "data": _digest_of_data(origin),
+        "splits": origin.splits_sha256,
+        "sample_weights": origin.sample_weights_sha256,
+    }
     for name, digest in (known | {"data": _digest_of_data(source)}).items():
         if digest not in ("", UNKNOWN, found[name]):
             raise DataError(
                 f"{folder}: was begun with other {name}: sha256 {digest}, and of those given {found[name]}."
             )
-    return task
+    return replace(context, is_resumed=True)
 
 
 def _digest_of_data(config: DataConfig) -> str:
-    """Of the samples and of those of one's own, in one."""
+    """Return one digest for all data sources."""
     return " ".join(filter(None, (config.sha256, config.valid_sha256, config.test_sha256)))
 
 

@@ -1,0 +1,97 @@
+"""Everything that a caller can say about a training. Loads no NumPy, so that invalid options are refused at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chalknet.config import DataConfig, Recipe, read_config
+from chalknet.errors import ConfigError
+from chalknet.training.recipes import DEFAULT
+from chalknet.training.recipes import recipe as recipe_named
+
+if TYPE_CHECKING:
+    from chalknet.data.dataset import Dataset
+    from chalknet.data.splits import Splits
+
+
+@dataclass(frozen=True, eq=False)
+class TrainOptions:
+    """What a training is asked for, in Python or on the command line.
+
+    Attributes:
+        data: the samples, where they are, or how to read them; None for the config file's or the built-in letters.
+        recipe: a recipe's name or a `Recipe`. config: a config.toml to start from instead.
+        settings: recipe fields to change.
+        valid, test: provided validation and test samples. splits: provided index arrays.
+        sample_weights: (N,) the weight of each sample of data in the training loss.
+        out: the run's folder; None to write nothing, or with default_out to write into the first free folder of
+            runs/RECIPE-HIDDEN-seedN, -2, -3, ... overwrite: whether out may hold a finished or an unfinished run.
+        resume: the folder of an unfinished run to continue; recipe, settings and out are then that run's.
+        checkpoint_seconds, checkpoint_epochs: when to take a checkpoint; see `CheckpointWriter`.
+        must_stop: asked after each epoch; True takes a checkpoint and raises `StoppedError`.
+        workers: threads, by default one per core.
+        shards: Ray actors that share the samples, or None. on: their cluster, by default one on this machine.
+
+    Raises:
+        ConfigError: an invalid option, setting or config file.
+    """
+
+    data: Dataset | DataConfig | str | Path | None = None
+    recipe: str | Recipe | None = None
+    config: str | Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    valid: Dataset | str | Path | None = None
+    test: Dataset | str | Path | None = None
+    splits: Splits | None = None
+    sample_weights: Any = None
+    out: str | Path | None = None
+    default_out: bool = False
+    overwrite: bool = False
+    resume: str | Path | None = None
+    checkpoint_seconds: float | None = None
+    checkpoint_epochs: int | None = None
+    must_stop: Callable[[], bool] | None = None
+    workers: int | None = None
+    shards: int | None = None
+    on: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.checkpoint_seconds is not None and not self.checkpoint_seconds >= 0:
+            raise ConfigError(f"checkpoint_seconds must be a number >= 0, got {self.checkpoint_seconds}.")
+        if self.checkpoint_epochs is not None and self.checkpoint_epochs < 1:
+            raise ConfigError(f"checkpoint_epochs must be a whole number >= 1, got {self.checkpoint_epochs}.")
+        if self.shards is None and self.on is not None:
+            raise ConfigError(f"on says where shards are; with on {self.on!r} give shards too (--shards N).")
+        if self.shards is not None and (isinstance(self.shards, bool) or not isinstance(self.shards, int)):
+            raise ConfigError(f"shards must be a whole number >= 1, got {self.shards!r}.")
+        if self.shards is not None and self.shards < 1:
+            raise ConfigError(f"shards must be a whole number >= 1, got {self.shards!r}.")
+        self.base()[0].with_settings(**self.settings)
+
+    @property
+    def is_adaptable(self) -> bool:
+        """Whether the recipe is adapted to the data: one that is given by its name, or the default."""
+        return self.config is None and not isinstance(self.recipe, Recipe)
+
+    def base(self) -> tuple[Recipe, DataConfig]:
+        """Return the recipe that the settings change, and the data that the config file names.
+
+        Raises:
+            ConfigError: both a recipe and a config file are given, or either is wrong, or the config file's training
+                had sample weights.
+        """
+        if self.config is None:
+            recipe = DEFAULT if self.recipe is None else self.recipe
+            return recipe if isinstance(recipe, Recipe) else recipe_named(recipe), DataConfig()
+        if self.recipe is not None:
+            raise ConfigError("--recipe and --config both say where to start from; give one of them.")
+        recipe, data = read_config(Path(self.config))
+        if data.sample_weights_sha256:
+            raise ConfigError(
+                f"{self.config}: is of a training with sample weights, which it cannot hold. Give them to "
+                "chalknet.train."
+            )
+        return recipe, data
