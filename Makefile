@@ -27,10 +27,10 @@ test: $(INSTALLED) ## format check, lint, types and the tests, on all cores
 	$(BIN)/python -m pytest $(ALL_CORES) -m "not slow"
 
 test-slow: $(INSTALLED) ## the tests that take minutes: whole trainings, a wheel in a fresh environment
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest $(ALL_CORES) -m slow
 
 test-extras: .venv-extras/.installed ## the tests that need PyTorch, onnx or another extra, in an environment of their own
-	CHALKNET_TEST_EXTRAS=1 .venv-extras/bin/python -m pytest -m extras
+	CHALKNET_TEST_EXTRAS=1 .venv-extras/bin/python -m pytest $(ALL_CORES) -m extras
 
 test-ray: .venv-extras/.installed ## the tests that start a Ray cluster of two nodes on this machine, in the same environment
 	CHALKNET_TEST_EXTRAS=1 .venv-extras/bin/python -m pytest -m ray
@@ -41,7 +41,7 @@ test-ray: .venv-extras/.installed ## the tests that start a Ray cluster of two n
 	@touch $@
 
 test-pythons: ## the quick tests on every Python from 3.11 on that is found
-	@PYTHON="$(PYTHON)" tools/test_pythons.sh
+	@PYTHON="$(PYTHON)" ALL_CORES="$(ALL_CORES)" tools/test_pythons.sh
 
 format: $(INSTALLED) ## format the code and mend what the linter can
 	$(BIN)/ruff format .

@@ -13,5 +13,6 @@ for version in 3.11 3.12 3.13 3.14; do
   if [ -z "$found" ]; then echo "Python $version: not found"; continue; fi
   echo "Python $version: $found"
   make --no-print-directory VENV=".venv-$version" PYTHON="$found" ".venv-$version/.installed"
-  ".venv-$version/bin/python" -m pytest -q -m "not slow"
+  # shellcheck disable=SC2086 (ALL_CORES is several words)
+  ".venv-$version/bin/python" -m pytest -q ${ALL_CORES:--n logical} -m "not slow"
 done
