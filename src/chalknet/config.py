@@ -117,11 +117,13 @@ def setting(default: Any, constraint: Constraint, meaning: str) -> Any:
     return field(default=default, metadata={"constraint": constraint, "meaning": meaning})
 
 
-class _Checked:
-    """Checks every field as it is set, and stores it in one form, so that a section that exists is a legal one."""
+class Checked:
+    """A base class that checks every `setting` when it is set, and stores it in one form."""
 
     def __post_init__(self) -> None:
         for item in fields(self):  # type: ignore[arg-type]
+            if not item.metadata:
+                continue
             constraint: Constraint = item.metadata["constraint"]
             value = getattr(self, item.name)
             if not constraint.accepts(value):
@@ -130,7 +132,7 @@ class _Checked:
 
 
 @dataclass(frozen=True)
-class SplitConfig(_Checked):
+class SplitConfig(Checked):
     """[split]: which samples train, validate and test."""
 
     split: str = setting("writeup", one_of(*SPLIT_METHODS, GIVEN), "how samples are divided")
@@ -144,7 +146,7 @@ class SplitConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class NetworkConfig(_Checked):
+class NetworkConfig(Checked):
     """[network]: its shape, how it starts, and what is done to its inputs and its hidden values."""
 
     hidden: tuple[int, ...] = setting((1_000,), WIDTHS, "units of each hidden layer, from the input on")
@@ -172,7 +174,7 @@ class NetworkConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class RegularisationConfig(_Checked):
+class RegularisationConfig(Checked):
     """[regularisation]: what keeps a network from learning its samples by heart, and what each sample counts."""
 
     dropout: float = setting(0.0, FROM_0_BELOW_1, "share of hidden values dropped in training")
@@ -185,7 +187,7 @@ class RegularisationConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class AugmentationConfig(_Checked):
+class AugmentationConfig(Checked):
     """[augmentation]: how training samples are changed at random, anew at each update; images only, but for mixup."""
 
     shift_pixels: float = setting(0.0, FROM_0, "largest shift of an image, up, down and sideways")
@@ -198,7 +200,7 @@ class AugmentationConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class OptimizerConfig(_Checked):
+class OptimizerConfig(Checked):
     """[optimizer]: the rule by which a gradient becomes a step (docs/derivation.md, U1 to U8)."""
 
     optimizer: str = setting("momentum", one_of(*OPTIMIZERS), "the update rule")
@@ -221,7 +223,7 @@ class OptimizerConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class ScheduleConfig(_Checked):
+class ScheduleConfig(Checked):
     """[schedule]: how the learning rate changes (docs/derivation.md, E1 to E4)."""
 
     schedule: str = setting("constant", one_of(*SCHEDULES), "how the learning rate changes over the training")
@@ -231,7 +233,7 @@ class ScheduleConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class TrainingConfig(_Checked):
+class TrainingConfig(Checked):
     """[training]: how long, in what batches, from which seed, on what."""
 
     epochs: int = setting(200, whole(1), "passes over the training samples")
@@ -266,7 +268,7 @@ class TrainingConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class StoppingConfig(_Checked):
+class StoppingConfig(Checked):
     """[stopping]: whether training ends before its last epoch, and which epoch's weights are then kept."""
 
     stop_early: bool = setting(False, YES_OR_NO, "whether to stop when the monitor no longer improves")

@@ -14,15 +14,15 @@ from chalknet.config import SECTION_OF_FIELD, DataConfig, Recipe
 from chalknet.errors import ConfigError
 from chalknet.studies.spec import (
     NOT_VARIED,
+    SEARCH_FIELDS,
+    STUDY_FIELDS,
     Range,
     SearchConfig,
     StudySpec,
     parse_vary,
     read_spec,
-    search_fields,
     spec_from_tables,
     spec_tables,
-    study_fields,
     study_meaning,
     value_list,
 )
@@ -200,7 +200,7 @@ def test_a_wrong_file_is_named_with_its_section(tables, message):
         spec_from_tables(tables, "x.toml")
 
 
-@pytest.mark.parametrize("name", [*study_fields(), *search_fields()])
+@pytest.mark.parametrize("name", [*STUDY_FIELDS, *SEARCH_FIELDS])
 def test_every_field_says_what_it_means_and_stands_in_the_documents(name):
     assert re.fullmatch(r".+: .+", study_meaning(name))
     assert f"`{name}`" in (Path(__file__).parents[2] / "docs" / "file_formats.md").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from chalknet.cli.kernels import choose_kernels
 from chalknet.cli.lazy import LazyGroup
 from chalknet.cli.options import data_options, named_place, parsed_settings, parsed_source, recipe_options, say_notes
 from chalknet.errors import ConfigError
-from chalknet.studies.spec import StudySpec, number_or_text, study_default, study_meaning
+from chalknet.studies.spec import SEARCH_FIELDS, STUDY_FIELDS, StudySpec, number_or_text, study_meaning
 
 if TYPE_CHECKING:  # results need NumPy, which kernels are chosen before
     from chalknet.studies.results import StudyResults
@@ -27,7 +27,7 @@ STOPPED = 130  # exit code of Ctrl-C
 
 def _plain_options(command: Any) -> Any:
     for name in reversed(PLAIN_FIELDS):
-        text, default = study_meaning(name), study_default(name)
+        text, default = study_meaning(name), {**STUDY_FIELDS, **SEARCH_FIELDS}[name].default
         shown = "" if default is None else f"  [default: {default}]"
         metavar = "NAME" if isinstance(default, str) else "N"
         option = click.option(

@@ -23,6 +23,7 @@ from chalknet.config import (
     SAME,
     SECTION_OF_FIELD,
     SECTIONS,
+    Checked,
     Constraint,
     DataConfig,
     Recipe,
@@ -96,23 +97,7 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
-class _StudySection:
-    """[study]: how often each cell is trained, what a seed decides, and whether all cells are."""
-
-    seeds: int = setting(3, whole(1, 10_000), "trainings of each cell, each from a seed of its own")
-    first_seed: int = setting(0, _SEED, "the first of these seeds; the others follow it")
-    seeds_vary: tuple[str, ...] = setting(
-        ("init", "order"), _WHICH_VARY, "what differs between seeds: initial weights, batch order, split"
-    )
-    sample: int | None = setting(None, _SAMPLE, "cells of the grid to train, a random part of it")
-    sample_seed: int = setting(0, _SEED, "seed of that random part")
-
-    def __post_init__(self) -> None:
-        _check_fields(self)
-
-
-@dataclass(frozen=True)
-class SearchConfig:
+class SearchConfig(Checked):
     """[search]: a sampler chooses the cells, a few at a time, from what earlier ones gave."""
 
     sampler: str = setting("tpe", one_of(*SAMPLERS), "what chooses: Optuna's tree-structured Parzen estimator")
@@ -123,12 +108,9 @@ class SearchConfig:
         4, whole(1, 1_000), "cells chosen before the next results are looked at, whatever the number of jobs"
     )
 
-    def __post_init__(self) -> None:
-        _check_fields(self)
-
 
 @dataclass(frozen=True)
-class StudySpec:
+class StudySpec(Checked):
     """A study's question: which fields vary over which values, from how many seeds, on top of which recipe.
 
     Attributes:
@@ -147,21 +129,23 @@ class StudySpec:
 
     recipe: Recipe = field(default_factory=Recipe)
     vary: tuple[tuple[str, Values], ...] = ()
-    seeds: int = 3
-    first_seed: int = 0
-    seeds_vary: tuple[str, ...] = ("init", "order")
-    sample: int | None = None
-    sample_seed: int = 0
+    seeds: int = setting(3, whole(1, 10_000), "trainings of each cell, each from a seed of its own")
+    first_seed: int = setting(0, _SEED, "the first of these seeds; the others follow it")
+    seeds_vary: tuple[str, ...] = setting(
+        ("init", "order"), _WHICH_VARY, "what differs between seeds: initial weights, batch order, split"
+    )
+    sample: int | None = setting(None, _SAMPLE, "cells of the grid to train, a random part of it")
+    sample_seed: int = setting(0, _SEED, "seed of that random part")
     search: SearchConfig | None = None
     data: DataConfig = field(default_factory=DataConfig)
 
     def __post_init__(self) -> None:
-        section = _StudySection(self.seeds, self.first_seed, self.seeds_vary, self.sample, self.sample_seed)
-        object.__setattr__(self, "seeds_vary", section.seeds_vary)
+        super().__post_init__()
         object.__setattr__(
             self, "vary", tuple((name, checked_values(name, values, self.recipe)) for name, values in self.vary)
         )
-        _check_last_seed(self.first_seed, self.seeds)
+        if not _SEED.accepts(self.seed_numbers[-1]):
+            raise ConfigError(f"the last seed must be {_SEED.must}, got {self.seed_numbers[-1]}.")
         _check_vary(self.vary, self.search)
         _check_seeds(self)
 
@@ -174,6 +158,16 @@ class StudySpec:
     def n_grid(self) -> int:
         """Cells of the whole grid."""
         return math.prod(len(value_list(name, values, self.recipe)) for name, values in self.vary)
+
+
+STUDY_FIELDS = {item.name: item for item in fields(StudySpec) if item.metadata}  # of [study]
+SEARCH_FIELDS = {item.name: item for item in fields(SearchConfig)}  # of [search]
+
+
+def study_meaning(field_name: str) -> str:
+    """Return what a field of [study] or [search] means, with what it must be; as `config.meaning` of a recipe's."""
+    metadata = {**STUDY_FIELDS, **SEARCH_FIELDS}[field_name].metadata
+    return f"{metadata['meaning']}: {metadata['constraint'].must}"
 
 
 def parse_vary(text: str) -> tuple[str, Values]:
@@ -259,7 +253,7 @@ def spec_tables(spec: StudySpec) -> dict[str, Any]:
     tables = {"format": recipe.pop("format"), "recipe": recipe.pop("recipe"), "study": study}
     tables["vary"] = {name: _plain_values(values) for name, values in spec.vary}
     if spec.search is not None:
-        tables["search"] = {item.name: getattr(spec.search, item.name) for item in fields(spec.search)}
+        tables["search"] = dict(vars(spec.search))
     return {**tables, **recipe}
 
 
@@ -271,13 +265,13 @@ def spec_from_tables(tables: Mapping[str, Any], where: str) -> StudySpec:
         if key not in known:
             raise ConfigError(f"unknown section {key!r} in {where}.{near_match(key, known)}")
     recipe, data = config_from_tables({key: value for key, value in tables.items() if key not in own}, where)
-    study = _section_values(_StudySection, tables.get("study", {}), f"{where}, [study]")
+    study = _section_values(STUDY_FIELDS, tables.get("study", {}), f"{where}, [study]")
     vary = tables.get("vary", {})
     if not isinstance(vary, Mapping):
         raise ConfigError(f"{where}, [vary] must be a section of fields, got {vary!r}.")
     search = None
     if "search" in tables:
-        search_values = _section_values(SearchConfig, tables["search"], f"{where}, [search]")
+        search_values = _section_values(SEARCH_FIELDS, tables["search"], f"{where}, [search]")
         search = _located(lambda: SearchConfig(**search_values), f"{where}, [search]")
     return _located(lambda: StudySpec(recipe, tuple(vary.items()), search=search, data=data, **study), where)
 
@@ -297,31 +291,6 @@ def read_spec(path: Path) -> StudySpec:
     return spec_from_tables(tables, str(path))
 
 
-def study_meaning(field_name: str) -> str:
-    """What a field of [study] or [search] means, with what it must be; as `config.meaning` of a recipe's."""
-    item = _own_field(field_name)
-    return f"{item.metadata['meaning']}: {item.metadata['constraint'].must}"
-
-
-def study_default(field_name: str) -> Any:
-    """What a field of [study] or [search] is where it is not given."""
-    return _own_field(field_name).default
-
-
-def _own_field(field_name: str) -> Any:
-    return next(item for kind in (_StudySection, SearchConfig) for item in fields(kind) if item.name == field_name)
-
-
-def study_fields() -> tuple[str, ...]:
-    """The names of the fields of [study]."""
-    return tuple(item.name for item in fields(_StudySection))
-
-
-def search_fields() -> tuple[str, ...]:
-    """The names of the fields of [search]."""
-    return tuple(item.name for item in fields(SearchConfig))
-
-
 def _plain_values(values: Values) -> Any:
     if isinstance(values, Range):
         return str(values)
@@ -330,13 +299,12 @@ def _plain_values(values: Values) -> Any:
     ]
 
 
-def _section_values(kind: type[Any], values: Any, where: str) -> dict[str, Any]:
+def _section_values(known: Mapping[str, Any], values: Any, where: str) -> dict[str, Any]:
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where} must be a section of keys, got {values!r}.")
-    names = [item.name for item in fields(kind)]
     for key in values:
-        if key not in names:
-            raise ConfigError(f"unknown key {key!r} ({where}).{near_match(key, names)}")
+        if key not in known:
+            raise ConfigError(f"unknown key {key!r} ({where}).{near_match(key, known)}")
     return dict(values)
 
 
@@ -348,16 +316,6 @@ def _located(make: Callable[[], Made], where: str) -> Made:
 
 
 # ---- checks ---------------------------------------------------------------------------------------------------------
-
-
-def _check_fields(section: Any) -> None:
-    """Every field against its constraint, stored in one form: what config.py does for its sections."""
-    for item in fields(section):
-        constraint: Constraint = item.metadata["constraint"]
-        value = getattr(section, item.name)
-        if not constraint.accepts(value):
-            raise ConfigError(f"{item.name} must be {constraint.must}, got {value!r}.")
-        object.__setattr__(section, item.name, constraint.store(value))
 
 
 def _check_field(name: str) -> None:
@@ -382,11 +340,6 @@ def _check_range(name: str, values: Range, recipe: Recipe) -> None:
 def _check_count(count: int | None, shown: str) -> None:
     if count is not None and not 2 <= count <= MOST_VALUES:
         raise ConfigError(f"a range must have 2 to {MOST_VALUES:,} values, {RANGE_EXAMPLES}, got {shown}.")
-
-
-def _check_last_seed(first: int, seeds: int) -> None:
-    if not _SEED.accepts(first + seeds - 1):
-        raise ConfigError(f"the last seed must be {_SEED.must}, got {first + seeds - 1}.")
 
 
 def _check_vary(vary: tuple[tuple[str, Values], ...], search: SearchConfig | None) -> None:

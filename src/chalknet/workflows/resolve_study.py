@@ -9,7 +9,7 @@ from typing import Any
 
 from chalknet.config import SECTION_OF_FIELD, DataConfig, Recipe, near_match
 from chalknet.errors import ConfigError
-from chalknet.studies.spec import SearchConfig, StudySpec, Values, parse_vary, read_spec, search_fields, study_fields
+from chalknet.studies.spec import SEARCH_FIELDS, STUDY_FIELDS, SearchConfig, StudySpec, Values, parse_vary, read_spec
 from chalknet.training.recipes import recipe as recipe_named
 
 SPEC_FILE = "study.toml"
@@ -37,7 +37,7 @@ def resolve_study(
     if recipe is not None and config is not None:
         raise ConfigError("--recipe and --config both say where to start from; give one of them.")
     given = {name: value for name, value in settings.items() if value is not None}
-    known = {*SECTION_OF_FIELD, *study_fields(), *search_fields()}
+    known = {*SECTION_OF_FIELD, *STUDY_FIELDS, *SEARCH_FIELDS}
     for name in given:
         if name not in known:
             raise ConfigError(f"unknown setting {name!r}.{near_match(name, known)}")
@@ -48,14 +48,14 @@ def resolve_study(
         base = read_spec(Path(config))
     else:
         base = StudySpec(recipe if isinstance(recipe, Recipe) else recipe_named(recipe or "writeup"))
-    of_search = {name: value for name, value in given.items() if name in search_fields()}
+    of_search = {name: value for name, value in given.items() if name in SEARCH_FIELDS}
     return replace(
         base,
         recipe=base.recipe.with_settings(**of_recipe),
         vary=fields or base.vary,
         search=_search(base, of_search),
         data=_changed(base.data, data or DataConfig()),
-        **{name: value for name, value in given.items() if name in study_fields()},
+        **{name: value for name, value in given.items() if name in STUDY_FIELDS},
     )
 
 
