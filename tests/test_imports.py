@@ -66,10 +66,11 @@ from chalknet.cli.main import main
 results = chalknet.read_results({folder!r})
 results.unit(results.cells[0], 0)
 assert main(["study", "show", {folder!r}]) == 0
+assert main(["report", {folder!r}, "--out", {folder!r} + "/report"]) == 0
 """
 
 
-def test_reading_a_study_loads_no_trainer_and_no_engine(tmp_path):
+def test_reading_a_study_or_reporting_it_loads_no_trainer_or_engine(tmp_path):
     study(made_images(60, seed=0), {"hidden": [3]}, out=tmp_path, seeds=1, epochs=1, train_size=40, valid_size=10)
     names = loaded(SHOW.format(folder=str(tmp_path)))
     assert "chalknet.studies.store" in names

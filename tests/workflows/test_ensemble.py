@@ -14,7 +14,7 @@ import chalknet
 from chalknet.errors import ConfigError, OutputError, StoppedError, StoreError
 from chalknet.reporting.document import FigureBlock, TableBlock
 from chalknet.studies.spec import StudySpec
-from chalknet.workflows.ensemble import member_recipes
+from chalknet.training.recipes import member_recipes
 from chalknet.workflows.single_run import curves_title
 from chalknet.workflows.train import run_training
 from chalknet.workflows.train_options import TrainOptions

@@ -7,9 +7,9 @@ from conftest import made_images
 import chalknet
 from chalknet.artifacts.model_facts import training_facts
 from chalknet.config import Recipe, config_from_tables, read_config
+from chalknet.data.open_data import open_data
 from chalknet.data.splits import Splits
 from chalknet.errors import ConfigError, DataError, DivergenceError, OutputError
-from chalknet.workflows.resolve import open_data
 
 
 def parts_of(*parts):

@@ -7,7 +7,7 @@ import json
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tomli_w
@@ -20,8 +20,10 @@ from chalknet.config import OF_ARRAYS, SECTIONS, DataConfig, Recipe, config_tabl
 from chalknet.errors import OutputError, StoreError
 from chalknet.machine.facts import machine_facts
 from chalknet.records import PARTS, EpochRecord, Scores
-from chalknet.training.trainer import Run
 from chalknet.version import __version__
+
+if TYPE_CHECKING:
+    from chalknet.training.trainer import Run
 
 FORMAT = 1  # of summary.json
 MODEL_FILE = "model.safetensors"

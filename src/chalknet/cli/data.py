@@ -201,7 +201,7 @@ def convert(source: str, output: str, kind: str | None, overwrite: bool, **flags
 
 
 def _load(source: str, flags: dict[str, Any]) -> Dataset:
-    from chalknet.workflows.resolve import open_data
+    from chalknet.data.open_data import open_data
 
     return open_data(parsed_source(source, flags))
 

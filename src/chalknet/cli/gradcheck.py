@@ -34,10 +34,10 @@ def gradcheck(data: str, recipe: str | None, samples: int, as_json: bool, **flag
     """
     from dataclasses import asdict
 
+    from chalknet.data.open_data import open_data
     from chalknet.network.gradcheck import TOLERANCE
     from chalknet.reporting.tables import gradient_table
     from chalknet.workflows.gradcheck import check_recipe
-    from chalknet.workflows.resolve import open_data
 
     chosen = recipe_named(recipe or "writeup").with_settings(**parsed_settings(flags))
     data_set = open_data(parsed_source(data, flags))

@@ -150,7 +150,7 @@ def _run(
 
     from chalknet.cli.study_progress import PlanLine, UnitProgress
     from chalknet.cli.study_text import plan_text
-    from chalknet.workflows.resolve import open_data
+    from chalknet.data.open_data import open_data
     from chalknet.workflows.study import plan_study
     from chalknet.workflows.study import study as run_study
 

@@ -65,7 +65,7 @@ def writeup(
     kernels = choose_kernels()  # before anything imports NumPy
 
     from chalknet.cli.writeup_progress import WriteupBar
-    from chalknet.workflows.resolve import open_data
+    from chalknet.data.open_data import open_data
     from chalknet.workflows.writeup import write_writeup
 
     samples = open_data(spec.data)

@@ -25,8 +25,9 @@ from chalknet.records import EpochRecord
 from chalknet.studies.cells import Unit
 from chalknet.studies.run_output import SCORED, RunOutput, epoch_list
 from chalknet.studies.space import divide, own_splits
+from chalknet.training.callbacks import Observer
 from chalknet.training.together import StackObserver, run_together
-from chalknet.training.trainer import Checkpoint, Observer, Run, Trainer, device_of, how_trained, run_epochs
+from chalknet.training.trainer import Checkpoint, Run, Trainer, device_of, how_trained, run_epochs
 from chalknet.version import __version__
 
 UNFINISHED_FOLDER = "unfinished"  # the folder of checkpoints, in the study's

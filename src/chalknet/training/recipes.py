@@ -92,3 +92,9 @@ def _using_all(chosen: Recipe, settings: Mapping[str, Any], data: Dataset) -> Re
         return chosen
     valid = float(settings.get("valid_size", chosen.split.valid_size))
     return chosen.with_settings(train_size=n_pool - (round(valid * n_pool) if valid < 1 else int(valid)))
+
+
+def member_recipes(recipe: Recipe) -> list[Recipe]:
+    """Return a recipe for each network of an ensemble: its own seed, and no ensemble."""
+    first, n = recipe.training.seed, recipe.training.ensemble
+    return [recipe.with_settings(seed=(first + k) % 2**32, ensemble=1) for k in range(n)]

@@ -32,6 +32,7 @@ from chalknet.network.metrics import mean_scores, score
 from chalknet.network.model import Ensemble, Network
 from chalknet.records import MEASURES, PARTS, EpochRecord, Scores
 from chalknet.training.callbacks import Callback, RunContext
+from chalknet.training.recipes import member_recipes
 from chalknet.training.trainer import Run
 from chalknet.workflows.single_run import train_network, write_pictures
 from chalknet.workflows.train_options import TrainOptions
@@ -74,12 +75,6 @@ def train_ensemble(
         write_files(folder, run_files(run, context.origin))
         write_pictures(run, folder)
     return run
-
-
-def member_recipes(recipe: Recipe) -> list[Recipe]:
-    """A recipe for each network: its own seed, and no ensemble."""
-    first, n = recipe.training.seed, recipe.training.ensemble
-    return [recipe.with_settings(seed=(first + k) % 2**32, ensemble=1) for k in range(n)]
 
 
 def joined(runs: list[Run], recipe: Recipe) -> Run:

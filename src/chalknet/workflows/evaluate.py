@@ -14,6 +14,7 @@ from chalknet.artifacts.run_folder import CONFIG_FILE, refuse_finished
 from chalknet.config import GIVEN, DataConfig, Recipe, read_config
 from chalknet.data.dataset import Dataset, IntArray
 from chalknet.data.load import is_image_folder
+from chalknet.data.open_data import open_data
 from chalknet.errors import ConfigError, DataError
 from chalknet.network.model import Classifier
 from chalknet.serving.evaluation import Evaluation, evaluate_samples
@@ -24,7 +25,7 @@ from chalknet.serving.evaluation_tables import (
     reliability_table,
 )
 from chalknet.serving.opened import OpenedModel, open_model
-from chalknet.workflows.resolve import open_data, split_by
+from chalknet.workflows.resolve import split_by
 
 ALL = "all"
 EVALUATION_PARTS = (ALL, "test", "valid", "train")

@@ -12,6 +12,7 @@ from chalknet.artifacts.run_folder import MODEL_FILE, SUMMARY_FILE, read_run
 from chalknet.config import GIVEN, DataConfig
 from chalknet.data.audit import audit
 from chalknet.data.dataset import Dataset
+from chalknet.data.open_data import open_data
 from chalknet.data.splits import Splits
 from chalknet.errors import ChalknetError, StoreError
 from chalknet.machine.facts import machine_facts
@@ -26,7 +27,6 @@ from chalknet.studies.space import divide, make_cell
 from chalknet.studies.spec import StudySpec
 from chalknet.studies.store import STORE_FILE
 from chalknet.version import __version__
-from chalknet.workflows.resolve import open_data
 from chalknet.workflows.run_results import results_of_run, spec_of_run, together_of
 
 STEM = "report"

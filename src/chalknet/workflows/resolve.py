@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 from chalknet.artifacts.checkpoint import read_unfinished
 from chalknet.config import GIVEN, DataConfig, Recipe
 from chalknet.data.dataset import ARRAYS, Dataset
-from chalknet.data.load import BUILTIN, load_data
+from chalknet.data.load import load_data
+from chalknet.data.open_data import open_data
 from chalknet.data.own_sets import with_own_sets
 from chalknet.data.splits import Splits, check_splits, split_dataset
 from chalknet.errors import ConfigError, DataError
@@ -126,45 +126,6 @@ def split_by(recipe: Recipe, data: Dataset) -> Splits:
     """The division that a recipe asks for."""
     split = recipe.split
     return split_dataset(data, split.split, split.train_size, split.valid_size, split.split_seed)
-
-
-def open_data(config: DataConfig, known_classes: Sequence[str] = ()) -> Dataset:
-    """The data that a configuration names, checked against the digest it carries; the built-in set where it names none.
-
-    Args:
-        known_classes: as `load_data`; sets of one's own know those of the training samples.
-    Raises:
-        DataError: it cannot be read, was never in a file, or is not the data that the configuration was written for.
-    """
-    if config.source == ARRAYS:
-        raise DataError(
-            "the configuration was written for arrays in memory, which it cannot name. Save them and give --data."
-        )
-    train = _opened(config, "", config.source or BUILTIN, known_classes)
-    assert train is not None, "its source is always named"
-    names = train.class_names
-    valid, test = (_opened(config, part, getattr(config, f"{part}_source"), names) for part in ("valid", "test"))
-    return with_own_sets(train, valid, test)
-
-
-def _opened(config: DataConfig, part: str, source: str, known_classes: Sequence[str]) -> Dataset | None:
-    """The samples of the main source (part "") or of a part of one's own, checked against their digest."""
-    if not source:
-        return None
-    data = load_data(
-        source,
-        class_names=config.class_names,
-        label_column=config.label_column,
-        image_size=config.image_size,
-        known_classes=known_classes,
-    )
-    flag, known = (f"--{part}", getattr(config, f"{part}_sha256")) if part else ("--data", config.sha256)
-    if known and known != data.sha256:
-        raise DataError(
-            f"{source}: is not the data that the configuration was written for: sha256 {data.sha256}, "
-            f"expected {known}. Name the right file with {flag}."
-        )
-    return data
 
 
 def _of_all(sample_weights: Any, data: Dataset) -> NDArray[np.float64]:

@@ -25,7 +25,7 @@ from chalknet.studies.intervals import Interval, gain_of_averaging
 from chalknet.studies.results import DataFacts, Predictions, StudyResults, UnitResult
 from chalknet.studies.space import make_cell
 from chalknet.studies.spec import StudySpec
-from chalknet.workflows.ensemble import member_recipes
+from chalknet.training.recipes import member_recipes
 
 LEVEL = 0.95  # of intervals
 

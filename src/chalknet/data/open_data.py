@@ -1,0 +1,50 @@
+"""Read the data that a configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chalknet.config import DataConfig
+from chalknet.data.dataset import ARRAYS, Dataset
+from chalknet.data.load import BUILTIN, load_data
+from chalknet.data.own_sets import with_own_sets
+from chalknet.errors import DataError
+
+
+def open_data(config: DataConfig, known_classes: Sequence[str] = ()) -> Dataset:
+    """Read the data that a configuration names, or the built-in set if it names none, and check its digest.
+
+    Args:
+        known_classes: as of `load_data`; provided validation and test sets know those of the training samples.
+    Raises:
+        DataError: it cannot be read, was never in a file, or is not the data that the configuration was written for.
+    """
+    if config.source == ARRAYS:
+        raise DataError(
+            "the configuration was written for arrays in memory, which it cannot name. Save them and give --data."
+        )
+    train = _opened(config, "", config.source or BUILTIN, known_classes)
+    assert train is not None, "its source is always named"
+    names = train.class_names
+    valid, test = (_opened(config, part, getattr(config, f"{part}_source"), names) for part in ("valid", "test"))
+    return with_own_sets(train, valid, test)
+
+
+def _opened(config: DataConfig, part: str, source: str, known_classes: Sequence[str]) -> Dataset | None:
+    """Read the samples of the main source (part "") or of a provided set, and check their digest."""
+    if not source:
+        return None
+    data = load_data(
+        source,
+        class_names=config.class_names,
+        label_column=config.label_column,
+        image_size=config.image_size,
+        known_classes=known_classes,
+    )
+    flag, known = (f"--{part}", getattr(config, f"{part}_sha256")) if part else ("--data", config.sha256)
+    if known and known != data.sha256:
+        raise DataError(
+            f"{source}: is not the data that the configuration was written for: sha256 {data.sha256}, "
+            f"expected {known}. Name the right file with {flag}."
+        )
+    return data
