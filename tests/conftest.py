@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import os
+import shutil
 import signal
 import sys
+import zlib
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
+from PIL import Image
 
 from chalknet.data.dataset import Dataset, dataset_from_arrays
 
@@ -81,3 +85,44 @@ def pictures():
     from chalknet.reporting.views import draw_all
 
     return draw_all(demonstration())
+
+
+@pytest.fixture
+def three_fonts(tmp_path) -> Path:
+    """A new folder of three fonts, two of them deeper than the other."""
+    from dejavu import MONO, SANS, SERIF  # tests/data/glyph_builder is on the path when its tests are collected
+
+    folder = tmp_path / "fonts"
+    (folder / "deep").mkdir(parents=True)
+    for font, place in ((SANS, "sans.ttf"), (SERIF, "deep/serif.TTF"), (MONO, "deep/mono.ttf")):
+        shutil.copy(font, folder / place)
+    return folder
+
+
+def npz_bytes(save=np.savez, **arrays) -> bytes:
+    """The bytes of an .npz file of these arrays."""
+    file = io.BytesIO()
+    save(file, **arrays)
+    return file.getvalue()
+
+
+def npy_bytes(array) -> bytes:
+    """The bytes of a .npy file."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def image_bytes(image: Image.Image, kind="PNG", **options) -> bytes:
+    """The bytes of an image file."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def lying_png(width: int, height: int) -> bytes:
+    """A PNG of one pixel whose header says another size."""
+    content = bytearray(image_bytes(Image.new("L", (1, 1))))
+    content[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    return bytes(content)

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import io
 import sys
 import types
 
@@ -18,10 +17,8 @@ from chalknet.errors import ConfigError, DataError
 
 @pytest.fixture
 def npz_path(tmp_path):
-    file = io.BytesIO()
-    np.savez(file, images=np.zeros((2, 4, 4), np.uint8), labels=np.array([0, 1]))
     path = tmp_path / "letters.npz"
-    path.write_bytes(file.getvalue())
+    np.savez(path, images=np.zeros((2, 4, 4), np.uint8), labels=np.array([0, 1]))
     return path
 
 

@@ -1,11 +1,10 @@
 """Answers for files: each is what the model says of the samples that the file holds, and a bad file costs no other."""
 
-import io
 import os
-import zlib
 
 import numpy as np
 import pytest
+from conftest import lying_png
 from made_models import LETTERS, SHAPE, ensemble, image_model, row_model
 from PIL import Image
 
@@ -115,19 +114,10 @@ def test_a_model_of_other_units_needs_to_be_told_what_white_was(tmp_path):
         Reading(white=0.0)
 
 
-def lying_png():
-    file = io.BytesIO()
-    Image.new("L", (1, 1)).save(file, "PNG")
-    content = bytearray(file.getvalue())
-    content[16:24] = (50_000).to_bytes(4, "big") * 2
-    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
-    return bytes(content)
-
-
 def test_bad_files_are_named_and_the_others_answered(tmp_path):
     first, last = saved(drawn(0), tmp_path / "a.png"), saved(drawn(1), tmp_path / "z.png")
     (tmp_path / "junk.png").write_bytes(b"junk")
-    (tmp_path / "huge.png").write_bytes(lying_png())
+    (tmp_path / "huge.png").write_bytes(lying_png(50_000, 50_000))
     (tmp_path / "t.csv").write_text("1,2\n")
     sources = [first, tmp_path / "junk.png", tmp_path / "huge.png", tmp_path / "no.png", tmp_path / "t.csv", last]
     answers = answer_files(image_model(), sources, PLAIN)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import matplotlib
@@ -18,12 +17,3 @@ SYMBOLS = FONTS / "STIXSizFourSymReg.ttf"  # has no letters at all
 def drawn(path: Path, letter: str, size: int = 28):
     font = ImageFont.truetype(str(path), EM_PIXELS, layout_engine=ImageFont.Layout.BASIC)
     return draw_letter(font, letter, size)
-
-
-def font_folder(tmp_path: Path) -> Path:
-    """A new folder of three fonts, two of them deeper than the other."""
-    folder = tmp_path / "fonts"
-    (folder / "deep").mkdir(parents=True)
-    for font, place in ((SANS, "sans.ttf"), (SERIF, "deep/serif.TTF"), (MONO, "deep/mono.ttf")):
-        shutil.copy(font, folder / place)
-    return folder

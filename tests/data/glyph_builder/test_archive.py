@@ -6,17 +6,10 @@ import io
 
 import numpy as np
 import PIL
-import pytest
-from dejavu import font_folder
 from PIL import features
 
 from chalknet.data.glyph_builder.archive import npz_bytes
 from chalknet.data.glyph_builder.building import build_letters
-
-
-@pytest.fixture
-def three_fonts(tmp_path):
-    return font_folder(tmp_path)
 
 
 def test_an_npz_holds_no_pickle_and_no_clock(three_fonts):

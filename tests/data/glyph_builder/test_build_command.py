@@ -8,16 +8,11 @@ import shutil
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from dejavu import SANS, SYMBOLS, font_folder
+from dejavu import SANS, SYMBOLS
 
 from chalknet.cli.data_build import build
 from chalknet.data.load import load_data
 from chalknet.errors import ConfigError, DataError, OutputError
-
-
-@pytest.fixture
-def three_fonts(tmp_path):
-    return font_folder(tmp_path)
 
 
 def run(*arguments):

@@ -6,18 +6,13 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from dejavu import FONTS, MONO, SANS, SERIF, SYMBOLS, font_folder
+from dejavu import FONTS, MONO, SANS, SERIF, SYMBOLS
 
 from chalknet.data.glyph_builder.archive import npz_bytes
 from chalknet.data.glyph_builder.building import build_letters, build_pinned
 from chalknet.data.glyph_builder.manifest import manifest_csv, read_manifest
 from chalknet.data.glyph_builder.scanning import FILES_A_TASK
 from chalknet.errors import ConfigError, DataError
-
-
-@pytest.fixture
-def three_fonts(tmp_path):
-    return font_folder(tmp_path)
 
 
 def test_a_second_copy_of_a_font_is_dropped_by_name(three_fonts):

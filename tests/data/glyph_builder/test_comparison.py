@@ -7,17 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from dejavu import font_folder
 
 from chalknet.data.glyph_builder.archive import npz_bytes
 from chalknet.data.glyph_builder.building import build_letters
 from chalknet.data.glyph_builder.comparison import TOLERANCE, compare_images, read_reference
 from chalknet.errors import DataError
-
-
-@pytest.fixture
-def three_fonts(tmp_path):
-    return font_folder(tmp_path)
 
 
 @pytest.fixture

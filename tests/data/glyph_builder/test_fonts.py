@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from dejavu import font_folder
 
 from chalknet.data.glyph_builder.fonts import find_fonts
 from chalknet.errors import DataError
-
-
-@pytest.fixture
-def three_fonts(tmp_path):
-    return font_folder(tmp_path)
 
 
 def test_fonts_are_found_at_any_depth_in_any_case_of_suffix(three_fonts):

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from dejavu import drawn, font_folder
+from dejavu import drawn
 
 from chalknet.data.glyph_builder.building import build_letters
-
-
-@pytest.fixture
-def three_fonts(tmp_path):
-    return font_folder(tmp_path)
 
 
 def test_a_set_holds_what_its_records_say(three_fonts):

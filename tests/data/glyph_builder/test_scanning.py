@@ -6,8 +6,7 @@ import hashlib
 import os
 
 import numpy as np
-import pytest
-from dejavu import FONTS, SANS, SERIF, drawn, font_folder
+from dejavu import FONTS, SANS, SERIF, drawn
 from fontTools.ttLib import TTCollection, TTFont
 
 from chalknet.data.glyph_builder.archive import npz_bytes
@@ -16,11 +15,6 @@ from chalknet.data.glyph_builder.drawing import DrawTask, draw_file
 from chalknet.data.glyph_builder.faces import Drop
 from chalknet.data.glyph_builder.fonts import find_fonts
 from chalknet.data.glyph_builder.scanning import FILES_A_TASK, run_tasks, scan_fonts
-
-
-@pytest.fixture
-def three_fonts(tmp_path):
-    return font_folder(tmp_path)
 
 
 def test_a_broken_font_is_a_named_drop(three_fonts):

@@ -7,10 +7,10 @@ import pickle
 import re
 import struct
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import npy_bytes, npz_bytes
 from PIL import Image
 
 from chalknet.data.load import load_data
@@ -30,16 +30,8 @@ def with_bad(array, at, value):
 
 def npz(**arrays):
     """The bytes of an .npz file of images and labels, changed by arrays; None leaves one out."""
-    file = io.BytesIO()
     arrays = {"images": IMAGES, "labels": LABELS} | arrays
-    np.savez_compressed(file, **{key: array for key, array in arrays.items() if array is not None})
-    return file.getvalue()
-
-
-def npy(array):
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
+    return npz_bytes(np.savez_compressed, **{key: array for key, array in arrays.items() if array is not None})
 
 
 def zipped(members, method=zipfile.ZIP_DEFLATED):
@@ -52,14 +44,9 @@ def zipped(members, method=zipfile.ZIP_DEFLATED):
 
 def with_header(old, new):
     """An .npz whose images have one piece of their .npy header replaced by another of the same length."""
-    content = npy(IMAGES)
+    content = npy_bytes(IMAGES)
     assert old in content
-    return zipped({"images.npy": content.replace(old, new.ljust(len(old))), "labels.npy": npy(LABELS)})
-
-
-def with_bytes(content, old, new, count=-1):
-    assert old in content
-    return content.replace(old, new, count)
+    return zipped({"images.npy": content.replace(old, new.ljust(len(old))), "labels.npy": npy_bytes(LABELS)})
 
 
 def encrypted():
@@ -93,7 +80,7 @@ NPZ_CASES = {
     "wrong checksum": (wrong_checksum(), r"images is damaged \(Bad CRC-32"),
     "encrypted": (encrypted(), r"images is encrypted"),
     "bzip2 members": (
-        zipped({"images.npy": npy(IMAGES), "labels.npy": npy(LABELS)}, zipfile.ZIP_BZIP2),
+        zipped({"images.npy": npy_bytes(IMAGES), "labels.npy": npy_bytes(LABELS)}, zipfile.ZIP_BZIP2),
         r"images is compressed in a way that NumPy does not write \(method 12\)",
     ),
     "a spreadsheet": (
@@ -181,20 +168,26 @@ NPZ_CASES = {
         r"images gives no possible shape",
     ),
     "an unknown type": (with_header(b"'|u1'", b"'|u3'"), r"element type that is not known: '\|u3'"),
-    "no header": (zipped({"images.npy": b"x", "labels.npy": npy(LABELS)}), r"images is not an array that NumPy wrote"),
+    "no header": (
+        zipped({"images.npy": b"x", "labels.npy": npy_bytes(LABELS)}),
+        r"images is not an array that NumPy wrote",
+    ),
     "an endless header": (
-        zipped({"images.npy": b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "labels.npy": npy(LABELS)}),
+        zipped({"images.npy": b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "labels.npy": npy_bytes(LABELS)}),
         r"header of images has 4294967295 bytes",
     ),
     "nested brackets": (  # ast.literal_eval, which NumPy uses, would run out of stack
         zipped(
-            {"images.npy": b"\x93NUMPY\x01\x00" + struct.pack("<H", 60_000) + b"[" * 60_000, "labels.npy": npy(LABELS)}
+            {
+                "images.npy": b"\x93NUMPY\x01\x00" + struct.pack("<H", 60_000) + b"[" * 60_000,
+                "labels.npy": npy_bytes(LABELS),
+            }
         ),
         r"header of images does not describe a plain array",
     ),
     "a directory that lies": (lying_directory(2**30), r"images says it has 1073741824 bytes, which its \d+ compressed"),
     "values that end early": (
-        lying_directory(224, zipped({"images.npy": npy(IMAGES)[:-6], "labels.npy": npy(LABELS)})),
+        lying_directory(224, zipped({"images.npy": npy_bytes(IMAGES)[:-6], "labels.npy": npy_bytes(LABELS)})),
         r"images is damaged \(6 bytes are missing at its end\)",
     ),
     "a directory that lies a little": (lying_directory(1000), r"224 bytes in all, but the archive says 1000"),
@@ -345,73 +338,30 @@ def test_bad_csv_is_told(case, tmp_path):
     )
 
 
-def image_file(path, side=4):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", (side, side), 9).save(path)
-
-
-def folder_of_one_class(folder):
-    image_file(folder / "A" / "x.png")
-
-
-def folder_with_an_empty_class(folder):
-    image_file(folder / "A" / "x.png")
-    (folder / "B").mkdir()
-
-
-def folder_with_a_broken_class(folder):
-    image_file(folder / "A" / "x.png")
-    (folder / "B").mkdir()
-    (folder / "B" / "y.png").write_bytes(b"no image")
-
-
-def folder_of_images_without_classes(folder):
-    image_file(folder / "x.png")
-
-
-def folder_of_two_sizes(folder):
-    image_file(folder / "A" / "x.png", 4)
-    image_file(folder / "A" / "y.png", 4)
-    image_file(folder / "B" / "z.png", 5)
-
-
-def folder_with_a_name_that_is_no_text(folder):
-    image_file(folder / "A" / "x.png")
-    (folder / os.fsdecode(b"\xff")).mkdir()
-
-
-def folder_of_mnist_without_labels(folder):
-    (folder / "train-images.idx3-ubyte").write_bytes(GOOD_IMAGES)
-
-
-def folder_of_mnist_without_training_part(folder):
-    (folder / "t10k-images-idx3-ubyte").write_bytes(GOOD_IMAGES)
-    (folder / "t10k-labels-idx1-ubyte").write_bytes(GOOD_LABELS)
-
-
+# The files of a folder: their content, the side of a grey image, or None for a folder without files.
 FOLDER_CASES = {
-    "nothing in it": (Path.is_dir, r"expected a sub-folder of images for each class, .*found an empty folder"),
-    "one class": (folder_of_one_class, r"only one class, sub-folder 'A'; a classifier needs at least two"),
-    "an empty class": (folder_with_an_empty_class, r"class 'B' has no image files"),
-    "a broken class": (folder_with_a_broken_class, r"class 'B' has no readable image among 1 image files"),
-    "no classes": (
-        folder_of_images_without_classes,
-        r"expected a sub-folder of images for each class, .*found 'x\.png'",
+    "nothing in it": ({}, r"expected a sub-folder of images for each class, .*found an empty folder"),
+    "one class": ({"A/x.png": 4}, r"only one class, sub-folder 'A'; a classifier needs at least two"),
+    "an empty class": ({"A/x.png": 4, "B": None}, r"class 'B' has no image files"),
+    "a broken class": (
+        {"A/x.png": 4, "B/y.png": b"no image"},
+        r"class 'B' has no readable image among 1 image files",
     ),
+    "no classes": ({"x.png": 4}, r"expected a sub-folder of images for each class, .*found 'x\.png'"),
     "two sizes": (
-        folder_of_two_sizes,
+        {"A/x.png": 4, "A/y.png": 4, "B/z.png": 5},
         r"'B/z\.png' is 5 high and 5 wide, but most images \(2 of 3\) are 4 high and 4 wide\. .*--image-size 4x4",
     ),
     "a name that is no text": (
-        folder_with_a_name_that_is_no_text,
+        {"A/x.png": 4, os.fsdecode(b"\xff"): None},
         r"sub-folder '\\udcff' has a name that cannot be printed",
     ),
     "MNIST without labels": (
-        folder_of_mnist_without_labels,
+        {"train-images.idx3-ubyte": GOOD_IMAGES},
         r"a file is missing: looked for train-labels-idx1-ubyte, ",
     ),
     "MNIST without its training part": (
-        folder_of_mnist_without_training_part,
+        {"t10k-images-idx3-ubyte": GOOD_IMAGES, "t10k-labels-idx1-ubyte": GOOD_LABELS},
         r"a file is missing: looked for train-images-idx3-ubyte, ",
     ),
 }
@@ -419,15 +369,21 @@ FOLDER_CASES = {
 
 @pytest.mark.parametrize("case", FOLDER_CASES)
 def test_bad_folder_is_told(case, tmp_path):
-    make, message = FOLDER_CASES[case]
-    make(tmp_path)
+    files, message = FOLDER_CASES[case]
+    for name, content in files.items():
+        path = tmp_path / name
+        (path if content is None else path.parent).mkdir(parents=True, exist_ok=True)
+        if isinstance(content, int):
+            Image.new("L", (content, content), 9).save(path)
+        elif content is not None:
+            path.write_bytes(content)
     check_message(tmp_path, message)
 
 
 FOREIGN_CASES = {
     "empty": (b"", r"the file is empty. Expected an \.npz file, .*IDX files"),
     "npy": (
-        npy(IMAGES),
+        npy_bytes(IMAGES),
         r"is one NumPy array, without its labels beside it.*or save both together with numpy\.savez",
     ),
     "pickle": (pickle.dumps([1, 2]), r"is a pickle, which chalknet never opens"),
@@ -453,8 +409,8 @@ def test_all_arrays_of_a_file_together_are_bounded(monkeypatch):
 
 
 def test_a_bomb_is_refused_by_its_size_before_it_is_unpacked(tmp_path):
-    header = npy(np.zeros(0, np.uint8)).replace(b"(0,), }          ", b"(10000000000,), }")
-    content = bytearray(zipped({"images.npy": header + bytes(5_000_000), "labels.npy": npy(LABELS)}))
+    header = npy_bytes(np.zeros(0, np.uint8)).replace(b"(0,), }          ", b"(10000000000,), }")
+    content = bytearray(zipped({"images.npy": header + bytes(5_000_000), "labels.npy": npy_bytes(LABELS)}))
     at = content.index(b"PK\x01\x02")
     content[at + 24 : at + 28] = struct.pack("<I", 2**32 - 2)
     check_message(

@@ -1,16 +1,14 @@
 """Folders of image folders."""
 
-import io
-import zlib
-
 import numpy as np
 import pytest
+from conftest import image_bytes, lying_png
 from PIL import Image
 
 from chalknet.data.load import load_data
 from chalknet.data.readers import folder as folder_reader
 from chalknet.data.readers import image as image_reader
-from chalknet.data.readers.image import decode_grey
+from chalknet.data.readers.image import decode_image
 from chalknet.errors import DataError
 
 
@@ -21,12 +19,6 @@ def save(path, pixels, **options):
 
 def grey(value, height=6, width=5):
     return np.full((height, width), value, np.uint8)
-
-
-def encoded(image, kind="PNG", **options):
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
 
 
 @pytest.fixture
@@ -120,10 +112,7 @@ def test_broken_images_are_left_out_counted_and_five_of_them_named(letters):
 
 
 def test_an_image_of_too_many_pixels_is_left_out_before_it_is_decoded(letters, monkeypatch):
-    huge = bytearray(encoded(Image.new("L", (1, 1))))
-    huge[16:24] = (50_000).to_bytes(4, "big") * 2  # width and height of the PNG header; 2.5 billion pixels
-    huge[29:33] = zlib.crc32(huge[12:29]).to_bytes(4, "big")
-    (letters / "a" / "bomb.png").write_bytes(huge)
+    (letters / "a" / "bomb.png").write_bytes(lying_png(50_000, 50_000))
     assert "'a/bomb.png'" in load_data(letters).notes[0]
     monkeypatch.setattr(image_reader, "MAX_PIXELS", 29)  # letters have 30
     with pytest.raises(DataError, match="class 'a' has no readable image among 4 image files"):
@@ -153,26 +142,26 @@ def test_image_size_resizes_the_others_and_leaves_the_fitting_untouched(letters)
 
 
 def test_colour_becomes_its_luminance():
-    red = encoded(Image.new("RGB", (2, 2), (255, 0, 0)))
-    pixels, was_transparent = decode_grey(red)
-    np.testing.assert_array_equal(pixels, 76)  # 0.299 · 255, ITU-R 601
-    assert not was_transparent
+    red = image_bytes(Image.new("RGB", (2, 2), (255, 0, 0)))
+    image = decode_image(red)
+    np.testing.assert_array_equal(image.grey, 76)  # 0.299 · 255, ITU-R 601
+    assert not image.was_transparent
 
 
 def test_transparency_is_laid_on_white():
     half = Image.new("RGBA", (2, 1), (0, 0, 0, 255))
     half.putpixel((1, 0), (0, 0, 0, 0))
-    pixels, was_transparent = decode_grey(encoded(half))
-    np.testing.assert_array_equal(pixels, [[0, 255]])
-    assert was_transparent
-    assert not decode_grey(encoded(Image.new("RGBA", (2, 1), (9, 9, 9, 255))))[1]
+    image = decode_image(image_bytes(half))
+    np.testing.assert_array_equal(image.grey, [[0, 255]])
+    assert image.was_transparent
+    assert not decode_image(image_bytes(Image.new("RGBA", (2, 1), (9, 9, 9, 255)))).was_transparent
 
 
 def test_a_palettes_transparent_colour_is_laid_on_white():
     palette = Image.new("P", (2, 1), 0)
     palette.putpalette([10, 10, 10, 20, 20, 20])
     palette.putpixel((1, 0), 1)
-    np.testing.assert_array_equal(decode_grey(encoded(palette, transparency=1))[0], [[10, 255]])
+    np.testing.assert_array_equal(decode_image(image_bytes(palette, transparency=1)).grey, [[10, 255]])
 
 
 def test_transparent_images_are_noted(letters):
@@ -184,21 +173,14 @@ def test_transparent_images_are_noted(letters):
 def test_16_bits_are_scaled_to_8_and_rounded(kind):
     values = np.array([[0, 128, 129, 257, 32768, 65535]], np.uint16)
     expected = [[round(value / 257) for value in values[0].tolist()]]
-    np.testing.assert_array_equal(decode_grey(encoded(Image.fromarray(values), kind))[0], expected)
-
-
-def test_pixels_without_a_known_scale_are_refused():
-    with pytest.raises(ValueError, match="are floats"):
-        decode_grey(encoded(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF"))
-    with pytest.raises(ValueError, match="16-bit range"):
-        decode_grey(encoded(Image.fromarray(np.full((2, 2), 70_000, np.int32)), "TIFF"))
+    np.testing.assert_array_equal(decode_image(image_bytes(Image.fromarray(values), kind)).grey, expected)
 
 
 def test_what_pillow_warns_of_is_read_in_silence(letters):
     cut_short = b"Exif\0\0II*\0\x08\0\0\0\x05\0"  # a list of five entries, none of which follows
     save(letters / "a" / "3.png", grey(3), exif=cut_short)
     with pytest.warns(UserWarning, match="Corrupt EXIF"):
-        decode_grey((letters / "a" / "3.png").read_bytes())
+        decode_image((letters / "a" / "3.png").read_bytes())
     data = load_data(letters)  # warnings are errors here
     assert len(data) == 7
     assert data.notes == ()
@@ -208,14 +190,14 @@ def test_a_cameras_rotation_mark_is_obeyed():
     image = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3))
     exif = Image.Exif()
     exif[0x0112] = 6  # the top of the picture is on the right of the sensor
-    np.testing.assert_array_equal(decode_grey(encoded(image, exif=exif))[0], [[3, 0], [4, 1], [5, 2]])
+    np.testing.assert_array_equal(decode_image(image_bytes(image, exif=exif)).grey, [[3, 0], [4, 1], [5, 2]])
 
 
 @pytest.mark.parametrize(
     "kind", ["EPS", "PCX"]
 )  # PostScript would be handed to another program; Pillow reads PCX itself
 def test_formats_outside_the_list_are_not_tried_whatever_the_name(letters, kind):
-    (letters / "a" / "x.png").write_bytes(encoded(Image.new("L", (5, 6)), kind))
+    (letters / "a" / "x.png").write_bytes(image_bytes(Image.new("L", (5, 6)), kind))
     assert "'a/x.png'" in load_data(letters).notes[0]
 
 

@@ -10,6 +10,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from conftest import image_bytes, npy_bytes, npz_bytes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -56,28 +57,21 @@ def mutations(draw, contents):
     return bytes(content)
 
 
-def npz_of(save=np.savez, **arrays):
-    file = io.BytesIO()
-    save(file, **arrays)
-    return file.getvalue()
-
-
-def npy_of(array):
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
-
-
 IMAGES = (np.arange(48) * 5).reshape(3, 4, 4).astype(np.uint8)
 LABELS = np.array([0, 1, 2])
 NPZ = [
-    npz_of(images=IMAGES, labels=LABELS),
-    npz_of(np.savez_compressed, images=IMAGES, labels=LABELS, class_names=np.array(["a", "b", "c"]), family=LABELS),
-    npz_of(x_train=IMAGES, y_train=LABELS, x_test=IMAGES, y_test=LABELS[:, None]),
-    npz_of(X=IMAGES.reshape(3, 16).astype(np.float16, order="F"), y=LABELS.astype(">i2")),
-    npz_of(X=IMAGES.astype(np.longdouble), y=LABELS.astype(np.uint8)),
+    npz_bytes(images=IMAGES, labels=LABELS),
+    npz_bytes(np.savez_compressed, images=IMAGES, labels=LABELS, class_names=np.array(["a", "b", "c"]), family=LABELS),
+    npz_bytes(x_train=IMAGES, y_train=LABELS, x_test=IMAGES, y_test=LABELS[:, None]),
+    npz_bytes(X=IMAGES.reshape(3, 16).astype(np.float16, order="F"), y=LABELS.astype(">i2")),
+    npz_bytes(X=IMAGES.astype(np.longdouble), y=LABELS.astype(np.uint8)),
 ]
-NPY = [npy_of(IMAGES), npy_of(IMAGES.astype(">f8", order="F")), npy_of(np.array(["a", "b"])), npy_of(np.array([{}, 1]))]
+NPY = [
+    npy_bytes(IMAGES),
+    npy_bytes(IMAGES.astype(">f8", order="F")),
+    npy_bytes(np.array(["a", "b"])),
+    npy_bytes(np.array([{}, 1])),
+]
 
 
 @EXAMPLES
@@ -91,7 +85,7 @@ def test_any_bytes_are_an_npz_or_an_error(content):
 def test_any_members_of_a_sound_zip_are_arrays_or_an_error(members):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:  # checksums and sizes hold, so the .npy headers are what is tried
-        for name, content in ({"images": NPY[0], "labels": npy_of(LABELS)} | members).items():
+        for name, content in ({"images": NPY[0], "labels": npy_bytes(LABELS)} | members).items():
             archive.writestr(f"{name}.npy", content)
     data_or_error(read_npz, file.getvalue(), "f.npz")
 
@@ -150,23 +144,21 @@ def test_any_bytes_are_a_table_or_an_error(content, label_column, image_size, cl
     data_or_error(read_csv, content, "t.csv", label_column=label_column, image_size=image_size, class_names=class_names)
 
 
-def image_bytes(kind, mode="L", **options):
-    file = io.BytesIO()
-    Image.fromarray(IMAGES[0]).convert(mode).save(file, kind, **options)
-    return file.getvalue()
+def picture(kind, mode="L", **options):
+    return image_bytes(Image.fromarray(IMAGES[0]).convert(mode), kind, **options)
 
 
 PICTURES = [
-    image_bytes("PNG"),
-    image_bytes("PNG", "P", transparency=3),
-    image_bytes("PNG", "RGBA"),
-    image_bytes("JPEG", "RGB"),
-    image_bytes("GIF", "P"),
-    image_bytes("BMP", "1"),
-    image_bytes("TIFF", "I"),
-    image_bytes("TIFF", compression="tiff_deflate"),
-    image_bytes("WEBP", "RGBA"),
-    image_bytes("PPM", "RGB"),
+    picture("PNG"),
+    picture("PNG", "P", transparency=3),
+    picture("PNG", "RGBA"),
+    picture("JPEG", "RGB"),
+    picture("GIF", "P"),
+    picture("BMP", "1"),
+    picture("TIFF", "I"),
+    picture("TIFF", compression="tiff_deflate"),
+    picture("WEBP", "RGBA"),
+    picture("PPM", "RGB"),
 ]
 
 

@@ -1,33 +1,17 @@
 """One image file: what it was, what is made of it, and one line where nothing can be."""
 
-import io
 import time
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from conftest import image_bytes, lying_png
 from PIL import Image
 
 from chalknet.data.readers import image as image_reader
 from chalknet.data.readers.folder import read_folder
 from chalknet.data.readers.image import decode_image, looks_like_image, read_image
 from chalknet.errors import DataError
-
-
-def encoded(image, kind="PNG", **options):
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def lying_png(width, height):
-    """A PNG whose header says another size."""
-    content = bytearray(encoded(Image.new("L", (1, 1))))
-    content[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
-    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
-    return bytes(content)
-
 
 RED = Image.new("RGB", (6, 4), (255, 0, 0))
 CASES = {
@@ -46,7 +30,7 @@ CASES = {
 def test_every_mode_becomes_grey_and_says_what_it_was(tmp_path, mode):
     image, kind = CASES[mode]
     path = tmp_path / "x"
-    path.write_bytes(encoded(image, kind))
+    path.write_bytes(image_bytes(image, kind))
     read = read_image(path, "x")
     assert (read.mode, read.size, read.grey.shape, read.grey.dtype) == (mode, (6, 4), (4, 6), np.uint8)
     assert np.abs(read.grey.astype(int) - (255 if mode == "black and white" else 76)).max() <= 1
@@ -82,11 +66,11 @@ def test_the_size_is_that_of_the_upright_image(tmp_path):
     [
         (b"", "is no image of a known kind"),
         (b"text", "is no image of a known kind"),
-        (encoded(Image.new("L", (9, 9)))[:45], "is damaged"),
+        (image_bytes(Image.new("L", (9, 9)))[:45], "is damaged"),
         (lying_png(50_000, 50_000), "far more than 134,217,728 pixels"),
         (lying_png(12_000, 12_000), "has 12000 x 12000 pixels, more than 134,217,728"),
-        (encoded(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF"), r"not read \(its pixels are floats, and"),
-        (encoded(Image.fromarray(np.full((2, 2), 70_000, np.int32)), "TIFF"), "values outside the 16-bit range"),
+        (image_bytes(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF"), r"not read \(its pixels are floats, and"),
+        (image_bytes(Image.fromarray(np.full((2, 2), 70_000, np.int32)), "TIFF"), "values outside the 16-bit range"),
     ],
     ids=["empty", "text", "cut short", "2.5 billion pixels", "144 million pixels", "floats", "17 bits"],
 )
@@ -119,7 +103,7 @@ def test_bands_and_a_rotation_mark_show_in_no_pixel(monkeypatch, mode, orientati
     image = image if image.mode == mode else image.convert(mode)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    content = encoded(image, "TIFF" if mode == "CMYK" else "PNG", exif=exif)
+    content = image_bytes(image, "TIFF" if mode == "CMYK" else "PNG", exif=exif)
     whole = decode_image(content)
     monkeypatch.setattr(image_reader, "LARGE_PIXELS", 10)
     monkeypatch.setattr(image_reader, "BAND_PIXELS", 10)
@@ -142,7 +126,7 @@ def test_large_images_are_decoded_one_at_a_time(monkeypatch):
 
     monkeypatch.setattr(image_reader, "_grey", slow)
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(decode_image, [encoded(Image.new("L", (9, 9)))] * 8))
+        list(pool.map(decode_image, [image_bytes(Image.new("L", (9, 9)))] * 8))
     assert most == [1] * 8
 
 

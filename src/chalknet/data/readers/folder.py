@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from chalknet.data.dataset import Dataset, dataset_from_arrays, with_known
-from chalknet.data.readers.image import MAX_FILE_BYTES, SUFFIXES, GreyImage, decode_grey, resized
+from chalknet.data.readers.image import MAX_FILE_BYTES, SUFFIXES, GreyImage, decode_image, resized
 from chalknet.errors import DataError
 from chalknet.formatting import count_of, quoted
 
@@ -207,11 +207,11 @@ def _read_file(folder: Path, name: str, label: int, *, image_size: tuple[int, in
     if len(content) > MAX_FILE_BYTES:
         return _ImageFile(name, label, digest, None)
     try:
-        grey, was_transparent = decode_grey(content)
+        image = decode_image(content)
     except Exception:  # a damaged image can raise nearly anything in Pillow's decoders; the file is named in the notes
         return _ImageFile(name, label, digest, None)
-    was_resized = image_size is not None and grey.shape != image_size
-    return _ImageFile(name, label, digest, resized(grey, image_size), was_transparent, was_resized)
+    was_resized = image_size is not None and image.grey.shape != image_size
+    return _ImageFile(name, label, digest, resized(image.grey, image_size), image.was_transparent, was_resized)
 
 
 def _high_wide(shape: tuple[int, ...]) -> str:

@@ -84,16 +84,6 @@ def looks_like_image(head: bytes, name: str) -> bool:
     return head.startswith(HEADS) or is_webp or name.lower().endswith(SUFFIXES)
 
 
-def decode_grey(content: bytes) -> tuple[GreyImage, bool]:
-    """The grey (H, W) uint8 image in the bytes of an image file, and whether any of it was transparent.
-
-    Raises:
-        Exception: as `decode_image`.
-    """
-    image = decode_image(content)
-    return image.grey, image.was_transparent
-
-
 def decode_image(content: bytes) -> ReadImage:
     """The image in the bytes of an image file, in its own size, or a large JPEG in half, a quarter or an eighth of it.
 
