@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 DASH = "–"  # stands where there is no value
 
@@ -85,3 +88,19 @@ def capitalised(text: str) -> str:
 def printable(text: str) -> str:
     """A name that a file or a model brought, without what would steer a terminal."""
     return text if text.isprintable() else repr(text)[1:-1]
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Return rows as comma-separated text, a line each."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    return buffer.getvalue()
+
+
+def json_ready(value: Any) -> Any:
+    """Return a value of nested dictionaries and sequences with None for every number that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: json_ready(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_ready(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

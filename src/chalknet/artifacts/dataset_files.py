@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import struct
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from chalknet.data.dataset import Dataset, IntArray
 from chalknet.errors import DataError
+from chalknet.formatting import csv_text
 
 # A relative name, "" where the data set is one file, and that file's bytes.
 Files = Iterator[tuple[str, bytes]]
@@ -75,12 +76,10 @@ def folder_files(data: Dataset) -> Files:
 
 def csv_files(data: Dataset) -> Files:
     """A header, then a row for each sample: its class name, then its values, each with all its digits."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["label", *(f"value{i}" for i in range(data.n_inputs))])
-    for row, label in zip(data.inputs.reshape(len(data), -1), data.labels, strict=True):
-        writer.writerow([data.class_names[label], *row.tolist()])
-    yield "", buffer.getvalue().encode()
+    samples = zip(data.inputs.reshape(len(data), -1), data.labels, strict=True)
+    rows = ([data.class_names[label], *row.tolist()] for row, label in samples)
+    head = ["label", *(f"value{i}" for i in range(data.n_inputs))]
+    yield "", csv_text(chain([head], rows)).encode()
 
 
 def npy_files(data: Dataset) -> Files:

@@ -22,13 +22,16 @@ def stopping(folder: str, monitor: str, as_csv: bool, as_json: bool) -> None:
     the end, and what training on cost or gained. The validation figures at the chosen epoch flatter, since it was
     chosen on them; the test figures do not.
     """
-    from chalknet.workflows.stopping import find_stopping, stopping_table
+    from chalknet.reporting.study_tables import stopping_table
+    from chalknet.workflows.stopping import find_stopping
 
     found = find_stopping(folder, monitor)
     if as_json:
         click.echo(json.dumps([one.as_dict() for one in found], indent=2))
-    elif as_csv:
-        click.echo(stopping_table(found, joined=False).csv(), nl=False)
+        return
+    points = [(one.label, one.point) for one in found if one.point is not None]
+    if as_csv:
+        click.echo(stopping_table(points).csv(), nl=False)
     else:
-        table = [stopping_table(found).text()] if any(one.point is not None for one in found) else []
+        table = [stopping_table(points, joined=True).text()] if points else []
         click.echo("\n\n".join([*table, "\n".join(one.sentences() for one in found)]))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from chalknet.cli.progress import clock
-from chalknet.formatting import DASH
+from chalknet.formatting import DASH, csv_text
 from chalknet.records import Scores
 from chalknet.reporting.tables import Table
 from chalknet.studies.cells import Cell, value_text
@@ -68,18 +66,16 @@ def _gigabytes(size: int) -> str:
 def results_csv(results: StudyResults) -> str:
     """One row a unit, in the order of the cells, with all digits; empty where it is not done."""
     fields = list(dict.fromkeys(name for cell in results.cells for name, _ in cell.settings))
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     scores = [f"{part}_{name}" for part in ("train", "valid", "test") for name in UNIT_FIELDS]
-    writer.writerow(["cell", *fields, "seed", "status", *scores, "kept_epoch", "epochs", "seconds", "error"])
+    rows: list[list[Any]] = [["cell", *fields, "seed", "status", *scores, "kept_epoch", "epochs", "seconds", "error"]]
     for unit in results.units:
         record = results.record(unit.cell, unit.seed)
         settings = dict(unit.cell.settings)
         texts = [value_text(settings[name]) if name in settings else "" for name in fields]
         error = results.errors.get(unit.key, "")
         status = results.status(unit.cell, unit.seed)
-        writer.writerow([unit.cell.label, *texts, unit.seed, status, *_figures(record), error])
-    return buffer.getvalue()
+        rows.append([unit.cell.label, *texts, unit.seed, status, *_figures(record), error])
+    return csv_text(rows)
 
 
 def results_json(results: StudyResults) -> dict[str, Any]:

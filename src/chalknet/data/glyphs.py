@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from chalknet.data.dataset import Dataset
-from chalknet.data.glyph_builder.manifest import csv_rows_from_bytes
+from chalknet.data.glyph_builder.manifest import FaceRecord, csv_rows_from_bytes
 from chalknet.errors import DataError
 
 GLYPHS_SHA256 = "27b69c09918f03fbe6119d3c2dc7982dd0f35a591422bb87bb134b47a1816379"
 
 
 @dataclass(frozen=True)
-class GlyphFace:
+class GlyphFace(FaceRecord):
     """One face of the set: where it comes from, what it may be used for, and the letters it gave.
 
     Attributes:
@@ -37,21 +37,13 @@ class GlyphFace:
         letters: the letters of this face that are in the set.
     """
 
-    face_id: int
-    family_group: int
-    family: str
-    face: str
     licence: str
     licence_evidence: str
     source: str
     package: str
     version: str
     subpackage: str
-    file: str
-    index: int
-    sha256: str
     copyright: str
-    letters: str
 
 
 @dataclass(frozen=True)

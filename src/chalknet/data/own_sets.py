@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.data.dataset import ARRAYS, Dataset, IntArray, check_input_names
+from chalknet.data.dataset import ARRAYS, Dataset, IntArray, check_input_names, sample_digests
 from chalknet.data.stored import StoredSamples
 from chalknet.errors import ConfigError, DataError
 
@@ -89,9 +89,7 @@ def _leaks(sets: Mapping[str, Dataset]) -> list[str]:
             continue
         for part, samples in ((first, one), (second, other)):
             if part not in found:
-                kind = np.uint8 if samples.inputs.dtype == np.uint8 else np.float64
-                rows = (row.astype(kind, copy=False).tobytes() for row in samples.inputs)
-                found[part] = {hashlib.blake2b(row, digest_size=16).digest() for row in rows}
+                found[part] = set(sample_digests(samples.inputs))
         n_shared = len(found[first] & found[second])
         if n_shared:
             which = "1 sample is" if n_shared == 1 else f"{n_shared:,} different samples are"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.data.dataset import Dataset, IntArray
+from chalknet.data.dataset import Dataset, IntArray, sample_digests
 
 BoolArray = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
@@ -160,12 +159,8 @@ def content_numbers(inputs: NDArray[Any]) -> IntArray:
     Contents are told apart by SHA-256 digests, so that no second copy of the data is held.
     """
     numbers: dict[bytes, int] = {}
-    rows = inputs.reshape(len(inputs), -1)
-    out = np.empty(len(rows), dtype=np.int64)
-    for i, row in enumerate(rows):
-        row = row if row.dtype == np.uint8 else row + 0.0  # -0.0 is the value 0.0, with other bytes
-        out[i] = numbers.setdefault(hashlib.sha256(row.tobytes()).digest(), len(numbers))
-    return out
+    found = (numbers.setdefault(digest, len(numbers)) for digest in sample_digests(inputs))
+    return np.fromiter(found, np.int64, len(inputs))
 
 
 def near_pairs(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from chalknet.formatting import json_ready
 from chalknet.records import PARTS, EpochRecord
 from chalknet.reporting.tables import PART_NAMES
 
@@ -113,7 +114,7 @@ class Figure:
         plain = asdict(self)
         for panel, data in zip(self.panels, plain["panels"], strict=True):
             data["kind"] = type(panel).__name__.lower()
-        text = json.dumps(_finite({"format": FORMAT, **plain}), ensure_ascii=False, indent=1, allow_nan=False)
+        text = json.dumps(json_ready({"format": FORMAT, **plain}), ensure_ascii=False, indent=1, allow_nan=False)
         return text + "\n"
 
 
@@ -145,15 +146,6 @@ def _curves(history: Sequence[EpochRecord], measure: str) -> tuple[Curve, ...]:
             x = tuple(float(epoch) for epoch, _ in points)
             curves.append(Curve(PART_NAMES[part], x, tuple(float(getattr(scores, measure)) for _, scores in points)))
     return tuple(curves)
-
-
-def _finite(value: Any) -> Any:
-    """The same with None for every number that JSON cannot hold."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _panel(data: dict[str, Any]) -> Panel | Matrix:

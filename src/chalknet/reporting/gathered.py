@@ -31,9 +31,8 @@ from chalknet.studies.curve_findings import Curves, curve_findings
 from chalknet.studies.findings import comparison_findings
 from chalknet.studies.intervals import Interval
 from chalknet.studies.results import Predictions, StudyResults, UnitResult
-from chalknet.studies.stopping_point import StoppingPoint, stopping_point
+from chalknet.studies.stopping_point import RESAMPLING_SEED, StoppingPoint, find_cell_stopping
 
-RESAMPLING_SEED = 0  # so that the same study gives the same document
 FEWEST_IMAGES = 2  # from which a share has an interval
 
 # How a field of the recipe is called where a value of it stands alone.
@@ -259,7 +258,7 @@ def _cell_runs(results: StudyResults, cell: Cell) -> CellRuns | None:
     if not units:
         return None
     first = next(iter(units.values()))
-    stopping, why_not = _stopping(results, cell, list(units.values()))
+    stopping, why_not = find_cell_stopping(results, cell, list(units.values()))
     predictions: dict[str, tuple[Predictions, ...]] = {}
     for part in ("valid", "test"):
         known = tuple(one for unit in units.values() if (one := unit.part(part)) is not None)
@@ -286,22 +285,6 @@ def _cell_runs(results: StudyResults, cell: Cell) -> CellRuns | None:
         no_stopping=why_not,
         findings=_curve_findings(results, cell, list(units.values())),
     )
-
-
-def _stopping(results: StudyResults, cell: Cell, units: Sequence[UnitResult]) -> tuple[StoppingPoint | None, str]:
-    """As `chalknet stopping` finds it, or why there is none."""
-    n_seeds = len(results.seeds)
-    if len(units) < n_seeds:
-        return None, f"{len(units)} of its {n_seeds} seeds are done"
-    if units[0].history[0].valid is None:
-        return None, "there are no validation samples to judge by"
-    if any(len(unit.history) < cell.recipe.training.epochs for unit in units):
-        return None, "its training stopped early, so its curves are not whole"
-    whole = all(unit.valid_losses.shape[1] for unit in units) and (results.has_same_images or len(units) == 1)
-    losses = np.stack([unit.valid_losses for unit in units]) if whole else None
-    right = np.stack([unit.valid_right for unit in units]) if whole else None
-    rng = np.random.default_rng(RESAMPLING_SEED)
-    return stopping_point([unit.history for unit in units], losses, right, rng), ""
 
 
 def _curve_findings(results: StudyResults, cell: Cell, units: Sequence[UnitResult]) -> tuple[str, ...]:

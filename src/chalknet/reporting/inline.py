@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from chalknet.reporting.document import Block, Document, Findings, Note, Paragraph
+from chalknet.reporting.document import Code, Document
 from chalknet.reporting.formulas import FORMULAS, symbol
 
 SPECIAL = r"\\`*$\["
@@ -58,19 +58,16 @@ def code(text: str) -> str:
     return "`" + re.sub(r"([\\`])", r"\\\1", text) + "`" if text else ""
 
 
-def running_texts(document: Document) -> Iterator[str]:
-    """Every text of a document that carries markup."""
-    for note in document.notes:
-        yield note.text
-    for block in document.blocks():
-        yield from _texts(block)
-
-
 def dangling_references(document: Document) -> tuple[str, ...]:
     """References in the document's texts that lead nowhere, and `$...$` that are neither symbol nor formula."""
     targets = set(document.numbers()) | {f"section:{section.number}" for section in document.sections}
+    texts = [note.text for note in document.notes]
+    for block in document.blocks():
+        texts += getattr(block, "items", ())
+        if not isinstance(block, Code):
+            texts += [getattr(block, name) for name in ("text", "caption") if hasattr(block, name)]
     found: list[str] = []
-    for text in running_texts(document):
+    for text in texts:
         for match in MARKUP.finditer(text):
             math, reference = match["math"], match["reference"]
             if reference and reference not in targets:
@@ -100,12 +97,3 @@ def _span(match: re.Match[str], known: Callable[[str], bool]) -> Span:
     if kind == "reference":
         return Span("reference", content) if known(content) else Span("text", match[0])
     return Span(kind, re.sub(rf"\\([{SPECIAL}])", r"\1", content))
-
-
-def _texts(block: Block) -> Iterator[str]:
-    if isinstance(block, Paragraph | Note):
-        yield block.text
-    elif isinstance(block, Findings):
-        yield from block.items
-    else:
-        yield getattr(block, "caption", "")

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from chalknet.formatting import DASH, count_of, fixed, p_value, percent, percent_ends, points, points_ends
+from chalknet.records import PARTS
 from chalknet.reporting.gathered import CellRuns, Gathered, field_name
-from chalknet.reporting.tables import PART_NAMES, Table
+from chalknet.reporting.tables import MONITOR_NAMES, PART_NAMES, Table
 from chalknet.studies.cells import value_text
 from chalknet.studies.compare import PairwiseDifference
 from chalknet.studies.results import Predictions
+from chalknet.studies.stopping_point import StoppingPoint
 
 MOST_SEED_COLUMNS = 5  # beyond, a table of seeds shows their mean, least and largest
 MOST_PAIRS = 28  # all pairs of eight cells; beyond, those with the best cell
@@ -132,32 +134,48 @@ def shown_pairs(gathered: Gathered) -> tuple[PairwiseDifference, ...]:
     return tuple(one for one in comparison.pairs if comparison.cells[0].label in _labels(one))[:MOST_PAIRS]
 
 
-def stopping_table(gathered: Gathered) -> Table:
-    """Where each cell's validation loss is smallest, with its interval, and the accuracies there and at the end."""
-    found = [(runs, runs.stopping) for runs in gathered.complete if runs.stopping is not None]
-    parts = [part for part in ("train", "valid", "test") if all(part in point.accuracy_then for _, point in found)]
-    if gathered.judged == "valid":  # test figures are for the chosen cell alone, once
-        parts = [part for part in parts if part != "test"]
-    several = gathered.n_seeds > 1
+def stopping_table(
+    found: Sequence[tuple[str, StoppingPoint]],
+    parts: Sequence[str] = PARTS,
+    *,
+    head: str = "",
+    with_seeds: bool = False,
+    digits: int = 2,
+    joined: bool = False,
+) -> Table:
+    """Return a row for each stopping point: where it is, and the mean accuracy of each part there and at the end.
+
+    Args:
+        found: labels and stopping points.
+        parts: of which accuracies are shown; a dash stands where a part has none.
+        head: of the column of labels.
+        with_seeds: whether each seed's own best epoch is shown.
+        digits: of a percentage.
+        joined: whether the two accuracies of a part share a column, as a terminal needs it.
+    """
     rows = []
-    for runs, point in found:
-        epoch = point.epoch
+    for label, point in found:
+        epoch, seeds = point.epoch, point.by_seed
+        accuracies = (point.accuracy_then, point.accuracy_at_end)
+        cells = [
+            [percent(float(np.mean(values[part])), digits) if part in values else DASH for values in accuracies]
+            for part in parts
+        ]
         rows.append(
             (
-                cell_text(gathered, runs),
+                label,
                 whole(epoch.value),
                 DASH if np.isnan(epoch.low) else f"{epoch.low:.0f} to {epoch.high:.0f}",
-                *((", ".join(map(str, point.by_seed[:MOST_SEED_COLUMNS])) + _more(point.by_seed),) if several else ()),
-                *(
-                    percent(float(np.mean(values[part])))
-                    for part in parts
-                    for values in (point.accuracy_then, point.accuracy_at_end)
-                ),
+                *((", ".join(map(str, seeds[:MOST_SEED_COLUMNS])) + _more(seeds),) if with_seeds else ()),
+                str(point.n_epochs),
+                *([" / ".join(pair) for pair in cells] if joined else [cell for pair in cells for cell in pair]),
             )
         )
-    heads = [f"{PART_NAMES[part]} {when}" for part in parts for when in ("then", "end")]
-    columns = (cell_head(gathered), "best epoch", "95 % interval", *(("of each seed",) if several else ()), *heads)
-    return Table("Stopping point by validation loss", columns, tuple(rows))
+    whens = (", there / end",) if joined else (" there", " at end")
+    columns = (head, "best epoch", "95 % interval", *(("of each seed",) if with_seeds else ()), "of")
+    heads = (f"{PART_NAMES[part]}{when}" for part in parts for when in whens)
+    monitor = MONITOR_NAMES[found[0][1].monitor] if found else "validation"
+    return Table(f"Stopping point by {monitor}", (*columns, *heads), tuple(rows))
 
 
 def class_table(gathered: Gathered, answers: Sequence[Predictions]) -> Table:
@@ -286,8 +304,3 @@ def _shown_classes(counts: np.ndarray[Any, np.dtype[np.int64]]) -> list[int]:
         return list(range(len(counts)))
     share = np.diag(counts) / np.maximum(counts.sum(axis=1), 1)
     return sorted(np.argsort(share, kind="stable")[:MOST_CLASSES].tolist())
-
-
-def audit_table(rows: Sequence[tuple[str, str, str]]) -> Table:
-    """What an audit found; `chalknet.reporting.audit_words` has the words."""
-    return Table("What the audit found", ("what", "count", "what it can do"), tuple(rows))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +10,7 @@ import numpy as np
 
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
-from chalknet.formatting import DASH, count_of
+from chalknet.formatting import DASH, count_of, csv_text
 from chalknet.network.gradcheck import GradientCheck
 from chalknet.records import PARTS, Scores
 
@@ -45,9 +43,7 @@ class Table:
 
     def csv(self) -> str:
         """Heads and rows as comma-separated text."""
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerows([self.columns, *self.rows])
-        return buffer.getvalue()
+        return csv_text([self.columns, *self.rows])
 
 
 def data_table(data: Dataset, splits: Splits) -> Table:

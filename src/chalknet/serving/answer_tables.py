@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from chalknet.formatting import count_of, percent, printable
+from chalknet.formatting import count_of, csv_text, percent, printable
 from chalknet.reporting.tables import Table
 from chalknet.serving.predictor import Answers
 
@@ -32,13 +30,13 @@ def answers_table(answers: Answers, top: int = 2) -> Table:
 
 def answers_csv(answers: Answers) -> str:
     """name, label, probability, and p_CLASS for each class; probabilities with all the digits that they need."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["name", "label", "probability", *(f"p_{printable(name)}" for name in answers.class_names)])
-    for name, label, row in zip(answers.names, answers.labels, answers.probabilities, strict=True):
-        digits = [str(value) for value in row]  # of float32 as many as tell it from its neighbours
-        writer.writerow([printable(name), printable(label), str(row.max()), *digits])
-    return buffer.getvalue()
+    head = ["name", "label", "probability", *(f"p_{printable(name)}" for name in answers.class_names)]
+    # str(value) has as many digits of a float32 as tell it from its neighbors.
+    rows = (
+        [printable(name), printable(label), str(row.max()), *map(str, row)]
+        for name, label, row in zip(answers.names, answers.labels, answers.probabilities, strict=True)
+    )
+    return csv_text([head, *rows])
 
 
 def answers_json(answers: Answers, model: str) -> str:

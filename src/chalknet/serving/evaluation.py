@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from chalknet.data.dataset import Dataset, IntArray, check_input_names
 from chalknet.errors import DataError
+from chalknet.formatting import json_ready
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.activations import log_softmax, softmax
 from chalknet.network.arrays import FloatArray
@@ -122,12 +123,11 @@ class Evaluation:
             "brier": self.brier,
             "calibration": {
                 "expected_error": self.calibration_error,
-                "bins": [{key: _finite(value) for key, value in asdict(one).items()} for one in self.bins],
+                "bins": [json_ready(asdict(one)) for one in self.bins],
             },
             "class_names": list(self.class_names),
             "classes": [
-                asdict(one) | {"recall": _finite(one.recall), "precision": _finite(one.precision)}
-                for one in self.classes
+                json_ready(asdict(one) | {"recall": one.recall, "precision": one.precision}) for one in self.classes
             ],
             "confusion": self.confusion.tolist(),
             "notes": list(self.notes),
@@ -218,7 +218,3 @@ def _answers(model: Classifier, data: Dataset, index: IntArray) -> Iterator[tupl
         # In logarithms, where no probability is rounded to 0.
         logs = np.logaddexp.reduce([log_softmax(values) for values in logits]) - math.log(len(logits))
         yield at, total / len(logits), logs
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

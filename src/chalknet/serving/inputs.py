@@ -17,7 +17,7 @@ from chalknet.data.preprocess import PIXEL_SCALE
 from chalknet.data.readers.image import SUFFIXES, ReadImage, looks_like_image, read_image
 from chalknet.data.unlabelled import Samples, load_inputs
 from chalknet.errors import ConfigError, DataError
-from chalknet.formatting import count_of
+from chalknet.formatting import count_of, quoted
 from chalknet.network.model import ROWS_AT_ONCE, Classifier
 
 PIECE_BYTES = 32 * 2**20  # of samples as float64
@@ -146,16 +146,13 @@ class InputReader:
         images = [name for name in shown if name.lower().endswith(SUFFIXES)]
         others = [name for name in shown if not name.lower().endswith(SUFFIXES)]
         if not images:
-            found = ", ".join(map(repr, others[:MAX_NAMED])) + (", ..." if len(others) > MAX_NAMED else "")
             raise DataError(
-                f"{source}: holds no images ({', '.join(SUFFIXES)}) directly in it, found {found or 'nothing'}. "
-                "Folders within it are not looked into."
+                f"{source}: holds no images ({', '.join(SUFFIXES)}) directly in it, "
+                f"found {quoted(others) if others else 'nothing'}. Folders within it are not looked into."
             )
         if others:
-            named = ", ".join(map(repr, others[:MAX_NAMED])) + (", ..." if len(others) > MAX_NAMED else "")
-            self.notes.append(
-                f"{source}: {count_of(len(others), 'entry', 'entries')} other than images left out: {named}."
-            )
+            n = count_of(len(others), "entry", "entries")
+            self.notes.append(f"{source}: {n} other than images left out: {quoted(others)}.")
         return [(folder / name, str(Path(source) / name)) for name in images]
 
     def _add_image(self, path: Path, name: str) -> None:

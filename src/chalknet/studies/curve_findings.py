@@ -6,7 +6,6 @@ docs/statistics.md lists them with these constants.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.errors import ShapeError
-from chalknet.formatting import count_of
+from chalknet.formatting import count_of, json_ready
 from chalknet.studies.findings import Finding, points
 from chalknet.studies.loss_rise import LossRise, loss_rise
 from chalknet.studies.random_effects import Spread, checked_level, mean_limits, mean_squares, spread_of_mean
@@ -176,8 +175,7 @@ def _over_fitting(label: str, curves: Curves, gap: Gap, rise: LossRise) -> list[
         "loss_rise_low": rise.low,
         "loss_rise_high": rise.high,
     }
-    known = {name: value if math.isfinite(value) else None for name, value in figures.items()}
-    return [Finding("over_fitting", (label,), f"{label} over-fits: {', and '.join(said)}.", {**known})]
+    return [Finding("over_fitting", (label,), f"{label} over-fits: {', and '.join(said)}.", json_ready(figures))]
 
 
 def _training_goes_on(curves: Curves, epoch: int) -> bool:

@@ -20,11 +20,14 @@ from numpy.typing import NDArray
 from chalknet.artifacts.sample_losses import are_cut_off
 from chalknet.errors import ShapeError
 from chalknet.records import PARTS, EpochRecord
+from chalknet.studies.cells import Cell
 from chalknet.studies.intervals import Interval
+from chalknet.studies.results import StudyResults, UnitResult
 
 RESAMPLES = 2_000
 AT_A_TIME = 250  # resamples whose curves are held together
 LEVEL = 0.95
+RESAMPLING_SEED = 0  # so that the same results give the same interval
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,41 @@ def stopping_point(
         accuracy_at_end=end,
         valid_gain=Interval(float(np.mean(end["valid"]) - np.mean(then["valid"])), *gain_ends, LEVEL),
     )
+
+
+def find_stopping_point(
+    histories: Sequence[Sequence[EpochRecord]],
+    n_epochs: int,
+    losses: NDArray[Any] | None,
+    right: NDArray[np.bool_] | None,
+    monitor: str = "valid_loss",
+) -> tuple[StoppingPoint | None, str]:
+    """Return `stopping_point`, or None and the reason why runs of n_epochs planned epochs have none."""
+    if histories[0][0].valid is None:
+        return None, "it has no validation samples to judge by"
+    if any(len(history) < n_epochs for history in histories):
+        return None, "it stopped early, so its curves are not whole"
+    rng = np.random.default_rng(RESAMPLING_SEED)
+    return stopping_point(histories, losses, right, rng, monitor=monitor), ""
+
+
+def find_cell_stopping(
+    results: StudyResults, cell: Cell, units: Sequence[UnitResult], monitor: str = "valid_loss"
+) -> tuple[StoppingPoint | None, str]:
+    """Return the stopping point of a study's cell with these finished units, or None and the reason.
+
+    There is no interval where seeds have validation images of their own, which cannot be paired.
+    """
+    if len(units) < len(results.seeds):
+        return None, f"{len(units)} of its {len(results.seeds)} seeds are done"
+    same = results.has_same_images or len(units) == 1
+    has_samples = same and all(unit.valid_losses.shape[1] for unit in units)
+    n_epochs = {len(unit.history) for unit in units}
+    losses = right = None
+    if has_samples and len(n_epochs) == 1:
+        losses, right = (np.stack([getattr(unit, name) for unit in units]) for name in ("valid_losses", "valid_right"))
+    histories = [unit.history for unit in units]
+    return find_stopping_point(histories, cell.recipe.training.epochs, losses, right, monitor)
 
 
 def _monitored_curves(histories: Sequence[Sequence[EpochRecord]], monitor: str) -> NDArray[np.float64]:

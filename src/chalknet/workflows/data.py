@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -17,7 +16,7 @@ import numpy as np
 from chalknet.artifacts.atomic import refuse_existing
 from chalknet.artifacts.dataset_files import FOLDER_KINDS, IDX_NAMES, WRITERS
 from chalknet.data.audit import NEAR, Audit, WorstPair, audit
-from chalknet.data.dataset import Dataset, IntArray
+from chalknet.data.dataset import Dataset, IntArray, sample_digests
 from chalknet.data.load import BUILTIN, load_data
 from chalknet.data.splits import WRITEUP_SEED, Splits, split_dataset
 from chalknet.data.twins import Progress
@@ -333,11 +332,7 @@ def _lost(data: Dataset, back: Dataset, path: Path) -> tuple[str, ...]:
 def _digests(data: Dataset) -> list[bytes]:
     """For each sample, a digest of its values, whatever their type, and its class name."""
     names = [name.encode() for name in data.class_names]
-    rows = np.asarray(data.inputs).reshape(len(data), -1)
-    return [
-        hashlib.sha256(row.astype(np.float64).tobytes() + names[label]).digest()
-        for row, label in zip(rows, data.labels, strict=True)
-    ]
+    return [digest + names[label] for digest, label in zip(sample_digests(data.inputs), data.labels, strict=True)]
 
 
 def _move_into_place(made: Path, path: Path, workshop: Path) -> None:

@@ -19,6 +19,7 @@ from chalknet.data.glyph_builder.choice import Choice
 from chalknet.data.glyph_builder.faces import Face
 from chalknet.data.glyph_builder.fonts import FontFile
 from chalknet.errors import DataError
+from chalknet.formatting import csv_text
 
 MANIFEST_COLUMNS = ("face_id", "family_group", "family", "face", "file", "index", "sha256", "letters")
 MAX_MANIFEST_BYTES = 2**28  # some half a million faces; a larger one is a trap or a mistake
@@ -60,11 +61,8 @@ def face_records(
 
 def manifest_csv(records: Sequence[FaceRecord]) -> str:
     """The records as CSV with a heading line; `read_manifest` reads it back."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(MANIFEST_COLUMNS)
-    writer.writerows([getattr(record, column) for column in MANIFEST_COLUMNS] for record in records)
-    return text.getvalue()
+    rows = ([getattr(record, column) for column in MANIFEST_COLUMNS] for record in records)
+    return csv_text([MANIFEST_COLUMNS, *rows])
 
 
 def read_manifest(path: Path) -> tuple[FaceRecord, ...]:

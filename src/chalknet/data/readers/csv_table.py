@@ -372,8 +372,7 @@ def _number_labels(
         return _indexed(table.labels, {text: k for k, text in enumerate(distinct)}), tuple(distinct)
     values = sorted({int(text) for text in distinct})
     if values != list(range(len(values))):
-        shown = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
-        notes.append(f"Labels {shown} are numbered 0..{len(values) - 1} in this order.")
+        notes.append(f"Labels {quoted(values)} are numbered 0..{len(values) - 1} in this order.")
     number = {value: k for k, value in enumerate(values)}
     return _indexed(table.labels, {text: number[int(text)] for text in set(table.labels)}), tuple(map(str, values))
 

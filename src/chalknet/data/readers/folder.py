@@ -114,10 +114,10 @@ def _class_folders(folder: Path, source: str, class_names: Sequence[str] | None,
     entries = _entries(folder, source)
     found = sorted(entry.name for entry in entries if _holds(entry.is_dir) and entry.name != "__MACOSX")
     if not found:
-        shown = ", ".join(repr(entry.name) for entry in entries[:5]) + (", ..." if len(entries) > 5 else "")
+        shown = quoted(entry.name for entry in entries) if entries else "an empty folder"
         raise DataError(
             f"{source}: expected a sub-folder of images for each class, or MNIST's train-images-idx3-ubyte, "
-            f"found {shown or 'an empty folder'}. To read a file in it, give that file's path."
+            f"found {shown}. To read a file in it, give that file's path."
         )
     if len(found) == 1 and not is_part:
         raise DataError(

@@ -8,7 +8,7 @@ from chalknet.formatting import count_of
 from chalknet.reporting.document import Block, ImageBlock, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.gathered import Gathered
 from chalknet.reporting.inline import code, escaped
-from chalknet.reporting.study_tables import audit_table, data_facts_table
+from chalknet.reporting.study_tables import data_facts_table
 from chalknet.reporting.tables import Table, data_table
 
 SHEET_SEED = 521
@@ -91,7 +91,7 @@ def _audit(gathered: Gathered) -> list[Block]:
         f"The audit looked for {count_of(looked, 'thing')} and found {len(rows)}; [table:audit] says what each can do "
         "to a test figure at most. `chalknet data audit` lists the samples."
     )
-    table: Table = audit_table(rows)
+    table = Table("What the audit found", ("what", "count", "what it can do"), rows)
     if gathered.audit.check("test_repeats").found:
         text += (
             " Intervals in this document take samples as independent of each other, so they are too narrow by about "

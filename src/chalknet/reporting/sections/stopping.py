@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 from chalknet.formatting import capitalised, count_of, points, points_ends
+from chalknet.records import PARTS
 from chalknet.reporting.document import Block, FigureBlock, Findings, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.gathered import CellRuns, Gathered
 from chalknet.reporting.inline import escaped
 from chalknet.reporting.sections.hidden_units import cell_words, cut_off
 from chalknet.reporting.study_figures import MOST_PANELS, stopping_curves
-from chalknet.reporting.study_tables import stopping_table
+from chalknet.reporting.study_tables import cell_head, cell_text, stopping_table
 from chalknet.studies.intervals import Interval
 from chalknet.studies.stopping_point import StoppingPoint
 
@@ -25,7 +26,12 @@ def stopping_section(
     if not found:
         return Section(number, title, (Note(_why_not(gathered), "plain"),))
     blocks: list[Block] = [Paragraph(_method(gathered, found))]
-    blocks += [TableBlock("stopping", stopping_table(gathered), _caption(gathered))]
+    parts = [part for part in PARTS if all(part in point.accuracy_then for _, point in found)]
+    if gathered.judged == "valid":  # test figures are for the chosen configuration alone, once
+        parts = [part for part in parts if part != "test"]
+    rows = [(cell_text(gathered, runs), point) for runs, point in found]
+    table = stopping_table(rows, parts, head=cell_head(gathered), with_seeds=gathered.n_seeds > 1, digits=1)
+    blocks += [TableBlock("stopping", table, _caption(gathered))]
     if found[0][1].n_epochs > 1:
         blocks.append(_figure(gathered, len(found)))
     blocks.append(Findings(tuple(_sentence(runs, point) for runs, point in found)))
