@@ -203,10 +203,8 @@ class Store:
                 "SELECT cell, seed FROM units JOIN wanted USING (cell, seed) WHERE status = 'failed'"
             ).fetchall()
             for key in failed:
-                db.execute(
-                    "UPDATE units SET status = 'todo', error = NULL, deaths = 0 WHERE cell = ? AND seed = ?", key
-                )
-                _note(db, key, "asked again", None)
+                db.execute("UPDATE units SET deaths = 0 WHERE cell = ? AND seed = ?", key)
+                _set_status(db, key, "todo", "asked again", None)
         return len(failed)
 
     # ---- who does what ----------------------------------------------------------------------------------------------
@@ -236,7 +234,7 @@ class Store:
         with self._change() as db:
             keys = db.execute("SELECT cell, seed FROM units WHERE owner = ?", [lease.id]).fetchall()
             for key in keys:
-                _give_back(db, key, lease, "given back")
+                _set_status(db, key, "todo", "given back", lease)
             db.execute("DELETE FROM owners WHERE id = ?", [lease.id])
         return len(keys)
 
@@ -248,10 +246,7 @@ class Store:
                 "ORDER BY cost DESC, seed, place LIMIT 1"
             ).fetchone()
             if key is not None:
-                db.execute(
-                    "UPDATE units SET status = 'running', owner = ? WHERE cell = ? AND seed = ?", [lease.id, *key]
-                )
-                _note(db, key, "begun", lease)
+                _set_status(db, key, "running", "begun", lease)
         return key
 
     def claim_beside(
@@ -261,18 +256,14 @@ class Store:
 
         A run that a process has crashed at may be to blame, so it is trained alone: nothing is claimed beside it.
         """
-        alone = "SELECT deaths > 0 FROM units WHERE cell = ? AND seed = ?"
-        taken = []
         with self._change() as db:
-            for other in () if db.execute(alone, key).fetchone()[0] else others:
-                changed = db.execute(
-                    "UPDATE units SET status = 'running', owner = ? "
-                    "WHERE cell = ? AND seed = ? AND status = 'todo' AND deaths = 0",
-                    [lease.id, *other],
-                )
-                if changed.rowcount:
-                    taken.append(other)
-                    _note(db, other, "begun", lease)
+            uncrashed = {
+                (cell, seed): status
+                for cell, seed, status in db.execute("SELECT cell, seed, status FROM units WHERE deaths = 0")
+            }
+            taken = [other for other in others if key in uncrashed and uncrashed.get(other) == "todo"]
+            for other in taken:
+                _set_status(db, other, "running", "begun", lease)
         return taken
 
     def complete(self, unit: Unit, lease: Lease, output: RunOutput) -> bool:
@@ -297,7 +288,7 @@ class Store:
                 "WHERE cell = ? AND seed = ?",
                 [division, json.dumps(output.record, allow_nan=False), time.time(), *unit.key],
             )
-            _note(db, unit.key, "done", lease)
+            _add_event(db, unit.key, "done", lease)
         return True
 
     def fail(self, unit: Unit, lease: Lease, error: str) -> bool:
@@ -305,7 +296,7 @@ class Store:
         with self._change() as db:
             if not _owns(db, unit.key, lease):
                 return False
-            _fail(db, unit.key, lease, error)
+            _set_status(db, unit.key, "failed", "failed", lease, error)
         return True
 
     def record_crash(self, unit: Unit, lease: Lease, reason: str) -> bool:
@@ -320,9 +311,10 @@ class Store:
             db.execute("UPDATE units SET deaths = deaths + 1 WHERE cell = ? AND seed = ?", unit.key)
             (deaths,) = db.execute("SELECT deaths FROM units WHERE cell = ? AND seed = ?", unit.key).fetchone()
             if deaths < MAX_CRASHES:
-                _give_back(db, unit.key, lease, "died")
+                _set_status(db, unit.key, "todo", "died", lease)
                 return False
-            _fail(db, unit.key, lease, f"its process ended {deaths} times while it was trained, last by {reason}")
+            error = f"its process ended {deaths} times while it was trained, last by {reason}"
+            _set_status(db, unit.key, "failed", "failed", lease, error)
         return True
 
     # ---- what is known ----------------------------------------------------------------------------------------------
@@ -576,17 +568,18 @@ def _owns(db: sqlite3.Connection, key: tuple[str, int], lease: Lease) -> bool:
     return row is not None and row[0] == lease.id
 
 
-def _give_back(db: sqlite3.Connection, key: tuple[str, int], lease: Lease, event: str) -> None:
-    db.execute("UPDATE units SET status = 'todo', owner = NULL WHERE cell = ? AND seed = ?", key)
-    _note(db, key, event, lease)
+def _set_status(
+    db: sqlite3.Connection, key: tuple[str, int], status: str, event: str, lease: Lease | None, error: str | None = None
+) -> None:
+    """Change a run's status, and record the event that led to it."""
+    owner = lease.id if lease is not None and status == "running" else None
+    db.execute(
+        "UPDATE units SET status = ?, owner = ?, error = ? WHERE cell = ? AND seed = ?", [status, owner, error, *key]
+    )
+    _add_event(db, key, event, lease)
 
 
-def _fail(db: sqlite3.Connection, key: tuple[str, int], lease: Lease, error: str) -> None:
-    db.execute("UPDATE units SET status = 'failed', owner = NULL, error = ? WHERE cell = ? AND seed = ?", [error, *key])
-    _note(db, key, "failed", lease)
-
-
-def _note(db: sqlite3.Connection, key: tuple[str, int], event: str, lease: Lease | None) -> None:
+def _add_event(db: sqlite3.Connection, key: tuple[str, int], event: str, lease: Lease | None) -> None:
     db.execute(
         "INSERT INTO events (at, cell, seed, event, owner) VALUES (?, ?, ?, ?, ?)",
         [time.time(), *key, event, None if lease is None else lease.id],
