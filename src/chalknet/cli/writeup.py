@@ -66,13 +66,22 @@ def writeup(
 
     from chalknet.cli.writeup_progress import WriteupBar
     from chalknet.data.open_data import open_data
-    from chalknet.workflows.writeup import write_writeup
+    from chalknet.workflows.writeup import writeup as run_writeup
 
     samples = open_data(spec.data)
     say_notes((*kernels, *samples.notes), quiet)
     try:
         with WriteupBar(quiet=quiet) as progress:
-            result = write_writeup(spec, samples, folder, quick=quick, jobs=jobs, overwrite=overwrite, observe=progress)
+            result = run_writeup(
+                samples,
+                out=folder,
+                seeds=seeds,
+                quick=quick,
+                jobs=jobs,
+                overwrite=overwrite,
+                observe=progress,
+                **settings,
+            )
     except KeyboardInterrupt:
         click.echo(f"chalknet: stopped; what is finished is kept. The same command goes on (--out {folder}).", err=True)
         return STOPPED

@@ -9,7 +9,7 @@ from typing import Any
 
 from chalknet.config import SECTION_OF_FIELD, DataConfig, Recipe, near_match
 from chalknet.errors import ConfigError
-from chalknet.studies.spec import SEARCH_FIELDS, STUDY_FIELDS, SearchConfig, StudySpec, Values, parse_vary, read_spec
+from chalknet.studies.spec import SEARCH_FIELDS, STUDY_FIELDS, SearchConfig, StudySpec, parse_vary, read_spec
 from chalknet.training.recipes import recipe as recipe_named
 
 SPEC_FILE = "study.toml"
@@ -43,7 +43,9 @@ def resolve_study(
             raise ConfigError(f"unknown setting {name!r}.{near_match(name, known)}")
     fields = tuple(vary.items()) if isinstance(vary, Mapping) else tuple(parse_vary(line) for line in vary)
     of_recipe = {name: value for name, value in given.items() if name in SECTION_OF_FIELD}
-    _check_not_both(fields, of_recipe)
+    both = next((name for name, _ in fields if name in of_recipe and name != "train_size"), None)
+    if both is not None:
+        raise ConfigError(f"{both} is both varied and set to {of_recipe[both]!r}. Leave one out.")
     if config is not None:
         base = read_spec(Path(config))
     else:
@@ -54,7 +56,7 @@ def resolve_study(
         recipe=base.recipe.with_settings(**of_recipe),
         vary=fields or base.vary,
         search=_search(base, of_search),
-        data=_changed(base.data, data or DataConfig()),
+        data=base.data.updated(data or DataConfig()),
         **{name: value for name, value in given.items() if name in STUDY_FIELDS},
     )
 
@@ -73,15 +75,3 @@ def _search(base: StudySpec, given: Mapping[str, Any]) -> SearchConfig | None:
     if base.search is None and "sampler" not in given:
         raise ConfigError(f"{next(iter(given))} is a setting of a search; say which (--search tpe).")
     return SearchConfig(**given) if base.search is None else replace(base.search, **given)
-
-
-def _check_not_both(vary: tuple[tuple[str, Values], ...], settings: Mapping[str, Any]) -> None:
-    both = next((name for name, _ in vary if name in settings and name != "train_size"), None)
-    if both is not None:
-        raise ConfigError(f"{both} is both varied and set to {settings[both]!r}. Leave one out.")
-
-
-def _changed(known: DataConfig, given: DataConfig) -> DataConfig:
-    """Return known with what was given; another source has another digest."""
-    named = {name: value for name, value in vars(given).items() if value}
-    return replace(known, **{**({"sha256": ""} if given.source else {}), **named})

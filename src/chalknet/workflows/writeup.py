@@ -122,22 +122,8 @@ def writeup(
             trained then.
         StoreError: what is in out/study is no study.
     """
-    spec = settle_writeup(quick=quick, seeds=seeds, settings=settings)
-    samples = load_data(data) if isinstance(data, (str, Path)) else data
-    return write_writeup(spec, samples, Path(out), quick=quick, jobs=jobs, overwrite=overwrite, observe=observe)
-
-
-def write_writeup(
-    spec: StudySpec,
-    data: Dataset,
-    folder: Path,
-    *,
-    quick: bool = False,
-    jobs: int | None = None,
-    overwrite: bool = False,
-    observe: Observer | None = None,
-) -> Writeup:
-    """`writeup` with everything settled."""
+    spec, folder = settle_writeup(quick=quick, seeds=seeds, settings=settings), Path(out)
+    data = load_data(data) if isinstance(data, (str, Path)) else data
     if not data.is_images:
         raise ConfigError(
             f"{data.source}: the write-up is about images, and these are rows. Use chalknet study and chalknet report."
