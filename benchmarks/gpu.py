@@ -28,6 +28,7 @@ from harness.workloads import (
     N_TRAIN,
     SPLITS,
     Workload,
+    architecture,
     letters,
     scaled_splits,
     start_parameters,
@@ -35,7 +36,7 @@ from harness.workloads import (
 )
 
 from chalknet.data.preprocess import Scaling
-from chalknet.engines.engine import Part, Step, Update
+from chalknet.engines.engine import EngineSpec, Part, Step, Update
 from chalknet.machine.facts import machine_facts
 from chalknet.network.objective import Objective
 from chalknet.training.optimizers import Momentum
@@ -52,15 +53,17 @@ def engine(workload: Workload, device: str, precision: str) -> Train:
 
     x, y = letters()
     start, rule = start_parameters(workload), Momentum(FULL_MOMENTUM)
-    made = TorchEngine(
-        {name: Part(x[split], y[split]) for name, split in SPLITS.items()},
+    spec = EngineSpec(
+        architecture(workload),
         start,
         rule,
+        {name: Part(x[split], y[split]) for name, split in SPLITS.items()},
         scaling=Scaling(255.0),
         objective=Objective("sum"),
         device=device,
         precision=precision,
     )
+    made = TorchEngine(spec)
     begun = made.state()
 
     def train(epochs: int) -> float:

@@ -100,7 +100,7 @@ def measure(samples: int, units: int, layers: int, threads: int, tile_rows: int 
     import numpy as np
 
     from chalknet.data.preprocess import Scaling
-    from chalknet.engines.engine import Part, Step, Update
+    from chalknet.engines.engine import EngineSpec, Part, Step, Update
     from chalknet.engines.numpy_engine import NumpyEngine
     from chalknet.network.architecture import Architecture
     from chalknet.network.initialisers import initial_parameters
@@ -111,19 +111,21 @@ def measure(samples: int, units: int, layers: int, threads: int, tile_rows: int 
     x = rng.integers(0, 256, (samples, 784), np.uint8)
     y = rng.integers(0, 10, samples)
     before = resident_bytes()
-    start = initial_parameters(Architecture(784, (units,) * layers, 10), 0)
+    architecture = Architecture(784, (units,) * layers, 10)
+    start = initial_parameters(architecture, 0)
     # So small a rate keeps the weights finite, whatever the number of samples that are summed; the work is the same.
     rule, updates = Momentum(0.99), [Update(slice(0, samples), Step(1, 1e-9))]
-    engine = NumpyEngine(
-        {"train": Part(x, y)},
+    spec = EngineSpec(
+        architecture,
         start,
         rule,
+        {"train": Part(x, y)},
         scaling=Scaling(255.0),
         objective=Objective("sum"),
-        dtype=np.float32,
-        workers=threads,
+        threads=threads,
         tile_rows=tile_rows,
     )
+    engine = NumpyEngine(spec)
     engine.train_epoch(updates)
     n, started = 0, time.perf_counter()
     while not n or time.perf_counter() - started < TIMED_SECONDS:

@@ -3,9 +3,9 @@
 import sys
 
 import chalknet
-from chalknet.network.activations import relu
 from chalknet.network.dense import dense
 from chalknet.network.losses import softmax_cross_entropy
+from chalknet.network.relu import relu
 
 quick = "--quick" in sys.argv
 units, epochs, rate, momentum = (20, 5, 1e-5, 0.9) if quick else (100, 50, 1e-5, 0.99)

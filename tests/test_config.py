@@ -126,7 +126,7 @@ def test_a_setting_that_cannot_be_meant_is_named_with_what_it_must_be(settings, 
             {"format": FORMAT + 1},
             f"x.toml: format is {FORMAT + 1}, but this chalknet reads up to {FORMAT}. Install a newer one.",
         ),
-        ({"format": 0}, "x.toml: format is 0, but this chalknet reads up to 2. Install a newer one."),
+        ({"format": 0}, "x.toml: format is 0, but this chalknet reads up to 3. Install a newer one."),
         ({"recipe": 5}, "recipe must be a name of letters, digits, - and _, got 5 (x.toml)."),
         ({"recipe": "../evil"}, "recipe must be a name of letters, digits, - and _, got '../evil' (x.toml)."),
         ({"data": {"source": 5}}, "source must be text, got 5 (x.toml, [data])."),
@@ -157,7 +157,7 @@ def test_near_matches_are_offered_and_far_ones_listed():
 
 
 def test_the_names_that_a_recipe_takes_are_those_that_there_are():
-    from chalknet.network.activations import ACTIVATIONS
+    from chalknet.network.layer_types import ACTIVATIONS
 
     assert set(ACTIVATION_NAMES) == set(ACTIVATIONS)
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from chalknet.errors import ConfigError
 
-FORMAT = 2  # of config.toml; raised when a file written now could not be read by the code of before
+FORMAT = 3  # of config.toml with layers; one without them is of format 2, which earlier versions read
 GIVEN = "given"  # index arrays of one's own, which a configuration cannot hold
 SPLIT_METHODS = ("writeup", "random", "stratified", "group")
 MOST_UNITS = 1_000_000  # of a layer; more is a slip of the keyboard
@@ -26,7 +26,12 @@ DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16", "tf32")
 DTYPES = ("float32", "float64")
 MONITORS = ("valid_loss", "valid_accuracy")
-ACTIVATION_NAMES = ("relu", "leaky_relu", "gelu", "tanh", "identity")
+# The registry of layer types: each is defined in the file of its name in network/.
+ACTIVATION_NAMES = (
+    *("relu", "leaky_relu", "gelu", "tanh", "identity"),
+    *("sigmoid", "silu", "mish", "elu", "selu"),
+)
+LAYER_NAMES = ("dense", *ACTIVATION_NAMES, "batch_norm", "dropout")
 INITIALISERS = ("writeup", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform")
 OPTIMIZERS = ("gradient_descent", "momentum", "nesterov", "adam", "adamw")
 SCHEDULES = ("constant", "step", "cosine", "one_cycle")
@@ -84,6 +89,41 @@ LAYER_ACTIVATIONS = Constraint(
     lambda v: isinstance(v, (str, list, tuple)) and len(v) > 0 and set(_as_names(v)) <= set(ACTIVATION_NAMES),
     _as_names,
 )
+
+
+class LayerTable(dict[str, Any]):
+    """The type and the settings of one layer, such as {"type": "dense", "units": 512}; hashable, not to be changed."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(tuple(sorted(self.items())))
+
+
+def _as_layer_table(value: Any) -> LayerTable | None:
+    """Return a layer's table from its type's name, a table or a specification; None where it is none of these."""
+    if hasattr(value, "table"):  # a specification of network/
+        value = value.table()
+    if isinstance(value, str):
+        value = {"type": value}
+    is_layer = isinstance(value, Mapping) and value.get("type") in LAYER_NAMES
+    plain = is_layer and all(isinstance(one, (str, int, float)) for one in value.values())
+    return LayerTable(value) if plain else None
+
+
+def _are_layers(value: Any) -> bool:
+    if not isinstance(value, (list, tuple)):
+        return False
+    tables = [_as_layer_table(one) for one in value]
+    return all(table is not None for table in tables) and (not value or any(t["type"] == "dense" for t in tables if t))
+
+
+LAYERS = Constraint(
+    'a list of layers, at least one of them dense, each a name or a table such as {type = "dense", units = 512}; '
+    f"types: {', '.join(LAYER_NAMES)}",
+    _are_layers,
+    lambda value: tuple(_as_layer_table(one) for one in value),
+)
+# What `layers` takes the place of.
+SHORT_FORM = ("hidden", "activation", "batch_norm", "dropout")
 
 
 def _is_class_weights(value: Any) -> bool:
@@ -152,6 +192,9 @@ class NetworkConfig(Checked):
     hidden: tuple[int, ...] = setting((1_000,), WIDTHS, "units of each hidden layer, from the input on")
     activation: tuple[str, ...] = setting(("relu",), LAYER_ACTIVATIONS, "what hidden layers do to their values")
     batch_norm: bool = setting(False, YES_OR_NO, "whether hidden values are normalised over the batch")
+    layers: tuple[LayerTable, ...] = setting(
+        (), LAYERS, "all layers but the output, in place of hidden, activation, batch_norm and dropout"
+    )
     initialiser: str = setting("writeup", one_of(*INITIALISERS), "how initial weights are drawn")
     input_scaling: str = setting(
         "pixels",
@@ -166,6 +209,13 @@ class NetworkConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.layers:  # the short form then says what the layers have, for whoever reads it
+            types = [layer["type"] for layer in self.layers]
+            units = tuple(layer.get("units", 0) for layer in self.layers if layer["type"] == "dense")
+            names = tuple(name for name in types if name in ACTIVATION_NAMES)
+            for key, value in zip(SHORT_FORM, (units, names, "batch_norm" in types), strict=False):
+                object.__setattr__(self, key, value)
+            return
         if len(self.activation) not in (1, len(self.hidden)):
             raise ConfigError(
                 f"activation must be one name, or one for each of {len(self.hidden)} hidden layers, "
@@ -333,6 +383,12 @@ class Recipe:
             ConfigError: an unknown field, with the nearest known one, or a value that its field does not take.
         """
         changed: dict[str, dict[str, Any]] = {}
+        layers = settings.get("layers", self.network.layers)
+        given = [key for key in SHORT_FORM if key in settings]
+        if layers and given:
+            raise ConfigError(f"{given[0]} has no effect where layers names every layer. Leave out one of them.")
+        if "layers" in settings and layers:
+            changed["regularisation"] = {"dropout": 0.0}
         for key, value in settings.items():
             if key not in SECTION_OF_FIELD:
                 raise ConfigError(f"unknown setting {key!r}.{near_match(key, SECTION_OF_FIELD)}")
@@ -382,16 +438,19 @@ def meaning(field_name: str) -> str:
 
 def near_match(word: str, known: Any) -> str:
     """ " Did you mean 'x'?", or what there is to choose from where nothing is near."""
-    near = get_close_matches(word, list(known), n=1)
+    near = get_close_matches(word[:100], list(known), n=1)  # a file may claim a name of megabytes
     return f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(sorted(known))}."
 
 
 def config_tables(recipe: Recipe, data: DataConfig) -> dict[str, Any]:
     """A recipe and its data as the plain tables of config.toml, complete."""
     named = {key: value for key, value in _plain(data).items() if value != "" or key not in (*OWN_SETS, *OF_ARRAYS)}
-    tables: dict[str, Any] = {"format": FORMAT, "recipe": recipe.name, "data": named}
+    version = FORMAT if recipe.network.layers else 2
+    tables: dict[str, Any] = {"format": version, "recipe": recipe.name, "data": named}
     for section in SECTIONS:
         tables[section] = _plain(getattr(recipe, section))
+    for key in SHORT_FORM if recipe.network.layers else ("layers",):
+        tables["network"].pop(key, None)
     return tables
 
 
@@ -430,6 +489,10 @@ def config_from_tables(tables: Mapping[str, Any], where: str) -> tuple[Recipe, D
     if not isinstance(name, str) or not re.fullmatch("[A-Za-z0-9_-]{1,64}", name):  # part of a folder's name
         raise ConfigError(f"recipe must be a name of letters, digits, - and _, got {name!r} ({where}).")
     sections = {key: _section(kind, tables.get(key, {}), f"{where}, [{key}]") for key, kind in SECTIONS.items()}
+    if sections["network"].layers and sections["regularisation"].dropout:
+        raise ConfigError(
+            f"dropout has no effect where layers names every layer ({where}). Add a layer of type dropout instead."
+        )
     return Recipe(name=name, **sections), _data_section(tables.get("data", {}), f"{where}, [data]")
 
 
@@ -438,6 +501,9 @@ Section = TypeVar("Section")
 
 def _section(kind: type[Section], values: Any, where: str) -> Section:
     known = _checked_keys(kind, values, where)
+    given = [key for key in SHORT_FORM if key in known and known.get("layers")]
+    if given:
+        raise ConfigError(f"{given[0]} has no effect where layers names every layer ({where}). Leave out one of them.")
     try:
         return kind(**known)
     except ConfigError as error:

@@ -6,8 +6,8 @@ import numpy as np
 
 from chalknet.data.load import load_data
 from chalknet.data.preprocess import Scaling, learnt_scaling
-from chalknet.network.activations import ACTIVATIONS
 from chalknet.network.architecture import Architecture
+from chalknet.network.layer_types import ACTIVATIONS
 from chalknet.network.model import Classifier, Ensemble, Network
 
 LETTERS = tuple("ABCDEFGHIJ")
@@ -37,7 +37,7 @@ def random_network(
 def draw(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.ndarray:
     if name.endswith(".weight"):
         return rng.normal(0, 2 / np.sqrt(shape[1]), shape)
-    if name.endswith((".variance", ".gain")):
+    if name.endswith((".variance", ".gamma")):
         return rng.uniform(0.3, 3, shape)
     return rng.normal(0, 0.5, shape)
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import made_images
 
 from chalknet.artifacts.checkpoint import CheckpointCallback, checkpoint_bytes, read_checkpoint, read_unfinished
 from chalknet.artifacts.run_folder import run_files
 from chalknet.config import DataConfig, Recipe
 from chalknet.data.splits import split_dataset
-from chalknet.errors import OutputError, StoppedError, StoreError
+from chalknet.errors import ConfigError, OutputError, StoppedError, StoreError
 from chalknet.training.callbacks import FunctionCallback, RunContext
 from chalknet.training.trainer import Trainer, run_epochs
 from chalknet.workflows.train import resume, run_training, train
 from chalknet.workflows.train_options import TrainOptions
 
+GOLDEN = Path(__file__).parent / "golden"
 RECIPE = Recipe().with_settings(hidden=[7], epochs=8, train_size=160, valid_size=40, learning_rate=1e-3, momentum=0.9)
 EARLY = {"stop_early": True, "patience": 3, "learning_rate": 0.02, "epochs": 40}
 
@@ -203,3 +206,28 @@ def test_a_checkpoint_of_the_first_format_goes_on_with_the_same_bits(small_image
     monkeypatch.undo()
     run = run_epochs(trainer_of(small_images, recipe), start=read_checkpoint(tmp_path / "old.safetensors"))
     assert files_of(run) == files_of(whole)
+
+
+def test_a_checkpoint_of_format_2_goes_on_as_it_would_have():
+    """It was written after two of three epochs by version 0.1.0, which then had these losses in the third."""
+    data = made_images(60, seed=4, shape=(3, 2))
+    recipe = Recipe().with_settings(
+        hidden=[5, 4], activation=["gelu", "relu"], batch_norm=True, dropout=0.2, input_dropout=0.1, optimizer="adam",
+        learning_rate=0.01, weight_average=0.9, reduction="mean", epochs=3, batch_size=16, dtype="float64",
+    )  # fmt: skip
+    trainer = Trainer(data, split_dataset(data, "random", 40, 10, 0), recipe)
+    trainer.go_on_from(read_checkpoint(GOLDEN / "checkpoint-2.safetensors"))
+    (record,) = trainer.epochs()
+    losses = [record.train.loss, record.valid.loss, record.test.loss]
+    assert losses == pytest.approx([1.33360207962642, 1.2981017093508105, 1.3348003869555851], rel=1e-12)
+
+
+def test_a_checkpoint_is_not_continued_with_other_layers(small_images):
+    checkpoint = next_checkpoint(trainer_of(small_images, RECIPE))
+    with pytest.raises(ConfigError, match="the checkpoint is of a network with other layers"):
+        trainer_of(small_images, RECIPE.with_settings(activation="tanh")).go_on_from(checkpoint)
+
+
+def next_checkpoint(trainer):
+    next(trainer.epochs())
+    return trainer.checkpoint()

@@ -27,6 +27,7 @@ from chalknet.training.trainer import Checkpoint
 
 MEBIBYTE = 2**20
 ARCHITECTURE = Architecture(12, (20, 15), 3)
+DENSE = {"type": "dense", "units": 3}
 
 
 def network(class_names=("x", "y", "z")) -> Network:
@@ -39,7 +40,7 @@ def checkpoint() -> Checkpoint:
     samples = tuple(SampleScores(np.ones(40, np.float32), np.ones(40, bool)) for _ in history)
     parameters = initial_parameters(ARCHITECTURE, 0)
     state = {f"velocity/{name}": value * 0 for name, value in parameters.items()}
-    return Checkpoint(history, parameters, state, parameters, samples)
+    return Checkpoint(history, parameters, state, parameters, samples, ARCHITECTURE)
 
 
 MODEL = model_bytes(network(), {"epochs": 3})
@@ -49,10 +50,17 @@ WEIGHT = "parameters/hidden1.weight"
 READERS = {load_model: ModelFileError, read_checkpoint: StoreError}
 
 
+# What the description of format 2 had in place of the layers.
+FORMAT_2 = {"format_version": 2, "n_inputs": 12, "hidden": [20, 15], "activations": ["relu"] * 2, "batch_norm": False}
+
+
 def described(**fields: object) -> bytes:
-    """The model with other fields in its description."""
+    """Return the model with other fields in its description, of format 2 where they are fields of that format."""
     header, _ = parts_of(MODEL)
-    return with_entry(MODEL, HEADER_KEY, json.dumps({**json.loads(header["__metadata__"][HEADER_KEY]), **fields}))
+    description = json.loads(header["__metadata__"][HEADER_KEY])
+    if {"n_inputs", "hidden", "activations", "batch_norm"} & set(fields):
+        description |= FORMAT_2
+    return with_entry(MODEL, HEADER_KEY, json.dumps({**description, **fields}))
 
 
 def check_line(error: ChalknetError, path: Path) -> None:
@@ -89,8 +97,8 @@ def test_a_file_that_lies_is_one_line(tmp_path, read, data):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"hidden": [1] * 1_000_000}, "1000000 hidden layers need 2000002 tensors, but it holds 6"),
-        ({"hidden": [10**4_000] * 2}, "hidden1.weight of network 12-1000"),
+        ({"hidden": [1] * 1_000_000}, "has 1000000 hidden layers, and this chalknet reads up to 1000"),
+        ({"hidden": [10**4_000] * 2}, "units must be a whole number from 1 to 1000000, got 1000"),
         ({"hidden": "x" * MEBIBYTE}, "its hidden is 'xxx"),
         ({"hidden": ["x" * MEBIBYTE] * 2}, "which is not a list of int"),
         ({"hidden": [20.0, 15.0]}, "which is not a list of int"),
@@ -102,6 +110,24 @@ def test_a_file_that_lies_is_one_line(tmp_path, read, data):
         ({"activations": ["relu"] * 100_000}, "activations must be one of"),
         ({"activations": ["x" * MEBIBYTE, "\x1b[2J"]}, "activations must be one of"),
         ({"batch_norm": True}, "need 12 tensors, but it holds 6"),
+        ({"layers": [DENSE] * 100_000}, "which is not a list of up to 1000 layers"),
+        ({"layers": "x" * MEBIBYTE}, "its layers are 'xxx"),
+        ({"layers": []}, r"its layers are \[\]"),
+        ({"layers": [DENSE, {"type": "x" * MEBIBYTE}]}, "entry 2: unknown layer type 'xxx"),
+        ({"layers": [{"type": "\x1b[2J"}]}, "entry 1: unknown layer type"),
+        ({"layers": [{"type": ["dense"]}]}, 'a layer is a name or a table with a "type"'),
+        ({"layers": [{**DENSE, "units": 10**4_000}]}, "units must be a whole number from 1 to 1000000, got 1000"),
+        ({"layers": [{**DENSE, "units": {"a": 1}}]}, "units must be a whole number"),
+        ({"layers": [{**DENSE, "bias": 1}]}, "bias must be true or false"),
+        ({"layers": [{"type": "dropout", "rate": float("nan")}, DENSE]}, "rate must be a number >= 0 and < 1"),
+        ({"layers": ["relu"]}, "the last layer of a network must be dense"),
+        ({"layers": ["batch_norm"] * 999 + [DENSE]}, "need 3998 tensors, but it holds 6"),
+        ({"layers": [DENSE, {**DENSE, "units": 4}]}, "has 3 class names for 4 outputs"),
+        ({"input_shape": [3, 4]}, r"layer dense reads flat samples of shape \(I,\), got \(3, 4\)"),
+        ({"input_shape": [10**4_000]}, "its input_shape is"),
+        ({"input_shape": [2**30, 2**30]}, "its input_shape is"),
+        ({"input_shape": [True]}, r"its input_shape is \[True\]"),
+        ({"input_shape": [13], "image_shape": None}, r"hidden1.weight of network 13-20-15-3 must be \(20, 13\)"),
         ({"format_version": 0}, "its format_version is 0, and formats begin with 1"),
         ({"format_version": 10**4_000}, "has format 1000"),
         ({"input_scale": 10**400}, "its input_scale is 1000"),
@@ -117,7 +143,7 @@ def test_a_file_that_lies_is_one_line(tmp_path, read, data):
         ({"class_names": ["x", "y", "\n" * MEBIBYTE]}, "holds characters that cannot be printed"),
         ({"class_names": ["x", "y", "z" * 5 * MEBIBYTE]}, "at most 4,194,304 are read"),
         ({"class_names": ["x" * MEBIBYTE] * 3}, "is given twice"),
-        ({"class_names": [str(k) for k in range(300_000)]}, "must be"),
+        ({"class_names": [str(k) for k in range(300_000)]}, "has 300000 class names for 3 outputs"),
         ({"class_names": ["x", "y", 3]}, "which is not a list of str"),
     ],
 )
@@ -185,7 +211,10 @@ def test_a_scale_that_float32_takes_for_0_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda h: h.update(format=3), "has format 3, and this chalknet reads 2"),
+        (lambda h: h.update(format=4), "has format 4, and this chalknet reads 3"),
+        (lambda h: h.pop("layers"), "its layers are None"),
+        (lambda h: h["layers"].pop(), "the last layer of a network must be dense"),
+        (lambda h: h["layers"].insert(0, {"type": "batch_norm"}), "has parameters"),
         (lambda h: h.update(format="1"), "'1' is not a whole number"),
         (lambda h: h.update(history=5), "not iterable"),
         (lambda h: h.pop("history"), "'history' is missing"),
@@ -198,7 +227,7 @@ def test_a_scale_that_float32_takes_for_0_is_refused(tmp_path):
         (lambda h: h["history"][0]["train"].update(more=1.0), "unexpected keyword"),
         (lambda h: h["history"][0].update(seconds=[]), "not a finite number"),
     ],
-    ids=range(12),
+    ids=range(15),
 )
 def test_a_history_that_no_training_writes_is_named(tmp_path, change, message):
     header, _ = parts_of(CHECKPOINT)

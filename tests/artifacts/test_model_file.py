@@ -74,10 +74,10 @@ def changed(**fields):
 @pytest.mark.parametrize(
     ("description", "message"),
     [
-        (changed(format_version=3), "has format 3, but this chalknet reads up to 2. Install a newer chalknet."),
+        (changed(format_version=4), "has format 4, but this chalknet reads up to 3. Install a newer chalknet."),
         (changed(format_version="1"), "its format_version is '1'"),
         (changed(hidden=[5, 0]), "a network needs sizes >= 1"),
-        (changed(hidden=[5, 10**9]), "hidden2.weight of network 6-5-1000000000-3 must be (1000000000, 5), got (4, 5)"),
+        (changed(hidden=[5, 10**9]), "units must be a whole number from 1 to 1000000, got 1000000000"),
         (changed(hidden="5x4"), "its hidden is '5x4'"),
         (changed(hidden=[5, True]), "which is not a list of int"),
         (changed(n_inputs=7, image_shape=None), "hidden1.weight of network 7-5-4-3 must be (5, 7), got (5, 6)"),
@@ -87,7 +87,7 @@ def changed(**fields):
         (changed(input_names=["a"]), "its input_names are not 6 names that can be printed"),
         (changed(input_names=["a\x1b", *"bcdef"]), "its input_names are not 6 names that can be printed"),
         (changed(input_names=[1] * 6), "its input_names is [1, 1, 1, 1, 1, 1], which is not a list of str"),
-        (changed(members=2), "its 2 members of 2 hidden layers need 12 tensors, but it holds 6"),
+        (changed(members=2), "its 2 members of 5 layers need 12 tensors, but it holds 6"),
         (changed(members=0), "its members are 0, but it holds 6 tensors"),
         (changed(members=10**9), "its members are 1000000000, but it holds 6 tensors"),
         (changed(batch_norm=1), "its batch_norm is 1, which is not true or false"),
@@ -208,7 +208,7 @@ def test_activations_batch_normalisation_and_scaling_travel_with_a_network(tmp_p
         ("input.shift", np.full(6, np.nan), "its input.shift is not 6 finite float64 numbers"),
         ("input.shift", np.zeros(6, np.float32), "its input.shift is not 6 finite float64 numbers"),
         ("hidden1.variance", np.full(5, -1.0), "hidden1.variance holds -1.0, and variances must be >= 0"),
-        ("hidden1.gain", np.ones(6), r"hidden1.gain of network 6-5-4-3 must be \(5,\), got \(6,\)"),
+        ("hidden1.gamma", np.ones(6), r"hidden1.gamma of network 6-5-4-3 must be \(5,\), got \(6,\)"),
     ],
 )
 def test_scales_and_statistics_that_cannot_be_are_refused(tmp_path, name, value, message):

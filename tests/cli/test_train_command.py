@@ -201,7 +201,7 @@ USAGE = [
     (["--set", "batch_norm=maybe"], "batch_norm must be true or false, got 'maybe'."),
     (["--dropout", "0.1", "--set", "dropout=0.2"], "dropout is given twice, as a flag and by --set."),
     (["--activation", "relu,tanh,gelu"], "activation must be one name, or one for each of 2 hidden layers"),
-    (["--activation", "sigmoid"], "activation must be one of relu, leaky_relu, gelu, tanh, identity, or one of them"),
+    (["--activation", "sigmoidal"], "activation must be one of relu, leaky_relu, gelu, tanh, identity, sigmoid, silu"),
     (["--data", ""], "--data must be a file, a folder or glyphs, got ''."),
     (["--split", "randm"], "split must be one of writeup, random, stratified, group, given, got 'randm'."),
 ]
@@ -368,9 +368,10 @@ def test_gradcheck_as_json_reads_back(letters, capsys):
 
 
 def test_gradcheck_fails_with_code_1_where_a_derivative_is_wrong(letters, monkeypatch, capsys):
-    from chalknet.network.activations import ACTIVATIONS, relu
+    from chalknet.network.relu import Relu, relu
 
-    monkeypatch.setitem(ACTIVATIONS, "relu", lambda x: (relu(x)[0], lambda grad: 1.001 * relu(x)[1](grad)))
+    wrong = staticmethod(lambda x: (relu(x)[0], lambda grad: 1.001 * relu(x)[1](grad)))
+    monkeypatch.setattr(Relu, "function", wrong)
     assert main(["gradcheck", "--data", letters, "--hidden", "6"]) == 1
     assert "gap above 1e-07 in hidden1.weight, hidden1.bias" in capsys.readouterr().err
 

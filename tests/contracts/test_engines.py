@@ -8,6 +8,7 @@ from conftest import made_images, needs
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import loop_cross_entropy, loop_forward, loop_gradients
+from specs import make_engine
 from strategies import named, networks, updates
 
 from chalknet.config import OptimizerConfig, Recipe
@@ -25,18 +26,18 @@ from chalknet.training.together import run_together
 from chalknet.training.trainer import Trainer
 
 
-def torch_engine(*args, **options):
+def torch_engine(spec):
     needs("torch")
     from chalknet.engines.torch_engine import TorchEngine
 
-    return TorchEngine(*args, **options)
+    return TorchEngine(spec)
 
 
-def torch_pack_of_one(*args, **options):
+def torch_pack_of_one(spec):
     needs("torch")
     from chalknet.engines.torch_pack import TorchPack
 
-    return TorchPack(["any"]).join(*args, **options)
+    return TorchPack(["any"]).join(spec)
 
 
 TORCH_PACK = pytest.param(torch_pack_of_one, marks=pytest.mark.extras, id="TorchPack")
@@ -52,7 +53,7 @@ RATE = 0.05
 def made(engine, case, **options):
     weights, biases, x, labels = case
     parts = {"train": Part(x, labels), "valid": Part(x[:1], labels[:1]), "test": Part(x[:0], labels[:0])}
-    return engine(parts, named(weights, biases), RULE, **options)
+    return make_engine(engine, parts, named(weights, biases), RULE, **options)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -91,7 +92,7 @@ def test_a_slice_is_the_same_batch_as_its_positions(engine, case):
 def test_an_engine_goes_back_to_a_snapshot_and_goes_on_with_the_same_bits(engine, average, case):
     weights, biases, x, labels = case
     rule = rule_of(OptimizerConfig("adam", weight_average=average))
-    runner = engine({"train": Part(x, labels)}, named(weights, biases), rule)
+    runner = make_engine(engine, {"train": Part(x, labels)}, named(weights, biases), rule)
     first, rest = updates([slice(0, len(x))], RATE), updates([slice(0, len(x))] * 2, RATE)
     runner.train_epoch(first)
     snapshot, shown = runner.snapshot(), runner.shown_parameters()
@@ -148,7 +149,7 @@ def test_what_is_given_out_and_taken_in_is_a_copy(engine, case):
     weights, biases, x, labels = case
     parameters = named(weights, biases)
     kept = {name: value.copy() for name, value in parameters.items()}
-    runner = engine({"train": Part(x, labels)}, parameters, RULE)
+    runner = make_engine(engine, {"train": Part(x, labels)}, parameters, RULE)
     runner.train_epoch(updates([slice(0, len(x))], RATE))
     assert all((parameters[name] == kept[name]).all() for name in kept)
     given_out = runner.parameters()
@@ -158,11 +159,33 @@ def test_what_is_given_out_and_taken_in_is_a_copy(engine, case):
 
 
 # Everything that a recipe can add, each alone and then together; what each must agree on is in the test below.
+def dense(units, **settings):
+    return {"type": "dense", "units": units, **settings}
+
+
+def dropout(rate):
+    return {"type": "dropout", "rate": rate}
+
+
 FEATURES = {
     "leaky_relu": {"activation": "leaky_relu"},
     "tanh": {"activation": "tanh"},
     "gelu": {"activation": "gelu"},
     "identity": {"activation": "identity"},
+    "sigmoid": {"activation": "sigmoid"},
+    "silu": {"activation": "silu"},
+    "mish": {"activation": "mish"},
+    "elu": {"activation": "elu"},
+    "selu": {"activation": "selu"},
+    "layers: normalized inputs": {"layers": ["batch_norm", dense(7), "tanh"]},
+    "layers: no activation between": {"layers": [dense(7), dense(6, bias=False), "relu"]},
+    "layers: many in place": {
+        "layers": [
+            dropout(0.2), dense(7), "relu", "batch_norm", dropout(0.3), dropout(0.1), "sigmoid", dense(5), "batch_norm",
+        ],
+        "l2": 0.01, "weight_decay": 0.05, "weight_average": 0.9,
+    },
+    "layers: an activation first": {"layers": ["silu", dropout(0.2), dense(7), "elu"], "optimizer": "adam"},
     "an activation a layer": {"activation": ["tanh", "relu"]},
     "dropout": {"dropout": 0.4},
     "dropout after gelu": {"dropout": 0.4, "activation": "gelu"},
@@ -196,9 +219,13 @@ SPLITS = split_dataset(DATA, "random", 60, 15, 0)
 BASE = {"hidden": [7, 5], "epochs": 3, "learning_rate": 0.01, "momentum": 0.9, "reduction": "mean", "dtype": "float64"}
 
 
+def recipe_of(**settings):
+    base = {key: value for key, value in BASE.items() if key != "hidden" or "layers" not in settings}
+    return Recipe().with_settings(**{**base, **settings})
+
+
 def trained(engine, batch_size, features, **more):
-    recipe = Recipe().with_settings(**{**BASE, "engine": engine, "batch_size": batch_size, **features, **more})
-    trainer = Trainer(DATA, SPLITS, recipe)
+    trainer = Trainer(DATA, SPLITS, recipe_of(engine=engine, batch_size=batch_size, **features, **more))
     return list(trainer.epochs()), trainer.checkpoint(), trainer.network()
 
 
@@ -231,11 +258,11 @@ def test_a_feature_changes_the_numbers(name):
 
 @pytest.mark.parametrize("batch_size", ["full", 16])
 @pytest.mark.parametrize("engine", ["reference", "numpy", TORCH_NAME])
-@pytest.mark.parametrize("name", ["all of it", "average over batch norm", "mixup"])
+@pytest.mark.parametrize("name", ["all of it", "average over batch norm", "mixup", "layers: many in place"])
 def test_a_resumed_training_has_the_same_bits_whatever_its_recipe(name, engine, batch_size):
     if engine == "torch":
         needs("torch")
-    recipe = Recipe().with_settings(**{**BASE, "engine": engine, "batch_size": batch_size, **FEATURES[name]})
+    recipe = recipe_of(engine=engine, batch_size=batch_size, **FEATURES[name])
     whole = Trainer(DATA, SPLITS, recipe)
     records = list(whole.epochs())
     first, second = Trainer(DATA, SPLITS, recipe), Trainer(DATA, SPLITS, recipe)
@@ -282,13 +309,13 @@ def test_a_column_far_from_0_is_learnt_from_as_one_around_0(engine, n_shards, st
 
 
 @pytest.mark.parametrize("batch_size", ["full", 16])
-@pytest.mark.parametrize("name", ["all of it", "batch norm, dropout, tanh", "moved images", "clipping"])
+@pytest.mark.parametrize(
+    "name", ["all of it", "batch norm, dropout, tanh", "moved images", "clipping", "layers: many in place"]
+)
 def test_the_number_of_workers_shows_in_no_bit(name, batch_size, monkeypatch):
     for constant, value in {"BLOCK_UNITS": 3, "BAND_VALUES": 20, "BAND_VALUES_OF_MANY": 10}.items():
         monkeypatch.setattr(numpy_engine, constant, value)
-    recipe = Recipe().with_settings(
-        **{**BASE, "dtype": "float32", "batch_size": batch_size, "tile_rows": 16, **FEATURES[name]}
-    )
+    recipe = recipe_of(**{"dtype": "float32", "batch_size": batch_size, "tile_rows": 16, **FEATURES[name]})
     found = []
     for workers in (1, 2, 3):
         trainer = Trainer(DATA, SPLITS, recipe, workers=workers)

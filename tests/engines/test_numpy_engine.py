@@ -10,12 +10,13 @@ import threading
 import numpy as np
 import pytest
 from conftest import made_images
+from specs import make_engine
 from strategies import updates
 
 from chalknet.data.preprocess import Scaling, flatten
 from chalknet.engines import numpy_engine
+from chalknet.engines.batches import even_cuts
 from chalknet.engines.engine import Part
-from chalknet.engines.lessons import even_cuts
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.engines.workers import Workers
@@ -37,7 +38,7 @@ def epochs(engine, hidden, batch_size, n_epochs=3, **options):
     """Scores of all parts and the parameters after some epochs."""
     start = initial_parameters(Architecture(42, hidden, 4), seed=1)
     rule = Momentum(momentum=0.9)
-    runner = engine(PARTS, start, rule, scaling=Scaling(255.0), **options)
+    runner = make_engine(engine, PARTS, start, rule, scaling=Scaling(255.0), **options)
     order = np.random.default_rng(0).permutation(250)
     batches = (
         [slice(0, 250)] if batch_size == "full" else [order[i : i + batch_size] for i in range(0, 250, batch_size)]
@@ -79,7 +80,7 @@ def test_every_way_through_the_engine_equals_the_reference(hidden, batch_size, t
         objective=Objective(reduction),
         dtype=np.float64,
         tile_rows=tile_rows,
-        workers=2,
+        threads=2,
     )
     for mine, theirs in zip(np.ravel(got), np.ravel(want), strict=True):
         assert mine.loss == pytest.approx(theirs.loss, rel=1e-9, abs=1e-12)
@@ -111,9 +112,9 @@ def test_one_float32_step_stays_within_the_rounding_of_its_sums(hidden, batch_si
 @pytest.mark.parametrize("hidden", [(8,), (9, 5)])
 def test_any_number_of_workers_gives_the_same_bits(hidden, batch_size, tile_rows, dtype):
     options = {"tile_rows": tile_rows, "dtype": dtype}
-    want, first = epochs(NumpyEngine, hidden, batch_size, workers=1, **options)
+    want, first = epochs(NumpyEngine, hidden, batch_size, threads=1, **options)
     for workers in (2, 3, 5):
-        got, engine = epochs(NumpyEngine, hidden, batch_size, workers=workers, **options)
+        got, engine = epochs(NumpyEngine, hidden, batch_size, threads=workers, **options)
         assert got == want
         assert all((engine.parameters()[name] == value).all() for name, value in first.parameters().items())
 
@@ -128,7 +129,7 @@ def test_samples_that_are_too_many_to_keep_as_floats_give_the_same_bits(monkeypa
 
 def test_equal_largest_logits_count_for_the_first_class():
     start = {name: 0 * value for name, value in initial_parameters(Architecture(42, (3,), 4), 0).items()}
-    engine = NumpyEngine(PARTS, start, Momentum(0.9))
+    engine = make_engine(NumpyEngine, PARTS, start, Momentum(0.9))
     assert engine.evaluate("valid").accuracy == np.mean(PARTS["valid"].labels == 0)
 
 

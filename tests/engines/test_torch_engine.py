@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import made_images, needs
+from specs import make_engine
 from strategies import updates
 
 from chalknet.config import Recipe
@@ -61,7 +62,7 @@ def close(mine, theirs, **tolerances):
 def gradients(engine, start, rows=slice(0, 250), **options):
     """What a step of length 1 takes off each parameter."""
     options = {"scaling": Scaling(255.0), "objective": Objective("mean"), **options}
-    runner = engine(PARTS, start, Momentum(0.0), **options)
+    runner = make_engine(engine, PARTS, start, Momentum(0.0), **options)
     before = runner.parameters()
     runner.train_epoch([Update(rows, Step(1, 1.0))])
     return {name: before[name].astype(float) - value for name, value in runner.parameters().items()}
@@ -92,7 +93,7 @@ def test_gradients_equal_those_of_autograd(activation):
 
 
 def test_autograd_records_nothing():
-    engine = TorchEngine(PARTS, initial_parameters(Architecture(42, (8,), 4), 0), Momentum(0.9))
+    engine = make_engine(TorchEngine, PARTS, initial_parameters(Architecture(42, (8,), 4), 0), Momentum(0.9))
     engine.train_epoch(updates([slice(0, 250)], 0.01))
     tensors = [*engine._weights.matrices, *engine._gradients.matrices]
     assert not any(tensor.requires_grad or tensor.grad_fn is not None for tensor in tensors)
@@ -111,7 +112,9 @@ def relative_error(mine, theirs):
 def test_bfloat16_gradients_are_within_a_hundredth_of_the_references(activation, epochs, monkeypatch):
     """At the start and half-way; of a set that is learnt by heart the gradient is what is left of sums that cancel."""
     start = initial_parameters(Architecture(42, (60,), 4), seed=1)
-    trained = ReferenceEngine(PARTS, start, Momentum(0.9), scaling=Scaling(255.0), activations=[activation])
+    trained = make_engine(
+        ReferenceEngine, PARTS, start, Momentum(0.9), scaling=Scaling(255.0), activations=[activation]
+    )
     for _ in range(epochs):
         trained.train_epoch(updates([slice(0, 250)], 0.1))
     parameters = trained.parameters()
@@ -217,7 +220,8 @@ def test_rows_that_float32_cannot_hold_are_scaled_before_they_are_made_float32()
     part = {"train": Part(rows, np.arange(60) % 4)}
     start = initial_parameters(Architecture(5, (8,), 4), seed=0)
     found = [
-        engine(part, start, Momentum(0.9), scaling=scaling, dtype=np.float32) for engine in (TorchEngine, NumpyEngine)
+        make_engine(engine, part, start, Momentum(0.9), scaling=scaling, dtype=np.float32)
+        for engine in (TorchEngine, NumpyEngine)
     ]
     assert found[0].evaluate("train").loss == pytest.approx(found[1].evaluate("train").loss, rel=1e-6)
 
@@ -227,7 +231,7 @@ def test_equal_largest_logits_count_for_the_first_class(forms, monkeypatch):
     monkeypatch.setattr(torch_tile, "GPU_FORMS_ON", forms)
     start = {name: 0 * value for name, value in initial_parameters(Architecture(42, (3,), 4), 0).items()}
     for precision in ("float32", "bfloat16"):
-        engine = TorchEngine(PARTS, start, Momentum(0.9), precision=precision)
+        engine = make_engine(TorchEngine, PARTS, start, Momentum(0.9), precision=precision)
         assert engine.evaluate("valid").accuracy == np.mean(PARTS["valid"].labels == 0)
 
 
@@ -380,7 +384,7 @@ def test_work_is_done_once_then_recorded_then_replayed(monkeypatch):
 def test_an_engine_is_freed_with_its_last_use(monkeypatch):
     """What it recorded has a GPU's memory, which must not wait for the garbage collector."""
     monkeypatch.setattr(torch_engine, "STATIC_ON", EVERYWHERE)
-    engine = TorchEngine(PARTS, initial_parameters(Architecture(42, (8,), 4), 0), Momentum(0.9))
+    engine = make_engine(TorchEngine, PARTS, initial_parameters(Architecture(42, (8,), 4), 0), Momentum(0.9))
     engine.train_epoch(updates([slice(0, 250)], 0.01))
     engine.evaluate("valid")
     still_there = weakref.ref(engine)

@@ -8,7 +8,14 @@ from hypothesis import given
 from strategies import dtypes, logits_and_labels, seeds
 
 from chalknet.errors import ShapeError
-from chalknet.network.activations import ACTIVATIONS, KINKED, gelu, leaky_relu, log_softmax, relu, softmax, tanh
+from chalknet.network.gelu import gelu
+from chalknet.network.layer_types import ACTIVATIONS
+from chalknet.network.leaky_relu import leaky_relu
+from chalknet.network.relu import relu
+from chalknet.network.softmax import log_softmax, softmax
+from chalknet.network.tanh import tanh
+
+FUNCTIONS = {name: layer.function for name, layer in ACTIVATIONS.items()}
 
 
 def test_relu_keeps_what_is_positive_and_nothing_else():
@@ -87,18 +94,18 @@ def test_softmax_says_which_shape_it_takes(shape):
 @given(case=logits_and_labels(), seed=seeds)
 def test_every_activations_gradient_matches_differences(name, case, seed):
     x, _ = case
-    if name in KINKED:
+    if not ACTIVATIONS[name].is_smooth:
         x = x + np.where(x >= 0, 0.1, -0.1)  # away from the kink
     weight = np.random.default_rng(seed).normal(size=x.shape)
-    _, backward = ACTIVATIONS[name](x)
-    assert directional_gap(lambda z: float((ACTIVATIONS[name](z)[0] * weight).sum()), x, backward(weight), seed) < 1e-7
+    _, backward = FUNCTIONS[name](x)
+    assert directional_gap(lambda z: float((FUNCTIONS[name](z)[0] * weight).sum()), x, backward(weight), seed) < 1e-7
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @given(dtype=dtypes)
 def test_an_activation_keeps_the_type_and_forgets_nothing_between_calls(name, dtype):
     x = np.linspace(-3, 3, 7).astype(dtype)
-    value, backward = ACTIVATIONS[name](x)
+    value, backward = FUNCTIONS[name](x)
     assert value.dtype == dtype
     assert backward(np.ones(7, dtype)).dtype == dtype
     np.testing.assert_array_equal(backward(np.ones(7, dtype)), backward(np.ones(7, dtype)))
@@ -116,6 +123,30 @@ def test_tanh_by_hand():
     np.testing.assert_allclose(backward(np.array([2.0])), [2 * (1 - 0.36)], rtol=1e-15)
 
 
+@pytest.mark.parametrize(
+    ("name", "at", "value", "slope"),
+    [
+        ("sigmoid", np.log(3.0), 0.75, 0.75 * 0.25),
+        ("silu", np.log(3.0), 0.75 * np.log(3.0), 0.75 + np.log(3.0) * 0.75 * 0.25),
+        ("mish", 0.0, 0.0, 0.6),  # tanh(log 2) = (2 - 1/2) / (2 + 1/2)
+        ("elu", -np.log(2.0), -0.5, 0.5),
+        ("elu", 3.0, 3.0, 1.0),
+        ("selu", -np.log(2.0), -0.5 * 1.7580993408473766, 0.5 * 1.7580993408473766),
+        ("selu", 2.0, 2 * 1.0507009873554805, 1.0507009873554805),
+    ],
+)
+def test_values_and_slopes_by_hand(name, at, value, slope):
+    got, backward = FUNCTIONS[name](np.array([at]))
+    np.testing.assert_allclose([got[0], backward(np.ones(1))[0]], [value, slope], rtol=1e-14, atol=1e-16)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_of_huge_values_are_finite_and_silent(name):
+    value, backward = FUNCTIONS[name](np.array([-1e4, 1e4], np.float32))
+    assert np.isfinite(value).all()
+    assert np.isfinite(backward(np.ones(2, np.float32))).all()
+
+
 def test_gelu_is_within_five_ten_thousandths_of_the_form_with_the_error_function():
     x = np.linspace(-8, 8, 4001)
     exact = np.array([0.5 * v * (1 + math.erf(v / math.sqrt(2))) for v in x])
@@ -124,18 +155,14 @@ def test_gelu_is_within_five_ten_thousandths_of_the_form_with_the_error_function
 
 
 @pytest.mark.extras
-@pytest.mark.parametrize("name", ["leaky_relu", "tanh", "gelu"])
+@pytest.mark.parametrize("name", sorted(set(ACTIVATIONS) - {"identity"}))
 def test_activations_equal_torchs_autograd(name):
     torch = needs("torch")
-    functions = {
-        "leaky_relu": torch.nn.functional.leaky_relu,
-        "tanh": torch.tanh,
-        "gelu": lambda z: torch.nn.functional.gelu(z, approximate="tanh"),
-    }
     x = np.random.default_rng(0).normal(0, 3, 50)
     tensor = torch.tensor(x, requires_grad=True)
-    value = functions[name](tensor)
+    settings = {"approximate": "tanh"} if name == "gelu" else {}
+    value = getattr(torch.nn.functional, name)(tensor, **settings)
     value.backward(torch.arange(50.0, dtype=torch.float64))
-    ours, backward = ACTIVATIONS[name](x)
+    ours, backward = FUNCTIONS[name](x)
     np.testing.assert_allclose(ours, value.detach().numpy(), rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(backward(np.arange(50.0)), tensor.grad.numpy(), rtol=1e-10, atol=1e-12)

@@ -3,6 +3,7 @@ import pytest
 from conftest import needs
 from hypothesis import given
 from oracles import loop_forward, loop_gradients, torch_gradients
+from specs import architecture_of
 from strategies import named, networks
 
 from chalknet.errors import ConfigError, ShapeError
@@ -12,7 +13,7 @@ from chalknet.network.losses import softmax_cross_entropy
 
 def hand_gradients(weights, biases, x, labels, reduction):
     parameters = named(weights, biases)
-    logits, through_network = forward(parameters, x)
+    logits, through_network, *_ = forward(architecture_of(parameters), parameters, x)
     loss, through_loss = softmax_cross_entropy(logits, labels, reduction)
     gradients = through_network(through_loss())
     assert list(gradients) == list(parameters)
@@ -22,9 +23,9 @@ def hand_gradients(weights, biases, x, labels, reduction):
 @given(networks())
 def test_forward_equals_the_slow_loop(case):
     weights, biases, x, _ = case
-    np.testing.assert_allclose(
-        forward(named(weights, biases), x)[0], loop_forward(weights, biases, x), rtol=1e-10, atol=1e-12
-    )
+    parameters = named(weights, biases)
+    logits = forward(architecture_of(parameters), parameters, x).logits
+    np.testing.assert_allclose(logits, loop_forward(weights, biases, x), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
@@ -75,6 +76,7 @@ def test_parameters_of_another_network_are_refused():
         check_parameters(architecture, {"output.bias": np.zeros(2)})
 
 
-def test_a_batch_that_does_not_fit_names_the_layer():
-    with pytest.raises(ShapeError, match=r"layer 'hidden1' expects x of shape \(B, 2\), got \(1, 3\)"):
-        forward(named([np.zeros((4, 2)), np.zeros((2, 4))], [np.zeros(4), np.zeros(2)]), np.zeros((1, 3)))
+def test_a_batch_that_does_not_fit_names_the_network():
+    parameters = named([np.zeros((4, 2)), np.zeros((2, 4))], [np.zeros(4), np.zeros(2)])
+    with pytest.raises(ShapeError, match=r"network 2-4-2 expects x of shape \(B, 2\), got \(1, 3\)"):
+        forward(architecture_of(parameters), parameters, np.zeros((1, 3)))

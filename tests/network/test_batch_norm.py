@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from strategies import seeds
 
 from chalknet.errors import ShapeError
-from chalknet.network.batch_norm import EPSILON, batch_norm, moved_statistics, normalised
+from chalknet.network.batch_norm import EPSILON, batch_norm, normalize, update_running_statistics
 
 
 @st.composite
 def batches(draw):
-    """h (B, F), gain and bias (F,), and a weighting of the outputs."""
+    """h (B, F), gamma and bias (F,), and a weighting of the outputs."""
     rng = np.random.default_rng(draw(seeds))
     b, f = draw(st.integers(2, 9)), draw(st.integers(1, 5))
     return rng.normal(2, 3, (b, f)), rng.normal(1, 1, f), rng.normal(size=f), rng.normal(size=(b, f))
@@ -24,63 +24,63 @@ def test_batch_norm_by_hand():
     z = 1 / np.sqrt(1 + EPSILON)
     np.testing.assert_allclose(n, [[5 - 3 * z], [5 + 3 * z]], rtol=1e-14)
     gradients = backward(np.array([[1.0], [0.0]]))
-    np.testing.assert_allclose(gradients.grad_gain, [-z])
+    np.testing.assert_allclose(gradients.grad_gamma, [-z])
     np.testing.assert_allclose(gradients.grad_bias, [1.0])
     np.testing.assert_allclose(gradients.grad_h, 3 * z * np.array([[1 - 0.5 - z * z / 2], [0 - 0.5 + z * z / 2]]))
 
 
 @given(batches())
 def test_outputs_have_the_learnt_mean_and_scale(case):
-    h, gain, bias, _ = case
-    n, _ = batch_norm(h, gain, bias)
+    h, gamma, bias, _ = case
+    n, _ = batch_norm(h, gamma, bias)
     np.testing.assert_allclose(n.mean(axis=0), bias, atol=1e-9)
     np.testing.assert_allclose(
-        n.std(axis=0), np.abs(gain) * np.sqrt(h.var(axis=0) / (h.var(axis=0) + EPSILON)), atol=1e-9
+        n.std(axis=0), np.abs(gamma) * np.sqrt(h.var(axis=0) / (h.var(axis=0) + EPSILON)), atol=1e-9
     )
 
 
 @given(batches(), seeds)
 def test_what_is_added_to_a_unit_cancels(case, seed):
-    h, gain, bias, weight = case
+    h, gamma, bias, weight = case
     shift = np.random.default_rng(seed).normal(0, 10, h.shape[1])
-    first, second = batch_norm(h, gain, bias), batch_norm(h + shift, gain, bias)
+    first, second = batch_norm(h, gamma, bias), batch_norm(h + shift, gamma, bias)
     np.testing.assert_allclose(second[0], first[0], atol=1e-7)
     np.testing.assert_allclose(
-        first[1](weight).grad_h.sum(axis=0), 0, atol=1e-6 * (1 + np.abs(gain / h.std(axis=0)).max())
+        first[1](weight).grad_h.sum(axis=0), 0, atol=1e-6 * (1 + np.abs(gamma / h.std(axis=0)).max())
     )
 
 
 @given(batches(), seeds)
 def test_each_gradient_matches_differences(case, seed):
-    h, gain, bias, weight = case
-    gradients = batch_norm(h, gain, bias)[1](weight)
+    h, gamma, bias, weight = case
+    gradients = batch_norm(h, gamma, bias)[1](weight)
 
     def loss(*arguments):
         return float((batch_norm(*arguments)[0] * weight).sum())
 
-    assert directional_gap(lambda v: loss(v, gain, bias), h, gradients.grad_h, seed) < 1e-6
-    assert directional_gap(lambda v: loss(h, v, bias), gain, gradients.grad_gain, seed) < 1e-7
-    assert directional_gap(lambda v: loss(h, gain, v), bias, gradients.grad_bias, seed) < 1e-7
+    assert directional_gap(lambda v: loss(v, gamma, bias), h, gradients.grad_h, seed) < 1e-6
+    assert directional_gap(lambda v: loss(h, v, bias), gamma, gradients.grad_gamma, seed) < 1e-7
+    assert directional_gap(lambda v: loss(h, gamma, v), bias, gradients.grad_bias, seed) < 1e-7
 
 
 @given(batches(), seeds)
 def test_gradients_with_kept_statistics_match_differences(case, seed):
-    h, gain, bias, weight = case
+    h, gamma, bias, weight = case
     mean, variance = np.full(h.shape[1], 0.3), np.full(h.shape[1], 2.0)
-    gradients = normalised(h, mean, variance, gain, bias)[1](weight)
+    gradients = normalize(h, mean, variance, gamma, bias)[1](weight)
 
     def loss(*arguments):
-        return float((normalised(*arguments)[0] * weight).sum())
+        return float((normalize(*arguments)[0] * weight).sum())
 
-    assert directional_gap(lambda v: loss(v, mean, variance, gain, bias), h, gradients.grad_h, seed) < 1e-7
-    assert directional_gap(lambda v: loss(h, mean, variance, v, bias), gain, gradients.grad_gain, seed) < 1e-7
+    assert directional_gap(lambda v: loss(v, mean, variance, gamma, bias), h, gradients.grad_h, seed) < 1e-7
+    assert directional_gap(lambda v: loss(h, mean, variance, v, bias), gamma, gradients.grad_gamma, seed) < 1e-7
 
 
 def test_running_statistics_come_to_those_of_the_batches():
     h = np.random.default_rng(0).normal(5, 2, (40, 3))
     mean, variance = np.zeros(3), np.ones(3)
     for _ in range(200):
-        mean, variance = moved_statistics(mean, variance, h)
+        mean, variance = update_running_statistics(mean, variance, h)
     np.testing.assert_allclose(mean, h.mean(axis=0), rtol=1e-8)
     np.testing.assert_allclose(variance, h.var(axis=0, ddof=1), rtol=1e-8)
 
@@ -105,19 +105,19 @@ def test_shapes_that_do_not_fit_are_named():
 def test_batch_norm_equals_torchs_in_training_and_after():
     torch = needs("torch")
     rng = np.random.default_rng(0)
-    h, gain, bias, weight = rng.normal(2, 3, (6, 4)), rng.normal(size=4), rng.normal(size=4), rng.normal(size=(6, 4))
+    h, gamma, bias, weight = rng.normal(2, 3, (6, 4)), rng.normal(size=4), rng.normal(size=4), rng.normal(size=(6, 4))
     layer = torch.nn.BatchNorm1d(4, eps=EPSILON, dtype=torch.float64)
-    layer.weight.data, layer.bias.data = torch.tensor(gain), torch.tensor(bias)
+    layer.weight.data, layer.bias.data = torch.tensor(gamma), torch.tensor(bias)
     x = torch.tensor(h, requires_grad=True)
     value = layer(x)
     (value * torch.tensor(weight)).sum().backward()
-    ours, backward = batch_norm(h, gain, bias)
+    ours, backward = batch_norm(h, gamma, bias)
     gradients = backward(weight)
     np.testing.assert_allclose(ours, value.detach().numpy(), rtol=1e-10)
     np.testing.assert_allclose(gradients.grad_h, x.grad.numpy(), rtol=1e-8, atol=1e-12)
-    np.testing.assert_allclose(gradients.grad_gain, layer.weight.grad.numpy(), rtol=1e-10)
-    mean, variance = moved_statistics(np.zeros(4), np.ones(4), h)
+    np.testing.assert_allclose(gradients.grad_gamma, layer.weight.grad.numpy(), rtol=1e-10)
+    mean, variance = update_running_statistics(np.zeros(4), np.ones(4), h)
     np.testing.assert_allclose(mean, layer.running_mean.numpy(), rtol=1e-12)
     np.testing.assert_allclose(variance, layer.running_var.numpy(), rtol=1e-12)
     layer.eval()
-    np.testing.assert_allclose(normalised(h, mean, variance, gain, bias)[0], layer(x).detach().numpy(), rtol=1e-10)
+    np.testing.assert_allclose(normalize(h, mean, variance, gamma, bias)[0], layer(x).detach().numpy(), rtol=1e-10)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from strategies import logits_and_labels, seeds
 
 from chalknet.errors import ConfigError, ShapeError
-from chalknet.network.activations import softmax
 from chalknet.network.calibration import BINS, brier_score, expected_calibration_error, reliability_bins
+from chalknet.network.softmax import softmax
 
 
 def loop_ece(confidence, right, n_bins):

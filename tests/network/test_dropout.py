@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import dtypes, seeds
 
-from chalknet.network.dropout import STEPS, dropout, generator_of, keep_factors, uniforms
+from chalknet.network.dropout import dropout
+from chalknet.network.random_numbers import STEPS, dropout_mask, generator_of, uniforms
 
 
 def test_dropout_by_hand():
@@ -15,8 +16,8 @@ def test_dropout_by_hand():
 
 @given(seeds, st.integers(1, 70), st.integers(0, 20), st.integers(1, 20), dtypes)
 def test_any_rows_draw_what_the_whole_batch_draws(seed, width, start, n, dtype):
-    whole = keep_factors(seed, 3, 7, slice(0, 50), width, 0.3, dtype)
-    part = keep_factors(seed, 3, 7, slice(start, start + n), width, 0.3, dtype)
+    whole = dropout_mask(seed, 3, 7, slice(0, 50), width, 0.3, dtype)
+    part = dropout_mask(seed, 3, 7, slice(start, start + n), width, 0.3, dtype)
     assert part.dtype == dtype
     np.testing.assert_array_equal(part, whole[start : start + n])
     numbers = uniforms(seed, 3, 7, slice(0, 50), width)
@@ -25,7 +26,7 @@ def test_any_rows_draw_what_the_whole_batch_draws(seed, width, start, n, dtype):
 
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.5, 0.9])
 def test_the_share_kept_is_the_rates_and_the_expectation_stays(rate):
-    factors = keep_factors(0, 1, 1, slice(0, 1000), 1000, rate, np.float64)
+    factors = dropout_mask(0, 1, 1, slice(0, 1000), 1000, rate, np.float64)
     kept = factors > 0
     n = factors.size
     assert abs(kept.mean() - (1 - rate)) < 4 * np.sqrt(rate * (1 - rate) / n) + 1 / STEPS  # four deviations

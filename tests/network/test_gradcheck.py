@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from hypothesis import given
+from specs import architecture_of
 from strategies import named, networks, seeds
 
 from chalknet.errors import ShapeError
@@ -10,7 +11,7 @@ from chalknet.network.losses import softmax_cross_entropy
 
 
 def gradients_of(parameters, x, labels):
-    logits, through_network = forward(parameters, x)
+    logits, through_network, *_ = forward(architecture_of(parameters), parameters, x)
     return through_network(softmax_cross_entropy(logits, labels)[1]())
 
 
@@ -18,7 +19,9 @@ def gradients_of(parameters, x, labels):
 def test_right_gradients_pass_in_every_group(case, seed):
     weights, biases, x, labels = case
     parameters = named(weights, biases)
-    checks = check_gradients(parameters, gradients_of(parameters, x, labels), x, labels, seed)
+    checks = check_gradients(
+        architecture_of(parameters), parameters, gradients_of(parameters, x, labels), x, labels, seed
+    )
     assert [check.group for check in checks] == list(parameters)
     assert all(check.ok for check in checks), checks
 
@@ -42,7 +45,11 @@ def test_a_planted_fault_is_caught_in_its_group_and_no_other(group, fault):
     x, labels = rng.normal(size=(5, 8)), rng.integers(0, 4, 5)
     gradients = gradients_of(parameters, x, labels)
     wrong = {**gradients, group: FAULTS[fault](gradients[group])}
-    assert [check.group for check in check_gradients(parameters, wrong, x, labels) if not check.ok] == [group]
+    assert [
+        check.group
+        for check in check_gradients(architecture_of(parameters), parameters, wrong, x, labels)
+        if not check.ok
+    ] == [group]
 
 
 @pytest.mark.parametrize("distance", [1e-6, 1e-9, 1e-13, -1e-6, -1e-13])
@@ -55,7 +62,7 @@ def test_right_gradients_pass_however_near_a_kink_lies(distance):
         "output.bias": np.zeros(2),
     }
     x, labels = np.array([[1.0]]), np.array([1])
-    checks = check_gradients(parameters, gradients_of(parameters, x, labels), x, labels)
+    checks = check_gradients(architecture_of(parameters), parameters, gradients_of(parameters, x, labels), x, labels)
     assert all(check.ok for check in checks), checks
 
 
@@ -69,7 +76,9 @@ def test_units_near_their_kinks_on_both_sides_are_told_apart_by_halving():
     }
     x, labels = np.array([[1.0]]), np.array([1])
     for seed in range(10):
-        checks = check_gradients(parameters, gradients_of(parameters, x, labels), x, labels, seed)
+        checks = check_gradients(
+            architecture_of(parameters), parameters, gradients_of(parameters, x, labels), x, labels, seed
+        )
         assert all(check.ok for check in checks), checks
 
 
@@ -81,7 +90,7 @@ def test_a_dead_unit_has_no_gradient_and_no_gap():
         "output.bias": np.zeros(2),
     }
     x, labels = np.array([[1.0]]), np.array([1])
-    checks = check_gradients(parameters, gradients_of(parameters, x, labels), x, labels)
+    checks = check_gradients(architecture_of(parameters), parameters, gradients_of(parameters, x, labels), x, labels)
     assert [check.gap for check in checks[:3]] == [0.0, 0.0, 0.0]
 
 
@@ -99,5 +108,6 @@ def test_a_nan_never_passes():
 
 def test_a_gradient_of_another_shape_is_named():
     parameters = named([np.ones((2, 3))], [np.ones(2)])
+    wrong = {**parameters, "output.weight": np.ones((3, 2))}
     with pytest.raises(ShapeError, match=r"gradient of output.weight must be \(2, 3\), got \(3, 2\)"):
-        check_gradients(parameters, {**parameters, "output.weight": np.ones((3, 2))}, np.ones((1, 3)), np.array([0]))
+        check_gradients(architecture_of(parameters), parameters, wrong, np.ones((1, 3)), np.array([0]))

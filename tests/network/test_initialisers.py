@@ -58,9 +58,9 @@ def test_every_initialiser_has_its_mean_variance_and_bounds(initialiser, varianc
 
 def test_batch_normalisation_starts_as_if_it_were_not_there():
     parameters = initial_parameters(Architecture(3, (4,), 2, batch_norm=True), 0)
-    assert list(parameters) == ["hidden1.weight", "hidden1.bias", "hidden1.gain", "hidden1.mean", "hidden1.variance",
+    assert list(parameters) == ["hidden1.weight", "hidden1.gamma", "hidden1.bias", "hidden1.mean", "hidden1.variance",
                                 "output.weight", "output.bias"]  # fmt: skip
-    assert (parameters["hidden1.gain"] == 1).all()
+    assert (parameters["hidden1.gamma"] == 1).all()
     assert (parameters["hidden1.mean"] == 0).all()
     assert (parameters["hidden1.variance"] == 1).all()
 

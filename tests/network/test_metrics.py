@@ -7,8 +7,8 @@ from oracles import loop_cross_entropy, retold_average_ce
 from strategies import logits_and_labels
 
 from chalknet.errors import ShapeError
-from chalknet.network.activations import softmax
 from chalknet.network.metrics import accuracy, mean_scores, printed_loss, score
+from chalknet.network.softmax import softmax
 
 
 def test_accuracy_by_hand():

@@ -7,17 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import seeds
 
-from chalknet.network.activations import ACTIVATIONS
 from chalknet.network.architecture import Architecture
-from chalknet.network.dropout import keep_factors
+from chalknet.network.dropout import Dropout
 from chalknet.network.gradcheck import check_objective
 from chalknet.network.initialisers import initial_parameters
-from chalknet.network.objective import Objective, Samples, learn
+from chalknet.network.layer_types import ACTIVATIONS
+from chalknet.network.objective import Objective, Samples, loss_and_gradients
+from chalknet.network.random_numbers import dropout_mask
 
 
 @st.composite
 def objectives(draw):
-    """Parameters, samples, objective, activations and dropout factors that fit together, float64."""
+    """Draw an architecture, parameters, samples, an objective and dropout masks that fit together, float64."""
     hidden = tuple(draw(st.lists(st.integers(2, 6), min_size=1, max_size=3)))
     activations = tuple(draw(st.sampled_from(sorted(ACTIVATIONS))) for _ in hidden)
     n_inputs, n_classes, b, seed = (
@@ -26,7 +27,10 @@ def objectives(draw):
         draw(st.integers(3, 9)),
         draw(seeds),
     )
-    architecture = Architecture(n_inputs, hidden, n_classes, activations, draw(st.booleans()))
+    drops = draw(st.booleans())
+    short = Architecture(n_inputs, hidden, n_classes, activations, draw(st.booleans()), 0.3 if drops else 0.0)
+    first = [Dropout(0.3)] if drops else []
+    architecture = Architecture(n_inputs, layers=[*first, *short.layers])
     rng = np.random.default_rng(seed)
     parameters = {
         name: value + 0.1 * rng.normal(size=value.shape)
@@ -41,19 +45,19 @@ def objectives(draw):
     objective = Objective(
         draw(st.sampled_from(["mean", "sum"])), draw(st.sampled_from([0.0, 0.1])), draw(st.sampled_from([0.0, 0.3]))
     )
-    drops = draw(st.booleans())
-    keep = [
-        keep_factors(seed, layer, 1, slice(0, b), width, 0.3, np.float64) if drops else None
-        for layer, width in enumerate((n_inputs, *hidden))
-    ]
-    return parameters, samples, objective, activations, keep
+    masks = {
+        position: dropout_mask(seed, named.stream, 1, slice(0, b), named.input_shape[0], 0.3, np.float64)
+        for position, named in enumerate(architecture.named_layers)
+        if isinstance(named.layer, Dropout)
+    }
+    return architecture, parameters, samples, objective, masks
 
 
 @given(objectives(), seeds)
 def test_the_gradient_of_any_objective_matches_differences_in_every_group(case, seed):
-    gradients = learn(*case).gradients
-    parameters, *rest = case
-    checks = check_objective(parameters, gradients, *rest, seed=seed)
+    gradients = loss_and_gradients(*case).gradients
+    architecture, parameters, *rest = case
+    checks = check_objective(architecture, parameters, gradients, *rest, seed=seed)
     assert {check.group for check in checks} == {n for n in parameters if not n.endswith((".mean", ".variance"))}
     assert all(check.gap < 1e-6 for check in checks), checks
 
@@ -62,7 +66,7 @@ FAULTS = {"a flipped sign": -1.0, "a forgotten 1/B": 8.0, "a 0.1 % scale error":
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("group", ["hidden1.weight", "hidden1.bias", "hidden1.gain", "output.weight"])
+@pytest.mark.parametrize("group", ["hidden1.weight", "hidden1.bias", "hidden1.gamma", "output.weight"])
 def test_a_planted_fault_is_caught_with_everything_on(group, fault):
     architecture = Architecture(5, (6,), 3, ("gelu",), batch_norm=True)
     rng = np.random.default_rng(1)
@@ -70,17 +74,19 @@ def test_a_planted_fault_is_caught_with_everything_on(group, fault):
         name: value + 0.3 * rng.normal(size=value.shape) for name, value in initial_parameters(architecture, 0).items()
     }
     samples = Samples(rng.normal(size=(8, 5)), rng.integers(0, 3, 8), rng.uniform(0.5, 2, 8))
-    arguments = (samples, Objective("mean", 0.1, 0.2), ("gelu",))
-    gradients = learn(parameters, *arguments).gradients
+    arguments = (samples, Objective("mean", 0.1, 0.2))
+    gradients = loss_and_gradients(architecture, parameters, *arguments).gradients
     wrong = {**gradients, group: FAULTS[fault] * gradients[group]}
-    assert [c.group for c in check_objective(parameters, wrong, *arguments) if not c.ok] == [group]
+    assert [c.group for c in check_objective(architecture, parameters, wrong, *arguments) if not c.ok] == [group]
 
 
 def test_a_sum_is_b_times_the_mean_penalty_and_all():
     rng = np.random.default_rng(0)
-    parameters = initial_parameters(Architecture(4, (3,), 2), 0)
+    architecture = Architecture(4, (3,), 2)
+    parameters = initial_parameters(architecture, 0)
     samples = Samples(rng.normal(size=(6, 4)), rng.integers(0, 2, 6))
-    mean, total = (learn(parameters, samples, Objective(kind, 0.0, 0.5)) for kind in ("mean", "sum"))
+    objectives = (Objective(kind, 0.0, 0.5) for kind in ("mean", "sum"))
+    mean, total = (loss_and_gradients(architecture, parameters, samples, one) for one in objectives)
     assert total.value == pytest.approx(6 * mean.value)
     for name, gradient in mean.gradients.items():
         np.testing.assert_allclose(total.gradients[name], 6 * gradient, rtol=1e-10)
@@ -93,13 +99,13 @@ def test_a_whole_network_with_batch_norm_equals_torchs_autograd():
     architecture = Architecture(5, (6, 4), 3, ("tanh", "gelu"), batch_norm=True)
     parameters = initial_parameters(architecture, 0)
     x, labels = rng.normal(size=(9, 5)), rng.integers(0, 3, 9)
-    learned = learn(parameters, Samples(x, labels), Objective("mean", 0.1, 0.2), architecture.activations)
+    learned = loss_and_gradients(architecture, parameters, Samples(x, labels), Objective("mean", 0.1, 0.2))
     tensors = {name: torch.tensor(value, requires_grad=True) for name, value in parameters.items()}
     value = torch.tensor(x)
     for layer, activation in (("hidden1", torch.tanh), ("hidden2", None)):
         value = value @ tensors[f"{layer}.weight"].T
         value = torch.nn.functional.batch_norm(
-            value, None, None, tensors[f"{layer}.gain"], tensors[f"{layer}.bias"], training=True, eps=1e-5
+            value, None, None, tensors[f"{layer}.gamma"], tensors[f"{layer}.bias"], training=True, eps=1e-5
         )
         value = activation(value) if activation else torch.nn.functional.gelu(value, approximate="tanh")
     value = value @ tensors["output.weight"].T + tensors["output.bias"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from chalknet.data.preprocess import Scaling
-from chalknet.engines.engine import Part, Step, Update
+from chalknet.engines.engine import EngineSpec, Part, Step, Update
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.network.model import Network
 from chalknet.network.objective import Objective
@@ -36,7 +36,7 @@ def numpy_engine(workload: Workload, threads: int) -> Run:
         parameters = {name: value.astype(np.float32) for name, value in start_parameters(workload).items()}
         network = Network(architecture(workload), parameters, tuple("ABCDEFGHIJ"), Scaling(255.0))
         return repeated_calls(lambda: network.predict_proba(x[: workload.n]), workload)
-    return _training(workload, NumpyEngine, workers=threads or None)
+    return _training(workload, NumpyEngine, threads=threads or None)
 
 
 def torch_engine(workload: Workload, threads: int) -> Run | None:
@@ -45,21 +45,23 @@ def torch_engine(workload: Workload, threads: int) -> Run | None:
         return None
     from chalknet.engines.torch_engine import TorchEngine
 
-    return _training(workload, TorchEngine, workers=threads or None, device="cpu", precision="bfloat16")
+    return _training(workload, TorchEngine, threads=threads or None, device="cpu", precision="bfloat16")
 
 
 def _training(workload: Workload, make_engine: Any, **options: Any) -> Run:
     """Return a run of a full epoch, or of the mini-batch updates."""
     x, y = letters()
     full = workload.kind == "full"
-    engine = make_engine(
-        {name: Part(x[split], y[split]) for name, split in SPLITS.items()},
+    spec = EngineSpec(
+        architecture(workload),
         start_parameters(workload),
         Momentum(FULL_MOMENTUM) if full else Momentum(STEP_MOMENTUM, bias_momentum=True),
+        {name: Part(x[split], y[split]) for name, split in SPLITS.items()},
         scaling=Scaling(255.0),
         objective=Objective("sum" if full else "mean"),
         **options,
     )
+    engine = make_engine(spec)
     if full:
         whole = [Update(slice(0, N_TRAIN), Step(1, FULL_RATE))]
         return lambda: (engine.train_epoch(whole), engine.evaluate("valid"), engine.evaluate("test"))

@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from chalknet.artifacts.architecture_table import architecture_from_table, architecture_table, rename_gain
 from chalknet.artifacts.atomic import remove_temporaries, write_files
 from chalknet.artifacts.run_folder import CONFIG_FILE, HISTORY_FILE, MEMBERS, MODEL_FILE, SAMPLES_FILE, SUMMARY_FILE
 from chalknet.artifacts.tensor_file import MIB, plain, read_tensors, short, strict_json, tensor_bytes
 from chalknet.config import DataConfig, Recipe, config_tables, read_config
 from chalknet.engines.engine import SampleScores
 from chalknet.errors import OutputError, StoppedError, StoreError
-from chalknet.network.architecture import Architecture, Parameters, check_parameters
+from chalknet.network.architecture import Architecture, check_parameters
+from chalknet.network.layer import Parameters
 from chalknet.records import PARTS, EpochRecord, Scores
 from chalknet.training.callbacks import Callback, RunContext
 from chalknet.training.trainer import Checkpoint
@@ -30,7 +32,9 @@ WRITTEN = (  # all that a training writes into its folder
     *(CHECKPOINT_FILE, CONFIG_FILE, HISTORY_FILE, MODEL_FILE, SAMPLES_FILE, SUMMARY_FILE),
     *("curves.png", "curves.svg", "mlflow.json"),
 )
-FORMAT = 2  # 1 named what the one optimiser of then remembered, velocities, by the parameter alone
+# 1: velocities by the parameter's name alone. 2: optimizer state by "slot/parameter", the scale of batch normalization
+# called "gain". 3: with all layers.
+FORMAT = 3
 HEADER_KEY = "chalknet-checkpoint"
 MAX_HEADER = 64 * MIB  # a history of more than a hundred thousand epochs
 SECONDS = 60.0  # between two checkpoints, if nothing else is asked for
@@ -147,7 +151,9 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
     if checkpoint.valid_samples:
         tensors["valid/loss"] = np.stack([each.loss for each in checkpoint.valid_samples])
         tensors["valid/right"] = np.stack([each.right for each in checkpoint.valid_samples])
-    header = {"format": FORMAT, "history": [asdict(record) for record in checkpoint.history]}
+    header: dict[str, Any] = {"format": FORMAT, "history": [asdict(record) for record in checkpoint.history]}
+    assert checkpoint.architecture is not None, "a trainer knows its architecture"
+    header |= architecture_table(checkpoint.architecture)
     return tensor_bytes(tensors, HEADER_KEY, json.dumps(header), MAX_HEADER)
 
 
@@ -198,16 +204,19 @@ def _checkpoint_from(header: Any, tensors: Parameters) -> Checkpoint:
         raise StoreError(f"has format {short(header['format'])}, and this chalknet reads {FORMAT}. Install a newer.")
     history = tuple(_record(number, values) for number, values in enumerate(header["history"], start=1))
     _check_tensors(tensors, len(history))
+    if header["format"] < 3:
+        tensors = {rename_gain(name): value for name, value in tensors.items()}
     parts = {kind: _of_kind(tensors, kind) for kind in ("parameters", "state", "best", "valid")}
     valid = parts["valid"]
     samples = [SampleScores(*pair) for pair in zip(valid["loss"], valid["right"], strict=True)] if valid else []
     if not history or not parts["parameters"] or sum(map(len, parts.values())) != len(tensors):
         raise ValueError("parts of it are missing, or it has others")
-    architecture = _architecture(parts["parameters"])
+    is_old = header["format"] < 3
+    architecture = _from_shapes(parts["parameters"]) if is_old else architecture_from_table(header)
     parameters, best = (_ordered(architecture, parts[kind]) for kind in ("parameters", "best"))
     state = _named_by_slot(parts["state"], parameters) if header["format"] == 1 else parts["state"]
     _check_state(architecture, state)
-    return Checkpoint(history, parameters, state, best or None, tuple(samples))
+    return Checkpoint(history, parameters, state, best or None, tuple(samples), None if is_old else architecture)
 
 
 def _named_by_slot(velocities: Parameters, parameters: Parameters) -> Parameters:
@@ -230,8 +239,8 @@ def _check_tensors(tensors: Parameters, n_epochs: int) -> None:
             raise ValueError(f"{short(name)} holds values that are not finite")
 
 
-def _architecture(parameters: Parameters) -> Architecture:
-    """The shape of the network that parameters are of; its activations stand in config.toml.
+def _from_shapes(parameters: Parameters) -> Architecture:
+    """Return an architecture of formats 1 and 2, except for its activations, which are in config.toml only.
 
     Raises:
         ValueError, KeyError: they are no network's.
@@ -242,11 +251,11 @@ def _architecture(parameters: Parameters) -> Architecture:
     if not n_inputs:
         raise ValueError("a weight of it is a lone number")
     n_classes = parameters["output.bias"].size
-    return Architecture(n_inputs[0], hidden, n_classes, batch_norm="hidden1.gain" in parameters)
+    return Architecture(n_inputs[0], hidden, n_classes, batch_norm="hidden1.gamma" in parameters)
 
 
 def _ordered(architecture: Architecture, parameters: Parameters) -> Parameters:
-    """Parameters in the order of the layers, which a forward pass follows; a file has hidden10 before hidden2."""
+    """Return parameters in the order of the layers; a file has hidden10 before hidden2."""
     if not parameters:
         return {}
     check_parameters(architecture, parameters)

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from chalknet.artifacts.export_weights import float32_members
-from chalknet.network.activations import GELU_CUBE, GELU_SCALE, LEAK
-from chalknet.network.batch_norm import EPSILON
+from chalknet.network.architecture import Architecture, NamedLayer
 from chalknet.network.model import Classifier
 from chalknet.version import __version__
 
@@ -43,15 +42,22 @@ def _facts(model: Classifier) -> dict[str, Any]:
         "class_names": literal(model.class_names),
         "n_inputs": architecture.n_inputs,
         "image_shape": model.image_shape,
-        "activations": literal(architecture.activations),
-        "batch_norm": architecture.batch_norm,
         "members": n,
         "dtype": model.members[0].dtype.name,
-        "epsilon": EPSILON,
-        "leak": LEAK,
-        "gelu_scale": GELU_SCALE,
-        "gelu_cube": GELU_CUBE,
+        "layers": "".join(f"    {_layer_literal(named)},\n" for named in _acting(architecture)),
+        "functions": "\n\n".join(
+            {named.layer.type: named.layer.predictor_source for named in _acting(architecture)}.values()
+        ),
     }
+
+
+def _acting(architecture: Architecture) -> list[NamedLayer]:
+    return [named for named in architecture.named_layers if named.layer.acts_in_prediction]
+
+
+def _layer_literal(named: NamedLayer) -> str:
+    """Return a layer as the literal (function, names of its parameters, its settings)."""
+    return f"({named.layer.type}, {named.names!r}, {named.layer.settings()!r})".replace("'", '"')
 
 
 def literal(texts: tuple[str, ...]) -> str:

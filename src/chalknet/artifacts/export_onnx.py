@@ -9,8 +9,7 @@ import numpy as np
 
 from chalknet.artifacts.export_weights import Float32Array, float32, float32_members, reads_pixels
 from chalknet.errors import ConfigError, MissingExtraError
-from chalknet.network.activations import GELU_CUBE, GELU_SCALE, LEAK
-from chalknet.network.batch_norm import EPSILON
+from chalknet.network.architecture import Architecture
 from chalknet.network.model import Classifier
 from chalknet.version import __version__
 
@@ -37,7 +36,7 @@ def onnx_bytes(model: Classifier) -> bytes:
     graph = _Graph(onnx)
     scaled = _scaled(graph, model)
     members = [
-        _member(graph, f"member{number}/", parameters, scaled, model.architecture.activations)
+        _member(graph, f"member{number}/", parameters, scaled, model.architecture)
         for number, parameters in enumerate(float32_members(model), start=1)
     ]
     graph.add("Mean", members, output=PROBABILITIES)  # docs/derivation.md, M3; of one member it is that one
@@ -124,43 +123,11 @@ def _scaled(graph: _Graph, model: Classifier) -> str:
 
 
 def _member(
-    graph: _Graph, prefix: str, parameters: dict[str, Float32Array], value: str, activations: tuple[str, ...]
+    graph: _Graph, prefix: str, parameters: dict[str, Float32Array], value: str, architecture: Architecture
 ) -> str:
     """(N, K) probabilities of one network (docs/derivation.md, N1)."""
     names = {name: graph.constant(prefix + name, values) for name, values in parameters.items()}
-    for number, activation in enumerate(activations, start=1):
-        value = _activated(graph, activation, _hidden(graph, f"hidden{number}", names, value))
-    logits = graph.add("Gemm", [value, names["output.weight"], names["output.bias"]], transB=1)
-    return graph.add("Softmax", [logits], axis=1)
-
-
-def _hidden(graph: _Graph, layer: str, names: dict[str, str], value: str) -> str:
-    """A hidden layer's values before its activation: A1, or A1 without bias and then B2 and B3."""
-    weight, bias = names[f"{layer}.weight"], names[f"{layer}.bias"]
-    if f"{layer}.gain" not in names:
-        return graph.add("Gemm", [value, weight, bias], transB=1)
-    h = graph.add("Gemm", [value, weight], transB=1)
-    statistics = [names[f"{layer}.{kind}"] for kind in ("mean", "variance")]
-    return graph.add("BatchNormalization", [h, names[f"{layer}.gain"], bias, *statistics], epsilon=EPSILON)
-
-
-def _activated(graph: _Graph, activation: str, x: str) -> str:
-    if activation == "identity":
-        return x
-    if activation == "leaky_relu":
-        return graph.add("LeakyRelu", [x], alpha=LEAK)
-    if activation == "gelu":
-        return _gelu(graph, x)
-    return graph.add({"relu": "Relu", "tanh": "Tanh"}[activation], [x])
-
-
-def _gelu(graph: _Graph, x: str) -> str:
-    """x (1 + t) / 2,  t = tanh(sqrt(2/pi) x (1 + 0.044715 x^2))       (docs/derivation.md, R7)
-
-    ONNX has an operator of its own only from a later version on, and its default is the form with the error function.
-    """
-    squared = graph.add("Mul", [x, x])
-    inner = graph.add("Add", [graph.add("Mul", [squared, graph.number(GELU_CUBE)]), graph.number(1.0)])
-    u = graph.add("Mul", [graph.add("Mul", [x, graph.number(GELU_SCALE)]), inner])
-    half = graph.add("Mul", [graph.add("Add", [graph.add("Tanh", [u]), graph.number(1.0)]), graph.number(0.5)])
-    return graph.add("Mul", [x, half])
+    for named in architecture.named_layers:
+        if named.layer.acts_in_prediction:
+            value = named.layer.to_onnx(graph, {key: names[name] for key, name in named.names.items()}, value)
+    return graph.add("Softmax", [value], axis=1)

@@ -12,15 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.artifacts.architecture_table import MAX_LAYERS, architecture_from_table, architecture_table, rename_gain
 from chalknet.artifacts.atomic import write_bytes
 from chalknet.artifacts.tensor_file import MIB, plain, read_tensors, short, strict_json, tensor_bytes, what_it_is
 from chalknet.data.preprocess import Scaling
 from chalknet.errors import ChalknetError, DataError, ModelFileError
-from chalknet.network.architecture import Architecture, Parameters
+from chalknet.network.architecture import Architecture
 from chalknet.network.arrays import FloatArray
+from chalknet.network.layer import Parameters
 from chalknet.network.model import Classifier, Ensemble, Network
 
-FORMAT_VERSION = 2  # 1 had relu alone, no batch normalisation, and one number as the scale of all inputs
+# 1: relu alone, no batch normalization, one number as the scale of all inputs. 2: hidden widths, activations, and
+# whether there is batch normalization, whose scale is called "gain". 3: all layers.
+FORMAT_VERSION = 3
 INPUT_SHIFT, INPUT_SCALE = "input.shift", "input.scale"  # float64, of inputs that are scaled one by one
 HEADER_KEY = "chalknet"
 LARGEST = sys.float_info.max
@@ -39,10 +43,7 @@ def model_bytes(model: Classifier, training: Mapping[str, Any] | None = None) ->
     description: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "members": len(members),
-        "n_inputs": model.architecture.n_inputs,
-        "hidden": list(model.architecture.hidden),
-        "activations": list(model.architecture.activations),
-        "batch_norm": model.architecture.batch_norm,
+        **architecture_table(model.architecture),
         "class_names": list(model.class_names),
         "image_shape": None if model.image_shape is None else list(model.image_shape),
         "training": dict(training or {}),
@@ -106,11 +107,22 @@ def _model_from(header: str | None, tensors: Parameters) -> Network | Ensemble:
         raise ModelFileError(
             f"has format {short(version)}, but this chalknet reads up to {FORMAT_VERSION}. Install a newer chalknet."
         )
-    n_inputs = _field(description, "n_inputs", int)
-    scaling = _scaling(description, tensors, n_inputs)
     n_members = _field(description, "members", int) if version > 1 else 1
-    architecture = _architecture(description, version, n_inputs, n_members, len(tensors))
+    if not 1 <= n_members <= max(len(tensors), 1):
+        raise ModelFileError(f"its members are {short(n_members)}, but it holds {len(tensors)} tensors.")
     class_names = tuple(_list_of(description, "class_names", str))
+    architecture = architecture_from_table(description) if version > 2 else _short_form(description, version)
+    _check_classes(architecture, class_names)
+    n_inputs = architecture.n_inputs
+    scaling = _scaling(description, tensors, n_inputs)
+    needed = n_members * len(architecture.shapes)
+    if needed != len(tensors):
+        raise ModelFileError(
+            f"its {n_members} members of {len(architecture.layers)} layers need {needed} tensors, but it holds "
+            f"{len(tensors)}."
+        )
+    if version < 3:
+        tensors = {rename_gain(name): value for name, value in tensors.items()}
     shape, input_names = _image_shape(description, n_inputs), _input_names(description, n_inputs)
     _check_values(tensors)
     networks = []
@@ -124,22 +136,20 @@ def _model_from(header: str | None, tensors: Parameters) -> Network | Ensemble:
     return networks[0] if n_members == 1 else Ensemble(tuple(networks))
 
 
-def _architecture(
-    description: dict[str, Any], version: int, n_inputs: int, n_members: int, n_tensors: int
-) -> Architecture:
-    """The networks' shape; what a header claims is compared with what is there before anything is made of it."""
-    hidden = tuple(_list_of(description, "hidden", int))
-    activations = tuple(_list_of(description, "activations", str)) if version > 1 else ()
+def _short_form(description: dict[str, Any], version: int) -> Architecture:
+    """Return the architecture of a file of format 1 or 2."""
+    n_inputs, hidden = _field(description, "n_inputs", int), _list_of(description, "hidden", int)
+    if len(hidden) > MAX_LAYERS:
+        raise ModelFileError(f"has {len(hidden)} hidden layers, and this chalknet reads up to {MAX_LAYERS}.")
+    activations = _list_of(description, "activations", str) if version > 1 else []
     batch_norm = version > 1 and _yes_or_no(description, "batch_norm")
-    if not 1 <= n_members <= max(n_tensors, 1):
-        raise ModelFileError(f"its members are {short(n_members)}, but it holds {n_tensors} tensors.")
-    needed = n_members * (2 * (len(hidden) + 1) + 3 * len(hidden) * batch_norm)
-    if needed != n_tensors:
-        raise ModelFileError(
-            f"its {n_members} members of {len(hidden)} hidden layers need {needed} tensors, but it holds {n_tensors}."
-        )
     n_classes = len(_list_of(description, "class_names", str))
     return Architecture(n_inputs, hidden, n_classes, activations, batch_norm)
+
+
+def _check_classes(architecture: Architecture, class_names: tuple[str, ...]) -> None:
+    if architecture.n_classes != len(class_names):
+        raise ModelFileError(f"has {len(class_names)} class names for {short(architecture.n_classes)} outputs.")
 
 
 def _checked(model: Network | Ensemble) -> Network | Ensemble:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from chalknet.errors import OutputError
-from chalknet.network.architecture import Parameters
+from chalknet.network.layer import Parameters
 
 MIB = 2**20
 LENGTH_BYTES = 8  # before the header, its length as a little-endian number

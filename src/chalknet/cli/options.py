@@ -18,6 +18,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 # Flags that are shorter than their field's name.
 FLAG_OF_FIELD = {"train_size": "train", "valid_size": "valid"}
 
+LAYER_NUMBERS = {"dense": "units", "dropout": "rate"}  # the setting that a number after a layer's type means
+
 
 def named_place(text: str) -> str:
     """The name of a file or a folder: the type of an option.
@@ -163,12 +165,21 @@ def _parsed(name: str, value: Any) -> Any:
         return value
     if name == "hidden":
         return [_number(width) for width in re.split("[x,]", value.strip("[] ").replace(" ", ""))]
+    if name == "layers":
+        return [_layer(part.strip()) for part in value.split(",")]
     if isinstance(_default(name), bool):
         return {"true": True, "false": False}.get(value.lower(), value)
     parts = [part.strip().strip("\"'") for part in value.strip("[] ").split(",")]
     if len(parts) > 1:
         return [_number(part) for part in parts]
     return _number(parts[0])
+
+
+def _layer(text: str) -> dict[str, Any]:
+    """Return the table of a layer that is typed as TYPE or TYPE:NUMBER, such as dense:512."""
+    name, _, number = text.partition(":")
+    settings = {LAYER_NUMBERS.get(name, "value"): _number(number)} if number else {}
+    return {"type": name, **settings}
 
 
 def _number(text: str) -> int | float | str:
@@ -193,6 +204,8 @@ def _metavar(name: str) -> str:
         return "N[xN...]"
     if name == "activation":
         return "NAME[,NAME...]"
+    if name == "layers":
+        return "TYPE[:N],..."
     return {int: "N", float: "X", str: "NAME"}[type(_default(name))]
 
 
@@ -214,6 +227,8 @@ def _shown(name: str, recipe: Recipe) -> str:
         return "yes" if value else "no"
     if name == "hidden":
         return "x".join(map(str, value))
+    if name == "layers":
+        return ",".join(str(layer["type"]) for layer in value) or "none"
     return (
         ",".join(map(str, value))
         if isinstance(value, tuple)

@@ -1,8 +1,8 @@
-"""The narrow waist between training and the machine."""
+"""The interface between training and the code that computes: `Engine`, and `EngineSpec` that one is made from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from chalknet.data.preprocess import Scaling
-from chalknet.engines.noise import Noise
-from chalknet.network.architecture import Parameters
+from chalknet.engines.random_transforms import RandomTransforms
+from chalknet.network.architecture import Architecture
+from chalknet.network.layer import Parameters
 from chalknet.network.objective import Objective
 from chalknet.records import Scores
 
@@ -79,20 +80,22 @@ class UpdateRule(Protocol):
         matrix: NDArray[Any],
         gradient: NDArray[Any],
         memory: Sequence[NDArray[Any]],
-        has_bias: bool,
+        bias_rows: int,
         step: Step,
     ) -> None:
-        """The same step in place, for some rows of a layer's (I+1, O) matrix of weights and bias.
+        """Make the same step in place, for some rows of a matrix of weights, biases and scales.
 
-        has_bias says that the last of these rows is the bias (or a gain). gradient may be written over; memory holds
-        one matrix a slot.
+        Args:
+            gradient: may be overwritten.
+            memory: one matrix per slot.
+            bias_rows: how many of these rows, the last ones, are not weights.
         """
 
     def numbers(self, step: Step) -> tuple[float, ...]:
         """All that a step takes from its number and its learning rate, the same count at every step."""
 
     def move(
-        self, matrix: Any, gradient: Any, memory: Sequence[Any], has_bias: bool, numbers: Sequence[Any], xp: Any
+        self, matrix: Any, gradient: Any, memory: Sequence[Any], bias_rows: int, numbers: Sequence[Any], xp: Any
     ) -> None:
         """`update` in the arrays of another library, whose functions xp has under NumPy's names.
 
@@ -103,37 +106,38 @@ class UpdateRule(Protocol):
         """The share of an average that update number keeps (docs/derivation.md, U7)."""
 
 
-class EngineMaker(Protocol):
-    """How every engine is made.
+@dataclass(frozen=True, eq=False)
+class EngineSpec:
+    """Everything that an engine is constructed from.
 
-    Args:
-        parts: "train", "valid" and "test"; an absent or empty part is never scored.
-        parameters: initial values by name.
-        rule: the optimiser.
-        scaling: from raw inputs to what the network reads.
-        objective: what is made small. activations: one a hidden layer, relu where none is given.
-        noise: dropout, changed and mixed samples, of training alone.
-        clip_norm: the most that the gradient's length may be; 0 for no bound.
-        dtype: float32 or float64, of everything.
-        workers: threads, by default one a core; results do not depend on it, but for the torch engine's last digits.
-        tile_rows: samples that go through the network at a time, where the engine cuts batches.
+    Attributes:
+        architecture: the layers.
+        parameters: initial values by name, as `Architecture.shapes` has them.
+        optimizer: the update rule.
+        splits: "train", "valid" and "test"; an absent or empty split is never scored.
+        scaling: from raw inputs to what the first layer reads.
+        objective: the training objective.
+        transforms: random changes of training samples, and the seed of dropout masks.
+        clip_norm: largest length of the gradient; 0 for no bound.
+        dtype: float32 or float64, of all values.
+        threads: None for one per core. Results do not depend on it, except for the torch engine's last digits.
+        tile_rows: samples that pass through the network at a time, where an engine cuts batches.
+        device, precision: of the torch engine, as in `TrainingConfig`.
     """
 
-    def __call__(
-        self,
-        parts: Mapping[str, Part],
-        parameters: Mapping[str, NDArray[Any]],
-        rule: UpdateRule,
-        *,
-        scaling: Scaling = ...,
-        objective: Objective = ...,
-        activations: Sequence[str] = ...,
-        noise: Noise = ...,
-        clip_norm: float = ...,
-        dtype: DTypeLike = ...,
-        workers: int | None = ...,
-        tile_rows: int = ...,
-    ) -> Engine: ...
+    architecture: Architecture
+    parameters: Mapping[str, NDArray[Any]]
+    optimizer: UpdateRule
+    splits: Mapping[str, Part]
+    scaling: Scaling = Scaling()
+    objective: Objective = Objective()
+    transforms: RandomTransforms = RandomTransforms()
+    clip_norm: float = 0.0
+    dtype: DTypeLike = np.float32
+    threads: int | None = None
+    tile_rows: int = 768
+    device: str = "auto"
+    precision: str = "float32"
 
 
 class Engine(Protocol):
@@ -179,3 +183,6 @@ class Engine(Protocol):
 
     def go_back(self, snapshot: Snapshot) -> None:
         """Brings this engine to where it was when it gave that snapshot, which stays as it is."""
+
+
+EngineFactory = Callable[[EngineSpec], Engine]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from chalknet.engines.engine import Update
+from chalknet.engines.parameter_layout import NetworkArrays
 from chalknet.engines.sharded import Shard, ShardWork
-from chalknet.engines.tile import Weights
 from chalknet.errors import ChalknetError, ConfigError
 from chalknet.machine.ray_cluster import cores_of_nodes, last_line
 
@@ -44,7 +44,7 @@ class RayShards:
         self._work_of = work_of
         self._actors = [self._actor(number) for number in range(self.n)]
 
-    def ask(self, what: str, weights: Weights, about: Update | str) -> Sequence[Any]:
+    def ask(self, what: str, weights: NetworkArrays, about: Update | str) -> Sequence[Any]:
         shared = self._ray.put(weights)  # once, for all
         answers = [getattr(actor, what).remote(shared, about) for actor in self._actors]
         return [self._answer(number, answer, what, shared, about) for number, answer in enumerate(answers)]

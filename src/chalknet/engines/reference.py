@@ -1,4 +1,4 @@
-"""The formulas as they stand: no buffers, no tiles, any float type. Every other engine is held to this one.
+"""The formulas as they stand: no buffers, no tiles, any float type. Every other engine is compared with this one.
 
 Products run on one BLAS thread, so that the last digits depend on the seed and the machine and on nothing else.
 """
@@ -6,87 +6,79 @@ Products run on one BLAS thread, so that the last digits depend on the seed and 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from chalknet.data.preprocess import Scaling
-from chalknet.engines.engine import AVERAGE, Part, SampleScores, Snapshot, Step, Update, UpdateRule
-from chalknet.engines.noise import Noise
+from chalknet.engines.engine import AVERAGE, EngineSpec, SampleScores, Snapshot, Step, Update
+from chalknet.engines.parameter_layout import initial_state
 from chalknet.machine.blas import one_blas_thread
-from chalknet.network.architecture import STATISTICS, Parameters, forward
+from chalknet.network.architecture import forward
 from chalknet.network.arrays import FloatArray
 from chalknet.network.clipping import clip_factor, squared_length
+from chalknet.network.dropout import Dropout
+from chalknet.network.layer import Parameters
 from chalknet.network.losses import mixed
 from chalknet.network.metrics import mean_scores, sample_losses, score
-from chalknet.network.objective import Objective, Samples, learn
+from chalknet.network.objective import Samples, loss_and_gradients
 from chalknet.records import Scores
 
 
 class ReferenceEngine:
-    """`Engine` by `network/`'s pure functions; see `EngineMaker` for the arguments.
+    """`Engine` composed of the pure functions of `network/`.
 
-    All parts are held in memory. workers and tile_rows are not used: there is one worker, and batches go through whole.
+    All splits are held in memory, and batches pass whole. It has one thread, whatever `EngineSpec.threads` says.
     """
 
     device = "cpu"
 
-    def __init__(
-        self,
-        parts: Mapping[str, Part],
-        parameters: Mapping[str, NDArray[Any]],
-        rule: UpdateRule,
-        *,
-        scaling: Scaling = Scaling(),
-        objective: Objective = Objective(),
-        activations: Sequence[str] = (),
-        noise: Noise = Noise(),
-        clip_norm: float = 0.0,
-        dtype: DTypeLike = np.float64,
-        workers: int | None = None,
-        tile_rows: int = 0,
-    ) -> None:
-        del workers, tile_rows
-        self._raw = {name: part for name, part in parts.items() if len(part.labels)}
-        self._scaling, self._objective, self._activations = scaling, objective, tuple(activations)
-        self._rule, self._noise, self._clip_norm = rule, noise, clip_norm
-        self._dtype = np.dtype(dtype)
-        self._inputs = {name: scaling(part.inputs[:], self._dtype) for name, part in self._raw.items()}
-        self._parameters: Parameters = {name: value.astype(self._dtype) for name, value in parameters.items()}
-        self._state = self._started()
+    def __init__(self, spec: EngineSpec) -> None:
+        self._spec, self._rule, self._dtype = spec, spec.optimizer, np.dtype(spec.dtype)
+        self._splits = {name: part for name, part in spec.splits.items() if len(part.labels)}
+        self._inputs = {name: spec.scaling(part.inputs[:], self._dtype) for name, part in self._splits.items()}
+        self._parameters: Parameters = {name: value.astype(self._dtype) for name, value in spec.parameters.items()}
+        self._state = initial_state(self._rule, spec.architecture, self._parameters)
 
     @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
         scores, sizes = [], []
         with one_blas_thread():
             for update in updates:
-                samples, keep = self.lesson(update)
-                learned = learn(self._parameters, samples, self._objective, self._activations, keep)
-                self._move(self._clipped(learned.gradients), learned.statistics, update.step)
-                scores.append(score(learned.logits, samples.labels))
+                samples, masks = self.training_batch(update)
+                architecture, objective = self._spec.architecture, self._spec.objective
+                found = loss_and_gradients(architecture, self._parameters, samples, objective, masks)
+                self._move(self._clipped(found.gradients), found.statistics, update.step)
+                scores.append(score(found.logits, samples.labels))
                 sizes.append(len(samples.labels))
                 if not math.isfinite(scores[-1].loss):
                     break
         return mean_scores(scores, sizes)
 
-    def lesson(self, update: Update) -> tuple[Samples, list[FloatArray | None]]:
-        """What an update learns from: its samples as the noise leaves them, and dropout's factors."""
+    def training_batch(self, update: Update) -> tuple[Samples, dict[int, FloatArray]]:
+        """Return the samples of an update as chance changes them, and the dropout masks by position of the layer."""
         samples = self._samples(update)
-        return samples, self._keep(update.step.number, samples.x)
+        rows, number, transforms = slice(0, len(samples.x)), update.step.number, self._spec.transforms
+        masks = {}
+        for position, named in enumerate(self._spec.architecture.named_layers):
+            layer, width = named.layer, math.prod(named.input_shape)
+            if isinstance(layer, Dropout) and layer.rate:
+                mask = transforms.dropout_mask(named.stream, layer.rate, number, rows, width, self._dtype)
+                masks[position] = mask.reshape(-1, *named.input_shape)
+        return samples, masks
 
     @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
     def evaluate(self, part: str) -> Scores | None:
-        if part not in self._raw:
+        if part not in self._splits:
             return None
-        return score(self._logits(part), self._raw[part].labels)
+        return score(self._logits(part), self._splits[part].labels)
 
     @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
     def evaluate_each(self, part: str) -> SampleScores | None:
-        if part not in self._raw:
+        if part not in self._splits:
             return None
-        logits, labels = self._logits(part), self._raw[part].labels
+        logits, labels = self._logits(part), self._splits[part].labels
         return SampleScores(sample_losses(logits, labels), logits.argmax(axis=1) == labels)
 
     def parameters(self) -> Parameters:
@@ -112,55 +104,39 @@ class ReferenceEngine:
         self._parameters, self._state = dict(parameters), dict(state)
 
     def _samples(self, update: Update) -> Samples:
-        """The batch of an update as it is learnt: changed, scaled and mixed, as the noise has it."""
-        train, batch, number = self._raw["train"], update.batch, update.step.number
-        labels = train.labels[batch]
-        draws = self._noise.draws(number, slice(0, len(labels)))
+        """Return the batch of an update: augmented, scaled and mixed."""
+        train, batch, number = self._splits["train"], update.batch, update.step.number
+        transforms, labels = self._spec.transforms, train.labels[batch]
+        augmentation = transforms.augmentation_parameters(number, slice(0, len(labels)))
         x = self._inputs["train"][batch]
-        if draws is not None:
-            x = self._scaling(self._noise.changed(train.inputs[batch], draws), self._dtype)
+        if augmentation is not None:
+            x = self._spec.scaling(transforms.augment(train.inputs[batch], augmentation), self._dtype)
         weights = None if train.weights is None else train.weights[batch].astype(self._dtype)
-        mixing = self._noise.mixing(number, len(labels))
+        mixing = transforms.mixing(number, len(labels))
         if mixing is None:
             return Samples(x, labels, weights)
         partners, share = mixing
         return Samples(mixed(x, x[partners], share), labels, weights, labels[partners], share)
 
-    def _keep(self, number: int, x: FloatArray) -> list[FloatArray | None]:
-        biases = [value for name, value in self._parameters.items() if name.endswith(".bias")]
-        widths = [x.shape[1], *(len(bias) for bias in biases[:-1])]
-        rows = slice(0, len(x))
-        return [self._noise.keep(layer, number, rows, width, self._dtype) for layer, width in enumerate(widths)]
-
     def _clipped(self, gradients: Parameters) -> Parameters:
-        if not self._clip_norm:
+        if not self._spec.clip_norm:
             return gradients
-        factor = clip_factor(map(squared_length, gradients.values()), self._clip_norm)
+        factor = clip_factor(map(squared_length, gradients.values()), self._spec.clip_norm)
         return {name: gradient * factor for name, gradient in gradients.items()}
 
     def _move(self, gradients: Parameters, statistics: Parameters, step: Step) -> None:
-        """One step of what is learnt; running statistics are replaced, and averaged where the weights are."""
-        learnt = {name: self._parameters[name] for name in gradients}
-        averages = {name: value for name, value in self._state.items() if name.endswith(STATISTICS)}
-        moved, self._state = self._rule.step(learnt, gradients, _without(self._state, averages), step)
+        """Make one step of the learned parameters, replace the running statistics, and average them if weights are."""
+        learned = {name: self._parameters[name] for name in gradients}
+        names = {f"{AVERAGE}/{name}" for name in self._spec.architecture.statistics}
+        averages = {name: value for name, value in self._state.items() if name in names}
+        state = {name: value for name, value in self._state.items() if name not in names}
+        moved, self._state = self._rule.step(learned, gradients, state, step)
         present = {**self._parameters, **moved, **statistics}
         self._parameters = {name: present[name] for name in self._parameters}
         kept = self._rule.kept_of_average(step.number)
         for name, average in averages.items():
             self._state[name] = kept * average + (1 - kept) * present[name.removeprefix(f"{AVERAGE}/")]
 
-    def _started(self) -> Parameters:
-        """What the rule remembers of what is learnt, and the average of the running statistics where it keeps one."""
-        statistics = {name: value for name, value in self._parameters.items() if name.endswith(STATISTICS)}
-        state = self._rule.start(_without(self._parameters, statistics))
-        if AVERAGE in self._rule.slots:
-            state |= {f"{AVERAGE}/{name}": value.copy() for name, value in statistics.items()}
-        return state
-
     def _logits(self, part: str) -> FloatArray:
         with one_blas_thread():
-            return forward(self.shown_parameters(), self._inputs[part], self._activations)[0]
-
-
-def _without(named: Parameters, left_out: Parameters) -> Parameters:
-    return {name: value for name, value in named.items() if name not in left_out}
+            return forward(self._spec.architecture, self.shown_parameters(), self._inputs[part]).logits

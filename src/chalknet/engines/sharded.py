@@ -7,24 +7,24 @@ equals one trained in one place to rounding. `Shards` says where holders are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from chalknet.config import Recipe
-from chalknet.data.preprocess import Scaling
 from chalknet.data.stored import StoredPart
-from chalknet.engines.engine import Batch, Part, SampleScores, Snapshot, Update, UpdateRule
-from chalknet.engines.noise import Noise
-from chalknet.engines.numpy_engine import TILE_ROWS, NumpyEngine, Sums
-from chalknet.engines.tile import Tally, Weights
+from chalknet.engines.batches import batch_size
+from chalknet.engines.engine import Batch, EngineSpec, Part, SampleScores, Snapshot, Update, UpdateRule
+from chalknet.engines.numpy_engine import NumpyEngine
+from chalknet.engines.parameter_layout import NetworkArrays
+from chalknet.engines.scores import ScoreAccumulator, Sums
 from chalknet.errors import ConfigError
-from chalknet.network.architecture import Parameters
+from chalknet.network.architecture import Architecture
+from chalknet.network.layer import Parameters
 from chalknet.network.metrics import mean_scores
-from chalknet.network.objective import Objective
 from chalknet.records import Scores
 
 
@@ -70,26 +70,25 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class ShardWork:
-    """All that a holder is made from: its number, its samples of each part, and how they are computed with.
+    """Everything that a holder is made from.
 
     Attributes:
-        cut: of the training part. parts, parameters: as `EngineMaker`, parts its own samples alone.
-        options: of the numpy engine.
+        number: of the holder.
+        cut: of the training split.
+        spec: of a numpy engine with the holder's own samples; its optimizer is not used.
     """
 
     number: int
     cut: Cut
-    parts: Mapping[str, Part]
-    parameters: Mapping[str, NDArray[Any]]
-    options: Mapping[str, Any]
+    spec: EngineSpec
 
 
 class Share(NamedTuple):
     """A holder's share in an update: of n samples the gradient and the sums of their scores."""
 
     n: int
-    gradient: Weights
-    sums: Sums
+    gradient: NetworkArrays
+    sums: list[Sums]
 
 
 class Shard:
@@ -97,14 +96,14 @@ class Shard:
 
     def __init__(self, work: ShardWork) -> None:
         self._work, self._number, self._cut = work, work.number, work.cut
-        self._sizes = {name: len(part.labels) for name, part in work.parts.items()}
+        self._sizes = {name: len(part.labels) for name, part in work.spec.splits.items()}
 
     @cached_property
     def _engine(self) -> NumpyEngine:
         """Made at the first question, whose answer may then be that the samples cannot be read."""
-        return NumpyEngine(self._work.parts, self._work.parameters, cast(UpdateRule, _NoRule()), **self._work.options)
+        return NumpyEngine(replace(self._work.spec, optimizer=cast(UpdateRule, _NoRule())))
 
-    def learn(self, weights: Weights, update: Update) -> Share | None:
+    def learn(self, weights: NetworkArrays, update: Update) -> Share | None:
         """Its share in an update; None where the batch has none of its samples."""
         rows, places = self._cut.of_batch(update.batch, self._number)
         if not len(rows):
@@ -112,16 +111,18 @@ class Shard:
         self._engine.borrow(weights)
         own: Batch = slice(int(rows[0]), int(rows[-1]) + 1) if _is_run(rows) else rows
         with np.errstate(over="ignore", invalid="ignore"):  # a loss that overflows is told by who has all of it
-            return Share(len(rows), *self._engine.share(Update(own, update.step), places, batch_length(update.batch)))
+            return Share(
+                len(rows), *self._engine.gradient_of(Update(own, update.step), places, batch_size(update.batch))
+            )
 
-    def evaluate(self, weights: Weights, part: str) -> tuple[int, Scores] | None:
+    def evaluate(self, weights: NetworkArrays, part: str) -> tuple[int, Scores] | None:
         """Its number of samples of a part and their scores; None where it has none."""
         self._engine.borrow(weights)
         with np.errstate(over="ignore", invalid="ignore"):
             scores = self._engine.evaluate(part)
         return None if scores is None else (self._sizes[part], scores)
 
-    def evaluate_each(self, weights: Weights, part: str) -> SampleScores | None:
+    def evaluate_each(self, weights: NetworkArrays, part: str) -> SampleScores | None:
         """The scores of each of its samples of a part."""
         self._engine.borrow(weights)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -142,7 +143,7 @@ class Shards(Protocol):
     def fill(self, work_of: Callable[[int], ShardWork]) -> None:
         """New holders in place of those there were."""
 
-    def ask(self, what: str, weights: Weights, about: Update | str) -> Sequence[Any]:
+    def ask(self, what: str, weights: NetworkArrays, about: Update | str) -> Sequence[Any]:
         """What each holder answers, in their order: `Shard`'s method of that name."""
 
 
@@ -158,58 +159,41 @@ class ShardsHere:
     def fill(self, work_of: Callable[[int], ShardWork]) -> None:
         self._shards = [Shard(work_of(number)) for number in range(self.n)]
 
-    def ask(self, what: str, weights: Weights, about: Update | str) -> Sequence[Any]:
+    def ask(self, what: str, weights: NetworkArrays, about: Update | str) -> Sequence[Any]:
         return [getattr(shard, what)(weights, about) for shard in self._shards]
 
 
 class ShardedEngine:
-    """`Engine` whose samples are with holders; parameters and the rule are here. See `EngineMaker` for the arguments.
+    """`Engine` whose samples are with holders. Parameters and optimizer are here.
 
     Args:
+        spec: `threads` are those of each holder.
         shards: the holders, which are filled anew.
         window: samples among which mini-batches are shuffled.
-        workers: threads of each holder.
     """
 
-    def __init__(
-        self,
-        parts: Mapping[str, Part],
-        parameters: Mapping[str, NDArray[Any]],
-        rule: UpdateRule,
-        *,
-        shards: Shards,
-        window: int,
-        scaling: Scaling = Scaling(),
-        objective: Objective = Objective(),
-        activations: Sequence[str] = (),
-        noise: Noise = Noise(),
-        clip_norm: float = 0.0,
-        dtype: DTypeLike = np.float32,
-        workers: int | None = None,
-        tile_rows: int = TILE_ROWS,
-    ) -> None:
-        self._parts = {name: part for name, part in parts.items() if len(part.labels)}
+    def __init__(self, spec: EngineSpec, *, shards: Shards, window: int) -> None:
+        self._splits = {name: part for name, part in spec.splits.items() if len(part.labels)}
         self._shards = shards
-        lengths = {name: len(part.labels) for name, part in self._parts.items()}
+        lengths = {name: len(part.labels) for name, part in self._splits.items()}
         self._cuts = {name: Cut(n, shards.n, window if name == "train" else n) for name, n in lengths.items()}
-        shared = {"scaling": scaling, "objective": objective, "activations": activations, "dtype": np.dtype(dtype)}
-        train = self._parts["train"]
-        nothing = {"train": Part(train.inputs[:0], train.labels[:0])}
-        self._engine = NumpyEngine(nothing, parameters, rule, clip_norm=clip_norm, **shared)  # type: ignore[arg-type]
-        own = {**shared, "noise": noise, "tile_rows": tile_rows, "workers": workers or shards.threads}
+        train = self._splits["train"]
+        no_samples = {"train": Part(train.inputs[:0], train.labels[:0])}
+        self._engine = NumpyEngine(replace(spec, splits=no_samples, threads=None, tile_rows=EngineSpec.tile_rows))
 
         def work_of(number: int) -> ShardWork:
-            some = {name: _some(part, self._cuts[name], number) for name, part in self._parts.items()}
-            return ShardWork(number, self._cuts["train"], some, parameters, own)
+            own = {name: _some(part, self._cuts[name], number) for name, part in self._splits.items()}
+            threads = spec.threads or shards.threads
+            return ShardWork(number, self._cuts["train"], replace(spec, splits=own, clip_norm=0.0, threads=threads))
 
         shards.fill(work_of)
 
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
-        tally = Tally()
+        tally = ScoreAccumulator()
         for update in updates:
-            answers = self._shards.ask("learn", self._engine.weights, update)
+            answers = self._shards.ask("learn", self._engine.arrays, update)
             shares: list[Share] = [one for one in answers if one is not None]
-            self._engine.move([one.gradient for one in shares], batch_length(update.batch), update.step)
+            self._engine.move([one.gradient for one in shares], batch_size(update.batch), update.step)
             for one in shares:
                 tally.add(one.n, one.sums)
             if not tally.is_finite:
@@ -217,18 +201,18 @@ class ShardedEngine:
         return tally.scores()
 
     def evaluate(self, part: str) -> Scores | None:
-        if part not in self._parts:
+        if part not in self._splits:
             return None
-        answers = self._shards.ask("evaluate", self._engine.shown_weights, part)
+        answers = self._shards.ask("evaluate", self._engine.evaluation_arrays, part)
         sizes, scores = zip(*(one for one in answers if one is not None), strict=True)
         return mean_scores(scores, sizes)
 
     def evaluate_each(self, part: str) -> SampleScores | None:
-        if part not in self._parts:
+        if part not in self._splits:
             return None
         cut = self._cuts[part]
-        each = SampleScores(np.empty(cut.n, self._engine.weights.matrices[0].dtype), np.empty(cut.n, bool))
-        for number, one in enumerate(self._shards.ask("evaluate_each", self._engine.shown_weights, part)):
+        each = SampleScores(np.empty(cut.n, self._engine.arrays.learned[0].dtype), np.empty(cut.n, bool))
+        for number, one in enumerate(self._shards.ask("evaluate_each", self._engine.evaluation_arrays, part)):
             if one is not None:
                 positions = cut.positions(number)
                 each.loss[positions], each.right[positions] = one.loss, one.right
@@ -257,19 +241,14 @@ class ShardedEngine:
         self._engine.go_back(snapshot)
 
 
-def check_shards(recipe: Recipe) -> None:
-    """Raises ConfigError where a training needs more of a batch in one place than a holder's own samples."""
+def check_shards(recipe: Recipe, architecture: Architecture) -> None:
+    """Raise ConfigError where a training needs more of a batch in one place than a holder's own samples."""
     if recipe.training.engine != "numpy":
         raise ConfigError(f"shards are of the numpy engine, got engine {recipe.training.engine!r}.")
-    if recipe.network.batch_norm:
+    if architecture.uses_batch_statistics:
         raise ConfigError("batch_norm takes the statistics of a whole batch, which shards do not have. Leave it out.")
     if recipe.augmentation.mixup:
         raise ConfigError("mixup mixes samples of different shards, which they do not hand out. Set it to 0.")
-
-
-def batch_length(batch: Batch) -> int:
-    """Samples of a batch."""
-    return batch.stop - (batch.start or 0) if isinstance(batch, slice) else len(batch)
 
 
 def _some(part: Part, cut: Cut, number: int) -> Part:

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chalknet.engines.tile import Tally, Weights
+from chalknet.engines.scores import ScoreAccumulator
 from chalknet.engines.torch_tile import Tensors
+from chalknet.engines.torch_weights import Weights
 from chalknet.errors import ConfigError
 from chalknet.records import Scores
 
@@ -132,9 +133,9 @@ class Steps:
 
 def scores_of(sums: Sequence[float], n: int) -> Scores:
     """The scores of n samples from the sums of `Judged`."""
-    tally = Tally()
-    tally.add(n, [(sums[0], sums[1], sums[2])])
-    return tally.scores()
+    total = ScoreAccumulator()
+    total.add(n, [(sums[0], sums[1], sums[2])])
+    return total.scores()
 
 
 def on_processor(weights: Tensors) -> Weights:

@@ -15,15 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
 from chalknet.data.preprocess import Scaling
-from chalknet.engines.engine import AVERAGE, Batch, Part, SampleScores, Snapshot, Update, UpdateRule
-from chalknet.engines.layers import Layers, start_of
-from chalknet.engines.lessons import Lesson, Lessons, even_cuts
-from chalknet.engines.noise import Noise
-from chalknet.engines.tile import Weights
+from chalknet.engines.batches import BatchBuilder, TrainingBatch, even_cuts
+from chalknet.engines.engine import AVERAGE, Batch, EngineSpec, Part, SampleScores, Snapshot, Update
 from chalknet.engines.torch_device import (
     Learn,
     Recorded,
@@ -36,10 +33,10 @@ from chalknet.engines.torch_device import (
 )
 from chalknet.engines.torch_samples import Where, held_samples, kind_of_batch, n_of, positions_of, some
 from chalknet.engines.torch_tile import Aims, Rows, Tensors, TorchTile, Types, grad_logits, judge
+from chalknet.engines.torch_weights import Layers, Weights, check_short_form, start_of
 from chalknet.engines.workers import Workers
 from chalknet.machine.processor import available_cores
-from chalknet.network.architecture import Parameters
-from chalknet.network.objective import Objective
+from chalknet.network.layer import Parameters
 from chalknet.records import Scores
 
 # Of the numpy engine's tiles that go through together, for torch's threads share each product; and of narrower layers
@@ -64,43 +61,32 @@ class TorchEngine:
         ConfigError: no such device, or a precision that does not go with dtype or device.
     """
 
-    def __init__(
-        self,
-        parts: Mapping[str, Part],
-        parameters: Mapping[str, NDArray[Any]],
-        rule: UpdateRule,
-        *,
-        scaling: Scaling = Scaling(),
-        objective: Objective = Objective(),
-        activations: Sequence[str] = (),
-        noise: Noise = Noise(),
-        clip_norm: float = 0.0,
-        dtype: DTypeLike = np.float32,
-        workers: int | None = None,
-        tile_rows: int = 768,
-        device: str = "auto",
-        precision: str = "float32",
-    ) -> None:
+    def __init__(self, spec: EngineSpec) -> None:
+        dropout = check_short_form(spec)
+        parts, parameters, scaling, dtype = spec.splits, spec.parameters, spec.scaling, spec.dtype
+        device, precision = spec.device, spec.precision
         self._dtype = np.dtype(dtype)
         self._device = usable_device(device, precision)
-        self._workers, self._tf32 = workers or available_cores(), precision == "tf32"
-        self._rule, self._objective, self._noise, self._clip_norm = rule, objective, noise, clip_norm
+        self._workers, self._tf32 = spec.threads or available_cores(), precision == "tf32"
+        self._rule, self._objective, self._transforms = spec.optimizer, spec.objective, spec.transforms
+        self._dropout, self._clip_norm = dropout, spec.clip_norm
         values = getattr(torch, self._dtype.name)
         self._types = Types(values, torch.bfloat16 if precision == "bfloat16" else values, self._device)
         self._layers = Layers(parameters)
         self._begin_at(parameters)
         shapes = list(self._layers.shapes.values())
         widths = [shapes[0][1], *(n_out for n_out, _ in shapes)]
-        self._tile_rows = tile_rows * TILES_AT_ONCE * max(1, TILE_UNITS // max(widths[1:]))
+        self._tile_rows = spec.tile_rows * TILES_AT_ONCE * max(1, TILE_UNITS // max(widths[1:]))
         if self._device.type == "cuda":
             self._tile_rows = max(self._tile_rows, GPU_TILE_VALUES // max(widths))
-        self._tile = TorchTile(widths, self._hold(parts, scaling), activations, self._layers.batch_norm, self._types)
-        self._lessons = Lessons(parts["train"], noise, scaling, self._dtype)
-        self._crew = Workers(self._workers if self._lessons.changes or noise.dropout else 1)
+        rows = self._hold(parts, scaling)
+        self._tile = TorchTile(widths, rows, spec.architecture.activations, self._layers.batch_norm, self._types)
+        self._builder = BatchBuilder(spec)
+        self._crew = Workers(self._workers if self._builder.changes_samples or dropout else 1)
         self._is_static = (
             self._device.type in STATIC_ON
-            and not self._lessons.changes
-            and not noise.dropout
+            and not self._builder.changes_samples
+            and not dropout
             and all(samples.is_held for samples in self._samples.values())
         )
         self._fresh: dict[str, Scores] = {}
@@ -252,7 +238,7 @@ class TorchEngine:
         """Update after update; what chance adds is drawn by NumPy, the same on every device. Gives out the samples."""
         total = 0
         for update in updates:
-            lesson = self._lessons.of(update)
+            lesson = self._builder.build(update)
             batch = update.batch
             where = batch if isinstance(batch, slice) else torch.from_numpy(np.asarray(batch)).to(self._device)
             self._learn(where, len(lesson.labels), self._numbers(update), lesson)
@@ -290,7 +276,7 @@ class TorchEngine:
         """All that this update's step takes, the share of an average that it keeps last."""
         return (*self._rule.numbers(update.step), self._rule.kept_of_average(update.step.number))
 
-    def _learn(self, where: Where, n: int, numbers: Sequence[Any], lesson: Lesson | None = None) -> None:
+    def _learn(self, where: Where, n: int, numbers: Sequence[Any], lesson: TrainingBatch | None = None) -> None:
         """One update from the n samples at some positions; a lesson has what chance does to them."""
         cuts = even_cuts(n, n if self._layers.batch_norm else self._tile_rows)
         divisor = n if self._objective.reduction == "mean" else 1
@@ -305,20 +291,20 @@ class TorchEngine:
             self._tile.backward(grad, self._present, self._gradient_rooms, samples, number == 0)
         self._move(numbers, n)
 
-    def _rows(self, here: Where, rows: slice, lesson: Lesson | None) -> Rows:
+    def _rows(self, here: Where, rows: slice, lesson: TrainingBatch | None) -> Rows:
         """Some of an update's samples as they are learnt."""
         samples = self._samples["train"]
-        if lesson is None or not self._lessons.changes:
+        if lesson is None or not self._builder.changes_samples:
             return samples.rows(here)
         made = np.empty((rows.stop - rows.start, samples.n_inputs), self._dtype)
 
         def make(part: slice) -> None:
-            self._lessons.make(made[part.start - rows.start : part.stop - rows.start], lesson, part)
+            self._builder.fill(made[part.start - rows.start : part.stop - rows.start], lesson, part)
 
         self._share_out(rows, make)
         return samples.operands_of(torch.from_numpy(made).to(self._device))
 
-    def _aims(self, here: Where, rows: slice, lesson: Lesson | None) -> Aims:
+    def _aims(self, here: Where, rows: slice, lesson: TrainingBatch | None) -> Aims:
         labels = self._labels["train"][here]
         counts = None if self._counts is None else self._counts[here]
         partners, share = None, 1.0
@@ -327,9 +313,9 @@ class TorchEngine:
             partners, share = torch.from_numpy(chosen).to(self._device), lesson.mixing.share
         return Aims(labels, partners, share, counts, self._objective.label_smoothing)
 
-    def _keep(self, rows: slice, lesson: Lesson | None) -> list[Any]:
+    def _keep(self, rows: slice, lesson: TrainingBatch | None) -> list[Any]:
         """Dropout's factors for each hidden layer, or none at all."""
-        if lesson is None or not self._noise.dropout:
+        if lesson is None or not self._dropout:
             return []
         found = []
         for layer, (width, _) in enumerate(list(self._layers.shapes.values())[:-1], start=1):
@@ -340,7 +326,7 @@ class TorchEngine:
 
     def _draw(self, factors: NDArray[Any], start: int, layer: int, number: int, part: slice) -> None:
         """Dropout's factors of some rows, whose first is start."""
-        drawn = self._noise.keep(layer, number, part, factors.shape[1], self._dtype)
+        drawn = self._transforms.dropout_mask(layer, self._dropout, number, part, factors.shape[1], self._dtype)
         factors[part.start - start : part.stop - start] = drawn
 
     def _share_out(self, rows: slice, work: Callable[[slice], None]) -> None:

@@ -19,15 +19,12 @@ from weakref import ref
 
 import numpy as np
 import torch
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
-from chalknet.data.preprocess import Scaling
-from chalknet.engines.engine import AVERAGE, Batch, Part, SampleScores, Snapshot, Update, UpdateRule
-from chalknet.engines.layers import Layers, start_of
-from chalknet.engines.lessons import even_cuts
-from chalknet.engines.noise import Noise
-from chalknet.engines.tile import Weights
+from chalknet.engines.batches import even_cuts
+from chalknet.engines.engine import AVERAGE, Batch, EngineSpec, SampleScores, Snapshot, Update, UpdateRule
+from chalknet.engines.random_transforms import RandomTransforms
 from chalknet.engines.torch_device import (
     Learn,
     Recorded,
@@ -51,9 +48,10 @@ from chalknet.engines.torch_pack_tile import (
 )
 from chalknet.engines.torch_samples import Samples, Where, held_samples, kind_of_batch, n_of, positions_of, some
 from chalknet.engines.torch_tile import Tensors, Types, judge
+from chalknet.engines.torch_weights import Layers, Weights, check_short_form, start_of
 from chalknet.errors import ConfigError
 from chalknet.machine.processor import available_cores
-from chalknet.network.architecture import Parameters
+from chalknet.network.layer import Parameters
 from chalknet.network.objective import Objective
 from chalknet.records import Scores
 
@@ -80,7 +78,8 @@ class TorchPacked:
     counts: NDArray[Any] | None  # (N,) what each training sample counts
     rule: UpdateRule
     objective: Objective
-    noise: Noise
+    transforms: RandomTransforms
+    dropout: float
     clip_norm: float
     layers: Layers
     weights: Tensors
@@ -175,42 +174,34 @@ class TorchPack:
     def device(self) -> str:
         return str(self._device.type)
 
-    def join(
-        self,
-        parts: Mapping[str, Part],
-        parameters: Mapping[str, NDArray[Any]],
-        rule: UpdateRule,
-        *,
-        scaling: Scaling = Scaling(),
-        objective: Objective = Objective(),
-        activations: Sequence[str] = (),
-        noise: Noise = Noise(),
-        clip_norm: float = 0.0,
-        dtype: DTypeLike = np.float32,
-        workers: int | None = None,
-        tile_rows: int = 768,
-    ) -> TorchPacked:
-        """An `EngineMaker`: one more network; workers are torch's threads, of the pack the first one's.
+    def join(self, spec: EngineSpec) -> TorchPacked:
+        """Add one more network; the threads of the first are those of torch's products.
 
         Raises:
-            ConfigError: the network has what a pack cannot train.
+            ConfigError: a pack cannot train the network.
         """
-        is_changed = noise.augmenter is not None or noise.mixup or noise.input_dropout
-        if is_changed or any(name.endswith(".gain") for name in parameters):
+        dropout, transforms, parameters, rule = check_short_form(spec), spec.transforms, spec.parameters, spec.optimizer
+        is_changed = (
+            transforms.augmenter is not None or transforms.mixup or spec.architecture.layers[0].type == "dropout"
+        )
+        if is_changed or spec.architecture.uses_batch_statistics:
             raise ConfigError("a pack takes no networks with batch norm or with inputs that are changed or mixed.")
         layers = Layers(parameters)
         if not self._members:
-            self._parts = {name: part for name, part in parts.items() if len(part.labels)}
-            self._dtype: np.dtype[Any] = np.dtype(dtype)
-            self._scaling, self._tile_rows, self._threads = scaling, tile_rows, workers or available_cores()
-            self._activations = tuple(activations) or ("relu",) * (len(layers.shapes) - 1)
+            self._parts = {name: part for name, part in spec.splits.items() if len(part.labels)}
+            self._dtype: np.dtype[Any] = np.dtype(spec.dtype)
+            self._scaling, self._tile_rows = spec.scaling, spec.tile_rows
+            self._threads = spec.threads or available_cores()
+            self._activations = spec.architecture.activations
             values = getattr(torch, self._dtype.name)
             operands = torch.bfloat16 if self._precision == "bfloat16" else values
             self._types = Types(values, operands, self._device)
         weights, memory = self.moved(layers, parameters, rule, start_of(rule, parameters))
         order = self._orders[len(self._members)]
-        counts = parts["train"].weights
-        member = TorchPacked(self, order, counts, rule, objective, noise, clip_norm, layers, weights, memory)
+        counts, clip_norm = spec.splits["train"].weights, spec.clip_norm
+        member = TorchPacked(
+            self, order, counts, rule, spec.objective, transforms, dropout, clip_norm, layers, weights, memory
+        )
         self._members.append(member)
         return member
 
@@ -482,7 +473,7 @@ class TorchPack:
         n = n_of(batch)
         numbers = torch.tensor([self._numbers(lesson) for lesson in lessons], dtype=torch.float64)
         positions = positions_of([[lesson[leader].batch for leader in self._leaders] for lesson in lessons])
-        if any(member.noise.dropout for member in self._members) or not self._samples["train"].is_held:
+        if any(member.dropout for member in self._members) or not self._samples["train"].is_held:
             numbers = numbers.to(self._device)
             for i, lesson in enumerate(lessons):
                 where = batch if positions is None else positions[i].to(self._device)
@@ -554,16 +545,16 @@ class TorchPack:
 
     def _keep(self, rows: slice, lesson: Lesson | None) -> list[list[Tensor]]:
         """Dropout's factors of every hidden layer as its values lie, each network's drawn as it draws them alone."""
-        if lesson is None or not any(member.noise.dropout for member in self._members):
+        if lesson is None or not any(member.dropout for member in self._members):
             return []
-        n, layout = rows.stop - rows.start, self._layout
+        layout = self._layout
         found = []
         for layer in range(len(self._activations)):
             drawn = []
             for member, update in zip(self._members, lesson, strict=True):
                 width = member.hidden[layer]
-                keep = member.noise.keep(layer + 1, update.step.number, rows, width, self._dtype)
-                drawn.append(np.ones((n, width), self._dtype) if keep is None else keep)
+                rate, number = member.dropout, update.step.number
+                drawn.append(member.transforms.dropout_mask(layer + 1, rate, number, rows, width, self._dtype))
             if layer == 0:
                 found.append([self._operands(np.concatenate(drawn, axis=1))])
             else:

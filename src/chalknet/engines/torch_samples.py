@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chalknet.data.preprocess import Scaling, arithmetic_type
+from chalknet.engines.batches import even_cuts
 from chalknet.engines.engine import Batch, Part, Update
-from chalknet.engines.lessons import even_cuts
 from chalknet.engines.torch_device import free_bytes
 from chalknet.engines.torch_tile import Rows, Types
 

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from chalknet.network.activations import GELU_CUBE, GELU_SCALE, LEAK
-from chalknet.network.batch_norm import EPSILON, KEPT_SHARE
+from chalknet.network.batch_norm import EPSILON, RUNNING_DECAY
+from chalknet.network.gelu import GELU_CUBE, GELU_SCALE
+from chalknet.network.leaky_relu import NEGATIVE_SLOPE
 
 FEW = 64  # columns of a product
 GPU_FORMS_ON = ("cuda",)  # kinds of device that are given products in the forms that suit a GPU
@@ -80,7 +81,7 @@ def relu_layer(x: Tensor, matrix: Tensor, bias: Tensor, out: Tensor) -> tuple[Te
 
 def leaky_relu(x: Tensor) -> tuple[Tensor, Backward]:
     """R3 and R4, both in place."""
-    slope = torch.full_like(x, LEAK).masked_fill_(x > 0, 1)
+    slope = torch.full_like(x, NEGATIVE_SLOPE).masked_fill_(x > 0, 1)
     return x.mul_(slope), lambda grad: grad.mul_(slope)
 
 
@@ -137,7 +138,7 @@ def normalised(
     if learns:
         mean = wide.mean(0)
         variance = (wide - mean).square_().mean(0)
-        running.mul_(KEPT_SHARE).add_(torch.stack([mean, variance * (n / max(n - 1, 1))]), alpha=1 - KEPT_SHARE)
+        running.mul_(RUNNING_DECAY).add_(torch.stack([mean, variance * (n / max(n - 1, 1))]), alpha=1 - RUNNING_DECAY)
     root = torch.sqrt(variance + EPSILON)
     z = (wide - mean).div_(root)
 

@@ -1,89 +1,256 @@
-"""A network's shape, and the forward and backward pass through all of its layers."""
+"""`Architecture`: the shape of a sample and the layers that it passes through, and the passes through all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
-import numpy as np
-
+from chalknet.config import ACTIVATION_NAMES, Recipe
 from chalknet.errors import ConfigError, ShapeError
-from chalknet.network.activations import ACTIVATIONS
 from chalknet.network.arrays import FloatArray
-from chalknet.network.batch_norm import BatchNormGradients, batch_norm, moved_statistics, normalised
-from chalknet.network.dense import dense
-from chalknet.network.dropout import dropout
+from chalknet.network.batch_norm import BatchNorm
+from chalknet.network.dense import Dense
+from chalknet.network.dropout import Dropout
+from chalknet.network.layer import Layer, Parameter, Parameters, Shape
+from chalknet.network.layer_types import ACTIVATIONS, layers_from_tables
 
-Parameters = dict[str, FloatArray]
-STATISTICS = (".mean", ".variance")  # how the names of what is kept, and not learnt, end
+OUTPUT = "output"  # name of the last dense layer
+MASKS_PER_BLOCK = 2**16  # dropout layers between two dense layers; more is not a network
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """Dense layers from n_inputs through the hidden widths to n_classes, each hidden one followed by its activation.
+class NamedLayer(NamedTuple):
+    """A layer at its place in an architecture.
 
     Attributes:
-        activations: one a hidden layer, of `activations.ACTIVATIONS`; relu everywhere where none is given.
-        batch_norm: whether each hidden layer's values are normalised before its activation.
-
-    Raises:
-        ConfigError: a size below 1, fewer than two classes, or activations that are unknown or too few or many.
+        layer: the specification.
+        input_shape: of one sample before the layer.
+        names: local name -> name in the network of each parameter, such as "weight" -> "hidden1.weight".
+        stream: number of the random stream of a dropout layer's masks; different for each of them.
     """
 
-    n_inputs: int
-    hidden: tuple[int, ...]
-    n_classes: int
-    activations: tuple[str, ...] = ()
-    batch_norm: bool = False
-
-    def __post_init__(self) -> None:
-        if min(self.n_inputs, *self.hidden, self.n_classes - 1) < 1:
-            raise ConfigError(
-                f"a network needs sizes >= 1 and at least two classes, got {self.n_inputs} inputs, "
-                f"hidden {list(self.hidden)}, {self.n_classes} classes."
-            )
-        object.__setattr__(self, "activations", self.activations or ("relu",) * len(self.hidden))
-        if len(self.activations) != len(self.hidden) or not set(self.activations) <= set(ACTIVATIONS):
-            raise ConfigError(
-                f"activations must be one of {', '.join(ACTIVATIONS)} for each of {len(self.hidden)} hidden layers, "
-                f"got {list(self.activations)}."
-            )
+    layer: Layer
+    input_shape: Shape
+    names: dict[str, str]
+    stream: int
 
     @property
-    def layers(self) -> dict[str, tuple[int, int]]:
-        """Layer name -> (outputs, inputs), from the input on: hidden1, hidden2, ..., output."""
-        names = [f"hidden{i}" for i in range(1, len(self.hidden) + 1)] + ["output"]
-        widths = (self.n_inputs, *self.hidden, self.n_classes)
-        return {name: (widths[i + 1], widths[i]) for i, name in enumerate(names)}
+    def parameters(self) -> dict[str, Parameter]:
+        """The parameters by their names in the network."""
+        return {self.names[key]: one for key, one in self.layer.parameters(self.input_shape).items()}
 
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Parameter name -> shape: "hidden1.weight" (F, I), "hidden1.bias" (F,), ..., "output.bias" (K,).
+    def local(self, parameters: Mapping[str, FloatArray]) -> Parameters:
+        """Return the layer's own parameters by local name."""
+        return {key: parameters[name] for key, name in self.names.items()}
 
-        With batch normalisation a hidden layer also has "hidden1.gain", and the running "hidden1.mean" and
-        "hidden1.variance", which are kept and not learnt, all (F,).
+    def named(self, local: Mapping[str, FloatArray]) -> Parameters:
+        """Return arrays by local name under their names in the network."""
+        return {self.names[key]: value for key, value in local.items()}
+
+
+@dataclass(frozen=True, init=False)
+class Architecture:
+    """The shape of a sample and the layers that it passes through. The last layer is dense and gives the K logits.
+
+    Attributes:
+        input_shape: shape of one sample, such as (784,).
+        layers: their specifications, from the input on.
+
+    Names of parameters: dense layers are hidden1, hidden2, ... and output, so their parameters are "hidden1.weight",
+    "hidden1.bias" and so on. Another layer takes the name of the dense layer before it ("input" before the first), so
+    batch normalization after hidden1 has "hidden1.gamma". Where that name is taken, the layer's type and number follow,
+    as in "hidden1.batch_norm2.gamma".
+    """
+
+    input_shape: Shape
+    layers: tuple[Layer, ...]
+
+    def __init__(
+        self,
+        n_inputs: int | Sequence[int],
+        hidden: Sequence[int] = (),
+        n_classes: int = 0,
+        activations: Sequence[str] = (),
+        batch_norm: bool = False,
+        dropout: float = 0.0,
+        *,
+        layers: Sequence[Layer | str | Mapping[str, Any]] = (),
+    ) -> None:
+        """Create an architecture from all of its layers, or from the short form of hidden widths.
+
+        Args:
+            n_inputs: values per sample, or the shape of a sample.
+            hidden: units of each hidden dense layer.
+            n_classes: K, at least 2. With `layers`, 0 means that the last of them gives the logits.
+            activations: one name per hidden layer, or none for relu everywhere.
+            batch_norm: whether each hidden layer is normalized before its activation.
+            dropout: rate of dropout after each activation.
+            layers: the long form, in place of all from hidden on: specifications, names, or tables as in a recipe. With
+                n_classes, a dense layer of that many units is added at the end.
+        Raises:
+            ConfigError: a size below 1, fewer than two classes, activations that are unknown or too few or many, or
+                layers that do not fit together.
         """
-        shapes: dict[str, tuple[int, ...]] = {}
-        for layer, (n_out, n_in) in self.layers.items():
-            shapes[f"{layer}.weight"] = (n_out, n_in)
-            shapes[f"{layer}.bias"] = (n_out,)
-            if self.batch_norm and layer != "output":
-                shapes |= {f"{layer}.{kind}": (n_out,) for kind in ("gain", "mean", "variance")}
-        return shapes
+        shape = (n_inputs,) if isinstance(n_inputs, int) else tuple(n_inputs)
+        if layers:
+            if hidden or activations or batch_norm or dropout:
+                raise ConfigError(
+                    "layers takes the place of hidden, activations, batch_norm and dropout; give one form."
+                )
+            whole = layers_from_tables(layers) + ((Dense(n_classes),) if n_classes else ())
+        else:
+            _check_sizes(shape, hidden, n_classes)
+            whole = (*short_form(hidden, activations, batch_norm, dropout), Dense(n_classes))
+        object.__setattr__(self, "input_shape", shape)
+        object.__setattr__(self, "layers", whole)
+        _check_output(self.layers)
+        _ = self.shapes  # raises where a layer cannot read what comes before it
+
+    @cached_property
+    def named_layers(self) -> tuple[NamedLayer, ...]:
+        """Each layer with its input shape and the names of its parameters."""
+        return tuple(_named_layers(self.input_shape, self.layers))
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """Every parameter by name, from the input on."""
+        return {name: one for layer in self.named_layers for name, one in layer.parameters.items()}
+
+    @cached_property
+    def shapes(self) -> dict[str, Shape]:
+        """Parameter name -> shape: "hidden1.weight" (F, I), "hidden1.bias" (F,), ..., "output.bias" (K,)."""
+        return {name: one.shape for name, one in self.parameters.items()}
+
+    @cached_property
+    def statistics(self) -> frozenset[str]:
+        """Names of the parameters that are not learned: the running statistics of batch normalization."""
+        return frozenset(name for name, one in self.parameters.items() if not one.is_learned)
+
+    @property
+    def n_inputs(self) -> int:
+        """Values per sample."""
+        return math.prod(self.input_shape)
+
+    @property
+    def n_classes(self) -> int:
+        """K, the number of logits."""
+        return self.dense_units[-1]
+
+    @property
+    def dense_units(self) -> tuple[int, ...]:
+        """Units of each dense layer, the output among them."""
+        return tuple(layer.units for layer in self.layers if isinstance(layer, Dense))
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Units of each hidden dense layer."""
+        return self.dense_units[:-1]
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """Names of the activations, from the input on."""
+        return tuple(layer.type for layer in self.layers if layer.type in ACTIVATION_NAMES)
+
+    @property
+    def uses_batch_statistics(self) -> bool:
+        """Whether training needs all samples of a batch at once."""
+        return any(layer.uses_batch_statistics for layer in self.layers)
 
     @property
     def n_parameters(self) -> int:
-        """How many numbers are learnt."""
-        gains = sum(self.hidden) if self.batch_norm else 0
-        return sum(n_out * (n_in + 1) for n_out, n_in in self.layers.values()) + gains
+        """Number of learned values."""
+        return sum(math.prod(one.shape) for one in self.parameters.values() if one.is_learned)
+
+    @property
+    def prediction(self) -> Architecture:
+        """The same network without the layers that act in training only."""
+        return Architecture(self.input_shape, layers=[layer for layer in self.layers if layer.acts_in_prediction])
 
     def __str__(self) -> str:
-        return "-".join(str(width) for width in (self.n_inputs, *self.hidden, self.n_classes))
+        return "-".join(str(width) for width in (self.n_inputs, *self.dense_units))
+
+
+def short_form(
+    hidden: Sequence[int], activations: Sequence[str] = (), batch_norm: bool = False, dropout: float = 0.0
+) -> tuple[Layer, ...]:
+    """Return the hidden layers of the short form: dense, normalized, activated and dropped, one block per width.
+
+    Raises:
+        ConfigError: activations that are unknown, or not one per width.
+    """
+    names = tuple(activations) or ("relu",) * len(hidden)
+    if len(names) != len(hidden) or not set(names) <= set(ACTIVATIONS):
+        raise ConfigError(
+            f"activations must be one of {', '.join(ACTIVATIONS)} for each of {len(hidden)} hidden layers, "
+            f"got {list(names)}."
+        )
+    layers: list[Layer] = []
+    for units, name in zip(hidden, names, strict=True):
+        layers.append(Dense(units, bias=not batch_norm))  # batch normalization has a bias of its own
+        layers += [BatchNorm()] if batch_norm else []
+        layers.append(ACTIVATIONS[name]())
+        layers += [Dropout(dropout)] if dropout else []
+    return tuple(layers)
+
+
+def architecture_for(recipe: Recipe, n_inputs: int, n_classes: int) -> Architecture:
+    """Return the layers of a recipe, from its long form (`layers`) or its short one, and the output layer.
+
+    Raises:
+        ConfigError: layers that are unknown or do not fit together.
+    """
+    network, regularisation = recipe.network, recipe.regularisation
+    first: list[Layer] = [Dropout(regularisation.input_dropout)] if regularisation.input_dropout else []
+    if network.layers:
+        hidden = layers_from_tables(network.layers)
+    else:
+        hidden = short_form(network.hidden, network.activations(), network.batch_norm, regularisation.dropout)
+    return Architecture(n_inputs, layers=[*first, *hidden, Dense(n_classes)])
+
+
+def _check_sizes(shape: Shape, hidden: Sequence[int], n_classes: int) -> None:
+    if min(*shape, *hidden, n_classes - 1) < 1:
+        raise ConfigError(
+            f"a network needs sizes >= 1 and at least two classes, got {math.prod(shape)} inputs, "
+            f"hidden {list(hidden)}, {n_classes} classes."
+        )
+
+
+def _check_output(layers: Sequence[Layer]) -> None:
+    last = layers[-1] if layers else None
+    if not isinstance(last, Dense) or not last.bias or last.units < 2:
+        raise ConfigError(
+            "the last layer of a network must be dense, with a bias and one unit for each of at least two classes, "
+            f"got {'no layer' if last is None else last.table()}."
+        )
+
+
+def _named_layers(shape: Shape, layers: Sequence[Layer]) -> Iterator[NamedLayer]:
+    """Yield each layer with its input shape and names; the rule is in `Architecture`."""
+    block, taken, n_dense, n_dense_total = "input", set[str](), 0, sum(isinstance(layer, Dense) for layer in layers)
+    n_masks: dict[int, int] = {}
+    for layer in layers:
+        if isinstance(layer, Dense):
+            n_dense += 1
+            block = OUTPUT if n_dense == n_dense_total else f"hidden{n_dense}"
+        local = list(layer.parameters(shape))
+        prefix, number = block, 1
+        while any(f"{prefix}.{key}" in taken for key in local):
+            number += 1
+            prefix = f"{block}.{layer.type}{number}"
+        names = {key: f"{prefix}.{key}" for key in local}
+        taken.update(names.values())
+        stream = n_dense + MASKS_PER_BLOCK * n_masks.get(n_dense, 0)
+        if isinstance(layer, Dropout):
+            n_masks[n_dense] = n_masks.get(n_dense, 0) + 1
+        yield NamedLayer(layer, shape, names, stream)
+        shape = layer.output_shape(shape)
 
 
 def check_parameters(architecture: Architecture, parameters: Mapping[str, FloatArray]) -> None:
-    """Raises ShapeError unless parameters are exactly those of the architecture, each in its shape."""
+    """Raise ShapeError unless parameters are exactly those of the architecture, each in its shape."""
     expected = architecture.shapes
     if set(parameters) != set(expected):
         raise ShapeError(f"network {architecture} has parameters {sorted(expected)}, got {sorted(parameters)}.")
@@ -97,103 +264,58 @@ class ForwardPass(NamedTuple):
 
     Attributes:
         logits: (B, K).
-        backward: grad_logits (B, K) -> gradient of everything learnt, by name.
-        before: each hidden layer's values before its activation, (B, F).
-        statistics: the running statistics of batch normalisation after this batch, by name; none in evaluation.
+        backward: grad_logits (B, K) -> gradient of every learned parameter, by name.
+        bends: the input of every layer that is not smooth, which bends where its input is 0.
+        statistics: running statistics after this batch, by name; empty outside training.
     """
 
     logits: FloatArray
     backward: Callable[[FloatArray], Parameters]
-    before: tuple[FloatArray, ...]
+    bends: tuple[FloatArray, ...]
     statistics: Parameters
 
 
 def forward(
-    parameters: Mapping[str, FloatArray], x: FloatArray, activations: Sequence[str] = ()
-) -> tuple[FloatArray, Callable[[FloatArray], Parameters]]:
-    """Logits of a batch, layer after layer: h = x W^T + b, g = relu(h), ..., o = g W^T + b.
-
-    The derivative walks the same layers backwards (docs/derivation.md, N1 to N4): dL/do is handed to the last
-    layer, which gives its own dL/dW and dL/db and hands dL/dx to the layer before it.
-
-    Args:
-        parameters: as `Architecture.shapes` names them, in its order.
-        x: (B, I), dtype of the parameters.
-        activations: one a hidden layer, relu where none is given.
-    Returns:
-        logits: (B, K).
-        backward: grad_logits (B, K) -> gradient of every parameter that is learnt, by name.
-    Raises:
-        ShapeError: x does not fit the first layer, or a layer the one before.
-    """
-    whole = forward_pass(parameters, x, activations)
-    return whole.logits, whole.backward
-
-
-def forward_pass(
+    architecture: Architecture,
     parameters: Mapping[str, FloatArray],
     x: FloatArray,
-    activations: Sequence[str] = (),
     *,
-    keep: Sequence[FloatArray | None] = (),
+    masks: Mapping[int, FloatArray] | None = None,
     training: bool = False,
 ) -> ForwardPass:
-    """`forward` with what training adds: dropout, and batch normalisation by the batch's own statistics.
+    """Return the logits of a batch, layer after layer, and the way back.
+
+    The derivative walks the same layers backward (docs/derivation.md, N1 to N4): each layer receives the gradient of
+    its output, gives the gradients of its parameters, and passes the gradient of its input to the layer before it.
 
     Args:
-        keep: factors of D1, for the inputs and then each hidden layer's values after their activation; None or nothing
-            where none are dropped.
-        training: whether batch normalisation takes the batch's statistics (B1) instead of the running ones.
+        parameters: by name, as `Architecture.shapes` has them.
+        x: (B, I), dtype of the parameters.
+        masks: dropout masks (docs/derivation.md, D1) by the position of their layer in `Architecture.layers`.
+        training: whether batch normalization uses the statistics of the batch (B1) instead of the running ones.
     Raises:
-        ShapeError: as `forward`.
+        ShapeError: x does not fit the first layer, or a parameter its layer.
     """
-    layers = [name.removesuffix(".weight") for name in parameters if name.endswith(".weight")]
-    names = activations or ("relu",) * (len(layers) - 1)
-    factors = [*keep, *[None] * (len(layers) - len(keep))]
-    value, through_drop = _dropped(x, factors[0])
-    before, backwards = [], []
+    if x.shape[1:] != architecture.input_shape:
+        wanted = ", ".join(map(str, ("B", *architecture.input_shape)))
+        raise ShapeError(f"network {architecture} expects x of shape ({wanted}), got {x.shape}.")
+    value, masks = x, masks or {}
+    backwards, bends = [], []
     statistics: Parameters = {}
-    for i, layer in enumerate(layers[:-1]):
-        has_norm = f"{layer}.gain" in parameters  # its bias is then B3's: before B2 it would cancel
-        bias = np.zeros_like(parameters[f"{layer}.bias"]) if has_norm else parameters[f"{layer}.bias"]
-        h, through_dense = dense(value, parameters[f"{layer}.weight"], bias, layer)
-        h, through_norm, moved = _normalised(parameters, layer, h, training)
-        value, through_activation = ACTIVATIONS[names[i]](h)
-        value, through_drop = _dropped(value, factors[i + 1])
-        before.append(h)
-        statistics |= moved
-        backwards.append((layer, through_dense, through_norm, through_activation, through_drop))
-    last = layers[-1]
-    logits, through_output = dense(value, parameters[f"{last}.weight"], parameters[f"{last}.bias"], last)
+    for position, named in enumerate(architecture.named_layers):
+        if not named.layer.is_smooth:
+            bends.append(value)
+        local = named.local(parameters)
+        value, backward_of_layer, new = named.layer.forward(local, value, training=training, mask=masks.get(position))
+        statistics |= named.named(new)
+        backwards.append((named, backward_of_layer))
 
     def backward(grad_logits: FloatArray) -> Parameters:
-        grad_value, grad_weight, grad_bias = through_output(grad_logits)
-        gradients = {f"{last}.weight": grad_weight, f"{last}.bias": grad_bias}
-        for layer, through_dense, through_norm, through_activation, through_drop in reversed(backwards):
-            grad_h = through_activation(through_drop(grad_value))
-            if through_norm is None:
-                grad_value, gradients[f"{layer}.weight"], gradients[f"{layer}.bias"] = through_dense(grad_h)
-            else:
-                grad_h, gradients[f"{layer}.gain"], gradients[f"{layer}.bias"] = through_norm(grad_h)
-                grad_value, gradients[f"{layer}.weight"], _ = through_dense(grad_h)
-        return {name: gradients[name] for name in parameters if not name.endswith(STATISTICS)}
+        grad = grad_logits
+        gradients: Parameters = {}
+        for named, backward_of_layer in reversed(backwards):
+            grad, local = backward_of_layer(grad)
+            gradients |= named.named(local)
+        return {name: gradients[name] for name in architecture.shapes if name not in architecture.statistics}
 
-    return ForwardPass(logits, backward, tuple(before), statistics)
-
-
-def _dropped(value: FloatArray, keep: FloatArray | None) -> tuple[FloatArray, Callable[[FloatArray], FloatArray]]:
-    return (value, lambda grad_value: grad_value) if keep is None else dropout(value, keep)
-
-
-def _normalised(
-    parameters: Mapping[str, FloatArray], layer: str, h: FloatArray, training: bool
-) -> tuple[FloatArray, Callable[[FloatArray], BatchNormGradients] | None, Parameters]:
-    """A layer's values after batch normalisation, where it has one, its derivative, and the statistics it leaves."""
-    if f"{layer}.gain" not in parameters:
-        return h, None, {}
-    gain, bias = parameters[f"{layer}.gain"], parameters[f"{layer}.bias"]
-    mean, variance = parameters[f"{layer}.mean"], parameters[f"{layer}.variance"]
-    if not training:
-        return *normalised(h, mean, variance, gain, bias), {}
-    moved = dict(zip((f"{layer}.mean", f"{layer}.variance"), moved_statistics(mean, variance, h), strict=True))
-    return *batch_norm(h, gain, bias), moved
+    return ForwardPass(value, backward, tuple(bends), statistics)

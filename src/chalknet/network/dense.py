@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from chalknet.config import MOST_UNITS, YES_OR_NO, setting, whole
 from chalknet.errors import ShapeError
 from chalknet.network.arrays import FloatArray
+from chalknet.network.layer import (
+    BIAS,
+    WEIGHT,
+    Layer,
+    LayerPass,
+    OnnxGraph,
+    Parameter,
+    Shape,
+    check_rows,
+)
 
 
 class DenseGradients(NamedTuple):
-    """dL/dx (B, I), dL/dW (O, I) and dL/db (O,), each the shape of what it is the gradient of."""
+    """The gradients dL/dx (B, I), dL/dW (O, I) and dL/db (O,)."""
 
     grad_x: FloatArray
     grad_weight: FloatArray
@@ -20,7 +34,7 @@ class DenseGradients(NamedTuple):
 def dense(
     x: FloatArray, weight: FloatArray, bias: FloatArray, name: str = "dense"
 ) -> tuple[FloatArray, Callable[[FloatArray], DenseGradients]]:
-    """An affine map of each row: every output unit weighs all inputs and adds its bias.
+    """Return an affine map of each row.
 
     h     = x W^T + b                                                (docs/derivation.md, A1)
     dL/dx = (dL/dh) W                                                (A2)
@@ -31,7 +45,7 @@ def dense(
         x: (B, I) float32 or float64.
         weight: (O, I), one row an output unit.
         bias: (O,).
-        name: the layer's, for messages.
+        name: of the layer, for error messages.
     Returns:
         h: (B, O).
         backward: grad_h (B, O) -> DenseGradients; the sums over rows are sums, not means.
@@ -55,3 +69,55 @@ def dense(
         )
 
     return x @ weight.T + bias, backward
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    """h = x W^T + b: every unit weighs all inputs.
+
+    Attributes:
+        units: O, the number of outputs.
+        bias: whether b is added. A layer without it suits batch normalization, which subtracts it again.
+    """
+
+    type = "dense"
+    units: int = setting(1, whole(1, MOST_UNITS), "number of outputs")
+    bias: bool = setting(True, YES_OR_NO, "whether a bias is added")
+    predictor_source = '''
+def dense(x, p):
+    """x W^T + b."""
+    return x @ p["weight"].T + p["bias"] if "bias" in p else x @ p["weight"].T
+'''
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        check_rows(self, input_shape)
+        return (self.units,)
+
+    def parameters(self, input_shape: Shape) -> dict[str, Parameter]:
+        weight = {"weight": Parameter((self.units, check_rows(self, input_shape)), WEIGHT)}
+        return weight | ({"bias": Parameter((self.units,), BIAS)} if self.bias else {})
+
+    def forward(
+        self,
+        parameters: Mapping[str, FloatArray],
+        x: FloatArray,
+        *,
+        training: bool = False,
+        mask: FloatArray | None = None,
+    ) -> LayerPass:
+        del training, mask
+        weight = parameters["weight"]
+        bias = parameters["bias"] if self.bias else np.zeros(len(weight), weight.dtype)
+        value, through = dense(x, weight, bias)
+
+        def backward(grad_value: FloatArray) -> tuple[FloatArray, dict[str, FloatArray]]:
+            grad_x, grad_weight, grad_bias = through(grad_value)
+            return grad_x, {"weight": grad_weight} | ({"bias": grad_bias} if self.bias else {})
+
+        return LayerPass(value, backward)
+
+    def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
+        return graph.add("Gemm", [x, *parameters.values()], transB=1)
+
+    def settings(self) -> dict[str, Any]:
+        return {"units": self.units} | ({} if self.bias else {"bias": False})

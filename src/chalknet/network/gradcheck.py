@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.errors import ShapeError
-from chalknet.network.activations import KINKED
-from chalknet.network.architecture import Parameters
+from chalknet.network.architecture import Architecture
 from chalknet.network.arrays import FloatArray, LabelArray
-from chalknet.network.objective import Objective, Samples, learn
+from chalknet.network.layer import Parameters
+from chalknet.network.objective import Objective, Samples, loss_and_gradients
 
 # Cube root of float64's rounding unit: truncation and rounding errors of a central difference balance.
 STEP = float(np.finfo(np.float64).eps) ** (1 / 3)
@@ -59,58 +59,59 @@ def relative_gap(analytic: float, numeric: float, floor: float = 0.0) -> float:
 
 
 def check_gradients(
+    architecture: Architecture,
     parameters: Mapping[str, FloatArray],
     gradients: Mapping[str, FloatArray],
     x: FloatArray,
     labels: LabelArray,
     seed: int = 0,
 ) -> tuple[GradientCheck, ...]:
-    """Holds the gradients of the mean cross-entropy, group by group, against central differences.
+    """Compare the gradients of the mean cross-entropy, group by group, with central differences.
 
     Args:
         parameters, gradients: by name, of equal shapes; checked in float64.
-        x: (B, I); labels: (B,) integers in [0, K).
+        x: (B, I).
+        labels: (B,) integers in [0, K).
         seed: of the random directions.
     Returns:
-        one `GradientCheck` a group, with the direction that agreed worst.
+        one `GradientCheck` per group, with the direction that agreed worst.
     Raises:
-        ShapeError: a gradient has not the shape of its parameter.
+        ShapeError: a gradient does not have the shape of its parameter.
     Source: Griewank and Walther, Evaluating Derivatives (2008), chapter 1, on the error of differences.
     """
-    return check_objective(parameters, gradients, Samples(np.asarray(x, np.float64), labels), Objective(), seed=seed)
+    samples = Samples(np.asarray(x, np.float64), labels)
+    return check_objective(architecture, parameters, gradients, samples, Objective(), seed=seed)
 
 
 def check_objective(
+    architecture: Architecture,
     parameters: Mapping[str, FloatArray],
     gradients: Mapping[str, FloatArray],
     samples: Samples,
     objective: Objective,
-    activations: Sequence[str] = (),
-    keep: Sequence[FloatArray | None] = (),
+    masks: Mapping[int, FloatArray] | None = None,
     *,
     seed: int = 0,
 ) -> tuple[GradientCheck, ...]:
-    """`check_gradients` of a whole objective: penalties, soft targets, fixed dropout, batch statistics.
+    """Compare the gradients of a whole objective: penalties, soft targets, fixed dropout masks, batch statistics.
 
     Along each of three directions the objective is evaluated a step ahead and a step behind. A direction is the
     gradient's own plus a random one of the same length: the first keeps the derivative large against rounding, the
-    second reaches every element. Where a step carries a unit over its activation's kink, where there is no derivative,
-    the other side is taken.
+    second reaches every element. Where a step carries an input of a layer that is not smooth across 0, the other side
+    is used.
 
     Args:
-        parameters, gradients: by name; what has no gradient is not learnt and is not checked.
-        samples, objective, activations, keep: as `learn` takes them, in float64.
+        parameters, gradients: by name. A parameter without a gradient is not learned and is not checked.
+        samples, objective, masks: as `loss_and_gradients` takes them, in float64.
     Raises:
-        ShapeError: a gradient has not the shape of its parameter.
+        ShapeError: a gradient does not have the shape of its parameter.
     """
     exact: Parameters = {name: np.asarray(value, dtype=np.float64) for name, value in parameters.items()}
-    kinked = [i for i, name in enumerate(activations) if name in KINKED] if activations else None
 
     def evaluate(changed: Parameters) -> Evaluation:
-        learned = learn(changed, samples, objective, activations, keep)
-        before = learned.before if kinked is None else tuple(learned.before[i] for i in kinked)
-        size = max(1.0, abs(learned.value), float(np.abs(learned.logits).max()))
-        return Evaluation(learned.value, [h > 0 for h in before], size)
+        found = loss_and_gradients(architecture, changed, samples, objective, masks)
+        size = max(1.0, abs(found.value), float(np.abs(found.logits).max()))
+        return Evaluation(found.value, [h > 0 for h in found.bends], size)
 
     rng = np.random.default_rng(seed)
     checks = []
@@ -123,7 +124,13 @@ def check_objective(
 
 
 class Evaluation(NamedTuple):
-    """value: of the objective; sides: which units of each kinked layer are above 0; size: of the numbers involved."""
+    """The objective at one point.
+
+    Attributes:
+        value: of the objective.
+        sides: where the input of each layer that is not smooth is above 0.
+        size: of the largest number involved.
+    """
 
     value: float
     sides: list[NDArray[np.bool_]]

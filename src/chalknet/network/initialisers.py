@@ -1,4 +1,4 @@
-"""Initial weights: drawn by NumPy's legacy generator in float64, so that equal seeds mean equal weights everywhere."""
+"""Initial parameters, drawn by NumPy's legacy generator in float64: equal seeds give equal values everywhere."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from chalknet.config import INITIALISERS
 from chalknet.errors import ConfigError
-from chalknet.network.architecture import Architecture, Parameters
+from chalknet.network.architecture import Architecture, NamedLayer
+from chalknet.network.layer import BIAS, WEIGHT, Parameters
 
 
 def glorot_deviation(fan_in: int, fan_out: int) -> float:
-    """Standard deviation that keeps the variance of a layer's values and of its gradients about level.
+    """Return the standard deviation that keeps the variances of a layer's values and gradients about constant.
 
     sd = sqrt(2 / (fan_in + fan_out))                                (docs/derivation.md, I1)
 
@@ -23,12 +24,12 @@ def glorot_deviation(fan_in: int, fan_out: int) -> float:
 
 
 def glorot_normal(rng: np.random.RandomState, shape: tuple[int, ...], fan_in: int, fan_out: int) -> NDArray[np.float64]:
-    """Normal values of mean 0 and `glorot_deviation`, float64, drawn from rng in row-major order."""
+    """Draw float64 normal values of mean 0 and `glorot_deviation`, in row-major order."""
     return rng.normal(0.0, glorot_deviation(fan_in, fan_out), shape)
 
 
 def initial_parameters(architecture: Architecture, seed: int, initialiser: str = "writeup") -> Parameters:
-    """Weight, then bias, layer after layer, all from one legacy stream.
+    """Return the initial value of every parameter: weight, then bias, layer after layer, from one legacy stream.
 
     writeup         normal, sd = sqrt(2 / (fan_in + fan_out)), the biases too    (docs/derivation.md, I1)
     glorot_normal   the same, biases 0                                            (I1)
@@ -36,8 +37,9 @@ def initial_parameters(architecture: Architecture, seed: int, initialiser: str =
     he_normal       normal, sd = sqrt(2 / fan_in), biases 0                       (I3)
     he_uniform      uniform within sqrt(6 / fan_in), biases 0                     (I4)
 
-    `numpy.random.RandomState(seed)` gives what `numpy.random.seed(seed)` and the module-level functions gave; NumPy has
-    frozen these streams (NEP 19). Gains of batch normalisation are 1, running means 0, running variances 1.
+    `numpy.random.RandomState(seed)` gives what `numpy.random.seed(seed)` and the module-level functions gave. NumPy has
+    frozen these streams (NEP 19). Other parameters start at the number that their layer names, such as a batch
+    normalization's scale at 1.
 
     Args:
         seed: in [0, 2**32).
@@ -45,33 +47,38 @@ def initial_parameters(architecture: Architecture, seed: int, initialiser: str =
     Returns:
         float64 parameters by name, in the order of `architecture.shapes`.
     Raises:
-        ConfigError: an unknown initialiser.
+        ConfigError: an unknown initializer.
     Source: Glorot and Bengio (AISTATS 2010); He, Zhang, Ren and Sun, Delving Deep into Rectifiers (ICCV 2015).
     """
     if initialiser not in INITIALISERS:
         raise ConfigError(f"initialiser must be one of {', '.join(INITIALISERS)}, got {initialiser!r}.")
     rng = np.random.RandomState(seed)
-    parameters: Parameters = {}
-    for layer, (fan_out, fan_in) in architecture.layers.items():
-        parameters[f"{layer}.weight"] = _drawn(rng, (fan_out, fan_in), fan_in, fan_out, initialiser)
-        zero_bias = initialiser != "writeup"
-        parameters[f"{layer}.bias"] = (
-            np.zeros(fan_out) if zero_bias else glorot_normal(rng, (fan_out,), fan_in, fan_out)
-        )
-    for name, shape in architecture.shapes.items():
-        kind = name.rsplit(".", 1)[1]
-        if kind in START_OF_KIND:
-            parameters[name] = np.full(shape, START_OF_KIND[kind])
-    return {name: parameters[name] for name in architecture.shapes}
+    values: Parameters = {}
+    for layer in architecture.named_layers:
+        fan_in, fan_out = _fans(layer)
+        for name, parameter in layer.parameters.items():
+            if parameter.initial == WEIGHT:
+                values[name] = _draw_weight(rng, parameter.shape, fan_in, fan_out, initialiser)
+            elif parameter.initial == BIAS and initialiser == "writeup":
+                values[name] = glorot_normal(rng, parameter.shape, fan_in, fan_out)
+            else:
+                values[name] = np.full(parameter.shape, 0.0 if parameter.initial == BIAS else parameter.initial)
+    return values
 
 
-START_OF_KIND = {"gain": 1.0, "mean": 0.0, "variance": 1.0}  # of what only batch normalisation has
+def _fans(layer: NamedLayer) -> tuple[int, int]:
+    """Return fan-in and fan-out of a layer's weight: inputs of an output, and outputs of an input."""
+    shapes = [one.shape for one in layer.parameters.values() if one.initial == WEIGHT]
+    if not shapes:
+        return 1, 1
+    fan_out, *rest = shapes[0]
+    return math.prod(rest), fan_out
 
 
-def _drawn(
+def _draw_weight(
     rng: np.random.RandomState, shape: tuple[int, ...], fan_in: int, fan_out: int, initialiser: str
 ) -> NDArray[np.float64]:
-    """A weight; a uniform one has the deviation of the normal one, as its bound is sqrt(3) deviations."""
+    """Draw a weight. A uniform one has the deviation of the normal one, as its bound is sqrt(3) deviations."""
     deviation = math.sqrt(2.0 / fan_in) if initialiser.startswith("he") else glorot_deviation(fan_in, fan_out)
     if initialiser.endswith("uniform"):
         bound = math.sqrt(3.0) * deviation

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from chalknet.errors import ConfigError, ShapeError
-from chalknet.network.activations import log_softmax
 from chalknet.network.arrays import FloatArray, LabelArray, check_logits_and_labels
+from chalknet.network.softmax import log_softmax
 
 
 def softmax_cross_entropy(

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from chalknet.errors import ShapeError
-from chalknet.network.activations import log_softmax, softmax
 from chalknet.network.arrays import FloatArray, LabelArray, check_logits_and_labels
 from chalknet.network.losses import softmax_cross_entropy
+from chalknet.network.softmax import log_softmax, softmax
 from chalknet.records import Scores
 
 PRINTED_LOSS_TINY = 1e-20  # the constant in the write-up's logarithm

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from chalknet.data.dataset import check_class_names
 from chalknet.data.preprocess import PIXEL_SCALE, Scaling, flatten
 from chalknet.errors import DataError, ShapeError
-from chalknet.network.activations import softmax
-from chalknet.network.architecture import Architecture, Parameters, check_parameters, forward
+from chalknet.network.architecture import Architecture, check_parameters, forward
 from chalknet.network.arrays import FloatArray
+from chalknet.network.layer import Parameters
+from chalknet.network.softmax import softmax
 
 ROWS_AT_ONCE = 512  # their hidden values stay in the cache from one operation to the next
 
@@ -112,9 +113,8 @@ class Network(Classifier):
             UserWarning: a network trained on 0..255 is given fractions of 1, which it would see as black.
         """
         rows = self._rows(np.asarray(inputs))
-        activations = self.architecture.activations
         with np.errstate(all="ignore"):  # what overflows on the way is told below, and with its sample
-            parts = [forward(self.parameters, part, activations)[0] for part in self._scaled_parts(rows)]
+            parts = [forward(self.architecture, self.parameters, part).logits for part in self._scaled_parts(rows)]
         logits = np.concatenate(parts) if parts else np.empty((0, self.architecture.n_classes), self.dtype)
         if not np.isfinite(logits).all():
             first = int(np.argmin(np.isfinite(logits).all(axis=1)))

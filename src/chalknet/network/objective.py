@@ -1,19 +1,20 @@
-"""What training makes small, and its gradient: the loss of a batch with everything that a recipe adds to it."""
+"""The training objective and its gradient: the loss of a batch with everything that a recipe adds to it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from chalknet.network.architecture import Parameters, forward_pass
+from chalknet.network.architecture import Architecture, forward
 from chalknet.network.arrays import FloatArray, LabelArray
+from chalknet.network.layer import Parameters
 from chalknet.network.losses import l2_penalty, mixed, smoothed_targets, soft_cross_entropy, softmax_cross_entropy
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The terms of what is made small.
+    """The terms of the training objective.
 
     Attributes:
         reduction: "mean" over the batch or "sum".
@@ -28,12 +29,14 @@ class Objective:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """A batch as the objective takes it.
+    """A batch as the objective reads it.
 
     Attributes:
         x: (B, I), mixed already where samples are mixed.
-        labels: (B,). weights: (B,) or None.
-        partners: (B,) labels of the samples that were mixed in, or None; share: lambda of L8.
+        labels: (B,).
+        weights: (B,) weight of each sample, or None for equal weights.
+        partners: (B,) labels of the samples that were mixed in, or None.
+        share: lambda of L8.
     """
 
     x: FloatArray
@@ -43,35 +46,41 @@ class Samples:
     share: float = 1.0
 
 
-class Learned(NamedTuple):
-    """value: of the objective; logits: (B, K); gradients: by name; statistics: see `ForwardPass`; before: likewise."""
+class LossAndGradients(NamedTuple):
+    """The objective on a batch.
+
+    Attributes:
+        value: of the objective.
+        logits: (B, K).
+        gradients: of every learned parameter, by name.
+        statistics, bends: as in `ForwardPass`.
+    """
 
     value: float
     logits: FloatArray
     gradients: Parameters
     statistics: Parameters
-    before: tuple[FloatArray, ...]
+    bends: tuple[FloatArray, ...]
 
 
-def learn(
+def loss_and_gradients(
+    architecture: Architecture,
     parameters: Mapping[str, FloatArray],
     samples: Samples,
     objective: Objective,
-    activations: Sequence[str] = (),
-    keep: Sequence[FloatArray | None] = (),
-) -> Learned:
-    """The objective on a batch and its gradient by every parameter that is learnt.
+    masks: Mapping[int, FloatArray] | None = None,
+) -> LossAndGradients:
+    """Return the objective on a batch and its gradient by every learned parameter.
 
     J = L + penalty, times B where the reduction is a sum            (docs/derivation.md, L5, P1)
 
     Args:
-        parameters, activations, keep: as `forward_pass`.
+        architecture, parameters, masks: as in `forward`.
     Raises:
-        ShapeError: something does not fit together.
+        ShapeError: shapes do not fit together.
     """
-    whole = forward_pass(parameters, samples.x, activations, keep=keep, training=True)
-    plain = samples.weights is None and samples.partners is None and not objective.label_smoothing
-    if plain:
+    whole = forward(architecture, parameters, samples.x, masks=masks, training=True)
+    if samples.weights is None and samples.partners is None and not objective.label_smoothing:
         value, through_loss = softmax_cross_entropy(whole.logits, samples.labels, objective.reduction)
     else:
         targets = _targets(samples, whole.logits, objective.label_smoothing)
@@ -83,7 +92,7 @@ def learn(
         value += penalty
         for name, gradient in through_penalty().items():
             gradients[name] = gradients[name] + gradient
-    return Learned(value, whole.logits, gradients, whole.statistics, whole.before)
+    return LossAndGradients(value, whole.logits, gradients, whole.statistics, whole.bends)
 
 
 def _targets(samples: Samples, logits: FloatArray, smoothing: float) -> FloatArray:

@@ -16,10 +16,10 @@ from chalknet.data.dataset import Dataset, IntArray, check_input_names
 from chalknet.errors import DataError
 from chalknet.formatting import json_ready
 from chalknet.machine.blas import one_blas_thread
-from chalknet.network.activations import log_softmax, softmax
 from chalknet.network.arrays import FloatArray
 from chalknet.network.calibration import ReliabilityBin, brier_score, expected_calibration_error, reliability_bins
 from chalknet.network.model import Classifier
+from chalknet.network.softmax import log_softmax, softmax
 from chalknet.reporting.study_tables import confusion_counts
 from chalknet.serving.inputs import check_fit, rows_at_once, value_notes
 from chalknet.studies.intervals import Interval, wilson

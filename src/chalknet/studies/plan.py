@@ -22,7 +22,7 @@ from chalknet.data.stored import StoredSamples
 from chalknet.engines.numpy_engine import RESIDENT_BYTES
 from chalknet.errors import ChalknetError, ConfigError
 from chalknet.machine.processor import available_cores
-from chalknet.network.architecture import Architecture
+from chalknet.network.architecture import architecture_for
 from chalknet.records import EpochRecord
 from chalknet.studies.cells import Unit
 from chalknet.studies.space import divide, own_splits
@@ -220,7 +220,7 @@ class Planner:
         return self._free[key]
 
     def _n_parameters(self, recipe: Recipe) -> int:
-        return Architecture(self._data.n_inputs, recipe.network.hidden, self._data.n_classes).n_parameters
+        return architecture_for(recipe, self._data.n_inputs, self._data.n_classes).n_parameters
 
     def _job_bytes(self, job: Job, splits: Splits) -> int:
         recipe = job[0].cell.recipe

@@ -12,7 +12,7 @@ from chalknet.config import FULL, SECTION_OF_FIELD
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits, split_dataset
 from chalknet.errors import ConfigError
-from chalknet.network.architecture import Architecture
+from chalknet.network.architecture import architecture_for
 from chalknet.studies.cells import Cell
 from chalknet.studies.spec import Range, StudySpec, as_field_value, value_list
 
@@ -108,7 +108,7 @@ def _own_train_size(asked: float, data: Dataset, n_shared: int) -> int:
 def cost(cell: Cell, data: Dataset, sizes: Mapping[str, int]) -> float:
     """About how long a unit takes, in passes over weights: enough to start the longest first and to foresee the end."""
     training, n_train = cell.recipe.training, sizes["train"]
-    n_parameters = Architecture(data.n_inputs, cell.recipe.network.hidden, data.n_classes).n_parameters
+    n_parameters = architecture_for(cell.recipe, data.n_inputs, data.n_classes).n_parameters
     batch = n_train if training.batch_size == FULL else min(int(training.batch_size), n_train)
     passes = TRAINING_PASSES * n_train + UPDATE_PASSES * -(-n_train // batch)
     passes += JUDGING_PASSES * (2 * sizes["valid"] + sizes["test"])

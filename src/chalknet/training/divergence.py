@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from chalknet.config import Recipe
-from chalknet.engines.engine import Batch, Engine, Snapshot, Update
+from chalknet.engines.batches import batch_size
+from chalknet.engines.engine import Engine, Snapshot, Update
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.errors import DivergenceError
+from chalknet.network.architecture import Architecture
 from chalknet.network.arrays import FloatArray
-from chalknet.network.objective import Objective, learn
+from chalknet.network.objective import Objective, loss_and_gradients
 
 FAR_INPUT = 30.0  # deviations; what the initialisers expect is about 1
 USUAL_RATES = {"adam": 1e-3, "adamw": 1e-3}  # of a mean; of the others 0.1, less where momentum adds steps up
@@ -94,7 +96,7 @@ def last_step(
     updates: Iterable[Update],
     alone: Callable[[Update], ReferenceEngine],
     objective: Objective,
-    activations: Sequence[str],
+    architecture: Architecture,
 ) -> LastStep:
     """Makes an epoch's updates again, one by one, up to the one before the loss was lost; the engine is at before then.
 
@@ -115,9 +117,9 @@ def last_step(
     parameters: dict[str, FloatArray] = {name: value.astype(float) for name, value in engine.parameters().items()}
     engine.go_back(before)
     update = planned[found]
-    n_samples = size_of(update.batch)
-    samples, keep = alone(update).lesson(Update(slice(0, min(n_samples, MOST_SAMPLES)), update.step))
-    gradients = learn(parameters, samples, objective, activations, keep).gradients
+    n_samples = batch_size(update.batch)
+    samples, masks = alone(update).training_batch(Update(slice(0, min(n_samples, MOST_SAMPLES)), update.step))
+    gradients = loss_and_gradients(architecture, parameters, samples, objective, masks).gradients
     return LastStep(
         number=found + 1,
         n_updates=len(planned),
@@ -127,11 +129,6 @@ def last_step(
         lengths={name: float(np.linalg.norm(gradient)) for name, gradient in gradients.items()},
         largest_input=float(np.abs(samples.x).max(initial=0.0)),
     )
-
-
-def size_of(batch: Batch) -> int:
-    """How many samples it has."""
-    return int(batch.stop - batch.start) if isinstance(batch, slice) else len(batch)
 
 
 def _rank(length: float) -> float:

@@ -11,8 +11,8 @@ import numpy as np
 
 from chalknet.config import OptimizerConfig
 from chalknet.engines.engine import AVERAGE, Step
-from chalknet.network.architecture import Parameters
 from chalknet.network.arrays import FloatArray
+from chalknet.network.layer import Parameters
 
 
 class _Rule:
@@ -37,25 +37,25 @@ class _Rule:
         remembered = {name: value.copy() for name, value in state.items()}
         for name, value in moved.items():
             memory = [_rows(remembered[f"{slot}/{name}"]) for slot in self.slots]
-            has_bias = not name.endswith(".weight")
-            self.update(_rows(value), _rows(gradients[name]).copy(), memory, has_bias, step)
+            bias_rows = 0 if name.endswith(".weight") else 1
+            self.update(_rows(value), _rows(gradients[name]).copy(), memory, bias_rows, step)
         return moved, remembered
 
     def update(
-        self, matrix: FloatArray, gradient: FloatArray, memory: Sequence[FloatArray], has_bias: bool, step: Step
+        self, matrix: FloatArray, gradient: FloatArray, memory: Sequence[FloatArray], bias_rows: int, step: Step
     ) -> None:
-        """One step in place, of a matrix whose last row, if has_bias, is a bias or a gain and the others weights.
+        """Make one step in place, of a matrix whose last bias_rows rows are biases or scales, and the others weights.
 
-        gradient may be written over; memory is one matrix a slot.
+        gradient may be overwritten. memory has one matrix per slot.
         """
-        self.move(matrix, gradient, memory, has_bias, self.numbers(step), np)
+        self.move(matrix, gradient, memory, bias_rows, self.numbers(step), np)
 
     def numbers(self, step: Step) -> tuple[float, ...]:
         """All that a step takes from its number and its learning rate."""
         raise NotImplementedError
 
     def move(
-        self, matrix: Any, gradient: Any, memory: Sequence[Any], has_bias: bool, numbers: Sequence[Any], xp: Any
+        self, matrix: Any, gradient: Any, memory: Sequence[Any], bias_rows: int, numbers: Sequence[Any], xp: Any
     ) -> None:
         """`update` in the arrays of another library, such as torch, whose functions xp has under NumPy's names.
 
@@ -91,15 +91,15 @@ class Momentum(_Rule):
         return (step.learning_rate,)
 
     def move(
-        self, matrix: Any, gradient: Any, memory: Sequence[Any], has_bias: bool, numbers: Sequence[Any], xp: Any
+        self, matrix: Any, gradient: Any, memory: Sequence[Any], bias_rows: int, numbers: Sequence[Any], xp: Any
     ) -> None:
         (velocity,), (rate,) = memory, numbers
         xp.multiply(velocity, self.momentum, out=velocity)
         xp.multiply(gradient, rate, out=gradient)
         xp.add(velocity, gradient, out=velocity)
         xp.subtract(matrix, velocity, out=matrix)
-        if has_bias and not self.bias_momentum:
-            velocity[-1] = 0  # the next step starts from no velocity, which makes it a plain one
+        if bias_rows and not self.bias_momentum:
+            velocity[-bias_rows:] = 0  # the next step starts from no velocity, which makes it a plain one
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,9 @@ class Nesterov(_Rule):
         return (step.learning_rate,)
 
     def move(
-        self, matrix: Any, gradient: Any, memory: Sequence[Any], has_bias: bool, numbers: Sequence[Any], xp: Any
+        self, matrix: Any, gradient: Any, memory: Sequence[Any], bias_rows: int, numbers: Sequence[Any], xp: Any
     ) -> None:
-        del has_bias
+        del bias_rows
         (velocity,), (rate,) = memory, numbers
         xp.multiply(gradient, rate, out=gradient)
         xp.multiply(velocity, self.momentum, out=velocity)
@@ -154,9 +154,9 @@ class Adam(_Rule):
         return step.learning_rate * root2 / (1 - self.beta1**step.number), self.epsilon * root2
 
     def move(
-        self, matrix: Any, gradient: Any, memory: Sequence[Any], has_bias: bool, numbers: Sequence[Any], xp: Any
+        self, matrix: Any, gradient: Any, memory: Sequence[Any], bias_rows: int, numbers: Sequence[Any], xp: Any
     ) -> None:
-        del has_bias
+        del bias_rows
         (mean, square), (rate, epsilon) = memory, numbers
         xp.multiply(mean, self.beta1, out=mean)
         xp.multiply(square, self.beta2, out=square)
@@ -197,11 +197,11 @@ class Decayed(_Rule):
         return (*self.rule.numbers(step), 1 - step.learning_rate * self.decay)
 
     def move(
-        self, matrix: Any, gradient: Any, memory: Sequence[Any], has_bias: bool, numbers: Sequence[Any], xp: Any
+        self, matrix: Any, gradient: Any, memory: Sequence[Any], bias_rows: int, numbers: Sequence[Any], xp: Any
     ) -> None:
-        weights = matrix[:-1] if has_bias else matrix
+        weights = matrix[: len(matrix) - bias_rows]
         xp.multiply(weights, numbers[-1], out=weights)
-        self.rule.move(matrix, gradient, memory, has_bias, numbers[:-1], xp)
+        self.rule.move(matrix, gradient, memory, bias_rows, numbers[:-1], xp)
 
 
 @dataclass(frozen=True)
@@ -230,9 +230,9 @@ class Averaged(_Rule):
         return (*self.rule.numbers(step), 1 - self.kept_of_average(step.number))
 
     def move(
-        self, matrix: Any, gradient: Any, memory: Sequence[Any], has_bias: bool, numbers: Sequence[Any], xp: Any
+        self, matrix: Any, gradient: Any, memory: Sequence[Any], bias_rows: int, numbers: Sequence[Any], xp: Any
     ) -> None:
-        self.rule.move(matrix, gradient, memory[:-1], has_bias, numbers[:-1], xp)
+        self.rule.move(matrix, gradient, memory[:-1], bias_rows, numbers[:-1], xp)
         average = memory[-1]
         xp.subtract(matrix, average, out=gradient)
         xp.multiply(gradient, numbers[-1], out=gradient)

@@ -19,14 +19,26 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.preprocess import Scaling, flatten, learnt_scaling
 from chalknet.data.splits import Splits
 from chalknet.data.stored import StoredPart, StoredSamples
-from chalknet.engines.engine import AVERAGE, Batch, Engine, EngineMaker, Part, SampleScores, Snapshot, Step, Update
-from chalknet.engines.noise import Noise
+from chalknet.engines.engine import (
+    AVERAGE,
+    Batch,
+    Engine,
+    EngineFactory,
+    EngineSpec,
+    Part,
+    SampleScores,
+    Snapshot,
+    Step,
+    Update,
+)
 from chalknet.engines.numpy_engine import NumpyEngine
+from chalknet.engines.random_transforms import RandomTransforms
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.engines.sharded import ShardedEngine, Shards, check_shards
 from chalknet.errors import ConfigError, DivergenceError, MissingExtraError
-from chalknet.network.architecture import Architecture, Parameters
+from chalknet.network.architecture import Architecture, architecture_for
 from chalknet.network.initialisers import initial_parameters
+from chalknet.network.layer import Parameters
 from chalknet.network.model import Ensemble, Network
 from chalknet.network.objective import Objective
 from chalknet.records import EpochRecord
@@ -37,10 +49,10 @@ from chalknet.training.sample_weights import training_weights
 from chalknet.training.schedules import rate_factor
 from chalknet.training.stopping import EarlyStopping
 
-ENGINES: dict[str, EngineMaker] = {"numpy": NumpyEngine, "reference": ReferenceEngine}
+ENGINES: dict[str, EngineFactory] = {"numpy": NumpyEngine, "reference": ReferenceEngine}
 
 
-def engine_maker(training: TrainingConfig) -> EngineMaker:
+def engine_maker(training: TrainingConfig) -> EngineFactory:
     """The engine that a recipe names.
 
     Raises:
@@ -52,7 +64,7 @@ def engine_maker(training: TrainingConfig) -> EngineMaker:
     device_of(training)
     from chalknet.engines.torch_engine import TorchEngine
 
-    return partial(TorchEngine, device=training.device, precision=training.precision)
+    return TorchEngine
 
 
 def device_of(training: TrainingConfig) -> str:
@@ -133,6 +145,7 @@ class Checkpoint:
         parameters, state: the engine's, by name, after the last of them.
         best: parameters after the best epoch, where early stopping watches and they are not the last; else None.
         valid_samples: one `SampleScores` an epoch, where the trainer keeps them.
+        architecture: the network's, or None where a file of an earlier format does not tell it.
     """
 
     history: tuple[EpochRecord, ...]
@@ -140,6 +153,7 @@ class Checkpoint:
     state: Parameters
     best: Parameters | None
     valid_samples: tuple[SampleScores, ...]
+    architecture: Architecture | None
 
 
 class Trainer:
@@ -175,18 +189,15 @@ class Trainer:
         workers: int | None = None,
         keep_samples: bool = False,
         shards: Shards | None = None,
-        engine: EngineMaker | None = None,
+        engine: EngineFactory | None = None,
         beside: Trainer | None = None,
     ) -> None:
         if workers is not None and workers < 1:
             raise ConfigError(f"workers must be a whole number >= 1, got {workers}.")
         self.data, self.splits, self.recipe = data, splits, recipe
-        network = recipe.network
-        self.architecture = Architecture(
-            data.n_inputs, network.hidden, data.n_classes, network.activations(), network.batch_norm
-        )
+        self.architecture = architecture_for(recipe, data.n_inputs, data.n_classes)
         self.scaling: Scaling = (
-            learnt_scaling(network.input_scaling, data.inputs, splits.train, data.is_images)
+            learnt_scaling(recipe.network.input_scaling, data.inputs, splits.train, data.is_images)
             if beside is None
             else beside.scaling
         )
@@ -288,7 +299,7 @@ class Trainer:
         """
         last = self.history[-1].train.loss if self.history else None
         with np.errstate(all="ignore"):
-            step = last_step(self.engine, before, updates, self._alone, self._objective, self.architecture.activations)
+            step = last_step(self.engine, before, updates, self._alone, self._objective, self.architecture)
         return divergence(loss, epoch, last, step, self.recipe)
 
     def network(self, of: Snapshot | None = None) -> Network:
@@ -305,10 +316,26 @@ class Trainer:
     def checkpoint(self, best: Parameters | None = None) -> Checkpoint:
         """What `go_on_from` takes; best as in `Checkpoint`."""
         engine = self.engine
-        return Checkpoint(tuple(self.history), engine.parameters(), engine.state(), best, tuple(self.valid_samples))
+        return Checkpoint(
+            tuple(self.history),
+            engine.parameters(),
+            engine.state(),
+            best,
+            tuple(self.valid_samples),
+            self.architecture,
+        )
 
     def go_on_from(self, checkpoint: Checkpoint) -> None:
-        """Brings this trainer to where one of the same data, splits and recipe was when the checkpoint was taken."""
+        """Brings this trainer to where one of the same data, splits and recipe was when the checkpoint was taken.
+
+        Raises:
+            ConfigError: the checkpoint is of a network with other layers.
+        """
+        if checkpoint.architecture not in (None, self.architecture):
+            raise ConfigError(
+                f"the checkpoint is of a network with other layers ({checkpoint.architecture}) than the recipe "
+                f"({self.architecture}). Resume it with the recipe that it was made with."
+            )
         self.engine.restore(checkpoint.parameters, checkpoint.state)
         self.last = self.engine.snapshot()
         self.history = list(checkpoint.history)
@@ -340,33 +367,33 @@ class Trainer:
         kept_out = self.recipe.regularisation
         return Objective(self.recipe.optimizer.reduction, kept_out.label_smoothing, kept_out.l2)
 
-    def _make_engine(self, maker: EngineMaker, dtype: str, parts: Mapping[str, Part]) -> Engine:
-        recipe = self.recipe
-        kept_out, augmentation = recipe.regularisation, recipe.augmentation
-        return maker(
-            parts,
-            initial_parameters(self.architecture, recipe.training.seed, recipe.network.initialiser),
-            rule_of(recipe.optimizer),
+    def _make_engine(self, factory: EngineFactory, dtype: str, splits: Mapping[str, Part]) -> Engine:
+        recipe, training = self.recipe, self.recipe.training
+        spec = EngineSpec(
+            architecture=self.architecture,
+            parameters=initial_parameters(self.architecture, training.seed, recipe.network.initialiser),
+            optimizer=rule_of(recipe.optimizer),
+            splits=splits,
             scaling=self.scaling,
             objective=self._objective,
-            activations=self.architecture.activations,
-            noise=Noise(
+            transforms=RandomTransforms(
                 self._batch_seed,
-                kept_out.dropout,
-                kept_out.input_dropout,
-                augmentation.mixup,
-                augmenter_for(augmentation, image_shape(self.data)),
+                recipe.augmentation.mixup,
+                augmenter_for(recipe.augmentation, image_shape(self.data)),
             ),
             clip_norm=recipe.optimizer.clip_norm,
             dtype=dtype,
-            workers=self._workers,
-            tile_rows=recipe.training.tile_rows,
+            threads=self._workers,
+            tile_rows=training.tile_rows,
+            device=training.device,
+            precision=training.precision,
         )
+        return factory(spec)
 
-    def _engine_maker(self) -> EngineMaker:
+    def _engine_maker(self) -> EngineFactory:
         if self._shards is None:
             return engine_maker(self.recipe.training)
-        check_shards(self.recipe)
+        check_shards(self.recipe, self.architecture)
         return partial(ShardedEngine, shards=self._shards, window=self.recipe.training.shuffle_window)
 
     def _part(self, index: NDArray[np.int64]) -> Part:

@@ -15,9 +15,9 @@ from chalknet.data.preprocess import Scaling
 from chalknet.data.splits import Splits
 from chalknet.errors import ConfigError, DataError, MissingExtraError, ShapeError
 from chalknet.formatting import quoted
-from chalknet.network.activations import log_softmax, softmax
 from chalknet.network.arrays import FloatArray
 from chalknet.network.model import Network
+from chalknet.network.softmax import log_softmax, softmax
 from chalknet.records import EpochRecord
 from chalknet.workflows.classifier_recipe import FEW, FIELD_OF_PARAMETER, classifier_recipe
 from chalknet.workflows.classifier_samples import (

@@ -15,7 +15,7 @@ from chalknet.data.preprocess import Scaling
 from chalknet.data.splits import Splits
 from chalknet.engines.engine import AVERAGE, SampleScores, Snapshot, Step, Update
 from chalknet.errors import ConfigError
-from chalknet.network.architecture import Parameters
+from chalknet.network.layer import Parameters
 from chalknet.network.model import Network
 from chalknet.records import EpochRecord
 from chalknet.training.stopping import EarlyStopping
@@ -147,9 +147,9 @@ def _start_from(trainer: Trainer, start: Network) -> None:
 
 
 def _refuse_another(trainer: Trainer, start: Network) -> None:
-    if trainer.architecture != start.architecture:
+    if trainer.architecture.prediction != start.architecture.prediction:  # dropout may change
         asked, had = (
-            f"{one} {', '.join(one.activations)}{' with batch_norm' * one.batch_norm}"
+            f"{one} {', '.join(one.activations)}{' with batch_norm' * one.uses_batch_statistics}"
             for one in (trainer.architecture, start.architecture)
         )
         raise ConfigError(

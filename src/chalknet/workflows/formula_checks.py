@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from chalknet.config import Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.preprocess import Scaling, flatten, input_scale
-from chalknet.network.activations import relu, softmax
 from chalknet.network.architecture import Architecture
 from chalknet.network.dense import dense
 from chalknet.network.gradcheck import STEP, relative_gap
 from chalknet.network.initialisers import initial_parameters
 from chalknet.network.losses import softmax_cross_entropy
+from chalknet.network.relu import relu
+from chalknet.network.softmax import softmax
 
 Values = NDArray[np.floating[Any]]
 

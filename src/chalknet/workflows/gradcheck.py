@@ -10,7 +10,7 @@ from chalknet.data.splits import Splits
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.errors import ConfigError
 from chalknet.network.gradcheck import GradientCheck, check_objective
-from chalknet.network.objective import Objective, learn
+from chalknet.network.objective import Objective, loss_and_gradients
 from chalknet.training.trainer import Trainer
 
 
@@ -33,10 +33,10 @@ def check_recipe(data: Dataset, recipe: Recipe, n_samples: int = 20) -> tuple[Gr
     settings = {"engine": "reference", "dtype": "float64", "device": "auto", "precision": "float32"}
     whole = recipe.with_settings(**settings, batch_size=FULL, reduction="mean")
     trainer = Trainer(data, Splits(chosen, nobody, nobody), whole)
-    engine, activations = trainer.engine, trainer.architecture.activations
+    engine, architecture = trainer.engine, trainer.architecture
     assert isinstance(engine, ReferenceEngine)
-    samples, keep = engine.lesson(next(trainer.updates(1)))
+    samples, masks = engine.training_batch(next(trainer.updates(1)))
     objective = Objective("mean", recipe.regularisation.label_smoothing, recipe.regularisation.l2)
     parameters = engine.parameters()
-    gradients = learn(parameters, samples, objective, activations, keep).gradients
-    return check_objective(parameters, gradients, samples, objective, activations, keep, seed=seed)
+    gradients = loss_and_gradients(architecture, parameters, samples, objective, masks).gradients
+    return check_objective(architecture, parameters, gradients, samples, objective, masks, seed=seed)

@@ -10,7 +10,7 @@ from chalknet.data.dataset import Dataset
 from chalknet.engines.ray_shards import RayShards
 from chalknet.engines.sharded import Shards, check_shards
 from chalknet.machine.ray_cluster import ray_cluster
-from chalknet.network.architecture import Architecture
+from chalknet.network.architecture import architecture_for
 
 FLOAT_BYTES = 8
 SETS_AT_A_TIME = 4  # of parameters in shared memory, beside a gradient of each shard
@@ -27,8 +27,8 @@ def opened_shards(shards: int | None, on: str | None, data: Dataset, recipe: Rec
     if shards is None:
         yield None
         return
-    check_shards(recipe)
-    architecture = Architecture(data.n_inputs, recipe.network.hidden, data.n_classes)
+    architecture = architecture_for(recipe, data.n_inputs, data.n_classes)
+    check_shards(recipe, architecture)
     of_network = (shards + SETS_AT_A_TIME) * architecture.n_parameters * FLOAT_BYTES
     held = of_network if data.is_stored else of_network + data.inputs.nbytes
     with ray_cluster(on or "ray", "training over shards", held) as ray:

@@ -7,9 +7,9 @@ from chalknet.reporting.tables import Table
 
 # what, formula, derivative, function
 IN_CODE = (
-    ("softmax", "S2", "S5", "network.activations.softmax"),
-    ("log softmax", "S3", "", "network.activations.log_softmax"),
-    ("relu", "R1", "R2", "network.activations.relu"),
+    ("softmax", "S2", "S5", "network.softmax.softmax"),
+    ("log softmax", "S3", "", "network.softmax.log_softmax"),
+    ("relu", "R1", "R2", "network.relu.relu"),
     ("dense layer", "A1", "A2, A3, A4", "network.dense.dense"),
     ("cross-entropy", "L2", "L4", "network.losses.softmax_cross_entropy"),
     ("network", "N1", "N2, N3", "network.architecture.forward"),

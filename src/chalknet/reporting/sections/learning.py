@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from chalknet.formatting import count_of, duration, listed
-from chalknet.network.architecture import Architecture
+from chalknet.network.architecture import architecture_for
 from chalknet.reporting.document import Block, FigureBlock, Findings, Paragraph, Section, TableBlock
 from chalknet.reporting.gathered import CellRuns, Gathered
 from chalknet.reporting.inline import code, escaped
@@ -29,7 +29,7 @@ def learning_section(gathered: Gathered, number: str, title: str = "Learning", *
     recipe = runs.cell.recipe
     widths = " and ".join(f"{width:,}" for width in recipe.network.hidden)
     facts = gathered.results.data
-    shape = Architecture(prod(facts.sample_shape), recipe.network.hidden, len(facts.class_names))
+    shape = architecture_for(recipe, prod(facts.sample_shape), len(facts.class_names))
     text = (
         f"This is one training in full: {widths} hidden units, {count_of(shape.n_parameters, 'parameter')}, "
         f"{_where(gathered, runs)}. It took {duration(runs.seconds[0])} for "

@@ -1,16 +1,54 @@
-"""Between parameters by name and the matrices that an engine keeps them in."""
+"""Between parameters by name and the matrices that the torch engine keeps them in."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from chalknet.engines.engine import AVERAGE, UpdateRule
-from chalknet.engines.tile import Weights
-from chalknet.network.architecture import STATISTICS, Parameters
+from chalknet.engines.engine import AVERAGE, EngineSpec, UpdateRule
+from chalknet.errors import ConfigError
+from chalknet.network.architecture import Architecture
+from chalknet.network.dropout import Dropout
+from chalknet.network.layer import Parameters
+
+Matrix = NDArray[Any]
+
+
+@dataclass(eq=False)
+class Weights:
+    """What a network is made of, layer by layer, as a tile reads it.
+
+    Attributes:
+        matrices: (I+1, O) each, the bias its last row.
+        gains: (1, O) for each hidden layer, empty without batch normalisation.
+        statistics: (2, O) for each of these, running mean and variance.
+    """
+
+    matrices: list[Matrix]
+    gains: list[Matrix] = field(default_factory=list)
+    statistics: list[Matrix] = field(default_factory=list)
+
+    def like(self) -> Weights:
+        """Room of the same shapes."""
+        return Weights(*([np.empty_like(value) for value in values] for values in self.groups))
+
+    def copy(self) -> Weights:
+        """The same values in other arrays."""
+        return Weights(*([value.copy() for value in values] for values in self.groups))
+
+    def put(self, other: Weights) -> None:
+        """Takes another's values, which are of the same shapes, into its own arrays."""
+        for mine, theirs in zip(self.groups, other.groups, strict=True):
+            for value, new in zip(mine, theirs, strict=True):
+                np.copyto(value, new)
+
+    @property
+    def groups(self) -> tuple[list[Matrix], list[Matrix], list[Matrix]]:
+        return self.matrices, self.gains, self.statistics
 
 
 class Layers:
@@ -26,7 +64,7 @@ class Layers:
             for name, value in parameters.items()
             if name.endswith(".weight")
         }
-        self.batch_norm = any(name.endswith(".gain") for name in parameters)
+        self.batch_norm = any(name.endswith(".gamma") for name in parameters)
         self._names = frozenset(parameters)
 
     def weights(self, named: Mapping[str, NDArray[Any]], dtype: DTypeLike) -> Weights:
@@ -39,9 +77,9 @@ class Layers:
             if f"{layer}.bias" in named:
                 matrix[-1] = named[f"{layer}.bias"]
             weights.matrices.append(matrix)
-            if f"{layer}.gain" in self._names:
+            if f"{layer}.gamma" in self._names:
                 zeros = np.zeros(n_out)
-                gain, mean, variance = (named.get(f"{layer}.{kind}", zeros) for kind in ("gain", "mean", "variance"))
+                gain, mean, variance = (named.get(f"{layer}.{kind}", zeros) for kind in ("gamma", "mean", "variance"))
                 weights.gains.append(np.array(gain[None], dtype))
                 weights.statistics.append(np.array([mean, variance], dtype))
         return weights
@@ -54,7 +92,7 @@ class Layers:
             named[f"{layer}.weight"] = np.array(matrix[:-1].T, order="C")
             named[f"{layer}.bias"] = matrix[-1].copy()
             if number < len(weights.gains):
-                named[f"{layer}.gain"] = weights.gains[number][0].copy()
+                named[f"{layer}.gamma"] = weights.gains[number][0].copy()
                 named[f"{layer}.mean"], named[f"{layer}.variance"] = (row.copy() for row in weights.statistics[number])
         return named
 
@@ -68,15 +106,35 @@ class Layers:
             f"{slot}/{name}": value
             for slot, weights in memory.items()
             for name, value in self.named(weights).items()
-            if slot == AVERAGE or not name.endswith(STATISTICS)
+            if slot == AVERAGE or not name.endswith((".mean", ".variance"))
         }
 
 
 def start_of(rule: UpdateRule, parameters: Mapping[str, NDArray[Any]]) -> Parameters:
     """What the rule remembers of what is learnt, and the running statistics, of which an average is kept too."""
-    learnt = {name: value for name, value in parameters.items() if not name.endswith(STATISTICS)}
-    statistics = {f"{AVERAGE}/{name}": value for name, value in parameters.items() if name.endswith(STATISTICS)}
+    learnt = {name: value for name, value in parameters.items() if not name.endswith((".mean", ".variance"))}
+    statistics = {
+        f"{AVERAGE}/{name}": value for name, value in parameters.items() if name.endswith((".mean", ".variance"))
+    }
     return {**statistics, **rule.start(learnt)}
+
+
+def check_short_form(spec: EngineSpec) -> float:
+    """Return the dropout rate of hidden layers.
+
+    Raises:
+        ConfigError: the layers are not those of the short form.
+    """
+    layers = (
+        spec.architecture.layers[1:] if isinstance(spec.architecture.layers[0], Dropout) else spec.architecture.layers
+    )
+    rates = [layer.rate for layer in layers if isinstance(layer, Dropout)]
+    rate = rates[0] if rates else 0.0
+    one = spec.architecture
+    short = Architecture(one.n_inputs, one.hidden, one.n_classes, one.activations, one.uses_batch_statistics, rate)
+    if short.layers != layers:
+        raise ConfigError("the torch engine takes networks of the short form alone. Use --engine numpy.")
+    return rate
 
 
 def _of_slot(state: Mapping[str, NDArray[Any]], slot: str) -> dict[str, NDArray[Any]]:

@@ -1,0 +1,157 @@
+"""Compare the speed of two versions of chalknet, in turns within one run.
+
+    python benchmarks/versions.py --old OLD/src --new src --rounds 7 --out benchmarks/results/versions.json
+
+OLD is another checkout, such as one that `git worktree add` makes. A worker process of each version holds the same
+generated letters; they do every workload in turns, so that what else the machine does slows both alike. Reported are
+the median times and the median of the rounds' ratios new / old.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+N_TRAIN, N_INPUTS = 15_000, 784
+SECONDS = 0.7  # of work per turn
+
+# Name -> what a worker prepares: hidden units, batch size (0: predictions), engine and precision.
+WORKLOADS: dict[str, dict[str, Any]] = {
+    "full batch, 100 units": {"units": 100, "batch_size": "full"},
+    "full batch, 1,000 units": {"units": 1000, "batch_size": "full"},
+    "batches of 32, 16 units": {"units": 16, "batch_size": 32},
+    "batches of 32, 100 units": {"units": 100, "batch_size": 32},
+    "batches of 32, 1,000 units": {"units": 1000, "batch_size": 32},
+    "batches of 128, 16 units": {"units": 16, "batch_size": 128},
+    "batches of 128, 100 units": {"units": 100, "batch_size": 128},
+    "batches of 128, 1,000 units": {"units": 1000, "batch_size": 128},
+    "prediction of 1 image": {"units": 1000, "predict": 1},
+    "prediction of 10,000 images": {"units": 1000, "predict": 10_000},
+}
+TORCH_WORKLOADS: dict[str, dict[str, Any]] = {
+    "torch, bfloat16, full batch, 1,000 units": {
+        "units": 1000, "batch_size": "full", "engine": "torch", "precision": "bfloat16", "device": "cpu",
+    },
+}  # fmt: skip
+
+
+def work() -> None:
+    """Answer requests on standard input: a workload's name, then the seconds of one repetition."""
+    import time
+
+    import numpy as np
+
+    from chalknet.config import Recipe
+    from chalknet.data.dataset import dataset_from_arrays
+    from chalknet.data.splits import split_dataset
+    from chalknet.training.trainer import Trainer
+
+    rng = np.random.default_rng(0)
+    n = N_TRAIN + 1_000 + 2_724
+    images = rng.integers(0, 256, (n, 28, 28), np.uint8)
+    data = dataset_from_arrays(images, rng.integers(0, 10, n))
+    splits = split_dataset(data, "random", N_TRAIN, 1_000, 0)
+    prepared: dict[str, Any] = {}
+
+    def prepare(name: str) -> Any:
+        settings = dict({**WORKLOADS, **TORCH_WORKLOADS}[name])
+        units, n_images = settings.pop("units"), settings.pop("predict", 0)
+        settings.setdefault("batch_size", "full")
+        recipe = Recipe().with_settings(hidden=[units], epochs=10**6, learning_rate=1e-9, **settings)
+        trainer = Trainer(data, splits, recipe)
+        if n_images:
+            network, some = trainer.network(), images[:n_images]
+            return lambda: network.predict_proba(some)
+        epochs = trainer.epochs()
+        return lambda: next(epochs)
+
+    for line in sys.stdin:
+        name = line.rstrip("\n")
+        if name not in prepared:
+            prepared.clear()
+            prepared[name] = prepare(name)
+            prepared[name]()
+        started, count = time.perf_counter(), 0
+        while not count or time.perf_counter() - started < SECONDS:
+            prepared[name]()
+            count += 1
+        print((time.perf_counter() - started) / count, flush=True)
+
+
+def start_worker(source: str) -> subprocess.Popen[str]:
+    """Start a worker whose chalknet is the one in this folder."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(source).resolve())}
+    command = [sys.executable, __file__, "--work"]
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def ask(worker: subprocess.Popen[str], name: str) -> float:
+    """Return the seconds that one repetition of a workload takes a worker."""
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    worker.stdin.write(f"{name}\n")
+    worker.stdin.flush()
+    return float(worker.stdout.readline())
+
+
+def compare(old: str, new: str, names: list[str], rounds: int) -> dict[str, Any]:
+    """Return the times of both versions, and the median ratio, of each workload."""
+    workers = {"old": start_worker(old), "new": start_worker(new)}
+    found: dict[str, Any] = {}
+    try:
+        for name in names:
+            seconds: dict[str, list[float]] = {"old": [], "new": []}
+            for turn in range(rounds):
+                for version in ("old", "new") if turn % 2 else ("new", "old"):
+                    seconds[version].append(ask(workers[version], name))
+            ratios = [b / a for a, b in zip(seconds["old"], seconds["new"], strict=True)]
+            found[name] = {
+                "old_seconds": statistics.median(seconds["old"]),
+                "new_seconds": statistics.median(seconds["new"]),
+                "ratio": statistics.median(ratios),
+                "ratios": [round(ratio, 4) for ratio in sorted(ratios)],
+            }
+            one = found[name]
+            print(
+                f"{name:<45} {one['old_seconds']:.6f} s {one['new_seconds']:.6f} s  ratio {one['ratio']:.3f}",
+                flush=True,
+            )
+    finally:
+        for worker in workers.values():
+            worker.communicate()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--old", help="folder with the package of the old version")
+    parser.add_argument("--new", default="src", help="folder with the package of the new version  [default: src]")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each version per workload  [default: 7]")
+    parser.add_argument("--only", default="", help="only workloads whose name contains this")
+    parser.add_argument("--torch", action="store_true", help="the torch engine's workloads instead")
+    parser.add_argument("--out", type=Path, help="file for the results, JSON")
+    arguments = parser.parse_args()
+    if arguments.work:
+        work()
+        return
+    if not arguments.old:
+        parser.error("--old names the folder with the package of the old version")
+    names = [name for name in (TORCH_WORKLOADS if arguments.torch else WORKLOADS) if arguments.only in name]
+    found = compare(arguments.old, arguments.new, names, arguments.rounds)
+    if arguments.out:
+        from chalknet.machine.facts import machine_facts
+
+        kept = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+        stored = {"machine": machine_facts(), "workloads": {**kept.get("workloads", {}), **found}}
+        arguments.out.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

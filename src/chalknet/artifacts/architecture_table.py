@@ -1,0 +1,41 @@
+"""The layers of a network in the headers of model files and checkpoints."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from chalknet.artifacts.tensor_file import short
+from chalknet.errors import ModelFileError
+from chalknet.network.architecture import Architecture
+
+MAX_LAYERS = 1_000
+MAX_AXES, MAX_INPUTS = 4, 2**40  # of the shape of a sample
+
+
+def architecture_table(architecture: Architecture) -> dict[str, Any]:
+    """Return an architecture as the entries "input_shape" and "layers" of a header."""
+    layers = [layer.table() for layer in architecture.layers]
+    return {"input_shape": list(architecture.input_shape), "layers": layers}
+
+
+def architecture_from_table(header: dict[str, Any]) -> Architecture:
+    """Return the architecture of a header. What it claims is bounded before anything is made of it.
+
+    Raises:
+        ModelFileError: the entries are missing, or are not what chalknet writes. (A ValueError.)
+        ConfigError: layers that are unknown or do not fit together. (A ValueError.)
+    """
+    shape: Any = header.get("input_shape")
+    layers: Any = header.get("layers")
+    is_shape = isinstance(shape, list) and all(type(size) is int and size >= 1 for size in shape)
+    if not is_shape or not 1 <= len(shape) <= MAX_AXES or math.prod(shape) > MAX_INPUTS:
+        raise ModelFileError(f"its input_shape is {short(shape)}, which is not the shape of a sample.")
+    if not isinstance(layers, list) or not 1 <= len(layers) <= MAX_LAYERS:
+        raise ModelFileError(f"its layers are {short(layers)}, which is not a list of up to {MAX_LAYERS} layers.")
+    return Architecture(shape, layers=layers)
+
+
+def rename_gain(name: str) -> str:
+    """Return the present name of a parameter. Formats 1 and 2 call the scale of batch normalization gain."""
+    return f"{name.removesuffix('.gain')}.gamma" if name.endswith(".gain") else name

@@ -1,0 +1,503 @@
+"""The layers of the numpy engine: one kernel class per layer type, with buffers of its own for a tile of samples.
+
+A network is a sequence of groups (`Workspace`). A group is a head, which has a buffer of outputs, and the in-place
+kernels that follow it on that buffer. The head is a dense layer, or a copy of the samples where another layer comes
+first. In the backward pass the buffer holds the gradient of the values that it held before.
+
+`build_groups` is the one step that fuses layers: an activation and the dropout after it are one kernel, whose slope is
+multiplied by the mask, and the bias of a dense layer that reads the samples is an extra column of ones in these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.engines.parameter_layout import LayerArrays, Matrix, NetworkArrays, ParameterLayout
+from chalknet.engines.scores import SoftmaxTerms, Targets
+from chalknet.network.activation import Activation
+from chalknet.network.architecture import Architecture
+from chalknet.network.batch_norm import EPSILON, RUNNING_DECAY, BatchNorm
+from chalknet.network.dense import Dense
+from chalknet.network.dropout import Dropout
+from chalknet.network.gelu import GELU_CUBE, GELU_SCALE
+from chalknet.network.layer import Layer
+from chalknet.network.leaky_relu import NEGATIVE_SLOPE
+from chalknet.network.selu import SELU_ALPHA, SELU_SCALE
+
+EVERY = slice(None)
+
+
+class Head:
+    """Fills a buffer from the samples or from the group before.
+
+    Attributes:
+        values: (rows, width) outputs; in the backward pass their gradient.
+        x: what it reads: the samples (rows, I+1) with a last column of ones, or the values of the group before.
+    """
+
+    values: Matrix
+    x: Matrix
+
+    def forward(self, arrays: NetworkArrays, n: int, columns: slice) -> None:
+        """Compute some columns of the values of the first n samples."""
+        raise NotImplementedError
+
+    def propagate(self, arrays: NetworkArrays, n: int, columns: slice, out: Matrix) -> None:
+        """Write the gradient of some columns of its input into out (n, columns)."""
+        raise NotImplementedError
+
+    def gradients(self, n: int, columns: slice, out: NetworkArrays) -> None:
+        """Write the gradient of the parameters of some columns."""
+        raise NotImplementedError
+
+
+class SamplesHead(Head):
+    """Copies the samples, for a network that does not begin with a dense layer."""
+
+    def __init__(self, n_inputs: int, rows: int, dtype: Any) -> None:
+        self.values = np.empty((rows, n_inputs), dtype)
+
+    def forward(self, arrays: NetworkArrays, n: int, columns: slice) -> None:
+        np.copyto(self.values[:n, columns], self.x[:n, :-1][:, columns])
+
+    def gradients(self, n: int, columns: slice, out: NetworkArrays) -> None:
+        """Do nothing: there are no parameters."""
+
+
+class DenseHead(Head):
+    """A dense layer.
+
+    Args:
+        layer, place: its specification, and where its parameters are.
+        rows: the most samples at a time.
+        x: the values that it reads, or None where it reads the samples.
+    """
+
+    def __init__(self, layer: Dense, place: LayerArrays, rows: int, dtype: Any, x: Matrix | None) -> None:
+        assert place.learned is not None
+        self._index, self._n_weights, self._has_bias = place.learned, place.n_weights, layer.bias
+        self._reads_samples = x is None
+        if x is not None:
+            self.x = x
+        self.values = np.empty((rows, layer.units), dtype)
+
+    def forward(self, arrays: NetworkArrays, n: int, columns: slice) -> None:
+        """A1. The column of ones in the samples multiplies the bias."""
+        matrix, out = arrays.learned[self._index], self.values[:n, columns]
+        if self._reads_samples:
+            np.matmul(self._samples(n), matrix[:, columns], out=out)
+            return
+        np.matmul(self.x[:n], matrix[: self._n_weights, columns], out=out)
+        if self._has_bias:
+            np.add(out, matrix[-1, columns], out=out)
+
+    def propagate(self, arrays: NetworkArrays, n: int, columns: slice, out: Matrix) -> None:
+        """A2."""
+        np.matmul(self.values[:n], arrays.learned[self._index][: self._n_weights][columns].T, out=out)
+
+    def gradients(self, n: int, columns: slice, out: NetworkArrays) -> None:
+        """A3 and A4."""
+        grad, grad_matrix = self.values[:n, columns], out.learned[self._index][:, columns]
+        if self._reads_samples:
+            np.matmul(self._samples(n).T, grad, out=grad_matrix)
+            return
+        np.matmul(self.x[:n].T, grad, out=grad_matrix[: self._n_weights])
+        if self._has_bias:
+            np.add.reduce(grad, axis=0, out=grad_matrix[-1])
+
+    def _samples(self, n: int) -> Matrix:
+        return self.x[:n] if self._has_bias else self.x[:n, :-1]
+
+
+class OutputHead(DenseHead):
+    """The last dense layer. With few classes, A3 is faster with the classes as rows."""
+
+    def __init__(self, layer: Dense, place: LayerArrays, rows: int, dtype: Any, x: Matrix | None) -> None:
+        super().__init__(layer, place, rows, dtype, x)
+        n_rows = place.n_weights + (1 if self._reads_samples else 0)
+        self._grad_by_class = np.empty((layer.units, n_rows), dtype)
+
+    def gradients(self, n: int, columns: slice, out: NetworkArrays) -> None:
+        grad, grad_matrix = self.values[:n], out.learned[self._index]
+        np.matmul(grad.T, self.x[:n], out=self._grad_by_class)
+        np.copyto(grad_matrix[: self._grad_by_class.shape[1]], self._grad_by_class.T)
+        if not self._reads_samples:
+            np.add.reduce(grad, axis=0, out=grad_matrix[-1])
+
+
+class InPlaceKernel:
+    """A layer that changes the values of its group in place.
+
+    Args:
+        layer, place: its specification, and where its parameters are.
+        values: (rows, width) of the group.
+    Class attributes:
+        splits_columns: whether threads may compute different columns.
+    """
+
+    splits_columns: ClassVar[bool] = True
+
+    def __init__(self, layer: Layer, place: LayerArrays, values: Matrix) -> None:
+        del layer, place
+        self.values = values
+        # Of dropout: rate, number of the random stream, and the mask of the present samples.
+        self.rate, self.stream, self.mask = 0.0, 0, None  # type: tuple[float, int, Matrix | None]
+
+    def forward(self, arrays: NetworkArrays, n: int, columns: slice, training: bool) -> None:
+        """Replace some columns of the values of the first n samples."""
+        raise NotImplementedError
+
+    def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
+        """Replace the gradient of some columns, and write the gradient of the parameters."""
+        raise NotImplementedError
+
+
+KERNELS: dict[type[Layer], type[InPlaceKernel]] = {}
+
+
+def kernel_of(layer: type[Layer]) -> Callable[[type[InPlaceKernel]], type[InPlaceKernel]]:
+    """Return a decorator that registers a kernel class for a layer type and its subclasses."""
+
+    def register(kernel: type[InPlaceKernel]) -> type[InPlaceKernel]:
+        KERNELS[layer] = kernel
+        return kernel
+
+    return register
+
+
+@kernel_of(Dropout)
+class DropoutKernel(InPlaceKernel):
+    """D1 and D2, where dropout does not follow an activation."""
+
+    def forward(self, arrays: NetworkArrays, n: int, columns: slice, training: bool) -> None:
+        if training and self.mask is not None:
+            np.multiply(self.values[:n, columns], self.mask[:n, columns], out=self.values[:n, columns])
+
+    def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
+        self.forward(arrays, n, columns, True)
+
+
+@kernel_of(BatchNorm)
+class BatchNormKernel(InPlaceKernel):
+    """B1 to B6. In training the first n samples are the whole batch."""
+
+    def __init__(self, layer: Layer, place: LayerArrays, values: Matrix) -> None:
+        super().__init__(layer, place, values)
+        assert place.learned is not None
+        assert place.statistics is not None
+        self._learned, self._statistics = place.learned, place.statistics
+        self._z = np.empty_like(values)
+        self._root = np.empty(values.shape[1], values.dtype)
+
+    def forward(self, arrays: NetworkArrays, n: int, columns: slice, training: bool) -> None:
+        h, z, root = self.values[:n, columns], self._z[:n, columns], self._root[columns]
+        running = arrays.statistics[self._statistics][:, columns]
+        gamma, bias = arrays.learned[self._learned][:, columns]
+        mean, variance = np.add.reduce(h, axis=0) / n if training else running[0], running[1]
+        np.subtract(h, mean, out=z)
+        if training:
+            variance = np.add.reduce(np.multiply(z, z, out=h), axis=0) / n
+            unbiased = variance * (n / max(n - 1, 1))
+            for kept, of_batch in zip(running, (mean, unbiased), strict=True):
+                np.multiply(kept, RUNNING_DECAY, out=kept)
+                np.add(kept, (1 - RUNNING_DECAY) * of_batch, out=kept)
+        np.sqrt(variance + h.dtype.type(EPSILON), out=root)
+        np.divide(z, root, out=z)
+        np.multiply(z, gamma, out=h)
+        np.add(h, bias, out=h)
+
+    def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
+        grad, z, root = self.values[:n, columns], self._z[:n, columns], self._root[columns]
+        grad_bias = np.add.reduce(grad, axis=0)
+        grad_gamma = np.einsum("ij,ij->j", grad, z)
+        grad_learned = out.learned[self._learned]
+        grad_learned[0, columns], grad_learned[1, columns] = grad_gamma, grad_bias
+        np.multiply(z, grad_gamma / n, out=z)
+        np.subtract(grad, z, out=grad)
+        np.subtract(grad, grad_bias / n, out=grad)
+        np.multiply(grad, arrays.learned[self._learned][0, columns] / root, out=grad)
+
+
+@kernel_of(Activation)
+class ActivationKernel(InPlaceKernel):
+    """An activation, with the dropout that follows it: its slope is the derivative times the dropout mask."""
+
+    def __init__(self, layer: Layer, place: LayerArrays, values: Matrix) -> None:
+        super().__init__(layer, place, values)
+        self._function, self._scales = ACTIVATION_FUNCTIONS[layer.type]
+        self._slope = np.empty_like(values)
+        self._scratch = np.empty(values.shape, bool)
+
+    def forward(self, arrays: NetworkArrays, n: int, columns: slice, training: bool) -> None:
+        h, slope = self.values[:n, columns], self._slope[:n, columns]
+        self._function(h, slope, self._scratch[:n, columns])
+        if training and self.mask is not None:
+            mask = self.mask[:n, columns]
+            np.multiply(slope, mask, out=slope)
+            if not self._scales:
+                np.multiply(h, mask, out=h)
+        if self._scales:
+            np.multiply(h, slope, out=h)
+
+    def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
+        grad = self.values[:n, columns]
+        np.multiply(grad, self._slope[:n, columns], out=grad)
+
+
+# Each writes the derivative at h into slope. One that scales leaves h, whose value is then h times slope; another one
+# replaces h by its value. scratch is a bool array that may be written to.
+ActivationFunction = Callable[[Matrix, Matrix, NDArray[np.bool_]], None]
+ACTIVATION_FUNCTIONS: dict[str, tuple[ActivationFunction, bool]] = {}
+
+
+def activation_of(name: str, *, scales: bool = False) -> Callable[[ActivationFunction], ActivationFunction]:
+    """Return a decorator that registers the in-place function of an activation."""
+
+    def register(function: ActivationFunction) -> ActivationFunction:
+        ACTIVATION_FUNCTIONS[name] = function, scales
+        return function
+
+    return register
+
+
+@activation_of("relu", scales=True)
+def _relu(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+    # A comparison and a product by 1 or 0 are faster in NumPy than maximum, and the slope is needed anyway.
+    np.greater(h, 0, out=scratch)
+    np.copyto(slope, scratch)
+
+
+@activation_of("leaky_relu", scales=True)
+def _leaky_relu(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+    np.greater(h, 0, out=scratch)
+    slope.fill(NEGATIVE_SLOPE)
+    np.copyto(slope, 1, where=scratch)
+
+
+@activation_of("identity", scales=True)
+def _identity(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+    slope.fill(1)
+
+
+@activation_of("tanh")
+def _tanh(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+    np.tanh(h, out=h)
+    np.multiply(h, h, out=slope)
+    np.subtract(1, slope, out=slope)
+
+
+@activation_of("gelu")
+def _gelu(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+    squared = h * h
+    t = np.multiply(squared, GELU_CUBE)
+    np.add(t, 1, out=t)
+    np.multiply(t, h, out=t)
+    np.multiply(t, GELU_SCALE, out=t)
+    np.tanh(t, out=t)
+    np.multiply(squared, 3 * GELU_CUBE, out=squared)
+    np.add(squared, 1, out=squared)
+    np.multiply(squared, h, out=squared)
+    np.multiply(squared, GELU_SCALE / 2, out=squared)
+    np.multiply(t, t, out=slope)
+    np.subtract(1, slope, out=slope)
+    np.multiply(slope, squared, out=slope)  # x (1 - t^2) u' / 2
+    np.add(t, 1, out=t)
+    np.multiply(t, 0.5, out=t)
+    np.add(slope, t, out=slope)
+    np.multiply(h, t, out=h)
+
+
+def _logistic(h: Matrix, out: Matrix) -> None:
+    """Write R9, (1 + tanh(h/2)) / 2, into out, which may be h."""
+    np.multiply(h, 0.5, out=out)
+    np.tanh(out, out=out)
+    np.add(out, 1, out=out)
+    np.multiply(out, 0.5, out=out)
+
+
+@activation_of("sigmoid")
+def _sigmoid(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+    _logistic(h, h)
+    np.subtract(1, h, out=slope)
+    np.multiply(slope, h, out=slope)
+
+
+@activation_of("silu")
+def _silu(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+    s = np.empty_like(h)
+    _logistic(h, s)
+    np.subtract(1, s, out=slope)
+    np.multiply(h, s, out=h)
+    np.multiply(slope, h, out=slope)
+    np.add(slope, s, out=slope)
+
+
+@activation_of("mish")
+def _mish(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+    t = np.tanh(np.logaddexp(h, h.dtype.type(0)))
+    _logistic(h, slope)
+    np.multiply(slope, 1 - t * t, out=slope)
+    np.multiply(slope, h, out=slope)
+    np.add(slope, t, out=slope)
+    np.multiply(h, t, out=h)
+
+
+@activation_of("elu")
+def _elu(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+    np.minimum(h, 0, out=slope)
+    np.expm1(slope, out=slope)  # 0 where h > 0
+    np.maximum(h, 0, out=h)
+    np.add(h, slope, out=h)
+    np.add(slope, 1, out=slope)
+
+
+@activation_of("selu")
+def _selu(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+    np.greater(h, 0, out=scratch)
+    np.minimum(h, 0, out=slope)
+    np.expm1(slope, out=slope)
+    np.multiply(slope, SELU_SCALE * SELU_ALPHA, out=slope)
+    np.maximum(h, 0, out=h)
+    np.multiply(h, SELU_SCALE, out=h)
+    np.add(h, slope, out=h)
+    np.add(slope, SELU_SCALE * SELU_ALPHA, out=slope)
+    np.copyto(slope, SELU_SCALE, where=scratch)
+
+
+class Group:
+    """A head and the in-place kernels that follow it."""
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self.kernels: list[InPlaceKernel] = []
+        self.next: Group | None = None
+
+    @property
+    def splits_columns(self) -> bool:
+        """Whether threads may compute different columns."""
+        return all(kernel.splits_columns for kernel in self.kernels)
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return int(self.head.values.shape[1])
+
+    def forward(self, arrays: NetworkArrays, n: int, columns: slice, training: bool) -> None:
+        """Compute some columns of the values of the first n samples."""
+        self.head.forward(arrays, n, columns)
+        for kernel in self.kernels:
+            kernel.forward(arrays, n, columns, training)
+
+    def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
+        """Compute the gradient of some columns of the values from the group after, and that of the parameters.
+
+        The last group has the gradient of its values already: that of the logits.
+        """
+        if self.next is not None:
+            self.next.head.propagate(arrays, n, columns, self.head.values[:n, columns])
+        for kernel in reversed(self.kernels):
+            kernel.backward(arrays, n, columns, out)
+        self.head.gradients(n, columns, out)
+
+
+def build_groups(architecture: Architecture, layout: ParameterLayout, rows: int, dtype: Any) -> list[Group]:
+    """Return the groups of an architecture, with buffers for rows samples; the fusing step.
+
+    Dropout before all other layers is left out: `BatchBuilder` applies it to the samples.
+    """
+    groups: list[Group] = []
+    after_activation = False
+    for position, (named, place) in enumerate(zip(architecture.named_layers, layout.layers, strict=True)):
+        layer = named.layer
+        if isinstance(layer, Dense):
+            head = OutputHead if position == len(architecture.layers) - 1 else DenseHead
+            x = groups[-1].head.values if groups else None
+            groups.append(Group(head(layer, place, rows, dtype, x)))
+        elif isinstance(layer, Dropout) and (position == 0 or not layer.rate):
+            continue
+        else:
+            if not groups:
+                groups.append(Group(SamplesHead(architecture.n_inputs, rows, dtype)))
+            kernels, values = groups[-1].kernels, groups[-1].head.values
+            if not (isinstance(layer, Dropout) and after_activation):
+                kernel = next(KERNELS[one] for one in type(layer).__mro__ if one in KERNELS)
+                kernels.append(kernel(layer, place, values))
+            if isinstance(layer, Dropout):
+                kernels[-1].rate, kernels[-1].stream = layer.rate, named.stream
+        after_activation = isinstance(layer, Activation)
+    for group, following in pairwise(groups):
+        group.next = following
+    return groups
+
+
+class Workspace:
+    """Buffers for up to `rows` samples of one network, and the passes that use them.
+
+    Attributes:
+        rows: the most samples at a time. With batch normalization, training needs a whole batch at a time.
+        samples: (rows, I+1) room for samples; the last column is ones.
+        groups: the layers, from the input on.
+        droppers: the kernels that need a dropout mask in training.
+        terms: room for the softmax terms of rows samples.
+    """
+
+    def __init__(self, architecture: Architecture, layout: ParameterLayout, rows: int, dtype: Any) -> None:
+        self.rows = rows
+        self.samples = np.ones((rows, architecture.n_inputs + 1), dtype)
+        self.groups = build_groups(architecture, layout, rows, dtype)
+        self.droppers = [kernel for group in self.groups for kernel in group.kernels if kernel.rate]
+        self._logits = self.groups[-1].head.values
+        # Classes along the first axis: reductions over few classes then run along the many samples.
+        self._by_class = np.empty((architecture.n_classes, rows), dtype)
+        self._largest = np.empty(rows, dtype)
+        self._positions = np.arange(rows)
+        self.terms = SoftmaxTerms(rows, dtype)
+
+    def read(self, x: Matrix) -> None:
+        """Let the first layer read these samples, (n, I+1) with a last column of ones."""
+        self.groups[0].head.x = x
+
+    def forward(self, arrays: NetworkArrays, n: int, training: bool = False) -> None:
+        """Compute the logits of the first n samples."""
+        for group in self.groups:
+            group.forward(arrays, n, EVERY, training)
+
+    def score(self, labels: NDArray[np.integer[Any]], terms: SoftmaxTerms, at: slice) -> None:
+        """Write the softmax terms (S3) of the logits into a slice of terms."""
+        n = len(labels)
+        shifted, largest, positions = self._by_class[:, :n], self._largest[:n], self._positions[:n]
+        np.copyto(shifted, self._logits[:n].T)
+        np.equal(shifted.argmax(axis=0), labels, out=terms.correct[at])
+        np.maximum.reduce(shifted, axis=0, out=largest)
+        np.subtract(shifted, largest, out=shifted)
+        terms.true[at] = shifted[labels, positions]
+        np.exp(shifted, out=shifted)
+        np.add.reduce(shifted, axis=0, out=terms.total[at])
+
+    def grad_logits(self, targets: Targets, terms: SoftmaxTerms, at: slice, divisor: int) -> None:
+        """Replace the logits by L6, w (p - T) / divisor, after `score`."""
+        n = len(targets.labels)
+        probabilities, positions = self._by_class[:, :n], self._positions[:n]
+        np.divide(probabilities, terms.total[at], out=probabilities)
+        if targets.smoothing:
+            np.subtract(probabilities, targets.smoothing / len(probabilities), out=probabilities)
+        whole = 1 - targets.smoothing
+        probabilities[targets.labels, positions] -= whole * targets.share
+        if targets.partners is not None:
+            probabilities[targets.partners, positions] -= whole * (1 - targets.share)
+        if targets.weights is not None:
+            np.multiply(probabilities, targets.weights, out=probabilities)
+        logits = self._logits[:n]
+        np.copyto(logits, probabilities.T)
+        if divisor != 1:
+            np.divide(logits, logits.dtype.type(divisor), out=logits)
+
+    def backward(self, arrays: NetworkArrays, n: int, out: NetworkArrays) -> None:
+        """Write the gradients of all parameters into out, after `grad_logits`."""
+        for group in reversed(self.groups):
+            group.backward(arrays, n, EVERY, out)

@@ -1,0 +1,85 @@
+"""Random changes of training samples: changed images, mixed samples, dropout masks.
+
+Everything is drawn from a seed and the number of an update, never from a stream with a state. Tiles of a batch, other
+engines and resumed trainings therefore draw the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from chalknet.data.augment import DRAWS, Augmenter
+from chalknet.network.arrays import FloatArray
+from chalknet.network.random_numbers import dropout_mask, generator_of, uniforms
+
+Rows = slice | NDArray[np.int64]  # of a batch: a slice, or one or more positions in ascending order
+
+IMAGES, MIXING = 2**32, 2**32 + 1  # streams of their own; dropout layers have smaller numbers
+
+
+class Mixing(NamedTuple):
+    """The second samples of mixup.
+
+    Attributes:
+        partners: (B,) positions in the batch of the samples that are mixed in.
+        share: weight of the sample itself, at least a half.
+    """
+
+    partners: NDArray[np.int64]
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class RandomTransforms:
+    """What is random in training besides the order of samples.
+
+    Attributes:
+        seed: of everything that is drawn.
+        mixup: alpha of the Beta distribution; 0 for none.
+        augmenter: changes images, or None.
+    """
+
+    seed: int = 0
+    mixup: float = 0.0
+    augmenter: Augmenter | None = None
+
+    def dropout_mask(
+        self, stream: int, rate: float, update: int, rows: Rows, width: int, dtype: DTypeLike
+    ) -> FloatArray:
+        """Return the mask of D1 for some rows of an update's batch; arguments as `random_numbers.dropout_mask`."""
+        run, within = _run_of(rows)
+        return dropout_mask(self.seed, stream, update, run, width, rate, dtype)[within]
+
+    def mixing(self, update: int, n: int) -> Mixing | None:
+        """Return who is mixed with whom in a batch of n (docs/derivation.md, L8), or None without mixup.
+
+        The share is drawn once per batch from Beta(alpha, alpha), and the larger of it and its complement is used.
+        """
+        if not self.mixup:
+            return None
+        rng = generator_of(self.seed, MIXING, update)
+        share = float(rng.beta(self.mixup, self.mixup))
+        return Mixing(rng.permutation(n), max(share, 1 - share))
+
+    def augmentation_parameters(self, update: int, rows: Rows) -> NDArray[np.float64] | None:
+        """Return the numbers that the augmenter needs for some rows of an update's batch, or None without one."""
+        if self.augmenter is None:
+            return None
+        run, within = _run_of(rows)
+        return uniforms(self.seed, IMAGES, update, run, DRAWS)[within]
+
+    def augment(self, raw: NDArray[Any], parameters: NDArray[np.float64] | None) -> NDArray[Any]:
+        """Return raw rows as the augmenter changes them."""
+        return raw if self.augmenter is None or parameters is None else self.augmenter(raw, parameters)
+
+
+def _run_of(rows: Rows) -> tuple[slice, Rows]:
+    """Return the shortest slice that has all rows, and where in it they are: numbers are drawn for slices."""
+    if isinstance(rows, slice):
+        return rows, slice(None)
+    first = int(rows[0])
+    return slice(first, int(rows[-1]) + 1), rows - first

@@ -1,0 +1,91 @@
+"""Scores of samples from their logits, added up over tiles and batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from copy import copy
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.network.metrics import printed_loss_of_mean
+from chalknet.records import Scores
+
+Matrix = NDArray[Any]
+Sums = tuple[float, float, float]  # over some samples: cross-entropies, correct answers, probabilities of true classes
+
+
+class SoftmaxTerms:
+    """The terms of each sample's softmax that its scores need: (n,) arrays that tiles fill slice by slice.
+
+    With a shape (M, n) the terms are those of M networks.
+
+    Attributes:
+        true: logit of the true class minus the largest logit.
+        total: sum of exp(logit minus the largest logit) over the classes.
+        correct: whether the largest logit (the first of equals) is that of the true class.
+    """
+
+    def __init__(self, shape: int | tuple[int, int], dtype: Any) -> None:
+        self.true = np.empty(shape, dtype)
+        self.total = np.empty(shape, dtype)
+        self.correct = np.empty(shape, bool)
+
+    def of(self, network: int, at: slice) -> SoftmaxTerms:
+        """Return a view of the terms of one network and some samples."""
+        one = copy(self)
+        one.true, one.total, one.correct = (values[network, at] for values in (self.true, self.total, self.correct))
+        return one
+
+    def losses(self, n: int) -> Matrix:
+        """Return the cross-entropies of the first n samples, the terms of L2."""
+        losses: Matrix = np.log(self.total[:n]) - self.true[:n]
+        return losses
+
+    def sums(self, n: int) -> Sums:
+        """Return the sums over the first n samples."""
+        probabilities = np.exp(self.true[:n]) / self.total[:n]
+        losses = self.losses(n).sum(dtype=np.float64)
+        return float(losses), float(self.correct[:n].sum()), float(probabilities.sum(dtype=np.float64))
+
+
+class ScoreAccumulator:
+    """The scores of a pass, from sums that are added in the order in which they come."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._loss = self._correct = self._true_class = 0.0
+
+    def add(self, n: int, sums: Iterable[Sums]) -> None:
+        """Add n samples, in one or several sums."""
+        self._n += n
+        for loss, correct, true_class in sums:
+            self._loss += loss
+            self._correct += correct
+            self._true_class += true_class
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the losses so far have a finite sum."""
+        return math.isfinite(self._loss)
+
+    def scores(self) -> Scores:
+        """Return L2, M1 and M2 over all samples."""
+        return Scores(self._loss / self._n, self._correct / self._n, printed_loss_of_mean(self._true_class / self._n))
+
+
+class Targets(NamedTuple):
+    """The targets of some samples; as in `objective.Samples`.
+
+    Attributes:
+        labels: (n,). partners: (n,) or None. share: of the labels. weights: (n,) or None.
+        smoothing: label smoothing, in [0, 1).
+    """
+
+    labels: NDArray[np.integer[Any]]
+    partners: NDArray[np.integer[Any]] | None = None
+    share: float = 1.0
+    weights: Matrix | None = None
+    smoothing: float = 0.0

@@ -1,0 +1,36 @@
+"""The identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chalknet.network.activation import Activation, Backward
+from chalknet.network.arrays import FloatArray
+
+
+def identity(x: FloatArray) -> tuple[FloatArray, Backward]:
+    """Return every element unchanged. Dense layers with nothing between them are one affine map.
+
+    identity(x) = x,  dL/dx = dL/didentity                           (docs/derivation.md, A1)
+
+    Args:
+        x: any shape, float32 or float64.
+    Returns:
+        value: x itself.
+        backward: grad_value -> grad_value.
+    """
+    return x, lambda grad_value: grad_value
+
+
+@dataclass(frozen=True)
+class Identity(Activation):
+    """Every element unchanged."""
+
+    type = "identity"
+    function = staticmethod(identity)
+    onnx_operator = "Identity"
+    predictor_source = '''
+def identity(x, p):
+    """x."""
+    return x
+'''

@@ -1,0 +1,70 @@
+"""All layer types by name, and layers read from recipes and files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from importlib import import_module
+from typing import Any
+
+from chalknet.config import ACTIVATION_NAMES, LAYER_NAMES, near_match
+from chalknet.errors import ConfigError
+from chalknet.network.activation import Activation
+from chalknet.network.layer import Layer
+
+
+def _layer_type(name: str) -> type[Layer]:
+    """Return the layer class of a name; it is in the file of that name."""
+    module = import_module(f"chalknet.network.{name}")
+    classes = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Layer)]
+    return next(layer for layer in classes if vars(layer).get("type") == name)
+
+
+LAYER_TYPES: dict[str, type[Layer]] = {name: _layer_type(name) for name in LAYER_NAMES}
+ACTIVATIONS: dict[str, type[Activation]] = {
+    name: layer for name, layer in LAYER_TYPES.items() if name in ACTIVATION_NAMES and issubclass(layer, Activation)
+}
+
+
+def layer_from_table(value: Any) -> Layer:
+    """Return the layer of a table such as {"type": "dense", "units": 512}, or of a type's name alone.
+
+    Raises:
+        ConfigError: an unknown type or setting, or a setting with a value that it does not take.
+    """
+    if isinstance(value, Layer):
+        return value
+    table = {"type": value} if isinstance(value, str) else value
+    name = table.get("type") if isinstance(table, Mapping) else None
+    if not isinstance(name, str):
+        raise ConfigError(f'a layer is a name or a table with a "type", got {value!r}.')
+    if name not in LAYER_TYPES:
+        raise ConfigError(f"unknown layer type {name!r}.{near_match(name, LAYER_TYPES)}")
+    layer = LAYER_TYPES[name]
+    known = [item.name for item in fields(layer)]
+    settings = {key: setting for key, setting in table.items() if key != "type"}
+    for key in settings:
+        if key not in known:
+            hint = near_match(key, known) if known else " It has none."
+            raise ConfigError(f"layer {name}: unknown setting {key!r}.{hint}")
+    if name == "dense" and "units" not in settings:
+        raise ConfigError("layer dense: units is missing, the number of its outputs.")
+    try:
+        return layer(**settings)
+    except ConfigError as error:
+        raise ConfigError(f"layer {name}: {error}") from None
+
+
+def layers_from_tables(values: Sequence[Any]) -> tuple[Layer, ...]:
+    """Return the layers of a list, as `layer_from_table` reads each.
+
+    Raises:
+        ConfigError: as `layer_from_table`, with the layer's position, counted from 1.
+    """
+    layers = []
+    for number, value in enumerate(values, start=1):
+        try:
+            layers.append(layer_from_table(value))
+        except ConfigError as error:
+            raise ConfigError(f"layers, entry {number}: {error}") from None
+    return tuple(layers)

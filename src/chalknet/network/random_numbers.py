@@ -1,0 +1,68 @@
+"""Random numbers that can be drawn again for any rows of any update: dropout masks, and uniform numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from chalknet.network.arrays import FloatArray
+
+WORDS = 4  # 64-bit words per step of the counter
+PARTS = 16  # 16-bit numbers in these words
+STEPS = 2**16  # a dropout rate is rounded to a multiple of 1 / STEPS
+
+
+def dropout_mask(
+    seed: int, stream: int, update: int, rows: slice, width: int, rate: float, dtype: DTypeLike
+) -> FloatArray:
+    """Return the factors of D1 for some rows of a batch. A row's factors do not depend on which other rows are asked.
+
+    Args:
+        seed: in [0, 2**32).
+        stream: number of the dropout layer.
+        update: number of the update over the whole training, starting at 1.
+        rows: positions in the batch.
+        width: F.
+        rate: probability of 0, in [0, 1), rounded to a multiple of 2**-16. The scale of the others follows from the
+            rounded rate.
+    Returns:
+        (rows, F) of dtype.
+    """
+    threshold = round(rate * STEPS)
+    steps = -(-width // PARTS)
+    raw = random_words(seed, stream, update, rows, steps).astype("<u8", copy=False).view("<u2")
+    kept = raw.reshape(rows.stop - rows.start, steps * PARTS)[:, :width] >= threshold
+    mask: FloatArray = kept.astype(dtype)
+    mask *= STEPS / (STEPS - threshold)
+    return mask
+
+
+def uniforms(seed: int, stream: int, update: int, rows: slice, n: int) -> NDArray[np.float64]:
+    """Return (rows, n) numbers in [0, 1); other arguments as `dropout_mask`."""
+    steps = -(-n // WORDS)
+    words = random_words(seed, stream, update, rows, steps).reshape(rows.stop - rows.start, steps * WORDS)
+    return (words[:, :n] >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def generator_of(seed: int, stream: int, update: int) -> np.random.Generator:
+    """Return a generator for what all samples of one update share."""
+    return np.random.Generator(_philox(seed, stream, update, 0))
+
+
+def random_words(seed: int, stream: int, update: int, rows: slice, steps: int) -> NDArray[np.uint64]:
+    """Return `steps` x 4 random 64-bit words for each row, as one array.
+
+    The generator is counter-based: it draws the words of any row without drawing those before it. Tiles of a batch,
+    other engines and resumed trainings therefore draw the same numbers. Source: Salmon et al., Parallel Random
+    Numbers: As Easy as 1, 2, 3 (SC 2011).
+    """
+    words: Any = _philox(seed, stream, update, rows.start * steps).random_raw((rows.stop - rows.start) * steps * WORDS)
+    raw: NDArray[np.uint64] = words
+    return raw
+
+
+def _philox(seed: int, stream: int, update: int, counter: int) -> np.random.Philox:
+    key = np.array([seed, stream], np.uint64)
+    return np.random.Philox(key=key, counter=np.array([counter, update, 0, 0], np.uint64))

@@ -1,0 +1,47 @@
+"""The rectified linear unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from chalknet.network.activation import Activation, Backward
+from chalknet.network.arrays import FloatArray
+
+
+def relu(x: FloatArray) -> tuple[FloatArray, Backward]:
+    """Return the positive part of every element.
+
+    relu(x) = max(x, 0)                                              (docs/derivation.md, R1)
+    dL/dx   = dL/drelu where x > 0, else 0                           (R2)
+
+    Args:
+        x: any shape, float32 or float64.
+    Returns:
+        value: shape and dtype of x.
+        backward: grad_value -> grad_x, both the shape of x.
+    Source: Nair and Hinton, Rectified Linear Units Improve Restricted Boltzmann Machines (ICML 2010).
+    """
+    positive = x > 0  # the gradient at exactly 0 is taken as 0; tests/network/test_activations.py pins it
+
+    def backward(grad_value: FloatArray) -> FloatArray:
+        grad_x: FloatArray = np.where(positive, grad_value, grad_value.dtype.type(0))
+        return grad_x
+
+    return np.maximum(x, x.dtype.type(0)), backward
+
+
+@dataclass(frozen=True)
+class Relu(Activation):
+    """max(x, 0) of every element."""
+
+    type = "relu"
+    is_smooth = False
+    function = staticmethod(relu)
+    onnx_operator = "Relu"
+    predictor_source = '''
+def relu(x, p):
+    """max(x, 0)."""
+    return np.maximum(x, 0)
+'''

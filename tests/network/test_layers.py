@@ -1,0 +1,120 @@
+"""Layers as lists: how recipes name them, what is refused, and how their parameters are called."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from chalknet.config import LAYER_NAMES, DataConfig, Recipe, config_from_tables, config_tables
+from chalknet.errors import ConfigError
+from chalknet.network.architecture import Architecture, architecture_for, forward
+from chalknet.network.dense import Dense
+from chalknet.network.dropout import Dropout
+from chalknet.network.initialisers import initial_parameters
+from chalknet.network.layer_types import LAYER_TYPES, layer_from_table
+from chalknet.network.relu import Relu
+
+DENSE = {"type": "dense", "units": 5}
+
+
+def test_every_name_of_a_layer_has_a_type_of_that_name():
+    assert {name: layer.type for name, layer in LAYER_TYPES.items()} == {name: name for name in LAYER_NAMES}
+
+
+@pytest.mark.parametrize("layer", [Dense(3), Dense(3, bias=False), Relu(), Dropout(0.25)], ids=repr)
+def test_a_layer_equals_the_one_read_from_its_table(layer):
+    assert layer_from_table(layer.table()) == layer
+    assert layer_from_table(layer) is layer
+
+
+def test_the_short_form_builds_the_same_layers():
+    short = Architecture(4, [5], 3, ["tanh"], batch_norm=True, dropout=0.2)
+    dropout = {"type": "dropout", "rate": 0.2}
+    long = Architecture(4, n_classes=3, layers=[{**DENSE, "bias": False}, "batch_norm", "tanh", dropout])
+    assert short == long
+    assert short.shapes == long.shapes
+
+
+def test_layers_after_a_dense_layer_take_its_name():
+    architecture = Architecture(4, n_classes=3, layers=["batch_norm", DENSE, "batch_norm", "relu", "batch_norm"])
+    assert [name for name in architecture.shapes if name.endswith("gamma")] == [
+        "input.gamma", "hidden1.batch_norm2.gamma", "hidden1.batch_norm3.gamma",
+    ]  # fmt: skip
+    assert architecture.statistics == {
+        f"{layer}.{kind}"
+        for layer in ("input", "hidden1.batch_norm2", "hidden1.batch_norm3")
+        for kind in ("mean", "variance")
+    }
+
+
+def test_every_dropout_layer_has_a_stream_of_its_own():
+    dropout = {"type": "dropout", "rate": 0.2}
+    layers = [dropout, DENSE, dropout, "relu", dropout, DENSE, dropout]
+    named = Architecture(4, n_classes=3, layers=layers).named_layers
+    streams = [one.stream for one in named if isinstance(one.layer, Dropout)]
+    assert len(set(streams)) == 4
+
+
+def test_what_acts_in_training_only_is_left_out_of_prediction():
+    architecture = Architecture(4, [5], 3, dropout=0.5)
+    parameters, x = initial_parameters(architecture, 0), np.ones((2, 4))
+    assert [layer.type for layer in architecture.prediction.layers] == ["dense", "relu", "dense"]
+    np.testing.assert_array_equal(
+        forward(architecture, parameters, x).logits, forward(architecture.prediction, parameters, x).logits
+    )
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (["dense"], "layers, entry 1: layer dense: units is missing"),
+        ([DENSE, "rellu"], "layers, entry 2: unknown layer type 'rellu'. Did you mean 'relu'?"),
+        ([{**DENSE, "unit": 3}], "layer dense: unknown setting 'unit'. Did you mean 'units'?"),
+        ([DENSE, {"type": "relu", "slope": 3}], "layer relu: unknown setting 'slope'. It has none."),
+        ([{"type": "dense", "units": 0}], "layer dense: units must be a whole number from 1 to 1000000, got 0."),
+        ([{"type": "dropout", "rate": 1.0}, DENSE], "layer dropout: rate must be a number >= 0 and < 1, got 1.0."),
+        ([5], 'a layer is a name or a table with a "type", got 5.'),
+        (["relu"], "the last layer of a network must be dense"),
+    ],
+)
+def test_layers_that_are_wrong_are_named_with_their_place(layers, message):
+    with pytest.raises(ConfigError) as error:
+        Architecture(4, layers=layers)
+    assert message in str(error.value)
+
+
+def test_both_forms_at_once_are_refused():
+    with pytest.raises(ConfigError, match="give one form"):
+        Architecture(4, [5], 3, layers=[DENSE])
+    with pytest.raises(ConfigError, match="hidden has no effect where layers names every layer"):
+        Recipe().with_settings(layers=[DENSE], hidden=[5])
+    with pytest.raises(ConfigError, match="dropout has no effect where layers names every layer"):
+        Recipe().with_settings(layers=[DENSE]).with_settings(dropout=0.1)
+
+
+def test_a_recipe_with_layers_describes_them_and_no_others():
+    recipe = Recipe().with_settings(
+        layers=[Dense(7), "tanh", {"type": "dropout", "rate": 0.1}, DENSE], input_dropout=0.2
+    )
+    architecture = architecture_for(recipe, 4, 3)
+    assert [layer.type for layer in architecture.layers] == ["dropout", "dense", "tanh", "dropout", "dense", "dense"]
+    assert recipe.network.hidden == architecture.hidden == (7, 5)
+    assert recipe.regularisation.dropout == 0
+
+
+def test_a_configuration_with_layers_reads_back():
+    recipe = Recipe().with_settings(layers=[{**DENSE, "bias": False}, "batch_norm", "relu"])
+    tables = config_tables(recipe, DataConfig())
+    assert tables["format"] == 3
+    assert "hidden" not in tables["network"]
+    assert config_from_tables(tables, "x.toml")[0] == recipe
+    with pytest.raises(ConfigError, match=r"hidden has no effect .* \(x.toml, \[network\]\)"):
+        config_from_tables({"network": {"layers": [DENSE], "hidden": [5]}}, "x.toml")
+    with pytest.raises(ConfigError, match="Add a layer of type dropout instead"):
+        config_from_tables({"network": {"layers": [DENSE]}, "regularisation": {"dropout": 0.1}}, "x.toml")
+
+
+@pytest.mark.parametrize("layers", [["dens"], ["relu"], "relu", [{"units": 4}], [{"type": "dense", "units": [4]}]])
+def test_a_recipe_refuses_what_are_no_layers(layers):
+    with pytest.raises(ConfigError, match="layers must be a list of layers, at least one of them dense"):
+        Recipe().with_settings(layers=layers)
