@@ -94,21 +94,6 @@ def _counts(rng: np.random.Generator, n_resamples: int, n: int) -> NDArray[np.in
     return np.bincount(drawn.ravel(), minlength=n_resamples * n).reshape(n_resamples, n)
 
 
-def percentile_interval(resampled: FloatArray, level: float = 0.95) -> tuple[float, float]:
-    """The middle `level` of resampled figures: their (1-level)/2 and (1+level)/2 quantiles.
-
-    Args:
-        resampled: (R,), a column of `multi_bootstrap` or the difference of two.
-    Raises:
-        ConfigError: level is not in (0, 1).
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
-    """
-    if not 0.0 < level < 1.0:
-        raise ConfigError(f"level must be a number between 0 and 1, such as 0.95, got {level!r}.")
-    low, high = np.quantile(resampled, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    return float(low), float(high)
-
-
 def choice_optimism(
     valid_correct: Mapping[str, Any],
     rng: np.random.Generator,

@@ -154,11 +154,6 @@ class StudySpec(Checked):
         """The seeds, first_seed and those that follow it."""
         return tuple(range(self.first_seed, self.first_seed + self.seeds))
 
-    @property
-    def n_grid(self) -> int:
-        """Cells of the whole grid."""
-        return math.prod(len(value_list(name, values, self.recipe)) for name, values in self.vary)
-
 
 STUDY_FIELDS = {item.name: item for item in fields(StudySpec) if item.metadata}  # of [study]
 SEARCH_FIELDS = {item.name: item for item in fields(SearchConfig)}  # of [search]

@@ -1,7 +1,7 @@
-"""study.sqlite: the only truth about what a study asked and what is done.
+"""study.sqlite: the only record of what a study asks and what is done.
 
-One SQLite file with a write-ahead log, synced in full at every commit. Each change is one transaction, so that a
-process may be killed, or a disk be full, at any moment: what was committed stays, and the rest has not happened.
+It is one SQLite file with a write-ahead log, synced in full at every commit. Each change is one transaction, so a
+process can be killed, or a disk be full, at any moment: what was committed stays, and the rest has not happened.
 Nothing in it is pickled; docs/file_formats.md describes the tables.
 """
 
@@ -39,7 +39,7 @@ BUSY_SECONDS = 60.0  # that a process waits for another's transaction
 MAX_CRASHES = 3  # of the processes that train a run, after which it counts as failed
 HEADER = b"SQLite format 3\0"
 
-# What SQLite says when the disk, the file or its owner is in the way, and not the content.
+# Errors of SQLite whose cause is the disk, the file or its permissions, and not its content.
 CANNOT_WRITE = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
@@ -82,7 +82,7 @@ CREATE TABLE events (
 
 
 class Store:
-    """One connection to a study's store, for one thread.
+    """A connection to a study's store, for one thread.
 
     Store.create(folder) makes the store where there is none; Store.read(folder) reads one, and never writes.
     """
@@ -93,7 +93,7 @@ class Store:
 
     @classmethod
     def create(cls, folder: Path) -> Store:
-        """The store of a folder, made where there is none.
+        """Open the store of a folder, and create it if there is none.
 
         Raises:
             StoreError: what is there is no store, damaged, or of a newer format.
@@ -111,7 +111,7 @@ class Store:
 
     @classmethod
     def read(cls, folder: Path) -> Store:
-        """The store of a folder, only to be read; others may write meanwhile.
+        """Open the store of a folder for reading; others may write meanwhile.
 
         Raises:
             StoreError: there is none, or as `create`.
@@ -139,7 +139,7 @@ class Store:
     # ---- the question -----------------------------------------------------------------------------------------------
 
     def set_data(self, facts: Mapping[str, Any]) -> None:
-        """Says which data the study is about; the first to say so decides.
+        """Record which data the study is about, or check it if it is recorded.
 
         Args:
             facts: JSON-ready: "source", "sha256", "digest" (of labels, class names and shape) and what else there is.
@@ -161,23 +161,23 @@ class Store:
             )
 
     def data(self) -> dict[str, Any]:
-        """What `set_data` was first given."""
+        """Return what `set_data` was first given."""
         return self._fact("data", ("source", "sha256", "digest", "samples", "class_names", "sample_shape"))
 
     def set_question(self, question: Mapping[str, Any]) -> None:
-        """Records the present question, in the form of study.toml, and the sizes of its parts."""
+        """Record the present specification, in the form of study.toml, and the sizes of its splits."""
         with self._change() as db:
             db.execute("INSERT OR REPLACE INTO facts VALUES ('question', ?)", [json.dumps(dict(question))])
 
     def question(self) -> dict[str, Any]:
-        """What `set_question` was last given."""
+        """Return what `set_question` was last given."""
         return self._fact("question", ("spec", "split_sizes"))
 
     def add_units(self, units: Sequence[Unit], costs: Mapping[str, float]) -> None:
-        """Adds what is not there yet, as "todo"; what is there stays as it is.
+        """Add runs that are new as "todo"; the others stay as they are.
 
         Args:
-            costs: about how long a unit of each cell takes, by the cell's key.
+            costs: about how long a run of each configuration takes, by the configuration's key.
         """
         with self._change() as db:
             for cell in {unit.cell.key: unit.cell for unit in units}.values():
@@ -188,7 +188,7 @@ class Store:
             )
 
     def want(self, units: Sequence[Unit]) -> None:
-        """Says which units `claim`, `counts` and `retry_failed` are about from here on, in order of preference."""
+        """Set the runs that `claim`, `counts` and `retry_failed` are about from here on, in order of preference."""
         with _told(self.path):
             self._db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (place INTEGER, cell TEXT, seed INTEGER)")
             self._db.execute("DELETE FROM wanted")
@@ -197,7 +197,7 @@ class Store:
             self._db.execute("CREATE INDEX IF NOT EXISTS temp.wanted_units ON wanted (cell, seed)")
 
     def retry_failed(self) -> int:
-        """Makes the wanted units that failed "todo" again; gives their number."""
+        """Make the wanted runs that failed "todo" again; return their number."""
         with self._change() as db:
             failed = db.execute(
                 "SELECT cell, seed FROM units JOIN wanted USING (cell, seed) WHERE status = 'failed'"
@@ -320,7 +320,7 @@ class Store:
     # ---- what is known ----------------------------------------------------------------------------------------------
 
     def counts(self) -> dict[str, tuple[int, float]]:
-        """Number and cost of the wanted units of each status."""
+        """Return the number and the cost of the wanted runs of each status."""
         with _told(self.path):
             rows = self._db.execute(
                 "SELECT status, COUNT(*), SUM(cost) FROM units JOIN wanted USING (cell, seed) GROUP BY status"
@@ -329,7 +329,7 @@ class Store:
         return {status: found.get(status, (0, 0.0)) for status in STATUSES}
 
     def statuses(self) -> dict[tuple[str, int], str]:
-        """The status of every unit; a unit whose owner has ended counts as "todo", though nobody has written so yet."""
+        """Return the status of every run; "todo" for a run whose lease has ended and is not released yet."""
         dead = {lease.id for lease, seconds in self.leases() if not is_alive(lease, seconds)}
         with _told(self.path):
             rows = self._db.execute("SELECT cell, seed, status, owner FROM units").fetchall()
@@ -339,18 +339,18 @@ class Store:
         }
 
     def errors(self) -> dict[tuple[str, int], str]:
-        """What each failed unit failed with."""
+        """Return the error of each failed run."""
         with _told(self.path):
             rows = self._db.execute("SELECT cell, seed, error FROM units WHERE status = 'failed'").fetchall()
         return {(cell, seed): error for cell, seed, error in rows}
 
     def events(self) -> list[tuple[str, int, str]]:
-        """All that happened to units, in order: cell, seed and "begun", "done", "failed", "died", "given back"."""
+        """Return all events, in order: cell, seed and "begun", "done", "failed", "died" or "given back"."""
         with _told(self.path):
             return self._db.execute("SELECT cell, seed, event FROM events ORDER BY id").fetchall()
 
     def cell_columns(self) -> dict[str, tuple[Any, Any, Any]]:
-        """By key of every cell, also of earlier questions: recipe and division as tables, and what its seeds vary."""
+        """Return recipe, division and seeds_vary of every configuration by key, also of earlier specifications."""
         with _told(self.path):
             rows = self._db.execute("SELECT key, recipe, division, seeds_vary FROM cells ORDER BY rowid").fetchall()
         return {
@@ -359,7 +359,7 @@ class Store:
         }
 
     def record(self, key: tuple[str, int]) -> dict[str, Any]:
-        """The record of a finished unit, without its arrays."""
+        """Return the record of a finished run, without its arrays."""
         with _told(self.path):
             row = self._db.execute("SELECT record FROM units WHERE cell = ? AND seed = ?", key).fetchone()
         if row is None or row[0] is None:
@@ -368,7 +368,7 @@ class Store:
         return found
 
     def result(self, key: tuple[str, int]) -> UnitResult:
-        """A finished unit.
+        """Return a finished run.
 
         Raises:
             StoreError: it is not done, or something of it is damaged.
@@ -394,7 +394,7 @@ class Store:
             return result_from(record, array, judged)
 
     def unit_record(self, key: tuple[str, int]) -> UnitRecord:
-        """A finished unit without its arrays; errors as `result`."""
+        """Return a finished run without its arrays; raises as `result`."""
         record = self.record(key)
         with self._reading(key):
             return record_from(record)
@@ -402,9 +402,9 @@ class Store:
     # ---- a sampler's trials -----------------------------------------------------------------------------------------
 
     def add_trials(self, search: str, first: int, trials: Sequence[tuple[Cell, Mapping[str, Any]]]) -> None:
-        """Records which cells a sampler chose as its first-th and next trials, with their settings.
+        """Record which configurations a sampler chose as its first-th and next trials, with their settings.
 
-        Where another process has recorded them already, its choice stands.
+        If another process has recorded them already, its choice stands.
         """
         with self._change() as db:
             for number, (cell, settings) in enumerate(trials, start=first):
@@ -415,7 +415,7 @@ class Store:
                 )
 
     def trials(self, search: str) -> list[dict[str, Any]]:
-        """The settings of a search's trials, in their order."""
+        """Return the settings of a search's trials, in their order."""
         with _told(self.path):
             rows = self._db.execute(
                 "SELECT number, settings FROM trials WHERE search = ? ORDER BY number", [search]
@@ -428,7 +428,7 @@ class Store:
 
     @contextmanager
     def _closed_on_error(self) -> Iterator[None]:
-        """While it is opened: a store that is none is not kept open."""
+        """Close the connection if opening the store fails."""
         try:
             yield
         except BaseException:
@@ -437,7 +437,7 @@ class Store:
 
     @contextmanager
     def _reading(self, key: tuple[str, int]) -> Iterator[None]:
-        """Whatever is wrong with a stored result, told in one line."""
+        """Raise whatever is wrong with a stored result as a StoreError of one line."""
         try:
             yield
         except (OutputError, StoreError):
@@ -448,7 +448,7 @@ class Store:
 
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that holds the right to write from its first line: all of it happens, or nothing."""
+        """Run one transaction, which may write from its first statement: all of it happens, or nothing."""
         with _told(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -508,7 +508,7 @@ class Store:
 
 
 def division_key(unit: Unit) -> str:
-    """Names the validation and test images of a unit: the same text, the same images."""
+    """Return a text that is equal for runs with the same validation and test samples."""
     division = unit.cell.division_of(unit.seed)
     return json.dumps([division.split, division.train_size, division.valid_size, division.split_seed])
 
@@ -530,7 +530,7 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 
 def _refuse_foreign(path: Path) -> None:
-    """A file of that name that is no SQLite file is not opened, and so not changed."""
+    """Raise an error for a file that is no SQLite file, before it is opened and so changed."""
     try:
         with path.open("rb") as file:
             start = file.read(len(HEADER))
@@ -544,7 +544,7 @@ def _refuse_foreign(path: Path) -> None:
 
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """SQLite's errors as ours, in one line."""
+    """Raise SQLite's errors as ours, in one line."""
     try:
         yield
     except sqlite3.Error as error:

@@ -367,24 +367,18 @@ class Scheduler:
 
         A job is not bound to a worker before that is ready: if one waits for a free machine, no job waits with it.
         """
-        while self._n_jobs() < self._pool.size and (job := self._queue.claim()):
+        training = sum(bool(slot.epochs) for slot in self._slots)
+        while training + len(self._waiting) < self._pool.size and (job := self._queue.claim()):
             self._waiting.append(job)
+        how = "one at a time" if self._pool.size == 1 else f"{self._pool.size} at a time"
         for slot in self._slots:
             if self._waiting and slot.is_ready and not slot.epochs:
                 slot.job = self._waiting.pop(0)
                 slot.epochs = dict.fromkeys(slot.job, 0)
-                slot.worker.submit(self._message(slot.job))
+                keep_model = [self._queue.keeps_model(unit) for unit in slot.job]
+                slot.worker.submit(job_message(slot.job, self._pool.threads, how, keep_model, self._checkpoints))
         starting = sum(not slot.is_ready for slot in self._slots)
         self._slots += [WorkerSlot(self._pool.start_worker()) for _ in range(len(self._waiting) - starting)]
-
-    def _n_jobs(self) -> int:
-        """Return the number of jobs that are training or waiting."""
-        return len(self._waiting) + sum(bool(slot.epochs) for slot in self._slots)
-
-    def _message(self, job: Job) -> Message:
-        how = "one at a time" if self._pool.size == 1 else f"{self._pool.size} at a time"
-        keep_model = [self._queue.keeps_model(unit) for unit in job]
-        return job_message(job, self._pool.threads, how, keep_model, self._checkpoints)
 
     def _handle(self, slot: WorkerSlot, message: Message, content: bytes) -> list[RunEvent]:
         """Record what a worker has sent; return the runs that have ended by it."""
