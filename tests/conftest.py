@@ -65,6 +65,15 @@ def small_images() -> Dataset:
     return made_images(240, seed=0)
 
 
+@pytest.fixture
+def letters(tmp_path, monkeypatch) -> str:
+    """A small file in notMNIST's layout, in the folder that commands run in."""
+    monkeypatch.chdir(tmp_path)
+    data = made_images(240, seed=0)
+    np.savez("letters.npz", images=data.inputs, labels=data.labels)
+    return "letters.npz"
+
+
 def made_images(n_samples: int, seed: int, *, shape=(6, 5), n_classes: int = 4) -> Dataset:
     """uint8 images whose class is the brightest quarter of their pixels, with noise."""
     rng = np.random.default_rng(seed)

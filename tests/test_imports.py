@@ -39,8 +39,14 @@ def test_importing_chalknet_loads_nothing_heavy():
 
 @pytest.mark.parametrize(
     "code",
-    ["import chalknet.cli.main", "from chalknet.cli.main import main; main(['--help'])"],
-    ids=["import", "help"],
+    [
+        "import chalknet.cli.main",
+        "from chalknet.cli.main import main; main(['--help'])",
+        "from chalknet.cli.main import main; main(['predict', '--help'])",
+        "from chalknet.cli.main import main\n"
+        "for words in ([], ['info'], ['show'], ['audit'], ['convert']): main(['data', *words, '--help'])",
+    ],
+    ids=["import", "help", "help of predict", "help of data"],
 )
 def test_the_command_line_starts_without_numpy_or_a_command(code):
     assert not loaded(code) & {*HEAVY, "numpy", "chalknet.cli.train"}

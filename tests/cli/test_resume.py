@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,11 +39,8 @@ COMMAND = [sys.executable, "-m", "chalknet"]
 
 
 @pytest.fixture
-def letters(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    data = made_images(240, seed=0, n_classes=4)
-    np.savez("letters.npz", images=data.inputs, labels=data.labels)
-    return tmp_path
+def letters(letters):
+    return Path(letters).resolve().parent
 
 
 def contents(folder):

@@ -8,10 +8,10 @@ import json
 import re
 import sys
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import made_images
 
 from chalknet.cli.main import main
 from chalknet.cli.study_progress import UnitProgress, end_line, fitting_facts
@@ -27,12 +27,8 @@ QUICK = ["study", "--data", "letters.npz", *SIZES, "--vary", "hidden=3,4", "--se
 
 
 @pytest.fixture
-def letters(tmp_path, monkeypatch):
-    """A small file in notMNIST's layout, in the folder that commands run in."""
-    monkeypatch.chdir(tmp_path)
-    data = made_images(240, seed=0)
-    np.savez(tmp_path / "letters.npz", images=data.inputs, labels=data.labels)
-    return tmp_path
+def letters(letters):
+    return Path(letters).resolve().parent
 
 
 @pytest.fixture

@@ -6,22 +6,13 @@ import json
 import sys
 import tomllib
 
-import numpy as np
 import pytest
-from conftest import made_images, needs
+from conftest import needs
 
 from chalknet.cli.main import main
 
 QUICK = ["--recipe", "writeup", "--train", "160", "--valid", "40", "--hidden", "6", "--epochs", "3"]
 QUICK += ["--learning-rate", "1e-3", "--engine", "torch"]
-
-
-@pytest.fixture
-def letters(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    data = made_images(240, seed=0, n_classes=4)
-    np.savez(tmp_path / "letters.npz", images=data.inputs, labels=data.labels)
-    return "letters.npz"
 
 
 @pytest.mark.parametrize("command", [["train", "--out", "run"], ["study", "--out", "runs", "--vary", "dropout=0,0.1"]])

@@ -18,15 +18,6 @@ SIZES = ["--recipe", "writeup", "--train", "160", "--valid", "40"]
 QUICK = ["--hidden", "6", "--epochs", "4", "--learning-rate", "1e-3", *SIZES]
 
 
-@pytest.fixture
-def letters(tmp_path, monkeypatch):
-    """A small file in notMNIST's layout, in the folder that commands run in."""
-    monkeypatch.chdir(tmp_path)
-    data = made_images(240, seed=0, n_classes=4)
-    np.savez(tmp_path / "letters.npz", images=data.inputs, labels=data.labels)
-    return "letters.npz"
-
-
 def rows_of(path):
     with path.open(newline="") as file:
         return list(csv.DictReader(file))

@@ -1,8 +1,6 @@
 """`chalknet writeup` and `chalknet report` as a person types them."""
 
-import numpy as np
 import pytest
-from conftest import made_images
 
 from chalknet.cli.main import main
 from chalknet.cli.writeup_progress import WriteupBar
@@ -23,14 +21,6 @@ LINE = [
     "--seeds",
     "2",
 ]
-
-
-@pytest.fixture
-def letters(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    data = made_images(240, seed=0, n_classes=4)
-    np.savez(tmp_path / "letters.npz", images=data.inputs, labels=data.labels)
-    return "letters.npz"
 
 
 def test_writeup_and_report_end_with_the_documents_paths(letters, tmp_path, capsys):

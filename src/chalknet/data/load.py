@@ -7,8 +7,7 @@ import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from chalknet.config import DataConfig
 from chalknet.data.dataset import Dataset
 from chalknet.data.readers import idx, npy
 from chalknet.data.readers.csv_table import read_csv
+from chalknet.data.readers.file import read_file, reading
 from chalknet.data.readers.folder import digest_of_files, read_folder
 from chalknet.data.readers.npz import read_npz
 from chalknet.errors import ConfigError, DataError
@@ -108,17 +108,6 @@ def load_data(
         place = str(path.absolute())  # holds from any folder; messages name the source as it was given
     column = None if options.label_column is None else str(options.label_column)
     return replace(data, origin=DataConfig(place, data.sha256, options.class_names, column, options.image_size))
-
-
-@contextmanager
-def reading(source: str) -> Iterator[None]:
-    """Turn a lack of memory and an error of the operating system while reading into a DataError."""
-    try:
-        yield
-    except MemoryError as error:
-        raise DataError(f"{source}: needs more memory than there is. Give fewer samples or smaller images.") from error
-    except OSError as error:  # such as a folder that may be seen but not entered
-        raise DataError(f"{source}: cannot be read: {error.strerror or error}. Check its permissions.") from error
 
 
 def _checked_options(
@@ -324,13 +313,7 @@ def refuse_foreign(head: bytes, source: str) -> None:
 
 def read_bytes(path: Path, source: str) -> bytes:
     """All of a file, which is not empty and within the bounds."""
-    with reading(source):
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise DataError(
-                f"{source}: has {size} bytes; files of more than {MAX_FILE_BYTES} are not read. Give a part of it."
-            )
-        content = path.read_bytes()
+    content = read_file(path, source, MAX_FILE_BYTES, "Give a part of it.")
     if not content:
         raise DataError(f"{source}: the file is empty. Expected {EXPECTED}.")
     return content

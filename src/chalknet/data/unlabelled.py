@@ -12,6 +12,7 @@ from chalknet.data import load
 from chalknet.data.dataset import check_inputs, numeric_array
 from chalknet.data.readers import idx, npy
 from chalknet.data.readers.csv_table import read_csv_rows
+from chalknet.data.readers.file import reading
 from chalknet.data.readers.npz import read_npz_inputs
 from chalknet.errors import ConfigError, DataError
 
@@ -59,7 +60,7 @@ def load_inputs(source: str | Path, n_values: int, *, label_column: str | int | 
 
         return Samples(load_glyphs().inputs, load.BUILTIN)
     path, name = load.existing_path(source), str(source)
-    with load.reading(name):
+    with reading(name):
         if not path.is_dir():
             return _from_file(path, name, n_values, label_column)
         _refuse_label_column(label_column, name)

@@ -8,11 +8,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from chalknet.formatting import json_ready
 from chalknet.records import PARTS, EpochRecord
 from chalknet.reporting.tables import PART_NAMES
 
 FORMAT = 1  # of the JSON
+AXES = {
+    "loss": "cross-entropy (nats)",
+    "accuracy": "share of right answers",
+    "printed_loss": "printed loss",
+}
 
 
 @dataclass(frozen=True)
@@ -132,20 +139,35 @@ def learning_curves(history: Sequence[EpochRecord], title: str = "") -> Figure:
     return Figure(
         title,
         (
-            Panel("Loss", "epoch", "cross-entropy (nats per sample)", _curves(history, "loss")),
-            Panel("Accuracy", "epoch", "share of right answers", _curves(history, "accuracy")),
+            Panel("Loss", "epoch", "cross-entropy (nats per sample)", part_curves([history], PARTS, "loss")),
+            Panel("Accuracy", "epoch", "share of right answers", part_curves([history], PARTS, "accuracy")),
         ),
     )
 
 
-def _curves(history: Sequence[EpochRecord], measure: str) -> tuple[Curve, ...]:
+def part_curves(histories: Sequence[Sequence[EpochRecord]], parts: Sequence[str], measure: str) -> tuple[Curve, ...]:
+    """Return a curve a part: one training's, or the mean of several with the least and the largest as a band."""
     curves = []
-    for part in PARTS:
-        points = [(record.epoch, record.part(part)) for record in history if record.part(part) is not None]
-        if points:
-            x = tuple(float(epoch) for epoch, _ in points)
-            curves.append(Curve(PART_NAMES[part], x, tuple(float(getattr(scores, measure)) for _, scores in points)))
+    length = min(len(history) for history in histories)  # where some stopped early, as far as all of them go
+    for part in parts:
+        if any(history[0].part(part) is None for history in histories):
+            continue
+        values = np.array([points_of(history[:length], part, measure)[1] for history in histories])
+        x = tuple(float(n) for n in range(1, length + 1))
+        band = (None, None) if len(values) == 1 else (_floats(values.min(axis=0)), _floats(values.max(axis=0)))
+        curves.append(Curve(PART_NAMES[part], x, _floats(values.mean(axis=0)), *band))
     return tuple(curves)
+
+
+def points_of(history: Sequence[EpochRecord], part: str, measure: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the epochs of a history and one measure of a part after each of them."""
+    found = [(record.epoch, record.part(part)) for record in history]
+    x = tuple(float(epoch) for epoch, _ in found)
+    return x, tuple(float(getattr(scores, measure)) for _, scores in found)
+
+
+def _floats(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
 
 
 def _panel(data: dict[str, Any]) -> Panel | Matrix:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from chalknet.artifacts.atomic import new_folder, write_files
@@ -12,8 +13,37 @@ from chalknet.reporting.document import Document, FigureBlock, TableBlock
 from chalknet.reporting.html import document_html
 from chalknet.reporting.typst import document_pdf
 from chalknet.reporting.views import draw_all, encoded
+from chalknet.studies.results import StudyResults
 
 OWN_PAGE = re.compile(rb"by chalknet \d")  # stands in the subtitle of every document
+
+
+@dataclass(frozen=True, eq=False)
+class WrittenDocument:
+    """A document in its folder.
+
+    Attributes:
+        folder: where it is; `html` and `pdf` are the documents in it.
+        results: the study that it is about, or the run as a study of one training.
+        document: as plain data.
+        stem: of the names of the two documents.
+    """
+
+    folder: Path
+    results: StudyResults
+    document: Document
+    stem: str
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.html}: {self.results!r}>"
+
+    @property
+    def html(self) -> Path:
+        return self.folder / f"{self.stem}.html"
+
+    @property
+    def pdf(self) -> Path:
+        return self.folder / f"{self.stem}.pdf"
 
 
 def refuse_foreign(folder: Path, stem: str, overwrite: bool = False) -> None:

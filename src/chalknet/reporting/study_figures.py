@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-
-import numpy as np
+from collections.abc import Iterable, Sequence
 
 from chalknet.formatting import capitalised
 from chalknet.records import EpochRecord
-from chalknet.reporting.figures import Curve, Figure, Mark, Matrix, Panel
+from chalknet.reporting.figures import AXES, Curve, Figure, Mark, Matrix, Panel, part_curves, points_of
 from chalknet.reporting.gathered import CellRuns, Gathered, field_name
 from chalknet.reporting.study_tables import confusion_counts
 from chalknet.reporting.tables import PART_NAMES
@@ -23,17 +21,12 @@ WIDE_RATIO = 20.0  # of the largest to the smallest value, from which an axis is
 MOST_MATRIX_CLASSES = 12
 BESIDE = 0.02  # of an axis
 LARGE_SPIKE = 1.5  # times what an axis needs for the rest, from which losses are cut off
-AXES = {
-    "loss": "cross-entropy (nats)",
-    "accuracy": "share of right answers",
-    "printed_loss": "printed loss",
-}
 
 
 def history_curves(history: Sequence[EpochRecord], parts: Sequence[str], measures: Sequence[str], title: str) -> Figure:
     """One training: a panel a measure, a curve a part."""
     panels = tuple(
-        Panel(capitalised(measure.replace("_", " ")), "epoch", AXES[measure], _part_curves([history], parts, measure))
+        Panel(capitalised(measure.replace("_", " ")), "epoch", AXES[measure], part_curves([history], parts, measure))
         for measure in measures
     )
     return Figure(title, panels, legend="shared" if len(parts) > 1 else "none")
@@ -48,7 +41,7 @@ def cell_curves(gathered: Gathered, measure: str, parts: Sequence[str]) -> Figur
             panel_title(runs),
             "epoch",
             AXES[measure],
-            _part_curves(runs.histories, parts, measure),
+            part_curves(runs.histories, parts, measure),
             y_limits=None if top is None else (0.0, top),
         )
         for runs in shown
@@ -63,14 +56,18 @@ def seed_curves(runs: CellRuns, part: str, measures: Sequence[str]) -> Figure:
             capitalised(measure),
             "epoch",
             AXES[measure],
-            tuple(
-                Curve(f"seed {seed}", *_points(history, part, measure))
-                for seed, history in zip(runs.seeds, runs.histories, strict=True)
-            ),
+            _seed_curves(runs, part, measure),
         )
         for measure in measures
     )
     return Figure("", panels, legend="shared")
+
+
+def _seed_curves(runs: CellRuns, part: str, measure: str) -> tuple[Curve, ...]:
+    return tuple(
+        Curve(f"seed {seed}", *points_of(history, part, measure))
+        for seed, history in zip(runs.seeds, runs.histories, strict=True)
+    )
 
 
 def stopping_curves(gathered: Gathered) -> Figure:
@@ -81,15 +78,20 @@ def stopping_curves(gathered: Gathered) -> Figure:
     for runs in shown_cells(gathered):
         if runs.stopping is None:
             continue
-        curves = tuple(
-            Curve(f"seed {seed}", *_points(history, "valid", "loss"))
-            for seed, history in zip(runs.seeds, runs.histories, strict=True)
-        )
         epoch = runs.stopping.epoch
         ends = (None, None) if math.isnan(epoch.low) else (epoch.low, epoch.high)
         marks = (Mark(epoch.value, "stopping point", *ends),)
         title = f"{panel_title(runs)}: epoch {epoch.value:.0f}"
-        panels.append(Panel(title, "epoch", "validation " + AXES["loss"], curves, marks=marks, y_limits=limits))
+        panels.append(
+            Panel(
+                title,
+                "epoch",
+                "validation " + AXES["loss"],
+                _seed_curves(runs, "valid", "loss"),
+                marks=marks,
+                y_limits=limits,
+            )
+        )
     return Figure("", tuple(panels), columns=_columns(len(panels)), legend="shared", same_x=True, same_y=True)
 
 
@@ -105,22 +107,14 @@ def _columns(n_panels: int) -> int:
 
 def loss_top(shown: Sequence[CellRuns]) -> float | None:
     """Where a loss axis ends if a few epochs would flatten all others: above where training begins and ends."""
-    losses = [
-        [scores.loss for part in ("train", "valid") if (scores := record.part(part)) is not None]
-        for runs in shown
-        for history in runs.histories
-        for record in history
-    ]
-    ends = [
-        scores.loss
-        for runs in shown
-        for history in runs.histories
-        for record in (history[0], history[-1])
-        for part in ("train", "valid")
-        if (scores := record.part(part)) is not None
-    ]
-    top = 1.1 * max(ends)
-    return top if max(map(max, losses)) > LARGE_SPIKE * top else None
+    histories = [history for runs in shown for history in runs.histories]
+
+    def largest(records: Iterable[EpochRecord]) -> float:
+        scores = (record.part(part) for record in records for part in ("train", "valid"))
+        return max(one.loss for one in scores if one is not None)
+
+    top = 1.1 * largest(history[at] for history in histories for at in (0, -1))
+    return top if largest(record for history in histories for record in history) > LARGE_SPIKE * top else None
 
 
 def accuracy_figure(gathered: Gathered) -> Figure:
@@ -203,27 +197,3 @@ def _numbers(gathered: Gathered) -> tuple[float, ...] | None:
     if any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in flat):
         return None
     return tuple(float(value) for value in flat)
-
-
-def _part_curves(histories: Sequence[Sequence[EpochRecord]], parts: Sequence[str], measure: str) -> tuple[Curve, ...]:
-    """A curve a part: one training's, or the mean of several with the least and the largest as a band."""
-    curves = []
-    length = min(len(history) for history in histories)  # where some stopped early, as far as all of them go
-    for part in parts:
-        if any(history[0].part(part) is None for history in histories):
-            continue
-        values = np.array([_points(history[:length], part, measure)[1] for history in histories])
-        x = tuple(float(n) for n in range(1, length + 1))
-        band = (None, None) if len(values) == 1 else (_plain(values.min(axis=0)), _plain(values.max(axis=0)))
-        curves.append(Curve(PART_NAMES[part], x, _plain(values.mean(axis=0)), *band))
-    return tuple(curves)
-
-
-def _points(history: Sequence[EpochRecord], part: str, measure: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    found = [(record.epoch, record.part(part)) for record in history]
-    x = tuple(float(epoch) for epoch, _ in found)
-    return x, tuple(float(getattr(scores, measure)) for _, scores in found)
-
-
-def _plain(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)

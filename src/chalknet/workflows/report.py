@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,11 @@ from chalknet.data.open_data import open_data
 from chalknet.data.splits import Splits
 from chalknet.errors import ChalknetError, StoreError
 from chalknet.machine.facts import machine_facts
-from chalknet.reporting.document import Document
 from chalknet.reporting.documents import report_document
-from chalknet.reporting.files import refuse_foreign, write_document
+from chalknet.reporting.files import WrittenDocument, refuse_foreign, write_document
 from chalknet.reporting.gathered import Gathered, gather
 from chalknet.reporting.inline import escaped
 from chalknet.studies.reading import read_results
-from chalknet.studies.results import StudyResults
 from chalknet.studies.space import divide, make_cell
 from chalknet.studies.spec import StudySpec
 from chalknet.studies.store import STORE_FILE
@@ -32,30 +30,8 @@ from chalknet.workflows.run_results import results_of_run, spec_of_run, together
 STEM = "report"
 
 
-@dataclass(frozen=True, eq=False)
-class Report:
-    """A finished report.
-
-    Attributes:
-        folder: where it is; `html` and `pdf` are the documents in it.
-        results: the study, or the run as a study of one training.
-        document: as plain data.
-    """
-
-    folder: Path
-    results: StudyResults
-    document: Document
-
-    def __repr__(self) -> str:
-        return f"<Report {self.html}: {self.results!r}>"
-
-    @property
-    def html(self) -> Path:
-        return self.folder / f"{STEM}.html"
-
-    @property
-    def pdf(self) -> Path:
-        return self.folder / f"{STEM}.pdf"
+class Report(WrittenDocument):
+    """A finished report of a study or a run."""
 
 
 def report(
@@ -87,7 +63,7 @@ def report(
     gathered = _gathered(place, None if data is None else str(data))
     document = report_document(gathered)
     write_document(document, target, STEM)
-    return Report(target, gathered.results, document)
+    return Report(target, gathered.results, document, STEM)
 
 
 def _refuse_neither(folder: Path) -> None:

@@ -14,13 +14,11 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.load import load_data
 from chalknet.errors import ConfigError
 from chalknet.machine.facts import machine_facts
-from chalknet.reporting.document import Document
 from chalknet.reporting.documents import writeup_document
-from chalknet.reporting.files import refuse_foreign, write_document
+from chalknet.reporting.files import WrittenDocument, refuse_foreign, write_document
 from chalknet.reporting.gathered import Gathered, gather
 from chalknet.reporting.sections.learning import learning_cell
 from chalknet.studies.cells import value_text
-from chalknet.studies.results import StudyResults
 from chalknet.studies.runner.scheduler import StudyProgress
 from chalknet.studies.space import divide, make_cell
 from chalknet.studies.spec import StudySpec, value_list
@@ -64,30 +62,8 @@ class WriteupProgress:
 Observer = Callable[[WriteupProgress], None]
 
 
-@dataclass(frozen=True, eq=False)
-class Writeup:
-    """A finished write-up.
-
-    Attributes:
-        folder: where it is; `html` and `pdf` are the documents in it.
-        results: the study that it is made from.
-        document: as plain data.
-    """
-
-    folder: Path
-    results: StudyResults
-    document: Document
-
-    def __repr__(self) -> str:
-        return f"<Writeup {self.html}: {self.results!r}>"
-
-    @property
-    def html(self) -> Path:
-        return self.folder / f"{STEM}.html"
-
-    @property
-    def pdf(self) -> Path:
-        return self.folder / f"{STEM}.pdf"
+class Writeup(WrittenDocument):
+    """A finished write-up."""
 
 
 def writeup(
@@ -179,7 +155,7 @@ def _checked_recipe(gathered: Gathered) -> Recipe:
 def _written(gathered: Gathered, folder: Path) -> Writeup:
     document = writeup_document(gathered)
     write_document(document, folder, STEM)
-    return Writeup(folder, gathered.results, document)
+    return Writeup(folder, gathered.results, document, STEM)
 
 
 def _command(spec: StudySpec, data: Dataset, folder: Path, quick: bool) -> str:

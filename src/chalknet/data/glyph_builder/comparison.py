@@ -10,6 +10,7 @@ import numpy as np
 from chalknet.data.dataset import Dataset
 from chalknet.data.glyph_builder.archive import MADE_WITH
 from chalknet.data.glyph_builder.letter_set import LetterSet
+from chalknet.data.readers.file import read_file
 from chalknet.data.readers.npz import MAX_BYTES, NpzArchive, read_npz
 from chalknet.errors import DataError
 
@@ -70,13 +71,7 @@ def read_reference(path: Path) -> Reference:
     Raises:
         DataError: the file cannot be read or does not hold a set of images.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    if len(content) > MAX_BYTES:
-        raise DataError(f"{path}: has more than {MAX_BYTES} bytes; that is no set of letters.")
+    content = read_file(path, str(path), MAX_BYTES, "Give a set of letters.")
     return Reference(read_npz(content, str(path)), _stored_made_with(NpzArchive(content, str(path))))
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from chalknet.data.glyph_builder.choice import Choice
 from chalknet.data.glyph_builder.faces import Face
 from chalknet.data.glyph_builder.fonts import FontFile
+from chalknet.data.readers.file import read_file
 from chalknet.errors import DataError
 from chalknet.formatting import csv_text
 
@@ -81,11 +82,7 @@ def read_manifest(path: Path) -> tuple[FaceRecord, ...]:
 
 def csv_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file in UTF-8, gzipped or not, as {column: text}; a DataError if that cannot be read."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    return csv_rows_from_bytes(data, str(path))
+    return csv_rows_from_bytes(read_file(path, str(path), MAX_MANIFEST_BYTES, "Give a manifest."), str(path))
 
 
 def csv_rows_from_bytes(data: bytes, source: str) -> list[dict[str, str]]:

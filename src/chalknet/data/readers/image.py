@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.data.readers.file import read_file
 from chalknet.errors import DataError
 
 if TYPE_CHECKING:
@@ -62,13 +63,7 @@ def read_image(path: Path, source: str, image_size: tuple[int, int] | None = Non
     Raises:
         DataError: no image of a known kind, a damaged one, or one beyond the bounds.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"{source}: cannot be read: {error.strerror or error}.") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise DataError(f"{source}: has more than {MAX_FILE_BYTES} bytes. Give a smaller image.")
+    content = read_file(path, source, MAX_FILE_BYTES, "Give a smaller image.")
     try:
         with warnings.catch_warnings():  # Pillow warns of what it can pass over, such as a damaged date
             warnings.simplefilter("ignore")
