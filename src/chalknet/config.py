@@ -104,21 +104,17 @@ def _as_layer_table(value: Any) -> LayerTable | None:
         value = value.table()
     if isinstance(value, str):
         value = {"type": value}
-    is_layer = isinstance(value, Mapping) and value.get("type") in LAYER_NAMES
+    is_layer = isinstance(value, Mapping) and isinstance(value.get("type"), str)
     plain = is_layer and all(isinstance(one, (str, int, float)) for one in value.values())
     return LayerTable(value) if plain else None
 
 
 def _are_layers(value: Any) -> bool:
-    if not isinstance(value, (list, tuple)):
-        return False
-    tables = [_as_layer_table(one) for one in value]
-    return all(table is not None for table in tables) and (not value or any(t["type"] == "dense" for t in tables if t))
+    return isinstance(value, (list, tuple)) and all(_as_layer_table(one) is not None for one in value)
 
 
 LAYERS = Constraint(
-    'a list of layers, at least one of them dense, each a name or a table such as {type = "dense", units = 512}; '
-    f"types: {', '.join(LAYER_NAMES)}",
+    'a list of layers, each a name such as "relu" or a table such as {type = "dense", units = 512}',
     _are_layers,
     lambda value: tuple(_as_layer_table(one) for one in value),
 )
@@ -211,6 +207,13 @@ class NetworkConfig(Checked):
         super().__post_init__()
         if self.layers:  # the short form then says what the layers have, for whoever reads it
             types = [layer["type"] for layer in self.layers]
+            for number, name in enumerate(types, start=1):
+                if name not in LAYER_NAMES:
+                    raise ConfigError(
+                        f"layers, entry {number}: unknown layer type {name!r}.{near_match(name, LAYER_NAMES)}"
+                    )
+            if "dense" not in types:
+                raise ConfigError(f"layers must have at least one of type dense, got {', '.join(types)}.")
             units = tuple(layer.get("units", 0) for layer in self.layers if layer["type"] == "dense")
             names = tuple(name for name in types if name in ACTIVATION_NAMES)
             for key, value in zip(SHORT_FORM, (units, names, "batch_norm" in types), strict=False):
@@ -421,7 +424,9 @@ SECTION_OF_FIELD = {item.name: section for section, kind in SECTIONS.items() for
 
 
 def is_random(recipe: Recipe) -> bool:
-    """Whether training draws more at random than the order of batches: dropout, changed or mixed samples."""
+    """Return whether training draws more at random than the order of batches: dropout, changed or mixed samples."""
+    if any(layer["type"] == "dropout" for layer in recipe.network.layers):
+        return True
     drawn = ("dropout", "input_dropout")
     changes = ("shift_pixels", "rotation_degrees", "zoom", "shear", "erase", "mixup")
     return any(getattr(recipe.regularisation, name) for name in drawn) or any(

@@ -7,10 +7,15 @@ import numpy as np
 from chalknet.data.load import load_data
 from chalknet.data.preprocess import Scaling, learnt_scaling
 from chalknet.network.architecture import Architecture
+from chalknet.network.dense import Dense
+from chalknet.network.dropout import Dropout
 from chalknet.network.layer_types import ACTIVATIONS
 from chalknet.network.model import Classifier, Ensemble, Network
 
 LETTERS = tuple("ABCDEFGHIJ")
+
+
+DENSE = Dense(12)
 
 
 def letters(n: int = 1_000) -> np.ndarray:
@@ -26,6 +31,12 @@ def random_network(
     rng = np.random.default_rng(seed)
     hidden = widths * len(activations)
     architecture = Architecture(784, hidden, 10, activations, batch_norm)
+    return network_of(architecture, rng, standard=standard, dtype=dtype, images=images)
+
+
+def network_of(architecture, rng=None, *, standard=False, dtype=np.float32, images=True) -> Network:
+    """Return a network of the letters with random weights."""
+    rng = rng or np.random.default_rng(0)
     parameters = {name: draw(rng, name, shape).astype(dtype) for name, shape in architecture.shapes.items()}
     samples = letters()
     scaling = Scaling(255.0)
@@ -56,6 +67,9 @@ def every_kind() -> dict[str, Classifier]:
     found["rows"] = random_network(images=False)
     found["float64"] = random_network(("tanh", "leaky_relu"), dtype=np.float64)
     found["ensemble"] = ensemble()
+    found["layers"] = network_of(
+        Architecture(784, n_classes=10, layers=["batch_norm", "tanh", DENSE, Dropout(0.5), "batch_norm", DENSE, "relu"])
+    )
     found["all of it"] = ensemble(2, activations=("gelu", "tanh"), batch_norm=True, standard=True, dtype=np.float64)
     return found
 

@@ -110,7 +110,7 @@ def test_a_file_that_lies_is_one_line(tmp_path, read, data):
         ({"activations": ["relu"] * 100_000}, "activations must be one of"),
         ({"activations": ["x" * MEBIBYTE, "\x1b[2J"]}, "activations must be one of"),
         ({"batch_norm": True}, "need 12 tensors, but it holds 6"),
-        ({"layers": [DENSE] * 100_000}, "which is not a list of up to 1000 layers"),
+        ({"layers": [DENSE] * 100_000}, "ist of up to 1000 layers"),
         ({"layers": "x" * MEBIBYTE}, "its layers are 'xxx"),
         ({"layers": []}, r"its layers are \[\]"),
         ({"layers": [DENSE, {"type": "x" * MEBIBYTE}]}, "entry 2: unknown layer type 'xxx"),

@@ -114,7 +114,17 @@ def test_a_configuration_with_layers_reads_back():
         config_from_tables({"network": {"layers": [DENSE]}, "regularisation": {"dropout": 0.1}}, "x.toml")
 
 
-@pytest.mark.parametrize("layers", [["dens"], ["relu"], "relu", [{"units": 4}], [{"type": "dense", "units": [4]}]])
-def test_a_recipe_refuses_what_are_no_layers(layers):
-    with pytest.raises(ConfigError, match="layers must be a list of layers, at least one of them dense"):
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (["relu", "dens"], "layers, entry 2: unknown layer type 'dens'. Did you mean 'dense'?"),
+        (["relu", "tanh"], "layers must have at least one of type dense, got relu, tanh."),
+        ("relu", 'layers must be a list of layers, each a name such as "relu" or a table'),
+        ([{"units": 4}], "layers must be a list of layers"),
+        ([{"type": "dense", "units": [4]}], "layers must be a list of layers"),
+    ],
+)
+def test_a_recipe_refuses_what_are_no_layers(layers, message):
+    with pytest.raises(ConfigError) as error:
         Recipe().with_settings(layers=layers)
+    assert message in str(error.value)

@@ -48,6 +48,15 @@ def test_each_setting_is_told(settings, said):
     assert said in training_text(words(**settings))
 
 
+def test_layers_that_are_named_one_by_one_are_told_in_their_order():
+    layers = [{"type": "dense", "units": 9, "bias": False}, "batch_norm", "silu", {"type": "dropout", "rate": 0.2}]
+    text = training_text(words(vary="learning_rate=0.1,0.2", layers=layers))
+    assert (
+        "Networks whose layers are, from the input on, dense of 9 units without bias, batch normalization, silu and "
+        "dropout of rate 0.2, and a dense output layer, are trained by"
+    ) in text
+
+
 def test_what_is_varied_is_not_told_as_if_it_were_one_value():
     text = training_text(words("strong", "dropout=0.1,0.4"))
     assert "dropout of hidden values (varied)" in text

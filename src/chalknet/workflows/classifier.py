@@ -70,7 +70,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         verbose: whether to print a line an epoch.
         image_shape: (H, W) where each row of X is an image, its pixel rows one after the other. Bytes are divided by
             255, other images by the largest value of the training samples.
-        settings: any other fields of the recipe, as a dict.
+        settings: any other fields of the recipe, as a dict, such as {"layers": [...]} for a network layer by layer.
 
     Attributes:
         classes_: (K,) labels, sorted. n_features_in_, feature_names_in_: as in scikit-learn.

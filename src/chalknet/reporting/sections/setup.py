@@ -7,7 +7,7 @@ from chalknet.formatting import count_of, listed
 from chalknet.reporting.document import Paragraph, Section, TableBlock
 from chalknet.reporting.gathered import Gathered
 from chalknet.reporting.inline import code
-from chalknet.reporting.sections.recipe_words import added_text, layers_text, momentum_text, rate_text, rule_text
+from chalknet.reporting.sections.recipe_words import added_text, momentum_text, network_text, rate_text, rule_text
 from chalknet.reporting.study_tables import setup_table
 from chalknet.studies.cells import value_text
 
@@ -36,7 +36,7 @@ def training_text(gathered: Gathered) -> str:
         return _value(gathered, name, text)
 
     text = (
-        f"Networks of dense layers with {layers_text(recipe.network, shown)}{widths} are trained by "
+        f"Networks {network_text(recipe.network, widths, shown)} are trained by "
         f"{rule_text(recipe, shown)} on {batch}: {epochs}, {rate_text(recipe, shown)}, gradients "
         f"{'summed' if optimizer.reduction == 'sum' else 'averaged'} over the batch{momentum_text(recipe, shown)}."
     )
