@@ -14,6 +14,8 @@ from chalknet.artifacts.model_file import HEADER_KEY, load_model, model_bytes, s
 from chalknet.data.preprocess import Scaling
 from chalknet.errors import ModelFileError, OutputError, ShapeError
 from chalknet.network.architecture import Architecture
+from chalknet.network.dense import Dense
+from chalknet.network.dropout import Dropout
 from chalknet.network.initialisers import initial_parameters
 from chalknet.network.model import Ensemble, Network
 
@@ -161,7 +163,7 @@ def test_a_file_of_the_first_format_still_predicts_what_it_did():
 
 
 @pytest.mark.parametrize(
-    ("file", "shape", "want"),  # as written by the code that brought format 2
+    ("file", "shape", "want"),  # as written by the code that introduced the format
     [
         (
             "model-2-network.safetensors",
@@ -173,9 +175,18 @@ def test_a_file_of_the_first_format_still_predicts_what_it_did():
             Architecture(6, (4,), 3, ("leaky_relu",)),
             [[0.1165924, 0.6765957, 0.2068120], [0.0805226, 0.7369192, 0.1825582]],
         ),
+        (
+            "model-3-layers.safetensors",
+            Architecture(
+                6,
+                n_classes=3,
+                layers=["batch_norm", Dense(5, bias=False), "batch_norm", "silu", Dropout(0.25), Dense(4), "selu"],
+            ),
+            [[0.1132646, 0.8866487, 0.0000867], [0.1350645, 0.8648450, 0.0000905]],
+        ),
     ],
 )
-def test_files_of_the_second_format_still_predict_what_they_did(file, shape, want):
+def test_files_of_earlier_versions_still_predict_what_they_did(file, shape, want):
     model = load_model(GOLDEN / file)
     images = np.arange(12, dtype=np.uint8).reshape(2, 2, 3) * 20
     np.testing.assert_allclose(model.predict_proba(images), want, atol=1e-6)
