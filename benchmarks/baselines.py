@@ -1,7 +1,7 @@
 """Compare the speed of chalknet with that of other libraries: `python benchmarks/baselines.py [-o FILE]`.
 
 Each baseline does the same workloads in a process of its own, in interleaved rounds. `--kernels` gives the baselines on
-NumPy other kernels, `--checkout` adds another working tree of chalknet, and `--add` adds to a result that exists.
+NumPy other kernels, and `--add` adds to a result that exists.
 The workloads are described in harness/workloads.py, the baselines in harness/baselines/.
 """
 
@@ -32,7 +32,6 @@ def main() -> None:
     parser.add_argument("--baseline", action="append", choices=BASELINES, help="only this one, chalknet and roofline")
     parser.add_argument("--threads", type=positive, help="threads and cores of each baseline; all cores by default")
     parser.add_argument("--kernels", choices=NEEDS, help="what OpenBLAS uses in baselines on NumPy")
-    parser.add_argument("--checkout", action="append", type=Path, help="another working tree of chalknet to measure")
     parser.add_argument("--add", action="store_true", help="add to the result in --out, made in the same setting")
     parser.add_argument("-o", "--out", type=Path)
     options = parser.parse_args()
@@ -53,7 +52,6 @@ def main() -> None:
         threads=options.threads or 0,
         installed=installed,
         forced_kernels=options.kernels or "",
-        checkouts=[path.resolve() for path in options.checkout or ()],
         progress=print_progress(),
     )
     print(report_text(result))

@@ -14,14 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import chalknet
 from chalknet.machine.facts import machine_facts
 from chalknet.machine.kernels import VARIABLE
 from harness.baselines import BASELINES, Baseline
-from harness.process import ROOT, BaselineError, BaselineProcess
+from harness.process import BaselineError, BaselineProcess
 from harness.workloads import Workload
 
 PAUSE_SECONDS = 0.1  # before each repetition: some libraries' threads keep spinning for a while after their work
@@ -72,7 +71,6 @@ def compare(
     threads: int = 0,
     installed: Mapping[str, str] | None = None,
     forced_kernels: str = "",
-    checkouts: Sequence[Path] = (),
     progress: Progress | None = None,
 ) -> Comparison:
     """Measure each workload with each baseline that is installed and does it.
@@ -81,7 +79,6 @@ def compare(
         threads: of each baseline, 0 for its own choice on all cores.
         installed: the environment of other baselines; by default this process's, in which chalknet's own run.
         forced_kernels: a kernel set of OpenBLAS for the baselines on NumPy, in place of what is installed.
-        checkouts: other working trees of chalknet, each measured in a row of its own, such as the version before.
         progress: called after each repetition. Every process is ended when it, or anything else, raises.
     """
     installed = os.environ if installed is None else installed
@@ -96,7 +93,7 @@ def compare(
         absent=[baseline.name for baseline in baselines if baseline not in present],
     )
     with ExitStack() as stack:
-        rows = _start(stack, present, threads, installed, checkouts, result)
+        rows = _start(stack, present, threads, installed, result)
         done, total = 0, len(rows) * len(workloads) * (rounds + 1)
 
         def count(what: str, n: int = 1) -> None:
@@ -126,15 +123,14 @@ def _start(
     baselines: Sequence[Baseline],
     threads: int,
     installed: Mapping[str, str],
-    checkouts: Sequence[Path],
     result: Comparison,
 ) -> dict[str, BaselineProcess]:
     """Return a process for each baseline by row, and a second one where its kernels on NumPy are not chalknet's."""
     forced = {VARIABLE: result.forced_kernels} if result.forced_kernels else {}
     rows: dict[str, BaselineProcess] = {}
 
-    def start(row: str, baseline: Baseline, environment: Mapping[str, str], checkout: Path = ROOT) -> None:
-        process = stack.enter_context(BaselineProcess(baseline.name, environment, threads, checkout))
+    def start(row: str, baseline: Baseline, environment: Mapping[str, str]) -> None:
+        process = stack.enter_context(BaselineProcess(baseline.name, environment, threads))
         try:
             process.start()
         except BaselineError as error:
@@ -149,8 +145,6 @@ def _start(
     for one in baselines if own is not None else ():
         if one.on_numpy and one.name in rows and rows[one.name].facts["blas_kernels"] != own:
             start(one.name + SAME_KERNELS, one, os.environ)
-    for checkout in checkouts:
-        start(f"chalknet ({checkout})", BASELINES["chalknet"], os.environ, checkout)
     return rows
 
 

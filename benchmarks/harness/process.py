@@ -41,16 +41,15 @@ class BaselineProcess:
             process.ask("prepare full 100")
     """
 
-    def __init__(self, name: str, environment: Mapping[str, str], threads: int, checkout: Path = ROOT) -> None:
+    def __init__(self, name: str, environment: Mapping[str, str], threads: int) -> None:
         """Start the worker.
 
         Args:
             name: the baseline's.
             environment: variables of the worker, before the thread variables are set.
             threads: of the baseline, or 0 for its own choice on all cores.
-            checkout: the working tree whose harness and chalknet the worker imports.
         """
-        folders = [str(checkout / "benchmarks"), str(checkout / "src"), environment.get("PYTHONPATH", "")]
+        folders = [str(ROOT / "benchmarks"), str(ROOT / "src"), environment.get("PYTHONPATH", "")]
         limited = dict.fromkeys(THREAD_VARIABLES, str(threads)) if threads else {}
         self.facts: dict[str, Any] = {}
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed by end())

@@ -255,14 +255,14 @@ def is_gone(pid: int) -> bool:
 class ScriptedProcess:
     """Stands in for BaselineProcess: answers by a table, without a process."""
 
-    started: list[tuple[str, str, str]]  # name, OPENBLAS_CORETYPE, the folder of the checkout
+    started: list[tuple[str, str]]  # name, OPENBLAS_CORETYPE
 
-    def __init__(self, name, environment, _threads, checkout):
+    def __init__(self, name, environment, _threads):
         self.name, self.kernels = name, environment.get("OPENBLAS_CORETYPE", "Haswell")
         self.repetitions = 0
         self.ended = False
         self.facts = {}
-        ScriptedProcess.started.append((name, environment.get("OPENBLAS_CORETYPE", ""), checkout.name))
+        ScriptedProcess.started.append((name, environment.get("OPENBLAS_CORETYPE", "")))
         ScriptedProcess.alive.append(self)
 
     def __enter__(self):
@@ -295,16 +295,13 @@ def scripted(monkeypatch):
     return ScriptedProcess
 
 
-OWN = comparison.ROOT.name
-
-
 def test_other_kernels_are_measured_again_with_chalknets(scripted, monkeypatch):
     monkeypatch.setenv("OPENBLAS_CORETYPE", "SkylakeX")  # what chalknet's own command line chose
     result = compare([CHALKNET, SCIKIT_LEARN], [STEP], 2, installed={})
     kernels = {name: facts["blas_kernels"] for name, facts in result.processes.items()}
     assert kernels == {"chalknet": "SkylakeX", "scikit-learn": "Haswell", "scikit-learn" + SAME_KERNELS: "SkylakeX"}
     assert set(result.seconds["step 8 4"]) == set(kernels)
-    assert [kernels for _, kernels, _ in scripted.started] == ["SkylakeX", "", "SkylakeX"]
+    assert [kernels for _, kernels in scripted.started] == ["SkylakeX", "", "SkylakeX"]
 
 
 @pytest.mark.usefixtures("scripted")
@@ -316,16 +313,8 @@ def test_the_same_kernels_are_measured_once():
 def test_forced_kernels_go_to_other_baselines_on_numpy_alone(scripted):
     baselines = [CHALKNET, SCIKIT_LEARN, BASELINES["torch-bf16"]]
     result = compare(baselines, [STEP], 1, installed={}, forced_kernels="Nehalem")
-    started = [(name, kernels) for name, kernels, _ in scripted.started]
-    assert started == [("chalknet", ""), ("scikit-learn", "Nehalem"), ("torch-bf16", ""), ("scikit-learn", "")]
+    assert scripted.started == [("chalknet", ""), ("scikit-learn", "Nehalem"), ("torch-bf16", ""), ("scikit-learn", "")]
     assert result.forced_kernels == "Nehalem"
-
-
-def test_another_checkout_is_a_row_of_its_own(scripted, tmp_path):
-    result = compare([CHALKNET], [STEP], 1, checkouts=[tmp_path])
-    assert [checkout for _, _, checkout in scripted.started] == [OWN, tmp_path.name]
-    assert set(result.seconds["step 8 4"]) == {"chalknet", f"chalknet ({tmp_path})"}
-    assert [row[0] for row in comparison_tables(result)[0].rows] == ["chalknet", f"chalknet ({tmp_path})"]
 
 
 @pytest.mark.usefixtures("scripted")
