@@ -122,6 +122,10 @@ COUNT = "a range must have 2 to 10,000 values, such as 1e-6:1e-4:log5 or 0:0.9:l
     [
         (["hidden"], "vary must be FIELD=VALUES such as hidden=100,500 or momentum=0:0.9:lin4, got 'hidden'."),
         (["hiden=3"], "unknown field 'hiden' to vary. Did you mean 'hidden'?"),
+        (
+            ["layers=dense:5,dense:9"],
+            "layers cannot vary: it is a list. Vary hidden or activation, or make a study for each list of layers.",
+        ),
         (["seed=1,2"], "seed cannot vary: it is what seeds count. Give seeds (--seeds) and first_seed (--first-seed)."),
         (["hidden=0"], "hidden must be one or more whole numbers from 1 to 1000000, got [0]."),
         (["hidden=5,5"], "hidden must vary over different values, got 5 twice."),

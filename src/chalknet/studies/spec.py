@@ -49,6 +49,7 @@ NOT_VARIED = {
     "seed": "it is what seeds count. Give seeds (--seeds) and first_seed (--first-seed)",
     "ensemble": "a study trains each network from its own seed. Give seeds (--seeds)",
     "batch_seed": "it is what seeds count. Give seeds_vary (--seeds-vary order)",
+    "layers": "it is a list. Vary hidden or activation, or make a study for each list of layers",
     "split": f"{SAME_IMAGES}. Make a study for each",
     "split_seed": f"{SAME_IMAGES}. Let seeds vary the split (--resplit), or make a study for each",
     "valid_size": f"{SAME_IMAGES}. Make a study for each",
