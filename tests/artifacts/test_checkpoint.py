@@ -51,13 +51,15 @@ def test_a_training_that_was_stopped_ends_with_the_bits_of_one_that_was_not(
     whole = run_epochs(trainer_of(small_images, recipe))
     taken = []
 
-    def keep(take):
-        taken.append(take())
+    stopped = trainer_of(small_images, recipe)
+
+    def keep(_):
+        taken.append(stopped.checkpoint())
         if len(taken) == stop_at:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_epochs(trainer_of(small_images, recipe), keep=keep)
+        run_epochs(stopped, keep)
     path = tmp_path / "checkpoint.safetensors"
     path.write_bytes(checkpoint_bytes(taken[-1]))
     again = run_epochs(trainer_of(small_images, recipe), start=read_checkpoint(path))
@@ -66,7 +68,8 @@ def test_a_training_that_was_stopped_ends_with_the_bits_of_one_that_was_not(
 
 def test_a_checkpoint_taken_when_patience_was_at_its_end_trains_no_further(small_images):
     taken = []
-    whole = run_epochs(trainer_of(small_images, RECIPE.with_settings(**EARLY)), keep=lambda take: taken.append(take()))
+    trainer = trainer_of(small_images, RECIPE.with_settings(**EARLY))
+    whole = run_epochs(trainer, lambda _: taken.append(trainer.checkpoint()))
     again = run_epochs(trainer_of(small_images, RECIPE.with_settings(**EARLY)), start=taken[-1])
     assert files_of(again) == files_of(whole)
 
@@ -85,7 +88,8 @@ def test_a_checkpoint_is_a_copy_that_training_does_not_change(small_images):
 def test_a_training_of_eleven_layers_that_was_stopped_goes_on_with_its_layers_in_order(small_images, tmp_path):
     recipe = RECIPE.with_settings(hidden=[6] * 11, epochs=3, engine="reference")
     taken = []
-    whole = run_epochs(trainer_of(small_images, recipe), keep=lambda take: taken.append(take()))
+    trainer = trainer_of(small_images, recipe)
+    whole = run_epochs(trainer, lambda _: taken.append(trainer.checkpoint()))
     path = tmp_path / "checkpoint.safetensors"
     path.write_bytes(checkpoint_bytes(taken[0]))
     again = run_epochs(trainer_of(small_images, recipe), start=read_checkpoint(path))
@@ -96,17 +100,18 @@ def test_one_is_written_every_so_many_epochs_and_when_it_is_to_stop(small_images
     written = []
 
     class Watching(CheckpointCallback):
-        def keep(self, take):
-            super().keep(take)
+        def on_epoch_end(self, record):
+            super().on_epoch_end(record)
             path = tmp_path / "checkpoint.safetensors"
             written.append(len(read_checkpoint(path).history) if path.exists() else 0)
 
     context = context_of(small_images, tmp_path)
-    checkpoint = Watching(context, seconds=1e9, epochs=3, must_stop=lambda: len(written) == 7)
+    trainer = trainer_of(small_images, RECIPE)
+    checkpoint = Watching(trainer, context, seconds=1e9, epochs=3, must_stop=lambda: len(written) == 7)
     with pytest.raises(
         StoppedError, match=r"stopped after epoch 8 of 8, which is kept\. Go on with: chalknet train --re"
     ):
-        run_epochs(trainer_of(small_images, RECIPE), keep=checkpoint.keep)
+        run_epochs(trainer, checkpoint)
     assert written == [0, 0, 3, 3, 3, 6, 6]
     assert read_unfinished(tmp_path) == (RECIPE, context.origin)
     assert len(read_checkpoint(tmp_path / "checkpoint.safetensors").history) == 8
@@ -115,8 +120,8 @@ def test_one_is_written_every_so_many_epochs_and_when_it_is_to_stop(small_images
 
 
 def test_zero_seconds_are_one_after_every_epoch(small_images, tmp_path):
-    keep = CheckpointCallback(context_of(small_images, tmp_path), seconds=0).keep
-    run_epochs(trainer_of(small_images, RECIPE), keep=keep)
+    trainer = trainer_of(small_images, RECIPE)
+    run_epochs(trainer, CheckpointCallback(trainer, context_of(small_images, tmp_path), seconds=0))
     assert len(read_checkpoint(tmp_path / "checkpoint.safetensors").history) == 8
 
 
@@ -151,19 +156,18 @@ def test_a_cut_or_newer_checkpoint_is_told(small_images, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(small_images, tmp_path, monkeypatch):
-    keep = CheckpointCallback(context_of(small_images, tmp_path), seconds=0).keep
     trainer = trainer_of(small_images, RECIPE)
+    checkpoint = CheckpointCallback(trainer, context_of(small_images, tmp_path), seconds=0)
     epochs = trainer.epochs()
-    next(epochs)
-    keep(trainer.checkpoint)
-    next(epochs)
+    checkpoint(next(epochs))
+    record = next(epochs)
 
     def full(_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("chalknet.artifacts.atomic.os.fsync", full)
     with pytest.raises(OutputError, match="No space left on device"):
-        keep(trainer.checkpoint)
+        checkpoint(record)
     assert len(read_checkpoint(tmp_path / "checkpoint.safetensors").history) == 1
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 

@@ -192,8 +192,8 @@ def history_of(folder):
 
 KILLED = """
 import os, signal, sys
-from chalknet.training import trainer
-real = trainer.Watch.see
+from chalknet.artifacts.checkpoint import CheckpointCallback
+real = CheckpointCallback.on_epoch_end
 left = int(sys.argv.pop(1))
 def see(self, record):
     global left
@@ -201,7 +201,7 @@ def see(self, record):
     if not left:
         os.kill(os.getpid(), signal.SIGKILL)
     real(self, record)
-trainer.Watch.see = see
+CheckpointCallback.on_epoch_end = see
 from chalknet.cli.main import main
 main()
 """

@@ -255,12 +255,12 @@ def test_what_the_reader_noted_is_told_and_kept(letters, tmp_path, capsys):
 def test_a_lack_of_memory_or_disk_is_one_line_and_code_1(letters, monkeypatch, capsys, error, message):
     from chalknet.training.trainer import Trainer
 
-    def failing(_):
+    def failing(*_):
         raise error
         yield
 
     monkeypatch.setattr(main_module.os, "dup2", lambda *_: None)
-    monkeypatch.setattr(Trainer, "epochs", failing)
+    monkeypatch.setattr(Trainer, "updates", failing)
     assert main(["train", "--data", letters, *QUICK, "--out", "run", "--quiet"]) == 1
     assert capsys.readouterr().err == message
 
@@ -334,11 +334,11 @@ def test_debug_shows_the_trace_wherever_it_stands(letters, capsys):
 def test_ctrl_c_is_code_130_and_leaves_no_folder(letters, tmp_path, monkeypatch, capsys):
     from chalknet.training.trainer import Trainer
 
-    def interrupted(_):
+    def interrupted(*_):
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(Trainer, "epochs", interrupted)
+    monkeypatch.setattr(Trainer, "updates", interrupted)
     assert main(["train", "--data", letters, *QUICK, "--out", "run"]) == 130
     assert "stopped" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -25,7 +25,7 @@ from chalknet.network.architecture import Architecture, check_parameters
 from chalknet.network.layer import Parameters
 from chalknet.records import PARTS, EpochRecord, Scores
 from chalknet.training.callbacks import Callback, RunContext
-from chalknet.training.trainer import Checkpoint
+from chalknet.training.trainer import Checkpoint, Trainer
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 WRITTEN = (  # all that a training writes into its folder
@@ -44,6 +44,7 @@ class CheckpointCallback(Callback):
     """Takes a checkpoint of a training into its folder from time to time, and when the training must stop.
 
     Args:
+        trainer: whose state is kept.
         context: the training, with its folder.
         seconds: between two checkpoints; 0 for one after every epoch.
         epochs: between two checkpoints, or None for the seconds alone.
@@ -52,6 +53,7 @@ class CheckpointCallback(Callback):
 
     def __init__(
         self,
+        trainer: Trainer,
         context: RunContext,
         *,
         seconds: float | None = None,
@@ -59,13 +61,13 @@ class CheckpointCallback(Callback):
         must_stop: Callable[[], bool] | None = None,
     ) -> None:
         assert context.folder is not None, "a training without a folder takes no checkpoints"
-        self._context, self._folder = context, context.folder
+        self._trainer, self._context, self._folder = trainer, context, context.folder
         self._seconds, self._epochs = SECONDS if seconds is None else seconds, epochs
         self._config = tomli_w.dumps(config_tables(context.recipe, context.origin)).encode()
         self._must_stop = must_stop or (lambda: False)
         self._last, self._since = time.monotonic(), 0
 
-    def keep(self, take: Callable[[], Checkpoint]) -> None:
+    def on_epoch_end(self, record: EpochRecord) -> None:
         """Take a checkpoint if one is due.
 
         Raises:
@@ -77,12 +79,11 @@ class CheckpointCallback(Callback):
         late = time.monotonic() - self._last >= self._seconds
         if not (stop or late or (self._epochs is not None and self._since >= self._epochs)):
             return
-        checkpoint = take()
-        self.write({CHECKPOINT_FILE: checkpoint_bytes(checkpoint), CONFIG_FILE: self._config})
+        self.write({CHECKPOINT_FILE: checkpoint_bytes(self._trainer.checkpoint()), CONFIG_FILE: self._config})
         self._last, self._since = time.monotonic(), 0
         if stop:
             raise StoppedError(
-                f"stopped after epoch {len(checkpoint.history)} of {self._context.recipe.training.epochs}, which is "
+                f"stopped after epoch {record.epoch} of {self._context.recipe.training.epochs}, which is "
                 f"kept. Go on with: {self._resume_command}"
             )
 

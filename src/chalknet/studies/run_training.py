@@ -25,7 +25,7 @@ from chalknet.records import EpochRecord
 from chalknet.studies.cells import Unit
 from chalknet.studies.run_output import SCORED, RunOutput, epoch_list
 from chalknet.studies.space import divide, own_splits
-from chalknet.training.callbacks import Observer
+from chalknet.training.callbacks import Callback, Observer
 from chalknet.training.together import StackObserver, run_together
 from chalknet.training.trainer import Checkpoint, Run, Trainer, device_of, how_trained, run_epochs
 from chalknet.version import __version__
@@ -34,14 +34,15 @@ UNFINISHED_FOLDER = "unfinished"  # the folder of checkpoints, in the study's
 ROWS_AT_ONCE = 4096  # samples to predict at a time
 
 
-class RunCheckpoint:
+class RunCheckpoint(Callback):
     """The checkpoint of an unfinished run, for whichever worker is given the run next.
 
     A worker keeps one if it sees the study's folder, on this machine or on another that shares it. A checkpoint that
     cannot be written or read costs time and nothing else.
     """
 
-    def __init__(self, folder: Path, unit: Unit) -> None:
+    def __init__(self, folder: Path, unit: Unit, trainer: Trainer | None = None) -> None:
+        self._trainer = trainer
         self._path = folder / f"{unit.cell.key[:16]}-seed{unit.seed}.safetensors"
         self._is_kept = folder.is_dir()
         self._last = time.monotonic()
@@ -57,12 +58,13 @@ class RunCheckpoint:
             return read_checkpoint(self._path) if self.exists else None
         return None
 
-    def __call__(self, take: Callable[[], Checkpoint]) -> None:
+    def on_epoch_end(self, record: EpochRecord) -> None:
         """Write a new checkpoint if the last one is a minute old."""
-        if not self._is_kept or time.monotonic() - self._last < SECONDS:
+        del record
+        if self._trainer is None or not self._is_kept or time.monotonic() - self._last < SECONDS:
             return
         with suppress(OutputError):
-            write_bytes(self._path, checkpoint_bytes(take()))
+            write_bytes(self._path, checkpoint_bytes(self._trainer.checkpoint()))
         self._last = time.monotonic()
 
     def clear(self) -> None:
@@ -115,12 +117,13 @@ def train_run(
     """
     splits = own_splits(data, unit.cell, divide(data, unit.cell, unit.seed))
     trainer = Trainer(data, splits, unit.cell.recipe_of(unit.seed), workers=threads, keep_samples=True)
+    callbacks = [] if observe is None else [observe]
     if checkpoints is None:
-        run = run_epochs(trainer, observe)
+        run = run_epochs(trainer, *callbacks)
     else:
-        checkpoint = RunCheckpoint(checkpoints, unit)
+        checkpoint = RunCheckpoint(checkpoints, unit, trainer)
         try:
-            run = run_epochs(trainer, observe, start=checkpoint.read(), keep=checkpoint)
+            run = run_epochs(trainer, *callbacks, checkpoint, start=checkpoint.read())
         except ChalknetError:  # from its checkpoint it would fail again
             checkpoint.clear()
             raise

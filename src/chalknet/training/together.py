@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
+from dataclasses import fields, is_dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from chalknet.config import FULL, SAME, Recipe, TrainingConfig
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.data.stored import StoredSamples
-from chalknet.errors import ChalknetError, ConfigError, DivergenceError
+from chalknet.errors import ChalknetError, ConfigError
 from chalknet.records import EpochRecord
 from chalknet.training.optimizers import rule_of
-from chalknet.training.trainer import Run, Trainer, Watch, device_of, lost_loss
+from chalknet.training.trainer import Run, Trainer, device_of, train_jointly
 
 if TYPE_CHECKING:
-    from chalknet.engines.torch_pack import TorchPack, TorchPacked
+    from chalknet.engines.torch_pack import TorchPack
 
 Ended = Callable[[int, Run | ChalknetError], None]
 StackObserver = Callable[[int, EpochRecord], None]
@@ -107,84 +105,34 @@ def run_together(
     keys = {stack_key(recipe, data) for recipe in recipes}
     if len(keys) != 1 or None in keys:
         raise ConfigError("these networks cannot be trained in one stack; see chalknet.training.together.stack_key.")
-    order = sorted(range(len(recipes)), key=lambda i: (*stack_order(recipes[i]), i))
-    _Lockstep(data, splits, {i: recipes[i] for i in order}, keep_samples, threads).work(ended, observe)
+    _train_stack(data, splits, recipes, ended, observe, threads, keep_samples)
     gc.collect()  # a stack and its networks refer to each other, and a GPU's memory should not wait
 
 
-@dataclass(eq=False)
-class _Network:
-    """One network of a stack, and where its training stands."""
-
-    number: int
-    trainer: Trainer
-    watch: Watch
-    engine: TorchPacked
-
-    @property
-    def is_over(self) -> bool:
-        return self.watch.is_over or len(self.trainer.history) >= self.trainer.recipe.training.epochs
-
-
-class _Lockstep:
-    """The epochs of one stack."""
-
-    def __init__(
-        self, data: Dataset, splits: Splits, recipes: dict[int, Recipe], keep_samples: bool, threads: int
-    ) -> None:
-        training = next(iter(recipes.values())).training
-        self._pack = new_pack(training, [order_of(recipe) for recipe in recipes.values()])
-        self._networks: list[_Network] = []
-        first: Trainer | None = None
-        for number, recipe in recipes.items():
-            trainer = Trainer(
-                data,
-                splits,
-                recipe,
-                workers=threads,
-                keep_samples=keep_samples,
-                engine=self._pack.join,
-                beside=first,
-            )
-            first = first or trainer
-            self._networks.append(_Network(number, trainer, Watch(trainer), cast("TorchPacked", trainer.engine)))
-
-    def work(self, ended: Ended, observe: StackObserver | None) -> None:
-        """Train until the last network is finished."""
-        epoch = 0
-        for network in self._networks:
-            network.trainer.last = network.engine.snapshot()
-        while self._networks:
-            epoch += 1
-            trained = self._train(epoch)
-            # A diverged network is looked at alone, from where it was before this epoch.
-            self._pack.leave([network.engine for network, record in trained if lost_loss(record) is not None])
-            over = [network for network, record in trained if self._finish(network, record, ended, observe)]
-            self._pack.leave([network.engine for network in over if network.engine.pack is self._pack])
-            self._networks = [network for network in self._networks if network not in over]
-
-    def _train(self, epoch: int) -> list[tuple[_Network, EpochRecord]]:
-        """Train one epoch of every network."""
-        started = time.perf_counter()
-        with np.errstate(over="ignore", invalid="ignore"):  # Trainer.finish reports a loss that overflows
-            trained = self._pack.train_epoch([network.trainer.updates(epoch) for network in self._networks])
-            scores = [(one.engine.evaluate("valid"), one.engine.evaluate("test")) for one in self._networks]
-        seconds = (time.perf_counter() - started) / len(self._networks)
-        records = [EpochRecord(epoch, one, *judged, seconds) for one, judged in zip(trained, scores, strict=True)]
-        return list(zip(self._networks, records, strict=True))
-
-    def _finish(self, network: _Network, record: EpochRecord, ended: Ended, observe: StackObserver | None) -> bool:
-        """Take note of a network's epoch; return whether it was its last, which is then handed over."""
-        try:
-            network.trainer.finish(record)
-        except DivergenceError as error:
-            error.run = network.watch.best_run() if network.trainer.history else None
-            ended(network.number, error)
-            return True
-        if observe is not None:
-            observe(network.number, record)
-        network.watch.see(record)
-        if not network.is_over:
-            return False
-        ended(network.number, network.watch.run())
-        return True
+def _train_stack(
+    data: Dataset,
+    splits: Splits,
+    recipes: Sequence[Recipe],
+    ended: Ended,
+    observe: StackObserver | None,
+    threads: int,
+    keep_samples: bool,
+) -> None:
+    """Train one stack; what it holds is free when this returns."""
+    order = sorted(range(len(recipes)), key=lambda i: (*stack_order(recipes[i]), i))
+    stack = new_pack(recipes[0].training, [order_of(recipes[number]) for number in order])
+    numbers: dict[Trainer, int] = {}
+    for number in order:
+        first = next(iter(numbers), None)
+        trainer = Trainer(
+            data,
+            splits,
+            recipes[number],
+            workers=threads,
+            keep_samples=keep_samples,
+            engine=stack.join,
+            beside=first,
+        )
+        numbers[trainer] = number
+    callbacks = {trainer: [] if observe is None else [partial(observe, number)] for trainer, number in numbers.items()}
+    train_jointly(callbacks, lambda trainer, end: ended(numbers[trainer], end), stack)

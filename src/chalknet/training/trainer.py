@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,13 +41,17 @@ from chalknet.network.initialisers import initial_parameters
 from chalknet.network.layer import Parameters
 from chalknet.network.model import Ensemble, Network
 from chalknet.network.objective import Objective
-from chalknet.records import EpochRecord
+from chalknet.records import EpochRecord, Scores
+from chalknet.training.callbacks import Callback
 from chalknet.training.callbacks import Observer as Observer  # an export too
 from chalknet.training.divergence import MOST_SAMPLES, divergence, last_step
 from chalknet.training.optimizers import rule_of
 from chalknet.training.sample_weights import training_weights
 from chalknet.training.schedules import rate_factor
 from chalknet.training.stopping import EarlyStopping
+
+if TYPE_CHECKING:
+    from chalknet.engines.torch_pack import TorchPack, TorchPacked
 
 ENGINES: dict[str, EngineFactory] = {"numpy": NumpyEngine, "reference": ReferenceEngine}
 
@@ -170,12 +174,14 @@ class Trainer:
         shards: who holds the samples and gives their gradients, or None for one engine here; the numbers are the same
             to rounding. workers are then the threads of each.
         engine: what makes the engine, by default the one that the recipe names.
+        weigh_scores: whether validation scores weigh samples as sample_weights does.
         beside: a trainer of the same data, splits and input scaling, whose samples in memory this one shares.
 
     Attributes:
         history: the epochs so far.
         valid_samples: one `SampleScores` an epoch, where they are kept.
         last: the engine's snapshot after the last finished epoch, from when `epochs` is first asked for one.
+        best: number and snapshot of the best epoch, where `BestWeights` watches. should_stop: set by a callback.
         engine: what computes; scaling: from raw samples to what the network reads.
     """
 
@@ -191,6 +197,7 @@ class Trainer:
         shards: Shards | None = None,
         engine: EngineFactory | None = None,
         beside: Trainer | None = None,
+        weigh_scores: bool = False,
     ) -> None:
         if workers is not None and workers < 1:
             raise ConfigError(f"workers must be a whole number >= 1, got {workers}.")
@@ -205,6 +212,8 @@ class Trainer:
         self.valid_samples: list[SampleScores] = []
         self._workers, self._keep_samples = workers, keep_samples and len(splits.valid) > 0
         self._shards = shards
+        has_weights = weigh_scores and sample_weights is not None
+        self._valid_weights = np.asarray(sample_weights)[splits.valid] if has_weights else None
         self._weights = training_weights(
             data.labels[splits.train],
             data.class_names,
@@ -218,6 +227,8 @@ class Trainer:
         parts = {**self._parts, "train": replace(self._parts["train"], weights=self._weights)}
         self.engine = self._make_engine(engine or self._engine_maker(), recipe.training.dtype, parts)
         self.last: Snapshot = None
+        self.best: tuple[int, Snapshot] | None = None
+        self.should_stop = False
 
     def epochs(self) -> Iterator[EpochRecord]:
         """One epoch after the other, up to the recipe's number; each is finished when it is handed out.
@@ -225,16 +236,25 @@ class Trainer:
         Raises:
             DivergenceError: a loss is no longer finite; the trainer is then where it was after the epoch before.
         """
-        training = self.recipe.training
-        self.last = self.engine.snapshot()
-        for epoch in range(len(self.history) + 1, training.epochs + 1):
-            started = time.perf_counter()
-            with np.errstate(over="ignore", invalid="ignore"):  # a loss that overflows is told below
-                train = self.engine.train_epoch(self.updates(epoch))
-                valid, test = self.engine.evaluate("valid"), self.engine.evaluate("test")
-            record = EpochRecord(epoch, train, valid, test, time.perf_counter() - started)
-            self.finish(record)
+        for _, record in train_epochs([self]):
+            if isinstance(record, DivergenceError):
+                raise record
             yield record
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all epochs are trained, or a callback has asked to stop."""
+        return self.should_stop or len(self.history) >= self.recipe.training.epochs
+
+    def scores(self) -> tuple[Scores | None, Scores | None]:
+        """Return the validation and test scores of the present parameters."""
+        valid = self.engine.evaluate("valid")
+        if valid is not None and self._valid_weights is not None:
+            each = self.engine.evaluate_each("valid")
+            assert each is not None, "a split that has scores has them of each sample"
+            loss, accuracy = (float(np.average(one, weights=self._valid_weights)) for one in (each.loss, each.right))
+            valid = replace(valid, loss=loss, accuracy=accuracy)
+        return valid, self.engine.evaluate("test")
 
     def finish(self, record: EpochRecord) -> None:
         """Takes note of an epoch that the engine has behind it.
@@ -242,7 +262,7 @@ class Trainer:
         Raises:
             DivergenceError: as `epochs`.
         """
-        loss = lost_loss(record)
+        loss = non_finite_loss(record)
         if loss is not None:
             raise self.diverged(loss, record.epoch, self.updates(record.epoch), self.last)
         self.last = self.engine.snapshot()
@@ -313,9 +333,11 @@ class Trainer:
             input_names=self.data.input_names,
         )
 
-    def checkpoint(self, best: Parameters | None = None) -> Checkpoint:
-        """What `go_on_from` takes; best as in `Checkpoint`."""
-        engine = self.engine
+    def checkpoint(self) -> Checkpoint:
+        """Return what `go_on_from` takes."""
+        engine, best = self.engine, None
+        if self.best is not None and self.best[0] != len(self.history):
+            best = engine.shown_parameters(self.best[1])
         return Checkpoint(
             tuple(self.history),
             engine.parameters(),
@@ -336,6 +358,9 @@ class Trainer:
                 f"the checkpoint is of a network with other layers ({checkpoint.architecture}) than the recipe "
                 f"({self.architecture}). Resume it with the recipe that it was made with."
             )
+        if checkpoint.best is not None:
+            self.engine.restore(checkpoint.best, {f"{AVERAGE}/{name}": one for name, one in checkpoint.best.items()})
+            self.best = 0, self.engine.snapshot()  # `BestWeights` finds the number of its epoch
         self.engine.restore(checkpoint.parameters, checkpoint.state)
         self.last = self.engine.snapshot()
         self.history = list(checkpoint.history)
@@ -414,115 +439,145 @@ class Trainer:
         return engine
 
 
-class Keeper(Protocol):
-    """Who is offered a checkpoint after each epoch, and takes one when it is time."""
+def train_epochs(
+    trainers: Sequence[Trainer], stack: TorchPack | None = None
+) -> Iterator[tuple[Trainer, EpochRecord | DivergenceError]]:
+    """Train epoch after epoch of one network, or of several in a stack, and yield each finished epoch.
 
-    def __call__(self, take: Callable[[], Checkpoint]) -> None: ...
-
-
-def run_epochs(
-    trainer: Trainer,
-    observe: Observer | None = None,
-    *,
-    start: Checkpoint | None = None,
-    keep: Keeper | None = None,
-) -> Run:
-    """All of a trainer's epochs, each shown to observe, or as many as its recipe's early stopping lets pass.
+    A network that is over leaves the loop and its stack. A divergence is yielded instead of raised, since it ends one
+    network alone; its trainer is then where it was after the epoch before.
 
     Args:
-        start: where to go on; of the same data, splits and recipe.
-        keep: offered a checkpoint after each epoch; it may raise to stop.
+        trainers: one; or, with a stack, those whose engines are in it.
+    """
+    for trainer in trainers:
+        trainer.last = trainer.engine.snapshot()
+    active = [trainer for trainer in trainers if not trainer.is_over]
+    while active:
+        started = time.perf_counter()
+        updates = [trainer.updates(len(trainer.history) + 1) for trainer in active]
+        with np.errstate(over="ignore", invalid="ignore"):  # Trainer.finish reports a loss that overflows
+            trained = [active[0].engine.train_epoch(updates[0])] if stack is None else stack.train_epoch(updates)
+            scores = [trainer.scores() for trainer in active]
+        seconds = (time.perf_counter() - started) / len(active)
+        records = [
+            EpochRecord(len(one.history) + 1, train, *rest, seconds)
+            for one, train, rest in zip(active, trained, scores, strict=True)
+        ]
+        lost = [one for one, record in zip(active, records, strict=True) if non_finite_loss(record) is not None]
+        _leave(stack, lost)  # a diverged network is examined alone, from where it was before this epoch
+        for trainer, record in zip(active, records, strict=True):
+            try:
+                trainer.finish(record)
+            except DivergenceError as error:
+                trainer.should_stop = True
+                yield trainer, error
+            else:
+                yield trainer, record
+        _leave(stack, [trainer for trainer in active if trainer.is_over and trainer not in lost])
+        active = [trainer for trainer in active if not trainer.is_over]
+
+
+def _leave(stack: TorchPack | None, trainers: Sequence[Trainer]) -> None:
+    if stack is not None:
+        stack.leave([cast("TorchPacked", trainer.engine) for trainer in trainers])
+
+
+def train_jointly(
+    trainings: Mapping[Trainer, Sequence[Observer]],
+    ended: Callable[[Trainer, Run | DivergenceError], None],
+    stack: TorchPack | None = None,
+) -> None:
+    """Train until every network is finished, and hand over each as soon as it is.
+
+    Args:
+        trainings: each trainer with its callbacks. Early stopping and the best weights are callbacks too, called first.
+        ended: called with a trainer and its run. A divergence has the run with the best weights before it, or the last
+            ones without validation samples.
     Raises:
         ConfigError: early stopping without validation samples.
-        DivergenceError: a loss is no longer finite; its `run` has the weights of the best epoch before, or of the last
-            one where there are no validation samples to tell.
     """
-    watch = Watch(trainer)
+    best = {trainer: BestWeights(trainer) for trainer in trainings}
+    for trainer in trainings:
+        if trainer.is_over:
+            ended(trainer, best[trainer].run())
+    for trainer, record in train_epochs(list(trainings), stack):
+        if isinstance(record, DivergenceError):
+            record.run = best[trainer].best_run() if trainer.history else None
+            ended(trainer, record)
+            continue
+        best[trainer](record)
+        for callback in trainings[trainer]:
+            callback(record)
+        if trainer.is_over:
+            ended(trainer, best[trainer].run())
+
+
+def run_epochs(trainer: Trainer, *callbacks: Observer, start: Checkpoint | None = None) -> Run:
+    """Train one network to its end, or until early stopping ends it.
+
+    Args:
+        callbacks: called with each epoch's record, in their order; one may raise to stop.
+        start: the checkpoint to resume from, of the same data, splits and recipe.
+    Raises:
+        ConfigError: early stopping without validation samples.
+        DivergenceError: a loss is no longer finite; see `train_jointly` for its `run`.
+    """
     if start is not None:
-        watch.go_on_from(start)
-    try:
-        _run_watched(trainer, watch, observe, keep)
-    except DivergenceError as error:
-        error.run = watch.best_run() if trainer.history else None
-        raise
-    return watch.run()
+        trainer.go_on_from(start)
+    ends: list[Run | DivergenceError] = []
+    train_jointly({trainer: callbacks}, lambda _, end: ends.append(end))
+    if isinstance(ends[0], DivergenceError):
+        raise ends[0]
+    return ends[0]
 
 
-def _run_watched(trainer: Trainer, watch: Watch, observe: Observer | None, keep: Keeper | None) -> None:
-    if watch.is_over:
-        return
-    for record in trainer.epochs():
-        if observe is not None:
-            observe(record)
-        watch.see(record)
-        if keep is not None:
-            keep(lambda: trainer.checkpoint(watch.best_parameters))
-        if watch.is_over:
-            return
+class BestWeights(Callback):
+    """Remembers the best epoch by the recipe's monitor, and stops the training when patience ends.
 
-
-class Watch:
-    """The best epoch by the recipe's monitor, and early stopping, where the recipe asks for it."""
+    It starts from the trainer's history, which a checkpoint may have brought.
+    """
 
     def __init__(self, trainer: Trainer) -> None:
         config = trainer.recipe.stopping
-        is_judged = len(trainer.splits.valid) > 0
-        if config.stop_early and not is_judged:
+        has_valid = len(trainer.splits.valid) > 0
+        if config.stop_early and not has_valid:
             raise ConfigError(
                 f"stop_early watches {config.monitor}, but there are no validation samples. Give valid_size "
                 "(--valid), or stop_early=False (--no-stop-early)."
             )
         self._trainer, self._config = trainer, config
-        self._stopping = EarlyStopping(config) if is_judged else None
-        self._best: Snapshot = None  # of the trainer's engine
-        self._best_epoch = 0
+        self._stopping = EarlyStopping(config) if has_valid else None
+        if self._stopping is not None and trainer.history:
+            improving = [record.epoch for record in trainer.history if self._stopping.improves(record)]
+            if trainer.best is None:  # the last epoch is the best, or no better one was kept
+                trainer.best = len(trainer.history), trainer.last
+            else:
+                trainer.best = improving[-1], trainer.best[1]
+            self._stop()
 
-    def go_on_from(self, start: Checkpoint) -> None:
-        """Brings the trainer and what is known of its epochs to a checkpoint."""
-        engine = self._trainer.engine
-        if start.best is not None:
-            engine.restore(start.best, {f"{AVERAGE}/{name}": value for name, value in start.best.items()})
-            self._best = engine.snapshot()
-        self._trainer.go_on_from(start)
-        if self._stopping is None:
-            return
-        improving = [record.epoch for record in start.history if self._stopping.improves(record)]
-        self._best_epoch = improving[-1]
-        if start.best is None:  # the last is the best, or no better one was kept
-            self._best, self._best_epoch = self._trainer.last, len(start.history)
+    def on_epoch_end(self, record: EpochRecord) -> None:
+        if self._stopping is not None:
+            if self._stopping.improves(record):
+                self._trainer.best = record.epoch, self._trainer.last
+            self._stop()
 
-    def see(self, record: EpochRecord) -> None:
-        """Takes note of an epoch that the trainer has finished."""
-        if self._stopping is not None and self._stopping.improves(record):
-            self._best, self._best_epoch = self._trainer.last, record.epoch
-
-    @property
-    def is_over(self) -> bool:
-        """Whether patience is at its end."""
-        return self._config.stop_early and self._stopping is not None and self._stopping.is_over
-
-    @property
-    def best_parameters(self) -> Parameters | None:
-        """Of the best epoch, where that is not the last."""
-        if self._stopping is None or self._best_epoch == len(self._trainer.history):
-            return None
-        return self._trainer.engine.shown_parameters(self._best)
+    def _stop(self) -> None:
+        if self._config.stop_early and self._stopping is not None and self._stopping.is_over:
+            self._trainer.should_stop = True
 
     def best_run(self) -> Run:
-        """What has been trained, with the best epoch's weights, or the last's where no epoch could be judged."""
-        run = self._trainer.run()
-        if self._stopping is None:
-            return run
-        return replace(run, network=self._trainer.network(self._best), kept_epoch=self._best_epoch)
+        """Return the run with the best epoch's weights, or the last's where no epoch has validation scores."""
+        run, best = self._trainer.run(), self._trainer.best
+        return run if best is None else replace(run, network=self._trainer.network(best[1]), kept_epoch=best[0])
 
     def run(self) -> Run:
-        """What has been trained, with the weights that the recipe keeps."""
-        restores = self._config.stop_early and self._config.restore_best
-        return self.best_run() if restores else self._trainer.run()
+        """Return the run with the weights that the recipe keeps."""
+        return self.best_run() if self._config.stop_early and self._config.restore_best else self._trainer.run()
 
 
-def lost_loss(record: EpochRecord) -> float | None:
-    """The first of an epoch's losses that is not finite."""
+def non_finite_loss(record: EpochRecord) -> float | None:
+    """Return the first of an epoch's losses that is not finite, or None."""
     losses = [scores.loss for scores in (record.train, record.valid, record.test) if scores is not None]
     return next((loss for loss in losses if not math.isfinite(loss)), None)
 

@@ -154,7 +154,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         start = self.network_ if goes_on else None
         if len(classes) < 2:
             return self._learnt(classes, None, (), 0)
-        trained = train_whole(
+        network, run = train_whole(
             samples,
             splits,
             recipe,
@@ -164,7 +164,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             workers=effective_n_jobs(self.n_jobs),
             observe=_print_line if self.verbose else None,
         )
-        return self._learnt(classes, trained.network, trained.history, trained.kept_epoch)
+        return self._learnt(classes, network, run.history, run.kept_epoch)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> ChalkClassifier:
         """One epoch over these samples from where the network is, at a constant rate and without a validation part.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -13,25 +12,14 @@ import numpy as np
 from chalknet.config import Recipe
 from chalknet.data.preprocess import Scaling
 from chalknet.data.splits import Splits
-from chalknet.engines.engine import AVERAGE, SampleScores, Snapshot, Step, Update
+from chalknet.engines.engine import AVERAGE, Step, Update
 from chalknet.errors import ConfigError
 from chalknet.network.layer import Parameters
 from chalknet.network.model import Network
 from chalknet.records import EpochRecord
-from chalknet.training.stopping import EarlyStopping
-from chalknet.training.trainer import Trainer
+from chalknet.training.callbacks import Observer
+from chalknet.training.trainer import Run, Trainer, run_epochs
 from chalknet.workflows.classifier_samples import Samples, everything
-
-Observer = Callable[[EpochRecord], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """What training gives: the kept network, the epochs, and which of them is kept."""
-
-    network: Network
-    history: tuple[EpochRecord, ...]
-    kept_epoch: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +48,7 @@ def train_whole(
     start: Network | None = None,
     workers: int = 1,
     observe: Observer | None = None,
-) -> Trained:
+) -> tuple[Network, Run]:
     """All epochs of a recipe, or as many as its early stopping lets pass.
 
     With weights, the validation scores are weighted too, so that stopping watches what training makes small.
@@ -74,21 +62,9 @@ def train_whole(
     trainer = _trainer(samples, splits, recipe, scaling, class_names, workers)
     if start is not None:
         _start_from(trainer, start)
-    stopping = EarlyStopping(recipe.stopping) if recipe.stopping.stop_early else None
-    history: list[EpochRecord] = []
-    best: Snapshot = None
-    for plain in trainer.epochs():
-        record = _weighed(plain, trainer, samples)
-        history.append(record)
-        if observe is not None:
-            observe(record)
-        if stopping is not None and stopping.improves(record) and recipe.stopping.restore_best:
-            best = trainer.last
-        if stopping is not None and stopping.is_over:
-            break
-    kept = stopping.best if stopping is not None and recipe.stopping.restore_best else None
-    network = trainer.network(None if kept is None else best)
-    return Trained(replace(network, scaling=scaling), tuple(history), len(history) if kept is None else kept.epoch)
+    run = run_epochs(trainer, *([] if observe is None else [observe]))
+    (network,) = run.network.members
+    return replace(network, scaling=scaling), run
 
 
 def train_epoch(
@@ -137,7 +113,7 @@ def _trainer(
     """A trainer of samples that are scaled already, since it would not weigh them when it learns a scaling."""
     data = samples.as_dataset(scaling, recipe.training.dtype, class_names)
     as_they_are = recipe.with_settings(input_scaling="pixels")
-    return Trainer(data, splits, as_they_are, sample_weights=samples.weights, workers=workers)
+    return Trainer(data, splits, as_they_are, sample_weights=samples.weights, workers=workers, weigh_scores=True)
 
 
 def _start_from(trainer: Trainer, start: Network) -> None:
@@ -156,14 +132,3 @@ def _refuse_another(trainer: Trainer, start: Network) -> None:
             f"the network so far is {had}, but the parameters now ask for {asked}. Leave them as they were, or start "
             "anew with fit and warm_start=False."
         )
-
-
-def _weighed(record: EpochRecord, trainer: Trainer, samples: Samples) -> EpochRecord:
-    """A record whose validation loss and accuracy count each sample by its weight."""
-    valid = trainer.splits.valid
-    if record.valid is None or samples.weights is None:
-        return record
-    each = trainer.engine.evaluate_each("valid")
-    assert isinstance(each, SampleScores), "a part that has scores has them of each sample"
-    loss, accuracy = (float(np.average(values, weights=samples.weights[valid])) for values in (each.loss, each.right))
-    return replace(record, valid=replace(record.valid, loss=loss, accuracy=accuracy))

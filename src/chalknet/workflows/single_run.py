@@ -49,11 +49,15 @@ def train_network(
         start = read_checkpoint(folder / CHECKPOINT_FILE)
         context = replace(context, history=start.history)
     checkpoint = CheckpointCallback(
-        context, seconds=options.checkpoint_seconds, epochs=options.checkpoint_epochs, must_stop=options.must_stop
+        trainer,
+        context,
+        seconds=options.checkpoint_seconds,
+        epochs=options.checkpoint_epochs,
+        must_stop=options.must_stop,
     )
     with running((*callbacks, checkpoint), context) as show:
         try:
-            run = replace(run_epochs(trainer, show, start=start, keep=checkpoint.keep), folder=folder)
+            run = replace(run_epochs(trainer, show, start=start), folder=folder)
         except DivergenceError as error:
             raise _with_best_weights(error, context, folder) from error
     checkpoint.write(run_files(run, context.origin))

@@ -30,7 +30,7 @@ class TrainOptions:
         out: the run's folder; None to write nothing, or with default_out to write into the first free folder of
             runs/RECIPE-HIDDEN-seedN, -2, -3, ... overwrite: whether out may hold a finished or an unfinished run.
         resume: the folder of an unfinished run to continue; recipe, settings and out are then that run's.
-        checkpoint_seconds, checkpoint_epochs: when to take a checkpoint; see `CheckpointWriter`.
+        checkpoint_seconds, checkpoint_epochs: when to take a checkpoint; see `CheckpointCallback`.
         must_stop: asked after each epoch; True takes a checkpoint and raises `StoppedError`.
         workers: threads, by default one per core.
         shards: Ray actors that share the samples, or None. on: their cluster, by default one on this machine.
