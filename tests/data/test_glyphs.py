@@ -1,7 +1,5 @@
 """The built-in letters: the file that is shipped, its pin list, and that they speak of the same fonts."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io

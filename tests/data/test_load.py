@@ -91,20 +91,24 @@ def test_what_is_neither_file_nor_folder_is_not_opened():
         load_data("/dev/null")
 
 
-def test_a_file_that_may_not_be_read_is_told(npz_path, monkeypatch):
-    def refuse(_):
-        raise PermissionError(13, "Permission denied")
+def raising(error):
+    def fail(*_, **__):
+        raise error
 
-    monkeypatch.setattr(load.Path, "read_bytes", refuse)
+    return fail
+
+
+DENIED = raising(PermissionError(13, "Permission denied"))
+
+
+def test_a_file_that_may_not_be_read_is_told(npz_path, monkeypatch):
+    monkeypatch.setattr(load.Path, "read_bytes", DENIED)
     with pytest.raises(DataError, match=r"letters\.npz: cannot be read: Permission denied"):
         load_data(npz_path)
 
 
 def test_a_folder_that_may_not_be_entered_is_told(tmp_path, monkeypatch):
-    def refuse(_):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(load, "_load_folder", lambda *_: refuse(_))
+    monkeypatch.setattr(load, "_load_folder", DENIED)
     with pytest.raises(DataError, match=r": cannot be read: Permission denied\. Check its permissions"):
         load_data(tmp_path)
 
@@ -116,10 +120,7 @@ def test_a_file_too_large_to_hold_is_told_before_it_is_read(npz_path, monkeypatc
 
 
 def test_want_of_memory_is_told(npz_path, monkeypatch):
-    def fail(*_, **__):
-        raise MemoryError
-
-    monkeypatch.setattr(load, "read_npz", fail)
+    monkeypatch.setattr(load, "read_npz", raising(MemoryError))
     with pytest.raises(DataError, match=r"letters\.npz: needs more memory than there is"):
         load_data(npz_path)
 
@@ -132,37 +133,25 @@ def test_a_packed_table_is_bounded(tmp_path, monkeypatch):
         load_data(path)
 
 
-@pytest.mark.parametrize(
-    ("options", "kind"),
-    [({"label_column": "y"}, "label_column has no meaning for an .npz"), ({"image_size": (2, 2)}, "image_size has no")],
-)
-def test_settings_that_a_source_has_no_use_for_are_refused(npz_path, options, kind):
-    with pytest.raises(ConfigError, match=kind):
-        load_data(npz_path, **options)
+IMAGE_SIZE = r"image_size must be \(H, W\), two whole numbers in 1\.\.65535, got"
 
 
 @pytest.mark.usefixtures("builtin")
-def test_the_builtin_data_takes_no_settings():
-    with pytest.raises(ConfigError, match="class_names has no meaning for the data set that comes with chalknet"):
-        load_data("glyphs", class_names=["a", "b"])
-
-
-@pytest.mark.parametrize("size", [28, (28,), (0, 28), (2.0, 3), (True, 3), (1, 70_000), "28"])
-def test_an_image_size_that_is_none_is_refused(npz_path, size):
-    with pytest.raises(ConfigError, match=r"image_size must be \(H, W\), two whole numbers in 1\.\.65535, got"):
-        load_data(npz_path, image_size=size)
-
-
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("source", "options", "message"),
     [
-        ({"class_names": "ABC"}, "class_names must be a list"),
-        ({"label_column": 1.5}, "label_column must be a column's"),
+        (None, {"label_column": "y"}, "label_column has no meaning for an .npz"),
+        (None, {"image_size": (2, 2)}, "image_size has no"),
+        (None, {"class_names": "ABC"}, "class_names must be a list"),
+        (None, {"label_column": 1.5}, "label_column must be a column's"),
+        ("glyphs", {"class_names": ["a", "b"]}, "class_names has no meaning for the data set that comes with chalknet"),
+        *((None, {"image_size": size}, IMAGE_SIZE) for size in (28, (28,), (0, 28), (2.0, 3), (True, 3), "28")),
+        (None, {"image_size": (1, 70_000)}, IMAGE_SIZE),
     ],
 )
-def test_settings_of_the_wrong_type_are_refused(npz_path, options, message):
+def test_settings_that_are_wrong_or_have_no_use_are_refused(npz_path, source, options, message):
     with pytest.raises(ConfigError, match=message):
-        load_data(npz_path, **options)
+        load_data(source or npz_path, **options)
 
 
 @pytest.mark.parametrize("source", ["", None, 7])

@@ -1,7 +1,5 @@
 """Which kernel set is chosen, from made-up measurements, and that nothing is chosen over a user's head."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -156,21 +154,20 @@ def test_a_gain_that_other_work_on_the_machine_has_feigned_is_not_believed(monke
 
 
 @pytest.mark.usefixtures("cache_folder")
-def test_a_library_user_is_told_of_a_remembered_gain_and_nothing_is_changed(monkeypatch):
+@pytest.mark.parametrize(
+    ("measured", "message"),
+    [
+        (True, "took its Haswell kernels; SkylakeX is 2.0 times as fast here. Set OPENBLAS_CORETYPE"),
+        (False, "on a processor with AVX-512, which can be twice as fast"),
+    ],
+)
+def test_a_library_user_is_told_of_slow_kernels_and_nothing_is_changed(monkeypatch, measured, message):
     monkeypatch.setattr("chalknet.machine.facts.blas_facts", lambda: {"blas": "openblas", "blas_kernels": "Haswell"})
-    remember(choose([rate("", "Haswell", 200), rate("SkylakeX", "SkylakeX", 400)]))
-    with pytest.warns(
-        UserWarning, match="took its Haswell kernels; SkylakeX is 2.0 times as fast here. Set OPENBLAS_CORETYPE"
-    ):
+    if measured:
+        remember(choose([rate("", "Haswell", 200), rate("SkylakeX", "SkylakeX", 400)]))
+    with pytest.warns(UserWarning, match=message):
         warn_of_slow_kernels()
     assert "OPENBLAS_CORETYPE" not in os.environ
-
-
-@pytest.mark.usefixtures("cache_folder")
-def test_without_a_measurement_avx2_kernels_on_avx512_are_told(monkeypatch):
-    monkeypatch.setattr("chalknet.machine.facts.blas_facts", lambda: {"blas": "openblas", "blas_kernels": "Haswell"})
-    with pytest.warns(UserWarning, match="on a processor with AVX-512, which can be twice as fast"):
-        warn_of_slow_kernels()
 
 
 @pytest.mark.usefixtures("cache_folder")

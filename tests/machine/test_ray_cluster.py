@@ -1,7 +1,5 @@
 """What is said about Ray before any is started; what it does is in tests/test_ray.py."""
 
-from __future__ import annotations
-
 import sys
 from types import SimpleNamespace
 

@@ -1,7 +1,5 @@
 """A document with every kind of block, and names that would be markup somewhere."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Results of studies that nobody trained: deterministic histories and predictions of any size, for what shows them."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from chalknet.config import Recipe

@@ -1,7 +1,5 @@
 """Small models with weights drawn at random: what matters is that other inputs give other answers."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from chalknet.data.preprocess import Scaling

@@ -207,7 +207,7 @@ def gather(results: StudyResults, machine: Mapping[str, Any], **more: Any) -> Ga
         machine: facts of this machine. more: fields of `Gathered` that the study does not hold.
     """
     cells = tuple(runs for cell in results.cells if (runs := _cell_runs(results, cell)) is not None)
-    judged = _judged_part(cells)
+    judged = next((part for part in ("valid", "test") if cells and all(part in runs.right for runs in cells)), "")
     complete = {runs.name: runs for runs in cells if runs.is_complete}
     correct = {name: np.stack(runs.right[judged]) for name, runs in complete.items()} if judged else {}
     same_images = results.has_same_images or len(results.seeds) == 1
@@ -327,10 +327,6 @@ def _marked(sentences: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
 def _rounded_mean(runs: CellRuns, part: str) -> float:
     """The mean accuracy without its last digits, so that equals are equal; of these the first is taken."""
     return round(runs.mean(part, "accuracy"), 12)
-
-
-def _judged_part(cells: Sequence[CellRuns]) -> str:
-    return next((part for part in ("valid", "test") if cells and all(part in runs.right for runs in cells)), "")
 
 
 def _test_accuracy(chosen: CellRuns | None, same_images: bool) -> CellAccuracy | None:

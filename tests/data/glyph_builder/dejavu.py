@@ -1,7 +1,5 @@
 """The DejaVu fonts that matplotlib brings along, and one that has no letters."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import matplotlib

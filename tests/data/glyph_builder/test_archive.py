@@ -1,7 +1,5 @@
 """The bytes of an .npz file."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`chalknet data build`: what it writes, prints and refuses."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 
@@ -17,6 +15,14 @@ from chalknet.errors import ConfigError, DataError, OutputError
 
 def run(*arguments):
     return CliRunner().invoke(build, [str(argument) for argument in arguments])
+
+
+def refused(error, message, *arguments):
+    """The result of a command line that ends with this error."""
+    result = run(*arguments)
+    assert isinstance(result.exception, error)
+    assert message in str(result.exception)
+    return result
 
 
 def test_the_command_writes_a_set_that_the_reader_opens(three_fonts, tmp_path):
@@ -42,15 +48,12 @@ def test_the_command_says_what_it_dropped(three_fonts, tmp_path):
 
 
 def test_a_folder_that_does_not_exist_is_told_before_the_work(tmp_path):
-    result = run(SANS, "-o", tmp_path / "nowhere" / "letters.npz")
-    assert isinstance(result.exception, OutputError)
-    assert "does not exist" in str(result.exception)
+    refused(OutputError, "does not exist", SANS, "-o", tmp_path / "nowhere" / "letters.npz")
 
 
 def test_pinned_with_letters_is_refused(three_fonts, tmp_path):
-    result = run(three_fonts, "-o", tmp_path / "x.npz", "--pinned", tmp_path / "faces.csv", "--letters", "A-C")
-    assert isinstance(result.exception, ConfigError)
-    assert "letters cannot be combined with a pinned manifest" in str(result.exception)
+    line = [three_fonts, "-o", tmp_path / "x.npz", "--pinned", tmp_path / "faces.csv", "--letters", "A-C"]
+    refused(ConfigError, "letters cannot be combined with a pinned manifest", *line)
 
 
 # ---------------------------------------------------------------- comparing
@@ -109,11 +112,10 @@ def test_a_pixel_a_little_off_is_counted_and_agrees(pinned):
 def test_an_image_in_nine_far_off_prints_the_figures_fails_and_writes_nothing(pinned, tmp_path):
     words, reference = pinned
     change(reference, images=lambda images: np.concatenate([255 - images[:1], images[1:]]))
-    result = run(*words, "--compare", reference, "-o", tmp_path / "again.npz")
+    message = "1 of 9 images (11.11%) have a pixel more than 64 levels off"
+    result = refused(DataError, message, *words, "--compare", reference, "-o", tmp_path / "again.npz")
     assert "  1 with a pixel more than 64 levels off (11.11%; up to 5% agrees)" in result.output
-    assert isinstance(result.exception, DataError)
     assert result.exception.exit_code == 1
-    assert "1 of 9 images (11.11%) have a pixel more than 64 levels off" in str(result.exception)
     assert "\n" not in str(result.exception)
     assert not (tmp_path / "again.npz").exists()
 
@@ -121,23 +123,17 @@ def test_an_image_in_nine_far_off_prints_the_figures_fails_and_writes_nothing(pi
 def test_labels_that_differ_fail_and_write_nothing(pinned, tmp_path):
     words, reference = pinned
     change(reference, labels=lambda labels: (labels + 1) % 3)
-    result = run(*words, "--compare", reference, "-o", tmp_path / "again.npz")
-    assert isinstance(result.exception, DataError)
-    assert "9 of 9 labels differ from those just drawn" in str(result.exception)
+    line = [*words, "--compare", reference, "-o", tmp_path / "again.npz"]
+    refused(DataError, "9 of 9 labels differ from those just drawn", *line)
     assert not (tmp_path / "again.npz").exists()
 
 
 def test_a_file_to_compare_with_is_read_before_anything_is_drawn(pinned, tmp_path):
     words, _ = pinned
-    result = run(*words, "--compare", tmp_path / "nowhere.npz")
-    assert isinstance(result.exception, DataError)
+    result = refused(DataError, "nowhere.npz", *words, "--compare", tmp_path / "nowhere.npz")
     assert "drawing" not in result.output
 
 
 def test_compare_without_pinned_and_a_build_for_nothing_are_refused(three_fonts, pinned):
-    result = run(three_fonts, "--compare", pinned[1])
-    assert isinstance(result.exception, ConfigError)
-    assert "compare needs the manifest" in str(result.exception)
-    result = run(three_fonts)
-    assert isinstance(result.exception, ConfigError)
-    assert "give a file to write (-o FILE.npz)" in str(result.exception)
+    refused(ConfigError, "compare needs the manifest", three_fonts, "--compare", pinned[1])
+    refused(ConfigError, "give a file to write (-o FILE.npz)", three_fonts)

@@ -1,7 +1,5 @@
 """The two ways to build, from any fonts and from a manifest."""
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import replace
 

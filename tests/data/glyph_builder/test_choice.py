@@ -1,7 +1,5 @@
 """Which images of a letter are taken."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from chalknet.data.glyph_builder.choice import choose_images, copies_across_letters, round_robin

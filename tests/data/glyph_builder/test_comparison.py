@@ -1,7 +1,5 @@
 """A build beside the file it should equal: what is counted, and what cannot be compared."""
 
-from __future__ import annotations
-
 import io
 from dataclasses import replace
 

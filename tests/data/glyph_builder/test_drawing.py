@@ -1,7 +1,5 @@
 """One letter is drawn as the recipe says."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from dejavu import SANS, SERIF, drawn

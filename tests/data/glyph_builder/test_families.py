@@ -1,7 +1,5 @@
 """Which faces share a design."""
 
-from __future__ import annotations
-
 import pytest
 
 from chalknet.data.glyph_builder.families import family_groups, family_key

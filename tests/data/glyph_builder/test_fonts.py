@@ -1,7 +1,5 @@
 """Fonts are found, each once."""
 
-from __future__ import annotations
-
 import pytest
 
 from chalknet.data.glyph_builder.fonts import find_fonts

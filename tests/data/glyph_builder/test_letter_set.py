@@ -1,7 +1,5 @@
 """What a set holds."""
 
-from __future__ import annotations
-
 import numpy as np
 from dejavu import drawn
 

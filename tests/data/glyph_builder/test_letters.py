@@ -1,7 +1,5 @@
 """What a text stands for, and what is refused."""
 
-from __future__ import annotations
-
 import pytest
 
 from chalknet.data.glyph_builder.letters import expand_letters

@@ -1,7 +1,5 @@
 """A damaged manifest is refused."""
 
-from __future__ import annotations
-
 import pytest
 
 from chalknet.data.glyph_builder.manifest import read_manifest

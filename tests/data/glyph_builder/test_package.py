@@ -1,7 +1,5 @@
 """The package's page is true: it lists every file, and a file imports only from those before it."""
 
-from __future__ import annotations
-
 import ast
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Many files are read: which faces they give, which are dropped, and what a crash costs."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 

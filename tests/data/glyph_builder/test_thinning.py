@@ -1,7 +1,5 @@
 """Of rows that are nearly the same the first stays."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

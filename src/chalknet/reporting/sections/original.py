@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from chalknet.config import Recipe
 from chalknet.formatting import DASH, count_of, fixed, listed, percent_ends
 from chalknet.reporting.document import Block, FigureBlock, Note, Paragraph, Section, TableBlock
-from chalknet.reporting.figures import Figure
 from chalknet.reporting.gathered import CellRuns, Gathered
 from chalknet.reporting.inline import code
 from chalknet.reporting.sections.learning import learning_cell
@@ -221,7 +220,7 @@ def _losses(gathered: Gathered) -> tuple[Block, ...]:
     blocks: list[Block] = [Paragraph(text)]
     runs = learning_cell(gathered)
     if runs is not None and "valid" in runs.parts and len(runs.histories[0]) > 1:
-        figure = _two_losses(runs)
+        figure = history_curves(runs.histories[0], ("valid",), ("loss", "printed_loss"), "")
         caption = f"The two losses of one training on the validation part (seed {runs.seeds[0]}): {_shapes(runs)}."
         blocks.append(
             FigureBlock(
@@ -229,10 +228,6 @@ def _losses(gathered: Gathered) -> tuple[Block, ...]:
             )
         )
     return tuple(blocks)
-
-
-def _two_losses(runs: CellRuns) -> Figure:
-    return history_curves(runs.histories[0], ("valid",), ("loss", "printed_loss"), "")
 
 
 def _shapes(runs: CellRuns) -> str:
