@@ -8,7 +8,7 @@ import pytest
 from made_studies import made, texts
 
 from chalknet.config import Recipe
-from chalknet.formatting import count_of, duration, fixed, listed, p_value, percent, points, points_ends
+from chalknet.formatting import percent
 from chalknet.reporting.document import FigureBlock, Findings, Note, TableBlock
 from chalknet.reporting.documents import report_document, writeup_document
 from chalknet.reporting.inline import dangling_references
@@ -242,31 +242,3 @@ def test_the_writeup_puts_printed_loss_beside_printed_loss():
     assert row[1] == "4.1808"
     assert row[2] == f"{np.mean(runs.values('test', 'printed_loss')):.4f}"
     assert row[5] == f"{np.mean(runs.values('test', 'loss')):.4f}"
-
-
-@pytest.mark.parametrize(
-    ("made_text", "expected"),
-    [
-        (percent(0.92345), "92.3 %"),
-        (percent(float("nan")), "–"),
-        (points(0.0), "0.0"),
-        (points(-0.0001), "0.0"),
-        (points(0.024), "+2.4"),
-        (points_ends(-0.004, 0.013), "-0.4 to +1.3"),
-        (points_ends(float("nan"), 0.013), "–"),
-        (fixed(-0.0004, 3), "0.000"),
-        (duration(0.4249), "0.42 s"),
-        (duration(185.2), "3 min 5 s"),
-        (duration(59.97), "60.0 s"),
-        (duration(3_725), "1 h 2 min"),
-        (count_of(1, "seed"), "1 seed"),
-        (count_of(15_000, "sample"), "15,000 samples"),
-        (listed(["a"]), "a"),
-        (listed(["a", "b"]), "a and b"),
-        (listed(["a", "b", "c"]), "a, b and c"),
-        (p_value(0.0004), "< 0.001"),
-        (p_value(1.0), "1"),
-    ],
-)
-def test_numbers_are_written_one_way(made_text, expected):
-    assert made_text == expected

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import click
 
@@ -116,3 +117,32 @@ def progress_bar(first_column: str) -> Progress:
         TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=True), markup=False),
         console=Console(stderr=True),
     )
+
+
+class TerminalBar:
+    """A progress bar that is shown on a terminal within a `with` block, unless quiet.
+
+    Attributes:
+        first_column: of the bar, with rich's markup fields.
+        total: of the bar; None where it is not known when the block begins.
+    """
+
+    first_column: ClassVar[str]
+    total: ClassVar[float | None] = None
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        if not self._quiet and sys.stderr.isatty():
+            self._bar = progress_bar(self.first_column)
+            self._task = self._bar.add_task("", total=self.total, count="", facts="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import click
 
-from chalknet.cli.progress import BAR_WIDTH, clock, progress_bar
+from chalknet.cli.progress import BAR_WIDTH, TerminalBar, clock
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from chalknet.studies.plan import Plan
     from chalknet.studies.runner.scheduler import RunEvent, StudyProgress
 
 
-class UnitProgress:
+class UnitProgress(TerminalBar):
     """A consumer of `StudyProgress`: a bar on a terminal, a line a finished unit elsewhere, nothing when quiet."""
 
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._bar: Progress | None = None
-
-    def __enter__(self) -> Self:
-        if not self._quiet and sys.stderr.isatty():
-            self._bar = progress_bar("units {task.fields[count]}")
-            self._task = self._bar.add_task("", total=None, count="", facts="")
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+    first_column = "units {task.fields[count]}"
 
     def __call__(self, progress: StudyProgress) -> None:
         ended = progress.ended

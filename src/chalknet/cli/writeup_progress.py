@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import click
 
-from chalknet.cli.progress import BAR_WIDTH, clock, progress_bar
+from chalknet.cli.progress import BAR_WIDTH, TerminalBar, clock
 from chalknet.cli.study_progress import end_line, fitting_facts
 
 if TYPE_CHECKING:
@@ -27,28 +26,22 @@ WORDS = {
 }
 
 
-class WriteupBar:
+class WriteupBar(TerminalBar):
     """A consumer of `WriteupProgress`."""
 
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._bar: Progress | None = None
-        self._step, self._step_began = "", 0.0
+    first_column = "{task.percentage:>3.0f} %"
+    total = 100.0
 
-    def __enter__(self) -> Self:
-        if not self._quiet and sys.stderr.isatty():
-            self._bar = progress_bar("{task.percentage:>3.0f} %")
-            self._task = self._bar.add_task("", total=100.0, facts="")
-            self._bar.start()
-        return self
+    def __init__(self, *, quiet: bool) -> None:
+        super().__init__(quiet=quiet)
+        self._step, self._step_began = "", 0.0
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            if error is None:
-                self._bar.update(self._task, completed=100.0, facts="done")
-            self._bar.stop()
+        if self._bar is not None and error is None:
+            self._bar.update(self._task, completed=self.total, facts="done")
+        super().__exit__(kind, error, trace)
 
     def __call__(self, progress: WriteupProgress) -> None:
         begins = progress.step != self._step

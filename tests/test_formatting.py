@@ -1,0 +1,57 @@
+"""Numbers, counts and lists are written in one way everywhere."""
+
+import json
+import math
+
+import pytest
+
+from chalknet.formatting import (
+    count_of,
+    csv_text,
+    duration,
+    fixed,
+    json_ready,
+    listed,
+    p_value,
+    percent,
+    points,
+    points_ends,
+    quoted,
+)
+
+
+@pytest.mark.parametrize(
+    ("made_text", "expected"),
+    [
+        (percent(0.92345), "92.3 %"),
+        (percent(float("nan")), "–"),
+        (points(0.0), "0.0"),
+        (points(-0.0001), "0.0"),
+        (points(0.024), "+2.4"),
+        (points_ends(-0.004, 0.013), "-0.4 to +1.3"),
+        (points_ends(float("nan"), 0.013), "–"),
+        (fixed(-0.0004, 3), "0.000"),
+        (duration(0.4249), "0.42 s"),
+        (duration(185.2), "3 min 5 s"),
+        (duration(59.97), "60.0 s"),
+        (duration(3_725), "1 h 2 min"),
+        (count_of(1, "seed"), "1 seed"),
+        (count_of(15_000, "sample"), "15,000 samples"),
+        (listed(["a"]), "a"),
+        (listed(["a", "b"]), "a and b"),
+        (listed(["a", "b", "c"]), "a, b and c"),
+        (quoted(["a", "b"]), "'a', 'b'"),
+        (quoted(range(10), 8), "0, 1, 2, 3, 4, 5, 6, 7 and 2 more"),
+        (quoted([]), "none"),
+        (csv_text([["a", "b, c"], [1, 2.5]]), 'a,"b, c"\n1,2.5\n'),
+        (p_value(0.0004), "< 0.001"),
+        (p_value(1.0), "1"),
+    ],
+)
+def test_numbers_are_written_one_way(made_text, expected):
+    assert made_text == expected
+
+
+def test_what_json_cannot_hold_is_null():
+    found = json_ready({"a": (1.5, math.nan), "b": [{"c": math.inf}], "d": "nan"})
+    assert json.loads(json.dumps(found, allow_nan=False)) == {"a": [1.5, None], "b": [{"c": None}], "d": "nan"}
