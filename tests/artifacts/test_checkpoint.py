@@ -14,10 +14,9 @@ from chalknet.artifacts.run_folder import run_files
 from chalknet.config import DataConfig, Recipe
 from chalknet.data.splits import split_dataset
 from chalknet.errors import ConfigError, OutputError, StoppedError, StoreError
-from chalknet.training.callbacks import FunctionCallback, RunContext
+from chalknet.training.callbacks import RunContext
 from chalknet.training.trainer import Trainer, run_epochs
-from chalknet.workflows.train import resume, run_training, train
-from chalknet.workflows.train_options import TrainOptions
+from chalknet.workflows.train import resume, train
 
 GOLDEN = Path(__file__).parent / "golden"
 RECIPE = Recipe().with_settings(hidden=[7], epochs=8, train_size=160, valid_size=40, learning_rate=1e-3, momentum=0.9)
@@ -182,9 +181,9 @@ def test_a_library_user_goes_on_with_resume(small_images, tmp_path):
         if record.epoch == 3:
             raise KeyboardInterrupt
 
-    options = TrainOptions(tmp_path / "made.npz", RECIPE, out=tmp_path / "run", checkpoint_seconds=0)
     with pytest.raises(KeyboardInterrupt):
-        run_training(options, [FunctionCallback(stop)])
+        train(tmp_path / "made.npz", RECIPE, out=tmp_path / "run", checkpoint_seconds=0, observe=stop)
+    assert len(read_checkpoint(tmp_path / "run" / "checkpoint.safetensors").history) == 2
     with pytest.raises(OutputError, match=r"holds an unfinished run\. chalknet train --resume .*run goes on with it"):
         train(tmp_path / "made.npz", RECIPE, out=tmp_path / "run")
     again = resume(tmp_path / "run")

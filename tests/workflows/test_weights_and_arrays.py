@@ -11,9 +11,6 @@ from chalknet.cli.main import main
 from chalknet.config import read_config
 from chalknet.data.load import load_data
 from chalknet.errors import ConfigError, DataError
-from chalknet.training.callbacks import FunctionCallback
-from chalknet.workflows.train import run_training
-from chalknet.workflows.train_options import TrainOptions
 
 SETTINGS = {"hidden": [6], "epochs": 5, "batch_size": 32, "reduction": "mean", "learning_rate": 0.05}
 RECIPE = chalknet.recipe("writeup").with_settings(train_size=160, valid_size=40, **SETTINGS)
@@ -87,9 +84,9 @@ def stopped(data, recipe, splits=None, weights=None):
             raise KeyboardInterrupt
 
     seen = []
-    given = {"data": data, "recipe": recipe, "splits": splits, "sample_weights": weights}
+    given = {"splits": splits, "sample_weights": weights}
     with pytest.raises(KeyboardInterrupt):
-        run_training(TrainOptions(**given, out="run", checkpoint_seconds=0), [FunctionCallback(stop)])
+        chalknet.train(data, recipe, **given, out="run", checkpoint_seconds=0, observe=stop)
 
 
 @pytest.mark.parametrize("ensemble", [1, 2])
