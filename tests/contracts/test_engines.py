@@ -310,7 +310,8 @@ def test_a_column_far_from_0_is_learnt_from_as_one_around_0(engine, n_shards, st
 
 @pytest.mark.parametrize("batch_size", ["full", 16])
 @pytest.mark.parametrize(
-    "name", ["all of it", "batch norm, dropout, tanh", "moved images", "clipping", "layers: many in place"]
+    "name",
+    ["all of it", "batch norm, dropout, tanh", "moved images", "clipping", *[n for n in FEATURES if "layers:" in n]],
 )
 def test_the_number_of_workers_shows_in_no_bit(name, batch_size, monkeypatch):
     for constant, value in {"BLOCK_UNITS": 3, "BAND_VALUES": 20, "BAND_VALUES_OF_MANY": 10}.items():

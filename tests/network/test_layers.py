@@ -38,11 +38,11 @@ def test_the_short_form_builds_the_same_layers():
 def test_layers_after_a_dense_layer_take_its_name():
     architecture = Architecture(4, n_classes=3, layers=["batch_norm", DENSE, "batch_norm", "relu", "batch_norm"])
     assert [name for name in architecture.shapes if name.endswith("gamma")] == [
-        "input.gamma", "hidden1.batch_norm2.gamma", "hidden1.batch_norm3.gamma",
+        "input.gamma", "hidden1.batch_norm.gamma", "hidden1.batch_norm2.gamma",
     ]  # fmt: skip
     assert architecture.statistics == {
         f"{layer}.{kind}"
-        for layer in ("input", "hidden1.batch_norm2", "hidden1.batch_norm3")
+        for layer in ("input", "hidden1.batch_norm", "hidden1.batch_norm2")
         for kind in ("mean", "variance")
     }
 

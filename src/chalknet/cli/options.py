@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,8 +18,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 # Flags that are shorter than their field's name.
 FLAG_OF_FIELD = {"train_size": "train", "valid_size": "valid"}
-
-LAYER_NUMBERS = {"dense": "units", "dropout": "rate"}  # the setting that a number after a layer's type means
 
 
 def named_place(text: str) -> str:
@@ -176,10 +175,12 @@ def _parsed(name: str, value: Any) -> Any:
 
 
 def _layer(text: str) -> dict[str, Any]:
-    """Return the table of a layer that is typed as TYPE or TYPE:NUMBER, such as dense:512."""
-    name, _, number = text.partition(":")
-    settings = {LAYER_NUMBERS.get(name, "value"): _number(number)} if number else {}
-    return {"type": name, **settings}
+    """Return the table of a layer typed as TYPE or TYPE:VALUE, such as dense:512, where VALUE is its first setting."""
+    from chalknet.network.layer_types import LAYER_TYPES
+
+    name, _, value = text.partition(":")
+    settings = [item.name for item in fields(LAYER_TYPES[name])] if name in LAYER_TYPES else []
+    return {"type": name, **({settings[0] if settings else "value": _number(value)} if value else {})}
 
 
 def _number(text: str) -> int | float | str:

@@ -1,4 +1,4 @@
-"""Training batches: which samples an update uses, and how chance changes and mixes them."""
+"""Training batches: the samples of an update, after random transforms."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Labels = NDArray[np.integer[Any]]
 
 
 class TrainingBatch(NamedTuple):
-    """All of an update but the values of its samples.
+    """Labels, weights and random draws of one update.
 
     Attributes:
         batch: positions in the training split.
@@ -26,7 +26,7 @@ class TrainingBatch(NamedTuple):
         step: number and learning rate of the update.
         augmentation: (n, DRAWS) random numbers for the augmenter, or None.
         mixing: partners for mixup, or None.
-        n_batch: size of the whole batch. These samples are a part of it where others compute the rest.
+        n_batch: size of the whole batch, larger than n on a shard.
         places: positions of these samples in the whole batch, ascending; None where they are all of it.
     """
 
@@ -53,13 +53,13 @@ class TrainingBatch(NamedTuple):
 
 
 class BatchBuilder:
-    """Builds training batches, and their samples where chance changes them.
+    """Builds training batches, and their samples where random transforms change them.
 
     Args:
         spec: its training split must not be empty.
         floats: (N, >= I) scaled training samples, where they are kept in memory, or None.
     Attributes:
-        changes_samples: whether samples are augmented, mixed, or lose inputs, so that `fill` has to make them.
+        changes_samples: whether samples are augmented, mixed, or lose inputs, so that `fill` must run.
         input_dropout: the dropout layer before all others, or None.
     """
 
@@ -76,17 +76,19 @@ class BatchBuilder:
         """Return the batch of an update.
 
         Args:
-            places: if given, the samples are a part of a batch of n_batch samples, at these positions. None of them
-                are mixed.
+            places: if given, the samples are a part of a batch of n_batch samples, at these positions. Mixup must be
+                off then.
         """
         number, weights = update.step.number, self._train.weights
         labels = self._train.labels[update.batch]
         n = len(labels)
-        of_loss = None if weights is None else weights[update.batch].astype(self._dtype)
+        loss_weights = None if weights is None else weights[update.batch].astype(self._dtype)
         rows: Rows = slice(0, n) if places is None else places
         augmentation = self._transforms.augmentation_parameters(number, rows)
         mixing = self._transforms.mixing(number, n)
-        return TrainingBatch(update.batch, labels, of_loss, update.step, augmentation, mixing, n_batch or n, places)
+        return TrainingBatch(
+            update.batch, labels, loss_weights, update.step, augmentation, mixing, n_batch or n, places
+        )
 
     def fill(self, out: Matrix, batch: TrainingBatch, rows: slice) -> None:
         """Write some samples of a batch, augmented, scaled, mixed and with inputs dropped, into out (rows, I)."""

@@ -16,16 +16,20 @@ from chalknet.network.layer import Parameters
 from chalknet.network.objective import Objective
 from chalknet.records import Scores
 
-Snapshot = Any  # parameters and state in an engine's own form, which that engine alone reads
-Batch = NDArray[np.int64] | slice  # positions in the training part; a slice means a run of them, without a copy
+Snapshot = Any  # parameters and state in a form that only the engine that made it can read
+Batch = NDArray[np.int64] | slice  # positions in the training split; a slice is contiguous and needs no copy
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The samples of one part, flattened but as raw as they were read: inputs (n, I), labels (n,) whole numbers.
+    """The samples of one split (training, validation or test) as an engine receives them.
 
-    inputs is an array, or what gives arrays for slices and positions, such as `StoredPart`. weights (n,) says what each
-    sample counts in training, 1 where there are none; scores count every sample alike.
+    Attributes:
+        inputs: (n, I) array with the dtype of the file, not scaled yet; or an object that returns such arrays when
+            indexed by a slice or an index array, such as `StoredPart`.
+        labels: (n,) integers in [0, K).
+        weights: (n,) floats >= 0, the weight of each sample in the training loss, or None for equal weights. Reported
+            scores always weigh samples equally.
     """
 
     inputs: Any
@@ -35,18 +39,23 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class SampleScores:
-    """Each sample's share in the scores of a part: loss (n,) float, nats; right (n,) bool, whether its class is."""
+    """The loss of each sample of a split, and whether its class is predicted.
+
+    Attributes:
+        loss: (n,) float, nats.
+        right: (n,) bool.
+    """
 
     loss: NDArray[Any]
     right: NDArray[np.bool_]
 
 
-AVERAGE = "average"  # the slot that, where a rule has it, is evaluated and given out instead of the weights
+AVERAGE = "average"  # optimizer state that, where there is one, is evaluated in place of the weights
 
 
 @dataclass(frozen=True)
 class Step:
-    """What an update rule is told of an update: its number in the whole training, from 1 on, and the learning rate."""
+    """Number of an update over the whole training, starting at 1, and its learning rate."""
 
     number: int
     learning_rate: float
@@ -54,26 +63,26 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Update:
-    """One update: the samples it learns from, and its step."""
+    """One update of the parameters: a batch and a step."""
 
     batch: Batch
     step: Step
 
 
 class UpdateRule(Protocol):
-    """What an engine asks of an optimiser: pure steps over named arrays, and the same in place."""
+    """The optimizer interface: pure steps over named arrays, and the same steps in place."""
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Names of what is remembered of every parameter; `AVERAGE`, if it is one, comes last."""
+        """Names of the state kept for every parameter; `AVERAGE`, if there is one, comes last."""
 
     def start(self, parameters: Parameters) -> Parameters:
-        """What is remembered before the first step, by "slot/parameter"."""
+        """Return the state before the first step, by "slot/parameter"."""
 
     def step(
         self, parameters: Parameters, gradients: Parameters, state: Parameters, step: Step
     ) -> tuple[Parameters, Parameters]:
-        """Parameters and state after one step; the arrays handed in are not changed."""
+        """Return parameters and state after one step, without changing the arguments."""
 
     def update(
         self,
@@ -87,23 +96,25 @@ class UpdateRule(Protocol):
 
         Args:
             gradient: may be overwritten.
-            memory: one matrix per slot.
+            memory: the state, one matrix per slot.
             bias_rows: how many of these rows, the last ones, are not weights.
         """
 
     def numbers(self, step: Step) -> tuple[float, ...]:
-        """All that a step takes from its number and its learning rate, the same count at every step."""
+        """Return the scalars of a step, the same count at every step."""
 
     def move(
         self, matrix: Any, gradient: Any, memory: Sequence[Any], bias_rows: int, numbers: Sequence[Any], xp: Any
     ) -> None:
-        """`update` in the arrays of another library, whose functions xp has under NumPy's names.
+        """Do what `update` does, for arrays of another library.
 
-        numbers: as `numbers` gives them, or arrays of one number each.
+        Args:
+            numbers: as returned by `numbers`, or arrays of one number each.
+            xp: the library, with functions under NumPy's names.
         """
 
     def kept_of_average(self, number: int) -> float:
-        """The share of an average that update number keeps (docs/derivation.md, U7)."""
+        """Return the fraction of the average that the update of this number keeps (docs/derivation.md, U7)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,48 +152,46 @@ class EngineSpec:
 
 
 class Engine(Protocol):
-    """Trains and evaluates one network whose samples it holds ready.
-
-    A contract suite (tests/contracts/test_engines.py) holds every engine to the reference engine.
-    """
+    """Trains and evaluates one network. tests/contracts/test_engines.py compares every engine with the reference."""
 
     @property
     def device(self) -> str:
         """Where it computes: "cpu" or "cuda"."""
 
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
-        """All updates; returns the scores of their batches together, each taken before its own update.
+        """Run all updates, and return the scores of their batches, each computed before its own update.
 
-        They are scores of what the network then learnt from: with dropout, and on changed or mixed samples, of which
-        the label is the larger share's. Updates are left off where the scores so far are no longer finite.
+        Scores are those of the samples after random transforms, with dropout; the label of a mixed sample is that of
+        its larger share. An engine may stop once the scores are no longer finite.
         """
 
     def evaluate(self, part: str) -> Scores | None:
-        """The scores of "valid" or "test" (or "train") with the present parameters; None where the part is empty."""
+        """Return the scores of "train", "valid" or "test" with the present parameters; None if the split is empty."""
 
     def evaluate_each(self, part: str) -> SampleScores | None:
-        """What `evaluate` takes the mean of, sample by sample in the part's order."""
+        """Return per-sample scores in the order of the split; `evaluate` returns their means."""
 
     def parameters(self) -> Parameters:
-        """The present parameters as NumPy arrays by name, in the engine's float type."""
+        """Return the present parameters as NumPy arrays by name, in the engine's float type."""
 
     def shown_parameters(self, of: Snapshot | None = None) -> Parameters:
-        """The parameters that `evaluate` uses: the present ones, or their average where the rule keeps one.
+        """Return the parameters that `evaluate` uses: the present ones, or their average where there is one.
 
-        of: those of a snapshot instead.
+        Args:
+            of: a snapshot whose parameters are returned instead.
         """
 
     def state(self) -> Parameters:
-        """What the update rule remembers, by "slot/parameter"."""
+        """Return the optimizer state, by "slot/parameter"."""
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
-        """Puts parameters and state back as they were given out."""
+        """Restore parameters and optimizer state."""
 
     def snapshot(self) -> Snapshot:
-        """Parameters and state as they are; plain copies, a tenth of the time that `parameters` and `state` take."""
+        """Return copies of parameters and state, in a tenth of the time that `parameters` and `state` take."""
 
     def go_back(self, snapshot: Snapshot) -> None:
-        """Brings this engine to where it was when it gave that snapshot, which stays as it is."""
+        """Return to the state of a snapshot of this engine, which is not changed."""
 
 
 EngineFactory = Callable[[EngineSpec], Engine]

@@ -1,9 +1,9 @@
-"""The default engine: plain NumPy at the machine's product rate, with the same bits for any number of threads.
+"""The default engine: multithreaded NumPy, with the same bits for any number of threads.
 
-Large batches are cut into tiles of rows. A fixed number of lanes each compute every so-many-th tile and add up its
+Large batches are cut into tiles of rows. Of L lanes, lane k computes the tiles k, k + L, k + 2 L, ... and adds up their
 gradients, and the lanes are added in their order. Small batches pass whole, and the columns of each group of layers are
 cut into blocks of fixed width, so that no gradients have to be added up. Tiles, lanes and blocks depend on the sizes
-alone. Threads only decide who computes what and when.
+alone. Threads change the schedule only, not the result.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from chalknet.records import Scores
 
 LANES = 8  # partial sums of a large batch, and so the most threads that can share one
 BLOCK_UNITS = 512  # columns of a group that one task computes in a small batch
-BAND_VALUES = 2**18  # of a matrix that one task updates,
-BAND_VALUES_OF_MANY = 2**15  # and where a rule goes over it more than a few times, so that it stays in the cache
+BAND_VALUES = 2**18  # values of a matrix that one task updates
+BAND_VALUES_OF_MANY = 2**15  # the same for an optimizer with several state matrices, so that all stay in the cache
 ROWS_MADE_AT_ONCE = 32  # samples of a small batch that one task augments or mixes
 SMALL_BATCH_TERMS = 65_536  # samples of small batches whose scores are added up at a time
 RESIDENT_BYTES = 64 * 2**20  # samples up to this size are kept as floats; more are converted a tile at a time
@@ -43,7 +43,7 @@ class Band(NamedTuple):
 
     Attributes:
         matrix: index in `NetworkArrays.learned`.
-        rows: of the matrix. Whole rows lie together in memory; bands of columns would take four times as long.
+        rows: of the matrix. Rows are contiguous in memory; bands of columns would take four times as long.
         bias_rows: how many of these rows, the last ones, are not weights.
     """
 
@@ -85,7 +85,8 @@ class NumpyEngine:
         self._blocks = [
             even_cuts(group.width, BLOCK_UNITS) if group.splits_columns else [EVERY] for group in groups[:-1]
         ]
-        self._one_block = all(len(blocks) == 1 for blocks in self._blocks)
+        # Then a small batch is too little work to share.
+        self._is_narrow = all(group.width <= BLOCK_UNITS for group in groups[:-1])
         self._bands = self._cut_bands()
         self._whole_bands = self._bands_of(self._gradients)
         self._lanes: list[NetworkArrays] = []
@@ -216,13 +217,13 @@ class NumpyEngine:
         return lanes[0], sums
 
     def move(self, gradients: Sequence[NetworkArrays], n_batch: int, step: Step) -> None:
-        """Make one update by the gradient of a batch that others have computed, its parts added in this order."""
+        """Apply one update from gradients that shard workers have computed, added in this order."""
         for total, matrix in zip(self._gradients.learned, gradients[0].learned, strict=True):
             np.copyto(total, matrix)
-        self._move([self._gradients, *gradients[1:]], n_batch, step, not self._one_block)
+        self._move([self._gradients, *gradients[1:]], n_batch, step, not self._is_narrow)
 
     def _bands_of(self, gradients: NetworkArrays) -> list[tuple[Matrix, Matrix, list[Matrix], int]]:
-        """Return what the optimizer takes of each band: rows of weights, gradient and state, and its bias rows."""
+        """Return the rows of weights, gradient and state of each band, and how many of them are not weights."""
         found = []
         for index, rows, bias_rows in self._bands:
             memory = [self._memory[slot].learned[index][rows] for slot in self._rule.slots]
@@ -257,7 +258,7 @@ class NumpyEngine:
                 rows, first = tiles[number], number == lane
                 n = rows.stop - rows.start
                 self._read_batch(space, batch, rows)
-                for kernel in space.droppers:
+                for kernel in space.dropout_kernels:
                     self._draw_mask(kernel, batch, rows, worker)
                 out = lanes[lane] if first else scratch
                 self._gradients_of_tile(space, batch, rows, space.terms, slice(0, n), out)
@@ -271,11 +272,11 @@ class NumpyEngine:
     def _small_step(self, batch: TrainingBatch, terms: SoftmaxTerms, start: int) -> None:
         """Make one update from a batch that passes whole."""
         self._small_gradient(batch, terms, start)
-        if self._one_block and self._is_plain:
+        if self._is_narrow and self._is_plain:
             for matrix, gradient, memory, bias_rows in self._whole_bands:  # too little work to share or to look up
                 self._rule.update(matrix, gradient, memory, bias_rows, batch.step)
         else:
-            self._move([self._gradients], len(batch.labels), batch.step, not self._one_block)
+            self._move([self._gradients], len(batch.labels), batch.step, not self._is_narrow)
 
     def _small_gradient(self, batch: TrainingBatch, terms: SoftmaxTerms, start: int) -> None:
         """Compute the gradient of a batch that passes whole, blocks of columns on different threads."""
@@ -288,16 +289,16 @@ class NumpyEngine:
             self._share_out([partial(self._fill, space.samples, batch, part) for part in cuts])
         else:
             self._read(space, "train", batch.batch)
-        if space.droppers:
-            self._share_out([partial(self._draw_mask, kernel, batch, rows) for kernel in space.droppers])
-        if self._one_block:
+        if space.dropout_kernels:
+            self._share_out([partial(self._draw_mask, kernel, batch, rows) for kernel in space.dropout_kernels])
+        if self._is_narrow:
             self._gradients_of_tile(space, batch, rows, terms, at, self._gradients)
         else:
             self._gradients_in_blocks(space, batch, terms, at)
 
     def _share_out(self, tasks: Sequence[Any]) -> None:
         """Run tasks on all threads, or on this one where there is too little work to share."""
-        if self._one_block and not self._spec.transforms.augmenter:
+        if self._is_narrow and not self._spec.transforms.augmenter:
             for task in tasks:
                 task(0)
         else:

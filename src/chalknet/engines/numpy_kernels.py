@@ -1,8 +1,8 @@
 """The layers of the numpy engine: one kernel class per layer type, with buffers of its own for a tile of samples.
 
-A network is a sequence of groups (`Workspace`). A group is a head, which has a buffer of outputs, and the in-place
-kernels that follow it on that buffer. The head is a dense layer, or a copy of the samples where another layer comes
-first. In the backward pass the buffer holds the gradient of the values that it held before.
+A network is a sequence of groups (`Workspace`). The first layer of a group is its head, which has a buffer of outputs.
+The in-place kernels of the layers after it work on that buffer. The head is a dense layer, or a copy of the samples
+where another layer comes first. In the backward pass the buffer holds the gradient of the values that it held before.
 
 `build_groups` is the one step that fuses layers: an activation and the dropout after it are one kernel, whose slope is
 multiplied by the mask, and the bias of a dense layer that reads the samples is an extra column of ones in these.
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from chalknet.engines.parameter_layout import LayerArrays, Matrix, NetworkArrays, ParameterLayout
 from chalknet.engines.scores import SoftmaxTerms, Targets
+from chalknet.errors import ConfigError
 from chalknet.network.activation import Activation
 from chalknet.network.architecture import Architecture
 from chalknet.network.batch_norm import EPSILON, RUNNING_DECAY, BatchNorm
@@ -74,7 +75,7 @@ class DenseHead(Head):
 
     Args:
         layer, place: its specification, and where its parameters are.
-        rows: the most samples at a time.
+        rows: maximum number of samples at a time.
         x: the values that it reads, or None where it reads the samples.
     """
 
@@ -133,11 +134,14 @@ class OutputHead(DenseHead):
 class InPlaceKernel:
     """A layer that changes the values of its group in place.
 
+    `forward` replaces the values by the layer's outputs, and `backward` their gradient by that of the inputs. What
+    `backward` needs of the forward pass is kept in buffers of the kernel's own. Only the first n rows are valid.
+
     Args:
         layer, place: its specification, and where its parameters are.
-        values: (rows, width) of the group.
+        values: (rows, width), the group's buffer.
     Class attributes:
-        splits_columns: whether threads may compute different columns.
+        splits_columns: whether threads may compute different columns. Where it is False, columns are always all.
     """
 
     splits_columns: ClassVar[bool] = True
@@ -153,7 +157,7 @@ class InPlaceKernel:
         raise NotImplementedError
 
     def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
-        """Replace the gradient of some columns, and write the gradient of the parameters."""
+        """Replace the gradient of some columns, and overwrite that of the parameters in out."""
         raise NotImplementedError
 
 
@@ -249,8 +253,8 @@ class ActivationKernel(InPlaceKernel):
         np.multiply(grad, self._slope[:n, columns], out=grad)
 
 
-# Each writes the derivative at h into slope. One that scales leaves h, whose value is then h times slope; another one
-# replaces h by its value. scratch is a bool array that may be written to.
+# Writes the derivative at h into slope. If it is registered with scales=True it leaves h, and the value is h * slope;
+# otherwise it replaces h by the value. scratch is a bool array that may be overwritten.
 ActivationFunction = Callable[[Matrix, Matrix, NDArray[np.bool_]], None]
 ACTIVATION_FUNCTIONS: dict[str, tuple[ActivationFunction, bool]] = {}
 
@@ -406,7 +410,7 @@ class Group:
 
 
 def build_groups(architecture: Architecture, layout: ParameterLayout, rows: int, dtype: Any) -> list[Group]:
-    """Return the groups of an architecture, with buffers for rows samples; the fusing step.
+    """Return the groups of an architecture, with buffers for rows samples.
 
     Dropout before all other layers is left out: `BatchBuilder` applies it to the samples.
     """
@@ -425,8 +429,7 @@ def build_groups(architecture: Architecture, layout: ParameterLayout, rows: int,
                 groups.append(Group(SamplesHead(architecture.n_inputs, rows, dtype)))
             kernels, values = groups[-1].kernels, groups[-1].head.values
             if not (isinstance(layer, Dropout) and after_activation):
-                kernel = next(KERNELS[one] for one in type(layer).__mro__ if one in KERNELS)
-                kernels.append(kernel(layer, place, values))
+                kernels.append(_kernel_class(type(layer))(layer, place, values))
             if isinstance(layer, Dropout):
                 kernels[-1].rate, kernels[-1].stream = layer.rate, named.stream
         after_activation = isinstance(layer, Activation)
@@ -435,14 +438,21 @@ def build_groups(architecture: Architecture, layout: ParameterLayout, rows: int,
     return groups
 
 
+def _kernel_class(layer: type[Layer]) -> type[InPlaceKernel]:
+    kernel = next((KERNELS[one] for one in layer.__mro__ if one in KERNELS), None)
+    if kernel is None:
+        raise ConfigError(f"the numpy engine has no kernel for layers of type {layer.type}. Use --engine reference.")
+    return kernel
+
+
 class Workspace:
     """Buffers for up to `rows` samples of one network, and the passes that use them.
 
     Attributes:
-        rows: the most samples at a time. With batch normalization, training needs a whole batch at a time.
+        rows: maximum number of samples at a time. With batch normalization, training needs a whole batch at a time.
         samples: (rows, I+1) room for samples; the last column is ones.
         groups: the layers, from the input on.
-        droppers: the kernels that need a dropout mask in training.
+        dropout_kernels: the kernels that need a dropout mask in training.
         terms: room for the softmax terms of rows samples.
     """
 
@@ -450,7 +460,7 @@ class Workspace:
         self.rows = rows
         self.samples = np.ones((rows, architecture.n_inputs + 1), dtype)
         self.groups = build_groups(architecture, layout, rows, dtype)
-        self.droppers = [kernel for group in self.groups for kernel in group.kernels if kernel.rate]
+        self.dropout_kernels = [kernel for group in self.groups for kernel in group.kernels if kernel.rate]
         self._logits = self.groups[-1].head.values
         # Classes along the first axis: reductions over few classes then run along the many samples.
         self._by_class = np.empty((architecture.n_classes, rows), dtype)

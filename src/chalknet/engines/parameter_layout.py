@@ -18,7 +18,7 @@ Matrix = NDArray[Any]
 
 @dataclass(eq=False)
 class NetworkArrays:
-    """The parameters of a network as an engine computes with them, or anything of the same shapes.
+    """Parameters, gradients or optimizer state as one matrix per layer.
 
     Attributes:
         learned: one (rows, O) matrix per layer with learned parameters: the weight, transposed, (I, O), then one row
@@ -86,7 +86,12 @@ class ParameterLayout:
             self.layers.append(LayerArrays(learned, statistics, n_weights))
 
     def pack(self, named: Mapping[str, NDArray[Any]], dtype: DTypeLike) -> NetworkArrays:
-        """Return parameters by name as matrices; a parameter without a value is 0."""
+        """Return parameters by name as matrices. Every parameter needs a value."""
+        missing = [name for name in self._architecture.shapes if name not in named]
+        assert not missing, f"parameters without a value: {missing}"
+        return self._pack(named, dtype)
+
+    def _pack(self, named: Mapping[str, NDArray[Any]], dtype: DTypeLike) -> NetworkArrays:
         arrays = NetworkArrays([], [])
         for layer in self._architecture.named_layers:
             for values, is_learned in ((arrays.learned, True), (arrays.statistics, False)):
@@ -108,7 +113,7 @@ class ParameterLayout:
         self, rule: UpdateRule, state: Mapping[str, NDArray[Any]], dtype: DTypeLike
     ) -> dict[str, NetworkArrays]:
         """Return optimizer state by "slot/parameter" as matrices by slot; a parameter without a value is 0."""
-        return {slot: self.pack(_of_slot(state, slot), dtype) for slot in rule.slots}
+        return {slot: self._pack(_of_slot(state, slot), dtype) for slot in rule.slots}
 
     def unpack_state(self, memory: Mapping[str, NetworkArrays]) -> Parameters:
         """Return optimizer state by "slot/parameter"; only the average has running statistics."""

@@ -35,10 +35,10 @@ class Mixing(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class RandomTransforms:
-    """What is random in training besides the order of samples.
+    """Random augmentation, mixup and dropout of training.
 
     Attributes:
-        seed: of everything that is drawn.
+        seed: of all draws.
         mixup: alpha of the Beta distribution; 0 for none.
         augmenter: changes images, or None.
     """
@@ -55,7 +55,7 @@ class RandomTransforms:
         return dropout_mask(self.seed, stream, update, run, width, rate, dtype)[within]
 
     def mixing(self, update: int, n: int) -> Mixing | None:
-        """Return who is mixed with whom in a batch of n (docs/derivation.md, L8), or None without mixup.
+        """Return the partners of a batch of n (docs/derivation.md, L8), or None without mixup.
 
         The share is drawn once per batch from Beta(alpha, alpha), and the larger of it and its complement is used.
         """
@@ -73,12 +73,12 @@ class RandomTransforms:
         return uniforms(self.seed, IMAGES, update, run, DRAWS)[within]
 
     def augment(self, raw: NDArray[Any], parameters: NDArray[np.float64] | None) -> NDArray[Any]:
-        """Return raw rows as the augmenter changes them."""
+        """Apply the augmenter to raw rows."""
         return raw if self.augmenter is None or parameters is None else self.augmenter(raw, parameters)
 
 
 def _run_of(rows: Rows) -> tuple[slice, Rows]:
-    """Return the shortest slice that has all rows, and where in it they are: numbers are drawn for slices."""
+    """Return the shortest slice that covers rows, and their positions in it: numbers are drawn for slices."""
     if isinstance(rows, slice):
         return rows, slice(None)
     first = int(rows[0])

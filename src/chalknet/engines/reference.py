@@ -1,4 +1,4 @@
-"""The formulas as they stand: no buffers, no tiles, any float type. Every other engine is compared with this one.
+"""The reference engine: the formulas without optimization, in any float type. Other engines are compared with it.
 
 Products run on one BLAS thread, so that the last digits depend on the seed and the machine and on nothing else.
 """
@@ -41,7 +41,7 @@ class ReferenceEngine:
         self._parameters: Parameters = {name: value.astype(self._dtype) for name, value in spec.parameters.items()}
         self._state = initial_state(self._rule, spec.architecture, self._parameters)
 
-    @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
+    @np.errstate(over="ignore", invalid="ignore")  # a loss that is not finite is reported in the scores
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
         scores, sizes = [], []
         with one_blas_thread():
@@ -57,7 +57,7 @@ class ReferenceEngine:
         return mean_scores(scores, sizes)
 
     def training_batch(self, update: Update) -> tuple[Samples, dict[int, FloatArray]]:
-        """Return the samples of an update as chance changes them, and the dropout masks by position of the layer."""
+        """Return the samples of an update after random transforms, and dropout masks by position of the layer."""
         samples = self._samples(update)
         rows, number, transforms = slice(0, len(samples.x)), update.step.number, self._spec.transforms
         masks = {}
@@ -68,13 +68,13 @@ class ReferenceEngine:
                 masks[position] = mask.reshape(-1, *named.input_shape)
         return samples, masks
 
-    @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
+    @np.errstate(over="ignore", invalid="ignore")  # a loss that is not finite is reported in the scores
     def evaluate(self, part: str) -> Scores | None:
         if part not in self._splits:
             return None
         return score(self._logits(part), self._splits[part].labels)
 
-    @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
+    @np.errstate(over="ignore", invalid="ignore")  # a loss that is not finite is reported in the scores
     def evaluate_each(self, part: str) -> SampleScores | None:
         if part not in self._splits:
             return None
@@ -125,7 +125,7 @@ class ReferenceEngine:
         return {name: gradient * factor for name, gradient in gradients.items()}
 
     def _move(self, gradients: Parameters, statistics: Parameters, step: Step) -> None:
-        """Make one step of the learned parameters, replace the running statistics, and average them if weights are."""
+        """Update parameters, running statistics and their averages."""
         learned = {name: self._parameters[name] for name in gradients}
         names = {f"{AVERAGE}/{name}" for name in self._spec.architecture.statistics}
         averages = {name: value for name, value in self._state.items() if name in names}

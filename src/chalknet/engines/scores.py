@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,13 +13,11 @@ from chalknet.network.metrics import printed_loss_of_mean
 from chalknet.records import Scores
 
 Matrix = NDArray[Any]
-Sums = tuple[float, float, float]  # over some samples: cross-entropies, correct answers, probabilities of true classes
+Sums = tuple[float, float, float]  # of losses, of correct answers and of true-class probabilities
 
 
 class SoftmaxTerms:
-    """The terms of each sample's softmax that its scores need: (n,) arrays that tiles fill slice by slice.
-
-    With a shape (M, n) the terms are those of M networks.
+    """Softmax terms of each sample, from which its scores are computed: (n,) arrays that tiles fill slice by slice.
 
     Attributes:
         true: logit of the true class minus the largest logit.
@@ -28,16 +25,10 @@ class SoftmaxTerms:
         correct: whether the largest logit (the first of equals) is that of the true class.
     """
 
-    def __init__(self, shape: int | tuple[int, int], dtype: Any) -> None:
-        self.true = np.empty(shape, dtype)
-        self.total = np.empty(shape, dtype)
-        self.correct = np.empty(shape, bool)
-
-    def of(self, network: int, at: slice) -> SoftmaxTerms:
-        """Return a view of the terms of one network and some samples."""
-        one = copy(self)
-        one.true, one.total, one.correct = (values[network, at] for values in (self.true, self.total, self.correct))
-        return one
+    def __init__(self, n: int, dtype: Any) -> None:
+        self.true = np.empty(n, dtype)
+        self.total = np.empty(n, dtype)
+        self.correct = np.empty(n, bool)
 
     def losses(self, n: int) -> Matrix:
         """Return the cross-entropies of the first n samples, the terms of L2."""
@@ -52,7 +43,7 @@ class SoftmaxTerms:
 
 
 class ScoreAccumulator:
-    """The scores of a pass, from sums that are added in the order in which they come."""
+    """Accumulates the scores of a pass in call order."""
 
     def __init__(self) -> None:
         self._n = 0
@@ -80,7 +71,10 @@ class Targets(NamedTuple):
     """The targets of some samples; as in `objective.Samples`.
 
     Attributes:
-        labels: (n,). partners: (n,) or None. share: of the labels. weights: (n,) or None.
+        labels: (n,).
+        partners: (n,) labels of the samples that are mixed in, or None.
+        share: weight of the labels.
+        weights: (n,) weights in the loss, or None.
         smoothing: label smoothing, in [0, 1).
     """
 

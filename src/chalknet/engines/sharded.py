@@ -22,6 +22,7 @@ from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.parameter_layout import NetworkArrays
 from chalknet.engines.scores import ScoreAccumulator, Sums
 from chalknet.errors import ConfigError
+from chalknet.formatting import listed
 from chalknet.network.architecture import Architecture
 from chalknet.network.layer import Parameters
 from chalknet.network.metrics import mean_scores
@@ -246,7 +247,8 @@ def check_shards(recipe: Recipe, architecture: Architecture) -> None:
     if recipe.training.engine != "numpy":
         raise ConfigError(f"shards are of the numpy engine, got engine {recipe.training.engine!r}.")
     if architecture.uses_batch_statistics:
-        raise ConfigError("batch_norm takes the statistics of a whole batch, which shards do not have. Leave it out.")
+        names = listed(sorted({layer.type for layer in architecture.layers if layer.uses_batch_statistics}))
+        raise ConfigError(f"{names} takes the statistics of a whole batch, which shards do not have. Leave it out.")
     if recipe.augmentation.mixup:
         raise ConfigError("mixup mixes samples of different shards, which they do not hand out. Set it to 0.")
 

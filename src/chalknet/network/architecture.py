@@ -18,7 +18,7 @@ from chalknet.network.layer import Layer, Parameter, Parameters, Shape
 from chalknet.network.layer_types import ACTIVATIONS, layers_from_tables
 
 OUTPUT = "output"  # name of the last dense layer
-MASKS_PER_BLOCK = 2**16  # dropout layers between two dense layers; more is not a network
+STREAM_STRIDE = 2**16  # streams are unique below so many dense layers, and so many dropout layers per block
 
 
 class NamedLayer(NamedTuple):
@@ -60,8 +60,8 @@ class Architecture:
 
     Names of parameters: dense layers are hidden1, hidden2, ... and output, so their parameters are "hidden1.weight",
     "hidden1.bias" and so on. Another layer takes the name of the dense layer before it ("input" before the first), so
-    batch normalization after hidden1 has "hidden1.gamma". Where that name is taken, the layer's type and number follow,
-    as in "hidden1.batch_norm2.gamma".
+    batch normalization after hidden1 has "hidden1.gamma". Where that name is taken, the layer's type follows, as in
+    "hidden1.batch_norm.gamma", and from the second layer of that type on its number, as in "hidden1.batch_norm2.gamma".
     """
 
     input_shape: Shape
@@ -87,8 +87,8 @@ class Architecture:
             activations: one name per hidden layer, or none for relu everywhere.
             batch_norm: whether each hidden layer is normalized before its activation.
             dropout: rate of dropout after each activation.
-            layers: the long form, in place of all from hidden on: specifications, names, or tables as in a recipe. With
-                n_classes, a dense layer of that many units is added at the end.
+            layers: replaces hidden, activations, batch_norm and dropout. Entries are specifications, names, or tables
+                as in a recipe. With n_classes, a dense layer of that many units is added at the end.
         Raises:
             ConfigError: a size below 1, fewer than two classes, activations that are unknown or too few or many, or
                 layers that do not fit together.
@@ -175,7 +175,7 @@ class Architecture:
 def short_form(
     hidden: Sequence[int], activations: Sequence[str] = (), batch_norm: bool = False, dropout: float = 0.0
 ) -> tuple[Layer, ...]:
-    """Return the hidden layers of the short form: dense, normalized, activated and dropped, one block per width.
+    """Return the hidden layers of the short form, a block per width: dense, batch norm, activation, dropout.
 
     Raises:
         ConfigError: activations that are unknown, or not one per width.
@@ -236,13 +236,13 @@ def _named_layers(shape: Shape, layers: Sequence[Layer]) -> Iterator[NamedLayer]
             n_dense += 1
             block = OUTPUT if n_dense == n_dense_total else f"hidden{n_dense}"
         local = list(layer.parameters(shape))
-        prefix, number = block, 1
+        prefix, number = block, 0
         while any(f"{prefix}.{key}" in taken for key in local):
             number += 1
-            prefix = f"{block}.{layer.type}{number}"
+            prefix = f"{block}.{layer.type}{number if number > 1 else ''}"
         names = {key: f"{prefix}.{key}" for key in local}
         taken.update(names.values())
-        stream = n_dense + MASKS_PER_BLOCK * n_masks.get(n_dense, 0)
+        stream = n_dense + STREAM_STRIDE * n_masks.get(n_dense, 0)
         if isinstance(layer, Dropout):
             n_masks[n_dense] = n_masks.get(n_dense, 0) + 1
         yield NamedLayer(layer, shape, names, stream)
@@ -265,13 +265,13 @@ class ForwardPass(NamedTuple):
     Attributes:
         logits: (B, K).
         backward: grad_logits (B, K) -> gradient of every learned parameter, by name.
-        bends: the input of every layer that is not smooth, which bends where its input is 0.
+        kink_inputs: the input of every layer with a kink at 0.
         statistics: running statistics after this batch, by name; empty outside training.
     """
 
     logits: FloatArray
     backward: Callable[[FloatArray], Parameters]
-    bends: tuple[FloatArray, ...]
+    kink_inputs: tuple[FloatArray, ...]
     statistics: Parameters
 
 
@@ -283,7 +283,7 @@ def forward(
     masks: Mapping[int, FloatArray] | None = None,
     training: bool = False,
 ) -> ForwardPass:
-    """Return the logits of a batch, layer after layer, and the way back.
+    """Run all layers on a batch, and return the logits and the backward function.
 
     The derivative walks the same layers backward (docs/derivation.md, N1 to N4): each layer receives the gradient of
     its output, gives the gradients of its parameters, and passes the gradient of its input to the layer before it.
@@ -300,11 +300,11 @@ def forward(
         wanted = ", ".join(map(str, ("B", *architecture.input_shape)))
         raise ShapeError(f"network {architecture} expects x of shape ({wanted}), got {x.shape}.")
     value, masks = x, masks or {}
-    backwards, bends = [], []
+    backwards, kink_inputs = [], []
     statistics: Parameters = {}
     for position, named in enumerate(architecture.named_layers):
         if not named.layer.is_smooth:
-            bends.append(value)
+            kink_inputs.append(value)
         local = named.local(parameters)
         value, backward_of_layer, new = named.layer.forward(local, value, training=training, mask=masks.get(position))
         statistics |= named.named(new)
@@ -318,4 +318,4 @@ def forward(
             gradients |= named.named(local)
         return {name: gradients[name] for name in architecture.shapes if name not in architecture.statistics}
 
-    return ForwardPass(value, backward, tuple(bends), statistics)
+    return ForwardPass(value, backward, tuple(kink_inputs), statistics)

@@ -10,7 +10,7 @@ import numpy as np
 
 from chalknet.errors import ShapeError
 from chalknet.network.arrays import FloatArray
-from chalknet.network.layer import Layer, LayerPass, OnnxGraph, Parameter, Parameters, Shape, check_rows
+from chalknet.network.layer import Layer, LayerPass, OnnxGraph, Parameter, Parameters, Shape, flat_size
 
 EPSILON = 1e-5  # added to variances, so that a constant unit is not divided by 0
 RUNNING_DECAY = 0.9  # fraction of the running statistics that an update keeps
@@ -27,7 +27,7 @@ class BatchNormGradients(NamedTuple):
 def batch_norm(
     h: FloatArray, gamma: FloatArray, bias: FloatArray
 ) -> tuple[FloatArray, Callable[[FloatArray], BatchNormGradients]]:
-    """Return the values of each unit with mean 0 and variance 1 over the batch, then scaled and shifted.
+    """Normalize each unit over the batch, then scale and shift it.
 
     mu = (1/B) sum_b h_b,  s^2 = (1/B) sum_b (h_b - mu)^2                             (docs/derivation.md, B1)
     z = (h - mu) / sqrt(s^2 + epsilon)                                                (B2)
@@ -36,7 +36,7 @@ def batch_norm(
     dL/dh = gamma / sqrt(s^2 + epsilon) (dL/dn - (1/B) dL/dbias - (1/B) z dL/dgamma)    (B5)
 
     Args:
-        h: (B, F) float32 or float64. A constant added to all values of a unit cancels.
+        h: (B, F) float32 or float64. Adding a constant to a unit does not change n.
         gamma, bias: (F,).
     Returns:
         n: (B, F).
@@ -68,7 +68,7 @@ def moments(h: FloatArray) -> tuple[FloatArray, FloatArray]:
 def normalize(
     h: FloatArray, mean: FloatArray, variance: FloatArray, gamma: FloatArray, bias: FloatArray
 ) -> tuple[FloatArray, Callable[[FloatArray], BatchNormGradients]]:
-    """Return B2 and B3 with running statistics, as a trained network computes them.
+    """Normalize with fixed statistics, as in prediction.
 
     n     = gamma (h - mean) / sqrt(variance + epsilon) + bias         (docs/derivation.md, B2, B3)
     dL/dh = dL/dn gamma / sqrt(variance + epsilon)                     (B3, the statistics being constants)
@@ -108,7 +108,9 @@ def check_statistics(h: FloatArray, *columns: FloatArray) -> None:
     """Raise ShapeError unless h is (B, F) with B >= 1 and every column (F,)."""
     shapes = [column.shape for column in columns]
     if h.ndim != 2 or not len(h) or any(shape != h.shape[1:] for shape in shapes):
-        raise ShapeError(f"batch norm needs h (B, F) with B >= 1 and (F,) a unit, got {h.shape} and {shapes}.")
+        raise ShapeError(
+            f"batch norm needs h (B, F) with B >= 1 and vectors of shape (F,), got {h.shape} and {shapes}."
+        )
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def batch_norm(x, p):
 '''
 
     def parameters(self, input_shape: Shape) -> dict[str, Parameter]:
-        units = (check_rows(self, input_shape),)
+        units = (flat_size(self, input_shape),)
         learned = {"gamma": Parameter(units, 1.0), "bias": Parameter(units, 0.0)}
         return learned | {"mean": Parameter(units, 0.0, False), "variance": Parameter(units, 1.0, False)}
 
@@ -140,13 +142,18 @@ def batch_norm(x, p):
         del mask
         gamma, bias, mean, variance = (parameters[name] for name in ("gamma", "bias", "mean", "variance"))
         value, through = batch_norm(x, gamma, bias) if training else normalize(x, mean, variance, gamma, bias)
-        new = update_running_statistics(mean, variance, x) if training else ()
 
         def backward(grad_value: FloatArray) -> tuple[FloatArray, Parameters]:
             grad_x, grad_gamma, grad_bias = through(grad_value)
             return grad_x, {"gamma": grad_gamma, "bias": grad_bias}
 
-        return LayerPass(value, backward, dict(zip(("mean", "variance"), new, strict=False)))
+        if not training:
+            return LayerPass(value, backward)
+        new_mean, new_variance = update_running_statistics(mean, variance, x)
+        return LayerPass(value, backward, {"mean": new_mean, "variance": new_variance})
+
+    def __str__(self) -> str:
+        return "batch normalization"
 
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
         names = [parameters[name] for name in ("gamma", "bias", "mean", "variance")]

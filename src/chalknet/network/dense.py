@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from chalknet.network.layer import (
     OnnxGraph,
     Parameter,
     Shape,
-    check_rows,
+    flat_size,
 )
 
 
@@ -32,7 +32,7 @@ class DenseGradients(NamedTuple):
 
 
 def dense(
-    x: FloatArray, weight: FloatArray, bias: FloatArray, name: str = "dense"
+    x: FloatArray, weight: FloatArray, bias: FloatArray
 ) -> tuple[FloatArray, Callable[[FloatArray], DenseGradients]]:
     """Return an affine map of each row.
 
@@ -45,19 +45,18 @@ def dense(
         x: (B, I) float32 or float64.
         weight: (O, I), one row an output unit.
         bias: (O,).
-        name: of the layer, for error messages.
     Returns:
         h: (B, O).
-        backward: grad_h (B, O) -> DenseGradients; the sums over rows are sums, not means.
+        backward: grad_h (B, O) -> DenseGradients, summed over rows.
     Raises:
         ShapeError: the three shapes do not fit together.
     Source: Goodfellow, Bengio and Courville, Deep Learning (2016), section 6.5.
     """
     if weight.ndim != 2 or bias.shape != weight.shape[:1]:
-        raise ShapeError(f"layer {name!r}: weight must be (O, I) and bias (O,), got {weight.shape} and {bias.shape}.")
+        raise ShapeError(f"weight must be (O, I) and bias (O,), got {weight.shape} and {bias.shape}.")
     if x.ndim != 2 or x.shape[1] != weight.shape[1]:
         raise ShapeError(
-            f"layer {name!r} expects x of shape (B, {weight.shape[1]}), got {x.shape}."
+            f"a dense layer expects x of shape (B, {weight.shape[1]}), got {x.shape}."
             + (" Flatten first: chalknet.flatten(x)." if x.ndim == 3 else "")
         )
 
@@ -73,15 +72,15 @@ def dense(
 
 @dataclass(frozen=True)
 class Dense(Layer):
-    """h = x W^T + b: every unit weighs all inputs.
+    """An affine map of all inputs, h = x W^T + b.
 
     Attributes:
         units: O, the number of outputs.
-        bias: whether b is added. A layer without it suits batch normalization, which subtracts it again.
+        bias: whether b is added. Set it to False before batch normalization, which cancels a constant.
     """
 
     type = "dense"
-    units: int = setting(1, whole(1, MOST_UNITS), "number of outputs")
+    units: int = setting(MISSING, whole(1, MOST_UNITS), "number of outputs")
     bias: bool = setting(True, YES_OR_NO, "whether a bias is added")
     predictor_source = '''
 def dense(x, p):
@@ -90,11 +89,11 @@ def dense(x, p):
 '''
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        check_rows(self, input_shape)
+        flat_size(self, input_shape)
         return (self.units,)
 
     def parameters(self, input_shape: Shape) -> dict[str, Parameter]:
-        weight = {"weight": Parameter((self.units, check_rows(self, input_shape)), WEIGHT)}
+        weight = {"weight": Parameter((self.units, flat_size(self, input_shape)), WEIGHT)}
         return weight | ({"bias": Parameter((self.units,), BIAS)} if self.bias else {})
 
     def forward(
@@ -118,6 +117,9 @@ def dense(x, p):
 
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
         return graph.add("Gemm", [x, *parameters.values()], transB=1)
+
+    def __str__(self) -> str:
+        return f"dense of {self.units:,} units{'' if self.bias else ' without bias'}"
 
     def settings(self) -> dict[str, Any]:
         return {"units": self.units} | ({} if self.bias else {"bias": False})

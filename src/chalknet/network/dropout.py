@@ -62,6 +62,9 @@ class Dropout(Layer):
         value, backward = dropout(x, mask)
         return LayerPass(value, lambda grad_value: (backward(grad_value), {}))
 
+    def __str__(self) -> str:
+        return f"dropout of rate {self.rate:g}"
+
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
         del graph, parameters
         return x

@@ -111,7 +111,7 @@ def check_objective(
     def evaluate(changed: Parameters) -> Evaluation:
         found = loss_and_gradients(architecture, changed, samples, objective, masks)
         size = max(1.0, abs(found.value), float(np.abs(found.logits).max()))
-        return Evaluation(found.value, [h > 0 for h in found.bends], size)
+        return Evaluation(found.value, [h > 0 for h in found.kink_inputs], size)
 
     rng = np.random.default_rng(seed)
     checks = []

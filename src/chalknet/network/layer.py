@@ -48,7 +48,7 @@ class LayerPass(NamedTuple):
 
 
 class OnnxGraph(Protocol):
-    """The part of an ONNX graph that a layer adds its nodes to. Every method returns the name of a value."""
+    """The builder of an ONNX graph that layers are given. Each method returns the name of its output."""
 
     def add(self, operator: str, inputs: list[str], **attributes: Any) -> str: ...
 
@@ -61,9 +61,8 @@ class Layer(Checked, ABC):
 
     Class attributes:
         type: the name in recipes and files.
-        is_smooth: whether the output has two continuous derivatives. The gradient check avoids the points where a
-            layer that is not smooth bends.
-        acts_in_prediction: False where the layer changes nothing outside training.
+        is_smooth: False if the layer has a kink at 0, as relu does. The gradient check does not step across kinks.
+        acts_in_prediction: False if the layer is the identity in prediction.
         uses_batch_statistics: whether training needs all samples of a batch at once.
         predictor_source: Python source of `def TYPE(x, p)`, for `chalknet export --numpy-only`. It returns the output
             for x (N, I), may use np and DTYPE, and finds parameters and settings in the dictionary p by name.
@@ -84,7 +83,7 @@ class Layer(Checked, ABC):
         return input_shape
 
     def parameters(self, input_shape: Shape) -> dict[str, Parameter]:
-        """Return the layer's parameters by local name, those with WEIGHT or BIAS as initial value first."""
+        """Return the layer's parameters by local name. The order is that of the rows in an engine's storage."""
         del input_shape
         return {}
 
@@ -102,7 +101,7 @@ class Layer(Checked, ABC):
         Args:
             parameters: by local name.
             x: (B, ...) float32 or float64.
-            training: whether statistics are those of the batch, and are updated.
+            training: True to use batch statistics and to return updated running statistics.
             mask: the dropout mask of this layer and batch, shape of x, or None.
         Raises:
             ShapeError: x or a parameter does not fit.
@@ -121,12 +120,16 @@ class Layer(Checked, ABC):
         """Return the settings by field name."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
+    def __str__(self) -> str:
+        """The layer in the words of a report, such as "dense of 64 units"."""
+        return self.type.replace("_", " ")
+
     def table(self) -> dict[str, Any]:
         """Return the layer as the table that a recipe or a file holds: its type and its settings."""
         return {"type": self.type, **self.settings()}
 
 
-def check_rows(layer: Layer, input_shape: Shape) -> int:
+def flat_size(layer: Layer, input_shape: Shape) -> int:
     """Return the number of values of a flat sample.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from importlib import import_module
 from typing import Any
 
@@ -14,10 +14,12 @@ from chalknet.network.layer import Layer
 
 
 def _layer_type(name: str) -> type[Layer]:
-    """Return the layer class of a name; it is in the file of that name."""
+    """Import network/NAME.py and return its layer class."""
     module = import_module(f"chalknet.network.{name}")
-    classes = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Layer)]
-    return next(layer for layer in classes if vars(layer).get("type") == name)
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, Layer) and vars(value).get("type") == name:
+            return value
+    raise AssertionError(f"{module.__file__} has no layer class whose type is {name!r}.")
 
 
 LAYER_TYPES: dict[str, type[Layer]] = {name: _layer_type(name) for name in LAYER_NAMES}
@@ -47,8 +49,9 @@ def layer_from_table(value: Any) -> Layer:
         if key not in known:
             hint = near_match(key, known) if known else " It has none."
             raise ConfigError(f"layer {name}: unknown setting {key!r}.{hint}")
-    if name == "dense" and "units" not in settings:
-        raise ConfigError("layer dense: units is missing, the number of its outputs.")
+    for item in fields(layer):
+        if item.default is MISSING and item.name not in settings:
+            raise ConfigError(f"layer {name}: {item.name} is missing, the {item.metadata['meaning']}.")
     try:
         return layer(**settings)
     except ConfigError as error:

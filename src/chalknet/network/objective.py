@@ -53,14 +53,14 @@ class LossAndGradients(NamedTuple):
         value: of the objective.
         logits: (B, K).
         gradients: of every learned parameter, by name.
-        statistics, bends: as in `ForwardPass`.
+        statistics, kink_inputs: as in `ForwardPass`.
     """
 
     value: float
     logits: FloatArray
     gradients: Parameters
     statistics: Parameters
-    bends: tuple[FloatArray, ...]
+    kink_inputs: tuple[FloatArray, ...]
 
 
 def loss_and_gradients(
@@ -92,7 +92,7 @@ def loss_and_gradients(
         value += penalty
         for name, gradient in through_penalty().items():
             gradients[name] = gradients[name] + gradient
-    return LossAndGradients(value, whole.logits, gradients, whole.statistics, whole.bends)
+    return LossAndGradients(value, whole.logits, gradients, whole.statistics, whole.kink_inputs)
 
 
 def _targets(samples: Samples, logits: FloatArray, smoothing: float) -> FloatArray:

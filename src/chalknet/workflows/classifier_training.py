@@ -125,7 +125,7 @@ def _start_from(trainer: Trainer, start: Network) -> None:
 def _refuse_another(trainer: Trainer, start: Network) -> None:
     if trainer.architecture.prediction != start.architecture.prediction:  # dropout may change
         asked, had = (
-            f"{one} {', '.join(one.activations)}{' with batch_norm' * one.uses_batch_statistics}"
+            f"{one} ({', '.join(map(str, one.prediction.layers))})"
             for one in (trainer.architecture, start.architecture)
         )
         raise ConfigError(

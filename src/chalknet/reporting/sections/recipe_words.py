@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chalknet.config import LayerTable, NetworkConfig, Recipe
+from chalknet.config import NetworkConfig, Recipe
 from chalknet.formatting import listed
+from chalknet.network.layer_types import layer_from_table
 
 Shown = Callable[[str, str], str]  # (field, its value in words) -> those words, or that it is varied
 
@@ -27,19 +28,13 @@ SCHEDULES = {
 def network_text(network: NetworkConfig, widths: str, shown: Shown) -> str:
     """Return "of dense layers with relu between them (100 hidden units)", or a list of all layers in the long form."""
     if network.layers:
-        layers = listed([_layer_text(layer) for layer in network.layers])
+        layers = listed([str(layer_from_table(layer)) for layer in network.layers])
         return f"whose layers are, from the input on, {layers}, and a dense output layer,"
     names = listed([NAMES.get(name, name) for name in network.activation])
     is_varied = shown("activation", names) != names
     text = f"{'activations that are varied' if is_varied else names} between them"
     normalises = network.batch_norm and not shown("batch_norm", "")
     return f"of dense layers with {text}{', normalised over the batch' if normalises else ''}{widths}"
-
-
-def _layer_text(layer: LayerTable) -> str:
-    settings = {"dense": f" of {layer.get('units')} units", "dropout": f" of rate {layer.get('rate', 0.5)}"}
-    name = {**NAMES, "batch_norm": "batch normalization"}.get(layer["type"], layer["type"])
-    return f"{name}{settings.get(layer['type'], '')}{' without bias' * (layer.get('bias') is False)}"
 
 
 def rule_text(recipe: Recipe, shown: Shown) -> str:
