@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import made_images, needs
@@ -20,6 +22,9 @@ from chalknet.engines.engine import Part
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.engines.sharded import ShardsHere
+from chalknet.network.architecture import Architecture
+from chalknet.network.dense import Dense
+from chalknet.network.initialisers import initial_parameters
 from chalknet.network.objective import Objective
 from chalknet.training.optimizers import Momentum, rule_of
 from chalknet.training.together import run_together
@@ -33,16 +38,30 @@ def torch_engine(spec):
     return TorchEngine(spec)
 
 
-def torch_pack_of_one(spec):
+def torch_stack_of_two(spec):
+    """Return the engine of a network that is trained with a wider one."""
     needs("torch")
-    from chalknet.engines.torch_pack import TorchPack
+    from chalknet.engines.torch_engine import TorchStack
 
-    return TorchPack(["any"]).join(spec)
+    *hidden, last = spec.architecture.layers
+    wider = [replace(layer, units=layer.units + 3) if isinstance(layer, Dense) else layer for layer in hidden]
+    architecture = Architecture(spec.architecture.n_inputs, layers=[*wider, last])
+    parameters = initial_parameters(architecture, seed=5)
+    stack = TorchStack()
+    engine = stack.add(spec, "both")
+    stack.add(replace(spec, architecture=architecture, parameters=parameters), "both")
+
+    def train_epoch(updates):
+        chosen = list(updates)
+        return stack.train_epoch([chosen, chosen])[0]
+
+    engine.train_epoch = train_epoch
+    return engine
 
 
-TORCH_PACK = pytest.param(torch_pack_of_one, marks=pytest.mark.extras, id="TorchPack")
+TORCH_STACK = pytest.param(torch_stack_of_two, marks=pytest.mark.extras, id="TorchStack")
 TORCH = pytest.param(torch_engine, marks=pytest.mark.extras, id="TorchEngine")
-ENGINES = [ReferenceEngine, NumpyEngine, TORCH, TORCH_PACK]
+ENGINES = [ReferenceEngine, NumpyEngine, TORCH, TORCH_STACK]
 TORCH_NAME = pytest.param("torch", marks=pytest.mark.extras)
 
 

@@ -31,7 +31,7 @@ from chalknet.training.trainer import Trainer
 pytestmark = pytest.mark.extras
 torch = needs("torch")
 
-from chalknet.engines import torch_device, torch_engine, torch_samples, torch_tile  # noqa: E402
+from chalknet.engines import torch_device, torch_engine, torch_samples  # noqa: E402
 from chalknet.engines.torch_engine import TorchEngine  # noqa: E402
 
 DATA = made_images(400, seed=2, shape=(7, 6))
@@ -95,7 +95,7 @@ def test_gradients_equal_those_of_autograd(activation):
 def test_autograd_records_nothing():
     engine = make_engine(TorchEngine, PARTS, initial_parameters(Architecture(42, (8,), 4), 0), Momentum(0.9))
     engine.train_epoch(updates([slice(0, 250)], 0.01))
-    tensors = [*engine._weights.matrices, *engine._gradients.matrices]
+    tensors = [*engine.stack._arrays.tensors, *engine.stack._gradients.tensors]
     assert not any(tensor.requires_grad or tensor.grad_fn is not None for tensor in tensors)
 
 
@@ -126,20 +126,14 @@ def test_bfloat16_gradients_are_within_a_hundredth_of_the_references(activation,
         assert 1e-5 < relative_error(got, want) < 1e-2  # float32 would stay below the first
 
 
-def test_sums_over_tiles_are_float32():
+def test_sums_over_tiles_are_float32(monkeypatch):
     """In bfloat16 a sum stops growing where what is added is less than 2**-9 of it; 250 tiles are far beyond that."""
     start = initial_parameters(Architecture(42, (30,), 4), seed=1)
     want = gradients(ReferenceEngine, start)
+    for constant in ("TILES_AT_ONCE", "TILE_UNITS"):  # tiles of one sample each
+        monkeypatch.setattr(torch_engine, constant, 1)
     one_by_one = {"precision": "bfloat16", "tile_rows": 1}
-    assert relative_error(gradients(OneRow, start, **one_by_one), want) < 1e-2
-
-
-class OneRow(TorchEngine):
-    """Tiles of one sample each."""
-
-    def __init__(self, *args, **options):
-        super().__init__(*args, **options)
-        self._tile_rows = 1
+    assert relative_error(gradients(TorchEngine, start, **one_by_one), want) < 1e-2
 
 
 def test_a_bfloat16_run_keeps_weights_momentum_and_statistics_in_float32():
@@ -210,8 +204,8 @@ def test_raw_samples_on_the_device_give_the_same_numbers(monkeypatch):
     made = torch_samples.Samples.__init__
     monkeypatch.setattr(torch_samples.Samples, "__init__", lambda self, *args: made(self, *args[:-2], False, True))
     runner = trainer("torch", batch_size=40)
-    assert runner.engine._samples["train"]._raw.dtype == torch.uint8
     np.testing.assert_allclose(losses(runner.epochs()), want, rtol=1e-12)
+    assert runner.engine.stack._samples["train"]._raw.dtype == torch.uint8
 
 
 def test_rows_that_float32_cannot_hold_are_scaled_before_they_are_made_float32():
@@ -228,7 +222,7 @@ def test_rows_that_float32_cannot_hold_are_scaled_before_they_are_made_float32()
 
 @pytest.mark.parametrize("forms", [(), ("cpu", "cuda")])
 def test_equal_largest_logits_count_for_the_first_class(forms, monkeypatch):
-    monkeypatch.setattr(torch_tile, "GPU_FORMS_ON", forms)
+    monkeypatch.setattr(torch_device, "GPU_FORMS_ON", forms)
     start = {name: 0 * value for name, value in initial_parameters(Architecture(42, (3,), 4), 0).items()}
     for precision in ("float32", "bfloat16"):
         engine = make_engine(TorchEngine, PARTS, start, Momentum(0.9), precision=precision)
@@ -260,10 +254,10 @@ def test_updates_of_fixed_place_equal_those_that_are_handed_over(name, batch_siz
     want = losses(handed.epochs())
     monkeypatch.setattr(torch_engine, "STATIC_ON", EVERYWHERE)
     fixed = trainer("torch", **settings)
-    assert fixed.engine._is_static
-    assert not handed.engine._is_static
     rounding = 1e-9 if "precision" not in settings else 1e-3
     np.testing.assert_allclose(losses(fixed.epochs()), want, rtol=rounding)
+    assert fixed.engine.stack._is_static
+    assert not handed.engine.stack._is_static
     close(
         fixed.checkpoint().state,
         handed.checkpoint().state,
@@ -288,16 +282,18 @@ def test_updates_of_fixed_place_equal_those_that_are_handed_over(name, batch_siz
 def test_products_in_the_forms_that_suit_a_gpu_give_the_same(settings, monkeypatch):
     settings = {"batch_size": 40, **settings}
     monkeypatch.setattr(torch_engine, "TILE_UNITS", 1)  # so that tile_rows of 2 cut the full batch
-    monkeypatch.setattr(torch_tile, "GPU_FORMS_ON", ())
+    monkeypatch.setattr(torch_device, "GPU_FORMS_ON", ())
     want = losses(trainer("torch", **settings).epochs())
-    monkeypatch.setattr(torch_tile, "GPU_FORMS_ON", EVERYWHERE)
+    monkeypatch.setattr(torch_device, "GPU_FORMS_ON", EVERYWHERE)
     np.testing.assert_allclose(losses(trainer("torch", **settings).epochs()), want, rtol=1e-9)
 
 
 @pytest.mark.parametrize("settings", [{"dropout": 0.2}, {"mixup": 0.3}, {"shift_pixels": 1.0}, {"input_dropout": 0.1}])
 def test_what_chance_adds_is_handed_over(settings, monkeypatch):
     monkeypatch.setattr(torch_engine, "STATIC_ON", EVERYWHERE)
-    assert not trainer("torch", **settings).engine._is_static
+    engine = trainer("torch", **settings).engine
+    engine.evaluate("valid")
+    assert not engine.stack._is_static
 
 
 def test_a_recorded_epoch_waits_for_the_device_once(monkeypatch):
@@ -325,9 +321,10 @@ def test_what_a_recorded_update_reads_stays_where_it_is(resident_bytes, monkeypa
     engine = runner.engine
 
     def places():
-        tensors = [*engine._tile._buffers.values(), engine._sums, *(s._made for s in engine._samples.values())]
-        for weights in (engine._weights, engine._gradients, *engine._memory.values()):
-            tensors += [tensor for group in weights.groups for tensor in group]
+        stack = engine.stack
+        tensors = [*stack._space.buffers.tensors, stack._sums, *(s._made for s in stack._samples.values())]
+        for arrays in (stack._arrays, stack._gradients, *stack._memory.values()):
+            tensors += arrays.tensors
         return [tensor.data_ptr() for tensor in tensors if tensor is not None]
 
     engine.train_epoch(runner.updates(1))

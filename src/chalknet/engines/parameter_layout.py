@@ -68,12 +68,14 @@ class ParameterLayout:
     Attributes:
         layers: the place of each layer's parameters, one per layer of the architecture.
         n_weights: of each learned matrix, the rows that are weights.
+        n_rows: of each learned matrix, all rows.
     """
 
     def __init__(self, architecture: Architecture) -> None:
         self._architecture = architecture
         self.layers: list[LayerArrays] = []
         self.n_weights: list[int] = []
+        self.n_rows: list[int] = []
         n_statistics = 0
         for layer in architecture.named_layers:
             learned = statistics = None
@@ -81,6 +83,7 @@ class ParameterLayout:
             if _names(layer, True):
                 learned, n_weights = len(self.n_weights), _n_weights(layer)
                 self.n_weights.append(n_weights)
+                self.n_rows.append(n_weights + len(_names(layer, True)) - ("weight" in layer.names))
             if _names(layer, False):
                 statistics, n_statistics = n_statistics, n_statistics + 1
             self.layers.append(LayerArrays(learned, statistics, n_weights))

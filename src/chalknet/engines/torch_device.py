@@ -1,31 +1,58 @@
-"""Where torch computes: the device, its settings while it does, and work that a GPU records once and replays."""
+"""The device that torch computes on: its settings, the dtypes in use, and work that a GPU records and replays."""
 
 from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from chalknet.engines.scores import ScoreAccumulator
-from chalknet.engines.torch_tile import Tensors
-from chalknet.engines.torch_weights import Weights
 from chalknet.errors import ConfigError
-from chalknet.records import Scores
 
-ONE_AT_A_TIME = threading.Lock()
-Learn = Callable[[Tensor | None, Tensor], None]  # an update's positions, None where none are handed over, and numbers
+RECORDING = threading.Lock()
+GPU_FORMS_ON = ("cuda",)  # kinds of device that are given products in the forms that suit a GPU
+ALIGNED = 8  # a GPU's products take several times as long where sizes are not a multiple of this
+# One update, from its positions (None where the work knows them) and its numbers.
+StepFunction = Callable[[Tensor | None, Tensor], None]
+
+
+class TensorTypes(NamedTuple):
+    """The dtypes and the device of an engine's tensors.
+
+    Attributes:
+        values: dtype of weights, sums and statistics.
+        operands: dtype of the operands of products, and of the values of layers.
+        device: torch device.
+    """
+
+    values: Any
+    operands: Any
+    device: Any
+
+    @property
+    def differ(self) -> bool:
+        """Whether operands are copies of weights."""
+        return bool(self.values != self.operands)
+
+    @property
+    def gpu_forms(self) -> bool:
+        """Whether sizes are filled up, bias and relu are part of a product where possible, and classes come first."""
+        return self.device.type in GPU_FORMS_ON
+
+    def aligned(self, n: int) -> int:
+        """Return the size that products are given where n is needed; the values beyond n are 0."""
+        return -(-n // ALIGNED) * ALIGNED if self.gpu_forms else n
 
 
 def usable_device(device: str, precision: str) -> Any:
-    """The torch device that a recipe means.
+    """Return the torch device that a recipe means.
 
     Raises:
-        ConfigError: CUDA is asked for, by name or by tf32, and there is none.
+        ConfigError: there is no CUDA device, and device or precision needs one.
     """
     present = torch.cuda.is_available()
     if not present and (device == "cuda" or precision == "tf32"):
@@ -38,13 +65,13 @@ def usable_device(device: str, precision: str) -> Any:
 
 
 def free_bytes(device: Any) -> int:
-    """Memory that is free on a GPU; 0 of a processor, whose memory is not asked for."""
+    """Return the free memory of a GPU; 0 for a processor, whose memory is not looked at."""
     return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else 0
 
 
 @contextmanager
 def running(threads: int, tf32: bool) -> Iterator[None]:
-    """Without autograd, on so many threads, with TF32 only where it was asked for."""
+    """Compute without autograd, on this many threads, and with TF32 only if tf32."""
     before = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
     reduced = torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
     torch.set_num_threads(threads)
@@ -60,10 +87,11 @@ def running(threads: int, tf32: bool) -> Iterator[None]:
 
 
 class Recorded:
-    """Work on a device that never differs but in what tensors of fixed place hold; a GPU records it and replays it.
+    """Work on a device that a GPU records once and then replays.
 
-    The first call does the work, so that all that is made once is there; the second records it, and later ones replay.
-    Work is handed over at each call, and not kept, so that who holds this and does the work is freed with its last use.
+    From call to call nothing may differ but the values in tensors that stay in place. The first call does the work, so
+    that everything that is made once exists; the second call records it, and later calls replay it. The work is an
+    argument of each call and is not kept, so that its owner is freed with its last use.
     """
 
     def __init__(self, device: Any) -> None:
@@ -85,8 +113,8 @@ class Recorded:
 
 @contextmanager
 def _recording() -> Iterator[None]:
-    """One thread at a time, without garbage collection: an older graph that is freed meanwhile spoils the recording."""
-    with ONE_AT_A_TIME:
+    """Let one thread at a time record, without garbage collection: freeing an older graph would spoil the recording."""
+    with RECORDING:
         was_on = gc.isenabled()
         gc.disable()
         try:
@@ -96,8 +124,8 @@ def _recording() -> Iterator[None]:
                 gc.enable()
 
 
-class Steps:
-    """Updates of one kind whose numbers and positions lie on the device, each run taking the next ones."""
+class RecordedSteps:
+    """Updates of one kind. Their numbers and positions lie on the device, and each run takes the next ones."""
 
     def __init__(self, device: Any) -> None:
         self._next = torch.zeros(1, dtype=torch.int64, device=device)
@@ -105,44 +133,27 @@ class Steps:
         self._positions: Any = None
         self._recorded = Recorded(device)
 
-    def run(self, learn: Learn, numbers: Tensor, positions: Tensor | None) -> None:
-        """All updates, one after the other, an update's along the first axis; every call has the same shapes."""
+    def run(self, step: StepFunction, numbers: Tensor, positions: Tensor | None) -> None:
+        """Make all updates, which lie along the first axis; every call must have the same shapes."""
         self._numbers = self._put(self._numbers, numbers)
         if positions is not None:
             self._positions = self._put(self._positions, positions)
         if len(numbers) > 1:
             self._next.zero_()
         for _ in range(len(numbers)):
-            self._recorded(lambda: self._step(learn))
+            self._recorded(lambda: self._step(step))
 
-    def _put(self, room: Any, values: Tensor) -> Any:
-        """Values in their fixed place on the device."""
-        if room is None:
-            room = torch.empty_like(values, device=self._next.device)
-        return room.copy_(values)
+    def _put(self, kept: Any, values: Tensor) -> Any:
+        """Copy values to their place on the device, which stays the same."""
+        if kept is None:
+            kept = torch.empty_like(values, device=self._next.device)
+        return kept.copy_(values)
 
-    def _step(self, learn: Learn) -> None:
-        if len(self._numbers) == 1:  # nothing to look up, nor to count: operations that a GPU would have to begin
-            learn(None if self._positions is None else self._positions[0], self._numbers[0])
+    def _step(self, step: StepFunction) -> None:
+        if len(self._numbers) == 1:  # without looking up and counting, which are operations that a GPU has to begin
+            step(None if self._positions is None else self._positions[0], self._numbers[0])
             return
         numbers = self._numbers.index_select(0, self._next)[0]
         positions = None if self._positions is None else self._positions.index_select(0, self._next)[0]
-        learn(positions, numbers)
+        step(positions, numbers)
         self._next.add_(1)
-
-
-def scores_of(sums: Sequence[float], n: int) -> Scores:
-    """The scores of n samples from the sums of `Judged`."""
-    total = ScoreAccumulator()
-    total.add(n, [(sums[0], sums[1], sums[2])])
-    return total.scores()
-
-
-def on_processor(weights: Tensors) -> Weights:
-    """The same in NumPy's arrays."""
-    return Weights(*([value.cpu().numpy() for value in group] for group in weights.groups))
-
-
-def copied(weights: Tensors) -> Tensors:
-    """The same values in other tensors."""
-    return Weights(*([value.clone() for value in group] for group in weights.groups))

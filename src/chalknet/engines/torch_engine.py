@@ -1,382 +1,743 @@
-"""The formulas in torch tensors: products in bfloat16 on processors that have them, and the same network on a GPU.
+"""The torch engine: one or many stacked networks, with products in bfloat16 or on a GPU.
 
-Batches go through in tiles of rows whose gradients are added up in the type of the weights. Where nothing of an update
-has to come from the processor, all that changes from one update to the next lies in tensors of fixed place, and a GPU
-records the update once and replays it.
+`TorchStack` trains M >= 1 networks at once, and `TorchEngine` is a stack of one. Every network equals itself trained
+alone to rounding, since products of other shapes add up in other orders. Batches pass in tiles of rows whose gradients
+are added up in the dtype of the weights. What differs between networks (learning rate, momentum, penalties, clipping,
+smoothing, class weights) is a tensor with one number per network, so that one call of the optimizer updates all.
+
+Where no random numbers of NumPy are needed in an update, everything that changes from one update to the next lies in
+tensors that stay in place, and a GPU records the update once and replays it. An epoch waits for the device once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from itertools import groupby
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chalknet.data.preprocess import Scaling
-from chalknet.engines.batches import BatchBuilder, TrainingBatch, even_cuts
-from chalknet.engines.engine import AVERAGE, Batch, EngineSpec, Part, SampleScores, Snapshot, Update
+from chalknet.engines.batches import BatchBuilder, TrainingBatch, batch_size, even_cuts
+from chalknet.engines.engine import AVERAGE, Batch, EngineSpec, SampleScores, Snapshot, Update
+from chalknet.engines.parameter_layout import NetworkArrays, ParameterLayout, initial_state
+from chalknet.engines.scores import ScoreAccumulator
 from chalknet.engines.torch_device import (
-    Learn,
     Recorded,
-    Steps,
-    copied,
-    on_processor,
+    RecordedSteps,
+    StepFunction,
+    TensorTypes,
+    free_bytes,
     running,
-    scores_of,
     usable_device,
 )
-from chalknet.engines.torch_samples import Where, held_samples, kind_of_batch, n_of, positions_of, some
-from chalknet.engines.torch_tile import Aims, Rows, Tensors, TorchTile, Types, grad_logits, judge
-from chalknet.engines.torch_weights import Layers, Weights, check_short_form, start_of
+from chalknet.engines.torch_kernels import DropoutKernel, SoftmaxTensors, TargetTensors, grad_logits, softmax_terms
+from chalknet.engines.torch_layout import SIDE_BY_SIDE, StackedArrays, StackLayout, length
+from chalknet.engines.torch_samples import (
+    Positions,
+    SampleRows,
+    Samples,
+    held_samples,
+    kind_of_batch,
+    positions_of,
+    some_of,
+)
+from chalknet.engines.torch_workspace import StackWorkspace, readings_of, shared_reading
 from chalknet.engines.workers import Workers
 from chalknet.machine.processor import available_cores
+from chalknet.network.dropout import Dropout
 from chalknet.network.layer import Parameters
 from chalknet.records import Scores
 
-# Of the numpy engine's tiles that go through together, for torch's threads share each product; and of narrower layers
-# than TILE_UNITS as many more as hold the same number of values.
+# Torch's threads share each product, so a tile has the rows of several of the numpy engine's tiles; with fewer than
+# TILE_UNITS units, as many more as hold the same number of values.
 TILES_AT_ONCE, TILE_UNITS = 8, 1000
-GPU_TILE_VALUES = 2**28  # of a tile's widest layer on a GPU
+MIN_ROWS = 64  # of a tile, however many networks there are
+GPU_TILE_VALUES = 2**28  # of a tile's widest group on a GPU
+BYTES_PER_VALUE = 32  # of a GPU's free memory: a value of a group, its gradient, and as much again to spare
+SAMPLES_PER_VALUE = 4  # samples that are read may take this many times the memory of a group's values
 BAND_VALUES = 2**18  # of a matrix that is updated at a time, so that it stays in the cache
-ROWS_DRAWN_AT_ONCE = 32  # samples whose chances, or changed images, are one task of a worker's
+ROWS_DRAWN_AT_ONCE = 32  # samples whose masks, or changed inputs, are one task of a worker
 STATIC_ON = ("cuda",)  # kinds of device whose updates are recorded
+# Everything that `_lay_out` makes: it holds the parameters of all networks, or room for their values.
+MADE_BY_LAYOUT = (
+    "_arrays", "_gradients", "_memory", "_evaluated", "_operands", "_evaluated_operands", "_bands", "_space",
+    "_steps", "_evaluations",
+)  # fmt: skip
 
 
-class TorchEngine:
-    """`Engine` in torch tensors; see `EngineMaker` for the other arguments.
+@dataclass(eq=False)
+class Member:
+    """One network of a stack; arrays and memory are views of the stack's tensors while it is laid out."""
 
-    Last digits may depend on the number of workers, and on which kernels torch takes for a product's shape. With batch
-    normalisation, whose statistics are a whole batch's, batches are not cut.
+    spec: EngineSpec
+    order: Hashable
+    layout: ParameterLayout
+    builder: BatchBuilder
+    arrays: NetworkArrays
+    memory: dict[str, NetworkArrays]
 
-    Args:
-        device: auto (CUDA where there is one), cpu or cuda.
-        precision: of the products' operands where dtype is float32: float32, bfloat16, or tf32 on CUDA.
-    Raises:
-        ConfigError: no such device, or a precision that does not go with dtype or device.
+    @property
+    def draws(self) -> bool:
+        """Whether NumPy draws random numbers for each update: changed samples or dropout masks."""
+        layers = self.spec.architecture.layers
+        return self.builder.changes_samples or any(isinstance(one, Dropout) and one.rate for one in layers)
+
+    def numbers(self, update: Update) -> list[float]:
+        """Return all numbers of an update, the fraction of an average that it keeps last."""
+        rule = self.spec.optimizer
+        return [*rule.numbers(update.step), rule.kept_of_average(update.step.number)]
+
+
+class StackedEngine:
+    """`Engine` of one network of a stack; made by `TorchStack.add`.
+
+    `TorchStack.train_epoch` trains it with the others. Where it is alone in its stack, its own `train_epoch` does.
+
+    Attributes:
+        stack: that trains it; after `TorchStack.remove`, one of its own.
     """
 
-    def __init__(self, spec: EngineSpec) -> None:
-        dropout = check_short_form(spec)
-        parts, parameters, scaling, dtype = spec.splits, spec.parameters, spec.scaling, spec.dtype
-        device, precision = spec.device, spec.precision
-        self._dtype = np.dtype(dtype)
-        self._device = usable_device(device, precision)
-        self._workers, self._tf32 = spec.threads or available_cores(), precision == "tf32"
-        self._rule, self._objective, self._transforms = spec.optimizer, spec.objective, spec.transforms
-        self._dropout, self._clip_norm = dropout, spec.clip_norm
-        values = getattr(torch, self._dtype.name)
-        self._types = Types(values, torch.bfloat16 if precision == "bfloat16" else values, self._device)
-        self._layers = Layers(parameters)
-        self._begin_at(parameters)
-        shapes = list(self._layers.shapes.values())
-        widths = [shapes[0][1], *(n_out for n_out, _ in shapes)]
-        self._tile_rows = spec.tile_rows * TILES_AT_ONCE * max(1, TILE_UNITS // max(widths[1:]))
-        if self._device.type == "cuda":
-            self._tile_rows = max(self._tile_rows, GPU_TILE_VALUES // max(widths))
-        rows = self._hold(parts, scaling)
-        self._tile = TorchTile(widths, rows, spec.architecture.activations, self._layers.batch_norm, self._types)
-        self._builder = BatchBuilder(spec)
-        self._crew = Workers(self._workers if self._builder.changes_samples or dropout else 1)
-        self._is_static = (
-            self._device.type in STATIC_ON
-            and not self._builder.changes_samples
-            and not dropout
-            and all(samples.is_held for samples in self._samples.values())
-        )
-        self._fresh: dict[str, Scores] = {}
-        self._asked: set[str] = set()
-        self._recorded: dict[Any, Any] = {}
-
-    def _begin_at(self, parameters: Mapping[str, NDArray[Any]]) -> None:
-        """All that is learnt and remembered, its gradients, and both as products and updates take them."""
-        self._weights = self._moved(self._layers.weights(parameters, self._dtype))
-        started = self._layers.memory(self._rule, start_of(self._rule, parameters), self._dtype)
-        self._memory = {slot: self._moved(weights) for slot, weights in started.items()}
-        self._gradients: Tensors = Weights(*([torch.empty_like(v) for v in group] for group in self._weights.groups))
-        first, *later = self._gradients.matrices
-        # Products give the first layer's gradient with rows beyond its I+1, of which no update takes notice.
-        self._gradient_rooms = Weights([self._with_zero_rows(first), *later], self._gradients.gains)
-        self._gradients.matrices[0] = self._gradient_rooms.matrices[0][: len(first)]
-        self._present = self._new_operands(self._weights)
-        self._shown_operands = self._new_operands(self._shown) if AVERAGE in self._memory else self._present
-        self._bands = self._cut_in_bands()
-
-    def _hold(self, parts: Mapping[str, Part], scaling: Scaling) -> int:
-        """Samples, labels and room for the sums of every part that is not empty; gives the most rows of a tile."""
-        present = {name: part for name, part in parts.items() if len(part.labels)}
-        most = max((len(part.labels) for part in present.values()), default=1)
-        rows = most if self._layers.batch_norm else min(most, self._tile_rows)
-        self._samples = held_samples(present, scaling, self._types, self._dtype, rows)
-        self._labels = {
-            name: torch.tensor(part.labels.astype(np.int64), device=self._device) for name, part in present.items()
-        }
-        counts = present["train"].weights if "train" in present else None
-        self._counts = None if counts is None else torch.tensor(counts.astype(self._dtype), device=self._device)
-        self._sums = torch.zeros(1 + len(present), 3, dtype=torch.float64, device=self._device)
-        self._line = {name: line for line, name in enumerate(present, start=1)}  # of the sums, 0 being the updates'
-        return rows
-
-    def train_epoch(self, updates: Iterable[Update]) -> Scores:
-        self._fresh.clear()
-        with running(self._workers, self._tf32):
-            self._sums[0].zero_()
-            n = self._train_static(updates) if self._is_static else self._train_each(updates)
-            asked = sorted(self._asked) if self._is_static else []
-            if asked:  # as after the epoch before; read together, the device is waited for once
-                self._look_at(*asked)
-            sums = self._sums.tolist()
-        self._asked.clear()
-        self._fresh = {part: scores_of(sums[self._line[part]], len(self._samples[part])) for part in asked}
-        return scores_of(sums[0], n)
-
-    def evaluate(self, part: str) -> Scores | None:
-        if part not in self._samples:
-            return None
-        self._asked.add(part)
-        if part not in self._fresh:
-            with running(self._workers, self._tf32):
-                self._look_at(part)
-                self._fresh[part] = scores_of(self._sums[self._line[part]].tolist(), len(self._samples[part]))
-        return self._fresh[part]
-
-    def evaluate_each(self, part: str) -> SampleScores | None:
-        if part not in self._samples:
-            return None
-        with running(self._workers, self._tf32):
-            self._refresh(self._shown_operands, self._shown)
-            found = [(judged.losses, judged.right) for judged in self._judged(part)]
-            losses, right = (torch.cat(values).cpu().numpy() for values in zip(*found, strict=True))
-        return SampleScores(losses, right)
-
-    def parameters(self) -> Parameters:
-        return self._layers.named(on_processor(self._weights))
-
-    def shown_parameters(self, of: Snapshot | None = None) -> Parameters:
-        weights, memory = (self._weights, self._memory) if of is None else of
-        return self._layers.named(on_processor(memory.get(AVERAGE, weights)))
-
-    def snapshot(self) -> Snapshot:
-        return copied(self._weights), {slot: copied(weights) for slot, weights in self._memory.items()}
-
-    def go_back(self, snapshot: Snapshot) -> None:
-        weights, memory = snapshot
-        self._put(weights, memory)
-
-    def state(self) -> Parameters:
-        return self._layers.state({slot: on_processor(weights) for slot, weights in self._memory.items()})
-
-    def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
-        weights, memory = (
-            self._layers.weights(parameters, self._dtype),
-            self._layers.memory(self._rule, state, self._dtype),
-        )
-        self._put(self._moved(weights), {slot: self._moved(values) for slot, values in memory.items()})
-
-    def _put(self, weights: Tensors, memory: Mapping[str, Tensors]) -> None:
-        """Takes the values of other tensors, in place, where a recorded step reads."""
-        self._fresh.clear()
-        for mine, theirs in ((self._weights, weights), *((self._memory[slot], memory[slot]) for slot in self._memory)):
-            for values, new in zip(mine.groups, theirs.groups, strict=True):
-                for value, other in zip(values, new, strict=True):
-                    value.copy_(other)
-        self._refresh(self._present, self._weights)
+    def __init__(self, stack: TorchStack, member: Member) -> None:
+        self.stack, self.member = stack, member
 
     @property
     def device(self) -> str:
-        return str(self._device.type)
+        return self.stack.device
+
+    def train_epoch(self, updates: Iterable[Update]) -> Scores:
+        return self.stack.train_epoch([updates])[0]
+
+    def evaluate(self, part: str) -> Scores | None:
+        return self.stack.scores(self.member, part)
+
+    def evaluate_each(self, part: str) -> SampleScores | None:
+        return self.stack.sample_scores(self.member, part)
+
+    def parameters(self) -> Parameters:
+        return self.member.layout.unpack(_to_numpy(self.member.arrays))
+
+    def shown_parameters(self, of: Snapshot | None = None) -> Parameters:
+        arrays, memory = (self.member.arrays, self.member.memory) if of is None else of
+        return self.member.layout.unpack(_to_numpy(memory.get(AVERAGE, arrays)))
+
+    def state(self) -> Parameters:
+        memory = {slot: _to_numpy(arrays) for slot, arrays in self.member.memory.items()}
+        return self.member.layout.unpack_state(memory)
+
+    def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
+        self.go_back(self.stack.to_device(self.member.layout, self.member.spec, parameters, state))
+
+    def snapshot(self) -> Snapshot:
+        return self.stack.snapshot(self.member)
+
+    def go_back(self, snapshot: Snapshot) -> None:
+        arrays, memory = snapshot
+        _copy(self.member.arrays, arrays)
+        for slot, values in self.member.memory.items():
+            _copy(values, memory[slot])
+        self.stack.discard_scores()
+
+
+class TorchEngine(StackedEngine):
+    """A network that is trained alone: a stack of one.
+
+    Last digits may depend on the number of threads, and on the kernels that torch takes for a product's shape.
+
+    Raises:
+        ConfigError: the device or the precision of the spec is not available.
+    """
+
+    def __init__(self, spec: EngineSpec) -> None:
+        stack = TorchStack()
+        super().__init__(stack, stack.add(spec).member)
+
+
+class StackSnapshot:
+    """The parameters and the state of one network, within copies of all networks' or in copies of its own.
+
+    They are looked up when they are asked for, since most snapshots are never used.
+    """
+
+    def __init__(self, stacked: Sequence[StackedArrays], slots: Sequence[str], number: int) -> None:
+        self._stacked, self._slots, self._number = stacked, slots, number
+        self._own: list[NetworkArrays] = []
+
+    def __iter__(self) -> Iterator[Any]:
+        arrays, *memory = self._own or [stacked.network(self._number) for stacked in self._stacked]
+        return iter((arrays, dict(zip(self._slots, memory, strict=True))))
+
+    def separate(self) -> None:
+        """Copy what belongs to this network, and release the copies of the others."""
+        arrays, memory = self
+        self._own = [_copied(one) for one in (arrays, *memory.values())]
+        self._stacked = ()
+
+
+class TorchStack:
+    """M >= 1 networks that are trained at once.
+
+    All have the same samples, scaling, device, dtypes and layers. They may differ in units, dropout, seeds, and in the
+    numbers of their optimizers and objectives. Networks of equal widths should be neighbors.
+    """
+
+    def __init__(self) -> None:
+        self._members: list[Member] = []
+        self._is_laid_out = self._is_static = False
+        self._samples: dict[str, Samples] = {}
+        self._rows = 0
+        self._scores: dict[str, list[Scores]] = {}
+        self._sample_scores: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]] = {}
+        self._asked: set[str] = set()
+        self._latest: list[StackedArrays] = []
+        self._given: list[list[ref[StackSnapshot]]] = []
 
     @property
-    def _shown(self) -> Tensors:
-        return self._memory.get(AVERAGE, self._weights)
+    def device(self) -> str:
+        """Where it computes: "cpu" or "cuda"."""
+        return str(self._device.type)
 
-    def _moved(self, weights: Weights) -> Tensors:
-        """NumPy's matrices on the device."""
-        return Weights(*([torch.tensor(value, device=self._device) for value in group] for group in weights.groups))
+    def add(self, spec: EngineSpec, order: Hashable = None) -> StackedEngine:
+        """Add a network before the first epoch.
 
-    def _with_zero_rows(self, matrix: Any) -> Any:
-        """The values of a first layer's matrix, and zeros in the rows that products have beyond it."""
-        room = matrix.new_zeros(self._types.aligned(len(matrix)), matrix.shape[1])
-        room[: len(matrix)] = matrix
-        return room
-
-    def _new_operands(self, weights: Tensors) -> list[Any]:
-        """Each layer's matrix as products take it: the matrix itself, or a copy that `_refresh` renews."""
-        operands = [matrix.to(self._types.operands) for matrix in weights.matrices]
-        if self._types.gpu_forms:
-            last = operands[-1]
-            operands[0] = self._with_zero_rows(operands[0])
-            operands[-1] = last.new_zeros(last.shape[1], self._types.aligned(len(last))).t()[: len(last)].copy_(last)
-        return operands
-
-    def _refresh(self, operands: list[Any], weights: Tensors) -> None:
-        for operand, matrix in zip(operands, weights.matrices, strict=True):
-            if operand is not matrix:
-                operand[: len(matrix)].copy_(matrix)
-
-    def _cut_in_bands(self) -> list[tuple[Any, Any, list[Any], bool]]:
-        """What the rule's update takes at a time: rows of weights, of their gradient and of the memory, has_bias.
-
-        On a GPU, which waits for each operation to begin, whole matrices.
+        Args:
+            spec: samples, scaling, threads, device and precision of the first one are those of the stack.
+            order: name of the order of its batches; networks with equal orders must get equal batches. None for an
+                order of its own.
+        Raises:
+            ConfigError: a device or precision that is not available, or layers unlike those of the others.
         """
-        found = []
-        for group, values in enumerate((self._weights.matrices, self._weights.gains)):
-            for number, value in enumerate(values):
-                at_once = len(value) if self._device.type == "cuda" else max(1, BAND_VALUES // value.shape[1])
-                for band in even_cuts(len(value), at_once):
-                    memory = [self._memory[slot].groups[group][number][band] for slot in self._rule.slots]
-                    gradient = self._gradients.groups[group][number][band]
-                    found.append((value[band], gradient, memory, band.stop == len(value)))
-        return found
+        if not self._members:
+            self._device = usable_device(spec.device, spec.precision)
+            self._first, self._dtype = spec, np.dtype(spec.dtype)
+            self._splits = {name: part for name, part in spec.splits.items() if len(part.labels)}
+            self._threads = spec.threads or available_cores()
+            values = getattr(torch, self._dtype.name)
+            operands = torch.bfloat16 if spec.precision == "bfloat16" else values
+            self._types = TensorTypes(values, operands, self._device)
+        StackLayout([*(member.spec.architecture for member in self._members[:1]), spec.architecture])
+        layout = ParameterLayout(spec.architecture)
+        state = initial_state(spec.optimizer, spec.architecture, spec.parameters)
+        arrays, memory = self.to_device(layout, spec, spec.parameters, state)
+        order = object() if order is None else order
+        self._members.append(Member(spec, order, layout, BatchBuilder(spec), arrays, memory))
+        return StackedEngine(self, self._members[-1])
 
-    def _train_each(self, updates: Iterable[Update]) -> int:
-        """Update after update; what chance adds is drawn by NumPy, the same on every device. Gives out the samples."""
-        total = 0
-        for update in updates:
-            lesson = self._builder.build(update)
-            batch = update.batch
-            where = batch if isinstance(batch, slice) else torch.from_numpy(np.asarray(batch)).to(self._device)
-            self._learn(where, len(lesson.labels), self._numbers(update), lesson)
-            total += len(lesson.labels)
-            if self._device.type == "cpu" and not math.isfinite(self._sums[0, 0].item()):
-                break  # a GPU, which would have to be waited for, makes all of them
-        return total
+    def remove(self, engines: Iterable[StackedEngine]) -> None:
+        """Move networks into stacks of their own; the others are laid out anew."""
+        removed = list(engines)
+        if not removed:
+            return
+        for engine in removed:
+            member = engine.member
+            self._members.remove(member)
+            member.arrays = _copied(member.arrays)
+            member.memory = {slot: _copied(arrays) for slot, arrays in member.memory.items()}
+        # A GPU's memory must be free before the others are laid out.
+        self._is_laid_out = False
+        self._latest, self._scores, self._sample_scores = [], {}, {}
+        for name in MADE_BY_LAYOUT:
+            vars(self).pop(name, None)
+        for engine in removed:
+            engine.stack = stack = copy(self)
+            stack._members, stack._asked, stack._given = [engine.member], set(), []
+            stack._scores, stack._sample_scores = {}, {}
 
-    def _train_static(self, updates: Iterable[Update]) -> int:
-        """Updates as `Steps`, of which there are some for each size of batch; nothing is waited for.
+    def to_device(
+        self,
+        layout: ParameterLayout,
+        spec: EngineSpec,
+        parameters: Mapping[str, NDArray[Any]],
+        state: Mapping[str, NDArray[Any]],
+    ) -> tuple[NetworkArrays, dict[str, NetworkArrays]]:
+        """Return a network's parameters and optimizer state as tensors."""
 
-        Gives out the samples.
+        def tensors(arrays: NetworkArrays) -> NetworkArrays:
+            return _mapped(partial(torch.tensor, device=self._device), arrays)
+
+        memory = layout.pack_state(spec.optimizer, state, self._dtype)
+        packed = tensors(layout.pack(parameters, self._dtype))
+        return packed, {slot: tensors(arrays) for slot, arrays in memory.items()}
+
+    def train_epoch(self, updates: Sequence[Iterable[Update]]) -> list[Scores]:
+        """Make all updates of every network, in the order of `add`, and return scores as `Engine.train_epoch`.
+
+        All networks must have the same number of updates, of batches of the same sizes. A network whose loss is not
+        finite does not stop the others.
         """
-        total = 0
-        for kind, group in groupby(updates, key=kind_of_batch):
-            chosen = list(group)
-            steps = self._recorded.get((kind, len(chosen)))
-            if steps is None:
-                steps = self._recorded[kind, len(chosen)] = Steps(self._device)
-            numbers = torch.tensor([self._numbers(update) for update in chosen], dtype=torch.float64)
-            steps.run(self._step_of(chosen[0].batch), numbers, positions_of([[update.batch] for update in chosen]))
-            total += n_of(chosen[0].batch) * len(chosen)
-        return total
+        self._lay_out()
+        self._scores, self._sample_scores, self._latest = {}, {}, []
+        with running(self._threads, self._first.precision == "tf32"):
+            self._sums[0].zero_()
+            steps = zip(*updates, strict=True)
+            n = self._train_recorded(steps) if self._is_static else self._train(steps)
+            asked = sorted(self._asked)  # as after the epoch before: read together, the device is waited for once
+            for part in asked:
+                self._evaluate(part)
+            sums = self._sums.tolist()
+        self._asked.clear()
+        self._scores = {part: self._scores_of(part, sums) for part in asked}
+        return [_scores_of(own, n) for own in sums[0]]
 
-    def _step_of(self, batch: Batch) -> Learn:
-        """`_learn` for batches like this one, as `Steps` calls it."""
-        n = n_of(batch)
+    def scores(self, member: Member, part: str) -> Scores | None:
+        """Return `Engine.evaluate` of one network; all are evaluated when the first is asked for."""
+        if part not in self._splits:
+            return None
+        self._asked.add(part)
+        if part not in self._scores:
+            self._lay_out()
+            with running(self._threads, self._first.precision == "tf32"):
+                self._evaluate(part)
+                self._scores[part] = self._scores_of(part, self._sums.tolist())
+        return self._scores[part][self._members.index(member)]
 
-        def learn(positions: Tensor | None, numbers: Tensor) -> None:
-            self._learn(batch if positions is None else positions[0], n, numbers.unbind())
+    def sample_scores(self, member: Member, part: str) -> SampleScores | None:
+        """Return `Engine.evaluate_each` of one network; all are evaluated when the first is asked for."""
+        if part not in self._splits:
+            return None
+        if part not in self._sample_scores:
+            self._lay_out()
+            with running(self._threads, self._first.precision == "tf32"):
+                found = [(terms.losses, terms.correct) for terms in self._terms(part)]
+                losses, correct = (torch.cat(values, 1).cpu().numpy() for values in zip(*found, strict=True))
+            self._sample_scores[part] = losses, correct
+        number = self._members.index(member)
+        losses, correct = self._sample_scores[part]
+        return SampleScores(losses[number].copy(), correct[number].copy())
 
-        return learn
+    def snapshot(self, member: Member) -> StackSnapshot:
+        """Return `Engine.snapshot` of one network; all are copied at once when the first is asked for."""
+        self._lay_out()
+        if not self._latest:
+            self._separate_old_snapshots()
+            self._latest = [stacked.copy() for stacked in (self._arrays, *self._memory.values())]
+            self._given.append([])
+        made = StackSnapshot(self._latest, tuple(self._memory), self._members.index(member))
+        self._given[-1].append(ref(made))
+        return made
 
-    def _numbers(self, update: Update) -> tuple[float, ...]:
-        """All that this update's step takes, the share of an average that it keeps last."""
-        return (*self._rule.numbers(update.step), self._rule.kept_of_average(update.step.number))
+    def discard_scores(self) -> None:
+        """Discard scores and snapshots to share, because parameters have changed."""
+        self._scores, self._sample_scores, self._latest = {}, {}, []
+        if self._is_laid_out:
+            self._refresh(self._operands, self._arrays)
 
-    def _learn(self, where: Where, n: int, numbers: Sequence[Any], lesson: TrainingBatch | None = None) -> None:
-        """One update from the n samples at some positions; a lesson has what chance does to them."""
-        cuts = even_cuts(n, n if self._layers.batch_norm else self._tile_rows)
-        divisor = n if self._objective.reduction == "mean" else 1
-        for number, rows in enumerate(cuts):
-            here = some(where, rows)
-            samples = self._rows(here, rows, lesson)
-            logits = self._tile.forward(samples.x, self._weights, self._present, self._keep(rows, lesson), learns=True)
-            aims = self._aims(here, rows, lesson)
-            judged = judge(logits, aims.labels, self._types.values)
-            self._sums[0].add_(judged.sums())
-            grad = grad_logits(judged, aims, divisor)
-            self._tile.backward(grad, self._present, self._gradient_rooms, samples, number == 0)
-        self._move(numbers, n)
+    def _separate_old_snapshots(self) -> None:
+        """Let snapshots that are still kept after two later ones hold their own network only."""
+        for found in self._given.pop(0) if len(self._given) > 1 else ():
+            snapshot = found()
+            if snapshot is not None and len(self._members) > 1:
+                snapshot.separate()
 
-    def _rows(self, here: Where, rows: slice, lesson: TrainingBatch | None) -> Rows:
-        """Some of an update's samples as they are learnt."""
-        samples = self._samples["train"]
-        if lesson is None or not self._builder.changes_samples:
-            return samples.rows(here)
-        made = np.empty((rows.stop - rows.start, samples.n_inputs), self._dtype)
+    def _scores_of(self, part: str, sums: Sequence[Sequence[Sequence[float]]]) -> list[Scores]:
+        return [_scores_of(own, len(self._splits[part].labels)) for own in sums[self._line[part]]]
 
-        def make(part: slice) -> None:
-            self._builder.fill(made[part.start - rows.start : part.stop - rows.start], lesson, part)
+    # Where everything is stored.
 
-        self._share_out(rows, make)
-        return samples.operands_of(torch.from_numpy(made).to(self._device))
+    def _lay_out(self) -> None:
+        """Store all networks as they are trained, and make everything that is made once."""
+        if self._is_laid_out:
+            return
+        self._is_laid_out = True
+        members = self._members
+        self._layout = StackLayout([member.spec.architecture for member in members])
+        self._changes_samples = any(member.builder.changes_samples for member in members)
+        orders = [member if self._changes_samples else member.order for member in members]
+        distinct = list(dict.fromkeys(orders))
+        self._leaders = [orders.index(order) for order in distinct]
+        which = [distinct.index(order) for order in orders]
+        self._of_order = torch.tensor(which, device=self._device)
+        self._shared_reading = shared_reading(self._layout)
+        self._readings = self._shared_reading
+        if len(distinct) > 1:
+            self._readings = readings_of(self._layout, which, self._device)
+        self._store_arrays()
+        self._prepare_objectives()
+        self._bands = list(self._cut_bands())
+        self._runs = {run for _, _, run, _ in self._blocks()}
+        self._hold_samples()
+        draws = any(member.draws for member in members)
+        self._draws, self._workers = draws, Workers(self._threads if draws else 1)
+        self._is_static = (
+            self._device.type in STATIC_ON and not draws and all(samples.is_held for samples in self._samples.values())
+        )
 
-    def _aims(self, here: Where, rows: slice, lesson: TrainingBatch | None) -> Aims:
-        labels = self._labels["train"][here]
-        counts = None if self._counts is None else self._counts[here]
-        partners, share = None, 1.0
-        if lesson is not None and lesson.mixing is not None:
-            chosen = lesson.labels[lesson.mixing.partners[rows]].astype(np.int64)
-            partners, share = torch.from_numpy(chosen).to(self._device), lesson.mixing.share
-        return Aims(labels, partners, share, counts, self._objective.label_smoothing)
+    def _store_arrays(self) -> None:
+        """Copy the parameters and the state of all networks into tensors that they share, and give each its views."""
+        slots = self._members[0].spec.optimizer.slots
+        new = partial(StackedArrays, self._layout, self._types, self._types.values)
+        self._arrays, self._gradients = new(), new()
+        self._memory = {slot: new() for slot in slots}
+        for number, member in enumerate(self._members):
+            own = [(self._arrays, member.arrays), *((self._memory[slot], member.memory[slot]) for slot in slots)]
+            for stacked, arrays in own:
+                _copy(stacked.network(number), arrays)
+            member.arrays = self._arrays.network(number)
+            member.memory = {slot: self._memory[slot].network(number) for slot in slots}
+        self._evaluated = self._memory.get(AVERAGE, self._arrays)
+        self._operands = self._operands_like(self._arrays)
+        averages = self._evaluated is not self._arrays
+        self._evaluated_operands = self._operands_like(self._evaluated) if averages else self._operands
+        self._refresh(self._operands, self._arrays)
 
-    def _keep(self, rows: slice, lesson: TrainingBatch | None) -> list[Any]:
-        """Dropout's factors for each hidden layer, or none at all."""
-        if lesson is None or not self._dropout:
-            return []
-        found = []
-        for layer, (width, _) in enumerate(list(self._layers.shapes.values())[:-1], start=1):
-            factors = np.empty((rows.stop - rows.start, width), self._dtype)
-            self._share_out(rows, partial(self._draw, factors, rows.start, layer, lesson.step.number))
-            found.append(torch.from_numpy(factors).to(self._device, self._types.operands))
-        return found
+    def _operands_like(self, arrays: StackedArrays) -> StackedArrays:
+        """Return the matrices that products take: the arrays themselves, or copies that `_refresh` renews."""
+        return StackedArrays(self._layout, self._types, self._types.operands) if self._types.differ else arrays
 
-    def _draw(self, factors: NDArray[Any], start: int, layer: int, number: int, part: slice) -> None:
-        """Dropout's factors of some rows, whose first is start."""
-        drawn = self._transforms.dropout_mask(layer, self._dropout, number, part, factors.shape[1], self._dtype)
-        factors[part.start - start : part.stop - start] = drawn
+    def _refresh(self, operands: StackedArrays, arrays: StackedArrays) -> None:
+        if operands is not arrays:
+            for mine, theirs in zip(operands.learned, arrays.learned, strict=True):
+                for operand, matrix in zip(mine, theirs, strict=True):
+                    operand.copy_(matrix)
 
-    def _share_out(self, rows: slice, work: Callable[[slice], None]) -> None:
-        """Work of NumPy's on some rows, on all workers in pieces that do not depend on their number."""
-        cuts = even_cuts(rows.stop - rows.start, ROWS_DRAWN_AT_ONCE)
+    def _prepare_objectives(self) -> None:
+        """Prepare what objectives and clipping need: a number where all networks agree, else one for each."""
+        specs = [member.spec for member in self._members]
+        objectives = [spec.objective for spec in specs]
+        self._of_column = torch.repeat_interleave(
+            torch.arange(len(specs)), torch.tensor([widths[0] for widths in self._layout.widths])
+        ).to(self._device)
+        self._smoothing = self._number([one.label_smoothing for one in objectives])
+        self._l2 = self._number([one.l2 for one in objectives])
+        self._is_mean = self._number([float(one.reduction == "mean") for one in objectives])
+        self._clips = any(spec.clip_norm for spec in specs)
+        clip_norms = [spec.clip_norm or np.inf for spec in specs]
+        self._clip_norms = torch.tensor(clip_norms, dtype=torch.float64, device=self._device)
+        weights = [spec.splits["train"].weights if "train" in spec.splits else None for spec in specs]
+        self._weights: Tensor | None = None
+        if any(one is not None for one in weights):
+            ones = np.ones(len(self._splits["train"].labels))
+            rows = np.array([ones if one is None else one for one in weights], self._dtype)
+            self._weights = torch.tensor(rows, device=self._device)
 
-        def task(cut: slice, _: int) -> None:
-            work(slice(rows.start + cut.start, rows.start + cut.stop))
+    def _number(self, values: Sequence[float]) -> Any:
+        """Return the number that all networks have, or (M,) numbers."""
+        if all(value == values[0] for value in values):
+            return values[0]
+        return torch.tensor(values, dtype=self._types.values, device=self._device)
 
-        self._crew.run([partial(task, cut) for cut in cuts])
+    def _spread(self, values: Any, block: int) -> Any:
+        """Return numbers (..., M) as they go with the rows of a block's matrices; a number as it is."""
+        if not isinstance(values, Tensor):
+            return values
+        if block == SIDE_BY_SIDE:
+            return values.index_select(-1, self._of_column)
+        networks = self._layout.runs[block]
+        if self._layout.is_batch(block):
+            return values[..., networks].unsqueeze(-1)
+        return values[..., networks.start : networks.stop]
 
-    def _move(self, numbers: Sequence[Any], n: int) -> None:
-        """The penalty, clipping and the update of everything learnt; the average of running statistics."""
-        if self._objective.l2:
-            times = n if self._objective.reduction == "sum" else 1
-            for matrix, gradient in zip(self._weights.matrices, self._gradients.matrices, strict=True):
-                gradient[:-1].add_(matrix[:-1], alpha=self._objective.l2 * times)
-        if self._clip_norm:
-            learnt = [*self._gradients.matrices, *self._gradients.gains]
-            length = torch.stack([torch.linalg.vector_norm(value, dtype=torch.float64) for value in learnt]).norm()
-            factor = torch.clamp(self._clip_norm / length, max=1.0)
-            for gradient in learnt:
-                gradient.mul_(factor)
-        for matrix, gradient, memory, has_bias in self._bands:
-            self._rule.move(matrix, gradient, memory, has_bias, numbers[:-1], torch)
-        if AVERAGE in self._memory:
-            kept = numbers[-1]
-            for average, present in zip(self._memory[AVERAGE].statistics, self._weights.statistics, strict=True):
-                average.copy_(kept * average + (1 - kept) * present)
-        self._refresh(self._present, self._weights)
+    def _blocks(self) -> Iterator[tuple[int, int, int, int]]:
+        """Yield of every block of learned parameters: matrix, block of the matrix, run, and rows that are weights."""
+        for index, matrix in enumerate(self._layout.learned):
+            for number, run in enumerate(self._layout.blocks(matrix.group)):
+                yield index, number, run, matrix.n_weights[self._layout.networks(run).start]
 
-    def _look_at(self, *parts: str) -> None:
-        """The sums of these parts' scores into their lines."""
-        if self._is_static:
-            if parts not in self._recorded:
-                self._recorded[parts] = Recorded(self._device)
-            self._recorded[parts](lambda: self._add_up(parts))
+    def _cut_bands(self) -> Iterator[tuple[int, Any, Tensor, Tensor, list[Tensor], int]]:
+        """Yield what the optimizer takes at a time: run, rule, rows of weights, gradient and state, and bias rows.
+
+        On a GPU, where each operation has to begin, these are whole matrices.
+        """
+        rules = [member.spec.optimizer for member in self._members]
+        for index, number, run, n_weights in self._blocks():
+            matrix, rule = self._arrays.learned[index][number], self._merged(rules, run)
+            at_once = len(matrix) if self._device.type == "cuda" else max(1, BAND_VALUES // matrix[0].numel())
+            for rows in even_cuts(len(matrix), at_once):
+                memory = [self._memory[slot].learned[index][number][rows] for slot in rules[0].slots]
+                gradient = self._gradients.learned[index][number][rows]
+                bias_rows = max(0, rows.stop - max(n_weights, rows.start))
+                yield run, rule, matrix[rows], gradient, memory, bias_rows
+
+    def _merged(self, rules: Sequence[Any], run: int) -> Any:
+        """Return one optimizer for a block's networks, in which everything that differs is a tensor."""
+        changed = {}
+        for field in fields(rules[0]):
+            values = [getattr(rule, field.name) for rule in rules]
+            if is_dataclass(values[0]):
+                changed[field.name] = self._merged(values, run)
+            elif any(value != values[0] for value in values):
+                changed[field.name] = self._spread(self._number(values), run)
+        return replace(rules[0], **changed)
+
+    def _hold_samples(self) -> None:
+        """Make samples, buffers and sums."""
+        rows = self._rows_at_once()
+        if self._samples:
+            self._rows = min(self._rows, rows)  # the samples have room for this many
         else:
-            self._add_up(parts)
+            self._rows, types = rows, self._types
+            most = rows * len(self._leaders)
+            self._samples = held_samples(self._splits, self._first.scaling, types, self._dtype, most)
+            self._labels = {
+                name: torch.tensor(part.labels.astype(np.int64), device=self._device)[None]
+                for name, part in self._splits.items()
+            }
+        self._space = StackWorkspace(self._layout, self._rows, self._types)
+        shape = (1 + len(self._splits), len(self._members), 3)
+        self._sums = torch.zeros(shape, dtype=torch.float64, device=self._device)
+        self._line = {name: line for line, name in enumerate(self._splits, start=1)}  # of the sums; 0 for training
+        self._steps: dict[Any, RecordedSteps] = {}
+        self._evaluations: dict[str, Recorded] = {}
 
-    def _add_up(self, parts: Sequence[str]) -> None:
-        if self._shown is not self._weights:
-            self._refresh(self._shown_operands, self._shown)
-        for part in parts:
-            first, *others = (judged.sums() for judged in self._judged(part))
-            self._sums[self._line[part]] = sum(others, start=first)
+    def _rows_at_once(self) -> int:
+        """Return the rows of a tile, from the memory that its widest group and the samples of all orders take."""
+        most = max((len(part.labels) for part in self._splits.values()), default=1)
+        if self._members[0].spec.architecture.uses_batch_statistics:
+            return most
+        n_units: int = max(sum(widths) for widths in zip(*self._layout.widths, strict=True))
+        n_orders = len(self._leaders)
+        read = n_orders * (self._layout.n_inputs + 1) // SAMPLES_PER_VALUE if n_orders > 1 else 1
+        least: int = self._first.tile_rows * TILES_AT_ONCE
+        values = least * TILE_UNITS
+        if self._device.type == "cuda":
+            at_once = free_bytes(self._device) // (BYTES_PER_VALUE * max(1, self._layout.n_groups - 1))
+            values = max(values, min(GPU_TILE_VALUES, at_once))
+        least = least if len(self._members) == 1 else MIN_ROWS
+        return min(most, max(least, values // max(n_units, read)))
 
-    def _judged(self, part: str) -> Iterator[Any]:
-        """A part's samples judged, tile after tile."""
-        for rows in even_cuts(len(self._samples[part]), self._tile_rows):
-            x = self._samples[part].rows(rows, back=False).x
-            logits = self._tile.forward(x, self._shown, self._shown_operands, learns=False)
-            yield judge(logits, self._labels[part][rows], self._types.values)
+    # An epoch.
+
+    def _train(self, steps: Iterable[Sequence[Update]]) -> int:
+        """Make one update after the other, and return the samples of each network."""
+        total = 0
+        for updates in steps:
+            where: Positions = updates[0].batch
+            n = batch_size(where)
+            if not isinstance(where, slice):
+                batches = [updates[leader].batch for leader in self._leaders]
+                where = torch.from_numpy(np.asarray(batches[0] if len(batches) == 1 else batches)).to(self._device)
+            built = None
+            if self._draws:
+                built = [member.builder.build(one) for member, one in zip(self._members, updates, strict=True)]
+            numbers = [member.numbers(one) for member, one in zip(self._members, updates, strict=True)]
+            self._step(where, n, self._as_tensors(numbers), built)
+            total += n
+            if len(self._members) == 1 and self.device == "cpu" and not math.isfinite(self._sums[0, 0, 0].item()):
+                break  # a GPU, which would have to be waited for, makes all of them, as several networks do
+        return total
+
+    def _as_tensors(self, numbers: Sequence[Sequence[float]]) -> Sequence[Any]:
+        """Return the numbers of an update, each a number of one network or (M,)."""
+        if len(numbers) == 1:
+            return numbers[0]
+        return list(torch.tensor(numbers, dtype=self._types.values, device=self._device).unbind(1))
+
+    def _train_recorded(self, steps: Iterable[Sequence[Update]]) -> int:
+        """Make updates as `RecordedSteps`, one for each size of batch, and return the samples of each network."""
+        total = 0
+        for kind, group in groupby(steps, key=lambda updates: kind_of_batch(updates[0].batch)):
+            chosen = list(group)
+            batch = chosen[0][0].batch
+            of_networks = [[m.numbers(one) for m, one in zip(self._members, step, strict=True)] for step in chosen]
+            numbers = torch.tensor(of_networks, dtype=torch.float64)
+            positions = positions_of([[updates[leader].batch for leader in self._leaders] for updates in chosen])
+            key = kind, len(chosen)
+            if key not in self._steps:
+                self._steps[key] = RecordedSteps(self._device)
+            self._steps[key].run(self._step_of(batch), numbers, positions)
+            total += batch_size(batch) * len(chosen)
+        return total
+
+    def _step_of(self, batch: Batch) -> StepFunction:
+        """Return `_step` for batches like this one, as `RecordedSteps` calls it."""
+        n = batch_size(batch)
+
+        def step(positions: Tensor | None, numbers: Tensor) -> None:
+            single = numbers[0] if len(numbers) == 1 else numbers.to(self._types.values).t()
+            where = batch if positions is None else positions if len(positions) > 1 else positions[0]
+            self._step(where, n, single.unbind(), None)
+
+        return step
+
+    def _step(self, where: Positions, n: int, numbers: Sequence[Any], batches: Sequence[TrainingBatch] | None) -> None:
+        """Make one update of every network.
+
+        Args:
+            where: a run of samples, or positions (n,) or (orders, n).
+            numbers: of the update, each a number of one network or (M,).
+            batches: of every network, where something is drawn for them.
+        """
+        divisor = 1 + self._is_mean * (n - 1)
+        for number, rows in enumerate(even_cuts(n, self._rows)):
+            here = some_of(where, rows)
+            samples = self._changed_rows(rows, batches) if batches and self._changes_samples else None
+            if samples is None:
+                samples = self._samples["train"].rows(here, backward=True)
+            for kernels in self._space.droppers if batches else ():
+                self._draw_masks(kernels, rows, batches or ())
+            logits = self._space.forward(samples, self._readings, self._arrays, self._operands, training=True)
+            targets = self._targets(here, rows, divisor, batches)
+            terms = softmax_terms(logits, targets.labels, self._types.values)
+            self._sums[0].add_(terms.sums())
+            grad = grad_logits(terms, targets)
+            self._space.backward(grad, self._arrays, self._operands, self._gradients, number == 0)
+        self._update(numbers, n)
+
+    def _targets(
+        self, here: Positions, rows: slice, divisor: Any, batches: Sequence[TrainingBatch] | None
+    ) -> TargetTensors:
+        labels, weights = self._labels_of("train", here), self._weights
+        if weights is not None and isinstance(here, slice):
+            weights = weights[:, here]
+        elif weights is not None:
+            by_network = here.expand(len(weights), -1) if here.dim() == 1 else here.index_select(0, self._of_order)
+            weights = weights.gather(1, by_network)
+        partners, fraction = None, 1.0
+        if batches and any(batch.mixing is not None for batch in batches):
+            own = [np.arange(rows.start, rows.stop) if b.mixing is None else b.mixing.partners[rows] for b in batches]
+            chosen = np.array([b.labels[which] for b, which in zip(batches, own, strict=True)], np.int64)
+            partners = torch.from_numpy(chosen).to(self._device)
+            fraction = self._number([1.0 if batch.mixing is None else batch.mixing.share for batch in batches])
+        return TargetTensors(labels, self._smoothing, partners, fraction, weights, divisor)
+
+    def _labels_of(self, part: str, here: Positions) -> Tensor:
+        """Return (M, n) labels."""
+        labels = self._labels[part]
+        if not isinstance(here, slice) and here.dim() == 2:
+            return labels[0][here].index_select(0, self._of_order)
+        chosen = labels[:, here] if isinstance(here, slice) else labels.index_select(1, here)
+        return chosen if len(self._members) == 1 else chosen.expand(len(self._members), -1)
+
+    def _changed_rows(self, rows: slice, batches: Sequence[TrainingBatch]) -> SampleRows:
+        """Return some samples of an update, as chance changes them for every network."""
+        samples = self._samples["train"]
+        made = np.empty((len(batches), rows.stop - rows.start, samples.n_inputs), self._dtype)
+
+        def fill(number: int, part: slice) -> None:
+            out = made[number, part.start - rows.start : part.stop - rows.start]
+            self._members[number].builder.fill(out, batches[number], part)
+
+        self._share_out(rows, fill)
+        x = samples.operands_of(torch.from_numpy(made.reshape(-1, samples.n_inputs)).to(self._device)).x
+        return SampleRows(x if len(batches) == 1 else x.unflatten(0, made.shape[:2]))
+
+    def _draw_masks(self, kernels: Sequence[DropoutKernel], rows: slice, batches: Sequence[TrainingBatch]) -> None:
+        """Draw the masks of a dropout layer, each network's as it draws them alone."""
+        layer, layout, n = kernels[0].layer, self._layout, rows.stop - rows.start
+        drawn = []
+        for block in layout.blocks(layer.group):
+            networks = layout.networks(block)
+            width = layout.n_units if block == SIDE_BY_SIDE else layout.widths[networks.start][layer.group]
+            axes = [length(networks)] if layout.is_batch(block) else []
+            drawn.append(np.ones((*axes, n, width), self._dtype))
+
+        def draw(number: int, part: slice) -> None:
+            mask = layout.of_network(drawn, layer.group, number, 0)[part.start - rows.start : part.stop - rows.start]
+            update = batches[number].step.number
+            for rate, stream in layer.masks[number]:
+                transforms = self._members[number].spec.transforms
+                mask *= transforms.dropout_mask(stream, rate, update, part, mask.shape[1], self._dtype)
+
+        self._share_out(rows, draw)
+        for kernel, values in zip(kernels, drawn, strict=True):
+            kernel.mask = torch.from_numpy(values).to(self._device, self._types.operands)
+
+    def _share_out(self, rows: slice, work: Callable[[int, slice], None]) -> None:
+        """Do work of NumPy's on rows of every network with all workers, in tasks that do not depend on their number."""
+
+        def task(number: int, cut: slice, _: int) -> None:
+            work(number, slice(rows.start + cut.start, rows.start + cut.stop))
+
+        cuts = even_cuts(rows.stop - rows.start, ROWS_DRAWN_AT_ONCE)
+        self._workers.run([partial(task, number, cut) for number in range(len(self._members)) for cut in cuts])
+
+    def _update(self, numbers: Sequence[Any], n: int) -> None:
+        """Penalize, clip and update the parameters of all networks, and average the running statistics."""
+        if isinstance(self._l2, Tensor) or self._l2:
+            # The penalty of a sum counts once per sample (docs/derivation.md, L5).
+            strength = self._l2 * (n - self._is_mean * (n - 1))
+            for index, number, run, n_weights in self._blocks():
+                weights = self._arrays.learned[index][number][:n_weights]
+                gradient, own = self._gradients.learned[index][number][:n_weights], self._spread(strength, run)
+                if isinstance(own, Tensor):
+                    gradient.addcmul_(weights, own)
+                else:
+                    gradient.add_(weights, alpha=own)
+        if self._clips:
+            factors = self._clip_factors()
+            for index, number, run, _ in self._blocks():
+                self._gradients.learned[index][number].mul_(self._spread(factors, run))
+        if len(self._members) == 1:
+            spread = dict.fromkeys(self._runs, numbers)
+        else:
+            spread = {run: [self._spread(one, run) for one in numbers] for run in self._runs}
+        for run, rule, matrix, gradient, memory, bias_rows in self._bands:
+            rule.move(matrix, gradient, memory, bias_rows, spread[run][:-1], torch)
+        if AVERAGE in self._memory:
+            averages = zip(self._layout.statistics, self._evaluated.statistics, self._arrays.statistics, strict=True)
+            for place, old, new in averages:
+                for run, average, present in zip(self._layout.blocks(place.group), old, new, strict=True):
+                    kept = spread[run][-1]
+                    average.copy_(kept * average + (1 - kept) * present)
+        self._refresh(self._operands, self._arrays)
+
+    def _clip_factors(self) -> Tensor:
+        """Return (M,) factors of U8."""
+        layout = self._layout
+        squares = torch.zeros(len(self._members), dtype=torch.float64, device=self._device)
+        for index, number, run, _ in self._blocks():
+            gradient = self._gradients.learned[index][number]
+            columns = torch.linalg.vector_norm(gradient, dim=0, dtype=torch.float64).square_()
+            for one in range(len(layout.runs)) if run == SIDE_BY_SIDE else (run,):
+                networks = layout.runs[one]
+                own = columns[layout.columns_of(networks)] if run == SIDE_BY_SIDE else columns
+                squares[networks].add_(own.reshape(length(networks), -1).sum(1))
+        return torch.clamp(self._clip_norms / squares.sqrt_(), max=1.0).to(self._types.values)
+
+    # Evaluation.
+
+    def _evaluate(self, part: str) -> None:
+        """Write the sums of all networks' scores of a split into its line."""
+        if part not in self._evaluations:
+            device = self._device if self._samples[part].is_held else torch.device("cpu")
+            self._evaluations[part] = Recorded(device)
+        self._evaluations[part](lambda: self._add_up(part))
+
+    def _add_up(self, part: str) -> None:
+        line = self._sums[self._line[part]]
+        line.zero_()
+        for terms in self._terms(part):
+            line.add_(terms.sums())
+
+    def _terms(self, part: str) -> Iterator[SoftmaxTensors]:
+        """Yield the softmax terms of a split, one tile after the other."""
+        if self._evaluated is not self._arrays:
+            self._refresh(self._evaluated_operands, self._evaluated)
+        for rows in even_cuts(len(self._splits[part].labels), self._rows):
+            samples = self._samples[part].rows(rows, backward=False)
+            logits = self._space.forward(
+                samples, self._shared_reading, self._evaluated, self._evaluated_operands, training=False
+            )
+            yield softmax_terms(logits, self._labels_of(part, rows), self._types.values)
+
+
+def _scores_of(sums: Sequence[float], n: int) -> Scores:
+    total = ScoreAccumulator()
+    total.add(n, [(sums[0], sums[1], sums[2])])
+    return total.scores()
+
+
+def _mapped(function: Callable[[Any], Any], arrays: NetworkArrays) -> NetworkArrays:
+    return NetworkArrays(*([function(value) for value in group] for group in (arrays.learned, arrays.statistics)))
+
+
+def _to_numpy(arrays: Any) -> NetworkArrays:
+    return _mapped(lambda value: value.cpu().numpy(), arrays)
+
+
+def _copied(arrays: Any) -> Any:
+    return _mapped(lambda value: value.clone(), arrays)
+
+
+def _copy(arrays: Any, other: Any) -> None:
+    """Copy the values of other tensors of the same shapes."""
+    for mine, theirs in ((arrays.learned, other.learned), (arrays.statistics, other.statistics)):
+        for value, new in zip(mine, theirs, strict=True):
+            value.copy_(new)

@@ -1,57 +1,258 @@
-"""Where stacked networks lie: the first layers side by side, the others in stacks of equal widths."""
+"""How stacked networks are stored: `StackLayout` says where, and `StackedArrays` holds the values.
+
+A network is a sequence of groups: a dense layer, or the samples where another layer comes first, and the layers up to
+the next dense one. In the first group the units of all networks lie side by side, so that one product computes all
+networks that read the same samples. In later groups, each run of neighboring networks of equal widths is one block
+with the network as an axis. A run of one network has no such axis, and its products are products of matrices.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from itertools import accumulate, groupby, pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from chalknet.engines.parameter_layout import LayerArrays, NetworkArrays, ParameterLayout
+from chalknet.engines.torch_device import TensorTypes
+from chalknet.errors import ConfigError
+from chalknet.network.architecture import Architecture
+from chalknet.network.dense import Dense
+from chalknet.network.dropout import Dropout
+from chalknet.network.layer import Layer
+
+SIDE_BY_SIDE = -1  # in place of the number of a run: the block that all networks share
+NO_ARRAYS = LayerArrays(None, None, 0)
+Masks = list[tuple[float, int]]  # rate and random stream of each dropout layer at one place of a network
 
 
-@dataclass(frozen=True)
-class Layout:
-    """The order of stacked networks, all of the same depth.
+class StackedLayer(NamedTuple):
+    """One layer of all networks of a stack.
 
     Attributes:
-        n_inputs: inputs of every network.
-        n_classes: classes of every network.
-        hidden: the hidden widths of each network.
+        layer: the specification, that of the first network.
+        place: where its parameters are.
+        group: number of its group.
+        masks: for dropout, what each network drops; nothing where a network has no dropout at this place.
     """
 
-    n_inputs: int
-    n_classes: int
-    hidden: tuple[tuple[int, ...], ...]
+    layer: Layer
+    place: LayerArrays
+    group: int
+    masks: list[Masks]
 
-    @cached_property
-    def columns(self) -> list[slice]:
-        """The columns of each network among the units of all first layers."""
-        ends = accumulate((widths[0] for widths in self.hidden), initial=0)
-        return [slice(a, b) for a, b in pairwise(ends)]
 
-    @cached_property
-    def runs(self) -> list[slice]:
-        """Neighboring networks of equal widths."""
-        return runs_of(self.hidden)
+class StackedMatrix(NamedTuple):
+    """One matrix per network, as `NetworkArrays` has it.
 
-    @cached_property
-    def places(self) -> list[tuple[int, int]]:
-        """For each network its run and its place in it."""
-        return [(run, i) for run, networks in enumerate(self.runs) for i in range(networks.stop - networks.start)]
+    Attributes:
+        group: that the layer is in.
+        rows: of each network's matrix.
+        n_weights: the rows of each network's matrix that are weights.
+        reads_samples, is_output: whether it belongs to the first layer, if that is dense, and to the last one.
+    """
+
+    group: int
+    rows: list[int]
+    n_weights: list[int]
+    reads_samples: bool = False
+    is_output: bool = False
+
+
+class StackLayout:
+    """Where the parameters and values of stacked networks are.
+
+    Args:
+        architectures: of the networks; they may differ in units and in dropout.
+    Attributes:
+        layers: from the input on. Dropout of the samples is not among them, as `BatchBuilder` applies it.
+        widths: for each network, the width of each group.
+        n_inputs, n_classes, n_groups: of every network.
+        n_units: columns of the first group.
+        runs: neighboring networks of equal widths.
+        columns: for each network, its columns in the first group.
+        learned, statistics: the matrices in the order of `NetworkArrays`.
+    Raises:
+        ConfigError: layers that cannot be stacked.
+    """
+
+    def __init__(self, architectures: Sequence[Architecture]) -> None:
+        self.layers = _stacked_layers(architectures)
+        begins_dense = isinstance(self.layers[0].layer, Dense)
+        first = architectures[0]
+        self.n_inputs, self.n_classes = first.n_inputs, first.n_classes
+        self.widths = [(() if begins_dense else (self.n_inputs,)) + one.dense_units for one in architectures]
+        self.n_groups, self.n_units = len(self.widths[0]), sum(widths[0] for widths in self.widths)
+        self.runs = runs_of(self.widths)
+        self.columns = _slices([widths[0] for widths in self.widths])
+        self._places = [(run, i) for run, networks in enumerate(self.runs) for i in range(length(networks))]
+        layouts = [ParameterLayout(one) for one in architectures]
+        self.learned: list[StackedMatrix] = []
+        self.statistics: list[StackedMatrix] = []
+        for layer, place, group, _ in self.layers:
+            if place.learned is not None:
+                is_dense = isinstance(layer, Dense)
+                rows = [one.n_rows[place.learned] for one in layouts]
+                n_weights = [one.n_weights[place.learned] for one in layouts]
+                is_output = is_dense and group == self.n_groups - 1
+                self.learned.append(StackedMatrix(group, rows, n_weights, is_dense and not self.learned, is_output))
+            if place.statistics is not None:
+                self.statistics.append(StackedMatrix(group, [2] * len(layouts), [0] * len(layouts)))
+        if not begins_dense:
+            self.learned = [one._replace(reads_samples=False) for one in self.learned]
+
+    @property
+    def n_networks(self) -> int:
+        """M."""
+        return len(self.widths)
+
+    def blocks(self, group: int) -> list[int]:
+        """Return the runs of a group's blocks, or one number that says that all networks lie side by side."""
+        return list(range(len(self.runs))) if group else [SIDE_BY_SIDE]
+
+    def networks(self, block: int) -> slice:
+        """Return the networks of a block."""
+        return slice(0, self.n_networks) if block == SIDE_BY_SIDE else self.runs[block]
+
+    def is_batch(self, block: int) -> bool:
+        """Return whether a block has the network as an axis."""
+        return block != SIDE_BY_SIDE and length(self.runs[block]) > 1
 
     def columns_of(self, networks: slice) -> slice:
-        """Return the columns of several neighbors."""
+        """Return the columns of neighbors in the first group."""
         return slice(self.columns[networks.start].start, self.columns[networks.stop - 1].stop)
 
-    def widths(self, run: int) -> tuple[int, ...]:
-        """Return the hidden widths of a run's networks, followed by the number of classes."""
-        return (*self.hidden[self.runs[run].start], self.n_classes)
+    def of_run(self, values: Tensor, run: int) -> Tensor:
+        """Return a run's part of values (n, units of the first group), as its blocks have it: a view."""
+        networks = self.runs[run]
+        if len(self.runs) > 1:
+            values = values[:, self.columns_of(networks)]
+        count = length(networks)
+        return values if count == 1 else values.unflatten(1, (count, -1)).transpose(0, 1)
+
+    def of_network(self, blocks: Sequence[Any], group: int, number: int, axis: int) -> Any:
+        """Return one network's part of a group's blocks: a view.
+
+        Args:
+            axis: of networks, in blocks that have one.
+        """
+        if not group:
+            return blocks[0][:, self.columns[number]]
+        run, i = self._places[number]
+        return blocks[run][(slice(None),) * axis + (i,)] if self.is_batch(run) else blocks[run]
+
+
+class StackedArrays:
+    """The parameters of all networks of a stack, or anything of the same shapes.
+
+    Attributes:
+        learned, statistics: for each matrix of `NetworkArrays` a list of blocks: (rows, units of all networks) in the
+            first group, (rows, networks, O) or (rows, O) for each run in later ones. Rows come first, so that an
+            optimizer, which takes rows, updates all networks at once.
+        whole: the matrix that multiplies the samples, with rows of zeros up to the width of the samples; or None.
+    """
+
+    def __init__(self, layout: StackLayout, types: TensorTypes, dtype: Any) -> None:
+        self._layout, self._types, self._dtype = layout, types, dtype
+        self.whole: Any = None
+        self.learned = [self._new_blocks(matrix) for matrix in layout.learned]
+        self.statistics = [self._new_blocks(matrix) for matrix in layout.statistics]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All blocks of all matrices."""
+        return [block for blocks in (*self.learned, *self.statistics) for block in blocks]
+
+    def network(self, number: int) -> NetworkArrays:
+        """Return the matrices of one network, as views."""
+
+        layout = self._layout
+        return NetworkArrays(
+            *(
+                [layout.of_network(blocks, one.group, number, 1) for one, blocks in zip(matrices, values, strict=True)]
+                for matrices, values in ((layout.learned, self.learned), (layout.statistics, self.statistics))
+            )
+        )
+
+    def copy(self) -> StackedArrays:
+        """Return the same values in other tensors."""
+        made = StackedArrays(self._layout, self._types, self._dtype)
+        made.copy_from(self)
+        return made
+
+    def copy_from(self, other: StackedArrays) -> None:
+        """Copy the values of other arrays of the same layout."""
+        for mine, theirs in zip(self.tensors, other.tensors, strict=True):
+            mine.copy_(theirs)
+
+    def _new_blocks(self, matrix: StackedMatrix) -> list[Tensor]:
+        layout, types = self._layout, self._types
+        zeros = partial(torch.zeros, dtype=self._dtype, device=types.device)
+        if not matrix.group:
+            n_rows = types.aligned(layout.n_inputs + 1) if matrix.reads_samples else matrix.rows[0]
+            whole = zeros(n_rows, layout.n_units)
+            self.whole = whole if matrix.reads_samples else self.whole
+            return [whole[: matrix.rows[0]]]
+        made = []
+        for run, networks in enumerate(layout.runs):
+            n_rows, width = matrix.rows[networks.start], layout.widths[networks.start][matrix.group]
+            axes = [length(networks)] if layout.is_batch(run) else []
+            if types.gpu_forms and matrix.is_output:  # classes before units
+                made.append(zeros(*axes, width, types.aligned(n_rows)).movedim(-1, 0)[:n_rows])
+            else:
+                made.append(zeros(n_rows, *axes, width))
+        return made
 
 
 def runs_of(values: Sequence[Hashable]) -> list[slice]:
     """Return the stretches of equal neighbors."""
-    runs, start = [], 0
-    for _, equal in groupby(values):
-        stop = start + len(list(equal))
-        runs.append(slice(start, stop))
-        start = stop
-    return runs
+    return _slices([len(list(equal)) for _, equal in groupby(values)])
+
+
+def length(networks: slice) -> int:
+    """Return the number of networks of a slice."""
+    return int(networks.stop - networks.start)
+
+
+def _slices(lengths: Sequence[int]) -> list[slice]:
+    """Return slices of these lengths, one after the other."""
+    return [slice(a, b) for a, b in pairwise(accumulate(lengths, initial=0))]
+
+
+def _stacked_layers(architectures: Sequence[Architecture]) -> list[StackedLayer]:
+    """Return the layers of all networks; dropout wherever at least one of them has it."""
+    stripped = [_without_dropout(one) for one in architectures]
+    kinds = {tuple(_kind(layer) for layer, _ in kept) for kept, _ in stripped}
+    if len(kinds) > 1:
+        raise ConfigError("networks of one stack must have the same layers, apart from their units and dropout.")
+    layers: list[StackedLayer] = []
+    group = -1
+    for position, (layer, place) in enumerate(stripped[0][0]):
+        masks = [found.get(position, []) for _, found in stripped]
+        if any(masks):
+            group = max(group, 0)
+            layers.append(StackedLayer(Dropout(), NO_ARRAYS, group, masks))
+        group = group + 1 if isinstance(layer, Dense) else max(group, 0)
+        layers.append(StackedLayer(layer, place, group, []))
+    return layers
+
+
+def _kind(layer: Layer) -> Hashable:
+    """Return what a layer has in common with those that it is stacked with."""
+    return layer.type, *((key, value) for key, value in layer.settings().items() if key != "units")
+
+
+def _without_dropout(architecture: Architecture) -> tuple[list[tuple[Layer, LayerArrays]], dict[int, Masks]]:
+    """Return the layers without dropout, and what is dropped by the position among these that it comes before."""
+    kept: list[tuple[Layer, LayerArrays]] = []
+    masks: dict[int, Masks] = {}
+    named_layers = zip(architecture.named_layers, ParameterLayout(architecture).layers, strict=True)
+    for position, (named, place) in enumerate(named_layers):
+        if not isinstance(named.layer, Dropout):
+            kept.append((named.layer, place))
+        elif position and named.layer.rate:
+            masks.setdefault(len(kept), []).append((named.layer.rate, named.stream))
+    return kept, masks

@@ -1,9 +1,9 @@
-"""The samples of each part as torch reads them: as operands, or raw on the device, or where they came from."""
+"""The samples of each split as torch reads them: as operands, raw on the device, or where they came from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,49 +11,64 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chalknet.data.preprocess import Scaling, arithmetic_type
-from chalknet.engines.batches import even_cuts
-from chalknet.engines.engine import Batch, Part, Update
-from chalknet.engines.torch_device import free_bytes
-from chalknet.engines.torch_tile import Rows, Types
+from chalknet.engines.batches import even_cuts, part_of_batch
+from chalknet.engines.engine import Batch, Part
+from chalknet.engines.torch_device import TensorTypes, free_bytes
 
-RESIDENT_BYTES = 256 * 2**20  # samples up to this size as operands are kept so in memory,
-GPU_SHARE = 4  # on a GPU up to one part in so many of what is free, and raw samples up to twice as much
-SCALED_AT_ONCE = 4096  # samples that are made operands at a time
+RESIDENT_BYTES = 256 * 2**20  # samples up to this size are kept in memory as operands
+GPU_SHARE = 4  # on a GPU operands take at most 1/4 of the free memory, and raw samples at most 2/4
+SCALED_AT_ONCE = 4096  # samples that become operands at a time
 TORCH_TYPES = ("uint8", "int8", "int16", "int32", "int64", "float32", "float64")  # of raw samples, as NumPy names them
-Where = Any  # positions in a part: a slice, or a tensor of whole numbers on the device
+Positions = Any  # in a split: a slice, or a tensor of whole numbers on the device, (n,) or (orders, n)
+
+
+class SampleRows(NamedTuple):
+    """Samples that pass through the network together.
+
+    Attributes:
+        x: (n, >= I+1) operands, or (orders, n, >= I+1) where networks read unlike batches. Column I is 1, and the
+            columns after it are 0.
+        across: (>= I+1, n), the same with samples along the second axis, where it is kept; the product of the backward
+            pass reads it. Otherwise None.
+    """
+
+    x: Tensor
+    across: Tensor | None = None
 
 
 def held_samples(
-    parts: Mapping[str, Part], scaling: Scaling, types: Types, dtype: np.dtype[Any], rows: int
+    splits: Mapping[str, Part], scaling: Scaling, types: TensorTypes, dtype: np.dtype[Any], rows: int
 ) -> dict[str, Samples]:
-    """Every part in the best form that there is room for; the other arguments as of `Samples`."""
+    """Return the samples of every split in the best form that there is memory for; arguments as of `Samples`."""
     operand_bytes = torch.empty(0, dtype=types.operands).element_size()
-    n_bytes = sum(part.inputs.size for part in parts.values()) * operand_bytes
-    raw_bytes = sum(part.inputs.size * part.inputs.dtype.itemsize for part in parts.values())
-    room, raw_room = RESIDENT_BYTES, 0
+    n_bytes = sum(part.inputs.size for part in splits.values()) * operand_bytes
+    raw_bytes = sum(part.inputs.size * part.inputs.dtype.itemsize for part in splits.values())
+    most, most_raw = RESIDENT_BYTES, 0
     if types.device.type == "cuda":
         free = free_bytes(types.device)
-        room, raw_room = free // GPU_SHARE, 2 * free // GPU_SHARE
+        most, most_raw = free // GPU_SHARE, 2 * free // GPU_SHARE
     return {
-        name: Samples(part, scaling, types, dtype, rows, n_bytes <= room, raw_bytes <= raw_room)
-        for name, part in parts.items()
+        name: Samples(part, scaling, types, dtype, rows, n_bytes <= most, raw_bytes <= most_raw)
+        for name, part in splits.items()
     }
 
 
 class Samples:
-    """One part's samples: as operands where there is room, or raw on the device, or where they came from.
+    """The samples of one split: operands if there is memory for them, or raw on the device, or where they came from.
 
     Args:
-        part: the samples. scaling: from raw inputs to what the network reads. types, dtype: of what is made.
+        part: the split.
+        scaling: from raw inputs to what the network reads.
+        types, dtype: of the operands, and of the scaled samples that they are made from.
         rows: the most samples at a time.
-        as_operands, as_raw: what there is room for.
+        as_operands, as_raw: what there is memory for.
     """
 
     def __init__(
         self,
         part: Part,
         scaling: Scaling,
-        types: Types,
+        types: TensorTypes,
         dtype: np.dtype[Any],
         rows: int,
         as_operands: bool,
@@ -77,41 +92,53 @@ class Samples:
 
     @property
     def is_held(self) -> bool:
-        """Whether the device holds them, in one form or the other."""
+        """Whether the device holds them, as operands or raw."""
         return self._ready is not None or self._raw is not None
 
-    def rows(self, where: Where, back: bool = True) -> Rows:
-        """The samples at some positions; back says that the product back will read them."""
+    def rows(self, where: Positions, *, backward: bool) -> SampleRows:
+        """Return the samples at some positions.
+
+        Args:
+            backward: whether a backward pass will read them.
+        """
+        if not isinstance(where, slice) and where.dim() == 2:
+            x = self.rows(where.reshape(-1), backward=False).x
+            return SampleRows(x.unflatten(0, where.shape))
         if self._ready is not None:
-            x = self._ready[where][:, : self._columns]
-            return Rows(x, self._across_of(where) if back and isinstance(where, slice) else None)
+            if not isinstance(where, slice):
+                return SampleRows(self._ready.index_select(0, where)[:, : self._columns])
+            return SampleRows(self._ready[where, : self._columns], self._across_of(where) if backward else None)
         if self._raw is not None:
             return self.operands_of(self._scaled(self._raw[where]))
         raw = self._inputs[where if isinstance(where, slice) else where.cpu().numpy()]
         return self.operands_of(self._scaled(self._tensor(raw)))
 
-    def operands_of(self, scaled: Tensor) -> Rows:
-        """Scaled samples (n, I) with the column of ones."""
+    def operands_of(self, scaled: Tensor) -> SampleRows:
+        """Return scaled samples (n, I) as operands with the column of ones."""
         if self._made is None or len(self._made) < len(scaled):
-            self._made = self._room(max(self._rows, len(scaled)))
+            self._made = self._new_rows(max(self._rows, len(scaled)))
         x = self._made[: len(scaled), : self._columns]
         x[:, : self.n_inputs].copy_(scaled)
-        return Rows(x)
+        return SampleRows(x)
 
-    def _room(self, n: int) -> Tensor:
-        """Rows that begin where a processor's vectors do: ones after the inputs, then zeros."""
-        room = torch.zeros(n, -(-(self.n_inputs + 1) // 16) * 16, dtype=self._types.operands, device=self._types.device)
-        room[:, self.n_inputs] = 1
-        return room
+    def _new_rows(self, n: int) -> Tensor:
+        """Return rows that begin where a processor's vectors do: a one after the inputs, then zeros."""
+        width = -(-(self.n_inputs + 1) // 16) * 16
+        rows = torch.zeros(n, width, dtype=self._types.operands, device=self._types.device)
+        rows[:, self.n_inputs] = 1
+        return rows
 
     def _all_ready(self) -> Tensor:
-        ready = self._room(self._n)
+        ready = self._new_rows(self._n)
         for rows in even_cuts(self._n, SCALED_AT_ONCE):
             ready[rows, : self.n_inputs].copy_(self._scaled(self._tensor(self._inputs[rows])))
         return ready
 
     def _across_of(self, where: slice) -> Tensor | None:
-        """A run of samples along the second axis, kept: bfloat16 products back are twice as fast on processors so."""
+        """Return a run of samples along the second axis, and keep it.
+
+        With these, bfloat16 products of the backward pass are twice as fast on processors.
+        """
         if not self._types.differ or self._types.device.type != "cpu" or self._ready is None:
             return None
         key = (where.start, where.stop)
@@ -127,34 +154,25 @@ class Samples:
         return torch.tensor(raw, device=self._types.device)
 
     def _scaled(self, raw: Tensor) -> Tensor:
-        """X of `Scaling`, in the type that it computes in."""
+        """Return raw samples as `Scaling` scales them, in the dtype that it computes in."""
         values = raw.to(self._scale.dtype, copy=True)
         if self._shift is not None:
             values.sub_(self._shift)
         return values.div_(self._scale)
 
 
-def some(where: Where, rows: slice) -> Where:
-    """Rows of an update, or of several side by side, as positions in the part."""
-    if isinstance(where, slice):
-        first = where.start or 0
-        return slice(first + rows.start, first + rows.stop)
-    return where[..., rows]
+def some_of(where: Positions, rows: slice) -> Positions:
+    """Return the positions of some rows of an update's batches."""
+    return part_of_batch(where, rows) if isinstance(where, slice) else where[..., rows]
 
 
-def kind_of_batch(update: Update) -> Any:
-    """What updates must have in common to be one recorded step."""
-    batch = update.batch
+def kind_of_batch(batch: Batch) -> Any:
+    """Return what the batches of updates must have in common to be one recorded step."""
     return (batch.start, batch.stop) if isinstance(batch, slice) else len(batch)
 
 
-def n_of(batch: Batch) -> int:
-    """How many samples it has."""
-    return batch.stop - (batch.start or 0) if isinstance(batch, slice) else len(batch)
-
-
 def positions_of(batches: Sequence[Sequence[Batch]]) -> Tensor | None:
-    """(updates, networks, n) of batches of equal sizes; None where they are runs of samples."""
+    """Return (updates, orders, n) positions of batches of equal sizes, or None where they are runs of samples."""
     if isinstance(batches[0][0], slice):
         return None
     return torch.from_numpy(np.array(batches, np.int64))

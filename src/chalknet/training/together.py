@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from chalknet.config import FULL, SAME, Recipe, TrainingConfig
+from chalknet.config import FULL, SAME, Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.data.stored import StoredSamples
@@ -16,9 +15,6 @@ from chalknet.errors import ChalknetError, ConfigError
 from chalknet.records import EpochRecord
 from chalknet.training.optimizers import rule_of
 from chalknet.training.trainer import Run, Trainer, device_of, train_jointly
-
-if TYPE_CHECKING:
-    from chalknet.engines.torch_pack import TorchPack
 
 Ended = Callable[[int, Run | ChalknetError], None]
 StackObserver = Callable[[int, EpochRecord], None]
@@ -62,14 +58,6 @@ def stack_order(recipe: Recipe) -> tuple[Any, ...]:
     return recipe.network.hidden, str(order_of(recipe))
 
 
-def new_pack(training: TrainingConfig, orders: Sequence[Hashable]) -> TorchPack:
-    """Return an empty stack of the engine that recipes of one `stack_key` name; raises as `engine_maker`."""
-    device_of(training)
-    from chalknet.engines.torch_pack import TorchPack
-
-    return TorchPack(orders, device=training.device, precision=training.precision)
-
-
 def order_of(recipe: Recipe) -> Hashable:
     """Return what names the batches of a recipe, among those of equal keys."""
     training = recipe.training
@@ -105,22 +93,11 @@ def run_together(
     keys = {stack_key(recipe, data) for recipe in recipes}
     if len(keys) != 1 or None in keys:
         raise ConfigError("these networks cannot be trained in one stack; see chalknet.training.together.stack_key.")
-    _train_stack(data, splits, recipes, ended, observe, threads, keep_samples)
-    gc.collect()  # a stack and its networks refer to each other, and a GPU's memory should not wait
-
-
-def _train_stack(
-    data: Dataset,
-    splits: Splits,
-    recipes: Sequence[Recipe],
-    ended: Ended,
-    observe: StackObserver | None,
-    threads: int,
-    keep_samples: bool,
-) -> None:
-    """Train one stack; what it holds is free when this returns."""
     order = sorted(range(len(recipes)), key=lambda i: (*stack_order(recipes[i]), i))
-    stack = new_pack(recipes[0].training, [order_of(recipes[number]) for number in order])
+    device_of(recipes[0].training)  # raises where the device or PyTorch is missing
+    from chalknet.engines.torch_engine import TorchStack
+
+    stack = TorchStack()
     numbers: dict[Trainer, int] = {}
     for number in order:
         first = next(iter(numbers), None)
@@ -130,7 +107,7 @@ def _train_stack(
             recipes[number],
             workers=threads,
             keep_samples=keep_samples,
-            engine=stack.join,
+            engine=partial(stack.add, order=order_of(recipes[number])),
             beside=first,
         )
         numbers[trainer] = number

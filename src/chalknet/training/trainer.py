@@ -51,7 +51,7 @@ from chalknet.training.schedules import rate_factor
 from chalknet.training.stopping import EarlyStopping
 
 if TYPE_CHECKING:
-    from chalknet.engines.torch_pack import TorchPack, TorchPacked
+    from chalknet.engines.torch_engine import StackedEngine, TorchStack
 
 ENGINES: dict[str, EngineFactory] = {"numpy": NumpyEngine, "reference": ReferenceEngine}
 
@@ -440,7 +440,7 @@ class Trainer:
 
 
 def train_epochs(
-    trainers: Sequence[Trainer], stack: TorchPack | None = None
+    trainers: Sequence[Trainer], stack: TorchStack | None = None
 ) -> Iterator[tuple[Trainer, EpochRecord | DivergenceError]]:
     """Train epoch after epoch of one network, or of several in a stack, and yield each finished epoch.
 
@@ -478,15 +478,15 @@ def train_epochs(
         active = [trainer for trainer in active if not trainer.is_over]
 
 
-def _leave(stack: TorchPack | None, trainers: Sequence[Trainer]) -> None:
+def _leave(stack: TorchStack | None, trainers: Sequence[Trainer]) -> None:
     if stack is not None:
-        stack.leave([cast("TorchPacked", trainer.engine) for trainer in trainers])
+        stack.remove([cast("StackedEngine", trainer.engine) for trainer in trainers])
 
 
 def train_jointly(
     trainings: Mapping[Trainer, Sequence[Observer]],
     ended: Callable[[Trainer, Run | DivergenceError], None],
-    stack: TorchPack | None = None,
+    stack: TorchStack | None = None,
 ) -> None:
     """Train until every network is finished, and hand over each as soon as it is.
 

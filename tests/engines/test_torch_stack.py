@@ -1,8 +1,9 @@
-"""A network of a torch pack is the network trained alone, to rounding."""
+"""A network of a stack equals the network trained alone, to rounding."""
 
 from __future__ import annotations
 
 import gc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,13 +12,13 @@ from conftest import made_images, needs
 from chalknet.config import Recipe
 from chalknet.data.splits import split_dataset
 from chalknet.errors import ConfigError, DivergenceError
-from chalknet.training.together import new_pack, order_of, run_together, stack_key
+from chalknet.training.together import order_of, run_together, stack_key
 from chalknet.training.trainer import Run, Trainer, run_epochs
 
 pytestmark = pytest.mark.extras
 torch = needs("torch")
 
-from chalknet.engines import torch_pack, torch_samples, torch_tile  # noqa: E402
+from chalknet.engines import torch_device, torch_engine, torch_samples, torch_workspace  # noqa: E402
 
 DATA = made_images(300, seed=5)
 SPLITS = split_dataset(DATA, "random", 200, 60, 0)
@@ -31,7 +32,8 @@ TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "bfloat16": 0.03}
 
 
 def recipes(*settings, base=None):
-    return [Recipe().with_settings(**{**BASE, **(base or {}), **one}) for one in settings]
+    merged = [{**BASE, **(base or {}), **one} for one in settings]
+    return [Recipe().with_settings(**{key: value for key, value in one.items() if value is not None}) for one in merged]
 
 
 def alone(recipe):
@@ -42,12 +44,20 @@ def alone(recipe):
         return error
 
 
-def packed_together(packed, **options):
+def stacked_together(stacked, **options):
     """The same of each recipe, from one stack."""
     found = {}
-    run_together(DATA, SPLITS, packed, found.__setitem__, keep_samples=True, **options)
-    assert sorted(found) == list(range(len(packed)))
-    return [found[number] for number in range(len(packed))]
+    run_together(DATA, SPLITS, stacked, found.__setitem__, keep_samples=True, **options)
+    assert sorted(found) == list(range(len(stacked)))
+    return [found[number] for number in range(len(stacked))]
+
+
+def stack_of(stacked):
+    """A stack of the recipes' networks, and their trainers."""
+    stack = torch_engine.TorchStack()
+    return stack, [
+        Trainer(DATA, SPLITS, recipe, engine=partial(stack.add, order=order_of(recipe))) for recipe in stacked
+    ]
 
 
 def assert_close(end, want, tolerance):
@@ -70,7 +80,7 @@ def assert_close(end, want, tolerance):
         assert np.mean(mine.right != theirs.right) <= (0 if tolerance < 1e-3 else 0.05)
 
 
-# What each network of a pack may have for itself; every list is one pack.
+# What may differ between the networks of a stack; every list is one stack.
 OWN = {
     "seed": [{"seed": n} for n in range(4)],
     "order": [{"seed": n, "batch_seed": n // 2} for n in range(5)],
@@ -99,11 +109,25 @@ OWN = {
 }  # fmt: skip
 
 
+LAYERS = ["batch_norm", {"type": "dense", "units": 9}, "relu", "sigmoid", {"type": "dropout", "rate": 0.2}]
+# Stacks of recipes that have no `stack_key`.
+UNSTACKED = {
+    "batch norm": [{"batch_norm": True, "seed": n, "batch_seed": n % 2, "hidden": [9, 5 + n // 2]} for n in range(4)],
+    "changed samples": [
+        {"input_dropout": 0.1},
+        {"seed": 2, "mixup": 0.3, "hidden": [4], "label_smoothing": 0.1},
+        {"seed": 3, "shift_pixels": 1.0, "dropout": 0.2, "mixup": 0.2},
+    ],
+    "layers": [{"layers": LAYERS, "hidden": None, "seed": n, "batch_seed": n, "weight_average": 0.9} for n in range(3)],
+    "averages": [{"batch_norm": True, "hidden": [n], "weight_average": 0.5 + n / 20, "seed": n} for n in (4, 6, 6)],
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("batch_size", [64, "full"])
 @pytest.mark.parametrize("field", OWN)
-def test_each_network_of_a_pack_is_what_it_is_alone(field, batch_size):
-    packed = recipes(*OWN[field], base={"batch_size": batch_size})
-    for end, recipe in zip(packed_together(packed), packed, strict=True):
+def test_each_network_of_a_stack_is_what_it_is_alone(field, batch_size):
+    stacked = recipes(*OWN[field], base={"batch_size": batch_size})
+    for end, recipe in zip(stacked_together(stacked), stacked, strict=True):
         assert_close(end, alone(recipe), TOLERANCE["float64"])
 
 
@@ -118,67 +142,66 @@ def test_each_network_of_a_pack_is_what_it_is_alone(field, batch_size):
 )
 def test_products_in_the_forms_that_suit_a_gpu_give_the_same(field, precision, batch_size, monkeypatch):
     short = {"dtype": "float32", "precision": "bfloat16"} if precision == "bfloat16" else {}
-    packed = recipes(*OWN[field], base={"batch_size": batch_size, **short})
-    want = [alone(recipe) for recipe in packed]
-    monkeypatch.setattr(torch_tile, "GPU_FORMS_ON", ("cpu", "cuda"))
-    for end, theirs in zip(packed_together(packed), want, strict=True):
+    stacked = recipes(*OWN[field], base={"batch_size": batch_size, **short})
+    want = [alone(recipe) for recipe in stacked]
+    monkeypatch.setattr(torch_device, "GPU_FORMS_ON", ("cpu", "cuda"))
+    for end, theirs in zip(stacked_together(stacked), want, strict=True):
         assert_close(end, theirs, TOLERANCE[precision])
 
 
 @pytest.mark.parametrize("batch_size", [64, "full"])
-def test_each_network_of_a_pack_is_what_the_reference_makes_of_it(batch_size):
-    packed = recipes(
+def test_each_network_of_a_stack_is_what_the_reference_makes_of_it(batch_size):
+    stacked = recipes(
         {"seed": 1, "dropout": 0.2}, {"seed": 2, "hidden": [17, 3], "l2": 0.01}, {"batch_seed": 3},
         base={"batch_size": batch_size, "hidden": [9, 4], "activation": "tanh", "weight_average": 0.9},
     )  # fmt: skip
-    for end, recipe in zip(packed_together(packed), packed, strict=True):
+    for end, recipe in zip(stacked_together(stacked), stacked, strict=True):
         assert_close(end, alone(recipe.with_settings(engine="reference")), TOLERANCE["float64"])
 
 
 @pytest.mark.parametrize("batch_size", [64, "full"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_short_types_agree_as_far_as_they_round(precision, batch_size):
-    packed = recipes(
+    stacked = recipes(
         *({"seed": n, "batch_seed": n % 2, "hidden": [12 + n // 2, 6]} for n in range(6)),
         base={"dtype": "float32", "precision": precision, "batch_size": batch_size, "weight_average": 0.5},
     )
-    for end, recipe in zip(packed_together(packed), packed, strict=True):
+    for end, recipe in zip(stacked_together(stacked), stacked, strict=True):
         assert_close(end, alone(recipe), TOLERANCE[precision])
 
 
 @pytest.mark.parametrize("what", [{"activation": "gelu"}, {"activation": "leaky_relu"}, {"input_scaling": "standard"}])
-def test_what_a_pack_has_in_common_may_be_anything_that_it_takes(what):
-    packed = recipes({"seed": 1, "dropout": 0.1}, {"seed": 2, "hidden": [17]}, base=what)
-    for end, recipe in zip(packed_together(packed), packed, strict=True):
+def test_what_a_stack_has_in_common_may_be_anything(what):
+    stacked = recipes({"seed": 1, "dropout": 0.1}, {"seed": 2, "hidden": [17]}, base=what)
+    for end, recipe in zip(stacked_together(stacked), stacked, strict=True):
         assert_close(end, alone(recipe), TOLERANCE["float64"])
 
 
 @pytest.mark.parametrize("batch_size", [64, "full"])
 @pytest.mark.parametrize("orders", [1, 3])
 def test_batches_are_cut_in_tiles(orders, batch_size, monkeypatch):
-    monkeypatch.setattr(torch_pack, "LEAST_ROWS", 17)
-    monkeypatch.setattr(torch_pack, "TILES_AT_ONCE", 0)
-    packed = recipes(*({"seed": n, "batch_seed": n % orders} for n in range(3)), base={"batch_size": batch_size})
-    for end, recipe in zip(packed_together(packed), packed, strict=True):
-        assert_close(end, alone(recipe), TOLERANCE["float64"])
+    stacked = recipes(*({"seed": n, "batch_seed": n % orders} for n in range(3)), base={"batch_size": batch_size})
+    want = [alone(recipe) for recipe in stacked]
+    monkeypatch.setattr(torch_engine, "MIN_ROWS", 17)
+    monkeypatch.setattr(torch_engine, "TILES_AT_ONCE", 0)
+    for end, one in zip(stacked_together(stacked), want, strict=True):
+        assert_close(end, one, TOLERANCE["float64"])
 
 
 def test_samples_that_are_not_kept_as_operands_give_the_same(monkeypatch):
-    packed = recipes({"seed": 1}, {"seed": 2, "batch_seed": 2})
-    want = [alone(recipe) for recipe in packed]
+    stacked = recipes({"seed": 1}, {"seed": 2, "batch_seed": 2})
+    want = [alone(recipe) for recipe in stacked]
     monkeypatch.setattr(torch_samples, "RESIDENT_BYTES", 0)
-    for end, one in zip(packed_together(packed), want, strict=True):
+    for end, one in zip(stacked_together(stacked), want, strict=True):
         assert_close(end, one, TOLERANCE["float64"])
 
 
 def test_first_layers_are_as_few_products_as_there_can_be():
     def readings(*settings):
-        packed = sorted(recipes(*settings), key=lambda recipe: (recipe.network.hidden, order_of(recipe)))
-        pack = new_pack(packed[0].training, [order_of(recipe) for recipe in packed])
-        for recipe in packed:
-            Trainer(DATA, SPLITS, recipe, engine=pack.join)
-        pack._lay_out()
-        return pack._readings
+        stacked = sorted(recipes(*settings), key=lambda recipe: (recipe.network.hidden, order_of(recipe)))
+        stack, _ = stack_of(stacked)
+        stack._lay_out()
+        return stack._readings
 
     assert len(readings(*({"hidden": [n]} for n in range(3, 9)))) == 1
     # Four widths from ten seeds: a batched product a width, that reads all orders as they lie.
@@ -191,31 +214,29 @@ def test_first_layers_are_as_few_products_as_there_can_be():
 
 def test_an_epoch_reads_nothing_back_but_its_sums(monkeypatch):
     """What a GPU would have to be waited for."""
-    packed = recipes({"seed": 1}, {"seed": 2, "hidden": [4], "clip_norm": 0.1})
-    pack = new_pack(packed[0].training, [order_of(recipe) for recipe in packed])
-    trainers = [Trainer(DATA, SPLITS, recipe, engine=pack.join) for recipe in packed]
-    pack.train_epoch([trainer.updates(1) for trainer in trainers])
+    stacked = recipes({"seed": 1}, {"seed": 2, "hidden": [4], "clip_norm": 0.1})
+    stack, trainers = stack_of(stacked)
+    stack.train_epoch([trainer.updates(1) for trainer in trainers])
     reads = []
     for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "nonzero"):
         plain = getattr(torch.Tensor, name)
         monkeypatch.setattr(
             torch.Tensor, name, lambda self, *args, name=name, plain=plain: (reads.append(name), plain(self, *args))[1]
         )
-    pack.train_epoch([trainer.updates(2) for trainer in trainers])
+    stack.train_epoch([trainer.updates(2) for trainer in trainers])
     assert reads == ["tolist"]
 
 
 def test_what_a_recorded_update_reads_stays_where_it_is():
-    packed = recipes({"seed": 1}, {"seed": 2, "batch_seed": 2}, base={"weight_average": 0.5, "hidden": [9, 4]})
-    pack = new_pack(packed[0].training, [order_of(recipe) for recipe in packed])
-    trainers = [Trainer(DATA, SPLITS, recipe, engine=pack.join) for recipe in packed]
+    stacked = recipes({"seed": 1}, {"seed": 2, "batch_seed": 2}, base={"weight_average": 0.5, "hidden": [9, 4]})
+    stack, trainers = stack_of(stacked)
 
     def places():
-        stacks = [pack._weights, pack._gradients, *pack._memory.values()]
-        tensors = [*pack._tile._rooms.values(), pack._sums, *(one for stack in stacks for one in stack.tensors)]
+        arrays = [stack._arrays, stack._gradients, *stack._memory.values()]
+        tensors = [*stack._space.buffers.tensors, stack._sums, *(one for each in arrays for one in each.tensors)]
         return [tensor.data_ptr() for tensor in tensors]
 
-    pack.train_epoch([trainer.updates(1) for trainer in trainers])
+    stack.train_epoch([trainer.updates(1) for trainer in trainers])
     before = places()
     assert len(before) > 10
     for trainer in trainers:
@@ -223,7 +244,7 @@ def test_what_a_recorded_update_reads_stays_where_it_is():
             trainer.engine.evaluate(part)
         trainer.engine.restore(trainer.engine.parameters(), trainer.engine.state())
         trainer.engine.go_back(trainer.engine.snapshot())
-    pack.train_epoch([trainer.updates(2) for trainer in trainers])
+    stack.train_epoch([trainer.updates(2) for trainer in trainers])
     assert set(before) <= set(places())
 
 
@@ -234,7 +255,7 @@ def test_what_a_recorded_update_reads_stays_where_it_is():
         {"bias_momentum": True}, {"device": "cpu"}, {"weight_decay": 0.1},
     ],
 )  # fmt: skip
-def test_what_must_be_equal_in_a_pack_is_in_the_key(what):
+def test_what_must_be_equal_in_a_stack_is_in_the_key(what):
     one, other = recipes({}, what)
     assert None not in (stack_key(one, DATA), stack_key(other, DATA))
     assert stack_key(one, DATA) != stack_key(other, DATA)
@@ -253,11 +274,11 @@ def test_orders_are_equal_where_batches_are():
 
 def test_who_is_finished_is_told_at_once():
     told = []
-    packed = recipes({"epochs": 3, "seed": 1}, {"epochs": 1, "seed": 2}, {"epochs": 2, "learning_rate": 1e200})
+    stacked = recipes({"epochs": 3, "seed": 1}, {"epochs": 1, "seed": 2}, {"epochs": 2, "learning_rate": 1e200})
     run_together(
         DATA,
         SPLITS,
-        packed,
+        stacked,
         lambda number, end: told.append((number, type(end).__name__)),
         observe=lambda number, record: told.append((number, record.epoch)),
     )
@@ -271,47 +292,74 @@ def test_recipes_that_are_not_stacked_have_no_key(what):
     (recipe,) = recipes(what)
     assert stack_key(recipe, DATA) is None
     with pytest.raises(ConfigError, match="cannot be trained in one stack"):
-        packed_together([recipe, recipe])
+        stacked_together([recipe, recipe])
+
+
+@pytest.mark.parametrize("batch_size", [64, "full"])
+@pytest.mark.parametrize("forms", [(), ("cpu", "cuda")])
+@pytest.mark.parametrize("name", UNSTACKED)
+def test_a_stack_also_trains_what_recipes_do_not_stack(name, forms, batch_size, monkeypatch):
+    stacked = recipes(*UNSTACKED[name], base={"batch_size": batch_size})
+    want = [Trainer(DATA, SPLITS, recipe) for recipe in stacked]
+    losses = [[(record.train.loss, record.valid.loss) for record in trainer.epochs()] for trainer in want]
+    monkeypatch.setattr(torch_device, "GPU_FORMS_ON", forms)
+    stack, trainers = stack_of(stacked)
+    for epoch in range(3):
+        scores = stack.train_epoch([trainer.updates(epoch + 1) for trainer in trainers])
+        for one, trainer, own in zip(scores, trainers, losses, strict=True):
+            assert (one.loss, trainer.engine.evaluate("valid").loss) == pytest.approx(own[epoch], rel=1e-9)
+    for trainer, other in zip(trainers, want, strict=True):
+        for name, value in other.engine.parameters().items():
+            np.testing.assert_allclose(trainer.engine.parameters()[name], value, rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize("what", [{"batch_norm": True}, {"input_dropout": 0.1}, {"mixup": 0.2}])
-def test_what_a_pack_does_not_take_has_no_key(what):
+def test_samples_that_differ_and_batch_norm_have_no_key(what):
     (recipe,) = recipes(what)
     assert stack_key(recipe, DATA) is None
-    with pytest.raises(ConfigError, match="a pack takes no networks with"):
-        Trainer(DATA, SPLITS, recipe, engine=new_pack(recipe.training, [0]).join)
 
 
-def test_a_pack_keeps_nothing_of_what_it_was_before_networks_left():
-    """With the garbage collector off: a GPU's memory must not wait for it. A pack and its networks form a cycle."""
+@pytest.mark.parametrize(
+    "what", [{"activation": "tanh"}, {"batch_norm": True}, {"hidden": [9, 9]}, {"dropout": 0.1, "activation": "elu"}]
+)
+def test_networks_of_unlike_layers_are_not_stacked(what):
+    with pytest.raises(ConfigError, match="must have the same layers"):
+        stack_of(recipes({}, what))
+
+
+def test_a_stack_keeps_nothing_of_networks_that_left():
+    """With the garbage collector off, for which a GPU's memory must not wait."""
+    kinds = (torch_engine.TorchStack, torch_engine.StackedEngine, torch_workspace.StackWorkspace)
+
+    def present():
+        return [one for one in gc.get_objects() if type(one) in kinds]
+
     gc.collect()
     gc.disable()
-    tiles = []
+    before, spaces = present(), []  # what other tests keep
 
     def look(*_):
-        tiles.append(sum(type(one) is torch_pack.TorchPackTile for one in gc.get_objects()))
+        spaces.append(sum(type(one) is kinds[2] for one in present()) - sum(type(one) is kinds[2] for one in before))
 
     try:
-        packed_together(recipes(*({"seed": n, "epochs": 1 + n} for n in range(5))), observe=look)
-        kinds = (torch_pack.TorchPack, torch_pack.TorchPacked)
-        assert not [one for one in gc.get_objects() if type(one) in kinds]
+        stacked_together(recipes(*({"seed": n, "epochs": 1 + n} for n in range(5))), observe=look)
+        assert len(present()) == len(before)
     finally:
         gc.enable()
-    assert max(tiles) == 1
+    assert max(spaces) == 1
 
 
 def test_snapshots_stay_as_they_are_and_old_ones_keep_only_what_is_theirs():
-    packed = recipes({"seed": 1}, {"seed": 2, "hidden": [200]}, base={"weight_average": 0.5})
-    pack = new_pack(packed[0].training, [order_of(recipe) for recipe in packed])
-    trainers = [Trainer(DATA, SPLITS, recipe, engine=pack.join) for recipe in packed]
+    stacked = recipes({"seed": 1}, {"seed": 2, "hidden": [200]}, base={"weight_average": 0.5})
+    stack, trainers = stack_of(stacked)
     kept, want = [], []
     for epoch in range(1, 6):
-        pack.train_epoch([trainer.updates(epoch) for trainer in trainers])
+        stack.train_epoch([trainer.updates(epoch) for trainer in trainers])
         for trainer in trainers:
             kept.append(trainer.engine.snapshot())
             want.append((trainer.engine.parameters(), trainer.engine.state()))
-    sizes = [weights.matrices[0].untyped_storage().nbytes() for weights, _ in kept[::2]]
-    of_all = pack._types.aligned(31) * 209 * 8  # a GPU's matrices have 32 rows
+    sizes = [arrays.learned[0].untyped_storage().nbytes() for arrays, _ in kept[::2]]
+    of_all = stack._types.aligned(31) * 209 * 8  # a GPU's matrices have 32 rows
     assert sizes[0] == sizes[2] == 31 * 9 * 8 < of_all == sizes[-1] == sizes[-2]
     for number, (snapshot, (parameters, state)) in enumerate(zip(kept, want, strict=True)):
         engine = trainers[number % 2].engine
