@@ -15,6 +15,7 @@ from torch import Tensor
 
 from chalknet.engines.torch_device import TensorTypes
 from chalknet.engines.torch_layout import StackedArrays, StackedLayer
+from chalknet.errors import ConfigError
 from chalknet.network.activation import Activation
 from chalknet.network.batch_norm import EPSILON, RUNNING_DECAY, BatchNorm
 from chalknet.network.dropout import Dropout
@@ -61,8 +62,14 @@ def kernel_of(layer: type[Layer]) -> Callable[[type[Kernel]], type[Kernel]]:
 
 
 def new_kernel(layer: StackedLayer, block: int, types: TensorTypes) -> Kernel:
-    """Return the kernel of a layer for one block."""
-    kernel = next(KERNELS[one] for one in type(layer.layer).__mro__ if one in KERNELS)
+    """Return the kernel of a layer for one block.
+
+    Raises:
+        ConfigError: there is none for layers of this type.
+    """
+    kernel = next((KERNELS[one] for one in type(layer.layer).__mro__ if one in KERNELS), None)
+    if kernel is None:
+        raise ConfigError(f"the torch engine has no kernel for layers of type {layer.layer.type}. Use --engine numpy.")
     return kernel(layer, block, types)
 
 
