@@ -47,11 +47,10 @@ def evaluate(
     chalknet evaluate runs/first glyphs --part test
     chalknet evaluate runs/first/model.safetensors scans --out runs/first/scans
     """
-    from chalknet.serving.opened import open_model
-    from chalknet.workflows.evaluate import evaluate_opened, evaluation_json
+    from chalknet.workflows.evaluate import evaluate as run_evaluate
+    from chalknet.workflows.evaluate import evaluation_json
 
-    named = parsed_source(data, flags)
-    found = evaluate_opened(open_model(model), named, part=part, out=out, overwrite=overwrite)
+    found = run_evaluate(model, parsed_source(data, flags), part=part, out=out, overwrite=overwrite)
     say_notes(found.notes, quiet)
     if as_json:
         click.echo(evaluation_json(found), nl=False)

@@ -64,13 +64,12 @@ def predict(
 
     from chalknet.formatting import printable
     from chalknet.serving.answer_tables import conversion_lines
-    from chalknet.serving.inputs import Reading
     from chalknet.serving.opened import open_model
-    from chalknet.serving.predictor import answer_files
+    from chalknet.workflows.predict import predict as run_predict
     from chalknet.workflows.predict import rendered, write_answers
 
     opened = open_model(model)
-    answers = answer_files(opened.classifier, inputs, Reading(invert, white, label_column))
+    answers = run_predict(opened, inputs, invert=invert, white=white, label_column=label_column)
     say_notes((*conversion_lines(answers), *map(printable, answers.notes)), quiet)
     text = rendered(answers, opened, kind, 2 if top is None else top)
     if out is None:

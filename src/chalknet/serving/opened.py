@@ -28,12 +28,14 @@ class OpenedModel:
     data_sha256: str = ""
 
 
-def open_model(model: Classifier | str | Path) -> OpenedModel:
-    """A model from its file, from a run's folder, or as it is.
+def open_model(model: Classifier | OpenedModel | str | Path) -> OpenedModel:
+    """Open a model from its file, from a run's folder, or as it is.
 
     Raises:
         ModelFileError: no such file, a folder without one, or a file that is no model.
     """
+    if isinstance(model, OpenedModel):
+        return model
     if isinstance(model, Classifier):
         return OpenedModel(model, "the model")
     path = Path(model)

@@ -34,8 +34,8 @@ RunConfig = tuple[Recipe, DataConfig]  # what a run's config.toml says
 
 
 def evaluate(
-    model: Classifier | str | Path,
-    data: Dataset | str | Path,
+    model: Classifier | OpenedModel | str | Path,
+    data: Dataset | DataConfig | str | Path,
     *,
     part: str = ALL,
     out: str | Path | None = None,
@@ -45,8 +45,9 @@ def evaluate(
 
     Args:
         model: a model file, a run's folder, or a `Network` or `Ensemble`.
-        data: a `Dataset`, or what `load_data` takes; images of a folder are resized to what the model reads. Its
-            classes are the model's of the same name, or by position where they are mere numbers.
+        data: a `Dataset`, what `load_data` takes, or a `DataConfig` that also says how it is read. Images of a folder
+            are resized to what the model reads. Its classes are the model's of the same name, or by position where they
+            are mere numbers.
         part: "all"; or "test", "valid" or "train" of the data that a run was trained on, model being its folder.
         out: folder for evaluation.json, classes.csv, confusion.csv, reliability.csv, reliability.png and, of images,
             mistakes.png; made first.
@@ -60,31 +61,19 @@ def evaluate(
         OutputError: out cannot be written, or holds an evaluation.
     """
     opened = open_model(model)
-    source = data if isinstance(data, Dataset) else DataConfig(str(data))
-    return evaluate_opened(opened, source, part=part, out=out, overwrite=overwrite)
-
-
-def evaluate_opened(
-    opened: OpenedModel,
-    source: Dataset | DataConfig,
-    *,
-    part: str = ALL,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-) -> Evaluation:
-    """`evaluate` with the model opened, and with data that may say how it is to be read."""
+    source = data if isinstance(data, (Dataset, DataConfig)) else DataConfig(str(data))
     _check_part(opened, part)
     if out is not None:
         refuse_finished(Path(out), overwrite, EVALUATION_FILE)
     run = None if opened.run is None else read_config(opened.run / CONFIG_FILE)
     known = opened.classifier.class_names
-    data = source if isinstance(source, Dataset) else open_data(_settled(source, part, opened, run), known)
-    index, notes = _samples_of(part, data, opened, run)
-    found = evaluate_samples(opened.classifier, data, index, name=opened.name, part=part)
+    samples = source if isinstance(source, Dataset) else open_data(_settled(source, part, opened, run), known)
+    index, notes = _samples_of(part, samples, opened, run)
+    found = evaluate_samples(opened.classifier, samples, index, name=opened.name, part=part)
     found = replace(found, notes=(*found.notes, *notes))
     if out is not None:
         with new_folder(Path(out)) as folder:
-            _write(found, data, folder)
+            _write(found, samples, folder)
     return found
 
 

@@ -20,7 +20,7 @@ KINDS = {".csv": "csv", ".json": "json", ".txt": "table"}
 
 
 def predict(
-    model: Classifier | str | Path,
+    model: Classifier | OpenedModel | str | Path,
     inputs: Any,
     *,
     invert: bool = False,
