@@ -231,15 +231,17 @@ def _named_layers(shape: Shape, layers: Sequence[Layer]) -> Iterator[NamedLayer]
     """Yield each layer with its input shape and names; the rule is in `Architecture`."""
     block, taken, n_dense, n_dense_total = "input", set[str](), 0, sum(isinstance(layer, Dense) for layer in layers)
     n_masks: dict[int, int] = {}
+    n_same: dict[str, int] = {}
     for layer in layers:
         if isinstance(layer, Dense):
             n_dense += 1
             block = OUTPUT if n_dense == n_dense_total else f"hidden{n_dense}"
         local = list(layer.parameters(shape))
-        prefix, number = block, 0
-        while any(f"{prefix}.{key}" in taken for key in local):
-            number += 1
-            prefix = f"{block}.{layer.type}{number if number > 1 else ''}"
+        prefix = block
+        if any(f"{block}.{key}" in taken for key in local):
+            same = f"{block}.{layer.type}"
+            n_same[same] = n_same.get(same, 0) + 1
+            prefix = f"{same}{n_same[same] if n_same[same] > 1 else ''}"
         names = {key: f"{prefix}.{key}" for key in local}
         taken.update(names.values())
         stream = n_dense + STREAM_STRIDE * n_masks.get(n_dense, 0)
