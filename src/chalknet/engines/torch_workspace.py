@@ -219,7 +219,10 @@ class DenseHead(Head):
                 put(total.learned[self.index][block][-1], grad, first)
 
     def _bias_gradients(self, grads: Sequence[Tensor]) -> list[Tensor]:
-        return [grad.sum(-2, dtype=self.buffers.types.values) for grad in grads]
+        # A product with ones is the fastest sum over rows.
+        ones = (grad.new_ones(*grad.shape[:-2], 1, grad.shape[-2]) for grad in grads)
+        values = self.buffers.types.values
+        return [product(row, grad, values).squeeze(-2) for row, grad in zip(ones, grads, strict=True)]
 
     def _parameters(self, arrays: StackedArrays, block: int) -> tuple[Tensor, Tensor | None]:
         """Return (..., F, O) weights and (..., 1, O) bias of a block."""
