@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from chalknet.network.arrays import FloatArray
-from chalknet.network.layer import Layer, LayerPass, OnnxGraph
+from chalknet.network.layer import PREDICTION, Layer, LayerPass, Mode, OnnxGraph
 
 Backward = Callable[[FloatArray], FloatArray]
 
@@ -27,15 +27,8 @@ class Activation(Layer):
         """Return the value of every element, and its derivative."""
         raise NotImplementedError
 
-    def forward(
-        self,
-        parameters: Mapping[str, FloatArray],
-        x: FloatArray,
-        *,
-        training: bool = False,
-        mask: FloatArray | None = None,
-    ) -> LayerPass:
-        del parameters, training, mask
+    def forward(self, parameters: Mapping[str, FloatArray], x: FloatArray, mode: Mode = PREDICTION) -> LayerPass:
+        del parameters, mode
         value, backward = type(self).function(x)
         return LayerPass(value, lambda grad_value: (backward(grad_value), {}))
 

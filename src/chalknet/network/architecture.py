@@ -14,7 +14,7 @@ from chalknet.network.arrays import FloatArray
 from chalknet.network.batch_norm import BatchNorm
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
-from chalknet.network.layer import Layer, Parameter, Parameters, Shape
+from chalknet.network.layer import Layer, Mode, Parameter, Parameters, Shape
 from chalknet.network.layer_types import ACTIVATIONS, layers_from_tables
 
 OUTPUT = "output"  # name of the last dense layer
@@ -308,7 +308,7 @@ def forward(
         if not named.layer.is_smooth:
             kink_inputs.append(value)
         local = named.local(parameters)
-        value, backward_of_layer, new = named.layer.forward(local, value, training=training, mask=masks.get(position))
+        value, backward_of_layer, new = named.layer.forward(local, value, Mode(training, masks.get(position)))
         statistics |= named.named(new)
         backwards.append((named, backward_of_layer))
 

@@ -10,7 +10,17 @@ import numpy as np
 
 from chalknet.errors import ShapeError
 from chalknet.network.arrays import FloatArray
-from chalknet.network.layer import Layer, LayerPass, OnnxGraph, Parameter, Parameters, Shape, flat_size
+from chalknet.network.layer import (
+    PREDICTION,
+    Layer,
+    LayerPass,
+    Mode,
+    OnnxGraph,
+    Parameter,
+    Parameters,
+    Shape,
+    flat_size,
+)
 
 EPSILON = 1e-5  # added to variances, so that a constant unit is not divided by 0
 RUNNING_DECAY = 0.9  # fraction of the running statistics that an update keeps
@@ -131,23 +141,15 @@ def batch_norm(x, p):
         learned = {"gamma": Parameter(units, 1.0), "bias": Parameter(units, 0.0)}
         return learned | {"mean": Parameter(units, 0.0, False), "variance": Parameter(units, 1.0, False)}
 
-    def forward(
-        self,
-        parameters: Mapping[str, FloatArray],
-        x: FloatArray,
-        *,
-        training: bool = False,
-        mask: FloatArray | None = None,
-    ) -> LayerPass:
-        del mask
+    def forward(self, parameters: Mapping[str, FloatArray], x: FloatArray, mode: Mode = PREDICTION) -> LayerPass:
         gamma, bias, mean, variance = (parameters[name] for name in ("gamma", "bias", "mean", "variance"))
-        value, through = batch_norm(x, gamma, bias) if training else normalize(x, mean, variance, gamma, bias)
+        value, through = batch_norm(x, gamma, bias) if mode.training else normalize(x, mean, variance, gamma, bias)
 
         def backward(grad_value: FloatArray) -> tuple[FloatArray, Parameters]:
             grad_x, grad_gamma, grad_bias = through(grad_value)
             return grad_x, {"gamma": grad_gamma, "bias": grad_bias}
 
-        if not training:
+        if not mode.training:
             return LayerPass(value, backward)
         new_mean, new_variance = update_running_statistics(mean, variance, x)
         return LayerPass(value, backward, {"mean": new_mean, "variance": new_variance})

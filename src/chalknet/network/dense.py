@@ -13,9 +13,11 @@ from chalknet.errors import ShapeError
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import (
     BIAS,
+    PREDICTION,
     WEIGHT,
     Layer,
     LayerPass,
+    Mode,
     OnnxGraph,
     Parameter,
     Shape,
@@ -96,15 +98,8 @@ def dense(x, p):
         weight = {"weight": Parameter((self.units, flat_size(self, input_shape)), WEIGHT)}
         return weight | ({"bias": Parameter((self.units,), BIAS)} if self.bias else {})
 
-    def forward(
-        self,
-        parameters: Mapping[str, FloatArray],
-        x: FloatArray,
-        *,
-        training: bool = False,
-        mask: FloatArray | None = None,
-    ) -> LayerPass:
-        del training, mask
+    def forward(self, parameters: Mapping[str, FloatArray], x: FloatArray, mode: Mode = PREDICTION) -> LayerPass:
+        del mode
         weight = parameters["weight"]
         bias = parameters["bias"] if self.bias else np.zeros(len(weight), weight.dtype)
         value, through = dense(x, weight, bias)

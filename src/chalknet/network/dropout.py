@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from chalknet.config import FROM_0_BELOW_1, setting
 from chalknet.network.activation import Backward
 from chalknet.network.arrays import FloatArray
-from chalknet.network.layer import Layer, LayerPass, OnnxGraph
+from chalknet.network.layer import PREDICTION, Layer, LayerPass, Mode, OnnxGraph
 
 
 def dropout(x: FloatArray, mask: FloatArray) -> tuple[FloatArray, Backward]:
@@ -48,18 +48,11 @@ class Dropout(Layer):
     acts_in_prediction = False
     rate: float = setting(0.5, FROM_0_BELOW_1, "probability that a value is set to 0 in training")
 
-    def forward(
-        self,
-        parameters: Mapping[str, FloatArray],
-        x: FloatArray,
-        *,
-        training: bool = False,
-        mask: FloatArray | None = None,
-    ) -> LayerPass:
-        del parameters, training
-        if mask is None:
+    def forward(self, parameters: Mapping[str, FloatArray], x: FloatArray, mode: Mode = PREDICTION) -> LayerPass:
+        del parameters
+        if mode.mask is None:
             return LayerPass(x, lambda grad_value: (grad_value, {}))
-        value, backward = dropout(x, mask)
+        value, backward = dropout(x, mode.mask)
         return LayerPass(value, lambda grad_value: (backward(grad_value), {}))
 
     def __str__(self) -> str:

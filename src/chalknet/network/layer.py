@@ -33,6 +33,21 @@ class Parameter:
     is_learned: bool = True
 
 
+class Mode(NamedTuple):
+    """How a layer computes.
+
+    Attributes:
+        training: True to use batch statistics and to return updated running statistics.
+        mask: the dropout mask of this layer and batch, shape of x, or None.
+    """
+
+    training: bool = False
+    mask: FloatArray | None = None
+
+
+PREDICTION = Mode()
+
+
 class LayerPass(NamedTuple):
     """One batch through one layer.
 
@@ -88,21 +103,13 @@ class Layer(Checked, ABC):
         return {}
 
     @abstractmethod
-    def forward(
-        self,
-        parameters: Mapping[str, FloatArray],
-        x: FloatArray,
-        *,
-        training: bool = False,
-        mask: FloatArray | None = None,
-    ) -> LayerPass:
+    def forward(self, parameters: Mapping[str, FloatArray], x: FloatArray, mode: Mode = PREDICTION) -> LayerPass:
         """Return the layer's output, with its derivative and its new running statistics.
 
         Args:
             parameters: by local name.
             x: (B, ...) float32 or float64.
-            training: True to use batch statistics and to return updated running statistics.
-            mask: the dropout mask of this layer and batch, shape of x, or None.
+            mode: training or prediction, with the dropout mask.
         Raises:
             ShapeError: x or a parameter does not fit.
         """
