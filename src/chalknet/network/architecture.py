@@ -14,7 +14,7 @@ from chalknet.network.arrays import FloatArray
 from chalknet.network.batch_norm import BatchNorm
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
-from chalknet.network.layer import Layer, Mode, Parameter, Parameters, Shape
+from chalknet.network.layer import PREDICTION, Layer, Mode, Parameter, Parameters, Shape
 from chalknet.network.layer_types import ACTIVATIONS, layers_from_tables
 
 OUTPUT = "output"  # name of the last dense layer
@@ -293,7 +293,8 @@ def forward(
     Args:
         parameters: by name, as `Architecture.shapes` has them.
         x: (B, I), dtype of the parameters.
-        masks: dropout masks (docs/derivation.md, D1) by the position of their layer in `Architecture.layers`.
+        masks: in training, dropout masks (docs/derivation.md, D1) by the position of their layer in
+            `Architecture.layers`.
         training: whether batch normalization uses the statistics of the batch (B1) instead of the running ones.
     Raises:
         ShapeError: x does not fit the first layer, or a parameter its layer.
@@ -308,8 +309,10 @@ def forward(
         if not named.layer.is_smooth:
             kink_inputs.append(value)
         local = named.local(parameters)
-        value, backward_of_layer, new = named.layer.forward(local, value, Mode(training, masks.get(position)))
-        statistics |= named.named(new)
+        mode = Mode(training, masks.get(position)) if training else PREDICTION
+        value, backward_of_layer, new = named.layer.forward(local, value, mode)
+        if new:
+            statistics |= named.named(new)
         backwards.append((named, backward_of_layer))
 
     def backward(grad_logits: FloatArray) -> Parameters:
