@@ -84,6 +84,12 @@ def work() -> None:
         print((time.perf_counter() - started) / count, flush=True)
 
 
+def commit_of(folder: str) -> str:
+    """Return the commit that a folder is checked out from, or "" outside a repository."""
+    done = subprocess.run(["git", "-C", folder, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    return done.stdout.strip()
+
+
 def start_worker(source: str) -> subprocess.Popen[str]:
     """Start a worker whose chalknet is the one in this folder."""
     environment = {**os.environ, "PYTHONPATH": str(Path(source).resolve())}
@@ -149,7 +155,8 @@ def main() -> None:
         from chalknet.machine.facts import machine_facts
 
         kept = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
-        stored = {"machine": machine_facts(), "workloads": {**kept.get("workloads", {}), **found}}
+        commits = {name: commit_of(folder) for name, folder in (("old", arguments.old), ("new", arguments.new))}
+        stored = {"machine": machine_facts(), **commits, "workloads": {**kept.get("workloads", {}), **found}}
         arguments.out.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
 

@@ -115,7 +115,10 @@ class Network(Classifier):
         rows = self._rows(np.asarray(inputs))
         with np.errstate(all="ignore"):  # what overflows on the way is told below, and with its sample
             parts = [forward(self.architecture, self.parameters, part).logits for part in self._scaled_parts(rows)]
-        logits = np.concatenate(parts) if parts else np.empty((0, self.architecture.n_classes), self.dtype)
+        if len(parts) == 1:
+            logits = parts[0]
+        else:
+            logits = np.concatenate(parts) if parts else np.empty((0, self.architecture.n_classes), self.dtype)
         if not np.isfinite(logits).all():
             first = int(np.argmin(np.isfinite(logits).all(axis=1)))
             raise DataError(f"sample {first} makes values in the network that are not finite; its own are too large.")
