@@ -26,6 +26,7 @@ FLAGS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
+    "--run-all-compositor-stages-before-draw",  # a screenshot under load may otherwise miss a layer that scrolls
     "--enable-logging=stderr",
 )
 
