@@ -156,7 +156,8 @@ def main() -> None:
 
         kept = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
         commits = {name: commit_of(folder) for name, folder in (("old", arguments.old), ("new", arguments.new))}
-        stored = {"machine": machine_facts(), **commits, "workloads": {**kept.get("workloads", {}), **found}}
+        found = {name: {**commits, **one} for name, one in found.items()}  # later runs may add other workloads
+        stored = {"machine": machine_facts(), "workloads": {**kept.get("workloads", {}), **found}}
         arguments.out.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
 
