@@ -145,7 +145,7 @@ def refuse_unfinished(folder: Path) -> None:
 
 
 def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
-    """A checkpoint as the bytes of a safetensors file."""
+    """Return a checkpoint as the bytes of a safetensors file."""
     tensors = {f"parameters/{name}": value for name, value in checkpoint.parameters.items()}
     tensors |= {f"state/{name}": value for name, value in checkpoint.state.items()}
     tensors |= {f"best/{name}": value for name, value in (checkpoint.best or {}).items()}
@@ -177,7 +177,7 @@ def read_unfinished(folder: Path) -> tuple[Recipe, DataConfig]:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The inverse of `checkpoint_bytes`; the file is data and is never executed.
+    """Read what `checkpoint_bytes` returned. The file is data and is never executed.
 
     Raises:
         StoreError: it is not a whole checkpoint, or one of a newer format.
@@ -195,7 +195,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _checkpoint_from(header: Any, tensors: Parameters) -> Checkpoint:
-    """The checkpoint of a header and arrays.
+    """Return the checkpoint of a header and arrays.
 
     Raises:
         StoreError: of a newer format.
@@ -221,7 +221,7 @@ def _checkpoint_from(header: Any, tensors: Parameters) -> Checkpoint:
 
 
 def _named_by_slot(velocities: Parameters, parameters: Parameters) -> Parameters:
-    """The state of format 1, which left out the biases that have no velocity."""
+    """Return the state of a file of format 1, which has no velocities of biases, as the present format names it."""
     unknown = next((name for name in velocities if name not in parameters), None)
     if unknown is not None:
         raise ValueError(f"state/{short(unknown)} is of no parameter")
@@ -229,7 +229,7 @@ def _named_by_slot(velocities: Parameters, parameters: Parameters) -> Parameters
 
 
 def _check_tensors(tensors: Parameters, n_epochs: int) -> None:
-    """Raises ValueError unless arrays have the types that training gives them, and what are weights is finite."""
+    """Raise ValueError unless arrays have the types that training writes, and weights are finite."""
     for name, value in tensors.items():
         kinds = "b" if name == "valid/right" else "f"
         if value.dtype.kind not in kinds or (name.startswith("valid/") and value.shape[:1] != (n_epochs,)):
@@ -293,7 +293,7 @@ def _whole(value: Any) -> int:
 
 
 def _real(value: Any) -> float:
-    """A score or a time as a float; an infinite one is refused, as training would have stopped there."""
+    """Return a score or a time as a float, and refuse an infinite one: training would have stopped there."""
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < math.inf:
         raise ValueError(f"{short(value)} is not a finite number")
     return float(value)
