@@ -75,23 +75,7 @@ if TYPE_CHECKING:
     help="Log each epoch as it is finished: csv:FILE, tensorboard:FOLDER, mlflow[:URI]; may be repeated.",
 )
 @click.option("--quiet", is_flag=True, help="No progress and no statistics.")
-def train(
-    recipe: str | None,
-    config: str | None,
-    data: str | None,
-    out: str | None,
-    overwrite: bool,
-    resume: str | None,
-    checkpoint_seconds: float | None,
-    checkpoint_epochs: int | None,
-    workers: int | None,
-    shards: int | None,
-    on: str | None,
-    quiet: bool,
-    test: str | None,
-    logs: tuple[str, ...],
-    **flags: Any,
-) -> int:
+def train(quiet: bool, logs: tuple[str, ...], **flags: Any) -> int:
     """Train a network and write a run folder.
 
     The folder holds history.csv (every epoch), summary.json, config.toml (complete: `chalknet train --config` repeats
@@ -104,27 +88,14 @@ def train(
     chalknet train --data digits.csv --split stratified --train 0.7 --valid 0.15
     chalknet train --data train.csv --valid valid.csv --test test.csv --ensemble 5
     """
+    data, test = flags.pop("data"), flags.pop("test")
     source = replace(parsed_source(data, flags), valid_source=valid_file(flags), test_source=test or "")
     settings = parsed_settings(flags)
-    if resume is not None:
-        given = {"--recipe": recipe, "--config": config, "--data": data, "--out": out, "--overwrite": overwrite}
-        given |= {"--valid": source.valid_source or None, "--test": test}
-        _refuse_beside_resume(given | settings | {key: flags[key] for key in DATA_FLAGS})
-    options = TrainOptions(
-        data=source,
-        recipe=recipe,
-        config=config,
-        settings=settings,
-        out=out,
-        default_out=out is None,
-        overwrite=overwrite,
-        resume=resume,
-        checkpoint_seconds=checkpoint_seconds,
-        checkpoint_epochs=checkpoint_epochs,
-        workers=workers,
-        shards=shards,
-        on=on,
-    )
+    given = {name: flags[name] for name in GIVEN_AS_THEY_ARE}
+    if given["resume"] is not None:
+        beside = {"data": data, "valid": source.valid_source or None, "test": test}
+        _refuse_beside_resume(beside | {name: flags[name] for name in NOT_OF_A_RESUMED_RUN} | settings)
+    options = TrainOptions(data=source, settings=settings, default_out=given["out"] is None, **given)
     kernels = choose_kernels()  # before anything imports NumPy
 
     from chalknet.cli.progress import EpochProgress
@@ -140,7 +111,12 @@ def train(
     return 1 if any(writer.has_failed for writer in writers) else 0
 
 
-DATA_FLAGS = ("class_names", "label_column", "image_size")
+# Flags that are fields of `TrainOptions`; those of the second row change what is trained, so --resume refuses them.
+GIVEN_AS_THEY_ARE = (
+    *("resume", "checkpoint_seconds", "checkpoint_epochs", "workers", "shards", "on"),
+    *("recipe", "config", "out", "overwrite"),
+)
+NOT_OF_A_RESUMED_RUN = (*GIVEN_AS_THEY_ARE[6:], "class_names", "label_column", "image_size")
 LOGS = ("csv", "tensorboard", "mlflow")
 
 
@@ -171,10 +147,6 @@ def log_writer(text: str) -> LogWriter:
 
 def _refuse_beside_resume(given: dict[str, Any]) -> None:
     """Raise ConfigError for a setting beside --resume, which would make the resumed training another one."""
-    names = [
-        key if key.startswith("-") else f"--{key.replace('_', '-')}"
-        for key, value in given.items()
-        if value not in (None, False)
-    ]
+    names = [f"--{name.replace('_', '-')}" for name, value in given.items() if value not in (None, False)]
     if names:
         raise ConfigError(f"--resume goes on with the run as it was begun, so {', '.join(names)} cannot be given too.")
