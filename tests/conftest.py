@@ -69,9 +69,14 @@ def small_images() -> Dataset:
 def letters(tmp_path, monkeypatch) -> str:
     """A small file in notMNIST's layout, in the folder that commands run in."""
     monkeypatch.chdir(tmp_path)
-    data = made_images(240, seed=0)
-    np.savez("letters.npz", images=data.inputs, labels=data.labels)
-    return "letters.npz"
+    return str(save_images("letters.npz"))
+
+
+def save_images(path: str | Path, n_samples: int = 240, seed: int = 0, **names) -> Path:
+    """Write made images in notMNIST's layout; names may hold the class_names that a file can have too."""
+    data = made_images(n_samples, seed)
+    np.savez(path, images=data.inputs, labels=data.labels, **names)
+    return Path(path)
 
 
 def made_images(n_samples: int, seed: int, *, shape=(6, 5), n_classes: int = 4) -> Dataset:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from conftest import made_images
+from conftest import made_images, save_images
 
 from chalknet.artifacts.checkpoint import CheckpointCallback, checkpoint_bytes, read_checkpoint, read_unfinished
 from chalknet.artifacts.run_folder import run_files
@@ -46,7 +45,10 @@ def files_of(run):
 def test_a_training_that_was_stopped_ends_with_the_bits_of_one_that_was_not(
     small_images, tmp_path, engine, settings, stop_at
 ):
-    recipe = RECIPE.with_settings(engine=engine, **settings)
+    ends_as_if_undisturbed(small_images, RECIPE.with_settings(engine=engine, **settings), tmp_path, stop_at)
+
+
+def ends_as_if_undisturbed(small_images, recipe, tmp_path, stop_at):
     whole = run_epochs(trainer_of(small_images, recipe))
     taken = []
 
@@ -86,13 +88,7 @@ def test_a_checkpoint_is_a_copy_that_training_does_not_change(small_images):
 
 def test_a_training_of_eleven_layers_that_was_stopped_goes_on_with_its_layers_in_order(small_images, tmp_path):
     recipe = RECIPE.with_settings(hidden=[6] * 11, epochs=3, engine="reference")
-    taken = []
-    trainer = trainer_of(small_images, recipe)
-    whole = run_epochs(trainer, lambda _: taken.append(trainer.checkpoint()))
-    path = tmp_path / "checkpoint.safetensors"
-    path.write_bytes(checkpoint_bytes(taken[0]))
-    again = run_epochs(trainer_of(small_images, recipe), start=read_checkpoint(path))
-    assert files_of(again) == files_of(whole)
+    ends_as_if_undisturbed(small_images, recipe, tmp_path, stop_at=1)
 
 
 def test_one_is_written_every_so_many_epochs_and_when_it_is_to_stop(small_images, tmp_path):
@@ -171,10 +167,8 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(small_images, tmp_path, mo
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_library_user_goes_on_with_resume(small_images, tmp_path):
-    np.savez(
-        tmp_path / "made.npz", images=small_images.inputs, labels=small_images.labels, class_names=["A", "B", "C", "D"]
-    )
+def test_a_library_user_goes_on_with_resume(tmp_path):
+    save_images(tmp_path / "made.npz", class_names=list("ABCD"))
     whole = train(tmp_path / "made.npz", RECIPE, out=tmp_path / "whole")
 
     def stop(record):

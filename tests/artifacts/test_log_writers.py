@@ -73,9 +73,8 @@ def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch, writer, p
         writer(str(tmp_path / "log"))
 
 
-def test_a_line_logs_each_network_of_an_ensemble_by_itself(tmp_path, monkeypatch, small_images):
-    monkeypatch.chdir(tmp_path)
-    np.savez("letters.npz", images=small_images.inputs, labels=small_images.labels)
+@pytest.mark.usefixtures("letters")
+def test_a_line_logs_each_network_of_an_ensemble_by_itself(tmp_path):
     line = ["train", "--data", "letters.npz", "--hidden", "3", "--epochs", "2", "--ensemble", "2", "--quiet"]
     assert main([*line, "--log", "csv:log.csv", "--out", "run"]) == 0
     for seed in (0, 1):
@@ -97,10 +96,8 @@ def test_a_log_that_cannot_be_meant_is_one_line(tmp_path, monkeypatch, capsys, l
 
 
 @pytest.fixture
-def letters(tmp_path, monkeypatch, small_images):
-    monkeypatch.chdir(tmp_path)
-    np.savez("letters.npz", images=small_images.inputs, labels=small_images.labels)
-    return tmp_path
+def letters(letters):
+    return Path(letters).resolve().parent
 
 
 LINE = ["train", "--recipe", "writeup", "--data", "letters.npz", "--hidden", "4", "--train", "160", "--valid", "40"]

@@ -1,24 +1,23 @@
 """`chalknet evaluate`: what is printed, and the exit codes."""
 
 import json
+from shlex import split
 
 import numpy as np
 import pytest
-from conftest import made_images
+from conftest import save_images
 
 from chalknet.cli.main import main
 
-QUICK = ["--recipe", "writeup", "--hidden", "6", "--epochs", "4", "--learning-rate", "1e-3", "--quiet"]
-SIZES = ["--train", "160", "--valid", "40"]
+QUICK = split("--recipe writeup --hidden 6 --epochs 4 --learning-rate 1e-3 --quiet --train 160 --valid 40")
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluate")
-    data = made_images(240, seed=0)
-    np.savez(folder / "letters.npz", images=data.inputs, labels=data.labels, class_names=np.array(data.class_names))
-    np.savez(folder / "odd.npz", images=data.inputs, labels=data.labels, class_names=np.array(list("ABCQ")))
-    assert main(["train", "--data", str(folder / "letters.npz"), *QUICK, *SIZES, "--out", str(folder / "run")]) == 0
+    save_images(folder / "letters.npz", class_names=list("ABCD"))
+    save_images(folder / "odd.npz", class_names=list("ABCQ"))
+    assert main(["train", "--data", str(folder / "letters.npz"), *QUICK, "--out", str(folder / "run")]) == 0
     return folder
 
 

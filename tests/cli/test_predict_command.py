@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import made_images
+from conftest import made_images, save_images
 from PIL import Image
 
 from chalknet.artifacts.model_file import load_model, save_model
@@ -20,7 +20,7 @@ def trained(tmp_path_factory):
     """A folder with letters.npz, a run of it, two images and a file that is none."""
     folder = tmp_path_factory.mktemp("predict")
     data = made_images(240, seed=0)
-    np.savez(folder / "letters.npz", images=data.inputs, labels=data.labels, class_names=np.array(data.class_names))
+    save_images(folder / "letters.npz", class_names=list("ABCD"))
     quick = ["--recipe", "writeup", "--hidden", "6", "--epochs", "4", "--learning-rate", "1e-3", *SIZES, "--quiet"]
     assert main(["train", "--data", str(folder / "letters.npz"), *quick, "--out", str(folder / "run")]) == 0
     for k in range(2):

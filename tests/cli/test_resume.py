@@ -10,30 +10,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from shlex import split
 
 import numpy as np
 import pytest
-from conftest import made_images
+from conftest import save_images
 
 from chalknet.artifacts import atomic
 from chalknet.artifacts.checkpoint import read_checkpoint
 from chalknet.cli.main import main
 
-LINE = [
-    "train",
-    "--recipe",
-    "writeup",
-    "--data",
-    "letters.npz",
-    "--hidden",
-    "9x5",
-    "--learning-rate",
-    "1e-3",
-    "--train",
-    "160",
-    "--valid",
-    "40",
-]
+LINE = split("train --recipe writeup --data letters.npz --hidden 9x5 --learning-rate 1e-3 --train 160 --valid 40")
 SETTINGS = ["--batch-size", "32", "--momentum", "0.9"]
 COMMAND = [sys.executable, "-m", "chalknet"]
 
@@ -54,36 +41,21 @@ def started(*arguments, cwd):
     return subprocess.Popen([*COMMAND, *arguments], cwd=cwd, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_epoch(process, epoch):
-    """Reads until a line of that epoch or a later one."""
-    for line in process.stderr:
-        told = re.match(r"epoch +(\d+)/", line)
-        if told and int(told[1]) >= epoch:
-            return
-    raise AssertionError("it ended before")
+def end(process, number, epoch=1):
+    """Send a signal after that epoch or a later one, and return what the process says from then on."""
+    told = (re.match(r"epoch +(\d+)/", line) for line in process.stderr)
+    assert any(found and int(found[1]) >= epoch for found in told), "it ended before"
+    process.send_signal(number)
+    return process.stderr.read()
 
 
 def test_killed_again_and_again_it_ends_with_the_bits_of_an_undisturbed_run(letters):
     killed_until_it_ends(letters, [*LINE, *SETTINGS, "--epochs", "100"], kills=6)
 
 
-EVERYTHING = [
-    *["train", "--data", "letters.npz", "--hidden", "9x5", "--train", "160", "--valid", "40", "--batch-size", "32"],
-    *["--dropout", "0.3", "--input-dropout", "0.1", "--batch-norm", "--rotation-degrees", "10", "--shift-pixels", "1"],
-    *[
-        "--erase",
-        "0.3",
-        "--mixup",
-        "0.2",
-        "--schedule",
-        "one_cycle",
-        "--optimizer",
-        "adamw",
-        "--weight-average",
-        "0.99",
-    ],
-    *["--clip-norm", "1", "--label-smoothing", "0.1", "--no-stop-early"],
-]
+EVERYTHING = split("""train --data letters.npz --hidden 9x5 --train 160 --valid 40 --batch-size 32 --dropout 0.3
+    --input-dropout 0.1 --batch-norm --rotation-degrees 10 --shift-pixels 1 --erase 0.3 --mixup 0.2 --schedule one_cycle
+    --optimizer adamw --weight-average 0.99 --clip-norm 1 --label-smoothing 0.1 --no-stop-early""")
 
 
 @pytest.mark.slow
@@ -143,17 +115,13 @@ def test_what_a_killed_process_left_half_written_is_removed_by_the_next_start(le
     for name in own | others:
         (letters / "run" / name).write_bytes(b"half")
     with started("train", "--resume", "run", cwd=letters) as process:
-        wait_for_epoch(process, 1)
-        process.send_signal(signal.SIGINT)
-        process.stderr.read()
+        end(process, signal.SIGINT)
     assert {path.name for path in (letters / "run").iterdir()} == others | {"checkpoint.safetensors", "config.toml"}
 
 
 def test_ctrl_c_finishes_the_epoch_and_says_how_to_go_on(letters, capsys):
     with started(*LINE, *SETTINGS, "--epochs", "100000", "--out", "run", cwd=letters) as process:
-        wait_for_epoch(process, 1)
-        process.send_signal(signal.SIGINT)
-        error = process.stderr.read()
+        error = end(process, signal.SIGINT)
     assert process.returncode == 130
     last = error.splitlines()[-1]
     assert "stopping after this epoch; Ctrl-C again stops at once" in error
@@ -174,9 +142,7 @@ def test_killed_before_its_first_checkpoint_it_begins_anew_and_ends_with_the_sam
     line = [*LINE, *SETTINGS, "--epochs", "100"]
     assert main([*line, "--out", "whole", "--quiet"]) == 0
     with started(*line, "--out", "run", cwd=letters) as process:
-        wait_for_epoch(process, 1)
-        process.kill()
-        process.stderr.read()
+        end(process, signal.SIGKILL)
     assert [path.name for path in (letters / "run").iterdir()] == ["config.toml"]
     assert main(["train", "--resume", "run", "--quiet"]) == 0
     assert contents(letters / "run") == contents(letters / "whole")
@@ -198,20 +164,14 @@ def test_stopped_while_it_replaces_a_finished_run_it_goes_on(letters):
     assert main([*LINE, "--epochs", "2", "--out", "run", "--quiet"]) == 0
     line = [*LINE, *SETTINGS, "--epochs", "100000", "--out", "run", "--overwrite"]
     with started(*line, cwd=letters) as process:
-        wait_for_epoch(process, 1)
-        process.send_signal(signal.SIGINT)
-        process.stderr.read()
+        end(process, signal.SIGINT)
     with started("train", "--resume", "run", cwd=letters) as process:
-        wait_for_epoch(process, 1)
-        process.kill()
-        process.stderr.read()
+        end(process, signal.SIGKILL)
 
 
 def test_resume_tells_where_it_goes_on_and_how_far(letters, capsys):
     with started(*LINE, "--epochs", "3000", "--out", "run", "--checkpoint-epochs", "1000", cwd=letters) as process:
-        wait_for_epoch(process, 1050)
-        process.kill()
-        process.stderr.read()
+        end(process, signal.SIGKILL, epoch=1050)
     capsys.readouterr()
     assert main(["train", "--resume", "run"]) == 0
     printed = capsys.readouterr()
@@ -246,11 +206,8 @@ def test_what_cannot_be_meant_is_one_line(capsys, arguments, code, message):
 
 def test_changed_data_is_refused(letters, capsys):
     with started(*LINE, "--epochs", "100000", "--out", "run", "--checkpoint-seconds", "0", cwd=letters) as process:
-        wait_for_epoch(process, 1)
-        process.send_signal(signal.SIGINT)
-        process.stderr.read()
-    data = made_images(240, seed=1, n_classes=4)
-    np.savez("letters.npz", images=data.inputs, labels=data.labels)
+        end(process, signal.SIGINT)
+    save_images("letters.npz", seed=1)
     assert main(["train", "--resume", "run"]) == 1
     assert "is not the data that the configuration was written for: sha256" in capsys.readouterr().err
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import tomllib
+from shlex import split
 
 import numpy as np
 import pytest
-from conftest import made_images
+from conftest import save_images
 
 from chalknet.artifacts.model_file import load_model
 from chalknet.cli import main as main_module
@@ -26,15 +27,8 @@ def rows_of(path):
 def test_train_writes_a_whole_run_folder_and_prints_the_statistics(letters, tmp_path, capsys):
     assert main(["train", "--data", letters, *QUICK, "--out", "run"]) == 0
     files = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert files == [
-        "config.toml",
-        "curves.png",
-        "curves.svg",
-        "history.csv",
-        "model.safetensors",
-        "summary.json",
-        "valid_samples.npz",
-    ]
+    names = "config.toml curves.png curves.svg history.csv model.safetensors summary.json valid_samples.npz"
+    assert files == split(names)
     printed = capsys.readouterr()
     assert "After 4 epochs" in printed.out
     assert "written to run" in printed.out
@@ -93,8 +87,7 @@ def test_a_flag_changes_what_a_config_says(letters, tmp_path):
 
 def test_a_config_whose_data_has_changed_is_refused_with_both_digests(letters, tmp_path, capsys):
     main(["train", "--data", letters, *QUICK, "--out", "first", "--quiet"])
-    data = made_images(240, seed=1, n_classes=4)
-    np.savez(tmp_path / "letters.npz", images=data.inputs, labels=data.labels)
+    save_images(tmp_path / "letters.npz", seed=1)
     capsys.readouterr()
     assert main(["train", "--config", "first/config.toml", "--out", "second"]) == 1
     assert "is not the data that the configuration was written for: sha256" in capsys.readouterr().err
@@ -126,28 +119,8 @@ def test_a_finished_run_is_kept_unless_told_otherwise(letters, tmp_path, capsys)
 
 
 def test_sets_may_be_absent(letters, tmp_path, capsys):
-    assert (
-        main(
-            [
-                "train",
-                "--recipe",
-                "writeup",
-                "--data",
-                letters,
-                "--hidden",
-                "4",
-                "--epochs",
-                "1",
-                "--train",
-                "240",
-                "--valid",
-                "0",
-                "--out",
-                "run",
-            ]
-        )
-        == 0
-    )
+    line = split("train --recipe writeup --hidden 4 --epochs 1 --train 240 --valid 0 --out run --data")
+    assert main([*line, letters]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["validation", "–", "–", "–"] in lines
     assert ["test", "–", "–", "–"] in lines
@@ -415,14 +388,9 @@ def test_any_field_can_be_set_and_the_config_repeats_it(letters, tmp_path):
     assert load_model(tmp_path / "first" / "model.safetensors").architecture.activations == ("gelu",)
 
 
-def saved(folder, name, n, seed):
-    data = made_images(n, seed=seed, n_classes=4)
-    np.savez(folder / name, images=data.inputs, labels=data.labels)
-
-
 def test_files_of_ones_own_validate_and_test_and_the_config_repeats_it(letters, tmp_path, capsys):
-    saved(tmp_path, "valid.npz", 30, 1)
-    saved(tmp_path, "test.npz", 50, 2)
+    save_images("valid.npz", 30, 1)
+    save_images("test.npz", 50, 2)
     line = ["train", "--data", letters, "--valid", "valid.npz", "--test", "test.npz", "--hidden", "5", "--epochs", "2"]
     assert main([*line, "--out", "first", "--quiet"]) == 0
     summary = json.loads((tmp_path / "first" / "summary.json").read_text())
@@ -430,7 +398,7 @@ def test_files_of_ones_own_validate_and_test_and_the_config_repeats_it(letters, 
     assert main(["train", "--config", "first/config.toml", "--out", "second", "--quiet"]) == 0
     first, second = ((tmp_path / run / "model.safetensors").read_bytes() for run in ("first", "second"))
     assert first == second
-    saved(tmp_path, "test.npz", 50, 3)
+    save_images("test.npz", 50, 3)
     assert main(["train", "--config", "first/config.toml", "--out", "third", "--quiet"]) == 1
     printed = capsys.readouterr().err
     assert "test.npz: is not the data that the configuration was written for" in printed

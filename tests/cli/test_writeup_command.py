@@ -1,5 +1,7 @@
 """`chalknet writeup` and `chalknet report` as a person types them."""
 
+from shlex import split
+
 import pytest
 
 from chalknet.cli.main import main
@@ -7,20 +9,7 @@ from chalknet.cli.writeup_progress import WriteupBar
 from chalknet.studies.runner.scheduler import StudyProgress
 from chalknet.workflows.writeup import WriteupProgress
 
-LINE = [
-    "--hidden",
-    "5,8",
-    "--epochs",
-    "3",
-    "--learning-rate",
-    "1e-3",
-    "--train",
-    "160",
-    "--valid",
-    "40",
-    "--seeds",
-    "2",
-]
+LINE = split("--hidden 5,8 --epochs 3 --learning-rate 1e-3 --train 160 --valid 40 --seeds 2")
 
 
 def test_writeup_and_report_end_with_the_documents_paths(letters, tmp_path, capsys):
@@ -49,20 +38,7 @@ def test_the_commands_of_the_appendix_repeat_the_writeup(letters, tmp_path, caps
 
 
 def _repeating():
-    return [
-        "--seeds",
-        "2",
-        "--hidden",
-        "5,8",
-        "--train",
-        "160",
-        "--valid",
-        "40",
-        "--learning-rate",
-        "0.001",
-        "--epochs",
-        "3",
-    ]
+    return split("--seeds 2 --hidden 5,8 --train 160 --valid 40 --learning-rate 0.001 --epochs 3")
 
 
 def _without_times(table):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import made_images
+from conftest import save_images
 from scipy import stats
 
 import chalknet
@@ -25,8 +25,8 @@ SETTINGS = {"hidden": [6], "epochs": 3, "train_size": 160, "valid_size": 40, "st
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A folder with letters.npz and the finished ensemble `run` of them, and the `Run`."""
-    folder, data = tmp_path_factory.mktemp("trained"), made_images(240, seed=0)
-    np.savez(folder / "letters.npz", images=data.inputs, labels=data.labels)
+    folder = tmp_path_factory.mktemp("trained")
+    save_images(folder / "letters.npz")
     with contextlib.chdir(folder):
         return folder, chalknet.train("letters.npz", out="run", **SETTINGS)
 

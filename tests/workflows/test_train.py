@@ -2,7 +2,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import made_images
+from conftest import save_images
 
 import chalknet
 from chalknet.artifacts.model_facts import training_facts
@@ -34,8 +34,7 @@ def test_train_takes_splits_of_ones_own_and_a_recipe_object(small_images):
 
 
 def test_train_takes_a_path_and_writes_a_folder(tmp_path):
-    data = made_images(240, seed=0)
-    np.savez(tmp_path / "letters.npz", images=data.inputs, labels=data.labels)
+    save_images(tmp_path / "letters.npz")
     chalknet.train(tmp_path / "letters.npz", out=tmp_path / "run", **SETTINGS)
     recipe, config = read_config(tmp_path / "run" / "config.toml")
     assert recipe.network.hidden == (6,)
@@ -83,8 +82,7 @@ def test_splits_larger_than_the_data_are_named_with_both_sizes(small_images):
 
 
 def test_data_that_is_not_what_a_configuration_says_is_refused(tmp_path):
-    data = made_images(240, seed=0)
-    np.savez(tmp_path / "letters.npz", images=data.inputs, labels=data.labels)
+    save_images(tmp_path / "letters.npz")
     config = chalknet.config.DataConfig(str(tmp_path / "letters.npz"), sha256="0" * 64)
     with pytest.raises(
         DataError, match=r"letters.npz: is not the data .* expected 0{64}. Name the right file with --data"
@@ -93,8 +91,7 @@ def test_data_that_is_not_what_a_configuration_says_is_refused(tmp_path):
 
 
 def test_a_run_of_data_read_with_options_is_repeated_with_them(tmp_path):
-    data = made_images(240, seed=0)
-    np.savez(tmp_path / "letters.npz", images=data.inputs, labels=data.labels)
+    save_images(tmp_path / "letters.npz")
     named = chalknet.load_data(tmp_path / "letters.npz", class_names=["w", "x", "y", "z"])
     first = chalknet.train(named, out=tmp_path / "run", **SETTINGS)
     recipe, config = read_config(tmp_path / "run" / "config.toml")

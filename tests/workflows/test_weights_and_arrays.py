@@ -18,10 +18,8 @@ WEIGHTS = np.random.default_rng(0).random(240)
 
 
 @pytest.fixture
-def letters(tmp_path, monkeypatch, small_images):
-    monkeypatch.chdir(tmp_path)
-    np.savez("letters.npz", images=small_images.inputs, labels=small_images.labels)
-    return load_data("letters.npz")
+def letters(letters):
+    return load_data(letters)
 
 
 def same(one, other):
