@@ -10,6 +10,7 @@ from chalknet.formatting import count_of, listed
 from chalknet.reporting.document import Block, Code, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.gathered import Gathered
 from chalknet.reporting.inline import code, escaped
+from chalknet.reporting.sections.prose import prose
 from chalknet.reporting.study_tables import units_table
 from chalknet.studies.spec import spec_tables
 
@@ -30,14 +31,7 @@ def appendix_section(gathered: Gathered, number: str = "A", title: str = "To rep
             # Each list of the file on one line.
             Code(re.sub(r"\[\n((?:    .*\n)+)\]", lambda found: f"[{' '.join(found[1].split()).rstrip(',')}]", text)),
         ]
-    blocks.append(
-        Paragraph(
-            "Every table of this document is a CSV file under `tables/`, and every figure a JSON file under "
-            "`figures/`; both forms of the document are drawn from these numbers. The rules by which sentences are "
-            "made from them, and the methods with their sources, stand in chalknet's `docs/statistics.md`."
-        )
-    )
-    return Section(number, title, tuple(blocks))
+    return Section(number, title, (*blocks, *prose("files")))
 
 
 def units_blocks(gathered: Gathered) -> list[Block]:

@@ -8,6 +8,7 @@ from chalknet.formatting import count_of, duration, fixed, percent, percent_ends
 from chalknet.reporting.document import Block, FigureBlock, Findings, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.gathered import CellRuns, Gathered, Together
 from chalknet.reporting.sections.choice import epoch_choice
+from chalknet.reporting.sections.prose import prose
 from chalknet.reporting.study_figures import seed_curves
 from chalknet.reporting.study_tables import four, percent2
 from chalknet.reporting.tables import PART_NAMES, Table
@@ -45,13 +46,8 @@ def together_section(gathered: Gathered, together: Together, number: str, title:
     if not parts:
         text = "There is neither a validation nor a test part, so what averaging gains cannot be told."
         return Section(number, title, (Paragraph(text),))
-    text = (
-        "The answer of an ensemble is the mean of its networks' probabilities. What it gains is its accuracy less the "
-        "mean of theirs on the same samples. The interval carries the finite number of samples, and takes these "
-        "networks as they are: others would gain another amount."
-    )
     blocks: list[Block] = [
-        Paragraph(text),
+        *prose("ensemble gain"),
         TableBlock("gain", _gain_table(runs, together, parts), "The networks by themselves, their mean, and together."),
         Findings(tuple(_sentence(part, together.gains[part]) for part in parts)),
         *epoch_choice((runs,)),

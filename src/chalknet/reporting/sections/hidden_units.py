@@ -6,6 +6,7 @@ from chalknet.formatting import capitalised, count_of, listed
 from chalknet.reporting.document import Block, FigureBlock, Findings, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.gathered import CellRuns, Gathered, field_name
 from chalknet.reporting.inline import code
+from chalknet.reporting.sections.prose import prose
 from chalknet.reporting.study_figures import (
     accuracy_figure,
     cell_curves,
@@ -46,12 +47,7 @@ def judged_name(gathered: Gathered) -> str:
 
 def _cell_tables(gathered: Gathered) -> list[Block]:
     shown = gathered.complete[:MOST_TABLES]
-    intro = (
-        "First each network as the original printed it, with every seed: the scores after the last epoch, and the "
-        "time. Test figures stand here because the original's tables have them; nothing below is compared or chosen "
-        "by them."
-    )
-    blocks: list[Block] = [Paragraph(intro)]
+    blocks = list(prose("cell tables"))
     for i, runs in enumerate(shown, 1):
         name = f"cell-{cell_text(gathered, runs)}" if gathered.varied == ("hidden",) else f"cell-{i}"
         blocks.append(TableBlock(name, seeds_table(runs), f"{panel_title(runs)}."))
@@ -167,18 +163,7 @@ def _curves(gathered: Gathered) -> list[Block]:
     ]
     sentences = tuple(one for runs in shown[:MOST_CURVE_CELLS] for one in runs.findings)
     if sentences and len(gathered.complete) > 1:
-        blocks += [
-            Paragraph(
-                "*What the curves show*, by rules: over-fitting is a training accuracy above the validation accuracy "
-                "at the end by more than 1 point, with the whole interval of that gap, or a validation loss that ends "
-                "more than 2 % above its lowest mean, with the whole interval of that rise, while the training loss "
-                "falls; each half of the seeds and samples is measured there at the epoch that the other half chose. A "
-                "curve has settled where it stays within 1 % of its final value; unstable is a training loss that "
-                "rises by more than 5 % in one epoch, or seeds whose final validation accuracies lie more than 2 "
-                "points apart."
-            ),
-            Findings(sentences),
-        ]
+        blocks += [*prose("curve rules"), Findings(sentences)]
     return blocks
 
 

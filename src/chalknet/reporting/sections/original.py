@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from chalknet.config import Recipe
 from chalknet.formatting import DASH, count_of, fixed, listed, percent_ends
-from chalknet.reporting.document import Block, FigureBlock, Note, Paragraph, Section, TableBlock
+from chalknet.reporting.document import Block, FigureBlock, Note, Section, TableBlock
 from chalknet.reporting.gathered import CellRuns, Gathered
 from chalknet.reporting.inline import code
 from chalknet.reporting.sections.learning import learning_cell
+from chalknet.reporting.sections.prose import prose
 from chalknet.reporting.study_figures import history_curves
 from chalknet.reporting.study_tables import four, percent2, seconds_text
 from chalknet.reporting.tables import PART_NAMES, Table
@@ -42,23 +43,19 @@ ORIGINAL = {
 
 def original_section(gathered: Gathered, number: str, title: str = "What the original reported") -> Section:
     """The printed table beside this one, what differs between the two, and what the printed losses are."""
-    blocks: list[Block] = [*_differences(gathered), Paragraph(_text())]
-    blocks += [
+    intervals = "What one run on so many images can say: 95 % intervals (Wilson)."
+    blocks = (
+        *_differences(gathered),
+        *prose("original"),
         TableBlock("original", comparison_table(gathered), _caption(gathered)),
+        *prose("original losses"),
         *_losses(gathered),
-        Paragraph(_uncertainty()),
-        TableBlock(
-            "original_intervals", intervals_table(), "What one run on so many images can say: 95 % intervals (Wilson)."
-        ),
-        Paragraph(
-            "The original's softmax takes the exponentials of the logits as they are, $S1$, which overflow float64 "
-            "from logits of 710 on; here the largest is subtracted first, $S2$. Its test curves were plotted beside "
-            "the validation curves while the number of hidden units and of epochs was being chosen, so its test "
-            "figures are no longer those of untouched data. Here every choice rests on the validation part."
-        ),
+        *prose("original uncertainty"),
+        TableBlock("original_intervals", intervals_table(), intervals),
+        *prose("original softmax"),
         *_times(gathered),
-    ]
-    return Section(number, title, tuple(blocks))
+    )
+    return Section(number, title, blocks)
 
 
 def differences(gathered: Gathered) -> tuple[str, ...]:
@@ -187,15 +184,6 @@ def _recipe_differences(recipe: Recipe) -> list[str]:
     return found
 
 
-def _text() -> str:
-    return (
-        "The original (a course write-up of February 2020) printed the following, from one run of each width without "
-        "a seed, so that nobody can run it again to the same digits, and nothing in it tells a difference between "
-        "widths from the luck of a start. [table:original] puts the figures of this document beside it, in the "
-        "original's own quantities."
-    )
-
-
 def _caption(gathered: Gathered) -> str:
     seeds = f"here the mean of {count_of(gathered.n_seeds, 'seed')}" if gathered.n_seeds > 1 else "here one seed"
     same = "The two printed losses are one quantity; the cross-entropy is another."
@@ -208,26 +196,14 @@ def _dashes(gathered: Gathered) -> str:
 
 
 def _losses(gathered: Gathered) -> tuple[Block, ...]:
-    """The plain statement of what the printed losses are, with both curves of one training."""
-    text = (
-        "**The printed losses are not cross-entropies.** The original defines `averageCE(target, prediction)` as "
-        "`-(target * log(prediction + 1e-20)).sum(axis=1).mean()` and calls it with the two arguments swapped. What "
-        "it prints is therefore $M2$, 46.05 times the mean probability that is given to wrong classes: it starts "
-        "near 0.9 · 46.05 = 41.45 for ten classes, and it can go on falling while the cross-entropy already rises, "
-        "since it is bounded and a confident mistake costs no more than 46.05. The gradients of the original are "
-        "those of the true cross-entropy; only what was printed and plotted is the other quantity."
-    )
-    blocks: list[Block] = [Paragraph(text)]
+    """Both losses of one training, side by side."""
     runs = learning_cell(gathered)
-    if runs is not None and "valid" in runs.parts and len(runs.histories[0]) > 1:
-        figure = history_curves(runs.histories[0], ("valid",), ("loss", "printed_loss"), "")
-        caption = f"The two losses of one training on the validation part (seed {runs.seeds[0]}): {_shapes(runs)}."
-        blocks.append(
-            FigureBlock(
-                "two_losses", figure, caption, "Cross-entropy and printed loss against the epoch, side by side."
-            )
-        )
-    return tuple(blocks)
+    if runs is None or "valid" not in runs.parts or len(runs.histories[0]) < 2:
+        return ()
+    figure = history_curves(runs.histories[0], ("valid",), ("loss", "printed_loss"), "")
+    caption = f"The two losses of one training on the validation part (seed {runs.seeds[0]}): {_shapes(runs)}."
+    alt = "Cross-entropy and printed loss against the epoch, side by side."
+    return (FigureBlock("two_losses", figure, caption, alt),)
 
 
 def _shapes(runs: CellRuns) -> str:
@@ -240,16 +216,6 @@ def _shapes(runs: CellRuns) -> str:
     return (
         f"the cross-entropy is smallest after epoch {lowest['loss']}, the printed loss after epoch "
         f"{lowest['printed_loss']} of {len(history)}"
-    )
-
-
-def _uncertainty() -> str:
-    return (
-        "**One run a cell, without a seed.** Even if another start changed nothing, an accuracy on 2,724 test images "
-        "carries about ±1.0 point, and on 1,000 validation images about ±1.7 ([table:original_intervals]). The "
-        "widths 500, 1,000 and 2,000 lie 0.7 points apart on the test images and 1.1 on the validation images, so "
-        "from these figures alone their order cannot be told from chance. (On the same images, answers compared "
-        "image by image could tell more; the original printed none.)"
     )
 
 

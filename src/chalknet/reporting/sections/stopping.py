@@ -10,6 +10,7 @@ from chalknet.reporting.document import Block, FigureBlock, Findings, Note, Para
 from chalknet.reporting.gathered import CellRuns, Gathered
 from chalknet.reporting.inline import escaped
 from chalknet.reporting.sections.hidden_units import cell_words, cut_off
+from chalknet.reporting.sections.prose import prose
 from chalknet.reporting.study_figures import MOST_PANELS, stopping_curves
 from chalknet.reporting.study_tables import cell_head, cell_text, stopping_table
 from chalknet.studies.intervals import Interval
@@ -36,13 +37,7 @@ def stopping_section(
         blocks.append(_figure(gathered, len(found)))
     blocks.append(Findings(tuple(_sentence(runs, point) for runs, point in found)))
     if original:
-        blocks.append(
-            Paragraph(
-                "The original read its stopping point, 50 iterations, off a plot of its printed loss and accuracy by "
-                "eye, from one run, and gave no uncertainty. An interval here says how far the point would move with "
-                "other validation images and other seeds."
-            )
-        )
+        blocks += prose("original stopping")
     missing = [runs for runs in gathered.complete if runs.stopping is None]
     if missing:
         blocks.append(
