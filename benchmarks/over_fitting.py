@@ -70,7 +70,7 @@ def measured(n_seeds: int, how: str, of_seeds: float, shared: bool, trials: int)
     hits = np.zeros((trials, len(FIGURES)))
     for trial in range(trials):
         losses = drawn(rng, n_seeds, how, of_seeds, shared)
-        flat, risen = (loss_rise(x.mean(axis=2), x if shared else None) for x in (losses, losses + ramp[:, None]))
+        flat, risen = (loss_rise(x.mean(axis=2), x if shared else None).rise for x in (losses, losses + ramp[:, None]))
         same = lowest_limit_on_the_same(losses)
         hits[trial] = [flat.low > LEAST_LOSS_RISE, flat.low > 0, same > LEAST_LOSS_RISE, risen.low > LEAST_LOSS_RISE]
     shares = {name: round(100.0 * float(share), 1) for name, share in zip(FIGURES, hits.mean(axis=0), strict=True)}

@@ -58,12 +58,10 @@ def test_images_are_paired_between_cells():
     assert np.array_equal(found[:, 0], found[:, 1])
 
 
-def test_seeds_are_paired_only_when_asked():
+def test_seeds_are_not_paired_between_cells():
     cell = cells_of(4, 300)[0]
-    paired = multi_bootstrap([cell, cell], np.random.default_rng(0), n_resamples=100, paired_seeds=True)
-    unpaired = multi_bootstrap([cell, cell], np.random.default_rng(0), n_resamples=100)
-    assert np.array_equal(paired[:, 0], paired[:, 1])
-    assert not np.array_equal(unpaired[:, 0], unpaired[:, 1])
+    found = multi_bootstrap([cell, cell], np.random.default_rng(0), n_resamples=100)
+    assert not np.array_equal(found[:, 0], found[:, 1])
 
 
 def test_the_same_generator_gives_the_same_figures_and_fractions_are_welcome():
@@ -110,8 +108,6 @@ def test_bad_input_is_named():
         multi_bootstrap([], rng)
     with pytest.raises(ShapeError, match="same images"):
         multi_bootstrap([np.ones((2, 5)), np.ones((2, 6))], rng)
-    with pytest.raises(ShapeError, match="paired seeds"):
-        multi_bootstrap([np.ones((2, 5)), np.ones((3, 5))], rng, paired_seeds=True)
     with pytest.raises(DataError, match=r"numbers in \[0, 1\]"):
         multi_bootstrap([np.full((2, 5), np.nan)], rng)
     with pytest.raises(DataError, match="dtype"):

@@ -234,7 +234,7 @@ def test_a_rise_that_one_seed_of_three_alone_has_is_not_said():
     one = curves(rise=0.002)
     one.valid_loss[0] += np.where(np.arange(200) >= 110, 0.2, 0.0)
     assert one.valid_loss[:, -1].mean() > 1.3 * one.valid_loss.mean(axis=0).min()
-    assert loss_rise(one.valid_loss).rise > 0.3
+    assert loss_rise(one.valid_loss).rise.value > 0.3
     assert kinds(curve_findings("a", one)) == ["convergence"]
     assert kinds(curve_findings("a", one, valid_losses=with_losses(one.valid_loss))) == ["convergence"]
 
@@ -280,11 +280,12 @@ def test_a_rise_by_hand():
     # and the first counts: all rise from epoch 2.
     found = loss_rise(np.stack([one.mean(axis=1) for one in losses]), losses)
     assert (found.epoch, found.lowest) == (2, 1.25)
-    assert found.rise == pytest.approx((1.875 - 1.25) / 1.25)
+    assert found.rise.value == pytest.approx((1.875 - 1.25) / 1.25)
     by_seeds = loss_rise(np.array([[2.0, 1.0, 1.5], [2.0, 1.0, 2.0]]))
-    assert (by_seeds.epoch, by_seeds.lowest, by_seeds.rise, by_seeds.carries) == (2, 1.0, 0.75, "seeds alone")
+    assert (by_seeds.epoch, by_seeds.lowest) == (2, 1.0)
+    assert (by_seeds.rise.value, by_seeds.rise.carries) == (0.75, "seeds alone")
     # Student's t of one degree of freedom at 0.975 is 12.706; the deviation of the mean 0.25
-    assert by_seeds.high - by_seeds.low == pytest.approx(2 * 12.706 * 0.25, rel=1e-4)
+    assert by_seeds.rise.high - by_seeds.rise.low == pytest.approx(2 * 12.706 * 0.25, rel=1e-4)
 
 
 @pytest.mark.parametrize("n_seeds", [1, 3, 10])
@@ -294,7 +295,7 @@ def test_no_rise_is_said_where_only_luck_makes_one(n_seeds):
     for _ in range(200):
         moves = 0.2 * rng.standard_normal((n_seeds, 30)) * (n_seeds > 1)
         losses = 1.0 + moves[..., None] + 0.3 * rng.standard_normal((n_seeds, 30, 60))
-        above += loss_rise(losses.mean(axis=2), losses).low > 0
+        above += loss_rise(losses.mean(axis=2), losses).rise.low > 0
     assert above / 200 <= 0.05
 
 
@@ -302,13 +303,13 @@ def test_losses_that_are_cut_off_or_not_finite_or_of_few_images_give_no_rise():
     one = curves(rise=0.2)
     whole = with_losses(one.valid_loss)
     cut = [np.minimum(1e6 * each, 65_504.0).astype(np.float16) for each in whole]
-    assert loss_rise(1e6 * one.valid_loss, list(1e6 * whole)).carries == "seeds and images"
-    assert loss_rise(1e6 * one.valid_loss, cut).carries == "nothing"
-    assert loss_rise(one.valid_loss, whole[..., :3]).carries == "nothing"
+    assert loss_rise(1e6 * one.valid_loss, list(1e6 * whole)).rise.carries == "seeds and images"
+    assert loss_rise(1e6 * one.valid_loss, cut).rise.carries == "nothing"
+    assert loss_rise(one.valid_loss, whole[..., :3]).rise.carries == "nothing"
     whole[1, -1, 7] = np.inf
-    assert math.isnan(loss_rise(one.valid_loss, whole).low)
+    assert math.isnan(loss_rise(one.valid_loss, whole).rise.low)
     assert kinds(curve_findings("a", one, valid_losses=whole)) == ["convergence"]
-    assert math.isnan(loss_rise(np.array([[1.0, 0.5, np.inf], [1.0, 0.5, 0.7]])).rise)
+    assert math.isnan(loss_rise(np.array([[1.0, 0.5, np.inf], [1.0, 0.5, 0.7]])).rise.low)
 
 
 def test_losses_of_images_that_do_not_fit_are_refused():

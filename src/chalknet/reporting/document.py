@@ -144,11 +144,6 @@ class Section:
     def __post_init__(self) -> None:
         _require(NUMBER.fullmatch(self.number) is not None, f"{self.number!r} is no number of a section")
 
-    @property
-    def depth(self) -> int:
-        """1 for "1", 3 for "1.4.1"."""
-        return self.number.count(".") + 1
-
 
 @dataclass(frozen=True)
 class Document:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -117,21 +115,12 @@ class Figure:
     same_y: bool = False
 
     def json(self) -> str:
-        """The figure as JSON, which `figure_from_json` reads; a value that is not finite is null."""
+        """The figure as JSON, with the kind of each panel; a value that is not finite is null."""
         plain = asdict(self)
         for panel, data in zip(self.panels, plain["panels"], strict=True):
             data["kind"] = type(panel).__name__.lower()
         text = json.dumps(json_ready({"format": FORMAT, **plain}), ensure_ascii=False, indent=1, allow_nan=False)
         return text + "\n"
-
-
-def figure_from_json(text: str) -> Figure:
-    """The figure that `Figure.json` wrote; null among the values of a curve is nan."""
-    plain = json.loads(text)
-    if plain.pop("format") != FORMAT:
-        raise ValueError("the figure was written by another version of chalknet.")
-    panels = tuple(_panel(data) for data in plain.pop("panels"))
-    return Figure(panels=panels, **plain)
 
 
 def learning_curves(history: Sequence[EpochRecord], title: str = "") -> Figure:
@@ -168,20 +157,3 @@ def points_of(history: Sequence[EpochRecord], part: str, measure: str) -> tuple[
 
 def _floats(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
-
-
-def _panel(data: dict[str, Any]) -> Panel | Matrix:
-    kind = data.pop("kind")
-    if kind == "matrix":
-        return Matrix(**{key: _tuples(value) for key, value in data.items()})
-    curves = tuple(Curve(**{key: _values(value) for key, value in curve.items()}) for curve in data.pop("curves"))
-    marks = tuple(Mark(**mark) for mark in data.pop("marks"))
-    return Panel(curves=curves, marks=marks, **{key: _tuples(value) for key, value in data.items()})
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
-
-
-def _values(value: Any) -> Any:
-    return tuple(math.nan if item is None else item for item in value) if isinstance(value, list) else value

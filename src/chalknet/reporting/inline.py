@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from chalknet.reporting.document import Code, Document
 from chalknet.reporting.formulas import FORMULAS, symbol
 
 SPECIAL = r"\\`*$\["
@@ -56,25 +55,6 @@ def escaped(text: str) -> str:
 def code(text: str) -> str:
     """Markup for a text from data as code; a text without any character gives none."""
     return "`" + re.sub(r"([\\`])", r"\\\1", text) + "`" if text else ""
-
-
-def dangling_references(document: Document) -> tuple[str, ...]:
-    """References in the document's texts that lead nowhere, and `$...$` that are neither symbol nor formula."""
-    targets = set(document.numbers()) | {f"section:{section.number}" for section in document.sections}
-    texts = [note.text for note in document.notes]
-    for block in document.blocks():
-        texts += getattr(block, "items", ())
-        if not isinstance(block, Code):
-            texts += [getattr(block, name) for name in ("text", "caption") if hasattr(block, name)]
-    found: list[str] = []
-    for text in texts:
-        for match in MARKUP.finditer(text):
-            math, reference = match["math"], match["reference"]
-            if reference and reference not in targets:
-                found.append(reference)
-            if math and math not in FORMULAS and symbol(math) is None:
-                found.append(f"${math}$")
-    return tuple(found)
 
 
 def _spans(text: str, known: Callable[[str], bool]) -> Iterator[Span]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -227,14 +228,8 @@ def cell_text(gathered: Gathered, runs: CellRuns) -> str:
     return value_text(settings[gathered.varied[0]]) if len(gathered.varied) == 1 else runs.name
 
 
-def percent2(share: float) -> str:
-    """As the original printed accuracies."""
-    return percent(share, 2)
-
-
-def four(value: float) -> str:
-    """As the original printed losses."""
-    return fixed(value, 4)
+percent2 = partial(percent, digits=2)  # as the original printed accuracies
+four = partial(fixed, digits=4)  # and losses
 
 
 def seconds_text(value: float) -> str:

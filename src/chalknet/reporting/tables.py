@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from chalknet.training.trainer import Run
 
 MONITOR_NAMES = {"valid_loss": "validation loss", "valid_accuracy": "validation accuracy"}
+SCORE_HEADS = ("", "loss", "accuracy", "printed loss")  # of rows with `score_cells`
 PART_NAMES = {"train": "training", "valid": "validation", "test": "test"}
 
 
@@ -59,13 +60,13 @@ def data_table(data: Dataset, splits: Splits) -> Table:
 def statistics_table(run: Run) -> Table:
     """The write-up's statistics block: loss and accuracy of the three sets where the network is kept, and the time."""
     kept, n_epochs = run.kept, len(run.history)
-    rows = [(PART_NAMES[part], *_score_cells(kept.part(part))) for part in PARTS]
+    rows = [(PART_NAMES[part], *score_cells(kept.part(part))) for part in PARTS]
     title = f"After {count_of(kept.epoch, 'epoch')}"
     if run.members:
         title = f"{len(run.members)} networks together"
     elif kept.epoch != n_epochs:
         title += f", the best of {n_epochs} by {MONITOR_NAMES[run.recipe.stopping.monitor]}"
-    return Table(f"{title}, {run.seconds:.1f} s", ("", "loss", "accuracy", "printed loss"), tuple(rows))
+    return Table(f"{title}, {run.seconds:.1f} s", SCORE_HEADS, tuple(rows))
 
 
 def gradient_table(checks: Sequence[GradientCheck], digits: int = 12) -> Table:
@@ -83,7 +84,8 @@ def gradient_table(checks: Sequence[GradientCheck], digits: int = 12) -> Table:
     return Table("Gradient check", ("group", "parameters", "analytic", "numeric", "relative gap"), tuple(rows))
 
 
-def _score_cells(scores: Scores | None) -> tuple[str, str, str]:
+def score_cells(scores: Scores | None) -> tuple[str, str, str]:
+    """Return loss, accuracy and printed loss as the original printed them; dashes where there are none."""
     if scores is None:
         return (DASH, DASH, DASH)
     return (f"{scores.loss:.4f}", f"{100 * scores.accuracy:.2f} %", f"{scores.printed_loss:.4f}")

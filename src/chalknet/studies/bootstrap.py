@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.errors import ConfigError, ShapeError
+from chalknet.errors import ConfigError
 from chalknet.studies.values import FloatArray, checked_cells
 
 BLOCK = 500  # resamples at a time: (500, M) weights fit the cache of today's processors for some thousand images
@@ -39,26 +39,23 @@ def multi_bootstrap(
     rng: np.random.Generator,
     *,
     n_resamples: int = 10_000,
-    paired_seeds: bool = False,
 ) -> FloatArray:
     """Mean accuracies of the cells in resamples of seeds and images.
 
         accuracy_r = v_r^T C w_r / (S M),   v_r ~ Multinomial(S; 1/S, ..., 1/S),   w_r ~ Multinomial(M; 1/M, ..., 1/M)
 
-    The images' weights w_r are the same for all cells; the seeds' weights v_r are drawn for each cell anew unless
-    paired_seeds. The spread of a cell's column, or of the difference of two columns, estimates the sampling error; over
-    few seeds it is too small by (S-1)/S in the seeds' part and too large in the rest's part (docs/statistics.md).
+    The images' weights w_r are the same for all cells; the seeds' weights v_r are drawn for each cell anew. The spread
+    of a cell's column, or of the difference of two columns, estimates the sampling error; over few seeds it is too
+    small by (S-1)/S in the seeds' part and too large in the rest's part (docs/statistics.md).
 
     Args:
-        cells: by label or in order, each (S, M) bool or numbers in [0, 1]; S may differ between cells unless
-            paired_seeds.
+        cells: by label or in order, each (S, M) bool or numbers in [0, 1]; S may differ between cells.
         rng: where the resamples come from.
         n_resamples: R.
-        paired_seeds: seed s of every cell is drawn together with seed s of the others.
     Returns:
         (R, number of cells) float64.
     Raises:
-        ShapeError, DataError: see `checked_cells`; ShapeError too where paired cells have different numbers of seeds.
+        ShapeError, DataError: see `checked_cells`.
         ConfigError: n_resamples < 1.
     Source: Sellam et al., The MultiBERTs, ICLR 2022, section 4; Owen, Annals of Applied Statistics 1 (2007), on its
         bias.
@@ -67,8 +64,6 @@ def multi_bootstrap(
     if n_resamples < 1:
         raise ConfigError(f"n_resamples must be >= 1, got {n_resamples}.")
     sizes = [len(array) for array in arrays]
-    if paired_seeds and len(set(sizes)) > 1:
-        raise ShapeError(f"paired seeds need the same number of seeds in every cell, got {sizes}.")
     n_images = arrays[0].shape[1]
     # counts of right answers are whole numbers far below 2^24, which float32 adds without rounding
     whole = all(np.array_equal(array, array.astype(bool)) for array in arrays) and n_images < 2**24
@@ -77,11 +72,9 @@ def multi_bootstrap(
     for start in range(0, n_resamples, BLOCK):
         block = min(BLOCK, n_resamples - start)
         by_seed = stacked @ _counts(rng, block, n_images).T.astype(stacked.dtype)  # (all seeds, block)
-        weights = _counts(rng, block, sizes[0]) if paired_seeds else None
         first = 0
         for c, size in enumerate(sizes):
-            drawn = _counts(rng, block, size) if weights is None else weights
-            sums = np.sum(drawn.T * by_seed[first : first + size], axis=0, dtype=np.float64)
+            sums = np.sum(_counts(rng, block, size).T * by_seed[first : first + size], axis=0, dtype=np.float64)
             found[start : start + block, c] = sums / (size * n_images)
             first += size
     return found
@@ -99,7 +92,6 @@ def choice_optimism(
     rng: np.random.Generator,
     *,
     n_resamples: int = 2_000,
-    paired_seeds: bool = False,
 ) -> ChoiceOptimism:
     """How much choosing the best cell on validation flatters its validation accuracy.
 
@@ -120,7 +112,7 @@ def choice_optimism(
     cells = checked_cells(valid_correct)
     labels = list(cells)
     accuracy = np.array([cell.mean() for cell in cells.values()])
-    resampled = multi_bootstrap(cells, rng, n_resamples=n_resamples, paired_seeds=paired_seeds)
+    resampled = multi_bootstrap(cells, rng, n_resamples=n_resamples)
     winners = resampled.argmax(axis=1)
     optimism = (
         float(np.mean(resampled[np.arange(len(winners)), winners] - accuracy[winners])) if len(labels) > 1 else 0.0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
-from chalknet.config import SAME, SECTIONS, Recipe, SplitConfig
+from chalknet.config import SAME, SECTIONS, DataConfig, Recipe, SplitConfig, config_from_tables, config_tables
 
 VARIES = "varies with the seed"  # stands in a cell's identity for what its seeds vary
 # Sections that a key has even where all of them is default; a later one it has only where something of it is not.
@@ -76,10 +77,9 @@ class Cell:
 
     def division_of(self, seed: int) -> SplitConfig:
         """The division of one seed: where the split varies, by split_seed + seed, so that seed 0 has the base's own."""
-        base = self.division
         if "split" not in self.seeds_vary:
-            return base
-        return SplitConfig(base.split, base.train_size, base.valid_size, (base.split_seed + seed) % 2**32)
+            return self.division
+        return replace(self.division, split_seed=(self.division.split_seed + seed) % 2**32)
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,23 @@ class Unit:
     def key(self) -> tuple[str, int]:
         """The unit's identity in a store."""
         return (self.cell.key, self.seed)
+
+
+def cell_tables(cell: Cell) -> dict[str, Any]:
+    """Return a cell without its settings as tables for JSON, which `cell_from_tables` reads."""
+    recipe = config_tables(cell.recipe, DataConfig())
+    del recipe["data"]
+    return {"recipe": recipe, "division": dict(vars(cell.division)), "seeds_vary": list(cell.seeds_vary)}
+
+
+def cell_from_tables(tables: Mapping[str, Any], where: str, settings: tuple[tuple[str, Any], ...] = ()) -> Cell:
+    """Return the cell of `cell_tables`.
+
+    Raises:
+        ConfigError, KeyError, TypeError: the tables are not those of a cell.
+    """
+    recipe, _ = config_from_tables(tables["recipe"], where)
+    return Cell(settings, recipe, SplitConfig(**tables["division"]), tuple(tables["seeds_vary"]))
 
 
 def value_text(value: Any) -> str:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from chalknet.errors import ShapeError
 from chalknet.formatting import count_of, json_ready
 from chalknet.studies.findings import Finding, points
+from chalknet.studies.intervals import Interval
 from chalknet.studies.loss_rise import LossRise, loss_rise
-from chalknet.studies.random_effects import Spread, checked_level, mean_limits, mean_squares, spread_of_mean
+from chalknet.studies.random_effects import mean_interval
 from chalknet.studies.values import FloatArray, checked_correct
 
 LEAST_GAP = 0.01  # of accuracy: a train-validation gap is over-fitting where its whole interval lies above this
@@ -48,17 +49,6 @@ class Curves:
             shapes[name] = getattr(self, name).shape
         if len(set(shapes.values())) > 1 or self.train_loss.ndim != 2 or not self.train_loss.size:
             raise ShapeError(f"all curves must be (S, E), seeds and epochs, of one shape, got {shapes}.")
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Train accuracy minus validation accuracy after the last epoch; the limits are nan where there is no interval."""
-
-    gap: float
-    low: float
-    high: float
-    level: float
-    carries: str
 
 
 def curve_findings(
@@ -94,7 +84,7 @@ def curve_findings(
     )
 
 
-def final_gap(curves: Curves, valid_correct: Any = None, *, level: float = 0.95) -> Gap:
+def final_gap(curves: Curves, valid_correct: Any = None, *, level: float = 0.95) -> Interval:
     """Train accuracy minus validation accuracy after the last epoch, mean over seeds, with its interval.
 
     With valid_correct the (S, M) values  train_accuracy_s - correct_si  go through two-way random effects, so the
@@ -106,23 +96,13 @@ def final_gap(curves: Curves, valid_correct: Any = None, *, level: float = 0.95)
     Raises:
         ShapeError: valid_correct has another number of seeds. DataError: see `checked_correct`. ConfigError: the level.
     """
-    checked_level(level)
     train = curves.train_accuracy[:, -1]
     if valid_correct is not None:
         correct = checked_correct(valid_correct, "valid_correct")
         if len(correct) != len(train):
             raise ShapeError(f"valid_correct must have a row for each of {len(train)} seeds, got {len(correct)}.")
-        squares = mean_squares(train[:, None] - correct)
-        low, high = mean_limits(squares.mean, spread_of_mean(squares), level)
-        carries = "seeds and images" if len(train) > 1 else "images alone"
-        return Gap(float(squares.mean), float(low), float(high), level, carries)
-    gaps = train - curves.valid_accuracy[:, -1]
-    mean = gaps.mean()
-    if len(gaps) == 1:
-        return Gap(float(mean), float("nan"), float("nan"), level, "nothing")
-    spread = Spread(np.asarray(gaps.var(ddof=1) / len(gaps)), np.asarray(len(gaps) - 1.0))
-    low, high = mean_limits(mean, spread, level)
-    return Gap(float(mean), float(low), float(high), level, "seeds alone")
+        return mean_interval(train[:, None] - correct, level)
+    return mean_interval(train - curves.valid_accuracy[:, -1], level)
 
 
 def epochs_to_final(curve: Any) -> int:
@@ -154,24 +134,24 @@ def jumps(train_loss: Any) -> list[list[int]]:
     return [[int(epoch) + 1 for epoch in np.flatnonzero(row)] for row in found]
 
 
-def _over_fitting(label: str, curves: Curves, gap: Gap, rise: LossRise) -> list[Finding]:
-    n_epochs = curves.train_loss.shape[1]
+def _over_fitting(label: str, curves: Curves, gap: Interval, loss: LossRise) -> list[Finding]:
+    n_epochs, rise = curves.train_loss.shape[1], loss.rise
     said = []
     if gap.low > LEAST_GAP:
         limits = f"{100 * gap.level:g} % interval {points(gap.low)} to {points(gap.high)}, of {gap.carries}"
-        said.append(f"its training accuracy ends {points(gap.gap)} points above the validation accuracy ({limits})")
-    if rise.low > LEAST_LOSS_RISE and _training_goes_on(curves, rise.epoch):
+        said.append(f"its training accuracy ends {points(gap.value)} points above the validation accuracy ({limits})")
+    if rise.low > LEAST_LOSS_RISE and _training_goes_on(curves, loss.epoch):
         limits = f"{100 * rise.level:g} % interval {points(rise.low)} to {points(rise.high)} %, of {rise.carries}"
-        lowest = f"its validation loss is lowest at epoch {rise.epoch} of {n_epochs}"
-        said.append(f"{lowest} and rises by {points(rise.rise)} % from there ({limits})")
+        lowest = f"its validation loss is lowest at epoch {loss.epoch} of {n_epochs}"
+        said.append(f"{lowest} and rises by {points(rise.value)} % from there ({limits})")
     if not said:
         return []
     figures = {
-        "gap": gap.gap,
+        "gap": gap.value,
         "gap_low": gap.low,
         "gap_high": gap.high,
-        "lowest_loss_epoch": rise.epoch,
-        "loss_rise": rise.rise,
+        "lowest_loss_epoch": loss.epoch,
+        "loss_rise": rise.value,
         "loss_rise_low": rise.low,
         "loss_rise_high": rise.high,
     }

@@ -15,12 +15,17 @@ from chalknet.studies.values import FloatArray
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate between two limits that cover the true value in `level` of all repetitions."""
+    """An estimate between two limits that cover the true value in `level` of all repetitions.
+
+    Attributes:
+        carries: what varies between these repetitions, such as "seeds and images"; "nothing" where the limits are nan.
+    """
 
     value: float
     low: float
     high: float
     level: float
+    carries: str = ""
 
 
 @dataclass(frozen=True)

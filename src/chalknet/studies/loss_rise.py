@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from chalknet.artifacts.sample_losses import are_cut_off
 from chalknet.errors import ShapeError
-from chalknet.studies.random_effects import Spread, checked_level, mean_limits, mean_squares, spread_of_mean
+from chalknet.studies.intervals import Interval
+from chalknet.studies.random_effects import mean_interval
 from chalknet.studies.values import FloatArray
 
 FEWEST_IMAGES = 4  # two in each half
@@ -33,17 +34,12 @@ class LossRise:
 
     Attributes:
         epoch, lowest: where the mean loss of all seeds is lowest, and that loss in nats.
-        rise, low, high: the mean rise and its interval; nan where there is none to be had.
-        carries: "seeds and images", "images alone", "seeds alone" or "nothing".
+        rise: the mean rise with its interval; its limits are nan where there is none to be had.
     """
 
     epoch: int
     lowest: float
-    rise: float
-    low: float
-    high: float
-    level: float
-    carries: str
+    rise: Interval
 
 
 def loss_rise(
@@ -64,17 +60,11 @@ def loss_rise(
     Raises:
         ShapeError: valid_losses does not fit valid_loss. ConfigError: the level.
     """
-    checked_level(level)
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite has no interval, and so is not said
         epoch = lowest_epoch(valid_loss)
         lowest = float(valid_loss.mean(axis=0)[epoch])
         rises = _rises(valid_loss, valid_losses) / lowest if 0.0 < lowest < np.inf else np.empty(0)
-        spread, carries = _spread(rises)
-        if spread is None or not np.isfinite(rises).all():
-            nan = float("nan")
-            return LossRise(epoch + 1, lowest, nan, nan, nan, level, "nothing")
-        low, high = mean_limits(rises.mean(), spread, level)
-    return LossRise(epoch + 1, lowest, float(rises.mean()), float(low), float(high), level, carries)
+        return LossRise(epoch + 1, lowest, mean_interval(rises, level))
 
 
 def lowest_epoch(curves: FloatArray) -> int:
@@ -113,12 +103,3 @@ def _rises_of_seeds(valid_loss: FloatArray) -> FloatArray:
 def _others(curves: FloatArray, seed: int) -> FloatArray:
     """The curves of the half of the seeds that this one is not in, or of the only seed."""
     return curves if len(curves) == 1 else curves[1 - seed % HALVES :: HALVES]
-
-
-def _spread(rises: FloatArray) -> tuple[Spread | None, str]:
-    """Of the mean of (S, M) or (S,) rises, with what it carries; None where nothing is known of it."""
-    if rises.ndim > 1:
-        return spread_of_mean(mean_squares(rises)), "seeds and images" if len(rises) > 1 else "images alone"
-    if len(rises) < 2:
-        return None, "nothing"
-    return Spread(rises.var(ddof=1) / len(rises), np.asarray(len(rises) - 1.0)), "seeds alone"

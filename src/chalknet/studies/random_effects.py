@@ -22,7 +22,7 @@ import numpy as np
 from scipy import special
 
 from chalknet.errors import ConfigError, ShapeError
-from chalknet.studies.intervals import wilson_limits
+from chalknet.studies.intervals import Interval, wilson_limits
 from chalknet.studies.values import FloatArray
 
 # Two constants of `variance_of_mean`, chosen by simulation with normal effects so that 95 % intervals cover 93 to 97 %
@@ -151,6 +151,25 @@ def mean_limits(mean: FloatArray, spread: Spread, level: float) -> tuple[FloatAr
     """
     half = special.stdtrit(spread.df, (1.0 + checked_level(level)) / 2.0) * np.sqrt(spread.variance)
     return mean - half, mean + half
+
+
+def mean_interval(values: FloatArray, level: float) -> Interval:
+    """The mean of (S, M) values of seeds and images, or of one value a seed (S,), with its interval.
+
+    Two-way random effects where there are images; else Student's t over the seeds, of which one alone has no interval.
+    Nor has a mean that is not finite.
+    """
+    value, checked = float(values.mean()) if values.size else float("nan"), checked_level(level)
+    if values.ndim == 2:
+        spread = spread_of_mean(mean_squares(values))
+        carries = "seeds and images" if len(values) > 1 else "images alone"
+    elif len(values) > 1:
+        spread = Spread(np.asarray(values.var(ddof=1) / len(values)), np.asarray(len(values) - 1.0))
+        carries = "seeds alone"
+    if values.size < 2 or not np.isfinite(values).all():
+        return Interval(value, float("nan"), float("nan"), level, "nothing")
+    low, high = mean_limits(np.asarray(value), spread, checked)
+    return Interval(value, float(low), float(high), level, carries)
 
 
 def accuracy_limits(squares: MeanSquares, level: float) -> tuple[FloatArray, FloatArray]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from chalknet.config import SECTIONS, SplitConfig, config_from_tables
+from chalknet.config import SECTIONS
 from chalknet.errors import ConfigError, StoreError
-from chalknet.studies.cells import Cell
+from chalknet.studies.cells import Cell, cell_from_tables
 from chalknet.studies.results import DataFacts, StudyResults, UnitRecord, UnitResult
 from chalknet.studies.search import search_key
 from chalknet.studies.space import grid_cells, make_cell
@@ -72,11 +72,10 @@ def chosen_cells(spec: StudySpec, store: Store) -> tuple[Cell, ...]:
 def _earlier_cells(spec: StudySpec, known: set[str], store: Store) -> tuple[Cell, ...]:
     """The cells that an earlier question asked for, named by where they differ from the present recipe."""
     found = []
-    for key, (recipe, division, seeds_vary) in store.cell_columns().items():
+    for key, tables in store.cell_tables().items():
         if key not in known:
-            stored = config_from_tables(recipe, f"{store.path}, cell {key}")[0]
-            cell = Cell((), stored, SplitConfig(**division), tuple(seeds_vary))
-            found.append(Cell(_differences(cell, spec), cell.recipe, cell.division, cell.seeds_vary))
+            cell = cell_from_tables(tables, f"{store.path}, cell {key}")
+            found.append(replace(cell, settings=_differences(cell, spec)))
     return tuple(found)
 
 

@@ -17,9 +17,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from chalknet.config import DataConfig, config_tables
 from chalknet.errors import DataError, OutputError, StoreError
-from chalknet.studies.cells import Cell, Unit
+from chalknet.studies.cells import Cell, Unit, cell_tables
 from chalknet.studies.lease import Lease, is_alive
 from chalknet.studies.results import STATUSES, UnitRecord, UnitResult
 from chalknet.studies.run_output import (
@@ -99,15 +98,7 @@ class Store:
             StoreError: what is there is no store, damaged, or of a newer format.
             OutputError: it cannot be written.
         """
-        path = folder / STORE_FILE
-        _refuse_foreign(path)
-        with _told(path):
-            store = cls(path, _connect(path, read_only=False))
-            with store._closed_on_error():
-                store._check_or_make()
-                store._db.execute("PRAGMA journal_mode = WAL")
-                store._db.execute("PRAGMA synchronous = FULL")
-            return store
+        return cls._open(folder / STORE_FILE, read_only=False)
 
     @classmethod
     def read(cls, folder: Path) -> Store:
@@ -119,11 +110,23 @@ class Store:
         path = folder / STORE_FILE
         if not path.is_file() or not path.stat().st_size:
             raise StoreError(f"{folder}: holds no study: there is no {STORE_FILE} in it.")
+        return cls._open(path, read_only=True)
+
+    @classmethod
+    def _open(cls, path: Path, *, read_only: bool) -> Store:
         _refuse_foreign(path)
         with _told(path):
-            store = cls(path, _connect(path, read_only=True))
-            with store._closed_on_error():
-                store._check_identity()
+            store = cls(path, _connect(path, read_only=read_only))
+            try:
+                if read_only:
+                    store._check_identity()
+                else:
+                    store._check_or_make()
+                    store._db.execute("PRAGMA journal_mode = WAL")
+                    store._db.execute("PRAGMA synchronous = FULL")
+            except BaseException:
+                store.close()
+                raise
             return store
 
     def close(self) -> None:
@@ -181,7 +184,10 @@ class Store:
         """
         with self._change() as db:
             for cell in {unit.cell.key: unit.cell for unit in units}.values():
-                db.execute("INSERT OR IGNORE INTO cells VALUES (?, ?, ?, ?)", [cell.key, *_cell_columns(cell)])
+                db.execute(
+                    "INSERT OR IGNORE INTO cells VALUES (?, ?, ?, ?)",
+                    [cell.key, *map(json.dumps, cell_tables(cell).values())],
+                )
             db.executemany(
                 "INSERT OR IGNORE INTO units (cell, seed, status, cost) VALUES (?, ?, 'todo', ?)",
                 [(*unit.key, costs[unit.cell.key]) for unit in units],
@@ -220,8 +226,7 @@ class Store:
     def leases(self) -> list[tuple[Lease, float]]:
         """Return all known leases, each with the seconds since its last heartbeat."""
         now = time.time()
-        with _told(self.path):
-            rows = self._db.execute("SELECT id, host, pid, started, beat FROM owners").fetchall()
+        rows = self._rows("SELECT id, host, pid, started, beat FROM owners")
         return [(Lease(*row[:4]), now - row[4]) for row in rows]
 
     def release_dead(self) -> int:
@@ -321,18 +326,16 @@ class Store:
 
     def counts(self) -> dict[str, tuple[int, float]]:
         """Return the number and the cost of the wanted runs of each status."""
-        with _told(self.path):
-            rows = self._db.execute(
-                "SELECT status, COUNT(*), SUM(cost) FROM units JOIN wanted USING (cell, seed) GROUP BY status"
-            ).fetchall()
+        rows = self._rows(
+            "SELECT status, COUNT(*), SUM(cost) FROM units JOIN wanted USING (cell, seed) GROUP BY status"
+        )
         found = {status: (int(count), float(cost)) for status, count, cost in rows}
         return {status: found.get(status, (0, 0.0)) for status in STATUSES}
 
     def statuses(self) -> dict[tuple[str, int], str]:
         """Return the status of every run; "todo" for a run whose lease has ended and is not released yet."""
         dead = {lease.id for lease, seconds in self.leases() if not is_alive(lease, seconds)}
-        with _told(self.path):
-            rows = self._db.execute("SELECT cell, seed, status, owner FROM units").fetchall()
+        rows = self._rows("SELECT cell, seed, status, owner FROM units")
         return {
             (cell, seed): "todo" if status == "running" and owner in dead else status
             for cell, seed, status, owner in rows
@@ -340,31 +343,27 @@ class Store:
 
     def errors(self) -> dict[tuple[str, int], str]:
         """Return the error of each failed run."""
-        with _told(self.path):
-            rows = self._db.execute("SELECT cell, seed, error FROM units WHERE status = 'failed'").fetchall()
+        rows = self._rows("SELECT cell, seed, error FROM units WHERE status = 'failed'")
         return {(cell, seed): error for cell, seed, error in rows}
 
     def events(self) -> list[tuple[str, int, str]]:
         """Return all events, in order: cell, seed and "begun", "done", "failed", "died" or "given back"."""
-        with _told(self.path):
-            return self._db.execute("SELECT cell, seed, event FROM events ORDER BY id").fetchall()
+        return self._rows("SELECT cell, seed, event FROM events ORDER BY id")
 
-    def cell_columns(self) -> dict[str, tuple[Any, Any, Any]]:
-        """Return recipe, division and seeds_vary of every configuration by key, also of earlier specifications."""
-        with _told(self.path):
-            rows = self._db.execute("SELECT key, recipe, division, seeds_vary FROM cells ORDER BY rowid").fetchall()
+    def cell_tables(self) -> dict[str, dict[str, Any]]:
+        """Return the `cell_tables` of every configuration by key, also of earlier specifications."""
+        rows = self._rows("SELECT key, recipe, division, seeds_vary FROM cells ORDER BY rowid")
+        names = ("recipe", "division", "seeds_vary")
         return {
-            key: (self._json(recipe, key), self._json(division, key), self._json(seeds_vary, key))
-            for key, recipe, division, seeds_vary in rows
+            key: {name: self._json(text, key) for name, text in zip(names, texts, strict=True)} for key, *texts in rows
         }
 
     def record(self, key: tuple[str, int]) -> dict[str, Any]:
         """Return the record of a finished run, without its arrays."""
-        with _told(self.path):
-            row = self._db.execute("SELECT record FROM units WHERE cell = ? AND seed = ?", key).fetchone()
-        if row is None or row[0] is None:
+        rows = self._rows("SELECT record FROM units WHERE cell = ? AND seed = ? AND record IS NOT NULL", key)
+        if not rows:
             raise StoreError(f"{self.path}: cell {key[0]}, seed {key[1]} is not done.")
-        found: dict[str, Any] = self._json(row[0], f"cell {key[0]}, seed {key[1]}")
+        found: dict[str, Any] = self._json(rows[0][0], f"cell {key[0]}, seed {key[1]}")
         return found
 
     def result(self, key: tuple[str, int]) -> UnitResult:
@@ -374,8 +373,7 @@ class Store:
             StoreError: it is not done, or something of it is damaged.
         """
         record = self.record(key)
-        with _told(self.path):
-            (division,) = self._db.execute("SELECT division FROM units WHERE cell = ? AND seed = ?", key).fetchone()
+        ((division,),) = self._rows("SELECT division FROM units WHERE cell = ? AND seed = ?", key)
 
         def array(name: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
             row = self._blob("SELECT npy FROM unit_arrays WHERE cell = ? AND seed = ? AND name = ?", [*key, name])
@@ -408,7 +406,10 @@ class Store:
         """
         with self._change() as db:
             for number, (cell, settings) in enumerate(trials, start=first):
-                db.execute("INSERT OR IGNORE INTO cells VALUES (?, ?, ?, ?)", [cell.key, *_cell_columns(cell)])
+                db.execute(
+                    "INSERT OR IGNORE INTO cells VALUES (?, ?, ?, ?)",
+                    [cell.key, *map(json.dumps, cell_tables(cell).values())],
+                )
                 db.execute(
                     "INSERT OR IGNORE INTO trials VALUES (?, ?, ?, ?)",
                     [search, number, cell.key, json.dumps(dict(settings))],
@@ -416,24 +417,12 @@ class Store:
 
     def trials(self, search: str) -> list[dict[str, Any]]:
         """Return the settings of a search's trials, in their order."""
-        with _told(self.path):
-            rows = self._db.execute(
-                "SELECT number, settings FROM trials WHERE search = ? ORDER BY number", [search]
-            ).fetchall()
+        rows = self._rows("SELECT number, settings FROM trials WHERE search = ? ORDER BY number", [search])
         if [number for number, _ in rows] != list(range(len(rows))):
             raise StoreError(f"{self.path}: trials of the search are missing.")
         return [self._json(settings, f"trial {number}") for number, settings in rows]
 
     # ---- within -----------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _closed_on_error(self) -> Iterator[None]:
-        """Close the connection if opening the store fails."""
-        try:
-            yield
-        except BaseException:
-            self.close()
-            raise
 
     @contextmanager
     def _reading(self, key: tuple[str, int]) -> Iterator[None]:
@@ -481,14 +470,18 @@ class Store:
                 f"{self.path}: has format {version}, but this chalknet reads up to {FORMAT}. Install a newer chalknet."
             )
 
-    def _fact(self, name: str, needed: Iterable[str]) -> dict[str, Any]:
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return all rows of a query that changes nothing."""
         with _told(self.path):
-            row = self._db.execute("SELECT value FROM facts WHERE name = ?", [name]).fetchone()
-        if row is None:
+            return self._db.execute(query, values).fetchall()
+
+    def _fact(self, name: str, needed: Iterable[str]) -> dict[str, Any]:
+        rows = self._rows("SELECT value FROM facts WHERE name = ?", [name])
+        if not rows:
             raise StoreError(
                 f"{self.path}: holds no {name} yet; its first start was interrupted. Start the study again."
             )
-        found = self._json(row[0], name)
+        found = self._json(rows[0][0], name)
         if not isinstance(found, dict) or not set(needed) <= set(found):
             raise StoreError(f"{self.path}: its {name} is damaged.")
         return found
@@ -500,17 +493,15 @@ class Store:
             raise StoreError(f"{self.path}: {what} is damaged: {error}.") from error
 
     def _blob(self, query: str, values: list[Any]) -> bytes:
-        with _told(self.path):
-            row = self._db.execute(query, values).fetchone()
-        if row is None or not isinstance(row[0], bytes):
+        found = [row[0] for row in self._rows(query, values)]
+        if not found or not isinstance(found[0], bytes):
             raise ValueError(f"{values[-1]} is missing")
-        return row[0]
+        return found[0]
 
 
 def division_key(unit: Unit) -> str:
     """Return a text that is equal for runs with the same validation and test samples."""
-    division = unit.cell.division_of(unit.seed)
-    return json.dumps([division.split, division.train_size, division.valid_size, division.split_seed])
+    return json.dumps(list(vars(unit.cell.division_of(unit.seed)).values()))
 
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
@@ -554,13 +545,6 @@ def _told(path: Path) -> Iterator[None]:
         if code is not None and code & 0xFF in CANNOT_WRITE:
             raise OutputError(f"{path}: cannot be written: {error}. What was finished is kept.") from error
         raise StoreError(f"{path}: is damaged, or not a study's store: {error}.") from error
-
-
-def _cell_columns(cell: Cell) -> list[str]:
-    tables = config_tables(cell.recipe, DataConfig())
-    del tables["data"]
-    division = {name: getattr(cell.division, name) for name in ("split", "train_size", "valid_size", "split_seed")}
-    return [json.dumps(tables), json.dumps(division), json.dumps(list(cell.seeds_vary))]
 
 
 def _owns(db: sqlite3.Connection, key: tuple[str, int], lease: Lease) -> bool:

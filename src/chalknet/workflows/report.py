@@ -11,9 +11,7 @@ from chalknet.artifacts.model_file import load_model
 from chalknet.artifacts.run_folder import MODEL_FILE, SUMMARY_FILE, read_run
 from chalknet.config import GIVEN, DataConfig
 from chalknet.data.audit import audit
-from chalknet.data.dataset import Dataset
 from chalknet.data.open_data import open_data
-from chalknet.data.splits import Splits
 from chalknet.errors import ChalknetError, StoreError
 from chalknet.machine.facts import machine_facts
 from chalknet.reporting.documents import report_document
@@ -28,6 +26,7 @@ from chalknet.version import __version__
 from chalknet.workflows.run_results import results_of_run, spec_of_run, together_of
 
 STEM = "report"
+NOT_DIVIDED = "The run's parts were given as index arrays, which its folder does not hold."
 
 
 class Report(WrittenDocument):
@@ -58,7 +57,8 @@ def report(
     """
     place = Path(folder)
     target = place / "report" if out is None else Path(out)
-    _refuse_neither(place)
+    if not any((place / name).is_file() for name in (SUMMARY_FILE, STORE_FILE)):
+        raise StoreError(f"{place}: holds neither a finished run ({SUMMARY_FILE}) nor a study ({STORE_FILE}).")
     refuse_foreign(target, STEM, overwrite)
     gathered = _gathered(place, None if data is None else str(data))
     document = report_document(gathered)
@@ -66,18 +66,14 @@ def report(
     return Report(target, gathered.results, document, STEM)
 
 
-def _refuse_neither(folder: Path) -> None:
-    if not any((folder / name).is_file() for name in (SUMMARY_FILE, STORE_FILE)):
-        raise StoreError(f"{folder}: holds neither a finished run ({SUMMARY_FILE}) nor a study ({STORE_FILE}).")
-
-
 def _gathered(folder: Path, source: str | None) -> Gathered:
     machine = {"chalknet": __version__, **machine_facts()}
     if (folder / SUMMARY_FILE).is_file():
         run = read_run(folder)
         spec = spec_of_run(run)
-        given = run.recipe.split.split == GIVEN
-        found = _not_divided() if given else _samples(spec, run.data, source)
+        found: dict[str, Any] = {"data": None, "splits": None, "data_gone": NOT_DIVIDED}
+        if run.recipe.split.split != GIVEN:
+            found = _samples(spec, run.data, source)
         results = results_of_run(run, found["data"], found["splits"])
         more: dict[str, Any] = {
             "recipe": run.recipe,
@@ -96,21 +92,11 @@ def _gathered(folder: Path, source: str | None) -> Gathered:
 def _samples(spec: StudySpec, config: DataConfig, source: str | None) -> dict[str, Any]:
     """The samples, read again from their source with their digest checked, or why they could not be."""
     asked = config if source is None else replace(config, source=source)
-    data: Dataset | None = None
-    splits: Splits | None = None
     try:
         data = open_data(asked)
         splits = divide(data, make_cell(spec, {}), spec.first_seed)
         found = audit(data.in_memory(), splits)
     except (ChalknetError, OSError) as error:
-        return {
-            "data": None,
-            "splits": None,
-            "data_gone": f"The samples could not be read again: {escaped(str(error))}",
-        }
+        gone = f"The samples could not be read again: {escaped(str(error))}"
+        return {"data": None, "splits": None, "data_gone": gone}
     return {"data": data, "splits": splits, "audit": found}
-
-
-def _not_divided() -> dict[str, Any]:
-    gone = "The run's parts were given as index arrays, which its folder does not hold."
-    return {"data": None, "splits": None, "data_gone": gone}

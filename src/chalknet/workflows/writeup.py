@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chalknet.config import SECTION_OF_FIELD, Recipe
+from chalknet.config import SECTION_OF_FIELD
 from chalknet.data.audit import audit
 from chalknet.data.dataset import Dataset
 from chalknet.data.load import load_data
@@ -16,7 +16,7 @@ from chalknet.errors import ConfigError
 from chalknet.machine.facts import machine_facts
 from chalknet.reporting.documents import writeup_document
 from chalknet.reporting.files import WrittenDocument, refuse_foreign, write_document
-from chalknet.reporting.gathered import Gathered, gather
+from chalknet.reporting.gathered import gather
 from chalknet.reporting.sections.learning import learning_cell
 from chalknet.studies.cells import value_text
 from chalknet.studies.runner.scheduler import StudyProgress
@@ -105,7 +105,7 @@ def writeup(
             f"{data.source}: the write-up is about images, and these are rows. Use chalknet study and chalknet report."
         )
     refuse_foreign(folder, STEM, overwrite)
-    tell = observe or _nobody
+    tell: Observer = observe or (lambda _: None)
     tell(WriteupProgress("data"))
     splits = divide(data, make_cell(spec, {}), spec.first_seed)
     found = audit(data.in_memory(), splits)
@@ -124,42 +124,20 @@ def writeup(
         splits=splits,
         audit=found,
         is_quick=quick,
-        commands=f"{_command(spec, data, folder, quick)}\n{_study_command(folder)}",
+        commands=_commands(spec, data, folder, quick),
     )
-    return _written(_checked(gathered, data), folder)
-
-
-def _nobody(progress: WriteupProgress) -> None:
-    """For whom nobody watches."""
-    del progress
-
-
-def _checked(gathered: Gathered, data: Dataset) -> Gathered:
-    """With the checks of the derivatives, of the network whose training the document shows in full."""
-    recipe = _checked_recipe(gathered)
-    return replace(
-        gathered,
-        checks=check_recipe(data, recipe, min(20, len(data))),
-        formula_gaps=check_formulas(data, recipe),
-    )
-
-
-def _checked_recipe(gathered: Gathered) -> Recipe:
-    """The recipe of that network from its first seed; where no training is finished, the first cell's."""
-    runs, results = learning_cell(gathered), gathered.results
-    return (results.cells[0] if runs is None else runs.cell).recipe_of(
-        results.seeds[0] if runs is None else runs.seeds[0]
-    )
-
-
-def _written(gathered: Gathered, folder: Path) -> Writeup:
-    document = writeup_document(gathered)
+    # The derivatives are those of the network whose training the document shows in full, from its first seed; where no
+    # training is finished, of the first cell's.
+    runs = learning_cell(gathered)
+    recipe = results.cells[0].recipe_of(results.seeds[0]) if runs is None else runs.cell.recipe_of(runs.seeds[0])
+    checks, gaps = check_recipe(data, recipe, min(20, len(data))), check_formulas(data, recipe)
+    document = writeup_document(replace(gathered, checks=checks, formula_gaps=gaps))
     write_document(document, folder, STEM)
-    return Writeup(folder, gathered.results, document, STEM)
+    return Writeup(folder, results, document, STEM)
 
 
-def _command(spec: StudySpec, data: Dataset, folder: Path, quick: bool) -> str:
-    """The command that repeats it, with what is not the default."""
+def _commands(spec: StudySpec, data: Dataset, folder: Path, quick: bool) -> str:
+    """The command that repeats it, with what is not the default, and the command of its study."""
     usual = settle_writeup(quick=quick)
     words = ["chalknet", "writeup", "--data", data.source, "--seeds", str(spec.seeds), *(["--quick"] if quick else [])]
     if spec.vary != usual.vary:
@@ -169,9 +147,6 @@ def _command(spec: StudySpec, data: Dataset, folder: Path, quick: bool) -> str:
         value = getattr(getattr(spec.recipe, section), name)
         if value != getattr(getattr(usual.recipe, section), name):
             words += [f"--{flag}", value_text(value)]
-    return shlex.join([*words, "--out", str(folder)])
-
-
-def _study_command(folder: Path) -> str:
     place = folder / STUDY_FOLDER
-    return shlex.join(["chalknet", "study", "--config", str(place / "study.toml"), "--out", str(place)])
+    study_words = ["chalknet", "study", "--config", str(place / "study.toml"), "--out", str(place)]
+    return f"{shlex.join([*words, '--out', str(folder)])}\n{shlex.join(study_words)}"

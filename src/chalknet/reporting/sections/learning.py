@@ -10,8 +10,7 @@ from chalknet.reporting.document import Block, FigureBlock, Findings, Paragraph,
 from chalknet.reporting.gathered import CellRuns, Gathered
 from chalknet.reporting.inline import code, escaped
 from chalknet.reporting.study_figures import history_curves
-from chalknet.reporting.study_tables import MEASURE_NAMES, four, percent2
-from chalknet.reporting.tables import PART_NAMES, Table
+from chalknet.reporting.tables import PART_NAMES, SCORE_HEADS, Table, score_cells
 
 ORIGINAL_WIDTH = (1_000,)
 
@@ -63,11 +62,9 @@ def learning_cell(gathered: Gathered) -> CellRuns | None:
 
 def statistics(runs: CellRuns, parts: tuple[str, ...]) -> Table:
     """The first seed's scores where its weights are kept."""
-    rows = []
-    for part in parts:
-        loss, accuracy, printed = (runs.values(part, measure)[0] for measure in ("loss", "accuracy", "printed_loss"))
-        rows.append((PART_NAMES[part], four(loss), percent2(accuracy), four(printed)))
-    return Table("Statistics", ("", "loss", "accuracy", MEASURE_NAMES["printed_loss"]), tuple(rows))
+    return Table(
+        "Statistics", SCORE_HEADS, tuple((PART_NAMES[part], *score_cells(runs.scores(part)[0])) for part in parts)
+    )
 
 
 def _where(gathered: Gathered, runs: CellRuns) -> str:

@@ -21,10 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.config import DataConfig, SplitConfig, config_from_tables, config_tables
 from chalknet.data.dataset import Dataset
 from chalknet.data.stored import StoredArray, StoredSamples
-from chalknet.studies.cells import Cell, Unit
+from chalknet.studies.cells import Unit, cell_from_tables, cell_tables
 
 Message = Mapping[str, Any]
 SECONDS_BETWEEN_EPOCHS = 0.1  # between two epoch messages of a run; epochs of a small network are shorter
@@ -57,22 +56,14 @@ def job_message(
 
 
 def _run_message(unit: Unit) -> dict[str, Any]:
-    cell, division = unit.cell, unit.cell.division
-    return {
-        "seed": unit.seed,
-        "recipe": config_tables(cell.recipe, DataConfig()),
-        "division": [division.split, division.train_size, division.valid_size, division.split_seed],
-        "seeds_vary": list(cell.seeds_vary),
-        "settings": [[name, value] for name, value in cell.settings],
-    }
+    settings = [[name, value] for name, value in unit.cell.settings]
+    return {"seed": unit.seed, "settings": settings, **cell_tables(unit.cell)}
 
 
 def run_from(message: Message) -> Unit:
     """Return the run that an entry of "runs" describes."""
-    recipe = config_from_tables(message["recipe"], "run")[0]
     settings = tuple((name, tuple(v) if isinstance(v, list) else v) for name, v in message["settings"])
-    cell = Cell(settings, recipe, SplitConfig(*message["division"]), tuple(message["seeds_vary"]))
-    return Unit(cell, message["seed"])
+    return Unit(cell_from_tables(message, "run", settings), message["seed"])
 
 
 def write_data(data: Dataset, folder: Path) -> None:
