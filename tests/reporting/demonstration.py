@@ -27,6 +27,7 @@ from chalknet.reporting.tables import Table
 NASTY = r"#let x = 1; $a_b$ *b* _c_ `d` <e> & @f \g [h] 'i' \"j\" {k} // ~l~ </script>"
 CELLS = (100, 500, 1000, 2000)
 LETTERS = tuple("ABCDEFGHIJ")
+BY_CLASS = ((0.9, 0.01), (0.88, 0.01), (0.91, 0.01))  # accuracy, low and high of class 0, and the step to the next
 
 
 def demonstration() -> Document:
@@ -80,13 +81,9 @@ def data_blocks():
 
 
 def derivation_blocks():
-    blocks = [
-        Paragraph(
-            "A batch $x$ meets $W_h$ and $b_h$; the loss $L$ is $L2$, and $dL/dW_h$ follows from $N3$ by *a rule*."
-        )
-    ]
+    text = "A batch $x$ meets $W_h$ and $b_h$; the loss $L$ is $L2$, and $dL/dW_h$ follows from $N3$ by *a rule*."
     note = "gradient check: relative gap 1.2e-10"
-    return (*blocks, *(FormulaBlock(label, note if label in ("N2", "N3") else "") for label in FORMULAS))
+    return (Paragraph(text), *(FormulaBlock(label, note if label in ("N2", "N3") else "") for label in FORMULAS))
 
 
 def epochs_of(units: int, seed: int) -> tuple[float, ...]:
@@ -118,6 +115,7 @@ def hidden_blocks():
     widths = Panel(
         "", "hidden units", "test loss (nats)", (seeds, mean), x_scale="log", marks=(Mark(0.62, "original", axis="y"),)
     )
+    by_class = [tuple(start + step * k for k in range(10)) for start, step in ((0.0, 1.0), *BY_CLASS)]
     counts = tuple(tuple(250 + 3 * r if r == c else (r * c) % 7 for c in range(10)) for r in range(10))
     return (
         Paragraph("The original's table first, then a comparison with intervals."),
@@ -155,31 +153,14 @@ def hidden_blocks():
         ),
         FigureBlock(
             "classes",
-            Figure(
-                "",
-                (
-                    Panel(
-                        "",
-                        "",
-                        "accuracy",
-                        (
-                            Curve(
-                                "",
-                                tuple(map(float, range(10))),
-                                tuple(0.9 + 0.01 * k for k in range(10)),
-                                tuple(0.88 + 0.01 * k for k in range(10)),
-                                tuple(0.91 + 0.01 * k for k in range(10)),
-                                "points",
-                            ),
-                        ),
-                        x_names=LETTERS,
-                    ),
-                ),
-            ),
+            Figure("", (Panel("", "", "accuracy", (Curve("", *by_class, "points"),), x_names=LETTERS),)),
             "Accuracy of each class with Wilson's interval.",
             "From 90 % for A to 99 % for J.",
         ),
     )
+
+
+OVER_FITTING = "the validation loss rises after its minimum by more than its interval, while training goes on"
 
 
 def stopping_blocks():
@@ -197,16 +178,7 @@ def stopping_blocks():
         TableBlock(
             "rules",
             Table(
-                "",
-                ("rule", "what it says", "here"),
-                (
-                    (
-                        "over-fitting",
-                        "the validation loss rises after its minimum by more than its interval, while training goes on",
-                        "yes",
-                    ),
-                    ("convergence", "epochs until the loss is within 1 % of the last one", "44"),
-                ),
+                "", ("rule", "what it says", "here"), (("over-fitting", OVER_FITTING, "yes"), ("convergence", "", "44"))
             ),
             "Rules in words.",
         ),
@@ -216,6 +188,12 @@ def stopping_blocks():
 def nasty_blocks():
     foreign = "日本語, עברית, العربية, ไทย, Ελληνικά, Кириллица, 𝒜, 😀"
     longest = "x" * 150
+    curves = (Curve("$\\frac", (1.0, 2.0), (3.0, 1e-3)), Curve("_b", (1.0, 2.0), (2.0, 1.0)))
+    points = Curve("a", (0.0, 1.0), (1.0, 2.0), style="points")
+    panels = (
+        Panel(NASTY[:30], "$x", "50 %", curves, y_scale="log"),
+        Panel("日本語", "class", "", (points,), x_names=("$\\x", "a very long name of a class")),
+    )
     return (
         Paragraph(f"As text: {escaped(NASTY)}. As code: {code(NASTY)}. As it is: {NASTY}"),
         Paragraph(f"Foreign: {escaped(foreign)}. Long: {longest} and {code(longest)}."),
@@ -226,28 +204,5 @@ def nasty_blocks():
         TableBlock(
             "nasty", Table(NASTY, ("", NASTY), ((NASTY, "1"), (foreign, "2"), (longest, longest))), escaped(NASTY)
         ),
-        FigureBlock(
-            "nasty",
-            Figure(
-                NASTY,
-                (
-                    Panel(
-                        NASTY[:30],
-                        "$x",
-                        "50 %",
-                        (Curve("$\\frac", (1.0, 2.0), (3.0, 1e-3)), Curve("_b", (1.0, 2.0), (2.0, 1.0))),
-                        y_scale="log",
-                    ),
-                    Panel(
-                        "日本語",
-                        "class",
-                        "",
-                        (Curve("a", (0.0, 1.0), (1.0, 2.0), style="points"),),
-                        x_names=("$\\x", "a very long name of a class"),
-                    ),
-                ),
-            ),
-            escaped(NASTY),
-            NASTY,
-        ),
+        FigureBlock("nasty", Figure(NASTY, panels), escaped(NASTY), NASTY),
     )

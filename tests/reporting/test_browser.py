@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+from shlex import split
 
 import pytest
 from demonstration import demonstration
@@ -15,19 +16,11 @@ from chalknet.reporting.html import document_html
 from chalknet.reporting.tables import Table
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--hide-scrollbars",
-    "--run-all-compositor-stages-before-draw",  # a screenshot under load may otherwise miss a layer that scrolls
-    "--enable-logging=stderr",
+# Screenshots under load may otherwise miss a layer that scrolls, so all stages run before the page is drawn.
+FLAGS = split(
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-dev-shm-usage --hide-scrollbars "
+    "--run-all-compositor-stages-before-draw --enable-logging=stderr"
 )
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not here; on Debian: apt install chromium")

@@ -34,17 +34,7 @@ def test_it_is_a_pdf_with_the_title_and_without_a_date(pdf):
 @settings(max_examples=25)
 @given(st.text(st.characters(exclude_categories=("Cc", "Cs", "Cn", "Co")), min_size=1))
 def test_any_printable_text_is_set(text):
-    blocks = (
-        Paragraph(escaped(text)),
-        Paragraph(text),
-        Note(escaped(text), "warning"),
-        Findings((code(text),)),
-        Code(text),
-        FormulaBlock("L2", escaped(text)),
-        TableBlock("a", Table(text, ("", text), ((text, "1"),)), highlight=(0,)),
-    )
-    pdf = document_pdf(Document(text, text, sections=(Section("1", text, blocks),), banner=text))
-    assert pdf.startswith(b"%PDF-")
+    assert document_pdf(everywhere(text, Paragraph(text), Note(escaped(text), "warning"))).startswith(b"%PDF-")
 
 
 @pytest.mark.parametrize("text", ["a\x00b", "\ud800", "\ufffe", "x" * 5_000, " ", "\u202e abc", "#" * 40])
@@ -90,9 +80,10 @@ FOLDER = "/srv/studies/letters_of_many_fonts/hidden-units.v2/second"
 COMMAND = f"chalknet report {FOLDER} --quiet"
 
 
-def everywhere(text):
+def everywhere(text, *more):
     """The text in every place that a document has for one."""
     blocks = (
+        *more,
         Paragraph(escaped(text)),
         Paragraph(code(text)),
         Note(code(text)),
@@ -101,7 +92,8 @@ def everywhere(text):
         FormulaBlock("L2", escaped(text)),
         TableBlock("a", Table("", ("what", "value"), (("it", text),)), escaped(text), highlight=(0,)),
     )
-    return Document(text, text, sections=(Section("1", text, blocks), Section("2", "", (Paragraph("."),) * 50)))
+    sections = (Section("1", text, blocks), Section("2", "", (Paragraph("."),) * 50))
+    return Document(text, text, sections=sections, banner=text)
 
 
 @pytest.mark.parametrize("text", [DIGEST, FOLDER, COMMAND])

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from chalknet.errors import ConfigError, ShapeError
-from chalknet.studies.intervals import gain_of_averaging, holm, mcnemar, wilson
+from chalknet.studies.intervals import holm, mcnemar, wilson
+from chalknet.studies.random_effects import gain_of_averaging
 
 counts = st.integers(1, 3_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 

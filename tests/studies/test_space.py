@@ -1,9 +1,11 @@
 """Cells and seeds: the grid, what a seed decides, which images a cell is judged on, what identifies it."""
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from studies import small_studies
 
 from chalknet.config import Recipe
 from chalknet.errors import ConfigError
@@ -11,10 +13,7 @@ from chalknet.studies.space import check_question, cost, divide, grid_cells, mak
 from chalknet.studies.spec import StudySpec, parse_vary
 
 SIZES = Recipe().with_settings(train_size=160, valid_size=40)
-
-
-def spec_of(*vary, recipe=SIZES, **changes):
-    return StudySpec(recipe, tuple(map(parse_vary, vary)), **changes)
+spec_of = partial(small_studies.spec_of, recipe=SIZES)
 
 
 def test_the_grid_keeps_the_order_of_the_fields_the_last_one_fastest():

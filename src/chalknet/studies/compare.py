@@ -142,13 +142,10 @@ def cell_accuracy(correct: Any, *, label: str = "", level: float = 0.95) -> Cell
         ShapeError, DataError: see `checked_correct`. ConfigError: level is not in (0, 1).
     Source: docs/statistics.md, sections 2 and 3.
     """
-    return _cell(label, checked_correct(correct), checked_level(level))
-
-
-def _cell(label: str, values: FloatArray, level: float) -> CellAccuracy:
+    values = checked_correct(correct)
     squares = mean_squares(values)
     spread = spread_of_mean(squares)
-    low, high = accuracy_limits(squares, level)
+    low, high = accuracy_limits(squares, checked_level(level))
     several = squares.n_seeds > 1
     return CellAccuracy(
         label,
@@ -194,22 +191,15 @@ def difference(
     """
     if labels[0] == labels[1]:
         raise ConfigError(f"the two cells need different labels, got {labels[0]!r} twice.")
-    cells = checked_cells({labels[0]: first, labels[1]: second})
-    return _difference(labels, (cells[labels[0]], cells[labels[1]]), paired_seeds, checked_level(level))
-
-
-def _difference(
-    labels: tuple[str, str], cells: tuple[FloatArray, FloatArray], paired: bool, level: float
-) -> Difference:
-    first, second = cells
+    first, second = checked_cells({labels[0]: first, labels[1]: second}).values()
     sizes = (len(first), len(second))
-    if paired and sizes[0] != sizes[1]:
+    if paired_seeds and sizes[0] != sizes[1]:
         raise ShapeError(f"paired seeds need the same number of seeds in both cells, got {sizes[0]} and {sizes[1]}.")
     by_image = first.mean(axis=0) - second.mean(axis=0)
-    parts = [mean_squares(first - second)] if paired else [mean_squares(first), mean_squares(second)]
-    spread = spread_of_mean(parts[0]) if paired else spread_of_difference(by_image, parts)
+    parts = [mean_squares(first - second)] if paired_seeds else [mean_squares(first), mean_squares(second)]
+    spread = spread_of_mean(parts[0]) if paired_seeds else spread_of_difference(by_image, parts)
     value = float(by_image.mean())
-    low, high = mean_limits(np.asarray(value), spread, level)
+    low, high = mean_limits(np.asarray(value), spread, checked_level(level))
     seed, image, rest = _variance_parts(by_image, parts)
     return Difference(
         *labels,
@@ -217,7 +207,7 @@ def _difference(
         max(float(low), -1.0),
         min(float(high), 1.0),
         level,
-        _p_value(value, spread, cells),
+        _p_value(value, spread, (first, second)),
         _carries(sizes),
         float(np.sqrt(spread.variance)),
         float(spread.df),
@@ -269,9 +259,15 @@ def compare_cells(
         ShapeError, DataError: see `checked_cells` and `difference`. ConfigError: level is not in (0, 1).
     """
     values, level = checked_cells(cells), checked_level(level)
-    summaries = sorted((_cell(label, cell, level) for label, cell in values.items()), key=lambda cell: -cell.accuracy)
+    summaries = sorted(
+        (cell_accuracy(cell, label=label, level=level) for label, cell in values.items()),
+        key=lambda cell: -cell.accuracy,
+    )
     labels = [cell.label for cell in summaries]
-    found = [_difference((a, b), (values[a], values[b]), paired_seeds, level) for a, b in combinations(labels, 2)]
+    found = [
+        difference(values[a], values[b], labels=(a, b), paired_seeds=paired_seeds, level=level)
+        for a, b in combinations(labels, 2)
+    ]
     corrected = holm([one.p_value for one in found])
     pairs = tuple(PairwiseDifference(one, p, p < 1.0 - level) for one, p in zip(found, corrected, strict=True))
     return Comparison(tuple(summaries), pairs, groups_not_told_apart(labels, pairs), level)

@@ -77,28 +77,6 @@ def wilson_limits(p: Any, n_images: int, level: float) -> tuple[FloatArray, Floa
     return np.where(p == 0.0, 0.0, middle - half), np.where(p == 1.0, 1.0, middle + half)
 
 
-def gain_of_averaging(together: Any, members: Any, level: float = 0.95) -> Interval:
-    """How much more often some networks are right together than each by itself in the mean, on the same images.
-
-        mean of d_m -+ t s_d / sqrt(M),   d_m = together_m - (1/S) sum_s member_sm
-
-    with t the (1+level)/2 quantile of Student's distribution with M - 1 degrees of freedom. The networks are taken as
-    they are: the interval says how far the gain would move with other images, and not with other networks.
-
-    Args:
-        together: (M,) whether they are right together, M >= 2. members: (S, M) whether each is.
-    Raises:
-        ShapeError: of other shapes.
-    """
-    one, each = np.asarray(together, dtype=np.float64), np.asarray(members, dtype=np.float64)
-    if one.ndim != 1 or len(one) < 2 or each.ndim != 2 or each.shape[1] != len(one):
-        raise ShapeError(f"together must be (M,) and members (S, M) with M >= 2, got {one.shape} and {each.shape}.")
-    gaps = one - each.mean(axis=0)
-    half = float(special.stdtrit(len(gaps) - 1, (1.0 + level) / 2.0)) * float(gaps.std(ddof=1)) / len(gaps) ** 0.5
-    value = float(gaps.mean())
-    return Interval(value, value - half, value + half, level)
-
-
 def mcnemar(first: Any, second: Any) -> McNemar:
     """The exact McNemar test: are two runs right equally often, judged by the images on which they differ?
 

@@ -21,7 +21,8 @@ from chalknet.network.model import Classifier
 from chalknet.records import PARTS, Scores
 from chalknet.reporting.gathered import Together
 from chalknet.studies.cells import Cell
-from chalknet.studies.intervals import Interval, gain_of_averaging
+from chalknet.studies.intervals import Interval
+from chalknet.studies.random_effects import gain_of_averaging
 from chalknet.studies.results import DataFacts, Predictions, StudyResults, UnitResult
 from chalknet.studies.space import make_cell
 from chalknet.studies.spec import StudySpec
