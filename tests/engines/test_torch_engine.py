@@ -323,7 +323,7 @@ def test_what_a_recorded_update_reads_stays_where_it_is(resident_bytes, monkeypa
     def places():
         stack = engine.stack
         tensors = [*stack._space.buffers.tensors, stack._sums, *(s._made for s in stack._samples.values())]
-        for arrays in (stack._arrays, stack._gradients, *stack._memory.values()):
+        for arrays in (stack._gradients, *stack._state.values()):
             tensors += arrays.tensors
         return [tensor.data_ptr() for tensor in tensors if tensor is not None]
 

@@ -232,7 +232,7 @@ def test_what_a_recorded_update_reads_stays_where_it_is():
     stack, trainers = stack_of(stacked)
 
     def places():
-        arrays = [stack._arrays, stack._gradients, *stack._memory.values()]
+        arrays = [stack._gradients, *stack._state.values()]
         tensors = [*stack._space.buffers.tensors, stack._sums, *(one for each in arrays for one in each.tensors)]
         return [tensor.data_ptr() for tensor in tensors]
 
@@ -358,7 +358,7 @@ def test_snapshots_stay_as_they_are_and_old_ones_keep_only_what_is_theirs():
         for trainer in trainers:
             kept.append(trainer.engine.snapshot())
             want.append((trainer.engine.parameters(), trainer.engine.state()))
-    sizes = [arrays.learned[0].untyped_storage().nbytes() for arrays, _ in kept[::2]]
+    sizes = [one.state["parameters"].learned[0].untyped_storage().nbytes() for one in kept[::2]]
     of_all = stack._types.aligned(31) * 209 * 8  # a GPU's matrices have 32 rows
     assert sizes[0] == sizes[2] == 31 * 9 * 8 < of_all == sizes[-1] == sizes[-2]
     for number, (snapshot, (parameters, state)) in enumerate(zip(kept, want, strict=True)):

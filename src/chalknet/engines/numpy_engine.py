@@ -10,16 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.data.preprocess import Scaling
 from chalknet.engines.batches import BatchBuilder, TrainingBatch, even_cuts, part_of_batch
-from chalknet.engines.engine import AVERAGE, Batch, EngineSpec, Part, SampleScores, Snapshot, Step, Update, UpdateRule
+from chalknet.engines.engine import AVERAGE, Batch, EngineSpec, Part, SampleScores, Snapshot, Step, Update
 from chalknet.engines.numpy_kernels import EVERY, Group, InPlaceKernel, Workspace
-from chalknet.engines.parameter_layout import Matrix, NetworkArrays, ParameterLayout, initial_state
+from chalknet.engines.parameter_layout import (
+    PARAMETERS,
+    Matrix,
+    NetworkArrays,
+    ParameterLayout,
+    initial_state,
+    shown,
+)
 from chalknet.engines.scores import ScoreAccumulator, SoftmaxTerms, Sums
 from chalknet.engines.workers import Workers
 from chalknet.machine.blas import one_blas_thread
@@ -36,20 +43,6 @@ BAND_VALUES_OF_MANY = 2**15  # the same for an optimizer with several state matr
 ROWS_MADE_AT_ONCE = 32  # samples of a small batch that one task augments or mixes
 SMALL_BATCH_TERMS = 65_536  # samples of small batches whose scores are added up at a time
 RESIDENT_BYTES = 64 * 2**20  # samples up to this size are kept as floats; more are converted a tile at a time
-
-
-class Band(NamedTuple):
-    """Some rows of one learned matrix, which one task updates.
-
-    Attributes:
-        matrix: index in `NetworkArrays.learned`.
-        rows: of the matrix. Rows are contiguous in memory; bands of columns would take four times as long.
-        bias_rows: how many of these rows, the last ones, are not weights.
-    """
-
-    matrix: int
-    rows: slice
-    bias_rows: int
 
 
 class NumpyEngine:
@@ -71,11 +64,10 @@ class NumpyEngine:
         self._splits = {name: part for name, part in spec.splits.items() if len(part.labels)}
         self._whole_batches = spec.architecture.uses_batch_statistics
         self._layout = ParameterLayout(spec.architecture)
-        self._arrays = self._layout.pack(spec.parameters, self._dtype)
         state = initial_state(self._rule, spec.architecture, spec.parameters)
-        self._memory = self._layout.pack_state(self._rule, state, self._dtype)
-        self._gradients = self._arrays.like()
-        averages_statistics = AVERAGE in self._rule.slots and bool(self._arrays.statistics)
+        self._state = self._layout.pack(self._rule, spec.parameters, state, self._dtype)
+        self._gradients = self.arrays.map(np.empty_like)
+        averages_statistics = AVERAGE in self._rule.slots and bool(self.arrays.statistics)
         self._is_plain = not (self._objective.l2 or spec.clip_norm or averages_statistics)
         self._workers = Workers(spec.threads or available_cores())
         rows = min(spec.tile_rows, max((len(part.labels) for part in self._splits.values()), default=1))
@@ -94,12 +86,15 @@ class NumpyEngine:
         self._floats = resident_floats(self._splits, spec.scaling, self._dtype)
         self._builder = BatchBuilder(spec, self._floats.get("train"))
 
-    def _cut_bands(self) -> list[Band]:
-        """Return the bands of all learned matrices; they depend on the sizes alone."""
-        at_once, bands = values_at_once(self._rule), []
-        for index, (matrix, n_weights) in enumerate(zip(self._arrays.learned, self._layout.n_weights, strict=True)):
+    def _cut_bands(self) -> list[tuple[int, slice, int]]:
+        """Return what one task updates: a learned matrix, some of its rows, and how many of these are not weights.
+
+        Bands depend on the sizes alone. Rows are contiguous in memory; bands of columns would take four times as long.
+        """
+        at_once, bands = BAND_VALUES if len(self._rule.slots) < 2 else BAND_VALUES_OF_MANY, []
+        for index, (matrix, n_weights) in enumerate(zip(self.arrays.learned, self._layout.n_weights, strict=True)):
             cuts = even_cuts(len(matrix), max(1, at_once // matrix.shape[1]))
-            bands += [Band(index, rows, max(0, rows.stop - max(n_weights, rows.start))) for rows in cuts]
+            bands += [(index, rows, max(0, rows.stop - max(n_weights, rows.start))) for rows in cuts]
         return bands
 
     @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
@@ -113,7 +108,7 @@ class NumpyEngine:
                 n = len(batch.labels)
                 is_large = n > self._spec.tile_rows and not self._whole_batches
                 if filled + n > len(small.true) or is_large:
-                    total.add(filled, [small.sums(filled)])
+                    total.add(filled, [small.sums(slice(0, filled))])
                     filled = 0
                     if not total.is_finite:
                         return total.scores()
@@ -122,80 +117,63 @@ class NumpyEngine:
                 elif n > len(small.true):
                     alone = SoftmaxTerms(n, self._dtype)
                     self._small_step(batch, alone, 0)
-                    total.add(n, [alone.sums(n)])
+                    total.add(n, [alone.sums(EVERY)])
                 else:
                     self._small_step(batch, small, filled)
                     filled += n
-        total.add(filled, [small.sums(filled)])
+        total.add(filled, [small.sums(slice(0, filled))])
         return total.scores()
 
     @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
     def evaluate(self, part: str) -> Scores | None:
         if part not in self._splits:
             return None
-        tiles = self._tiles_of(part)
-        sums: list[Sums] = [(0.0, 0.0, 0.0)] * len(tiles)
-
-        def score_tile(number: int, worker: int) -> None:
-            rows, terms = tiles[number], self._spaces[worker].terms
-            self._score(part, rows, terms, slice(0, rows.stop - rows.start), worker)
-            sums[number] = terms.sums(rows.stop - rows.start)
-
-        with one_blas_thread():
-            self._workers.run([partial(score_tile, number) for number in range(len(tiles))])
-        total = ScoreAccumulator()
-        total.add(len(self._splits[part].labels), sums)
+        terms, total = self._terms_of(part), ScoreAccumulator()
+        total.add(len(terms.true), map(terms.sums, self._tiles_of(part)))
         return total.scores()
 
     @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
     def evaluate_each(self, part: str) -> SampleScores | None:
         if part not in self._splits:
             return None
-        n = len(self._splits[part].labels)
-        terms = SoftmaxTerms(n, self._dtype)
-        with one_blas_thread():
-            tasks = [partial(self._score, part, rows, terms, rows) for rows in self._tiles_of(part)]
-            self._workers.run(tasks)
-        return SampleScores(terms.losses(n), terms.correct)
+        terms = self._terms_of(part)
+        return SampleScores(terms.losses(EVERY), terms.correct)
 
     def parameters(self) -> Parameters:
-        return self._layout.unpack(self._arrays)
+        return self._layout.unpack(self.arrays)
 
     def shown_parameters(self, of: Snapshot | None = None) -> Parameters:
-        arrays, memory = (self._arrays, self._memory) if of is None else of
-        return self._layout.unpack(memory.get(AVERAGE, arrays))
+        return self._layout.unpack(shown(self._state if of is None else of))
 
     def snapshot(self) -> Snapshot:
-        return self._arrays.copy(), {slot: memory.copy() for slot, memory in self._memory.items()}
+        return {slot: values.map(np.copy) for slot, values in self._state.items()}
 
     def go_back(self, snapshot: Snapshot) -> None:
-        arrays, memory = snapshot
-        self._arrays.copy_from(arrays)
-        for slot, values in memory.items():
-            self._memory[slot].copy_from(values)
+        for slot, values in snapshot.items():
+            self._state[slot].copy_from(values)
 
     def state(self) -> Parameters:
-        return self._layout.unpack_state(self._memory)
+        return self._layout.unpack_state(self._state)
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
-        self._arrays = self._layout.pack(parameters, self._dtype)
-        self._memory = self._layout.pack_state(self._rule, state, self._dtype)
+        self._state = self._layout.pack(self._rule, parameters, state, self._dtype)
         self._whole_bands = self._bands_of(self._gradients)
 
     @property
     def arrays(self) -> NetworkArrays:
         """The present parameters as the engine computes with them; not a copy."""
-        return self._arrays
+        return self._state[PARAMETERS]
 
     @property
     def evaluation_arrays(self) -> NetworkArrays:
         """The parameters that `evaluate` uses; not a copy."""
-        return self._memory.get(AVERAGE, self._arrays)
+        return shown(self._state)
 
     def borrow(self, arrays: NetworkArrays) -> None:
         """Compute with the parameters of another engine from now on, without copying or changing them."""
-        self._arrays = arrays
+        self._state = {PARAMETERS: arrays}
 
+    @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
     def gradient_of(self, update: Update, places: NDArray[np.int64], n_batch: int) -> tuple[NetworkArrays, list[Sums]]:
         """Return the gradient of some samples of a batch, valid until the next call, and the sums of their scores.
 
@@ -209,7 +187,7 @@ class NumpyEngine:
             if n <= self._spec.tile_rows:
                 terms = SoftmaxTerms(n, self._dtype)
                 self._small_gradient(batch, terms, 0)
-                return self._gradients, [terms.sums(n)]
+                return self._gradients, [terms.sums(EVERY)]
             lanes, sums = self._large_gradient(batch)
             for lane in lanes[1:]:
                 for total, matrix in zip(lanes[0].learned, lane.learned, strict=True):
@@ -226,19 +204,27 @@ class NumpyEngine:
         """Return the rows of weights, gradient and state of each band, and how many of them are not weights."""
         found = []
         for index, rows, bias_rows in self._bands:
-            memory = [self._memory[slot].learned[index][rows] for slot in self._rule.slots]
-            found.append((self._arrays.learned[index][rows], gradients.learned[index][rows], memory, bias_rows))
+            memory = [self._state[slot].learned[index][rows] for slot in self._rule.slots]
+            found.append((self.arrays.learned[index][rows], gradients.learned[index][rows], memory, bias_rows))
         return found
 
     def _tiles_of(self, part: str) -> list[slice]:
         return even_cuts(len(self._splits[part].labels), self._spec.tile_rows)
 
-    def _score(self, part: str, rows: slice, terms: SoftmaxTerms, at: slice, worker: int) -> None:
-        """Write the softmax terms of some samples of a split into a slice of terms."""
-        space = self._spaces[worker]
-        self._read(space, part, rows)
-        space.forward(self.evaluation_arrays, rows.stop - rows.start)
-        space.score(self._splits[part].labels[rows], terms, at)
+    def _terms_of(self, part: str) -> SoftmaxTerms:
+        """Return the softmax terms of all samples of a split."""
+        labels = self._splits[part].labels
+        terms = SoftmaxTerms(len(labels), self._dtype)
+
+        def score_tile(rows: slice, worker: int) -> None:
+            space = self._spaces[worker]
+            self._read(space, part, rows)
+            space.forward(self.evaluation_arrays, rows.stop - rows.start)
+            space.score(labels[rows], terms, rows)
+
+        with one_blas_thread():
+            self._workers.run([partial(score_tile, rows) for rows in self._tiles_of(part)])
+        return terms
 
     def _large_step(self, batch: TrainingBatch) -> list[Sums]:
         """Make one update from a batch that is cut into tiles, and return the sums of every tile."""
@@ -256,13 +242,13 @@ class NumpyEngine:
             space, scratch = self._spaces[worker], self._scratch[worker]
             for number in range(lane, len(tiles), len(lanes)):
                 rows, first = tiles[number], number == lane
-                n = rows.stop - rows.start
+                here = slice(0, rows.stop - rows.start)
                 self._read_batch(space, batch, rows)
                 for kernel in space.dropout_kernels:
                     self._draw_mask(kernel, batch, rows, worker)
                 out = lanes[lane] if first else scratch
-                self._gradients_of_tile(space, batch, rows, space.terms, slice(0, n), out)
-                sums[number] = space.terms.sums(n)
+                self._gradients_of_tile(space, batch, rows, space.terms, here, out)
+                sums[number] = space.terms.sums(here)
                 for total, part in zip(lanes[lane].learned, () if first else scratch.learned, strict=False):
                     np.add(total, part, out=total)
 
@@ -283,44 +269,37 @@ class NumpyEngine:
         n = len(batch.labels)
         space = self._space_for(n)
         at, rows = slice(start, start + n), slice(0, n)
+        shared = not self._is_narrow or self._spec.transforms.augmenter is not None
         if self._builder.changes_samples:
             space.read(space.samples)
             cuts = even_cuts(n, ROWS_MADE_AT_ONCE)
-            self._share_out([partial(self._fill, space.samples, batch, part) for part in cuts])
+            self._workers.run([partial(self._fill, space.samples, batch, part) for part in cuts], shared)
         else:
             self._read(space, "train", batch.batch)
         if space.dropout_kernels:
-            self._share_out([partial(self._draw_mask, kernel, batch, rows) for kernel in space.dropout_kernels])
+            self._workers.run([partial(self._draw_mask, one, batch, rows) for one in space.dropout_kernels], shared)
         if self._is_narrow:
             self._gradients_of_tile(space, batch, rows, terms, at, self._gradients)
         else:
             self._gradients_in_blocks(space, batch, terms, at)
-
-    def _share_out(self, tasks: Sequence[Any]) -> None:
-        """Run tasks on all threads, or on this one where there is too little work to share."""
-        if self._is_narrow and not self._spec.transforms.augmenter:
-            for task in tasks:
-                task(0)
-        else:
-            self._workers.run(tasks)
 
     def _gradients_in_blocks(self, space: Workspace, batch: TrainingBatch, terms: SoftmaxTerms, at: slice) -> None:
         """Do what `_gradients_of_tile` does, blocks of columns on different threads."""
         n = len(batch.labels)
 
         def forward_block(group: Group, columns: slice, _: int) -> None:
-            group.forward(self._arrays, n, columns, True)
+            group.forward(self.arrays, n, columns, True)
 
         def backward_block(group: Group, columns: slice, _: int) -> None:
-            group.backward(self._arrays, n, columns, self._gradients)
+            group.backward(self.arrays, n, columns, self._gradients)
 
         *hidden, output = space.groups
         with_blocks = list(zip(hidden, self._blocks, strict=True))
         for group, blocks in with_blocks:
             self._workers.run([partial(forward_block, group, columns) for columns in blocks])
-        output.forward(self._arrays, n, EVERY, True)
+        output.forward(self.arrays, n, EVERY, True)
         self._grad_logits(space, batch, slice(0, n), terms, at)
-        output.backward(self._arrays, n, EVERY, self._gradients)
+        output.backward(self.arrays, n, EVERY, self._gradients)
         for group, blocks in reversed(with_blocks):
             self._workers.run([partial(backward_block, group, columns) for columns in blocks])
 
@@ -328,16 +307,16 @@ class NumpyEngine:
         self, space: Workspace, batch: TrainingBatch, rows: slice, terms: SoftmaxTerms, at: slice, out: NetworkArrays
     ) -> None:
         n = rows.stop - rows.start
-        space.forward(self._arrays, n, True)
+        space.forward(self.arrays, n, True)
         self._grad_logits(space, batch, rows, terms, at)
-        space.backward(self._arrays, n, out)
+        space.backward(self.arrays, n, out)
 
     def _grad_logits(self, space: Workspace, batch: TrainingBatch, rows: slice, terms: SoftmaxTerms, at: slice) -> None:
         targets = batch.targets(rows, self._objective.label_smoothing)
         space.score(targets.labels, terms, at)
         space.grad_logits(targets, terms, at, batch.n_batch if self._objective.reduction == "mean" else 1)
 
-    def _move(self, gradients: Sequence[NetworkArrays], n_batch: int, step: Step, on_all_threads: bool) -> None:
+    def _move(self, gradients: Sequence[NetworkArrays], n_batch: int, step: Step, shared: bool) -> None:
         """Add the parts of the gradient into the first, then penalize, clip and update, a band at a time."""
         times = n_batch if self._objective.reduction == "sum" else 1
         squared_lengths = [0.0] * len(self._bands)
@@ -362,14 +341,13 @@ class NumpyEngine:
                 np.multiply(gradient, factor, out=gradient)
             self._rule.update(matrix, gradient, memory, bias_rows, step)
 
-        run = self._workers.run if on_all_threads else _run_here
-        run([partial(finish, number) for number in range(len(self._bands))])
+        self._workers.run([partial(finish, number) for number in range(len(self._bands))], shared)
         if self._spec.clip_norm:
             factor = clip_factor(squared_lengths, self._spec.clip_norm)
-            run([partial(update, number, factor) for number in range(len(self._bands))])
-        if AVERAGE in self._memory:
+            self._workers.run([partial(update, number, factor) for number in range(len(self._bands))], shared)
+        if AVERAGE in self._state:
             kept = self._rule.kept_of_average(step.number)
-            for average, present in zip(self._memory[AVERAGE].statistics, self._arrays.statistics, strict=True):
+            for average, present in zip(self._state[AVERAGE].statistics, self.arrays.statistics, strict=True):
                 np.add(kept * average, (1 - kept) * present, out=average)
 
     def _read_batch(self, space: Workspace, batch: TrainingBatch, rows: slice) -> None:
@@ -416,15 +394,10 @@ class NumpyEngine:
     def _lane_arrays(self, n: int) -> list[NetworkArrays]:
         """Return room for the gradients of n lanes; made once, with room for one tile's at every thread."""
         while len(self._lanes) < n:
-            self._lanes.append(self._arrays.like())
+            self._lanes.append(self.arrays.map(np.empty_like))
         while len(self._scratch) < self._workers.n:
-            self._scratch.append(self._arrays.like())
+            self._scratch.append(self.arrays.map(np.empty_like))
         return self._lanes[:n]
-
-
-def _run_here(tasks: Sequence[Any]) -> None:
-    for task in tasks:
-        task(0)
 
 
 def resident_floats(splits: Mapping[str, Part], scaling: Scaling, dtype: np.dtype[Any]) -> dict[str, Matrix]:
@@ -437,8 +410,3 @@ def resident_floats(splits: Mapping[str, Part], scaling: Scaling, dtype: np.dtyp
         floats[name] = np.ones((n, n_inputs + 1), dtype)
         scaling.put(part.inputs[:], floats[name][:, :-1])
     return floats
-
-
-def values_at_once(rule: UpdateRule) -> int:
-    """Return how many values of a matrix the optimizer updates before it goes on to the next ones."""
-    return BAND_VALUES if len(rule.slots) < 2 else BAND_VALUES_OF_MANY

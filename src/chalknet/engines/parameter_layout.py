@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from chalknet.engines.engine import AVERAGE, UpdateRule
-from chalknet.network.architecture import Architecture, NamedLayer
+from chalknet.network.architecture import Architecture
 from chalknet.network.layer import Parameters
 
 Matrix = NDArray[Any]
@@ -29,23 +30,19 @@ class NetworkArrays:
     learned: list[Matrix]
     statistics: list[Matrix] = field(default_factory=list)
 
-    def like(self) -> NetworkArrays:
-        """Return uninitialized arrays of the same shapes."""
-        return NetworkArrays(*([np.empty_like(value) for value in values] for values in self._groups))
-
-    def copy(self) -> NetworkArrays:
-        """Return the same values in other arrays."""
-        return NetworkArrays(*([value.copy() for value in values] for values in self._groups))
+    def map(self, function: Callable[[Any], Any]) -> NetworkArrays:
+        """Return the results of a function of each matrix, in the same order."""
+        return NetworkArrays([function(one) for one in self.learned], [function(one) for one in self.statistics])
 
     def copy_from(self, other: NetworkArrays) -> None:
-        """Copy values of the same shapes into these arrays."""
-        for mine, theirs in zip(self._groups, other._groups, strict=True):
+        """Copy values of the same shapes into these matrices."""
+        for mine, theirs in ((self.learned, other.learned), (self.statistics, other.statistics)):
             for value, new in zip(mine, theirs, strict=True):
-                np.copyto(value, new)
+                value[...] = new
 
-    @property
-    def _groups(self) -> tuple[list[Matrix], list[Matrix]]:
-        return self.learned, self.statistics
+
+PARAMETERS = "parameters"  # their key in a `NetworkState`
+NetworkState = dict[str, NetworkArrays]  # the parameters, and each slot of the optimizer
 
 
 class LayerArrays(NamedTuple):
@@ -74,58 +71,66 @@ class ParameterLayout:
     def __init__(self, architecture: Architecture) -> None:
         self._architecture = architecture
         self.layers: list[LayerArrays] = []
-        self.n_weights: list[int] = []
-        self.n_rows: list[int] = []
-        n_statistics = 0
+        # By is_learned: rows and columns of each matrix. By name: is_learned, the matrix, and the parameter's rows.
+        self._sizes: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
+        self._places: dict[str, tuple[bool, int, slice]] = {}
         for layer in architecture.named_layers:
-            learned = statistics = None
-            n_weights = 0
-            if _names(layer, True):
-                learned, n_weights = len(self.n_weights), _n_weights(layer)
-                self.n_weights.append(n_weights)
-                self.n_rows.append(n_weights + len(_names(layer, True)) - ("weight" in layer.names))
-            if _names(layer, False):
-                statistics, n_statistics = n_statistics, n_statistics + 1
-            self.layers.append(LayerArrays(learned, statistics, n_weights))
+            weight, own = layer.names.get("weight"), dict[bool, int]()
+            for name in sorted(layer.parameters, key=lambda name: name != weight):  # the weight comes first
+                kind, shape = layer.parameters[name].is_learned, layer.parameters[name].shape
+                index = own.setdefault(kind, len(self._sizes[kind]))
+                start = self._sizes[kind].pop()[0] if index < len(self._sizes[kind]) else 0
+                rows = slice(start, start + math.prod(shape[1:]))
+                self._sizes[kind].append((rows.stop, shape[0]))
+                self._places[name] = kind, index, rows
+            n_weights = 0 if weight is None else self._places[weight][2].stop
+            self.layers.append(LayerArrays(own.get(True), own.get(False), n_weights))
+        self.n_weights = [layer.n_weights for layer in self.layers if layer.learned is not None]
+        self.n_rows = [rows for rows, _ in self._sizes[True]]
 
-    def pack(self, named: Mapping[str, NDArray[Any]], dtype: DTypeLike) -> NetworkArrays:
-        """Return parameters by name as matrices. Every parameter needs a value."""
-        missing = [name for name in self._architecture.shapes if name not in named]
+    def pack(
+        self, rule: UpdateRule, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]], dtype: Any
+    ) -> NetworkState:
+        """Return parameters by name, and optimizer state by "slot/parameter", as matrices.
+
+        Every parameter needs a value; a state without one is 0.
+        """
+        missing = [name for name in self._architecture.shapes if name not in parameters]
         assert not missing, f"parameters without a value: {missing}"
-        return self._pack(named, dtype)
+        named = {PARAMETERS: parameters, **{slot: _of_slot(state, slot) for slot in rule.slots}}
+        return {key: self._pack(values, dtype) for key, values in named.items()}
 
     def _pack(self, named: Mapping[str, NDArray[Any]], dtype: DTypeLike) -> NetworkArrays:
-        arrays = NetworkArrays([], [])
-        for layer in self._architecture.named_layers:
-            for values, is_learned in ((arrays.learned, True), (arrays.statistics, False)):
-                if names := _names(layer, is_learned):
-                    values.append(_stack(layer, names, named, dtype))
+        arrays = NetworkArrays(*([np.zeros(size, dtype) for size in self._sizes[kind]] for kind in (True, False)))
+        for name, rows in self._rows(arrays).items():
+            if name in named:
+                rows[:] = named[name].reshape(len(named[name]), -1).T
         return arrays
 
     def unpack(self, arrays: NetworkArrays) -> Parameters:
         """Return copies of the parameters by name; the inverse of `pack`."""
-        named: Parameters = {}
-        for layer, place in zip(self._architecture.named_layers, self.layers, strict=True):
-            if place.learned is not None:
-                named |= _split(layer, _names(layer, True), arrays.learned[place.learned])
-            if place.statistics is not None:
-                named |= _split(layer, _names(layer, False), arrays.statistics[place.statistics])
-        return {name: named[name] for name in self._architecture.shapes}
+        rows, shapes = self._rows(arrays), self._architecture.shapes
+        # A copy even where the transposed is contiguous.
+        return {name: np.array(rows[name].T, order="C").reshape(shape) for name, shape in shapes.items()}
 
-    def pack_state(
-        self, rule: UpdateRule, state: Mapping[str, NDArray[Any]], dtype: DTypeLike
-    ) -> dict[str, NetworkArrays]:
-        """Return optimizer state by "slot/parameter" as matrices by slot; a parameter without a value is 0."""
-        return {slot: self._pack(_of_slot(state, slot), dtype) for slot in rule.slots}
+    def _rows(self, arrays: NetworkArrays) -> dict[str, Matrix]:
+        """Return each parameter's rows of its matrix, as a view."""
+        matrices = {True: arrays.learned, False: arrays.statistics}
+        return {name: matrices[kind][index][rows] for name, (kind, index, rows) in self._places.items()}
 
-    def unpack_state(self, memory: Mapping[str, NetworkArrays]) -> Parameters:
+    def unpack_state(self, state: NetworkState) -> Parameters:
         """Return optimizer state by "slot/parameter"; only the average has running statistics."""
         return {
             f"{slot}/{name}": value
-            for slot, arrays in memory.items()
-            for name, value in self.unpack(arrays).items()
+            for slot, arrays in state.items()
+            for name, value in (self.unpack(arrays).items() if slot != PARAMETERS else ())
             if slot == AVERAGE or name not in self._architecture.statistics
         }
+
+
+def shown(state: NetworkState) -> NetworkArrays:
+    """Return what `evaluate` uses: the parameters, or their average where there is one."""
+    return state.get(AVERAGE, state[PARAMETERS])
 
 
 def initial_state(rule: UpdateRule, architecture: Architecture, parameters: Mapping[str, NDArray[Any]]) -> Parameters:
@@ -135,42 +140,6 @@ def initial_state(rule: UpdateRule, architecture: Architecture, parameters: Mapp
     if AVERAGE in rule.slots:
         state |= {f"{AVERAGE}/{name}": parameters[name].copy() for name in statistics}
     return state
-
-
-def _names(layer: NamedLayer, is_learned: bool) -> list[str]:
-    """Return the names of a layer's learned parameters, or of its statistics; the weight comes first."""
-    found = [name for name, one in layer.parameters.items() if one.is_learned == is_learned]
-    return sorted(found, key=lambda name: name != layer.names.get("weight"))
-
-
-def _n_weights(layer: NamedLayer) -> int:
-    weight = layer.names.get("weight")
-    return 0 if weight is None else int(np.prod(layer.parameters[weight].shape[1:]))
-
-
-def _stack(layer: NamedLayer, names: list[str], named: Mapping[str, NDArray[Any]], dtype: DTypeLike) -> Matrix:
-    shapes = [layer.parameters[name].shape for name in names]
-    matrix = np.zeros((sum(int(np.prod(shape[1:])) for shape in shapes), shapes[0][0]), dtype)
-    for name, rows in _rows(layer, names, matrix):
-        if name in named:
-            rows[:] = named[name].reshape(len(named[name]), -1).T
-    return matrix
-
-
-def _split(layer: NamedLayer, names: list[str], matrix: Matrix) -> Parameters:
-    shapes = {name: layer.parameters[name].shape for name in names}
-    # A copy even where the transposed is contiguous.
-    return {name: np.array(rows.T, order="C").reshape(shapes[name]) for name, rows in _rows(layer, names, matrix)}
-
-
-def _rows(layer: NamedLayer, names: list[str], matrix: Matrix) -> list[tuple[str, Matrix]]:
-    """Return each parameter with its rows of a layer's matrix, as a view."""
-    found, start = [], 0
-    for name in names:
-        stop = start + int(np.prod(layer.parameters[name].shape[1:]))
-        found.append((name, matrix[start:stop]))
-        start = stop
-    return found
 
 
 def _of_slot(state: Mapping[str, NDArray[Any]], slot: str) -> dict[str, NDArray[Any]]:

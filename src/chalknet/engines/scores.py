@@ -30,16 +30,16 @@ class SoftmaxTerms:
         self.total = np.empty(n, dtype)
         self.correct = np.empty(n, bool)
 
-    def losses(self, n: int) -> Matrix:
-        """Return the cross-entropies of the first n samples, the terms of L2."""
-        losses: Matrix = np.log(self.total[:n]) - self.true[:n]
+    def losses(self, rows: slice) -> Matrix:
+        """Return the cross-entropies of some samples, the terms of L2."""
+        losses: Matrix = np.log(self.total[rows]) - self.true[rows]
         return losses
 
-    def sums(self, n: int) -> Sums:
-        """Return the sums over the first n samples."""
-        probabilities = np.exp(self.true[:n]) / self.total[:n]
-        losses = self.losses(n).sum(dtype=np.float64)
-        return float(losses), float(self.correct[:n].sum()), float(probabilities.sum(dtype=np.float64))
+    def sums(self, rows: slice) -> Sums:
+        """Return the sums over some samples."""
+        probabilities = np.exp(self.true[rows]) / self.total[rows]
+        losses = self.losses(rows).sum(dtype=np.float64)
+        return float(losses), float(self.correct[rows].sum()), float(probabilities.sum(dtype=np.float64))
 
 
 class ScoreAccumulator:
@@ -68,18 +68,18 @@ class ScoreAccumulator:
 
 
 class Targets(NamedTuple):
-    """The targets of some samples; as in `objective.Samples`.
+    """The targets of some samples, as in `objective.Samples`, or of those of M networks.
 
     Attributes:
-        labels: (n,).
-        partners: (n,) labels of the samples that are mixed in, or None.
-        share: weight of the labels.
-        weights: (n,) weights in the loss, or None.
-        smoothing: label smoothing, in [0, 1).
+        labels: (n,), or (M, n).
+        partners: labels of the samples that are mixed in, or None.
+        share: weight of the labels; a number, or (M,).
+        weights: of the samples in the loss, or None.
+        smoothing: label smoothing, in [0, 1); a number, or (M,).
     """
 
-    labels: NDArray[np.integer[Any]]
-    partners: NDArray[np.integer[Any]] | None = None
-    share: float = 1.0
-    weights: Matrix | None = None
-    smoothing: float = 0.0
+    labels: Any
+    partners: Any = None
+    share: Any = 1.0
+    weights: Any = None
+    smoothing: Any = 0.0

@@ -6,7 +6,7 @@ equals one trained in one place to rounding. `Shards` says where holders are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, cast
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from chalknet.config import Recipe
 from chalknet.data.stored import StoredPart
 from chalknet.engines.batches import batch_size
-from chalknet.engines.engine import Batch, EngineSpec, Part, SampleScores, Snapshot, Update, UpdateRule
+from chalknet.engines.engine import Batch, EngineSpec, Part, SampleScores, Update, UpdateRule
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.parameter_layout import NetworkArrays
 from chalknet.engines.scores import ScoreAccumulator, Sums
@@ -111,23 +111,19 @@ class Shard:
             return None
         self._engine.borrow(weights)
         own: Batch = slice(int(rows[0]), int(rows[-1]) + 1) if _is_run(rows) else rows
-        with np.errstate(over="ignore", invalid="ignore"):  # a loss that overflows is told by who has all of it
-            return Share(
-                len(rows), *self._engine.gradient_of(Update(own, update.step), places, batch_size(update.batch))
-            )
+        gradient, sums = self._engine.gradient_of(Update(own, update.step), places, batch_size(update.batch))
+        return Share(len(rows), gradient, sums)
 
     def evaluate(self, weights: NetworkArrays, part: str) -> tuple[int, Scores] | None:
         """Its number of samples of a part and their scores; None where it has none."""
         self._engine.borrow(weights)
-        with np.errstate(over="ignore", invalid="ignore"):
-            scores = self._engine.evaluate(part)
+        scores = self._engine.evaluate(part)
         return None if scores is None else (self._sizes[part], scores)
 
     def evaluate_each(self, weights: NetworkArrays, part: str) -> SampleScores | None:
         """The scores of each of its samples of a part."""
         self._engine.borrow(weights)
-        with np.errstate(over="ignore", invalid="ignore"):
-            return self._engine.evaluate_each(part)
+        return self._engine.evaluate_each(part)
 
 
 class Shards(Protocol):
@@ -164,8 +160,8 @@ class ShardsHere:
         return [getattr(shard, what)(weights, about) for shard in self._shards]
 
 
-class ShardedEngine:
-    """`Engine` whose samples are with holders. Parameters and optimizer are here.
+class ShardedEngine(NumpyEngine):
+    """An engine whose samples are with shard workers. Parameters and optimizer are here.
 
     Args:
         spec: `threads` are those of each holder.
@@ -174,16 +170,16 @@ class ShardedEngine:
     """
 
     def __init__(self, spec: EngineSpec, *, shards: Shards, window: int) -> None:
-        self._splits = {name: part for name, part in spec.splits.items() if len(part.labels)}
+        splits = {name: part for name, part in spec.splits.items() if len(part.labels)}
         self._shards = shards
-        lengths = {name: len(part.labels) for name, part in self._splits.items()}
+        lengths = {name: len(part.labels) for name, part in splits.items()}
         self._cuts = {name: Cut(n, shards.n, window if name == "train" else n) for name, n in lengths.items()}
-        train = self._splits["train"]
+        train = splits["train"]
         no_samples = {"train": Part(train.inputs[:0], train.labels[:0])}
-        self._engine = NumpyEngine(replace(spec, splits=no_samples, threads=None, tile_rows=EngineSpec.tile_rows))
+        super().__init__(replace(spec, splits=no_samples, threads=None, tile_rows=EngineSpec.tile_rows))
 
         def work_of(number: int) -> ShardWork:
-            own = {name: _some(part, self._cuts[name], number) for name, part in self._splits.items()}
+            own = {name: _some(part, self._cuts[name], number) for name, part in splits.items()}
             threads = spec.threads or shards.threads
             return ShardWork(number, self._cuts["train"], replace(spec, splits=own, clip_norm=0.0, threads=threads))
 
@@ -192,9 +188,9 @@ class ShardedEngine:
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
         tally = ScoreAccumulator()
         for update in updates:
-            answers = self._shards.ask("learn", self._engine.arrays, update)
+            answers = self._shards.ask("learn", self.arrays, update)
             shares: list[Share] = [one for one in answers if one is not None]
-            self._engine.move([one.gradient for one in shares], batch_size(update.batch), update.step)
+            self.move([one.gradient for one in shares], batch_size(update.batch), update.step)
             for one in shares:
                 tally.add(one.n, one.sums)
             if not tally.is_finite:
@@ -202,44 +198,22 @@ class ShardedEngine:
         return tally.scores()
 
     def evaluate(self, part: str) -> Scores | None:
-        if part not in self._splits:
+        if part not in self._cuts:
             return None
-        answers = self._shards.ask("evaluate", self._engine.evaluation_arrays, part)
+        answers = self._shards.ask("evaluate", self.evaluation_arrays, part)
         sizes, scores = zip(*(one for one in answers if one is not None), strict=True)
         return mean_scores(scores, sizes)
 
     def evaluate_each(self, part: str) -> SampleScores | None:
-        if part not in self._splits:
+        if part not in self._cuts:
             return None
         cut = self._cuts[part]
-        each = SampleScores(np.empty(cut.n, self._engine.arrays.learned[0].dtype), np.empty(cut.n, bool))
-        for number, one in enumerate(self._shards.ask("evaluate_each", self._engine.evaluation_arrays, part)):
+        each = SampleScores(np.empty(cut.n, self.arrays.learned[0].dtype), np.empty(cut.n, bool))
+        for number, one in enumerate(self._shards.ask("evaluate_each", self.evaluation_arrays, part)):
             if one is not None:
                 positions = cut.positions(number)
                 each.loss[positions], each.right[positions] = one.loss, one.right
         return each
-
-    @property
-    def device(self) -> str:
-        return self._engine.device
-
-    def parameters(self) -> Parameters:
-        return self._engine.parameters()
-
-    def shown_parameters(self, of: Snapshot | None = None) -> Parameters:
-        return self._engine.shown_parameters(of)
-
-    def state(self) -> Parameters:
-        return self._engine.state()
-
-    def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
-        self._engine.restore(parameters, state)
-
-    def snapshot(self) -> Snapshot:
-        return self._engine.snapshot()
-
-    def go_back(self, snapshot: Snapshot) -> None:
-        self._engine.go_back(snapshot)
 
 
 def check_shards(recipe: Recipe, architecture: Architecture) -> None:

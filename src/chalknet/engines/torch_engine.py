@@ -27,8 +27,15 @@ from torch import Tensor
 
 from chalknet.engines.batches import BatchBuilder, TrainingBatch, batch_size, even_cuts
 from chalknet.engines.engine import AVERAGE, Batch, EngineSpec, SampleScores, Snapshot, Update
-from chalknet.engines.parameter_layout import NetworkArrays, ParameterLayout, initial_state
-from chalknet.engines.scores import ScoreAccumulator
+from chalknet.engines.parameter_layout import (
+    PARAMETERS,
+    NetworkArrays,
+    NetworkState,
+    ParameterLayout,
+    initial_state,
+    shown,
+)
+from chalknet.engines.scores import ScoreAccumulator, Targets
 from chalknet.engines.torch_device import (
     Recorded,
     RecordedSteps,
@@ -38,7 +45,7 @@ from chalknet.engines.torch_device import (
     running,
     usable_device,
 )
-from chalknet.engines.torch_kernels import DropoutKernel, SoftmaxTensors, TargetTensors, grad_logits, softmax_terms
+from chalknet.engines.torch_kernels import DropoutKernel, SoftmaxTensors, grad_logits, softmax_terms
 from chalknet.engines.torch_layout import SIDE_BY_SIDE, StackedArrays, StackLayout, length
 from chalknet.engines.torch_samples import (
     Positions,
@@ -68,21 +75,19 @@ ROWS_DRAWN_AT_ONCE = 32  # samples whose masks, or changed inputs, are one task 
 STATIC_ON = ("cuda",)  # kinds of device whose updates are recorded
 # Everything that `_lay_out` makes: it holds the parameters of all networks, or room for their values.
 MADE_BY_LAYOUT = (
-    "_arrays", "_gradients", "_memory", "_evaluated", "_operands", "_evaluated_operands", "_bands", "_space",
-    "_steps", "_evaluations",
+    "_state", "_arrays", "_evaluated", "_gradients", "_bands", "_space", "_steps", "_evaluations",
 )  # fmt: skip
 
 
 @dataclass(eq=False)
 class Member:
-    """One network of a stack; arrays and memory are views of the stack's tensors while it is laid out."""
+    """One network of a stack; state has views of the stack's tensors while it is laid out."""
 
     spec: EngineSpec
     order: Hashable
     layout: ParameterLayout
     builder: BatchBuilder
-    arrays: NetworkArrays
-    memory: dict[str, NetworkArrays]
+    state: NetworkState
 
     @property
     def draws(self) -> bool:
@@ -122,27 +127,26 @@ class StackedEngine:
         return self.stack.sample_scores(self.member, part)
 
     def parameters(self) -> Parameters:
-        return self.member.layout.unpack(_to_numpy(self.member.arrays))
+        return self.member.layout.unpack(_to_numpy(self.member.state[PARAMETERS]))
 
     def shown_parameters(self, of: Snapshot | None = None) -> Parameters:
-        arrays, memory = (self.member.arrays, self.member.memory) if of is None else of
-        return self.member.layout.unpack(_to_numpy(memory.get(AVERAGE, arrays)))
+        return self.member.layout.unpack(_to_numpy(shown(self.member.state if of is None else of.state)))
 
     def state(self) -> Parameters:
-        memory = {slot: _to_numpy(arrays) for slot, arrays in self.member.memory.items()}
-        return self.member.layout.unpack_state(memory)
+        return self.member.layout.unpack_state({slot: _to_numpy(one) for slot, one in self.member.state.items()})
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
-        self.go_back(self.stack.to_device(self.member.layout, self.member.spec, parameters, state))
+        self._set(self.stack.to_device(self.member.layout, self.member.spec, parameters, state))
 
     def snapshot(self) -> Snapshot:
         return self.stack.snapshot(self.member)
 
     def go_back(self, snapshot: Snapshot) -> None:
-        arrays, memory = snapshot
-        _copy(self.member.arrays, arrays)
-        for slot, values in self.member.memory.items():
-            _copy(values, memory[slot])
+        self._set(snapshot.state)
+
+    def _set(self, state: NetworkState) -> None:
+        for slot, values in self.member.state.items():
+            values.copy_from(state[slot])
         self.stack.discard_scores()
 
 
@@ -166,19 +170,18 @@ class StackSnapshot:
     They are looked up when they are asked for, since most snapshots are never used.
     """
 
-    def __init__(self, stacked: Sequence[StackedArrays], slots: Sequence[str], number: int) -> None:
-        self._stacked, self._slots, self._number = stacked, slots, number
-        self._own: list[NetworkArrays] = []
+    def __init__(self, stacked: Mapping[str, StackedArrays], number: int) -> None:
+        self._stacked, self._number = stacked, number
+        self._own: NetworkState = {}
 
-    def __iter__(self) -> Iterator[Any]:
-        arrays, *memory = self._own or [stacked.network(self._number) for stacked in self._stacked]
-        return iter((arrays, dict(zip(self._slots, memory, strict=True))))
+    @property
+    def state(self) -> NetworkState:
+        return self._own or {slot: arrays.network(self._number) for slot, arrays in self._stacked.items()}
 
     def separate(self) -> None:
         """Copy what belongs to this network, and release the copies of the others."""
-        arrays, memory = self
-        self._own = [_copied(one) for one in (arrays, *memory.values())]
-        self._stacked = ()
+        self._own = {slot: arrays.map(torch.clone) for slot, arrays in self.state.items()}
+        self._stacked = {}
 
 
 class TorchStack:
@@ -196,7 +199,7 @@ class TorchStack:
         self._scores: dict[str, list[Scores]] = {}
         self._sample_scores: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]] = {}
         self._asked: set[str] = set()
-        self._latest: list[StackedArrays] = []
+        self._latest: dict[str, StackedArrays] = {}
         self._given: list[list[ref[StackSnapshot]]] = []
 
     @property
@@ -225,9 +228,9 @@ class TorchStack:
         StackLayout([*(member.spec.architecture for member in self._members[:1]), spec.architecture])
         layout = ParameterLayout(spec.architecture)
         state = initial_state(spec.optimizer, spec.architecture, spec.parameters)
-        arrays, memory = self.to_device(layout, spec, spec.parameters, state)
+        own = self.to_device(layout, spec, spec.parameters, state)
         order = object() if order is None else order
-        self._members.append(Member(spec, order, layout, BatchBuilder(spec), arrays, memory))
+        self._members.append(Member(spec, order, layout, BatchBuilder(spec), own))
         return StackedEngine(self, self._members[-1])
 
     def remove(self, engines: Iterable[StackedEngine]) -> None:
@@ -236,19 +239,19 @@ class TorchStack:
         if not removed:
             return
         for engine in removed:
-            member = engine.member
-            self._members.remove(member)
-            member.arrays = _copied(member.arrays)
-            member.memory = {slot: _copied(arrays) for slot, arrays in member.memory.items()}
-        # A GPU's memory must be free before the others are laid out.
-        self._is_laid_out = False
-        self._latest, self._scores, self._sample_scores = [], {}, {}
-        for name in MADE_BY_LAYOUT:
+            engine.member.state = {slot: arrays.map(torch.clone) for slot, arrays in engine.member.state.items()}
+            engine.stack = copy(self)
+            engine.stack._reset([engine.member])
+            engine.stack._asked, engine.stack._given = set(), []
+        gone = [engine.member for engine in removed]
+        self._reset([member for member in self._members if member not in gone])
+
+    def _reset(self, members: list[Member]) -> None:
+        """Train these networks from now on, which are laid out when they are needed."""
+        self._members, self._is_laid_out = members, False
+        self._scores, self._sample_scores, self._latest = {}, {}, {}
+        for name in MADE_BY_LAYOUT:  # a GPU's memory must be free before networks are laid out anew
             vars(self).pop(name, None)
-        for engine in removed:
-            engine.stack = stack = copy(self)
-            stack._members, stack._asked, stack._given = [engine.member], set(), []
-            stack._scores, stack._sample_scores = {}, {}
 
     def to_device(
         self,
@@ -256,15 +259,10 @@ class TorchStack:
         spec: EngineSpec,
         parameters: Mapping[str, NDArray[Any]],
         state: Mapping[str, NDArray[Any]],
-    ) -> tuple[NetworkArrays, dict[str, NetworkArrays]]:
+    ) -> NetworkState:
         """Return a network's parameters and optimizer state as tensors."""
-
-        def tensors(arrays: NetworkArrays) -> NetworkArrays:
-            return _mapped(partial(torch.tensor, device=self._device), arrays)
-
-        memory = layout.pack_state(spec.optimizer, state, self._dtype)
-        packed = tensors(layout.pack(parameters, self._dtype))
-        return packed, {slot: tensors(arrays) for slot, arrays in memory.items()}
+        packed = layout.pack(spec.optimizer, parameters, state, self._dtype)
+        return {slot: one.map(partial(torch.tensor, device=self._device)) for slot, one in packed.items()}
 
     def train_epoch(self, updates: Sequence[Iterable[Update]]) -> list[Scores]:
         """Make all updates of every network, in the order of `add`, and return scores as `Engine.train_epoch`.
@@ -273,7 +271,7 @@ class TorchStack:
         finite does not stop the others.
         """
         self._lay_out()
-        self._scores, self._sample_scores, self._latest = {}, {}, []
+        self._scores, self._sample_scores, self._latest = {}, {}, {}
         with running(self._threads, self._first.precision == "tf32"):
             self._sums[0].zero_()
             steps = zip(*updates, strict=True)
@@ -317,17 +315,17 @@ class TorchStack:
         self._lay_out()
         if not self._latest:
             self._separate_old_snapshots()
-            self._latest = [stacked.copy() for stacked in (self._arrays, *self._memory.values())]
+            self._latest = {slot: arrays.copy() for slot, arrays in self._state.items()}
             self._given.append([])
-        made = StackSnapshot(self._latest, tuple(self._memory), self._members.index(member))
+        made = StackSnapshot(self._latest, self._members.index(member))
         self._given[-1].append(ref(made))
         return made
 
     def discard_scores(self) -> None:
         """Discard scores and snapshots to share, because parameters have changed."""
-        self._scores, self._sample_scores, self._latest = {}, {}, []
+        self._scores, self._sample_scores, self._latest = {}, {}, {}
         if self._is_laid_out:
-            self._refresh(self._operands, self._arrays)
+            self._arrays.refresh()
 
     def _separate_old_snapshots(self) -> None:
         """Let snapshots that are still kept after two later ones hold their own network only."""
@@ -371,31 +369,17 @@ class TorchStack:
 
     def _store_arrays(self) -> None:
         """Copy the parameters and the state of all networks into tensors that they share, and give each its views."""
-        slots = self._members[0].spec.optimizer.slots
         new = partial(StackedArrays, self._layout, self._types, self._types.values)
-        self._arrays, self._gradients = new(), new()
-        self._memory = {slot: new() for slot in slots}
+        used = {PARAMETERS, AVERAGE}
+        self._state = {slot: new(multiplied=slot in used) for slot in self._members[0].state}
+        self._gradients, self._arrays = new(), self._state[PARAMETERS]
+        self._evaluated = self._state.get(AVERAGE, self._arrays)
         for number, member in enumerate(self._members):
-            own = [(self._arrays, member.arrays), *((self._memory[slot], member.memory[slot]) for slot in slots)]
-            for stacked, arrays in own:
-                _copy(stacked.network(number), arrays)
-            member.arrays = self._arrays.network(number)
-            member.memory = {slot: self._memory[slot].network(number) for slot in slots}
-        self._evaluated = self._memory.get(AVERAGE, self._arrays)
-        self._operands = self._operands_like(self._arrays)
-        averages = self._evaluated is not self._arrays
-        self._evaluated_operands = self._operands_like(self._evaluated) if averages else self._operands
-        self._refresh(self._operands, self._arrays)
-
-    def _operands_like(self, arrays: StackedArrays) -> StackedArrays:
-        """Return the matrices that products take: the arrays themselves, or copies that `_refresh` renews."""
-        return StackedArrays(self._layout, self._types, self._types.operands) if self._types.differ else arrays
-
-    def _refresh(self, operands: StackedArrays, arrays: StackedArrays) -> None:
-        if operands is not arrays:
-            for mine, theirs in zip(operands.learned, arrays.learned, strict=True):
-                for operand, matrix in zip(mine, theirs, strict=True):
-                    operand.copy_(matrix)
+            own = {slot: stacked.network(number) for slot, stacked in self._state.items()}
+            for slot, arrays in own.items():
+                arrays.copy_from(member.state[slot])
+            member.state = own
+        self._arrays.refresh()
 
     def _prepare_objectives(self) -> None:
         """Prepare what objectives and clipping need: a number where all networks agree, else one for each."""
@@ -450,7 +434,7 @@ class TorchStack:
             matrix, rule = self._arrays.learned[index][number], self._merged(rules, run)
             at_once = len(matrix) if self._device.type == "cuda" else max(1, BAND_VALUES // matrix[0].numel())
             for rows in even_cuts(len(matrix), at_once):
-                memory = [self._memory[slot].learned[index][number][rows] for slot in rules[0].slots]
+                memory = [self._state[slot].learned[index][number][rows] for slot in rules[0].slots]
                 gradient = self._gradients.learned[index][number][rows]
                 bias_rows = max(0, rows.stop - max(n_weights, rows.start))
                 yield run, rule, matrix[rows], gradient, memory, bias_rows
@@ -572,30 +556,28 @@ class TorchStack:
                 samples = self._samples["train"].rows(here, backward=True)
             for kernels in self._space.droppers if batches else ():
                 self._draw_masks(kernels, rows, batches or ())
-            logits = self._space.forward(samples, self._readings, self._arrays, self._operands, training=True)
-            targets = self._targets(here, rows, divisor, batches)
+            logits = self._space.forward(samples, self._readings, self._arrays, training=True)
+            targets = self._targets(here, rows, batches)
             terms = softmax_terms(logits, targets.labels, self._types.values)
             self._sums[0].add_(terms.sums())
-            grad = grad_logits(terms, targets)
-            self._space.backward(grad, self._arrays, self._operands, self._gradients, number == 0)
+            grad = grad_logits(terms, targets, divisor)
+            self._space.backward(grad, self._arrays, self._gradients, number == 0)
         self._update(numbers, n)
 
-    def _targets(
-        self, here: Positions, rows: slice, divisor: Any, batches: Sequence[TrainingBatch] | None
-    ) -> TargetTensors:
+    def _targets(self, here: Positions, rows: slice, batches: Sequence[TrainingBatch] | None) -> Targets:
         labels, weights = self._labels_of("train", here), self._weights
         if weights is not None and isinstance(here, slice):
             weights = weights[:, here]
         elif weights is not None:
             by_network = here.expand(len(weights), -1) if here.dim() == 1 else here.index_select(0, self._of_order)
             weights = weights.gather(1, by_network)
-        partners, fraction = None, 1.0
+        partners, share = None, 1.0
         if batches and any(batch.mixing is not None for batch in batches):
             own = [np.arange(rows.start, rows.stop) if b.mixing is None else b.mixing.partners[rows] for b in batches]
             chosen = np.array([b.labels[which] for b, which in zip(batches, own, strict=True)], np.int64)
             partners = torch.from_numpy(chosen).to(self._device)
-            fraction = self._number([1.0 if batch.mixing is None else batch.mixing.share for batch in batches])
-        return TargetTensors(labels, self._smoothing, partners, fraction, weights, divisor)
+            share = self._number([1.0 if batch.mixing is None else batch.mixing.share for batch in batches])
+        return Targets(labels, partners, share, weights, self._smoothing)
 
     def _labels_of(self, part: str, here: Positions) -> Tensor:
         """Return (M, n) labels."""
@@ -670,13 +652,13 @@ class TorchStack:
             spread = {run: [self._spread(one, run) for one in numbers] for run in self._runs}
         for run, rule, matrix, gradient, memory, bias_rows in self._bands:
             rule.move(matrix, gradient, memory, bias_rows, spread[run][:-1], torch)
-        if AVERAGE in self._memory:
+        if AVERAGE in self._state:
             averages = zip(self._layout.statistics, self._evaluated.statistics, self._arrays.statistics, strict=True)
             for place, old, new in averages:
                 for run, average, present in zip(self._layout.blocks(place.group), old, new, strict=True):
                     kept = spread[run][-1]
                     average.copy_(kept * average + (1 - kept) * present)
-        self._refresh(self._operands, self._arrays)
+        self._arrays.refresh()
 
     def _clip_factors(self) -> Tensor:
         """Return (M,) factors of U8."""
@@ -709,12 +691,10 @@ class TorchStack:
     def _terms(self, part: str) -> Iterator[SoftmaxTensors]:
         """Yield the softmax terms of a split, one tile after the other."""
         if self._evaluated is not self._arrays:
-            self._refresh(self._evaluated_operands, self._evaluated)
+            self._evaluated.refresh()
         for rows in even_cuts(len(self._splits[part].labels), self._rows):
             samples = self._samples[part].rows(rows, backward=False)
-            logits = self._space.forward(
-                samples, self._shared_reading, self._evaluated, self._evaluated_operands, training=False
-            )
+            logits = self._space.forward(samples, self._shared_reading, self._evaluated, training=False)
             yield softmax_terms(logits, self._labels_of(part, rows), self._types.values)
 
 
@@ -724,20 +704,5 @@ def _scores_of(sums: Sequence[float], n: int) -> Scores:
     return total.scores()
 
 
-def _mapped(function: Callable[[Any], Any], arrays: NetworkArrays) -> NetworkArrays:
-    return NetworkArrays(*([function(value) for value in group] for group in (arrays.learned, arrays.statistics)))
-
-
-def _to_numpy(arrays: Any) -> NetworkArrays:
-    return _mapped(lambda value: value.cpu().numpy(), arrays)
-
-
-def _copied(arrays: Any) -> Any:
-    return _mapped(lambda value: value.clone(), arrays)
-
-
-def _copy(arrays: Any, other: Any) -> None:
-    """Copy the values of other tensors of the same shapes."""
-    for mine, theirs in ((arrays.learned, other.learned), (arrays.statistics, other.statistics)):
-        for value, new in zip(mine, theirs, strict=True):
-            value.copy_(new)
+def _to_numpy(arrays: NetworkArrays) -> NetworkArrays:
+    return arrays.map(lambda value: value.cpu().numpy())

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from chalknet.engines.scores import Targets
 from chalknet.engines.torch_device import TensorTypes
 from chalknet.engines.torch_layout import StackedArrays, StackedLayer
 from chalknet.errors import ConfigError
@@ -307,35 +308,19 @@ def softmax_terms(logits: Tensor, labels: Tensor, dtype: Any) -> SoftmaxTensors:
     return SoftmaxTensors(true, shifted.sum(1), correct, shifted)
 
 
-class TargetTensors(NamedTuple):
-    """`Targets` of all networks.
+def grad_logits(terms: SoftmaxTensors, targets: Targets, divisor: Any) -> Tensor:
+    """Return L6, w (p - T) / divisor, (M, K, n), in place of the numerators of the terms.
 
-    Attributes:
-        labels: (M, n).
-        smoothing: a number, or (M,).
-        partners: (M, n) labels of the samples that are mixed in, or None.
-        fraction: of the labels where samples are mixed: a number, or (M,).
-        weights: (M, n), or None.
-        divisor: what the gradient of the logits is divided by: a number, or (M,).
+    Args:
+        divisor: a number, or (M,).
     """
-
-    labels: Tensor
-    smoothing: Any
-    partners: Tensor | None
-    fraction: Any
-    weights: Tensor | None
-    divisor: Any
-
-
-def grad_logits(terms: SoftmaxTensors, targets: TargetTensors) -> Tensor:
-    """Return L6, w (p - T) / divisor, (M, K, n), in place of the numerators of the terms."""
     grad = terms.powers.div_(terms.total.unsqueeze(1))
-    smoothing, fraction, divisor = (_over_logits(one) for one in (targets.smoothing, targets.fraction, targets.divisor))
+    smoothing, share, divisor = (_over_logits(one) for one in (targets.smoothing, targets.share, divisor))
     if isinstance(smoothing, Tensor) or smoothing:
         grad.sub_(smoothing / grad.shape[1])
-    _add_at(grad, targets.labels, (smoothing - 1) * fraction)
+    _add_at(grad, targets.labels, (smoothing - 1) * share)
     if targets.partners is not None:
-        _add_at(grad, targets.partners, (smoothing - 1) * (1 - fraction))
+        _add_at(grad, targets.partners, (smoothing - 1) * (1 - share))
     if targets.weights is not None:
         grad.mul_(targets.weights.unsqueeze(1))
     return grad.div_(divisor) if isinstance(divisor, Tensor) or divisor != 1 else grad

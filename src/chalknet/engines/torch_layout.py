@@ -153,13 +153,26 @@ class StackedArrays:
             first group, (rows, networks, O) or (rows, O) for each run in later ones. Rows come first, so that an
             optimizer, which takes rows, updates all networks at once.
         whole: the matrix that multiplies the samples, with rows of zeros up to the width of the samples; or None.
+    Args:
+        multiplied: whether products take these arrays, which then may need copies of another dtype.
     """
 
-    def __init__(self, layout: StackLayout, types: TensorTypes, dtype: Any) -> None:
+    def __init__(self, layout: StackLayout, types: TensorTypes, dtype: Any, multiplied: bool = False) -> None:
         self._layout, self._types, self._dtype = layout, types, dtype
+        self._copies = StackedArrays(layout, types, types.operands) if multiplied and types.differ else None
         self.whole: Any = None
         self.learned = [self._new_blocks(matrix) for matrix in layout.learned]
         self.statistics = [self._new_blocks(matrix) for matrix in layout.statistics]
+
+    @property
+    def operands(self) -> StackedArrays:
+        """What products take: these arrays, or copies in the dtype of operands, as of the last `refresh`."""
+        return self if self._copies is None else self._copies
+
+    def refresh(self) -> None:
+        """Renew the copies that products take."""
+        if self._copies is not None:
+            self._copies.copy_from(self)
 
     @property
     def tensors(self) -> list[Tensor]:

@@ -315,20 +315,14 @@ class StackWorkspace:
         return [new_kernel(layer, block, self._types) for block in blocks]
 
     def forward(
-        self,
-        rows: SampleRows,
-        readings: Sequence[Reading],
-        arrays: StackedArrays,
-        operands: StackedArrays,
-        *,
-        training: bool,
+        self, rows: SampleRows, readings: Sequence[Reading], arrays: StackedArrays, *, training: bool
     ) -> Tensor:
         """Return the logits (M, K, n).
 
         Args:
             rows: samples that all networks read, or (orders, n, >= I+1).
-            arrays, operands: the parameters, and what products take in their place.
         """
+        operands = arrays.operands
         values: list[Tensor] = []
         self._groups[0].head.rows, self._groups[0].head.readings = rows, readings
         for group in self._groups:
@@ -343,9 +337,7 @@ class StackWorkspace:
         layout = self._layout  # the only dense layer reads the samples
         return values[0].unflatten(1, (layout.n_networks, layout.n_classes)).permute(1, 2, 0)
 
-    def backward(
-        self, grad_logits: Tensor, arrays: StackedArrays, operands: StackedArrays, total: StackedArrays, first: bool
-    ) -> None:
+    def backward(self, grad_logits: Tensor, arrays: StackedArrays, total: StackedArrays, first: bool) -> None:
         """Add the gradients of all parameters to total, after `forward`; the first of several replaces it."""
         n = grad_logits.shape[2]
         last = self._groups[-1].head
@@ -362,7 +354,7 @@ class StackWorkspace:
                 before = self._groups[head.group - 1].head
                 blocks = range(len(self._layout.blocks(before.group)))
                 rooms = [before.room("grad", n, block) for block in blocks]
-                head.propagate(grads, operands, rooms if before.group else self._by_run(rooms[0]))
+                head.propagate(grads, arrays.operands, rooms if before.group else self._by_run(rooms[0]))
                 grads = rooms
 
     def _by_run(self, values: Tensor) -> list[Tensor]:

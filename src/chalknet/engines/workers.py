@@ -31,12 +31,16 @@ class Workers:
             thread.start()
         finalize(self, _dismiss, self._inboxes, threads)
 
-    def run(self, tasks: Sequence[Task]) -> None:
-        """Runs all tasks, every n-th by the same worker, and returns when the last is done; raises an error of any."""
-        busy = min(self.n, len(tasks)) - 1
+    def run(self, tasks: Sequence[Task], shared: bool = True) -> None:
+        """Run all tasks, every n-th by the same worker, and return when the last is done; raise an error of any.
+
+        Args:
+            shared: False to run all of them in the calling thread, where they are too little work to share.
+        """
+        busy = min(self.n, len(tasks)) - 1 if shared else 0
         for number in range(1, busy + 1):
             self._inboxes[number - 1].put(tasks[number :: self.n])
-        own = _run_all(tasks[0 :: self.n], 0)
+        own = _run_all(tasks[0 :: self.n] if shared else tasks, 0)
         errors = [own, *(self._done.get() for _ in range(busy))]
         for error in errors:
             if error is not None:
