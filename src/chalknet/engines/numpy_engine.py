@@ -100,7 +100,8 @@ class NumpyEngine:
     @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
         total = ScoreAccumulator()
-        small = SoftmaxTerms(max(self._spec.tile_rows, SMALL_BATCH_TERMS), self._dtype)
+        whole = len(self._splits["train"].labels) if self._whole_batches else 0
+        small = SoftmaxTerms(max(self._spec.tile_rows, SMALL_BATCH_TERMS, whole), self._dtype)
         filled = 0
         with one_blas_thread():
             for update in updates:
@@ -114,10 +115,6 @@ class NumpyEngine:
                         return total.scores()
                 if is_large:
                     total.add(n, self._large_step(batch))
-                elif n > len(small.true):
-                    alone = SoftmaxTerms(n, self._dtype)
-                    self._small_step(batch, alone, 0)
-                    total.add(n, [alone.sums(EVERY)])
                 else:
                     self._small_step(batch, small, filled)
                     filled += n

@@ -11,15 +11,16 @@ multiplied by the mask, and the bias of a dense layer that reads the samples is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.engines.kernels import PIECEWISE_LINEAR, kernel_for, registered
 from chalknet.engines.parameter_layout import LayerArrays, Matrix, NetworkArrays, ParameterLayout
 from chalknet.engines.scores import SoftmaxTerms, Targets
-from chalknet.errors import ConfigError
 from chalknet.network.activation import Activation
 from chalknet.network.architecture import Architecture
 from chalknet.network.batch_norm import EPSILON, RUNNING_DECAY, BatchNorm
@@ -162,16 +163,7 @@ class InPlaceKernel:
 
 
 KERNELS: dict[type[Layer], type[InPlaceKernel]] = {}
-
-
-def kernel_of(layer: type[Layer]) -> Callable[[type[InPlaceKernel]], type[InPlaceKernel]]:
-    """Return a decorator that registers a kernel class for a layer type and its subclasses."""
-
-    def register(kernel: type[InPlaceKernel]) -> type[InPlaceKernel]:
-        KERNELS[layer] = kernel
-        return kernel
-
-    return register
+kernel_of = partial(registered, KERNELS)
 
 
 @kernel_of(Dropout)
@@ -233,7 +225,7 @@ class ActivationKernel(InPlaceKernel):
 
     def __init__(self, layer: Layer, place: LayerArrays, values: Matrix) -> None:
         super().__init__(layer, place, values)
-        self._function, self._scales = ACTIVATION_FUNCTIONS[layer.type]
+        self._function, self._scales = ACTIVATION_FUNCTIONS[layer.type], layer.type in PIECEWISE_LINEAR
         self._slope = np.empty_like(values)
         self._scratch = np.empty(values.shape, bool)
 
@@ -253,37 +245,28 @@ class ActivationKernel(InPlaceKernel):
         np.multiply(grad, self._slope[:n, columns], out=grad)
 
 
-# Writes the derivative at h into slope. If it is registered with scales=True it leaves h, and the value is h * slope;
-# otherwise it replaces h by the value. scratch is a bool array that may be overwritten.
+# Writes the derivative at h into slope, and replaces h by the value. A piecewise linear activation leaves h, and the
+# value is h * slope. scratch is a bool array that may be overwritten.
 ActivationFunction = Callable[[Matrix, Matrix, NDArray[np.bool_]], None]
-ACTIVATION_FUNCTIONS: dict[str, tuple[ActivationFunction, bool]] = {}
+ACTIVATION_FUNCTIONS: dict[str, ActivationFunction] = {}
+activation_of = partial(registered, ACTIVATION_FUNCTIONS)
 
 
-def activation_of(name: str, *, scales: bool = False) -> Callable[[ActivationFunction], ActivationFunction]:
-    """Return a decorator that registers the in-place function of an activation."""
-
-    def register(function: ActivationFunction) -> ActivationFunction:
-        ACTIVATION_FUNCTIONS[name] = function, scales
-        return function
-
-    return register
-
-
-@activation_of("relu", scales=True)
+@activation_of("relu")
 def _relu(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
     # A comparison and a product by 1 or 0 are faster in NumPy than maximum, and the slope is needed anyway.
     np.greater(h, 0, out=scratch)
     np.copyto(slope, scratch)
 
 
-@activation_of("leaky_relu", scales=True)
+@activation_of("leaky_relu")
 def _leaky_relu(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
     np.greater(h, 0, out=scratch)
     slope.fill(NEGATIVE_SLOPE)
     np.copyto(slope, 1, where=scratch)
 
 
-@activation_of("identity", scales=True)
+@activation_of("identity")
 def _identity(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
     slope.fill(1)
 
@@ -429,20 +412,14 @@ def build_groups(architecture: Architecture, layout: ParameterLayout, rows: int,
                 groups.append(Group(SamplesHead(architecture.n_inputs, rows, dtype)))
             kernels, values = groups[-1].kernels, groups[-1].head.values
             if not (isinstance(layer, Dropout) and after_activation):
-                kernels.append(_kernel_class(type(layer))(layer, place, values))
+                kernel = kernel_for(KERNELS, type(layer), "numpy", "reference")
+                kernels.append(kernel(layer, place, values))
             if isinstance(layer, Dropout):
                 kernels[-1].rate, kernels[-1].stream = layer.rate, named.stream
         after_activation = isinstance(layer, Activation)
     for group, following in pairwise(groups):
         group.next = following
     return groups
-
-
-def _kernel_class(layer: type[Layer]) -> type[InPlaceKernel]:
-    kernel = next((KERNELS[one] for one in layer.__mro__ if one in KERNELS), None)
-    if kernel is None:
-        raise ConfigError(f"the numpy engine has no kernel for layers of type {layer.type}. Use --engine reference.")
-    return kernel
 
 
 class Workspace:

@@ -8,15 +8,16 @@ sums and statistics. Kernels write over their arguments where that saves a pass.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from chalknet.engines.kernels import PIECEWISE_LINEAR, registered
 from chalknet.engines.scores import Targets
 from chalknet.engines.torch_device import TensorTypes
 from chalknet.engines.torch_layout import StackedArrays, StackedLayer
-from chalknet.errors import ConfigError
 from chalknet.network.activation import Activation
 from chalknet.network.batch_norm import EPSILON, RUNNING_DECAY, BatchNorm
 from chalknet.network.dropout import Dropout
@@ -50,28 +51,7 @@ class Kernel:
 
 
 KERNELS: dict[type[Layer], type[Kernel]] = {}
-
-
-def kernel_of(layer: type[Layer]) -> Callable[[type[Kernel]], type[Kernel]]:
-    """Return a decorator that registers a kernel class for a layer type and its subclasses."""
-
-    def register(kernel: type[Kernel]) -> type[Kernel]:
-        KERNELS[layer] = kernel
-        return kernel
-
-    return register
-
-
-def new_kernel(layer: StackedLayer, block: int, types: TensorTypes) -> Kernel:
-    """Return the kernel of a layer for one block.
-
-    Raises:
-        ConfigError: there is none for layers of this type.
-    """
-    kernel = next((KERNELS[one] for one in type(layer.layer).__mro__ if one in KERNELS), None)
-    if kernel is None:
-        raise ConfigError(f"the torch engine has no kernel for layers of type {layer.layer.type}. Use --engine numpy.")
-    return kernel(layer, block, types)
+kernel_of = partial(registered, KERNELS)
 
 
 @kernel_of(Dropout)
@@ -139,8 +119,9 @@ class ActivationKernel(Kernel):
     _backward: Backward
 
     def forward(self, x: Tensor, arrays: StackedArrays, training: bool) -> Tensor:
-        function, is_exact = ACTIVATION_FUNCTIONS[self.layer.layer.type]
-        if is_exact or not self.types.differ:
+        name = self.layer.layer.type
+        function = ACTIVATION_FUNCTIONS[name]
+        if name in PIECEWISE_LINEAR or not self.types.differ:
             value, self._backward = function(x)
             return value
         # The steps between numbers of the shorter dtype are too coarse for these functions.
@@ -161,19 +142,10 @@ class FusedReluKernel(ActivationKernel):
 
 
 # Each returns value and backward, and may write over x as long as positive values stay positive and 0 stays 0: an
-# activation before it may have kept x. An exact one is computed in the dtype of operands.
+# activation before it may have kept x.
 ActivationFunction = Callable[[Tensor], tuple[Tensor, Backward]]
-ACTIVATION_FUNCTIONS: dict[str, tuple[ActivationFunction, bool]] = {}
-
-
-def activation_of(name: str, *, exact: bool = False) -> Callable[[ActivationFunction], ActivationFunction]:
-    """Return a decorator that registers the function of an activation."""
-
-    def register(function: ActivationFunction) -> ActivationFunction:
-        ACTIVATION_FUNCTIONS[name] = function, exact
-        return function
-
-    return register
+ACTIVATION_FUNCTIONS: dict[str, ActivationFunction] = {}
+activation_of = partial(registered, ACTIVATION_FUNCTIONS)
 
 
 def _bits(x: Tensor) -> Tensor:
@@ -184,7 +156,7 @@ def _bits(x: Tensor) -> Tensor:
     return x.view(torch.int16) if x.dtype == torch.bfloat16 and x.device.type == "cpu" else x
 
 
-@activation_of("relu", exact=True)
+@activation_of("relu")
 def _relu(x: Tensor) -> tuple[Tensor, Backward]:
     _bits(x).clamp_(min=0)
     return x, relu_backward(x)
@@ -202,13 +174,13 @@ def relu_backward(value: Tensor) -> Backward:
     return backward
 
 
-@activation_of("leaky_relu", exact=True)
+@activation_of("leaky_relu")
 def _leaky_relu(x: Tensor) -> tuple[Tensor, Backward]:
     slope = torch.full_like(x, NEGATIVE_SLOPE).masked_fill_(x > 0, 1)
     return x.mul_(slope), lambda grad: grad.mul_(slope)
 
 
-@activation_of("identity", exact=True)
+@activation_of("identity")
 def _identity(x: Tensor) -> tuple[Tensor, Backward]:
     return x, lambda grad: grad
 

@@ -98,11 +98,9 @@ class StackLayout:
                 rows = [one.n_rows[place.learned] for one in layouts]
                 n_weights = [one.n_weights[place.learned] for one in layouts]
                 is_output = is_dense and group == self.n_groups - 1
-                self.learned.append(StackedMatrix(group, rows, n_weights, is_dense and not self.learned, is_output))
+                self.learned.append(StackedMatrix(group, rows, n_weights, is_dense and group == 0, is_output))
             if place.statistics is not None:
                 self.statistics.append(StackedMatrix(group, [2] * len(layouts), [0] * len(layouts)))
-        if not begins_dense:
-            self.learned = [one._replace(reads_samples=False) for one in self.learned]
 
     @property
     def n_networks(self) -> int:

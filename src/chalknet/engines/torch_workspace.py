@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from chalknet.engines.kernels import kernel_for
 from chalknet.engines.torch_device import TensorTypes
-from chalknet.engines.torch_kernels import FEW, DropoutKernel, FusedReluKernel, Kernel, new_kernel, product, put
+from chalknet.engines.torch_kernels import FEW, KERNELS, DropoutKernel, FusedReluKernel, Kernel, product, put
 from chalknet.engines.torch_layout import StackedArrays, StackedLayer, StackLayout, length, runs_of
 from chalknet.engines.torch_samples import SampleRows
 from chalknet.network.dense import Dense
@@ -312,7 +313,8 @@ class StackWorkspace:
             group.head.applies_relu = type(group.head) is not Head
             if group.head.applies_relu:
                 return [FusedReluKernel(layer, block, self._types) for block in blocks]
-        return [new_kernel(layer, block, self._types) for block in blocks]
+        kernel = kernel_for(KERNELS, type(layer.layer), "torch", "numpy")
+        return [kernel(layer, block, self._types) for block in blocks]
 
     def forward(
         self, rows: SampleRows, readings: Sequence[Reading], arrays: StackedArrays, *, training: bool
