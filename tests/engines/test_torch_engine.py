@@ -189,16 +189,6 @@ def test_initial_weights_are_every_engines():
     )
 
 
-@pytest.mark.parametrize("batch_size", ["full", 40])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_samples_made_operands_when_they_come_give_the_same_numbers(batch_size, precision, monkeypatch):
-    settings = {"dtype": "float32", "batch_size": batch_size, "precision": precision, "input_scaling": "standard"}
-    want = losses(trainer("torch", **settings).epochs())
-    monkeypatch.setattr(torch_samples, "RESIDENT_BYTES", 0)
-    rounding = 1e-6 if precision == "float32" else 1e-3
-    np.testing.assert_allclose(losses(trainer("torch", **settings).epochs()), want, rtol=rounding)
-
-
 def test_raw_samples_on_the_device_give_the_same_numbers(monkeypatch):
     want = losses(trainer("torch", batch_size=40).epochs())
     made = torch_samples.Samples.__init__
@@ -266,75 +256,12 @@ def test_updates_of_fixed_place_equal_those_that_are_handed_over(name, batch_siz
     )
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        *(one for one in STATIC.values() if "precision" not in one),
-        {"dropout": 0.2, "input_dropout": 0.1},
-        {"hidden": [1]},
-        {"batch_size": 83},  # of 250: the last batch has one sample
-        {"mixup": 0.3, "hidden": [9]},
-        {"batch_norm": True, "batch_size": 50},
-        {"batch_size": "full", "tile_rows": 2},
-    ],
-    ids=str,
-)
-def test_products_in_the_forms_that_suit_a_gpu_give_the_same(settings, monkeypatch):
-    settings = {"batch_size": 40, **settings}
-    monkeypatch.setattr(torch_engine, "TILE_UNITS", 1)  # so that tile_rows of 2 cut the full batch
-    monkeypatch.setattr(torch_device, "GPU_FORMS_ON", ())
-    want = losses(trainer("torch", **settings).epochs())
-    monkeypatch.setattr(torch_device, "GPU_FORMS_ON", EVERYWHERE)
-    np.testing.assert_allclose(losses(trainer("torch", **settings).epochs()), want, rtol=1e-9)
-
-
 @pytest.mark.parametrize("settings", [{"dropout": 0.2}, {"mixup": 0.3}, {"shift_pixels": 1.0}, {"input_dropout": 0.1}])
 def test_what_chance_adds_is_handed_over(settings, monkeypatch):
     monkeypatch.setattr(torch_engine, "STATIC_ON", EVERYWHERE)
     engine = trainer("torch", **settings).engine
     engine.evaluate("valid")
     assert not engine.stack._is_static
-
-
-def test_a_recorded_epoch_waits_for_the_device_once(monkeypatch):
-    """From the second epoch on: training, and the scores of both parts that were asked for after the first."""
-    monkeypatch.setattr(torch_engine, "STATIC_ON", EVERYWHERE)
-    runner = trainer("torch", batch_size=40)
-    epochs = runner.epochs()
-    next(epochs)
-    reads = []
-    for name in ("tolist", "item", "cpu", "numpy"):
-        plain = getattr(torch.Tensor, name)
-        monkeypatch.setattr(
-            torch.Tensor, name, lambda self, *args, name=name, plain=plain: (reads.append(name), plain(self, *args))[1]
-        )
-    next(epochs)
-    assert reads == ["tolist"]
-
-
-@pytest.mark.parametrize("resident_bytes", [2**20, 0])
-def test_what_a_recorded_update_reads_stays_where_it_is(resident_bytes, monkeypatch):
-    """Evaluation, whose tiles are larger than mini-batches, and restoring must not move a buffer or a weight."""
-    monkeypatch.setattr(torch_samples, "RESIDENT_BYTES", resident_bytes)
-    monkeypatch.setattr(torch_engine, "STATIC_ON", EVERYWHERE)
-    runner = trainer("torch", batch_size=40, weight_average=0.9)
-    engine = runner.engine
-
-    def places():
-        stack = engine.stack
-        tensors = [*stack._space.buffers.tensors, stack._sums, *(s._made for s in stack._samples.values())]
-        for arrays in (stack._gradients, *stack._state.values()):
-            tensors += arrays.tensors
-        return [tensor.data_ptr() for tensor in tensors if tensor is not None]
-
-    engine.train_epoch(runner.updates(1))
-    before = places()
-    assert len(before) > 10
-    for part in ("valid", "test", "train"):
-        engine.evaluate(part)
-    engine.restore(engine.parameters(), engine.state())
-    engine.train_epoch(runner.updates(2))
-    assert set(before) <= set(places())
 
 
 def test_a_restored_engine_forgets_scores(monkeypatch):

@@ -20,6 +20,7 @@ torch = needs("torch")
 
 from chalknet.engines import torch_device, torch_engine, torch_samples, torch_workspace  # noqa: E402
 
+EVERYWHERE = ("cpu", "cuda")  # kinds of device that are treated as a GPU is
 DATA = made_images(300, seed=5)
 SPLITS = split_dataset(DATA, "random", 200, 60, 0)
 BASE = {
@@ -80,6 +81,7 @@ def assert_close(end, want, tolerance):
         assert np.mean(mine.right != theirs.right) <= (0 if tolerance < 1e-3 else 0.05)
 
 
+LAYERS = ["batch_norm", {"type": "dense", "units": 9}, "relu", "sigmoid", {"type": "dropout", "rate": 0.2}]
 # What may differ between the networks of a stack; every list is one stack.
 OWN = {
     "seed": [{"seed": n} for n in range(4)],
@@ -106,12 +108,6 @@ OWN = {
         for n, rate in ((1, 0.5), (2, 1.0), (3, 1e-9))
     ],
     "divergence": [{"learning_rate": rate, "epochs": 4} for rate in (0.02, 1e200, 0.1)],
-}  # fmt: skip
-
-
-LAYERS = ["batch_norm", {"type": "dense", "units": 9}, "relu", "sigmoid", {"type": "dropout", "rate": 0.2}]
-# Stacks of recipes that have no `stack_key`.
-UNSTACKED = {
     "batch norm": [{"batch_norm": True, "seed": n, "batch_seed": n % 2, "hidden": [9, 5 + n // 2]} for n in range(4)],
     "changed samples": [
         {"input_dropout": 0.1},
@@ -123,6 +119,9 @@ UNSTACKED = {
 }  # fmt: skip
 
 
+CHANGED = ("batch norm", "changed samples", "layers", "averages")
+
+
 @pytest.mark.parametrize("batch_size", [64, "full"])
 @pytest.mark.parametrize("field", OWN)
 def test_each_network_of_a_stack_is_what_it_is_alone(field, batch_size):
@@ -131,20 +130,36 @@ def test_each_network_of_a_stack_is_what_it_is_alone(field, batch_size):
         assert_close(end, alone(recipe), TOLERANCE["float64"])
 
 
+ALONE = {
+    "one unit": {"hidden": [1]},
+    "a batch of one": {"batch_size": 199, "hidden": [9, 5]},  # of 200
+    "adam": {"optimizer": "adam", "schedule": "one_cycle", "warmup_epochs": 1, "hidden": [12, 8]},
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.1, "weight_average": 0.9},
+    "nesterov": {"optimizer": "nesterov", "clip_norm": 0.05, "l2": 0.01, "label_smoothing": 0.1},
+    "weights": {"class_weights": "balanced", "dropout": 0.2, "input_dropout": 0.1},
+    "mixup": {"mixup": 0.3},
+    "batch norm": {"batch_norm": True, "weight_average": 0.9},
+    "tiles": {"tile_rows": 2},
+}
+
+
 @pytest.mark.parametrize("batch_size", [64, "full"])
 @pytest.mark.parametrize(
-    ("field", "precision"),
+    ("networks", "precision"),
     [
-        *((name, "float64") for name in ("order", "width", "weight_average", "clip_norm", "dropout", "l2", "stopping")),
+        *((OWN[name], "float64") for name in ("order", "width", "weight_average", "clip_norm", "dropout", "l2")),
+        *((OWN[name], "float64") for name in ("stopping", *CHANGED)),
+        *(([one], "float64") for one in ALONE.values()),
         # Stopping points, and hidden layers of one unit, turn on what bfloat16 rounds.
-        *((name, "bfloat16") for name in ("order", "weight_average", "clip_norm", "dropout", "l2")),
+        *((OWN[name], "bfloat16") for name in ("order", "weight_average", "clip_norm", "dropout", "l2")),
     ],
 )
-def test_products_in_the_forms_that_suit_a_gpu_give_the_same(field, precision, batch_size, monkeypatch):
+def test_products_in_the_forms_that_suit_a_gpu_give_the_same(networks, precision, batch_size, monkeypatch):
     short = {"dtype": "float32", "precision": "bfloat16"} if precision == "bfloat16" else {}
-    stacked = recipes(*OWN[field], base={"batch_size": batch_size, **short})
+    stacked = recipes(*networks, base={"batch_size": batch_size, **short})
+    monkeypatch.setattr(torch_engine, "TILE_UNITS", 1)  # so that tile_rows of 2 cut the full batch
     want = [alone(recipe) for recipe in stacked]
-    monkeypatch.setattr(torch_device, "GPU_FORMS_ON", ("cpu", "cuda"))
+    monkeypatch.setattr(torch_device, "GPU_FORMS_ON", EVERYWHERE)
     for end, theirs in zip(stacked_together(stacked), want, strict=True):
         assert_close(end, theirs, TOLERANCE[precision])
 
@@ -188,12 +203,16 @@ def test_batches_are_cut_in_tiles(orders, batch_size, monkeypatch):
         assert_close(end, one, TOLERANCE["float64"])
 
 
-def test_samples_that_are_not_kept_as_operands_give_the_same(monkeypatch):
-    stacked = recipes({"seed": 1}, {"seed": 2, "batch_seed": 2})
+@pytest.mark.parametrize("batch_size", [64, "full"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("n_networks", [1, 2])
+def test_samples_made_operands_when_they_come_give_the_same(n_networks, precision, batch_size, monkeypatch):
+    short = {"dtype": "float32", "precision": precision, "batch_size": batch_size, "input_scaling": "standard"}
+    stacked = recipes({"seed": 1}, {"seed": 2, "batch_seed": 2}, base=short)[:n_networks]
     want = [alone(recipe) for recipe in stacked]
     monkeypatch.setattr(torch_samples, "RESIDENT_BYTES", 0)
     for end, one in zip(stacked_together(stacked), want, strict=True):
-        assert_close(end, one, TOLERANCE["float64"])
+        assert_close(end, one, TOLERANCE[precision])
 
 
 def test_first_layers_are_as_few_products_as_there_can_be():
@@ -212,29 +231,41 @@ def test_first_layers_are_as_few_products_as_there_can_be():
     assert [(one.run, one.orders) for one in rates] == [(None, order) for order in range(4)]
 
 
-def test_an_epoch_reads_nothing_back_but_its_sums(monkeypatch):
-    """What a GPU would have to be waited for."""
-    stacked = recipes({"seed": 1}, {"seed": 2, "hidden": [4], "clip_norm": 0.1})
-    stack, trainers = stack_of(stacked)
-    stack.train_epoch([trainer.updates(1) for trainer in trainers])
+@pytest.mark.parametrize(("n_networks", "static"), [(1, EVERYWHERE), (2, EVERYWHERE), (2, ())])
+def test_an_epoch_waits_for_the_device_once(n_networks, static, monkeypatch):
+    """From the second epoch on: training, and the scores of both parts that were asked for after the first."""
+    monkeypatch.setattr(torch_engine, "STATIC_ON", static)
+    stack, trainers = stack_of(recipes({"seed": 1}, {"seed": 2, "hidden": [4], "clip_norm": 0.1})[:n_networks])
+
+    def epoch(number):
+        stack.train_epoch([trainer.updates(number) for trainer in trainers])
+        for trainer in trainers:
+            trainer.scores()
+
+    epoch(1)
     reads = []
     for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "nonzero"):
         plain = getattr(torch.Tensor, name)
         monkeypatch.setattr(
             torch.Tensor, name, lambda self, *args, name=name, plain=plain: (reads.append(name), plain(self, *args))[1]
         )
-    stack.train_epoch([trainer.updates(2) for trainer in trainers])
+    epoch(2)
     assert reads == ["tolist"]
 
 
-def test_what_a_recorded_update_reads_stays_where_it_is():
+@pytest.mark.parametrize(("n_networks", "resident_bytes"), [(1, 2**20), (1, 0), (2, 2**20), (2, 0)])
+def test_what_a_recorded_update_reads_stays_where_it_is(n_networks, resident_bytes, monkeypatch):
+    """Evaluation, whose tiles are larger than mini-batches, and restoring must not move a buffer or a weight."""
+    monkeypatch.setattr(torch_samples, "RESIDENT_BYTES", resident_bytes)
+    monkeypatch.setattr(torch_engine, "STATIC_ON", EVERYWHERE)
     stacked = recipes({"seed": 1}, {"seed": 2, "batch_seed": 2}, base={"weight_average": 0.5, "hidden": [9, 4]})
-    stack, trainers = stack_of(stacked)
+    stack, trainers = stack_of(stacked[:n_networks])
 
     def places():
-        arrays = [stack._gradients, *stack._state.values()]
-        tensors = [*stack._space.buffers.tensors, stack._sums, *(one for each in arrays for one in each.tensors)]
-        return [tensor.data_ptr() for tensor in tensors]
+        tensors = [*stack._space.buffers.tensors, stack._sums, *(s._made for s in stack._samples.values())]
+        for arrays in (stack._gradients, *stack._state.values()):
+            tensors += arrays.tensors
+        return [tensor.data_ptr() for tensor in tensors if tensor is not None]
 
     stack.train_epoch([trainer.updates(1) for trainer in trainers])
     before = places()
@@ -252,7 +283,8 @@ def test_what_a_recorded_update_reads_stays_where_it_is():
     "what",
     [
         {"batch_size": 32}, {"hidden": [9, 5]}, {"optimizer": "adam"}, {"dtype": "float32"}, {"optimizer": "nesterov"},
-        {"bias_momentum": True}, {"device": "cpu"}, {"weight_decay": 0.1},
+        {"bias_momentum": True}, {"device": "cpu"}, {"weight_decay": 0.1}, {"batch_norm": True}, {"activation": "elu"},
+        {"layers": [{"type": "dense", "units": 9}, "silu"], "hidden": None},
     ],
 )  # fmt: skip
 def test_what_must_be_equal_in_a_stack_is_in_the_key(what):
@@ -287,36 +319,12 @@ def test_who_is_finished_is_told_at_once():
     assert told[-1] == (0, "Run")
 
 
-@pytest.mark.parametrize("what", [{"engine": "numpy"}, {"engine": "reference"}, {"shift_pixels": 1}, {"erase": 0.1}])
+@pytest.mark.parametrize("what", [{"engine": "numpy"}, {"engine": "reference"}])
 def test_recipes_that_are_not_stacked_have_no_key(what):
     (recipe,) = recipes(what)
     assert stack_key(recipe, DATA) is None
     with pytest.raises(ConfigError, match="cannot be trained in one stack"):
         stacked_together([recipe, recipe])
-
-
-@pytest.mark.parametrize("batch_size", [64, "full"])
-@pytest.mark.parametrize("forms", [(), ("cpu", "cuda")])
-@pytest.mark.parametrize("name", UNSTACKED)
-def test_a_stack_also_trains_what_recipes_do_not_stack(name, forms, batch_size, monkeypatch):
-    stacked = recipes(*UNSTACKED[name], base={"batch_size": batch_size})
-    want = [Trainer(DATA, SPLITS, recipe) for recipe in stacked]
-    losses = [[(record.train.loss, record.valid.loss) for record in trainer.epochs()] for trainer in want]
-    monkeypatch.setattr(torch_device, "GPU_FORMS_ON", forms)
-    stack, trainers = stack_of(stacked)
-    for epoch in range(3):
-        scores = stack.train_epoch([trainer.updates(epoch + 1) for trainer in trainers])
-        for one, trainer, own in zip(scores, trainers, losses, strict=True):
-            assert (one.loss, trainer.engine.evaluate("valid").loss) == pytest.approx(own[epoch], rel=1e-9)
-    for trainer, other in zip(trainers, want, strict=True):
-        for name, value in other.engine.parameters().items():
-            np.testing.assert_allclose(trainer.engine.parameters()[name], value, rtol=1e-8, atol=1e-10)
-
-
-@pytest.mark.parametrize("what", [{"batch_norm": True}, {"input_dropout": 0.1}, {"mixup": 0.2}])
-def test_samples_that_differ_and_batch_norm_have_no_key(what):
-    (recipe,) = recipes(what)
-    assert stack_key(recipe, DATA) is None
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from torch import Tensor
 from chalknet.engines.parameter_layout import LayerArrays, NetworkArrays, ParameterLayout
 from chalknet.engines.torch_device import TensorTypes
 from chalknet.errors import ConfigError
-from chalknet.network.architecture import Architecture
+from chalknet.network.architecture import Architecture, layer_kinds
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
 from chalknet.network.layer import Layer
@@ -236,8 +236,7 @@ def _slices(lengths: Sequence[int]) -> list[slice]:
 def _stacked_layers(architectures: Sequence[Architecture]) -> list[StackedLayer]:
     """Return the layers of all networks; dropout wherever at least one of them has it."""
     stripped = [_without_dropout(one) for one in architectures]
-    kinds = {tuple(_kind(layer) for layer, _ in kept) for kept, _ in stripped}
-    if len(kinds) > 1:
+    if len({layer_kinds(one) for one in architectures}) > 1:
         raise ConfigError("networks of one stack must have the same layers, apart from their units and dropout.")
     layers: list[StackedLayer] = []
     group = -1
@@ -249,11 +248,6 @@ def _stacked_layers(architectures: Sequence[Architecture]) -> list[StackedLayer]
         group = group + 1 if isinstance(layer, Dense) else max(group, 0)
         layers.append(StackedLayer(layer, place, group, []))
     return layers
-
-
-def _kind(layer: Layer) -> Hashable:
-    """Return what a layer has in common with those that it is stacked with."""
-    return layer.type, *((key, value) for key, value in layer.settings().items() if key != "units")
 
 
 def _without_dropout(architecture: Architecture) -> tuple[list[tuple[Layer, LayerArrays]], dict[int, Masks]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -170,6 +170,12 @@ class Architecture:
 
     def __str__(self) -> str:
         return "-".join(str(width) for width in (self.n_inputs, *self.dense_units))
+
+
+def layer_kinds(architecture: Architecture) -> Hashable:
+    """Return what architectures have in common that differ in units and dropout alone."""
+    kept = [layer for layer in architecture.layers if not isinstance(layer, Dropout)]
+    return tuple((one.type, *(pair for pair in one.settings().items() if pair[0] != "units")) for one in kept)
 
 
 def short_form(

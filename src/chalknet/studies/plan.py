@@ -37,6 +37,7 @@ MEASURED_SAMPLES_ON_GPU, MEASURED_EPOCHS_ON_GPU = 65_536, 8
 MEASURED_BYTES = 2**28  # size of the random samples, at most
 MAX_STACK = 512  # this many networks keep a GPU busy whatever their widths, and a crash loses no more than these
 GPU_FRACTION = 2  # one part in so many of a GPU's free memory is for what each network has for itself
+VALUE_COPIES = 8  # of a layer's values, with batch normalization: its input, its output, their gradients, and sums
 PROCESS_BYTES = 120 * 2**20  # size of a worker process before it has read anything, about
 TORCH_BYTES = 250 * 2**20  # what torch adds to it
 
@@ -203,10 +204,14 @@ class Planner:
         """Return the memory that one network has for itself on a GPU.
 
         It is weights, gradients, operands and slots, snapshots of the last two epochs and of the best, and the outcome
-        of each sample.
+        of each sample. With batch normalization it is also the values of a whole batch and what their derivative needs.
         """
+        architecture = architecture_for(recipe, self._data.n_inputs, self._data.n_classes)
         copies = 6 + 4 * len(rule_of(recipe.optimizer).slots)
-        return _float_bytes(recipe) * (copies * self._n_parameters(recipe) + 2 * sum(splits.sizes.values()))
+        n_values = copies * architecture.n_parameters + 2 * sum(splits.sizes.values())
+        if architecture.uses_batch_statistics:
+            n_values += VALUE_COPIES * max(splits.sizes.values()) * sum(architecture.dense_units)
+        return _float_bytes(recipe) * n_values
 
     def _gpu_bytes(self, recipe: Recipe) -> int:
         """Return the free memory of the GPU on which a recipe is trained, or 0 where it is none of this machine's."""

@@ -12,6 +12,7 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.data.stored import StoredSamples
 from chalknet.errors import ChalknetError, ConfigError
+from chalknet.network.architecture import architecture_for, layer_kinds
 from chalknet.records import EpochRecord
 from chalknet.training.optimizers import rule_of
 from chalknet.training.trainer import Run, Trainer, device_of, train_jointly
@@ -24,19 +25,17 @@ def stack_key(recipe: Recipe, data: Dataset) -> Hashable | None:
     """Return what recipes that are trained in one stack have in common, or None for one that cannot be stacked.
 
     Recipes with equal keys may differ in width, seeds, learning rate, schedule, momentum, weight decay, dropout, l2,
-    label smoothing, class weights, clipping, initializer, epochs and stopping. They must also have the same splits,
-    which recipes alone do not tell.
+    label smoothing, class weights, clipping, augmentation, mixup, initializer, epochs and stopping. They must also have
+    the same splits, which recipes alone do not tell.
     """
-    network, augmentation, training = recipe.network, recipe.augmentation, recipe.training
-    changes_inputs = augmentation != type(augmentation)() or recipe.regularisation.input_dropout > 0
-    is_stored = isinstance(data.inputs, StoredSamples)
-    if network.batch_norm or changes_inputs or is_stored or training.engine != "torch":
+    network, training = recipe.network, recipe.training
+    if isinstance(data.inputs, StoredSamples) or training.engine != "torch":
         return None
     return (
         training.device,
         training.precision,
         _rule_key(rule_of(recipe.optimizer)),
-        network.activations(),
+        layer_kinds(architecture_for(recipe, data.n_inputs, data.n_classes)),
         network.input_scaling,
         training.batch_size,
         training.shuffle_window,
