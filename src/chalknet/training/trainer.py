@@ -179,6 +179,8 @@ class Trainer:
 
     Attributes:
         history: the epochs so far.
+        earlier_epochs, earlier_updates: of a training that this one continues with other samples. Batch orders and the
+            numbers of updates count from there, learning rate schedules do not.
         valid_samples: one `SampleScores` an epoch, where they are kept.
         last: the engine's snapshot after the last finished epoch, from when `epochs` is first asked for one.
         best: number and snapshot of the best epoch, where `BestWeights` watches. should_stop: set by a callback.
@@ -229,6 +231,7 @@ class Trainer:
         self.last: Snapshot = None
         self.best: tuple[int, Snapshot] | None = None
         self.should_stop = False
+        self.earlier_epochs = self.earlier_updates = 0
 
     def epochs(self) -> Iterator[EpochRecord]:
         """One epoch after the other, up to the recipe's number; each is finished when it is handed out.
@@ -274,9 +277,14 @@ class Trainer:
         """The updates of an epoch: its batches, each with its number in the whole training and its learning rate."""
         training, rate = self.recipe.training, self.recipe.optimizer.learning_rate
         a_epoch = self.updates_an_epoch
-        for number, batch in enumerate(self.batches(epoch), start=(epoch - 1) * a_epoch):
+        for number, batch in enumerate(self.batches(epoch), start=(epoch - self.earlier_epochs - 1) * a_epoch):
             factor = rate_factor(self.recipe.schedule, number, training.epochs * a_epoch, a_epoch)
-            yield Update(batch, Step(number + 1, rate * factor))
+            yield Update(batch, Step(self.earlier_updates + number + 1, rate * factor))
+
+    @property
+    def next_epoch(self) -> int:
+        """The number of the epoch after the last finished one."""
+        return self.earlier_epochs + len(self.history) + 1
 
     @property
     def updates_an_epoch(self) -> int:
@@ -455,13 +463,13 @@ def train_epochs(
     active = [trainer for trainer in trainers if not trainer.is_over]
     while active:
         started = time.perf_counter()
-        updates = [trainer.updates(len(trainer.history) + 1) for trainer in active]
+        updates = [trainer.updates(trainer.next_epoch) for trainer in active]
         with np.errstate(over="ignore", invalid="ignore"):  # Trainer.finish reports a loss that overflows
             trained = [active[0].engine.train_epoch(updates[0])] if stack is None else stack.train_epoch(updates)
             scores = [trainer.scores() for trainer in active]
         seconds = (time.perf_counter() - started) / len(active)
         records = [
-            EpochRecord(len(one.history) + 1, train, *rest, seconds)
+            EpochRecord(one.next_epoch, train, *rest, seconds)
             for one, train, rest in zip(active, trained, scores, strict=True)
         ]
         lost = [one for one, record in zip(active, records, strict=True) if non_finite_loss(record) is not None]

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import dataclass, replace
-from itertools import count
-
-import numpy as np
 
 from chalknet.config import Recipe
 from chalknet.data.preprocess import Scaling
 from chalknet.data.splits import Splits
-from chalknet.engines.engine import AVERAGE, Step, Update
+from chalknet.engines.engine import AVERAGE
 from chalknet.errors import ConfigError
 from chalknet.network.layer import Parameters
 from chalknet.network.model import Network
@@ -83,27 +78,18 @@ def train_epoch(
         ConfigError: start has another shape than the recipe asks for.
         DivergenceError: the loss is not finite.
     """
-    trainer = _trainer(samples, everything(len(samples)), recipe, scaling, class_names, workers)
-    engine, rate = trainer.engine, recipe.optimizer.learning_rate
+    once = recipe.with_settings(epochs=1, schedule="constant", warmup_epochs=0, stop_early=False)
+    trainer = _trainer(samples, everything(len(samples)), once, scaling, class_names, workers)
     if start is not None:
         _refuse_another(trainer, start)
     if progress is not None:
-        engine.restore(progress.parameters, progress.state)
+        trainer.engine.restore(progress.parameters, progress.state)
+        trainer.earlier_epochs, trainer.earlier_updates = progress.n_epochs, progress.n_updates
     elif start is not None:
         _start_from(trainer, start)
-    epoch, n_updates = (1, 0) if progress is None else (progress.n_epochs + 1, progress.n_updates)
-    steps = count(n_updates + 1)
-    updates = [Update(batch, Step(next(steps), rate)) for batch in trainer.batches(epoch)]
-    before = engine.snapshot()
-    started = time.perf_counter()
-    with np.errstate(over="ignore", invalid="ignore"):  # a loss that overflows is told below
-        scores = engine.train_epoch(updates)
-    if not math.isfinite(scores.loss):
-        raise trainer.diverged(scores.loss, epoch, updates, before)
-    done = Progress(
-        engine.parameters(), engine.state(), epoch, n_updates + trainer.updates_an_epoch, recipe.training.seed
-    )
-    record = EpochRecord(epoch, scores, None, None, time.perf_counter() - started)
+    (record,) = trainer.epochs()
+    engine, n_updates = trainer.engine, trainer.earlier_updates + trainer.updates_an_epoch
+    done = Progress(engine.parameters(), engine.state(), record.epoch, n_updates, recipe.training.seed)
     return replace(trainer.network(), scaling=scaling), record, done
 
 
