@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from chalknet.data.dataset import Dataset, dataset_from_arrays
+from chalknet.data.readers.source_file import SourceFile
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LETTERS = tuple("ABCDEFGHIJ")
@@ -125,6 +126,11 @@ def npy_bytes(array) -> bytes:
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()
+
+
+def source_file(content: bytes, name: str = "f") -> SourceFile:
+    """A file of these bytes, open for its reader."""
+    return SourceFile(io.BytesIO(content), name)
 
 
 def image_bytes(image: Image.Image, kind="PNG", **options) -> bytes:

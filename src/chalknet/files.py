@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from chalknet.errors import ChalknetError, DataError
 
 CHUNK_BYTES = 2**20
 BASE_BYTES, BYTES_PER_BYTE = 2**29, 64  # a reader may hold 512 MiB, and 64 times what the source has on disk
-BASE_SECONDS, SECONDS_PER_MB = 10.0, 3.0  # of processor time; a slow disk does not count
+BASE_SECONDS, SECONDS_PER_MB = 5.0, 3.0  # of processor time; a slow disk does not count
 UNKNOWN_FREE_BYTES = 2**32  # where the system does not say what is free
 CONTROL_GROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -91,7 +92,8 @@ class Budget:
     """The memory and the processor time that reading one source may take.
 
     Memory is at most half of what is free when reading begins, and at most 512 MiB and 64 times the source's size on
-    disk. Time is at most 10 seconds and 3 more for each megabyte on disk, of the thread that reads.
+    disk. Time is at most 5 seconds and 3 more for each megabyte on disk: of the thread that made the budget, and
+    what others `spend`.
 
     Args:
         source: what messages call the source.
@@ -106,7 +108,12 @@ class Budget:
         self.source, self._advice, self._error = source, advice, error
         self.max_bytes = min(free_memory() // 2, BASE_BYTES + BYTES_PER_BYTE * size)
         self.max_seconds = BASE_SECONDS + SECONDS_PER_MB * size / 1e6
-        self.n_bytes, self._start = 0, time.thread_time()
+        self.n_bytes, self._seconds = 0, 0.0
+        self._thread, self._start = threading.get_ident(), time.thread_time()
+
+    def spend(self, seconds: float) -> None:
+        """Count processor time of another thread than the one that made this budget."""
+        self._seconds += seconds
 
     def take(self, n_bytes: int) -> None:
         """Count memory that is about to be taken.
@@ -124,7 +131,8 @@ class Budget:
 
     def check_time(self) -> None:
         """Raise an error if reading has taken too long."""
-        if time.thread_time() - self._start > self.max_seconds:
+        own = time.thread_time() - self._start if threading.get_ident() == self._thread else 0.0
+        if self._seconds + own > self.max_seconds:
             raise self._error(
                 f"{self.source}: takes more than the {self.max_seconds:.0f} seconds that reading it may take. "
                 f"{self._advice}"

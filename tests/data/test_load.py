@@ -1,6 +1,5 @@
 """`load_data`: sources are told by what they are, and settings that have no use are refused."""
 
-import gzip
 import hashlib
 import sys
 import types
@@ -12,6 +11,7 @@ from chalknet.config import DataConfig
 from chalknet.data import load
 from chalknet.data.dataset import dataset_from_arrays
 from chalknet.data.load import load_data
+from chalknet.data.readers import source_file
 from chalknet.errors import ConfigError, DataError
 
 
@@ -102,35 +102,21 @@ DENIED = raising(PermissionError(13, "Permission denied"))
 
 
 def test_a_file_that_may_not_be_read_is_told(npz_path, monkeypatch):
-    monkeypatch.setattr(load.Path, "read_bytes", DENIED)
+    monkeypatch.setattr(source_file, "open_regular", DENIED)
     with pytest.raises(DataError, match=r"letters\.npz: cannot be read: Permission denied"):
         load_data(npz_path)
 
 
 def test_a_folder_that_may_not_be_entered_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(load, "_load_folder", DENIED)
+    monkeypatch.setattr(load, "read_folder", DENIED)
     with pytest.raises(DataError, match=r": cannot be read: Permission denied\. Check its permissions"):
         load_data(tmp_path)
-
-
-def test_a_file_too_large_to_hold_is_told_before_it_is_read(npz_path, monkeypatch):
-    monkeypatch.setattr(load, "MAX_FILE_BYTES", 10)
-    with pytest.raises(DataError, match="files of more than 10 are not read"):
-        load_data(npz_path)
 
 
 def test_want_of_memory_is_told(npz_path, monkeypatch):
     monkeypatch.setattr(load, "read_npz", raising(MemoryError))
     with pytest.raises(DataError, match=r"letters\.npz: needs more memory than there is"):
         load_data(npz_path)
-
-
-def test_a_packed_table_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(load, "MAX_TEXT_BYTES", 1_000)
-    path = tmp_path / "t.csv.gz"
-    path.write_bytes(gzip.compress(b"0,1\n" * 1_000))
-    with pytest.raises(DataError, match="text has more than 1000 bytes"):
-        load_data(path)
 
 
 IMAGE_SIZE = r"image_size must be \(H, W\), two whole numbers in 1\.\.65535, got"
@@ -152,6 +138,11 @@ IMAGE_SIZE = r"image_size must be \(H, W\), two whole numbers in 1\.\.65535, got
 def test_settings_that_are_wrong_or_have_no_use_are_refused(npz_path, source, options, message):
     with pytest.raises(ConfigError, match=message):
         load_data(source or npz_path, **options)
+
+
+def test_samples_in_memory_are_no_source():
+    with pytest.raises(ConfigError, match=r"got ndarray in memory\. Use dataset_from_arrays\(inputs, labels\)"):
+        load_data(np.zeros((3, 3)))
 
 
 @pytest.mark.parametrize("source", ["", None, 7])

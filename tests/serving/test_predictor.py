@@ -8,10 +8,10 @@ from conftest import lying_png
 from made_models import LETTERS, SHAPE, ensemble, image_model, row_model
 from PIL import Image
 
+from chalknet.data.dataset import Samples
 from chalknet.data.preprocess import Scaling
 from chalknet.data.readers.image import read_image
 from chalknet.data.stored import StoredSamples
-from chalknet.data.unlabelled import Samples
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import printable
 from chalknet.network.model import ROWS_AT_ONCE, Network
@@ -242,7 +242,7 @@ def test_settings_without_a_use_are_refused(tmp_path):
     np.savez(tmp_path / "a.npz", X=np.ones((2, 30)))
     with pytest.raises(ConfigError, match="invert is for image files"):
         answer_files(image_model(), [tmp_path / "a.npz"], Reading(invert=True))
-    with pytest.raises(ConfigError, match="label_column has a meaning for tables only"):
+    with pytest.raises(ConfigError, match=r"label_column has no meaning for an \.npz file"):
         answer_files(image_model(), [tmp_path / "a.npz"], Reading(label_column="x"))
     with pytest.raises(ConfigError, match="got ''"):
         answer_files(image_model(), [""], PLAIN)

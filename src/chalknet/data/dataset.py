@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -113,6 +114,32 @@ class Dataset:
         return np.bincount(self.labels, minlength=self.n_classes).astype(np.int64)
 
 
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """N samples without labels, checked as those of a `Dataset` are.
+
+    Attributes:
+        inputs: (N, H, W) images or (N, I) rows; uint8, float32 or float64; a NumPy array, or `StoredSamples`.
+        source: what messages call where they came from.
+        notes: what a reader turned or left out, one sentence each.
+        input_names: as of a `Dataset`.
+
+    Raises:
+        DataError: another shape or type, no samples, or a value that is not finite.
+    """
+
+    inputs: Any
+    source: str
+    notes: tuple[str, ...] = ()
+    input_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_inputs(self.inputs, self.source)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
 def dataset_from_arrays(
     inputs: Any,
     labels: Any,
@@ -172,9 +199,14 @@ def numbered_class_names(labels: NDArray[Any], source: str) -> tuple[str, ...]:
     return tuple(str(k) for k in range(max(largest + 1, 2)))
 
 
+def nfc(name: str) -> str:
+    """Return a name in Unicode's composed form: macOS writes names of files in the decomposed one."""
+    return unicodedata.normalize("NFC", name)
+
+
 def with_known(found: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     """The names of the classes that samples are of and, behind one alone, of the others that are known."""
-    return tuple(found) if len(found) > 1 else (*found, *(name for name in known if name not in found))
+    return tuple(found) if len(found) > 1 else (*found, *(name for name in map(nfc, known) if name not in found))
 
 
 def checked_labels(labels: NDArray[Any], n_samples: int, class_names: Sequence[str], source: str) -> IntArray:

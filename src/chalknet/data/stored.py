@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.errors import DataError, ShapeError
+from chalknet.files import open_regular
 
 READ_BYTES = 4 * 2**20  # at a time, where samples are passed over in order
 WINDOWS_KEPT = 2  # of a part; a batch may begin in one and end in the next
@@ -38,12 +39,9 @@ class StoredArray:
         values = int(np.prod(self.shape[1:]))
         try:
             # Not mapped: mapped pages count as this process's memory until somebody else needs it.
-            found = np.fromfile(
-                self.path,
-                self.dtype,
-                (stop - start) * values,
-                offset=self.offset + start * values * self.dtype.itemsize,
-            )
+            with open_regular(self.path) as file:
+                offset = self.offset + start * values * self.dtype.itemsize
+                found = np.fromfile(file, self.dtype, (stop - start) * values, offset=offset)
         except OSError as error:
             raise DataError(f"{self.path}: cannot be read any more: {error.strerror or error}.") from error
         if len(found) != (stop - start) * values:

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.data.dataset import check_input_names
-from chalknet.data.load import BUILTIN, is_image_folder
+from chalknet.data.dataset import Samples, check_input_names
+from chalknet.data.load import BUILTIN, is_image_folder, load_inputs
 from chalknet.data.preprocess import PIXEL_SCALE
 from chalknet.data.readers.image import SUFFIXES, ReadImage, looks_like_image, read_image
-from chalknet.data.unlabelled import Samples, load_inputs
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import count_of, quoted
 from chalknet.network.model import ROWS_AT_ONCE, Classifier
@@ -112,7 +111,7 @@ class InputReader:
         if self.reading.invert:
             raise ConfigError(f"invert is for image files, and {source} is a data file. Leave it out.")
         n_inputs = self.model.architecture.n_inputs
-        samples = load_inputs(source, n_inputs, label_column=self.reading.label_column)
+        samples = load_inputs(source, n_inputs, label_column=self.reading.label_column, names=self.model.input_names)
         check_fit(samples.inputs, self.model, samples.source)
         check_input_names(samples.input_names, self.model.input_names, samples.source, "the model")
         self.notes += [

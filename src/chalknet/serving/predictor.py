@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chalknet.data.unlabelled import Samples
+from chalknet.data.dataset import Samples
 from chalknet.errors import DataError
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.arrays import FloatArray

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.artifacts.sample_losses import LOSS_TYPES
-from chalknet.data.readers.npy_header import read_npy_header
+from chalknet.data.readers.npy_array import read_npy_header
 from chalknet.records import PARTS, EpochRecord, Scores
 from chalknet.studies.results import Predictions, UnitRecord, UnitResult
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chalknet.artifacts.atomic import write_bytes
-from chalknet.data.dataset import Dataset, numeric_array
-from chalknet.data.unlabelled import Samples
+from chalknet.data.dataset import Dataset, Samples, numeric_array
 from chalknet.errors import ConfigError
 from chalknet.network.model import Classifier
 from chalknet.serving.answer_tables import answers_csv, answers_json, answers_table

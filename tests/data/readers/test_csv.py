@@ -1,9 +1,11 @@
 """CSV and TSV tables."""
 
 import gzip
+import re
 
 import numpy as np
 import pytest
+from conftest import source_file
 
 from chalknet.data.load import load_data
 from chalknet.data.readers.csv_table import read_csv
@@ -11,7 +13,7 @@ from chalknet.errors import DataError
 
 
 def read(text, **options):
-    return read_csv(text.encode(), "t.csv", **options)
+    return read_csv(source_file(text.encode(), "t.csv"), **options)
 
 
 def mnist_text(header=True, side=8, top=255):
@@ -89,7 +91,7 @@ def test_an_mnist_table_becomes_images(header):
     data = read(text)
     np.testing.assert_array_equal(data.inputs, pixels)
     assert data.inputs.dtype == np.uint8
-    assert data.notes == ("The 64 columns of whole numbers in 0..255 are read as images of 8 × 8 pixels.",)
+    assert data.notes[-1] == "The 64 columns of whole numbers in 0..255 are read as images of 8 × 8 pixels."
 
 
 @pytest.mark.parametrize(("side", "top"), [(8, 127), (8, 256), (7, 255)])
@@ -106,7 +108,7 @@ def test_one_fraction_makes_pixels_rows():
 
 
 def test_image_size_makes_images_of_any_values():
-    assert read("0,1,2,3,4,5,6\n1,1,2,3,4,5,6\n", image_size=(2, 3)).inputs.dtype == np.uint8
+    assert read("0,1,2,3,4,5,9\n1,1,2,3,4,5,6\n", image_size=(2, 3)).inputs.dtype == np.uint8
     fractions = read("0,.1,2,3,4,5,6\n1,1,2,3,4,5,6\n", image_size=(2, 3))
     np.testing.assert_array_equal(fractions.inputs[0], [[0.1, 2, 3], [4, 5, 6]])
 
@@ -116,11 +118,98 @@ def test_whole_labels_from_0_stay_and_others_are_numbered_in_order():
     data = read("10,5\n-3,5\n9,5\n10,6\n")
     assert data.class_names == ("-3", "9", "10")
     np.testing.assert_array_equal(data.labels, [2, 0, 1, 2])
-    assert data.notes == ("Labels -3, 9, 10 are numbered 0..2 in this order.",)
+    assert data.notes[-1] == "Labels -3, 9, 10 are numbered 0..2 in this order."
 
 
-def test_equal_numbers_in_other_writing_are_one_class():
-    assert read("00,5\n1,5\n+1,5\n0,5\n").class_names == ("0", "1")
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["002", "001", "1"], ("001", "002", "1")),
+        (["+1", "1"], ("+1", "1")),
+        (["1000000000000000000", "1000000000000000001"], ("1000000000000000000", "1000000000000000001")),
+        (["9" * 5_000, "1"], ("1", "9" * 5_000)),  # more digits than Python turns into a number
+        (["cafe\u0301", "caf\u00e9", "the"], ("caf\u00e9", "the")),  # two ways to write é
+    ],
+)
+def test_labels_are_one_class_where_a_reader_would_see_one(labels, names):
+    data = read("label,a\n" + "".join(f"{label},{at}\n" for at, label in enumerate(labels)))
+    assert data.class_names == names
+    assert ("read as names" in "".join(data.notes)) == (names in [("001", "002", "1"), ("+1", "1")])
+
+
+@pytest.mark.parametrize("mark", ["nan", "NA", "?", "None", "n/a"])
+def test_labels_that_may_mark_missing_ones_are_told(mark):
+    text = "label,a\nyes,1\nno,2\nyes,3\n" + f"{mark},4\n{mark},5\n"
+    assert f"Column 'label': '{mark}' (2 samples) is read as a class like the others." in read(text).notes[0]
+    numbers = text.replace("yes", "1").replace("no", "0")
+    with pytest.raises(DataError, match=rf"line 5, column 'label': the label is '{re.escape(mark)}'\. Fill it in"):
+        read(numbers)
+    assert read(numbers, class_names=["0", "1", mark]).class_names == ("0", "1", mark)
+
+
+COUNTED = "0,1,2,3,4\n7,5,6,7,0\n8,5,6,7,1\n7,4,4,4,2\n"
+
+
+@pytest.mark.parametrize(("column", "names"), [(None, ("7", "8")), (0, ("7", "8")), ("-1", ("0", "1", "2"))])
+def test_a_first_row_that_counts_the_columns_is_a_header(column, names):
+    data = read(COUNTED, label_column=column)
+    assert (len(data), data.class_names, data.input_names) == (3, names, ())
+    assert data.notes[0] == "The first row numbers the columns and is read as their heads."
+
+
+def test_a_counting_first_row_behind_an_index_needs_the_labels_name():
+    text = ",0,1,2,3\n0,7,5,6,9\n1,8,5,6,8\n"
+    assert read(text, label_column=1).class_names == ("7", "8")
+    with pytest.raises(DataError, match=r"no column is named label.*--label-column"):
+        read(text)
+
+
+def test_a_guessed_label_column_is_told_with_what_changes_it():
+    rows = "5.1,3.5,1.4,setosa\n7.0,3.2,4.7,versicolor\n"
+    note = "No header names the label, so column 1 is read as it. If it is another, give label_column (--label-column"
+    assert read("0,1.5\n1,3\n").notes[0].startswith(note)
+    assert read(rows, label_column=-1).notes == ()
+    with pytest.raises(DataError, match=r"column 4: 'setosa' is not a number.* label_column \(--label-column -1\)"):
+        read(rows)
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "row"])
+@pytest.mark.parametrize("start", [0, 1])
+def test_a_column_that_numbers_the_rows_is_told(name, start):
+    order = np.random.default_rng(0).permutation(12) + start
+    text = f"{name},a,label\n" + "".join(f"{row},{row % 5},{row % 2}\n" for row in order)
+    (note,) = read(text).notes
+    assert note.startswith(f"Column '{name}' numbers the rows, and is learned from like any other column. Leave it out")
+    gaps = text.replace("\n11,", "\n99,")
+    assert bool(read(gaps).notes) == (name != "row")
+    assert read(text.replace("\n3,", "\n4,")).notes == ()
+
+
+def test_numbers_that_float64_rounds_are_told():
+    assert (
+        read(f"id,label\n{2**53 + 1},0\n{2**53 + 3},1\n").notes[0].startswith("Column 'id' holds numbers beyond 2^53")
+    )
+
+
+def test_excels_first_line_names_the_delimiter():
+    data = read("sep=|\na|b|label\n1|2|0\n3|4|1\n")
+    np.testing.assert_array_equal(data.inputs, [[1, 2], [3, 4]])
+    with pytest.raises(DataError, match="line 4, column 'b': the cell is empty"):
+        read("sep=;\na;b;label\n1;2;0\n3;;1\n")
+
+
+@pytest.mark.parametrize(
+    ("cell", "advice"),
+    [
+        ("42,0", r"'42,0' is not a number\. If its comma is a decimal comma, save the table with points: 42\.0\."),
+        ("", r"the cell is empty; .* Fill the gap, or leave the row out\."),
+        ("n/a", r"'n/a' is not a number\. Fill the gap, or leave the row out\."),
+        ("red", r"'red' is not a number; .* Write numbers for its values, or leave the column out\."),
+    ],
+)
+def test_a_cell_that_is_no_number_gets_advice(cell, advice):
+    with pytest.raises(DataError, match=rf"line 3, column 'a': {advice}$"):
+        read(f"a;label\n1;0\n{cell};1\n")
 
 
 def test_class_names_order_text_labels_and_name_numbered_ones():
@@ -132,8 +221,8 @@ def test_class_names_order_text_labels_and_name_numbered_ones():
 
 @pytest.mark.parametrize("cell", ["1_000", "٣", "0x10", "1,5", "one"])
 def test_what_python_or_people_may_read_as_a_number_is_none_in_a_table(cell):
-    with pytest.raises(DataError, match=r"line 2, column 3: .* is not a number"):
-        read(f'0;1;2;3\n1;2;"{cell}";3\n')
+    with pytest.raises(DataError, match=r"line 2, column 3: '.*' is not a number"):
+        read(f'0;1;2;9\n1;2;"{cell}";3\n')
 
 
 @pytest.mark.parametrize("cell", ["1_0", "1"])

@@ -5,11 +5,13 @@ import pytest
 from conftest import image_bytes, lying_png
 from PIL import Image
 
+from chalknet import files
 from chalknet.data.load import load_data
 from chalknet.data.readers import folder as folder_reader
 from chalknet.data.readers import image as image_reader
 from chalknet.data.readers.image import decode_image
 from chalknet.errors import DataError
+from chalknet.files import Budget
 
 
 def save(path, pixels, **options):
@@ -89,6 +91,25 @@ def test_what_is_no_image_is_left_out_and_noted(letters):
     )
 
 
+def test_images_in_deeper_folders_are_counted_in_a_note(letters):
+    for at in range(3):
+        save(letters / "a" / "2023" / "may" / f"{at}.png", grey(at))
+    assert load_data(letters).notes == (
+        "3 images left out, in 1 folder within the class folders: 'a/2023'. Move the images up into the class's own "
+        "folder.",
+    )
+    save(letters / "c" / "d" / "x.png", grey(1))
+    with pytest.raises(DataError, match=r"class 'c' has no image files\..* If the folders in it .*, give '.*/c'"):
+        load_data(letters)
+
+
+def test_names_of_classes_are_composed_whatever_the_file_system_does(tmp_path):
+    for name in ("cafe\u0301", "the"):
+        save(tmp_path / name / "x.png", grey(1))
+    assert load_data(tmp_path).class_names == ("caf\u00e9", "the")
+    assert load_data(tmp_path, class_names=["the", "caf\u00e9"]).class_names == ("the", "caf\u00e9")
+
+
 def test_links_in_a_circle_are_neither_classes_nor_images(letters):
     (letters / "c").symlink_to("c")
     (letters / "a" / "9.png").symlink_to("9.png")
@@ -119,10 +140,34 @@ def test_an_image_of_too_many_pixels_is_left_out_before_it_is_decoded(letters, m
         load_data(letters)
 
 
-def test_all_images_together_are_bounded(letters, monkeypatch):
-    monkeypatch.setattr(folder_reader, "MAX_BYTES", 100)
-    with pytest.raises(DataError, match="more than 100 bytes of pixels"):
+def test_all_images_together_are_bounded_after_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "BASE_BYTES", 2**21)
+    monkeypatch.setattr(folder_reader.os, "cpu_count", lambda: 1)
+    for at in range(60):
+        save(tmp_path / "ab"[at % 2] / f"{at}.png", np.zeros((1024, 1024), bool))
+    decoded = []
+    real = folder_reader.decode_image
+    monkeypatch.setattr(folder_reader, "decode_image", lambda content: decoded.append(1) or real(content))
+    with pytest.raises(DataError, match=r"bytes of memory that .* Give a smaller image_size"):
+        load_data(tmp_path)
+    assert len(decoded) < 10
+    assert len(load_data(tmp_path, image_size=(8, 8))) == 60
+
+
+def test_the_time_of_all_threads_is_bounded(letters, monkeypatch):
+    spend = Budget.spend
+    monkeypatch.setattr(Budget, "spend", lambda budget, _: spend(budget, 7.0))
+    with pytest.raises(DataError, match=r"takes more than the 5 seconds"):
         load_data(letters)
+
+
+def test_an_image_that_takes_too_long_is_left_out(letters, monkeypatch):
+    frames = image_bytes(Image.fromarray(np.random.default_rng(0).integers(0, 255, (600, 500), np.uint8)))
+    (letters / "a" / "slow.png").write_bytes(frames)
+    monkeypatch.setattr(
+        image_reader, "Budget", lambda *of, error: Budget(of[0], -(10**7) * (of[1] > 10**5), error=error)
+    )
+    assert load_data(letters).notes == ("1 image file could not be read and left out: 'a/slow.png'.",)
 
 
 def test_another_size_is_an_error_that_names_the_first_such_file(letters):
@@ -211,14 +256,14 @@ def test_the_digest_is_of_names_and_bytes(letters):
 
 
 def test_a_file_that_may_not_be_read_is_left_out(letters, monkeypatch):
-    opened = folder_reader.Path.open
+    read = folder_reader.read_bytes
 
-    def refuse(path, *args, **options):
+    def refuse(path, max_bytes):
         if path.name == "1.png":
             raise PermissionError(13, "Permission denied")
-        return opened(path, *args, **options)
+        return read(path, max_bytes)
 
-    monkeypatch.setattr(folder_reader.Path, "open", refuse)
+    monkeypatch.setattr(folder_reader, "read_bytes", refuse)
     data = load_data(letters)
     assert len(data) == 4
     assert "'a/1.png', 'b/1.png'" in data.notes[0]

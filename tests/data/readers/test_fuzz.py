@@ -10,7 +10,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import image_bytes, npy_bytes, npz_bytes
+from conftest import image_bytes, npy_bytes, npz_bytes, source_file
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -77,7 +77,7 @@ NPY = [
 @EXAMPLES
 @given(st.binary(max_size=300) | mutations(NPZ))
 def test_any_bytes_are_an_npz_or_an_error(content):
-    data_or_error(read_npz, content, "f.npz")
+    data_or_error(read_npz, source_file(content))
 
 
 @EXAMPLES
@@ -87,7 +87,7 @@ def test_any_members_of_a_sound_zip_are_arrays_or_an_error(members):
     with zipfile.ZipFile(file, "w") as archive:  # checksums and sizes hold, so the .npy headers are what is tried
         for name, content in ({"images": NPY[0], "labels": npy_bytes(LABELS)} | members).items():
             archive.writestr(f"{name}.npy", content)
-    data_or_error(read_npz, file.getvalue(), "f.npz")
+    data_or_error(read_npz, source_file(file.getvalue()))
 
 
 @EXAMPLES
@@ -99,7 +99,7 @@ def test_any_type_and_shape_in_an_npy_header_is_an_array_or_an_error(descr, shap
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("images.npy", member)
         archive.writestr("labels.npy", member)
-    data_or_error(read_npz, file.getvalue(), "f.npz")
+    data_or_error(read_npz, source_file(file.getvalue()))
 
 
 IDX = [
@@ -112,7 +112,8 @@ IDX = [
 @EXAMPLES
 @given(st.binary(max_size=60) | st.binary(max_size=60).map(lambda tail: b"\0\0" + tail) | mutations(IDX))
 def test_any_bytes_are_idx_or_an_error(content):
-    data_or_error(parse_idx, content, "f")
+    file = source_file(content)
+    data_or_error(parse_idx, file.file, file.budget)
 
 
 @EXAMPLES
@@ -141,7 +142,9 @@ TABLE_TEXT = st.text("0123456789.,;\t\n\r\"' eE+-_naif٣\0élabel", max_size=60)
     st.sampled_from([None, ("0", "1"), ("cat", "dog", "x")]),
 )
 def test_any_bytes_are_a_table_or_an_error(content, label_column, image_size, class_names):
-    data_or_error(read_csv, content, "t.csv", label_column=label_column, image_size=image_size, class_names=class_names)
+    data_or_error(
+        read_csv, source_file(content), label_column=label_column, image_size=image_size, class_names=class_names
+    )
 
 
 def picture(kind, mode="L", **options):

@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+from conftest import source_file
 
 from chalknet.data.load import load_data
 from chalknet.data.readers.idx import labels_file_names, parse_idx
@@ -23,6 +24,11 @@ def images(n, start=0):
     return ((np.arange(n * 12) + start) % 256).reshape(n, 3, 4).astype(np.uint8)
 
 
+def parse(content):
+    file = source_file(content)
+    return parse_idx(file.file, file.budget)
+
+
 def write_pair(folder, part, n, *, mark="-", packed=False, labels=None):
     pack, end = (gzip.compress, ".gz") if packed else (bytes, "")
     folder.mkdir(exist_ok=True)
@@ -35,13 +41,13 @@ def write_pair(folder, part, n, *, mark="-", packed=False, labels=None):
 def test_the_example_of_the_format_is_read_by_hand():
     # 2 x 2 of int16, most significant byte first: 1, -2, 256, 32767
     content = bytes.fromhex("00000b02 00000002 00000002 0001 fffe 0100 7fff")
-    np.testing.assert_array_equal(parse_idx(content, "f"), [[1, -2], [256, 32767]])
+    np.testing.assert_array_equal(parse(content), [[1, -2], [256, 32767]])
 
 
 @pytest.mark.parametrize("code", CODES)
 def test_all_six_types_come_back_in_the_machines_byte_order(code):
     array = np.array([[0, 1, 2], [100, 3, 127]]).astype(code)
-    read = parse_idx(idx_bytes(array, code), "f")
+    read = parse(idx_bytes(array, code))
     np.testing.assert_array_equal(read, array)
     assert read.dtype == np.dtype(code)
     assert read.dtype.isnative

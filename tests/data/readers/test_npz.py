@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import npz_bytes
+from conftest import npz_bytes, source_file
 
 from chalknet.data.load import load_data
 from chalknet.data.readers.npz import NOTMNIST_LETTERS, read_npz
@@ -19,13 +19,13 @@ def images(n=6, side=4, dtype=np.uint8):
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_images_and_labels_come_back_bit_for_bit_as_notmnists_letters(save):
     labels = np.array([0, 9, 3, 3, 1, 2])
-    data = read_npz(npz_bytes(save, images=images(), labels=labels), "f.npz", sha256="ab")
+    data = read_npz(source_file(npz_bytes(save, images=images(), labels=labels)))
     np.testing.assert_array_equal(data.inputs, images())
     np.testing.assert_array_equal(data.labels, labels)
     assert data.inputs.dtype == np.uint8
     assert data.labels.dtype == np.int64
     assert data.class_names == NOTMNIST_LETTERS
-    assert (data.source, data.sha256, data.own_test, data.groups) == ("f.npz", "ab", None, None)
+    assert (data.source, data.own_test, data.groups) == ("f", None, None)
     assert "notMNIST's A..J" in data.notes[0]
 
 
@@ -39,7 +39,7 @@ def test_the_shared_notmnist_sample_is_read_as_numpy_reads_it(real_letters_file)
 
 
 def test_samples_can_be_written_to():
-    data = read_npz(npz_bytes(images=images(), labels=np.arange(6)), "f.npz")
+    data = read_npz(source_file(npz_bytes(images=images(), labels=np.arange(6))))
     data.inputs[0, 0, 0] = 7  # torch.from_numpy warns about arrays that cannot
     assert data.inputs.flags.c_contiguous
 
@@ -47,21 +47,21 @@ def test_samples_can_be_written_to():
 @pytest.mark.parametrize(("inputs", "labels"), [("X", "y"), ("x", "y"), ("data", "target")])
 def test_other_usual_names_are_known_and_their_classes_are_numbers(inputs, labels):
     content = npz_bytes(**{inputs: images().reshape(6, 16), labels: np.array([0, 2, 1, 0, 0, 0])})
-    assert read_npz(content, "f.npz").class_names == ("0", "1", "2")
+    assert read_npz(source_file(content)).class_names == ("0", "1", "2")
 
 
 def test_class_names_in_the_file_are_used_and_given_ones_go_before_them():
     content = npz_bytes(images=images(2), labels=np.array([0, 1]), class_names=np.array(["cat", "Käse"]))
-    assert read_npz(content, "f.npz").class_names == ("cat", "Käse")
-    assert read_npz(content, "f.npz", class_names=["a", "b", "c"]).class_names == ("a", "b", "c")
+    assert read_npz(source_file(content)).class_names == ("cat", "Käse")
+    assert read_npz(source_file(content), class_names=["a", "b", "c"]).class_names == ("a", "b", "c")
 
 
 @pytest.mark.parametrize("key", ["family", "groups"])
 def test_groups_are_numbers_as_they_are_or_names_in_sorted_order(key):
     numbers = npz_bytes(images=images(3), labels=np.array([0, 1, 1]), **{key: np.array([5, 5, 2], dtype=np.uint8)})
     names = npz_bytes(images=images(3), labels=np.array([0, 1, 1]), **{key: np.array(["Lato", "Lato", "Arvo"])})
-    np.testing.assert_array_equal(read_npz(numbers, "f.npz").groups, [5, 5, 2])
-    np.testing.assert_array_equal(read_npz(names, "f.npz").groups, [1, 1, 0])
+    np.testing.assert_array_equal(read_npz(source_file(numbers)).groups, [5, 5, 2])
+    np.testing.assert_array_equal(read_npz(source_file(names)).groups, [1, 1, 0])
 
 
 def test_keras_layout_is_one_dataset_whose_test_part_is_marked():
@@ -71,7 +71,7 @@ def test_keras_layout_is_one_dataset_whose_test_part_is_marked():
         x_test=images(2) + 1,
         y_test=np.array([3, 0], np.int64),
     )
-    data = read_npz(content, "mnist.npz")
+    data = read_npz(source_file(content))
     np.testing.assert_array_equal(data.inputs, np.concatenate([images(4), images(2) + 1]))
     np.testing.assert_array_equal(data.labels, [0, 1, 2, 1, 3, 0])
     np.testing.assert_array_equal(data.own_test, [4, 5])
@@ -79,13 +79,28 @@ def test_keras_layout_is_one_dataset_whose_test_part_is_marked():
 
 
 def test_keras_layout_may_have_no_test_part():
-    data = read_npz(npz_bytes(x_train=images(3), y_train=np.array([0, 1, 1])), "mnist.npz")
+    data = read_npz(source_file(npz_bytes(x_train=images(3), y_train=np.array([0, 1, 1]))))
     assert len(data) == 3
     assert data.own_test is None
 
 
+@pytest.mark.parametrize("x", ["x", "X"])
+@pytest.mark.parametrize("valid", ["valid", "val"])
+def test_validation_samples_of_the_keras_layout_are_a_part(x, valid):
+    arrays = {f"{x}_train": images(4), "y_train": np.arange(4) % 2, f"{x}_{valid}": images(2), f"y_{valid}": [0, 1]}
+    data = read_npz(source_file(npz_bytes(**arrays, **{f"{x}_test": images(1), "y_test": [1]})))
+    np.testing.assert_array_equal(data.own_valid, [4, 5])
+    np.testing.assert_array_equal(data.own_test, [6])
+    np.testing.assert_array_equal(data.labels, [0, 1, 0, 1, 0, 1, 1])
+
+
+def test_arrays_that_are_not_read_are_named():
+    content = npz_bytes(X=images(2), y=np.array([0, 1]), extra=np.ones(3), class_names=np.array(["a", "b"]))
+    assert read_npz(source_file(content)).notes == ("1 array of the file not read: 'extra'.",)
+
+
 def test_labels_in_one_column_are_read_as_a_list_and_noted():
-    data = read_npz(npz_bytes(x_train=images(3), y_train=np.array([[0], [1], [1]])), "cifar.npz")
+    data = read_npz(source_file(npz_bytes(x_train=images(3), y_train=np.array([[0], [1], [1]]))))
     np.testing.assert_array_equal(data.labels, [0, 1, 1])
     assert data.notes == ("y_train has shape (3, 1) and was read as (3,).",)
 
@@ -95,20 +110,20 @@ def test_labels_in_one_column_are_read_as_a_list_and_noted():
 def test_every_number_type_and_memory_order_keeps_its_values(dtype, order):
     rows = np.array([[0, 1, 100], [1, 0, 1]]).astype(dtype)
     content = npz_bytes(X=np.asarray(rows, order=order), y=np.array([0, 1], ">i2"))
-    data = read_npz(content, "f.npz")
+    data = read_npz(source_file(content))
     np.testing.assert_array_equal(data.inputs, rows.astype(np.float64))
     assert data.inputs.dtype == (np.float32 if dtype in (">f4", "<f2", ">f2", "u2", "b1") else np.float64)
     assert data.inputs.dtype.isnative
 
 
 def test_whole_number_images_of_any_width_become_uint8():
-    data = read_npz(npz_bytes(images=images(dtype=">i8"), labels=np.arange(6)), "f.npz")
+    data = read_npz(source_file(npz_bytes(images=images(dtype=">i8"), labels=np.arange(6))))
     assert data.inputs.dtype == np.uint8
     np.testing.assert_array_equal(data.inputs, images())
 
 
 def test_black_and_white_images_become_0_and_255():
-    data = read_npz(npz_bytes(images=images() > 100, labels=np.arange(6)), "f.npz")
+    data = read_npz(source_file(npz_bytes(images=images() > 100, labels=np.arange(6))))
     np.testing.assert_array_equal(data.inputs, np.where(images() > 100, 255, 0))
     assert "images holds True and False, read as 255 and 0." in data.notes
 
@@ -123,4 +138,4 @@ def test_headers_of_other_writers_are_read():
     with zipfile.ZipFile(io.BytesIO(plain)) as old, zipfile.ZipFile(file, "w") as new:
         for name in old.namelist():
             new.writestr(name, old.read(name).replace(header, other.ljust(len(header))))
-    np.testing.assert_array_equal(read_npz(file.getvalue(), "f.npz").inputs, np.ones((2, 3)))
+    np.testing.assert_array_equal(read_npz(source_file(file.getvalue())).inputs, np.ones((2, 3)))

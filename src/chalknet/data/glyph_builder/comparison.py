@@ -10,8 +10,8 @@ import numpy as np
 from chalknet.data.dataset import Dataset
 from chalknet.data.glyph_builder.archive import MADE_WITH
 from chalknet.data.glyph_builder.letter_set import LetterSet
-from chalknet.data.readers.file import read_file
-from chalknet.data.readers.npz import MAX_BYTES, NpzArchive, read_npz
+from chalknet.data.readers.npz import NpzArchive, read_npz
+from chalknet.data.readers.source_file import open_source
 from chalknet.errors import DataError
 
 SLIGHT = 16  # levels of 255: an edge that another rasteriser places a little differently
@@ -71,8 +71,8 @@ def read_reference(path: Path) -> Reference:
     Raises:
         DataError: the file cannot be read or does not hold a set of images.
     """
-    content = read_file(path, str(path), MAX_BYTES, "Give a set of letters.")
-    return Reference(read_npz(content, str(path)), _stored_made_with(NpzArchive(content, str(path))))
+    with open_source(path, str(path)) as file:
+        return Reference(read_npz(file), _stored_made_with(NpzArchive(file)))
 
 
 def _stored_made_with(archive: NpzArchive) -> str | None:

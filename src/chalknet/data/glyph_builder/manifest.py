@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from chalknet.data.glyph_builder.choice import Choice
 from chalknet.data.glyph_builder.faces import Face
 from chalknet.data.glyph_builder.fonts import FontFile
-from chalknet.data.readers.file import read_file
 from chalknet.errors import DataError
+from chalknet.files import read_bytes, reading
 from chalknet.formatting import csv_text
 
 MANIFEST_COLUMNS = ("face_id", "family_group", "family", "face", "file", "index", "sha256", "letters")
@@ -82,7 +82,8 @@ def read_manifest(path: Path) -> tuple[FaceRecord, ...]:
 
 def csv_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file in UTF-8, gzipped or not, as {column: text}; a DataError if that cannot be read."""
-    return csv_rows_from_bytes(read_file(path, str(path), MAX_MANIFEST_BYTES, "Give a manifest."), str(path))
+    with reading(str(path)):
+        return csv_rows_from_bytes(read_bytes(path, MAX_MANIFEST_BYTES), str(path))
 
 
 def csv_rows_from_bytes(data: bytes, source: str) -> list[dict[str, str]]:

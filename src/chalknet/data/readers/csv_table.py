@@ -8,25 +8,35 @@ import math
 import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.data.dataset import MAX_CLASSES, Dataset, IntArray, dataset_from_arrays, with_known
+from chalknet.data.dataset import MAX_CLASSES, Dataset, IntArray, dataset_from_arrays, nfc, with_known
+from chalknet.data.readers.source_file import SourceFile
+from chalknet.data.row_numbers import NUMBERS_ROWS, row_numbers
 from chalknet.errors import DataError
-from chalknet.formatting import quoted
+from chalknet.formatting import capitalised, count_of, quoted
 
 LABEL_NAMES = ("label", "class", "target", "y")
 DELIMITERS = ("\t", ";", ",")  # on a tie the first wins: "1,5;2,5;3" is three columns of decimal commas
+EXCEL_DELIMITER = re.compile(r"sep=(.)\s*")  # a first line that names the delimiter
 MIN_PIXELS = 64
 MAX_NAMES = 2**19  # characters of all names of columns, which go into the model file's header
-LEAST_COUNTED = 4  # columns, from which a first row of 0, 1, 2, ... is no sample
-WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
+MAX_LINE = 2**24  # characters
+MIN_COUNTED = 4  # columns, from which a first row of 0, 1, 2, ... is no sample
+ROWS_AT_ONCE = 4_096  # between two looks at the budget
+CLASS_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # 007 and +7 are names, and so is what no int64 holds
+WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
 NUMBER = re.compile(
     r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*|\s*[+-]?(?:nan|inf|infinity)\s*", re.I | re.A
 )
+DECIMAL_COMMA = re.compile(r"\s*[+-]?[0-9]*,[0-9]+\s*")
+MISSING = ("nan", "na", "n/a", "null", "none", "nil", "missing", "?", "-", ".")
 
 
 @dataclass(frozen=True)
@@ -37,15 +47,13 @@ class _Columns:
         names: a name a column, from the header or "column 1", "column 2", ...
         label: index of the label's column; None where there is none.
         has_header: whether the first row is the header.
+        is_guess: whether the label's column was neither named nor given.
     """
 
     names: tuple[str, ...]
     label: int | None
     has_header: bool
-
-    @property
-    def label_name(self) -> str:
-        return "" if self.label is None else self.names[self.label]
+    is_guess: bool = False
 
     @property
     def features(self) -> list[str]:
@@ -55,36 +63,48 @@ class _Columns:
     def input_names(self) -> tuple[str, ...]:
         """What the header calls the features; () where there is none, or none that can be printed and kept."""
         names = tuple(self.features)
-        is_usable = self.has_header and all(map(str.isprintable, names)) and sum(map(len, names)) <= MAX_NAMES
-        return names if is_usable else ()
+        is_usable = self.has_header and not _is_counted(self.names) and all(map(str.isprintable, names))
+        return names if is_usable and sum(map(len, names)) <= MAX_NAMES else ()
+
+    def notes(self) -> list[str]:
+        """What was assumed, and what changes it."""
+        notes = []
+        if self.has_header and _is_counted(self.names):
+            notes.append("The first row numbers the columns and is read as their heads.")
+        if self.is_guess:
+            notes.append(
+                "No header names the label, so column 1 is read as it. If it is another, give label_column "
+                "(--label-column -1 for the last)."
+            )
+        return notes
 
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    features: NDArray[np.float64]  # (N, I)
-    labels: list[str]  # N texts, without outer blanks; none where there is no label column
-    lines: array[int]  # N line numbers
+    """The rows: features (N, I); labels (N,), numbers of texts, with the line where each text comes first."""
+
+    features: NDArray[np.float64]
+    labels: IntArray
+    texts: tuple[str, ...]
+    lines: tuple[int, ...]
 
 
 def read_csv(
-    content: bytes,
-    source: str,
+    file: SourceFile,
     *,
-    sha256: str = "",
     class_names: Sequence[str] | None = None,
     label_column: str | int | None = None,
     image_size: tuple[int, int] | None = None,
     known_classes: Sequence[str] = (),
 ) -> Dataset:
-    """The samples in the bytes of a CSV or TSV table.
+    """Return the samples of a CSV or TSV table.
 
     Rows are float64, the table's own numbers, and nothing scales them. They become images where image_size says so, or
     where they can only be pixels: whole numbers in 0..255, one of them above 127, and a square number of at least 64
     feature columns, as in the MNIST tables. Pixels in 0..255 are uint8.
 
     Args:
-        content: the file's bytes, UTF-8, delimited by comma, semicolon or tab, quoted as CSV quotes.
-        source: what messages call the file.
+        file: UTF-8, gzipped or not, delimited by comma, semicolon or tab, quoted as CSV quotes.
         class_names: K names. Where every label is one of them they give the order, else labels must be 0..K-1.
         label_column: name or index (from 0, negative from the end). Without it, the header's label, class, target or
             y, or the first column where there is no header.
@@ -94,21 +114,24 @@ def read_csv(
     Raises:
         DataError: rows of different lengths, a feature that is no finite number, no label column; with the line.
     """
-    rows = _Rows(_decode(content, source), source)
-    columns = _find_columns(rows, label_column, source)
-    table = _read_table(rows, columns, source)
-    notes: list[str] = []
-    labels, names = _number_labels(table, class_names, columns.label_name, source, notes)
-    inputs = _as_images(table.features, image_size, source, notes)
-    names = with_known(names, known_classes)
-    data = dataset_from_arrays(inputs, labels, names, source=source, sha256=sha256, notes=notes)
+    rows = _Rows(file)
+    columns = _find_columns(rows, label_column)
+    table = _read_table(rows, columns)
+    notes = columns.notes()
+    labels, names = _number_labels(table, class_names, columns, file.name, notes)
+    inputs = _as_images(table.features, image_size, file.name, notes)
+    if inputs.ndim == 2:
+        notes += _strange_columns(inputs, columns)
+    data = dataset_from_arrays(
+        inputs, labels, with_known(names, known_classes), source=file.name, sha256=file.digest().hex(), notes=notes
+    )
     return data if data.is_images else replace(data, input_names=columns.input_names)
 
 
 def read_csv_rows(
-    content: bytes, source: str, n_values: int, *, label_column: str | int | None = None
+    file: SourceFile, n_values: int, *, label_column: str | int | None = None, names: Sequence[str] = ()
 ) -> tuple[NDArray[np.float64], list[str], tuple[str, ...]]:
-    """The rows in the bytes of a table, of which the labels need not be there, and notes.
+    """Return the rows of a table, of which the labels need not be there, and notes.
 
     Its width tells: n_values columns are all features; of one more, one is the label, found as `read_csv` finds it,
     and left out.
@@ -116,87 +139,125 @@ def read_csv_rows(
     Args:
         n_values: I, features of a row.
         label_column: name or index of the column to leave out.
+        names: what the features are called, where that is known; it helps messages.
     Returns:
         (N, I) float64, what was left out, and what the header calls the features.
     Raises:
         DataError: as `read_csv`, and where the width is another.
     """
-    rows = _Rows(_decode(content, source), source, min_columns=1)
-    width = len(rows.first_two()[0])
-    has_label = label_column is not None or width == n_values + 1
-    if width - has_label != n_values:
+    rows = _Rows(file, min_columns=1)
+    header = tuple(cell.strip() for cell in rows.first_two[0])
+    has_label = label_column is not None or len(header) == n_values + 1
+    if len(header) - has_label != n_values:
         expected = f"{n_values + 1} with the label" if has_label else f"{n_values}, or {n_values + 1} with a label"
-        raise DataError(f"{source}: has {width} columns; expected {expected}, divided by comma, semicolon or tab.")
-    notes = []
+        raise DataError(
+            f"{file.name}: has {len(header)} columns; expected {expected}, divided by comma, semicolon or tab."
+            f"{_surplus(header, names)}"
+        )
     if has_label:
-        columns = _find_columns(rows, label_column, source)
-        notes.append(f"The label, {_column(columns.label_name)}, is left out.")
+        try:
+            columns = _find_columns(rows, label_column)
+        except NoLabelError as error:
+            raise DataError(
+                f"{file.name}: has {len(header)} columns and the model reads {n_values}, and none of them is named "
+                f"label, class, target or y.{_surplus(header, names)} To leave one out, give label_column "
+                "(--label-column)."
+            ) from error
+        assert columns.label is not None, "it has been found"
+        notes = [*replace(columns, is_guess=False).notes()]
+        notes.append(f"The label, {_column(columns.names[columns.label])}, is left out.")
     else:
-        # The first row is a header if half of its fields or more are not numbers, or if it counts the columns.
-        header = tuple(field.strip() for field in rows.first_two()[0])
-        has_header = 2 * sum(not rows.is_number(field) for field in header) >= len(header) or _is_counted(header)
-        columns = _Columns(header if has_header else _numbered_columns(width), None, has_header)
-    if columns.has_header and _is_counted(columns.names):
-        notes.append("The first row numbers the columns and is read as their heads.")
-    return _read_table(rows, columns, source).features, notes, columns.input_names
+        # The first row is a header if half of its cells or more are not numbers, or if it counts the columns.
+        has_header = 2 * sum(not _is_number(cell) for cell in header) >= len(header) or _is_counted(header)
+        columns = _Columns(header if has_header else _numbered_columns(len(header)), None, has_header)
+        notes = columns.notes()
+    return _read_table(rows, columns).features, notes, columns.input_names
+
+
+def _surplus(header: Sequence[str], names: Sequence[str]) -> str:
+    """The columns that are not among those expected, where the header has all of them."""
+    surplus = [name for name in header if name not in names]
+    return f" The model knows no {quoted(surplus)}." if names and set(names) <= set(header) and surplus else ""
+
+
+class NoLabelError(DataError):
+    """A table whose header names no label."""
 
 
 # ---- text to rows ---------------------------------------------------------------------------------------------------
 
 
-def _decode(content: bytes, source: str) -> str:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{source}: line {line} is not UTF-8 text (byte {content[error.start]:02x}). Save the table as UTF-8."
-        ) from error
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise DataError(
-            f"{source}: line {line} holds a zero byte, so this is no text table. Expected CSV or TSV in UTF-8."
-        )
-    return text
-
-
+@dataclass
 class _Rows:
-    """The rows of a table with their line numbers; blank lines are passed over."""
+    """The rows of a table with their line numbers, read anew by each iteration; blank lines are passed over.
 
-    def __init__(self, text: str, source: str, min_columns: int = 2) -> None:
-        self.source = source
-        # Python's float also reads 1_000 and digits of other scripts; only texts that have them pay for the check
-        self.to_number: Callable[[str], float] = float if text.isascii() and "_" not in text else _strict_number
-        self._text = text
-        first = next((line for line in io.StringIO(text) if line.strip()), "")
+    Attributes:
+        first_two: the first two rows, without their line numbers.
+        to_number: reads the cells of the row that came last. Python's float also reads 1_000 and digits of other
+            scripts; only rows that have them pay for the check.
+    """
+
+    file: SourceFile
+    min_columns: int = 2
+    first_two: list[list[str]] = field(init=False)
+    to_number: Callable[[str], float] = float
+    _delimiter: str = ""
+
+    def __post_init__(self) -> None:
+        first = next((line for line in self._lines() if line.strip()), "")
         if not first:
-            raise DataError(f"{source}: no samples; the file holds no text.")
-        self.delimiter = max(DELIMITERS, key=lambda mark: _n_columns(first, mark))
-        if _n_columns(first, self.delimiter) < min_columns:
+            raise DataError(f"{self.file.name}: no samples; the file holds no text.")
+        if named := EXCEL_DELIMITER.fullmatch(first):
+            self._delimiter = named[1]
+        else:
+            self._delimiter = max(DELIMITERS, key=lambda mark: _n_columns(first, mark))
+        self.first_two = [row for _, row in islice(self, 2)]
+        if not self.first_two or len(self.first_two[0]) < self.min_columns:
             raise DataError(
-                f"{source}: expected a label column and at least one number column, "
+                f"{self.file.name}: expected a label column and at least one number column, "
                 f"divided by comma, semicolon or tab, got one column: {first.strip()[:40]!r}."
             )
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
-        reader = csv.reader(io.StringIO(self._text, newline=""), delimiter=self.delimiter, strict=True)
+        reader = csv.reader(self._lines(), delimiter=self._delimiter, strict=True)
         try:
             for row in reader:
                 if row and (len(row) > 1 or row[0].strip()):
                     yield reader.line_num, row
+                    self.to_number = float
         except csv.Error as error:
-            raise DataError(f"{self.source}: line {reader.line_num}: the quoting is broken ({error}).") from error
+            raise DataError(f"{self.file.name}: line {reader.line_num}: the quoting is broken ({error}).") from error
 
-    def first_two(self) -> list[list[str]]:
-        rows = iter(self)
-        return [row for _, row in zip(range(2), (row for _, row in rows), strict=False)]
+    def _lines(self) -> Iterator[str]:
+        with self.file.unpacked() as stream:
+            text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
+            try:
+                number = 0
+                while line := text.readline(MAX_LINE):
+                    number += 1
+                    self._check(line, f"{self.file.name}: line {number}")
+                    if number > 1 or not EXCEL_DELIMITER.fullmatch(line) or not self._delimiter:
+                        yield line
+                    else:
+                        yield "\n"  # counted, and passed over
+            finally:
+                with suppress(ValueError):  # the file is closed
+                    text.detach()
 
-    def is_number(self, field: str) -> bool:
-        try:
-            self.to_number(field)
-        except ValueError:
-            return False
-        return True
+    def _check(self, line: str, where: str) -> None:
+        if len(line) == MAX_LINE:
+            raise DataError(f"{where} has more than {MAX_LINE:,} characters. Expected one line for each sample.")
+        if "\0" in line:
+            raise DataError(f"{where} holds a zero byte, so this is no text table. Expected CSV or TSV in UTF-8.")
+        if not line.isascii():
+            try:
+                line.encode()
+            except UnicodeEncodeError as error:  # of a byte that is no UTF-8
+                byte = ord(line[error.start]) & 0xFF
+                raise DataError(f"{where} is not UTF-8 text (byte {byte:02x}). Save the table as UTF-8.") from error
+            self.to_number = _strict_number
+        elif "_" in line:
+            self.to_number = _strict_number
 
 
 def _n_columns(line: str, delimiter: str) -> int:
@@ -206,36 +267,41 @@ def _n_columns(line: str, delimiter: str) -> int:
         return line.count(delimiter) + 1
 
 
-def _strict_number(field: str) -> float:
-    if NUMBER.fullmatch(field) is None:
+def _strict_number(cell: str) -> float:
+    if not _is_number(cell):
         raise ValueError
-    return float(field)
+    return float(cell)
+
+
+def _is_number(cell: str) -> bool:
+    return NUMBER.fullmatch(cell) is not None
 
 
 # ---- which column is the label, and is there a header ---------------------------------------------------------------
 
 
-def _find_columns(rows: _Rows, label_column: str | int | None, source: str) -> _Columns:
-    first, *rest = rows.first_two()
-    header = [field.strip() for field in first]
+def _find_columns(rows: _Rows, label_column: str | int | None) -> _Columns:
+    first, *rest = rows.first_two
+    header = [cell.strip() for cell in first]
     if label_column is None:
         folded = [name.casefold() for name in header]
         label = next((folded.index(name) for name in LABEL_NAMES if name in folded), None)
     else:
-        label = _given_column(header, label_column, source)
-    has_header = _is_header(header, rest, label, label_column, rows)
-    if label is None and has_header:
-        raise DataError(
-            f"{source}: no column is named label, class, target or y; the columns are {quoted(header)}. "
+        label = _given_column(header, label_column, rows.file.name)
+    has_header = _is_header(header, rest, label, label_column)
+    if label is None and has_header and not (_is_counted(header) and header[0]):
+        raise NoLabelError(
+            f"{rows.file.name}: no column is named label, class, target or y; the columns are {quoted(header)}. "
             "Give label_column (--label-column)."
         )
     names = tuple(header) if has_header else _numbered_columns(len(header))
-    return _Columns(names, label or 0, has_header)
+    return _Columns(names, label or 0, has_header, is_guess=label is None)
 
 
 def _is_counted(header: Sequence[str]) -> bool:
-    """Whether a first row is 0, 1, 2, ...: what some programs write above columns without names."""
-    return len(header) >= LEAST_COUNTED and list(header) == [str(at) for at in range(len(header))]
+    """Whether a first row is 0, 1, 2, ..., which pandas writes above nameless columns, with an index or not."""
+    cells = header[1:] if header[0] == "" else header
+    return len(cells) >= MIN_COUNTED and list(cells) == [str(at) for at in range(len(cells))]
 
 
 def _numbered_columns(n: int) -> tuple[str, ...]:
@@ -255,7 +321,7 @@ def _given_column(header: Sequence[str], label_column: str | int, source: str) -
                 return names.index(wanted)
         if WHOLE_NUMBER.fullmatch(label_column) is None:
             raise DataError(f"{source}: no column is named {label_column!r}; the columns are {quoted(header)}.")
-    index = int(label_column)
+    index = int(label_column[:20]) if isinstance(label_column, str) else label_column
     if not -len(header) <= index < len(header):
         raise DataError(
             f"{source}: label_column is {index}, but there are {len(header)} columns (0..{len(header) - 1})."
@@ -263,67 +329,88 @@ def _given_column(header: Sequence[str], label_column: str | int, source: str) -
     return index % len(header)
 
 
-def _is_header(
-    header: Sequence[str], rest: list[list[str]], label: int | None, label_column: str | int | None, rows: _Rows
-) -> bool:
+def _is_header(header: Sequence[str], rest: list[list[str]], label: int | None, label_column: str | int | None) -> bool:
     """Whether the first row names the columns.
 
     Features that are no numbers say so, if they are half of the row or more: one bad cell in the first sample is no
-    header. The label's name alone says so too (some headers number the pixels), unless it may be a class, the letter y.
+    header. So does a row that counts the columns. The label's name alone says so too (some headers number the pixels),
+    unless it may be a class, the letter y.
     """
     if isinstance(label_column, str) and label is not None and WHOLE_NUMBER.fullmatch(label_column) is None:
         return True
-    features = [field for at, field in enumerate(header) if at != (label or 0)]
-    n_texts = sum(not rows.is_number(field) for field in features)
-    if features and 2 * n_texts >= len(features):
+    features = [cell for at, cell in enumerate(header) if at != (label or 0)]
+    n_texts = sum(not _is_number(cell) for cell in features)
+    if _is_counted(header) or (features and 2 * n_texts >= len(features)):
         return True
     if label is None or header[label].casefold() not in LABEL_NAMES:
         return False
     next_label = rest[0][label] if rest and label < len(rest[0]) else "0"
-    return header[label].casefold() != "y" or rows.is_number(next_label)
+    return header[label].casefold() != "y" or _is_number(next_label)
 
 
 # ---- rows to numbers ------------------------------------------------------------------------------------------------
 
 
-def _read_table(rows: _Rows, columns: _Columns, source: str) -> _Table:
-    width, at = len(columns.names), columns.label
-    values, labels, lines = array("d"), list[str](), array("q")
-    numbered = iter(rows)
-    if columns.has_header:
-        next(numbered)
-    for line, row in numbered:
+def _read_table(rows: _Rows, columns: _Columns) -> _Table:
+    width, at, source = len(columns.names), columns.label, rows.file.name
+    values, labels, numbers, lines = array("d"), array("i"), dict[str, int](), list[int]()
+    n_rows = 0
+    for line, row in islice(rows, int(columns.has_header), None):
+        if not n_rows % ROWS_AT_ONCE:
+            rows.file.budget.take(8 * width * ROWS_AT_ONCE if n_rows else 0)
+        n_rows += 1
         if len(row) != width:
             raise DataError(f"{source}: line {line} has {len(row)} columns, but the first row has {width}.")
         if at is not None:
-            labels.append(row.pop(at).strip())
+            text = row.pop(at).strip()
+            if text not in numbers:
+                numbers[text] = len(lines)
+                lines.append(line)
+            labels.append(numbers[text])
         try:
             values.extend(map(rows.to_number, row))
         except ValueError:
-            raise _bad_cell(row, line, columns, rows, source) from None
-        lines.append(line)
-    if not lines:
+            raise _bad_cell(row, f"{source}: line {line}", columns) from None
+        if len(lines) > MAX_CLASSES:
+            raise DataError(
+                f"{source}: {_column(columns.names[at or 0])} holds {len(lines)} different labels, more than "
+                f"{MAX_CLASSES}. Is another column the label? Give label_column (--label-column)."
+            )
+    if not n_rows:
         raise DataError(f"{source}: no samples; the table has a header and no rows.")
-    features = np.frombuffer(values, np.float64).reshape(len(lines), len(columns.features))
-    _check_finite(features, lines, columns, source)
-    return _Table(features, labels, lines)
+    features = np.frombuffer(values, np.float64).reshape(n_rows, len(columns.features))
+    _check_finite(features, rows, columns)
+    return _Table(features, np.frombuffer(labels, np.int32).astype(np.int64), tuple(numbers), tuple(lines))
 
 
-def _bad_cell(row: Sequence[str], line: int, columns: _Columns, rows: _Rows, source: str) -> DataError:
-    at = next(at for at, field in enumerate(row) if not rows.is_number(field))
-    told = f"{row[at][:40]!r} is not a number" if row[at].strip() else "the cell is empty"
+def _bad_cell(row: Sequence[str], where: str, columns: _Columns) -> DataError:
+    """What is wrong with the first cell of a row that is no number, and what to do."""
+    at, cell = next((at, cell) for at, cell in enumerate(row) if not _is_number(cell))
     but = "" if columns.label is None else " but the label"
-    return DataError(
-        f"{source}: line {line}, {_column(columns.features[at])}: {told}; every column{but} holds numbers."
-    )
+    if not cell.strip():
+        told = f"the cell is empty; every column{but} holds numbers. Fill the gap, or leave the row out."
+    elif cell.strip().casefold() in MISSING:
+        told = f"{cell[:40]!r} is not a number. Fill the gap, or leave the row out."
+    elif DECIMAL_COMMA.fullmatch(cell):
+        plain = cell.strip().replace(",", ".")[:40]
+        told = f"{cell[:40]!r} is not a number. If its comma is a decimal comma, save the table with points: {plain}."
+    else:
+        told = (
+            f"{cell[:40]!r} is not a number; every column{but} holds numbers. Write numbers for its values, or leave "
+            "the column out."
+        )
+    is_last = at == len(row) - 1 and columns.is_guess
+    hint = " If this column is the label, give label_column (--label-column -1)." if is_last else ""
+    return DataError(f"{where}, {_column(columns.features[at])}: {told}{hint}")
 
 
-def _check_finite(features: NDArray[np.float64], lines: array[int], columns: _Columns, source: str) -> None:
+def _check_finite(features: NDArray[np.float64], rows: _Rows, columns: _Columns) -> None:
     if math.isfinite(features.max()) and math.isfinite(features.min()):  # nan passes through both: no copy of the table
         return
     row, at = divmod(int(np.argmin(np.isfinite(features))), features.shape[1])
+    line = next(islice(rows, row + columns.has_header, None))[0]
     raise DataError(
-        f"{source}: line {lines[row]}, {_column(columns.features[at])}: {features[row, at]} is not a finite number. "
+        f"{rows.file.name}: line {line}, {_column(columns.features[at])}: {features[row, at]} is not a finite number. "
         "Fill the gap or leave the row out."
     )
 
@@ -332,53 +419,77 @@ def _column(name: str) -> str:
     return name if re.fullmatch(r"column \d+", name) else f"column {name[:40]!r}"
 
 
+def _strange_columns(features: NDArray[np.float64], columns: _Columns) -> list[str]:
+    """Notes on columns that are no measurements: those that number the rows, and those that float64 rounds."""
+    rounded = np.maximum(features.max(axis=0), -features.min(axis=0)) > 2**53
+    return [
+        f"{capitalised(_column(columns.features[at]))} {what} Leave it out of the table{how}."
+        for found, what, how in (
+            (row_numbers(features, columns.features), NUMBERS_ROWS, " (in pandas: to_csv(index=False))"),
+            (np.flatnonzero(rounded)[:1], "holds numbers beyond 2^53, which are rounded.", " if it is an identity"),
+        )
+        for at in found
+    ]
+
+
 # ---- labels ---------------------------------------------------------------------------------------------------------
 
 
 def _number_labels(
-    table: _Table, class_names: Sequence[str] | None, column: str, source: str, notes: list[str]
+    table: _Table, class_names: Sequence[str] | None, columns: _Columns, source: str, notes: list[str]
 ) -> tuple[IntArray, tuple[str, ...]]:
     """Label texts to (N,) numbers and the classes' names."""
-    distinct = sorted(set(table.labels))
+    texts = list(map(nfc, table.texts))
+    label = _column(columns.names[columns.label or 0])
 
     def where(text: str) -> str:
-        return f"{source}: line {table.lines[table.labels.index(text)]}, {_column(column)}"
+        return f"{source}: line {table.lines[texts.index(text)]}, {label}"
 
-    if distinct[0] == "":
+    if "" in texts:
         raise DataError(f"{where('')}: the label is empty. Fill it in or leave the row out.")
-    if len(distinct) > MAX_CLASSES:
+    others = [text for text in texts if WHOLE_NUMBER.fullmatch(text) is None and text not in (class_names or ())]
+    if len(others) == 1 < len(texts) and others[0].casefold() in MISSING:
+        raise DataError(f"{where(others[0])}: the label is {others[0]!r}. Fill it in or leave the row out.")
+    if others and all(map(_is_number, texts)):
+        fraction = others[0]
         raise DataError(
-            f"{source}: {_column(column)} holds {len(distinct)} different labels, more than {MAX_CLASSES}. "
-            "Is another column the label? Give label_column (--label-column)."
-        )
-    fractions = [text for text in distinct if WHOLE_NUMBER.fullmatch(text) is None]
-    if fractions and all(NUMBER.fullmatch(text) for text in distinct):
-        raise DataError(
-            f"{where(fractions[0])}: label {fractions[0][:40]!r} is a number but not a whole one; labels are whole "
+            f"{where(fraction)}: label {fraction[:40]!r} is a number but not a whole one; labels are whole "
             "numbers or names. Is another column the label? Give label_column (--label-column)."
         )
-    are_whole = all(WHOLE_NUMBER.fullmatch(text) for text in distinct)
-    if class_names is not None and set(distinct) <= set(class_names):
-        return _indexed(table.labels, {name: k for k, name in enumerate(class_names)}), tuple(class_names)
-    if class_names is not None and not are_whole:
-        text = next(text for text in table.labels if text not in class_names)
-        raise DataError(
-            f"{source}: line {table.lines[table.labels.index(text)]}: label {text[:40]!r} is none of the class names "
-            f"given, {quoted(class_names)}."
-        )
+    are_numbers = all(map(CLASS_NUMBER.fullmatch, texts))
     if class_names is not None:
-        return _indexed(table.labels, {text: int(text) for text in distinct}), tuple(class_names)
-    if not are_whole:
-        return _indexed(table.labels, {text: k for k, text in enumerate(distinct)}), tuple(distinct)
-    values = sorted({int(text) for text in distinct})
-    if values != list(range(len(values))):
-        notes.append(f"Labels {quoted(values)} are numbered 0..{len(values) - 1} in this order.")
-    number = {value: k for k, value in enumerate(values)}
-    return _indexed(table.labels, {text: number[int(text)] for text in set(table.labels)}), tuple(map(str, values))
+        class_names = list(map(nfc, class_names))
+        number = {name: k for k, name in enumerate(class_names)}
+        if not set(texts) <= set(class_names):
+            if not are_numbers:
+                text = next(text for text in texts if text not in class_names)
+                raise DataError(
+                    f"{where(text)}: label {text[:40]!r} is none of the class names given, {quoted(class_names)}."
+                )
+            number = {text: int(text) for text in texts}
+        return np.array([number[text] for text in texts])[table.labels], tuple(class_names)
+    names = sorted(set(texts), key=int if are_numbers else str)
+    number = {name: k for k, name in enumerate(names)}
+    if are_numbers and names != [str(k) for k in range(len(names))]:
+        notes.append(f"Labels {quoted(map(int, names))} are numbered 0..{len(names) - 1} in this order.")
+    notes += _strange_labels(table, texts, label)
+    return np.array([number[text] for text in texts])[table.labels], tuple(names)
 
 
-def _indexed(labels: Sequence[str], number: dict[str, int]) -> IntArray:
-    return np.array([number[text] for text in labels], dtype=np.int64)
+def _strange_labels(table: _Table, texts: Sequence[str], label: str) -> list[str]:
+    """Notes on labels that may mark missing ones, and on numbers that are told apart by the way they are written."""
+    notes = []
+    for at, text in enumerate(texts):
+        if text.casefold() in MISSING:
+            n = count_of(int((table.labels == at).sum()), "sample")
+            notes.append(
+                f"{capitalised(label)}: {text!r} ({n}) is read as a class like the others. If it marks labels that are "
+                "missing, leave these rows out."
+            )
+    values = {text.lstrip("+").lstrip("0") for text in texts}
+    if all(map(WHOLE_NUMBER.fullmatch, texts)) and len(values) < len(texts):
+        notes.append(f"{capitalised(label)}: labels such as 1 and 01 are read as names, so they are different classes.")
+    return notes
 
 
 # ---- pixels ---------------------------------------------------------------------------------------------------------
@@ -389,26 +500,21 @@ def _as_images(
 ) -> NDArray[Any]:
     """(N, H, W) where the rows are images, else (N, I) as they are."""
     n_columns = features.shape[1]
-    if image_size is not None:
-        if math.prod(image_size) != n_columns:
-            raise DataError(
-                f"{source}: image_size {image_size} needs {math.prod(image_size)} feature columns, "
-                f"but there are {n_columns}."
-            )
-        return _pixels(features).reshape(-1, *image_size)
+    if image_size is not None and math.prod(image_size) != n_columns:
+        raise DataError(
+            f"{source}: image_size {image_size} needs {math.prod(image_size)} feature columns, but there are "
+            f"{n_columns}."
+        )
     side = math.isqrt(n_columns)
-    if n_columns < MIN_PIXELS or side * side != n_columns or features.max() <= 127:
+    is_guess = n_columns >= MIN_PIXELS and side * side == n_columns and features.max() > 127
+    if image_size is None and not is_guess:
         return features
-    pixels = _pixels(features)
-    if pixels.dtype != np.uint8:
-        return features
-    notes.append(f"The {n_columns} columns of whole numbers in 0..255 are read as images of {side} × {side} pixels.")
-    return pixels.reshape(-1, side, side)
-
-
-def _pixels(features: NDArray[np.float64]) -> NDArray[Any]:
-    """uint8 where every value is a whole number in 0..255, else as they are."""
-    if features.min() < 0 or features.max() > 255:
-        return features
-    pixels = features.astype(np.uint8)
-    return pixels if np.array_equal(pixels, features) else features
+    if features.min() >= 0 and features.max() <= 255:
+        pixels = features.astype(np.uint8)
+        if np.array_equal(pixels, features):
+            if image_size is None:
+                notes.append(
+                    f"The {n_columns} columns of whole numbers in 0..255 are read as images of {side} × {side} pixels."
+                )
+            return pixels.reshape(-1, *(image_size or (side, side)))
+    return features if image_size is None else features.reshape(-1, *image_size)

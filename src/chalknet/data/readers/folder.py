@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from chalknet.data.dataset import Dataset, dataset_from_arrays, with_known
+from chalknet.data.dataset import Dataset, dataset_from_arrays, nfc, with_known
 from chalknet.data.readers.image import MAX_FILE_BYTES, SUFFIXES, GreyImage, decode_image, resized
+from chalknet.data.readers.source_file import digest_of_files
 from chalknet.errors import DataError
+from chalknet.files import Budget, read_bytes, reading
 from chalknet.formatting import count_of, quoted
 
-MAX_BYTES = 4 * 2**30  # of all images together
 BATCH_FILES = 64
 
 
@@ -67,8 +69,10 @@ def read_folder(
     for label, name in sorted(enumerate(names), key=lambda item: item[1]):
         if not good[label]:
             told = f"no readable image among {found[label]} image files" if found[label] else "no image files"
+            nested = any(map(_count_images, _entries(folder / name, source)))
+            hint = f" If the folders in it are the classes, give {str(folder / name)!r}." if nested else ""
             raise DataError(
-                f"{source}: class {name!r} has {told}. Expected {', '.join(SUFFIXES)} directly in that folder."
+                f"{source}: class {name!r} has {told}. Expected {', '.join(SUFFIXES)} directly in that folder.{hint}"
             )
     images = [file.grey for file in readable if file.grey is not None]
     sizes = Counter(image.shape for image in images)
@@ -94,19 +98,11 @@ def read_folder(
     return dataset_from_arrays(
         inputs,
         np.array([file.label for file in readable], dtype=np.int64),
-        with_known(names, known_classes),
+        with_known(tuple(map(nfc, names)), known_classes),
         source=source,
-        sha256=digest_of_files((file.name, file.digest) for file in files),
+        sha256=digest_of_files([(file.name, file.digest) for file in files]),
         notes=[*image_notes, *notes],
     )
-
-
-def digest_of_files(named: Iterable[tuple[str, bytes]]) -> str:
-    """SHA-256 of several files: of every name, a zero byte and the SHA-256 of the file's bytes, sorted by name."""
-    whole = hashlib.sha256()
-    for name, digest in sorted(named):
-        whole.update(name.encode("utf-8", "surrogateescape") + b"\0" + digest)
-    return whole.hexdigest()
 
 
 def _class_folders(folder: Path, source: str, class_names: Sequence[str] | None, *, is_part: bool) -> tuple[str, ...]:
@@ -127,12 +123,13 @@ def _class_folders(folder: Path, source: str, class_names: Sequence[str] | None,
     for name in found:
         if not name.isprintable():  # also lone surrogates, which is how bytes that are no UTF-8 arrive
             raise DataError(f"{source}: sub-folder {name!r} has a name that cannot be printed. Rename it.")
-    if class_names and sorted(class_names) != found:
+    by_name = {nfc(name): name for name in found}
+    if class_names and sorted(map(nfc, class_names)) != sorted(by_name):
         raise DataError(
             f"{source}: class_names must be the names of the sub-folders in any order, {quoted(found)}, "
             f"got {quoted(class_names)}."
         )
-    return tuple(class_names or found)
+    return tuple(by_name[nfc(name)] for name in class_names) if class_names else tuple(found)
 
 
 def _entries(folder: Path, source: str) -> list[os.DirEntry[str]]:
@@ -157,17 +154,32 @@ def _list_files(folder: Path, source: str, names: Sequence[str], notes: list[str
     others = [entry.name for entry in _entries(folder, source) if _holds(entry.is_file)]
     if others:
         notes.append(f"{count_of(len(others), 'file')} outside the class folders left out: {quoted(sorted(others))}.")
-    strange = []
+    strange, folders, n_nested = [], [], 0
     for name in sorted(names):
         for entry in _entries(folder / name, source):
             relative = f"{name}/{entry.name}"
             if _holds(entry.is_file) and entry.name.lower().endswith(SUFFIXES):
                 yield relative, names.index(name)
+            elif n_images := _count_images(entry):
+                folders.append(relative)
+                n_nested += n_images
             else:
                 strange.append(relative)
+    if folders:
+        notes.append(
+            f"{count_of(n_nested, 'image')} left out, in {count_of(len(folders), 'folder')} within the class folders: "
+            f"{quoted(folders)}. Move the images up into the class's own folder."
+        )
     if strange:
         what = count_of(len(strange), "entry that is no image file", "entries that are no image files")
         notes.append(f"{what} left out: {quoted(sorted(strange))}.")
+
+
+def _count_images(entry: os.DirEntry[str]) -> int:
+    """The image files in a folder and in the folders within it."""
+    if not _holds(lambda: entry.is_dir(follow_symlinks=False)):
+        return 0
+    return sum(name.lower().endswith(SUFFIXES) for _, _, names in os.walk(entry.path) for name in names)
 
 
 def _read_files(
@@ -177,41 +189,43 @@ def _read_files(
 
     A thread is handed many files at once: for small images the handing over would cost more than the decoding.
     """
+    with reading(source):
+        n_bytes = sum((folder / name).stat().st_size for name, _ in listing)
+    budget = Budget(source, n_bytes, "Give a smaller image_size (--image-size HxW), or fewer images.")
     files: list[_ImageFile] = []
-    n_bytes = 0
     # the filter is set here, once: it is shared by all threads, and setting it in each would be a race
     with warnings.catch_warnings(), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         warnings.simplefilter("ignore")
         batches = [listing[at : at + BATCH_FILES] for at in range(0, len(listing), BATCH_FILES)]
-        for batch in pool.map(
-            lambda items: [_read_file(folder, *item, image_size=image_size) for item in items], batches
-        ):
-            files += batch
-            n_bytes += sum(file.grey.nbytes for file in batch if file.grey is not None)
-            if n_bytes > MAX_BYTES:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise DataError(
-                    f"{source}: more than {MAX_BYTES} bytes of pixels after {len(files)} of {len(listing)} files. "
-                    "Give a smaller image_size."
-                )
+
+        def read_batch(batch: Sequence[tuple[str, int]]) -> list[_ImageFile]:
+            return [_read_file(folder, name, label, image_size, budget) for name, label in batch]
+
+        try:
+            for found in pool.map(read_batch, batches):
+                files += found
+        except DataError:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return files
 
 
-def _read_file(folder: Path, name: str, label: int, *, image_size: tuple[int, int] | None) -> _ImageFile:
+def _read_file(folder: Path, name: str, label: int, image_size: tuple[int, int] | None, budget: Budget) -> _ImageFile:
     try:
-        with (folder / name).open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+        content = read_bytes(folder / name, MAX_FILE_BYTES)
     except OSError:
         return _ImageFile(name, label, b"", None)
     digest = hashlib.sha256(content).digest()
-    if len(content) > MAX_FILE_BYTES:
-        return _ImageFile(name, label, digest, None)
+    start = time.thread_time()
     try:
         image = decode_image(content)
+        grey = resized(image.grey, image_size)
     except Exception:  # a damaged image can raise nearly anything in Pillow's decoders; the file is named in the notes
         return _ImageFile(name, label, digest, None)
-    was_resized = image_size is not None and image.grey.shape != image_size
-    return _ImageFile(name, label, digest, resized(image.grey, image_size), image.was_transparent, was_resized)
+    finally:
+        budget.spend(time.thread_time() - start)
+    budget.take(grey.nbytes)
+    return _ImageFile(name, label, digest, grey, image.was_transparent, grey.shape != image.grey.shape)
 
 
 def _high_wide(shape: tuple[int, ...]) -> str:

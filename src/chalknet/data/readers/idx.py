@@ -5,34 +5,21 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import IO, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.data.dataset import Dataset, checked_labels, dataset_from_arrays, numbered_class_names
+from chalknet.data.dataset import Dataset
+from chalknet.data.readers.parts import Part, dataset_from_parts
+from chalknet.data.readers.source_file import digest_of_files, open_source
 from chalknet.errors import DataError
+from chalknet.files import Budget
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_DIMENSIONS = 3
-HEADER_BYTES = 4 + 4 * MAX_DIMENSIONS  # the longest header that is read
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """The train or the test half of a source that divides itself.
-
-    Attributes:
-        inputs: (n, H, W) or (n, I).
-        labels: (n,).
-        inputs_source, labels_source: what messages call the files, or the arrays in a file, that they came from.
-    """
-
-    inputs: NDArray[Any]
-    labels: NDArray[Any]
-    inputs_source: str
-    labels_source: str
+KINDS = ("images", "labels")
 
 
 def looks_like_idx(head: bytes) -> bool:
@@ -40,39 +27,90 @@ def looks_like_idx(head: bytes) -> bool:
     return len(head) >= 4 and head[:2] == b"\0\0" and head[2] in TYPES
 
 
-def expected_bytes(head: bytes, source: str) -> int:
-    """The size in bytes that the header promises for the whole file.
+def read_idx(path: Path, source: str, *, class_names: Sequence[str] | None = None) -> Dataset:
+    """Return the samples of a folder with MNIST's files, or of one images file with its labels beside it.
 
     Args:
-        head: the first `HEADER_BYTES` of the file, or all of it.
+        source: what messages call the folder or the file.
+        class_names: K names; "0" to the largest label where not given.
+    Raises:
+        DataError: a file is missing, damaged, or is not what `Dataset` needs.
+    """
+    if path.is_dir():
+        has_test = any(mnist_file(path, "t10k", kind) for kind in ("images", "labels"))
+        found = [
+            [mnist_file(path, part, kind) or _missing(path, source, mnist_names(part, kind)) for kind in KINDS]
+            for part in ("train", "t10k")[: 1 + has_test]
+        ]
+    else:
+        if read_idx_array(path, source)[0].ndim == 1:
+            raise DataError(f"{source}: holds labels. Give the images file; its labels are found beside it.")
+        names = labels_file_names(path.name)
+        if not names:
+            raise DataError(
+                f"{source}: no labels file: its name is made from the images file's by putting 'labels' for 'images' "
+                "and 'idx1' for 'idx3'. Rename the two, such as train-images-idx3-ubyte and train-labels-idx1-ubyte."
+            )
+        found = [[path, first_file(path.parent, names) or _missing(path.parent, source, names)]]
+    parts, digests = [], []
+    for name, files in zip(("train", "test"), found, strict=False):
+        arrays = [read_idx_array(file, str(file)) for file in files]
+        digests += [(file.name, digest) for file, (_, digest) in zip(files, arrays, strict=True)]
+        parts.append(Part(name, arrays[0][0], arrays[1][0], str(files[0]), str(files[1])))
+    return dataset_from_parts(parts, source, class_names=class_names, sha256=digest_of_files(digests))
+
+
+def read_idx_images(path: Path, source: str) -> list[NDArray[Any]]:
+    """Return the arrays of images in a folder with MNIST's files, or in one file.
 
     Raises:
-        DataError: the header is damaged, cut short, or of a kind that holds no samples.
+        DataError: a file is damaged or holds labels, or the images of two files differ in shape.
     """
-    dtype, shape = _parse_header(head, source)
-    return 4 + 4 * len(shape) + math.prod(shape) * dtype.itemsize
+    files = [path]
+    if path.is_dir():
+        files = [file for part in ("train", "t10k") if (file := mnist_file(path, part, "images"))]
+    arrays = [read_idx_array(file, source if file is path else str(file))[0] for file in files]
+    if arrays[0].ndim == 1:
+        raise DataError(f"{source}: holds labels. Give the images file.")
+    if any(array.shape[1:] != arrays[0].shape[1:] for array in arrays):
+        raise DataError(f"{source}: its files hold samples of different shapes. Give one of them.")
+    return arrays
 
 
-def parse_idx(content: bytes, source: str) -> NDArray[Any]:
-    """The array that the bytes of an IDX file hold, in the machine's byte order.
+def read_idx_array(path: Path, name: str) -> tuple[NDArray[Any], bytes]:
+    """Return the array in an IDX file, gzipped or not, and the file's digest.
 
-    The header's promise is compared with the number of bytes before memory is taken, so a lying header costs nothing.
+    Raises:
+        DataError: as `parse_idx`, or the file cannot be read.
+    """
+    with open_source(path, name) as file, file.unpacked() as stream:
+        return parse_idx(stream, file.budget), file.digest()
+
+
+def parse_idx(stream: IO[bytes], budget: Budget) -> NDArray[Any]:
+    """Return the array in an IDX stream, writable and in the machine's byte order.
+
+    Memory grows with what is there, so a header that promises too much costs nothing.
 
     Raises:
         DataError: the header is wrong, or promises more or fewer bytes than there are.
     Source: Y. LeCun, C. Cortes and C. Burges, The MNIST database, "the IDX file format".
     """
-    dtype, shape = _parse_header(content[:HEADER_BYTES], source)
-    expected = expected_bytes(content[:HEADER_BYTES], source)
-    if len(content) != expected:
+    head = stream.read(4)
+    head += stream.read(4 * head[3]) if looks_like_idx(head) and head[3] <= MAX_DIMENSIONS else b""
+    dtype, shape = _parse_header(head, budget.source)
+    n_bytes = math.prod(shape) * dtype.itemsize
+    body = budget.read(stream, n_bytes + 1)
+    if len(body) != n_bytes:
         sizes = " × ".join(str(size) for size in shape)
-        came = f"only {len(content)}; the file is cut short" if len(content) < expected else "more"
+        came = f"only {len(head) + len(body)}; the file is cut short" if len(body) < n_bytes else "more"
         raise DataError(
-            f"{source}: the IDX header says {sizes} values of {dtype.name}, {expected} bytes in all, "
+            f"{budget.source}: the IDX header says {sizes} values of {dtype.name}, {len(head) + n_bytes} bytes in all, "
             f"but there are {came}. Copy or download it again."
         )
-    values = np.frombuffer(content, dtype, offset=4 + 4 * len(shape)).reshape(shape)
-    return values.astype(dtype.newbyteorder("="))  # a copy: writable, and free of the file's bytes
+    if not dtype.isnative:
+        budget.take(n_bytes)
+    return np.frombuffer(body, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
 def _parse_header(head: bytes, source: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
@@ -101,57 +139,21 @@ def labels_file_names(images_name: str) -> tuple[str, ...]:
     return () if renamed == plain or "images" not in plain else (renamed, f"{renamed}.gz")
 
 
-def mnist_file_names(part: str, kind: str) -> tuple[str, ...]:
-    """The names that one of MNIST's four files goes by.
-
-    Args:
-        part: "train" or "t10k".
-        kind: "images" or "labels".
-    """
-    dimensions = {"images": 3, "labels": 1}[kind]
-    plain = [f"{part}-{kind}{mark}idx{dimensions}-ubyte" for mark in "-."]
+def mnist_names(part: str, kind: str) -> tuple[str, ...]:
+    """The names that one of MNIST's four files goes by: part is "train" or "t10k", kind "images" or "labels"."""
+    plain = [f"{part}-{kind}{mark}idx{3 if kind == 'images' else 1}-ubyte" for mark in "-."]
     return (*plain, *(f"{name}.gz" for name in plain))
 
 
-def dataset_from_parts(
-    parts: Sequence[Part],
-    source: str,
-    *,
-    class_names: Sequence[str] | None = None,
-    groups: NDArray[Any] | None = None,
-    sha256: str = "",
-    notes: Sequence[str] = (),
-) -> Dataset:
-    """Return one `Dataset` of a training part and, behind it, a test part, which is marked as `own_test`.
+def mnist_file(folder: Path, part: str, kind: str) -> Path | None:
+    """One of MNIST's four files in a folder."""
+    return first_file(folder, mnist_names(part, kind))
 
-    Classes are "0" to the largest label unless class_names names them.
 
-    Raises:
-        DataError: as `Dataset`, each part named in the message; or the parts' samples differ in shape or type.
-    """
-    train = parts[0]
-    parts = [train, *(part for part in parts[1:] if part.inputs.size)]
-    names = class_names or max((numbered_class_names(part.labels, part.labels_source) for part in parts), key=len)
-    for part in parts:
-        if part.inputs.ndim not in (2, 3):
-            raise DataError(
-                f"{part.inputs_source}: images must be (N, H, W) or rows (N, I), got shape {part.inputs.shape}. "
-                "Turn colour images to grey first."
-            )
-        if part.inputs.shape[1:] != train.inputs.shape[1:] or part.inputs.dtype != train.inputs.dtype:
-            raise DataError(
-                f"{part.inputs_source}: test samples must be like the training samples, {train.inputs.shape[1:]} of "
-                f"{train.inputs.dtype}, got {part.inputs.shape[1:]} of {part.inputs.dtype}."
-            )
-        checked_labels(part.labels, len(part.inputs), names, part.labels_source)
-    n_train, n_all = len(train.inputs), sum(len(part.inputs) for part in parts)
-    return dataset_from_arrays(
-        np.concatenate([part.inputs for part in parts]) if len(parts) == 2 else train.inputs,
-        np.concatenate([part.labels.astype(np.int64) for part in parts]),
-        names,
-        groups,
-        own_test=np.arange(n_train, n_all, dtype=np.int64) if len(parts) == 2 else None,
-        source=source,
-        sha256=sha256,
-        notes=notes,
-    )
+def first_file(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of these files that a folder holds."""
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _missing(folder: Path, source: str, names: Sequence[str]) -> NoReturn:
+    raise DataError(f"{source}: a file is missing: looked for {', '.join(names)} in {folder}. Put it there.")

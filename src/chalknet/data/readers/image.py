@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.data.readers.file import read_file
 from chalknet.errors import DataError
+from chalknet.files import Budget, read_bytes, reading
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -63,7 +63,8 @@ def read_image(path: Path, source: str, image_size: tuple[int, int] | None = Non
     Raises:
         DataError: no image of a known kind, a damaged one, or one beyond the bounds.
     """
-    content = read_file(path, source, MAX_FILE_BYTES, "Give a smaller image.")
+    with reading(source):
+        content = read_bytes(path, MAX_FILE_BYTES)
     try:
         with warnings.catch_warnings():  # Pillow warns of what it can pass over, such as a damaged date
             warnings.simplefilter("ignore")
@@ -79,6 +80,22 @@ def looks_like_image(head: bytes, name: str) -> bool:
     return head.startswith(HEADS) or is_webp or name.lower().endswith(SUFFIXES)
 
 
+class _Timed(io.BytesIO):
+    """The bytes of an image file; decoding may not take too long, as a progressive JPEG can hold thousands of scans."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self._budget = Budget("image", len(content), error=SlowImageError)
+
+    def read(self, size: int | None = -1) -> bytes:
+        self._budget.check_time()
+        return super().read(size)
+
+
+class SlowImageError(DataError):
+    """An image that takes longer to decode than its size can explain."""
+
+
 def decode_image(content: bytes) -> ReadImage:
     """The image in the bytes of an image file, in its own size, or a large JPEG in half, a quarter or an eighth of it.
 
@@ -90,7 +107,7 @@ def decode_image(content: bytes) -> ReadImage:
     """
     from PIL import Image
 
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+    with Image.open(_Timed(content), formats=FORMATS) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")

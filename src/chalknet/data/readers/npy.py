@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.data.dataset import Dataset, checked_labels, numbered_class_names
-from chalknet.data.readers.folder import digest_of_files
-from chalknet.data.readers.npy_header import read_npy_header
+from chalknet.data.readers.npy_array import read_npy, read_npy_header
+from chalknet.data.readers.source_file import digest_of_files, open_source
 from chalknet.data.stored import StoredArray, StoredSamples
 from chalknet.errors import DataError
+from chalknet.files import open_regular
 
 SUFFIX = ".npy"
 PAIRS = (("images", "labels"), ("inputs", "labels"), ("X", "y"), ("x", "y"), ("data", "target"))
@@ -41,12 +42,25 @@ def find_pairs(folder: Path) -> list[FilePair]:
     return []
 
 
-def labels_beside(samples: Path) -> Path | None:
-    """Where the labels of a samples file must lie; None where its name is none of those known."""
-    for known, labels in PAIRS:
-        if samples.stem == known or samples.stem.startswith(f"{known}-"):
-            return samples.with_name(f"{labels}{samples.stem.removeprefix(known)}{SUFFIX}")
-    return None
+def pairs_at(path: Path, source: str) -> list[FilePair]:
+    """Return the pairs of a folder, or the samples file at path with its labels file.
+
+    Raises:
+        DataError: the file's name does not say what its labels are called, or they are not there.
+    """
+    if path.is_dir():
+        return find_pairs(path)
+    labels = None
+    for known, its_labels in PAIRS:
+        if path.stem == known or path.stem.startswith(f"{known}-"):
+            labels = path.with_name(f"{its_labels}{path.stem.removeprefix(known)}{SUFFIX}")
+    if labels is None or not labels.is_file():
+        wanted = ", ".join(f"{one}.npy with {other}.npy" for one, other in PAIRS)
+        raise DataError(
+            f"{source}: is one NumPy array, without its labels beside it{f' ({labels.name})' if labels else ''}. "
+            f"Expected {wanted}; or save both together with numpy.savez."
+        )
+    return [(path, labels)]
 
 
 def read_pairs(pairs: Sequence[FilePair], source: str, *, class_names: Sequence[str] | None = None) -> Dataset:
@@ -71,12 +85,8 @@ def read_pairs(pairs: Sequence[FilePair], source: str, *, class_names: Sequence[
                     f"{source}: a file is missing: {path.name}. Each samples file needs its labels beside it."
                 )
         arrays.append(_opened(samples_path, arrays[0] if arrays else None))
-        try:
-            of_file = np.load(labels_path, allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise DataError(
-                f"{labels_path}: is not an array of labels that NumPy wrote ({error}). Save it again."
-            ) from error
+        with open_source(labels_path, str(labels_path)) as file:
+            of_file = read_npy(file.file, "the array of labels", file.budget)
         if of_file.ndim != 1 or of_file.dtype.kind not in "ui":
             raise DataError(
                 f"{labels_path}: labels must be (N,) whole numbers, got {of_file.shape} of {of_file.dtype}."
@@ -120,7 +130,7 @@ def open_samples(paths: Sequence[Path]) -> StoredSamples:
 
 def _opened(path: Path, first: StoredArray | None) -> StoredArray:
     """A samples file, its header and its size checked."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         header = read_npy_header(file, str(path), "the array")
     if header.dtype.name not in INPUT_TYPES or not header.dtype.isnative or header.fortran_order:
         order = ", in Fortran order" if header.fortran_order else ""
@@ -143,5 +153,5 @@ def _opened(path: Path, first: StoredArray | None) -> StoredArray:
 
 
 def _digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]

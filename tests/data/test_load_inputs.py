@@ -8,8 +8,7 @@ import pytest
 
 from chalknet.artifacts.dataset_files import WRITERS
 from chalknet.data.dataset import dataset_from_arrays
-from chalknet.data.load import load_data
-from chalknet.data.unlabelled import load_inputs
+from chalknet.data.load import load_data, load_inputs
 from chalknet.errors import ConfigError, DataError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 9)).astype(np.uint8)
@@ -86,6 +85,15 @@ def test_a_table_of_one_column_is_samples_of_one_value(tmp_path):
     np.testing.assert_array_equal(load_inputs(tmp_path / "t.csv", 1).inputs, [[1.5], [2.0]])
 
 
+def test_columns_that_the_model_does_not_know_are_named(tmp_path):
+    (tmp_path / "t.csv").write_text("id,a,b,c\n9,1,2,3\n")
+    with pytest.raises(DataError, match=r"named label, .* The model knows no 'id'\. To leave one out, give label_col"):
+        load_inputs(tmp_path / "t.csv", 3, names=["a", "b", "c"])
+    (tmp_path / "t.csv").write_text("id,day,a,b,c\n9,8,1,2,3\n")
+    with pytest.raises(DataError, match=r"has 5 columns; expected 3.* The model knows no 'id', 'day'\."):
+        load_inputs(tmp_path / "t.csv", 3, names=["a", "b", "c"])
+
+
 def test_a_first_row_that_counts_the_columns_is_their_heads(tmp_path):
     (tmp_path / "t.csv").write_text("0,1,2,3\n5,6,7,8\n")
     found = load_inputs(tmp_path / "t.csv", 4)
@@ -100,7 +108,7 @@ def test_a_first_row_that_counts_the_columns_is_their_heads(tmp_path):
         ("1,2,3\n4,x,6\n", r"line 2, column 2: 'x' is not a number; every column holds numbers\."),
         ("1,2,3\n4,5\n", "line 2 has 2 columns, but the first row has 3"),
         ("1,2,3\n4,nan,6\n", "line 2, column 2: nan is not a finite number"),
-        ("a,b,c,d\n1,2,3,x\n", r"no column is named label.*--label-column"),
+        ("a,b,c,d\n1,2,3,x\n", r"4 columns and the model reads 3, and none of them is named label.*--label-column"),
         ("a,b,c\n", "the table has a header and no rows"),
     ],
 )
@@ -128,5 +136,5 @@ def test_what_a_file_cannot_be_is_one_line(tmp_path):
         load_inputs(tmp_path / "p", 2)
     with pytest.raises(DataError, match="no such file"):
         load_inputs(tmp_path / "nowhere", 2)
-    with pytest.raises(ConfigError, match="label_column has a meaning for tables only"):
+    with pytest.raises(ConfigError, match=r"label_column has no meaning for an \.npz file"):
         load_inputs(tmp_path / "a.npz", 72, label_column="x")
