@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import made_images, save_images
 
-from chalknet.artifacts.checkpoint import CheckpointCallback, checkpoint_bytes, read_checkpoint, read_unfinished
+from chalknet.artifacts.checkpoint import (
+    CheckpointCallback,
+    CheckpointSchedule,
+    checkpoint_bytes,
+    read_checkpoint,
+    read_unfinished,
+)
 from chalknet.artifacts.run_folder import run_files
 from chalknet.config import DataConfig, Recipe
 from chalknet.data.splits import split_dataset
@@ -112,6 +119,22 @@ def test_one_is_written_every_so_many_epochs_and_when_it_is_to_stop(small_images
     assert len(read_checkpoint(tmp_path / "checkpoint.safetensors").history) == 8
     checkpoint.clear()
     assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_intervals_grow_from_half_a_second_to_a_minute_and_cost_little(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("chalknet.artifacts.checkpoint.time.monotonic", lambda: now)
+    schedule, taken = CheckpointSchedule(), []
+    while now < 1000:
+        now += 0.125  # an epoch
+        if schedule.is_due():
+            taken.append(now)
+            with schedule.taking():
+                now += 0.0625 if now < 300 else 4.0  # a slower disk from then on
+    waits = np.diff([0.0, *taken])
+    assert waits[:4] == pytest.approx([0.5, 2.2, 4.3, 8.4], abs=0.2)
+    assert max(waits[np.array(taken) < 300]) == pytest.approx(60, abs=0.3)
+    assert waits[-1] == pytest.approx(4 + 4 / 0.03, abs=0.3)
 
 
 def test_zero_seconds_are_one_after_every_epoch(small_images, tmp_path):

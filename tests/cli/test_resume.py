@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from shlex import split
 
@@ -119,10 +120,11 @@ def test_what_a_killed_process_left_half_written_is_removed_by_the_next_start(le
     assert {path.name for path in (letters / "run").iterdir()} == others | {"checkpoint.safetensors", "config.toml"}
 
 
-def test_ctrl_c_finishes_the_epoch_and_says_how_to_go_on(letters, capsys):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_finishes_the_epoch_and_says_how_to_go_on(letters, capsys, number):
     with started(*LINE, *SETTINGS, "--epochs", "100000", "--out", "run", cwd=letters) as process:
-        error = end(process, signal.SIGINT)
-    assert process.returncode == 130
+        error = end(process, number)
+    assert process.returncode == 128 + number
     last = error.splitlines()[-1]
     assert "stopping after this epoch; Ctrl-C again stops at once" in error
     assert last.startswith("chalknet: stopped after epoch ")
@@ -138,10 +140,42 @@ def test_ctrl_c_finishes_the_epoch_and_says_how_to_go_on(letters, capsys):
     assert not (letters / "run" / "checkpoint.safetensors").exists()
 
 
+def test_a_process_that_was_started_to_outlive_its_terminal_does(letters):
+    line = [*LINE, *SETTINGS, "--epochs", "3000", "--out", "run"]
+    command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *COMMAND, *line]  # as nohup does
+    with subprocess.Popen(command, cwd=letters, stderr=subprocess.PIPE, text=True) as process:
+        assert "stopping" not in end(process, signal.SIGHUP)
+    assert process.returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_training_that_is_killed_all_the_time_finishes_with_the_same_bits(letters, seed):
+    line = [
+        *split("train --recipe strong --train 2000 --valid 500 --hidden 128 --epochs 60 --no-stop-early"),
+        "--quiet",
+    ]
+    begun, rng, kills = time.monotonic(), random.Random(seed), 0
+    subprocess.run([*COMMAND, *line, "--out", "whole"], cwd=letters, check=True)
+    seconds = time.monotonic() - begun
+    arguments = [*line, "--out", "run"]
+    while kills <= 12:
+        with started(*arguments, cwd=letters) as process:
+            try:
+                assert process.wait(rng.uniform(0.1, 0.5) * seconds) == 0
+                break
+            except subprocess.TimeoutExpired:
+                process.kill()
+        kills += 1
+        arguments = split("train --resume run --quiet") if (letters / "run" / "config.toml").exists() else arguments
+    assert kills <= 12
+    assert contents(letters / "run") == contents(letters / "whole")
+
+
 def test_killed_before_its_first_checkpoint_it_begins_anew_and_ends_with_the_same_bits(letters):
     line = [*LINE, *SETTINGS, "--epochs", "100"]
     assert main([*line, "--out", "whole", "--quiet"]) == 0
-    with started(*line, "--out", "run", cwd=letters) as process:
+    with started(*line, "--out", "run", "--checkpoint-seconds", "1e9", cwd=letters) as process:
         end(process, signal.SIGKILL)
     assert [path.name for path in (letters / "run").iterdir()] == ["config.toml"]
     assert main(["train", "--resume", "run", "--quiet"]) == 0
@@ -170,7 +204,8 @@ def test_stopped_while_it_replaces_a_finished_run_it_goes_on(letters):
 
 
 def test_resume_tells_where_it_goes_on_and_how_far(letters, capsys):
-    with started(*LINE, "--epochs", "3000", "--out", "run", "--checkpoint-epochs", "1000", cwd=letters) as process:
+    rarely = ["--checkpoint-epochs", "1000", "--checkpoint-seconds", "1e9"]
+    with started(*LINE, "--epochs", "3000", "--out", "run", *rarely, cwd=letters) as process:
         end(process, signal.SIGKILL, epoch=1050)
     capsys.readouterr()
     assert main(["train", "--resume", "run"]) == 0

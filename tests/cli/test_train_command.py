@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 import tomllib
 from shlex import split
 
@@ -238,20 +239,14 @@ def test_a_lack_of_memory_or_disk_is_one_line_and_code_1(letters, monkeypatch, c
     assert capsys.readouterr().err == message
 
 
-def test_a_signal_to_end_leaves_no_empty_folder(letters, tmp_path):
-    import signal
-    import subprocess
-    import sys
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_training_begins_leaves_no_folder(letters, tmp_path, monkeypatch, number):
+    from chalknet.workflows import single_run
 
-    line = ["train", "--data", letters, *SIZES, "--epochs", "1000000", "--out", "run"]
-    command = [sys.executable, "-m", "chalknet", *line]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-        while "epoch" not in process.stderr.readline():
-            pass
-        assert (tmp_path / "run").exists()
-        process.send_signal(signal.SIGTERM)
-        process.stderr.read()
-    assert process.returncode == 128 + signal.SIGTERM
+    monkeypatch.setattr(single_run, "Trainer", lambda *_, **__: signal.raise_signal(number))
+    with pytest.raises(SystemExit) as end:
+        main(["train", "--data", letters, *QUICK, "--out", "run"])
+    assert end.value.code == 128 + number
     assert not (tmp_path / "run").exists()
 
 

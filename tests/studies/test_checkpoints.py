@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from conftest import made_images
 from studies.small_studies import RECIPE, spec_of, units_of
 
+from chalknet.artifacts.checkpoint import CheckpointSchedule
 from chalknet.errors import DivergenceError
 from chalknet.studies import run_training
 from chalknet.studies.run_output import output_from
@@ -20,7 +23,7 @@ HOW = {"threads": 1, "how": "one at a time"}
 
 @pytest.fixture(autouse=True)
 def after_every_epoch(monkeypatch):
-    monkeypatch.setattr(run_training, "SECONDS", 0.0)
+    monkeypatch.setattr(run_training, "CheckpointSchedule", partial(CheckpointSchedule, 0.0))
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import json
 import math
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,40 @@ WRITTEN = (  # all that a training writes into its folder
 FORMAT = 3
 HEADER_KEY = "chalknet-checkpoint"
 MAX_HEADER = 64 * MIB  # a history of more than a hundred thousand epochs
-SECONDS = 60.0  # between two checkpoints, if nothing else is asked for
+FIRST_SECONDS, MAX_SECONDS = 0.5, 60.0  # until the first checkpoint, and between two at most
+MAX_COST = 0.03  # fraction of the time that checkpoints may take
+
+
+class CheckpointSchedule:
+    """When the next checkpoint is due: soon at first, so that work that is killed often makes progress, then rarely.
+
+    Without seconds, the interval starts at `FIRST_SECONDS` and doubles up to `MAX_SECONDS`. It is longer where the last
+    checkpoint took more than `MAX_COST` of it.
+
+    Args:
+        seconds: a fixed interval instead; 0 for a checkpoint after every epoch.
+        epochs: the largest number of epochs between two checkpoints, or None.
+    """
+
+    def __init__(self, seconds: float | None = None, epochs: int | None = None) -> None:
+        self._fixed, self._epochs = seconds, epochs
+        self.seconds = FIRST_SECONDS if seconds is None else seconds
+        self._last, self._since = time.monotonic(), 0
+
+    def is_due(self) -> bool:
+        """Count a finished epoch, and return whether a checkpoint is due after it."""
+        self._since += 1
+        late = time.monotonic() - self._last >= self.seconds
+        return late or (self._epochs is not None and self._since >= self._epochs)
+
+    @contextmanager
+    def taking(self) -> Iterator[None]:
+        """Measure the checkpoint that is taken meanwhile, and plan the next one."""
+        started = time.monotonic()
+        yield
+        self._last, self._since = time.monotonic(), 0
+        if self._fixed is None:
+            self.seconds = max(min(2 * self.seconds, MAX_SECONDS), (self._last - started) / MAX_COST)
 
 
 class CheckpointCallback(Callback):
@@ -46,8 +80,7 @@ class CheckpointCallback(Callback):
     Args:
         trainer: whose state is kept.
         context: the training, with its folder.
-        seconds: between two checkpoints; 0 for one after every epoch.
-        epochs: between two checkpoints, or None for the seconds alone.
+        seconds, epochs: as `CheckpointSchedule`.
         must_stop: asked after each epoch; True takes a checkpoint and raises `StoppedError`.
     """
 
@@ -62,10 +95,9 @@ class CheckpointCallback(Callback):
     ) -> None:
         assert context.folder is not None, "a training without a folder takes no checkpoints"
         self._trainer, self._context, self._folder = trainer, context, context.folder
-        self._seconds, self._epochs = SECONDS if seconds is None else seconds, epochs
+        self._schedule = CheckpointSchedule(seconds, epochs)
         self._config = tomli_w.dumps(config_tables(context.recipe, context.origin)).encode()
         self._must_stop = must_stop or (lambda: False)
-        self._last, self._since = time.monotonic(), 0
 
     def on_epoch_end(self, record: EpochRecord) -> None:
         """Take a checkpoint if one is due.
@@ -74,13 +106,11 @@ class CheckpointCallback(Callback):
             StoppedError: the training must stop; a checkpoint is in the folder.
             OutputError: as `write`.
         """
-        self._since += 1
-        stop = self._must_stop()
-        late = time.monotonic() - self._last >= self._seconds
-        if not (stop or late or (self._epochs is not None and self._since >= self._epochs)):
-            return
-        self.write({CHECKPOINT_FILE: checkpoint_bytes(self._trainer.checkpoint()), CONFIG_FILE: self._config})
-        self._last, self._since = time.monotonic(), 0
+        due, stop = self._schedule.is_due(), self._must_stop()
+        if due or stop:
+            with self._schedule.taking():
+                content = checkpoint_bytes(self._trainer.checkpoint())
+                self.write({CHECKPOINT_FILE: content, CONFIG_FILE: self._config})
         if stop:
             raise StoppedError(
                 f"stopped after epoch {record.epoch} of {self._context.recipe.training.epochs}, which is "

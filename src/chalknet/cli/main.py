@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     if arguments is None:
         for name in ("SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):
+            if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # as nohup sets it
                 signal.signal(getattr(signal, name), _end)
     given = sys.argv[1:] if arguments is None else arguments
     # --debug is a flag of the whole program, so it may stand anywhere on the line.

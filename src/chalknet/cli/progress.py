@@ -28,7 +28,12 @@ class EpochProgress(Callback):
     Args:
         notes: what to say before the notes of the first training that begins.
         quiet: whether to show nothing.
+
+    Attributes:
+        has_begun: whether a training has begun.
     """
+
+    has_begun = False
 
     def __init__(self, notes: Sequence[str] = (), *, quiet: bool) -> None:
         self._notes: Sequence[str] | None = notes
@@ -50,12 +55,20 @@ class EpochProgress(Callback):
                 self._bar = progress_bar("epoch {task.fields[count]}")
                 self._task = self._bar.add_task("", total=self._n_epochs, count=f"0/{self._n_epochs}", facts="")
                 self._bar.start()
-        self._started = time.perf_counter()
+        self.has_begun, self._started = True, time.perf_counter()
+
+    def say(self, line: str) -> None:
+        """Show a line above the bar, also if quiet."""
+        if self._bar is None:
+            click.echo(line, err=True)
+        else:
+            self._bar.console.print(line, markup=False, highlight=False)
 
     def on_train_end(self, error: BaseException | None) -> None:
         del error
         if self._bar is not None:
             self._bar.stop()
+            self._bar = None
 
     def on_epoch_end(self, record: EpochRecord) -> None:
         left = (time.perf_counter() - self._started) / (record.epoch - self._done) * (self._n_epochs - record.epoch)

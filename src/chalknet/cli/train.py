@@ -52,7 +52,12 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Go on with the unfinished run of this folder; its own settings hold, so give none.",
 )
-@click.option("--checkpoint-seconds", type=float, metavar="X", help="Seconds between two checkpoints.  [default: 60]")
+@click.option(
+    "--checkpoint-seconds",
+    type=float,
+    metavar="X",
+    help="Seconds between two checkpoints.  [default: from 0.5 up to 60, for at most 3 % of the time]",
+)
 @click.option("--checkpoint-epochs", type=int, metavar="N", help="Take a checkpoint every N epochs too.")
 @click.option(
     "--workers",
@@ -79,9 +84,10 @@ def train(quiet: bool, logs: tuple[str, ...], **flags: Any) -> int:
     """Train a network and write a run folder.
 
     The folder holds history.csv (every epoch), summary.json, config.toml (complete: `chalknet train --config` repeats
-    the run), model.safetensors, valid_samples.npz, and curves.png and curves.svg. Ctrl-C finishes the epoch and keeps
-    what there is in a checkpoint; after that, or after a kill, --resume goes on and ends with the same bits. With
-    --ensemble N the folder's members/ holds a run a network, and model.safetensors all of them as one model.
+    the run), model.safetensors, valid_samples.npz, and curves.png and curves.svg. Ctrl-C, SIGTERM
+    and SIGHUP finish the epoch and write a checkpoint; after that, or after a kill, --resume goes on and ends with the
+    same bits. With --ensemble N the folder's members/ holds a run a network, and model.safetensors all of them as one
+    model.
 
     \b
     chalknet train --data notMNIST.npz --hidden 1000 --epochs 200 --seed 0 --out runs/first
@@ -103,8 +109,9 @@ def train(quiet: bool, logs: tuple[str, ...], **flags: Any) -> int:
     from chalknet.workflows.train import run_training
 
     writers = [log_writer(text) for text in logs]
-    with stop_after_epoch() as must_stop:
-        run = run_training(replace(options, must_stop=must_stop), [EpochProgress(kernels, quiet=quiet), *writers])
+    progress = EpochProgress(kernels, quiet=quiet)
+    with stop_after_epoch(progress) as must_stop:
+        run = run_training(replace(options, must_stop=must_stop), [progress, *writers])
     if not quiet:
         click.echo(statistics_table(run).text())
         click.echo(f"written to {run.folder}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.artifacts.atomic import write_bytes
-from chalknet.artifacts.checkpoint import SECONDS, checkpoint_bytes, read_checkpoint
+from chalknet.artifacts.checkpoint import CheckpointSchedule, checkpoint_bytes, read_checkpoint
 from chalknet.artifacts.model_file import model_bytes
 from chalknet.artifacts.sample_losses import kept_losses
 from chalknet.data.dataset import Dataset
@@ -45,7 +44,7 @@ class RunCheckpoint(Callback):
         self._trainer = trainer
         self._path = folder / f"{unit.cell.key[:16]}-seed{unit.seed}.safetensors"
         self._is_kept = folder.is_dir()
-        self._last = time.monotonic()
+        self._schedule = CheckpointSchedule()
 
     @property
     def exists(self) -> bool:
@@ -59,13 +58,12 @@ class RunCheckpoint(Callback):
         return None
 
     def on_epoch_end(self, record: EpochRecord) -> None:
-        """Write a new checkpoint if the last one is a minute old."""
+        """Write a new checkpoint if one is due."""
         del record
-        if self._trainer is None or not self._is_kept or time.monotonic() - self._last < SECONDS:
+        if self._trainer is None or not self._is_kept or not self._schedule.is_due():
             return
-        with suppress(OutputError):
+        with self._schedule.taking(), suppress(OutputError):
             write_bytes(self._path, checkpoint_bytes(self._trainer.checkpoint()))
-        self._last = time.monotonic()
 
     def clear(self) -> None:
         """Delete the checkpoint of a run that is finished."""
