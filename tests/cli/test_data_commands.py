@@ -90,10 +90,12 @@ def test_audit_prints_findings_and_exits_0_or_3_when_strict(faulty, capsys):
     assert main(["data", "audit", faulty, "--strict"]) == 3
 
 
-def test_audit_says_when_the_writeups_sizes_did_not_fit(clean, capsys):
+def test_audit_says_how_the_data_are_divided(clean, capsys):
     main(["data", "audit", clean])
     first = capsys.readouterr().out.splitlines()[0]
-    assert "80/10/10, as 15,000/1,000 leaves no test part: train 80, valid 10, test 10" in first
+    assert "divided as by recipe strong (stratified, seed 0): train 80, valid 10, test 10" in first
+    main(["data", "audit", clean, "--recipe", "writeup", "--train", "50", "--valid", "20"])
+    assert "recipe writeup (writeup, seed 521): train 50, valid 20, test 30" in capsys.readouterr().out
 
 
 def test_audit_json_is_the_audit_with_its_split(faulty, capsys):
@@ -108,13 +110,14 @@ def test_every_check_has_words():
 
     images = np.zeros((40, 3, 3), dtype=np.uint8)
     data = dataset_from_arrays(images, np.arange(40) % 2, "AB", np.zeros(40, dtype=int))
-    from chalknet.workflows.data import choose_split
+    rows = dataset_from_arrays(np.zeros((40, 3)), np.arange(40) % 2)
+    from chalknet.workflows.data import divide
 
-    for check in audit(data, choose_split(data)[0]).checks:
+    for check in (check for one in (data, rows) for check in audit(one, divide(one)[1]).checks):
         what, cost = words(check)
         assert what != check.code
         assert "{" not in what + cost
-    assert len(WORDS) == 14
+    assert len(WORDS) == 15
 
 
 def test_audit_draws_the_worst_pairs_where_told(faulty, tmp_path, capsys):
@@ -126,7 +129,7 @@ def test_audit_draws_the_worst_pairs_where_told(faulty, tmp_path, capsys):
 def test_audit_prints_rows_of_a_table_as_well_as_images(tmp_path, capsys):
     table = tmp_path / "t.csv"
     table.write_text("a,label\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(20)) + "1,x\n")
-    assert main(["data", "audit", str(table)]) == 0
+    assert main(["data", "audit", str(table), "--near", "0.03"]) == 0
     assert "each column's range" in capsys.readouterr().out
 
 
@@ -146,6 +149,16 @@ def test_show_writes_samples_png_here_and_says_so(clean, tmp_path, monkeypatch, 
     assert main(["data", "show", clean]) == 0
     assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out.startswith("written to samples.png, drawn from 80 images of train")
+
+
+def test_show_draws_from_the_part_that_training_would_use(clean, tmp_path, monkeypatch):
+    from chalknet.reporting.drawings import images
+    from chalknet.workflows.data import divide
+
+    drawn = []
+    monkeypatch.setattr(images, "show_images", lambda *_, **named: drawn.append(named["indices"]))
+    assert main(["data", "show", clean, "--part", "test", "--train", "0.5", "-o", str(tmp_path / "a.png")]) == 0
+    assert np.array_equal(drawn[0], divide(load_data(clean), train_size=0.5)[1].test)
 
 
 def test_show_by_class_as_svg(clean, tmp_path):
@@ -188,6 +201,7 @@ def test_convert_says_what_is_lost_and_how_to_read_it(clean, tmp_path, capsys):
         (["audit", "CLEAN", "-o", "pairs.gif"], 2, "must end in .png, .svg, .pdf"),
         (["show", "CLEAN", "--rows", "0"], 2, "rows must be"),
         (["show", "CLEAN", "-o", "sheet"], 2, "must end in"),
+        (["show", "CLEAN", "--recipe", "stong"], 2, "Did you mean 'strong'"),
         (["show", "CLEAN", "--part", "rest"], 2, "Invalid value for '--part'"),
         (["show", "CLEAN", "-o", "no/folder/a.png"], 1, "cannot be written"),
         (["convert", "CLEAN", "-o", "out.parquet"], 2, "no format goes by '.parquet'"),

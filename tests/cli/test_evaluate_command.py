@@ -74,7 +74,7 @@ def test_a_matrix_that_does_not_fit_is_told_by_its_most_frequent_mistakes(tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["run"], 2, "Missing argument 'DATA'"),
+        (["run/model.safetensors"], 2, "does not say what data it was trained on"),
         (["run", "nowhere.npz"], 1, "no such file or folder"),
         (["nowhere", "letters.npz"], 1, "no such model file"),
         (["run", "odd.npz"], 1, "odd.npz: holds samples of class 'Q', which the model does not know"),

@@ -65,6 +65,20 @@ def test_a_nearly_equal_image_across_the_split_is_a_near_twin_and_no_copy(images
     assert codes(result) == {"near_twins", "test_near_twins_in_train"}
 
 
+def test_rows_of_few_columns_are_not_told_of_neighbors_that_chance_gives():
+    rows = np.random.default_rng(0).uniform(size=(3_000, 3))
+    few, many = (dataset_from_arrays(values, np.arange(3_000) % 4) for values in (rows, np.tile(rows, 6)))
+    assert codes(audit(few, SPLITS)) == set()
+    assert "near_twins" in codes(audit(few, SPLITS, near=0.03))
+    assert "near_twins" in codes(audit(many, SPLITS))
+
+
+def test_columns_that_number_the_rows_are_found():
+    rows = np.c_[np.random.default_rng(0).normal(size=120), np.arange(120) + 1, np.arange(120) * 2]
+    check = audit(dataset_from_arrays(rows, np.arange(120) % 4), SPLITS).check("row_numbers")
+    assert (check.found, check.count, check.total, check.cost) == (True, 1, 3, None)
+
+
 def test_a_sample_with_a_copy_and_a_near_twin_in_train_is_counted_once(images, labels):
     images[TEST_0] = images[0]
     images[4] = np.clip(images[0].astype(int) + 3, 0, 255)

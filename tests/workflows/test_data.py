@@ -5,20 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chalknet import train
+from chalknet.data.audit import audit
 from chalknet.data.dataset import Dataset, dataset_from_arrays
 from chalknet.data.load import load_data
-from chalknet.data.splits import shuffled_index
 from chalknet.errors import ConfigError, DataError, OutputError
 from chalknet.workflows import data as workflow
-from chalknet.workflows.data import (
-    audit_split,
-    choose_split,
-    convert,
-    describe,
-    infer_kind,
-    show_part,
-    write_pair_sheet,
-)
+from chalknet.workflows.data import convert, describe, divide, infer_kind, write_pair_sheet
 
 NAMES = ("A", "B", "C")
 
@@ -60,60 +53,38 @@ def test_facts_of_the_built_in_letters_name_their_licences_and_where_the_texts_a
     assert set(facts.licences) <= texts
 
 
-def test_data_that_fills_the_writeups_sizes_is_divided_by_them():
-    data = dataset_from_arrays(np.zeros((16_001, 1), np.float32), np.arange(16_001) % 2)
-    splits, choice = choose_split(data)
-    assert choice.sizes == {"train": 15_000, "valid": 1_000, "test": 1}
-    assert not choice.is_fallback
-    assert np.array_equal(splits.train, shuffled_index(16_001)[:15_000])
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 5, 50, 16_000])
-def test_smaller_data_is_divided_80_10_10_and_the_choice_says_so(n):
-    data = dataset_from_arrays(np.zeros((n, 1), np.float32), np.arange(n) % 2)
-    _, choice = choose_split(data)
-    assert choice.is_fallback
-    assert choice.sizes["train"] == round(0.8 * n)
-    assert sum(choice.sizes.values()) == n
-
-
-def test_sizes_that_are_given_are_meant():
-    with pytest.raises(ConfigError, match="there are only 30"):
-        choose_split(make_images(), train_size=4_800)
-    assert choose_split(make_images(), train_size=20, valid_size=5)[1].sizes == {"train": 20, "valid": 5, "test": 5}
+@pytest.mark.parametrize("asked", [{}, {"recipe": "writeup", "train_size": 60, "valid_size": 20}, {"split": "group"}])
+@pytest.mark.parametrize("shape", [(100, 4, 4), (100, 5)])
+def test_data_are_divided_as_training_divides_them(asked, shape):
+    inputs = np.arange(np.prod(shape)).reshape(shape) % 7
+    data = dataset_from_arrays(inputs, np.arange(100) % 3, groups=np.arange(100) % 9)
+    settings = dict(asked)
+    ours, splits = divide(data, settings.pop("recipe", "strong"), **settings)
+    run = train(data, epochs=1, hidden=[2], **asked)
+    assert run.recipe.split == ours.split
+    for part, index in splits.named().items():
+        assert np.array_equal(run.splits.named()[part], index)
 
 
 def test_an_audit_under_a_split_finds_the_copy_across_it():
     data = make_images()
-    splits, _ = choose_split(data, "stratified", 0.6, 0.2, 1)
+    _, splits = divide(data, train_size=0.6, valid_size=0.2, split_seed=1)
     of_class = [next(i for i in part if data.labels[i] == 0) for part in (splits.train, splits.test)]
     data.inputs[of_class[1]] = data.inputs[of_class[0]]
-    result, _ = audit_split(data, method="stratified", train_size=0.6, valid_size=0.2, seed=1)
+    result = audit(data, splits)
     assert result.check("test_copies_in_train").samples == (of_class[1],)
 
 
 # ---- pictures -------------------------------------------------------------------------------------------------------
 
 
-def test_a_sheet_is_drawn_from_the_part_that_is_asked_for(tmp_path, monkeypatch):
-    from chalknet.reporting.drawings import images
-
-    drawn = []
-    monkeypatch.setattr(images, "show_images", lambda *_, **named: drawn.append(named["indices"]))
-    data = make_images()
-    size, choice = show_part(data, tmp_path / "a.png", part="test")
-    assert size == choice.sizes["test"] == 3
-    assert np.array_equal(drawn[0], choose_split(data)[0].test)
-    assert show_part(data, tmp_path / "a.png", part="all") == (30, None)
-
-
 def test_the_sheet_of_pairs_shows_each_sample_once_and_is_not_written_without_pairs(tmp_path):
     data = make_images()
     path = tmp_path / "pairs.png"
-    assert write_pair_sheet(data, audit_split(data)[0], path) == 0
+    assert write_pair_sheet(data, audit(data), path) == 0
     assert not path.exists()
     data.inputs[:] = data.inputs[0]
-    result, _ = audit_split(data)
+    result = audit(data)
     n_pairs = write_pair_sheet(data, result, path)
     pairs = workflow._distinct_pairs(result.worst)[:n_pairs]
     samples = [sample for pair in pairs for sample in pair.samples]
@@ -258,3 +229,33 @@ def test_an_output_place_that_cannot_be_is_an_output_error(tmp_path, name):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         convert(make_images(), tmp_path / name)
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_conversion_stopped_between_its_renames_keeps_one_of_the_two(tmp_path, monkeypatch, at):
+    old, new = make_images(), make_images(12)
+    convert(old, tmp_path / "out", "folder")
+    rename, calls = Path.rename, []
+
+    def stopped(path, target):
+        calls.append(path)
+        if len(calls) == at + 1:
+            if at:  # Ctrl-C behind the rename
+                rename(path, target)
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        convert(new, tmp_path / "out", "folder", overwrite=True)
+    monkeypatch.undo()
+    assert len(load_data(tmp_path / "out")) == (len(new) if at else len(old))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_that_a_killed_conversion_moved_aside_is_put_back(tmp_path):
+    convert(make_images(), tmp_path / "out", "folder")
+    (tmp_path / "out").rename(tmp_path / f".out{workflow.OLD_SUFFIX}")
+    with pytest.raises(OutputError, match="exists already"):
+        convert(make_images(12), tmp_path / "out", "folder")
+    assert len(load_data(tmp_path / "out")) == 30

@@ -37,6 +37,17 @@ def test_a_part_of_the_runs_data_has_the_figures_of_its_summary(folder, part):
     assert found.notes == ()
 
 
+def test_without_data_the_runs_own_are_judged_by(folder):
+    for part in ("test", "all"):
+        found = chalknet.evaluate(folder / "run", part=part)
+        assert found.sha256 == chalknet.load_data(folder / "letters.npz").sha256
+        assert found.accuracy == chalknet.evaluate(folder / "run", folder / "letters.npz", part=part).accuracy
+    with pytest.raises(
+        ConfigError, match=r"does not say what data it was trained on\. Give the data, or a run's folder"
+    ):
+        chalknet.evaluate(folder / "run" / "model.safetensors")
+
+
 def test_an_ensemble_and_sets_of_ones_own_have_the_figures_of_their_summaries_too(folder, tmp_path):
     train = chalknet.load_data(folder / "letters.npz")
     chalknet.train(train, out=tmp_path / "two", ensemble=2, **SETTINGS, **SIZES)

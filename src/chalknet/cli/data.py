@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chalknet.cli.lazy import LazyCommand, LazyGroup
-from chalknet.cli.options import data_options, named_place, parsed_source
+from chalknet.cli.options import data_options, named_place, parsed_settings, parsed_source, recipe_options
 
 if TYPE_CHECKING:
+    from chalknet.config import Recipe
     from chalknet.data.dataset import Dataset
+    from chalknet.data.splits import Splits
     from chalknet.data.twins import Progress
-    from chalknet.workflows.data import Conversion, SplitChoice
+    from chalknet.workflows.data import Conversion
 
 FOUND = 3  # exit code of --strict
 
@@ -36,6 +38,14 @@ def data() -> None:
 def source_argument(command: Any) -> Any:
     """SOURCE, with the flags that say how it is read."""
     return click.argument("source", metavar="SOURCE")(data_options(command))
+
+
+def division_options(command: Any) -> Any:
+    """The flags that say how data are divided, named as those of `chalknet train`."""
+    option = click.option(
+        "--recipe", default="strong", show_default=True, metavar="NAME", help="Recipe that divides the data."
+    )
+    return option(recipe_options("split", "train_size", "valid_size", "split_seed")(command))
 
 
 @data.command()
@@ -78,8 +88,9 @@ def info(source: str, as_json: bool, **flags: Any) -> None:
     type=click.Choice(["train", "valid", "test", "all"]),
     default="train",
     show_default=True,
-    help="Samples to draw from, under the write-up's split.",
+    help="Samples to draw from, divided as training does.",
 )
+@division_options
 def show(
     source: str, output: str, rows: int | None, columns: int, seed: int, by_class: bool, part: str, **flags: Any
 ) -> None:
@@ -91,36 +102,34 @@ def show(
 
     A file of that name is replaced.
     """
-    from chalknet.workflows.data import show_part
+    from chalknet.reporting.drawings.images import show_images
+    from chalknet.workflows.data import divide
 
-    path = Path(output)
     samples = _load(source, flags)
-    size, choice = show_part(samples, path, rows=rows, columns=columns, seed=seed, by_class=by_class, part=part)
-    of_part = f"{size:,} images" if choice is None else f"{size:,} images of {part} ({_split_name(choice)})"
-    click.echo(f"written to {path}, drawn from {of_part}")
+    indices, drawn_from = None, f"{len(samples):,} images"
+    if part != "all":
+        recipe, splits = divide(samples, flags["recipe"], **parsed_settings(flags))
+        indices = splits.named()[part]
+        drawn_from = f"{len(indices):,} images of {part} ({_division(recipe, splits)})"
+    show_images(samples, rows, columns, seed=seed, by_class=by_class, indices=indices, path=output)
+    click.echo(f"written to {output}, drawn from {drawn_from}")
 
 
 @data.command()
 @source_argument
+@division_options
 @click.option(
-    "--split", default="writeup", show_default=True, metavar="NAME", help="writeup, random, stratified or group."
-)
-@click.option("--train", "train_size", type=float, metavar="N", help="Training samples, or their fraction.")
-@click.option("--valid", "valid_size", type=float, metavar="N", help="Validation samples, or their fraction.")
-@click.option("--split-seed", type=int, default=521, show_default=True, metavar="N", help="Seed of the split.")
-@click.option(
-    "--near", type=float, default=0.03, show_default=True, metavar="X", help="Largest RMS difference of near twins."
+    "--near",
+    type=float,
+    metavar="X",
+    help="Largest RMS difference of near twins.  [default: 0.03; 0, copies alone, for rows of few columns]",
 )
 @click.option("--strict", is_flag=True, help="Exit with code 3 if anything is found.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every sample that is concerned.")
 @click.option("-o", "--output", type=named_place, metavar="FILE", help="Draw the worst pairs here: .png, .svg or .pdf.")
 def audit(
     source: str,
-    split: str,
-    train_size: float | None,
-    valid_size: float | None,
-    split_seed: int,
-    near: float,
+    near: float | None,
     strict: bool,
     as_json: bool,
     output: str | None,
@@ -135,33 +144,27 @@ def audit(
     chalknet data audit notMNIST.npz
     chalknet data audit glyphs --split group --strict
 
-    Without --train and --valid the parts are the write-up's 15,000, 1,000 and the rest; of data too small for that,
-    80 %, 10 % and 10 %.
+    The parts are those that `chalknet train` would make of the data with the same flags.
     """
     from chalknet.cli.data_text import audit_text
+    from chalknet.data.audit import audit as audit_data
     from chalknet.reporting.drawings.picture import file_kind
-    from chalknet.workflows.data import audit_split, write_pair_sheet
+    from chalknet.workflows.data import divide, write_pair_sheet
 
     if output is not None:
         file_kind(output)  # a name that cannot be is told before the work
     samples = _load(source, flags)
+    recipe, splits = divide(samples, flags["recipe"], **parsed_settings(flags))
     with _block_progress() as progress:
-        result, choice = audit_split(
-            samples,
-            method=split,
-            train_size=train_size,
-            valid_size=valid_size,
-            seed=split_seed,
-            near=near,
-            progress=progress,
-        )
+        result = audit_data(samples, splits, near=near, progress=progress)
     n_drawn = None if output is None else write_pair_sheet(samples, result, Path(output))
     if as_json:
         from dataclasses import asdict
 
-        click.echo(json.dumps({"split": asdict(choice), **result.as_dict()}, indent=2))
+        split = {"recipe": recipe.name, **asdict(recipe.split), "sizes": splits.sizes}
+        click.echo(json.dumps({"split": split, **result.as_dict()}, indent=2))
     else:
-        audit_text(result, _split_name(choice))
+        audit_text(result, _division(recipe, splits))
         if output is not None:
             click.echo(
                 f"{n_drawn} pairs drawn in {output}" if n_drawn else f"no pairs to draw; {output} is not written"
@@ -206,11 +209,10 @@ def _load(source: str, flags: dict[str, Any]) -> Dataset:
     return open_data(parsed_source(source, flags))
 
 
-def _split_name(choice: SplitChoice) -> str:
-    """The split in a few words: its method and seed, and whether it had to stand in for the write-up's sizes."""
-    sizes = ", ".join(f"{part} {size:,}" for part, size in choice.sizes.items())
-    stands_in = "; 80/10/10, as 15,000/1,000 leaves no test part" if choice.is_fallback else ""
-    return f"split {choice.method}, seed {choice.seed}{stands_in}: {sizes}"
+def _division(recipe: Recipe, splits: Splits) -> str:
+    """A division in a few words: the recipe that it is of, its method and seed, and the parts' sizes."""
+    sizes = ", ".join(f"{part} {size:,}" for part, size in splits.sizes.items())
+    return f"divided as by recipe {recipe.name} ({recipe.split.split}, seed {recipe.split.split_seed}): {sizes}"
 
 
 def _conversion_lines(done: Conversion) -> Iterator[str]:

@@ -57,6 +57,8 @@ def audit_text(result: Audit, split: str) -> None:
     if result.near:
         scale = f"{result.near:g} of full scale ({result.full_scale})"
         click.echo(f"near twins: not equal, RMS difference at most {scale}")
+    else:
+        click.echo("near twins are not looked for; --near 0.03 does so")
     for table in audit_tables(result):
         click.echo()
         print_table(table)

@@ -17,7 +17,7 @@ WIDTH = 80
 
 @click.command()
 @click.argument("model", metavar="MODEL")
-@click.argument("data", metavar="DATA")
+@click.argument("data", metavar="[DATA]", required=False)
 @data_options
 @click.option(
     "--part",
@@ -31,12 +31,13 @@ WIDTH = 80
 @click.option("--overwrite", is_flag=True, help="Write into --out even if it holds an evaluation.")
 @click.option("--quiet", is_flag=True, help="No notes.")
 def evaluate(
-    model: str, data: str, part: str, as_json: bool, out: str | None, overwrite: bool, quiet: bool, **flags: Any
+    model: str, data: str | None, part: str, as_json: bool, out: str | None, overwrite: bool, quiet: bool, **flags: Any
 ) -> None:
     """Say how good a model is on labelled data.
 
-    MODEL is a model file or a run's folder. DATA is whatever `chalknet train --data` reads; images of a folder are
-    resized to what the model reads. Classes are matched by name, or by position where the data's are mere numbers.
+    MODEL is a model file or a run's folder. DATA is whatever `chalknet train --data` reads, by default what the run was
+    trained on; images of a folder are resized to what the model reads. Classes are matched by name, or by position
+    where the data's are mere numbers.
 
     Accuracy has Wilson's 95 % interval, which carries the number of samples and speaks of this one model. Loss is the
     mean cross-entropy in nats. The expected calibration error is how far the confidence of answers is from the share
@@ -44,7 +45,7 @@ def evaluate(
     as a picture, and the reliability diagram.
 
     \b
-    chalknet evaluate runs/first glyphs --part test
+    chalknet evaluate runs/first --part test
     chalknet evaluate runs/first/model.safetensors scans --out runs/first/scans
     """
     from chalknet.workflows.evaluate import evaluate as run_evaluate

@@ -17,6 +17,7 @@ blank                     images of one constant value, of N                 tes
 imbalance                 samples of the largest class, of N                 accuracy of that answer alone, see (6)
 classes_missing_in_A      classes without a sample in A, of K                see (7)
 A_groups_in_B             samples of A whose group is also in B, of N_A      count / N_A, see (1)
+row_numbers               columns that number the rows, of I                 none by itself, see (8)
 
 A and B run over test and train, test and valid, valid and train; a sample of test that was counted with train is not
 counted again with valid.
@@ -39,6 +40,10 @@ counted again with valid.
     is a finding when the largest class has at least `IMBALANCE_RATIO` times the samples of the smallest.
 (7) Test samples of a class that train lacks can hardly be right: their share of test is the cost. A class that test
     lacks is not judged: the cost is the share of all samples that have it. No cost for valid.
+(8) Where the rows are sorted by class, their numbers tell the class of a test sample from its neighbors in train.
+
+Rows of few columns lie close to each other by chance: among 1,000 rows of three columns nearly all have a near twin. So
+near twins are looked for among images and rows of at least `MIN_NEAR_COLUMNS` columns that vary, unless near is given.
 """
 
 from __future__ import annotations
@@ -49,11 +54,13 @@ from typing import Any
 import numpy as np
 
 from chalknet.data.dataset import Dataset, IntArray
+from chalknet.data.row_numbers import row_numbers
 from chalknet.data.splits import Splits
 from chalknet.data.twins import BoolArray, Progress, Twins, find_twins, full_scale
 from chalknet.errors import ConfigError
 
 NEAR = 0.03  # RMS over full scale; two 28 x 28 letters this close look alike
+MIN_NEAR_COLUMNS = 16
 IMBALANCE_RATIO = 2.0
 JUDGED = (("test", "train"), ("test", "valid"), ("valid", "train"))
 
@@ -153,24 +160,33 @@ class Audit:
 
 
 def audit(
-    data: Dataset, splits: Splits | None = None, *, near: float = NEAR, progress: Progress | None = None
+    data: Dataset, splits: Splits | None = None, *, near: float | None = None, progress: Progress | None = None
 ) -> Audit:
     """Looks for what flatters, blurs or limits the test figure; the table at the top of this file states each formula.
 
     Args:
         splits: how data is divided; None looks at the samples as one heap, and no check across parts is made.
-        near: the largest RMS difference over full scale of near twins, in [0, 1); 0 looks for copies only.
+        near: the largest RMS difference over full scale of near twins, in [0, 1); 0 looks for copies only, as None does
+            for rows of few columns.
         progress: called with (blocks compared, blocks in all).
 
     Raises:
         ConfigError: near is outside [0, 1), or the parts of splits share a sample or name one that is not there.
     """
-    if not 0 <= near < 1:
+    if near is not None and not 0 <= near < 1:
         raise ConfigError(f"near must be a number in [0, 1), the RMS difference over full scale, got {near}.")
     data = data.in_memory()
+    scale = full_scale(data)
+    if near is None:
+        near = NEAR if data.is_images or scale.n_compared >= MIN_NEAR_COLUMNS else 0.0
     desk = _Desk(data, _parts(data, splits))
     twins = find_twins(data, desk.part_of_sample, len(desk.parts), near, progress)
     checks = [*_twin_checks(desk, twins), *_label_checks(desk, twins), *_class_checks(desk), *_group_checks(desk)]
+    if not data.is_images:
+        columns = row_numbers(data.inputs, data.input_names)
+        checks.append(Check("row_numbers", bool(columns), len(columns), data.n_inputs))
+    if not near:
+        checks = [check for check in checks if "near_twins" not in check.code]
     blanks, blank_checks = _blanks(desk)
     counts = {part: np.bincount(data.labels[at], minlength=data.n_classes) for part, at in desk.parts.items()}
     part_names, part_of = list(desk.parts), desk.part_of_sample
@@ -184,7 +200,7 @@ def audit(
             for k, name in enumerate(data.class_names)
         },
         near=near,
-        full_scale=full_scale(data).name,
+        full_scale=scale.name,
         checks=(*checks, *blank_checks),
         pairs=_pair_counts(desk, twins),
         worst=tuple(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.data.dataset import ARRAYS, Dataset, IntArray, check_input_names, sample_digests
+from chalknet.data.dataset import ARRAYS, Dataset, IntArray, check_input_names, nfc, sample_digests
 from chalknet.data.stored import StoredSamples
 from chalknet.errors import ConfigError, DataError
 
@@ -99,14 +99,13 @@ def _leaks(sets: Mapping[str, Dataset]) -> list[str]:
 
 def _labels_in(train: Dataset, other: Dataset) -> IntArray:
     """The labels of other as indices of train's class names."""
-    used = [other.class_names[k] for k in np.unique(other.labels)]
-    unknown = next((name for name in used if name not in train.class_names), None)
+    index = {nfc(name): k for k, name in enumerate(train.class_names)}
+    places = np.array([index.get(nfc(name), -1) for name in other.class_names], dtype=np.int64)
+    unknown = next((other.class_names[k] for k in np.unique(other.labels) if places[k] < 0), None)
     if unknown is not None:
         raise DataError(
             f"{other.source}: class {unknown!r} is none of {train.source}, which has {', '.join(train.class_names)}."
         )
-    index = {name: k for k, name in enumerate(train.class_names)}
-    places = np.array([index.get(name, -1) for name in other.class_names], dtype=np.int64)
     return places[other.labels]
 
 

@@ -37,6 +37,7 @@ WORDS = {
     "classes_missing_in_train": ("classes without a training sample", "{points} points of test accuracy cannot be won"),
     "classes_missing_in_valid": ("classes without a validation sample", "validation says nothing about them"),
     "classes_missing_in_test": ("classes without a test sample", "test says nothing about {points} % of all samples"),
+    "row_numbers": ("columns that number the rows", "a leak, where the rows are sorted by class"),
     "A_groups_in_B": ("{a} samples whose group is also in {b}", "{a} accuracy too high by at most {points} points"),
 }
 

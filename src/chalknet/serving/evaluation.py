@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.data.dataset import Dataset, IntArray, check_input_names
+from chalknet.data.dataset import Dataset, IntArray, check_input_names, nfc
 from chalknet.errors import DataError
 from chalknet.formatting import json_ready
 from chalknet.machine.blas import one_blas_thread
@@ -187,7 +187,7 @@ def matched_classes(data: Dataset, index: IntArray, class_names: tuple[str, ...]
     Raises:
         DataError: samples at index are of a class that the model does not know.
     """
-    by_name = {name: k for k, name in enumerate(class_names)}
+    by_name = {nfc(name): k for k, name in enumerate(class_names)}
     present = np.unique(data.labels[index])
     if all(name.isdecimal() for name in data.class_names) and not any(name.isdecimal() for name in class_names):
         by_name = {str(k): k for k in range(len(class_names))}
@@ -195,14 +195,14 @@ def matched_classes(data: Dataset, index: IntArray, class_names: tuple[str, ...]
         notes = [f"The data's classes are numbers and taken for the model's by position: {', '.join(shown)}, ..."]
     else:
         notes = []
-    unknown = [data.class_names[k] for k in present if data.class_names[k] not in by_name]
+    unknown = [data.class_names[k] for k in present if nfc(data.class_names[k]) not in by_name]
     if unknown:
         more = f" and {len(class_names) - MAX_NAMED} more" if len(class_names) > MAX_NAMED else ""
         raise DataError(
             f"{data.source}: holds samples of class {unknown[0]!r}, which the model does not know; its classes are "
             f"{', '.join(class_names[:MAX_NAMED])}{more}."
         )
-    return np.array([by_name.get(name, -1) for name in data.class_names], dtype=np.int64), notes
+    return np.array([by_name.get(nfc(name), -1) for name in data.class_names], dtype=np.int64), notes
 
 
 def _answers(model: Classifier, data: Dataset, index: IntArray) -> Iterator[tuple[slice, FloatArray, FloatArray]]:

@@ -15,16 +15,17 @@ import numpy as np
 
 from chalknet.artifacts.atomic import refuse_existing
 from chalknet.artifacts.dataset_files import FOLDER_KINDS, IDX_NAMES, WRITERS
-from chalknet.data.audit import NEAR, Audit, WorstPair, audit
+from chalknet.config import Recipe
+from chalknet.data.audit import Audit, WorstPair
 from chalknet.data.dataset import Dataset, IntArray, sample_digests
 from chalknet.data.load import BUILTIN, load_data
-from chalknet.data.splits import WRITEUP_SEED, Splits, split_dataset
-from chalknet.data.twins import Progress
+from chalknet.data.splits import Splits
 from chalknet.errors import ConfigError, DataError, OutputError
+from chalknet.training.recipes import DEFAULT, recipe, suited
+from chalknet.workflows.resolve import split_by
 
-WRITEUP_SIZES = (15_000, 1_000)
-SMALL_SIZES = (0.8, 0.1)  # where data cannot fill the write-up's sizes and leave a test part
 SHEET_PAIRS = 16
+OLD_SUFFIX = ".replaced-by-chalknet"
 
 
 @dataclass(frozen=True)
@@ -53,22 +54,6 @@ class DataInfo:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class SplitChoice:
-    """How data was divided: method, sizes as asked for (a count or a fraction), seed, and the sizes that came of it.
-
-    Attributes:
-        is_fallback: the write-up's sizes were meant, and the data is too small for them.
-    """
-
-    method: str
-    train_size: float
-    valid_size: float
-    seed: int
-    sizes: dict[str, int]
-    is_fallback: bool
 
 
 @dataclass(frozen=True)
@@ -108,71 +93,18 @@ def describe(data: Dataset) -> DataInfo:
     )
 
 
-def choose_split(
-    data: Dataset,
-    method: str = "writeup",
-    train_size: float | None = None,
-    valid_size: float | None = None,
-    seed: int = WRITEUP_SEED,
-) -> tuple[Splits, SplitChoice]:
-    """The division that is meant: the sizes given, else the write-up's 15,000 and 1,000.
+def divide(data: Dataset, recipe_name: str = DEFAULT, **settings: Any) -> tuple[Recipe, Splits]:
+    """Divide data as training with a recipe does.
 
-    Where neither size is given and the data is too small to leave a test part after 16,000 samples, four fifths train
-    and a tenth validates, by the same method and seed.
-
+    Args:
+        settings: fields of the recipe's division that are asked for, such as split="group" or train_size=0.7.
+    Returns:
+        the recipe, adapted to data, and the parts.
     Raises:
         ConfigError, DataError: as `split_dataset`.
     """
-    n_pool = len(data.pool)
-    needed = sum(WRITEUP_SIZES) + (data.own_test is None)
-    is_fallback = train_size is None and valid_size is None and n_pool < needed
-    train_default, valid_default = SMALL_SIZES if is_fallback else WRITEUP_SIZES
-    train = train_default if train_size is None else train_size
-    valid = valid_default if valid_size is None else valid_size
-    splits = split_dataset(data, method, train, valid, seed)
-    return splits, SplitChoice(method, train, valid, seed, splits.sizes, is_fallback)
-
-
-def show_part(
-    data: Dataset,
-    path: Path,
-    *,
-    rows: int | None = None,
-    columns: int = 5,
-    seed: int = WRITEUP_SEED,
-    by_class: bool = False,
-    part: str = "train",
-) -> tuple[int, SplitChoice | None]:
-    """Writes a sheet of images drawn from a part of data ("all" for the whole) and returns that part's size and split.
-
-    Raises:
-        ConfigError, DataError, OutputError: as `show_images`.
-    """
-    from chalknet.reporting.drawings.images import show_images
-    from chalknet.reporting.drawings.picture import file_kind
-
-    file_kind(path)
-    choice, pool = None, None
-    if part != "all":
-        splits, choice = choose_split(data)
-        pool = splits.named()[part]
-    show_images(data, rows, columns, seed=seed, by_class=by_class, indices=pool, path=path)
-    return len(data) if pool is None else len(pool), choice
-
-
-def audit_split(
-    data: Dataset,
-    *,
-    method: str = "writeup",
-    train_size: float | None = None,
-    valid_size: float | None = None,
-    seed: int = WRITEUP_SEED,
-    near: float = NEAR,
-    progress: Progress | None = None,
-) -> tuple[Audit, SplitChoice]:
-    """An audit of data under the division of `choose_split`."""
-    splits, choice = choose_split(data, method, train_size, valid_size, seed)
-    return audit(data, splits, near=near, progress=progress), choice
+    adapted, _ = suited(recipe(recipe_name), settings, data)
+    return adapted, split_by(adapted, data)
 
 
 def write_pair_sheet(data: Dataset, result: Audit, path: Path) -> int:
@@ -224,6 +156,7 @@ def convert(data: Dataset, path: Path, kind: str | None = None, *, overwrite: bo
     chosen = infer_kind(path) if kind is None else kind
     if chosen not in WRITERS:
         raise ConfigError(f"format must be one of {', '.join(WRITERS)}, got {chosen!r}.")
+    _put_back(path)
     _refuse_existing(path, overwrite, is_folder=chosen in FOLDER_KINDS)
     with _workshop(path) as workshop:
         made = workshop / path.name
@@ -234,7 +167,7 @@ def convert(data: Dataset, path: Path, kind: str | None = None, *, overwrite: bo
         back, read_with = _read_back(data, made, path)
         lost = _lost(data, back, path)
         size = sum(file.stat().st_size for file in [made, *made.rglob("*")] if file.is_file())
-        _move_into_place(made, path, workshop)
+        _move_into_place(made, path)
     return Conversion(str(path), chosen, len(data), size, lost, read_with)
 
 
@@ -335,20 +268,36 @@ def _digests(data: Dataset) -> list[bytes]:
     return [digest + names[label] for digest, label in zip(sample_digests(data.inputs), data.labels, strict=True)]
 
 
-def _move_into_place(made: Path, path: Path, workshop: Path) -> None:
-    """Makes what was written durable, then renames it; a folder that it replaces is first moved into the workshop."""
+def _move_into_place(made: Path, path: Path) -> None:
+    """Make what was written durable and rename it; a folder that it replaces stands beside it until that is done.
+
+    A process that is killed between the two renames leaves the old folder under another name, and the next conversion
+    puts it back.
+    """
     _sync(made)
-    if path.is_dir():
-        old = workshop / "old"
-        path.rename(old)
-        try:
-            made.rename(path)
-        except OSError:
+    old = path.with_name(f".{path.name}{OLD_SUFFIX}")
+    if not path.is_dir():
+        made.replace(path)
+        return
+    path.rename(old)
+    try:
+        made.rename(path)
+    finally:  # also for Ctrl-C between the renames
+        if path.exists():
+            shutil.rmtree(old)
+        else:
             old.rename(path)
-            raise
+
+
+def _put_back(path: Path) -> None:
+    """Put a folder back that a killed conversion had moved aside."""
+    old = path.with_name(f".{path.name}{OLD_SUFFIX}")
+    if not old.is_dir():
+        return
+    if path.exists():
         shutil.rmtree(old)
     else:
-        made.replace(path)
+        old.rename(path)
 
 
 def _sync(made: Path) -> None:

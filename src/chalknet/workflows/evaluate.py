@@ -35,7 +35,7 @@ RunConfig = tuple[Recipe, DataConfig]  # what a run's config.toml says
 
 def evaluate(
     model: Classifier | OpenedModel | str | Path,
-    data: Dataset | DataConfig | str | Path,
+    data: Dataset | DataConfig | str | Path | None = None,
     *,
     part: str = ALL,
     out: str | Path | None = None,
@@ -47,7 +47,7 @@ def evaluate(
         model: a model file, a run's folder, or a `Network` or `Ensemble`.
         data: a `Dataset`, what `load_data` takes, or a `DataConfig` that also says how it is read. Images of a folder
             are resized to what the model reads. Its classes are the model's of the same name, or by position where they
-            are mere numbers.
+            are mere numbers. Left out, the data that a run was trained on, model being its folder.
         part: "all"; or "test", "valid" or "train" of the data that a run was trained on, model being its folder.
         out: folder for evaluation.json, classes.csv, confusion.csv, reliability.csv, reliability.png and, of images,
             mistakes.png; made first.
@@ -61,11 +61,17 @@ def evaluate(
         OutputError: out cannot be written, or holds an evaluation.
     """
     opened = open_model(model)
-    source = data if isinstance(data, (Dataset, DataConfig)) else DataConfig(str(data))
+    run = None if opened.run is None else read_config(opened.run / CONFIG_FILE)
+    source = data if isinstance(data, (Dataset, DataConfig)) else DataConfig(str(data or ""))
+    if isinstance(source, DataConfig) and not source.source:
+        if run is None:
+            raise ConfigError(
+                f"{opened.name}: does not say what data it was trained on. Give the data, or a run's folder."
+            )
+        source = replace(run[1].updated(source), sha256="")  # a part of other data is refused below, with what to do
     _check_part(opened, part)
     if out is not None:
         refuse_finished(Path(out), overwrite, EVALUATION_FILE)
-    run = None if opened.run is None else read_config(opened.run / CONFIG_FILE)
     known = opened.classifier.class_names
     samples = source if isinstance(source, Dataset) else open_data(_settled(source, part, opened, run), known)
     index, notes = _samples_of(part, samples, opened, run)
