@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chalknet.artifacts.run_folder import read_run
 from chalknet.cli.main import main
 from chalknet.cli.study_progress import UnitProgress, end_line, fitting_facts
 from chalknet.studies.cells import Cell, Unit
@@ -22,7 +23,7 @@ from chalknet.studies.space import grid_cells
 from chalknet.studies.spec import StudySpec, parse_vary
 from chalknet.studies.store import Store
 
-SIZES = ["--train", "160", "--valid", "40", "--epochs", "3"]
+SIZES = ["--recipe", "writeup", "--train", "160", "--valid", "40", "--epochs", "3"]
 QUICK = ["study", "--data", "letters.npz", *SIZES, "--vary", "hidden=3,4", "--seeds", "2", "--out", "widths"]
 
 
@@ -131,7 +132,7 @@ def test_failed_units_are_told_and_give_code_1(capsys):
         (["--seeds", "0"], "seeds must be a whole number from 1 to 10000, got 0."),
         (["--seeds", "some"], "seeds must be a whole number from 1 to 10000, got 'some'."),
         (["--seed", "3"], "seed is what the seeds count, so it cannot be set to 3. Give first_seed."),
-        (["--jobs", "none"], "jobs must be a whole number >= 1, got 'none'."),
+        (["--jobs", "none"], "jobs must be a whole number from 1 to 1024, got 'none'."),
         (["--stack", "all"], "stack must be a whole number >= 1, got 'all'."),
         (["--stack", "4"], "stack (--stack) 4 trains networks at once on a GPU, and this study trains on processors"),
         (["--plan", "--on", "ray"], "--plan is about processes of this machine; leave --on out."),
@@ -209,6 +210,35 @@ def test_resplit_gives_seeds_their_own_images_and_sample_a_part_of_the_grid(lett
 def test_without_out_the_folder_is_named_by_what_varies(letters):
     assert main([*QUICK[:-2], "--quiet"]) == 0
     assert [path.name for path in (letters / "runs").iterdir()] == ["study-hidden"]
+
+
+def rows_file(folder):
+    rng = np.random.default_rng(0)
+    lines = [f"{'ab'[k % 2]},{rng.normal() + k % 2:.4f},{rng.normal():.4f}" for k in range(80)]
+    (folder / "rows.csv").write_text("\n".join(["label,first,second", *lines]))
+
+
+@pytest.mark.parametrize("recipe", [[], ["--recipe", "strong"]])
+def test_a_recipe_is_adapted_to_a_table_as_in_a_training(letters, capsys, recipe):
+    rows_file(letters)
+    flags = [*recipe, "--epochs", "2"]
+    assert main(["train", "--data", "rows.csv", *flags, "--hidden", "4", "--out", "run"]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert main(["study", "--data", "rows.csv", *flags, "--vary", "hidden=4,5", "--seeds", "1", "--out", "s"]) == 0
+    assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")] == told
+    results, run = read_results(letters / "s"), tomllib.loads((letters / "run" / "config.toml").read_text())
+    assert results.spec.recipe.name == run["recipe"] == "strong-rows"
+    unit = results.record(results.cells[0], 0)
+    assert [one.test for one in unit.history] == [one.test for one in read_run(letters / "run").history]
+
+
+def test_a_study_of_changed_images_on_a_table_is_refused_before_anything_is_written(letters, capsys):
+    rows_file(letters)
+    assert main(["study", "--data", "rows.csv", "--vary", "shift_pixels=0,2", "--out", "s"]) == 2
+    assert "shift_pixels changes images, but the samples are rows of numbers. Set it to 0." in capsys.readouterr().err
+    assert not (letters / "s").exists()
+    assert main([*QUICK, "--vary", "hidden=4,5x5", "--activation", "relu,tanh"]) == 2
+    assert not (letters / "widths").exists()
 
 
 # ---- progress ------------------------------------------------------------------------------------------------------

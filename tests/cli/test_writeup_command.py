@@ -122,7 +122,7 @@ def test_writeup_of_rows_is_refused(tmp_path, monkeypatch, capsys):
         (["writeup", "--hidden", ""], "hidden must be"),
         (["writeup", "--seeds", "0"], "seeds must be a whole number from 1"),
         (["writeup", "--epochs", "none"], "epochs must be"),
-        (["writeup", "--jobs", "0", "--quick"], "jobs must be a whole number >= 1"),
+        (["writeup", "--jobs", "0", "--quick"], "jobs must be a whole number from 1 to 1024"),
         (["report", "nowhere"], "nowhere: holds neither a finished run (summary.json) nor a study (study.sqlite)."),
     ],
 )

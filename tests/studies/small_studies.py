@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import queue
+from types import SimpleNamespace
+
 import numpy as np
+from conftest import made_images
 
 from chalknet.config import Recipe
 from chalknet.records import EpochRecord
 from chalknet.studies.cells import Unit
 from chalknet.studies.run_training import train_run
+from chalknet.studies.runner.worker import train_job
 from chalknet.studies.space import grid_cells
 from chalknet.studies.spec import StudySpec, parse_vary
 
@@ -38,3 +43,29 @@ def numbers(results):
             arrays += [] if part is None else list(vars(part).values())
         found[str(unit)] = (repr(history), result.kept_epoch, *(np.ascontiguousarray(a).tobytes() for a in arrays))
     return found
+
+
+class Pool:
+    """Workers in this process; behavior says of each that is started: "works", "waits" forever, or "dies" at work."""
+
+    threads = 1
+
+    def __init__(self, size, behavior):
+        self.size, self.inbox, self.behavior = size, queue.Queue(), list(behavior)
+        self.started, self.submitted = [], []
+
+    def start_worker(self):
+        kind = self.behavior.pop(0) if self.behavior else "works"
+        worker = SimpleNamespace(kind=kind, exit_reason=lambda: "its node is gone", stop=lambda: None)
+        worker.submit = lambda message: self.submit(worker, message)
+        self.started.append(worker)
+        if kind != "waits":
+            self.inbox.put((worker, {"event": "ready"}, b""))
+        return worker
+
+    def submit(self, worker, message):
+        self.submitted.append((worker.kind, message["runs"][0]["seed"]))
+        if worker.kind == "dies":
+            self.inbox.put((worker, None, b""))
+        else:
+            train_job(message, made_images(240, seed=0), lambda sent, content: self.inbox.put((worker, sent, content)))

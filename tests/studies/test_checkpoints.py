@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
-from conftest import made_images
-from studies.small_studies import RECIPE, spec_of, units_of
+from conftest import made_images, needs
+from studies.small_studies import RECIPE, Pool, spec_of, units_of
 
 from chalknet.artifacts.checkpoint import CheckpointSchedule
-from chalknet.errors import DivergenceError
+from chalknet.errors import StoppedError
 from chalknet.studies import run_training
 from chalknet.studies.run_output import output_from
-from chalknet.studies.run_training import checkpoint_folder, train_run
+from chalknet.studies.run_training import checkpoint_folder, train_run, train_stack
 from chalknet.studies.runner.protocol import job_message
+from chalknet.studies.runner.scheduler import Scheduler, WorkQueue
 from chalknet.studies.runner.worker import train_job
+from chalknet.studies.store import Store
 
 DATA = made_images(240, seed=0)
 HOW = {"threads": 1, "how": "one at a time"}
@@ -44,35 +47,91 @@ def history(outcome):
     return [values[1:] for values in outcome.record["history"]], outcome.record["kept_epoch"]
 
 
-def test_a_unit_goes_on_where_it_was_and_ends_with_the_same_bits(tmp_path, unit):
-    whole = train_run(DATA, unit, **HOW)
+@pytest.fixture
+def folder(tmp_path):
+    with checkpoint_folder(tmp_path) as folder:
+        yield folder
+
+
+def stopped(folder, unit, data=DATA):
     with pytest.raises(KeyboardInterrupt):
-        train_run(DATA, unit, **HOW, checkpoints=tmp_path, observe=dies_at(5))
-    assert len(list(tmp_path.iterdir())) == 1
+        train_run(data, unit, **HOW, checkpoints=folder, observe=dies_at(5))
+
+
+def epochs_of(folder, unit, data=DATA):
+    """The numbers of the epochs that a run trains from what is in the folder."""
+    seen = []
+    train_run(data, unit, **HOW, checkpoints=folder, observe=lambda record: seen.append(record.epoch))
+    return seen
+
+
+def test_a_unit_goes_on_where_it_was_and_ends_with_the_same_bits(folder, unit):
+    whole = train_run(DATA, unit, **HOW)
+    stopped(folder, unit)
+    assert len(list(folder.iterdir())) == 1
     told = []
-    message = job_message((unit,), 1, "one at a time", [False], tmp_path)
+    message = job_message((unit,), 1, "one at a time", [False], folder)
     train_job(message, DATA, lambda said, content: told.append((said, content)))
     outcome = output_from(told[-1][0]["record"], told[-1][1])
     assert history(outcome) == history(whole)
     for name, value in whole.arrays.items():
         np.testing.assert_array_equal(outcome.arrays[name], value)
-    assert not list(tmp_path.iterdir())
 
 
-def test_epochs_before_the_checkpoint_are_not_trained_again(tmp_path, unit):
-    with pytest.raises(KeyboardInterrupt):
-        train_run(DATA, unit, **HOW, checkpoints=tmp_path, observe=dies_at(5))
-    seen = []
-    train_run(DATA, unit, **HOW, checkpoints=tmp_path, observe=lambda record: seen.append(record.epoch))
-    assert seen == [5, 6, 7, 8]
+def test_epochs_before_the_checkpoint_are_not_trained_again(folder, unit):
+    stopped(folder, unit)
+    assert epochs_of(folder, unit) == [5, 6, 7, 8]
 
 
-def test_a_damaged_checkpoint_costs_time_and_nothing_else(tmp_path, unit):
-    with pytest.raises(KeyboardInterrupt):
-        train_run(DATA, unit, **HOW, checkpoints=tmp_path, observe=dies_at(5))
-    (path,) = tmp_path.iterdir()
+def test_a_checkpoint_of_other_data_another_split_or_recipe_is_not_continued(folder, unit):
+    stopped(folder, unit)
+    assert epochs_of(folder, unit, made_images(240, seed=1)) == [*range(1, 9)]
+    assert epochs_of(folder, unit, replace(DATA, labels=(DATA.labels + 1) % 4)) == [*range(1, 9)]
+    for settings in ({"dropout": 0.3}, {"split_seed": 5}):
+        recipe = unit.cell.recipe.with_settings(**settings)
+        (other,) = units_of(spec_of("hidden=4", recipe=recipe, seeds=1))
+        assert epochs_of(folder, other) == [*range(1, 9)]
+    assert epochs_of(folder, unit)[0] > 1
+
+
+def test_a_run_that_must_stop_finishes_its_epoch_and_keeps_it(folder, unit, monkeypatch):
+    monkeypatch.setattr(run_training, "CheckpointSchedule", partial(CheckpointSchedule, 1e9))
+    asked = []
+    with pytest.raises(StoppedError):
+        train_run(DATA, unit, **HOW, checkpoints=folder, must_stop=lambda: asked.append(0) or len(asked) == 3)
+    assert epochs_of(folder, unit) == [4, 5, 6, 7, 8]
+
+
+@pytest.mark.extras
+def test_a_stack_that_must_stop_keeps_every_run_and_goes_on_with_the_same_numbers(folder):
+    needs("torch")
+    recipe = RECIPE.with_settings(epochs=8, engine="torch", device="cpu", dtype="float64", stop_early=True, patience=5)
+    units = units_of(spec_of("hidden=4,7", recipe=recipe, seeds=2))
+
+    def train(observe=None, **how):
+        ends = {}
+        try:
+            train_stack(DATA, units, ends.__setitem__, keep_model=[False] * 4, observe=observe, **HOW, **how)
+        except StoppedError:
+            assert not ends
+            return None
+        return [ends[number].arrays["test_confidence"] for number in range(4)]
+
+    whole, asked, seen = train(), [], []
+    assert train(checkpoints=folder, must_stop=lambda: asked.append(0) or len(asked) > 10) is None
+    assert len(list(folder.iterdir())) == 4
+    again = train(lambda number, record: seen.append((number, record.epoch)), checkpoints=folder)
+    assert (
+        min(epoch for _, epoch in seen) == 4
+    )  # after two whole epochs and a third, in the middle of which it was asked
+    np.testing.assert_allclose(again, whole, rtol=1e-6)
+
+
+def test_a_damaged_checkpoint_costs_time_and_nothing_else(folder, unit):
+    stopped(folder, unit)
+    (path,) = folder.iterdir()
     path.write_bytes(path.read_bytes()[:100])
-    assert history(train_run(DATA, unit, **HOW, checkpoints=tmp_path)) == history(train_run(DATA, unit, **HOW))
+    assert history(train_run(DATA, unit, **HOW, checkpoints=folder)) == history(train_run(DATA, unit, **HOW))
 
 
 def test_where_the_studys_folder_is_not_there_nothing_is_kept(tmp_path, unit):
@@ -80,16 +139,24 @@ def test_where_the_studys_folder_is_not_there_nothing_is_kept(tmp_path, unit):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_unit_that_fails_leaves_nothing_to_fail_from(tmp_path):
-    recipe = RECIPE.with_settings(epochs=20, learning_rate=1.0, reduction="sum", momentum=0.9, activation="identity")
-    (unit,) = units_of(spec_of("hidden=4", recipe=recipe, seeds=1))
+@pytest.mark.parametrize("settings", [{}, {"learning_rate": 1.0, "reduction": "sum", "activation": "identity"}])
+def test_a_checkpoint_stays_until_the_end_of_its_run_is_stored(tmp_path, settings):
+    spec = spec_of("hidden=4", recipe=RECIPE.with_settings(epochs=20, momentum=0.9, **settings), seeds=1)
     found = []
-    with pytest.raises(DivergenceError):
-        train_run(
-            DATA, unit, **HOW, checkpoints=tmp_path, observe=lambda _: found.append(len(list(tmp_path.iterdir())))
-        )
-    assert 1 in found
-    assert not list(tmp_path.iterdir())
+
+    class Watched(Store):
+        def complete(self, *ended):
+            found.append(len(list((tmp_path / "unfinished").iterdir())))
+            return super().complete(*ended)
+
+        def fail(self, *ended):
+            found.append(len(list((tmp_path / "unfinished").iterdir())))
+            return super().fail(*ended)
+
+    with Watched.create(tmp_path) as store, WorkQueue(store, spec, DATA) as work:
+        Scheduler(work, Pool(1, [])).run()
+    assert found == [1]
+    assert not (tmp_path / "unfinished").exists()
 
 
 def test_the_folder_goes_with_the_study_where_nothing_is_in_it(tmp_path):

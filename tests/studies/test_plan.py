@@ -16,8 +16,8 @@ from chalknet.studies import plan as plan_module
 from chalknet.studies.plan import Planner, measured_seconds
 from chalknet.training.together import order_of, stack_key
 from chalknet.training.trainer import run_epochs
-from chalknet.workflows import study as study_module
-from chalknet.workflows.study import plan_study
+from chalknet.workflows import run_study as study_module
+from chalknet.workflows.run_study import plan_study
 
 DATA = made_images(240, seed=0)
 
@@ -89,12 +89,6 @@ def test_a_plan_that_is_timed_knows_the_end_and_the_memory():
     assert np.isfinite(plan.seconds)
     assert plan.memory_bytes == 3 * max(group.job_bytes for group in plan.groups) > 3e8
     assert plan.how.startswith("3 processes, ")
-
-
-@pytest.mark.parametrize("stack", [0, -1, True, 1.5, "always"])
-def test_an_invalid_stack_is_refused(stack):
-    with pytest.raises(ConfigError, match="stack must be a whole number >= 1"):
-        Planner(DATA, processes=1, stack=stack)
 
 
 @pytest.mark.usefixtures("gpu")

@@ -11,25 +11,29 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import split
 
 import numpy as np
 import pytest
 from conftest import made_images, needs
-from studies.small_studies import RECIPE, numbers, spec_of, units_of
+from studies.small_studies import numbers, spec_of, units_of
 
+from chalknet.artifacts.checkpoint import read_checkpoint
 from chalknet.data.load import load_data
 from chalknet.errors import ChalknetError, ConfigError, DataError
 from chalknet.studies.reading import read_results
-from chalknet.studies.runner import local_pool
+from chalknet.studies.runner import processes
+from chalknet.studies.runner.processes import END_SECONDS
 from chalknet.studies.runner.protocol import job_message
 from chalknet.studies.runner.worker import train_job
 from chalknet.studies.store import Store
 from chalknet.workflows.study import study
 
-SIZES = {"train_size": 160, "valid_size": 40}
+SIZES = {"recipe": "writeup", "train_size": 160, "valid_size": 40}
 GRID = {"hidden": [3, 4], "learning_rate": [1e-4, 1e-3]}
 KILLS = random.Random(4)
 
@@ -49,7 +53,7 @@ def events(folder):
 
 def command_line(letters, folder, *more):
     """12 units of some tenths of a second each."""
-    line = ["study", "--data", str(letters), "--train", "160", "--valid", "40", "--learning-rate", "1e-5", *more]
+    line = [*split("study --recipe writeup --train 160 --valid 40 --learning-rate 1e-5 --data"), str(letters), *more]
     return [sys.executable, "-m", "chalknet", *line, "--vary", "hidden=3,4,5,6", "--seeds", "3", "--out", str(folder)]
 
 
@@ -74,7 +78,7 @@ def stacks(monkeypatch):
     """Lets a study stack runs as on a GPU, and its workers train them on the processor."""
     needs("torch")
     monkeypatch.setattr("chalknet.studies.plan.gpu_bytes", lambda _: 10**9)
-    monkeypatch.setattr("chalknet.workflows.study.device_of", lambda _: "cuda")
+    monkeypatch.setattr("chalknet.workflows.run_study.device_of", lambda _: "cuda")
     return {"engine": "torch", "dtype": "float64"}
 
 
@@ -115,26 +119,20 @@ def test_runs_of_a_stack_that_fails_as_a_whole_are_trained_alone(letters, monkey
     assert [one for one in said if one[1] != "epoch"] == [(0, "done"), (1, "done"), (2, "done")]
 
 
-@pytest.mark.extras
-def test_a_run_with_a_checkpoint_resumes_alone_and_others_are_stacked(letters, tmp_path):
-    needs("torch")
-    units = units_of(spec_of("hidden=3,4", recipe=RECIPE.with_settings(engine="torch", device="cpu")))[:3]
-    path = tmp_path / f"{units[1].cell.key[:16]}-seed{units[1].seed}.safetensors"
-    path.write_bytes(b"no checkpoint, so that it begins anew")
-    said = {}
-    message = job_message(units, 1, "one at a time", [False] * 3, tmp_path)
-    train_job(message, load_data(letters), lambda sent, _: said.update({sent["run"]: sent}))
-    stacked = [said[number]["record"]["trained"].count("in a stack of 2") for number in range(3)]
-    assert stacked == [1, 0, 1]
-    assert not path.exists()
-
-
 def test_a_unit_is_the_training_that_train_would_do(letters, tmp_path):
     import chalknet
 
-    results = study(letters, {"hidden": [4, 6]}, out=tmp_path / "study", seeds=2, epochs=3, stop_early=True, **SIZES)
+    results = study(
+        letters,
+        {"hidden": [4, 6]},
+        out=tmp_path / "study",
+        seeds=2,
+        epochs=3,
+        stop_early=True,
+        **SIZES,
+    )
     cell = results.cell("hidden=6")
-    run = chalknet.train(load_data(letters), "writeup", hidden=[6], seed=1, epochs=3, stop_early=True, **SIZES)
+    run = chalknet.train(load_data(letters), hidden=[6], seed=1, epochs=3, stop_early=True, **SIZES)
     unit = results.unit(cell, 1)
     assert [(r.train, r.valid, r.test) for r in unit.history] == [(r.train, r.valid, r.test) for r in run.history]
     assert unit.kept_epoch == run.kept_epoch
@@ -198,7 +196,7 @@ class Spy:
             self.processes.append(popen(*args, **kwargs))
             return self.processes[-1]
 
-        monkeypatch.setattr(local_pool.subprocess, "Popen", note)
+        monkeypatch.setattr(processes.subprocess, "Popen", note)
 
 
 # Run by each worker before anything else. The first `most` that have trained an epoch of a run of that seed, or of any
@@ -234,9 +232,9 @@ class Killer:
     def __init__(self, monkeypatch, folder, most, seed=None):
         folder.mkdir()
         (folder / "sitecustomize.py").write_text(HELD.format(folder=str(folder), seed=seed, most=most))
-        real = local_pool._environment
+        real = processes._environment
         path = f"{folder}{os.pathsep}"
-        monkeypatch.setattr(local_pool, "_environment", lambda: {**real(), "PYTHONPATH": path + real()["PYTHONPATH"]})
+        monkeypatch.setattr(processes, "_environment", lambda: {**real(), "PYTHONPATH": path + real()["PYTHONPATH"]})
         self.folder, self.spy, self.killed = folder, Spy(monkeypatch), set()
 
     def __call__(self, _):
@@ -275,7 +273,7 @@ def test_a_run_that_kills_its_worker_three_times_has_failed(letters, tmp_path, m
 
 
 def test_workers_that_cannot_start_are_told_once_and_nothing_counts_as_failed(letters, tmp_path, monkeypatch):
-    monkeypatch.setattr(local_pool, "_environment", lambda: {**os.environ, "PYTHONHOME": str(tmp_path / "nowhere")})
+    monkeypatch.setattr(processes, "_environment", lambda: {**os.environ, "PYTHONHOME": str(tmp_path / "nowhere")})
     with pytest.raises(ChalknetError, match="worker processes cannot be started: exit code 1"):
         study(letters, {"hidden": [3]}, out=tmp_path / "s", seeds=1, epochs=2, **SIZES)
     assert read_results(tmp_path / "s").counts == {"todo": 1, "running": 0, "done": 0, "failed": 0}
@@ -314,7 +312,9 @@ def test_other_data_is_refused_with_both_digests_and_changes_nothing(letters, tm
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"jobs": 0}, "jobs must be a whole number >= 1, got 0"),
+        ({"jobs": 0}, "jobs must be a whole number from 1 to 1024, got 0"),
+        ({"jobs": 30_000}, "jobs must be a whole number from 1 to 1024, got 30000"),
+        *(({"stack": n}, "stack must be a whole number >= 1") for n in (0, -1, True, 1.5, "always")),
         ({"hidden": [5]}, "hidden is both varied and set"),
         ({"epoks": 5}, "unknown setting 'epoks'. Did you mean 'epochs'"),
         ({"train_size": 999}, "there are only 240"),
@@ -401,18 +401,48 @@ def test_a_signal_stops_a_study_with_one_line_that_says_how_to_go_on(letters, tm
     assert not list((tmp_path / "s").glob(".work-*"))
 
 
-def test_workers_end_when_their_driver_is_killed(letters, tmp_path):
-    command = command_line(letters, tmp_path / "s", "--epochs", "100000", "--jobs", "2")
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        # Workers hold the write ends of pipes that they share with nobody; their logs are in the work folder.
-        while not workers_of(process.pid):
-            assert process.poll() is None
-        children = workers_of(process.pid)
+@contextmanager
+def training(letters, folder, *more):
+    """A study's process and one of its workers, which trains a run that takes longer than any test."""
+    line = ("--epochs", "100000", "--jobs", "1", *more)
+    with subprocess.Popen(command_line(letters, folder, *line), stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while not list(folder.glob("unfinished/*-*.safetensors")):
+                assert process.poll() is None, process.stderr.read()
+            (worker,) = workers_of(process.pid)
+            yield process, worker
+        finally:
+            process.kill()
+
+
+def n_epochs_kept(folder):
+    (path,) = folder.glob("unfinished/*.safetensors")
+    return len(read_checkpoint(path).history)
+
+
+def test_a_worker_whose_driver_is_killed_keeps_its_epochs_and_ends(letters, tmp_path):
+    with training(letters, tmp_path / "s") as (process, worker):
+        before = n_epochs_kept(tmp_path / "s")
+        time.sleep(0.3)  # less than the time to the next checkpoint
+        assert n_epochs_kept(tmp_path / "s") == before
         process.kill()
-    left = [child for child in children if not gone(child)]
-    for child in left:
-        os.kill(child, signal.SIGKILL)
-    assert not left, "workers outlived their driver"
+        assert gone(worker, seconds=END_SECONDS), "the worker outlived its driver"
+    assert n_epochs_kept(tmp_path / "s") > before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_worker_that_is_asked_to_end_gives_its_run_back_and_another_goes_on(letters, tmp_path, number):
+    with training(letters, tmp_path / "s") as (process, worker):
+        before = n_epochs_kept(tmp_path / "s")
+        os.kill(worker, number)
+        assert gone(worker, seconds=END_SECONDS)
+        while n_epochs_kept(tmp_path / "s") <= before or events(tmp_path / "s")[-1][2] != "begun":
+            assert process.poll() is None, process.stderr.read()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(END_SECONDS + 5) == 130
+    first, *_, last = events(tmp_path / "s")
+    assert [event for _, _, event in events(tmp_path / "s")] == ["begun", "given back"] * 2
+    assert first[:2] == last[:2]
 
 
 def workers_of(pid):
@@ -423,7 +453,7 @@ def workers_of(pid):
     return []
 
 
-def gone(pid, seconds=20.0):
+def gone(pid, seconds):
     """Whether a process that is not ours to wait for ends within some seconds."""
     import select
 

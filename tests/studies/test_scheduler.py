@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
-import queue
 from types import SimpleNamespace
 
 import pytest
 from conftest import made_images
-from studies.small_studies import spec_of
+from studies.small_studies import Pool, spec_of
 
 from chalknet.config import Recipe
 from chalknet.studies.runner.ray_pool import threads_of, wants_gpu
 from chalknet.studies.runner.scheduler import Scheduler, WorkQueue
-from chalknet.studies.runner.worker import train_job
 from chalknet.studies.store import Store
 
 DATA = made_images(240, seed=0)
-
-
-class Pool:
-    """Workers in this process; behavior says of each that is started: "works", "waits" forever, or "dies" at work."""
-
-    threads = 1
-
-    def __init__(self, size, behavior):
-        self.size, self.inbox, self.behavior = size, queue.Queue(), list(behavior)
-        self.started, self.submitted = [], []
-
-    def start_worker(self):
-        kind = self.behavior.pop(0) if self.behavior else "works"
-        worker = SimpleNamespace(kind=kind, exit_reason=lambda: "its node is gone", stop=lambda: None)
-        worker.submit = lambda message: self.submit(worker, message)
-        self.started.append(worker)
-        if kind != "waits":
-            self.inbox.put((worker, {"event": "ready"}, b""))
-        return worker
-
-    def submit(self, worker, message):
-        self.submitted.append((worker.kind, message["runs"][0]["seed"]))
-        if worker.kind == "dies":
-            self.inbox.put((worker, None, b""))
-        else:
-            train_job(message, DATA, lambda sent, content: self.inbox.put((worker, sent, content)))
 
 
 def run(tmp_path, pool):

@@ -14,7 +14,7 @@ from chalknet.studies.spec import SearchConfig
 from chalknet.workflows.study import study
 
 SPACE = ("learning_rate=1e-6:1e-2:log", "momentum=0:0.9:lin4", "hidden=3,4x2", "patience=2:20:lin")
-SIZES = {"train_size": 160, "valid_size": 40, "epochs": 3}
+SIZES = {"recipe": "writeup", "train_size": 160, "valid_size": 40, "epochs": 3}
 
 
 def searched(data, folder, trials=6, **more):

@@ -14,7 +14,7 @@ from studies.small_studies import RECIPE, spec_of, trained, units_of
 
 from chalknet.errors import DataError, OutputError, StoreError
 from chalknet.studies import lease as lease_module
-from chalknet.studies.lease import STALE_SECONDS, Lease, end_lease, is_alive, new_lease, this_host
+from chalknet.studies.lease import STALE_SECONDS, Lease, LeaseObserver, end_lease, new_lease, this_host
 from chalknet.studies.reading import read_results
 from chalknet.studies.run_output import record_from
 from chalknet.studies.runner.scheduler import data_facts
@@ -191,23 +191,25 @@ def test_a_process_number_that_another_process_got_is_not_the_owner(store):
         process.kill()
 
 
-def test_an_owner_elsewhere_is_alive_until_its_signs_of_life_are_old(store, monkeypatch):
-    theirs = Lease("theirs", "another machine", 1, "1")
-    assert is_alive(theirs, STALE_SECONDS - 1)
-    assert not is_alive(theirs, STALE_SECONDS + 1)
-    store.heartbeat(theirs)
+def test_an_owner_elsewhere_is_alive_while_its_heartbeat_changes_by_the_observers_clock(store, monkeypatch):
+    theirs, now = Lease("theirs", "another machine", 1, "1"), 1000.0
+    monkeypatch.setattr(lease_module.time, "monotonic", lambda: now)
     store.claim(theirs)
-    assert store.release_dead() == 0
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + STALE_SECONDS + 1)
+    for clock in (9e9, -9e9, 0.0):  # whatever theirs says
+        monkeypatch.setattr(time, "time", lambda clock=clock: clock)
+        store.heartbeat(theirs)
+        assert store.release_dead() == 0
+        now += STALE_SECONDS
+        assert store.release_dead() == 0
+    now += 0.1
     assert store.release_dead() == 1
 
 
 def test_an_owner_of_this_process_that_is_through_is_not_taken_for_alive():
-    one = new_lease()
-    assert is_alive(one, 0.0)
+    one, observer = new_lease(), LeaseObserver()
+    assert observer.is_alive(one, 0.0)
     end_lease(one)
-    assert not is_alive(one, 0.0)
+    assert not observer.is_alive(one, 0.0)
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_store_whole(store, lease, outcome, tmp_path):

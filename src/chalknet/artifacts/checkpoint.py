@@ -51,10 +51,11 @@ class CheckpointSchedule:
     Args:
         seconds: a fixed interval instead; 0 for a checkpoint after every epoch.
         epochs: the largest number of epochs between two checkpoints, or None.
+        n_networks: how many are trained at once; each takes its checkpoints by a schedule of its own.
     """
 
-    def __init__(self, seconds: float | None = None, epochs: int | None = None) -> None:
-        self._fixed, self._epochs = seconds, epochs
+    def __init__(self, seconds: float | None = None, epochs: int | None = None, n_networks: int = 1) -> None:
+        self._fixed, self._epochs, self._n_networks = seconds, epochs, n_networks
         self.seconds = FIRST_SECONDS if seconds is None else seconds
         self._last, self._since = time.monotonic(), 0
 
@@ -71,7 +72,7 @@ class CheckpointSchedule:
         yield
         self._last, self._since = time.monotonic(), 0
         if self._fixed is None:
-            self.seconds = max(min(2 * self.seconds, MAX_SECONDS), (self._last - started) / MAX_COST)
+            self.seconds = max(min(2 * self.seconds, MAX_SECONDS), (self._last - started) * self._n_networks / MAX_COST)
 
 
 class CheckpointCallback(Callback):

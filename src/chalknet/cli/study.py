@@ -15,10 +15,11 @@ from chalknet.cli.kernels import choose_kernels
 from chalknet.cli.lazy import LazyGroup
 from chalknet.cli.options import data_options, named_place, parsed_settings, parsed_source, recipe_options, say_notes
 from chalknet.errors import ConfigError
-from chalknet.studies.spec import SEARCH_FIELDS, STUDY_FIELDS, StudySpec, number_or_text, study_meaning
+from chalknet.studies.spec import SEARCH_FIELDS, STUDY_FIELDS, number_or_text, study_meaning
 
 if TYPE_CHECKING:  # results need NumPy, which kernels are chosen before
     from chalknet.studies.results import StudyResults
+    from chalknet.workflows.resolve_study import StudyRequest
 
 # Fields of [study] and [search] whose flag is their name.
 PLAIN_FIELDS = ("seeds", "first_seed", "sample", "sample_seed", "trials", "search_seed", "objective", "at_once")
@@ -65,7 +66,7 @@ def _plain_options(command: Any) -> Any:
 )
 @click.option("--plan", "plan_only", is_flag=True, help="Show how units would be shared out, and train nothing.")
 @click.option("--retry-failed", is_flag=True, help="Train again what failed before.")
-@click.option("--recipe", metavar="NAME", help="The named recipe that all cells share.  [default: writeup]")
+@click.option("--recipe", metavar="NAME", help="The named recipe that all cells share.  [default: strong]")
 @click.option(
     "--config", type=named_place, metavar="FILE", help="A study.toml to start from, such as an earlier study's."
 )
@@ -88,13 +89,13 @@ def study(**flags: Any) -> int:
 
     \b
     chalknet study --vary hidden=100,500,1000,2000 --seeds 3 --out runs/widths
-    chalknet study --vary learning_rate=1e-6:1e-4:log5 --vary momentum=0:0.9:lin4 --sample 8
-    chalknet study --vary learning_rate=1e-6:1e-4:log --search tpe --trials 20
+    chalknet study --vary learning_rate=1e-4:1e-2:log5 --vary dropout=0:0.6:lin4 --sample 8
+    chalknet study --vary learning_rate=1e-4:1e-2:log --search tpe --trials 20
     chalknet study --config runs/widths/study.toml
     chalknet study --vary hidden=16,32,64 --seeds 20 --plan
     chalknet study show runs/widths
 
-    Recipe flags hold for all cells. A cell that varies train_size uses the first so many of --train training samples.
+    The recipe is adapted to the data as in chalknet train. Recipe flags hold for all cells. A cell that varies train_size uses the first so many of --train training samples.
     """
     ctx = click.get_current_context()
     if ctx.invoked_subcommand is not None:
@@ -142,28 +143,28 @@ def _run(
 
     jobs: Any = None if flags["jobs"] is None else number_or_text(flags["jobs"])  # study refuses an invalid one
     stack: Any = None if flags["stack"] is None else number_or_text(flags["stack"])
-    spec = _question(vary, search, data, flags)
+    request = _request(vary, search, data, flags)
     if plan_only and flags["on"] is not None:
         raise ConfigError("--plan is about processes of this machine; leave --on out.")
-    folder = Path(flags["out"]) if flags["out"] else study_folder(flags["config"], spec)
+    folder = Path(flags["out"]) if flags["out"] else study_folder(flags["config"], request.spec)
     kernels = choose_kernels()  # before anything imports NumPy
 
     from chalknet.cli.study_progress import PlanLine, UnitProgress
-    from chalknet.cli.study_text import plan_text
-    from chalknet.data.open_data import open_data
-    from chalknet.workflows.study import plan_study
+    from chalknet.workflows.study import check_jobs
     from chalknet.workflows.study import study as run_study
 
-    samples = open_data(spec.data)
-    say_notes((*kernels, *samples.notes), quiet)
     if plan_only:
-        click.echo(plan_text(plan_study(spec, samples, folder, jobs=jobs, stack=stack)))
+        from chalknet.cli.study_text import plan_text
+        from chalknet.workflows.run_study import plan_study
+
+        check_jobs(jobs, stack)
+        click.echo(plan_text(plan_study(request, request.spec.data, folder, jobs=jobs, stack=stack)))
         return 0
     try:
         with _says_how_to_go_on(folder, flags["on"]), UnitProgress(quiet=quiet) as progress:
             results = run_study(
-                samples,
-                spec,
+                request.spec.data,
+                request,
                 out=folder,
                 jobs=jobs,
                 stack=stack,
@@ -171,23 +172,24 @@ def _run(
                 retry_failed=flags["retry_failed"],
                 observe=progress,
                 on_plan=PlanLine(quiet=quiet),
+                on_notes=lambda notes: say_notes((*kernels, *notes), quiet),
             )
     except KeyboardInterrupt:
         return STOPPED
     return _say_end(results, folder, quiet)
 
 
-def _question(vary: tuple[str, ...], search: str | None, data: str | None, flags: dict[str, Any]) -> StudySpec:
+def _request(vary: tuple[str, ...], search: str | None, data: str | None, flags: dict[str, Any]) -> StudyRequest:
     """The study that the flags ask for."""
     from chalknet.workflows.resolve_study import resolve_study
 
     settings = parsed_settings(flags)
     settings |= {name: number_or_text(flags[name]) for name in PLAIN_FIELDS if flags[name] is not None}
     settings |= {"sampler": search, "seeds_vary": _seeds_vary(flags)}
-    spec = resolve_study(flags["recipe"], flags["config"], vary, settings, parsed_source(data, flags))
-    if not spec.vary:
+    request = resolve_study(flags["recipe"], flags["config"], vary, settings, parsed_source(data, flags))
+    if not request.spec.vary:
         raise ConfigError("a study varies something: give --vary FIELD=VALUES, such as --vary hidden=100,500.")
-    return spec
+    return request
 
 
 def _say_end(results: StudyResults, folder: Path, quiet: bool) -> int:

@@ -20,7 +20,7 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.data.stored import StoredSamples
 from chalknet.engines.numpy_engine import RESIDENT_BYTES
-from chalknet.errors import ChalknetError, ConfigError
+from chalknet.errors import ChalknetError
 from chalknet.machine.processor import available_cores
 from chalknet.network.architecture import architecture_for
 from chalknet.records import EpochRecord
@@ -139,14 +139,11 @@ class Planner:
         stack: the most runs to train at once on a GPU, or None for as many as fit.
         is_remote: whether workers run on other machines, whose GPUs this one cannot ask for their memory; None as
             stack then means 1.
-    Raises:
-        ConfigError: stack is no whole number >= 1.
     """
 
     def __init__(
         self, data: Dataset, *, processes: int, threads: int = 1, stack: int | None = None, is_remote: bool = False
     ) -> None:
-        check_stack(stack)
         self._data, self._processes, self._threads = data, processes, threads
         self._stack, self._is_remote = stack, is_remote
         self._free: dict[Hashable, int] = {}
@@ -241,12 +238,6 @@ class Planner:
         rows = min(n_train if batch == FULL else min(int(batch), n_train), recipe.training.tile_rows)
         n_weights = (2 + len(rule_of(recipe.optimizer).slots)) * self._n_parameters(recipe)
         return 2 * _float_bytes(recipe) * (n_weights + 3 * rows * recipe.network.hidden[0])
-
-
-def check_stack(stack: int | None) -> None:
-    """Raise ConfigError unless stack is None or a whole number >= 1."""
-    if stack is not None and (isinstance(stack, bool) or not isinstance(stack, int) or stack < 1):
-        raise ConfigError(f"stack must be a whole number >= 1, got {stack!r}.")
 
 
 def measured_seconds(

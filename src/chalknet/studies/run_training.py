@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,13 +18,13 @@ from chalknet.artifacts.checkpoint import CheckpointSchedule, checkpoint_bytes, 
 from chalknet.artifacts.model_file import model_bytes
 from chalknet.artifacts.sample_losses import kept_losses
 from chalknet.data.dataset import Dataset
-from chalknet.errors import ChalknetError, ConfigError, OutputError, StoreError
+from chalknet.errors import ChalknetError, ConfigError, OutputError, StoppedError, StoreError
 from chalknet.machine.blas import one_blas_thread
 from chalknet.machine.facts import machine_facts
 from chalknet.records import EpochRecord
 from chalknet.studies.cells import Unit
 from chalknet.studies.run_output import SCORED, RunOutput, epoch_list
-from chalknet.studies.space import divide, own_splits
+from chalknet.studies.space import data_facts, divide, own_splits
 from chalknet.training.callbacks import Callback, Observer
 from chalknet.training.together import StackObserver, run_together
 from chalknet.training.trainer import Checkpoint, Run, Trainer, device_of, how_trained, run_epochs
@@ -37,38 +38,64 @@ class RunCheckpoint(Callback):
     """The checkpoint of an unfinished run, for whichever worker is given the run next.
 
     A worker keeps one if it sees the study's folder, on this machine or on another that shares it. A checkpoint that
-    cannot be written or read costs time and nothing else.
+    cannot be written or read costs time and nothing else. Its name has digests of everything that decides the run's
+    numbers: recipe, split, seed and data. So a run never resumes from the checkpoint of another one.
+
+    Args:
+        folder: of checkpoints; a missing one is not created.
+        must_stop: asked after each epoch; True takes a checkpoint and raises `StoppedError`.
+        n_networks: how many are trained at once.
     """
 
-    def __init__(self, folder: Path, unit: Unit, trainer: Trainer | None = None) -> None:
-        self._trainer = trainer
-        self._path = folder / f"{unit.cell.key[:16]}-seed{unit.seed}.safetensors"
-        self._is_kept = folder.is_dir()
-        self._schedule = CheckpointSchedule()
-
-    @property
-    def exists(self) -> bool:
-        """Whether there is one, whole or not."""
-        return self._is_kept and self._path.is_file()
+    def __init__(
+        self,
+        folder: Path,
+        data: Dataset,
+        unit: Unit,
+        trainer: Trainer,
+        must_stop: Callable[[], bool] = lambda: False,
+        n_networks: int = 1,
+    ) -> None:
+        facts = data_facts(data)
+        digest = hashlib.sha256(f"{facts['sha256']} {facts['digest']}".encode()).hexdigest()
+        self._path = folder / f"{_checkpoint_name(unit)}-{digest[:16]}.safetensors"
+        self._trainer, self._must_stop, self._is_kept = trainer, must_stop, folder.is_dir()
+        self._schedule = CheckpointSchedule(n_networks=n_networks)
 
     def read(self) -> Checkpoint | None:
         """Return where to resume, or None where there is no checkpoint, or no whole one."""
         with suppress(StoreError):
-            return read_checkpoint(self._path) if self.exists else None
+            return read_checkpoint(self._path) if self._is_kept and self._path.is_file() else None
         return None
 
     def on_epoch_end(self, record: EpochRecord) -> None:
-        """Write a new checkpoint if one is due."""
-        del record
-        if self._trainer is None or not self._is_kept or not self._schedule.is_due():
-            return
-        with self._schedule.taking(), suppress(OutputError):
-            write_bytes(self._path, checkpoint_bytes(self._trainer.checkpoint()))
+        """Write a new checkpoint if one is due.
 
-    def clear(self) -> None:
-        """Delete the checkpoint of a run that is finished."""
+        Raises:
+            StoppedError: the training must stop.
+        """
+        is_due, must_stop = self._schedule.is_due(), self._must_stop()
+        if is_due or must_stop:
+            self.write()
+        if must_stop:
+            raise StoppedError(f"stopped after epoch {record.epoch}")
+
+    def write(self) -> None:
+        """Write a checkpoint of the epochs so far."""
+        if self._is_kept:
+            with self._schedule.taking(), suppress(OutputError):
+                write_bytes(self._path, checkpoint_bytes(self._trainer.checkpoint()))
+
+
+def clear_checkpoint(study: Path, unit: Unit) -> None:
+    """Delete the checkpoints of a run that has ended, of any data."""
+    for path in (study / UNFINISHED_FOLDER).glob(f"{_checkpoint_name(unit)}[-.]*"):
         with suppress(OSError):
-            self._path.unlink(missing_ok=True)
+            path.unlink()
+
+
+def _checkpoint_name(unit: Unit) -> str:
+    return f"{unit.cell.key[:16]}-seed{unit.seed}"
 
 
 @contextmanager
@@ -99,6 +126,7 @@ def train_run(
     keep_model: bool = False,
     observe: Observer | None = None,
     checkpoints: Path | None = None,
+    must_stop: Callable[[], bool] = lambda: False,
 ) -> RunOutput:
     """Train one run, and predict every validation and test sample with the kept network.
 
@@ -109,23 +137,22 @@ def train_run(
         how: how runs are trained, in words, for the record.
         keep_model: whether the output has the model file.
         observe: called with each epoch's record.
-        checkpoints: a folder for the run's checkpoint, from which it resumes; a missing folder is not created.
+        checkpoints: a folder for the run's checkpoint, from which it resumes; a missing folder is not created. The
+            checkpoint stays until the output is stored (`clear_checkpoint`).
+        must_stop: as of `RunCheckpoint`.
     Raises:
+        StoppedError: the training must stop.
         ChalknetError: the run cannot be trained, or its loss is no longer finite.
     """
     splits = own_splits(data, unit.cell, divide(data, unit.cell, unit.seed))
     trainer = Trainer(data, splits, unit.cell.recipe_of(unit.seed), workers=threads, keep_samples=True)
-    callbacks = [] if observe is None else [observe]
-    if checkpoints is None:
-        run = run_epochs(trainer, *callbacks)
-    else:
-        checkpoint = RunCheckpoint(checkpoints, unit, trainer)
-        try:
-            run = run_epochs(trainer, *callbacks, checkpoint, start=checkpoint.read())
-        except ChalknetError:  # from its checkpoint it would fail again
-            checkpoint.clear()
-            raise
-        checkpoint.clear()
+    callbacks: list[Observer] = [] if observe is None else [observe]
+    start = None
+    if checkpoints is not None:
+        checkpoint = RunCheckpoint(checkpoints, data, unit, trainer, must_stop)
+        callbacks.append(checkpoint)
+        start = checkpoint.read()
+    run = run_epochs(trainer, *callbacks, start=start)
     return _output(run, unit, f"{trainer.how}, {how}", keep_model)
 
 
@@ -138,6 +165,8 @@ def train_stack(
     how: str,
     keep_model: Sequence[bool],
     observe: StackObserver | None = None,
+    checkpoints: Path | None = None,
+    must_stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train several runs in one stack, and hand over each as soon as it is finished.
 
@@ -150,7 +179,9 @@ def train_stack(
         keep_model: the same for each run.
         observe: called with a run's position and an epoch's record. Neither this nor `ended` is called by two threads
             at a time.
+        checkpoints, must_stop: as of `train_run`.
     Raises:
+        StoppedError: the training must stop; every run has its checkpoint.
         ConfigError: the runs cannot be trained in one stack.
     """
     if len({(unit.cell.division_of(unit.seed), unit.cell.recipe.split.train_size) for unit in units}) > 1:
@@ -161,6 +192,25 @@ def train_stack(
     how = f"{how_trained(training, device_of(training))}, in a stack of {len(units)}, {how}"
     lock = threading.Lock()  # between the thread that trains and those that hand over finished runs
     pending: list[Future[None]] = []
+    saved: set[int] = set()  # runs that have a checkpoint of the epoch after which the training must stop
+
+    def begin(number: int, trainer: Trainer) -> list[Observer]:
+        if checkpoints is None:
+            return []
+        checkpoint = RunCheckpoint(checkpoints, data, units[number], trainer, n_networks=len(units))
+        if (start := checkpoint.read()) is not None:
+            trainer.go_on_from(start)
+
+        def keep(record: EpochRecord) -> None:
+            if not must_stop():
+                checkpoint(record)
+            elif number in saved:  # all others are too, as networks finish their epochs in turns
+                raise StoppedError(f"stopped before epoch {record.epoch}")
+            else:
+                saved.add(number)
+                checkpoint.write()
+
+        return [keep]
 
     def hand_over(number: int, end: Run | ChalknetError) -> None:
         result = _output(end, units[number], how, keep_model[number]) if isinstance(end, Run) else end
@@ -185,6 +235,7 @@ def train_stack(
                 recipes,
                 lambda number, end: pending.append(pool.submit(hand_over, number, end)),
                 observe=observe_epoch,
+                begin=begin,
                 threads=threads,
                 keep_samples=True,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from chalknet.config import FULL, SECTION_OF_FIELD
-from chalknet.data.dataset import Dataset
+from chalknet.data.augment import augmenter_for
+from chalknet.data.dataset import Dataset, arrays_sha256
 from chalknet.data.splits import Splits, split_dataset
 from chalknet.errors import ConfigError
 from chalknet.network.architecture import architecture_for
@@ -47,7 +49,8 @@ def check_question(spec: StudySpec, data: Dataset) -> Splits:
     """Refuses a question that this data cannot answer, before anything is written; gives the first seed's division.
 
     Raises:
-        ConfigError: as `divide` and `own_splits`, or a search without a validation part.
+        ConfigError: as `divide` and `own_splits`, a search without a validation part, or a cell whose network or whose
+            changes of images do not fit the samples.
     """
     base = make_cell(spec, {})
     division = divide(data, base, spec.first_seed)
@@ -55,6 +58,8 @@ def check_question(spec: StudySpec, data: Dataset) -> Splits:
         raise ConfigError(f"a search goes by {spec.search.objective}, but there are no validation samples (--valid).")
     for cell in (base, *_extreme_cells(spec)) if spec.search is not None else grid_cells(spec):
         own_splits(data, cell, division)
+        architecture_for(cell.recipe, data.n_inputs, data.n_classes)
+        augmenter_for(cell.recipe.augmentation, data.inputs.shape[1:] if data.is_images else None)
     return division
 
 
@@ -103,6 +108,20 @@ def _own_train_size(asked: float, data: Dataset, n_shared: int) -> int:
             "smaller ones, or set that part larger (--train)."
         )
     return n_train
+
+
+def data_facts(data: Dataset) -> dict[str, Any]:
+    """Return what a store keeps of its data."""
+    digest = hashlib.sha256(arrays_sha256(data.labels).encode())
+    digest.update(repr((data.class_names, data.inputs.shape, str(data.inputs.dtype))).encode())
+    return {
+        "source": data.source,
+        "sha256": data.sha256,
+        "digest": digest.hexdigest(),
+        "samples": len(data),
+        "class_names": list(data.class_names),
+        "sample_shape": [int(n) for n in data.inputs.shape[1:]],
+    }
 
 
 def cost(cell: Cell, data: Dataset, sizes: Mapping[str, int]) -> float:

@@ -155,6 +155,14 @@ class StudySpec(Checked):
         """The seeds, first_seed and those that follow it."""
         return tuple(range(self.first_seed, self.first_seed + self.seeds))
 
+    @property
+    def n_runs(self) -> int:
+        """The most runs there can be: of the grid or a part of it, or of all trials of a search, with every seed."""
+        n_grid = math.prod(
+            len(values) if not isinstance(values, Range) else values.count or 1 for _, values in self.vary
+        )
+        return self.seeds * (min(n_grid, self.sample or n_grid) if self.search is None else self.search.trials)
+
 
 STUDY_FIELDS = {item.name: item for item in fields(StudySpec) if item.metadata}  # of [study]
 SEARCH_FIELDS = {item.name: item for item in fields(SearchConfig)}  # of [search]

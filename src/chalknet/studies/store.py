@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from chalknet.errors import DataError, OutputError, StoreError
 from chalknet.studies.cells import Cell, Unit, cell_tables
-from chalknet.studies.lease import Lease, is_alive
+from chalknet.studies.lease import Lease, LeaseObserver
 from chalknet.studies.results import STATUSES, UnitRecord, UnitResult
 from chalknet.studies.run_output import (
     DIVISION_ARRAYS,
@@ -89,6 +89,7 @@ class Store:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._db = connection
+        self._observer = LeaseObserver()
 
     @classmethod
     def create(cls, folder: Path) -> Store:
@@ -224,15 +225,14 @@ class Store:
             )
 
     def leases(self) -> list[tuple[Lease, float]]:
-        """Return all known leases, each with the seconds since its last heartbeat."""
-        now = time.time()
+        """Return all known leases, each with its last heartbeat."""
         rows = self._rows("SELECT id, host, pid, started, beat FROM owners")
-        return [(Lease(*row[:4]), now - row[4]) for row in rows]
+        return [(Lease(*row[:4]), row[4]) for row in rows]
 
     def release_dead(self) -> int:
         """Release the leases whose holders have ended; return the number of their runs, which are "todo" again."""
-        dead = [lease for lease, seconds in self.leases() if not is_alive(lease, seconds)]
-        return sum(self.release(lease) for lease in dead)
+        dead = [one for one in self.leases() if not self._observer.is_alive(*one)]
+        return sum(self.release(lease) for lease, _ in dead)
 
     def release(self, lease: Lease) -> int:
         """Forget a lease; return the number of its unfinished runs, which are "todo" again."""
@@ -304,6 +304,12 @@ class Store:
             _set_status(db, unit.key, "failed", "failed", lease, error)
         return True
 
+    def give_back(self, unit: Unit, lease: Lease) -> None:
+        """Make a run "todo" again that this lease has and does not go on with."""
+        with self._change() as db:
+            if _owns(db, unit.key, lease):
+                _set_status(db, unit.key, "todo", "given back", lease)
+
     def record_crash(self, unit: Unit, lease: Lease, reason: str) -> bool:
         """Record that the process that trained a run ended: the run is "todo" again, or failed after MAX_CRASHES.
 
@@ -334,7 +340,7 @@ class Store:
 
     def statuses(self) -> dict[tuple[str, int], str]:
         """Return the status of every run; "todo" for a run whose lease has ended and is not released yet."""
-        dead = {lease.id for lease, seconds in self.leases() if not is_alive(lease, seconds)}
+        dead = {lease.id for lease, heartbeat in self.leases() if not self._observer.is_alive(lease, heartbeat)}
         rows = self._rows("SELECT cell, seed, status, owner FROM units")
         return {
             (cell, seed): "todo" if status == "running" and owner in dead else status

@@ -15,7 +15,7 @@ from chalknet.errors import ChalknetError, ConfigError
 from chalknet.network.architecture import architecture_for, layer_kinds
 from chalknet.records import EpochRecord
 from chalknet.training.optimizers import rule_of
-from chalknet.training.trainer import Run, Trainer, device_of, train_jointly
+from chalknet.training.trainer import Observer, Run, Trainer, device_of, train_jointly
 
 Ended = Callable[[int, Run | ChalknetError], None]
 StackObserver = Callable[[int, EpochRecord], None]
@@ -72,6 +72,7 @@ def run_together(
     ended: Ended,
     *,
     observe: StackObserver | None = None,
+    begin: Callable[[int, Trainer], Sequence[Observer]] = lambda *_: (),
     threads: int = 1,
     keep_samples: bool = False,
 ) -> None:
@@ -84,6 +85,8 @@ def run_together(
         ended: called with a network's position among the recipes and its `Run`, or the error that ended it; a
             divergence ends one network alone.
         observe: called with each epoch of each network.
+        begin: called with each position and its trainer before the first epoch. It may bring the trainer to where a
+            checkpoint was taken, and returns more callbacks of this network.
         threads: of torch's products on a processor.
         keep_samples: as of `Trainer`.
     Raises:
@@ -110,5 +113,8 @@ def run_together(
             beside=first,
         )
         numbers[trainer] = number
-    callbacks = {trainer: [] if observe is None else [partial(observe, number)] for trainer, number in numbers.items()}
+    callbacks = {trainer: list(begin(number, trainer)) for trainer, number in numbers.items()}
+    if observe is not None:
+        for trainer, number in numbers.items():
+            callbacks[trainer].insert(0, partial(observe, number))
     train_jointly(callbacks, lambda trainer, end: ended(numbers[trainer], end), stack)

@@ -3,16 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chalknet.config import SECTION_OF_FIELD, DataConfig, Recipe, near_match
 from chalknet.errors import ConfigError
 from chalknet.studies.spec import SEARCH_FIELDS, STUDY_FIELDS, SearchConfig, StudySpec, parse_vary, read_spec
+from chalknet.training.recipes import DEFAULT, suited
 from chalknet.training.recipes import recipe as recipe_named
 
+if TYPE_CHECKING:
+    from chalknet.data.dataset import Dataset
+
 SPEC_FILE = "study.toml"
+
+
+@dataclass(frozen=True)
+class StudyRequest:
+    """A study as it is asked for, before its data is read.
+
+    Attributes:
+        spec: its specification, as far as it does not depend on the data.
+        settings: the recipe fields that the user set, of a named recipe, which is adapted to the data; else None.
+    """
+
+    spec: StudySpec
+    settings: Mapping[str, Any] | None = None
+
+    def adapted(self, data: Dataset) -> tuple[StudySpec, tuple[str, ...]]:
+        """Return the specification for this data, and what was done about the recipe, a sentence each.
+
+        Raises:
+            ConfigError: a varied value does not fit the adapted recipe.
+        """
+        if self.settings is None:
+            return self.spec, ()
+        recipe, notes = suited(recipe_named(self.spec.recipe.name), self.settings, data)
+        return replace(self.spec, recipe=recipe), notes
 
 
 def resolve_study(
@@ -21,11 +49,11 @@ def resolve_study(
     vary: Mapping[str, Any] | Sequence[str],
     settings: Mapping[str, Any],
     data: DataConfig | None = None,
-) -> StudySpec:
-    """Return the specification that a study.toml or a named recipe gives, changed by what the user gave.
+) -> StudyRequest:
+    """Return the study that a study.toml or a named recipe gives, changed by what the user gave.
 
     Args:
-        recipe: a name or a `Recipe`, by default "writeup".
+        recipe: a name or a `Recipe`, by default that of a training.
         config: a study.toml to start from instead.
         vary: fields and values, or lines such as "hidden=100,500"; if any are given, they replace the file's.
         settings: fields of the recipe, of [study] and of [search]; None stands for what was not given.
@@ -49,9 +77,9 @@ def resolve_study(
     if config is not None:
         base = read_spec(Path(config))
     else:
-        base = StudySpec(recipe if isinstance(recipe, Recipe) else recipe_named(recipe or "writeup"))
+        base = StudySpec(recipe if isinstance(recipe, Recipe) else recipe_named(recipe or DEFAULT))
     of_search = {name: value for name, value in given.items() if name in SEARCH_FIELDS}
-    return replace(
+    spec = replace(
         base,
         recipe=base.recipe.with_settings(**of_recipe),
         vary=fields or base.vary,
@@ -59,6 +87,8 @@ def resolve_study(
         data=base.data.updated(data or DataConfig()),
         **{name: value for name, value in given.items() if name in STUDY_FIELDS},
     )
+    is_adaptable = config is None and not isinstance(recipe, Recipe)
+    return StudyRequest(spec, of_recipe if is_adaptable else None)
 
 
 def study_folder(config: str | None, spec: StudySpec) -> Path:

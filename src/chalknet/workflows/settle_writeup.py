@@ -38,7 +38,7 @@ def settle_writeup(
     if quick:
         given = {"epochs": QUICK_EPOCHS, **given}
     given["seeds"] = seeds if seeds is not None else QUICK_SEEDS if quick else SEEDS
-    return resolve_study("writeup", None, {"hidden": widths}, given, data)
+    return resolve_study("writeup", None, {"hidden": widths}, given, data).spec
 
 
 def writeup_folder(source: str, quick: bool) -> Path:

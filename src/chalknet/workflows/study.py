@@ -1,40 +1,34 @@
-"""Run a study from its specification to its results: `chalknet.study`, which the command calls too."""
+"""Run a study from its specification to its results: `chalknet.study`, which the command calls too.
+
+Loads no NumPy before the worker processes have been started.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import tomli_w
-
-from chalknet.artifacts.atomic import new_folder, write_bytes
 from chalknet.config import DataConfig, Recipe
-from chalknet.data.dataset import Dataset
-from chalknet.data.load import load_data
 from chalknet.errors import ConfigError
 from chalknet.machine.processor import available_cores
-from chalknet.machine.ray_cluster import check_reachable, checked_place, require_ray
-from chalknet.studies.cells import Unit
-from chalknet.studies.plan import Plan, Planner, check_stack
-from chalknet.studies.reading import read_results
-from chalknet.studies.results import StudyResults
-from chalknet.studies.runner.local_pool import local_pool
-from chalknet.studies.runner.ray_pool import ray_pool
-from chalknet.studies.runner.scheduler import Observer, Scheduler, WorkQueue
-from chalknet.studies.search import require_optuna
-from chalknet.studies.space import check_question, grid_cells, make_cell
-from chalknet.studies.spec import StudySpec, spec_tables
-from chalknet.studies.store import STORE_FILE, Store
-from chalknet.training.trainer import device_of
-from chalknet.workflows.resolve_study import SPEC_FILE, resolve_study
+from chalknet.machine.ray_cluster import checked_place, require_ray
+from chalknet.studies.runner.processes import WorkerProcesses
+from chalknet.studies.spec import StudySpec
+from chalknet.workflows.resolve_study import StudyRequest, resolve_study
+
+if TYPE_CHECKING:
+    from chalknet.data.dataset import Dataset
+    from chalknet.studies.plan import Plan
+    from chalknet.studies.results import StudyResults
+    from chalknet.studies.runner.scheduler import Observer
+
+MAX_JOBS = 1_024  # more are a slip of the keyboard, and more than a system starts
 
 
 def study(
-    data: Dataset | str | Path,
-    vary: Mapping[str, Any] | Sequence[str] | StudySpec,
+    data: Dataset | DataConfig | str | Path,
+    vary: Mapping[str, Any] | Sequence[str] | StudySpec | StudyRequest,
     *,
     out: str | Path,
     seeds: int | None = None,
@@ -45,6 +39,7 @@ def study(
     retry_failed: bool = False,
     observe: Observer | None = None,
     on_plan: Callable[[Plan], None] | None = None,
+    on_notes: Callable[[Sequence[str]], None] | None = None,
     search: str | None = None,
     trials: int | None = None,
     **settings: Any,
@@ -61,7 +56,8 @@ def study(
             existing one finished runs are kept, and new configurations are added.
         seeds: training runs per configuration, 3 if not given. settings may give first_seed, and seeds_vary: which of
             "init", "order" and "split" they vary.
-        recipe: a recipe's name or a `Recipe`: what all configurations share, by default "writeup".
+        recipe: a recipe's name or a `Recipe`: what all configurations share, by default "strong". A named recipe is
+            adapted to the data as in `chalknet.train`.
         jobs: processes at a time, by default one per core, or one in all where all runs are trained on a GPU; results
             do not depend on it.
         on: "ray" trains runs on a Ray cluster of this machine alone, "ray://HOST:PORT" on a running one; by default
@@ -71,6 +67,7 @@ def study(
         retry_failed: whether runs that failed before are trained again.
         observe: called with a `StudyProgress` whenever something has changed.
         on_plan: called with how runs are shared out among processes of this machine, before the first is trained.
+        on_notes: called with what the user should know about the data and about how the recipe was adapted to it.
         search, trials: "tpe" lets Optuna choose so many configurations instead of training the grid; settings may give
             search_seed, objective and at_once.
         settings: other recipe fields that all configurations share, such as epochs=20; sample and sample_seed for a
@@ -85,102 +82,47 @@ def study(
         OutputError: out cannot be written; what was finished is kept.
         StoreError: what is in out is no study, or one of a newer chalknet.
     """
-    given = {**settings, "seeds": seeds, "sampler": search, "trials": trials}
-    if isinstance(vary, StudySpec):
-        extra = [name for name, value in {**given, "recipe": recipe}.items() if value is not None]
-        if extra:
-            raise ConfigError(f"{extra[0]} is part of the StudySpec that was given. Set it there.")
-        spec = vary
+    if isinstance(vary, StudySpec | StudyRequest):
+        given = {**settings, "seeds": seeds, "recipe": recipe, "search": search, "trials": trials}
+        extra = next((name for name, value in given.items() if value is not None), None)
+        if extra is not None:
+            raise ConfigError(f"{extra} is part of the StudySpec that was given. Set it there.")
+        request = StudyRequest(vary) if isinstance(vary, StudySpec) else vary
     else:
-        spec = resolve_study(recipe, None, vary if isinstance(vary, Mapping) else list(vary), given)
-    samples = load_data(data) if isinstance(data, (str, Path)) else data
+        given = {**settings, "seeds": seeds, "sampler": search, "trials": trials}
+        request = resolve_study(recipe, None, vary if isinstance(vary, Mapping) else list(vary), given)
+    check_jobs(jobs, stack)
     if on is not None:
         checked_place(on)
         require_ray("study --on ray")
-        on_plan = None  # what this machine knows says little of others
-        check_reachable(on)  # before anything is written
-    _check_jobs(jobs, stack)
-    check_question(spec, samples)
-    if spec.search is not None:
-        require_optuna()
-    if on is None:  # a cluster has its own packages and devices
-        jobs = _processes(spec, jobs, stack)
-    planner = _planner(samples, jobs, stack, is_remote=on is not None)
-    spec = replace(spec, data=samples.origin or DataConfig(samples.source, samples.sha256))
-    folder = Path(out)
-    with (
-        new_folder(folder),
-        Store.create(folder) as store,
-        WorkQueue(store, spec, samples, retry_failed=retry_failed, planner=planner, on_plan=on_plan) as queue,
-    ):
-        _write_spec(spec, folder)
-        pools = local_pool(queue, samples, jobs) if on is None else ray_pool(queue, samples, spec.recipe, on, jobs)
-        with pools as pool:
-            Scheduler(queue, pool, observe).run()
-    return read_results(folder)
+    # Workers load what training needs while this process does so too and reads the data.
+    with WorkerProcesses(0 if on is not None else _started_at_once(request.spec, jobs)) as processes:
+        from chalknet.workflows.run_study import run_study
 
-
-def plan_study(
-    spec: StudySpec, data: Dataset, folder: Path, *, jobs: int | None = None, stack: int | None = None
-) -> Plan:
-    """Return how `study` would share out what is still to be done, with times measured. Nothing is written.
-
-    The configurations of a search that are not chosen yet are taken to be as its base.
-
-    Raises:
-        ConfigError, MissingExtraError, StoreError: as `study`.
-    """
-    _check_jobs(jobs, stack)
-    check_question(spec, data)
-    planner = _planner(data, _processes(spec, jobs, stack), stack)
-    cells = list(grid_cells(spec)) if spec.search is None else [make_cell(spec, {})] * spec.search.trials
-    units = [Unit(cell, seed) for seed in spec.seed_numbers for cell in cells]
-    if (folder / STORE_FILE).exists():
-        with Store.read(folder) as store:
-            statuses = store.statuses()
-        units = [unit for unit in units if statuses.get(unit.key, "todo") == "todo"]
-    return planner.plan(units, timed=True)
-
-
-def _check_jobs(jobs: int | None, stack: int | None) -> None:
-    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
-        raise ConfigError(f"jobs must be a whole number >= 1, got {jobs!r}.")
-    check_stack(stack)
-
-
-def _processes(spec: StudySpec, jobs: int | None, stack: int | None) -> int:
-    """Return the processes at a time: one per core, or a single one where all runs are trained on a GPU.
-
-    Raises:
-        MissingExtraError, ConfigError: an engine that is not here, or its device: here, and not in every run; or stack
-            is given, and no run is trained on a GPU.
-    """
-    varied, base = dict(spec.vary), spec.recipe.training
-    wanted = []
-    for name in ("engine", "device", "precision"):
-        values = varied.get(name)
-        wanted.append(values if isinstance(values, tuple) else (getattr(base, name),))
-    devices = {
-        device_of(replace(base, engine=engine, device=device, precision=precision))
-        for engine, device, precision in product(*wanted)
-    }
-    if "cuda" not in devices and (stack or 1) > 1:
-        raise ConfigError(
-            f"stack (--stack) {stack} trains networks at once on a GPU, and this study trains on processors, one run "
-            "per process. Leave it out, or choose engine=torch (--engine torch) on a machine with a GPU."
+        return run_study(
+            data,
+            request,
+            Path(out),
+            processes,
+            jobs=jobs,
+            on=on,
+            stack=stack,
+            retry_failed=retry_failed,
+            observe=observe,
+            on_plan=on_plan,
+            on_notes=on_notes,
         )
-    return jobs or (1 if devices == {"cuda"} else available_cores())
 
 
-def _planner(data: Dataset, jobs: int | None, stack: int | None, is_remote: bool = False) -> Planner:
-    jobs = jobs or available_cores()
-    threads = max(1, available_cores() // jobs)
-    return Planner(data, processes=jobs, threads=threads, stack=stack, is_remote=is_remote)
+def _started_at_once(spec: StudySpec, jobs: int | None) -> int:
+    """Return how many workers are wanted in any case, as far as that is known before the data is read."""
+    may_use_gpu = "engine" in dict(spec.vary) or spec.recipe.training.engine == "torch"
+    return min(jobs or (1 if may_use_gpu else available_cores()), available_cores(), spec.n_runs)
 
 
-def _write_spec(spec: StudySpec, folder: Path) -> None:
-    """Write the specification as study.toml, unless it is there already."""
-    content = tomli_w.dumps(spec_tables(spec)).encode()
-    path = folder / SPEC_FILE
-    if not path.is_file() or path.read_bytes() != content:
-        write_bytes(path, content)
+def check_jobs(jobs: int | None, stack: int | None) -> None:
+    """Raise ConfigError unless jobs and stack are whole numbers in their ranges, or None."""
+    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or not 1 <= jobs <= MAX_JOBS):
+        raise ConfigError(f"jobs must be a whole number from 1 to {MAX_JOBS}, got {jobs!r}.")
+    if stack is not None and (isinstance(stack, bool) or not isinstance(stack, int) or stack < 1):
+        raise ConfigError(f"stack must be a whole number >= 1, got {stack!r}.")

@@ -8,16 +8,17 @@ scheduler can be killed at any point and the next one continues from the store.
 
 from __future__ import annotations
 
-import hashlib
 import queue
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from chalknet.artifacts.atomic import new_folder, write_bytes
-from chalknet.data.dataset import Dataset, arrays_sha256
+from chalknet.data.dataset import Dataset
 from chalknet.errors import ChalknetError
 from chalknet.studies.cells import Cell, Unit
 from chalknet.studies.lease import HEARTBEAT_SECONDS, Lease, end_lease, new_lease
@@ -25,10 +26,10 @@ from chalknet.studies.plan import Job, Plan, Planner
 from chalknet.studies.reading import chosen_cells
 from chalknet.studies.results import model_name
 from chalknet.studies.run_output import RunOutput, kept_scores, output_from
-from chalknet.studies.run_training import checkpoint_folder
+from chalknet.studies.run_training import checkpoint_folder, clear_checkpoint
 from chalknet.studies.runner.protocol import Message, job_message
 from chalknet.studies.search import Trial, next_trials, search_key
-from chalknet.studies.space import cost, divide, make_cell, own_splits
+from chalknet.studies.space import cost, data_facts, divide, make_cell, own_splits
 from chalknet.studies.spec import StudySpec, spec_tables
 from chalknet.studies.store import Store
 
@@ -115,14 +116,24 @@ class WorkQueue:
         self._units: dict[tuple[str, int], Unit] = {}
         self._costs: dict[str, float] = {}
         self._search_is_over = spec.search is None
-        self._last_heartbeat = float("-inf")
+        self._is_over = threading.Event()
+        self._heart = threading.Thread(target=self._send_heartbeats, daemon=True)
         self._started, self._done_before = clock(), 0.0
         self._division = divide(data, make_cell(spec, {}), spec.first_seed)
 
     def __enter__(self) -> WorkQueue:
+        try:
+            self._begin()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _begin(self) -> None:
         self._store.set_data(data_facts(self._data))
         self._store.set_question({"spec": spec_tables(self._spec), "split_sizes": self._division.sizes})
-        self.heartbeat()
+        self._store.heartbeat(self.lease)
+        self._heart.start()
         self._store.release_dead()
         self._add(chosen_cells(self._spec, self._store))
         if self._retry_failed:
@@ -130,19 +141,21 @@ class WorkQueue:
         self._make_plan()
         self._done_before = self._store.counts()["done"][1]
         self._started = self._clock()
-        return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_over.set()
         try:
+            if self._heart.ident is not None:
+                self._heart.join()
             self._store.release(self.lease)
         finally:
             end_lease(self.lease)  # if the store could not be written, the next start sees that this lease has ended
 
-    def heartbeat(self) -> None:
-        """Tell other processes that this one is alive, if that is due."""
-        if self._clock() - self._last_heartbeat >= HEARTBEAT_SECONDS:
-            self._store.heartbeat(self.lease)
-            self._last_heartbeat = self._clock()
+    def _send_heartbeats(self) -> None:
+        """Tell other machines that this process is alive, whatever it is busy with; run in a thread."""
+        while not self._is_over.wait(HEARTBEAT_SECONDS):
+            with suppress(ChalknetError), Store.create(self.folder) as store:
+                store.heartbeat(self.lease)
 
     def claim(self) -> Job:
         """Claim runs to train at once. Without a run to claim return (): for now, or for good if `is_complete`."""
@@ -183,19 +196,27 @@ class WorkQueue:
             path = self.folder / model_name(unit.cell, unit.seed)
             with new_folder(path.parent):
                 write_bytes(path, output.model)
-        self._store.complete(unit, self.lease, output)
+        if self._store.complete(unit, self.lease, output):
+            clear_checkpoint(self.folder, unit)
         scores = kept_scores(output.record)
         return RunEvent(unit, output.record["seconds"], None if scores is None else scores.accuracy)
 
     def fail(self, unit: Unit, error: str) -> RunEvent:
         """Record why a run failed."""
         self._store.fail(unit, self.lease, error)
+        clear_checkpoint(self.folder, unit)  # from its checkpoint it would fail again
         return RunEvent(unit, error=error)
 
     def record_crash(self, unit: Unit, reason: str) -> RunEvent:
         """Record that the worker that trained a run exited before it was finished."""
         failed = self._store.record_crash(unit, self.lease, reason)
+        if failed:
+            clear_checkpoint(self.folder, unit)
         return RunEvent(unit, error=reason, again=not failed)
+
+    def give_back(self, unit: Unit) -> None:
+        """Make a run "todo" again whose worker was asked to end."""
+        self._store.give_back(unit, self.lease)
 
     def progress(self, at_work: Mapping[Unit, int], ended: RunEvent | None = None) -> StudyProgress:
         """Return the state of the study.
@@ -345,14 +366,15 @@ class Scheduler:
         with checkpoint_folder(self._queue.folder) as self._checkpoints:
             self._dispatch()
             while any(slot.epochs for slot in self._slots) or not self._queue.is_complete():
-                self._queue.heartbeat()
                 try:
                     worker, message, content = self._pool.inbox.get(timeout=POLL_SECONDS)
                 except queue.Empty:
                     self._dispatch()
                     self._show()
                     continue
-                slot = next(slot for slot in self._slots if slot.worker is worker)
+                slot = next((slot for slot in self._slots if slot.worker is worker), None)
+                if slot is None:
+                    continue  # a worker that had said that it ends
                 events = self._handle_exit(slot) if message is None else self._handle(slot, message, content)
                 if message is None or not slot.epochs:
                     self._dispatch()
@@ -385,6 +407,12 @@ class Scheduler:
         if message["event"] == "ready":
             slot.is_ready, self._start_failures = True, 0
             return []
+        if message["event"] == "stopped":  # somebody has asked this worker alone to end
+            self._slots.remove(slot)
+            for unit in slot.epochs:
+                self._queue.give_back(unit)
+            slot.epochs.clear()
+            return []
         unit = slot.job[message["run"]]
         if message["event"] == "epoch":
             slot.epochs[unit] = message["epoch"]
@@ -416,17 +444,3 @@ class Scheduler:
         if self._observe is not None:
             at_work = {unit: epoch for slot in self._slots for unit, epoch in slot.epochs.items()}
             self._observe(self._queue.progress(at_work, event))
-
-
-def data_facts(data: Dataset) -> dict[str, Any]:
-    """Return what a store keeps of its data."""
-    digest = hashlib.sha256(arrays_sha256(data.labels).encode())
-    digest.update(repr((data.class_names, data.inputs.shape, str(data.inputs.dtype))).encode())
-    return {
-        "source": data.source,
-        "sha256": data.sha256,
-        "digest": digest.hexdigest(),
-        "samples": len(data),
-        "class_names": list(data.class_names),
-        "sample_shape": [int(n) for n in data.inputs.shape[1:]],
-    }

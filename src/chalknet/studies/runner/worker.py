@@ -1,7 +1,7 @@
 """A worker: trains the jobs that a scheduler sends, in a process of this machine or an actor of a Ray cluster.
 
-As a process it is `python -m chalknet.studies.runner.worker DESCRIPTOR FOLDER`: DESCRIPTOR is its end of a socket pair,
-FOLDER holds the samples. It exits when the other end closes, which is when the scheduler ends, however that ended.
+As a process it is `python -m chalknet.studies.runner.worker DESCRIPTOR`, with its end of a socket pair. It ends when
+the other end closes, which is when the scheduler ends, however that ended.
 """
 
 from __future__ import annotations
@@ -17,18 +17,21 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 from chalknet.data.dataset import Dataset
-from chalknet.errors import ChalknetError
+from chalknet.errors import ChalknetError, StoppedError
 from chalknet.records import EpochRecord
 from chalknet.studies.run_output import RunOutput, output_bytes
-from chalknet.studies.run_training import RunCheckpoint, train_run, train_stack
-from chalknet.studies.runner.protocol import SECONDS_BETWEEN_EPOCHS, Message, read_data, receive, run_from, send
+from chalknet.studies.run_training import train_run, train_stack
+from chalknet.studies.runner.processes import END_SECONDS
+from chalknet.studies.runner.protocol import SECONDS_BETWEEN_EPOCHS, Message, receive, run_from, send
+from chalknet.studies.runner.samples import read_data
 
 Send = Callable[[Message, bytes], None]
 
 
-def train_job(message: Message, data: Dataset, send: Send) -> None:
+def train_job(message: Message, data: Dataset, send: Send, must_stop: Callable[[], bool] = lambda: False) -> None:
     """Train the runs of a `job_message`, several in one stack, and send their progress and their outputs.
 
     A run that fails stops no other. If a stack fails as a whole, those of its runs that are not finished are trained
@@ -36,6 +39,9 @@ def train_job(message: Message, data: Dataset, send: Send) -> None:
 
     Args:
         send: called with the messages of `protocol` and their content; it must not raise.
+        must_stop: asked after each epoch.
+    Raises:
+        StoppedError: must_stop returned True; runs that are not finished have a checkpoint.
     """
     units = [run_from(run) for run in message["runs"]]
     keep_model, checkpoints = message["keep_model"], Path(message["checkpoints"])
@@ -54,30 +60,26 @@ def train_job(message: Message, data: Dataset, send: Send) -> None:
         else:
             send({"event": "failed", "run": number, "error": _in_a_line(end)}, b"")
 
-    fresh = [number for number, unit in enumerate(units) if not RunCheckpoint(checkpoints, unit).exists]
-    if len(fresh) > 1:  # a run with a checkpoint resumes alone
-        with suppress(Exception):  # of the stack as a whole; its runs are trained alone below
-            train_stack(
-                data,
-                [units[number] for number in fresh],
-                lambda i, end: on_end(fresh[i], end),
-                threads=message["threads"],
-                how=message["how"],
-                keep_model=[keep_model[number] for number in fresh],
-                observe=lambda i, record: on_epoch(fresh[i], record),
-            )
+    how: dict[str, Any] = {
+        "threads": message["threads"],
+        "how": message["how"],
+        "checkpoints": checkpoints,
+        "must_stop": must_stop,
+    }
+    if len(units) > 1:
+        try:
+            train_stack(data, units, on_end, keep_model=keep_model, observe=on_epoch, **how)
+        except StoppedError:
+            raise
+        except Exception:  # of the stack as a whole; its runs are trained alone below
+            pass
     for number in list(sent_at):
         end: RunOutput | Exception
         try:
-            end = train_run(
-                data,
-                units[number],
-                threads=message["threads"],
-                how=message["how"],
-                keep_model=keep_model[number],
-                observe=partial(on_epoch, number),
-                checkpoints=checkpoints,
-            )
+            observe = partial(on_epoch, number)
+            end = train_run(data, units[number], keep_model=keep_model[number], observe=observe, **how)
+        except StoppedError:
+            raise
         except Exception as error:  # of this run; the others are trained all the same
             end = error
         on_end(number, end)
@@ -92,28 +94,46 @@ def _in_a_line(error: Exception) -> str:
 
 
 def main() -> None:
-    """Train jobs until the scheduler ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the scheduler, which stops its workers
+    """Train jobs until the scheduler ends or a signal asks this process to end.
+
+    The present epoch is then finished and kept in a checkpoint, if that takes no more than `END_SECONDS`.
+    """
     connection = Connection(int(sys.argv[1]))
-    jobs: SimpleQueue[Message] = SimpleQueue()
+    messages: SimpleQueue[Message | None] = SimpleQueue()
+    is_ending = False
+
+    def end(*_: object) -> None:
+        nonlocal is_ending
+        if not is_ending:
+            is_ending = True
+            messages.put(None)
+            signal.alarm(END_SECONDS)  # no thread or lock, since a signal may have come at any place
 
     def listen() -> None:
         with suppress(EOFError, OSError):
             while True:
-                jobs.put(receive(connection)[0])
-        os._exit(0)  # without a scheduler there is nobody to work for
+                messages.put(receive(connection)[0])
+        end()  # without a scheduler there is nobody to work for
 
-    def send_or_exit(message: Message, content: bytes = b"") -> None:
+    def send_or_end(message: Message, content: bytes = b"") -> None:
         try:
             send(connection, message, content)
         except OSError:
-            os._exit(0)
+            end()
 
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
     threading.Thread(target=listen, daemon=True).start()
-    data = read_data(Path(sys.argv[2]))
-    send_or_exit({"event": "ready"})
-    while True:
-        train_job(jobs.get(), data, send_or_exit)
+    data: Dataset | None = None
+    while (message := messages.get()) is not None:
+        if data is None:
+            data = read_data(Path(message["data"]))
+            send_or_end({"event": "ready"})
+        else:
+            with suppress(StoppedError):
+                train_job(message, data, send_or_end, lambda: is_ending)
+    send_or_end({"event": "stopped"})
+    os._exit(0)  # threads of an engine may be at work
 
 
 if __name__ == "__main__":

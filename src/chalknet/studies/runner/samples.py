@@ -1,0 +1,67 @@
+"""The files that hold a study's samples for the workers of this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.data.dataset import Dataset
+from chalknet.data.stored import StoredArray, StoredSamples
+
+DATA_FILE = "data.json"
+ROWS_AT_ONCE = 4096  # samples to copy at a time
+
+
+def write_data(data: Dataset, folder: Path) -> None:
+    """Write a data set as .npy files, which all workers map into memory, so that one copy serves them all.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full. Nothing is written through a map of memory, where a
+            full disk would end the process.
+    """
+    with (folder / "inputs.npy").open("wb") as file:
+        _write_array(file, data.inputs, data.inputs.dtype, data.inputs.shape)
+    arrays: dict[str, NDArray[Any] | None] = {
+        "labels": data.labels, "groups": data.groups, "own_test": data.own_test, "own_valid": data.own_valid
+    }  # fmt: skip
+    for name, array in arrays.items():
+        if array is not None:
+            with (folder / f"{name}.npy").open("wb") as file:
+                _write_array(file, array, array.dtype, array.shape)
+    facts = {
+        "class_names": list(data.class_names),
+        "source": data.source,
+        "sha256": data.sha256,
+        "input_names": list(data.input_names),
+        "stored": isinstance(data.inputs, StoredSamples),
+        "arrays": [name for name, array in arrays.items() if array is not None],
+    }
+    (folder / DATA_FILE).write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _write_array(file: IO[bytes], rows: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    for start in range(0, shape[0], ROWS_AT_ONCE):
+        file.write(np.ascontiguousarray(rows[start : start + ROWS_AT_ONCE]).data)
+
+
+def read_data(folder: Path) -> Dataset:
+    """Read what `write_data` wrote: samples are mapped, or read as needed if they come from too large a file."""
+    facts = json.loads((folder / DATA_FILE).read_text(encoding="utf-8"))
+    arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in facts["arrays"]}
+    inputs: Any = np.load(folder / "inputs.npy", mmap_mode="r", allow_pickle=False)
+    if facts["stored"]:
+        inputs = StoredSamples([StoredArray(folder / "inputs.npy", inputs.offset, inputs.shape, inputs.dtype)])
+    return Dataset(
+        inputs=inputs,
+        class_names=tuple(facts["class_names"]),
+        source=facts["source"],
+        sha256=facts["sha256"],
+        input_names=tuple(facts["input_names"]),
+        **arrays,
+    )

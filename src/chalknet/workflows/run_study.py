@@ -1,0 +1,150 @@
+"""Run a study whose worker processes have been started: read its data, adapt its recipe, and train what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import tomli_w
+
+from chalknet.artifacts.atomic import new_folder, write_bytes
+from chalknet.config import DataConfig
+from chalknet.data.dataset import Dataset
+from chalknet.data.load import load_data
+from chalknet.data.open_data import open_data
+from chalknet.errors import ConfigError
+from chalknet.machine.processor import available_cores
+from chalknet.machine.ray_cluster import check_reachable
+from chalknet.studies.cells import Unit
+from chalknet.studies.plan import Plan, Planner
+from chalknet.studies.reading import read_results
+from chalknet.studies.results import StudyResults
+from chalknet.studies.runner.local_pool import local_pool
+from chalknet.studies.runner.processes import WorkerProcesses
+from chalknet.studies.runner.ray_pool import ray_pool
+from chalknet.studies.runner.scheduler import Observer, Scheduler, WorkQueue
+from chalknet.studies.search import require_optuna
+from chalknet.studies.space import check_question, grid_cells, make_cell
+from chalknet.studies.spec import StudySpec, spec_tables
+from chalknet.studies.store import STORE_FILE, Store
+from chalknet.training.trainer import device_of
+from chalknet.workflows.resolve_study import SPEC_FILE, StudyRequest
+
+
+def run_study(
+    data: Dataset | DataConfig | str | Path,
+    request: StudyRequest,
+    folder: Path,
+    processes: WorkerProcesses,
+    *,
+    jobs: int | None,
+    on: str | None,
+    stack: int | None,
+    retry_failed: bool,
+    observe: Observer | None,
+    on_plan: Callable[[Plan], None] | None,
+    on_notes: Callable[[Sequence[str]], None] | None,
+) -> StudyResults:
+    """Run a study; the arguments are those of `chalknet.study`."""
+    samples = _read(data)
+    spec, notes = request.adapted(samples)
+    if on_notes is not None:
+        on_notes((*samples.notes, *notes))
+    if on is not None:
+        on_plan = None  # what this machine knows says little of others
+        check_reachable(on)  # before anything is written
+    check_question(spec, samples)
+    if spec.search is not None:
+        require_optuna()
+    if on is None:  # a cluster has its own packages and devices
+        jobs = _processes(spec, jobs, stack)
+    planner = _planner(samples, jobs, stack, is_remote=on is not None)
+    spec = replace(spec, data=samples.origin or DataConfig(samples.source, samples.sha256))
+    with (
+        new_folder(folder),
+        Store.create(folder) as store,
+        WorkQueue(store, spec, samples, retry_failed=retry_failed, planner=planner, on_plan=on_plan) as queue,
+    ):
+        _write_spec(spec, folder)
+        pools = (
+            local_pool(queue, samples, processes, jobs)
+            if on is None
+            else ray_pool(queue, samples, spec.recipe, on, jobs)
+        )
+        with pools as pool:
+            Scheduler(queue, pool, observe).run()
+    return read_results(folder)
+
+
+def plan_study(
+    request: StudyRequest | StudySpec,
+    data: Dataset | DataConfig,
+    folder: Path,
+    *,
+    jobs: int | None = None,
+    stack: int | None = None,
+) -> Plan:
+    """Return how `study` would share out what is still to be done, with times measured. Nothing is written.
+
+    The configurations of a search that are not chosen yet are taken to be as its base.
+
+    Raises:
+        ConfigError, MissingExtraError, StoreError: as `study`.
+    """
+    samples = _read(data)
+    spec, _ = (StudyRequest(request) if isinstance(request, StudySpec) else request).adapted(samples)
+    check_question(spec, samples)
+    planner = _planner(samples, _processes(spec, jobs, stack), stack)
+    cells = list(grid_cells(spec)) if spec.search is None else [make_cell(spec, {})] * spec.search.trials
+    units = [Unit(cell, seed) for seed in spec.seed_numbers for cell in cells]
+    if (folder / STORE_FILE).exists():
+        with Store.read(folder) as store:
+            statuses = store.statuses()
+        units = [unit for unit in units if statuses.get(unit.key, "todo") == "todo"]
+    return planner.plan(units, timed=True)
+
+
+def _read(data: Dataset | DataConfig | str | Path) -> Dataset:
+    if isinstance(data, DataConfig):
+        return open_data(data)
+    return load_data(data) if isinstance(data, (str, Path)) else data
+
+
+def _processes(spec: StudySpec, jobs: int | None, stack: int | None) -> int:
+    """Return the processes at a time: one per core, or a single one where all runs are trained on a GPU.
+
+    Raises:
+        MissingExtraError, ConfigError: an engine that is not here, or its device: here, and not in every run; or stack
+            is given, and no run is trained on a GPU.
+    """
+    varied, base = dict(spec.vary), spec.recipe.training
+    wanted = []
+    for name in ("engine", "device", "precision"):
+        values = varied.get(name)
+        wanted.append(values if isinstance(values, tuple) else (getattr(base, name),))
+    devices = {
+        device_of(replace(base, engine=engine, device=device, precision=precision))
+        for engine, device, precision in product(*wanted)
+    }
+    if "cuda" not in devices and (stack or 1) > 1:
+        raise ConfigError(
+            f"stack (--stack) {stack} trains networks at once on a GPU, and this study trains on processors, one run "
+            "per process. Leave it out, or choose engine=torch (--engine torch) on a machine with a GPU."
+        )
+    return jobs or (1 if devices == {"cuda"} else available_cores())
+
+
+def _planner(data: Dataset, jobs: int | None, stack: int | None, is_remote: bool = False) -> Planner:
+    jobs = jobs or available_cores()
+    threads = max(1, available_cores() // jobs)
+    return Planner(data, processes=jobs, threads=threads, stack=stack, is_remote=is_remote)
+
+
+def _write_spec(spec: StudySpec, folder: Path) -> None:
+    """Write the specification as study.toml, unless it is there already."""
+    content = tomli_w.dumps(spec_tables(spec)).encode()
+    path = folder / SPEC_FILE
+    if not path.is_file() or path.read_bytes() != content:
+        write_bytes(path, content)
