@@ -95,7 +95,8 @@ def study(**flags: Any) -> int:
     chalknet study --vary hidden=16,32,64 --seeds 20 --plan
     chalknet study show runs/widths
 
-    The recipe is adapted to the data as in chalknet train. Recipe flags hold for all cells. A cell that varies train_size uses the first so many of --train training samples.
+    The recipe is adapted to the data as in chalknet train. Recipe flags hold for all cells. A cell that varies
+    train_size uses the first so many of --train training samples.
     """
     ctx = click.get_current_context()
     if ctx.invoked_subcommand is not None:
