@@ -353,11 +353,15 @@ class DataConfig:
     sample_weights_sha256: str = ""
     splits_sha256: str = ""
 
-    def updated(self, given: DataConfig) -> DataConfig:
-        """Return this with what another configuration names; a newly named source has no known digest."""
+    def updated(self, given: DataConfig, *, is_same: bool = False) -> DataConfig:
+        """Return this with what another configuration names.
+
+        Args:
+            is_same: whether a newly named source must have the same digest, since the data have only moved.
+        """
         named = {name: value for name, value in vars(given).items() if value}
         for source, digest in (("source", "sha256"), ("valid_source", "valid_sha256"), ("test_source", "test_sha256")):
-            if source in named:
+            if source in named and not is_same:
                 named.setdefault(digest, "")
         return replace(self, **named)
 

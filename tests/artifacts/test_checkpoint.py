@@ -110,6 +110,7 @@ def test_one_is_written_every_so_many_epochs_and_when_it_is_to_stop(small_images
     context = context_of(small_images, tmp_path)
     trainer = trainer_of(small_images, RECIPE)
     checkpoint = Watching(trainer, context, seconds=1e9, epochs=3, must_stop=lambda: len(written) == 7)
+    checkpoint.on_train_begin(context)
     with pytest.raises(
         StoppedError, match=r"stopped after epoch 8 of 8, which is kept\. Go on with: chalknet train --re"
     ):

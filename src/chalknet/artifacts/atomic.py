@@ -11,6 +11,11 @@ from pathlib import Path
 
 from chalknet.errors import ConfigError, OutputError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """Puts all files into folder so that a reader, or a crash, finds each one old or new, never in part.
@@ -95,6 +100,33 @@ def new_folder(path: Path, *, numbered: bool = False) -> Iterator[Path]:
             with suppress(OSError):  # not empty
                 folder.rmdir()
         raise
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other trainings out of a folder; the system lets go when the process ends, however it ends.
+
+    File systems and operating systems without such locks keep nobody out.
+
+    Raises:
+        OutputError: another training writes into the folder.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(
+                f"{folder}: another training is writing into it. Wait until it ends, or choose another --out."
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(handle)
 
 
 def _make_folder(path: Path, numbered: bool, made: list[Path]) -> Path:

@@ -17,22 +17,26 @@ import tomli_w
 
 from chalknet.artifacts.architecture_table import architecture_from_table, architecture_table, rename_gain
 from chalknet.artifacts.atomic import remove_temporaries, write_files
-from chalknet.artifacts.run_folder import CONFIG_FILE, HISTORY_FILE, MEMBERS, MODEL_FILE, SAMPLES_FILE, SUMMARY_FILE
+from chalknet.artifacts.run_folder import (
+    CHECKPOINT_FILE,
+    CONFIG_FILE,
+    MEMBERS,
+    MODEL_FILE,
+    REPLACEMENT,
+    SUMMARY_FILE,
+    WRITTEN,
+)
 from chalknet.artifacts.tensor_file import MIB, plain, read_tensors, short, strict_json, tensor_bytes
 from chalknet.config import DataConfig, Recipe, config_tables, read_config
 from chalknet.engines.engine import SampleScores
 from chalknet.errors import OutputError, StoppedError, StoreError
+from chalknet.formatting import listed
 from chalknet.network.architecture import Architecture, check_parameters
 from chalknet.network.layer import Parameters
 from chalknet.records import PARTS, EpochRecord, Scores
 from chalknet.training.callbacks import Callback, RunContext
 from chalknet.training.trainer import Checkpoint, Trainer
 
-CHECKPOINT_FILE = "checkpoint.safetensors"
-WRITTEN = (  # all that a training writes into its folder
-    *(CHECKPOINT_FILE, CONFIG_FILE, HISTORY_FILE, MODEL_FILE, SAMPLES_FILE, SUMMARY_FILE),
-    *("curves.png", "curves.svg", "mlflow.json"),
-)
 # 1: velocities by the parameter's name alone. 2: optimizer state by "slot/parameter", the scale of batch normalization
 # called "gain". 3: with all layers.
 FORMAT = 3
@@ -110,8 +114,7 @@ class CheckpointCallback(Callback):
         due, stop = self._schedule.is_due(), self._must_stop()
         if due or stop:
             with self._schedule.taking():
-                content = checkpoint_bytes(self._trainer.checkpoint())
-                self.write({CHECKPOINT_FILE: content, CONFIG_FILE: self._config})
+                self.write({CHECKPOINT_FILE: checkpoint_bytes(self._trainer.checkpoint())})
         if stop:
             raise StoppedError(
                 f"stopped after epoch {record.epoch} of {self._context.recipe.training.epochs}, which is "
@@ -136,24 +139,24 @@ class CheckpointCallback(Callback):
     @property
     def _resume_command(self) -> str:
         whole = self._folder.parent.parent if self._context.n_networks > 1 else self._folder
+        whole = whole.parent if whole.name == REPLACEMENT else whole
         return f"chalknet train --resume {shlex.quote(str(whole))}"
 
     def on_train_begin(self, context: RunContext) -> None:
         """Write config.toml, from which a training that is killed before its first checkpoint starts again.
 
-        It is not written where a finished run is being replaced, which stays whole until the end. Temporary files of a
-        process that was killed in this folder are removed, and so is the checkpoint of a run that is being replaced.
+        Temporary files of a process that was killed in this folder are removed, and so is the checkpoint of an
+        unfinished run that is started anew.
         """
         remove_temporaries(self._folder, WRITTEN)
         if not context.is_resumed:
             self.clear()
-        if not (self._folder / SUMMARY_FILE).exists():
-            write_files(self._folder, {CONFIG_FILE: self._config})
+        write_files(self._folder, {CONFIG_FILE: self._config})
 
     def on_train_end(self, error: BaseException | None) -> None:
-        """Remove config.toml again after an error if nothing else of the training is kept."""
-        kept = (CHECKPOINT_FILE, SUMMARY_FILE, MODEL_FILE)
-        if error is not None and not any((self._folder / name).exists() for name in kept):
+        """Remove config.toml again if nothing can be resumed: after an error, or before the end of the first epoch."""
+        is_over = isinstance(error, Exception) or (error is not None and not self._trainer.history)
+        if is_over and not any((self._folder / name).exists() for name in (CHECKPOINT_FILE, MODEL_FILE)):
             (self._folder / CONFIG_FILE).unlink(missing_ok=True)
 
     def clear(self) -> None:
@@ -184,6 +187,7 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
         tensors["valid/loss"] = np.stack([each.loss for each in checkpoint.valid_samples])
         tensors["valid/right"] = np.stack([each.right for each in checkpoint.valid_samples])
     header: dict[str, Any] = {"format": FORMAT, "history": [asdict(record) for record in checkpoint.history]}
+    header["digests"] = dict(checkpoint.digests)
     assert checkpoint.architecture is not None, "a trainer knows its architecture"
     header |= architecture_table(checkpoint.architecture)
     return tensor_bytes(tensors, HEADER_KEY, json.dumps(header), MAX_HEADER)
@@ -193,26 +197,33 @@ def read_unfinished(folder: Path) -> tuple[Recipe, DataConfig]:
     """Return what an unfinished run or ensemble was started with.
 
     Raises:
-        StoreError: the run is finished, or was not started.
+        StoreError: no run was started there.
         ConfigError: its config.toml is not one.
     """
-    has_checkpoint = (folder / CHECKPOINT_FILE).is_file()
-    if (folder / SUMMARY_FILE).exists() and not has_checkpoint:
-        raise StoreError(f"{folder}: holds a finished run; there is nothing to go on with.")
-    if is_unfinished_ensemble(folder):
-        return read_config(folder / CONFIG_FILE)
-    # A model without a summary is what a training whose loss became nan has left; it would do so again.
-    if not has_checkpoint and ((folder / MODEL_FILE).exists() or not (folder / CONFIG_FILE).is_file()):
+    if not any((folder / name).is_file() for name in (CHECKPOINT_FILE, CONFIG_FILE)):
         raise StoreError(f"{folder}: holds no {CHECKPOINT_FILE} to go on from. Start it with chalknet train --out.")
     return read_config(folder / CONFIG_FILE)
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, digests: Mapping[str, str] | None = None) -> Checkpoint:
     """Read what `checkpoint_bytes` returned. The file is data and is never executed.
 
+    Args:
+        digests: of the training that is to be resumed; see `Trainer.digests`.
     Raises:
-        StoreError: it is not a whole checkpoint, or one of a newer format.
+        StoreError: it is not a whole checkpoint, one of a newer format, or one of another training.
     """
+    checkpoint = _read(path)
+    other = [name for name, digest in checkpoint.digests.items() if digests and digests.get(name) != digest]
+    if other:
+        raise StoreError(
+            f"{path}: is of a training with another {listed(other)}. Restore {CONFIG_FILE} and the data as they were, "
+            "or train anew with chalknet train --out."
+        )
+    return checkpoint
+
+
+def _read(path: Path) -> Checkpoint:
     try:
         entry, tensors = read_tensors(path, HEADER_KEY, MAX_HEADER)
         if entry is None:
@@ -248,7 +259,10 @@ def _checkpoint_from(header: Any, tensors: Parameters) -> Checkpoint:
     parameters, best = (_ordered(architecture, parts[kind]) for kind in ("parameters", "best"))
     state = _named_by_slot(parts["state"], parameters) if header["format"] == 1 else parts["state"]
     _check_state(architecture, state)
-    return Checkpoint(history, parameters, state, best or None, tuple(samples), None if is_old else architecture)
+    digests = {_text(name): _text(digest) for name, digest in dict(header.get("digests", {})).items()}
+    return Checkpoint(
+        history, parameters, state, best or None, tuple(samples), None if is_old else architecture, digests
+    )
 
 
 def _named_by_slot(velocities: Parameters, parameters: Parameters) -> Parameters:
@@ -315,6 +329,12 @@ def _record(number: int, values: dict[str, Any]) -> EpochRecord:
 
 def _scores(values: dict[str, Any]) -> Scores:
     return Scores(**{name: _real(value) for name, value in values.items()})
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{short(value)} is not text")
+    return value
 
 
 def _whole(value: Any) -> int:

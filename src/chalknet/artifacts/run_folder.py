@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,9 +15,10 @@ import tomli_w
 from numpy.typing import NDArray
 
 from chalknet.artifacts.history_file import history_csv, read_history
+from chalknet.artifacts.model_facts import training_facts
 from chalknet.artifacts.model_file import model_bytes
 from chalknet.artifacts.sample_losses import LOSS_TYPES, kept_losses
-from chalknet.config import OF_ARRAYS, SECTIONS, DataConfig, Recipe, config_tables, read_config
+from chalknet.config import OF_ARRAYS, SECTIONS, DataConfig, Recipe, config_from_tables, config_tables, read_config
 from chalknet.errors import OutputError, StoreError
 from chalknet.machine.facts import machine_facts
 from chalknet.records import PARTS, EpochRecord, Scores
@@ -29,7 +31,14 @@ FORMAT = 1  # of summary.json
 MODEL_FILE = "model.safetensors"
 SUMMARY_FILE = "summary.json"
 CONFIG_FILE, HISTORY_FILE, SAMPLES_FILE = "config.toml", "history.csv", "valid_samples.npz"
+CHECKPOINT_FILE = "checkpoint.safetensors"
+PICTURES = ("curves.png", "curves.svg")
+WRITTEN = (  # all that a training writes into its folder
+    *(CHECKPOINT_FILE, CONFIG_FILE, HISTORY_FILE, MODEL_FILE, SAMPLES_FILE, SUMMARY_FILE, *PICTURES, "mlflow.json"),
+)
 MEMBERS = "members"  # of an ensemble: the folder that holds a run for each network
+# A run that is to replace the finished run of its parent folder, until it is finished and while its files are moved.
+REPLACEMENT, READY = "replacement", "replacement-ready"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +61,7 @@ class FinishedRun:
 
 
 def run_files(run: Run, data: DataConfig) -> dict[str, bytes]:
-    """The files of a run but its pictures: config.toml, history.csv, summary.json, model.safetensors."""
+    """The files of a run but its pictures. summary.json is the last one, which says that the others are there."""
     summary = run_summary(run, data)
     facts = {key: summary[key] for key in ("chalknet", "recipe", "samples", "epochs", "kept")}
     facts["data_sha256"] = run.data.sha256  # and not where it lay: a model travels further than its data
@@ -61,7 +70,6 @@ def run_files(run: Run, data: DataConfig) -> dict[str, bytes]:
     files = {
         CONFIG_FILE: tomli_w.dumps(config).encode(),
         HISTORY_FILE: history_csv(run.history).encode(),
-        SUMMARY_FILE: (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode(),
         MODEL_FILE: model_bytes(run.network, facts),
     }
     if run.valid_samples:
@@ -70,20 +78,25 @@ def run_files(run: Run, data: DataConfig) -> dict[str, bytes]:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, losses=kept_losses(losses), right=right)
         files[SAMPLES_FILE] = buffer.getvalue()
-    return files
+    return files | {SUMMARY_FILE: (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode()}
 
 
 def read_run(folder: Path) -> FinishedRun:
     """What `run_files` wrote.
 
     Raises:
-        StoreError: the folder holds no finished run, or a file of it is damaged.
+        StoreError: the folder holds no finished run, or a file of it is damaged, or config.toml was changed.
         ConfigError: its config.toml is not one.
     """
     if not (folder / SUMMARY_FILE).is_file():
         raise StoreError(f"{folder}: holds no finished run, which would have a {SUMMARY_FILE}.")
     history = read_history(folder / HISTORY_FILE)
     recipe, data = read_config(folder / CONFIG_FILE)
+    facts = training_facts(folder / MODEL_FILE)
+    if isinstance(facts.get("settings"), dict):  # those of earlier versions have none
+        trained = {"recipe": facts.get("recipe"), **facts["settings"]}
+        if config_from_tables(trained, str(folder / MODEL_FILE))[0] != recipe:
+            raise StoreError(f"{folder}: {CONFIG_FILE} is not what {MODEL_FILE} was trained with. Restore it.")
     samples = folder / SAMPLES_FILE
     losses, right = _read_samples(samples, len(history)) if samples.is_file() else (None, None)
     return FinishedRun(folder, history, recipe, data, losses, right)
@@ -161,6 +174,38 @@ def _smallest_valid_loss(run: Run) -> dict[str, Any] | None:
 
 def _score_fields(scores: Scores | None) -> dict[str, float] | None:
     return None if scores is None else asdict(scores)
+
+
+def is_whole(folder: Path) -> bool:
+    """Return whether a run or an ensemble lacks nothing: it is finished, and so are its pictures and its members'."""
+    has_all = all((folder / name).exists() for name in (SUMMARY_FILE, *PICTURES))
+    return has_all and not (folder / CHECKPOINT_FILE).exists() and all(map(is_whole, folder.glob(f"{MEMBERS}/*")))
+
+
+def exchange(folder: Path) -> bool:
+    """Put a finished replacement in the place of a folder's run, and return whether there was one.
+
+    A folder with a summary holds one run's files at any moment. If this is interrupted, it can be called again: the
+    old run is removed while the new one is whole in its own folder, and then the new files are moved, summary last.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    beside, ready = folder / REPLACEMENT, folder / READY
+    try:
+        if (beside / SUMMARY_FILE).exists():
+            for name in (SUMMARY_FILE, *WRITTEN):
+                (folder / name).unlink(missing_ok=True)
+            shutil.rmtree(folder / MEMBERS, ignore_errors=True)
+            beside.rename(ready)
+        if not ready.is_dir():
+            return False
+        for path in sorted(ready.iterdir(), key=lambda path: path.name == SUMMARY_FILE):
+            path.rename(folder / path.name)
+        ready.rmdir()
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {error.strerror or error}.") from error
+    return True
 
 
 def refuse_finished(folder: Path, overwrite: bool, last_file: str = SUMMARY_FILE) -> None:

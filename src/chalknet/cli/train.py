@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     "--resume",
     type=named_place,
     metavar="DIR",
-    help="Go on with the unfinished run of this folder; its own settings hold, so give none.",
+    help="Resume the unfinished run of this folder with its own settings; --data names data that have moved.",
 )
 @click.option(
     "--checkpoint-seconds",
@@ -99,8 +99,7 @@ def train(quiet: bool, logs: tuple[str, ...], **flags: Any) -> int:
     settings = parsed_settings(flags)
     given = {name: flags[name] for name in GIVEN_AS_THEY_ARE}
     if given["resume"] is not None:
-        beside = {"data": data, "valid": source.valid_source or None, "test": test}
-        _refuse_beside_resume(beside | {name: flags[name] for name in NOT_OF_A_RESUMED_RUN} | settings)
+        _refuse_beside_resume({name: flags[name] for name in NOT_OF_A_RESUMED_RUN} | settings)
     options = TrainOptions(data=source, settings=settings, default_out=given["out"] is None, **given)
     kernels = choose_kernels()  # before anything imports NumPy
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from chalknet.config import DataConfig
 from chalknet.data.dataset import ARRAYS, Dataset
@@ -34,6 +35,9 @@ def _opened(config: DataConfig, part: str, source: str, known_classes: Sequence[
     """Read the samples of the main source (part "") or of a provided set, and check their digest."""
     if not source:
         return None
+    flag, known = (f"--{part}", getattr(config, f"{part}_sha256")) if part else ("--data", config.sha256)
+    if known and source != BUILTIN and not Path(source).exists():
+        raise DataError(f"{source}: no such file or folder. If the data have moved, name their new place with {flag}.")
     data = load_data(
         source,
         class_names=config.class_names,
@@ -41,7 +45,6 @@ def _opened(config: DataConfig, part: str, source: str, known_classes: Sequence[
         image_size=config.image_size,
         known_classes=known_classes,
     )
-    flag, known = (f"--{part}", getattr(config, f"{part}_sha256")) if part else ("--data", config.sha256)
     if known and known != data.sha256:
         raise DataError(
             f"{source}: is not the data that the configuration was written for: sha256 {data.sha256}, "

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.config import FULL, SAME, Recipe, TrainingConfig
+from chalknet.config import FULL, SAME, SECTIONS, Recipe, TrainingConfig
 from chalknet.data.augment import augmenter_for
-from chalknet.data.dataset import Dataset
+from chalknet.data.dataset import Dataset, arrays_sha256
 from chalknet.data.preprocess import Scaling, flatten, learnt_scaling
 from chalknet.data.splits import Splits
 from chalknet.data.stored import StoredPart, StoredSamples
@@ -150,6 +151,7 @@ class Checkpoint:
         best: parameters after the best epoch, where early stopping watches and they are not the last; else None.
         valid_samples: one `SampleScores` an epoch, where the trainer keeps them.
         architecture: the network's, or None where a file of an earlier format does not tell it.
+        digests: `Trainer.digests`; empty where a file of an earlier version does not tell them.
     """
 
     history: tuple[EpochRecord, ...]
@@ -158,6 +160,7 @@ class Checkpoint:
     best: Parameters | None
     valid_samples: tuple[SampleScores, ...]
     architecture: Architecture | None
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 class Trainer:
@@ -353,7 +356,22 @@ class Trainer:
             best,
             tuple(self.valid_samples),
             self.architecture,
+            self.digests,
         )
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """What is trained, as a digest for each part of it. A run that is resumed must have the same.
+
+        Fields of the recipe that have their default are left out, so that a new field changes no digest.
+        """
+        changed = [item for item in flat_fields(self.recipe) if item not in flat_fields(Recipe())]
+        found = {
+            "recipe": hashlib.sha256(repr(changed).encode()).hexdigest(),
+            "splits": arrays_sha256(*self.splits.named().values()),
+            "data": self.data.sha256,
+        }
+        return found if self._weights is None else found | {"sample weights": arrays_sha256(self._weights)}
 
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Brings this trainer to where one of the same data, splits and recipe was when the checkpoint was taken.
@@ -582,6 +600,11 @@ class BestWeights(Callback):
     def run(self) -> Run:
         """Return the run with the weights that the recipe keeps."""
         return self.best_run() if self._config.stop_early and self._config.restore_best else self._trainer.run()
+
+
+def flat_fields(recipe: Recipe) -> list[tuple[str, Any]]:
+    """Return the name and value of each field of a recipe, in the order of its sections."""
+    return [item for section in SECTIONS for item in vars(getattr(recipe, section)).items()]
 
 
 def non_finite_loss(record: EpochRecord) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -12,24 +11,13 @@ import numpy as np
 import tomli_w
 
 from chalknet.artifacts.atomic import new_folder, remove_temporaries, write_files
-from chalknet.artifacts.checkpoint import WRITTEN
-from chalknet.artifacts.model_file import load_model
-from chalknet.artifacts.run_folder import (
-    CONFIG_FILE,
-    MEMBERS,
-    MODEL_FILE,
-    SUMMARY_FILE,
-    read_run,
-    read_summary,
-    run_files,
-)
+from chalknet.artifacts.run_folder import CONFIG_FILE, MEMBERS, WRITTEN, run_files
 from chalknet.config import Recipe, config_tables
 from chalknet.data.dataset import Dataset
 from chalknet.engines.sharded import Shards
-from chalknet.errors import StoreError
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.metrics import mean_scores, score
-from chalknet.network.model import Ensemble, Network
+from chalknet.network.model import Ensemble
 from chalknet.records import MEASURES, PARTS, EpochRecord, Scores
 from chalknet.training.callbacks import Callback, RunContext
 from chalknet.training.recipes import member_recipes
@@ -65,11 +53,8 @@ def train_ensemble(
             runs.append(train_network(member, options, callbacks, shards))
             continue
         place = folder / MEMBERS / f"seed{recipe.training.seed}"
-        if context.is_resumed and (place / SUMMARY_FILE).exists():
-            runs.append(_finished(place, member))
-        else:
-            with new_folder(place):
-                runs.append(train_network(replace(member, folder=place), options, callbacks, shards))
+        with new_folder(place):
+            runs.append(train_network(replace(member, folder=place), options, callbacks, shards))
     run = replace(joined(runs, context.recipe), folder=folder)
     if folder is not None:
         write_files(folder, run_files(run, context.origin))
@@ -117,13 +102,3 @@ def _mean_record(records: list[EpochRecord]) -> EpochRecord:
     train = means["train"]
     assert train is not None, "every epoch has training scores"
     return EpochRecord(records[0].epoch, train, means["valid"], means["test"], sum(one.seconds for one in records))
-
-
-def _finished(place: Path, context: RunContext) -> Run:
-    """Return the run of a member that an earlier start has finished."""
-    run, network = read_run(place), load_model(place / MODEL_FILE)
-    if run.recipe != context.recipe or not isinstance(network, Network):
-        raise StoreError(f"{place}: holds a run of other settings. Choose another --out, or add --overwrite.")
-    kept = int(read_summary(place)["kept"]["epoch"])
-    seconds = sum(record.seconds for record in run.history)
-    return Run(run.history, network, kept, context.recipe, context.data, context.splits, seconds, folder=place)

@@ -26,16 +26,18 @@ from chalknet.workflows.train_options import TrainOptions
 UNKNOWN = "unknown"  # the digest of index arrays that an earlier version of chalknet did not record
 
 
-def resolve(options: TrainOptions) -> RunContext:
+def resolve(options: TrainOptions, unfinished: Path | None = None) -> RunContext:
     """Read the data of a training, divide them, and adapt the recipe to them; nothing is written.
 
+    Args:
+        unfinished: the folder of a run to resume.
     Raises:
         ConfigError: splits that are no division of the samples.
         DataError: data that cannot be read or divided; weights of another shape, negative or not finite.
-        StoreError: the run to resume is finished, was not started, or its checkpoint is damaged.
+        StoreError: the run to resume was not started.
     """
-    if options.resume is not None:
-        return _resolve_unfinished(Path(options.resume), options)
+    if unfinished is not None:
+        return _resolve_unfinished(unfinished, options)
     base, known = options.base()
     data = _samples(options, known)
     if not options.is_adaptable:
@@ -52,7 +54,7 @@ def _samples(options: TrainOptions, known: DataConfig) -> Dataset:
     """
     main = options.data
     if main is None or isinstance(main, DataConfig):
-        return open_data(known.updated(main or DataConfig()))
+        return open_data(known.updated(main or DataConfig(), is_same=options.resume is not None))
     for name, one in {"data": main, "valid": options.valid, "test": options.test}.items():
         if not isinstance(one, (Dataset, str, Path)) and (one is not None or name == "data"):
             raise ConfigError(

@@ -7,10 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from chalknet.artifacts.atomic import write_files
-from chalknet.artifacts.checkpoint import CHECKPOINT_FILE, CheckpointCallback, read_checkpoint
-from chalknet.artifacts.run_folder import CONFIG_FILE, HISTORY_FILE, MODEL_FILE, run_files
+from chalknet.artifacts.checkpoint import CheckpointCallback, read_checkpoint
+from chalknet.artifacts.model_file import load_model
+from chalknet.artifacts.run_folder import (
+    CHECKPOINT_FILE,
+    CONFIG_FILE,
+    HISTORY_FILE,
+    MODEL_FILE,
+    PICTURES,
+    SUMMARY_FILE,
+    is_whole,
+    read_run,
+    read_summary,
+    run_files,
+)
 from chalknet.engines.sharded import Shards
-from chalknet.errors import DivergenceError
+from chalknet.errors import DivergenceError, StoreError
+from chalknet.network.model import Network
 from chalknet.training.callbacks import Callback, RunContext, running
 from chalknet.training.trainer import Run, Trainer, run_epochs
 from chalknet.workflows.train_options import TrainOptions
@@ -32,6 +45,8 @@ def train_network(
         StoreError: the checkpoint is damaged.
     """
     recipe, folder = context.recipe, context.folder
+    if folder is not None and context.is_resumed and (folder / SUMMARY_FILE).exists():
+        return _completed(_finished_run(folder, context))
     trainer = Trainer(
         context.data,
         context.splits,
@@ -46,7 +61,7 @@ def train_network(
             return run_epochs(trainer, show)
     start = None
     if context.is_resumed and (folder / CHECKPOINT_FILE).exists():
-        start = read_checkpoint(folder / CHECKPOINT_FILE)
+        start = read_checkpoint(folder / CHECKPOINT_FILE, trainer.digests)
         context = replace(context, history=start.history)
     checkpoint = CheckpointCallback(
         trainer,
@@ -61,9 +76,25 @@ def train_network(
         except DivergenceError as error:
             raise _with_best_weights(error, context, folder) from error
     checkpoint.write(run_files(run, context.origin))
-    checkpoint.clear()  # before the pictures, since a finished run needs none, whatever becomes of its pictures
-    write_pictures(run, folder)
+    return _completed(run)
+
+
+def _completed(run: Run) -> Run:
+    """Remove the checkpoint of a finished run, and draw its curves if they are missing."""
+    assert run.folder is not None, "a run without a folder has no files"
+    (run.folder / CHECKPOINT_FILE).unlink(missing_ok=True)  # not needed any more, even if drawing fails
+    if not is_whole(run.folder):
+        write_pictures(run, run.folder)
     return run
+
+
+def _finished_run(folder: Path, context: RunContext) -> Run:
+    """Read the run that an earlier start has finished."""
+    run, summary, network = read_run(folder), read_summary(folder), load_model(folder / MODEL_FILE)
+    if run.recipe != context.recipe or run.data.sha256 != context.data.sha256 or not isinstance(network, Network):
+        raise StoreError(f"{folder}: holds a run of other settings or data. Choose another --out, or add --overwrite.")
+    kept, seconds = int(summary["kept"]["epoch"]), sum(record.seconds for record in run.history)
+    return Run(run.history, network, kept, context.recipe, context.data, context.splits, seconds, folder=folder)
 
 
 def _with_best_weights(error: DivergenceError, context: RunContext, folder: Path) -> DivergenceError:
@@ -84,7 +115,7 @@ def write_pictures(run: Run, folder: Path) -> None:
     from chalknet.reporting.drawings.picture import drawing_bytes
 
     drawing = plot_curves(run, title=curves_title(run))
-    write_files(folder, {f"curves.{kind}": drawing_bytes(drawing, kind) for kind in ("png", "svg")})
+    write_files(folder, {name: drawing_bytes(drawing, name[-3:]) for name in PICTURES})
 
 
 def curves_title(run: Run) -> str:

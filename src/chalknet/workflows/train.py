@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from chalknet.artifacts.atomic import new_folder
+from chalknet.artifacts.atomic import locked, new_folder
 from chalknet.artifacts.checkpoint import refuse_unfinished
-from chalknet.artifacts.run_folder import refuse_finished
+from chalknet.artifacts.run_folder import MEMBERS, REPLACEMENT, SUMMARY_FILE, exchange, is_whole, refuse_finished
 from chalknet.config import Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
+from chalknet.errors import StoreError
 from chalknet.training.callbacks import Callback, Observer, as_callbacks
 from chalknet.training.recipes import DEFAULT
 from chalknet.training.trainer import Run
@@ -143,29 +145,59 @@ def run_training(options: TrainOptions, callbacks: Sequence[Callback] = ()) -> R
     Raises:
         as `train` and `resume`; StoppedError: options.must_stop returned True; a checkpoint is in the folder.
     """
-    context = resolve(options)
-    with (
-        opened_shards(options.shards, options.on, context.data, context.recipe) as shards,
-        _run_folder(options, context.recipe) as folder,
-    ):
-        train_it = train_ensemble if context.recipe.training.ensemble > 1 else train_network
-        return train_it(replace(context, folder=folder), options, callbacks, shards)
+    with _unfinished_run(options) as unfinished:
+        context = resolve(options, unfinished)
+        with (
+            opened_shards(options.shards, options.on, context.data, context.recipe) as shards,
+            _new_run(options, context.recipe) as new,
+        ):
+            folder = unfinished or new
+            train_it = train_ensemble if context.recipe.training.ensemble > 1 else train_network
+            run = train_it(replace(context, folder=folder), options, callbacks, shards)
+            if folder is not None and folder.name == REPLACEMENT and exchange(folder.parent):
+                seeds = [f"seed{one.recipe.training.seed}" for one in run.members]
+                places = [folder.parent / MEMBERS / seed for seed in seeds]
+                members = (replace(one, folder=place) for one, place in zip(run.members, places, strict=True))
+                run = replace(run, folder=folder.parent, members=tuple(members))
+            return run
 
 
 @contextmanager
-def _run_folder(options: TrainOptions, recipe: Recipe) -> Iterator[Path | None]:
-    """Make the folder that the options mean, or take the one to resume; None to write nothing."""
-    if options.resume is not None:
-        yield Path(options.resume)
-    elif options.out is not None:
-        if not options.overwrite:
-            refuse_finished(Path(options.out), overwrite=False)
-            refuse_unfinished(Path(options.out))
-        with new_folder(Path(options.out)) as folder:
-            yield folder
-    elif options.default_out:
-        widths = "x".join(str(width) for width in recipe.network.hidden)
-        with new_folder(Path("runs", f"{recipe.name}-{widths}-seed{recipe.training.seed}"), numbered=True) as folder:
-            yield folder
-    else:
+def _unfinished_run(options: TrainOptions) -> Iterator[Path | None]:
+    """Lock the folder of the run to resume and yield it, or the subfolder of the run that is to replace it."""
+    if options.resume is None or not Path(options.resume).is_dir():
+        yield None if options.resume is None else Path(options.resume)
+        return
+    folder = Path(options.resume)
+    with locked(folder):
+        is_exchanged, beside = exchange(folder), folder / REPLACEMENT
+        if not is_exchanged and not beside.is_dir() and is_whole(folder):
+            raise StoreError(f"{folder}: holds a finished run; there is nothing to go on with.")
+        yield beside if beside.is_dir() else folder
+
+
+@contextmanager
+def _new_run(options: TrainOptions, recipe: Recipe) -> Iterator[Path | None]:
+    """Make and lock the folder that the options mean for a new run, and yield it; None to write nothing.
+
+    A run that replaces a finished one is trained in a subfolder, so that the finished one stays whole until then.
+    """
+    if options.resume is not None or (options.out is None and not options.default_out):
         yield None
+        return
+    widths = "x".join(str(width) for width in recipe.network.hidden)
+    default = Path("runs", f"{recipe.name}-{widths}-seed{recipe.training.seed}")
+    with (
+        new_folder(default if options.out is None else Path(options.out), numbered=options.out is None) as folder,
+        locked(folder),
+    ):
+        exchange(folder)  # what an earlier --overwrite has finished, but was killed before it moved all files
+        if not options.overwrite:
+            refuse_finished(folder, overwrite=False)
+            refuse_unfinished(folder)
+        shutil.rmtree(folder / REPLACEMENT, ignore_errors=True)
+        if not (folder / SUMMARY_FILE).exists():
+            yield folder
+            return
+        with new_folder(folder / REPLACEMENT) as beside:
+            yield beside
