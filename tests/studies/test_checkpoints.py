@@ -11,7 +11,7 @@ from conftest import made_images, needs
 from studies.small_studies import RECIPE, Pool, spec_of, units_of
 
 from chalknet.artifacts.checkpoint import CheckpointSchedule
-from chalknet.errors import StoppedError
+from chalknet.errors import OutputError, StoppedError
 from chalknet.studies import run_training
 from chalknet.studies.run_output import output_from
 from chalknet.studies.run_training import checkpoint_folder, train_run, train_stack
@@ -157,6 +157,19 @@ def test_a_checkpoint_stays_until_the_end_of_its_run_is_stored(tmp_path, setting
         Scheduler(work, Pool(1, [])).run()
     assert found == [1]
     assert not (tmp_path / "unfinished").exists()
+
+
+@pytest.mark.parametrize("name", ["models", "unfinished"])
+def test_a_study_writes_nothing_through_a_link_of_its_folder(tmp_path, name):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / name).symlink_to(tmp_path / "elsewhere")
+    with (
+        pytest.raises(OutputError, match=f"{name}: is a symbolic link"),
+        Store.create(tmp_path) as store,
+        WorkQueue(store, spec_of("hidden=4", seeds=1), DATA) as work,
+    ):
+        Scheduler(work, Pool(1, [])).run()
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_the_folder_goes_with_the_study_where_nothing_is_in_it(tmp_path):

@@ -1,5 +1,6 @@
 """A study's question: what is typed, what is stored, what is refused."""
 
+import os
 import re
 import tomllib
 from itertools import pairwise
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from chalknet.config import SECTION_OF_FIELD, DataConfig, Recipe
 from chalknet.errors import ConfigError
 from chalknet.studies.spec import (
+    MAX_FILE_BYTES,
     NOT_VARIED,
     SEARCH_FIELDS,
     STUDY_FIELDS,
@@ -202,6 +204,22 @@ def test_a_question_that_means_nothing_is_told_in_one_line(changes, message):
 def test_a_wrong_file_is_named_with_its_section(tables, message):
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         spec_from_tables(tables, "x.toml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff", "is not TOML"),
+        (b"a = " + b"[" * 100_000, "is not TOML"),
+        (b"#" * (MAX_FILE_BYTES + 1), "cannot be read: it has 1,048,577 bytes, and at most 1,048,576 are read"),
+        (None, "cannot be read: it is a pipe, a socket or a device and not a file"),
+    ],
+)
+def test_a_file_that_is_no_study_toml_is_refused_at_once(tmp_path, content, message):
+    path = tmp_path / "study.toml"
+    os.mkfifo(path) if content is None else path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        read_spec(path)
 
 
 @pytest.mark.parametrize("name", [*STUDY_FIELDS, *SEARCH_FIELDS])

@@ -1,10 +1,12 @@
 """What every store promises: units are handed out once, results are whole or absent, strangers' files are refused."""
 
+import os
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 
@@ -14,9 +16,10 @@ from studies.small_studies import RECIPE, spec_of, trained, units_of
 
 from chalknet.errors import DataError, OutputError, StoreError
 from chalknet.studies import lease as lease_module
+from chalknet.studies import store as store_module
 from chalknet.studies.lease import STALE_SECONDS, Lease, LeaseObserver, end_lease, new_lease, this_host
 from chalknet.studies.reading import read_results
-from chalknet.studies.run_output import record_from
+from chalknet.studies.run_output import RunOutput, record_from
 from chalknet.studies.runner.scheduler import data_facts
 from chalknet.studies.space import check_question
 from chalknet.studies.spec import spec_tables
@@ -268,6 +271,61 @@ def test_a_file_that_is_no_store_is_named_and_left_as_it_is(tmp_path, make, mess
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "statements",
+    [
+        "ALTER TABLE units RENAME TO u; CREATE VIEW units AS WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 "
+        "FROM r) SELECT 'c' AS cell, n AS seed, 'done' AS status FROM r",
+        "CREATE TRIGGER t AFTER INSERT ON owners BEGIN DELETE FROM units; END",
+        "CREATE TABLE more (x)",
+        "DROP TABLE events",
+        "ALTER TABLE cells ADD COLUMN large GENERATED ALWAYS AS (zeroblob(900000000))",
+    ],
+)
+def test_a_store_with_other_tables_views_or_triggers_is_refused(store, tmp_path, statements):
+    store._db.executescript(statements)
+    for open_it in (Store.create, Store.read):
+        with pytest.raises(StoreError, match="has other tables than those of a study's store"):
+            open_it(tmp_path)
+
+
+def test_a_statement_that_never_ends_is_ended(store, monkeypatch):
+    monkeypatch.setattr(store_module, "MAX_SECONDS", 0.1)
+    endless = "WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r"
+    with pytest.raises(StoreError, match="takes more than 0 s to read, so it is damaged"):
+        store._rows(endless, (int,))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE facts SET value = json_set(value, '$.source', printf('%.*c', 70000000, 'x')) WHERE name = 'data'",
+        "UPDATE unit_arrays SET npy = zeroblob(70000000) WHERE name = 'valid_losses'",
+    ],
+)
+def test_a_value_larger_than_its_kind_is_refused_without_being_held(store, lease, outcome, tmp_path, change):
+    unit = claimed(store, lease)
+    store.complete(unit, lease, outcome)
+    with store._large_values():
+        store._db.execute(change)
+    tracemalloc.start()
+    with pytest.raises(StoreError, match=r"string or blob too big|valid_losses"):
+        read_results(tmp_path).unit(unit.cell, unit.seed)
+    assert tracemalloc.get_traced_memory()[1] < 2.5 * 70e6
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["study.sqlite", "study.sqlite-wal", "study.sqlite-journal"])
+def test_a_pipe_in_place_of_a_file_of_the_store_is_refused_and_not_waited_for(store, tmp_path, name):
+    store.close()
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(OutputError, match=f"{name}: cannot be opened: it is a pipe, a socket or a device"):
+        Store.create(tmp_path)
+    with pytest.raises((OutputError, StoreError)):
+        Store.read(tmp_path)
+
+
 def test_a_store_of_a_newer_format_says_so(store, tmp_path):
     store._db.execute("PRAGMA user_version = 99")
     for open_it in (Store.create, Store.read):
@@ -293,16 +351,58 @@ def test_a_folder_without_a_study_says_so(tmp_path):
         ("UPDATE units SET record = json_set(record, '$.kept_epoch', 99) WHERE status = 'done'", "keeps epoch 99 of 3"),
         ("UPDATE units SET record = json_set(record, '$.history', 5) WHERE status = 'done'", "is damaged"),
         ("UPDATE facts SET value = '[]' WHERE name = 'question'", "its question is damaged"),
-        (
-            "UPDATE facts SET value = json_set(value, '$.spec.study.seeds', -1) WHERE name = 'question'",
-            "its question is damaged: seeds must be",
+        *(
+            (f"UPDATE facts SET value = json_set(value, '$.{field}', json('{value}')) WHERE name = '{name}'", message)
+            for name, field, value, message in [
+                ("question", "spec.study.seeds", "-1", "its question is damaged: seeds must be"),
+                ("question", "spec.study.seeds", "1" * 400, "its question is damaged: seeds must be"),
+                ("question", "split_sizes.train", "1e999", "its question is damaged: train samples is inf"),
+                ("question", "split_sizes", '{"train": 160}', "its question is damaged"),
+                ("data", "samples", "1" * 400, "its question is damaged: samples is 11"),
+                ("data", "samples", "true", "its question is damaged: samples is True"),
+                ("data", "sample_shape", "[0]", "its question is damaged"),
+                ("data", "class_names", '["A", "\\u001b[2J"]', "characters that cannot be printed"),
+                ("data", "class_names", "[1, 2]", "its question is damaged"),
+            ]
         ),
+        *(
+            (f"UPDATE units SET record = json_set(record, '$.{field}', json('{value}')) WHERE status = 'done'", message)
+            for field, value, message in [
+                ("history[1][1][1]", "1.5", "an accuracy is 1.5"),
+                ("history[1][1][0]", "1e999", "inf is not a finite number"),
+                ("history[1][1][0]", '"x"', "'x' is not a finite number"),
+                ("seconds", "1" * 400, "is damaged"),
+                ("machine", "3", "is damaged"),
+            ]
+        ),
+        ("UPDATE units SET record = replace(record, '[', '[[[[') WHERE status = 'done'", "is damaged"),
+        ("UPDATE units SET seed = cell || seed WHERE status = 'todo'", "types that chalknet does not write"),
     ],
 )
 def test_what_is_damaged_is_named_and_nothing_of_it_is_executed(store, lease, outcome, tmp_path, damage, message):
     unit = claimed(store, lease)
     store.complete(unit, lease, outcome)
     store._db.execute(damage)
+    with pytest.raises(StoreError, match=message):
+        read_results(tmp_path).unit(unit.cell, unit.seed)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("valid_predicted", 4, "valid_predicted has values outside 0 to 3"),
+        ("test_predicted", -1, "test_predicted has values outside 0 to 3"),
+        ("valid_confidence", np.nan, "valid_confidence has values outside 0.0 to 1"),
+        ("test_index", 240, "test_index has values outside 0 to 239"),
+        ("valid_labels", 9, "valid_labels has values outside 0 to 3"),
+    ],
+)
+def test_a_class_or_a_position_that_is_not_there_is_refused(store, lease, outcome, tmp_path, name, value, message):
+    unit = claimed(store, lease)
+    changed = {**outcome.arrays, **outcome.division}
+    changed[name] = np.full_like(changed[name], value)
+    parts = ({key: changed[key] for key in part} for part in (outcome.arrays, outcome.division))
+    store.complete(unit, lease, RunOutput(outcome.record, *parts))
     with pytest.raises(StoreError, match=message):
         read_results(tmp_path).unit(unit.cell, unit.seed)
 

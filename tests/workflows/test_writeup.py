@@ -14,7 +14,7 @@ import chalknet
 from chalknet.artifacts.dataset_files import npz_files
 from chalknet.config import Recipe
 from chalknet.data.splits import Splits
-from chalknet.errors import ConfigError, DataError, StoreError
+from chalknet.errors import ConfigError, DataError, OutputError, StoreError
 from chalknet.workflows.formula_checks import check_formulas
 from chalknet.workflows.report import report
 from chalknet.workflows.settle_writeup import settle_writeup, writeup_folder
@@ -189,6 +189,17 @@ def test_a_run_of_rows_with_index_arrays_of_its_own_has_a_report(tmp_path):
     words = words_of(report(tmp_path / "run").html)
     assert "were given as index arrays" in words
     assert "make no pictures" in words
+
+
+@pytest.mark.parametrize("link", ["report", "report/tables", "report/figures"])
+def test_a_report_is_not_written_through_a_link_of_the_studys_folder(paper, tmp_path, link):
+    shutil.copytree(paper[0].folder / "study", tmp_path / "study", ignore=shutil.ignore_patterns("report"))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "study" / link).parent.mkdir(exist_ok=True)
+    (tmp_path / "study" / link).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match=f"{link}: is a symbolic link, through which nothing is written"):
+        report(tmp_path / "study")
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_a_folder_that_is_neither_is_refused(tmp_path):

@@ -129,6 +129,18 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def refuse_link(path: Path) -> None:
+    """Refuse a symbolic link in place of a folder that chalknet makes: a stranger's would lead anywhere.
+
+    Raises:
+        OutputError: it is one.
+    """
+    if path.is_symlink():
+        raise OutputError(
+            f"{path}: is a symbolic link, through which nothing is written. Remove it, or choose another --out."
+        )
+
+
 def _make_folder(path: Path, numbered: bool, made: list[Path]) -> Path:
     """The folder and its parents; what had to be made is noted as it is made."""
     try:

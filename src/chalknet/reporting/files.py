@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from chalknet.artifacts.atomic import new_folder, write_files
+from chalknet.artifacts.atomic import new_folder, refuse_link, write_files
 from chalknet.errors import OutputError
 from chalknet.reporting.document import Document, FigureBlock, TableBlock
 from chalknet.reporting.html import document_html
@@ -108,6 +108,8 @@ def write_document_files(files: dict[str, bytes], folder: Path) -> tuple[Path, .
         path = PurePosixPath(name)
         by_folder[path.parent.as_posix()][path.name] = content
     for part in sorted(by_folder, key=lambda part: part == "."):
+        if part != ".":
+            refuse_link(folder / part)
         with new_folder(folder / part) as place:
             write_files(place, by_folder[part])
     return tuple(folder / name for name in sorted(files))

@@ -7,8 +7,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from chalknet.artifacts.tensor_file import plain, short
 from chalknet.config import SECTIONS
-from chalknet.errors import ConfigError, StoreError
+from chalknet.data.dataset import check_class_names
+from chalknet.errors import ChalknetError, ConfigError, StoreError
+from chalknet.records import PARTS
 from chalknet.studies.cells import Cell, cell_from_tables
 from chalknet.studies.results import DataFacts, StudyResults, UnitRecord, UnitResult
 from chalknet.studies.search import search_key
@@ -31,28 +34,21 @@ def read_results(folder: str | Path, *, every_cell: bool = False) -> StudyResult
         where = str(store.path)
         try:
             spec = spec_from_tables(question["spec"], where)
-            facts = DataFacts(
-                source=str(data["source"]),
-                sha256=str(data["sha256"]),
-                samples=int(data["samples"]),
-                class_names=tuple(map(str, data["class_names"])),
-                sample_shape=tuple(map(int, data["sample_shape"])),
-                split_sizes={str(part): int(size) for part, size in question["split_sizes"].items()},
-            )
+            facts = _data_facts(data, question["split_sizes"])
             cells = chosen_cells(spec, store)
             statuses, errors = store.statuses(), store.errors()
             seeds = spec.seed_numbers
             if every_cell:
                 cells += _earlier_cells(spec, {cell.key for cell in cells}, store)
                 seeds = tuple(sorted({*seeds, *(seed for _, seed in statuses)}))
-        except (ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ChalknetError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             if isinstance(error, StoreError):
                 raise
-            raise StoreError(f"{where}: its question is damaged: {error}") from error
+            raise StoreError(f"{where}: its question is damaged: {plain(error)}") from error
 
     def load(cell: Cell, seed: int) -> UnitResult:
         with Store.read(folder) as store:
-            return store.result((cell.key, seed))
+            return store.result((cell.key, seed), facts)
 
     def load_record(cell: Cell, seed: int) -> UnitRecord:
         with Store.read(folder) as store:
@@ -66,7 +62,29 @@ def chosen_cells(spec: StudySpec, store: Store) -> tuple[Cell, ...]:
     if spec.search is None:
         return grid_cells(spec)
     trials = store.trials(search_key(spec))[: spec.search.trials]
-    return tuple(make_cell(spec, params) for params in trials)
+    try:
+        return tuple(make_cell(spec, {name: trial[name] for name, _ in spec.vary}) for trial in trials)
+    except (ConfigError, KeyError, TypeError) as error:
+        raise StoreError(f"{store.path}: a trial of its search is damaged: {plain(error)}") from error
+
+
+def _data_facts(data: Mapping[str, Any], sizes: Any) -> DataFacts:
+    """Return what a store keeps of its data, each value checked; raises ValueError and what a wrong type leads to."""
+    names, shape, samples = tuple(data["class_names"]), tuple(data["sample_shape"]), data["samples"]
+    check_class_names(names, "class_names")
+    numbers = {
+        "samples": samples,
+        **{f"sample_shape {n}": n for n in shape},
+        **{f"{p} samples": sizes[p] for p in PARTS},
+    }
+    for name, value in numbers.items():
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
+            raise ValueError(f"{name} is {short(value)}, which is no number of samples or values")
+    if len(shape) not in (1, 2) or 0 in shape or sum(sizes[part] for part in PARTS) > samples:
+        raise ValueError(f"sample_shape {shape} and split sizes {short(sizes)} are not those of {samples} samples")
+    return DataFacts(
+        str(data["source"]), str(data["sha256"]), samples, names, shape, {part: sizes[part] for part in PARTS}
+    )
 
 
 def _earlier_cells(spec: StudySpec, known: set[str], store: Store) -> tuple[Cell, ...]:

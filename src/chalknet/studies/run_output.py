@@ -6,6 +6,7 @@ A `RunOutput` is a JSON-ready record, arrays and a model file. Reading it needs 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.artifacts.sample_losses import LOSS_TYPES
+from chalknet.artifacts.tensor_file import short
 from chalknet.data.readers.npy_array import read_npy_header
 from chalknet.records import PARTS, EpochRecord, Scores
-from chalknet.studies.results import Predictions, UnitRecord, UnitResult
+from chalknet.studies.results import DataFacts, Predictions, UnitRecord, UnitResult
 
 SCORED = ("valid", "test")
 # Types and dimensions of the arrays that are stored for a run, and once for a division; see docs/file_formats.md.
@@ -73,36 +75,33 @@ def record_from(record: Mapping[str, Any]) -> UnitRecord:
     history = tuple(_epoch_record(values, number) for number, values in enumerate(record["history"], start=1))
     kept = record["kept_epoch"]
     if not history or not isinstance(kept, int) or not 1 <= kept <= len(history):
-        raise ValueError(f"keeps epoch {kept!r} of {len(history)}")
-    return UnitRecord(history, kept, float(record["seconds"]), str(record["trained"]), dict(record["machine"]))
+        raise ValueError(f"keeps epoch {short(kept)} of {len(history)}")
+    return UnitRecord(history, kept, _number(record["seconds"]), str(record["trained"]), dict(record["machine"]))
 
 
-def result_from(record: Mapping[str, Any], array: ArrayReader, division: Mapping[str, NDArray[Any]]) -> UnitResult:
+def result_from(
+    record: Mapping[str, Any], array: ArrayReader, division: Mapping[str, NDArray[Any]], facts: DataFacts
+) -> UnitResult:
     """Return a stored output as it is read.
 
     Args:
         record: as in `RunOutput`.
         array: returns one of `UNIT_ARRAYS`, which must have this shape.
         division: `DIVISION_ARRAYS`.
+        facts: the samples that positions and classes are of.
     Raises:
-        ValueError, KeyError, TypeError: anything is not what it should be.
+        ValueError, KeyError, TypeError, OverflowError: anything is not what it should be.
     """
     read = record_from(record)
     n_epochs, n_valid = len(read.history), len(division["valid_index"])
     right = np.unpackbits(array("valid_right_bits", (n_epochs, -(-n_valid // 8))), axis=1, count=n_valid)
     return UnitResult(
         **vars(read),
-        valid=_predictions("valid", array, division),
-        test=_predictions("test", array, division),
+        valid=_predictions("valid", array, division, facts),
+        test=_predictions("test", array, division, facts),
         valid_losses=array("valid_losses", (n_epochs, n_valid)),
         valid_right=right.astype(bool),
     )
-
-
-def kept_scores(record: Mapping[str, Any]) -> Scores | None:
-    """Return the validation scores at the kept epoch of a stored record, or None without a validation part."""
-    kept = record["kept_epoch"]
-    return _epoch_record(record["history"][kept - 1], kept).valid
 
 
 def epoch_list(record: EpochRecord) -> list[Any]:
@@ -113,23 +112,48 @@ def epoch_list(record: EpochRecord) -> list[Any]:
 
 def _epoch_record(values: Any, number: int) -> EpochRecord:
     seconds, *parts = values
-    train, valid, test = (None if one is None else Scores(*map(float, one)) for one in parts)
+    train, valid, test = (None if one is None else _scores(*map(_number, one)) for one in parts)
     if train is None:
         raise ValueError(f"epoch {number} has no training scores")
-    return EpochRecord(number, train, valid, test, float(seconds))
+    return EpochRecord(number, train, valid, test, _number(seconds))
 
 
-def _predictions(part: str, array: ArrayReader, division: Mapping[str, NDArray[Any]]) -> Predictions | None:
+def _scores(loss: float, accuracy: float, printed_loss: float) -> Scores:
+    if not 0.0 <= accuracy <= 1.0:
+        raise ValueError(f"an accuracy is {accuracy}")
+    return Scores(loss, accuracy, printed_loss)
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"{short(value)} is not a finite number")
+    return float(value)
+
+
+def _predictions(
+    part: str, array: ArrayReader, division: Mapping[str, NDArray[Any]], facts: DataFacts
+) -> Predictions | None:
     labels, index = division[f"{part}_labels"], division[f"{part}_index"]
     if not len(index):
         return None
-    return Predictions(
+    found = Predictions(
         labels=labels,
         predicted=array(f"{part}_predicted", index.shape).astype(np.int64),
         confidence=array(f"{part}_confidence", index.shape),
         true_probability=array(f"{part}_true_probability", index.shape),
         index=index,
     )
+    ends = {"index": facts.samples, "labels": len(facts.class_names), "predicted": len(facts.class_names)}
+    for name, end in ends.items():
+        _check_range(f"{part}_{name}", getattr(found, name), 0, end - 1)
+    for name in ("confidence", "true_probability"):
+        _check_range(f"{part}_{name}", getattr(found, name), 0.0, 1.0 + 1e-6)  # which rounding may exceed a little
+    return found
+
+
+def _check_range(name: str, values: NDArray[Any], low: float, high: float) -> None:
+    if not ((values >= low) & (values <= high)).all():
+        raise ValueError(f"{name} has values outside {low} to {high:g}")
 
 
 def array_bytes(array: NDArray[Any]) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.artifacts.atomic import write_bytes
+from chalknet.artifacts.atomic import refuse_link, write_bytes
 from chalknet.artifacts.checkpoint import CheckpointSchedule, checkpoint_bytes, read_checkpoint
 from chalknet.artifacts.model_file import model_bytes
 from chalknet.artifacts.sample_losses import kept_losses
@@ -106,6 +106,7 @@ def checkpoint_folder(study: Path) -> Iterator[Path]:
         OutputError: it cannot be created.
     """
     folder = (study / UNFINISHED_FOLDER).absolute()
+    refuse_link(folder)
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:

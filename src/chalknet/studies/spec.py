@@ -36,6 +36,7 @@ from chalknet.config import (
     whole,
 )
 from chalknet.errors import ConfigError
+from chalknet.files import read_bytes
 from chalknet.studies.cells import value_text
 
 SEEDS_MAY_VARY = ("init", "order", "split")
@@ -43,6 +44,7 @@ SAMPLERS = ("tpe",)
 OBJECTIVES = ("valid_accuracy", "valid_loss")
 MOST_VALUES = 10_000  # of one varied field; more is a slip of the keyboard
 MOST_CELLS = 100_000
+MAX_FILE_BYTES = 2**20  # of a study.toml: more than ten thousand values of ten fields
 SAME_IMAGES = "cells are compared image by image, so all need the same validation and test images"
 # Why a field cannot vary, and what to do instead.
 NOT_VARIED = {
@@ -287,10 +289,10 @@ def read_spec(path: Path) -> StudySpec:
         ConfigError: no such file, not TOML, a newer format, or anything that `StudySpec` refuses.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(read_bytes(path, MAX_FILE_BYTES).decode())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # TOML that is wrong or nested too deeply, and text that is not UTF-8
         raise ConfigError(f"{path}: is not TOML: {error}.") from error
     return spec_from_tables(tables, str(path))
 

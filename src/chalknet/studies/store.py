@@ -1,8 +1,9 @@
 """study.sqlite: the only record of what a study asks and what is done.
 
-It is one SQLite file with a write-ahead log, synced in full at every commit. Each change is one transaction, so a
-process can be killed, or a disk be full, at any moment: what was committed stays, and the rest has not happened.
-Nothing in it is pickled; docs/file_formats.md describes the tables.
+A store may come from a stranger: its tables must be those that are made here, each value is checked before it is used,
+and values and statements have limits. It is one SQLite file with a write-ahead log, synced in full at every commit.
+Each change is one transaction, so a process can be killed, or a disk be full, at any moment: what was committed stays,
+and the rest has not happened. Nothing in it is pickled; docs/file_formats.md describes the tables.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from chalknet.artifacts.tensor_file import plain, strict_json
 from chalknet.errors import DataError, OutputError, StoreError
+from chalknet.files import free_memory, open_regular
+from chalknet.records import Scores
 from chalknet.studies.cells import Cell, Unit, cell_tables
 from chalknet.studies.lease import Lease, LeaseObserver
-from chalknet.studies.results import STATUSES, UnitRecord, UnitResult
+from chalknet.studies.results import STATUSES, DataFacts, UnitRecord, UnitResult
 from chalknet.studies.run_output import (
     DIVISION_ARRAYS,
     UNIT_ARRAYS,
@@ -37,6 +41,10 @@ APPLICATION = 0x63_68_6B_73  # "chks", in the file's header
 BUSY_SECONDS = 60.0  # that a process waits for another's transaction
 MAX_CRASHES = 3  # of the processes that train a run, after which it counts as failed
 HEADER = b"SQLite format 3\0"
+MAX_TEXT_BYTES = 2**26  # of a value that is no array: the record of more than a hundred thousand epochs
+MAX_ARRAY_BYTES = 10**9  # the most that SQLite stores by default
+MAX_SECONDS = 20.0  # of processor time that one operation may take
+STEPS = 10_000  # of SQLite between two looks at the time
 
 # Errors of SQLite whose cause is the disk, the file or its permissions, and not its content.
 CANNOT_WRITE = {
@@ -80,15 +88,32 @@ CREATE TABLE events (
 """
 
 
+TABLES = {statement.split()[2]: statement for statement in map(str.strip, SCHEMA.strip().rstrip(";").split(";\n"))}
+
+
+class TimeLimit:
+    """Says whether the present operation of a connection has taken too long."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin another operation."""
+        self._end = time.thread_time() + MAX_SECONDS
+
+    def is_over(self) -> bool:
+        return time.thread_time() > self._end
+
+
 class Store:
     """A connection to a study's store, for one thread.
 
     Store.create(folder) makes the store where there is none; Store.read(folder) reads one, and never writes.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, limit: TimeLimit) -> None:
         self.path = path
-        self._db = connection
+        self._db, self._limit = connection, limit
         self._observer = LeaseObserver()
 
     @classmethod
@@ -117,7 +142,8 @@ class Store:
     def _open(cls, path: Path, *, read_only: bool) -> Store:
         _refuse_foreign(path)
         with _told(path):
-            store = cls(path, _connect(path, read_only=read_only))
+            limit = TimeLimit()
+            store = cls(path, _connect(path, limit, read_only=read_only), limit)
             try:
                 if read_only:
                     store._check_identity()
@@ -196,7 +222,7 @@ class Store:
 
     def want(self, units: Sequence[Unit]) -> None:
         """Set the runs that `claim`, `counts` and `retry_failed` are about from here on, in order of preference."""
-        with _told(self.path):
+        with self._operation():
             self._db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (place INTEGER, cell TEXT, seed INTEGER)")
             self._db.execute("DELETE FROM wanted")
             rows = [(place, *unit.key) for place, unit in enumerate(units)]
@@ -226,7 +252,7 @@ class Store:
 
     def leases(self) -> list[tuple[Lease, float]]:
         """Return all known leases, each with its last heartbeat."""
-        rows = self._rows("SELECT id, host, pid, started, beat FROM owners")
+        rows = self._rows("SELECT id, host, pid, started, beat FROM owners", (str, str, int, str, float))
         return [(Lease(*row[:4]), row[4]) for row in rows]
 
     def release_dead(self) -> int:
@@ -280,14 +306,13 @@ class Store:
         with self._change() as db:
             if not _owns(db, unit.key, lease):
                 return False
-            for name, array in output.division.items():
-                db.execute(
-                    "INSERT OR IGNORE INTO division_arrays VALUES (?, ?, ?)", [division, name, array_bytes(array)]
-                )
-            db.executemany(
-                "INSERT INTO unit_arrays VALUES (?, ?, ?, ?)",
-                [(*unit.key, name, array_bytes(array)) for name, array in output.arrays.items()],
-            )
+            with self._large_values():
+                for name, array in output.division.items():
+                    db.execute(
+                        "INSERT OR IGNORE INTO division_arrays VALUES (?, ?, ?)", [division, name, array_bytes(array)]
+                    )
+                for name, array in output.arrays.items():
+                    db.execute("INSERT INTO unit_arrays VALUES (?, ?, ?, ?)", [*unit.key, name, array_bytes(array)])
             db.execute(
                 "UPDATE units SET status = 'done', owner = NULL, division = ?, record = ?, finished = ? "
                 "WHERE cell = ? AND seed = ?",
@@ -332,16 +357,15 @@ class Store:
 
     def counts(self) -> dict[str, tuple[int, float]]:
         """Return the number and the cost of the wanted runs of each status."""
-        rows = self._rows(
-            "SELECT status, COUNT(*), SUM(cost) FROM units JOIN wanted USING (cell, seed) GROUP BY status"
-        )
+        query = "SELECT status, COUNT(*), SUM(cost) FROM units JOIN wanted USING (cell, seed) GROUP BY status"
+        rows = self._rows(query, (str, int, float))
         found = {status: (int(count), float(cost)) for status, count, cost in rows}
         return {status: found.get(status, (0, 0.0)) for status in STATUSES}
 
     def statuses(self) -> dict[tuple[str, int], str]:
         """Return the status of every run; "todo" for a run whose lease has ended and is not released yet."""
         dead = {lease.id for lease, heartbeat in self.leases() if not self._observer.is_alive(lease, heartbeat)}
-        rows = self._rows("SELECT cell, seed, status, owner FROM units")
+        rows = self._rows("SELECT cell, seed, status, ifnull(owner, '') FROM units", (str, int, str, str))
         return {
             (cell, seed): "todo" if status == "running" and owner in dead else status
             for cell, seed, status, owner in rows
@@ -349,16 +373,16 @@ class Store:
 
     def errors(self) -> dict[tuple[str, int], str]:
         """Return the error of each failed run."""
-        rows = self._rows("SELECT cell, seed, error FROM units WHERE status = 'failed'")
+        rows = self._rows("SELECT cell, seed, error FROM units WHERE status = 'failed'", (str, int, str))
         return {(cell, seed): error for cell, seed, error in rows}
 
     def events(self) -> list[tuple[str, int, str]]:
         """Return all events, in order: cell, seed and "begun", "done", "failed", "died" or "given back"."""
-        return self._rows("SELECT cell, seed, event FROM events ORDER BY id")
+        return self._rows("SELECT cell, seed, event FROM events ORDER BY id", (str, int, str))
 
     def cell_tables(self) -> dict[str, dict[str, Any]]:
         """Return the `cell_tables` of every configuration by key, also of earlier specifications."""
-        rows = self._rows("SELECT key, recipe, division, seeds_vary FROM cells ORDER BY rowid")
+        rows = self._rows("SELECT key, recipe, division, seeds_vary FROM cells ORDER BY rowid", (str,) * 4)
         names = ("recipe", "division", "seeds_vary")
         return {
             key: {name: self._json(text, key) for name, text in zip(names, texts, strict=True)} for key, *texts in rows
@@ -366,36 +390,40 @@ class Store:
 
     def record(self, key: tuple[str, int]) -> dict[str, Any]:
         """Return the record of a finished run, without its arrays."""
-        rows = self._rows("SELECT record FROM units WHERE cell = ? AND seed = ? AND record IS NOT NULL", key)
+        rows = self._rows("SELECT record FROM units WHERE cell = ? AND seed = ? AND record IS NOT NULL", (str,), key)
         if not rows:
             raise StoreError(f"{self.path}: cell {key[0]}, seed {key[1]} is not done.")
         found: dict[str, Any] = self._json(rows[0][0], f"cell {key[0]}, seed {key[1]}")
         return found
 
-    def result(self, key: tuple[str, int]) -> UnitResult:
-        """Return a finished run.
+    def result(self, key: tuple[str, int], facts: DataFacts) -> UnitResult:
+        """Return a finished run of the study of this data.
 
         Raises:
             StoreError: it is not done, or something of it is damaged.
         """
         record = self.record(key)
-        ((division,),) = self._rows("SELECT division FROM units WHERE cell = ? AND seed = ?", key)
+        ((division,),) = self._rows("SELECT division FROM units WHERE cell = ? AND seed = ?", (str,), key)
 
         def array(name: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
-            row = self._blob("SELECT npy FROM unit_arrays WHERE cell = ? AND seed = ? AND name = ?", [*key, name])
+            row = self._blob("unit_arrays WHERE cell = ? AND seed = ? AND name = ?", [*key, name])
             return array_from_bytes(row, name, UNIT_ARRAYS[name][0], shape)
 
         with self._reading(key):
             judged = {
                 name: array_from_bytes(
-                    self._blob("SELECT npy FROM division_arrays WHERE division = ? AND name = ?", [division, name]),
+                    self._blob("division_arrays WHERE division = ? AND name = ?", [division, name]),
                     name,
                     kind,
                     (None,),
                 )
                 for name, (kind, _) in DIVISION_ARRAYS.items()
             }
-            return result_from(record, array, judged)
+            return result_from(record, array, judged, facts)
+
+    def kept_scores(self, key: tuple[str, int]) -> Scores | None:
+        """Return the validation scores of a finished run where its weights are kept; raises as `result`."""
+        return self.unit_record(key).kept.valid
 
     def unit_record(self, key: tuple[str, int]) -> UnitRecord:
         """Return a finished run without its arrays; raises as `result`."""
@@ -423,7 +451,8 @@ class Store:
 
     def trials(self, search: str) -> list[dict[str, Any]]:
         """Return the settings of a search's trials, in their order."""
-        rows = self._rows("SELECT number, settings FROM trials WHERE search = ? ORDER BY number", [search])
+        query = "SELECT number, settings FROM trials WHERE search = ? ORDER BY number"
+        rows = self._rows(query, (int, str), [search])
         if [number for number, _ in rows] != list(range(len(rows))):
             raise StoreError(f"{self.path}: trials of the search are missing.")
         return [self._json(settings, f"trial {number}") for number, settings in rows]
@@ -439,12 +468,12 @@ class Store:
             raise
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
             what = f"the result of cell {key[0]}, seed {key[1]} is damaged"
-            raise StoreError(f"{self.path}: {what}: {str(error).removesuffix('.')}.") from error
+            raise StoreError(f"{self.path}: {what}: {plain(error).removesuffix('.')}.") from error
 
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
         """Run one transaction, which may write from its first statement: all of it happens, or nothing."""
-        with _told(self.path):
+        with self._operation():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -460,7 +489,7 @@ class Store:
             with self._change() as db:  # another process may have been faster
                 (tables,) = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
                 if not tables:
-                    for statement in SCHEMA.split(";\n"):
+                    for statement in TABLES.values():
                         db.execute(statement)
                     db.execute(f"PRAGMA application_id = {APPLICATION}")
                     db.execute(f"PRAGMA user_version = {FORMAT}")
@@ -475,14 +504,34 @@ class Store:
             raise StoreError(
                 f"{self.path}: has format {version}, but this chalknet reads up to {FORMAT}. Install a newer chalknet."
             )
+        names = f"SELECT name, type, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' LIMIT {len(TABLES) + 1}"
+        found = {name: (kind, sql) for name, kind, sql in self._db.execute(names).fetchall()}
+        if found != {name: ("table", statement) for name, statement in TABLES.items()}:
+            raise StoreError(f"{self.path}: has other tables than those of a study's store. It is damaged, or foreign.")
 
-    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Return all rows of a query that changes nothing."""
+    @contextmanager
+    def _operation(self) -> Iterator[None]:
+        self._limit.restart()
         with _told(self.path):
-            return self._db.execute(query, values).fetchall()
+            yield
+
+    def _rows(self, query: str, types: Sequence[type], values: Sequence[Any] = ()) -> list[Any]:
+        """Return all rows of a query that changes nothing.
+
+        Args:
+            types: of each column.
+        Raises:
+            StoreError: a value of another type.
+        """
+        with self._operation():
+            rows = self._db.execute(query, values).fetchall()
+        for row in rows:
+            if not all(map(isinstance, row, types)):
+                raise StoreError(f"{self.path}: is damaged: it holds values of types that chalknet does not write.")
+        return rows
 
     def _fact(self, name: str, needed: Iterable[str]) -> dict[str, Any]:
-        rows = self._rows("SELECT value FROM facts WHERE name = ?", [name])
+        rows = self._rows("SELECT value FROM facts WHERE name = ?", (str,), [name])
         if not rows:
             raise StoreError(
                 f"{self.path}: holds no {name} yet; its first start was interrupted. Start the study again."
@@ -492,17 +541,32 @@ class Store:
             raise StoreError(f"{self.path}: its {name} is damaged.")
         return found
 
-    def _json(self, text: Any, what: str) -> Any:
+    def _json(self, text: str, what: str) -> Any:
         try:
-            return json.loads(text)
-        except (ValueError, TypeError, RecursionError) as error:
-            raise StoreError(f"{self.path}: {what} is damaged: {error}.") from error
+            return strict_json(text)
+        except ValueError as error:
+            raise StoreError(f"{self.path}: {plain(what)} is damaged: {plain(error)}.") from error
 
-    def _blob(self, query: str, values: list[Any]) -> bytes:
-        found = [row[0] for row in self._rows(query, values)]
-        if not found or not isinstance(found[0], bytes):
-            raise ValueError(f"{values[-1]} is missing")
-        return found[0]
+    def _blob(self, place: str, values: list[Any]) -> bytes:
+        """Return the array at a place, whose size is asked for before it is read."""
+        with self._operation():
+            row = self._db.execute(f"SELECT typeof(npy), length(npy) FROM {place}", values).fetchone()
+            if row is None or row[0] != "blob":
+                raise ValueError(f"{values[-1]} is missing")
+            if row[1] > free_memory() // 2:
+                raise ValueError(f"{values[-1]} has {row[1]:,} bytes, which is more than half of the free memory")
+            with self._large_values():
+                content: bytes = self._db.execute(f"SELECT npy FROM {place}", values).fetchone()[0]
+        return content
+
+    @contextmanager
+    def _large_values(self) -> Iterator[None]:
+        """Let values be as large as arrays may be."""
+        self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ARRAY_BYTES)
+        try:
+            yield
+        finally:
+            self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_TEXT_BYTES)
 
 
 def division_key(unit: Unit) -> str:
@@ -510,11 +574,11 @@ def division_key(unit: Unit) -> str:
     return json.dumps(list(vars(unit.cell.division_of(unit.seed)).values()))
 
 
-def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    if not read_only:
-        return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+def _connect(path: Path, limit: TimeLimit, *, read_only: bool) -> sqlite3.Connection:
     address = path.absolute().as_uri()
-    connection = sqlite3.connect(f"{address}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    if not read_only:
+        return _limited(f"{address}?mode=rwc", limit)
+    connection = _limited(f"{address}?mode=ro", limit)
     try:
         connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
     except sqlite3.Error as error:
@@ -522,21 +586,29 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
             raise
         # A log needs a file beside the store even to read; where the folder cannot be written nobody else writes it.
-        connection = sqlite3.connect(f"{address}?immutable=1", uri=True, isolation_level=None)
+        connection = _limited(f"{address}?immutable=1", limit)
+    return connection
+
+
+def _limited(address: str, limit: TimeLimit) -> sqlite3.Connection:
+    connection = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_TEXT_BYTES)
+    connection.set_progress_handler(limit.is_over, STEPS)
     return connection
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Raise an error for a file that is no SQLite file, before it is opened and so changed."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(len(HEADER))
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be opened: {error.strerror or error}.") from error
-    if start and start != HEADER:
-        raise StoreError(f"{path}: is not a study's store, which is an SQLite file. Choose another --out.")
+    """Raise an error for files that are no regular ones, or not SQLite's, before they are opened and so changed."""
+    for name in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))):
+        try:
+            with open_regular(name) as file:
+                start = file.read(len(HEADER))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise OutputError(f"{name}: cannot be opened: {error.strerror or error}.") from error
+        if name == path and start and start != HEADER:
+            raise StoreError(f"{path}: is not a study's store, which is an SQLite file. Choose another --out.")
 
 
 @contextmanager
@@ -548,6 +620,8 @@ def _told(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise OutputError(f"{path}: another process has held it for {BUSY_SECONDS:.0f} s. Start again.") from error
+        if code is not None and code & 0xFF == sqlite3.SQLITE_INTERRUPT:
+            raise StoreError(f"{path}: takes more than {MAX_SECONDS:.0f} s to read, so it is damaged.") from error
         if code is not None and code & 0xFF in CANNOT_WRITE:
             raise OutputError(f"{path}: cannot be written: {error}. What was finished is kept.") from error
         raise StoreError(f"{path}: is damaged, or not a study's store: {error}.") from error

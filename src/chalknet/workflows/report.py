@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from chalknet.artifacts.atomic import refuse_link
 from chalknet.artifacts.model_file import load_model
 from chalknet.artifacts.run_folder import MODEL_FILE, SUMMARY_FILE, read_run
 from chalknet.config import GIVEN, DataConfig
@@ -57,6 +58,8 @@ def report(
     """
     place = Path(folder)
     target = place / "report" if out is None else Path(out)
+    if out is None:
+        refuse_link(target)
     if not any((place / name).is_file() for name in (SUMMARY_FILE, STORE_FILE)):
         raise StoreError(f"{place}: holds neither a finished run ({SUMMARY_FILE}) nor a study ({STORE_FILE}).")
     refuse_foreign(target, STEM, overwrite)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -15,6 +16,7 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.load import load_data
 from chalknet.data.open_data import open_data
 from chalknet.errors import ConfigError
+from chalknet.files import read_bytes
 from chalknet.machine.processor import available_cores
 from chalknet.machine.ray_cluster import check_reachable
 from chalknet.studies.cells import Unit
@@ -146,5 +148,7 @@ def _write_spec(spec: StudySpec, folder: Path) -> None:
     """Write the specification as study.toml, unless it is there already."""
     content = tomli_w.dumps(spec_tables(spec)).encode()
     path = folder / SPEC_FILE
-    if not path.is_file() or path.read_bytes() != content:
-        write_bytes(path, content)
+    with suppress(OSError):
+        if read_bytes(path, len(content), follow_links=False) == content:
+            return
+    write_bytes(path, content)

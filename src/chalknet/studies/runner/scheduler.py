@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from chalknet.artifacts.atomic import new_folder, write_bytes
+from chalknet.artifacts.atomic import new_folder, refuse_link, write_bytes
 from chalknet.data.dataset import Dataset
 from chalknet.errors import ChalknetError
 from chalknet.studies.cells import Cell, Unit
@@ -25,7 +25,7 @@ from chalknet.studies.lease import HEARTBEAT_SECONDS, Lease, end_lease, new_leas
 from chalknet.studies.plan import Job, Plan, Planner
 from chalknet.studies.reading import chosen_cells
 from chalknet.studies.results import model_name
-from chalknet.studies.run_output import RunOutput, kept_scores, output_from
+from chalknet.studies.run_output import RunOutput, output_from, record_from
 from chalknet.studies.run_training import checkpoint_folder, clear_checkpoint
 from chalknet.studies.runner.protocol import Message, job_message
 from chalknet.studies.search import Trial, next_trials, search_key
@@ -194,11 +194,12 @@ class WorkQueue:
         """Store a run's output; the model file first, so that a run that is done has its file."""
         if output.model:
             path = self.folder / model_name(unit.cell, unit.seed)
+            refuse_link(path.parent)
             with new_folder(path.parent):
                 write_bytes(path, output.model)
         if self._store.complete(unit, self.lease, output):
             clear_checkpoint(self.folder, unit)
-        scores = kept_scores(output.record)
+        scores = record_from(output.record).kept.valid
         return RunEvent(unit, output.record["seconds"], None if scores is None else scores.accuracy)
 
     def fail(self, unit: Unit, error: str) -> RunEvent:
@@ -267,7 +268,7 @@ class WorkQueue:
         keys = [(cell.key, seed) for seed in self._spec.seed_numbers]
         if any(statuses[key] != "done" for key in keys):
             return None
-        scores = [kept_scores(self._store.record(key)) for key in keys]
+        scores = [self._store.kept_scores(key) for key in keys]
         name = self._spec.search.objective.removeprefix("valid_")
         return float(sum(getattr(one, name) for one in scores)) / len(scores)
 
