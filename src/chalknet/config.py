@@ -352,6 +352,7 @@ class DataConfig:
     test_sha256: str = ""
     sample_weights_sha256: str = ""
     splits_sha256: str = ""
+    image_fit: str | None = None
 
     def updated(self, given: DataConfig, *, is_same: bool = False) -> DataConfig:
         """Return this with what another configuration names.

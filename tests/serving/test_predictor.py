@@ -10,7 +10,7 @@ from PIL import Image
 
 from chalknet.data.dataset import Samples
 from chalknet.data.preprocess import Scaling
-from chalknet.data.readers.image import read_image
+from chalknet.data.readers.image import fitted, read_image
 from chalknet.data.stored import StoredSamples
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import printable
@@ -35,7 +35,7 @@ def saved(image, path, **options):
 
 
 def as_folder_reads(path):
-    return read_image(path, "x", SHAPE).grey
+    return fitted(read_image(path, "x").grey, SHAPE)
 
 
 MODES = {
@@ -58,7 +58,8 @@ def test_images_of_every_mode_are_answered_in_their_order(tmp_path, model):
     np.testing.assert_array_equal(answers.probabilities, expected)
     assert answers.names == tuple(map(str, paths))
     assert answers.labels == [LETTERS[k] for k in expected.argmax(axis=1)]
-    assert answers.read_as[:3] == ("31x40 RGB -> 5x6 grey", "31x40 RGBA -> 5x6 grey", "31x40 palette -> 5x6 grey")
+    assert answers.read_as[:3] == tuple(f"31x40 {mode} -> 5x6 grey, stretched" for mode in ("RGB", "RGBA", "palette"))
+    assert answers.notes[0].startswith("8 images stretched to the proportions of the training images. fit='pad' or")
     assert answers.unread == ()
 
 
@@ -151,7 +152,7 @@ def test_a_folder_is_its_images_sorted_and_nothing_below(tmp_path):
     answers = answer_files(image_model(), [tmp_path], PLAIN)
     shown = ["10.png", "9.png", "B.png", "a.PNG", "b.png", "c.png"]
     assert answers.names == tuple(str(tmp_path / name) for name in shown)
-    assert answers.notes == (f"{tmp_path}: 2 entries other than images left out: 'list.txt', 'sub'.",)
+    assert answers.notes[0] == f"{tmp_path}: 2 entries other than images left out: 'list.txt', 'sub'."
 
 
 def test_a_folder_without_images_is_one_line(tmp_path):
@@ -260,8 +261,8 @@ def test_images_read_alike_are_told_in_one_line(tmp_path):
     paths = [saved(drawn(k, (9, 9)), tmp_path / f"{k}.png") for k in range(3)]
     paths += [saved(drawn(k, (10 + k, 9)), tmp_path / f"x{k}.png") for k in range(9)]
     lines = list(conversion_lines(answer_files(image_model(), paths, PLAIN)))
-    assert lines[0] == f"3 images such as {paths[0]}: 9x9 RGB -> 5x6 grey"
-    assert lines[1] == f"{paths[3]}: 10x9 RGB -> 5x6 grey"
+    assert lines[0] == f"3 images such as {paths[0]}: 9x9 RGB -> 5x6 grey, stretched"
+    assert lines[1] == f"{paths[3]}: 10x9 RGB -> 5x6 grey, stretched"
     assert lines[-1] == "and 2 kinds of images more; --json tells each"
     assert len(lines) == 9
 

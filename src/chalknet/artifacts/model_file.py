@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from chalknet.artifacts.architecture_table import MAX_LAYERS, architecture_from_table, architecture_table, rename_gain
 from chalknet.artifacts.atomic import write_bytes
 from chalknet.artifacts.tensor_file import MIB, plain, read_tensors, short, strict_json, tensor_bytes, what_it_is
+from chalknet.data.image_facts import ImageFacts
 from chalknet.data.preprocess import Scaling
 from chalknet.errors import ChalknetError, DataError, ModelFileError
 from chalknet.network.architecture import Architecture
@@ -48,6 +50,8 @@ def model_bytes(model: Classifier, training: Mapping[str, Any] | None = None) ->
         "image_shape": None if model.image_shape is None else list(model.image_shape),
         "training": dict(training or {}),
     }
+    if model.image_facts is not None:
+        description["image_facts"] = asdict(model.image_facts)
     if model.input_names:
         description["input_names"] = list(model.input_names)
     tensors: dict[str, FloatArray] = {}
@@ -124,6 +128,7 @@ def _model_from(header: str | None, tensors: Parameters) -> Network | Ensemble:
     if version < 3:
         tensors = {rename_gain(name): value for name, value in tensors.items()}
     shape, input_names = _image_shape(description, n_inputs), _input_names(description, n_inputs)
+    facts = _image_facts(description)
     _check_values(tensors)
     networks = []
     for number in range(1, n_members + 1):
@@ -132,7 +137,7 @@ def _model_from(header: str | None, tensors: Parameters) -> Network | Ensemble:
         if missing is not None:
             raise ModelFileError(f"holds no {prefix}{missing}, which a network {architecture} has.")
         own = {name: tensors[prefix + name] for name in architecture.shapes}
-        networks.append(Network(architecture, own, class_names, scaling, shape, input_names))
+        networks.append(Network(architecture, own, class_names, scaling, shape, input_names, facts))
     return networks[0] if n_members == 1 else Ensemble(tuple(networks))
 
 
@@ -214,6 +219,19 @@ def _input_names(description: dict[str, Any], n_inputs: int) -> tuple[str, ...]:
     if len(names) != n_inputs or not all(map(str.isprintable, names)):
         raise ModelFileError(f"its input_names are not {short(n_inputs)} names that can be printed.")
     return tuple(names)
+
+
+def _image_facts(description: dict[str, Any]) -> ImageFacts | None:
+    """What the training images look like; None in files of earlier versions and of rows."""
+    found = description.get("image_facts")
+    names = [item.name for item in fields(ImageFacts)]
+    if found is None:
+        return None
+    if not isinstance(found, dict) or sorted(found) != sorted(names):
+        raise ModelFileError(f"its image_facts are {short(found)}, which are not {', '.join(names)}.")
+    if not all(0 <= _field(found, name, (int, float)) <= 1 for name in names):
+        raise ModelFileError(f"its image_facts are {short(found)}, which are not all in 0..1.")
+    return ImageFacts(**{name: float(found[name]) for name in names})
 
 
 def _check_values(parameters: Parameters) -> None:

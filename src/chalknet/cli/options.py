@@ -73,6 +73,9 @@ def data_options(command: Command) -> Command:
             click.option("--class-names", metavar="A,B,C", help="Names of the classes 0, 1, 2, ..."),
             click.option("--label-column", metavar="NAME|N", help="Column of a CSV that holds the labels."),
             click.option("--image-size", metavar="HxW", help="Size of the images in a CSV or a folder."),
+            click.option(
+                "--image-fit", metavar="NAME", help="Other proportions: stretch, crop or pad.  [default: stretch]"
+            ),
         ]
     ):
         command = option(command)
@@ -126,6 +129,7 @@ def parsed_source(source: str | None, flags: dict[str, Any]) -> DataConfig:
         class_names=_names(flags["class_names"]),
         label_column=flags["label_column"],
         image_size=_size(flags["image_size"]),
+        image_fit=flags["image_fit"],
     )
 
 

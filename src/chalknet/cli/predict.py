@@ -22,7 +22,13 @@ from chalknet.errors import ConfigError
     metavar="FILE",
     help="Write the answers here: .csv, .json or .txt. A file of that name is replaced.",
 )
-@click.option("--invert", is_flag=True, help="Exchange black and white in image files.")
+@click.option(
+    "--invert/--no-invert", default=None, help="Exchange black and white in image files.  [default: where it is clear]"
+)
+@click.option(
+    "--trim/--no-trim", default=None, help="Cut off empty margins of image files.  [default: where it is clear]"
+)
+@click.option("--fit", metavar="NAME", help="Other proportions: stretch, crop or pad.  [default: stretch]")
 @click.option(
     "--white",
     type=float,
@@ -38,7 +44,9 @@ def predict(
     as_csv: bool,
     as_json: bool,
     out: str | None,
-    invert: bool,
+    invert: bool | None,
+    trim: bool | None,
+    fit: str | None,
     white: float | None,
     label_column: str | None,
     quiet: bool,
@@ -47,8 +55,8 @@ def predict(
 
     MODEL is a model file or a run's folder. INPUT is an image file (PNG, JPEG, GIF, BMP, TIFF, WebP, PPM; up to 134
     million pixels and 256 MiB), a folder of images, or a data file: .npz, .npy, IDX or CSV, with labels or without.
-    Images are made grey and resized as those of a folder are when training. Whether what they show is light on dark, as
-    it was in the training samples, cannot be seen from the model; --invert exchanges black and white.
+    Images are made grey and resized as those of a folder are when training. Those that clearly differ from the training
+    images in background or margins are inverted or trimmed, with a note; where it is not clear, a note says what to do.
 
     Notes on standard error say how images were read. A file that cannot be read is named there too, the others are
     answered, and the exit code is 1.
@@ -69,7 +77,7 @@ def predict(
     from chalknet.workflows.predict import rendered, write_answers
 
     opened = open_model(model)
-    answers = run_predict(opened, inputs, invert=invert, white=white, label_column=label_column)
+    answers = run_predict(opened, inputs, invert=invert, trim=trim, fit=fit, white=white, label_column=label_column)
     say_notes((*conversion_lines(answers), *map(printable, answers.notes)), quiet)
     text = rendered(answers, opened, kind, 2 if top is None else top)
     if out is None:

@@ -122,7 +122,7 @@ GIVEN_AS_THEY_ARE = (
     *("resume", "checkpoint_seconds", "checkpoint_epochs", "workers", "shards", "on"),
     *("recipe", "config", "out", "overwrite"),
 )
-NOT_OF_A_RESUMED_RUN = (*GIVEN_AS_THEY_ARE[6:], "class_names", "label_column", "image_size")
+NOT_OF_A_RESUMED_RUN = (*GIVEN_AS_THEY_ARE[6:], "class_names", "label_column", "image_size", "image_fit")
 LOGS = ("csv", "tensorboard", "mlflow")
 
 

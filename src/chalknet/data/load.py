@@ -15,6 +15,7 @@ from chalknet.data.dataset import Dataset, Samples, numeric_array
 from chalknet.data.readers import idx, npy
 from chalknet.data.readers.csv_table import read_csv, read_csv_rows
 from chalknet.data.readers.folder import read_folder
+from chalknet.data.readers.image import FITS
 from chalknet.data.readers.npz import read_npz, read_npz_inputs
 from chalknet.data.readers.source_file import open_source
 from chalknet.errors import ConfigError, DataError
@@ -29,13 +30,13 @@ EXPECTED = (
 MAX_IMAGE_SIDE = 65_535
 
 # What messages call each kind of source, and the settings that it has a use for.
-KINDS = {
+KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "builtin": ("the data set that comes with chalknet", ()),
     "npz": ("an .npz file", ("class_names",)),
     "npy": (".npy files", ("class_names",)),
     "idx": ("IDX files", ("class_names",)),
-    "images": ("a folder of images", ("class_names", "image_size")),
-    "table": ("a table", ("class_names", "label_column", "image_size")),
+    "images": ("a folder of images", ("class_names", "image_size", "image_fit", "known_classes")),
+    "table": ("a table", ("class_names", "label_column", "image_size", "known_classes")),
 }
 NPY_MAGIC = b"\x93NUMPY"
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
@@ -66,6 +67,7 @@ def load_data(
     class_names: Sequence[str] | None = None,
     label_column: str | int | None = None,
     image_size: tuple[int, int] | None = None,
+    image_fit: str | None = None,
     known_classes: Sequence[str] = (),
 ) -> Dataset:
     """The samples of a file, a folder, or the data set that comes with chalknet: docs/file_formats.md, "What is read".
@@ -77,6 +79,8 @@ def load_data(
         class_names: K names, for sources that do not name their classes or to put them in another order.
         label_column: of a table, the label's column: name or index.
         image_size: (H, W): of a folder, what images are resized to; of a table, the shape of a row's pixels.
+        image_fit: of a folder, how images of other proportions are resized: "stretch", "crop" (the middle is kept) or
+            "pad" (with the border's brightness); None to stretch and say so.
         known_classes: names of the classes that what is judged by these samples knows. A table or a folder may then
             hold samples of one class alone.
 
@@ -88,7 +92,9 @@ def load_data(
     size = _checked_size(image_size)
     if label_column is not None and (isinstance(label_column, bool) or not isinstance(label_column, str | int)):
         raise ConfigError(f"label_column must be a column's name or index, got {label_column!r}.")
-    given = {"class_names": names, "label_column": label_column, "image_size": size}
+    if image_fit not in (None, *FITS):
+        raise ConfigError(f"image_fit must be one of {', '.join(FITS)}, got {image_fit!r}.")
+    given = {"class_names": names, "label_column": label_column, "image_size": size, "image_fit": image_fit}
     if isinstance(source, str) and source == BUILTIN:
         _refuse_useless("builtin", BUILTIN, given)
         from chalknet.data.glyphs import load_glyphs
@@ -99,34 +105,23 @@ def load_data(
         with reading(str(source)):
             kind = kind_of(path, str(source))
             _refuse_useless(kind, str(source), given)
-            data = _read(kind, path, str(source), names, label_column, size, known_classes)
+            data = _read(kind, path, str(source), {**given, "known_classes": known_classes})
         place = str(path.absolute())  # holds from any folder; messages name the source as it was given
     column = None if label_column is None else str(label_column)
-    return replace(data, origin=DataConfig(place, data.sha256, names, column, size))
+    return replace(data, origin=DataConfig(place, data.sha256, names, column, size, image_fit=image_fit))
 
 
-def _read(
-    kind: str,
-    path: Path,
-    source: str,
-    names: tuple[str, ...] | None,
-    label_column: str | int | None,
-    size: tuple[int, int] | None,
-    known_classes: Sequence[str],
-) -> Dataset:
+def _read(kind: str, path: Path, source: str, options: dict[str, Any]) -> Dataset:
     """Hand a source to the reader of its kind, with the settings that it has a use for."""
+    used = {name: value for name, value in options.items() if name in KINDS[kind][1]}
     if kind == "npy":
-        return npy.read_pairs(npy.pairs_at(path, source), source, class_names=names)
+        return npy.read_pairs(npy.pairs_at(path, source), source, **used)
     if kind == "idx":
-        return idx.read_idx(path, source, class_names=names)
+        return idx.read_idx(path, source, **used)
     if kind == "images":
-        return read_folder(path, source, class_names=names, image_size=size, known_classes=known_classes)
+        return read_folder(path, source, **used)
     with open_source(path, source) as file:
-        if kind == "npz":
-            return read_npz(file, class_names=names)
-        return read_csv(
-            file, class_names=names, label_column=label_column, image_size=size, known_classes=known_classes
-        )
+        return read_npz(file, **used) if kind == "npz" else read_csv(file, **used)
 
 
 def load_inputs(

@@ -43,6 +43,7 @@ def _opened(config: DataConfig, part: str, source: str, known_classes: Sequence[
         class_names=config.class_names,
         label_column=config.label_column,
         image_size=config.image_size,
+        image_fit=config.image_fit,
         known_classes=known_classes,
     )
     if known and known != data.sha256:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.data.dataset import check_class_names
+from chalknet.data.image_facts import ImageFacts
 from chalknet.data.preprocess import PIXEL_SCALE, Scaling, flatten
 from chalknet.errors import DataError, ShapeError
 from chalknet.network.architecture import Architecture, check_parameters, forward
@@ -29,6 +30,7 @@ class Classifier:
         scaling: from raw values to what the first layer reads: divided by 255 where training samples were uint8.
         image_shape: (H, W) of the training images, or None for rows.
         input_names: of rows, what the training samples' table called the values; () where it had no header.
+        image_facts: what the training images look like; None for rows, and where it is not known.
         members: the networks that answer.
     """
 
@@ -37,6 +39,7 @@ class Classifier:
     scaling: Scaling
     image_shape: tuple[int, int] | None
     input_names: tuple[str, ...]
+    image_facts: ImageFacts | None
 
     @property
     def members(self) -> tuple[Network, ...]:
@@ -74,6 +77,7 @@ class Network(Classifier):
         scaling: from raw values to what the first layer reads: divided by 255 where training samples were uint8.
         image_shape: (H, W) of the training images, or None for rows.
         input_names: of rows, what the training samples' table called the values; () where it had no header.
+        image_facts: what the training images look like; None for rows, and where it is not known.
 
     Raises:
         ShapeError: parameters or class names do not fit the architecture.
@@ -86,6 +90,7 @@ class Network(Classifier):
     scaling: Scaling = Scaling()
     image_shape: tuple[int, int] | None = None
     input_names: tuple[str, ...] = ()
+    image_facts: ImageFacts | None = None
 
     def __repr__(self) -> str:
         return f"<Network {self.architecture} {self.dtype}, classes {', '.join(self.class_names)}>"
@@ -213,6 +218,10 @@ class Ensemble(Classifier):
     @property
     def input_names(self) -> tuple[str, ...]:  # type: ignore[override]
         return self.networks[0].input_names
+
+    @property
+    def image_facts(self) -> ImageFacts | None:  # type: ignore[override]
+        return self.networks[0].image_facts
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.data.dataset import Samples, check_input_names
+from chalknet.data.image_facts import ImageFacts, image_facts
 from chalknet.data.load import BUILTIN, is_image_folder, load_inputs
 from chalknet.data.preprocess import PIXEL_SCALE
-from chalknet.data.readers.image import SUFFIXES, ReadImage, looks_like_image, read_image
+from chalknet.data.readers.image import SUFFIXES, GreyImage, ReadImage, looks_like_image, read_image
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import count_of, quoted
 from chalknet.network.model import ROWS_AT_ONCE, Classifier
+from chalknet.serving.preparation import CLEARLY_EMPTY, ImagePreparation
 
 PIECE_BYTES = 32 * 2**20  # of samples as float64
 HEAD_BYTES = 16
@@ -29,13 +31,17 @@ class Reading:
     """How inputs are read.
 
     Attributes:
-        invert: whether black and white are exchanged in image files.
+        invert: whether black and white are exchanged in image files; None to do so where it is clear.
+        trim: whether the empty margins of image files are cut off; None to do so where it is clear.
+        fit: how image files of other proportions are resized: "stretch", "crop" or "pad"; None to stretch and say so.
         white: the value of a white pixel in the training samples; None where the model says it, being trained on
             pixels of 0..255.
         label_column: of tables, the column to leave out: name or index.
     """
 
-    invert: bool = False
+    invert: bool | None = None
+    trim: bool | None = None
+    fit: str | None = None
     white: float | None = None
     label_column: str | int | None = None
 
@@ -69,7 +75,14 @@ class InputReader:
     reading: Reading = Reading()
     unread: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    _images: list[tuple[str, ReadImage]] = field(default_factory=list)
+    _images: list[tuple[str, GreyImage, str]] = field(default_factory=list)
+    _prepare: ImagePreparation | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        how, shape = self.reading, self.model.image_shape
+        self._prepare = (
+            None if shape is None else ImagePreparation(shape, self.model.image_facts, how.invert, how.trim, how.fit)
+        )
 
     def pieces(self, sources: Sequence[str | Path]) -> Iterator[Piece]:
         """The samples of files and folders, in their order.
@@ -97,6 +110,8 @@ class InputReader:
                 yield from self.sample_pieces(samples, str(source))
         if self._images:
             yield self._image_piece()
+        if self._prepare is not None:
+            self.notes += self._prepare.notes()
 
     def sample_pieces(self, samples: Samples, named: str | None = None) -> Iterator[Piece]:
         """Samples that are read already, some at a time; each is called NAMED[0], NAMED[1], ..., or by its number."""
@@ -108,8 +123,9 @@ class InputReader:
             yield Piece(inputs, names, ("",) * len(inputs))
 
     def _samples(self, source: str | Path) -> Samples:
-        if self.reading.invert:
-            raise ConfigError(f"invert is for image files, and {source} is a data file. Leave it out.")
+        for name in ("invert", "trim", "fit"):
+            if getattr(self.reading, name):
+                raise ConfigError(f"{name} is for image files, and {source} is a data file. Leave it out.")
         n_inputs = self.model.architecture.n_inputs
         samples = load_inputs(source, n_inputs, label_column=self.reading.label_column, names=self.model.input_names)
         check_fit(samples.inputs, self.model, samples.source)
@@ -155,16 +171,18 @@ class InputReader:
         return [(folder / name, str(Path(source) / name)) for name in images]
 
     def _add_image(self, path: Path, name: str) -> None:
-        shape = self.model.image_shape
-        if shape is None:
+        if self._prepare is None:
             raise DataError(
                 f"{name}: is an image, but the model was trained on rows of {self.model.architecture.n_inputs} values. "
                 "Give rows: a table, an .npz or a .npy file."
             )
         try:
-            self._images.append((name, read_image(path, name, shape)))
+            image = read_image(path, name)
         except DataError as error:
             self.unread.append(str(error))
+            return
+        grey, done = self._prepare(image.grey, name)
+        self._images.append((name, grey, self._how(image, grey, done)))
 
     def _white(self, name: str) -> float:
         """The value of a white pixel in the training samples."""
@@ -181,22 +199,18 @@ class InputReader:
 
     def _image_piece(self) -> Piece:
         """The images gathered so far, which are then forgotten."""
-        names = tuple(name for name, _ in self._images)
-        grey = np.stack([image.grey for _, image in self._images])
-        read_as = tuple(self._how(image) for _, image in self._images)
-        white = self._white(names[0])
-        if self.reading.invert:
-            grey = 255 - grey
+        names, images, read_as = zip(*self._images, strict=True)
+        grey, white = np.stack(images), self._white(names[0])
         self._images.clear()
         # Divided first, as training samples of 0..1 were: x / 255 and x * (1 / 255) differ in the last digit.
         inputs = grey if white == PIXEL_SCALE else grey / PIXEL_SCALE * white
         return Piece(inputs, names, read_as)
 
-    def _how(self, image: ReadImage) -> str:
+    def _how(self, image: ReadImage, grey: GreyImage, done: str) -> str:
         """ "640x480 RGB -> 28x28 grey", width before height as pictures are measured."""
-        height, width = image.grey.shape
+        height, width = grey.shape
         before, after = f"{image.size[0]}x{image.size[1]} {image.mode}", f"{width}x{height} grey"
-        more = ", transparency on white" * image.was_transparent + ", inverted" * self.reading.invert
+        more = ", transparency on white" * image.was_transparent + done
         return f"{before} -> {after}{more}" if before != after else f"{after}{more or ', as it is'}"
 
 
@@ -220,15 +234,33 @@ def check_fit(inputs: Any, model: Classifier, source: str) -> None:
 
 
 def value_notes(inputs: Any, model: Classifier) -> list[str]:
-    """What is strange in the values of samples, seen from the scaling that the model learnt."""
+    """What is strange in the values of samples, seen from the training samples and the scaling that was learnt."""
     scaling = model.scaling
-    if scaling.shift is not None or np.ndim(scaling.scale) or not len(inputs):
+    if not len(inputs):
         return []
+    notes = [] if model.image_facts is None or inputs.ndim != 3 else _look_notes(inputs, model.image_facts)
+    if scaling.shift is not None or np.ndim(scaling.scale):
+        return notes
     is_bytes = inputs.dtype == np.uint8
     if scaling.scale != PIXEL_SCALE and is_bytes:
-        return [
+        notes.append(
             "holds pixels of 0..255, but the model was trained on numbers of another type, perhaps on fractions of 1."
-        ]
+        )
     if scaling.scale == PIXEL_SCALE and not is_bytes and 0 < inputs.max() <= 1:
-        return ["holds values up to 1, but the model was trained on pixels of 0..255; it sees nearly black images."]
-    return []
+        notes.append(
+            "holds values up to 1, but the model was trained on pixels of 0..255; it sees nearly black images."
+        )
+    return notes
+
+
+def _look_notes(images: Any, facts: ImageFacts) -> list[str]:
+    """Whether images as a whole look otherwise than the training images."""
+    found, notes = image_facts(images, np.arange(len(images))), []
+    if found.background and facts.background and found.background != facts.background:
+        notes.append(
+            f"most images have a {found.background} background, and the training images a {facts.background} one. "
+            "Invert them, as 255 - pixels."
+        )
+    if found.usual_fill < CLEARLY_EMPTY * facts.fill:
+        notes.append("most images have wide margins, which the training images do not have. Cut them off.")
+    return notes

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from chalknet.config import FULL, SAME, SECTIONS, Recipe, TrainingConfig
 from chalknet.data.augment import augmenter_for
 from chalknet.data.dataset import Dataset, arrays_sha256
+from chalknet.data.image_facts import ImageFacts, image_facts
 from chalknet.data.preprocess import Scaling, flatten, learnt_scaling
 from chalknet.data.splits import Splits
 from chalknet.data.stored import StoredPart, StoredSamples
@@ -342,7 +343,12 @@ class Trainer:
             scaling=self.scaling,
             image_shape=image_shape(self.data),
             input_names=self.data.input_names,
+            image_facts=self._image_facts,
         )
+
+    @cached_property
+    def _image_facts(self) -> ImageFacts | None:
+        return image_facts(self.data.inputs, self.splits.train) if self.data.is_images else None
 
     def checkpoint(self) -> Checkpoint:
         """Return what `go_on_from` takes."""

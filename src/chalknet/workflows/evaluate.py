@@ -111,6 +111,7 @@ def _settled(source: DataConfig, part: str, opened: OpenedModel, run: RunConfig 
             class_names=source.class_names or trained.class_names,
             label_column=source.label_column or trained.label_column,
             image_size=source.image_size or trained.image_size,
+            image_fit=source.image_fit or trained.image_fit,
         )
     shape = opened.classifier.image_shape
     with suppress(OSError):  # a folder that cannot be entered is told by its reader

@@ -22,7 +22,9 @@ def predict(
     model: Classifier | OpenedModel | str | Path,
     inputs: Any,
     *,
-    invert: bool = False,
+    invert: bool | None = None,
+    trim: bool | None = None,
+    fit: str | None = None,
     white: float | None = None,
     label_column: str | int | None = None,
 ) -> Answers:
@@ -33,7 +35,11 @@ def predict(
         inputs: a path or a list of paths: image files of up to 134 million pixels, which are made grey and resized as
             a folder of images is read; folders of them; whatever `load_data` reads, with labels or without. Or a
             `Dataset`, or an array (N, H, W) or (N, I) in the units of the training samples.
-        invert: exchange black and white in image files.
+        invert: exchange black and white in image files. By default, where the border of an image is plain and its
+            brightness not that of the training images' background; a note says so.
+        trim: cut off the empty margins of image files. By default, where they are clearly wider than in training.
+        fit: how image files of other proportions are resized: "stretch", "crop" (the middle is kept) or "pad" (with the
+            border's brightness). By default they are stretched, with a note.
         white: the value of a white pixel in the training samples, for image files and a model that was not trained on
             pixels of 0..255.
         label_column: of a table, the column to leave out.
@@ -45,13 +51,15 @@ def predict(
         ConfigError: a setting that cannot be meant, or that these inputs have no use for.
     """
     opened = open_model(model)
-    reading = Reading(invert, white, label_column)
+    reading = Reading(invert, trim, fit, white, label_column)
     if isinstance(inputs, (str, Path)):
         return answer_files(opened.classifier, [inputs], reading)
     if _are_paths(inputs):
         return answer_files(opened.classifier, inputs, reading)
     if reading != Reading():
-        raise ConfigError("invert, white and label_column are for files, and the inputs are samples in memory.")
+        raise ConfigError(
+            "invert, trim, fit, white and label_column are for files, and the inputs are samples in memory."
+        )
     samples = inputs.inputs if isinstance(inputs, Dataset) else numeric_array(inputs, "inputs", "inputs")
     return answer_samples(opened.classifier, Samples(samples, "inputs"))
 

@@ -164,9 +164,7 @@ def test_the_time_of_all_threads_is_bounded(letters, monkeypatch):
 def test_an_image_that_takes_too_long_is_left_out(letters, monkeypatch):
     frames = image_bytes(Image.fromarray(np.random.default_rng(0).integers(0, 255, (600, 500), np.uint8)))
     (letters / "a" / "slow.png").write_bytes(frames)
-    monkeypatch.setattr(
-        image_reader, "Budget", lambda *of, error: Budget(of[0], -(10**7) * (of[1] > 10**5), error=error)
-    )
+    monkeypatch.setattr(image_reader, "Budget", lambda of, size, *how: Budget(of, -(10**7) * (size > 10**5), *how))
     assert load_data(letters).notes == ("1 image file could not be read and left out: 'a/slow.png'.",)
 
 
@@ -182,7 +180,9 @@ def test_image_size_resizes_the_others_and_leaves_the_fitting_untouched(letters)
     save(letters / "a" / "1b.png", grey(7, 9, 5))
     data = load_data(letters, image_size=(6, 5))
     np.testing.assert_array_equal(data.inputs[:, 0, 0], [0, 1, 7, 2, 100, 101, 102])
-    assert data.notes == ("1 image resized to 6 high and 5 wide.",)
+    assert data.notes[0] == "1 image resized to 6 high and 5 wide."
+    assert "1 image stretched to other proportions; image_fit='crop' or 'pad' (--image-fit pad)" in data.notes[1]
+    assert len(load_data(letters, image_size=(6, 5), image_fit="pad").notes) == 1
     assert load_data(letters, image_size=(4, 3)).inputs.shape == (7, 4, 3)
 
 

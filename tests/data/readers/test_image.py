@@ -8,9 +8,10 @@ import pytest
 from conftest import image_bytes, lying_png
 from PIL import Image
 
+from chalknet import files
 from chalknet.data.readers import image as image_reader
 from chalknet.data.readers.folder import read_folder
-from chalknet.data.readers.image import decode_image, looks_like_image, read_image
+from chalknet.data.readers.image import decode_image, fitted, looks_like_image, read_image
 from chalknet.errors import DataError
 
 RED = Image.new("RGB", (6, 4), (255, 0, 0))
@@ -42,9 +43,68 @@ def test_an_image_is_read_and_resized_as_a_folder_of_images_is(tmp_path):
         (tmp_path / name).mkdir()
         Image.fromarray(pixels).save(tmp_path / name / "x.png")
     folder = read_folder(tmp_path, "letters", image_size=(9, 8))
-    read = read_image(tmp_path / "a" / "x.png", "x", (9, 8))
-    assert (read.grey.shape, read.size) == ((9, 8), (31, 40))
-    np.testing.assert_array_equal(read.grey, folder.inputs[0])
+    read = read_image(tmp_path / "a" / "x.png", "x")
+    assert (read.grey.shape, read.size) == ((40, 31), (31, 40))
+    np.testing.assert_array_equal(fitted(read.grey, (9, 8)), folder.inputs[0])
+    assert "2 images stretched to other proportions; image_fit='crop'" in folder.notes[1]
+
+
+@pytest.mark.parametrize(
+    ("fit", "expected"),
+    [("stretch", [10, 10, 200, 200]), ("crop", [10, 10, 200, 200]), ("pad", [105, 105, 105, 105])],
+)
+def test_other_proportions_are_stretched_cropped_or_padded(fit, expected):
+    image = np.repeat(np.uint8([[10] * 40 + [200] * 40]), 20, axis=0)  # 20 high, 80 wide, half dark and half light
+    made = fitted(image, (8, 8), fit)
+    assert made.shape == (8, 8)
+    np.testing.assert_allclose(made[0, [0, 1, 6, 7]], expected, atol=3)
+    np.testing.assert_allclose(made[4, [0, 1, 6, 7]], [10, 10, 200, 200], atol=3)
+    tall = np.repeat(np.uint8([[9], [9], [80], [9], [9]]), 3, axis=1).repeat(2, axis=0)
+    assert fitted(tall, (3, 3), "crop").max() > 60  # the middle is kept
+
+
+def test_padding_can_leave_a_margin_and_takes_little_memory_of_thin_images():
+    made = fitted(np.full((10, 20), 255, np.uint8), (20, 20), "pad", fill=0.5, level=0)
+    assert np.argwhere(made).min(axis=0).tolist() == [7, 5]
+    assert np.argwhere(made).max(axis=0).tolist() == [11, 14]
+    assert fitted(np.full((1, 60_000), 7, np.uint8), (8, 8), "pad", level=0).sum() == 56
+
+
+@pytest.mark.parametrize(("largest", "white"), [(255, 255), (65_535, 65_535)])
+def test_32_bit_images_are_scaled_by_the_type_that_holds_their_values(tmp_path, largest, white):
+    values = np.array([[0, 220, largest]], np.int32)
+    content = image_bytes(Image.fromarray(values), "TIFF")
+    image = decode_image(content)
+    np.testing.assert_array_equal(image.grey, [[0, round(220 * 255 / white), 255]])
+    assert image.mode == "32-bit grey"
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.tif").write_bytes(content)
+    assert read_folder(tmp_path, "scans").notes[0].startswith("2 images of 32-bit whole numbers, read as 8-bit pixels")
+
+
+def test_images_of_12_bits_in_16_are_told(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.array([[0, 4_095]], np.uint16)).save(tmp_path / name / "x.png")
+    assert read_folder(tmp_path, "scans").notes[0].startswith("2 images of 16-bit pixels, none of them above 4,096")
+
+
+def scans_jpeg(n_scans):
+    """A progressive JPEG whose last scan comes n_scans times."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
+    content = image_bytes(Image.fromarray(noise), "JPEG", progressive=True, quality=95)
+    last = content[content.rindex(b"\xff\xda") : -2]
+    return content[:-2] + last * n_scans + content[-2:]
+
+
+def test_a_jpeg_of_many_scans_is_refused_by_its_time(tmp_path, monkeypatch):
+    (tmp_path / "x.jpg").write_bytes(scans_jpeg(300))
+    assert read_image(tmp_path / "x.jpg", "x.jpg").size == (64, 64)
+    monkeypatch.setattr(files, "BASE_SECONDS", 0.0)
+    monkeypatch.setattr(files, "SECONDS_PER_MB", 1e-9)
+    with pytest.raises(DataError, match=r"^x\.jpg: takes more than the 0 seconds that reading it may take"):
+        read_image(tmp_path / "x.jpg", "x.jpg")
 
 
 def test_of_an_animation_the_first_frame_is_read(tmp_path):
@@ -89,9 +149,9 @@ def test_a_large_photo_is_read_from_a_fraction_of_its_pixels(tmp_path, size):
     halves = Image.new("L", size, 40)
     halves.paste(200, (0, 0, size[0] // 2, size[1]))
     halves.save(tmp_path / "x.jpg")
-    read = read_image(tmp_path / "x.jpg", "x.jpg", (2, 8))
+    read = read_image(tmp_path / "x.jpg", "x.jpg")
     assert read.size == size
-    assert np.abs(read.grey.astype(int)[:, [0, 1, 6, 7]] - [200, 200, 40, 40]).max() <= 2
+    assert np.abs(fitted(read.grey, (2, 8)).astype(int)[:, [0, 1, 6, 7]] - [200, 200, 40, 40]).max() <= 2
     assert decode_image((tmp_path / "x.jpg").read_bytes()).grey.size <= image_reader.LARGE_PIXELS
 
 
@@ -117,12 +177,12 @@ def test_large_images_are_decoded_one_at_a_time(monkeypatch):
     monkeypatch.setattr(image_reader, "LARGE_PIXELS", 10)
     active, most, grey = [], [], image_reader._grey
 
-    def slow(image):
+    def slow(image, bits):
         active.append(image)
         time.sleep(0.02)
         most.append(len(active))
         active.remove(image)
-        return grey(image)
+        return grey(image, bits)
 
     monkeypatch.setattr(image_reader, "_grey", slow)
     with ThreadPoolExecutor(4) as pool:

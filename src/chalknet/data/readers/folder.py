@@ -15,13 +15,24 @@ from pathlib import Path
 import numpy as np
 
 from chalknet.data.dataset import Dataset, dataset_from_arrays, nfc, with_known
-from chalknet.data.readers.image import MAX_FILE_BYTES, SUFFIXES, GreyImage, decode_image, resized
+from chalknet.data.readers.image import MAX_FILE_BYTES, SUFFIXES, GreyImage, decode_image, fitted, is_stretched
 from chalknet.data.readers.source_file import digest_of_files
 from chalknet.errors import DataError
 from chalknet.files import Budget, read_bytes, reading
 from chalknet.formatting import count_of, quoted
 
 BATCH_FILES = 64
+DIM = 16  # of 255: the brightest pixel of images of 12 bits that were saved with 16
+
+
+# What a note says of some images.
+TOLD = {
+    "transparent": "with transparency laid on white",
+    "32-bit": "of 32-bit whole numbers, read as 8-bit pixels where none is above 255, else as 16-bit ones",
+    "dim": "of 16-bit pixels, none of them above 4,096, read as nearly black; save them with white as 65,535",
+    "resized": "resized to {size}",
+    "stretched": "stretched to other proportions; image_fit='crop' or 'pad' (--image-fit pad) keeps theirs",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +43,7 @@ class _ImageFile:
     label: int
     digest: bytes
     grey: GreyImage | None
-    was_transparent: bool = False
-    was_resized: bool = False
+    kinds: tuple[str, ...] = ()  # of `TOLD`
 
 
 def read_folder(
@@ -42,6 +52,7 @@ def read_folder(
     *,
     class_names: Sequence[str] | None = None,
     image_size: tuple[int, int] | None = None,
+    image_fit: str | None = None,
     known_classes: Sequence[str] = (),
 ) -> Dataset:
     """The images in the sub-folders of folder, grey, uint8, in the order of their names.
@@ -53,7 +64,8 @@ def read_folder(
     Args:
         source: what messages call the folder.
         class_names: the sub-folders' names in the order that numbers them; sorted where not given.
-        image_size: (H, W) to which images of any other size are resized (Lanczos, without keeping the aspect ratio).
+        image_size: (H, W) to which images of any other size are resized (Lanczos).
+        image_fit: how images of other proportions are: "stretch", "crop" or "pad"; None to stretch and say so.
         known_classes: classes without samples here, beside one class alone.
 
     Raises:
@@ -62,7 +74,7 @@ def read_folder(
     names = _class_folders(folder, source, class_names, is_part=bool(known_classes))
     notes: list[str] = []
     listing = list(_list_files(folder, source, names, notes))
-    files = _read_files(folder, source, listing, image_size)
+    files = _read_files(folder, source, listing, image_size, image_fit)
     readable = [file for file in files if file.grey is not None]
     found = Counter(label for _, label in listing)
     good = Counter(file.label for file in readable)
@@ -86,15 +98,16 @@ def read_folder(
             f"To resize the others give image_size={common} (--image-size {common[0]}x{common[1]})."
         )
     inputs = np.stack(images)
-    image_notes = []
-    for noun, what, of_files in (
-        ("image file", "could not be read and left out", [file.name for file in files if file.grey is None]),
-        ("image", "with transparency laid on white", [file.name for file in files if file.was_transparent]),
-    ):
-        if of_files:
-            image_notes.append(f"{count_of(len(of_files), noun)} {what}: {quoted(sorted(of_files), 5)}.")
-    if n_resized := sum(file.was_resized for file in files):
-        image_notes.append(f"{count_of(n_resized, 'image')} resized to {_high_wide(inputs.shape[1:])}.")
+    unread = sorted(file.name for file in files if file.grey is None)
+    image_notes = [
+        f"{count_of(len(unread), 'image file')} could not be read and left out: {quoted(unread, 5)}."
+    ] * bool(unread)
+    for kind, what in TOLD.items():
+        of_kind = [file.name for file in files if kind in file.kinds]
+        if of_kind:
+            what = what.format(size=_high_wide(inputs.shape[1:]))
+            which = "" if kind == "resized" else f": {quoted(of_kind, 5)}"
+            image_notes.append(f"{count_of(len(of_kind), 'image')} {what}{which}.")
     return dataset_from_arrays(
         inputs,
         np.array([file.label for file in readable], dtype=np.int64),
@@ -183,7 +196,11 @@ def _count_images(entry: os.DirEntry[str]) -> int:
 
 
 def _read_files(
-    folder: Path, source: str, listing: Sequence[tuple[str, int]], image_size: tuple[int, int] | None
+    folder: Path,
+    source: str,
+    listing: Sequence[tuple[str, int]],
+    image_size: tuple[int, int] | None,
+    image_fit: str | None,
 ) -> list[_ImageFile]:
     """Every file of listing, in its order, decoded by a few threads.
 
@@ -199,7 +216,7 @@ def _read_files(
         batches = [listing[at : at + BATCH_FILES] for at in range(0, len(listing), BATCH_FILES)]
 
         def read_batch(batch: Sequence[tuple[str, int]]) -> list[_ImageFile]:
-            return [_read_file(folder, name, label, image_size, budget) for name, label in batch]
+            return [_read_file(folder, name, label, image_size, image_fit, budget) for name, label in batch]
 
         try:
             for found in pool.map(read_batch, batches):
@@ -210,7 +227,9 @@ def _read_files(
     return files
 
 
-def _read_file(folder: Path, name: str, label: int, image_size: tuple[int, int] | None, budget: Budget) -> _ImageFile:
+def _read_file(
+    folder: Path, name: str, label: int, image_size: tuple[int, int] | None, image_fit: str | None, budget: Budget
+) -> _ImageFile:
     try:
         content = read_bytes(folder / name, MAX_FILE_BYTES)
     except OSError:
@@ -219,13 +238,20 @@ def _read_file(folder: Path, name: str, label: int, image_size: tuple[int, int] 
     start = time.thread_time()
     try:
         image = decode_image(content)
-        grey = resized(image.grey, image_size)
+        grey = fitted(image.grey, image_size, image_fit or "stretch")
     except Exception:  # a damaged image can raise nearly anything in Pillow's decoders; the file is named in the notes
         return _ImageFile(name, label, digest, None)
     finally:
         budget.spend(time.thread_time() - start)
     budget.take(grey.nbytes)
-    return _ImageFile(name, label, digest, grey, image.was_transparent, grey.shape != image.grey.shape)
+    is_kind = {
+        "transparent": image.was_transparent,
+        "32-bit": image.mode == "32-bit grey",
+        "dim": image.mode == "16-bit grey" and 0 < image.grey.max() <= DIM,
+        "resized": grey.shape != image.grey.shape,
+        "stretched": image_fit is None and is_stretched(image.grey.shape, image_size),
+    }
+    return _ImageFile(name, label, digest, grey, tuple(kind for kind, does in is_kind.items() if does))
 
 
 def _high_wide(shape: tuple[int, ...]) -> str:

@@ -31,6 +31,9 @@ MAX_FILE_BYTES = 2**28
 MAX_PIXELS = 2**27  # of one image: 134 million, below the 179 million that Pillow itself refuses
 LARGE_PIXELS = 2**25  # from here on one at a time, and JPEG files in a fraction of their size
 BAND_PIXELS = 2**20  # made grey at a time
+BITS_PER_SAMPLE = 258  # a TIFF's tag
+FITS = ("stretch", "crop", "pad")
+VISIBLE = 1.05  # a change of proportions by less is not told
 ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # a camera's rotation mark, and those that exchange width and height
 
 _one_large = threading.Lock()
@@ -55,8 +58,8 @@ class ReadImage:
     was_transparent: bool = False
 
 
-def read_image(path: Path, source: str, image_size: tuple[int, int] | None = None) -> ReadImage:
-    """The image in a file as a folder's images are read, resized to (H, W) where image_size says so.
+def read_image(path: Path, source: str) -> ReadImage:
+    """Return the image in a file as a folder's images are read, in its own size or a large JPEG in a part of it.
 
     Args:
         source: what messages call the file.
@@ -68,10 +71,9 @@ def read_image(path: Path, source: str, image_size: tuple[int, int] | None = Non
     try:
         with warnings.catch_warnings():  # Pillow warns of what it can pass over, such as a damaged date
             warnings.simplefilter("ignore")
-            image = decode_image(content)
+            return decode_image(content)
     except Exception as error:  # a damaged image can raise nearly anything in Pillow's decoders
         raise DataError(f"{source}: {_reason(error)}") from error
-    return ReadImage(resized(image.grey, image_size), image.mode, image.size, image.was_transparent)
 
 
 def looks_like_image(head: bytes, name: str) -> bool:
@@ -85,7 +87,7 @@ class _Timed(io.BytesIO):
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
-        self._budget = Budget("image", len(content), error=SlowImageError)
+        self._budget = Budget("image", len(content), "It may be damaged.", SlowImageError)
 
     def read(self, size: int | None = -1) -> bytes:
         self._budget.check_time()
@@ -118,30 +120,50 @@ def decode_image(content: bytes) -> ReadImage:
                 image.draft(None, (width // part, height // part))
             image.load()
             orientation = image.getexif().get(ORIENTATION, 1)
-            grey, was_transparent = _grey(image)
-            mode = "16-bit grey" if image.mode.startswith("I") else MODE_NAMES.get(image.mode, image.mode)
+            bits = _bits(image)
+            grey, was_transparent = _grey(image, bits)
+            mode = f"{bits}-bit grey" if bits else MODE_NAMES.get(image.mode, image.mode)
     size = (height, width) if orientation in TURNED else (width, height)
     return ReadImage(_upright(grey, orientation), mode, size, was_transparent)
 
 
-def _grey(image: Image) -> tuple[GreyImage, bool]:
-    """(H, W), made in bands, which bounds the memory of what lies between, and whether any of it was transparent."""
-    grey, was_transparent = np.empty((image.height, image.width), np.uint8), False
+def _bits(image: Image) -> int:
+    """The bits of a grey pixel where they are more than 8, else 0.
+
+    Pillow may hold 16 bits in 32. A TIFF says which of the two it has.
+    """
+    if image.mode.startswith("F"):
+        raise ValueError("its pixels are floats, and what white is among them is not known")
+    if not image.mode.startswith("I"):
+        return 0
+    bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))
+    return 32 if image.mode == "I" and bits == (32,) else 16
+
+
+def _grey(image: Image, bits: int) -> tuple[GreyImage, bool]:
+    """(H, W), made in bands, which bounds the memory of what lies between, and whether any of it was transparent.
+
+    Whole numbers of 32 bits have no white of their own: images of at most 255 are taken for pixels of 8 bits, as ImageJ
+    and scikit-image write them, and others for pixels of 16.
+    """
     rows = max(1, BAND_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        bottom = min(top + rows, image.height)
-        band = image.crop((0, top, image.width, bottom))
-        grey[top:bottom], is_transparent = _grey_band(band)
-        was_transparent |= is_transparent
+    places = [(top, min(top + rows, image.height)) for top in range(0, image.height, rows)]
+    grey, was_transparent = np.empty((image.height, image.width), np.uint8), False
+    is_8_bit = bits == 32 and all(np.asarray(_band(image, *place)).max() <= 255 for place in places)
+    for top, bottom in places:
+        band = _band(image, top, bottom)
+        if bits:
+            grey[top:bottom] = _from_wide(np.asarray(band), 1 if is_8_bit else 257)
+        elif band.has_transparency_data:
+            grey[top:bottom], is_transparent = _on_white(band)
+            was_transparent |= is_transparent
+        else:
+            grey[top:bottom] = np.asarray(band.convert("L"))
     return grey, was_transparent
 
 
-def _grey_band(band: Image) -> tuple[GreyImage, bool]:
-    if band.mode.startswith(("I", "F")):
-        return _from_16_bits(np.asarray(band)), False
-    if band.has_transparency_data:
-        return _on_white(band)
-    return np.asarray(band.convert("L")), False
+def _band(image: Image, top: int, bottom: int) -> Image:
+    return image.crop((0, top, image.width, bottom))
 
 
 def _upright(grey: GreyImage, orientation: int) -> GreyImage:
@@ -155,13 +177,11 @@ def _upright(grey: GreyImage, orientation: int) -> GreyImage:
     return np.array(ImageOps.exif_transpose(marked))
 
 
-def _from_16_bits(values: NDArray[Any]) -> GreyImage:
-    """0..65535 to 0..255, rounded; 65535 = 255 · 257. Pillow may hold 16 bits in 32; a wider range has no scale."""
-    if values.dtype.kind == "f":
-        raise ValueError("its pixels are floats, and what white is among them is not known")
+def _from_wide(values: NDArray[Any], divisor: int) -> GreyImage:
+    """0..65535 to 0..255, rounded; 65535 = 255 · 257. A wider range has no scale."""
     if values.min() < 0 or values.max() > 65_535:
         raise ValueError("values outside the 16-bit range")
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return ((values.astype(np.uint32) + divisor // 2) // divisor).astype(np.uint8)
 
 
 def _on_white(image: Image) -> tuple[GreyImage, bool]:
@@ -173,14 +193,59 @@ def _on_white(image: Image) -> tuple[GreyImage, bool]:
     return np.asarray(PillowImage.alpha_composite(paper, layered).convert("L")), was_transparent
 
 
-def resized(grey: GreyImage, image_size: tuple[int, int] | None) -> GreyImage:
-    """An image of (H, W) pixels, by Lanczos and without keeping the aspect ratio; as it is where it has that size."""
-    if image_size is None or grey.shape == image_size:
+def fitted(
+    grey: GreyImage,
+    image_size: tuple[int, int] | None,
+    fit: str = "stretch",
+    fill: float = 1.0,
+    level: int | None = None,
+) -> GreyImage:
+    """Return an image of (H, W) pixels, by Lanczos; as it is where it has that size.
+
+    Args:
+        fit: "stretch" to change its proportions, "crop" to cut off what is too much, equally on both sides, "pad" to
+            add what is missing.
+        fill: with "pad", the part of the larger side that the image takes.
+        level: with "pad", the value of what is added; by default the median of the image's border.
+    """
+    if image_size is None or (grey.shape == image_size and fill == 1.0):
         return grey
+    height, width = image_size
+    if fit == "crop":
+        tall, wide = (
+            min(grey.shape[0], _of(grey.shape[1] * height / width)),
+            min(grey.shape[1], _of(grey.shape[0] * width / height)),
+        )
+        top, left = (grey.shape[0] - tall) // 2, (grey.shape[1] - wide) // 2
+        grey = grey[top : top + tall, left : left + wide]
+    if fit != "pad":
+        return _resized(grey, height, width)
+    scale = fill * min(height / grey.shape[0], width / grey.shape[1])
+    tall, wide = _of(grey.shape[0] * scale), _of(grey.shape[1] * scale)
+    if level is None:
+        level = int(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
+    padded = np.full(image_size, level, np.uint8)
+    top, left = (height - tall) // 2, (width - wide) // 2
+    padded[top : top + tall, left : left + wide] = _resized(grey, tall, wide)
+    return padded
+
+
+def is_stretched(shape: tuple[int, ...], image_size: tuple[int, int] | None) -> bool:
+    """Whether bringing an image of this shape to another size changes its proportions visibly."""
+    if image_size is None:
+        return False
+    change = (shape[0] * image_size[1]) / (shape[1] * image_size[0])
+    return not 1 / VISIBLE < change < VISIBLE
+
+
+def _resized(grey: GreyImage, height: int, width: int) -> GreyImage:
     from PIL import Image
 
-    height, width = image_size
     return np.array(Image.fromarray(grey).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def _of(size: float) -> int:
+    return max(1, round(size))
 
 
 def _reason(error: Exception) -> str:
@@ -191,6 +256,8 @@ def _reason(error: Exception) -> str:
         return f"is no image of a known kind ({', '.join(FORMATS)})."
     if isinstance(error, Image.DecompressionBombError):
         return f"says that it has far more than {MAX_PIXELS:,} pixels. Give a smaller image."
+    if isinstance(error, SlowImageError):
+        return f"{str(error).removeprefix('image: ')} Save it as PNG."
     if isinstance(error, ValueError) and "pixels, more than" in str(error):
         return f"has {error}. Give a smaller image."
     return f"is damaged, or of a kind that is not read ({' '.join(str(error).split()) or type(error).__name__})."

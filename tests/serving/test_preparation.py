@@ -1,0 +1,126 @@
+"""Image files are made as the training images are where that is clear, and what was done or is in doubt is told."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import chalknet
+from chalknet.data.dataset import dataset_from_arrays
+from chalknet.data.image_facts import image_facts, look_at
+from chalknet.errors import ConfigError, ModelFileError
+from chalknet.serving.preparation import ImagePreparation
+
+SIDE = 12
+
+
+def bars(n, fill=1.0, seed=0):
+    """Light bars on black, upright or lying, that take a part of the image."""
+    rng = np.random.default_rng(seed)
+    images = np.zeros((n, SIDE, SIDE), np.uint8)
+    margin = round(SIDE * (1 - fill) / 2)
+    for at in range(n):
+        place = rng.integers(margin, SIDE - margin - 2)
+        images[at, margin : SIDE - margin, place : place + 2] = rng.integers(180, 256)
+    images[::2] = images[::2].transpose(0, 2, 1)
+    return images, np.arange(n) % 2
+
+
+@pytest.fixture(scope="module")
+def run():
+    images, labels = bars(200)
+    data = dataset_from_arrays(images, labels, ["lying", "upright"])
+    return chalknet.train(data, hidden=[16], epochs=8, shift_pixels=0, stop_early=False)
+
+
+def scan(shape=(60, 60), thick=6, ink=0, paper=255):
+    """An upright bar in the middle of a large sheet."""
+    page = np.full(shape, paper, np.uint8)
+    height, width = shape
+    page[height // 3 : 2 * height // 3, width // 2 : width // 2 + thick] = ink
+    return page
+
+
+def saved(path, pixels):
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.mark.parametrize(("ink", "paper", "done"), [(0, 255, ", inverted, trimmed"), (255, 0, ", trimmed")])
+def test_scans_are_inverted_and_trimmed_where_that_is_clear(run, tmp_path, ink, paper, done):
+    path = saved(tmp_path / "a.png", scan(ink=ink, paper=paper))
+    answers = chalknet.predict(run.network, path)
+    assert answers.labels == ["upright"]
+    assert done in answers.read_as[0]
+    told = " ".join(answers.notes)
+    assert ("inverted, as dark is behind" in told) == (ink == 0)
+    assert "trim=False (--no-trim) leaves them: 'a.png'." in told
+    plain = chalknet.predict(run.network, path, invert=False, trim=False)
+    assert plain.read_as == ("60x60 grey -> 12x12 grey",)
+    assert plain.notes == ()
+
+
+def test_images_like_those_of_training_are_left_alone(run, tmp_path):
+    paths = [saved(tmp_path / f"{at}.png", image) for at, image in enumerate(bars(20, seed=1)[0])]
+    answers = chalknet.predict(run.network, paths)
+    assert set(answers.read_as) == {"12x12 grey, as it is"}
+    assert answers.notes == ()
+
+
+def test_what_is_not_clear_is_told(run, tmp_path):
+    tight = 255 - bars(2, seed=1)[0][1]
+    tight[0] = np.linspace(120, 255, SIDE)  # a border that is light, and not plain
+    answers = chalknet.predict(run.network, saved(tmp_path / "a.png", tight))
+    assert answers.notes[0].startswith(
+        "1 image perhaps of the other kind than the training images, which have dark beh"
+    )
+    loose = np.zeros((30, 30), np.uint8)
+    loose[4:26, 14:17] = 255
+    answers = chalknet.predict(run.network, saved(tmp_path / "b.png", loose))
+    assert answers.notes[0].startswith("1 image with wider margins than the training images. trim=True (--trim) cuts")
+    assert "trimmed to 3x22" in chalknet.predict(run.network, tmp_path / "b.png", trim=True).read_as[0]
+
+
+def test_trimmed_images_keep_the_proportions_that_training_images_have(run):
+    grey, _ = ImagePreparation((SIDE, SIDE), run.network.image_facts)(scan(), "a.png")
+    look = look_at(grey)
+    assert look.box[1] - look.box[0] == SIDE
+    assert look.box[3] - look.box[2] < SIDE / 2
+    filled = replace(run.network.image_facts, usual_height=1.0, usual_width=1.0)
+    grey, _ = ImagePreparation((SIDE, SIDE), filled)(scan(), "a.png")
+    assert grey.min() == grey.max() == 255  # a bar that was stretched to fill the image, as notMNIST's I
+
+
+def test_arrays_and_data_files_of_another_kind_are_told(run, tmp_path):
+    images, _ = bars(20, seed=1)
+    np.savez(tmp_path / "a.npz", images=255 - images)
+    (note,) = chalknet.predict(run.network, tmp_path / "a.npz").notes
+    assert "most images have a light background, and the training images a dark one. Invert them" in note
+    (note,) = chalknet.predict(run.network, bars(20, fill=0.4)[0]).notes
+    assert note.startswith("most images have wide margins")
+    assert chalknet.predict(run.network, images).notes == ()
+
+
+def test_facts_are_of_the_training_images_and_kept_in_the_model_file(run, tmp_path):
+    facts = run.network.image_facts
+    assert facts == image_facts(run.data.inputs, run.splits.train)
+    assert (facts.background, facts.fill) == ("dark", 1.0)
+    assert image_facts(255 - run.data.inputs, run.splits.train).background == "light"
+    chalknet.save_model(run.network, tmp_path / "m.safetensors")
+    assert chalknet.load_model(tmp_path / "m.safetensors").image_facts == facts
+    bad = replace(run.network, image_facts=replace(facts, fill=1.5))
+    chalknet.save_model(bad, tmp_path / "bad.safetensors")
+    with pytest.raises(ModelFileError, match=r"its image_facts are .*, which are not all in 0\.\.1"):
+        chalknet.load_model(tmp_path / "bad.safetensors")
+
+
+def test_a_model_that_does_not_know_its_images_leaves_others_as_they_are(run, tmp_path):
+    path = saved(tmp_path / "a.png", scan())
+    answers = chalknet.predict(replace(run.network, image_facts=None), path)
+    assert (answers.read_as, answers.notes) == (("60x60 grey -> 12x12 grey",), ())
+
+
+def test_another_fit_is_refused(run, tmp_path):
+    with pytest.raises(ConfigError, match="fit must be one of stretch, crop, pad, got 'squash'"):
+        chalknet.predict(run.network, saved(tmp_path / "a.png", scan()), fit="squash")
