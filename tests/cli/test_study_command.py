@@ -6,16 +6,19 @@ import csv
 import io
 import json
 import re
+import shlex
 import sys
 import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from reporting.made_studies import made_results
 
 from chalknet.artifacts.run_folder import read_run
 from chalknet.cli.main import main
 from chalknet.cli.study_progress import UnitProgress, end_line, fitting_facts
+from chalknet.cli.study_text import results_text
 from chalknet.studies.cells import Cell, Unit
 from chalknet.studies.reading import read_results
 from chalknet.studies.runner.scheduler import RunEvent, StudyProgress
@@ -49,7 +52,8 @@ def test_a_study_shows_its_units_and_then_the_table(letters, capsys):
     )
     assert "over seeds 0, 1 (init and order vary)" in printed.out
     assert re.search(r"\nhidden=4, learning_rate=0\.001 +2/2 +\d+\.\d\d ± \d+\.\d\d +\d+\.\d\d +\d+\.\d\d", printed.out)
-    assert "8 of 8 units done\nwritten to widths" in printed.out
+    assert "8 of 8 units done\nbest on the validation part: hidden=" in printed.out
+    assert printed.out.endswith("trains the best one anew\nwritten to widths\n")
     assert sorted(path.name for path in (letters / "widths").glob("[a-z]*[a-z]") if "-" not in path.name) == [
         "models",
         "study.sqlite",
@@ -64,7 +68,7 @@ def test_show_prints_the_same_table_and_hides_no_seed(finished, capsys):
     results = read_results(finished)
     for unit in results.units:
         assert f"{100 * results.unit(unit.cell, unit.seed).valid.accuracy:.2f}" in text
-    assert "test" not in text
+    assert "test %" not in text
     assert main(["study", "show", "widths", "--test"]) == 0
     assert "test %, not for choosing" in capsys.readouterr().out
 
@@ -90,12 +94,66 @@ def test_the_question_in_the_folder_goes_on_or_repeats_the_study(finished, lette
     tables = tomllib.loads((finished / "study.toml").read_text())
     assert tables["data"]["source"] == str(letters / "letters.npz")
     assert main(["study", "--config", "widths/study.toml"]) == 0
-    assert "units " not in capsys.readouterr().err.replace("units done", "")
+    assert "units " not in capsys.readouterr().err
     assert main(["study", "--config", "widths/study.toml", "--out", "again", "--quiet"]) == 0
     first, again = (read_results(folder) for folder in (finished, letters / "again"))
     for unit in first.units:
         one, other = (results.unit(unit.cell, unit.seed) for results in (first, again))
         np.testing.assert_array_equal(one.test.confidence, other.test.confidence)
+
+
+def told(text, start):
+    """The command that a line of a text tells."""
+    (line,) = [line for line in text.splitlines() if line.startswith(start)]
+    return shlex.split(line.partition(": ")[2].partition("   ")[0])
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_best_cell_and_the_next_commands_are_told_and_work(letters, capsys):
+    main(["study", "show", "widths"])
+    text, results = capsys.readouterr().out, read_results("widths")
+    means = [np.mean([results.record(c, s).kept.valid.accuracy for s in results.seeds]) for c in results.cells]
+    best = results.cells[int(np.argmax(means))]
+    assert f"\nbest on the validation part: {best.label}\n" in text
+    assert f"\nits model, of seed 0: {results.model_path(best)}\n" in text
+    assert told(text, "next: chalknet report")[1:] == ["report", "widths"]
+    command = told(text, "next: chalknet train")[1:]
+    assert main([*command, "--out", "best", "--quiet"]) == 0
+    assert read_run(letters / "best").history[-1].valid == results.record(best, 0).history[-1].valid
+
+
+@pytest.mark.usefixtures("letters")
+def test_the_next_commands_hold_for_a_recipe_that_was_adapted_and_columns_that_were_named(letters, capsys):
+    rows_file(letters)
+    (letters / "rows.csv").rename(letters / "a table.csv")
+    line = ["--label-column", "label", "--epochs", "2", "--vary", "hidden=4,5x3", "--vary", "l2=0,0.01", "--seeds", "1"]
+    assert main(["study", "--data", "a table.csv", *line, "--out", "s"]) == 0
+    command = told(capsys.readouterr().out, "next: chalknet train")[1:]
+    assert main([*command, "--out", "best", "--quiet"]) == 0
+    results = read_results("s")
+    found = [results.record(cell, 0).history[-1].valid for cell in results.cells]
+    assert read_run(letters / "best").history[-1].valid in found
+
+
+@pytest.mark.usefixtures("letters")
+def test_a_study_that_is_not_finished_tells_the_command_that_goes_on(capsys):
+    assert main([*QUICK, "--learning-rate", "1e300"]) == 1
+    with Store.create(Path("widths")) as store, store._change() as db:
+        db.execute("UPDATE units SET status = 'todo', error = NULL")
+    capsys.readouterr()
+    main(["study", "show", "widths"])
+    assert told(capsys.readouterr().out, "go on: ") == ["chalknet", "study", "--config", "widths/study.toml"]
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_many_seeds_stand_in_one_row_and_no_row_is_wider_than_the_terminal(columns):
+    results = made_results("hidden=5,900", "learning_rate=0.0000123,0.1", seeds=200)
+    lines = results_text(results, width=columns).splitlines()
+    assert max(map(len, lines)) <= columns
+    rows = [line for line in lines if "200/200" in line]
+    assert len(rows) == 4
+    for row in rows:
+        assert re.search(r"\d\d\.\d\d ± \d\.\d\d +\d\d\.\d\d to \d\d\.\d\d +30 +3\.0$", row)
 
 
 @pytest.mark.usefixtures("finished")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,8 +118,9 @@ def study(**flags: Any) -> int:
 def show(folder: str, as_csv: bool, as_json: bool, every_cell: bool, with_test: bool) -> None:
     """Show how far a study is and what it found, while it runs or after.
 
-    One row a cell: the mean validation accuracy with its standard deviation over the seeds, each seed's own, the epoch
-    whose weights are kept, and the seconds a unit.
+    One row a cell: the mean validation accuracy with its standard deviation over the seeds, each seed's own or of more
+    than five the least and the largest, the epoch whose weights are kept, and the seconds a unit. Below it stand the
+    best cell and what to do next.
 
     \b
     chalknet study show runs/widths
@@ -134,7 +137,7 @@ def show(folder: str, as_csv: bool, as_json: bool, every_cell: bool, with_test: 
     elif as_json:
         click.echo(json.dumps(results_json(results), indent=2, ensure_ascii=False))
     else:
-        click.echo(results_text(results, with_test=with_test))
+        click.echo(results_text(results, with_test=with_test, width=_width()))
 
 
 def _run(
@@ -198,13 +201,18 @@ def _say_end(results: StudyResults, folder: Path, quiet: bool) -> int:
     from chalknet.cli.study_text import results_text
 
     if not quiet:
-        click.echo(results_text(results))
+        click.echo(results_text(results, width=_width()))
         click.echo(f"written to {folder}")
     if results.failed:
         shown = f"{len(results.failed)} of {len(results.units)} units failed; --retry-failed trains them again."
         click.echo(f"chalknet: {shown}", err=True)
         return 1
     return 0
+
+
+def _width() -> int | None:
+    """The columns of the terminal, or None where the output goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _seeds_vary(flags: dict[str, Any]) -> list[str] | None:

@@ -1,42 +1,50 @@
-"""A study's results as the terminal, a CSV and JSON show them. No average hides its seeds."""
+"""A study's results as the terminal, a CSV and JSON show them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from chalknet.cli.progress import clock
-from chalknet.formatting import DASH, csv_text
+from chalknet.config import SECTION_OF_FIELD
+from chalknet.data.dataset import ARRAYS
+from chalknet.formatting import DASH, csv_text, printable
 from chalknet.records import Scores
 from chalknet.reporting.tables import Table
 from chalknet.studies.cells import Cell, value_text
 from chalknet.studies.results import StudyResults, UnitRecord
 from chalknet.studies.spec import spec_tables
+from chalknet.training.recipes import RECIPES
 
 if TYPE_CHECKING:  # to read results needs no training stack
     from chalknet.studies.plan import Plan
 
 FORMAT = 1  # of the JSON
-SEEDS_A_LINE = 10
+MOST_SEEDS = 5  # whose values stand side by side; of more, the least and the largest
 MOST_ERRORS = 10  # that are shown below the table
 UNIT_FIELDS = ("loss", "accuracy", "printed_loss")
-Records = dict[int, UnitRecord | None]
 
 
-def results_text(results: StudyResults, *, with_test: bool = False) -> str:
-    """The table of the cells, and below it what failed and how far the study is."""
-    rows = [row for cell in results.cells for row in _cell_rows(results, cell, with_test)]
-    test = ("test %, not for choosing", "each seed") if with_test else ()
-    columns = ("cell", "done", "valid %", "each seed", *test, "kept epoch", "seconds")
-    lines = [Table(_title(results), columns, tuple(rows)).text()]
-    failed = [f"failed: {unit}: {error}" for unit, error in results.failed.items()]
+def results_text(results: StudyResults, *, with_test: bool = False, width: int | None = None) -> str:
+    """The table of the cells, and below it what failed, how far the study is, the best cell and what to do next.
+
+    Args:
+        width: columns of the terminal; None where there is none.
+    """
+    several, test = len(results.seeds) > 1, ("test %, not for choosing",) if with_test else ()
+    seeds = (("each seed" if len(results.seeds) <= MOST_SEEDS else "least to largest"),) if several else ()
+    columns = ("cell", "done", "valid %", *seeds, *test, *(seeds if with_test else ()), "kept epoch", "seconds")
+    rows = tuple(_cell_row(results, cell, with_test) for cell in results.cells)
+    lines = [Table(_title(results), columns, rows).text(width)]
+    failed = [f"failed: {unit}: {printable(error)}" for unit, error in results.failed.items()]
     lines += failed[:MOST_ERRORS]
     if len(failed) > MOST_ERRORS:
         lines.append(f"failed: {len(failed) - MOST_ERRORS} more; --csv lists all")
-    lines.append(_state(results))
-    return "\n".join(lines)
+    return "\n".join([*lines, _state(results), *_next_steps(results)])
 
 
 def plan_text(plan: Plan) -> str:
@@ -89,31 +97,35 @@ def results_json(results: StudyResults) -> dict[str, Any]:
     }
 
 
-def _cell_rows(results: StudyResults, cell: Cell, with_test: bool) -> Iterator[tuple[str, ...]]:
-    """A cell's row, and more where it has many seeds."""
+def _cell_row(results: StudyResults, cell: Cell, with_test: bool) -> tuple[str, ...]:
     records = {seed: results.record(cell, seed) for seed in results.seeds}
     done = [record for record in records.values() if record is not None]
-    parts = ("valid", "test") if with_test else ("valid",)
-    lists = {part: _lines([_seed_text(results, cell, seed, records, part) for seed in records]) for part in parts}
-    epochs = _lines([str(record.kept_epoch) for record in done])
-    if len({record.kept_epoch for record in done}) == 1:
-        epochs = epochs[0].split()[:1]
+    figures: list[str] = []
+    for part in ("valid", "test") if with_test else ("valid",):
+        accuracies = [_accuracy(record, part) for record in done]
+        figures.append(_mean_text(accuracies))
+        if len(records) > 1:
+            each = [_seed_text(results, cell, seed, record, part) for seed, record in records.items()]
+            figures.append(_each_or_ends([each, [f"{100 * one:.2f}" for one in _sorted(accuracies)]]))
+    epochs = [str(epoch) for epoch in _sorted([record.kept_epoch for record in done])]
+    kept = epochs[0] if len(set(epochs)) == 1 else _each_or_ends([[str(one.kept_epoch) for one in done], epochs])
     seconds = f"{mean(record.seconds for record in done):.1f}" if done else DASH
-    summary = {part: _mean_text([_accuracy(record, part) for record in done]) for part in parts}
-    for i in range(max(len(lines) for lines in (*lists.values(), epochs))):
-        first = i == 0
-        figures = [
-            cell_text
-            for part in parts
-            for cell_text in (summary[part] if first else "", lists[part][i] if i < len(lists[part]) else "")
-        ]
-        label, share = (cell.label, f"{len(done)}/{len(records)}") if first else ("", "")
-        epoch = epochs[i] if i < len(epochs) else ""
-        yield (label, share, *figures, epoch or (DASH if first else ""), seconds if first else "")
+    return (printable(cell.label), f"{len(done)}/{len(records)}", *figures, kept, seconds)
 
 
-def _seed_text(results: StudyResults, cell: Cell, seed: int, records: Records, part: str) -> str:
-    record = records[seed]
+def _each_or_ends(texts: Sequence[Sequence[str]]) -> str:
+    """A few values as they come, or the first and the last of many values in order."""
+    each, ordered = texts
+    if len(each) <= MOST_SEEDS:
+        return "  ".join(each) or DASH
+    return f"{ordered[0]} to {ordered[-1]}" if ordered else DASH
+
+
+def _sorted(values: Sequence[float | None]) -> list[float]:
+    return sorted(value for value in values if value is not None)
+
+
+def _seed_text(results: StudyResults, cell: Cell, seed: int, record: UnitRecord | None, part: str) -> str:
     if record is None:
         status = results.status(cell, seed)
         return status if status in ("failed", "running") else DASH
@@ -134,12 +146,6 @@ def _mean_text(accuracies: Sequence[float | None]) -> str:
     return f"{mean(known):.2f} ± {stdev(known):.2f}" if len(known) > 1 else f"{known[0]:.2f}"
 
 
-def _lines(texts: Sequence[str]) -> list[str]:
-    """Texts side by side, some in a line."""
-    lines = ["  ".join(texts[i : i + SEEDS_A_LINE]) for i in range(0, len(texts), SEEDS_A_LINE)]
-    return lines or [""]
-
-
 def _title(results: StudyResults) -> str:
     seeds = results.seeds
     shown = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
@@ -153,6 +159,62 @@ def _state(results: StudyResults) -> str:
     counts = results.counts
     others = [f"{counts[status]} {status}" for status in ("running", "failed", "todo") if counts[status]]
     return ", ".join([f"{counts['done']} of {len(results.units)} units done", *others])
+
+
+def _next_steps(results: StudyResults) -> list[str]:
+    """The best cell, and the commands that a reader may want next; each of them works as it stands."""
+    counts, folder = results.counts, results.folder
+    if folder is None or counts["running"]:
+        return []
+    if counts["todo"]:
+        return [f"go on: {shlex.join(['chalknet', 'study', '--config', str(folder / 'study.toml')])}"]
+    best = best_cell(results)
+    lines = [] if best is None else [f"best on the validation part: {printable(best.label)}"]
+    if best is not None and (path := results.model_path(best)) is not None:
+        lines.append(f"its model, of seed {results.spec.first_seed}: {path}")
+    lines.append(
+        f"next: {shlex.join(['chalknet', 'report', str(folder)])}   says which differences are more than chance"
+    )
+    command = None if best is None else train_command(results, best)
+    return lines if command is None else [*lines, f"next: {command}   trains the best one anew"]
+
+
+def best_cell(results: StudyResults) -> Cell | None:
+    """The complete cell with the best mean validation accuracy, or loss if a search goes by it; the first of equals.
+
+    None where there is no choice, or nothing to choose by.
+    """
+    by_loss = results.spec.search is not None and results.spec.search.objective == "valid_loss"
+
+    def mean_of(cell: Cell) -> float:
+        records = [results.record(cell, seed) for seed in results.seeds]
+        scores = [record.kept.valid for record in records if record is not None]
+        return mean(-math.inf if one is None else -one.loss if by_loss else one.accuracy for one in scores)
+
+    means = [(mean_of(cell), cell) for cell in results.complete_cells]
+    if len(means) < 2 or math.isinf(means[0][0]):
+        return None
+    return max(means, key=lambda pair: pair[0])[1]
+
+
+def train_command(results: StudyResults, cell: Cell) -> str | None:
+    """The command that trains a cell's network from the first seed; None where no command has its data or layers."""
+    data, recipe = results.spec.data, cell.recipe_of(results.spec.first_seed)
+    if data.source in ("", ARRAYS) or recipe.network.layers or recipe.name not in RECIPES:
+        return None
+    words = ["chalknet", "train", "--data", data.source, "--recipe", recipe.name]
+    for flag, value in (("class-names", data.class_names), ("image-size", data.image_size)):
+        words += [f"--{flag}", ("," if flag == "class-names" else "x").join(map(str, value))] if value else []
+    words += ["--label-column", str(data.label_column)] if data.label_column is not None else []
+    for name, section in SECTION_OF_FIELD.items():
+        value, usual = (getattr(getattr(one, section), name) for one in (recipe, RECIPES[recipe.name]))
+        if value != usual:
+            words += ["--set", f"{name}={'x'.join(map(str, value)) if name == 'hidden' else _set_text(value)}"]
+    return shlex.join(words)
+
+
+def _set_text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else value_text(value)
 
 
 def _figures(record: UnitRecord | None) -> list[Any]:

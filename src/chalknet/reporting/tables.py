@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,17 +31,21 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
-    def text(self) -> str:
-        """The table in plain characters, names to the left and figures to the right."""
+    def text(self, width: int | None = None) -> str:
+        """The table in plain characters, names to the left and figures to the right.
+
+        Args:
+            width: columns of the terminal. In a table that is wider, names stand above their figures.
+        """
         cells = [self.columns, *self.rows]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
-        lines = [
-            "  ".join(
-                cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in cells
-        ]
-        return "\n".join([self.title, *(line.rstrip() for line in lines)])
+        is_wide = width is not None and sum(widths) + 2 * len(widths) - 2 > width
+        lines = []
+        for row in cells:
+            figures = "  ".join(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))
+            lines += [row[0], f"  {figures}"] if is_wide else [f"{row[0].ljust(widths[0])}  {figures}"]
+        title = self.title if width is None else textwrap.fill(self.title, width)
+        return "\n".join([title, *(line.rstrip() for line in lines)])
 
     def csv(self) -> str:
         """Heads and rows as comma-separated text."""

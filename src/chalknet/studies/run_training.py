@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +23,7 @@ from chalknet.machine.facts import machine_facts
 from chalknet.records import EpochRecord
 from chalknet.studies.cells import Unit
 from chalknet.studies.run_output import SCORED, RunOutput, epoch_list
-from chalknet.studies.space import data_facts, divide, own_splits
+from chalknet.studies.space import divide, own_splits
 from chalknet.training.callbacks import Callback, Observer
 from chalknet.training.together import StackObserver, run_together
 from chalknet.training.trainer import Checkpoint, Run, Trainer, device_of, how_trained, run_epochs
@@ -38,8 +37,7 @@ class RunCheckpoint(Callback):
     """The checkpoint of an unfinished run, for whichever worker is given the run next.
 
     A worker keeps one if it sees the study's folder, on this machine or on another that shares it. A checkpoint that
-    cannot be written or read costs time and nothing else. Its name has digests of everything that decides the run's
-    numbers: recipe, split, seed and data. So a run never resumes from the checkpoint of another one.
+    cannot be written or read, or that is of another recipe, split or data, costs time and nothing else.
 
     Args:
         folder: of checkpoints; a missing one is not created.
@@ -50,22 +48,20 @@ class RunCheckpoint(Callback):
     def __init__(
         self,
         folder: Path,
-        data: Dataset,
         unit: Unit,
         trainer: Trainer,
         must_stop: Callable[[], bool] = lambda: False,
         n_networks: int = 1,
     ) -> None:
-        facts = data_facts(data)
-        digest = hashlib.sha256(f"{facts['sha256']} {facts['digest']}".encode()).hexdigest()
-        self._path = folder / f"{_checkpoint_name(unit)}-{digest[:16]}.safetensors"
+        self._path = folder / _checkpoint_name(unit)
         self._trainer, self._must_stop, self._is_kept = trainer, must_stop, folder.is_dir()
         self._schedule = CheckpointSchedule(n_networks=n_networks)
 
     def read(self) -> Checkpoint | None:
-        """Return where to resume, or None where there is no checkpoint, or no whole one."""
+        """Return where to resume, or None where there is no whole checkpoint of this training."""
         with suppress(StoreError):
-            return read_checkpoint(self._path) if self._is_kept and self._path.is_file() else None
+            if self._is_kept and self._path.is_file():
+                return read_checkpoint(self._path, self._trainer.digests)
         return None
 
     def on_epoch_end(self, record: EpochRecord) -> None:
@@ -88,14 +84,13 @@ class RunCheckpoint(Callback):
 
 
 def clear_checkpoint(study: Path, unit: Unit) -> None:
-    """Delete the checkpoints of a run that has ended, of any data."""
-    for path in (study / UNFINISHED_FOLDER).glob(f"{_checkpoint_name(unit)}[-.]*"):
-        with suppress(OSError):
-            path.unlink()
+    """Delete the checkpoint of a run that has ended."""
+    with suppress(OSError):
+        (study / UNFINISHED_FOLDER / _checkpoint_name(unit)).unlink(missing_ok=True)
 
 
 def _checkpoint_name(unit: Unit) -> str:
-    return f"{unit.cell.key[:16]}-seed{unit.seed}"
+    return f"{unit.cell.key[:16]}-seed{unit.seed}.safetensors"
 
 
 @contextmanager
@@ -150,7 +145,7 @@ def train_run(
     callbacks: list[Observer] = [] if observe is None else [observe]
     start = None
     if checkpoints is not None:
-        checkpoint = RunCheckpoint(checkpoints, data, unit, trainer, must_stop)
+        checkpoint = RunCheckpoint(checkpoints, unit, trainer, must_stop)
         callbacks.append(checkpoint)
         start = checkpoint.read()
     run = run_epochs(trainer, *callbacks, start=start)
@@ -198,7 +193,7 @@ def train_stack(
     def begin(number: int, trainer: Trainer) -> list[Observer]:
         if checkpoints is None:
             return []
-        checkpoint = RunCheckpoint(checkpoints, data, units[number], trainer, n_networks=len(units))
+        checkpoint = RunCheckpoint(checkpoints, units[number], trainer, n_networks=len(units))
         if (start := checkpoint.read()) is not None:
             trainer.go_on_from(start)
 

@@ -375,7 +375,8 @@ class Trainer:
         found = {
             "recipe": hashlib.sha256(repr(changed).encode()).hexdigest(),
             "splits": arrays_sha256(*self.splits.named().values()),
-            "data": self.data.sha256,
+            # The same file read in another way has other labels.
+            "data": f"{self.data.sha256} {arrays_sha256(self.data.labels)}",
         }
         return found if self._weights is None else found | {"sample weights": arrays_sha256(self._weights)}
 
