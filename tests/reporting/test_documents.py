@@ -137,6 +137,19 @@ def test_every_interval_of_a_change_has_one_decimal(low, high, said):
     assert words_of(replace(gathered, cells=cells)).count(said) == 2
 
 
+def test_a_stopping_point_is_by_what_training_watches():
+    watched = SMALL.with_settings(stop_early=True, monitor="valid_accuracy", patience=30)
+    gathered = made("hidden=5,9", recipe=watched)
+    assert [runs.stopping.monitor for runs in gathered.cells] == ["valid_accuracy"] * 2
+    words = words_of(gathered)
+    assert (
+        "the validation accuracy, averaged over the seeds, is highest, and of equal ones the validation loss" in words
+    )
+    assert "the validation loss is smallest" not in words
+    assert "Validation accuracy of each seed after each epoch; the upright line is the stopping point" in words
+    assert "the validation loss, averaged over the seeds, is smallest" in words_of(made("hidden=5,9"))
+
+
 def test_without_validation_nothing_is_chosen():
     words = words_of(STUDIES["no validation"]())
     assert "none is made here" in words

@@ -44,6 +44,16 @@ def test_the_first_of_equal_epochs_counts():
     assert found(losses, losses > 0, monitor="valid_accuracy").epoch.value == 1
 
 
+def test_of_equal_accuracies_the_epoch_with_the_smallest_loss_counts():
+    """The recorded case: 26 and 38 have the same accuracy, and 38 the smaller loss."""
+    accuracy, loss = np.full(50, 0.7), np.linspace(2.0, 1.0, 50)
+    accuracy[[25, 37]], loss[37] = 0.9, 0.5
+    right = np.arange(10)[None, None, :] < np.round(10 * accuracy)[None, :, None]
+    point = found(np.repeat(loss[None, :, None], 10, axis=2), right, monitor="valid_accuracy")
+    assert (point.epoch.value, point.by_seed) == (38, (38,))
+    assert point.epoch.low <= 38 <= point.epoch.high
+
+
 def test_the_interval_carries_seeds_and_images():
     rng = np.random.default_rng(1)
     # The mean curve's minimum is the mean of the images' minima, so theory gives the interval's half-width.

@@ -49,7 +49,8 @@ class CellRuns:
         is_complete: whether every seed is done.
         right: by part, (S, M) whether seed s is right about image m; a part that is empty or unknown is left out.
         predictions: by part, each seed's; left out likewise.
-        stopping: the stopping point on the full curves, or None, and then `no_stopping` says why.
+        stopping: the stopping point on the full curves, by what training watches or else by the validation loss; or
+            None, and then `no_stopping` says why.
         findings: sentences about its curves, by the rules of docs/statistics.md, with markup.
     """
 
@@ -258,7 +259,9 @@ def _cell_runs(results: StudyResults, cell: Cell) -> CellRuns | None:
     if not units:
         return None
     first = next(iter(units.values()))
-    stopping, why_not = find_cell_stopping(results, cell, list(units.values()))
+    rule = cell.recipe.stopping
+    monitor = rule.monitor if rule.stop_early else "valid_loss"
+    stopping, why_not = find_cell_stopping(results, cell, list(units.values()), monitor)
     predictions: dict[str, tuple[Predictions, ...]] = {}
     for part in ("valid", "test"):
         known = tuple(one for unit in units.values() if (one := unit.part(part)) is not None)

@@ -71,28 +71,28 @@ def _seed_curves(runs: CellRuns, part: str, measure: str) -> tuple[Curve, ...]:
 
 
 def stopping_curves(gathered: Gathered) -> Figure:
-    """A panel a cell: each seed's validation loss, with the epoch at which their mean is smallest and its interval."""
+    """A panel a cell: of each seed what chose the epoch, with the epoch at which the mean is best and its interval."""
     panels = []
     top = loss_top(shown_cells(gathered))
     limits = None if top is None else (0.0, top)
     for runs in shown_cells(gathered):
         if runs.stopping is None:
             continue
-        epoch = runs.stopping.epoch
+        epoch, measure = runs.stopping.epoch, runs.stopping.monitor.removeprefix("valid_")
         ends = (None, None) if math.isnan(epoch.low) else (epoch.low, epoch.high)
         marks = (Mark(epoch.value, "stopping point", *ends),)
-        title = f"{panel_title(runs)}: epoch {epoch.value:.0f}"
         panels.append(
             Panel(
-                title,
+                f"{panel_title(runs)}: epoch {epoch.value:.0f}",
                 "epoch",
-                "validation " + AXES["loss"],
-                _seed_curves(runs, "valid", "loss"),
+                "validation " + AXES[measure],
+                _seed_curves(runs, "valid", measure),
                 marks=marks,
-                y_limits=limits,
+                y_limits=limits if measure == "loss" else None,
             )
         )
-    return Figure("", tuple(panels), columns=_columns(len(panels)), legend="shared", same_x=True, same_y=True)
+    same = len({panel.y_label for panel in panels}) == 1
+    return Figure("", tuple(panels), columns=_columns(len(panels)), legend="shared", same_x=True, same_y=same)
 
 
 def panel_title(runs: CellRuns) -> str:

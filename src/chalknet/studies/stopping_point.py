@@ -1,7 +1,8 @@
 """Where training should have stopped, found afterwards on full curves, and how sure that is.
 
     curve(e) = mean over seeds s and validation images i of value_sei        the monitor after epoch e
-    stop     = the first epoch at which the curve is best: smallest loss, largest accuracy
+    stop     = the epoch at which the curve is best: smallest loss, or largest accuracy and of equal ones the smallest
+               loss, as training keeps it; the first of epochs that are equal in both
 
 The interval is of the percentile bootstrap: seeds and images are drawn anew together, with replacement, and the images
 stay paired over epochs and seeds (Sellam et al., The MultiBERTs, ICLR 2022). It says how far the best epoch would move
@@ -27,6 +28,7 @@ from chalknet.studies.results import StudyResults, UnitResult
 RESAMPLES = 2_000
 AT_A_TIME = 250  # resamples whose curves are held together
 LEVEL = 0.95
+DIGITS = 12
 RESAMPLING_SEED = 0  # so that the same results give the same interval
 
 
@@ -81,13 +83,18 @@ def stopping_point(
     """
     curves = _monitored_curves(histories, monitor)
     n_seeds, n_epochs = curves.shape
-    best = int(np.argmin(curves.mean(axis=0)))
+    each_loss = _monitored_curves(histories, "valid_loss")
+    mean_loss = each_loss.mean(axis=0)
+    best = _best_epoch(_equal_where_near(curves.mean(axis=0), monitor), mean_loss)
     epoch_ends = gain_ends = (np.nan, np.nan)
     if losses is not None and right is not None:
         if losses.shape != right.shape or losses.shape[:2] != (n_seeds, n_epochs) or not losses.shape[2]:
             raise ShapeError(f"losses {losses.shape} and right {right.shape} must be ({n_seeds}, {n_epochs}, M).")
         values = losses if monitor == "valid_loss" else ~right
-        bests, gains = _resampled(values, right, best, rng, resamples)
+        # Resamples in which epochs are equal take the one with the smaller loss, too.
+        order = np.argsort(mean_loss, kind="stable")
+        bests, gains = _resampled(values[:, order], right, best, rng, resamples, monitor)
+        bests = order[bests]
         gain_ends = _ends(gains)
         if not are_cut_off(values):  # the point is that of the whole losses and could lie outside
             epoch_ends = _ends(bests + 1)
@@ -97,7 +104,7 @@ def stopping_point(
     return StoppingPoint(
         monitor=monitor,
         epoch=Interval(best + 1, *epoch_ends, LEVEL),
-        by_seed=tuple(int(e) + 1 for e in curves.argmin(axis=1)),
+        by_seed=tuple(_best_epoch(*one) + 1 for one in zip(curves, each_loss, strict=True)),
         n_epochs=n_epochs,
         accuracy_then=then,
         accuracy_at_end=end,
@@ -153,8 +160,18 @@ def _monitored_curves(histories: Sequence[Sequence[EpochRecord]], monitor: str) 
     return np.array([[1 - score.accuracy for score in run] for run in scores])
 
 
+def _best_epoch(curve: NDArray[np.float64], loss: NDArray[np.float64]) -> int:
+    """The epoch, from 0, at which a curve (E,) is smallest, and of equal ones the loss."""
+    return int(np.lexsort((loss, curve))[0])
+
+
+def _equal_where_near(values: NDArray[np.float64], monitor: str) -> NDArray[np.float64]:
+    """Means of accuracies without their last digits, so that equal ones are equal however they were added."""
+    return values if monitor == "valid_loss" else values.round(DIGITS)
+
+
 def _resampled(
-    values: NDArray[Any], right: NDArray[np.bool_], best: int, rng: np.random.Generator, resamples: int
+    values: NDArray[Any], right: NDArray[np.bool_], best: int, rng: np.random.Generator, resamples: int, monitor: str
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Of each resample: its best epoch from 0, and the gain in accuracy from the epoch `best` to the last."""
     n_seeds, n_epochs, n_images = values.shape
@@ -166,7 +183,8 @@ def _resampled(
         of_images = rng.multinomial(n_images, np.full(n_images, 1 / n_images), n)
         of_seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), n) / n_seeds
         curves = (flat @ of_images.T.astype(flat.dtype)).reshape(n_seeds, n_epochs, n)
-        bests.append(np.einsum("rs,ser->re", of_seeds, curves.astype(np.float64)).argmin(axis=1))
+        means = np.einsum("rs,ser->re", of_seeds, curves.astype(np.float64))
+        bests.append(_equal_where_near(means, monitor).argmin(axis=1))
         gains.append(np.einsum("rs,sr->r", of_seeds, change @ of_images.T) / n_images)
     return np.concatenate(bests), np.concatenate(gains)
 

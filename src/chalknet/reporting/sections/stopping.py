@@ -13,6 +13,7 @@ from chalknet.reporting.sections.hidden_units import cell_words, cut_off
 from chalknet.reporting.sections.prose import prose
 from chalknet.reporting.study_figures import MOST_PANELS, stopping_curves
 from chalknet.reporting.study_tables import cell_head, cell_text, stopping_table
+from chalknet.reporting.tables import MONITOR_NAMES
 from chalknet.studies.intervals import Interval
 from chalknet.studies.stopping_point import StoppingPoint
 
@@ -22,7 +23,7 @@ FEW_SEEDS = 10  # below which a bootstrap over seeds is said to be narrow; (S-1)
 def stopping_section(
     gathered: Gathered, number: str, title: str = "When to stop", *, original: bool = False
 ) -> Section:
-    """Where each complete cell's mean validation loss is smallest, and whether training on cost anything."""
+    """Where the validation loss of each complete cell, or what its training watches, is best, and what came after."""
     found = [(runs, runs.stopping) for runs in gathered.complete if runs.stopping is not None]
     if not found:
         return Section(number, title, (Note(_why_not(gathered), "plain"),))
@@ -32,9 +33,9 @@ def stopping_section(
         parts = [part for part in parts if part != "test"]
     rows = [(cell_text(gathered, runs), point) for runs, point in found]
     table = stopping_table(rows, parts, head=cell_head(gathered), with_seeds=gathered.n_seeds > 1, digits=1)
-    blocks += [TableBlock("stopping", table, _caption(gathered))]
+    blocks += [TableBlock("stopping", table, _caption(gathered, found))]
     if found[0][1].n_epochs > 1:
-        blocks.append(_figure(gathered, len(found)))
+        blocks.append(_figure(gathered, found))
     blocks.append(Findings(tuple(_sentence(runs, point) for runs, point in found)))
     if original:
         blocks += prose("original stopping")
@@ -56,8 +57,8 @@ def _why_not(gathered: Gathered) -> str:
 def _method(gathered: Gathered, found: list[tuple[CellRuns, StoppingPoint]]) -> str:
     several = gathered.n_seeds > 1
     text = (
-        "Every network was trained to the end. Its stopping point is the epoch at which the validation "
-        f"loss{', averaged over the seeds,' if several else ''} is smallest"
+        "Every network was trained to the end. Its stopping point is the epoch at which "
+        f"{_criteria(found, ', averaged over the seeds,' if several else '')}"
     )
     if any(math.isfinite(point.epoch.low) for _, point in found):
         drawn = "seeds and validation samples drawn anew together" if several else "validation samples drawn anew"
@@ -74,21 +75,30 @@ def _method(gathered: Gathered, found: list[tuple[CellRuns, StoppingPoint]]) -> 
     )
 
 
-def _caption(gathered: Gathered) -> str:
+def _criteria(found: list[tuple[CellRuns, StoppingPoint]], averaged: str = "") -> str:
+    """What chooses the epochs, in words."""
+    best = {"valid_loss": "smallest", "valid_accuracy": "highest, and of equal ones the validation loss smallest"}
+    monitors = dict.fromkeys(point.monitor for _, point in found)
+    return " or ".join(f"the {MONITOR_NAMES[monitor]}{averaged} is {best[monitor]}" for monitor in monitors)
+
+
+def _caption(gathered: Gathered, found: list[tuple[CellRuns, StoppingPoint]]) -> str:
     mean = "mean over the seeds; " if gathered.n_seeds > 1 else ""
-    return f"Stopping point by validation loss, {mean}accuracies there and after the last epoch."
+    by = " or ".join(MONITOR_NAMES[monitor] for monitor in dict.fromkeys(point.monitor for _, point in found))
+    return f"Stopping point by {by}, {mean}accuracies there and after the last epoch."
 
 
-def _figure(gathered: Gathered, n_cells: int) -> FigureBlock:
-    which = f" Shown are {MOST_PANELS} of {n_cells} cells." if n_cells > MOST_PANELS else ""
-    curves = "of each seed" if gathered.n_seeds > 1 else ""
+def _figure(gathered: Gathered, found: list[tuple[CellRuns, StoppingPoint]]) -> FigureBlock:
+    which = f" Shown are {MOST_PANELS} of {len(found)} cells." if len(found) > MOST_PANELS else ""
+    curves = "of each seed " if gathered.n_seeds > 1 else ""
+    names = " or ".join(MONITOR_NAMES[monitor] for monitor in dict.fromkeys(point.monitor for _, point in found))
     return FigureBlock(
         "stopping",
         stopping_curves(gathered),
-        f"Validation loss {curves} after each epoch; the upright line is the stopping point, the shade its 95 % "
+        f"{capitalised(names)} {curves}after each epoch; the upright line is the stopping point, the shade its 95 % "
         f"interval.{cut_off(gathered)}{which}",
-        f"A panel for each of {count_of(min(n_cells, MOST_PANELS), 'cell')}: validation loss against the epoch, with "
-        "the epoch of its minimum marked.",
+        f"A panel for each of {count_of(min(len(found), MOST_PANELS), 'cell')}: {names} against the epoch, with "
+        "the stopping point marked.",
     )
 
 
@@ -98,9 +108,10 @@ def _sentence(runs: CellRuns, point: StoppingPoint) -> str:
     ends = f" (95 % interval {epoch.low:.0f} to {epoch.high:.0f})" if math.isfinite(epoch.low) else ""
     if epoch.value == point.n_epochs:
         last = f"the last epoch, {point.n_epochs}{ends}"
-        return f"{name}: the validation loss is smallest after {last}; longer training may still lower it."
+        change = "lower" if point.monitor == "valid_loss" else "raise"
+        return f"{name}: {_criteria([(runs, point)])} after {last}; longer training may still {change} it."
     text = (
-        f"{name}: the validation loss is smallest after epoch {epoch.value:.0f}{ends}. Training on to epoch "
+        f"{name}: {_criteria([(runs, point)])} after epoch {epoch.value:.0f}{ends}. Training on to epoch "
         f"{point.n_epochs} changed validation accuracy by {points(gain.value)} points"
     )
     if not math.isfinite(gain.low):
