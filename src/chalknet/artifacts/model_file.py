@@ -18,7 +18,7 @@ from chalknet.artifacts.atomic import write_bytes
 from chalknet.artifacts.tensor_file import MIB, plain, read_tensors, short, strict_json, tensor_bytes, what_it_is
 from chalknet.data.image_facts import ImageFacts
 from chalknet.data.preprocess import Scaling
-from chalknet.errors import ChalknetError, DataError, ModelFileError
+from chalknet.errors import ChalknetError, ConfigError, DataError, ModelFileError
 from chalknet.network.architecture import Architecture
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import Parameters
@@ -66,11 +66,17 @@ def model_bytes(model: Classifier, training: Mapping[str, Any] | None = None) ->
 
 
 def save_model(model: Classifier, path: str | Path) -> None:
-    """Writes a network or an ensemble as one safetensors file, whole or not at all.
+    """Writes a network, an ensemble or the network of a fitted `ChalkClassifier` as one safetensors file, or nothing.
 
     Raises:
         OutputError: the file cannot be written.
+        ConfigError: model is none of them.
     """
+    model = getattr(model, "network_", model)
+    if not isinstance(model, Classifier):
+        raise ConfigError(
+            f"save_model takes a Network, an Ensemble or a fitted ChalkClassifier, got {type(model).__name__}."
+        )
     write_bytes(Path(path), model_bytes(model))
 
 

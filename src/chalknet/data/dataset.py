@@ -153,6 +153,7 @@ def dataset_from_arrays(
 ) -> Dataset:
     """A `Dataset` from anything NumPy can read, each array brought to the type that `Dataset` states.
 
+    A frame of rows, of pandas or Polars, gives its columns' names too, which later samples are held against.
     Integer images (N, H, W) whose values all lie in 0..255 become uint8; other types become float32
     where it holds all their values, and float64 where it does not.
     Without class_names the classes are "0", "1", ... up to the largest label.
@@ -173,12 +174,24 @@ def dataset_from_arrays(
         source=source,
         sha256=sha256,
         notes=tuple(notes),
+        input_names=column_names(inputs) if numeric.ndim == 2 else (),
     )
+
+
+def column_names(values: Any) -> tuple[str, ...]:
+    """Return the names of a frame's columns; () for an array, and where one of them is no printable text."""
+    names = tuple(getattr(values, "columns", ()))
+    return names if all(isinstance(name, str) and name.isprintable() for name in names) else ()
 
 
 def numeric_array(values: Any, field: str, source: str) -> NDArray[Any]:
     """values as uint8, float32 or float64; what cannot be a number is a DataError."""
     array = np.asarray(values)
+    if array.dtype == object and hasattr(values, "columns"):  # a frame with columns of types that NumPy lacks
+        try:
+            array = np.asarray(values, np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{source}: {field} must hold numbers, and none missing ({error}).") from error
     if array.dtype == np.uint8 or array.dtype in (np.float32, np.float64):
         return np.asarray(array, order="C")  # and not ascontiguousarray, which gives a lone number a dimension
     if array.dtype.kind not in "buif":
@@ -272,7 +285,7 @@ def check_inputs(inputs: Any, source: str) -> None:
 
 def check_input_names(names: Sequence[str], expected: Sequence[str], source: str, whose: str) -> None:
     """Raises DataError where the values of rows have other names, or another order, than whose values are expected."""
-    if not names or not expected or tuple(names) == tuple(expected):
+    if not names or len(names) != len(expected) or tuple(names) == tuple(expected):
         return
     for at, (name, wanted) in enumerate(zip(names, expected, strict=True), start=1):
         if name != wanted:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.data.dataset import check_class_names
+from chalknet.data.dataset import check_class_names, check_input_names, column_names
 from chalknet.data.image_facts import ImageFacts
 from chalknet.data.preprocess import PIXEL_SCALE, Scaling, flatten
 from chalknet.errors import DataError, ShapeError
@@ -113,10 +113,12 @@ class Network(Classifier):
             inputs: (N, H, W) or (N, I), uint8 or float; scaling is done here.
         Raises:
             ShapeError: samples of another size.
-            DataError: values that are not finite, given or on the way, with the first such sample.
+            DataError: values that are not finite, given or on the way, with the first such sample; a frame with columns
+                of other names, or in another order.
         Warns:
             UserWarning: a network trained on 0..255 is given fractions of 1, which it would see as black.
         """
+        check_input_names(column_names(inputs), self.input_names, "inputs", "the network")
         rows = self._rows(np.asarray(inputs))
         with np.errstate(all="ignore"):  # what overflows on the way is told below, and with its sample
             parts = [forward(self.architecture, self.parameters, part).logits for part in self._scaled_parts(rows)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from chalknet.artifacts.model_facts import training_facts
 from chalknet.artifacts.model_file import load_model
 from chalknet.artifacts.run_folder import CONFIG_FILE, MODEL_FILE
-from chalknet.errors import ModelFileError
+from chalknet.errors import ConfigError, ModelFileError
 from chalknet.network.model import Classifier
 
 
@@ -33,11 +33,18 @@ def open_model(model: Classifier | OpenedModel | str | Path) -> OpenedModel:
 
     Raises:
         ModelFileError: no such file, a folder without one, or a file that is no model.
+        ConfigError: something else than what names or is a model.
     """
     if isinstance(model, OpenedModel):
         return model
+    model = getattr(model, "network_", model)  # of a ChalkClassifier
     if isinstance(model, Classifier):
         return OpenedModel(model, "the model")
+    if not isinstance(model, (str, Path)):
+        raise ConfigError(
+            f"a model must be a model file, a run's folder, a Network, an Ensemble or a fitted ChalkClassifier of at "
+            f"least two classes, got {type(model).__name__}."
+        )
     path = Path(model)
     run = path if path.is_dir() else None
     if run is not None:

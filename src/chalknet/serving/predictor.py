@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chalknet.data.dataset import Samples
+from chalknet.data.dataset import Samples, check_input_names
 from chalknet.errors import DataError
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.arrays import FloatArray
@@ -77,9 +77,10 @@ def answer_samples(model: Classifier, samples: Samples, named: str | None = None
     """The answers for samples that are read already, called by their numbers, or NAMED[number].
 
     Raises:
-        DataError: samples of another size than the model reads.
+        DataError: samples of another size than the model reads, or with columns of other names or in another order.
     """
     check_fit(samples.inputs, model, samples.source)
+    check_input_names(samples.input_names, model.input_names, samples.source, "the model")
     reader = InputReader(model, notes=value_notes(samples.inputs, model))
     return _answers(model, reader, reader.sample_pieces(samples, named))
 

@@ -27,6 +27,7 @@ from chalknet.workflows.classifier_samples import (
     counted_samples,
     divided,
     everything,
+    exact_labels,
     names_of,
     positions,
     weighted_scaling,
@@ -142,7 +143,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 ShapeError among them. DivergenceError: a loss is no longer finite.
         """
         goes_on = self.warm_start and hasattr(self, "classes_")
-        X, y = validate_data(self, X, y, dtype=SAMPLE_TYPES, order="C", reset=not goes_on)
+        X, y = validate_data(self, X, exact_labels(y), dtype=SAMPLE_TYPES, order="C", reset=not goes_on)
         check_classification_targets(y)
         classes, labels = np.unique(y, return_inverse=True)
         if goes_on:
@@ -181,7 +182,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             as fit; ConfigError: classes are missing or others than before, or class_weight is "balanced".
         """
         first = not hasattr(self, "classes_")
-        X, y = validate_data(self, X, y, dtype=SAMPLE_TYPES, order="C", reset=first)
+        X, y = validate_data(self, X, exact_labels(y), dtype=SAMPLE_TYPES, order="C", reset=first)
         check_classification_targets(y)
         known = self._all_classes(classes)
         progress: Progress | None = None if first else self._progress
@@ -211,6 +212,10 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         best = self._logits(X).argmax(axis=1)
         labels: NDArray[Any] = self.classes_[best]
         return labels
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The accuracy on samples with these labels; X as in fit."""
+        return float(super().score(X, exact_labels(y), sample_weight))
 
     def predict_proba(self, X: Any) -> FloatArray:
         """(N, K) float64 probabilities, columns as `classes_`; X as in fit."""
@@ -308,7 +313,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return None
         if X_val is None or y_val is None:
             raise DataError("X_val and y_val belong together: give both, or neither.")
-        X_val, y_val = validate_data(self, X_val, y_val, dtype=SAMPLE_TYPES, order="C", reset=False)
+        X_val, y_val = validate_data(self, X_val, exact_labels(y_val), dtype=SAMPLE_TYPES, order="C", reset=False)
         return counted_samples(X_val, positions(y_val, classes, "y_val"), None, factors, self.image_shape)
 
     def _divided(self, samples: Samples, watched: Samples | None, recipe: Recipe) -> tuple[Samples, Splits, Recipe]:
@@ -333,9 +338,11 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not hasattr(self, "classes_"):
             if classes is None:
                 raise ConfigError("classes must be all labels that will ever come in the first partial_fit, got None.")
-            return np.unique(column_or_1d(classes))
+            return np.unique(column_or_1d(exact_labels(classes)))
         if classes is not None:
-            self._refuse_others(np.unique(column_or_1d(classes)), "classes are", "partial_fit goes on with")
+            self._refuse_others(
+                np.unique(column_or_1d(exact_labels(classes))), "classes are", "partial_fit goes on with"
+            )
         known: NDArray[Any] = self.classes_
         return known
 

@@ -129,6 +129,14 @@ def by_label(class_weights: str | tuple[float, ...], classes: NDArray[Any]) -> s
     return dict(zip(classes.tolist(), class_weights, strict=True))
 
 
+def exact_labels(y: Any) -> Any:
+    """Return labels of a nullable integer type of pandas as NumPy's, as scikit-learn would round them to float64."""
+    kind = getattr(getattr(y, "dtype", None), "kind", "")
+    if kind not in "iu" or isinstance(y, np.ndarray) or (hasattr(y, "isna") and y.isna().any()):
+        return y
+    return np.asarray(y, dtype=np.int64 if kind == "i" else np.uint64)
+
+
 def names_of(classes: NDArray[Any]) -> tuple[str, ...]:
     """Labels as the network's class names, which must be printable."""
     return tuple(str(label) if str(label).isprintable() else repr(label) for label in classes.tolist())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chalknet.artifacts.atomic import write_bytes
-from chalknet.data.dataset import Dataset, Samples, numeric_array
+from chalknet.data.dataset import Dataset, Samples, column_names, numeric_array
 from chalknet.errors import ConfigError
 from chalknet.network.model import Classifier
 from chalknet.serving.answer_tables import answers_csv, answers_json, answers_table
@@ -60,8 +60,11 @@ def predict(
         raise ConfigError(
             "invert, trim, fit, white and label_column are for files, and the inputs are samples in memory."
         )
-    samples = inputs.inputs if isinstance(inputs, Dataset) else numeric_array(inputs, "inputs", "inputs")
-    return answer_samples(opened.classifier, Samples(samples, "inputs"))
+    if isinstance(inputs, Dataset):
+        samples = Samples(inputs.inputs, "inputs", input_names=inputs.input_names)
+    else:
+        samples = Samples(numeric_array(inputs, "inputs", "inputs"), "inputs", input_names=column_names(inputs))
+    return answer_samples(opened.classifier, samples)
 
 
 def rendered(answers: Answers, model: OpenedModel, kind: str, top: int = 2) -> str:

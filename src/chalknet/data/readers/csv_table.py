@@ -235,6 +235,8 @@ class _Rows:
                 number = 0
                 while line := text.readline(MAX_LINE):
                     number += 1
+                    if not number % ROWS_AT_ONCE:
+                        self.file.budget.check_time()
                     self._check(line, f"{self.file.name}: line {number}")
                     if number > 1 or not EXCEL_DELIMITER.fullmatch(line) or not self._delimiter:
                         yield line
