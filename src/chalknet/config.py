@@ -5,15 +5,14 @@ Each field carries its constraint and its meaning; one formatter makes every mes
 
 from __future__ import annotations
 
-import math
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
+from chalknet.checked import is_number, is_whole, read_toml, short
 from chalknet.errors import ConfigError
 
 FORMAT = 3  # of config.toml with layers; one without them is of format 2, which earlier versions read
@@ -21,6 +20,7 @@ GIVEN = "given"  # index arrays of one's own, which a configuration cannot hold
 SPLIT_METHODS = ("writeup", "random", "stratified", "group")
 MOST_UNITS = 1_000_000  # of a layer; more is a slip of the keyboard
 MOST_MEMBERS = 1_000
+MAX_WHOLE = 2**63 - 1  # of numbers without a bound of their own
 ENGINES = ("numpy", "reference", "torch")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16", "tf32")
@@ -50,32 +50,24 @@ class Constraint:
     store: Callable[[Any], Any] = lambda value: value
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def whole(low: int, high: int | None = None) -> Constraint:
     must = f"a whole number >= {low}" if high is None else f"a whole number from {low} to {high}"
-    return Constraint(must, lambda v: _is_whole(v) and v >= low and (high is None or v <= high))
+    return Constraint(must, lambda v: is_whole(v) and low <= v <= (MAX_WHOLE if high is None else high))
 
 
 def one_of(*names: str) -> Constraint:
     return Constraint(f"one of {', '.join(names)}", lambda v: isinstance(v, str) and v in names)
 
 
-POSITIVE = Constraint("a number > 0", lambda v: _is_number(v) and v > 0, float)
-FROM_0 = Constraint("a number >= 0", lambda v: _is_number(v) and v >= 0, float)
-FROM_0_TO_1 = Constraint("a number from 0 to 1", lambda v: _is_number(v) and 0 <= v <= 1, float)
-FROM_0_BELOW_1 = Constraint("a number >= 0 and < 1", lambda v: _is_number(v) and 0 <= v < 1, float)
+POSITIVE = Constraint("a number > 0", lambda v: is_number(v) and v > 0, float)
+FROM_0 = Constraint("a number >= 0", lambda v: is_number(v) and v >= 0, float)
+FROM_0_TO_1 = Constraint("a number from 0 to 1", lambda v: is_number(v) and 0 <= v <= 1, float)
+FROM_0_BELOW_1 = Constraint("a number >= 0 and < 1", lambda v: is_number(v) and 0 <= v < 1, float)
 YES_OR_NO = Constraint("true or false", lambda v: isinstance(v, bool))
 SEED = whole(0, 2**32 - 1)  # what numpy.random.RandomState takes
 WIDTHS = Constraint(
     f"one or more whole numbers from 1 to {MOST_UNITS}",
-    lambda v: isinstance(v, (list, tuple)) and len(v) > 0 and all(_is_whole(n) and 1 <= n <= MOST_UNITS for n in v),
+    lambda v: isinstance(v, (list, tuple)) and len(v) > 0 and all(is_whole(n) and 1 <= n <= MOST_UNITS for n in v),
     tuple,
 )
 
@@ -125,7 +117,7 @@ SHORT_FORM = ("hidden", "activation", "batch_norm", "dropout")
 def _is_class_weights(value: Any) -> bool:
     if isinstance(value, str):
         return value in CLASS_WEIGHTS
-    return isinstance(value, (list, tuple)) and len(value) > 1 and all(_is_number(v) and v > 0 for v in value)
+    return isinstance(value, (list, tuple)) and len(value) > 1 and all(is_number(v) and v > 0 for v in value)
 
 
 BY_CLASS = Constraint(
@@ -134,11 +126,11 @@ BY_CLASS = Constraint(
     lambda v: v if isinstance(v, str) else tuple(map(float, v)),
 )
 BATCH_SEED = Constraint(f'{SEED.must}, or "{SAME}"', lambda v: v == SAME or SEED.accepts(v))
-BATCH = Constraint(f'a whole number >= 1, or "{FULL}"', lambda v: v == FULL or (_is_whole(v) and v >= 1))
+BATCH = Constraint(f'a whole number >= 1, or "{FULL}"', lambda v: v == FULL or whole(1).accepts(v))
 
 
 def _is_count_or_fraction(value: Any) -> bool:
-    return _is_whole(value) or (_is_number(value) and 0 < value < 1)
+    return whole(0).accepts(value) or (is_number(value) and 0 < value < 1)
 
 
 TRAIN_SIZE = Constraint(
@@ -163,7 +155,7 @@ class Checked:
             constraint: Constraint = item.metadata["constraint"]
             value = getattr(self, item.name)
             if not constraint.accepts(value):
-                raise ConfigError(f"{item.name} must be {constraint.must}, got {value!r}.")
+                raise ConfigError(f"{item.name} must be {constraint.must}, got {short(value)}.")
             object.__setattr__(self, item.name, constraint.store(value))
 
 
@@ -210,7 +202,7 @@ class NetworkConfig(Checked):
             for number, name in enumerate(types, start=1):
                 if name not in LAYER_NAMES:
                     raise ConfigError(
-                        f"layers, entry {number}: unknown layer type {name!r}.{near_match(name, LAYER_NAMES)}"
+                        f"layers, entry {number}: unknown layer type {short(name)}.{near_match(name, LAYER_NAMES)}"
                     )
             if "dense" not in types:
                 raise ConfigError(f"layers must have at least one of type dense, got {', '.join(types)}.")
@@ -399,7 +391,7 @@ class Recipe:
             changed["regularisation"] = {"dropout": 0.0}
         for key, value in settings.items():
             if key not in SECTION_OF_FIELD:
-                raise ConfigError(f"unknown setting {key!r}.{near_match(key, SECTION_OF_FIELD)}")
+                raise ConfigError(f"unknown setting {short(key)}.{near_match(key, SECTION_OF_FIELD)}")
             changed.setdefault(SECTION_OF_FIELD[key], {})[key] = of_python(value)
         sections = {name: replace(getattr(self, name), **values) for name, values in changed.items()}
         return replace(self, **sections)
@@ -475,13 +467,7 @@ def read_config(path: Path) -> tuple[Recipe, DataConfig]:
     Raises:
         ConfigError: no such file, not TOML, a newer format, an unknown section or key, or a value that cannot be.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not TOML: {error}.") from error
-    return config_from_tables(tables, str(path))
+    return config_from_tables(read_toml(path), str(path))
 
 
 def config_from_tables(tables: Mapping[str, Any], where: str) -> tuple[Recipe, DataConfig]:
@@ -489,15 +475,15 @@ def config_from_tables(tables: Mapping[str, Any], where: str) -> tuple[Recipe, D
     known = {"format", "recipe", "data", *SECTIONS}
     for key in tables:
         if key not in known:
-            raise ConfigError(f"unknown section {key!r} in {where}.{near_match(key, known)}")
+            raise ConfigError(f"unknown section {short(key)} in {where}.{near_match(key, known)}")
     version = tables.get("format", FORMAT)
-    if not _is_whole(version) or not 1 <= version <= FORMAT:
+    if not is_whole(version) or not 1 <= version <= FORMAT:
         raise ConfigError(
-            f"{where}: format is {version!r}, but this chalknet reads up to {FORMAT}. Install a newer one."
+            f"{where}: format is {short(version)}, but this chalknet reads up to {FORMAT}. Install a newer one."
         )
     name = tables.get("recipe", "writeup")
     if not isinstance(name, str) or not re.fullmatch("[A-Za-z0-9_-]{1,64}", name):  # part of a folder's name
-        raise ConfigError(f"recipe must be a name of letters, digits, - and _, got {name!r} ({where}).")
+        raise ConfigError(f"recipe must be a name of letters, digits, - and _, got {short(name)} ({where}).")
     sections = {key: _section(kind, tables.get(key, {}), f"{where}, [{key}]") for key, kind in SECTIONS.items()}
     if sections["network"].layers and sections["regularisation"].dropout:
         raise ConfigError(
@@ -522,11 +508,11 @@ def _section(kind: type[Section], values: Any, where: str) -> Section:
 
 def _checked_keys(kind: type[Any], values: Any, where: str) -> dict[str, Any]:
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{where} must be a section of keys, got {values!r}.")
+        raise ConfigError(f"{where} must be a section of keys, got {short(values)}.")
     names = [item.name for item in fields(kind)]
     for key in values:
         if key not in names:
-            raise ConfigError(f"unknown key {key!r} ({where}).{near_match(key, names)}")
+            raise ConfigError(f"unknown key {short(key)} ({where}).{near_match(key, names)}")
     return dict(values)
 
 
@@ -534,13 +520,13 @@ def _data_section(values: Any, where: str) -> DataConfig:
     known = _checked_keys(DataConfig, values, where)
     for key in ("source", "sha256", "label_column", *OWN_SETS, *OF_ARRAYS):
         if not isinstance(known.get(key, ""), str):
-            raise ConfigError(f"{key} must be text, got {known[key]!r} ({where}).")
+            raise ConfigError(f"{key} must be text, got {short(known[key])} ({where}).")
     names = known.get("class_names", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"class_names must be a list of names, got {names!r} ({where}).")
+        raise ConfigError(f"class_names must be a list of names, got {short(names)} ({where}).")
     size = known.get("image_size", [1, 1])
-    if not isinstance(size, list) or len(size) != 2 or not all(_is_whole(n) and n >= 1 for n in size):
-        raise ConfigError(f"image_size must be [height, width], got {size!r} ({where}).")
+    if not isinstance(size, list) or len(size) != 2 or not all(is_whole(n) and n >= 1 for n in size):
+        raise ConfigError(f"image_size must be [height, width], got {short(size)} ({where}).")
     for key in ("class_names", "image_size"):
         if key in known:
             known[key] = tuple(known[key])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 PARTS = ("train", "valid", "test")
@@ -49,3 +51,23 @@ class EpochRecord:
             if (scores := self.part(name)) is not None
             for measure in ("loss", "accuracy")
         }
+
+
+def checked_history(records: Iterable[EpochRecord]) -> tuple[EpochRecord, ...]:
+    """Return a history that was read from a file.
+
+    Raises:
+        ValueError: it is empty, its epochs are not numbered from 1, or a score or a time is one that cannot be.
+    """
+    history = tuple(records)
+    for number, record in enumerate(history, start=1):
+        if record.epoch != number:
+            raise ValueError(f"its epoch {number} is numbered {record.epoch}")
+        for scores in filter(None, map(record.part, PARTS)):
+            if not 0 <= scores.accuracy <= 1 + 1e-9 or not 0 <= scores.loss < math.inf:  # a weighted mean is rounded
+                raise ValueError(f"its epoch {number} has the loss {scores.loss} and the accuracy {scores.accuracy}")
+        if not 0 <= record.seconds < math.inf:
+            raise ValueError(f"its epoch {number} took {record.seconds} seconds")
+    if not history:
+        raise ValueError("it has no epochs")
+    return history

@@ -249,6 +249,19 @@ def test_a_checkpoint_is_not_continued_with_other_layers(small_images):
         trainer_of(small_images, RECIPE.with_settings(activation="tanh")).go_on_from(checkpoint)
 
 
+@pytest.mark.parametrize("settings", [{"optimizer": "adam"}, {"epochs": 3}, {"valid_size": 30}])
+def test_a_checkpoint_of_another_training_is_refused(small_images, settings):
+    trainer = trainer_of(small_images, RECIPE)
+    for _ in range(4):
+        next(trainer.epochs())
+    other = RECIPE.with_settings(**settings)
+    splits = split_dataset(small_images, "writeup", 160, other.split.valid_size)
+    with pytest.raises(
+        ConfigError, match="the checkpoint is of another training: it has 4 epochs and keeps 'velocity'"
+    ):
+        Trainer(small_images, splits, other, keep_samples=True).go_on_from(trainer.checkpoint())
+
+
 def next_checkpoint(trainer):
     next(trainer.epochs())
     return trainer.checkpoint()

@@ -1,17 +1,19 @@
 import csv
 import io
 import json
+import os
 import tomllib
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import npz_bytes
 
 from chalknet.artifacts.history_file import COLUMNS, history_csv
 from chalknet.artifacts.run_folder import read_run, refuse_finished, run_files
 from chalknet.config import DataConfig, Recipe
 from chalknet.data.splits import split_dataset
-from chalknet.errors import OutputError, StoreError
+from chalknet.errors import ConfigError, OutputError, StoreError
 from chalknet.records import EpochRecord, Scores
 from chalknet.training.trainer import Trainer, run_epochs
 
@@ -85,9 +87,14 @@ def test_a_run_without_the_scores_of_samples_reads_back_too(run, tmp_path):
     [
         ("summary.json", None, r"holds no finished run, which would have a summary\.json"),
         ("history.csv", None, r"history\.csv: cannot be read: .*No such file"),
-        ("history.csv", b"epoch\n1\n", r"history\.csv: row 1 is not one of a chalknet history"),
-        ("history.csv", b"", r"history\.csv: holds no epochs"),
-        ("valid_samples.npz", b"PK", r"valid_samples\.npz: is not what a run writes"),
+        ("history.csv", b"epoch\n1\n", r"history\.csv: is not a chalknet history \('train_loss'"),
+        ("history.csv", b"", r"history\.csv: is not a chalknet history \(it has no epochs\)"),
+        ("history.csv", b"\xff", r"history\.csv: cannot be read: "),
+        ("history.csv", (",".join(COLUMNS) + "\n1" + 9 * ",nan" + ",1\n").encode(), r"has the loss nan and the acc"),
+        ("history.csv", (",".join(COLUMNS) + "\n" + "9" * 5000 + 10 * ",1" + "\n").encode(), r"is not a chalknet"),
+        ("valid_samples.npz", b"PK", r"valid_samples\.npz: not a readable \.npz file"),
+        ("valid_samples.npz", npz_bytes(x=np.ones(3)), r"valid_samples\.npz: is not what a run writes: it holds 'x'"),
+        ("config.toml", b"a" + b".a" * 100_000 + b" = 1", r"config\.toml: line 1 has more than 64 dots outside of quo"),
     ],
 )
 def test_a_folder_that_is_no_run_is_told(run_with_samples, tmp_path, name, content, message):
@@ -95,7 +102,49 @@ def test_a_folder_that_is_no_run_is_told(run_with_samples, tmp_path, name, conte
     (tmp_path / name).unlink()
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(StoreError, match=message):
+    with pytest.raises((StoreError, ConfigError), match=message):
+        read_run(tmp_path)
+
+
+def test_a_file_of_zeros_that_expands_is_refused(run_with_samples, tmp_path, monkeypatch):
+    monkeypatch.setattr("chalknet.files.BASE_BYTES", 2**20)
+    packed = npz_bytes(np.savez_compressed, losses=np.zeros((3, 10**6), np.float16), right=np.zeros((3, 10**6), bool))
+    (written(run_with_samples, tmp_path) / "valid_samples.npz").write_bytes(packed)
+    with pytest.raises(StoreError, match=r"valid_samples\.npz: needs more than the [\d,]+ bytes of memory"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["summary.json", "history.csv", "config.toml"])
+def test_a_pipe_in_a_run_folder_is_not_waited_for(run_with_samples, tmp_path, name):
+    written(run_with_samples, tmp_path)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises((StoreError, ConfigError), match=r"a pipe, a socket or a device|holds no finished run"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("data"), "'data' is missing"),
+        (lambda s: s.update(data=[]), r"data is \[\], which is not a table"),
+        (lambda s: s["data"].update(samples="240"), "samples is '240', which is not a whole number"),
+        (lambda s: s["samples"].pop("test"), "'test' is missing"),
+        (lambda s: s["kept"].update(epoch=99), "it keeps epoch 99 of 3"),
+        (lambda s: s["kept"].update(epoch=10**400), "it keeps epoch 1000"),
+        (lambda s: s["kept"].update(epoch=float("inf")), "the kept epoch is inf, which is not a whole number"),
+        (lambda s: s["kept"]["test"].update(accuracy=None), "accuracy is None, which is not a finite number"),
+        (lambda s: s["kept"].update(test=3), "test is 3, which is not a table"),
+        (lambda s: s.update(seconds=10**400), "seconds is 1000.* which is not a finite number"),
+        (lambda s: s.update(machine={"cores": {}}), "'cores' is {}, which is not"),
+    ],
+)
+def test_a_summary_that_no_run_writes_is_named(run_with_samples, tmp_path, change, message):
+    path = written(run_with_samples, tmp_path) / "summary.json"
+    summary = json.loads(path.read_text())
+    change(summary)
+    path.write_text(json.dumps(summary))
+    with pytest.raises(StoreError, match=rf"summary\.json: is not what a run writes: .*{message}"):
         read_run(tmp_path)
 
 

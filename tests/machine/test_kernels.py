@@ -84,7 +84,14 @@ def test_a_choice_is_remembered(cache_folder):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{", '{"rates": [], "best": 1, "gain": "x"}', '{"rates": [{"a": 1}], "best": "", "gain": 1}']
+    "text",
+    [
+        *("", "[]", "{", "[" * 50_000, "9" * 5_000, "x" * 200_000),
+        '{"rates": [], "best": 1, "gain": "x"}',
+        '{"rates": [{"a": 1}], "best": "", "gain": 1}',
+        '{"rates": [], "best": "", "gain": 1e999}',
+    ],
+    ids=range(9),
 )
 def test_a_damaged_memory_is_no_memory(cache_folder, text):
     remember(choose([rate("", "Haswell", 200)]))

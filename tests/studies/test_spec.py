@@ -11,10 +11,10 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalknet.checked import MAX_TOML_BYTES
 from chalknet.config import SECTION_OF_FIELD, DataConfig, Recipe
 from chalknet.errors import ConfigError
 from chalknet.studies.spec import (
-    MAX_FILE_BYTES,
     NOT_VARIED,
     SEARCH_FIELDS,
     STUDY_FIELDS,
@@ -211,7 +211,7 @@ def test_a_wrong_file_is_named_with_its_section(tables, message):
     [
         (b"\xff", "is not TOML"),
         (b"a = " + b"[" * 100_000, "is not TOML"),
-        (b"#" * (MAX_FILE_BYTES + 1), "cannot be read: it has 1,048,577 bytes, and at most 1,048,576 are read"),
+        (b"#" * (MAX_TOML_BYTES + 1), "cannot be read: it has 1,048,577 bytes, and at most 1,048,576 are read"),
         (None, "cannot be read: it is a pipe, a socket or a device and not a file"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from chalknet.artifacts.tensor_file import short
+from chalknet.checked import short
 from chalknet.errors import ModelFileError
 from chalknet.network.architecture import Architecture
 

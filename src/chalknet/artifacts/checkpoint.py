@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,14 +25,15 @@ from chalknet.artifacts.run_folder import (
     SUMMARY_FILE,
     WRITTEN,
 )
-from chalknet.artifacts.tensor_file import MIB, plain, read_tensors, short, strict_json, tensor_bytes
+from chalknet.artifacts.tensor_file import MIB, read_tensors, tensor_bytes
+from chalknet.checked import checked, plain, short, strict_json
 from chalknet.config import DataConfig, Recipe, config_tables, read_config
 from chalknet.engines.engine import SampleScores
 from chalknet.errors import OutputError, StoppedError, StoreError
 from chalknet.formatting import listed
 from chalknet.network.architecture import Architecture, check_parameters
 from chalknet.network.layer import Parameters
-from chalknet.records import PARTS, EpochRecord, Scores
+from chalknet.records import EpochRecord, checked_history
 from chalknet.training.callbacks import Callback, RunContext
 from chalknet.training.trainer import Checkpoint, Trainer
 
@@ -243,9 +243,9 @@ def _checkpoint_from(header: Any, tensors: Parameters) -> Checkpoint:
         StoreError: of a newer format.
         ValueError, TypeError, KeyError, AttributeError, OverflowError: of something that is no checkpoint.
     """
-    if _whole(header["format"]) > FORMAT:
+    if checked(int, header["format"], "its format") > FORMAT:
         raise StoreError(f"has format {short(header['format'])}, and this chalknet reads {FORMAT}. Install a newer.")
-    history = tuple(_record(number, values) for number, values in enumerate(header["history"], start=1))
+    history = checked_history(checked(list[EpochRecord], header["history"], "its history"))
     _check_tensors(tensors, len(history))
     if header["format"] < 3:
         tensors = {rename_gain(name): value for name, value in tensors.items()}
@@ -259,7 +259,7 @@ def _checkpoint_from(header: Any, tensors: Parameters) -> Checkpoint:
     parameters, best = (_ordered(architecture, parts[kind]) for kind in ("parameters", "best"))
     state = _named_by_slot(parts["state"], parameters) if header["format"] == 1 else parts["state"]
     _check_state(architecture, state)
-    digests = {_text(name): _text(digest) for name, digest in dict(header.get("digests", {})).items()}
+    digests = checked(dict[str, str], header.get("digests", {}), "its digests")
     return Checkpoint(
         history, parameters, state, best or None, tuple(samples), None if is_old else architecture, digests
     )
@@ -316,35 +316,3 @@ def _check_state(architecture: Architecture, state: Parameters) -> None:
 
 def _of_kind(tensors: Parameters, kind: str) -> Parameters:
     return {name.removeprefix(f"{kind}/"): value for name, value in tensors.items() if name.startswith(f"{kind}/")}
-
-
-def _record(number: int, values: dict[str, Any]) -> EpochRecord:
-    scores = {part: None if values[part] is None else _scores(values[part]) for part in PARTS}
-    if scores["train"] is None:
-        raise ValueError("an epoch has no training scores")
-    if _whole(values["epoch"]) != number:
-        raise ValueError(f"its epoch {number} is numbered {short(values['epoch'])}")
-    return EpochRecord(number, scores["train"], scores["valid"], scores["test"], _real(values["seconds"]))
-
-
-def _scores(values: dict[str, Any]) -> Scores:
-    return Scores(**{name: _real(value) for name, value in values.items()})
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{short(value)} is not text")
-    return value
-
-
-def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{short(value)} is not a whole number")
-    return value
-
-
-def _real(value: Any) -> float:
-    """Return a score or a time as a float, and refuse an infinite one: training would have stopped there."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < math.inf:
-        raise ValueError(f"{short(value)} is not a finite number")
-    return float(value)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from chalknet.checked import plain
 from chalknet.errors import StoreError
-from chalknet.records import MEASURES, PARTS, EpochRecord, Scores
+from chalknet.files import read_bytes
+from chalknet.records import MEASURES, PARTS, EpochRecord, Scores, checked_history
+
+MAX_BYTES = 32 * 2**20
 
 COLUMNS = (
     "epoch",
@@ -36,24 +41,22 @@ def read_history(path: Path) -> tuple[EpochRecord, ...]:
     """The records that `history_csv` wrote.
 
     Raises:
-        StoreError: the file cannot be read or is not such a table; the message names the row.
+        StoreError: the file cannot be read or is not such a table; the message names the epoch.
     """
     try:
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+        text = io.StringIO(read_bytes(path, MAX_BYTES).decode())
+        return checked_history(_record(row) for row in csv.DictReader(text))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise StoreError(f"{path}: cannot be read: {error}.") from error
-    history = []
-    for number, row in enumerate(rows, start=1):
-        try:
-            scores = {part: _scores(row, part) for part in PARTS}
-            if int(row["epoch"]) != number or scores["train"] is None:
-                raise ValueError
-            history.append(EpochRecord(number, scores["train"], scores["valid"], scores["test"], float(row["seconds"])))
-        except (KeyError, ValueError, TypeError):
-            raise StoreError(f"{path}: row {number} is not one of a chalknet history.") from None
-    if not history:
-        raise StoreError(f"{path}: holds no epochs.")
-    return tuple(history)
+    except (KeyError, ValueError, TypeError) as error:
+        raise StoreError(f"{path}: is not a chalknet history ({plain(error)}).") from None
+
+
+def _record(row: dict[str, str]) -> EpochRecord:
+    train, valid, test = (_scores(row, part) for part in PARTS)
+    if train is None:
+        raise ValueError(f"its epoch {row['epoch']} has no training scores")
+    return EpochRecord(int(row["epoch"]), train, valid, test, float(row["seconds"]))
 
 
 def _scores(row: dict[str, str], part: str) -> Scores | None:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from chalknet.artifacts.atomic import write_files
 from chalknet.artifacts.log_writer import LogWriter, reason_of, warn
+from chalknet.checked import read_json
 from chalknet.config import SECTIONS, Recipe
 from chalknet.errors import MissingExtraError, OutputError, StoppedError
 from chalknet.records import EpochRecord
@@ -24,6 +25,7 @@ IMPATIENT = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
 }
 RUN_FILE = "mlflow.json"  # in a run's folder: which MLflow run logs it
+MAX_RUN_FILE_BYTES = 100_000
 
 
 class MlflowWriter(LogWriter):
@@ -129,7 +131,7 @@ class MlflowWriter(LogWriter):
 
     def _go_on(self, path: Path) -> None:
         """Takes up the run that a folder's file names, where it is in this store."""
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = read_json(path, MAX_RUN_FILE_BYTES)
         if known["uri"] != self._uri:
             return
         run = self._client.get_run(known["run_id"])

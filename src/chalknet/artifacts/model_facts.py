@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from chalknet.artifacts.model_file import HEADER_KEY
+from chalknet.artifacts.model_file import HEADER_KEY, MAX_HEADER
+from chalknet.files import open_regular
 
-MAX_HEADER_BYTES = 100_000_000  # what the format itself allows
 LENGTH_BYTES = 8
 
 
@@ -18,9 +18,9 @@ def training_facts(path: Path) -> dict[str, Any]:
     They are needed for notes alone, so a file that `load_model` has read and that has strange facts has none here.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-            header = json.loads(file.read(min(length, MAX_HEADER_BYTES)))
+            header = json.loads(file.read(min(length, MAX_HEADER)))
         facts = json.loads(header["__metadata__"][HEADER_KEY])["training"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}

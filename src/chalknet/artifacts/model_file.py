@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,8 @@ from numpy.typing import NDArray
 
 from chalknet.artifacts.architecture_table import MAX_LAYERS, architecture_from_table, architecture_table, rename_gain
 from chalknet.artifacts.atomic import write_bytes
-from chalknet.artifacts.tensor_file import MIB, plain, read_tensors, short, strict_json, tensor_bytes, what_it_is
+from chalknet.artifacts.tensor_file import MIB, read_tensors, tensor_bytes, what_it_is
+from chalknet.checked import checked, plain, short, strict_json
 from chalknet.data.image_facts import ImageFacts
 from chalknet.data.preprocess import Scaling
 from chalknet.errors import ChalknetError, ConfigError, DataError, ModelFileError
@@ -29,7 +28,6 @@ from chalknet.network.model import Classifier, Ensemble, Network
 FORMAT_VERSION = 3
 INPUT_SHIFT, INPUT_SCALE = "input.shift", "input.scale"  # float64, of inputs that are scaled one by one
 HEADER_KEY = "chalknet"
-LARGEST = sys.float_info.max
 MAX_HEADER = 4 * MIB  # of names, shapes and facts; as JSON it takes up to 30 times as much memory
 
 
@@ -120,7 +118,7 @@ def _model_from(header: str | None, tensors: Parameters) -> Network | Ensemble:
     n_members = _field(description, "members", int) if version > 1 else 1
     if not 1 <= n_members <= max(len(tensors), 1):
         raise ModelFileError(f"its members are {short(n_members)}, but it holds {len(tensors)} tensors.")
-    class_names = tuple(_list_of(description, "class_names", str))
+    class_names = tuple(_field(description, "class_names", list[str]))
     architecture = architecture_from_table(description) if version > 2 else _short_form(description, version)
     _check_classes(architecture, class_names)
     n_inputs = architecture.n_inputs
@@ -149,12 +147,12 @@ def _model_from(header: str | None, tensors: Parameters) -> Network | Ensemble:
 
 def _short_form(description: dict[str, Any], version: int) -> Architecture:
     """Return the architecture of a file of format 1 or 2."""
-    n_inputs, hidden = _field(description, "n_inputs", int), _list_of(description, "hidden", int)
+    n_inputs, hidden = _field(description, "n_inputs", int), _field(description, "hidden", list[int])
     if len(hidden) > MAX_LAYERS:
         raise ModelFileError(f"has {len(hidden)} hidden layers, and this chalknet reads up to {MAX_LAYERS}.")
-    activations = _list_of(description, "activations", str) if version > 1 else []
-    batch_norm = version > 1 and _yes_or_no(description, "batch_norm")
-    n_classes = len(_list_of(description, "class_names", str))
+    activations = _field(description, "activations", list[str]) if version > 1 else []
+    batch_norm = version > 1 and _field(description, "batch_norm", bool)
+    n_classes = len(_field(description, "class_names", list[str]))
     return Architecture(n_inputs, hidden, n_classes, activations, batch_norm)
 
 
@@ -192,10 +190,9 @@ def _scaling(description: dict[str, Any], tensors: Parameters, n_inputs: int) ->
     """The scaling of a file, whose tensors are taken out of those of the network."""
     shift, scale = tensors.pop(INPUT_SHIFT, None), tensors.pop(INPUT_SCALE, None)
     if shift is None and scale is None:
-        given = _field(description, "input_scale", (int, float))
-        number = float(given) if abs(given) < LARGEST else math.inf
-        if not (math.isfinite(number) and number > 0):
-            raise ModelFileError(f"its input_scale is {short(given)}, which is not a number > 0.")
+        number = _field(description, "input_scale", float)
+        if number <= 0:
+            raise ModelFileError(f"its input_scale is {short(number)}, which is not a number > 0.")
         return Scaling(number)
     shift, scale = _of_inputs(INPUT_SHIFT, shift, n_inputs), _of_inputs(INPUT_SCALE, scale, n_inputs)
     if scale.min() <= 0:
@@ -212,7 +209,7 @@ def _of_inputs(name: str, value: FloatArray | None, n_inputs: int) -> NDArray[np
 def _image_shape(description: dict[str, Any], n_inputs: int) -> tuple[int, int] | None:
     if description.get("image_shape") is None:
         return None
-    shape = _list_of(description, "image_shape", int)
+    shape = _field(description, "image_shape", list[int])
     if len(shape) != 2 or min(shape) < 1 or shape[0] * shape[1] != n_inputs:
         raise ModelFileError(f"its image_shape is {short(shape)}, which does not make {short(n_inputs)} inputs.")
     return (shape[0], shape[1])
@@ -221,7 +218,7 @@ def _image_shape(description: dict[str, Any], n_inputs: int) -> tuple[int, int] 
 def _input_names(description: dict[str, Any], n_inputs: int) -> tuple[str, ...]:
     if description.get("input_names") is None:
         return ()
-    names = _list_of(description, "input_names", str)
+    names = _field(description, "input_names", list[str])
     if len(names) != n_inputs or not all(map(str.isprintable, names)):
         raise ModelFileError(f"its input_names are not {short(n_inputs)} names that can be printed.")
     return tuple(names)
@@ -229,15 +226,10 @@ def _input_names(description: dict[str, Any], n_inputs: int) -> tuple[str, ...]:
 
 def _image_facts(description: dict[str, Any]) -> ImageFacts | None:
     """What the training images look like; None in files of earlier versions and of rows."""
-    found = description.get("image_facts")
-    names = [item.name for item in fields(ImageFacts)]
-    if found is None:
-        return None
-    if not isinstance(found, dict) or sorted(found) != sorted(names):
-        raise ModelFileError(f"its image_facts are {short(found)}, which are not {', '.join(names)}.")
-    if not all(0 <= _field(found, name, (int, float)) <= 1 for name in names):
-        raise ModelFileError(f"its image_facts are {short(found)}, which are not all in 0..1.")
-    return ImageFacts(**{name: float(found[name]) for name in names})
+    facts: ImageFacts | None = _field(description, "image_facts", ImageFacts | None)
+    if facts is not None and not all(0 <= value <= 1 for value in vars(facts).values()):
+        raise ModelFileError(f"its image_facts are {short(facts)}, which are not all in 0..1.")
+    return facts
 
 
 def _check_values(parameters: Parameters) -> None:
@@ -253,21 +245,7 @@ def _check_values(parameters: Parameters) -> None:
 
 
 def _field(description: dict[str, Any], key: str, kind: Any) -> Any:
-    value = description.get(key)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ModelFileError(f"its {key} is {short(value)}, which is not what it must be.")
-    return value
-
-
-def _yes_or_no(description: dict[str, Any], key: str) -> bool:
-    value = description.get(key)
-    if not isinstance(value, bool):
-        raise ModelFileError(f"its {key} is {short(value)}, which is not true or false.")
-    return value
-
-
-def _list_of(description: dict[str, Any], key: str, kind: type) -> list[Any]:
-    values = _field(description, key, list)
-    if not all(isinstance(value, kind) and not isinstance(value, bool) for value in values):
-        raise ModelFileError(f"its {key} is {short(values)}, which is not a list of {kind.__name__}.")
-    return list(values)
+    try:
+        return checked(kind, description.get(key), f"its {key}")
+    except ValueError as error:
+        raise ModelFileError(f"{error}.") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,12 @@ from chalknet.artifacts.history_file import history_csv, read_history
 from chalknet.artifacts.model_facts import training_facts
 from chalknet.artifacts.model_file import model_bytes
 from chalknet.artifacts.sample_losses import LOSS_TYPES, kept_losses
+from chalknet.checked import checked, plain, read_json
 from chalknet.config import OF_ARRAYS, SECTIONS, DataConfig, Recipe, config_from_tables, config_tables, read_config
-from chalknet.errors import OutputError, StoreError
+from chalknet.data.readers.npz import NpzArchive
+from chalknet.data.readers.source_file import open_source
+from chalknet.errors import DataError, OutputError, StoreError
+from chalknet.formatting import quoted
 from chalknet.machine.facts import machine_facts
 from chalknet.records import PARTS, EpochRecord, Scores
 from chalknet.version import __version__
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from chalknet.training.trainer import Run
 
 FORMAT = 1  # of summary.json
+MAX_SUMMARY_BYTES = 16 * 2**20  # with the notes of the data and up to a thousand members
 MODEL_FILE = "model.safetensors"
 SUMMARY_FILE = "summary.json"
 CONFIG_FILE, HISTORY_FILE, SAMPLES_FILE = "config.toml", "history.csv", "valid_samples.npz"
@@ -41,12 +46,32 @@ MEMBERS = "members"  # of an ensemble: the folder that holds a run for each netw
 REPLACEMENT, READY = "replacement", "replacement-ready"
 
 
+@dataclass(frozen=True)
+class RunSummary:
+    """What later work needs of a run's summary.json.
+
+    Attributes:
+        source, sha256, n_samples: of the data. sizes: samples of each part.
+        kept_epoch: whose weights the model has. kept: the model's scores on each part.
+        seconds: of training. machine: facts about the machine, by name.
+    """
+
+    source: str
+    sha256: str
+    n_samples: int
+    sizes: Mapping[str, int]
+    kept_epoch: int
+    kept: Mapping[str, Scores | None]
+    seconds: float
+    machine: Mapping[str, str | int]
+
+
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
     """A run as its folder holds it.
 
     Attributes:
-        history, recipe: the run's own. data: where its samples came from.
+        history, recipe, summary: the run's own. data: where its samples came from.
         valid_losses: (E, M) float16, or wider where losses need it, each validation sample's loss in nats after each
             epoch; None where they were too many to keep.
         valid_right: (E, M) bool, whether its most probable class was then the true one; None likewise.
@@ -56,6 +81,7 @@ class FinishedRun:
     history: tuple[EpochRecord, ...]
     recipe: Recipe
     data: DataConfig
+    summary: RunSummary
     valid_losses: NDArray[np.floating[Any]] | None
     valid_right: NDArray[np.bool_] | None
 
@@ -99,31 +125,52 @@ def read_run(folder: Path) -> FinishedRun:
             raise StoreError(f"{folder}: {CONFIG_FILE} is not what {MODEL_FILE} was trained with. Restore it.")
     samples = folder / SAMPLES_FILE
     losses, right = _read_samples(samples, len(history)) if samples.is_file() else (None, None)
-    return FinishedRun(folder, history, recipe, data, losses, right)
+    return FinishedRun(folder, history, recipe, data, read_summary(folder, len(history)), losses, right)
 
 
-def read_summary(folder: Path) -> dict[str, Any]:
-    """summary.json as it is.
+def read_summary(folder: Path, n_epochs: int) -> RunSummary:
+    """Return what later work needs of a summary.json.
 
+    Args:
+        n_epochs: of the run's history, or of the whole ensemble's.
     Raises:
-        StoreError: it cannot be read or is not a JSON object.
+        StoreError: it cannot be read or is not what a run writes.
     """
     path = folder / SUMMARY_FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: cannot be read: {error}.") from error
-    if not isinstance(found, dict):
-        raise StoreError(f"{path}: is not what a run writes.")
-    return found
+        found = read_json(path, MAX_SUMMARY_BYTES)
+        data, kept = (checked(dict[str, Any], found[name], name) for name in ("data", "kept"))
+        kept_epoch = checked(int, kept.pop("epoch"), "the kept epoch")
+        if not 1 <= kept_epoch <= n_epochs:
+            raise ValueError(f"it keeps epoch {kept_epoch} of {n_epochs}")
+        sizes = checked(dict[str, int], found["samples"], "samples")
+        return RunSummary(
+            source=checked(str, data["source"], "source"),
+            sha256=checked(str, data["sha256"], "sha256"),
+            n_samples=checked(int, data["samples"], "samples"),
+            sizes={part: sizes[part] for part in PARTS},
+            kept_epoch=kept_epoch,
+            kept={part: checked(Scores | None, kept[part], part) for part in PARTS},
+            seconds=checked(float, found["seconds"], "seconds"),
+            machine=checked(dict[str, str | int], found["machine"], "machine"),
+        )
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    except KeyError as error:
+        raise StoreError(f"{path}: is not what a run writes: {plain(error)} is missing.") from None
+    except ValueError as error:
+        raise StoreError(f"{path}: is not what a run writes: {plain(error)}.") from None
 
 
 def _read_samples(path: Path, n_epochs: int) -> tuple[NDArray[np.floating[Any]], NDArray[np.bool_]]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            losses, right = arrays["losses"], arrays["right"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise StoreError(f"{path}: is not what a run writes ({error}).") from error
+        with open_source(path, str(path)) as file:
+            archive = NpzArchive(file)
+            if archive.keys != {"losses", "right"}:
+                raise StoreError(f"{path}: is not what a run writes: it holds {quoted(sorted(archive.keys))}.")
+            losses, right = archive.array("losses"), archive.array("right")
+    except DataError as error:
+        raise StoreError(str(error)) from error
     fits = losses.shape == right.shape and losses.ndim == 2 and len(losses) == n_epochs
     if not fits or losses.dtype not in LOSS_TYPES or right.dtype != np.bool_:
         raise StoreError(

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import struct
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from reprlib import Repr
 from typing import Any
 
 import numpy as np
 
+from chalknet.checked import plain, short, strict_json
 from chalknet.errors import OutputError
 from chalknet.network.layer import Parameters
 
 MIB = 2**20
 LENGTH_BYTES = 8  # before the header, its length as a little-endian number
-MAX_MESSAGE = 300  # characters of a message that quotes a file
 TYPES = ("BOOL", "F16", "F32", "F64", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64")  # those that NumPy has
-
-_SHORT = Repr()
-_SHORT.maxstring = _SHORT.maxother = 60
-_SHORT.maxlist = 12
 
 
 def tensor_bytes(tensors: Mapping[str, Any], key: str, entry: str, max_header: int) -> bytes:
@@ -68,30 +61,6 @@ def read_tensors(path: Path, key: str, max_header: int) -> tuple[str | None, Par
         raise ValueError(plain(reason)) from error
 
 
-def strict_json(text: str | bytes) -> Any:
-    """JSON in which no key comes twice, as readers differ in which of the two they take.
-
-    Raises:
-        ValueError: it is not, or is nested too deeply.
-    """
-    try:
-        return json.loads(text, object_pairs_hook=_unique)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def short(value: Any) -> str:
-    """A value of a file as a message shows it: its repr, cut where it is long."""
-    return _SHORT.repr(value)
-
-
-def plain(message: object) -> str:
-    """A message that quotes a file, as one line of printable characters, cut where it is long."""
-    text = str(message)
-    kept = text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 30]} ... {text[-25:]}"
-    return "".join(c if c.isprintable() else "?" for c in kept)
-
-
 def what_it_is(path: Path) -> str | None:
     """What path names where that is no file, for a message; None where it names nothing. It is not opened."""
     if path.is_dir():
@@ -120,11 +89,3 @@ def _check_header(path: Path, max_header: int) -> None:
         kind = entry.get("dtype") if isinstance(entry, dict) else None
         if name != "__metadata__" and kind not in TYPES:
             raise ValueError(f"{short(name)} is of type {short(kind)}, which chalknet does not read")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"its key {short(twice)} is there twice")
-    return found

@@ -22,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from chalknet.checked import checked, read_json
 from chalknet.machine.processor import Processor, this_processor
 
 VARIABLE = "OPENBLAS_CORETYPE"
@@ -39,6 +40,7 @@ WORTH_CHANGING = 1.1  # a gain below which the set that OpenBLAS took is kept: m
 CONFIRMATIONS = 2  # further turns before another set than OpenBLAS's own is taken
 TIMEOUT_SECONDS = 60
 FORMAT = 1
+MAX_CACHE_BYTES = 100_000
 
 
 @dataclass(frozen=True)
@@ -168,10 +170,10 @@ def remembered_choice() -> KernelChoice | None:
     if path is None:
         return None
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        rates = tuple(KernelRate(**rate) for rate in stored["rates"])
-        best, gain = stored["best"], float(stored["gain"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        stored = read_json(path, MAX_CACHE_BYTES)
+        rates = tuple(checked(list[KernelRate], stored["rates"]))
+        best, gain = checked(str, stored["best"]), checked(float, stored["gain"])
+    except (OSError, ValueError, KeyError):
         return None
     # The file is data: what it names must be a set that this processor can run.
     return KernelChoice(rates, best, gain) if best in ("", *candidates(this_processor())) else None

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from chalknet.artifacts.tensor_file import plain, short
+from chalknet.checked import plain, short
 from chalknet.config import SECTIONS
 from chalknet.data.dataset import check_class_names
 from chalknet.errors import ChalknetError, ConfigError, StoreError

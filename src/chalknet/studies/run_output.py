@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.artifacts.sample_losses import LOSS_TYPES
-from chalknet.artifacts.tensor_file import short
+from chalknet.checked import short
 from chalknet.data.readers.npy_array import read_npy_header
 from chalknet.records import PARTS, EpochRecord, Scores
 from chalknet.studies.results import DataFacts, Predictions, UnitRecord, UnitResult

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
+from chalknet.checked import read_toml
 from chalknet.config import (
     FULL,
     GIVEN,
@@ -36,7 +36,6 @@ from chalknet.config import (
     whole,
 )
 from chalknet.errors import ConfigError
-from chalknet.files import read_bytes
 from chalknet.studies.cells import value_text
 
 SEEDS_MAY_VARY = ("init", "order", "split")
@@ -44,7 +43,6 @@ SAMPLERS = ("tpe",)
 OBJECTIVES = ("valid_accuracy", "valid_loss")
 MOST_VALUES = 10_000  # of one varied field; more is a slip of the keyboard
 MOST_CELLS = 100_000
-MAX_FILE_BYTES = 2**20  # of a study.toml: more than ten thousand values of ten fields
 SAME_IMAGES = "cells are compared image by image, so all need the same validation and test images"
 # Why a field cannot vary, and what to do instead.
 NOT_VARIED = {
@@ -288,13 +286,7 @@ def read_spec(path: Path) -> StudySpec:
     Raises:
         ConfigError: no such file, not TOML, a newer format, or anything that `StudySpec` refuses.
     """
-    try:
-        tables = tomllib.loads(read_bytes(path, MAX_FILE_BYTES).decode())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:  # TOML that is wrong or nested too deeply, and text that is not UTF-8
-        raise ConfigError(f"{path}: is not TOML: {error}.") from error
-    return spec_from_tables(tables, str(path))
+    return spec_from_tables(read_toml(path), str(path))
 
 
 def _plain_values(values: Values) -> Any:

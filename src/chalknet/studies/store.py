@@ -18,7 +18,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from chalknet.artifacts.tensor_file import plain, strict_json
+from chalknet.checked import plain, strict_json
 from chalknet.errors import DataError, OutputError, StoreError
 from chalknet.files import free_memory, open_regular
 from chalknet.records import Scores

@@ -38,6 +38,7 @@ from chalknet.engines.random_transforms import RandomTransforms
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.engines.sharded import ShardedEngine, Shards, check_shards
 from chalknet.errors import ConfigError, DivergenceError, MissingExtraError
+from chalknet.formatting import count_of, quoted
 from chalknet.network.architecture import Architecture, architecture_for
 from chalknet.network.initialisers import initial_parameters
 from chalknet.network.layer import Parameters
@@ -384,12 +385,24 @@ class Trainer:
         """Brings this trainer to where one of the same data, splits and recipe was when the checkpoint was taken.
 
         Raises:
-            ConfigError: the checkpoint is of a network with other layers.
+            ConfigError: the checkpoint is of a network with other layers, or of another training.
         """
         if checkpoint.architecture not in (None, self.architecture):
             raise ConfigError(
                 f"the checkpoint is of a network with other layers ({checkpoint.architecture}) than the recipe "
                 f"({self.architecture}). Resume it with the recipe that it was made with."
+            )
+        n_epochs, n_valid = len(checkpoint.history), len(self.splits.valid)
+        has_others = any(each.loss.shape != (n_valid,) for each in checkpoint.valid_samples)
+        if (
+            n_epochs > self.recipe.training.epochs
+            or has_others
+            or checkpoint.state.keys() != self.engine.state().keys()
+        ):
+            raise ConfigError(
+                f"the checkpoint is of another training: it has {count_of(n_epochs, 'epoch')} and keeps "
+                f"{quoted(sorted({name.partition('/')[0] for name in checkpoint.state}))} of each parameter. "
+                "Resume it with the recipe and the data that it was made with."
             )
         if checkpoint.best is not None:
             self.engine.restore(checkpoint.best, {f"{AVERAGE}/{name}": one for name, one in checkpoint.best.items()})

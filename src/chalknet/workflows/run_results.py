@@ -5,20 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.artifacts.model_file import load_model
-from chalknet.artifacts.run_folder import MEMBERS, MODEL_FILE, SUMMARY_FILE, FinishedRun, read_run, read_summary
+from chalknet.artifacts.run_folder import MEMBERS, MODEL_FILE, FinishedRun, read_run
 from chalknet.config import GIVEN, SAME, Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
-from chalknet.errors import StoreError
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.model import Classifier
-from chalknet.records import PARTS, Scores
 from chalknet.reporting.gathered import Together
 from chalknet.studies.cells import Cell
 from chalknet.studies.intervals import Interval
@@ -42,22 +39,17 @@ def results_of_run(run: FinishedRun, data: Dataset | None, splits: Splits | None
         StoreError: summary.json is damaged, or a network of an ensemble is missing. ModelFileError: a model file is.
     """
     network = load_model(run.folder / MODEL_FILE)
-    summary = read_summary(run.folder)
-    spec = spec_of_run(run)
+    summary, spec = run.summary, spec_of_run(run)
     (cell,), seeds = (make_cell(spec, {}),), tuple(spec.first_seed + k for k in range(spec.seeds))
-    trained = dict(zip(seeds, member_runs(run), strict=True))
-    try:
-        units = {seed: _unit(one, read_summary(one.folder), data, splits) for seed, one in trained.items()}
-        facts = DataFacts(
-            source=str(summary["data"]["source"]),
-            sha256=str(summary["data"]["sha256"]),
-            samples=int(summary["data"]["samples"]),
-            class_names=network.class_names,
-            sample_shape=network.image_shape or (network.architecture.n_inputs,),
-            split_sizes={part: int(summary["samples"][part]) for part in ("train", "valid", "test")},
-        )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise StoreError(f"{run.folder / SUMMARY_FILE}: is not what a run writes ({error!r}).") from error
+    units = {seed: _unit(one, data, splits) for seed, one in zip(seeds, member_runs(run), strict=True)}
+    facts = DataFacts(
+        source=summary.source,
+        sha256=summary.sha256,
+        samples=summary.n_samples,
+        class_names=network.class_names,
+        sample_shape=network.image_shape or (network.architecture.n_inputs,),
+        split_sizes=dict(summary.sizes),
+    )
 
     def load(asked: Cell, of_seed: int) -> UnitResult:
         assert asked.key == cell.key, "there is one cell"
@@ -88,12 +80,8 @@ def together_of(
     """
     if run.recipe.training.ensemble == 1:
         return None
-    network, summary = load_model(run.folder / MODEL_FILE), read_summary(run.folder)
-    try:
-        kept = {part: summary["kept"][part] for part in PARTS}
-        scores = {part: Scores(**values) for part, values in kept.items() if values is not None}
-    except (KeyError, TypeError) as error:
-        raise StoreError(f"{run.folder / SUMMARY_FILE}: is not what a run writes ({error!r}).") from error
+    network = load_model(run.folder / MODEL_FILE)
+    scores = {part: values for part, values in run.summary.kept.items() if values is not None}
     units = list(results.finished(results.cells[0]).values())
     predictions, gains = {}, {}
     for part, own in scores.items():
@@ -119,19 +107,16 @@ def spec_of_run(run: FinishedRun) -> StudySpec:
     return StudySpec(plain, seeds=n_networks, first_seed=first, seeds_vary=vary, data=run.data)
 
 
-def _unit(run: FinishedRun, summary: dict[str, Any], data: Dataset | None, splits: Splits | None) -> UnitResult:
+def _unit(run: FinishedRun, data: Dataset | None, splits: Splits | None) -> UnitResult:
     network = load_model(run.folder / MODEL_FILE)
     n_epochs = len(run.history)
     losses, right = run.valid_losses, run.valid_right
-    kept = int(summary["kept"]["epoch"])
-    if not 1 <= kept <= n_epochs:
-        raise ValueError(f"keeps epoch {kept} of {n_epochs}")
     return UnitResult(
         history=run.history,
-        kept_epoch=kept,
-        seconds=float(summary["seconds"]),
+        kept_epoch=run.summary.kept_epoch,
+        seconds=run.summary.seconds,
         trained=f"{run.recipe.training.engine} engine, {run.recipe.training.dtype}",
-        machine=dict(summary["machine"]),
+        machine=dict(run.summary.machine),
         valid=_predictions(network, data, splits, "valid"),
         test=_predictions(network, data, splits, "test"),
         valid_losses=np.zeros((n_epochs, 0), np.float16) if losses is None else losses,

@@ -18,7 +18,6 @@ from chalknet.artifacts.run_folder import (
     SUMMARY_FILE,
     is_whole,
     read_run,
-    read_summary,
     run_files,
 )
 from chalknet.engines.sharded import Shards
@@ -90,10 +89,10 @@ def _completed(run: Run) -> Run:
 
 def _finished_run(folder: Path, context: RunContext) -> Run:
     """Read the run that an earlier start has finished."""
-    run, summary, network = read_run(folder), read_summary(folder), load_model(folder / MODEL_FILE)
+    run, network = read_run(folder), load_model(folder / MODEL_FILE)
     if run.recipe != context.recipe or run.data.sha256 != context.data.sha256 or not isinstance(network, Network):
         raise StoreError(f"{folder}: holds a run of other settings or data. Choose another --out, or add --overwrite.")
-    kept, seconds = int(summary["kept"]["epoch"]), sum(record.seconds for record in run.history)
+    kept, seconds = run.summary.kept_epoch, sum(record.seconds for record in run.history)
     return Run(run.history, network, kept, context.recipe, context.data, context.splits, seconds, folder=folder)
 
 
