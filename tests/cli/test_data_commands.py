@@ -161,6 +161,14 @@ def test_show_draws_from_the_part_that_training_would_use(clean, tmp_path, monke
     assert np.array_equal(drawn[0], divide(load_data(clean), train_size=0.5)[1].test)
 
 
+@pytest.mark.parametrize("command", [["show", "-o", "a.png"], ["audit"], ["convert", "-o", "b.npz"]])
+def test_what_was_assumed_of_the_data_is_told_by_every_command(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("".join(f"{at % 2},{at},{at % 3},{at % 5},{at % 7}\n" for at in range(30)))
+    assert main(["data", command[0], "t.csv", "--image-size", "2x2", *command[1:]]) == 0
+    assert "note: No header names the label, so column 1 is read as it." in capsys.readouterr().err
+
+
 def test_show_by_class_as_svg(clean, tmp_path):
     path = tmp_path / "sheet.svg"
     assert main(["data", "show", clean, "--by-class", "--columns", "8", "--part", "all", "-o", str(path)]) == 0

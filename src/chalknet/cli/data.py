@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chalknet.cli.lazy import LazyCommand, LazyGroup
-from chalknet.cli.options import data_options, named_place, parsed_settings, parsed_source, recipe_options
+from chalknet.cli.options import data_options, named_place, parsed_settings, parsed_source, recipe_options, say_notes
 
 if TYPE_CHECKING:
     from chalknet.config import Recipe
@@ -106,6 +106,7 @@ def show(
     from chalknet.workflows.data import divide
 
     samples = _load(source, flags)
+    say_notes(samples.notes, quiet=False)
     indices, drawn_from = None, f"{len(samples):,} images"
     if part != "all":
         recipe, splits = divide(samples, flags["recipe"], **parsed_settings(flags))
@@ -154,6 +155,7 @@ def audit(
     if output is not None:
         file_kind(output)  # a name that cannot be is told before the work
     samples = _load(source, flags)
+    say_notes(samples.notes, quiet=False)
     recipe, splits = divide(samples, flags["recipe"], **parsed_settings(flags))
     with _block_progress() as progress:
         result = audit_data(samples, splits, near=near, progress=progress)
@@ -199,7 +201,9 @@ def convert(source: str, output: str, kind: str | None, overwrite: bool, **flags
     """
     from chalknet.workflows.data import convert as convert_data
 
-    done = convert_data(_load(source, flags), Path(output), kind, overwrite=overwrite)
+    samples = _load(source, flags)
+    say_notes(samples.notes, quiet=False)
+    done = convert_data(samples, Path(output), kind, overwrite=overwrite)
     click.echo("\n".join(_conversion_lines(done)))
 
 

@@ -404,7 +404,7 @@ def zeros_npz(n_bytes):
     return npz_bytes(np.savez_compressed, images=np.zeros((2, n_bytes // 2, 1), np.uint8), labels=np.array([0, 1]))
 
 
-WITHIN = r"needs more than the 1,\d{3},\d{3} bytes of memory that reading it may take\. Give a part of it, or"
+WITHIN = r"needs more than the 1,\d{3},\d{3} bytes of memory that reading it may take\. Give a part of it; if"
 BOMBS = {
     "f.npz": zeros_npz(2**22),
     "t.csv": b"0,1\n1,2\n" * 200_000,

@@ -30,6 +30,8 @@ HEADS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 MAX_FILE_BYTES = 2**28
 MAX_PIXELS = 2**27  # of one image: 134 million, below the 179 million that Pillow itself refuses
 LARGE_PIXELS = 2**25  # from here on one at a time, and JPEG files in a fraction of their size
+MAX_SCANNED = 2**34  # pixels of all scans of a progressive JPEG together, some seconds of decoding
+JPEG_SCAN = b"\xff\xda"  # begins a scan, and is nowhere within one
 BAND_PIXELS = 2**20  # made grey at a time
 BITS_PER_SAMPLE = 258  # a TIFF's tag
 FITS = ("stretch", "crop", "pad")
@@ -83,7 +85,7 @@ def looks_like_image(head: bytes, name: str) -> bool:
 
 
 class _Timed(io.BytesIO):
-    """The bytes of an image file; decoding may not take too long, as a progressive JPEG can hold thousands of scans."""
+    """The bytes of an image file, whose decoding may not take too long."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
@@ -113,6 +115,9 @@ def decode_image(content: bytes) -> ReadImage:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
+        scans = content.count(JPEG_SCAN) if image.format == "JPEG" else 1
+        if scans * width * height > MAX_SCANNED:  # seen before, since one call of the decoder passes over thousands
+            raise SlowImageError(f"image: has {scans:,} scans, more than a JPEG of its size can use.")
         with _one_large if width * height > LARGE_PIXELS else nullcontext():
             if width * height > LARGE_PIXELS:
                 # A JPEG decoder gives a half, a quarter or an eighth of the size; other formats stay as they are.

@@ -27,7 +27,9 @@ class SourceFile:
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         self.file, self.name = file, name
-        self.budget = Budget(name, file.seek(0, io.SEEK_END), "Give a part of it, or an .npz file of its samples.")
+        self.budget = Budget(
+            name, file.seek(0, io.SEEK_END), "Give a part of it; if it is compressed, save it uncompressed."
+        )
         file.seek(0)
 
     @contextmanager
