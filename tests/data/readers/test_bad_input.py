@@ -110,7 +110,7 @@ NPZ_CASES = {
     ),
     "label out of range": (
         npz(labels=with_bad(LABELS, 4, 12)),
-        r"labels\[4\] is 12, but only 10 class names are given \(0\.\.9\).*class_names \(--class-names\)",
+        r"labels\[4\] is 12, but only 10 class names are given \(0\.\.9\).*give the names with --class-names",
     ),
     "negative label": (npz(labels=with_bad(LABELS, 3, -1)), r"labels\[3\] is -1, but only 10 class names"),
     "huge label": (

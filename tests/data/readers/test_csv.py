@@ -166,10 +166,12 @@ def test_a_counting_first_row_behind_an_index_needs_the_labels_name():
 
 def test_a_guessed_label_column_is_told_with_what_changes_it():
     rows = "5.1,3.5,1.4,setosa\n7.0,3.2,4.7,versicolor\n"
-    note = "No header names the label, so column 1 is read as it. If it is another, give label_column (--label-column"
+    note = "No header names the label, so column 1 is read as it. If it is the last, give --label-column -1"
     assert read("0,1.5\n1,3\n").notes[0].startswith(note)
     assert read(rows, label_column=-1).notes == ()
-    with pytest.raises(DataError, match=r"column 4: 'setosa' is not a number.* label_column \(--label-column -1\)"):
+    with pytest.raises(
+        DataError, match=r"column 4: 'setosa' is not a number.* give --label-column -1 \(in Python: load_data\("
+    ):
         read(rows)
 
 

@@ -148,7 +148,7 @@ def test_all_images_together_are_bounded_after_each(tmp_path, monkeypatch):
     decoded = []
     real = folder_reader.decode_image
     monkeypatch.setattr(folder_reader, "decode_image", lambda content: decoded.append(1) or real(content))
-    with pytest.raises(DataError, match=r"bytes of memory that .* Give a smaller image_size"):
+    with pytest.raises(DataError, match=r"bytes of memory that .* Give a smaller --image-size"):
         load_data(tmp_path)
     assert len(decoded) < 10
     assert len(load_data(tmp_path, image_size=(8, 8))) == 60
@@ -181,7 +181,7 @@ def test_image_size_resizes_the_others_and_leaves_the_fitting_untouched(letters)
     data = load_data(letters, image_size=(6, 5))
     np.testing.assert_array_equal(data.inputs[:, 0, 0], [0, 1, 7, 2, 100, 101, 102])
     assert data.notes[0] == "1 image resized to 6 high and 5 wide."
-    assert "1 image stretched to other proportions; image_fit='crop' or 'pad' (--image-fit pad)" in data.notes[1]
+    assert "1 image stretched to other proportions, which --image-fit crop or pad keeps" in data.notes[1]
     assert len(load_data(letters, image_size=(6, 5), image_fit="pad").notes) == 1
     assert load_data(letters, image_size=(4, 3)).inputs.shape == (7, 4, 3)
 

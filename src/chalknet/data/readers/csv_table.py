@@ -22,6 +22,7 @@ from chalknet.data.row_numbers import NUMBERS_ROWS, row_numbers
 from chalknet.errors import DataError
 from chalknet.formatting import capitalised, count_of, quoted
 
+GIVE_LABEL = "Give --label-column (in Python: load_data(..., label_column=...))"
 LABEL_NAMES = ("label", "class", "target", "y")
 DELIMITERS = ("\t", ";", ",")  # on a tie the first wins: "1,5;2,5;3" is three columns of decimal commas
 EXCEL_DELIMITER = re.compile(r"sep=(.)\s*")  # a first line that names the delimiter
@@ -73,8 +74,8 @@ class _Columns:
             notes.append("The first row numbers the columns and is read as their heads.")
         if self.is_guess:
             notes.append(
-                "No header names the label, so column 1 is read as it. If it is another, give label_column "
-                "(--label-column -1 for the last)."
+                "No header names the label, so column 1 is read as it. If it is the last, give --label-column -1 (in "
+                "Python: load_data(..., label_column=-1))."
             )
         return notes
 
@@ -294,7 +295,7 @@ def _find_columns(rows: _Rows, label_column: str | int | None) -> _Columns:
     if label is None and has_header and not (_is_counted(header) and header[0]):
         raise NoLabelError(
             f"{rows.file.name}: no column is named label, class, target or y; the columns are {quoted(header)}. "
-            "Give label_column (--label-column)."
+            f"{GIVE_LABEL}."
         )
     names = tuple(header) if has_header else _numbered_columns(len(header))
     return _Columns(names, label or 0, has_header, is_guess=label is None)
@@ -376,7 +377,7 @@ def _read_table(rows: _Rows, columns: _Columns) -> _Table:
         if len(lines) > MAX_CLASSES:
             raise DataError(
                 f"{source}: {_column(columns.names[at or 0])} holds {len(lines)} different labels, more than "
-                f"{MAX_CLASSES}. Is another column the label? Give label_column (--label-column)."
+                f"{MAX_CLASSES}. Is another column the label? {GIVE_LABEL}."
             )
     if not n_rows:
         raise DataError(f"{source}: no samples; the table has a header and no rows.")
@@ -402,7 +403,11 @@ def _bad_cell(row: Sequence[str], where: str, columns: _Columns) -> DataError:
             "the column out."
         )
     is_last = at == len(row) - 1 and columns.is_guess
-    hint = " If this column is the label, give label_column (--label-column -1)." if is_last else ""
+    hint = (
+        " If this column is the label, give --label-column -1 (in Python: load_data(..., label_column=-1))."
+        if is_last
+        else ""
+    )
     return DataError(f"{where}, {_column(columns.features[at])}: {told}{hint}")
 
 
@@ -456,7 +461,7 @@ def _number_labels(
         fraction = others[0]
         raise DataError(
             f"{where(fraction)}: label {fraction[:40]!r} is a number but not a whole one; labels are whole "
-            "numbers or names. Is another column the label? Give label_column (--label-column)."
+            f"numbers or names. Is another column the label? {GIVE_LABEL}."
         )
     are_numbers = all(map(CLASS_NUMBER.fullmatch, texts))
     if class_names is not None:

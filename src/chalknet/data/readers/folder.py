@@ -31,7 +31,8 @@ TOLD = {
     "32-bit": "of 32-bit whole numbers, read as 8-bit pixels where none is above 255, else as 16-bit ones",
     "dim": "of 16-bit pixels, none of them above 4,096, read as nearly black; save them with white as 65,535",
     "resized": "resized to {size}",
-    "stretched": "stretched to other proportions; image_fit='crop' or 'pad' (--image-fit pad) keeps theirs",
+    "stretched": "stretched to other proportions, which --image-fit crop or pad keeps (in Python: "
+    "load_data(..., image_fit='pad'))",
 }
 
 
@@ -94,8 +95,8 @@ def read_folder(
         assert odd.grey is not None
         raise DataError(
             f"{source}: {odd.name!r} is {_high_wide(odd.grey.shape)}, but most images ({n_common} of {len(images)}) "
-            f"are {_high_wide(common)}. "
-            f"To resize the others give image_size={common} (--image-size {common[0]}x{common[1]})."
+            f"are {_high_wide(common)}. To resize the others give --image-size {common[0]}x{common[1]} (in Python: "
+            f"load_data(..., image_size={common}))."
         )
     inputs = np.stack(images)
     unread = sorted(file.name for file in files if file.grey is None)
@@ -208,7 +209,7 @@ def _read_files(
     """
     with reading(source):
         n_bytes = sum((folder / name).stat().st_size for name, _ in listing)
-    budget = Budget(source, n_bytes, "Give a smaller image_size (--image-size HxW), or fewer images.")
+    budget = Budget(source, n_bytes, "Give a smaller --image-size, or fewer images.")
     files: list[_ImageFile] = []
     # the filter is set here, once: it is shared by all threads, and setting it in each would be a race
     with warnings.catch_warnings(), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
