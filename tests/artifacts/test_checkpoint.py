@@ -202,7 +202,7 @@ def test_a_library_user_goes_on_with_resume(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "made.npz", RECIPE, out=tmp_path / "run", checkpoint_seconds=0, observe=stop)
     assert len(read_checkpoint(tmp_path / "run" / "checkpoint.safetensors").history) == 2
-    with pytest.raises(OutputError, match=r"holds an unfinished run\. chalknet train --resume .*run goes on with it"):
+    with pytest.raises(OutputError, match=r"holds an unfinished run\. Go on with: chalknet train --resume .*run \(in"):
         train(tmp_path / "made.npz", RECIPE, out=tmp_path / "run")
     again = resume(tmp_path / "run")
     assert files_of(again) == files_of(whole)

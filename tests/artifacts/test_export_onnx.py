@@ -106,5 +106,5 @@ def test_weights_that_float32_cannot_hold_are_refused():
 
 def test_without_the_package_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(MissingExtraError, match=r'pip install "chalknet\[onnx\]"\. --numpy-only needs nothing'):
+    with pytest.raises(MissingExtraError, match=r'pip install "chalknet\[onnx\]"\. kind=.numpy. '):
         onnx_bytes(random_network())

@@ -196,7 +196,7 @@ def test_failed_units_are_told_and_give_code_1(capsys):
         (["--plan", "--on", "ray"], "--plan is about processes of this machine; leave --on out."),
         (["--stack", "0", "--plan"], "stack must be a whole number >= 1, got 0."),
         (["--search", "grid"], "sampler must be one of tpe, got 'grid'."),
-        (["--trials", "5"], "trials is a setting of a search; say which (--search tpe)."),
+        (["--trials", "5"], "trials is a setting of a search. Give search='tpe' (--search tpe) too."),
         (["--seeds-vary", "luck"], "seeds_vary must be one or more of init, order, split, got ['luck']."),
         (["--train", "500"], "only"),
     ],

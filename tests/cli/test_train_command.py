@@ -111,7 +111,7 @@ def test_a_finished_run_is_kept_unless_told_otherwise(letters, tmp_path, capsys)
     before = (tmp_path / "run" / "history.csv").read_bytes()
     assert main(["train", "--data", letters, *QUICK, "--seed", "1", "--out", "run", "--quiet"]) == 1
     assert (
-        "run: already holds a finished summary.json. Choose another --out, or add --overwrite."
+        "run: already holds a finished summary.json. Choose another out (--out), or give overwrite=True (--overwrite)."
         in capsys.readouterr().err
     )
     assert (tmp_path / "run" / "history.csv").read_bytes() == before
@@ -397,7 +397,7 @@ def test_files_of_ones_own_validate_and_test_and_the_config_repeats_it(letters, 
     assert main(["train", "--config", "first/config.toml", "--out", "third", "--quiet"]) == 1
     printed = capsys.readouterr().err
     assert "test.npz: is not the data that the configuration was written for" in printed
-    assert "Name the right file with --test" in printed
+    assert "Name the right file with test (--test)" in printed
 
 
 def test_a_validation_file_that_is_not_there_is_one_line(letters, capsys):

@@ -96,7 +96,9 @@ def test_a_document_of_another_is_replaced_only_when_asked_and_chalknets_own_alw
         why = (
             "has no report.html of chalknet's beside it" if name.endswith("pdf") else "is not a document of chalknet's"
         )
-        assert said.endswith(f"chalknet: paper/{name}: {why}. Choose another --out, or add --overwrite.\n")
+        assert said.endswith(
+            f"chalknet: paper/{name}: {why}. Choose another out (--out), or give overwrite=True (--overwrite).\n"
+        )
         assert "auditing" not in said
         assert page.read_text(encoding="utf-8") == "<p>My own report.</p>"
         if name == "report.html":

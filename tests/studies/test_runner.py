@@ -318,7 +318,7 @@ def test_other_data_is_refused_with_both_digests_and_changes_nothing(letters, tm
         ({"hidden": [5]}, "hidden is both varied and set"),
         ({"epoks": 5}, "unknown setting 'epoks'. Did you mean 'epochs'"),
         ({"train_size": 999}, "there are only 240"),
-        ({"trials": 5}, "trials is a setting of a search; say which"),
+        ({"trials": 5}, "trials is a setting of a search. Give search='tpe'"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_written(letters, tmp_path, settings, message):

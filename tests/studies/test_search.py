@@ -41,7 +41,7 @@ def search(trials, spec):
 
 def test_the_extra_is_named_where_it_is_missing_and_nothing_is_written(monkeypatch, tmp_path, small_images):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(MissingExtraError, match=r'^study --search needs Optuna: pip install "chalknet\[search\]"\.$'):
+    with pytest.raises(MissingExtraError, match=r'^a search needs Optuna: pip install "chalknet\[search\]"\.$'):
         searched(small_images, tmp_path / "s")
     assert not (tmp_path / "s").exists()
     assert MissingExtraError.exit_code == 2

@@ -65,7 +65,10 @@ def test_an_ensemble_and_sets_of_ones_own_have_the_figures_of_their_summaries_to
 
 
 def test_the_training_data_as_a_whole_are_noted_whatever_the_model_is_named_by(folder):
-    for model, hint in (("run", "Part test leaves them out."), ("run/model.safetensors", "Give the run's folder")):
+    for model, hint in (
+        ("run", "Use part 'test' (--part test) to leave them out."),
+        ("run/model.safetensors", "Give the run's folder and part"),
+    ):
         found = chalknet.evaluate(folder / model, folder / "letters.npz")
         assert len(found) == 240
         assert found.notes[-1].startswith(f"{ITS_OWN} {hint}")

@@ -85,7 +85,7 @@ def test_data_that_have_moved_can_be_named_and_must_be_the_same(letters, capsys)
     stopped(letters)
     Path(letters).rename("moved.npz")
     assert main(["train", "--resume", "run"]) == 1
-    assert "letters.npz: no such file or folder. If the data have moved, name their new place with --data." in (
+    assert "letters.npz: no such file or folder. If the data have moved, name their new place with data (--data)." in (
         capsys.readouterr().err
     )
     save_images("other.npz", seed=1)

@@ -85,7 +85,7 @@ def test_data_that_is_not_what_a_configuration_says_is_refused(tmp_path):
     save_images(tmp_path / "letters.npz")
     config = chalknet.config.DataConfig(str(tmp_path / "letters.npz"), sha256="0" * 64)
     with pytest.raises(
-        DataError, match=r"letters.npz: is not the data .* expected 0{64}. Name the right file with --data"
+        DataError, match=r"letters.npz: is not the data .* expected 0{64}. Name the right file with data \(--data\)"
     ):
         open_data(config)
 
@@ -105,7 +105,9 @@ def test_splits_of_ones_own_are_marked_and_cannot_be_repeated_by_mistake(tmp_pat
     chalknet.train(small_images, splits=splits, hidden=[4], epochs=1, out=tmp_path / "run")
     recipe, config = read_config(tmp_path / "run" / "config.toml")
     assert recipe.split.split == "given"
-    with pytest.raises(ConfigError, match="split 'given' means index arrays, which must be handed over"):
+    with pytest.raises(
+        ConfigError, match=r"split 'given' stands for index arrays\. Give them to chalknet.train as splits"
+    ):
         chalknet.train(small_images, recipe)
     assert config.source == "made.npz"
 

@@ -73,7 +73,7 @@ def refuse_existing(path: Path, overwrite: bool, *, is_folder: bool = False) -> 
     if path.is_symlink():
         raise OutputError(f"{path}: is a symbolic link. Name the place that it points to.")
     if not overwrite:
-        raise OutputError(f"{path}: exists already. Choose another name, or --overwrite.")
+        raise OutputError(f"{path}: exists already. Choose another name, or give overwrite=True (--overwrite).")
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise OutputError(
-                f"{folder}: another training is writing into it. Wait until it ends, or choose another --out."
+                f"{folder}: another training is writing into it. Wait until it ends, or choose another out (--out)."
             ) from None
         except OSError:  # a file system without locks
             pass
@@ -137,7 +137,7 @@ def refuse_link(path: Path) -> None:
     """
     if path.is_symlink():
         raise OutputError(
-            f"{path}: is a symbolic link, through which nothing is written. Remove it, or choose another --out."
+            f"{path}: is a symbolic link, through which nothing is written. Remove it, or choose another out (--out)."
         )
 
 
@@ -153,7 +153,9 @@ def _make_folder(path: Path, numbered: bool, made: list[Path]) -> Path:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}. Choose another --out.") from error
+        raise OutputError(
+            f"{path}: cannot be written: {error.strerror or error}. Choose another out (--out)."
+        ) from error
     return path
 
 

@@ -118,7 +118,7 @@ class CheckpointCallback(Callback):
         if stop:
             raise StoppedError(
                 f"stopped after epoch {record.epoch} of {self._context.recipe.training.epochs}, which is "
-                f"kept. Go on with: {self._resume_command}"
+                f"kept. Go on with: {_resume_command(self._whole_folder)}"
             )
 
     def write(self, files: Mapping[str, bytes]) -> None:
@@ -133,14 +133,14 @@ class CheckpointCallback(Callback):
             if not (self._folder / CHECKPOINT_FILE).is_file():
                 raise
             raise OutputError(
-                f"{error} The last checkpoint is whole; once this is mended, go on with: {self._resume_command}"
+                f"{error} The last checkpoint is whole; once this is mended, go on with: "
+                f"{_how_to_resume(self._whole_folder)}"
             ) from error
 
     @property
-    def _resume_command(self) -> str:
+    def _whole_folder(self) -> Path:
         whole = self._folder.parent.parent if self._context.n_networks > 1 else self._folder
-        whole = whole.parent if whole.name == REPLACEMENT else whole
-        return f"chalknet train --resume {shlex.quote(str(whole))}"
+        return whole.parent if whole.name == REPLACEMENT else whole
 
     def on_train_begin(self, context: RunContext) -> None:
         """Write config.toml, from which a training that is killed before its first checkpoint starts again.
@@ -164,6 +164,14 @@ class CheckpointCallback(Callback):
         (self._folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 
+def _resume_command(folder: Path) -> str:
+    return f"chalknet train --resume {shlex.quote(str(folder))}"
+
+
+def _how_to_resume(folder: Path) -> str:
+    return f"{_resume_command(folder)} (in Python: chalknet.resume({str(folder)!r}))"
+
+
 def is_unfinished_ensemble(folder: Path) -> bool:
     """Return whether a folder holds an ensemble's networks, but not the whole yet."""
     return (folder / MEMBERS).is_dir() and not (folder / SUMMARY_FILE).exists()
@@ -173,8 +181,8 @@ def refuse_unfinished(folder: Path) -> None:
     """Raise OutputError where a folder holds an unfinished run or ensemble."""
     if (folder / CHECKPOINT_FILE).exists() or is_unfinished_ensemble(folder):
         raise OutputError(
-            f"{folder}: holds an unfinished run. chalknet train --resume {folder} goes on with it; --overwrite begins "
-            "anew."
+            f"{folder}: holds an unfinished run. Go on with: {_how_to_resume(folder)}. "
+            "overwrite=True (--overwrite) begins anew."
         )
 
 
@@ -201,7 +209,10 @@ def read_unfinished(folder: Path) -> tuple[Recipe, DataConfig]:
         ConfigError: its config.toml is not one.
     """
     if not any((folder / name).is_file() for name in (CHECKPOINT_FILE, CONFIG_FILE)):
-        raise StoreError(f"{folder}: holds no {CHECKPOINT_FILE} to go on from. Start it with chalknet train --out.")
+        raise StoreError(
+            f"{folder}: holds no {CHECKPOINT_FILE} to go on from. Start it with chalknet train --out "
+            "(in Python: chalknet.train with out)."
+        )
     return read_config(folder / CONFIG_FILE)
 
 
@@ -218,7 +229,7 @@ def read_checkpoint(path: Path, digests: Mapping[str, str] | None = None) -> Che
     if other:
         raise StoreError(
             f"{path}: is of a training with another {listed(other)}. Restore {CONFIG_FILE} and the data as they were, "
-            "or train anew with chalknet train --out."
+            "or train anew with another out (--out)."
         )
     return checkpoint
 

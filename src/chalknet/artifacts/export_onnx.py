@@ -56,7 +56,8 @@ def require_onnx() -> Any:
         import onnx.checker
     except ImportError as error:
         raise MissingExtraError(
-            'export to ONNX needs the package onnx: pip install "chalknet[onnx]". --numpy-only needs nothing.'
+            'export to ONNX needs the package onnx: pip install "chalknet[onnx]". '
+            "kind='numpy' (--numpy-only) needs nothing."
         ) from error
     return onnx
 

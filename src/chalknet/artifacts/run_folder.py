@@ -258,4 +258,7 @@ def exchange(folder: Path) -> bool:
 def refuse_finished(folder: Path, overwrite: bool, last_file: str = SUMMARY_FILE) -> None:
     """Raises OutputError where folder holds finished work, told by its last file, and overwriting was not asked for."""
     if not overwrite and (folder / last_file).exists():
-        raise OutputError(f"{folder}: already holds a finished {last_file}. Choose another --out, or add --overwrite.")
+        raise OutputError(
+            f"{folder}: already holds a finished {last_file}. Choose another out (--out), or give overwrite=True "
+            "(--overwrite)."
+        )

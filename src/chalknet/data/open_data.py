@@ -22,7 +22,8 @@ def open_data(config: DataConfig, known_classes: Sequence[str] = ()) -> Dataset:
     """
     if config.source == ARRAYS:
         raise DataError(
-            "the configuration was written for arrays in memory, which it cannot name. Save them and give --data."
+            "the configuration was written for arrays in memory, which it cannot name. "
+            "Save them in a file, and give it as data (--data)."
         )
     train = _opened(config, "", config.source or BUILTIN, known_classes)
     assert train is not None, "its source is always named"
@@ -35,9 +36,12 @@ def _opened(config: DataConfig, part: str, source: str, known_classes: Sequence[
     """Read the samples of the main source (part "") or of a provided set, and check their digest."""
     if not source:
         return None
-    flag, known = (f"--{part}", getattr(config, f"{part}_sha256")) if part else ("--data", config.sha256)
+    known = getattr(config, f"{part}_sha256" if part else "sha256")
+    argument = f"{part or 'data'} (--{part or 'data'})"
     if known and source != BUILTIN and not Path(source).exists():
-        raise DataError(f"{source}: no such file or folder. If the data have moved, name their new place with {flag}.")
+        raise DataError(
+            f"{source}: no such file or folder. If the data have moved, name their new place with {argument}."
+        )
     data = load_data(
         source,
         class_names=config.class_names,
@@ -49,6 +53,6 @@ def _opened(config: DataConfig, part: str, source: str, known_classes: Sequence[
     if known and known != data.sha256:
         raise DataError(
             f"{source}: is not the data that the configuration was written for: sha256 {data.sha256}, "
-            f"expected {known}. Name the right file with {flag}."
+            f"expected {known}. Name the right file with {argument}."
         )
     return data

@@ -88,7 +88,8 @@ def split_dataset(
     """
     if method == GIVEN:
         raise ConfigError(
-            f"{data.source}: split 'given' means index arrays, which must be handed over; name another split."
+            f"{data.source}: split 'given' stands for index arrays. Give them to chalknet.train as splits, or "
+            f"choose another split (--split): {', '.join(SPLIT_METHODS)}."
         )
     if method not in SPLIT_METHODS:
         raise ConfigError(f"split must be one of {', '.join(SPLIT_METHODS)}, got {method!r}.")
@@ -103,7 +104,7 @@ def split_dataset(
     if n_train + n_valid > n_samples:
         raise ConfigError(
             f"{data.source}: {n_train} training and {n_valid} validation samples were asked for, but there are only "
-            f"{n_samples}. Give other sizes (--train, --valid), or fractions such as 0.8 and 0.1."
+            f"{n_samples}. Give another train_size and valid_size (--train, --valid), or fractions such as 0.8 and 0.1."
         )
     if method == "group":
         parts = _group_parts(data, pool, n_train, n_valid, seed)

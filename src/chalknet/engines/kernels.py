@@ -32,4 +32,6 @@ def kernel_for(table: dict[type[Layer], T], layer: type[Layer], engine: str, oth
     for one in layer.__mro__:
         if one in table:
             return table[one]
-    raise ConfigError(f"the {engine} engine has no kernel for layers of type {layer.type}. Use --engine {other}.")
+    raise ConfigError(
+        f"the {engine} engine has no kernel for layers of type {layer.type}. Use engine={other!r} (--engine {other})."
+    )

@@ -63,7 +63,7 @@ def refuse_foreign(folder: Path, stem: str, overwrite: bool = False) -> None:
     what = {page: "is not a document of chalknet's", paper: f"has no {page.name} of chalknet's beside it"}
     for path, why in what.items():
         if path.exists():
-            raise OutputError(f"{path}: {why}. Choose another --out, or add --overwrite.")
+            raise OutputError(f"{path}: {why}. Choose another out (--out), or give overwrite=True (--overwrite).")
 
 
 def _is_own_page(page: Path) -> bool:

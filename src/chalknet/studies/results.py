@@ -236,9 +236,7 @@ class StudyResults:
                 `correct_of_seed` gives; or the study has no such part.
         """
         if not self.has_same_images:
-            raise ConfigError(
-                "seeds of this study have splits of their own (--resplit), so their images differ. Use correct_of_seed."
-            )
+            raise ConfigError("the seeds of this study vary the split, so their images differ. Use correct_of_seed.")
         return {
             cell.label: np.stack([self._right(cell, seed, part) for seed in self.seeds]) for cell in self.complete_cells
         }

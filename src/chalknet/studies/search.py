@@ -75,7 +75,7 @@ def require_optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise MissingExtraError('study --search needs Optuna: pip install "chalknet[search]".') from error
+        raise MissingExtraError('a search needs Optuna: pip install "chalknet[search]".') from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

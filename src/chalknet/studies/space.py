@@ -55,7 +55,9 @@ def check_question(spec: StudySpec, data: Dataset) -> Splits:
     base = make_cell(spec, {})
     division = divide(data, base, spec.first_seed)
     if spec.search is not None and not len(division.valid):
-        raise ConfigError(f"a search goes by {spec.search.objective}, but there are no validation samples (--valid).")
+        raise ConfigError(
+            f"a search goes by {spec.search.objective}, but there are no validation samples. Give valid_size (--valid)."
+        )
     for cell in (base, *_extreme_cells(spec)) if spec.search is not None else grid_cells(spec):
         own_splits(data, cell, division)
         architecture_for(cell.recipe, data.n_inputs, data.n_classes)
@@ -105,7 +107,7 @@ def _own_train_size(asked: float, data: Dataset, n_shared: int) -> int:
     if n_train > n_shared:
         raise ConfigError(
             f"{shown} must be at most {n_shared} samples, the training part that all cells share. Vary over "
-            "smaller ones, or set that part larger (--train)."
+            "smaller ones, or set a larger train_size (--train)."
         )
     return n_train
 

@@ -352,7 +352,8 @@ def _check_vary(vary: tuple[tuple[str, Values], ...], search: SearchConfig | Non
     for name, values in vary:
         if isinstance(values, Range) and values.count is None:
             raise ConfigError(
-                f"{name}={values} must say how many values, such as {values}5, unless a search chooses (--search tpe)."
+                f"{name}={values} must say how many values, such as {values}5, unless a search chooses: "
+                "search='tpe' (--search tpe)."
             )
     n_cells = math.prod(len(values) if not isinstance(values, Range) else values.count or 1 for _, values in vary)
     if n_cells > MOST_CELLS:
@@ -379,7 +380,10 @@ def _check_seeds(spec: StudySpec) -> None:
     if spec.search is not None and spec.sample is not None:
         raise ConfigError("a search and a sample of the grid both choose the cells. Give one of them.")
     if spec.recipe.split.split == GIVEN:
-        raise ConfigError("split 'given' means index arrays, which a study cannot repeat; name another split.")
+        raise ConfigError(
+            "a study cannot use split 'given', because it cannot store index arrays. Choose split 'stratified', "
+            "'random' or 'group' (--split)."
+        )
 
 
 def _parse_range(name: str, text: str) -> Range:

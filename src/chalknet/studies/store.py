@@ -182,12 +182,13 @@ class Store:
         if known["sha256"] != facts["sha256"]:
             raise DataError(
                 f"{facts['source']}: is not the data that the study in {self.path.parent} was made with: sha256 "
-                f"{facts['sha256']}, expected {known['sha256']}. Name the right file (--data), or another --out."
+                f"{facts['sha256']}, expected {known['sha256']}. Name the right data (--data), or another out (--out)."
             )
         if known["digest"] != facts["digest"]:
             raise DataError(
                 f"{facts['source']}: is read in another way than by the study in {self.path.parent}: labels, class "
-                "names or shape differ. Give the same --class-names, --label-column and --image-size, or another --out."
+                "names or shape differ. Give load_data the same class_names, label_column and image_size "
+                "(--class-names, --label-column, --image-size), or choose another out (--out)."
             )
 
     def data(self) -> dict[str, Any]:
@@ -608,7 +609,7 @@ def _refuse_foreign(path: Path) -> None:
         except OSError as error:
             raise OutputError(f"{name}: cannot be opened: {error.strerror or error}.") from error
         if name == path and start and start != HEADER:
-            raise StoreError(f"{path}: is not a study's store, which is an SQLite file. Choose another --out.")
+            raise StoreError(f"{path}: is not a study's store, which is an SQLite file. Choose another out (--out).")
 
 
 @contextmanager

@@ -136,7 +136,9 @@ def infer_kind(path: Path) -> str:
     """
     kind = {".npz": "npz", ".csv": "csv", "": "folder"}.get(path.suffix.lower())
     if kind is None:
-        raise ConfigError(f"{path}: no format goes by {path.suffix!r}; end in .npz or .csv, or give --format.")
+        raise ConfigError(
+            f"{path}: no format goes by {path.suffix!r}; end in .npz or .csv, or give the kind (--format)."
+        )
     return kind
 
 

@@ -89,7 +89,7 @@ def _check_part(opened: OpenedModel, part: str) -> None:
     if part != ALL and opened.run is None:
         raise ConfigError(
             f"part {part!r} is of the data that a run was trained on, and {opened.name} does not say how they were "
-            "divided. Give the run's folder, or part 'all'."
+            "divided. Give the run's folder, or part 'all' (--part all)."
         )
 
 
@@ -125,7 +125,11 @@ def _samples_of(part: str, data: Dataset, opened: OpenedModel, run: RunConfig | 
     is_same = data.sha256 == opened.data_sha256
     if part == ALL:
         is_same = is_same or (run is not None and data.sha256 == run[1].sha256)  # the training file beside others
-        hint = "Part test leaves them out." if opened.run else "Give the run's folder and part test to leave them out."
+        hint = (
+            "Use part 'test' (--part test) to leave them out."
+            if opened.run
+            else "Give the run's folder and part 'test' (--part test) to leave them out."
+        )
         note = f"The model was trained on samples of these data, and the figures include them. {hint}"
         return np.arange(len(data)), [note] if is_same else []
     assert run is not None, "checked with the part"

@@ -73,7 +73,7 @@ def _writer(path: Path, kind: str) -> Callable[[Classifier], bytes]:
         raise ConfigError(f"kind must be one of {', '.join(WRITERS)}, got {kind!r}.{near_match(kind, WRITERS)}")
     ending, writer = WRITERS[kind]
     if path.suffix.lower() != ending:
-        hint = " For a Python file give --numpy-only (kind numpy)." if path.suffix == WRITERS["numpy"][0] else ""
+        hint = " For a Python file give kind='numpy' (--numpy-only)." if path.suffix == WRITERS["numpy"][0] else ""
         raise ConfigError(f"{path}: a file of kind {kind} ends in {ending}.{hint}")
     if kind == "onnx":
         require_onnx()  # told before a large model is read

@@ -82,7 +82,7 @@ def kind_of(path: Path) -> str:
     """
     kind = KINDS.get(path.suffix.lower())
     if kind is None:
-        raise ConfigError(f"--out must end in {', '.join(KINDS)}, got {str(path)!r}.")
+        raise ConfigError(f"out (--out) must end in {', '.join(KINDS)}, got {str(path)!r}.")
     return kind
 
 

@@ -103,5 +103,5 @@ def _search(base: StudySpec, given: Mapping[str, Any]) -> SearchConfig | None:
     if not given:
         return base.search
     if base.search is None and "sampler" not in given:
-        raise ConfigError(f"{next(iter(given))} is a setting of a search; say which (--search tpe).")
+        raise ConfigError(f"{next(iter(given))} is a setting of a search. Give search='tpe' (--search tpe) too.")
     return SearchConfig(**given) if base.search is None else replace(base.search, **given)

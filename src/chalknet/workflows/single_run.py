@@ -91,7 +91,10 @@ def _finished_run(folder: Path, context: RunContext) -> Run:
     """Read the run that an earlier start has finished."""
     run, network = read_run(folder), load_model(folder / MODEL_FILE)
     if run.recipe != context.recipe or run.data.sha256 != context.data.sha256 or not isinstance(network, Network):
-        raise StoreError(f"{folder}: holds a run of other settings or data. Choose another --out, or add --overwrite.")
+        raise StoreError(
+            f"{folder}: holds a run of other settings or data. Restore {CONFIG_FILE} and the data as they were, "
+            "or train anew with another out (--out)."
+        )
     kept, seconds = run.summary.kept_epoch, sum(record.seconds for record in run.history)
     return Run(run.history, network, kept, context.recipe, context.data, context.splits, seconds, folder=folder)
 

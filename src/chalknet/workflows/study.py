@@ -94,7 +94,7 @@ def study(
     check_jobs(jobs, stack)
     if on is not None:
         checked_place(on)
-        require_ray("study --on ray")
+        require_ray("a study on Ray")
     # Workers load what training needs while this process does so too and reads the data.
     with WorkerProcesses(0 if on is not None else _started_at_once(request.spec, jobs)) as processes:
         from chalknet.workflows.run_study import run_study

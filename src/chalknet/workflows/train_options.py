@@ -64,7 +64,7 @@ class TrainOptions:
         if self.checkpoint_epochs is not None and self.checkpoint_epochs < 1:
             raise ConfigError(f"checkpoint_epochs must be a whole number >= 1, got {self.checkpoint_epochs}.")
         if self.shards is None and self.on is not None:
-            raise ConfigError(f"on says where shards are; with on {self.on!r} give shards too (--shards N).")
+            raise ConfigError(f"on says where shards are; with on {self.on!r} give shards (--shards) too.")
         if self.shards is not None and (isinstance(self.shards, bool) or not isinstance(self.shards, int)):
             raise ConfigError(f"shards must be a whole number >= 1, got {self.shards!r}.")
         if self.shards is not None and self.shards < 1:

@@ -113,7 +113,7 @@ def _check_comparable(letters: LetterSet, data: Dataset) -> None:
     if data.inputs.shape != letters.images.shape or data.inputs.dtype != letters.images.dtype:
         raise DataError(
             f"{data.source}: expected images {letters.images.shape} uint8, as just drawn, got {data.inputs.shape} "
-            f"{data.inputs.dtype}. Give the manifest and --size that it was made with."
+            f"{data.inputs.dtype}. Give the manifest and the size (--size) that it was made with."
         )
     drawn = np.array(letters.class_names)[letters.labels]
     stored = np.array(data.class_names)[data.labels]
@@ -123,5 +123,5 @@ def _check_comparable(letters: LetterSet, data: Dataset) -> None:
         raise DataError(
             f"{data.source}: {differ.size} of {drawn.size} labels differ from those just drawn, the first at image "
             f"{first}: {str(drawn[first])!r} drawn, {str(stored[first])!r} in the file. "
-            "Give the manifest and --seed that it was made with."
+            "Give the manifest and the seed (--seed) that it was made with."
         )

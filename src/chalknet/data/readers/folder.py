@@ -209,7 +209,7 @@ def _read_files(
     """
     with reading(source):
         n_bytes = sum((folder / name).stat().st_size for name, _ in listing)
-    budget = Budget(source, n_bytes, "Give a smaller --image-size, or fewer images.")
+    budget = Budget(source, n_bytes, "Give a smaller --image-size (in Python: image_size), or fewer images.")
     files: list[_ImageFile] = []
     # the filter is set here, once: it is shared by all threads, and setting it in each would be a race
     with warnings.catch_warnings(), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:

@@ -124,7 +124,7 @@ class WorkerProcesses:
                 )
         except OSError as error:
             raise ChalknetError(
-                f"worker processes cannot be started: {error.strerror or error}. Give fewer --jobs."
+                f"worker processes cannot be started: {error.strerror or error}. Give fewer jobs (--jobs)."
             ) from error
         self.workers.append(LocalWorker(process, ours, log))
         return self.workers[-1]

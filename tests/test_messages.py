@@ -1,0 +1,107 @@
+"""What messages advise exists: the flags, arguments, commands, functions and extras that they name."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import click
+
+import chalknet
+from chalknet.cli.main import COMMANDS, cli
+from chalknet.config import SECTION_OF_FIELD
+from chalknet.studies.spec import SEARCH_FIELDS, STUDY_FIELDS
+
+SOURCE = Path(chalknet.__file__).parent
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*\b(?!-?\{)")
+BESIDE_A_FLAG = re.compile(r"\b([a-z]+(?:_[a-z]+)+|[a-z]+(?==))(?:=\S+)? \(--")
+COMMAND = re.compile(r"(?:`|: |see |Use |and )chalknet ([a-z]+)|\bchalknet ([a-z]+) --")
+FLAGS_OF_RAY = {"--head"}
+
+
+@cache
+def texts() -> tuple[tuple[str, str], ...]:
+    """Return file and text of every string in the source but docstrings, with "{}" for inserted values."""
+    found = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        skipped = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                skipped.update(node.values)
+                parts = (part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+                found.append((path.relative_to(SOURCE).as_posix(), "".join(map(str, parts))))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in skipped:
+                found.append((path.relative_to(SOURCE).as_posix(), node.value))
+    return tuple(found)
+
+
+@cache
+def parameters() -> dict[str, set[str]]:
+    """Return the parameters of each flag, over all commands."""
+    found: dict[str, set[str]] = {"--help": set()}
+
+    def visit(command: click.Command) -> None:
+        for parameter in command.params:
+            for flag in (*parameter.opts, *parameter.secondary_opts):
+                found.setdefault(flag, set()).add(parameter.name or "")
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                visit(command.get_command(context, name))
+
+    visit(cli)
+    return found
+
+
+@cache
+def arguments() -> set[str]:
+    """Return the arguments and settings of all public functions."""
+    functions = filter(inspect.isfunction, (getattr(chalknet, name) for name in chalknet.__all__))
+    named = {name for function in functions for name in inspect.signature(function).parameters}
+    return named | set(SECTION_OF_FIELD) | set(STUDY_FIELDS) | set(SEARCH_FIELDS)
+
+
+def test_every_flag_in_a_message_exists():
+    known = parameters().keys() | FLAGS_OF_RAY
+    assert not [(file, text) for file, text in texts() if not known.issuperset(FLAG.findall(text))]
+
+
+def test_messages_of_functions_name_arguments_beside_flags():
+    """A message that Python users can see too names the argument, unless it is a line to type into a shell."""
+    lacking = []
+    for file, text in texts():
+        flags = FLAG.findall(text)
+        if file.startswith("cli/") or flags == [text] or COMMAND.search(text):
+            continue
+        asked = [parameters().get(flag, set()) & arguments() for flag in flags]
+        words = set(re.findall(r"[a-z0-9_]+", FLAG.sub("", text)))
+        if all(asked) and not all(names & words for names in asked):  # a flag without an argument: no Python user
+            lacking.append((file, text))
+    assert not lacking
+
+
+def test_every_argument_beside_a_flag_exists():
+    named = {name: text for _, text in texts() for name in BESIDE_A_FLAG.findall(text)}
+    assert len(named) > 10
+    assert not {name: text for name, text in named.items() if name not in arguments()}
+
+
+def test_every_command_and_function_in_a_message_exists():
+    commands = {one or other for _, text in texts() for one, other in COMMAND.findall(text)}
+    assert "train" in commands
+    assert commands <= COMMANDS.keys()
+    functions = {name for _, text in texts() for name in re.findall(r"\bchalknet\.([a-z_]+)\(", text)}
+    assert "resume" in functions
+    assert functions <= set(chalknet.__all__)
+
+
+def test_every_extra_in_a_message_exists():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    extras = {name for _, text in texts() for name in re.findall(r"chalknet\[(\w+)\]", text)}
+    assert "onnx" in extras
+    assert extras <= project["optional-dependencies"].keys()
