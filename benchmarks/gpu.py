@@ -36,10 +36,10 @@ from harness.workloads import (
 )
 
 from chalknet.data.preprocess import Scaling
-from chalknet.engines.engine import EngineSpec, Part, Step, Update
+from chalknet.engines.engine import EngineSpec, Part, Update
 from chalknet.machine.facts import machine_facts
 from chalknet.network.objective import Objective
-from chalknet.training.optimizers import Momentum
+from chalknet.network.optimizers import Momentum, Step
 
 OUT = Path(__file__).parent / "results" / "gpu.json"
 STUDIES = ((100, 500, 1000, 2000), (16, 32, 64, 100))  # the write-up's widths, and narrow ones

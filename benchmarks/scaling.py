@@ -100,12 +100,12 @@ def measure(samples: int, units: int, layers: int, threads: int, tile_rows: int 
     import numpy as np
 
     from chalknet.data.preprocess import Scaling
-    from chalknet.engines.engine import EngineSpec, Part, Step, Update
+    from chalknet.engines.engine import EngineSpec, Part, Update
     from chalknet.engines.numpy_engine import NumpyEngine
     from chalknet.network.architecture import Architecture
     from chalknet.network.initialisers import initial_parameters
     from chalknet.network.objective import Objective
-    from chalknet.training.optimizers import Momentum
+    from chalknet.network.optimizers import Momentum, Step
 
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (samples, 784), np.uint8)

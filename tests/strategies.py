@@ -42,6 +42,7 @@ def named(weights, biases):
 
 def updates(batches, learning_rate, first=1):
     """Batches as the updates of an epoch, all at one rate, numbered from first on."""
-    from chalknet.engines.engine import Step, Update
+    from chalknet.engines.engine import Update
+    from chalknet.network.optimizers import Step
 
     return [Update(batch, Step(number, learning_rate)) for number, batch in enumerate(batches, start=first)]

@@ -26,7 +26,7 @@ from chalknet.network.architecture import Architecture
 from chalknet.network.dense import Dense
 from chalknet.network.initialisers import initial_parameters
 from chalknet.network.objective import Objective
-from chalknet.training.optimizers import Momentum, rule_of
+from chalknet.network.optimizers import Momentum, rule_of
 from chalknet.training.together import run_together
 from chalknet.training.trainer import Trainer
 

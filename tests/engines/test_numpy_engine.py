@@ -23,7 +23,7 @@ from chalknet.engines.workers import Workers
 from chalknet.network.architecture import Architecture
 from chalknet.network.initialisers import initial_parameters
 from chalknet.network.objective import Objective
-from chalknet.training.optimizers import Momentum
+from chalknet.network.optimizers import Momentum
 
 DATA = made_images(330, seed=2, shape=(7, 6))
 X, LABELS = flatten(DATA.inputs), DATA.labels

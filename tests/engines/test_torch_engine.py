@@ -18,14 +18,14 @@ from strategies import updates
 from chalknet.config import Recipe
 from chalknet.data.preprocess import Scaling, flatten
 from chalknet.data.splits import split_dataset
-from chalknet.engines.engine import Part, Step, Update
+from chalknet.engines.engine import Part, Update
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.errors import ConfigError, DivergenceError, MissingExtraError
 from chalknet.network.architecture import Architecture
 from chalknet.network.initialisers import initial_parameters
 from chalknet.network.objective import Objective
-from chalknet.training.optimizers import Adam, Averaged, Decayed, Momentum, Nesterov
+from chalknet.network.optimizers import Adam, Averaged, Decayed, Momentum, Nesterov, Step
 from chalknet.training.trainer import Trainer
 
 pytestmark = pytest.mark.extras

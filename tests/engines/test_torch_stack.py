@@ -100,7 +100,7 @@ OWN = {
     "l2": [{"l2": strength, "hidden": [9, 4]} for strength in (0, 0.01)],
     "reduction": [{"reduction": "sum", "learning_rate": 1e-4, "l2": 0.01}, {"l2": 0.01}],
     "label_smoothing": [{"label_smoothing": share} for share in (0, 0.1)],
-    "class_weights": [{"class_weights": "balanced"}, {}],
+    "class_weights": [{"class_weights": "balanced", "batch_seed": n} for n in (1, 2)] + [{"batch_seed": 2}],
     "initialiser": [{"initialiser": name} for name in ("writeup", "he_normal", "glorot_uniform")],
     "epochs": [{"epochs": n} for n in (4, 1, 2)],
     "stopping": [

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from chalknet.data.preprocess import Scaling
-from chalknet.engines.engine import EngineSpec, Part, Step, Update
+from chalknet.engines.engine import EngineSpec, Part, Update
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.network.model import Network
 from chalknet.network.objective import Objective
-from chalknet.training.optimizers import Momentum
+from chalknet.network.optimizers import Momentum, Step
 from harness.workloads import (
     FULL_MOMENTUM,
     FULL_RATE,

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.engines.engine import Batch, EngineSpec, Step, Update
+from chalknet.engines.engine import Batch, EngineSpec, Update
 from chalknet.engines.random_transforms import Mixing, Rows
 from chalknet.engines.scores import Matrix, Targets
 from chalknet.network.dropout import Dropout
+from chalknet.network.optimizers import Step
 
 Labels = NDArray[np.integer[Any]]
 

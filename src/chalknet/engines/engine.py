@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from chalknet.engines.random_transforms import RandomTransforms
 from chalknet.network.architecture import Architecture
 from chalknet.network.layer import Parameters
 from chalknet.network.objective import Objective
+from chalknet.network.optimizers import Step, UpdateRule
 from chalknet.records import Scores
 
 Snapshot = Any  # parameters and state in a form that only the engine that made it can read
@@ -50,71 +51,12 @@ class SampleScores:
     right: NDArray[np.bool_]
 
 
-AVERAGE = "average"  # optimizer state that, where there is one, is evaluated in place of the weights
-
-
-@dataclass(frozen=True)
-class Step:
-    """Number of an update over the whole training, starting at 1, and its learning rate."""
-
-    number: int
-    learning_rate: float
-
-
 @dataclass(frozen=True, eq=False)
 class Update:
     """One update of the parameters: a batch and a step."""
 
     batch: Batch
     step: Step
-
-
-class UpdateRule(Protocol):
-    """The optimizer interface: pure steps over named arrays, and the same steps in place."""
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        """Names of the state kept for every parameter; `AVERAGE`, if there is one, comes last."""
-
-    def start(self, parameters: Parameters) -> Parameters:
-        """Return the state before the first step, by "slot/parameter"."""
-
-    def step(
-        self, parameters: Parameters, gradients: Parameters, state: Parameters, step: Step
-    ) -> tuple[Parameters, Parameters]:
-        """Return parameters and state after one step, without changing the arguments."""
-
-    def update(
-        self,
-        matrix: NDArray[Any],
-        gradient: NDArray[Any],
-        memory: Sequence[NDArray[Any]],
-        bias_rows: int,
-        step: Step,
-    ) -> None:
-        """Make the same step in place, for some rows of a matrix of weights, biases and scales.
-
-        Args:
-            gradient: may be overwritten.
-            memory: the state, one matrix per slot.
-            bias_rows: how many of these rows, the last ones, are not weights.
-        """
-
-    def numbers(self, step: Step) -> tuple[float, ...]:
-        """Return the scalars of a step, the same count at every step."""
-
-    def move(
-        self, matrix: Any, gradient: Any, memory: Sequence[Any], bias_rows: int, numbers: Sequence[Any], xp: Any
-    ) -> None:
-        """Do what `update` does, for arrays of another library.
-
-        Args:
-            numbers: as returned by `numbers`, or arrays of one number each.
-            xp: the library, with functions under NumPy's names.
-        """
-
-    def kept_of_average(self, number: int) -> float:
-        """Return the fraction of the average that the update of this number keeps (docs/derivation.md, U7)."""
 
 
 @dataclass(frozen=True, eq=False)

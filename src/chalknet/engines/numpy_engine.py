@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from chalknet.data.preprocess import Scaling
 from chalknet.engines.batches import BatchBuilder, TrainingBatch, even_cuts, part_of_batch
-from chalknet.engines.engine import AVERAGE, Batch, EngineSpec, Part, SampleScores, Snapshot, Step, Update
+from chalknet.engines.engine import Batch, EngineSpec, Part, SampleScores, Snapshot, Update
 from chalknet.engines.numpy_kernels import EVERY, Group, InPlaceKernel, Workspace
 from chalknet.engines.parameter_layout import (
     PARAMETERS,
@@ -34,6 +34,7 @@ from chalknet.machine.kernels import warn_of_slow_kernels
 from chalknet.machine.processor import available_cores
 from chalknet.network.clipping import clip_factor, squared_length
 from chalknet.network.layer import Parameters
+from chalknet.network.optimizers import AVERAGE, Step
 from chalknet.records import Scores
 
 LANES = 8  # partial sums of a large batch, and so the most threads that can share one

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from chalknet.engines.engine import AVERAGE, UpdateRule
 from chalknet.network.architecture import Architecture
 from chalknet.network.layer import Parameters
+from chalknet.network.optimizers import AVERAGE, UpdateRule
 
 Matrix = NDArray[Any]
 

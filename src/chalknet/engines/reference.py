@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.engines.engine import AVERAGE, EngineSpec, SampleScores, Snapshot, Step, Update
+from chalknet.engines.engine import EngineSpec, SampleScores, Snapshot, Update
 from chalknet.engines.parameter_layout import initial_state
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.architecture import forward
@@ -23,6 +23,7 @@ from chalknet.network.layer import Parameters
 from chalknet.network.losses import mixed
 from chalknet.network.metrics import mean_scores, sample_losses, score
 from chalknet.network.objective import Samples, loss_and_gradients
+from chalknet.network.optimizers import AVERAGE, Step
 from chalknet.records import Scores
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from chalknet.config import Recipe
 from chalknet.data.stored import StoredPart
 from chalknet.engines.batches import batch_size
-from chalknet.engines.engine import Batch, EngineSpec, Part, SampleScores, Update, UpdateRule
+from chalknet.engines.engine import Batch, EngineSpec, Part, SampleScores, Update
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.parameter_layout import NetworkArrays
 from chalknet.engines.scores import ScoreAccumulator, Sums
 from chalknet.errors import ConfigError
 from chalknet.formatting import listed
 from chalknet.network.architecture import Architecture
-from chalknet.network.layer import Parameters
 from chalknet.network.metrics import mean_scores
+from chalknet.network.optimizers import UpdateRule
 from chalknet.records import Scores
 
 
@@ -102,7 +102,7 @@ class Shard:
     @cached_property
     def _engine(self) -> NumpyEngine:
         """Made at the first question, whose answer may then be that the samples cannot be read."""
-        return NumpyEngine(replace(self._work.spec, optimizer=cast(UpdateRule, _NoRule())))
+        return NumpyEngine(replace(self._work.spec, optimizer=UpdateRule()))
 
     def learn(self, weights: NetworkArrays, update: Update) -> Share | None:
         """Its share in an update; None where the batch has none of its samples."""
@@ -240,13 +240,3 @@ def _some(part: Part, cut: Cut, number: int) -> Part:
 
 def _is_run(rows: NDArray[np.int64]) -> bool:
     return int(rows[-1]) - int(rows[0]) == len(rows) - 1 and bool((np.diff(rows) == 1).all())
-
-
-class _NoRule:
-    """Of a holder's engine, which moves nothing: it remembers nothing."""
-
-    slots: tuple[str, ...] = ()
-
-    def start(self, parameters: Parameters) -> Parameters:
-        del parameters
-        return {}

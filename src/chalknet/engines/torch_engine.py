@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chalknet.engines.batches import BatchBuilder, TrainingBatch, batch_size, even_cuts
-from chalknet.engines.engine import AVERAGE, Batch, EngineSpec, SampleScores, Snapshot, Update
+from chalknet.engines.engine import Batch, EngineSpec, SampleScores, Snapshot, Update
 from chalknet.engines.parameter_layout import (
     PARAMETERS,
     NetworkArrays,
@@ -61,6 +61,7 @@ from chalknet.engines.workers import Workers
 from chalknet.machine.processor import available_cores
 from chalknet.network.dropout import Dropout
 from chalknet.network.layer import Parameters
+from chalknet.network.optimizers import AVERAGE
 from chalknet.records import Scores
 
 # Torch's threads share each product, so a tile has the rows of several of the numpy engine's tiles; with fewer than

@@ -23,10 +23,10 @@ from chalknet.engines.numpy_engine import RESIDENT_BYTES
 from chalknet.errors import ChalknetError
 from chalknet.machine.processor import available_cores
 from chalknet.network.architecture import architecture_for
+from chalknet.network.optimizers import rule_of
 from chalknet.records import EpochRecord
 from chalknet.studies.cells import Unit
 from chalknet.studies.space import divide, own_splits
-from chalknet.training.optimizers import rule_of
 from chalknet.training.together import run_together, stack_key, stack_order
 from chalknet.training.trainer import Trainer, gpu_bytes, run_epochs
 

@@ -13,8 +13,8 @@ from chalknet.data.splits import Splits
 from chalknet.data.stored import StoredSamples
 from chalknet.errors import ChalknetError, ConfigError
 from chalknet.network.architecture import architecture_for, layer_kinds
+from chalknet.network.optimizers import rule_of
 from chalknet.records import EpochRecord
-from chalknet.training.optimizers import rule_of
 from chalknet.training.trainer import Observer, Run, Trainer, device_of, train_jointly
 
 Ended = Callable[[int, Run | ChalknetError], None]

@@ -22,7 +22,6 @@ from chalknet.data.preprocess import Scaling, flatten, learnt_scaling
 from chalknet.data.splits import Splits
 from chalknet.data.stored import StoredPart, StoredSamples
 from chalknet.engines.engine import (
-    AVERAGE,
     Batch,
     Engine,
     EngineFactory,
@@ -30,7 +29,6 @@ from chalknet.engines.engine import (
     Part,
     SampleScores,
     Snapshot,
-    Step,
     Update,
 )
 from chalknet.engines.numpy_engine import NumpyEngine
@@ -44,11 +42,11 @@ from chalknet.network.initialisers import initial_parameters
 from chalknet.network.layer import Parameters
 from chalknet.network.model import Ensemble, Network
 from chalknet.network.objective import Objective
+from chalknet.network.optimizers import AVERAGE, Step, rule_of
 from chalknet.records import EpochRecord, Scores
 from chalknet.training.callbacks import Callback
 from chalknet.training.callbacks import Observer as Observer  # an export too
 from chalknet.training.divergence import MOST_SAMPLES, divergence, last_step
-from chalknet.training.optimizers import rule_of
 from chalknet.training.sample_weights import training_weights
 from chalknet.training.schedules import rate_factor
 from chalknet.training.stopping import EarlyStopping

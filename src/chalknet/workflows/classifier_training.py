@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from chalknet.config import Recipe
 from chalknet.data.preprocess import Scaling
 from chalknet.data.splits import Splits
-from chalknet.engines.engine import AVERAGE
 from chalknet.errors import ConfigError
 from chalknet.network.layer import Parameters
 from chalknet.network.model import Network
+from chalknet.network.optimizers import AVERAGE
 from chalknet.records import EpochRecord
 from chalknet.training.callbacks import Observer
 from chalknet.training.trainer import Run, Trainer, run_epochs

@@ -15,7 +15,7 @@ IN_CODE = (
     ("cross-entropy", "L2", "L4", "network.losses.softmax_cross_entropy"),
     ("network", "N1", "N2, N3", "network.architecture.forward"),
     ("initial weights", "I1", "", "network.initialisers.initial_parameters"),
-    ("update", "U1, U2", "", "training.optimizers.Momentum"),
+    ("update", "U1, U2", "", "network.optimizers.Momentum"),
     ("accuracy", "M1", "", "network.metrics.accuracy"),
     ("printed loss", "M2", "", "network.metrics.printed_loss"),
 )

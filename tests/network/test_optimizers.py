@@ -3,8 +3,7 @@ import pytest
 from conftest import needs
 
 from chalknet.config import OPTIMIZERS, Recipe
-from chalknet.engines.engine import Step
-from chalknet.training.optimizers import Adam, Averaged, Decayed, Momentum, Nesterov, rule_of
+from chalknet.network.optimizers import Adam, Averaged, Decayed, Momentum, Nesterov, Step, rule_of
 
 
 def walk(rule, steps, rate=0.1):

@@ -10,29 +10,37 @@ from typing import Any
 import numpy as np
 
 from chalknet.config import OptimizerConfig
-from chalknet.engines.engine import AVERAGE, Step
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import Parameters
 
+AVERAGE = "average"  # optimizer state that, where there is one, is evaluated in place of the weights
 
-class _Rule:
-    """The pure step, made of the one in place."""
+
+@dataclass(frozen=True)
+class Step:
+    """Number of an update over the whole training, starting at 1, and its learning rate."""
+
+    number: int
+    learning_rate: float
+
+
+class UpdateRule:
+    """An optimizer: a pure step over named arrays, and the same step in place. This one keeps no state.
+
+    Attributes:
+        slots: names of the state kept for every parameter; `AVERAGE`, if there is one, comes last.
+    """
 
     slots: tuple[str, ...] = ()
 
-    def kept_of_average(self, number: int) -> float:
-        """d_t of U7 at an update, where the rule keeps an average."""
-        del number
-        return 0.0
-
     def start(self, parameters: Parameters) -> Parameters:
-        """Zeros for all that is remembered, by "slot/parameter"."""
+        """Return the state before the first step, by "slot/parameter": zeros."""
         return {f"{slot}/{name}": np.zeros_like(value) for slot in self.slots for name, value in parameters.items()}
 
     def step(
         self, parameters: Parameters, gradients: Parameters, state: Parameters, step: Step
     ) -> tuple[Parameters, Parameters]:
-        """Parameters and state after one step; nothing handed in is changed."""
+        """Return parameters and state after one step, without changing the arguments."""
         moved = {name: value.copy() for name, value in parameters.items()}
         remembered = {name: value.copy() for name, value in state.items()}
         for name, value in moved.items():
@@ -44,25 +52,35 @@ class _Rule:
     def update(
         self, matrix: FloatArray, gradient: FloatArray, memory: Sequence[FloatArray], bias_rows: int, step: Step
     ) -> None:
-        """Make one step in place, of a matrix whose last bias_rows rows are biases or scales, and the others weights.
+        """Make the same step in place, for some rows of a matrix of weights, biases and scales.
 
-        gradient may be overwritten. memory has one matrix per slot.
+        Args:
+            gradient: may be overwritten.
+            memory: the state, one matrix per slot.
+            bias_rows: how many of these rows, the last ones, are not weights.
         """
         self.move(matrix, gradient, memory, bias_rows, self.numbers(step), np)
 
     def numbers(self, step: Step) -> tuple[float, ...]:
-        """All that a step takes from its number and its learning rate."""
+        """Return the scalars of a step, the same count at every step."""
         raise NotImplementedError
 
     def move(
         self, matrix: Any, gradient: Any, memory: Sequence[Any], bias_rows: int, numbers: Sequence[Any], xp: Any
     ) -> None:
-        """`update` in the arrays of another library, such as torch, whose functions xp has under NumPy's names.
+        """Do what `update` does, for arrays of another library.
 
-        numbers: as `numbers` gives them, or arrays of one number each, so that a recorded step may be run again with
-        other numbers in them.
+        Args:
+            numbers: as returned by `numbers`, or arrays of one number each, so that a recorded step can be run again
+                with other numbers in them.
+            xp: the library, with functions under NumPy's names.
         """
         raise NotImplementedError
+
+    def kept_of_average(self, number: int) -> float:
+        """Return the fraction of the average that the update of this number keeps (docs/derivation.md, U7)."""
+        del number
+        return 0.0
 
 
 def _rows(value: FloatArray) -> FloatArray:
@@ -71,7 +89,7 @@ def _rows(value: FloatArray) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class Momentum(_Rule):
+class Momentum(UpdateRule):
     """Heavy-ball gradient descent, with the biases at plain steps unless bias_momentum is set: the write-up's rule.
 
     v <- m v + r dL/dW,  W <- W - v                                  (docs/derivation.md, U1)
@@ -103,7 +121,7 @@ class Momentum(_Rule):
 
 
 @dataclass(frozen=True)
-class Nesterov(_Rule):
+class Nesterov(UpdateRule):
     """Momentum whose gradient counts where the velocity is about to lead.
 
     v <- m v + r dL/dw,  w <- w - (m v + r dL/dw)                    (docs/derivation.md, U3)
@@ -133,7 +151,7 @@ class Nesterov(_Rule):
 
 
 @dataclass(frozen=True)
-class Adam(_Rule):
+class Adam(UpdateRule):
     """Steps of about the same length for every parameter: the mean gradient over the root of its mean square.
 
     m <- beta1 m + (1 - beta1) g,  s <- beta2 s + (1 - beta2) g^2                    (docs/derivation.md, U4)
@@ -174,7 +192,7 @@ class Adam(_Rule):
 
 
 @dataclass(frozen=True)
-class Decayed(_Rule):
+class Decayed(UpdateRule):
     """Another rule after weights have shrunk by a share of themselves, biases and gains excepted.
 
     W <- W - r lambda W, then the rule's step                        (docs/derivation.md, U6)
@@ -186,7 +204,7 @@ class Decayed(_Rule):
     Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization (ICLR 2019), algorithm 2.
     """
 
-    rule: _Rule
+    rule: UpdateRule
     decay: float
 
     @property
@@ -205,7 +223,7 @@ class Decayed(_Rule):
 
 
 @dataclass(frozen=True)
-class Averaged(_Rule):
+class Averaged(UpdateRule):
     """Another rule, and beside it an average of where it has been, which is what is evaluated and kept.
 
     a <- d_t a + (1 - d_t) w,  d_t = min(d, (1 + t) / (10 + t))      (docs/derivation.md, U7)
@@ -216,7 +234,7 @@ class Averaged(_Rule):
     Source: Polyak and Juditsky, Acceleration of stochastic approximation by averaging (1992), with exponential weights.
     """
 
-    rule: _Rule
+    rule: UpdateRule
     share: float
 
     @property
@@ -242,9 +260,9 @@ class Averaged(_Rule):
         return min(self.share, (1 + number) / (10 + number))
 
 
-def rule_of(config: OptimizerConfig) -> _Rule:
+def rule_of(config: OptimizerConfig) -> UpdateRule:
     """The update rule that a recipe names."""
-    rules: dict[str, _Rule] = {
+    rules: dict[str, UpdateRule] = {
         "gradient_descent": Momentum(0.0),
         "momentum": Momentum(config.momentum, config.bias_momentum),
         "nesterov": Nesterov(config.momentum),
