@@ -146,13 +146,16 @@ def test_a_bfloat16_run_keeps_weights_momentum_and_statistics_in_float32():
     assert all((value.view(np.uint32) & 0xFFFF).any() for value in values if value.size > 50)
 
 
-def test_bfloat16_learns_as_float32_does():
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_bfloat16_learns_as_float32_does(average):
+    """An average of the weights is evaluated in place of them, and both are copied for products."""
     ends = [
-        list(trainer("torch", precision=p, dtype="float32", epochs=60, learning_rate=0.04).epochs())[-1]
-        for p in ("bfloat16", "float32")
+        list(trainer("torch", **settings, epochs=60, learning_rate=0.04, weight_average=average).epochs())[-1]
+        for settings in ({"precision": "bfloat16", "dtype": "float32"}, {"dtype": "float32"})
     ]
     assert ends[1].train.loss < 0.5
     assert ends[0].train.loss == pytest.approx(ends[1].train.loss, rel=0.05)
+    assert ends[0].valid.loss == pytest.approx(ends[1].valid.loss, rel=0.05)
 
 
 def test_a_loss_that_runs_away_is_told_in_bfloat16_too():
@@ -264,9 +267,11 @@ def test_what_chance_adds_is_handed_over(settings, monkeypatch):
     assert not engine.stack._is_static
 
 
-def test_a_restored_engine_forgets_scores(monkeypatch):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_restored_engine_forgets_scores(precision, monkeypatch):
+    """And the copies of the weights that bfloat16 products take."""
     monkeypatch.setattr(torch_engine, "STATIC_ON", EVERYWHERE)
-    runner = trainer("torch")
+    runner = trainer("torch", precision=precision, dtype="float32")
     start = runner.checkpoint()
     before = runner.engine.evaluate("valid")
     list(runner.epochs())
