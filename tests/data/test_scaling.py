@@ -43,12 +43,28 @@ def test_squares_neither_overflow_nor_vanish(size):
     np.testing.assert_allclose(scaling.scale / size, ROWS.std(axis=0), rtol=1e-12)
 
 
-def test_a_column_that_never_changes_is_shifted_alone():
-    rows = np.column_stack([np.full(10, 7.0), np.arange(10.0)])
-    scaled = learnt_scaling("standard", rows, np.arange(10), are_images=False)(rows, np.float64)
-    assert (scaled[:, 0] == 0).all()
-    rounded = learnt_scaling("standard", np.full((178, 1), 0.1), np.arange(178), are_images=False)
-    assert rounded.scale == 1  # the mean of 178 times 0.1 is not 0.1
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_a_column_that_never_changes_in_training_never_counts(dtype):
+    rows = np.column_stack([np.full(10, 7), np.arange(10)]).astype(dtype)
+    scaling = learnt_scaling("standard", rows, np.arange(10), are_images=False)
+    assert scaling.ignored == [0]
+    assert (scaling(rows, np.float32)[:, 0] == 0).all()
+    rows[:, 0] = 250  # 243 deviations away, if it were left at being shifted
+    assert np.abs(scaling(rows, np.float32)[:, 0]).max() < 1e-25
+
+
+def test_equal_values_whose_mean_is_rounded_do_not_vary():
+    scaling = learnt_scaling("standard", np.full((178, 1), 0.1), np.arange(178), are_images=False)
+    assert (scaling.ignored, scaling.shift) == ([0], 0.1)  # the mean of 178 times 0.1 is not 0.1
+
+
+def test_scaled_counts_give_the_same_bits_also_if_their_sum_is_below_1():
+    counts = np.random.default_rng(3).random(300) / 1000
+    one, other = (
+        learnt_scaling("standard", ROWS, np.arange(300), are_images=False, counts=c) for c in (counts, counts * 1024)
+    )
+    assert (one.shift == other.shift).all()
+    assert (one.scale == other.scale).all()
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ RECIPE = Recipe().with_settings(hidden=[7], epochs=40, train_size=160, valid_siz
 FAST = {"learning_rate": 0.02, "momentum": 0.9}  # with which the validation loss rises again
 
 
-def watched(values, **settings):
-    """The numbers of the epochs that improve, and the epoch at which training stops, None if it does not."""
+def watched(values, losses=None, **settings):
+    """The numbers of the epochs that were the best, and the epoch at which training stops, None if it does not."""
     stopping = EarlyStopping(RECIPE.with_settings(**settings).stopping)
     improving = []
-    for epoch, value in enumerate(values, start=1):
-        record = EpochRecord(epoch, Scores(0, 0, 0), Scores(value, value, 0), None, 0.1)
-        if stopping.improves(record):
+    for epoch, (value, loss) in enumerate(zip(values, losses or values, strict=True), start=1):
+        record = EpochRecord(epoch, Scores(0, 0, 0), Scores(loss, value, 0), None, 0.1)
+        if stopping.is_best(record):
             improving.append(epoch)
         if stopping.is_over:
             return improving, epoch
@@ -50,6 +50,13 @@ def test_small_steps_add_up_to_an_improvement():
 
 def test_an_accuracy_is_to_rise():
     assert watched([0.5, 0.6, 0.6, 0.7], monitor="valid_accuracy", patience=9) == ([1, 2, 4], None)
+
+
+def test_of_equal_accuracies_the_lowest_loss_is_kept_and_patience_goes_on():
+    accuracies, losses = [0.5, 0.9, 0.9, 0.9, 0.8, 0.9], [9.0, 3.0, 4.0, 2.0, 1.0, 1.0]
+    assert watched(accuracies, losses, monitor="valid_accuracy", patience=9) == ([1, 2, 4, 6], None)
+    assert watched(accuracies, losses, monitor="valid_accuracy", patience=3) == ([1, 2, 4], 5)
+    assert watched([3.0, 3.0], [3.0, 3.0], monitor="valid_loss") == ([1], None)
 
 
 @pytest.mark.parametrize("monitor", MONITORS)

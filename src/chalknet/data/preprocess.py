@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from chalknet.errors import ShapeError
 
 PIXEL_SCALE = 255.0
+IGNORED_SCALE = 1e30  # leaves nothing of values that float32 holds, beside others of about 1
 SAMPLES_AT_ONCE = 4_096  # read at a time to learn a scaling
 VALUES_AT_ONCE = 2**15  # scaled at a time in a wider type; as float64 they stay in the cache
 
@@ -39,6 +40,11 @@ class Scaling:
 
     scale: float | NDArray[np.float64] = 1.0
     shift: NDArray[np.float64] | None = None
+
+    @property
+    def ignored(self) -> list[int]:
+        """The inputs that were the same in all training samples."""
+        return np.flatnonzero(np.asarray(self.scale) == IGNORED_SCALE).tolist()
 
     def __call__(self, inputs: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
         """(N, I) raw values scaled, in dtype, as `put` does it."""
@@ -97,9 +103,10 @@ def learnt_scaling(
 
     Args:
         inputs: (N, ...) raw, in memory or stored; read a piece at a time. train: positions of the training samples.
-        counts: (N,) > 0, of how many samples each stands for, or None for 1 each.
+        counts: (N,) > 0, relative weights of the samples, or None for equal ones.
     Returns:
-        a `Scaling`; an input that is the same in all training samples is shifted and left at that.
+        a `Scaling`. An input that is the same in all training samples is divided by `IGNORED_SCALE`, so that it has no
+        influence when it is something else later.
     """
     if kind == "pixels" or (kind == "auto" and are_images):
         return Scaling(input_scale(inputs.dtype))
@@ -114,16 +121,16 @@ def _standard(inputs: Any, train: NDArray[np.int64], counts: NDArray[np.float64]
     for rows, times in _pieces(inputs, train, counts):
         low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
         n, total = n + float(times.sum()), total + _added_up(times, rows)
-    mean = total / max(n, 1.0)
     # Of equal values the mean can be rounded, and what it leaves is no deviation.
     varies = low < high
+    mean = np.where(varies, total / (n or 1.0), low)
     largest = np.where(varies, np.maximum(high - mean, mean - low), 1.0)
     squares = np.zeros(())
     for rows, times in _pieces(inputs, train, counts):
         shares = (rows - mean) / largest  # whose squares neither overflow nor vanish
         squares = squares + _added_up(times, np.square(shares))
-    deviation = largest * np.sqrt(squares / max(n, 1.0))
-    return Scaling(np.where(varies & (deviation > 0), deviation, 1.0), mean)
+    deviation = largest * np.sqrt(squares / (n or 1.0))
+    return Scaling(np.where(varies & (deviation > 0), deviation, IGNORED_SCALE), mean)
 
 
 def _pieces(

@@ -50,7 +50,10 @@ class Workers:
 def _work(number: int, inbox: SimpleQueue[Sequence[Task] | None], done: SimpleQueue[BaseException | None]) -> None:
     with np.errstate(over="ignore", invalid="ignore"):  # the caller's own setting does not reach other threads
         while (tasks := inbox.get()) is not None:
-            done.put(_run_all(tasks, number))
+            error = _run_all(tasks, number)
+            del tasks  # a waiting thread must not keep the engine whose methods they are
+            done.put(error)
+            del error
 
 
 def _run_all(tasks: Sequence[Task], number: int) -> BaseException | None:

@@ -37,9 +37,20 @@ def training_weights(
         counted = checked_weights(sample_weights, len(labels))
         if not counted.any():
             raise DataError("sample weights of the training part are all 0, so there is nothing to learn from.")
-        weights = weights * counted
+        weights = relative_weights(weights) * relative_weights(counted)
+    weights = relative_weights(weights)
     weights = weights / weights.mean()
     return None if (weights == 1).all() else weights
+
+
+def relative_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return weights >= 0 divided by the largest, so that w and 1000 w give the same bits.
+
+    They are rounded to 24 bits, because 1000 w has been rounded to 53 bits.
+    """
+    fractions, exponents = np.frexp(weights / weights.max())
+    rounded: NDArray[np.float64] = np.ldexp(np.rint(np.ldexp(fractions, 24)), exponents - 24)
+    return rounded
 
 
 def _of_classes(

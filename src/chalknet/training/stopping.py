@@ -9,11 +9,12 @@ from chalknet.records import EpochRecord
 class EarlyStopping:
     """Watches one figure of the validation set, epoch by epoch.
 
-    A loss improves where value < best - min_delta, an accuracy where value > best + min_delta, both in their own unit;
-    so an epoch that only equals the best is none. Training should stop after `patience` epochs without an improvement.
+    A loss improves where value < best - min_delta, an accuracy where value > best + min_delta, both in their own unit.
+    Training should stop after `patience` epochs without an improvement. Of epochs with the best accuracy, the one with
+    the lowest validation loss is kept: few validation samples have few accuracies, so equal ones are common.
 
     Attributes:
-        best: the record of the best epoch so far, None before the first.
+        best: the record of the epoch to keep so far, None before the first.
     Source: Prechelt, Early stopping - but when? (1998), its third class of criteria, with the rule stated in the
     monitor's unit.
     """
@@ -23,12 +24,15 @@ class EarlyStopping:
         self.best: EpochRecord | None = None
         self._epochs_since = 0
 
-    def improves(self, record: EpochRecord) -> bool:
-        """Takes note of an epoch, which must have validation scores; whether it is the best so far."""
+    def is_best(self, record: EpochRecord) -> bool:
+        """Take note of an epoch, which must have validation scores; return whether it is the one to keep so far."""
         if self.best is None or self._is_better(record, self.best):
             self.best, self._epochs_since = record, 0
             return True
         self._epochs_since += 1
+        if is_tie_won(record, self.best, self._config.monitor):
+            self.best = record
+            return True
         return False
 
     @property
@@ -50,3 +54,11 @@ def monitored(record: EpochRecord, monitor: str) -> float:
 def is_improvement(value: float, best: float, min_delta: float, monitor: str) -> bool:
     """Whether value is better than best by more than min_delta, in the unit of "valid_loss" or "valid_accuracy"."""
     return value < best - min_delta if monitor == "valid_loss" else value > best + min_delta
+
+
+def is_tie_won(record: EpochRecord, best: EpochRecord, monitor: str) -> bool:
+    """Return whether an epoch equals the best one in accuracy and has a lower validation loss."""
+    assert record.valid is not None
+    assert best.valid is not None
+    is_equal = record.valid.accuracy == best.valid.accuracy
+    return monitor == "valid_accuracy" and is_equal and record.valid.loss < best.valid.loss

@@ -47,7 +47,7 @@ from chalknet.records import EpochRecord, Scores
 from chalknet.training.callbacks import Callback
 from chalknet.training.callbacks import Observer as Observer  # an export too
 from chalknet.training.divergence import MOST_SAMPLES, divergence, last_step
-from chalknet.training.sample_weights import training_weights
+from chalknet.training.sample_weights import relative_weights, training_weights
 from chalknet.training.schedules import rate_factor
 from chalknet.training.stopping import EarlyStopping
 
@@ -217,8 +217,8 @@ class Trainer:
         self.valid_samples: list[SampleScores] = []
         self._workers, self._keep_samples = workers, keep_samples and len(splits.valid) > 0
         self._shards = shards
-        has_weights = weigh_scores and sample_weights is not None
-        self._valid_weights = np.asarray(sample_weights)[splits.valid] if has_weights else None
+        has_weights = weigh_scores and sample_weights is not None and len(splits.valid) > 0
+        self._valid_weights = relative_weights(np.asarray(sample_weights)[splits.valid]) if has_weights else None
         self._weights = training_weights(
             data.labels[splits.train],
             data.class_names,
@@ -593,16 +593,16 @@ class BestWeights(Callback):
         self._trainer, self._config = trainer, config
         self._stopping = EarlyStopping(config) if has_valid else None
         if self._stopping is not None and trainer.history:
-            improving = [record.epoch for record in trainer.history if self._stopping.improves(record)]
+            best = [record.epoch for record in trainer.history if self._stopping.is_best(record)]
             if trainer.best is None:  # the last epoch is the best, or no better one was kept
                 trainer.best = len(trainer.history), trainer.last
             else:
-                trainer.best = improving[-1], trainer.best[1]
+                trainer.best = best[-1], trainer.best[1]
             self._stop()
 
     def on_epoch_end(self, record: EpochRecord) -> None:
         if self._stopping is not None:
-            if self._stopping.improves(record):
+            if self._stopping.is_best(record):
                 self._trainer.best = record.epoch, self._trainer.last
             self._stop()
 

@@ -19,6 +19,7 @@ from chalknet.network.arrays import FloatArray
 from chalknet.network.model import Network
 from chalknet.network.softmax import log_softmax, softmax
 from chalknet.records import EpochRecord
+from chalknet.training.sample_weights import relative_weights
 from chalknet.workflows.classifier_recipe import FEW, FIELD_OF_PARAMETER, classifier_recipe
 from chalknet.workflows.classifier_samples import (
     Samples,
@@ -302,6 +303,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         counts = None
         if sample_weight is not None:
             counts = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+            counts = relative_weights(counts) if counts.any() else counts
         factors = class_factors(class_weight, classes, labels, counts)
         return counted_samples(X, labels, counts, factors, self.image_shape), factors
 

@@ -15,6 +15,7 @@ from chalknet.data.preprocess import Scaling, learnt_scaling
 from chalknet.data.splits import Splits, split_dataset
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import quoted
+from chalknet.training.sample_weights import relative_weights
 
 Weights = NDArray[np.float64]
 NO_DIGEST = "none"  # of samples whose digest nobody asks for, since it takes time
@@ -27,8 +28,8 @@ class Samples:
     Attributes:
         rows: (N, I) uint8, float32 or float64; images with their rows one after the other.
         labels: (N,) int64 in [0, K).
-        counts: (N,) float64 > 0, of how many samples each stands for, or None for 1 each.
-        weights: (N,) float64 > 0, counts times what the class counts, or None for 1 each.
+        counts: (N,) float64 > 0, relative sample weights, or None for equal ones.
+        weights: (N,) float64 > 0, counts times what the class counts, relative too, or None for equal ones.
         image_shape: (H, W), or None.
     """
 
@@ -86,7 +87,8 @@ def counted_samples(
     kept = weights > 0
     if not kept.any():
         raise DataError("weights must not be zero for all samples, got zeros alone. Give one of them a weight above 0.")
-    return Samples(rows[kept], whole[kept], None if counts is None else counts[kept], weights[kept], image_shape)
+    weights = relative_weights(weights[kept])
+    return Samples(rows[kept], whole[kept], None if counts is None else counts[kept], weights, image_shape)
 
 
 def class_factors(
