@@ -55,13 +55,18 @@ def whole(low: int, high: int | None = None) -> Constraint:
     return Constraint(must, lambda v: is_whole(v) and low <= v <= (MAX_WHOLE if high is None else high))
 
 
+def up_to(high: float) -> Constraint:
+    return Constraint(f"a number from 0 to {high:g}", lambda v: is_number(v) and 0 <= v <= high, float)
+
+
 def one_of(*names: str) -> Constraint:
     return Constraint(f"one of {', '.join(names)}", lambda v: isinstance(v, str) and v in names)
 
 
 POSITIVE = Constraint("a number > 0", lambda v: is_number(v) and v > 0, float)
 FROM_0 = Constraint("a number >= 0", lambda v: is_number(v) and v >= 0, float)
-FROM_0_TO_1 = Constraint("a number from 0 to 1", lambda v: is_number(v) and 0 <= v <= 1, float)
+FROM_0_TO_1 = up_to(1)
+DROPOUT_RATE = up_to(0.999)
 FROM_0_BELOW_1 = Constraint("a number >= 0 and < 1", lambda v: is_number(v) and 0 <= v < 1, float)
 YES_OR_NO = Constraint("true or false", lambda v: isinstance(v, bool))
 SEED = whole(0, 2**32 - 1)  # what numpy.random.RandomState takes
@@ -222,8 +227,8 @@ class NetworkConfig(Checked):
 class RegularisationConfig(Checked):
     """[regularisation]: what keeps a network from learning its samples by heart, and what each sample counts."""
 
-    dropout: float = setting(0.0, FROM_0_BELOW_1, "share of hidden values dropped in training")
-    input_dropout: float = setting(0.0, FROM_0_BELOW_1, "share of inputs dropped in training")
+    dropout: float = setting(0.0, DROPOUT_RATE, "share of hidden values dropped in training")
+    input_dropout: float = setting(0.0, DROPOUT_RATE, "share of inputs dropped in training")
     l2: float = setting(0.0, FROM_0, "strength of the penalty l2/2 sum W^2 that is added to the mean loss")
     label_smoothing: float = setting(0.0, FROM_0_BELOW_1, "share of each target spread over all classes")
     class_weights: str | tuple[float, ...] = setting(
@@ -235,13 +240,15 @@ class RegularisationConfig(Checked):
 class AugmentationConfig(Checked):
     """[augmentation]: how training samples are changed at random, anew at each update; images only, but for mixup."""
 
-    shift_pixels: float = setting(0.0, FROM_0, "largest shift of an image, up, down and sideways")
-    rotation_degrees: float = setting(0.0, FROM_0, "largest rotation of an image, either way")
-    zoom: float = setting(0.0, FROM_0, "an image is scaled by a factor from 1/(1 + zoom) to 1 + zoom, by axis")
-    shear: float = setting(0.0, FROM_0, "largest shear of an image, pixels sideways a pixel down")
+    shift_pixels: float = setting(0.0, up_to(10_000), "largest shift of an image, up, down and sideways")
+    rotation_degrees: float = setting(0.0, up_to(360), "largest rotation of an image, either way")
+    zoom: float = setting(0.0, up_to(100), "an image is scaled by a factor from 1/(1 + zoom) to 1 + zoom, by axis")
+    shear: float = setting(0.0, up_to(100), "largest shear of an image, pixels sideways a pixel down")
     erase: float = setting(0.0, FROM_0_TO_1, "share of images with a rectangle set to 0")
     erase_size: float = setting(0.4, FROM_0_TO_1, "largest side of that rectangle, as a share of the image's")
-    mixup: float = setting(0.0, FROM_0, "alpha of the Beta distribution by which two samples are mixed; 0 for none")
+    mixup: float = setting(
+        0.0, up_to(1000), "alpha of the Beta distribution by which two samples are mixed; 0 for none"
+    )
 
 
 @dataclass(frozen=True)

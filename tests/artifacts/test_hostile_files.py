@@ -119,7 +119,7 @@ def test_a_file_that_lies_is_one_line(tmp_path, read, data):
         ({"layers": [{**DENSE, "units": 10**4_000}]}, "units must be a whole number from 1 to 1000000, got 1000"),
         ({"layers": [{**DENSE, "units": {"a": 1}}]}, "units must be a whole number"),
         ({"layers": [{**DENSE, "bias": 1}]}, "bias must be true or false"),
-        ({"layers": [{"type": "dropout", "rate": float("nan")}, DENSE]}, "rate must be a number >= 0 and < 1"),
+        ({"layers": [{"type": "dropout", "rate": float("nan")}, DENSE]}, "rate must be a number from 0 to 0.999"),
         ({"layers": ["relu"]}, "the last layer of a network must be dense"),
         ({"layers": ["batch_norm"] * 999 + [DENSE]}, "need 3998 tensors, but it holds 6"),
         ({"layers": [DENSE, {**DENSE, "units": 4}]}, "has 3 class names for 4 outputs"),

@@ -162,7 +162,7 @@ USAGE = [
     (["--config", ""], "Invalid value for '--config': it must be the name of a file or a folder, got ''."),
     (["--valid", ""], "--valid must be a number or a file, got ''."),
     (["--set", "learning_rate"], "--set must be SECTION.KEY=VALUE, such as optimizer.learning_rate=3e-3, got"),
-    (["--set", "dropout=1"], "dropout must be a number >= 0 and < 1, got 1."),
+    (["--set", "dropout=1"], "dropout must be a number from 0 to 0.999, got 1."),
     (["--set", "batch_norm=maybe"], "batch_norm must be true or false, got 'maybe'."),
     (["--dropout", "0.1", "--set", "dropout=0.2"], "dropout is given twice, as a flag and by --set."),
     (["--activation", "relu,tanh,gelu"], "activation must be one name, or one for each of 2 hidden layers"),

@@ -118,6 +118,11 @@ def step(**changed):
         ({"largest_input": 4e6}, {"input_scaling": "standard"}, "Gradients are sums"),
         ({"learning_rate": 0.5}, {"weight_decay": 3.0}, "learning_rate times weight_decay is 1.5, which takes all"),
         ({"learning_rate": 0.5}, {"l2": 4.0}, "learning_rate times l2 is 2, which takes all"),
+        (
+            {"learning_rate": 0.5},
+            {"l2": 1e308},
+            "learning_rate times l2 is 5e+307, which takes all of a weight: try l2",
+        ),
         ({}, {}, "Gradients are sums over 32 samples: try learning_rate 3e-05, or reduction mean with 0.001."),
         ({}, {"reduction": "mean"}, "Gradients are not clipped: try learning_rate 0.001, or clip_norm 1."),
         ({}, {"reduction": "mean", "clip_norm": 1.0}, "Try learning_rate 0.001."),
@@ -138,3 +143,23 @@ def test_following_the_suggestions_the_loss_stays_finite(small_images):
         (rows, {"learning_rate": 1e-4, "input_scaling": "standard"}),
     ):
         assert len(run_epochs(trainer_of(data, **settings)).history) == 50
+
+
+@pytest.mark.parametrize("engine", ["numpy", "reference"])
+@pytest.mark.parametrize("column", [2, 5], ids=["varies", "never varies in training"])
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_one_input_of_validation_or_test_samples_is_named(part, column, engine):
+    rows = np.random.default_rng(0).normal(size=(240, 6))
+    rows[:, 5] = 1.0
+    sample = {"valid": 170, "test": 220}[part]
+    rows[sample, column] = 1e300
+    data = dataset_from_arrays(rows, np.arange(240) % 3)
+    splits = Splits(np.arange(160), np.arange(160, 200), np.arange(200, 240))
+    recipe = RUNAWAY.with_settings(engine=engine, input_scaling="standard", learning_rate=1e-5, activation="relu")
+    trainer = Trainer(data, splits, recipe)
+    start = trainer.checkpoint().parameters
+    said = str(lost(trainer))
+    assert f"sample {sample}, column {column + 1} holds 1e+300" in said
+    assert said.startswith(f"the {'validation' if part == 'valid' else 'test'} loss became ")
+    assert "learning_rate" not in said
+    assert all((value == start[name]).all() for name, value in trainer.engine.parameters().items())

@@ -160,9 +160,10 @@ def test_class_weights_are_by_label(wine):
 
 def test_early_stopping_keeps_the_best_epoch_of_a_part_set_aside(digits):
     fitted = quick(early_stopping=True, patience=2, epochs=60, validation_fraction=0.25).fit(*digits)
-    best = int(np.argmax(fitted.validation_curve_)) + 1
-    assert fitted.best_epoch_ == best < fitted.n_iter_ == len(fitted.loss_curve_) == len(fitted.history_) < 60
-    assert fitted.n_iter_ == best + 2
+    first = int(np.argmax(fitted.validation_curve_)) + 1
+    best = max(fitted.history_, key=lambda record: (record.valid.accuracy, -record.valid.loss)).epoch
+    assert first <= fitted.best_epoch_ == best <= fitted.n_iter_
+    assert fitted.n_iter_ == len(fitted.loss_curve_) == len(fitted.history_) == first + 2 < 60
 
 
 def test_scores_on_the_given_validation_samples_are_the_kept_networks(digits):
@@ -202,7 +203,9 @@ def test_early_stopping_that_cannot_be_warns_and_trains_all():
 
 def test_a_division_takes_no_class_its_last_sample():
     assert all(divided(np.array([0] * n + [1]), 0.1, seed) is None for n in range(20, 40) for seed in range(3))
-    assert divided(np.array([0] * 98 + [1] * 2), 0.9, 0) is None
+    rare = np.array([0] * 98 + [1] * 2)
+    assert set(rare[divided(rare, 0.9, 0).train]) == {0, 1}
+    assert divided(np.array([0] * 98 + [1] * 2), 0.99, 0) is None  # one sample trains
     splits = divided(np.array([0] * 50 + [4] * 50), 0.1, 0)
     assert splits.sizes == {"train": 90, "valid": 10, "test": 0}
     assert sorted(np.concatenate([splits.train, splits.valid])) == list(range(100))
@@ -219,13 +222,57 @@ def test_one_class_is_the_answer():
     assert fitted.n_iter_ == 0
 
 
-def test_an_input_that_never_changes_does_no_harm_where_it_changes_later(wine):
+@pytest.mark.parametrize("later", [0.2, -1e6])
+def test_an_input_that_never_changes_does_no_harm_where_it_changes_later(wine, later):
     # 0.1 forty times has a mean that is not 0.1, and so a deviation that is not 0.
     x, y = wine
     constant = np.c_[x, np.full(len(x), 0.1)]
     fitted = quick(epochs=60).fit(constant, y)
-    constant[:, -1] = 0.2
-    assert fitted.score(constant, y) > 0.9
+    before = fitted.predict_proba(constant)
+    constant[:, -1] = later
+    assert (fitted.predict_proba(constant) == before).all()
+
+
+@pytest.mark.parametrize("factor", [1e-3 / 13, 1000.0])
+@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 3.0}])
+def test_only_ratios_of_weights_count(factor, class_weight):
+    rng = np.random.default_rng(0)
+    x = np.c_[rng.normal(2000, 3, 600), rng.normal(size=600)]
+    y, weights = (x[:, 0] + 3 * x[:, 1] > 2000).astype(int), rng.random(600)
+    found = []
+    for w in (weights, factor * weights):
+        fitted = quick(early_stopping=True, class_weight=class_weight).fit(x, y, sample_weight=w)
+        found.append([fitted.predict_proba(x), fitted.network_.scaling.shift, fitted.validation_curve_])
+        if class_weight != "balanced":
+            streamed = quick(class_weight=class_weight)
+            for start in range(0, 600, 100):
+                part = slice(start, start + 100)
+                streamed.partial_fit(x[part], y[part], [0, 1], sample_weight=w[part])
+            found[-1].append(streamed.predict_proba(x))
+    for one, other in zip(*found, strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_a_fit_that_fails_leaves_the_estimator_as_it_was(wine):
+    x, y = wine
+    fitted = quick().fit(x, y)
+    before, state = fitted.predict_proba(x), dict(vars(fitted))
+    bad = (
+        lambda: fitted.fit(x[:, :5], y, X_val=x[:, :4], y_val=y),
+        lambda: fitted.fit(np.c_[x, x], y, sample_weight=np.zeros(len(y))),
+        lambda: fitted.fit(x[:, :3] * 1e300, np.r_[y[:-1], 9], X_val=x[:, :3], y_val=y[:-1]),
+        lambda: fitted.partial_fit(x, y, sample_weight=-np.ones(len(y))),
+        lambda: fitted.partial_fit(x, y, classes=[0, 1]),
+    )
+    for call in bad:
+        with pytest.raises(ValueError, match=r"."):
+            call()
+        assert {name: value is state.get(name) for name, value in vars(fitted).items()} == dict.fromkeys(state, True)
+        assert (fitted.predict_proba(x) == before).all()
+    unfitted = quick()
+    with pytest.raises(ValueError, match=r"."):
+        unfitted.fit(x, y, sample_weight=np.zeros(len(y)))
+    assert not hasattr(unfitted, "n_features_in_")
 
 
 @pytest.mark.parametrize("unit", [1e-200, 1e200])

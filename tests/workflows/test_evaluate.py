@@ -99,7 +99,8 @@ def test_a_part_that_is_empty_or_was_given_as_index_arrays_is_one_line(folder, t
 
 def test_where_early_stopping_chose_by_the_validation_part_it_is_noted(folder, tmp_path):
     settings = {**SETTINGS, **SIZES, "stop_early": True}
-    chalknet.train(folder / "letters.npz", out=tmp_path / "early", **settings)
+    with pytest.warns(UserWarning, match="chooses the epoch by 40 validation samples, which are too few"):
+        chalknet.train(folder / "letters.npz", out=tmp_path / "early", **settings)
     found = chalknet.evaluate(tmp_path / "early", folder / "letters.npz", part="valid")
     assert found.notes == ("Early stopping chose the epoch on these samples, so the figures flatter.",)
 

@@ -47,6 +47,17 @@ def test_a_sample_of_weight_0_is_none_and_one_of_weight_2_is_two(small_images, e
             np.testing.assert_allclose(value, other.parameters[name], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("factor", [1000.0, 1e-6, 1e-300, 3.7])
+@pytest.mark.parametrize("class_weights", ["equal", "balanced", [1.0, 2.0, 3.0, 4.0]])
+def test_only_ratios_of_weights_count(small_images, class_weights, factor):
+    settings = {**SETTINGS, "train_size": 160, "valid_size": 40, "class_weights": class_weights, "dtype": "float64"}
+    one, other = (
+        chalknet.train(small_images, "writeup", sample_weights=w, **settings) for w in (WEIGHTS, factor * WEIGHTS)
+    )
+    assert same(one, other)
+    assert not same(one, chalknet.train(small_images, "writeup", **settings))
+
+
 @pytest.mark.parametrize(
     ("weights", "message"),
     [

@@ -192,7 +192,7 @@ def run_summary(run: Run, data: DataConfig) -> dict[str, Any]:
             "source": run.data.source,
             "sha256": run.data.sha256,
             "samples": len(run.data),
-            "notes": list(run.data.notes),
+            "notes": [*run.data.notes, *run.notes],
             **{name: getattr(data, name) or None for name in OF_ARRAYS},
         },
         "samples": run.splits.sizes,

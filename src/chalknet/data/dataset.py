@@ -153,7 +153,9 @@ def dataset_from_arrays(
 ) -> Dataset:
     """A `Dataset` from anything NumPy can read, each array brought to the type that `Dataset` states.
 
-    A frame of rows, of pandas or Polars, gives its columns' names too, which later samples are held against.
+    The axis of the one channel of gray images (N, H, W, 1) or (N, 1, H, W) is dropped, with a note. A frame of rows, of
+    pandas or Polars, gives its columns' names too, which later samples are held against.
+
     Integer images (N, H, W) whose values all lie in 0..255 become uint8; other types become float32
     where it holds all their values, and float64 where it does not.
     Without class_names the classes are "0", "1", ... up to the largest label.
@@ -161,7 +163,7 @@ def dataset_from_arrays(
     Raises:
         DataError: as `Dataset`, and for object or text arrays.
     """
-    numeric = numeric_array(inputs, "inputs", source)
+    numeric, dropped = without_channel(numeric_array(inputs, "inputs", source))
     label_array = np.asarray(labels)
     if class_names is None:
         class_names = numbered_class_names(label_array, source)
@@ -173,7 +175,7 @@ def dataset_from_arrays(
         own_test=own_test,
         source=source,
         sha256=sha256,
-        notes=tuple(notes),
+        notes=(*notes, *dropped),
         input_names=column_names(inputs) if numeric.ndim == 2 else (),
     )
 
@@ -182,6 +184,14 @@ def column_names(values: Any) -> tuple[str, ...]:
     """Return the names of a frame's columns; () for an array, and where one of them is no printable text."""
     names = tuple(getattr(values, "columns", ()))
     return names if all(isinstance(name, str) and name.isprintable() for name in names) else ()
+
+
+def without_channel(images: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return gray images (N, H, W, 1) or (N, 1, H, W) without the axis of their channel, and a note that says so."""
+    axis = next((axis for axis in (3, 1) if images.ndim == 4 and images.shape[axis] == 1), None)
+    if axis is None:
+        return images, ()
+    return images.squeeze(axis), (f"images {images.shape} have one channel, so they are read as gray images.",)
 
 
 def numeric_array(values: Any, field: str, source: str) -> NDArray[Any]:
@@ -196,7 +206,7 @@ def numeric_array(values: Any, field: str, source: str) -> NDArray[Any]:
         return np.asarray(array, order="C")  # and not ascontiguousarray, which gives a lone number a dimension
     if array.dtype.kind not in "buif":
         raise DataError(f"{source}: {field} must hold numbers, got dtype {array.dtype}.")
-    if array.dtype.kind in "bui" and array.ndim == 3 and array.size and array.min() >= 0 and array.max() <= 255:
+    if array.dtype.kind in "bui" and array.ndim in (3, 4) and array.size and array.min() >= 0 and array.max() <= 255:
         return np.asarray(array, dtype=np.uint8, order="C")
     return np.asarray(array, dtype=np.float32 if np.can_cast(array.dtype, np.float32) else np.float64, order="C")
 

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from chalknet.errors import ShapeError
 
 PIXEL_SCALE = 255.0
+MAX_SCALED_PIXEL = 16.0  # larger values are not those of pixels that were divided by 255 or standardized
 IGNORED_SCALE = 1e30  # leaves nothing of values that float32 holds, beside others of about 1
 SAMPLES_AT_ONCE = 4_096  # read at a time to learn a scaling
 VALUES_AT_ONCE = 2**15  # scaled at a time in a wider type; as float64 they stay in the cache
@@ -97,7 +98,8 @@ def learnt_scaling(
 ) -> Scaling:
     """The scaling that a recipe names, learnt from the training samples alone.
 
-    pixels     uint8 values divided by 255, others as they are
+    pixels     uint8 values divided by 255, others as they are; images of other types whose values exceed
+               MAX_SCALED_PIXEL are divided by 255, or by their largest value if that is more
     standard   mean 0 and standard deviation 1 of each input over the training samples   (docs/derivation.md, X3)
     auto       pixels for images, standard for rows
 
@@ -109,9 +111,16 @@ def learnt_scaling(
         influence when it is something else later.
     """
     if kind == "pixels" or (kind == "auto" and are_images):
-        return Scaling(input_scale(inputs.dtype))
+        is_raw = are_images and inputs.dtype != np.uint8
+        return Scaling(_pixel_scale(inputs, train) if is_raw else input_scale(inputs.dtype))
     with np.errstate(over="ignore", invalid="ignore"):  # sums beyond 1e308, of which the scaled values tell
         return _standard(inputs, train, counts)
+
+
+def _pixel_scale(inputs: Any, train: NDArray[np.int64]) -> float:
+    """Return what images that are not bytes are divided by: nothing of values that have been scaled already."""
+    largest = max((float(np.abs(rows).max()) for rows, _ in _pieces(inputs, train, None)), default=0.0)
+    return 1.0 if largest <= MAX_SCALED_PIXEL else max(largest, PIXEL_SCALE)
 
 
 def _standard(inputs: Any, train: NDArray[np.int64], counts: NDArray[np.float64] | None) -> Scaling:

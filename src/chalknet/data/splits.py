@@ -69,7 +69,8 @@ def split_dataset(
     """Divides data into train, validation and test, the test part being what the first two leave.
 
     writeup: NumPy's legacy generator shuffles arange(N); the first train_size train, the next valid_size validate.
-    random: the same by a `numpy.random.Generator`. stratified: every class is divided in the same proportions.
+    random: the same by a `numpy.random.Generator`. stratified: every class is divided in the same proportions, and has
+    at least one training sample if there are enough of them.
     group: whole groups are dealt out, so that no group (font family, patient) is on two sides; sizes are then met to
     within the largest group.
 
@@ -173,7 +174,24 @@ def _class_shares(counts: IntArray, sizes: IntArray, rng: np.random.Generator) -
         parts = np.argsort(-lacking, kind="stable")[: left[k]]
         shares[k, parts] += 1
         lacking[parts] -= 1
+    _train_every_class(shares)
     return shares
+
+
+def _train_every_class(shares: IntArray) -> None:
+    """Give the training part a sample of each class that it lacks.
+
+    In exchange it gives one of the class that has the most above its fraction there, and below it in the other part.
+    """
+    above = shares - np.outer(shares.sum(axis=1), shares.sum(axis=0)) / shares.sum()
+    for k in np.flatnonzero((shares[:, 0] == 0) & (shares.sum(axis=1) > 0)):
+        part = int(shares[k].argmax())
+        can_give = shares[:, 0] > 1
+        if can_give.any():
+            donor = int(np.where(can_give, above[:, 0] - above[:, part], -np.inf).argmax())
+            for matrix in (shares, above):
+                matrix[k, [0, part]] += (1, -1)
+                matrix[donor, [0, part]] += (-1, 1)
 
 
 def _group_parts(data: Dataset, pool: IntArray, n_train: int, n_valid: int, seed: int) -> list[IntArray]:

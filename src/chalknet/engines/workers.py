@@ -40,11 +40,16 @@ class Workers:
         busy = min(self.n, len(tasks)) - 1 if shared else 0
         for number in range(1, busy + 1):
             self._inboxes[number - 1].put(tasks[number :: self.n])
-        own = _run_all(tasks[0 :: self.n] if shared else tasks, 0)
-        errors = [own, *(self._done.get() for _ in range(busy))]
-        for error in errors:
-            if error is not None:
-                raise error
+        errors = [_run_all(tasks[0 :: self.n] if shared else tasks, 0)]
+        interrupt: BaseException | None = None
+        while len(errors) <= busy:
+            try:
+                errors.append(self._done.get())
+            except KeyboardInterrupt as error:  # the others must have ended before the next tasks are handed out
+                interrupt = error
+        for found in (*errors, interrupt):
+            if found is not None:
+                raise found
 
 
 def _work(number: int, inbox: SimpleQueue[Sequence[Task] | None], done: SimpleQueue[BaseException | None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chalknet.config import FROM_0_BELOW_1, setting
+from chalknet.config import DROPOUT_RATE, setting
 from chalknet.network.activation import Backward
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import PREDICTION, Layer, LayerPass, Mode, OnnxGraph
@@ -41,12 +41,12 @@ class Dropout(Layer):
     """Dropout in training, nothing in prediction.
 
     Attributes:
-        rate: probability that an element is dropped, in [0, 1).
+        rate: probability that an element is dropped, from 0 to 0.999.
     """
 
     type = "dropout"
     acts_in_prediction = False
-    rate: float = setting(0.5, FROM_0_BELOW_1, "probability that a value is set to 0 in training")
+    rate: float = setting(0.5, DROPOUT_RATE, "probability that a value is set to 0 in training")
 
     def forward(self, parameters: Mapping[str, FloatArray], x: FloatArray, mode: Mode = PREDICTION) -> LayerPass:
         del parameters

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.data.dataset import check_class_names, check_input_names, column_names
+from chalknet.data.dataset import check_class_names, check_input_names, column_names, without_channel
 from chalknet.data.image_facts import ImageFacts
 from chalknet.data.preprocess import PIXEL_SCALE, Scaling, flatten
 from chalknet.errors import DataError, ShapeError
@@ -140,6 +140,7 @@ class Network(Classifier):
         return (self,)
 
     def _rows(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        inputs, _ = without_channel(inputs)
         rows = flatten(inputs) if inputs.ndim == 3 else inputs
         if rows.ndim != 2 or rows.shape[1] != self.architecture.n_inputs:
             shapes = f"(N, {self.architecture.n_inputs})"

@@ -17,6 +17,7 @@ from chalknet.errors import ConfigError
 from chalknet.network.architecture import architecture_for
 from chalknet.studies.cells import Cell
 from chalknet.studies.spec import Range, StudySpec, as_field_value, value_list
+from chalknet.training.notes import division_notes
 
 # Passes over a weight that one sample costs: forward and twice backward when it trains, forward when it is judged.
 TRAINING_PASSES, JUDGING_PASSES = 3, 1
@@ -63,6 +64,20 @@ def check_question(spec: StudySpec, data: Dataset) -> Splits:
         architecture_for(cell.recipe, data.n_inputs, data.n_classes)
         augmenter_for(cell.recipe.augmentation, data.inputs.shape[1:] if data.is_images else None)
     return division
+
+
+def question_notes(spec: StudySpec, data: Dataset) -> tuple[str, ...]:
+    """Return what is unusual about the first seed's division, for all cells: see `division_notes`.
+
+    Raises:
+        DataError: the training samples of a cell are all of one class.
+    """
+    base = make_cell(spec, {})
+    division = divide(data, base, spec.first_seed)
+    cells = [base] if spec.search is not None else grid_cells(spec)
+    kinds = {(cell.recipe.split.train_size, cell.recipe.stopping.stop_early): cell for cell in cells}
+    notes = [division_notes(data, own_splits(data, cell, division), cell.recipe) for cell in kinds.values()]
+    return tuple(dict.fromkeys(note for some in notes for note in some))
 
 
 def divide(data: Dataset, cell: Cell, seed: int) -> Splits:

@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chalknet.config import Recipe
+from chalknet.data.dataset import Dataset
+from chalknet.data.preprocess import SAMPLES_AT_ONCE, Scaling, flatten
 from chalknet.engines.batches import batch_size
 from chalknet.engines.engine import Engine, Snapshot, Update
 from chalknet.engines.reference import ReferenceEngine
@@ -17,6 +20,8 @@ from chalknet.network.architecture import Architecture
 from chalknet.network.arrays import FloatArray
 from chalknet.network.objective import Objective, loss_and_gradients
 
+MAX_INPUT = 1e6  # scaled; a validation sample beyond it is to blame for a loss that is not finite, not the training
+PART_NAMES = {"valid": "validation", "test": "test"}
 FAR_INPUT = 30.0  # deviations; what the initialisers expect is about 1
 USUAL_RATES = {"adam": 1e-3, "adamw": 1e-3}  # of a mean; of the others 0.1, less where momentum adds steps up
 USUAL_RATE = 0.1
@@ -70,13 +75,56 @@ def suggestion(step: LastStep, recipe: Recipe) -> str:
     slower = f"learning_rate {slow:.1g}"
     for name, strength in (("weight_decay", optimizer.weight_decay), ("l2", recipe.regularisation.l2)):
         if strength * rate >= 1:
-            return f"learning_rate times {name} is {strength * rate:.3g}, which takes all of a weight: try {slower}."
+            less = slower if strength * slow < 1 else f"{name} 1e-4"
+            return f"learning_rate times {name} is {strength * rate:.3g}, which takes all of a weight: try {less}."
     if optimizer.reduction == "sum" and step.n_samples > 1:
         of_mean = f"reduction mean with {slow * step.n_samples:.1g}"
         return f"Gradients are sums over {step.n_samples} samples: try {slower}, or {of_mean}."
     if not optimizer.clip_norm and optimizer.optimizer not in USUAL_RATES:
         return f"Gradients are not clipped: try {slower}, or clip_norm 1."
     return f"Try {slower}."
+
+
+@dataclass(frozen=True)
+class FarInput:
+    """The input that is farthest from what the network learned from, in a part whose loss is not finite.
+
+    Attributes:
+        part: "valid" or "test".
+        sample, column: its place in the data, from 0 on.
+        value: as it was read.
+        scaled: as the network reads it.
+    """
+
+    part: str
+    sample: int
+    column: int
+    value: float
+    scaled: float
+
+
+def far_input(data: Dataset, index: NDArray[np.int64], part: str, scaling: Scaling) -> FarInput | None:
+    """Return the largest scaled input of some samples, or None where it is no larger than inputs usually are."""
+    found = None
+    for start in range(0, len(index), SAMPLES_AT_ONCE):
+        raw = flatten(data.inputs[index[start : start + SAMPLES_AT_ONCE]])
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = np.abs(scaling(raw, np.float64))
+        row, column = divmod(int(np.nan_to_num(scaled, nan=np.inf).argmax()), scaled.shape[1])
+        if not (found is not None and scaled[row, column] <= found.scaled):
+            sample = int(index[start + row])
+            found = FarInput(part, sample, column, float(raw[row, column]), float(scaled[row, column]))
+    return None if found is None or found.scaled <= MAX_INPUT else found
+
+
+def far_input_error(loss: float, epoch: int, found: FarInput, data: Dataset) -> DivergenceError:
+    """Return the error of a part whose loss is not finite because of one of its inputs."""
+    name = f" ({data.input_names[found.column]!r})" if data.input_names else ""
+    where = f"{data.source}, sample {found.sample}, column {found.column + 1}{name}"
+    return DivergenceError(
+        f"the {PART_NAMES[found.part]} loss became {loss} at epoch {epoch}: {where} holds {found.value:.4g}, far "
+        "outside the training samples. Correct it, or leave the sample out."
+    )
 
 
 def _slower(step: LastStep, recipe: Recipe) -> float:

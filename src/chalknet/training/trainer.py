@@ -43,10 +43,10 @@ from chalknet.network.layer import Parameters
 from chalknet.network.model import Ensemble, Network
 from chalknet.network.objective import Objective
 from chalknet.network.optimizers import AVERAGE, Step, rule_of
-from chalknet.records import EpochRecord, Scores
+from chalknet.records import PARTS, EpochRecord, Scores
 from chalknet.training.callbacks import Callback
 from chalknet.training.callbacks import Observer as Observer  # an export too
-from chalknet.training.divergence import MOST_SAMPLES, divergence, last_step
+from chalknet.training.divergence import MOST_SAMPLES, divergence, far_input, far_input_error, last_step
 from chalknet.training.sample_weights import relative_weights, training_weights
 from chalknet.training.schedules import rate_factor
 from chalknet.training.stopping import EarlyStopping
@@ -115,6 +115,7 @@ class Run:
         valid_samples: one `SampleScores` an epoch, where the trainer kept them.
         members: of an ensemble, the runs of its networks; its history is then the mean of theirs, as far as all go.
         together: of an ensemble, the scores of its averaged probabilities, as a record.
+        notes: what the user should know about the data and how the recipe was adapted to them, one sentence each.
     """
 
     history: tuple[EpochRecord, ...]
@@ -128,6 +129,7 @@ class Run:
     valid_samples: tuple[SampleScores, ...] = ()
     members: tuple[Run, ...] = ()
     together: EpochRecord | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def kept(self) -> EpochRecord:
@@ -268,12 +270,18 @@ class Trainer:
         Raises:
             DivergenceError: as `epochs`.
         """
-        loss = non_finite_loss(record)
-        if loss is not None:
+        part, loss = non_finite_loss(record) or ("", 0.0)
+        if part in ("valid", "test"):
+            far = far_input(self.data, self.splits.named()[part], part, self.scaling)
+            if far is not None:
+                self.engine.go_back(self.last)
+                raise far_input_error(loss, record.epoch, far, self.data)
+        if part:
             raise self.diverged(loss, record.epoch, self.updates(record.epoch), self.last)
+        each = self.engine.evaluate_each("valid") if self._keep_samples else None
         self.last = self.engine.snapshot()
         self.history.append(record)
-        if self._keep_samples and (each := self.engine.evaluate_each("valid")) is not None:
+        if each is not None:
             self.valid_samples.append(each)
 
     def updates(self, epoch: int) -> Iterator[Update]:
@@ -329,8 +337,11 @@ class Trainer:
             updates: of that epoch. before: the engine's snapshot at its start.
         """
         last = self.history[-1].train.loss if self.history else None
-        with np.errstate(all="ignore"):
-            step = last_step(self.engine, before, updates, self._alone, self._objective, self.architecture)
+        try:
+            with np.errstate(all="ignore"):
+                step = last_step(self.engine, before, updates, self._alone, self._objective, self.architecture)
+        finally:
+            self.engine.go_back(before)
         return divergence(loss, epoch, last, step, self.recipe)
 
     def network(self, of: Snapshot | None = None) -> Network:
@@ -402,10 +413,17 @@ class Trainer:
                 f"{quoted(sorted({name.partition('/')[0] for name in checkpoint.state}))} of each parameter. "
                 "Resume it with the recipe and the data that it was made with."
             )
-        if checkpoint.best is not None:
-            self.engine.restore(checkpoint.best, {f"{AVERAGE}/{name}": one for name, one in checkpoint.best.items()})
-            self.best = 0, self.engine.snapshot()  # `BestWeights` finds the number of its epoch
-        self.engine.restore(checkpoint.parameters, checkpoint.state)
+        best, before = None, self.engine.snapshot()
+        try:
+            if checkpoint.best is not None:
+                averages = {f"{AVERAGE}/{name}": one for name, one in checkpoint.best.items()}
+                self.engine.restore(checkpoint.best, averages)
+                best = 0, self.engine.snapshot()  # `BestWeights` finds the number of its epoch
+            self.engine.restore(checkpoint.parameters, checkpoint.state)
+        except BaseException:
+            self.engine.go_back(before)
+            raise
+        self.best = best
         self.last = self.engine.snapshot()
         self.history = list(checkpoint.history)
         self.valid_samples = list(checkpoint.valid_samples)
@@ -489,7 +507,8 @@ def train_epochs(
     """Train epoch after epoch of one network, or of several in a stack, and yield each finished epoch.
 
     A network that is over leaves the loop and its stack. A divergence is yielded instead of raised, since it ends one
-    network alone; its trainer is then where it was after the epoch before.
+    network alone; its trainer is then where it was after the epoch before. So is every trainer if an epoch is
+    interrupted by another exception.
 
     Args:
         trainers: one; or, with a stack, those whose engines are in it.
@@ -500,9 +519,14 @@ def train_epochs(
     while active:
         started = time.perf_counter()
         updates = [trainer.updates(trainer.next_epoch) for trainer in active]
-        with np.errstate(over="ignore", invalid="ignore"):  # Trainer.finish reports a loss that overflows
-            trained = [active[0].engine.train_epoch(updates[0])] if stack is None else stack.train_epoch(updates)
-            scores = [trainer.scores() for trainer in active]
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # Trainer.finish reports a loss that overflows
+                trained = [active[0].engine.train_epoch(updates[0])] if stack is None else stack.train_epoch(updates)
+                scores = [trainer.scores() for trainer in active]
+        except BaseException:  # Ctrl-C, for one
+            for trainer in active:
+                trainer.engine.go_back(trainer.last)
+            raise
         seconds = (time.perf_counter() - started) / len(active)
         records = [
             EpochRecord(one.next_epoch, train, *rest, seconds)
@@ -625,10 +649,10 @@ def flat_fields(recipe: Recipe) -> list[tuple[str, Any]]:
     return [item for section in SECTIONS for item in vars(getattr(recipe, section)).items()]
 
 
-def non_finite_loss(record: EpochRecord) -> float | None:
-    """Return the first of an epoch's losses that is not finite, or None."""
-    losses = [scores.loss for scores in (record.train, record.valid, record.test) if scores is not None]
-    return next((loss for loss in losses if not math.isfinite(loss)), None)
+def non_finite_loss(record: EpochRecord) -> tuple[str, float] | None:
+    """Return the first part of an epoch whose loss is not finite, and that loss; or None."""
+    losses = ((part, scores.loss) for part in PARTS if (scores := record.part(part)) is not None)
+    return next(((part, loss) for part, loss in losses if not math.isfinite(loss)), None)
 
 
 def shuffled_windows(n: int, window: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,23 @@ try:
 except ImportError as error:
     raise MissingExtraError('ChalkClassifier needs scikit-learn >= 1.6: pip install "chalknet[sklearn]".') from error
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 SAMPLE_TYPES = (np.float64, np.float32, np.uint8)  # anything else becomes the first
+
+
+def _all_or_nothing(method: Method) -> Method:
+    """Return a method that leaves its object as it was if it raises."""
+
+    @wraps(method)
+    def wrapped(self: ChalkClassifier, *arguments: Any, **keywords: Any) -> Any:
+        before = dict(vars(self))
+        try:
+            return method(self, *arguments, **keywords)
+        except BaseException:
+            self.__dict__ = before
+            raise
+
+    return cast(Method, wrapped)
 
 
 class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -129,6 +146,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.image_shape = image_shape
         self.settings = settings
 
+    @_all_or_nothing
     def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None, sample_weight: Any = None) -> ChalkClassifier:
         """Trains a network from the beginning, or with warm_start from where it is.
 
@@ -168,6 +186,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         return self._learnt(classes, network, run.history, run.kept_epoch)
 
+    @_all_or_nothing
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> ChalkClassifier:
         """One epoch over these samples from where the network is, at a constant rate and without a validation part.
 

@@ -73,9 +73,8 @@ def joined(runs: list[Run], recipe: Recipe) -> Run:
     train = parts["train"]
     assert train is not None, "nothing trains without samples"
     together = EpochRecord(n_epochs, train, parts["valid"], parts["test"], seconds)
-    return Run(
-        history, ensemble, n_epochs, recipe, first.data, first.splits, seconds, members=tuple(runs), together=together
-    )
+    run = Run(history, ensemble, n_epochs, recipe, first.data, first.splits, seconds)
+    return replace(run, members=tuple(runs), together=together, notes=first.notes)
 
 
 def _scores(ensemble: Ensemble, data: Dataset, index: Any) -> Scores | None:

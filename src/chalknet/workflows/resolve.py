@@ -19,6 +19,7 @@ from chalknet.data.splits import Splits, check_splits, split_dataset
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import listed
 from chalknet.training.callbacks import RunContext
+from chalknet.training.notes import division_notes
 from chalknet.training.recipes import suited
 from chalknet.training.sample_weights import checked_weights
 from chalknet.workflows.train_options import TrainOptions
@@ -42,8 +43,10 @@ def resolve(options: TrainOptions, unfinished: Path | None = None) -> RunContext
     data = _samples(options, known)
     if not options.is_adaptable:
         return _divided(data, base.with_settings(**options.settings), options)
-    recipe, notes = suited(base, options.settings, data)
-    return replace(_divided(data, recipe, options), notes=notes)
+    n_valid = len(options.splits.valid) if isinstance(options.splits, Splits) else None
+    recipe, notes = suited(base, options.settings, data, n_valid)
+    context = _divided(data, recipe, options)
+    return replace(context, notes=(*notes, *context.notes))
 
 
 def _samples(options: TrainOptions, known: DataConfig) -> Dataset:
@@ -78,7 +81,8 @@ def _divided(data: Dataset, recipe: Recipe, options: TrainOptions) -> RunContext
     else:
         check_splits(splits, len(data))
         recipe = recipe.with_settings(split=GIVEN)
-    return RunContext(data, splits, recipe, None if weights is None else _of_all(weights, data))
+    weights = None if weights is None else _of_all(weights, data)
+    return RunContext(data, splits, recipe, weights, division_notes(data, splits, recipe, weights))
 
 
 def _resolve_unfinished(folder: Path, options: TrainOptions) -> RunContext:

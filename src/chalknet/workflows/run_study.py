@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -28,7 +29,7 @@ from chalknet.studies.runner.processes import WorkerProcesses
 from chalknet.studies.runner.ray_pool import ray_pool
 from chalknet.studies.runner.scheduler import Observer, Scheduler, WorkQueue
 from chalknet.studies.search import require_optuna
-from chalknet.studies.space import check_question, grid_cells, make_cell
+from chalknet.studies.space import check_question, grid_cells, make_cell, question_notes
 from chalknet.studies.spec import StudySpec, spec_tables
 from chalknet.studies.store import STORE_FILE, Store
 from chalknet.training.trainer import device_of
@@ -52,12 +53,16 @@ def run_study(
     """Run a study; the arguments are those of `chalknet.study`."""
     samples = _read(data)
     spec, notes = request.adapted(samples)
-    if on_notes is not None:
-        on_notes((*samples.notes, *notes))
     if on is not None:
         on_plan = None  # what this machine knows says little of others
         check_reachable(on)  # before anything is written
     check_question(spec, samples)
+    warned = question_notes(spec, samples)
+    if on_notes is not None:
+        on_notes((*samples.notes, *notes, *warned))
+    else:
+        for note in warned:
+            warnings.warn(note, stacklevel=3)
     if spec.search is not None:
         require_optuna()
     if on is None:  # a cluster has its own packages and devices

@@ -24,6 +24,7 @@ from chalknet.engines.sharded import Shards
 from chalknet.errors import DivergenceError, StoreError
 from chalknet.network.model import Network
 from chalknet.training.callbacks import Callback, RunContext, running
+from chalknet.training.notes import scaling_notes
 from chalknet.training.trainer import Run, Trainer, run_epochs
 from chalknet.workflows.train_options import TrainOptions
 
@@ -55,9 +56,10 @@ def train_network(
         keep_samples=folder is not None and len(context.splits.valid) * recipe.training.epochs <= MAX_KEPT_SCORES,
         shards=shards,
     )
+    context = replace(context, notes=(*context.notes, *scaling_notes(trainer.scaling, context.data)))
     if folder is None:
         with running(callbacks, context) as show:
-            return run_epochs(trainer, show)
+            return replace(run_epochs(trainer, show), notes=context.notes)
     start = None
     if context.is_resumed and (folder / CHECKPOINT_FILE).exists():
         start = read_checkpoint(folder / CHECKPOINT_FILE, trainer.digests)
@@ -71,7 +73,7 @@ def train_network(
     )
     with running((*callbacks, checkpoint), context) as show:
         try:
-            run = replace(run_epochs(trainer, show, start=start), folder=folder)
+            run = replace(run_epochs(trainer, show, start=start), folder=folder, notes=context.notes)
         except DivergenceError as error:
             raise _with_best_weights(error, context, folder) from error
     checkpoint.write(run_files(run, context.origin))

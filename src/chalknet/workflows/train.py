@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.errors import StoreError
 from chalknet.training.callbacks import Callback, Observer, as_callbacks
+from chalknet.training.notes import division_notes
 from chalknet.training.recipes import DEFAULT
 from chalknet.training.trainer import Run
 from chalknet.workflows.ensemble import train_ensemble
@@ -90,7 +92,7 @@ def train(
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_epochs=checkpoint_epochs,
     )
-    return run_training(options, as_callbacks(observe))
+    return _with_warnings(run_training(options, as_callbacks(observe)))
 
 
 def resume(
@@ -136,7 +138,14 @@ def resume(
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_epochs=checkpoint_epochs,
     )
-    return run_training(options, as_callbacks(observe))
+    return _with_warnings(run_training(options, as_callbacks(observe)))
+
+
+def _with_warnings(run: Run) -> Run:
+    """Return the run, after warnings of classes without training samples and of too few validation samples."""
+    for note in division_notes(run.data, run.splits, run.recipe):
+        warnings.warn(note, stacklevel=3)
+    return run
 
 
 def run_training(options: TrainOptions, callbacks: Sequence[Callback] = ()) -> Run:

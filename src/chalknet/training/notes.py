@@ -1,0 +1,74 @@
+"""What a training tells its user about the data before it begins: notes, one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.config import Recipe
+from chalknet.data.dataset import Dataset
+from chalknet.data.preprocess import PIXEL_SCALE, Scaling, input_scale
+from chalknet.data.splits import Splits
+from chalknet.errors import DataError
+from chalknet.formatting import count_of, quoted
+from chalknet.training.recipes import MIN_VALID
+
+
+def division_notes(
+    data: Dataset, splits: Splits, recipe: Recipe, sample_weights: NDArray[np.float64] | None = None
+) -> tuple[str, ...]:
+    """Return what is unusual about a division: classes that are never trained, and too few samples to choose by.
+
+    Raises:
+        DataError: all training samples are of one class.
+    """
+    trained = splits.train if sample_weights is None else splits.train[sample_weights[splits.train] > 0]
+    counts = np.bincount(data.labels[trained], minlength=data.n_classes)
+    present = np.flatnonzero(counts)
+    if len(present) == 1:
+        raise DataError(
+            f"{data.source}: all {count_of(len(trained), 'training sample')} are of class "
+            f"{quoted([data.class_names[present[0]]])}, and a classifier needs samples of two classes. "
+            "Check the labels, or divide the samples in another way (split)."
+        )
+    notes = []
+    lacking = np.flatnonzero((counts == 0) & (data.class_counts > 0))
+    if len(lacking):
+        noun = "class has" if len(lacking) == 1 else "classes have"
+        names = quoted(data.class_names[k] for k in lacking)
+        notes.append(
+            f"{len(lacking)} {noun} no training sample, so the network cannot learn to predict it: {names}. "
+            'Add samples, or use split "stratified".'
+        )
+    n_valid = len(splits.valid)
+    if recipe.stopping.stop_early and 0 < n_valid < MIN_VALID:
+        notes.append(
+            f"early stopping chooses the epoch by {count_of(n_valid, 'validation sample')}, which are too few to tell "
+            "epochs apart. Use stop_early=False (--no-stop-early), or a larger valid_size (--valid)."
+        )
+    return tuple(notes)
+
+
+def scaling_notes(scaling: Scaling, data: Dataset) -> tuple[str, ...]:
+    """Return what was learned about the inputs' scale that a user may not expect."""
+    notes = []
+    if data.is_images and scaling.shift is None and scaling.scale != input_scale(data.inputs.dtype):
+        kind = "of 0..255" if scaling.scale == PIXEL_SCALE else f"up to {scaling.scale:g}"
+        notes.append(f"images hold {data.inputs.dtype} values {kind}, so they are divided by {scaling.scale:g}.")
+    if scaling.ignored:
+        notes.append(
+            f"{count_of(len(scaling.ignored), 'input')} that never varied in training {_are(scaling.ignored)} ignored: "
+            f"{_names(scaling.ignored, data.input_names)}."
+        )
+    return tuple(notes)
+
+
+def _are(some: Sequence[int]) -> str:
+    return "is" if len(some) == 1 else "are"
+
+
+def _names(inputs: Sequence[int], names: Sequence[str]) -> str:
+    """Return columns by name, or by number from 1 on."""
+    return quoted(names[one] for one in inputs) if names else quoted(one + 1 for one in inputs)

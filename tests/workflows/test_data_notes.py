@@ -1,0 +1,148 @@
+"""What a training says about its data: classes without training samples, inputs without variation, few judges."""
+
+import numpy as np
+import pytest
+
+import chalknet
+from chalknet.data.dataset import dataset_from_arrays
+from chalknet.data.preprocess import Scaling
+from chalknet.data.splits import Splits
+from chalknet.errors import DataError
+from chalknet.training.notes import division_notes, scaling_notes
+
+FAST = {"hidden": [6], "epochs": 3, "stop_early": False}
+RNG = np.random.default_rng(0)
+
+
+def rows_of(labels):
+    return dataset_from_arrays(RNG.normal(size=(len(labels), 3)), labels)
+
+
+def test_training_samples_of_one_class_are_an_error(tmp_path):
+    data = rows_of(np.ones(60, int))
+    with pytest.raises(
+        DataError, match="all 48 training samples are of class '1', and a classifier needs samples of two"
+    ):
+        chalknet.train(data, out=tmp_path / "run", **FAST)
+    assert not (tmp_path / "run").exists()
+    labels = np.r_[np.zeros(50, int), np.ones(10, int)]
+    splits = Splits(np.arange(50), np.arange(50, 55), np.arange(55, 60))
+    with pytest.raises(DataError, match="all 50 training samples are of class '0'"):
+        chalknet.train(rows_of(labels), splits=splits, **FAST)
+
+
+def test_a_study_refuses_training_samples_of_one_class_before_it_starts(tmp_path):
+    with pytest.raises(DataError, match="training samples are of class '1'"):
+        chalknet.study(rows_of(np.ones(60, int)), {"hidden": [3]}, out=tmp_path / "study", train_size=40, valid_size=10)
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_study_warns_of_a_class_that_is_never_trained(tmp_path):
+    data = rows_of(np.r_[np.arange(40) % 2, 2])
+    settings = {"train_size": 30, "valid_size": 11, "split": "random", "seeds": 1, "epochs": 1, "jobs": 1}
+    without = next(s for s in range(99) if 40 not in chalknet.split_dataset(data, "random", 30, 11, s).train)
+    with pytest.warns(UserWarning, match="1 class has no training sample"):
+        chalknet.study(data, {"hidden": [3]}, out=tmp_path / "s", split_seed=without, **settings)
+
+
+def test_a_class_that_is_never_trained_is_a_warning_and_a_note():
+    labels = np.r_[np.zeros(50, int), np.ones(50, int), 2, 2]
+    splits = Splits(np.arange(80), np.arange(80, 100), np.arange(100, 102))
+    with pytest.warns(
+        UserWarning, match="1 class has no training sample, so the network cannot learn to predict it: '2'"
+    ):
+        run = chalknet.train(rows_of(labels), splits=splits, **FAST)
+    assert any("1 class has no training sample" in note for note in run.notes)
+
+
+def test_a_class_whose_samples_have_no_weight_is_never_trained():
+    labels = np.arange(90) % 3
+    weights = np.where(labels == 1, 0.0, 1.0)
+    splits = Splits(np.arange(60), np.arange(60, 75), np.arange(75, 90))
+    notes = division_notes(rows_of(labels), splits, chalknet.recipe("writeup"), weights)
+    assert "1 class has no training sample" in notes[0]
+    with pytest.raises(DataError, match="all 20 training samples are of class '0'"):
+        division_notes(rows_of(labels), splits, chalknet.recipe("writeup"), np.where(labels == 0, 1.0, 0.0))
+
+
+def test_a_class_name_without_any_sample_is_no_news():
+    data = dataset_from_arrays(np.zeros((9, 2)), np.arange(9) % 2, ["a", "b", "c"])
+    assert division_notes(data, Splits(np.arange(9), np.arange(0), np.arange(0)), chalknet.recipe("writeup")) == ()
+
+
+def test_the_only_sample_of_a_class_trains():
+    labels = np.r_[np.zeros(100, int), np.ones(100, int), 2 + np.arange(5)]
+    assert chalknet.train(rows_of(labels), split_seed=3, **FAST).notes == (
+        "samples are rows of numbers, so recipe strong-rows is taken.",
+    )
+
+
+def test_with_few_validation_samples_all_epochs_are_trained_and_the_last_is_kept(small_images):
+    settings = {"hidden": [6], "epochs": 5, "patience": 1}
+    run = chalknet.train(small_images, **settings)
+    assert len(run.splits.valid) == 24
+    assert len(run.history) == run.kept_epoch == 5
+    assert run.notes[-1].startswith(
+        "24 validation samples cannot tell which epoch is best, so all 5 epochs are trained"
+    )
+    with pytest.warns(UserWarning, match="chooses the epoch by 24 validation samples, which are too few"):
+        chosen = chalknet.train(small_images, stop_early=True, **settings)
+    assert len(chosen.history) < 5
+    enough = chalknet.train(small_images, valid_size=50, train_size=150, **settings)
+    assert enough.recipe.stopping.stop_early
+
+
+def test_an_input_that_never_varied_is_named_and_never_counts():
+    rows = RNG.normal(size=(200, 3))
+    rows[:, 1] = 5.0
+    data = dataset_from_arrays(rows, (rows[:, 0] > 0).astype(int))
+    run = chalknet.train(data, **FAST)
+    assert run.notes[-1] == "1 input that never varied in training is ignored: 2."
+    changed = rows.copy()
+    changed[:, 1] = -400.0
+    assert (run.network.predict_proba(changed) == run.network.predict_proba(rows)).all()
+
+
+def test_inputs_that_never_varied_are_named_as_their_columns_are():
+    scaling = Scaling(np.array([1e30, 2.0, 1e30]), np.zeros(3))
+    named = dataset_from_arrays(np.zeros((4, 3)), [0, 1, 0, 1])
+    object.__setattr__(named, "input_names", ("age", "height", "city"))
+    assert scaling_notes(scaling, named) == ("2 inputs that never varied in training are ignored: 'age', 'city'.",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "factor", "divisor"),
+    [("float32", 1, "255"), ("float64", 1, "255"), ("uint16", 257, "65535"), ("float32", 1 / 255, "")],
+)
+def test_images_of_any_range_are_trained_as_bytes_are(kind, factor, divisor, small_images):
+    settings = {"recipe": "writeup", "hidden": [6], "epochs": 3, "train_size": 160, "valid_size": 40}
+    images, labels = small_images.inputs.copy(), small_images.labels
+    images[:, 0, 0] = 255  # so that the largest training value is that of white
+    want = chalknet.train(dataset_from_arrays(images, labels), **settings)
+    run = chalknet.train(dataset_from_arrays((images * np.float64(factor)).astype(kind), labels), **settings)
+    np.testing.assert_allclose(run.history[-1].valid.loss, want.history[-1].valid.loss, rtol=1e-5)
+    assert [f"divided by {divisor}." in note for note in run.notes] == [True] * bool(divisor)
+
+
+def test_standardized_images_are_left_as_they_are(small_images):
+    images = (small_images.inputs - 120.0) / 80.0
+    run = chalknet.train(
+        dataset_from_arrays(images, small_images.labels), "writeup", train_size=160, valid_size=40, epochs=1
+    )
+    assert run.network.scaling.scale == 1.0
+
+
+@pytest.mark.parametrize("shape", [(240, 6, 5, 1), (240, 1, 6, 5)])
+@pytest.mark.parametrize("kind", ["uint8", "int64", "float32"])
+def test_the_axis_of_one_channel_is_dropped_with_a_note(shape, kind, small_images):
+    images = small_images.inputs.reshape(shape).astype(kind)
+    data = dataset_from_arrays(images, small_images.labels)
+    assert (data.inputs == small_images.inputs).all()
+    assert data.notes == (f"images {shape} have one channel, so they are read as gray images.",)
+    run = chalknet.train(data, "writeup", hidden=[4], epochs=1, train_size=160, valid_size=40)
+    assert (run.network.predict_proba(images) == run.network.predict_proba(data.inputs)).all()
+
+
+def test_images_of_three_channels_are_still_refused():
+    with pytest.raises(DataError, match="Turn colour images to grey first"):
+        dataset_from_arrays(np.zeros((9, 6, 5, 3), np.uint8), np.arange(9) % 2)
