@@ -1,0 +1,69 @@
+"""Measure what early stopping by few validation samples costs: `python benchmarks/small_validation.py`.
+
+Networks of the recipe strong are trained to the last epoch on small random parts of the built-in glyphs and of
+scikit-learn's digits, a tenth of which validates. Compared are the test accuracies of the epoch that early stopping
+would keep and of the last one. Writes benchmarks/results/small_validation.json.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+import chalknet
+from chalknet.machine.facts import machine_facts
+from chalknet.training.stopping import EarlyStopping
+
+SEEDS, MAX_TEST = range(5), 1_500
+SIZES = {"glyphs": (100, 144, 250, 500, 1_000), "digits": (144, 300, 600, 1_000)}
+OUT = Path(__file__).parent / "results" / "small_validation.json"
+
+
+def kept_epoch(history: tuple[chalknet.EpochRecord, ...]) -> int:
+    """Return the epoch that early stopping keeps, from 0 on."""
+    stopping, kept = EarlyStopping(chalknet.recipe("strong").stopping), 0
+    for record in history:
+        kept = record.epoch - 1 if stopping.is_best(record) else kept
+        if stopping.is_over:
+            break
+    return kept
+
+
+def measured(data: chalknet.Dataset, n: int) -> dict[str, Any]:
+    """Return the mean test accuracies of both choices over all seeds, with a tenth of n samples for validation."""
+    n_valid, chosen, last = round(n / 10), [], []
+    for seed in SEEDS:
+        order = np.random.default_rng(seed).permutation(len(data))
+        splits = chalknet.Splits(order[: n - n_valid], order[n - n_valid : n], order[n : n + MAX_TEST])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a small part may lack a class
+            history = chalknet.train(data, splits=splits, seed=seed, stop_early=False).history
+        tests = [record.test.accuracy for record in history if record.test is not None]
+        chosen.append(tests[kept_epoch(history)])
+        last.append(tests[-1])
+    gains = [b - a for a, b in zip(chosen, last, strict=True)]
+    return {"samples": n, "valid": n_valid, "chosen": fmean(chosen), "last": fmean(last), "gains": gains}
+
+
+def main() -> None:
+    digits = load_digits()
+    sets = {
+        "glyphs": chalknet.load_data("glyphs"),
+        "digits": chalknet.dataset_from_arrays((digits.images * 15).astype(np.uint8), digits.target),
+    }
+    found = {}
+    for name, sizes in SIZES.items():
+        found[name] = [measured(sets[name], n) for n in sizes]
+        for one in found[name]:
+            print(name, one["samples"], one["valid"], f"chosen {one['chosen']:.3f}, last {one['last']:.3f}", flush=True)
+    OUT.write_text(json.dumps({"machine": machine_facts(), "sets": found}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
