@@ -233,6 +233,32 @@ def test_an_input_that_never_changes_does_no_harm_where_it_changes_later(wine, l
     assert (fitted.predict_proba(constant) == before).all()
 
 
+def test_columns_that_never_varied_are_in_the_notes(wine, capsys):
+    x, y = wine
+    constant = np.c_[x, np.full(len(x), 0.1)]
+    assert quick(verbose=True).fit(constant, y).notes_ == ("1 input that never varied in training is ignored: 14.",)
+    assert "never varied in training is ignored: 14." in capsys.readouterr().out
+    assert quick().fit(x, y).notes_ == ()
+
+
+def test_columns_that_vary_after_the_first_partial_fit_are_learned_from(wine):
+    x, y = wine
+    scaled = (x - x.mean(axis=0)) / x.std(axis=0)
+    model = quick().partial_fit(scaled[:1], y[:1], classes=[0, 1, 2])
+    for _ in range(60):
+        model.partial_fit(scaled, y)
+    assert model.score(scaled, y) > 0.9
+    assert model.notes_ == ()
+
+
+def test_a_class_without_weight_is_a_warning(wine):
+    x, y = wine
+    with pytest.warns(
+        UserWarning, match="1 class has no training sample, so the network never learns"
+    ):
+        quick(class_weight={2: 0.0}).fit(x, y)
+
+
 @pytest.mark.parametrize("factor", [1e-3 / 13, 1000.0])
 @pytest.mark.parametrize("class_weight", [None, "balanced", {0: 3.0}])
 def test_only_ratios_of_weights_count(factor, class_weight):

@@ -49,7 +49,7 @@ def test_a_class_that_is_never_trained_is_a_warning_and_a_note():
     labels = np.r_[np.zeros(50, int), np.ones(50, int), 2, 2]
     splits = Splits(np.arange(80), np.arange(80, 100), np.arange(100, 102))
     with pytest.warns(
-        UserWarning, match="1 class has no training sample, so the network cannot learn to predict it: '2'"
+        UserWarning, match="1 class has no training sample, so the network never learns to predict it: '2'"
     ):
         run = chalknet.train(rows_of(labels), splits=splits, **FAST)
     assert any("1 class has no training sample" in note for note in run.notes)

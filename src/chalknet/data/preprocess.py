@@ -47,6 +47,10 @@ class Scaling:
         """The inputs that were the same in all training samples."""
         return np.flatnonzero(np.asarray(self.scale) == IGNORED_SCALE).tolist()
 
+    def without_ignored(self) -> Scaling:
+        """Return the scaling that leaves inputs at their deviation from their first value where none varied so far."""
+        return Scaling(np.where(np.asarray(self.scale) == IGNORED_SCALE, 1.0, self.scale), self.shift)
+
     def __call__(self, inputs: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
         """(N, I) raw values scaled, in dtype, as `put` does it."""
         scaled = np.empty(inputs.shape, dtype)

@@ -36,12 +36,8 @@ def division_notes(
     notes = []
     lacking = np.flatnonzero((counts == 0) & (data.class_counts > 0))
     if len(lacking):
-        noun = "class has" if len(lacking) == 1 else "classes have"
-        names = quoted(data.class_names[k] for k in lacking)
-        notes.append(
-            f"{len(lacking)} {noun} no training sample, so the network cannot learn to predict it: {names}. "
-            'Add samples, or use split "stratified".'
-        )
+        note = untrained_note([data.class_names[k] for k in lacking])
+        notes.append(f'{note} Add samples, or use split "stratified".')
     n_valid = len(splits.valid)
     if recipe.stopping.stop_early and 0 < n_valid < MIN_VALID:
         notes.append(
@@ -57,18 +53,20 @@ def scaling_notes(scaling: Scaling, data: Dataset) -> tuple[str, ...]:
     if data.is_images and scaling.shift is None and scaling.scale != input_scale(data.inputs.dtype):
         kind = "of 0..255" if scaling.scale == PIXEL_SCALE else f"up to {scaling.scale:g}"
         notes.append(f"images hold {data.inputs.dtype} values {kind}, so they are divided by {scaling.scale:g}.")
-    if scaling.ignored:
-        notes.append(
-            f"{count_of(len(scaling.ignored), 'input')} that never varied in training {_are(scaling.ignored)} ignored: "
-            f"{_names(scaling.ignored, data.input_names)}."
-        )
-    return tuple(notes)
+    return (*notes, *ignored_notes(scaling, data.input_names))
 
 
-def _are(some: Sequence[int]) -> str:
-    return "is" if len(some) == 1 else "are"
+def untrained_note(names: Sequence[object]) -> str:
+    """Return a note on classes without training samples."""
+    noun = "class has" if len(names) == 1 else "classes have"
+    return f"{len(names)} {noun} no training sample, so the network never learns to predict it: {quoted(names)}."
 
 
-def _names(inputs: Sequence[int], names: Sequence[str]) -> str:
-    """Return columns by name, or by number from 1 on."""
-    return quoted(names[one] for one in inputs) if names else quoted(one + 1 for one in inputs)
+def ignored_notes(scaling: Scaling, names: Sequence[str]) -> tuple[str, ...]:
+    """Return a note on inputs that never varied, by name, or by number from 1 on; nothing if all did."""
+    found = scaling.ignored
+    if not found:
+        return ()
+    columns = quoted(names[one] for one in found) if len(names) else quoted(one + 1 for one in found)
+    verb = "is" if len(found) == 1 else "are"
+    return (f"{count_of(len(found), 'input')} that never varied in training {verb} ignored: {columns}.",)

@@ -20,6 +20,7 @@ from chalknet.network.arrays import FloatArray
 from chalknet.network.model import Network
 from chalknet.network.softmax import log_softmax, softmax
 from chalknet.records import EpochRecord
+from chalknet.training.notes import ignored_notes, untrained_note
 from chalknet.training.sample_weights import relative_weights
 from chalknet.workflows.classifier_recipe import FEW, FIELD_OF_PARAMETER, classifier_recipe
 from chalknet.workflows.classifier_samples import (
@@ -97,6 +98,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         history_: one `EpochRecord` an epoch. n_iter_: how many. best_epoch_: whose weights are kept, from 1 on.
         loss_curve_: mean training loss of each epoch, nats a sample, before each of its updates.
         validation_curve_: accuracy on the validation part after each epoch, in [0, 1]; empty where there is none.
+        notes_: what to know about the samples, such as columns that never varied and are ignored; printed if verbose.
     """
 
     def __init__(
@@ -174,6 +176,10 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         start = self.network_ if goes_on else None
         if len(classes) < 2:
             return self._learnt(classes, None, (), 0)
+        lacking = np.setdiff1d(np.arange(len(classes)), samples.labels[splits.train])
+        if len(lacking):
+            note = untrained_note(classes[lacking].tolist())
+            warnings.warn(f"{note} Give its samples weights above 0.", stacklevel=3)
         network, run = train_whole(
             samples,
             splits,
@@ -213,10 +219,11 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return self._learnt(known, None, (), 0)
         if network is not None:
             recipe = recipe.with_settings(dtype=str(network.dtype))
+        scaling = self._scaling(samples, recipe, network)
         network, record, progress = train_epoch(
             samples,
             recipe,
-            self._scaling(samples, recipe, network),
+            scaling if network is not None else scaling.without_ignored(),  # later samples may vary
             names_of(known),
             progress,
             start=network,
@@ -273,6 +280,10 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.n_iter_, self.best_epoch_ = len(history), best_epoch
         self.loss_curve_ = [record.train.loss for record in history]
         self.validation_curve_ = [record.valid.accuracy for record in history if record.valid is not None]
+        names = getattr(self, "feature_names_in_", ())
+        self.notes_ = () if network is None else ignored_notes(network.scaling, names)
+        for note in self.notes_ if self.verbose else ():
+            print(note)
         return self
 
     def _settled(self, dtype: Any, n_samples: int | None, seed: int) -> Recipe:
