@@ -253,9 +253,7 @@ def test_columns_that_vary_after_the_first_partial_fit_are_learned_from(wine):
 
 def test_a_class_without_weight_is_a_warning(wine):
     x, y = wine
-    with pytest.warns(
-        UserWarning, match="1 class has no training sample, so the network never learns"
-    ):
+    with pytest.warns(UserWarning, match="1 class has no training sample, so the network never learns"):
         quick(class_weight={2: 0.0}).fit(x, y)
 
 
