@@ -255,6 +255,8 @@ def test_a_class_without_weight_is_a_warning(wine):
     x, y = wine
     with pytest.warns(UserWarning, match="1 class has no training sample, so the network never learns"):
         quick(class_weight={2: 0.0}).fit(x, y)
+    with pytest.raises(DataError, match="all training samples with a weight above 0 are of class 1"):
+        quick(class_weight={0: 0.0, 2: 0.0}).fit(x, y)
 
 
 @pytest.mark.parametrize("factor", [1e-3 / 13, 1000.0])

@@ -176,10 +176,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         start = self.network_ if goes_on else None
         if len(classes) < 2:
             return self._learnt(classes, None, (), 0)
-        lacking = np.setdiff1d(np.arange(len(classes)), samples.labels[splits.train])
-        if len(lacking):
-            note = untrained_note(classes[lacking].tolist())
-            warnings.warn(f"{note} Give its samples weights above 0.", stacklevel=3)
+        self._check_trained(classes, samples.labels[splits.train])
         network, run = train_whole(
             samples,
             splits,
@@ -364,6 +361,16 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 stacklevel=3,
             )
         return samples, everything(len(samples)), recipe.with_settings(stop_early=False)
+
+    def _check_trained(self, classes: NDArray[Any], labels: NDArray[np.int64]) -> None:
+        """Warn of classes whose samples all have no weight, and refuse to train a single class."""
+        lacking = np.setdiff1d(np.arange(len(classes)), labels)
+        if len(lacking) == len(classes) - 1:
+            only = classes[labels[0]].tolist()
+            raise DataError(f"all training samples with a weight above 0 are of class {only!r}. Give others a weight.")
+        if len(lacking):
+            note = untrained_note(classes[lacking].tolist())
+            warnings.warn(f"{note} Give its samples a weight above 0.", stacklevel=5)
 
     def _all_classes(self, classes: Any) -> NDArray[Any]:
         """The classes of partial_fit."""

@@ -134,7 +134,7 @@ def by_label(class_weights: str | tuple[float, ...], classes: NDArray[Any]) -> s
 def exact_labels(y: Any) -> Any:
     """Return labels of a nullable integer type of pandas as NumPy's, as scikit-learn would round them to float64."""
     kind = getattr(getattr(y, "dtype", None), "kind", "")
-    if kind not in "iu" or isinstance(y, np.ndarray) or (hasattr(y, "isna") and y.isna().any()):
+    if kind not in ("i", "u") or isinstance(y, np.ndarray) or (hasattr(y, "isna") and y.isna().any()):
         return y
     return np.asarray(y, dtype=np.int64 if kind == "i" else np.uint64)
 
