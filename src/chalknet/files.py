@@ -21,7 +21,7 @@ from chalknet.errors import ChalknetError, DataError
 
 CHUNK_BYTES = 2**20
 BASE_BYTES, BYTES_PER_BYTE = 2**29, 64  # a reader may hold 512 MiB, and 64 times what the source has on disk
-BASE_SECONDS, SECONDS_PER_MB = 5.0, 3.0  # of processor time; a slow disk does not count
+BASE_SECONDS, SECONDS_PER_MB = 4.0, 2.0  # of processor time; a slow disk does not count
 UNKNOWN_FREE_BYTES = 2**32  # where the system does not say what is free
 CONTROL_GROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -92,7 +92,7 @@ class Budget:
     """The memory and the processor time that reading one source may take.
 
     Memory is at most half of what is free when reading begins, and at most 512 MiB and 64 times the source's size on
-    disk. Time is at most 5 seconds and 3 more for each megabyte on disk: of the thread that made the budget, and
+    disk. Time is at most 4 seconds and 2 more for each megabyte on disk: of the thread that made the budget, and
     what others `spend`.
 
     Args:

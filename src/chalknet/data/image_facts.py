@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_IMAGES = 1_000  # that are looked at, evenly spread
+MAX_IMAGES = 500  # that are looked at, evenly spread
 MAX_SIDE = 512  # pixels of a side that are looked at
 TOLERANCE = 0.15  # of the range: pixels of a plain border differ less from each other
 CONTRAST = 0.25  # of the range: content differs more from the border
@@ -72,36 +72,57 @@ def background_of(look: ImageLook) -> str:
 
 def look_at(image: NDArray[Any], low: float = 0.0, high: float = 255.0) -> ImageLook:
     """Return how an image (H, W) looks, whose black is low and whose white is high."""
-    step = -(-max(image.shape) // MAX_SIDE)
-    pixels = (image[::step, ::step].astype(np.float64) - low) / max(high - low, np.finfo(float).tiny)
-    edge = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
-    border = float(np.median(edge))
-    content = np.abs(pixels - border) > CONTRAST
-    sides, fills = list[int](), list[float]()
-    for axis, size in enumerate(image.shape):
-        # A row or column counts from half a percent of its pixels on, so that dust does not.
-        found = np.flatnonzero(content.sum(axis=1 - axis) >= max(1, pixels.shape[1 - axis] // 200))
-        start, stop = (int(found[0]) * step, min(size, (int(found[-1]) + 1) * step)) if found.size else (0, size)
-        sides += [start, stop]
-        fills.append((stop - start) / size)
-    is_plain = float((np.abs(edge - border) < TOLERANCE).mean()) >= PLAIN
-    return ImageLook(border, float(pixels.mean()), is_plain, (sides[0], sides[1], sides[2], sides[3]), *fills)
+    return _looks(image[None], low, high)[0]
 
 
-def image_facts(images: Any, index: NDArray[np.int64]) -> ImageFacts:
-    """Return the facts of the images (N, H, W) at index, n >= 1 of them."""
-    some = images[index[:: -(-len(index) // MAX_IMAGES)]]
+def image_facts(images: Any, index: NDArray[np.int64], max_images: int = MAX_IMAGES) -> ImageFacts:
+    """Return the facts of the images (N, H, W) at index, n >= 1, of which at most max_images are looked at."""
+    some = images[index[:: -(-len(index) // max_images)]]
     low, high = (0.0, 255.0) if some.dtype == np.uint8 else (float(some.min()), float(some.max()))
-    looks = [look_at(image, low, high) for image in some]
-    means = [look.mean for look in looks]
+    looks = _looks(some, low, high)
+    means, fills = [look.mean for look in looks], [look.fill for look in looks]
     backgrounds = [background_of(look) for look in looks]
     return ImageFacts(
         dark=backgrounds.count("dark") / len(looks),
         light=backgrounds.count("light") / len(looks),
         mean_low=float(np.quantile(means, 0.2)),
         mean_high=float(np.quantile(means, 0.8)),
-        fill=float(np.quantile([look.fill for look in looks], 0.05)),
-        usual_fill=float(np.median([look.fill for look in looks])),
+        fill=float(np.quantile(fills, 0.05)),
+        usual_fill=float(np.median(fills)),
         usual_height=float(np.median([look.height for look in looks])),
         usual_width=float(np.median([look.width for look in looks])),
     )
+
+
+def _looks(images: NDArray[Any], low: float, high: float) -> list[ImageLook]:
+    """How each of n images (n, H, W) looks."""
+    height, width = images.shape[1:]
+    step = -(-max(height, width) // MAX_SIDE)
+    with np.errstate(all="ignore"):  # a range beyond float32 has no look that could be compared
+        pixels = ((images[:, ::step, ::step] - np.float64(low)) / max(high - low, 1e-300)).astype(np.float32)
+    edge = np.concatenate([pixels[:, 0], pixels[:, -1], pixels[:, 1:-1, 0], pixels[:, 1:-1, -1]], axis=1)
+    border = np.median(edge, axis=1)
+    is_plain = (np.abs(edge - border[:, None]) < TOLERANCE).mean(axis=1) >= PLAIN
+    content = np.abs(pixels - border[:, None, None]) > CONTRAST
+    top, bottom = _extent(content.sum(axis=2), pixels.shape[2], height, step)
+    left, right = _extent(content.sum(axis=1), pixels.shape[1], width, step)
+    means, sides = pixels.mean(axis=(1, 2)), np.stack([top, bottom, left, right], axis=1)
+    return [
+        ImageLook(float(level), float(mean), bool(plain), (t, b, le, r), (b - t) / height, (r - le) / width)
+        for level, mean, plain, (t, b, le, r) in zip(border, means, is_plain, sides.tolist(), strict=True)
+    ]
+
+
+def _extent(
+    counts: NDArray[np.int64], n_across: int, size: int, step: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where content begins and ends along one side of each image, in its pixels; all of the side where there is none.
+
+    Args:
+        counts: (n, side) pixels of content in each row or column, which has n_across. Half a percent of them are dust.
+    """
+    found = counts >= max(1, n_across // 200)
+    start = found.argmax(axis=1) * step
+    stop = np.minimum((found.shape[1] - found[:, ::-1].argmax(axis=1)) * step, size)
+    is_any = found.any(axis=1)
+    return np.where(is_any, start, 0), np.where(is_any, stop, size)

@@ -24,6 +24,7 @@ from chalknet.serving.preparation import CLEARLY_EMPTY, ImagePreparation
 PIECE_BYTES = 32 * 2**20  # of samples as float64
 HEAD_BYTES = 16
 MAX_NAMED = 3
+MAX_LOOKED_AT = 100  # images of an array or a data file
 
 
 @dataclass(frozen=True)
@@ -255,7 +256,7 @@ def value_notes(inputs: Any, model: Classifier) -> list[str]:
 
 def _look_notes(images: Any, facts: ImageFacts) -> list[str]:
     """Whether images as a whole look otherwise than the training images."""
-    found, notes = image_facts(images, np.arange(len(images))), []
+    found, notes = image_facts(images, np.arange(len(images)), MAX_LOOKED_AT), []
     if found.background and facts.background and found.background != facts.background:
         notes.append(
             f"most images have a {found.background} background, and the training images a {facts.background} one. "

@@ -157,7 +157,7 @@ def test_all_images_together_are_bounded_after_each(tmp_path, monkeypatch):
 def test_the_time_of_all_threads_is_bounded(letters, monkeypatch):
     spend = Budget.spend
     monkeypatch.setattr(Budget, "spend", lambda budget, _: spend(budget, 7.0))
-    with pytest.raises(DataError, match=r"takes more than the 5 seconds"):
+    with pytest.raises(DataError, match=r"takes more than the 4 seconds"):
         load_data(letters)
 
 
