@@ -63,6 +63,7 @@ def test_scans_are_inverted_and_trimmed_where_that_is_clear(run, tmp_path, ink, 
 
 def test_images_like_those_of_training_are_left_alone(run, tmp_path):
     paths = [saved(tmp_path / f"{at}.png", image) for at, image in enumerate(bars(20, seed=1)[0])]
+    paths.append(saved(tmp_path / "blank.png", np.full((SIDE, SIDE), 255, np.uint8)))  # notMNIST's solid I
     answers = chalknet.predict(run.network, paths)
     assert set(answers.read_as) == {"12x12 grey, as it is"}
     assert answers.notes == ()
@@ -80,6 +81,17 @@ def test_what_is_not_clear_is_told(run, tmp_path):
     answers = chalknet.predict(run.network, saved(tmp_path / "b.png", loose))
     assert answers.notes[0].startswith("1 image with wider margins than the training images. trim=True (--trim) cuts")
     assert "trimmed to 3x22" in chalknet.predict(run.network, tmp_path / "b.png", trim=True).read_as[0]
+
+
+def test_many_images_say_together_what_one_does_not(run, tmp_path):
+    tight = 255 - bars(8, seed=1)[0]
+    tight[:, 0] = np.linspace(120, 255, SIDE)
+    paths = [saved(tmp_path / f"{at}.png", image) for at, image in enumerate(tight)]
+    assert (
+        chalknet.predict(run.network, paths).notes[0].startswith("8 of 8 images have another background than the dark")
+    )
+    assert "another background" not in chalknet.predict(run.network, paths[:2]).notes[0]
+    assert chalknet.predict(run.network, paths, invert=True).notes == ()
 
 
 def test_trimmed_images_keep_the_proportions_that_training_images_have(run):

@@ -65,5 +65,5 @@ def test_inputs_that_cannot_be_meant_are_refused(run):
 
 def test_the_form_is_told_by_the_name_and_no_picture_is_replaced(tmp_path):
     assert [kind_of(tmp_path / f"a.{end}") for end in ("csv", "JSON", "txt")] == ["csv", "json", "table"]
-    with pytest.raises(ConfigError, match=r"--out must end in \.csv, \.json, \.txt"):
+    with pytest.raises(ConfigError, match=r"out \(--out\) must end in \.csv, \.json, \.txt"):
         kind_of(tmp_path / "a.png")

@@ -23,7 +23,7 @@ class ImageLook:
         border, mean: median brightness of the border, and mean brightness, 0 for black to 1 for white.
         is_plain: whether nearly all of the border has that brightness.
         box: (top, bottom, left, right) of the content, in pixels; the whole image where nothing stands out.
-        height, width: of the content, as fractions of the image's.
+        height, width: of the content, as fractions of the image's; 0 where nothing stands out.
     """
 
     border: float
@@ -106,17 +106,28 @@ def _looks(images: NDArray[Any], low: float, high: float) -> list[ImageLook]:
     content = np.abs(pixels - border[:, None, None]) > CONTRAST
     top, bottom = _extent(content.sum(axis=2), pixels.shape[2], height, step)
     left, right = _extent(content.sum(axis=1), pixels.shape[1], width, step)
+    is_blank = (bottom == 0) | (right == 0)
     means, sides = pixels.mean(axis=(1, 2)), np.stack([top, bottom, left, right], axis=1)
+    sides[is_blank] = (0, height, 0, width)
     return [
-        ImageLook(float(level), float(mean), bool(plain), (t, b, le, r), (b - t) / height, (r - le) / width)
-        for level, mean, plain, (t, b, le, r) in zip(border, means, is_plain, sides.tolist(), strict=True)
+        ImageLook(
+            float(level),
+            float(mean),
+            bool(plain),
+            (t, b, le, r),
+            0.0 if blank else (b - t) / height,
+            0.0 if blank else (r - le) / width,
+        )
+        for level, mean, plain, blank, (t, b, le, r) in zip(
+            border, means, is_plain, is_blank, sides.tolist(), strict=True
+        )
     ]
 
 
 def _extent(
     counts: NDArray[np.int64], n_across: int, size: int, step: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where content begins and ends along one side of each image, in its pixels; all of the side where there is none.
+    """Where content begins and ends along one side of each image, in its pixels; 0 and 0 where there is none.
 
     Args:
         counts: (n, side) pixels of content in each row or column, which has n_across. Half a percent of them are dust.
@@ -125,4 +136,4 @@ def _extent(
     start = found.argmax(axis=1) * step
     stop = np.minimum((found.shape[1] - found[:, ::-1].argmax(axis=1)) * step, size)
     is_any = found.any(axis=1)
-    return np.where(is_any, start, 0), np.where(is_any, stop, size)
+    return np.where(is_any, start, 0), np.where(is_any, stop, 0)

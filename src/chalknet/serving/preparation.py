@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from chalknet.errors import ConfigError
 from chalknet.formatting import count_of, quoted
 
 CLEARLY_EMPTY, EMPTY = 0.6, 0.85  # content that takes less than this of what it takes in training is trimmed, or told
+MIN_MANY = 5  # images that say more together than each of them
 FILLED = 0.95  # of both sides: training images whose content was stretched to fill them
 
 # What is told of images, and what changes it.
@@ -44,6 +45,7 @@ class ImagePreparation:
     trim: bool | None = None
     fit: str | None = None
     _told: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    _found: Counter[str] = field(default_factory=Counter)  # images with each background
 
     def __post_init__(self) -> None:
         if self.fit not in (None, *FITS):
@@ -74,17 +76,28 @@ class ImagePreparation:
     def notes(self) -> list[str]:
         """What was done, and what is in doubt, a sentence for each kind with the images' names."""
         background = self.facts.background if self.facts is not None else ""
-        return [
+        told = [
             f"{count_of(len(paths), 'image')} {TOLD[kind].format(background=background)}: "
             f"{quoted((Path(path).name for path in paths), 3)}."
             for kind, paths in self._told.items()
         ]
+        others = self._found.total() - self._found[background]
+        if others >= MIN_MANY and others > 3 * self._found[background] and len(self._told["inverted"]) < others / 2:
+            told.insert(
+                0,
+                f"{others} of {self._found.total()} images have another background than the {background} one of the "
+                "training images. If all are so, give invert=True (--invert).",
+            )
+        return told
 
     def _must_invert(self, look: ImageLook, name: str) -> bool:
         facts, found = self.facts, background_of(look)
         if self.invert is not None or facts is None or not facts.background:
             return bool(self.invert)
-        if not found or found == facts.background:
+        if not look.fill:  # a blank image has no background
+            return False
+        self._found[found] += 1
+        if found in ("", facts.background):
             return False
         is_unusual = look.mean > facts.mean_high if facts.background == "dark" else look.mean < facts.mean_low
         if look.is_plain or is_unusual:
