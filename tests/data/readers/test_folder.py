@@ -7,10 +7,11 @@ from PIL import Image
 
 from chalknet import files
 from chalknet.data.load import load_data
+from chalknet.data.open_data import open_data
 from chalknet.data.readers import folder as folder_reader
 from chalknet.data.readers import image as image_reader
 from chalknet.data.readers.image import decode_image
-from chalknet.errors import DataError
+from chalknet.errors import ConfigError, DataError
 from chalknet.files import Budget
 
 
@@ -182,7 +183,12 @@ def test_image_size_resizes_the_others_and_leaves_the_fitting_untouched(letters)
     np.testing.assert_array_equal(data.inputs[:, 0, 0], [0, 1, 7, 2, 100, 101, 102])
     assert data.notes[0] == "1 image resized to 6 high and 5 wide."
     assert "1 image stretched to other proportions, which --image-fit crop or pad keeps" in data.notes[1]
-    assert len(load_data(letters, image_size=(6, 5), image_fit="pad").notes) == 1
+    padded = load_data(letters, image_size=(6, 5), image_fit="pad")
+    assert len(padded.notes) == 1
+    np.testing.assert_array_equal(open_data(padded.origin).inputs, padded.inputs)
+    assert open_data(padded.origin).origin.image_fit == "pad"
+    with pytest.raises(ConfigError, match="image_fit must be one of stretch, crop, pad, got 'squash'"):
+        load_data(letters, image_fit="squash")
     assert load_data(letters, image_size=(4, 3)).inputs.shape == (7, 4, 3)
 
 
