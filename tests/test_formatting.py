@@ -1,5 +1,7 @@
 """Numbers, counts and lists are written in one way everywhere."""
 
+import csv
+import io
 import json
 import math
 
@@ -55,3 +57,16 @@ def test_numbers_are_written_one_way(made_text, expected):
 def test_what_json_cannot_hold_is_null():
     found = json_ready({"a": (1.5, math.nan), "b": [{"c": math.inf}], "d": "nan"})
     assert json.loads(json.dumps(found, allow_nan=False)) == {"a": [1.5, None], "b": [{"c": None}], "d": "nan"}
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        *[(text, f"'{text}") for text in ("=1+1", "+A1", "-cmd|' /C calc'!A0", "@SUM(A1)", "-1+A1", "\tx", "-")],
+        *[(text, text) for text in ("-0.3", "+2.4", "-1e-05", "-0.4 to +1.3", "+1,234", "-3 %", "a=b", "", "–")],
+        (-3, "-3"),
+    ],
+)
+def test_no_cell_of_a_table_is_a_formula(cell, written):
+    assert list(csv.reader(io.StringIO(csv_text([[cell, "x"]]), newline=""))) == [[written, "x"]]
+    assert list(csv.reader(io.StringIO(csv_text([[cell, "x"]], is_data=True), newline=""))) == [[str(cell), "x"]]

@@ -20,6 +20,7 @@ GIVEN = "given"  # index arrays of one's own, which a configuration cannot hold
 SPLIT_METHODS = ("writeup", "random", "stratified", "group")
 MOST_UNITS = 1_000_000  # of a layer; more is a slip of the keyboard
 MOST_MEMBERS = 1_000
+MAX_WORKERS = 1_024  # threads of an engine
 MAX_WHOLE = 2**63 - 1  # of numbers without a bound of their own
 ENGINES = ("numpy", "reference", "torch")
 DEVICES = ("auto", "cpu", "cuda")

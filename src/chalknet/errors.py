@@ -18,11 +18,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from chalknet.formatting import printable
+
 
 class ChalknetError(Exception):
     """Anything that chalknet says about its input. Catch this to catch them all."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """Return the message in one line, with escapes for what would steer a terminal."""
+        return printable(super().__str__())
 
 
 class ConfigError(ChalknetError, ValueError):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+# A number or an interval as tables show it: these begin with a sign and are no formulas.
+NUMBERS = re.compile(r"[-+−]?[\d.,]+(e[-+]?\d+)?( ?%| points)?( to [-+−]?[\d.,]+( ?%| points)?)?")
 DASH = "–"  # stands where there is no value
 
 
@@ -86,15 +89,33 @@ def capitalised(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """A name that a file or a model brought, without what would steer a terminal."""
-    return text if text.isprintable() else repr(text)[1:-1]
+    """Return a text in one line that does not steer a terminal: all but printable characters become escapes."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
-def csv_text(rows: Iterable[Iterable[Any]]) -> str:
-    """Return rows as comma-separated text, a line each."""
+def _escape(c: str) -> str:
+    number = ord(c)
+    if number < 0x20:
+        return {"\n": r"\n", "\r": r"\r", "\t": r"\t"}.get(c, f"\\x{number:02x}")
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def csv_text(rows: Iterable[Iterable[Any]], *, is_data: bool = False) -> str:
+    """Return rows as comma-separated text, a line each.
+
+    Args:
+        is_data: whether cells are written as they are. Otherwise a text that a spreadsheet would take for a formula
+            gets an apostrophe before it.
+    """
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerows(rows if is_data else ([_no_formula(cell) for cell in row] for row in rows))
     return buffer.getvalue()
+
+
+def _no_formula(cell: Any) -> Any:
+    is_formula = isinstance(cell, str) and cell[:1] in tuple("=+-@\t\r") and not NUMBERS.fullmatch(cell)
+    return f"'{cell}" if is_formula else cell
 
 
 def json_ready(value: Any) -> Any:

@@ -79,7 +79,7 @@ def csv_files(data: Dataset) -> Files:
     samples = zip(data.inputs.reshape(len(data), -1), data.labels, strict=True)
     rows = ([data.class_names[label], *row.tolist()] for row, label in samples)
     head = ["label", *(f"value{i}" for i in range(data.n_inputs))]
-    yield "", csv_text(chain([head], rows)).encode()
+    yield "", csv_text(chain([head], rows), is_data=True).encode()
 
 
 def npy_files(data: Dataset) -> Files:

@@ -8,13 +8,14 @@ from types import TracebackType
 from typing import Self
 
 from chalknet.errors import ChalknetError
+from chalknet.formatting import printable
 from chalknet.records import EpochRecord
 from chalknet.training.callbacks import Callback, RunContext
 
 
 def warn(line: str) -> None:
     """Says a line as a warning."""
-    warnings.warn(line, stacklevel=4)
+    warnings.warn(printable(line), stacklevel=4)
 
 
 class LogWriter(Callback):

@@ -13,6 +13,7 @@ import click
 
 from chalknet.cli.lazy import LazyCommand, LazyGroup
 from chalknet.cli.options import data_options, named_place, parsed_settings, parsed_source, recipe_options, say_notes
+from chalknet.cli.output import echo
 
 if TYPE_CHECKING:
     from chalknet.config import Recipe
@@ -63,9 +64,9 @@ def info(source: str, as_json: bool, **flags: Any) -> None:
 
     facts = describe(_load(source, flags))
     if as_json:
-        click.echo(json.dumps(facts.as_dict(), indent=2))
+        echo(json.dumps(facts.as_dict(), indent=2))
     else:
-        click.echo("\n".join(info_lines(facts)))
+        echo("\n".join(info_lines(facts)))
 
 
 @data.command()
@@ -113,7 +114,7 @@ def show(
         indices = splits.named()[part]
         drawn_from = f"{len(indices):,} images of {part} ({_division(recipe, splits)})"
     show_images(samples, rows, columns, seed=seed, by_class=by_class, indices=indices, path=output)
-    click.echo(f"written to {output}, drawn from {drawn_from}")
+    echo(f"written to {output}, drawn from {drawn_from}")
 
 
 @data.command()
@@ -164,13 +165,11 @@ def audit(
         from dataclasses import asdict
 
         split = {"recipe": recipe.name, **asdict(recipe.split), "sizes": splits.sizes}
-        click.echo(json.dumps({"split": split, **result.as_dict()}, indent=2))
+        echo(json.dumps({"split": split, **result.as_dict()}, indent=2))
     else:
         audit_text(result, _division(recipe, splits))
         if output is not None:
-            click.echo(
-                f"{n_drawn} pairs drawn in {output}" if n_drawn else f"no pairs to draw; {output} is not written"
-            )
+            echo(f"{n_drawn} pairs drawn in {output}" if n_drawn else f"no pairs to draw; {output} is not written")
     return FOUND if strict and result.findings else 0
 
 
@@ -204,7 +203,7 @@ def convert(source: str, output: str, kind: str | None, overwrite: bool, **flags
     samples = _load(source, flags)
     say_notes(samples.notes, quiet=False)
     done = convert_data(samples, Path(output), kind, overwrite=overwrite)
-    click.echo("\n".join(_conversion_lines(done)))
+    echo("\n".join(_conversion_lines(done)))
 
 
 def _load(source: str, flags: dict[str, Any]) -> Dataset:

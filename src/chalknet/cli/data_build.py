@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chalknet.cli.options import named_path
+from chalknet.cli.output import echo
 from chalknet.errors import DataError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def build(
         )
     if not quiet:
         for line in result_lines(built):
-            click.echo(line)
+            echo(line)
     if built.comparison is not None and not built.comparison.agrees:
         raise DataError(disagreement(built.comparison))
 
@@ -160,7 +161,7 @@ def _progress(quiet: bool) -> Iterator[Progress | None]:
             nonlocal told
             if done * 10 // total > told:
                 told = done * 10 // total
-                click.echo(f"drawing: {done:,} of {total:,} files", err=True)
+                echo(f"drawing: {done:,} of {total:,} files", err=True)
 
         yield tell
         return

@@ -6,8 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 
-import click
-
+from chalknet.cli.output import echo
 from chalknet.data.audit import Audit
 from chalknet.formatting import DASH
 from chalknet.reporting.audit_words import words
@@ -51,19 +50,19 @@ def _class_rows(counts: dict[str, int]) -> Iterator[tuple[str, str]]:
 
 def audit_text(result: Audit, split: str) -> None:
     """Prints an audit: what was found, then how the classes lie, between which parts, which values, which pairs."""
-    click.echo(f"{result.source}: {result.n_samples:,} samples, {split}")
+    echo(f"{result.source}: {result.n_samples:,} samples, {split}")
     if "unused" in result.sizes:
-        click.echo(f"{result.sizes['unused']:,} samples are in no part of this split")
+        echo(f"{result.sizes['unused']:,} samples are in no part of this split")
     if result.near:
         scale = f"{result.near:g} of full scale ({result.full_scale})"
-        click.echo(f"near twins: not equal, RMS difference at most {scale}")
+        echo(f"near twins: not equal, RMS difference at most {scale}")
     else:
-        click.echo("near twins are not looked for; --near 0.03 does so")
+        echo("near twins are not looked for; --near 0.03 does so")
     for table in audit_tables(result):
-        click.echo()
+        echo()
         print_table(table)
     found = len(result.findings)
-    click.echo(f"\nfound {found} of {len(result.checks)} things looked for" if found else "\nnothing found")
+    echo(f"\nfound {found} of {len(result.checks)} things looked for" if found else "\nnothing found")
 
 
 def audit_tables(result: Audit) -> Iterator[Table]:
@@ -137,12 +136,12 @@ def print_table(table: Table) -> None:
         return
     cells = [table.columns, *table.rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(table.columns))]
-    click.echo(table.title)
+    echo(table.title)
     for row in cells:
         aligned = (
             cell.rjust(w) if figure else cell.ljust(w) for cell, w, figure in zip(row, widths, figures, strict=True)
         )
-        click.echo("  ".join(aligned).rstrip())
+        echo("  ".join(aligned).rstrip())
 
 
 def _print_rich(table: Table, figures: list[bool]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chalknet.cli.output import echo
 from chalknet.formatting import count_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def doctor(as_json: bool) -> None:
     from chalknet.machine.doctor import examine
 
     found = examine()
-    click.echo(json.dumps(found.as_dict(), indent=2) if as_json else "\n".join(lines(found)))
+    echo(json.dumps(found.as_dict(), indent=2) if as_json else "\n".join(lines(found)))
 
 
 def lines(found: Diagnosis) -> list[str]:

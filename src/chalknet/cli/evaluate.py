@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chalknet.cli.options import data_options, named_place, parsed_source, say_notes
+from chalknet.cli.output import echo
 
 if TYPE_CHECKING:
     from chalknet.reporting.tables import Table
@@ -54,11 +55,11 @@ def evaluate(
     found = run_evaluate(model, parsed_source(data, flags), part=part, out=out, overwrite=overwrite)
     say_notes(found.notes, quiet)
     if as_json:
-        click.echo(evaluation_json(found), nl=False)
+        echo(evaluation_json(found), nl=False)
         return
-    click.echo("\n\n".join(table.text() for table in _shown(found)))
+    echo("\n\n".join(table.text() for table in _shown(found)))
     if out is not None:
-        click.echo(f"\nwritten to {out}")
+        echo(f"\nwritten to {out}")
 
 
 def _shown(found: Evaluation) -> list[Table]:

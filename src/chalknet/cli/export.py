@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chalknet.cli.options import named_place
+from chalknet.cli.output import echo
 
 if TYPE_CHECKING:
     from chalknet.workflows.export import Export
@@ -38,7 +39,7 @@ def export(model: str, output: str, numpy_only: bool, overwrite: bool, quiet: bo
 
     done = export_model(model, output, "numpy" if numpy_only else "onnx", overwrite=overwrite)
     if not quiet:
-        click.echo("\n".join(_lines(done)))
+        echo("\n".join(_lines(done)))
 
 
 def _lines(done: Export) -> list[str]:

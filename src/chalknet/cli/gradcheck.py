@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options, say_notes, set_option
+from chalknet.cli.output import echo
 from chalknet.training.recipes import recipe as recipe_named
 
 
@@ -44,10 +45,10 @@ def gradcheck(data: str, recipe: str | None, samples: int, as_json: bool, **flag
     checks = check_recipe(data_set, chosen, samples)
     say_notes(data_set.notes, quiet=False)
     if as_json:
-        click.echo(json.dumps([{**asdict(check), "ok": check.ok} for check in checks], indent=2))
+        echo(json.dumps([{**asdict(check), "ok": check.ok} for check in checks], indent=2))
     else:
-        click.echo(gradient_table(checks).text())
+        echo(gradient_table(checks).text())
     bad = [check.group for check in checks if not check.ok]
     if bad:
-        click.echo(f"chalknet: gap above {TOLERANCE:g} in {', '.join(bad)}.", err=True)
+        echo(f"chalknet: gap above {TOLERANCE:g} in {', '.join(bad)}.", err=True)
     return 1 if bad else 0

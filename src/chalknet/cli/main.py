@@ -7,11 +7,14 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
+from pathlib import Path
 
 import click
 
 from chalknet.cli.lazy import LazyCommand, LazyGroup
+from chalknet.cli.output import echo
 from chalknet.errors import ChalknetError
+from chalknet.formatting import printable
 from chalknet.version import __version__
 
 COMMANDS = {
@@ -64,6 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     Ctrl-C is, so that what the work began is tidied up.
     """
     if arguments is None:
+        _open_closed_streams()
         for name in ("SIGTERM", "SIGHUP"):
             if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # as nohup sets it
                 signal.signal(getattr(signal, name), _end)
@@ -76,6 +80,13 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader of our output (head, less) went away: nobody to tell, and Python must not try again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _open_closed_streams() -> None:
+    """Put /dev/null in the place of closed standard streams, so that no file opened later gets their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _run(arguments: list[str], debug: bool) -> int:
@@ -117,7 +128,7 @@ def _say_error(debug: bool, message: str, code: int = 1) -> int:
     """Tells in one line on standard error, after the trace where that is wanted; gives the exit code back."""
     if debug:
         traceback.print_exc()
-    click.echo(f"chalknet: {message}", err=True)
+    echo(f"chalknet: {printable(message)}", err=True)
     return code
 
 

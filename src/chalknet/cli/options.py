@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 import click
 
+from chalknet.cli.output import echo
 from chalknet.config import SECTION_OF_FIELD, SECTIONS, DataConfig, Recipe, meaning, near_match
 from chalknet.errors import ConfigError
+from chalknet.formatting import printable
 from chalknet.training.recipes import OF_ROWS, RECIPES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -113,7 +115,7 @@ def parsed_assignment(text: str) -> tuple[str, Any]:
 def say_notes(notes: Sequence[str], quiet: bool) -> None:
     """What the reader left out or turned, a line each."""
     for note in () if quiet else notes:
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {printable(note)}", err=True)
 
 
 def parsed_source(source: str | None, flags: dict[str, Any]) -> DataConfig:

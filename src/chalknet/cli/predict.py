@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from chalknet.cli.options import named_place, say_notes
+from chalknet.cli.output import echo
 from chalknet.errors import ConfigError
 
 
@@ -81,12 +82,12 @@ def predict(
     say_notes((*conversion_lines(answers), *map(printable, answers.notes)), quiet)
     text = rendered(answers, opened, kind, 2 if top is None else top)
     if out is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
     else:
         write_answers(Path(out), text)
-        click.echo(f"{len(answers):,} answers written to {out}")
+        echo(f"{len(answers):,} answers written to {out}")
     for message in answers.unread:
-        click.echo(f"chalknet: {printable(message)}", err=True)
+        echo(f"chalknet: {printable(message)}", err=True)
     return 1 if answers.unread else 0
 
 

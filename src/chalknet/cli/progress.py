@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
-import click
-
 from chalknet.cli.options import say_notes
+from chalknet.cli.output import echo
+from chalknet.formatting import printable
 from chalknet.records import PARTS, EpochRecord
 from chalknet.training.callbacks import Callback, RunContext
 
@@ -48,9 +48,9 @@ class EpochProgress(Callback):
                 say_notes((*self._notes, *context.data.notes, *context.notes), quiet=False)
                 self._notes = None
             if context.n_networks > 1:
-                click.echo(f"network {context.number} of {context.n_networks}", err=True)
+                echo(f"network {context.number} of {context.n_networks}", err=True)
             if self._done:
-                click.echo(f"going on after epoch {self._done} of {self._n_epochs}", err=True)
+                echo(f"going on after epoch {self._done} of {self._n_epochs}", err=True)
             if sys.stderr.isatty():
                 self._bar = progress_bar("epoch {task.fields[count]}")
                 self._task = self._bar.add_task("", total=self._n_epochs, count=f"0/{self._n_epochs}", facts="")
@@ -60,9 +60,9 @@ class EpochProgress(Callback):
     def say(self, line: str) -> None:
         """Show a line above the bar, also if quiet."""
         if self._bar is None:
-            click.echo(line, err=True)
+            echo(line, err=True)
         else:
-            self._bar.console.print(line, markup=False, highlight=False)
+            self._bar.console.print(printable(line), markup=False, highlight=False)
 
     def on_train_end(self, error: BaseException | None) -> None:
         del error
@@ -78,7 +78,7 @@ class EpochProgress(Callback):
             facts = fitting_facts(record, self._n_train, left, room)
             self._bar.update(self._task, completed=record.epoch, count=count, facts=facts)
         elif not self._quiet and self._is_due(record.epoch):
-            click.echo(f"epoch {count}  {fitting_facts(record, self._n_train, left, WIDE)}", err=True)
+            echo(f"epoch {count}  {fitting_facts(record, self._n_train, left, WIDE)}", err=True)
 
     def _is_due(self, epoch: int) -> bool:
         return epoch in (1, self._n_epochs) or epoch % max(1, self._n_epochs // LINES) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from chalknet.cli.options import named_place
+from chalknet.cli.output import echo
 
 
 @click.command()
@@ -38,4 +39,4 @@ def report(folder: str, out: str | None, data: str | None, overwrite: bool, quie
 
     result = make_report(folder, out=out, data=data, overwrite=overwrite)
     if not quiet:
-        click.echo(f"written to {result.html} and {result.pdf}")
+        echo(f"written to {result.html} and {result.pdf}")

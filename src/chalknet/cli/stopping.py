@@ -6,6 +6,8 @@ import json
 
 import click
 
+from chalknet.cli.output import echo
+
 
 @click.command()
 @click.argument("folder", metavar="RUN|STUDY")
@@ -27,11 +29,11 @@ def stopping(folder: str, monitor: str, as_csv: bool, as_json: bool) -> None:
 
     found = find_stopping(folder, monitor)
     if as_json:
-        click.echo(json.dumps([one.as_dict() for one in found], indent=2))
+        echo(json.dumps([one.as_dict() for one in found], indent=2))
         return
     points = [(one.label, one.point) for one in found if one.point is not None]
     if as_csv:
-        click.echo(stopping_table(points).csv(), nl=False)
+        echo(stopping_table(points).csv(), nl=False)
     else:
         table = [stopping_table(points, joined=True).text()] if points else []
-        click.echo("\n\n".join([*table, "\n".join(one.sentences() for one in found)]))
+        echo("\n\n".join([*table, "\n".join(one.sentences() for one in found)]))

@@ -16,6 +16,7 @@ from click.core import ParameterSource
 from chalknet.cli.kernels import choose_kernels
 from chalknet.cli.lazy import LazyGroup
 from chalknet.cli.options import data_options, named_place, parsed_settings, parsed_source, recipe_options, say_notes
+from chalknet.cli.output import echo
 from chalknet.errors import ConfigError
 from chalknet.studies.spec import SEARCH_FIELDS, STUDY_FIELDS, number_or_text, study_meaning
 
@@ -133,11 +134,11 @@ def show(folder: str, as_csv: bool, as_json: bool, every_cell: bool, with_test: 
         raise ConfigError("--csv and --json are two forms of the same; give one of them.")
     results = read_results(folder, every_cell=every_cell)
     if as_csv:
-        click.echo(results_csv(results), nl=False)
+        echo(results_csv(results), nl=False)
     elif as_json:
-        click.echo(json.dumps(results_json(results), indent=2, ensure_ascii=False))
+        echo(json.dumps(results_json(results), indent=2, ensure_ascii=False))
     else:
-        click.echo(results_text(results, with_test=with_test, width=_width()))
+        echo(results_text(results, with_test=with_test, width=_width()))
 
 
 def _run(
@@ -162,7 +163,7 @@ def _run(
         from chalknet.workflows.run_study import plan_study
 
         check_jobs(jobs, stack)
-        click.echo(plan_text(plan_study(request, request.spec.data, folder, jobs=jobs, stack=stack)))
+        echo(plan_text(plan_study(request, request.spec.data, folder, jobs=jobs, stack=stack)))
         return 0
     try:
         with _says_how_to_go_on(folder, flags["on"]), UnitProgress(quiet=quiet) as progress:
@@ -201,11 +202,11 @@ def _say_end(results: StudyResults, folder: Path, quiet: bool) -> int:
     from chalknet.cli.study_text import results_text
 
     if not quiet:
-        click.echo(results_text(results, width=_width()))
-        click.echo(f"written to {folder}")
+        echo(results_text(results, width=_width()))
+        echo(f"written to {folder}")
     if results.failed:
         shown = f"{len(results.failed)} of {len(results.units)} units failed; --retry-failed trains them again."
-        click.echo(f"chalknet: {shown}", err=True)
+        echo(f"chalknet: {shown}", err=True)
         return 1
     return 0
 
@@ -231,7 +232,7 @@ def _says_how_to_go_on(folder: Path, on: str | None) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit):
         if (folder / "study.toml").exists():
             command = f"chalknet study --config {folder / 'study.toml'}{f' --on {on}' if on else ''}"
-            click.echo(f"chalknet: stopped; what is finished is kept. Go on: {command}", err=True)
+            echo(f"chalknet: stopped; what is finished is kept. Go on: {command}", err=True)
         else:
-            click.echo("chalknet: stopped.", err=True)
+            echo("chalknet: stopped.", err=True)
         raise

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
+from chalknet.cli.output import echo
 from chalknet.cli.progress import BAR_WIDTH, TerminalBar, clock
+from chalknet.formatting import printable
 
 if TYPE_CHECKING:
     from chalknet.studies.plan import Plan
@@ -31,7 +31,7 @@ class UnitProgress(TerminalBar):
             self._bar.update(self._task, total=progress.total, completed=behind, count=count, facts=facts)
         elif not self._quiet and ended is not None:
             count = f"{progress.done:>{len(str(progress.total))}}/{progress.total}"
-            click.echo(f"units {count}  {end_line(ended)}  {_left(progress)}".rstrip(), err=True)
+            echo(f"units {count}  {end_line(ended)}  {_left(progress)}".rstrip(), err=True)
 
 
 class PlanLine:
@@ -43,7 +43,7 @@ class PlanLine:
     def __call__(self, plan: Plan) -> None:
         if not self._quiet and plan.how != self._last:
             self._last = plan.how
-            click.echo(f"plan: {plan.how}", err=True)
+            echo(f"plan: {plan.how}", err=True)
 
 
 def fitting_facts(progress: StudyProgress, room: int) -> str:
@@ -60,9 +60,9 @@ def fitting_facts(progress: StudyProgress, room: int) -> str:
 def end_line(end: RunEvent) -> str:
     """How a unit ended, in a line."""
     if end.again:
-        return f"{end.unit}: its process ended ({end.error}); tried again"
+        return printable(f"{end.unit}: its process ended ({end.error}); tried again")
     if end.error:
-        return f"{end.unit} failed: {end.error}"
+        return printable(f"{end.unit} failed: {end.error}")
     accuracy = "" if end.valid_accuracy is None else f"  valid {100 * end.valid_accuracy:.1f} %"
     return f"{end.unit}{accuracy}  {end.seconds:.1f} s"
 

@@ -16,6 +16,7 @@ from chalknet.cli.options import (
     recipe_options,
     valid_file,
 )
+from chalknet.cli.output import echo
 from chalknet.cli.stop import stop_after_epoch
 from chalknet.config import near_match
 from chalknet.errors import ConfigError
@@ -112,8 +113,8 @@ def train(quiet: bool, logs: tuple[str, ...], **flags: Any) -> int:
     with stop_after_epoch(progress) as must_stop:
         run = run_training(replace(options, must_stop=must_stop), [progress, *writers])
     if not quiet:
-        click.echo(statistics_table(run).text())
-        click.echo(f"written to {run.folder}")
+        echo(statistics_table(run).text())
+        echo(f"written to {run.folder}")
     return 1 if any(writer.has_failed for writer in writers) else 0
 
 
@@ -144,7 +145,7 @@ def log_writer(text: str) -> LogWriter:
         raise ConfigError(f"--log {kind} needs a place, such as {kind}:{'log.csv' if kind == 'csv' else 'runs/board'}.")
 
     def tell(line: str) -> None:
-        click.echo(f"chalknet: {line}", err=True)
+        echo(f"chalknet: {line}", err=True)
 
     if kind == "mlflow":
         return MlflowWriter(place or None, tell=tell)

@@ -9,6 +9,7 @@ import click
 
 from chalknet.cli.kernels import choose_kernels
 from chalknet.cli.options import data_options, named_place, parsed_settings, parsed_source, recipe_options, say_notes
+from chalknet.cli.output import echo
 
 # Recipe fields that may be given; what seeds vary, and what would make it another write-up, may not.
 FIELDS = ("split", "train_size", "valid_size", "split_seed", "learning_rate", "momentum", "epochs", "batch_size")
@@ -83,11 +84,11 @@ def writeup(
                 **settings,
             )
     except KeyboardInterrupt:
-        click.echo(f"chalknet: stopped; what is finished is kept. The same command goes on (--out {folder}).", err=True)
+        echo(f"chalknet: stopped; what is finished is kept. The same command goes on (--out {folder}).", err=True)
         return STOPPED
-    click.echo(f"written to {result.html} and {result.pdf}")
+    echo(f"written to {result.html} and {result.pdf}")
     if result.results.failed:
         shown = f"{len(result.results.failed)} of {len(result.results.units)} trainings failed"
-        click.echo(f"chalknet: {shown}; the document says which.", err=True)
+        echo(f"chalknet: {shown}; the document says which.", err=True)
         return 1
     return 0

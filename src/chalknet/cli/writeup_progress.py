@@ -6,8 +6,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import click
-
+from chalknet.cli.output import echo
 from chalknet.cli.progress import BAR_WIDTH, TerminalBar, clock
 from chalknet.cli.study_progress import end_line, fitting_facts
 
@@ -75,8 +74,8 @@ class WriteupBar(TerminalBar):
     def _say(self, progress: WriteupProgress, begins: bool) -> None:
         study = progress.study
         if begins:
-            click.echo(WORDS[progress.step], err=True)
+            echo(WORDS[progress.step], err=True)
         if study is not None and study.ended is not None:
             left = "" if study.seconds_left is None else f"  {clock(study.seconds_left)} left"
             count = f"{study.done:>{len(str(study.total))}}/{study.total}"
-            click.echo(f"training {count}  {end_line(study.ended)}{left}", err=True)
+            echo(f"training {count}  {end_line(study.ended)}{left}", err=True)

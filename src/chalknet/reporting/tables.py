@@ -11,7 +11,7 @@ import numpy as np
 
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
-from chalknet.formatting import DASH, count_of, csv_text
+from chalknet.formatting import DASH, count_of, csv_text, printable
 from chalknet.network.gradcheck import GradientCheck
 from chalknet.records import PARTS, Scores
 
@@ -37,14 +37,14 @@ class Table:
         Args:
             width: columns of the terminal. In a table that is wider, names stand above their figures.
         """
-        cells = [self.columns, *self.rows]
+        cells = [[printable(cell) for cell in row] for row in (self.columns, *self.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
         is_wide = width is not None and sum(widths) + 2 * len(widths) - 2 > width
         lines = []
         for row in cells:
             figures = "  ".join(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))
             lines += [row[0], f"  {figures}"] if is_wide else [f"{row[0].ljust(widths[0])}  {figures}"]
-        title = self.title if width is None else textwrap.fill(self.title, width)
+        title = printable(self.title) if width is None else textwrap.fill(printable(self.title), width)
         return "\n".join([title, *(line.rstrip() for line in lines)])
 
     def csv(self) -> str:

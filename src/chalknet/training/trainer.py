@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.config import FULL, SAME, SECTIONS, Recipe, TrainingConfig
+from chalknet.config import FULL, MAX_WORKERS, SAME, SECTIONS, Recipe, TrainingConfig
 from chalknet.data.augment import augmenter_for
 from chalknet.data.dataset import Dataset, arrays_sha256
 from chalknet.data.image_facts import ImageFacts, image_facts
@@ -206,8 +206,8 @@ class Trainer:
         beside: Trainer | None = None,
         weigh_scores: bool = False,
     ) -> None:
-        if workers is not None and workers < 1:
-            raise ConfigError(f"workers must be a whole number >= 1, got {workers}.")
+        if workers is not None and not 1 <= workers <= MAX_WORKERS:
+            raise ConfigError(f"workers must be a whole number from 1 to {MAX_WORKERS}, got {workers}.")
         self.data, self.splits, self.recipe = data, splits, recipe
         self.architecture = architecture_for(recipe, data.n_inputs, data.n_classes)
         self.scaling: Scaling = (

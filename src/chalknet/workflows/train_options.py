@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chalknet.config import DataConfig, Recipe, read_config
+from chalknet.checked import short
+from chalknet.config import FROM_0, MAX_WORKERS, DataConfig, Recipe, read_config, whole
 from chalknet.errors import ConfigError
 from chalknet.training.recipes import DEFAULT
 from chalknet.training.recipes import recipe as recipe_named
@@ -15,6 +16,13 @@ from chalknet.training.recipes import recipe as recipe_named
 if TYPE_CHECKING:
     from chalknet.data.dataset import Dataset
     from chalknet.data.splits import Splits
+
+LIMITS = {
+    "checkpoint_seconds": FROM_0,
+    "checkpoint_epochs": whole(1),
+    "workers": whole(1, MAX_WORKERS),
+    "shards": whole(1, 10_000),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,16 +67,12 @@ class TrainOptions:
     on: str | None = None
 
     def __post_init__(self) -> None:
-        if self.checkpoint_seconds is not None and not self.checkpoint_seconds >= 0:
-            raise ConfigError(f"checkpoint_seconds must be a number >= 0, got {self.checkpoint_seconds}.")
-        if self.checkpoint_epochs is not None and self.checkpoint_epochs < 1:
-            raise ConfigError(f"checkpoint_epochs must be a whole number >= 1, got {self.checkpoint_epochs}.")
+        for name, constraint in LIMITS.items():
+            value = getattr(self, name)
+            if value is not None and not constraint.accepts(value):
+                raise ConfigError(f"{name} must be {constraint.must}, got {short(value)}.")
         if self.shards is None and self.on is not None:
             raise ConfigError(f"on says where shards are; with on {self.on!r} give shards (--shards) too.")
-        if self.shards is not None and (isinstance(self.shards, bool) or not isinstance(self.shards, int)):
-            raise ConfigError(f"shards must be a whole number >= 1, got {self.shards!r}.")
-        if self.shards is not None and self.shards < 1:
-            raise ConfigError(f"shards must be a whole number >= 1, got {self.shards!r}.")
         self.base()[0].with_settings(**self.settings)
 
     @property

@@ -63,7 +63,7 @@ def face_records(
 def manifest_csv(records: Sequence[FaceRecord]) -> str:
     """The records as CSV with a heading line; `read_manifest` reads it back."""
     rows = ([getattr(record, column) for column in MANIFEST_COLUMNS] for record in records)
-    return csv_text([MANIFEST_COLUMNS, *rows])
+    return csv_text([MANIFEST_COLUMNS, *rows], is_data=True)
 
 
 def read_manifest(path: Path) -> tuple[FaceRecord, ...]:
