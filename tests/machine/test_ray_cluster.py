@@ -59,7 +59,7 @@ def without_ray(monkeypatch):
 def test_without_ray_the_command_that_installs_it_is_named_and_nothing_is_written(tmp_path):
     data = made_images(60, seed=0)
     sizes = {"train_size": 40, "valid_size": 10, "epochs": 1}
-    with pytest.raises(MissingExtraError, match=r'study --on ray needs Ray: pip install "chalknet\[ray\]"\.'):
+    with pytest.raises(MissingExtraError, match=r'a study on Ray needs Ray: pip install "chalknet\[ray\]"\.'):
         chalknet.study(data, {"hidden": [2]}, out=tmp_path / "s", on="ray", **sizes)
     with pytest.raises(MissingExtraError, match=r'training over shards needs Ray: pip install "chalknet\[ray\]"\.'):
         chalknet.train(data, "writeup", out=tmp_path / "r", shards=2, hidden=[2], **sizes)
@@ -72,8 +72,8 @@ def test_what_cannot_be_shared_out_is_said_before_ray_is_looked_for(capsys):
     assert main([*line, "--batch-norm"]) == 2
     assert "batch_norm takes the statistics of a whole batch, which shards do not have" in capsys.readouterr().err
     assert main(["train", "--on", "ray://127.0.0.1:1", "--epochs", "1", "--quiet"]) == 2
-    assert "on says where shards are; with on 'ray://127.0.0.1:1' give shards too" in capsys.readouterr().err
-    with pytest.raises(ConfigError, match="shards must be a whole number >= 1, got 0"):
+    assert "on says where shards are; with on 'ray://127.0.0.1:1' give shards (--shards) too" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="shards must be a whole number from 1 to 10000, got 0"):
         chalknet.train(made_images(60, seed=0), shards=0)
 
 
