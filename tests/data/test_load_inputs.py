@@ -48,6 +48,13 @@ def test_the_samples_of_an_npz_without_labels(tmp_path, key):
     np.testing.assert_array_equal(load_inputs(tmp_path / "a.npz", 72).inputs, IMAGES)
 
 
+def test_samples_may_have_an_axis_of_one_channel(tmp_path):
+    np.savez(tmp_path / "a.npz", images=IMAGES[..., None])
+    found = load_inputs(tmp_path / "a.npz", 72)
+    np.testing.assert_array_equal(found.inputs, IMAGES)
+    assert found.notes == ("images (6, 8, 9, 1) have one channel, so they are read as gray images.",)
+
+
 def test_both_parts_of_an_npz_follow_each_other(tmp_path):
     np.savez(tmp_path / "a.npz", x_train=IMAGES[:4], y_train=LABELS[:4], x_test=IMAGES[4:], y_test=LABELS[4:])
     np.testing.assert_array_equal(load_inputs(tmp_path / "a.npz", 72).inputs, IMAGES)

@@ -112,6 +112,7 @@ def test_arrays_and_data_files_of_another_kind_are_told(run, tmp_path):
     (note,) = chalknet.predict(run.network, bars(20, fill=0.4)[0]).notes
     assert note.startswith("most images have wide margins")
     assert chalknet.predict(run.network, images).notes == ()
+    assert "have one channel" in chalknet.predict(run.network, images[..., None]).notes[0]
 
 
 def test_facts_are_of_the_training_images_and_kept_in_the_model_file(run, tmp_path):

@@ -134,6 +134,10 @@ class Samples:
     input_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.inputs, StoredSamples):
+            inputs, dropped = without_channel(self.inputs)
+            object.__setattr__(self, "inputs", inputs)
+            object.__setattr__(self, "notes", (*self.notes, *dropped))
         check_inputs(self.inputs, self.source)
 
     def __len__(self) -> int:

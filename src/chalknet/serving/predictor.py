@@ -81,7 +81,7 @@ def answer_samples(model: Classifier, samples: Samples, named: str | None = None
     """
     check_fit(samples.inputs, model, samples.source)
     check_input_names(samples.input_names, model.input_names, samples.source, "the model")
-    reader = InputReader(model, notes=value_notes(samples.inputs, model))
+    reader = InputReader(model, notes=[*samples.notes, *value_notes(samples.inputs, model)])
     return _answers(model, reader, reader.sample_pieces(samples, named))
 
 

@@ -123,7 +123,7 @@ NPZ_CASES = {
     "one label": (npz(labels=np.array(3)), r"labels must be \(N,\), got \(\)"),
     "too few labels": (npz(labels=LABELS[:5]), r"5 labels for 6 samples"),
     "images of 1 dimension": (npz(images=np.arange(6)), r"\(N, H, W\) or rows \(N, I\), got shape \(6,\)"),
-    "images of 4 dimensions": (npz(images=IMAGES[..., None]), r"got 4 dimensions \(6, 4, 4, 1\)"),
+    "images of 4 dimensions": (npz(images=np.stack([IMAGES] * 3, axis=3)), r"got 4 dimensions \(6, 4, 4, 3\)"),
     "images of 0 dimensions": (npz(images=np.array(5)), r"\(N, H, W\) or rows \(N, I\), got"),
     "Keras images of 0 dimensions": (
         npz(x_train=np.array(5), y_train=LABELS),

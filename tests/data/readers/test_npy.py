@@ -36,6 +36,13 @@ def test_a_pair_stays_on_disk(tmp_path, samples, names):
     assert (data.in_memory().inputs == samples).all()
 
 
+@pytest.mark.parametrize("axis", [1, 3])
+def test_gray_images_may_have_an_axis_of_one_channel(tmp_path, axis):
+    data = load_data(saved(tmp_path / "set", images=np.expand_dims(IMAGES, axis), labels=LABELS))
+    assert (data.inputs[:] == IMAGES).all()
+    assert data.is_stored
+
+
 def test_shards_follow_each_other_by_name(tmp_path):
     shards = {"images_b": IMAGES[20:], "labels_b": LABELS[20:], "images_a": IMAGES[:20], "labels_a": LABELS[:20]}
     data = load_data(saved(tmp_path / "set", **shards), class_names=["x", "y", "z"])

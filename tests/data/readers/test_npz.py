@@ -122,8 +122,9 @@ def test_whole_number_images_of_any_width_become_uint8():
     np.testing.assert_array_equal(data.inputs, images())
 
 
-def test_black_and_white_images_become_0_and_255():
-    data = read_npz(source_file(npz_bytes(images=images() > 100, labels=np.arange(6))))
+@pytest.mark.parametrize("shape", [(6, 4, 4), (6, 4, 4, 1)])
+def test_black_and_white_images_become_0_and_255(shape):
+    data = read_npz(source_file(npz_bytes(images=images().reshape(shape) > 100, labels=np.arange(6))))
     np.testing.assert_array_equal(data.inputs, np.where(images() > 100, 255, 0))
     assert "images holds True and False, read as 255 and 0." in data.notes
 

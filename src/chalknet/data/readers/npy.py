@@ -141,7 +141,10 @@ def _opened(path: Path, first: StoredArray | None) -> StoredArray:
     size, promised = path.stat().st_size, header.n_bytes + header.array_bytes
     if size != promised:
         raise DataError(f"{path}: its header promises {promised} bytes, and there are {size}. Copy the file again.")
-    found = StoredArray(path, header.n_bytes, header.shape, header.dtype)
+    shape = header.shape
+    if len(shape) == 4 and 1 in (shape[1], shape[3]):  # gray images with an axis of one channel
+        shape = shape[:3] if shape[3] == 1 else (shape[0], *shape[2:])
+    found = StoredArray(path, header.n_bytes, shape, header.dtype)
     if len(found.shape) not in (2, 3):
         raise DataError(f"{path}: samples must be (N, H, W) images or (N, I) rows, got shape {found.shape}.")
     if first is not None and (found.shape[1:], found.dtype) != (first.shape[1:], first.dtype):

@@ -129,7 +129,7 @@ def _column(labels: NDArray[Any], key: str, notes: list[str]) -> NDArray[Any]:
 
 def _bool_to_grey(inputs: NDArray[Any], key: str, notes: list[str]) -> NDArray[Any]:
     """Black-and-white images to the range that grey images have; anything else as it is."""
-    if inputs.dtype != np.bool_ or inputs.ndim != 3:
+    if inputs.dtype != np.bool_ or inputs.ndim < 3:
         return inputs
     notes.append(f"{key} holds True and False, read as 255 and 0.")
     return inputs.astype(np.uint8) * np.uint8(255)
