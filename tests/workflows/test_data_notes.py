@@ -124,6 +124,15 @@ def test_images_of_any_range_are_trained_as_bytes_are(kind, factor, divisor, sma
     assert [f"divided by {divisor}." in note for note in run.notes] == [True] * bool(divisor)
 
 
+def test_images_of_zeros_and_ones_are_told_to_be_nearly_black(small_images):
+    images = small_images.inputs > 128
+    settings = {"recipe": "writeup", "hidden": [4], "epochs": 1, "train_size": 160, "valid_size": 40}
+    run = chalknet.train(dataset_from_arrays(images, small_images.labels), **settings)
+    assert run.notes[-1].startswith("no pixel is larger than 1, and all are divided by 255")
+    scaled = chalknet.train(dataset_from_arrays(images, small_images.labels), input_scaling="standard", **settings)
+    assert not any("no pixel" in note for note in scaled.notes)
+
+
 def test_standardized_images_are_left_as_they_are(small_images):
     images = (small_images.inputs - 120.0) / 80.0
     run = chalknet.train(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from chalknet.errors import ConfigError
+from chalknet.machine.shared_setting import SharedSetting
 
 RECORDING = threading.Lock()
 GPU_FORMS_ON = ("cuda",)  # kinds of device that are given products in the forms that suit a GPU
@@ -73,18 +74,23 @@ def free_bytes(device: Any) -> int:
 @contextmanager
 def running(threads: int, tf32: bool) -> Iterator[None]:
     """Compute without autograd, on this many threads, and with TF32 only if tf32."""
-    before = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
-    reduced = torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+    with _SETTINGS.of((threads, tf32, False)), torch.inference_mode():  # False: sums of products in float32
+        yield
+
+
+def _settings() -> tuple[int, bool, bool]:
+    products = torch.backends.cuda.matmul
+    return torch.get_num_threads(), products.allow_tf32, products.allow_bf16_reduced_precision_reduction
+
+
+def _set(settings: tuple[int, bool, bool]) -> None:
+    threads, tf32, reduced = settings
     torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = tf32
-    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False  # sums of products in float32
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.backends.cuda.matmul.allow_tf32 = before[1]
-        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = reduced
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = reduced
+
+
+_SETTINGS = SharedSetting(_settings, _set)
 
 
 class Recorded:

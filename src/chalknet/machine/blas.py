@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
-_LOCK = threading.Lock()
-_entered = 0  # times that `one_blas_thread` is entered at present, in all threads
-_threads_before: list[int] = []  # of each library, before the first of these
+from chalknet.machine.shared_setting import SharedSetting
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
+def one_blas_thread() -> AbstractContextManager[None]:
     """While it is entered, every product of this process runs on one BLAS thread; after it, on as many as before.
 
     A BLAS divides a product among its threads and adds in another order where the cuts fall, so its number of threads
     changes the last digits of a result. On one thread they depend on the machine alone. A BLAS has one number of
-    threads for the whole process, so the limit is counted: it is lifted when the last thread has left.
+    threads for the whole process, so the limit is lifted when the last thread has left.
     """
-    global _entered, _threads_before
-    with _LOCK:
-        if not _entered:
-            _threads_before = [library.get_num_threads() for library in _libraries()]
-        _entered += 1
-        _set_threads([1] * len(_libraries()))
-    try:
-        yield
-    finally:
-        with _LOCK:
-            _entered -= 1
-            if not _entered:
-                _set_threads(_threads_before)
+    return _THREADS.of([1] * len(_libraries()))
+
+
+def _get_threads() -> list[int]:
+    return [library.get_num_threads() for library in _libraries()]
 
 
 def _set_threads(numbers: list[int]) -> None:
@@ -43,6 +30,9 @@ def _set_threads(numbers: list[int]) -> None:
         give_up(force=True)
         library.set_num_threads(number)
         give_up(force=True)
+
+
+_THREADS = SharedSetting(_get_threads, _set_threads)
 
 
 @cache

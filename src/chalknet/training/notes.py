@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from chalknet.config import Recipe
 from chalknet.data.dataset import Dataset
-from chalknet.data.preprocess import PIXEL_SCALE, Scaling, input_scale
+from chalknet.data.preprocess import MAX_SCALED_PIXEL, PIXEL_SCALE, Scaling, input_scale
 from chalknet.data.splits import Splits
 from chalknet.errors import DataError
 from chalknet.formatting import count_of, quoted
@@ -53,6 +53,13 @@ def scaling_notes(scaling: Scaling, data: Dataset) -> tuple[str, ...]:
     if data.is_images and scaling.shift is None and scaling.scale != input_scale(data.inputs.dtype):
         kind = "of 0..255" if scaling.scale == PIXEL_SCALE else f"up to {scaling.scale:g}"
         notes.append(f"images hold {data.inputs.dtype} values {kind}, so they are divided by {scaling.scale:g}.")
+    if data.is_images and scaling.shift is None and data.inputs.dtype == np.uint8 and not data.is_stored:
+        largest = int(data.inputs.max())
+        if 0 < largest <= MAX_SCALED_PIXEL:
+            notes.append(
+                f"no pixel is larger than {largest}, and all are divided by 255, as pixels of 0..255 are. Use "
+                "input_scaling=standard, or multiply them."
+            )
     return (*notes, *ignored_notes(scaling, data.input_names))
 
 
