@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from chalknet.config import AugmentationConfig, Recipe, near_match
 from chalknet.errors import ConfigError
+from chalknet.formatting import count_of
 
 if TYPE_CHECKING:  # the command line shows recipes and does not wait for NumPy
     from chalknet.data.dataset import Dataset
@@ -93,8 +94,9 @@ def suited(
         if n_valid < MIN_VALID:
             recipe = recipe.with_settings(stop_early=False)
             notes.append(
-                f"{n_valid} validation samples cannot tell which epoch is best, so all {recipe.training.epochs} epochs "
-                "are trained and the last one's weights are kept. stop_early=True (--stop-early) chooses nevertheless."
+                f"{count_of(n_valid, 'validation sample')} cannot tell which epoch is best, so all "
+                f"{recipe.training.epochs} epochs are trained and the last one's weights are kept. stop_early=True "
+                "(--stop-early) chooses nevertheless."
             )
     return recipe, tuple(notes)
 
