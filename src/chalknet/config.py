@@ -6,7 +6,7 @@ Each field carries its constraint and its meaning; one formatter makes every mes
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -333,6 +333,9 @@ class StoppingConfig(Checked):
     )
 
 
+READING_FIELDS = ("class_names", "label_column", "image_size", "image_fit")  # of `DataConfig`
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """[data]: where the samples came from ("" where not named), and the digest that a repetition must find again.
@@ -399,7 +402,7 @@ class Recipe:
             changed["regularisation"] = {"dropout": 0.0}
         for key, value in settings.items():
             if key not in SECTION_OF_FIELD:
-                raise ConfigError(f"unknown setting {short(key)}.{near_match(key, SECTION_OF_FIELD)}")
+                raise unknown_setting(key, SECTION_OF_FIELD)
             changed.setdefault(SECTION_OF_FIELD[key], {})[key] = of_python(value)
         sections = {name: replace(getattr(self, name), **values) for name, values in changed.items()}
         return replace(self, **sections)
@@ -444,6 +447,13 @@ def meaning(field_name: str) -> str:
     item = next(f for f in fields(SECTIONS[SECTION_OF_FIELD[field_name]]) if f.name == field_name)
     constraint: Constraint = item.metadata["constraint"]
     return f"{item.metadata['meaning']}: {constraint.must}"
+
+
+def unknown_setting(name: str, known: Iterable[str]) -> ConfigError:
+    """Return the error for a setting that does not exist, with what to do instead."""
+    if name in READING_FIELDS:
+        return ConfigError(f"{name} says how data are read. Give it to chalknet.load_data, and its Dataset as data.")
+    return ConfigError(f"unknown setting {short(name)}.{near_match(name, known)}")
 
 
 def near_match(word: str, known: Any) -> str:

@@ -189,7 +189,7 @@ def test_failed_units_are_told_and_give_code_1(capsys):
         (["--hidden", "5"], "hidden is both varied and set to [5]. Leave one out."),
         (["--seeds", "0"], "seeds must be a whole number from 1 to 10000, got 0."),
         (["--seeds", "some"], "seeds must be a whole number from 1 to 10000, got 'some'."),
-        (["--seed", "3"], "seed is what the seeds count, so it cannot be set to 3. Give first_seed."),
+        (["--seed", "3"], "seed is what the seeds count, so it cannot be set to 3. Give first_seed (--first-seed)."),
         (["--jobs", "none"], "jobs must be a whole number from 1 to 1024, got 'none'."),
         (["--stack", "all"], "stack must be a whole number >= 1, got 'all'."),
         (["--stack", "4"], "stack (--stack) 4 trains networks at once on a GPU, and this study trains on processors"),

@@ -11,7 +11,7 @@ from conftest import made_images, save_images
 import chalknet
 from chalknet.artifacts.run_folder import read_run
 from chalknet.cli.main import main
-from chalknet.errors import ChalknetError, OutputError, StoreError
+from chalknet.errors import ChalknetError, DataError, OutputError, StoreError
 from chalknet.workflows import single_run
 
 SETTINGS = {"recipe": "writeup", "hidden": [4], "epochs": 6, "train_size": 160, "valid_size": 40, "learning_rate": 1e-3}
@@ -94,6 +94,36 @@ def test_data_that_have_moved_can_be_named_and_must_be_the_same(letters, capsys)
     assert main(["train", "--resume", "run", "--data", "moved.npz", "--quiet"]) == 0
     assert contents("run")[:2] == contents("whole")[:2]
     assert Path(read_run(Path("run")).data.source).name == "moved.npz"
+
+
+def test_a_moved_validation_set_can_be_named_while_the_data_stay(letters):
+    save_images("valid.npz", seed=1)
+    chalknet.train(letters, valid="valid.npz", out="whole", **SETTINGS)
+    Path("run").mkdir()
+    Path("run/config.toml").write_bytes(Path("whole/config.toml").read_bytes())
+    Path("valid.npz").rename("moved.npz")
+    with pytest.raises(DataError, match=r"valid.npz: no such file .* name their new place with valid \(--valid\)"):
+        chalknet.resume("run")
+    with pytest.raises(DataError, match=r"valid.npz: no such file or folder\. Put it back"):
+        chalknet.evaluate("whole", part="valid")  # which has no argument for it
+    chalknet.resume("run", valid="moved.npz")
+    assert contents("run")[:2] == contents("whole")[:2]
+
+
+def test_arrays_in_memory_are_asked_for_where_they_can_be_given(letters, capsys):
+    data = chalknet.load_data(letters)
+    data = chalknet.dataset_from_arrays(data.inputs, data.labels)
+    chalknet.train(data, out="run", **SETTINGS)
+    assert main(["evaluate", "run", "--part", "valid"]) == 2
+    assert "Give them in Python: chalknet.evaluate('run', data, part='valid')" in capsys.readouterr().err
+    assert chalknet.evaluate("run", data, part="valid").part == "valid"
+    Path("again").mkdir()
+    Path("again/config.toml").write_bytes(Path("run/config.toml").read_bytes())
+    assert main(["train", "--resume", "again"]) == 2
+    assert 'Give the same in Python: chalknet.resume("again", data=...)' in capsys.readouterr().err
+    chalknet.study(data, {"hidden": [2, 3]}, seeds=1, out="study", **{**SETTINGS, "hidden": None})
+    assert main(["study", "--config", "study/study.toml"]) == 2
+    assert "Give them in Python: chalknet.study(data, vary, out=...)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("ensemble", [1, 2])

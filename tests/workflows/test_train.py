@@ -117,7 +117,7 @@ def test_arrays_in_memory_are_not_looked_for_on_disk(tmp_path):
     data = chalknet.dataset_from_arrays(rng.normal(size=(240, 5)), rng.integers(0, 3, 240))
     chalknet.train(data, out=tmp_path / "run", **SETTINGS)
     _, config = read_config(tmp_path / "run" / "config.toml")
-    with pytest.raises(DataError, match="written for arrays in memory, which it cannot name"):
+    with pytest.raises(DataError, match="written for arrays in memory, which are in no file"):
         open_data(config)
 
 

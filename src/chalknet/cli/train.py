@@ -9,6 +9,7 @@ import click
 
 from chalknet.cli.kernels import choose_kernels
 from chalknet.cli.options import (
+    FLAG_OF_FIELD,
     data_options,
     named_place,
     parsed_settings,
@@ -154,6 +155,7 @@ def log_writer(text: str) -> LogWriter:
 
 def _refuse_beside_resume(given: dict[str, Any]) -> None:
     """Raise ConfigError for a setting beside --resume, which would make the resumed training another one."""
-    names = [f"--{name.replace('_', '-')}" for name, value in given.items() if value not in (None, False)]
+    asked = [name for name, value in given.items() if value is not None and (name, value) != ("overwrite", False)]
+    names = [f"--{FLAG_OF_FIELD.get(name, name).replace('_', '-')}" for name in asked]
     if names:
         raise ConfigError(f"--resume goes on with the run as it was begun, so {', '.join(names)} cannot be given too.")

@@ -169,7 +169,9 @@ def _refuse_useless(kind: str, source: str, given: dict[str, Any]) -> None:
     noun, used = KINDS[kind]
     for name, value in given.items():
         if value is not None and name not in used:
-            raise ConfigError(f"{name} has no meaning for {noun} ({source}). Leave it out.")
+            others = [other for other, of_other in KINDS.values() if name in of_other]
+            advice = f"Leave it out, or give {' or '.join(others)}." if len(others) < 3 else "Leave it out."
+            raise ConfigError(f"{name} has no meaning for {noun} ({source}). {advice}")
 
 
 def _checked_names(class_names: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -51,7 +51,7 @@ NOT_VARIED = {
     "batch_seed": "it is what seeds count. Give seeds_vary (--seeds-vary order)",
     "layers": "it is a list. Vary hidden or activation, or make a study for each list of layers",
     "split": f"{SAME_IMAGES}. Make a study for each",
-    "split_seed": f"{SAME_IMAGES}. Let seeds vary the split (--resplit), or make a study for each",
+    "split_seed": f"{SAME_IMAGES}. Give seeds_vary with split (--resplit), or make a study for each",
     "valid_size": f"{SAME_IMAGES}. Make a study for each",
 }
 RANGE_EXAMPLES = "such as 1e-6:1e-4:log5 or 0:0.9:lin4"
@@ -364,15 +364,19 @@ def _check_seeds(spec: StudySpec) -> None:
     """What the seeds vary must be free to vary, and have an effect."""
     training = spec.recipe.training
     if "init" in spec.seeds_vary and training.seed != 0:
-        raise ConfigError(f"seed is what the seeds count, so it cannot be set to {training.seed}. Give first_seed.")
+        raise ConfigError(
+            f"seed is what the seeds count, so it cannot be set to {training.seed}. Give first_seed (--first-seed)."
+        )
     if "order" in spec.seeds_vary and training.batch_seed != SAME:
         raise ConfigError(
             f"batch_seed {training.batch_seed} fixes the batch order, which the seeds vary. Leave it out, or give "
-            "seeds_vary without order."
+            "seeds_vary without order (--seeds-vary init)."
         )
     is_full = "batch_size" not in dict(spec.vary) and training.batch_size == FULL
     if spec.seeds_vary == ("order",) and is_full and not is_random(spec.recipe):
-        raise ConfigError("the seeds vary the order of mini-batches alone, but a full batch has none. Give batch_size.")
+        raise ConfigError(
+            "the seeds vary the order of mini-batches alone, but a full batch has none. Give batch_size (--batch-size)."
+        )
     if training.ensemble > 1:
         raise ConfigError(
             f"a study trains each network from its own seed, so ensemble {training.ensemble} has no place."

@@ -12,7 +12,7 @@ import numpy as np
 from chalknet.artifacts.atomic import new_folder, write_files
 from chalknet.artifacts.run_folder import CONFIG_FILE, refuse_finished
 from chalknet.config import GIVEN, DataConfig, Recipe, read_config
-from chalknet.data.dataset import Dataset, IntArray
+from chalknet.data.dataset import ARRAYS, Dataset, IntArray
 from chalknet.data.load import is_image_folder
 from chalknet.data.open_data import open_data
 from chalknet.errors import ConfigError, DataError
@@ -67,6 +67,11 @@ def evaluate(
         if run is None:
             raise ConfigError(
                 f"{opened.name}: does not say what data it was trained on. Give the data, or a run's folder."
+            )
+        if run[1].source == ARRAYS:
+            raise ConfigError(
+                f"{opened.name}: was trained on arrays in memory, which are in no file. Give them in Python: "
+                f"chalknet.evaluate({opened.name!r}, data, part={part!r})."
             )
         source = replace(run[1].updated(source), sha256="")  # a part of other data is refused below, with what to do
     _check_part(opened, part)

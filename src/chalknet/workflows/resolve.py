@@ -55,9 +55,13 @@ def _samples(options: TrainOptions, known: DataConfig) -> Dataset:
     Args:
         known: the data that a config file names.
     """
-    main = options.data
-    if main is None or isinstance(main, DataConfig):
-        return open_data(known.updated(main or DataConfig(), is_same=options.resume is not None))
+    main: Any = options.data
+    places = (main, options.valid, options.test)
+    if (main is None or options.resume is not None) and all(isinstance(one, str | Path | None) for one in places):
+        source, valid, test = (str(one or "") for one in places)  # of a resumed run, where its data are now
+        main = DataConfig(source, valid_source=valid, test_source=test)
+    if isinstance(main, DataConfig):
+        return open_data(known.updated(main, is_same=options.resume is not None), is_training=True)
     for name, one in {"data": main, "valid": options.valid, "test": options.test}.items():
         if not isinstance(one, (Dataset, str, Path)) and (one is not None or name == "data"):
             raise ConfigError(
@@ -98,7 +102,10 @@ def _resolve_unfinished(folder: Path, options: TrainOptions) -> RunContext:
         "splits": source.splits_sha256 or (UNKNOWN if recipe.split.split == GIVEN else ""),
         "sample_weights": source.sample_weights_sha256,
     }
-    lacking = [name for name, digest in known.items() if digest and getattr(options, name) is None]
+    nothing = {"data": isinstance(options.data, DataConfig) and not options.data.source}  # of the command line
+    lacking = [
+        name for name, digest in known.items() if digest and (getattr(options, name) is None or nothing.get(name))
+    ]
     if lacking:
         again = ", ".join(f"{name}=..." for name in lacking)
         raise ConfigError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chalknet.config import SECTION_OF_FIELD, DataConfig, Recipe, near_match
+from chalknet.config import SECTION_OF_FIELD, DataConfig, Recipe, unknown_setting
 from chalknet.errors import ConfigError
 from chalknet.studies.spec import SEARCH_FIELDS, STUDY_FIELDS, SearchConfig, StudySpec, parse_vary, read_spec
 from chalknet.training.recipes import DEFAULT, suited
@@ -68,7 +68,7 @@ def resolve_study(
     known = {*SECTION_OF_FIELD, *STUDY_FIELDS, *SEARCH_FIELDS}
     for name in given:
         if name not in known:
-            raise ConfigError(f"unknown setting {name!r}.{near_match(name, known)}")
+            raise unknown_setting(name, known)
     fields = tuple(vary.items()) if isinstance(vary, Mapping) else tuple(parse_vary(line) for line in vary)
     of_recipe = {name: value for name, value in given.items() if name in SECTION_OF_FIELD}
     both = next((name for name, _ in fields if name in of_recipe and name != "train_size"), None)

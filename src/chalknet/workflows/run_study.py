@@ -13,7 +13,7 @@ import tomli_w
 
 from chalknet.artifacts.atomic import new_folder, write_bytes
 from chalknet.config import DataConfig
-from chalknet.data.dataset import Dataset
+from chalknet.data.dataset import ARRAYS, Dataset
 from chalknet.data.load import load_data
 from chalknet.data.open_data import open_data
 from chalknet.errors import ConfigError
@@ -115,6 +115,11 @@ def plan_study(
 
 def _read(data: Dataset | DataConfig | str | Path) -> Dataset:
     if isinstance(data, DataConfig):
+        if data.source == ARRAYS:
+            raise ConfigError(
+                "the study was made with arrays in memory, which are in no file. Give them in Python: "
+                "chalknet.study(data, vary, out=...)."
+            )
         return open_data(data)
     return load_data(data) if isinstance(data, (str, Path)) else data
 

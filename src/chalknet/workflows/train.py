@@ -116,7 +116,8 @@ def resume(
 
     Args:
         folder: that `train` was told as out.
-        data, valid, test: where the training was on arrays in memory, the same again.
+        data, valid, test: where the training was on arrays in memory, the same again; of files that have moved, where
+            they are now.
         splits, sample_weights: where it was given them, the same again; their digests are checked.
         observe, workers, shards, on, checkpoint_seconds, checkpoint_epochs: as `train`; a run may go on in another
             number of shards.
