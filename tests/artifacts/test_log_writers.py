@@ -141,6 +141,9 @@ def test_each_network_of_an_ensemble_has_a_log_of_its_own_in_python(tmp_path, sm
         TensorBoardWriter(tmp_path / "board"),
         MlflowWriter(uri, run_name="five"),
     ]
+    assert [writer.how_to_look for writer in writers] == [
+        "", f"tensorboard --logdir {tmp_path / 'board'}", f"mlflow ui --backend-store-uri {uri}"
+    ]  # fmt: skip
     run = chalknet.train(small_images, observe=writers, ensemble=2, **SETTINGS)
     stored = metrics_of(uri)
     for seed, member in enumerate(run.members):

@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from chalknet.cli.progress import EpochProgress, clock, fitting_facts, short
+from chalknet.cli.progress import EpochProgress
 from chalknet.config import Recipe
 from chalknet.data.splits import Splits
 from chalknet.records import EpochRecord, Scores
 from chalknet.training.callbacks import RunContext, running
+from chalknet.training.progress import clock, fitting_facts, short
 
 
 def shown(n_epochs, n_train, *, quiet):

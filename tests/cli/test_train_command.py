@@ -32,7 +32,9 @@ def test_train_writes_a_whole_run_folder_and_prints_the_statistics(letters, tmp_
     assert files == split(names)
     printed = capsys.readouterr()
     assert "After 4 epochs" in printed.out
-    assert "written to run" in printed.out
+    assert printed.out.splitlines()[-3:] == [
+        "written to run", "next: chalknet report run", "next: chalknet predict run FILE.png"
+    ]  # fmt: skip
     assert "epoch 1/4  loss" in printed.err
     assert "epoch 4/4  loss" in printed.err
     assert "left" in printed.err

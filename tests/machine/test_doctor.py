@@ -1,7 +1,9 @@
 import json
 import os
 import subprocess
+import tomllib
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 import chalknet
 from chalknet.cli.doctor import torch_line
 from chalknet.cli.main import main
-from chalknet.machine.doctor import Diagnosis, advice_on
+from chalknet.machine.doctor import EXTRAS, Diagnosis, advice_on, examine
 from chalknet.machine.kernels import KernelRate, choose
 from chalknet.machine.processor import this_processor
 from chalknet.machine.product_rate import product_rate, products_are_right
@@ -159,3 +161,17 @@ def test_the_command_shows_torch_where_it_is_installed(installed, shown, capsys,
     assert [line for line in lines if line.startswith("torch  ")] == ([shown] if shown else [])
     assert main(["doctor", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["torch"] == (CUDA if installed else {})
+
+
+def test_every_extra_that_is_installed_is_named(monkeypatch):
+    named = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    assert set(EXTRAS) == set(named) - {"dev", "witness", "bench"}
+    monkeypatch.setattr("chalknet.machine.doctor.measure_kernels", lambda *_: ())
+    monkeypatch.setattr(
+        "chalknet.machine.doctor.find_spec", lambda name: object() if name in ("sklearn", "onnx") else None
+    )
+    found = examine().extras
+    assert set(found) == {"sklearn", "onnx"}
+    assert found["sklearn"] == version("scikit-learn")

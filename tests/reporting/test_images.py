@@ -8,6 +8,8 @@ from PIL import Image
 
 from chalknet.data.dataset import dataset_from_arrays
 from chalknet.errors import ConfigError, DataError, OutputError
+from chalknet.records import EpochRecord, Scores
+from chalknet.reporting.drawings.curves import plot_curves
 from chalknet.reporting.drawings.images import (
     EMPTY,
     as_grid,
@@ -182,3 +184,10 @@ def test_a_sheet_that_cannot_be_meant_is_refused(letters, tmp_path, monkeypatch,
     with pytest.raises(error, match=message):
         show_images(letters, **arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_show_themselves_in_a_notebook(letters):
+    """Without pyplot, IPython asks an object itself how it looks."""
+    history = [EpochRecord(1, Scores(0.5, 0.9, 3.0), None, None, 0.1)]
+    for drawing in (show_images(letters), plot_curves(history)):
+        assert drawing._repr_png_().startswith(b"\x89PNG")

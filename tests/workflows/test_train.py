@@ -1,4 +1,6 @@
 import re
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -158,3 +160,49 @@ def test_a_loss_that_runs_away_leaves_the_best_weights_and_says_where(small_imag
     right = np.mean(network.predict(small_images.inputs[index]) == small_images.labels[index])
     assert right == run.history[run.kept_epoch - 1].valid.accuracy
     assert not (tmp_path / "run" / "summary.json").exists()
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """A stand-in for IPython in a notebook's kernel; yields what is shown, each line in the place of the last one."""
+    shown = []
+    line = SimpleNamespace(update=lambda text, **_: shown.append(text["text/plain"]))
+
+    def display(text, **_):
+        shown.append(text["text/plain"])
+        return line
+
+    kernel = type("ZMQInteractiveShell", (), {})()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: kernel))
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
+    return shown
+
+
+def test_a_notebook_shows_the_progress_of_a_training(small_images, notebook, monkeypatch):
+    monkeypatch.setattr("chalknet.training.progress.UPDATE_SECONDS", 0.0)
+    chalknet.train(small_images, **SETTINGS)
+    assert [line.partition("  ")[0] for line in notebook] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert "  loss 1." in notebook[0]
+    assert notebook[-1].endswith("0:00 left")
+    chalknet.train(small_images, ensemble=2, **SETTINGS)
+    assert notebook[-1].startswith("network 2 of 2, epoch 3/3  ")
+
+
+def test_a_notebook_is_not_told_more_often_than_it_can_show(small_images, notebook):
+    chalknet.train(small_images, **{**SETTINGS, "epochs": 400})
+    assert 2 <= len(notebook) < 100
+
+
+@pytest.mark.usefixtures("small_images")
+def test_outside_a_notebook_a_training_is_silent(small_images, capsys):
+    chalknet.train(small_images, **SETTINGS)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_path_is_read_as_load_data_would_read_it(tmp_path, small_images):
+    rows = ["b,kind,a", *(f"{k % 7},{'xy'[k % 2]},{k % 5}" for k in range(240))]
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    run = chalknet.train(tmp_path / "t.csv", label_column="kind", **SETTINGS)
+    assert run.data.class_names == ("x", "y")
+    with pytest.raises(ConfigError, match="label_column is for files, and data is a Dataset"):
+        chalknet.train(small_images, label_column="kind", **SETTINGS)

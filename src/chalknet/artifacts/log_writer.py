@@ -26,9 +26,10 @@ class LogWriter(Callback):
 
     Attributes:
         place: what messages call it. tell: gets the one line that says that the place failed.
-        has_failed: whether it did.
+        has_failed: whether it did. how_to_look: the command that shows the log, "" where a file says it all.
     """
 
+    how_to_look = ""  # the command that shows the log
     failures: tuple[type[Exception], ...] = (OSError,)  # that end the log
 
     def __init__(self, place: str, tell: Callable[[str], None] = warn) -> None:

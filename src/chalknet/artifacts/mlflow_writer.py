@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -64,6 +65,7 @@ class MlflowWriter(LogWriter):
         except ImportError as error:
             raise MissingExtraError('an MLflow log needs MLflow: pip install "chalknet[mlflow]".') from error
         self._metric, self._param = Metric, Param
+        self.how_to_look = "mlflow ui" if uri is None else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
         self._uri, self._experiment, self._name, self._recipe = uri, experiment, run_name, recipe
         try:
             with _impatient():

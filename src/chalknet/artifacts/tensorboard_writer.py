@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +40,7 @@ class TensorBoardWriter(LogWriter):
                 'a TensorBoard log needs the package tensorboardX: pip install "chalknet[tensorboard]".'
             ) from error
         self._new_file, self._event, self._session, self._scalar = RecordWriter, Event, SessionLog, scalar
-        self._folder = Path(folder)
+        self._folder, self.how_to_look = Path(folder), f"tensorboard --logdir {shlex.quote(str(folder))}"
         self._file: Any = None  # the open event file
         try:
             self._folder.mkdir(parents=True, exist_ok=True)

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from chalknet.cli.options import say_notes
 from chalknet.cli.output import echo
 from chalknet.formatting import printable
-from chalknet.records import PARTS, EpochRecord
+from chalknet.records import EpochRecord
 from chalknet.training.callbacks import Callback, RunContext
+from chalknet.training.progress import WIDE, fitting_facts
+from chalknet.training.progress import clock as clock  # for the progress of studies
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 LINES = 20  # that a log gets of one training
-WIDE = 120  # columns from which every figure has its name
 BAR_WIDTH = 10
 
 
@@ -82,40 +83,6 @@ class EpochProgress(Callback):
 
     def _is_due(self, epoch: int) -> bool:
         return epoch in (1, self._n_epochs) or epoch % max(1, self._n_epochs // LINES) == 0
-
-
-def fitting_facts(record: EpochRecord, n_train: int, seconds_left: float, room: int) -> str:
-    """Loss, accuracies, speed and time left in at most `room` characters: in full, in short, or without the speed.
-
-    The short form gives the accuracies of training, validation and test in that order.
-    """
-    scored = [(part, scores) for part in PARTS if (scores := record.part(part)) is not None]
-    speed = n_train / max(record.seconds, 1e-9)
-    loss, left = f"loss {record.train.loss:.4f}", f"{clock(seconds_left)} left"
-    named = "  ".join(f"{part} {100 * scores.accuracy:.1f} %" for part, scores in scored)
-    listed = "acc " + "/".join(f"{100 * scores.accuracy:.1f}" for _, scores in scored) + " %"
-    forms = (
-        f"{loss}  {named}  {speed:,.0f} samples/s  {left}",
-        f"{loss}  {listed}  {short(speed)}/s  {left}",
-        f"{loss}  {listed}  {left}",
-    )
-    return next((form for form in forms if len(form) <= room), left)
-
-
-def short(number: float) -> str:
-    """12,345 as 12k, 1,234,567 as 1.2M."""
-    for limit, unit in ((1e6, "M"), (1e3, "k")):
-        if number >= limit:
-            shown = number / limit
-            return f"{shown:.1f}{unit}" if shown < 10 else f"{shown:.0f}{unit}"
-    return f"{number:.0f}"
-
-
-def clock(seconds: float) -> str:
-    """Seconds as 1:05 or 1:00:05."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def progress_bar(first_column: str) -> Progress:

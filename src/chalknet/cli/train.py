@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ from chalknet.workflows.train_options import TrainOptions
 
 if TYPE_CHECKING:
     from chalknet.artifacts.log_writer import LogWriter
+    from chalknet.training.trainer import Run
 
 
 @click.command()
@@ -116,6 +119,7 @@ def train(quiet: bool, logs: tuple[str, ...], **flags: Any) -> int:
     if not quiet:
         echo(statistics_table(run).text())
         echo(f"written to {run.folder}")
+        echo("\n".join(_next_commands(run, [writer.how_to_look for writer in writers])))
     return 1 if any(writer.has_failed for writer in writers) else 0
 
 
@@ -125,6 +129,16 @@ GIVEN_AS_THEY_ARE = (
     *("recipe", "config", "out", "overwrite"),
 )
 NOT_OF_A_RESUMED_RUN = (*GIVEN_AS_THEY_ARE[6:], "class_names", "label_column", "image_size", "image_fit")
+
+
+def _next_commands(run: Run, logs: Sequence[str]) -> Iterator[str]:
+    """The commands that a run's reader may want now: its logs, a document, predictions."""
+    folder = shlex.quote(str(run.folder))
+    new = "FILE.png" if run.data.is_images else "FILE.csv"
+    for command in (*filter(None, logs), f"chalknet report {folder}", f"chalknet predict {folder} {new}"):
+        yield f"next: {command}"
+
+
 LOGS = ("csv", "tensorboard", "mlflow")
 
 

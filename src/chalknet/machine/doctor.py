@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -20,7 +21,16 @@ from chalknet.machine.kernels import (
 from chalknet.machine.processor import Processor, this_processor
 from chalknet.machine.torch_facts import ask_torch
 
-EXTRAS = ("torch",)
+# Extra -> the module that it brings, and the distributions that may hold it.
+EXTRAS = {
+    "mlflow": ("mlflow", "mlflow-skinny", "mlflow"),
+    "onnx": ("onnx", "onnx"),
+    "ray": ("ray", "ray"),
+    "search": ("optuna", "optuna"),
+    "sklearn": ("sklearn", "scikit-learn"),
+    "tensorboard": ("tensorboardX", "tensorboardX"),
+    "torch": ("torch", "torch"),
+}
 BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")  # of processors that multiply such numbers, the fastest first
 
 
@@ -32,7 +42,7 @@ class Diagnosis:
         facts: versions, and the BLAS of this process.
         choice: kernel sets, OpenBLAS's own first; no rates where NumPy's BLAS is not OpenBLAS.
         set_by_user: what OPENBLAS_CORETYPE says, or "".
-        extras: optional packages that are installed, with their versions.
+        extras: optional features that are installed, with the versions of their packages.
         torch: what PyTorch says of itself, or error; empty where it is not installed.
     """
 
@@ -85,7 +95,7 @@ def examine(seconds: float = 0.3) -> Diagnosis:
     if choice.rates:
         remember(choice)
     set_by_user = os.environ.get(VARIABLE, "")
-    extras = {name: _extra(name) for name in EXTRAS if find_spec(name) is not None}
+    extras = {name: _extra(*parts) for name, (module, *parts) in EXTRAS.items() if find_spec(module) is not None}
     torch = ask_torch() if "torch" in extras else {}
     return Diagnosis(processor, facts, choice, set_by_user, extras, torch, advice_on(facts, choice, set_by_user))
 
@@ -112,11 +122,11 @@ def advice_on(facts: dict[str, Any], choice: KernelChoice, set_by_user: str) -> 
     return ()
 
 
-def _extra(name: str) -> str:
-    """The version of an optional package, read without importing it."""
+def _extra(*distributions: str) -> str:
+    """Return the version of an optional package, read without importing it."""
     from importlib.metadata import PackageNotFoundError, version
 
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "of unknown version"
+    for name in distributions:
+        with suppress(PackageNotFoundError):
+            return version(name)
+    return "of unknown version"

@@ -68,10 +68,12 @@ def _samples(options: TrainOptions, known: DataConfig) -> Dataset:
                 f"{name} must be a Dataset or a path, got {type(one).__name__}. "
                 "chalknet.dataset_from_arrays(inputs, labels) makes a Dataset of arrays."
             )
-    data = load_data(main) if isinstance(main, (str, Path)) else main
+    if options.read_with and not isinstance(main, (str, Path)):
+        raise ConfigError(f"{listed(list(options.read_with))} is for files, and data is a Dataset. Leave it out.")
+    data = load_data(main, **options.read_with) if isinstance(main, (str, Path)) else main
     names = data.class_names
     provided = (
-        load_data(one, known_classes=names) if isinstance(one, (str, Path)) else one
+        load_data(one, known_classes=names, **options.read_with) if isinstance(one, (str, Path)) else one
         for one in (options.valid, options.test)
     )
     return with_own_sets(data, *provided)

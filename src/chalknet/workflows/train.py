@@ -19,13 +19,14 @@ from chalknet.data.splits import Splits
 from chalknet.errors import StoreError
 from chalknet.training.callbacks import Callback, Observer, as_callbacks
 from chalknet.training.notes import division_notes
+from chalknet.training.progress import NotebookProgress, in_notebook
 from chalknet.training.recipes import DEFAULT
 from chalknet.training.trainer import Run
 from chalknet.workflows.ensemble import train_ensemble
 from chalknet.workflows.resolve import resolve
 from chalknet.workflows.sharding import opened_shards
 from chalknet.workflows.single_run import train_network
-from chalknet.workflows.train_options import TrainOptions
+from chalknet.workflows.train_options import READ_OPTIONS, TrainOptions
 
 
 def train(
@@ -59,14 +60,16 @@ def train(
             .svg; made first.
         overwrite: whether out may hold a finished run.
         observe: called with each `EpochRecord` as it is finished, of an ensemble with those of each member in turn; one
-            callable or several, such as a `CsvWriter`, which writes a file for each member.
+            callable or several, such as a `CsvWriter`, which writes a file for each member. A notebook shows the epochs
+            in any case.
         workers: threads, by default one a core; results do not depend on it, but for the torch engine's last digits.
         shards: Ray actors that each hold a part of the samples and give its part of every gradient, for data larger
             than a machine (docs/scale.md); None for one machine. The numbers are the same to rounding.
         on: where they are, "ray://HOST:PORT"; left out, on this machine.
         checkpoint_seconds: seconds between two checkpoints in out; by default 0.5 at first, then ever more up to 60, so
             that they take at most 3 % of the time. checkpoint_epochs: a checkpoint after so many epochs too.
-        settings: recipe fields to change, such as hidden=[500], epochs=20, seed=7, train_size=4800.
+        settings: recipe fields to change, such as hidden=[500], epochs=20, seed=7, train_size=4800; and where data is a
+            path, what `load_data` takes: class_names, label_column, image_size and image_fit.
     Returns:
         the `Run`: history, network, and what they were made from.
     Raises:
@@ -78,6 +81,7 @@ def train(
     """
     options = TrainOptions(
         data=data,
+        read_with={name: settings.pop(name) for name in READ_OPTIONS if name in settings},
         recipe=recipe,
         settings=settings,
         valid=valid,
@@ -92,7 +96,7 @@ def train(
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_epochs=checkpoint_epochs,
     )
-    return _with_warnings(run_training(options, as_callbacks(observe)))
+    return _with_warnings(run_training(options, _callbacks(observe)))
 
 
 def resume(
@@ -139,7 +143,12 @@ def resume(
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_epochs=checkpoint_epochs,
     )
-    return _with_warnings(run_training(options, as_callbacks(observe)))
+    return _with_warnings(run_training(options, _callbacks(observe)))
+
+
+def _callbacks(observe: Observer | Sequence[Observer] | None) -> list[Callback]:
+    """Return the caller's callbacks, after one that shows progress in a notebook."""
+    return [*([NotebookProgress()] if in_notebook() else []), *as_callbacks(observe)]
 
 
 def _with_warnings(run: Run) -> Run:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from chalknet.data.dataset import Dataset
     from chalknet.data.splits import Splits
 
+READ_OPTIONS = ("class_names", "label_column", "image_size", "image_fit")  # of `load_data`
 LIMITS = {
     "checkpoint_seconds": FROM_0,
     "checkpoint_epochs": whole(1),
@@ -31,6 +32,7 @@ class TrainOptions:
 
     Attributes:
         data: the samples, where they are, or how to read them; None for the config file's or the built-in letters.
+        read_with: `READ_OPTIONS`, with which a path is read.
         recipe: a recipe's name or a `Recipe`. config: a config.toml to start from instead.
         settings: recipe fields to change.
         valid, test: provided validation and test samples. splits: provided index arrays.
@@ -48,6 +50,7 @@ class TrainOptions:
     """
 
     data: Dataset | DataConfig | str | Path | None = None
+    read_with: Mapping[str, Any] = field(default_factory=dict)
     recipe: str | Recipe | None = None
     config: str | Path | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)

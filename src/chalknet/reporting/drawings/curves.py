@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from chalknet.artifacts.atomic import write_bytes
 from chalknet.records import EpochRecord
-from chalknet.reporting.drawings.picture import drawing_bytes, file_kind
+from chalknet.reporting.drawings.picture import drawing_bytes, drawing_type, file_kind
 from chalknet.reporting.drawings.theme import THEMES, Theme
 from chalknet.reporting.figures import Curve, Figure, Mark, Matrix, Panel, learning_curves
 
@@ -57,12 +57,11 @@ def draw(figure: Figure, theme: str = "light", width: float | None = None) -> Dr
             full size and the picture is as wide as it gets.
     """
     from matplotlib import rc_context
-    from matplotlib.figure import Figure as Drawing
 
     colours, columns = THEMES[theme], figure.columns or len(figure.panels)
     rows = math.ceil(len(figure.panels) / columns)
     with rc_context(_settings(colours, width)):
-        drawing = Drawing(figsize=_size(figure, rows, columns, width), layout="constrained")
+        drawing = drawing_type()(figsize=_size(figure, rows, columns, width), layout="constrained")
         drawing.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr, call-arg]
         drawing.patch.set_visible(colours.paper is not None)
         places = drawing.subplots(rows, columns, squeeze=False, sharex=figure.same_x, sharey=figure.same_y).ravel()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from chalknet.artifacts.atomic import write_bytes
 from chalknet.data.dataset import Dataset, IntArray
 from chalknet.errors import ConfigError, DataError
-from chalknet.reporting.drawings.picture import drawing_bytes, file_kind
+from chalknet.reporting.drawings.picture import drawing_bytes, drawing_type, file_kind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -124,10 +124,8 @@ def draw_images(
         titles: one above each place, in reading order. row_titles: one at the left of each row.
         group: columns that belong together, such as the 2 of a pair; the groups stand further apart.
     """
-    from matplotlib.figure import Figure
-
     sheet = _Sheet.plan(data, grid, titles, row_titles, group or grid.shape[1])
-    drawing = Figure(figsize=(sheet.width / DPI, sheet.height / DPI), dpi=DPI, facecolor="white")
+    drawing = drawing_type()(figsize=(sheet.width / DPI, sheet.height / DPI), dpi=DPI, facecolor="white")
     axes = drawing.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set_axis_off()
     pixels = sheet.pixels(data, grid)

@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,18 @@ def file_kind(path: str | Path) -> str:
     if kind not in KINDS:
         raise ConfigError(f"{path}: a picture's name must end in {', '.join('.' + kind for kind in KINDS)}.")
     return kind
+
+
+@cache
+def drawing_type() -> type[Drawing]:
+    """Return the class of drawings: matplotlib's figure, which also shows itself in a notebook without pyplot."""
+    from matplotlib.figure import Figure
+
+    class Picture(Figure):
+        def _repr_png_(self) -> bytes:
+            return drawing_bytes(self, "png")
+
+    return Picture
 
 
 @contextmanager

@@ -1,0 +1,78 @@
+"""The progress of a training in a line of text, and in a notebook."""
+
+from __future__ import annotations
+
+import sys
+import time
+from importlib import import_module
+from typing import Any
+
+from chalknet.records import PARTS, EpochRecord
+from chalknet.training.callbacks import Callback, RunContext
+
+WIDE = 120  # columns from which every figure has its name
+UPDATE_SECONDS = 0.2  # between two lines that a notebook shows
+
+
+def fitting_facts(record: EpochRecord, n_train: int, seconds_left: float, room: int) -> str:
+    """Loss, accuracies, speed and time left in at most `room` characters: in full, in short, or without the speed.
+
+    The short form gives the accuracies of training, validation and test in that order.
+    """
+    scored = [(part, scores) for part in PARTS if (scores := record.part(part)) is not None]
+    speed = n_train / max(record.seconds, 1e-9)
+    loss, left = f"loss {record.train.loss:.4f}", f"{clock(seconds_left)} left"
+    named = "  ".join(f"{part} {100 * scores.accuracy:.1f} %" for part, scores in scored)
+    listed = "acc " + "/".join(f"{100 * scores.accuracy:.1f}" for _, scores in scored) + " %"
+    forms = (
+        f"{loss}  {named}  {speed:,.0f} samples/s  {left}",
+        f"{loss}  {listed}  {short(speed)}/s  {left}",
+        f"{loss}  {listed}  {left}",
+    )
+    return next((form for form in forms if len(form) <= room), left)
+
+
+def short(number: float) -> str:
+    """12,345 as 12k, 1,234,567 as 1.2M."""
+    for limit, unit in ((1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            shown = number / limit
+            return f"{shown:.1f}{unit}" if shown < 10 else f"{shown:.0f}{unit}"
+    return f"{number:.0f}"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 1:05 or 1:00:05."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def in_notebook() -> bool:
+    """Return whether this process is the kernel of a notebook."""
+    python = sys.modules.get("IPython")
+    return python is not None and type(python.get_ipython()).__name__ == "ZMQInteractiveShell"
+
+
+class NotebookProgress(Callback):
+    """Shows each epoch of a training in one line, which the notebook replaces by the next."""
+
+    def on_train_begin(self, context: RunContext) -> None:
+        self._context, self._started, self._shown = context, time.monotonic(), 0.0
+        self._line: Any = None
+
+    def on_epoch_end(self, record: EpochRecord) -> None:
+        now, n_epochs = time.monotonic(), self._context.recipe.training.epochs
+        if now - self._shown < UPDATE_SECONDS and record.epoch < n_epochs:
+            return
+        done = record.epoch - len(self._context.history)  # in this start
+        left = (now - self._started) / done * (n_epochs - record.epoch)
+        of_ensemble = f"network {self._context.number} of {self._context.n_networks}, "
+        text = f"epoch {record.epoch}/{n_epochs}  "
+        text += fitting_facts(record, len(self._context.splits.train), left, WIDE)
+        shown = {"text/plain": (of_ensemble if self._context.n_networks > 1 else "") + text}
+        if self._line is None:
+            self._line = import_module("IPython.display").display(shown, raw=True, display_id=True)
+        else:
+            self._line.update(shown, raw=True)
+        self._shown = now
