@@ -14,11 +14,12 @@ from chalknet.artifacts.checkpoint import CheckpointSchedule
 from chalknet.errors import OutputError, StoppedError
 from chalknet.studies import run_training
 from chalknet.studies.run_output import output_from
-from chalknet.studies.run_training import checkpoint_folder, train_run, train_stack
+from chalknet.studies.run_training import train_run, train_stack
 from chalknet.studies.runner.protocol import job_message
 from chalknet.studies.runner.scheduler import Scheduler, WorkQueue
 from chalknet.studies.runner.worker import train_job
 from chalknet.studies.store import Store
+from chalknet.studies.unfinished import checkpoint_folder
 
 DATA = made_images(240, seed=0)
 HOW = {"threads": 1, "how": "one at a time"}

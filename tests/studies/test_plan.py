@@ -12,8 +12,10 @@ from studies.small_studies import RECIPE, spec_of, units_of
 from chalknet.config import Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.errors import ConfigError, MissingExtraError
-from chalknet.studies import plan as plan_module
-from chalknet.studies.plan import Planner, measured_seconds
+from chalknet.studies import planner as plan_module
+from chalknet.studies.plan import plan_single_runs
+from chalknet.studies.planner import Planner, measured_seconds
+from chalknet.training import trainer as trainer_module
 from chalknet.training.together import order_of, stack_key
 from chalknet.training.trainer import run_epochs
 from chalknet.workflows import run_study as study_module
@@ -62,7 +64,7 @@ def test_every_run_is_in_one_job_and_jobs_hold_what_can_be_stacked(stack):
 def test_on_processors_every_run_is_a_job_of_its_own():
     units = units_of(spec_of("hidden=3,4", seeds=4))
     plan = Planner(DATA, processes=2).plan(units)
-    assert plan.how == "2 processes, 8 runs"
+    assert plan.how == plan_single_runs(units, 2, 1).how == "2 processes, 8 runs"
     assert {group.size for group in plan.groups} == {1}
 
 
@@ -139,11 +141,11 @@ def test_networks_with_equal_widths_and_batches_stand_together():
 def test_where_all_train_on_a_gpu_one_process_has_it_unless_more_are_asked_for(monkeypatch, tmp_path):
     monkeypatch.setattr(plan_module, "measured_seconds", lambda *_, **__: 1.0)
     monkeypatch.setattr(plan_module, "gpu_bytes", lambda _: 10**9)
-    monkeypatch.setattr(study_module, "device_of", lambda _: "cuda")
+    monkeypatch.setattr(trainer_module, "device_of", lambda _: "cuda")
     spec = spec_of("hidden=3,40", "engine=torch", seeds=2)
     assert plan_study(spec, DATA, tmp_path).how == "1 process on a GPU, 4 runs in stacks of up to 4"
     assert plan_study(spec, DATA, tmp_path, jobs=2).how == "2 processes on a GPU, 4 runs in stacks of up to 2"
-    monkeypatch.setattr(study_module, "device_of", lambda _: "cpu")
+    monkeypatch.setattr(trainer_module, "device_of", lambda _: "cpu")
     monkeypatch.setattr(study_module, "available_cores", lambda: 3)
     assert plan_study(spec, DATA, tmp_path).processes == 3
 
@@ -186,7 +188,7 @@ def test_every_device_that_a_study_varies_must_be_there_before_it_begins(monkeyp
             raise ConfigError("precision tf32 needs a CUDA device")
         return "cpu"
 
-    monkeypatch.setattr(study_module, "device_of", device_of)
+    monkeypatch.setattr(trainer_module, "device_of", device_of)
     torch = RECIPE.with_settings(engine="torch")
     with pytest.raises(ConfigError, match="precision tf32 needs a CUDA device"):
         plan_study(spec_of("precision=float32,tf32", recipe=torch, seeds=1), DATA, tmp_path)

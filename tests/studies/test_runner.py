@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from shlex import split
+from shlex import join, split
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from conftest import made_images, needs
 from studies.small_studies import numbers, spec_of, units_of
 
 from chalknet.artifacts.checkpoint import read_checkpoint
+from chalknet.data.dataset import dataset_from_arrays
 from chalknet.data.load import load_data
 from chalknet.errors import ChalknetError, ConfigError, DataError
 from chalknet.studies.reading import read_results
@@ -77,8 +80,8 @@ def test_the_bits_do_not_depend_on_the_number_of_jobs_or_the_order(letters, tmp_
 def stacks(monkeypatch):
     """Lets a study stack runs as on a GPU, and its workers train them on the processor."""
     needs("torch")
-    monkeypatch.setattr("chalknet.studies.plan.gpu_bytes", lambda _: 10**9)
-    monkeypatch.setattr("chalknet.workflows.run_study.device_of", lambda _: "cuda")
+    monkeypatch.setattr("chalknet.studies.planner.gpu_bytes", lambda _: 10**9)
+    monkeypatch.setattr("chalknet.training.trainer.device_of", lambda _: "cuda")
     return {"engine": "torch", "dtype": "float64"}
 
 
@@ -309,6 +312,23 @@ def test_other_data_is_refused_with_both_digests_and_changes_nothing(letters, tm
     assert [cell.label for cell in read_results(tmp_path / "s").cells] == ["hidden=3"]
 
 
+def test_a_disk_that_is_full_when_samples_are_copied_is_one_line(tmp_path):
+    data = dataset_from_arrays(np.random.default_rng(0).integers(0, 256, (2000, 28, 28)), np.arange(2000) % 4)
+    np.savez(tmp_path / "data.npz", images=data.inputs, labels=data.labels)
+    (tmp_path / "disk").mkdir()
+    command = [*command_line(tmp_path / "data.npz", tmp_path / "disk" / "s"), "--quiet"]
+    mounted = f"mount -t tmpfs -o size=1m tmpfs {tmp_path / 'disk'} || exit 99; exec {join(command)}"
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare, which gives the study a disk of its own")
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", mounted], capture_output=True, text=True, check=False)
+    if done.returncode == 99 or "unshare:" in done.stderr:
+        pytest.skip("this system mounts no disk for a test")
+    assert done.returncode == 1, done.returncode  # a write through a map of memory would end it by SIGBUS, -7
+    assert re.fullmatch(
+        r"chalknet: .*/\.work-\w+: No space left on device\. What was finished is kept\.\n", done.stderr
+    )
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -362,6 +382,22 @@ def test_a_study_killed_three_times_ends_with_the_numbers_of_an_undisturbed_one(
 def test_a_study_killed_twenty_times_ends_with_the_numbers_of_an_undisturbed_one(letters, tmp_path):
     run_to_the_end(command_line(letters, tmp_path / "calm", "--epochs", "2500", "--jobs", "1", "--quiet"))
     killed_again_and_again(letters, tmp_path / "killed", tmp_path / "calm", 20, 2500, longest=2.5)
+
+
+@pytest.mark.slow
+def test_a_study_that_never_lives_longer_than_a_third_of_its_time_finishes_with_the_same_numbers(letters, tmp_path):
+    line = ("--epochs", "1500", "--jobs", "2", "--quiet")
+    started = time.monotonic()
+    run_to_the_end(command_line(letters, tmp_path / "calm", *line))
+    seconds = time.monotonic() - started
+    for _ in range(60):
+        with subprocess.Popen(command_line(letters, tmp_path / "s", *line), start_new_session=True) as process:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(KILLS.uniform(0.05, 0.35) * seconds)
+            process.kill()
+        if process.returncode == 0:
+            break
+    assert numbers(read_results(tmp_path / "s")) == numbers(read_results(tmp_path / "calm"))
 
 
 def test_two_processes_share_one_study_and_do_nothing_twice(letters, tmp_path):

@@ -1,47 +1,16 @@
-"""Decide which runs of a study are trained at the same time, and estimate the time and memory that this takes.
-
-On processors each worker process trains one run at a time. On a GPU a worker trains as many runs at once as the GPU's
-memory holds. Nothing is measured unless the plan's time is asked for. A plan changes no result; stacked runs equal runs
-trained alone to rounding.
-"""
+"""`Plan`: which runs of a study are trained at the same time, and how long and in how much memory."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
-from chalknet.config import FULL, Recipe
-from chalknet.data.dataset import Dataset
-from chalknet.data.splits import Splits
-from chalknet.data.stored import StoredSamples
-from chalknet.engines.numpy_engine import RESIDENT_BYTES
-from chalknet.errors import ChalknetError
 from chalknet.machine.processor import available_cores
-from chalknet.network.architecture import architecture_for
-from chalknet.network.optimizers import rule_of
-from chalknet.records import EpochRecord
 from chalknet.studies.cells import Unit
-from chalknet.studies.space import divide, own_splits
-from chalknet.training.together import run_together, stack_key, stack_order
-from chalknet.training.trainer import Trainer, gpu_bytes, run_epochs
-
-MEASURED_SAMPLES = 2_048  # random samples to train on, at most: more than the inner caches hold as floats
-MEASURED_EPOCHS = 3  # the first of which does not count
-# A GPU takes as long for a few samples as for many, and records updates and scores in its first epochs.
-MEASURED_SAMPLES_ON_GPU, MEASURED_EPOCHS_ON_GPU = 65_536, 8
-MEASURED_BYTES = 2**28  # size of the random samples, at most
-MAX_STACK = 512  # this many networks keep a GPU busy whatever their widths, and a crash loses no more than these
-GPU_FRACTION = 2  # one part in so many of a GPU's free memory is for what each network has for itself
-VALUE_COPIES = 8  # of a layer's values, with batch normalization: its input, its output, their gradients, and sums
-PROCESS_BYTES = 120 * 2**20  # size of a worker process before it has read anything, about
-TORCH_BYTES = 250 * 2**20  # what torch adds to it
 
 Job = tuple[Unit, ...]  # the runs that one worker trains at once
+MakePlan = Callable[[Sequence[Unit]], "Plan"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +20,7 @@ class RunGroup:
     Attributes:
         jobs: what workers are given at a time.
         run_seconds: time of one run with all of its epochs, on one core or on the GPU, or None if not measured.
-        job_bytes: memory of a worker while it trains one of these jobs.
+        job_bytes: memory of a worker while it trains one of these jobs, 0 if not asked for.
         device: where it trains them, "cpu" or "cuda".
     """
 
@@ -129,175 +98,6 @@ class Plan:
         return {unit.key: job for group in self.groups for job in group.jobs for unit in job}
 
 
-class Planner:
-    """Makes plans for the runs of one study.
-
-    Args:
-        data: the study's samples.
-        processes: worker processes at a time.
-        threads: of each process.
-        stack: the most runs to train at once on a GPU, or None for as many as fit.
-        is_remote: whether workers run on other machines, whose GPUs this one cannot ask for their memory; None as
-            stack then means 1.
-    """
-
-    def __init__(
-        self, data: Dataset, *, processes: int, threads: int = 1, stack: int | None = None, is_remote: bool = False
-    ) -> None:
-        self._data, self._processes, self._threads = data, processes, threads
-        self._stack, self._is_remote = stack, is_remote
-        self._free: dict[Hashable, int] = {}
-
-    def plan(self, units: Sequence[Unit], *, timed: bool = False) -> Plan:
-        """Return the plan for some runs.
-
-        Args:
-            timed: whether to measure how long a run of each group takes, which itself takes some seconds.
-        """
-        groups: dict[Hashable, list[Unit]] = {}
-        for unit in units:
-            groups.setdefault(self._group_key(unit), []).append(unit)
-        return Plan(tuple(self._group(group, timed) for group in groups.values()), self._processes, self._threads)
-
-    def _group_key(self, unit: Unit) -> Hashable:
-        """Return a key that runs share which may be stacked, or which cost about the same where none is stacked."""
-        recipe = unit.cell.recipe_of(unit.seed)
-        if self._max_stack(recipe) > 1:
-            return stack_key(recipe, self._data), recipe.training.epochs, unit.cell.division_of(unit.seed)
-        training, size = recipe.training, tuple(round(math.log2(width)) for width in recipe.network.hidden)
-        return size, training.batch_size, training.epochs, training.engine, training.device
-
-    def _max_stack(self, recipe: Recipe) -> int:
-        """Return how many runs of a recipe a worker may train at once, as far as their number is not their memory's."""
-        training = recipe.training
-        is_remote_gpu = self._is_remote and training.engine == "torch" and training.device != "cpu"
-        if stack_key(recipe, self._data) is None or not (is_remote_gpu or self._gpu_bytes(recipe)):
-            return 1
-        return self._stack or (1 if self._is_remote else MAX_STACK)
-
-    def _group(self, units: list[Unit], timed: bool) -> RunGroup:
-        first = units[0]
-        recipe, splits = (
-            first.cell.recipe,
-            own_splits(self._data, first.cell, divide(self._data, first.cell, first.seed)),
-        )
-        gpu_bytes, most = self._gpu_bytes(recipe), self._max_stack(first.cell.recipe_of(first.seed))
-        if gpu_bytes and self._stack is None:
-            largest = max(self._gpu_bytes_of_run(unit.cell.recipe, splits) for unit in units)
-            most = max(1, min(most, gpu_bytes // GPU_FRACTION // largest))
-        jobs: tuple[Job, ...] = tuple((unit,) for unit in units)
-        if most > 1:
-            jobs = cut(
-                sorted(units, key=lambda unit: stack_order(unit.cell.recipe_of(unit.seed))), most, self._processes
-            )
-        seconds = None
-        if timed:
-            measured = max(jobs, key=len) if most > 1 else (units[len(units) // 2],)
-            recipes = [unit.cell.recipe_of(unit.seed) for unit in measured]
-            seconds = measured_seconds(self._data, splits.sizes, recipes, on_gpu=gpu_bytes > 0)
-        return RunGroup(jobs, seconds, self._job_bytes(max(jobs, key=len), splits), "cuda" if gpu_bytes else "cpu")
-
-    def _gpu_bytes_of_run(self, recipe: Recipe, splits: Splits) -> int:
-        """Return the memory that one network has for itself on a GPU.
-
-        It is weights, gradients, operands and slots, snapshots of the last two epochs and of the best, and the outcome
-        of each sample. With batch normalization it is also the values of a whole batch and what their derivative needs.
-        """
-        architecture = architecture_for(recipe, self._data.n_inputs, self._data.n_classes)
-        copies = 6 + 4 * len(rule_of(recipe.optimizer).slots)
-        n_values = copies * architecture.n_parameters + 2 * sum(splits.sizes.values())
-        if architecture.uses_batch_statistics:
-            n_values += VALUE_COPIES * max(splits.sizes.values()) * sum(architecture.dense_units)
-        return _float_bytes(recipe) * n_values
-
-    def _gpu_bytes(self, recipe: Recipe) -> int:
-        """Return the free memory of the GPU on which a recipe is trained, or 0 where it is none of this machine's."""
-        training = recipe.training
-        key = (training.engine, training.device, training.precision)
-        if key not in self._free:
-            try:
-                self._free[key] = 0 if self._is_remote else gpu_bytes(training)
-            except ChalknetError:  # whoever trains reports that the engine is missing
-                self._free[key] = 0
-        return self._free[key]
-
-    def _n_parameters(self, recipe: Recipe) -> int:
-        return architecture_for(recipe, self._data.n_inputs, self._data.n_classes).n_parameters
-
-    def _job_bytes(self, job: Job, splits: Splits) -> int:
-        recipe = job[0].cell.recipe
-        n_values = sum(splits.sizes.values()) * self._data.n_inputs
-        held = 0 if isinstance(self._data.inputs, StoredSamples) else n_values * self._data.inputs.dtype.itemsize
-        resident = n_values * _float_bytes(recipe) if n_values * _float_bytes(recipe) <= RESIDENT_BYTES else 0
-        base = PROCESS_BYTES + (TORCH_BYTES if recipe.training.engine == "torch" else 0)
-        return base + held + resident + sum(self._network_bytes(unit.cell.recipe, splits) for unit in job)
-
-    def _network_bytes(self, recipe: Recipe, splits: Splits) -> int:
-        """Return the size of a network's weights, gradients and slots, a tile with its values, and copies of these."""
-        n_train, batch = len(splits.train), recipe.training.batch_size
-        rows = min(n_train if batch == FULL else min(int(batch), n_train), recipe.training.tile_rows)
-        n_weights = (2 + len(rule_of(recipe.optimizer).slots)) * self._n_parameters(recipe)
-        return 2 * _float_bytes(recipe) * (n_weights + 3 * rows * recipe.network.hidden[0])
-
-
-def measured_seconds(
-    data: Dataset, sizes: Mapping[str, int], recipes: Sequence[Recipe], *, on_gpu: bool = False
-) -> float:
-    """Return the time of one of some runs that are trained at once, or of a single one, with all of its epochs.
-
-    It is measured on few random samples: on a processor in the time of one thread, so that other work on the machine
-    hardly matters; on a GPU by the clock and on more samples.
-
-    Args:
-        sizes: numbers of samples of the parts "train", "valid" and "test" that will be trained on.
-    """
-    clock, most, epochs = time.thread_time, MEASURED_SAMPLES, MEASURED_EPOCHS
-    if on_gpu:
-        clock, most, epochs = time.perf_counter, MEASURED_SAMPLES_ON_GPU, MEASURED_EPOCHS_ON_GPU
-    sample_bytes = int(data.n_inputs * data.inputs.dtype.itemsize)
-    n_train = min(sizes["train"], most, max(1, MEASURED_BYTES // sample_bytes))
-    judged = [-(-sizes[part] * n_train // sizes["train"]) for part in ("valid", "test")]
-    samples, splits = _random_samples(data, n_train, *judged)
-    # With so small a learning rate no network moves, and none diverges.
-    tried = [
-        recipe.with_settings(epochs=epochs, stop_early=False, learning_rate=1e-12, class_weights="equal")
-        for recipe in recipes
-    ]
-    times: list[float] = []
-    started = clock()
-
-    def observe(record: EpochRecord) -> None:
-        if len(times) < record.epoch:
-            times.append(clock())
-
-    if len(tried) == 1:
-        run_epochs(Trainer(samples, splits, tried[0], workers=1, keep_samples=True), observe)
-    else:
-        run_together(
-            samples, splits, tried, lambda *_: None, observe=lambda _, record: observe(record), keep_samples=True
-        )
-    an_epoch = float(np.diff(times).min())
-    before = max(0.0, times[0] - started - an_epoch)  # to create networks and samples
-    n_epochs = max(recipe.training.epochs for recipe in recipes)
-    return (before + an_epoch * n_epochs) / len(tried) * sizes["train"] / n_train
-
-
-def cut(units: Sequence[Unit], most: int, processes: int) -> tuple[Job, ...]:
-    """Return jobs of at most so many runs, evenly shared out among processes."""
-    n_jobs = processes * -(-len(units) // (most * processes))
-    size = -(-len(units) // n_jobs)
-    return tuple(tuple(units[start : start + size]) for start in range(0, len(units), size))
-
-
-def _random_samples(data: Dataset, n_train: int, n_valid: int, n_test: int) -> tuple[Dataset, Splits]:
-    """Return random samples with the shape and type of a data set's, and their splits."""
-    n, rng = n_train + n_valid + n_test, np.random.default_rng(0)
-    shape, kind = (n, *data.inputs.shape[1:]), data.inputs.dtype
-    inputs = rng.integers(0, 200, shape, kind) if kind == np.uint8 else rng.random(shape, kind)
-    index = np.arange(n)
-    splits = Splits(index[:n_train], index[n_train : n_train + n_valid], index[n_train + n_valid :])
-    return Dataset(inputs, rng.integers(0, data.n_classes, n), data.class_names), splits
-
-
-def _float_bytes(recipe: Recipe) -> int:
-    return 8 if recipe.training.dtype == "float64" else 4
+def plan_single_runs(units: Sequence[Unit], processes: int, threads: int) -> Plan:
+    """Return the plan of runs that each have a process to themselves, as on processors; nothing is measured."""
+    return Plan((RunGroup(tuple((unit,) for unit in units), None, 0),), processes, threads)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.artifacts.atomic import refuse_link, write_bytes
+from chalknet.artifacts.atomic import write_bytes
 from chalknet.artifacts.checkpoint import CheckpointSchedule, checkpoint_bytes, read_checkpoint
 from chalknet.artifacts.model_file import model_bytes
 from chalknet.artifacts.sample_losses import kept_losses
@@ -24,12 +24,12 @@ from chalknet.records import EpochRecord
 from chalknet.studies.cells import Unit
 from chalknet.studies.run_output import SCORED, RunOutput, epoch_list
 from chalknet.studies.space import divide, own_splits
+from chalknet.studies.unfinished import checkpoint_path
 from chalknet.training.callbacks import Callback, Observer
 from chalknet.training.together import StackObserver, run_together
 from chalknet.training.trainer import Checkpoint, Run, Trainer, device_of, how_trained, run_epochs
 from chalknet.version import __version__
 
-UNFINISHED_FOLDER = "unfinished"  # the folder of checkpoints, in the study's
 ROWS_AT_ONCE = 4096  # samples to predict at a time
 
 
@@ -53,7 +53,7 @@ class RunCheckpoint(Callback):
         must_stop: Callable[[], bool] = lambda: False,
         n_networks: int = 1,
     ) -> None:
-        self._path = folder / _checkpoint_name(unit)
+        self._path = checkpoint_path(folder, unit)
         self._trainer, self._must_stop, self._is_kept = trainer, must_stop, folder.is_dir()
         self._schedule = CheckpointSchedule(n_networks=n_networks)
 
@@ -81,36 +81,6 @@ class RunCheckpoint(Callback):
         if self._is_kept:
             with self._schedule.taking(), suppress(OutputError):
                 write_bytes(self._path, checkpoint_bytes(self._trainer.checkpoint()))
-
-
-def clear_checkpoint(study: Path, unit: Unit) -> None:
-    """Delete the checkpoint of a run that has ended."""
-    with suppress(OSError):
-        (study / UNFINISHED_FOLDER / _checkpoint_name(unit)).unlink(missing_ok=True)
-
-
-def _checkpoint_name(unit: Unit) -> str:
-    return f"{unit.cell.key[:16]}-seed{unit.seed}.safetensors"
-
-
-@contextmanager
-def checkpoint_folder(study: Path) -> Iterator[Path]:
-    """Return the folder of unfinished runs while a study runs; an empty one is removed at the end.
-
-    Raises:
-        OutputError: it cannot be created.
-    """
-    folder = (study / UNFINISHED_FOLDER).absolute()
-    refuse_link(folder)
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: {error.strerror or error}.") from error
-    try:
-        yield folder
-    finally:
-        with suppress(OSError):
-            folder.rmdir()
 
 
 def train_run(

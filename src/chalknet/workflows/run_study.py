@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -19,20 +20,17 @@ from chalknet.data.open_data import open_data
 from chalknet.errors import ConfigError
 from chalknet.files import read_bytes
 from chalknet.machine.processor import available_cores
-from chalknet.machine.ray_cluster import check_reachable
 from chalknet.studies.cells import Unit
-from chalknet.studies.plan import Plan, Planner
+from chalknet.studies.plan import MakePlan, Plan, plan_single_runs
 from chalknet.studies.reading import read_results
 from chalknet.studies.results import StudyResults
 from chalknet.studies.runner.local_pool import local_pool
 from chalknet.studies.runner.processes import WorkerProcesses
-from chalknet.studies.runner.ray_pool import ray_pool
-from chalknet.studies.runner.scheduler import Observer, Scheduler, WorkQueue
+from chalknet.studies.runner.scheduler import Observer, Scheduler, WorkerPool, WorkQueue
 from chalknet.studies.search import require_optuna
 from chalknet.studies.space import check_question, grid_cells, make_cell, question_notes
 from chalknet.studies.spec import StudySpec, spec_tables
 from chalknet.studies.store import STORE_FILE, Store
-from chalknet.training.trainer import device_of
 from chalknet.workflows.resolve_study import SPEC_FILE, StudyRequest
 
 
@@ -54,6 +52,8 @@ def run_study(
     samples = _read(data)
     spec, notes = request.adapted(samples)
     if on is not None:
+        from chalknet.machine.ray_cluster import check_reachable
+
         on_plan = None  # what this machine knows says little of others
         check_reachable(on)  # before anything is written
     check_question(spec, samples)
@@ -67,20 +67,15 @@ def run_study(
         require_optuna()
     if on is None:  # a cluster has its own packages and devices
         jobs = _processes(spec, jobs, stack)
-    planner = _planner(samples, jobs, stack, is_remote=on is not None)
+    make_plan = _make_plan(spec, samples, jobs, stack, is_remote=on is not None)
     spec = replace(spec, data=samples.origin or DataConfig(samples.source, samples.sha256))
     with (
         new_folder(folder),
         Store.create(folder) as store,
-        WorkQueue(store, spec, samples, retry_failed=retry_failed, planner=planner, on_plan=on_plan) as queue,
+        WorkQueue(store, spec, samples, retry_failed=retry_failed, make_plan=make_plan, on_plan=on_plan) as queue,
     ):
         _write_spec(spec, folder)
-        pools = (
-            local_pool(queue, samples, processes, jobs)
-            if on is None
-            else ray_pool(queue, samples, spec.recipe, on, jobs)
-        )
-        with pools as pool:
+        with _pool(queue, samples, spec, processes, on, jobs) as pool:
             Scheduler(queue, pool, observe).run()
     return read_results(folder)
 
@@ -103,7 +98,10 @@ def plan_study(
     samples = _read(data)
     spec, _ = (StudyRequest(request) if isinstance(request, StudySpec) else request).adapted(samples)
     check_question(spec, samples)
-    planner = _planner(samples, _processes(spec, jobs, stack), stack)
+    from chalknet.studies.planner import Planner
+
+    jobs = _processes(spec, jobs, stack)
+    planner = Planner(samples, processes=jobs, threads=max(1, available_cores() // jobs), stack=stack)
     cells = list(grid_cells(spec)) if spec.search is None else [make_cell(spec, {})] * spec.search.trials
     units = [Unit(cell, seed) for seed in spec.seed_numbers for cell in cells]
     if (folder / STORE_FILE).exists():
@@ -136,10 +134,14 @@ def _processes(spec: StudySpec, jobs: int | None, stack: int | None) -> int:
     for name in ("engine", "device", "precision"):
         values = varied.get(name)
         wanted.append(values if isinstance(values, tuple) else (getattr(base, name),))
-    devices = {
-        device_of(replace(base, engine=engine, device=device, precision=precision))
-        for engine, device, precision in product(*wanted)
-    }
+    devices = {"cpu"}
+    if _may_use_gpu(spec):
+        from chalknet.training.trainer import device_of
+
+        devices = {
+            device_of(replace(base, engine=engine, device=device, precision=precision))
+            for engine, device, precision in product(*wanted)
+        }
     if "cuda" not in devices and (stack or 1) > 1:
         raise ConfigError(
             f"stack (--stack) {stack} trains networks at once on a GPU, and this study trains on processors, one run "
@@ -148,10 +150,30 @@ def _processes(spec: StudySpec, jobs: int | None, stack: int | None) -> int:
     return jobs or (1 if devices == {"cuda"} else available_cores())
 
 
-def _planner(data: Dataset, jobs: int | None, stack: int | None, is_remote: bool = False) -> Planner:
+def _may_use_gpu(spec: StudySpec) -> bool:
+    """Return whether a run may be trained on a GPU. What finds out is loaded only then, as workers load it too."""
+    engines = dict(spec.vary).get("engine", (spec.recipe.training.engine,))
+    return isinstance(engines, tuple) and "torch" in engines
+
+
+def _make_plan(spec: StudySpec, data: Dataset, jobs: int | None, stack: int | None, is_remote: bool) -> MakePlan:
     jobs = jobs or available_cores()
     threads = max(1, available_cores() // jobs)
-    return Planner(data, processes=jobs, threads=threads, stack=stack, is_remote=is_remote)
+    if not _may_use_gpu(spec):
+        return partial(plan_single_runs, processes=jobs, threads=threads)
+    from chalknet.studies.planner import Planner
+
+    return Planner(data, processes=jobs, threads=threads, stack=stack, is_remote=is_remote).plan
+
+
+def _pool(
+    queue: WorkQueue, data: Dataset, spec: StudySpec, processes: WorkerProcesses, on: str | None, jobs: int | None
+) -> AbstractContextManager[WorkerPool]:
+    if on is None:
+        return local_pool(queue, data, processes, jobs)
+    from chalknet.studies.runner.ray_pool import ray_pool
+
+    return ray_pool(queue, data, spec.recipe, on, jobs)
 
 
 def _write_spec(spec: StudySpec, folder: Path) -> None:

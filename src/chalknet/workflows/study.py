@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from chalknet.config import DataConfig, Recipe
 from chalknet.errors import ConfigError
 from chalknet.machine.processor import available_cores
-from chalknet.machine.ray_cluster import checked_place, require_ray
 from chalknet.studies.runner.processes import WorkerProcesses
 from chalknet.studies.spec import StudySpec
 from chalknet.workflows.resolve_study import StudyRequest, resolve_study
@@ -93,6 +92,8 @@ def study(
         request = resolve_study(recipe, None, vary if isinstance(vary, Mapping) else list(vary), given)
     check_jobs(jobs, stack)
     if on is not None:
+        from chalknet.machine.ray_cluster import checked_place, require_ray
+
         checked_place(on)
         require_ray("a study on Ray")
     # Workers load what training needs while this process does so too and reads the data.

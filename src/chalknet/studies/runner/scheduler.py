@@ -22,16 +22,16 @@ from chalknet.data.dataset import Dataset
 from chalknet.errors import ChalknetError
 from chalknet.studies.cells import Cell, Unit
 from chalknet.studies.lease import HEARTBEAT_SECONDS, Lease, end_lease, new_lease
-from chalknet.studies.plan import Job, Plan, Planner
+from chalknet.studies.plan import Job, MakePlan, Plan
 from chalknet.studies.reading import chosen_cells
 from chalknet.studies.results import model_name
 from chalknet.studies.run_output import RunOutput, output_from, record_from
-from chalknet.studies.run_training import checkpoint_folder, clear_checkpoint
 from chalknet.studies.runner.protocol import Message, job_message
 from chalknet.studies.search import Trial, next_trials, search_key
 from chalknet.studies.space import cost, data_facts, divide, make_cell, own_splits
 from chalknet.studies.spec import StudySpec, spec_tables
 from chalknet.studies.store import Store
+from chalknet.studies.unfinished import checkpoint_folder, clear_checkpoint
 
 # How often to look in the store for runs that another scheduler on the same study has released.
 POLL_SECONDS = 0.5
@@ -90,7 +90,7 @@ class WorkQueue:
         spec: the study's specification.
         data: the samples that it is about.
         retry_failed: whether runs that failed before are tried again.
-        planner: decides which runs are trained at once; without one each run is a job of its own.
+        make_plan: decides which runs are trained at once; without it each run is a job of its own.
         on_plan: called with each plan that is made.
         clock: seconds, for the estimate of the time left.
     Raises:
@@ -104,12 +104,12 @@ class WorkQueue:
         data: Dataset,
         *,
         retry_failed: bool = False,
-        planner: Planner | None = None,
+        make_plan: MakePlan | None = None,
         on_plan: Callable[[Plan], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._spec, self._data, self._clock = store, spec, data, clock
-        self._retry_failed, self._planner, self._on_plan = retry_failed, planner, on_plan
+        self._retry_failed, self._make_plan_of, self._on_plan = retry_failed, make_plan, on_plan
         self._plan: Plan | None = None
         self.folder: Path = store.path.parent
         self.lease: Lease = new_lease()
@@ -280,12 +280,12 @@ class WorkQueue:
         self._store.want(units)
 
     def _make_plan(self) -> None:
-        if self._planner is None:
+        if self._make_plan_of is None:
             return
         statuses = self._store.statuses()
         todo = [unit for key, unit in self._units.items() if statuses[key] == "todo"]
         if todo:
-            self._plan = self._planner.plan(todo)
+            self._plan = self._make_plan_of(todo)
             if self._on_plan is not None:
                 self._on_plan(self._plan)
 
