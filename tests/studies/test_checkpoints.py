@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 from functools import partial
 
@@ -12,14 +14,14 @@ from studies.small_studies import RECIPE, Pool, spec_of, units_of
 
 from chalknet.artifacts.checkpoint import CheckpointSchedule
 from chalknet.errors import OutputError, StoppedError
-from chalknet.studies import run_training
+from chalknet.studies import run_training, unfinished
 from chalknet.studies.run_output import output_from
 from chalknet.studies.run_training import train_run, train_stack
 from chalknet.studies.runner.protocol import job_message
 from chalknet.studies.runner.scheduler import Scheduler, WorkQueue
 from chalknet.studies.runner.worker import train_job
 from chalknet.studies.store import Store
-from chalknet.studies.unfinished import checkpoint_folder
+from chalknet.studies.unfinished import StopRequest, checkpoint_folder, checkpoint_path, training_alone
 
 DATA = made_images(240, seed=0)
 HOW = {"threads": 1, "how": "one at a time"}
@@ -42,6 +44,18 @@ def dies_at(epoch):
             raise KeyboardInterrupt
 
     return observe
+
+
+class After(StopRequest):
+    """Stops a worker when it has asked so often."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.left = n
+
+    def __call__(self):
+        self.left -= 1
+        return self.left <= 0
 
 
 def history(outcome):
@@ -69,7 +83,7 @@ def epochs_of(folder, unit, data=DATA):
 def test_a_unit_goes_on_where_it_was_and_ends_with_the_same_bits(folder, unit):
     whole = train_run(DATA, unit, **HOW)
     stopped(folder, unit)
-    assert len(list(folder.iterdir())) == 1
+    assert len(list(folder.glob("*.safetensors"))) == 1
     told = []
     message = job_message((unit,), 1, "one at a time", [False], folder)
     train_job(message, DATA, lambda said, content: told.append((said, content)))
@@ -86,7 +100,7 @@ def test_epochs_before_the_checkpoint_are_not_trained_again(folder, unit):
 
 def test_a_checkpoint_of_other_data_another_split_or_recipe_is_not_continued(folder, unit):
     stopped(folder, unit)
-    (path,), whole = folder.iterdir(), [*range(1, 9)]
+    (path,), whole = folder.glob("*.safetensors"), [*range(1, 9)]
     kept = path.read_bytes()
     for data in (made_images(240, seed=1), replace(DATA, labels=(DATA.labels + 1) % 4)):
         path.write_bytes(kept)
@@ -102,10 +116,44 @@ def test_a_checkpoint_of_other_data_another_split_or_recipe_is_not_continued(fol
 
 def test_a_run_that_must_stop_finishes_its_epoch_and_keeps_it(folder, unit, monkeypatch):
     monkeypatch.setattr(run_training, "CheckpointSchedule", partial(CheckpointSchedule, 1e9))
-    asked = []
     with pytest.raises(StoppedError):
-        train_run(DATA, unit, **HOW, checkpoints=folder, must_stop=lambda: asked.append(0) or len(asked) == 3)
+        train_run(DATA, unit, **HOW, checkpoints=folder, must_stop=After(3))
     assert epochs_of(folder, unit) == [4, 5, 6, 7, 8]
+
+
+def test_a_worker_goes_on_while_two_more_epochs_fit_and_keeps_its_last_one(folder, unit, monkeypatch):
+    now, stop = [100.0], StopRequest()
+    monkeypatch.setattr(unfinished.time, "monotonic", lambda: now[0])
+    assert [stop() for _ in range(3)] == [False] * 3
+    stop.end = 110.0
+    asked = []
+    while not stop():
+        asked.append(now[0])
+        now[0] += 3.0
+    assert asked == [100.0, 103.0]  # at 106, with epochs of 3, it would be over at 112
+    monkeypatch.undo()
+    monkeypatch.setattr(run_training, "CheckpointSchedule", partial(CheckpointSchedule, 1e9))
+    stop = StopRequest()
+    stop.end = time.monotonic() + 100.0
+    train_run(DATA, unit, **HOW, checkpoints=folder, must_stop=stop)
+    assert epochs_of(folder, unit) == []
+
+
+def test_a_run_that_another_worker_still_trains_is_waited_for(folder, unit):
+    path, began, order = checkpoint_path(folder, unit), threading.Event(), []
+
+    def train_elsewhere():
+        with training_alone(path, StopRequest()):
+            began.set()
+            time.sleep(0.5)
+            order.append("other")
+
+    other = threading.Thread(target=train_elsewhere)
+    other.start()
+    began.wait()
+    train_run(DATA, unit, **HOW, checkpoints=folder, observe=lambda _: order.append("this"))
+    other.join()
+    assert order[:2] == ["other", "this"]
 
 
 @pytest.mark.extras
@@ -123,9 +171,9 @@ def test_a_stack_that_must_stop_keeps_every_run_and_goes_on_with_the_same_number
             return None
         return [ends[number].arrays["test_confidence"] for number in range(4)]
 
-    whole, asked, seen = train(), [], []
-    assert train(checkpoints=folder, must_stop=lambda: asked.append(0) or len(asked) > 10) is None
-    assert len(list(folder.iterdir())) == 4
+    whole, seen = train(), []
+    assert train(checkpoints=folder, must_stop=After(11)) is None
+    assert len(list(folder.glob("*.safetensors"))) == 4
     again = train(lambda number, record: seen.append((number, record.epoch)), checkpoints=folder)
     assert (
         min(epoch for _, epoch in seen) == 4
@@ -135,7 +183,7 @@ def test_a_stack_that_must_stop_keeps_every_run_and_goes_on_with_the_same_number
 
 def test_a_damaged_checkpoint_costs_time_and_nothing_else(folder, unit):
     stopped(folder, unit)
-    (path,) = folder.iterdir()
+    (path,) = folder.glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:100])
     assert history(train_run(DATA, unit, **HOW, checkpoints=folder)) == history(train_run(DATA, unit, **HOW))
 
@@ -152,11 +200,11 @@ def test_a_checkpoint_stays_until_the_end_of_its_run_is_stored(tmp_path, setting
 
     class Watched(Store):
         def complete(self, *ended):
-            found.append(len(list((tmp_path / "unfinished").iterdir())))
+            found.append(len(list((tmp_path / "unfinished").glob("*.safetensors"))))
             return super().complete(*ended)
 
         def fail(self, *ended):
-            found.append(len(list((tmp_path / "unfinished").iterdir())))
+            found.append(len(list((tmp_path / "unfinished").glob("*.safetensors"))))
             return super().fail(*ended)
 
     with Watched.create(tmp_path) as store, WorkQueue(store, spec, DATA) as work:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from chalknet.records import EpochRecord
 from chalknet.studies.cells import Unit
 from chalknet.studies.run_output import SCORED, RunOutput, epoch_list
 from chalknet.studies.space import divide, own_splits
-from chalknet.studies.unfinished import checkpoint_path
+from chalknet.studies.unfinished import StopRequest, checkpoint_path, training_alone
 from chalknet.training.callbacks import Callback, Observer
 from chalknet.training.together import StackObserver, run_together
 from chalknet.training.trainer import Checkpoint, Run, Trainer, device_of, how_trained, run_epochs
@@ -41,7 +41,7 @@ class RunCheckpoint(Callback):
 
     Args:
         folder: of checkpoints; a missing one is not created.
-        must_stop: asked after each epoch; True takes a checkpoint and raises `StoppedError`.
+        must_stop: asked after each epoch; if the training must stop, it takes a checkpoint and raises `StoppedError`.
         n_networks: how many are trained at once.
     """
 
@@ -50,11 +50,11 @@ class RunCheckpoint(Callback):
         folder: Path,
         unit: Unit,
         trainer: Trainer,
-        must_stop: Callable[[], bool] = lambda: False,
+        must_stop: StopRequest | None = None,
         n_networks: int = 1,
     ) -> None:
         self._path = checkpoint_path(folder, unit)
-        self._trainer, self._must_stop, self._is_kept = trainer, must_stop, folder.is_dir()
+        self._trainer, self._must_stop, self._is_kept = trainer, must_stop or StopRequest(), folder.is_dir()
         self._schedule = CheckpointSchedule(n_networks=n_networks)
 
     def read(self) -> Checkpoint | None:
@@ -71,7 +71,7 @@ class RunCheckpoint(Callback):
             StoppedError: the training must stop.
         """
         is_due, must_stop = self._schedule.is_due(), self._must_stop()
-        if is_due or must_stop:
+        if is_due or must_stop or (self._must_stop.is_made and self._trainer.is_over):  # its output may reach nobody
             self.write()
         if must_stop:
             raise StoppedError(f"stopped after epoch {record.epoch}")
@@ -92,7 +92,7 @@ def train_run(
     keep_model: bool = False,
     observe: Observer | None = None,
     checkpoints: Path | None = None,
-    must_stop: Callable[[], bool] = lambda: False,
+    must_stop: StopRequest | None = None,
 ) -> RunOutput:
     """Train one run, and predict every validation and test sample with the kept network.
 
@@ -113,12 +113,13 @@ def train_run(
     splits = own_splits(data, unit.cell, divide(data, unit.cell, unit.seed))
     trainer = Trainer(data, splits, unit.cell.recipe_of(unit.seed), workers=threads, keep_samples=True)
     callbacks: list[Observer] = [] if observe is None else [observe]
-    start = None
-    if checkpoints is not None:
+    if checkpoints is None:
+        run = run_epochs(trainer, *callbacks)
+    else:
+        must_stop = must_stop or StopRequest()
         checkpoint = RunCheckpoint(checkpoints, unit, trainer, must_stop)
-        callbacks.append(checkpoint)
-        start = checkpoint.read()
-    run = run_epochs(trainer, *callbacks, start=start)
+        with training_alone(checkpoint_path(checkpoints, unit), must_stop):
+            run = run_epochs(trainer, *callbacks, checkpoint, start=checkpoint.read())
     return _output(run, unit, f"{trainer.how}, {how}", keep_model)
 
 
@@ -132,7 +133,7 @@ def train_stack(
     keep_model: Sequence[bool],
     observe: StackObserver | None = None,
     checkpoints: Path | None = None,
-    must_stop: Callable[[], bool] = lambda: False,
+    must_stop: StopRequest | None = None,
 ) -> None:
     """Train several runs in one stack, and hand over each as soon as it is finished.
 
@@ -158,17 +159,18 @@ def train_stack(
     how = f"{how_trained(training, device_of(training))}, in a stack of {len(units)}, {how}"
     lock = threading.Lock()  # between the thread that trains and those that hand over finished runs
     pending: list[Future[None]] = []
+    stop = must_stop or StopRequest()
     saved: set[int] = set()  # runs that have a checkpoint of the epoch after which the training must stop
 
     def begin(number: int, trainer: Trainer) -> list[Observer]:
         if checkpoints is None:
             return []
-        checkpoint = RunCheckpoint(checkpoints, units[number], trainer, n_networks=len(units))
+        checkpoint = RunCheckpoint(checkpoints, units[number], trainer, stop, n_networks=len(units))
         if (start := checkpoint.read()) is not None:
             trainer.go_on_from(start)
 
         def keep(record: EpochRecord) -> None:
-            if not must_stop():
+            if not stop():
                 checkpoint(record)
             elif number in saved:  # all others are too, as networks finish their epochs in turns
                 raise StoppedError(f"stopped before epoch {record.epoch}")
@@ -193,7 +195,11 @@ def train_stack(
 
     # While a GPU trains, this process's cores are idle, and to predict all samples takes them longer than it to train.
     # Threads limit the BLAS and free it again in any order, so it is limited around all of them.
-    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+    with ExitStack() as alone, one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+        for unit in units:
+            if checkpoints is None:
+                break
+            alone.enter_context(training_alone(checkpoint_path(checkpoints, unit), stop))
         try:
             run_together(
                 data,

@@ -118,7 +118,8 @@ def study(
 def _started_at_once(spec: StudySpec, jobs: int | None) -> int:
     """Return how many workers are wanted in any case, as far as that is known before the data is read."""
     may_use_gpu = "engine" in dict(spec.vary) or spec.recipe.training.engine == "torch"
-    return min(jobs or (1 if may_use_gpu else available_cores()), available_cores(), spec.n_runs)
+    # One core is this process's own until the first run is given out.
+    return min(jobs or (1 if may_use_gpu else available_cores()), max(1, available_cores() - 1), spec.n_runs)
 
 
 def check_jobs(jobs: int | None, stack: int | None) -> None:

@@ -27,11 +27,14 @@ from chalknet.studies.run_training import train_run, train_stack
 from chalknet.studies.runner.processes import END_SECONDS
 from chalknet.studies.runner.protocol import SECONDS_BETWEEN_EPOCHS, Message, receive, run_from, send
 from chalknet.studies.runner.samples import read_data
+from chalknet.studies.unfinished import StopRequest
+
+SECONDS_TO_WRITE = 1  # a checkpoint, of those that a worker has to end
 
 Send = Callable[[Message, bytes], None]
 
 
-def train_job(message: Message, data: Dataset, send: Send, must_stop: Callable[[], bool] = lambda: False) -> None:
+def train_job(message: Message, data: Dataset, send: Send, must_stop: StopRequest | None = None) -> None:
     """Train the runs of a `job_message`, several in one stack, and send their progress and their outputs.
 
     A run that fails stops no other. If a stack fails as a whole, those of its runs that are not finished are trained
@@ -96,33 +99,33 @@ def _in_a_line(error: Exception) -> str:
 def main() -> None:
     """Train jobs until the scheduler ends or a signal asks this process to end.
 
-    The present epoch is then finished and kept in a checkpoint, if that takes no more than `END_SECONDS`.
+    After a signal, the present epoch is finished and kept in a checkpoint. After the end of the scheduler, training
+    goes on for a few seconds first. Both take at most `END_SECONDS`; longer epochs are lost.
     """
     connection = Connection(int(sys.argv[1]))
     messages: SimpleQueue[Message | None] = SimpleQueue()
-    is_ending = False
+    stop = StopRequest()
 
-    def end(*_: object) -> None:
-        nonlocal is_ending
-        if not is_ending:
-            is_ending = True
-            messages.put(None)
+    def end(seconds: float) -> None:
+        if not stop.is_made:
             signal.alarm(END_SECONDS)  # no thread or lock, since a signal may have come at any place
+        stop.end = min(stop.end, time.monotonic() + seconds)
+        messages.put(None)
 
     def listen() -> None:
         with suppress(EOFError, OSError):
             while True:
                 messages.put(receive(connection)[0])
-        end()  # without a scheduler there is nobody to work for
+        end(END_SECONDS - SECONDS_TO_WRITE)  # there may soon be another scheduler, which goes on from here
 
     def send_or_end(message: Message, content: bytes = b"") -> None:
         try:
             send(connection, message, content)
         except OSError:
-            end()
+            end(END_SECONDS - SECONDS_TO_WRITE)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, end)
+        signal.signal(number, lambda *_: end(0.0))
     threading.Thread(target=listen, daemon=True).start()
     data: Dataset | None = None
     while (message := messages.get()) is not None:
@@ -131,7 +134,7 @@ def main() -> None:
             send_or_end({"event": "ready"})
         else:
             with suppress(StoppedError):
-                train_job(message, data, send_or_end, lambda: is_ending)
+                train_job(message, data, send_or_end, stop)
     send_or_end({"event": "stopped"})
     os._exit(0)  # threads of an engine may be at work
 
