@@ -4,9 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalknet.artifacts.sample_losses import kept_losses
+from chalknet.config import StoppingConfig
 from chalknet.errors import ShapeError
 from chalknet.records import EpochRecord, Scores
 from chalknet.studies.stopping_point import stopping_point
+from chalknet.training.stopping import EarlyStopping
 
 
 def histories_of(losses, right, test_right=None):
@@ -44,7 +46,7 @@ def test_the_first_of_equal_epochs_counts():
     assert found(losses, losses > 0, monitor="valid_accuracy").epoch.value == 1
 
 
-def test_of_equal_accuracies_the_epoch_with_the_smallest_loss_counts():
+def test_of_equal_accuracies_the_epoch_that_training_keeps_counts():
     """The recorded case: 26 and 38 have the same accuracy, and 38 the smaller loss."""
     accuracy, loss = np.full(50, 0.7), np.linspace(2.0, 1.0, 50)
     accuracy[[25, 37]], loss[37] = 0.9, 0.5
@@ -52,6 +54,9 @@ def test_of_equal_accuracies_the_epoch_with_the_smallest_loss_counts():
     point = found(np.repeat(loss[None, :, None], 10, axis=2), right, monitor="valid_accuracy")
     assert (point.epoch.value, point.by_seed) == (38, (38,))
     assert point.epoch.low <= 38 <= point.epoch.high
+    rule = EarlyStopping(StoppingConfig(stop_early=True, monitor="valid_accuracy", patience=50))
+    kept = [one.epoch for one in histories_of(loss[None, :, None], right)[0] if rule.is_best(one)][-1]
+    assert kept == point.epoch.value
 
 
 def test_the_interval_carries_seeds_and_images():

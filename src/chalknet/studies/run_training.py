@@ -70,15 +70,15 @@ class RunCheckpoint(Callback):
         Raises:
             StoppedError: the training must stop.
         """
-        is_due, must_stop = self._schedule.is_due(), self._must_stop()
-        if is_due or must_stop or (self._must_stop.is_made and self._trainer.is_over):  # its output may reach nobody
-            self.write()
+        must_stop = self._must_stop()
+        self.keep(at_once=must_stop)
         if must_stop:
             raise StoppedError(f"stopped after epoch {record.epoch}")
 
-    def write(self) -> None:
-        """Write a checkpoint of the epochs so far."""
-        if self._is_kept:
+    def keep(self, *, at_once: bool = False) -> None:
+        """Count an epoch, and write a checkpoint if one is due, or at the end if the output may reach nobody."""
+        is_due = self._schedule.is_due()
+        if self._is_kept and (at_once or is_due or (self._must_stop.is_made and self._trainer.is_over)):
             with self._schedule.taking(), suppress(OutputError):
                 write_bytes(self._path, checkpoint_bytes(self._trainer.checkpoint()))
 
@@ -171,12 +171,12 @@ def train_stack(
 
         def keep(record: EpochRecord) -> None:
             if not stop():
-                checkpoint(record)
+                checkpoint.keep()
             elif number in saved:  # all others are too, as networks finish their epochs in turns
                 raise StoppedError(f"stopped before epoch {record.epoch}")
             else:
                 saved.add(number)
-                checkpoint.write()
+                checkpoint.keep(at_once=True)
 
         return [keep]
 
