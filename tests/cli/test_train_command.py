@@ -154,7 +154,7 @@ USAGE = [
     (["--config", "no.toml", "--recipe", "writeup"], "give one of them"),
     (["--image-size", "28by28"], "--image-size must be HEIGHTxWIDTH such as 28x28, got '28by28'."),
     (["--hidden", "99999999999"], "hidden must be one or more whole numbers from 1 to 1000000, got [99999999999]."),
-    (["--split", "given"], "split 'given' means index arrays"),
+    (["--split", "given"], "split 'given' stands for index arrays"),
     (["--split", "group"], "letters.npz: split 'group' needs a group for each sample"),
     (["--class-names", "A,A,B,C"], "class_names must differ from each other, got 'A' twice."),
     (["--set", "optimizer.learing_rate=1"], "unknown key 'learing_rate' in --set optimizer.learing_rate=1. Did you"),
