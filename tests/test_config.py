@@ -105,6 +105,10 @@ def test_a_configuration_written_reads_back_the_same(tmp_path_factory, recipe, d
         ),
         ({"bias_momentum": "yes"}, "bias_momentum must be true or false, got 'yes'."),
         ({"learing_rate": 1.0}, "unknown setting 'learing_rate'. Did you mean 'learning_rate'?"),
+        (
+            {"label_column": "age"},
+            "label_column says how data are read. Give it to chalknet.load_data, and its Dataset as data.",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_named_with_what_it_must_be(settings, message):

@@ -20,7 +20,7 @@ SOURCE = Path(chalknet.__file__).parent
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*\b(?!-?\{)")
 BESIDE_A_FLAG = re.compile(r"\b([a-z]+(?:_[a-z]+)+|[a-z]+(?==))(?:=\S+)? \(--")
 COMMAND = re.compile(r"(?:`|: |see |Use |and )chalknet ([a-z]+)|\bchalknet ([a-z]+) --")
-FLAGS_OF_RAY = {"--head"}
+FLAGS_OF_OTHERS = {"--head", "--logdir", "--backend-store-uri"}  # of ray, tensorboard and mlflow
 
 
 @cache
@@ -67,7 +67,7 @@ def arguments() -> set[str]:
 
 
 def test_every_flag_in_a_message_exists():
-    known = parameters().keys() | FLAGS_OF_RAY
+    known = parameters().keys() | FLAGS_OF_OTHERS
     assert not [(file, text) for file, text in texts() if not known.issuperset(FLAG.findall(text))]
 
 

@@ -78,10 +78,10 @@ def suggestion(step: LastStep, recipe: Recipe) -> str:
             less = slower if strength * slow < 1 else f"{name} 1e-4"
             return f"learning_rate times {name} is {strength * rate:.3g}, which takes all of a weight: try {less}."
     if optimizer.reduction == "sum" and step.n_samples > 1:
-        of_mean = f"reduction mean with {slow * step.n_samples:.1g}"
+        of_mean = f"reduction mean with learning_rate {slow * step.n_samples:.1g}"
         return f"Gradients are sums over {step.n_samples} samples: try {slower}, or {of_mean}."
     if not optimizer.clip_norm and optimizer.optimizer not in USUAL_RATES:
-        return f"Gradients are not clipped: try {slower}, or clip_norm 1."
+        return f"Gradients are not clipped: try {slower} with clip_norm 1."
     return f"Try {slower}."
 
 

@@ -1,5 +1,7 @@
 """Samples in .npy files: what is found, what stays on disk, and what is refused."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -103,6 +105,18 @@ def test_what_cannot_be_used_is_told_with_the_file(tmp_path, arrays, message):
     folder = saved(tmp_path / "set", **arrays)
     with pytest.raises(DataError, match=message):
         load_data(folder / f"{next(iter(arrays))}.npy")
+
+
+@pytest.mark.parametrize(
+    "samples", [IMAGES.astype("i8"), ROWS.astype(">f4"), ROWS.astype(np.float16), np.asfortranarray(IMAGES)]
+)
+def test_samples_written_anew_as_advised_are_read(tmp_path, samples):
+    folder = saved(tmp_path / "set", X=samples, y=LABELS)
+    with pytest.raises(DataError, match="Write them anew") as caught:
+        load_data(folder)
+    dtype = re.search(r"ascontiguousarray\(\.\.\., '(\w+)'\)", str(caught.value))[1]
+    saved(folder, X=np.ascontiguousarray(samples, dtype))
+    assert len(load_data(folder)) == 60
 
 
 def test_a_shard_that_is_missing_or_different_is_named(tmp_path):

@@ -134,9 +134,11 @@ def _opened(path: Path, first: StoredArray | None) -> StoredArray:
         header = read_npy_header(file, str(path), "the array")
     if header.dtype.name not in INPUT_TYPES or not header.dtype.isnative or header.fortran_order:
         order = ", in Fortran order" if header.fortran_order else ""
+        dtype = header.dtype.name if header.dtype.name in INPUT_TYPES else "float32"
         raise DataError(
             f"{path}: samples that stay on disk must be {', '.join(INPUT_TYPES)} of this machine's byte order, in C "
-            f"order; got {header.dtype.str}{order}. Write them anew with numpy.save(..., numpy.ascontiguousarray(...))."
+            f"order; got {header.dtype.str}{order}. Write them anew with "
+            f"numpy.save(..., numpy.ascontiguousarray(..., {dtype!r}))."
         )
     size, promised = path.stat().st_size, header.n_bytes + header.array_bytes
     if size != promised:
