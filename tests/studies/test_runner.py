@@ -125,17 +125,10 @@ def test_runs_of_a_stack_that_fails_as_a_whole_are_trained_alone(letters, monkey
 def test_a_unit_is_the_training_that_train_would_do(letters, tmp_path):
     import chalknet
 
-    results = study(
-        letters,
-        {"hidden": [4, 6]},
-        out=tmp_path / "study",
-        seeds=2,
-        epochs=3,
-        stop_early=True,
-        **SIZES,
-    )
+    asked = {**SIZES, "valid_size": 60, "epochs": 3, "stop_early": True}
+    results = study(letters, {"hidden": [4, 6]}, out=tmp_path / "study", seeds=2, **asked)
     cell = results.cell("hidden=6")
-    run = chalknet.train(load_data(letters), hidden=[6], seed=1, epochs=3, stop_early=True, **SIZES)
+    run = chalknet.train(load_data(letters), hidden=[6], seed=1, **asked)
     unit = results.unit(cell, 1)
     assert [(r.train, r.valid, r.test) for r in unit.history] == [(r.train, r.valid, r.test) for r in run.history]
     assert unit.kept_epoch == run.kept_epoch
@@ -169,7 +162,7 @@ def test_images_are_paired_between_cells_and_seeds_unless_the_split_varies(lette
     np.testing.assert_array_equal(correct["hidden=4"][1], results.unit(results.cells[1], 1).test.right)
     varies = ("init", "order", "split")
     other = study(letters, {"hidden": [3, 4]}, out=tmp_path / "b", seeds=2, epochs=2, seeds_vary=varies, **SIZES)
-    with pytest.raises(ConfigError, match="splits of their own"):
+    with pytest.raises(ConfigError, match="vary the split, so their images differ"):
         other.correct("test")
     assert other.correct_of_seed("test", 1)["hidden=3"].shape == (40,)
     assert set(other.index("test", 0)) != set(other.index("test", 1))
