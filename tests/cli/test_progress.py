@@ -85,3 +85,13 @@ def test_a_terminal_gets_a_bar(capsys, monkeypatch):
     bar = capsys.readouterr().err
     assert "2/2" in bar
     assert "loss 0.5000" in bar
+
+
+def test_a_terminal_that_has_closed_ends_no_training(monkeypatch):
+    def gone(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(write=gone, flush=gone, isatty=lambda: False))
+    with shown(4, 100, quiet=False) as show:
+        for epoch in range(1, 5):
+            show(record(epoch))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -67,11 +68,16 @@ class EpochProgress(Callback):
 
     def on_train_end(self, error: BaseException | None) -> None:
         del error
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            with suppress(OSError):
+                bar.stop()
 
     def on_epoch_end(self, record: EpochRecord) -> None:
+        with suppress(OSError):  # a terminal that has closed ends no training
+            self._show(record)
+
+    def _show(self, record: EpochRecord) -> None:
         left = (time.perf_counter() - self._started) / (record.epoch - self._done) * (self._n_epochs - record.epoch)
         count = f"{record.epoch:>{len(str(self._n_epochs))}}/{self._n_epochs}"
         if self._bar is not None:
