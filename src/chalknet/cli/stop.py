@@ -31,12 +31,13 @@ def stop_after_epoch(progress: EpochProgress) -> Iterator[Callable[[], bool]]:
         StoppedError: passed on, with the exit code that a shell gives to a process which this signal ended.
     """
     asked = 0
+    terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]  # a closed one is none any more
 
     def ask(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         del frame
         if number == getattr(signal, "SIGHUP", None):
-            _leave_terminal()
+            _leave(terminals)
         if asked or not progress.has_begun:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         asked = number
@@ -56,10 +57,9 @@ def stop_after_epoch(progress: EpochProgress) -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _leave_terminal() -> None:
+def _leave(terminals: list[int]) -> None:
     """Send output that went to a terminal to nowhere. The terminal has closed, and writing to it would be an error."""
-    for descriptor in (1, 2):
-        if os.isatty(descriptor):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, descriptor)
-            os.close(nowhere)
+    for descriptor in terminals:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
