@@ -34,6 +34,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -193,18 +194,10 @@ def make_kernels(folder: Path) -> None:
 # Readers
 
 
-def read_data(folder: Path) -> str:
+def read_data(folder: Path, name: str = "") -> str:
     import chalknet
 
-    (source,) = [path for path in folder.iterdir() if "labels" not in path.name]
-    data = chalknet.load_data(source)
-    return f"{len(data.labels)} samples"
-
-
-def read_folder(folder: Path) -> str:
-    import chalknet
-
-    return f"{len(chalknet.load_data(folder).labels)} samples"
+    return f"{len(chalknet.load_data(folder / name).labels)} samples"
 
 
 def read_model(folder: Path) -> str:
@@ -273,12 +266,12 @@ def read_kernels(folder: Path) -> str:
 
 
 TARGETS = {
-    "npz": Target(make_npz, ("d.npz",), read_data),
-    "idx": Target(make_idx, ("train-images-idx3-ubyte", "train-labels-idx1-ubyte.gz"), read_folder),
-    "npy": Target(make_npy, ("images.npy", "labels.npy"), read_folder),
-    "csv": Target(make_csv, ("d.csv",), read_data),
-    "csv_gz": Target(make_csv_gz, ("d.csv.gz",), read_data),
-    "images": Target(make_images, tuple(f"set/a/{name}" for name in PICTURES), read_data),
+    "npz": Target(make_npz, ("d.npz",), partial(read_data, name="d.npz")),
+    "idx": Target(make_idx, ("train-images-idx3-ubyte", "train-labels-idx1-ubyte.gz"), read_data),
+    "npy": Target(make_npy, ("images.npy", "labels.npy"), read_data),
+    "csv": Target(make_csv, ("d.csv",), partial(read_data, name="d.csv")),
+    "csv_gz": Target(make_csv_gz, ("d.csv.gz",), partial(read_data, name="d.csv.gz")),
+    "images": Target(make_images, tuple(f"set/a/{name}" for name in PICTURES), partial(read_data, name="set")),
     "predict": Target(make_predict, ("new.csv",), read_prediction),
     "model": Target(make_model, ("model.safetensors",), read_model),
     "checkpoint": Target(make_checkpoint, ("checkpoint.safetensors", "config.toml"), read_checkpoint),
