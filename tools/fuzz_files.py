@@ -570,8 +570,7 @@ def run_child(name: str, seed: int, first: int, last: int, folder: Path) -> None
         copy_plain(plain, place)
         victim = rng.choice(target.files)
         mutate(place / victim, rng)
-        kept = folder / "mutated"
-        remove(kept)
+        kept = folder / f"mutated-{number}"
         if (place / victim).is_file() and not (place / victim).is_symlink():
             shutil.copy(place / victim, kept)
         print(json.dumps({"begin": number, "file": victim}), flush=True)
@@ -714,8 +713,10 @@ def run_target(name: str, seed: int, count: int, kept: Path | None) -> int:
             if not report["kept"] or report["seconds"] >= SECONDS or report["bytes"] > MORE_BYTES:
                 broken += 1
                 print(f"BROKEN {name} {report['number']} {report['file']}: {report['answer']}, {spent}", flush=True)
-            elif kept:
-                keep(kept, name, report, Path(folder) / "mutated", shortest)
+            mutated = Path(folder) / f"mutated-{report['number']}"
+            if kept and report["kept"]:
+                keep(kept, name, report, mutated, shortest)
+            mutated.unlink(missing_ok=True)
     spent = f"slowest {slowest:.1f} s, at most {most / 1e6:,.0f} MB more"
     print(f"{name:12} {count:5} files, {len(answers):3} answers, {spent}, {broken} broken", flush=True)
     return broken
