@@ -170,7 +170,7 @@ def test_what_would_judge_cells_on_different_images_is_refused_with_that_reason(
         ({"seeds_vary": ("order",)}, "the seeds vary the order of mini-batches alone, but a full batch has none."),
         ({"recipe": Recipe().with_settings(seed=7)}, "seed is what the seeds count, so it cannot be set to 7."),
         ({"recipe": Recipe().with_settings(batch_seed=7)}, "batch_seed 7 fixes the batch order, which the seeds vary."),
-        ({"recipe": Recipe().with_settings(split="given")}, "split 'given' means index arrays"),
+        ({"recipe": Recipe().with_settings(split="given")}, "a study cannot use split 'given'"),
         ({"sample": 3, "search": SearchConfig()}, "a search and a sample of the grid both choose the cells."),
         (
             {"vary": (), "search": SearchConfig()},

@@ -9,6 +9,7 @@ and the rest has not happened. Nothing in it is pickled; docs/file_formats.md de
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,6 +44,11 @@ MAX_CRASHES = 3  # of the processes that train a run, after which it counts as f
 HEADER = b"SQLite format 3\0"
 MAX_TEXT_BYTES = 2**26  # of a value that is no array: the record of more than a hundred thousand epochs
 MAX_ARRAY_BYTES = 10**9  # the most that SQLite stores by default
+MAX_HEADER_BYTES = 4_096  # of a .npy file
+KEYS = {  # of the tables of arrays, with their types
+    "unit_arrays": {"cell": "text", "seed": "integer", "name": "text"},
+    "division_arrays": {"division": "text", "name": "text"},
+}
 MAX_SECONDS = 20.0  # of processor time that one operation may take
 STEPS = 10_000  # of SQLite between two looks at the time
 
@@ -407,13 +413,14 @@ class Store:
         ((division,),) = self._rows("SELECT division FROM units WHERE cell = ? AND seed = ?", (str,), key)
 
         def array(name: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
-            row = self._blob("unit_arrays WHERE cell = ? AND seed = ? AND name = ?", [*key, name])
+            count = math.prod(n for n in shape if n is not None)
+            row = self._blob("unit_arrays WHERE cell = ? AND seed = ? AND name = ?", [*key, name], count)
             return array_from_bytes(row, name, UNIT_ARRAYS[name][0], shape)
 
         with self._reading(key):
             judged = {
                 name: array_from_bytes(
-                    self._blob("division_arrays WHERE division = ? AND name = ?", [division, name]),
+                    self._blob("division_arrays WHERE division = ? AND name = ?", [division, name], facts.samples),
                     name,
                     kind,
                     (None,),
@@ -509,6 +516,11 @@ class Store:
         found = {name: (kind, sql) for name, kind, sql in self._db.execute(names).fetchall()}
         if found != {name: ("table", statement) for name, statement in TABLES.items()}:
             raise StoreError(f"{self.path}: has other tables than those of a study's store. It is damaged, or foreign.")
+        # Every lookup compares keys, and a key of another type may have a gigabyte. typeof reads no value.
+        for table, keys in KEYS.items():
+            is_other = " OR ".join(f"typeof({key}) <> '{kind}'" for key, kind in keys.items())
+            if self._db.execute(f"SELECT 1 FROM {table} WHERE {is_other} LIMIT 1").fetchone():
+                raise StoreError(f"{self.path}: is damaged: {table} has a key of another type.")
 
     @contextmanager
     def _operation(self) -> Iterator[None]:
@@ -548,14 +560,15 @@ class Store:
         except ValueError as error:
             raise StoreError(f"{self.path}: {plain(what)} is damaged: {plain(error)}.") from error
 
-    def _blob(self, place: str, values: list[Any]) -> bytes:
-        """Return the array at a place, whose size is asked for before it is read."""
+    def _blob(self, place: str, values: list[Any], count: int) -> bytes:
+        """Return the array of up to count numbers at a place, whose size is asked for before it is read."""
         with self._operation():
             row = self._db.execute(f"SELECT typeof(npy), length(npy) FROM {place}", values).fetchone()
             if row is None or row[0] != "blob":
                 raise ValueError(f"{values[-1]} is missing")
-            if row[1] > free_memory() // 2:
-                raise ValueError(f"{values[-1]} has {row[1]:,} bytes, which is more than half of the free memory")
+            most = min(MAX_HEADER_BYTES + 8 * count, free_memory() // 2)
+            if row[1] > most:
+                raise ValueError(f"{values[-1]} has {row[1]:,} bytes, and at most {most:,} are expected")
             with self._large_values():
                 content: bytes = self._db.execute(f"SELECT npy FROM {place}", values).fetchone()[0]
         return content
