@@ -182,7 +182,7 @@ def test_a_run_goes_on_over_shards_with_a_ray_of_its_own_that_is_gone_at_the_end
             raise KeyboardInterrupt
 
     recipe = want.recipe
-    options = TrainOptions(letters, recipe, out=tmp_path / "run", checkpoint_epochs=1)
+    options = TrainOptions(letters, recipe=recipe, out=tmp_path / "run", checkpoint_epochs=1)
     with pytest.raises(KeyboardInterrupt):
         run_training(options, [FunctionCallback(stop)])
     line = ["train", "--resume", str(tmp_path / "run"), "--shards", "2", "--quiet"]

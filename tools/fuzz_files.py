@@ -347,7 +347,8 @@ def grow(path: Path, rng: random.Random) -> None:
             names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
             name = rng.choice(names)
             column = rng.choice([row[1] for row in db.execute(f"PRAGMA table_info({name})")])
-            db.execute(f"UPDATE {name} SET {column} = zeroblob({min(many, 9 * 10**8)})")
+            one_row = f"rowid = (SELECT min(rowid) FROM {name})"
+            db.execute(f"UPDATE {name} SET {column} = zeroblob({min(many, 9 * 10**8)}) WHERE {one_row}")
             db.commit()
     else:
         path.write_bytes(content + content[-min(len(content), 500) :] * (many // 10**5))
@@ -553,7 +554,6 @@ def reset_peak() -> None:
 
 def run_child(name: str, seed: int, first: int, last: int, folder: Path) -> None:
     """Try the files first to last - 1 of one target, and print one line of JSON for each."""
-    resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
     target, plain = TARGETS[name], folder / "plain"
     if not plain.exists():
         plain.mkdir(parents=True)
@@ -692,6 +692,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
+        resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
         run_child(given.child, given.seed, given.first, given.count, given.folder)
         return 0
     names = given.target or list(TARGETS)

@@ -64,7 +64,7 @@ def test_a_file_that_is_there_is_kept_unless_it_may_be_replaced(model, tmp_path,
     path = tmp_path / "predictor.py"
     path.write_text("mine")
     line = ["export", str(model), "--numpy-only", "-o", str(path)]
-    assert "exists already. Choose another name, or --overwrite." in said(capsys, 1, line)
+    assert "exists already. Choose another name, or give overwrite=True (--overwrite)." in said(capsys, 1, line)
     assert path.read_text() == "mine"
     assert main([*line, "--overwrite"]) == 0
     assert "predict_proba" in path.read_text(encoding="utf-8")
@@ -73,7 +73,12 @@ def test_a_file_that_is_there_is_kept_unless_it_may_be_replaced(model, tmp_path,
 @pytest.mark.parametrize(
     ("output", "flags", "code", "message"),
     [
-        ("predictor.py", [], 2, "a file of kind onnx ends in .onnx. For a Python file give --numpy-only (kind numpy)."),
+        (
+            "predictor.py",
+            [],
+            2,
+            "a file of kind onnx ends in .onnx. For a Python file give kind='numpy' (--numpy-only).",
+        ),
         ("model.onnx", ["--numpy-only"], 2, "a file of kind numpy ends in .py."),
         ("model", [], 2, "ends in .onnx"),
         ("no/where/p.py", ["--numpy-only"], 1, "cannot be written: No such file or directory"),

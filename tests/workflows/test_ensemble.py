@@ -160,7 +160,7 @@ def test_seeds_begin_again_after_the_largest():
 
 def test_a_stopped_member_says_how_the_whole_goes_on(finished):
     with pytest.raises(StoppedError, match=r"Go on with: chalknet train --resume 'the whole'$"):
-        run_training(TrainOptions(finished.data, finished.recipe, out="the whole", must_stop=lambda: True))
+        run_training(TrainOptions(finished.data, recipe=finished.recipe, out="the whole", must_stop=lambda: True))
     run = chalknet.resume("the whole")
     assert len(run.members) == 3
     assert Path("the whole/model.safetensors").read_bytes() == Path("run/model.safetensors").read_bytes()
