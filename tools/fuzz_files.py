@@ -6,7 +6,7 @@
 The rule: a file is read, or refused by one line of a ChalknetError. No other exception leaves the reader, none takes
 over 20 seconds, and none takes over 1.5 GB more memory than the plain file of its kind. Each target has a process of
 its own, which is ended when a file takes too long. `--seed` and a trial's number give the same file again. `--keep`
-stores the shortest file for each different answer; tests/fuzz/test_corpus.py reads them again.
+stores the shortest file for each different answer; tests/fuzz/test_fuzz_corpus.py reads them again.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,6 +51,7 @@ KEYS = {  # of the tables of arrays, with their types
     "division_arrays": {"division": "text", "name": "text"},
 }
 MAX_SECONDS = 20.0  # of processor time that one operation may take
+OPENINGS = 20  # attempts to open a store while another process closes it
 STEPS = 10_000  # of SQLite between two looks at the time
 
 # Errors of SQLite whose cause is the disk, the file or its permissions, and not its content.
@@ -592,16 +594,24 @@ def _connect(path: Path, limit: TimeLimit, *, read_only: bool) -> sqlite3.Connec
     address = path.absolute().as_uri()
     if not read_only:
         return _limited(f"{address}?mode=rwc", limit)
-    connection = _limited(f"{address}?mode=ro", limit)
-    try:
-        connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-    except sqlite3.Error as error:
-        connection.close()
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
-            raise
-        # A log needs a file beside the store even to read; where the folder cannot be written nobody else writes it.
-        connection = _limited(f"{address}?immutable=1", limit)
-    return connection
+    for attempt in range(OPENINGS):
+        connection = _limited(f"{address}?mode=ro", limit)
+        try:
+            connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        except sqlite3.Error as error:
+            connection.close()
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+                raise
+            # A log needs a file beside the store even to read. Where the folder cannot be written, nobody else writes
+            # it. Elsewhere another process is just removing its log, and a store read without one would be torn.
+            if not os.access(path.parent, os.W_OK):
+                break
+            if attempt == OPENINGS - 1:
+                raise
+            time.sleep(0.05)
+        else:
+            return connection
+    return _limited(f"{address}?immutable=1", limit)
 
 
 def _limited(address: str, limit: TimeLimit) -> sqlite3.Connection:
