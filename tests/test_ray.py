@@ -66,7 +66,7 @@ def two_nodes(cluster):
         cluster.forget_second()
 
 
-ASKED = {"seeds": 6, "epochs": 400, "learning_rate": 1e-5, "train_size": 160, "valid_size": 40}
+ASKED = {"recipe": "writeup", "seeds": 6, "epochs": 400, "learning_rate": 1e-5, "train_size": 160, "valid_size": 40}
 GRID = {"hidden": [3, 4, 5, 6]}
 
 
@@ -131,7 +131,19 @@ def test_a_killed_driver_goes_on_with_the_study_and_workers_read_stored_samples(
     assert data.is_stored
     local = numbers(study(data, {"hidden": [3, 4]}, out=tmp_path / "local", jobs=2, **ASKED))
     folder = tmp_path / "s"
-    line = ["study", "--data", data.source, "--train", "160", "--valid", "40", "--learning-rate", "1e-5"]
+    line = [
+        "study",
+        "--recipe",
+        "writeup",
+        "--data",
+        data.source,
+        "--train",
+        "160",
+        "--valid",
+        "40",
+        "--learning-rate",
+        "1e-5",
+    ]
     line += ["--epochs", "400", "--vary", "hidden=3,4", "--seeds", "6", "--out", str(folder), "--on", two_nodes.on]
     command = [sys.executable, "-c", DRIVER, *line]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
