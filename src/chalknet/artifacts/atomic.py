@@ -18,7 +18,7 @@ except ImportError:  # Windows
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Puts all files into folder so that a reader, or a crash, finds each one old or new, never in part.
+    """Write all files into a folder so that each is either old or new, even after a crash.
 
     Every file is first written whole under a temporary name, which is where a disk can be full; only then are all
     of them renamed.
@@ -50,7 +50,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def remove_temporaries(folder: Path, names: Iterable[str]) -> None:
-    """Removes what a process that was killed while it wrote files of these names into folder has left beside them."""
+    """Remove temporary files that a killed process left while it wrote files of these names."""
     for name in names:
         for left in folder.glob(f".{name}.{'[a-z0-9_]' * 8}"):  # as tempfile names them
             with suppress(OSError):
@@ -78,7 +78,7 @@ def refuse_existing(path: Path, overwrite: bool, *, is_folder: bool = False) -> 
 
 @contextmanager
 def new_folder(path: Path, *, numbered: bool = False) -> Iterator[Path]:
-    """Makes path and its parents at once, so that an unwritable place is told before the work and not after it.
+    """Create a folder and its parents, so that an unwritable place is an error before the work begins.
 
     If the work inside fails, the folders that this call made are removed again where they are empty. Nothing that is in
     them is ever removed: it may be a finished run, ours or another's.
@@ -142,7 +142,7 @@ def refuse_link(path: Path) -> None:
 
 
 def _make_folder(path: Path, numbered: bool, made: list[Path]) -> Path:
-    """The folder and its parents; what had to be made is noted as it is made."""
+    """Create a folder and its parents, append each new one to made, and return the folder."""
     try:
         for folder in reversed(path.parents):
             _make(folder, made)
@@ -167,7 +167,7 @@ def _numbered(path: Path) -> Iterator[Path]:
 
 
 def _make(folder: Path, made: list[Path]) -> bool:
-    """Makes a folder and notes it; False where there is one. A file in its place is an error of the next step."""
+    """Create a folder and append it to made, or return False if something has its name."""
     if folder.is_dir():  # asked first, as some systems refuse to make a root in other words than "exists"
         return False
     try:
@@ -193,14 +193,14 @@ def _write_temporary(folder: Path, name: str, data: bytes) -> Path:
 
 
 def _umask() -> int:
-    """The process's umask, which POSIX lets one read only by setting it."""
+    """Return the umask of the process, which POSIX reads only by setting it."""
     current = os.umask(0o077)
     os.umask(current)
     return current
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes the renames themselves durable; some systems cannot open a folder, and there it is left to them."""
+    """Make renames in a folder durable, where the system can open a folder."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

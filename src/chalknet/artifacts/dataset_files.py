@@ -41,7 +41,7 @@ def npz_files(data: Dataset) -> Files:
 
 
 def idx_files(data: Dataset) -> Files:
-    """The two files of the training part, and the two of the test part where the source sets one apart."""
+    """Yield two IDX files of the training part, and two of the test part if the data set has its own."""
     names = iter(IDX_NAMES)
     labels = data.labels.astype(np.uint8 if data.n_classes <= 256 else np.int32)
     for at in _train_and_test(data):
@@ -75,7 +75,7 @@ def folder_files(data: Dataset) -> Files:
 
 
 def csv_files(data: Dataset) -> Files:
-    """A header, then a row for each sample: its class name, then its values, each with all its digits."""
+    """Yield a CSV table with a header, and for each sample its class name and its values with all digits."""
     samples = zip(data.inputs.reshape(len(data), -1), data.labels, strict=True)
     rows = ([data.class_names[label], *row.tolist()] for row, label in samples)
     head = ["label", *(f"value{i}" for i in range(data.n_inputs))]
@@ -117,7 +117,7 @@ FOLDER_KINDS = ("idx", "folder", "npy", "shards")  # the others are one file
 
 
 def _train_and_test(data: Dataset) -> tuple[IntArray, IntArray]:
-    """The samples that are not the source's own test set, and those that are."""
+    """Return the positions outside the data set's own test part, and those inside it."""
     own_test = np.empty(0, dtype=np.int64) if data.own_test is None else data.own_test
     return np.setdiff1d(np.arange(len(data)), own_test), own_test
 
