@@ -88,16 +88,7 @@ def read_folder(
                 f"{source}: class {name!r} has {told}. Expected {', '.join(SUFFIXES)} directly in that folder.{hint}"
             )
     images = [file.grey for file in readable if file.grey is not None]
-    sizes = Counter(image.shape for image in images)
-    if len(sizes) > 1:
-        (common, n_common), *_ = sizes.most_common(1)
-        odd = next(file for file in readable if file.grey is not None and file.grey.shape != common)
-        assert odd.grey is not None
-        raise DataError(
-            f"{source}: {odd.name!r} is {_high_wide(odd.grey.shape)}, but most images ({n_common} of {len(images)}) "
-            f"are {_high_wide(common)}. To resize the others give --image-size {common[0]}x{common[1]} (in Python: "
-            f"load_data(..., image_size={common}))."
-        )
+    _check_sizes(readable, source)
     inputs = np.stack(images)
     unread = sorted(file.name for file in files if file.grey is None)
     image_notes = [
@@ -117,6 +108,19 @@ def read_folder(
         sha256=digest_of_files([(file.name, file.digest) for file in files]),
         notes=[*image_notes, *notes],
     )
+
+
+def _check_sizes(readable: Sequence[_ImageFile], source: str) -> None:
+    """Raise an error that names the first image of another size than most, if there is one."""
+    named = [(file.name, file.grey.shape) for file in readable if file.grey is not None]
+    (common, n_common), *others = Counter(shape for _, shape in named).most_common()
+    if others:
+        name, shape = next((name, shape) for name, shape in named if shape != common)
+        raise DataError(
+            f"{source}: {name!r} is {_high_wide(shape)}, but most images ({n_common} of {len(named)}) "
+            f"are {_high_wide(common)}. To resize the others give --image-size {common[0]}x{common[1]} (in Python: "
+            f"load_data(..., image_size={common}))."
+        )
 
 
 def _class_folders(folder: Path, source: str, class_names: Sequence[str] | None, *, is_part: bool) -> tuple[str, ...]:
