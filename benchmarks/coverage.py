@@ -48,7 +48,7 @@ BEGIN, END = "<!-- coverage: written by benchmarks/coverage.py --docs -->", "<!-
 
 LEVEL = 0.95
 BAND = (93.0, 97.0)
-MOST_FALSE = 6.0
+MAX_FALSE = 6.0
 TRIALS = 1_000
 SEEDS = (3, 5, 10, 30)
 IMAGES = (1_000, 2_724)
@@ -112,7 +112,7 @@ def repeated(rows: Sequence[dict[str, Any]], trials: int) -> list[dict[str, Any]
     """The settings that lie outside the band, drawn anew REPEATS times as often, to tell chance from a gap."""
     found = []
     for row in rows:
-        if all(within(row[name]) for name in SHARES[:3]) and row["called_different"] <= MOST_FALSE:
+        if all(within(row[name]) for name in SHARES[:3]) and row["called_different"] <= MAX_FALSE:
             continue
         setting = {name: row[name] for name in ("accuracy", "difficulty", "n_seeds", "n_images")}
         again = [measured(**setting, spread=row["seed_spread"], trials=trials, repeat=k + 1) for k in range(REPEATS)]
@@ -269,7 +269,7 @@ def tables(result: dict[str, Any]) -> str:
             "interval holds the truth. Columns: images, seeds, kind of images, true accuracy, spread of the seeds",
             "(0, 1 and 3 times the error of one run); then the interval of a cell, of the difference of two equal",
             "cells, of the difference of two unequal cells, and the percent of studies in which the equal cells are",
-            f"called different at 5 %. Bold: outside {BAND[0]:.0f} to {BAND[1]:.0f} %, or more than {MOST_FALSE:.0f} %",
+            f"called different at 5 %. Bold: outside {BAND[0]:.0f} to {BAND[1]:.0f} %, or more than {MAX_FALSE:.0f} %",
             "called different. The standard error of each figure is 0.7.",
         ),
         "",
@@ -330,7 +330,7 @@ def summary(rows: list[dict[str, Any]]) -> list[str]:
             outside = sum(not within(value) for value in values)
             cells.append(f"{min(values):.1f} to {max(values):.1f}, {outside} of {len(values)}")
         false = [row["called_different"] for row in those]
-        cells.append(f"{max(false):.1f}, {sum(value > MOST_FALSE for value in false)} of {len(false)}")
+        cells.append(f"{max(false):.1f}, {sum(value > MAX_FALSE for value in false)} of {len(false)}")
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -344,7 +344,7 @@ def line(row: dict[str, Any]) -> str:
     names += [f"{row['accuracy']:.2f}", f"{row['seed_spread']:.0f}"]
     figures = [marked(row[name], within(row[name])) for name in ("cell", "equal", "worse")]
     false = row["called_different"]
-    return "| " + " | ".join([*names, *figures, marked(false, false <= MOST_FALSE)]) + " |"
+    return "| " + " | ".join([*names, *figures, marked(false, false <= MAX_FALSE)]) + " |"
 
 
 def marked(value: float, good: bool) -> str:

@@ -2,8 +2,8 @@
 
 Losses are drawn whose mean over all seeds and images is 1 nat after every epoch, so that there is no rise; what moves
 are the images (each drifts by itself, for all seeds alike), the seeds (each moves by itself, for all images alike) and
-the rest. Counted are the cells of which `loss_rise` says more than LEAST_LOSS_RISE; those whose interval lies above 0;
-those whose interval would lie above LEAST_LOSS_RISE if the epoch were chosen on the losses that are measured; and, with
+the rest. Counted are the cells of which `loss_rise` says more than MIN_LOSS_RISE; those whose interval lies above 0;
+those whose interval would lie above MIN_LOSS_RISE if the epoch were chosen on the losses that are measured; and, with
 a rise of 10 % added over the last quarter of the epochs, those of which it is said.
 
 --docs writes the table of docs/statistics.md from the stored result, --print shows the page.
@@ -23,7 +23,7 @@ from stored_page import show_or_write
 
 import chalknet
 from chalknet.machine.facts import machine_facts
-from chalknet.studies.curve_findings import LEAST_LOSS_RISE
+from chalknet.studies.curve_findings import MIN_LOSS_RISE
 from chalknet.studies.loss_rise import loss_rise, lowest_epoch
 from chalknet.studies.random_effects import mean_limits, mean_squares, spread_of_mean
 
@@ -72,7 +72,7 @@ def measured(n_seeds: int, how: str, of_seeds: float, shared: bool, trials: int)
         losses = drawn(rng, n_seeds, how, of_seeds, shared)
         flat, risen = (loss_rise(x.mean(axis=2), x if shared else None).rise for x in (losses, losses + ramp[:, None]))
         same = lowest_limit_on_the_same(losses)
-        hits[trial] = [flat.low > LEAST_LOSS_RISE, flat.low > 0, same > LEAST_LOSS_RISE, risen.low > LEAST_LOSS_RISE]
+        hits[trial] = [flat.low > MIN_LOSS_RISE, flat.low > 0, same > MIN_LOSS_RISE, risen.low > MIN_LOSS_RISE]
     shares = {name: round(100.0 * float(share), 1) for name, share in zip(FIGURES, hits.mean(axis=0), strict=True)}
     return {"n_seeds": n_seeds, "moves": how, "of_seeds": of_seeds, "shared_images": shared, **shares}
 

@@ -103,7 +103,7 @@ def measure(samples: int, units: int, layers: int, threads: int, tile_rows: int 
     from chalknet.engines.engine import EngineSpec, Part, Update
     from chalknet.engines.numpy_engine import NumpyEngine
     from chalknet.network.architecture import Architecture
-    from chalknet.network.initialisers import initial_parameters
+    from chalknet.network.initializers import initial_parameters
     from chalknet.network.objective import Objective
     from chalknet.network.optimizers import Momentum, Step
 

@@ -93,13 +93,13 @@ def picture(rows: list[Row]) -> bytes:
     """Both errors against width, with their intervals as bands and every seed as a dot."""
     drawing = Figure(figsize=(7.2, 4.4), layout="constrained")
     axes = drawing.subplots()
-    for name, label, colour in (("test_error", "test", "#c44e00"), ("train_error", "training", "#1f5fa8")):
+    for name, label, color in (("test_error", "test", "#c44e00"), ("train_error", "training", "#1f5fa8")):
         found = by_width(rows, lambda row, name=name: row[name])
         widths, limits = list(found), [interval(values, 0) for values in found.values()]
         for width, values in found.items():
-            axes.plot([width] * len(values), values, ".", color=colour, markersize=2.5, alpha=0.35)
-        axes.fill_between(widths, [low for _, low, _ in limits], [high for *_, high in limits], color=colour, alpha=0.2)
-        axes.plot(widths, [mean for mean, *_ in limits], color=colour, label=label)
+            axes.plot([width] * len(values), values, ".", color=color, markersize=2.5, alpha=0.35)
+        axes.fill_between(widths, [low for _, low, _ in limits], [high for *_, high in limits], color=color, alpha=0.2)
+        axes.plot(widths, [mean for mean, *_ in limits], color=color, label=label)
     axes.set(xscale="log", xlabel="hidden units", ylabel="error, %", ylim=(0, 100), xlim=(0.9, 4_400))
     ticks = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 4_000]
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])

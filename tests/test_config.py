@@ -175,3 +175,16 @@ def test_numpys_numbers_and_arrays_are_settings_too():
     assert Recipe().with_settings(hidden=[np.int64(8)]).network.hidden == (8,)
     with pytest.raises(ConfigError, match=r"epochs must be a whole number >= 1, got 2\.5"):
         Recipe().with_settings(epochs=np.float64(2.5))
+
+
+def test_names_of_earlier_versions_are_read():
+    tables = {"network": {"initialiser": "he_normal"}, "regularisation": {"l2": 0.5}}
+    recipe, _ = config_from_tables(tables, "x.toml")
+    assert recipe.network.initializer == "he_normal"
+    assert recipe.regularization.l2 == 0.5
+    assert {"regularization", "network"} <= set(config_tables(recipe, DataConfig()))
+
+
+def test_a_former_name_beside_its_new_one_is_refused():
+    with pytest.raises(ConfigError, match="unknown key 'initialiser'"):
+        config_from_tables({"network": {"initialiser": "he_normal", "initializer": "writeup"}}, "x.toml")

@@ -39,7 +39,7 @@ def test_every_function_of_the_chalkboard_cites_its_formula():
         "losses",
         "metrics",
         "calibration",
-        "initialisers",
+        "initializers",
         "architecture",
         "gradcheck",
         "clipping",

@@ -43,10 +43,10 @@ def wheel(tmp_path_factory):
     return next(folder.glob("chalknet-*.whl"))
 
 
-def test_the_wheel_carries_the_data_the_licences_and_the_type_marker(wheel):
+def test_the_wheel_carries_the_data_the_licenses_and_the_type_marker(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"chalknet/data/builtin/glyphs.npz", "chalknet/data/builtin/manifest.csv.gz", "chalknet/py.typed"} <= names
-    assert any(name.startswith("chalknet/data/builtin/licences/") for name in names)
+    assert any(name.startswith("chalknet/data/builtin/licenses/") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if name.lower().endswith((".ttf", ".otf", ".pfb", ".woff", ".woff2"))]
 

@@ -41,7 +41,7 @@ from typing import Any
 from fuzz_model_file import damaged_bytes, damaged_json, file_bytes, parts_of
 
 SECONDS, MORE_BYTES = 20.0, 1.5e9  # limits of the rule
-MOST_BYTES = 6 * 2**30  # of a child process, so that a file without bounds does not take the machine along
+MAX_BYTES = 6 * 2**30  # of a child process, so that a file without bounds does not take the machine along
 MAX_KEPT, MAX_KEPT_BYTES = 25, 3_000  # files of --keep for each target, and bytes of one of them
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "artifacts" / "golden"
 TEXTS = (
@@ -692,7 +692,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
-        resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
+        resource.setrlimit(resource.RLIMIT_DATA, (MAX_BYTES, MAX_BYTES))
         run_child(given.child, given.seed, given.first, given.count, given.folder)
         return 0
     names = given.target or list(TARGETS)

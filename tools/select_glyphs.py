@@ -5,7 +5,7 @@
     python tools/select_glyphs.py fonts --out src/chalknet/data/builtin/manifest.csv.gz
     chalknet data build fonts --pinned src/chalknet/data/builtin/manifest.csv.gz -o src/chalknet/data/builtin/glyphs.npz
 
-Needs what chalknet needs, and fontTools (licence notices) and scikit-learn (letter check).
+Needs what chalknet needs, and fontTools (license notices) and scikit-learn (letter check).
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from chalknet.data.glyph_builder.thinning import drop_near_identical_faces
 
 LETTERS = expand_letters("A-J")
 PER_LETTER = (1873,) * 4 + (1872,) * 6  # 18,724 together: the write-up's 15,000 / 1,000 / 2,724
-LEAST_AGREEMENT = 2  # letters of ten that a classifier must read, or the face is taken for symbols
+MIN_AGREEMENT = 2  # letters of ten that a classifier must read, or the face is taken for symbols
 TEX_LIVE = "texlive-fonts-extra"
 COLUMNS = (
-    *("face_id", "family_group", "family", "face", "licence", "licence_evidence", "source", "package", "version"),
+    *("face_id", "family_group", "family", "face", "license", "license_evidence", "source", "package", "version"),
     *("subpackage", "file", "index", "sha256", "copyright", "letters"),
 )
 
-# ---------------------------------------------------------------- licences
+# ---------------------------------------------------------------- licenses
 
 # In order of preference when several are named. Everything else, GPL with any exception included, stays out.
 ACCEPTED = (
@@ -56,7 +56,7 @@ ACCEPTED = (
 )
 COPYLEFT = ("GPL", "LGPL", "AGPL", "CC-BY-SA", "CC-BY")
 
-# What a font's own licence and copyright fields say.
+# What a font's own license and copyright fields say.
 NOTICES = {
     "OFL-1.1": r"open font licen[sc]e|\bofl\b|scripts\.sil\.org",
     "Apache-2.0": r"apache licen[sc]e|apache\.org/licenses",
@@ -95,7 +95,7 @@ WORDS = {
     "cc-by-sa": "CC-BY-SA",
 }
 
-# TeX Live says no more than "other-free"; the licence in the package was read by hand.
+# TeX Live says no more than "other-free"; the license in the package was read by hand.
 BY_HAND = {"paratype": "ParaType", "gofonts": "BSD", "arev": "Bitstream-Vera", "bera": "Bitstream-Vera"}
 
 
@@ -104,11 +104,11 @@ class Notice:
     """What a font file says of itself."""
 
     copyright: str = ""
-    licence: str = ""
+    license: str = ""
 
 
 def read_notice(path: Path) -> Notice:
-    """The copyright and licence fields of an sfnt or Type 1 font; empty where it has none that can be read."""
+    """The copyright and license fields of an sfnt or Type 1 font; empty where it has none that can be read."""
     try:
         return _type1_notice(path) if path.suffix.lower() in (".pfb", ".t1", ".pfa") else _sfnt_notice(path)
     except Exception:  # a damaged table costs a font its own word, not its place; the package's record then decides
@@ -118,8 +118,8 @@ def read_notice(path: Path) -> Notice:
 def _sfnt_notice(path: Path) -> Notice:
     with TTFont(path, lazy=True, fontNumber=0) as font:
         name = font["name"]
-        copyright_, licence, url = (name.getDebugName(i) or "" for i in (0, 13, 14))
-        return Notice(_one_line(copyright_), _one_line(f"{licence} {url}"))
+        copyright_, license_, url = (name.getDebugName(i) or "" for i in (0, 13, 14))
+        return Notice(_one_line(copyright_), _one_line(f"{license_} {url}"))
 
 
 def _type1_notice(path: Path) -> Notice:
@@ -134,15 +134,15 @@ def _one_line(text: str) -> str:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A licence and who says so, or, with licence None, why the font stays out."""
+    """A license and who says so, or, with license None, why the font stays out."""
 
-    licence: str | None
+    license: str | None
     evidence: str
 
 
 def judge(notice: Notice, words: Sequence[str], subpackage: str) -> Verdict:
-    """The font's own notice decides; where it is silent, a hand-read licence, then the package's record."""
-    text = f"{notice.licence} {notice.copyright}".lower()
+    """The font's own notice decides; where it is silent, a hand-read license, then the package's record."""
+    text = f"{notice.license} {notice.copyright}".lower()
     own = [name for name, pattern in NOTICES.items() if re.search(pattern, text)]
     package = [WORDS.get(re.sub(r"-?[\d.]+[a-z]?\+?$", "", word), word) for word in words]
     if own:
@@ -151,7 +151,7 @@ def judge(notice: Notice, words: Sequence[str], subpackage: str) -> Verdict:
         return Verdict(BY_HAND[subpackage], "by hand")
     free = [name for name in ACCEPTED if name in package]
     foreign = [name for name in package if name not in ACCEPTED]
-    # "ofl gpl" is an OFL font with GPL macros; beside any other licence, a foreign word may be the font's.
+    # "ofl gpl" is an OFL font with GPL macros; beside any other license, a foreign word may be the font's.
     if free and (not foreign or free[0] == "OFL-1.1"):
         return Verdict(free[0], "package")
     return Verdict(None, "package: " + (" ".join(words) or "unknown"))
@@ -160,7 +160,7 @@ def judge(notice: Notice, words: Sequence[str], subpackage: str) -> Verdict:
 def _judge_own(own: Sequence[str], package: Sequence[str]) -> Verdict:
     free = [name for name in ACCEPTED if name in own]
     copyleft = [name for name in COPYLEFT if name in own]
-    if free and (not copyleft or free[0] in ("OFL-1.1", "LPPL")):  # with these a second licence is a choice
+    if free and (not copyleft or free[0] in ("OFL-1.1", "LPPL")):  # with these a second license is a choice
         return Verdict(free[0], "font")
     if copyleft == ["GPL"] and "OFL-1.1" in package:
         return Verdict("OFL-1.1", "font and package")
@@ -172,7 +172,7 @@ def _judge_own(own: Sequence[str], package: Sequence[str]) -> Verdict:
 
 @dataclass(frozen=True)
 class Package:
-    """An unpacked Debian package; licence words by folder for TeX Live, one list for all files otherwise."""
+    """An unpacked Debian package; license words by folder for TeX Live, one list for all files otherwise."""
 
     name: str
     version: str
@@ -180,7 +180,7 @@ class Package:
     by_folder: dict[str, tuple[str, tuple[str, ...]]]
 
     def subpackage(self, file: str) -> tuple[str, tuple[str, ...]]:
-        """The TeX Live package that a file belongs to and its licence words."""
+        """The TeX Live package that a file belongs to and its license words."""
         folder = Path(file).parent
         while folder.parts:
             if folder.as_posix() in self.by_folder:
@@ -199,11 +199,11 @@ def read_package(folder: Path) -> Package:
         return Package(name, version[1], folder, dict(_tex_live_folders(text)))
     if name == "fonts-aenigma":
         return Package(name, version[1], folder, {"": (name, ("Aenigma",))})
-    raise SystemExit(f"{name}: no rule for the licences of this package")
+    raise SystemExit(f"{name}: no rule for the licenses of this package")
 
 
 def _tex_live_folders(licenses: str) -> Iterator[tuple[str, tuple[str, tuple[str, ...]]]]:
-    """Font folders of TeX Live's Licenses file, as installed by Debian, with package and licence words."""
+    """Font folders of TeX Live's Licenses file, as installed by Debian, with package and license words."""
     package, words = "", ()
     for line in licenses.splitlines():
         heading = re.match(r"([^/\s]+):\s*(.*)$", line)
@@ -286,14 +286,14 @@ def read_candidates(package: Package, counts: dict[str, object]) -> list[Candida
 
 
 def keep_usable(candidates: Sequence[Candidate], counts: dict[str, object]) -> list[Candidate]:
-    """Those with an accepted licence that are not on the deny list."""
-    free = [c for c in candidates if c.verdict.licence is not None]
-    counts["faces without an accepted licence"] = dict(
-        Counter(c.verdict.evidence for c in candidates if c.verdict.licence is None).most_common()
+    """Those with an accepted license that are not on the deny list."""
+    free = [c for c in candidates if c.verdict.license is not None]
+    counts["faces without an accepted license"] = dict(
+        Counter(c.verdict.evidence for c in candidates if c.verdict.license is None).most_common()
     )
     usable = [c for c in free if not is_denied(c.face, c.subpackage)]
     counts["faces on the deny list"] = len(free) - len(usable)
-    counts["faces with accepted licence, not denied"] = len(usable)
+    counts["faces with accepted license, not denied"] = len(usable)
     return usable
 
 
@@ -340,11 +340,11 @@ def farthest_first(images: NDArray[np.uint8]) -> NDArray[np.intp]:
 
 
 def select(candidates: Sequence[Candidate], counts: dict[str, object]) -> Selection:
-    """The faces of the set, each with the letters it gives, after all steps but licences."""
+    """The faces of the set, each with the letters it gives, after all steps but licenses."""
     kept, groups = drop_twins(keep_usable(candidates, counts), counts)
     images = np.stack([c.face.images for c in kept])
     read = letters_read(images, groups)
-    good = np.flatnonzero(read >= LEAST_AGREEMENT)
+    good = np.flatnonzero(read >= MIN_AGREEMENT)
     counts["faces after the letter check"] = len(good)
     counts["family groups"] = len(set(groups[good].tolist()))
     chosen = choose_images(images[good], farthest_first(images[good]), PER_LETTER)
@@ -376,7 +376,7 @@ def manifest_rows(selection: Selection) -> list[dict[str, object]]:
         c = selection.candidates[position]
         rows.append(
             asdict(record)
-            | {"licence": c.verdict.licence, "licence_evidence": c.verdict.evidence, "source": "Debian"}
+            | {"license": c.verdict.license, "license_evidence": c.verdict.evidence, "source": "Debian"}
             | {"package": c.package.name, "version": c.package.version, "subpackage": c.subpackage}
             | {"copyright": c.notice.copyright[:160]}
         )
@@ -418,15 +418,15 @@ def _sheet(candidates: Sequence[Candidate]) -> Image.Image:
     return sheet
 
 
-def summarise(rows: Sequence[dict[str, object]], counts: dict[str, object]) -> None:
+def summarize(rows: Sequence[dict[str, object]], counts: dict[str, object]) -> None:
     images, faces = Counter[str](), Counter[str]()
     for row in rows:
-        images[str(row["licence"])] += len(str(row["letters"]))
-        faces[str(row["licence_evidence"])] += 1
+        images[str(row["license"])] += len(str(row["letters"]))
+        faces[str(row["license_evidence"])] += 1
     counts["images"] = sum(images.values())
     counts["faces used"] = len(rows)
     counts["family groups used"] = len({row["family_group"] for row in rows})
-    counts["images by licence"] = dict(images.most_common())
+    counts["images by license"] = dict(images.most_common())
     counts["faces by evidence"] = dict(faces.most_common())
 
 
@@ -442,7 +442,7 @@ def main() -> None:
     candidates = [c for folder in folders for c in read_candidates(read_package(folder), counts)]
     selection = select(candidates, counts)
     rows = manifest_rows(selection)
-    summarise(rows, counts)
+    summarize(rows, counts)
     arguments.out.write_bytes(manifest_bytes(rows))
     if arguments.sheets:
         write_sheets(selection, arguments.sheets)

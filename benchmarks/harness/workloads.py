@@ -17,7 +17,7 @@ import numpy as np
 from chalknet.data.glyphs import load_glyphs
 from chalknet.data.splits import shuffled_index
 from chalknet.network.architecture import Architecture
-from chalknet.network.initialisers import initial_parameters
+from chalknet.network.initializers import initial_parameters
 from chalknet.network.layer import Parameters
 
 N_TRAIN, N_VALID, N_TEST = 15_000, 1_000, 2_724

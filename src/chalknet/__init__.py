@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         StoreError,
     )
     from chalknet.network.architecture import Architecture
-    from chalknet.network.initialisers import initial_parameters
+    from chalknet.network.initializers import initial_parameters
     from chalknet.network.metrics import accuracy
     from chalknet.network.model import Ensemble, Network
     from chalknet.records import EpochRecord, Scores
@@ -90,7 +90,7 @@ _ROOM_OF_NAME = {
     "evaluate": "workflows.evaluate",
     "export_model": "workflows.export",
     "flatten": "data.preprocess",
-    "initial_parameters": "network.initialisers",
+    "initial_parameters": "network.initializers",
     "load_data": "data.load",
     "load_model": "artifacts.model_file",
     "one_hot": "data.preprocess",

@@ -18,8 +18,8 @@ from chalknet.errors import ConfigError
 FORMAT = 3  # of config.toml with layers; one without them is of format 2, which earlier versions read
 GIVEN = "given"  # index arrays of one's own, which a configuration cannot hold
 SPLIT_METHODS = ("writeup", "random", "stratified", "group")
-MOST_UNITS = 1_000_000  # of a layer; more is a slip of the keyboard
-MOST_MEMBERS = 1_000
+MAX_UNITS = 1_000_000  # of a layer; more is a slip of the keyboard
+MAX_MEMBERS = 1_000
 MAX_WORKERS = 1_024  # threads of an engine
 MAX_WHOLE = 2**63 - 1  # of numbers without a bound of their own
 ENGINES = ("numpy", "reference", "torch")
@@ -33,7 +33,7 @@ ACTIVATION_NAMES = (
     *("sigmoid", "silu", "mish", "elu", "selu"),
 )
 LAYER_NAMES = ("dense", *ACTIVATION_NAMES, "batch_norm", "dropout")
-INITIALISERS = ("writeup", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform")
+InitializERS = ("writeup", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform")
 OPTIMIZERS = ("gradient_descent", "momentum", "nesterov", "adam", "adamw")
 SCHEDULES = ("constant", "step", "cosine", "one_cycle")
 SCALINGS = ("pixels", "standard", "auto")
@@ -72,8 +72,8 @@ FROM_0_BELOW_1 = Constraint("a number >= 0 and < 1", lambda v: is_number(v) and 
 YES_OR_NO = Constraint("true or false", lambda v: isinstance(v, bool))
 SEED = whole(0, 2**32 - 1)  # what numpy.random.RandomState takes
 WIDTHS = Constraint(
-    f"one or more whole numbers from 1 to {MOST_UNITS}",
-    lambda v: isinstance(v, (list, tuple)) and len(v) > 0 and all(is_whole(n) and 1 <= n <= MOST_UNITS for n in v),
+    f"one or more whole numbers from 1 to {MAX_UNITS}",
+    lambda v: isinstance(v, (list, tuple)) and len(v) > 0 and all(is_whole(n) and 1 <= n <= MAX_UNITS for n in v),
     tuple,
 )
 
@@ -185,15 +185,15 @@ class NetworkConfig(Checked):
 
     hidden: tuple[int, ...] = setting((1_000,), WIDTHS, "units of each hidden layer, from the input on")
     activation: tuple[str, ...] = setting(("relu",), LAYER_ACTIVATIONS, "what hidden layers do to their values")
-    batch_norm: bool = setting(False, YES_OR_NO, "whether hidden values are normalised over the batch")
+    batch_norm: bool = setting(False, YES_OR_NO, "whether hidden values are normalized over the batch")
     layers: tuple[LayerTable, ...] = setting(
         (), LAYERS, "all layers but the output, in place of hidden, activation, batch_norm and dropout"
     )
-    initialiser: str = setting("writeup", one_of(*INITIALISERS), "how initial weights are drawn")
+    initializer: str = setting("writeup", one_of(*InitializERS), "how initial weights are drawn")
     input_scaling: str = setting(
         "pixels",
         one_of(*SCALINGS),
-        "how inputs are scaled (pixels: bytes divided by 255; standard: mean 0 and deviation 1, learnt from the "
+        "how inputs are scaled (pixels: bytes divided by 255; standard: mean 0 and deviation 1, learned from the "
         "training part; auto: pixels for images, standard for rows)",
     )
 
@@ -225,8 +225,8 @@ class NetworkConfig(Checked):
 
 
 @dataclass(frozen=True)
-class RegularisationConfig(Checked):
-    """[regularisation]: what keeps a network from learning its samples by heart, and what each sample counts."""
+class RegularizationConfig(Checked):
+    """[regularization]: what keeps a network from learning its samples by heart, and what each sample counts."""
 
     dropout: float = setting(0.0, DROPOUT_RATE, "share of hidden values dropped in training")
     input_dropout: float = setting(0.0, DROPOUT_RATE, "share of inputs dropped in training")
@@ -295,7 +295,7 @@ class TrainingConfig(Checked):
     seed: int = setting(0, SEED, "seed of the initial weights and of the batch order")
     batch_seed: int | str = setting(SAME, BATCH_SEED, "seed of the batch order where it is another")
     ensemble: int = setting(
-        1, whole(1, MOST_MEMBERS), "networks, from as many seeds from seed on, whose probabilities are averaged"
+        1, whole(1, MAX_MEMBERS), "networks, from as many seeds from seed on, whose probabilities are averaged"
     )
     engine: str = setting("numpy", one_of(*ENGINES), "what runs the formulas")
     dtype: str = setting("float32", one_of(*DTYPES), "floating-point type of weights and products")
@@ -380,7 +380,7 @@ class Recipe:
     name: str = "writeup"
     split: SplitConfig = field(default_factory=SplitConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    regularisation: RegularisationConfig = field(default_factory=RegularisationConfig)
+    regularization: RegularizationConfig = field(default_factory=RegularizationConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -399,7 +399,7 @@ class Recipe:
         if layers and given:
             raise ConfigError(f"{given[0]} has no effect where layers names every layer. Leave out one of them.")
         if "layers" in settings and layers:
-            changed["regularisation"] = {"dropout": 0.0}
+            changed["regularization"] = {"dropout": 0.0}
         for key, value in settings.items():
             if key not in SECTION_OF_FIELD:
                 raise unknown_setting(key, SECTION_OF_FIELD)
@@ -421,14 +421,27 @@ OF_ARRAYS = ("sample_weights_sha256", "splits_sha256")
 SECTIONS: dict[str, type[Any]] = {
     "split": SplitConfig,
     "network": NetworkConfig,
-    "regularisation": RegularisationConfig,
+    "regularization": RegularizationConfig,
     "augmentation": AugmentationConfig,
     "optimizer": OptimizerConfig,
     "schedule": ScheduleConfig,
     "training": TrainingConfig,
     "stopping": StoppingConfig,
 }
+# Names that files of earlier versions use. Readers accept them, and keys and digests in such files are made of them.
+FORMER_NAMES = {"initializer": "initialiser", "regularization": "regularisation"}
 SECTION_OF_FIELD = {item.name: section for section, kind in SECTIONS.items() for item in fields(kind)}
+
+
+def with_current_names(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table of a file with the names of this version in place of `FORMER_NAMES`."""
+    current = {former: name for name, former in FORMER_NAMES.items() if name not in table}
+    return {current.get(key, key): value for key, value in table.items()}
+
+
+def with_former_names(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table with `FORMER_NAMES`, for digests that must equal those in files of earlier versions."""
+    return {FORMER_NAMES.get(key, key): value for key, value in table.items()}
 
 
 def is_random(recipe: Recipe) -> bool:
@@ -437,7 +450,7 @@ def is_random(recipe: Recipe) -> bool:
         return True
     drawn = ("dropout", "input_dropout")
     changes = ("shift_pixels", "rotation_degrees", "zoom", "shear", "erase", "mixup")
-    return any(getattr(recipe.regularisation, name) for name in drawn) or any(
+    return any(getattr(recipe.regularization, name) for name in drawn) or any(
         getattr(recipe.augmentation, name) for name in changes
     )
 
@@ -491,6 +504,7 @@ def read_config(path: Path) -> tuple[Recipe, DataConfig]:
 def config_from_tables(tables: Mapping[str, Any], where: str) -> tuple[Recipe, DataConfig]:
     """The inverse of `config_tables`; where names the file in messages."""
     known = {"format", "recipe", "data", *SECTIONS}
+    tables = with_current_names(tables)
     for key in tables:
         if key not in known:
             raise ConfigError(f"unknown section {short(key)} in {where}.{near_match(key, known)}")
@@ -503,7 +517,7 @@ def config_from_tables(tables: Mapping[str, Any], where: str) -> tuple[Recipe, D
     if not isinstance(name, str) or not re.fullmatch("[A-Za-z0-9_-]{1,64}", name):  # part of a folder's name
         raise ConfigError(f"recipe must be a name of letters, digits, - and _, got {short(name)} ({where}).")
     sections = {key: _section(kind, tables.get(key, {}), f"{where}, [{key}]") for key, kind in SECTIONS.items()}
-    if sections["network"].layers and sections["regularisation"].dropout:
+    if sections["network"].layers and sections["regularization"].dropout:
         raise ConfigError(
             f"dropout has no effect where layers names every layer ({where}). Add a layer of type dropout instead."
         )
@@ -528,6 +542,7 @@ def _checked_keys(kind: type[Any], values: Any, where: str) -> dict[str, Any]:
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where} must be a section of keys, got {short(values)}.")
     names = [item.name for item in fields(kind)]
+    values = with_current_names(values)
     for key in values:
         if key not in names:
             raise ConfigError(f"unknown key {short(key)} ({where}).{near_match(key, names)}")

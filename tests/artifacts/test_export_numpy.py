@@ -13,7 +13,7 @@ from exported import every_kind, random_network, samples_for
 from chalknet.artifacts.export_numpy import numpy_bytes
 from chalknet.data.preprocess import Scaling
 from chalknet.network.architecture import Architecture
-from chalknet.network.initialisers import initial_parameters
+from chalknet.network.initializers import initial_parameters
 from chalknet.network.model import Network
 
 KINDS = every_kind()

@@ -20,7 +20,7 @@ from chalknet.data.preprocess import Scaling
 from chalknet.engines.engine import SampleScores
 from chalknet.errors import ChalknetError, DataError, ModelFileError, OutputError, StoreError
 from chalknet.network.architecture import Architecture
-from chalknet.network.initialisers import initial_parameters
+from chalknet.network.initializers import initial_parameters
 from chalknet.network.model import Network
 from chalknet.records import EpochRecord, Scores
 from chalknet.training.trainer import Checkpoint

@@ -16,7 +16,7 @@ from chalknet.errors import ModelFileError, OutputError, ShapeError
 from chalknet.network.architecture import Architecture
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
-from chalknet.network.initialisers import initial_parameters
+from chalknet.network.initializers import initial_parameters
 from chalknet.network.model import Ensemble, Network
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -202,7 +202,7 @@ def whole_network():
     return Network(architecture, parameters, ("x", "y", "z"), Scaling(rng.uniform(1, 2, 6), rng.normal(size=6)))
 
 
-def test_activations_batch_normalisation_and_scaling_travel_with_a_network(tmp_path):
+def test_activations_batch_normalization_and_scaling_travel_with_a_network(tmp_path):
     network = whole_network()
     save_model(network, tmp_path / "model.safetensors")
     again = load_model(tmp_path / "model.safetensors")

@@ -57,8 +57,8 @@ def test_info_json_holds_the_same_facts(clean, capsys):
 def test_info_of_the_built_in_letters_says_what_they_may_be_used_for(capsys):
     assert main(["data", "info", "glyphs"]) == 0
     out = capsys.readouterr().out
-    assert "licence        OFL-1.1: " in out
-    assert "licence texts  " in out
+    assert "license        OFL-1.1: " in out
+    assert "license texts  " in out
 
 
 def test_info_reads_a_table_as_its_flags_say(tmp_path, capsys):

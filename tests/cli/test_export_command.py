@@ -12,7 +12,7 @@ import chalknet
 from chalknet.cli.main import main
 from chalknet.data.preprocess import Scaling
 from chalknet.network.architecture import Architecture
-from chalknet.network.initialisers import initial_parameters
+from chalknet.network.initializers import initial_parameters
 from chalknet.network.model import Network
 
 

@@ -43,7 +43,7 @@ def test_a_table_on_standard_output_and_how_images_were_read_beside_it(here, cap
     network = load_model(here / "run" / "model.safetensors")
     assert first.startswith("0.png")
     assert {first.split()[1], second.split()[1]} <= set(network.class_names)
-    assert printed.err.splitlines()[0] == "note: 2 images such as 0.png: 40x30 RGB -> 5x6 grey, stretched"
+    assert printed.err.splitlines()[0] == "note: 2 images such as 0.png: 40x30 RGB -> 5x6 gray, stretched"
     assert "note: 2 images stretched to the proportions of the training images. fit=" in printed.err
     assert max(map(len, printed.out.splitlines())) <= 80
 
@@ -78,7 +78,7 @@ def test_json_reads_back_as_what_the_model_says(here, capsys):
     np.testing.assert_array_equal(probabilities, network.predict_proba(data["images"]))
     assert [one["label"] for one in found["answers"][:-1]] == network.predict_names(data["images"])
     assert found["class_names"] == list("ABCD")
-    assert found["answers"][-1]["read_as"] == "40x30 RGB -> 5x6 grey, stretched"
+    assert found["answers"][-1]["read_as"] == "40x30 RGB -> 5x6 gray, stretched"
     assert "read_as" not in found["answers"][0]
     assert (found["model"], found["unread"], len(found["notes"])) == ("run", [], 1)
 
@@ -110,7 +110,7 @@ def test_invert_changes_the_answer_and_says_so(capsys):
     main(["predict", "run", "0.png", "--csv", "--invert"])
     printed = capsys.readouterr()
     assert printed.out != plain
-    assert "40x30 RGB -> 5x6 grey, inverted" in printed.err
+    assert "40x30 RGB -> 5x6 gray, inverted" in printed.err
 
 
 def test_names_and_classes_that_would_steer_a_terminal_are_shown_as_text(here, tmp_path, capsys):

@@ -158,7 +158,7 @@ USAGE = [
     (["--split", "group"], "letters.npz: split 'group' needs a group for each sample"),
     (["--class-names", "A,A,B,C"], "class_names must differ from each other, got 'A' twice."),
     (["--set", "optimizer.learing_rate=1"], "unknown key 'learing_rate' in --set optimizer.learing_rate=1. Did you"),
-    (["--set", "optimiser.learning_rate=1"], "unknown section 'optimiser' in --set optimiser.learning_rate=1. Did you"),
+    (["--set", "optimizer.learning_rate=1"], "unknown section 'optimizer' in --set optimizer.learning_rate=1. Did you"),
     (["--set", ".learning_rate=1"], "unknown section '' in --set .learning_rate=1."),
     (["--test", ""], "Invalid value for '--test': it must be the name of a file or a folder, got ''."),
     (["--config", ""], "Invalid value for '--config': it must be the name of a file or a folder, got ''."),

@@ -24,7 +24,7 @@ from chalknet.engines.reference import ReferenceEngine
 from chalknet.engines.sharded import ShardsHere
 from chalknet.network.architecture import Architecture
 from chalknet.network.dense import Dense
-from chalknet.network.initialisers import initial_parameters
+from chalknet.network.initializers import initial_parameters
 from chalknet.network.objective import Objective
 from chalknet.network.optimizers import Momentum, rule_of
 from chalknet.training.together import run_together
@@ -230,7 +230,7 @@ FEATURES = {
         "activation": ["gelu", "leaky_relu"], "dropout": 0.2, "input_dropout": 0.1, "batch_norm": True,
         "label_smoothing": 0.1, "class_weights": "balanced", "l2": 0.01, "clip_norm": 0.5, "optimizer": "adamw",
         "weight_decay": 0.05, "weight_average": 0.9, "shift_pixels": 1, "rotation_degrees": 9, "erase": 0.3,
-        "mixup": 0.3, "schedule": "cosine", "input_scaling": "standard", "initialiser": "he_normal",
+        "mixup": 0.3, "schedule": "cosine", "input_scaling": "standard", "initializer": "he_normal",
     },
 }  # fmt: skip
 DATA = made_images(90, seed=4, shape=(6, 5))
@@ -302,7 +302,7 @@ def test_a_resumed_training_has_the_same_bits_whatever_its_recipe(name, engine, 
     [("reference", 0), ("numpy", 0), ("numpy", 2), pytest.param("torch", 0, marks=pytest.mark.extras)],
 )
 @pytest.mark.parametrize("stays_on_disk", [False, True])
-def test_a_column_far_from_0_is_learnt_from_as_one_around_0(engine, n_shards, stays_on_disk, tmp_path):
+def test_a_column_far_from_0_is_learned_from_as_one_around_0(engine, n_shards, stays_on_disk, tmp_path):
     """1e9 + 1 and 1e9 - 1, as timestamps are, are one number in float32."""
     if engine == "torch":
         needs("torch")

@@ -11,7 +11,7 @@ import pytest
 
 from chalknet.data import glyphs
 from chalknet.data.glyph_builder.manifest import MANIFEST_COLUMNS, read_manifest
-from chalknet.data.glyphs import glyph_faces, glyph_licences, glyph_manifest, licence_text, load_glyphs
+from chalknet.data.glyphs import glyph_faces, glyph_licenses, glyph_manifest, license_text, load_glyphs
 from chalknet.errors import DataError
 
 BUILTIN = files("chalknet.data") / "builtin"
@@ -94,22 +94,22 @@ def test_the_order_is_shuffled(data):
     assert counts.max() < 150
 
 
-def test_every_licence_is_an_accepted_one_with_its_text(manifest):
-    shares = glyph_licences()
+def test_every_license_is_an_accepted_one_with_its_text(manifest):
+    shares = glyph_licenses()
     assert sum(share.images for share in shares) == 18_724
     assert sum(share.faces for share in shares) == len(manifest)
-    assert {share.licence for share in shares}.isdisjoint({"GPL", "LGPL", "AGPL", "CC-BY-SA", ""})
-    assert all(len(licence_text(share.licence)) > 200 for share in shares)
-    assert {file.name for file in (BUILTIN / "licences").iterdir()} == {f"{share.licence}.txt" for share in shares}
+    assert {share.license for share in shares}.isdisjoint({"GPL", "LGPL", "AGPL", "CC-BY-SA", ""})
+    assert all(len(license_text(share.license)) > 200 for share in shares)
+    assert {file.name for file in (BUILTIN / "licenses").iterdir()} == {f"{share.license}.txt" for share in shares}
 
 
-def test_a_licence_that_is_not_there_is_refused():
-    with pytest.raises(DataError, match=r"no font under licence 'GPL'; there are OFL-1.1,"):
-        licence_text("GPL")
+def test_a_license_that_is_not_there_is_refused():
+    with pytest.raises(DataError, match=r"no font under license 'GPL'; there are OFL-1.1,"):
+        license_text("GPL")
 
 
 def test_aenigma_fonts_carry_their_permission():
-    assert "you can redistribute any of my fonts" in licence_text("Aenigma")
+    assert "you can redistribute any of my fonts" in license_text("Aenigma")
 
 
 def test_the_manifest_serves_as_a_pin_list(manifest):

@@ -44,7 +44,7 @@ def leaks(*sets):
 def test_a_set_that_is_given_twice_is_told_as_a_leak():
     assert leaks(TRAIN, VALID, TEST) == []
     assert leaks(TRAIN, TRAIN, None) == [
-        "made.npz: the validation samples are the training samples. They were learnt from: a leak."
+        "made.npz: the validation samples are the training samples. They were learned from: a leak."
     ]
     assert leaks(TRAIN, TEST, TEST) == [
         "made.npz: the test samples are the validation samples. What is chosen by them is tested on them: a leak."
@@ -59,7 +59,7 @@ def test_samples_that_two_sets_share_are_counted_whatever_their_labels_and_float
     valid = dataset_from_arrays(rows[15:25].astype(np.float64), 1 - labels[15:25], source="valid.csv")
     test = dataset_from_arrays(rows[24:], labels[24:], source="test.csv")
     assert leaks(train, valid, test) == [
-        "valid.csv: 5 different samples are both in the validation and in the training set. They were learnt from: "
+        "valid.csv: 5 different samples are both in the validation and in the training set. They were learned from: "
         "a leak.",
         "test.csv: 1 sample is both in the test and in the validation set. What is chosen by them is tested on them: "
         "a leak.",

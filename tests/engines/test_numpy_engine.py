@@ -21,7 +21,7 @@ from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.engines.workers import Workers
 from chalknet.network.architecture import Architecture
-from chalknet.network.initialisers import initial_parameters
+from chalknet.network.initializers import initial_parameters
 from chalknet.network.objective import Objective
 from chalknet.network.optimizers import Momentum
 

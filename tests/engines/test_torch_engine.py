@@ -23,7 +23,7 @@ from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.errors import ConfigError, DivergenceError, MissingExtraError
 from chalknet.network.architecture import Architecture
-from chalknet.network.initialisers import initial_parameters
+from chalknet.network.initializers import initial_parameters
 from chalknet.network.objective import Objective
 from chalknet.network.optimizers import Adam, Averaged, Decayed, Momentum, Nesterov, Step
 from chalknet.training.trainer import Trainer
@@ -110,7 +110,7 @@ def relative_error(mine, theirs):
 @pytest.mark.parametrize("activation", ["relu", "gelu", "tanh"])
 @pytest.mark.parametrize("epochs", [0, 10])
 def test_bfloat16_gradients_are_within_a_hundredth_of_the_references(activation, epochs, monkeypatch):
-    """At the start and half-way; of a set that is learnt by heart the gradient is what is left of sums that cancel."""
+    """At the start and half-way; of a set that is learned by heart the gradient is what is left of sums that cancel."""
     start = initial_parameters(Architecture(42, (60,), 4), seed=1)
     trained = make_engine(
         ReferenceEngine, PARTS, start, Momentum(0.9), scaling=Scaling(255.0), activations=[activation]

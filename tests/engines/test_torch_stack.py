@@ -101,7 +101,7 @@ OWN = {
     "reduction": [{"reduction": "sum", "learning_rate": 1e-4, "l2": 0.01}, {"l2": 0.01}],
     "label_smoothing": [{"label_smoothing": share} for share in (0, 0.1)],
     "class_weights": [{"class_weights": "balanced", "batch_seed": n} for n in (1, 2)] + [{"batch_seed": 2}],
-    "initialiser": [{"initialiser": name} for name in ("writeup", "he_normal", "glorot_uniform")],
+    "initializer": [{"initializer": name} for name in ("writeup", "he_normal", "glorot_uniform")],
     "epochs": [{"epochs": n} for n in (4, 1, 2)],
     "stopping": [
         {"epochs": 6, "stop_early": True, "patience": n, "learning_rate": rate, "monitor": "valid_accuracy"}

@@ -30,7 +30,7 @@ def test_batch_norm_by_hand():
 
 
 @given(batches())
-def test_outputs_have_the_learnt_mean_and_scale(case):
+def test_outputs_have_the_learned_mean_and_scale(case):
     h, gamma, bias, _ = case
     n, _ = batch_norm(h, gamma, bias)
     np.testing.assert_allclose(n.mean(axis=0), bias, atol=1e-9)

@@ -10,7 +10,7 @@ from chalknet.errors import ConfigError
 from chalknet.network.architecture import Architecture, architecture_for, forward
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
-from chalknet.network.initialisers import initial_parameters
+from chalknet.network.initializers import initial_parameters
 from chalknet.network.layer_types import LAYER_TYPES, layer_from_table
 from chalknet.network.relu import Relu
 
@@ -99,7 +99,7 @@ def test_a_recipe_with_layers_describes_them_and_no_others():
     architecture = architecture_for(recipe, 4, 3)
     assert [layer.type for layer in architecture.layers] == ["dropout", "dense", "tanh", "dropout", "dense", "dense"]
     assert recipe.network.hidden == architecture.hidden == (7, 5)
-    assert recipe.regularisation.dropout == 0
+    assert recipe.regularization.dropout == 0
 
 
 def test_a_configuration_with_layers_reads_back():
@@ -111,7 +111,7 @@ def test_a_configuration_with_layers_reads_back():
     with pytest.raises(ConfigError, match=r"hidden has no effect .* \(x.toml, \[network\]\)"):
         config_from_tables({"network": {"layers": [DENSE], "hidden": [5]}}, "x.toml")
     with pytest.raises(ConfigError, match="Add a layer of type dropout instead"):
-        config_from_tables({"network": {"layers": [DENSE]}, "regularisation": {"dropout": 0.1}}, "x.toml")
+        config_from_tables({"network": {"layers": [DENSE]}, "regularization": {"dropout": 0.1}}, "x.toml")
 
 
 @pytest.mark.parametrize(

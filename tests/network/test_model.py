@@ -4,7 +4,7 @@ import pytest
 from chalknet.data.preprocess import Scaling
 from chalknet.errors import DataError, ShapeError
 from chalknet.network.architecture import Architecture
-from chalknet.network.initialisers import initial_parameters
+from chalknet.network.initializers import initial_parameters
 from chalknet.network.model import ROWS_AT_ONCE, Network
 
 

@@ -10,7 +10,7 @@ from strategies import seeds
 from chalknet.network.architecture import Architecture
 from chalknet.network.dropout import Dropout
 from chalknet.network.gradcheck import check_objective
-from chalknet.network.initialisers import initial_parameters
+from chalknet.network.initializers import initial_parameters
 from chalknet.network.layer_types import ACTIVATIONS
 from chalknet.network.objective import Objective, Samples, loss_and_gradients
 from chalknet.network.random_numbers import dropout_mask

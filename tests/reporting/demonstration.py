@@ -75,7 +75,7 @@ def data_blocks():
             "samples",
             drawing_bytes(show_images(data), "png"),
             "Ten training images with their letters.",
-            "Two rows of five grey images, each under its letter.",
+            "Two rows of five gray images, each under its letter.",
         ),
     )
 

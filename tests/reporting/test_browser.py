@@ -172,7 +172,7 @@ def test_a_table_has_a_line_at_the_side_to_which_it_can_be_scrolled(
 
 
 def sides(shot, box, edge):
-    """Whether there is a line of this colour down the left and the right side; letters and rows may lie over a part."""
+    """Whether there is a line of this color down the left and the right side; letters and rows may lie over a part."""
     left, right, top, bottom, _ = box
     rows = range(round(top) + 3, round(bottom) - 3)
     columns = (round(left), round(right) - 1)

@@ -61,7 +61,7 @@ def test_a_curve_that_cannot_be_meant_is_refused(settings, message):
         Curve("a", X, X, **settings)
 
 
-def test_a_label_has_one_colour_in_all_panels():
+def test_a_label_has_one_color_in_all_panels():
     a, b, c = (Curve(name, X, X) for name in "abc")
     left, right = draw(Figure("", (Panel("", "", "", (a, b)), Panel("", "", "", (c, b))))).axes
     assert [line.get_color() for line in left.lines] == [LIGHT.curves[0], LIGHT.curves[1]]
@@ -117,10 +117,10 @@ def test_a_dark_drawing_has_light_letters_and_no_background():
 
 
 def contrast(first, second):
-    """Of two colours, by WCAG 2: 1 to 21."""
+    """Of two colors, by WCAG 2: 1 to 21."""
 
-    def luminance(colour):
-        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    def luminance(color):
+        parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
         linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -128,10 +128,10 @@ def contrast(first, second):
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def test_the_first_three_colours_stand_out_on_their_page():
+def test_the_first_three_colors_stand_out_on_their_page():
     """3 to 1 is what WCAG asks of parts of a drawing; the write-up's figures have three curves."""
     for theme in (LIGHT, DARK):
-        assert min(contrast(colour, theme.back) for colour in theme.curves[:3]) >= 3
+        assert min(contrast(color, theme.back) for color in theme.curves[:3]) >= 3
         assert contrast(theme.ink, theme.back) >= 7
 
 

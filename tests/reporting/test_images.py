@@ -34,7 +34,7 @@ def letters():
 
 
 def rendered(drawing) -> np.ndarray:
-    """(height, width) grey pixels of the PNG."""
+    """(height, width) gray pixels of the PNG."""
     return np.asarray(Image.open(io.BytesIO(drawing_bytes(drawing, "png"))).convert("L"))
 
 

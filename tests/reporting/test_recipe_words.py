@@ -20,7 +20,7 @@ def test_the_write_ups_recipe_is_told_as_before():
     assert "changed at random" not in text
 
 
-def test_strong_is_told_with_its_optimiser_and_what_it_adds_and_changes():
+def test_strong_is_told_with_its_optimizer_and_what_it_adds_and_changes():
     text = training_text(words("strong"))
     assert "trained by AdamW on batches of 128" in text
     assert "learning rate 0.002 at the peak of one cycle" in text
@@ -34,7 +34,7 @@ def test_strong_is_told_with_its_optimiser_and_what_it_adds_and_changes():
     ("settings", "said"),
     [
         ({"activation": "leaky_relu"}, "layers with leaky relu between them"),
-        ({"batch_norm": True}, "relu between them, normalised over the batch"),
+        ({"batch_norm": True}, "relu between them, normalized over the batch"),
         ({"optimizer": "nesterov"}, "by gradient descent with Nesterov's momentum on"),
         ({"optimizer": "gradient_descent"}, "over the batch."),
         (

@@ -4,7 +4,7 @@ import numpy as np
 
 from chalknet.data.preprocess import Scaling
 from chalknet.network.architecture import Architecture
-from chalknet.network.initialisers import initial_parameters
+from chalknet.network.initializers import initial_parameters
 from chalknet.network.model import Ensemble, Network
 
 LETTERS = ("A", "B", "C")

@@ -35,14 +35,14 @@ def saved(image, path, **options):
 
 
 def as_folder_reads(path):
-    return fitted(read_image(path, "x").grey, SHAPE)
+    return fitted(read_image(path, "x").gray, SHAPE)
 
 
 MODES = {
     "RGB.png": drawn(0),
     "RGBA.png": drawn(1).convert("RGBA"),
     "palette.png": drawn(2).quantize(16),
-    "grey.jpg": drawn(3).convert("L"),
+    "gray.jpg": drawn(3).convert("L"),
     "bits.png": drawn(4).convert("1"),
     "cmyk.jpg": drawn(5).convert("CMYK"),
     "16.png": Image.fromarray(np.random.default_rng(6).integers(0, 65_536, (9, 9)).astype(np.uint16)),
@@ -58,7 +58,7 @@ def test_images_of_every_mode_are_answered_in_their_order(tmp_path, model):
     np.testing.assert_array_equal(answers.probabilities, expected)
     assert answers.names == tuple(map(str, paths))
     assert answers.labels == [LETTERS[k] for k in expected.argmax(axis=1)]
-    assert answers.read_as[:3] == tuple(f"31x40 {mode} -> 5x6 grey, stretched" for mode in ("RGB", "RGBA", "palette"))
+    assert answers.read_as[:3] == tuple(f"31x40 {mode} -> 5x6 gray, stretched" for mode in ("RGB", "RGBA", "palette"))
     assert answers.notes[0].startswith("8 images stretched to the proportions of the training images. fit='pad' or")
     assert answers.unread == ()
 
@@ -78,20 +78,20 @@ def test_an_image_that_fits_is_not_touched(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, SHAPE).astype(np.uint8)
     answers = answer_files(image_model(), [saved(Image.fromarray(pixels), tmp_path / "a.png")], PLAIN)
     np.testing.assert_array_equal(answers.probabilities, image_model().predict_proba(pixels[None]))
-    assert answers.read_as == ("5x6 grey, as it is",)
+    assert answers.read_as == ("5x6 gray, as it is",)
 
 
 def test_invert_exchanges_black_and_white_and_says_so(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, SHAPE).astype(np.uint8)
     answers = answer_files(image_model(), [saved(Image.fromarray(pixels), tmp_path / "a.png")], Reading(invert=True))
     np.testing.assert_array_equal(answers.probabilities, image_model().predict_proba(255 - pixels[None]))
-    assert answers.read_as == ("5x6 grey, inverted",)
+    assert answers.read_as == ("5x6 gray, inverted",)
 
 
 def test_transparency_is_laid_on_white_and_said(tmp_path):
     clear = saved(Image.new("RGBA", (5, 6), (0, 0, 0, 0)), tmp_path / "a.png")
     answers = answer_files(image_model(), [clear], PLAIN)
-    assert answers.read_as == ("5x6 RGBA -> 5x6 grey, transparency on white",)
+    assert answers.read_as == ("5x6 RGBA -> 5x6 gray, transparency on white",)
     np.testing.assert_array_equal(
         answers.probabilities, image_model().predict_proba(np.full((1, *SHAPE), 255, np.uint8))
     )
@@ -102,15 +102,15 @@ def test_a_model_of_other_units_needs_to_be_told_what_white_was(tmp_path):
     fractions = image_model(scale=1.0)
     with pytest.raises(ConfigError, match=r"does not say what white was in its training samples\. Give white"):
         answer_files(fractions, [path], PLAIN)
-    grey = as_folder_reads(path)[None]
+    gray = as_folder_reads(path)[None]
     answers = answer_files(fractions, [path], Reading(white=1.0))
-    np.testing.assert_array_equal(answers.probabilities, fractions.predict_proba(grey / 255.0))
+    np.testing.assert_array_equal(answers.probabilities, fractions.predict_proba(gray / 255.0))
     first = image_model()
-    learnt = Network(
+    learned = Network(
         first.architecture, first.parameters, LETTERS, Scaling(np.full(30, 60.0), np.full(30, 99.0)), SHAPE
     )
-    answers = answer_files(learnt, [path], Reading(white=255.0, invert=True))
-    np.testing.assert_array_equal(answers.probabilities, learnt.predict_proba(255 - grey))
+    answers = answer_files(learned, [path], Reading(white=255.0, invert=True))
+    np.testing.assert_array_equal(answers.probabilities, learned.predict_proba(255 - gray))
     with pytest.raises(ConfigError, match="white must be a number > 0"):
         Reading(white=0.0)
 
@@ -261,8 +261,8 @@ def test_images_read_alike_are_told_in_one_line(tmp_path):
     paths = [saved(drawn(k, (9, 9)), tmp_path / f"{k}.png") for k in range(3)]
     paths += [saved(drawn(k, (10 + k, 9)), tmp_path / f"x{k}.png") for k in range(9)]
     lines = list(conversion_lines(answer_files(image_model(), paths, PLAIN)))
-    assert lines[0] == f"3 images such as {paths[0]}: 9x9 RGB -> 5x6 grey, stretched"
-    assert lines[1] == f"{paths[3]}: 10x9 RGB -> 5x6 grey, stretched"
+    assert lines[0] == f"3 images such as {paths[0]}: 9x9 RGB -> 5x6 gray, stretched"
+    assert lines[1] == f"{paths[3]}: 10x9 RGB -> 5x6 gray, stretched"
     assert lines[-1] == "and 2 kinds of images more; --json tells each"
     assert len(lines) == 9
 

@@ -57,7 +57,7 @@ def test_scans_are_inverted_and_trimmed_where_that_is_clear(run, tmp_path, ink, 
     assert ("inverted, as dark is behind" in told) == (ink == 0)
     assert "trim=False (--no-trim) leaves them: 'a.png'." in told
     plain = chalknet.predict(run.network, path, invert=False, trim=False)
-    assert plain.read_as == ("60x60 grey -> 12x12 grey",)
+    assert plain.read_as == ("60x60 gray -> 12x12 gray",)
     assert plain.notes == ()
 
 
@@ -65,7 +65,7 @@ def test_images_like_those_of_training_are_left_alone(run, tmp_path):
     paths = [saved(tmp_path / f"{at}.png", image) for at, image in enumerate(bars(20, seed=1)[0])]
     paths.append(saved(tmp_path / "blank.png", np.full((SIDE, SIDE), 255, np.uint8)))  # notMNIST's solid I
     answers = chalknet.predict(run.network, paths)
-    assert set(answers.read_as) == {"12x12 grey, as it is"}
+    assert set(answers.read_as) == {"12x12 gray, as it is"}
     assert answers.notes == ()
 
 
@@ -95,13 +95,13 @@ def test_many_images_say_together_what_one_does_not(run, tmp_path):
 
 
 def test_trimmed_images_keep_the_proportions_that_training_images_have(run):
-    grey, _ = ImagePreparation((SIDE, SIDE), run.network.image_facts)(scan(), "a.png")
-    look = look_at(grey)
+    gray, _ = ImagePreparation((SIDE, SIDE), run.network.image_facts)(scan(), "a.png")
+    look = look_at(gray)
     assert look.box[1] - look.box[0] == SIDE
     assert look.box[3] - look.box[2] < SIDE / 2
     filled = replace(run.network.image_facts, usual_height=1.0, usual_width=1.0)
-    grey, _ = ImagePreparation((SIDE, SIDE), filled)(scan(), "a.png")
-    assert grey.min() == grey.max() == 255  # a bar that was stretched to fill the image, as notMNIST's I
+    gray, _ = ImagePreparation((SIDE, SIDE), filled)(scan(), "a.png")
+    assert gray.min() == gray.max() == 255  # a bar that was stretched to fill the image, as notMNIST's I
 
 
 def test_arrays_and_data_files_of_another_kind_are_told(run, tmp_path):
@@ -131,7 +131,7 @@ def test_facts_are_of_the_training_images_and_kept_in_the_model_file(run, tmp_pa
 def test_a_model_that_does_not_know_its_images_leaves_others_as_they_are(run, tmp_path):
     path = saved(tmp_path / "a.png", scan())
     answers = chalknet.predict(replace(run.network, image_facts=None), path)
-    assert (answers.read_as, answers.notes) == (("60x60 grey -> 12x12 grey",), ())
+    assert (answers.read_as, answers.notes) == (("60x60 gray -> 12x12 gray",), ())
 
 
 def test_another_fit_is_refused(run, tmp_path):

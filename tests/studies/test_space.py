@@ -72,6 +72,9 @@ def test_the_number_of_seeds_and_the_recipes_name_do_not_change_the_key():
 
 def test_a_known_key_stays_what_it_is_so_that_old_stores_are_understood():
     assert grid_cells(StudySpec(vary=(parse_vary("hidden=500"),)))[0].key == "af210ce6f9eade626e2a50bad0a0fa83"
+    changed = Recipe().with_settings(initializer="he_normal", l2=0.1)
+    cells = grid_cells(StudySpec(recipe=changed, vary=(parse_vary("hidden=500"),)))
+    assert cells[0].key == "448f3aac5dbe6a78de1375f4ee107b43"
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_the_retelling_agrees_on_made_images_too():
     np.testing.assert_allclose(np.array(rows, dtype=float), want, rtol=0, atol=1e-9)
 
 
-def test_training_learns_what_can_be_learnt(small_images):
+def test_training_learns_what_can_be_learned(small_images):
     history, _ = trained(small_images, SMALL.with_settings(epochs=60))
     assert history[-1].train.loss < 0.2 * history[0].train.loss
     assert history[-1].test.accuracy > 0.95

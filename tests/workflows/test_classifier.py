@@ -322,7 +322,7 @@ def test_partial_fit_learns_chunk_by_chunk_and_goes_on_after_pickling(digits):
     assert model.loss_curve_[-1] < model.loss_curve_[0] / 5
 
 
-def test_partial_fit_keeps_the_optimisers_state(digits):
+def test_partial_fit_keeps_the_optimizers_state(digits):
     x, y = digits
     model = quick(settings={"input_dropout": 0.0}, batch_size="full", weight_decay=0.0)
     model.partial_fit(x, y, classes=np.arange(10)).partial_fit(x, y).partial_fit(x, y)

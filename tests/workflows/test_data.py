@@ -46,11 +46,11 @@ def test_facts_of_a_data_set_are_its_own():
     assert facts.value_range == (0.0, 255.0)
 
 
-def test_facts_of_the_built_in_letters_name_their_licences_and_where_the_texts_are():
+def test_facts_of_the_built_in_letters_name_their_licenses_and_where_the_texts_are():
     facts = describe(load_data("glyphs"))
-    assert sum(facts.licences.values()) == facts.n_samples
-    texts = {path.stem for path in Path(facts.licence_texts).iterdir()}
-    assert set(facts.licences) <= texts
+    assert sum(facts.licenses.values()) == facts.n_samples
+    texts = {path.stem for path in Path(facts.license_texts).iterdir()}
+    assert set(facts.licenses) <= texts
 
 
 @pytest.mark.parametrize("asked", [{}, {"recipe": "writeup", "train_size": 60, "valid_size": 20}, {"split": "group"}])

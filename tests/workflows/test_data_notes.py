@@ -153,5 +153,5 @@ def test_the_axis_of_one_channel_is_dropped_with_a_note(shape, kind, small_image
 
 
 def test_images_of_three_channels_are_still_refused():
-    with pytest.raises(DataError, match="Turn colour images to grey first"):
+    with pytest.raises(DataError, match="Turn color images to gray first"):
         dataset_from_arrays(np.zeros((9, 6, 5, 3), np.uint8), np.arange(9) % 2)

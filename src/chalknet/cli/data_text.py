@@ -33,8 +33,8 @@ def info_lines(facts: DataInfo) -> Iterator[str]:
         ("own test set", f"{facts.n_own_test:,} samples" if facts.n_own_test else "none"),
         ("sha256", facts.sha256),
         *(("note", note) for note in facts.notes),
-        *(("licence", f"{name}: {count:,} images") for name, count in facts.licences.items()),
-        *((("licence texts", facts.licence_texts),) if facts.licence_texts else ()),
+        *(("license", f"{name}: {count:,} images") for name, count in facts.licenses.items()),
+        *((("license texts", facts.license_texts),) if facts.license_texts else ()),
     ]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:

@@ -34,7 +34,7 @@ WIDTH = 80
 def evaluate(
     model: str, data: str | None, part: str, as_json: bool, out: str | None, overwrite: bool, quiet: bool, **flags: Any
 ) -> None:
-    """Say how good a model is on labelled data.
+    """Say how good a model is on labeled data.
 
     MODEL is a model file or a run's folder. DATA is whatever `chalknet train --data` reads, by default what the run was
     trained on; images of a folder are resized to what the model reads. Classes are matched by name, or by position
@@ -65,7 +65,7 @@ def evaluate(
 def _shown(found: Evaluation) -> list[Table]:
     """What a terminal shows: the confusion matrix where it fits, else the mistakes that are made most often."""
     from chalknet.serving.evaluation_tables import (
-        MOST_CLASSES,
+        MAX_CLASSES,
         class_score_table,
         confusion_table,
         frequent_mistakes_table,
@@ -74,11 +74,11 @@ def _shown(found: Evaluation) -> list[Table]:
     )
 
     matrix = confusion_table(found)
-    fits = max(map(len, matrix.text().splitlines())) <= WIDTH and len(matrix.rows) <= MOST_CLASSES
+    fits = max(map(len, matrix.text().splitlines())) <= WIDTH and len(matrix.rows) <= MAX_CLASSES
     mistakes = matrix if fits else frequent_mistakes_table(found)
     tables = [
         score_table(found),
-        class_score_table(found, MOST_CLASSES),
+        class_score_table(found, MAX_CLASSES),
         mistakes,
         reliability_table(found, with_empty=False),
     ]

@@ -26,7 +26,7 @@ def gradcheck(data: str, recipe: str | None, samples: int, as_json: bool, **flag
     """Compare every derivative with central differences.
 
     Each parameter group is moved a little along three directions, in float64, and the change of what the recipe makes
-    small is held against what the hand-derived gradient says: with its activations, batch normalisation, penalty,
+    small is held against what the hand-derived gradient says: with its activations, batch normalization, penalty,
     targets, and dropout and images as its first update draws them. Exit code 1 where a relative gap is above 1e-7.
 
     \b

@@ -22,7 +22,7 @@ COMMANDS = {
     "doctor": LazyCommand(
         "chalknet.cli.doctor", "doctor", "Say how fast this machine multiplies, and what would help."
     ),
-    "evaluate": LazyCommand("chalknet.cli.evaluate", "evaluate", "Say how good a model is on labelled data."),
+    "evaluate": LazyCommand("chalknet.cli.evaluate", "evaluate", "Say how good a model is on labeled data."),
     "export": LazyCommand(
         "chalknet.cli.export", "export", "Write a trained model as ONNX, or as Python that needs NumPy alone."
     ),

@@ -56,7 +56,7 @@ def predict(
 
     MODEL is a model file or a run's folder. INPUT is an image file (PNG, JPEG, GIF, BMP, TIFF, WebP, PPM; up to 134
     million pixels and 256 MiB), a folder of images, or a data file: .npz, .npy, IDX or CSV, with labels or without.
-    Images are made grey and resized as those of a folder are when training. Those that clearly differ from the training
+    Images are made gray and resized as those of a folder are when training. Those that clearly differ from the training
     images in background or margins are inverted or trimmed, with a note; where it is not clear, a note says what to do.
 
     Notes on standard error say how images were read. A file that cannot be read is named there too, the others are

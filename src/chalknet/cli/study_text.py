@@ -24,8 +24,8 @@ if TYPE_CHECKING:  # to read results needs no training stack
     from chalknet.studies.plan import Plan
 
 FORMAT = 1  # of the JSON
-MOST_SEEDS = 5  # whose values stand side by side; of more, the least and the largest
-MOST_ERRORS = 10  # that are shown below the table
+MAX_SEEDS = 5  # whose values stand side by side; of more, the least and the largest
+MAX_ERRORS = 10  # that are shown below the table
 UNIT_FIELDS = ("loss", "accuracy", "printed_loss")
 
 
@@ -36,14 +36,14 @@ def results_text(results: StudyResults, *, with_test: bool = False, width: int |
         width: columns of the terminal; None where there is none.
     """
     several, test = len(results.seeds) > 1, ("test %, not for choosing",) if with_test else ()
-    seeds = (("each seed" if len(results.seeds) <= MOST_SEEDS else "least to largest"),) if several else ()
+    seeds = (("each seed" if len(results.seeds) <= MAX_SEEDS else "least to largest"),) if several else ()
     columns = ("cell", "done", "valid %", *seeds, *test, *(seeds if with_test else ()), "kept epoch", "seconds")
     rows = tuple(_cell_row(results, cell, with_test) for cell in results.cells)
     lines = [Table(_title(results), columns, rows).text(width)]
     failed = [f"failed: {unit}: {printable(error)}" for unit, error in results.failed.items()]
-    lines += failed[:MOST_ERRORS]
-    if len(failed) > MOST_ERRORS:
-        lines.append(f"failed: {len(failed) - MOST_ERRORS} more; --csv lists all")
+    lines += failed[:MAX_ERRORS]
+    if len(failed) > MAX_ERRORS:
+        lines.append(f"failed: {len(failed) - MAX_ERRORS} more; --csv lists all")
     return "\n".join([*lines, _state(results), *_next_steps(results)])
 
 
@@ -116,7 +116,7 @@ def _cell_row(results: StudyResults, cell: Cell, with_test: bool) -> tuple[str, 
 def _each_or_ends(texts: Sequence[Sequence[str]]) -> str:
     """A few values as they come, or the first and the last of many values in order."""
     each, ordered = texts
-    if len(each) <= MOST_SEEDS:
+    if len(each) <= MAX_SEEDS:
         return "  ".join(each) or DASH
     return f"{ordered[0]} to {ordered[-1]}" if ordered else DASH
 

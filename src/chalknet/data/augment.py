@@ -17,7 +17,7 @@ ROWS_AT_ONCE = 32  # images whose intermediate values stay in the cache
 class Augmenter:
     """Changes images by random numbers that are handed in, so that the same numbers always give the same images.
 
-    An output pixel at p = (y, x) from the image's centre reads the image at
+    An output pixel at p = (y, x) from the image's center reads the image at
 
         q = R S Z p + t,   R = [[cos a, -sin a], [sin a, cos a]],   S = [[1, 0], [s, 1]],   Z = diag(z_y, z_x)
 
@@ -56,7 +56,7 @@ class Augmenter:
 
     def _moved(self, images: NDArray[np.float32], draws: NDArray[np.float64]) -> NDArray[np.float32]:
         height, width = self._shape
-        # A border of zeros, so that a pixel that reads outside has neighbours to read; two where the further one lies.
+        # A border of zeros, so that a pixel that reads outside has neighbors to read; two where the further one lies.
         padded = np.zeros((len(images), height + 3, width + 3), np.float32)
         padded[:, 1:-2, 1:-2] = images.reshape(-1, height, width)
         (yy, yx, ty), (xy, xx, tx) = self._maps(draws)

@@ -25,10 +25,10 @@ MAX_CLASSES = 10_000  # a larger label is a broken file, not a classification pr
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """N labelled samples, all checked: shapes agree, labels name a class, every value is finite.
+    """N labeled samples, all checked: shapes agree, labels name a class, every value is finite.
 
     Attributes:
-        inputs: (N, H, W) grey images or (N, I) rows; uint8, float32 or float64. uint8 stays uint8 until it is used.
+        inputs: (N, H, W) gray images or (N, I) rows; uint8, float32 or float64. uint8 stays uint8 until it is used.
             A NumPy array, or `StoredSamples` that are read as they are needed.
         labels: (N,) int64 in [0, K).
         class_names: K names, at least two.
@@ -277,7 +277,7 @@ def check_inputs(inputs: Any, source: str) -> None:
     if inputs.ndim not in (2, 3):
         raise DataError(
             f"{source}: images must be (N, H, W) or rows (N, I), got {inputs.ndim} dimension{'s' * (inputs.ndim != 1)} "
-            f"{inputs.shape}.{' Turn colour images to grey first.' if inputs.ndim == 4 else ''}"
+            f"{inputs.shape}.{' Turn color images to gray first.' if inputs.ndim == 4 else ''}"
         )
     if not len(inputs):
         raise DataError(f"{source}: no samples.")

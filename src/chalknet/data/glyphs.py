@@ -27,8 +27,8 @@ class GlyphFace(FaceRecord):
         face_id: its number in the set's `face` array.
         family_group: its number in the set's `family` array; faces of one group share a design.
         family, face: the names in the font.
-        licence: SPDX name where there is one; the text is `builtin/licences/<licence>.txt`.
-        licence_evidence: who says so: "font", "package", "font and package" or "by hand".
+        license: SPDX name where there is one; the text is `builtin/licenses/<license>.txt`.
+        license_evidence: who says so: "font", "package", "font and package" or "by hand".
         source, package, version, subpackage: the distribution, its package, and the TeX Live package within.
         file: path inside the package.
         index: face number within the file.
@@ -37,8 +37,8 @@ class GlyphFace(FaceRecord):
         letters: the letters of this face that are in the set.
     """
 
-    licence: str
-    licence_evidence: str
+    license: str
+    license_evidence: str
     source: str
     package: str
     version: str
@@ -47,10 +47,10 @@ class GlyphFace(FaceRecord):
 
 
 @dataclass(frozen=True)
-class LicenceShare:
-    """How much of the set is under one licence."""
+class LicenseShare:
+    """How much of the set is under one license."""
 
-    licence: str
+    license: str
     faces: int
     images: int
 
@@ -93,25 +93,25 @@ def glyph_faces() -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return faces
 
 
-def glyph_licences() -> tuple[LicenceShare, ...]:
-    """Faces and images under each licence, most images first."""
+def glyph_licenses() -> tuple[LicenseShare, ...]:
+    """Faces and images under each license, most images first."""
     faces, images = Counter[str](), Counter[str]()
     for face in glyph_manifest():
-        faces[face.licence] += 1
-        images[face.licence] += len(face.letters)
-    return tuple(LicenceShare(licence, faces[licence], count) for licence, count in images.most_common())
+        faces[face.license] += 1
+        images[face.license] += len(face.letters)
+    return tuple(LicenseShare(name, faces[name], count) for name, count in images.most_common())
 
 
-def licence_text(licence: str) -> str:
-    """The text of a licence that `glyph_licences` names.
+def license_text(name: str) -> str:
+    """Return the text of a license that `glyph_licenses` names.
 
     Raises:
-        DataError: the set has nothing under that licence.
+        DataError: the set has nothing under that license.
     """
-    known = [share.licence for share in glyph_licences()]
-    if licence not in known:
-        raise DataError(f"glyphs: no font under licence {licence!r}; there are {', '.join(known)}.")
-    return _read(f"licences/{licence}.txt").decode("utf-8")
+    known = [share.license for share in glyph_licenses()]
+    if name not in known:
+        raise DataError(f"glyphs: no font under license {name!r}; there are {', '.join(known)}.")
+    return _read(f"licenses/{name}.txt").decode("utf-8")
 
 
 def manifest_path() -> Path:

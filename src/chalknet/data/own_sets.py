@@ -23,7 +23,7 @@ def with_own_sets(train: Dataset, valid: Dataset | None = None, test: Dataset | 
     used, those that they set apart themselves too. A note says where two of the sets share samples.
 
     Args:
-        train: what is learnt. valid, test: of samples of the same shape and type, in memory or on disk as train's.
+        train: what is learned. valid, test: of samples of the same shape and type, in memory or on disk as train's.
     Returns:
         train itself where neither is given.
     Raises:
@@ -81,7 +81,7 @@ def _leaks(sets: Mapping[str, Dataset]) -> list[str]:
     found: dict[str, set[bytes]] = {}
     notes = []
     for (first, one), (second, other) in combinations(sets.items(), 2):
-        then = "They were learnt from" if first == "training" else "What is chosen by them is tested on them"
+        then = "They were learned from" if first == "training" else "What is chosen by them is tested on them"
         if one.sha256 == other.sha256:
             notes.append(f"{other.source}: the {second} samples are the {first} samples. {then}: a leak.")
             continue

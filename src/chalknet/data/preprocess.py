@@ -93,14 +93,14 @@ def input_scale(dtype: DTypeLike) -> float:
     return PIXEL_SCALE if np.dtype(dtype) == np.uint8 else 1.0
 
 
-def learnt_scaling(
+def learned_scaling(
     kind: str,
     inputs: Any,
     train: NDArray[np.int64],
     are_images: bool,
     counts: NDArray[np.float64] | None = None,
 ) -> Scaling:
-    """The scaling that a recipe names, learnt from the training samples alone.
+    """The scaling that a recipe names, learned from the training samples alone.
 
     pixels     uint8 values divided by 255, others as they are; images of other types whose values exceed
                MAX_SCALED_PIXEL are divided by 255, or by their largest value if that is more

@@ -55,7 +55,7 @@ def check_splits(splits: Any, n_samples: int) -> None:
         if both.size:
             raise ConfigError(
                 f"splits.train and splits.{name} share {both.size} samples, the first of them {both[0]}, so that "
-                "scores would be of what was learnt. Leave them out of one."
+                "scores would be of what was learned. Leave them out of one."
             )
 
 

@@ -23,13 +23,13 @@ FLOAT32_UNIT = 2.0**-24  # the rounding unit of float32
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """How values are brought to one scale before samples are compared: (x - centre) / span, so that they span 1.
+    """How values are brought to one scale before samples are compared: (x - center) / span, so that they span 1.
 
     uint8 has span 255; float images have the range of the whole set as their span; float rows have the range of each
     column, so that the choice of a unit decides nothing. A column that never varies counts for nothing.
     """
 
-    centre: NDArray[np.float64]
+    center: NDArray[np.float64]
     span: NDArray[np.float64]
     name: str
 
@@ -42,7 +42,7 @@ class Scale:
         """The chosen samples, flattened, each value in [-1/2, 1/2]."""
         values = inputs[chosen].reshape(len(chosen), -1).astype(np.float64)
         # Halves first: the difference of two float64 can overflow, that of their halves cannot.
-        difference = values * 0.5 - self.centre * 0.5
+        difference = values * 0.5 - self.center * 0.5
         return np.divide(difference, self.span * 0.5, out=np.zeros_like(values), where=self.span > 0)
 
 
@@ -169,7 +169,7 @@ def near_pairs(
     """Pairs of units (a, b) of different content whose distance is at most near, and their distance; every pair once.
 
     By the Cauchy-Schwarz inequality |mean(a) - mean(b)| <= distance(a, b). In the order of their means, a sample's near
-    twins are therefore neighbours, and blocks whose means are further apart than near are passed over.
+    twins are therefore neighbors, and blocks whose means are further apart than near are passed over.
 
     The other blocks are compared by one matrix product in float32, |a - b|^2 = |a|^2 + |b|^2 - 2 a.b, whose rounding
     error has a bound. Pairs that lie closer than that to the threshold are decided by a sum of squares in float64. The

@@ -12,8 +12,8 @@ from chalknet.errors import ChalknetError, ConfigError
 from chalknet.machine.ray_cluster import cores_of_nodes, last_line
 
 CORES = 0.01  # that an actor reserves: one whose node has gone must find room on those that are left
-MOST_A_CORE = 16  # shards, which are processes that share it: more only wait for each other, and may fill the memory
-MOST_DEATHS = 5  # of one holder while it was asked one thing: it is not chance
+MAX_A_CORE = 16  # shards, which are processes that share it: more only wait for each other, and may fill the memory
+MAX_DEATHS = 5  # of one holder while it was asked one thing: it is not chance
 
 
 class RayShards:
@@ -26,12 +26,12 @@ class RayShards:
         ray: the module, connected.
         n: how many, at least one.
     Raises:
-        ConfigError: more than MOST_A_CORE of them would share a core; each is a process.
+        ConfigError: more than MAX_A_CORE of them would share a core; each is a process.
     """
 
     def __init__(self, ray: Any, n: int) -> None:
         cores = sum(cores_of_nodes(ray))
-        most = MOST_A_CORE * max(1, cores)
+        most = MAX_A_CORE * max(1, cores)
         if n > most:
             raise ConfigError(f"shards are processes, of which {cores} cores take at most {most}, got {n}.")
         self.n, self._ray = n, ray
@@ -62,7 +62,7 @@ class RayShards:
 
     def _answer(self, number: int, answer: Any, what: str, shared: Any, about: Update | str) -> Any:
         """What an actor answers; another in its place, if need be."""
-        for _ in range(MOST_DEATHS):
+        for _ in range(MAX_DEATHS):
             try:
                 return self._ray.get(answer)
             except self._ray.exceptions.RayTaskError as error:
@@ -72,4 +72,4 @@ class RayShards:
             self._ray.kill(self._actors[number])  # should it only have been out of reach
             self._actors[number] = self._actor(number)
             answer = getattr(self._actors[number], what).remote(shared, about)
-        raise ChalknetError(f"the actor of shard {number} ended {MOST_DEATHS} times in a row, last by: {reason}")
+        raise ChalknetError(f"the actor of shard {number} ended {MAX_DEATHS} times in a row, last by: {reason}")

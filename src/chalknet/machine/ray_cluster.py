@@ -24,7 +24,7 @@ STORE_SHARE = 0.3  # of this machine's memory, that Ray takes at most
 PLACE = "/tmp"  # of its files: a socket's path may have 107 bytes, and folders that TMPDIR names are often deeper
 REACHED_SECONDS = 5.0
 LAST_PORT = 65_535
-MOST_CHARACTERS = 200  # of an error of Ray's
+MAX_CHARACTERS = 200  # of an error of Ray's
 KERNELS = "OPENBLAS_CORETYPE"  # this process's, so that others compute the same bits
 
 _token = secrets.token_hex(32)  # of clusters that this process starts: Ray reads it once, so all have the same
@@ -95,7 +95,7 @@ def cores_of_nodes(ray: Any) -> list[int]:
 def last_line(error: Exception) -> str:
     """What an error of Ray's comes to: the last of its lines, without the advice that follows."""
     lines = str(error).partition(" Some common causes")[0].strip().splitlines()
-    return lines[-1].strip()[:MOST_CHARACTERS].rstrip(".") if lines else type(error).__name__
+    return lines[-1].strip()[:MAX_CHARACTERS].rstrip(".") if lines else type(error).__name__
 
 
 def first_sentence(error: Exception) -> str:

@@ -207,12 +207,12 @@ def architecture_for(recipe: Recipe, n_inputs: int, n_classes: int) -> Architect
     Raises:
         ConfigError: layers that are unknown or do not fit together.
     """
-    network, regularisation = recipe.network, recipe.regularisation
-    first: list[Layer] = [Dropout(regularisation.input_dropout)] if regularisation.input_dropout else []
+    network, regularization = recipe.network, recipe.regularization
+    first: list[Layer] = [Dropout(regularization.input_dropout)] if regularization.input_dropout else []
     if network.layers:
         hidden = layers_from_tables(network.layers)
     else:
-        hidden = short_form(network.hidden, network.activations(), network.batch_norm, regularisation.dropout)
+        hidden = short_form(network.hidden, network.activations(), network.batch_norm, regularization.dropout)
     return Architecture(n_inputs, layers=[*first, *hidden, Dense(n_classes)])
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chalknet.config import MOST_UNITS, YES_OR_NO, setting, whole
+from chalknet.config import MAX_UNITS, YES_OR_NO, setting, whole
 from chalknet.errors import ShapeError
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import (
@@ -82,7 +82,7 @@ class Dense(Layer):
     """
 
     type = "dense"
-    units: int = setting(MISSING, whole(1, MOST_UNITS), "number of outputs")
+    units: int = setting(MISSING, whole(1, MAX_UNITS), "number of outputs")
     bias: bool = setting(True, YES_OR_NO, "whether a bias is added")
     predictor_source = '''
 def dense(x, p):

@@ -19,7 +19,7 @@ from chalknet.network.objective import Objective, Samples, loss_and_gradients
 # Cube root of float64's rounding unit: truncation and rounding errors of a central difference balance.
 STEP = float(np.finfo(np.float64).eps) ** (1 / 3)
 TOLERANCE = 1e-7
-MOST_HALVINGS = 10  # of the step; beyond, rounding outweighs what a kink does
+MAX_HALVINGS = 10  # of the step; beyond, rounding outweighs what a kink does
 DIRECTIONS = 3  # a wrong gradient can be right along one direction by chance, hardly along three
 
 
@@ -173,7 +173,7 @@ def _difference(parameters: Parameters, name: str, direction: FloatArray, evalua
     def same(other: Evaluation) -> bool:
         return all(np.array_equal(a, b) for a, b in zip(here.sides, other.sides, strict=True))
 
-    for step in (STEP / 2**k for k in range(MOST_HALVINGS)):
+    for step in (STEP / 2**k for k in range(MAX_HALVINGS)):
         rounding = 2 * float(np.finfo(np.float64).eps) * here.size / step
         ahead, behind = at(step), at(-step)
         if same(ahead) and same(behind):

@@ -27,8 +27,8 @@ def log_softmax(logits: FloatArray) -> FloatArray:
     with np.errstate(over="ignore"):  # two finite logits can lie further apart than the largest number there is
         shifted = logits - logits.max(axis=-1, keepdims=True)  # the largest is 0, so exp cannot overflow
     shifted = np.maximum(shifted, np.finfo(shifted.dtype).min)
-    normaliser = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    log_probabilities: FloatArray = np.maximum(shifted - normaliser, np.finfo(shifted.dtype).min)
+    normalizer = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    log_probabilities: FloatArray = np.maximum(shifted - normalizer, np.finfo(shifted.dtype).min)
     return log_probabilities
 
 

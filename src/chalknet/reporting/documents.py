@@ -20,7 +20,7 @@ from chalknet.reporting.sections.setup import setup_section
 from chalknet.reporting.sections.stopping import stopping_section
 from chalknet.version import __version__
 
-MOST_LINES = 3  # findings that the opening repeats
+MAX_LINES = 3  # findings that the opening repeats
 # The full form, for the banner of the quick one.
 FULL_FORM = "100, 500, 1000 and 2000 hidden units, 200 epochs, 3 seeds"
 
@@ -112,7 +112,7 @@ def _notes(gathered: Gathered) -> tuple[Note, ...]:
         notes.append(Note(f"**Not complete:** {state}{failed}. The appendix says which are missing.", "warning"))
     if gathered.data is None:
         notes.append(Note(f"{gathered.data_gone} Pictures of samples are left out.", "warning"))
-    lines = list(gathered.findings[:MOST_LINES])
+    lines = list(gathered.findings[:MAX_LINES])
     chosen = gathered.chosen
     if chosen is not None and len(gathered.complete) > 1 and gathered.judged == "valid":
         lines.append(f"Validation chooses {code(chosen.cell.label)}.")

@@ -29,8 +29,8 @@ class Curve:
         low, high: about every point, such as the least and the largest of the seeds, or an interval; a band of a line,
             error bars of points. Both or neither.
         style: "line" or "points".
-        colour: its place in the palette, 0, 1, ...; by default the place of its label among the figure's labels, so
-            that a name has one colour in all panels.
+        color: its place in the palette, 0, 1, ...; by default the place of its label among the figure's labels, so
+            that a name has one color in all panels.
     """
 
     label: str
@@ -39,7 +39,7 @@ class Curve:
     low: tuple[float, ...] | None = None
     high: tuple[float, ...] | None = None
     style: str = "line"
-    colour: int | None = None
+    color: int | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(values) for values in (self.x, self.y, self.low, self.high) if values is not None}

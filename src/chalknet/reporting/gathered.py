@@ -33,7 +33,7 @@ from chalknet.studies.intervals import Interval
 from chalknet.studies.results import Predictions, StudyResults, UnitResult
 from chalknet.studies.stopping_point import RESAMPLING_SEED, StoppingPoint, find_cell_stopping
 
-FEWEST_IMAGES = 2  # from which a share has an interval
+MIN_IMAGES = 2  # from which a share has an interval
 
 # How a field of the recipe is called where a value of it stands alone.
 FIELD_NAMES = {"hidden": "hidden units", "train_size": "training samples"}
@@ -270,7 +270,7 @@ def _cell_runs(results: StudyResults, cell: Cell) -> CellRuns | None:
     right = {part: tuple(one.right for one in found) for part, found in predictions.items()}
     if "valid" not in right and first.valid_right.shape[1]:  # a run whose samples are gone still knows these
         right["valid"] = tuple(unit.valid_right[unit.kept_epoch - 1] for unit in units.values())
-    right = {part: found for part, found in right.items() if len(found[0]) >= FEWEST_IMAGES}
+    right = {part: found for part, found in right.items() if len(found[0]) >= MIN_IMAGES}
     return CellRuns(
         cell=cell,
         name=cell_name(cell),
@@ -298,7 +298,7 @@ def _curve_findings(results: StudyResults, cell: Cell, units: Sequence[UnitResul
         return ()
     curves = Curves(*(_curve(histories, part, name) for part in ("train", "valid") for name in ("loss", "accuracy")))
     n_images = {unit.valid_right.shape[1] for unit in units}
-    same = len(n_images) == 1 and min(n_images) >= FEWEST_IMAGES and (results.has_same_images or len(units) == 1)
+    same = len(n_images) == 1 and min(n_images) >= MIN_IMAGES and (results.has_same_images or len(units) == 1)
     correct = np.stack([unit.valid_right[-1] for unit in units]) if same else None
     losses = [unit.valid_losses for unit in units] if same else None  # not stacked: they may be large
     found = curve_findings(cell_name(cell), curves, valid_correct=correct, valid_losses=losses)

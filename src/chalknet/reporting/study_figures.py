@@ -14,11 +14,11 @@ from chalknet.reporting.tables import PART_NAMES
 from chalknet.studies.cells import value_text
 from chalknet.studies.results import Predictions
 
-MOST_PANELS = 12
-MOST_WIDE_PANELS = 6  # in two columns; more stand in three
-MOST_LABELS = 12  # cells that stand by name on an axis
+MAX_PANELS = 12
+MAX_WIDE_PANELS = 6  # in two columns; more stand in three
+MAX_LABELS = 12  # cells that stand by name on an axis
 WIDE_RATIO = 20.0  # of the largest to the smallest value, from which an axis is logarithmic
-MOST_MATRIX_CLASSES = 12
+MAX_MATRIX_CLASSES = 12
 BESIDE = 0.02  # of an axis
 LARGE_SPIKE = 1.5  # times what an axis needs for the rest, from which losses are cut off
 
@@ -102,7 +102,7 @@ def panel_title(runs: CellRuns) -> str:
 
 def _columns(n_panels: int) -> int:
     """Of a grid of panels that fits a page."""
-    return min(n_panels, 2 if n_panels <= MOST_WIDE_PANELS else 3)
+    return min(n_panels, 2 if n_panels <= MAX_WIDE_PANELS else 3)
 
 
 def loss_top(shown: Sequence[CellRuns]) -> float | None:
@@ -156,16 +156,16 @@ def confusion_figure(gathered: Gathered, answers: Sequence[Predictions]) -> Figu
 
 def has_accuracy_figure(gathered: Gathered) -> bool:
     """Whether the cells fit on one axis: they differ in one number, or are few enough to be named."""
-    return len(gathered.complete) > 1 and (_numbers(gathered) is not None or len(gathered.complete) <= MOST_LABELS)
+    return len(gathered.complete) > 1 and (_numbers(gathered) is not None or len(gathered.complete) <= MAX_LABELS)
 
 
 def shown_cells(gathered: Gathered) -> tuple[CellRuns, ...]:
     """The complete cells, or of many the best, in the order in which they were asked for."""
     cells = gathered.complete or gathered.cells
-    if len(cells) <= MOST_PANELS:
+    if len(cells) <= MAX_PANELS:
         return cells
     part = gathered.judged or "train"
-    best = sorted(cells, key=lambda runs: -runs.mean(part, "accuracy"))[:MOST_PANELS]
+    best = sorted(cells, key=lambda runs: -runs.mean(part, "accuracy"))[:MAX_PANELS]
     return tuple(runs for runs in cells if runs in best)
 
 

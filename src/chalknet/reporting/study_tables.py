@@ -17,10 +17,10 @@ from chalknet.studies.compare import PairwiseDifference
 from chalknet.studies.results import Predictions
 from chalknet.studies.stopping_point import StoppingPoint
 
-MOST_SEED_COLUMNS = 5  # beyond, a table of seeds shows their mean, least and largest
-MOST_PAIRS = 28  # all pairs of eight cells; beyond, those with the best cell
+MAX_SEED_COLUMNS = 5  # beyond, a table of seeds shows their mean, least and largest
+MAX_PAIRS = 28  # all pairs of eight cells; beyond, those with the best cell
 SHORT_SECONDS = 10.0
-MOST_CLASSES = 30  # rows of a table of classes
+MAX_CLASSES = 30  # rows of a table of classes
 MEASURE_NAMES = {"loss": "loss", "accuracy": "accuracy", "printed_loss": "printed loss"}
 
 
@@ -130,9 +130,9 @@ def shown_pairs(gathered: Gathered) -> tuple[PairwiseDifference, ...]:
     comparison = gathered.comparison
     if comparison is None:
         return ()
-    if len(comparison.pairs) <= MOST_PAIRS:
+    if len(comparison.pairs) <= MAX_PAIRS:
         return comparison.pairs
-    return tuple(one for one in comparison.pairs if comparison.cells[0].label in _labels(one))[:MOST_PAIRS]
+    return tuple(one for one in comparison.pairs if comparison.cells[0].label in _labels(one))[:MAX_PAIRS]
 
 
 def stopping_table(
@@ -167,7 +167,7 @@ def stopping_table(
                 label,
                 whole(epoch.value),
                 DASH if np.isnan(epoch.low) else f"{epoch.low:.0f} to {epoch.high:.0f}",
-                *((", ".join(map(str, seeds[:MOST_SEED_COLUMNS])) + _more(seeds),) if with_seeds else ()),
+                *((", ".join(map(str, seeds[:MAX_SEED_COLUMNS])) + _more(seeds),) if with_seeds else ()),
                 str(point.n_epochs),
                 *([" / ".join(pair) for pair in cells] if joined else [cell for pair in cells for cell in pair]),
             )
@@ -255,11 +255,11 @@ def _cell_row(gathered: Gathered, runs: CellRuns, part: str, several: bool) -> t
 
 
 def _seeds_head(gathered: Gathered) -> str:
-    return "each seed" if gathered.n_seeds <= MOST_SEED_COLUMNS else "least to largest seed"
+    return "each seed" if gathered.n_seeds <= MAX_SEED_COLUMNS else "least to largest seed"
 
 
 def _seed_values(values: Sequence[float]) -> str:
-    if len(values) <= MOST_SEED_COLUMNS:
+    if len(values) <= MAX_SEED_COLUMNS:
         return ", ".join(fixed(100 * value, 1) for value in values)
     return f"{fixed(100 * min(values), 1)} to {fixed(100 * max(values), 1)}"
 
@@ -267,7 +267,7 @@ def _seed_values(values: Sequence[float]) -> str:
 def _seed_heads(seeds: Sequence[int]) -> tuple[str, ...]:
     if len(seeds) == 1:
         return (f"seed {seeds[0]}",)
-    if len(seeds) <= MOST_SEED_COLUMNS:
+    if len(seeds) <= MAX_SEED_COLUMNS:
         return (*(f"seed {seed}" for seed in seeds), "mean")
     return ("least", "largest", "mean")
 
@@ -276,12 +276,12 @@ def _seed_cells(values: Sequence[float], write: Any) -> tuple[str, ...]:
     if len(values) == 1:
         return (write(values[0]),)
     mean = float(np.mean(values))
-    shown = values if len(values) <= MOST_SEED_COLUMNS else (min(values), max(values))
+    shown = values if len(values) <= MAX_SEED_COLUMNS else (min(values), max(values))
     return tuple(write(value) for value in (*shown, mean))
 
 
 def _more(values: Sequence[Any]) -> str:
-    return ", ..." if len(values) > MOST_SEED_COLUMNS else ""
+    return ", ..." if len(values) > MAX_SEED_COLUMNS else ""
 
 
 def _labels(pair: PairwiseDifference) -> tuple[str, str]:
@@ -289,13 +289,13 @@ def _labels(pair: PairwiseDifference) -> tuple[str, str]:
 
 
 def _shortened(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:MOST_CLASSES])
-    return shown + (", ..." if len(names) > MOST_CLASSES else "")
+    shown = ", ".join(names[:MAX_CLASSES])
+    return shown + (", ..." if len(names) > MAX_CLASSES else "")
 
 
 def _shown_classes(counts: np.ndarray[Any, np.dtype[np.int64]]) -> list[int]:
     """All classes, or the least accurate of many, in their own order."""
-    if len(counts) <= MOST_CLASSES:
+    if len(counts) <= MAX_CLASSES:
         return list(range(len(counts)))
     share = np.diag(counts) / np.maximum(counts.sum(axis=1), 1)
-    return sorted(np.argsort(share, kind="stable")[:MOST_CLASSES].tolist())
+    return sorted(np.argsort(share, kind="stable")[:MAX_CLASSES].tolist())

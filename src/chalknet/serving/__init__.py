@@ -1,1 +1,1 @@
-"""A trained model at work: answers for files and arrays, and what a labelled set says of them."""
+"""A trained model at work: answers for files and arrays, and what a labeled set says of them."""

@@ -12,7 +12,7 @@ from chalknet.reporting.tables import Table
 from chalknet.serving.predictor import Answers
 
 FORMAT = 1  # of the JSON
-MOST_KINDS = 8  # of images that are told one by one
+MAX_KINDS = 8  # of images that are told one by one
 ORDINALS = {1: "next best", 2: "3rd best"}
 
 
@@ -51,11 +51,11 @@ def answers_json(answers: Answers, model: str) -> str:
 def conversion_lines(answers: Answers) -> Iterator[str]:
     """How image files were made ready: a line for each kind, with the file's name or how many there are."""
     kinds = Counter(read_as for read_as in answers.read_as if read_as)
-    for read_as, count in list(kinds.items())[:MOST_KINDS]:
+    for read_as, count in list(kinds.items())[:MAX_KINDS]:
         first = printable(answers.names[answers.read_as.index(read_as)])
         yield f"{first}: {read_as}" if count == 1 else f"{count:,} images such as {first}: {read_as}"
-    if len(kinds) > MOST_KINDS:
-        yield f"and {count_of(len(kinds) - MOST_KINDS, 'kind')} of images more; --json tells each"
+    if len(kinds) > MAX_KINDS:
+        yield f"and {count_of(len(kinds) - MAX_KINDS, 'kind')} of images more; --json tells each"
 
 
 def _records(answers: Answers) -> Iterator[dict[str, Any]]:

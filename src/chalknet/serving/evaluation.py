@@ -1,4 +1,4 @@
-"""How good a model is on labelled samples: accuracy, loss, mistakes, and whether its probabilities hold."""
+"""How good a model is on labeled samples: accuracy, loss, mistakes, and whether its probabilities hold."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ClassScores:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a labelled set of N samples says of a model.
+    """What a labeled set of N samples says of a model.
 
     Attributes:
         model, source: what they are called. sha256: of the data. part: "all", "train", "valid" or "test".

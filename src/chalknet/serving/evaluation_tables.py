@@ -10,8 +10,8 @@ from chalknet.reporting.tables import PART_NAMES, Table
 from chalknet.serving.evaluation import ClassScores, Evaluation
 from chalknet.studies.intervals import wilson
 
-MOST_CLASSES = 30  # rows of a table on the terminal
-MOST_MISTAKES = 10
+MAX_CLASSES = 30  # rows of a table on the terminal
+MAX_MISTAKES = 10
 INTERVAL = "95 % interval"
 
 
@@ -63,7 +63,7 @@ def confusion_table(found: Evaluation) -> Table:
     return Table("Confusion matrix: true classes down, predicted classes across", ("true", *names), rows)
 
 
-def frequent_mistakes_table(found: Evaluation, most: int = MOST_MISTAKES) -> Table:
+def frequent_mistakes_table(found: Evaluation, most: int = MAX_MISTAKES) -> Table:
     """The pairs of classes that are confused most often."""
     counts = found.confusion.copy()
     np.fill_diagonal(counts, 0)

@@ -15,7 +15,7 @@ from chalknet.data.dataset import Samples, check_input_names
 from chalknet.data.image_facts import ImageFacts, image_facts
 from chalknet.data.load import BUILTIN, is_image_folder, load_inputs
 from chalknet.data.preprocess import PIXEL_SCALE
-from chalknet.data.readers.image import SUFFIXES, GreyImage, ReadImage, looks_like_image, read_image
+from chalknet.data.readers.image import SUFFIXES, GrayImage, ReadImage, looks_like_image, read_image
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import count_of, quoted
 from chalknet.network.model import ROWS_AT_ONCE, Classifier
@@ -76,7 +76,7 @@ class InputReader:
     reading: Reading = Reading()
     unread: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    _images: list[tuple[str, GreyImage, str]] = field(default_factory=list)
+    _images: list[tuple[str, GrayImage, str]] = field(default_factory=list)
     _prepare: ImagePreparation | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -182,8 +182,8 @@ class InputReader:
         except DataError as error:
             self.unread.append(str(error))
             return
-        grey, done = self._prepare(image.grey, name)
-        self._images.append((name, grey, self._how(image, grey, done)))
+        gray, done = self._prepare(image.gray, name)
+        self._images.append((name, gray, self._how(image, gray, done)))
 
     def _white(self, name: str) -> float:
         """The value of a white pixel in the training samples."""
@@ -201,16 +201,16 @@ class InputReader:
     def _image_piece(self) -> Piece:
         """The images gathered so far, which are then forgotten."""
         names, images, read_as = zip(*self._images, strict=True)
-        grey, white = np.stack(images), self._white(names[0])
+        gray, white = np.stack(images), self._white(names[0])
         self._images.clear()
         # Divided first, as training samples of 0..1 were: x / 255 and x * (1 / 255) differ in the last digit.
-        inputs = grey if white == PIXEL_SCALE else grey / PIXEL_SCALE * white
+        inputs = gray if white == PIXEL_SCALE else gray / PIXEL_SCALE * white
         return Piece(inputs, names, read_as)
 
-    def _how(self, image: ReadImage, grey: GreyImage, done: str) -> str:
-        """ "640x480 RGB -> 28x28 grey", width before height as pictures are measured."""
-        height, width = grey.shape
-        before, after = f"{image.size[0]}x{image.size[1]} {image.mode}", f"{width}x{height} grey"
+    def _how(self, image: ReadImage, gray: GrayImage, done: str) -> str:
+        """ "640x480 RGB -> 28x28 gray", width before height as pictures are measured."""
+        height, width = gray.shape
+        before, after = f"{image.size[0]}x{image.size[1]} {image.mode}", f"{width}x{height} gray"
         more = ", transparency on white" * image.was_transparent + done
         return f"{before} -> {after}{more}" if before != after else f"{after}{more or ', as it is'}"
 
@@ -235,7 +235,7 @@ def check_fit(inputs: Any, model: Classifier, source: str) -> None:
 
 
 def value_notes(inputs: Any, model: Classifier) -> list[str]:
-    """What is strange in the values of samples, seen from the training samples and the scaling that was learnt."""
+    """What is strange in the values of samples, seen from the training samples and the scaling that was learned."""
     scaling = model.scaling
     if not len(inputs):
         return []

@@ -27,7 +27,7 @@ class Answers:
         class_names: K names.
         names: N, a file's or FILE[number].
         probabilities: (N, K), of the model's type.
-        read_as: N, how each image file was made ready, such as "640x480 RGB -> 28x28 grey"; "" for other samples.
+        read_as: N, how each image file was made ready, such as "640x480 RGB -> 28x28 gray"; "" for other samples.
         unread: a line for each input that could not be read.
         notes: what was turned on the way or is strange, one sentence each.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from chalknet.data.image_facts import ImageFacts, ImageLook, background_of, look_at
-from chalknet.data.readers.image import FITS, GreyImage, fitted, is_stretched
+from chalknet.data.readers.image import FITS, GrayImage, fitted, is_stretched
 from chalknet.errors import ConfigError
 from chalknet.formatting import count_of, quoted
 
@@ -51,27 +51,27 @@ class ImagePreparation:
         if self.fit not in (None, *FITS):
             raise ConfigError(f"fit must be one of {', '.join(FITS)}, got {self.fit!r}.")
 
-    def __call__(self, grey: GreyImage, name: str) -> tuple[GreyImage, str]:
+    def __call__(self, gray: GrayImage, name: str) -> tuple[GrayImage, str]:
         """Return an image as the training images are, and what was done to it beside the resizing."""
-        look, done = look_at(grey), list[str]()
+        look, done = look_at(gray), list[str]()
         must_invert = self._must_invert(look, name)
         if must_invert:
             done.append("inverted")
         fit, fill = self.fit, 1.0
         if self._must_trim(look, name):
             top, bottom, left, right = look.box
-            grey = grey[top:bottom, left:right]
+            gray = gray[top:bottom, left:right]
             done.append(f"trimmed to {right - left}x{bottom - top}")
             facts = self.facts
             if fit is None and facts is not None:
                 is_filled = min(facts.usual_height, facts.usual_width) >= FILLED
                 fit, fill = ("stretch", 1.0) if is_filled else ("pad", facts.usual_fill)
-        if fit is None and is_stretched(grey.shape, self.shape):
+        if fit is None and is_stretched(gray.shape, self.shape):
             self._told["stretched"].append(name)
             done.append("stretched")
         level = int(np.clip(round(255 * look.border), 0, 255))
-        grey = fitted(grey, self.shape, fit or "stretch", fill, level)
-        return 255 - grey if must_invert else grey, "".join(f", {what}" for what in done)
+        gray = fitted(gray, self.shape, fit or "stretch", fill, level)
+        return 255 - gray if must_invert else gray, "".join(f", {what}" for what in done)
 
     def notes(self) -> list[str]:
         """What was done, and what is in doubt, a sentence for each kind with the images' names."""

@@ -9,7 +9,16 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
-from chalknet.config import SAME, SECTIONS, DataConfig, Recipe, SplitConfig, config_from_tables, config_tables
+from chalknet.config import (
+    SAME,
+    SECTIONS,
+    DataConfig,
+    Recipe,
+    SplitConfig,
+    config_from_tables,
+    config_tables,
+    with_former_names,
+)
 
 VARIES = "varies with the seed"  # stands in a cell's identity for what its seeds vary
 # Sections that a key has even where all of them is default; a later one it has only where something of it is not.
@@ -61,7 +70,7 @@ class Cell:
             sections["training"]["batch_seed"] = VARIES
         if "split" in self.seeds_vary:
             division["split_seed"] = [self.division.split_seed, VARIES]
-        return {"division": division, **sections}
+        return {"division": division, **with_former_names(sections)}
 
     def recipe_of(self, seed: int) -> Recipe:
         """The recipe of one seed: initial weights, batch order and split are the seed's as far as they vary."""
@@ -129,8 +138,9 @@ def value_text(value: Any) -> str:
 
 def _not_default(section: Any) -> dict[str, Any]:
     default = type(section)()
-    return {
+    changed = {
         item.name: getattr(section, item.name)
         for item in fields(section)
         if getattr(section, item.name) != getattr(default, item.name)
     }
+    return with_former_names(changed)

@@ -21,12 +21,12 @@ from chalknet.studies.loss_rise import LossRise, loss_rise
 from chalknet.studies.random_effects import mean_interval
 from chalknet.studies.values import FloatArray, checked_correct
 
-LEAST_GAP = 0.01  # of accuracy: a train-validation gap is over-fitting where its whole interval lies above this
-LEAST_LOSS_RISE = 0.02  # of the lowest mean validation loss: a rise is said where its whole interval lies above this
+MIN_GAP = 0.01  # of accuracy: a train-validation gap is over-fitting where its whole interval lies above this
+MIN_LOSS_RISE = 0.02  # of the lowest mean validation loss: a rise is said where its whole interval lies above this
 NEAR_FINAL = 0.01  # of the final value: a curve has converged where it stays this near to it
 LATE_SHARE = 0.9  # of the epochs: a curve that converges later than this was still moving when it was stopped
-LEAST_JUMP = 0.05  # of the value before: a train loss that rises by more in one epoch is unstable there
-LEAST_DISAGREEMENT = 0.02  # of accuracy: seeds whose final validation accuracies differ by more disagree
+MIN_JUMP = 0.05  # of the value before: a train loss that rises by more in one epoch is unstable there
+MIN_DISAGREEMENT = 0.02  # of accuracy: seeds whose final validation accuracies differ by more disagree
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ def jumps(train_loss: Any) -> list[list[int]]:
     """
     loss = np.asarray(train_loss, dtype=np.float64)
     with np.errstate(invalid="ignore"):
-        rose = loss[:, 1:] > (1.0 + LEAST_JUMP) * loss[:, :-1]
+        rose = loss[:, 1:] > (1.0 + MIN_JUMP) * loss[:, :-1]
     found = ~np.isfinite(loss)
     found[:, 1:] |= rose
     return [[int(epoch) + 1 for epoch in np.flatnonzero(row)] for row in found]
@@ -137,10 +137,10 @@ def jumps(train_loss: Any) -> list[list[int]]:
 def _over_fitting(label: str, curves: Curves, gap: Interval, loss: LossRise) -> list[Finding]:
     n_epochs, rise = curves.train_loss.shape[1], loss.rise
     said = []
-    if gap.low > LEAST_GAP:
+    if gap.low > MIN_GAP:
         limits = f"{100 * gap.level:g} % interval {points(gap.low)} to {points(gap.high)}, of {gap.carries}"
         said.append(f"its training accuracy ends {points(gap.value)} points above the validation accuracy ({limits})")
-    if rise.low > LEAST_LOSS_RISE and _training_goes_on(curves, loss.epoch):
+    if rise.low > MIN_LOSS_RISE and _training_goes_on(curves, loss.epoch):
         limits = f"{100 * rise.level:g} % interval {points(rise.low)} to {points(rise.high)} %, of {rise.carries}"
         lowest = f"its validation loss is lowest at epoch {loss.epoch} of {n_epochs}"
         said.append(f"{lowest} and rises by {points(rise.value)} % from there ({limits})")
@@ -198,9 +198,9 @@ def _instability(label: str, curves: Curves) -> list[Finding]:
         n_jumps, first = sum(map(len, found)), min(epochs[0] for epochs in found if epochs)
         seeds = f"{sum(bool(epochs) for epochs in found)} of {count_of(len(found), 'seed')}"
         times = "once" if n_jumps == 1 else f"{n_jumps} times"
-        jump = f"its training loss rises by more than {100 * LEAST_JUMP:.0f} % in an epoch"
+        jump = f"its training loss rises by more than {100 * MIN_JUMP:.0f} % in an epoch"
         said.append(f"{jump} {times}, first in epoch {first} ({seeds})")
-    if spread > LEAST_DISAGREEMENT:
+    if spread > MIN_DISAGREEMENT:
         ends = f"{100 * final.min():.1f} % to {100 * final.max():.1f} %"
         said.append(f"its seeds disagree: final validation accuracies from {ends}")
     if not said:

@@ -6,7 +6,7 @@ The rules, whose constants stand below; docs/statistics.md has them in full:
   by Holm's rule over all pairs, is below 0.05. The interval is that of the pair alone.
 - "a, b and c cannot be told apart: largest difference ..." is said of each largest set of cells of which no two are
   told apart, with the interval of its largest difference and what it would take to tell a difference of that size.
-- With more than MOST_PAIRS_SAID pairs, only those of the best cell are said; all stand in `Comparison.pairs`.
+- With more than MAX_PAIRS_SAID pairs, only those of the best cell are said; all stand in `Comparison.pairs`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from chalknet.formatting import fixed, listed
 from chalknet.studies.compare import IMAGES_ALONE, Comparison, Difference, Needed, PairwiseDifference
 
 POWER = 0.8  # the chance with which the seeds or images that are "needed" would show the difference
-MOST_PAIRS_SAID = 6  # all pairs of four cells
-MOST_SEEDS = 1_000  # more than this many seeds a cell is not advice
-LEAST_POINTS = 0.05  # a difference that rounds to 0.0 points is not worth a plan
+MAX_PAIRS_SAID = 6  # all pairs of four cells
+MAX_SEEDS = 1_000  # more than this many seeds a cell is not advice
+MIN_POINTS = 0.05  # a difference that rounds to 0.0 points is not worth a plan
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def comparison_findings(comparison: Comparison, *, images: str = "test images") 
 
 def _told_apart(comparison: Comparison) -> list[Finding]:
     apart = [pair for pair in comparison.pairs if pair.told_apart]
-    if len(comparison.pairs) > MOST_PAIRS_SAID:
+    if len(comparison.pairs) > MAX_PAIRS_SAID:
         apart = [pair for pair in apart if pair.difference.first == comparison.cells[0].label]
     return [_beats(pair, comparison) for pair in apart]
 
@@ -98,7 +98,7 @@ def needed_to_tell(difference: Difference, *, alpha: float, power: float = POWER
         V(S, M) = var_seed/S + var_image/M + var_rest/(SM)
         |d| >= (t_{1-alpha/2} + t_power) sqrt(V),   t with Satterthwaite's degrees of freedom of V for S and M
 
-    Seeds first: the fewest S at the present M. Where no number up to `MOST_SEEDS` does, the fewest M at the present S,
+    Seeds first: the fewest S at the present M. Where no number up to `MAX_SEEDS` does, the fewest M at the present S,
     by normal quantiles; where the seeds alone are too much as well, each gets half of the allowed variance. The parts
     of the variance are estimates, so the numbers say the size of a study and no more.
 
@@ -109,7 +109,7 @@ def needed_to_tell(difference: Difference, *, alpha: float, power: float = POWER
     Source: Chow, Shao and Wang, Sample Size Calculations in Clinical Research (2008), chapter 3, with a second source
         of variance.
     """
-    if math.isnan(difference.seed_variance) or 100 * abs(difference.difference) < LEAST_POINTS:
+    if math.isnan(difference.seed_variance) or 100 * abs(difference.difference) < MIN_POINTS:
         return None
     seeds = _seeds_needed(difference, alpha, power)
     if seeds is not None:
@@ -125,9 +125,9 @@ def needed_to_tell(difference: Difference, *, alpha: float, power: float = POWER
 
 
 def _seeds_needed(difference: Difference, alpha: float, power: float) -> int | None:
-    """The fewest seeds, more than there are and at most `MOST_SEEDS`, that do with the present images."""
+    """The fewest seeds, more than there are and at most `MAX_SEEDS`, that do with the present images."""
     n_images = difference.n_images
-    n_seeds = np.arange(min(difference.n_seeds) + 1, MOST_SEEDS + 1)
+    n_seeds = np.arange(min(difference.n_seeds) + 1, MAX_SEEDS + 1)
     of_seeds, of_images = (
         difference.seed_variance / n_seeds,
         np.full(n_seeds.shape, difference.image_variance / n_images),

@@ -24,7 +24,7 @@ from chalknet.studies.intervals import Interval
 from chalknet.studies.random_effects import mean_interval
 from chalknet.studies.values import FloatArray
 
-FEWEST_IMAGES = 4  # two in each half
+MIN_IMAGES = 4  # two in each half
 HALVES = 2
 
 
@@ -50,7 +50,7 @@ def loss_rise(
     With the losses of single images the (S, M) rises go through two-way random effects, so the interval carries seeds
     and images; with one seed, which chooses on one half of the images for the other, the images alone. Without, only
     the seeds are halved, and the interval is Student's over their rises; one seed has none. Nor is there one of fewer
-    than `FEWEST_IMAGES` images, of losses that a file of before has cut off, or where a measured loss is not finite.
+    than `MIN_IMAGES` images, of losses that a file of before has cut off, or where a measured loss is not finite.
 
     Args:
         valid_loss: (S, E) mean validation losses, nats; values that are not finite are never lowest.
@@ -80,7 +80,7 @@ def _rises(valid_loss: FloatArray, losses: Sequence[NDArray[Any]] | None) -> Flo
     (n_seeds, n_epochs), shapes = valid_loss.shape, [one.shape for one in losses]
     if len(shapes) != n_seeds or len(set(shapes)) != 1 or len(shapes[0]) != 2 or shapes[0][0] != n_epochs:
         raise ShapeError(f"valid_losses must be ({n_epochs}, M), M alike, for each of {n_seeds} seeds, got {shapes}.")
-    few = shapes[0][1] < FEWEST_IMAGES
+    few = shapes[0][1] < MIN_IMAGES
     return np.empty(0) if few or any(are_cut_off(one) for one in losses) else _rises_of_images(losses)
 
 

@@ -28,7 +28,7 @@ from chalknet.studies.values import FloatArray
 
 # Two constants of `variance_of_mean`, chosen by simulation with normal effects so that 95 % intervals cover 93 to 97 %
 # at three seeds, and closer to 95 % at more, whatever the shares of seeds, images and rest.
-MOST_TAKEN_OFF = 0.75  # of the rest's part, where the seeds' estimated variance is negative
+MAX_TAKEN_OFF = 0.75  # of the rest's part, where the seeds' estimated variance is negative
 SHARE_OF_SEED_DF = 0.5  # of the seeds' degrees of freedom that count while images carry part of the variance
 
 
@@ -132,7 +132,7 @@ def variance_of_mean(images_part: FloatArray, n_images: int, cells: Sequence[Mea
     most = float(sum(own_df))
     shares = np.asarray(sum(part**2 / (df + 2) for part, df in zip(seeds, own_df, strict=True)))
     seed_df = np.clip(_ratio(a**2, shares, otherwise=most + 2.0) - 2.0, min(own_df), most)
-    variance = images_part + np.maximum(a - b, -MOST_TAKEN_OFF * np.minimum(b, images_part))
+    variance = images_part + np.maximum(a - b, -MAX_TAKEN_OFF * np.minimum(b, images_part))
     rest_squares = sum(part**2 / (df * (n_images - 1)) for part, df in zip(rests, own_df, strict=True))
     squares = images_part**2 / (n_images - 1) + a**2 / (SHARE_OF_SEED_DF * seed_df) + rest_squares
     return Spread(variance, np.maximum(_ratio(variance**2, squares, otherwise=n_images - 1.0), seed_df))

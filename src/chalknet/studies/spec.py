@@ -34,6 +34,7 @@ from chalknet.config import (
     one_of,
     setting,
     whole,
+    with_current_names,
 )
 from chalknet.errors import ConfigError
 from chalknet.studies.cells import value_text
@@ -41,8 +42,8 @@ from chalknet.studies.cells import value_text
 SEEDS_MAY_VARY = ("init", "order", "split")
 SAMPLERS = ("tpe",)
 OBJECTIVES = ("valid_accuracy", "valid_loss")
-MOST_VALUES = 10_000  # of one varied field; more is a slip of the keyboard
-MOST_CELLS = 100_000
+MAX_VALUES = 10_000  # of one varied field; more is a slip of the keyboard
+MAX_CELLS = 100_000
 SAME_IMAGES = "cells are compared image by image, so all need the same validation and test images"
 # Why a field cannot vary, and what to do instead.
 NOT_VARIED = {
@@ -212,8 +213,8 @@ def checked_values(name: str, values: Any, recipe: Recipe) -> Values:
     given = [_value(name, value) for value in values]
     if not given:
         raise ConfigError(f"{name} must vary over at least one value, got none.")
-    if len(given) > MOST_VALUES:
-        raise ConfigError(f"{name} must vary over at most {MOST_VALUES:,} values, got {len(given):,}.")
+    if len(given) > MAX_VALUES:
+        raise ConfigError(f"{name} must vary over at most {MAX_VALUES:,} values, got {len(given):,}.")
     stored = tuple(_stored(name, value, recipe) for value in given)
     twice = next((value for i, value in enumerate(stored) if value in stored[:i]), None)
     if twice is not None:
@@ -265,6 +266,7 @@ def spec_from_tables(tables: Mapping[str, Any], where: str) -> StudySpec:
     """The inverse of `spec_tables`; where names the file in messages."""
     own = ("study", "vary", "search")
     known = {"format", "recipe", "data", *SECTIONS, *own}
+    tables = with_current_names(tables)
     for key in tables:
         if key not in known:
             raise ConfigError(f"unknown section {key!r} in {where}.{near_match(key, known)}")
@@ -277,7 +279,8 @@ def spec_from_tables(tables: Mapping[str, Any], where: str) -> StudySpec:
     if "search" in tables:
         search_values = _section_values(SEARCH_FIELDS, tables["search"], f"{where}, [search]")
         search = _located(lambda: SearchConfig(**search_values), f"{where}, [search]")
-    return _located(lambda: StudySpec(recipe, tuple(vary.items()), search=search, data=data, **study), where)
+    varied = tuple(with_current_names(vary).items())
+    return _located(lambda: StudySpec(recipe, varied, search=search, data=data, **study), where)
 
 
 def read_spec(path: Path) -> StudySpec:
@@ -336,8 +339,8 @@ def _check_range(name: str, values: Range, recipe: Recipe) -> None:
 
 
 def _check_count(count: int | None, shown: str) -> None:
-    if count is not None and not 2 <= count <= MOST_VALUES:
-        raise ConfigError(f"a range must have 2 to {MOST_VALUES:,} values, {RANGE_EXAMPLES}, got {shown}.")
+    if count is not None and not 2 <= count <= MAX_VALUES:
+        raise ConfigError(f"a range must have 2 to {MAX_VALUES:,} values, {RANGE_EXAMPLES}, got {shown}.")
 
 
 def _check_vary(vary: tuple[tuple[str, Values], ...], search: SearchConfig | None) -> None:
@@ -356,8 +359,8 @@ def _check_vary(vary: tuple[tuple[str, Values], ...], search: SearchConfig | Non
                 "search='tpe' (--search tpe)."
             )
     n_cells = math.prod(len(values) if not isinstance(values, Range) else values.count or 1 for _, values in vary)
-    if n_cells > MOST_CELLS:
-        raise ConfigError(f"a study must have at most {MOST_CELLS:,} cells, got {n_cells:,}. Vary fewer values.")
+    if n_cells > MAX_CELLS:
+        raise ConfigError(f"a study must have at most {MAX_CELLS:,} cells, got {n_cells:,}. Vary fewer values.")
 
 
 def _check_seeds(spec: StudySpec) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from chalknet.checked import plain, strict_json
+from chalknet.config import with_current_names
 from chalknet.errors import DataError, OutputError, StoreError
 from chalknet.files import free_memory, open_regular
 from chalknet.records import Scores
@@ -465,7 +466,7 @@ class Store:
         rows = self._rows(query, (int, str), [search])
         if [number for number, _ in rows] != list(range(len(rows))):
             raise StoreError(f"{self.path}: trials of the search are missing.")
-        return [self._json(settings, f"trial {number}") for number, settings in rows]
+        return [with_current_names(self._json(settings, f"trial {number}")) for number, settings in rows]
 
     # ---- within -----------------------------------------------------------------------------------------------------
 

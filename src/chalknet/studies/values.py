@@ -35,7 +35,7 @@ def checked_correct(correct: Any, name: str = "correct") -> FloatArray:
 
 
 def checked_cells(cells: Mapping[str, Any] | Sequence[Any]) -> dict[str, FloatArray]:
-    """The cells by label as (S, M) float64; a sequence is labelled "0", "1", ...
+    """The cells by label as (S, M) float64; a sequence is labeled "0", "1", ...
 
     Raises:
         ShapeError: no cell, a cell that is not (S, M), or cells with different numbers of images.

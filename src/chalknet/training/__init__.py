@@ -1,1 +1,1 @@
-"""How a network learns: recipes, optimisers and the trainer, an iterator of epochs."""
+"""How a network learns: recipes, optimizers and the trainer, an iterator of epochs."""

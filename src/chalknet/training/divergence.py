@@ -22,10 +22,10 @@ from chalknet.network.objective import Objective, loss_and_gradients
 
 MAX_INPUT = 1e6  # scaled; a validation sample beyond it is to blame for a loss that is not finite, not the training
 PART_NAMES = {"valid": "validation", "test": "test"}
-FAR_INPUT = 30.0  # deviations; what the initialisers expect is about 1
+FAR_INPUT = 30.0  # deviations; what the initializers expect is about 1
 USUAL_RATES = {"adam": 1e-3, "adamw": 1e-3}  # of a mean; of the others 0.1, less where momentum adds steps up
 USUAL_RATE = 0.1
-MOST_SAMPLES = 4_096  # of a batch, by which the gradient is looked at
+MAX_SAMPLES = 4_096  # of a batch, by which the gradient is looked at
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class LastStep:
         number: of the epoch's updates, from 1 on. n_updates: of the epoch.
         learning_rate: of this update. n_samples: of its batch.
         loss: of its batch before it, nats a sample; nan where not even this one was finite.
-        lengths: of its gradient, by parameter, in float64, before any clipping, over at most `MOST_SAMPLES`; inf or nan
+        lengths: of its gradient, by parameter, in float64, before any clipping, over at most `MAX_SAMPLES`; inf or nan
             where it overflows.
         largest_input: absolute value among these samples as the network reads them.
     """
@@ -73,7 +73,7 @@ def suggestion(step: LastStep, recipe: Recipe) -> str:
         return f"Inputs reach {step.largest_input:.3g}: try input_scaling standard."
     slow = _slower(step, recipe)
     slower = f"learning_rate {slow:.1g}"
-    for name, strength in (("weight_decay", optimizer.weight_decay), ("l2", recipe.regularisation.l2)):
+    for name, strength in (("weight_decay", optimizer.weight_decay), ("l2", recipe.regularization.l2)):
         if strength * rate >= 1:
             less = slower if strength * slow < 1 else f"{name} 1e-4"
             return f"learning_rate times {name} is {strength * rate:.3g}, which takes all of a weight: try {less}."
@@ -128,7 +128,7 @@ def far_input_error(loss: float, epoch: int, found: FarInput, data: Dataset) -> 
 
 
 def _slower(step: LastStep, recipe: Recipe) -> float:
-    """A tenth of the recipe's rate, or what is usual for its optimiser, whichever is less."""
+    """A tenth of the recipe's rate, or what is usual for its optimizer, whichever is less."""
     optimizer = recipe.optimizer
     usual = USUAL_RATES.get(optimizer.optimizer, USUAL_RATE)
     if optimizer.optimizer in ("momentum", "nesterov"):
@@ -150,7 +150,7 @@ def last_step(
 
     Args:
         before: the engine at the start of that epoch.
-        alone: an update -> a float64 engine that holds its samples alone, at most `MOST_SAMPLES` of them.
+        alone: an update -> a float64 engine that holds its samples alone, at most `MAX_SAMPLES` of them.
     """
     engine.go_back(before)
     planned = list(updates)
@@ -166,7 +166,7 @@ def last_step(
     engine.go_back(before)
     update = planned[found]
     n_samples = batch_size(update.batch)
-    samples, masks = alone(update).training_batch(Update(slice(0, min(n_samples, MOST_SAMPLES)), update.step))
+    samples, masks = alone(update).training_batch(Update(slice(0, min(n_samples, MAX_SAMPLES)), update.step))
     gradients = loss_and_gradients(architecture, parameters, samples, objective, masks).gradients
     return LastStep(
         number=found + 1,

@@ -29,7 +29,7 @@ _STRONG = Recipe(name="strong").with_settings(
     valid_size=0.1,
     split_seed=0,
     hidden=(1024, 512),
-    initialiser="he_normal",
+    initializer="he_normal",
     input_scaling="auto",
     dropout=0.1,
     shift_pixels=3,

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.config import FULL, MAX_WORKERS, SAME, SECTIONS, Recipe, TrainingConfig
+from chalknet.config import FULL, MAX_WORKERS, SAME, SECTIONS, Recipe, TrainingConfig, with_former_names
 from chalknet.data.augment import augmenter_for
 from chalknet.data.dataset import Dataset, arrays_sha256
 from chalknet.data.image_facts import ImageFacts, image_facts
-from chalknet.data.preprocess import Scaling, flatten, learnt_scaling
+from chalknet.data.preprocess import Scaling, flatten, learned_scaling
 from chalknet.data.splits import Splits
 from chalknet.data.stored import StoredPart, StoredSamples
 from chalknet.engines.engine import (
@@ -38,7 +38,7 @@ from chalknet.engines.sharded import ShardedEngine, Shards, check_shards
 from chalknet.errors import ConfigError, DivergenceError, MissingExtraError
 from chalknet.formatting import count_of, quoted
 from chalknet.network.architecture import Architecture, architecture_for
-from chalknet.network.initialisers import initial_parameters
+from chalknet.network.initializers import initial_parameters
 from chalknet.network.layer import Parameters
 from chalknet.network.model import Ensemble, Network
 from chalknet.network.objective import Objective
@@ -46,7 +46,7 @@ from chalknet.network.optimizers import AVERAGE, Step, rule_of
 from chalknet.records import PARTS, EpochRecord, Scores
 from chalknet.training.callbacks import Callback
 from chalknet.training.callbacks import Observer as Observer  # an export too
-from chalknet.training.divergence import MOST_SAMPLES, divergence, far_input, far_input_error, last_step
+from chalknet.training.divergence import MAX_SAMPLES, divergence, far_input, far_input_error, last_step
 from chalknet.training.sample_weights import relative_weights, training_weights
 from chalknet.training.schedules import rate_factor
 from chalknet.training.stopping import EarlyStopping
@@ -172,7 +172,7 @@ class Trainer:
         if record.valid.loss > 2: break
 
     Args:
-        data, splits, recipe: what is learnt, from which samples, and how.
+        data, splits, recipe: what is learned, from which samples, and how.
         sample_weights: (N,) what each sample counts in training, or None; scores count every sample alike.
         workers: as the engine takes them.
         keep_samples: whether `valid_samples` gets the validation scores of each sample after every epoch.
@@ -211,7 +211,7 @@ class Trainer:
         self.data, self.splits, self.recipe = data, splits, recipe
         self.architecture = architecture_for(recipe, data.n_inputs, data.n_classes)
         self.scaling: Scaling = (
-            learnt_scaling(recipe.network.input_scaling, data.inputs, splits.train, data.is_images)
+            learned_scaling(recipe.network.input_scaling, data.inputs, splits.train, data.is_images)
             if beside is None
             else beside.scaling
         )
@@ -224,7 +224,7 @@ class Trainer:
         self._weights = training_weights(
             data.labels[splits.train],
             data.class_names,
-            recipe.regularisation.class_weights,
+            recipe.regularization.class_weights,
             None if sample_weights is None else np.asarray(sample_weights)[splits.train],
         )
         named = splits.named().items()
@@ -381,7 +381,9 @@ class Trainer:
 
         Fields of the recipe that have their default are left out, so that a new field changes no digest.
         """
-        changed = [item for item in flat_fields(self.recipe) if item not in flat_fields(Recipe())]
+        fields = with_former_names(dict(flat_fields(self.recipe)))
+        defaults = with_former_names(dict(flat_fields(Recipe())))
+        changed = [(name, value) for name, value in fields.items() if value != defaults[name]]
         found = {
             "recipe": hashlib.sha256(repr(changed).encode()).hexdigest(),
             "splits": arrays_sha256(*self.splits.named().values()),
@@ -451,14 +453,14 @@ class Trainer:
 
     @property
     def _objective(self) -> Objective:
-        kept_out = self.recipe.regularisation
+        kept_out = self.recipe.regularization
         return Objective(self.recipe.optimizer.reduction, kept_out.label_smoothing, kept_out.l2)
 
     def _make_engine(self, factory: EngineFactory, dtype: str, splits: Mapping[str, Part]) -> Engine:
         recipe, training = self.recipe, self.recipe.training
         spec = EngineSpec(
             architecture=self.architecture,
-            parameters=initial_parameters(self.architecture, training.seed, recipe.network.initialiser),
+            parameters=initial_parameters(self.architecture, training.seed, recipe.network.initializer),
             optimizer=rule_of(recipe.optimizer),
             splits=splits,
             scaling=self.scaling,
@@ -491,10 +493,10 @@ class Trainer:
         return Part(flatten(inputs)[index], labels)
 
     def _alone(self, update: Update) -> ReferenceEngine:
-        """An engine of the formulas in float64 that holds an update's samples, at most `MOST_SAMPLES` of them."""
+        """An engine of the formulas in float64 that holds an update's samples, at most `MAX_SAMPLES` of them."""
         batch = update.batch if isinstance(update.batch, slice) else np.asarray(update.batch)
-        index = self.splits.train[batch][:MOST_SAMPLES]
-        weights = None if self._weights is None else self._weights[batch][:MOST_SAMPLES]
+        index = self.splits.train[batch][:MAX_SAMPLES]
+        weights = None if self._weights is None else self._weights[batch][:MAX_SAMPLES]
         part = Part(flatten(self.data.inputs[index]), self.data.labels[index], weights)
         engine = self._make_engine(ReferenceEngine, "float64", {"train": part})
         assert isinstance(engine, ReferenceEngine)

@@ -175,7 +175,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         samples, splits, recipe = self._divided(samples, watched, recipe)
         start = self.network_ if goes_on else None
         if len(classes) < 2:
-            return self._learnt(classes, None, (), 0)
+            return self._learned(classes, None, (), 0)
         self._check_trained(classes, samples.labels[splits.train])
         network, run = train_whole(
             samples,
@@ -187,13 +187,13 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             workers=effective_n_jobs(self.n_jobs),
             observe=_print_line if self.verbose else None,
         )
-        return self._learnt(classes, network, run.history, run.kept_epoch)
+        return self._learned(classes, network, run.history, run.kept_epoch)
 
     @_all_or_nothing
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> ChalkClassifier:
         """One epoch over these samples from where the network is, at a constant rate and without a validation part.
 
-        The optimiser goes on from call to call, and starts anew after fit. How inputs are scaled is learnt from the
+        The optimizer goes on from call to call, and starts anew after fit. How inputs are scaled is learned from the
         first samples and then kept.
 
         Args:
@@ -213,7 +213,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         samples, _ = self._weighted(X, positions(y, known, "y"), known, recipe, sample_weight, all_at_once=False)
         network, history = (None, ()) if first else (self.network_, self.history_)
         if len(known) < 2:
-            return self._learnt(known, None, (), 0)
+            return self._learned(known, None, (), 0)
         if network is not None:
             recipe = recipe.with_settings(dtype=str(network.dtype))
         scaling = self._scaling(samples, recipe, network)
@@ -229,7 +229,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         record = replace(record, epoch=len(history) + 1)
         if self.verbose:
             _print_line(record)
-        return self._learnt(known, network, (*history, record), record.epoch, progress)
+        return self._learned(known, network, (*history, record), record.epoch, progress)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """(N,) the most probable label of each sample; X as in fit."""
@@ -263,7 +263,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         logits: NDArray[np.float64] = self.network_.logits(X).astype(np.float64)
         return logits
 
-    def _learnt(
+    def _learned(
         self,
         classes: NDArray[Any],
         network: Network | None,
@@ -302,7 +302,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def _scaling(self, samples: Samples, recipe: Recipe, start: Network | None) -> Scaling:
-        """Of the network that training starts from, whose weights are for it, or else learnt from samples."""
+        """Of the network that training starts from, whose weights are for it, or else learned from samples."""
         return weighted_scaling(recipe.network.input_scaling, samples) if start is None else start.scaling
 
     def _drawn_seed(self) -> int:
@@ -322,7 +322,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The samples that count, with their weights, and what a sample of each class counts."""
         class_weight = self.class_weight
         if class_weight is None:
-            class_weight = by_label(recipe.regularisation.class_weights, classes)
+            class_weight = by_label(recipe.regularization.class_weights, classes)
         if isinstance(class_weight, str) and not all_at_once:
             raise ConfigError(
                 f"class_weight must be a dict by label for partial_fit, which sees parts, got {class_weight!r}."

@@ -35,7 +35,7 @@ class DataInfo:
     Attributes:
         shape: of one sample. value_range: smallest and largest value.
         n_groups: groups, None where samples have none. n_own_test: samples that the source sets apart as its test set.
-        licences: for the built-in letters, images under each licence. licence_texts: the folder that holds their texts.
+        licenses: for the built-in letters, images under each license. license_texts: the folder that holds their texts.
     """
 
     source: str
@@ -49,8 +49,8 @@ class DataInfo:
     n_groups: int | None
     n_own_test: int
     notes: tuple[str, ...]
-    licences: dict[str, int]
-    licence_texts: str
+    licenses: dict[str, int]
+    license_texts: str
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -75,7 +75,7 @@ class Conversion:
 
 def describe(data: Dataset) -> DataInfo:
     """Facts about a data set."""
-    licences, texts = _licences(data)
+    licenses, texts = _licenses(data)
     return DataInfo(
         source=data.source,
         sha256=data.sha256,
@@ -88,8 +88,8 @@ def describe(data: Dataset) -> DataInfo:
         n_groups=None if data.groups is None else len(np.unique(data.groups)),
         n_own_test=0 if data.own_test is None else len(data.own_test),
         notes=data.notes,
-        licences=licences,
-        licence_texts=texts,
+        licenses=licenses,
+        license_texts=texts,
     )
 
 
@@ -173,13 +173,13 @@ def convert(data: Dataset, path: Path, kind: str | None = None, *, overwrite: bo
     return Conversion(str(path), chosen, len(data), size, lost, read_with)
 
 
-def _licences(data: Dataset) -> tuple[dict[str, int], str]:
-    """Images under each licence and the folder of the licence texts, for the built-in letters."""
+def _licenses(data: Dataset) -> tuple[dict[str, int], str]:
+    """Images under each license and the folder of the license texts, for the built-in letters."""
     if data.source != BUILTIN:
         return {}, ""
-    from chalknet.data.glyphs import glyph_licences, manifest_path
+    from chalknet.data.glyphs import glyph_licenses, manifest_path
 
-    return {share.licence: share.images for share in glyph_licences()}, str(manifest_path().parent / "licences")
+    return {share.license: share.images for share in glyph_licenses()}, str(manifest_path().parent / "licenses")
 
 
 def _distinct_pairs(pairs: tuple[WorstPair, ...]) -> list[WorstPair]:

@@ -1,4 +1,4 @@
-"""A model held against labelled data: what `chalknet.evaluate(...)` and `chalknet evaluate` both call."""
+"""A model held against labeled data: what `chalknet.evaluate(...)` and `chalknet evaluate` both call."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def evaluate(
     out: str | Path | None = None,
     overwrite: bool = False,
 ) -> Evaluation:
-    """How good a model is on labelled data: accuracy with its interval, loss, mistakes, calibration.
+    """How good a model is on labeled data: accuracy with its interval, loss, mistakes, calibration.
 
     Args:
         model: a model file, a run's folder, or a `Network` or `Ensemble`.

@@ -40,7 +40,7 @@ def export_model(
 ) -> Export:
     """Writes a classifier as a file that predicts without chalknet, whole or not at all.
 
-    Raw samples go in, as they do into `predict_proba`: scaling, batch normalisation and the members of an ensemble are
+    Raw samples go in, as they do into `predict_proba`: scaling, batch normalization and the members of an ensemble are
     all in the file. Weights become float32.
 
         onnx    a graph with input `samples` and outputs `probabilities` (N, K) and `label` (N,) int64; opset 17

@@ -14,7 +14,7 @@ from chalknet.data.preprocess import Scaling, flatten, input_scale
 from chalknet.network.architecture import Architecture
 from chalknet.network.dense import dense
 from chalknet.network.gradcheck import STEP, relative_gap
-from chalknet.network.initialisers import initial_parameters
+from chalknet.network.initializers import initial_parameters
 from chalknet.network.losses import softmax_cross_entropy
 from chalknet.network.relu import relu
 from chalknet.network.softmax import softmax

@@ -17,7 +17,7 @@ from chalknet.training.trainer import Trainer
 def check_recipe(data: Dataset, recipe: Recipe, n_samples: int = 20) -> tuple[GradientCheck, ...]:
     """Every parameter group of the recipe's network, at its initial weights, on samples drawn from data.
 
-    What is checked is all that the recipe makes small in its first update: with its activations, batch normalisation,
+    What is checked is all that the recipe makes small in its first update: with its activations, batch normalization,
     penalty and targets, and with dropout and changed images as that update draws them. The gradient is of the mean.
 
     Args:
@@ -36,7 +36,7 @@ def check_recipe(data: Dataset, recipe: Recipe, n_samples: int = 20) -> tuple[Gr
     engine, architecture = trainer.engine, trainer.architecture
     assert isinstance(engine, ReferenceEngine)
     samples, masks = engine.training_batch(next(trainer.updates(1)))
-    objective = Objective("mean", recipe.regularisation.label_smoothing, recipe.regularisation.l2)
+    objective = Objective("mean", recipe.regularization.label_smoothing, recipe.regularization.l2)
     parameters = engine.parameters()
     gradients = loss_and_gradients(architecture, parameters, samples, objective, masks).gradients
     return check_objective(architecture, parameters, gradients, samples, objective, masks, seed=seed)

@@ -32,7 +32,7 @@ def predict(
 
     Args:
         model: a model file, a run's folder, or a `Network` or `Ensemble`.
-        inputs: a path or a list of paths: image files of up to 134 million pixels, which are made grey and resized as
+        inputs: a path or a list of paths: image files of up to 134 million pixels, which are made gray and resized as
             a folder of images is read; folders of them; whatever `load_data` reads, with labels or without. Or a
             `Dataset`, or an array (N, H, W) or (N, I) in the units of the training samples.
         invert: exchange black and white in image files. By default, where the border of an image is plain and its

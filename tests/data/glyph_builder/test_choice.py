@@ -6,7 +6,7 @@ from chalknet.data.glyph_builder.choice import choose_images, copies_across_lett
 
 
 def squares(*values: int):
-    """Images of one grey level each, (1, 2, 2) a value."""
+    """Images of one gray level each, (1, 2, 2) a value."""
     return np.array(values, np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8)
 
 

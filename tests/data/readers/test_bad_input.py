@@ -332,7 +332,7 @@ def test_bad_csv_is_told(case, tmp_path):
     )
 
 
-# The files of a folder: their content, the side of a grey image, or None for a folder without files.
+# The files of a folder: their content, the side of a gray image, or None for a folder without files.
 FOLDER_CASES = {
     "nothing in it": ({}, r"expected a sub-folder of images for each class, .*found an empty folder"),
     "one class": ({"A/x.png": 4}, r"only one class, sub-folder 'A'; a classifier needs at least two"),

@@ -20,16 +20,16 @@ def save(path, pixels, **options):
     Image.fromarray(np.asarray(pixels)).save(path, **options)
 
 
-def grey(value, height=6, width=5):
+def gray(value, height=6, width=5):
     return np.full((height, width), value, np.uint8)
 
 
 @pytest.fixture
 def letters(tmp_path):
-    """Two classes of three images whose grey value says which they are."""
+    """Two classes of three images whose gray value says which they are."""
     for label, name in enumerate(["a", "b"]):
         for at in range(3):
-            save(tmp_path / name / f"{at}.png", grey(100 * label + at))
+            save(tmp_path / name / f"{at}.png", gray(100 * label + at))
     return tmp_path
 
 
@@ -68,13 +68,13 @@ def test_lossless_formats_come_back_bit_for_bit(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", ["jpg", "jpeg", "webp"])
 def test_lossy_formats_come_back_nearly(tmp_path, suffix):
     for name in "ab":
-        save(tmp_path / name / f"x.{suffix}", grey(90, 16, 16))
+        save(tmp_path / name / f"x.{suffix}", gray(90, 16, 16))
     assert np.abs(load_data(tmp_path).inputs.astype(int) - 90).max() <= 2
 
 
 def test_hidden_files_and_folders_are_not_looked_at(letters):
-    save(letters / ".thumbnails" / "x.png", grey(1, 2, 2))
-    save(letters / "__MACOSX" / "x.png", grey(1, 2, 2))
+    save(letters / ".thumbnails" / "x.png", gray(1, 2, 2))
+    save(letters / "__MACOSX" / "x.png", gray(1, 2, 2))
     (letters / "a" / "._0.png").write_bytes(b"resource fork")
     (letters / ".DS_Store").write_bytes(b"x")
     data = load_data(letters)
@@ -94,19 +94,19 @@ def test_what_is_no_image_is_left_out_and_noted(letters):
 
 def test_images_in_deeper_folders_are_counted_in_a_note(letters):
     for at in range(3):
-        save(letters / "a" / "2023" / "may" / f"{at}.png", grey(at))
+        save(letters / "a" / "2023" / "may" / f"{at}.png", gray(at))
     assert load_data(letters).notes == (
         "3 images left out, in 1 folder within the class folders: 'a/2023'. Move the images up into the class's own "
         "folder.",
     )
-    save(letters / "c" / "d" / "x.png", grey(1))
+    save(letters / "c" / "d" / "x.png", gray(1))
     with pytest.raises(DataError, match=r"class 'c' has no image files\..* If the folders in it .*, give '.*/c'"):
         load_data(letters)
 
 
 def test_names_of_classes_are_composed_whatever_the_file_system_does(tmp_path):
     for name in ("cafe\u0301", "the"):
-        save(tmp_path / name / "x.png", grey(1))
+        save(tmp_path / name / "x.png", gray(1))
     assert load_data(tmp_path).class_names == ("caf\u00e9", "the")
     assert load_data(tmp_path, class_names=["the", "caf\u00e9"]).class_names == ("the", "caf\u00e9")
 
@@ -170,7 +170,7 @@ def test_an_image_that_takes_too_long_is_left_out(letters, monkeypatch):
 
 
 def test_another_size_is_an_error_that_names_the_first_such_file(letters):
-    save(letters / "a" / "1b.png", grey(7, 9, 5))
+    save(letters / "a" / "1b.png", gray(7, 9, 5))
     with pytest.raises(
         DataError, match=r"'a/1b.png' is 9 high and 5 wide, but most images \(6 of 7\) are 6 high and 5 wide"
     ):
@@ -178,7 +178,7 @@ def test_another_size_is_an_error_that_names_the_first_such_file(letters):
 
 
 def test_image_size_resizes_the_others_and_leaves_the_fitting_untouched(letters):
-    save(letters / "a" / "1b.png", grey(7, 9, 5))
+    save(letters / "a" / "1b.png", gray(7, 9, 5))
     data = load_data(letters, image_size=(6, 5))
     np.testing.assert_array_equal(data.inputs[:, 0, 0], [0, 1, 7, 2, 100, 101, 102])
     assert data.notes[0] == "1 image resized to 6 high and 5 wide."
@@ -192,10 +192,10 @@ def test_image_size_resizes_the_others_and_leaves_the_fitting_untouched(letters)
     assert load_data(letters, image_size=(4, 3)).inputs.shape == (7, 4, 3)
 
 
-def test_colour_becomes_its_luminance():
+def test_color_becomes_its_luminance():
     red = image_bytes(Image.new("RGB", (2, 2), (255, 0, 0)))
     image = decode_image(red)
-    np.testing.assert_array_equal(image.grey, 76)  # 0.299 · 255, ITU-R 601
+    np.testing.assert_array_equal(image.gray, 76)  # 0.299 · 255, ITU-R 601
     assert not image.was_transparent
 
 
@@ -203,16 +203,16 @@ def test_transparency_is_laid_on_white():
     half = Image.new("RGBA", (2, 1), (0, 0, 0, 255))
     half.putpixel((1, 0), (0, 0, 0, 0))
     image = decode_image(image_bytes(half))
-    np.testing.assert_array_equal(image.grey, [[0, 255]])
+    np.testing.assert_array_equal(image.gray, [[0, 255]])
     assert image.was_transparent
     assert not decode_image(image_bytes(Image.new("RGBA", (2, 1), (9, 9, 9, 255)))).was_transparent
 
 
-def test_a_palettes_transparent_colour_is_laid_on_white():
+def test_a_palettes_transparent_color_is_laid_on_white():
     palette = Image.new("P", (2, 1), 0)
     palette.putpalette([10, 10, 10, 20, 20, 20])
     palette.putpixel((1, 0), 1)
-    np.testing.assert_array_equal(decode_image(image_bytes(palette, transparency=1)).grey, [[10, 255]])
+    np.testing.assert_array_equal(decode_image(image_bytes(palette, transparency=1)).gray, [[10, 255]])
 
 
 def test_transparent_images_are_noted(letters):
@@ -224,12 +224,12 @@ def test_transparent_images_are_noted(letters):
 def test_16_bits_are_scaled_to_8_and_rounded(kind):
     values = np.array([[0, 128, 129, 257, 32768, 65535]], np.uint16)
     expected = [[round(value / 257) for value in values[0].tolist()]]
-    np.testing.assert_array_equal(decode_image(image_bytes(Image.fromarray(values), kind)).grey, expected)
+    np.testing.assert_array_equal(decode_image(image_bytes(Image.fromarray(values), kind)).gray, expected)
 
 
 def test_what_pillow_warns_of_is_read_in_silence(letters):
     cut_short = b"Exif\0\0II*\0\x08\0\0\0\x05\0"  # a list of five entries, none of which follows
-    save(letters / "a" / "3.png", grey(3), exif=cut_short)
+    save(letters / "a" / "3.png", gray(3), exif=cut_short)
     with pytest.warns(UserWarning, match="Corrupt EXIF"):
         decode_image((letters / "a" / "3.png").read_bytes())
     data = load_data(letters)  # warnings are errors here
@@ -241,7 +241,7 @@ def test_a_cameras_rotation_mark_is_obeyed():
     image = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3))
     exif = Image.Exif()
     exif[0x0112] = 6  # the top of the picture is on the right of the sensor
-    np.testing.assert_array_equal(decode_image(image_bytes(image, exif=exif)).grey, [[3, 0], [4, 1], [5, 2]])
+    np.testing.assert_array_equal(decode_image(image_bytes(image, exif=exif)).gray, [[3, 0], [4, 1], [5, 2]])
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_the_digest_is_of_names_and_bytes(letters):
     assert load_data(letters).sha256 == before
     (letters / "a" / "0.png").rename(letters / "a" / "00.png")
     renamed = load_data(letters).sha256
-    save(letters / "a" / "00.png", grey(55))
+    save(letters / "a" / "00.png", gray(55))
     assert len({before, renamed, load_data(letters).sha256}) == 3
 
 

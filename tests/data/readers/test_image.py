@@ -16,25 +16,25 @@ from chalknet.errors import DataError
 
 RED = Image.new("RGB", (6, 4), (255, 0, 0))
 CASES = {
-    "grey": (Image.new("L", (6, 4), 76), "PNG"),
+    "gray": (Image.new("L", (6, 4), 76), "PNG"),
     "black and white": (Image.new("1", (6, 4), 1), "PNG"),
     "RGB": (RED, "PNG"),
     "RGBA": (RED.convert("RGBA"), "PNG"),
     "palette": (RED.quantize(4), "PNG"),
-    "grey with transparency": (Image.new("LA", (6, 4), (76, 255)), "PNG"),
+    "gray with transparency": (Image.new("LA", (6, 4), (76, 255)), "PNG"),
     "CMYK": (RED.convert("CMYK"), "TIFF"),
-    "16-bit grey": (Image.fromarray(np.full((4, 6), 76 * 257, np.uint16)), "PNG"),
+    "16-bit gray": (Image.fromarray(np.full((4, 6), 76 * 257, np.uint16)), "PNG"),
 }
 
 
 @pytest.mark.parametrize("mode", CASES)
-def test_every_mode_becomes_grey_and_says_what_it_was(tmp_path, mode):
+def test_every_mode_becomes_gray_and_says_what_it_was(tmp_path, mode):
     image, kind = CASES[mode]
     path = tmp_path / "x"
     path.write_bytes(image_bytes(image, kind))
     read = read_image(path, "x")
-    assert (read.mode, read.size, read.grey.shape, read.grey.dtype) == (mode, (6, 4), (4, 6), np.uint8)
-    assert np.abs(read.grey.astype(int) - (255 if mode == "black and white" else 76)).max() <= 1
+    assert (read.mode, read.size, read.gray.shape, read.gray.dtype) == (mode, (6, 4), (4, 6), np.uint8)
+    assert np.abs(read.gray.astype(int) - (255 if mode == "black and white" else 76)).max() <= 1
 
 
 def test_an_image_is_read_and_resized_as_a_folder_of_images_is(tmp_path):
@@ -44,8 +44,8 @@ def test_an_image_is_read_and_resized_as_a_folder_of_images_is(tmp_path):
         Image.fromarray(pixels).save(tmp_path / name / "x.png")
     folder = read_folder(tmp_path, "letters", image_size=(9, 8))
     read = read_image(tmp_path / "a" / "x.png", "x")
-    assert (read.grey.shape, read.size) == ((40, 31), (31, 40))
-    np.testing.assert_array_equal(fitted(read.grey, (9, 8)), folder.inputs[0])
+    assert (read.gray.shape, read.size) == ((40, 31), (31, 40))
+    np.testing.assert_array_equal(fitted(read.gray, (9, 8)), folder.inputs[0])
     assert "2 images stretched to other proportions, which --image-fit crop" in folder.notes[1]
 
 
@@ -75,8 +75,8 @@ def test_32_bit_images_are_scaled_by_the_type_that_holds_their_values(tmp_path, 
     values = np.array([[0, 220, largest]], np.int32)
     content = image_bytes(Image.fromarray(values), "TIFF")
     image = decode_image(content)
-    np.testing.assert_array_equal(image.grey, [[0, round(220 * 255 / white), 255]])
-    assert image.mode == "32-bit grey"
+    np.testing.assert_array_equal(image.gray, [[0, round(220 * 255 / white), 255]])
+    assert image.mode == "32-bit gray"
     for name in "ab":
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.tif").write_bytes(content)
@@ -115,7 +115,7 @@ def test_of_an_animation_the_first_frame_is_read(tmp_path):
     path = tmp_path / "x.gif"
     first, second = Image.new("L", (3, 3), 10), Image.new("L", (3, 3), 200)
     first.save(path, save_all=True, append_images=[second])
-    np.testing.assert_array_equal(read_image(path, "x.gif").grey, 10)
+    np.testing.assert_array_equal(read_image(path, "x.gif").gray, 10)
 
 
 def test_the_size_is_that_of_the_upright_image(tmp_path):
@@ -155,8 +155,8 @@ def test_a_large_photo_is_read_from_a_fraction_of_its_pixels(tmp_path, size):
     halves.save(tmp_path / "x.jpg")
     read = read_image(tmp_path / "x.jpg", "x.jpg")
     assert read.size == size
-    assert np.abs(fitted(read.grey, (2, 8)).astype(int)[:, [0, 1, 6, 7]] - [200, 200, 40, 40]).max() <= 2
-    assert decode_image((tmp_path / "x.jpg").read_bytes()).grey.size <= image_reader.LARGE_PIXELS
+    assert np.abs(fitted(read.gray, (2, 8)).astype(int)[:, [0, 1, 6, 7]] - [200, 200, 40, 40]).max() <= 2
+    assert decode_image((tmp_path / "x.jpg").read_bytes()).gray.size <= image_reader.LARGE_PIXELS
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "LA", "RGBA", "I;16", "CMYK"])
@@ -172,23 +172,23 @@ def test_bands_and_a_rotation_mark_show_in_no_pixel(monkeypatch, mode, orientati
     monkeypatch.setattr(image_reader, "LARGE_PIXELS", 10)
     monkeypatch.setattr(image_reader, "BAND_PIXELS", 10)
     banded = decode_image(content)
-    np.testing.assert_array_equal(banded.grey, whole.grey)
+    np.testing.assert_array_equal(banded.gray, whole.gray)
     assert (banded.mode, banded.size, banded.was_transparent) == (whole.mode, whole.size, whole.was_transparent)
-    assert whole.grey.shape == whole.size[::-1] == ((5, 7) if orientation == 6 else (7, 5))
+    assert whole.gray.shape == whole.size[::-1] == ((5, 7) if orientation == 6 else (7, 5))
 
 
 def test_large_images_are_decoded_one_at_a_time(monkeypatch):
     monkeypatch.setattr(image_reader, "LARGE_PIXELS", 10)
-    active, most, grey = [], [], image_reader._grey
+    active, most, gray = [], [], image_reader._gray
 
     def slow(image, bits):
         active.append(image)
         time.sleep(0.02)
         most.append(len(active))
         active.remove(image)
-        return grey(image, bits)
+        return gray(image, bits)
 
-    monkeypatch.setattr(image_reader, "_grey", slow)
+    monkeypatch.setattr(image_reader, "_gray", slow)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(decode_image, [image_bytes(Image.new("L", (9, 9)))] * 8))
     assert most == [1] * 8

@@ -1,4 +1,4 @@
-"""Font files in, a balanced set of labelled letter images out: find, draw, drop, thin, group, shuffle.
+"""Font files in, a balanced set of labeled letter images out: find, draw, drop, thin, group, shuffle.
 
     find_fonts -> scan_fonts -> drop near-identical faces -> choose_images -> LetterSet -> npz_bytes
                                      read_manifest -> build_pinned ->──────┘

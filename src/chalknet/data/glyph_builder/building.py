@@ -78,7 +78,7 @@ def build_pinned(
 ) -> LetterSet:
     """Exactly the (file, letter) pairs of a manifest, drawn in its order and then shuffled; nothing is chosen.
 
-    Fonts are recognised by the SHA-256 of their bytes, wherever below paths they lie.
+    Fonts are recognized by the SHA-256 of their bytes, wherever below paths they lie.
 
     Raises:
         DataError: a listed font is missing, differs, or cannot be drawn; the message names it.

@@ -14,7 +14,7 @@ from chalknet.data.readers.npz import NpzArchive, read_npz
 from chalknet.data.readers.source_file import open_source
 from chalknet.errors import DataError
 
-SLIGHT = 16  # levels of 255: an edge that another rasteriser places a little differently
+SLIGHT = 16  # levels of 255: an edge that another rasterizer places a little differently
 FAR = 64  # levels of 255: an edge that has moved by a quarter of a pixel or more
 # Share of images that may be far off. FreeType 2.13.2 beside 2.14.3 gave 1.1 % of the built-in set and 1.9 % of another
 # one; an em one pixel smaller gives 33 %, box resampling 12 %. 5 % leaves room for other versions and still tells of

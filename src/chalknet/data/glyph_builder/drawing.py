@@ -120,7 +120,7 @@ def _ink(font: ImageFont.FreeTypeFont, letter: str) -> Image.Image | None:
 def _without_soft_rim(ink: Image.Image) -> Image.Image:
     """A rectangle cut to its full pixels; any other drawing as it is.
 
-    A stem rarely ends on a whole pixel, and resampling would blow the grey rim of a sans-serif I up to a seventh of the
+    A stem rarely ends on a whole pixel, and resampling would blow the gray rim of a sans-serif I up to a seventh of the
     image. notMNIST's were drawn by a hinter that snapped stems to pixels: one I in six there is a solid square.
     """
     full = np.asarray(ink) == 255

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from chalknet.data.dataset import Dataset, dataset_from_arrays, nfc, with_known
-from chalknet.data.readers.image import MAX_FILE_BYTES, SUFFIXES, GreyImage, decode_image, fitted, is_stretched
+from chalknet.data.readers.image import MAX_FILE_BYTES, SUFFIXES, GrayImage, decode_image, fitted, is_stretched
 from chalknet.data.readers.source_file import digest_of_files
 from chalknet.errors import DataError
 from chalknet.files import Budget, read_bytes, reading
@@ -38,12 +38,12 @@ TOLD = {
 
 @dataclass(frozen=True, eq=False)
 class _ImageFile:
-    """What one file gave: its digest, and its grey image unless it could not be read."""
+    """What one file gave: its digest, and its gray image unless it could not be read."""
 
     name: str  # relative to the folder, with forward slashes
     label: int
     digest: bytes
-    grey: GreyImage | None
+    gray: GrayImage | None
     kinds: tuple[str, ...] = ()  # of `TOLD`
 
 
@@ -56,9 +56,9 @@ def read_folder(
     image_fit: str | None = None,
     known_classes: Sequence[str] = (),
 ) -> Dataset:
-    """The images in the sub-folders of folder, grey, uint8, in the order of their names.
+    """The images in the sub-folders of folder, gray, uint8, in the order of their names.
 
-    Colour becomes grey by Pillow's ITU-R 601 weights, 16-bit values are scaled to 8 bits, transparency is laid on white
+    Color becomes gray by Pillow's ITU-R 601 weights, 16-bit values are scaled to 8 bits, transparency is laid on white
     (as a page shows it), a camera's rotation mark is obeyed, and of an animation the first frame is taken. A file that
     cannot be read is left out and named in the notes; hidden files and folders are not looked at.
 
@@ -76,7 +76,7 @@ def read_folder(
     notes: list[str] = []
     listing = list(_list_files(folder, source, names, notes))
     files = _read_files(folder, source, listing, image_size, image_fit)
-    readable = [file for file in files if file.grey is not None]
+    readable = [file for file in files if file.gray is not None]
     found = Counter(label for _, label in listing)
     good = Counter(file.label for file in readable)
     for label, name in sorted(enumerate(names), key=lambda item: item[1]):
@@ -87,10 +87,10 @@ def read_folder(
             raise DataError(
                 f"{source}: class {name!r} has {told}. Expected {', '.join(SUFFIXES)} directly in that folder.{hint}"
             )
-    images = [file.grey for file in readable if file.grey is not None]
+    images = [file.gray for file in readable if file.gray is not None]
     _check_sizes(readable, source)
     inputs = np.stack(images)
-    unread = sorted(file.name for file in files if file.grey is None)
+    unread = sorted(file.name for file in files if file.gray is None)
     image_notes = [
         f"{count_of(len(unread), 'image file')} could not be read and left out: {quoted(unread, 5)}."
     ] * bool(unread)
@@ -112,7 +112,7 @@ def read_folder(
 
 def _check_sizes(readable: Sequence[_ImageFile], source: str) -> None:
     """Raise an error that names the first image of another size than most, if there is one."""
-    named = [(file.name, file.grey.shape) for file in readable if file.grey is not None]
+    named = [(file.name, file.gray.shape) for file in readable if file.gray is not None]
     (common, n_common), *others = Counter(shape for _, shape in named).most_common()
     if others:
         name, shape = next((name, shape) for name, shape in named if shape != common)
@@ -243,20 +243,20 @@ def _read_file(
     start = time.thread_time()
     try:
         image = decode_image(content)
-        grey = fitted(image.grey, image_size, image_fit or "stretch")
+        gray = fitted(image.gray, image_size, image_fit or "stretch")
     except Exception:  # a damaged image can raise nearly anything in Pillow's decoders; the file is named in the notes
         return _ImageFile(name, label, digest, None)
     finally:
         budget.spend(time.thread_time() - start)
-    budget.take(grey.nbytes)
+    budget.take(gray.nbytes)
     is_kind = {
         "transparent": image.was_transparent,
-        "32-bit": image.mode == "32-bit grey",
-        "dim": image.mode == "16-bit grey" and 0 < image.grey.max() <= DIM,
-        "resized": grey.shape != image.grey.shape,
-        "stretched": image_fit is None and is_stretched(image.grey.shape, image_size),
+        "32-bit": image.mode == "32-bit gray",
+        "dim": image.mode == "16-bit gray" and 0 < image.gray.max() <= DIM,
+        "resized": gray.shape != image.gray.shape,
+        "stretched": image_fit is None and is_stretched(image.gray.shape, image_size),
     }
-    return _ImageFile(name, label, digest, grey, tuple(kind for kind, does in is_kind.items() if does))
+    return _ImageFile(name, label, digest, gray, tuple(kind for kind, does in is_kind.items() if does))
 
 
 def _high_wide(shape: tuple[int, ...]) -> str:

@@ -1,4 +1,4 @@
-"""One image file: decoded within bounds, made grey, and brought to a size."""
+"""One image file: decoded within bounds, made gray, and brought to a size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chalknet.files import Budget, read_bytes, reading
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-GreyImage = NDArray[np.uint8]
+GrayImage = NDArray[np.uint8]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 # Pillow knows more, some of which start other programs; only these are tried, whatever a file's name says
@@ -32,7 +32,7 @@ MAX_PIXELS = 2**27  # of one image: 134 million, below the 179 million that Pill
 LARGE_PIXELS = 2**25  # from here on one at a time, and JPEG files in a fraction of their size
 MAX_SCANNED = 2**34  # pixels of all scans of a progressive JPEG together, some seconds of decoding
 JPEG_SCAN = b"\xff\xda"  # begins a scan, and is nowhere within one
-BAND_PIXELS = 2**20  # made grey at a time
+BAND_PIXELS = 2**20  # made gray at a time
 BITS_PER_SAMPLE = 258  # a TIFF's tag
 FITS = ("stretch", "crop", "pad")
 VISIBLE = 1.05  # a change of proportions by less is not told
@@ -40,7 +40,7 @@ ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # a camera's rotation mark, and thos
 
 _one_large = threading.Lock()
 
-MODE_NAMES = {"L": "grey", "1": "black and white", "P": "palette", "LA": "grey with transparency"}
+MODE_NAMES = {"L": "gray", "1": "black and white", "P": "palette", "LA": "gray with transparency"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +48,13 @@ class ReadImage:
     """One image as it is used, and how it came.
 
     Attributes:
-        grey: (H, W) uint8.
-        mode: what its pixels were, in a word: "grey", "RGB", "palette", "16-bit grey", ...
+        gray: (H, W) uint8.
+        mode: what its pixels were, in a word: "gray", "RGB", "palette", "16-bit gray", ...
         size: (width, height) as shown, after a camera's rotation mark.
         was_transparent: whether any of it was, and was laid on white.
     """
 
-    grey: GreyImage
+    gray: GrayImage
     mode: str
     size: tuple[int, int]
     was_transparent: bool = False
@@ -126,14 +126,14 @@ def decode_image(content: bytes) -> ReadImage:
             image.load()
             orientation = image.getexif().get(ORIENTATION, 1)
             bits = _bits(image)
-            grey, was_transparent = _grey(image, bits)
-            mode = f"{bits}-bit grey" if bits else MODE_NAMES.get(image.mode, image.mode)
+            gray, was_transparent = _gray(image, bits)
+            mode = f"{bits}-bit gray" if bits else MODE_NAMES.get(image.mode, image.mode)
     size = (height, width) if orientation in TURNED else (width, height)
-    return ReadImage(_upright(grey, orientation), mode, size, was_transparent)
+    return ReadImage(_upright(gray, orientation), mode, size, was_transparent)
 
 
 def _bits(image: Image) -> int:
-    """The bits of a grey pixel where they are more than 8, else 0.
+    """The bits of a gray pixel where they are more than 8, else 0.
 
     Pillow may hold 16 bits in 32. A TIFF says which of the two it has.
     """
@@ -145,7 +145,7 @@ def _bits(image: Image) -> int:
     return 32 if image.mode == "I" and bits == (32,) else 16
 
 
-def _grey(image: Image, bits: int) -> tuple[GreyImage, bool]:
+def _gray(image: Image, bits: int) -> tuple[GrayImage, bool]:
     """(H, W), made in bands, which bounds the memory of what lies between, and whether any of it was transparent.
 
     Whole numbers of 32 bits have no white of their own: images of at most 255 are taken for pixels of 8 bits, as ImageJ
@@ -153,43 +153,43 @@ def _grey(image: Image, bits: int) -> tuple[GreyImage, bool]:
     """
     rows = max(1, BAND_PIXELS // image.width)
     places = [(top, min(top + rows, image.height)) for top in range(0, image.height, rows)]
-    grey, was_transparent = np.empty((image.height, image.width), np.uint8), False
+    gray, was_transparent = np.empty((image.height, image.width), np.uint8), False
     is_8_bit = bits == 32 and all(np.asarray(_band(image, *place)).max() <= 255 for place in places)
     for top, bottom in places:
         band = _band(image, top, bottom)
         if bits:
-            grey[top:bottom] = _from_wide(np.asarray(band), 1 if is_8_bit else 257)
+            gray[top:bottom] = _from_wide(np.asarray(band), 1 if is_8_bit else 257)
         elif band.has_transparency_data:
-            grey[top:bottom], is_transparent = _on_white(band)
+            gray[top:bottom], is_transparent = _on_white(band)
             was_transparent |= is_transparent
         else:
-            grey[top:bottom] = np.asarray(band.convert("L"))
-    return grey, was_transparent
+            gray[top:bottom] = np.asarray(band.convert("L"))
+    return gray, was_transparent
 
 
 def _band(image: Image, top: int, bottom: int) -> Image:
     return image.crop((0, top, image.width, bottom))
 
 
-def _upright(grey: GreyImage, orientation: int) -> GreyImage:
+def _upright(gray: GrayImage, orientation: int) -> GrayImage:
     """An image as a camera's rotation mark has it."""
     if orientation not in range(2, 9):
-        return grey
+        return gray
     from PIL import Image, ImageOps
 
-    marked = Image.fromarray(grey)
+    marked = Image.fromarray(gray)
     marked.getexif()[ORIENTATION] = orientation
     return np.array(ImageOps.exif_transpose(marked))
 
 
-def _from_wide(values: NDArray[Any], divisor: int) -> GreyImage:
+def _from_wide(values: NDArray[Any], divisor: int) -> GrayImage:
     """0..65535 to 0..255, rounded; 65535 = 255 · 257. A wider range has no scale."""
     if values.min() < 0 or values.max() > 65_535:
         raise ValueError("values outside the 16-bit range")
     return ((values.astype(np.uint32) + divisor // 2) // divisor).astype(np.uint8)
 
 
-def _on_white(image: Image) -> tuple[GreyImage, bool]:
+def _on_white(image: Image) -> tuple[GrayImage, bool]:
     from PIL import Image as PillowImage
 
     layered = image.convert("RGBA")
@@ -199,12 +199,12 @@ def _on_white(image: Image) -> tuple[GreyImage, bool]:
 
 
 def fitted(
-    grey: GreyImage,
+    gray: GrayImage,
     image_size: tuple[int, int] | None,
     fit: str = "stretch",
     fill: float = 1.0,
     level: int | None = None,
-) -> GreyImage:
+) -> GrayImage:
     """Return an image of (H, W) pixels, by Lanczos; as it is where it has that size.
 
     Args:
@@ -213,25 +213,25 @@ def fitted(
         fill: with "pad", the part of the larger side that the image takes.
         level: with "pad", the value of what is added; by default the median of the image's border.
     """
-    if image_size is None or (grey.shape == image_size and fill == 1.0):
-        return grey
+    if image_size is None or (gray.shape == image_size and fill == 1.0):
+        return gray
     height, width = image_size
     if fit == "crop":
         tall, wide = (
-            min(grey.shape[0], _of(grey.shape[1] * height / width)),
-            min(grey.shape[1], _of(grey.shape[0] * width / height)),
+            min(gray.shape[0], _of(gray.shape[1] * height / width)),
+            min(gray.shape[1], _of(gray.shape[0] * width / height)),
         )
-        top, left = (grey.shape[0] - tall) // 2, (grey.shape[1] - wide) // 2
-        grey = grey[top : top + tall, left : left + wide]
+        top, left = (gray.shape[0] - tall) // 2, (gray.shape[1] - wide) // 2
+        gray = gray[top : top + tall, left : left + wide]
     if fit != "pad":
-        return _resized(grey, height, width)
-    scale = fill * min(height / grey.shape[0], width / grey.shape[1])
-    tall, wide = _of(grey.shape[0] * scale), _of(grey.shape[1] * scale)
+        return _resized(gray, height, width)
+    scale = fill * min(height / gray.shape[0], width / gray.shape[1])
+    tall, wide = _of(gray.shape[0] * scale), _of(gray.shape[1] * scale)
     if level is None:
-        level = int(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
+        level = int(np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])))
     padded = np.full(image_size, level, np.uint8)
     top, left = (height - tall) // 2, (width - wide) // 2
-    padded[top : top + tall, left : left + wide] = _resized(grey, tall, wide)
+    padded[top : top + tall, left : left + wide] = _resized(gray, tall, wide)
     return padded
 
 
@@ -243,10 +243,10 @@ def is_stretched(shape: tuple[int, ...], image_size: tuple[int, int] | None) -> 
     return not 1 / VISIBLE < change < VISIBLE
 
 
-def _resized(grey: GreyImage, height: int, width: int) -> GreyImage:
+def _resized(gray: GrayImage, height: int, width: int) -> GrayImage:
     from PIL import Image
 
-    return np.array(Image.fromarray(grey).resize((width, height), Image.Resampling.LANCZOS))
+    return np.array(Image.fromarray(gray).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def _of(size: float) -> int:

@@ -104,7 +104,7 @@ def read_pairs(pairs: Sequence[FilePair], source: str, *, class_names: Sequence[
 
 
 def _note_of_order(labels: NDArray[Any]) -> tuple[str, ...]:
-    """A note where neighbours share their class far more often than chance would have it."""
+    """A note where neighbors share their class far more often than chance would have it."""
     shares = np.bincount(labels) / max(1, len(labels))
     by_chance = (len(labels) - 1) * (1 - float(np.square(shares).sum()))
     changes = int(np.count_nonzero(np.diff(labels)))

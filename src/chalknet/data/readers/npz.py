@@ -43,7 +43,7 @@ def read_npz(file: SourceFile, *, class_names: Sequence[str] | None = None) -> D
         parts = [
             Part(
                 part,
-                _bool_to_grey(archive.array(inputs), inputs, notes),
+                _bool_to_gray(archive.array(inputs), inputs, notes),
                 _column(archive.array(labels), labels, notes),
                 f"{file.name}: {inputs}",
                 f"{file.name}: {labels}",
@@ -72,7 +72,7 @@ def read_npz_inputs(file: SourceFile) -> tuple[NDArray[Any], list[str]]:
     archive, notes = NpzArchive(file), list[str]()
     keys = _inputs_keys(archive)
     with np.errstate(over="ignore", invalid="ignore"):  # as above
-        arrays = [numeric_array(_bool_to_grey(archive.array(key), key, notes), key, file.name) for key in keys]
+        arrays = [numeric_array(_bool_to_gray(archive.array(key), key, notes), key, file.name) for key in keys]
     if any(array.shape[1:] != arrays[0].shape[1:] or array.ndim < 2 for array in arrays[1:]):
         shapes = " and ".join(str(array.shape) for array in arrays)
         raise DataError(f"{file.name}: {quoted(keys)} must hold samples of one shape, got {shapes}.")
@@ -127,8 +127,8 @@ def _column(labels: NDArray[Any], key: str, notes: list[str]) -> NDArray[Any]:
     return labels[:, 0]
 
 
-def _bool_to_grey(inputs: NDArray[Any], key: str, notes: list[str]) -> NDArray[Any]:
-    """Black-and-white images to the range that grey images have; anything else as it is."""
+def _bool_to_gray(inputs: NDArray[Any], key: str, notes: list[str]) -> NDArray[Any]:
+    """Black-and-white images to the range that gray images have; anything else as it is."""
     if inputs.dtype != np.bool_ or inputs.ndim < 3:
         return inputs
     notes.append(f"{key} holds True and False, read as 255 and 0.")

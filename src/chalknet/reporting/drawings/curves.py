@@ -58,24 +58,24 @@ def draw(figure: Figure, theme: str = "light", width: float | None = None) -> Dr
     """
     from matplotlib import rc_context
 
-    colours, columns = THEMES[theme], figure.columns or len(figure.panels)
+    colors, columns = THEMES[theme], figure.columns or len(figure.panels)
     rows = math.ceil(len(figure.panels) / columns)
-    with rc_context(_settings(colours, width)):
+    with rc_context(_settings(colors, width)):
         drawing = drawing_type()(figsize=_size(figure, rows, columns, width), layout="constrained")
         drawing.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr, call-arg]
-        drawing.patch.set_visible(colours.paper is not None)
+        drawing.patch.set_visible(colors.paper is not None)
         places = drawing.subplots(rows, columns, squeeze=False, sharex=figure.same_x, sharey=figure.same_y).ravel()
         for axes, panel in zip(places, figure.panels, strict=False):
             if isinstance(panel, Matrix):
-                _draw_matrix(axes, panel, colours)
+                _draw_matrix(axes, panel, colors)
             else:
-                _draw_panel(axes, panel, colours, _palette(figure))
+                _draw_panel(axes, panel, colors, _palette(figure))
         for axes in places[len(figure.panels) :]:
             axes.set_axis_off()
         if figure.same_y:
             for axes in [axes for at, axes in enumerate(places) if at % columns]:
                 axes.set_ylabel("")  # it says what the first of its row says
-        _name(drawing, figure, list(places[: len(figure.panels)]), colours.back)
+        _name(drawing, figure, list(places[: len(figure.panels)]), colors.back)
     return drawing
 
 
@@ -131,7 +131,7 @@ def _fitting(axes: Axes, title: str) -> str:
 
 def _draw_panel(axes: Axes, panel: Panel, theme: Theme, palette: dict[str, int]) -> None:
     for place, curve in enumerate(panel.curves):
-        chosen = palette.get(curve.label, place) if curve.colour is None else curve.colour
+        chosen = palette.get(curve.label, place) if curve.color is None else curve.color
         _draw_curve(axes, curve, *theme.style(chosen))
     for mark in panel.marks:
         _draw_mark(axes, mark, theme)
@@ -142,27 +142,27 @@ def _draw_panel(axes: Axes, panel: Panel, theme: Theme, palette: dict[str, int])
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_curve(axes: Axes, curve: Curve, colour: str, dashes: str) -> None:
+def _draw_curve(axes: Axes, curve: Curve, color: str, dashes: str) -> None:
     label = curve.label or "_none"  # matplotlib leaves names with an underscore out of legends
     if curve.style == "points":
-        _draw_points(axes, curve, label, colour)
+        _draw_points(axes, curve, label, color)
         return
     marker = "o" if len(curve.x) == 1 else None  # a single epoch is a point, which a line would not show
-    axes.plot(curve.x, curve.y, label=label, color=colour, linestyle=dashes, linewidth=1.6, marker=marker)
+    axes.plot(curve.x, curve.y, label=label, color=color, linestyle=dashes, linewidth=1.6, marker=marker)
     if curve.low is not None and curve.high is not None:
-        axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.22, linewidth=0)
+        axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.22, linewidth=0)
 
 
-def _draw_points(axes: Axes, curve: Curve, label: str, colour: str) -> None:
+def _draw_points(axes: Axes, curve: Curve, label: str, color: str) -> None:
     if curve.low is None or curve.high is None:
         axes.plot(
-            curve.x, curve.y, "o", label=label, color=colour, markersize=3.4, alpha=0.7, markeredgewidth=0, zorder=4
+            curve.x, curve.y, "o", label=label, color=color, markersize=3.4, alpha=0.7, markeredgewidth=0, zorder=4
         )
         return
     below = [y - low for y, low in zip(curve.y, curve.low, strict=True)]
     above = [high - y for y, high in zip(curve.y, curve.high, strict=True)]
     lengths = [[max(length, 0.0) for length in lengths] for lengths in (below, above)]
-    axes.errorbar(curve.x, curve.y, lengths, fmt="s", label=label, color=colour, markersize=4.5, capsize=3)
+    axes.errorbar(curve.x, curve.y, lengths, fmt="s", label=label, color=color, markersize=4.5, capsize=3)
 
 
 def _draw_mark(axes: Axes, mark: Mark, theme: Theme) -> None:
@@ -223,8 +223,8 @@ def _draw_matrix(axes: Axes, matrix: Matrix, theme: Theme) -> None:
     most = max((count for row in matrix.counts for count in row), default=0) or 1
     # By square roots, so that a few mistakes are seen beside many right answers.
     shares = [[math.sqrt(count / most) for count in row] for row in matrix.counts]
-    colours = LinearSegmentedColormap.from_list("chalknet", theme.shades)
-    axes.imshow(shares, cmap=colours, vmin=0, vmax=1, aspect="auto")
+    colors = LinearSegmentedColormap.from_list("chalknet", theme.shades)
+    axes.imshow(shares, cmap=colors, vmin=0, vmax=1, aspect="auto")
     for row, counts in enumerate(matrix.counts):
         for column, count in enumerate(counts):
             ink = theme.ink if shares[row][column] < 0.6 else theme.paper or "#000000"

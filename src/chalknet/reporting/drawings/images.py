@@ -27,7 +27,7 @@ DPI = 150
 MARGIN = 24
 LARGE, SMALL = 168, 84  # sides of an image: few columns, many columns
 SHEET_WIDTH = 1000  # what images of the large size may fill before they become smaller
-FRAME_GREY = 153  # a solid white glyph needs an edge on white paper
+FRAME_GRAY = 153  # a solid white glyph needs an edge on white paper
 
 POINT = DPI / 72
 WIDE, CAPITAL, OTHER = 1.0, 0.75, 0.64  # widths of characters in font sizes; a little more than DejaVu Sans needs
@@ -46,7 +46,7 @@ def show_images(
     indices: Sequence[int] | IntArray | None = None,
     path: str | Path | None = None,
 ) -> Drawing:
-    """Images drawn at random, in grey, each with its class as title: the write-up's 2 x 5 sheet, or any other.
+    """Images drawn at random, in gray, each with its class as title: the write-up's 2 x 5 sheet, or any other.
 
     Args:
         data: images (N, H, W). uint8 is shown on the scale 0 to 255; other values on 0 to 1 where they lie in there,
@@ -130,7 +130,7 @@ def draw_images(
     axes.set_axis_off()
     pixels = sheet.pixels(data, grid)
     extent = (0.0, float(sheet.width), float(sheet.height), 0.0)
-    # As RGB, for a grey colour map would round some values one down.
+    # As RGB, for a gray color map would round some values one down.
     axes.imshow(np.stack([pixels] * 3, axis=-1), interpolation="nearest", extent=extent, aspect="auto")
     # Class names are text: a $ in one begins no formula.
     style: dict[str, Any] = {"fontfamily": "DejaVu Sans", "fontsize": sheet.font, "color": "black", "parse_math": False}
@@ -221,9 +221,9 @@ class _Sheet:
         for (row, column), sample in np.ndenumerate(grid):
             if sample != EMPTY:
                 x, y = self.corner(row, column)
-                paper[y - 1 : y + self.cell[0] + 1, x - 1 : x + self.cell[1] + 1] = FRAME_GREY
-                grey = _grey(data.inputs[sample], low, high, self.step)
-                paper[y : y + self.cell[0], x : x + self.cell[1]] = grey.repeat(self.zoom, 0).repeat(self.zoom, 1)
+                paper[y - 1 : y + self.cell[0] + 1, x - 1 : x + self.cell[1] + 1] = FRAME_GRAY
+                gray = _gray(data.inputs[sample], low, high, self.step)
+                paper[y : y + self.cell[0], x : x + self.cell[1]] = gray.repeat(self.zoom, 0).repeat(self.zoom, 1)
         return paper
 
 
@@ -277,12 +277,12 @@ def _shown_range(data: Dataset) -> tuple[float, float]:
     return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
 
 
-def _grey(image: NDArray[Any], low: float, high: float, step: int) -> NDArray[np.uint8]:
+def _gray(image: NDArray[Any], low: float, high: float, step: int) -> NDArray[np.uint8]:
     """(h, w) uint8: step x step pixels averaged into one, low black and high white."""
     height, width = (max(side // step, 1) for side in image.shape)
     tall, wide = min(step, image.shape[0]), min(step, image.shape[1])
     # Halves, as the difference of two float64 can overflow and that of their halves cannot.
     scaled = (image[: height * tall, : width * wide] * 0.5 - low * 0.5) / max(high * 0.5 - low * 0.5, 1e-300)
     means = scaled.reshape(height, tall, width, wide).mean(axis=(1, 3))
-    grey: NDArray[np.uint8] = np.rint(means * 255).clip(0, 255).astype(np.uint8)
-    return grey
+    gray: NDArray[np.uint8] = np.rint(means * 255).clip(0, 255).astype(np.uint8)
+    return gray

@@ -1,4 +1,4 @@
-"""What drawings look like on white paper and on a dark page: colours and dashes."""
+"""What drawings look like on white paper and on a dark page: colors and dashes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one kind of page.
+    """Colors of one kind of page.
 
     Attributes:
         paper: behind everything; None leaves it to the page. back: behind a legend, which lies over curves.
         ink: letters and axes. faint: lines of the grid. mark: lines across a panel.
-        curves: Okabe and Ito's colours, told apart by colour-blind readers, those that stand out on this page first.
+        curves: Okabe and Ito's colors, told apart by color-blind readers, those that stand out on this page first.
         shades: from few to many of a matrix's counts.
     """
 
@@ -25,11 +25,11 @@ class Theme:
     shades: tuple[str, str]
 
     def style(self, place: int) -> tuple[str, str]:
-        """Colour and dashes of the curve at that place of the palette."""
+        """Color and dashes of the curve at that place of the palette."""
         return self.curves[place % len(self.curves)], DASHES[place % len(DASHES)]
 
 
-# They keep curves apart in black and white too; 7 colours and 4 kinds of dashes repeat together only after 28 curves.
+# They keep curves apart in black and white too; 7 colors and 4 kinds of dashes repeat together only after 28 curves.
 DASHES = ("-", "--", "-.", ":")
 
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"

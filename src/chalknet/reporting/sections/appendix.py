@@ -14,7 +14,7 @@ from chalknet.reporting.sections.prose import prose
 from chalknet.reporting.study_tables import units_table
 from chalknet.studies.spec import spec_tables
 
-MOST_ERRORS = 10
+MAX_ERRORS = 10
 # What of a machine's facts a last digit or a time may depend on.
 MACHINE_FACTS = ("processor", "cores", "system", "python", "numpy", "blas", "blas_version", "blas_kernels")
 
@@ -59,11 +59,11 @@ def units_blocks(gathered: Gathered) -> list[Block]:
         TableBlock("incomplete", units_table(gathered), "Cells that are not complete."),
     ]
     failed = list(results.failed.items())
-    for unit, error in failed[:MOST_ERRORS]:
+    for unit, error in failed[:MAX_ERRORS]:
         blocks.append(Note(f"{code(str(unit))} failed: {escaped(error)}"))
-    if len(failed) > MOST_ERRORS:
+    if len(failed) > MAX_ERRORS:
         blocks.append(
-            Note(f"And {count_of(len(failed) - MOST_ERRORS, 'other')} failed; `chalknet study show` lists them.")
+            Note(f"And {count_of(len(failed) - MAX_ERRORS, 'other')} failed; `chalknet study show` lists them.")
         )
     return blocks
 

@@ -10,7 +10,7 @@ from chalknet.reporting.gathered import CellRuns, Gathered
 from chalknet.reporting.sections.hidden_units import cell_words
 from chalknet.reporting.tables import MONITOR_NAMES
 
-LEAST_OPTIMISM = 0.0005  # of accuracy: less rounds to 0.0 points
+MIN_OPTIMISM = 0.0005  # of accuracy: less rounds to 0.0 points
 WINS_SHOWN = 0.05  # of the resamples: a cell that wins less often is not named
 
 
@@ -112,7 +112,7 @@ def _flatters(gathered: Gathered) -> tuple[Block, ...]:
         "A figure by which something was chosen looks better than it is, because the luckiest cell is the likeliest "
         "to be chosen. With seeds and validation samples resampled,"
     )
-    if optimism.optimism < LEAST_OPTIMISM:
+    if optimism.optimism < MIN_OPTIMISM:
         told = "the choice adds less than 0.05 points here."
     else:
         fairer = percent(optimism.corrected)

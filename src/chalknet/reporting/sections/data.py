@@ -12,7 +12,7 @@ from chalknet.reporting.study_tables import data_facts_table
 from chalknet.reporting.tables import Table, data_table
 
 SHEET_SEED = 521
-MOST_CLASSES = 26  # columns of the table of classes
+MAX_CLASSES = 26  # columns of the table of classes
 SPLIT_WORDS = {
     "writeup": "NumPy's legacy generator with seed {seed} shuffles the samples; the first {train} train, the next "
     "{valid} validate, and the rest test",
@@ -29,7 +29,7 @@ def data_section(gathered: Gathered, number: str, title: str = "The data") -> Se
     if gathered.data is None or gathered.splits is None:
         blocks.append(Note(f"{gathered.data_gone} So there are no pictures of samples here, and no audit.", "warning"))
         return Section(number, title, tuple(blocks))
-    if gathered.data.n_classes <= MOST_CLASSES:
+    if gathered.data.n_classes <= MAX_CLASSES:
         table = data_table(gathered.data, gathered.splits)
         blocks.append(TableBlock("classes", table, f"Samples of each class in each part{_of_seed(gathered)}."))
     blocks += [Note(escaped(note)) for note in gathered.data.notes]

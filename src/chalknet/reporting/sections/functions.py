@@ -14,7 +14,7 @@ IN_CODE = (
     ("dense layer", "A1", "A2, A3, A4", "network.dense.dense"),
     ("cross-entropy", "L2", "L4", "network.losses.softmax_cross_entropy"),
     ("network", "N1", "N2, N3", "network.architecture.forward"),
-    ("initial weights", "I1", "", "network.initialisers.initial_parameters"),
+    ("initial weights", "I1", "", "network.initializers.initial_parameters"),
     ("update", "U1, U2", "", "network.optimizers.Momentum"),
     ("accuracy", "M1", "", "network.metrics.accuracy"),
     ("printed loss", "M2", "", "network.metrics.printed_loss"),

@@ -18,8 +18,8 @@ from chalknet.reporting.study_figures import (
 from chalknet.reporting.study_tables import cell_text, cells_table, grid_table, pairs_table, seeds_table, shown_pairs
 from chalknet.reporting.tables import PART_NAMES
 
-MOST_TABLES = 12  # a table a cell, for no more cells than these
-MOST_CURVE_CELLS = 6  # whose curves are described in sentences
+MAX_TABLES = 12  # a table a cell, for no more cells than these
+MAX_CURVE_CELLS = 6  # whose curves are described in sentences
 
 
 def comparison_section(gathered: Gathered, number: str, title: str, *, with_cell_tables: bool = False) -> Section:
@@ -46,7 +46,7 @@ def judged_name(gathered: Gathered) -> str:
 
 
 def _cell_tables(gathered: Gathered) -> list[Block]:
-    shown = gathered.complete[:MOST_TABLES]
+    shown = gathered.complete[:MAX_TABLES]
     blocks = list(prose("cell tables"))
     for i, runs in enumerate(shown, 1):
         name = f"cell-{cell_text(gathered, runs)}" if gathered.varied == ("hidden",) else f"cell-{i}"
@@ -161,7 +161,7 @@ def _curves(gathered: Gathered) -> list[Block]:
         )
         for measure in ("loss", "accuracy")
     ]
-    sentences = tuple(one for runs in shown[:MOST_CURVE_CELLS] for one in runs.findings)
+    sentences = tuple(one for runs in shown[:MAX_CURVE_CELLS] for one in runs.findings)
     if sentences and len(gathered.complete) > 1:
         blocks += [*prose("curve rules"), Findings(sentences)]
     return blocks

@@ -14,13 +14,13 @@ from chalknet.reporting.document import Block, FigureBlock, ImageBlock, Note, Pa
 from chalknet.reporting.drawings.mistakes import mistake_sheet, worst_mistakes
 from chalknet.reporting.gathered import Gathered
 from chalknet.reporting.sections.hidden_units import cell_words, judged_name
-from chalknet.reporting.study_figures import MOST_MATRIX_CLASSES, confusion_figure
+from chalknet.reporting.study_figures import MAX_MATRIX_CLASSES, confusion_figure
 from chalknet.reporting.study_tables import class_table
 from chalknet.studies.results import Predictions
 
 UNITS = 24
 UNIT_COLUMNS = 8
-LARGEST_SHARE = 0.995  # of the weights' sizes that fits the grey scale; the few beyond are cut off
+LARGEST_SHARE = 0.995  # of the weights' sizes that fits the gray scale; the few beyond are cut off
 
 
 def mistakes_section(gathered: Gathered, number: str, title: str = "What it gets wrong") -> Section:
@@ -53,12 +53,12 @@ def weights_section(gathered: Gathered, number: str, title: str = "What the firs
     text = (
         f"Each hidden unit weighs every pixel. Shown are {shown} of "
         f"{count_of(network.architecture.hidden[0], 'unit')} of {cell_words(runs)}, seed {runs.seeds[0]}: those with "
-        f"the largest weights to the next layer. Mid-grey is 0, white {scale:.2g} and black -{scale:.2g} or beyond. A "
+        f"the largest weights to the next layer. Mid-gray is 0, white {scale:.2g} and black -{scale:.2g} or beyond. A "
         "unit answers where the image is bright on its white pixels and dark on its black ones; noise is what is "
         "left of the random weights it started from."
     )
     block = ImageBlock(
-        "weights", picture, "First-layer weights of hidden units, as images.", "A sheet of weight images in grey."
+        "weights", picture, "First-layer weights of hidden units, as images.", "A sheet of weight images in gray."
     )
     return Section(number, title, (Paragraph(text), block))
 
@@ -78,7 +78,7 @@ def _confusion(gathered: Gathered, whose: str, answers: tuple[Predictions, ...])
         else ""
     )
     blocks: list[Block] = [Paragraph(text)]
-    if n_classes <= MOST_MATRIX_CLASSES:
+    if n_classes <= MAX_MATRIX_CLASSES:
         caption = f"Confusion matrix on the {part} part: true classes down, predicted classes across."
         blocks.append(
             FigureBlock(
@@ -127,9 +127,9 @@ def _weights_sheet(network: Network) -> tuple[bytes, int, float]:
     weights = np.asarray(network.parameters["hidden1.weight"], dtype=np.float64)
     shown = _strongest_units(network)[:UNITS]
     scale = max(float(np.quantile(np.abs(weights[shown]), LARGEST_SHARE)), float(np.finfo(np.float32).tiny))
-    grey = np.clip(weights[shown] / (2 * scale) + 0.5, 0.0, 1.0)
+    gray = np.clip(weights[shown] / (2 * scale) + 0.5, 0.0, 1.0)
     assert network.image_shape is not None, "asked of images only"
-    pictures = dataset_from_arrays(grey.reshape(len(shown), *network.image_shape), np.zeros(len(shown), np.int64))
+    pictures = dataset_from_arrays(gray.reshape(len(shown), *network.image_shape), np.zeros(len(shown), np.int64))
     return drawing_bytes(draw_images(pictures, as_grid(np.arange(len(shown)), UNIT_COLUMNS)), "png"), len(shown), scale
 
 

@@ -33,12 +33,12 @@ def network_text(network: NetworkConfig, widths: str, shown: Shown) -> str:
     names = listed([NAMES.get(name, name) for name in network.activation])
     is_varied = shown("activation", names) != names
     text = f"{'activations that are varied' if is_varied else names} between them"
-    normalises = network.batch_norm and not shown("batch_norm", "")
-    return f"of dense layers with {text}{', normalised over the batch' if normalises else ''}{widths}"
+    normalizes = network.batch_norm and not shown("batch_norm", "")
+    return f"of dense layers with {text}{', normalized over the batch' if normalizes else ''}{widths}"
 
 
 def rule_text(recipe: Recipe, shown: Shown) -> str:
-    """The name of the optimiser."""
+    """The name of the optimizer."""
     return shown("optimizer", RULES[recipe.optimizer.optimizer])
 
 
@@ -49,7 +49,7 @@ def rate_text(recipe: Recipe, shown: Shown) -> str:
 
 
 def momentum_text(recipe: Recipe, shown: Shown) -> str:
-    """ ", momentum 0.99 for the weights, none for the biases", where the optimiser has one."""
+    """ ", momentum 0.99 for the weights, none for the biases", where the optimizer has one."""
     optimizer = recipe.optimizer
     if optimizer.optimizer not in ("momentum", "nesterov"):
         return ""
@@ -60,7 +60,7 @@ def momentum_text(recipe: Recipe, shown: Shown) -> str:
 
 def added_text(recipe: Recipe, shown: Shown) -> str:
     """Sentences on what keeps networks from learning their samples by heart; "" where there is nothing."""
-    added, optimizer = recipe.regularisation, recipe.optimizer
+    added, optimizer = recipe.regularization, recipe.optimizer
     values = {
         "dropout": (added.dropout, "dropout of hidden values"),
         "input_dropout": (added.input_dropout, "dropout of inputs"),

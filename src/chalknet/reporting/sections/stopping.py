@@ -11,7 +11,7 @@ from chalknet.reporting.gathered import CellRuns, Gathered
 from chalknet.reporting.inline import escaped
 from chalknet.reporting.sections.hidden_units import cell_words, cut_off
 from chalknet.reporting.sections.prose import prose
-from chalknet.reporting.study_figures import MOST_PANELS, stopping_curves
+from chalknet.reporting.study_figures import MAX_PANELS, stopping_curves
 from chalknet.reporting.study_tables import cell_head, cell_text, stopping_table
 from chalknet.reporting.tables import MONITOR_NAMES
 from chalknet.studies.intervals import Interval
@@ -89,7 +89,7 @@ def _caption(gathered: Gathered, found: list[tuple[CellRuns, StoppingPoint]]) ->
 
 
 def _figure(gathered: Gathered, found: list[tuple[CellRuns, StoppingPoint]]) -> FigureBlock:
-    which = f" Shown are {MOST_PANELS} of {len(found)} cells." if len(found) > MOST_PANELS else ""
+    which = f" Shown are {MAX_PANELS} of {len(found)} cells." if len(found) > MAX_PANELS else ""
     curves = "of each seed " if gathered.n_seeds > 1 else ""
     names = " or ".join(MONITOR_NAMES[monitor] for monitor in dict.fromkeys(point.monitor for _, point in found))
     return FigureBlock(
@@ -97,7 +97,7 @@ def _figure(gathered: Gathered, found: list[tuple[CellRuns, StoppingPoint]]) -> 
         stopping_curves(gathered),
         f"{capitalised(names)} {curves}after each epoch; the upright line is the stopping point, the shade its 95 % "
         f"interval.{cut_off(gathered)}{which}",
-        f"A panel for each of {count_of(min(len(found), MOST_PANELS), 'cell')}: {names} against the epoch, with "
+        f"A panel for each of {count_of(min(len(found), MAX_PANELS), 'cell')}: {names} against the epoch, with "
         "the stopping point marked.",
     )
 

@@ -3,7 +3,7 @@ import pytest
 
 from chalknet.errors import ConfigError
 from chalknet.network.architecture import Architecture
-from chalknet.network.initialisers import glorot_deviation, glorot_normal, initial_parameters
+from chalknet.network.initializers import glorot_deviation, glorot_normal, initial_parameters
 
 
 def test_parameters_come_from_the_legacy_stream_in_the_write_ups_order():
@@ -42,21 +42,21 @@ BOUNDS = {"glorot_uniform": np.sqrt(6 / (300 + 200)), "he_uniform": np.sqrt(6 / 
 
 
 @pytest.mark.parametrize(
-    ("initialiser", "variance"),
+    ("initializer", "variance"),
     [("writeup", 2 / 500), ("glorot_normal", 2 / 500), ("glorot_uniform", 2 / 500), ("he_normal", 2 / 300),
      ("he_uniform", 2 / 300)],
 )  # fmt: skip
-def test_every_initialiser_has_its_mean_variance_and_bounds(initialiser, variance):
-    parameters = initial_parameters(Architecture(300, (200,), 3), 1, initialiser)
+def test_every_initializer_has_its_mean_variance_and_bounds(initializer, variance):
+    parameters = initial_parameters(Architecture(300, (200,), 3), 1, initializer)
     weight, bias = parameters["hidden1.weight"], parameters["hidden1.bias"]
     assert abs(weight.mean()) < 5 * np.sqrt(variance / weight.size)
     assert abs(weight.var() - variance) < 5 * variance * np.sqrt(2 / weight.size)
-    assert (bias == 0).all() == (initialiser != "writeup")
-    if initialiser in BOUNDS:
-        assert 0.99 * BOUNDS[initialiser] < np.abs(weight).max() <= BOUNDS[initialiser]
+    assert (bias == 0).all() == (initializer != "writeup")
+    if initializer in BOUNDS:
+        assert 0.99 * BOUNDS[initializer] < np.abs(weight).max() <= BOUNDS[initializer]
 
 
-def test_batch_normalisation_starts_as_if_it_were_not_there():
+def test_batch_normalization_starts_as_if_it_were_not_there():
     parameters = initial_parameters(Architecture(3, (4,), 2, batch_norm=True), 0)
     assert list(parameters) == ["hidden1.weight", "hidden1.gamma", "hidden1.bias", "hidden1.mean", "hidden1.variance",
                                 "output.weight", "output.bias"]  # fmt: skip
@@ -65,6 +65,6 @@ def test_batch_normalisation_starts_as_if_it_were_not_there():
     assert (parameters["hidden1.variance"] == 1).all()
 
 
-def test_an_unknown_initialiser_is_named():
-    with pytest.raises(ConfigError, match="initialiser must be one of writeup, glorot_normal"):
+def test_an_unknown_initializer_is_named():
+    with pytest.raises(ConfigError, match="initializer must be one of writeup, glorot_normal"):
         initial_parameters(Architecture(3, (4,), 2), 0, "xavier")

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.config import INITIALISERS
+from chalknet.config import InitializERS
 from chalknet.errors import ConfigError
 from chalknet.network.architecture import Architecture, NamedLayer
 from chalknet.network.layer import BIAS, WEIGHT, Parameters
@@ -28,7 +28,7 @@ def glorot_normal(rng: np.random.RandomState, shape: tuple[int, ...], fan_in: in
     return rng.normal(0.0, glorot_deviation(fan_in, fan_out), shape)
 
 
-def initial_parameters(architecture: Architecture, seed: int, initialiser: str = "writeup") -> Parameters:
+def initial_parameters(architecture: Architecture, seed: int, initializer: str = "writeup") -> Parameters:
     """Return the initial value of every parameter: weight, then bias, layer after layer, from one legacy stream.
 
     writeup         normal, sd = sqrt(2 / (fan_in + fan_out)), the biases too    (docs/derivation.md, I1)
@@ -43,23 +43,23 @@ def initial_parameters(architecture: Architecture, seed: int, initialiser: str =
 
     Args:
         seed: in [0, 2**32).
-        initialiser: one of the five.
+        initializer: one of the five.
     Returns:
         float64 parameters by name, in the order of `architecture.shapes`.
     Raises:
         ConfigError: an unknown initializer.
     Source: Glorot and Bengio (AISTATS 2010); He, Zhang, Ren and Sun, Delving Deep into Rectifiers (ICCV 2015).
     """
-    if initialiser not in INITIALISERS:
-        raise ConfigError(f"initialiser must be one of {', '.join(INITIALISERS)}, got {initialiser!r}.")
+    if initializer not in InitializERS:
+        raise ConfigError(f"initializer must be one of {', '.join(InitializERS)}, got {initializer!r}.")
     rng = np.random.RandomState(seed)
     values: Parameters = {}
     for layer in architecture.named_layers:
         fan_in, fan_out = _fans(layer)
         for name, parameter in layer.parameters.items():
             if parameter.initial == WEIGHT:
-                values[name] = _draw_weight(rng, parameter.shape, fan_in, fan_out, initialiser)
-            elif parameter.initial == BIAS and initialiser == "writeup":
+                values[name] = _draw_weight(rng, parameter.shape, fan_in, fan_out, initializer)
+            elif parameter.initial == BIAS and initializer == "writeup":
                 values[name] = glorot_normal(rng, parameter.shape, fan_in, fan_out)
             else:
                 values[name] = np.full(parameter.shape, 0.0 if parameter.initial == BIAS else parameter.initial)
@@ -76,11 +76,11 @@ def _fans(layer: NamedLayer) -> tuple[int, int]:
 
 
 def _draw_weight(
-    rng: np.random.RandomState, shape: tuple[int, ...], fan_in: int, fan_out: int, initialiser: str
+    rng: np.random.RandomState, shape: tuple[int, ...], fan_in: int, fan_out: int, initializer: str
 ) -> NDArray[np.float64]:
     """Draw a weight. A uniform one has the deviation of the normal one, as its bound is sqrt(3) deviations."""
-    deviation = math.sqrt(2.0 / fan_in) if initialiser.startswith("he") else glorot_deviation(fan_in, fan_out)
-    if initialiser.endswith("uniform"):
+    deviation = math.sqrt(2.0 / fan_in) if initializer.startswith("he") else glorot_deviation(fan_in, fan_out)
+    if initializer.endswith("uniform"):
         bound = math.sqrt(3.0) * deviation
         return rng.uniform(-bound, bound, shape)
     return rng.normal(0.0, deviation, shape)
