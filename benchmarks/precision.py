@@ -49,8 +49,8 @@ def figures(results: StudyResults) -> dict[str, Any]:
             rows.append(row)
     differences = {}
     for part in PARTS:
-        right = results.correct(part)
-        short, full = (right[cells[precision].label] for precision in ("bfloat16", "float32"))
+        correct = results.correct(part)
+        short, full = (correct[cells[precision].label] for precision in ("bfloat16", "float32"))
         one = difference(short, full, labels=("bfloat16", "float32"))
         differences[part] = {"difference": one.difference, "low": one.low, "high": one.high, "images": one.n_images}
     unit = results.unit(cells["float32"], results.seeds[0])

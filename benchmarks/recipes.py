@@ -60,8 +60,8 @@ def from_glyphs(real: chalknet.Dataset) -> dict[str, Any]:
         run = chalknet.train("glyphs", "strong", seed=seed)
         seconds = time.perf_counter() - started
         probabilities.append(run.network.predict_proba(real.inputs))
-        right = int((probabilities[-1].argmax(axis=1) == real.labels).sum())
-        rows.append({"seed": seed, "valid": run.kept.valid.accuracy, "right": right, "seconds": seconds})
+        correct = int((probabilities[-1].argmax(axis=1) == real.labels).sum())
+        rows.append({"seed": seed, "valid": run.kept.valid.accuracy, "right": correct, "seconds": seconds})
         print(json.dumps(rows[-1]), flush=True)
     together = int((np.mean(probabilities, axis=0).argmax(axis=1) == real.labels).sum())
     return {"networks": rows, "ensemble_right": together, "n": len(real)}
@@ -103,9 +103,9 @@ def tables(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _shares(right: int, n: int) -> str:
-    interval = wilson(right, n)
-    return f"{100 * right / n:.2f} % | {100 * interval.low:.2f} to {100 * interval.high:.2f} %"
+def _shares(correct: int, n: int) -> str:
+    interval = wilson(correct, n)
+    return f"{100 * correct / n:.2f} % | {100 * interval.low:.2f} to {100 * interval.high:.2f} %"
 
 
 def main() -> None:

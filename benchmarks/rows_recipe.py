@@ -44,8 +44,8 @@ def cross_validated(settings: dict[str, Any], x: Any, y: Any, seed: int) -> list
         model.fit(x[train], y[train])
         seconds = time.perf_counter() - started
         probabilities = model.predict_proba(x[valid])
-        right = model.classes_[probabilities.argmax(1)] == y[valid]
-        found.append((float(right.mean()), log_loss(y[valid], probabilities, labels=model.classes_), seconds))
+        correct = model.classes_[probabilities.argmax(1)] == y[valid]
+        found.append((float(correct.mean()), log_loss(y[valid], probabilities, labels=model.classes_), seconds))
     return found
 
 

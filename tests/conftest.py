@@ -97,9 +97,9 @@ def pictures():
     """The pictures of the demonstration document, which take the longest, drawn once for all tests."""
     from demonstration import demonstration  # tests/reporting is on the path when its tests are collected
 
-    from chalknet.reporting.views import draw_all
+    from chalknet.reporting.document_view import draw_pictures
 
-    return draw_all(demonstration())
+    return draw_pictures(demonstration())
 
 
 @pytest.fixture

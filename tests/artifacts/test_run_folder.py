@@ -62,7 +62,7 @@ def test_a_run_reads_back(run_with_samples, tmp_path):
     back = read_run(written(run_with_samples, tmp_path))
     assert back.history == run_with_samples.history
     assert (back.recipe, back.data) == (run_with_samples.recipe, DataConfig("made.npz", "0" * 64))
-    assert back.valid_right.mean(axis=1).tolist() == [record.valid.accuracy for record in back.history]
+    assert back.valid_correct.mean(axis=1).tolist() == [record.valid.accuracy for record in back.history]
     losses = [record.valid.loss for record in back.history]
     assert back.valid_losses.mean(axis=1, dtype=float).tolist() == pytest.approx(losses, rel=2**-11)
 
@@ -73,13 +73,13 @@ def test_losses_beyond_float16_read_back_and_so_do_files_of_before(run_with_samp
     assert back.valid_losses.dtype == np.float32
     np.testing.assert_array_equal(back.valid_losses, np.stack([each.loss for each in large]))
     cut = np.full(back.valid_losses.shape, 65_504, np.float16)
-    np.savez_compressed(tmp_path / "valid_samples.npz", losses=cut, right=back.valid_right)
+    np.savez_compressed(tmp_path / "valid_samples.npz", losses=cut, right=back.valid_correct)
     np.testing.assert_array_equal(read_run(tmp_path).valid_losses, cut)
 
 
 def test_a_run_without_the_scores_of_samples_reads_back_too(run, tmp_path):
     back = read_run(written(run, tmp_path))
-    assert (back.history, back.valid_losses, back.valid_right) == (run.history, None, None)
+    assert (back.history, back.valid_losses, back.valid_correct) == (run.history, None, None)
 
 
 @pytest.mark.parametrize(

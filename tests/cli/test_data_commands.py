@@ -106,7 +106,7 @@ def test_audit_json_is_the_audit_with_its_split(faulty, capsys):
 
 
 def test_every_check_has_words():
-    from chalknet.reporting.audit_words import WORDS, words
+    from chalknet.reporting.audit_text import CHECK_TEXTS, describe_check
 
     images = np.zeros((40, 3, 3), dtype=np.uint8)
     data = dataset_from_arrays(images, np.arange(40) % 2, "AB", np.zeros(40, dtype=int))
@@ -114,10 +114,10 @@ def test_every_check_has_words():
     from chalknet.workflows.data import divide
 
     for check in (check for one in (data, rows) for check in audit(one, divide(one)[1]).checks):
-        what, cost = words(check)
+        what, cost = describe_check(check)
         assert what != check.code
         assert "{" not in what + cost
-    assert len(WORDS) == 15
+    assert len(CHECK_TEXTS) == 15
 
 
 def test_audit_draws_the_worst_pairs_where_told(faulty, tmp_path, capsys):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reporting.made_studies import made_results
+from reporting.study_factory import make_results
 
 from chalknet.artifacts.run_folder import read_run
 from chalknet.cli.main import main
@@ -147,7 +147,7 @@ def test_a_study_that_is_not_finished_tells_the_command_that_goes_on(capsys):
 
 @pytest.mark.parametrize("columns", [80, 200])
 def test_many_seeds_stand_in_one_row_and_no_row_is_wider_than_the_terminal(columns):
-    results = made_results("hidden=5,900", "learning_rate=0.0000123,0.1", seeds=200)
+    results = make_results("hidden=5,900", "learning_rate=0.0000123,0.1", seeds=200)
     lines = results_text(results, width=columns).splitlines()
     assert max(map(len, lines)) <= columns
     rows = [line for line in lines if "200/200" in line]

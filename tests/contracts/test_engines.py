@@ -144,8 +144,8 @@ def test_the_scores_of_a_part_are_the_means_of_its_samples(engine, case):
     each, whole = runner.evaluate_each("train"), runner.evaluate("train")
     losses = [loop_cross_entropy(loop_forward(weights, biases, x[[n]]), labels[[n]]) for n in range(len(x))]
     np.testing.assert_allclose(each.loss, losses, rtol=1e-9, atol=1e-9)
-    assert each.right.dtype == bool
-    assert (each.loss.mean(), each.right.mean()) == pytest.approx((whole.loss, whole.accuracy), rel=1e-12)
+    assert each.correct.dtype == bool
+    assert (each.loss.mean(), each.correct.mean()) == pytest.approx((whole.loss, whole.accuracy), rel=1e-12)
     assert runner.evaluate_each("test") is None
 
 

@@ -127,7 +127,7 @@ def test_the_scores_of_each_sample_are_in_the_order_of_their_part():
     for part in ("train", "valid", "test"):
         got, want = shared.engine.evaluate_each(part), whole.engine.evaluate_each(part)
         np.testing.assert_allclose(got.loss, want.loss, rtol=1e-9)
-        assert (got.right == want.right).all()
+        assert (got.correct == want.correct).all()
     assert shared.engine.evaluate("nothing of that name") is None
     assert shared.engine.evaluate_each("nothing of that name") is None
 

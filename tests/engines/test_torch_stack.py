@@ -78,7 +78,7 @@ def assert_close(end, want, tolerance):
         )
     for mine, theirs in zip(end.valid_samples, want.valid_samples, strict=True):
         np.testing.assert_allclose(mine.loss, theirs.loss, rtol=tolerance, atol=tolerance)
-        assert np.mean(mine.right != theirs.right) <= (0 if tolerance < 1e-3 else 0.05)
+        assert np.mean(mine.correct != theirs.correct) <= (0 if tolerance < 1e-3 else 0.05)
 
 
 LAYERS = ["batch_norm", {"type": "dense", "units": 9}, "relu", "sigmoid", {"type": "dropout", "rate": 0.2}]

@@ -11,13 +11,13 @@ from chalknet.network.calibration import BINS, brier_score, expected_calibration
 from chalknet.network.softmax import softmax
 
 
-def loop_ece(confidence, right, n_bins):
+def loop_ece(confidence, correct, n_bins):
     """The definition, answer by answer and bin by bin."""
     total = 0.0
     for m in range(1, n_bins + 1):
         inside = [n for n, c in enumerate(confidence) if (m - 1) / n_bins < c <= m / n_bins]
         if inside:
-            accuracy = sum(bool(right[n]) for n in inside) / len(inside)
+            accuracy = sum(bool(correct[n]) for n in inside) / len(inside)
             mean = math.fsum(float(confidence[n]) for n in inside) / len(inside)
             total += len(inside) / len(confidence) * abs(accuracy - mean)
     return total
@@ -27,7 +27,7 @@ def test_the_error_by_hand():
     # (0.5, 0.75]: confidences 0.6 and 0.7, one right, |0.5 - 0.65| = 0.15; (0.75, 1]: 0.9 and 1, both right, 0.05
     bins = reliability_bins([0.6, 0.9, 0.7, 1.0], [True, True, False, True], 4)
     assert [one.count for one in bins] == [0, 0, 2, 2]
-    assert (bins[2].right, bins[2].accuracy, bins[2].confidence) == (1, 0.5, pytest.approx(0.65))
+    assert (bins[2].correct, bins[2].accuracy, bins[2].confidence) == (1, 0.5, pytest.approx(0.65))
     assert math.isnan(bins[0].accuracy)
     assert math.isnan(bins[0].confidence)
     assert expected_calibration_error(bins) == pytest.approx(0.5 * 0.15 + 0.5 * 0.05)
@@ -37,9 +37,9 @@ def test_the_error_by_hand():
 def test_the_error_is_that_of_a_slow_loop(seed, n, n_bins):
     rng = np.random.default_rng(seed)
     confidence = np.concatenate([rng.uniform(1e-9, 1, n), np.arange(1, n_bins + 1) / n_bins])  # edges too
-    right = rng.random(len(confidence)) < confidence
-    error = expected_calibration_error(reliability_bins(confidence, right, n_bins))
-    assert error == pytest.approx(loop_ece(confidence, right, n_bins), abs=1e-12)
+    correct = rng.random(len(confidence)) < confidence
+    error = expected_calibration_error(reliability_bins(confidence, correct, n_bins))
+    assert error == pytest.approx(loop_ece(confidence, correct, n_bins), abs=1e-12)
     assert 0 <= error <= 1
 
 
@@ -61,7 +61,7 @@ def test_an_edge_belongs_to_the_bin_below_and_0_to_the_first():
 
 
 @pytest.mark.parametrize(
-    ("confidence", "right", "n_bins", "error", "message"),
+    ("confidence", "correct", "n_bins", "error", "message"),
     [
         ([0.5], [True, False], 15, ShapeError, r"got \(1,\) and \(2,\)"),
         ([], [], 15, ShapeError, "N >= 1"),
@@ -70,9 +70,9 @@ def test_an_edge_belongs_to_the_bin_below_and_0_to_the_first():
         ([math.nan], [True], 15, ConfigError, r"must lie in \[0, 1\]"),
     ],
 )
-def test_what_cannot_be_binned_is_refused(confidence, right, n_bins, error, message):
+def test_what_cannot_be_binned_is_refused(confidence, correct, n_bins, error, message):
     with pytest.raises(error, match=message):
-        reliability_bins(confidence, right, n_bins)
+        reliability_bins(confidence, correct, n_bins)
 
 
 def test_brier_score_by_hand():

@@ -21,7 +21,7 @@ from chalknet.reporting.drawings.images import show_images
 from chalknet.reporting.drawings.picture import drawing_bytes
 from chalknet.reporting.figures import Curve, Figure, Mark, Matrix, Panel
 from chalknet.reporting.formulas import FORMULAS
-from chalknet.reporting.inline import code, escaped
+from chalknet.reporting.markup import code, escape
 from chalknet.reporting.tables import Table
 
 NASTY = r"#let x = 1; $a_b$ *b* _c_ `d` <e> & @f \g [h] 'i' \"j\" {k} // ~l~ </script>"
@@ -195,14 +195,14 @@ def nasty_blocks():
         Panel("日本語", "class", "", (points,), x_names=("$\\x", "a very long name of a class")),
     )
     return (
-        Paragraph(f"As text: {escaped(NASTY)}. As code: {code(NASTY)}. As it is: {NASTY}"),
-        Paragraph(f"Foreign: {escaped(foreign)}. Long: {longest} and {code(longest)}."),
+        Paragraph(f"As text: {escape(NASTY)}. As code: {code(NASTY)}. As it is: {NASTY}"),
+        Paragraph(f"Foreign: {escape(foreign)}. Long: {longest} and {code(longest)}."),
         Paragraph("References that lead nowhere stay as typed: [figure:nowhere], $nothing$, 5 * 3 * 2, $5 and $6."),
-        Note(escaped(NASTY)),
+        Note(escape(NASTY)),
         Code(NASTY + "\n    indented\n" + longest),
-        Findings((escaped(NASTY), escaped(foreign))),
+        Findings((escape(NASTY), escape(foreign))),
         TableBlock(
-            "nasty", Table(NASTY, ("", NASTY), ((NASTY, "1"), (foreign, "2"), (longest, longest))), escaped(NASTY)
+            "nasty", Table(NASTY, ("", NASTY), ((NASTY, "1"), (foreign, "2"), (longest, longest))), escape(NASTY)
         ),
-        FigureBlock("nasty", Figure(NASTY, panels), escaped(NASTY), NASTY),
+        FigureBlock("nasty", Figure(NASTY, panels), escape(NASTY), NASTY),
     )

@@ -21,10 +21,10 @@ from chalknet.reporting.document import (
     Section,
     TableBlock,
 )
+from chalknet.reporting.document_view import document_view, picture_size
 from chalknet.reporting.files import document_files, write_document
-from chalknet.reporting.inline import Span, code, escaped, inline
+from chalknet.reporting.markup import Span, code, escape, parse_markup
 from chalknet.reporting.tables import Table
-from chalknet.reporting.views import document_view, picture_size
 
 TABLE = Table("A title", ("", "loss"), (("test", "0.5"),))
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR" + (300).to_bytes(4, "big") + (150).to_bytes(4, "big")
@@ -35,7 +35,7 @@ def document_of(*blocks, **settings):
 
 
 def spans(text):
-    return [(span.kind, span.text) for span in inline(text)]
+    return [(span.kind, span.text) for span in parse_markup(text)]
 
 
 def test_each_kind_of_markup_is_read():
@@ -66,18 +66,18 @@ def test_what_is_no_markup_stands_as_it_is_typed(text):
 
 @given(st.text())
 def test_an_escaped_text_is_read_as_its_own_characters(text):
-    assert inline(escaped(text)) == tuple(Span("text", line) for line in [" ".join(text.split())] if line)
+    assert parse_markup(escape(text)) == tuple(Span("text", line) for line in [" ".join(text.split())] if line)
 
 
 @given(st.text())
 def test_a_text_as_code_is_read_as_its_own_characters(text):
-    (span,) = inline(code(text)) or (Span("code", ""),)
+    (span,) = parse_markup(code(text)) or (Span("code", ""),)
     assert (span.kind, span.text.strip()) == ("code", " ".join(text.split()))
 
 
 @given(st.text(alphabet="ab `*$\\[]:_figure"))
 def test_any_text_is_read(text):
-    assert isinstance(inline(text), tuple)
+    assert isinstance(parse_markup(text), tuple)
 
 
 def test_tables_and_figures_are_counted_apart_in_their_order():

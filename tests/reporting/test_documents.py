@@ -5,42 +5,44 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_studies import made, texts
+from study_factory import make_report_data, texts
 
 from chalknet.config import Recipe
 from chalknet.formatting import percent
 from chalknet.reporting.document import FigureBlock, Findings, Note, TableBlock
+from chalknet.reporting.document_view import Picture, document_view
 from chalknet.reporting.documents import report_document, writeup_document
 from chalknet.reporting.sections.original import ORIGINAL, differences, intervals_table
-from chalknet.reporting.views import Picture, document_view
 from chalknet.studies.intervals import Interval
 
 SMALL = Recipe().with_settings(train_size=160, valid_size=40, epochs=30)
 STUDIES = {
-    "widths": lambda: made("hidden=5,9,20"),
-    "one seed": lambda: made("hidden=5,9,20", seeds=1),
-    "many seeds": lambda: made("hidden=5,9", seeds=8),
-    "one cell": lambda: made("hidden=5"),
-    "nothing varied": lambda: made(),
-    "words": lambda: made("reduction=sum,mean"),
-    "two fields": lambda: made("hidden=5,9", "learning_rate=1e-6:1e-4:log3"),
-    "many cells": lambda: made("learning_rate=1e-6:1e-4:log15", seeds=2),
-    "resplit": lambda: made("hidden=5,9", seeds_vary=("init", "order", "split")),
-    "no validation": lambda: made(
+    "widths": lambda: make_report_data("hidden=5,9,20"),
+    "one seed": lambda: make_report_data("hidden=5,9,20", seeds=1),
+    "many seeds": lambda: make_report_data("hidden=5,9", seeds=8),
+    "one cell": lambda: make_report_data("hidden=5"),
+    "nothing varied": lambda: make_report_data(),
+    "words": lambda: make_report_data("reduction=sum,mean"),
+    "two fields": lambda: make_report_data("hidden=5,9", "learning_rate=1e-6:1e-4:log3"),
+    "many cells": lambda: make_report_data("learning_rate=1e-6:1e-4:log15", seeds=2),
+    "resplit": lambda: make_report_data("hidden=5,9", seeds_vary=("init", "order", "split")),
+    "no validation": lambda: make_report_data(
         "hidden=5,9", sizes={"train": 200, "valid": 0, "test": 40}, recipe=SMALL.with_settings(valid_size=0)
     ),
-    "no test": lambda: made("hidden=5,9", sizes={"train": 200, "valid": 40, "test": 0}),
-    "stopped early": lambda: made(
+    "no test": lambda: make_report_data("hidden=5,9", sizes={"train": 200, "valid": 40, "test": 0}),
+    "stopped early": lambda: make_report_data(
         "hidden=5,9", recipe=SMALL.with_settings(stop_early=True), lengths={0: 12, 1: 20, 2: 15}
     ),
-    "rows": lambda: made("hidden=5,9", shape=(7,)),
-    "failed and missing": lambda: made(
+    "rows": lambda: make_report_data("hidden=5,9", shape=(7,)),
+    "failed and missing": lambda: make_report_data(
         "hidden=5,9,20",
         statuses={(2, 1): "failed", (1, 2): "todo", (1, 1): "running"},
         errors={},
     ),
-    "nothing done": lambda: made("hidden=5,9", statuses={(c, s): "failed" for c in (0, 1) for s in range(3)}),
-    "one epoch": lambda: made("hidden=5,9", recipe=SMALL.with_settings(epochs=1)),
+    "nothing done": lambda: make_report_data(
+        "hidden=5,9", statuses={(c, s): "failed" for c in (0, 1) for s in range(3)}
+    ),
+    "one epoch": lambda: make_report_data("hidden=5,9", recipe=SMALL.with_settings(epochs=1)),
 }
 
 
@@ -72,53 +74,55 @@ def test_the_document_of_any_study_is_whole_and_well_worded(study, make):
             assert block.items
 
 
-def words_of(gathered, make=report_document):
-    return "\n".join(texts(make(gathered)))
+def words_of(report_data, make=report_document):
+    return "\n".join(texts(make(report_data)))
 
 
 def test_a_reports_test_figures_are_those_of_the_chosen_cell_and_stand_once():
-    gathered = made("hidden=5,9,20")
-    words = words_of(gathered)
+    report_data = make_report_data("hidden=5,9,20")
+    words = words_of(report_data)
     assert words.count("**Test accuracy:") == 1
-    for runs in gathered.complete:
+    for runs in report_data.complete:
         for value in runs.values("test", "accuracy"):
             shown = f"({percent(value)}"
-            assert (shown in words) <= (runs is gathered.chosen)
-    tables = [block for block in report_document(gathered).blocks() if isinstance(block, TableBlock)]
+            assert (shown in words) <= (runs is report_data.chosen)
+    tables = [block for block in report_document(report_data).blocks() if isinstance(block, TableBlock)]
     assert not [
         b.name for b in tables if b.name not in ("data", "classes") and any("test" in c for c in b.table.columns)
     ]
 
 
 def test_the_choice_is_the_highest_mean_validation_accuracy_and_says_how_much_it_flatters():
-    gathered = made("hidden=5,9,20")
-    means = {runs.name: runs.mean("valid", "accuracy") for runs in gathered.complete}
-    assert gathered.chosen.name == max(means, key=means.get) == gathered.optimism.chosen
-    assert "looks better than it is" in words_of(gathered)
+    report_data = make_report_data("hidden=5,9,20")
+    means = {runs.name: runs.mean("valid", "accuracy") for runs in report_data.complete}
+    assert report_data.chosen.name == max(means, key=means.get) == report_data.optimism.chosen
+    assert "looks better than it is" in words_of(report_data)
 
 
 def test_an_epoch_that_validation_chose_is_said_to_be_chosen_and_to_flatter():
     early = SMALL.with_settings(stop_early=True)
-    one = words_of(made(recipe=early, lengths={0: 12, 1: 20, 2: 15}))
+    one = words_of(make_report_data(recipe=early, lengths={0: 12, 1: 20, 2: 15}))
     assert "nothing was chosen" not in one
     assert "each training keeps the weights of the epoch at which the validation loss was best" in one
     assert "its validation figures flatter; its test figure does not" in one
     several = words_of(STUDIES["stopped early"]())
     assert "flatter by this too, which is not counted in above; its test figure does not" in several
-    assert "ended when the validation loss had ceased" in words_of(made(recipe=early.with_settings(restore_best=False)))
-    some = words_of(made("stop_early=false,true", recipe=SMALL.with_settings(monitor="valid_accuracy")))
+    assert "ended when the validation loss had ceased" in words_of(
+        make_report_data(recipe=early.with_settings(restore_best=False))
+    )
+    some = words_of(make_report_data("stop_early=false,true", recipe=SMALL.with_settings(monitor="valid_accuracy")))
     assert (
         "each training of a cell that could stop early keeps the weights of the epoch at which the validation" in some
     )
     assert "validation accuracy was best" in some
-    assert "**The epoch was chosen" not in words_of(made("hidden=5,9"))
-    assert "so nothing was chosen" in words_of(made())
+    assert "**The epoch was chosen" not in words_of(make_report_data("hidden=5,9"))
+    assert "so nothing was chosen" in words_of(make_report_data())
 
 
 def test_the_rise_of_a_cells_loss_carries_its_images_where_seeds_share_them():
-    shared, own, one = made("hidden=5,9"), STUDIES["resplit"](), made("hidden=5", seeds=1)
-    for gathered, carries in ((shared, "seeds and images"), (own, "seeds alone"), (one, "images alone")):
-        (said,) = [finding for finding in gathered.cells[0].findings if "over-fits" in finding]
+    shared, own, one = make_report_data("hidden=5,9"), STUDIES["resplit"](), make_report_data("hidden=5", seeds=1)
+    for report_data, carries in ((shared, "seeds and images"), (own, "seeds alone"), (one, "images alone")):
+        (said,) = [finding for finding in report_data.configurations[0].findings if "over-fits" in finding]
         assert re.search(rf"its validation loss is lowest at epoch 20 of 30 and rises by .* %, of {carries}\)", said)
 
 
@@ -131,113 +135,119 @@ def test_the_rise_of_a_cells_loss_carries_its_images_where_seeds_share_them():
     ],
 )
 def test_every_interval_of_a_change_has_one_decimal(low, high, said):
-    gathered = made("hidden=5,9")
-    point = replace(gathered.cells[0].stopping, valid_gain=Interval(0.005, low, high, 0.95))
-    cells = tuple(replace(runs, stopping=point) for runs in gathered.cells)
-    assert words_of(replace(gathered, cells=cells)).count(said) == 2
+    report_data = make_report_data("hidden=5,9")
+    point = replace(report_data.configurations[0].stopping, valid_gain=Interval(0.005, low, high, 0.95))
+    configurations = tuple(replace(runs, stopping=point) for runs in report_data.configurations)
+    assert words_of(replace(report_data, configurations=configurations)).count(said) == 2
 
 
 def test_a_stopping_point_is_by_what_training_watches():
     watched = SMALL.with_settings(stop_early=True, monitor="valid_accuracy", patience=30)
-    gathered = made("hidden=5,9", recipe=watched)
-    assert [runs.stopping.monitor for runs in gathered.cells] == ["valid_accuracy"] * 2
-    words = words_of(gathered)
+    report_data = make_report_data("hidden=5,9", recipe=watched)
+    assert [runs.stopping.monitor for runs in report_data.configurations] == ["valid_accuracy"] * 2
+    words = words_of(report_data)
     assert (
         "the validation accuracy, averaged over the seeds, is highest, and of equal ones the validation loss" in words
     )
     assert "the validation loss is smallest" not in words
     assert "Validation accuracy of each seed after each epoch; the upright line is the stopping point" in words
-    assert "the validation loss, averaged over the seeds, is smallest" in words_of(made("hidden=5,9"))
+    assert "the validation loss, averaged over the seeds, is smallest" in words_of(make_report_data("hidden=5,9"))
 
 
 def test_without_validation_nothing_is_chosen():
     words = words_of(STUDIES["no validation"]())
     assert "none is made here" in words
-    assert "There is no validation part, so [table:cells] compares the cells on the 40 test samples" in words
+    assert "There is no validation part, so [table:configurations] compares the cells on the 40 test samples" in words
 
 
 def test_seeds_with_splits_of_their_own_get_no_interval():
-    gathered = STUDIES["resplit"]()
-    words = words_of(gathered)
-    assert gathered.comparison is None
+    report_data = STUDIES["resplit"]()
+    words = words_of(report_data)
+    assert report_data.comparison is None
     assert "no interval or test that assumes the same samples" in words
     assert "[table:pairs]" not in words
 
 
 def test_what_is_not_done_is_said_at_the_top_and_left_out_of_the_comparison():
-    gathered = STUDIES["failed and missing"]()
-    document = report_document(gathered)
+    report_data = STUDIES["failed and missing"]()
+    document = report_document(report_data)
     assert "**Not complete:** 6 of 9 trainings are done, 1 failed." in document.notes[0].text
-    assert [runs.name for runs in gathered.complete] == ["hidden=5"]
+    assert [runs.name for runs in report_data.complete] == ["hidden=5"]
     assert any("`hidden=20, seed 1` failed" in text for text in texts(document))
 
 
 def test_samples_that_are_gone_are_said_and_cost_the_pictures_alone():
-    document = report_document(made("hidden=5,9"))
+    document = report_document(make_report_data("hidden=5,9"))
     notes = [block.text for block in document.blocks() if isinstance(block, Note)]
     assert any("could not be read again" in text and "no pictures of samples" in text for text in notes)
     assert any(isinstance(block, FigureBlock) and block.name == "confusion" for block in document.blocks())
 
 
 def test_every_finding_of_the_comparison_is_in_the_document():
-    gathered = made("hidden=5,9,20")
+    report_data = make_report_data("hidden=5,9,20")
     items = [
-        item for block in report_document(gathered).blocks() if isinstance(block, Findings) for item in block.items
+        item for block in report_document(report_data).blocks() if isinstance(block, Findings) for item in block.items
     ]
-    assert gathered.findings
-    assert set(gathered.findings) <= set(items)
-    assert all(re.match(r"`hidden=\d+`", finding) for finding in gathered.findings)
+    assert report_data.findings
+    assert set(report_data.findings) <= set(items)
+    assert all(re.match(r"`hidden=\d+`", finding) for finding in report_data.findings)
 
 
 def test_labels_of_which_one_begins_another_are_told_apart_in_findings():
-    gathered = made("hidden=5,50,500")
-    assert not [finding for finding in gathered.findings if "`hidden=5`0" in finding]
+    report_data = make_report_data("hidden=5,50,500")
+    assert not [finding for finding in report_data.findings if "`hidden=5`0" in finding]
 
 
 def test_findings_about_validation_figures_ask_for_validation_images():
-    findings = "\n".join("\n".join(made("hidden=5,9,20", seeds=seeds).findings) for seeds in (2, 3, 4, 5))
+    findings = "\n".join("\n".join(make_report_data("hidden=5,9,20", seeds=seeds).findings) for seeds in (2, 3, 4, 5))
     assert "test images" not in findings
 
 
 def test_equal_means_are_said_to_be_equal_and_the_first_is_chosen():
-    gathered = made("hidden=5,9,20")
-    first, second, _ = gathered.cells
+    report_data = make_report_data("hidden=5,9,20")
+    first, second, _ = report_data.configurations
     twins = replace(second, histories=first.histories, kept_epochs=first.kept_epochs)
-    both = replace(gathered, cells=(first, twins), chosen=first)
-    assert both.equals == (twins,)
+    both = replace(report_data, configurations=(first, twins), chosen=first)
+    assert both.tied == (twins,)
     assert "`hidden=9` has the same mean; the first that was asked for is taken." in words_of(both)
 
 
 def test_a_spike_does_not_flatten_the_curves_and_its_caption_says_so():
-    gathered = made("hidden=5,9")
-    runs, other = gathered.cells
+    report_data = make_report_data("hidden=5,9")
+    runs, other = report_data.configurations
     history = list(runs.histories[0])
     history[5] = replace(history[5], train=replace(history[5].train, loss=50.0))
-    spiked = replace(gathered, cells=(replace(runs, histories=(tuple(history), *runs.histories[1:])), other))
+    spiked = replace(
+        report_data, configurations=(replace(runs, histories=(tuple(history), *runs.histories[1:])), other)
+    )
     (figure,) = [b for b in report_document(spiked).blocks() if isinstance(b, FigureBlock) and b.name == "curves-loss"]
     assert figure.figure.panels[0].y_limits[1] < 3
     assert max(figure.figure.panels[0].curves[0].y) > 10
     assert "cut off" in figure.caption
-    assert "cut off" not in words_of(gathered)
+    assert "cut off" not in words_of(report_data)
 
 
 def test_what_varies_is_told_from_all_cells_and_not_from_the_finished_ones_alone():
-    gathered = made("hidden=5,9", "momentum=0.5,0.9", statuses={(c, s): "failed" for c in (1, 3) for s in range(3)})
-    assert gathered.varied == ("hidden", "momentum")
-    assert "momentum (varied)" in words_of(gathered)
+    report_data = make_report_data(
+        "hidden=5,9", "momentum=0.5,0.9", statuses={(c, s): "failed" for c in (1, 3) for s in range(3)}
+    )
+    assert report_data.varied == ("hidden", "momentum")
+    assert "momentum (varied)" in words_of(report_data)
 
 
 def test_the_quick_form_is_marked_and_the_full_form_is_not():
-    quick = writeup_document(made("hidden=5,9", more={"is_quick": True}))
+    quick = writeup_document(make_report_data("hidden=5,9", more={"is_quick": True}))
     assert quick.banner == "Quick form: 30 epochs, 3 seeds"
     assert "100, 500, 1000 and 2000 hidden units, 200 epochs, 3 seeds" in quick.notes[0].text
-    assert writeup_document(made("hidden=5,9")).banner == ""
+    assert writeup_document(make_report_data("hidden=5,9")).banner == ""
 
 
 def test_other_data_than_the_originals_are_said_to_differ():
-    gathered = made("hidden=100,500")
-    assert differences(gathered)[0].startswith("the data are `made.npz`, 240 samples of 6 × 5 values")
-    assert "**Since the data differ, the figures below are not a repetition:**" in words_of(gathered, writeup_document)
+    report_data = make_report_data("hidden=100,500")
+    assert differences(report_data)[0].startswith("the data are `made.npz`, 240 samples of 6 × 5 values")
+    assert "**Since the data differ, the figures below are not a repetition:**" in words_of(
+        report_data, writeup_document
+    )
 
 
 def test_the_originals_figures_are_those_it_printed_and_carry_the_intervals_of_their_number_of_images():
@@ -248,12 +258,12 @@ def test_the_originals_figures_are_those_it_printed_and_carry_the_intervals_of_t
 
 
 def test_the_writeup_puts_printed_loss_beside_printed_loss():
-    gathered = made("hidden=100,500")
+    report_data = make_report_data("hidden=100,500")
     (table,) = [
-        b.table for b in writeup_document(gathered).blocks() if isinstance(b, TableBlock) and b.name == "original"
+        b.table for b in writeup_document(report_data).blocks() if isinstance(b, TableBlock) and b.name == "original"
     ]
     row = next(row for row in table.rows if row[0] == "500, test")
-    runs = next(runs for runs in gathered.complete if runs.name == "hidden=500")
+    runs = next(runs for runs in report_data.complete if runs.name == "hidden=500")
     assert row[1] == "4.1808"
     assert row[2] == f"{np.mean(runs.values('test', 'printed_loss')):.4f}"
     assert row[5] == f"{np.mean(runs.values('test', 'loss')):.4f}"

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalknet.reporting.document import Document, FigureBlock, Section
+from chalknet.reporting.document_view import draw_pictures
 from chalknet.reporting.drawings.curves import draw
 from chalknet.reporting.drawings.picture import default_settings, drawing_bytes
 from chalknet.reporting.drawings.theme import DARK, LIGHT
 from chalknet.reporting.figures import Curve, Figure, Mark, Matrix, Panel
-from chalknet.reporting.views import draw_all
 
 X = (1.0, 2.0, 3.0)
 FIGURES = {block.name: block.figure for block in demonstration().blocks() if isinstance(block, FigureBlock)}
@@ -153,7 +153,7 @@ def test_a_users_own_settings_do_not_change_a_documents_drawing(pictures):
     block = next(block for block in demonstration().blocks() if getattr(block, "name", "") == "widths")
     document = Document("", sections=(Section("1", "", (block,)),))
     with matplotlib.rc_context({"font.size": 30, "text.color": "red", "lines.linewidth": 9, "savefig.bbox": "tight"}):
-        assert draw_all(document)["widths"] == pictures["widths"]
+        assert draw_pictures(document)["widths"] == pictures["widths"]
 
 
 def test_drawing_a_document_leaves_the_users_settings_as_they_are():

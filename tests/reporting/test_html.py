@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalknet.reporting.document import Code, Document, Findings, Note, Paragraph, Section, TableBlock
+from chalknet.reporting.document_view import clean
 from chalknet.reporting.html import document_html, glued
-from chalknet.reporting.inline import code, escaped
+from chalknet.reporting.markup import code, escape
 from chalknet.reporting.tables import Table
-from chalknet.reporting.views import clean
 
 VOID = {"meta", "link", "input", "img", "br"}
 printable = st.text(st.characters(exclude_categories=("Cc", "Cs", "Cn", "Co")), min_size=1)
@@ -138,12 +138,12 @@ def test_names_that_are_markup_are_shown_as_they_are(page):
 @given(printable, printable)
 def test_any_printable_text_stands_on_the_page_as_it_is(first, second):
     blocks = (
-        Paragraph(escaped(first)),
-        Note(escaped(second)),
-        Findings((escaped(first),)),
+        Paragraph(escape(first)),
+        Note(escape(second)),
+        Findings((escape(first),)),
         Code(first),
         Paragraph(code(second)),
-        TableBlock("a", Table(first, ("", second), ((first, second),)), escaped(second)),
+        TableBlock("a", Table(first, ("", second), ((first, second),)), escape(second)),
     )
     page = document_html(Document(first, second, sections=(Section("1", second, blocks),), banner=first))
     read = Page(page)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalknet.reporting.document import Code, Document, Findings, FormulaBlock, Note, Paragraph, Section, TableBlock
-from chalknet.reporting.inline import code, escaped
+from chalknet.reporting.markup import code, escape
 from chalknet.reporting.tables import Table
 from chalknet.reporting.typst import _covered, document_pdf
 
@@ -34,7 +34,7 @@ def test_it_is_a_pdf_with_the_title_and_without_a_date(pdf):
 @settings(max_examples=25)
 @given(st.text(st.characters(exclude_categories=("Cc", "Cs", "Cn", "Co")), min_size=1))
 def test_any_printable_text_is_set(text):
-    assert document_pdf(everywhere(text, Paragraph(text), Note(escaped(text), "warning"))).startswith(b"%PDF-")
+    assert document_pdf(everywhere(text, Paragraph(text), Note(escape(text), "warning"))).startswith(b"%PDF-")
 
 
 @pytest.mark.parametrize("text", ["a\x00b", "\ud800", "\ufffe", "x" * 5_000, " ", "\u202e abc", "#" * 40])
@@ -84,13 +84,13 @@ def everywhere(text, *more):
     """The text in every place that a document has for one."""
     blocks = (
         *more,
-        Paragraph(escaped(text)),
+        Paragraph(escape(text)),
         Paragraph(code(text)),
         Note(code(text)),
-        Findings((escaped(text),)),
+        Findings((escape(text),)),
         Code(text),
-        FormulaBlock("L2", escaped(text)),
-        TableBlock("a", Table("", ("what", "value"), (("it", text),)), escaped(text), highlight=(0,)),
+        FormulaBlock("L2", escape(text)),
+        TableBlock("a", Table("", ("what", "value"), (("it", text),)), escape(text), highlight=(0,)),
     )
     sections = (Section("1", text, blocks), Section("2", "", (Paragraph("."),) * 50))
     return Document(text, text, sections=sections, banner=text)

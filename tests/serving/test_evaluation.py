@@ -60,10 +60,10 @@ def test_counts_are_those_of_a_slow_loop(letters):
     found = evaluate_samples(image_model(), letters, everything(letters))
     predicted = image_model().predict(letters.inputs)
     for k, one in enumerate(found.classes):
-        right = sum(p == k == y for p, y in zip(predicted, letters.labels, strict=True))
-        assert one.right == right
-        assert one.recall == right / list(letters.labels).count(k)
-        assert one.precision == right / list(predicted).count(k)
+        correct = sum(p == k == y for p, y in zip(predicted, letters.labels, strict=True))
+        assert one.correct == correct
+        assert one.recall == correct / list(letters.labels).count(k)
+        assert one.precision == correct / list(predicted).count(k)
         for j in range(3):
             assert found.confusion[k, j] == sum(
                 (y, p) == (k, j) for p, y in zip(predicted, letters.labels, strict=True)
@@ -73,11 +73,11 @@ def test_counts_are_those_of_a_slow_loop(letters):
 def test_calibration_and_brier_are_of_these_answers(letters):
     found = evaluate_samples(image_model(), letters, everything(letters))
     probabilities = image_model().predict_proba(letters.inputs).astype(np.float64)
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == letters.labels
+    confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == letters.labels
     error = 0.0
     for m in range(15):
         inside = [n for n in range(N) if m / 15 < confidence[n] <= (m + 1) / 15]
-        error += abs(sum(right[n] - confidence[n] for n in inside)) / N
+        error += abs(sum(correct[n] - confidence[n] for n in inside)) / N
     assert found.calibration_error == pytest.approx(error, abs=1e-6)
     brier = np.mean([np.square(p - np.eye(3)[y]).sum() for p, y in zip(probabilities, letters.labels, strict=True)])
     assert found.brier == pytest.approx(brier, rel=1e-6)
@@ -150,7 +150,7 @@ def of_answers(labels, predicted, confidence, class_names=LETTERS):
     labels, predicted = np.array(labels), np.array(predicted)
     confidence = np.array(confidence, np.float32)
     answers = Predictions(labels, predicted, confidence, confidence, np.arange(len(labels)))
-    bins = reliability_bins(confidence, answers.right)
+    bins = reliability_bins(confidence, answers.correct)
     return Evaluation("run", "d.npz", "0" * 64, "all", tuple(class_names), answers, 0.5, 0.25, bins)
 
 

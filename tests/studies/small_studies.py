@@ -38,7 +38,7 @@ def numbers(results):
         result = results.unit(unit.cell, unit.seed)
         assert result is not None, f"{unit} is {results.status(unit.cell, unit.seed)}"
         history = [EpochRecord(r.epoch, r.train, r.valid, r.test, 0.0) for r in result.history]
-        arrays = [result.valid_losses, result.valid_right]
+        arrays = [result.valid_losses, result.valid_correct]
         for part in (result.valid, result.test):
             arrays += [] if part is None else list(vars(part).values())
         found[str(unit)] = (repr(history), result.kept_epoch, *(np.ascontiguousarray(a).tobytes() for a in arrays))

@@ -93,7 +93,7 @@ def test_the_gain_of_averaging_is_students_interval_of_paired_differences():
 
 
 def test_networks_that_agree_gain_nothing():
-    right = np.array([True, False, True])
-    assert gain_of_averaging(right, np.stack([right, right])).value == 0.0
+    correct = np.array([True, False, True])
+    assert gain_of_averaging(correct, np.stack([correct, correct])).value == 0.0
     with pytest.raises(ShapeError, match=r"together must be \(M,\) and members \(S, M\) with M >= 2, got \(1,\)"):
         gain_of_averaging([True], [[True]])

@@ -158,8 +158,8 @@ def test_images_are_paired_between_cells_and_seeds_unless_the_split_varies(lette
     results = study(letters, {"hidden": [3, 4]}, out=tmp_path / "a", seeds=2, epochs=2, **SIZES)
     correct = results.correct("test")
     assert list(correct) == ["hidden=3", "hidden=4"]
-    assert {right.shape for right in correct.values()} == {(2, 40)}
-    np.testing.assert_array_equal(correct["hidden=4"][1], results.unit(results.cells[1], 1).test.right)
+    assert {one.shape for one in correct.values()} == {(2, 40)}
+    np.testing.assert_array_equal(correct["hidden=4"][1], results.unit(results.cells[1], 1).test.correct)
     varies = ("init", "order", "split")
     other = study(letters, {"hidden": [3, 4]}, out=tmp_path / "b", seeds=2, epochs=2, seeds_vary=varies, **SIZES)
     with pytest.raises(ConfigError, match="vary the split, so their images differ"):

@@ -11,13 +11,13 @@ from chalknet.studies.stopping_point import stopping_point
 from chalknet.training.stopping import EarlyStopping
 
 
-def histories_of(losses, right, test_right=None):
+def histories_of(losses, correct, test_correct=None):
     """What training would have recorded of (S, E, M) losses and right answers."""
-    test_right = right if test_right is None else test_right
+    test_correct = correct if test_correct is None else test_correct
 
     def record(s, e):
-        valid = Scores(float(losses[s, e].mean(dtype=float)), float(right[s, e].mean()), 0.0)
-        return EpochRecord(e + 1, Scores(0.1, 1.0, 0.0), valid, Scores(0.1, float(test_right[s, e].mean()), 0.0), 0.1)
+        valid = Scores(float(losses[s, e].mean(dtype=float)), float(correct[s, e].mean()), 0.0)
+        return EpochRecord(e + 1, Scores(0.1, 1.0, 0.0), valid, Scores(0.1, float(test_correct[s, e].mean()), 0.0), 0.1)
 
     return [[record(s, e) for e in range(losses.shape[1])] for s in range(losses.shape[0])]
 
@@ -29,8 +29,8 @@ def made(rng, n_seeds=3, n_epochs=60, n_images=200, best=20.0, seed_spread=0.0, 
     return losses, losses < 1.05
 
 
-def found(losses, right, seed=0, **options):
-    return stopping_point(histories_of(losses, right), losses, right, np.random.default_rng(seed), **options)
+def found(losses, correct, seed=0, **options):
+    return stopping_point(histories_of(losses, correct), losses, correct, np.random.default_rng(seed), **options)
 
 
 def test_a_minimum_that_all_share_is_found_for_sure():
@@ -50,12 +50,12 @@ def test_of_equal_accuracies_the_epoch_that_training_keeps_counts():
     """The recorded case: 26 and 38 have the same accuracy, and 38 the smaller loss."""
     accuracy, loss = np.full(50, 0.7), np.linspace(2.0, 1.0, 50)
     accuracy[[25, 37]], loss[37] = 0.9, 0.5
-    right = np.arange(10)[None, None, :] < np.round(10 * accuracy)[None, :, None]
-    point = found(np.repeat(loss[None, :, None], 10, axis=2), right, monitor="valid_accuracy")
+    correct = np.arange(10)[None, None, :] < np.round(10 * accuracy)[None, :, None]
+    point = found(np.repeat(loss[None, :, None], 10, axis=2), correct, monitor="valid_accuracy")
     assert (point.epoch.value, point.by_seed) == (38, (38,))
     assert point.epoch.low <= 38 <= point.epoch.high
     rule = EarlyStopping(StoppingConfig(stop_early=True, monitor="valid_accuracy", patience=50))
-    kept = [one.epoch for one in histories_of(loss[None, :, None], right)[0] if rule.is_best(one)][-1]
+    kept = [one.epoch for one in histories_of(loss[None, :, None], correct)[0] if rule.is_best(one)][-1]
     assert kept == point.epoch.value
 
 
@@ -78,62 +78,62 @@ def test_the_interval_covers_the_true_stopping_point():
 
 
 def test_an_accuracy_is_to_be_large():
-    losses, right = made(np.random.default_rng(0), image_spread=10.0)
-    point = found(losses, right, monitor="valid_accuracy")
-    assert point.epoch.value == 1 + int(np.argmax(right.mean(axis=(0, 2))))
+    losses, correct = made(np.random.default_rng(0), image_spread=10.0)
+    point = found(losses, correct, monitor="valid_accuracy")
+    assert point.epoch.value == 1 + int(np.argmax(correct.mean(axis=(0, 2))))
 
 
 def test_what_training_on_did_is_the_difference_to_the_end():
-    losses, right = made(np.random.default_rng(3), image_spread=10.0)
-    point = found(losses, right)
+    losses, correct = made(np.random.default_rng(3), image_spread=10.0)
+    point = found(losses, correct)
     best = int(point.epoch.value) - 1
-    want = right[:, -1].mean() - right[:, best].mean()
+    want = correct[:, -1].mean() - correct[:, best].mean()
     assert point.gain("valid") == pytest.approx(want)
     assert point.valid_gain.value == pytest.approx(want)
     assert point.valid_gain.low <= want <= point.valid_gain.high < 0
-    assert point.accuracy_then["test"] == tuple(right[s, best].mean() for s in range(3))
+    assert point.accuracy_then["test"] == tuple(correct[s, best].mean() for s in range(3))
     assert point.accuracy_at_end["train"] == (1.0, 1.0, 1.0)
 
 
 @given(seed=st.integers(0, 2**32 - 1), n_seeds=st.integers(1, 4), n_images=st.integers(1, 9))
 def test_an_interval_is_within_the_epochs_and_repeats_with_its_seed(seed, n_seeds, n_images):
     rng = np.random.default_rng(seed)
-    losses, right = rng.random((n_seeds, 6, n_images)), rng.random((n_seeds, 6, n_images)) < 0.5
-    point = found(losses, right, seed, resamples=50)
+    losses, correct = rng.random((n_seeds, 6, n_images)), rng.random((n_seeds, 6, n_images)) < 0.5
+    point = found(losses, correct, seed, resamples=50)
     assert 1 <= point.epoch.low <= point.epoch.high <= 6
-    assert point == found(losses, right, seed, resamples=50)
+    assert point == found(losses, correct, seed, resamples=50)
 
 
 def test_without_the_values_of_images_there_is_no_interval():
-    losses, right = made(np.random.default_rng(0))
-    point = stopping_point(histories_of(losses, right), None, None, np.random.default_rng(0))
+    losses, correct = made(np.random.default_rng(0))
+    point = stopping_point(histories_of(losses, correct), None, None, np.random.default_rng(0))
     assert point.epoch.value == 21
     assert np.isnan([point.epoch.low, point.epoch.high, point.valid_gain.low, point.valid_gain.high]).all()
 
 
 @pytest.mark.parametrize("scale", [1e6, 1e36, 1e305], ids=["float32", "float32, sums overflow", "float64"])
 def test_the_point_of_losses_beyond_float16_lies_in_its_interval(scale):
-    losses, right = made(np.random.default_rng(0), best=5.0, image_spread=10.0)
-    point = found(np.stack([kept_losses(scale * one) for one in losses]), right, resamples=200)
+    losses, correct = made(np.random.default_rng(0), best=5.0, image_spread=10.0)
+    point = found(np.stack([kept_losses(scale * one) for one in losses]), correct, resamples=200)
     assert point.epoch.low <= point.epoch.value <= point.epoch.high
     assert point.epoch.low > 1  # losses that are all cut off are equal, and the first of them would be the best
 
 
 def test_losses_that_a_file_of_before_has_cut_off_give_no_interval_of_the_epoch():
-    losses, right = made(np.random.default_rng(0), image_spread=10.0)
+    losses, correct = made(np.random.default_rng(0), image_spread=10.0)
     cut = np.minimum(1e6 * losses, 65_504.0).astype(np.float16)
-    point = stopping_point(histories_of(1e6 * losses, right), cut, right, np.random.default_rng(0))
+    point = stopping_point(histories_of(1e6 * losses, correct), cut, correct, np.random.default_rng(0))
     assert np.isnan([point.epoch.low, point.epoch.high]).all()
     assert np.isfinite([point.valid_gain.low, point.valid_gain.high]).all()
     by_accuracy = stopping_point(
-        histories_of(losses, right), cut, right, np.random.default_rng(0), monitor="valid_accuracy"
+        histories_of(losses, correct), cut, correct, np.random.default_rng(0), monitor="valid_accuracy"
     )
     assert by_accuracy.epoch.low <= by_accuracy.epoch.value <= by_accuracy.epoch.high
 
 
 def test_half_floats_and_the_write_ups_size_are_fast_enough_to_ask():
-    losses, right = made(np.random.default_rng(0), n_epochs=200, n_images=1000, image_spread=10.0)
-    point = found(losses.astype(np.float16), right, resamples=500)
+    losses, correct = made(np.random.default_rng(0), n_epochs=200, n_images=1000, image_spread=10.0)
+    point = found(losses.astype(np.float16), correct, resamples=500)
     assert point.epoch.low <= 21 <= point.epoch.high
 
 
@@ -149,6 +149,6 @@ def test_half_floats_and_the_write_ups_size_are_fast_enough_to_ask():
     ],
 )
 def test_what_does_not_fit_is_told(change, message):
-    losses, right = made(np.random.default_rng(0))
+    losses, correct = made(np.random.default_rng(0))
     with pytest.raises(ShapeError, match=message):
-        stopping_point(*change(histories_of(losses, right), losses, right), np.random.default_rng(0))
+        stopping_point(*change(histories_of(losses, correct), losses, correct), np.random.default_rng(0))

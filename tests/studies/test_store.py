@@ -108,7 +108,7 @@ def test_a_result_reads_back_as_it_was_stored(store, lease, tmp_path, small_imag
     # The kept network's predictions and what the engine scored are the same answers.
     assert found.valid.accuracy == found.kept.valid.accuracy
     assert found.test.accuracy == found.kept.test.accuracy
-    assert found.valid_right[-1].mean() == found.kept.valid.accuracy
+    assert found.valid_correct[-1].mean() == found.kept.valid.accuracy
     assert abs(found.valid_losses[-1].mean(dtype=float) - found.kept.valid.loss) < 1e-3  # float16 has 11 bits
 
 
@@ -123,11 +123,11 @@ def test_a_training_whose_loss_grows_and_stays_finite_has_its_point_in_its_inter
     recipe = RECIPE.with_settings(learning_rate=1e5, epochs=8)
     (unit,) = units_of(spec_of("hidden=5", recipe=recipe, seeds=1))
     stored = trained(small_images, unit)
-    losses, right = stored.arrays["valid_losses"], np.unpackbits(stored.arrays["valid_right_bits"], axis=1, count=40)
+    losses, correct = stored.arrays["valid_losses"], np.unpackbits(stored.arrays["valid_right_bits"], axis=1, count=40)
     assert losses.dtype == np.float32
     history = record_from(stored.record).history
     assert [record.valid.loss for record in history] == pytest.approx(losses.mean(axis=1, dtype=float))
-    point = stopping_point([history], losses[None], right[None].astype(bool), np.random.default_rng(0))
+    point = stopping_point([history], losses[None], correct[None].astype(bool), np.random.default_rng(0))
     assert point.epoch.low <= point.epoch.value <= point.epoch.high
 
 

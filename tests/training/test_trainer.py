@@ -78,7 +78,7 @@ def test_the_scores_of_each_validation_sample_are_kept_on_request(small_images):
     trainer = Trainer(small_images, splits, SMALL, keep_samples=True)
     history = list(trainer.epochs())
     assert [float(each.loss.mean(dtype=float)) for each in trainer.valid_samples] == [r.valid.loss for r in history]
-    assert [float(each.right.mean()) for each in trainer.valid_samples] == [r.valid.accuracy for r in history]
+    assert [float(each.correct.mean()) for each in trainer.valid_samples] == [r.valid.accuracy for r in history]
     assert Trainer(small_images, splits, SMALL).valid_samples == []
 
 

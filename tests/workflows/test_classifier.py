@@ -180,10 +180,10 @@ def test_scores_on_the_given_validation_samples_are_the_kept_networks(digits):
 def test_validation_scores_are_weighted_where_training_is(digits):
     x, y = digits
     fitted = quick(class_weight={0: 1000.0}).fit(x[:300], y[:300], x[300:], y[300:])
-    right = fitted.predict(x[300:]) == y[300:]
-    weighted = np.average(right, weights=np.where(y[300:] == 0, 1000.0, 1.0))
+    correct = fitted.predict(x[300:]) == y[300:]
+    weighted = np.average(correct, weights=np.where(y[300:] == 0, 1000.0, 1.0))
     assert fitted.validation_curve_[-1] == pytest.approx(weighted)
-    assert abs(right.mean() - weighted) > 1e-3
+    assert abs(correct.mean() - weighted) > 1e-3
 
 
 def test_few_samples_all_train_unless_early_stopping_is_asked_for(digits):

@@ -157,8 +157,8 @@ def test_a_loss_that_runs_away_leaves_the_best_weights_and_says_where(small_imag
     assert f"The weights of the best epoch, {run.kept_epoch}, are in {tmp_path / 'run'}" in str(caught.value)
     network = chalknet.load_model(tmp_path / "run" / "model.safetensors")
     index = run.splits.valid
-    right = np.mean(network.predict(small_images.inputs[index]) == small_images.labels[index])
-    assert right == run.history[run.kept_epoch - 1].valid.accuracy
+    correct = np.mean(network.predict(small_images.inputs[index]) == small_images.labels[index])
+    assert correct == run.history[run.kept_epoch - 1].valid.accuracy
     assert not (tmp_path / "run" / "summary.json").exists()
 
 

@@ -88,7 +88,7 @@ def test_the_tables_and_figures_are_the_studys_own_numbers(paper):
     cell = result.results.cells[1]
     units = list(result.results.finished(cell).values())
     mean = np.mean([unit.valid.accuracy for unit in units])
-    (row,) = [row for row in rows_of(result.folder / "tables" / "cells.csv") if row[0] == "8"]
+    (row,) = [row for row in rows_of(result.folder / "tables" / "configurations.csv") if row[0] == "8"]
     assert row[1] == f"{100 * mean:.1f} %"
     figure = json.loads((result.folder / "figures" / "accuracy.json").read_text(encoding="utf-8"))
     assert figure["panels"][0]["curves"][0]["y"][1] == pytest.approx(mean)

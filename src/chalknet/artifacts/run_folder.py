@@ -74,7 +74,7 @@ class FinishedRun:
         history, recipe, summary: the run's own. data: where its samples came from.
         valid_losses: (E, M) float16, or wider where losses need it, each validation sample's loss in nats after each
             epoch; None where they were too many to keep.
-        valid_right: (E, M) bool, whether its most probable class was then the true one; None likewise.
+        valid_correct: (E, M) bool, whether its most probable class was then the true one; None likewise.
     """
 
     folder: Path
@@ -83,7 +83,7 @@ class FinishedRun:
     data: DataConfig
     summary: RunSummary
     valid_losses: NDArray[np.floating[Any]] | None
-    valid_right: NDArray[np.bool_] | None
+    valid_correct: NDArray[np.bool_] | None
 
 
 def run_files(run: Run, data: DataConfig) -> dict[str, bytes]:
@@ -100,9 +100,9 @@ def run_files(run: Run, data: DataConfig) -> dict[str, bytes]:
     }
     if run.valid_samples:
         losses = np.stack([each.loss for each in run.valid_samples])
-        right = np.stack([each.right for each in run.valid_samples])
+        correct = np.stack([each.correct for each in run.valid_samples])
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, losses=kept_losses(losses), right=right)
+        np.savez_compressed(buffer, losses=kept_losses(losses), right=correct)
         files[SAMPLES_FILE] = buffer.getvalue()
     return files | {SUMMARY_FILE: (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode()}
 
@@ -124,8 +124,8 @@ def read_run(folder: Path) -> FinishedRun:
         if config_from_tables(trained, str(folder / MODEL_FILE))[0] != recipe:
             raise StoreError(f"{folder}: {CONFIG_FILE} is not what {MODEL_FILE} was trained with. Restore it.")
     samples = folder / SAMPLES_FILE
-    losses, right = _read_samples(samples, len(history)) if samples.is_file() else (None, None)
-    return FinishedRun(folder, history, recipe, data, read_summary(folder, len(history)), losses, right)
+    losses, correct = _read_samples(samples, len(history)) if samples.is_file() else (None, None)
+    return FinishedRun(folder, history, recipe, data, read_summary(folder, len(history)), losses, correct)
 
 
 def read_summary(folder: Path, n_epochs: int) -> RunSummary:
@@ -168,15 +168,15 @@ def _read_samples(path: Path, n_epochs: int) -> tuple[NDArray[np.floating[Any]],
             archive = NpzArchive(file)
             if archive.keys != {"losses", "right"}:
                 raise StoreError(f"{path}: is not what a run writes: it holds {quoted(sorted(archive.keys))}.")
-            losses, right = archive.array("losses"), archive.array("right")
+            losses, correct = archive.array("losses"), archive.array("right")
     except DataError as error:
         raise StoreError(str(error)) from error
-    fits = losses.shape == right.shape and losses.ndim == 2 and len(losses) == n_epochs
-    if not fits or losses.dtype not in LOSS_TYPES or right.dtype != np.bool_:
+    fits = losses.shape == correct.shape and losses.ndim == 2 and len(losses) == n_epochs
+    if not fits or losses.dtype not in LOSS_TYPES or correct.dtype != np.bool_:
         raise StoreError(
-            f"{path}: holds {losses.shape} {losses.dtype} and {right.shape} {right.dtype}, which is no run's."
+            f"{path}: holds {losses.shape} {losses.dtype} and {correct.shape} {correct.dtype}, which is no run's."
         )
-    return losses, right
+    return losses, correct
 
 
 def run_summary(run: Run, data: DataConfig) -> dict[str, Any]:

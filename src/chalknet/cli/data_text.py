@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from chalknet.cli.output import echo
 from chalknet.data.audit import Audit
 from chalknet.formatting import DASH
-from chalknet.reporting.audit_words import words
+from chalknet.reporting.audit_text import describe_check
 from chalknet.reporting.tables import Table
 from chalknet.workflows.data import DataInfo
 
@@ -69,7 +69,7 @@ def audit_tables(result: Audit) -> Iterator[Table]:
     """The tables of an audit, the ones without rows left out."""
     rows = []
     for check in result.checks:
-        what, cost = words(check)
+        what, cost = describe_check(check)
         rows.append(("FOUND" if check.found else "ok", what, f"{check.count:,} of {check.total:,}", cost))
     yield Table("What was looked for", ("", "what", "count", "what it can do"), tuple(rows))
     yield _class_table(result)

@@ -44,11 +44,11 @@ class SampleScores:
 
     Attributes:
         loss: (n,) float, nats.
-        right: (n,) bool.
+        correct: (n,) bool.
     """
 
     loss: NDArray[Any]
-    right: NDArray[np.bool_]
+    correct: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)

@@ -212,7 +212,7 @@ class ShardedEngine(NumpyEngine):
         for number, one in enumerate(self._shards.ask("evaluate_each", self.evaluation_arrays, part)):
             if one is not None:
                 positions = cut.positions(number)
-                each.loss[positions], each.right[positions] = one.loss, one.right
+                each.loss[positions], each.correct[positions] = one.loss, one.correct
         return each
 
 

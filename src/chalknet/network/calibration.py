@@ -19,24 +19,25 @@ class ReliabilityBin:
     """The answers whose confidence, the probability of the predicted class, lies in (low, high].
 
     Attributes:
-        count: n_m of them; right: those that are right.
-        confidence: c_m, the mean of their confidences, and accuracy: a_m, the share that is right; nan where none is.
+        count: n_m of them; correct: those that are correct.
+        confidence: c_m, the mean of their confidences, and accuracy: a_m, the
+            fraction that is correct; nan where there is none.
     """
 
     low: float
     high: float
     count: int
-    right: int
+    correct: int
     confidence: float
     accuracy: float
 
 
-def reliability_bins(confidence: Any, right: Any, n_bins: int = BINS) -> tuple[ReliabilityBin, ...]:
+def reliability_bins(confidence: Any, correct: Any, n_bins: int = BINS) -> tuple[ReliabilityBin, ...]:
     """Answers by their confidence, in bins of equal width over (0, 1]; the figures that M4 is made of.
 
     Args:
         confidence: (N,) in [0, 1]; a confidence of 0 counts to the first bin.
-        right: (N,) bool, whether the predicted class is the true one.
+        correct: (N,) bool, whether the predicted class is the true one.
         n_bins: M >= 1.
     Returns:
         M bins, from low confidence to high.
@@ -44,9 +45,11 @@ def reliability_bins(confidence: Any, right: Any, n_bins: int = BINS) -> tuple[R
         ShapeError: the shapes are not (N,) with N >= 1. ConfigError: n_bins below 1, a confidence outside [0, 1].
     Source: Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neural Networks (ICML 2017), section 2.
     """
-    confidence, right = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.bool_)
-    if confidence.shape != right.shape or confidence.ndim != 1 or not confidence.size:
-        raise ShapeError(f"confidence and right must be (N,) with N >= 1, got {confidence.shape} and {right.shape}.")
+    confidence, correct = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.bool_)
+    if confidence.shape != correct.shape or confidence.ndim != 1 or not confidence.size:
+        raise ShapeError(
+            f"confidence and correct must be (N,) with N >= 1, got {confidence.shape} and {correct.shape}."
+        )
     if n_bins < 1:
         raise ConfigError(f"n_bins must be a whole number >= 1, got {n_bins}.")
     if not (confidence.min() >= 0.0 and confidence.max() <= 1.0):
@@ -54,12 +57,14 @@ def reliability_bins(confidence: Any, right: Any, n_bins: int = BINS) -> tuple[R
     edges = np.arange(1, n_bins) / n_bins
     bin_of = np.searchsorted(edges, confidence, side="left")  # on an edge it belongs to the bin below
     counts = np.bincount(bin_of, minlength=n_bins)
-    rights = np.bincount(bin_of, weights=right, minlength=n_bins).astype(np.int64)
+    correct_counts = np.bincount(bin_of, weights=correct, minlength=n_bins).astype(np.int64)
     with np.errstate(invalid="ignore"):
-        means, accuracies = np.bincount(bin_of, weights=confidence, minlength=n_bins) / counts, rights / counts
+        means, accuracies = np.bincount(bin_of, weights=confidence, minlength=n_bins) / counts, correct_counts / counts
     ends = [0.0, *edges.tolist(), 1.0]
     return tuple(
-        ReliabilityBin(ends[m], ends[m + 1], int(counts[m]), int(rights[m]), float(means[m]), float(accuracies[m]))
+        ReliabilityBin(
+            ends[m], ends[m + 1], int(counts[m]), int(correct_counts[m]), float(means[m]), float(accuracies[m])
+        )
         for m in range(n_bins)
     )
 

@@ -1,6 +1,6 @@
 """A document as plain data: sections of blocks. `html` and `typst` make one file of it, `files` everything.
 
-Text of paragraphs, captions, notes and findings carries a small markup (`inline` reads it; `escaped` takes its meaning
+Text of paragraphs, captions, notes and findings carries a small markup (`markup` parses it; `escape` takes its meaning
 away from a name that comes from data):
 
     `code`   *emphasis*   **strong**

@@ -10,7 +10,7 @@ import numpy as np
 
 from chalknet.formatting import json_ready
 from chalknet.records import PARTS, EpochRecord
-from chalknet.reporting.tables import PART_NAMES
+from chalknet.reporting.tables import SPLIT_NAMES
 
 FORMAT = 1  # of the JSON
 AXES = {
@@ -128,29 +128,31 @@ def learning_curves(history: Sequence[EpochRecord], title: str = "") -> Figure:
     return Figure(
         title,
         (
-            Panel("Loss", "epoch", "cross-entropy (nats per sample)", part_curves([history], PARTS, "loss")),
-            Panel("Accuracy", "epoch", "share of right answers", part_curves([history], PARTS, "accuracy")),
+            Panel("Loss", "epoch", "cross-entropy (nats per sample)", split_curves([history], PARTS, "loss")),
+            Panel("Accuracy", "epoch", "share of right answers", split_curves([history], PARTS, "accuracy")),
         ),
     )
 
 
-def part_curves(histories: Sequence[Sequence[EpochRecord]], parts: Sequence[str], measure: str) -> tuple[Curve, ...]:
+def split_curves(histories: Sequence[Sequence[EpochRecord]], splits: Sequence[str], measure: str) -> tuple[Curve, ...]:
     """Return a curve a part: one training's, or the mean of several with the least and the largest as a band."""
     curves = []
     length = min(len(history) for history in histories)  # where some stopped early, as far as all of them go
-    for part in parts:
-        if any(history[0].part(part) is None for history in histories):
+    for split in splits:
+        if any(history[0].part(split) is None for history in histories):
             continue
-        values = np.array([points_of(history[:length], part, measure)[1] for history in histories])
+        values = np.array([curve_points(history[:length], split, measure)[1] for history in histories])
         x = tuple(float(n) for n in range(1, length + 1))
         band = (None, None) if len(values) == 1 else (_floats(values.min(axis=0)), _floats(values.max(axis=0)))
-        curves.append(Curve(PART_NAMES[part], x, _floats(values.mean(axis=0)), *band))
+        curves.append(Curve(SPLIT_NAMES[split], x, _floats(values.mean(axis=0)), *band))
     return tuple(curves)
 
 
-def points_of(history: Sequence[EpochRecord], part: str, measure: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def curve_points(
+    history: Sequence[EpochRecord], split: str, measure: str
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the epochs of a history and one measure of a part after each of them."""
-    found = [(record.epoch, record.part(part)) for record in history]
+    found = [(record.epoch, record.part(split)) for record in history]
     x = tuple(float(epoch) for epoch, _ in found)
     return x, tuple(float(getattr(scores, measure)) for _, scores in found)
 

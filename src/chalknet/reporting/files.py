@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from chalknet.artifacts.atomic import new_folder, refuse_link, write_files
 from chalknet.errors import OutputError
 from chalknet.reporting.document import Document, FigureBlock, TableBlock
+from chalknet.reporting.document_view import draw_pictures, encode_utf8
 from chalknet.reporting.html import document_html
 from chalknet.reporting.typst import document_pdf
-from chalknet.reporting.views import draw_all, encoded
 from chalknet.studies.results import StudyResults
 
 OWN_PAGE = re.compile(rb"by chalknet \d")  # stands in the subtitle of every document
@@ -78,13 +78,13 @@ def document_files(document: Document, stem: str = "writeup") -> dict[str, bytes
 
     Names have "/" between folder and file; `write_document` puts them on disk.
     """
-    pictures = draw_all(document)
+    pictures = draw_pictures(document)
     files = {f"figures/{name}.{picture.kind}": picture.light for name, picture in pictures.items()}
     for block in document.blocks():
         if isinstance(block, TableBlock):
-            files[f"tables/{block.name}.csv"] = encoded(block.table.csv())
+            files[f"tables/{block.name}.csv"] = encode_utf8(block.table.csv())
         elif isinstance(block, FigureBlock):
-            files[f"figures/{block.name}.json"] = encoded(block.figure.json())
+            files[f"figures/{block.name}.json"] = encode_utf8(block.figure.json())
     files[f"{stem}.html"] = document_html(document, pictures)
     files[f"{stem}.pdf"] = document_pdf(document, pictures)
     return files

@@ -9,8 +9,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from chalknet.reporting.document import Document, picture_kind
+from chalknet.reporting.document_view import Picture, document_view, draw_pictures, encode_utf8
 from chalknet.reporting.formulas import FORMULAS, Formula, symbol
-from chalknet.reporting.views import Picture, document_view, draw_all, encoded
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -24,11 +24,11 @@ def document_html(document: Document, pictures: Mapping[str, Picture] | None = N
     """The page, in UTF-8; equal documents give equal bytes.
 
     Args:
-        pictures: what `draw_all` gave, where it is at hand already.
+        pictures: what `draw_pictures` gave, where it is at hand already.
     """
-    pictures = draw_all(document) if pictures is None else pictures
+    pictures = draw_pictures(document) if pictures is None else pictures
     page = _environment().get_template("document.html")
-    return encoded(page.render(document=document_view(document, pictures), pictures=pictures))
+    return encode_utf8(page.render(document=document_view(document, pictures), pictures=pictures))
 
 
 @cache
@@ -82,7 +82,7 @@ def formula_markup(label: str) -> Markup:
 def symbol_markup(name: str) -> Markup:
     """Return a symbol of running text as MathML."""
     found = symbol(name)
-    assert found is not None, "`inline` lets only symbols through"
+    assert found is not None, "`parse_markup` lets only symbols through"
     return _math(found)
 
 

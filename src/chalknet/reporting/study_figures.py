@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from chalknet.formatting import capitalised
 from chalknet.records import EpochRecord
-from chalknet.reporting.figures import AXES, Curve, Figure, Mark, Matrix, Panel, part_curves, points_of
-from chalknet.reporting.gathered import CellRuns, Gathered, field_name
+from chalknet.reporting.figures import AXES, Curve, Figure, Mark, Matrix, Panel, curve_points, split_curves
+from chalknet.reporting.report_data import ConfigurationRuns, ReportData, field_name
 from chalknet.reporting.study_tables import confusion_counts
-from chalknet.reporting.tables import PART_NAMES
+from chalknet.reporting.tables import SPLIT_NAMES
 from chalknet.studies.cells import value_text
 from chalknet.studies.results import Predictions
 
@@ -23,25 +23,27 @@ BESIDE = 0.02  # of an axis
 LARGE_SPIKE = 1.5  # times what an axis needs for the rest, from which losses are cut off
 
 
-def history_curves(history: Sequence[EpochRecord], parts: Sequence[str], measures: Sequence[str], title: str) -> Figure:
+def history_curves(
+    history: Sequence[EpochRecord], splits: Sequence[str], measures: Sequence[str], title: str
+) -> Figure:
     """One training: a panel a measure, a curve a part."""
     panels = tuple(
-        Panel(capitalised(measure.replace("_", " ")), "epoch", AXES[measure], part_curves([history], parts, measure))
+        Panel(capitalised(measure.replace("_", " ")), "epoch", AXES[measure], split_curves([history], splits, measure))
         for measure in measures
     )
-    return Figure(title, panels, legend="shared" if len(parts) > 1 else "none")
+    return Figure(title, panels, legend="shared" if len(splits) > 1 else "none")
 
 
-def cell_curves(gathered: Gathered, measure: str, parts: Sequence[str]) -> Figure:
+def configuration_curves(report_data: ReportData, measure: str, splits: Sequence[str]) -> Figure:
     """A panel a cell: the mean over its seeds, and as a band the least and the largest of them."""
-    shown = shown_cells(gathered)
+    shown = shown_configurations(report_data)
     top = loss_top(shown) if measure == "loss" else None
     panels = tuple(
         Panel(
             panel_title(runs),
             "epoch",
             AXES[measure],
-            part_curves(runs.histories, parts, measure),
+            split_curves(runs.histories, splits, measure),
             y_limits=None if top is None else (0.0, top),
         )
         for runs in shown
@@ -49,33 +51,33 @@ def cell_curves(gathered: Gathered, measure: str, parts: Sequence[str]) -> Figur
     return Figure("", panels, columns=_columns(len(panels)), legend="shared", same_x=True, same_y=True)
 
 
-def seed_curves(runs: CellRuns, part: str, measures: Sequence[str]) -> Figure:
+def seed_curves(runs: ConfigurationRuns, split: str, measures: Sequence[str]) -> Figure:
     """One cell: a panel a measure, a curve a seed."""
     panels = tuple(
         Panel(
             capitalised(measure),
             "epoch",
             AXES[measure],
-            _seed_curves(runs, part, measure),
+            _seed_curves(runs, split, measure),
         )
         for measure in measures
     )
     return Figure("", panels, legend="shared")
 
 
-def _seed_curves(runs: CellRuns, part: str, measure: str) -> tuple[Curve, ...]:
+def _seed_curves(runs: ConfigurationRuns, split: str, measure: str) -> tuple[Curve, ...]:
     return tuple(
-        Curve(f"seed {seed}", *points_of(history, part, measure))
+        Curve(f"seed {seed}", *curve_points(history, split, measure))
         for seed, history in zip(runs.seeds, runs.histories, strict=True)
     )
 
 
-def stopping_curves(gathered: Gathered) -> Figure:
+def stopping_curves(report_data: ReportData) -> Figure:
     """A panel a cell: of each seed what chose the epoch, with the epoch at which the mean is best and its interval."""
     panels = []
-    top = loss_top(shown_cells(gathered))
+    top = loss_top(shown_configurations(report_data))
     limits = None if top is None else (0.0, top)
-    for runs in shown_cells(gathered):
+    for runs in shown_configurations(report_data):
         if runs.stopping is None:
             continue
         epoch, measure = runs.stopping.epoch, runs.stopping.monitor.removeprefix("valid_")
@@ -95,9 +97,9 @@ def stopping_curves(gathered: Gathered) -> Figure:
     return Figure("", tuple(panels), columns=_columns(len(panels)), legend="shared", same_x=True, same_y=same)
 
 
-def panel_title(runs: CellRuns) -> str:
+def panel_title(runs: ConfigurationRuns) -> str:
     """A cell over its panel: its label as it is, words with a large first letter."""
-    return runs.title if runs.cell.settings else capitalised(runs.title)
+    return runs.title if runs.configuration.settings else capitalised(runs.title)
 
 
 def _columns(n_panels: int) -> int:
@@ -105,25 +107,25 @@ def _columns(n_panels: int) -> int:
     return min(n_panels, 2 if n_panels <= MAX_WIDE_PANELS else 3)
 
 
-def loss_top(shown: Sequence[CellRuns]) -> float | None:
+def loss_top(shown: Sequence[ConfigurationRuns]) -> float | None:
     """Where a loss axis ends if a few epochs would flatten all others: above where training begins and ends."""
     histories = [history for runs in shown for history in runs.histories]
 
     def largest(records: Iterable[EpochRecord]) -> float:
-        scores = (record.part(part) for record in records for part in ("train", "valid"))
+        scores = (record.part(split) for record in records for split in ("train", "valid"))
         return max(one.loss for one in scores if one is not None)
 
     top = 1.1 * largest(history[at] for history in histories for at in (0, -1))
     return top if largest(record for history in histories for record in history) > LARGE_SPIKE * top else None
 
 
-def accuracy_figure(gathered: Gathered) -> Figure:
+def accuracy_figure(report_data: ReportData) -> Figure:
     """Accuracy on the judged part against what was varied: means with their intervals, and each seed as a point."""
-    runs = gathered.complete
-    part = gathered.judged or "train"
-    places, scale, names = _places(gathered)
-    means = tuple(one.mean(part, "accuracy") for one in runs)
-    found = [gathered.accuracy_of(one) for one in runs]
+    runs = report_data.complete
+    split = report_data.comparison_split or "train"
+    places, scale, names = _places(report_data)
+    means = tuple(one.mean(split, "accuracy") for one in runs)
+    found = [report_data.accuracy_of(one) for one in runs]
     low = tuple(math.nan if one is None else one.low for one in found)
     high = tuple(math.nan if one is None else one.high for one in found)
     with_interval = all(one is not None for one in found)
@@ -137,45 +139,49 @@ def accuracy_figure(gathered: Gathered) -> Figure:
             style="points",
         )
     ]
-    if gathered.n_seeds > 1:
+    if report_data.n_seeds > 1:
         beside = _beside(places, scale)
-        seeds = [(x, value) for x, one in zip(beside, runs, strict=True) for value in one.values(part, "accuracy")]
+        seeds = [(x, value) for x, one in zip(beside, runs, strict=True) for value in one.values(split, "accuracy")]
         curves.append(Curve("single seeds", tuple(x for x, _ in seeds), tuple(y for _, y in seeds), style="points"))
-    label = field_name(gathered.varied[0]) if len(gathered.varied) == 1 else "cell"
-    panel = Panel("", label, f"{PART_NAMES[part]} accuracy", tuple(curves), x_scale=scale, x_names=names)
+    label = field_name(report_data.varied[0]) if len(report_data.varied) == 1 else "cell"
+    panel = Panel("", label, f"{SPLIT_NAMES[split]} accuracy", tuple(curves), x_scale=scale, x_names=names)
     return Figure("", (panel,))
 
 
-def confusion_figure(gathered: Gathered, answers: Sequence[Predictions]) -> Figure:
+def confusion_figure(report_data: ReportData, predictions: Sequence[Predictions]) -> Figure:
     """How often each class was taken for each other, added over the seeds."""
-    names = gathered.results.data.class_names
-    counts = confusion_counts(answers, len(names))
+    names = report_data.results.data.class_names
+    counts = confusion_counts(predictions, len(names))
     rows = tuple(tuple(int(n) for n in row) for row in counts)
     return Figure("", (Matrix("", "predicted class", "true class", names, names, rows),), legend="none")
 
 
-def has_accuracy_figure(gathered: Gathered) -> bool:
+def has_accuracy_figure(report_data: ReportData) -> bool:
     """Whether the cells fit on one axis: they differ in one number, or are few enough to be named."""
-    return len(gathered.complete) > 1 and (_numbers(gathered) is not None or len(gathered.complete) <= MAX_LABELS)
+    return len(report_data.complete) > 1 and (
+        _numbers(report_data) is not None or len(report_data.complete) <= MAX_LABELS
+    )
 
 
-def shown_cells(gathered: Gathered) -> tuple[CellRuns, ...]:
+def shown_configurations(report_data: ReportData) -> tuple[ConfigurationRuns, ...]:
     """The complete cells, or of many the best, in the order in which they were asked for."""
-    cells = gathered.complete or gathered.cells
-    if len(cells) <= MAX_PANELS:
-        return cells
-    part = gathered.judged or "train"
-    best = sorted(cells, key=lambda runs: -runs.mean(part, "accuracy"))[:MAX_PANELS]
-    return tuple(runs for runs in cells if runs in best)
+    configurations = report_data.complete or report_data.configurations
+    if len(configurations) <= MAX_PANELS:
+        return configurations
+    split = report_data.comparison_split or "train"
+    best = sorted(configurations, key=lambda runs: -runs.mean(split, "accuracy"))[:MAX_PANELS]
+    return tuple(runs for runs in configurations if runs in best)
 
 
-def _places(gathered: Gathered) -> tuple[tuple[float, ...], str, tuple[str, ...]]:
+def _places(report_data: ReportData) -> tuple[tuple[float, ...], str, tuple[str, ...]]:
     """Where the cells stand on the axis, its scale, and names where they are not numbers."""
-    numbers = _numbers(gathered)
+    numbers = _numbers(report_data)
     if numbers is None:
         names = tuple(
-            value_text(dict(runs.cell.settings)[gathered.varied[0]]) if len(gathered.varied) == 1 else runs.name
-            for runs in gathered.complete
+            value_text(dict(runs.configuration.settings)[report_data.varied[0]])
+            if len(report_data.varied) == 1
+            else runs.name
+            for runs in report_data.complete
         )
         return tuple(float(i) for i in range(len(names))), "linear", names
     wide = min(numbers) > 0 and max(numbers) / min(numbers) >= WIDE_RATIO
@@ -188,11 +194,11 @@ def _beside(places: tuple[float, ...], scale: str) -> tuple[float, ...]:
     return tuple(x + BESIDE * width for x in places)
 
 
-def _numbers(gathered: Gathered) -> tuple[float, ...] | None:
+def _numbers(report_data: ReportData) -> tuple[float, ...] | None:
     """The values of the one field that varies, if they are numbers; a lone width is one."""
-    if len(gathered.varied) != 1:
+    if len(report_data.varied) != 1:
         return None
-    values = [dict(runs.cell.settings)[gathered.varied[0]] for runs in gathered.complete]
+    values = [dict(runs.configuration.settings)[report_data.varied[0]] for runs in report_data.complete]
     flat = [value[0] if isinstance(value, tuple) and len(value) == 1 else value for value in values]
     if any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in flat):
         return None

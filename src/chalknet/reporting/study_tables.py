@@ -10,8 +10,8 @@ import numpy as np
 
 from chalknet.formatting import DASH, count_of, fixed, p_value, percent, percent_ends, points, points_ends
 from chalknet.records import PARTS
-from chalknet.reporting.gathered import CellRuns, Gathered, field_name
-from chalknet.reporting.tables import MONITOR_NAMES, PART_NAMES, Table
+from chalknet.reporting.report_data import ConfigurationRuns, ReportData, field_name
+from chalknet.reporting.tables import MONITOR_NAMES, SPLIT_NAMES, Table
 from chalknet.studies.cells import value_text
 from chalknet.studies.compare import PairwiseDifference
 from chalknet.studies.results import Predictions
@@ -24,9 +24,9 @@ MAX_CLASSES = 30  # rows of a table of classes
 MEASURE_NAMES = {"loss": "loss", "accuracy": "accuracy", "printed_loss": "printed loss"}
 
 
-def setup_table(gathered: Gathered) -> Table:
+def setup_table(report_data: ReportData) -> Table:
     """Versions and machine: of the trainings where they are known, and of the document."""
-    facts = gathered.machine
+    facts = report_data.machine
     rows = [
         ("chalknet", str(facts["chalknet"])),
         ("Python", str(facts["python"])),
@@ -34,82 +34,86 @@ def setup_table(gathered: Gathered) -> Table:
         ("BLAS", " ".join(filter(None, [facts["blas"], facts["blas_version"], facts["blas_kernels"]])) or "unknown"),
         ("processor", f"{facts['processor'] or 'unknown'}, {count_of(facts['cores'], 'core')}"),
         ("system", str(facts["system"])),
-        ("training", "; ".join(dict.fromkeys(how for runs in gathered.cells for how in runs.trained)) or DASH),
+        (
+            "training",
+            "; ".join(dict.fromkeys(how for runs in report_data.configurations for how in runs.trained)) or DASH,
+        ),
     ]
     return Table("Versions and machine", ("what", "value"), tuple(rows))
 
 
-def data_facts_table(gathered: Gathered) -> Table:
+def data_facts_table(report_data: ReportData) -> Table:
     """What the samples are."""
-    facts = gathered.results.data
-    kind = "images" if gathered.has_images else "rows"
+    facts = report_data.results.data
+    kind = "images" if report_data.has_images else "rows"
     shape = " x ".join(map(str, facts.sample_shape))
     rows = [
         ("source", facts.source),
         ("sha256", facts.sha256 or "unknown"),
         ("samples", f"{facts.samples:,} {kind} of {shape}"),
     ]
-    if gathered.data is not None:
-        low, high = float(gathered.data.inputs.min()), float(gathered.data.inputs.max())
-        rows.append(("values", f"{gathered.data.inputs.dtype}, {low:g} to {high:g}"))
+    if report_data.data is not None:
+        low, high = float(report_data.data.inputs.min()), float(report_data.data.inputs.max())
+        rows.append(("values", f"{report_data.data.inputs.dtype}, {low:g} to {high:g}"))
     rows.append(("classes", f"{len(facts.class_names):,}: {_shortened(facts.class_names)}"))
-    rows += [(PART_NAMES[part], f"{size:,}") for part, size in facts.split_sizes.items()]
+    rows += [(SPLIT_NAMES[split], f"{size:,}") for split, size in facts.split_sizes.items()]
     return Table("The data", ("what", "value"), tuple(rows))
 
 
-def seeds_table(runs: CellRuns) -> Table:
+def seeds_table(runs: ConfigurationRuns) -> Table:
     """One cell as the original printed it, seed by seed: loss, accuracy and printed loss of each part, and the time."""
     rows = []
-    for part in runs.parts:
+    for split in runs.splits:
         for measure, name in MEASURE_NAMES.items():
-            values = runs.values(part, measure)
+            values = runs.values(split, measure)
             write = percent2 if measure == "accuracy" else four
-            rows.append((f"{PART_NAMES[part]} {name}", *_seed_cells(values, write)))
+            rows.append((f"{SPLIT_NAMES[split]} {name}", *_seed_cells(values, write)))
     rows.append(("time", *_seed_cells(runs.seconds, seconds_text)))
-    if any(len(history) != runs.cell.recipe.training.epochs for history in runs.histories):
+    if any(len(history) != runs.configuration.recipe.training.epochs for history in runs.histories):
         rows.append(("kept epoch", *_seed_cells([float(n) for n in runs.kept_epochs], whole)))
     return Table(runs.title, ("", *_seed_heads(runs.seeds)), tuple(rows))
 
 
-def cells_table(gathered: Gathered) -> Table:
+def configurations_table(report_data: ReportData) -> Table:
     """Every complete cell on the judged part: mean with its interval, each seed, the loss, the training accuracy."""
-    part = gathered.judged
-    name = PART_NAMES.get(part, "training")
-    several = gathered.n_seeds > 1
+    split = report_data.comparison_split
+    name = SPLIT_NAMES.get(split, "training")
+    several = report_data.n_seeds > 1
     columns = (
-        cell_head(gathered),
+        configuration_head(report_data),
         f"{name} accuracy",
         "95 % interval",
-        *((_seeds_head(gathered),) if several else ()),
+        *((_seeds_head(report_data),) if several else ()),
         "loss",
         "training accuracy",
         "seconds",
     )
-    rows = [_cell_row(gathered, runs, part or "train", several) for runs in gathered.complete]
+    rows = [_configuration_row(report_data, runs, split or "train", several) for runs in report_data.complete]
     return Table(f"{name.capitalize()} accuracy of each cell", columns, tuple(rows))
 
 
-def grid_table(gathered: Gathered) -> Table:
+def grid_table(report_data: ReportData) -> Table:
     """Two varied fields as rows and columns: the mean accuracy on the judged part of each complete cell."""
-    first, second = gathered.varied
-    settings = {runs.name: dict(runs.cell.settings) for runs in gathered.complete}
+    first, second = report_data.varied
+    settings = {runs.name: dict(runs.configuration.settings) for runs in report_data.complete}
     across = list(dict.fromkeys(value_text(values[second]) for values in settings.values()))
     found = {
         (value_text(settings[runs.name][first]), value_text(settings[runs.name][second])): runs.mean(
-            gathered.judged or "train", "accuracy"
+            report_data.comparison_split or "train", "accuracy"
         )
-        for runs in gathered.complete
+        for runs in report_data.complete
     }
     down = list(dict.fromkeys(row for row, _ in found))
     rows = [(row, *(percent(found.get((row, column), np.nan)) for column in across)) for row in down]
-    title = f"Mean {PART_NAMES[gathered.judged or 'train']} accuracy: {field_name(first)} by {field_name(second)}"
+    split = SPLIT_NAMES[report_data.comparison_split or "train"]
+    title = f"Mean {split} accuracy: {field_name(first)} by {field_name(second)}"
     head = f"{field_name(first)} \\ {field_name(second)}"
     return Table(title, (head, *across), tuple(rows))
 
 
-def pairs_table(gathered: Gathered) -> Table:
+def pairs_table(report_data: ReportData) -> Table:
     """Differences between complete cells, with intervals, and p-values corrected by Holm's rule over all pairs."""
-    pairs = shown_pairs(gathered)
+    pairs = shown_pairs(report_data)
     rows = [
         (
             f"{one.difference.first} - {one.difference.second}",
@@ -120,14 +124,14 @@ def pairs_table(gathered: Gathered) -> Table:
         )
         for one in pairs
     ]
-    corrected = gathered.comparison is not None and len(gathered.comparison.pairs) > 1
+    corrected = report_data.comparison is not None and len(report_data.comparison.pairs) > 1
     columns = ("pair", "difference (points)", "95 % interval", "p (Holm)" if corrected else "p", "told apart")
     return Table("Differences between cells", columns, tuple(rows))
 
 
-def shown_pairs(gathered: Gathered) -> tuple[PairwiseDifference, ...]:
+def shown_pairs(report_data: ReportData) -> tuple[PairwiseDifference, ...]:
     """All pairs, or where they are many those with the best cell."""
-    comparison = gathered.comparison
+    comparison = report_data.comparison
     if comparison is None:
         return ()
     if len(comparison.pairs) <= MAX_PAIRS:
@@ -137,7 +141,7 @@ def shown_pairs(gathered: Gathered) -> tuple[PairwiseDifference, ...]:
 
 def stopping_table(
     found: Sequence[tuple[str, StoppingPoint]],
-    parts: Sequence[str] = PARTS,
+    splits: Sequence[str] = PARTS,
     *,
     head: str = "",
     with_seeds: bool = False,
@@ -159,8 +163,8 @@ def stopping_table(
         epoch, seeds = point.epoch, point.by_seed
         accuracies = (point.accuracy_then, point.accuracy_at_end)
         cells = [
-            [percent(float(np.mean(values[part])), digits) if part in values else DASH for values in accuracies]
-            for part in parts
+            [percent(float(np.mean(values[split])), digits) if split in values else DASH for values in accuracies]
+            for split in splits
         ]
         rows.append(
             (
@@ -174,39 +178,39 @@ def stopping_table(
         )
     whens = (", there / end",) if joined else (" there", " at end")
     columns = (head, "best epoch", "95 % interval", *(("of each seed",) if with_seeds else ()), "of")
-    heads = (f"{PART_NAMES[part]}{when}" for part in parts for when in whens)
+    heads = (f"{SPLIT_NAMES[split]}{when}" for split in splits for when in whens)
     monitor = MONITOR_NAMES[found[0][1].monitor] if found else "validation"
     return Table(f"Stopping point by {monitor}", (*columns, *heads), tuple(rows))
 
 
-def class_table(gathered: Gathered, answers: Sequence[Predictions]) -> Table:
+def class_table(report_data: ReportData, predictions: Sequence[Predictions]) -> Table:
     """Right answers class by class over all seeds, and what the class is most often taken for."""
-    counts = confusion_counts(answers, len(gathered.results.data.class_names))
-    names = gathered.results.data.class_names
+    counts = confusion_counts(predictions, len(report_data.results.data.class_names))
+    names = report_data.results.data.class_names
     rows = []
     for k in _shown_classes(counts):
-        total, right = int(counts[k].sum()), int(counts[k, k])
+        total, correct = int(counts[k].sum()), int(counts[k, k])
         wrong = counts[k].copy()
         wrong[k] = 0
         most = f"{names[int(wrong.argmax())]} ({int(wrong.max())})" if wrong.max() else DASH
-        share = percent(right / total) if total else DASH
-        rows.append((names[k], f"{total:,}", f"{right:,}", share, most))
+        share = percent(correct / total) if total else DASH
+        rows.append((names[k], f"{total:,}", f"{correct:,}", share, most))
     return Table(
-        "Accuracy of each class", ("class", "answers", "right", "accuracy", "most often taken for"), tuple(rows)
+        "Accuracy of each class", ("class", "samples", "correct", "accuracy", "most often taken for"), tuple(rows)
     )
 
 
-def confusion_counts(answers: Sequence[Predictions], n_classes: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def confusion_counts(predictions: Sequence[Predictions], n_classes: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """(K, K) how often class k was taken for class j, added over the seeds."""
     counts = np.zeros((n_classes, n_classes), dtype=np.int64)
-    for one in answers:
+    for one in predictions:
         np.add.at(counts, (one.labels, one.predicted), 1)
     return counts
 
 
-def units_table(gathered: Gathered) -> Table:
+def incomplete_table(report_data: ReportData) -> Table:
     """Trainings by status, and where any failed or is missing the cells they are of."""
-    results = gathered.results
+    results = report_data.results
     rows = []
     for cell in results.cells:
         statuses = [results.status(cell, seed) for seed in results.seeds]
@@ -217,15 +221,15 @@ def units_table(gathered: Gathered) -> Table:
     return Table("Cells that are not complete", ("cell", "done", "running", "not begun", "failed"), tuple(rows))
 
 
-def cell_head(gathered: Gathered) -> str:
+def configuration_head(report_data: ReportData) -> str:
     """The head of a column of cells: the field where one varies."""
-    return field_name(gathered.varied[0]) if len(gathered.varied) == 1 else "cell"
+    return field_name(report_data.varied[0]) if len(report_data.varied) == 1 else "cell"
 
 
-def cell_text(gathered: Gathered, runs: CellRuns) -> str:
+def configuration_text(report_data: ReportData, runs: ConfigurationRuns) -> str:
     """A cell in such a column: the field's value where one varies."""
-    settings = dict(runs.cell.settings)
-    return value_text(settings[gathered.varied[0]]) if len(gathered.varied) == 1 else runs.name
+    settings = dict(runs.configuration.settings)
+    return value_text(settings[report_data.varied[0]]) if len(report_data.varied) == 1 else runs.name
 
 
 percent2 = partial(percent, digits=2)  # as the original printed accuracies
@@ -241,21 +245,21 @@ def whole(value: float) -> str:
     return f"{value:.0f}"
 
 
-def _cell_row(gathered: Gathered, runs: CellRuns, part: str, several: bool) -> tuple[str, ...]:
-    found = gathered.accuracy_of(runs)
+def _configuration_row(report_data: ReportData, runs: ConfigurationRuns, split: str, several: bool) -> tuple[str, ...]:
+    found = report_data.accuracy_of(runs)
     return (
-        cell_text(gathered, runs),
-        percent(runs.mean(part, "accuracy")),
+        configuration_text(report_data, runs),
+        percent(runs.mean(split, "accuracy")),
         DASH if found is None else percent_ends(found.low, found.high),
-        *((_seed_values(runs.values(part, "accuracy")),) if several else ()),
-        fixed(runs.mean(part, "loss"), 3),
+        *((_seed_values(runs.values(split, "accuracy")),) if several else ()),
+        fixed(runs.mean(split, "loss"), 3),
         percent(runs.mean("train", "accuracy")),
         seconds_text(float(np.mean(runs.seconds))).removesuffix(" s"),
     )
 
 
-def _seeds_head(gathered: Gathered) -> str:
-    return "each seed" if gathered.n_seeds <= MAX_SEED_COLUMNS else "least to largest seed"
+def _seeds_head(report_data: ReportData) -> str:
+    return "each seed" if report_data.n_seeds <= MAX_SEED_COLUMNS else "least to largest seed"
 
 
 def _seed_values(values: Sequence[float]) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MONITOR_NAMES = {"valid_loss": "validation loss", "valid_accuracy": "validation accuracy"}
 SCORE_HEADS = ("", "loss", "accuracy", "printed loss")  # of rows with `score_cells`
-PART_NAMES = {"train": "training", "valid": "validation", "test": "test"}
+SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,12 @@ class Table:
 
 def data_table(data: Dataset, splits: Splits) -> Table:
     """How many samples of each class are in each part."""
-    counts = {part: np.bincount(data.labels[index], minlength=data.n_classes) for part, index in splits.named().items()}
-    rows = [(PART_NAMES[part], f"{counts[part].sum():,}", *(f"{count:,}" for count in counts[part])) for part in PARTS]
+    counts = {
+        split: np.bincount(data.labels[index], minlength=data.n_classes) for split, index in splits.named().items()
+    }
+    rows = [
+        (SPLIT_NAMES[split], f"{counts[split].sum():,}", *(f"{count:,}" for count in counts[split])) for split in PARTS
+    ]
     shape = " x ".join(str(n) for n in data.inputs.shape[1:])
     kind = "images" if data.is_images else "rows"
     title = f"Data: {data.source}, {len(data):,} {kind} of {shape} {data.inputs.dtype} values"
@@ -65,7 +69,7 @@ def data_table(data: Dataset, splits: Splits) -> Table:
 def statistics_table(run: Run) -> Table:
     """The write-up's statistics block: loss and accuracy of the three sets where the network is kept, and the time."""
     kept, n_epochs = run.kept, len(run.history)
-    rows = [(PART_NAMES[part], *score_cells(kept.part(part))) for part in PARTS]
+    rows = [(SPLIT_NAMES[split], *score_cells(kept.part(split))) for split in PARTS]
     title = f"After {count_of(kept.epoch, 'epoch')}"
     if run.members:
         title = f"{len(run.members)} networks together"

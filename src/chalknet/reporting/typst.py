@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from chalknet.reporting.document import Document
+from chalknet.reporting.document_view import Picture, document_view, draw_pictures, encode_utf8
 from chalknet.reporting.formulas import FORMULAS, symbol
-from chalknet.reporting.views import Picture, document_view, draw_all, encoded
 
 # What the fonts hold that come with Typst: Latin, Greek, Cyrillic, punctuation, arrows, mathematical signs.
 COVERED = ((0x20, 0x24F), (0x370, 0x3FF), (0x400, 0x4FF), (0x2010, 0x2027), (0x2030, 0x205E), (0x2190, 0x22FF))
@@ -28,9 +28,9 @@ def document_pdf(document: Document, pictures: Mapping[str, Picture] | None = No
     Only Typst's own fonts are used, unless a text has letters that they lack: those are taken from the system's.
 
     Args:
-        pictures: what `draw_all` gave, where it is at hand already.
+        pictures: what `draw_pictures` gave, where it is at hand already.
     """
-    pictures = draw_all(document) if pictures is None else pictures
+    pictures = draw_pictures(document) if pictures is None else pictures
     view = document_view(document, pictures)
     _add_longest(view)
     view["formulas"] = {label: {"typst": FORMULAS[label].typst, "latex": FORMULAS[label].latex} for label in FORMULAS}
@@ -38,7 +38,7 @@ def document_pdf(document: Document, pictures: Mapping[str, Picture] | None = No
     with tempfile.TemporaryDirectory(prefix="chalknet-") as folder:
         root = Path(folder)
         (root / "document.typ").write_bytes(_template())
-        (root / "document.json").write_bytes(encoded(json.dumps(view, ensure_ascii=False)))
+        (root / "document.json").write_bytes(encode_utf8(json.dumps(view, ensure_ascii=False)))
         for name, picture in pictures.items():
             (root / f"{name}.{picture.kind}").write_bytes(picture.light)
         return _compile(root / "document.typ", system_fonts=not _covered(view))
@@ -65,7 +65,7 @@ def _symbols(view: Any) -> dict[str, str]:
         return {}
     if view.get("kind") == "symbol":
         known = symbol(view["text"])
-        assert known is not None, "`inline` lets only symbols through"
+        assert known is not None, "`parse_markup` lets only symbols through"
         return {view["text"]: known.typst}
     return _symbols(list(view.values()))
 

@@ -35,22 +35,22 @@ class ClassScores:
     """One class.
 
     Attributes:
-        samples: that are of it. answered: that were taken for it. right: both.
-        recall: right / samples, the accuracy on its samples. precision: right / answered. nan where there is none.
+        samples: that are of it. answered: that were taken for it. correct: both.
+        recall: correct / samples, the accuracy on its samples. precision: correct / answered. nan where there is none.
     """
 
     name: str
     samples: int
     answered: int
-    right: int
+    correct: int
 
     @property
     def recall(self) -> float:
-        return self.right / self.samples if self.samples else math.nan
+        return self.correct / self.samples if self.samples else math.nan
 
     @property
     def precision(self) -> float:
-        return self.right / self.answered if self.answered else math.nan
+        return self.correct / self.answered if self.answered else math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return f"<Evaluation of {self.model} on {self.source}: {self.accuracy.value:.4f} of {len(self):,} right>"
+        return f"<Evaluation of {self.model} on {self.source}: {self.accuracy.value:.4f} of {len(self):,} correct>"
 
     def __len__(self) -> int:
         return len(self.predictions.labels)
@@ -87,7 +87,7 @@ class Evaluation:
     @property
     def accuracy(self) -> Interval:
         """Share of right answers (M1), with Wilson's 95 % interval: of all such samples, for this one model."""
-        return wilson(int(self.predictions.right.sum()), len(self))
+        return wilson(int(self.predictions.correct.sum()), len(self))
 
     @property
     def calibration_error(self) -> float:
@@ -102,9 +102,9 @@ class Evaluation:
     @property
     def classes(self) -> tuple[ClassScores, ...]:
         """Each class of the model."""
-        samples, answered, right = self.confusion.sum(axis=1), self.confusion.sum(axis=0), self.confusion.diagonal()
+        samples, answered, correct = self.confusion.sum(axis=1), self.confusion.sum(axis=0), self.confusion.diagonal()
         return tuple(
-            ClassScores(name, int(samples[k]), int(answered[k]), int(right[k]))
+            ClassScores(name, int(samples[k]), int(answered[k]), int(correct[k]))
             for k, name in enumerate(self.class_names)
         )
 
@@ -118,7 +118,7 @@ class Evaluation:
             "data": {"source": self.source, "sha256": self.sha256},
             "part": self.part,
             "samples": len(self),
-            "accuracy": {"right": int(self.predictions.right.sum()), **asdict(accuracy)},
+            "accuracy": {"correct": int(self.predictions.correct.sum()), **asdict(accuracy)},
             "loss": self.loss,
             "brier": self.brier,
             "calibration": {
@@ -172,7 +172,7 @@ def evaluate_samples(
         predictions=answers,
         loss=float(losses.mean()),
         brier=brier / len(ordered),
-        bins=reliability_bins(confidence, answers.right),
+        bins=reliability_bins(confidence, answers.correct),
         notes=(*data.notes, *matched, *value_notes(data.inputs, model)),
     )
 

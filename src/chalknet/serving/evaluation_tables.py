@@ -6,7 +6,7 @@ import numpy as np
 
 from chalknet.formatting import DASH, count_of, fixed, percent, percent_ends, printable
 from chalknet.reporting.figures import Curve, Figure, Panel
-from chalknet.reporting.tables import PART_NAMES, Table
+from chalknet.reporting.tables import SPLIT_NAMES, Table
 from chalknet.serving.evaluation import ClassScores, Evaluation
 from chalknet.studies.intervals import wilson
 
@@ -18,7 +18,7 @@ INTERVAL = "95 % interval"
 def score_table(found: Evaluation) -> Table:
     """The figures of the whole set."""
     accuracy = found.accuracy
-    part = "" if found.part == "all" else f", {PART_NAMES[found.part]} part"
+    part = "" if found.part == "all" else f", {SPLIT_NAMES[found.part]} part"
     title = f"{printable(found.model)} on {printable(found.source)}{part}: {count_of(len(found), 'sample')}"
     rows = (
         ("accuracy", percent(accuracy.value, 2), percent_ends(accuracy.low, accuracy.high)),
@@ -36,19 +36,19 @@ def class_score_table(found: Evaluation, most: int | None = None) -> Table:
     if most is not None and len(classes) > most:
         classes = sorted(classes, key=lambda one: (not one.samples, one.recall if one.samples else 0.0))[:most]
         title = f"The {most} of {len(found.classes)} classes with the least recall"
-    heads = ("class", "samples", "right", "recall", INTERVAL, "answered", "precision")
+    heads = ("class", "samples", "correct", "recall", INTERVAL, "answered", "precision")
     return Table(title, heads, tuple(map(_class_row, classes)))
 
 
 def _class_row(one: ClassScores) -> tuple[str, ...]:
     ends = DASH
     if one.samples:
-        interval = wilson(one.right, one.samples)
+        interval = wilson(one.correct, one.samples)
         ends = percent_ends(interval.low, interval.high)
     return (
         printable(one.name),
         f"{one.samples:,}",
-        f"{one.right:,}",
+        f"{one.correct:,}",
         percent(one.recall),
         ends,
         f"{one.answered:,}",
@@ -82,19 +82,19 @@ def reliability_table(found: Evaluation, *, with_empty: bool = True) -> Table:
     rows = []
     for one in found.bins if with_empty else [one for one in found.bins if one.count]:
         if one.count:
-            interval = wilson(one.right, one.count)
+            interval = wilson(one.correct, one.count)
             row = (percent(one.confidence), percent(one.accuracy), percent_ends(interval.low, interval.high))
         else:
             row = (DASH, DASH, DASH)
         rows.append((f"{fixed(100 * one.low, 1)} to {fixed(100 * one.high, 1)} %", f"{one.count:,}", *row))
     title = "Reliability: how often answers of a confidence are right"
-    return Table(title, ("confidence", "answers", "mean", "right", INTERVAL), tuple(rows))
+    return Table(title, ("confidence", "answers", "mean", "correct", INTERVAL), tuple(rows))
 
 
 def reliability_figure(found: Evaluation) -> Figure:
     """The same as points with their intervals; on the line confidences come true."""
     filled = [one for one in found.bins if one.count]
-    intervals = [wilson(one.right, one.count) for one in filled]
+    intervals = [wilson(one.correct, one.count) for one in filled]
     points = Curve(
         f"answers in {len(found.bins)} bins, {INTERVAL}",
         tuple(one.confidence for one in filled),

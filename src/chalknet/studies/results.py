@@ -4,8 +4,8 @@
     for cell in results.complete_cells:
         for seed in results.seeds:
             unit = results.unit(cell, seed)
-            unit.valid.right.mean(), unit.kept_epoch, unit.seconds
-    right = results.correct("test")        # {"hidden=100": (S, M) bool, ...}, images paired between cells
+            unit.valid.correct.mean(), unit.kept_epoch, unit.seconds
+    correct = results.correct("test")        # {"hidden=100": (S, M) bool, ...}, images paired between cells
 
 Nothing is read before it is asked for, and nothing is kept.
 """
@@ -58,15 +58,15 @@ class Predictions:
     index: NDArray[np.int64]
 
     @property
-    def right(self) -> NDArray[np.bool_]:
+    def correct(self) -> NDArray[np.bool_]:
         """(M,) whether the predicted class is the true one."""
-        right: NDArray[np.bool_] = self.predicted == self.labels
-        return right
+        correct: NDArray[np.bool_] = self.predicted == self.labels
+        return correct
 
     @property
     def accuracy(self) -> float:
         """Share of right answers, in [0, 1]."""
-        return float(self.right.mean())
+        return float(self.correct.mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,13 +101,13 @@ class UnitResult(UnitRecord):
         valid, test: the kept network's predictions; None where the part is empty.
         valid_losses: (E, M) float16, or float32 or float64 where losses need it, each validation image's loss in nats
             after each epoch; (E, 0) without a validation part. Stores of before have 65504 in place of larger losses.
-        valid_right: (E, M) bool, whether its most probable class was then the true one.
+        valid_correct: (E, M) bool, whether its most probable class was then the true one.
     """
 
     valid: Predictions | None
     test: Predictions | None
     valid_losses: NDArray[np.floating[Any]]
-    valid_right: NDArray[np.bool_]
+    valid_correct: NDArray[np.bool_]
 
     def part(self, name: str) -> Predictions | None:
         """The predictions of "valid" or "test"."""
@@ -238,7 +238,8 @@ class StudyResults:
         if not self.has_same_images:
             raise ConfigError("the seeds of this study vary the split, so their images differ. Use correct_of_seed.")
         return {
-            cell.label: np.stack([self._right(cell, seed, part) for seed in self.seeds]) for cell in self.complete_cells
+            cell.label: np.stack([self._correct(cell, seed, part) for seed in self.seeds])
+            for cell in self.complete_cells
         }
 
     def correct_of_seed(self, part: str, seed: int) -> dict[str, NDArray[np.bool_]]:
@@ -247,7 +248,7 @@ class StudyResults:
         Raises:
             ConfigError: the study has no such part.
         """
-        return {cell.label: self._right(cell, seed, part) for cell in self.complete_cells}
+        return {cell.label: self._correct(cell, seed, part) for cell in self.complete_cells}
 
     def index(self, part: str, seed: int | None = None) -> NDArray[np.int64]:
         """(M,) positions in the data set of the images of "valid" or "test": the columns of `correct`.
@@ -268,8 +269,8 @@ class StudyResults:
         path = self.folder / model_name(cell, self.spec.first_seed)
         return path if path.is_file() else None
 
-    def _right(self, cell: Cell, seed: int, part: str) -> NDArray[np.bool_]:
-        return self._predictions(cell, seed, part).right
+    def _correct(self, cell: Cell, seed: int, part: str) -> NDArray[np.bool_]:
+        return self._predictions(cell, seed, part).correct
 
     def _predictions(self, cell: Cell, seed: int, part: str) -> Predictions:
         result = self.unit(cell, seed)

@@ -94,13 +94,13 @@ def result_from(
     """
     read = record_from(record)
     n_epochs, n_valid = len(read.history), len(division["valid_index"])
-    right = np.unpackbits(array("valid_right_bits", (n_epochs, -(-n_valid // 8))), axis=1, count=n_valid)
+    correct = np.unpackbits(array("valid_right_bits", (n_epochs, -(-n_valid // 8))), axis=1, count=n_valid)
     return UnitResult(
         **vars(read),
         valid=_predictions("valid", array, division, facts),
         test=_predictions("test", array, division, facts),
         valid_losses=array("valid_losses", (n_epochs, n_valid)),
-        valid_right=right.astype(bool),
+        valid_correct=correct.astype(bool),
     )
 
 

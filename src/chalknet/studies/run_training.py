@@ -228,8 +228,8 @@ def _output(run: Run, unit: Unit, trained: str, keep_model: bool) -> RunOutput:
             arrays |= _predictions(run, part, index)
     n_epochs, has_samples = len(run.history), len(run.splits.valid) > 0
     losses = np.stack([each.loss for each in run.valid_samples]) if has_samples else np.zeros((n_epochs, 0))
-    right = np.stack([each.right for each in run.valid_samples]) if has_samples else np.zeros((n_epochs, 0), bool)
-    arrays |= {"valid_losses": kept_losses(losses), "valid_right_bits": np.packbits(right, axis=1)}
+    correct = np.stack([each.correct for each in run.valid_samples]) if has_samples else np.zeros((n_epochs, 0), bool)
+    arrays |= {"valid_losses": kept_losses(losses), "valid_right_bits": np.packbits(correct, axis=1)}
     record = {
         "history": [epoch_list(one) for one in run.history],
         "kept_epoch": run.kept_epoch,

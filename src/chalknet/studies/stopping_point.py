@@ -62,7 +62,7 @@ class StoppingPoint:
 def stopping_point(
     histories: Sequence[Sequence[EpochRecord]],
     losses: NDArray[Any] | None,
-    right: NDArray[np.bool_] | None,
+    correct: NDArray[np.bool_] | None,
     rng: np.random.Generator,
     *,
     monitor: str = "valid_loss",
@@ -74,12 +74,12 @@ def stopping_point(
         histories: S runs, each of E records with validation scores.
         losses: (S, E, M) float, each validation image's loss after each epoch; None where they were not kept. There is
             no interval of the loss's epoch where a file of before has cut the largest of them off.
-        right: (S, E, M) bool, whether its class was then right; None where it was not kept.
+        correct: (S, E, M) bool, whether its class was then correct; None where it was not kept.
         rng: draws the resamples.
         monitor: "valid_loss" or "valid_accuracy".
         resamples: of the bootstrap.
     Raises:
-        ShapeError: there is no run, lengths differ, validation scores are missing, or losses and right do not fit.
+        ShapeError: there is no run, lengths differ, validation scores are missing, or losses and correct do not fit.
     """
     curves = _monitored_curves(histories, monitor)
     n_seeds, n_epochs = curves.shape
@@ -87,13 +87,13 @@ def stopping_point(
     mean_loss = each_loss.mean(axis=0)
     best = _best_epoch(_equal_where_near(curves.mean(axis=0), monitor), mean_loss)
     epoch_ends = gain_ends = (np.nan, np.nan)
-    if losses is not None and right is not None:
-        if losses.shape != right.shape or losses.shape[:2] != (n_seeds, n_epochs) or not losses.shape[2]:
-            raise ShapeError(f"losses {losses.shape} and right {right.shape} must be ({n_seeds}, {n_epochs}, M).")
-        values = losses if monitor == "valid_loss" else ~right
+    if losses is not None and correct is not None:
+        if losses.shape != correct.shape or losses.shape[:2] != (n_seeds, n_epochs) or not losses.shape[2]:
+            raise ShapeError(f"losses {losses.shape} and correct {correct.shape} must be ({n_seeds}, {n_epochs}, M).")
+        values = losses if monitor == "valid_loss" else ~correct
         # Resamples in which epochs are equal take the one with the smaller loss, too.
         order = np.argsort(mean_loss, kind="stable")
-        bests, gains = _resampled(values[:, order], right, best, rng, resamples, monitor)
+        bests, gains = _resampled(values[:, order], correct, best, rng, resamples, monitor)
         bests = order[bests]
         gain_ends = _ends(gains)
         if not are_cut_off(values):  # the point is that of the whole losses and could lie outside
@@ -116,7 +116,7 @@ def find_stopping_point(
     histories: Sequence[Sequence[EpochRecord]],
     n_epochs: int,
     losses: NDArray[Any] | None,
-    right: NDArray[np.bool_] | None,
+    correct: NDArray[np.bool_] | None,
     monitor: str = "valid_loss",
 ) -> tuple[StoppingPoint | None, str]:
     """Return `stopping_point`, or None and the reason why runs of n_epochs planned epochs have none."""
@@ -125,7 +125,7 @@ def find_stopping_point(
     if any(len(history) < n_epochs for history in histories):
         return None, "it stopped early, so its curves are not whole"
     rng = np.random.default_rng(RESAMPLING_SEED)
-    return stopping_point(histories, losses, right, rng, monitor=monitor), ""
+    return stopping_point(histories, losses, correct, rng, monitor=monitor), ""
 
 
 def find_cell_stopping(
@@ -140,11 +140,13 @@ def find_cell_stopping(
     same = results.has_same_images or len(units) == 1
     has_samples = same and all(unit.valid_losses.shape[1] for unit in units)
     n_epochs = {len(unit.history) for unit in units}
-    losses = right = None
+    losses = correct = None
     if has_samples and len(n_epochs) == 1:
-        losses, right = (np.stack([getattr(unit, name) for unit in units]) for name in ("valid_losses", "valid_right"))
+        losses, correct = (
+            np.stack([getattr(unit, name) for unit in units]) for name in ("valid_losses", "valid_correct")
+        )
     histories = [unit.history for unit in units]
-    return find_stopping_point(histories, cell.recipe.training.epochs, losses, right, monitor)
+    return find_stopping_point(histories, cell.recipe.training.epochs, losses, correct, monitor)
 
 
 def _monitored_curves(histories: Sequence[Sequence[EpochRecord]], monitor: str) -> NDArray[np.float64]:
@@ -171,12 +173,12 @@ def _equal_where_near(values: NDArray[np.float64], monitor: str) -> NDArray[np.f
 
 
 def _resampled(
-    values: NDArray[Any], right: NDArray[np.bool_], best: int, rng: np.random.Generator, resamples: int, monitor: str
+    values: NDArray[Any], correct: NDArray[np.bool_], best: int, rng: np.random.Generator, resamples: int, monitor: str
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Of each resample: its best epoch from 0, and the gain in accuracy from the epoch `best` to the last."""
     n_seeds, n_epochs, n_images = values.shape
     flat = _summable(values.reshape(-1, n_images))
-    change = right[:, -1].astype(np.float64) - right[:, best]  # (S, M)
+    change = correct[:, -1].astype(np.float64) - correct[:, best]  # (S, M)
     bests, gains = [], []
     for start in range(0, resamples, AT_A_TIME):
         n = min(AT_A_TIME, resamples - start)

@@ -21,7 +21,7 @@ from chalknet.network.arrays import FloatArray
 from chalknet.network.objective import Objective, loss_and_gradients
 
 MAX_INPUT = 1e6  # scaled; a validation sample beyond it is to blame for a loss that is not finite, not the training
-PART_NAMES = {"valid": "validation", "test": "test"}
+SPLIT_NAMES = {"valid": "validation", "test": "test"}
 FAR_INPUT = 30.0  # deviations; what the initializers expect is about 1
 USUAL_RATES = {"adam": 1e-3, "adamw": 1e-3}  # of a mean; of the others 0.1, less where momentum adds steps up
 USUAL_RATE = 0.1
@@ -122,7 +122,7 @@ def far_input_error(loss: float, epoch: int, found: FarInput, data: Dataset) -> 
     name = f" ({data.input_names[found.column]!r})" if data.input_names else ""
     where = f"{data.source}, sample {found.sample}, column {found.column + 1}{name}"
     return DivergenceError(
-        f"the {PART_NAMES[found.part]} loss became {loss} at epoch {epoch}: {where} holds {found.value:.4g}, far "
+        f"the {SPLIT_NAMES[found.part]} loss became {loss} at epoch {epoch}: {where} holds {found.value:.4g}, far "
         "outside the training samples. Correct it, or leave the sample out."
     )
 

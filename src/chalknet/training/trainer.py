@@ -260,7 +260,7 @@ class Trainer:
         if valid is not None and self._valid_weights is not None:
             each = self.engine.evaluate_each("valid")
             assert each is not None, "a split that has scores has them of each sample"
-            loss, accuracy = (float(np.average(one, weights=self._valid_weights)) for one in (each.loss, each.right))
+            loss, accuracy = (float(np.average(one, weights=self._valid_weights)) for one in (each.loss, each.correct))
             valid = replace(valid, loss=loss, accuracy=accuracy)
         return valid, self.engine.evaluate("test")
 

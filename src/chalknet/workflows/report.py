@@ -17,14 +17,14 @@ from chalknet.errors import ChalknetError, StoreError
 from chalknet.machine.facts import machine_facts
 from chalknet.reporting.documents import report_document
 from chalknet.reporting.files import WrittenDocument, refuse_foreign, write_document
-from chalknet.reporting.gathered import Gathered, gather
-from chalknet.reporting.inline import escaped
+from chalknet.reporting.markup import escape
+from chalknet.reporting.report_data import ReportData, collect_report_data
 from chalknet.studies.reading import read_results
 from chalknet.studies.space import divide, make_cell
 from chalknet.studies.spec import StudySpec
 from chalknet.studies.store import STORE_FILE
 from chalknet.version import __version__
-from chalknet.workflows.run_results import results_of_run, spec_of_run, together_of
+from chalknet.workflows.run_results import ensemble_result, results_of_run, spec_of_run
 
 STEM = "report"
 NOT_DIVIDED = "The run's parts were given as index arrays, which its folder does not hold."
@@ -63,33 +63,33 @@ def report(
     if not any((place / name).is_file() for name in (SUMMARY_FILE, STORE_FILE)):
         raise StoreError(f"{place}: holds neither a finished run ({SUMMARY_FILE}) nor a study ({STORE_FILE}).")
     refuse_foreign(target, STEM, overwrite)
-    gathered = _gathered(place, None if data is None else str(data))
-    document = report_document(gathered)
+    report_data = _collect_report_data(place, None if data is None else str(data))
+    document = report_document(report_data)
     write_document(document, target, STEM)
-    return Report(target, gathered.results, document, STEM)
+    return Report(target, report_data.results, document, STEM)
 
 
-def _gathered(folder: Path, source: str | None) -> Gathered:
+def _collect_report_data(folder: Path, source: str | None) -> ReportData:
     machine = {"chalknet": __version__, **machine_facts()}
     if (folder / SUMMARY_FILE).is_file():
         run = read_run(folder)
         spec = spec_of_run(run)
-        found: dict[str, Any] = {"data": None, "splits": None, "data_gone": NOT_DIVIDED}
+        found: dict[str, Any] = {"data": None, "splits": None, "data_missing_reason": NOT_DIVIDED}
         if run.recipe.split.split != GIVEN:
             found = _samples(spec, run.data, source)
         results = results_of_run(run, found["data"], found["splits"])
         more: dict[str, Any] = {
             "recipe": run.recipe,
             "is_run": True,
-            "together": together_of(run, results, found["data"], found["splits"]),
+            "ensemble": ensemble_result(run, results, found["data"], found["splits"]),
             "network": load_model(folder / MODEL_FILE),
             "commands": shlex.join(["chalknet", "train", "--config", str(folder / "config.toml")]),
         }
-        return gather(results, machine, name=folder.resolve().name, **found, **more)
+        return collect_report_data(results, machine, name=folder.resolve().name, **found, **more)
     results = read_results(folder)
     lines = [["chalknet", "study", "--config", str(folder / "study.toml")], ["chalknet", "report", str(folder)]]
     commands = "\n".join(shlex.join(words) for words in lines)
-    return gather(results, machine, commands=commands, **_samples(results.spec, results.spec.data, source))
+    return collect_report_data(results, machine, commands=commands, **_samples(results.spec, results.spec.data, source))
 
 
 def _samples(spec: StudySpec, config: DataConfig, source: str | None) -> dict[str, Any]:
@@ -100,6 +100,6 @@ def _samples(spec: StudySpec, config: DataConfig, source: str | None) -> dict[st
         splits = divide(data, make_cell(spec, {}), spec.first_seed)
         found = audit(data.in_memory(), splits)
     except (ChalknetError, OSError) as error:
-        gone = f"The samples could not be read again: {escaped(str(error))}"
-        return {"data": None, "splits": None, "data_gone": gone}
+        gone = f"The samples could not be read again: {escape(str(error))}"
+        return {"data": None, "splits": None, "data_missing_reason": gone}
     return {"data": data, "splits": splits, "audit": found}

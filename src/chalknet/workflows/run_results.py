@@ -16,7 +16,7 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.model import Classifier
-from chalknet.reporting.gathered import Together
+from chalknet.reporting.report_data import EnsembleResult
 from chalknet.studies.cells import Cell
 from chalknet.studies.intervals import Interval
 from chalknet.studies.random_effects import gain_of_averaging
@@ -70,9 +70,9 @@ def member_runs(run: FinishedRun) -> list[FinishedRun]:
     return [read_run(run.folder / MEMBERS / f"seed{one.training.seed}") for one in member_recipes(run.recipe)]
 
 
-def together_of(
+def ensemble_result(
     run: FinishedRun, results: StudyResults, data: Dataset | None, splits: Splits | None
-) -> Together | None:
+) -> EnsembleResult | None:
     """What the networks of an ensemble do as one; None of a run of one network.
 
     Raises:
@@ -90,10 +90,10 @@ def together_of(
         found = _predictions(network, data, splits, part) if part != "train" else None
         if found is not None:
             predictions[part] = found
-            members = [answers.right for unit in units if (answers := unit.part(part)) is not None]
+            members = [answers.correct for unit in units if (answers := unit.part(part)) is not None]
             if len(found.labels) > 1:
-                gains[part] = gain_of_averaging(found.right, np.stack(members), LEVEL)
-    return Together(scores, predictions, gains)
+                gains[part] = gain_of_averaging(found.correct, np.stack(members), LEVEL)
+    return EnsembleResult(scores, predictions, gains)
 
 
 def spec_of_run(run: FinishedRun) -> StudySpec:
@@ -110,7 +110,7 @@ def spec_of_run(run: FinishedRun) -> StudySpec:
 def _unit(run: FinishedRun, data: Dataset | None, splits: Splits | None) -> UnitResult:
     network = load_model(run.folder / MODEL_FILE)
     n_epochs = len(run.history)
-    losses, right = run.valid_losses, run.valid_right
+    losses, correct = run.valid_losses, run.valid_correct
     return UnitResult(
         history=run.history,
         kept_epoch=run.summary.kept_epoch,
@@ -120,7 +120,7 @@ def _unit(run: FinishedRun, data: Dataset | None, splits: Splits | None) -> Unit
         valid=_predictions(network, data, splits, "valid"),
         test=_predictions(network, data, splits, "test"),
         valid_losses=np.zeros((n_epochs, 0), np.float16) if losses is None else losses,
-        valid_right=np.zeros((n_epochs, 0), bool) if right is None else right,
+        valid_correct=np.zeros((n_epochs, 0), bool) if correct is None else correct,
     )
 
 

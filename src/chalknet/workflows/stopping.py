@@ -12,7 +12,7 @@ from chalknet.artifacts.run_folder import SUMMARY_FILE, read_run
 from chalknet.config import MONITORS, near_match
 from chalknet.errors import ConfigError, StoreError
 from chalknet.formatting import json_ready, points
-from chalknet.reporting.tables import MONITOR_NAMES, PART_NAMES
+from chalknet.reporting.tables import MONITOR_NAMES, SPLIT_NAMES
 from chalknet.studies.reading import read_results
 from chalknet.studies.stopping_point import StoppingPoint, find_cell_stopping, find_stopping_point
 from chalknet.studies.store import STORE_FILE
@@ -73,7 +73,7 @@ def find_stopping(folder: str | Path, monitor: str = "valid_loss") -> tuple[Stop
 
 
 def _gain(point: StoppingPoint, part: str) -> str:
-    text = f"{points(point.gain(part))} points in {PART_NAMES[part]}"
+    text = f"{points(point.gain(part))} points in {SPLIT_NAMES[part]}"
     if part == "valid" and not np.isnan(point.valid_gain.low):
         text += f" (95 % interval {points(point.valid_gain.low)} to {points(point.valid_gain.high)})"
     return text
@@ -81,8 +81,8 @@ def _gain(point: StoppingPoint, part: str) -> str:
 
 def _of_run(folder: Path, monitor: str) -> Stopping:
     run = read_run(folder)
-    losses, right = run.valid_losses, run.valid_right
-    if losses is not None and right is not None:
-        losses, right = losses[None], right[None]
-    found = find_stopping_point([run.history], run.recipe.training.epochs, losses, right, monitor)
+    losses, correct = run.valid_losses, run.valid_correct
+    if losses is not None and correct is not None:
+        losses, correct = losses[None], correct[None]
+    found = find_stopping_point([run.history], run.recipe.training.epochs, losses, correct, monitor)
     return Stopping(folder.name or str(folder), *found)

@@ -16,8 +16,8 @@ from chalknet.errors import ConfigError
 from chalknet.machine.facts import machine_facts
 from chalknet.reporting.documents import writeup_document
 from chalknet.reporting.files import WrittenDocument, refuse_foreign, write_document
-from chalknet.reporting.gathered import gather
-from chalknet.reporting.sections.learning import learning_cell
+from chalknet.reporting.report_data import collect_report_data
+from chalknet.reporting.sections.learning import learning_configuration
 from chalknet.studies.cells import value_text
 from chalknet.studies.runner.scheduler import StudyProgress
 from chalknet.studies.space import divide, make_cell
@@ -117,7 +117,7 @@ def writeup(
         observe=lambda progress: tell(WriteupProgress("study", progress)),
     )
     tell(WriteupProgress("document"))
-    gathered = gather(
+    report_data = collect_report_data(
         results,
         {"chalknet": __version__, **machine_facts()},
         data=data,
@@ -128,10 +128,12 @@ def writeup(
     )
     # The derivatives are those of the network whose training the document shows in full, from its first seed; where no
     # training is finished, of the first cell's.
-    runs = learning_cell(gathered)
-    recipe = results.cells[0].recipe_of(results.seeds[0]) if runs is None else runs.cell.recipe_of(runs.seeds[0])
+    runs = learning_configuration(report_data)
+    recipe = (
+        results.cells[0].recipe_of(results.seeds[0]) if runs is None else runs.configuration.recipe_of(runs.seeds[0])
+    )
     checks, gaps = check_recipe(data, recipe, min(20, len(data))), check_formulas(data, recipe)
-    document = writeup_document(replace(gathered, checks=checks, formula_gaps=gaps))
+    document = writeup_document(replace(report_data, checks=checks, formula_errors=gaps))
     write_document(document, folder, STEM)
     return Writeup(folder, results, document, STEM)
 

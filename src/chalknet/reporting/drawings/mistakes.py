@@ -17,22 +17,24 @@ MISTAKES = 15
 COLUMNS = 5
 
 
-def worst_mistakes(answers: Predictions, most: int = MISTAKES) -> NDArray[np.intp]:
+def worst_mistakes(predictions: Predictions, most: int = MISTAKES) -> NDArray[np.intp]:
     """Places among the answers of the wrong ones, the most confident first; of equals the first."""
-    wrong = np.flatnonzero(~answers.right)
-    return wrong[np.argsort(-answers.confidence[wrong], kind="stable")][:most]
+    wrong = np.flatnonzero(~predictions.correct)
+    return wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:most]
 
 
-def mistake_sheet(data: Dataset, answers: Predictions, worst: NDArray[np.intp], class_names: Sequence[str]) -> bytes:
+def mistake_sheet(
+    data: Dataset, predictions: Predictions, worst: NDArray[np.intp], class_names: Sequence[str]
+) -> bytes:
     """A PNG of these answers' images, each under its true class, its predicted class and the probability of that.
 
     Args:
         data: images. worst: places among the answers, at least one. class_names: of the answers' labels.
     """
-    grid = as_grid(answers.index[worst], COLUMNS)
+    grid = as_grid(predictions.index[worst], COLUMNS)
     titles = [
-        f"{class_names[answers.labels[i]]} as {class_names[answers.predicted[i]]}, "
-        f"{percent(float(answers.confidence[i]), 0)}"
+        f"{class_names[predictions.labels[i]]} as {class_names[predictions.predicted[i]]}, "
+        f"{percent(float(predictions.confidence[i]), 0)}"
         for i in worst
     ]
     titles += [""] * int((grid == EMPTY).sum())

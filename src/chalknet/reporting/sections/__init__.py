@@ -1,1 +1,1 @@
-"""The chapters of a document, one file each: `Gathered` in, a `Section` out."""
+"""The chapters of a document, one file each: `ReportData` in, a `Section` out."""

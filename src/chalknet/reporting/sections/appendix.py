@@ -8,10 +8,10 @@ import tomli_w
 
 from chalknet.formatting import count_of, listed
 from chalknet.reporting.document import Block, Code, Note, Paragraph, Section, TableBlock
-from chalknet.reporting.gathered import Gathered
-from chalknet.reporting.inline import code, escaped
-from chalknet.reporting.sections.prose import prose
-from chalknet.reporting.study_tables import units_table
+from chalknet.reporting.markup import code, escape
+from chalknet.reporting.report_data import ReportData
+from chalknet.reporting.sections.standard_text import standard_text
+from chalknet.reporting.study_tables import incomplete_table
 from chalknet.studies.spec import spec_tables
 
 MAX_ERRORS = 10
@@ -19,33 +19,33 @@ MAX_ERRORS = 10
 MACHINE_FACTS = ("processor", "cores", "system", "python", "numpy", "blas", "blas_version", "blas_kernels")
 
 
-def appendix_section(gathered: Gathered, number: str = "A", title: str = "To repeat it") -> Section:
+def appendix_section(report_data: ReportData, number: str = "A", title: str = "To repeat it") -> Section:
     """Everything that a repetition needs."""
-    blocks: list[Block] = [*units_blocks(gathered), Paragraph(_seeds(gathered)), Paragraph(_data(gathered))]
-    if gathered.commands:
-        blocks += [Paragraph("The commands that repeat it:"), Code(gathered.commands)]
-    if not gathered.is_run:
-        text = tomli_w.dumps(spec_tables(gathered.results.spec)).strip()
+    blocks: list[Block] = [*status_blocks(report_data), Paragraph(_seeds(report_data)), Paragraph(_data(report_data))]
+    if report_data.commands:
+        blocks += [Paragraph("The commands that repeat it:"), Code(report_data.commands)]
+    if not report_data.is_run:
+        text = tomli_w.dumps(spec_tables(report_data.results.spec)).strip()
         blocks += [
             Paragraph("The whole question, as `study.toml` holds it:"),
             # Each list of the file on one line.
             Code(re.sub(r"\[\n((?:    .*\n)+)\]", lambda found: f"[{' '.join(found[1].split()).rstrip(',')}]", text)),
         ]
-    return Section(number, title, (*blocks, *prose("files")))
+    return Section(number, title, (*blocks, *standard_text("files")))
 
 
-def units_blocks(gathered: Gathered) -> list[Block]:
+def status_blocks(report_data: ReportData) -> list[Block]:
     """How many trainings there are, which failed and with what, and which are missing."""
-    results = gathered.results
+    results = report_data.results
     counts = results.counts
     total = len(results.units)
-    if gathered.is_run:
+    if report_data.is_run:
         return []
     if counts["done"] == total:
         return [
             Paragraph(
                 f"All {count_of(total, 'training')} ({count_of(len(results.cells), 'cell')}, "
-                f"{count_of(gathered.n_seeds, 'seed')}) are done."
+                f"{count_of(report_data.n_seeds, 'seed')}) are done."
             )
         ]
     words = {"running": "running", "failed": "failed", "todo": "not begun"}
@@ -56,11 +56,11 @@ def units_blocks(gathered: Gathered) -> list[Block]:
             "are left out of every comparison.",
             "warning",
         ),
-        TableBlock("incomplete", units_table(gathered), "Cells that are not complete."),
+        TableBlock("incomplete", incomplete_table(report_data), "Cells that are not complete."),
     ]
     failed = list(results.failed.items())
     for unit, error in failed[:MAX_ERRORS]:
-        blocks.append(Note(f"{code(str(unit))} failed: {escaped(error)}"))
+        blocks.append(Note(f"{code(str(unit))} failed: {escape(error)}"))
     if len(failed) > MAX_ERRORS:
         blocks.append(
             Note(f"And {count_of(len(failed) - MAX_ERRORS, 'other')} failed; `chalknet study show` lists them.")
@@ -68,9 +68,9 @@ def units_blocks(gathered: Gathered) -> list[Block]:
     return blocks
 
 
-def _seeds(gathered: Gathered) -> str:
+def _seeds(report_data: ReportData) -> str:
     found = []
-    for runs in gathered.cells:
+    for runs in report_data.configurations:
         for facts in runs.machines:
             words = [str(facts.get(name, "")) for name in MACHINE_FACTS]
             cores = f"{words[1]} core{'s' * (words[1] != '1')}" if words[1] else ""
@@ -82,7 +82,7 @@ def _seeds(gathered: Gathered) -> str:
                 f"NumPy {words[4]}",
                 " ".join(filter(None, words[5:])),
             ]
-            found.append(escaped(", ".join(filter(None, parts))))
+            found.append(escape(", ".join(filter(None, parts))))
     machines = list(dict.fromkeys(found))
     text = "On one machine and with the same versions, the same seeds give the same bits, however many run at once. "
     if len(machines) > 1:
@@ -92,8 +92,8 @@ def _seeds(gathered: Gathered) -> str:
     return text
 
 
-def _data(gathered: Gathered) -> str:
-    facts = gathered.results.data
+def _data(report_data: ReportData) -> str:
+    facts = report_data.results.data
     if not facts.sha256:
         return "The data has no digest."
     return f"The data's SHA-256 is {code(facts.sha256)}; a repetition with other data is refused."

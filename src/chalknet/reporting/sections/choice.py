@@ -6,53 +6,57 @@ from collections.abc import Sequence
 
 from chalknet.formatting import capitalised, count_of, listed, percent, percent_ends, points
 from chalknet.reporting.document import Block, Note, Paragraph, Section
-from chalknet.reporting.gathered import CellRuns, Gathered
-from chalknet.reporting.sections.hidden_units import cell_words
+from chalknet.reporting.report_data import ConfigurationRuns, ReportData
+from chalknet.reporting.sections.comparison import configuration_phrase
 from chalknet.reporting.tables import MONITOR_NAMES
 
 MIN_OPTIMISM = 0.0005  # of accuracy: less rounds to 0.0 points
 WINS_SHOWN = 0.05  # of the resamples: a cell that wins less often is not named
 
 
-def choice_section(gathered: Gathered, number: str, title: str = "The choice and its test figure") -> Section:
+def choice_section(report_data: ReportData, number: str, title: str = "The choice and its test figure") -> Section:
     """Which cell validation chooses, by how much that figure flatters, and what the cell does on the test part."""
-    chosen = gathered.chosen
+    chosen = report_data.chosen
     if chosen is None:
         return Section(
             number, title, (Paragraph("No cell has all its seeds done, so there is nothing to choose from."),)
         )
-    if len(gathered.complete) == 1:
-        return Section(number, title, (*_single(gathered, chosen), *epoch_choice((chosen,)), *_test(gathered, chosen)))
-    if gathered.judged != "valid":
+    if len(report_data.complete) == 1:
+        return Section(
+            number, title, (*_single(report_data, chosen), *epoch_choice((chosen,)), *_test(report_data, chosen))
+        )
+    if report_data.comparison_split != "valid":
         text = (
             "There is no validation part, so there is nothing to choose by. The cell with the highest figure on the "
             "test part would be a choice that the same part cannot judge any more; none is made here."
         )
         return Section(number, title, (Note(text, "warning"),))
-    blocks = (Paragraph(_choice(gathered, chosen)), *_flatters(gathered), *epoch_choice(gathered.complete))
-    return Section(number, title, (*blocks, *_test(gathered, chosen)))
+    blocks = (Paragraph(_choice(report_data, chosen)), *_flatters(report_data), *epoch_choice(report_data.complete))
+    return Section(number, title, (*blocks, *_test(report_data, chosen)))
 
 
-def _single(gathered: Gathered, runs: CellRuns) -> tuple[Block, ...]:
-    if gathered.judged != "valid":
+def _single(report_data: ReportData, runs: ConfigurationRuns) -> tuple[Block, ...]:
+    if report_data.comparison_split != "valid":
         return ()
-    found = gathered.accuracy_of(runs)
+    found = report_data.accuracy_of(runs)
     shown = percent(runs.mean("valid", "accuracy"))
     ends = "" if found is None else f" (95 % interval {percent_ends(found.low, found.high)})"
-    nothing = "no cell was chosen" if runs.cell.recipe.stopping.stop_early else "nothing was chosen"
+    nothing = "no cell was chosen" if runs.configuration.recipe.stopping.stop_early else "nothing was chosen"
     return (Paragraph(f"There is one cell, so {nothing}. Its validation accuracy is {shown}{ends}."),)
 
 
-def epoch_choice(cells: Sequence[CellRuns]) -> tuple[Block, ...]:
+def epoch_choice(configurations: Sequence[ConfigurationRuns]) -> tuple[Block, ...]:
     """That the validation part chose the epoch, where training could stop early; a choice flatters."""
-    early = [runs.cell.recipe.stopping for runs in cells if runs.cell.recipe.stopping.stop_early]
+    early = [
+        runs.configuration.recipe.stopping for runs in configurations if runs.configuration.recipe.stopping.stop_early
+    ]
     if not early:
         return ()
     monitor = listed(list(dict.fromkeys(MONITOR_NAMES[stopping.monitor] for stopping in early)), "or")
-    which = "each training" if len(early) == len(cells) else "each training of a cell that could stop early"
+    which = "each training" if len(early) == len(configurations) else "each training of a cell that could stop early"
     text = f"**The epoch was chosen on the validation part:** {which} "
     if any(stopping.restore_best for stopping in early):
-        also = "" if len(cells) == 1 else " by this too, which is not counted in above"
+        also = "" if len(configurations) == 1 else " by this too, which is not counted in above"
         text += (
             f"keeps the weights of the epoch at which the {monitor} was best. So its validation figures flatter{also}; "
             "its test figure does not, since no epoch was chosen by it."
@@ -65,47 +69,47 @@ def epoch_choice(cells: Sequence[CellRuns]) -> tuple[Block, ...]:
     return (Note(text),)
 
 
-def _choice(gathered: Gathered, chosen: CellRuns) -> str:
-    found = gathered.accuracy_of(chosen)
+def _choice(report_data: ReportData, chosen: ConfigurationRuns) -> str:
+    found = report_data.accuracy_of(chosen)
     ends = "" if found is None else f" (95 % interval {percent_ends(found.low, found.high)})"
     text = (
-        f"By the highest mean validation accuracy, {cell_words(chosen)} is chosen from {len(gathered.complete)} "
-        f"cells: {percent(chosen.mean('valid', 'accuracy'))}{ends}."
+        f"By the highest mean validation accuracy, {configuration_phrase(chosen)} is chosen from "
+        f"{len(report_data.complete)} cells: {percent(chosen.mean('valid', 'accuracy'))}{ends}."
     )
-    if gathered.equals:
-        same = listed([cell_words(runs) for runs in gathered.equals])
-        have = "has" if len(gathered.equals) == 1 else "have"
+    if report_data.tied:
+        same = listed([configuration_phrase(runs) for runs in report_data.tied])
+        have = "has" if len(report_data.tied) == 1 else "have"
         text += f" {capitalised(same)} {have} the same mean; the first that was asked for is taken."
-    alike = _not_told_apart(gathered, chosen)
+    alike = _not_told_apart(report_data, chosen)
     if alike:
         text += (
-            f" {capitalised(cell_words(chosen))} cannot be told apart from {listed(alike)}: these numbers do not say "
-            "that it is the better one."
+            f" {capitalised(configuration_phrase(chosen))} cannot be told apart from {listed(alike)}: these numbers do "
+            "not say that it is the better one."
         )
     return text
 
 
-def _not_told_apart(gathered: Gathered, chosen: CellRuns) -> list[str]:
+def _not_told_apart(report_data: ReportData, chosen: ConfigurationRuns) -> list[str]:
     """The complete cells whose difference from the chosen one is not called real."""
-    if gathered.comparison is None:
+    if report_data.comparison is None:
         return []
     alike = {
         name
-        for pair in gathered.comparison.pairs
+        for pair in report_data.comparison.pairs
         if not pair.told_apart and chosen.name in (names := (pair.difference.first, pair.difference.second))
         for name in names
     }
-    return [cell_words(runs) for runs in gathered.complete if runs.name in alike and runs is not chosen]
+    return [configuration_phrase(runs) for runs in report_data.complete if runs.name in alike and runs is not chosen]
 
 
-def _flatters(gathered: Gathered) -> tuple[Block, ...]:
-    if gathered.optimism is None:
+def _flatters(report_data: ReportData) -> tuple[Block, ...]:
+    if report_data.optimism is None:
         text = "How much the choice flatters cannot be told, since the seeds have validation samples of their own."
         return (Paragraph(text),)
-    optimism = gathered.optimism
+    optimism = report_data.optimism
     shares = [
-        f"{cell_words(runs)} ({percent(share, 0)})"
-        for runs in gathered.complete
+        f"{configuration_phrase(runs)} ({percent(share, 0)})"
+        for runs in report_data.complete
         if (share := optimism.chosen_share[runs.name]) >= WINS_SHOWN
     ]
     why = (
@@ -130,25 +134,29 @@ def _resamples(shares: list[str]) -> str:
     )
 
 
-def _test(gathered: Gathered, chosen: CellRuns) -> tuple[Block, ...]:
+def _test(report_data: ReportData, chosen: ConfigurationRuns) -> tuple[Block, ...]:
     """The test figure, reported here and nowhere else."""
     n_seeds = len(chosen.seeds)
     values = chosen.values("test", "accuracy")
     if not values:
         return (Paragraph("There is no test part, so nothing here was judged on samples that no choice has seen."),)
     mean = percent(chosen.mean("test", "accuracy"))
-    n_images = gathered.sizes["test"]
+    n_images = report_data.sizes["test"]
     on = f"{count_of(n_images, 'test sample')}"
-    ends = "" if gathered.test is None else f", 95 % interval {percent_ends(gathered.test.low, gathered.test.high)}"
+    ends = (
+        ""
+        if report_data.test is None
+        else f", 95 % interval {percent_ends(report_data.test.low, report_data.test.high)}"
+    )
     seeds = (
         ""
         if n_seeds == 1
         else f", mean of {count_of(n_seeds, 'seed')} ({listed([percent(value) for value in values])})"
     )
     seeds = seeds if n_seeds <= 5 else f", mean of {n_seeds} seeds ({percent(min(values))} to {percent(max(values))})"
-    text = f"**Test accuracy: {mean}**{ends}; {cell_words(chosen)}{seeds}, on {on}."
-    if len(gathered.complete) > 1:
+    text = f"**Test accuracy: {mean}**{ends}; {configuration_phrase(chosen)}{seeds}, on {on}."
+    if len(report_data.complete) > 1:
         text += " This is the one test figure that answers the question; the cell was chosen without it."
-    if gathered.test is None:
+    if report_data.test is None:
         text += " Each seed has test samples of its own, so no interval is given."
     return (Note(text),)

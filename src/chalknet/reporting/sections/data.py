@@ -6,8 +6,8 @@ from chalknet.config import GIVEN
 from chalknet.data.dataset import Dataset
 from chalknet.formatting import count_of
 from chalknet.reporting.document import Block, ImageBlock, Note, Paragraph, Section, TableBlock
-from chalknet.reporting.gathered import Gathered
-from chalknet.reporting.inline import code, escaped
+from chalknet.reporting.markup import code, escape
+from chalknet.reporting.report_data import ReportData
 from chalknet.reporting.study_tables import data_facts_table
 from chalknet.reporting.tables import Table, data_table
 
@@ -23,63 +23,70 @@ SPLIT_WORDS = {
 }
 
 
-def data_section(gathered: Gathered, number: str, title: str = "The data") -> Section:
+def data_section(report_data: ReportData, number: str, title: str = "The data") -> Section:
     """The samples and their parts; pictures and audit where the samples could be read again."""
-    blocks: list[Block] = [Paragraph(_text(gathered)), TableBlock("data", data_facts_table(gathered), "The samples.")]
-    if gathered.data is None or gathered.splits is None:
-        blocks.append(Note(f"{gathered.data_gone} So there are no pictures of samples here, and no audit.", "warning"))
+    blocks: list[Block] = [
+        Paragraph(_text(report_data)),
+        TableBlock("data", data_facts_table(report_data), "The samples."),
+    ]
+    if report_data.data is None or report_data.splits is None:
+        blocks.append(
+            Note(
+                f"{report_data.data_missing_reason} So there are no pictures of samples here, and no audit.", "warning"
+            )
+        )
         return Section(number, title, tuple(blocks))
-    if gathered.data.n_classes <= MAX_CLASSES:
-        table = data_table(gathered.data, gathered.splits)
-        blocks.append(TableBlock("classes", table, f"Samples of each class in each part{_of_seed(gathered)}."))
-    blocks += [Note(escaped(note)) for note in gathered.data.notes]
-    if gathered.data.is_images:
-        blocks.append(_sheet(gathered, gathered.data))
-    if gathered.audit is not None:
-        blocks += _audit(gathered)
+    if report_data.data.n_classes <= MAX_CLASSES:
+        table = data_table(report_data.data, report_data.splits)
+        blocks.append(TableBlock("classes", table, f"Samples of each class in each part{_of_seed(report_data)}."))
+    blocks += [Note(escape(note)) for note in report_data.data.notes]
+    if report_data.data.is_images:
+        blocks.append(_sheet(report_data, report_data.data))
+    if report_data.audit is not None:
+        blocks += _audit(report_data)
     return Section(number, title, tuple(blocks))
 
 
-def _text(gathered: Gathered) -> str:
-    facts, split = gathered.results.data, gathered.results.spec.recipe.split
-    kind = "images" if gathered.has_images else "rows"
+def _text(report_data: ReportData) -> str:
+    facts, split = report_data.results.data, report_data.results.spec.recipe.split
+    kind = "images" if report_data.has_images else "rows"
     shape = " × ".join(map(str, facts.sample_shape))
-    values = "pixels" if gathered.has_images else "values"
+    values = "pixels" if report_data.has_images else "values"
     what = f"{facts.samples:,} {kind} of {shape} {values} in {len(facts.class_names):,} classes"
     text = f"{code(facts.source)} holds {what}. "
-    if gathered.recipe.split.split == GIVEN:
+    if report_data.recipe.split.split == GIVEN:
         return text + "Its parts were given as index arrays, which no file holds."
-    sizes = {part: f"{size:,}" for part, size in facts.split_sizes.items()}
+    sizes = {split: f"{size:,}" for split, size in facts.split_sizes.items()}
     words = SPLIT_WORDS[split.split].format(seed=split.split_seed, train=sizes["train"], valid=sizes["valid"])
     text += f"{words[0].upper()}{words[1:]}: {sizes['train']}, {sizes['valid']} and {sizes['test']} samples."
-    if not gathered.results.has_same_images:
+    if not report_data.results.has_same_images:
         text += " Each seed divides them anew, with its own number added to that seed."
     if not facts.split_sizes["valid"]:
         text += " There is no validation part."
     return text
 
 
-def _of_seed(gathered: Gathered) -> str:
-    return "" if gathered.results.has_same_images else f", for seed {gathered.results.seeds[0]}"
+def _of_seed(report_data: ReportData) -> str:
+    return "" if report_data.results.has_same_images else f", for seed {report_data.results.seeds[0]}"
 
 
-def _sheet(gathered: Gathered, data: Dataset) -> ImageBlock:
+def _sheet(report_data: ReportData, data: Dataset) -> ImageBlock:
     from chalknet.reporting.drawings.images import show_images
     from chalknet.reporting.drawings.picture import drawing_bytes
 
-    assert gathered.splits is not None, "asked where the samples are there"
-    sheet = show_images(data, indices=gathered.splits.train, seed=SHEET_SEED)
+    assert report_data.splits is not None, "asked where the samples are there"
+    sheet = show_images(data, indices=report_data.splits.train, seed=SHEET_SEED)
     caption = "Training images drawn at random, each under its class."
     return ImageBlock("samples", drawing_bytes(sheet, "png"), caption, "A sheet of training images with their classes.")
 
 
-def _audit(gathered: Gathered) -> list[Block]:
+def _audit(report_data: ReportData) -> list[Block]:
     """What was found, as a table; what each can do to the test figure stands beside it."""
-    from chalknet.reporting.audit_words import audit_rows
+    from chalknet.reporting.audit_text import audit_rows
 
-    assert gathered.audit is not None, "asked where there is one"
-    rows = audit_rows(gathered.audit)
-    looked = len(gathered.audit.checks)
+    assert report_data.audit is not None, "asked where there is one"
+    rows = audit_rows(report_data.audit)
+    looked = len(report_data.audit.checks)
     if not rows:
         return [
             Paragraph(
@@ -92,7 +99,7 @@ def _audit(gathered: Gathered) -> list[Block]:
         "to a test figure at most. `chalknet data audit` lists the samples."
     )
     table = Table("What the audit found", ("what", "count", "what it can do"), rows)
-    if gathered.audit.check("test_repeats").found:
+    if report_data.audit.check("test_repeats").found:
         text += (
             " Intervals in this document take samples as independent of each other, so they are too narrow by about "
             "what the table says of repeats."

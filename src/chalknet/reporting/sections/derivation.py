@@ -4,41 +4,41 @@ from __future__ import annotations
 
 from chalknet.formatting import count_of, listed
 from chalknet.reporting.document import Block, FormulaBlock, Paragraph, Section, TableBlock
-from chalknet.reporting.gathered import Gathered
-from chalknet.reporting.sections.learning import learning_cell
-from chalknet.reporting.sections.prose import prose
+from chalknet.reporting.report_data import ReportData
+from chalknet.reporting.sections.learning import learning_configuration
+from chalknet.reporting.sections.standard_text import standard_text
 from chalknet.reporting.tables import gradient_table
 
 DIGITS = 9  # of the two derivatives, so that the table fits a page
 
 
-def derivation_section(gathered: Gathered, number: str) -> Section:
+def derivation_section(report_data: ReportData, number: str) -> Section:
     """From the loss backwards to every weight."""
-    blocks = (*prose("derivation", gathered.formula_gaps), *_check(gathered))
+    blocks = (*standard_text("derivation", report_data.formula_errors), *_check(report_data))
     return Section(number, "The derivation", blocks)
 
 
-def _hidden(gathered: Gathered) -> str:
+def _hidden(report_data: ReportData) -> str:
     """ " of 1,000 hidden units": of the network whose training is shown in full, which is the one that is checked."""
-    runs = learning_cell(gathered)
+    runs = learning_configuration(report_data)
     if runs is None:
         return ""
-    *below, last = runs.cell.recipe.network.hidden
+    *below, last = runs.configuration.recipe.network.hidden
     return f" of {listed([*(f'{width:,}' for width in below), count_of(last, 'hidden unit')])}"
 
 
-def _check(gathered: Gathered) -> tuple[Block, ...]:
-    if not gathered.checks:
+def _check(report_data: ReportData) -> tuple[Block, ...]:
+    if not report_data.checks:
         return ()
-    worst = max(check.gap for check in gathered.checks)
+    worst = max(check.gap for check in report_data.checks)
     text = (
-        f"[table:gradient_check] checks the whole network{_hidden(gathered)}, with the weights it starts from: the "
+        f"[table:gradient_check] checks the whole network{_hidden(report_data)}, with the weights it starts from: the "
         "derivative of the loss along one direction in each group of parameters, by the formulas and by differences, "
         "$G1$ to $G3$. The "
         f"largest gap is {worst:.1e}"
     )
-    passed = all(check.ok for check in gathered.checks)
+    passed = all(check.ok for check in report_data.checks)
     text += ", so every derivative passes." if passed else ", which is more than 1e-7: a derivative fails."
-    table = gradient_table(gathered.checks, DIGITS)
+    table = gradient_table(report_data.checks, DIGITS)
     formulas = tuple(FormulaBlock(label) for label in ("G1", "G2", "G3"))
     return (Paragraph(text), *formulas, TableBlock("gradient_check", table, "The gradient check of the whole network."))

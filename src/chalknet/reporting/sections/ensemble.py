@@ -6,19 +6,21 @@ import math
 
 from chalknet.formatting import count_of, duration, fixed, percent, percent_ends, points, points_ends
 from chalknet.reporting.document import Block, FigureBlock, Findings, Note, Paragraph, Section, TableBlock
-from chalknet.reporting.gathered import CellRuns, Gathered, Together
+from chalknet.reporting.report_data import ConfigurationRuns, EnsembleResult, ReportData
 from chalknet.reporting.sections.choice import epoch_choice
-from chalknet.reporting.sections.prose import prose
+from chalknet.reporting.sections.standard_text import standard_text
 from chalknet.reporting.study_figures import seed_curves
 from chalknet.reporting.study_tables import four, percent2
-from chalknet.reporting.tables import PART_NAMES, Table
+from chalknet.reporting.tables import SPLIT_NAMES, Table
 from chalknet.studies.intervals import Interval, wilson
 
 
-def members_section(gathered: Gathered, together: Together, number: str, title: str = "The networks") -> Section:
+def members_section(
+    report_data: ReportData, ensemble: EnsembleResult, number: str, title: str = "The networks"
+) -> Section:
     """Each network's scores and curves on the part that it is judged by; the test figures come with the result."""
-    (runs,) = gathered.cells
-    parts = tuple(part for part in runs.parts if part != "test")
+    (runs,) = report_data.configurations
+    splits = tuple(split for split in runs.splits if split != "test")
     text = (
         f"{count_of(len(runs.seeds), 'network')} were trained one after the other, each from a seed of its own, in "
         f"{duration(sum(runs.seconds))}. Their scores are of the epochs whose weights are kept; training scores of a "
@@ -26,11 +28,11 @@ def members_section(gathered: Gathered, together: Together, number: str, title: 
     )
     blocks: list[Block] = [
         Paragraph(text),
-        TableBlock("members", _members_table(runs, together, parts), "The networks one by one, and together."),
+        TableBlock("members", _members_table(runs, ensemble, splits), "The networks one by one, and together."),
         FigureBlock(
             "members",
-            seed_curves(runs, parts[-1], ("loss", "accuracy")),
-            f"Loss and accuracy of {PART_NAMES[parts[-1]]} after each epoch, a curve a network.",
+            seed_curves(runs, splits[-1], ("loss", "accuracy")),
+            f"Loss and accuracy of {SPLIT_NAMES[splits[-1]]} after each epoch, a curve a network.",
             f"Two panels of {count_of(len(runs.seeds), 'curve')}: cross-entropy loss and accuracy.",
         ),
     ]
@@ -39,53 +41,57 @@ def members_section(gathered: Gathered, together: Together, number: str, title: 
     return Section(number, title, tuple(blocks))
 
 
-def together_section(gathered: Gathered, together: Together, number: str, title: str = "The result") -> Section:
+def ensemble_section(
+    report_data: ReportData, ensemble: EnsembleResult, number: str, title: str = "The result"
+) -> Section:
     """What the networks do together, and how much of it averaging gained."""
-    (runs,) = gathered.cells
-    parts = tuple(part for part in ("valid", "test") if part in together.scores)
-    if not parts:
+    (runs,) = report_data.configurations
+    splits = tuple(split for split in ("valid", "test") if split in ensemble.scores)
+    if not splits:
         text = "There is neither a validation nor a test part, so what averaging gains cannot be told."
         return Section(number, title, (Paragraph(text),))
     blocks: list[Block] = [
-        *prose("ensemble gain"),
-        TableBlock("gain", _gain_table(runs, together, parts), "The networks by themselves, their mean, and together."),
-        Findings(tuple(_sentence(part, together.gains[part]) for part in parts)),
+        *standard_text("ensemble gain"),
+        TableBlock(
+            "gain", _gain_table(runs, ensemble, splits), "The networks by themselves, their mean, and together."
+        ),
+        Findings(tuple(_sentence(split, ensemble.gains[split]) for split in splits)),
         *epoch_choice((runs,)),
     ]
-    if "test" in together.scores:
-        blocks.append(_test(gathered, together))
+    if "test" in ensemble.scores:
+        blocks.append(_test(report_data, ensemble))
     return Section(number, title, tuple(blocks))
 
 
-def _members_table(runs: CellRuns, together: Together, parts: tuple[str, ...]) -> Table:
-    heads = [f"{PART_NAMES[part]} {measure}" for part in parts for measure in ("loss", "accuracy")]
+def _members_table(runs: ConfigurationRuns, ensemble: EnsembleResult, splits: tuple[str, ...]) -> Table:
+    heads = [f"{SPLIT_NAMES[split]} {measure}" for split in splits for measure in ("loss", "accuracy")]
     rows = []
     for k, (seed, kept, history) in enumerate(zip(runs.seeds, runs.kept_epochs, runs.histories, strict=True)):
         epochs = f"{kept}" if kept == len(history) else f"{kept} of {len(history)}"
         cells = [
-            write(runs.values(part, measure)[k])
-            for part in parts
+            write(runs.values(split, measure)[k])
+            for split in splits
             for measure, write in (("loss", four), ("accuracy", percent2))
         ]
         rows.append((f"seed {seed}", epochs, *cells))
-    own = [(four(together.scores[part].loss), percent2(together.scores[part].accuracy)) for part in parts]
+    own = [(four(ensemble.scores[split].loss), percent2(ensemble.scores[split].accuracy)) for split in splits]
     rows.append(("together", "", *(cell for pair in own for cell in pair)))
     return Table("The networks", ("", "kept epoch", *heads), tuple(rows))
 
 
-def _gain_table(runs: CellRuns, together: Together, parts: tuple[str, ...]) -> Table:
+def _gain_table(runs: ConfigurationRuns, ensemble: EnsembleResult, splits: tuple[str, ...]) -> Table:
     rows = []
-    for part in parts:
-        own, gain = together.scores[part], together.gains[part]
+    for split in splits:
+        own, gain = ensemble.scores[split], ensemble.gains[split]
         ends = "" if math.isnan(gain.low) else points_ends(gain.low, gain.high)
-        cells = (percent2(runs.mean(part, "accuracy")), percent2(own.accuracy), points(gain.value), ends)
-        rows.append((PART_NAMES[part], *cells, four(runs.mean(part, "loss")), four(own.loss)))
+        cells = (percent2(runs.mean(split, "accuracy")), percent2(own.accuracy), points(gain.value), ends)
+        rows.append((SPLIT_NAMES[split], *cells, four(runs.mean(split, "loss")), four(own.loss)))
     heads = ("mean accuracy", "accuracy together", "gain, points", "95 % interval", "mean loss", "loss together")
     return Table("What averaging gains", ("", *heads), tuple(rows))
 
 
-def _sentence(part: str, gain: Interval) -> str:
-    where = f"on the {PART_NAMES[part]} part"
+def _sentence(split: str, gain: Interval) -> str:
+    where = f"on the {SPLIT_NAMES[split]} part"
     if math.isnan(gain.low):
         told = f"Averaging changes accuracy by {points(gain.value)} points {where}"
         return f"{told}; without the samples there is no interval."
@@ -97,9 +103,9 @@ def _sentence(part: str, gain: Interval) -> str:
     return f"{where[:1].upper()}{where[1:]} no gain can be told from chance: {points(gain.value)} points ({ends})."
 
 
-def _test(gathered: Gathered, together: Together) -> Note:
-    accuracy, n_samples = together.scores["test"].accuracy, gathered.sizes["test"]
+def _test(report_data: ReportData, ensemble: EnsembleResult) -> Note:
+    accuracy, n_samples = ensemble.scores["test"].accuracy, report_data.sizes["test"]
     found = wilson(round(accuracy * n_samples), n_samples)
     ends = percent_ends(found.low, found.high)
-    who = f"{count_of(gathered.n_seeds, 'network')} together, on {count_of(n_samples, 'test sample')}"
+    who = f"{count_of(report_data.n_seeds, 'network')} together, on {count_of(n_samples, 'test sample')}"
     return Note(f"**Test accuracy: {percent(accuracy)}**, 95 % interval {ends}; {who}.")

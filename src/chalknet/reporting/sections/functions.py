@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chalknet.reporting.document import Section, TableBlock
-from chalknet.reporting.sections.prose import prose
+from chalknet.reporting.sections.standard_text import standard_text
 from chalknet.reporting.tables import Table
 
 # what, formula, derivative, function
@@ -23,11 +23,11 @@ IN_CODE = (
 
 def helpers_section(number: str) -> Section:
     """How samples are brought into shape, and what is counted."""
-    return Section(number, "Helper functions", prose("helpers"))
+    return Section(number, "Helper functions", standard_text("helpers"))
 
 
 def functions_section(number: str) -> Section:
     """The network's parts, forward."""
     table = Table("Formulas in code", ("", "formula", "derivative", "function in chalknet"), IN_CODE)
     code = TableBlock("code", table, "Each formula, its derivative, and the function that computes both.")
-    return Section(number, "The functions", (*prose("functions"), code))
+    return Section(number, "The functions", (*standard_text("functions"), code))

@@ -12,8 +12,8 @@ from chalknet.formatting import count_of
 from chalknet.network.model import Network
 from chalknet.reporting.document import Block, FigureBlock, ImageBlock, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.drawings.mistakes import mistake_sheet, worst_mistakes
-from chalknet.reporting.gathered import Gathered
-from chalknet.reporting.sections.hidden_units import cell_words, judged_name
+from chalknet.reporting.report_data import ReportData
+from chalknet.reporting.sections.comparison import comparison_split_name, configuration_phrase
 from chalknet.reporting.study_figures import MAX_MATRIX_CLASSES, confusion_figure
 from chalknet.reporting.study_tables import class_table
 from chalknet.studies.results import Predictions
@@ -23,27 +23,29 @@ UNIT_COLUMNS = 8
 LARGEST_SHARE = 0.995  # of the weights' sizes that fits the gray scale; the few beyond are cut off
 
 
-def mistakes_section(gathered: Gathered, number: str, title: str = "What it gets wrong") -> Section:
+def mistakes_section(report_data: ReportData, number: str, title: str = "What it gets wrong") -> Section:
     """Confusion matrix, accuracy of each class, and the most confident mistakes as images."""
-    runs = gathered.chosen or next(iter(gathered.cells), None)
+    runs = report_data.chosen or next(iter(report_data.configurations), None)
     if runs is None:
         return Section(number, title, (Paragraph("No training is finished."),))
-    together = gathered.together
-    if together is None:
-        answers = runs.predictions.get(gathered.judged, ())
-        whose, certain = cell_words(runs), f"seed {runs.seeds[0]}"
+    ensemble = report_data.ensemble
+    if ensemble is None:
+        predictions = runs.predictions.get(report_data.comparison_split, ())
+        whose, certain = configuration_phrase(runs), f"seed {runs.seeds[0]}"
     else:
-        answers = tuple(filter(None, [together.predictions.get(gathered.judged)]))
+        predictions = tuple(filter(None, [ensemble.predictions.get(report_data.comparison_split)]))
         whose = certain = "the networks together"
-    if not answers:
-        reason = gathered.data_gone or "no predictions of single samples were kept."
+    if not predictions:
+        reason = report_data.data_missing_reason or "no predictions of single samples were kept."
         return Section(number, title, (Note(f"Single answers are not known: {reason}", "warning"),))
-    return Section(number, title, (*_confusion(gathered, whose, answers), *_images(gathered, certain, answers[0])))
+    return Section(
+        number, title, (*_confusion(report_data, whose, predictions), *_images(report_data, certain, predictions[0]))
+    )
 
 
-def weights_section(gathered: Gathered, number: str, title: str = "What the first layer looks for") -> Section:
+def weights_section(report_data: ReportData, number: str, title: str = "What the first layer looks for") -> Section:
     """The weights of some hidden units as images."""
-    network, runs = gathered.network, gathered.chosen
+    network, runs = report_data.network, report_data.chosen
     if network is None or runs is None:
         return Section(number, title, (Note("The model file is not there, so its weights cannot be shown."),))
     if network.image_shape is None:
@@ -52,10 +54,10 @@ def weights_section(gathered: Gathered, number: str, title: str = "What the firs
     picture, shown, scale = _weights_sheet(network.members[0])
     text = (
         f"Each hidden unit weighs every pixel. Shown are {shown} of "
-        f"{count_of(network.architecture.hidden[0], 'unit')} of {cell_words(runs)}, seed {runs.seeds[0]}: those with "
-        f"the largest weights to the next layer. Mid-gray is 0, white {scale:.2g} and black -{scale:.2g} or beyond. A "
-        "unit answers where the image is bright on its white pixels and dark on its black ones; noise is what is "
-        "left of the random weights it started from."
+        f"{count_of(network.architecture.hidden[0], 'unit')} of {configuration_phrase(runs)}, seed {runs.seeds[0]}: "
+        f"those with the largest weights to the next layer. Mid-gray is 0, white {scale:.2g} and black -{scale:.2g} or "
+        "beyond. A unit answers where the image is bright on its white pixels and dark on its black ones; noise is "
+        "what is left of the random weights it started from."
     )
     block = ImageBlock(
         "weights", picture, "First-layer weights of hidden units, as images.", "A sheet of weight images in gray."
@@ -63,48 +65,50 @@ def weights_section(gathered: Gathered, number: str, title: str = "What the firs
     return Section(number, title, (Paragraph(text), block))
 
 
-def _confusion(gathered: Gathered, whose: str, answers: tuple[Predictions, ...]) -> list[Block]:
-    n_classes, n_seeds = len(gathered.results.data.class_names), len(answers)
-    part = judged_name(gathered)
-    sample = f"{count_of(len(answers[0].labels), f'{part} sample')}"
+def _confusion(report_data: ReportData, whose: str, predictions: tuple[Predictions, ...]) -> list[Block]:
+    n_classes, n_seeds = len(report_data.results.data.class_names), len(predictions)
+    split = comparison_split_name(report_data)
+    sample = f"{count_of(len(predictions[0].labels), f'{split} sample')}"
     of = f"{sample} by {n_seeds} networks, one a seed, each counted" if n_seeds > 1 else sample
     which = (
-        "" if gathered.judged == "valid" or len(gathered.complete) < 2 else ", the cell with the highest test accuracy,"
+        ""
+        if report_data.comparison_split == "valid" or len(report_data.complete) < 2
+        else ", the cell with the highest test accuracy,"
     )
     text = f"These are the answers of {whose}{which} on {of}. "
     text += (
         "The test part is left alone: looking at its mistakes would be a way of choosing by it."
-        if gathered.judged == "valid" and gathered.sizes["test"]
+        if report_data.comparison_split == "valid" and report_data.sizes["test"]
         else ""
     )
     blocks: list[Block] = [Paragraph(text)]
     if n_classes <= MAX_MATRIX_CLASSES:
-        caption = f"Confusion matrix on the {part} part: true classes down, predicted classes across."
+        caption = f"Confusion matrix on the {split} part: true classes down, predicted classes across."
         blocks.append(
             FigureBlock(
                 "confusion",
-                confusion_figure(gathered, answers),
+                confusion_figure(report_data, predictions),
                 caption,
                 "A grid of counts, the right answers on its diagonal.",
             )
         )
-    table = class_table(gathered, answers)
+    table = class_table(report_data, predictions)
     which = "" if len(table.rows) == n_classes else f"; of {n_classes} classes, the {len(table.rows)} least accurate"
-    blocks.append(TableBlock("class_accuracy", table, f"Accuracy of each class on the {part} part{which}."))
+    blocks.append(TableBlock("class_accuracy", table, f"Accuracy of each class on the {split} part{which}."))
     return blocks
 
 
-def _images(gathered: Gathered, whose: str, answers: Predictions) -> list[Block]:
+def _images(report_data: ReportData, whose: str, predictions: Predictions) -> list[Block]:
     """The mistakes of the first seed, or of an ensemble, of which it was most certain."""
-    if not gathered.has_images:
+    if not report_data.has_images:
         return []
-    if gathered.data is None:
-        return [Note(f"{gathered.data_gone} So the mistakes cannot be shown as images.", "warning")]
-    wrong = np.flatnonzero(~answers.right)
+    if report_data.data is None:
+        return [Note(f"{report_data.data_missing_reason} So the mistakes cannot be shown as images.", "warning")]
+    wrong = np.flatnonzero(~predictions.correct)
     if not len(wrong):
         return [Paragraph(f"No mistake is made on this part by {whose}.")]
-    worst = worst_mistakes(answers)
-    verb = "was" if gathered.together is None else "were"
+    worst = worst_mistakes(predictions)
+    verb = "was" if report_data.ensemble is None else "were"
     caption = (
         f"The mistakes of which {whose} {verb} most certain, {len(worst)} of {len(wrong)}: true class, predicted "
         "class, probability of the prediction."
@@ -112,7 +116,7 @@ def _images(gathered: Gathered, whose: str, answers: Predictions) -> list[Block]
     return [
         ImageBlock(
             "mistakes",
-            mistake_sheet(gathered.data, answers, worst, gathered.data.class_names),
+            mistake_sheet(report_data.data, predictions, worst, report_data.data.class_names),
             caption,
             "A sheet of wrongly classified images.",
         )

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from chalknet.config import Recipe
 from chalknet.formatting import DASH, count_of, fixed, listed, percent_ends
 from chalknet.reporting.document import Block, FigureBlock, Note, Section, TableBlock
-from chalknet.reporting.gathered import CellRuns, Gathered
-from chalknet.reporting.inline import code
-from chalknet.reporting.sections.learning import learning_cell
-from chalknet.reporting.sections.prose import prose
+from chalknet.reporting.markup import code
+from chalknet.reporting.report_data import ConfigurationRuns, ReportData
+from chalknet.reporting.sections.learning import learning_configuration
+from chalknet.reporting.sections.standard_text import standard_text
 from chalknet.reporting.study_figures import history_curves
 from chalknet.reporting.study_tables import four, percent2, seconds_text
-from chalknet.reporting.tables import PART_NAMES, Table
+from chalknet.reporting.tables import SPLIT_NAMES, Table
 from chalknet.studies.intervals import wilson
 
 PARTS = ("train", "valid", "test")
@@ -41,26 +41,26 @@ ORIGINAL = {
 }
 
 
-def original_section(gathered: Gathered, number: str, title: str = "What the original reported") -> Section:
+def original_section(report_data: ReportData, number: str, title: str = "What the original reported") -> Section:
     """The printed table beside this one, what differs between the two, and what the printed losses are."""
     intervals = "What one run on so many images can say: 95 % intervals (Wilson)."
     blocks = (
-        *_differences(gathered),
-        *prose("original"),
-        TableBlock("original", comparison_table(gathered), _caption(gathered)),
-        *prose("original losses"),
-        *_losses(gathered),
-        *prose("original uncertainty"),
+        *_differences(report_data),
+        *standard_text("original"),
+        TableBlock("original", comparison_table(report_data), _caption(report_data)),
+        *standard_text("original losses"),
+        *_losses(report_data),
+        *standard_text("original uncertainty"),
         TableBlock("original_intervals", intervals_table(), intervals),
-        *prose("original softmax"),
-        *_times(gathered),
+        *standard_text("original softmax"),
+        *_times(report_data),
     )
     return Section(number, title, blocks)
 
 
-def differences(gathered: Gathered) -> tuple[str, ...]:
+def differences(report_data: ReportData) -> tuple[str, ...]:
     """What is not as in the original, in words; the data first."""
-    facts, recipe = gathered.results.data, gathered.recipe
+    facts, recipe = report_data.results.data, report_data.recipe
     found = []
     if facts.source == BUILTIN:
         found.append("the data are the built-in letters, drawn from other fonts than notMNIST's")
@@ -71,29 +71,29 @@ def differences(gathered: Gathered) -> tuple[str, ...]:
             "original"
         )
     if dict(facts.split_sizes) != SIZES:
-        sizes = listed([f"{facts.split_sizes[part]:,}" for part in PARTS])
+        sizes = listed([f"{facts.split_sizes[split]:,}" for split in PARTS])
         found.append(f"{sizes} samples train, validate and test instead of 15,000, 1,000 and 2,724")
     found += _recipe_differences(recipe)
     return tuple(found)
 
 
-def comparison_table(gathered: Gathered) -> Table:
+def comparison_table(report_data: ReportData) -> Table:
     """Every figure that the original printed, and the same here: means over the seeds."""
-    cells = _by_width(gathered)
+    by_width = _by_width(report_data)
     rows = []
     for width, printed in ORIGINAL.items():
-        runs = cells.get(width)
-        for i, part in enumerate(PARTS):
+        runs = by_width.get(width)
+        for i, split in enumerate(PARTS):
             here = [DASH] * 3
-            if runs is not None and part in runs.parts:
+            if runs is not None and split in runs.splits:
                 here = [
-                    four(runs.mean(part, "printed_loss")),
-                    percent2(runs.mean(part, "accuracy")),
-                    four(runs.mean(part, "loss")),
+                    four(runs.mean(split, "printed_loss")),
+                    percent2(runs.mean(split, "accuracy")),
+                    four(runs.mean(split, "loss")),
                 ]
             rows.append(
                 (
-                    f"{width}, {PART_NAMES[part]}",
+                    f"{width}, {SPLIT_NAMES[split]}",
                     four(printed.losses[i]),
                     here[0],
                     percent2(printed.accuracies[i]),
@@ -116,40 +116,40 @@ def intervals_table() -> Table:
     rows = []
     for width, printed in ORIGINAL.items():
         cells = []
-        for part, accuracy in zip(PARTS[1:], printed.accuracies[1:], strict=True):
-            found = wilson(round(accuracy * SIZES[part]), SIZES[part], LEVEL)
+        for split, accuracy in zip(PARTS[1:], printed.accuracies[1:], strict=True):
+            found = wilson(round(accuracy * SIZES[split]), SIZES[split], LEVEL)
             half = 100 * (found.high - found.low) / 2
             cells += [percent2(accuracy), percent_ends(found.low, found.high), fixed(half, 1)]
         rows.append((str(width), *cells))
     heads = ("accuracy", "95 % interval", "half-width")
     columns = (
         "hidden units",
-        *(f"{PART_NAMES[part]} {head}" if not i else head for part in PARTS[1:] for i, head in enumerate(heads)),
+        *(f"{SPLIT_NAMES[split]} {head}" if not i else head for split in PARTS[1:] for i, head in enumerate(heads)),
     )
     return Table("Uncertainty of the original's accuracies", columns, tuple(rows))
 
 
-def times_table(gathered: Gathered) -> Table:
+def times_table(report_data: ReportData) -> Table:
     """Seconds a training, theirs and ours."""
-    cells = _by_width(gathered)
+    by_width = _by_width(report_data)
     rows = []
     for width, printed in ORIGINAL.items():
-        runs = cells.get(width)
+        runs = by_width.get(width)
         here = DASH if runs is None else seconds_text(sum(runs.seconds) / len(runs.seconds))
         how = DASH if runs is None else f"{runs.trained[0]}, {count_of(len(runs.histories[0]), 'epoch')}"
         rows.append((str(width), seconds_text(printed.seconds), here, how))
     return Table("Time", ("hidden units", "original, 200 epochs", "here, mean", "how"), tuple(rows))
 
 
-def _times(gathered: Gathered) -> tuple[Block, ...]:
-    if not set(ORIGINAL) & set(_by_width(gathered)):
+def _times(report_data: ReportData) -> tuple[Block, ...]:
+    if not set(ORIGINAL) & set(_by_width(report_data)):
         return ()
     caption = "Time of a training; other machines, so no comparison of methods."
-    return (TableBlock("original_times", times_table(gathered), caption),)
+    return (TableBlock("original_times", times_table(report_data), caption),)
 
 
-def _differences(gathered: Gathered) -> tuple[Block, ...]:
-    found = differences(gathered)
+def _differences(report_data: ReportData) -> tuple[Block, ...]:
+    found = differences(report_data)
     if not found:
         text = (
             "The data have the number, size and classes of the original's images, and the split and the recipe are "
@@ -184,21 +184,23 @@ def _recipe_differences(recipe: Recipe) -> list[str]:
     return found
 
 
-def _caption(gathered: Gathered) -> str:
-    seeds = f"here the mean of {count_of(gathered.n_seeds, 'seed')}" if gathered.n_seeds > 1 else "here one seed"
+def _caption(report_data: ReportData) -> str:
+    seeds = f"here the mean of {count_of(report_data.n_seeds, 'seed')}" if report_data.n_seeds > 1 else "here one seed"
     same = "The two printed losses are one quantity; the cross-entropy is another."
-    return f"The original's results and these ({seeds}). {same}{_dashes(gathered)}"
+    return f"The original's results and these ({seeds}). {same}{_dashes(report_data)}"
 
 
-def _dashes(gathered: Gathered) -> str:
+def _dashes(report_data: ReportData) -> str:
     """What a dash means, where there is one."""
-    return "" if set(ORIGINAL) <= set(_by_width(gathered)) else " A dash stands where this document has no such width."
+    return (
+        "" if set(ORIGINAL) <= set(_by_width(report_data)) else " A dash stands where this document has no such width."
+    )
 
 
-def _losses(gathered: Gathered) -> tuple[Block, ...]:
+def _losses(report_data: ReportData) -> tuple[Block, ...]:
     """Both losses of one training, side by side."""
-    runs = learning_cell(gathered)
-    if runs is None or "valid" not in runs.parts or len(runs.histories[0]) < 2:
+    runs = learning_configuration(report_data)
+    if runs is None or "valid" not in runs.splits or len(runs.histories[0]) < 2:
         return ()
     figure = history_curves(runs.histories[0], ("valid",), ("loss", "printed_loss"), "")
     caption = f"The two losses of one training on the validation part (seed {runs.seeds[0]}): {_shapes(runs)}."
@@ -206,7 +208,7 @@ def _losses(gathered: Gathered) -> tuple[Block, ...]:
     return (FigureBlock("two_losses", figure, caption, alt),)
 
 
-def _shapes(runs: CellRuns) -> str:
+def _shapes(runs: ConfigurationRuns) -> str:
     """Where each of the two is smallest."""
     history = runs.histories[0]
     lowest = {}
@@ -219,12 +221,12 @@ def _shapes(runs: CellRuns) -> str:
     )
 
 
-def _by_width(gathered: Gathered) -> dict[int, CellRuns]:
+def _by_width(report_data: ReportData) -> dict[int, ConfigurationRuns]:
     """The complete cells by their number of hidden units, where that alone varies."""
-    if any(name != "hidden" for runs in gathered.cells for name, _ in runs.cell.settings):
+    if any(name != "hidden" for runs in report_data.configurations for name, _ in runs.configuration.settings):
         return {}
     return {
-        runs.cell.recipe.network.hidden[0]: runs
-        for runs in gathered.complete
-        if len(runs.cell.recipe.network.hidden) == 1
+        runs.configuration.recipe.network.hidden[0]: runs
+        for runs in report_data.complete
+        if len(runs.configuration.recipe.network.hidden) == 1
     }

@@ -7,12 +7,12 @@ import math
 from chalknet.formatting import capitalised, count_of, points, points_ends
 from chalknet.records import PARTS
 from chalknet.reporting.document import Block, FigureBlock, Findings, Note, Paragraph, Section, TableBlock
-from chalknet.reporting.gathered import CellRuns, Gathered
-from chalknet.reporting.inline import escaped
-from chalknet.reporting.sections.hidden_units import cell_words, cut_off
-from chalknet.reporting.sections.prose import prose
+from chalknet.reporting.markup import escape
+from chalknet.reporting.report_data import ConfigurationRuns, ReportData
+from chalknet.reporting.sections.comparison import configuration_phrase, cut_off
+from chalknet.reporting.sections.standard_text import standard_text
 from chalknet.reporting.study_figures import MAX_PANELS, stopping_curves
-from chalknet.reporting.study_tables import cell_head, cell_text, stopping_table
+from chalknet.reporting.study_tables import configuration_head, configuration_text, stopping_table
 from chalknet.reporting.tables import MONITOR_NAMES
 from chalknet.studies.intervals import Interval
 from chalknet.studies.stopping_point import StoppingPoint
@@ -21,41 +21,51 @@ FEW_SEEDS = 10  # below which a bootstrap over seeds is said to be narrow; (S-1)
 
 
 def stopping_section(
-    gathered: Gathered, number: str, title: str = "When to stop", *, original: bool = False
+    report_data: ReportData, number: str, title: str = "When to stop", *, original: bool = False
 ) -> Section:
     """Where the validation loss of each complete cell, or what its training watches, is best, and what came after."""
-    found = [(runs, runs.stopping) for runs in gathered.complete if runs.stopping is not None]
+    found = [(runs, runs.stopping) for runs in report_data.complete if runs.stopping is not None]
     if not found:
-        return Section(number, title, (Note(_why_not(gathered), "plain"),))
-    blocks: list[Block] = [Paragraph(_method(gathered, found))]
-    parts = [part for part in PARTS if all(part in point.accuracy_then for _, point in found)]
-    if gathered.judged == "valid":  # test figures are for the chosen configuration alone, once
-        parts = [part for part in parts if part != "test"]
-    rows = [(cell_text(gathered, runs), point) for runs, point in found]
-    table = stopping_table(rows, parts, head=cell_head(gathered), with_seeds=gathered.n_seeds > 1, digits=1)
-    blocks += [TableBlock("stopping", table, _caption(gathered, found))]
+        return Section(number, title, (Note(_why_not(report_data), "plain"),))
+    blocks: list[Block] = [Paragraph(_method(report_data, found))]
+    splits = [split for split in PARTS if all(split in point.accuracy_then for _, point in found)]
+    if report_data.comparison_split == "valid":  # test figures are for the chosen configuration alone, once
+        splits = [split for split in splits if split != "test"]
+    rows = [(configuration_text(report_data, runs), point) for runs, point in found]
+    table = stopping_table(
+        rows, splits, head=configuration_head(report_data), with_seeds=report_data.n_seeds > 1, digits=1
+    )
+    blocks += [TableBlock("stopping", table, _caption(report_data, found))]
     if found[0][1].n_epochs > 1:
-        blocks.append(_figure(gathered, found))
+        blocks.append(_figure(report_data, found))
     blocks.append(Findings(tuple(_sentence(runs, point) for runs, point in found)))
     if original:
-        blocks += prose("original stopping")
-    missing = [runs for runs in gathered.complete if runs.stopping is None]
+        blocks += standard_text("original stopping")
+    missing = [runs for runs in report_data.complete if runs.stopping is None]
     if missing:
         blocks.append(
-            Note("; ".join(f"{capitalised(cell_words(runs))}: {escaped(runs.no_stopping)}" for runs in missing) + ".")
+            Note(
+                "; ".join(
+                    f"{capitalised(configuration_phrase(runs))}: {escape(runs.stopping_missing_reason)}"
+                    for runs in missing
+                )
+                + "."
+            )
         )
     return Section(number, title, tuple(blocks))
 
 
-def _why_not(gathered: Gathered) -> str:
-    if not gathered.complete:
+def _why_not(report_data: ReportData) -> str:
+    if not report_data.complete:
         return "No cell has all its seeds done yet, so there is no stopping point to tell."
-    reasons = list(dict.fromkeys(runs.no_stopping for runs in gathered.complete if runs.no_stopping))
-    return f"There is no stopping point to tell: {escaped('; '.join(reasons))}."
+    reasons = list(
+        dict.fromkeys(runs.stopping_missing_reason for runs in report_data.complete if runs.stopping_missing_reason)
+    )
+    return f"There is no stopping point to tell: {escape('; '.join(reasons))}."
 
 
-def _method(gathered: Gathered, found: list[tuple[CellRuns, StoppingPoint]]) -> str:
-    several = gathered.n_seeds > 1
+def _method(report_data: ReportData, found: list[tuple[ConfigurationRuns, StoppingPoint]]) -> str:
+    several = report_data.n_seeds > 1
     text = (
         "Every network was trained to the end. Its stopping point is the epoch at which "
         f"{_criteria(found, ', averaged over the seeds,' if several else '')}"
@@ -63,9 +73,9 @@ def _method(gathered: Gathered, found: list[tuple[CellRuns, StoppingPoint]]) -> 
     if any(math.isfinite(point.epoch.low) for _, point in found):
         drawn = "seeds and validation samples drawn anew together" if several else "validation samples drawn anew"
         text += f"; the interval is that of a bootstrap with {drawn}"
-        if several and gathered.n_seeds < FEW_SEEDS:
-            text += f", which is somewhat too narrow with as few as {gathered.n_seeds} seeds"
-    elif several and gathered.results.has_same_images:
+        if several and report_data.n_seeds < FEW_SEEDS:
+            text += f", which is somewhat too narrow with as few as {report_data.n_seeds} seeds"
+    elif several and report_data.results.has_same_images:
         text += "; there is no interval, since the losses of single samples are not known whole"
     elif several:
         text += "; there is no interval, since the seeds' validation samples are not the same"
@@ -75,36 +85,36 @@ def _method(gathered: Gathered, found: list[tuple[CellRuns, StoppingPoint]]) -> 
     )
 
 
-def _criteria(found: list[tuple[CellRuns, StoppingPoint]], averaged: str = "") -> str:
+def _criteria(found: list[tuple[ConfigurationRuns, StoppingPoint]], averaged: str = "") -> str:
     """What chooses the epochs, in words."""
     best = {"valid_loss": "smallest", "valid_accuracy": "highest, and of equal ones the validation loss smallest"}
     monitors = dict.fromkeys(point.monitor for _, point in found)
     return " or ".join(f"the {MONITOR_NAMES[monitor]}{averaged} is {best[monitor]}" for monitor in monitors)
 
 
-def _caption(gathered: Gathered, found: list[tuple[CellRuns, StoppingPoint]]) -> str:
-    mean = "mean over the seeds; " if gathered.n_seeds > 1 else ""
+def _caption(report_data: ReportData, found: list[tuple[ConfigurationRuns, StoppingPoint]]) -> str:
+    mean = "mean over the seeds; " if report_data.n_seeds > 1 else ""
     by = " or ".join(MONITOR_NAMES[monitor] for monitor in dict.fromkeys(point.monitor for _, point in found))
     return f"Stopping point by {by}, {mean}accuracies there and after the last epoch."
 
 
-def _figure(gathered: Gathered, found: list[tuple[CellRuns, StoppingPoint]]) -> FigureBlock:
+def _figure(report_data: ReportData, found: list[tuple[ConfigurationRuns, StoppingPoint]]) -> FigureBlock:
     which = f" Shown are {MAX_PANELS} of {len(found)} cells." if len(found) > MAX_PANELS else ""
-    curves = "of each seed " if gathered.n_seeds > 1 else ""
+    curves = "of each seed " if report_data.n_seeds > 1 else ""
     names = " or ".join(MONITOR_NAMES[monitor] for monitor in dict.fromkeys(point.monitor for _, point in found))
     return FigureBlock(
         "stopping",
-        stopping_curves(gathered),
+        stopping_curves(report_data),
         f"{capitalised(names)} {curves}after each epoch; the upright line is the stopping point, the shade its 95 % "
-        f"interval.{cut_off(gathered)}{which}",
+        f"interval.{cut_off(report_data)}{which}",
         f"A panel for each of {count_of(min(len(found), MAX_PANELS), 'cell')}: {names} against the epoch, with "
         "the stopping point marked.",
     )
 
 
-def _sentence(runs: CellRuns, point: StoppingPoint) -> str:
+def _sentence(runs: ConfigurationRuns, point: StoppingPoint) -> str:
     epoch, gain = point.epoch, point.valid_gain
-    name = capitalised(cell_words(runs))
+    name = capitalised(configuration_phrase(runs))
     ends = f" (95 % interval {epoch.low:.0f} to {epoch.high:.0f})" if math.isfinite(epoch.low) else ""
     if epoch.value == point.n_epochs:
         last = f"the last epoch, {point.n_epochs}{ends}"

@@ -8,7 +8,7 @@ from chalknet.data.audit import Audit, Check
 from chalknet.formatting import DASH
 
 # code: what is counted, and what it costs; {points} is the cost in percentage points, as data/audit.py derives it.
-WORDS = {
+CHECK_TEXTS = {
     "copies": ("samples with a copy anywhere", "none by itself"),
     "near_twins": ("samples with a near twin anywhere", "none by itself"),
     "A_copies_in_B": ("{a} samples with a copy in {b}, same label", "{a} accuracy too high by at most {points} points"),
@@ -42,7 +42,7 @@ WORDS = {
 }
 
 
-def words(check: Check) -> tuple[str, str]:
+def describe_check(check: Check) -> tuple[str, str]:
     """What a check counted, and what it costs; a dash where nothing was found or there is no test part."""
     match = re.fullmatch(r"(test|valid)_(copies|near_twins|groups)_in_(train|valid)", check.code)
     code = f"A_{match[2]}_in_B" if match else check.code
@@ -54,11 +54,13 @@ def words(check: Check) -> tuple[str, str]:
         "rest": f"{100 - 100 * (check.cost or 0):.2f}",
         **{name: f"{value:,.4g}" for name, value in check.details.items()},
     }
-    what, cost = WORDS.get(code, (code, "none by itself"))
+    what, cost = CHECK_TEXTS.get(code, (code, "none by itself"))
     has_cost = (check.found or code == "imbalance") and (check.cost is not None or "{" not in cost)
     return what.format(**facts), cost.format(**facts) if has_cost else DASH
 
 
 def audit_rows(audit: Audit) -> tuple[tuple[str, str, str], ...]:
     """Of each finding: what was counted, how often of how many, and what it can do."""
-    return tuple((words(one)[0], f"{one.count:,} of {one.total:,}", words(one)[1]) for one in audit.findings)
+    return tuple(
+        (describe_check(one)[0], f"{one.count:,} of {one.total:,}", describe_check(one)[1]) for one in audit.findings
+    )

@@ -32,7 +32,7 @@ class Span:
     text: str
 
 
-def inline(text: str, known: Callable[[str], bool] = lambda _: True) -> tuple[Span, ...]:
+def parse_markup(text: str, known: Callable[[str], bool] = lambda _: True) -> tuple[Span, ...]:
     """The pieces of a running text; white space is folded to single spaces.
 
     Args:
@@ -47,8 +47,8 @@ def inline(text: str, known: Callable[[str], bool] = lambda _: True) -> tuple[Sp
     return tuple(found)
 
 
-def escaped(text: str) -> str:
-    """A text that `inline` reads as exactly these characters, such as a class's or a file's name."""
+def escape(text: str) -> str:
+    """A text that `parse_markup` reads as exactly these characters, such as a class's or a file's name."""
     return re.sub(rf"([{SPECIAL}])", r"\\\1", text)
 
 

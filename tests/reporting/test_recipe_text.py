@@ -1,7 +1,7 @@
 """What a report says of a recipe is what the recipe does."""
 
 import pytest
-from made_studies import made
+from study_factory import make_report_data
 
 import chalknet
 from chalknet.reporting.sections.setup import seeds_text, training_text
@@ -9,7 +9,7 @@ from chalknet.reporting.sections.setup import seeds_text, training_text
 
 def words(name="writeup", vary="hidden=5,9", **settings):
     recipe = chalknet.recipe(name).with_settings(**{"train_size": 160, "valid_size": 40, **settings})
-    return made(vary, recipe=recipe)
+    return make_report_data(vary, recipe=recipe)
 
 
 def test_the_write_ups_recipe_is_told_as_before():

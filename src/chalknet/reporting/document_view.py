@@ -27,7 +27,7 @@ from chalknet.reporting.document import (
     picture_kind,
 )
 from chalknet.reporting.figures import Figure, Matrix
-from chalknet.reporting.inline import Span, inline
+from chalknet.reporting.markup import Span, parse_markup
 from chalknet.reporting.tables import Table
 
 PAGE_WIDTH, PAGE_HEIGHT = 6.5, 8.4  # inches that a picture may fill on A4 between the margins, with its caption
@@ -50,7 +50,7 @@ class Picture:
         return picture_kind(self.light)
 
 
-def draw_all(document: Document) -> dict[str, Picture]:
+def draw_pictures(document: Document) -> dict[str, Picture]:
     """The pictures of a document by name."""
     from chalknet.reporting.drawings.curves import draw
     from chalknet.reporting.drawings.picture import default_settings, drawing_bytes
@@ -168,7 +168,7 @@ class _Reading:
         return {"file": f"{name}.{picture.kind}", "width": round(width * scale, 4), "height": round(height * scale, 4)}
 
     def spans(self, text: str) -> list[dict[str, Any]]:
-        return [self.span(span) for span in inline(clean(text), self.leads_somewhere)]
+        return [self.span(span) for span in parse_markup(clean(text), self.leads_somewhere)]
 
     def span(self, span: Span) -> dict[str, Any]:
         if span.kind == "formula":
@@ -200,4 +200,4 @@ def _column_kind(at: int, cells: tuple[str, ...]) -> str:
     return "number" if at and all(NUMERIC.match(cell) for cell in told) else "name"
 
 
-encoded = partial(str.encode, encoding="utf-8", errors="replace")
+encode_utf8 = partial(str.encode, encoding="utf-8", errors="replace")

@@ -4,7 +4,7 @@ import numpy as np
 
 from chalknet.config import Recipe
 from chalknet.records import EpochRecord, Scores
-from chalknet.reporting.gathered import gather
+from chalknet.reporting.report_data import collect_report_data
 from chalknet.studies.results import DataFacts, Predictions, StudyResults, UnitResult
 from chalknet.studies.space import grid_cells
 from chalknet.studies.spec import StudySpec, parse_vary
@@ -25,7 +25,7 @@ MACHINE = {
 RECIPE = Recipe().with_settings(train_size=160, valid_size=40, epochs=30)
 
 
-def made_results(*vary, recipe=RECIPE, sizes=SIZES, shape=(6, 5), statuses=None, errors=None, lengths=None, **changes):
+def make_results(*vary, recipe=RECIPE, sizes=SIZES, shape=(6, 5), statuses=None, errors=None, lengths=None, **changes):
     """A study over such lines as "hidden=5,9" in which wider is better, up to noise.
 
     statuses: (position of the cell, seed) -> what it is instead of "done". lengths: of each seed's history, by its
@@ -44,42 +44,42 @@ def made_results(*vary, recipe=RECIPE, sizes=SIZES, shape=(6, 5), statuses=None,
     def load(cell, seed):
         n_epochs = (lengths or {}).get(seed, recipe.training.epochs)
         same = spec.first_seed if "split" not in spec.seeds_vary else seed
-        return made_unit(place[cell.key], seed, sizes, n_epochs, same)
+        return make_run(place[cell.key], seed, sizes, n_epochs, same)
 
     return StudyResults(spec, facts, cells, spec.seed_numbers, found, errors or {}, load)
 
 
-def made_unit(place, seed, sizes, n_epochs, images_of):
+def make_run(place, seed, sizes, n_epochs, images_of):
     """A training: its loss falls, its validation loss has its minimum at two thirds of the epochs."""
     rng = np.random.default_rng([7, place, seed])
     share = min(0.7 + 0.06 * place, 0.95)
-    parts = {part: predictions(rng, sizes[part], share, images_of) for part in ("valid", "test")}
-    accuracy = {part: None if one is None else one.accuracy for part, one in parts.items()}
+    splits = {split: predictions(rng, sizes[split], share, images_of) for split in ("valid", "test")}
+    accuracy = {split: None if one is None else one.accuracy for split, one in splits.items()}
     history = []
     for epoch in range(1, n_epochs + 1):
         t = epoch / n_epochs
         train = Scores(2.0 * (1 - t) + 0.1, 0.3 + 0.65 * t, 40 * (1 - t) + 1)
         valid = test = None
-        if parts["valid"] is not None:
+        if splits["valid"] is not None:
             valid = Scores(0.6 + (t - 0.66) ** 2 + 0.001 * seed, accuracy["valid"] * min(1, 0.5 + t), 41 - 30 * t)
-        if parts["test"] is not None:
+        if splits["test"] is not None:
             test = Scores(0.7 + (t - 0.66) ** 2, accuracy["test"] * min(1, 0.5 + t), 41 - 30 * t)
         history.append(EpochRecord(epoch, train, valid, test, 0.1))
     losses = np.array([[record.valid.loss] * sizes["valid"] if record.valid else [] for record in history])
     noise = rng.normal(0, 0.05, losses.shape)
-    right = np.zeros(losses.shape, bool)
-    if parts["valid"] is not None:
-        right[:] = parts["valid"].right
+    correct = np.zeros(losses.shape, bool)
+    if splits["valid"] is not None:
+        correct[:] = splits["valid"].correct
     return UnitResult(
         history=tuple(history),
         kept_epoch=n_epochs,
         seconds=0.1 * n_epochs,
         trained="numpy engine, float32, 2 at a time",
         machine=MACHINE,
-        valid=parts["valid"],
-        test=parts["test"],
+        valid=splits["valid"],
+        test=splits["test"],
         valid_losses=(losses + noise).astype(np.float16),
-        valid_right=right,
+        valid_correct=correct,
     )
 
 
@@ -94,9 +94,9 @@ def predictions(rng, n, share, images_of):
     return Predictions(labels, predicted, confidence, true, np.arange(n) + images_of * n % 3)
 
 
-def made(*vary, gone="The samples could not be read again: made.npz: no such file.", more=None, **changes):
+def make_report_data(*vary, gone="The samples could not be read again: made.npz: no such file.", more=None, **changes):
     """The same, gathered for a document without its samples."""
-    return gather(made_results(*vary, **changes), MACHINE, data_gone=gone, **(more or {}))
+    return collect_report_data(make_results(*vary, **changes), MACHINE, data_missing_reason=gone, **(more or {}))
 
 
 def texts(document):

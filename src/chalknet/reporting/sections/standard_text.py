@@ -14,7 +14,7 @@ from chalknet.reporting.document import Block, FormulaBlock, Paragraph
 from chalknet.reporting.formulas import FORMULAS
 
 
-def prose(chapter: str, gaps: Mapping[str, float] | None = None) -> tuple[Block, ...]:
+def standard_text(chapter: str, gaps: Mapping[str, float] | None = None) -> tuple[Block, ...]:
     """Return the blocks of a chapter; a formula whose gap in the gradient check is given has it beside it."""
     blocks: list[Block] = []
     for text in _chapters()[chapter]:

@@ -1,6 +1,6 @@
 """Everything that a document is made from, read once: a study's cells, what their trainings gave, the comparisons.
 
-Sections take `Gathered` and make blocks of it; nothing in them reads a file or computes a statistic of its own.
+Sections take `ReportData` and make blocks of it; nothing in them reads a file or computes a statistic of its own.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from chalknet.errors import ModelFileError
 from chalknet.network.gradcheck import GradientCheck
 from chalknet.network.model import Classifier
 from chalknet.records import PARTS, EpochRecord, Scores
-from chalknet.reporting.inline import code, escaped
-from chalknet.reporting.tables import PART_NAMES
+from chalknet.reporting.markup import code, escape
+from chalknet.reporting.tables import SPLIT_NAMES
 from chalknet.studies.bootstrap import ChoiceOptimism, choice_optimism
 from chalknet.studies.cells import Cell, value_text
 from chalknet.studies.compare import CellAccuracy, Comparison, cell_accuracy, compare_cells
@@ -40,21 +40,21 @@ FIELD_NAMES = {"hidden": "hidden units", "train_size": "training samples"}
 
 
 @dataclass(frozen=True, eq=False)
-class CellRuns:
+class ConfigurationRuns:
     """The finished trainings of one cell, seed by seed.
 
     Attributes:
         name: in findings: the cell's label, or "the network" where there is no other cell.
         title: over tables and panels: "500 hidden units" where the widths alone vary, else the same.
         is_complete: whether every seed is done.
-        right: by part, (S, M) whether seed s is right about image m; a part that is empty or unknown is left out.
+        correct: by split, (S, M) whether seed s is right about image m; a part that is empty or unknown is left out.
         predictions: by part, each seed's; left out likewise.
         stopping: the stopping point on the full curves, by what training watches or else by the validation loss; or
-            None, and then `no_stopping` says why.
+            None, and then `stopping_missing_reason` says why.
         findings: sentences about its curves, by the rules of docs/statistics.md, with markup.
     """
 
-    cell: Cell
+    configuration: Cell
     name: str
     title: str
     seeds: tuple[int, ...]
@@ -64,10 +64,10 @@ class CellRuns:
     seconds: tuple[float, ...]
     trained: tuple[str, ...]
     machines: tuple[Mapping[str, Any], ...]
-    right: Mapping[str, tuple[NDArray[np.bool_], ...]]
+    correct: Mapping[str, tuple[NDArray[np.bool_], ...]]
     predictions: Mapping[str, tuple[Predictions, ...]]
     stopping: StoppingPoint | None
-    no_stopping: str = ""
+    stopping_missing_reason: str = ""
     findings: tuple[str, ...] = ()
 
     @property
@@ -76,27 +76,27 @@ class CellRuns:
         return tuple(history[epoch - 1] for history, epoch in zip(self.histories, self.kept_epochs, strict=True))
 
     @property
-    def parts(self) -> tuple[str, ...]:
+    def splits(self) -> tuple[str, ...]:
         """The parts that there are scores of."""
-        return tuple(part for part in PARTS if self.kept[0].part(part) is not None)
+        return tuple(split for split in PARTS if self.kept[0].part(split) is not None)
 
-    def scores(self, part: str) -> tuple[Scores, ...]:
+    def scores(self, split: str) -> tuple[Scores, ...]:
         """Of each seed the scores of a part where its weights are kept; empty where there is no such part."""
-        found = [record.part(part) for record in self.kept]
+        found = [record.part(split) for record in self.kept]
         return tuple(scores for scores in found if scores is not None)
 
-    def values(self, part: str, measure: str) -> tuple[float, ...]:
+    def values(self, split: str, measure: str) -> tuple[float, ...]:
         """Of each seed one measure of a part."""
-        return tuple(float(getattr(scores, measure)) for scores in self.scores(part))
+        return tuple(float(getattr(scores, measure)) for scores in self.scores(split))
 
-    def mean(self, part: str, measure: str) -> float:
+    def mean(self, split: str, measure: str) -> float:
         """The mean of a measure over the seeds, nan where there is none."""
-        values = self.values(part, measure)
+        values = self.values(split, measure)
         return float(np.mean(values)) if values else float("nan")
 
 
 @dataclass(frozen=True, eq=False)
-class Together:
+class EnsembleResult:
     """What the networks of an ensemble do as one, their probabilities averaged.
 
     Attributes:
@@ -111,7 +111,7 @@ class Together:
 
 
 @dataclass(frozen=True, eq=False)
-class Gathered:
+class ReportData:
     """What the sections of a document show.
 
     Attributes:
@@ -119,19 +119,19 @@ class Gathered:
         recipe: what its cells share, or a run's own.
         is_run: whether it is a single run's folder.
         name: of the folder, for titles.
-        cells: those with a finished training, in the order in which they were asked for.
-        judged: "valid", or "test" where there is no validation part, or "" where cells are judged by neither.
+        configurations: those with a finished training, in the order in which they were asked for.
+        comparison_split: "valid", or "test" where there is no validation part, or "" where cells are judged by neither.
         comparison: of the complete cells on that part; None with no complete cell, or seeds with images of their own.
         chosen: the complete cell with the highest mean accuracy on that part, which a single cell is too.
         optimism: what the choice adds to the validation figure; None without a choice on a validation part.
         findings: sentences about the comparison, by the rules of docs/statistics.md, with markup.
         test: the chosen cell's accuracy on the test part; None where there is none.
         data, splits: the samples, read again, and the first seed's division; None where they could not be had, and
-            then `data_gone` says why.
-        audit, checks: of the data; of the network's derivatives. formula_gaps: by label, of each derivative formula.
+            then `data_missing_reason` says why.
+        audit, checks: of the data; of the network's derivatives. formula_errors: by label, of each derivative formula.
         machine: facts of the machine that wrote the document.
         network: the chosen cell's, of its first seed.
-        together: of an ensemble's folder, whose networks are the seeds of the one cell; else None.
+        ensemble: of an ensemble's folder, whose networks are the seeds of the one cell; else None.
         is_quick: whether it is the quick form of the write-up.
         commands: lines that repeat it.
     """
@@ -140,29 +140,29 @@ class Gathered:
     recipe: Recipe
     is_run: bool
     name: str
-    cells: tuple[CellRuns, ...]
-    judged: str
+    configurations: tuple[ConfigurationRuns, ...]
+    comparison_split: str
     comparison: Comparison | None
-    chosen: CellRuns | None
+    chosen: ConfigurationRuns | None
     optimism: ChoiceOptimism | None
     test: CellAccuracy | None
     machine: Mapping[str, Any]
     findings: tuple[str, ...] = ()
     data: Dataset | None = None
     splits: Splits | None = None
-    data_gone: str = ""
+    data_missing_reason: str = ""
     audit: Audit | None = None
     checks: tuple[GradientCheck, ...] = ()
-    formula_gaps: Mapping[str, float] = field(default_factory=dict)
+    formula_errors: Mapping[str, float] = field(default_factory=dict)
     network: Classifier | None = None
-    together: Together | None = None
+    ensemble: EnsembleResult | None = None
     is_quick: bool = False
     commands: str = ""
 
     @property
-    def complete(self) -> tuple[CellRuns, ...]:
+    def complete(self) -> tuple[ConfigurationRuns, ...]:
         """The cells whose every seed is done."""
-        return tuple(runs for runs in self.cells if runs.is_complete)
+        return tuple(runs for runs in self.configurations if runs.is_complete)
 
     @property
     def n_seeds(self) -> int:
@@ -187,45 +187,54 @@ class Gathered:
         return len(self.results.data.sample_shape) == 2
 
     @property
-    def equals(self) -> tuple[CellRuns, ...]:
+    def tied(self) -> tuple[ConfigurationRuns, ...]:
         """The other complete cells whose mean on the judged part is the chosen one's."""
         if self.chosen is None:
             return ()
-        part = self.judged or "train"
-        best = _rounded_mean(self.chosen, part)
-        return tuple(runs for runs in self.complete if runs is not self.chosen and _rounded_mean(runs, part) == best)
+        split = self.comparison_split or "train"
+        best = _rounded_mean(self.chosen, split)
+        return tuple(runs for runs in self.complete if runs is not self.chosen and _rounded_mean(runs, split) == best)
 
-    def accuracy_of(self, runs: CellRuns) -> CellAccuracy | None:
+    def accuracy_of(self, runs: ConfigurationRuns) -> CellAccuracy | None:
         """A cell's accuracy on the judged part with its interval; None where no interval can be had."""
         found = self.comparison.cells if self.comparison is not None else ()
         return next((one for one in found if one.label == runs.name), None)
 
 
-def gather(results: StudyResults, machine: Mapping[str, Any], **more: Any) -> Gathered:
+def collect_report_data(results: StudyResults, machine: Mapping[str, Any], **more: Any) -> ReportData:
     """Reads a study's finished units, and compares its cells.
 
     Args:
-        machine: facts of this machine. more: fields of `Gathered` that the study does not hold.
+        machine: facts of this machine. more: fields of `ReportData` that the study does not hold.
     """
-    cells = tuple(runs for cell in results.cells if (runs := _cell_runs(results, cell)) is not None)
-    judged = next((part for part in ("valid", "test") if cells and all(part in runs.right for runs in cells)), "")
-    complete = {runs.name: runs for runs in cells if runs.is_complete}
-    correct = {name: np.stack(runs.right[judged]) for name, runs in complete.items()} if judged else {}
+    configurations = tuple(runs for cell in results.cells if (runs := _configuration_runs(results, cell)) is not None)
+    comparison_split = next(
+        (
+            split
+            for split in ("valid", "test")
+            if configurations and all(split in runs.correct for runs in configurations)
+        ),
+        "",
+    )
+    complete = {runs.name: runs for runs in configurations if runs.is_complete}
+    correct = (
+        {name: np.stack(runs.correct[comparison_split]) for name, runs in complete.items()} if comparison_split else {}
+    )
     same_images = results.has_same_images or len(results.seeds) == 1
     comparison = compare_cells(correct) if correct and same_images else None
-    chosen = max(complete.values(), key=lambda runs: _rounded_mean(runs, judged or "train"), default=None)
+    chosen = max(complete.values(), key=lambda runs: _rounded_mean(runs, comparison_split or "train"), default=None)
     optimism = None
-    if comparison is not None and judged == "valid" and len(complete) > 1:
+    if comparison is not None and comparison_split == "valid" and len(complete) > 1:
         optimism = choice_optimism(correct, np.random.default_rng(RESAMPLING_SEED))
-    return Gathered(
+    return ReportData(
         results=results,
         recipe=more.pop("recipe", results.spec.recipe),
         is_run=more.pop("is_run", False),
         name=more.pop("name", "" if results.folder is None else results.folder.resolve().name),
-        cells=cells,
-        judged=judged,
+        configurations=configurations,
+        comparison_split=comparison_split,
         comparison=comparison,
-        findings=() if comparison is None else _comparison_sentences(comparison, judged),
+        findings=() if comparison is None else _comparison_sentences(comparison, comparison_split),
         chosen=chosen,
         optimism=optimism,
         test=_test_accuracy(chosen, same_images),
@@ -235,15 +244,15 @@ def gather(results: StudyResults, machine: Mapping[str, Any], **more: Any) -> Ga
     )
 
 
-def cell_title(cell: Cell) -> str:
+def configuration_title(cell: Cell) -> str:
     """ "500 hidden units" where the widths alone vary, else the cell's name."""
     if [name for name, _ in cell.settings] == ["hidden"]:
         width = value_text(cell.settings[0][1])
         return f"{width} hidden unit{'s' * (width != '1')}"
-    return cell_name(cell)
+    return configuration_name(cell)
 
 
-def cell_name(cell: Cell) -> str:
+def configuration_name(cell: Cell) -> str:
     """The cell's label, or "the network" where nothing is varied."""
     return cell.label if cell.settings else "the network"
 
@@ -253,7 +262,7 @@ def field_name(name: str) -> str:
     return FIELD_NAMES.get(name, name.replace("_", " "))
 
 
-def _cell_runs(results: StudyResults, cell: Cell) -> CellRuns | None:
+def _configuration_runs(results: StudyResults, cell: Cell) -> ConfigurationRuns | None:
     """What a cell's finished seeds gave; None where none is finished. What is large is dropped once it was used."""
     units = results.finished(cell)
     if not units:
@@ -263,18 +272,18 @@ def _cell_runs(results: StudyResults, cell: Cell) -> CellRuns | None:
     monitor = rule.monitor if rule.stop_early else "valid_loss"
     stopping, why_not = find_cell_stopping(results, cell, list(units.values()), monitor)
     predictions: dict[str, tuple[Predictions, ...]] = {}
-    for part in ("valid", "test"):
-        known = tuple(one for unit in units.values() if (one := unit.part(part)) is not None)
+    for split in ("valid", "test"):
+        known = tuple(one for unit in units.values() if (one := unit.part(split)) is not None)
         if len(known) == len(units):
-            predictions[part] = known
-    right = {part: tuple(one.right for one in found) for part, found in predictions.items()}
-    if "valid" not in right and first.valid_right.shape[1]:  # a run whose samples are gone still knows these
-        right["valid"] = tuple(unit.valid_right[unit.kept_epoch - 1] for unit in units.values())
-    right = {part: found for part, found in right.items() if len(found[0]) >= MIN_IMAGES}
-    return CellRuns(
-        cell=cell,
-        name=cell_name(cell),
-        title=cell_title(cell),
+            predictions[split] = known
+    correct = {split: tuple(one.correct for one in found) for split, found in predictions.items()}
+    if "valid" not in correct and first.valid_correct.shape[1]:  # a run whose samples are gone still knows these
+        correct["valid"] = tuple(unit.valid_correct[unit.kept_epoch - 1] for unit in units.values())
+    correct = {split: found for split, found in correct.items() if len(found[0]) >= MIN_IMAGES}
+    return ConfigurationRuns(
+        configuration=cell,
+        name=configuration_name(cell),
+        title=configuration_title(cell),
         seeds=tuple(units),
         is_complete=len(units) == len(results.seeds),
         histories=tuple(unit.history for unit in units.values()),
@@ -282,10 +291,10 @@ def _cell_runs(results: StudyResults, cell: Cell) -> CellRuns | None:
         seconds=tuple(unit.seconds for unit in units.values()),
         trained=tuple(unit.trained for unit in units.values()),
         machines=tuple(unit.machine for unit in units.values()),
-        right=right,
+        correct=correct,
         predictions=predictions,
         stopping=stopping,
-        no_stopping=why_not,
+        stopping_missing_reason=why_not,
         findings=_curve_findings(results, cell, list(units.values())),
     )
 
@@ -296,23 +305,23 @@ def _curve_findings(results: StudyResults, cell: Cell, units: Sequence[UnitResul
     lengths = {len(history) for history in histories}
     if len(units) < len(results.seeds) or len(lengths) > 1 or histories[0][0].valid is None:
         return ()
-    curves = Curves(*(_curve(histories, part, name) for part in ("train", "valid") for name in ("loss", "accuracy")))
-    n_images = {unit.valid_right.shape[1] for unit in units}
+    curves = Curves(*(_curve(histories, split, name) for split in ("train", "valid") for name in ("loss", "accuracy")))
+    n_images = {unit.valid_correct.shape[1] for unit in units}
     same = len(n_images) == 1 and min(n_images) >= MIN_IMAGES and (results.has_same_images or len(units) == 1)
-    correct = np.stack([unit.valid_right[-1] for unit in units]) if same else None
+    correct = np.stack([unit.valid_correct[-1] for unit in units]) if same else None
     losses = [unit.valid_losses for unit in units] if same else None  # not stacked: they may be large
-    found = curve_findings(cell_name(cell), curves, valid_correct=correct, valid_losses=losses)
-    return _marked([one.sentence for one in found], [cell_name(cell)])
+    found = curve_findings(configuration_name(cell), curves, valid_correct=correct, valid_losses=losses)
+    return _marked([one.sentence for one in found], [configuration_name(cell)])
 
 
-def _curve(histories: Sequence[Sequence[EpochRecord]], part: str, measure: str) -> NDArray[np.float64]:
+def _curve(histories: Sequence[Sequence[EpochRecord]], split: str, measure: str) -> NDArray[np.float64]:
     """(S, E) of one measure."""
-    return np.array([[getattr(record.part(part), measure) for record in history] for history in histories])
+    return np.array([[getattr(record.part(split), measure) for record in history] for history in histories])
 
 
-def _comparison_sentences(comparison: Comparison, judged: str) -> tuple[str, ...]:
+def _comparison_sentences(comparison: Comparison, comparison_split: str) -> tuple[str, ...]:
     """The findings with markup."""
-    found = comparison_findings(comparison, images=f"{PART_NAMES[judged]} images")
+    found = comparison_findings(comparison, images=f"{SPLIT_NAMES[comparison_split]} images")
     return _marked([one.sentence for one in found], [cell.label for cell in comparison.cells])
 
 
@@ -322,26 +331,26 @@ def _marked(sentences: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
     marked = []
     for sentence in sentences:
         pieces = re.split(rf"((?<!\w)(?:{labels})(?!\w))", sentence) if labels else [sentence]
-        text = "".join(code(piece) if i % 2 else escaped(piece) for i, piece in enumerate(pieces))
+        text = "".join(code(piece) if i % 2 else escape(piece) for i, piece in enumerate(pieces))
         marked.append(text[:1].upper() + text[1:])
     return tuple(marked)
 
 
-def _rounded_mean(runs: CellRuns, part: str) -> float:
+def _rounded_mean(runs: ConfigurationRuns, split: str) -> float:
     """The mean accuracy without its last digits, so that equals are equal; of these the first is taken."""
-    return round(runs.mean(part, "accuracy"), 12)
+    return round(runs.mean(split, "accuracy"), 12)
 
 
-def _test_accuracy(chosen: CellRuns | None, same_images: bool) -> CellAccuracy | None:
+def _test_accuracy(chosen: ConfigurationRuns | None, same_images: bool) -> CellAccuracy | None:
     """The chosen cell's test accuracy with its interval, where its seeds share their images."""
-    if chosen is None or "test" not in chosen.right or not same_images:
+    if chosen is None or "test" not in chosen.correct or not same_images:
         return None
-    return cell_accuracy(np.stack(chosen.right["test"]), label=chosen.name)
+    return cell_accuracy(np.stack(chosen.correct["test"]), label=chosen.name)
 
 
-def _network(results: StudyResults, chosen: CellRuns) -> Classifier | None:
+def _network(results: StudyResults, chosen: ConfigurationRuns) -> Classifier | None:
     """The chosen cell's first network; a model file that is gone or damaged costs its pictures alone."""
-    path = results.model_path(chosen.cell)
+    path = results.model_path(chosen.configuration)
     try:
         return None if path is None else load_model(path)
     except ModelFileError:
