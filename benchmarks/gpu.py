@@ -146,7 +146,7 @@ def study_rows(device: str, widths: Sequence[int], seeds: int) -> dict[str, Trai
     from chalknet.config import Recipe
     from chalknet.data.glyphs import load_glyphs
     from chalknet.data.splits import split_dataset
-    from chalknet.training.together import run_together
+    from chalknet.training.joint_training import train_jointly
     from chalknet.training.trainer import Run, Trainer, run_epochs
 
     data, base = load_glyphs(), Recipe().with_settings(engine="torch", device=device, precision="bfloat16")
@@ -162,7 +162,7 @@ def study_rows(device: str, widths: Sequence[int], seeds: int) -> dict[str, Trai
 
     def packed(epochs: int) -> float:
         runs: list[Any] = []
-        run_together(data, splits, recipes(epochs), lambda _, run: runs.append(run))
+        train_jointly(data, splits, recipes(epochs), lambda _, run: runs.append(run))
         return accuracy(runs)
 
     def one_by_one(epochs: int) -> float:

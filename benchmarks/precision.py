@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STUDY = ROOT / "docs" / "studies"
 STORED, PAGE = STUDY / "precision.json", STUDY / "precision.md"
 BEGIN, END = "<!-- written by benchmarks/precision.py --docs -->", "<!-- end -->"
-PARTS = ("valid", "test")
+SPLITS = ("valid", "test")
 
 
 def figures(results: StudyResults) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def figures(results: StudyResults) -> dict[str, Any]:
         for seed in results.seeds:
             unit = results.unit(cell, seed)
             assert unit is not None
-            scores = {part: unit.kept.part(part) for part in ("train", *PARTS)}
+            scores = {part: unit.kept.scores(part) for part in ("train", *SPLITS)}
             row: dict[str, Any] = {
                 "precision": precision,
                 "seed": seed,
@@ -48,7 +48,7 @@ def figures(results: StudyResults) -> dict[str, Any]:
                 row |= {f"{part}_loss": one.loss, f"{part}_accuracy": one.accuracy}
             rows.append(row)
     differences = {}
-    for part in PARTS:
+    for part in SPLITS:
         correct = results.correct(part)
         short, full = (correct[cells[precision].label] for precision in ("bfloat16", "float32"))
         one = difference(short, full, labels=("bfloat16", "float32"))
@@ -76,7 +76,7 @@ def tables(stored: dict[str, Any]) -> str:
         for precision in ("float32", "bfloat16"):
             rows = [pair[precision] for pair in by_seed.values()]
             cells.append(
-                ", ".join(f"{100 * function([row[f'{part}_accuracy'] for row in rows]):.2f}" for part in PARTS)
+                ", ".join(f"{100 * function([row[f'{part}_accuracy'] for row in rows]):.2f}" for part in SPLITS)
             )
         lines.append(f"| {name} | {' | '.join(cells)} | |")
     lines += ["", "| bfloat16 less float32 | points | 95 % interval, seeds and images | images |", "|---|---|---|---|"]
@@ -91,7 +91,7 @@ def tables(stored: dict[str, Any]) -> str:
 
 
 def _accuracies(row: dict[str, Any]) -> str:
-    return ", ".join(f"{100 * row[f'{part}_accuracy']:.2f} %" for part in PARTS)
+    return ", ".join(f"{100 * row[f'{part}_accuracy']:.2f} %" for part in SPLITS)
 
 
 def csv_text(rows: list[dict[str, Any]]) -> str:

@@ -29,8 +29,8 @@ def kept_epoch(history: tuple[chalknet.EpochRecord, ...]) -> int:
     """Return the epoch that early stopping keeps, from 0 on."""
     stopping, kept = EarlyStopping(chalknet.recipe("strong").stopping), 0
     for record in history:
-        kept = record.epoch - 1 if stopping.is_best(record) else kept
-        if stopping.is_over:
+        kept = record.epoch - 1 if stopping.update(record) else kept
+        if stopping.should_stop:
             break
     return kept
 

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from scipy import special
 from stored_page import show_or_write
 
-from chalknet.records import PARTS
+from chalknet.records import SPLITS
 from chalknet.reporting.drawings.picture import drawing_bytes
 from chalknet.studies.reading import read_results
 
@@ -40,7 +40,7 @@ def rows_of(folder: str) -> list[Row]:
         record = results.record(unit.cell, unit.seed)
         assert record is not None, "the study is finished"
         last = record.history[-1]
-        errors = [1 - scores.accuracy for part in PARTS if (scores := last.part(part)) is not None]
+        errors = [1 - scores.accuracy for part in SPLITS if (scores := last.scores(part)) is not None]
         (width,) = unit.cell.recipe.network.hidden
         values = (width, unit.seed, *errors, last.train.loss, record.seconds)
         rows.append(dict(zip(COLUMNS, values, strict=True)))

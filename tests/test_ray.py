@@ -115,7 +115,7 @@ def test_a_killed_worker_and_a_killed_node_cost_what_they_were_at_and_no_more(tw
             two_nodes.kill_second()
             killed.append("node")
 
-    study(letters, GRID, out=tmp_path / "s", on=two_nodes.on, observe=kill, **ASKED)
+    study(letters, GRID, out=tmp_path / "s", on=two_nodes.on, on_progress=kill, **ASKED)
     assert killed == ["worker", "node"]
     assert len(local) == 24
     told = assert_done_once(tmp_path / "s", local)

@@ -33,7 +33,7 @@ ACTIVATION_NAMES = (
     *("sigmoid", "silu", "mish", "elu", "selu"),
 )
 LAYER_NAMES = ("dense", *ACTIVATION_NAMES, "batch_norm", "dropout")
-InitializERS = ("writeup", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform")
+INITIALIZERS = ("writeup", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform")
 OPTIMIZERS = ("gradient_descent", "momentum", "nesterov", "adam", "adamw")
 SCHEDULES = ("constant", "step", "cosine", "one_cycle")
 SCALINGS = ("pixels", "standard", "auto")
@@ -189,7 +189,7 @@ class NetworkConfig(Checked):
     layers: tuple[LayerTable, ...] = setting(
         (), LAYERS, "all layers but the output, in place of hidden, activation, batch_norm and dropout"
     )
-    initializer: str = setting("writeup", one_of(*InitializERS), "how initial weights are drawn")
+    initializer: str = setting("writeup", one_of(*INITIALIZERS), "how initial weights are drawn")
     input_scaling: str = setting(
         "pixels",
         one_of(*SCALINGS),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-PARTS = ("train", "valid", "test")
+SPLITS = ("train", "valid", "test")
 MEASURES = ("loss", "accuracy", "printed_loss")
 
 
@@ -38,17 +38,17 @@ class EpochRecord:
     test: Scores | None
     seconds: float
 
-    def part(self, name: str) -> Scores | None:
+    def scores(self, split: str) -> Scores | None:
         """The scores of "train", "valid" or "test"."""
-        scores = {"train": self.train, "valid": self.valid, "test": self.test}
-        return scores[name]
+        by_split = {"train": self.train, "valid": self.valid, "test": self.test}
+        return by_split[split]
 
     def logged_scores(self) -> dict[tuple[str, str], float]:
         """Return loss and accuracy of each set that is there, by set and measure, as logs show them."""
         return {
             (name, measure): getattr(scores, measure)
-            for name in PARTS
-            if (scores := self.part(name)) is not None
+            for name in SPLITS
+            if (scores := self.scores(name)) is not None
             for measure in ("loss", "accuracy")
         }
 
@@ -63,7 +63,7 @@ def checked_history(records: Iterable[EpochRecord]) -> tuple[EpochRecord, ...]:
     for number, record in enumerate(history, start=1):
         if record.epoch != number:
             raise ValueError(f"its epoch {number} is numbered {record.epoch}")
-        for scores in filter(None, map(record.part, PARTS)):
+        for scores in filter(None, map(record.scores, SPLITS)):
             if not 0 <= scores.accuracy <= 1 + 1e-9 or not 0 <= scores.loss < math.inf:  # a weighted mean is rounded
                 raise ValueError(f"its epoch {number} has the loss {scores.loss} and the accuracy {scores.accuracy}")
         if not 0 <= record.seconds < math.inf:

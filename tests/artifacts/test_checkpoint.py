@@ -29,8 +29,8 @@ RECIPE = Recipe().with_settings(hidden=[7], epochs=8, train_size=160, valid_size
 EARLY = {"stop_early": True, "patience": 3, "learning_rate": 0.02, "epochs": 40}
 
 
-def trainer_of(data, recipe, keep_samples=True):
-    return Trainer(data, split_dataset(data, "writeup", 160, 40), recipe, keep_samples=keep_samples)
+def trainer_of(data, recipe, keep_sample_scores=True):
+    return Trainer(data, split_dataset(data, "writeup", 160, 40), recipe, keep_sample_scores=keep_sample_scores)
 
 
 def context_of(data, folder):
@@ -89,7 +89,7 @@ def test_a_checkpoint_is_a_copy_that_training_does_not_change(small_images):
     taken = trainer.checkpoint()
     before = {name: value.copy() for name, value in (taken.parameters | taken.state).items()}
     next(epochs)
-    assert len(taken.history) == len(taken.valid_samples) == 1
+    assert len(taken.history) == len(taken.valid_sample_scores) == 1
     assert all((value == before[name]).all() for name, value in (taken.parameters | taken.state).items())
 
 
@@ -200,7 +200,7 @@ def test_a_library_user_goes_on_with_resume(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "made.npz", RECIPE, out=tmp_path / "run", checkpoint_seconds=0, observe=stop)
+        train(tmp_path / "made.npz", RECIPE, out=tmp_path / "run", checkpoint_seconds=0, callbacks=stop)
     assert len(read_checkpoint(tmp_path / "run" / "checkpoint.safetensors").history) == 2
     with pytest.raises(OutputError, match=r"holds an unfinished run\. Go on with: chalknet train --resume .*run \(in"):
         train(tmp_path / "made.npz", RECIPE, out=tmp_path / "run")
@@ -237,7 +237,7 @@ def test_a_checkpoint_of_format_2_goes_on_as_it_would_have():
         learning_rate=0.01, weight_average=0.9, reduction="mean", epochs=3, batch_size=16, dtype="float64",
     )  # fmt: skip
     trainer = Trainer(data, split_dataset(data, "random", 40, 10, 0), recipe)
-    trainer.go_on_from(read_checkpoint(GOLDEN / "checkpoint-2.safetensors"))
+    trainer.load_checkpoint(read_checkpoint(GOLDEN / "checkpoint-2.safetensors"))
     (record,) = trainer.epochs()
     losses = [record.train.loss, record.valid.loss, record.test.loss]
     assert losses == pytest.approx([1.33360207962642, 1.2981017093508105, 1.3348003869555851], rel=1e-12)
@@ -246,7 +246,7 @@ def test_a_checkpoint_of_format_2_goes_on_as_it_would_have():
 def test_a_checkpoint_is_not_continued_with_other_layers(small_images):
     checkpoint = next_checkpoint(trainer_of(small_images, RECIPE))
     with pytest.raises(ConfigError, match="the checkpoint is of a network with other layers"):
-        trainer_of(small_images, RECIPE.with_settings(activation="tanh")).go_on_from(checkpoint)
+        trainer_of(small_images, RECIPE.with_settings(activation="tanh")).load_checkpoint(checkpoint)
 
 
 @pytest.mark.parametrize("settings", [{"optimizer": "adam"}, {"epochs": 3}, {"valid_size": 30}])
@@ -259,7 +259,7 @@ def test_a_checkpoint_of_another_training_is_refused(small_images, settings):
     with pytest.raises(
         ConfigError, match="the checkpoint is of another training: it has 4 epochs and keeps 'velocity'"
     ):
-        Trainer(small_images, splits, other, keep_samples=True).go_on_from(trainer.checkpoint())
+        Trainer(small_images, splits, other, keep_sample_scores=True).load_checkpoint(trainer.checkpoint())
 
 
 def next_checkpoint(trainer):

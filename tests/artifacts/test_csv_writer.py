@@ -22,7 +22,7 @@ def test_rows_are_there_as_soon_as_epochs_are(tmp_path):
 
 def test_a_training_that_is_logged_leaves_its_own_history(tmp_path, small_images):
     seen = []
-    run = chalknet.train(small_images, observe=[CsvWriter(tmp_path / "log.csv"), seen.append], **SETTINGS)
+    run = chalknet.train(small_images, callbacks=[CsvWriter(tmp_path / "log.csv"), seen.append], **SETTINGS)
     assert (tmp_path / "log.csv").read_text() == history_csv(run.history)
     assert seen == list(run.history)
 

@@ -34,7 +34,7 @@ def test_tensorboard_reads_every_epochs_scalars_and_a_second_start_replaces_its_
 
     for _ in range(2):
         with TensorBoardWriter(tmp_path) as write:
-            run = chalknet.train(small_images, observe=write, **SETTINGS)
+            run = chalknet.train(small_images, callbacks=write, **SETTINGS)
     board = EventAccumulator(str(tmp_path)).Reload()
     assert set(board.Tags()["scalars"]) == {
         f"{m}/{p}" for m in ("loss", "accuracy") for p in ("train", "valid", "test")
@@ -53,7 +53,7 @@ def test_mlflow_has_every_epochs_metrics_and_the_recipe(tmp_path, small_images):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     recipe = chalknet.recipe("writeup").with_settings(learning_rate=2e-5)
     with MlflowWriter(uri, run_name="first", recipe=recipe) as write:
-        run = chalknet.train(small_images, observe=write, **SETTINGS)
+        run = chalknet.train(small_images, callbacks=write, **SETTINGS)
     client = MlflowClient(tracking_uri=uri)
     found = client.get_metric_history(write.run_id, "valid_accuracy")
     assert [(one.step, one.value) for one in found] == [(r.epoch, r.valid.accuracy) for r in run.history]
@@ -144,7 +144,7 @@ def test_each_network_of_an_ensemble_has_a_log_of_its_own_in_python(tmp_path, sm
     assert [writer.how_to_look for writer in writers] == [
         "", f"tensorboard --logdir {tmp_path / 'board'}", f"mlflow ui --backend-store-uri {uri}"
     ]  # fmt: skip
-    run = chalknet.train(small_images, observe=writers, ensemble=2, **SETTINGS)
+    run = chalknet.train(small_images, callbacks=writers, ensemble=2, **SETTINGS)
     stored = metrics_of(uri)
     for seed, member in enumerate(run.members):
         assert (tmp_path / f"log-seed{seed}.csv").read_text() == history_csv(member.history)
@@ -283,7 +283,7 @@ def test_in_python_the_line_is_a_warning_and_the_run_is_there(tmp_path, small_im
     fill_disk_of("csv", monkeypatch, 1)
     writer = CsvWriter(tmp_path / "log.csv")
     with pytest.warns(UserWarning, match=r"log\.csv: cannot be written: No space left.*; the log ends before epoch 2"):
-        run = chalknet.train(small_images, observe=writer, **SETTINGS)
+        run = chalknet.train(small_images, callbacks=writer, **SETTINGS)
     assert len(run.history) == 3
     assert writer.has_failed
 

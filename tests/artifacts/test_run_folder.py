@@ -22,12 +22,12 @@ from chalknet.training.trainer import Trainer, run_epochs
 def run_with_samples(small_images):
     recipe = Recipe().with_settings(hidden=[5], epochs=3, train_size=150, valid_size=50)
     splits = split_dataset(small_images, "writeup", 150, 50)
-    return run_epochs(Trainer(small_images, splits, recipe, keep_samples=True))
+    return run_epochs(Trainer(small_images, splits, recipe, keep_sample_scores=True))
 
 
 @pytest.fixture(scope="module")
 def run(run_with_samples):
-    return replace(run_with_samples, valid_samples=())
+    return replace(run_with_samples, valid_sample_scores=())
 
 
 def test_history_has_the_stated_columns_in_their_order():
@@ -68,8 +68,8 @@ def test_a_run_reads_back(run_with_samples, tmp_path):
 
 
 def test_losses_beyond_float16_read_back_and_so_do_files_of_before(run_with_samples, tmp_path):
-    large = [replace(each, loss=each.loss * 1e6) for each in run_with_samples.valid_samples]
-    back = read_run(written(replace(run_with_samples, valid_samples=tuple(large)), tmp_path))
+    large = [replace(each, loss=each.loss * 1e6) for each in run_with_samples.valid_sample_scores]
+    back = read_run(written(replace(run_with_samples, valid_sample_scores=tuple(large)), tmp_path))
     assert back.valid_losses.dtype == np.float32
     np.testing.assert_array_equal(back.valid_losses, np.stack([each.loss for each in large]))
     cut = np.full(back.valid_losses.shape, 65_504, np.float16)

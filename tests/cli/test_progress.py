@@ -9,7 +9,7 @@ from chalknet.cli.progress import EpochProgress
 from chalknet.config import Recipe
 from chalknet.data.splits import Splits
 from chalknet.records import EpochRecord, Scores
-from chalknet.training.callbacks import RunContext, running
+from chalknet.training.callbacks import RunContext, running_callbacks
 from chalknet.training.progress import clock, fitting_facts, short
 
 
@@ -17,7 +17,7 @@ def shown(n_epochs, n_train, *, quiet):
     """The progress of a training, as `running` begins and ends it."""
     splits = Splits(np.arange(n_train), np.arange(0), np.arange(0))
     context = RunContext(SimpleNamespace(notes=()), splits, Recipe().with_settings(epochs=n_epochs))
-    return running([EpochProgress(quiet=quiet)], context)
+    return running_callbacks([EpochProgress(quiet=quiet)], context)
 
 
 def record(epoch):

@@ -329,8 +329,13 @@ def test_gradcheck_passes_and_prints_each_group(letters, capsys):
 def test_gradcheck_as_json_reads_back(letters, capsys):
     assert main(["gradcheck", "--data", letters, "--hidden", "6", "--json"]) == 0
     checks = json.loads(capsys.readouterr().out)
-    assert [check["group"] for check in checks] == ["hidden1.weight", "hidden1.bias", "output.weight", "output.bias"]
-    assert all(check["ok"] and check["gap"] < 1e-7 for check in checks)
+    assert [check["parameter"] for check in checks] == [
+        "hidden1.weight",
+        "hidden1.bias",
+        "output.weight",
+        "output.bias",
+    ]
+    assert all(check["ok"] and check["relative_error"] < 1e-7 for check in checks)
 
 
 def test_gradcheck_fails_with_code_1_where_a_derivative_is_wrong(letters, monkeypatch, capsys):
@@ -339,7 +344,7 @@ def test_gradcheck_fails_with_code_1_where_a_derivative_is_wrong(letters, monkey
     wrong = staticmethod(lambda x: (relu(x)[0], lambda grad: 1.001 * relu(x)[1](grad)))
     monkeypatch.setattr(Relu, "function", wrong)
     assert main(["gradcheck", "--data", letters, "--hidden", "6"]) == 1
-    assert "gap above 1e-07 in hidden1.weight, hidden1.bias" in capsys.readouterr().err
+    assert "relative error above 1e-07 in hidden1.weight, hidden1.bias" in capsys.readouterr().err
 
 
 def test_gradcheck_of_more_samples_than_there_are_is_a_usage_error(letters, capsys):

@@ -26,8 +26,8 @@ from chalknet.network.architecture import Architecture
 from chalknet.network.dense import Dense
 from chalknet.network.initializers import initial_parameters
 from chalknet.network.objective import Objective
-from chalknet.network.optimizers import Momentum, rule_of
-from chalknet.training.together import run_together
+from chalknet.network.optimizers import Momentum, optimizer_for
+from chalknet.training.joint_training import train_jointly
 from chalknet.training.trainer import Trainer
 
 
@@ -110,7 +110,7 @@ def test_a_slice_is_the_same_batch_as_its_positions(engine, case):
 @given(case=networks())
 def test_an_engine_goes_back_to_a_snapshot_and_goes_on_with_the_same_bits(engine, average, case):
     weights, biases, x, labels = case
-    rule = rule_of(OptimizerConfig("adam", weight_average=average))
+    rule = optimizer_for(OptimizerConfig("adam", weight_average=average))
     runner = make_engine(engine, {"train": Part(x, labels)}, named(weights, biases), rule)
     first, rest = updates([slice(0, len(x))], RATE), updates([slice(0, len(x))] * 2, RATE)
     runner.train_epoch(first)
@@ -286,7 +286,7 @@ def test_a_resumed_training_has_the_same_bits_whatever_its_recipe(name, engine, 
     records = list(whole.epochs())
     first, second = Trainer(DATA, SPLITS, recipe), Trainer(DATA, SPLITS, recipe)
     next(first.epochs())
-    second.go_on_from(first.checkpoint())
+    second.load_checkpoint(first.checkpoint())
     rest = list(second.epochs())
     assert [(r.train, r.valid) for r in rest] == [(r.train, r.valid) for r in records[1:]]
     for mine, theirs in zip(
@@ -356,6 +356,6 @@ def test_a_stack_learns_a_column_far_from_0_as_one_around_0():
     losses = []
     for rows in (near, near + 1e9):
         data, ends = dataset_from_arrays(rows, labels), {}
-        run_together(data, split_dataset(data, "random", 80, 20, 0), recipes, ends.__setitem__)
+        train_jointly(data, split_dataset(data, "random", 80, 20, 0), recipes, ends.__setitem__)
         losses.append([[(r.train.loss, r.valid.loss, r.test.loss) for r in ends[n].history] for n in range(3)])
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)

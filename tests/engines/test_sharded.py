@@ -47,7 +47,7 @@ def assert_equal_to_rounding(one, other, tolerance=1e-6):
     (records, trainer), (want, whole) = one, other
     for mine, theirs in zip(records, want, strict=True):
         for part in ("train", "valid", "test"):
-            got, expected = mine.part(part), theirs.part(part)
+            got, expected = mine.scores(part), theirs.scores(part)
             assert (got is None) == (expected is None)
             if got is not None:
                 assert vars(got) == pytest.approx(vars(expected), rel=tolerance)
@@ -116,14 +116,14 @@ def test_a_checkpoint_moves_between_one_holder_and_several():
             if record.epoch == 3:
                 break
         on = Trainer(DATA, SPLITS, recipe, shards=second)
-        on.go_on_from(begun.checkpoint())
+        on.load_checkpoint(begun.checkpoint())
         list(on.epochs())
         assert_equal_to_rounding((on.history, on), whole)
 
 
 def test_the_scores_of_each_sample_are_in_the_order_of_their_part():
     recipe = BASE.with_settings(epochs=1, shuffle_window=70, batch_size=32)
-    (_, shared), (_, whole) = (trained(DATA, SPLITS, recipe, s, keep_samples=True) for s in (ShardsHere(3), None))
+    (_, shared), (_, whole) = (trained(DATA, SPLITS, recipe, s, keep_sample_scores=True) for s in (ShardsHere(3), None))
     for part in ("train", "valid", "test"):
         got, want = shared.engine.evaluate_each(part), whole.engine.evaluate_each(part)
         np.testing.assert_allclose(got.loss, want.loss, rtol=1e-9)

@@ -25,7 +25,7 @@ from chalknet.errors import ConfigError, DivergenceError, MissingExtraError
 from chalknet.network.architecture import Architecture
 from chalknet.network.initializers import initial_parameters
 from chalknet.network.objective import Objective
-from chalknet.network.optimizers import Adam, Averaged, Decayed, Momentum, Nesterov, Step
+from chalknet.network.optimizers import Adam, DecoupledWeightDecay, Momentum, Nesterov, ParameterAverage, Step
 from chalknet.training.trainer import Trainer
 
 pytestmark = pytest.mark.extras
@@ -178,7 +178,7 @@ def test_a_checkpoint_moves_between_engines(first, second, settings):
     begun, gone_on = trainer(first, **settings), trainer(second, **settings)
     epochs = begun.epochs()
     next(epochs), next(epochs)
-    gone_on.go_on_from(begun.checkpoint())
+    gone_on.load_checkpoint(begun.checkpoint())
     list(gone_on.epochs())
     np.testing.assert_allclose(losses(gone_on.history), losses(want), rtol=1e-9)
     close(gone_on.checkpoint().parameters, whole.checkpoint().parameters, rtol=1e-8, atol=1e-10)
@@ -326,8 +326,12 @@ def test_an_engine_is_freed_with_its_last_use(monkeypatch):
 
 
 RULES = [
-    Momentum(0.9), Nesterov(0.8), Adam(), Decayed(Adam(), 0.1), Averaged(Decayed(Momentum(0.5, True), 0.1), 0.9),
-]  # fmt: skip
+    Momentum(0.9),
+    Nesterov(0.8),
+    Adam(),
+    DecoupledWeightDecay(Adam(), 0.1),
+    ParameterAverage(DecoupledWeightDecay(Momentum(0.5, True), 0.1), 0.9),
+]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
@@ -335,19 +339,19 @@ RULES = [
 def test_a_rule_moves_tensors_as_its_pure_step_moves_arrays(rule, as_tensors):
     rng = np.random.default_rng(0)
     parameters = {"a.weight": rng.normal(size=(4, 3)), "a.bias": rng.normal(size=4)}
-    state = rule.start(parameters)
+    state = rule.initial_state(parameters)
     moved = {name: torch.tensor(np.atleast_2d(value)) for name, value in parameters.items()}
     memory = {key: torch.tensor(np.atleast_2d(value)) for key, value in state.items()}
     for number in range(1, 4):
         step = Step(number, 0.1 / number)
         gradients = {name: rng.normal(size=value.shape) for name, value in parameters.items()}
         parameters, state = rule.step(parameters, gradients, state, step)
-        numbers = rule.numbers(step)
+        numbers = rule.step_scalars(step)
         for name, tensor in moved.items():
-            slots = [memory[f"{slot}/{name}"] for slot in rule.slots]
+            slots = [memory[f"{slot}/{name}"] for slot in rule.state_names]
             gradient = torch.tensor(np.atleast_2d(gradients[name]))
             given = torch.tensor(numbers, dtype=torch.float64).unbind() if as_tensors else numbers
-            rule.move(tensor, gradient, slots, name == "a.bias", given, torch)
+            rule.step_in_place(tensor, gradient, slots, name == "a.bias", given, torch)
     close(
         {name: tensor.numpy() for name, tensor in moved.items()},
         {n: np.atleast_2d(v) for n, v in parameters.items()},

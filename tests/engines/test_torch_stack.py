@@ -12,7 +12,7 @@ from conftest import made_images, needs
 from chalknet.config import Recipe
 from chalknet.data.splits import split_dataset
 from chalknet.errors import ConfigError, DivergenceError
-from chalknet.training.together import order_of, run_together, stack_key
+from chalknet.training.joint_training import batch_order_key, stack_key, train_jointly
 from chalknet.training.trainer import Run, Trainer, run_epochs
 
 pytestmark = pytest.mark.extras
@@ -40,7 +40,7 @@ def recipes(*settings, base=None):
 def alone(recipe):
     """The run, or the error of one that diverges."""
     try:
-        return run_epochs(Trainer(DATA, SPLITS, recipe, keep_samples=True))
+        return run_epochs(Trainer(DATA, SPLITS, recipe, keep_sample_scores=True))
     except DivergenceError as error:
         return error
 
@@ -48,7 +48,7 @@ def alone(recipe):
 def stacked_together(stacked, **options):
     """The same of each recipe, from one stack."""
     found = {}
-    run_together(DATA, SPLITS, stacked, found.__setitem__, keep_samples=True, **options)
+    train_jointly(DATA, SPLITS, stacked, found.__setitem__, keep_sample_scores=True, **options)
     assert sorted(found) == list(range(len(stacked)))
     return [found[number] for number in range(len(stacked))]
 
@@ -57,7 +57,7 @@ def stack_of(stacked):
     """A stack of the recipes' networks, and their trainers."""
     stack = torch_engine.TorchStack()
     return stack, [
-        Trainer(DATA, SPLITS, recipe, engine=partial(stack.add, order=order_of(recipe))) for recipe in stacked
+        Trainer(DATA, SPLITS, recipe, engine=partial(stack.add, order=batch_order_key(recipe))) for recipe in stacked
     ]
 
 
@@ -76,7 +76,7 @@ def assert_close(end, want, tolerance):
         np.testing.assert_allclose(
             end.network.parameters[name], value, rtol=tolerance, atol=tolerance * np.abs(value).max(), err_msg=name
         )
-    for mine, theirs in zip(end.valid_samples, want.valid_samples, strict=True):
+    for mine, theirs in zip(end.valid_sample_scores, want.valid_sample_scores, strict=True):
         np.testing.assert_allclose(mine.loss, theirs.loss, rtol=tolerance, atol=tolerance)
         assert np.mean(mine.correct != theirs.correct) <= (0 if tolerance < 1e-3 else 0.05)
 
@@ -217,7 +217,7 @@ def test_samples_made_operands_when_they_come_give_the_same(n_networks, precisio
 
 def test_first_layers_are_as_few_products_as_there_can_be():
     def readings(*settings):
-        stacked = sorted(recipes(*settings), key=lambda recipe: (recipe.network.hidden, order_of(recipe)))
+        stacked = sorted(recipes(*settings), key=lambda recipe: (recipe.network.hidden, batch_order_key(recipe)))
         stack, _ = stack_of(stacked)
         stack._lay_out()
         return stack._readings
@@ -300,19 +300,19 @@ def test_adams_shares_are_in_the_key():
 
 def test_orders_are_equal_where_batches_are():
     same, again, other = recipes({"seed": 1}, {"seed": 2}, {"batch_seed": 2})
-    assert order_of(same) == order_of(again) != order_of(other)
-    assert order_of(same.with_settings(batch_seed="seed", seed=1)) == order_of(same)
+    assert batch_order_key(same) == batch_order_key(again) != batch_order_key(other)
+    assert batch_order_key(same.with_settings(batch_seed="seed", seed=1)) == batch_order_key(same)
 
 
 def test_who_is_finished_is_told_at_once():
     told = []
     stacked = recipes({"epochs": 3, "seed": 1}, {"epochs": 1, "seed": 2}, {"epochs": 2, "learning_rate": 1e200})
-    run_together(
+    train_jointly(
         DATA,
         SPLITS,
         stacked,
         lambda number, end: told.append((number, type(end).__name__)),
-        observe=lambda number, record: told.append((number, record.epoch)),
+        on_epoch=lambda number, record: told.append((number, record.epoch)),
     )
     assert told.index((1, "Run")) < told.index((0, 2))
     assert told.index((2, "DivergenceError")) < told.index((0, 3))
@@ -350,7 +350,7 @@ def test_a_stack_keeps_nothing_of_networks_that_left():
         spaces.append(sum(type(one) is kinds[2] for one in present()) - sum(type(one) is kinds[2] for one in before))
 
     try:
-        stacked_together(recipes(*({"seed": n, "epochs": 1 + n} for n in range(5))), observe=look)
+        stacked_together(recipes(*({"seed": n, "epochs": 1 + n} for n in range(5))), on_epoch=look)
         assert len(present()) == len(before)
     finally:
         gc.enable()

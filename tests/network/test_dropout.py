@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from strategies import dtypes, seeds
 
 from chalknet.network.dropout import dropout
-from chalknet.network.random_numbers import STEPS, dropout_mask, generator_of, uniforms
+from chalknet.network.random_numbers import RATE_STEPS, dropout_mask, generator_for, uniforms
 
 
 def test_dropout_by_hand():
@@ -29,8 +29,8 @@ def test_the_share_kept_is_the_rates_and_the_expectation_stays(rate):
     factors = dropout_mask(0, 1, 1, slice(0, 1000), 1000, rate, np.float64)
     kept = factors > 0
     n = factors.size
-    assert abs(kept.mean() - (1 - rate)) < 4 * np.sqrt(rate * (1 - rate) / n) + 1 / STEPS  # four deviations
-    assert np.unique(factors[kept]).tolist() == [STEPS / (STEPS - round(rate * STEPS))]
+    assert abs(kept.mean() - (1 - rate)) < 4 * np.sqrt(rate * (1 - rate) / n) + 1 / RATE_STEPS  # four deviations
+    assert np.unique(factors[kept]).tolist() == [RATE_STEPS / (RATE_STEPS - round(rate * RATE_STEPS))]
     assert abs(factors.mean() - 1) < 4 * np.sqrt(rate / (1 - rate) / n)
 
 
@@ -52,7 +52,7 @@ def test_uniform_numbers_are_uniform():
 
 def test_the_first_numbers_stay_what_they_are_so_that_runs_can_be_repeated():
     assert uniforms(1, 2, 3, slice(4, 5), 2).tolist() == FIRST
-    assert generator_of(1, 2, 3).integers(0, 1000, 3).tolist() == FIRST_OF_GENERATOR
+    assert generator_for(1, 2, 3).integers(0, 1000, 3).tolist() == FIRST_OF_GENERATOR
 
 
 FIRST = [[0.8023431679793755, 0.6825007163308827]]

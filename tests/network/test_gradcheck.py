@@ -6,7 +6,7 @@ from strategies import named, networks, seeds
 
 from chalknet.errors import ShapeError
 from chalknet.network.architecture import forward
-from chalknet.network.gradcheck import TOLERANCE, check_gradients, relative_gap
+from chalknet.network.gradcheck import TOLERANCE, check_gradients, relative_error
 from chalknet.network.losses import softmax_cross_entropy
 
 
@@ -22,7 +22,7 @@ def test_right_gradients_pass_in_every_group(case, seed):
     checks = check_gradients(
         architecture_of(parameters), parameters, gradients_of(parameters, x, labels), x, labels, seed
     )
-    assert [check.group for check in checks] == list(parameters)
+    assert [check.parameter for check in checks] == list(parameters)
     assert all(check.ok for check in checks), checks
 
 
@@ -46,7 +46,7 @@ def test_a_planted_fault_is_caught_in_its_group_and_no_other(group, fault):
     gradients = gradients_of(parameters, x, labels)
     wrong = {**gradients, group: FAULTS[fault](gradients[group])}
     assert [
-        check.group
+        check.parameter
         for check in check_gradients(architecture_of(parameters), parameters, wrong, x, labels)
         if not check.ok
     ] == [group]
@@ -91,19 +91,19 @@ def test_a_dead_unit_has_no_gradient_and_no_gap():
     }
     x, labels = np.array([[1.0]]), np.array([1])
     checks = check_gradients(architecture_of(parameters), parameters, gradients_of(parameters, x, labels), x, labels)
-    assert [check.gap for check in checks[:3]] == [0.0, 0.0, 0.0]
+    assert [check.relative_error for check in checks[:3]] == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(
-    ("analytic", "numeric", "gap"),
+    ("analytic", "numeric", "error"),
     [(1.0, 1.0, 0.0), (0.0, 0.0, 0.0), (1.0, -1.0, 2.0), (2.0, 1.0, 0.5), (float("nan"), 1.0, float("inf"))],
 )
-def test_relative_gap_by_hand(analytic, numeric, gap):
-    assert relative_gap(analytic, numeric) == gap
+def test_relative_error_by_hand(analytic, numeric, error):
+    assert relative_error(analytic, numeric) == error
 
 
 def test_a_nan_never_passes():
-    assert not relative_gap(float("nan"), float("nan")) <= TOLERANCE
+    assert not relative_error(float("nan"), float("nan")) <= TOLERANCE
 
 
 def test_a_gradient_of_another_shape_is_named():

@@ -8,7 +8,7 @@ from oracles import loop_cross_entropy
 from strategies import logits_and_labels, seeds
 
 from chalknet.errors import ConfigError, ShapeError
-from chalknet.network.losses import l2_penalty, mixed, smoothed_targets, soft_cross_entropy, softmax_cross_entropy
+from chalknet.network.losses import l2_penalty, mixup, smoothed_targets, soft_cross_entropy, softmax_cross_entropy
 
 
 @given(logits_and_labels())
@@ -128,7 +128,7 @@ def test_a_weight_of_two_is_the_sample_twice(case):
 def test_mixing_targets_mixes_losses(case, share):
     logits, labels, targets, _ = case
     other = smoothed_targets(labels, logits.shape[1], 0.2)
-    loss = soft_cross_entropy(logits, mixed(targets, other, share))[0]
+    loss = soft_cross_entropy(logits, mixup(targets, other, share))[0]
     want = share * soft_cross_entropy(logits, targets)[0] + (1 - share) * soft_cross_entropy(logits, other)[0]
     assert loss == pytest.approx(want, rel=1e-9)
 

@@ -5,7 +5,7 @@ from chalknet.data.preprocess import Scaling
 from chalknet.errors import DataError, ShapeError
 from chalknet.network.architecture import Architecture
 from chalknet.network.initializers import initial_parameters
-from chalknet.network.model import ROWS_AT_ONCE, Network
+from chalknet.network.model import CHUNK_ROWS, Network
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ def test_predictions_are_the_most_probable_classes_and_their_names(network):
 
 
 def test_many_samples_are_read_in_parts_and_come_back_in_order(network):
-    images = np.random.default_rng(0).integers(0, 256, (ROWS_AT_ONCE + 5, 6)).astype(np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (CHUNK_ROWS + 5, 6)).astype(np.uint8)
     whole = network.predict_proba(images)
     np.testing.assert_allclose(whole[-5:], network.predict_proba(images[-5:]), rtol=1e-12)
-    assert len(whole) == ROWS_AT_ONCE + 5
+    assert len(whole) == CHUNK_ROWS + 5
 
 
 def test_no_samples_give_no_rows(network):

@@ -3,16 +3,24 @@ import pytest
 from conftest import needs
 
 from chalknet.config import OPTIMIZERS, Recipe
-from chalknet.network.optimizers import Adam, Averaged, Decayed, Momentum, Nesterov, Step, rule_of
+from chalknet.network.optimizers import (
+    Adam,
+    DecoupledWeightDecay,
+    Momentum,
+    Nesterov,
+    ParameterAverage,
+    Step,
+    optimizer_for,
+)
 
 
-def walk(rule, steps, rate=0.1):
+def walk(optimizer, steps, rate=0.1):
     """Parameters after each step down the slope of (w^2 + b^2) / 2 from w = b = 1."""
     parameters = {"output.weight": np.array([[1.0]]), "output.bias": np.array([1.0])}
-    state = rule.start(parameters)
+    state = optimizer.initial_state(parameters)
     seen = []
     for number in range(1, steps + 1):
-        parameters, state = rule.step(parameters, dict(parameters), state, Step(number, rate))
+        parameters, state = optimizer.step(parameters, dict(parameters), state, Step(number, rate))
         seen.append((float(parameters["output.weight"][0, 0]), float(parameters["output.bias"][0])))
     return seen
 
@@ -35,19 +43,19 @@ def test_adam_by_hand():
 
 
 def test_decay_shrinks_weights_and_leaves_biases():
-    (weight, bias), *_ = walk(Decayed(Momentum(0.0), decay=0.5), 1)
+    (weight, bias), *_ = walk(DecoupledWeightDecay(Momentum(0.0), weight_decay=0.5), 1)
     assert (weight, bias) == (pytest.approx(0.95 - 0.1), pytest.approx(0.9))
 
 
 def test_the_average_starts_at_the_weights_and_soon_forgets_them():
-    rule = Averaged(Momentum(0.0), share=0.999)
+    optimizer = ParameterAverage(Momentum(0.0), decay=0.999)
     parameters = {"output.weight": np.array([[1.0]])}
-    state = rule.start(parameters)
+    state = optimizer.initial_state(parameters)
     assert state["average/output.weight"] == 1
-    parameters, state = rule.step(parameters, {"output.weight": np.array([[10.0]])}, state, Step(1, 0.1))
+    parameters, state = optimizer.step(parameters, {"output.weight": np.array([[10.0]])}, state, Step(1, 0.1))
     # d_1 = 2/11: the average keeps less than a fifth of the start.
     np.testing.assert_allclose(state["average/output.weight"], 2 / 11 * 1 + 9 / 11 * 0)
-    assert rule.kept_of_average(10**6) == 0.999
+    assert optimizer.ema_decay(10**6) == 0.999
 
 
 def test_biases_follow_the_weights_where_they_have_momentum_too():
@@ -59,34 +67,34 @@ def test_no_momentum_is_gradient_descent():
 
 
 ALL = [
-    rule_of(Recipe().with_settings(optimizer=name, weight_decay=decay, weight_average=average).optimizer)
+    optimizer_for(Recipe().with_settings(optimizer=name, weight_decay=decay, weight_average=average).optimizer)
     for name in OPTIMIZERS
     for decay, average in ((0.0, 0.0), (0.1, 0.9))
 ]
 
 
-@pytest.mark.parametrize("rule", ALL, ids=str)
-def test_a_step_changes_nothing_it_is_given(rule):
+@pytest.mark.parametrize("optimizer", ALL, ids=str)
+def test_a_step_changes_nothing_it_is_given(optimizer):
     parameters = {"output.weight": np.ones((3, 2)), "output.bias": np.ones(3)}
     gradients = {name: np.ones_like(value) for name, value in parameters.items()}
-    state = rule.start(parameters)
+    state = optimizer.initial_state(parameters)
     before = {name: value.copy() for name, value in state.items()}
-    rule.step(parameters, gradients, state, Step(1, 0.1))
+    optimizer.step(parameters, gradients, state, Step(1, 0.1))
     assert all((value == 1).all() for value in (*parameters.values(), *gradients.values()))
     assert all((state[name] == before[name]).all() for name in before)
 
 
-@pytest.mark.parametrize("rule", ALL, ids=str)
-def test_a_float32_step_stays_float32_and_near_the_float64_one(rule):
+@pytest.mark.parametrize("optimizer", ALL, ids=str)
+def test_a_float32_step_stays_float32_and_near_the_float64_one(optimizer):
     rng = np.random.default_rng(0)
     wide = {"output.weight": rng.normal(size=(4, 3)), "output.bias": rng.normal(size=4)}
     narrow = {name: value.astype(np.float32) for name, value in wide.items()}
-    states = rule.start(wide), rule.start(narrow)
+    states = optimizer.initial_state(wide), optimizer.initial_state(narrow)
     for number in range(1, 6):
         gradients = {name: np.sin(value) for name, value in wide.items()}
         small = {name: value.astype(np.float32) for name, value in gradients.items()}
-        wide, wide_state = rule.step(wide, gradients, states[0], Step(number, 0.01))
-        narrow, narrow_state = rule.step(narrow, small, states[1], Step(number, 0.01))
+        wide, wide_state = optimizer.step(wide, gradients, states[0], Step(number, 0.01))
+        narrow, narrow_state = optimizer.step(narrow, small, states[1], Step(number, 0.01))
         states = wide_state, narrow_state
     assert all(value.dtype == np.float32 for value in (*narrow.values(), *states[1].values()))
     for name in wide:
@@ -113,16 +121,20 @@ WITNESSES = [
     (Nesterov(0.9), lambda optim, groups, rate: optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True), 0.0),
     (Adam(), lambda optim, groups, rate: optim.Adam(groups, lr=rate), 0.0),
     (Adam(0.7, 0.95, 1e-3), lambda optim, groups, rate: optim.Adam(groups, lr=rate, betas=(0.7, 0.95), eps=1e-3), 0.0),
-    (Decayed(Adam(), 0.3), lambda optim, groups, rate: optim.AdamW(groups, lr=rate, weight_decay=0.0), 0.3),
+    (
+        DecoupledWeightDecay(Adam(), 0.3),
+        lambda optim, groups, rate: optim.AdamW(groups, lr=rate, weight_decay=0.0),
+        0.3,
+    ),
 ]
 
 
 @pytest.mark.extras
 @pytest.mark.parametrize(
-    ("rule", "make", "decay"), WITNESSES, ids=lambda value: "torch" if callable(value) else str(value)[:30]
+    ("optimizer", "make", "decay"), WITNESSES, ids=lambda value: "torch" if callable(value) else str(value)[:30]
 )
-def test_a_rule_equals_torchs_where_both_define_it(rule, make, decay):
-    np.testing.assert_allclose(walk(rule, 20), torch_walk(make, 20, decay=decay), rtol=1e-12)
+def test_a_rule_equals_torchs_where_both_define_it(optimizer, make, decay):
+    np.testing.assert_allclose(walk(optimizer, 20), torch_walk(make, 20, decay=decay), rtol=1e-12)
 
 
 @pytest.mark.extras

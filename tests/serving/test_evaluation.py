@@ -9,7 +9,7 @@ from made_models import LETTERS, SHAPE, ensemble, image_model, row_model
 from chalknet.data.dataset import dataset_from_arrays
 from chalknet.errors import DataError
 from chalknet.network.metrics import score
-from chalknet.network.model import ROWS_AT_ONCE
+from chalknet.network.model import CHUNK_ROWS
 from chalknet.serving import inputs as inputs_module
 from chalknet.serving.evaluation import Evaluation, evaluate_samples, matched_classes
 from chalknet.serving.evaluation_tables import (
@@ -85,7 +85,7 @@ def test_calibration_and_brier_are_of_these_answers(letters):
 
 def test_pieces_give_the_figures_of_the_whole_and_positions_those_of_their_samples(monkeypatch):
     rng = np.random.default_rng(1)
-    n = ROWS_AT_ONCE + 88
+    n = CHUNK_ROWS + 88
     data = dataset_from_arrays(rng.integers(0, 256, (n, *SHAPE)).astype(np.uint8), rng.integers(0, 3, n), LETTERS)
     whole = evaluate_samples(image_model(), data, everything(data))
     monkeypatch.setattr(inputs_module, "PIECE_BYTES", 1)

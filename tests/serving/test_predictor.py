@@ -14,7 +14,7 @@ from chalknet.data.readers.image import fitted, read_image
 from chalknet.data.stored import StoredSamples
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import printable
-from chalknet.network.model import ROWS_AT_ONCE, Network
+from chalknet.network.model import CHUNK_ROWS, Network
 from chalknet.serving import inputs as inputs_module
 from chalknet.serving.answer_tables import conversion_lines
 from chalknet.serving.inputs import Reading
@@ -186,7 +186,7 @@ def test_data_files_and_images_may_be_mixed_and_keep_their_order(tmp_path):
 
 def test_pieces_of_a_large_file_give_the_bits_of_the_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(inputs_module, "PIECE_BYTES", 1)
-    images = np.random.default_rng(0).integers(0, 256, (2 * ROWS_AT_ONCE + 100, *SHAPE)).astype(np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2 * CHUNK_ROWS + 100, *SHAPE)).astype(np.uint8)
     np.save(tmp_path / "images.npy", images)
     seen = []
     read = StoredSamples.read
@@ -198,7 +198,7 @@ def test_pieces_of_a_large_file_give_the_bits_of_the_whole(tmp_path, monkeypatch
     monkeypatch.setattr(StoredSamples, "read", watched)
     answers = answer_files(image_model(), [tmp_path / "images.npy"], PLAIN)
     np.testing.assert_array_equal(answers.probabilities, image_model().predict_proba(images))
-    assert max(seen) == ROWS_AT_ONCE
+    assert max(seen) == CHUNK_ROWS
     assert answers.names[-1].endswith(f"images.npy[{len(images) - 1}]")
 
 

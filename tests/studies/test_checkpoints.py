@@ -39,11 +39,11 @@ def unit():
 
 
 def dies_at(epoch):
-    def observe(record):
+    def on_epoch(record):
         if record.epoch == epoch:
             raise KeyboardInterrupt
 
-    return observe
+    return on_epoch
 
 
 class After(StopRequest):
@@ -70,13 +70,13 @@ def folder(tmp_path):
 
 def stopped(folder, unit, data=DATA):
     with pytest.raises(KeyboardInterrupt):
-        train_run(data, unit, **HOW, checkpoints=folder, observe=dies_at(5))
+        train_run(data, unit, **HOW, checkpoints=folder, on_epoch=dies_at(5))
 
 
 def epochs_of(folder, unit, data=DATA):
     """The numbers of the epochs that a run trains from what is in the folder."""
     seen = []
-    train_run(data, unit, **HOW, checkpoints=folder, observe=lambda record: seen.append(record.epoch))
+    train_run(data, unit, **HOW, checkpoints=folder, on_epoch=lambda record: seen.append(record.epoch))
     return seen
 
 
@@ -151,7 +151,7 @@ def test_a_run_that_another_worker_still_trains_is_waited_for(folder, unit):
     other = threading.Thread(target=train_elsewhere)
     other.start()
     began.wait()
-    train_run(DATA, unit, **HOW, checkpoints=folder, observe=lambda _: order.append("this"))
+    train_run(DATA, unit, **HOW, checkpoints=folder, on_epoch=lambda _: order.append("this"))
     other.join()
     assert order[:2] == ["other", "this"]
 
@@ -162,10 +162,10 @@ def test_a_stack_that_must_stop_keeps_every_run_and_goes_on_with_the_same_number
     recipe = RECIPE.with_settings(epochs=8, engine="torch", device="cpu", dtype="float64", stop_early=True, patience=5)
     units = units_of(spec_of("hidden=4,7", recipe=recipe, seeds=2))
 
-    def train(observe=None, **how):
+    def train(on_epoch=None, **how):
         ends = {}
         try:
-            train_stack(DATA, units, ends.__setitem__, keep_model=[False] * 4, observe=observe, **HOW, **how)
+            train_stack(DATA, units, ends.__setitem__, keep_model=[False] * 4, on_epoch=on_epoch, **HOW, **how)
         except StoppedError:
             assert not ends
             return None

@@ -16,7 +16,7 @@ from chalknet.studies import planner as plan_module
 from chalknet.studies.plan import plan_single_runs
 from chalknet.studies.planner import Planner, measured_seconds
 from chalknet.training import trainer as trainer_module
-from chalknet.training.together import order_of, stack_key
+from chalknet.training.joint_training import batch_order_key, stack_key
 from chalknet.training.trainer import run_epochs
 from chalknet.workflows import run_study as study_module
 from chalknet.workflows.run_study import plan_study
@@ -133,7 +133,7 @@ def test_networks_with_equal_widths_and_batches_stand_together():
     (group,) = Planner(DATA, processes=2).plan(units).groups
     assert [len(job) for job in group.jobs] == [6, 6]
     for job in group.jobs:
-        orders = [order_of(unit.cell.recipe_of(unit.seed)) for unit in job]
+        orders = [batch_order_key(unit.cell.recipe_of(unit.seed)) for unit in job]
         assert orders == sorted(orders)
         assert len(set(orders)) == 2
 
@@ -156,9 +156,9 @@ def test_a_gpu_is_measured_on_more_samples_and_past_the_epochs_in_which_it_recor
 ):
     trained = []
 
-    def spy(trainer, observe):
+    def spy(trainer, on_epoch):
         trained.append(trainer)
-        return run_epochs(trainer, observe)
+        return run_epochs(trainer, on_epoch)
 
     monkeypatch.setattr(plan_module, "run_epochs", spy)
     monkeypatch.setattr(plan_module, "MEASURED_SAMPLES_ON_GPU", 3_000)

@@ -22,7 +22,7 @@ RECIPE = Recipe().with_settings(
 UNITS = [Unit(Cell((), RECIPE, RECIPE.split), seed) for seed in range(6)]
 
 
-def outcomes(ended=None, observe=None, threads=1):
+def outcomes(ended=None, on_epoch=None, threads=1):
     found = {}
 
     def end(number, result):
@@ -30,7 +30,7 @@ def outcomes(ended=None, observe=None, threads=1):
         if ended is not None:
             ended(number)
 
-    train_stack(DATA, UNITS, end, threads=threads, how="here", keep_model=[True] * len(UNITS), observe=observe)
+    train_stack(DATA, UNITS, end, threads=threads, how="here", keep_model=[True] * len(UNITS), on_epoch=on_epoch)
     return found
 
 

@@ -246,7 +246,7 @@ def test_a_killed_worker_loses_its_runs_progress_and_no_more(letters, tmp_path, 
     asked = {"seeds": 2, "jobs": 2, "epochs": 200, "learning_rate": 1e-5, **SIZES}
     asked |= request.getfixturevalue("stacks") if is_stacked else {}
     killer = Killer(monkeypatch, tmp_path / "site", most=1)
-    results = study(letters, {"hidden": [3, 4]}, out=tmp_path / "s", observe=killer, **asked)
+    results = study(letters, {"hidden": [3, 4]}, out=tmp_path / "s", on_progress=killer, **asked)
     n_lost = 2 if is_stacked else 1
     assert Counter(event for _, _, event in events(tmp_path / "s")) == {"begun": 4 + n_lost, "died": n_lost, "done": 4}
     assert all(process.poll() is not None for process in killer.spy.processes)
@@ -262,7 +262,7 @@ def test_a_run_that_kills_its_worker_three_times_has_failed(letters, tmp_path, m
     asked = {"jobs": 1, "epochs": 200, "learning_rate": 1e-5, **SIZES}
     asked |= request.getfixturevalue("stacks") if is_stacked else {}
     killer = Killer(monkeypatch, tmp_path / "site", most=3, seed=1)
-    results = study(letters, {"hidden": [4]}, out=tmp_path / "s", observe=killer, **asked)
+    results = study(letters, {"hidden": [4]}, out=tmp_path / "s", on_progress=killer, **asked)
     (error,) = results.failed.values()
     assert "its process ended 3 times while it was trained, last by signal 9 (SIGKILL)" in error
     assert results.counts["done"] == 2
@@ -283,7 +283,7 @@ def test_an_interrupted_study_gives_its_units_back_and_stops_its_workers(letters
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        study(letters, {"hidden": [3, 4]}, out=tmp_path / "s", epochs=2, observe=interrupt, **SIZES)
+        study(letters, {"hidden": [3, 4]}, out=tmp_path / "s", epochs=2, on_progress=interrupt, **SIZES)
     results = read_results(tmp_path / "s")
     assert results.counts["done"] >= 1
     assert results.counts["running"] == 0

@@ -105,7 +105,7 @@ class TestWithOptuna:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            searched(small_images, tmp_path / "stopped", jobs=1, observe=interrupt)
+            searched(small_images, tmp_path / "stopped", jobs=1, on_progress=interrupt)
         assert 0 < len(read_results(tmp_path / "stopped").cells) < 6
         again = searched(small_images, tmp_path / "stopped", jobs=1)
         assert [cell.label for cell in again.cells] == [cell.label for cell in whole.cells]

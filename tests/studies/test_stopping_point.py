@@ -55,7 +55,7 @@ def test_of_equal_accuracies_the_epoch_that_training_keeps_counts():
     assert (point.epoch.value, point.by_seed) == (38, (38,))
     assert point.epoch.low <= 38 <= point.epoch.high
     rule = EarlyStopping(StoppingConfig(stop_early=True, monitor="valid_accuracy", patience=50))
-    kept = [one.epoch for one in histories_of(loss[None, :, None], correct)[0] if rule.is_best(one)][-1]
+    kept = [one.epoch for one in histories_of(loss[None, :, None], correct)[0] if rule.update(one)][-1]
     assert kept == point.epoch.value
 
 

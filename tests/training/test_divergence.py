@@ -9,7 +9,7 @@ from chalknet.config import Recipe
 from chalknet.data.dataset import dataset_from_arrays
 from chalknet.data.splits import Splits, split_dataset
 from chalknet.errors import DivergenceError
-from chalknet.training.divergence import LastStep, suggestion
+from chalknet.training.divergence import LastFiniteUpdate, suggestion
 from chalknet.training.trainer import Trainer, run_epochs
 
 # Values multiply from layer to layer and weights by gradients, so that float32 overflows within two epochs.
@@ -48,7 +48,7 @@ def test_the_largest_gradient_is_that_of_central_differences(small_images):
     error = lost(trainer_of(small_images, Recipe(), **settings, epochs=9, activation="identity"))
     trainer = trainer_of(small_images, Recipe(), **settings, epochs=9, activation="identity")
     start = trainer.engine.parameters()
-    lengths = {}
+    gradient_norms = {}
     for name, value in start.items():
         slopes = np.empty(value.size)
         for k in range(value.size):
@@ -59,9 +59,9 @@ def test_the_largest_gradient_is_that_of_central_differences(small_images):
                 trainer.engine.restore(moved, {})
                 found.append(160 * trainer.engine.evaluate("train").loss)
             slopes[k] = (found[0] - found[1]) / 2e-5
-        lengths[name] = np.linalg.norm(slopes)
-    largest = max(lengths, key=lengths.get)
-    assert f"largest gradient {largest}, of length {lengths[largest]:.3g})" in str(error)
+        gradient_norms[name] = np.linalg.norm(slopes)
+    largest = max(gradient_norms, key=gradient_norms.get)
+    assert f"largest gradient {largest}, of length {gradient_norms[largest]:.3g})" in str(error)
 
 
 @pytest.mark.parametrize("engine", ["numpy", "reference"])
@@ -107,7 +107,7 @@ def test_an_epoch_is_left_off_where_its_loss_is_lost(small_images, monkeypatch):
 
 def step(**changed):
     known = {"number": 1, "n_updates": 5, "learning_rate": 1.0, "n_samples": 32, "loss": 2.0, "largest_input": 1.0}
-    return LastStep(**known | {"lengths": {"output.weight": 3.0}} | changed)
+    return LastFiniteUpdate(**known | {"gradient_norms": {"output.weight": 3.0}} | changed)
 
 
 @pytest.mark.parametrize(

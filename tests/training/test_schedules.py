@@ -3,12 +3,12 @@ import pytest
 from conftest import needs
 
 from chalknet.config import SCHEDULES, ScheduleConfig
-from chalknet.training.schedules import END_FACTOR, START_FACTOR, rate_factor
+from chalknet.training.schedules import END_FACTOR, START_FACTOR, learning_rate_multiplier
 
 
 def factors(n_updates=100, a_epoch=10, **settings):
     config = ScheduleConfig(**settings)
-    return [rate_factor(config, update, n_updates, a_epoch) for update in range(n_updates)]
+    return [learning_rate_multiplier(config, update, n_updates, a_epoch) for update in range(n_updates)]
 
 
 def test_constant_is_one_throughout():

@@ -20,9 +20,9 @@ def watched(values, losses=None, **settings):
     improving = []
     for epoch, (value, loss) in enumerate(zip(values, losses or values, strict=True), start=1):
         record = EpochRecord(epoch, Scores(0, 0, 0), Scores(loss, value, 0), None, 0.1)
-        if stopping.is_best(record):
+        if stopping.update(record):
             improving.append(epoch)
-        if stopping.is_over:
+        if stopping.should_stop:
             return improving, epoch
     return improving, None
 

@@ -75,11 +75,13 @@ def test_the_iterator_may_be_left_and_taken_up_again(small_images):
 
 def test_the_scores_of_each_validation_sample_are_kept_on_request(small_images):
     splits = split_dataset(small_images, "writeup", 160, 40)
-    trainer = Trainer(small_images, splits, SMALL, keep_samples=True)
+    trainer = Trainer(small_images, splits, SMALL, keep_sample_scores=True)
     history = list(trainer.epochs())
-    assert [float(each.loss.mean(dtype=float)) for each in trainer.valid_samples] == [r.valid.loss for r in history]
-    assert [float(each.correct.mean()) for each in trainer.valid_samples] == [r.valid.accuracy for r in history]
-    assert Trainer(small_images, splits, SMALL).valid_samples == []
+    assert [float(each.loss.mean(dtype=float)) for each in trainer.valid_sample_scores] == [
+        r.valid.loss for r in history
+    ]
+    assert [float(each.correct.mean()) for each in trainer.valid_sample_scores] == [r.valid.accuracy for r in history]
+    assert Trainer(small_images, splits, SMALL).valid_sample_scores == []
 
 
 def test_the_batch_order_may_have_a_seed_of_its_own(small_images):

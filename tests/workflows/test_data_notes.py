@@ -8,7 +8,7 @@ from chalknet.data.dataset import dataset_from_arrays
 from chalknet.data.preprocess import Scaling
 from chalknet.data.splits import Splits
 from chalknet.errors import DataError
-from chalknet.training.notes import division_notes, scaling_notes
+from chalknet.training.notes import scaling_notes, split_notes
 
 FAST = {"hidden": [6], "epochs": 3, "stop_early": False}
 RNG = np.random.default_rng(0)
@@ -59,15 +59,15 @@ def test_a_class_whose_samples_have_no_weight_is_never_trained():
     labels = np.arange(90) % 3
     weights = np.where(labels == 1, 0.0, 1.0)
     splits = Splits(np.arange(60), np.arange(60, 75), np.arange(75, 90))
-    notes = division_notes(rows_of(labels), splits, chalknet.recipe("writeup"), weights)
+    notes = split_notes(rows_of(labels), splits, chalknet.recipe("writeup"), weights)
     assert "1 class has no training sample" in notes[0]
     with pytest.raises(DataError, match="all 20 training samples are of class '0'"):
-        division_notes(rows_of(labels), splits, chalknet.recipe("writeup"), np.where(labels == 0, 1.0, 0.0))
+        split_notes(rows_of(labels), splits, chalknet.recipe("writeup"), np.where(labels == 0, 1.0, 0.0))
 
 
 def test_a_class_name_without_any_sample_is_no_news():
     data = dataset_from_arrays(np.zeros((9, 2)), np.arange(9) % 2, ["a", "b", "c"])
-    assert division_notes(data, Splits(np.arange(9), np.arange(0), np.arange(0)), chalknet.recipe("writeup")) == ()
+    assert split_notes(data, Splits(np.arange(9), np.arange(0), np.arange(0)), chalknet.recipe("writeup")) == ()
 
 
 def test_the_only_sample_of_a_class_trains():

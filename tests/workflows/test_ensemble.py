@@ -85,7 +85,7 @@ def test_stopped_between_members_it_goes_on_and_ends_with_the_same_bytes(tmp_pat
     with pytest.raises(OutputError, match="holds an unfinished run"):
         chalknet.train("letters.npz", out="run", **SETTINGS)
     seen = []
-    chalknet.resume("run", observe=seen.append)
+    chalknet.resume("run", callbacks=seen.append)
     assert len(seen) == 3 * len(lost)
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == whole
 
@@ -112,14 +112,14 @@ def test_a_report_of_an_ensemble_has_its_own_scores_and_what_averaging_gains(fin
     made = chalknet.report("run")
     assert made.document.title == "An ensemble of 3 networks"
     words = "\n".join(texts(made.document))
-    assert f"**Test accuracy: {100 * run.together.test.accuracy:.1f} %**" in words
+    assert f"**Test accuracy: {100 * run.ensemble_scores.test.accuracy:.1f} %**" in words
     tables = {block.name: block.table for block in made.document.blocks() if isinstance(block, TableBlock)}
     index = run.splits.test
     inputs, labels = run.data.inputs[index], run.data.labels[index]
     each = np.array([member.network.predict(inputs) == labels for member in run.members])
     gaps = (run.network.predict(inputs) == labels) - each.mean(axis=0)
     row = dict(zip(tables["gain"].columns, tables["gain"].rows[-1], strict=True))
-    assert row["accuracy together"] == f"{100 * run.together.test.accuracy:.2f} %"
+    assert row["accuracy together"] == f"{100 * run.ensemble_scores.test.accuracy:.2f} %"
     assert row["mean accuracy"] == f"{100 * each.mean():.2f} %"
     assert float(row["gain, points"]) == pytest.approx(100 * gaps.mean(), abs=0.051)
     low, high = (float(end) for end in row["95 % interval"].split(" to "))

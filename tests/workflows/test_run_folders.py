@@ -19,17 +19,17 @@ MODEL, HISTORY, SUMMARY = "model.safetensors", "history.csv", "summary.json"
 
 
 def stop_after(epoch):
-    def observe(record):
+    def stop(record):
         if record.epoch == epoch:
             raise KeyboardInterrupt
 
-    return observe
+    return stop
 
 
 def stopped(letters, out="run", epoch=4, **settings):
     """Train until Ctrl-C, with a checkpoint after every epoch before."""
     with pytest.raises(KeyboardInterrupt):
-        chalknet.train(letters, out=out, observe=stop_after(epoch), checkpoint_seconds=0, **{**SETTINGS, **settings})
+        chalknet.train(letters, out=out, callbacks=stop_after(epoch), checkpoint_seconds=0, **{**SETTINGS, **settings})
 
 
 def contents(folder):
@@ -171,14 +171,14 @@ def test_two_trainings_do_not_write_into_one_folder(letters):
         with pytest.raises(OutputError, match="run: another training is writing into it"):
             chalknet.resume("run")
 
-    chalknet.train(letters, out="run", observe=another, **SETTINGS)
+    chalknet.train(letters, out="run", callbacks=another, **SETTINGS)
     assert len(read_run(Path("run")).history) == 6
 
 
 def test_ctrl_c_before_the_first_checkpoint_leaves_a_run_to_resume(letters):
     whole = chalknet.train(letters, out="whole", **SETTINGS)
     with pytest.raises(KeyboardInterrupt):
-        chalknet.train(letters, out="run", observe=stop_after(3), checkpoint_seconds=1e9, **SETTINGS)
+        chalknet.train(letters, out="run", callbacks=stop_after(3), checkpoint_seconds=1e9, **SETTINGS)
     assert [record.train for record in chalknet.resume("run").history] == [record.train for record in whole.history]
 
 

@@ -23,7 +23,7 @@ SETTINGS = {"recipe": "writeup", "hidden": [6], "epochs": 3, "train_size": 160, 
 
 def test_train_gives_history_and_network_and_shows_each_epoch(small_images):
     seen = []
-    run = chalknet.train(small_images, observe=seen.append, **SETTINGS)
+    run = chalknet.train(small_images, callbacks=seen.append, **SETTINGS)
     assert list(run.history) == seen
     assert run.network.predict_proba(small_images.inputs).shape == (240, 4)
     assert run.recipe.network.hidden == (6,)
@@ -56,7 +56,7 @@ def test_the_model_file_carries_the_complete_recipe(small_images, tmp_path):
     [
         ({"valid": np.zeros((3, 2))}, "valid must be a Dataset or a path, got ndarray. chalknet.dataset_from_arrays("),
         ({"recipe": 5}, "unknown recipe '5'. Known: strong, "),
-        ({"observe": [print, 5]}, "observe must be called with each record"),
+        ({"callbacks": [print, 5]}, "callbacks must be called with each record"),
         ({"splits": (1, 2, 3)}, "splits must be Splits(train, valid, test), got tuple"),
         ({"splits": parts_of([0.5], [], [])}, "splits.train must be (n,) whole numbers, got (1,) float64"),
         ({"splits": parts_of([0, 1], [3], [-1])}, "splits.test[0] is -1, but samples are 0..239"),

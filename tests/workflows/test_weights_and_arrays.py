@@ -95,7 +95,7 @@ def stopped(data, recipe, splits=None, weights=None):
     seen = []
     given = {"splits": splits, "sample_weights": weights}
     with pytest.raises(KeyboardInterrupt):
-        chalknet.train(data, recipe, **given, out="run", checkpoint_seconds=0, observe=stop)
+        chalknet.train(data, recipe, **given, out="run", checkpoint_seconds=0, callbacks=stop)
 
 
 @pytest.mark.parametrize("ensemble", [1, 2])

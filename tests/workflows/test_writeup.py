@@ -35,7 +35,9 @@ def letters(tmp_path_factory):
 @pytest.fixture(scope="module")
 def paper(letters, tmp_path_factory):
     seen = []
-    result = writeup(letters, out=tmp_path_factory.mktemp("paper") / "paper", seeds=2, observe=seen.append, **SETTINGS)
+    result = writeup(
+        letters, out=tmp_path_factory.mktemp("paper") / "paper", seeds=2, on_progress=seen.append, **SETTINGS
+    )
     return result, seen
 
 
@@ -100,7 +102,7 @@ def test_started_again_the_writeup_trains_nothing_and_says_the_same(paper, lette
     result, _ = paper
     before = {path: path.read_bytes() for path in (result.folder / "tables").iterdir()}
     seen = []
-    writeup(letters, out=result.folder, seeds=2, observe=seen.append, **SETTINGS)
+    writeup(letters, out=result.folder, seeds=2, on_progress=seen.append, **SETTINGS)
     assert not [progress for progress in seen if progress.study is not None and progress.study.ended is not None]
     assert {path: path.read_bytes() for path in before} == before
 

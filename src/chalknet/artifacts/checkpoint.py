@@ -191,9 +191,9 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
     tensors = {f"parameters/{name}": value for name, value in checkpoint.parameters.items()}
     tensors |= {f"state/{name}": value for name, value in checkpoint.state.items()}
     tensors |= {f"best/{name}": value for name, value in (checkpoint.best or {}).items()}
-    if checkpoint.valid_samples:
-        tensors["valid/loss"] = np.stack([each.loss for each in checkpoint.valid_samples])
-        tensors["valid/right"] = np.stack([each.correct for each in checkpoint.valid_samples])
+    if checkpoint.valid_sample_scores:
+        tensors["valid/loss"] = np.stack([each.loss for each in checkpoint.valid_sample_scores])
+        tensors["valid/right"] = np.stack([each.correct for each in checkpoint.valid_sample_scores])
     header: dict[str, Any] = {"format": FORMAT, "history": [asdict(record) for record in checkpoint.history]}
     header["digests"] = dict(checkpoint.digests)
     assert checkpoint.architecture is not None, "a trainer knows its architecture"

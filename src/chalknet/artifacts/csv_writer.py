@@ -1,4 +1,4 @@
-"""`CsvWriter`: an observer that writes history.csv's table while a training runs."""
+"""`CsvWriter`: a callback that writes history.csv's table while a training runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEAD = ",".join(COLUMNS)
 
 
 class CsvWriter(LogWriter):
-    """A row an epoch as soon as it is finished, in the columns of history.csv; `train(..., observe=CsvWriter(path))`.
+    """A row an epoch as soon as it is finished, in the columns of history.csv; `train(..., callbacks=CsvWriter(path))`.
 
     Where the file is there already, as after a kill, its whole rows stay, and epochs that it has must be the same,
     times apart, and are not written again; a row that was cut off is written anew. Others can read along. Of an

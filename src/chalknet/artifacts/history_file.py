@@ -10,14 +10,14 @@ from pathlib import Path
 from chalknet.checked import plain
 from chalknet.errors import StoreError
 from chalknet.files import read_bytes
-from chalknet.records import MEASURES, PARTS, EpochRecord, Scores, checked_history
+from chalknet.records import MEASURES, SPLITS, EpochRecord, Scores, checked_history
 
 MAX_BYTES = 32 * 2**20
 
 COLUMNS = (
     "epoch",
-    *(f"{part}_{measure}" for part in PARTS for measure in ("loss", "accuracy")),
-    *(f"{part}_printed_loss" for part in PARTS),
+    *(f"{part}_{measure}" for part in SPLITS for measure in ("loss", "accuracy")),
+    *(f"{part}_printed_loss" for part in SPLITS),
     "seconds",
 )
 
@@ -33,7 +33,7 @@ def _cell(record: EpochRecord, column: str) -> str:
     if column in ("epoch", "seconds"):
         return repr(getattr(record, column))
     part, measure = column.split("_", 1)
-    scores = record.part(part)
+    scores = record.scores(part)
     return "" if scores is None else repr(getattr(scores, measure))
 
 
@@ -53,7 +53,7 @@ def read_history(path: Path) -> tuple[EpochRecord, ...]:
 
 
 def _record(row: dict[str, str]) -> EpochRecord:
-    train, valid, test = (_scores(row, part) for part in PARTS)
+    train, valid, test = (_scores(row, part) for part in SPLITS)
     if train is None:
         raise ValueError(f"its epoch {row['epoch']} has no training scores")
     return EpochRecord(int(row["epoch"]), train, valid, test, float(row["seconds"]))

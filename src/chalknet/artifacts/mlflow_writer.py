@@ -1,4 +1,4 @@
-"""`MlflowWriter`: an observer that writes each epoch's scores as metrics of an MLflow run."""
+"""`MlflowWriter`: a callback that writes each epoch's scores as metrics of an MLflow run."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from chalknet.data.readers.source_file import open_source
 from chalknet.errors import DataError, OutputError, StoreError
 from chalknet.formatting import quoted
 from chalknet.machine.facts import machine_facts
-from chalknet.records import PARTS, EpochRecord, Scores
+from chalknet.records import SPLITS, EpochRecord, Scores
 from chalknet.version import __version__
 
 if TYPE_CHECKING:
@@ -98,9 +98,9 @@ def run_files(run: Run, data: DataConfig) -> dict[str, bytes]:
         HISTORY_FILE: history_csv(run.history).encode(),
         MODEL_FILE: model_bytes(run.network, facts),
     }
-    if run.valid_samples:
-        losses = np.stack([each.loss for each in run.valid_samples])
-        correct = np.stack([each.correct for each in run.valid_samples])
+    if run.valid_sample_scores:
+        losses = np.stack([each.loss for each in run.valid_sample_scores])
+        correct = np.stack([each.correct for each in run.valid_sample_scores])
         buffer = io.BytesIO()
         np.savez_compressed(buffer, losses=kept_losses(losses), right=correct)
         files[SAMPLES_FILE] = buffer.getvalue()
@@ -148,9 +148,9 @@ def read_summary(folder: Path, n_epochs: int) -> RunSummary:
             source=checked(str, data["source"], "source"),
             sha256=checked(str, data["sha256"], "sha256"),
             n_samples=checked(int, data["samples"], "samples"),
-            sizes={part: sizes[part] for part in PARTS},
+            sizes={part: sizes[part] for part in SPLITS},
             kept_epoch=kept_epoch,
-            kept={part: checked(Scores | None, kept[part], part) for part in PARTS},
+            kept={part: checked(Scores | None, kept[part], part) for part in SPLITS},
             seconds=checked(float, found["seconds"], "seconds"),
             machine=checked(dict[str, str | int], found["machine"], "machine"),
         )
@@ -198,7 +198,7 @@ def run_summary(run: Run, data: DataConfig) -> dict[str, Any]:
         "samples": run.splits.sizes,
         "epochs": len(run.history),
         "seconds": run.seconds,
-        "final": {part: _score_fields(last.part(part)) for part in PARTS},
+        "final": {part: _score_fields(last.scores(part)) for part in SPLITS},
         "kept": _kept_fields(run),
         "smallest_valid_loss": _smallest_valid_loss(run),
         "members": [{"seed": one.recipe.training.seed, **_kept_fields(one)} for one in run.members],
@@ -207,7 +207,7 @@ def run_summary(run: Run, data: DataConfig) -> dict[str, Any]:
 
 
 def _kept_fields(run: Run) -> dict[str, Any]:
-    return {"epoch": run.kept_epoch, **{part: _score_fields(run.kept.part(part)) for part in PARTS}}
+    return {"epoch": run.kept_epoch, **{part: _score_fields(run.kept.scores(part)) for part in SPLITS}}
 
 
 def _smallest_valid_loss(run: Run) -> dict[str, Any] | None:

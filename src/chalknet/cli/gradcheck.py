@@ -27,7 +27,7 @@ def gradcheck(data: str, recipe: str | None, samples: int, as_json: bool, **flag
 
     Each parameter group is moved a little along three directions, in float64, and the change of what the recipe makes
     small is held against what the hand-derived gradient says: with its activations, batch normalization, penalty,
-    targets, and dropout and images as its first update draws them. Exit code 1 where a relative gap is above 1e-7.
+    targets, and dropout and images as its first update draws them. Exit code 1 where a relative error is above 1e-7.
 
     \b
     chalknet gradcheck --hidden 64x32
@@ -48,7 +48,7 @@ def gradcheck(data: str, recipe: str | None, samples: int, as_json: bool, **flag
         echo(json.dumps([{**asdict(check), "ok": check.ok} for check in checks], indent=2))
     else:
         echo(gradient_table(checks).text())
-    bad = [check.group for check in checks if not check.ok]
+    bad = [check.parameter for check in checks if not check.ok]
     if bad:
-        echo(f"chalknet: gap above {TOLERANCE:g} in {', '.join(bad)}.", err=True)
+        echo(f"chalknet: relative error above {TOLERANCE:g} in {', '.join(bad)}.", err=True)
     return 1 if bad else 0

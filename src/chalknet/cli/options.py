@@ -14,7 +14,7 @@ from chalknet.cli.output import echo
 from chalknet.config import SECTION_OF_FIELD, SECTIONS, DataConfig, Recipe, meaning, near_match
 from chalknet.errors import ConfigError
 from chalknet.formatting import printable
-from chalknet.training.recipes import OF_ROWS, RECIPES
+from chalknet.training.recipes import RECIPES, ROWS_RECIPE
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -218,7 +218,7 @@ def _metavar(name: str) -> str:
 
 def _help(name: str) -> str:
     text = meaning(name)
-    values = {recipe: _shown(name, of) for recipe, of in RECIPES.items() if recipe != OF_ROWS}
+    values = {recipe: _shown(name, of) for recipe, of in RECIPES.items() if recipe != ROWS_RECIPE}
     if _is_yes_or_no(name):
         text = text.split(":")[0]
     sentence = f"{text[0].upper()}{text[1:]}."

@@ -175,7 +175,7 @@ def _run(
                 stack=stack,
                 on=flags["on"],
                 retry_failed=flags["retry_failed"],
-                observe=progress,
+                on_progress=progress,
                 on_plan=PlanLine(quiet=quiet),
                 on_notes=lambda notes: say_notes((*kernels, *notes), quiet),
             )

@@ -134,7 +134,7 @@ def _seed_text(results: StudyResults, cell: Cell, seed: int, record: UnitRecord 
 
 
 def _accuracy(record: UnitRecord, part: str) -> float | None:
-    scores = record.kept.part(part)
+    scores = record.kept.scores(part)
     return None if scores is None else scores.accuracy
 
 
@@ -223,7 +223,7 @@ def _figures(record: UnitRecord | None) -> list[Any]:
         return [""] * (n_scores + 3)
     found: list[Any] = []
     for part in ("train", "valid", "test"):
-        scores = record.kept.part(part)
+        scores = record.kept.scores(part)
         found += [""] * len(UNIT_FIELDS) if scores is None else [repr(getattr(scores, name)) for name in UNIT_FIELDS]
     return [*found, record.kept_epoch, len(record.history), repr(record.seconds)]
 
@@ -239,7 +239,7 @@ def _unit_json(results: StudyResults, cell: Cell, seed: int) -> dict[str, Any]:
     if record is None:
         error = results.errors.get((cell.key, seed))
         return found if error is None else {**found, "error": error}
-    kept = {part: _scores_json(record.kept.part(part)) for part in ("train", "valid", "test")}
+    kept = {part: _scores_json(record.kept.scores(part)) for part in ("train", "valid", "test")}
     return {
         **found,
         "kept_epoch": record.kept_epoch,

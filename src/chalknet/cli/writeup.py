@@ -80,7 +80,7 @@ def writeup(
                 quick=quick,
                 jobs=jobs,
                 overwrite=overwrite,
-                observe=progress,
+                on_progress=progress,
                 **settings,
             )
     except KeyboardInterrupt:

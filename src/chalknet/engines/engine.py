@@ -14,7 +14,7 @@ from chalknet.engines.random_transforms import RandomTransforms
 from chalknet.network.architecture import Architecture
 from chalknet.network.layer import Parameters
 from chalknet.network.objective import Objective
-from chalknet.network.optimizers import Step, UpdateRule
+from chalknet.network.optimizers import Optimizer, Step
 from chalknet.records import Scores
 
 Snapshot = Any  # parameters and state in a form that only the engine that made it can read
@@ -66,7 +66,7 @@ class EngineSpec:
     Attributes:
         architecture: the layers.
         parameters: initial values by name, as `Architecture.shapes` has them.
-        optimizer: the update rule.
+        optimizer: makes the steps.
         splits: "train", "valid" and "test"; an absent or empty split is never scored.
         scaling: from raw inputs to what the first layer reads.
         objective: the training objective.
@@ -80,7 +80,7 @@ class EngineSpec:
 
     architecture: Architecture
     parameters: Mapping[str, NDArray[Any]]
-    optimizer: UpdateRule
+    optimizer: Optimizer
     splits: Mapping[str, Part]
     scaling: Scaling = Scaling()
     objective: Objective = Objective()

@@ -32,7 +32,7 @@ from chalknet.engines.workers import Workers
 from chalknet.machine.blas import one_blas_thread
 from chalknet.machine.kernels import warn_of_slow_kernels
 from chalknet.machine.processor import available_cores
-from chalknet.network.clipping import clip_factor, squared_length
+from chalknet.network.clipping import clip_factor, squared_norm
 from chalknet.network.layer import Parameters
 from chalknet.network.optimizers import AVERAGE, Step
 from chalknet.records import Scores
@@ -60,15 +60,15 @@ class NumpyEngine:
 
     def __init__(self, spec: EngineSpec) -> None:
         warn_of_slow_kernels()
-        self._spec, self._rule, self._objective = spec, spec.optimizer, spec.objective
+        self._spec, self._optimizer, self._objective = spec, spec.optimizer, spec.objective
         self._dtype: np.dtype[Any] = np.dtype(spec.dtype)
         self._splits = {name: part for name, part in spec.splits.items() if len(part.labels)}
         self._whole_batches = spec.architecture.uses_batch_statistics
         self._layout = ParameterLayout(spec.architecture)
-        state = initial_state(self._rule, spec.architecture, spec.parameters)
-        self._state = self._layout.pack(self._rule, spec.parameters, state, self._dtype)
+        state = initial_state(self._optimizer, spec.architecture, spec.parameters)
+        self._state = self._layout.pack(self._optimizer, spec.parameters, state, self._dtype)
         self._gradients = self.arrays.map(np.empty_like)
-        averages_statistics = AVERAGE in self._rule.slots and bool(self.arrays.statistics)
+        averages_statistics = AVERAGE in self._optimizer.state_names and bool(self.arrays.statistics)
         self._is_plain = not (self._objective.l2 or spec.clip_norm or averages_statistics)
         self._workers = Workers(spec.threads or available_cores())
         rows = min(spec.tile_rows, max((len(part.labels) for part in self._splits.values()), default=1))
@@ -92,7 +92,7 @@ class NumpyEngine:
 
         Bands depend on the sizes alone. Rows are contiguous in memory; bands of columns would take four times as long.
         """
-        at_once, bands = BAND_VALUES if len(self._rule.slots) < 2 else BAND_VALUES_OF_MANY, []
+        at_once, bands = BAND_VALUES if len(self._optimizer.state_names) < 2 else BAND_VALUES_OF_MANY, []
         for index, (matrix, n_weights) in enumerate(zip(self.arrays.learned, self._layout.n_weights, strict=True)):
             cuts = even_cuts(len(matrix), max(1, at_once // matrix.shape[1]))
             bands += [(index, rows, max(0, rows.stop - max(n_weights, rows.start))) for rows in cuts]
@@ -154,7 +154,7 @@ class NumpyEngine:
         return self._layout.unpack_state(self._state)
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
-        self._state = self._layout.pack(self._rule, parameters, state, self._dtype)
+        self._state = self._layout.pack(self._optimizer, parameters, state, self._dtype)
         self._whole_bands = self._bands_of(self._gradients)
 
     @property
@@ -202,7 +202,7 @@ class NumpyEngine:
         """Return the rows of weights, gradient and state of each band, and how many of them are not weights."""
         found = []
         for index, rows, bias_rows in self._bands:
-            memory = [self._state[slot].learned[index][rows] for slot in self._rule.slots]
+            memory = [self._state[slot].learned[index][rows] for slot in self._optimizer.state_names]
             found.append((self.arrays.learned[index][rows], gradients.learned[index][rows], memory, bias_rows))
         return found
 
@@ -258,7 +258,9 @@ class NumpyEngine:
         self._small_gradient(batch, terms, start)
         if self._is_narrow and self._is_plain:
             for matrix, gradient, memory, bias_rows in self._whole_bands:  # too little work to share or to look up
-                self._rule.update(matrix, gradient, memory, bias_rows, batch.step)
+                self._optimizer.step_in_place(
+                    matrix, gradient, memory, bias_rows, self._optimizer.step_scalars(batch.step)
+                )
         else:
             self._move([self._gradients], len(batch.labels), batch.step, not self._is_narrow)
 
@@ -317,7 +319,7 @@ class NumpyEngine:
     def _move(self, gradients: Sequence[NetworkArrays], n_batch: int, step: Step, shared: bool) -> None:
         """Add the parts of the gradient into the first, then penalize, clip and update, a band at a time."""
         times = n_batch if self._objective.reduction == "sum" else 1
-        squared_lengths = [0.0] * len(self._bands)
+        squared_norms = [0.0] * len(self._bands)
         bands = self._bands_of(gradients[0])
 
         def finish(number: int, worker: int) -> None:
@@ -329,7 +331,7 @@ class NumpyEngine:
                 weights = matrix[: len(matrix) - bias_rows]
                 gradient[: len(weights)] += self._objective.l2 * times * weights
             if self._spec.clip_norm:
-                squared_lengths[number] = squared_length(gradient)
+                squared_norms[number] = squared_norm(gradient)
             else:
                 update(number, 1.0, worker)
 
@@ -337,14 +339,14 @@ class NumpyEngine:
             matrix, gradient, memory, bias_rows = bands[number]
             if factor < 1:
                 np.multiply(gradient, factor, out=gradient)
-            self._rule.update(matrix, gradient, memory, bias_rows, step)
+            self._optimizer.step_in_place(matrix, gradient, memory, bias_rows, self._optimizer.step_scalars(step))
 
         self._workers.run([partial(finish, number) for number in range(len(self._bands))], shared)
         if self._spec.clip_norm:
-            factor = clip_factor(squared_lengths, self._spec.clip_norm)
+            factor = clip_factor(squared_norms, self._spec.clip_norm)
             self._workers.run([partial(update, number, factor) for number in range(len(self._bands))], shared)
         if AVERAGE in self._state:
-            kept = self._rule.kept_of_average(step.number)
+            kept = self._optimizer.ema_decay(step.number)
             for average, present in zip(self._state[AVERAGE].statistics, self.arrays.statistics, strict=True):
                 np.add(kept * average, (1 - kept) * present, out=average)
 

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from chalknet.network.architecture import Architecture
 from chalknet.network.layer import Parameters
-from chalknet.network.optimizers import AVERAGE, UpdateRule
+from chalknet.network.optimizers import AVERAGE, Optimizer
 
 Matrix = NDArray[Any]
 
@@ -89,7 +89,11 @@ class ParameterLayout:
         self.n_rows = [rows for rows, _ in self._sizes[True]]
 
     def pack(
-        self, rule: UpdateRule, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]], dtype: Any
+        self,
+        optimizer: Optimizer,
+        parameters: Mapping[str, NDArray[Any]],
+        state: Mapping[str, NDArray[Any]],
+        dtype: Any,
     ) -> NetworkState:
         """Return parameters by name, and optimizer state by "slot/parameter", as matrices.
 
@@ -97,7 +101,7 @@ class ParameterLayout:
         """
         missing = [name for name in self._architecture.shapes if name not in parameters]
         assert not missing, f"parameters without a value: {missing}"
-        named = {PARAMETERS: parameters, **{slot: _of_slot(state, slot) for slot in rule.slots}}
+        named = {PARAMETERS: parameters, **{slot: _of_slot(state, slot) for slot in optimizer.state_names}}
         return {key: self._pack(values, dtype) for key, values in named.items()}
 
     def _pack(self, named: Mapping[str, NDArray[Any]], dtype: DTypeLike) -> NetworkArrays:
@@ -133,11 +137,13 @@ def shown(state: NetworkState) -> NetworkArrays:
     return state.get(AVERAGE, state[PARAMETERS])
 
 
-def initial_state(rule: UpdateRule, architecture: Architecture, parameters: Mapping[str, NDArray[Any]]) -> Parameters:
+def initial_state(
+    optimizer: Optimizer, architecture: Architecture, parameters: Mapping[str, NDArray[Any]]
+) -> Parameters:
     """Return the optimizer state before the first update; an average includes the running statistics."""
     statistics = architecture.statistics
-    state = rule.start({name: value for name, value in parameters.items() if name not in statistics})
-    if AVERAGE in rule.slots:
+    state = optimizer.initial_state({name: value for name, value in parameters.items() if name not in statistics})
+    if AVERAGE in optimizer.state_names:
         state |= {f"{AVERAGE}/{name}": parameters[name].copy() for name in statistics}
     return state
 

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from chalknet.data.augment import DRAWS, Augmenter
 from chalknet.network.arrays import FloatArray
-from chalknet.network.random_numbers import dropout_mask, generator_of, uniforms
+from chalknet.network.random_numbers import dropout_mask, generator_for, uniforms
 
 Rows = slice | NDArray[np.int64]  # of a batch: a slice, or one or more positions in ascending order
 
@@ -61,7 +61,7 @@ class RandomTransforms:
         """
         if not self.mixup:
             return None
-        rng = generator_of(self.seed, MIXING, update)
+        rng = generator_for(self.seed, MIXING, update)
         share = float(rng.beta(self.mixup, self.mixup))
         return Mixing(rng.permutation(n), max(share, 1 - share))
 

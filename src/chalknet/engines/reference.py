@@ -17,10 +17,10 @@ from chalknet.engines.parameter_layout import initial_state
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.architecture import forward
 from chalknet.network.arrays import FloatArray
-from chalknet.network.clipping import clip_factor, squared_length
+from chalknet.network.clipping import clip_factor, squared_norm
 from chalknet.network.dropout import Dropout
 from chalknet.network.layer import Parameters
-from chalknet.network.losses import mixed
+from chalknet.network.losses import mixup
 from chalknet.network.metrics import mean_scores, sample_losses, score
 from chalknet.network.objective import Samples, loss_and_gradients
 from chalknet.network.optimizers import AVERAGE, Step
@@ -36,11 +36,11 @@ class ReferenceEngine:
     device = "cpu"
 
     def __init__(self, spec: EngineSpec) -> None:
-        self._spec, self._rule, self._dtype = spec, spec.optimizer, np.dtype(spec.dtype)
+        self._spec, self._optimizer, self._dtype = spec, spec.optimizer, np.dtype(spec.dtype)
         self._splits = {name: part for name, part in spec.splits.items() if len(part.labels)}
         self._inputs = {name: spec.scaling(part.inputs[:], self._dtype) for name, part in self._splits.items()}
         self._parameters: Parameters = {name: value.astype(self._dtype) for name, value in spec.parameters.items()}
-        self._state = initial_state(self._rule, spec.architecture, self._parameters)
+        self._state = initial_state(self._optimizer, spec.architecture, self._parameters)
 
     @np.errstate(over="ignore", invalid="ignore")  # a loss that is not finite is reported in the scores
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
@@ -117,12 +117,12 @@ class ReferenceEngine:
         if mixing is None:
             return Samples(x, labels, weights)
         partners, share = mixing
-        return Samples(mixed(x, x[partners], share), labels, weights, labels[partners], share)
+        return Samples(mixup(x, x[partners], share), labels, weights, labels[partners], share)
 
     def _clipped(self, gradients: Parameters) -> Parameters:
         if not self._spec.clip_norm:
             return gradients
-        factor = clip_factor(map(squared_length, gradients.values()), self._spec.clip_norm)
+        factor = clip_factor(map(squared_norm, gradients.values()), self._spec.clip_norm)
         return {name: gradient * factor for name, gradient in gradients.items()}
 
     def _move(self, gradients: Parameters, statistics: Parameters, step: Step) -> None:
@@ -131,10 +131,10 @@ class ReferenceEngine:
         names = {f"{AVERAGE}/{name}" for name in self._spec.architecture.statistics}
         averages = {name: value for name, value in self._state.items() if name in names}
         state = {name: value for name, value in self._state.items() if name not in names}
-        moved, self._state = self._rule.step(learned, gradients, state, step)
+        moved, self._state = self._optimizer.step(learned, gradients, state, step)
         present = {**self._parameters, **moved, **statistics}
         self._parameters = {name: present[name] for name in self._parameters}
-        kept = self._rule.kept_of_average(step.number)
+        kept = self._optimizer.ema_decay(step.number)
         for name, average in averages.items():
             self._state[name] = kept * average + (1 - kept) * present[name.removeprefix(f"{AVERAGE}/")]
 

@@ -25,7 +25,7 @@ from chalknet.errors import ConfigError
 from chalknet.formatting import listed
 from chalknet.network.architecture import Architecture
 from chalknet.network.metrics import mean_scores
-from chalknet.network.optimizers import UpdateRule
+from chalknet.network.optimizers import Optimizer
 from chalknet.records import Scores
 
 
@@ -102,7 +102,7 @@ class Shard:
     @cached_property
     def _engine(self) -> NumpyEngine:
         """Made at the first question, whose answer may then be that the samples cannot be read."""
-        return NumpyEngine(replace(self._work.spec, optimizer=UpdateRule()))
+        return NumpyEngine(replace(self._work.spec, optimizer=Optimizer()))
 
     def learn(self, weights: NetworkArrays, update: Update) -> Share | None:
         """Its share in an update; None where the batch has none of its samples."""

@@ -99,7 +99,7 @@ class Member:
     def numbers(self, update: Update) -> list[float]:
         """Return all numbers of an update, the fraction of an average that it keeps last."""
         rule = self.spec.optimizer
-        return [*rule.numbers(update.step), rule.kept_of_average(update.step.number)]
+        return [*rule.step_scalars(update.step), rule.ema_decay(update.step.number)]
 
 
 class StackedEngine:
@@ -435,7 +435,7 @@ class TorchStack:
             matrix, rule = self._arrays.learned[index][number], self._merged(rules, run)
             at_once = len(matrix) if self._device.type == "cuda" else max(1, BAND_VALUES // matrix[0].numel())
             for rows in even_cuts(len(matrix), at_once):
-                memory = [self._state[slot].learned[index][number][rows] for slot in rules[0].slots]
+                memory = [self._state[slot].learned[index][number][rows] for slot in rules[0].state_names]
                 gradient = self._gradients.learned[index][number][rows]
                 bias_rows = max(0, rows.stop - max(n_weights, rows.start))
                 yield run, rule, matrix[rows], gradient, memory, bias_rows
@@ -652,7 +652,7 @@ class TorchStack:
         else:
             spread = {run: [self._spread(one, run) for one in numbers] for run in self._runs}
         for run, rule, matrix, gradient, memory, bias_rows in self._bands:
-            rule.move(matrix, gradient, memory, bias_rows, spread[run][:-1], torch)
+            rule.step_in_place(matrix, gradient, memory, bias_rows, spread[run][:-1], torch)
         if AVERAGE in self._state:
             averages = zip(self._layout.statistics, self._evaluated.statistics, self._arrays.statistics, strict=True)
             for place, old, new in averages:

@@ -10,19 +10,19 @@ import numpy as np
 from chalknet.network.arrays import FloatArray
 
 
-def clip_factor(squared_lengths: Iterable[float], most: float) -> float:
-    """What all gradients together are multiplied by so that their common length is at most `most`.
+def clip_factor(squared_norms: Iterable[float], max_norm: float) -> float:
+    """What all gradients together are multiplied by so that their common length is at most `max_norm`.
 
-    factor = min(1, most / |g|),  |g|^2 = sum over all elements of g^2          (docs/derivation.md, U8)
+    factor = min(1, max_norm / |g|),  |g|^2 = sum over all elements of g^2          (docs/derivation.md, U8)
 
     Args:
-        squared_lengths: one an array of the gradient. most: > 0.
+        squared_norms: one an array of the gradient. max_norm: > 0.
     Source: Pascanu, Mikolov and Bengio, On the difficulty of training recurrent neural networks (ICML 2013), 3.2.
     """
-    length = math.sqrt(sum(squared_lengths))
-    return min(1.0, most / length) if length > 0 else 1.0
+    length = math.sqrt(sum(squared_norms))
+    return min(1.0, max_norm / length) if length > 0 else 1.0
 
 
-def squared_length(gradient: FloatArray) -> float:
+def squared_norm(gradient: FloatArray) -> float:
     """The sum of an array's squares, added up in float64."""
     return float(np.square(gradient, dtype=np.float64).sum())

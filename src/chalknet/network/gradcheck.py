@@ -28,26 +28,26 @@ class GradientCheck:
     """One parameter group along its worst direction u, |u| = 1.
 
     Attributes:
-        group: the parameter's name.
-        n_parameters: its number of elements.
+        parameter: the parameter's name.
+        n_elements: its number of elements.
         analytic: sum_i (dL/dw_i) u_i from the backward pass (docs/derivation.md, G1).
         numeric: (L(w + e u) - L(w - e u)) / (2 e) (G2).
-        gap: |analytic - numeric| / max(|analytic|, |numeric|, floor) (G3).
+        relative_error: |analytic - numeric| / max(|analytic|, |numeric|, floor) (G3).
     """
 
-    group: str
-    n_parameters: int
+    parameter: str
+    n_elements: int
     analytic: float
     numeric: float
-    gap: float
+    relative_error: float
 
     @property
     def ok(self) -> bool:
-        return self.gap <= TOLERANCE
+        return self.relative_error <= TOLERANCE
 
 
-def relative_gap(analytic: float, numeric: float, floor: float = 0.0) -> float:
-    """|a - n| / max(|a|, |n|, floor), and 0 where all are 0; a nan is an infinite gap.
+def relative_error(analytic: float, numeric: float, floor: float = 0.0) -> float:
+    """|a - n| / max(|a|, |n|, floor), and 0 where all are 0; a nan is an infinite error.
 
     Args:
         floor: the size below which a difference of losses can no longer tell a derivative to within `TOLERANCE`.
@@ -119,7 +119,7 @@ def check_objective(
         if gradient.shape != exact[name].shape:
             raise ShapeError(f"the gradient of {name} must be {exact[name].shape}, got {gradient.shape}.")
         tried = [_check_one(exact, name, gradient, evaluate, rng) for _ in range(DIRECTIONS)]
-        checks.append(max(tried, key=lambda check: check.gap))
+        checks.append(max(tried, key=lambda check: check.relative_error))
     return tuple(checks)
 
 
@@ -147,8 +147,8 @@ def _check_one(
     direction = _unit(_unit(gradient) + _unit(rng.normal(size=gradient.shape)))
     analytic = float((gradient * direction).sum())
     numeric, rounding = _difference(parameters, name, direction, evaluate)
-    gap = relative_gap(analytic, numeric, floor=rounding / TOLERANCE)
-    return GradientCheck(name, gradient.size, analytic, numeric, gap)
+    error = relative_error(analytic, numeric, floor=rounding / TOLERANCE)
+    return GradientCheck(name, gradient.size, analytic, numeric, error)
 
 
 def _unit(vector: FloatArray) -> FloatArray:

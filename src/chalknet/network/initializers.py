@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.config import InitializERS
+from chalknet.config import INITIALIZERS
 from chalknet.errors import ConfigError
 from chalknet.network.architecture import Architecture, NamedLayer
 from chalknet.network.layer import BIAS, WEIGHT, Parameters
@@ -50,8 +50,8 @@ def initial_parameters(architecture: Architecture, seed: int, initializer: str =
         ConfigError: an unknown initializer.
     Source: Glorot and Bengio (AISTATS 2010); He, Zhang, Ren and Sun, Delving Deep into Rectifiers (ICCV 2015).
     """
-    if initializer not in InitializERS:
-        raise ConfigError(f"initializer must be one of {', '.join(InitializERS)}, got {initializer!r}.")
+    if initializer not in INITIALIZERS:
+        raise ConfigError(f"initializer must be one of {', '.join(INITIALIZERS)}, got {initializer!r}.")
     rng = np.random.RandomState(seed)
     values: Parameters = {}
     for layer in architecture.named_layers:

@@ -107,14 +107,14 @@ def smoothed_targets(labels: LabelArray, n_classes: int, smoothing: float = 0.0)
     return targets
 
 
-def mixed(first: FloatArray, second: FloatArray, share: float) -> FloatArray:
+def mixup(first: FloatArray, second: FloatArray, fraction: float) -> FloatArray:
     """share of the first and the rest of the second: of inputs, and of targets alike.
 
     x = lambda x_1 + (1 - lambda) x_2,  T = lambda T_1 + (1 - lambda) T_2        (docs/derivation.md, L8)
 
     Source: Zhang et al., mixup: Beyond Empirical Risk Minimization (ICLR 2018).
     """
-    mixture: FloatArray = share * first + (1 - share) * second
+    mixture: FloatArray = fraction * first + (1 - fraction) * second
     return mixture
 
 

@@ -19,7 +19,7 @@ from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import Parameters
 from chalknet.network.softmax import softmax
 
-ROWS_AT_ONCE = 512  # their hidden values stay in the cache from one operation to the next
+CHUNK_ROWS = 512  # their hidden values stay in the cache from one operation to the next
 
 
 class Classifier:
@@ -121,7 +121,7 @@ class Network(Classifier):
         check_input_names(column_names(inputs), self.input_names, "inputs", "the network")
         rows = self._rows(np.asarray(inputs))
         with np.errstate(all="ignore"):  # what overflows on the way is told below, and with its sample
-            parts = [forward(self.architecture, self.parameters, part).logits for part in self._scaled_parts(rows)]
+            parts = [forward(self.architecture, self.parameters, part).logits for part in self._scaled_chunks(rows)]
         if len(parts) == 1:
             logits = parts[0]
         else:
@@ -159,9 +159,9 @@ class Network(Classifier):
             )
         return rows
 
-    def _scaled_parts(self, rows: NDArray[Any]) -> Iterator[FloatArray]:
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            yield self.scaling(rows[start : start + ROWS_AT_ONCE], self.dtype)
+    def _scaled_chunks(self, rows: NDArray[Any]) -> Iterator[FloatArray]:
+        for start in range(0, len(rows), CHUNK_ROWS):
+            yield self.scaling(rows[start : start + CHUNK_ROWS], self.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +192,7 @@ class Ensemble(Classifier):
                 first.image_shape,
                 first.dtype,
             )
-            if not same or not _scale_alike(first.scaling, other.scaling):
+            if not same or not _equal_scaling(first.scaling, other.scaling):
                 raise ShapeError(f"the networks of an ensemble must be alike, got {first!r} and {other!r}.")
 
     def __repr__(self) -> str:
@@ -239,7 +239,7 @@ class Ensemble(Classifier):
         return mean
 
 
-def _scale_alike(first: Scaling, second: Scaling) -> bool:
+def _equal_scaling(first: Scaling, second: Scaling) -> bool:
     if (first.shift is None) != (second.shift is None):
         return False
     shifts = first.shift is None or second.shift is None or np.array_equal(first.shift, second.shift)

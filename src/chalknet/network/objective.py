@@ -9,7 +9,7 @@ from typing import NamedTuple
 from chalknet.network.architecture import Architecture, forward
 from chalknet.network.arrays import FloatArray, LabelArray
 from chalknet.network.layer import Parameters
-from chalknet.network.losses import l2_penalty, mixed, smoothed_targets, soft_cross_entropy, softmax_cross_entropy
+from chalknet.network.losses import l2_penalty, mixup, smoothed_targets, soft_cross_entropy, softmax_cross_entropy
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Samples:
         labels: (B,).
         weights: (B,) weight of each sample, or None for equal weights.
         partners: (B,) labels of the samples that were mixed in, or None.
-        share: lambda of L8.
+        mixup_fraction: lambda of L8.
     """
 
     x: FloatArray
     labels: LabelArray
     weights: FloatArray | None = None
     partners: LabelArray | None = None
-    share: float = 1.0
+    mixup_fraction: float = 1.0
 
 
 class LossAndGradients(NamedTuple):
@@ -99,5 +99,5 @@ def _targets(samples: Samples, logits: FloatArray, smoothing: float) -> FloatArr
     n_classes = logits.shape[1]
     targets = smoothed_targets(samples.labels, n_classes, smoothing)
     if samples.partners is not None:
-        targets = mixed(targets, smoothed_targets(samples.partners, n_classes, smoothing), samples.share)
+        targets = mixup(targets, smoothed_targets(samples.partners, n_classes, smoothing), samples.mixup_fraction)
     return targets.astype(logits.dtype)

@@ -1,4 +1,4 @@
-"""Update rules as pure steps over named arrays, and the same steps in place."""
+"""Optimizers: how a gradient changes the parameters, as pure steps and as the same steps in place."""
 
 from __future__ import annotations
 
@@ -13,135 +13,159 @@ from chalknet.config import OptimizerConfig
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import Parameters
 
-AVERAGE = "average"  # optimizer state that, where there is one, is evaluated in place of the weights
+# State name of `ParameterAverage`. Where an optimizer has this state, it is evaluated and kept
+# instead of the parameters.
+AVERAGE = "average"
 
 
 @dataclass(frozen=True)
 class Step:
-    """Number of an update over the whole training, starting at 1, and its learning rate."""
+    """The number of an update over the whole training, starting at 1, and its learning rate."""
 
     number: int
     learning_rate: float
 
 
-class UpdateRule:
-    """An optimizer: a pure step over named arrays, and the same step in place. This one keeps no state.
+class Optimizer:
+    """The interface of an optimizer, and an optimizer without state that never steps.
+
+    `step` is the formula as a pure function. `step_in_place` is the same formula in place, for the
+    arrays of any library. Subclasses define `step_in_place`; `step` calls it on copies.
 
     Attributes:
-        slots: names of the state kept for every parameter; `AVERAGE`, if there is one, comes last.
+        state_names: names of the arrays kept for each parameter, such as ("velocity",).
+            `AVERAGE`, if there is one, comes last.
     """
 
-    slots: tuple[str, ...] = ()
+    state_names: tuple[str, ...] = ()
 
-    def start(self, parameters: Parameters) -> Parameters:
-        """Return the state before the first step, by "slot/parameter": zeros."""
-        return {f"{slot}/{name}": np.zeros_like(value) for slot in self.slots for name, value in parameters.items()}
+    def initial_state(self, parameters: Parameters) -> Parameters:
+        """Return the optimizer state before the first step.
+
+        Args:
+            parameters: learned parameters by name.
+
+        Returns:
+            Arrays by "state name/parameter name", each the shape and dtype of its parameter: zeros,
+            and for `AVERAGE` a copy of the parameter.
+        """
+        return {f"{key}/{name}": np.zeros_like(value) for key in self.state_names for name, value in parameters.items()}
 
     def step(
         self, parameters: Parameters, gradients: Parameters, state: Parameters, step: Step
     ) -> tuple[Parameters, Parameters]:
-        """Return parameters and state after one step, without changing the arguments."""
-        moved = {name: value.copy() for name, value in parameters.items()}
-        remembered = {name: value.copy() for name, value in state.items()}
-        for name, value in moved.items():
-            memory = [_rows(remembered[f"{slot}/{name}"]) for slot in self.slots]
+        """Return parameters and state after one step; the arguments are not changed.
+
+        Args:
+            parameters: learned parameters by name.
+            gradients: the gradient of each parameter, by the same names.
+            state: as `initial_state` or the previous step returned it.
+            step: number and learning rate of this step.
+        """
+        new_parameters = {name: value.copy() for name, value in parameters.items()}
+        new_state = {name: value.copy() for name, value in state.items()}
+        scalars = self.step_scalars(step)
+        for name, value in new_parameters.items():
+            arrays = [_as_matrix(new_state[f"{key}/{name}"]) for key in self.state_names]
             bias_rows = 0 if name.endswith(".weight") else 1
-            self.update(_rows(value), _rows(gradients[name]).copy(), memory, bias_rows, step)
-        return moved, remembered
+            gradient = _as_matrix(gradients[name]).copy()
+            self.step_in_place(_as_matrix(value), gradient, arrays, bias_rows, scalars)
+        return new_parameters, new_state
 
-    def update(
-        self, matrix: FloatArray, gradient: FloatArray, memory: Sequence[FloatArray], bias_rows: int, step: Step
+    def step_scalars(self, step: Step) -> tuple[float, ...]:
+        """Return the numbers that change from step to step; their count is the same at every step."""
+        return (step.learning_rate,)
+
+    def step_in_place(
+        self, matrix: Any, gradient: Any, state: Sequence[Any], bias_rows: int, scalars: Sequence[Any], xp: Any = np
     ) -> None:
-        """Make the same step in place, for some rows of a matrix of weights, biases and scales.
+        """Make one step in place, for some rows of a matrix of weights, biases and scales.
 
         Args:
-            gradient: may be overwritten.
-            memory: the state, one matrix per slot.
-            bias_rows: how many of these rows, the last ones, are not weights.
-        """
-        self.move(matrix, gradient, memory, bias_rows, self.numbers(step), np)
-
-    def numbers(self, step: Step) -> tuple[float, ...]:
-        """Return the scalars of a step, the same count at every step."""
-        raise NotImplementedError
-
-    def move(
-        self, matrix: Any, gradient: Any, memory: Sequence[Any], bias_rows: int, numbers: Sequence[Any], xp: Any
-    ) -> None:
-        """Do what `update` does, for arrays of another library.
-
-        Args:
-            numbers: as returned by `numbers`, or arrays of one number each, so that a recorded step can be run again
-                with other numbers in them.
-            xp: the library, with functions under NumPy's names.
+            matrix: (R, C) rows of parameters.
+            gradient: (R, C) their gradient; it is used as scratch space and is overwritten.
+            state: one (R, C) array for each of `state_names`, in that order.
+            bias_rows: how many of the rows, the last ones, are not weights.
+            scalars: from `step_scalars`, or arrays that hold one number each. With arrays, a
+                recorded CUDA graph can be replayed with new numbers in them.
+            xp: the library of the arrays: NumPy, or another with functions of the same names.
         """
         raise NotImplementedError
 
-    def kept_of_average(self, number: int) -> float:
-        """Return the fraction of the average that the update of this number keeps (docs/derivation.md, U7)."""
-        del number
+    def ema_decay(self, step_number: int) -> float:
+        """Return the decay of the parameter average at a step (docs/derivation.md, U7).
+
+        Args:
+            step_number: number of the update over the whole training, starting at 1.
+
+        Returns:
+            The fraction of the old average that is kept, in [0, 1); 0 without an average.
+        """
+        del step_number
         return 0.0
 
 
-def _rows(value: FloatArray) -> FloatArray:
-    """A weight as it is, a bias or a gain as a matrix of one row; a view."""
+def _as_matrix(value: FloatArray) -> FloatArray:
+    """Return a view of a parameter as a matrix: a weight as it is, a vector as one row."""
     return value if value.ndim == 2 else value[None]
 
 
 @dataclass(frozen=True)
-class Momentum(UpdateRule):
-    """Heavy-ball gradient descent, with the biases at plain steps unless bias_momentum is set: the write-up's rule.
+class Momentum(Optimizer):
+    """Gradient descent with momentum (the heavy-ball method).
 
     v <- m v + r dL/dW,  W <- W - v                                  (docs/derivation.md, U1)
     b <- b - r dL/db                                                 (U2)
 
+    Biases and batch norm scales take plain steps (U2), as in the write-up, unless `bias_momentum`
+    is set.
+
     Attributes:
-        momentum: m in [0, 1); 0 is gradient descent.
-        bias_momentum: whether biases (and gains) follow U1 too.
+        momentum: m in [0, 1); 0 is plain gradient descent.
+        bias_momentum: whether biases and scales have momentum too.
+
     Source: Polyak, Some methods of speeding up the convergence of iteration methods (1964).
     """
 
     momentum: float
     bias_momentum: bool = False
-    slots = ("velocity",)
+    state_names = ("velocity",)
 
-    def numbers(self, step: Step) -> tuple[float, ...]:
-        return (step.learning_rate,)
-
-    def move(
-        self, matrix: Any, gradient: Any, memory: Sequence[Any], bias_rows: int, numbers: Sequence[Any], xp: Any
+    def step_in_place(
+        self, matrix: Any, gradient: Any, state: Sequence[Any], bias_rows: int, scalars: Sequence[Any], xp: Any = np
     ) -> None:
-        (velocity,), (rate,) = memory, numbers
+        """Make one step in place by U1 and U2; see `Optimizer.step_in_place`."""
+        (velocity,), (rate,) = state, scalars
         xp.multiply(velocity, self.momentum, out=velocity)
         xp.multiply(gradient, rate, out=gradient)
         xp.add(velocity, gradient, out=velocity)
         xp.subtract(matrix, velocity, out=matrix)
         if bias_rows and not self.bias_momentum:
-            velocity[-bias_rows:] = 0  # the next step starts from no velocity, which makes it a plain one
+            velocity[-bias_rows:] = 0  # the next step of a bias starts without velocity, so it is a plain step
 
 
 @dataclass(frozen=True)
-class Nesterov(UpdateRule):
-    """Momentum whose gradient counts where the velocity is about to lead.
+class Nesterov(Optimizer):
+    """Gradient descent with Nesterov momentum.
 
     v <- m v + r dL/dw,  w <- w - (m v + r dL/dw)                    (docs/derivation.md, U3)
 
     Attributes:
         momentum: m in [0, 1).
-    Source: Nesterov (1983), in the form of Sutskever, Martens, Dahl and Hinton (ICML 2013), section 2.
+
+    Source: Nesterov (1983), in the form of Sutskever, Martens, Dahl and Hinton (ICML 2013),
+        section 2.
     """
 
     momentum: float
-    slots = ("velocity",)
+    state_names = ("velocity",)
 
-    def numbers(self, step: Step) -> tuple[float, ...]:
-        return (step.learning_rate,)
-
-    def move(
-        self, matrix: Any, gradient: Any, memory: Sequence[Any], bias_rows: int, numbers: Sequence[Any], xp: Any
+    def step_in_place(
+        self, matrix: Any, gradient: Any, state: Sequence[Any], bias_rows: int, scalars: Sequence[Any], xp: Any = np
     ) -> None:
+        """Make one step in place by U3; see `Optimizer.step_in_place`."""
         del bias_rows
-        (velocity,), (rate,) = memory, numbers
+        (velocity,), (rate,) = state, scalars
         xp.multiply(gradient, rate, out=gradient)
         xp.multiply(velocity, self.momentum, out=velocity)
         xp.add(velocity, gradient, out=velocity)
@@ -151,31 +175,36 @@ class Nesterov(UpdateRule):
 
 
 @dataclass(frozen=True)
-class Adam(UpdateRule):
-    """Steps of about the same length for every parameter: the mean gradient over the root of its mean square.
+class Adam(Optimizer):
+    """Adam: steps along the running mean of the gradient, divided by its root mean square.
 
     m <- beta1 m + (1 - beta1) g,  s <- beta2 s + (1 - beta2) g^2                    (docs/derivation.md, U4)
     w <- w - r (m / (1 - beta1^t)) / (sqrt(s / (1 - beta2^t)) + epsilon)             (U5)
 
     Attributes:
-        beta1, beta2: in [0, 1). epsilon: > 0.
+        beta1: decay of the running mean m, in [0, 1).
+        beta2: decay of the running mean square s, in [0, 1).
+        epsilon: added to the denominator, > 0.
+
     Source: Kingma and Ba, Adam: A Method for Stochastic Optimization (ICLR 2015), algorithm 1.
     """
 
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
-    slots = ("mean", "square")
+    state_names = ("mean", "square")
 
-    def numbers(self, step: Step) -> tuple[float, ...]:
-        root2 = math.sqrt(1 - self.beta2**step.number)  # Python numbers keep a float32 array what it is
+    def step_scalars(self, step: Step) -> tuple[float, ...]:
+        """Return the learning rate and epsilon, both with the bias corrections of U5 applied."""
+        root2 = math.sqrt(1 - self.beta2**step.number)  # a Python float does not turn float32 arrays into float64
         return step.learning_rate * root2 / (1 - self.beta1**step.number), self.epsilon * root2
 
-    def move(
-        self, matrix: Any, gradient: Any, memory: Sequence[Any], bias_rows: int, numbers: Sequence[Any], xp: Any
+    def step_in_place(
+        self, matrix: Any, gradient: Any, state: Sequence[Any], bias_rows: int, scalars: Sequence[Any], xp: Any = np
     ) -> None:
+        """Make one step in place by U4 and U5; see `Optimizer.step_in_place`."""
         del bias_rows
-        (mean, square), (rate, epsilon) = memory, numbers
+        (mean, square), (rate, epsilon) = state, scalars
         xp.multiply(mean, self.beta1, out=mean)
         xp.multiply(square, self.beta2, out=square)
         scratch = gradient * (1 - self.beta1)
@@ -183,7 +212,7 @@ class Adam(UpdateRule):
         xp.multiply(gradient, gradient, out=gradient)
         xp.multiply(gradient, 1 - self.beta2, out=gradient)
         xp.add(square, gradient, out=square)
-        # U5 with both corrections drawn into the rate and epsilon, so that no array has to be divided by them.
+        # The bias corrections are part of rate and epsilon, so no array is divided by them.
         xp.sqrt(square, out=gradient)
         xp.add(gradient, epsilon, out=gradient)
         xp.divide(mean, gradient, out=gradient)
@@ -192,83 +221,100 @@ class Adam(UpdateRule):
 
 
 @dataclass(frozen=True)
-class Decayed(UpdateRule):
-    """Another rule after weights have shrunk by a share of themselves, biases and gains excepted.
+class DecoupledWeightDecay(Optimizer):
+    """Another optimizer with decoupled weight decay; with `Adam` this is AdamW.
 
-    W <- W - r lambda W, then the rule's step                        (docs/derivation.md, U6)
+    W <- W - r lambda W, then the optimizer's step                   (docs/derivation.md, U6)
 
-    With Adam this is AdamW. r is the present learning rate, so the decay follows the schedule.
+    Biases and batch norm scales do not decay. r is the current learning rate, so the decay follows
+    the schedule.
 
     Attributes:
-        rule: what is stepped. decay: lambda >= 0.
+        optimizer: makes the step after the decay.
+        weight_decay: lambda >= 0.
+
     Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization (ICLR 2019), algorithm 2.
     """
 
-    rule: UpdateRule
-    decay: float
+    optimizer: Optimizer
+    weight_decay: float
 
     @property
-    def slots(self) -> tuple[str, ...]:  # type: ignore[override]
-        return self.rule.slots
+    def state_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The state names of the inner optimizer."""
+        return self.optimizer.state_names
 
-    def numbers(self, step: Step) -> tuple[float, ...]:
-        return (*self.rule.numbers(step), 1 - step.learning_rate * self.decay)
+    def step_scalars(self, step: Step) -> tuple[float, ...]:
+        """Return the scalars of the inner optimizer, and the factor by which weights shrink."""
+        return (*self.optimizer.step_scalars(step), 1 - step.learning_rate * self.weight_decay)
 
-    def move(
-        self, matrix: Any, gradient: Any, memory: Sequence[Any], bias_rows: int, numbers: Sequence[Any], xp: Any
+    def step_in_place(
+        self, matrix: Any, gradient: Any, state: Sequence[Any], bias_rows: int, scalars: Sequence[Any], xp: Any = np
     ) -> None:
+        """Shrink the weights by U6, then make the inner step; see `Optimizer.step_in_place`."""
         weights = matrix[: len(matrix) - bias_rows]
-        xp.multiply(weights, numbers[-1], out=weights)
-        self.rule.move(matrix, gradient, memory, bias_rows, numbers[:-1], xp)
+        xp.multiply(weights, scalars[-1], out=weights)
+        self.optimizer.step_in_place(matrix, gradient, state, bias_rows, scalars[:-1], xp)
 
 
 @dataclass(frozen=True)
-class Averaged(UpdateRule):
-    """Another rule, and beside it an average of where it has been, which is what is evaluated and kept.
+class ParameterAverage(Optimizer):
+    """Another optimizer with an exponential moving average (EMA) of the parameters.
 
     a <- d_t a + (1 - d_t) w,  d_t = min(d, (1 + t) / (10 + t))      (docs/derivation.md, U7)
 
+    The average is evaluated and saved in place of the parameters. d_t is smaller than d in the
+    first updates, so that the average soon forgets the initial parameters.
+
     Attributes:
-        rule: what is stepped. share: d in [0, 1), of the average that an update keeps; smaller in the first updates,
-            so that the initial weights are soon forgotten.
-    Source: Polyak and Juditsky, Acceleration of stochastic approximation by averaging (1992), with exponential weights.
+        optimizer: makes the step before the average is updated.
+        decay: d in [0, 1), the fraction of the average that a late update keeps.
+
+    Source: Polyak and Juditsky, Acceleration of stochastic approximation by averaging (1992), with
+        exponential weights.
     """
 
-    rule: UpdateRule
-    share: float
+    optimizer: Optimizer
+    decay: float
 
     @property
-    def slots(self) -> tuple[str, ...]:  # type: ignore[override]
-        return (*self.rule.slots, AVERAGE)
+    def state_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The state names of the inner optimizer, and `AVERAGE`."""
+        return (*self.optimizer.state_names, AVERAGE)
 
-    def start(self, parameters: Parameters) -> Parameters:
-        return self.rule.start(parameters) | {f"{AVERAGE}/{name}": value.copy() for name, value in parameters.items()}
+    def initial_state(self, parameters: Parameters) -> Parameters:
+        """Return the state of the inner optimizer, and the parameters as their own average."""
+        averages = {f"{AVERAGE}/{name}": value.copy() for name, value in parameters.items()}
+        return self.optimizer.initial_state(parameters) | averages
 
-    def numbers(self, step: Step) -> tuple[float, ...]:
-        return (*self.rule.numbers(step), 1 - self.kept_of_average(step.number))
+    def step_scalars(self, step: Step) -> tuple[float, ...]:
+        """Return the scalars of the inner optimizer, and the weight 1 - d_t of new parameters."""
+        return (*self.optimizer.step_scalars(step), 1 - self.ema_decay(step.number))
 
-    def move(
-        self, matrix: Any, gradient: Any, memory: Sequence[Any], bias_rows: int, numbers: Sequence[Any], xp: Any
+    def step_in_place(
+        self, matrix: Any, gradient: Any, state: Sequence[Any], bias_rows: int, scalars: Sequence[Any], xp: Any = np
     ) -> None:
-        self.rule.move(matrix, gradient, memory[:-1], bias_rows, numbers[:-1], xp)
-        average = memory[-1]
+        """Make the inner step, then update the average by U7; see `Optimizer.step_in_place`."""
+        self.optimizer.step_in_place(matrix, gradient, state[:-1], bias_rows, scalars[:-1], xp)
+        average = state[-1]
         xp.subtract(matrix, average, out=gradient)
-        xp.multiply(gradient, numbers[-1], out=gradient)
+        xp.multiply(gradient, scalars[-1], out=gradient)
         xp.add(average, gradient, out=average)
 
-    def kept_of_average(self, number: int) -> float:
-        return min(self.share, (1 + number) / (10 + number))
+    def ema_decay(self, step_number: int) -> float:
+        """Return d_t of U7 for update t = step_number."""
+        return min(self.decay, (1 + step_number) / (10 + step_number))
 
 
-def rule_of(config: OptimizerConfig) -> UpdateRule:
-    """The update rule that a recipe names."""
-    rules: dict[str, UpdateRule] = {
+def optimizer_for(config: OptimizerConfig) -> Optimizer:
+    """Return the optimizer that a recipe describes, with its weight decay and parameter average."""
+    optimizers: dict[str, Optimizer] = {
         "gradient_descent": Momentum(0.0),
         "momentum": Momentum(config.momentum, config.bias_momentum),
         "nesterov": Nesterov(config.momentum),
         "adam": Adam(config.beta1, config.beta2, config.epsilon),
     }
-    rule = rules["adam" if config.optimizer == "adamw" else config.optimizer]
+    optimizer = optimizers["adam" if config.optimizer == "adamw" else config.optimizer]
     if config.weight_decay:
-        rule = Decayed(rule, config.weight_decay)
-    return Averaged(rule, config.weight_average) if config.weight_average else rule
+        optimizer = DecoupledWeightDecay(optimizer, config.weight_decay)
+    return ParameterAverage(optimizer, config.weight_average) if config.weight_average else optimizer

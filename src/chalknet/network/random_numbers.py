@@ -9,9 +9,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from chalknet.network.arrays import FloatArray
 
-WORDS = 4  # 64-bit words per step of the counter
-PARTS = 16  # 16-bit numbers in these words
-STEPS = 2**16  # a dropout rate is rounded to a multiple of 1 / STEPS
+WORDS_PER_STEP = 4  # 64-bit words per step of the counter
+NUMBERS_PER_STEP = 16  # 16-bit numbers in these words
+RATE_STEPS = 2**16  # a dropout rate is rounded to a multiple of 1 / RATE_STEPS
 
 
 def dropout_mask(
@@ -30,23 +30,23 @@ def dropout_mask(
     Returns:
         (rows, F) of dtype.
     """
-    threshold = round(rate * STEPS)
-    steps = -(-width // PARTS)
+    threshold = round(rate * RATE_STEPS)
+    steps = -(-width // NUMBERS_PER_STEP)
     raw = random_words(seed, stream, update, rows, steps).astype("<u8", copy=False).view("<u2")
-    kept = raw.reshape(rows.stop - rows.start, steps * PARTS)[:, :width] >= threshold
+    kept = raw.reshape(rows.stop - rows.start, steps * NUMBERS_PER_STEP)[:, :width] >= threshold
     mask: FloatArray = kept.astype(dtype)
-    mask *= STEPS / (STEPS - threshold)
+    mask *= RATE_STEPS / (RATE_STEPS - threshold)
     return mask
 
 
 def uniforms(seed: int, stream: int, update: int, rows: slice, n: int) -> NDArray[np.float64]:
     """Return (rows, n) numbers in [0, 1); other arguments as `dropout_mask`."""
-    steps = -(-n // WORDS)
-    words = random_words(seed, stream, update, rows, steps).reshape(rows.stop - rows.start, steps * WORDS)
+    steps = -(-n // WORDS_PER_STEP)
+    words = random_words(seed, stream, update, rows, steps).reshape(rows.stop - rows.start, steps * WORDS_PER_STEP)
     return (words[:, :n] >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def generator_of(seed: int, stream: int, update: int) -> np.random.Generator:
+def generator_for(seed: int, stream: int, update: int) -> np.random.Generator:
     """Return a generator for what all samples of one update share."""
     return np.random.Generator(_philox(seed, stream, update, 0))
 
@@ -58,7 +58,9 @@ def random_words(seed: int, stream: int, update: int, rows: slice, steps: int) -
     other engines and resumed trainings therefore draw the same numbers. Source: Salmon et al., Parallel Random
     Numbers: As Easy as 1, 2, 3 (SC 2011).
     """
-    words: Any = _philox(seed, stream, update, rows.start * steps).random_raw((rows.stop - rows.start) * steps * WORDS)
+    words: Any = _philox(seed, stream, update, rows.start * steps).random_raw(
+        (rows.stop - rows.start) * steps * WORDS_PER_STEP
+    )
     raw: NDArray[np.uint64] = words
     return raw
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from chalknet.formatting import json_ready
-from chalknet.records import PARTS, EpochRecord
+from chalknet.records import SPLITS, EpochRecord
 from chalknet.reporting.tables import SPLIT_NAMES
 
 FORMAT = 1  # of the JSON
@@ -128,8 +128,8 @@ def learning_curves(history: Sequence[EpochRecord], title: str = "") -> Figure:
     return Figure(
         title,
         (
-            Panel("Loss", "epoch", "cross-entropy (nats per sample)", split_curves([history], PARTS, "loss")),
-            Panel("Accuracy", "epoch", "share of right answers", split_curves([history], PARTS, "accuracy")),
+            Panel("Loss", "epoch", "cross-entropy (nats per sample)", split_curves([history], SPLITS, "loss")),
+            Panel("Accuracy", "epoch", "share of right answers", split_curves([history], SPLITS, "accuracy")),
         ),
     )
 
@@ -139,7 +139,7 @@ def split_curves(histories: Sequence[Sequence[EpochRecord]], splits: Sequence[st
     curves = []
     length = min(len(history) for history in histories)  # where some stopped early, as far as all of them go
     for split in splits:
-        if any(history[0].part(split) is None for history in histories):
+        if any(history[0].scores(split) is None for history in histories):
             continue
         values = np.array([curve_points(history[:length], split, measure)[1] for history in histories])
         x = tuple(float(n) for n in range(1, length + 1))
@@ -152,7 +152,7 @@ def curve_points(
     history: Sequence[EpochRecord], split: str, measure: str
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the epochs of a history and one measure of a part after each of them."""
-    found = [(record.epoch, record.part(split)) for record in history]
+    found = [(record.epoch, record.scores(split)) for record in history]
     x = tuple(float(epoch) for epoch, _ in found)
     return x, tuple(float(getattr(scores, measure)) for _, scores in found)
 

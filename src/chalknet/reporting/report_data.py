@@ -21,7 +21,7 @@ from chalknet.data.splits import Splits
 from chalknet.errors import ModelFileError
 from chalknet.network.gradcheck import GradientCheck
 from chalknet.network.model import Classifier
-from chalknet.records import PARTS, EpochRecord, Scores
+from chalknet.records import SPLITS, EpochRecord, Scores
 from chalknet.reporting.markup import code, escape
 from chalknet.reporting.tables import SPLIT_NAMES
 from chalknet.studies.bootstrap import ChoiceOptimism, choice_optimism
@@ -78,11 +78,11 @@ class ConfigurationRuns:
     @property
     def splits(self) -> tuple[str, ...]:
         """The parts that there are scores of."""
-        return tuple(split for split in PARTS if self.kept[0].part(split) is not None)
+        return tuple(split for split in SPLITS if self.kept[0].scores(split) is not None)
 
     def scores(self, split: str) -> tuple[Scores, ...]:
         """Of each seed the scores of a part where its weights are kept; empty where there is no such part."""
-        found = [record.part(split) for record in self.kept]
+        found = [record.scores(split) for record in self.kept]
         return tuple(scores for scores in found if scores is not None)
 
     def values(self, split: str, measure: str) -> tuple[float, ...]:
@@ -316,7 +316,7 @@ def _curve_findings(results: StudyResults, cell: Cell, units: Sequence[UnitResul
 
 def _curve(histories: Sequence[Sequence[EpochRecord]], split: str, measure: str) -> NDArray[np.float64]:
     """(S, E) of one measure."""
-    return np.array([[getattr(record.part(split), measure) for record in history] for history in histories])
+    return np.array([[getattr(record.scores(split), measure) for record in history] for history in histories])
 
 
 def _comparison_sentences(comparison: Comparison, comparison_split: str) -> tuple[str, ...]:

@@ -112,7 +112,7 @@ def loss_top(shown: Sequence[ConfigurationRuns]) -> float | None:
     histories = [history for runs in shown for history in runs.histories]
 
     def largest(records: Iterable[EpochRecord]) -> float:
-        scores = (record.part(split) for record in records for split in ("train", "valid"))
+        scores = (record.scores(split) for record in records for split in ("train", "valid"))
         return max(one.loss for one in scores if one is not None)
 
     top = 1.1 * largest(history[at] for history in histories for at in (0, -1))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chalknet.formatting import DASH, count_of, fixed, p_value, percent, percent_ends, points, points_ends
-from chalknet.records import PARTS
+from chalknet.records import SPLITS
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData, field_name
 from chalknet.reporting.tables import MONITOR_NAMES, SPLIT_NAMES, Table
 from chalknet.studies.cells import value_text
@@ -141,7 +141,7 @@ def shown_pairs(report_data: ReportData) -> tuple[PairwiseDifference, ...]:
 
 def stopping_table(
     found: Sequence[tuple[str, StoppingPoint]],
-    splits: Sequence[str] = PARTS,
+    splits: Sequence[str] = SPLITS,
     *,
     head: str = "",
     with_seeds: bool = False,

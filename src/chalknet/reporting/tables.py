@@ -13,7 +13,7 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.formatting import DASH, count_of, csv_text, printable
 from chalknet.network.gradcheck import GradientCheck
-from chalknet.records import PARTS, Scores
+from chalknet.records import SPLITS, Scores
 
 if TYPE_CHECKING:
     from chalknet.training.trainer import Run
@@ -58,7 +58,7 @@ def data_table(data: Dataset, splits: Splits) -> Table:
         split: np.bincount(data.labels[index], minlength=data.n_classes) for split, index in splits.named().items()
     }
     rows = [
-        (SPLIT_NAMES[split], f"{counts[split].sum():,}", *(f"{count:,}" for count in counts[split])) for split in PARTS
+        (SPLIT_NAMES[split], f"{counts[split].sum():,}", *(f"{count:,}" for count in counts[split])) for split in SPLITS
     ]
     shape = " x ".join(str(n) for n in data.inputs.shape[1:])
     kind = "images" if data.is_images else "rows"
@@ -69,7 +69,7 @@ def data_table(data: Dataset, splits: Splits) -> Table:
 def statistics_table(run: Run) -> Table:
     """The write-up's statistics block: loss and accuracy of the three sets where the network is kept, and the time."""
     kept, n_epochs = run.kept, len(run.history)
-    rows = [(SPLIT_NAMES[split], *score_cells(kept.part(split))) for split in PARTS]
+    rows = [(SPLIT_NAMES[split], *score_cells(kept.scores(split))) for split in SPLITS]
     title = f"After {count_of(kept.epoch, 'epoch')}"
     if run.members:
         title = f"{len(run.members)} networks together"
@@ -82,15 +82,15 @@ def gradient_table(checks: Sequence[GradientCheck], digits: int = 12) -> Table:
     """Each parameter group's derivative along one direction, by formula and by differences."""
     rows = [
         (
-            check.group,
-            f"{check.n_parameters:,}",
+            check.parameter,
+            f"{check.n_elements:,}",
             f"{check.analytic:+.{digits}e}",
             f"{check.numeric:+.{digits}e}",
-            f"{check.gap:.1e}",
+            f"{check.relative_error:.1e}",
         )
         for check in checks
     ]
-    return Table("Gradient check", ("group", "parameters", "analytic", "numeric", "relative gap"), tuple(rows))
+    return Table("Gradient check", ("parameter", "elements", "analytic", "numeric", "relative error"), tuple(rows))
 
 
 def score_cells(scores: Scores | None) -> tuple[str, str, str]:

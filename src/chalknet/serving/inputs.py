@@ -18,7 +18,7 @@ from chalknet.data.preprocess import PIXEL_SCALE
 from chalknet.data.readers.image import SUFFIXES, GrayImage, ReadImage, looks_like_image, read_image
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import count_of, quoted
-from chalknet.network.model import ROWS_AT_ONCE, Classifier
+from chalknet.network.model import CHUNK_ROWS, Classifier
 from chalknet.serving.preparation import CLEARLY_EMPTY, ImagePreparation
 
 PIECE_BYTES = 32 * 2**20  # of samples as float64
@@ -103,7 +103,7 @@ class InputReader:
                 continue
             for path, name in images or ():
                 self._add_image(path, name)
-                if len(self._images) == ROWS_AT_ONCE:
+                if len(self._images) == CHUNK_ROWS:
                     yield self._image_piece()
             if samples is not None:
                 if self._images:
@@ -218,7 +218,7 @@ class InputReader:
 def rows_at_once(model: Classifier) -> int:
     """Samples of a piece: a multiple of what a network takes at once, so that pieces give the bits of the whole."""
     in_bytes = PIECE_BYTES // (8 * model.architecture.n_inputs)
-    return max(1, in_bytes // ROWS_AT_ONCE) * ROWS_AT_ONCE
+    return max(1, in_bytes // CHUNK_ROWS) * CHUNK_ROWS
 
 
 def check_fit(inputs: Any, model: Classifier, source: str) -> None:

@@ -20,12 +20,12 @@ from chalknet.data.stored import StoredSamples
 from chalknet.engines.numpy_engine import RESIDENT_BYTES
 from chalknet.errors import ChalknetError
 from chalknet.network.architecture import architecture_for
-from chalknet.network.optimizers import rule_of
+from chalknet.network.optimizers import optimizer_for
 from chalknet.records import EpochRecord
 from chalknet.studies.cells import Unit
 from chalknet.studies.plan import Job, Plan, RunGroup
 from chalknet.studies.space import divide, own_splits
-from chalknet.training.together import run_together, stack_key, stack_order
+from chalknet.training.joint_training import stack_key, stack_sort_key, train_jointly
 from chalknet.training.trainer import Trainer, gpu_bytes, run_epochs
 
 MEASURED_SAMPLES = 2_048  # random samples to train on, at most: more than the inner caches hold as floats
@@ -99,7 +99,7 @@ class Planner:
         jobs: tuple[Job, ...] = tuple((unit,) for unit in units)
         if most > 1:
             jobs = cut(
-                sorted(units, key=lambda unit: stack_order(unit.cell.recipe_of(unit.seed))), most, self._processes
+                sorted(units, key=lambda unit: stack_sort_key(unit.cell.recipe_of(unit.seed))), most, self._processes
             )
         seconds = None
         if timed:
@@ -115,7 +115,7 @@ class Planner:
         of each sample. With batch normalization it is also the values of a whole batch and what their derivative needs.
         """
         architecture = architecture_for(recipe, self._data.n_inputs, self._data.n_classes)
-        copies = 6 + 4 * len(rule_of(recipe.optimizer).slots)
+        copies = 6 + 4 * len(optimizer_for(recipe.optimizer).state_names)
         n_values = copies * architecture.n_parameters + 2 * sum(splits.sizes.values())
         if architecture.uses_batch_statistics:
             n_values += VALUE_COPIES * max(splits.sizes.values()) * sum(architecture.dense_units)
@@ -147,7 +147,7 @@ class Planner:
         """Return the size of a network's weights, gradients and slots, a tile with its values, and copies of these."""
         n_train, batch = len(splits.train), recipe.training.batch_size
         rows = min(n_train if batch == FULL else min(int(batch), n_train), recipe.training.tile_rows)
-        n_weights = (2 + len(rule_of(recipe.optimizer).slots)) * self._n_parameters(recipe)
+        n_weights = (2 + len(optimizer_for(recipe.optimizer).state_names)) * self._n_parameters(recipe)
         return 2 * _float_bytes(recipe) * (n_weights + 3 * rows * recipe.network.hidden[0])
 
 
@@ -177,15 +177,20 @@ def measured_seconds(
     times: list[float] = []
     started = clock()
 
-    def observe(record: EpochRecord) -> None:
+    def on_epoch(record: EpochRecord) -> None:
         if len(times) < record.epoch:
             times.append(clock())
 
     if len(tried) == 1:
-        run_epochs(Trainer(samples, splits, tried[0], workers=1, keep_samples=True), observe)
+        run_epochs(Trainer(samples, splits, tried[0], workers=1, keep_sample_scores=True), on_epoch)
     else:
-        run_together(
-            samples, splits, tried, lambda *_: None, observe=lambda _, record: observe(record), keep_samples=True
+        train_jointly(
+            samples,
+            splits,
+            tried,
+            lambda *_: None,
+            on_epoch=lambda _, record: on_epoch(record),
+            keep_sample_scores=True,
         )
     an_epoch = float(np.diff(times).min())
     before = max(0.0, times[0] - started - an_epoch)  # to create networks and samples

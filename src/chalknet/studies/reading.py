@@ -11,7 +11,7 @@ from chalknet.checked import plain, short
 from chalknet.config import SECTIONS
 from chalknet.data.dataset import check_class_names
 from chalknet.errors import ChalknetError, ConfigError, StoreError
-from chalknet.records import PARTS
+from chalknet.records import SPLITS
 from chalknet.studies.cells import Cell, cell_from_tables
 from chalknet.studies.results import DataFacts, StudyResults, UnitRecord, UnitResult
 from chalknet.studies.search import search_key
@@ -75,15 +75,15 @@ def _data_facts(data: Mapping[str, Any], sizes: Any) -> DataFacts:
     numbers = {
         "samples": samples,
         **{f"sample_shape {n}": n for n in shape},
-        **{f"{p} samples": sizes[p] for p in PARTS},
+        **{f"{p} samples": sizes[p] for p in SPLITS},
     }
     for name, value in numbers.items():
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
             raise ValueError(f"{name} is {short(value)}, which is no number of samples or values")
-    if len(shape) not in (1, 2) or 0 in shape or sum(sizes[part] for part in PARTS) > samples:
+    if len(shape) not in (1, 2) or 0 in shape or sum(sizes[part] for part in SPLITS) > samples:
         raise ValueError(f"sample_shape {shape} and split sizes {short(sizes)} are not those of {samples} samples")
     return DataFacts(
-        str(data["source"]), str(data["sha256"]), samples, names, shape, {part: sizes[part] for part in PARTS}
+        str(data["source"]), str(data["sha256"]), samples, names, shape, {part: sizes[part] for part in SPLITS}
     )
 
 

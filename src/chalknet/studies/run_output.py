@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from chalknet.artifacts.sample_losses import LOSS_TYPES
 from chalknet.checked import short
 from chalknet.data.readers.npy_array import read_npy_header
-from chalknet.records import PARTS, EpochRecord, Scores
+from chalknet.records import SPLITS, EpochRecord, Scores
 from chalknet.studies.results import DataFacts, Predictions, UnitRecord, UnitResult
 
 SCORED = ("valid", "test")
@@ -106,7 +106,7 @@ def result_from(
 
 def epoch_list(record: EpochRecord) -> list[Any]:
     """Return an epoch as it stands in a record: seconds, then for each part its scores or null."""
-    scores = [record.part(part) for part in PARTS]
+    scores = [record.scores(part) for part in SPLITS]
     return [record.seconds, *(None if one is None else list(asdict(one).values()) for one in scores)]
 
 

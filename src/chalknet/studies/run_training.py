@@ -25,9 +25,9 @@ from chalknet.studies.cells import Unit
 from chalknet.studies.run_output import SCORED, RunOutput, epoch_list
 from chalknet.studies.space import divide, own_splits
 from chalknet.studies.unfinished import StopRequest, checkpoint_path, training_alone
-from chalknet.training.callbacks import Callback, Observer
-from chalknet.training.together import StackObserver, run_together
-from chalknet.training.trainer import Checkpoint, Run, Trainer, device_of, how_trained, run_epochs
+from chalknet.training.callbacks import Callback, EpochCallback
+from chalknet.training.joint_training import StackEpochCallback, train_jointly
+from chalknet.training.trainer import Checkpoint, Run, Trainer, describe_backend, device_of, run_epochs
 from chalknet.version import __version__
 
 ROWS_AT_ONCE = 4096  # samples to predict at a time
@@ -78,7 +78,7 @@ class RunCheckpoint(Callback):
     def keep(self, *, at_once: bool = False) -> None:
         """Count an epoch, and write a checkpoint if one is due, or at the end if the output may reach nobody."""
         is_due = self._schedule.is_due()
-        if self._is_kept and (at_once or is_due or (self._must_stop.is_made and self._trainer.is_over)):
+        if self._is_kept and (at_once or is_due or (self._must_stop.is_made and self._trainer.is_finished)):
             with self._schedule.taking(), suppress(OutputError):
                 write_bytes(self._path, checkpoint_bytes(self._trainer.checkpoint()))
 
@@ -90,7 +90,7 @@ def train_run(
     threads: int,
     how: str,
     keep_model: bool = False,
-    observe: Observer | None = None,
+    on_epoch: EpochCallback | None = None,
     checkpoints: Path | None = None,
     must_stop: StopRequest | None = None,
 ) -> RunOutput:
@@ -102,7 +102,7 @@ def train_run(
         threads: of the engine.
         how: how runs are trained, in words, for the record.
         keep_model: whether the output has the model file.
-        observe: called with each epoch's record.
+        on_epoch: called with each epoch's record.
         checkpoints: a folder for the run's checkpoint, from which it resumes; a missing folder is not created. The
             checkpoint stays until the output is stored (`clear_checkpoint`).
         must_stop: as of `RunCheckpoint`.
@@ -111,8 +111,8 @@ def train_run(
         ChalknetError: the run cannot be trained, or its loss is no longer finite.
     """
     splits = own_splits(data, unit.cell, divide(data, unit.cell, unit.seed))
-    trainer = Trainer(data, splits, unit.cell.recipe_of(unit.seed), workers=threads, keep_samples=True)
-    callbacks: list[Observer] = [] if observe is None else [observe]
+    trainer = Trainer(data, splits, unit.cell.recipe_of(unit.seed), workers=threads, keep_sample_scores=True)
+    callbacks: list[EpochCallback] = [] if on_epoch is None else [on_epoch]
     if checkpoints is None:
         run = run_epochs(trainer, *callbacks)
     else:
@@ -120,7 +120,7 @@ def train_run(
         checkpoint = RunCheckpoint(checkpoints, unit, trainer, must_stop)
         with training_alone(checkpoint_path(checkpoints, unit), must_stop):
             run = run_epochs(trainer, *callbacks, checkpoint, start=checkpoint.read())
-    return _output(run, unit, f"{trainer.how}, {how}", keep_model)
+    return _output(run, unit, f"{trainer.backend_description}, {how}", keep_model)
 
 
 def train_stack(
@@ -131,7 +131,7 @@ def train_stack(
     threads: int,
     how: str,
     keep_model: Sequence[bool],
-    observe: StackObserver | None = None,
+    on_epoch: StackEpochCallback | None = None,
     checkpoints: Path | None = None,
     must_stop: StopRequest | None = None,
 ) -> None:
@@ -144,7 +144,7 @@ def train_stack(
         ended: called with a run's position and its output, or the error that ended it.
         threads, how: as of `train_run`.
         keep_model: the same for each run.
-        observe: called with a run's position and an epoch's record. Neither this nor `ended` is called by two threads
+        on_epoch: called with a run's position and an epoch's record. Neither this nor `ended` is called by two threads
             at a time.
         checkpoints, must_stop: as of `train_run`.
     Raises:
@@ -156,18 +156,18 @@ def train_stack(
     splits = own_splits(data, units[0].cell, divide(data, units[0].cell, units[0].seed))
     recipes = [unit.cell.recipe_of(unit.seed) for unit in units]
     training = recipes[0].training
-    how = f"{how_trained(training, device_of(training))}, in a stack of {len(units)}, {how}"
+    how = f"{describe_backend(training, device_of(training))}, in a stack of {len(units)}, {how}"
     lock = threading.Lock()  # between the thread that trains and those that hand over finished runs
     pending: list[Future[None]] = []
     stop = must_stop or StopRequest()
     saved: set[int] = set()  # runs that have a checkpoint of the epoch after which the training must stop
 
-    def begin(number: int, trainer: Trainer) -> list[Observer]:
+    def begin(number: int, trainer: Trainer) -> list[EpochCallback]:
         if checkpoints is None:
             return []
         checkpoint = RunCheckpoint(checkpoints, units[number], trainer, stop, n_networks=len(units))
         if (start := checkpoint.read()) is not None:
-            trainer.go_on_from(start)
+            trainer.load_checkpoint(start)
 
         def keep(record: EpochRecord) -> None:
             if not stop():
@@ -189,9 +189,9 @@ def train_stack(
         for one in [one for one in pending if one.done()]:
             pending.remove(one)
             one.result()  # raises the error of `ended`, if there was one
-        if observe is not None:
+        if on_epoch is not None:
             with lock:
-                observe(number, record)
+                on_epoch(number, record)
 
     # While a GPU trains, this process's cores are idle, and to predict all samples takes them longer than it to train.
     # Threads limit the BLAS and free it again in any order, so it is limited around all of them.
@@ -201,15 +201,15 @@ def train_stack(
                 break
             alone.enter_context(training_alone(checkpoint_path(checkpoints, unit), stop))
         try:
-            run_together(
+            train_jointly(
                 data,
                 splits,
                 recipes,
                 lambda number, end: pending.append(pool.submit(hand_over, number, end)),
-                observe=observe_epoch,
-                begin=begin,
+                on_epoch=observe_epoch,
+                on_start=begin,
                 threads=threads,
-                keep_samples=True,
+                keep_sample_scores=True,
             )
             for one in pending:
                 one.result()
@@ -227,8 +227,10 @@ def _output(run: Run, unit: Unit, trained: str, keep_model: bool) -> RunOutput:
             division |= {f"{part}_index": index.astype("<i8"), f"{part}_labels": run.data.labels[index].astype("<i8")}
             arrays |= _predictions(run, part, index)
     n_epochs, has_samples = len(run.history), len(run.splits.valid) > 0
-    losses = np.stack([each.loss for each in run.valid_samples]) if has_samples else np.zeros((n_epochs, 0))
-    correct = np.stack([each.correct for each in run.valid_samples]) if has_samples else np.zeros((n_epochs, 0), bool)
+    losses = np.stack([each.loss for each in run.valid_sample_scores]) if has_samples else np.zeros((n_epochs, 0))
+    correct = (
+        np.stack([each.correct for each in run.valid_sample_scores]) if has_samples else np.zeros((n_epochs, 0), bool)
+    )
     arrays |= {"valid_losses": kept_losses(losses), "valid_right_bits": np.packbits(correct, axis=1)}
     record = {
         "history": [epoch_list(one) for one in run.history],

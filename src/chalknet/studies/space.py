@@ -17,7 +17,7 @@ from chalknet.errors import ConfigError
 from chalknet.network.architecture import architecture_for
 from chalknet.studies.cells import Cell
 from chalknet.studies.spec import Range, StudySpec, as_field_value, value_list
-from chalknet.training.notes import division_notes
+from chalknet.training.notes import split_notes
 
 # Passes over a weight that one sample costs: forward and twice backward when it trains, forward when it is judged.
 TRAINING_PASSES, JUDGING_PASSES = 3, 1
@@ -67,7 +67,7 @@ def check_question(spec: StudySpec, data: Dataset) -> Splits:
 
 
 def question_notes(spec: StudySpec, data: Dataset) -> tuple[str, ...]:
-    """Return what is unusual about the first seed's division, for all cells: see `division_notes`.
+    """Return what is unusual about the first seed's division, for all cells: see `split_notes`.
 
     Raises:
         DataError: the training samples of a cell are all of one class.
@@ -76,7 +76,7 @@ def question_notes(spec: StudySpec, data: Dataset) -> tuple[str, ...]:
     division = divide(data, base, spec.first_seed)
     cells = [base] if spec.search is not None else grid_cells(spec)
     kinds = {(cell.recipe.split.train_size, cell.recipe.stopping.stop_early): cell for cell in cells}
-    notes = [division_notes(data, own_splits(data, cell, division), cell.recipe) for cell in kinds.values()]
+    notes = [split_notes(data, own_splits(data, cell, division), cell.recipe) for cell in kinds.values()]
     return tuple(dict.fromkeys(note for some in notes for note in some))
 
 

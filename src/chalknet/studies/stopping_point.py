@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from chalknet.artifacts.sample_losses import are_cut_off
 from chalknet.errors import ShapeError
-from chalknet.records import PARTS, EpochRecord
+from chalknet.records import SPLITS, EpochRecord
 from chalknet.studies.cells import Cell
 from chalknet.studies.intervals import Interval
 from chalknet.studies.results import StudyResults, UnitResult
@@ -98,7 +98,7 @@ def stopping_point(
         gain_ends = _ends(gains)
         if not are_cut_off(values):  # the point is that of the whole losses and could lie outside
             epoch_ends = _ends(bests + 1)
-    parts = [part for part in PARTS if histories[0][0].part(part) is not None]
+    parts = [part for part in SPLITS if histories[0][0].scores(part) is not None]
     then = {part: _accuracies(histories, part, best) for part in parts}
     end = {part: _accuracies(histories, part, n_epochs - 1) for part in parts}
     return StoppingPoint(
@@ -207,5 +207,5 @@ def _ends(values: NDArray[Any]) -> tuple[float, float]:
 
 def _accuracies(histories: Sequence[Sequence[EpochRecord]], part: str, epoch: int) -> tuple[float, ...]:
     """Each run's accuracy on a part after an epoch, from 0."""
-    scores = [history[epoch].part(part) for history in histories]
+    scores = [history[epoch].scores(part) for history in histories]
     return tuple(score.accuracy for score in scores if score is not None)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the command line's progress is a callback, and commands sta
     from chalknet.data.dataset import Dataset
     from chalknet.data.splits import Splits
 
-Observer = Callable[[EpochRecord], None]
+EpochCallback = Callable[[EpochRecord], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class RunContext:
 class Callback:
     """A participant in a training. Subclasses override the methods that they need.
 
-    A callback can also be called with a record, as a plain function is in `train(..., observe=function)`.
+    A callback can also be called with a record, as a plain function is in `train(..., callbacks=function)`.
     """
 
     def on_train_begin(self, context: RunContext) -> None:
@@ -85,27 +85,29 @@ class Callback:
 class FunctionCallback(Callback):
     """A callback that passes each record to a function."""
 
-    def __init__(self, function: Observer) -> None:
+    def __init__(self, function: EpochCallback) -> None:
         self._function = function
 
     def on_epoch_end(self, record: EpochRecord) -> None:
         self._function(record)
 
 
-def as_callbacks(observe: Observer | Sequence[Observer] | None) -> list[Callback]:
-    """Return the callbacks of an `observe` argument: one callable, several, or None.
+def as_callbacks(callbacks: EpochCallback | Sequence[EpochCallback] | None) -> list[Callback]:
+    """Return the callbacks of a `callbacks` argument: one callable, several, or None.
 
     Raises:
         ConfigError: something that cannot be called.
     """
-    given = (observe,) if callable(observe) else tuple(observe or ())
+    given = (callbacks,) if callable(callbacks) else tuple(callbacks or ())
     if not all(map(callable, given)):
-        raise ConfigError(f"observe must be called with each record: a callable or a list of them, got {observe!r}.")
+        raise ConfigError(
+            f"callbacks must be called with each record: a callable or a list of them, got {callbacks!r}."
+        )
     return [one if isinstance(one, Callback) else FunctionCallback(one) for one in given]
 
 
 @contextmanager
-def running(callbacks: Sequence[Callback], context: RunContext) -> Iterator[Observer]:
+def running_callbacks(callbacks: Sequence[Callback], context: RunContext) -> Iterator[EpochCallback]:
     """Begin and end callbacks around a training; yields a function that shows them a record, in their order."""
 
     def show(record: EpochRecord) -> None:

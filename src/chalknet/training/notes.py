@@ -16,7 +16,7 @@ from chalknet.formatting import count_of, quoted
 from chalknet.training.recipes import MIN_VALID
 
 
-def division_notes(
+def split_notes(
     data: Dataset, splits: Splits, recipe: Recipe, sample_weights: NDArray[np.float64] | None = None
 ) -> tuple[str, ...]:
     """Return what is unusual about a division: classes that are never trained, and too few samples to choose by.
@@ -36,7 +36,7 @@ def division_notes(
     notes = []
     lacking = np.flatnonzero((counts == 0) & (data.class_counts > 0))
     if len(lacking):
-        note = untrained_note([data.class_names[k] for k in lacking])
+        note = untrained_class_note([data.class_names[k] for k in lacking])
         notes.append(f'{note} Add samples, or use split "stratified".')
     n_valid = len(splits.valid)
     if recipe.stopping.stop_early and 0 < n_valid < MIN_VALID:
@@ -60,16 +60,16 @@ def scaling_notes(scaling: Scaling, data: Dataset) -> tuple[str, ...]:
                 f"no pixel is larger than {largest}, and all are divided by 255, as pixels of 0..255 are. Use "
                 "input_scaling=standard, or multiply them."
             )
-    return (*notes, *ignored_notes(scaling, data.input_names))
+    return (*notes, *ignored_input_notes(scaling, data.input_names))
 
 
-def untrained_note(names: Sequence[object]) -> str:
+def untrained_class_note(names: Sequence[object]) -> str:
     """Return a note on classes without training samples."""
     noun = "class has" if len(names) == 1 else "classes have"
     return f"{len(names)} {noun} no training sample, so the network never learns to predict it: {quoted(names)}."
 
 
-def ignored_notes(scaling: Scaling, names: Sequence[str]) -> tuple[str, ...]:
+def ignored_input_notes(scaling: Scaling, names: Sequence[str]) -> tuple[str, ...]:
     """Return a note on inputs that never varied, by name, or by number from 1 on; nothing if all did."""
     found = scaling.ignored
     if not found:

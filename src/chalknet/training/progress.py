@@ -7,7 +7,7 @@ import time
 from importlib import import_module
 from typing import Any
 
-from chalknet.records import PARTS, EpochRecord
+from chalknet.records import SPLITS, EpochRecord
 from chalknet.training.callbacks import Callback, RunContext
 
 WIDE = 120  # columns from which every figure has its name
@@ -19,10 +19,10 @@ def fitting_facts(record: EpochRecord, n_train: int, seconds_left: float, room: 
 
     The short form gives the accuracies of training, validation and test in that order.
     """
-    scored = [(part, scores) for part in PARTS if (scores := record.part(part)) is not None]
+    scored = [(split, scores) for split in SPLITS if (scores := record.scores(split)) is not None]
     speed = n_train / max(record.seconds, 1e-9)
     loss, left = f"loss {record.train.loss:.4f}", f"{clock(seconds_left)} left"
-    named = "  ".join(f"{part} {100 * scores.accuracy:.1f} %" for part, scores in scored)
+    named = "  ".join(f"{split} {100 * scores.accuracy:.1f} %" for split, scores in scored)
     listed = "acc " + "/".join(f"{100 * scores.accuracy:.1f}" for _, scores in scored) + " %"
     forms = (
         f"{loss}  {named}  {speed:,.0f} samples/s  {left}",

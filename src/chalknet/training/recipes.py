@@ -13,11 +13,11 @@ from chalknet.formatting import count_of
 if TYPE_CHECKING:  # the command line shows recipes and does not wait for NumPy
     from chalknet.data.dataset import Dataset
 
-DEFAULT = "strong"  # of training; a study and the gradient check start from the write-up's
+DEFAULT_RECIPE = "strong"  # of training; a study and the gradient check start from the write-up's
 # Validation samples below which no epoch is chosen by them: the standard error of an accuracy of 90 % is then 4 points
 # and more. docs/recipes/strong.md measures what choosing by so few costs.
 MIN_VALID = 50
-OF_ROWS = "strong-rows"  # what stands in for it where samples are rows of numbers
+ROWS_RECIPE = "strong-rows"  # what stands in for it where samples are rows of numbers
 
 # Full batch, 200 epochs, momentum 0.99 on the weights alone, 1e-5 on summed gradients, split by seed 521.
 _WRITEUP = Recipe(name="writeup")
@@ -50,11 +50,11 @@ _STRONG = Recipe(name="strong").with_settings(
 )
 
 # The same for rows of numbers, which cannot be turned; chosen by cross-validation (docs/recipes/strong.md).
-_STRONG_ROWS = replace(_STRONG, name=OF_ROWS, augmentation=AugmentationConfig()).with_settings(
+_STRONG_ROWS = replace(_STRONG, name=ROWS_RECIPE, augmentation=AugmentationConfig()).with_settings(
     hidden=(128,), dropout=0.0, input_dropout=0.2, learning_rate=7e-3
 )
 
-RECIPES = {"writeup": _WRITEUP, "strong": _STRONG, OF_ROWS: _STRONG_ROWS}
+RECIPES = {"writeup": _WRITEUP, "strong": _STRONG, ROWS_RECIPE: _STRONG_ROWS}
 
 
 def recipe(name: str) -> Recipe:
@@ -69,7 +69,7 @@ def recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def suited(
+def adapt_to_data(
     chosen: Recipe, settings: Mapping[str, Any], data: Dataset, n_valid: int | None = None
 ) -> tuple[Recipe, tuple[str, ...]]:
     """A named recipe with some settings as it suits data, and what was done about it, a sentence each.
@@ -83,9 +83,9 @@ def suited(
         n_valid: number of validation samples, if the recipe does not decide it.
     """
     notes = []
-    if chosen.name == DEFAULT and not data.is_images:
-        chosen = RECIPES[OF_ROWS]
-        notes.append(f"samples are rows of numbers, so recipe {OF_ROWS} is taken.")
+    if chosen.name == DEFAULT_RECIPE and not data.is_images:
+        chosen = RECIPES[ROWS_RECIPE]
+        notes.append(f"samples are rows of numbers, so recipe {ROWS_RECIPE} is taken.")
     if "train_size" not in settings:
         chosen = _using_all(chosen, settings, data)
     recipe = chosen.with_settings(**settings)
@@ -114,7 +114,7 @@ def _using_all(chosen: Recipe, settings: Mapping[str, Any], data: Dataset) -> Re
     n_pool = len(data.pool)
     if data.own_valid is not None:
         return chosen.with_settings(train_size=n_pool)
-    if chosen.name not in (DEFAULT, OF_ROWS) or data.own_test is None:
+    if chosen.name not in (DEFAULT_RECIPE, ROWS_RECIPE) or data.own_test is None:
         return chosen
     valid = float(settings.get("valid_size", chosen.split.valid_size))
     return chosen.with_settings(train_size=n_pool - (round(valid * n_pool) if valid < 1 else int(valid)))

@@ -24,28 +24,30 @@ class EarlyStopping:
         self.best: EpochRecord | None = None
         self._epochs_since = 0
 
-    def is_best(self, record: EpochRecord) -> bool:
+    def update(self, record: EpochRecord) -> bool:
         """Take note of an epoch, which must have validation scores; return whether it is the one to keep so far."""
         if self.best is None or self._is_better(record, self.best):
             self.best, self._epochs_since = record, 0
             return True
         self._epochs_since += 1
-        if is_tie_won(record, self.best, self._config.monitor):
+        if wins_tie(record, self.best, self._config.monitor):
             self.best = record
             return True
         return False
 
     @property
-    def is_over(self) -> bool:
+    def should_stop(self) -> bool:
         """Whether patience is at its end."""
         return self._epochs_since >= self._config.patience
 
     def _is_better(self, record: EpochRecord, best: EpochRecord) -> bool:
         monitor = self._config.monitor
-        return is_improvement(monitored(record, monitor), monitored(best, monitor), self._config.min_delta, monitor)
+        return is_improvement(
+            monitored_value(record, monitor), monitored_value(best, monitor), self._config.min_delta, monitor
+        )
 
 
-def monitored(record: EpochRecord, monitor: str) -> float:
+def monitored_value(record: EpochRecord, monitor: str) -> float:
     """ "valid_loss" in nats or "valid_accuracy" in [0, 1], of an epoch that has validation scores."""
     assert record.valid is not None, "who watches the validation set has made sure that there is one"
     return record.valid.loss if monitor == "valid_loss" else record.valid.accuracy
@@ -56,7 +58,7 @@ def is_improvement(value: float, best: float, min_delta: float, monitor: str) ->
     return value < best - min_delta if monitor == "valid_loss" else value > best + min_delta
 
 
-def is_tie_won(record: EpochRecord, best: EpochRecord, monitor: str) -> bool:
+def wins_tie(record: EpochRecord, best: EpochRecord, monitor: str) -> bool:
     """Return whether an epoch equals the best one in accuracy and has a lower validation loss."""
     assert record.valid is not None
     assert best.valid is not None

@@ -42,13 +42,19 @@ from chalknet.network.initializers import initial_parameters
 from chalknet.network.layer import Parameters
 from chalknet.network.model import Ensemble, Network
 from chalknet.network.objective import Objective
-from chalknet.network.optimizers import AVERAGE, Step, rule_of
-from chalknet.records import PARTS, EpochRecord, Scores
+from chalknet.network.optimizers import AVERAGE, Step, optimizer_for
+from chalknet.records import SPLITS, EpochRecord, Scores
 from chalknet.training.callbacks import Callback
-from chalknet.training.callbacks import Observer as Observer  # an export too
-from chalknet.training.divergence import MAX_SAMPLES, divergence, far_input, far_input_error, last_step
+from chalknet.training.callbacks import EpochCallback as EpochCallback  # an export too
+from chalknet.training.divergence import (
+    MAX_SAMPLES,
+    divergence_error,
+    last_finite_update,
+    outlying_input,
+    outlying_input_error,
+)
 from chalknet.training.sample_weights import relative_weights, training_weights
-from chalknet.training.schedules import rate_factor
+from chalknet.training.schedules import learning_rate_multiplier
 from chalknet.training.stopping import EarlyStopping
 
 if TYPE_CHECKING:
@@ -57,7 +63,7 @@ if TYPE_CHECKING:
 ENGINES: dict[str, EngineFactory] = {"numpy": NumpyEngine, "reference": ReferenceEngine}
 
 
-def engine_maker(training: TrainingConfig) -> EngineFactory:
+def engine_factory(training: TrainingConfig) -> EngineFactory:
     """The engine that a recipe names.
 
     Raises:
@@ -73,7 +79,7 @@ def engine_maker(training: TrainingConfig) -> EngineFactory:
 
 
 def device_of(training: TrainingConfig) -> str:
-    """Where the engine that a recipe names computes: "cpu" or "cuda"; errors as `engine_maker`."""
+    """Where the engine that a recipe names computes: "cpu" or "cuda"; errors as `engine_factory`."""
     return "cpu" if training.engine != "torch" else str(_torch_device(training)[0].type)
 
 
@@ -94,7 +100,7 @@ def _torch_device(training: TrainingConfig) -> tuple[Any, Any]:
     return usable_device(training.device, training.precision), free_bytes
 
 
-def how_trained(training: TrainingConfig, device: str) -> str:
+def describe_backend(training: TrainingConfig, device: str) -> str:
     """What computes, in words: "numpy engine, float32", "torch engine, float32 with bfloat16 products, on cpu"."""
     short = f" with {training.precision} products" if training.precision != "float32" else ""
     place = f", on {device}" if training.engine == "torch" else ""
@@ -112,9 +118,9 @@ class Run:
         recipe, data, splits: the run's own.
         seconds: wall time of all epochs.
         folder: where it was written, or None.
-        valid_samples: one `SampleScores` an epoch, where the trainer kept them.
+        valid_sample_scores: one `SampleScores` an epoch, where the trainer kept them.
         members: of an ensemble, the runs of its networks; its history is then the mean of theirs, as far as all go.
-        together: of an ensemble, the scores of its averaged probabilities, as a record.
+        ensemble_scores: of an ensemble, the scores of its averaged probabilities, as a record.
         notes: what the user should know about the data and how the recipe was adapted to them, one sentence each.
     """
 
@@ -126,15 +132,15 @@ class Run:
     splits: Splits
     seconds: float
     folder: Path | None = None
-    valid_samples: tuple[SampleScores, ...] = ()
+    valid_sample_scores: tuple[SampleScores, ...] = ()
     members: tuple[Run, ...] = ()
-    together: EpochRecord | None = None
+    ensemble_scores: EpochRecord | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def kept(self) -> EpochRecord:
         """The record of the epoch whose parameters the network has; of an ensemble, its own scores."""
-        return self.together or self.history[self.kept_epoch - 1]
+        return self.ensemble_scores or self.history[self.kept_epoch - 1]
 
     def __repr__(self) -> str:
         last = self.history[-1] if self.history else "not trained"
@@ -151,7 +157,7 @@ class Checkpoint:
         history: the epochs so far, one at least.
         parameters, state: the engine's, by name, after the last of them.
         best: parameters after the best epoch, where early stopping watches and they are not the last; else None.
-        valid_samples: one `SampleScores` an epoch, where the trainer keeps them.
+        valid_sample_scores: one `SampleScores` an epoch, where the trainer keeps them.
         architecture: the network's, or None where a file of an earlier format does not tell it.
         digests: `Trainer.digests`; empty where a file of an earlier version does not tell them.
     """
@@ -160,7 +166,7 @@ class Checkpoint:
     parameters: Parameters
     state: Parameters
     best: Parameters | None
-    valid_samples: tuple[SampleScores, ...]
+    valid_sample_scores: tuple[SampleScores, ...]
     architecture: Architecture | None
     digests: Mapping[str, str] = field(default_factory=dict)
 
@@ -175,18 +181,18 @@ class Trainer:
         data, splits, recipe: what is learned, from which samples, and how.
         sample_weights: (N,) what each sample counts in training, or None; scores count every sample alike.
         workers: as the engine takes them.
-        keep_samples: whether `valid_samples` gets the validation scores of each sample after every epoch.
+        keep_sample_scores: whether `valid_sample_scores` gets the validation scores of each sample after every epoch.
         shards: who holds the samples and gives their gradients, or None for one engine here; the numbers are the same
             to rounding. workers are then the threads of each.
         engine: what makes the engine, by default the one that the recipe names.
         weigh_scores: whether validation scores weigh samples as sample_weights does.
-        beside: a trainer of the same data, splits and input scaling, whose samples in memory this one shares.
+        share_data_with: a trainer of the same data, splits and input scaling, whose samples in memory this one shares.
 
     Attributes:
         history: the epochs so far.
         earlier_epochs, earlier_updates: of a training that this one continues with other samples. Batch orders and the
             numbers of updates count from there, learning rate schedules do not.
-        valid_samples: one `SampleScores` an epoch, where they are kept.
+        valid_sample_scores: one `SampleScores` an epoch, where they are kept.
         last: the engine's snapshot after the last finished epoch, from when `epochs` is first asked for one.
         best: number and snapshot of the best epoch, where `BestWeights` watches. should_stop: set by a callback.
         engine: what computes; scaling: from raw samples to what the network reads.
@@ -200,10 +206,10 @@ class Trainer:
         *,
         sample_weights: NDArray[Any] | None = None,
         workers: int | None = None,
-        keep_samples: bool = False,
+        keep_sample_scores: bool = False,
         shards: Shards | None = None,
         engine: EngineFactory | None = None,
-        beside: Trainer | None = None,
+        share_data_with: Trainer | None = None,
         weigh_scores: bool = False,
     ) -> None:
         if workers is not None and not 1 <= workers <= MAX_WORKERS:
@@ -212,12 +218,12 @@ class Trainer:
         self.architecture = architecture_for(recipe, data.n_inputs, data.n_classes)
         self.scaling: Scaling = (
             learned_scaling(recipe.network.input_scaling, data.inputs, splits.train, data.is_images)
-            if beside is None
-            else beside.scaling
+            if share_data_with is None
+            else share_data_with.scaling
         )
         self.history: list[EpochRecord] = []
-        self.valid_samples: list[SampleScores] = []
-        self._workers, self._keep_samples = workers, keep_samples and len(splits.valid) > 0
+        self.valid_sample_scores: list[SampleScores] = []
+        self._workers, self._keep_samples = workers, keep_sample_scores and len(splits.valid) > 0
         self._shards = shards
         has_weights = weigh_scores and sample_weights is not None and len(splits.valid) > 0
         self._valid_weights = relative_weights(np.asarray(sample_weights)[splits.valid]) if has_weights else None
@@ -229,10 +235,10 @@ class Trainer:
         )
         named = splits.named().items()
         self._parts: dict[str, Part] = (
-            {name: self._part(index) for name, index in named} if beside is None else beside._parts
+            {name: self._part(index) for name, index in named} if share_data_with is None else share_data_with._parts
         )
         parts = {**self._parts, "train": replace(self._parts["train"], weights=self._weights)}
-        self.engine = self._make_engine(engine or self._engine_maker(), recipe.training.dtype, parts)
+        self.engine = self._make_engine(engine or self._engine_factory(), recipe.training.dtype, parts)
         self.last: Snapshot = None
         self.best: tuple[int, Snapshot] | None = None
         self.should_stop = False
@@ -250,7 +256,7 @@ class Trainer:
             yield record
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether all epochs are trained, or a callback has asked to stop."""
         return self.should_stop or len(self.history) >= self.recipe.training.epochs
 
@@ -264,7 +270,7 @@ class Trainer:
             valid = replace(valid, loss=loss, accuracy=accuracy)
         return valid, self.engine.evaluate("test")
 
-    def finish(self, record: EpochRecord) -> None:
+    def finish_epoch(self, record: EpochRecord) -> None:
         """Takes note of an epoch that the engine has behind it.
 
         Raises:
@@ -272,24 +278,24 @@ class Trainer:
         """
         part, loss = non_finite_loss(record) or ("", 0.0)
         if part in ("valid", "test"):
-            far = far_input(self.data, self.splits.named()[part], part, self.scaling)
+            far = outlying_input(self.data, self.splits.named()[part], part, self.scaling)
             if far is not None:
                 self.engine.go_back(self.last)
-                raise far_input_error(loss, record.epoch, far, self.data)
+                raise outlying_input_error(loss, record.epoch, far, self.data)
         if part:
-            raise self.diverged(loss, record.epoch, self.updates(record.epoch), self.last)
+            raise self._explain_divergence(loss, record.epoch, self.updates(record.epoch), self.last)
         each = self.engine.evaluate_each("valid") if self._keep_samples else None
         self.last = self.engine.snapshot()
         self.history.append(record)
         if each is not None:
-            self.valid_samples.append(each)
+            self.valid_sample_scores.append(each)
 
     def updates(self, epoch: int) -> Iterator[Update]:
         """The updates of an epoch: its batches, each with its number in the whole training and its learning rate."""
         training, rate = self.recipe.training, self.recipe.optimizer.learning_rate
-        a_epoch = self.updates_an_epoch
+        a_epoch = self.updates_per_epoch
         for number, batch in enumerate(self.batches(epoch), start=(epoch - self.earlier_epochs - 1) * a_epoch):
-            factor = rate_factor(self.recipe.schedule, number, training.epochs * a_epoch, a_epoch)
+            factor = learning_rate_multiplier(self.recipe.schedule, number, training.epochs * a_epoch, a_epoch)
             yield Update(batch, Step(self.earlier_updates + number + 1, rate * factor))
 
     @property
@@ -298,7 +304,7 @@ class Trainer:
         return self.earlier_epochs + len(self.history) + 1
 
     @property
-    def updates_an_epoch(self) -> int:
+    def updates_per_epoch(self) -> int:
         """How many batches there are."""
         n_train, size = len(self.splits.train), self.recipe.training.batch_size
         return 1 if size == FULL else -(-n_train // int(size))
@@ -326,11 +332,13 @@ class Trainer:
             yield left
 
     @property
-    def how(self) -> str:
+    def backend_description(self) -> str:
         """What computes, in words."""
-        return how_trained(self.recipe.training, self.engine.device)
+        return describe_backend(self.recipe.training, self.engine.device)
 
-    def diverged(self, loss: float, epoch: int, updates: Iterable[Update], before: Snapshot) -> DivergenceError:
+    def _explain_divergence(
+        self, loss: float, epoch: int, updates: Iterable[Update], before: Snapshot
+    ) -> DivergenceError:
         """The error of an epoch whose loss is not finite; brings the engine back to where it was before it.
 
         Args:
@@ -339,10 +347,12 @@ class Trainer:
         last = self.history[-1].train.loss if self.history else None
         try:
             with np.errstate(all="ignore"):
-                step = last_step(self.engine, before, updates, self._alone, self._objective, self.architecture)
+                step = last_finite_update(
+                    self.engine, before, updates, self._reference_engine, self._objective, self.architecture
+                )
         finally:
             self.engine.go_back(before)
-        return divergence(loss, epoch, last, step, self.recipe)
+        return divergence_error(loss, epoch, last, step, self.recipe)
 
     def network(self, of: Snapshot | None = None) -> Network:
         """The network as it is now, or as a snapshot of the engine has it; later epochs do not change it."""
@@ -361,7 +371,7 @@ class Trainer:
         return image_facts(self.data.inputs, self.splits.train) if self.data.is_images else None
 
     def checkpoint(self) -> Checkpoint:
-        """Return what `go_on_from` takes."""
+        """Return what `load_checkpoint` takes."""
         engine, best = self.engine, None
         if self.best is not None and self.best[0] != len(self.history):
             best = engine.shown_parameters(self.best[1])
@@ -370,7 +380,7 @@ class Trainer:
             engine.parameters(),
             engine.state(),
             best,
-            tuple(self.valid_samples),
+            tuple(self.valid_sample_scores),
             self.architecture,
             self.digests,
         )
@@ -392,7 +402,7 @@ class Trainer:
         }
         return found if self._weights is None else found | {"sample weights": arrays_sha256(self._weights)}
 
-    def go_on_from(self, checkpoint: Checkpoint) -> None:
+    def load_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Brings this trainer to where one of the same data, splits and recipe was when the checkpoint was taken.
 
         Raises:
@@ -404,7 +414,7 @@ class Trainer:
                 f"({self.architecture}). Resume it with the recipe that it was made with."
             )
         n_epochs, n_valid = len(checkpoint.history), len(self.splits.valid)
-        has_others = any(each.loss.shape != (n_valid,) for each in checkpoint.valid_samples)
+        has_others = any(each.loss.shape != (n_valid,) for each in checkpoint.valid_sample_scores)
         if (
             n_epochs > self.recipe.training.epochs
             or has_others
@@ -428,8 +438,8 @@ class Trainer:
         self.best = best
         self.last = self.engine.snapshot()
         self.history = list(checkpoint.history)
-        self.valid_samples = list(checkpoint.valid_samples)
-        self._keep_samples = self._keep_samples and len(self.valid_samples) == len(self.history)
+        self.valid_sample_scores = list(checkpoint.valid_sample_scores)
+        self._keep_samples = self._keep_samples and len(self.valid_sample_scores) == len(self.history)
 
     def run(self) -> Run:
         """What has been trained so far, with the parameters as they are now."""
@@ -443,7 +453,7 @@ class Trainer:
             self.data,
             self.splits,
             seconds,
-            valid_samples=tuple(self.valid_samples),
+            valid_sample_scores=tuple(self.valid_sample_scores),
         )
 
     @property
@@ -461,7 +471,7 @@ class Trainer:
         spec = EngineSpec(
             architecture=self.architecture,
             parameters=initial_parameters(self.architecture, training.seed, recipe.network.initializer),
-            optimizer=rule_of(recipe.optimizer),
+            optimizer=optimizer_for(recipe.optimizer),
             splits=splits,
             scaling=self.scaling,
             objective=self._objective,
@@ -479,9 +489,9 @@ class Trainer:
         )
         return factory(spec)
 
-    def _engine_maker(self) -> EngineFactory:
+    def _engine_factory(self) -> EngineFactory:
         if self._shards is None:
-            return engine_maker(self.recipe.training)
+            return engine_factory(self.recipe.training)
         check_shards(self.recipe, self.architecture)
         return partial(ShardedEngine, shards=self._shards, window=self.recipe.training.shuffle_window)
 
@@ -492,7 +502,7 @@ class Trainer:
             return Part(StoredPart(inputs, index, self.recipe.training.shuffle_window), labels.astype(small))
         return Part(flatten(inputs)[index], labels)
 
-    def _alone(self, update: Update) -> ReferenceEngine:
+    def _reference_engine(self, update: Update) -> ReferenceEngine:
         """An engine of the formulas in float64 that holds an update's samples, at most `MAX_SAMPLES` of them."""
         batch = update.batch if isinstance(update.batch, slice) else np.asarray(update.batch)
         index = self.splits.train[batch][:MAX_SAMPLES]
@@ -517,12 +527,12 @@ def train_epochs(
     """
     for trainer in trainers:
         trainer.last = trainer.engine.snapshot()
-    active = [trainer for trainer in trainers if not trainer.is_over]
+    active = [trainer for trainer in trainers if not trainer.is_finished]
     while active:
         started = time.perf_counter()
         updates = [trainer.updates(trainer.next_epoch) for trainer in active]
         try:
-            with np.errstate(over="ignore", invalid="ignore"):  # Trainer.finish reports a loss that overflows
+            with np.errstate(over="ignore", invalid="ignore"):  # Trainer.finish_epoch reports a loss that overflows
                 trained = [active[0].engine.train_epoch(updates[0])] if stack is None else stack.train_epoch(updates)
                 scores = [trainer.scores() for trainer in active]
         except BaseException:  # Ctrl-C, for one
@@ -535,55 +545,55 @@ def train_epochs(
             for one, train, rest in zip(active, trained, scores, strict=True)
         ]
         lost = [one for one, record in zip(active, records, strict=True) if non_finite_loss(record) is not None]
-        _leave(stack, lost)  # a diverged network is examined alone, from where it was before this epoch
+        _remove_from_stack(stack, lost)  # a diverged network is examined alone, from where it was before this epoch
         for trainer, record in zip(active, records, strict=True):
             try:
-                trainer.finish(record)
+                trainer.finish_epoch(record)
             except DivergenceError as error:
                 trainer.should_stop = True
                 yield trainer, error
             else:
                 yield trainer, record
-        _leave(stack, [trainer for trainer in active if trainer.is_over and trainer not in lost])
-        active = [trainer for trainer in active if not trainer.is_over]
+        _remove_from_stack(stack, [trainer for trainer in active if trainer.is_finished and trainer not in lost])
+        active = [trainer for trainer in active if not trainer.is_finished]
 
 
-def _leave(stack: TorchStack | None, trainers: Sequence[Trainer]) -> None:
+def _remove_from_stack(stack: TorchStack | None, trainers: Sequence[Trainer]) -> None:
     if stack is not None:
         stack.remove([cast("StackedEngine", trainer.engine) for trainer in trainers])
 
 
-def train_jointly(
-    trainings: Mapping[Trainer, Sequence[Observer]],
-    ended: Callable[[Trainer, Run | DivergenceError], None],
+def run_trainers(
+    trainings: Mapping[Trainer, Sequence[EpochCallback]],
+    on_end: Callable[[Trainer, Run | DivergenceError], None],
     stack: TorchStack | None = None,
 ) -> None:
     """Train until every network is finished, and hand over each as soon as it is.
 
     Args:
         trainings: each trainer with its callbacks. Early stopping and the best weights are callbacks too, called first.
-        ended: called with a trainer and its run. A divergence has the run with the best weights before it, or the last
+        on_end: called with a trainer and its run. A divergence has the run with the best weights before it, or the last
             ones without validation samples.
     Raises:
         ConfigError: early stopping without validation samples.
     """
     best = {trainer: BestWeights(trainer) for trainer in trainings}
     for trainer in trainings:
-        if trainer.is_over:
-            ended(trainer, best[trainer].run())
+        if trainer.is_finished:
+            on_end(trainer, best[trainer].run())
     for trainer, record in train_epochs(list(trainings), stack):
         if isinstance(record, DivergenceError):
             record.run = best[trainer].best_run() if trainer.history else None
-            ended(trainer, record)
+            on_end(trainer, record)
             continue
         best[trainer](record)
         for callback in trainings[trainer]:
             callback(record)
-        if trainer.is_over:
-            ended(trainer, best[trainer].run())
+        if trainer.is_finished:
+            on_end(trainer, best[trainer].run())
 
 
-def run_epochs(trainer: Trainer, *callbacks: Observer, start: Checkpoint | None = None) -> Run:
+def run_epochs(trainer: Trainer, *callbacks: EpochCallback, start: Checkpoint | None = None) -> Run:
     """Train one network to its end, or until early stopping ends it.
 
     Args:
@@ -591,12 +601,12 @@ def run_epochs(trainer: Trainer, *callbacks: Observer, start: Checkpoint | None 
         start: the checkpoint to resume from, of the same data, splits and recipe.
     Raises:
         ConfigError: early stopping without validation samples.
-        DivergenceError: a loss is no longer finite; see `train_jointly` for its `run`.
+        DivergenceError: a loss is no longer finite; see `run_trainers` for its `run`.
     """
     if start is not None:
-        trainer.go_on_from(start)
+        trainer.load_checkpoint(start)
     ends: list[Run | DivergenceError] = []
-    train_jointly({trainer: callbacks}, lambda _, end: ends.append(end))
+    run_trainers({trainer: callbacks}, lambda _, end: ends.append(end))
     if isinstance(ends[0], DivergenceError):
         raise ends[0]
     return ends[0]
@@ -619,7 +629,7 @@ class BestWeights(Callback):
         self._trainer, self._config = trainer, config
         self._stopping = EarlyStopping(config) if has_valid else None
         if self._stopping is not None and trainer.history:
-            best = [record.epoch for record in trainer.history if self._stopping.is_best(record)]
+            best = [record.epoch for record in trainer.history if self._stopping.update(record)]
             if trainer.best is None:  # the last epoch is the best, or no better one was kept
                 trainer.best = len(trainer.history), trainer.last
             else:
@@ -628,12 +638,12 @@ class BestWeights(Callback):
 
     def on_epoch_end(self, record: EpochRecord) -> None:
         if self._stopping is not None:
-            if self._stopping.is_best(record):
+            if self._stopping.update(record):
                 self._trainer.best = record.epoch, self._trainer.last
             self._stop()
 
     def _stop(self) -> None:
-        if self._config.stop_early and self._stopping is not None and self._stopping.is_over:
+        if self._config.stop_early and self._stopping is not None and self._stopping.should_stop:
             self._trainer.should_stop = True
 
     def best_run(self) -> Run:
@@ -653,8 +663,8 @@ def flat_fields(recipe: Recipe) -> list[tuple[str, Any]]:
 
 def non_finite_loss(record: EpochRecord) -> tuple[str, float] | None:
     """Return the first part of an epoch whose loss is not finite, and that loss; or None."""
-    losses = ((part, scores.loss) for part in PARTS if (scores := record.part(part)) is not None)
-    return next(((part, loss) for part, loss in losses if not math.isfinite(loss)), None)
+    losses = ((split, scores.loss) for split in SPLITS if (scores := record.scores(split)) is not None)
+    return next(((split, loss) for split, loss in losses if not math.isfinite(loss)), None)
 
 
 def shuffled_windows(n: int, window: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:

@@ -20,7 +20,7 @@ from chalknet.network.arrays import FloatArray
 from chalknet.network.model import Network
 from chalknet.network.softmax import log_softmax, softmax
 from chalknet.records import EpochRecord
-from chalknet.training.notes import ignored_notes, untrained_note
+from chalknet.training.notes import ignored_input_notes, untrained_class_note
 from chalknet.training.sample_weights import relative_weights
 from chalknet.workflows.classifier_recipe import FEW, FIELD_OF_PARAMETER, classifier_recipe
 from chalknet.workflows.classifier_samples import (
@@ -185,7 +185,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             names_of(classes),
             start=start,
             workers=effective_n_jobs(self.n_jobs),
-            observe=_print_line if self.verbose else None,
+            on_epoch=_print_line if self.verbose else None,
         )
         return self._learned(classes, network, run.history, run.kept_epoch)
 
@@ -278,7 +278,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.loss_curve_ = [record.train.loss for record in history]
         self.validation_curve_ = [record.valid.accuracy for record in history if record.valid is not None]
         names = getattr(self, "feature_names_in_", ())
-        self.notes_ = () if network is None else ignored_notes(network.scaling, names)
+        self.notes_ = () if network is None else ignored_input_notes(network.scaling, names)
         for note in self.notes_ if self.verbose else ():
             print(note)
         return self
@@ -369,7 +369,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             only = classes[labels[0]].tolist()
             raise DataError(f"all training samples with a weight above 0 are of class {only!r}. Give others a weight.")
         if len(lacking):
-            note = untrained_note(classes[lacking].tolist())
+            note = untrained_class_note(classes[lacking].tolist())
             warnings.warn(f"{note} Give its samples a weight above 0.", stacklevel=5)
 
     def _all_classes(self, classes: Any) -> NDArray[Any]:

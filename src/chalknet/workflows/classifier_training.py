@@ -12,7 +12,7 @@ from chalknet.network.layer import Parameters
 from chalknet.network.model import Network
 from chalknet.network.optimizers import AVERAGE
 from chalknet.records import EpochRecord
-from chalknet.training.callbacks import Observer
+from chalknet.training.callbacks import EpochCallback
 from chalknet.training.trainer import Run, Trainer, run_epochs
 from chalknet.workflows.classifier_samples import Samples, everything
 
@@ -42,7 +42,7 @@ def train_whole(
     *,
     start: Network | None = None,
     workers: int = 1,
-    observe: Observer | None = None,
+    on_epoch: EpochCallback | None = None,
 ) -> tuple[Network, Run]:
     """All epochs of a recipe, or as many as its early stopping lets pass.
 
@@ -57,7 +57,7 @@ def train_whole(
     trainer = _trainer(samples, splits, recipe, scaling, class_names, workers)
     if start is not None:
         _start_from(trainer, start)
-    run = run_epochs(trainer, *([] if observe is None else [observe]))
+    run = run_epochs(trainer, *([] if on_epoch is None else [on_epoch]))
     (network,) = run.network.members
     return replace(network, scaling=scaling), run
 
@@ -88,7 +88,7 @@ def train_epoch(
     elif start is not None:
         _start_from(trainer, start)
     (record,) = trainer.epochs()
-    engine, n_updates = trainer.engine, trainer.earlier_updates + trainer.updates_an_epoch
+    engine, n_updates = trainer.engine, trainer.earlier_updates + trainer.updates_per_epoch
     done = Progress(engine.parameters(), engine.state(), record.epoch, n_updates, recipe.training.seed)
     return replace(trainer.network(), scaling=scaling), record, done
 

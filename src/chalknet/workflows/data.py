@@ -21,7 +21,7 @@ from chalknet.data.dataset import Dataset, IntArray, sample_digests
 from chalknet.data.load import BUILTIN, load_data
 from chalknet.data.splits import Splits
 from chalknet.errors import ConfigError, DataError, OutputError
-from chalknet.training.recipes import DEFAULT, recipe, suited
+from chalknet.training.recipes import DEFAULT_RECIPE, adapt_to_data, recipe
 from chalknet.workflows.resolve import split_by
 
 SHEET_PAIRS = 16
@@ -93,7 +93,7 @@ def describe(data: Dataset) -> DataInfo:
     )
 
 
-def divide(data: Dataset, recipe_name: str = DEFAULT, **settings: Any) -> tuple[Recipe, Splits]:
+def divide(data: Dataset, recipe_name: str = DEFAULT_RECIPE, **settings: Any) -> tuple[Recipe, Splits]:
     """Divide data as training with a recipe does.
 
     Args:
@@ -103,7 +103,7 @@ def divide(data: Dataset, recipe_name: str = DEFAULT, **settings: Any) -> tuple[
     Raises:
         ConfigError, DataError: as `split_dataset`.
     """
-    adapted, _ = suited(recipe(recipe_name), settings, data)
+    adapted, _ = adapt_to_data(recipe(recipe_name), settings, data)
     return adapted, split_by(adapted, data)
 
 

@@ -18,7 +18,7 @@ from chalknet.engines.sharded import Shards
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.metrics import mean_scores, score
 from chalknet.network.model import Ensemble
-from chalknet.records import MEASURES, PARTS, EpochRecord, Scores
+from chalknet.records import MEASURES, SPLITS, EpochRecord, Scores
 from chalknet.training.callbacks import Callback, RunContext
 from chalknet.training.recipes import member_recipes
 from chalknet.training.trainer import Run
@@ -74,7 +74,7 @@ def joined(runs: list[Run], recipe: Recipe) -> Run:
     assert train is not None, "nothing trains without samples"
     together = EpochRecord(n_epochs, train, parts["valid"], parts["test"], seconds)
     run = Run(history, ensemble, n_epochs, recipe, first.data, first.splits, seconds)
-    return replace(run, members=tuple(runs), together=together, notes=first.notes)
+    return replace(run, members=tuple(runs), ensemble_scores=together, notes=first.notes)
 
 
 def _scores(ensemble: Ensemble, data: Dataset, index: Any) -> Scores | None:
@@ -93,8 +93,8 @@ def _scores(ensemble: Ensemble, data: Dataset, index: Any) -> Scores | None:
 
 def _mean_record(records: list[EpochRecord]) -> EpochRecord:
     means: dict[str, Scores | None] = {}
-    for part in PARTS:
-        scores = [one for record in records if (one := record.part(part)) is not None]
+    for part in SPLITS:
+        scores = [one for record in records if (one := record.scores(part)) is not None]
         means[part] = (
             Scores(**{name: fmean(getattr(one, name) for one in scores) for name in MEASURES}) if scores else None
         )

@@ -13,7 +13,7 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.preprocess import Scaling, flatten, input_scale
 from chalknet.network.architecture import Architecture
 from chalknet.network.dense import dense
-from chalknet.network.gradcheck import STEP, relative_gap
+from chalknet.network.gradcheck import STEP, relative_error
 from chalknet.network.initializers import initial_parameters
 from chalknet.network.losses import softmax_cross_entropy
 from chalknet.network.relu import relu
@@ -23,7 +23,7 @@ Values = NDArray[np.floating[Any]]
 
 
 def check_formulas(data: Dataset, recipe: Recipe, n_samples: int = 20) -> dict[str, float]:
-    """By label, the relative gap (G3) of each derivative formula of a network with one hidden layer.
+    """By label, the relative error (G3) of each derivative formula of a network with one hidden layer.
 
     Each formula is checked alone: the loss is taken as a function of the formula's own argument, everything behind it
     as it is, in float64. The direction is the gradient's own and a random one, added (G1, G2).
@@ -68,19 +68,19 @@ def check_formulas(data: Dataset, recipe: Recipe, n_samples: int = 20) -> dict[s
             (lambda value: loss_of_hidden(dense(x, w_h, value)[0]), b_h, hidden.grad_bias),
         ],
     }
-    gaps = {label: max(_gap(*case, rng) for case in found) for label, found in cases.items()}
-    return {**gaps, "N2": max(gaps[label] for label in ("L4", "A2", "A3", "A4"))}
+    errors = {label: max(_error(*case, rng) for case in found) for label, found in cases.items()}
+    return {**errors, "N2": max(errors[label] for label in ("L4", "A2", "A3", "A4"))}
 
 
-def _gap(loss: Callable[[Values], float], at: Values, gradient: Values, rng: np.random.Generator) -> float:
-    """The relative gap along one direction; half a step where a relu lies so near its kink that the step crosses it."""
+def _error(loss: Callable[[Values], float], at: Values, gradient: Values, rng: np.random.Generator) -> float:
+    """Return the relative error along one direction, with shorter steps where a relu is close to its kink."""
     direction = _unit(_unit(gradient) + _unit(rng.normal(size=at.shape)))
     analytic = float((gradient * direction).sum())
-    gaps = []
+    errors = []
     for step in (STEP, STEP / 2, STEP / 4):
         numeric = (loss(at + step * direction) - loss(at - step * direction)) / (2 * step)
-        gaps.append(relative_gap(analytic, numeric))
-    return min(gaps)
+        errors.append(relative_error(analytic, numeric))
+    return min(errors)
 
 
 def _unit(values: Values) -> Values:

@@ -19,8 +19,8 @@ from chalknet.data.splits import Splits, check_splits, split_dataset
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import listed
 from chalknet.training.callbacks import RunContext
-from chalknet.training.notes import division_notes
-from chalknet.training.recipes import suited
+from chalknet.training.notes import split_notes
+from chalknet.training.recipes import adapt_to_data
 from chalknet.training.sample_weights import checked_weights
 from chalknet.workflows.train_options import TrainOptions
 
@@ -44,7 +44,7 @@ def resolve(options: TrainOptions, unfinished: Path | None = None) -> RunContext
     if not options.is_adaptable:
         return _divided(data, base.with_settings(**options.settings), options)
     n_valid = len(options.splits.valid) if isinstance(options.splits, Splits) else None
-    recipe, notes = suited(base, options.settings, data, n_valid)
+    recipe, notes = adapt_to_data(base, options.settings, data, n_valid)
     context = _divided(data, recipe, options)
     return replace(context, notes=(*notes, *context.notes))
 
@@ -88,7 +88,7 @@ def _divided(data: Dataset, recipe: Recipe, options: TrainOptions) -> RunContext
         check_splits(splits, len(data))
         recipe = recipe.with_settings(split=GIVEN)
     weights = None if weights is None else _of_all(weights, data)
-    return RunContext(data, splits, recipe, weights, division_notes(data, splits, recipe, weights))
+    return RunContext(data, splits, recipe, weights, split_notes(data, splits, recipe, weights))
 
 
 def _resolve_unfinished(folder: Path, options: TrainOptions) -> RunContext:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chalknet.config import SECTION_OF_FIELD, DataConfig, Recipe, unknown_setting
 from chalknet.errors import ConfigError
 from chalknet.studies.spec import SEARCH_FIELDS, STUDY_FIELDS, SearchConfig, StudySpec, parse_vary, read_spec
-from chalknet.training.recipes import DEFAULT, suited
+from chalknet.training.recipes import DEFAULT_RECIPE, adapt_to_data
 from chalknet.training.recipes import recipe as recipe_named
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class StudyRequest:
         """
         if self.settings is None:
             return self.spec, ()
-        recipe, notes = suited(recipe_named(self.spec.recipe.name), self.settings, data)
+        recipe, notes = adapt_to_data(recipe_named(self.spec.recipe.name), self.settings, data)
         return replace(self.spec, recipe=recipe), notes
 
 
@@ -77,7 +77,7 @@ def resolve_study(
     if config is not None:
         base = read_spec(Path(config))
     else:
-        base = StudySpec(recipe if isinstance(recipe, Recipe) else recipe_named(recipe or DEFAULT))
+        base = StudySpec(recipe if isinstance(recipe, Recipe) else recipe_named(recipe or DEFAULT_RECIPE))
     of_search = {name: value for name, value in given.items() if name in SEARCH_FIELDS}
     spec = replace(
         base,

@@ -85,7 +85,7 @@ def ensemble_result(
     units = list(results.finished(results.cells[0]).values())
     predictions, gains = {}, {}
     for part, own in scores.items():
-        each = [one.accuracy for unit in units if (one := unit.kept.part(part)) is not None]
+        each = [one.accuracy for unit in units if (one := unit.kept.scores(part)) is not None]
         gains[part] = Interval(own.accuracy - fmean(each), math.nan, math.nan, LEVEL)
         found = _predictions(network, data, splits, part) if part != "train" else None
         if found is not None:

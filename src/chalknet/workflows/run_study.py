@@ -26,7 +26,7 @@ from chalknet.studies.reading import read_results
 from chalknet.studies.results import StudyResults
 from chalknet.studies.runner.local_pool import local_pool
 from chalknet.studies.runner.processes import WorkerProcesses
-from chalknet.studies.runner.scheduler import Observer, Scheduler, WorkerPool, WorkQueue
+from chalknet.studies.runner.scheduler import ProgressCallback, Scheduler, WorkerPool, WorkQueue
 from chalknet.studies.search import require_optuna
 from chalknet.studies.space import check_question, grid_cells, make_cell, question_notes
 from chalknet.studies.spec import StudySpec, spec_tables
@@ -44,7 +44,7 @@ def run_study(
     on: str | None,
     stack: int | None,
     retry_failed: bool,
-    observe: Observer | None,
+    on_progress: ProgressCallback | None,
     on_plan: Callable[[Plan], None] | None,
     on_notes: Callable[[Sequence[str]], None] | None,
 ) -> StudyResults:
@@ -76,7 +76,7 @@ def run_study(
     ):
         _write_spec(spec, folder)
         with _pool(queue, samples, spec, processes, on, jobs) as pool:
-            Scheduler(queue, pool, observe).run()
+            Scheduler(queue, pool, on_progress).run()
     return read_results(folder)
 
 

@@ -23,7 +23,7 @@ from chalknet.artifacts.run_folder import (
 from chalknet.engines.sharded import Shards
 from chalknet.errors import DivergenceError, StoreError
 from chalknet.network.model import Network
-from chalknet.training.callbacks import Callback, RunContext, running
+from chalknet.training.callbacks import Callback, RunContext, running_callbacks
 from chalknet.training.notes import scaling_notes
 from chalknet.training.trainer import Run, Trainer, run_epochs
 from chalknet.workflows.train_options import TrainOptions
@@ -53,12 +53,12 @@ def train_network(
         recipe,
         sample_weights=context.sample_weights,
         workers=options.workers,
-        keep_samples=folder is not None and len(context.splits.valid) * recipe.training.epochs <= MAX_KEPT_SCORES,
+        keep_sample_scores=folder is not None and len(context.splits.valid) * recipe.training.epochs <= MAX_KEPT_SCORES,
         shards=shards,
     )
     context = replace(context, notes=(*context.notes, *scaling_notes(trainer.scaling, context.data)))
     if folder is None:
-        with running(callbacks, context) as show:
+        with running_callbacks(callbacks, context) as show:
             return replace(run_epochs(trainer, show), notes=context.notes)
     start = None
     if context.is_resumed and (folder / CHECKPOINT_FILE).exists():
@@ -71,7 +71,7 @@ def train_network(
         epochs=options.checkpoint_epochs,
         must_stop=options.must_stop,
     )
-    with running((*callbacks, checkpoint), context) as show:
+    with running_callbacks((*callbacks, checkpoint), context) as show:
         try:
             run = replace(run_epochs(trainer, show, start=start), folder=folder, notes=context.notes)
         except DivergenceError as error:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from chalknet.data.dataset import Dataset
     from chalknet.studies.plan import Plan
     from chalknet.studies.results import StudyResults
-    from chalknet.studies.runner.scheduler import Observer
+    from chalknet.studies.runner.scheduler import ProgressCallback
 
 MAX_JOBS = 1_024  # more are a slip of the keyboard, and more than a system starts
 
@@ -36,7 +36,7 @@ def study(
     on: str | None = None,
     stack: int | None = None,
     retry_failed: bool = False,
-    observe: Observer | None = None,
+    on_progress: ProgressCallback | None = None,
     on_plan: Callable[[Plan], None] | None = None,
     on_notes: Callable[[Sequence[str]], None] | None = None,
     search: str | None = None,
@@ -64,7 +64,7 @@ def study(
         stack: how many networks a process trains at once on a GPU, by default as many as fit, and 1 on Ray; their
             results are equal to rounding. On processors every run has a process to itself, and only 1 is allowed.
         retry_failed: whether runs that failed before are trained again.
-        observe: called with a `StudyProgress` whenever something has changed.
+        on_progress: called with a `StudyProgress` whenever something has changed.
         on_plan: called with how runs are shared out among processes of this machine, before the first is trained.
         on_notes: called with what the user should know about the data and about how the recipe was adapted to it.
         search, trials: "tpe" lets Optuna choose so many configurations instead of training the grid; settings may give
@@ -109,7 +109,7 @@ def study(
             on=on,
             stack=stack,
             retry_failed=retry_failed,
-            observe=observe,
+            on_progress=on_progress,
             on_plan=on_plan,
             on_notes=on_notes,
         )

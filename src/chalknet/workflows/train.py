@@ -17,10 +17,10 @@ from chalknet.config import Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.errors import StoreError
-from chalknet.training.callbacks import Callback, Observer, as_callbacks
-from chalknet.training.notes import division_notes
+from chalknet.training.callbacks import Callback, EpochCallback, as_callbacks
+from chalknet.training.notes import split_notes
 from chalknet.training.progress import NotebookProgress, in_notebook
-from chalknet.training.recipes import DEFAULT
+from chalknet.training.recipes import DEFAULT_RECIPE
 from chalknet.training.trainer import Run
 from chalknet.workflows.ensemble import train_ensemble
 from chalknet.workflows.resolve import resolve
@@ -31,7 +31,7 @@ from chalknet.workflows.train_options import READ_OPTIONS, TrainOptions
 
 def train(
     data: Dataset | str | Path,
-    recipe: str | Recipe = DEFAULT,
+    recipe: str | Recipe = DEFAULT_RECIPE,
     *,
     valid: Dataset | str | Path | None = None,
     test: Dataset | str | Path | None = None,
@@ -39,7 +39,7 @@ def train(
     sample_weights: Any = None,
     out: str | Path | None = None,
     overwrite: bool = False,
-    observe: Observer | Sequence[Observer] | None = None,
+    callbacks: EpochCallback | Sequence[EpochCallback] | None = None,
     workers: int | None = None,
     shards: int | None = None,
     on: str | None = None,
@@ -59,7 +59,7 @@ def train(
         out: folder for history.csv, summary.json, config.toml, model.safetensors, valid_samples.npz and curves.png and
             .svg; made first.
         overwrite: whether out may hold a finished run.
-        observe: called with each `EpochRecord` as it is finished, of an ensemble with those of each member in turn; one
+        callbacks: called with each `EpochRecord` as it is finished; of an ensemble with those of each member. One
             callable or several, such as a `CsvWriter`, which writes a file for each member. A notebook shows the epochs
             in any case.
         workers: threads, by default one a core; results do not depend on it, but for the torch engine's last digits.
@@ -96,7 +96,7 @@ def train(
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_epochs=checkpoint_epochs,
     )
-    return _with_warnings(run_training(options, _callbacks(observe)))
+    return _with_warnings(run_training(options, _callbacks(callbacks)))
 
 
 def resume(
@@ -107,7 +107,7 @@ def resume(
     test: Dataset | str | Path | None = None,
     splits: Splits | None = None,
     sample_weights: Any = None,
-    observe: Observer | Sequence[Observer] | None = None,
+    callbacks: EpochCallback | Sequence[EpochCallback] | None = None,
     workers: int | None = None,
     shards: int | None = None,
     on: str | None = None,
@@ -123,7 +123,7 @@ def resume(
         data, valid, test: where the training was on arrays in memory, the same again; of files that have moved, where
             they are now.
         splits, sample_weights: where it was given them, the same again; their digests are checked.
-        observe, workers, shards, on, checkpoint_seconds, checkpoint_epochs: as `train`; a run may go on in another
+        callbacks, workers, shards, on, checkpoint_seconds, checkpoint_epochs: as `train`; a run may go on in another
             number of shards.
     Raises:
         StoreError: the run is finished, was not begun, or its checkpoint is not whole.
@@ -143,17 +143,17 @@ def resume(
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_epochs=checkpoint_epochs,
     )
-    return _with_warnings(run_training(options, _callbacks(observe)))
+    return _with_warnings(run_training(options, _callbacks(callbacks)))
 
 
-def _callbacks(observe: Observer | Sequence[Observer] | None) -> list[Callback]:
+def _callbacks(callbacks: EpochCallback | Sequence[EpochCallback] | None) -> list[Callback]:
     """Return the caller's callbacks, after one that shows progress in a notebook."""
-    return [*([NotebookProgress()] if in_notebook() else []), *as_callbacks(observe)]
+    return [*([NotebookProgress()] if in_notebook() else []), *as_callbacks(callbacks)]
 
 
 def _with_warnings(run: Run) -> Run:
     """Return the run, after warnings of classes without training samples and of too few validation samples."""
-    for note in division_notes(run.data, run.splits, run.recipe):
+    for note in split_notes(run.data, run.splits, run.recipe):
         warnings.warn(note, stacklevel=3)
     return run
 

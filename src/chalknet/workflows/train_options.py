@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chalknet.checked import short
 from chalknet.config import FROM_0, MAX_WORKERS, DataConfig, Recipe, read_config, whole
 from chalknet.errors import ConfigError
-from chalknet.training.recipes import DEFAULT
+from chalknet.training.recipes import DEFAULT_RECIPE
 from chalknet.training.recipes import recipe as recipe_named
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class TrainOptions:
                 had sample weights.
         """
         if self.config is None:
-            recipe = DEFAULT if self.recipe is None else self.recipe
+            recipe = DEFAULT_RECIPE if self.recipe is None else self.recipe
             return recipe if isinstance(recipe, Recipe) else recipe_named(recipe), DataConfig()
         if self.recipe is not None:
             raise ConfigError("--recipe and --config both say where to start from; give one of them.")

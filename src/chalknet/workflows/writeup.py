@@ -59,7 +59,7 @@ class WriteupProgress:
     study: StudyProgress | None = None
 
 
-Observer = Callable[[WriteupProgress], None]
+ProgressCallback = Callable[[WriteupProgress], None]
 
 
 class Writeup(WrittenDocument):
@@ -74,7 +74,7 @@ def writeup(
     quick: bool = False,
     jobs: int | None = None,
     overwrite: bool = False,
-    observe: Observer | None = None,
+    on_progress: ProgressCallback | None = None,
     **settings: Any,
 ) -> Writeup:
     """Makes the course write-up from data: how many hidden units, when to stop, and how sure that is.
@@ -87,7 +87,7 @@ def writeup(
         quick: a short form, marked as such: fewer widths, epochs and seeds.
         jobs: trainings at a time, by default one a core.
         overwrite: whether a writeup.html or writeup.pdf that is not chalknet's may be replaced; its own always is.
-        observe: called with a `WriteupProgress` whenever something has changed.
+        on_progress: called with a `WriteupProgress` whenever something has changed.
         settings: recipe fields to change, such as train_size=4800; hidden=[[100], [500]] for other widths.
     Returns:
         the `Writeup`: its folder, its study's results and its document.
@@ -105,7 +105,7 @@ def writeup(
             f"{data.source}: the write-up is about images, and these are rows. Use chalknet study and chalknet report."
         )
     refuse_foreign(folder, STEM, overwrite)
-    tell: Observer = observe or (lambda _: None)
+    tell: ProgressCallback = on_progress or (lambda _: None)
     tell(WriteupProgress("data"))
     splits = divide(data, make_cell(spec, {}), spec.first_seed)
     found = audit(data.in_memory(), splits)
@@ -114,7 +114,7 @@ def writeup(
         spec,
         out=folder / STUDY_FOLDER,
         jobs=jobs,
-        observe=lambda progress: tell(WriteupProgress("study", progress)),
+        on_progress=lambda progress: tell(WriteupProgress("study", progress)),
     )
     tell(WriteupProgress("document"))
     report_data = collect_report_data(

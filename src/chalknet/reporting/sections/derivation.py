@@ -30,7 +30,7 @@ def _hidden(report_data: ReportData) -> str:
 def _check(report_data: ReportData) -> tuple[Block, ...]:
     if not report_data.checks:
         return ()
-    worst = max(check.gap for check in report_data.checks)
+    worst = max(check.relative_error for check in report_data.checks)
     text = (
         f"[table:gradient_check] checks the whole network{_hidden(report_data)}, with the weights it starts from: the "
         "derivative of the loss along one direction in each group of parameters, by the formulas and by differences, "

@@ -16,7 +16,7 @@ from chalknet.reporting.study_tables import four, percent2, seconds_text
 from chalknet.reporting.tables import SPLIT_NAMES, Table
 from chalknet.studies.intervals import wilson
 
-PARTS = ("train", "valid", "test")
+SPLITS = ("train", "valid", "test")
 SIZES = {"train": 15_000, "valid": 1_000, "test": 2_724}
 SAMPLES, SHAPE, CLASSES = 18_724, (28, 28), tuple("ABCDEFGHIJ")
 BUILTIN = "glyphs"
@@ -71,7 +71,7 @@ def differences(report_data: ReportData) -> tuple[str, ...]:
             "original"
         )
     if dict(facts.split_sizes) != SIZES:
-        sizes = listed([f"{facts.split_sizes[split]:,}" for split in PARTS])
+        sizes = listed([f"{facts.split_sizes[split]:,}" for split in SPLITS])
         found.append(f"{sizes} samples train, validate and test instead of 15,000, 1,000 and 2,724")
     found += _recipe_differences(recipe)
     return tuple(found)
@@ -83,7 +83,7 @@ def comparison_table(report_data: ReportData) -> Table:
     rows = []
     for width, printed in ORIGINAL.items():
         runs = by_width.get(width)
-        for i, split in enumerate(PARTS):
+        for i, split in enumerate(SPLITS):
             here = [DASH] * 3
             if runs is not None and split in runs.splits:
                 here = [
@@ -116,7 +116,7 @@ def intervals_table() -> Table:
     rows = []
     for width, printed in ORIGINAL.items():
         cells = []
-        for split, accuracy in zip(PARTS[1:], printed.accuracies[1:], strict=True):
+        for split, accuracy in zip(SPLITS[1:], printed.accuracies[1:], strict=True):
             found = wilson(round(accuracy * SIZES[split]), SIZES[split], LEVEL)
             half = 100 * (found.high - found.low) / 2
             cells += [percent2(accuracy), percent_ends(found.low, found.high), fixed(half, 1)]
@@ -124,7 +124,7 @@ def intervals_table() -> Table:
     heads = ("accuracy", "95 % interval", "half-width")
     columns = (
         "hidden units",
-        *(f"{SPLIT_NAMES[split]} {head}" if not i else head for split in PARTS[1:] for i, head in enumerate(heads)),
+        *(f"{SPLIT_NAMES[split]} {head}" if not i else head for split in SPLITS[1:] for i, head in enumerate(heads)),
     )
     return Table("Uncertainty of the original's accuracies", columns, tuple(rows))
 

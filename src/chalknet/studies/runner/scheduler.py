@@ -77,7 +77,7 @@ class StudyProgress:
     ended: RunEvent | None = None
 
 
-Observer = Callable[[StudyProgress], None]
+ProgressCallback = Callable[[StudyProgress], None]
 
 
 class WorkQueue:
@@ -351,8 +351,8 @@ class Scheduler:
             Scheduler(queue, pool).run()
     """
 
-    def __init__(self, queue: WorkQueue, pool: WorkerPool, observe: Observer | None = None) -> None:
-        self._queue, self._pool, self._observe = queue, pool, observe
+    def __init__(self, queue: WorkQueue, pool: WorkerPool, on_progress: ProgressCallback | None = None) -> None:
+        self._queue, self._pool, self._on_progress = queue, pool, on_progress
         self._slots: list[WorkerSlot] = []
         self._waiting: list[Job] = []  # for a worker that is ready
         self._start_failures = 0
@@ -442,6 +442,6 @@ class Scheduler:
         return [self._queue.record_crash(unit, reason) for unit in slot.epochs]
 
     def _show(self, event: RunEvent | None = None) -> None:
-        if self._observe is not None:
+        if self._on_progress is not None:
             at_work = {unit: epoch for slot in self._slots for unit, epoch in slot.epochs.items()}
-            self._observe(self._queue.progress(at_work, event))
+            self._on_progress(self._queue.progress(at_work, event))

@@ -71,7 +71,7 @@ def train_job(message: Message, data: Dataset, send: Send, must_stop: StopReques
     }
     if len(units) > 1:
         try:
-            train_stack(data, units, on_end, keep_model=keep_model, observe=on_epoch, **how)
+            train_stack(data, units, on_end, keep_model=keep_model, on_epoch=on_epoch, **how)
         except StoppedError:
             raise
         except Exception:  # of the stack as a whole; its runs are trained alone below
@@ -79,8 +79,8 @@ def train_job(message: Message, data: Dataset, send: Send, must_stop: StopReques
     for number in list(sent_at):
         end: RunOutput | Exception
         try:
-            observe = partial(on_epoch, number)
-            end = train_run(data, units[number], keep_model=keep_model[number], observe=observe, **how)
+            on_record = partial(on_epoch, number)
+            end = train_run(data, units[number], keep_model=keep_model[number], on_epoch=on_record, **how)
         except StoppedError:
             raise
         except Exception as error:  # of this run; the others are trained all the same

@@ -13,12 +13,12 @@ from chalknet.data.splits import Splits
 from chalknet.data.stored import StoredSamples
 from chalknet.errors import ChalknetError, ConfigError
 from chalknet.network.architecture import architecture_for, layer_kinds
-from chalknet.network.optimizers import rule_of
+from chalknet.network.optimizers import optimizer_for
 from chalknet.records import EpochRecord
-from chalknet.training.trainer import Observer, Run, Trainer, device_of, train_jointly
+from chalknet.training.trainer import EpochCallback, Run, Trainer, device_of, run_trainers
 
-Ended = Callable[[int, Run | ChalknetError], None]
-StackObserver = Callable[[int, EpochRecord], None]
+EndCallback = Callable[[int, Run | ChalknetError], None]
+StackEpochCallback = Callable[[int, EpochRecord], None]
 
 
 def stack_key(recipe: Recipe, data: Dataset) -> Hashable | None:
@@ -34,7 +34,7 @@ def stack_key(recipe: Recipe, data: Dataset) -> Hashable | None:
     return (
         training.device,
         training.precision,
-        _rule_key(rule_of(recipe.optimizer)),
+        _optimizer_key(optimizer_for(recipe.optimizer)),
         layer_kinds(architecture_for(recipe, data.n_inputs, data.n_classes)),
         network.input_scaling,
         training.batch_size,
@@ -45,19 +45,19 @@ def stack_key(recipe: Recipe, data: Dataset) -> Hashable | None:
     )
 
 
-def _rule_key(rule: Any) -> Hashable:
-    """Return what the update rules of stacked networks have in common: everything but these numbers."""
-    own = ("momentum", "epsilon", "decay", "share")
-    values = [getattr(rule, field.name) for field in fields(rule) if field.name not in own]
-    return type(rule).__name__, *(_rule_key(value) if is_dataclass(value) else value for value in values)
+def _optimizer_key(optimizer: Any) -> Hashable:
+    """Return what the optimizers of stacked networks have in common: everything but these numbers."""
+    own = ("momentum", "epsilon", "weight_decay", "decay")
+    values = [getattr(optimizer, field.name) for field in fields(optimizer) if field.name not in own]
+    return type(optimizer).__name__, *(_optimizer_key(value) if is_dataclass(value) else value for value in values)
 
 
-def stack_order(recipe: Recipe) -> tuple[Any, ...]:
+def stack_sort_key(recipe: Recipe) -> tuple[Any, ...]:
     """Return the key that sorts the networks of a stack by width, and then by the batches that they are given."""
-    return recipe.network.hidden, str(order_of(recipe))
+    return recipe.network.hidden, str(batch_order_key(recipe))
 
 
-def order_of(recipe: Recipe) -> Hashable:
+def batch_order_key(recipe: Recipe) -> Hashable:
     """Return what names the batches of a recipe, among those of equal keys."""
     training = recipe.training
     if training.batch_size == FULL:
@@ -65,16 +65,16 @@ def order_of(recipe: Recipe) -> Hashable:
     return training.seed if training.batch_seed == SAME else training.batch_seed
 
 
-def run_together(
+def train_jointly(
     data: Dataset,
     splits: Splits,
     recipes: Sequence[Recipe],
-    ended: Ended,
+    on_end: EndCallback,
     *,
-    observe: StackObserver | None = None,
-    begin: Callable[[int, Trainer], Sequence[Observer]] = lambda *_: (),
+    on_epoch: StackEpochCallback | None = None,
+    on_start: Callable[[int, Trainer], Sequence[EpochCallback]] = lambda *_: (),
     threads: int = 1,
-    keep_samples: bool = False,
+    keep_sample_scores: bool = False,
 ) -> None:
     """Train networks of equal `stack_key`, and hand over each as soon as it is finished.
 
@@ -82,20 +82,22 @@ def run_together(
     networks.
 
     Args:
-        ended: called with a network's position among the recipes and its `Run`, or the error that ended it; a
+        on_end: called with a network's position among the recipes and its `Run`, or the error that ended it; a
             divergence ends one network alone.
-        observe: called with each epoch of each network.
-        begin: called with each position and its trainer before the first epoch. It may bring the trainer to where a
+        on_epoch: called with each epoch of each network.
+        on_start: called with each position and its trainer before the first epoch. It may bring the trainer to where a
             checkpoint was taken, and returns more callbacks of this network.
         threads: of torch's products on a processor.
-        keep_samples: as of `Trainer`.
+        keep_sample_scores: as of `Trainer`.
     Raises:
         ConfigError: recipes that cannot be trained together, or early stopping without validation samples.
     """
     keys = {stack_key(recipe, data) for recipe in recipes}
     if len(keys) != 1 or None in keys:
-        raise ConfigError("these networks cannot be trained in one stack; see chalknet.training.together.stack_key.")
-    order = sorted(range(len(recipes)), key=lambda i: (*stack_order(recipes[i]), i))
+        raise ConfigError(
+            "these networks cannot be trained in one stack; see chalknet.training.joint_training.stack_key."
+        )
+    order = sorted(range(len(recipes)), key=lambda i: (*stack_sort_key(recipes[i]), i))
     device_of(recipes[0].training)  # raises where the device or PyTorch is missing
     from chalknet.engines.torch_engine import TorchStack
 
@@ -108,13 +110,13 @@ def run_together(
             splits,
             recipes[number],
             workers=threads,
-            keep_samples=keep_samples,
-            engine=partial(stack.add, order=order_of(recipes[number])),
-            beside=first,
+            keep_sample_scores=keep_sample_scores,
+            engine=partial(stack.add, order=batch_order_key(recipes[number])),
+            share_data_with=first,
         )
         numbers[trainer] = number
-    callbacks = {trainer: list(begin(number, trainer)) for trainer, number in numbers.items()}
-    if observe is not None:
+    callbacks = {trainer: list(on_start(number, trainer)) for trainer, number in numbers.items()}
+    if on_epoch is not None:
         for trainer, number in numbers.items():
-            callbacks[trainer].insert(0, partial(observe, number))
-    train_jointly(callbacks, lambda trainer, end: ended(numbers[trainer], end), stack)
+            callbacks[trainer].insert(0, partial(on_epoch, number))
+    run_trainers(callbacks, lambda trainer, end: on_end(numbers[trainer], end), stack)
