@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 from demonstration import demonstration
@@ -12,7 +13,7 @@ from chalknet.reporting.document import Document, FigureBlock, Section
 from chalknet.reporting.document_view import draw_pictures
 from chalknet.reporting.drawings.curves import draw
 from chalknet.reporting.drawings.picture import default_settings, drawing_bytes
-from chalknet.reporting.drawings.theme import DARK, LIGHT
+from chalknet.reporting.drawings.theme import DARK, LIGHT, TEMPLATE, paint
 from chalknet.reporting.figures import Curve, Figure, Mark, Matrix, Panel
 
 X = (1.0, 2.0, 3.0)
@@ -111,9 +112,21 @@ def test_few_values_on_a_logarithmic_axis_are_named_as_they_are():
 
 
 def test_a_dark_drawing_has_light_letters_and_no_background():
-    drawing = draw(FIGURES["widths"], "dark")
+    drawing = draw(FIGURES["widths"], DARK)
     assert not drawing.patch.get_visible()
     assert drawing.axes[0].xaxis.label.get_color() == DARK.ink
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+@pytest.mark.parametrize("name", ["widths", "nasty"])
+def test_a_painted_drawing_has_the_themes_colors(theme, name):
+    def colors(svg):
+        return [color for color in re.findall(rb"(?:fill|stroke): (#\w{6})", svg) if color != b"#000000"]
+
+    painted = paint(drawing_bytes(draw(FIGURES[name], TEMPLATE, 6.5), "svg"), theme)
+    directly = drawing_bytes(draw(FIGURES[name], theme, 6.5), "svg")
+    assert set(colors(painted)) == set(colors(directly))
+    assert b"#fe00" not in painted
 
 
 def contrast(first, second):
@@ -141,7 +154,7 @@ def test_a_matrix_shows_every_count():
     assert texts == ["120", "·", "3", "99"]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
 def test_equal_figures_are_equal_bytes(theme):
     first, second = (drawing_bytes(draw(FIGURES["nasty"], theme, 6.5), "svg") for _ in range(2))
     assert first == second
@@ -161,5 +174,5 @@ def test_drawing_a_document_leaves_the_users_settings_as_they_are():
 
     before = dict(matplotlib.rcParams)
     with default_settings():
-        draw(FIGURES["widths"], "dark", 6.5)
+        draw(FIGURES["widths"], DARK, 6.5)
     assert dict(matplotlib.rcParams) == before

@@ -26,7 +26,7 @@ from chalknet.reporting.document import (
     TableBlock,
     picture_kind,
 )
-from chalknet.reporting.figures import Figure, Matrix
+from chalknet.reporting.figures import Figure, Matrix, Panel
 from chalknet.reporting.markup import Span, parse_markup
 from chalknet.reporting.tables import Table
 
@@ -52,8 +52,7 @@ class Picture:
 
 def draw_pictures(document: Document) -> dict[str, Picture]:
     """The pictures of a document by name."""
-    from chalknet.reporting.drawings.curves import draw
-    from chalknet.reporting.drawings.picture import default_settings, drawing_bytes
+    from chalknet.reporting.drawings.picture import default_settings
 
     pictures = {}
     for block in document.blocks():
@@ -62,9 +61,20 @@ def draw_pictures(document: Document) -> dict[str, Picture]:
         elif isinstance(block, FigureBlock):
             width = figure_width(block.figure)
             with default_settings():
-                drawn = [drawing_bytes(draw(block.figure, theme, width), "svg") for theme in ("light", "dark")]
-            pictures[block.name] = Picture(*drawn)
+                pictures[block.name] = _draw_for_both_pages(block.figure, width)
     return pictures
+
+
+def _draw_for_both_pages(figure: Figure, width: float) -> Picture:
+    """Return a figure in both themes, drawn once if only lines and letters differ: drawing takes a second."""
+    from chalknet.reporting.drawings.curves import draw
+    from chalknet.reporting.drawings.picture import drawing_bytes
+    from chalknet.reporting.drawings.theme import DARK, LIGHT, TEMPLATE, paint
+
+    if all(isinstance(panel, Panel) for panel in figure.panels):
+        svg = drawing_bytes(draw(figure, TEMPLATE, width), "svg")
+        return Picture(paint(svg, LIGHT), paint(svg, DARK))
+    return Picture(*(drawing_bytes(draw(figure, theme, width), "svg") for theme in (LIGHT, DARK)))
 
 
 def figure_width(figure: Figure) -> float:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from chalknet.artifacts.atomic import write_bytes
 from chalknet.records import EpochRecord
 from chalknet.reporting.drawings.picture import drawing_bytes, drawing_type, file_kind
-from chalknet.reporting.drawings.theme import THEMES, Theme
+from chalknet.reporting.drawings.theme import LIGHT, Theme
 from chalknet.reporting.figures import Curve, Figure, Mark, Matrix, Panel, learning_curves
 
 if TYPE_CHECKING:
@@ -48,34 +48,34 @@ def plot_curves(run: Run | Sequence[EpochRecord], path: str | Path | None = None
     return drawing
 
 
-def draw(figure: Figure, theme: str = "light", width: float | None = None) -> Drawing:
+def draw(figure: Figure, theme: Theme = LIGHT, width: float | None = None) -> Drawing:
     """A figure's panels in their grid, each with its lines and names.
 
     Args:
-        theme: "light" or "dark"; a dark drawing has no background of its own.
+        theme: the colors; a drawing in `DARK` has no background of its own.
         width: of the whole picture in inches, with letters for being shown at that size; by default each panel has its
             full size and the picture is as wide as it gets.
     """
     from matplotlib import rc_context
 
-    colors, columns = THEMES[theme], figure.columns or len(figure.panels)
+    columns = figure.columns or len(figure.panels)
     rows = math.ceil(len(figure.panels) / columns)
-    with rc_context(_settings(colors, width)):
+    with rc_context(_settings(theme, width)):
         drawing = drawing_type()(figsize=_size(figure, rows, columns, width), layout="constrained")
         drawing.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr, call-arg]
-        drawing.patch.set_visible(colors.paper is not None)
+        drawing.patch.set_visible(theme.paper is not None)
         places = drawing.subplots(rows, columns, squeeze=False, sharex=figure.same_x, sharey=figure.same_y).ravel()
         for axes, panel in zip(places, figure.panels, strict=False):
             if isinstance(panel, Matrix):
-                _draw_matrix(axes, panel, colors)
+                _draw_matrix(axes, panel, theme)
             else:
-                _draw_panel(axes, panel, colors, _palette(figure))
+                _draw_panel(axes, panel, theme, _palette(figure))
         for axes in places[len(figure.panels) :]:
             axes.set_axis_off()
         if figure.same_y:
             for axes in [axes for at, axes in enumerate(places) if at % columns]:
                 axes.set_ylabel("")  # it says what the first of its row says
-        _name(drawing, figure, list(places[: len(figure.panels)]), colors.back)
+        _name(drawing, figure, list(places[: len(figure.panels)]), theme.back)
     return drawing
 
 

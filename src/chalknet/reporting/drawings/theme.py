@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -53,4 +54,26 @@ DARK = Theme(
     curves=(SKY, ORANGE, GREEN, PURPLE, YELLOW, VERMILION, "#ffffff"),
     shades=("#1b1e23", SKY),
 )
-THEMES = {"light": LIGHT, "dark": DARK}
+
+
+# Distinct colors in place of a theme's, for an SVG that is drawn once and painted for each kind of page.
+TEMPLATE = Theme(
+    paper="#fe0001",
+    back="#fe0002",
+    ink="#fe0003",
+    faint="#fe0004",
+    mark="#fe0005",
+    curves=tuple(f"#fe001{place}" for place in range(len(LIGHT.curves))),
+    shades=("#fe0006", "#fe0007"),
+)
+
+
+def paint(svg: bytes, theme: Theme) -> bytes:
+    """Return an SVG that was drawn with `TEMPLATE`, with the colors of a theme.
+
+    Bitmaps within the SVG keep their colors, so a figure with shaded cells has to be drawn for each theme.
+    """
+    placeholders = (TEMPLATE.paper, TEMPLATE.back, TEMPLATE.ink, TEMPLATE.faint, TEMPLATE.mark, *TEMPLATE.curves)
+    wanted = (theme.paper or "none", theme.back, theme.ink, theme.faint, theme.mark, *theme.curves)
+    colors = {old: new.lower() for old, new in zip(placeholders, wanted, strict=True)}
+    return re.sub(rb"#fe00[01][0-9]", lambda found: colors[found[0].decode()].encode(), svg)
