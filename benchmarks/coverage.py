@@ -1,9 +1,11 @@
 """How often the study's intervals cover the truth: `python benchmarks/coverage.py [--quick] [-o FILE] [--docs]`.
 
-Simulated classifiers of known accuracy (chalknet.studies.simulated) stand in for trained ones. In each setting 1,000
-studies of three cells are drawn: two of equal accuracy and a third that is worse. Counted are the studies in which the
-95 % interval holds the truth: of the first cell's accuracy, of the difference of the equal two, of the difference of
-the first and the third; and those in which the equal two are called different at 5 %. The Multi-Bootstrap is run beside
+Simulated classifiers of known accuracy (chalknet.studies.simulation) stand in for trained ones. In each setting 1,000
+studies of three configurations are drawn: two of equal accuracy and a third that is worse. Counted are the studies in
+    which the
+95 % interval holds the truth: of the first configuration's accuracy, of the difference of the equal two, of the
+difference of the first and the third; and those in which the equal two are called different at 5 %. The Multi-Bootstrap
+is run beside
 it in some settings, and timed.
 
 --docs writes the tables of docs/statistics.md from the stored result, --print shows them.
@@ -39,7 +41,7 @@ from chalknet.studies.random_effects import (
     spread_of_difference,
     variance_of_mean,
 )
-from chalknet.studies.simulated import DIFFICULTIES, population, simulate
+from chalknet.studies.simulation import DIFFICULTIES, population, simulate
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED = ROOT / "benchmarks" / "results" / "coverage.json"
@@ -60,13 +62,14 @@ OPTIMISM_TRIALS, OPTIMISM_RESAMPLES = 2_000, 200
 ONE_SEED = 1
 REPEATS = 5
 SHARES = ("cell", "equal", "worse", "called_different")
-# Shares of the rest in the images' part: seeds agree on most images, so it is small in a cell; images that both cells
+# Shares of the rest in the images' part: seeds agree on most images, so it is small in a configuration; images that
+# both configurations
 # find equally hard leave only the rest in a difference.
 NORMAL_RESTS, NORMAL_DRAWS = {False: (0.0, 0.15, 0.3, 0.5), True: (0.3, 0.6, 1.0)}, 20_000
 
 
 def worse_than(accuracy: float) -> float:
-    """The third cell: two points worse, or half as many errors more where that is less."""
+    """The third configuration: two points worse, or half as many errors more where that is less."""
     return accuracy - min(0.02, (1.0 - accuracy) / 2.0)
 
 
@@ -85,23 +88,23 @@ def measured(
     rng = np.random.default_rng([*seed, repeat] if repeat else seed)
     by_seed, by_image = np.empty((3, trials, n_seeds)), np.empty((3, trials, n_images))
     for trial in range(trials):
-        for c, cell in enumerate(simulate(truths, of, n_seeds, n_images, rng)):
-            by_seed[c, trial] = np.count_nonzero(cell, axis=1)
-            by_image[c, trial] = np.add.reduce(cell.view(np.uint8), axis=0, dtype=np.uint8)
+        for c, config in enumerate(simulate(truths, of, n_seeds, n_images, rng)):
+            by_seed[c, trial] = np.count_nonzero(config, axis=1)
+            by_image[c, trial] = np.add.reduce(config.view(np.uint8), axis=0, dtype=np.uint8)
     by_seed /= n_images
     by_image /= n_seeds
-    cells = [mean_squares_of(by_seed[c], by_image[c], by_seed[c].sum(axis=-1) * n_images) for c in range(3)]
-    equal, false = difference_covered(by_image[0] - by_image[1], cells[:2], 0.0)
+    configs = [mean_squares_of(by_seed[c], by_image[c], by_seed[c].sum(axis=-1) * n_images) for c in range(3)]
+    equal, false = difference_covered(by_image[0] - by_image[1], configs[:2], 0.0)
     if n_seeds == ONE_SEED:  # where McNemar's exact test decides
         false = percent([mcnemar(*runs).p_value < 1.0 - LEVEL for runs in zip(by_image[0], by_image[1], strict=True)])
-    worse, _ = difference_covered(by_image[0] - by_image[2], [cells[0], cells[2]], truths[0] - truths[2])
+    worse, _ = difference_covered(by_image[0] - by_image[2], [configs[0], configs[2]], truths[0] - truths[2])
     return {
         "accuracy": accuracy,
         "seed_spread": spread,
         "difficulty": difficulty,
         "n_seeds": n_seeds,
         "n_images": n_images,
-        "cell": percent(covered(accuracy_limits(cells[0], LEVEL), accuracy)),
+        "cell": percent(covered(accuracy_limits(configs[0], LEVEL), accuracy)),
         "equal": equal,
         "worse": worse,
         "called_different": false,
@@ -120,9 +123,9 @@ def repeated(rows: Sequence[dict[str, Any]], trials: int) -> list[dict[str, Any]
     return found
 
 
-def difference_covered(by_image: Any, cells: Sequence[MeanSquares], truth: float) -> tuple[float, float]:
+def difference_covered(by_image: Any, configs: Sequence[MeanSquares], truth: float) -> tuple[float, float]:
     """Percent of studies whose interval holds the truth, and whose p-value is below 5 %."""
-    spread: Spread = spread_of_difference(by_image, cells)
+    spread: Spread = spread_of_difference(by_image, configs)
     value = by_image.mean(axis=-1)
     varies = spread.variance > 0.0
     t = np.abs(value) / np.sqrt(np.where(varies, spread.variance, 1.0))
@@ -138,31 +141,32 @@ def percent(hits: Any) -> float:
     return round(100.0 * float(np.mean(hits)), 2)
 
 
-def normal_measured(n_seeds: int, two_cells: bool, draws: int) -> dict[str, Any]:
+def normal_measured(n_seeds: int, two_configurations: bool, draws: int) -> dict[str, Any]:
     """Lowest and highest coverage of `variance_of_mean` with normal effects; the images' part is known and 1.
 
     Over seeds' variances of 0 to 100, over shares of the rest in the images' part, and, for a difference, over shares
-    of the seeds' variance in one of the two cells. Given the estimates, the chance to cover is that of a normal mean.
+    of the seeds' variance in one of the two configurations. Given the estimates, the chance to cover is that of a
+    normal mean.
     """
     n_images, df = 10**9, n_seeds - 1
-    chi = np.random.default_rng(setting_seed(n_seeds, two_cells)).chisquare(df, (2, draws)) / df
+    chi = np.random.default_rng(setting_seed(n_seeds, two_configurations)).chisquare(df, (2, draws)) / df
     scale, zero, inverse = n_seeds * n_images, np.zeros(draws), np.linspace(0.0, 1.0, 1_001)
     quantiles = special.stdtrit(1.0 / np.maximum(inverse, 1e-12), (1.0 + LEVEL) / 2.0)  # smooth in 1/df
     found = []
-    for rest, share in product(NORMAL_RESTS[two_cells], (0.5, 0.8, 1.0) if two_cells else (1.0,)):
+    for rest, share in product(NORMAL_RESTS[two_configurations], (0.5, 0.8, 1.0) if two_configurations else (1.0,)):
         for seeds in (0.0, 0.1, 0.3, 1.0, 2.0, 4.0, 9.0, 25.0, 100.0):
-            shares = (share, 1.0 - share) if two_cells else (1.0,)
+            shares = (share, 1.0 - share) if two_configurations else (1.0,)
             rests = np.full(draws, rest / len(shares) * scale)
-            cells = [
+            configs = [
                 MeanSquares(n_seeds, n_images, zero, (scale * seeds * part + rests) * own, zero, rests)
                 for part, own in zip(shares, chi, strict=False)
             ]
-            spread = variance_of_mean(np.ones(draws), n_images, cells)
+            spread = variance_of_mean(np.ones(draws), n_images, configs)
             half = np.interp(1.0 / spread.df, inverse, quantiles) * np.sqrt(spread.variance / (1.0 + seeds))
             found.append(percent(2.0 * special.ndtr(half) - 1.0))
     return {
         "n_seeds": n_seeds,
-        "of": "difference" if two_cells else "cell",
+        "of": "difference" if two_configurations else "cell",
         "lowest": min(found),
         "highest": max(found),
     }
@@ -190,21 +194,25 @@ def bootstrap_measured(spread: float, n_seeds: int, trials: int, resamples: int)
     }
 
 
-def optimism_measured(n_cells: int, gap: float, n_seeds: int, trials: int) -> dict[str, Any]:
-    """What choosing the best of several cells truly gains on validation, and what `choice_optimism` says, in points."""
+def optimism_measured(n_configurations: int, gap: float, n_seeds: int, trials: int) -> dict[str, Any]:
+    """What choosing the best of several configurations truly gains on validation, and what `choice_optimism` says,
+    in points.
+    """
     n_images, best = 1_000, 0.92
-    truths = np.array([best - gap * c for c in range(n_cells)])
+    truths = np.array([best - gap * c for c in range(n_configurations)])
     of = population(best, 1.0, "graded", n_images)
-    rng = np.random.default_rng(setting_seed(n_cells, gap, n_seeds))
+    rng = np.random.default_rng(setting_seed(n_configurations, gap, n_seeds))
     true, said = np.empty(trials), np.empty(trials)
     for trial in range(trials):
-        cells = simulate(list(truths), of, n_seeds, n_images, rng)
-        found = choice_optimism({str(c): cell for c, cell in enumerate(cells)}, rng, n_resamples=OPTIMISM_RESAMPLES)
-        errors = np.array([cell.mean() for cell in cells]) - truths
-        # the mean error has expectation 0 and is shared by the cells; without it fewer trials do
+        configs = simulate(list(truths), of, n_seeds, n_images, rng)
+        found = choice_optimism(
+            {str(c): config for c, config in enumerate(configs)}, rng, n_resamples=OPTIMISM_RESAMPLES
+        )
+        errors = np.array([config.mean() for config in configs]) - truths
+        # the mean error has expectation 0 and is shared by the configurations; without it fewer trials do
         true[trial], said[trial] = errors[int(found.chosen)] - errors.mean(), found.optimism
     return {
-        "n_cells": n_cells,
+        "n_cells": n_configurations,
         "gap": gap,
         "n_seeds": n_seeds,
         "n_images": n_images,
@@ -214,12 +222,12 @@ def optimism_measured(n_cells: int, gap: float, n_seeds: int, trials: int) -> di
 
 
 def bootstrap_seconds(rounds: int) -> dict[str, Any]:
-    """Time of 10,000 resamples of 4 cells x 10 seeds x 2,724 images."""
-    cells = simulate([0.92] * 4, population(0.92, 1.0, "graded", 2_724), 10, 2_724, np.random.default_rng(0))
+    """Time of 10,000 resamples of 4 configurations x 10 seeds x 2,724 images."""
+    configs = simulate([0.92] * 4, population(0.92, 1.0, "graded", 2_724), 10, 2_724, np.random.default_rng(0))
     seconds = []
     for _ in range(rounds):
         started = time.perf_counter()
-        multi_bootstrap(cells, np.random.default_rng(1), n_resamples=10_000)
+        multi_bootstrap(configs, np.random.default_rng(1), n_resamples=10_000)
         seconds.append(round(time.perf_counter() - started, 3))
     return {"cells": 4, "seeds": 10, "images": 2_724, "resamples": 10_000, "seconds": seconds}
 
@@ -267,24 +275,27 @@ def tables(result: dict[str, Any]) -> str:
         *paragraph(
             f"{result['trials']:,} studies a setting, NumPy {facts['numpy']}; percent of studies in which the 95 %",
             "interval holds the truth. Columns: images, seeds, kind of images, true accuracy, spread of the seeds",
-            "(0, 1 and 3 times the error of one run); then the interval of a cell, of the difference of two equal",
-            "cells, of the difference of two unequal cells, and the percent of studies in which the equal cells are",
+            "(0, 1 and 3 times the error of one run); then the interval of a configuration, of the difference of two "
+            "equal",
+            "configurations, of the difference of two unequal configurations, and the percent of studies in which "
+            "the equal configurations are",
             f"called different at 5 %. Bold: outside {BAND[0]:.0f} to {BAND[1]:.0f} %, or more than {MAX_FALSE:.0f} %",
             "called different. The standard error of each figure is 0.7.",
         ),
         "",
         *summary(several),
         "",
-        "| images | seeds | images are | accuracy | spread | cell | equal | unequal | called different |",
+        "| images | seeds | images are | accuracy | spread | configuration | equal | unequal | called different |",
         "|---|---|---|---|---|---|---|---|---|",
         *(line(row) for row in several),
         "",
         *paragraph(
-            "One seed: Wilson's interval of the cell, Student's t over images for the differences, and McNemar's exact",
+            "One seed: Wilson's interval of the configuration, Student's t over images for the differences, and "
+            "McNemar's exact",
             "test for what is called different; spread 0, since nothing is claimed of other seeds.",
         ),
         "",
-        "| images | seeds | images are | accuracy | spread | cell | equal | unequal | called different |",
+        "| images | seeds | images are | accuracy | spread | configuration | equal | unequal | called different |",
         "|---|---|---|---|---|---|---|---|---|",
         *(line(row) for row in one),
         "",
@@ -293,7 +304,7 @@ def tables(result: dict[str, Any]) -> str:
             "0.3), to tell chance from a gap:",
         ),
         "",
-        "| images | seeds | images are | accuracy | spread | cell | equal | unequal | called different |",
+        "| images | seeds | images are | accuracy | spread | configuration | equal | unequal | called different |",
         "|---|---|---|---|---|---|---|---|---|",
         *(line(row) for row in result["repeated"]),
         "",
@@ -304,7 +315,7 @@ def tables(result: dict[str, Any]) -> str:
         *optimism_lines(result),
         "",
         *paragraph(
-            f"{timing['resamples']:,} resamples of {timing['cells']} cells x {timing['seeds']} seeds x",
+            f"{timing['resamples']:,} resamples of {timing['cells']} configurations x {timing['seeds']} seeds x",
             f"{timing['images']:,} images take {median(timing['seconds']):.2f} s on one core ({facts['processor']},",
             f"{facts['blas']} {facts['blas_version']}); the whole run took {result['seconds']:.0f} s.",
         ),
@@ -319,7 +330,8 @@ def paragraph(*pieces: str) -> list[str]:
 
 def summary(rows: list[dict[str, Any]]) -> list[str]:
     lines = [
-        "| seeds | cell: from, to, outside | equal cells | unequal cells | called different: most, above 6 % |",
+        "| seeds | configuration: from, to, outside | equal configurations | unequal configurations | called "
+        "different: most, above 6 % |",
         "|---|---|---|---|---|",
     ]
     for n_seeds in SEEDS:
@@ -359,11 +371,12 @@ def normal_lines(result: dict[str, Any]) -> list[str]:
         *paragraph(
             f"With normal effects and very many images ({stored['draws']:,} draws a setting), lowest to highest",
             "coverage over seeds' variances of 0 to 100 times the images' part of the variance, the rest being 0 to",
-            "50 % of that part of a cell and 30 to 100 % of that of a difference, whose seeds' variance may be all in",
-            "one cell. From this the two constants of section 2 were chosen:",
+            "50 % of that part of a configuration and 30 to 100 % of that of a difference, whose seeds' variance may "
+            "be all in",
+            "one configuration. From this the two constants of section 2 were chosen:",
         ),
         "",
-        "| seeds | cell | difference of two cells |",
+        "| seeds | configuration | difference of two configurations |",
         "|---|---|---|",
         *rows,
     ]
@@ -383,7 +396,7 @@ def bootstrap_lines(result: dict[str, Any]) -> list[str]:
             f"{stored['trials']:,} studies of {stored['resamples']:,} resamples, percentile intervals.",
         ),
         "",
-        "| seeds | spread | cell | equal |",
+        "| seeds | spread | configuration | equal |",
         "|---|---|---|---|",
         *rows,
     ]
@@ -397,9 +410,10 @@ def optimism_lines(result: dict[str, Any]) -> list[str]:
     ]
     return [
         *paragraph(
-            "What the choice on validation flatters, in points: four cells on 1,000 graded images, the best at 0.92,",
+            "What the choice on validation flatters, in points: four configurations on 1,000 graded images, the best "
+            "at 0.92,",
             f"each next one worse by the gap, seeds' spread 1; means over {stored['trials']:,} studies of what the",
-            "chosen cell's figure is above its truth, and of what `choice_optimism` says.",
+            "chosen configuration's figure is above its truth, and of what `choice_optimism` says.",
         ),
         "",
         "| gap, points | seeds | true | said |",

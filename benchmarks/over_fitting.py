@@ -2,8 +2,9 @@
 
 Losses are drawn whose mean over all seeds and images is 1 nat after every epoch, so that there is no rise; what moves
 are the images (each drifts by itself, for all seeds alike), the seeds (each moves by itself, for all images alike) and
-the rest. Counted are the cells of which `loss_rise` says more than MIN_LOSS_RISE; those whose interval lies above 0;
-those whose interval would lie above MIN_LOSS_RISE if the epoch were chosen on the losses that are measured; and, with
+the rest. Counted are the configurations of which `loss_rise` says more than MIN_LOSS_RISE; those whose interval lies
+above 0; those whose interval would lie above MIN_LOSS_RISE if the epoch were chosen on the losses that are measured;
+and, with
 a rise of 10 % added over the last quarter of the epochs, those of which it is said.
 
 --docs writes the table of docs/statistics.md from the stored result, --print shows the page.
@@ -64,7 +65,7 @@ def lowest_limit_on_the_same(losses: Any) -> float:
 
 
 def measured(n_seeds: int, how: str, of_seeds: float, shared: bool, trials: int) -> dict[str, Any]:
-    """Percent of the cells of one setting of which a rise is said."""
+    """Percent of the configurations of one setting of which a rise is said."""
     rng = np.random.default_rng([20_260_102, n_seeds, how == "walk", round(1_000 * of_seeds), shared])
     ramp = RISE * np.clip((np.arange(1, N_EPOCHS + 1) / N_EPOCHS - RISES_FROM) / (1.0 - RISES_FROM), 0.0, None)
     hits = np.zeros((trials, len(FIGURES)))
@@ -98,7 +99,7 @@ def measure(trials: int) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """The part of docs/statistics.md between the markers, from a stored result."""
     lines = [
-        f"Percent of {result['trials']:,} cells of {N_EPOCHS} epochs and {N_IMAGES} images; NumPy "
+        f"Percent of {result['trials']:,} configurations of {N_EPOCHS} epochs and {N_IMAGES} images; NumPy "
         f"{result['machine']['numpy']}, {result['seconds']:.0f} s in all.",
         "",
         "| seeds | images | seeds move by | said | interval above 0 | said, if chosen on the same losses "
@@ -115,7 +116,7 @@ def table(result: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="20 cells a setting, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="20 configurations a setting, to see that it runs")
     parser.add_argument("-o", "--out", type=Path, help="write the result as JSON")
     parser.add_argument("--docs", action="store_true", help="only write docs/statistics.md from the stored result")
     parser.add_argument("--print", action="store_true", help="only show the page with the table of the stored result")

@@ -18,8 +18,8 @@ from typing import Any
 from stored_page import show_or_write
 
 from chalknet.studies.compare import difference
-from chalknet.studies.reading import read_results
 from chalknet.studies.results import StudyResults
+from chalknet.studies.results_reader import read_results
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = ROOT / "docs" / "studies"
@@ -29,19 +29,19 @@ SPLITS = ("valid", "test")
 
 
 def figures(results: StudyResults) -> dict[str, Any]:
-    """Every unit's figures, and bfloat16 less float32 with its interval over seeds and images."""
-    cells = {dict(cell.settings)["precision"]: cell for cell in results.complete_cells}
+    """Every run's figures, and bfloat16 less float32 with its interval over seeds and images."""
+    configs = {dict(config.settings)["precision"]: config for config in results.complete_configurations}
     rows = []
-    for precision, cell in cells.items():
+    for precision, config in configs.items():
         for seed in results.seeds:
-            unit = results.unit(cell, seed)
-            assert unit is not None
-            scores = {part: unit.kept.scores(part) for part in ("train", *SPLITS)}
+            run = results.run(config, seed)
+            assert run is not None
+            scores = {part: run.kept.scores(part) for part in ("train", *SPLITS)}
             row: dict[str, Any] = {
                 "precision": precision,
                 "seed": seed,
-                "trained": unit.trained,
-                "seconds": unit.seconds,
+                "trained": run.trained,
+                "seconds": run.seconds,
             }
             for part, one in scores.items():
                 assert one is not None
@@ -50,12 +50,12 @@ def figures(results: StudyResults) -> dict[str, Any]:
     differences = {}
     for part in SPLITS:
         correct = results.correct(part)
-        short, full = (correct[cells[precision].label] for precision in ("bfloat16", "float32"))
+        short, full = (correct[configs[precision].label] for precision in ("bfloat16", "float32"))
         one = difference(short, full, labels=("bfloat16", "float32"))
         differences[part] = {"difference": one.difference, "low": one.low, "high": one.high, "images": one.n_images}
-    unit = results.unit(cells["float32"], results.seeds[0])
-    assert unit is not None
-    return {"machine": unit.machine, "units": rows, "differences": differences}
+    run = results.run(configs["float32"], results.seeds[0])
+    assert run is not None
+    return {"machine": run.machine, "runs": rows, "differences": differences}
 
 
 def tables(stored: dict[str, Any]) -> str:
@@ -65,7 +65,7 @@ def tables(stored: dict[str, Any]) -> str:
         "|---|---|---|---|",
     ]
     by_seed: dict[int, dict[str, dict[str, Any]]] = {}
-    for row in stored["units"]:
+    for row in stored["runs"]:
         by_seed.setdefault(row["seed"], {})[row["precision"]] = row
     for seed, pair in by_seed.items():
         cells = [_accuracies(pair[precision]) for precision in ("float32", "bfloat16")]
@@ -84,7 +84,7 @@ def tables(stored: dict[str, Any]) -> str:
         low, high = (f"{100 * one[side]:+.2f}" for side in ("low", "high"))
         lines.append(f"| {part} accuracy | {100 * one['difference']:+.2f} | {low} to {high} | {one['images']:,} |")
     machine = stored["machine"]
-    trained = sorted({row["trained"] for row in stored["units"]})
+    trained = sorted({row["trained"] for row in stored["runs"]})
     return "\n".join(
         [*lines, "", f"{machine['processor']}, {machine['cores']} cores. Trained by: {'; '.join(trained)}."]
     )
@@ -111,7 +111,7 @@ def main() -> None:
     if arguments.folder:
         found = figures(read_results(arguments.folder))
         STORED.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        (STUDY / "precision.csv").write_text(csv_text(found["units"]), encoding="utf-8")
+        (STUDY / "precision.csv").write_text(csv_text(found["runs"]), encoding="utf-8")
     stored = json.loads(STORED.read_text(encoding="utf-8"))
     show_or_write(PAGE, BEGIN, END, tables(stored), only_show=arguments.show)
 

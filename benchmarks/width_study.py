@@ -22,7 +22,7 @@ from stored_page import show_or_write
 
 from chalknet.records import SPLITS
 from chalknet.reporting.drawings.picture import drawing_bytes
-from chalknet.studies.reading import read_results
+from chalknet.studies.results_reader import read_results
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "studies"
 STORED, PAGE, PICTURE = FOLDER / "widths.csv", FOLDER / "widths.md", FOLDER / "widths.svg"
@@ -33,16 +33,16 @@ Interval = tuple[float, float, float]
 
 
 def rows_of(folder: str) -> list[Row]:
-    """A row a unit, of the last epoch: errors as shares, losses in nats a sample."""
+    """A row a run, of the last epoch: errors as shares, losses in nats a sample."""
     results = read_results(folder)
     rows = []
-    for unit in results.units:
-        record = results.record(unit.cell, unit.seed)
+    for run in results.runs:
+        record = results.record(run.configuration, run.seed)
         assert record is not None, "the study is finished"
         last = record.history[-1]
         errors = [1 - scores.accuracy for part in SPLITS if (scores := last.scores(part)) is not None]
-        (width,) = unit.cell.recipe.network.hidden
-        values = (width, unit.seed, *errors, last.train.loss, record.seconds)
+        (width,) = run.configuration.recipe.network.hidden
+        values = (width, run.seed, *errors, last.train.loss, record.seconds)
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
 

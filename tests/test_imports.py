@@ -70,7 +70,7 @@ SHOW = """
 import chalknet
 from chalknet.cli.main import main
 results = chalknet.read_results({folder!r})
-results.unit(results.cells[0], 0)
+results.run(results.configurations[0], 0)
 assert main(["study", "show", {folder!r}]) == 0
 assert main(["report", {folder!r}, "--out", {folder!r} + "/report"]) == 0
 """

@@ -24,7 +24,7 @@ from chalknet.artifacts.run_folder import read_run
 from chalknet.data.load import load_data
 from chalknet.engines.ray_shards import RayShards
 from chalknet.machine.ray_cluster import _on_this_machine_alone, ray_cluster
-from chalknet.studies.reading import read_results
+from chalknet.studies.results_reader import read_results
 from chalknet.studies.store import Store
 from chalknet.training.callbacks import FunctionCallback
 from chalknet.training.trainer import Trainer
@@ -87,15 +87,15 @@ def local(letters, tmp_path_factory):
 def events(folder):
     with Store.read(folder) as store:
         return Counter(event for _, _, event in store.events()), Counter(
-            (cell, seed) for cell, seed, event in store.events() if event == "done"
+            (config, seed) for config, seed, event in store.events() if event == "done"
         )
 
 
 def assert_done_once(folder, numbers_of_local):
-    results, n_units = read_results(folder), len(numbers_of_local)
-    assert results.counts == {"todo": 0, "running": 0, "done": n_units, "failed": 0}
+    results, n_runs = read_results(folder), len(numbers_of_local)
+    assert results.counts == {"todo": 0, "running": 0, "done": n_runs, "failed": 0}
     told, done = events(folder)
-    assert len(done) == n_units
+    assert len(done) == n_runs
     assert set(done.values()) == {1}
     assert numbers(results) == numbers_of_local
     return told
@@ -147,7 +147,7 @@ def test_a_killed_driver_goes_on_with_the_study_and_workers_read_stored_samples(
     line += ["--epochs", "400", "--vary", "hidden=3,4", "--seeds", "6", "--out", str(folder), "--on", two_nodes.on]
     command = [sys.executable, "-c", DRIVER, *line]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        while not (seen := process.stderr.readline()).startswith("units  3/12"):
+        while not (seen := process.stderr.readline()).startswith("runs  3/12"):
             assert seen, "it ended before"
         process.kill()
     assert 3 <= read_results(folder).counts["done"] < 12

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from chalknet.records import EpochRecord, Scores
     from chalknet.reporting.drawings.curves import plot_curves
     from chalknet.reporting.drawings.images import show_images
-    from chalknet.studies.reading import read_results
     from chalknet.studies.results import StudyResults
+    from chalknet.studies.results_reader import read_results
     from chalknet.training.recipes import recipe
     from chalknet.training.trainer import Run, Trainer
     from chalknet.workflows.classifier import ChalkClassifier
@@ -96,7 +96,7 @@ _ROOM_OF_NAME = {
     "one_hot": "data.preprocess",
     "plot_curves": "reporting.drawings.curves",
     "predict": "workflows.predict",
-    "read_results": "studies.reading",
+    "read_results": "studies.results_reader",
     "recipe": "training.recipes",
     "report": "workflows.report",
     "resume": "workflows.train",

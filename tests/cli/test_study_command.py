@@ -17,12 +17,12 @@ from reporting.study_factory import make_results
 
 from chalknet.artifacts.run_folder import read_run
 from chalknet.cli.main import main
-from chalknet.cli.study_progress import UnitProgress, end_line, fitting_facts
+from chalknet.cli.study_progress import RunProgress, end_line, fitting_facts
 from chalknet.cli.study_text import results_text
-from chalknet.studies.cells import Cell, Unit
-from chalknet.studies.reading import read_results
+from chalknet.studies.configurations import Configuration, RunKey
+from chalknet.studies.results_reader import read_results
 from chalknet.studies.runner.scheduler import RunEvent, StudyProgress
-from chalknet.studies.space import grid_cells
+from chalknet.studies.search_space import grid_configurations
 from chalknet.studies.spec import StudySpec, parse_vary
 from chalknet.studies.store import Store
 
@@ -42,17 +42,15 @@ def finished(letters, capsys):
     return letters / "widths"
 
 
-def test_a_study_shows_its_units_and_then_the_table(letters, capsys):
+def test_a_study_shows_its_runs_and_then_the_table(letters, capsys):
     assert main([*QUICK, "--vary", "learning_rate=1e-4,1e-3"]) == 0
     printed = capsys.readouterr()
-    lines = [line for line in printed.err.splitlines() if line.startswith("units ")]
+    lines = [line for line in printed.err.splitlines() if line.startswith("runs ")]
     assert len(lines) == 8
-    assert re.match(
-        r"units 8/8  hidden=3, learning_rate=\S+, seed \d  valid \d+\.\d %  \d+\.\d s  0:00 left", lines[-1]
-    )
+    assert re.match(r"runs 8/8  hidden=3, learning_rate=\S+, seed \d  valid \d+\.\d %  \d+\.\d s  0:00 left", lines[-1])
     assert "over seeds 0, 1 (init and order vary)" in printed.out
     assert re.search(r"\nhidden=4, learning_rate=0\.001 +2/2 +\d+\.\d\d ± \d+\.\d\d +\d+\.\d\d +\d+\.\d\d", printed.out)
-    assert "8 of 8 units done\nbest on the validation part: hidden=" in printed.out
+    assert "8 of 8 runs done\nbest on the validation part: hidden=" in printed.out
     assert printed.out.endswith("trains the best one anew\nwritten to widths\n")
     assert sorted(path.name for path in (letters / "widths").glob("[a-z]*[a-z]") if "-" not in path.name) == [
         "models",
@@ -66,26 +64,26 @@ def test_show_prints_the_same_table_and_hides_no_seed(finished, capsys):
     assert main(["study", "show", "widths"]) == 0
     text = capsys.readouterr().out
     results = read_results(finished)
-    for unit in results.units:
-        assert f"{100 * results.unit(unit.cell, unit.seed).valid.accuracy:.2f}" in text
+    for run in results.runs:
+        assert f"{100 * results.run(run.configuration, run.seed).valid.accuracy:.2f}" in text
     assert "test %" not in text
     assert main(["study", "show", "widths", "--test"]) == 0
     assert "test %, not for choosing" in capsys.readouterr().out
 
 
-def test_csv_and_json_have_every_unit_with_all_digits(finished, capsys):
+def test_csv_and_json_have_every_run_with_all_digits(finished, capsys):
     results = read_results(finished)
     assert main(["study", "show", "widths", "--csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [(row["hidden"], row["seed"], row["status"]) for row in rows] == [
         (hidden, seed, "done") for hidden in "34" for seed in "01"
     ]
-    unit = results.unit(results.cells[1], 0)
-    assert float(rows[2]["valid_loss"]) == unit.kept.valid.loss
+    run = results.run(results.configurations[1], 0)
+    assert float(rows[2]["valid_loss"]) == run.kept.valid.loss
     assert main(["study", "show", "widths", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["cells"][1]["units"][0]["kept"]["test"]["loss"] == unit.kept.test.loss
-    assert found["units"] == {"todo": 0, "running": 0, "done": 4, "failed": 0}
+    assert found["configurations"][1]["runs"][0]["kept"]["test"]["loss"] == run.kept.test.loss
+    assert found["runs"] == {"todo": 0, "running": 0, "done": 4, "failed": 0}
     assert found["question"]["vary"] == {"hidden": [3, 4]}
     assert main(["study", "show", "widths", "--json", "--csv"]) == 2
 
@@ -94,11 +92,11 @@ def test_the_question_in_the_folder_goes_on_or_repeats_the_study(finished, lette
     tables = tomllib.loads((finished / "study.toml").read_text())
     assert tables["data"]["source"] == str(letters / "letters.npz")
     assert main(["study", "--config", "widths/study.toml"]) == 0
-    assert "units " not in capsys.readouterr().err
+    assert "runs " not in capsys.readouterr().err
     assert main(["study", "--config", "widths/study.toml", "--out", "again", "--quiet"]) == 0
     first, again = (read_results(folder) for folder in (finished, letters / "again"))
-    for unit in first.units:
-        one, other = (results.unit(unit.cell, unit.seed) for results in (first, again))
+    for run in first.runs:
+        one, other = (results.run(run.configuration, run.seed) for results in (first, again))
         np.testing.assert_array_equal(one.test.confidence, other.test.confidence)
 
 
@@ -109,11 +107,11 @@ def told(text, start):
 
 
 @pytest.mark.usefixtures("finished")
-def test_the_best_cell_and_the_next_commands_are_told_and_work(letters, capsys):
+def test_the_best_configuration_and_the_next_commands_are_told_and_work(letters, capsys):
     main(["study", "show", "widths"])
     text, results = capsys.readouterr().out, read_results("widths")
-    means = [np.mean([results.record(c, s).kept.valid.accuracy for s in results.seeds]) for c in results.cells]
-    best = results.cells[int(np.argmax(means))]
+    means = [np.mean([results.record(c, s).kept.valid.accuracy for s in results.seeds]) for c in results.configurations]
+    best = results.configurations[int(np.argmax(means))]
     assert f"\nbest on the validation part: {best.label}\n" in text
     assert f"\nits model, of seed 0: {results.model_path(best)}\n" in text
     assert told(text, "next: chalknet report")[1:] == ["report", "widths"]
@@ -131,7 +129,7 @@ def test_the_next_commands_hold_for_a_recipe_that_was_adapted_and_columns_that_w
     command = told(capsys.readouterr().out, "next: chalknet train")[1:]
     assert main([*command, "--out", "best", "--quiet"]) == 0
     results = read_results("s")
-    found = [results.record(cell, 0).history[-1].valid for cell in results.cells]
+    found = [results.record(config, 0).history[-1].valid for config in results.configurations]
     assert read_run(letters / "best").history[-1].valid in found
 
 
@@ -157,7 +155,7 @@ def test_many_seeds_stand_in_one_row_and_no_row_is_wider_than_the_terminal(colum
 
 
 @pytest.mark.usefixtures("finished")
-def test_other_values_add_cells_and_show_can_tell_of_the_old_ones(capsys):
+def test_other_values_add_configurations_and_show_can_tell_of_the_old_ones(capsys):
     other = ["hidden=4,5x2" if argument == "hidden=3,4" else argument for argument in QUICK]
     assert main(other) == 0
     assert "hidden=5x2" in (text := capsys.readouterr().out)
@@ -169,15 +167,15 @@ def test_other_values_add_cells_and_show_can_tell_of_the_old_ones(capsys):
 def test_show_works_while_another_process_writes(finished, capsys):
     with Store.create(finished) as store, store._change():
         assert main(["study", "show", "widths"]) == 0
-    assert "4 of 4 units done" in capsys.readouterr().out
+    assert "4 of 4 runs done" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("letters")
-def test_failed_units_are_told_and_give_code_1(capsys):
+def test_failed_runs_are_told_and_give_code_1(capsys):
     assert main([*QUICK, "--learning-rate", "1e300"]) == 1
     printed = capsys.readouterr()
     assert "failed: hidden=3, seed 0: loss became" in printed.out
-    assert printed.err.splitlines()[-1] == "chalknet: 4 of 4 units failed; --retry-failed trains them again."
+    assert printed.err.splitlines()[-1] == "chalknet: 4 of 4 runs failed; --retry-failed trains them again."
     assert main(["study", "show", "widths"]) == 0
     assert "failed  failed" in capsys.readouterr().out
 
@@ -210,7 +208,7 @@ def test_what_cannot_be_meant_is_one_line_and_code_2_and_writes_nothing(letters,
 
 
 @pytest.mark.usefixtures("letters")
-def test_plan_shows_how_units_would_be_shared_out_and_writes_nothing(letters, capsys):
+def test_plan_shows_how_runs_would_be_shared_out_and_writes_nothing(letters, capsys):
     assert main([*QUICK, "--jobs", "1", "--plan"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "plan: 1 process, 4 runs"
@@ -260,7 +258,7 @@ def test_resplit_gives_seeds_their_own_images_and_sample_a_part_of_the_grid(lett
     assert main([*QUICK, *line]) == 0
     results = read_results(letters / "widths")
     assert results.spec.seeds_vary == ("init", "order", "split")
-    assert len(results.cells) == 2
+    assert len(results.configurations) == 2
     assert results.seeds == (3,)
     assert "over seed 3" in capsys.readouterr().out
 
@@ -286,8 +284,8 @@ def test_a_recipe_is_adapted_to_a_table_as_in_a_training(letters, capsys, recipe
     assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")] == told
     results, run = read_results(letters / "s"), tomllib.loads((letters / "run" / "config.toml").read_text())
     assert results.spec.recipe.name == run["recipe"] == "strong-rows"
-    unit = results.record(results.cells[0], 0)
-    assert [one.test for one in unit.history] == [one.test for one in read_run(letters / "run").history]
+    record = results.record(results.configurations[0], 0)
+    assert [one.test for one in record.history] == [one.test for one in read_run(letters / "run").history]
 
 
 def test_a_study_of_changed_images_on_a_table_is_refused_before_anything_is_written(letters, capsys):
@@ -301,11 +299,13 @@ def test_a_study_of_changed_images_on_a_table_is_refused_before_anything_is_writ
 
 # ---- progress ------------------------------------------------------------------------------------------------------
 
-CELL: Cell = grid_cells(StudySpec(vary=tuple(map(parse_vary, ["hidden=500", "learning_rate=1e-3"]))))[0]
+CONFIGURATION: Configuration = grid_configurations(
+    StudySpec(vary=tuple(map(parse_vary, ["hidden=500", "learning_rate=1e-3"])))
+)[0]
 
 
 def progress(**changes):
-    at_work = ((Unit(CELL, 0), 12, 200), (Unit(CELL, 1), 11, 200))
+    at_work = ((RunKey(CONFIGURATION, 0), 12, 200), (RunKey(CONFIGURATION, 1), 11, 200))
     return StudyProgress(**{
         "total": 12, "done": 5, "running": 2, "failed": 1, "seconds_left": 65.0, "at_work": at_work, **changes
     })  # fmt: skip
@@ -331,21 +331,21 @@ def test_a_narrow_terminal_gets_fewer_facts_and_never_half_of_one(room, text):
 
 
 @pytest.mark.parametrize("columns", [60, 80, 140])
-def test_the_bar_shows_units_and_time_left_at_any_width(capsys, monkeypatch, columns):
+def test_the_bar_shows_runs_and_time_left_at_any_width(capsys, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with UnitProgress(quiet=False) as show:
-        show(progress(ended=RunEvent(Unit(CELL, 1), error="loss became nan")))
+    with RunProgress(quiet=False) as show:
+        show(progress(ended=RunEvent(RunKey(CONFIGURATION, 1), error="loss became nan")))
     plain = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", capsys.readouterr().err)
     assert "seed 1 failed: loss became nan" in " ".join(plain.split())
     shown = next(line for line in reversed(plain.splitlines()) if line.strip())
-    assert "units 5/12" in shown
+    assert "runs 5/12" in shown
     assert "2 run" in shown
     assert "1:05 left" in shown
     assert len(shown) <= columns
 
 
-def test_how_a_unit_ended_is_a_line():
-    unit = Unit(CELL, 1)
-    assert end_line(RunEvent(unit, 1.25, 0.915)) == "hidden=500, learning_rate=0.001, seed 1  valid 91.5 %  1.2 s"
-    assert end_line(RunEvent(unit, error="x", again=True)).endswith("seed 1: its process ended (x); tried again")
+def test_how_a_run_ended_is_a_line():
+    run = RunKey(CONFIGURATION, 1)
+    assert end_line(RunEvent(run, 1.25, 0.915)) == "hidden=500, learning_rate=0.001, seed 1  valid 91.5 %  1.2 s"
+    assert end_line(RunEvent(run, error="x", again=True)).endswith("seed 1: its process ended (x); tried again")

@@ -39,14 +39,14 @@ def test_a_run_in_bfloat16_is_written_and_repeated_from_its_configuration(letter
 
 
 @pytest.mark.extras
-def test_a_study_says_what_computed_each_unit(letters, tmp_path):
+def test_a_study_says_what_computed_each_run(letters, tmp_path):
     needs("torch")
-    from chalknet.studies.reading import read_results
+    from chalknet.studies.results_reader import read_results
 
     flags = [*QUICK, "--vary", "precision=float32,bfloat16", "--seeds", "1", "--jobs", "1", "--device", "cpu"]
     assert main(["study", "--data", letters, *flags, "--out", "runs", "--quiet"]) == 0
     results = read_results(tmp_path / "runs")
-    said = [results.unit(cell, 0).trained for cell in results.complete_cells]
+    said = [results.run(config, 0).trained for config in results.complete_configurations]
     assert said == [
         "torch engine, float32, on cpu, one at a time",
         "torch engine, float32 with bfloat16 products, on cpu, one at a time",

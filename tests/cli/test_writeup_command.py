@@ -32,7 +32,7 @@ def test_the_commands_of_the_appendix_repeat_the_writeup(letters, tmp_path, caps
     assert command[1:] == ["writeup", "--data", letters, *_repeating(), "--out", "paper"]
     capsys.readouterr()
     assert main([*command[1:-1], "again"]) == 0
-    for name in ("cells", "cell-5", "pairs"):
+    for name in ("configurations", "configuration-5", "pairs"):
         first, again = ((tmp_path / folder / "tables" / f"{name}.csv").read_text() for folder in ("paper", "again"))
         assert _without_times(first) == _without_times(again)
 
@@ -67,7 +67,7 @@ def test_stopped_by_ctrl_c_it_keeps_what_is_finished_and_goes_on_with_the_same_c
 
     def stop_after_two(_bar, progress):
         if progress.study is not None and progress.study.ended is not None:
-            trained.append(progress.study.ended.unit)
+            trained.append(progress.study.ended.run)
             if len(trained) == 2:
                 raise KeyboardInterrupt
 

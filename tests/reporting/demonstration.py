@@ -25,7 +25,7 @@ from chalknet.reporting.markup import code, escape
 from chalknet.reporting.tables import Table
 
 NASTY = r"#let x = 1; $a_b$ *b* _c_ `d` <e> & @f \g [h] 'i' \"j\" {k} // ~l~ </script>"
-CELLS = (100, 500, 1000, 2000)
+WIDTHS = (100, 500, 1000, 2000)
 LETTERS = tuple("ABCDEFGHIJ")
 BY_CLASS = ((0.9, 0.01), (0.88, 0.01), (0.91, 0.01))  # accuracy, low and high of class 0, and the step to the next
 
@@ -95,7 +95,7 @@ def epochs_of(units: int, seed: int) -> tuple[float, ...]:
 def hidden_blocks():
     epochs = tuple(float(e) for e in range(1, 61))
     panels, means, finals = [], [], []
-    for units in CELLS:
+    for units in WIDTHS:
         curves = []
         for at, part in enumerate(("training", "validation", "test")):
             seeds = np.array([epochs_of(units, seed + 10 * at) for seed in range(3)]) + 0.12 * at
@@ -107,7 +107,7 @@ def hidden_blocks():
         panels.append(
             Panel(f"{units} units", "epoch", "cross-entropy (nats)", tuple(curves), marks=(Mark(42, "stop", 38, 47),))
         )
-    x = tuple(map(float, CELLS))
+    x = tuple(map(float, WIDTHS))
     seeds = Curve("a seed", tuple(u for u in x for _ in range(3)), tuple(v for f in finals for v in f), style="points")
     mean = Curve(
         "mean, 95 % interval", x, tuple(means), tuple(m - 0.05 for m in means), tuple(m + 0.05 for m in means), "points"
@@ -120,13 +120,13 @@ def hidden_blocks():
     return (
         Paragraph("The original's table first, then a comparison with intervals."),
         TableBlock(
-            "cells",
+            "configurations",
             Table(
                 "Four widths after 60 epochs",
                 ("hidden units", "train loss", "valid loss", "test loss", "test accuracy", "seconds"),
                 tuple(
                     (f"{u}", "0.0182", "0.3018", f"{m:.4f}", "95.70 ± 0.31 %", "52.2")
-                    for u, m in zip(CELLS, means, strict=True)
+                    for u, m in zip(WIDTHS, means, strict=True)
                 ),
             ),
             "Means over three seeds; the chosen row is marked. The loss is $L2$.",
@@ -165,10 +165,11 @@ OVER_FITTING = "the validation loss rises after its minimum by more than its int
 
 def stopping_blocks():
     rows = tuple((f"{e}", f"{2.3 / e:.4f}", f"{2.4 / e:.4f}", f"{1 - 0.8 / e:.2%}") for e in range(1, 61))
-    many = tuple((f"{u} units", *(f"{(u * k) % 97 / 97:.3f}" for k in range(1, 27))) for u in CELLS)
+    many = tuple((f"{u} units", *(f"{(u * k) % 97 / 97:.3f}" for k in range(1, 27))) for u in WIDTHS)
     return (
         TableBlock(
-            "epochs", Table("Every epoch of the chosen cell", ("epoch", "train loss", "valid loss", "accuracy"), rows)
+            "epochs",
+            Table("Every epoch of the chosen configuration", ("epoch", "train loss", "valid loss", "accuracy"), rows),
         ),
         TableBlock(
             "classes",

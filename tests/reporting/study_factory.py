@@ -5,8 +5,8 @@ import numpy as np
 from chalknet.config import Recipe
 from chalknet.records import EpochRecord, Scores
 from chalknet.reporting.report_data import collect_report_data
-from chalknet.studies.results import DataFacts, Predictions, StudyResults, UnitResult
-from chalknet.studies.space import grid_cells
+from chalknet.studies.results import DataFacts, Predictions, RunResult, StudyResults
+from chalknet.studies.search_space import grid_configurations
 from chalknet.studies.spec import StudySpec, parse_vary
 
 LETTERS = tuple("ABCD")
@@ -28,25 +28,26 @@ RECIPE = Recipe().with_settings(train_size=160, valid_size=40, epochs=30)
 def make_results(*vary, recipe=RECIPE, sizes=SIZES, shape=(6, 5), statuses=None, errors=None, lengths=None, **changes):
     """A study over such lines as "hidden=5,9" in which wider is better, up to noise.
 
-    statuses: (position of the cell, seed) -> what it is instead of "done". lengths: of each seed's history, by its
+    statuses: (position of the configuration, seed) -> what it is instead of "done". lengths: of each seed's history, by
+        its
     number, of trainings that stopped early.
     """
     spec = StudySpec(recipe, tuple(map(parse_vary, vary)), **changes)
-    cells = grid_cells(spec)
-    place = {cell.key: i for i, cell in enumerate(cells)}
+    configs = grid_configurations(spec)
+    place = {config.key: i for i, config in enumerate(configs)}
     found = {
-        (cell.key, seed): (statuses or {}).get((place[cell.key], seed), "done")
-        for cell in cells
+        (config.key, seed): (statuses or {}).get((place[config.key], seed), "done")
+        for config in configs
         for seed in spec.seed_numbers
     }
     facts = DataFacts("made.npz", "0" * 64, sum(sizes.values()), LETTERS, shape, sizes)
 
-    def load(cell, seed):
+    def load(config, seed):
         n_epochs = (lengths or {}).get(seed, recipe.training.epochs)
         same = spec.first_seed if "split" not in spec.seeds_vary else seed
-        return make_run(place[cell.key], seed, sizes, n_epochs, same)
+        return make_run(place[config.key], seed, sizes, n_epochs, same)
 
-    return StudyResults(spec, facts, cells, spec.seed_numbers, found, errors or {}, load)
+    return StudyResults(spec, facts, configs, spec.seed_numbers, found, errors or {}, load)
 
 
 def make_run(place, seed, sizes, n_epochs, images_of):
@@ -70,7 +71,7 @@ def make_run(place, seed, sizes, n_epochs, images_of):
     correct = np.zeros(losses.shape, bool)
     if splits["valid"] is not None:
         correct[:] = splits["valid"].correct
-    return UnitResult(
+    return RunResult(
         history=tuple(history),
         kept_epoch=n_epochs,
         seconds=0.1 * n_epochs,

@@ -20,11 +20,11 @@ STUDIES = {
     "widths": lambda: make_report_data("hidden=5,9,20"),
     "one seed": lambda: make_report_data("hidden=5,9,20", seeds=1),
     "many seeds": lambda: make_report_data("hidden=5,9", seeds=8),
-    "one cell": lambda: make_report_data("hidden=5"),
+    "one configuration": lambda: make_report_data("hidden=5"),
     "nothing varied": lambda: make_report_data(),
     "words": lambda: make_report_data("reduction=sum,mean"),
     "two fields": lambda: make_report_data("hidden=5,9", "learning_rate=1e-6:1e-4:log3"),
-    "many cells": lambda: make_report_data("learning_rate=1e-6:1e-4:log15", seeds=2),
+    "many configurations": lambda: make_report_data("learning_rate=1e-6:1e-4:log15", seeds=2),
     "resplit": lambda: make_report_data("hidden=5,9", seeds_vary=("init", "order", "split")),
     "no validation": lambda: make_report_data(
         "hidden=5,9", sizes={"train": 200, "valid": 0, "test": 40}, recipe=SMALL.with_settings(valid_size=0)
@@ -60,7 +60,7 @@ def test_the_document_of_any_study_is_whole_and_well_worded(study, make):
     words = "\n".join(texts(document))
     for bad in (
         r"-0\.0+(?!\d)",
-        r"\b1 (?:seeds|cells|trainings|epochs|samples|times|pairs)\b",
+        r"\b1 (?:seeds|configurations|trainings|epochs|samples|times|pairs)\b",
         r"\b(?:nan|inf|None)\b",
     ):
         found = re.search(f".*{bad}.*", words)
@@ -78,7 +78,7 @@ def words_of(report_data, make=report_document):
     return "\n".join(texts(make(report_data)))
 
 
-def test_a_reports_test_figures_are_those_of_the_chosen_cell_and_stand_once():
+def test_a_reports_test_figures_are_those_of_the_chosen_configuration_and_stand_once():
     report_data = make_report_data("hidden=5,9,20")
     words = words_of(report_data)
     assert words.count("**Test accuracy:") == 1
@@ -112,14 +112,15 @@ def test_an_epoch_that_validation_chose_is_said_to_be_chosen_and_to_flatter():
     )
     some = words_of(make_report_data("stop_early=false,true", recipe=SMALL.with_settings(monitor="valid_accuracy")))
     assert (
-        "each training of a cell that could stop early keeps the weights of the epoch at which the validation" in some
+        "each training of a configuration that could stop early keeps the weights of the epoch at which the validation"
+        in some
     )
     assert "validation accuracy was best" in some
     assert "**The epoch was chosen" not in words_of(make_report_data("hidden=5,9"))
     assert "so nothing was chosen" in words_of(make_report_data())
 
 
-def test_the_rise_of_a_cells_loss_carries_its_images_where_seeds_share_them():
+def test_the_rise_of_a_configurations_loss_carries_its_images_where_seeds_share_them():
     shared, own, one = make_report_data("hidden=5,9"), STUDIES["resplit"](), make_report_data("hidden=5", seeds=1)
     for report_data, carries in ((shared, "seeds and images"), (own, "seeds alone"), (one, "images alone")):
         (said,) = [finding for finding in report_data.configurations[0].findings if "over-fits" in finding]
@@ -157,7 +158,10 @@ def test_a_stopping_point_is_by_what_training_watches():
 def test_without_validation_nothing_is_chosen():
     words = words_of(STUDIES["no validation"]())
     assert "none is made here" in words
-    assert "There is no validation part, so [table:configurations] compares the cells on the 40 test samples" in words
+    assert (
+        "There is no validation part, so [table:configurations] compares the configurations on the 40 test samples"
+        in words
+    )
 
 
 def test_seeds_with_splits_of_their_own_get_no_interval():
@@ -227,7 +231,7 @@ def test_a_spike_does_not_flatten_the_curves_and_its_caption_says_so():
     assert "cut off" not in words_of(report_data)
 
 
-def test_what_varies_is_told_from_all_cells_and_not_from_the_finished_ones_alone():
+def test_what_varies_is_told_from_all_configurations_and_not_from_the_finished_ones_alone():
     report_data = make_report_data(
         "hidden=5,9", "momentum=0.5,0.9", statuses={(c, s): "failed" for c in (1, 3) for s in range(3)}
     )

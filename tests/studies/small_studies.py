@@ -10,10 +10,10 @@ from conftest import made_images
 
 from chalknet.config import Recipe
 from chalknet.records import EpochRecord
-from chalknet.studies.cells import Unit
+from chalknet.studies.configurations import RunKey
 from chalknet.studies.run_training import train_run
 from chalknet.studies.runner.worker import train_job
-from chalknet.studies.space import grid_cells
+from chalknet.studies.search_space import grid_configurations
 from chalknet.studies.spec import StudySpec, parse_vary
 
 RECIPE = Recipe().with_settings(train_size=160, valid_size=40, epochs=3, learning_rate=1e-4)
@@ -23,25 +23,25 @@ def spec_of(*vary, recipe=RECIPE, **changes):
     return StudySpec(recipe, tuple(map(parse_vary, vary)), **changes)
 
 
-def units_of(spec):
-    return [Unit(cell, seed) for seed in spec.seed_numbers for cell in grid_cells(spec)]
+def runs_of(spec):
+    return [RunKey(config, seed) for seed in spec.seed_numbers for config in grid_configurations(spec)]
 
 
-def trained(data, unit):
-    return train_run(data, unit, threads=1, how="one at a time")
+def trained(data, run):
+    return train_run(data, run, threads=1, how="one at a time")
 
 
 def numbers(results):
-    """Everything of a study's results that a repetition must find again to the last bit, as bytes by unit."""
+    """Everything of a study's results that a repetition must find again to the last bit, as bytes by run."""
     found = {}
-    for unit in results.units:
-        result = results.unit(unit.cell, unit.seed)
-        assert result is not None, f"{unit} is {results.status(unit.cell, unit.seed)}"
+    for run in results.runs:
+        result = results.run(run.configuration, run.seed)
+        assert result is not None, f"{run} is {results.status(run.configuration, run.seed)}"
         history = [EpochRecord(r.epoch, r.train, r.valid, r.test, 0.0) for r in result.history]
         arrays = [result.valid_losses, result.valid_correct]
         for part in (result.valid, result.test):
             arrays += [] if part is None else list(vars(part).values())
-        found[str(unit)] = (repr(history), result.kept_epoch, *(np.ascontiguousarray(a).tobytes() for a in arrays))
+        found[str(run)] = (repr(history), result.kept_epoch, *(np.ascontiguousarray(a).tobytes() for a in arrays))
     return found
 
 

@@ -7,21 +7,21 @@ import pytest
 
 from chalknet.errors import ConfigError, DataError, ShapeError
 from chalknet.studies.bootstrap import _counts, choice_optimism, multi_bootstrap
-from chalknet.studies.simulated import population, simulate
+from chalknet.studies.simulation import population, simulate
 
 
-def cells_of(n_seeds, n_images, seed=0, accuracies=(0.9, 0.88)):
+def made_configurations(n_seeds, n_images, seed=0, accuracies=(0.9, 0.88)):
     of = population(0.9, 1.0, "graded", n_images)
     return simulate(accuracies, of, n_seeds, n_images, np.random.default_rng(seed))
 
 
-def multi_bootstrap_by_loops(cells, rng, n_resamples):
+def multi_bootstrap_by_loops(configs, rng, n_resamples):
     """One resample after the other by drawing rows and columns; the same stream is not asked for, the law is."""
-    found = np.empty((n_resamples, len(cells)))
+    found = np.empty((n_resamples, len(configs)))
     for r in range(n_resamples):
-        images = rng.integers(0, cells[0].shape[1], cells[0].shape[1])
-        for c, cell in enumerate(cells):
-            found[r, c] = cell[rng.integers(0, len(cell), len(cell))][:, images].mean()
+        images = rng.integers(0, configs[0].shape[1], configs[0].shape[1])
+        for c, config in enumerate(configs):
+            found[r, c] = config[rng.integers(0, len(config), len(config))][:, images].mean()
     return found
 
 
@@ -35,52 +35,52 @@ def test_counts_are_multinomial():
 
 
 def test_it_has_the_mean_and_covariance_of_the_slow_loop():
-    cells = cells_of(3, 60)
-    fast = multi_bootstrap(cells, np.random.default_rng(1), n_resamples=4_000)
-    slow = multi_bootstrap_by_loops(cells, np.random.default_rng(2), 4_000)
+    configs = made_configurations(3, 60)
+    fast = multi_bootstrap(configs, np.random.default_rng(1), n_resamples=4_000)
+    slow = multi_bootstrap_by_loops(configs, np.random.default_rng(2), 4_000)
     error = 5 * slow.std(axis=0) / np.sqrt(4_000)
-    assert (np.abs(fast.mean(axis=0) - [cell.mean() for cell in cells]) < error).all()
+    assert (np.abs(fast.mean(axis=0) - [config.mean() for config in configs]) < error).all()
     assert np.cov(fast.T) == pytest.approx(np.cov(slow.T), rel=0.15)
 
 
 def test_one_seed_is_the_bootstrap_of_its_images():
-    cell = cells_of(1, 400)[0]
-    found = multi_bootstrap([cell], np.random.default_rng(0), n_resamples=5_000)[:, 0]
-    p = cell.mean()
+    config = made_configurations(1, 400)[0]
+    found = multi_bootstrap([config], np.random.default_rng(0), n_resamples=5_000)[:, 0]
+    p = config.mean()
     assert found.std() == pytest.approx(np.sqrt(p * (1 - p) / 400), rel=0.05)
     low, high = np.quantile(found, [0.025, 0.975])
     assert low < p < high
 
 
-def test_images_are_paired_between_cells():
-    cell = cells_of(1, 300)[0]
-    found = multi_bootstrap({"a": cell, "b": cell}, np.random.default_rng(0), n_resamples=300)
+def test_images_are_paired_between_configurations():
+    config = made_configurations(1, 300)[0]
+    found = multi_bootstrap({"a": config, "b": config}, np.random.default_rng(0), n_resamples=300)
     assert np.array_equal(found[:, 0], found[:, 1])
 
 
-def test_seeds_are_not_paired_between_cells():
-    cell = cells_of(4, 300)[0]
-    found = multi_bootstrap([cell, cell], np.random.default_rng(0), n_resamples=100)
+def test_seeds_are_not_paired_between_configurations():
+    config = made_configurations(4, 300)[0]
+    found = multi_bootstrap([config, config], np.random.default_rng(0), n_resamples=100)
     assert not np.array_equal(found[:, 0], found[:, 1])
 
 
 def test_the_same_generator_gives_the_same_figures_and_fractions_are_welcome():
-    cells = [cell * 0.5 for cell in cells_of(3, 50)]
-    first = multi_bootstrap(cells, np.random.default_rng(4), n_resamples=1_200)
-    assert np.array_equal(first, multi_bootstrap(cells, np.random.default_rng(4), n_resamples=1_200))
-    whole = multi_bootstrap(cells_of(3, 50), np.random.default_rng(4), n_resamples=1_200)
+    configs = [config * 0.5 for config in made_configurations(3, 50)]
+    first = multi_bootstrap(configs, np.random.default_rng(4), n_resamples=1_200)
+    assert np.array_equal(first, multi_bootstrap(configs, np.random.default_rng(4), n_resamples=1_200))
+    whole = multi_bootstrap(made_configurations(3, 50), np.random.default_rng(4), n_resamples=1_200)
     assert first == pytest.approx(whole / 2)
 
 
 def test_a_clear_winner_is_hardly_flattered_and_equals_are():
     clear = choice_optimism(
-        dict(zip("ab", cells_of(5, 1_000, accuracies=(0.95, 0.8)), strict=True)), np.random.default_rng(0)
+        dict(zip("ab", made_configurations(5, 1_000, accuracies=(0.95, 0.8)), strict=True)), np.random.default_rng(0)
     )
     assert clear.chosen == "a"
     assert clear.chosen_share == {"a": 1.0, "b": 0.0}
     assert abs(clear.optimism) < 0.001
     close = choice_optimism(
-        dict(zip("abcd", cells_of(3, 500, accuracies=[0.9] * 4), strict=True)), np.random.default_rng(0)
+        dict(zip("abcd", made_configurations(3, 500, accuracies=[0.9] * 4), strict=True)), np.random.default_rng(0)
     )
     assert 0.001 < close.optimism < 0.02
     assert close.corrected == pytest.approx(close.accuracy - close.optimism)
@@ -88,23 +88,23 @@ def test_a_clear_winner_is_hardly_flattered_and_equals_are():
 
 
 def test_optimism_is_what_the_winners_of_resamples_gain_over_their_own_figures():
-    cells = dict(zip("abc", cells_of(3, 200, accuracies=(0.9, 0.895, 0.88)), strict=True))
-    found = choice_optimism(cells, np.random.default_rng(7), n_resamples=300)
-    as_found = {label: cell.mean() for label, cell in cells.items()}
+    configs = dict(zip("abc", made_configurations(3, 200, accuracies=(0.9, 0.895, 0.88)), strict=True))
+    found = choice_optimism(configs, np.random.default_rng(7), n_resamples=300)
+    as_found = {label: config.mean() for label, config in configs.items()}
     gains = []
-    for row in multi_bootstrap(cells, np.random.default_rng(7), n_resamples=300):
-        winner = list(cells)[list(row).index(max(row))]  # the first of equals
+    for row in multi_bootstrap(configs, np.random.default_rng(7), n_resamples=300):
+        winner = list(configs)[list(row).index(max(row))]  # the first of equals
         gains.append(max(row) - as_found[winner])
     assert found.optimism == pytest.approx(np.mean(gains))
 
 
-def test_one_cell_is_no_choice():
-    assert choice_optimism({"only": cells_of(3, 100)[0]}, np.random.default_rng(0)).optimism == 0.0
+def test_one_configuration_is_no_choice():
+    assert choice_optimism({"only": made_configurations(3, 100)[0]}, np.random.default_rng(0)).optimism == 0.0
 
 
 def test_bad_input_is_named():
     rng = np.random.default_rng(0)
-    with pytest.raises(ShapeError, match="at least one cell"):
+    with pytest.raises(ShapeError, match="at least one configuration"):
         multi_bootstrap([], rng)
     with pytest.raises(ShapeError, match="same images"):
         multi_bootstrap([np.ones((2, 5)), np.ones((2, 6))], rng)

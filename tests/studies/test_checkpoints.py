@@ -1,4 +1,4 @@
-"""A unit whose worker dies goes on from its checkpoint, and has the bits of one that nothing disturbed."""
+"""A run whose worker dies goes on from its checkpoint, and has the bits of one that nothing disturbed."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from functools import partial
 import numpy as np
 import pytest
 from conftest import made_images, needs
-from studies.small_studies import RECIPE, Pool, spec_of, units_of
+from studies.small_studies import RECIPE, Pool, runs_of, spec_of
 
 from chalknet.artifacts.checkpoint import CheckpointSchedule
 from chalknet.errors import OutputError, StoppedError
-from chalknet.studies import run_training, unfinished
+from chalknet.studies import run_checkpoints, run_training
+from chalknet.studies.run_checkpoints import StopRequest, checkpoint_folder, checkpoint_path, training_alone
 from chalknet.studies.run_output import output_from
 from chalknet.studies.run_training import train_run, train_stack
 from chalknet.studies.runner.protocol import job_message
 from chalknet.studies.runner.scheduler import Scheduler, WorkQueue
 from chalknet.studies.runner.worker import train_job
 from chalknet.studies.store import Store
-from chalknet.studies.unfinished import StopRequest, checkpoint_folder, checkpoint_path, training_alone
 
 DATA = made_images(240, seed=0)
 HOW = {"threads": 1, "how": "one at a time"}
@@ -33,9 +33,9 @@ def after_every_epoch(monkeypatch):
 
 
 @pytest.fixture
-def unit():
+def run():
     recipe = RECIPE.with_settings(epochs=8, batch_size=32, dropout=0.2, stop_early=True, patience=5)
-    return units_of(spec_of("hidden=4", recipe=recipe, seeds=1))[0]
+    return runs_of(spec_of("hidden=4", recipe=recipe, seeds=1))[0]
 
 
 def dies_at(epoch):
@@ -68,24 +68,24 @@ def folder(tmp_path):
         yield folder
 
 
-def stopped(folder, unit, data=DATA):
+def stopped(folder, run, data=DATA):
     with pytest.raises(KeyboardInterrupt):
-        train_run(data, unit, **HOW, checkpoints=folder, on_epoch=dies_at(5))
+        train_run(data, run, **HOW, checkpoints=folder, on_epoch=dies_at(5))
 
 
-def epochs_of(folder, unit, data=DATA):
+def epochs_of(folder, run, data=DATA):
     """The numbers of the epochs that a run trains from what is in the folder."""
     seen = []
-    train_run(data, unit, **HOW, checkpoints=folder, on_epoch=lambda record: seen.append(record.epoch))
+    train_run(data, run, **HOW, checkpoints=folder, on_epoch=lambda record: seen.append(record.epoch))
     return seen
 
 
-def test_a_unit_goes_on_where_it_was_and_ends_with_the_same_bits(folder, unit):
-    whole = train_run(DATA, unit, **HOW)
-    stopped(folder, unit)
+def test_a_run_goes_on_where_it_was_and_ends_with_the_same_bits(folder, run):
+    whole = train_run(DATA, run, **HOW)
+    stopped(folder, run)
     assert len(list(folder.glob("*.safetensors"))) == 1
     told = []
-    message = job_message((unit,), 1, "one at a time", [False], folder)
+    message = job_message((run,), 1, "one at a time", [False], folder)
     train_job(message, DATA, lambda said, content: told.append((said, content)))
     outcome = output_from(told[-1][0]["record"], told[-1][1])
     assert history(outcome) == history(whole)
@@ -93,37 +93,37 @@ def test_a_unit_goes_on_where_it_was_and_ends_with_the_same_bits(folder, unit):
         np.testing.assert_array_equal(outcome.arrays[name], value)
 
 
-def test_epochs_before_the_checkpoint_are_not_trained_again(folder, unit):
-    stopped(folder, unit)
-    assert epochs_of(folder, unit) == [5, 6, 7, 8]
+def test_epochs_before_the_checkpoint_are_not_trained_again(folder, run):
+    stopped(folder, run)
+    assert epochs_of(folder, run) == [5, 6, 7, 8]
 
 
-def test_a_checkpoint_of_other_data_another_split_or_recipe_is_not_continued(folder, unit):
-    stopped(folder, unit)
+def test_a_checkpoint_of_other_data_another_split_or_recipe_is_not_continued(folder, run):
+    stopped(folder, run)
     (path,), whole = folder.glob("*.safetensors"), [*range(1, 9)]
     kept = path.read_bytes()
     for data in (made_images(240, seed=1), replace(DATA, labels=(DATA.labels + 1) % 4)):
         path.write_bytes(kept)
-        assert epochs_of(folder, unit, data) == whole
+        assert epochs_of(folder, run, data) == whole
     for settings in ({"dropout": 0.3}, {"split_seed": 5}):
-        recipe = unit.cell.recipe.with_settings(**settings)
-        (other,) = units_of(spec_of("hidden=4", recipe=recipe, seeds=1))
-        (folder / f"{other.cell.key[:16]}-seed0.safetensors").write_bytes(kept)
+        recipe = run.configuration.recipe.with_settings(**settings)
+        (other,) = runs_of(spec_of("hidden=4", recipe=recipe, seeds=1))
+        (folder / f"{other.configuration.key[:16]}-seed0.safetensors").write_bytes(kept)
         assert epochs_of(folder, other) == whole
     path.write_bytes(kept)
-    assert epochs_of(folder, unit) == [5, 6, 7, 8]
+    assert epochs_of(folder, run) == [5, 6, 7, 8]
 
 
-def test_a_run_that_must_stop_finishes_its_epoch_and_keeps_it(folder, unit, monkeypatch):
+def test_a_run_that_must_stop_finishes_its_epoch_and_keeps_it(folder, run, monkeypatch):
     monkeypatch.setattr(run_training, "CheckpointSchedule", partial(CheckpointSchedule, 1e9))
     with pytest.raises(StoppedError):
-        train_run(DATA, unit, **HOW, checkpoints=folder, must_stop=After(3))
-    assert epochs_of(folder, unit) == [4, 5, 6, 7, 8]
+        train_run(DATA, run, **HOW, checkpoints=folder, must_stop=After(3))
+    assert epochs_of(folder, run) == [4, 5, 6, 7, 8]
 
 
-def test_a_worker_goes_on_while_two_more_epochs_fit_and_keeps_its_last_one(folder, unit, monkeypatch):
+def test_a_worker_goes_on_while_two_more_epochs_fit_and_keeps_its_last_one(folder, run, monkeypatch):
     now, stop = [100.0], StopRequest()
-    monkeypatch.setattr(unfinished.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(run_checkpoints.time, "monotonic", lambda: now[0])
     assert [stop() for _ in range(3)] == [False] * 3
     stop.end = 110.0
     asked = []
@@ -135,12 +135,12 @@ def test_a_worker_goes_on_while_two_more_epochs_fit_and_keeps_its_last_one(folde
     monkeypatch.setattr(run_training, "CheckpointSchedule", partial(CheckpointSchedule, 1e9))
     stop = StopRequest()
     stop.end = time.monotonic() + 100.0
-    train_run(DATA, unit, **HOW, checkpoints=folder, must_stop=stop)
-    assert epochs_of(folder, unit) == []
+    train_run(DATA, run, **HOW, checkpoints=folder, must_stop=stop)
+    assert epochs_of(folder, run) == []
 
 
-def test_a_run_that_another_worker_still_trains_is_waited_for(folder, unit):
-    path, began, order = checkpoint_path(folder, unit), threading.Event(), []
+def test_a_run_that_another_worker_still_trains_is_waited_for(folder, run):
+    path, began, order = checkpoint_path(folder, run), threading.Event(), []
 
     def train_elsewhere():
         with training_alone(path, StopRequest()):
@@ -151,7 +151,7 @@ def test_a_run_that_another_worker_still_trains_is_waited_for(folder, unit):
     other = threading.Thread(target=train_elsewhere)
     other.start()
     began.wait()
-    train_run(DATA, unit, **HOW, checkpoints=folder, on_epoch=lambda _: order.append("this"))
+    train_run(DATA, run, **HOW, checkpoints=folder, on_epoch=lambda _: order.append("this"))
     other.join()
     assert order[:2] == ["other", "this"]
 
@@ -160,12 +160,12 @@ def test_a_run_that_another_worker_still_trains_is_waited_for(folder, unit):
 def test_a_stack_that_must_stop_keeps_every_run_and_goes_on_with_the_same_numbers(folder):
     needs("torch")
     recipe = RECIPE.with_settings(epochs=8, engine="torch", device="cpu", dtype="float64", stop_early=True, patience=5)
-    units = units_of(spec_of("hidden=4,7", recipe=recipe, seeds=2))
+    runs = runs_of(spec_of("hidden=4,7", recipe=recipe, seeds=2))
 
     def train(on_epoch=None, **how):
         ends = {}
         try:
-            train_stack(DATA, units, ends.__setitem__, keep_model=[False] * 4, on_epoch=on_epoch, **HOW, **how)
+            train_stack(DATA, runs, ends.__setitem__, keep_model=[False] * 4, on_epoch=on_epoch, **HOW, **how)
         except StoppedError:
             assert not ends
             return None
@@ -179,15 +179,15 @@ def test_a_stack_that_must_stop_keeps_every_run_and_goes_on_with_the_same_number
     np.testing.assert_allclose(again, whole, rtol=1e-6)
 
 
-def test_a_damaged_checkpoint_costs_time_and_nothing_else(folder, unit):
-    stopped(folder, unit)
+def test_a_damaged_checkpoint_costs_time_and_nothing_else(folder, run):
+    stopped(folder, run)
     (path,) = folder.glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:100])
-    assert history(train_run(DATA, unit, **HOW, checkpoints=folder)) == history(train_run(DATA, unit, **HOW))
+    assert history(train_run(DATA, run, **HOW, checkpoints=folder)) == history(train_run(DATA, run, **HOW))
 
 
-def test_where_the_studys_folder_is_not_there_nothing_is_kept(tmp_path, unit):
-    train_run(DATA, unit, **HOW, checkpoints=tmp_path / "elsewhere")
+def test_where_the_studys_folder_is_not_there_nothing_is_kept(tmp_path, run):
+    train_run(DATA, run, **HOW, checkpoints=tmp_path / "elsewhere")
     assert not list(tmp_path.iterdir())
 
 
@@ -229,5 +229,5 @@ def test_the_folder_goes_with_the_study_where_nothing_is_in_it(tmp_path):
         assert folder.is_dir()
     assert not folder.exists()
     with checkpoint_folder(tmp_path) as folder:
-        (folder / "unit").touch()
+        (folder / "run").touch()
     assert folder.exists()

@@ -1,4 +1,6 @@
-"""Cells and pairs: hand examples, SciPy where it overlaps, pairing, groups, and calibration with planted faults."""
+"""Configurations and pairs: hand examples, SciPy where it overlaps, pairing, groups, and calibration with planted
+faults.
+"""
 
 from __future__ import annotations
 
@@ -15,33 +17,33 @@ from chalknet.studies import random_effects
 from chalknet.studies.compare import (
     Difference,
     PairwiseDifference,
-    cell_accuracy,
-    compare_cells,
+    compare_configurations,
+    configuration_accuracy,
     difference,
     groups_not_told_apart,
 )
 from chalknet.studies.intervals import mcnemar, wilson
 from chalknet.studies.random_effects import Spread, accuracy_limits, mean_limits, mean_squares, spread_of_difference
-from chalknet.studies.simulated import population, simulate
+from chalknet.studies.simulation import population, simulate
 
 
-def some_cells(n_seeds=3, n_images=300, accuracies=(0.9, 0.89, 0.8), seed=0):
+def some_configurations(n_seeds=3, n_images=300, accuracies=(0.9, 0.89, 0.8), seed=0):
     of = population(0.9, 1.0, "graded", n_images)
     return simulate(accuracies, of, n_seeds, n_images, np.random.default_rng(seed))
 
 
-def test_a_cell_keeps_its_seeds_and_says_what_its_interval_carries():
-    cell = some_cells()[0]
-    found = cell_accuracy(cell, label="hidden 100")
+def test_a_configuration_keeps_its_seeds_and_says_what_its_interval_carries():
+    config = some_configurations()[0]
+    found = configuration_accuracy(config, label="hidden 100")
     assert found.label == "hidden 100"
-    assert found.by_seed == pytest.approx(tuple(cell.mean(axis=1)))
-    assert found.accuracy == pytest.approx(cell.mean())
+    assert found.by_seed == pytest.approx(tuple(config.mean(axis=1)))
+    assert found.accuracy == pytest.approx(config.mean())
     assert found.low < found.accuracy < found.high
     assert found.carries == "seeds and images"
 
 
 def test_a_single_run_has_wilsons_interval_of_its_images():
-    found = cell_accuracy(some_cells(n_seeds=1)[0][0])
+    found = configuration_accuracy(some_configurations(n_seeds=1)[0][0])
     expected = wilson(round(300 * found.accuracy), 300)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     assert found.carries == "images alone"
@@ -49,7 +51,7 @@ def test_a_single_run_has_wilsons_interval_of_its_images():
 
 
 def test_two_single_runs_have_the_paired_t_interval_and_mcnemars_p():
-    first, second = (cell[0] for cell in some_cells(n_seeds=1)[:2])
+    first, second = (config[0] for config in some_configurations(n_seeds=1)[:2])
     found = difference(first, second)
     expected = stats.ttest_rel(first.astype(float), second.astype(float)).confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
@@ -67,7 +69,7 @@ def test_where_images_do_not_matter_paired_seeds_have_scipys_paired_t():
 
 
 def test_the_difference_turned_round_is_the_negative():
-    first, second, _ = some_cells()
+    first, second, _ = some_configurations()
     one, other = difference(first, second), difference(second, first)
     assert (one.difference, one.low, one.high) == pytest.approx((-other.difference, -other.high, -other.low))
     assert one.p_value == pytest.approx(other.p_value)
@@ -75,31 +77,31 @@ def test_the_difference_turned_round_is_the_negative():
 
 @given(st.integers(0, 10_000), st.booleans())
 def test_p_and_interval_say_the_same(seed, paired):
-    first, second, _ = some_cells(n_images=150, seed=seed)
+    first, second, _ = some_configurations(n_images=150, seed=seed)
     found = difference(first, second, paired_seeds=paired)
     assert (found.p_value < 0.05) == (not found.low <= 0.0 <= found.high)
 
 
-def test_a_cell_against_itself_cannot_be_told_apart():
-    cell = some_cells()[0]
-    found = difference(cell, cell, paired_seeds=True)
+def test_a_configuration_against_itself_cannot_be_told_apart():
+    config = some_configurations()[0]
+    found = difference(config, config, paired_seeds=True)
     assert (found.difference, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
 
 
-def test_seeds_of_one_cell_only_are_named():
-    many, one = some_cells()[0], some_cells(n_seeds=1)[1]
-    assert difference(many, one).carries == "images and the seeds of one cell"
+def test_seeds_of_one_configuration_only_are_named():
+    many, one = some_configurations()[0], some_configurations(n_seeds=1)[1]
+    assert difference(many, one).carries == "images and the seeds of one configuration"
 
 
-def test_compare_cells_sorts_corrects_and_groups():
-    cells = dict(
-        zip(("a", "b", "c"), some_cells(n_seeds=5, n_images=2_000, accuracies=(0.85, 0.93, 0.93)), strict=True)
+def test_compare_configurations_sorts_corrects_and_groups():
+    configs = dict(
+        zip(("a", "b", "c"), some_configurations(n_seeds=5, n_images=2_000, accuracies=(0.85, 0.93, 0.93)), strict=True)
     )
-    found = compare_cells(cells)
-    assert [cell.accuracy for cell in found.cells] == pytest.approx(
-        sorted((c.mean() for c in cells.values()), reverse=True)
+    found = compare_configurations(configs)
+    assert [config.accuracy for config in found.configurations] == pytest.approx(
+        sorted((c.mean() for c in configs.values()), reverse=True)
     )
-    assert found.cells[-1].label == "a"
+    assert found.configurations[-1].label == "a"
     assert all(pair.difference.difference >= 0 for pair in found.pairs)
     assert all(pair.holm_p >= pair.difference.p_value for pair in found.pairs)
     assert [pair.told_apart for pair in found.pairs] == [False, True, True]
@@ -109,12 +111,12 @@ def test_compare_cells_sorts_corrects_and_groups():
 
 @given(st.integers(0, 10_000), st.sampled_from([0.9, 0.95, 0.99]))
 def test_told_apart_is_a_corrected_p_below_one_minus_the_level(seed, level):
-    found = compare_cells(some_cells(n_images=200, seed=seed), level=level)
+    found = compare_configurations(some_configurations(n_images=200, seed=seed), level=level)
     assert [one.told_apart for one in found.pairs] == [one.holm_p < 1.0 - level for one in found.pairs]
 
 
-def test_one_cell_alone_has_no_pairs():
-    found = compare_cells({"only": some_cells()[0]})
+def test_one_configuration_alone_has_no_pairs():
+    found = compare_configurations({"only": some_configurations()[0]})
     assert (found.pairs, found.groups) == ((), (("only",),))
 
 
@@ -147,15 +149,15 @@ def test_groups_are_all_maximal_sets(n, bits):
 
 
 def test_bad_input_is_named():
-    first, second, _ = some_cells()
+    first, second, _ = some_configurations()
     with pytest.raises(ShapeError, match="paired seeds"):
         difference(first, second[:2], paired_seeds=True)
     with pytest.raises(ConfigError, match="different labels"):
         difference(first, second, labels=("a", "a"))
     with pytest.raises(ConfigError, match="level"):
-        compare_cells({"a": first}, level=95)
+        compare_configurations({"a": first}, level=95)
     with pytest.raises(ShapeError, match=r"got \(3, 2, 2\)"):
-        cell_accuracy(np.ones((3, 2, 2)))
+        configuration_accuracy(np.ones((3, 2, 2)))
 
 
 # Calibration: shares of simulated studies whose interval holds the truth. benchmarks/coverage.py measures all settings;
@@ -169,7 +171,7 @@ def studies(n_seeds, n_images, spread, trials, accuracy=0.92, seed=0):
 
 
 def coverage(drawn, accuracy=0.92):
-    """Percent of studies that hold the accuracy, and the difference 0 of the two equal cells."""
+    """Percent of studies that hold the accuracy, and the difference 0 of the two equal configurations."""
     first, second = (np.array([study[c] for study in drawn], dtype=np.float64) for c in (0, 1))
     parts = [mean_squares(first), mean_squares(second)]
     low, high = accuracy_limits(parts[0], 0.95)
@@ -180,9 +182,9 @@ def coverage(drawn, accuracy=0.92):
 
 @pytest.mark.parametrize(("n_seeds", "spread"), [(3, 0.0), (3, 3.0), (10, 1.0)])
 def test_intervals_cover_in_a_small_simulation(n_seeds, spread):
-    cell, equal = coverage(studies(n_seeds, 300, spread, 400))
+    config, equal = coverage(studies(n_seeds, 300, spread, 400))
     # 400 studies: the standard error of the percentage is 1.1
-    assert 91.5 < cell < 98.5
+    assert 91.5 < config < 98.5
     assert 91.5 < equal < 99.0
 
 
@@ -190,15 +192,15 @@ def test_intervals_cover_in_a_small_simulation(n_seeds, spread):
 def test_the_coverage_check_sees_planted_faults(fault, monkeypatch):
     honest = random_effects.variance_of_mean
 
-    def faulty(images_part, n_images, cells):
+    def faulty(images_part, n_images, configs):
         if fault == "seeds forgotten":
             return Spread(images_part, np.full_like(images_part, n_images - 1.0))
-        spread = honest(0.0 * images_part if fault == "images forgotten" else images_part, n_images, cells)
+        spread = honest(0.0 * images_part if fault == "images forgotten" else images_part, n_images, configs)
         return spread if fault == "images forgotten" else Spread(spread.variance, np.full_like(spread.df, np.inf))
 
     monkeypatch.setattr(random_effects, "variance_of_mean", faulty)
-    cell, _ = coverage(studies(3, 300, 0.0 if fault == "images forgotten" else 3.0, 400))
-    assert cell < 91.5
+    config, _ = coverage(studies(3, 300, 0.0 if fault == "images forgotten" else 3.0, 400))
+    assert config < 91.5
 
 
 @pytest.mark.slow
@@ -206,10 +208,10 @@ def test_the_coverage_check_sees_planted_faults(fault, monkeypatch):
 @pytest.mark.parametrize("spread", [0.0, 1.0])
 @pytest.mark.parametrize("n_seeds", [3, 5, 10, 30])
 def test_intervals_cover_93_to_97_percent_of_1000_studies(n_seeds, spread, n_images):
-    cell = equal = 0.0
+    config = equal = 0.0
     for block in range(10):  # a tenth at a time, to keep memory small
         found = coverage(studies(n_seeds, n_images, spread, 100, seed=block))
-        cell, equal = cell + found[0] / 10, equal + found[1] / 10
-    assert 93.0 <= cell <= 97.0
+        config, equal = config + found[0] / 10, equal + found[1] / 10
+    assert 93.0 <= config <= 97.0
     assert 93.0 <= equal <= 97.0
     assert 100.0 - equal <= 6.0

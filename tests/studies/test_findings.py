@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from chalknet.errors import ShapeError
-from chalknet.studies.compare import compare_cells, difference
+from chalknet.studies.compare import compare_configurations, difference
 from chalknet.studies.curve_findings import Curves, curve_findings, epochs_to_final, final_gap, jumps
 from chalknet.studies.findings import comparison_findings, needed_to_tell, points, rounded
 from chalknet.studies.loss_rise import loss_rise
-from chalknet.studies.simulated import population, simulate
+from chalknet.studies.simulation import population, simulate
 
 
-def cells(accuracies, n_seeds=5, n_images=2_724, seed=3, spread=0.6):
+def configurations(accuracies, n_seeds=5, n_images=2_724, seed=3, spread=0.6):
     of = population(0.91, spread, "graded", n_images)
     drawn = simulate(accuracies, of, n_seeds, n_images, np.random.default_rng(seed))
     return dict(zip((f"hidden {n}" for n in (100, 500, 1_000, 2_000)), drawn, strict=False))
@@ -30,7 +30,7 @@ def sentences(comparison):
 
 
 def test_a_clear_difference_is_said_with_its_interval_and_correction():
-    comparison = compare_cells(cells((0.85, 0.91)))
+    comparison = compare_configurations(configurations((0.85, 0.91)))
     (finding,) = comparison_findings(comparison)
     one = comparison.pairs[0].difference
     limits = f"{points(one.low)} to {points(one.high)}"
@@ -41,7 +41,7 @@ def test_a_clear_difference_is_said_with_its_interval_and_correction():
 
 
 def test_many_pairs_name_holm_and_how_many():
-    said = sentences(compare_cells(cells((0.80, 0.91, 0.91))))
+    said = sentences(compare_configurations(configurations((0.80, 0.91, 0.91))))
     assert any("; Holm over 3 pairs)." in one for one in said)
     assert any(" cannot be told apart: difference " in one and "Holm over 3 pairs" in one for one in said)
 
@@ -50,24 +50,24 @@ def test_more_than_six_pairs_say_only_those_of_the_best():
     of = population(0.91, 0.5, "graded", 2_724)
     accuracies = (0.93, 0.85, 0.8, 0.75, 0.7)
     drawn = simulate(accuracies, of, 5, 2_724, np.random.default_rng(0))
-    found = comparison_findings(compare_cells(dict(zip("abcde", drawn, strict=True))))
+    found = comparison_findings(compare_configurations(dict(zip("abcde", drawn, strict=True))))
     assert [finding.labels for finding in found if finding.kind == "told_apart"] == [("a", x) for x in "bcde"]
 
 
 def test_one_seed_is_said_to_carry_no_seeds():
-    (said,) = sentences(compare_cells(cells((0.85, 0.91), n_seeds=1)))
+    (said,) = sentences(compare_configurations(configurations((0.85, 0.91), n_seeds=1)))
     assert "the interval carries images alone, not the seeds" in said
 
 
 def test_nothing_is_said_to_beat_that_is_not_told_apart():
-    comparison = compare_cells(cells((0.91, 0.911)))
+    comparison = compare_configurations(configurations((0.91, 0.911)))
     assert not comparison.pairs[0].told_apart
     (said,) = sentences(comparison)
     assert "beats" not in said
 
 
 def test_a_pair_that_only_the_correction_keeps_together_says_both_p_values():
-    comparison = compare_cells(cells((0.90, 0.91, 0.91, 0.91)))
+    comparison = compare_configurations(configurations((0.90, 0.91, 0.91, 0.91)))
     for group in comparison_findings(comparison):
         p, corrected = group.figures["p_value"], group.figures["holm_p"]
         if group.kind == "not_told_apart" and p < 0.05:
@@ -75,7 +75,7 @@ def test_a_pair_that_only_the_correction_keeps_together_says_both_p_values():
 
 
 def planned(**parts):
-    first, second = cells((0.90, 0.91), n_seeds=3).values()
+    first, second = configurations((0.90, 0.91), n_seeds=3).values()
     return replace(difference(first, second), difference=0.01, n_seeds=(3, 3), n_images=1_000, **parts)
 
 
@@ -164,9 +164,11 @@ def test_a_rise_of_both_losses_is_instability_and_not_over_fitting():
 
 
 def test_images_are_called_by_the_part_that_was_compared():
-    noisy = compare_cells(cells((0.90, 0.905), n_seeds=3))
+    noisy = compare_configurations(configurations((0.90, 0.905), n_seeds=3))
     said = [one.sentence for one in comparison_findings(noisy, images="validation images")]
-    assert any("validation images would be needed" in one or "seeds a cell would be needed" in one for one in said)
+    assert any(
+        "validation images would be needed" in one or "seeds a configuration would be needed" in one for one in said
+    )
     assert not any("test images" in one for one in said)
 
 
@@ -288,7 +290,8 @@ def test_a_rise_by_hand():
 
 @pytest.mark.parametrize("n_seeds", [1, 3, 10])
 def test_no_rise_is_said_where_only_luck_makes_one(n_seeds):
-    # 200 flat cells; the interval is two-sided, so that above 0 lie 2.5 % of them. 5 % is three standard errors more.
+    # 200 flat configurations; the interval is two-sided, so that above 0 lie 2.5 % of them. 5 % is three standard
+    # errors more.
     rng, above = np.random.default_rng(n_seeds), 0
     for _ in range(200):
         moves = 0.2 * rng.standard_normal((n_seeds, 30)) * (n_seeds > 1)

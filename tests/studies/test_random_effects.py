@@ -103,11 +103,11 @@ def test_the_logit_interval_is_the_same_seen_from_the_errors():
 
 
 def test_equal_seed_variances_have_twice_the_degrees_and_one_alone_has_its_own():
-    def cell(seeds):
+    def configuration(seeds):
         return MeanSquares(3, 1_000, np.float64(0.9), np.float64(seeds), np.float64(0.0), np.float64(0.0))
 
-    alike = variance_of_mean(np.float64(0.0), 1_000, [cell(1.0), cell(1.0)])
-    alone = variance_of_mean(np.float64(0.0), 1_000, [cell(1.0), cell(0.0)])
+    alike = variance_of_mean(np.float64(0.0), 1_000, [configuration(1.0), configuration(1.0)])
+    alone = variance_of_mean(np.float64(0.0), 1_000, [configuration(1.0), configuration(0.0)])
     assert (float(alike.df), float(alone.df)) == (4.0, 2.0)
 
 

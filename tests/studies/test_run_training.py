@@ -10,7 +10,7 @@ from conftest import made_images, needs
 
 from chalknet.config import Recipe
 from chalknet.studies import run_training
-from chalknet.studies.cells import Cell, Unit
+from chalknet.studies.configurations import Configuration, RunKey
 from chalknet.studies.run_training import train_stack
 
 pytestmark = pytest.mark.extras
@@ -19,7 +19,7 @@ DATA = made_images(240, seed=0)
 RECIPE = Recipe().with_settings(
     hidden=[4], epochs=3, split="random", train_size=150, valid_size=50, engine="torch", device="cpu"
 )
-UNITS = [Unit(Cell((), RECIPE, RECIPE.split), seed) for seed in range(6)]
+RUNS = [RunKey(Configuration((), RECIPE, RECIPE.split), seed) for seed in range(6)]
 
 
 def outcomes(ended=None, on_epoch=None, threads=1):
@@ -30,7 +30,7 @@ def outcomes(ended=None, on_epoch=None, threads=1):
         if ended is not None:
             ended(number)
 
-    train_stack(DATA, UNITS, end, threads=threads, how="here", keep_model=[True] * len(UNITS), on_epoch=on_epoch)
+    train_stack(DATA, RUNS, end, threads=threads, how="here", keep_model=[True] * len(RUNS), on_epoch=on_epoch)
     return found
 
 
@@ -70,8 +70,8 @@ def test_what_telling_fails_with_goes_through():
 
 
 def test_what_telling_fails_with_ends_the_training_of_the_others(monkeypatch):
-    longer = [Unit(Cell((), RECIPE.with_settings(epochs=n), RECIPE.split), 0) for n in (1, 500)]
-    monkeypatch.setitem(globals(), "UNITS", longer)
+    longer = [RunKey(Configuration((), RECIPE.with_settings(epochs=n), RECIPE.split), 0) for n in (1, 500)]
+    monkeypatch.setitem(globals(), "RUNS", longer)
     seen = []
 
     def fails(number):

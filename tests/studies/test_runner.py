@@ -22,13 +22,13 @@ from shlex import join, split
 import numpy as np
 import pytest
 from conftest import made_images, needs
-from studies.small_studies import numbers, spec_of, units_of
+from studies.small_studies import numbers, runs_of, spec_of
 
 from chalknet.artifacts.checkpoint import read_checkpoint
 from chalknet.data.dataset import dataset_from_arrays
 from chalknet.data.load import load_data
 from chalknet.errors import ChalknetError, ConfigError, DataError
-from chalknet.studies.reading import read_results
+from chalknet.studies.results_reader import read_results
 from chalknet.studies.runner import processes
 from chalknet.studies.runner.processes import END_SECONDS
 from chalknet.studies.runner.protocol import job_message
@@ -55,7 +55,7 @@ def events(folder):
 
 
 def command_line(letters, folder, *more):
-    """12 units of some tenths of a second each."""
+    """12 runs of some tenths of a second each."""
     line = [*split("study --recipe writeup --train 160 --valid 40 --learning-rate 1e-5 --data"), str(letters), *more]
     return [sys.executable, "-m", "chalknet", *line, "--vary", "hidden=3,4,5,6", "--seeds", "3", "--out", str(folder)]
 
@@ -72,15 +72,15 @@ def test_the_bits_do_not_depend_on_the_number_of_jobs_or_the_order(letters, tmp_
         study(letters, vary, out=tmp_path / f"jobs{jobs}", seeds=2, jobs=jobs, epochs=3, **SIZES) for jobs in (1, 2)
     )
     assert numbers(one) == numbers(two)
-    assert one.unit(one.cells[0], 0).trained.endswith("one at a time")
-    assert two.unit(two.cells[0], 0).trained.endswith("2 at a time")
+    assert one.run(one.configurations[0], 0).trained.endswith("one at a time")
+    assert two.run(two.configurations[0], 0).trained.endswith("2 at a time")
 
 
 @pytest.fixture
 def stacks(monkeypatch):
     """Lets a study stack runs as on a GPU, and its workers train them on the processor."""
     needs("torch")
-    monkeypatch.setattr("chalknet.studies.planner.gpu_bytes", lambda _: 10**9)
+    monkeypatch.setattr("chalknet.studies.job_planner.gpu_bytes", lambda _: 10**9)
     monkeypatch.setattr("chalknet.training.trainer.device_of", lambda _: "cuda")
     return {"engine": "torch", "dtype": "float64"}
 
@@ -93,10 +93,10 @@ def test_stacked_runs_equal_single_ones_and_the_record_names_the_stack(letters, 
     asked = {"vary": {"hidden": [3, 40]}, "seeds": 2, "jobs": 1, "epochs": 3, **stacks, **SIZES}
     alone = study(letters, out=tmp_path / "alone", stack=1, **asked)
     stacked = study(letters, out=tmp_path / "stacked", **asked)
-    for unit in stacked.units:
-        mine, theirs = (one.record(unit.cell, unit.seed).history[-1].valid.loss for one in (stacked, alone))
+    for run in stacked.runs:
+        mine, theirs = (one.record(run.configuration, run.seed).history[-1].valid.loss for one in (stacked, alone))
         assert mine == pytest.approx(theirs, rel=1e-9)
-    how = Counter(stacked.record(unit.cell, unit.seed).trained for unit in stacked.units)
+    how = Counter(stacked.record(run.configuration, run.seed).trained for run in stacked.runs)
     assert how == {"torch engine, float64, on cpu, in a stack of 4, one at a time": 4}
     names, others = (sorted(path.name for path in (one.folder / "models").rglob("*")) for one in (alone, stacked))
     assert names == others
@@ -115,51 +115,51 @@ def test_runs_of_a_stack_that_fails_as_a_whole_are_trained_alone(letters, monkey
         raise MemoryError
 
     monkeypatch.setattr("chalknet.studies.runner.worker.train_stack", fails)
-    units = units_of(spec_of("hidden=3,4"))[:3]
+    runs = runs_of(spec_of("hidden=3,4"))[:3]
     said = []
-    message = job_message(units, 1, "one at a time", [False] * 3, Path("nowhere"))
+    message = job_message(runs, 1, "one at a time", [False] * 3, Path("nowhere"))
     train_job(message, load_data(letters), lambda sent, _: said.append((sent["run"], sent["event"])))
     assert [one for one in said if one[1] != "epoch"] == [(0, "done"), (1, "done"), (2, "done")]
 
 
-def test_a_unit_is_the_training_that_train_would_do(letters, tmp_path):
+def test_a_run_is_the_training_that_train_would_do(letters, tmp_path):
     import chalknet
 
     asked = {**SIZES, "valid_size": 60, "epochs": 3, "stop_early": True}
     results = study(letters, {"hidden": [4, 6]}, out=tmp_path / "study", seeds=2, **asked)
-    cell = results.cell("hidden=6")
+    config = results.configuration("hidden=6")
     run = chalknet.train(load_data(letters), hidden=[6], seed=1, **asked)
-    unit = results.unit(cell, 1)
-    assert [(r.train, r.valid, r.test) for r in unit.history] == [(r.train, r.valid, r.test) for r in run.history]
-    assert unit.kept_epoch == run.kept_epoch
+    result = results.run(config, 1)
+    assert [(r.train, r.valid, r.test) for r in result.history] == [(r.train, r.valid, r.test) for r in run.history]
+    assert result.kept_epoch == run.kept_epoch
     test = run.splits.test
-    np.testing.assert_array_equal(unit.test.predicted, run.network.predict(run.data.inputs[test]))
-    np.testing.assert_array_equal(unit.test.index, test)
-    first = chalknet.load_model(results.model_path(cell))
-    np.testing.assert_array_equal(first.predict(run.data.inputs[test]), results.unit(cell, 0).test.predicted)
+    np.testing.assert_array_equal(result.test.predicted, run.network.predict(run.data.inputs[test]))
+    np.testing.assert_array_equal(result.test.index, test)
+    first = chalknet.load_model(results.model_path(config))
+    np.testing.assert_array_equal(first.predict(run.data.inputs[test]), results.run(config, 0).test.predicted)
 
 
-def test_another_question_adds_cells_and_keeps_the_old_ones(letters, tmp_path):
+def test_another_question_adds_configurations_and_keeps_the_old_ones(letters, tmp_path):
     folder = tmp_path / "study"
     first = study(letters, {"hidden": [3, 4]}, out=folder, seeds=2, epochs=2, **SIZES)
     before = numbers(first)
     second = study(letters, {"hidden": [4, 5]}, out=folder, seeds=3, epochs=2, **SIZES)
-    assert [cell.label for cell in second.cells] == ["hidden=4", "hidden=5"]
+    assert [config.label for config in second.configurations] == ["hidden=4", "hidden=5"]
     assert Counter(event for _, _, event in events(folder)) == {"begun": 8, "done": 8}
-    everything = read_results(folder, every_cell=True)
-    assert [cell.label for cell in everything.cells] == ["hidden=4", "hidden=5", "hidden=3"]
-    assert {unit: numbers(second).get(unit) for unit in before if "hidden=4" in unit}.items() <= before.items()
+    everything = read_results(folder, all_configurations=True)
+    assert [config.label for config in everything.configurations] == ["hidden=4", "hidden=5", "hidden=3"]
+    assert {run: numbers(second).get(run) for run in before if "hidden=4" in run}.items() <= before.items()
     again = study(letters, {"hidden": [3, 4]}, out=folder, seeds=2, epochs=2, **SIZES)
     assert numbers(again) == before
     assert len(events(folder)) == 16
 
 
-def test_images_are_paired_between_cells_and_seeds_unless_the_split_varies(letters, tmp_path):
+def test_images_are_paired_between_configurations_and_seeds_unless_the_split_varies(letters, tmp_path):
     results = study(letters, {"hidden": [3, 4]}, out=tmp_path / "a", seeds=2, epochs=2, **SIZES)
     correct = results.correct("test")
     assert list(correct) == ["hidden=3", "hidden=4"]
     assert {one.shape for one in correct.values()} == {(2, 40)}
-    np.testing.assert_array_equal(correct["hidden=4"][1], results.unit(results.cells[1], 1).test.correct)
+    np.testing.assert_array_equal(correct["hidden=4"][1], results.run(results.configurations[1], 1).test.correct)
     varies = ("init", "order", "split")
     other = study(letters, {"hidden": [3, 4]}, out=tmp_path / "b", seeds=2, epochs=2, seeds_vary=varies, **SIZES)
     with pytest.raises(ConfigError, match="vary the split, so their images differ"):
@@ -168,13 +168,13 @@ def test_images_are_paired_between_cells_and_seeds_unless_the_split_varies(lette
     assert set(other.index("test", 0)) != set(other.index("test", 1))
 
 
-def test_a_unit_that_diverges_fails_with_its_error_and_the_others_are_done(letters, tmp_path):
+def test_a_run_that_diverges_fails_with_its_error_and_the_others_are_done(letters, tmp_path):
     vary = {"learning_rate": [1e-4, 1e300]}
     results = study(letters, vary, out=tmp_path / "s", seeds=2, hidden=[4], epochs=3, **SIZES)
     assert results.counts == {"todo": 0, "running": 0, "done": 2, "failed": 2}
-    assert [unit.cell.label for unit in results.failed] == ["learning_rate=1e+300"] * 2
+    assert [run.configuration.label for run in results.failed] == ["learning_rate=1e+300"] * 2
     assert all("largest gradient" in error for error in results.failed.values())
-    assert [cell.label for cell in results.complete_cells] == ["learning_rate=0.0001"]
+    assert [config.label for config in results.complete_configurations] == ["learning_rate=0.0001"]
     study(letters, vary, out=tmp_path / "s", seeds=2, hidden=[4], epochs=3, **SIZES)
     assert Counter(e for _, _, e in events(tmp_path / "s"))["failed"] == 2  # not tried again by itself
     study(letters, vary, out=tmp_path / "s", seeds=2, hidden=[4], epochs=3, retry_failed=True, **SIZES)
@@ -223,7 +223,7 @@ protocol.receive, protocol.send, protocol.SECONDS_BETWEEN_EPOCHS = receive_job, 
 
 
 class Killer:
-    """An observer of a study that kills its workers in the middle of a unit: the first `most`, of a seed or of any."""
+    """An observer of a study that kills its workers in the middle of a run: the first `most`, of a seed or of any."""
 
     def __init__(self, monkeypatch, folder, most, seed=None):
         folder.mkdir()
@@ -253,7 +253,7 @@ def test_a_killed_worker_loses_its_runs_progress_and_no_more(letters, tmp_path, 
     if not is_stacked:
         assert numbers(results) == numbers(study(letters, {"hidden": [3, 4]}, out=tmp_path / "t", **asked))
     # Runs that died in a stack are tried again alone.
-    trained = Counter("in a stack" in results.record(unit.cell, unit.seed).trained for unit in results.units)
+    trained = Counter("in a stack" in results.record(run.configuration, run.seed).trained for run in results.runs)
     assert trained == ({True: 2, False: 2} if is_stacked else {False: 4})
 
 
@@ -275,7 +275,7 @@ def test_workers_that_cannot_start_are_told_once_and_nothing_counts_as_failed(le
     assert read_results(tmp_path / "s").counts == {"todo": 1, "running": 0, "done": 0, "failed": 0}
 
 
-def test_an_interrupted_study_gives_its_units_back_and_stops_its_workers(letters, tmp_path, monkeypatch):
+def test_an_interrupted_study_gives_its_runs_back_and_stops_its_workers(letters, tmp_path, monkeypatch):
     spy = Spy(monkeypatch)
 
     def interrupt(progress):
@@ -302,7 +302,7 @@ def test_other_data_is_refused_with_both_digests_and_changes_nothing(letters, tm
     with pytest.raises(DataError, match=f"sha256 {load_data(letters).sha256}, expected {old}"):
         study(letters, {"hidden": [4]}, out=tmp_path / "s", seeds=1, epochs=2, **SIZES)
     assert (tmp_path / "s" / "study.toml").read_bytes() == question
-    assert [cell.label for cell in read_results(tmp_path / "s").cells] == ["hidden=3"]
+    assert [config.label for config in read_results(tmp_path / "s").configurations] == ["hidden=3"]
 
 
 def test_a_disk_that_is_full_when_samples_are_copied_is_one_line(tmp_path):
@@ -357,7 +357,7 @@ def killed_again_and_again(letters, folder, undisturbed, n_kills, epochs, longes
     run_to_the_end(command)
     results = read_results(folder)
     assert results.counts == {"todo": 0, "running": 0, "done": 12, "failed": 0}
-    done = Counter((cell, seed) for cell, seed, event in events(folder) if event == "done")
+    done = Counter((config, seed) for config, seed, event in events(folder) if event == "done")
     assert len(done) == 12
     assert set(done.values()) == {1}
     assert numbers(results) == numbers(read_results(undisturbed))
@@ -415,7 +415,7 @@ def test_two_processes_share_one_study_and_do_nothing_twice(letters, tmp_path):
 def test_a_signal_stops_a_study_with_one_line_that_says_how_to_go_on(letters, tmp_path, number, code):
     command = command_line(letters, tmp_path / "s", "--epochs", "1000", "--jobs", "2")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        while not (seen := process.stderr.readline()).startswith("units  1/12"):
+        while not (seen := process.stderr.readline()).startswith("runs  1/12"):
             assert seen.startswith(("note: ", "plan: ")), seen
         process.send_signal(number)
         rest = process.stderr.read()

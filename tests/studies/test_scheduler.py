@@ -48,7 +48,7 @@ def test_threads_are_as_many_as_fit_on_the_nodes(nodes, jobs, threads):
     assert threads_of(nodes, jobs) == threads
 
 
-def test_a_unit_has_a_gpu_where_its_recipe_asks_for_one_or_leaves_it_open_and_there_is_one():
+def test_a_run_has_a_gpu_where_its_recipe_asks_for_one_or_leaves_it_open_and_there_is_one():
     def recipe(**training):
         return SimpleNamespace(training=SimpleNamespace(**training))
 

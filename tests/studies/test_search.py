@@ -1,4 +1,4 @@
-"""A sampler that chooses cells: the same choice however the study is run, stopped or extended."""
+"""A sampler that chooses configurations: the same choice however the study is run, stopped or extended."""
 
 import sys
 
@@ -7,8 +7,8 @@ from conftest import made_images
 from studies.small_studies import numbers, spec_of
 
 from chalknet.errors import ConfigError, MissingExtraError
-from chalknet.studies.cells import Cell
-from chalknet.studies.reading import read_results
+from chalknet.studies.configurations import Configuration
+from chalknet.studies.results_reader import read_results
 from chalknet.studies.search import Trial, next_trials, search_key
 from chalknet.studies.spec import SearchConfig
 from chalknet.workflows.study import study
@@ -92,13 +92,13 @@ class TestWithOptuna:
         results = study(
             small_images, {"hidden": [3, 4, 5]}, out=tmp_path / "s", seeds=1, search="tpe", trials=9, **SIZES
         )
-        assert sorted(cell.label for cell in results.cells) == ["hidden=3", "hidden=4", "hidden=5"]
+        assert sorted(config.label for config in results.configurations) == ["hidden=3", "hidden=4", "hidden=5"]
         assert results.counts["done"] == 3
 
     def test_a_search_finds_the_same_whatever_the_jobs_and_goes_on_where_it_was_stopped(self, small_images, tmp_path):
         whole = searched(small_images, tmp_path / "whole", jobs=2)
-        assert len(whole.cells) == 6
-        assert all(isinstance(cell, Cell) for cell in whole.cells)
+        assert len(whole.configurations) == 6
+        assert all(isinstance(config, Configuration) for config in whole.configurations)
 
         def interrupt(progress):
             if progress.done >= 5:
@@ -106,13 +106,15 @@ class TestWithOptuna:
 
         with pytest.raises(KeyboardInterrupt):
             searched(small_images, tmp_path / "stopped", jobs=1, on_progress=interrupt)
-        assert 0 < len(read_results(tmp_path / "stopped").cells) < 6
+        assert 0 < len(read_results(tmp_path / "stopped").configurations) < 6
         again = searched(small_images, tmp_path / "stopped", jobs=1)
-        assert [cell.label for cell in again.cells] == [cell.label for cell in whole.cells]
+        assert [config.label for config in again.configurations] == [config.label for config in whole.configurations]
         assert numbers(again) == numbers(whole)
         longer = searched(small_images, tmp_path / "stopped", trials=8)
-        assert [cell.label for cell in longer.cells][:6] == [cell.label for cell in whole.cells]
-        assert len(longer.cells) == 8
+        assert [config.label for config in longer.configurations][:6] == [
+            config.label for config in whole.configurations
+        ]
+        assert len(longer.configurations) == 8
 
     def test_a_search_needs_validation_samples(self, tmp_path):
         with pytest.raises(ConfigError, match="goes by valid_accuracy, but there are no validation samples"):

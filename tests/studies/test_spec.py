@@ -142,7 +142,10 @@ COUNT = "a range must have 2 to 10,000 values, such as 1e-6:1e-4:log5 or 0:0.9:l
         (["momentum=0:0.9:lin"], "momentum=0:0.9:lin must say how many values, such as 0:0.9:lin5, unless a search"),
         (["dtype=0:1:lin3"], "dtype must vary over a list: one of float32, float64; it has no range 0:1:lin3."),
         (["hidden=1,2", "hidden=3"], "hidden is varied twice. Put all its values into one list."),
-        (["epochs=1:9999:lin9999", "patience=1:99:lin99"], "a study must have at most 100,000 cells, got 989,901."),
+        (
+            ["epochs=1:9999:lin9999", "patience=1:99:lin99"],
+            "a study must have at most 100,000 configurations, got 989,901.",
+        ),
     ],
 )
 def test_what_cannot_vary_is_told_in_one_line(vary, message):
@@ -151,8 +154,8 @@ def test_what_cannot_vary_is_told_in_one_line(vary, message):
 
 
 @pytest.mark.parametrize("name", ["split", "split_seed", "valid_size"])
-def test_what_would_judge_cells_on_different_images_is_refused_with_that_reason(name):
-    with pytest.raises(ConfigError, match=f"^{name} cannot vary: cells are compared image by image"):
+def test_what_would_judge_configurations_on_different_images_is_refused_with_that_reason(name):
+    with pytest.raises(ConfigError, match=f"^{name} cannot vary: configurations are compared image by image"):
         parse_vary(f"{name}=1,2")
 
 
@@ -171,7 +174,7 @@ def test_what_would_judge_cells_on_different_images_is_refused_with_that_reason(
         ({"recipe": Recipe().with_settings(seed=7)}, "seed is what the seeds count, so it cannot be set to 7."),
         ({"recipe": Recipe().with_settings(batch_seed=7)}, "batch_seed 7 fixes the batch order, which the seeds vary."),
         ({"recipe": Recipe().with_settings(split="given")}, "a study cannot use split 'given'"),
-        ({"sample": 3, "search": SearchConfig()}, "a search and a sample of the grid both choose the cells."),
+        ({"sample": 3, "search": SearchConfig()}, "a search and a sample of the grid both choose the configurations."),
         (
             {"vary": (), "search": SearchConfig()},
             "a search needs something to choose: vary at least one field (--vary).",

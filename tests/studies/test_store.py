@@ -1,4 +1,4 @@
-"""What every store promises: units are handed out once, results are whole or absent, strangers' files are refused."""
+"""What every store promises: runs are handed out once, results are whole or absent, strangers' files are refused."""
 
 import os
 import sqlite3
@@ -12,23 +12,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from studies.small_studies import RECIPE, spec_of, trained, units_of
+from studies.small_studies import RECIPE, runs_of, spec_of, trained
 
 from chalknet.errors import DataError, OutputError, StoreError
 from chalknet.studies import lease as lease_module
 from chalknet.studies import store as store_module
 from chalknet.studies.lease import STALE_SECONDS, Lease, LeaseObserver, end_lease, new_lease, this_host
-from chalknet.studies.reading import read_results
+from chalknet.studies.results_reader import read_results
 from chalknet.studies.run_output import RunOutput, record_from
 from chalknet.studies.runner.scheduler import data_facts
-from chalknet.studies.space import check_question
+from chalknet.studies.search_space import check_question
 from chalknet.studies.spec import spec_tables
 from chalknet.studies.stopping_point import stopping_point
 from chalknet.studies.store import MAX_CRASHES, Store
 
 SPEC = spec_of("hidden=3,4", seeds=2)
-UNITS = units_of(SPEC)
-COSTS = {unit.cell.key: float(sum(unit.cell.recipe.network.hidden)) for unit in UNITS}
+RUNS = runs_of(SPEC)
+COSTS = {run.configuration.key: float(sum(run.configuration.recipe.network.hidden)) for run in RUNS}
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def store(tmp_path, small_images):
         made.set_data(data_facts(small_images))
         sizes = check_question(SPEC, small_images).sizes
         made.set_question({"spec": spec_tables(SPEC), "split_sizes": sizes})
-        made.add_units(UNITS, COSTS)
-        made.want(UNITS)
+        made.add_runs(RUNS, COSTS)
+        made.want(RUNS)
         yield made
 
 
@@ -54,29 +54,29 @@ def lease(store):
 def outcome():
     from conftest import made_images
 
-    return trained(made_images(240, seed=0), UNITS[0])
+    return trained(made_images(240, seed=0), RUNS[0])
 
 
 def claimed(store, lease):
     key = store.claim(lease)
-    return next(unit for unit in UNITS if unit.key == key)
+    return next(run for run in RUNS if run.key == key)
 
 
 def test_the_costliest_come_first_and_of_equals_the_first_seeds(store, lease):
-    keys = [store.claim(lease) for _ in UNITS]
+    keys = [store.claim(lease) for _ in RUNS]
     assert [seed for _, seed in keys] == [0, 1, 0, 1]
     assert COSTS[keys[0][0]] == COSTS[keys[1][0]] == 4
     assert store.claim(lease) is None
 
 
-def test_many_connections_never_get_the_same_unit(tmp_path, store):
-    units = units_of(spec_of("hidden=1:40:lin40", seeds=3))
-    store.add_units(units, {unit.cell.key: 1.0 for unit in units})
+def test_many_connections_never_get_the_same_run(tmp_path, store):
+    runs = runs_of(spec_of("hidden=1:40:lin40", seeds=3))
+    store.add_runs(runs, {run.configuration.key: 1.0 for run in runs})
     got, start = Counter(), threading.Barrier(4)
 
     def claim_all():
         with Store.create(tmp_path) as own:
-            own.want(units)
+            own.want(runs)
             me = new_lease()
             own.heartbeat(me)
             start.wait()
@@ -89,15 +89,15 @@ def test_many_connections_never_get_the_same_unit(tmp_path, store):
         thread.start()
     for thread in threads:
         thread.join()
-    assert set(got) == {unit.key for unit in units}
+    assert set(got) == {run.key for run in runs}
     assert set(got.values()) == {1}
 
 
 def test_a_result_reads_back_as_it_was_stored(store, lease, tmp_path, small_images):
-    unit = claimed(store, lease)
-    assert store.complete(unit, lease, trained(small_images, unit))
-    want = trained(small_images, unit)
-    found = read_results(tmp_path).unit(unit.cell, unit.seed)
+    run = claimed(store, lease)
+    assert store.complete(run, lease, trained(small_images, run))
+    want = trained(small_images, run)
+    found = read_results(tmp_path).run(run.configuration, run.seed)
     assert found.kept_epoch == 3
     assert len(found.history) == 3
     np.testing.assert_array_equal(found.valid.predicted, want.arrays["valid_predicted"])
@@ -113,16 +113,16 @@ def test_a_result_reads_back_as_it_was_stored(store, lease, tmp_path, small_imag
 
 
 def test_losses_beyond_float16_read_back_as_they_were(store, lease, outcome, tmp_path):
-    unit = claimed(store, lease)
+    run = claimed(store, lease)
     large = outcome.arrays["valid_losses"].astype(np.float32) * 1e6
-    store.complete(unit, lease, replace(outcome, arrays={**outcome.arrays, "valid_losses": large}))
-    np.testing.assert_array_equal(read_results(tmp_path).unit(unit.cell, unit.seed).valid_losses, large)
+    store.complete(run, lease, replace(outcome, arrays={**outcome.arrays, "valid_losses": large}))
+    np.testing.assert_array_equal(read_results(tmp_path).run(run.configuration, run.seed).valid_losses, large)
 
 
 def test_a_training_whose_loss_grows_and_stays_finite_has_its_point_in_its_interval(small_images):
     recipe = RECIPE.with_settings(learning_rate=1e5, epochs=8)
-    (unit,) = units_of(spec_of("hidden=5", recipe=recipe, seeds=1))
-    stored = trained(small_images, unit)
+    (run,) = runs_of(spec_of("hidden=5", recipe=recipe, seeds=1))
+    stored = trained(small_images, run)
     losses, correct = stored.arrays["valid_losses"], np.unpackbits(stored.arrays["valid_right_bits"], axis=1, count=40)
     assert losses.dtype == np.float32
     history = record_from(stored.record).history
@@ -131,49 +131,49 @@ def test_a_training_whose_loss_grows_and_stays_finite_has_its_point_in_its_inter
     assert point.epoch.low <= point.epoch.value <= point.epoch.high
 
 
-def test_a_unit_that_is_done_or_failed_is_never_handed_out_again(store, lease, outcome):
+def test_a_run_that_is_done_or_failed_is_never_handed_out_again(store, lease, outcome):
     first, second = claimed(store, lease), claimed(store, lease)
     store.complete(first, lease, outcome)
     store.fail(second, lease, "loss became nan")
-    rest = {store.claim(lease) for _ in UNITS} - {None}
-    assert rest == {unit.key for unit in UNITS} - {first.key, second.key}
+    rest = {store.claim(lease) for _ in RUNS} - {None}
+    assert rest == {run.key for run in RUNS} - {first.key, second.key}
     assert store.counts()["failed"][0] == store.counts()["done"][0] == 1
     assert store.errors() == {second.key: "loss became nan"}
 
 
-def test_a_failed_unit_is_retried_only_when_asked(store, lease):
-    unit = claimed(store, lease)
-    store.fail(unit, lease, "no")
-    store.add_units(UNITS, COSTS)
-    assert store.statuses()[unit.key] == "failed"
+def test_a_failed_run_is_retried_only_when_asked(store, lease):
+    run = claimed(store, lease)
+    store.fail(run, lease, "no")
+    store.add_runs(RUNS, COSTS)
+    assert store.statuses()[run.key] == "failed"
     assert store.retry_failed() == 1
-    assert store.statuses()[unit.key] == "todo"
+    assert store.statuses()[run.key] == "todo"
     assert store.retry_failed() == 0
 
 
-def test_an_owner_that_lost_a_unit_cannot_finish_it(store, lease, outcome):
-    unit = claimed(store, lease)
+def test_an_owner_that_lost_a_run_cannot_finish_it(store, lease, outcome):
+    run = claimed(store, lease)
     store.release(lease)
     other = new_lease()
     store.heartbeat(other)
-    assert claimed(store, other) == unit
-    assert not store.complete(unit, lease, outcome)
-    assert not store.fail(unit, lease, "late")
-    assert not store.record_crash(unit, lease, "late")
-    assert store.statuses()[unit.key] == "running"
-    assert store.complete(unit, other, outcome)
-    assert not store.complete(unit, other, outcome)  # nor is anything done twice
+    assert claimed(store, other) == run
+    assert not store.complete(run, lease, outcome)
+    assert not store.fail(run, lease, "late")
+    assert not store.record_crash(run, lease, "late")
+    assert store.statuses()[run.key] == "running"
+    assert store.complete(run, other, outcome)
+    assert not store.complete(run, other, outcome)  # nor is anything done twice
     end_lease(other)
 
 
-def test_a_unit_whose_process_dies_too_often_has_failed(store, lease):
+def test_a_run_whose_process_dies_too_often_has_failed(store, lease):
     for death in range(1, MAX_CRASHES + 1):
-        unit = claimed(store, lease)
-        assert store.record_crash(unit, lease, "signal 9") == (death == MAX_CRASHES)
-    assert "ended 3 times while it was trained, last by signal 9" in store.errors()[unit.key]
+        run = claimed(store, lease)
+        assert store.record_crash(run, lease, "signal 9") == (death == MAX_CRASHES)
+    assert "ended 3 times while it was trained, last by signal 9" in store.errors()[run.key]
 
 
-def test_units_of_a_process_that_has_ended_are_free_at_once(store):
+def test_runs_of_a_process_that_has_ended_are_free_at_once(store):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         theirs = Lease("theirs", this_host(), process.pid, lease_module._start_time(process.pid))
         store.heartbeat(theirs)
@@ -230,7 +230,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_store_whole(store, lease, outcom
         "SELECT COUNT(*) FROM unit_arrays WHERE seed = ? AND cell = ?", second.key[::-1]
     ).fetchone() == (0,)
     assert store.complete(second, lease, outcome)
-    assert read_results(tmp_path).unit(second.cell, second.seed) is not None
+    assert read_results(tmp_path).run(second.configuration, second.seed) is not None
 
 
 def test_a_store_opened_to_be_read_cannot_be_changed(store, lease, tmp_path):
@@ -305,13 +305,13 @@ def test_a_statement_that_never_ends_is_ended(store, monkeypatch):
     ],
 )
 def test_a_value_larger_than_its_kind_is_refused_without_being_held(store, lease, outcome, tmp_path, change):
-    unit = claimed(store, lease)
-    store.complete(unit, lease, outcome)
+    run = claimed(store, lease)
+    store.complete(run, lease, outcome)
     with store._large_values():
         store._db.execute(change)
     tracemalloc.start()
     with pytest.raises(StoreError, match=r"string or blob too big|valid_losses|key of another type"):
-        read_results(tmp_path).unit(unit.cell, unit.seed)
+        read_results(tmp_path).run(run.configuration, run.seed)
     assert tracemalloc.get_traced_memory()[1] < 2.5 * 70e6
     tracemalloc.stop()
 
@@ -381,11 +381,11 @@ def test_a_folder_without_a_study_says_so(tmp_path):
     ],
 )
 def test_what_is_damaged_is_named_and_nothing_of_it_is_executed(store, lease, outcome, tmp_path, damage, message):
-    unit = claimed(store, lease)
-    store.complete(unit, lease, outcome)
+    run = claimed(store, lease)
+    store.complete(run, lease, outcome)
     store._db.execute(damage)
     with pytest.raises(StoreError, match=message):
-        read_results(tmp_path).unit(unit.cell, unit.seed)
+        read_results(tmp_path).run(run.configuration, run.seed)
 
 
 @pytest.mark.parametrize(
@@ -399,33 +399,33 @@ def test_what_is_damaged_is_named_and_nothing_of_it_is_executed(store, lease, ou
     ],
 )
 def test_a_class_or_a_position_that_is_not_there_is_refused(store, lease, outcome, tmp_path, name, value, message):
-    unit = claimed(store, lease)
+    run = claimed(store, lease)
     changed = {**outcome.arrays, **outcome.division}
     changed[name] = np.full_like(changed[name], value)
     parts = ({key: changed[key] for key in part} for part in (outcome.arrays, outcome.division))
-    store.complete(unit, lease, RunOutput(outcome.record, *parts))
+    store.complete(run, lease, RunOutput(outcome.record, *parts))
     with pytest.raises(StoreError, match=message):
-        read_results(tmp_path).unit(unit.cell, unit.seed)
+        read_results(tmp_path).run(run.configuration, run.seed)
 
 
 def test_an_array_with_a_pickle_in_it_is_refused(store, lease, outcome, tmp_path):
     import io
 
-    unit = claimed(store, lease)
-    store.complete(unit, lease, outcome)
+    run = claimed(store, lease)
+    store.complete(run, lease, outcome)
     buffer = io.BytesIO()
     np.save(buffer, np.array([{}] * 40, dtype=object), allow_pickle=True)
     store._db.execute("UPDATE unit_arrays SET npy = ? WHERE name = 'valid_predicted'", [buffer.getvalue()])
     with pytest.raises(StoreError, match="it holds pickles, which chalknet never opens"):
-        read_results(tmp_path).unit(unit.cell, unit.seed)
+        read_results(tmp_path).run(run.configuration, run.seed)
 
 
 def test_an_array_whose_header_promises_too_much_takes_no_memory(store, lease, outcome, tmp_path):
-    unit = claimed(store, lease)
-    store.complete(unit, lease, outcome)
+    run = claimed(store, lease)
+    store.complete(run, lease, outcome)
     (npy,) = store._db.execute("SELECT npy FROM unit_arrays WHERE name = 'valid_losses'").fetchone()
     for shape, message in ((b"(3, 10**15,)", "does not begin as an array"), (b"(3, 40000000000000,)", "has the shape")):
         header = npy.replace(b"(3, 40)", shape, 1).replace(b" " * (len(shape) - 7), b"", 1)
         store._db.execute("UPDATE unit_arrays SET npy = ? WHERE name = 'valid_losses'", [header])
         with pytest.raises(StoreError, match=message):
-            read_results(tmp_path).unit(unit.cell, unit.seed)
+            read_results(tmp_path).run(run.configuration, run.seed)

@@ -55,7 +55,17 @@ def test_the_writeup_is_two_documents_and_the_plain_data_that_they_show(paper):
     assert result.html.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert result.pdf.read_bytes().startswith(b"%PDF")
     tables = {path.stem for path in (result.folder / "tables").glob("*.csv")}
-    assert {"setup", "data", "gradient_check", "statistics", "cell-5", "cell-8", "cells", "pairs", "original"} <= tables
+    assert {
+        "setup",
+        "data",
+        "gradient_check",
+        "statistics",
+        "configuration-5",
+        "configuration-8",
+        "configurations",
+        "pairs",
+        "original",
+    } <= tables
     assert {"stopping", "class_accuracy"} & tables == {"stopping"}
     figures = {path.stem for path in (result.folder / "figures").glob("*.json")}
     assert {"learning", "accuracy", "curves-loss", "curves-accuracy", "stopping", "two_losses"} <= figures
@@ -66,7 +76,8 @@ def test_the_writeup_is_two_documents_and_the_plain_data_that_they_show(paper):
 def test_the_network_that_the_document_shows_is_the_one_whose_derivatives_are_checked(paper):
     result, _ = paper
     best = max(
-        result.results.cells, key=lambda c: np.mean([u.valid.accuracy for u in result.results.finished(c).values()])
+        result.results.configurations,
+        key=lambda c: np.mean([u.valid.accuracy for u in result.results.finished(c).values()]),
     )
     (width,) = best.recipe.network.hidden
     counts = {row[0]: int(row[1]) for row in rows_of(result.folder / "tables" / "gradient_check.csv")[1:]}
@@ -87,15 +98,15 @@ def test_every_number_of_a_table_file_stands_in_the_page(paper):
 
 def test_the_tables_and_figures_are_the_studys_own_numbers(paper):
     result, _ = paper
-    cell = result.results.cells[1]
-    units = list(result.results.finished(cell).values())
-    mean = np.mean([unit.valid.accuracy for unit in units])
+    config = result.results.configurations[1]
+    runs = list(result.results.finished(config).values())
+    mean = np.mean([run.valid.accuracy for run in runs])
     (row,) = [row for row in rows_of(result.folder / "tables" / "configurations.csv") if row[0] == "8"]
     assert row[1] == f"{100 * mean:.1f} %"
     figure = json.loads((result.folder / "figures" / "accuracy.json").read_text(encoding="utf-8"))
     assert figure["panels"][0]["curves"][0]["y"][1] == pytest.approx(mean)
-    first = {row[0]: row[1] for row in rows_of(result.folder / "tables" / "cell-8.csv")}
-    assert first["test printed loss"] == f"{units[0].kept.test.printed_loss:.4f}"
+    first = {row[0]: row[1] for row in rows_of(result.folder / "tables" / "configuration-8.csv")}
+    assert first["test printed loss"] == f"{runs[0].kept.test.printed_loss:.4f}"
 
 
 def test_started_again_the_writeup_trains_nothing_and_says_the_same(paper, letters):
@@ -160,13 +171,13 @@ def test_samples_that_have_gone_or_changed_are_said_and_those_that_moved_are_fou
 def test_the_report_of_a_run_is_that_of_one_training(letters, tmp_path):
     run = chalknet.train(letters, "writeup", out=tmp_path / "run", seed=3, **{**SETTINGS, "hidden": [5]})
     found = report(tmp_path / "run")
-    unit = found.results.unit(found.results.cells[0], 3)
-    assert unit.test.accuracy == run.kept.test.accuracy
-    assert unit.valid.accuracy == run.kept.valid.accuracy
+    result = found.results.run(found.results.configurations[0], 3)
+    assert result.test.accuracy == run.kept.test.accuracy
+    assert result.valid.accuracy == run.kept.valid.accuracy
     words = words_of(found.html)
     assert "from seed 3" in words
     assert "chalknet train --config" in words
-    assert "There is one cell, so nothing was chosen" in words
+    assert "There is one configuration, so nothing was chosen" in words
     assert (found.folder / "figures" / "weights.png").is_file()
 
 

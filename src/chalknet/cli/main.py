@@ -34,7 +34,9 @@ COMMANDS = {
     "stopping": LazyCommand(
         "chalknet.cli.stopping", "stopping", "Say when training should have stopped, from full curves."
     ),
-    "study": LazyCommand("chalknet.cli.study", "study", "Train cells times seeds, and never lose a finished one."),
+    "study": LazyCommand(
+        "chalknet.cli.study", "study", "Train configurations times seeds, and never lose a finished one."
+    ),
     "train": LazyCommand("chalknet.cli.train", "train", "Train a network and write a run folder."),
     "writeup": LazyCommand("chalknet.cli.writeup", "writeup", "Make the course write-up again, from data."),
 }

@@ -19,8 +19,9 @@ from chalknet.cli.output import echo
 def stopping(folder: str, monitor: str, as_csv: bool, as_json: bool) -> None:
     """Say when training should have stopped, from full curves.
 
-    For a run's folder, or for each cell of a study's: the epoch at which the monitor is best, how far it would move
-    with other seeds and other validation images (95 % interval of a bootstrap over both), the accuracies there and at
+    For a run's folder, or for each configuration of a study's: the epoch at which the monitor is best, how far it would
+    move with other seeds and other validation images (95 % interval of a bootstrap over both), the accuracies there and
+    at
     the end, and what training on cost or gained. The validation figures at the chosen epoch flatter, since it was
     chosen on them; the test figures do not.
     """

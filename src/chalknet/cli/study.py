@@ -48,7 +48,9 @@ def _plain_options(command: Any) -> Any:
     metavar="FIELD=VALUES",
     help="A recipe field and its values: 100,500,512x256, or a range a:b:linN or a:b:logN; several make a grid.",
 )
-@click.option("--search", metavar="tpe", help="Let Optuna choose the cells; ranges may then go without a number N.")
+@click.option(
+    "--search", metavar="tpe", help="Let Optuna choose the configurations; ranges may then go without a number N."
+)
 @_plain_options
 @click.option("--seeds-vary", metavar="A,B", help=f"{study_meaning('seeds_vary').capitalize()}.  [default: init,order]")
 @click.option("--resplit", is_flag=True, help="Let seeds vary the split too.")
@@ -60,16 +62,16 @@ def _plain_options(command: Any) -> Any:
 @click.option(
     "--on",
     metavar="ray[://HOST:PORT]",
-    help="Train units on a Ray cluster: on this machine, or the one there.  [default: processes of this machine]",
+    help="Train runs on a Ray cluster: on this machine, or the one there.  [default: processes of this machine]",
 )
 @click.option(
     "--stack",
     metavar="N",
     help="Number of networks trained at once on a GPU.  [default: as many as fit]",
 )
-@click.option("--plan", "plan_only", is_flag=True, help="Show how units would be shared out, and train nothing.")
+@click.option("--plan", "plan_only", is_flag=True, help="Show how runs would be shared out, and train nothing.")
 @click.option("--retry-failed", is_flag=True, help="Train again what failed before.")
-@click.option("--recipe", metavar="NAME", help="The named recipe that all cells share.  [default: strong]")
+@click.option("--recipe", metavar="NAME", help="The named recipe that all configurations share.  [default: strong]")
 @click.option(
     "--config", type=named_place, metavar="FILE", help="A study.toml to start from, such as an earlier study's."
 )
@@ -84,11 +86,12 @@ def _plain_options(command: Any) -> Any:
 )
 @click.option("--quiet", is_flag=True, help="No progress and no table.")
 def study(**flags: Any) -> int:
-    """Train every cell of a grid from several seeds, in parallel.
+    """Train every configuration of a grid from several seeds, in parallel.
 
-    A cell is one setting of the varied fields, a unit one training of it. The folder holds study.sqlite (what is done),
-    study.toml (the question) and models/. The same command goes on where a study was stopped, however it was: nothing
-    that is finished runs again. With other values it adds cells and keeps the old ones.
+    A configuration is one setting of the varied fields, a run one training of it. The folder holds study.sqlite (what
+    is done), study.toml (the question) and models/. The same command goes on where a study was stopped, however it was:
+    nothing
+    that is finished runs again. With other values it adds configurations and keeps the old ones.
 
     \b
     chalknet study --vary hidden=100,500,1000,2000 --seeds 3 --out runs/widths
@@ -98,8 +101,8 @@ def study(**flags: Any) -> int:
     chalknet study --vary hidden=16,32,64 --seeds 20 --plan
     chalknet study show runs/widths
 
-    The recipe is adapted to the data as in chalknet train. Recipe flags hold for all cells. A cell that varies
-    train_size uses the first so many of --train training samples.
+    The recipe is adapted to the data as in chalknet train. Recipe flags hold for all configurations. A configuration
+    that varies train_size uses the first so many of --train training samples.
     """
     ctx = click.get_current_context()
     if ctx.invoked_subcommand is not None:
@@ -112,27 +115,30 @@ def study(**flags: Any) -> int:
 
 @study.command()
 @click.argument("folder", metavar="DIR")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a row a unit.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every unit's figures.")
-@click.option("--all", "every_cell", is_flag=True, help="Also the cells of earlier questions.")
-@click.option("--test", "with_test", is_flag=True, help="Also test accuracies, which must not decide between cells.")
-def show(folder: str, as_csv: bool, as_json: bool, every_cell: bool, with_test: bool) -> None:
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a row a run.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every run's figures.")
+@click.option("--all", "all_configurations", is_flag=True, help="Also the configurations of earlier questions.")
+@click.option(
+    "--test", "with_test", is_flag=True, help="Also test accuracies, which must not decide between configurations."
+)
+def show(folder: str, as_csv: bool, as_json: bool, all_configurations: bool, with_test: bool) -> None:
     """Show how far a study is and what it found, while it runs or after.
 
-    One row a cell: the mean validation accuracy with its standard deviation over the seeds, each seed's own or of more
-    than five the least and the largest, the epoch whose weights are kept, and the seconds a unit. Below it stand the
-    best cell and what to do next.
+    One row a configuration: the mean validation accuracy with its standard deviation over the seeds, each seed's own or
+        of more
+    than five the least and the largest, the epoch whose weights are kept, and the seconds a run. Below it stand the
+    best configuration and what to do next.
 
     \b
     chalknet study show runs/widths
     chalknet study show runs/widths --csv > widths.csv
     """
     from chalknet.cli.study_text import results_csv, results_json, results_text
-    from chalknet.studies.reading import read_results
+    from chalknet.studies.results_reader import read_results
 
     if as_csv and as_json:
         raise ConfigError("--csv and --json are two forms of the same; give one of them.")
-    results = read_results(folder, every_cell=every_cell)
+    results = read_results(folder, all_configurations=all_configurations)
     if as_csv:
         echo(results_csv(results), nl=False)
     elif as_json:
@@ -154,7 +160,7 @@ def _run(
     folder = Path(flags["out"]) if flags["out"] else study_folder(flags["config"], request.spec)
     kernels = choose_kernels()  # before anything imports NumPy
 
-    from chalknet.cli.study_progress import PlanLine, UnitProgress
+    from chalknet.cli.study_progress import PlanLine, RunProgress
     from chalknet.workflows.study import check_jobs
     from chalknet.workflows.study import study as run_study
 
@@ -166,7 +172,7 @@ def _run(
         echo(plan_text(plan_study(request, request.spec.data, folder, jobs=jobs, stack=stack)))
         return 0
     try:
-        with _says_how_to_go_on(folder, flags["on"]), UnitProgress(quiet=quiet) as progress:
+        with _says_how_to_go_on(folder, flags["on"]), RunProgress(quiet=quiet) as progress:
             results = run_study(
                 request.spec.data,
                 request,
@@ -205,7 +211,7 @@ def _say_end(results: StudyResults, folder: Path, quiet: bool) -> int:
         echo(results_text(results, width=_width()))
         echo(f"written to {folder}")
     if results.failed:
-        shown = f"{len(results.failed)} of {len(results.units)} units failed; --retry-failed trains them again."
+        shown = f"{len(results.failed)} of {len(results.runs)} runs failed; --retry-failed trains them again."
         echo(f"chalknet: {shown}", err=True)
         return 1
     return 0

@@ -1,4 +1,4 @@
-"""How a study shows itself: units done, running and failed, and the time left."""
+"""How a study shows itself: runs done, running and failed, and the time left."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from chalknet.cli.progress import BAR_WIDTH, TerminalBar, clock
 from chalknet.formatting import printable
 
 if TYPE_CHECKING:
-    from chalknet.studies.plan import Plan
+    from chalknet.studies.execution_plan import Plan
     from chalknet.studies.runner.scheduler import RunEvent, StudyProgress
 
 
-class UnitProgress(TerminalBar):
-    """A consumer of `StudyProgress`: a bar on a terminal, a line a finished unit elsewhere, nothing when quiet."""
+class RunProgress(TerminalBar):
+    """A consumer of `StudyProgress`: a bar on a terminal, a line a finished run elsewhere, nothing when quiet."""
 
-    first_column = "units {task.fields[count]}"
+    first_column = "runs {task.fields[count]}"
 
     def __call__(self, progress: StudyProgress) -> None:
         ended = progress.ended
@@ -24,14 +24,14 @@ class UnitProgress(TerminalBar):
             if ended is not None and ended.error:
                 self._bar.console.print(end_line(ended), markup=False, highlight=False)
             count = f"{progress.done}/{progress.total}"
-            room = self._bar.console.width - len(f"units {count}") - BAR_WIDTH - 2
+            room = self._bar.console.width - len(f"runs {count}") - BAR_WIDTH - 2
             facts = fitting_facts(progress, room)
             begun = sum(epoch / epochs for _, epoch, epochs in progress.at_work)
             behind = progress.done + progress.failed + begun
             self._bar.update(self._task, total=progress.total, completed=behind, count=count, facts=facts)
         elif not self._quiet and ended is not None:
             count = f"{progress.done:>{len(str(progress.total))}}/{progress.total}"
-            echo(f"units {count}  {end_line(ended)}  {_left(progress)}".rstrip(), err=True)
+            echo(f"runs {count}  {end_line(ended)}  {_left(progress)}".rstrip(), err=True)
 
 
 class PlanLine:
@@ -51,20 +51,20 @@ def fitting_facts(progress: StudyProgress, room: int) -> str:
     counts = f"{progress.running} running" + f"  {progress.failed} failed" * (progress.failed > 0)
     short = f"{progress.running} run" + f" {progress.failed} failed" * (progress.failed > 0)
     left = _left(progress)
-    units = [f"{unit.cell.label} #{unit.seed} {epoch}/{epochs}" for unit, epoch, epochs in progress.at_work]
-    forms = [[counts, left, *units[:n]] for n in range(len(units), -1, -1)]
+    runs = [f"{run.configuration.label} #{run.seed} {epoch}/{epochs}" for run, epoch, epochs in progress.at_work]
+    forms = [[counts, left, *runs[:n]] for n in range(len(runs), -1, -1)]
     shown = ("  ".join(filter(None, form)) for form in [*forms, [short, left], [left]])
     return next((form for form in shown if len(form) <= room), "")
 
 
 def end_line(end: RunEvent) -> str:
-    """How a unit ended, in a line."""
+    """How a run ended, in a line."""
     if end.again:
-        return printable(f"{end.unit}: its process ended ({end.error}); tried again")
+        return printable(f"{end.run}: its process ended ({end.error}); tried again")
     if end.error:
-        return printable(f"{end.unit} failed: {end.error}")
+        return printable(f"{end.run} failed: {end.error}")
     accuracy = "" if end.valid_accuracy is None else f"  valid {100 * end.valid_accuracy:.1f} %"
-    return f"{end.unit}{accuracy}  {end.seconds:.1f} s"
+    return f"{end.run}{accuracy}  {end.seconds:.1f} s"
 
 
 def _left(progress: StudyProgress) -> str:

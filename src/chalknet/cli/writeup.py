@@ -88,7 +88,7 @@ def writeup(
         return STOPPED
     echo(f"written to {result.html} and {result.pdf}")
     if result.results.failed:
-        shown = f"{len(result.results.failed)} of {len(result.results.units)} trainings failed"
+        shown = f"{len(result.results.failed)} of {len(result.results.runs)} trainings failed"
         echo(f"chalknet: {shown}; the document says which.", err=True)
         return 1
     return 0

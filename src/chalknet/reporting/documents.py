@@ -59,10 +59,10 @@ def report_document(report_data: ReportData) -> Document:
     ]
     if report_data.ensemble is not None:
         chapters.append(members_section(report_data, report_data.ensemble, "3"))
-    elif len(report_data.results.cells) == 1:
+    elif len(report_data.results.configurations) == 1:
         chapters.append(learning_section(report_data, "3", "Learning", with_test=False))
     else:
-        chapters.append(comparison_section(report_data, "3", "The cells compared"))
+        chapters.append(comparison_section(report_data, "3", "The configurations compared"))
     chapters += [
         stopping_section(report_data, "4"),
         _result(report_data, "5"),
@@ -78,7 +78,7 @@ def _result(report_data: ReportData, number: str) -> Section:
     """What came of it."""
     if report_data.ensemble is not None:
         return ensemble_section(report_data, report_data.ensemble, number)
-    title = "The result" if len(report_data.results.cells) == 1 else "The choice and its test figure"
+    title = "The result" if len(report_data.results.configurations) == 1 else "The choice and its test figure"
     return choice_section(report_data, number, title)
 
 
@@ -108,8 +108,8 @@ def _notes(report_data: ReportData) -> tuple[Note, ...]:
         widths = listed([runs.title.split()[0] for runs in report_data.configurations])
         notes.append(Note(f"**Quick form:** {widths} hidden units. The full form has {FULL_FORM}.", "warning"))
     counts = report_data.results.counts
-    if counts["done"] < len(report_data.results.units):
-        state = f"{counts['done']} of {count_of(len(report_data.results.units), 'training')} are done"
+    if counts["done"] < len(report_data.results.runs):
+        state = f"{counts['done']} of {count_of(len(report_data.results.runs), 'training')} are done"
         failed = f", {counts['failed']} failed" if counts["failed"] else ""
         notes.append(Note(f"**Not complete:** {state}{failed}. The appendix says which are missing.", "warning"))
     if report_data.data is None:

@@ -1,4 +1,5 @@
-"""Everything that a document is made from, read once: a study's cells, what their trainings gave, the comparisons.
+"""Everything that a document is made from, read once: a study's configurations, what their trainings gave, the
+comparisons.
 
 Sections take `ReportData` and make blocks of it; nothing in them reads a file or computes a statistic of its own.
 """
@@ -25,13 +26,13 @@ from chalknet.records import SPLITS, EpochRecord, Scores
 from chalknet.reporting.markup import code, escape
 from chalknet.reporting.tables import SPLIT_NAMES
 from chalknet.studies.bootstrap import ChoiceOptimism, choice_optimism
-from chalknet.studies.cells import Cell, value_text
-from chalknet.studies.compare import CellAccuracy, Comparison, cell_accuracy, compare_cells
+from chalknet.studies.compare import Comparison, ConfigurationAccuracy, compare_configurations, configuration_accuracy
+from chalknet.studies.configurations import Configuration, value_text
 from chalknet.studies.curve_findings import Curves, curve_findings
 from chalknet.studies.findings import comparison_findings
 from chalknet.studies.intervals import Interval
-from chalknet.studies.results import Predictions, StudyResults, UnitResult
-from chalknet.studies.stopping_point import RESAMPLING_SEED, StoppingPoint, find_cell_stopping
+from chalknet.studies.results import Predictions, RunResult, StudyResults
+from chalknet.studies.stopping_point import RESAMPLING_SEED, StoppingPoint, find_configuration_stopping
 
 MIN_IMAGES = 2  # from which a share has an interval
 
@@ -41,10 +42,10 @@ FIELD_NAMES = {"hidden": "hidden units", "train_size": "training samples"}
 
 @dataclass(frozen=True, eq=False)
 class ConfigurationRuns:
-    """The finished trainings of one cell, seed by seed.
+    """The finished trainings of one configuration, seed by seed.
 
     Attributes:
-        name: in findings: the cell's label, or "the network" where there is no other cell.
+        name: in findings: the configuration's label, or "the network" where there is no other configuration.
         title: over tables and panels: "500 hidden units" where the widths alone vary, else the same.
         is_complete: whether every seed is done.
         correct: by split, (S, M) whether seed s is right about image m; a part that is empty or unknown is left out.
@@ -54,7 +55,7 @@ class ConfigurationRuns:
         findings: sentences about its curves, by the rules of docs/statistics.md, with markup.
     """
 
-    configuration: Cell
+    configuration: Configuration
     name: str
     title: str
     seeds: tuple[int, ...]
@@ -116,22 +117,25 @@ class ReportData:
 
     Attributes:
         results: the study.
-        recipe: what its cells share, or a run's own.
+        recipe: what its configurations share, or a run's own.
         is_run: whether it is a single run's folder.
         name: of the folder, for titles.
         configurations: those with a finished training, in the order in which they were asked for.
-        comparison_split: "valid", or "test" where there is no validation part, or "" where cells are judged by neither.
-        comparison: of the complete cells on that part; None with no complete cell, or seeds with images of their own.
-        chosen: the complete cell with the highest mean accuracy on that part, which a single cell is too.
+        comparison_split: "valid", or "test" where there is no validation part, or "" where configurations are judged by
+            neither.
+        comparison: of the complete configurations on that part; None with no complete configuration, or seeds with
+            images of their own.
+        chosen: the complete configuration with the highest mean accuracy on that part, which a single configuration is
+            too.
         optimism: what the choice adds to the validation figure; None without a choice on a validation part.
         findings: sentences about the comparison, by the rules of docs/statistics.md, with markup.
-        test: the chosen cell's accuracy on the test part; None where there is none.
+        test: the chosen configuration's accuracy on the test part; None where there is none.
         data, splits: the samples, read again, and the first seed's division; None where they could not be had, and
             then `data_missing_reason` says why.
         audit, checks: of the data; of the network's derivatives. formula_errors: by label, of each derivative formula.
         machine: facts of the machine that wrote the document.
-        network: the chosen cell's, of its first seed.
-        ensemble: of an ensemble's folder, whose networks are the seeds of the one cell; else None.
+        network: the chosen configuration's, of its first seed.
+        ensemble: of an ensemble's folder, whose networks are the seeds of the one configuration; else None.
         is_quick: whether it is the quick form of the write-up.
         commands: lines that repeat it.
     """
@@ -145,7 +149,7 @@ class ReportData:
     comparison: Comparison | None
     chosen: ConfigurationRuns | None
     optimism: ChoiceOptimism | None
-    test: CellAccuracy | None
+    test: ConfigurationAccuracy | None
     machine: Mapping[str, Any]
     findings: tuple[str, ...] = ()
     data: Dataset | None = None
@@ -161,12 +165,12 @@ class ReportData:
 
     @property
     def complete(self) -> tuple[ConfigurationRuns, ...]:
-        """The cells whose every seed is done."""
+        """The configurations whose every seed is done."""
         return tuple(runs for runs in self.configurations if runs.is_complete)
 
     @property
     def n_seeds(self) -> int:
-        """Seeds that every cell is to have."""
+        """Seeds that every configuration is to have."""
         return len(self.results.seeds)
 
     @property
@@ -176,8 +180,8 @@ class ReportData:
 
     @property
     def varied(self) -> tuple[str, ...]:
-        """The fields that differ between cells, in the order in which they were asked for."""
-        settings = [dict(cell.settings) for cell in self.results.cells]
+        """The fields that differ between configurations, in the order in which they were asked for."""
+        settings = [dict(config.settings) for config in self.results.configurations]
         names = list(dict.fromkeys(name for one in settings for name in one))
         return tuple(name for name in names if len({one.get(name) for one in settings}) > 1)
 
@@ -188,26 +192,28 @@ class ReportData:
 
     @property
     def tied(self) -> tuple[ConfigurationRuns, ...]:
-        """The other complete cells whose mean on the judged part is the chosen one's."""
+        """The other complete configurations whose mean on the judged part is the chosen one's."""
         if self.chosen is None:
             return ()
         split = self.comparison_split or "train"
         best = _rounded_mean(self.chosen, split)
         return tuple(runs for runs in self.complete if runs is not self.chosen and _rounded_mean(runs, split) == best)
 
-    def accuracy_of(self, runs: ConfigurationRuns) -> CellAccuracy | None:
-        """A cell's accuracy on the judged part with its interval; None where no interval can be had."""
-        found = self.comparison.cells if self.comparison is not None else ()
+    def accuracy_of(self, runs: ConfigurationRuns) -> ConfigurationAccuracy | None:
+        """A configuration's accuracy on the judged part with its interval; None where no interval can be had."""
+        found = self.comparison.configurations if self.comparison is not None else ()
         return next((one for one in found if one.label == runs.name), None)
 
 
 def collect_report_data(results: StudyResults, machine: Mapping[str, Any], **more: Any) -> ReportData:
-    """Reads a study's finished units, and compares its cells.
+    """Reads a study's finished runs, and compares its configurations.
 
     Args:
         machine: facts of this machine. more: fields of `ReportData` that the study does not hold.
     """
-    configurations = tuple(runs for cell in results.cells if (runs := _configuration_runs(results, cell)) is not None)
+    configurations = tuple(
+        runs for config in results.configurations if (runs := _configuration_runs(results, config)) is not None
+    )
     comparison_split = next(
         (
             split
@@ -221,7 +227,7 @@ def collect_report_data(results: StudyResults, machine: Mapping[str, Any], **mor
         {name: np.stack(runs.correct[comparison_split]) for name, runs in complete.items()} if comparison_split else {}
     )
     same_images = results.has_same_images or len(results.seeds) == 1
-    comparison = compare_cells(correct) if correct and same_images else None
+    comparison = compare_configurations(correct) if correct and same_images else None
     chosen = max(complete.values(), key=lambda runs: _rounded_mean(runs, comparison_split or "train"), default=None)
     optimism = None
     if comparison is not None and comparison_split == "valid" and len(complete) > 1:
@@ -244,17 +250,17 @@ def collect_report_data(results: StudyResults, machine: Mapping[str, Any], **mor
     )
 
 
-def configuration_title(cell: Cell) -> str:
-    """ "500 hidden units" where the widths alone vary, else the cell's name."""
-    if [name for name, _ in cell.settings] == ["hidden"]:
-        width = value_text(cell.settings[0][1])
+def configuration_title(config: Configuration) -> str:
+    """ "500 hidden units" where the widths alone vary, else the configuration's name."""
+    if [name for name, _ in config.settings] == ["hidden"]:
+        width = value_text(config.settings[0][1])
         return f"{width} hidden unit{'s' * (width != '1')}"
-    return configuration_name(cell)
+    return configuration_name(config)
 
 
-def configuration_name(cell: Cell) -> str:
-    """The cell's label, or "the network" where nothing is varied."""
-    return cell.label if cell.settings else "the network"
+def configuration_name(config: Configuration) -> str:
+    """The configuration's label, or "the network" where nothing is varied."""
+    return config.label if config.settings else "the network"
 
 
 def field_name(name: str) -> str:
@@ -262,56 +268,60 @@ def field_name(name: str) -> str:
     return FIELD_NAMES.get(name, name.replace("_", " "))
 
 
-def _configuration_runs(results: StudyResults, cell: Cell) -> ConfigurationRuns | None:
-    """What a cell's finished seeds gave; None where none is finished. What is large is dropped once it was used."""
-    units = results.finished(cell)
-    if not units:
+def _configuration_runs(results: StudyResults, config: Configuration) -> ConfigurationRuns | None:
+    """What a configuration's finished seeds gave; None where none is finished. What is large is dropped once it was
+    used.
+    """
+    runs = results.finished(config)
+    if not runs:
         return None
-    first = next(iter(units.values()))
-    rule = cell.recipe.stopping
+    first = next(iter(runs.values()))
+    rule = config.recipe.stopping
     monitor = rule.monitor if rule.stop_early else "valid_loss"
-    stopping, why_not = find_cell_stopping(results, cell, list(units.values()), monitor)
+    stopping, why_not = find_configuration_stopping(results, config, list(runs.values()), monitor)
     predictions: dict[str, tuple[Predictions, ...]] = {}
     for split in ("valid", "test"):
-        known = tuple(one for unit in units.values() if (one := unit.part(split)) is not None)
-        if len(known) == len(units):
+        known = tuple(one for run in runs.values() if (one := run.part(split)) is not None)
+        if len(known) == len(runs):
             predictions[split] = known
     correct = {split: tuple(one.correct for one in found) for split, found in predictions.items()}
     if "valid" not in correct and first.valid_correct.shape[1]:  # a run whose samples are gone still knows these
-        correct["valid"] = tuple(unit.valid_correct[unit.kept_epoch - 1] for unit in units.values())
+        correct["valid"] = tuple(run.valid_correct[run.kept_epoch - 1] for run in runs.values())
     correct = {split: found for split, found in correct.items() if len(found[0]) >= MIN_IMAGES}
     return ConfigurationRuns(
-        configuration=cell,
-        name=configuration_name(cell),
-        title=configuration_title(cell),
-        seeds=tuple(units),
-        is_complete=len(units) == len(results.seeds),
-        histories=tuple(unit.history for unit in units.values()),
-        kept_epochs=tuple(unit.kept_epoch for unit in units.values()),
-        seconds=tuple(unit.seconds for unit in units.values()),
-        trained=tuple(unit.trained for unit in units.values()),
-        machines=tuple(unit.machine for unit in units.values()),
+        configuration=config,
+        name=configuration_name(config),
+        title=configuration_title(config),
+        seeds=tuple(runs),
+        is_complete=len(runs) == len(results.seeds),
+        histories=tuple(run.history for run in runs.values()),
+        kept_epochs=tuple(run.kept_epoch for run in runs.values()),
+        seconds=tuple(run.seconds for run in runs.values()),
+        trained=tuple(run.trained for run in runs.values()),
+        machines=tuple(run.machine for run in runs.values()),
         correct=correct,
         predictions=predictions,
         stopping=stopping,
         stopping_missing_reason=why_not,
-        findings=_curve_findings(results, cell, list(units.values())),
+        findings=_curve_findings(results, config, list(runs.values())),
     )
 
 
-def _curve_findings(results: StudyResults, cell: Cell, units: Sequence[UnitResult]) -> tuple[str, ...]:
-    """What the rules find in a complete cell's curves; nothing without a validation part, or where lengths differ."""
-    histories = [unit.history for unit in units]
+def _curve_findings(results: StudyResults, config: Configuration, runs: Sequence[RunResult]) -> tuple[str, ...]:
+    """What the rules find in a complete configuration's curves; nothing without a validation part, or where lengths
+    differ.
+    """
+    histories = [run.history for run in runs]
     lengths = {len(history) for history in histories}
-    if len(units) < len(results.seeds) or len(lengths) > 1 or histories[0][0].valid is None:
+    if len(runs) < len(results.seeds) or len(lengths) > 1 or histories[0][0].valid is None:
         return ()
     curves = Curves(*(_curve(histories, split, name) for split in ("train", "valid") for name in ("loss", "accuracy")))
-    n_images = {unit.valid_correct.shape[1] for unit in units}
-    same = len(n_images) == 1 and min(n_images) >= MIN_IMAGES and (results.has_same_images or len(units) == 1)
-    correct = np.stack([unit.valid_correct[-1] for unit in units]) if same else None
-    losses = [unit.valid_losses for unit in units] if same else None  # not stacked: they may be large
-    found = curve_findings(configuration_name(cell), curves, valid_correct=correct, valid_losses=losses)
-    return _marked([one.sentence for one in found], [configuration_name(cell)])
+    n_images = {run.valid_correct.shape[1] for run in runs}
+    same = len(n_images) == 1 and min(n_images) >= MIN_IMAGES and (results.has_same_images or len(runs) == 1)
+    correct = np.stack([run.valid_correct[-1] for run in runs]) if same else None
+    losses = [run.valid_losses for run in runs] if same else None  # not stacked: they may be large
+    found = curve_findings(configuration_name(config), curves, valid_correct=correct, valid_losses=losses)
+    return _marked([one.sentence for one in found], [configuration_name(config)])
 
 
 def _curve(histories: Sequence[Sequence[EpochRecord]], split: str, measure: str) -> NDArray[np.float64]:
@@ -322,11 +332,13 @@ def _curve(histories: Sequence[Sequence[EpochRecord]], split: str, measure: str)
 def _comparison_sentences(comparison: Comparison, comparison_split: str) -> tuple[str, ...]:
     """The findings with markup."""
     found = comparison_findings(comparison, images=f"{SPLIT_NAMES[comparison_split]} images")
-    return _marked([one.sentence for one in found], [cell.label for cell in comparison.cells])
+    return _marked([one.sentence for one in found], [config.label for config in comparison.configurations])
 
 
 def _marked(sentences: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """Sentences with markup: the cells' labels as code, all else as it stands, a small first letter made large."""
+    """Sentences with markup: the configurations' labels as code, all else as it stands, a small first letter made
+    large.
+    """
     labels = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True) if "=" in name)
     marked = []
     for sentence in sentences:
@@ -341,15 +353,15 @@ def _rounded_mean(runs: ConfigurationRuns, split: str) -> float:
     return round(runs.mean(split, "accuracy"), 12)
 
 
-def _test_accuracy(chosen: ConfigurationRuns | None, same_images: bool) -> CellAccuracy | None:
-    """The chosen cell's test accuracy with its interval, where its seeds share their images."""
+def _test_accuracy(chosen: ConfigurationRuns | None, same_images: bool) -> ConfigurationAccuracy | None:
+    """The chosen configuration's test accuracy with its interval, where its seeds share their images."""
     if chosen is None or "test" not in chosen.correct or not same_images:
         return None
-    return cell_accuracy(np.stack(chosen.correct["test"]), label=chosen.name)
+    return configuration_accuracy(np.stack(chosen.correct["test"]), label=chosen.name)
 
 
 def _network(results: StudyResults, chosen: ConfigurationRuns) -> Classifier | None:
-    """The chosen cell's first network; a model file that is gone or damaged costs its pictures alone."""
+    """The chosen configuration's first network; a model file that is gone or damaged costs its pictures alone."""
     path = results.model_path(chosen.configuration)
     try:
         return None if path is None else load_model(path)

@@ -1,4 +1,6 @@
-"""The figures of a study as plain data: curves of each cell, accuracy against what was varied, stopping points."""
+"""The figures of a study as plain data: curves of each configuration, accuracy against what was varied, stopping
+points.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,12 @@ from chalknet.reporting.figures import AXES, Curve, Figure, Mark, Matrix, Panel,
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData, field_name
 from chalknet.reporting.study_tables import confusion_counts
 from chalknet.reporting.tables import SPLIT_NAMES
-from chalknet.studies.cells import value_text
+from chalknet.studies.configurations import value_text
 from chalknet.studies.results import Predictions
 
 MAX_PANELS = 12
 MAX_WIDE_PANELS = 6  # in two columns; more stand in three
-MAX_LABELS = 12  # cells that stand by name on an axis
+MAX_LABELS = 12  # configurations that stand by name on an axis
 WIDE_RATIO = 20.0  # of the largest to the smallest value, from which an axis is logarithmic
 MAX_MATRIX_CLASSES = 12
 BESIDE = 0.02  # of an axis
@@ -35,7 +37,7 @@ def history_curves(
 
 
 def configuration_curves(report_data: ReportData, measure: str, splits: Sequence[str]) -> Figure:
-    """A panel a cell: the mean over its seeds, and as a band the least and the largest of them."""
+    """A panel a configuration: the mean over its seeds, and as a band the least and the largest of them."""
     shown = shown_configurations(report_data)
     top = loss_top(shown) if measure == "loss" else None
     panels = tuple(
@@ -52,7 +54,7 @@ def configuration_curves(report_data: ReportData, measure: str, splits: Sequence
 
 
 def seed_curves(runs: ConfigurationRuns, split: str, measures: Sequence[str]) -> Figure:
-    """One cell: a panel a measure, a curve a seed."""
+    """One configuration: a panel a measure, a curve a seed."""
     panels = tuple(
         Panel(
             capitalised(measure),
@@ -73,7 +75,9 @@ def _seed_curves(runs: ConfigurationRuns, split: str, measure: str) -> tuple[Cur
 
 
 def stopping_curves(report_data: ReportData) -> Figure:
-    """A panel a cell: of each seed what chose the epoch, with the epoch at which the mean is best and its interval."""
+    """A panel a configuration: of each seed what chose the epoch, with the epoch at which the mean is best and its
+    interval.
+    """
     panels = []
     top = loss_top(shown_configurations(report_data))
     limits = None if top is None else (0.0, top)
@@ -98,7 +102,7 @@ def stopping_curves(report_data: ReportData) -> Figure:
 
 
 def panel_title(runs: ConfigurationRuns) -> str:
-    """A cell over its panel: its label as it is, words with a large first letter."""
+    """A configuration over its panel: its label as it is, words with a large first letter."""
     return runs.title if runs.configuration.settings else capitalised(runs.title)
 
 
@@ -143,7 +147,7 @@ def accuracy_figure(report_data: ReportData) -> Figure:
         beside = _beside(places, scale)
         seeds = [(x, value) for x, one in zip(beside, runs, strict=True) for value in one.values(split, "accuracy")]
         curves.append(Curve("single seeds", tuple(x for x, _ in seeds), tuple(y for _, y in seeds), style="points"))
-    label = field_name(report_data.varied[0]) if len(report_data.varied) == 1 else "cell"
+    label = field_name(report_data.varied[0]) if len(report_data.varied) == 1 else "configuration"
     panel = Panel("", label, f"{SPLIT_NAMES[split]} accuracy", tuple(curves), x_scale=scale, x_names=names)
     return Figure("", (panel,))
 
@@ -157,14 +161,14 @@ def confusion_figure(report_data: ReportData, predictions: Sequence[Predictions]
 
 
 def has_accuracy_figure(report_data: ReportData) -> bool:
-    """Whether the cells fit on one axis: they differ in one number, or are few enough to be named."""
+    """Whether the configurations fit on one axis: they differ in one number, or are few enough to be named."""
     return len(report_data.complete) > 1 and (
         _numbers(report_data) is not None or len(report_data.complete) <= MAX_LABELS
     )
 
 
 def shown_configurations(report_data: ReportData) -> tuple[ConfigurationRuns, ...]:
-    """The complete cells, or of many the best, in the order in which they were asked for."""
+    """The complete configurations, or of many the best, in the order in which they were asked for."""
     configurations = report_data.complete or report_data.configurations
     if len(configurations) <= MAX_PANELS:
         return configurations
@@ -174,7 +178,7 @@ def shown_configurations(report_data: ReportData) -> tuple[ConfigurationRuns, ..
 
 
 def _places(report_data: ReportData) -> tuple[tuple[float, ...], str, tuple[str, ...]]:
-    """Where the cells stand on the axis, its scale, and names where they are not numbers."""
+    """Where the configurations stand on the axis, its scale, and names where they are not numbers."""
     numbers = _numbers(report_data)
     if numbers is None:
         names = tuple(

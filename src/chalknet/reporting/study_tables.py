@@ -1,4 +1,6 @@
-"""The tables of a study as plain data; one row a cell, a seed, a pair, a class, whatever the table is about."""
+"""The tables of a study as plain data; one row a configuration, a seed, a pair, a class, whatever the table is
+about.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,13 @@ from chalknet.formatting import DASH, count_of, fixed, p_value, percent, percent
 from chalknet.records import SPLITS
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData, field_name
 from chalknet.reporting.tables import MONITOR_NAMES, SPLIT_NAMES, Table
-from chalknet.studies.cells import value_text
 from chalknet.studies.compare import PairwiseDifference
+from chalknet.studies.configurations import value_text
 from chalknet.studies.results import Predictions
 from chalknet.studies.stopping_point import StoppingPoint
 
 MAX_SEED_COLUMNS = 5  # beyond, a table of seeds shows their mean, least and largest
-MAX_PAIRS = 28  # all pairs of eight cells; beyond, those with the best cell
+MAX_PAIRS = 28  # all pairs of eight configurations; beyond, those with the best configuration
 SHORT_SECONDS = 10.0
 MAX_CLASSES = 30  # rows of a table of classes
 MEASURE_NAMES = {"loss": "loss", "accuracy": "accuracy", "printed_loss": "printed loss"}
@@ -61,7 +63,9 @@ def data_facts_table(report_data: ReportData) -> Table:
 
 
 def seeds_table(runs: ConfigurationRuns) -> Table:
-    """One cell as the original printed it, seed by seed: loss, accuracy and printed loss of each part, and the time."""
+    """One configuration as the original printed it, seed by seed: loss, accuracy and printed loss of each part, and
+    the time.
+    """
     rows = []
     for split in runs.splits:
         for measure, name in MEASURE_NAMES.items():
@@ -75,7 +79,9 @@ def seeds_table(runs: ConfigurationRuns) -> Table:
 
 
 def configurations_table(report_data: ReportData) -> Table:
-    """Every complete cell on the judged part: mean with its interval, each seed, the loss, the training accuracy."""
+    """Every complete configuration on the judged part: mean with its interval, each seed, the loss, the training
+    accuracy.
+    """
     split = report_data.comparison_split
     name = SPLIT_NAMES.get(split, "training")
     several = report_data.n_seeds > 1
@@ -89,11 +95,11 @@ def configurations_table(report_data: ReportData) -> Table:
         "seconds",
     )
     rows = [_configuration_row(report_data, runs, split or "train", several) for runs in report_data.complete]
-    return Table(f"{name.capitalize()} accuracy of each cell", columns, tuple(rows))
+    return Table(f"{name.capitalize()} accuracy of each configuration", columns, tuple(rows))
 
 
 def grid_table(report_data: ReportData) -> Table:
-    """Two varied fields as rows and columns: the mean accuracy on the judged part of each complete cell."""
+    """Two varied fields as rows and columns: the mean accuracy on the judged part of each complete configuration."""
     first, second = report_data.varied
     settings = {runs.name: dict(runs.configuration.settings) for runs in report_data.complete}
     across = list(dict.fromkeys(value_text(values[second]) for values in settings.values()))
@@ -112,7 +118,9 @@ def grid_table(report_data: ReportData) -> Table:
 
 
 def pairs_table(report_data: ReportData) -> Table:
-    """Differences between complete cells, with intervals, and p-values corrected by Holm's rule over all pairs."""
+    """Differences between complete configurations, with intervals, and p-values corrected by Holm's rule over all
+    pairs.
+    """
     pairs = shown_pairs(report_data)
     rows = [
         (
@@ -126,17 +134,17 @@ def pairs_table(report_data: ReportData) -> Table:
     ]
     corrected = report_data.comparison is not None and len(report_data.comparison.pairs) > 1
     columns = ("pair", "difference (points)", "95 % interval", "p (Holm)" if corrected else "p", "told apart")
-    return Table("Differences between cells", columns, tuple(rows))
+    return Table("Differences between configurations", columns, tuple(rows))
 
 
 def shown_pairs(report_data: ReportData) -> tuple[PairwiseDifference, ...]:
-    """All pairs, or where they are many those with the best cell."""
+    """All pairs, or where they are many those with the best configuration."""
     comparison = report_data.comparison
     if comparison is None:
         return ()
     if len(comparison.pairs) <= MAX_PAIRS:
         return comparison.pairs
-    return tuple(one for one in comparison.pairs if comparison.cells[0].label in _labels(one))[:MAX_PAIRS]
+    return tuple(one for one in comparison.pairs if comparison.configurations[0].label in _labels(one))[:MAX_PAIRS]
 
 
 def stopping_table(
@@ -209,25 +217,27 @@ def confusion_counts(predictions: Sequence[Predictions], n_classes: int) -> np.n
 
 
 def incomplete_table(report_data: ReportData) -> Table:
-    """Trainings by status, and where any failed or is missing the cells they are of."""
+    """Trainings by status, and where any failed or is missing the configurations they are of."""
     results = report_data.results
     rows = []
-    for cell in results.cells:
-        statuses = [results.status(cell, seed) for seed in results.seeds]
+    for config in results.configurations:
+        statuses = [results.status(config, seed) for seed in results.seeds]
         if any(status != "done" for status in statuses):
             rows.append(
-                (cell.label, *(str(statuses.count(status)) for status in ("done", "running", "todo", "failed")))
+                (config.label, *(str(statuses.count(status)) for status in ("done", "running", "todo", "failed")))
             )
-    return Table("Cells that are not complete", ("cell", "done", "running", "not begun", "failed"), tuple(rows))
+    return Table(
+        "Configurations that are not complete", ("configuration", "done", "running", "not begun", "failed"), tuple(rows)
+    )
 
 
 def configuration_head(report_data: ReportData) -> str:
-    """The head of a column of cells: the field where one varies."""
-    return field_name(report_data.varied[0]) if len(report_data.varied) == 1 else "cell"
+    """The head of a column of configurations: the field where one varies."""
+    return field_name(report_data.varied[0]) if len(report_data.varied) == 1 else "configuration"
 
 
 def configuration_text(report_data: ReportData, runs: ConfigurationRuns) -> str:
-    """A cell in such a column: the field's value where one varies."""
+    """A configuration in such a column: the field's value where one varies."""
     settings = dict(runs.configuration.settings)
     return value_text(settings[report_data.varied[0]]) if len(report_data.varied) == 1 else runs.name
 

@@ -1,1 +1,3 @@
-"""Studies: many cells, several seeds each, and what their numbers carry: intervals, comparisons and findings."""
+"""Studies: many configurations, several seeds each, and what their numbers carry: intervals, comparisons and
+findings.
+"""

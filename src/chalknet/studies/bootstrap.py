@@ -1,4 +1,4 @@
-"""The Multi-Bootstrap: seeds and images drawn again together, images the same for all cells."""
+"""The Multi-Bootstrap: seeds and images drawn again together, images the same for all configurations."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.errors import ConfigError
-from chalknet.studies.values import FloatArray, checked_cells
+from chalknet.studies.correctness import FloatArray, checked_configurations
 
 BLOCK = 500  # resamples at a time: (500, M) weights fit the cache of today's processors for some thousand images
 
 
 @dataclass(frozen=True)
 class ChoiceOptimism:
-    """What choosing the best of several cells on validation figures adds to the winner's figure.
+    """What choosing the best of several configurations on validation figures adds to the winner's figure.
 
     Attributes:
-        chosen: the label of the cell with the highest mean validation accuracy (the first of equals).
+        chosen: the label of the configuration with the highest mean validation accuracy (the first of equals).
         accuracy: its mean validation accuracy.
         optimism: by how much the choice flatters it, in the unit of accuracy (0.01 is one point).
         corrected: accuracy - optimism.
-        chosen_share: for each label, the share of resamples in which that cell wins.
+        chosen_share: for each label, the share of resamples in which that configuration wins.
     """
 
     chosen: str
@@ -35,32 +35,34 @@ class ChoiceOptimism:
 
 
 def multi_bootstrap(
-    cells: Mapping[str, Any] | Sequence[Any],
+    configs: Mapping[str, Any] | Sequence[Any],
     rng: np.random.Generator,
     *,
     n_resamples: int = 10_000,
 ) -> FloatArray:
-    """Mean accuracies of the cells in resamples of seeds and images.
+    """Mean accuracies of the configurations in resamples of seeds and images.
 
         accuracy_r = v_r^T C w_r / (S M),   v_r ~ Multinomial(S; 1/S, ..., 1/S),   w_r ~ Multinomial(M; 1/M, ..., 1/M)
 
-    The images' weights w_r are the same for all cells; the seeds' weights v_r are drawn for each cell anew. The spread
-    of a cell's column, or of the difference of two columns, estimates the sampling error; over few seeds it is too
-    small by (S-1)/S in the seeds' part and too large in the rest's part (docs/statistics.md).
+    The images' weights w_r are the same for all configurations; the seeds' weights v_r are drawn for each configuration
+    anew. The spread of a configuration's column, or of the difference of two columns, estimates the sampling error;
+    over few seeds it is
+    too small by (S-1)/S in the seeds' part and too large in the rest's part (docs/statistics.md).
 
     Args:
-        cells: by label or in order, each (S, M) bool or numbers in [0, 1]; S may differ between cells.
+        configurations: by label or in order, each (S, M) bool or numbers in [0, 1]; S may differ between
+            configurations.
         rng: where the resamples come from.
         n_resamples: R.
     Returns:
-        (R, number of cells) float64.
+        (R, number of configurations) float64.
     Raises:
-        ShapeError, DataError: see `checked_cells`.
+        ShapeError, DataError: see `checked_configurations`.
         ConfigError: n_resamples < 1.
     Source: Sellam et al., The MultiBERTs, ICLR 2022, section 4; Owen, Annals of Applied Statistics 1 (2007), on its
         bias.
     """
-    arrays = list(checked_cells(cells).values())
+    arrays = list(checked_configurations(configs).values())
     if n_resamples < 1:
         raise ConfigError(f"n_resamples must be >= 1, got {n_resamples}.")
     sizes = [len(array) for array in arrays]
@@ -93,14 +95,17 @@ def choice_optimism(
     *,
     n_resamples: int = 2_000,
 ) -> ChoiceOptimism:
-    """How much choosing the best cell on validation flatters its validation accuracy.
+    """How much choosing the best configuration on validation flatters its validation accuracy.
 
-        optimism = mean over resamples r of (accuracy_r[k_r] - accuracy[k_r]),   k_r the best cell of resample r
+        optimism = mean over resamples r of (accuracy_r[k_r] - accuracy[k_r]),   k_r the best configuration of resample
+        r
 
-    The cells as found play the truth, the resamples play the study: what the winner of a resample gains over its own
-    figure as found is what the winner as found gained over its true figure. Where one cell is far ahead it is 0; with
-    one cell it is 0. Among cells that are truly equal it comes out too small, for their figures as found differ already
-    (docs/statistics.md has the measured shares).
+    The configurations as found play the truth, the resamples play the study: what the winner of a resample gains over
+        its own
+    figure as found is what the winner as found gained over its true figure. Where one configuration is far ahead it is
+    0; with one configuration it is 0. Among configurations that are truly equal it comes out too small, for their
+    figures as
+    found differ already (docs/statistics.md has the measured shares).
 
     Args:
         valid_correct: by label, each (S, M) on the same validation images; rng: where the resamples come from.
@@ -109,10 +114,10 @@ def choice_optimism(
     Source: the optimism of Efron, Journal of the American Statistical Association 78 (1983), section 7, applied to a
         choice; Cawley and Talbot, Journal of Machine Learning Research 11 (2010), on over-fitting in model selection.
     """
-    cells = checked_cells(valid_correct)
-    labels = list(cells)
-    accuracy = np.array([cell.mean() for cell in cells.values()])
-    resampled = multi_bootstrap(cells, rng, n_resamples=n_resamples)
+    configs = checked_configurations(valid_correct)
+    labels = list(configs)
+    accuracy = np.array([config.mean() for config in configs.values()])
+    resampled = multi_bootstrap(configs, rng, n_resamples=n_resamples)
     winners = resampled.argmax(axis=1)
     optimism = (
         float(np.mean(resampled[np.arange(len(winners)), winners] - accuracy[winners])) if len(labels) > 1 else 0.0

@@ -1,9 +1,10 @@
-"""Cells compared: each one's accuracy and every pair's difference, with intervals that carry seeds and images.
+"""Configurations compared: each one's accuracy and every pair's difference, with intervals that carry seeds and images.
 
 The method is two-way random effects at every number of seeds; the coverage table in docs/statistics.md is the reason,
-and shows the Multi-Bootstrap beside it. Images are always paired: all seeds of all cells are scored on the same
-images. Seeds are not paired by default: seed 3 of one cell has nothing to do with seed 3 of another when they start
-from different weights.
+and shows the Multi-Bootstrap beside it. Images are always paired: all seeds of all configurations are scored on the
+same images. Seeds are not paired by default: seed 3 of one configuration has nothing to do with seed 3 of another when
+they
+start from different weights.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from scipy import special
 
 from chalknet.errors import ConfigError, ShapeError
+from chalknet.studies.correctness import FloatArray, checked_configurations, checked_correct
 from chalknet.studies.intervals import holm, mcnemar
 from chalknet.studies.random_effects import (
     MeanSquares,
@@ -28,16 +30,15 @@ from chalknet.studies.random_effects import (
     spread_of_difference,
     spread_of_mean,
 )
-from chalknet.studies.values import FloatArray, checked_cells, checked_correct
 
 SEEDS_AND_IMAGES = "seeds and images"
 IMAGES_ALONE = "images alone"  # one seed says nothing about seeds
-SEEDS_OF_ONE = "images and the seeds of one cell"
+SEEDS_OF_ONE = "images and the seeds of one configuration"
 
 
 @dataclass(frozen=True)
-class CellAccuracy:
-    """A cell's mean accuracy over its seeds, in [0, 1].
+class ConfigurationAccuracy:
+    """A configuration's mean accuracy over its seeds, in [0, 1].
 
     Attributes:
         accuracy, low, high, level: the mean and its interval.
@@ -64,18 +65,19 @@ class CellAccuracy:
 
 @dataclass(frozen=True)
 class Difference:
-    """By how much the first cell is better than the second; negative where it is worse.
+    """By how much the first configuration is better than the second; negative where it is worse.
 
     Attributes:
         first, second: their labels.
         difference, low, high, level: of accuracies, so in [-1, 1], and the interval of this pair alone.
         p_value: two-sided, of no difference: Student's t of difference / standard_error with df; McNemar's exact one
-            where both cells are a single run of right and wrong answers.
+            where both configurations are a single run of right and wrong answers.
         carries: what the interval carries.
         standard_error, df: of the difference.
         seed_variance, image_variance, rest_variance: the parts of one seed's difference on one image, summed over both
-            cells where seeds are not paired; unbiased estimates cut off at 0; nan where seeds cannot be told from rest.
-        n_seeds, n_images: S of each cell, and M.
+            configurations where seeds are not paired; unbiased estimates cut off at 0; nan where seeds cannot be told
+            from rest.
+        n_seeds, n_images: S of each configuration, and M.
     """
 
     first: str
@@ -106,17 +108,18 @@ class PairwiseDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All cells and all pairs of them.
+    """All configurations and all pairs of them.
 
     Attributes:
-        cells: best mean first, as first named among equals.
-        pairs: every pair once, the better cell first, in the order of `cells`.
-        groups: sets of labels, best first, of which no two can be told apart, as large as can be; every cell is in one,
-            and a cell may be in several, since "cannot be told apart" does not pass on from pair to pair.
+        configurations: best mean first, as first named among equals.
+        pairs: every pair once, the better configuration first, in the order of `configurations`.
+        groups: sets of labels, best first, of which no two can be told apart, as large as can be; every configuration
+            is in one, and a configuration may be in several, since "cannot be told apart" does not pass on from pair to
+            pair.
         correction: the rule that corrected the p-values for the number of pairs.
     """
 
-    cells: tuple[CellAccuracy, ...]
+    configurations: tuple[ConfigurationAccuracy, ...]
     pairs: tuple[PairwiseDifference, ...]
     groups: tuple[tuple[str, ...], ...]
     level: float
@@ -125,13 +128,15 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Needed:
-    """What it would take to tell a difference from none: seeds a cell, and images; None: as many as there are do."""
+    """What it would take to tell a difference from none: seeds a configuration, and images; None: as many as there
+    are do.
+    """
 
     seeds: int | None
     images: int | None
 
 
-def cell_accuracy(correct: Any, *, label: str = "", level: float = 0.95) -> CellAccuracy:
+def configuration_accuracy(correct: Any, *, label: str = "", level: float = 0.95) -> ConfigurationAccuracy:
     """Mean accuracy over seeds with an interval that carries the seeds and the finite set of images.
 
     Two-way random effects on the logit scale (`accuracy_limits`); with one seed Wilson's interval of its images.
@@ -147,7 +152,7 @@ def cell_accuracy(correct: Any, *, label: str = "", level: float = 0.95) -> Cell
     spread = spread_of_mean(squares)
     low, high = accuracy_limits(squares, checked_level(level))
     several = squares.n_seeds > 1
-    return CellAccuracy(
+    return ConfigurationAccuracy(
         label,
         float(squares.mean),
         float(low),
@@ -174,27 +179,30 @@ def difference(
     paired_seeds: bool = False,
     level: float = 0.95,
 ) -> Difference:
-    """The difference of two cells' mean accuracies, on the same images, with its interval and p-value.
+    """The difference of two configurations' mean accuracies, on the same images, with its interval and p-value.
 
-    Unpaired: the seeds' variances of both cells are added, and images are compared by the cells' means on them.
+    Unpaired: the seeds' variances of both configurations are added, and images are compared by the configurations'
+        means on them.
     Paired: the matrix first - second is one set of S x M values with its own mean squares. Pairing is meant where seed
-    s of both cells shares what moves the accuracy; unpaired intervals are then too wide rather than too narrow. Pairing
-    where nothing is shared costs half of the degrees of freedom.
+    s of both configurations shares what moves the accuracy; unpaired intervals are then too wide rather than too
+    narrow. Pairing where nothing is shared costs half of the degrees of freedom.
 
     Args:
         first, second: (S, M) and (S', M) bool or numbers in [0, 1]; S = S' if paired_seeds.
         level: of the interval, in (0, 1).
     Raises:
-        ShapeError, DataError: see `checked_cells`; ShapeError too for paired seeds of different numbers.
+        ShapeError, DataError: see `checked_configurations`; ShapeError too for paired seeds of different numbers.
         ConfigError: level is not in (0, 1), or the two labels are equal.
     Source: docs/statistics.md, section 4.
     """
     if labels[0] == labels[1]:
-        raise ConfigError(f"the two cells need different labels, got {labels[0]!r} twice.")
-    first, second = checked_cells({labels[0]: first, labels[1]: second}).values()
+        raise ConfigError(f"the two configurations need different labels, got {labels[0]!r} twice.")
+    first, second = checked_configurations({labels[0]: first, labels[1]: second}).values()
     sizes = (len(first), len(second))
     if paired_seeds and sizes[0] != sizes[1]:
-        raise ShapeError(f"paired seeds need the same number of seeds in both cells, got {sizes[0]} and {sizes[1]}.")
+        raise ShapeError(
+            f"paired seeds need the same number of seeds in both configurations, got {sizes[0]} and {sizes[1]}."
+        )
     by_image = first.mean(axis=0) - second.mean(axis=0)
     parts = [mean_squares(first - second)] if paired_seeds else [mean_squares(first), mean_squares(second)]
     spread = spread_of_mean(parts[0]) if paired_seeds else spread_of_difference(by_image, parts)
@@ -225,8 +233,8 @@ def _carries(n_seeds: tuple[int, int]) -> str:
     return SEEDS_AND_IMAGES if min(n_seeds) > 1 else SEEDS_OF_ONE
 
 
-def _p_value(value: float, spread: Spread, cells: tuple[FloatArray, FloatArray]) -> float:
-    runs = [cell[0] for cell in cells if len(cell) == 1 and np.isin(cell, (0.0, 1.0)).all()]
+def _p_value(value: float, spread: Spread, configs: tuple[FloatArray, FloatArray]) -> float:
+    runs = [config[0] for config in configs if len(config) == 1 and np.isin(config, (0.0, 1.0)).all()]
     if len(runs) == 2:
         return mcnemar(*runs).p_value
     if not spread.variance > 0.0:
@@ -246,24 +254,25 @@ def _variance_parts(by_image: FloatArray, parts: Sequence[MeanSquares]) -> tuple
     )
 
 
-def compare_cells(
-    cells: Mapping[str, Any] | Sequence[Any], *, paired_seeds: bool = False, level: float = 0.95
+def compare_configurations(
+    configs: Mapping[str, Any] | Sequence[Any], *, paired_seeds: bool = False, level: float = 0.95
 ) -> Comparison:
-    """Every cell's accuracy, every pair's difference, p-values corrected by Holm's rule, and who cannot be told apart.
+    """Every configuration's accuracy, every pair's difference, p-values corrected by Holm's rule, and who cannot be
+    told apart.
 
     Args:
-        cells: by label or in order, each (S, M) bool or numbers in [0, 1], on the same images.
+        configurations: by label or in order, each (S, M) bool or numbers in [0, 1], on the same images.
         paired_seeds: see `difference`.
         level: of every interval, and 1 - level the chance of any false "told apart" over all pairs.
     Raises:
-        ShapeError, DataError: see `checked_cells` and `difference`. ConfigError: level is not in (0, 1).
+        ShapeError, DataError: see `checked_configurations` and `difference`. ConfigError: level is not in (0, 1).
     """
-    values, level = checked_cells(cells), checked_level(level)
+    values, level = checked_configurations(configs), checked_level(level)
     summaries = sorted(
-        (cell_accuracy(cell, label=label, level=level) for label, cell in values.items()),
-        key=lambda cell: -cell.accuracy,
+        (configuration_accuracy(config, label=label, level=level) for label, config in values.items()),
+        key=lambda config: -config.accuracy,
     )
-    labels = [cell.label for cell in summaries]
+    labels = [config.label for config in summaries]
     found = [
         difference(values[a], values[b], labels=(a, b), paired_seeds=paired_seeds, level=level)
         for a, b in combinations(labels, 2)

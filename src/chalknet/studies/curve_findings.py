@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from chalknet.errors import ShapeError
 from chalknet.formatting import count_of, json_ready
+from chalknet.studies.correctness import FloatArray, checked_correct
 from chalknet.studies.findings import Finding, points
 from chalknet.studies.intervals import Interval
 from chalknet.studies.loss_rise import LossRise, loss_rise
 from chalknet.studies.random_effects import mean_interval
-from chalknet.studies.values import FloatArray, checked_correct
 
 MIN_GAP = 0.01  # of accuracy: a train-validation gap is over-fitting where its whole interval lies above this
 MIN_LOSS_RISE = 0.02  # of the lowest mean validation loss: a rise is said where its whole interval lies above this
@@ -31,7 +31,7 @@ MIN_DISAGREEMENT = 0.02  # of accuracy: seeds whose final validation accuracies 
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """The learning curves of one cell, each (S, E) float64; a loss may be inf or nan where training diverged.
+    """The learning curves of one configuration, each (S, E) float64; a loss may be inf or nan where training diverged.
 
     Raises:
         ShapeError: a curve that is not (S, E) with S >= 1 and E >= 1, or curves of different shapes.
@@ -59,10 +59,10 @@ def curve_findings(
     valid_losses: Sequence[NDArray[Any]] | None = None,
     level: float = 0.95,
 ) -> tuple[Finding, ...]:
-    """Over-fitting, convergence and instability of one cell, as sentences; nothing where a rule finds nothing.
+    """Over-fitting, convergence and instability of one configuration, as sentences; nothing where a rule finds nothing.
 
     Args:
-        label: the cell's, put into the sentences as it is.
+        label: the configuration's, put into the sentences as it is.
         curves: of all seeds.
         valid_correct: (S, M) bool, who is right on which validation image after the last epoch; without it the
             interval of the gap carries the seeds alone.

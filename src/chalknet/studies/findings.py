@@ -1,12 +1,14 @@
-"""Sentences made from numbers by rules, about which cells can be told apart and what it would take where they cannot.
+"""Sentences made from numbers by rules, about which configurations can be told apart and what it would take where they
+cannot.
 
 The rules, whose constants stand below; docs/statistics.md has them in full:
 
 - "a beats b by 2.4 points (95 % interval 1.6 to 3.2; Holm over 6 pairs)" is said of a pair whose p-value, corrected
   by Holm's rule over all pairs, is below 0.05. The interval is that of the pair alone.
-- "a, b and c cannot be told apart: largest difference ..." is said of each largest set of cells of which no two are
-  told apart, with the interval of its largest difference and what it would take to tell a difference of that size.
-- With more than MAX_PAIRS_SAID pairs, only those of the best cell are said; all stand in `Comparison.pairs`.
+- "a, b and c cannot be told apart: largest difference ..." is said of each largest set of configurations of which no
+  two are told apart, with the interval of its largest difference and what it would take to tell a difference of that
+  size.
+- With more than MAX_PAIRS_SAID pairs, only those of the best configuration are said; all stand in `Comparison.pairs`.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from chalknet.formatting import fixed, listed
 from chalknet.studies.compare import IMAGES_ALONE, Comparison, Difference, Needed, PairwiseDifference
 
 POWER = 0.8  # the chance with which the seeds or images that are "needed" would show the difference
-MAX_PAIRS_SAID = 6  # all pairs of four cells
-MAX_SEEDS = 1_000  # more than this many seeds a cell is not advice
+MAX_PAIRS_SAID = 6  # all pairs of four configurations
+MAX_SEEDS = 1_000  # more than this many seeds a configuration is not advice
 MIN_POINTS = 0.05  # a difference that rounds to 0.0 points is not worth a plan
 
 
@@ -32,7 +34,7 @@ class Finding:
 
     Attributes:
         kind: "told_apart", "not_told_apart", "over_fitting", "convergence" or "instability".
-        labels: the cells it is about.
+        labels: the configurations it is about.
         sentence: what is claimed, with its uncertainty.
         figures: the numbers in it, by name: shares and differences in [-1, 1], epochs, counts.
     """
@@ -47,8 +49,8 @@ def comparison_findings(comparison: Comparison, *, images: str = "test images") 
     """What the comparison carries, as sentences: first who beats whom, then who cannot be told apart.
 
     Args:
-        comparison: from `compare_cells`; its labels are put into the sentences as they are.
-        images: what the cells were judged on, in words.
+        comparison: from `compare_configurations`; its labels are put into the sentences as they are.
+        images: what the configurations were judged on, in words.
     """
     return (*_told_apart(comparison), *_not_told_apart(comparison, images))
 
@@ -56,7 +58,7 @@ def comparison_findings(comparison: Comparison, *, images: str = "test images") 
 def _told_apart(comparison: Comparison) -> list[Finding]:
     apart = [pair for pair in comparison.pairs if pair.told_apart]
     if len(comparison.pairs) > MAX_PAIRS_SAID:
-        apart = [pair for pair in apart if pair.difference.first == comparison.cells[0].label]
+        apart = [pair for pair in apart if pair.difference.first == comparison.configurations[0].label]
     return [_beats(pair, comparison) for pair in apart]
 
 
@@ -146,10 +148,12 @@ def _advice(needed: Needed | None, images: str) -> list[str]:
         return []
     if needed.images is None:
         assert needed.seeds is not None, "a plan asks for seeds, images or both"
-        return [f"about {rounded(needed.seeds)} seeds a cell would be needed"]
+        return [f"about {rounded(needed.seeds)} seeds a configuration would be needed"]
     if needed.seeds is None:
         return [f"more seeds alone would not do, about {rounded(needed.images)} {images} would be needed"]
-    return [f"about {rounded(needed.seeds)} seeds a cell and {rounded(needed.images)} {images} would be needed"]
+    return [
+        f"about {rounded(needed.seeds)} seeds a configuration and {rounded(needed.images)} {images} would be needed"
+    ]
 
 
 def _lack(one: Difference) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from chalknet.errors import ConfigError, ShapeError
-from chalknet.studies.values import FloatArray
+from chalknet.studies.correctness import FloatArray
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from chalknet.artifacts.sample_losses import are_cut_off
 from chalknet.errors import ShapeError
+from chalknet.studies.correctness import FloatArray
 from chalknet.studies.intervals import Interval
 from chalknet.studies.random_effects import mean_interval
-from chalknet.studies.values import FloatArray
 
 MIN_IMAGES = 4  # two in each half
 HALVES = 2

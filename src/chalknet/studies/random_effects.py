@@ -23,8 +23,8 @@ import numpy as np
 from scipy import special
 
 from chalknet.errors import ConfigError, ShapeError
+from chalknet.studies.correctness import FloatArray
 from chalknet.studies.intervals import Interval, wilson_limits
-from chalknet.studies.values import FloatArray
 
 # Two constants of `variance_of_mean`, chosen by simulation with normal effects so that 95 % intervals cover 93 to 97 %
 # at three seeds, and closer to 95 % at more, whatever the shares of seeds, images and rest.
@@ -95,39 +95,39 @@ def spread_of_mean(squares: MeanSquares) -> Spread:
     return variance_of_mean(images_part, squares.n_images, [squares])
 
 
-def spread_of_difference(by_image: FloatArray, cells: Sequence[MeanSquares]) -> Spread:
+def spread_of_difference(by_image: FloatArray, configs: Sequence[MeanSquares]) -> Spread:
     """Variance and degrees of freedom of the difference of two means over the same images and independent seeds.
 
     Args:
-        by_image: (..., M), the difference of the two cells' means an image.
-        cells: the mean squares of the two.
+        by_image: (..., M), the difference of the two configurations' means an image.
+        configurations: the mean squares of the two.
     """
     n_images = by_image.shape[-1]
-    return variance_of_mean(by_image.var(axis=-1, ddof=1) / n_images, n_images, cells)
+    return variance_of_mean(by_image.var(axis=-1, ddof=1) / n_images, n_images, configs)
 
 
-def variance_of_mean(images_part: FloatArray, n_images: int, cells: Sequence[MeanSquares]) -> Spread:
+def variance_of_mean(images_part: FloatArray, n_images: int, configs: Sequence[MeanSquares]) -> Spread:
     """Variance and Satterthwaite's degrees of freedom of a mean, or of a difference of two, from its parts.
 
     I = the variance over images of what is averaged over seeds, / M, which carries the images and the rest;
-    A_c = MS_seed/(S_c M) and B_c = MS_rest/(S_c M) of cell c, so that A_c - B_c estimates var_seed/S_c without bias.
-    With A and B their sums over the cells (one cell for a mean, two for a difference):
+    A_c = MS_seed/(S_c M) and B_c = MS_rest/(S_c M) of configuration c, so that A_c - B_c estimates var_seed/S_c without
+    bias. With A and B their sums over the configurations (one configuration for a mean, two for a difference):
 
         V       = I + max(A - B, -0.75 min(B, I))
         df_seed = A^2 / sum_c(A_c^2 / (S_c+1)) - 2, kept between the smallest S_c - 1 and the sum of S_c - 1
         df      = V^2 / (I^2/(M-1) + A^2/(0.5 df_seed) + sum_c B_c^2/((S_c-1)(M-1))), at least df_seed
 
     Args:
-        images_part: I, (...); n_images: M; cells: those with one seed add nothing.
+        images_part: I, (...); n_images: M; configurations: those with one seed add nothing.
     Source: Satterthwaite, Biometrics Bulletin 2 (1946); df_seed is the second formula of Welch, Biometrika 34 (1947).
         The bound 0.75 and the factor 0.5 are chalknet's own: docs/statistics.md.
     """
-    several = [cell for cell in cells if cell.n_seeds > 1]
+    several = [config for config in configs if config.n_seeds > 1]
     if not several:
         return Spread(images_part, np.full_like(images_part, n_images - 1.0))
-    seeds = [cell.seeds / (cell.n_seeds * n_images) for cell in several]
-    rests = [cell.rest / (cell.n_seeds * n_images) for cell in several]
-    own_df = [cell.n_seeds - 1 for cell in several]
+    seeds = [config.seeds / (config.n_seeds * n_images) for config in several]
+    rests = [config.rest / (config.n_seeds * n_images) for config in several]
+    own_df = [config.n_seeds - 1 for config in several]
     a, b = np.asarray(sum(seeds)), np.asarray(sum(rests))
     most = float(sum(own_df))
     shares = np.asarray(sum(part**2 / (df + 2) for part, df in zip(seeds, own_df, strict=True)))

@@ -1,11 +1,11 @@
-"""What a study found, as it is read: cells, seeds, and of each unit its history, predictions and time.
+"""What a study found, as it is read: configurations, seeds, and of each run its history, predictions and time.
 
     results = chalknet.read_results("runs/widths")
-    for cell in results.complete_cells:
+    for configuration in results.complete_configurations:
         for seed in results.seeds:
-            unit = results.unit(cell, seed)
-            unit.valid.correct.mean(), unit.kept_epoch, unit.seconds
-    correct = results.correct("test")        # {"hidden=100": (S, M) bool, ...}, images paired between cells
+            run = results.run(configuration, seed)
+            run.valid.correct.mean(), run.kept_epoch, run.seconds
+    correct = results.correct("test")        # {"hidden=100": (S, M) bool, ...}, images paired between configurations
 
 Nothing is read before it is asked for, and nothing is kept.
 """
@@ -22,18 +22,18 @@ from numpy.typing import NDArray
 
 from chalknet.errors import ConfigError
 from chalknet.records import EpochRecord
-from chalknet.studies.cells import Cell, Unit
+from chalknet.studies.configurations import Configuration, RunKey
 from chalknet.studies.spec import StudySpec
 
 __all__ = [
     "STATUSES",
-    "Cell",
+    "Configuration",
     "DataFacts",
     "Predictions",
+    "RunKey",
+    "RunRecord",
+    "RunResult",
     "StudyResults",
-    "Unit",
-    "UnitRecord",
-    "UnitResult",
 ]
 
 STATUSES = ("todo", "running", "done", "failed")
@@ -41,7 +41,7 @@ STATUSES = ("todo", "running", "done", "failed")
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a unit's kept network says of the M images of one part, validation or test.
+    """What a run's kept network says of the M images of one part, validation or test.
 
     Attributes:
         labels: (M,) int64, the true classes.
@@ -70,7 +70,7 @@ class Predictions:
 
 
 @dataclass(frozen=True, eq=False)
-class UnitRecord:
+class RunRecord:
     """What one training gave, without what it says of single images.
 
     Attributes:
@@ -94,7 +94,7 @@ class UnitRecord:
 
 
 @dataclass(frozen=True, eq=False)
-class UnitResult(UnitRecord):
+class RunResult(RunRecord):
     """What one training gave, with what its kept network says of every validation and test image.
 
     Attributes:
@@ -123,8 +123,8 @@ class DataFacts:
         samples: N.
         class_names: K names.
         sample_shape: (H, W) of images, (I,) of rows.
-        split_sizes: samples of "train", "valid" and "test" in the study's division; a cell that varies train_size
-            trains on fewer.
+        split_sizes: samples of "train", "valid" and "test" in the study's division; a configuration that varies
+            train_size trains on fewer.
     """
 
     source: str
@@ -137,97 +137,106 @@ class DataFacts:
 
 @dataclass(frozen=True, eq=False)
 class StudyResults:
-    """A study as it stood when it was read; finished units are loaded from its store when they are asked for.
+    """A study as it stood when it was read; finished runs are loaded from its store when they are asked for.
 
     Attributes:
         spec: the question.
         data: the samples it is about.
-        cells: in the order in which they were asked for.
-        seeds: that every cell is to have.
-        statuses: (cell key, seed) -> "todo", "running", "done" or "failed".
-        errors: (cell key, seed) -> what a failed unit failed with.
-        load: reads one finished unit. load_record: the same without its arrays, where there is a cheaper way.
+        configurations: in the order in which they were asked for.
+        seeds: that every configuration is to have.
+        statuses: (configuration key, seed) -> "todo", "running", "done" or "failed".
+        errors: (configuration key, seed) -> what a failed run failed with.
+        load: reads one finished run. load_record: the same without its arrays, where there is a cheaper way.
         folder: the study's, or None of results that are in no store.
     """
 
     spec: StudySpec
     data: DataFacts
-    cells: tuple[Cell, ...]
+    configurations: tuple[Configuration, ...]
     seeds: tuple[int, ...]
     statuses: Mapping[tuple[str, int], str]
     errors: Mapping[tuple[str, int], str]
-    load: Callable[[Cell, int], UnitResult]
+    load: Callable[[Configuration, int], RunResult]
     folder: Path | None = None
-    load_record: Callable[[Cell, int], UnitRecord] | None = None
+    load_record: Callable[[Configuration, int], RunRecord] | None = None
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in self.counts.items() if count)
-        return f"<StudyResults {len(self.cells)} cells x {len(self.seeds)} seeds: {counts}>"
+        return f"<StudyResults {len(self.configurations)} configurations x {len(self.seeds)} seeds: {counts}>"
 
     @property
-    def units(self) -> tuple[Unit, ...]:
-        """All units, done or not, cell by cell."""
-        return tuple(Unit(cell, seed) for cell in self.cells for seed in self.seeds)
+    def runs(self) -> tuple[RunKey, ...]:
+        """All runs, done or not, configuration by configuration."""
+        return tuple(RunKey(config, seed) for config in self.configurations for seed in self.seeds)
 
-    def status(self, cell: Cell, seed: int) -> str:
+    def status(self, config: Configuration, seed: int) -> str:
         """ "todo", "running", "done" or "failed"."""
-        return self.statuses.get((cell.key, seed), "todo")
+        return self.statuses.get((config.key, seed), "todo")
 
-    def unit(self, cell: Cell, seed: int) -> UnitResult | None:
-        """What the training of a cell from a seed gave; None where it is not done."""
-        return self.load(cell, seed) if self.status(cell, seed) == "done" else None
+    def run(self, config: Configuration, seed: int) -> RunResult | None:
+        """What the training of a configuration from a seed gave; None where it is not done."""
+        return self.load(config, seed) if self.status(config, seed) == "done" else None
 
-    def record(self, cell: Cell, seed: int) -> UnitRecord | None:
-        """As `unit`, without what it says of single images, which is read much faster."""
-        if self.status(cell, seed) != "done":
+    def record(self, config: Configuration, seed: int) -> RunRecord | None:
+        """As `run`, without what it says of single images, which is read much faster."""
+        if self.status(config, seed) != "done":
             return None
-        return (self.load_record or self.load)(cell, seed)
+        return (self.load_record or self.load)(config, seed)
 
-    def finished(self, cell: Cell) -> dict[int, UnitResult]:
-        """The finished units of a cell by seed, in the seeds' order; all of them are held while the answer is."""
-        found = {seed: self.unit(cell, seed) for seed in self.seeds}
+    def finished(self, config: Configuration) -> dict[int, RunResult]:
+        """The finished runs of a configuration by seed, in the seeds' order; all of them are held while the answer
+        is.
+        """
+        found = {seed: self.run(config, seed) for seed in self.seeds}
         return {seed: result for seed, result in found.items() if result is not None}
 
     @property
     def counts(self) -> dict[str, int]:
-        """Units of each status."""
-        found = [self.status(unit.cell, unit.seed) for unit in self.units]
+        """Runs of each status."""
+        found = [self.status(run.configuration, run.seed) for run in self.runs]
         return {status: found.count(status) for status in STATUSES}
 
     @property
-    def failed(self) -> dict[Unit, str]:
-        """The failed units, each with its error."""
+    def failed(self) -> dict[RunKey, str]:
+        """The failed runs, each with its error."""
         return {
-            unit: self.errors.get((unit.cell.key, unit.seed), "")
-            for unit in self.units
-            if self.status(unit.cell, unit.seed) == "failed"
+            run: self.errors.get((run.configuration.key, run.seed), "")
+            for run in self.runs
+            if self.status(run.configuration, run.seed) == "failed"
         }
 
     @property
-    def complete_cells(self) -> tuple[Cell, ...]:
-        """The cells whose every seed is done."""
-        return tuple(cell for cell in self.cells if all(self.status(cell, seed) == "done" for seed in self.seeds))
+    def complete_configurations(self) -> tuple[Configuration, ...]:
+        """The configurations whose every seed is done."""
+        return tuple(
+            config for config in self.configurations if all(self.status(config, seed) == "done" for seed in self.seeds)
+        )
 
     @property
     def has_same_images(self) -> bool:
-        """Whether all units are judged on the same images; not where the split varies with the seed."""
-        return len({cell.division for cell in self.cells}) <= 1 and not any("split" in c.seeds_vary for c in self.cells)
+        """Whether all runs are judged on the same images; not where the split varies with the seed."""
+        return len({config.division for config in self.configurations}) <= 1 and not any(
+            "split" in c.seeds_vary for c in self.configurations
+        )
 
-    def cell(self, label: str) -> Cell:
-        """The cell of that label.
+    def configuration(self, label: str) -> Configuration:
+        """The configuration of that label.
 
         Raises:
             ConfigError: there is none.
         """
-        found = next((cell for cell in self.cells if cell.label == label), None)
+        found = next((config for config in self.configurations if config.label == label), None)
         if found is None:
-            raise ConfigError(f"no cell {label!r} in this study. Known: {'; '.join(c.label for c in self.cells)}.")
+            raise ConfigError(
+                f"no configuration {label!r} in this study. Known: {'; '.join(c.label for c in self.configurations)}."
+            )
         return found
 
     def correct(self, part: str) -> dict[str, NDArray[np.bool_]]:
-        """By label of each complete cell, (S, M) whether seed s is right about image m; images are those of `index`.
+        """By label of each complete configuration, (S, M) whether seed s is right about image m; images are those of
+        `index`.
 
-        Column m is the same image for every cell and every seed.
+        Column m is the same image for every configuration and every seed.
 
         Args:
             part: "valid" or "test".
@@ -238,17 +247,18 @@ class StudyResults:
         if not self.has_same_images:
             raise ConfigError("the seeds of this study vary the split, so their images differ. Use correct_of_seed.")
         return {
-            cell.label: np.stack([self._correct(cell, seed, part) for seed in self.seeds])
-            for cell in self.complete_cells
+            config.label: np.stack([self._correct(config, seed, part) for seed in self.seeds])
+            for config in self.complete_configurations
         }
 
     def correct_of_seed(self, part: str, seed: int) -> dict[str, NDArray[np.bool_]]:
-        """By label of each complete cell, (M,) whether this seed is right about image m, the same image for every cell.
+        """By label of each complete configuration, (M,) whether this seed is right about image m, the same image for
+        every configuration.
 
         Raises:
             ConfigError: the study has no such part.
         """
-        return {cell.label: self._correct(cell, seed, part) for cell in self.complete_cells}
+        return {config.label: self._correct(config, seed, part) for config in self.complete_configurations}
 
     def index(self, part: str, seed: int | None = None) -> NDArray[np.int64]:
         """(M,) positions in the data set of the images of "valid" or "test": the columns of `correct`.
@@ -256,31 +266,31 @@ class StudyResults:
         Args:
             seed: whose, where the split varies with the seed; the first seed's otherwise.
         Raises:
-            ConfigError: no cell is complete, or the study has no such part.
+            ConfigError: no configuration is complete, or the study has no such part.
         """
-        if not self.complete_cells:
-            raise ConfigError("no cell of this study is complete yet.")
-        return self._predictions(self.complete_cells[0], self.seeds[0] if seed is None else seed, part).index
+        if not self.complete_configurations:
+            raise ConfigError("no configuration of this study is complete yet.")
+        return self._predictions(self.complete_configurations[0], self.seeds[0] if seed is None else seed, part).index
 
-    def model_path(self, cell: Cell) -> Path | None:
-        """The model file of a cell's first seed; None where there is none."""
+    def model_path(self, config: Configuration) -> Path | None:
+        """The model file of a configuration's first seed; None where there is none."""
         if self.folder is None:
             return None
-        path = self.folder / model_name(cell, self.spec.first_seed)
+        path = self.folder / model_name(config, self.spec.first_seed)
         return path if path.is_file() else None
 
-    def _correct(self, cell: Cell, seed: int, part: str) -> NDArray[np.bool_]:
-        return self._predictions(cell, seed, part).correct
+    def _correct(self, config: Configuration, seed: int, part: str) -> NDArray[np.bool_]:
+        return self._predictions(config, seed, part).correct
 
-    def _predictions(self, cell: Cell, seed: int, part: str) -> Predictions:
-        result = self.unit(cell, seed)
-        assert result is not None, "asked of complete cells only"
+    def _predictions(self, config: Configuration, seed: int, part: str) -> Predictions:
+        result = self.run(config, seed)
+        assert result is not None, "asked of complete configurations only"
         predictions = result.part(part)
         if predictions is None:
             raise ConfigError(f"this study has no {part} part.")
         return predictions
 
 
-def model_name(cell: Cell, seed: int) -> str:
-    """Where in a study's folder the model file of a unit is, if it is kept."""
-    return f"models/{cell.key[:16]}-seed{seed}.safetensors"
+def model_name(config: Configuration, seed: int) -> str:
+    """Where in a study's folder the model file of a run is, if it is kept."""
+    return f"models/{config.key[:16]}-seed{seed}.safetensors"

@@ -18,11 +18,11 @@ from chalknet.artifacts.sample_losses import LOSS_TYPES
 from chalknet.checked import short
 from chalknet.data.readers.npy_array import read_npy_header
 from chalknet.records import SPLITS, EpochRecord, Scores
-from chalknet.studies.results import DataFacts, Predictions, UnitRecord, UnitResult
+from chalknet.studies.results import DataFacts, Predictions, RunRecord, RunResult
 
 SCORED = ("valid", "test")
 # Types and dimensions of the arrays that are stored for a run, and once for a division; see docs/file_formats.md.
-UNIT_ARRAYS = {
+RUN_ARRAYS = {
     **{f"{part}_predicted": (("<i4",), 1) for part in SCORED},
     **{f"{part}_confidence": (("<f4",), 1) for part in SCORED},
     **{f"{part}_true_probability": (("<f4",), 1) for part in SCORED},
@@ -40,7 +40,7 @@ class RunOutput:
 
     Attributes:
         record: JSON-ready: history, kept_epoch, seconds, trained, machine.
-        arrays: `UNIT_ARRAYS`, each in a type of its own.
+        arrays: `RUN_ARRAYS`, each in a type of its own.
         division: `DIVISION_ARRAYS`: which samples were scored, and their classes.
         model: the kept network's file, b"" where it was not asked for.
     """
@@ -64,29 +64,29 @@ def output_from(record: dict[str, Any], content: bytes) -> RunOutput:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         return RunOutput(
             record,
-            {name: arrays[name] for name in UNIT_ARRAYS},
+            {name: arrays[name] for name in RUN_ARRAYS},
             {name: arrays[name] for name in DIVISION_ARRAYS},
             arrays["model"].tobytes(),
         )
 
 
-def record_from(record: Mapping[str, Any]) -> UnitRecord:
+def record_from(record: Mapping[str, Any]) -> RunRecord:
     """Return a stored record as it is read; raises as `result_from`."""
     history = tuple(_epoch_record(values, number) for number, values in enumerate(record["history"], start=1))
     kept = record["kept_epoch"]
     if not history or not isinstance(kept, int) or not 1 <= kept <= len(history):
         raise ValueError(f"keeps epoch {short(kept)} of {len(history)}")
-    return UnitRecord(history, kept, _number(record["seconds"]), str(record["trained"]), dict(record["machine"]))
+    return RunRecord(history, kept, _number(record["seconds"]), str(record["trained"]), dict(record["machine"]))
 
 
 def result_from(
     record: Mapping[str, Any], array: ArrayReader, division: Mapping[str, NDArray[Any]], facts: DataFacts
-) -> UnitResult:
+) -> RunResult:
     """Return a stored output as it is read.
 
     Args:
         record: as in `RunOutput`.
-        array: returns one of `UNIT_ARRAYS`, which must have this shape.
+        array: returns one of `RUN_ARRAYS`, which must have this shape.
         division: `DIVISION_ARRAYS`.
         facts: the samples that positions and classes are of.
     Raises:
@@ -95,7 +95,7 @@ def result_from(
     read = record_from(record)
     n_epochs, n_valid = len(read.history), len(division["valid_index"])
     correct = np.unpackbits(array("valid_right_bits", (n_epochs, -(-n_valid // 8))), axis=1, count=n_valid)
-    return UnitResult(
+    return RunResult(
         **vars(read),
         valid=_predictions("valid", array, division, facts),
         test=_predictions("test", array, division, facts),

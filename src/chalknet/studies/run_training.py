@@ -21,10 +21,10 @@ from chalknet.errors import ChalknetError, ConfigError, OutputError, StoppedErro
 from chalknet.machine.blas import one_blas_thread
 from chalknet.machine.facts import machine_facts
 from chalknet.records import EpochRecord
-from chalknet.studies.cells import Unit
+from chalknet.studies.configurations import RunKey
+from chalknet.studies.run_checkpoints import StopRequest, checkpoint_path, training_alone
 from chalknet.studies.run_output import SCORED, RunOutput, epoch_list
-from chalknet.studies.space import divide, own_splits
-from chalknet.studies.unfinished import StopRequest, checkpoint_path, training_alone
+from chalknet.studies.search_space import divide, own_splits
 from chalknet.training.callbacks import Callback, EpochCallback
 from chalknet.training.joint_training import StackEpochCallback, train_jointly
 from chalknet.training.trainer import Checkpoint, Run, Trainer, describe_backend, device_of, run_epochs
@@ -48,12 +48,12 @@ class RunCheckpoint(Callback):
     def __init__(
         self,
         folder: Path,
-        unit: Unit,
+        run_key: RunKey,
         trainer: Trainer,
         must_stop: StopRequest | None = None,
         n_networks: int = 1,
     ) -> None:
-        self._path = checkpoint_path(folder, unit)
+        self._path = checkpoint_path(folder, run_key)
         self._trainer, self._must_stop, self._is_kept = trainer, must_stop or StopRequest(), folder.is_dir()
         self._schedule = CheckpointSchedule(n_networks=n_networks)
 
@@ -85,7 +85,7 @@ class RunCheckpoint(Callback):
 
 def train_run(
     data: Dataset,
-    unit: Unit,
+    run_key: RunKey,
     *,
     threads: int,
     how: str,
@@ -110,22 +110,24 @@ def train_run(
         StoppedError: the training must stop.
         ChalknetError: the run cannot be trained, or its loss is no longer finite.
     """
-    splits = own_splits(data, unit.cell, divide(data, unit.cell, unit.seed))
-    trainer = Trainer(data, splits, unit.cell.recipe_of(unit.seed), workers=threads, keep_sample_scores=True)
+    splits = own_splits(data, run_key.configuration, divide(data, run_key.configuration, run_key.seed))
+    trainer = Trainer(
+        data, splits, run_key.configuration.recipe_of(run_key.seed), workers=threads, keep_sample_scores=True
+    )
     callbacks: list[EpochCallback] = [] if on_epoch is None else [on_epoch]
     if checkpoints is None:
         run = run_epochs(trainer, *callbacks)
     else:
         must_stop = must_stop or StopRequest()
-        checkpoint = RunCheckpoint(checkpoints, unit, trainer, must_stop)
-        with training_alone(checkpoint_path(checkpoints, unit), must_stop):
+        checkpoint = RunCheckpoint(checkpoints, run_key, trainer, must_stop)
+        with training_alone(checkpoint_path(checkpoints, run_key), must_stop):
             run = run_epochs(trainer, *callbacks, checkpoint, start=checkpoint.read())
-    return _output(run, unit, f"{trainer.backend_description}, {how}", keep_model)
+    return _output(run, run_key, f"{trainer.backend_description}, {how}", keep_model)
 
 
 def train_stack(
     data: Dataset,
-    units: Sequence[Unit],
+    run_keys: Sequence[RunKey],
     ended: Callable[[int, RunOutput | ChalknetError], None],
     *,
     threads: int,
@@ -151,12 +153,20 @@ def train_stack(
         StoppedError: the training must stop; every run has its checkpoint.
         ConfigError: the runs cannot be trained in one stack.
     """
-    if len({(unit.cell.division_of(unit.seed), unit.cell.recipe.split.train_size) for unit in units}) > 1:
+    if (
+        len(
+            {
+                (run_key.configuration.division_of(run_key.seed), run_key.configuration.recipe.split.train_size)
+                for run_key in run_keys
+            }
+        )
+        > 1
+    ):
         raise ConfigError("runs with different splits cannot be trained in one stack.")
-    splits = own_splits(data, units[0].cell, divide(data, units[0].cell, units[0].seed))
-    recipes = [unit.cell.recipe_of(unit.seed) for unit in units]
+    splits = own_splits(data, run_keys[0].configuration, divide(data, run_keys[0].configuration, run_keys[0].seed))
+    recipes = [run_key.configuration.recipe_of(run_key.seed) for run_key in run_keys]
     training = recipes[0].training
-    how = f"{describe_backend(training, device_of(training))}, in a stack of {len(units)}, {how}"
+    how = f"{describe_backend(training, device_of(training))}, in a stack of {len(run_keys)}, {how}"
     lock = threading.Lock()  # between the thread that trains and those that hand over finished runs
     pending: list[Future[None]] = []
     stop = must_stop or StopRequest()
@@ -165,7 +175,7 @@ def train_stack(
     def begin(number: int, trainer: Trainer) -> list[EpochCallback]:
         if checkpoints is None:
             return []
-        checkpoint = RunCheckpoint(checkpoints, units[number], trainer, stop, n_networks=len(units))
+        checkpoint = RunCheckpoint(checkpoints, run_keys[number], trainer, stop, n_networks=len(run_keys))
         if (start := checkpoint.read()) is not None:
             trainer.load_checkpoint(start)
 
@@ -181,7 +191,7 @@ def train_stack(
         return [keep]
 
     def hand_over(number: int, end: Run | ChalknetError) -> None:
-        result = _output(end, units[number], how, keep_model[number]) if isinstance(end, Run) else end
+        result = _output(end, run_keys[number], how, keep_model[number]) if isinstance(end, Run) else end
         with lock:
             ended(number, result)
 
@@ -196,10 +206,10 @@ def train_stack(
     # While a GPU trains, this process's cores are idle, and to predict all samples takes them longer than it to train.
     # Threads limit the BLAS and free it again in any order, so it is limited around all of them.
     with ExitStack() as alone, one_blas_thread(), ThreadPoolExecutor(threads) as pool:
-        for unit in units:
+        for run_key in run_keys:
             if checkpoints is None:
                 break
-            alone.enter_context(training_alone(checkpoint_path(checkpoints, unit), stop))
+            alone.enter_context(training_alone(checkpoint_path(checkpoints, run_key), stop))
         try:
             train_jointly(
                 data,
@@ -218,7 +228,7 @@ def train_stack(
             raise
 
 
-def _output(run: Run, unit: Unit, trained: str, keep_model: bool) -> RunOutput:
+def _output(run: Run, run_key: RunKey, trained: str, keep_model: bool) -> RunOutput:
     arrays: dict[str, NDArray[Any]] = {}
     division: dict[str, NDArray[Any]] = {}
     with one_blas_thread():
@@ -239,7 +249,7 @@ def _output(run: Run, unit: Unit, trained: str, keep_model: bool) -> RunOutput:
         "trained": trained,
         "machine": machine_facts(),
     }
-    return RunOutput(record, arrays, division, _model_file(run, unit) if keep_model else b"")
+    return RunOutput(record, arrays, division, _model_file(run, run_key) if keep_model else b"")
 
 
 def _predictions(run: Run, part: str, index: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
@@ -254,12 +264,12 @@ def _predictions(run: Run, part: str, index: NDArray[np.int64]) -> dict[str, NDA
     }
 
 
-def _model_file(run: Run, unit: Unit) -> bytes:
+def _model_file(run: Run, run_key: RunKey) -> bytes:
     facts = {
         "chalknet": __version__,
         "recipe": run.recipe.name,
-        "cell": unit.cell.label,
-        "seed": unit.seed,
+        "configuration": run_key.configuration.label,
+        "seed": run_key.seed,
         "samples": run.splits.sizes,
         "epochs": len(run.history),
         "kept": run.kept_epoch,

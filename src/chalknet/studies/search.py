@@ -1,8 +1,8 @@
-"""A sampler that chooses cells: Optuna behind ask and tell, repeatable to the last digit from the store.
+"""A sampler that chooses configurations: Optuna behind ask and tell, repeatable to the last digit from the store.
 
 Trials are chosen `at_once` at a time, each by a sampler of its own that has been told the results of all earlier
 rounds and whose seed is made from search_seed and the trial's number. So the choice depends on the question alone, and
-not on the number of jobs, on interruptions, or on which unit was finished first.
+not on the number of jobs, on interruptions, or on which run was finished first.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from chalknet.studies.spec import (
     value_list,
 )
 
-DRAWS = 20  # at most for one trial, to find a cell that has not been chosen yet
+DRAWS = 20  # at most for one trial, to find a configuration that has not been chosen yet
 DIGITS = 4  # of a number that is chosen anywhere within a range
 
 
 class Trial(NamedTuple):
-    """A cell that was chosen before: its settings, and its objective, None where its training failed."""
+    """A configuration that was chosen before: its settings, and its objective, None where its training failed."""
 
     settings: dict[str, Any]
     value: float | None
@@ -45,7 +45,7 @@ def search_key(spec: StudySpec) -> str:
 
 
 def next_trials(spec: StudySpec, trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """The settings of the trials that fill the present round; fewer where no new cell is found.
+    """The settings of the trials that fill the present round; fewer where no new configuration is found.
 
     Args:
         trials: all so far, finished.

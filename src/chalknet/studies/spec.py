@@ -2,8 +2,8 @@
 
 [study]   seeds, first_seed, seeds_vary, sample, sample_seed
 [vary]    hidden = [100, 500, "512x256"], learning_rate = "1e-6:1e-4:log5"
-[search]  sampler, trials, search_seed, objective, at_once         only where a sampler chooses the cells
-and the sections of a config.toml: the recipe that all cells share, and the data
+[search]  sampler, trials, search_seed, objective, at_once         only where a sampler chooses the configurations
+and the sections of a config.toml: the recipe that all configurations share, and the data
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from chalknet.config import (
     with_current_names,
 )
 from chalknet.errors import ConfigError
-from chalknet.studies.cells import value_text
+from chalknet.studies.configurations import value_text
 
 SEEDS_MAY_VARY = ("init", "order", "split")
 SAMPLERS = ("tpe",)
 OBJECTIVES = ("valid_accuracy", "valid_loss")
 MAX_VALUES = 10_000  # of one varied field; more is a slip of the keyboard
-MAX_CELLS = 100_000
-SAME_IMAGES = "cells are compared image by image, so all need the same validation and test images"
+MAX_CONFIGURATIONS = 100_000
+SAME_IMAGES = "configurations are compared image by image, so all need the same validation and test images"
 # Why a field cannot vary, and what to do instead.
 NOT_VARIED = {
     "seed": "it is what seeds count. Give seeds (--seeds) and first_seed (--first-seed)",
@@ -100,14 +100,14 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class SearchConfig(Checked):
-    """[search]: a sampler chooses the cells, a few at a time, from what earlier ones gave."""
+    """[search]: a sampler chooses the configurations, a few at a time, from what earlier ones gave."""
 
     sampler: str = setting("tpe", one_of(*SAMPLERS), "what chooses: Optuna's tree-structured Parzen estimator")
-    trials: int = setting(20, whole(1, 100_000), "cells to choose")
+    trials: int = setting(20, whole(1, 100_000), "configurations to choose")
     search_seed: int = setting(0, _SEED, "seed of the choice")
     objective: str = setting("valid_accuracy", one_of(*OBJECTIVES), "whose mean over the seeds is to be best")
     at_once: int = setting(
-        4, whole(1, 1_000), "cells chosen before the next results are looked at, whatever the number of jobs"
+        4, whole(1, 1_000), "configurations chosen before the next results are looked at, whatever the number of jobs"
     )
 
 
@@ -116,13 +116,13 @@ class StudySpec(Checked):
     """A study's question: which fields vary over which values, from how many seeds, on top of which recipe.
 
     Attributes:
-        recipe: what all cells share. Its train_size is the size of the training part; cells that vary train_size use
-            the first so many of it.
+        recipe: what all configurations share. Its train_size is the size of the training part; configurations that vary
+            train_size use the first so many of it.
         vary: (recipe field, values) in the order in which they were asked for.
-        seeds: trainings of each cell, from first_seed on.
+        seeds: trainings of each configuration, from first_seed on.
         seeds_vary: which of init (the initial weights), order (of mini-batches) and split differ between seeds.
-        sample: how many cells of the grid are trained, chosen at random by sample_seed; None for all.
-        search: how a sampler chooses cells instead, or None.
+        sample: how many configurations of the grid are trained, chosen at random by sample_seed; None for all.
+        search: how a sampler chooses configurations instead, or None.
         data: where the samples are, for a repetition.
 
     Raises:
@@ -131,12 +131,12 @@ class StudySpec(Checked):
 
     recipe: Recipe = field(default_factory=Recipe)
     vary: tuple[tuple[str, Values], ...] = ()
-    seeds: int = setting(3, whole(1, 10_000), "trainings of each cell, each from a seed of its own")
+    seeds: int = setting(3, whole(1, 10_000), "trainings of each configuration, each from a seed of its own")
     first_seed: int = setting(0, _SEED, "the first of these seeds; the others follow it")
     seeds_vary: tuple[str, ...] = setting(
         ("init", "order"), _WHICH_VARY, "what differs between seeds: initial weights, batch order, split"
     )
-    sample: int | None = setting(None, _SAMPLE, "cells of the grid to train, a random part of it")
+    sample: int | None = setting(None, _SAMPLE, "configurations of the grid to train, a random part of it")
     sample_seed: int = setting(0, _SEED, "seed of that random part")
     search: SearchConfig | None = None
     data: DataConfig = field(default_factory=DataConfig)
@@ -358,9 +358,14 @@ def _check_vary(vary: tuple[tuple[str, Values], ...], search: SearchConfig | Non
                 f"{name}={values} must say how many values, such as {values}5, unless a search chooses: "
                 "search='tpe' (--search tpe)."
             )
-    n_cells = math.prod(len(values) if not isinstance(values, Range) else values.count or 1 for _, values in vary)
-    if n_cells > MAX_CELLS:
-        raise ConfigError(f"a study must have at most {MAX_CELLS:,} cells, got {n_cells:,}. Vary fewer values.")
+    n_configurations = math.prod(
+        len(values) if not isinstance(values, Range) else values.count or 1 for _, values in vary
+    )
+    if n_configurations > MAX_CONFIGURATIONS:
+        raise ConfigError(
+            f"a study must have at most {MAX_CONFIGURATIONS:,} configurations, got {n_configurations:,}. Vary fewer "
+            "values."
+        )
 
 
 def _check_seeds(spec: StudySpec) -> None:
@@ -385,7 +390,7 @@ def _check_seeds(spec: StudySpec) -> None:
             f"a study trains each network from its own seed, so ensemble {training.ensemble} has no place."
         )
     if spec.search is not None and spec.sample is not None:
-        raise ConfigError("a search and a sample of the grid both choose the cells. Give one of them.")
+        raise ConfigError("a search and a sample of the grid both choose the configurations. Give one of them.")
     if spec.recipe.split.split == GIVEN:
         raise ConfigError(
             "a study cannot use split 'given', because it cannot store index arrays. Choose split 'stratified', "

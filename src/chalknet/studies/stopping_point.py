@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from chalknet.artifacts.sample_losses import are_cut_off
 from chalknet.errors import ShapeError
 from chalknet.records import SPLITS, EpochRecord
-from chalknet.studies.cells import Cell
+from chalknet.studies.configurations import Configuration
 from chalknet.studies.intervals import Interval
-from chalknet.studies.results import StudyResults, UnitResult
+from chalknet.studies.results import RunResult, StudyResults
 
 RESAMPLES = 2_000
 AT_A_TIME = 250  # resamples whose curves are held together
@@ -128,25 +128,23 @@ def find_stopping_point(
     return stopping_point(histories, losses, correct, rng, monitor=monitor), ""
 
 
-def find_cell_stopping(
-    results: StudyResults, cell: Cell, units: Sequence[UnitResult], monitor: str = "valid_loss"
+def find_configuration_stopping(
+    results: StudyResults, config: Configuration, runs: Sequence[RunResult], monitor: str = "valid_loss"
 ) -> tuple[StoppingPoint | None, str]:
-    """Return the stopping point of a study's cell with these finished units, or None and the reason.
+    """Return the stopping point of a study's configuration with these finished runs, or None and the reason.
 
     There is no interval where seeds have validation images of their own, which cannot be paired.
     """
-    if len(units) < len(results.seeds):
-        return None, f"{len(units)} of its {len(results.seeds)} seeds are done"
-    same = results.has_same_images or len(units) == 1
-    has_samples = same and all(unit.valid_losses.shape[1] for unit in units)
-    n_epochs = {len(unit.history) for unit in units}
+    if len(runs) < len(results.seeds):
+        return None, f"{len(runs)} of its {len(results.seeds)} seeds are done"
+    same = results.has_same_images or len(runs) == 1
+    has_samples = same and all(run.valid_losses.shape[1] for run in runs)
+    n_epochs = {len(run.history) for run in runs}
     losses = correct = None
     if has_samples and len(n_epochs) == 1:
-        losses, correct = (
-            np.stack([getattr(unit, name) for unit in units]) for name in ("valid_losses", "valid_correct")
-        )
-    histories = [unit.history for unit in units]
-    return find_stopping_point(histories, cell.recipe.training.epochs, losses, correct, monitor)
+        losses, correct = (np.stack([getattr(run, name) for run in runs]) for name in ("valid_losses", "valid_correct"))
+    histories = [run.history for run in runs]
+    return find_stopping_point(histories, config.recipe.training.epochs, losses, correct, monitor)
 
 
 def _monitored_curves(histories: Sequence[Sequence[EpochRecord]], monitor: str) -> NDArray[np.float64]:

@@ -25,12 +25,12 @@ from chalknet.config import with_current_names
 from chalknet.errors import DataError, OutputError, StoreError
 from chalknet.files import free_memory, open_regular
 from chalknet.records import Scores
-from chalknet.studies.cells import Cell, Unit, cell_tables
+from chalknet.studies.configurations import Configuration, RunKey, configuration_tables
 from chalknet.studies.lease import Lease, LeaseObserver
-from chalknet.studies.results import STATUSES, DataFacts, UnitRecord, UnitResult
+from chalknet.studies.results import STATUSES, DataFacts, RunRecord, RunResult
 from chalknet.studies.run_output import (
     DIVISION_ARRAYS,
-    UNIT_ARRAYS,
+    RUN_ARRAYS,
     RunOutput,
     array_bytes,
     array_from_bytes,
@@ -213,29 +213,29 @@ class Store:
         """Return what `set_question` was last given."""
         return self._fact("question", ("spec", "split_sizes"))
 
-    def add_units(self, units: Sequence[Unit], costs: Mapping[str, float]) -> None:
+    def add_runs(self, runs: Sequence[RunKey], costs: Mapping[str, float]) -> None:
         """Add runs that are new as "todo"; the others stay as they are.
 
         Args:
             costs: about how long a run of each configuration takes, by the configuration's key.
         """
         with self._change() as db:
-            for cell in {unit.cell.key: unit.cell for unit in units}.values():
+            for config in {run.configuration.key: run.configuration for run in runs}.values():
                 db.execute(
                     "INSERT OR IGNORE INTO cells VALUES (?, ?, ?, ?)",
-                    [cell.key, *map(json.dumps, cell_tables(cell).values())],
+                    [config.key, *map(json.dumps, configuration_tables(config).values())],
                 )
             db.executemany(
                 "INSERT OR IGNORE INTO units (cell, seed, status, cost) VALUES (?, ?, 'todo', ?)",
-                [(*unit.key, costs[unit.cell.key]) for unit in units],
+                [(*run.key, costs[run.configuration.key]) for run in runs],
             )
 
-    def want(self, units: Sequence[Unit]) -> None:
+    def want(self, runs: Sequence[RunKey]) -> None:
         """Set the runs that `claim`, `counts` and `retry_failed` are about from here on, in order of preference."""
         with self._operation():
             self._db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (place INTEGER, cell TEXT, seed INTEGER)")
             self._db.execute("DELETE FROM wanted")
-            rows = [(place, *unit.key) for place, unit in enumerate(units)]
+            rows = [(place, *run.key) for place, run in enumerate(runs)]
             self._db.executemany("INSERT INTO wanted VALUES (?, ?, ?)", rows)
             self._db.execute("CREATE INDEX IF NOT EXISTS temp.wanted_units ON wanted (cell, seed)")
 
@@ -299,22 +299,22 @@ class Store:
         """
         with self._change() as db:
             uncrashed = {
-                (cell, seed): status
-                for cell, seed, status in db.execute("SELECT cell, seed, status FROM units WHERE deaths = 0")
+                (config, seed): status
+                for config, seed, status in db.execute("SELECT cell, seed, status FROM units WHERE deaths = 0")
             }
             taken = [other for other in others if key in uncrashed and uncrashed.get(other) == "todo"]
             for other in taken:
                 _set_status(db, other, "running", "begun", lease)
         return taken
 
-    def complete(self, unit: Unit, lease: Lease, output: RunOutput) -> bool:
+    def complete(self, run: RunKey, lease: Lease, output: RunOutput) -> bool:
         """Store a run's output and that it is done; return False, and store nothing, if the lease lost the run.
 
         That happens if its holder on another machine was taken for dead because no heartbeat came.
         """
-        division = division_key(unit)
+        division = division_key(run)
         with self._change() as db:
-            if not _owns(db, unit.key, lease):
+            if not _owns(db, run.key, lease):
                 return False
             with self._large_values():
                 for name, array in output.division.items():
@@ -322,45 +322,45 @@ class Store:
                         "INSERT OR IGNORE INTO division_arrays VALUES (?, ?, ?)", [division, name, array_bytes(array)]
                     )
                 for name, array in output.arrays.items():
-                    db.execute("INSERT INTO unit_arrays VALUES (?, ?, ?, ?)", [*unit.key, name, array_bytes(array)])
+                    db.execute("INSERT INTO unit_arrays VALUES (?, ?, ?, ?)", [*run.key, name, array_bytes(array)])
             db.execute(
                 "UPDATE units SET status = 'done', owner = NULL, division = ?, record = ?, finished = ? "
                 "WHERE cell = ? AND seed = ?",
-                [division, json.dumps(output.record, allow_nan=False), time.time(), *unit.key],
+                [division, json.dumps(output.record, allow_nan=False), time.time(), *run.key],
             )
-            _add_event(db, unit.key, "done", lease)
+            _add_event(db, run.key, "done", lease)
         return True
 
-    def fail(self, unit: Unit, lease: Lease, error: str) -> bool:
+    def fail(self, run: RunKey, lease: Lease, error: str) -> bool:
         """Record that a run failed, and its error; return False if the lease lost the run."""
         with self._change() as db:
-            if not _owns(db, unit.key, lease):
+            if not _owns(db, run.key, lease):
                 return False
-            _set_status(db, unit.key, "failed", "failed", lease, error)
+            _set_status(db, run.key, "failed", "failed", lease, error)
         return True
 
-    def give_back(self, unit: Unit, lease: Lease) -> None:
+    def give_back(self, run: RunKey, lease: Lease) -> None:
         """Make a run "todo" again that this lease has and does not go on with."""
         with self._change() as db:
-            if _owns(db, unit.key, lease):
-                _set_status(db, unit.key, "todo", "given back", lease)
+            if _owns(db, run.key, lease):
+                _set_status(db, run.key, "todo", "given back", lease)
 
-    def record_crash(self, unit: Unit, lease: Lease, reason: str) -> bool:
+    def record_crash(self, run: RunKey, lease: Lease, reason: str) -> bool:
         """Record that the process that trained a run ended: the run is "todo" again, or failed after MAX_CRASHES.
 
         Returns:
             whether it counts as failed now.
         """
         with self._change() as db:
-            if not _owns(db, unit.key, lease):
+            if not _owns(db, run.key, lease):
                 return False
-            db.execute("UPDATE units SET deaths = deaths + 1 WHERE cell = ? AND seed = ?", unit.key)
-            (deaths,) = db.execute("SELECT deaths FROM units WHERE cell = ? AND seed = ?", unit.key).fetchone()
+            db.execute("UPDATE units SET deaths = deaths + 1 WHERE cell = ? AND seed = ?", run.key)
+            (deaths,) = db.execute("SELECT deaths FROM units WHERE cell = ? AND seed = ?", run.key).fetchone()
             if deaths < MAX_CRASHES:
-                _set_status(db, unit.key, "todo", "died", lease)
+                _set_status(db, run.key, "todo", "died", lease)
                 return False
             error = f"its process ended {deaths} times while it was trained, last by {reason}"
-            _set_status(db, unit.key, "failed", "failed", lease, error)
+            _set_status(db, run.key, "failed", "failed", lease, error)
         return True
 
     # ---- what is known ----------------------------------------------------------------------------------------------
@@ -377,21 +377,21 @@ class Store:
         dead = {lease.id for lease, heartbeat in self.leases() if not self._observer.is_alive(lease, heartbeat)}
         rows = self._rows("SELECT cell, seed, status, ifnull(owner, '') FROM units", (str, int, str, str))
         return {
-            (cell, seed): "todo" if status == "running" and owner in dead else status
-            for cell, seed, status, owner in rows
+            (config, seed): "todo" if status == "running" and owner in dead else status
+            for config, seed, status, owner in rows
         }
 
     def errors(self) -> dict[tuple[str, int], str]:
         """Return the error of each failed run."""
         rows = self._rows("SELECT cell, seed, error FROM units WHERE status = 'failed'", (str, int, str))
-        return {(cell, seed): error for cell, seed, error in rows}
+        return {(config, seed): error for config, seed, error in rows}
 
     def events(self) -> list[tuple[str, int, str]]:
-        """Return all events, in order: cell, seed and "begun", "done", "failed", "died" or "given back"."""
+        """Return all events, in order: configuration, seed and "begun", "done", "failed", "died" or "given back"."""
         return self._rows("SELECT cell, seed, event FROM events ORDER BY id", (str, int, str))
 
-    def cell_tables(self) -> dict[str, dict[str, Any]]:
-        """Return the `cell_tables` of every configuration by key, also of earlier specifications."""
+    def configuration_tables(self) -> dict[str, dict[str, Any]]:
+        """Return the `configuration_tables` of every configuration by key, also of earlier specifications."""
         rows = self._rows("SELECT key, recipe, division, seeds_vary FROM cells ORDER BY rowid", (str,) * 4)
         names = ("recipe", "division", "seeds_vary")
         return {
@@ -402,11 +402,11 @@ class Store:
         """Return the record of a finished run, without its arrays."""
         rows = self._rows("SELECT record FROM units WHERE cell = ? AND seed = ? AND record IS NOT NULL", (str,), key)
         if not rows:
-            raise StoreError(f"{self.path}: cell {key[0]}, seed {key[1]} is not done.")
-        found: dict[str, Any] = self._json(rows[0][0], f"cell {key[0]}, seed {key[1]}")
+            raise StoreError(f"{self.path}: configuration {key[0]}, seed {key[1]} is not done.")
+        found: dict[str, Any] = self._json(rows[0][0], f"configuration {key[0]}, seed {key[1]}")
         return found
 
-    def result(self, key: tuple[str, int], facts: DataFacts) -> UnitResult:
+    def result(self, key: tuple[str, int], facts: DataFacts) -> RunResult:
         """Return a finished run of the study of this data.
 
         Raises:
@@ -418,7 +418,7 @@ class Store:
         def array(name: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
             count = math.prod(n for n in shape if n is not None)
             row = self._blob("unit_arrays WHERE cell = ? AND seed = ? AND name = ?", [*key, name], count)
-            return array_from_bytes(row, name, UNIT_ARRAYS[name][0], shape)
+            return array_from_bytes(row, name, RUN_ARRAYS[name][0], shape)
 
         with self._reading(key):
             judged = {
@@ -434,9 +434,9 @@ class Store:
 
     def kept_scores(self, key: tuple[str, int]) -> Scores | None:
         """Return the validation scores of a finished run where its weights are kept; raises as `result`."""
-        return self.unit_record(key).kept.valid
+        return self.run_record(key).kept.valid
 
-    def unit_record(self, key: tuple[str, int]) -> UnitRecord:
+    def run_record(self, key: tuple[str, int]) -> RunRecord:
         """Return a finished run without its arrays; raises as `result`."""
         record = self.record(key)
         with self._reading(key):
@@ -444,20 +444,20 @@ class Store:
 
     # ---- a sampler's trials -----------------------------------------------------------------------------------------
 
-    def add_trials(self, search: str, first: int, trials: Sequence[tuple[Cell, Mapping[str, Any]]]) -> None:
+    def add_trials(self, search: str, first: int, trials: Sequence[tuple[Configuration, Mapping[str, Any]]]) -> None:
         """Record which configurations a sampler chose as its first-th and next trials, with their settings.
 
         If another process has recorded them already, its choice stands.
         """
         with self._change() as db:
-            for number, (cell, settings) in enumerate(trials, start=first):
+            for number, (config, settings) in enumerate(trials, start=first):
                 db.execute(
                     "INSERT OR IGNORE INTO cells VALUES (?, ?, ?, ?)",
-                    [cell.key, *map(json.dumps, cell_tables(cell).values())],
+                    [config.key, *map(json.dumps, configuration_tables(config).values())],
                 )
                 db.execute(
                     "INSERT OR IGNORE INTO trials VALUES (?, ?, ?, ?)",
-                    [search, number, cell.key, json.dumps(dict(settings))],
+                    [search, number, config.key, json.dumps(dict(settings))],
                 )
 
     def trials(self, search: str) -> list[dict[str, Any]]:
@@ -478,7 +478,7 @@ class Store:
         except (OutputError, StoreError):
             raise
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
-            what = f"the result of cell {key[0]}, seed {key[1]} is damaged"
+            what = f"the result of configuration {key[0]}, seed {key[1]} is damaged"
             raise StoreError(f"{self.path}: {what}: {plain(error).removesuffix('.')}.") from error
 
     @contextmanager
@@ -586,9 +586,9 @@ class Store:
             self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_TEXT_BYTES)
 
 
-def division_key(unit: Unit) -> str:
+def division_key(run: RunKey) -> str:
     """Return a text that is equal for runs with the same validation and test samples."""
-    return json.dumps(list(vars(unit.cell.division_of(unit.seed)).values()))
+    return json.dumps(list(vars(run.configuration.division_of(run.seed)).values()))
 
 
 def _connect(path: Path, limit: TimeLimit, *, read_only: bool) -> sqlite3.Connection:

@@ -1,4 +1,4 @@
-"""A run's folder as `StudyResults` of one cell, so that whatever shows a study shows a run or an ensemble."""
+"""A run's folder as `StudyResults` of one configuration, so that whatever shows a study shows a run or an ensemble."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from chalknet.data.splits import Splits
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.model import Classifier
 from chalknet.reporting.report_data import EnsembleResult
-from chalknet.studies.cells import Cell
+from chalknet.studies.configurations import Configuration
 from chalknet.studies.intervals import Interval
 from chalknet.studies.random_effects import gain_of_averaging
-from chalknet.studies.results import DataFacts, Predictions, StudyResults, UnitResult
-from chalknet.studies.space import make_cell
+from chalknet.studies.results import DataFacts, Predictions, RunResult, StudyResults
+from chalknet.studies.search_space import make_configuration
 from chalknet.studies.spec import StudySpec
 from chalknet.training.recipes import member_recipes
 
@@ -29,7 +29,7 @@ LEVEL = 0.95  # of intervals
 
 
 def results_of_run(run: FinishedRun, data: Dataset | None, splits: Splits | None) -> StudyResults:
-    """A finished run as a study of one training, or an ensemble as one of a cell whose seeds are its networks.
+    """A finished run as a study of one training, or an ensemble as one of a configuration whose seeds are its networks.
 
     Args:
         run: from `read_run`.
@@ -40,8 +40,8 @@ def results_of_run(run: FinishedRun, data: Dataset | None, splits: Splits | None
     """
     network = load_model(run.folder / MODEL_FILE)
     summary, spec = run.summary, spec_of_run(run)
-    (cell,), seeds = (make_cell(spec, {}),), tuple(spec.first_seed + k for k in range(spec.seeds))
-    units = {seed: _unit(one, data, splits) for seed, one in zip(seeds, member_runs(run), strict=True)}
+    (config,), seeds = (make_configuration(spec, {}),), tuple(spec.first_seed + k for k in range(spec.seeds))
+    run_results = {seed: _run_result(one, data, splits) for seed, one in zip(seeds, member_runs(run), strict=True)}
     facts = DataFacts(
         source=summary.source,
         sha256=summary.sha256,
@@ -51,12 +51,12 @@ def results_of_run(run: FinishedRun, data: Dataset | None, splits: Splits | None
         split_sizes=dict(summary.sizes),
     )
 
-    def load(asked: Cell, of_seed: int) -> UnitResult:
-        assert asked.key == cell.key, "there is one cell"
-        return units[of_seed]
+    def load(asked: Configuration, of_seed: int) -> RunResult:
+        assert asked.key == config.key, "there is one configuration"
+        return run_results[of_seed]
 
-    done = {(cell.key, seed): "done" for seed in seeds}
-    return StudyResults(spec, facts, (cell,), seeds, done, {}, load, run.folder)
+    done = {(config.key, seed): "done" for seed in seeds}
+    return StudyResults(spec, facts, (config,), seeds, done, {}, load, run.folder)
 
 
 def member_runs(run: FinishedRun) -> list[FinishedRun]:
@@ -82,22 +82,22 @@ def ensemble_result(
         return None
     network = load_model(run.folder / MODEL_FILE)
     scores = {part: values for part, values in run.summary.kept.items() if values is not None}
-    units = list(results.finished(results.cells[0]).values())
+    run_results = list(results.finished(results.configurations[0]).values())
     predictions, gains = {}, {}
     for part, own in scores.items():
-        each = [one.accuracy for unit in units if (one := unit.kept.scores(part)) is not None]
+        each = [one.accuracy for result in run_results if (one := result.kept.scores(part)) is not None]
         gains[part] = Interval(own.accuracy - fmean(each), math.nan, math.nan, LEVEL)
         found = _predictions(network, data, splits, part) if part != "train" else None
         if found is not None:
             predictions[part] = found
-            members = [answers.correct for unit in units if (answers := unit.part(part)) is not None]
+            members = [answers.correct for result in run_results if (answers := result.part(part)) is not None]
             if len(found.labels) > 1:
                 gains[part] = gain_of_averaging(found.correct, np.stack(members), LEVEL)
     return EnsembleResult(scores, predictions, gains)
 
 
 def spec_of_run(run: FinishedRun) -> StudySpec:
-    """The run's recipe as a question with one cell, and a seed for each of its networks."""
+    """The run's recipe as a question with one configuration, and a seed for each of its networks."""
     recipe: Recipe = run.recipe
     vary = ("init", "order") if recipe.training.batch_seed == SAME else ("init",)
     split = "writeup" if recipe.split.split == GIVEN else recipe.split.split  # a question cannot hold index arrays
@@ -107,11 +107,11 @@ def spec_of_run(run: FinishedRun) -> StudySpec:
     return StudySpec(plain, seeds=n_networks, first_seed=first, seeds_vary=vary, data=run.data)
 
 
-def _unit(run: FinishedRun, data: Dataset | None, splits: Splits | None) -> UnitResult:
+def _run_result(run: FinishedRun, data: Dataset | None, splits: Splits | None) -> RunResult:
     network = load_model(run.folder / MODEL_FILE)
     n_epochs = len(run.history)
     losses, correct = run.valid_losses, run.valid_correct
-    return UnitResult(
+    return RunResult(
         history=run.history,
         kept_epoch=run.summary.kept_epoch,
         seconds=run.summary.seconds,

@@ -20,15 +20,15 @@ from chalknet.data.open_data import open_data
 from chalknet.errors import ConfigError
 from chalknet.files import read_bytes
 from chalknet.machine.processor import available_cores
-from chalknet.studies.cells import Unit
-from chalknet.studies.plan import MakePlan, Plan, plan_single_runs
-from chalknet.studies.reading import read_results
+from chalknet.studies.configurations import RunKey
+from chalknet.studies.execution_plan import MakePlan, Plan, plan_single_runs
 from chalknet.studies.results import StudyResults
+from chalknet.studies.results_reader import read_results
 from chalknet.studies.runner.local_pool import local_pool
 from chalknet.studies.runner.processes import WorkerProcesses
 from chalknet.studies.runner.scheduler import ProgressCallback, Scheduler, WorkerPool, WorkQueue
 from chalknet.studies.search import require_optuna
-from chalknet.studies.space import check_question, grid_cells, make_cell, question_notes
+from chalknet.studies.search_space import check_question, grid_configurations, make_configuration, question_notes
 from chalknet.studies.spec import StudySpec, spec_tables
 from chalknet.studies.store import STORE_FILE, Store
 from chalknet.workflows.resolve_study import SPEC_FILE, StudyRequest
@@ -98,17 +98,19 @@ def plan_study(
     samples = _read(data)
     spec, _ = (StudyRequest(request) if isinstance(request, StudySpec) else request).adapted(samples)
     check_question(spec, samples)
-    from chalknet.studies.planner import Planner
+    from chalknet.studies.job_planner import Planner
 
     jobs = _processes(spec, jobs, stack)
     planner = Planner(samples, processes=jobs, threads=max(1, available_cores() // jobs), stack=stack)
-    cells = list(grid_cells(spec)) if spec.search is None else [make_cell(spec, {})] * spec.search.trials
-    units = [Unit(cell, seed) for seed in spec.seed_numbers for cell in cells]
+    configs = (
+        list(grid_configurations(spec)) if spec.search is None else [make_configuration(spec, {})] * spec.search.trials
+    )
+    runs = [RunKey(config, seed) for seed in spec.seed_numbers for config in configs]
     if (folder / STORE_FILE).exists():
         with Store.read(folder) as store:
             statuses = store.statuses()
-        units = [unit for unit in units if statuses.get(unit.key, "todo") == "todo"]
-    return planner.plan(units, timed=True)
+        runs = [run for run in runs if statuses.get(run.key, "todo") == "todo"]
+    return planner.plan(runs, timed=True)
 
 
 def _read(data: Dataset | DataConfig | str | Path) -> Dataset:
@@ -161,7 +163,7 @@ def _make_plan(spec: StudySpec, data: Dataset, jobs: int | None, stack: int | No
     threads = max(1, available_cores() // jobs)
     if not _may_use_gpu(spec):
         return partial(plan_single_runs, processes=jobs, threads=threads)
-    from chalknet.studies.planner import Planner
+    from chalknet.studies.job_planner import Planner
 
     return Planner(data, processes=jobs, threads=threads, stack=stack, is_remote=is_remote).plan
 

@@ -1,4 +1,4 @@
-"""The stopping points of a run or of a study's cells, found on their full curves."""
+"""The stopping points of a run or of a study's configurations, found on their full curves."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from chalknet.config import MONITORS, near_match
 from chalknet.errors import ConfigError, StoreError
 from chalknet.formatting import json_ready, points
 from chalknet.reporting.tables import MONITOR_NAMES, SPLIT_NAMES
-from chalknet.studies.reading import read_results
-from chalknet.studies.stopping_point import StoppingPoint, find_cell_stopping, find_stopping_point
+from chalknet.studies.results_reader import read_results
+from chalknet.studies.stopping_point import StoppingPoint, find_configuration_stopping, find_stopping_point
 from chalknet.studies.store import STORE_FILE
 
 
 @dataclass(frozen=True)
 class Stopping:
-    """A run's or a cell's stopping point, or why there is none."""
+    """A run's or a configuration's stopping point, or why there is none."""
 
     label: str
     point: StoppingPoint | None
@@ -49,7 +49,7 @@ class Stopping:
 
 
 def find_stopping(folder: str | Path, monitor: str = "valid_loss") -> tuple[Stopping, ...]:
-    """The stopping point of a run folder, or of each complete cell of a study's folder.
+    """The stopping point of a run folder, or of each complete configuration of a study's folder.
 
     Args:
         monitor: "valid_loss" or "valid_accuracy".
@@ -67,8 +67,11 @@ def find_stopping(folder: str | Path, monitor: str = "valid_loss") -> tuple[Stop
         raise StoreError(f"{folder}: holds neither a finished run ({SUMMARY_FILE}) nor a study ({STORE_FILE}).")
     results = read_results(folder)
     return tuple(
-        Stopping(cell.label, *find_cell_stopping(results, cell, list(results.finished(cell).values()), monitor))
-        for cell in results.cells
+        Stopping(
+            config.label,
+            *find_configuration_stopping(results, config, list(results.finished(config).values()), monitor),
+        )
+        for config in results.configurations
     )
 
 

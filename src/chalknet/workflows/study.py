@@ -18,7 +18,7 @@ from chalknet.workflows.resolve_study import StudyRequest, resolve_study
 
 if TYPE_CHECKING:
     from chalknet.data.dataset import Dataset
-    from chalknet.studies.plan import Plan
+    from chalknet.studies.execution_plan import Plan
     from chalknet.studies.results import StudyResults
     from chalknet.studies.runner.scheduler import ProgressCallback
 

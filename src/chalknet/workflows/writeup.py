@@ -18,9 +18,9 @@ from chalknet.reporting.documents import writeup_document
 from chalknet.reporting.files import WrittenDocument, refuse_foreign, write_document
 from chalknet.reporting.report_data import collect_report_data
 from chalknet.reporting.sections.learning import learning_configuration
-from chalknet.studies.cells import value_text
+from chalknet.studies.configurations import value_text
 from chalknet.studies.runner.scheduler import StudyProgress
-from chalknet.studies.space import divide, make_cell
+from chalknet.studies.search_space import divide, make_configuration
 from chalknet.studies.spec import StudySpec, value_list
 from chalknet.version import __version__
 from chalknet.workflows.formula_checks import check_formulas
@@ -107,7 +107,7 @@ def writeup(
     refuse_foreign(folder, STEM, overwrite)
     tell: ProgressCallback = on_progress or (lambda _: None)
     tell(WriteupProgress("data"))
-    splits = divide(data, make_cell(spec, {}), spec.first_seed)
+    splits = divide(data, make_configuration(spec, {}), spec.first_seed)
     found = audit(data.in_memory(), splits)
     results = study(
         data,
@@ -127,10 +127,12 @@ def writeup(
         commands=_commands(spec, data, folder, quick),
     )
     # The derivatives are those of the network whose training the document shows in full, from its first seed; where no
-    # training is finished, of the first cell's.
+    # training is finished, of the first configuration's.
     runs = learning_configuration(report_data)
     recipe = (
-        results.cells[0].recipe_of(results.seeds[0]) if runs is None else runs.configuration.recipe_of(runs.seeds[0])
+        results.configurations[0].recipe_of(results.seeds[0])
+        if runs is None
+        else runs.configuration.recipe_of(runs.seeds[0])
     )
     checks, gaps = check_recipe(data, recipe, min(20, len(data))), check_formulas(data, recipe)
     document = writeup_document(replace(report_data, checks=checks, formula_errors=gaps))

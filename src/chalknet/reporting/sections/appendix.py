@@ -38,13 +38,13 @@ def status_blocks(report_data: ReportData) -> list[Block]:
     """How many trainings there are, which failed and with what, and which are missing."""
     results = report_data.results
     counts = results.counts
-    total = len(results.units)
+    total = len(results.runs)
     if report_data.is_run:
         return []
     if counts["done"] == total:
         return [
             Paragraph(
-                f"All {count_of(total, 'training')} ({count_of(len(results.cells), 'cell')}, "
+                f"All {count_of(total, 'training')} ({count_of(len(results.configurations), 'configuration')}, "
                 f"{count_of(report_data.n_seeds, 'seed')}) are done."
             )
         ]
@@ -52,15 +52,16 @@ def status_blocks(report_data: ReportData) -> list[Block]:
     rest = listed([f"{counts[status]:,} {word}" for status, word in words.items() if counts[status]])
     blocks: list[Block] = [
         Note(
-            f"**{counts['done']:,} of {count_of(total, 'training')} are done; {rest}.** Cells that are not complete "
+            f"**{counts['done']:,} of {count_of(total, 'training')} are done; {rest}.** Configurations that are not "
+            "complete "
             "are left out of every comparison.",
             "warning",
         ),
-        TableBlock("incomplete", incomplete_table(report_data), "Cells that are not complete."),
+        TableBlock("incomplete", incomplete_table(report_data), "Configurations that are not complete."),
     ]
     failed = list(results.failed.items())
-    for unit, error in failed[:MAX_ERRORS]:
-        blocks.append(Note(f"{code(str(unit))} failed: {escape(error)}"))
+    for run, error in failed[:MAX_ERRORS]:
+        blocks.append(Note(f"{code(str(run))} failed: {escape(error)}"))
     if len(failed) > MAX_ERRORS:
         blocks.append(
             Note(f"And {count_of(len(failed) - MAX_ERRORS, 'other')} failed; `chalknet study show` lists them.")

@@ -1,4 +1,6 @@
-"""The choice, made on validation figures alone; how much it flatters; and the chosen cell's test figure, once."""
+"""The choice, made on validation figures alone; how much it flatters; and the chosen configuration's test figure,
+once.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,17 @@ from chalknet.reporting.sections.comparison import configuration_phrase
 from chalknet.reporting.tables import MONITOR_NAMES
 
 MIN_OPTIMISM = 0.0005  # of accuracy: less rounds to 0.0 points
-WINS_SHOWN = 0.05  # of the resamples: a cell that wins less often is not named
+WINS_SHOWN = 0.05  # of the resamples: a configuration that wins less often is not named
 
 
 def choice_section(report_data: ReportData, number: str, title: str = "The choice and its test figure") -> Section:
-    """Which cell validation chooses, by how much that figure flatters, and what the cell does on the test part."""
+    """Which configuration validation chooses, by how much that figure flatters, and what the configuration does on
+    the test part.
+    """
     chosen = report_data.chosen
     if chosen is None:
         return Section(
-            number, title, (Paragraph("No cell has all its seeds done, so there is nothing to choose from."),)
+            number, title, (Paragraph("No configuration has all its seeds done, so there is nothing to choose from."),)
         )
     if len(report_data.complete) == 1:
         return Section(
@@ -27,7 +31,8 @@ def choice_section(report_data: ReportData, number: str, title: str = "The choic
         )
     if report_data.comparison_split != "valid":
         text = (
-            "There is no validation part, so there is nothing to choose by. The cell with the highest figure on the "
+            "There is no validation part, so there is nothing to choose by. The configuration with the highest "
+            "figure on the "
             "test part would be a choice that the same part cannot judge any more; none is made here."
         )
         return Section(number, title, (Note(text, "warning"),))
@@ -41,8 +46,8 @@ def _single(report_data: ReportData, runs: ConfigurationRuns) -> tuple[Block, ..
     found = report_data.accuracy_of(runs)
     shown = percent(runs.mean("valid", "accuracy"))
     ends = "" if found is None else f" (95 % interval {percent_ends(found.low, found.high)})"
-    nothing = "no cell was chosen" if runs.configuration.recipe.stopping.stop_early else "nothing was chosen"
-    return (Paragraph(f"There is one cell, so {nothing}. Its validation accuracy is {shown}{ends}."),)
+    nothing = "no configuration was chosen" if runs.configuration.recipe.stopping.stop_early else "nothing was chosen"
+    return (Paragraph(f"There is one configuration, so {nothing}. Its validation accuracy is {shown}{ends}."),)
 
 
 def epoch_choice(configurations: Sequence[ConfigurationRuns]) -> tuple[Block, ...]:
@@ -53,7 +58,11 @@ def epoch_choice(configurations: Sequence[ConfigurationRuns]) -> tuple[Block, ..
     if not early:
         return ()
     monitor = listed(list(dict.fromkeys(MONITOR_NAMES[stopping.monitor] for stopping in early)), "or")
-    which = "each training" if len(early) == len(configurations) else "each training of a cell that could stop early"
+    which = (
+        "each training"
+        if len(early) == len(configurations)
+        else "each training of a configuration that could stop early"
+    )
     text = f"**The epoch was chosen on the validation part:** {which} "
     if any(stopping.restore_best for stopping in early):
         also = "" if len(configurations) == 1 else " by this too, which is not counted in above"
@@ -74,7 +83,7 @@ def _choice(report_data: ReportData, chosen: ConfigurationRuns) -> str:
     ends = "" if found is None else f" (95 % interval {percent_ends(found.low, found.high)})"
     text = (
         f"By the highest mean validation accuracy, {configuration_phrase(chosen)} is chosen from "
-        f"{len(report_data.complete)} cells: {percent(chosen.mean('valid', 'accuracy'))}{ends}."
+        f"{len(report_data.complete)} configurations: {percent(chosen.mean('valid', 'accuracy'))}{ends}."
     )
     if report_data.tied:
         same = listed([configuration_phrase(runs) for runs in report_data.tied])
@@ -90,7 +99,7 @@ def _choice(report_data: ReportData, chosen: ConfigurationRuns) -> str:
 
 
 def _not_told_apart(report_data: ReportData, chosen: ConfigurationRuns) -> list[str]:
-    """The complete cells whose difference from the chosen one is not called real."""
+    """The complete configurations whose difference from the chosen one is not called real."""
     if report_data.comparison is None:
         return []
     alike = {
@@ -113,7 +122,8 @@ def _flatters(report_data: ReportData) -> tuple[Block, ...]:
         if (share := optimism.chosen_share[runs.name]) >= WINS_SHOWN
     ]
     why = (
-        "A figure by which something was chosen looks better than it is, because the luckiest cell is the likeliest "
+        "A figure by which something was chosen looks better than it is, because the luckiest configuration is the "
+        "likeliest "
         "to be chosen. With seeds and validation samples resampled,"
     )
     if optimism.optimism < MIN_OPTIMISM:
@@ -126,9 +136,9 @@ def _flatters(report_data: ReportData) -> tuple[Block, ...]:
 
 
 def _resamples(shares: list[str]) -> str:
-    """Which cells win how often."""
+    """Which configurations win how often."""
     return (
-        "Nearly every resample chooses the same cell."
+        "Nearly every resample chooses the same configuration."
         if len(shares) == 1
         else f"The resamples choose {listed(shares)}."
     )
@@ -156,7 +166,7 @@ def _test(report_data: ReportData, chosen: ConfigurationRuns) -> tuple[Block, ..
     seeds = seeds if n_seeds <= 5 else f", mean of {n_seeds} seeds ({percent(min(values))} to {percent(max(values))})"
     text = f"**Test accuracy: {mean}**{ends}; {configuration_phrase(chosen)}{seeds}, on {on}."
     if len(report_data.complete) > 1:
-        text += " This is the one test figure that answers the question; the cell was chosen without it."
+        text += " This is the one test figure that answers the question; the configuration was chosen without it."
     if report_data.test is None:
         text += " Each seed has test samples of its own, so no interval is given."
     return (Note(text),)

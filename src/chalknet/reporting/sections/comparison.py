@@ -1,4 +1,4 @@
-"""The comparison: a table a cell, one that compares them, curves side by side, and what the numbers carry."""
+"""The comparison: a table a configuration, one that compares them, curves side by side, and what the numbers carry."""
 
 from __future__ import annotations
 
@@ -25,21 +25,24 @@ from chalknet.reporting.study_tables import (
 )
 from chalknet.reporting.tables import SPLIT_NAMES
 
-MAX_TABLES = 12  # a table a cell, for no more cells than these
+MAX_TABLES = 12  # a table a configuration, for no more configurations than these
 MAX_CURVE_CONFIGURATIONS = 6  # whose curves are described in sentences
 
 
 def comparison_section(
     report_data: ReportData, number: str, title: str, *, with_configuration_tables: bool = False
 ) -> Section:
-    """All complete cells beside each other, judged on the validation part."""
+    """All complete configurations beside each other, judged on the validation part."""
     if not report_data.complete:
-        text = "No cell has all its seeds done yet, so nothing can be compared. The same command reports anew later."
+        text = (
+            "No configuration has all its seeds done yet, so nothing can be compared. The same command reports anew "
+            "later."
+        )
         return Section(number, title, (Note(text, "warning"),))
     blocks: list[Block] = []
     if with_configuration_tables:
-        blocks += _cell_tables(report_data)
-    blocks += [Paragraph(_text(report_data)), _cells(report_data)]
+        blocks += _configuration_tables(report_data)
+    blocks += [Paragraph(_text(report_data)), _configurations(report_data)]
     if len(report_data.varied) == 2 and len(report_data.complete) > 2:
         blocks.append(TableBlock("grid", grid_table(report_data), _grid_caption(report_data)))
     if has_accuracy_figure(report_data):
@@ -50,15 +53,19 @@ def comparison_section(
 
 
 def comparison_split_name(report_data: ReportData) -> str:
-    """The part that cells are judged on, in words."""
+    """The part that configurations are judged on, in words."""
     return SPLIT_NAMES.get(report_data.comparison_split, "training")
 
 
-def _cell_tables(report_data: ReportData) -> list[Block]:
+def _configuration_tables(report_data: ReportData) -> list[Block]:
     shown = report_data.complete[:MAX_TABLES]
-    blocks = list(standard_text("cell tables"))
+    blocks = list(standard_text("configuration tables"))
     for i, runs in enumerate(shown, 1):
-        name = f"cell-{configuration_text(report_data, runs)}" if report_data.varied == ("hidden",) else f"cell-{i}"
+        name = (
+            f"configuration-{configuration_text(report_data, runs)}"
+            if report_data.varied == ("hidden",)
+            else f"configuration-{i}"
+        )
         blocks.append(TableBlock(name, seeds_table(runs), f"{panel_title(runs)}."))
     return blocks
 
@@ -69,11 +76,12 @@ def _text(report_data: ReportData) -> str:
     )
     split = comparison_split_name(report_data)
     if report_data.comparison_split == "valid":
-        text = f"[table:configurations] compares the cells on the {n_images:,} validation samples."
+        text = f"[table:configurations] compares the configurations on the {n_images:,} validation samples."
     elif report_data.comparison_split == "test":
         text = (
-            f"There is no validation part, so [table:configurations] compares the cells on the {n_images:,} test "
-            "samples. A cell that is chosen by these figures looks better in them than it is."
+            f"There is no validation part, so [table:configurations] compares the configurations on the {n_images:,} "
+            "test "
+            "samples. A configuration that is chosen by these figures looks better in them than it is."
         )
     else:
         return (
@@ -98,13 +106,13 @@ def _text(report_data: ReportData) -> str:
     )
 
 
-def _cells(report_data: ReportData) -> TableBlock:
+def _configurations(report_data: ReportData) -> TableBlock:
     chosen = [i for i, runs in enumerate(report_data.complete) if runs is report_data.chosen]
     if len(report_data.complete) == 1 or report_data.comparison_split != "valid":
         chosen = []  # nothing was chosen
     mean = ", mean over the seeds" if report_data.n_seeds > 1 else ""
     split = capitalised(comparison_split_name(report_data))
-    caption = f"{split} accuracy and loss of each cell{mean}; seconds of one training"
+    caption = f"{split} accuracy and loss of each configuration{mean}; seconds of one training"
     if chosen:
         caption += "; the highest mean is set off"
     return TableBlock("configurations", configurations_table(report_data), f"{caption}.", tuple(chosen))
@@ -113,18 +121,20 @@ def _cells(report_data: ReportData) -> TableBlock:
 def _grid_caption(report_data: ReportData) -> str:
     first, second = (field_name(name) for name in report_data.varied)
     where = f"{first} (down) and {second} (across)"
-    return f"Mean {comparison_split_name(report_data)} accuracy by {where}; a dash where a cell is not complete."
+    return (
+        f"Mean {comparison_split_name(report_data)} accuracy by {where}; a dash where a configuration is not complete."
+    )
 
 
 def _accuracy_block(report_data: ReportData) -> FigureBlock:
     split = comparison_split_name(report_data)
-    caption = f"{capitalised(split)} accuracy of each cell"
+    caption = f"{capitalised(split)} accuracy of each configuration"
     if report_data.comparison is not None:
         caption += ", with its 95 % interval"
     if report_data.n_seeds > 1:
         caption += "; the small points are the seeds"
-    against = field_name(report_data.varied[0]) if len(report_data.varied) == 1 else "cell"
-    alt = f"{capitalised(split)} accuracy against {against}; the numbers stand in the table of cells."
+    against = field_name(report_data.varied[0]) if len(report_data.varied) == 1 else "configuration"
+    alt = f"{capitalised(split)} accuracy against {against}; the numbers stand in the table of configurations."
     return FigureBlock("accuracy", accuracy_figure(report_data), f"{caption}.", alt)
 
 
@@ -132,12 +142,13 @@ def _findings(report_data: ReportData) -> list[Block]:
     if report_data.comparison is None or len(report_data.complete) < 2:
         return []
     pairs, shown = len(report_data.comparison.pairs), len(shown_pairs(report_data))
-    which = "" if shown == pairs else f" (the {shown} with the best cell, of {pairs})"
+    which = "" if shown == pairs else f" (the {shown} with the best configuration, of {pairs})"
     text = f"*What these numbers carry.* [table:pairs] has the differences{which}. " + (
-        f"With {pairs} pairs some would look different by chance, so p-values are corrected by Holm's rule; two cells "
+        f"With {pairs} pairs some would look different by chance, so p-values are corrected by Holm's rule; two "
+        "configurations "
         "are called different where the corrected p is below 0.05. The intervals are those of each pair alone."
         if pairs > 1
-        else "Two cells are called different where p is below 0.05."
+        else "Two configurations are called different where p is below 0.05."
     )
     return [
         Paragraph(text),
@@ -159,13 +170,15 @@ def _curves(report_data: ReportData) -> list[Block]:
         splits = ("train", "test")
     names = listed([SPLIT_NAMES[split] for split in splits])
     as_far = (
-        "" if len({len(h) for runs in shown for h in runs.histories}) == 1 else ", as far as all seeds of a cell went"
+        ""
+        if len({len(h) for runs in shown for h in runs.histories}) == 1
+        else ", as far as all seeds of a configuration went"
     )
     seeds = "mean over the seeds, with a band from the least to the largest" if report_data.n_seeds > 1 else "one seed"
     which = (
         ""
         if len(shown) == len(report_data.complete)
-        else f" Shown are the {len(shown)} cells with the highest accuracy."
+        else f" Shown are the {len(shown)} configurations with the highest accuracy."
     )
     blocks: list[Block] = [
         FigureBlock(
@@ -173,7 +186,7 @@ def _curves(report_data: ReportData) -> list[Block]:
             configuration_curves(report_data, measure, splits),
             f"{capitalised(measure)} of {names} after each epoch, {seeds}{as_far}; all panels have the same axes."
             f"{cut_off(report_data, measure)}{which}",
-            f"A panel for each of {count_of(len(shown), 'cell')}: {measure} of {names} against the epoch.",
+            f"A panel for each of {count_of(len(shown), 'configuration')}: {measure} of {names} against the epoch.",
         )
         for measure in ("loss", "accuracy")
     ]
@@ -191,5 +204,5 @@ def cut_off(report_data: ReportData, measure: str = "loss") -> str:
 
 
 def configuration_phrase(runs: ConfigurationRuns) -> str:
-    """A cell in a sentence."""
+    """A configuration in a sentence."""
     return code(runs.configuration.label) if runs.configuration.settings else "the network"

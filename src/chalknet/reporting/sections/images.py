@@ -73,7 +73,7 @@ def _confusion(report_data: ReportData, whose: str, predictions: tuple[Predictio
     which = (
         ""
         if report_data.comparison_split == "valid" or len(report_data.complete) < 2
-        else ", the cell with the highest test accuracy,"
+        else ", the configuration with the highest test accuracy,"
     )
     text = f"These are the answers of {whose}{which} on {of}. "
     text += (

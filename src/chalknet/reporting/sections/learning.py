@@ -18,7 +18,9 @@ ORIGINAL_WIDTH = (1_000,)
 def learning_section(
     report_data: ReportData, number: str, title: str = "Learning", *, with_test: bool = True
 ) -> Section:
-    """The first seed's training of the cell with 1,000 hidden units, or of the best cell where there is none."""
+    """The first seed's training of the configuration with 1,000 hidden units, or of the best configuration where
+    there is none.
+    """
     runs = learning_configuration(report_data)
     if runs is None:
         return Section(number, title, (Paragraph("No training is finished, so there is nothing to show."),))
@@ -55,7 +57,7 @@ def learning_section(
 
 
 def learning_configuration(report_data: ReportData) -> ConfigurationRuns | None:
-    """The cell with 1,000 hidden units, else the chosen one, else any."""
+    """The configuration with 1,000 hidden units, else the chosen one, else any."""
     same = [runs for runs in report_data.configurations if runs.configuration.recipe.network.hidden == ORIGINAL_WIDTH]
     if same and report_data.varied == ("hidden",):
         return same[0]

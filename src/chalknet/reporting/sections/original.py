@@ -222,7 +222,7 @@ def _shapes(runs: ConfigurationRuns) -> str:
 
 
 def _by_width(report_data: ReportData) -> dict[int, ConfigurationRuns]:
-    """The complete cells by their number of hidden units, where that alone varies."""
+    """The complete configurations by their number of hidden units, where that alone varies."""
     if any(name != "hidden" for runs in report_data.configurations for name, _ in runs.configuration.settings):
         return {}
     return {

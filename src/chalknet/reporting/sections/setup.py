@@ -9,7 +9,7 @@ from chalknet.reporting.markup import code
 from chalknet.reporting.report_data import ReportData
 from chalknet.reporting.sections.recipe_text import added_text, momentum_text, network_text, rate_text, rule_text
 from chalknet.reporting.study_tables import setup_table
-from chalknet.studies.cells import value_text
+from chalknet.studies.configurations import value_text
 
 SEEDS_VARY = {"init": "the initial weights", "order": "the order of mini-batches", "split": "the split"}
 
@@ -25,7 +25,10 @@ def setup_section(report_data: ReportData, number: str, title: str = "Set-up and
 
 def training_text(report_data: ReportData) -> str:
     """The recipe in words, without what varies."""
-    recipe, varied = next((cell.recipe for cell in report_data.results.cells), report_data.recipe), report_data.varied
+    recipe, varied = (
+        next((config.recipe for config in report_data.results.configurations), report_data.recipe),
+        report_data.varied,
+    )
     optimizer, training = recipe.optimizer, recipe.training
     batch = "the whole training set at once" if training.batch_size == FULL else f"batches of {training.batch_size}"
     batch = "batches whose size is varied" if "batch_size" in varied else batch
@@ -68,7 +71,7 @@ def seeds_text(report_data: ReportData) -> str:
     differs = listed(words)
     same = "" if "split" in vary else "; all are trained and judged on the same samples"
     shown = listed([str(seed) for seed in seeds]) if len(seeds) <= 5 else f"{seeds[0]} to {seeds[-1]}"
-    which = "Each" if len(report_data.results.cells) > 1 else "The"
+    which = "Each" if len(report_data.results.configurations) > 1 else "The"
     return (
         f"{which} network is trained {count_of(len(seeds), 'time')}, from the seeds {shown}, which differ in "
         f"{differs or 'nothing that a full batch uses'}{same}."

@@ -1,4 +1,6 @@
-"""When to stop: the stopping point of each cell on its full curves, with its interval, and what training on did."""
+"""When to stop: the stopping point of each configuration on its full curves, with its interval, and what training
+on did.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ FEW_SEEDS = 10  # below which a bootstrap over seeds is said to be narrow; (S-1)
 def stopping_section(
     report_data: ReportData, number: str, title: str = "When to stop", *, original: bool = False
 ) -> Section:
-    """Where the validation loss of each complete cell, or what its training watches, is best, and what came after."""
+    """Where the validation loss of each complete configuration, or what its training watches, is best, and what
+    came after.
+    """
     found = [(runs, runs.stopping) for runs in report_data.complete if runs.stopping is not None]
     if not found:
         return Section(number, title, (Note(_why_not(report_data), "plain"),))
@@ -57,7 +61,7 @@ def stopping_section(
 
 def _why_not(report_data: ReportData) -> str:
     if not report_data.complete:
-        return "No cell has all its seeds done yet, so there is no stopping point to tell."
+        return "No configuration has all its seeds done yet, so there is no stopping point to tell."
     reasons = list(
         dict.fromkeys(runs.stopping_missing_reason for runs in report_data.complete if runs.stopping_missing_reason)
     )
@@ -99,7 +103,7 @@ def _caption(report_data: ReportData, found: list[tuple[ConfigurationRuns, Stopp
 
 
 def _figure(report_data: ReportData, found: list[tuple[ConfigurationRuns, StoppingPoint]]) -> FigureBlock:
-    which = f" Shown are {MAX_PANELS} of {len(found)} cells." if len(found) > MAX_PANELS else ""
+    which = f" Shown are {MAX_PANELS} of {len(found)} configurations." if len(found) > MAX_PANELS else ""
     curves = "of each seed " if report_data.n_seeds > 1 else ""
     names = " or ".join(MONITOR_NAMES[monitor] for monitor in dict.fromkeys(point.monitor for _, point in found))
     return FigureBlock(
@@ -107,7 +111,8 @@ def _figure(report_data: ReportData, found: list[tuple[ConfigurationRuns, Stoppi
         stopping_curves(report_data),
         f"{capitalised(names)} {curves}after each epoch; the upright line is the stopping point, the shade its 95 % "
         f"interval.{cut_off(report_data)}{which}",
-        f"A panel for each of {count_of(min(len(found), MAX_PANELS), 'cell')}: {names} against the epoch, with "
+        f"A panel for each of {count_of(min(len(found), MAX_PANELS), 'configuration')}: {names} against the epoch, "
+        "with "
         "the stopping point marked.",
     )
 

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from chalknet.studies.cells import Unit, cell_from_tables, cell_tables
+from chalknet.studies.configurations import RunKey, configuration_from_tables, configuration_tables
 
 Message = Mapping[str, Any]
 SECONDS_BETWEEN_EPOCHS = 0.1  # between two epoch messages of a run; epochs of a small network are shorter
@@ -38,11 +38,11 @@ def receive(connection: Connection) -> tuple[Message, bytes]:
 
 
 def job_message(
-    job: Sequence[Unit], threads: int, how: str, keep_model: Sequence[bool], checkpoints: Path
+    job: Sequence[RunKey], threads: int, how: str, keep_model: Sequence[bool], checkpoints: Path
 ) -> dict[str, Any]:
     """Return the message that makes a worker train a job; the arguments are those of `train_run`."""
     return {
-        "runs": [_run_message(unit) for unit in job],
+        "runs": [_run_message(run) for run in job],
         "threads": threads,
         "how": how,
         "keep_model": list(keep_model),
@@ -50,12 +50,12 @@ def job_message(
     }
 
 
-def _run_message(unit: Unit) -> dict[str, Any]:
-    settings = [[name, value] for name, value in unit.cell.settings]
-    return {"seed": unit.seed, "settings": settings, **cell_tables(unit.cell)}
+def _run_message(run: RunKey) -> dict[str, Any]:
+    settings = [[name, value] for name, value in run.configuration.settings]
+    return {"seed": run.seed, "settings": settings, **configuration_tables(run.configuration)}
 
 
-def run_from(message: Message) -> Unit:
+def run_from(message: Message) -> RunKey:
     """Return the run that an entry of "runs" describes."""
     settings = tuple((name, tuple(v) if isinstance(v, list) else v) for name, v in message["settings"])
-    return Unit(cell_from_tables(message, "run", settings), message["seed"])
+    return RunKey(configuration_from_tables(message, "run", settings), message["seed"])

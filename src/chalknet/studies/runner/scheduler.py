@@ -20,18 +20,18 @@ from typing import Protocol
 from chalknet.artifacts.atomic import new_folder, refuse_link, write_bytes
 from chalknet.data.dataset import Dataset
 from chalknet.errors import ChalknetError
-from chalknet.studies.cells import Cell, Unit
+from chalknet.studies.configurations import Configuration, RunKey
+from chalknet.studies.execution_plan import Job, MakePlan, Plan
 from chalknet.studies.lease import HEARTBEAT_SECONDS, Lease, end_lease, new_lease
-from chalknet.studies.plan import Job, MakePlan, Plan
-from chalknet.studies.reading import chosen_cells
 from chalknet.studies.results import model_name
+from chalknet.studies.results_reader import chosen_configurations
+from chalknet.studies.run_checkpoints import checkpoint_folder, clear_checkpoint
 from chalknet.studies.run_output import RunOutput, output_from, record_from
 from chalknet.studies.runner.protocol import Message, job_message
 from chalknet.studies.search import Trial, next_trials, search_key
-from chalknet.studies.space import cost, data_facts, divide, make_cell, own_splits
+from chalknet.studies.search_space import cost, data_facts, divide, make_configuration, own_splits
 from chalknet.studies.spec import StudySpec, spec_tables
 from chalknet.studies.store import Store
-from chalknet.studies.unfinished import checkpoint_folder, clear_checkpoint
 
 # How often to look in the store for runs that another scheduler on the same study has released.
 POLL_SECONDS = 0.5
@@ -50,7 +50,7 @@ class RunEvent:
         again: whether it will be tried again because its worker crashed.
     """
 
-    unit: Unit
+    run: RunKey
     seconds: float = 0.0
     valid_accuracy: float | None = None
     error: str = ""
@@ -73,7 +73,7 @@ class StudyProgress:
     running: int
     failed: int
     seconds_left: float | None
-    at_work: tuple[tuple[Unit, int, int], ...] = ()
+    at_work: tuple[tuple[RunKey, int, int], ...] = ()
     ended: RunEvent | None = None
 
 
@@ -113,13 +113,13 @@ class WorkQueue:
         self._plan: Plan | None = None
         self.folder: Path = store.path.parent
         self.lease: Lease = new_lease()
-        self._units: dict[tuple[str, int], Unit] = {}
+        self._runs: dict[tuple[str, int], RunKey] = {}
         self._costs: dict[str, float] = {}
         self._search_is_over = spec.search is None
         self._is_over = threading.Event()
         self._heart = threading.Thread(target=self._send_heartbeats, daemon=True)
         self._started, self._done_before = clock(), 0.0
-        self._division = divide(data, make_cell(spec, {}), spec.first_seed)
+        self._division = divide(data, make_configuration(spec, {}), spec.first_seed)
 
     def __enter__(self) -> WorkQueue:
         try:
@@ -135,7 +135,7 @@ class WorkQueue:
         self._store.heartbeat(self.lease)
         self._heart.start()
         self._store.release_dead()
-        self._add(chosen_cells(self._spec, self._store))
+        self._add(chosen_configurations(self._spec, self._store))
         if self._retry_failed:
             self._store.retry_failed()
         self._make_plan()
@@ -163,14 +163,14 @@ class WorkQueue:
         if key is None and self._store.release_dead():
             key = self._store.claim(self.lease)
         if key is None and not self._search_is_over and self._all_ended():
-            self._choose_cells()
+            self._choose_configurations()
             key = self._store.claim(self.lease)
         if key is None:
             return ()
         job = () if self._plan is None else self._plan.job_of.get(key, ())
         others = [other.key for other in job if other.key != key]
         taken = self._store.claim_beside(key, others, self.lease) if others else []
-        return tuple(self._units[one] for one in (key, *taken))
+        return tuple(self._runs[one] for one in (key, *taken))
 
     def is_complete(self) -> bool:
         """Return whether every run is done or failed, and no more configurations are to be chosen."""
@@ -186,51 +186,51 @@ class WorkQueue:
         """Return the ids of all leases of the study, this process's own among them."""
         return {lease.id for lease, _ in self._store.leases()}
 
-    def keeps_model(self, unit: Unit) -> bool:
+    def keeps_model(self, run: RunKey) -> bool:
         """Return whether the model file of a run is kept: that of each configuration's first seed is."""
-        return unit.seed == self._spec.first_seed
+        return run.seed == self._spec.first_seed
 
-    def complete(self, unit: Unit, output: RunOutput) -> RunEvent:
+    def complete(self, run: RunKey, output: RunOutput) -> RunEvent:
         """Store a run's output; the model file first, so that a run that is done has its file."""
         if output.model:
-            path = self.folder / model_name(unit.cell, unit.seed)
+            path = self.folder / model_name(run.configuration, run.seed)
             refuse_link(path.parent)
             with new_folder(path.parent):
                 write_bytes(path, output.model)
-        if self._store.complete(unit, self.lease, output):
-            clear_checkpoint(self.folder, unit)
+        if self._store.complete(run, self.lease, output):
+            clear_checkpoint(self.folder, run)
         scores = record_from(output.record).kept.valid
-        return RunEvent(unit, output.record["seconds"], None if scores is None else scores.accuracy)
+        return RunEvent(run, output.record["seconds"], None if scores is None else scores.accuracy)
 
-    def fail(self, unit: Unit, error: str) -> RunEvent:
+    def fail(self, run: RunKey, error: str) -> RunEvent:
         """Record why a run failed."""
-        self._store.fail(unit, self.lease, error)
-        clear_checkpoint(self.folder, unit)  # from its checkpoint it would fail again
-        return RunEvent(unit, error=error)
+        self._store.fail(run, self.lease, error)
+        clear_checkpoint(self.folder, run)  # from its checkpoint it would fail again
+        return RunEvent(run, error=error)
 
-    def record_crash(self, unit: Unit, reason: str) -> RunEvent:
+    def record_crash(self, run: RunKey, reason: str) -> RunEvent:
         """Record that the worker that trained a run exited before it was finished."""
-        failed = self._store.record_crash(unit, self.lease, reason)
+        failed = self._store.record_crash(run, self.lease, reason)
         if failed:
-            clear_checkpoint(self.folder, unit)
-        return RunEvent(unit, error=reason, again=not failed)
+            clear_checkpoint(self.folder, run)
+        return RunEvent(run, error=reason, again=not failed)
 
-    def give_back(self, unit: Unit) -> None:
+    def give_back(self, run: RunKey) -> None:
         """Make a run "todo" again whose worker was asked to end."""
-        self._store.give_back(unit, self.lease)
+        self._store.give_back(run, self.lease)
 
-    def progress(self, at_work: Mapping[Unit, int], ended: RunEvent | None = None) -> StudyProgress:
+    def progress(self, at_work: Mapping[RunKey, int], ended: RunEvent | None = None) -> StudyProgress:
         """Return the state of the study.
 
         Args:
             at_work: this process's running runs with the epochs that they have finished.
         """
         counts = self._store.counts()
-        epochs = {unit: unit.cell.recipe.training.epochs for unit in at_work}
-        n_cells = self._spec.search.trials if not self._search_is_over and self._spec.search else 0
-        known, total = len(self._units), max(len(self._units), n_cells * self._spec.seeds)
+        epochs = {run: run.configuration.recipe.training.epochs for run in at_work}
+        n_configurations = self._spec.search.trials if not self._search_is_over and self._spec.search else 0
+        known, total = len(self._runs), max(len(self._runs), n_configurations * self._spec.seeds)
         # Time per cost, from all that was trained since this process began, by whichever process.
-        begun = sum(epoch / epochs[unit] * self._cost(unit.cell) for unit, epoch in at_work.items())
+        begun = sum(epoch / epochs[run] * self._cost(run.configuration) for run, epoch in at_work.items())
         done = counts["done"][1] - self._done_before + begun
         left = counts["todo"][1] + counts["running"][1] - begun
         # Configurations that a search will choose are taken to cost what the others do.
@@ -241,59 +241,59 @@ class WorkQueue:
             running=counts["running"][0],
             failed=counts["failed"][0],
             seconds_left=(self._clock() - self._started) / done * left if done > 0 else None,
-            at_work=tuple((unit, epoch, epochs[unit]) for unit, epoch in at_work.items()),
+            at_work=tuple((run, epoch, epochs[run]) for run, epoch in at_work.items()),
             ended=ended,
         )
 
     def _all_ended(self) -> bool:
         counts = self._store.counts()
-        return counts["done"][0] + counts["failed"][0] == len(self._units)
+        return counts["done"][0] + counts["failed"][0] == len(self._runs)
 
-    def _choose_cells(self) -> None:
+    def _choose_configurations(self) -> None:
         """Let the search choose its next round from the results of all rounds before it."""
         key = search_key(self._spec)
         settings = self._store.trials(key)
-        trials = [Trial(one, self._objective(make_cell(self._spec, one))) for one in settings]
-        chosen = [(make_cell(self._spec, one), one) for one in next_trials(self._spec, trials)]
+        trials = [Trial(one, self._objective(make_configuration(self._spec, one))) for one in settings]
+        chosen = [(make_configuration(self._spec, one), one) for one in next_trials(self._spec, trials)]
         self._store.add_trials(key, len(trials), chosen)
-        before = len(self._units)
-        self._add(chosen_cells(self._spec, self._store))
+        before = len(self._runs)
+        self._add(chosen_configurations(self._spec, self._store))
         self._make_plan()
-        self._search_is_over = len(self._units) == before
+        self._search_is_over = len(self._runs) == before
 
-    def _objective(self, cell: Cell) -> float | None:
+    def _objective(self, config: Configuration) -> float | None:
         """Return the search's objective, averaged over the seeds, or None if a seed failed."""
         assert self._spec.search is not None, "only a search has an objective"
         statuses = self._store.statuses()
-        keys = [(cell.key, seed) for seed in self._spec.seed_numbers]
+        keys = [(config.key, seed) for seed in self._spec.seed_numbers]
         if any(statuses[key] != "done" for key in keys):
             return None
         scores = [self._store.kept_scores(key) for key in keys]
         name = self._spec.search.objective.removeprefix("valid_")
         return float(sum(getattr(one, name) for one in scores)) / len(scores)
 
-    def _add(self, cells: Sequence[Cell]) -> None:
+    def _add(self, configs: Sequence[Configuration]) -> None:
         """Add the runs of configurations, here and in the store; of equal costs those of the first seed come first."""
-        units = [Unit(cell, seed) for seed in self._spec.seed_numbers for cell in cells]
-        self._units = {unit.key: unit for unit in units}
-        self._store.add_units(units, {cell.key: self._cost(cell) for cell in cells})
-        self._store.want(units)
+        runs = [RunKey(config, seed) for seed in self._spec.seed_numbers for config in configs]
+        self._runs = {run.key: run for run in runs}
+        self._store.add_runs(runs, {config.key: self._cost(config) for config in configs})
+        self._store.want(runs)
 
     def _make_plan(self) -> None:
         if self._make_plan_of is None:
             return
         statuses = self._store.statuses()
-        todo = [unit for key, unit in self._units.items() if statuses[key] == "todo"]
+        todo = [run for key, run in self._runs.items() if statuses[key] == "todo"]
         if todo:
             self._plan = self._make_plan_of(todo)
             if self._on_plan is not None:
                 self._on_plan(self._plan)
 
-    def _cost(self, cell: Cell) -> float:
-        if cell.key not in self._costs:
-            sizes = own_splits(self._data, cell, self._division).sizes
-            self._costs[cell.key] = cost(cell, self._data, sizes)
-        return self._costs[cell.key]
+    def _cost(self, config: Configuration) -> float:
+        if config.key not in self._costs:
+            sizes = own_splits(self._data, config, self._division).sizes
+            self._costs[config.key] = cost(config, self._data, sizes)
+        return self._costs[config.key]
 
 
 class Worker(Protocol):
@@ -340,7 +340,7 @@ class WorkerSlot:
     worker: Worker
     is_ready: bool = False
     job: Job = ()
-    epochs: dict[Unit, int] = field(default_factory=dict)
+    epochs: dict[RunKey, int] = field(default_factory=dict)
 
 
 class Scheduler:
@@ -398,7 +398,7 @@ class Scheduler:
             if self._waiting and slot.is_ready and not slot.epochs:
                 slot.job = self._waiting.pop(0)
                 slot.epochs = dict.fromkeys(slot.job, 0)
-                keep_model = [self._queue.keeps_model(unit) for unit in slot.job]
+                keep_model = [self._queue.keeps_model(run) for run in slot.job]
                 slot.worker.submit(job_message(slot.job, self._pool.threads, how, keep_model, self._checkpoints))
         starting = sum(not slot.is_ready for slot in self._slots)
         self._slots += [WorkerSlot(self._pool.start_worker()) for _ in range(len(self._waiting) - starting)]
@@ -410,18 +410,18 @@ class Scheduler:
             return []
         if message["event"] == "stopped":  # somebody has asked this worker alone to end
             self._slots.remove(slot)
-            for unit in slot.epochs:
-                self._queue.give_back(unit)
+            for run in slot.epochs:
+                self._queue.give_back(run)
             slot.epochs.clear()
             return []
-        unit = slot.job[message["run"]]
+        run = slot.job[message["run"]]
         if message["event"] == "epoch":
-            slot.epochs[unit] = message["epoch"]
+            slot.epochs[run] = message["epoch"]
             return []
-        del slot.epochs[unit]
+        del slot.epochs[run]
         if message["event"] == "failed":
-            return [self._queue.fail(unit, message["error"])]
-        return [self._queue.complete(unit, output_from(message["record"], content))]
+            return [self._queue.fail(run, message["error"])]
+        return [self._queue.complete(run, output_from(message["record"], content))]
 
     def _handle_exit(self, slot: WorkerSlot) -> list[RunEvent]:
         """Record the runs that a dead worker was training as crashed, and free its slot.
@@ -439,9 +439,9 @@ class Scheduler:
             self._start_failures += 1
             if self._start_failures >= MAX_START_FAILURES:
                 raise ChalknetError(f"worker processes cannot be started: {reason}.")
-        return [self._queue.record_crash(unit, reason) for unit in slot.epochs]
+        return [self._queue.record_crash(run, reason) for run in slot.epochs]
 
     def _show(self, event: RunEvent | None = None) -> None:
         if self._on_progress is not None:
-            at_work = {unit: epoch for slot in self._slots for unit, epoch in slot.epochs.items()}
+            at_work = {run: epoch for slot in self._slots for run, epoch in slot.epochs.items()}
             self._on_progress(self._queue.progress(at_work, event))

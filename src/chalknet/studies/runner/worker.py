@@ -22,12 +22,12 @@ from typing import Any
 from chalknet.data.dataset import Dataset
 from chalknet.errors import ChalknetError, StoppedError
 from chalknet.records import EpochRecord
+from chalknet.studies.run_checkpoints import StopRequest
 from chalknet.studies.run_output import RunOutput, output_bytes
 from chalknet.studies.run_training import train_run, train_stack
 from chalknet.studies.runner.processes import END_SECONDS
 from chalknet.studies.runner.protocol import SECONDS_BETWEEN_EPOCHS, Message, receive, run_from, send
 from chalknet.studies.runner.samples import read_data
-from chalknet.studies.unfinished import StopRequest
 
 SECONDS_TO_WRITE = 1  # a checkpoint, of those that a worker has to end
 
@@ -46,9 +46,9 @@ def train_job(message: Message, data: Dataset, send: Send, must_stop: StopReques
     Raises:
         StoppedError: must_stop returned True; runs that are not finished have a checkpoint.
     """
-    units = [run_from(run) for run in message["runs"]]
+    runs = [run_from(run) for run in message["runs"]]
     keep_model, checkpoints = message["keep_model"], Path(message["checkpoints"])
-    sent_at = dict.fromkeys(range(len(units)), time.monotonic())  # of runs that have not ended
+    sent_at = dict.fromkeys(range(len(runs)), time.monotonic())  # of runs that have not ended
 
     def on_epoch(number: int, record: EpochRecord) -> None:
         # All runs of a stack together send no more than a single run does.
@@ -69,9 +69,9 @@ def train_job(message: Message, data: Dataset, send: Send, must_stop: StopReques
         "checkpoints": checkpoints,
         "must_stop": must_stop,
     }
-    if len(units) > 1:
+    if len(runs) > 1:
         try:
-            train_stack(data, units, on_end, keep_model=keep_model, on_epoch=on_epoch, **how)
+            train_stack(data, runs, on_end, keep_model=keep_model, on_epoch=on_epoch, **how)
         except StoppedError:
             raise
         except Exception:  # of the stack as a whole; its runs are trained alone below
@@ -80,7 +80,7 @@ def train_job(message: Message, data: Dataset, send: Send, must_stop: StopReques
         end: RunOutput | Exception
         try:
             on_record = partial(on_epoch, number)
-            end = train_run(data, units[number], keep_model=keep_model[number], on_epoch=on_record, **how)
+            end = train_run(data, runs[number], keep_model=keep_model[number], on_epoch=on_record, **how)
         except StoppedError:
             raise
         except Exception as error:  # of this run; the others are trained all the same

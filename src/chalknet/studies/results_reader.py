@@ -12,19 +12,19 @@ from chalknet.config import SECTIONS
 from chalknet.data.dataset import check_class_names
 from chalknet.errors import ChalknetError, ConfigError, StoreError
 from chalknet.records import SPLITS
-from chalknet.studies.cells import Cell, cell_from_tables
-from chalknet.studies.results import DataFacts, StudyResults, UnitRecord, UnitResult
+from chalknet.studies.configurations import Configuration, configuration_from_tables
+from chalknet.studies.results import DataFacts, RunRecord, RunResult, StudyResults
 from chalknet.studies.search import search_key
-from chalknet.studies.space import grid_cells, make_cell
+from chalknet.studies.search_space import grid_configurations, make_configuration
 from chalknet.studies.spec import StudySpec, spec_from_tables
 from chalknet.studies.store import Store
 
 
-def read_results(folder: str | Path, *, every_cell: bool = False) -> StudyResults:
+def read_results(folder: str | Path, *, all_configurations: bool = False) -> StudyResults:
     """Read the results of a study's folder, also while another process works on it. Nothing is written.
 
     Args:
-        every_cell: whether to add the cells of earlier specifications after those of the present one.
+        all_configurations: whether to add the configurations of earlier specifications after those of the present one.
     Raises:
         StoreError: there is no study, or its store is damaged, foreign or too new.
     """
@@ -35,35 +35,35 @@ def read_results(folder: str | Path, *, every_cell: bool = False) -> StudyResult
         try:
             spec = spec_from_tables(question["spec"], where)
             facts = _data_facts(data, question["split_sizes"])
-            cells = chosen_cells(spec, store)
+            configs = chosen_configurations(spec, store)
             statuses, errors = store.statuses(), store.errors()
             seeds = spec.seed_numbers
-            if every_cell:
-                cells += _earlier_cells(spec, {cell.key for cell in cells}, store)
+            if all_configurations:
+                configs += _earlier_configurations(spec, {config.key for config in configs}, store)
                 seeds = tuple(sorted({*seeds, *(seed for _, seed in statuses)}))
         except (ChalknetError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             if isinstance(error, StoreError):
                 raise
             raise StoreError(f"{where}: its question is damaged: {plain(error)}") from error
 
-    def load(cell: Cell, seed: int) -> UnitResult:
+    def load(config: Configuration, seed: int) -> RunResult:
         with Store.read(folder) as store:
-            return store.result((cell.key, seed), facts)
+            return store.result((config.key, seed), facts)
 
-    def load_record(cell: Cell, seed: int) -> UnitRecord:
+    def load_record(config: Configuration, seed: int) -> RunRecord:
         with Store.read(folder) as store:
-            return store.unit_record((cell.key, seed))
+            return store.run_record((config.key, seed))
 
-    return StudyResults(spec, facts, cells, seeds, statuses, errors, load, folder, load_record)
+    return StudyResults(spec, facts, configs, seeds, statuses, errors, load, folder, load_record)
 
 
-def chosen_cells(spec: StudySpec, store: Store) -> tuple[Cell, ...]:
-    """The cells of a question: its grid, or what its search has chosen so far."""
+def chosen_configurations(spec: StudySpec, store: Store) -> tuple[Configuration, ...]:
+    """The configurations of a question: its grid, or what its search has chosen so far."""
     if spec.search is None:
-        return grid_cells(spec)
+        return grid_configurations(spec)
     trials = store.trials(search_key(spec))[: spec.search.trials]
     try:
-        return tuple(make_cell(spec, {name: trial[name] for name, _ in spec.vary}) for trial in trials)
+        return tuple(make_configuration(spec, {name: trial[name] for name, _ in spec.vary}) for trial in trials)
     except (ConfigError, KeyError, TypeError) as error:
         raise StoreError(f"{store.path}: a trial of its search is damaged: {plain(error)}") from error
 
@@ -87,28 +87,28 @@ def _data_facts(data: Mapping[str, Any], sizes: Any) -> DataFacts:
     )
 
 
-def _earlier_cells(spec: StudySpec, known: set[str], store: Store) -> tuple[Cell, ...]:
-    """The cells that an earlier question asked for, named by where they differ from the present recipe."""
+def _earlier_configurations(spec: StudySpec, known: set[str], store: Store) -> tuple[Configuration, ...]:
+    """The configurations that an earlier question asked for, named by where they differ from the present recipe."""
     found = []
-    for key, tables in store.cell_tables().items():
+    for key, tables in store.configuration_tables().items():
         if key not in known:
-            cell = cell_from_tables(tables, f"{store.path}, cell {key}")
-            found.append(replace(cell, settings=_differences(cell, spec)))
+            config = configuration_from_tables(tables, f"{store.path}, configuration {key}")
+            found.append(replace(config, settings=_differences(config, spec)))
     return tuple(found)
 
 
-def _differences(cell: Cell, spec: StudySpec) -> tuple[tuple[str, Any], ...]:
-    """(field, value) wherever a cell is not the present recipe, or is varied by the present question."""
+def _differences(config: Configuration, spec: StudySpec) -> tuple[tuple[str, Any], ...]:
+    """(field, value) wherever a configuration is not the present recipe, or is varied by the present question."""
     varied = {name for name, _ in spec.vary}
     found: dict[str, Any] = {}
     for section in SECTIONS:
         if section != "split":
-            found |= _section_differences(getattr(cell.recipe, section), getattr(spec.recipe, section), varied)
-    found |= _section_differences(cell.division, spec.recipe.split, set())
-    if "train_size" in varied or cell.recipe.split.train_size != cell.division.train_size:
-        found["train_size"] = cell.recipe.split.train_size
-    if cell.seeds_vary != spec.seeds_vary:
-        found["seeds_vary"] = "+".join(cell.seeds_vary)
+            found |= _section_differences(getattr(config.recipe, section), getattr(spec.recipe, section), varied)
+    found |= _section_differences(config.division, spec.recipe.split, set())
+    if "train_size" in varied or config.recipe.split.train_size != config.division.train_size:
+        found["train_size"] = config.recipe.split.train_size
+    if config.seeds_vary != spec.seeds_vary:
+        found["seeds_vary"] = "+".join(config.seeds_vary)
     return tuple(found.items())
 
 

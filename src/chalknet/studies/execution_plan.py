@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from chalknet.machine.processor import available_cores
-from chalknet.studies.cells import Unit
+from chalknet.studies.configurations import RunKey
 
-Job = tuple[Unit, ...]  # the runs that one worker trains at once
-MakePlan = Callable[[Sequence[Unit]], "Plan"]
+Job = tuple[RunKey, ...]  # the runs that one worker trains at once
+MakePlan = Callable[[Sequence[RunKey]], "Plan"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class RunGroup:
     @property
     def widths(self) -> tuple[str, ...]:
         """The hidden widths there are, narrowest first."""
-        found = {unit.cell.recipe.network.hidden for job in self.jobs for unit in job}
+        found = {run.configuration.recipe.network.hidden for job in self.jobs for run in job}
         return tuple("x".join(map(str, hidden)) for hidden in sorted(found))
 
 
@@ -95,9 +95,9 @@ class Plan:
     @cached_property
     def job_of(self) -> dict[tuple[str, int], Job]:
         """The job that each run is in, by the run's key."""
-        return {unit.key: job for group in self.groups for job in group.jobs for unit in job}
+        return {run.key: job for group in self.groups for job in group.jobs for run in job}
 
 
-def plan_single_runs(units: Sequence[Unit], processes: int, threads: int) -> Plan:
+def plan_single_runs(runs: Sequence[RunKey], processes: int, threads: int) -> Plan:
     """Return the plan of runs that each have a process to themselves, as on processors; nothing is measured."""
-    return Plan((RunGroup(tuple((unit,) for unit in units), None, 0),), processes, threads)
+    return Plan((RunGroup(tuple((run,) for run in runs), None, 0),), processes, threads)

@@ -1,4 +1,4 @@
-"""What a study hands to its statistics: for each cell, who was right on which image, checked once."""
+"""What a study hands to its statistics: for each configuration, who was right on which image, checked once."""
 
 from __future__ import annotations
 
@@ -34,18 +34,19 @@ def checked_correct(correct: Any, name: str = "correct") -> FloatArray:
     return values
 
 
-def checked_cells(cells: Mapping[str, Any] | Sequence[Any]) -> dict[str, FloatArray]:
-    """The cells by label as (S, M) float64; a sequence is labeled "0", "1", ...
+def checked_configurations(configs: Mapping[str, Any] | Sequence[Any]) -> dict[str, FloatArray]:
+    """The configurations by label as (S, M) float64; a sequence is labeled "0", "1", ...
 
     Raises:
-        ShapeError: no cell, a cell that is not (S, M), or cells with different numbers of images.
+        ShapeError: no configuration, a configuration that is not (S, M), or configurations with different numbers of
+            images.
         DataError: a value that is not a number in [0, 1].
     """
-    named = cells if isinstance(cells, Mapping) else {str(i): cell for i, cell in enumerate(cells)}
-    checked = {str(label): checked_correct(cell, f"cell {label!r}") for label, cell in named.items()}
+    named = configs if isinstance(configs, Mapping) else {str(i): config for i, config in enumerate(configs)}
+    checked = {str(label): checked_correct(config, f"configuration {label!r}") for label, config in named.items()}
     if not checked:
-        raise ShapeError("there must be at least one cell, got none.")
-    sizes = {label: cell.shape[1] for label, cell in checked.items()}
+        raise ShapeError("there must be at least one configuration, got none.")
+    sizes = {label: config.shape[1] for label, config in checked.items()}
     if len(set(sizes.values())) > 1:
-        raise ShapeError(f"all cells must be scored on the same images, got {sizes} of them.")
+        raise ShapeError(f"all configurations must be scored on the same images, got {sizes} of them.")
     return checked

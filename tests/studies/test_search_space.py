@@ -1,4 +1,6 @@
-"""Cells and seeds: the grid, what a seed decides, which images a cell is judged on, what identifies it."""
+"""Configurations and seeds: the grid, what a seed decides, which images a configuration is judged on, what
+identifies it.
+"""
 
 from functools import partial
 from itertools import pairwise
@@ -9,7 +11,14 @@ from studies import small_studies
 
 from chalknet.config import Recipe
 from chalknet.errors import ConfigError
-from chalknet.studies.space import check_question, cost, divide, grid_cells, make_cell, own_splits
+from chalknet.studies.search_space import (
+    check_question,
+    cost,
+    divide,
+    grid_configurations,
+    make_configuration,
+    own_splits,
+)
 from chalknet.studies.spec import StudySpec, parse_vary
 
 SIZES = Recipe().with_settings(train_size=160, valid_size=40)
@@ -17,7 +26,7 @@ spec_of = partial(small_studies.spec_of, recipe=SIZES)
 
 
 def test_the_grid_keeps_the_order_of_the_fields_the_last_one_fastest():
-    labels = [cell.label for cell in grid_cells(spec_of("hidden=5,6x4", "learning_rate=1e-5,0.001"))]
+    labels = [config.label for config in grid_configurations(spec_of("hidden=5,6x4", "learning_rate=1e-5,0.001"))]
     assert labels == [
         "hidden=5, learning_rate=1e-05",
         "hidden=5, learning_rate=0.001",
@@ -26,27 +35,31 @@ def test_the_grid_keeps_the_order_of_the_fields_the_last_one_fastest():
     ]
 
 
-def test_nothing_varied_is_one_cell():
-    assert [cell.label for cell in grid_cells(spec_of())] == ["base"]
+def test_nothing_varied_is_one_configuration():
+    assert [config.label for config in grid_configurations(spec_of())] == ["base"]
 
 
 def test_a_sample_is_a_repeatable_part_of_the_grid_in_its_order_and_grows():
     vary = "hidden=1:40:lin40"
-    grid = grid_cells(spec_of(vary))
-    small, large = (grid_cells(spec_of(vary, sample=n)) for n in (5, 20))
+    grid = grid_configurations(spec_of(vary))
+    small, large = (grid_configurations(spec_of(vary, sample=n)) for n in (5, 20))
     assert len(small) == 5
     assert len(large) == 20
     assert set(small) < set(large) < set(grid)
     assert list(large) == sorted(large, key=grid.index)
-    assert grid_cells(spec_of(vary, sample=5)) == small != grid_cells(spec_of(vary, sample=5, sample_seed=1))
-    assert grid_cells(spec_of(vary, sample=99)) == grid
+    assert (
+        grid_configurations(spec_of(vary, sample=5))
+        == small
+        != grid_configurations(spec_of(vary, sample=5, sample_seed=1))
+    )
+    assert grid_configurations(spec_of(vary, sample=99)) == grid
 
 
 def test_two_settings_never_share_a_key_and_one_setting_has_one():
-    cells = grid_cells(spec_of("hidden=1:9:lin9", "momentum=0:0.9:lin4", "bias_momentum=true,false"))
-    assert len({cell.key for cell in cells}) == len(cells) == 72
-    one, other = (make_cell(spec_of(), settings) for settings in ({"hidden": [5], "momentum": 0.5}, {}))
-    again = make_cell(spec_of(recipe=SIZES.with_settings(momentum=0.5)), {"hidden": (5,)})
+    configs = grid_configurations(spec_of("hidden=1:9:lin9", "momentum=0:0.9:lin4", "bias_momentum=true,false"))
+    assert len({config.key for config in configs}) == len(configs) == 72
+    one, other = (make_configuration(spec_of(), settings) for settings in ({"hidden": [5], "momentum": 0.5}, {}))
+    again = make_configuration(spec_of(recipe=SIZES.with_settings(momentum=0.5)), {"hidden": (5,)})
     assert one.key == again.key != other.key
 
 
@@ -62,19 +75,22 @@ def test_two_settings_never_share_a_key_and_one_setting_has_one():
     ],
 )
 def test_whatever_changes_the_numbers_changes_the_key(other):
-    assert make_cell(spec_of(), {}).key != make_cell(spec_of(**other), {}).key
+    assert make_configuration(spec_of(), {}).key != make_configuration(spec_of(**other), {}).key
 
 
 def test_the_number_of_seeds_and_the_recipes_name_do_not_change_the_key():
     named = Recipe(name="other", split=SIZES.split)
-    assert make_cell(spec_of(), {}).key == make_cell(spec_of(seeds=9, first_seed=4, recipe=named), {}).key
+    assert (
+        make_configuration(spec_of(), {}).key
+        == make_configuration(spec_of(seeds=9, first_seed=4, recipe=named), {}).key
+    )
 
 
 def test_a_known_key_stays_what_it_is_so_that_old_stores_are_understood():
-    assert grid_cells(StudySpec(vary=(parse_vary("hidden=500"),)))[0].key == "af210ce6f9eade626e2a50bad0a0fa83"
+    assert grid_configurations(StudySpec(vary=(parse_vary("hidden=500"),)))[0].key == "af210ce6f9eade626e2a50bad0a0fa83"
     changed = Recipe().with_settings(initializer="he_normal", l2=0.1)
-    cells = grid_cells(StudySpec(recipe=changed, vary=(parse_vary("hidden=500"),)))
-    assert cells[0].key == "448f3aac5dbe6a78de1375f4ee107b43"
+    configs = grid_configurations(StudySpec(recipe=changed, vary=(parse_vary("hidden=500"),)))
+    assert configs[0].key == "448f3aac5dbe6a78de1375f4ee107b43"
 
 
 @pytest.mark.parametrize(
@@ -91,22 +107,22 @@ def test_a_known_key_stays_what_it_is_so_that_old_stores_are_understood():
     ],
 )
 def test_a_seed_decides_what_it_is_said_to_vary(seeds_vary, settings, want):
-    cell = make_cell(spec_of(recipe=SIZES.with_settings(**settings), seeds_vary=seeds_vary), {})
-    recipe = cell.recipe_of(5)
+    config = make_configuration(spec_of(recipe=SIZES.with_settings(**settings), seeds_vary=seeds_vary), {})
+    recipe = config.recipe_of(5)
     assert (recipe.training.seed, recipe.training.batch_seed, recipe.split.split_seed) == want
 
 
 @pytest.mark.parametrize("method", ["writeup", "random", "stratified"])
 def test_smaller_training_sets_are_parts_of_larger_ones_and_the_judged_images_the_same(small_images, method):
     spec = spec_of("train_size=20,80,160", recipe=SIZES.with_settings(split=method))
-    cells = grid_cells(spec)
-    splits = [own_splits(small_images, cell, divide(small_images, cell, 0)) for cell in cells]
+    configs = grid_configurations(spec)
+    splits = [own_splits(small_images, config, divide(small_images, config, 0)) for config in configs]
     assert [len(one.train) for one in splits] == [20, 80, 160]
     for smaller, larger in pairwise(splits):
         np.testing.assert_array_equal(smaller.train, larger.train[: len(smaller.train)])
         np.testing.assert_array_equal(smaller.valid, larger.valid)
         np.testing.assert_array_equal(smaller.test, larger.test)
-    assert cells[-1].key == make_cell(spec_of(recipe=SIZES.with_settings(split=method)), {}).key
+    assert configs[-1].key == make_configuration(spec_of(recipe=SIZES.with_settings(split=method)), {}).key
 
 
 @pytest.mark.parametrize(
@@ -123,15 +139,15 @@ def test_a_training_set_larger_than_the_common_one_or_empty_is_refused(small_ima
 
 
 def test_fractions_of_a_training_set_are_of_all_samples(small_images):
-    cell = make_cell(spec_of("train_size=0.25,0.5"), {"train_size": 0.25})
-    assert len(own_splits(small_images, cell, divide(small_images, cell, 0)).train) == 60
+    config = make_configuration(spec_of("train_size=0.25,0.5"), {"train_size": 0.25})
+    assert len(own_splits(small_images, config, divide(small_images, config, 0)).train) == 60
 
 
 def test_seeds_that_vary_the_split_give_each_seed_other_images(small_images):
-    cell = make_cell(spec_of(seeds_vary=("init", "split")), {})
-    parts = [divide(small_images, cell, seed).test for seed in (0, 1)]
+    config = make_configuration(spec_of(seeds_vary=("init", "split")), {})
+    parts = [divide(small_images, config, seed).test for seed in (0, 1)]
     assert set(parts[0]) != set(parts[1])
-    np.testing.assert_array_equal(parts[0], divide(small_images, make_cell(spec_of(), {}), 7).test)
+    np.testing.assert_array_equal(parts[0], divide(small_images, make_configuration(spec_of(), {}), 7).test)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +167,7 @@ def test_what_takes_longer_costs_more(small_images):
     sizes = {"train": 160, "valid": 40, "test": 40}
 
     def of(**settings):
-        return cost(make_cell(spec_of(), settings), small_images, sizes)
+        return cost(make_configuration(spec_of(), settings), small_images, sizes)
 
     base = of(hidden=[50], epochs=10)
     assert of(hidden=[50], epochs=20) == 2 * base

@@ -1,4 +1,4 @@
-"""`Cell` and `Unit`: one setting of a study's hyperparameters, and one training of it."""
+"""`Configuration` and `RunKey`: one setting of a study's hyperparameters, and one training of it."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from chalknet.config import (
     with_former_names,
 )
 
-VARIES = "varies with the seed"  # stands in a cell's identity for what its seeds vary
+VARIES = "varies with the seed"  # stands in a configuration's identity for what its seeds vary
 # Sections that a key has even where all of them is default; a later one it has only where something of it is not.
 FIRST_SECTIONS = ("split", "network", "optimizer", "training", "stopping")
-KEY_FORMAT = 1  # of what a key is made from; another number makes every cell a new one
+KEY_FORMAT = 1  # of what a key is made from; another number makes every configuration a new one
 KEY_LENGTH = 32  # hexadecimal digits
 
 
 @dataclass(frozen=True)
-class Cell:
+class Configuration:
     """One setting of the varied fields: what all of its seeds have in common.
 
     Attributes:
         settings: (recipe field, value) of each varied field, in the order in which they were asked for.
         recipe: the whole recipe with these settings; of the fields that seeds vary it holds the base's.
-        division: how the samples are divided. Its `train_size` is the study's; the cell's own, in `recipe`, is how many
-            of the first of those training samples it uses, so that all cells are judged on the same images.
+        division: how the samples are divided. Its `train_size` is the study's; the configuration's own, in `recipe`, is
+            how many of the first of those training samples it uses, so that all configurations are judged on the same
+            images.
         seeds_vary: which of init, order and split differ between its seeds.
     """
 
@@ -51,14 +52,16 @@ class Cell:
 
     @cached_property
     def key(self) -> str:
-        """The cell's identity in a store: a digest of everything that decides its numbers but data and seed."""
+        """The configuration's identity in a store: a digest of everything that decides its numbers but data and
+        seed.
+        """
         text = json.dumps([KEY_FORMAT, self.identity()], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
     def identity(self) -> dict[str, Any]:
         """What the key is a digest of: recipe and division where they are not the default, with what the seeds vary.
 
-        Defaults are left out so that a field that a later version adds does not make every cell a new one.
+        Defaults are left out so that a field that a later version adds does not make every configuration a new one.
         """
         changed = {name: _not_default(getattr(self.recipe, name)) for name in SECTIONS}
         sections = {name: values for name, values in changed.items() if values or name in FIRST_SECTIONS}
@@ -92,36 +95,38 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Unit:
-    """One training of a study: a cell and a seed."""
+class RunKey:
+    """One training of a study: a configuration and a seed."""
 
-    cell: Cell
+    configuration: Configuration
     seed: int
 
     def __str__(self) -> str:
-        return f"{self.cell.label}, seed {self.seed}"
+        return f"{self.configuration.label}, seed {self.seed}"
 
     @property
     def key(self) -> tuple[str, int]:
-        """The unit's identity in a store."""
-        return (self.cell.key, self.seed)
+        """The run's identity in a store."""
+        return (self.configuration.key, self.seed)
 
 
-def cell_tables(cell: Cell) -> dict[str, Any]:
-    """Return a cell without its settings as tables for JSON, which `cell_from_tables` reads."""
-    recipe = config_tables(cell.recipe, DataConfig())
+def configuration_tables(config: Configuration) -> dict[str, Any]:
+    """Return a configuration without its settings as tables for JSON, which `configuration_from_tables` reads."""
+    recipe = config_tables(config.recipe, DataConfig())
     del recipe["data"]
-    return {"recipe": recipe, "division": dict(vars(cell.division)), "seeds_vary": list(cell.seeds_vary)}
+    return {"recipe": recipe, "division": dict(vars(config.division)), "seeds_vary": list(config.seeds_vary)}
 
 
-def cell_from_tables(tables: Mapping[str, Any], where: str, settings: tuple[tuple[str, Any], ...] = ()) -> Cell:
-    """Return the cell of `cell_tables`.
+def configuration_from_tables(
+    tables: Mapping[str, Any], where: str, settings: tuple[tuple[str, Any], ...] = ()
+) -> Configuration:
+    """Return the configuration of `configuration_tables`.
 
     Raises:
-        ConfigError, KeyError, TypeError: the tables are not those of a cell.
+        ConfigError, KeyError, TypeError: the tables are not those of a configuration.
     """
     recipe, _ = config_from_tables(tables["recipe"], where)
-    return Cell(settings, recipe, SplitConfig(**tables["division"]), tuple(tables["seeds_vary"]))
+    return Configuration(settings, recipe, SplitConfig(**tables["division"]), tuple(tables["seeds_vary"]))
 
 
 def value_text(value: Any) -> str:

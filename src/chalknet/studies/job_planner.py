@@ -22,9 +22,9 @@ from chalknet.errors import ChalknetError
 from chalknet.network.architecture import architecture_for
 from chalknet.network.optimizers import optimizer_for
 from chalknet.records import EpochRecord
-from chalknet.studies.cells import Unit
-from chalknet.studies.plan import Job, Plan, RunGroup
-from chalknet.studies.space import divide, own_splits
+from chalknet.studies.configurations import RunKey
+from chalknet.studies.execution_plan import Job, Plan, RunGroup
+from chalknet.studies.search_space import divide, own_splits
 from chalknet.training.joint_training import stack_key, stack_sort_key, train_jointly
 from chalknet.training.trainer import Trainer, gpu_bytes, run_epochs
 
@@ -59,22 +59,22 @@ class Planner:
         self._stack, self._is_remote = stack, is_remote
         self._free: dict[Hashable, int] = {}
 
-    def plan(self, units: Sequence[Unit], *, timed: bool = False) -> Plan:
+    def plan(self, runs: Sequence[RunKey], *, timed: bool = False) -> Plan:
         """Return the plan for some runs.
 
         Args:
             timed: whether to measure how long a run of each group takes, which itself takes some seconds.
         """
-        groups: dict[Hashable, list[Unit]] = {}
-        for unit in units:
-            groups.setdefault(self._group_key(unit), []).append(unit)
+        groups: dict[Hashable, list[RunKey]] = {}
+        for run in runs:
+            groups.setdefault(self._group_key(run), []).append(run)
         return Plan(tuple(self._group(group, timed) for group in groups.values()), self._processes, self._threads)
 
-    def _group_key(self, unit: Unit) -> Hashable:
+    def _group_key(self, run: RunKey) -> Hashable:
         """Return a key that runs share which may be stacked, or which cost about the same where none is stacked."""
-        recipe = unit.cell.recipe_of(unit.seed)
+        recipe = run.configuration.recipe_of(run.seed)
         if self._max_stack(recipe) > 1:
-            return stack_key(recipe, self._data), recipe.training.epochs, unit.cell.division_of(unit.seed)
+            return stack_key(recipe, self._data), recipe.training.epochs, run.configuration.division_of(run.seed)
         training, size = recipe.training, tuple(round(math.log2(width)) for width in recipe.network.hidden)
         return size, training.batch_size, training.epochs, training.engine, training.device
 
@@ -86,25 +86,27 @@ class Planner:
             return 1
         return self._stack or (1 if self._is_remote else MAX_STACK)
 
-    def _group(self, units: list[Unit], timed: bool) -> RunGroup:
-        first = units[0]
+    def _group(self, runs: list[RunKey], timed: bool) -> RunGroup:
+        first = runs[0]
         recipe, splits = (
-            first.cell.recipe,
-            own_splits(self._data, first.cell, divide(self._data, first.cell, first.seed)),
+            first.configuration.recipe,
+            own_splits(self._data, first.configuration, divide(self._data, first.configuration, first.seed)),
         )
-        gpu_bytes, most = self._gpu_bytes(recipe), self._max_stack(first.cell.recipe_of(first.seed))
+        gpu_bytes, most = self._gpu_bytes(recipe), self._max_stack(first.configuration.recipe_of(first.seed))
         if gpu_bytes and self._stack is None:
-            largest = max(self._gpu_bytes_of_run(unit.cell.recipe, splits) for unit in units)
+            largest = max(self._gpu_bytes_of_run(run.configuration.recipe, splits) for run in runs)
             most = max(1, min(most, gpu_bytes // GPU_FRACTION // largest))
-        jobs: tuple[Job, ...] = tuple((unit,) for unit in units)
+        jobs: tuple[Job, ...] = tuple((run,) for run in runs)
         if most > 1:
             jobs = cut(
-                sorted(units, key=lambda unit: stack_sort_key(unit.cell.recipe_of(unit.seed))), most, self._processes
+                sorted(runs, key=lambda run: stack_sort_key(run.configuration.recipe_of(run.seed))),
+                most,
+                self._processes,
             )
         seconds = None
         if timed:
-            measured = max(jobs, key=len) if most > 1 else (units[len(units) // 2],)
-            recipes = [unit.cell.recipe_of(unit.seed) for unit in measured]
+            measured = max(jobs, key=len) if most > 1 else (runs[len(runs) // 2],)
+            recipes = [run.configuration.recipe_of(run.seed) for run in measured]
             seconds = measured_seconds(self._data, splits.sizes, recipes, on_gpu=gpu_bytes > 0)
         return RunGroup(jobs, seconds, self._job_bytes(max(jobs, key=len), splits), "cuda" if gpu_bytes else "cpu")
 
@@ -136,12 +138,12 @@ class Planner:
         return architecture_for(recipe, self._data.n_inputs, self._data.n_classes).n_parameters
 
     def _job_bytes(self, job: Job, splits: Splits) -> int:
-        recipe = job[0].cell.recipe
+        recipe = job[0].configuration.recipe
         n_values = sum(splits.sizes.values()) * self._data.n_inputs
         held = 0 if isinstance(self._data.inputs, StoredSamples) else n_values * self._data.inputs.dtype.itemsize
         resident = n_values * _float_bytes(recipe) if n_values * _float_bytes(recipe) <= RESIDENT_BYTES else 0
         base = PROCESS_BYTES + (TORCH_BYTES if recipe.training.engine == "torch" else 0)
-        return base + held + resident + sum(self._network_bytes(unit.cell.recipe, splits) for unit in job)
+        return base + held + resident + sum(self._network_bytes(run.configuration.recipe, splits) for run in job)
 
     def _network_bytes(self, recipe: Recipe, splits: Splits) -> int:
         """Return the size of a network's weights, gradients and slots, a tile with its values, and copies of these."""
@@ -198,11 +200,11 @@ def measured_seconds(
     return (before + an_epoch * n_epochs) / len(tried) * sizes["train"] / n_train
 
 
-def cut(units: Sequence[Unit], most: int, processes: int) -> tuple[Job, ...]:
+def cut(runs: Sequence[RunKey], most: int, processes: int) -> tuple[Job, ...]:
     """Return jobs of at most so many runs, evenly shared out among processes."""
-    n_jobs = processes * -(-len(units) // (most * processes))
-    size = -(-len(units) // n_jobs)
-    return tuple(tuple(units[start : start + size]) for start in range(0, len(units), size))
+    n_jobs = processes * -(-len(runs) // (most * processes))
+    size = -(-len(runs) // n_jobs)
+    return tuple(tuple(runs[start : start + size]) for start in range(0, len(runs), size))
 
 
 def _random_samples(data: Dataset, n_train: int, n_valid: int, n_test: int) -> tuple[Dataset, Splits]:

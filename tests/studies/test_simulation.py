@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chalknet.errors import ConfigError
-from chalknet.studies.simulated import DIFFICULTIES, population, simulate
+from chalknet.studies.simulation import DIFFICULTIES, population, simulate
 
 
 @pytest.mark.parametrize("difficulty", DIFFICULTIES)
@@ -22,12 +22,12 @@ def test_the_accuracy_over_many_seeds_and_images_is_the_stated_one(difficulty, a
 
 def test_the_seeds_spread_by_the_stated_multiple():
     of = population(0.9, 3.0, "graded", 1_000)
-    (cell,) = simulate((0.9,), of, 400, 20_000, np.random.default_rng(0))
+    (config,) = simulate((0.9,), of, 400, 20_000, np.random.default_rng(0))
     expected = 3.0 * np.sqrt(0.09 / 1_000)
-    assert cell.mean(axis=1).std() == pytest.approx(expected, rel=0.15)  # 400 seeds, and first order only
+    assert config.mean(axis=1).std() == pytest.approx(expected, rel=0.15)  # 400 seeds, and first order only
 
 
-def test_cells_share_their_images_and_bad_arguments_are_refused():
+def test_configurations_share_their_images_and_bad_arguments_are_refused():
     of = population(0.9, 0.0, "graded", 1_000)
     first, second = simulate((0.9, 0.9), of, 20, 500, np.random.default_rng(0))
     assert np.corrcoef(first.mean(axis=0), second.mean(axis=0))[0, 1] > 0.9

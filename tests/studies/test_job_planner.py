@@ -7,14 +7,14 @@ import pytest
 from conftest import made_images, needs
 from hypothesis import given
 from hypothesis import strategies as st
-from studies.small_studies import RECIPE, spec_of, units_of
+from studies.small_studies import RECIPE, runs_of, spec_of
 
 from chalknet.config import Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.errors import ConfigError, MissingExtraError
-from chalknet.studies import planner as plan_module
-from chalknet.studies.plan import plan_single_runs
-from chalknet.studies.planner import Planner, measured_seconds
+from chalknet.studies import job_planner
+from chalknet.studies.execution_plan import plan_single_runs
+from chalknet.studies.job_planner import Planner, measured_seconds
 from chalknet.training import trainer as trainer_module
 from chalknet.training.joint_training import batch_order_key, stack_key
 from chalknet.training.trainer import run_epochs
@@ -26,7 +26,7 @@ DATA = made_images(240, seed=0)
 
 @given(st.integers(1, 70), st.integers(1, 40), st.integers(1, 9))
 def test_cuts_are_even_and_no_larger_than_asked(n, most, processes):
-    jobs = plan_module.cut(list(range(n)), most, processes)
+    jobs = job_planner.cut(list(range(n)), most, processes)
     assert [one for job in jobs for one in job] == list(range(n))
     assert max(map(len, jobs)) <= most
     assert len({len(job) for job in jobs[:-1]}) <= 1
@@ -36,9 +36,9 @@ def test_cuts_are_even_and_no_larger_than_asked(n, most, processes):
 @pytest.fixture
 def gpu(monkeypatch):
     """A GPU of 2 GB, as far as plans ask; nothing is trained on it."""
-    monkeypatch.setattr(plan_module, "gpu_bytes", lambda training: 2 * 10**9 * (training.engine == "torch"))
+    monkeypatch.setattr(job_planner, "gpu_bytes", lambda training: 2 * 10**9 * (training.engine == "torch"))
     monkeypatch.setattr(
-        plan_module, "measured_seconds", lambda *_, **__: pytest.fail("only who asks for the time waits for it")
+        job_planner, "measured_seconds", lambda *_, **__: pytest.fail("only who asks for the time waits for it")
     )
 
 
@@ -49,22 +49,25 @@ def test_every_run_is_in_one_job_and_jobs_hold_what_can_be_stacked(stack):
         "hidden=3,4,40,600", "batch_norm=false,true", "batch_size=full,32", "train_size=80,160", "engine=numpy,torch",
         seeds=3, seeds_vary=("init", "order", "split"),
     )  # fmt: skip
-    units = units_of(spec)
-    plan = Planner(DATA, processes=1, stack=stack).plan(units)
+    runs = runs_of(spec)
+    plan = Planner(DATA, processes=1, stack=stack).plan(runs)
     jobs = [job for group in plan.groups for job in group.jobs]
-    assert sorted(unit.key for job in jobs for unit in job) == sorted(unit.key for unit in units)
-    assert plan.n_runs == len(units) == len(plan.job_of)
+    assert sorted(run.key for job in jobs for run in job) == sorted(run.key for run in runs)
+    assert plan.n_runs == len(runs) == len(plan.job_of)
     assert max(map(len, jobs)) == min(stack or 4, 4)  # four widths: each seed has its own division of the samples
     for job in jobs:
-        keys = {(stack_key(unit.cell.recipe_of(unit.seed), DATA), unit.cell.division_of(unit.seed)) for unit in job}
+        keys = {
+            (stack_key(run.configuration.recipe_of(run.seed), DATA), run.configuration.division_of(run.seed))
+            for run in job
+        }
         assert len(keys) == 1
         assert len(job) == 1 or None not in {key for key, _ in keys}
 
 
 def test_on_processors_every_run_is_a_job_of_its_own():
-    units = units_of(spec_of("hidden=3,4", seeds=4))
-    plan = Planner(DATA, processes=2).plan(units)
-    assert plan.how == plan_single_runs(units, 2, 1).how == "2 processes, 8 runs"
+    runs = runs_of(spec_of("hidden=3,4", seeds=4))
+    plan = Planner(DATA, processes=2).plan(runs)
+    assert plan.how == plan_single_runs(runs, 2, 1).how == "2 processes, 8 runs"
     assert {group.size for group in plan.groups} == {1}
 
 
@@ -82,12 +85,12 @@ def test_the_measured_time_of_a_stack_is_that_of_one_run():
 
 
 def test_time_on_a_gpu_is_not_shared_by_cores():
-    group = plan_module.RunGroup(((None,), (None,)), 3.0, 0, "cuda")
-    assert plan_module.Plan((group,), 1, 16).seconds == 6.0
+    group = job_planner.RunGroup(((None,), (None,)), 3.0, 0, "cuda")
+    assert job_planner.Plan((group,), 1, 16).seconds == 6.0
 
 
 def test_a_plan_that_is_timed_knows_the_end_and_the_memory():
-    plan = Planner(DATA, processes=3, threads=2).plan(units_of(spec_of("hidden=4,600", seeds=2)), timed=True)
+    plan = Planner(DATA, processes=3, threads=2).plan(runs_of(spec_of("hidden=4,600", seeds=2)), timed=True)
     assert np.isfinite(plan.seconds)
     assert plan.memory_bytes == 3 * max(group.job_bytes for group in plan.groups) > 3e8
     assert plan.how.startswith("3 processes, ")
@@ -95,52 +98,52 @@ def test_a_plan_that_is_timed_knows_the_end_and_the_memory():
 
 @pytest.mark.usefixtures("gpu")
 def test_a_gpu_has_all_widths_in_one_stack():
-    units = units_of(spec_of("hidden=1,100,500,1000,2000", "engine=torch", seeds=10))
-    plan = Planner(DATA, processes=1).plan(units)
+    runs = runs_of(spec_of("hidden=1,100,500,1000,2000", "engine=torch", seeds=10))
+    plan = Planner(DATA, processes=1).plan(runs)
     assert plan.how == "1 process on a GPU, 50 runs in stacks of up to 50"
-    widths = [unit.cell.recipe.network.hidden for unit in plan.groups[0].jobs[0]]
+    widths = [run.configuration.recipe.network.hidden for run in plan.groups[0].jobs[0]]
     assert widths == sorted(widths)
 
 
 @pytest.mark.usefixtures("gpu")
 def test_a_stack_is_bounded_by_memory_and_by_what_may_be_lost(monkeypatch):
-    (group,) = Planner(DATA, processes=1).plan(units_of(spec_of("hidden=4000", "engine=torch", seeds=600))).groups
+    (group,) = Planner(DATA, processes=1).plan(runs_of(spec_of("hidden=4000", "engine=torch", seeds=600))).groups
     assert 100 < group.size < 600
-    monkeypatch.setattr(plan_module, "gpu_bytes", lambda _: 10**12)
-    (group,) = Planner(DATA, processes=1).plan(units_of(spec_of("hidden=4", "engine=torch", seeds=600))).groups
-    assert group.size == 300 <= plan_module.MAX_STACK
+    monkeypatch.setattr(job_planner, "gpu_bytes", lambda _: 10**12)
+    (group,) = Planner(DATA, processes=1).plan(runs_of(spec_of("hidden=4", "engine=torch", seeds=600))).groups
+    assert group.size == 300 <= job_planner.MAX_STACK
 
 
 def test_an_engine_that_is_not_here_is_left_to_whoever_trains(monkeypatch):
     def missing(_):
         raise MissingExtraError("engine torch needs PyTorch")
 
-    monkeypatch.setattr(plan_module, "gpu_bytes", missing)
-    units = units_of(spec_of("hidden=4", "engine=torch", seeds=4))
-    assert Planner(DATA, processes=1, stack=4).plan(units).how == "1 process, 4 runs"
+    monkeypatch.setattr(job_planner, "gpu_bytes", missing)
+    runs = runs_of(spec_of("hidden=4", "engine=torch", seeds=4))
+    assert Planner(DATA, processes=1, stack=4).plan(runs).how == "1 process, 4 runs"
 
 
 @pytest.mark.parametrize(("stack", "size"), [(None, 1), (3, 2)])  # a size that shares out four runs evenly
 def test_runs_on_other_machines_are_stacked_only_when_asked(stack, size):
-    units = units_of(spec_of("hidden=4", "engine=torch,numpy", seeds=4))
-    plan = Planner(DATA, processes=1, stack=stack, is_remote=True).plan(units)
+    runs = runs_of(spec_of("hidden=4", "engine=torch,numpy", seeds=4))
+    plan = Planner(DATA, processes=1, stack=stack, is_remote=True).plan(runs)
     assert sorted(group.size for group in plan.groups) == [1, size]
 
 
 @pytest.mark.usefixtures("gpu")
 def test_networks_with_equal_widths_and_batches_stand_together():
-    units = units_of(spec_of("hidden=4", "batch_size=32", "engine=torch", "learning_rate=1e-5,1e-4,1e-3", seeds=4))
-    (group,) = Planner(DATA, processes=2).plan(units).groups
+    runs = runs_of(spec_of("hidden=4", "batch_size=32", "engine=torch", "learning_rate=1e-5,1e-4,1e-3", seeds=4))
+    (group,) = Planner(DATA, processes=2).plan(runs).groups
     assert [len(job) for job in group.jobs] == [6, 6]
     for job in group.jobs:
-        orders = [batch_order_key(unit.cell.recipe_of(unit.seed)) for unit in job]
+        orders = [batch_order_key(run.configuration.recipe_of(run.seed)) for run in job]
         assert orders == sorted(orders)
         assert len(set(orders)) == 2
 
 
 def test_where_all_train_on_a_gpu_one_process_has_it_unless_more_are_asked_for(monkeypatch, tmp_path):
-    monkeypatch.setattr(plan_module, "measured_seconds", lambda *_, **__: 1.0)
-    monkeypatch.setattr(plan_module, "gpu_bytes", lambda _: 10**9)
+    monkeypatch.setattr(job_planner, "measured_seconds", lambda *_, **__: 1.0)
+    monkeypatch.setattr(job_planner, "gpu_bytes", lambda _: 10**9)
     monkeypatch.setattr(trainer_module, "device_of", lambda _: "cuda")
     spec = spec_of("hidden=3,40", "engine=torch", seeds=2)
     assert plan_study(spec, DATA, tmp_path).how == "1 process on a GPU, 4 runs in stacks of up to 4"
@@ -160,20 +163,20 @@ def test_a_gpu_is_measured_on_more_samples_and_past_the_epochs_in_which_it_recor
         trained.append(trainer)
         return run_epochs(trainer, on_epoch)
 
-    monkeypatch.setattr(plan_module, "run_epochs", spy)
-    monkeypatch.setattr(plan_module, "MEASURED_SAMPLES_ON_GPU", 3_000)
+    monkeypatch.setattr(job_planner, "run_epochs", spy)
+    monkeypatch.setattr(job_planner, "MEASURED_SAMPLES_ON_GPU", 3_000)
     recipe = Recipe().with_settings(hidden=[3], epochs=50)
     sizes = {"train": 5_000, "valid": 10, "test": 10}
-    assert plan_module.measured_seconds(DATA, sizes, [recipe], on_gpu=on_gpu) > 0
-    monkeypatch.setattr(plan_module, "MEASURED_BYTES", 100 * DATA.n_inputs * DATA.inputs.dtype.itemsize)
-    assert plan_module.measured_seconds(DATA, sizes, [recipe], on_gpu=on_gpu) > 0
+    assert job_planner.measured_seconds(DATA, sizes, [recipe], on_gpu=on_gpu) > 0
+    monkeypatch.setattr(job_planner, "MEASURED_BYTES", 100 * DATA.n_inputs * DATA.inputs.dtype.itemsize)
+    assert job_planner.measured_seconds(DATA, sizes, [recipe], on_gpu=on_gpu) > 0
     assert [(len(one.splits.train), len(one.history)) for one in trained] == [(n_train, epochs), (100, epochs)]
 
 
 @pytest.mark.parametrize("kind", ["uint8", "float32", "float64"])
 def test_samples_are_made_up_in_the_datas_own_type(kind):
     data = Dataset(DATA.inputs.astype(kind), DATA.labels, DATA.class_names)
-    made, splits = plan_module._random_samples(data, 30, 10, 5)
+    made, splits = job_planner._random_samples(data, 30, 10, 5)
     assert made.inputs.dtype == np.dtype(kind)
     assert len(np.unique(made.inputs)) > 50
     assert splits.sizes == {"train": 30, "valid": 10, "test": 5}

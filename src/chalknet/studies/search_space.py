@@ -1,4 +1,4 @@
-"""The cells of a question: its grid in the order of `vary`, or a random part of it; and what each costs."""
+"""The configurations of a question: its grid in the order of `vary`, or a random part of it; and what each costs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chalknet.data.dataset import Dataset, arrays_sha256
 from chalknet.data.splits import Splits, split_dataset
 from chalknet.errors import ConfigError
 from chalknet.network.architecture import architecture_for
-from chalknet.studies.cells import Cell
+from chalknet.studies.configurations import Configuration
 from chalknet.studies.spec import Range, StudySpec, as_field_value, value_list
 from chalknet.training.notes import split_notes
 
@@ -24,95 +24,97 @@ TRAINING_PASSES, JUDGING_PASSES = 3, 1
 UPDATE_PASSES = 5  # and that an update costs, which reads and writes weights, velocities and gradients
 
 
-def grid_cells(spec: StudySpec) -> tuple[Cell, ...]:
-    """The cells in the order of `vary`, the last field fastest; with `sample` a random part of them in that order.
+def grid_configurations(spec: StudySpec) -> tuple[Configuration, ...]:
+    """The configurations in the order of `vary`, the last field fastest; with `sample` a random part of them in that
+    order.
 
     A larger sample holds a smaller one of the same seed.
     """
     names = [name for name, _ in spec.vary]
     lists = [value_list(name, values, spec.recipe) for name, values in spec.vary]
-    cells = [make_cell(spec, dict(zip(names, values, strict=True))) for values in product(*lists)]
-    if spec.sample is None or spec.sample >= len(cells):
-        return tuple(cells)
+    configs = [make_configuration(spec, dict(zip(names, values, strict=True))) for values in product(*lists)]
+    if spec.sample is None or spec.sample >= len(configs):
+        return tuple(configs)
     # RandomState's streams are frozen (NEP 19), so the part is the same for ever.
-    chosen = np.random.RandomState(spec.sample_seed).permutation(len(cells))[: spec.sample]
-    return tuple(cells[i] for i in sorted(chosen.tolist()))
+    chosen = np.random.RandomState(spec.sample_seed).permutation(len(configs))[: spec.sample]
+    return tuple(configs[i] for i in sorted(chosen.tolist()))
 
 
-def make_cell(spec: StudySpec, settings: Mapping[str, Any]) -> Cell:
-    """The cell of some values of the varied fields."""
+def make_configuration(spec: StudySpec, settings: Mapping[str, Any]) -> Configuration:
+    """The configuration of some values of the varied fields."""
     recipe = spec.recipe.with_settings(**settings)
     stored = tuple((name, getattr(getattr(recipe, SECTION_OF_FIELD[name]), name)) for name in settings)
-    return Cell(stored, recipe, spec.recipe.split, spec.seeds_vary)
+    return Configuration(stored, recipe, spec.recipe.split, spec.seeds_vary)
 
 
 def check_question(spec: StudySpec, data: Dataset) -> Splits:
     """Refuses a question that this data cannot answer, before anything is written; gives the first seed's division.
 
     Raises:
-        ConfigError: as `divide` and `own_splits`, a search without a validation part, or a cell whose network or whose
-            changes of images do not fit the samples.
+        ConfigError: as `divide` and `own_splits`, a search without a validation part, or a configuration whose network
+            or whose changes of images do not fit the samples.
     """
-    base = make_cell(spec, {})
+    base = make_configuration(spec, {})
     division = divide(data, base, spec.first_seed)
     if spec.search is not None and not len(division.valid):
         raise ConfigError(
             f"a search goes by {spec.search.objective}, but there are no validation samples. Give valid_size (--valid)."
         )
-    for cell in (base, *_extreme_cells(spec)) if spec.search is not None else grid_cells(spec):
-        own_splits(data, cell, division)
-        architecture_for(cell.recipe, data.n_inputs, data.n_classes)
-        augmenter_for(cell.recipe.augmentation, data.inputs.shape[1:] if data.is_images else None)
+    for config in (base, *_extreme_configurations(spec)) if spec.search is not None else grid_configurations(spec):
+        own_splits(data, config, division)
+        architecture_for(config.recipe, data.n_inputs, data.n_classes)
+        augmenter_for(config.recipe.augmentation, data.inputs.shape[1:] if data.is_images else None)
     return division
 
 
 def question_notes(spec: StudySpec, data: Dataset) -> tuple[str, ...]:
-    """Return what is unusual about the first seed's division, for all cells: see `split_notes`.
+    """Return what is unusual about the first seed's division, for all configurations: see `split_notes`.
 
     Raises:
-        DataError: the training samples of a cell are all of one class.
+        DataError: the training samples of a configuration are all of one class.
     """
-    base = make_cell(spec, {})
+    base = make_configuration(spec, {})
     division = divide(data, base, spec.first_seed)
-    cells = [base] if spec.search is not None else grid_cells(spec)
-    kinds = {(cell.recipe.split.train_size, cell.recipe.stopping.stop_early): cell for cell in cells}
-    notes = [split_notes(data, own_splits(data, cell, division), cell.recipe) for cell in kinds.values()]
+    configs = [base] if spec.search is not None else grid_configurations(spec)
+    kinds = {(config.recipe.split.train_size, config.recipe.stopping.stop_early): config for config in configs}
+    notes = [split_notes(data, own_splits(data, config, division), config.recipe) for config in kinds.values()]
     return tuple(dict.fromkeys(note for some in notes for note in some))
 
 
-def divide(data: Dataset, cell: Cell, seed: int) -> Splits:
-    """A study's division of the samples for one seed, the same for all cells.
+def divide(data: Dataset, config: Configuration, seed: int) -> Splits:
+    """A study's division of the samples for one seed, the same for all configurations.
 
     Raises:
         ConfigError: it does not fit the data.
     """
-    division = cell.division_of(seed)
+    division = config.division_of(seed)
     return split_dataset(data, division.split, division.train_size, division.valid_size, division.split_seed)
 
 
-def own_splits(data: Dataset, cell: Cell, division: Splits) -> Splits:
-    """What a cell uses of its study's division: all of it, or the first train_size of its training samples.
+def own_splits(data: Dataset, config: Configuration, division: Splits) -> Splits:
+    """What a configuration uses of its study's division: all of it, or the first train_size of its training samples.
 
-    Those are in random order, so smaller sets are parts of larger ones, and all cells are judged on the same images.
+    Those are in random order, so smaller sets are parts of larger ones, and all configurations are judged on the same
+    images.
 
     Raises:
-        ConfigError: train_size is more than the division's or no sample at all, or cells are to stop early without a
-            validation part.
+        ConfigError: train_size is more than the division's or no sample at all, or configurations are to stop early
+            without a validation part.
     """
-    if cell.recipe.stopping.stop_early and not len(division.valid):
+    if config.recipe.stopping.stop_early and not len(division.valid):
         raise ConfigError(
-            f"stop_early watches {cell.recipe.stopping.monitor}, but there are no validation samples. "
+            f"stop_early watches {config.recipe.stopping.monitor}, but there are no validation samples. "
             "Give valid_size (--valid), or stop_early=False (--no-stop-early)."
         )
-    asked = cell.recipe.split.train_size
-    if asked == cell.division.train_size:
+    asked = config.recipe.split.train_size
+    if asked == config.division.train_size:
         return division
     n_train = _own_train_size(asked, data, len(division.train))
     return Splits(division.train[:n_train], division.valid, division.test)
 
 
 def _own_train_size(asked: float, data: Dataset, n_shared: int) -> int:
-    """A cell's train_size in samples, of the n_shared that all cells share."""
+    """A configuration's train_size in samples, of the n_shared that all configurations share."""
     # As in split_dataset, a fraction is one of the samples that are not the source's own test set.
     n_pool = len(data.pool)
     n_train = round(asked * n_pool) if asked < 1 else int(asked)
@@ -121,7 +123,7 @@ def _own_train_size(asked: float, data: Dataset, n_shared: int) -> int:
         raise ConfigError(f"{shown} must be one sample at least. Vary over larger ones.")
     if n_train > n_shared:
         raise ConfigError(
-            f"{shown} must be at most {n_shared} samples, the training part that all cells share. Vary over "
+            f"{shown} must be at most {n_shared} samples, the training part that all configurations share. Vary over "
             "smaller ones, or set a larger train_size (--train)."
         )
     return n_train
@@ -141,22 +143,22 @@ def data_facts(data: Dataset) -> dict[str, Any]:
     }
 
 
-def cost(cell: Cell, data: Dataset, sizes: Mapping[str, int]) -> float:
-    """About how long a unit takes, in passes over weights: enough to start the longest first and to foresee the end."""
-    training, n_train = cell.recipe.training, sizes["train"]
-    n_parameters = architecture_for(cell.recipe, data.n_inputs, data.n_classes).n_parameters
+def cost(config: Configuration, data: Dataset, sizes: Mapping[str, int]) -> float:
+    """About how long a run takes, in passes over weights: enough to start the longest first and to foresee the end."""
+    training, n_train = config.recipe.training, sizes["train"]
+    n_parameters = architecture_for(config.recipe, data.n_inputs, data.n_classes).n_parameters
     batch = n_train if training.batch_size == FULL else min(int(training.batch_size), n_train)
     passes = TRAINING_PASSES * n_train + UPDATE_PASSES * -(-n_train // batch)
     passes += JUDGING_PASSES * (2 * sizes["valid"] + sizes["test"])
     return (2.0 if training.dtype == "float64" else 1.0) * training.epochs * passes * n_parameters
 
 
-def _extreme_cells(spec: StudySpec) -> Iterator[Cell]:
-    """Cells with one field at each of its values, or at the ends of its range, the others as in the base."""
+def _extreme_configurations(spec: StudySpec) -> Iterator[Configuration]:
+    """Configurations with one field at each of its values, or at the ends of its range, the others as in the base."""
     for name, values in spec.vary:
         if isinstance(values, Range):
             ends = [as_field_value(name, end, values) for end in (values.low, values.high)]
         else:
             ends = list(values)
         for value in ends:
-            yield make_cell(spec, {name: value})
+            yield make_configuration(spec, {name: value})

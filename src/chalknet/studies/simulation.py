@@ -68,12 +68,12 @@ def population(accuracy: float, seed_spread: float, difficulty: str, n_images: i
 def simulate(
     accuracies: Sequence[float], of: Population, n_seeds: int, n_images: int, rng: np.random.Generator
 ) -> list[NDArray[np.bool_]]:
-    """One study: a cell for each of the accuracies, on the same images, each with seeds of its own.
+    """One study: a configuration for each of the accuracies, on the same images, each with seeds of its own.
 
     Args:
-        accuracies: the cells' true accuracies over all seeds and images, above `of.easy` and below 1.
+        accuracies: the configurations' true accuracies over all seeds and images, above `of.easy` and below 1.
     Returns:
-        For each cell (n_seeds, n_images) bool, True where right.
+        For each configuration (n_seeds, n_images) bool, True where right.
     Raises:
         ConfigError: an accuracy out of range.
     """
@@ -83,11 +83,11 @@ def simulate(
     if of.easy:
         image[rng.random(n_images, dtype=np.float32) < of.easy] = ALWAYS
     scale = math.sqrt(1.0 + of.seed_sd**2 + of.image_sd**2)
-    cells = []
+    configs = []
     for accuracy in accuracies:
         mu = scale * float(special.ndtri((accuracy - of.easy) / (1.0 - of.easy)))
         seed = np.float32(of.seed_sd) * rng.standard_normal(n_seeds, dtype=np.float32)
         noise = rng.standard_normal((n_seeds, n_images), dtype=np.float32)
         noise -= seed[:, None]
-        cells.append(noise < image + np.float32(mu))
-    return cells
+        configs.append(noise < image + np.float32(mu))
+    return configs

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chalknet.artifacts.atomic import refuse_link
 from chalknet.errors import OutputError, StoppedError
-from chalknet.studies.cells import Unit
+from chalknet.studies.configurations import RunKey
 
 try:
     import fcntl
@@ -41,9 +41,9 @@ def checkpoint_folder(study: Path) -> Iterator[Path]:
             folder.rmdir()
 
 
-def checkpoint_path(folder: Path, unit: Unit) -> Path:
+def checkpoint_path(folder: Path, run: RunKey) -> Path:
     """Return where in that folder the checkpoint of a run is."""
-    return folder / f"{unit.cell.key[:16]}-seed{unit.seed}.safetensors"
+    return folder / f"{run.configuration.key[:16]}-seed{run.seed}.safetensors"
 
 
 class StopRequest:
@@ -103,9 +103,9 @@ def training_alone(path: Path, must_stop: StopRequest) -> Iterator[None]:
         yield
 
 
-def clear_checkpoint(study: Path, unit: Unit) -> None:
+def clear_checkpoint(study: Path, run: RunKey) -> None:
     """Delete the checkpoint of a run that has ended."""
-    path = checkpoint_path(study / UNFINISHED_FOLDER, unit)
+    path = checkpoint_path(study / UNFINISHED_FOLDER, run)
     for one in (path, path.with_suffix(".lock")):
         with suppress(OSError):
             one.unlink(missing_ok=True)
