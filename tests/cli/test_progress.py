@@ -10,7 +10,7 @@ from chalknet.config import Recipe
 from chalknet.data.splits import Splits
 from chalknet.records import EpochRecord, Scores
 from chalknet.training.callbacks import RunContext, running_callbacks
-from chalknet.training.progress import clock, fitting_facts, short
+from chalknet.training.progress import format_clock, progress_text, short_number
 
 
 def shown(n_epochs, n_train, *, quiet):
@@ -26,7 +26,7 @@ def record(epoch):
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (65.4, "1:05"), (3605, "1:00:05"), (59.6, "1:00")])
 def test_seconds_are_told_as_a_clock(seconds, text):
-    assert clock(seconds) == text
+    assert format_clock(seconds) == text
 
 
 def test_a_log_gets_about_twenty_lines_with_speed_and_time_left(capsys):
@@ -49,12 +49,12 @@ def test_a_log_gets_about_twenty_lines_with_speed_and_time_left(capsys):
     ],
 )
 def test_a_narrow_terminal_gets_fewer_figures_and_never_half_of_one(room, text):
-    assert fitting_facts(record(3), 15_000, 65.0, room) == text
+    assert progress_text(record(3), 15_000, 65.0, room) == text
 
 
 @pytest.mark.parametrize(("number", "text"), [(12, "12"), (1500, "1.5k"), (30_000, "30k"), (1_234_567, "1.2M")])
 def test_large_numbers_are_told_short(number, text):
-    assert short(number) == text
+    assert short_number(number) == text
 
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 140])

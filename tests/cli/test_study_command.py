@@ -17,7 +17,7 @@ from reporting.study_factory import make_results
 
 from chalknet.artifacts.run_folder import read_run
 from chalknet.cli.main import main
-from chalknet.cli.study_progress import RunProgress, end_line, fitting_facts
+from chalknet.cli.study_progress import RunProgress, end_line, progress_text
 from chalknet.cli.study_text import results_text
 from chalknet.studies.configurations import Configuration, RunKey
 from chalknet.studies.results_reader import read_results
@@ -327,7 +327,7 @@ def progress(**changes):
     ],
 )
 def test_a_narrow_terminal_gets_fewer_facts_and_never_half_of_one(room, text):
-    assert fitting_facts(progress(), room) == text
+    assert progress_text(progress(), room) == text
 
 
 @pytest.mark.parametrize("columns", [60, 80, 140])

@@ -114,13 +114,13 @@ def test_an_engine_goes_back_to_a_snapshot_and_goes_on_with_the_same_bits(engine
     runner = make_engine(engine, {"train": Part(x, labels)}, named(weights, biases), rule)
     first, rest = updates([slice(0, len(x))], RATE), updates([slice(0, len(x))] * 2, RATE)
     runner.train_epoch(first)
-    snapshot, shown = runner.snapshot(), runner.shown_parameters()
+    snapshot, shown = runner.snapshot(), runner.evaluation_parameters()
     ends = []
     for _ in range(2):
         runner.train_epoch(rest)
         ends.append({**runner.parameters(), **runner.state()})
-        found = runner.shown_parameters(snapshot)
-        runner.go_back(snapshot)
+        found = runner.evaluation_parameters(snapshot)
+        runner.restore_snapshot(snapshot)
         assert all((found[name] == value).all() for name, value in shown.items())
     assert all((ends[0][name] == value).all() for name, value in ends[1].items())
 

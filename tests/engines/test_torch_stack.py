@@ -274,7 +274,7 @@ def test_what_a_recorded_update_reads_stays_where_it_is(n_networks, resident_byt
         for part in ("valid", "test", "train"):
             trainer.engine.evaluate(part)
         trainer.engine.restore(trainer.engine.parameters(), trainer.engine.state())
-        trainer.engine.go_back(trainer.engine.snapshot())
+        trainer.engine.restore_snapshot(trainer.engine.snapshot())
     stack.train_epoch([trainer.updates(2) for trainer in trainers])
     assert set(before) <= set(places())
 
@@ -371,6 +371,6 @@ def test_snapshots_stay_as_they_are_and_old_ones_keep_only_what_is_theirs():
     assert sizes[0] == sizes[2] == 31 * 9 * 8 < of_all == sizes[-1] == sizes[-2]
     for number, (snapshot, (parameters, state)) in enumerate(zip(kept, want, strict=True)):
         engine = trainers[number % 2].engine
-        engine.go_back(snapshot)
+        engine.restore_snapshot(snapshot)
         assert all((engine.parameters()[name] == value).all() for name, value in parameters.items())
         assert all((engine.state()[name] == value).all() for name, value in state.items())

@@ -12,7 +12,7 @@ from chalknet.network.dropout import Dropout
 from chalknet.network.gradcheck import check_objective
 from chalknet.network.initializers import initial_parameters
 from chalknet.network.layer_types import ACTIVATIONS
-from chalknet.network.objective import Objective, Samples, loss_and_gradients
+from chalknet.network.objective import LabeledBatch, Objective, loss_and_gradients
 from chalknet.network.random_numbers import dropout_mask
 
 
@@ -39,7 +39,7 @@ def objectives(draw):
     labels, partners = rng.integers(0, n_classes, b), rng.integers(0, n_classes, b)
     weights = rng.uniform(0.2, 2, b) if draw(st.booleans()) else None
     mixes = draw(st.booleans())
-    samples = Samples(
+    samples = LabeledBatch(
         rng.normal(size=(b, n_inputs)), labels, weights, partners if mixes else None, 0.7 if mixes else 1.0
     )
     objective = Objective(
@@ -73,7 +73,7 @@ def test_a_planted_fault_is_caught_with_everything_on(group, fault):
     parameters = {
         name: value + 0.3 * rng.normal(size=value.shape) for name, value in initial_parameters(architecture, 0).items()
     }
-    samples = Samples(rng.normal(size=(8, 5)), rng.integers(0, 3, 8), rng.uniform(0.5, 2, 8))
+    samples = LabeledBatch(rng.normal(size=(8, 5)), rng.integers(0, 3, 8), rng.uniform(0.5, 2, 8))
     arguments = (samples, Objective("mean", 0.1, 0.2))
     gradients = loss_and_gradients(architecture, parameters, *arguments).gradients
     wrong = {**gradients, group: FAULTS[fault] * gradients[group]}
@@ -84,7 +84,7 @@ def test_a_sum_is_b_times_the_mean_penalty_and_all():
     rng = np.random.default_rng(0)
     architecture = Architecture(4, (3,), 2)
     parameters = initial_parameters(architecture, 0)
-    samples = Samples(rng.normal(size=(6, 4)), rng.integers(0, 2, 6))
+    samples = LabeledBatch(rng.normal(size=(6, 4)), rng.integers(0, 2, 6))
     objectives = (Objective(kind, 0.0, 0.5) for kind in ("mean", "sum"))
     mean, total = (loss_and_gradients(architecture, parameters, samples, one) for one in objectives)
     assert total.value == pytest.approx(6 * mean.value)
@@ -99,7 +99,7 @@ def test_a_whole_network_with_batch_norm_equals_torchs_autograd():
     architecture = Architecture(5, (6, 4), 3, ("tanh", "gelu"), batch_norm=True)
     parameters = initial_parameters(architecture, 0)
     x, labels = rng.normal(size=(9, 5)), rng.integers(0, 3, 9)
-    learned = loss_and_gradients(architecture, parameters, Samples(x, labels), Objective("mean", 0.1, 0.2))
+    learned = loss_and_gradients(architecture, parameters, LabeledBatch(x, labels), Objective("mean", 0.1, 0.2))
     tensors = {name: torch.tensor(value, requires_grad=True) for name, value in parameters.items()}
     value = torch.tensor(x)
     for layer, activation in (("hidden1", torch.tanh), ("hidden2", None)):

@@ -14,8 +14,8 @@ from chalknet.cli.output import echo
 from chalknet.formatting import printable
 from chalknet.records import EpochRecord
 from chalknet.training.callbacks import Callback, RunContext
-from chalknet.training.progress import WIDE, fitting_facts
-from chalknet.training.progress import clock as clock  # for the progress of studies
+from chalknet.training.progress import WIDE_COLUMNS, progress_text
+from chalknet.training.progress import format_clock as format_clock  # for the progress of studies
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -82,10 +82,10 @@ class EpochProgress(Callback):
         count = f"{record.epoch:>{len(str(self._n_epochs))}}/{self._n_epochs}"
         if self._bar is not None:
             room = self._bar.console.width - len(f"epoch {count}") - BAR_WIDTH - 2
-            facts = fitting_facts(record, self._n_train, left, room)
+            facts = progress_text(record, self._n_train, left, room)
             self._bar.update(self._task, completed=record.epoch, count=count, facts=facts)
         elif not self._quiet and self._is_due(record.epoch):
-            echo(f"epoch {count}  {fitting_facts(record, self._n_train, left, WIDE)}", err=True)
+            echo(f"epoch {count}  {progress_text(record, self._n_train, left, WIDE_COLUMNS)}", err=True)
 
     def _is_due(self, epoch: int) -> bool:
         return epoch in (1, self._n_epochs) or epoch % max(1, self._n_epochs // LINES) == 0

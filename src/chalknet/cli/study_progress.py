@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chalknet.cli.output import echo
-from chalknet.cli.progress import BAR_WIDTH, TerminalBar, clock
+from chalknet.cli.progress import BAR_WIDTH, TerminalBar, format_clock
 from chalknet.formatting import printable
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class RunProgress(TerminalBar):
                 self._bar.console.print(end_line(ended), markup=False, highlight=False)
             count = f"{progress.done}/{progress.total}"
             room = self._bar.console.width - len(f"runs {count}") - BAR_WIDTH - 2
-            facts = fitting_facts(progress, room)
+            facts = progress_text(progress, room)
             begun = sum(epoch / epochs for _, epoch, epochs in progress.at_work)
             behind = progress.done + progress.failed + begun
             self._bar.update(self._task, total=progress.total, completed=behind, count=count, facts=facts)
@@ -46,7 +46,7 @@ class PlanLine:
             echo(f"plan: {plan.how}", err=True)
 
 
-def fitting_facts(progress: StudyProgress, room: int) -> str:
+def progress_text(progress: StudyProgress, room: int) -> str:
     """Running, failed, time left and what is being trained in at most `room` characters; the first stay longest."""
     counts = f"{progress.running} running" + f"  {progress.failed} failed" * (progress.failed > 0)
     short = f"{progress.running} run" + f" {progress.failed} failed" * (progress.failed > 0)
@@ -68,4 +68,4 @@ def end_line(end: RunEvent) -> str:
 
 
 def _left(progress: StudyProgress) -> str:
-    return "" if progress.seconds_left is None else f"{clock(progress.seconds_left)} left"
+    return "" if progress.seconds_left is None else f"{format_clock(progress.seconds_left)} left"

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from chalknet.cli.progress import clock
+from chalknet.cli.progress import format_clock
 from chalknet.config import SECTION_OF_FIELD
 from chalknet.data.dataset import ARRAYS
 from chalknet.formatting import DASH, csv_text, printable
@@ -72,7 +72,7 @@ def plan_text(plan: Plan) -> str:
     heads = ("hidden", "runs", "trained", "seconds a run", "memory a process")
     if not rows:
         return "plan: nothing is left to do"
-    left = "an unknown time" if plan.seconds is None else f"about {clock(plan.seconds)} if none stops early"
+    left = "an unknown time" if plan.seconds is None else f"about {format_clock(plan.seconds)} if none stops early"
     end = f"{plan.n_runs} runs take {left}, and up to {_gigabytes(plan.memory_bytes)}; nothing was run"
     return "\n".join([Table(f"plan: {plan.how}", heads, tuple(rows)).text(), end])
 

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from chalknet.cli.output import echo
-from chalknet.cli.progress import BAR_WIDTH, TerminalBar, clock
-from chalknet.cli.study_progress import end_line, fitting_facts
+from chalknet.cli.progress import BAR_WIDTH, TerminalBar, format_clock
+from chalknet.cli.study_progress import end_line, progress_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -62,7 +62,7 @@ class WriteupBar(TerminalBar):
         span = BEGINS["document"] - BEGINS["study"]
         done = BEGINS["study"] + span * self._share(study)
         count = f"training {study.done}/{study.total}  "
-        bar.update(self._task, completed=done, facts=count + fitting_facts(study, max(room - len(count), 0)))
+        bar.update(self._task, completed=done, facts=count + progress_text(study, max(room - len(count), 0)))
 
     def _share(self, study: StudyProgress) -> float:
         """How much of the training is behind, by time where that can be told, else by units."""
@@ -76,6 +76,6 @@ class WriteupBar(TerminalBar):
         if begins:
             echo(WORDS[progress.step], err=True)
         if study is not None and study.ended is not None:
-            left = "" if study.seconds_left is None else f"  {clock(study.seconds_left)} left"
+            left = "" if study.seconds_left is None else f"  {format_clock(study.seconds_left)} left"
             count = f"{study.done:>{len(str(study.total))}}/{study.total}"
             echo(f"training {count}  {end_line(study.ended)}{left}", err=True)

@@ -116,7 +116,7 @@ class Engine(Protocol):
     def parameters(self) -> Parameters:
         """Return the present parameters as NumPy arrays by name, in the engine's float type."""
 
-    def shown_parameters(self, of: Snapshot | None = None) -> Parameters:
+    def evaluation_parameters(self, of: Snapshot | None = None) -> Parameters:
         """Return the parameters that `evaluate` uses: the present ones, or their average where there is one.
 
         Args:
@@ -132,7 +132,7 @@ class Engine(Protocol):
     def snapshot(self) -> Snapshot:
         """Return copies of parameters and state, in a tenth of the time that `parameters` and `state` take."""
 
-    def go_back(self, snapshot: Snapshot) -> None:
+    def restore_snapshot(self, snapshot: Snapshot) -> None:
         """Return to the state of a snapshot of this engine, which is not changed."""
 
 

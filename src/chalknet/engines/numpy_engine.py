@@ -140,13 +140,13 @@ class NumpyEngine:
     def parameters(self) -> Parameters:
         return self._layout.unpack(self.arrays)
 
-    def shown_parameters(self, of: Snapshot | None = None) -> Parameters:
+    def evaluation_parameters(self, of: Snapshot | None = None) -> Parameters:
         return self._layout.unpack(shown(self._state if of is None else of))
 
     def snapshot(self) -> Snapshot:
         return {slot: values.map(np.copy) for slot, values in self._state.items()}
 
-    def go_back(self, snapshot: Snapshot) -> None:
+    def restore_snapshot(self, snapshot: Snapshot) -> None:
         for slot, values in snapshot.items():
             self._state[slot].copy_from(values)
 

@@ -22,7 +22,7 @@ from chalknet.network.dropout import Dropout
 from chalknet.network.layer import Parameters
 from chalknet.network.losses import mixup
 from chalknet.network.metrics import mean_scores, sample_losses, score
-from chalknet.network.objective import Samples, loss_and_gradients
+from chalknet.network.objective import LabeledBatch, loss_and_gradients
 from chalknet.network.optimizers import AVERAGE, Step
 from chalknet.records import Scores
 
@@ -57,7 +57,7 @@ class ReferenceEngine:
                     break
         return mean_scores(scores, sizes)
 
-    def training_batch(self, update: Update) -> tuple[Samples, dict[int, FloatArray]]:
+    def training_batch(self, update: Update) -> tuple[LabeledBatch, dict[int, FloatArray]]:
         """Return the samples of an update after random transforms, and dropout masks by position of the layer."""
         samples = self._samples(update)
         rows, number, transforms = slice(0, len(samples.x)), update.step.number, self._spec.transforms
@@ -85,7 +85,7 @@ class ReferenceEngine:
     def parameters(self) -> Parameters:
         return {name: value.copy() for name, value in self._parameters.items()}
 
-    def shown_parameters(self, of: Snapshot | None = None) -> Parameters:
+    def evaluation_parameters(self, of: Snapshot | None = None) -> Parameters:
         parameters, state = self.snapshot() if of is None else of
         averages = {name: state.get(f"{AVERAGE}/{name}", value) for name, value in parameters.items()}
         return {name: value.copy() for name, value in averages.items()}
@@ -100,11 +100,11 @@ class ReferenceEngine:
     def snapshot(self) -> Snapshot:
         return dict(self._parameters), dict(self._state)  # their arrays are replaced and never written into
 
-    def go_back(self, snapshot: Snapshot) -> None:
+    def restore_snapshot(self, snapshot: Snapshot) -> None:
         parameters, state = snapshot
         self._parameters, self._state = dict(parameters), dict(state)
 
-    def _samples(self, update: Update) -> Samples:
+    def _samples(self, update: Update) -> LabeledBatch:
         """Return the batch of an update: augmented, scaled and mixed."""
         train, batch, number = self._splits["train"], update.batch, update.step.number
         transforms, labels = self._spec.transforms, train.labels[batch]
@@ -115,9 +115,9 @@ class ReferenceEngine:
         weights = None if train.weights is None else train.weights[batch].astype(self._dtype)
         mixing = transforms.mixing(number, len(labels))
         if mixing is None:
-            return Samples(x, labels, weights)
+            return LabeledBatch(x, labels, weights)
         partners, share = mixing
-        return Samples(mixup(x, x[partners], share), labels, weights, labels[partners], share)
+        return LabeledBatch(mixup(x, x[partners], share), labels, weights, labels[partners], share)
 
     def _clipped(self, gradients: Parameters) -> Parameters:
         if not self._spec.clip_norm:
@@ -140,4 +140,4 @@ class ReferenceEngine:
 
     def _logits(self, part: str) -> FloatArray:
         with one_blas_thread():
-            return forward(self._spec.architecture, self.shown_parameters(), self._inputs[part]).logits
+            return forward(self._spec.architecture, self.evaluation_parameters(), self._inputs[part]).logits

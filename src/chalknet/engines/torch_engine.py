@@ -130,7 +130,7 @@ class StackedEngine:
     def parameters(self) -> Parameters:
         return self.member.layout.unpack(_to_numpy(self.member.state[PARAMETERS]))
 
-    def shown_parameters(self, of: Snapshot | None = None) -> Parameters:
+    def evaluation_parameters(self, of: Snapshot | None = None) -> Parameters:
         return self.member.layout.unpack(_to_numpy(shown(self.member.state if of is None else of.state)))
 
     def state(self) -> Parameters:
@@ -142,7 +142,7 @@ class StackedEngine:
     def snapshot(self) -> Snapshot:
         return self.stack.snapshot(self.member)
 
-    def go_back(self, snapshot: Snapshot) -> None:
+    def restore_snapshot(self, snapshot: Snapshot) -> None:
         self._set(snapshot.state)
 
     def _set(self, state: NetworkState) -> None:

@@ -14,7 +14,7 @@ from chalknet.errors import ShapeError
 from chalknet.network.architecture import Architecture
 from chalknet.network.arrays import FloatArray, LabelArray
 from chalknet.network.layer import Parameters
-from chalknet.network.objective import Objective, Samples, loss_and_gradients
+from chalknet.network.objective import LabeledBatch, Objective, loss_and_gradients
 
 # Cube root of float64's rounding unit: truncation and rounding errors of a central difference balance.
 STEP = float(np.finfo(np.float64).eps) ** (1 / 3)
@@ -79,7 +79,7 @@ def check_gradients(
         ShapeError: a gradient does not have the shape of its parameter.
     Source: Griewank and Walther, Evaluating Derivatives (2008), chapter 1, on the error of differences.
     """
-    samples = Samples(np.asarray(x, np.float64), labels)
+    samples = LabeledBatch(np.asarray(x, np.float64), labels)
     return check_objective(architecture, parameters, gradients, samples, Objective(), seed=seed)
 
 
@@ -87,7 +87,7 @@ def check_objective(
     architecture: Architecture,
     parameters: Mapping[str, FloatArray],
     gradients: Mapping[str, FloatArray],
-    samples: Samples,
+    samples: LabeledBatch,
     objective: Objective,
     masks: Mapping[int, FloatArray] | None = None,
     *,

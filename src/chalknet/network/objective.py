@@ -28,7 +28,7 @@ class Objective:
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class LabeledBatch:
     """A batch as the objective reads it.
 
     Attributes:
@@ -66,7 +66,7 @@ class LossAndGradients(NamedTuple):
 def loss_and_gradients(
     architecture: Architecture,
     parameters: Mapping[str, FloatArray],
-    samples: Samples,
+    samples: LabeledBatch,
     objective: Objective,
     masks: Mapping[int, FloatArray] | None = None,
 ) -> LossAndGradients:
@@ -95,7 +95,7 @@ def loss_and_gradients(
     return LossAndGradients(value, whole.logits, gradients, whole.statistics, whole.kink_inputs)
 
 
-def _targets(samples: Samples, logits: FloatArray, smoothing: float) -> FloatArray:
+def _targets(samples: LabeledBatch, logits: FloatArray, smoothing: float) -> FloatArray:
     n_classes = logits.shape[1]
     targets = smoothed_targets(samples.labels, n_classes, smoothing)
     if samples.partners is not None:

@@ -154,7 +154,7 @@ def last_finite_update(
         before: the engine at the start of that epoch.
         alone: an update -> a float64 engine that holds its samples alone, at most `MAX_SAMPLES` of them.
     """
-    engine.go_back(before)
+    engine.restore_snapshot(before)
     planned = list(updates)
     found, loss, here = 0, math.nan, before
     for number, update in enumerate(planned):
@@ -163,9 +163,9 @@ def last_finite_update(
         if not math.isfinite(of_batch):
             break
         found, loss, here = number, of_batch, state
-    engine.go_back(here)
+    engine.restore_snapshot(here)
     parameters: dict[str, FloatArray] = {name: value.astype(float) for name, value in engine.parameters().items()}
-    engine.go_back(before)
+    engine.restore_snapshot(before)
     update = planned[found]
     n_samples = batch_size(update.batch)
     samples, masks = alone(update).training_batch(Update(slice(0, min(n_samples, MAX_SAMPLES)), update.step))

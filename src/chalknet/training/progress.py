@@ -10,29 +10,29 @@ from typing import Any
 from chalknet.records import SPLITS, EpochRecord
 from chalknet.training.callbacks import Callback, RunContext
 
-WIDE = 120  # columns from which every figure has its name
+WIDE_COLUMNS = 120  # columns from which every figure has its name
 UPDATE_SECONDS = 0.2  # between two lines that a notebook shows
 
 
-def fitting_facts(record: EpochRecord, n_train: int, seconds_left: float, room: int) -> str:
+def progress_text(record: EpochRecord, n_train: int, seconds_left: float, room: int) -> str:
     """Loss, accuracies, speed and time left in at most `room` characters: in full, in short, or without the speed.
 
     The short form gives the accuracies of training, validation and test in that order.
     """
     scored = [(split, scores) for split in SPLITS if (scores := record.scores(split)) is not None]
     speed = n_train / max(record.seconds, 1e-9)
-    loss, left = f"loss {record.train.loss:.4f}", f"{clock(seconds_left)} left"
+    loss, left = f"loss {record.train.loss:.4f}", f"{format_clock(seconds_left)} left"
     named = "  ".join(f"{split} {100 * scores.accuracy:.1f} %" for split, scores in scored)
     listed = "acc " + "/".join(f"{100 * scores.accuracy:.1f}" for _, scores in scored) + " %"
     forms = (
         f"{loss}  {named}  {speed:,.0f} samples/s  {left}",
-        f"{loss}  {listed}  {short(speed)}/s  {left}",
+        f"{loss}  {listed}  {short_number(speed)}/s  {left}",
         f"{loss}  {listed}  {left}",
     )
     return next((form for form in forms if len(form) <= room), left)
 
 
-def short(number: float) -> str:
+def short_number(number: float) -> str:
     """12,345 as 12k, 1,234,567 as 1.2M."""
     for limit, unit in ((1e6, "M"), (1e3, "k")):
         if number >= limit:
@@ -41,7 +41,7 @@ def short(number: float) -> str:
     return f"{number:.0f}"
 
 
-def clock(seconds: float) -> str:
+def format_clock(seconds: float) -> str:
     """Seconds as 1:05 or 1:00:05."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -69,7 +69,7 @@ class NotebookProgress(Callback):
         left = (now - self._started) / done * (n_epochs - record.epoch)
         of_ensemble = f"network {self._context.number} of {self._context.n_networks}, "
         text = f"epoch {record.epoch}/{n_epochs}  "
-        text += fitting_facts(record, len(self._context.splits.train), left, WIDE)
+        text += progress_text(record, len(self._context.splits.train), left, WIDE_COLUMNS)
         shown = {"text/plain": (of_ensemble if self._context.n_networks > 1 else "") + text}
         if self._line is None:
             self._line = import_module("IPython.display").display(shown, raw=True, display_id=True)

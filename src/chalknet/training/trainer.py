@@ -280,7 +280,7 @@ class Trainer:
         if part in ("valid", "test"):
             far = outlying_input(self.data, self.splits.named()[part], part, self.scaling)
             if far is not None:
-                self.engine.go_back(self.last)
+                self.engine.restore_snapshot(self.last)
                 raise outlying_input_error(loss, record.epoch, far, self.data)
         if part:
             raise self._explain_divergence(loss, record.epoch, self.updates(record.epoch), self.last)
@@ -351,14 +351,14 @@ class Trainer:
                     self.engine, before, updates, self._reference_engine, self._objective, self.architecture
                 )
         finally:
-            self.engine.go_back(before)
+            self.engine.restore_snapshot(before)
         return divergence_error(loss, epoch, last, step, self.recipe)
 
     def network(self, of: Snapshot | None = None) -> Network:
         """The network as it is now, or as a snapshot of the engine has it; later epochs do not change it."""
         return Network(
             architecture=self.architecture,
-            parameters=self.engine.shown_parameters(of),
+            parameters=self.engine.evaluation_parameters(of),
             class_names=self.data.class_names,
             scaling=self.scaling,
             image_shape=image_shape(self.data),
@@ -374,7 +374,7 @@ class Trainer:
         """Return what `load_checkpoint` takes."""
         engine, best = self.engine, None
         if self.best is not None and self.best[0] != len(self.history):
-            best = engine.shown_parameters(self.best[1])
+            best = engine.evaluation_parameters(self.best[1])
         return Checkpoint(
             tuple(self.history),
             engine.parameters(),
@@ -433,7 +433,7 @@ class Trainer:
                 best = 0, self.engine.snapshot()  # `BestWeights` finds the number of its epoch
             self.engine.restore(checkpoint.parameters, checkpoint.state)
         except BaseException:
-            self.engine.go_back(before)
+            self.engine.restore_snapshot(before)
             raise
         self.best = best
         self.last = self.engine.snapshot()
@@ -537,7 +537,7 @@ def train_epochs(
                 scores = [trainer.scores() for trainer in active]
         except BaseException:  # Ctrl-C, for one
             for trainer in active:
-                trainer.engine.go_back(trainer.last)
+                trainer.engine.restore_snapshot(trainer.last)
             raise
         seconds = (time.perf_counter() - started) / len(active)
         records = [
