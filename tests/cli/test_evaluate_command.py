@@ -28,7 +28,7 @@ def here(trained, monkeypatch):
 
 
 def test_the_tables_of_a_test_part_fit_a_terminal(here, capsys):
-    assert main(["evaluate", "run", "letters.npz", "--part", "test"]) == 0
+    assert main(["evaluate", "run", "letters.npz", "--split", "test"]) == 0
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
     assert max(map(len, lines)) <= 80
@@ -78,9 +78,9 @@ def test_a_matrix_that_does_not_fit_is_told_by_its_most_frequent_mistakes(tmp_pa
         (["run", "nowhere.npz"], 1, "no such file or folder"),
         (["nowhere", "letters.npz"], 1, "no such model file"),
         (["run", "odd.npz"], 1, "odd.npz: holds samples of class 'Q', which the model does not know"),
-        (["run", "letters.npz", "--part", "rest"], 2, "Invalid value for '--part'"),
-        (["run", "odd.npz", "--part", "test"], 1, "is not the data that the run was trained on"),
-        (["run/model.safetensors", "letters.npz", "--part", "test"], 2, "Give the run's folder"),
+        (["run", "letters.npz", "--split", "rest"], 2, "Invalid value for '--split'"),
+        (["run", "odd.npz", "--split", "test"], 1, "is not the data that the run was trained on"),
+        (["run/model.safetensors", "letters.npz", "--split", "test"], 2, "Give the run's folder"),
         (["run", "letters.npz", "--out", "letters.npz"], 1, "cannot be written"),
         (["run", "letters.npz", "--image-size", "6x5"], 2, "image_size has no meaning for an .npz file"),
     ],

@@ -74,13 +74,13 @@ def test_json_reads_back_as_what_the_model_says(here, capsys):
     assert main(["predict", "run", "letters.npz", "0.png", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     network, data = load_model(here / "run" / "model.safetensors"), np.load(here / "letters.npz")
-    probabilities = np.array([one["probabilities"] for one in found["answers"][:-1]], np.float32)
+    probabilities = np.array([one["probabilities"] for one in found["predictions"][:-1]], np.float32)
     np.testing.assert_array_equal(probabilities, network.predict_proba(data["images"]))
-    assert [one["label"] for one in found["answers"][:-1]] == network.predict_names(data["images"])
+    assert [one["label"] for one in found["predictions"][:-1]] == network.predict_names(data["images"])
     assert found["class_names"] == list("ABCD")
-    assert found["answers"][-1]["read_as"] == "40x30 RGB -> 5x6 gray, stretched"
-    assert "read_as" not in found["answers"][0]
-    assert (found["model"], found["unread"], len(found["notes"])) == ("run", [], 1)
+    assert found["predictions"][-1]["read_as"] == "40x30 RGB -> 5x6 gray, stretched"
+    assert "read_as" not in found["predictions"][0]
+    assert (found["model"], found["unreadable"], len(found["notes"])) == ("run", [], 1)
 
 
 @pytest.mark.usefixtures("here")
@@ -100,7 +100,7 @@ def test_out_gets_what_would_be_printed(capsys, tmp_path, kind):
     shown = capsys.readouterr().out
     assert main(["predict", "run", "0.png", "--quiet", "--out", str(tmp_path / f"a.{kind}")]) == 0
     assert (tmp_path / f"a.{kind}").read_text(encoding="utf-8") == shown
-    assert capsys.readouterr().out == f"1 answers written to {tmp_path}/a.{kind}\n"
+    assert capsys.readouterr().out == f"1 predictions written to {tmp_path}/a.{kind}\n"
 
 
 @pytest.mark.usefixtures("here")
@@ -132,9 +132,9 @@ def test_names_and_classes_that_would_steer_a_terminal_are_shown_as_text(here, t
         (["nowhere", "0.png"], 1, "nowhere: no such model file"),
         (["letters.npz", "0.png"], 1, "is not a whole safetensors file"),
         (["run", "0.png", "--top", "0"], 2, "--top"),
-        (["run", "0.png", "--csv", "--json"], 2, "two forms of the answers"),
-        (["run", "0.png", "--json", "--out", "a.csv"], 2, "--json and --out a.csv are two forms of the answers."),
-        (["run", "0.png", "--csv", "--out", "a.json"], 2, "--csv and --out a.json are two forms of the answers."),
+        (["run", "0.png", "--csv", "--json"], 2, "two formats of the predictions"),
+        (["run", "0.png", "--json", "--out", "a.csv"], 2, "--json and --out a.csv are two formats of the predictions."),
+        (["run", "0.png", "--csv", "--out", "a.json"], 2, "--csv and --out a.json are two formats of the predictions."),
         (["run", "0.png", "--out", ""], 2, "Invalid value for '--out': it must be the name of a file or a folder"),
         (["run", "0.png", "--csv", "--top", "3"], 2, "--top is for tables"),
         (["run", "0.png", "--out", "0.png"], 2, "must end in .csv, .json, .txt"),

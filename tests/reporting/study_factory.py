@@ -5,7 +5,7 @@ import numpy as np
 from chalknet.config import Recipe
 from chalknet.records import EpochRecord, Scores
 from chalknet.reporting.report_data import collect_report_data
-from chalknet.studies.results import DataFacts, Predictions, RunResult, StudyResults
+from chalknet.studies.results import DataFacts, LabeledPredictions, RunResult, StudyResults
 from chalknet.studies.search_space import grid_configurations
 from chalknet.studies.spec import StudySpec, parse_vary
 
@@ -92,7 +92,7 @@ def predictions(rng, n, share, images_of):
     predicted = np.where(wrong, (labels + 1) % len(LETTERS), labels)
     confidence = rng.uniform(0.5, 1.0, n).astype(np.float32)
     true = np.where(wrong, 1 - confidence, confidence).astype(np.float32)
-    return Predictions(labels, predicted, confidence, true, np.arange(n) + images_of * n % 3)
+    return LabeledPredictions(labels, predicted, confidence, true, np.arange(n) + images_of * n % 3)
 
 
 def make_report_data(*vary, gone="The samples could not be read again: made.npz: no such file.", more=None, **changes):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from made_models import LETTERS, SHAPE, ensemble, image_model, row_model
+from small_models import LETTERS, SHAPE, ensemble, image_model, row_model
 
 from chalknet.data.dataset import dataset_from_arrays
 from chalknet.errors import DataError
@@ -21,7 +21,7 @@ from chalknet.serving.evaluation_tables import (
     score_table,
 )
 from chalknet.studies.intervals import wilson
-from chalknet.studies.results import Predictions
+from chalknet.studies.results import LabeledPredictions
 
 N = 200
 
@@ -88,10 +88,10 @@ def test_pieces_give_the_figures_of_the_whole_and_positions_those_of_their_sampl
     n = CHUNK_ROWS + 88
     data = dataset_from_arrays(rng.integers(0, 256, (n, *SHAPE)).astype(np.uint8), rng.integers(0, 3, n), LETTERS)
     whole = evaluate_samples(image_model(), data, everything(data))
-    monkeypatch.setattr(inputs_module, "PIECE_BYTES", 1)
-    pieces = evaluate_samples(image_model(), data, rng.permutation(n))
-    assert (pieces.loss, pieces.accuracy) == (whole.loss, whole.accuracy)
-    assert pieces.brier == pytest.approx(whole.brier, rel=1e-12)
+    monkeypatch.setattr(inputs_module, "BATCH_BYTES", 1)
+    batches = evaluate_samples(image_model(), data, rng.permutation(n))
+    assert (batches.loss, batches.accuracy) == (whole.loss, whole.accuracy)
+    assert batches.brier == pytest.approx(whole.brier, rel=1e-12)
     some = np.array([5, 3, 400])
     part = evaluate_samples(image_model(), data, some)
     np.testing.assert_array_equal(part.predictions.index, [3, 5, 400])
@@ -149,7 +149,7 @@ def of_answers(labels, predicted, confidence, class_names=LETTERS):
 
     labels, predicted = np.array(labels), np.array(predicted)
     confidence = np.array(confidence, np.float32)
-    answers = Predictions(labels, predicted, confidence, confidence, np.arange(len(labels)))
+    answers = LabeledPredictions(labels, predicted, confidence, confidence, np.arange(len(labels)))
     bins = reliability_bins(confidence, answers.correct)
     return Evaluation("run", "d.npz", "0" * 64, "all", tuple(class_names), answers, 0.5, 0.25, bins)
 

@@ -1,4 +1,4 @@
-"""`chalknet.evaluate`: parts of a run's own data, other data, and the files that are written."""
+"""`chalknet.evaluate`: splits of a run's own data, other data, and the files that are written."""
 
 import csv
 import json
@@ -27,10 +27,10 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("part", ["test", "valid"])
-def test_a_part_of_the_runs_data_has_the_figures_of_its_summary(folder, part):
-    found = chalknet.evaluate(folder / "run", folder / "letters.npz", part=part)
-    kept = json.loads((folder / "run" / "summary.json").read_text())["kept"][part]
+@pytest.mark.parametrize("split", ["test", "valid"])
+def test_a_split_of_the_runs_data_has_the_figures_of_its_summary(folder, split):
+    found = chalknet.evaluate(folder / "run", folder / "letters.npz", split=split)
+    kept = json.loads((folder / "run" / "summary.json").read_text())["kept"][split]
     assert found.accuracy.value == kept["accuracy"]
     assert found.loss == pytest.approx(kept["loss"], rel=1e-5)  # the engine adds in another order
     assert len(found) == 40
@@ -38,10 +38,10 @@ def test_a_part_of_the_runs_data_has_the_figures_of_its_summary(folder, part):
 
 
 def test_without_data_the_runs_own_are_judged_by(folder):
-    for part in ("test", "all"):
-        found = chalknet.evaluate(folder / "run", part=part)
+    for split in ("test", "all"):
+        found = chalknet.evaluate(folder / "run", split=split)
         assert found.sha256 == chalknet.load_data(folder / "letters.npz").sha256
-        assert found.accuracy == chalknet.evaluate(folder / "run", folder / "letters.npz", part=part).accuracy
+        assert found.accuracy == chalknet.evaluate(folder / "run", folder / "letters.npz", split=split).accuracy
     with pytest.raises(
         ConfigError, match=r"does not say what data it was trained on\. Give the data, or a run's folder"
     ):
@@ -54,7 +54,7 @@ def test_an_ensemble_and_sets_of_ones_own_have_the_figures_of_their_summaries_to
     own = {"valid": folder / "other.npz", "test": folder / "other.npz"}
     chalknet.train(train, out=tmp_path / "own", **own, **SETTINGS)
     for name in ("two", "own"):
-        found = chalknet.evaluate(tmp_path / name, folder / "letters.npz", part="test")
+        found = chalknet.evaluate(tmp_path / name, folder / "letters.npz", split="test")
         kept = json.loads((tmp_path / name / "summary.json").read_text())["kept"]["test"]
         assert found.accuracy.value == kept["accuracy"]
         assert found.loss == pytest.approx(kept["loss"], rel=1e-5)
@@ -66,42 +66,42 @@ def test_an_ensemble_and_sets_of_ones_own_have_the_figures_of_their_summaries_to
 
 def test_the_training_data_as_a_whole_are_noted_whatever_the_model_is_named_by(folder):
     for model, hint in (
-        ("run", "Use part 'test' (--part test) to leave them out."),
-        ("run/model.safetensors", "Give the run's folder and part"),
+        ("run", "Use split 'test' (--split test) to leave them out."),
+        ("run/model.safetensors", "Give the run's folder and split"),
     ):
         found = chalknet.evaluate(folder / model, folder / "letters.npz")
         assert len(found) == 240
         assert found.notes[-1].startswith(f"{ITS_OWN} {hint}")
     assert chalknet.evaluate(folder / "run", folder / "other.npz").notes == ()
     assert (
-        "trained on these samples" in chalknet.evaluate(folder / "run", folder / "letters.npz", part="train").notes[0]
+        "trained on these samples" in chalknet.evaluate(folder / "run", folder / "letters.npz", split="train").notes[0]
     )
 
 
-def test_a_part_of_other_data_and_of_a_bare_model_is_refused(folder):
-    with pytest.raises(DataError, match=r"other\.npz: is not the data that the run was trained on .* Give part 'all'"):
-        chalknet.evaluate(folder / "run", folder / "other.npz", part="test")
+def test_a_split_of_other_data_and_of_a_bare_model_is_refused(folder):
+    with pytest.raises(DataError, match=r"other\.npz: is not the data that the run was trained on .* Give split 'all'"):
+        chalknet.evaluate(folder / "run", folder / "other.npz", split="test")
     with pytest.raises(ConfigError, match=r"does not say how they were divided\. Give the run's folder"):
-        chalknet.evaluate(folder / "run" / "model.safetensors", folder / "letters.npz", part="test")
-    with pytest.raises(ConfigError, match="part must be one of all, test, valid, train, got 'rest'"):
-        chalknet.evaluate(folder / "run", folder / "letters.npz", part="rest")
+        chalknet.evaluate(folder / "run" / "model.safetensors", folder / "letters.npz", split="test")
+    with pytest.raises(ConfigError, match="split must be one of all, test, valid, train, got 'rest'"):
+        chalknet.evaluate(folder / "run", folder / "letters.npz", split="rest")
 
 
-def test_a_part_that_is_empty_or_was_given_as_index_arrays_is_one_line(folder, tmp_path):
+def test_a_split_that_is_empty_or_was_given_as_index_arrays_is_one_line(folder, tmp_path):
     chalknet.train(folder / "letters.npz", out=tmp_path / "all", train_size=200, valid_size=40, **SETTINGS)
-    with pytest.raises(DataError, match=r"letters\.npz: the test part of the run is empty"):
-        chalknet.evaluate(tmp_path / "all", folder / "letters.npz", part="test")
+    with pytest.raises(DataError, match=r"letters\.npz: the test split of the run is empty"):
+        chalknet.evaluate(tmp_path / "all", folder / "letters.npz", split="test")
     splits = Splits(np.arange(100), np.arange(100, 120), np.arange(120, 240))
     chalknet.train(folder / "letters.npz", splits=splits, out=tmp_path / "own", **SETTINGS)
     with pytest.raises(ConfigError, match="was trained on index arrays of one's own"):
-        chalknet.evaluate(tmp_path / "own", folder / "letters.npz", part="test")
+        chalknet.evaluate(tmp_path / "own", folder / "letters.npz", split="test")
 
 
-def test_where_early_stopping_chose_by_the_validation_part_it_is_noted(folder, tmp_path):
+def test_where_early_stopping_chose_by_the_validation_split_it_is_noted(folder, tmp_path):
     settings = {**SETTINGS, **SIZES, "stop_early": True}
     with pytest.warns(UserWarning, match="chooses the epoch by 40 validation samples, which are too few"):
         chalknet.train(folder / "letters.npz", out=tmp_path / "early", **settings)
-    found = chalknet.evaluate(tmp_path / "early", folder / "letters.npz", part="valid")
+    found = chalknet.evaluate(tmp_path / "early", folder / "letters.npz", split="valid")
     assert found.notes == ("Early stopping chose the epoch on these samples, so the figures flatter.",)
 
 
@@ -128,11 +128,11 @@ def test_a_table_is_read_again_as_the_run_read_it(tmp_path):
     data = chalknet.load_data(tmp_path / "t.csv", label_column="kind")
     settings = {**SETTINGS, "train_size": 20, "valid_size": 10}
     chalknet.train(data, out=tmp_path / "run", **settings)
-    assert len(chalknet.evaluate(tmp_path / "run", tmp_path / "t.csv", part="test")) == 10
+    assert len(chalknet.evaluate(tmp_path / "run", tmp_path / "t.csv", split="test")) == 10
 
 
 def test_out_gets_all_files_and_they_say_the_same(folder, tmp_path):
-    found = chalknet.evaluate(folder / "run", folder / "letters.npz", part="test", out=tmp_path / "out")
+    found = chalknet.evaluate(folder / "run", folder / "letters.npz", split="test", out=tmp_path / "out")
     files = sorted(path.name for path in (tmp_path / "out").iterdir())
     pictures = ["mistakes.png", "reliability.png"]
     assert files == sorted(["classes.csv", "confusion.csv", "evaluation.json", "reliability.csv", *pictures])

@@ -7,7 +7,7 @@ from PIL import Image
 
 import chalknet
 from chalknet.errors import ConfigError, DataError, ModelFileError
-from chalknet.workflows.predict import kind_of
+from chalknet.workflows.predict import output_format
 
 SETTINGS = {"recipe": "writeup", "hidden": [6], "epochs": 3, "train_size": 160, "valid_size": 40, "learning_rate": 1e-3}
 
@@ -23,9 +23,9 @@ def test_a_run_its_model_file_and_its_network_give_the_same_answers(run):
     images = run.data.inputs[:20]
     expected = run.network.predict_proba(images)
     for model in (run.folder, str(run.folder / "model.safetensors"), run.network):
-        answers = chalknet.predict(model, images)
-        np.testing.assert_array_equal(answers.probabilities, expected)
-        assert answers.labels == run.network.predict_names(images)
+        predictions = chalknet.predict(model, images)
+        np.testing.assert_array_equal(predictions.probabilities, expected)
+        assert predictions.labels == run.network.predict_names(images)
 
 
 def test_inputs_may_be_a_path_paths_a_data_set_an_array_or_lists_of_numbers(run, tmp_path):
@@ -64,6 +64,6 @@ def test_inputs_that_cannot_be_meant_are_refused(run):
 
 
 def test_the_form_is_told_by_the_name_and_no_picture_is_replaced(tmp_path):
-    assert [kind_of(tmp_path / f"a.{end}") for end in ("csv", "JSON", "txt")] == ["csv", "json", "table"]
+    assert [output_format(tmp_path / f"a.{end}") for end in ("csv", "JSON", "txt")] == ["csv", "json", "table"]
     with pytest.raises(ConfigError, match=r"out \(--out\) must end in \.csv, \.json, \.txt"):
-        kind_of(tmp_path / "a.png")
+        output_format(tmp_path / "a.png")

@@ -105,7 +105,7 @@ def test_a_moved_validation_set_can_be_named_while_the_data_stay(letters):
     with pytest.raises(DataError, match=r"valid.npz: no such file .* name their new place with valid \(--valid\)"):
         chalknet.resume("run")
     with pytest.raises(DataError, match=r"valid.npz: no such file or folder\. Put it back"):
-        chalknet.evaluate("whole", part="valid")  # which has no argument for it
+        chalknet.evaluate("whole", split="valid")  # which has no argument for it
     chalknet.resume("run", valid="moved.npz")
     assert contents("run")[:2] == contents("whole")[:2]
 
@@ -114,9 +114,9 @@ def test_arrays_in_memory_are_asked_for_where_they_can_be_given(letters, capsys)
     data = chalknet.load_data(letters)
     data = chalknet.dataset_from_arrays(data.inputs, data.labels)
     chalknet.train(data, out="run", **SETTINGS)
-    assert main(["evaluate", "run", "--part", "valid"]) == 2
-    assert "Give them in Python: chalknet.evaluate('run', data, part='valid')" in capsys.readouterr().err
-    assert chalknet.evaluate("run", data, part="valid").part == "valid"
+    assert main(["evaluate", "run", "--split", "valid"]) == 2
+    assert "Give them in Python: chalknet.evaluate('run', data, split='valid')" in capsys.readouterr().err
+    assert chalknet.evaluate("run", data, split="valid").split == "valid"
     Path("again").mkdir()
     Path("again/config.toml").write_bytes(Path("run/config.toml").read_bytes())
     assert main(["train", "--resume", "again"]) == 2

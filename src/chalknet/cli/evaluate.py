@@ -21,18 +21,18 @@ WIDTH = 80
 @click.argument("data", metavar="[DATA]", required=False)
 @data_options
 @click.option(
-    "--part",
+    "--split",
     type=click.Choice(["all", "test", "valid", "train"]),
     default="all",
     show_default=True,
-    help="Samples to judge by; parts are those of the run whose folder MODEL is, of its own data.",
+    help="Samples to judge by; splits are those of the run whose folder MODEL is, of its own data.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--out", type=named_place, metavar="DIR", help="Folder for evaluation.json, tables as CSV, and pictures.")
 @click.option("--overwrite", is_flag=True, help="Write into --out even if it holds an evaluation.")
 @click.option("--quiet", is_flag=True, help="No notes.")
 def evaluate(
-    model: str, data: str | None, part: str, as_json: bool, out: str | None, overwrite: bool, quiet: bool, **flags: Any
+    model: str, data: str | None, split: str, as_json: bool, out: str | None, overwrite: bool, quiet: bool, **flags: Any
 ) -> None:
     """Say how good a model is on labeled data.
 
@@ -46,13 +46,13 @@ def evaluate(
     as a picture, and the reliability diagram.
 
     \b
-    chalknet evaluate runs/first --part test
+    chalknet evaluate runs/first --split test
     chalknet evaluate runs/first/model.safetensors scans --out runs/first/scans
     """
     from chalknet.workflows.evaluate import evaluate as run_evaluate
     from chalknet.workflows.evaluate import evaluation_json
 
-    found = run_evaluate(model, parsed_source(data, flags), part=part, out=out, overwrite=overwrite)
+    found = run_evaluate(model, parsed_source(data, flags), split=split, out=out, overwrite=overwrite)
     say_notes(found.notes, quiet)
     if as_json:
         echo(evaluation_json(found), nl=False)

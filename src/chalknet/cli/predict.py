@@ -21,7 +21,7 @@ from chalknet.errors import ConfigError
     "--out",
     type=named_place,
     metavar="FILE",
-    help="Write the answers here: .csv, .json or .txt. A file of that name is replaced.",
+    help="Write the predictions here: .csv, .json or .txt. A file of that name is replaced.",
 )
 @click.option(
     "--invert/--no-invert", default=None, help="Exchange black and white in image files.  [default: where it is clear]"
@@ -64,7 +64,7 @@ def predict(
 
     \b
     chalknet predict runs/first letter.png photo.jpg
-    chalknet predict runs/first scans --invert --out answers.csv
+    chalknet predict runs/first scans --invert --out predictions.csv
     chalknet predict runs/first/model.safetensors measured.csv --json
     """
     kind = _kind(as_csv, as_json, out)
@@ -72,38 +72,38 @@ def predict(
         raise ConfigError(f"--top is for tables; as {kind} the probabilities of all classes are given.")
 
     from chalknet.formatting import printable
-    from chalknet.serving.answer_tables import conversion_lines
-    from chalknet.serving.opened import open_model
+    from chalknet.serving.loaded_model import resolve_model
+    from chalknet.serving.prediction_tables import conversion_lines
+    from chalknet.workflows.predict import format_predictions, write_predictions
     from chalknet.workflows.predict import predict as run_predict
-    from chalknet.workflows.predict import rendered, write_answers
 
-    opened = open_model(model)
-    answers = run_predict(opened, inputs, invert=invert, trim=trim, fit=fit, white=white, label_column=label_column)
-    say_notes((*conversion_lines(answers), *map(printable, answers.notes)), quiet)
-    text = rendered(answers, opened, kind, 2 if top is None else top)
+    loaded = resolve_model(model)
+    predictions = run_predict(loaded, inputs, invert=invert, trim=trim, fit=fit, white=white, label_column=label_column)
+    say_notes((*conversion_lines(predictions), *map(printable, predictions.notes)), quiet)
+    text = format_predictions(predictions, loaded, kind, 2 if top is None else top)
     if out is None:
         echo(text, nl=False)
     else:
-        write_answers(Path(out), text)
-        echo(f"{len(answers):,} answers written to {out}")
-    for message in answers.unread:
+        write_predictions(Path(out), text)
+        echo(f"{len(predictions):,} predictions written to {out}")
+    for message in predictions.unreadable:
         echo(f"chalknet: {printable(message)}", err=True)
-    return 1 if answers.unread else 0
+    return 1 if predictions.unreadable else 0
 
 
 def _kind(as_csv: bool, as_json: bool, out: str | None) -> str:
-    """The form of the answers: from the flags, else from the name of the file that they go to."""
+    """The form of the predictions: from the flags, else from the name of the file that they go to."""
     if as_csv and as_json:
-        raise ConfigError("--csv and --json are two forms of the answers. Give one.")
+        raise ConfigError("--csv and --json are two formats of the predictions. Give one.")
     asked = "csv" if as_csv else "json" if as_json else None
     if out is None:
         return asked or "table"
 
-    from chalknet.workflows.predict import kind_of
+    from chalknet.workflows.predict import output_format
 
-    named = kind_of(Path(out))
+    named = output_format(Path(out))
     if asked is not None and named not in (asked, "table"):
         raise ConfigError(
-            f"--{asked} and --out {out} are two forms of the answers. Leave --{asked} out, or name .{asked}."
+            f"--{asked} and --out {out} are two formats of the predictions. Leave --{asked} out, or name .{asked}."
         )
     return asked or named

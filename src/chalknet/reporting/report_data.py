@@ -31,7 +31,7 @@ from chalknet.studies.configurations import Configuration, value_text
 from chalknet.studies.curve_findings import Curves, curve_findings
 from chalknet.studies.findings import comparison_findings
 from chalknet.studies.intervals import Interval
-from chalknet.studies.results import Predictions, RunResult, StudyResults
+from chalknet.studies.results import LabeledPredictions, RunResult, StudyResults
 from chalknet.studies.stopping_point import RESAMPLING_SEED, StoppingPoint, find_configuration_stopping
 
 MIN_IMAGES = 2  # from which a share has an interval
@@ -66,7 +66,7 @@ class ConfigurationRuns:
     trained: tuple[str, ...]
     machines: tuple[Mapping[str, Any], ...]
     correct: Mapping[str, tuple[NDArray[np.bool_], ...]]
-    predictions: Mapping[str, tuple[Predictions, ...]]
+    predictions: Mapping[str, tuple[LabeledPredictions, ...]]
     stopping: StoppingPoint | None
     stopping_missing_reason: str = ""
     findings: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ class EnsembleResult:
     """
 
     scores: Mapping[str, Scores]
-    predictions: Mapping[str, Predictions]
+    predictions: Mapping[str, LabeledPredictions]
     gains: Mapping[str, Interval]
 
 
@@ -279,7 +279,7 @@ def _configuration_runs(results: StudyResults, config: Configuration) -> Configu
     rule = config.recipe.stopping
     monitor = rule.monitor if rule.stop_early else "valid_loss"
     stopping, why_not = find_configuration_stopping(results, config, list(runs.values()), monitor)
-    predictions: dict[str, tuple[Predictions, ...]] = {}
+    predictions: dict[str, tuple[LabeledPredictions, ...]] = {}
     for split in ("valid", "test"):
         known = tuple(one for run in runs.values() if (one := run.part(split)) is not None)
         if len(known) == len(runs):

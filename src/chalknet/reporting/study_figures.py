@@ -14,7 +14,7 @@ from chalknet.reporting.report_data import ConfigurationRuns, ReportData, field_
 from chalknet.reporting.study_tables import confusion_counts
 from chalknet.reporting.tables import SPLIT_NAMES
 from chalknet.studies.configurations import value_text
-from chalknet.studies.results import Predictions
+from chalknet.studies.results import LabeledPredictions
 
 MAX_PANELS = 12
 MAX_WIDE_PANELS = 6  # in two columns; more stand in three
@@ -152,7 +152,7 @@ def accuracy_figure(report_data: ReportData) -> Figure:
     return Figure("", (panel,))
 
 
-def confusion_figure(report_data: ReportData, predictions: Sequence[Predictions]) -> Figure:
+def confusion_figure(report_data: ReportData, predictions: Sequence[LabeledPredictions]) -> Figure:
     """How often each class was taken for each other, added over the seeds."""
     names = report_data.results.data.class_names
     counts = confusion_counts(predictions, len(names))

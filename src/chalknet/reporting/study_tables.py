@@ -16,7 +16,7 @@ from chalknet.reporting.report_data import ConfigurationRuns, ReportData, field_
 from chalknet.reporting.tables import MONITOR_NAMES, SPLIT_NAMES, Table
 from chalknet.studies.compare import PairwiseDifference
 from chalknet.studies.configurations import value_text
-from chalknet.studies.results import Predictions
+from chalknet.studies.results import LabeledPredictions
 from chalknet.studies.stopping_point import StoppingPoint
 
 MAX_SEED_COLUMNS = 5  # beyond, a table of seeds shows their mean, least and largest
@@ -191,7 +191,7 @@ def stopping_table(
     return Table(f"Stopping point by {monitor}", (*columns, *heads), tuple(rows))
 
 
-def class_table(report_data: ReportData, predictions: Sequence[Predictions]) -> Table:
+def class_table(report_data: ReportData, predictions: Sequence[LabeledPredictions]) -> Table:
     """Right answers class by class over all seeds, and what the class is most often taken for."""
     counts = confusion_counts(predictions, len(report_data.results.data.class_names))
     names = report_data.results.data.class_names
@@ -208,7 +208,7 @@ def class_table(report_data: ReportData, predictions: Sequence[Predictions]) -> 
     )
 
 
-def confusion_counts(predictions: Sequence[Predictions], n_classes: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def confusion_counts(predictions: Sequence[LabeledPredictions], n_classes: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """(K, K) how often class k was taken for class j, added over the seeds."""
     counts = np.zeros((n_classes, n_classes), dtype=np.int64)
     for one in predictions:

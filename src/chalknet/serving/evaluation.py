@@ -21,12 +21,12 @@ from chalknet.network.calibration import ReliabilityBin, brier_score, expected_c
 from chalknet.network.model import Classifier
 from chalknet.network.softmax import log_softmax, softmax
 from chalknet.reporting.study_tables import confusion_counts
-from chalknet.serving.inputs import check_fit, rows_at_once, value_notes
+from chalknet.serving.inputs import check_sample_shape, prediction_batch_size, value_notes
 from chalknet.studies.intervals import Interval, wilson
-from chalknet.studies.results import Predictions
+from chalknet.studies.results import LabeledPredictions
 from chalknet.version import __version__
 
-FORMAT = 1  # of evaluation.json
+FORMAT = 2  # of evaluation.json
 MAX_NAMED = 12
 
 
@@ -41,7 +41,7 @@ class ClassScores:
 
     name: str
     samples: int
-    answered: int
+    predicted: int
     correct: int
 
     @property
@@ -50,7 +50,7 @@ class ClassScores:
 
     @property
     def precision(self) -> float:
-        return self.correct / self.answered if self.answered else math.nan
+        return self.correct / self.predicted if self.predicted else math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class Evaluation:
     """What a labeled set of N samples says of a model.
 
     Attributes:
-        model, source: what they are called. sha256: of the data. part: "all", "train", "valid" or "test".
+        model, source: what they are called. sha256: of the data. split: "all", "train", "valid" or "test".
         class_names: the model's K.
         predictions: its answers, sample by sample; labels are numbers of the model's classes.
         loss: mean cross-entropy, nats per sample (L2); of an ensemble, of its mean probabilities (M3).
@@ -70,9 +70,9 @@ class Evaluation:
     model: str
     source: str
     sha256: str
-    part: str
+    split: str
     class_names: tuple[str, ...]
-    predictions: Predictions
+    predictions: LabeledPredictions
     loss: float
     brier: float
     bins: tuple[ReliabilityBin, ...]
@@ -116,7 +116,7 @@ class Evaluation:
             "chalknet": __version__,
             "model": self.model,
             "data": {"source": self.source, "sha256": self.sha256},
-            "part": self.part,
+            "split": self.split,
             "samples": len(self),
             "accuracy": {"correct": int(self.predictions.correct.sum()), **asdict(accuracy)},
             "loss": self.loss,
@@ -135,17 +135,17 @@ class Evaluation:
 
 
 def evaluate_samples(
-    model: Classifier, data: Dataset, index: IntArray, *, name: str = "the model", part: str = "all"
+    model: Classifier, data: Dataset, index: IntArray, *, name: str = "the model", split: str = "all"
 ) -> Evaluation:
     """A model's answers for some samples of a data set, held against their labels.
 
     Args:
-        index: (n,) positions of the samples, n >= 1; they are passed through in pieces.
-        name, part: what the model and the samples are called.
+        index: (n,) positions of the samples, n >= 1; they are passed through in batches.
+        name, split: what the model and the samples are called.
     Raises:
         DataError: samples of another size, in columns of other names, or of a class that the model does not know.
     """
-    check_fit(data.inputs, model, data.source)
+    check_sample_shape(data.inputs, model, data.source)
     check_input_names(data.input_names, model.input_names, data.source, "the model")
     ordered = np.sort(index)  # so that stored samples are read forwards
     positions, matched = matched_classes(data, ordered, model.class_names)
@@ -155,24 +155,24 @@ def evaluate_samples(
     brier = 0.0
     with one_blas_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of fractions for pixels, which a note says
-        for at, probabilities, logs in _answers(model, data, ordered):
+        for at, probabilities, logs in _predict_batches(model, data, ordered):
             rows = np.arange(len(logs))
             predicted[at] = probabilities.argmax(axis=1)
             confidence[at] = probabilities.max(axis=1)
             true_probability[at] = probabilities[rows, labels[at]]
             losses[at] = -logs[rows, labels[at]]
             brier += brier_score(probabilities, labels[at]) * len(rows)
-    answers = Predictions(labels, predicted, confidence, true_probability, ordered)
+    predictions = LabeledPredictions(labels, predicted, confidence, true_probability, ordered)
     return Evaluation(
         model=name,
         source=data.source,
         sha256=data.sha256,
-        part=part,
+        split=split,
         class_names=model.class_names,
-        predictions=answers,
+        predictions=predictions,
         loss=float(losses.mean()),
         brier=brier / len(ordered),
-        bins=reliability_bins(confidence, answers.correct),
+        bins=reliability_bins(confidence, predictions.correct),
         notes=(*data.notes, *matched, *value_notes(data.inputs, model)),
     )
 
@@ -205,9 +205,11 @@ def matched_classes(data: Dataset, index: IntArray, class_names: tuple[str, ...]
     return np.array([by_name.get(nfc(name), -1) for name in data.class_names], dtype=np.int64), notes
 
 
-def _answers(model: Classifier, data: Dataset, index: IntArray) -> Iterator[tuple[slice, FloatArray, FloatArray]]:
-    """Piece by piece: where it is, the probabilities that `predict_proba` gives, and their logarithms."""
-    size = rows_at_once(model)
+def _predict_batches(
+    model: Classifier, data: Dataset, index: IntArray
+) -> Iterator[tuple[slice, FloatArray, FloatArray]]:
+    """Yield for each batch its place, the probabilities that `predict_proba` gives, and their logarithms."""
+    size = prediction_batch_size(model)
     for start in range(0, len(index), size):
         at = slice(start, min(start + size, len(index)))
         inputs = data.inputs[index[at]]

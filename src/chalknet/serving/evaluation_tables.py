@@ -18,8 +18,8 @@ INTERVAL = "95 % interval"
 def score_table(found: Evaluation) -> Table:
     """The figures of the whole set."""
     accuracy = found.accuracy
-    part = "" if found.part == "all" else f", {SPLIT_NAMES[found.part]} part"
-    title = f"{printable(found.model)} on {printable(found.source)}{part}: {count_of(len(found), 'sample')}"
+    split_text = "" if found.split == "all" else f", {SPLIT_NAMES[found.split]} split"
+    title = f"{printable(found.model)} on {printable(found.source)}{split_text}: {count_of(len(found), 'sample')}"
     rows = (
         ("accuracy", percent(accuracy.value, 2), percent_ends(accuracy.low, accuracy.high)),
         ("loss (nats per sample)", fixed(found.loss, 4), ""),
@@ -51,7 +51,7 @@ def _class_row(one: ClassScores) -> tuple[str, ...]:
         f"{one.correct:,}",
         percent(one.recall),
         ends,
-        f"{one.answered:,}",
+        f"{one.predicted:,}",
         percent(one.precision),
     )
 

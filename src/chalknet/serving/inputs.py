@@ -1,4 +1,4 @@
-"""What a model is to answer, piece by piece: image files made as it expects them, folders, data files, arrays."""
+"""What a model is to answer, batch by batch: image files made as it expects them, folders, data files, arrays."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from chalknet.data.readers.image import SUFFIXES, GrayImage, ReadImage, looks_li
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import count_of, quoted
 from chalknet.network.model import CHUNK_ROWS, Classifier
-from chalknet.serving.preparation import CLEARLY_EMPTY, ImagePreparation
+from chalknet.serving.image_preparation import CLEARLY_EMPTY, ImagePreparation
 
-PIECE_BYTES = 32 * 2**20  # of samples as float64
+BATCH_BYTES = 32 * 2**20  # of samples as float64
 HEAD_BYTES = 16
 MAX_NAMED = 3
-MAX_LOOKED_AT = 100  # images of an array or a data file
+MAX_CHECKED_IMAGES = 100  # images of an array or a data file
 
 
 @dataclass(frozen=True)
-class Reading:
+class InputOptions:
     """How inputs are read.
 
     Attributes:
@@ -52,7 +52,7 @@ class Reading:
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class InputBatch:
     """Some samples in the units of the training samples.
 
     Attributes:
@@ -66,26 +66,26 @@ class Piece:
 
 @dataclass(eq=False)
 class InputReader:
-    """Reads what one model is to answer; what cannot be read is left out and said in `unread`.
+    """Reads what one model is to answer; what cannot be read is left out and said in `unreadable`.
 
     Attributes:
-        unread: a line for each file that could not be read. notes: what was turned or is strange, a sentence each.
+        unreadable: a line for each file that could not be read. notes: what was turned or is strange, a sentence each.
     """
 
     model: Classifier
-    reading: Reading = Reading()
-    unread: list[str] = field(default_factory=list)
+    options: InputOptions = InputOptions()
+    unreadable: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     _images: list[tuple[str, GrayImage, str]] = field(default_factory=list)
     _prepare: ImagePreparation | None = field(init=False)
 
     def __post_init__(self) -> None:
-        how, shape = self.reading, self.model.image_shape
+        how, shape = self.options, self.model.image_shape
         self._prepare = (
             None if shape is None else ImagePreparation(shape, self.model.image_facts, how.invert, how.trim, how.fit)
         )
 
-    def pieces(self, sources: Sequence[str | Path]) -> Iterator[Piece]:
+    def batches(self, sources: Sequence[str | Path]) -> Iterator[InputBatch]:
         """The samples of files and folders, in their order.
 
         Raises:
@@ -99,37 +99,37 @@ class InputReader:
                 images = self._image_files(source)
                 samples = None if images is not None else self._samples(source)
             except DataError as error:
-                self.unread.append(str(error))
+                self.unreadable.append(str(error))
                 continue
             for path, name in images or ():
                 self._add_image(path, name)
                 if len(self._images) == CHUNK_ROWS:
-                    yield self._image_piece()
+                    yield self._image_batch()
             if samples is not None:
                 if self._images:
-                    yield self._image_piece()
-                yield from self.sample_pieces(samples, str(source))
+                    yield self._image_batch()
+                yield from self.sample_batches(samples, str(source))
         if self._images:
-            yield self._image_piece()
+            yield self._image_batch()
         if self._prepare is not None:
             self.notes += self._prepare.notes()
 
-    def sample_pieces(self, samples: Samples, named: str | None = None) -> Iterator[Piece]:
+    def sample_batches(self, samples: Samples, named: str | None = None) -> Iterator[InputBatch]:
         """Samples that are read already, some at a time; each is called NAMED[0], NAMED[1], ..., or by its number."""
-        rows = rows_at_once(self.model)
+        rows = prediction_batch_size(self.model)
         for start in range(0, len(samples), rows):
             inputs = samples.inputs[start : start + rows]
             numbers = range(start, start + len(inputs))
             names = tuple(str(at) if named is None else f"{named}[{at}]" for at in numbers)
-            yield Piece(inputs, names, ("",) * len(inputs))
+            yield InputBatch(inputs, names, ("",) * len(inputs))
 
     def _samples(self, source: str | Path) -> Samples:
         for name in ("invert", "trim", "fit"):
-            if getattr(self.reading, name):
+            if getattr(self.options, name):
                 raise ConfigError(f"{name} is for image files, and {source} is a data file. Leave it out.")
         n_inputs = self.model.architecture.n_inputs
-        samples = load_inputs(source, n_inputs, label_column=self.reading.label_column, names=self.model.input_names)
-        check_fit(samples.inputs, self.model, samples.source)
+        samples = load_inputs(source, n_inputs, label_column=self.options.label_column, names=self.model.input_names)
+        check_sample_shape(samples.inputs, self.model, samples.source)
         check_input_names(samples.input_names, self.model.input_names, samples.source, "the model")
         self.notes += [
             f"{samples.source}: {note}" for note in (*samples.notes, *value_notes(samples.inputs, self.model))
@@ -180,7 +180,7 @@ class InputReader:
         try:
             image = read_image(path, name)
         except DataError as error:
-            self.unread.append(str(error))
+            self.unreadable.append(str(error))
             return
         gray, done = self._prepare(image.gray, name)
         self._images.append((name, gray, self._how(image, gray, done)))
@@ -189,8 +189,8 @@ class InputReader:
         """The value of a white pixel in the training samples."""
         scaling = self.model.scaling
         reads_bytes = scaling.shift is None and np.ndim(scaling.scale) == 0 and scaling.scale == PIXEL_SCALE
-        if self.reading.white is not None:
-            return self.reading.white
+        if self.options.white is not None:
+            return self.options.white
         if not reads_bytes:
             raise ConfigError(
                 f"{name}: the model was not trained on pixels of 0..255 as they are, and does not say what white was "
@@ -198,14 +198,14 @@ class InputReader:
             )
         return PIXEL_SCALE
 
-    def _image_piece(self) -> Piece:
+    def _image_batch(self) -> InputBatch:
         """The images gathered so far, which are then forgotten."""
         names, images, read_as = zip(*self._images, strict=True)
         gray, white = np.stack(images), self._white(names[0])
         self._images.clear()
         # Divided first, as training samples of 0..1 were: x / 255 and x * (1 / 255) differ in the last digit.
         inputs = gray if white == PIXEL_SCALE else gray / PIXEL_SCALE * white
-        return Piece(inputs, names, read_as)
+        return InputBatch(inputs, names, read_as)
 
     def _how(self, image: ReadImage, gray: GrayImage, done: str) -> str:
         """ "640x480 RGB -> 28x28 gray", width before height as pictures are measured."""
@@ -215,13 +215,13 @@ class InputReader:
         return f"{before} -> {after}{more}" if before != after else f"{after}{more or ', as it is'}"
 
 
-def rows_at_once(model: Classifier) -> int:
-    """Samples of a piece: a multiple of what a network takes at once, so that pieces give the bits of the whole."""
-    in_bytes = PIECE_BYTES // (8 * model.architecture.n_inputs)
+def prediction_batch_size(model: Classifier) -> int:
+    """Samples of a batch: a multiple of what a network takes at once, so that batches give the bits of the whole."""
+    in_bytes = BATCH_BYTES // (8 * model.architecture.n_inputs)
     return max(1, in_bytes // CHUNK_ROWS) * CHUNK_ROWS
 
 
-def check_fit(inputs: Any, model: Classifier, source: str) -> None:
+def check_sample_shape(inputs: Any, model: Classifier, source: str) -> None:
     """Raises DataError where samples have not the size that a model reads."""
     shape, n_inputs = tuple(inputs.shape[1:]), model.architecture.n_inputs
     fits = shape in ((n_inputs,), model.image_shape) or (
@@ -239,7 +239,7 @@ def value_notes(inputs: Any, model: Classifier) -> list[str]:
     scaling = model.scaling
     if not len(inputs):
         return []
-    notes = [] if model.image_facts is None or inputs.ndim != 3 else _look_notes(inputs, model.image_facts)
+    notes = [] if model.image_facts is None or inputs.ndim != 3 else _appearance_notes(inputs, model.image_facts)
     if scaling.shift is not None or np.ndim(scaling.scale):
         return notes
     is_bytes = inputs.dtype == np.uint8
@@ -254,9 +254,9 @@ def value_notes(inputs: Any, model: Classifier) -> list[str]:
     return notes
 
 
-def _look_notes(images: Any, facts: ImageFacts) -> list[str]:
+def _appearance_notes(images: Any, facts: ImageFacts) -> list[str]:
     """Whether images as a whole look otherwise than the training images."""
-    found, notes = image_facts(images, np.arange(len(images)), MAX_LOOKED_AT), []
+    found, notes = image_facts(images, np.arange(len(images)), MAX_CHECKED_IMAGES), []
     if found.background and facts.background and found.background != facts.background:
         notes.append(
             f"most images have a {found.background} background, and the training images a {facts.background} one. "

@@ -29,7 +29,7 @@ __all__ = [
     "STATUSES",
     "Configuration",
     "DataFacts",
-    "Predictions",
+    "LabeledPredictions",
     "RunKey",
     "RunRecord",
     "RunResult",
@@ -40,7 +40,7 @@ STATUSES = ("todo", "running", "done", "failed")
 
 
 @dataclass(frozen=True, eq=False)
-class Predictions:
+class LabeledPredictions:
     """What a run's kept network says of the M images of one part, validation or test.
 
     Attributes:
@@ -104,12 +104,12 @@ class RunResult(RunRecord):
         valid_correct: (E, M) bool, whether its most probable class was then the true one.
     """
 
-    valid: Predictions | None
-    test: Predictions | None
+    valid: LabeledPredictions | None
+    test: LabeledPredictions | None
     valid_losses: NDArray[np.floating[Any]]
     valid_correct: NDArray[np.bool_]
 
-    def part(self, name: str) -> Predictions | None:
+    def part(self, name: str) -> LabeledPredictions | None:
         """The predictions of "valid" or "test"."""
         return {"valid": self.valid, "test": self.test}[name]
 
@@ -282,7 +282,7 @@ class StudyResults:
     def _correct(self, config: Configuration, seed: int, part: str) -> NDArray[np.bool_]:
         return self._predictions(config, seed, part).correct
 
-    def _predictions(self, config: Configuration, seed: int, part: str) -> Predictions:
+    def _predictions(self, config: Configuration, seed: int, part: str) -> LabeledPredictions:
         result = self.run(config, seed)
         assert result is not None, "asked of complete configurations only"
         predictions = result.part(part)

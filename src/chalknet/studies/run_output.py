@@ -18,7 +18,7 @@ from chalknet.artifacts.sample_losses import LOSS_TYPES
 from chalknet.checked import short
 from chalknet.data.readers.npy_array import read_npy_header
 from chalknet.records import SPLITS, EpochRecord, Scores
-from chalknet.studies.results import DataFacts, Predictions, RunRecord, RunResult
+from chalknet.studies.results import DataFacts, LabeledPredictions, RunRecord, RunResult
 
 SCORED = ("valid", "test")
 # Types and dimensions of the arrays that are stored for a run, and once for a division; see docs/file_formats.md.
@@ -132,11 +132,11 @@ def _number(value: Any) -> float:
 
 def _predictions(
     part: str, array: ArrayReader, division: Mapping[str, NDArray[Any]], facts: DataFacts
-) -> Predictions | None:
+) -> LabeledPredictions | None:
     labels, index = division[f"{part}_labels"], division[f"{part}_index"]
     if not len(index):
         return None
-    found = Predictions(
+    found = LabeledPredictions(
         labels=labels,
         predicted=array(f"{part}_predicted", index.shape).astype(np.int64),
         confidence=array(f"{part}_confidence", index.shape),

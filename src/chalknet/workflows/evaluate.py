@@ -24,20 +24,20 @@ from chalknet.serving.evaluation_tables import (
     reliability_figure,
     reliability_table,
 )
-from chalknet.serving.opened import OpenedModel, open_model
+from chalknet.serving.loaded_model import LoadedModel, resolve_model
 from chalknet.workflows.resolve import split_by
 
 ALL = "all"
-EVALUATION_PARTS = (ALL, "test", "valid", "train")
+EVALUATION_SPLITS = (ALL, "test", "valid", "train")
 EVALUATION_FILE, MISTAKES_FILE = "evaluation.json", "mistakes.png"
 RunConfig = tuple[Recipe, DataConfig]  # what a run's config.toml says
 
 
 def evaluate(
-    model: Classifier | OpenedModel | str | Path,
+    model: Classifier | LoadedModel | str | Path,
     data: Dataset | DataConfig | str | Path | None = None,
     *,
-    part: str = ALL,
+    split: str = ALL,
     out: str | Path | None = None,
     overwrite: bool = False,
 ) -> Evaluation:
@@ -48,7 +48,7 @@ def evaluate(
         data: a `Dataset`, what `load_data` takes, or a `DataConfig` that also says how it is read. Images of a folder
             are resized to what the model reads. Its classes are the model's of the same name, or by position where they
             are mere numbers. Left out, the data that a run was trained on, model being its folder.
-        part: "all"; or "test", "valid" or "train" of the data that a run was trained on, model being its folder.
+        split: "all"; or "test", "valid" or "train" of the data that a run was trained on, model being its folder.
         out: folder for evaluation.json, classes.csv, confusion.csv, reliability.csv, reliability.png and, of images,
             mistakes.png; made first.
         overwrite: whether out may hold an evaluation.
@@ -56,31 +56,31 @@ def evaluate(
         the `Evaluation`.
     Raises:
         ModelFileError: model is none.
-        DataError: data cannot be read, does not fit the model, has a class that it does not know, or has no such part.
-        ConfigError: a part that there cannot be.
+        DataError: data cannot be read, does not fit the model, has a class that it does not know, or has no such split.
+        ConfigError: a split that there cannot be.
         OutputError: out cannot be written, or holds an evaluation.
     """
-    opened = open_model(model)
-    run = None if opened.run is None else read_config(opened.run / CONFIG_FILE)
+    loaded = resolve_model(model)
+    run = None if loaded.run is None else read_config(loaded.run / CONFIG_FILE)
     source = data if isinstance(data, (Dataset, DataConfig)) else DataConfig(str(data or ""))
     if isinstance(source, DataConfig) and not source.source:
         if run is None:
             raise ConfigError(
-                f"{opened.name}: does not say what data it was trained on. Give the data, or a run's folder."
+                f"{loaded.name}: does not say what data it was trained on. Give the data, or a run's folder."
             )
         if run[1].source == ARRAYS:
             raise ConfigError(
-                f"{opened.name}: was trained on arrays in memory, which are in no file. Give them in Python: "
-                f"chalknet.evaluate({opened.name!r}, data, part={part!r})."
+                f"{loaded.name}: was trained on arrays in memory, which are in no file. Give them in Python: "
+                f"chalknet.evaluate({loaded.name!r}, data, split={split!r})."
             )
-        source = replace(run[1].updated(source), sha256="")  # a part of other data is refused below, with what to do
-    _check_part(opened, part)
+        source = replace(run[1].updated(source), sha256="")  # a split of other data is refused below, with what to do
+    _check_split(loaded, split)
     if out is not None:
         refuse_finished(Path(out), overwrite, EVALUATION_FILE)
-    known = opened.classifier.class_names
-    samples = source if isinstance(source, Dataset) else open_data(_settled(source, part, opened, run), known)
-    index, notes = _samples_of(part, samples, opened, run)
-    found = evaluate_samples(opened.classifier, samples, index, name=opened.name, part=part)
+    known = loaded.classifier.class_names
+    samples = source if isinstance(source, Dataset) else open_data(_resolve_data(source, split, loaded, run), known)
+    index, notes = _split_index(split, samples, loaded, run)
+    found = evaluate_samples(loaded.classifier, samples, index, name=loaded.name, split=split)
     found = replace(found, notes=(*found.notes, *notes))
     if out is not None:
         with new_folder(Path(out)) as folder:
@@ -88,23 +88,23 @@ def evaluate(
     return found
 
 
-def _check_part(opened: OpenedModel, part: str) -> None:
-    if part not in EVALUATION_PARTS:
-        raise ConfigError(f"part must be one of {', '.join(EVALUATION_PARTS)}, got {part!r}.")
-    if part != ALL and opened.run is None:
+def _check_split(loaded: LoadedModel, split: str) -> None:
+    if split not in EVALUATION_SPLITS:
+        raise ConfigError(f"split must be one of {', '.join(EVALUATION_SPLITS)}, got {split!r}.")
+    if split != ALL and loaded.run is None:
         raise ConfigError(
-            f"part {part!r} is of the data that a run was trained on, and {opened.name} does not say how they were "
-            "divided. Give the run's folder, or part 'all' (--part all)."
+            f"split {split!r} is of the data that a run was trained on, and {loaded.name} does not say how they were "
+            "divided. Give the run's folder, or split 'all' (--split all)."
         )
 
 
-def _settled(source: DataConfig, part: str, opened: OpenedModel, run: RunConfig | None) -> DataConfig:
+def _resolve_data(source: DataConfig, split: str, loaded: LoadedModel, run: RunConfig | None) -> DataConfig:
     """How data is to be read where the line does not say: as the run read the same file, images in the model's size.
 
-    A part is one of all that the run was given, validation and test samples of their own among it.
+    A split is one of all that the run was given, validation and test samples of their own among it.
     """
     path = Path(source.source)
-    if run is not None and part != ALL:
+    if run is not None and split != ALL:
         own = {
             f"{of}_{key}": getattr(run[1], f"{of}_{key}") for of in ("valid", "test") for key in ("source", "sha256")
         }
@@ -118,46 +118,46 @@ def _settled(source: DataConfig, part: str, opened: OpenedModel, run: RunConfig 
             image_size=source.image_size or trained.image_size,
             image_fit=source.image_fit or trained.image_fit,
         )
-    shape = opened.classifier.image_shape
+    shape = loaded.classifier.image_shape
     with suppress(OSError):  # a folder that cannot be entered is told by its reader
         if source.image_size is None and shape is not None and path.is_dir() and is_image_folder(path):
             return replace(source, image_size=shape)
     return source
 
 
-def _samples_of(part: str, data: Dataset, opened: OpenedModel, run: RunConfig | None) -> tuple[IntArray, list[str]]:
-    """The positions of a part's samples, and what is to be known of them."""
-    is_same = data.sha256 == opened.data_sha256
-    if part == ALL:
+def _split_index(split: str, data: Dataset, loaded: LoadedModel, run: RunConfig | None) -> tuple[IntArray, list[str]]:
+    """The positions of a split's samples, and what is to be known of them."""
+    is_same = data.sha256 == loaded.data_sha256
+    if split == ALL:
         is_same = is_same or (run is not None and data.sha256 == run[1].sha256)  # the training file beside others
         hint = (
-            "Use part 'test' (--part test) to leave them out."
-            if opened.run
-            else "Give the run's folder and part 'test' (--part test) to leave them out."
+            "Use split 'test' (--split test) to leave them out."
+            if loaded.run
+            else "Give the run's folder and split 'test' (--split test) to leave them out."
         )
         note = f"The model was trained on samples of these data, and the figures include them. {hint}"
         return np.arange(len(data)), [note] if is_same else []
-    assert run is not None, "checked with the part"
+    assert run is not None, "checked with the split"
     recipe = run[0]
     if not is_same:
         raise DataError(
             f"{data.source}: is not the data that the run was trained on (sha256 {data.sha256}, expected "
-            f"{opened.data_sha256 or 'unknown'}), so it has no {part} part. Give part 'all' (--part all)."
+            f"{loaded.data_sha256 or 'unknown'}), so it has no {split} split. Give split 'all' (--split all)."
         )
     if recipe.split.split == GIVEN:
         raise ConfigError(
-            f"{opened.name}: was trained on index arrays of one's own, which its config.toml cannot hold."
+            f"{loaded.name}: was trained on index arrays of one's own, which its config.toml cannot hold."
         )
-    index = split_by(recipe, data).named()[part]
+    index = split_by(recipe, data).named()[split]
     if not len(index):
-        raise DataError(f"{data.source}: the {part} part of the run is empty.")
-    return index, _part_notes(part, recipe)
+        raise DataError(f"{data.source}: the {split} split of the run is empty.")
+    return index, _split_notes(split, recipe)
 
 
-def _part_notes(part: str, recipe: Recipe) -> list[str]:
-    if part == "train":
+def _split_notes(split: str, recipe: Recipe) -> list[str]:
+    if split == "train":
         return ["The model was trained on these samples; of others it knows less."]
-    if part == "valid" and recipe.stopping.stop_early:
+    if split == "valid" and recipe.stopping.stop_early:
         return ["Early stopping chose the epoch on these samples, so the figures flatter."]
     return []
 

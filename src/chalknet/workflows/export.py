@@ -12,7 +12,7 @@ from chalknet.artifacts.export_onnx import onnx_bytes, require_onnx
 from chalknet.config import near_match
 from chalknet.errors import ConfigError
 from chalknet.network.model import Classifier
-from chalknet.serving.opened import open_model
+from chalknet.serving.loaded_model import resolve_model
 
 WRITERS: dict[str, tuple[str, Callable[[Classifier], bytes]]] = {
     "onnx": (".onnx", onnx_bytes),
@@ -62,10 +62,10 @@ def export_model(
     place = Path(path)
     writer = _writer(place, kind)
     refuse_existing(place, overwrite)
-    opened = open_model(model).classifier
-    data = writer(opened)
+    loaded = resolve_model(model).classifier
+    data = writer(loaded)
     write_bytes(place, data)
-    return Export(place, kind, len(data), opened)
+    return Export(place, kind, len(data), loaded)
 
 
 def _writer(path: Path, kind: str) -> Callable[[Classifier], bytes]:

@@ -1,4 +1,4 @@
-"""Answers of a model for files, folders and arrays: what `chalknet.predict(...)` and `chalknet predict` both call."""
+"""Predict classes for files, folders and arrays: `chalknet.predict`, which `chalknet predict` calls too."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from chalknet.artifacts.atomic import write_bytes
 from chalknet.data.dataset import Dataset, Samples, column_names, numeric_array
 from chalknet.errors import ConfigError
 from chalknet.network.model import Classifier
-from chalknet.serving.answer_tables import answers_csv, answers_json, answers_table
-from chalknet.serving.inputs import Reading
-from chalknet.serving.opened import OpenedModel, open_model
-from chalknet.serving.predictor import Answers, answer_files, answer_samples
+from chalknet.serving.inputs import InputOptions
+from chalknet.serving.loaded_model import LoadedModel, resolve_model
+from chalknet.serving.prediction_tables import predictions_csv, predictions_json, predictions_table
+from chalknet.serving.predictions import Predictions, predict_files, predict_samples
 
 KINDS = {".csv": "csv", ".json": "json", ".txt": "table"}
 
 
 def predict(
-    model: Classifier | OpenedModel | str | Path,
+    model: Classifier | LoadedModel | str | Path,
     inputs: Any,
     *,
     invert: bool | None = None,
@@ -27,7 +27,7 @@ def predict(
     fit: str | None = None,
     white: float | None = None,
     label_column: str | int | None = None,
-) -> Answers:
+) -> Predictions:
     """What a model says of image files, a folder of images, a data file, or samples in memory.
 
     Args:
@@ -44,19 +44,19 @@ def predict(
             pixels of 0..255.
         label_column: of a table, the column to leave out.
     Returns:
-        the `Answers`: names, labels, probabilities (N, K), how image files were read, and what could not be read.
+        the `Predictions`: names, labels, probabilities (N, K), how image files were read, and what could not be read.
     Raises:
         ModelFileError: model is none.
         DataError: nothing of inputs can be read, or what is read does not fit the model.
         ConfigError: a setting that cannot be meant, or that these inputs have no use for.
     """
-    opened = open_model(model)
-    reading = Reading(invert, trim, fit, white, label_column)
+    loaded = resolve_model(model)
+    options = InputOptions(invert, trim, fit, white, label_column)
     if isinstance(inputs, (str, Path)):
-        return answer_files(opened.classifier, [inputs], reading)
+        return predict_files(loaded.classifier, [inputs], options)
     if _are_paths(inputs):
-        return answer_files(opened.classifier, inputs, reading)
-    if reading != Reading():
+        return predict_files(loaded.classifier, inputs, options)
+    if options != InputOptions():
         raise ConfigError(
             "invert, trim, fit, white and label_column are for files, and the inputs are samples in memory."
         )
@@ -64,17 +64,21 @@ def predict(
         samples = Samples(inputs.inputs, "inputs", input_names=inputs.input_names)
     else:
         samples = Samples(numeric_array(inputs, "inputs", "inputs"), "inputs", input_names=column_names(inputs))
-    return answer_samples(opened.classifier, samples)
+    return predict_samples(loaded.classifier, samples)
 
 
-def rendered(answers: Answers, model: OpenedModel, kind: str, top: int = 2) -> str:
-    """Answers as "table", "csv" or "json"."""
+def format_predictions(predictions: Predictions, model: LoadedModel, kind: str, top: int = 2) -> str:
+    """Predictions as "table", "csv" or "json"."""
     if kind == "csv":
-        return answers_csv(answers)
-    return answers_json(answers, model.name) if kind == "json" else f"{answers_table(answers, top).text()}\n"
+        return predictions_csv(predictions)
+    return (
+        predictions_json(predictions, model.name)
+        if kind == "json"
+        else f"{predictions_table(predictions, top).text()}\n"
+    )
 
 
-def kind_of(path: Path) -> str:
+def output_format(path: Path) -> str:
     """The form that a file's name asks for.
 
     Raises:
@@ -86,7 +90,7 @@ def kind_of(path: Path) -> str:
     return kind
 
 
-def write_answers(path: Path, text: str) -> None:
+def write_predictions(path: Path, text: str) -> None:
     """Raises OutputError where the file cannot be written; it is there whole or not at all."""
     write_bytes(path, text.encode())
 

@@ -20,7 +20,7 @@ from chalknet.reporting.report_data import EnsembleResult
 from chalknet.studies.configurations import Configuration
 from chalknet.studies.intervals import Interval
 from chalknet.studies.random_effects import gain_of_averaging
-from chalknet.studies.results import DataFacts, Predictions, RunResult, StudyResults
+from chalknet.studies.results import DataFacts, LabeledPredictions, RunResult, StudyResults
 from chalknet.studies.search_space import make_configuration
 from chalknet.studies.spec import StudySpec
 from chalknet.training.recipes import member_recipes
@@ -124,7 +124,9 @@ def _run_result(run: FinishedRun, data: Dataset | None, splits: Splits | None) -
     )
 
 
-def _predictions(network: Classifier, data: Dataset | None, splits: Splits | None, part: str) -> Predictions | None:
+def _predictions(
+    network: Classifier, data: Dataset | None, splits: Splits | None, part: str
+) -> LabeledPredictions | None:
     """What the run's network says of a part; None where the part is empty or its samples are not there."""
     if data is None or splits is None or not len(splits.named()[part]):
         return None
@@ -133,7 +135,7 @@ def _predictions(network: Classifier, data: Dataset | None, splits: Splits | Non
         probabilities = network.predict_proba(data.inputs[index])
     rows = np.arange(len(index))
     predicted: NDArray[np.int64] = probabilities.argmax(axis=1).astype(np.int64)
-    return Predictions(
+    return LabeledPredictions(
         labels=data.labels[index],
         predicted=predicted,
         confidence=probabilities[rows, predicted].astype(np.float32),

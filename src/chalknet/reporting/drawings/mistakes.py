@@ -11,20 +11,20 @@ from chalknet.data.dataset import Dataset
 from chalknet.formatting import percent
 from chalknet.reporting.drawings.images import EMPTY, as_grid, draw_images
 from chalknet.reporting.drawings.picture import drawing_bytes
-from chalknet.studies.results import Predictions
+from chalknet.studies.results import LabeledPredictions
 
 MISTAKES = 15
 COLUMNS = 5
 
 
-def worst_mistakes(predictions: Predictions, most: int = MISTAKES) -> NDArray[np.intp]:
+def worst_mistakes(predictions: LabeledPredictions, most: int = MISTAKES) -> NDArray[np.intp]:
     """Places among the answers of the wrong ones, the most confident first; of equals the first."""
     wrong = np.flatnonzero(~predictions.correct)
     return wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:most]
 
 
 def mistake_sheet(
-    data: Dataset, predictions: Predictions, worst: NDArray[np.intp], class_names: Sequence[str]
+    data: Dataset, predictions: LabeledPredictions, worst: NDArray[np.intp], class_names: Sequence[str]
 ) -> bytes:
     """A PNG of these answers' images, each under its true class, its predicted class and the probability of that.
 

@@ -16,7 +16,7 @@ from chalknet.reporting.report_data import ReportData
 from chalknet.reporting.sections.comparison import comparison_split_name, configuration_phrase
 from chalknet.reporting.study_figures import MAX_MATRIX_CLASSES, confusion_figure
 from chalknet.reporting.study_tables import class_table
-from chalknet.studies.results import Predictions
+from chalknet.studies.results import LabeledPredictions
 
 UNITS = 24
 UNIT_COLUMNS = 8
@@ -65,7 +65,7 @@ def weights_section(report_data: ReportData, number: str, title: str = "What the
     return Section(number, title, (Paragraph(text), block))
 
 
-def _confusion(report_data: ReportData, whose: str, predictions: tuple[Predictions, ...]) -> list[Block]:
+def _confusion(report_data: ReportData, whose: str, predictions: tuple[LabeledPredictions, ...]) -> list[Block]:
     n_classes, n_seeds = len(report_data.results.data.class_names), len(predictions)
     split = comparison_split_name(report_data)
     sample = f"{count_of(len(predictions[0].labels), f'{split} sample')}"
@@ -98,7 +98,7 @@ def _confusion(report_data: ReportData, whose: str, predictions: tuple[Predictio
     return blocks
 
 
-def _images(report_data: ReportData, whose: str, predictions: Predictions) -> list[Block]:
+def _images(report_data: ReportData, whose: str, predictions: LabeledPredictions) -> list[Block]:
     """The mistakes of the first seed, or of an ensemble, of which it was most certain."""
     if not report_data.has_images:
         return []

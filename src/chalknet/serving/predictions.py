@@ -14,13 +14,13 @@ from chalknet.errors import DataError
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.arrays import FloatArray
 from chalknet.network.model import Classifier
-from chalknet.serving.inputs import InputReader, Piece, Reading, check_fit, value_notes
+from chalknet.serving.inputs import InputBatch, InputOptions, InputReader, check_sample_shape, value_notes
 
-MAX_TOLD = 5
+MAX_LISTED = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class Predictions:
     """What a model says of N samples.
 
     Attributes:
@@ -28,7 +28,7 @@ class Answers:
         names: N, a file's or FILE[number].
         probabilities: (N, K), of the model's type.
         read_as: N, how each image file was made ready, such as "640x480 RGB -> 28x28 gray"; "" for other samples.
-        unread: a line for each input that could not be read.
+        unreadable: a line for each input that could not be read.
         notes: what was turned on the way or is strange, one sentence each.
     """
 
@@ -36,11 +36,11 @@ class Answers:
     names: tuple[str, ...]
     probabilities: FloatArray
     read_as: tuple[str, ...]
-    unread: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return f"<Answers for {len(self)} samples, classes {', '.join(self.class_names)}>"
+        return f"<Predictions for {len(self)} samples, classes {', '.join(self.class_names)}>"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -59,48 +59,48 @@ class Answers:
         ]
 
 
-def answer_files(model: Classifier, sources: Sequence[str | Path], reading: Reading) -> Answers:
+def predict_files(model: Classifier, sources: Sequence[str | Path], options: InputOptions) -> Predictions:
     """The answers for image files, folders of images and data files.
 
     Raises:
         DataError: nothing of it can be read, or an image is given to a model of rows.
-        ConfigError: as `InputReader.pieces`.
+        ConfigError: as `InputReader.batches`.
     """
-    reader = InputReader(model, reading)
-    answers = _answers(model, reader, reader.pieces(sources))
-    if reader.unread and not len(answers):
-        raise DataError(_nothing_read(reader.unread))
-    return answers
+    reader = InputReader(model, options)
+    predictions = _predict_batches(model, reader, reader.batches(sources))
+    if reader.unreadable and not len(predictions):
+        raise DataError(_nothing_readable(reader.unreadable))
+    return predictions
 
 
-def answer_samples(model: Classifier, samples: Samples, named: str | None = None) -> Answers:
+def predict_samples(model: Classifier, samples: Samples, named: str | None = None) -> Predictions:
     """The answers for samples that are read already, called by their numbers, or NAMED[number].
 
     Raises:
         DataError: samples of another size than the model reads, or with columns of other names or in another order.
     """
-    check_fit(samples.inputs, model, samples.source)
+    check_sample_shape(samples.inputs, model, samples.source)
     check_input_names(samples.input_names, model.input_names, samples.source, "the model")
     reader = InputReader(model, notes=[*samples.notes, *value_notes(samples.inputs, model)])
-    return _answers(model, reader, reader.sample_pieces(samples, named))
+    return _predict_batches(model, reader, reader.sample_batches(samples, named))
 
 
-def _answers(model: Classifier, reader: InputReader, pieces: Iterable[Piece]) -> Answers:
+def _predict_batches(model: Classifier, reader: InputReader, batches: Iterable[InputBatch]) -> Predictions:
     names, read_as, parts = list[str](), list[str](), list[FloatArray]()
     with one_blas_thread(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of fractions for pixels, which a note says once for all pieces
-        for piece in pieces:
-            parts.append(model.predict_proba(piece.inputs))
-            names += piece.names
-            read_as += piece.read_as
+        warnings.simplefilter("ignore", UserWarning)  # of fractions for pixels, which a note says once for all batches
+        for batch in batches:
+            parts.append(model.predict_proba(batch.inputs))
+            names += batch.names
+            read_as += batch.read_as
     probabilities = np.concatenate(parts) if parts else np.empty((0, len(model.class_names)))
-    return Answers(
-        model.class_names, tuple(names), probabilities, tuple(read_as), tuple(reader.unread), tuple(reader.notes)
+    return Predictions(
+        model.class_names, tuple(names), probabilities, tuple(read_as), tuple(reader.unreadable), tuple(reader.notes)
     )
 
 
-def _nothing_read(unread: Sequence[str]) -> str:
-    if len(unread) == 1:
-        return unread[0]
-    more = f" ... and {len(unread) - MAX_TOLD} more" if len(unread) > MAX_TOLD else ""
-    return f"none of {len(unread)} inputs can be read: {' '.join(unread[:MAX_TOLD])}{more}"
+def _nothing_readable(unreadable: Sequence[str]) -> str:
+    if len(unreadable) == 1:
+        return unreadable[0]
+    more = f" ... and {len(unreadable) - MAX_LISTED} more" if len(unreadable) > MAX_LISTED else ""
+    return f"none of {len(unreadable)} inputs can be read: {' '.join(unreadable[:MAX_LISTED])}{more}"

@@ -13,7 +13,7 @@ from chalknet.network.model import Classifier
 
 
 @dataclass(frozen=True, eq=False)
-class OpenedModel:
+class LoadedModel:
     """A model and where it came from.
 
     Attributes:
@@ -28,18 +28,18 @@ class OpenedModel:
     data_sha256: str = ""
 
 
-def open_model(model: Classifier | OpenedModel | str | Path) -> OpenedModel:
+def resolve_model(model: Classifier | LoadedModel | str | Path) -> LoadedModel:
     """Open a model from its file, from a run's folder, or as it is.
 
     Raises:
         ModelFileError: no such file, a folder without one, or a file that is no model.
         ConfigError: something else than what names or is a model.
     """
-    if isinstance(model, OpenedModel):
+    if isinstance(model, LoadedModel):
         return model
     model = getattr(model, "network_", model)  # of a ChalkClassifier
     if isinstance(model, Classifier):
-        return OpenedModel(model, "the model")
+        return LoadedModel(model, "the model")
     if not isinstance(model, (str, Path)):
         raise ConfigError(
             f"a model must be a model file, a run's folder, a Network, an Ensemble or a fitted ChalkClassifier of at "
@@ -57,4 +57,4 @@ def open_model(model: Classifier | OpenedModel | str | Path) -> OpenedModel:
     classifier = load_model(path)
     digest = training_facts(path).get("data_sha256")
     has_config = run is not None and (run / CONFIG_FILE).is_file()
-    return OpenedModel(classifier, str(model), run if has_config else None, digest if isinstance(digest, str) else "")
+    return LoadedModel(classifier, str(model), run if has_config else None, digest if isinstance(digest, str) else "")

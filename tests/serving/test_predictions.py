@@ -1,12 +1,12 @@
-"""Answers for files: each is what the model says of the samples that the file holds, and a bad file costs no other."""
+"""Predictions for files are those of the model, and a bad file does not affect the others."""
 
 import os
 
 import numpy as np
 import pytest
 from conftest import lying_png
-from made_models import LETTERS, SHAPE, ensemble, image_model, row_model
 from PIL import Image
+from small_models import LETTERS, SHAPE, ensemble, image_model, row_model
 
 from chalknet.data.dataset import Samples
 from chalknet.data.preprocess import Scaling
@@ -16,11 +16,11 @@ from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import printable
 from chalknet.network.model import CHUNK_ROWS, Network
 from chalknet.serving import inputs as inputs_module
-from chalknet.serving.answer_tables import conversion_lines
-from chalknet.serving.inputs import Reading
-from chalknet.serving.predictor import answer_files, answer_samples
+from chalknet.serving.inputs import InputOptions
+from chalknet.serving.prediction_tables import conversion_lines
+from chalknet.serving.predictions import predict_files, predict_samples
 
-PLAIN = Reading()
+PLAIN = InputOptions()
 
 
 def drawn(seed, size=(31, 40)):
@@ -53,14 +53,16 @@ MODES = {
 @pytest.mark.parametrize("model", [image_model(), ensemble()], ids=["network", "ensemble"])
 def test_images_of_every_mode_are_answered_in_their_order(tmp_path, model):
     paths = [saved(image, tmp_path / name) for name, image in MODES.items()]
-    answers = answer_files(model, paths, PLAIN)
+    predictions = predict_files(model, paths, PLAIN)
     expected = model.predict_proba(np.stack([as_folder_reads(path) for path in paths]))
-    np.testing.assert_array_equal(answers.probabilities, expected)
-    assert answers.names == tuple(map(str, paths))
-    assert answers.labels == [LETTERS[k] for k in expected.argmax(axis=1)]
-    assert answers.read_as[:3] == tuple(f"31x40 {mode} -> 5x6 gray, stretched" for mode in ("RGB", "RGBA", "palette"))
-    assert answers.notes[0].startswith("8 images stretched to the proportions of the training images. fit='pad' or")
-    assert answers.unread == ()
+    np.testing.assert_array_equal(predictions.probabilities, expected)
+    assert predictions.names == tuple(map(str, paths))
+    assert predictions.labels == [LETTERS[k] for k in expected.argmax(axis=1)]
+    assert predictions.read_as[:3] == tuple(
+        f"31x40 {mode} -> 5x6 gray, stretched" for mode in ("RGB", "RGBA", "palette")
+    )
+    assert predictions.notes[0].startswith("8 images stretched to the proportions of the training images. fit='pad' or")
+    assert predictions.unreadable == ()
 
 
 def test_the_rotation_mark_is_obeyed_and_the_first_frame_taken(tmp_path):
@@ -69,31 +71,33 @@ def test_the_rotation_mark_is_obeyed_and_the_first_frame_taken(tmp_path):
     saved(drawn(0, (6, 5)), tmp_path / "turned.png", exif=exif)
     saved(drawn(1), tmp_path / "moving.gif", save_all=True, append_images=[drawn(2)])
     upright = np.rot90(np.asarray(drawn(0, (6, 5)).convert("L")), -1)
-    answers = answer_files(image_model(), [tmp_path / "turned.png", tmp_path / "moving.gif"], PLAIN)
+    predictions = predict_files(image_model(), [tmp_path / "turned.png", tmp_path / "moving.gif"], PLAIN)
     expected = image_model().predict_proba(np.stack([upright, as_folder_reads(tmp_path / "moving.gif")]))
-    np.testing.assert_array_equal(answers.probabilities, expected)
+    np.testing.assert_array_equal(predictions.probabilities, expected)
 
 
 def test_an_image_that_fits_is_not_touched(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, SHAPE).astype(np.uint8)
-    answers = answer_files(image_model(), [saved(Image.fromarray(pixels), tmp_path / "a.png")], PLAIN)
-    np.testing.assert_array_equal(answers.probabilities, image_model().predict_proba(pixels[None]))
-    assert answers.read_as == ("5x6 gray, as it is",)
+    predictions = predict_files(image_model(), [saved(Image.fromarray(pixels), tmp_path / "a.png")], PLAIN)
+    np.testing.assert_array_equal(predictions.probabilities, image_model().predict_proba(pixels[None]))
+    assert predictions.read_as == ("5x6 gray, as it is",)
 
 
 def test_invert_exchanges_black_and_white_and_says_so(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, SHAPE).astype(np.uint8)
-    answers = answer_files(image_model(), [saved(Image.fromarray(pixels), tmp_path / "a.png")], Reading(invert=True))
-    np.testing.assert_array_equal(answers.probabilities, image_model().predict_proba(255 - pixels[None]))
-    assert answers.read_as == ("5x6 gray, inverted",)
+    predictions = predict_files(
+        image_model(), [saved(Image.fromarray(pixels), tmp_path / "a.png")], InputOptions(invert=True)
+    )
+    np.testing.assert_array_equal(predictions.probabilities, image_model().predict_proba(255 - pixels[None]))
+    assert predictions.read_as == ("5x6 gray, inverted",)
 
 
 def test_transparency_is_laid_on_white_and_said(tmp_path):
     clear = saved(Image.new("RGBA", (5, 6), (0, 0, 0, 0)), tmp_path / "a.png")
-    answers = answer_files(image_model(), [clear], PLAIN)
-    assert answers.read_as == ("5x6 RGBA -> 5x6 gray, transparency on white",)
+    predictions = predict_files(image_model(), [clear], PLAIN)
+    assert predictions.read_as == ("5x6 RGBA -> 5x6 gray, transparency on white",)
     np.testing.assert_array_equal(
-        answers.probabilities, image_model().predict_proba(np.full((1, *SHAPE), 255, np.uint8))
+        predictions.probabilities, image_model().predict_proba(np.full((1, *SHAPE), 255, np.uint8))
     )
 
 
@@ -101,18 +105,18 @@ def test_a_model_of_other_units_needs_to_be_told_what_white_was(tmp_path):
     path = saved(drawn(0), tmp_path / "a.png")
     fractions = image_model(scale=1.0)
     with pytest.raises(ConfigError, match=r"does not say what white was in its training samples\. Give white"):
-        answer_files(fractions, [path], PLAIN)
+        predict_files(fractions, [path], PLAIN)
     gray = as_folder_reads(path)[None]
-    answers = answer_files(fractions, [path], Reading(white=1.0))
-    np.testing.assert_array_equal(answers.probabilities, fractions.predict_proba(gray / 255.0))
+    predictions = predict_files(fractions, [path], InputOptions(white=1.0))
+    np.testing.assert_array_equal(predictions.probabilities, fractions.predict_proba(gray / 255.0))
     first = image_model()
     learned = Network(
         first.architecture, first.parameters, LETTERS, Scaling(np.full(30, 60.0), np.full(30, 99.0)), SHAPE
     )
-    answers = answer_files(learned, [path], Reading(white=255.0, invert=True))
-    np.testing.assert_array_equal(answers.probabilities, learned.predict_proba(255 - gray))
+    predictions = predict_files(learned, [path], InputOptions(white=255.0, invert=True))
+    np.testing.assert_array_equal(predictions.probabilities, learned.predict_proba(255 - gray))
     with pytest.raises(ConfigError, match="white must be a number > 0"):
-        Reading(white=0.0)
+        InputOptions(white=0.0)
 
 
 def test_bad_files_are_named_and_the_others_answered(tmp_path):
@@ -121,9 +125,9 @@ def test_bad_files_are_named_and_the_others_answered(tmp_path):
     (tmp_path / "huge.png").write_bytes(lying_png(50_000, 50_000))
     (tmp_path / "t.csv").write_text("1,2\n")
     sources = [first, tmp_path / "junk.png", tmp_path / "huge.png", tmp_path / "no.png", tmp_path / "t.csv", last]
-    answers = answer_files(image_model(), sources, PLAIN)
-    assert answers.names == (str(first), str(last))
-    told = [line.removeprefix(str(tmp_path)) for line in answers.unread]
+    predictions = predict_files(image_model(), sources, PLAIN)
+    assert predictions.names == (str(first), str(last))
+    told = [line.removeprefix(str(tmp_path)) for line in predictions.unreadable]
     for line, beginning in zip(
         told,
         [
@@ -140,52 +144,52 @@ def test_bad_files_are_named_and_the_others_answered(tmp_path):
 def test_where_nothing_can_be_read_it_is_an_error(tmp_path):
     (tmp_path / "junk.png").write_bytes(b"junk")
     with pytest.raises(DataError, match=r"junk\.png: is no image"):
-        answer_files(image_model(), [tmp_path / "junk.png"], PLAIN)
+        predict_files(image_model(), [tmp_path / "junk.png"], PLAIN)
     with pytest.raises(DataError, match=r"none of 7 inputs can be read: .* and 2 more"):
-        answer_files(image_model(), [tmp_path / f"{k}.png" for k in range(7)], PLAIN)
+        predict_files(image_model(), [tmp_path / f"{k}.png" for k in range(7)], PLAIN)
 
 
 def test_a_folder_is_its_images_sorted_and_nothing_below(tmp_path):
     for name in ("b.png", "c.png", "a.PNG", "B.png", "10.png", "9.png", ".hidden.png", "sub/d.png"):
         saved(drawn(len(name)), tmp_path / name)
     (tmp_path / "list.txt").write_text("x")
-    answers = answer_files(image_model(), [tmp_path], PLAIN)
+    predictions = predict_files(image_model(), [tmp_path], PLAIN)
     shown = ["10.png", "9.png", "B.png", "a.PNG", "b.png", "c.png"]
-    assert answers.names == tuple(str(tmp_path / name) for name in shown)
-    assert answers.notes[0] == f"{tmp_path}: 2 entries other than images left out: 'list.txt', 'sub'."
+    assert predictions.names == tuple(str(tmp_path / name) for name in shown)
+    assert predictions.notes[0] == f"{tmp_path}: 2 entries other than images left out: 'list.txt', 'sub'."
 
 
 def test_a_folder_without_images_is_one_line(tmp_path):
     with pytest.raises(DataError, match=rf"^{tmp_path}: holds no images .* directly in it, found nothing\. Folders"):
-        answer_files(image_model(), [tmp_path], PLAIN)
+        predict_files(image_model(), [tmp_path], PLAIN)
     saved(drawn(0), tmp_path / "A" / "a.png")
     with pytest.raises(DataError, match=r"found 'A'\. Folders within it are not looked into"):
-        answer_files(image_model(), [tmp_path], PLAIN)
+        predict_files(image_model(), [tmp_path], PLAIN)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"a\.png: is neither a file nor a folder"):
-        answer_files(image_model(), [tmp_path / "a.png"], PLAIN)
+        predict_files(image_model(), [tmp_path / "a.png"], PLAIN)
 
 
 def test_an_image_for_a_model_of_rows_is_one_line(tmp_path):
     with pytest.raises(DataError, match=r"a\.png: is an image, but the model was trained on rows of 3 values"):
-        answer_files(row_model(), [saved(drawn(0), tmp_path / "a.png")], PLAIN)
+        predict_files(row_model(), [saved(drawn(0), tmp_path / "a.png")], PLAIN)
 
 
 def test_data_files_and_images_may_be_mixed_and_keep_their_order(tmp_path):
     path = saved(drawn(0), tmp_path / "a.png")
     images = np.random.default_rng(1).integers(0, 256, (2, *SHAPE)).astype(np.uint8)
     np.savez(tmp_path / "two.npz", images=images, labels=[0, 1])
-    answers = answer_files(image_model(), [path, tmp_path / "two.npz", path], PLAIN)
-    assert answers.names == (str(path), f"{tmp_path}/two.npz[0]", f"{tmp_path}/two.npz[1]", str(path))
-    np.testing.assert_allclose(answers.probabilities[1:3], image_model().predict_proba(images), rtol=1e-6)
+    predictions = predict_files(image_model(), [path, tmp_path / "two.npz", path], PLAIN)
+    assert predictions.names == (str(path), f"{tmp_path}/two.npz[0]", f"{tmp_path}/two.npz[1]", str(path))
+    np.testing.assert_allclose(predictions.probabilities[1:3], image_model().predict_proba(images), rtol=1e-6)
 
 
 def test_pieces_of_a_large_file_give_the_bits_of_the_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(inputs_module, "PIECE_BYTES", 1)
+    monkeypatch.setattr(inputs_module, "BATCH_BYTES", 1)
     images = np.random.default_rng(0).integers(0, 256, (2 * CHUNK_ROWS + 100, *SHAPE)).astype(np.uint8)
     np.save(tmp_path / "images.npy", images)
     seen = []
@@ -196,16 +200,16 @@ def test_pieces_of_a_large_file_give_the_bits_of_the_whole(tmp_path, monkeypatch
         return read(self, start, stop)
 
     monkeypatch.setattr(StoredSamples, "read", watched)
-    answers = answer_files(image_model(), [tmp_path / "images.npy"], PLAIN)
-    np.testing.assert_array_equal(answers.probabilities, image_model().predict_proba(images))
+    predictions = predict_files(image_model(), [tmp_path / "images.npy"], PLAIN)
+    np.testing.assert_array_equal(predictions.probabilities, image_model().predict_proba(images))
     assert max(seen) == CHUNK_ROWS
-    assert answers.names[-1].endswith(f"images.npy[{len(images) - 1}]")
+    assert predictions.names[-1].endswith(f"images.npy[{len(images) - 1}]")
 
 
 def test_tables_with_and_without_labels_give_the_same_answers(tmp_path):
     (tmp_path / "a.csv").write_text("u,v,w,label\n1,2,3,x\n4,5,6,y\n")
     (tmp_path / "b.csv").write_text("1,2,3\n4,5,6\n")
-    first, second = (answer_files(row_model(), [tmp_path / name], PLAIN) for name in ("a.csv", "b.csv"))
+    first, second = (predict_files(row_model(), [tmp_path / name], PLAIN) for name in ("a.csv", "b.csv"))
     np.testing.assert_array_equal(first.probabilities, second.probabilities)
     np.testing.assert_array_equal(first.probabilities, row_model().predict_proba([[1.0, 2, 3], [4, 5, 6]]))
     assert first.notes == (f"{tmp_path}/a.csv: The label, column 'label', is left out.",)
@@ -222,45 +226,45 @@ def test_tables_with_and_without_labels_give_the_same_answers(tmp_path):
 def test_samples_of_another_size_are_one_line_with_both_sizes(tmp_path, model, shape, message):
     np.savez(tmp_path / "a.npz", X=np.ones(shape, np.float32))
     with pytest.raises(DataError, match=message):
-        answer_files(model, [tmp_path / "a.npz"], PLAIN)
+        predict_files(model, [tmp_path / "a.npz"], PLAIN)
 
 
 def test_images_are_rows_to_a_model_of_rows():
     images = np.random.default_rng(0).normal(size=(4, 2, 2))
-    answers = answer_samples(row_model(4), Samples(images, "inputs"))
-    np.testing.assert_array_equal(answers.probabilities, row_model(4).predict_proba(images.reshape(4, 4)))
+    predictions = predict_samples(row_model(4), Samples(images, "inputs"))
+    np.testing.assert_array_equal(predictions.probabilities, row_model(4).predict_proba(images.reshape(4, 4)))
 
 
 def test_values_of_another_scale_are_noted():
     fractions = Samples(np.full((2, *SHAPE), 0.5), "inputs")
-    assert "values up to 1, but the model was trained on pixels" in answer_samples(image_model(), fractions).notes[0]
+    assert "values up to 1, but the model was trained on pixels" in predict_samples(image_model(), fractions).notes[0]
     pixels = Samples(np.full((2, *SHAPE), 9, np.uint8), "inputs")
-    assert "holds pixels of 0..255, but" in answer_samples(image_model(scale=1.0), pixels).notes[0]
-    assert answer_samples(image_model(), pixels).notes == ()
+    assert "holds pixels of 0..255, but" in predict_samples(image_model(scale=1.0), pixels).notes[0]
+    assert predict_samples(image_model(), pixels).notes == ()
 
 
 def test_settings_without_a_use_are_refused(tmp_path):
     np.savez(tmp_path / "a.npz", X=np.ones((2, 30)))
     with pytest.raises(ConfigError, match="invert is for image files"):
-        answer_files(image_model(), [tmp_path / "a.npz"], Reading(invert=True))
+        predict_files(image_model(), [tmp_path / "a.npz"], InputOptions(invert=True))
     with pytest.raises(ConfigError, match=r"label_column has no meaning for an \.npz file"):
-        answer_files(image_model(), [tmp_path / "a.npz"], Reading(label_column="x"))
+        predict_files(image_model(), [tmp_path / "a.npz"], InputOptions(label_column="x"))
     with pytest.raises(ConfigError, match="got ''"):
-        answer_files(image_model(), [""], PLAIN)
+        predict_files(image_model(), [""], PLAIN)
 
 
 def test_the_best_classes_come_in_their_order():
-    answers = answer_samples(image_model(), Samples(np.random.default_rng(0).normal(size=(9, 30)), "inputs"))
-    for row, label, best in zip(answers.probabilities, answers.labels, answers.best(3), strict=True):
+    predictions = predict_samples(image_model(), Samples(np.random.default_rng(0).normal(size=(9, 30)), "inputs"))
+    for row, label, best in zip(predictions.probabilities, predictions.labels, predictions.best(3), strict=True):
         assert best[0] == (label, row.max())
         assert [share for _, share in best] == sorted(row.tolist(), reverse=True)
-    assert answers.names[:2] == ("0", "1")
+    assert predictions.names[:2] == ("0", "1")
 
 
 def test_images_read_alike_are_told_in_one_line(tmp_path):
     paths = [saved(drawn(k, (9, 9)), tmp_path / f"{k}.png") for k in range(3)]
     paths += [saved(drawn(k, (10 + k, 9)), tmp_path / f"x{k}.png") for k in range(9)]
-    lines = list(conversion_lines(answer_files(image_model(), paths, PLAIN)))
+    lines = list(conversion_lines(predict_files(image_model(), paths, PLAIN)))
     assert lines[0] == f"3 images such as {paths[0]}: 9x9 RGB -> 5x6 gray, stretched"
     assert lines[1] == f"{paths[3]}: 10x9 RGB -> 5x6 gray, stretched"
     assert lines[-1] == "and 2 kinds of images more; --json tells each"

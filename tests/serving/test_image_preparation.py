@@ -10,7 +10,7 @@ import chalknet
 from chalknet.data.dataset import dataset_from_arrays
 from chalknet.data.image_facts import image_facts, look_at
 from chalknet.errors import ConfigError, ModelFileError
-from chalknet.serving.preparation import ImagePreparation
+from chalknet.serving.image_preparation import ImagePreparation
 
 SIDE = 12
 
@@ -50,10 +50,10 @@ def saved(path, pixels):
 @pytest.mark.parametrize(("ink", "paper", "done"), [(0, 255, ", inverted, trimmed"), (255, 0, ", trimmed")])
 def test_scans_are_inverted_and_trimmed_where_that_is_clear(run, tmp_path, ink, paper, done):
     path = saved(tmp_path / "a.png", scan(ink=ink, paper=paper))
-    answers = chalknet.predict(run.network, path)
-    assert answers.labels == ["upright"]
-    assert done in answers.read_as[0]
-    told = " ".join(answers.notes)
+    predictions = chalknet.predict(run.network, path)
+    assert predictions.labels == ["upright"]
+    assert done in predictions.read_as[0]
+    told = " ".join(predictions.notes)
     assert ("inverted, as dark is behind" in told) == (ink == 0)
     assert "trim=False (--no-trim) leaves them: 'a.png'." in told
     plain = chalknet.predict(run.network, path, invert=False, trim=False)
@@ -64,22 +64,24 @@ def test_scans_are_inverted_and_trimmed_where_that_is_clear(run, tmp_path, ink, 
 def test_images_like_those_of_training_are_left_alone(run, tmp_path):
     paths = [saved(tmp_path / f"{at}.png", image) for at, image in enumerate(bars(20, seed=1)[0])]
     paths.append(saved(tmp_path / "blank.png", np.full((SIDE, SIDE), 255, np.uint8)))  # notMNIST's solid I
-    answers = chalknet.predict(run.network, paths)
-    assert set(answers.read_as) == {"12x12 gray, as it is"}
-    assert answers.notes == ()
+    predictions = chalknet.predict(run.network, paths)
+    assert set(predictions.read_as) == {"12x12 gray, as it is"}
+    assert predictions.notes == ()
 
 
 def test_what_is_not_clear_is_told(run, tmp_path):
     tight = 255 - bars(2, seed=1)[0][1]
     tight[0] = np.linspace(120, 255, SIDE)  # a border that is light, and not plain
-    answers = chalknet.predict(run.network, saved(tmp_path / "a.png", tight))
-    assert answers.notes[0].startswith(
+    predictions = chalknet.predict(run.network, saved(tmp_path / "a.png", tight))
+    assert predictions.notes[0].startswith(
         "1 image perhaps of the other kind than the training images, which have dark beh"
     )
     loose = np.zeros((30, 30), np.uint8)
     loose[4:26, 14:17] = 255
-    answers = chalknet.predict(run.network, saved(tmp_path / "b.png", loose))
-    assert answers.notes[0].startswith("1 image with wider margins than the training images. trim=True (--trim) cuts")
+    predictions = chalknet.predict(run.network, saved(tmp_path / "b.png", loose))
+    assert predictions.notes[0].startswith(
+        "1 image with wider margins than the training images. trim=True (--trim) cuts"
+    )
     assert "trimmed to 3x22" in chalknet.predict(run.network, tmp_path / "b.png", trim=True).read_as[0]
 
 
@@ -130,8 +132,8 @@ def test_facts_are_of_the_training_images_and_kept_in_the_model_file(run, tmp_pa
 
 def test_a_model_that_does_not_know_its_images_leaves_others_as_they_are(run, tmp_path):
     path = saved(tmp_path / "a.png", scan())
-    answers = chalknet.predict(replace(run.network, image_facts=None), path)
-    assert (answers.read_as, answers.notes) == (("60x60 gray -> 12x12 gray",), ())
+    predictions = chalknet.predict(replace(run.network, image_facts=None), path)
+    assert (predictions.read_as, predictions.notes) == (("60x60 gray -> 12x12 gray",), ())
 
 
 def test_another_fit_is_refused(run, tmp_path):
