@@ -28,6 +28,7 @@ def test_the_notebook_is_one_and_holds_no_outputs(notebook):
     assert NOTEBOOK.read_text(encoding="utf-8") == json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
+@pytest.mark.slow
 def test_every_cell_of_the_notebook_runs(notebook, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     parameters, *cells = code_of(notebook)

@@ -410,6 +410,7 @@ def run_script(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_script_prints_tables_and_writes_every_round(tmp_path):
     tiny = ["--workload", "full 4", "--workload", "step 8 4", "--baseline", "formulas", "--rounds", "1"]
     done = run_script(*tiny, "--threads", "1", "-o", str(tmp_path / "result.json"))

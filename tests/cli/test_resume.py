@@ -50,6 +50,7 @@ def end(process, number, epoch=1):
     return process.stderr.read()
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_ends_with_the_bits_of_an_undisturbed_run(letters):
     killed_until_it_ends(letters, [*LINE, *SETTINGS, "--epochs", "100"], kills=6)
 
@@ -64,6 +65,7 @@ def test_killed_twenty_times_a_run_with_dropout_changed_images_and_a_schedule_en
     killed_until_it_ends(letters, [*EVERYTHING, "--epochs", "300"], kills=20)
 
 
+@pytest.mark.slow
 def test_early_stopping_and_everything_else_survive_a_kill(letters):
     line = [*EVERYTHING, "--epochs", "60", "--stop-early", "--patience", "60"]
     killed_until_it_ends(letters, line, kills=2)
@@ -106,6 +108,7 @@ def is_finished(run):
     return (run / "summary.json").exists() and not (run / "checkpoint.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_left_half_written_is_removed_by_the_next_start(letters):
     with started(*LINE, "--epochs", "100000", "--out", "run", "--checkpoint-seconds", "0", cwd=letters) as process:
         wait_for_checkpoints(process, letters / "run" / "checkpoint.safetensors", 1)
@@ -140,6 +143,7 @@ def test_a_signal_finishes_the_epoch_and_says_how_to_go_on(letters, capsys, numb
     assert not (letters / "run" / "checkpoint.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_process_that_was_started_to_outlive_its_terminal_does(letters):
     line = [*LINE, *SETTINGS, "--epochs", "3000", "--out", "run"]
     command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *COMMAND, *line]  # as nohup does

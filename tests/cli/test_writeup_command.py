@@ -12,6 +12,7 @@ from chalknet.workflows.writeup import WriteupProgress
 LINE = split("--hidden 5,8 --epochs 3 --learning-rate 1e-3 --train 160 --valid 40 --seeds 2")
 
 
+@pytest.mark.slow
 def test_writeup_and_report_end_with_the_documents_paths(letters, tmp_path, capsys):
     assert main(["writeup", "--data", letters, *LINE, "--out", "paper"]) == 0
     printed = capsys.readouterr()
@@ -24,6 +25,7 @@ def test_writeup_and_report_end_with_the_documents_paths(letters, tmp_path, caps
     assert capsys.readouterr().out == "written to paper/report/report.html and paper/report/report.pdf\n"
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_appendix_repeat_the_writeup(letters, tmp_path, capsys):
     main(["writeup", "--data", letters, *LINE, "--out", "paper", "--quiet"])
     page = (tmp_path / "paper" / "writeup.html").read_text(encoding="utf-8")
@@ -60,6 +62,7 @@ def test_a_failed_training_is_exit_code_1_and_in_the_document(letters, tmp_path,
     assert (tmp_path / "paper" / "writeup.html").exists()
 
 
+@pytest.mark.slow
 def test_stopped_by_ctrl_c_it_keeps_what_is_finished_and_goes_on_with_the_same_command(
     letters, tmp_path, monkeypatch, capsys
 ):
@@ -81,6 +84,7 @@ def test_stopped_by_ctrl_c_it_keeps_what_is_finished_and_goes_on_with_the_same_c
     assert capsys.readouterr().err.count("hidden=") == 2
 
 
+@pytest.mark.slow
 def test_a_document_of_another_is_replaced_only_when_asked_and_chalknets_own_always(letters, tmp_path, capsys):
     small = ["--hidden", "5", "--epochs", "3", "--train", "160", "--valid", "40", "--seeds", "1"]
     writeup, report = (

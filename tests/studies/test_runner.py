@@ -258,6 +258,7 @@ def test_a_killed_worker_loses_its_runs_progress_and_no_more(letters, tmp_path, 
 
 
 @pytest.mark.parametrize("is_stacked", [False, STACKED])
+@pytest.mark.slow
 def test_a_run_that_kills_its_worker_three_times_has_failed(letters, tmp_path, monkeypatch, request, is_stacked):
     asked = {"jobs": 1, "epochs": 200, "learning_rate": 1e-5, **SIZES}
     asked |= request.getfixturevalue("stacks") if is_stacked else {}
@@ -366,6 +367,7 @@ def killed_again_and_again(letters, folder, undisturbed, n_kills, epochs, longes
         assert store.leases() == []
 
 
+@pytest.mark.slow
 def test_a_study_killed_three_times_ends_with_the_numbers_of_an_undisturbed_one(letters, tmp_path):
     run_to_the_end(command_line(letters, tmp_path / "calm", "--epochs", "300", "--jobs", "2", "--quiet"))
     killed_again_and_again(letters, tmp_path / "killed", tmp_path / "calm", 3, 300, longest=1.3)
@@ -393,6 +395,7 @@ def test_a_study_that_never_lives_longer_than_a_third_of_its_time_finishes_with_
     assert numbers(read_results(tmp_path / "s")) == numbers(read_results(tmp_path / "calm"))
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_study_and_do_nothing_twice(letters, tmp_path):
     folder = tmp_path / "shared"
     command = command_line(letters, folder, "--epochs", "1000", "--jobs", "1", "--quiet")
@@ -412,6 +415,7 @@ def test_two_processes_share_one_study_and_do_nothing_twice(letters, tmp_path):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.slow
 def test_a_signal_stops_a_study_with_one_line_that_says_how_to_go_on(letters, tmp_path, number, code):
     command = command_line(letters, tmp_path / "s", "--epochs", "1000", "--jobs", "2")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
@@ -449,6 +453,7 @@ def n_epochs_kept(folder):
     return len(read_checkpoint(path).history)
 
 
+@pytest.mark.slow
 def test_a_worker_whose_driver_is_killed_keeps_its_epochs_and_ends(letters, tmp_path):
     with training(letters, tmp_path / "s") as (process, worker):
         before = n_epochs_kept(tmp_path / "s")

@@ -95,6 +95,7 @@ class TestWithOptuna:
         assert sorted(config.label for config in results.configurations) == ["hidden=3", "hidden=4", "hidden=5"]
         assert results.counts["done"] == 3
 
+    @pytest.mark.slow
     def test_a_search_finds_the_same_whatever_the_jobs_and_goes_on_where_it_was_stopped(self, small_images, tmp_path):
         whole = searched(small_images, tmp_path / "whole", jobs=2)
         assert len(whole.configurations) == 6

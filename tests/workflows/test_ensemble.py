@@ -133,6 +133,7 @@ def test_a_report_of_an_ensemble_has_its_own_scores_and_what_averaging_gains(fin
 
 
 @pytest.mark.usefixtures("finished")
+@pytest.mark.slow
 def test_a_report_of_an_ensemble_whose_samples_are_gone_says_so(tmp_path):
     chalknet.train("letters.npz", out="own", **SETTINGS)  # the copied run knows the first folder's samples
     (tmp_path / "letters.npz").unlink()

@@ -81,6 +81,7 @@ print(next(line.split()[1] for line in status.splitlines() if line.startswith("V
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from Linux's /proc")
 @pytest.mark.parametrize("batch_size", ["full", "256"])
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_samples(tmp_path, batch_size):
     peaks = {}
     for n in (FEW, MANY):

@@ -127,6 +127,7 @@ def test_arrays_in_memory_are_asked_for_where_they_can_be_given(letters, capsys)
 
 
 @pytest.mark.parametrize("ensemble", [1, 2])
+@pytest.mark.slow
 def test_a_run_that_lacks_only_its_pictures_gets_them(letters, monkeypatch, ensemble):
     chalknet.train(letters, out="whole", ensemble=ensemble, **SETTINGS)
 

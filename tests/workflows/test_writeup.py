@@ -149,6 +149,7 @@ def test_the_report_of_a_study_shows_mistakes_and_weights(paper):
     assert found.pdf.read_bytes().startswith(b"%PDF")
 
 
+@pytest.mark.slow
 def test_samples_that_have_gone_or_changed_are_said_and_those_that_moved_are_found(letters, tmp_path):
     source = tmp_path / "letters.npz"
     shutil.copy(letters, source)
