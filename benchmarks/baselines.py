@@ -19,7 +19,7 @@ from harness.comparison import compare
 from harness.report import print_progress, report_text
 from harness.workloads import WORKLOADS, Workload, parse_workload
 
-from chalknet.machine.kernels import NEEDS, VARIABLE, use_best_kernels
+from chalknet.machine.kernels import CORETYPE, REQUIRED_FLAGS, use_best_kernels
 
 # What two results must have in common to be one.
 SETTING = ("machine", "versions", "threads", "rounds", "environment", "forced_kernels", "absent", "processes")
@@ -31,12 +31,12 @@ def main() -> None:
     parser.add_argument("--workload", action="append", type=workload, help="only this one, such as 'full 1000'")
     parser.add_argument("--baseline", action="append", choices=BASELINES, help="only this one, chalknet and roofline")
     parser.add_argument("--threads", type=positive, help="threads and cores of each baseline; all cores by default")
-    parser.add_argument("--kernels", choices=NEEDS, help="what OpenBLAS uses in baselines on NumPy")
+    parser.add_argument("--kernels", choices=REQUIRED_FLAGS, help="what OpenBLAS uses in baselines on NumPy")
     parser.add_argument("--add", action="store_true", help="add to the result in --out, made in the same setting")
     parser.add_argument("-o", "--out", type=Path)
     options = parser.parse_args()
-    if options.kernels and VARIABLE in os.environ:
-        parser.error(f"--kernels and {VARIABLE}={os.environ[VARIABLE]} both say which kernels to use; unset that.")
+    if options.kernels and CORETYPE in os.environ:
+        parser.error(f"--kernels and {CORETYPE}={os.environ[CORETYPE]} both say which kernels to use; unset that.")
     if options.add and not (options.out and options.out.is_file()):
         parser.error("--add needs --out, a result that exists.")
     before = json.loads(options.out.read_text(encoding="utf-8")) if options.add else None

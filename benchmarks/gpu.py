@@ -36,7 +36,7 @@ from harness.workloads import (
 )
 
 from chalknet.data.preprocess import Scaling
-from chalknet.engines.engine import EngineSpec, Part, Update
+from chalknet.engines.engine import EngineSpec, SplitData, Update
 from chalknet.machine.facts import machine_facts
 from chalknet.network.objective import Objective
 from chalknet.network.optimizers import Momentum, Step
@@ -57,7 +57,7 @@ def engine(workload: Workload, device: str, precision: str) -> Train:
         architecture(workload),
         start,
         rule,
-        {name: Part(x[split], y[split]) for name, split in SPLITS.items()},
+        {name: SplitData(x[split], y[split]) for name, split in SPLITS.items()},
         scaling=Scaling(255.0),
         objective=Objective("sum"),
         device=device,

@@ -100,7 +100,7 @@ def measure(samples: int, units: int, layers: int, threads: int, tile_rows: int 
     import numpy as np
 
     from chalknet.data.preprocess import Scaling
-    from chalknet.engines.engine import EngineSpec, Part, Update
+    from chalknet.engines.engine import EngineSpec, SplitData, Update
     from chalknet.engines.numpy_engine import NumpyEngine
     from chalknet.network.architecture import Architecture
     from chalknet.network.initializers import initial_parameters
@@ -119,7 +119,7 @@ def measure(samples: int, units: int, layers: int, threads: int, tile_rows: int 
         architecture,
         start,
         rule,
-        {"train": Part(x, y)},
+        {"train": SplitData(x, y)},
         scaling=Scaling(255.0),
         objective=Objective("sum"),
         threads=threads,

@@ -23,7 +23,7 @@ import chalknet
 from chalknet.artifacts.run_folder import read_run
 from chalknet.data.load import load_data
 from chalknet.engines.ray_shards import RayShards
-from chalknet.machine.ray_cluster import _on_this_machine_alone, ray_cluster
+from chalknet.machine.ray_cluster import _local_only, ray_cluster
 from chalknet.studies.results_reader import read_results
 from chalknet.studies.store import Store
 from chalknet.training.callbacks import FunctionCallback
@@ -48,7 +48,7 @@ def cluster():
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         ray = needs("ray")
         ray._raylet.Config.initialize("")  # reads the environment, which it has read when Ray was imported
-        with _on_this_machine_alone(ray):
+        with _local_only(ray):
             nodes = TwoNodes(folder)
             try:
                 yield nodes
@@ -175,10 +175,10 @@ def test_twenty_epochs_on_two_nodes_equal_those_on_one_machine_whatever_is_kille
         trainer = Trainer(DATA, SPLITS, recipe, shards=shards)
         for record in trainer.epochs():
             if record.epoch == 5:
-                (worker,) = two_nodes.workers(two_nodes.head, "Shard")
+                (worker,) = two_nodes.workers(two_nodes.head, "ShardWorker")
                 os.kill(worker, signal.SIGKILL)
             if record.epoch == 12:
-                assert two_nodes.workers(two_nodes.second, "Shard")
+                assert two_nodes.workers(two_nodes.second, "ShardWorker")
                 two_nodes.kill_second()
         shards.stop()
     assert_equal_to_rounding((trainer.history, trainer), trained(DATA, SPLITS, recipe, None))

@@ -25,7 +25,7 @@ sys.exit(main(sys.argv[1:]))
 class TwoNodes:
     """A head node with one core, of which this process is, and a second one with one core that can be killed.
 
-    Everything is done while `ray_cluster._on_this_machine_alone`.
+    Everything is done while `ray_cluster._local_only`.
     """
 
     def __init__(self, folder):

@@ -183,9 +183,9 @@ def make_study(folder: Path) -> None:
 
 def make_kernels(folder: Path) -> None:
     os.environ["XDG_CACHE_HOME"] = str(folder)
-    from chalknet.machine.kernels import KernelChoice, KernelRate, _cache_file, remember
+    from chalknet.machine.kernels import KernelChoice, KernelRate, _cache_file, save_choice
 
-    remember(KernelChoice((KernelRate("", "Haswell", 1.0, 0.5),), "", 1.0))
+    save_choice(KernelChoice((KernelRate("", "Haswell", 1.0, 0.5),), "", 1.0))
     path = _cache_file()
     assert path is not None
     path.rename(folder / "kernels.json")
@@ -255,14 +255,14 @@ def read_spec(folder: Path) -> str:
 
 def read_kernels(folder: Path) -> str:
     os.environ["XDG_CACHE_HOME"] = str(folder)
-    from chalknet.machine.kernels import _cache_file, remembered_choice
+    from chalknet.machine.kernels import _cache_file, load_choice
 
     path = _cache_file()
     assert path is not None
     path.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
         (folder / "kernels.json").rename(path)
-    return "a choice" if remembered_choice() else "no choice"
+    return "a choice" if load_choice() else "no choice"
 
 
 TARGETS = {

@@ -18,7 +18,7 @@ from typing import Any
 
 import chalknet
 from chalknet.machine.facts import machine_facts
-from chalknet.machine.kernels import VARIABLE
+from chalknet.machine.kernels import CORETYPE
 from harness.baselines import BASELINES, Baseline
 from harness.process import BaselineError, BaselineProcess
 from harness.workloads import Workload
@@ -126,7 +126,7 @@ def _start(
     result: Comparison,
 ) -> dict[str, BaselineProcess]:
     """Return a process for each baseline by row, and a second one where its kernels on NumPy are not chalknet's."""
-    forced = {VARIABLE: result.forced_kernels} if result.forced_kernels else {}
+    forced = {CORETYPE: result.forced_kernels} if result.forced_kernels else {}
     rows: dict[str, BaselineProcess] = {}
 
     def start(row: str, baseline: Baseline, environment: Mapping[str, str]) -> None:

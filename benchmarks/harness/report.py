@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from chalknet.formatting import DASH, count_of
-from chalknet.machine.kernels import VARIABLE
+from chalknet.machine.kernels import CORETYPE
 from chalknet.reporting.tables import Table
 from harness.baselines import BASELINES
 from harness.comparison import SAME_KERNELS, Comparison, Progress, baseline_of
@@ -91,8 +91,8 @@ def _rows(result: Comparison, workload: str) -> Iterator[tuple[str, ...]]:
 def _kernel_remarks(result: Comparison) -> Iterator[str]:
     own = result.processes.get("chalknet", {}).get("blas_kernels", "")
     others = [name for name, facts in result.processes.items() if facts["on_numpy"] and not baseline_of(name).own]
-    if VARIABLE in result.environment:
-        yield f"{VARIABLE}={result.environment[VARIABLE]} is set for all baselines."
+    if CORETYPE in result.environment:
+        yield f"{CORETYPE}={result.environment[CORETYPE]} is set for all baselines."
     if result.forced_kernels:
         yield f"baselines on NumPy used OpenBLAS's {result.forced_kernels} kernels in place of its own choice."
     same = [name for name in others if result.processes[name]["blas_kernels"] == own and SAME_KERNELS not in name]

@@ -18,10 +18,10 @@ from chalknet.data.dataset import dataset_from_arrays
 from chalknet.data.load import load_data
 from chalknet.data.splits import split_dataset
 from chalknet.engines import numpy_engine
-from chalknet.engines.engine import Part
+from chalknet.engines.engine import SplitData
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
-from chalknet.engines.sharded import ShardsHere
+from chalknet.engines.sharded import LocalShards
 from chalknet.network.architecture import Architecture
 from chalknet.network.dense import Dense
 from chalknet.network.initializers import initial_parameters
@@ -71,7 +71,7 @@ RATE = 0.05
 
 def made(engine, case, **options):
     weights, biases, x, labels = case
-    parts = {"train": Part(x, labels), "valid": Part(x[:1], labels[:1]), "test": Part(x[:0], labels[:0])}
+    parts = {"train": SplitData(x, labels), "valid": SplitData(x[:1], labels[:1]), "test": SplitData(x[:0], labels[:0])}
     return make_engine(engine, parts, named(weights, biases), RULE, **options)
 
 
@@ -111,7 +111,7 @@ def test_a_slice_is_the_same_batch_as_its_positions(engine, case):
 def test_an_engine_goes_back_to_a_snapshot_and_goes_on_with_the_same_bits(engine, average, case):
     weights, biases, x, labels = case
     rule = optimizer_for(OptimizerConfig("adam", weight_average=average))
-    runner = make_engine(engine, {"train": Part(x, labels)}, named(weights, biases), rule)
+    runner = make_engine(engine, {"train": SplitData(x, labels)}, named(weights, biases), rule)
     first, rest = updates([slice(0, len(x))], RATE), updates([slice(0, len(x))] * 2, RATE)
     runner.train_epoch(first)
     snapshot, shown = runner.snapshot(), runner.evaluation_parameters()
@@ -141,12 +141,12 @@ def test_evaluation_changes_nothing_and_an_empty_part_has_no_scores(engine, case
 def test_the_scores_of_a_part_are_the_means_of_its_samples(engine, case):
     weights, biases, x, labels = case
     runner = made(engine, case, dtype=np.float64)
-    each, whole = runner.evaluate_each("train"), runner.evaluate("train")
+    each, whole = runner.evaluate_samples("train"), runner.evaluate("train")
     losses = [loop_cross_entropy(loop_forward(weights, biases, x[[n]]), labels[[n]]) for n in range(len(x))]
     np.testing.assert_allclose(each.loss, losses, rtol=1e-9, atol=1e-9)
     assert each.correct.dtype == bool
     assert (each.loss.mean(), each.correct.mean()) == pytest.approx((whole.loss, whole.accuracy), rel=1e-12)
-    assert runner.evaluate_each("test") is None
+    assert runner.evaluate_samples("test") is None
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -168,7 +168,7 @@ def test_what_is_given_out_and_taken_in_is_a_copy(engine, case):
     weights, biases, x, labels = case
     parameters = named(weights, biases)
     kept = {name: value.copy() for name, value in parameters.items()}
-    runner = make_engine(engine, {"train": Part(x, labels)}, parameters, RULE)
+    runner = make_engine(engine, {"train": SplitData(x, labels)}, parameters, RULE)
     runner.train_epoch(updates([slice(0, len(x))], RATE))
     assert all((parameters[name] == kept[name]).all() for name in kept)
     given_out = runner.parameters()
@@ -320,7 +320,7 @@ def test_a_column_far_from_0_is_learned_from_as_one_around_0(engine, n_shards, s
         np.save(folder / "labels.npy", labels)
         data = load_data(folder) if stays_on_disk else dataset_from_arrays(rows, labels)
         splits = split_dataset(data, "random", 80, 20, 0)
-        trainer = Trainer(data, splits, recipe, shards=ShardsHere(n_shards) if n_shards else None)
+        trainer = Trainer(data, splits, recipe, shards=LocalShards(n_shards) if n_shards else None)
         losses = [(r.train.loss, r.valid.loss, r.test.loss) for r in trainer.epochs()]
         found.append((losses, trainer.network().predict_proba(rows)))
     np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-4)

@@ -4,23 +4,23 @@ from hypothesis import given
 from strategies import seeds
 
 from chalknet.config import AugmentationConfig
-from chalknet.data.augment import DRAWS, Augmenter, augmenter_for
+from chalknet.data.augment import PARAMETERS_PER_IMAGE, Augmenter, augmenter_for
 from chalknet.errors import ConfigError
 
 MIDDLE = 0.5  # a draw that moves nothing
 
 
-def changed(images, draws=None, **settings):
+def changed(images, parameters=None, **settings):
     images = np.asarray(images)
-    draws = np.full((len(images), DRAWS), MIDDLE) if draws is None else draws
+    parameters = np.full((len(images), PARAMETERS_PER_IMAGE), MIDDLE) if parameters is None else parameters
     augmenter = Augmenter(AugmentationConfig(**settings), images.shape[1:])
-    return augmenter(images.reshape(len(images), -1), draws).reshape(images.shape)
+    return augmenter(images.reshape(len(images), -1), parameters).reshape(images.shape)
 
 
 def one_draw(position, value):
-    draws = np.full((1, DRAWS), MIDDLE)
-    draws[0, position] = value
-    return draws
+    parameters = np.full((1, PARAMETERS_PER_IMAGE), MIDDLE)
+    parameters[0, position] = value
+    return parameters
 
 
 IMAGE = np.arange(1, 31, dtype=np.uint8).reshape(1, 5, 6)
@@ -61,25 +61,25 @@ def test_zoom_two_shows_the_middle_half():
 
 def test_erasing_sets_one_rectangle_to_0_and_leaves_the_rest():
     image = np.full((1, 10, 8), 50, np.uint8)
-    draws = np.full((1, DRAWS), MIDDLE)
-    draws[0, 6] = 0.0
-    got = changed(image, draws, erase=0.1, erase_size=0.4)[0]
+    parameters = np.full((1, PARAMETERS_PER_IMAGE), MIDDLE)
+    parameters[0, 6] = 0.0
+    got = changed(image, parameters, erase=0.1, erase_size=0.4)[0]
     rows, columns = np.flatnonzero((got == 0).any(axis=1)), np.flatnonzero((got == 0).any(axis=0))
     assert (len(rows), len(columns)) == (2, 2)  # 0.5 x 0.4 x 10 rows and x 8 columns, rounded up
     assert (got[np.ix_(rows, columns)] == 0).all()
     assert (got == 50).sum() == 80 - 4
-    draws[0, 6] = 0.11
-    assert (changed(image, draws, erase=0.1) == 50).all()
+    parameters[0, 6] = 0.11
+    assert (changed(image, parameters, erase=0.1) == 50).all()
 
 
 @given(seeds)
 def test_an_image_is_changed_the_same_alone_and_in_a_batch(seed):
     rng = np.random.default_rng(seed)
-    images, draws = rng.integers(0, 256, (40, 5, 6)).astype(np.uint8), rng.uniform(size=(40, DRAWS))
+    images, parameters = rng.integers(0, 256, (40, 5, 6)).astype(np.uint8), rng.uniform(size=(40, PARAMETERS_PER_IMAGE))
     settings = {"shift_pixels": 2, "rotation_degrees": 30, "zoom": 0.3, "shear": 0.3, "erase": 0.5}
-    whole = changed(images, draws, **settings)
+    whole = changed(images, parameters, **settings)
     for n in (0, 31, 32, 39):
-        np.testing.assert_array_equal(changed(images[[n]], draws[[n]], **settings)[0], whole[n])
+        np.testing.assert_array_equal(changed(images[[n]], parameters[[n]], **settings)[0], whole[n])
     assert np.isfinite(whole).all()
     assert whole.min() >= 0
     assert whole.max() <= 255 + 1e-3

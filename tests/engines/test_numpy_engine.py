@@ -16,10 +16,10 @@ from strategies import updates
 from chalknet.data.preprocess import Scaling, flatten
 from chalknet.engines import numpy_engine
 from chalknet.engines.batches import even_cuts
-from chalknet.engines.engine import Part
+from chalknet.engines.engine import SplitData
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
-from chalknet.engines.workers import Workers
+from chalknet.engines.thread_pool import ThreadPool
 from chalknet.network.architecture import Architecture
 from chalknet.network.initializers import initial_parameters
 from chalknet.network.objective import Objective
@@ -28,9 +28,9 @@ from chalknet.network.optimizers import Momentum
 DATA = made_images(330, seed=2, shape=(7, 6))
 X, LABELS = flatten(DATA.inputs), DATA.labels
 PARTS = {
-    "train": Part(X[:250], LABELS[:250]),
-    "valid": Part(X[250:290], LABELS[250:290]),
-    "test": Part(X[290:], LABELS[290:]),
+    "train": SplitData(X[:250], LABELS[:250]),
+    "valid": SplitData(X[250:290], LABELS[250:290]),
+    "test": SplitData(X[290:], LABELS[290:]),
 }
 
 
@@ -144,7 +144,7 @@ def test_cuts_are_few_and_even(n, most, sizes):
 
 
 def test_every_task_runs_once_and_an_error_in_any_reaches_the_caller():
-    workers, seen = Workers(3), []
+    workers, seen = ThreadPool(3), []
     workers.run([lambda _, i=i: seen.append(i) for i in range(10)])
     assert sorted(seen) == list(range(10))
     for bad in range(4):
@@ -161,7 +161,7 @@ def test_every_task_runs_once_and_an_error_in_any_reaches_the_caller():
 
 def test_threads_end_when_their_workers_are_gone():
     before = set(threading.enumerate())
-    workers = Workers(4)
+    workers = ThreadPool(4)
     started = set(threading.enumerate()) - before
     assert len(started) == 3
     del workers
@@ -177,8 +177,8 @@ def test_threads_end_before_the_interpreter_does():
         "import atexit, threading\n"
         "name = 'chalknet-worker'\n"
         "atexit.register(lambda: print(sum(t.name.startswith(name) for t in threading.enumerate())))\n"
-        "from chalknet.engines.workers import Workers\n"
-        "kept = Workers(9)\n"
+        "from chalknet.engines.thread_pool import ThreadPool\n"
+        "kept = ThreadPool(9)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0"]

@@ -15,7 +15,7 @@ from chalknet.data.load import load_data
 from chalknet.data.splits import split_dataset
 from chalknet.data.stored import StoredSamples
 from chalknet.engines import numpy_engine
-from chalknet.engines.sharded import Cut, ShardsHere
+from chalknet.engines.sharded import LocalShards, ShardLayout
 from chalknet.errors import ConfigError
 from chalknet.training.trainer import Trainer
 from chalknet.workflows.data import convert
@@ -62,7 +62,7 @@ def assert_equal_to_rounding(one, other, tolerance=1e-6):
 @pytest.mark.parametrize("name", FEATURES)
 def test_twenty_epochs_with_three_holders_equal_those_with_one(name, batch_size):
     recipe = BASE.with_settings(batch_size=batch_size, **FEATURES[name])
-    here, one = (trained(DATA, SPLITS, recipe, shards) for shards in (ShardsHere(3), None))
+    here, one = (trained(DATA, SPLITS, recipe, shards) for shards in (LocalShards(3), None))
     assert_equal_to_rounding(here, one, 1e-6 if name == "adamw and average" else 1e-9)
 
 
@@ -70,14 +70,14 @@ def test_twenty_epochs_with_three_holders_equal_those_with_one(name, batch_size)
 @pytest.mark.parametrize("holders", [1, 2, 7])
 def test_any_number_of_holders_and_windows_that_are_shorter_than_the_samples(holders, batch_size):
     recipe = BASE.with_settings(batch_size=batch_size, shuffle_window=70, epochs=3, dropout=0.3, shift_pixels=1)
-    assert_equal_to_rounding(*(trained(DATA, SPLITS, recipe, s) for s in (ShardsHere(holders), None)))
+    assert_equal_to_rounding(*(trained(DATA, SPLITS, recipe, s) for s in (LocalShards(holders), None)))
 
 
 def test_more_holders_than_samples_leave_some_without():
     data = made_images(12, seed=0)
     splits = split_dataset(data, "random", 8, 2)
     recipe = BASE.with_settings(epochs=2, batch_size=4)
-    assert_equal_to_rounding(*(trained(data, splits, recipe, s) for s in (ShardsHere(11), None)))
+    assert_equal_to_rounding(*(trained(data, splits, recipe, s) for s in (LocalShards(11), None)))
 
 
 @pytest.mark.parametrize("batch_size", ["full", 32])
@@ -87,7 +87,7 @@ def test_holders_of_stored_samples_read_their_own_once_an_epoch(tmp_path, monkey
     convert(DATA, tmp_path / "set", "shards")
     data, splits = load_data(tmp_path / "set"), split_dataset(DATA, "random", 280, 60)
     recipe = BASE.with_settings(batch_size=batch_size, shuffle_window=70, epochs=3)
-    trainer = Trainer(data, splits, recipe, shards=ShardsHere(3))
+    trainer = Trainer(data, splits, recipe, shards=LocalShards(3))
     taken, take = [], StoredSamples.take
     monkeypatch.setattr(StoredSamples, "take", lambda self, at: taken.append(at) or take(self, at))
     epochs = trainer.epochs()
@@ -110,7 +110,7 @@ def test_stored_samples_are_handed_to_other_processes_as_where_they_are(tmp_path
 def test_a_checkpoint_moves_between_one_holder_and_several():
     recipe = BASE.with_settings(batch_size=32, epochs=6, optimizer="adam", weight_average=0.9)
     whole = trained(DATA, SPLITS, recipe, None)
-    for first, second in ((ShardsHere(2), None), (None, ShardsHere(3)), (ShardsHere(2), ShardsHere(4))):
+    for first, second in ((LocalShards(2), None), (None, LocalShards(3)), (LocalShards(2), LocalShards(4))):
         begun = Trainer(DATA, SPLITS, recipe, shards=first)
         for record in begun.epochs():
             if record.epoch == 3:
@@ -123,13 +123,15 @@ def test_a_checkpoint_moves_between_one_holder_and_several():
 
 def test_the_scores_of_each_sample_are_in_the_order_of_their_part():
     recipe = BASE.with_settings(epochs=1, shuffle_window=70, batch_size=32)
-    (_, shared), (_, whole) = (trained(DATA, SPLITS, recipe, s, keep_sample_scores=True) for s in (ShardsHere(3), None))
+    (_, shared), (_, whole) = (
+        trained(DATA, SPLITS, recipe, s, keep_sample_scores=True) for s in (LocalShards(3), None)
+    )
     for part in ("train", "valid", "test"):
-        got, want = shared.engine.evaluate_each(part), whole.engine.evaluate_each(part)
+        got, want = shared.engine.evaluate_samples(part), whole.engine.evaluate_samples(part)
         np.testing.assert_allclose(got.loss, want.loss, rtol=1e-9)
         assert (got.correct == want.correct).all()
     assert shared.engine.evaluate("nothing of that name") is None
-    assert shared.engine.evaluate_each("nothing of that name") is None
+    assert shared.engine.evaluate_samples("nothing of that name") is None
 
 
 @pytest.mark.parametrize(
@@ -138,12 +140,12 @@ def test_the_scores_of_each_sample_are_in_the_order_of_their_part():
 )
 def test_what_needs_a_whole_batch_in_one_place_is_refused(settings, said):
     with pytest.raises(ConfigError, match=said):
-        Trainer(DATA, SPLITS, BASE.with_settings(**settings), shards=ShardsHere(2))
+        Trainer(DATA, SPLITS, BASE.with_settings(**settings), shards=LocalShards(2))
 
 
 @given(n=st.integers(1, 60), holders=st.integers(1, 9), window=st.integers(1, 70), seed=st.integers(0, 99))
 def test_a_cut_gives_every_sample_to_one_holder_and_finds_it_there(n, holders, window, seed):
-    cut = Cut(n, holders, window)
+    cut = ShardLayout(n, holders, window)
     owned = [cut.positions(k) for k in range(holders)]
     assert sorted(np.concatenate(owned)) == list(range(n))
     batch = np.random.default_rng(seed).permutation(n)[: max(1, n // 2)]

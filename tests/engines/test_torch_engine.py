@@ -18,7 +18,7 @@ from strategies import updates
 from chalknet.config import Recipe
 from chalknet.data.preprocess import Scaling, flatten
 from chalknet.data.splits import split_dataset
-from chalknet.engines.engine import Part, Update
+from chalknet.engines.engine import SplitData, Update
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.errors import ConfigError, DivergenceError, MissingExtraError
@@ -38,9 +38,9 @@ DATA = made_images(400, seed=2, shape=(7, 6))
 SPLITS = split_dataset(DATA, "random", 250, 60, 0)
 X, LABELS = flatten(DATA.inputs), DATA.labels
 PARTS = {
-    "train": Part(X[:250], LABELS[:250]),
-    "valid": Part(X[250:290], LABELS[250:290]),
-    "test": Part(X[290:], LABELS[290:]),
+    "train": SplitData(X[:250], LABELS[:250]),
+    "valid": SplitData(X[250:290], LABELS[250:290]),
+    "test": SplitData(X[290:], LABELS[290:]),
 }
 BASE = {"hidden": [12, 8], "epochs": 4, "learning_rate": 0.02, "momentum": 0.9, "reduction": "mean", "dtype": "float64"}
 
@@ -204,7 +204,7 @@ def test_raw_samples_on_the_device_give_the_same_numbers(monkeypatch):
 def test_rows_that_float32_cannot_hold_are_scaled_before_they_are_made_float32():
     rows = 1e9 + np.random.default_rng(0).integers(-1, 2, (60, 5)).astype(float)
     scaling = Scaling(np.ones(5), np.full(5, 1e9))
-    part = {"train": Part(rows, np.arange(60) % 4)}
+    part = {"train": SplitData(rows, np.arange(60) % 4)}
     start = initial_parameters(Architecture(5, (8,), 4), seed=0)
     found = [
         make_engine(engine, part, start, Momentum(0.9), scaling=scaling, dtype=np.float32)

@@ -12,9 +12,9 @@ import chalknet
 from chalknet.cli.doctor import torch_line
 from chalknet.cli.main import main
 from chalknet.machine.doctor import EXTRAS, Diagnosis, advice_on, examine
-from chalknet.machine.kernels import KernelRate, choose
+from chalknet.machine.kernels import KernelRate, choose_kernels
 from chalknet.machine.processor import this_processor
-from chalknet.machine.product_rate import product_rate, products_are_right
+from chalknet.machine.product_rate import product_rate, products_are_correct
 from chalknet.machine.torch_facts import ask_torch
 
 FACTS = {"blas": "openblas"}
@@ -22,30 +22,30 @@ SLOW = [KernelRate("", "Haswell", 2e11, 1e11), KernelRate("SkylakeX", "SkylakeX"
 
 
 def test_wrong_kernels_are_said_in_one_line_with_their_factor():
-    (line,) = advice_on(FACTS, choose(SLOW), "")
+    (line,) = advice_on(FACTS, choose_kernels(SLOW), "")
     assert "takes its Haswell kernels here; its SkylakeX kernels are 2.0 times as fast" in line
     assert "OPENBLAS_CORETYPE=SkylakeX" in line
 
 
 def test_a_users_own_setting_that_costs_is_told():
-    (line,) = advice_on(FACTS, choose([SLOW[1], SLOW[0]]), "Haswell")
+    (line,) = advice_on(FACTS, choose_kernels([SLOW[1], SLOW[0]]), "Haswell")
     assert "OPENBLAS_CORETYPE=Haswell is set and costs a factor of 2.0" in line
 
 
 @pytest.mark.parametrize(("rates", "set_by_user"), [(SLOW[::-1], ""), (SLOW[::-1], "SkylakeX")])
 def test_where_nothing_would_help_nothing_is_advised(rates, set_by_user):
-    assert advice_on(FACTS, choose(rates), set_by_user) == ()
+    assert advice_on(FACTS, choose_kernels(rates), set_by_user) == ()
 
 
 def test_another_blas_is_named():
-    assert advice_on({"blas": "mkl"}, choose([]), "") == (
+    assert advice_on({"blas": "mkl"}, choose_kernels([]), "") == (
         "NumPy's BLAS is mkl, whose kernels cannot be chosen from outside.",
     )
 
 
 def test_rates_are_positive_and_products_right():
     assert product_rate("float32", workers=2, seconds=0.01) > 1e8
-    assert products_are_right()
+    assert products_are_correct()
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
@@ -114,7 +114,7 @@ def test_torch_is_one_line_with_threads_and_device(facts, line):
 )
 def test_the_torch_engine_is_one_line_with_where_and_whether_bfloat16(facts, flags, line):
     processor = replace(this_processor(), flags=frozenset(flags))
-    assert Diagnosis(processor, {}, choose([]), "", {}, facts, ()).torch_engine == line
+    assert Diagnosis(processor, {}, choose_kernels([]), "", {}, facts, ()).torch_engine == line
 
 
 @pytest.mark.parametrize("facts", [CUDA, CPU])

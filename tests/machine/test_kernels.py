@@ -13,10 +13,10 @@ from chalknet.machine.kernels import (
     KernelChoice,
     KernelRate,
     candidates,
-    choose,
+    choose_kernels,
+    load_choice,
     measure_kernels,
-    remember,
-    remembered_choice,
+    save_choice,
     use_best_kernels,
     warn_of_slow_kernels,
 )
@@ -71,15 +71,15 @@ def test_only_sets_that_the_processor_can_run_are_tried(flags, names):
     ids=["none", "one", "faster", "own is best", "within the noise", "equals by preference"],
 )
 def test_the_fastest_set_is_chosen_where_it_is_clearly_faster(rates, best, gain):
-    choice = choose(rates)
+    choice = choose_kernels(rates)
     assert (choice.best, choice.gain) == (best, pytest.approx(gain))
 
 
 def test_a_choice_is_remembered(cache_folder):
-    choice = choose([rate("", "Haswell", 200), rate("SkylakeX", "SkylakeX", 400)])
-    assert remembered_choice() is None
-    remember(choice)
-    assert remembered_choice() == choice
+    choice = choose_kernels([rate("", "Haswell", 200), rate("SkylakeX", "SkylakeX", 400)])
+    assert load_choice() is None
+    save_choice(choice)
+    assert load_choice() == choice
     assert len(list((cache_folder / "chalknet").iterdir())) == 1
 
 
@@ -94,22 +94,22 @@ def test_a_choice_is_remembered(cache_folder):
     ids=range(9),
 )
 def test_a_damaged_memory_is_no_memory(cache_folder, text):
-    remember(choose([rate("", "Haswell", 200)]))
+    save_choice(choose_kernels([rate("", "Haswell", 200)]))
     next((cache_folder / "chalknet").iterdir()).write_text(text)
-    assert remembered_choice() is None
+    assert load_choice() is None
 
 
 @pytest.mark.usefixtures("cache_folder")
 def test_a_memory_that_names_a_set_this_processor_cannot_run_is_no_memory():
-    remember(KernelChoice((), "Cooperlake", 9.0))
-    assert remembered_choice() is None
+    save_choice(KernelChoice((), "Cooperlake", 9.0))
+    assert load_choice() is None
 
 
 def test_without_a_cache_folder_nothing_is_remembered_and_nothing_fails(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    remember(choose([rate("", "Haswell", 200)]))
-    assert remembered_choice() is None
+    save_choice(choose_kernels([rate("", "Haswell", 200)]))
+    assert load_choice() is None
 
 
 @pytest.mark.parametrize("wish", [{"OPENBLAS_CORETYPE": "Haswell"}, {"CHALKNET_BLAS": "keep"}])
@@ -156,7 +156,7 @@ def test_a_gain_that_other_work_on_the_machine_has_feigned_is_not_believed(monke
     }  # own was slowed in its first turn
     monkeypatch.setattr(kernels, "_measure", lambda name, _: rate(name, name or "SkylakeX", next(turns[name]) / 1e9))
     found = measure_kernels(["Haswell"])
-    assert choose(found).best == ""
+    assert choose_kernels(found).best == ""
     assert max(found, key=lambda one: one.float32).asked == ""
 
 
@@ -171,7 +171,7 @@ def test_a_gain_that_other_work_on_the_machine_has_feigned_is_not_believed(monke
 def test_a_library_user_is_told_of_slow_kernels_and_nothing_is_changed(monkeypatch, measured, message):
     monkeypatch.setattr("chalknet.machine.facts.blas_facts", lambda: {"blas": "openblas", "blas_kernels": "Haswell"})
     if measured:
-        remember(choose([rate("", "Haswell", 200), rate("SkylakeX", "SkylakeX", 400)]))
+        save_choice(choose_kernels([rate("", "Haswell", 200), rate("SkylakeX", "SkylakeX", 400)]))
     with pytest.warns(UserWarning, match=message):
         warn_of_slow_kernels()
     assert "OPENBLAS_CORETYPE" not in os.environ

@@ -10,24 +10,24 @@ import chalknet
 from chalknet.cli.main import main
 from chalknet.engines.ray_shards import RayShards
 from chalknet.errors import ConfigError, MissingExtraError
-from chalknet.machine.ray_cluster import checked_place, first_sentence, ray_cluster
+from chalknet.machine.ray_cluster import first_sentence, parse_cluster_address, ray_cluster
 
 
 @pytest.mark.parametrize(("on", "address"), [("ray", ""), ("ray://10.0.0.1:6379", "10.0.0.1:6379")])
 def test_a_place_is_this_machine_or_an_address(on, address):
-    assert checked_place(on) == address
+    assert parse_cluster_address(on) == address
 
 
 @pytest.mark.parametrize("on", ["", "Ray", "ray://", "ray://host", "ray:6379", "ray://host:port", "http://host:1"])
 def test_another_place_is_refused(on):
     with pytest.raises(ConfigError, match="on must be ray, for this machine, or ray://HOST:PORT, got"):
-        checked_place(on)
+        parse_cluster_address(on)
 
 
 @pytest.mark.parametrize("port", [0, 65_536, 10**9])
 def test_a_port_that_cannot_be_is_refused(port):
     with pytest.raises(ConfigError, match=f"on must name a port from 1 to 65535, got 'ray://host:{port}'"):
-        checked_place(f"ray://host:{port}")
+        parse_cluster_address(f"ray://host:{port}")
 
 
 @pytest.mark.parametrize(

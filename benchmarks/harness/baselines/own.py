@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from chalknet.data.preprocess import Scaling
-from chalknet.engines.engine import EngineSpec, Part, Update
+from chalknet.engines.engine import EngineSpec, SplitData, Update
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.network.model import Network
 from chalknet.network.objective import Objective
@@ -56,7 +56,7 @@ def _training(workload: Workload, make_engine: Any, **options: Any) -> Run:
         architecture(workload),
         start_parameters(workload),
         Momentum(FULL_MOMENTUM) if full else Momentum(STEP_MOMENTUM, bias_momentum=True),
-        {name: Part(x[split], y[split]) for name, split in SPLITS.items()},
+        {name: SplitData(x[split], y[split]) for name, split in SPLITS.items()},
         scaling=Scaling(255.0),
         objective=Objective("sum" if full else "mean"),
         **options,

@@ -37,7 +37,7 @@ from chalknet.records import EpochRecord, checked_history
 from chalknet.training.callbacks import Callback, RunContext
 from chalknet.training.trainer import Checkpoint, Trainer
 
-# 1: velocities by the parameter's name alone. 2: optimizer state by "slot/parameter", the scale of batch normalization
+# 1: velocities by the parameter's name alone. 2: optimizer state by "state/parameter", the scale of batch normalization
 # called "gain". 3: with all layers.
 FORMAT = 3
 HEADER_KEY = "chalknet-checkpoint"

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from chalknet.config import AugmentationConfig
 from chalknet.errors import ConfigError
 
-DRAWS = 11  # random numbers an image needs: angle, zoom y and x, shear, shift y and x, erase, its size and its place
+# The random numbers of an image: angle, zoom y and x, shear, shift y and x, erase, its size and its place.
+PARAMETERS_PER_IMAGE = 11
 ROWS_AT_ONCE = 32  # images whose intermediate values stay in the cache
 
 
@@ -37,11 +38,11 @@ class Augmenter:
         bounds = (config.shift_pixels, config.rotation_degrees, config.zoom, config.shear)
         self._moves = any(bounds)
 
-    def __call__(self, rows: NDArray[Any], draws: NDArray[np.float64]) -> NDArray[np.float32]:
+    def __call__(self, rows: NDArray[Any], parameters: NDArray[np.float64]) -> NDArray[np.float32]:
         """The images changed.
 
         Args:
-            rows: (n, H W), raw. draws: (n, `DRAWS`) uniform numbers in [0, 1), a row an image.
+            rows: (n, H W), raw. parameters: (n, `PARAMETERS_PER_IMAGE`) uniform numbers in [0, 1), a row an image.
         Returns:
             (n, H W) float32, in the units of rows; each image's own, whatever the others are.
         """
@@ -49,17 +50,17 @@ class Augmenter:
         if self._moves:
             for start in range(0, len(rows), ROWS_AT_ONCE):
                 part = slice(start, start + ROWS_AT_ONCE)
-                images[part] = self._moved(images[part], draws[part])
+                images[part] = self._moved(images[part], parameters[part])
         if self._config.erase:
-            self._erase(images, draws)
+            self._erase(images, parameters)
         return images
 
-    def _moved(self, images: NDArray[np.float32], draws: NDArray[np.float64]) -> NDArray[np.float32]:
+    def _moved(self, images: NDArray[np.float32], parameters: NDArray[np.float64]) -> NDArray[np.float32]:
         height, width = self._shape
         # A border of zeros, so that a pixel that reads outside has neighbors to read; two where the further one lies.
         padded = np.zeros((len(images), height + 3, width + 3), np.float32)
         padded[:, 1:-2, 1:-2] = images.reshape(-1, height, width)
-        (yy, yx, ty), (xy, xx, tx) = self._maps(draws)
+        (yy, yx, ty), (xy, xx, tx) = self._maps(parameters)
         read_y = np.clip(yy * self._y + yx * self._x + (ty + (height + 1) / 2), 0, height + 1).astype(np.float32)
         read_x = np.clip(xy * self._y + xx * self._x + (tx + (width + 1) / 2), 0, width + 1).astype(np.float32)
         row, column = read_y.astype(np.int32), read_x.astype(np.int32)
@@ -74,10 +75,10 @@ class Augmenter:
         below = _between(flat.take(row), flat.take(row + 1), read_x)
         return _between(above, below, read_y)
 
-    def _maps(self, draws: NDArray[np.float64]) -> tuple[tuple[NDArray[np.float32], ...], ...]:
+    def _maps(self, parameters: NDArray[np.float64]) -> tuple[tuple[NDArray[np.float32], ...], ...]:
         """For each image the two rows of R S Z and t, each number (n, 1)."""
         config = self._config
-        signed = (2 * draws[:, :6] - 1).T[:, :, None]
+        signed = (2 * parameters[:, :6] - 1).T[:, :, None]
         angle = signed[0] * np.deg2rad(config.rotation_degrees)
         zoom_y, zoom_x = (1 + config.zoom) ** signed[1], (1 + config.zoom) ** signed[2]
         shear = signed[3] * config.shear
@@ -88,12 +89,12 @@ class Augmenter:
         )
         return tuple(tuple(number.astype(np.float32) for number in row) for row in rows)
 
-    def _erase(self, images: NDArray[np.float32], draws: NDArray[np.float64]) -> None:
+    def _erase(self, images: NDArray[np.float32], parameters: NDArray[np.float64]) -> None:
         """Sets a rectangle of some images to 0: each side uniform up to the largest, anywhere inside."""
         height, width = self._shape
         view = images.reshape(-1, height, width)
-        for n in np.flatnonzero(draws[:, 6] < self._config.erase):
-            share_y, share_x, place_y, place_x = draws[n, 7:DRAWS]
+        for n in np.flatnonzero(parameters[:, 6] < self._config.erase):
+            share_y, share_x, place_y, place_x = parameters[n, 7:PARAMETERS_PER_IMAGE]
             tall, wide = (
                 int(np.ceil(u * self._config.erase_size * side)) for u, side in ((share_y, height), (share_x, width))
             )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.engines.engine import Batch, EngineSpec, Update
-from chalknet.engines.random_transforms import Mixing, Rows
+from chalknet.engines.random_transforms import Mixup, Rows
 from chalknet.engines.scores import Matrix, Targets
 from chalknet.network.dropout import Dropout
 from chalknet.network.optimizers import Step
@@ -25,8 +25,8 @@ class TrainingBatch(NamedTuple):
         labels: (n,).
         weights: (n,) weights of the samples in the loss, or None for equal weights.
         step: number and learning rate of the update.
-        augmentation: (n, DRAWS) random numbers for the augmenter, or None.
-        mixing: partners for mixup, or None.
+        augmentation: (n, PARAMETERS_PER_IMAGE) random numbers for the augmenter, or None.
+        mixup: partners for mixup, or None.
         n_batch: size of the whole batch, larger than n on a shard.
         places: positions of these samples in the whole batch, ascending; None where they are all of it.
     """
@@ -36,17 +36,17 @@ class TrainingBatch(NamedTuple):
     weights: Matrix | None
     step: Step
     augmentation: NDArray[np.float64] | None
-    mixing: Mixing | None
+    mixup: Mixup | None
     n_batch: int
     places: NDArray[np.int64] | None = None
 
     def targets(self, rows: slice, smoothing: float) -> Targets:
         """Return the targets of some of the samples."""
         weights = None if self.weights is None else self.weights[rows]
-        if self.mixing is None:
+        if self.mixup is None:
             return Targets(self.labels[rows], weights=weights, smoothing=smoothing)
-        partners = self.labels[self.mixing.partners[rows]]
-        return Targets(self.labels[rows], partners, self.mixing.share, weights, smoothing)
+        partners = self.labels[self.mixup.partners[rows]]
+        return Targets(self.labels[rows], partners, self.mixup.fraction, weights, smoothing)
 
     def in_batch(self, rows: slice) -> Rows:
         """Return the positions of some of the samples in the whole batch."""
@@ -86,19 +86,17 @@ class BatchBuilder:
         loss_weights = None if weights is None else weights[update.batch].astype(self._dtype)
         rows: Rows = slice(0, n) if places is None else places
         augmentation = self._transforms.augmentation_parameters(number, rows)
-        mixing = self._transforms.mixing(number, n)
-        return TrainingBatch(
-            update.batch, labels, loss_weights, update.step, augmentation, mixing, n_batch or n, places
-        )
+        mixup = self._transforms.draw_mixup(number, n)
+        return TrainingBatch(update.batch, labels, loss_weights, update.step, augmentation, mixup, n_batch or n, places)
 
     def fill(self, out: Matrix, batch: TrainingBatch, rows: slice) -> None:
         """Write some samples of a batch, augmented, scaled, mixed and with inputs dropped, into out (rows, I)."""
         self._augment(out, batch, np.arange(rows.start, rows.stop))
-        if batch.mixing is not None:
+        if batch.mixup is not None:
             partners = np.empty_like(out)
-            self._augment(partners, batch, batch.mixing.partners[rows])
-            np.multiply(out, batch.mixing.share, out=out)
-            np.multiply(partners, 1 - batch.mixing.share, out=partners)
+            self._augment(partners, batch, batch.mixup.partners[rows])
+            np.multiply(out, batch.mixup.fraction, out=out)
+            np.multiply(partners, 1 - batch.mixup.fraction, out=partners)
             np.add(out, partners, out=out)
         if self.input_dropout is not None:
             width, at = out.shape[1], batch.in_batch(rows)

@@ -22,7 +22,7 @@ Batch = NDArray[np.int64] | slice  # positions in the training split; a slice is
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class SplitData:
     """The samples of one split (training, validation or test) as an engine receives them.
 
     Attributes:
@@ -81,7 +81,7 @@ class EngineSpec:
     architecture: Architecture
     parameters: Mapping[str, NDArray[Any]]
     optimizer: Optimizer
-    splits: Mapping[str, Part]
+    splits: Mapping[str, SplitData]
     scaling: Scaling = Scaling()
     objective: Objective = Objective()
     transforms: RandomTransforms = RandomTransforms()
@@ -110,7 +110,7 @@ class Engine(Protocol):
     def evaluate(self, part: str) -> Scores | None:
         """Return the scores of "train", "valid" or "test" with the present parameters; None if the split is empty."""
 
-    def evaluate_each(self, part: str) -> SampleScores | None:
+    def evaluate_samples(self, part: str) -> SampleScores | None:
         """Return per-sample scores in the order of the split; `evaluate` returns their means."""
 
     def parameters(self) -> Parameters:
@@ -124,7 +124,7 @@ class Engine(Protocol):
         """
 
     def state(self) -> Parameters:
-        """Return the optimizer state, by "slot/parameter"."""
+        """Return the optimizer state, by "state/parameter"."""
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
         """Restore parameters and optimizer state."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from chalknet.data.preprocess import Scaling
 from chalknet.engines.batches import BatchBuilder, TrainingBatch, even_cuts, part_of_batch
-from chalknet.engines.engine import Batch, EngineSpec, Part, SampleScores, Snapshot, Update
+from chalknet.engines.engine import Batch, EngineSpec, SampleScores, Snapshot, SplitData, Update
 from chalknet.engines.numpy_kernels import EVERY, Group, InPlaceKernel, Workspace
 from chalknet.engines.parameter_layout import (
     PARAMETERS,
@@ -28,7 +28,7 @@ from chalknet.engines.parameter_layout import (
     shown,
 )
 from chalknet.engines.scores import ScoreAccumulator, SoftmaxTerms, Sums
-from chalknet.engines.workers import Workers
+from chalknet.engines.thread_pool import ThreadPool
 from chalknet.machine.blas import one_blas_thread
 from chalknet.machine.kernels import warn_of_slow_kernels
 from chalknet.machine.processor import available_cores
@@ -70,7 +70,7 @@ class NumpyEngine:
         self._gradients = self.arrays.map(np.empty_like)
         averages_statistics = AVERAGE in self._optimizer.state_names and bool(self.arrays.statistics)
         self._is_plain = not (self._objective.l2 or spec.clip_norm or averages_statistics)
-        self._workers = Workers(spec.threads or available_cores())
+        self._workers = ThreadPool(spec.threads or available_cores())
         rows = min(spec.tile_rows, max((len(part.labels) for part in self._splits.values()), default=1))
         self._spaces = [self._new_workspace(rows) for _ in range(self._workers.n)]
         groups = self._spaces[0].groups
@@ -131,7 +131,7 @@ class NumpyEngine:
         return total.scores()
 
     @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
-    def evaluate_each(self, part: str) -> SampleScores | None:
+    def evaluate_samples(self, part: str) -> SampleScores | None:
         if part not in self._splits:
             return None
         terms = self._terms_of(part)
@@ -144,11 +144,11 @@ class NumpyEngine:
         return self._layout.unpack(shown(self._state if of is None else of))
 
     def snapshot(self) -> Snapshot:
-        return {slot: values.map(np.copy) for slot, values in self._state.items()}
+        return {key: values.map(np.copy) for key, values in self._state.items()}
 
     def restore_snapshot(self, snapshot: Snapshot) -> None:
-        for slot, values in snapshot.items():
-            self._state[slot].copy_from(values)
+        for key, values in snapshot.items():
+            self._state[key].copy_from(values)
 
     def state(self) -> Parameters:
         return self._layout.unpack_state(self._state)
@@ -202,8 +202,8 @@ class NumpyEngine:
         """Return the rows of weights, gradient and state of each band, and how many of them are not weights."""
         found = []
         for index, rows, bias_rows in self._bands:
-            memory = [self._state[slot].learned[index][rows] for slot in self._optimizer.state_names]
-            found.append((self.arrays.learned[index][rows], gradients.learned[index][rows], memory, bias_rows))
+            optimizer_state = [self._state[key].learned[index][rows] for key in self._optimizer.state_names]
+            found.append((self.arrays.learned[index][rows], gradients.learned[index][rows], optimizer_state, bias_rows))
         return found
 
     def _tiles_of(self, part: str) -> list[slice]:
@@ -257,9 +257,14 @@ class NumpyEngine:
         """Make one update from a batch that passes whole."""
         self._small_gradient(batch, terms, start)
         if self._is_narrow and self._is_plain:
-            for matrix, gradient, memory, bias_rows in self._whole_bands:  # too little work to share or to look up
+            for (
+                matrix,
+                gradient,
+                optimizer_state,
+                bias_rows,
+            ) in self._whole_bands:  # too little work to share or to look up
                 self._optimizer.step_in_place(
-                    matrix, gradient, memory, bias_rows, self._optimizer.step_scalars(batch.step)
+                    matrix, gradient, optimizer_state, bias_rows, self._optimizer.step_scalars(batch.step)
                 )
         else:
             self._move([self._gradients], len(batch.labels), batch.step, not self._is_narrow)
@@ -336,10 +341,12 @@ class NumpyEngine:
                 update(number, 1.0, worker)
 
         def update(number: int, factor: float, _: int) -> None:
-            matrix, gradient, memory, bias_rows = bands[number]
+            matrix, gradient, optimizer_state, bias_rows = bands[number]
             if factor < 1:
                 np.multiply(gradient, factor, out=gradient)
-            self._optimizer.step_in_place(matrix, gradient, memory, bias_rows, self._optimizer.step_scalars(step))
+            self._optimizer.step_in_place(
+                matrix, gradient, optimizer_state, bias_rows, self._optimizer.step_scalars(step)
+            )
 
         self._workers.run([partial(finish, number) for number in range(len(self._bands))], shared)
         if self._spec.clip_norm:
@@ -400,7 +407,7 @@ class NumpyEngine:
         return self._lanes[:n]
 
 
-def resident_floats(splits: Mapping[str, Part], scaling: Scaling, dtype: np.dtype[Any]) -> dict[str, Matrix]:
+def resident_floats(splits: Mapping[str, SplitData], scaling: Scaling, dtype: np.dtype[Any]) -> dict[str, Matrix]:
     """Return every split as floats with a last column of ones, or nothing where they would take too much memory."""
     if sum(part.inputs.size for part in splits.values()) * dtype.itemsize > RESIDENT_BYTES:
         return {}

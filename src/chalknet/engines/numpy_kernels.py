@@ -474,9 +474,9 @@ class Workspace:
         if targets.smoothing:
             np.subtract(probabilities, targets.smoothing / len(probabilities), out=probabilities)
         whole = 1 - targets.smoothing
-        probabilities[targets.labels, positions] -= whole * targets.share
+        probabilities[targets.labels, positions] -= whole * targets.mixup_fraction
         if targets.partners is not None:
-            probabilities[targets.partners, positions] -= whole * (1 - targets.share)
+            probabilities[targets.partners, positions] -= whole * (1 - targets.mixup_fraction)
         if targets.weights is not None:
             np.multiply(probabilities, targets.weights, out=probabilities)
         logits = self._logits[:n]

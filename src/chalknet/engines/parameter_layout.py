@@ -42,7 +42,7 @@ class NetworkArrays:
 
 
 PARAMETERS = "parameters"  # their key in a `NetworkState`
-NetworkState = dict[str, NetworkArrays]  # the parameters, and each slot of the optimizer
+NetworkState = dict[str, NetworkArrays]  # the parameters, and each key of the optimizer
 
 
 class LayerArrays(NamedTuple):
@@ -95,13 +95,13 @@ class ParameterLayout:
         state: Mapping[str, NDArray[Any]],
         dtype: Any,
     ) -> NetworkState:
-        """Return parameters by name, and optimizer state by "slot/parameter", as matrices.
+        """Return parameters by name, and optimizer state by "state/parameter", as matrices.
 
         Every parameter needs a value; a state without one is 0.
         """
         missing = [name for name in self._architecture.shapes if name not in parameters]
         assert not missing, f"parameters without a value: {missing}"
-        named = {PARAMETERS: parameters, **{slot: _of_slot(state, slot) for slot in optimizer.state_names}}
+        named = {PARAMETERS: parameters, **{key: _state_of(state, key) for key in optimizer.state_names}}
         return {key: self._pack(values, dtype) for key, values in named.items()}
 
     def _pack(self, named: Mapping[str, NDArray[Any]], dtype: DTypeLike) -> NetworkArrays:
@@ -123,12 +123,12 @@ class ParameterLayout:
         return {name: matrices[kind][index][rows] for name, (kind, index, rows) in self._places.items()}
 
     def unpack_state(self, state: NetworkState) -> Parameters:
-        """Return optimizer state by "slot/parameter"; only the average has running statistics."""
+        """Return optimizer state by "state/parameter"; only the average has running statistics."""
         return {
-            f"{slot}/{name}": value
-            for slot, arrays in state.items()
-            for name, value in (self.unpack(arrays).items() if slot != PARAMETERS else ())
-            if slot == AVERAGE or name not in self._architecture.statistics
+            f"{key}/{name}": value
+            for key, arrays in state.items()
+            for name, value in (self.unpack(arrays).items() if key != PARAMETERS else ())
+            if key == AVERAGE or name not in self._architecture.statistics
         }
 
 
@@ -148,5 +148,5 @@ def initial_state(
     return state
 
 
-def _of_slot(state: Mapping[str, NDArray[Any]], slot: str) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(f"{slot}/"): value for name, value in state.items() if name.startswith(f"{slot}/")}
+def _state_of(state: Mapping[str, NDArray[Any]], key: str) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(f"{key}/"): value for name, value in state.items() if name.startswith(f"{key}/")}

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from chalknet.data.augment import DRAWS, Augmenter
+from chalknet.data.augment import PARAMETERS_PER_IMAGE, Augmenter
 from chalknet.network.arrays import FloatArray
 from chalknet.network.random_numbers import dropout_mask, generator_for, uniforms
 
@@ -21,16 +21,16 @@ Rows = slice | NDArray[np.int64]  # of a batch: a slice, or one or more position
 IMAGES, MIXING = 2**32, 2**32 + 1  # streams of their own; dropout layers have smaller numbers
 
 
-class Mixing(NamedTuple):
+class Mixup(NamedTuple):
     """The second samples of mixup.
 
     Attributes:
         partners: (B,) positions in the batch of the samples that are mixed in.
-        share: weight of the sample itself, at least a half.
+        fraction: weight of the sample itself, at least a half.
     """
 
     partners: NDArray[np.int64]
-    share: float
+    fraction: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,23 +54,23 @@ class RandomTransforms:
         run, within = _run_of(rows)
         return dropout_mask(self.seed, stream, update, run, width, rate, dtype)[within]
 
-    def mixing(self, update: int, n: int) -> Mixing | None:
+    def draw_mixup(self, update: int, n: int) -> Mixup | None:
         """Return the partners of a batch of n (docs/derivation.md, L8), or None without mixup.
 
-        The share is drawn once per batch from Beta(alpha, alpha), and the larger of it and its complement is used.
+        The fraction is drawn once per batch from Beta(alpha, alpha), and the larger of it and its complement is used.
         """
         if not self.mixup:
             return None
         rng = generator_for(self.seed, MIXING, update)
-        share = float(rng.beta(self.mixup, self.mixup))
-        return Mixing(rng.permutation(n), max(share, 1 - share))
+        fraction = float(rng.beta(self.mixup, self.mixup))
+        return Mixup(rng.permutation(n), max(fraction, 1 - fraction))
 
     def augmentation_parameters(self, update: int, rows: Rows) -> NDArray[np.float64] | None:
         """Return the numbers that the augmenter needs for some rows of an update's batch, or None without one."""
         if self.augmenter is None:
             return None
         run, within = _run_of(rows)
-        return uniforms(self.seed, IMAGES, update, run, DRAWS)[within]
+        return uniforms(self.seed, IMAGES, update, run, PARAMETERS_PER_IMAGE)[within]
 
     def augment(self, raw: NDArray[Any], parameters: NDArray[np.float64] | None) -> NDArray[Any]:
         """Apply the augmenter to raw rows."""

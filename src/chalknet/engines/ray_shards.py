@@ -7,7 +7,7 @@ from typing import Any
 
 from chalknet.engines.engine import Update
 from chalknet.engines.parameter_layout import NetworkArrays
-from chalknet.engines.sharded import Shard, ShardWork
+from chalknet.engines.sharded import ShardSpec, ShardWorker
 from chalknet.errors import ChalknetError, ConfigError
 from chalknet.machine.ray_cluster import cores_of_nodes, last_line
 
@@ -37,9 +37,9 @@ class RayShards:
         self.n, self._ray = n, ray
         self.threads = max(1, cores // n)
         self._actors: list[Any] = []
-        self._work_of: Callable[[int], ShardWork] | None = None
+        self._work_of: Callable[[int], ShardSpec] | None = None
 
-    def fill(self, work_of: Callable[[int], ShardWork]) -> None:
+    def fill(self, work_of: Callable[[int], ShardSpec]) -> None:
         self.stop()
         self._work_of = work_of
         self._actors = [self._actor(number) for number in range(self.n)]
@@ -58,7 +58,7 @@ class RayShards:
     def _actor(self, number: int) -> Any:
         assert self._work_of is not None, "fill comes first"
         options = {"num_cpus": CORES, "scheduling_strategy": "SPREAD", "max_concurrency": 1}
-        return self._ray.remote(**options)(Shard).remote(self._work_of(number))
+        return self._ray.remote(**options)(ShardWorker).remote(self._work_of(number))
 
     def _answer(self, number: int, answer: Any, what: str, shared: Any, about: Update | str) -> Any:
         """What an actor answers; another in its place, if need be."""

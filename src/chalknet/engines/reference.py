@@ -76,7 +76,7 @@ class ReferenceEngine:
         return score(self._logits(part), self._splits[part].labels)
 
     @np.errstate(over="ignore", invalid="ignore")  # a loss that is not finite is reported in the scores
-    def evaluate_each(self, part: str) -> SampleScores | None:
+    def evaluate_samples(self, part: str) -> SampleScores | None:
         if part not in self._splits:
             return None
         logits, labels = self._logits(part), self._splits[part].labels
@@ -113,11 +113,11 @@ class ReferenceEngine:
         if augmentation is not None:
             x = self._spec.scaling(transforms.augment(train.inputs[batch], augmentation), self._dtype)
         weights = None if train.weights is None else train.weights[batch].astype(self._dtype)
-        mixing = transforms.mixing(number, len(labels))
-        if mixing is None:
+        mixup_draw = transforms.draw_mixup(number, len(labels))
+        if mixup_draw is None:
             return LabeledBatch(x, labels, weights)
-        partners, share = mixing
-        return LabeledBatch(mixup(x, x[partners], share), labels, weights, labels[partners], share)
+        partners, mixup_fraction = mixup_draw
+        return LabeledBatch(mixup(x, x[partners], mixup_fraction), labels, weights, labels[partners], mixup_fraction)
 
     def _clipped(self, gradients: Parameters) -> Parameters:
         if not self._spec.clip_norm:

@@ -73,13 +73,13 @@ class Targets(NamedTuple):
     Attributes:
         labels: (n,), or (M, n).
         partners: labels of the samples that are mixed in, or None.
-        share: weight of the labels; a number, or (M,).
+        mixup_fraction: weight of the labels; a number, or (M,).
         weights: of the samples in the loss, or None.
         smoothing: label smoothing, in [0, 1); a number, or (M,).
     """
 
     labels: Any
     partners: Any = None
-    share: Any = 1.0
+    mixup_fraction: Any = 1.0
     weights: Any = None
     smoothing: Any = 0.0

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from chalknet.config import Recipe
 from chalknet.data.stored import StoredPart
 from chalknet.engines.batches import batch_size
-from chalknet.engines.engine import Batch, EngineSpec, Part, SampleScores, Update
+from chalknet.engines.engine import Batch, EngineSpec, SampleScores, SplitData, Update
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.parameter_layout import NetworkArrays
 from chalknet.engines.scores import ScoreAccumulator, Sums
@@ -30,7 +30,7 @@ from chalknet.records import Scores
 
 
 @dataclass(frozen=True)
-class Cut:
+class ShardLayout:
     """n samples among holders: of each window of so many consecutive samples every holder has one run.
 
     Mini-batches are shuffled within windows, so each has samples at every holder, and a holder whose samples stay on
@@ -70,7 +70,7 @@ class Cut:
 
 
 @dataclass(frozen=True, eq=False)
-class ShardWork:
+class ShardSpec:
     """Everything that a holder is made from.
 
     Attributes:
@@ -80,11 +80,11 @@ class ShardWork:
     """
 
     number: int
-    cut: Cut
+    cut: ShardLayout
     spec: EngineSpec
 
 
-class Share(NamedTuple):
+class ShardGradient(NamedTuple):
     """A holder's share in an update: of n samples the gradient and the sums of their scores."""
 
     n: int
@@ -92,10 +92,10 @@ class Share(NamedTuple):
     sums: list[Sums]
 
 
-class Shard:
+class ShardWorker:
     """One holder's samples, and what it answers of them; it remembers nothing else, so another can take its place."""
 
-    def __init__(self, work: ShardWork) -> None:
+    def __init__(self, work: ShardSpec) -> None:
         self._work, self._number, self._cut = work, work.number, work.cut
         self._sizes = {name: len(part.labels) for name, part in work.spec.splits.items()}
 
@@ -104,7 +104,7 @@ class Shard:
         """Made at the first question, whose answer may then be that the samples cannot be read."""
         return NumpyEngine(replace(self._work.spec, optimizer=Optimizer()))
 
-    def learn(self, weights: NetworkArrays, update: Update) -> Share | None:
+    def learn(self, weights: NetworkArrays, update: Update) -> ShardGradient | None:
         """Its share in an update; None where the batch has none of its samples."""
         rows, places = self._cut.of_batch(update.batch, self._number)
         if not len(rows):
@@ -112,7 +112,7 @@ class Shard:
         self._engine.borrow(weights)
         own: Batch = slice(int(rows[0]), int(rows[-1]) + 1) if _is_run(rows) else rows
         gradient, sums = self._engine.gradient_of(Update(own, update.step), places, batch_size(update.batch))
-        return Share(len(rows), gradient, sums)
+        return ShardGradient(len(rows), gradient, sums)
 
     def evaluate(self, weights: NetworkArrays, part: str) -> tuple[int, Scores] | None:
         """Its number of samples of a part and their scores; None where it has none."""
@@ -120,10 +120,10 @@ class Shard:
         scores = self._engine.evaluate(part)
         return None if scores is None else (self._sizes[part], scores)
 
-    def evaluate_each(self, weights: NetworkArrays, part: str) -> SampleScores | None:
+    def evaluate_samples(self, weights: NetworkArrays, part: str) -> SampleScores | None:
         """The scores of each of its samples of a part."""
         self._engine.borrow(weights)
-        return self._engine.evaluate_each(part)
+        return self._engine.evaluate_samples(part)
 
 
 class Shards(Protocol):
@@ -137,24 +137,24 @@ class Shards(Protocol):
     def threads(self) -> int | None:
         """Of each holder; None for one a core."""
 
-    def fill(self, work_of: Callable[[int], ShardWork]) -> None:
+    def fill(self, work_of: Callable[[int], ShardSpec]) -> None:
         """New holders in place of those there were."""
 
     def ask(self, what: str, weights: NetworkArrays, about: Update | str) -> Sequence[Any]:
-        """What each holder answers, in their order: `Shard`'s method of that name."""
+        """What each holder answers, in their order: `ShardWorker`'s method of that name."""
 
 
-class ShardsHere:
+class LocalShards:
     """`Shards` in this process, one after the other."""
 
     threads: int | None = None
 
     def __init__(self, n: int) -> None:
         self.n = n
-        self._shards: list[Shard] = []
+        self._shards: list[ShardWorker] = []
 
-    def fill(self, work_of: Callable[[int], ShardWork]) -> None:
-        self._shards = [Shard(work_of(number)) for number in range(self.n)]
+    def fill(self, work_of: Callable[[int], ShardSpec]) -> None:
+        self._shards = [ShardWorker(work_of(number)) for number in range(self.n)]
 
     def ask(self, what: str, weights: NetworkArrays, about: Update | str) -> Sequence[Any]:
         return [getattr(shard, what)(weights, about) for shard in self._shards]
@@ -173,15 +173,15 @@ class ShardedEngine(NumpyEngine):
         splits = {name: part for name, part in spec.splits.items() if len(part.labels)}
         self._shards = shards
         lengths = {name: len(part.labels) for name, part in splits.items()}
-        self._cuts = {name: Cut(n, shards.n, window if name == "train" else n) for name, n in lengths.items()}
+        self._cuts = {name: ShardLayout(n, shards.n, window if name == "train" else n) for name, n in lengths.items()}
         train = splits["train"]
-        no_samples = {"train": Part(train.inputs[:0], train.labels[:0])}
+        no_samples = {"train": SplitData(train.inputs[:0], train.labels[:0])}
         super().__init__(replace(spec, splits=no_samples, threads=None, tile_rows=EngineSpec.tile_rows))
 
-        def work_of(number: int) -> ShardWork:
+        def work_of(number: int) -> ShardSpec:
             own = {name: _some(part, self._cuts[name], number) for name, part in splits.items()}
             threads = spec.threads or shards.threads
-            return ShardWork(number, self._cuts["train"], replace(spec, splits=own, clip_norm=0.0, threads=threads))
+            return ShardSpec(number, self._cuts["train"], replace(spec, splits=own, clip_norm=0.0, threads=threads))
 
         shards.fill(work_of)
 
@@ -189,7 +189,7 @@ class ShardedEngine(NumpyEngine):
         tally = ScoreAccumulator()
         for update in updates:
             answers = self._shards.ask("learn", self.arrays, update)
-            shares: list[Share] = [one for one in answers if one is not None]
+            shares: list[ShardGradient] = [one for one in answers if one is not None]
             self.move([one.gradient for one in shares], batch_size(update.batch), update.step)
             for one in shares:
                 tally.add(one.n, one.sums)
@@ -204,12 +204,12 @@ class ShardedEngine(NumpyEngine):
         sizes, scores = zip(*(one for one in answers if one is not None), strict=True)
         return mean_scores(scores, sizes)
 
-    def evaluate_each(self, part: str) -> SampleScores | None:
+    def evaluate_samples(self, part: str) -> SampleScores | None:
         if part not in self._cuts:
             return None
         cut = self._cuts[part]
         each = SampleScores(np.empty(cut.n, self.arrays.learned[0].dtype), np.empty(cut.n, bool))
-        for number, one in enumerate(self._shards.ask("evaluate_each", self.evaluation_arrays, part)):
+        for number, one in enumerate(self._shards.ask("evaluate_samples", self.evaluation_arrays, part)):
             if one is not None:
                 positions = cut.positions(number)
                 each.loss[positions], each.correct[positions] = one.loss, one.correct
@@ -227,7 +227,7 @@ def check_shards(recipe: Recipe, architecture: Architecture) -> None:
         raise ConfigError("mixup mixes samples of different shards, which they do not hand out. Set it to 0.")
 
 
-def _some(part: Part, cut: Cut, number: int) -> Part:
+def _some(part: SplitData, cut: ShardLayout, number: int) -> SplitData:
     """A holder's samples of a part: as arrays of its own, or, where they stay on disk, as where they are."""
     positions = cut.positions(number)
     weights = None if part.weights is None else part.weights[positions]
@@ -235,7 +235,7 @@ def _some(part: Part, cut: Cut, number: int) -> Part:
         inputs: Any = part.inputs.some(positions, max(1, cut.samples_of_window(number)))
     else:
         inputs = part.inputs[positions]
-    return Part(inputs, part.labels[positions], weights)
+    return SplitData(inputs, part.labels[positions], weights)
 
 
 def _is_run(rows: NDArray[np.int64]) -> bool:

@@ -36,6 +36,7 @@ from chalknet.engines.parameter_layout import (
     shown,
 )
 from chalknet.engines.scores import ScoreAccumulator, Targets
+from chalknet.engines.thread_pool import ThreadPool
 from chalknet.engines.torch_device import (
     Recorded,
     RecordedSteps,
@@ -57,7 +58,6 @@ from chalknet.engines.torch_samples import (
     some_of,
 )
 from chalknet.engines.torch_workspace import StackWorkspace, readings_of, shared_reading
-from chalknet.engines.workers import Workers
 from chalknet.machine.processor import available_cores
 from chalknet.network.dropout import Dropout
 from chalknet.network.layer import Parameters
@@ -124,7 +124,7 @@ class StackedEngine:
     def evaluate(self, part: str) -> Scores | None:
         return self.stack.scores(self.member, part)
 
-    def evaluate_each(self, part: str) -> SampleScores | None:
+    def evaluate_samples(self, part: str) -> SampleScores | None:
         return self.stack.sample_scores(self.member, part)
 
     def parameters(self) -> Parameters:
@@ -134,7 +134,7 @@ class StackedEngine:
         return self.member.layout.unpack(_to_numpy(shown(self.member.state if of is None else of.state)))
 
     def state(self) -> Parameters:
-        return self.member.layout.unpack_state({slot: _to_numpy(one) for slot, one in self.member.state.items()})
+        return self.member.layout.unpack_state({key: _to_numpy(one) for key, one in self.member.state.items()})
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
         self._set(self.stack.to_device(self.member.layout, self.member.spec, parameters, state))
@@ -146,8 +146,8 @@ class StackedEngine:
         self._set(snapshot.state)
 
     def _set(self, state: NetworkState) -> None:
-        for slot, values in self.member.state.items():
-            values.copy_from(state[slot])
+        for key, values in self.member.state.items():
+            values.copy_from(state[key])
         self.stack.discard_scores()
 
 
@@ -177,11 +177,11 @@ class StackSnapshot:
 
     @property
     def state(self) -> NetworkState:
-        return self._own or {slot: arrays.network(self._number) for slot, arrays in self._stacked.items()}
+        return self._own or {key: arrays.network(self._number) for key, arrays in self._stacked.items()}
 
     def separate(self) -> None:
         """Copy what belongs to this network, and release the copies of the others."""
-        self._own = {slot: arrays.map(torch.clone) for slot, arrays in self.state.items()}
+        self._own = {key: arrays.map(torch.clone) for key, arrays in self.state.items()}
         self._stacked = {}
 
 
@@ -240,7 +240,7 @@ class TorchStack:
         if not removed:
             return
         for engine in removed:
-            engine.member.state = {slot: arrays.map(torch.clone) for slot, arrays in engine.member.state.items()}
+            engine.member.state = {key: arrays.map(torch.clone) for key, arrays in engine.member.state.items()}
             engine.stack = copy(self)
             engine.stack._reset([engine.member])
             engine.stack._asked, engine.stack._given = set(), []
@@ -263,7 +263,7 @@ class TorchStack:
     ) -> NetworkState:
         """Return a network's parameters and optimizer state as tensors."""
         packed = layout.pack(spec.optimizer, parameters, state, self._dtype)
-        return {slot: one.map(partial(torch.tensor, device=self._device)) for slot, one in packed.items()}
+        return {key: one.map(partial(torch.tensor, device=self._device)) for key, one in packed.items()}
 
     def train_epoch(self, updates: Sequence[Iterable[Update]]) -> list[Scores]:
         """Make all updates of every network, in the order of `add`, and return scores as `Engine.train_epoch`.
@@ -298,7 +298,7 @@ class TorchStack:
         return self._scores[part][self._members.index(member)]
 
     def sample_scores(self, member: Member, part: str) -> SampleScores | None:
-        """Return `Engine.evaluate_each` of one network; all are evaluated when the first is asked for."""
+        """Return `Engine.evaluate_samples` of one network; all are evaluated when the first is asked for."""
         if part not in self._splits:
             return None
         if part not in self._sample_scores:
@@ -316,7 +316,7 @@ class TorchStack:
         self._lay_out()
         if not self._latest:
             self._separate_old_snapshots()
-            self._latest = {slot: arrays.copy() for slot, arrays in self._state.items()}
+            self._latest = {key: arrays.copy() for key, arrays in self._state.items()}
             self._given.append([])
         made = StackSnapshot(self._latest, self._members.index(member))
         self._given[-1].append(ref(made))
@@ -363,7 +363,7 @@ class TorchStack:
         self._runs = {run for _, _, run, _ in self._blocks()}
         self._hold_samples()
         draws = any(member.draws for member in members)
-        self._draws, self._workers = draws, Workers(self._threads if draws else 1)
+        self._draws, self._workers = draws, ThreadPool(self._threads if draws else 1)
         self._is_static = (
             self._device.type in STATIC_ON and not draws and all(samples.is_held for samples in self._samples.values())
         )
@@ -372,13 +372,13 @@ class TorchStack:
         """Copy the parameters and the state of all networks into tensors that they share, and give each its views."""
         new = partial(StackedArrays, self._layout, self._types, self._types.values)
         used = {PARAMETERS, AVERAGE}
-        self._state = {slot: new(multiplied=slot in used) for slot in self._members[0].state}
+        self._state = {key: new(multiplied=key in used) for key in self._members[0].state}
         self._gradients, self._arrays = new(), self._state[PARAMETERS]
         self._evaluated = self._state.get(AVERAGE, self._arrays)
         for number, member in enumerate(self._members):
-            own = {slot: stacked.network(number) for slot, stacked in self._state.items()}
-            for slot, arrays in own.items():
-                arrays.copy_from(member.state[slot])
+            own = {key: stacked.network(number) for key, stacked in self._state.items()}
+            for key, arrays in own.items():
+                arrays.copy_from(member.state[key])
             member.state = own
         self._arrays.refresh()
 
@@ -435,10 +435,10 @@ class TorchStack:
             matrix, rule = self._arrays.learned[index][number], self._merged(rules, run)
             at_once = len(matrix) if self._device.type == "cuda" else max(1, BAND_VALUES // matrix[0].numel())
             for rows in even_cuts(len(matrix), at_once):
-                memory = [self._state[slot].learned[index][number][rows] for slot in rules[0].state_names]
+                optimizer_state = [self._state[key].learned[index][number][rows] for key in rules[0].state_names]
                 gradient = self._gradients.learned[index][number][rows]
                 bias_rows = max(0, rows.stop - max(n_weights, rows.start))
-                yield run, rule, matrix[rows], gradient, memory, bias_rows
+                yield run, rule, matrix[rows], gradient, optimizer_state, bias_rows
 
     def _merged(self, rules: Sequence[Any], run: int) -> Any:
         """Return one optimizer for a block's networks, in which everything that differs is a tensor."""
@@ -572,13 +572,13 @@ class TorchStack:
         elif weights is not None:
             by_network = here.expand(len(weights), -1) if here.dim() == 1 else here.index_select(0, self._of_order)
             weights = weights.gather(1, by_network)
-        partners, share = None, 1.0
-        if batches and any(batch.mixing is not None for batch in batches):
-            own = [np.arange(rows.start, rows.stop) if b.mixing is None else b.mixing.partners[rows] for b in batches]
+        partners, mixup_fraction = None, 1.0
+        if batches and any(batch.mixup is not None for batch in batches):
+            own = [np.arange(rows.start, rows.stop) if b.mixup is None else b.mixup.partners[rows] for b in batches]
             chosen = np.array([b.labels[which] for b, which in zip(batches, own, strict=True)], np.int64)
             partners = torch.from_numpy(chosen).to(self._device)
-            share = self._number([1.0 if batch.mixing is None else batch.mixing.share for batch in batches])
-        return Targets(labels, partners, share, weights, self._smoothing)
+            mixup_fraction = self._number([1.0 if batch.mixup is None else batch.mixup.fraction for batch in batches])
+        return Targets(labels, partners, mixup_fraction, weights, self._smoothing)
 
     def _labels_of(self, part: str, here: Positions) -> Tensor:
         """Return (M, n) labels."""
@@ -651,8 +651,8 @@ class TorchStack:
             spread = dict.fromkeys(self._runs, numbers)
         else:
             spread = {run: [self._spread(one, run) for one in numbers] for run in self._runs}
-        for run, rule, matrix, gradient, memory, bias_rows in self._bands:
-            rule.step_in_place(matrix, gradient, memory, bias_rows, spread[run][:-1], torch)
+        for run, rule, matrix, gradient, optimizer_state, bias_rows in self._bands:
+            rule.step_in_place(matrix, gradient, optimizer_state, bias_rows, spread[run][:-1], torch)
         if AVERAGE in self._state:
             averages = zip(self._layout.statistics, self._evaluated.statistics, self._arrays.statistics, strict=True)
             for place, old, new in averages:

@@ -287,12 +287,14 @@ def grad_logits(terms: SoftmaxTensors, targets: Targets, divisor: Any) -> Tensor
         divisor: a number, or (M,).
     """
     grad = terms.powers.div_(terms.total.unsqueeze(1))
-    smoothing, share, divisor = (_over_logits(one) for one in (targets.smoothing, targets.share, divisor))
+    smoothing, mixup_fraction, divisor = (
+        _over_logits(one) for one in (targets.smoothing, targets.mixup_fraction, divisor)
+    )
     if isinstance(smoothing, Tensor) or smoothing:
         grad.sub_(smoothing / grad.shape[1])
-    _add_at(grad, targets.labels, (smoothing - 1) * share)
+    _add_at(grad, targets.labels, (smoothing - 1) * mixup_fraction)
     if targets.partners is not None:
-        _add_at(grad, targets.partners, (smoothing - 1) * (1 - share))
+        _add_at(grad, targets.partners, (smoothing - 1) * (1 - mixup_fraction))
     if targets.weights is not None:
         grad.mul_(targets.weights.unsqueeze(1))
     return grad.div_(divisor) if isinstance(divisor, Tensor) or divisor != 1 else grad

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from chalknet.data.preprocess import Scaling, arithmetic_type
 from chalknet.engines.batches import even_cuts, part_of_batch
-from chalknet.engines.engine import Batch, Part
+from chalknet.engines.engine import Batch, SplitData
 from chalknet.engines.torch_device import TensorTypes, free_bytes
 
 RESIDENT_BYTES = 256 * 2**20  # samples up to this size are kept in memory as operands
@@ -37,7 +37,7 @@ class SampleRows(NamedTuple):
 
 
 def held_samples(
-    splits: Mapping[str, Part], scaling: Scaling, types: TensorTypes, dtype: np.dtype[Any], rows: int
+    splits: Mapping[str, SplitData], scaling: Scaling, types: TensorTypes, dtype: np.dtype[Any], rows: int
 ) -> dict[str, Samples]:
     """Return the samples of every split in the best form that there is memory for; arguments as of `Samples`."""
     operand_bytes = torch.empty(0, dtype=types.operands).element_size()
@@ -66,7 +66,7 @@ class Samples:
 
     def __init__(
         self,
-        part: Part,
+        part: SplitData,
         scaling: Scaling,
         types: TensorTypes,
         dtype: np.dtype[Any],

@@ -10,13 +10,13 @@ from typing import Any
 
 from chalknet.machine.facts import machine_facts
 from chalknet.machine.kernels import (
-    VARIABLE,
+    CORETYPE,
     WORTH_CHANGING,
     KernelChoice,
     candidates,
-    choose,
+    choose_kernels,
     measure_kernels,
-    remember,
+    save_choice,
 )
 from chalknet.machine.processor import Processor, this_processor
 from chalknet.machine.torch_facts import ask_torch
@@ -91,10 +91,10 @@ def examine(seconds: float = 0.3) -> Diagnosis:
     """
     processor = this_processor()
     facts = machine_facts()
-    choice = choose(measure_kernels(candidates(processor), seconds))
+    choice = choose_kernels(measure_kernels(candidates(processor), seconds))
     if choice.rates:
-        remember(choice)
-    set_by_user = os.environ.get(VARIABLE, "")
+        save_choice(choice)
+    set_by_user = os.environ.get(CORETYPE, "")
     extras = {name: _extra(*parts) for name, (module, *parts) in EXTRAS.items() if find_spec(module) is not None}
     torch = ask_torch() if "torch" in extras else {}
     return Diagnosis(processor, facts, choice, set_by_user, extras, torch, advice_on(facts, choice, set_by_user))
@@ -110,14 +110,14 @@ def advice_on(facts: dict[str, Any], choice: KernelChoice, set_by_user: str) -> 
         gain = best.float32 / used.float32
         if gain >= WORTH_CHANGING:
             return (
-                f"{VARIABLE}={set_by_user} is set and costs a factor of {gain:.1f}: {best.kernels} kernels are that "
+                f"{CORETYPE}={set_by_user} is set and costs a factor of {gain:.1f}: {best.kernels} kernels are that "
                 f"much faster. Unset it, and chalknet's commands choose by themselves.",
             )
         return ()
     if choice.best:
         return (
             f"OpenBLAS takes its {own.kernels} kernels here; its {choice.best} kernels are {choice.gain:.1f} times as "
-            f"fast. chalknet's commands use them by themselves; for other programs set {VARIABLE}={choice.best}.",
+            f"fast. chalknet's commands use them by themselves; for other programs set {CORETYPE}={choice.best}.",
         )
     return ()
 

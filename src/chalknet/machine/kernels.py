@@ -25,10 +25,10 @@ from typing import Any
 from chalknet.checked import checked, read_json
 from chalknet.machine.processor import Processor, this_processor
 
-VARIABLE = "OPENBLAS_CORETYPE"
+CORETYPE = "OPENBLAS_CORETYPE"
 KEEP_VARIABLE, KEEP = "CHALKNET_BLAS", "keep"
 # Kernel set -> the processor flags without which its instructions are illegal. In order of preference among equals.
-NEEDS = {
+REQUIRED_FLAGS = {
     "SkylakeX": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"},
     "Haswell": {"avx2", "fma"},
     "Zen": {"avx2", "fma"},
@@ -77,15 +77,15 @@ def use_best_kernels(environment: Mapping[str, str] | None = None) -> KernelChoi
         the choice, or None where nothing was to choose.
     """
     environment = os.environ if environment is None else environment
-    if VARIABLE in environment or environment.get(KEEP_VARIABLE) == KEEP or "numpy" in sys.modules:
+    if CORETYPE in environment or environment.get(KEEP_VARIABLE) == KEEP or "numpy" in sys.modules:
         return None
-    choice = remembered_choice()
+    choice = load_choice()
     if choice is None:
-        choice = choose(measure_kernels())
+        choice = choose_kernels(measure_kernels())
         if choice.rates:
-            remember(choice)
+            save_choice(choice)
     if choice.best:
-        os.environ[VARIABLE] = choice.best
+        os.environ[CORETYPE] = choice.best
     return choice
 
 
@@ -95,11 +95,11 @@ def warn_of_slow_kernels() -> None:
     As a library chalknet changes no environment. What is known is a measurement that is remembered; without one, that
     AVX2 kernels on an AVX-512 processor reach about half its product rate. Silent where the user has chosen.
     """
-    if VARIABLE in os.environ or os.environ.get(KEEP_VARIABLE) == KEEP:
+    if CORETYPE in os.environ or os.environ.get(KEEP_VARIABLE) == KEEP:
         return
     message = _slow_kernels()
     if message:
-        warnings.warn(f"{message} Set {VARIABLE} before NumPy is imported; `chalknet doctor` says more.", stacklevel=4)
+        warnings.warn(f"{message} Set {CORETYPE} before NumPy is imported; `chalknet doctor` says more.", stacklevel=4)
 
 
 @cache
@@ -109,7 +109,7 @@ def _slow_kernels() -> str:
     facts = blas_facts()
     if facts["blas"] != "openblas":
         return ""
-    choice, kernels = remembered_choice(), facts["blas_kernels"]
+    choice, kernels = load_choice(), facts["blas_kernels"]
     if choice is not None and choice.rates and choice.rates[0].kernels == kernels and choice.gain > WORTH_WARNING:
         return f"OpenBLAS took its {kernels} kernels; {choice.best} is {choice.gain:.1f} times as fast here."
     if choice is None and kernels in ("Haswell", "Zen") and "SkylakeX" in candidates(this_processor()):
@@ -119,7 +119,7 @@ def _slow_kernels() -> str:
 
 def candidates(processor: Processor) -> list[str]:
     """The kernel sets whose instructions the processor has, by preference."""
-    return [name for name, needed in NEEDS.items() if needed <= processor.flags]
+    return [name for name, needed in REQUIRED_FLAGS.items() if needed <= processor.flags]
 
 
 def measure_kernels(names: Sequence[str] | None = None, seconds: float = 0.2) -> tuple[KernelRate, ...]:
@@ -130,7 +130,7 @@ def measure_kernels(names: Sequence[str] | None = None, seconds: float = 0.2) ->
     everything where NumPy's BLAS is not OpenBLAS.
     """
     rates = _measured_once(names, seconds)
-    for _ in range(CONFIRMATIONS if choose(rates).best else 0):
+    for _ in range(CONFIRMATIONS if choose_kernels(rates).best else 0):
         # Other work on the machine slows what is measured meanwhile; the best of several turns is each set's own.
         again = {rate.asked: rate for rate in _measured_once(names, seconds)}
         rates = tuple(max(rate, again.get(rate.asked, rate), key=lambda one: one.float32) for rate in rates)
@@ -150,7 +150,7 @@ def _measured_once(names: Sequence[str] | None, seconds: float) -> tuple[KernelR
     return tuple(measured)
 
 
-def choose(rates: Sequence[KernelRate]) -> KernelChoice:
+def choose_kernels(rates: Sequence[KernelRate]) -> KernelChoice:
     """The fastest set in float32, and OpenBLAS's own where no other is faster by `WORTH_CHANGING`."""
     if not rates:
         return KernelChoice((), "", 1.0)
@@ -160,11 +160,11 @@ def choose(rates: Sequence[KernelRate]) -> KernelChoice:
         return KernelChoice(tuple(rates), "", 1.0)
     # Of sets that are equal to within the noise the preferred one is taken, so that a repetition takes the same.
     equals = {rate.asked for rate in rates if rate.float32 * WORTH_CHANGING >= fastest.float32}
-    best = next((name for name in NEEDS if name in equals), fastest.asked)
+    best = next((name for name in REQUIRED_FLAGS if name in equals), fastest.asked)
     return KernelChoice(tuple(rates), best, gain)
 
 
-def remembered_choice() -> KernelChoice | None:
+def load_choice() -> KernelChoice | None:
     """What was chosen earlier on this processor with this NumPy; None where nothing was, or it cannot be read."""
     path = _cache_file()
     if path is None:
@@ -179,7 +179,7 @@ def remembered_choice() -> KernelChoice | None:
     return KernelChoice(rates, best, gain) if best in ("", *candidates(this_processor())) else None
 
 
-def remember(choice: KernelChoice) -> None:
+def save_choice(choice: KernelChoice) -> None:
     """Stores a choice in the cache folder; where there is none, the next program measures again."""
     path = _cache_file()
     if path is None:
@@ -207,8 +207,8 @@ def _cache_file() -> Path | None:
 
 
 def _measure(name: str, seconds: float) -> KernelRate | None:
-    environment = {key: value for key, value in os.environ.items() if key != VARIABLE} | (
-        {VARIABLE: name} if name else {}
+    environment = {key: value for key, value in os.environ.items() if key != CORETYPE} | (
+        {CORETYPE: name} if name else {}
     )
     command = [sys.executable, "-m", "chalknet.machine.product_rate", str(this_processor().cores), str(seconds)]
     try:
@@ -218,6 +218,6 @@ def _measure(name: str, seconds: float) -> KernelRate | None:
         found: dict[str, Any] = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None  # a set that this processor cannot run ends the process that tries it
-    if found["blas"] != "openblas" or not found["right"]:
+    if found["blas"] != "openblas" or not found["correct"]:
         return None
     return KernelRate(name, found["blas_kernels"], found["rates"]["float32"], found["rates"]["float64"])

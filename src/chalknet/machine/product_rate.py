@@ -49,7 +49,7 @@ def product_rate(dtype: str, workers: int, seconds: float) -> float:
     return workers * FLOP / best
 
 
-def products_are_right() -> bool:
+def products_are_correct() -> bool:
     """Whether a float32 and a float64 product agree with sums that no BLAS has a part in."""
     import numpy as np
 
@@ -66,7 +66,7 @@ def main() -> None:
 
     workers, seconds = int(sys.argv[1]), float(sys.argv[2])
     rates = {dtype: product_rate(dtype, workers, seconds) for dtype in ("float32", "float64")}
-    print(json.dumps({"right": products_are_right(), "rates": rates, **blas_facts()}))
+    print(json.dumps({"correct": products_are_correct(), "rates": rates, **blas_facts()}))
 
 
 if __name__ == "__main__":

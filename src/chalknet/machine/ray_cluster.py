@@ -30,7 +30,7 @@ KERNELS = "OPENBLAS_CORETYPE"  # this process's, so that others compute the same
 _token = secrets.token_hex(32)  # of clusters that this process starts: Ray reads it once, so all have the same
 
 
-def checked_place(on: str) -> str:
+def parse_cluster_address(on: str) -> str:
     """The HOST:PORT of "ray://HOST:PORT", "" for "ray".
 
     Raises:
@@ -46,7 +46,7 @@ def checked_place(on: str) -> str:
 
 def check_reachable(on: str) -> None:
     """Raises ChalknetError where nothing listens at HOST:PORT of "ray://HOST:PORT"."""
-    address = checked_place(on)
+    address = parse_cluster_address(on)
     if address:
         host, _, port = address.rpartition(":")
         try:
@@ -75,7 +75,7 @@ def ray_cluster(on: str, what: str, data_bytes: int = 0) -> Iterator[Any]:
         ConfigError: an illegal place. MissingExtraError: Ray is not installed.
         ChalknetError: the cluster cannot be reached or started.
     """
-    address = checked_place(on)
+    address = parse_cluster_address(on)
     ray = _imported(what)
     if ray.is_initialized():
         yield ray
@@ -136,7 +136,7 @@ def _started(ray: Any, data_bytes: int) -> Iterator[None]:
     folder = Path(tempfile.mkdtemp(prefix="chalknet-ray-", dir=PLACE))
     _say_nothing(ray)
     try:
-        with _signals_kept(), _on_this_machine_alone(ray):
+        with _signals_kept(), _local_only(ray):
             ray.init(
                 "local",  # and not one that somebody has started here
                 num_cpus=available_cores(),
@@ -158,7 +158,7 @@ def _started(ray: Any, data_bytes: int) -> Iterator[None]:
 
 
 @contextmanager
-def _on_this_machine_alone(ray: Any) -> Iterator[None]:
+def _local_only(ray: Any) -> Iterator[None]:
     """While Ray starts: its servers listen on the loopback address, and to who knows a token of this process's."""
     constants = ray._private.ray_constants
     spans_machines = constants.ENABLE_RAY_CLUSTER  # without it Ray takes 127.0.0.1, as it does on a Mac

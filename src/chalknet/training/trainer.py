@@ -26,9 +26,9 @@ from chalknet.engines.engine import (
     Engine,
     EngineFactory,
     EngineSpec,
-    Part,
     SampleScores,
     Snapshot,
+    SplitData,
     Update,
 )
 from chalknet.engines.numpy_engine import NumpyEngine
@@ -234,7 +234,7 @@ class Trainer:
             None if sample_weights is None else np.asarray(sample_weights)[splits.train],
         )
         named = splits.named().items()
-        self._parts: dict[str, Part] = (
+        self._parts: dict[str, SplitData] = (
             {name: self._part(index) for name, index in named} if share_data_with is None else share_data_with._parts
         )
         parts = {**self._parts, "train": replace(self._parts["train"], weights=self._weights)}
@@ -264,7 +264,7 @@ class Trainer:
         """Return the validation and test scores of the present parameters."""
         valid = self.engine.evaluate("valid")
         if valid is not None and self._valid_weights is not None:
-            each = self.engine.evaluate_each("valid")
+            each = self.engine.evaluate_samples("valid")
             assert each is not None, "a split that has scores has them of each sample"
             loss, accuracy = (float(np.average(one, weights=self._valid_weights)) for one in (each.loss, each.correct))
             valid = replace(valid, loss=loss, accuracy=accuracy)
@@ -284,7 +284,7 @@ class Trainer:
                 raise outlying_input_error(loss, record.epoch, far, self.data)
         if part:
             raise self._explain_divergence(loss, record.epoch, self.updates(record.epoch), self.last)
-        each = self.engine.evaluate_each("valid") if self._keep_samples else None
+        each = self.engine.evaluate_samples("valid") if self._keep_samples else None
         self.last = self.engine.snapshot()
         self.history.append(record)
         if each is not None:
@@ -466,7 +466,7 @@ class Trainer:
         kept_out = self.recipe.regularization
         return Objective(self.recipe.optimizer.reduction, kept_out.label_smoothing, kept_out.l2)
 
-    def _make_engine(self, factory: EngineFactory, dtype: str, splits: Mapping[str, Part]) -> Engine:
+    def _make_engine(self, factory: EngineFactory, dtype: str, splits: Mapping[str, SplitData]) -> Engine:
         recipe, training = self.recipe, self.recipe.training
         spec = EngineSpec(
             architecture=self.architecture,
@@ -495,19 +495,19 @@ class Trainer:
         check_shards(self.recipe, self.architecture)
         return partial(ShardedEngine, shards=self._shards, window=self.recipe.training.shuffle_window)
 
-    def _part(self, index: NDArray[np.int64]) -> Part:
+    def _part(self, index: NDArray[np.int64]) -> SplitData:
         inputs, labels = self.data.inputs, self.data.labels[index]
         if isinstance(inputs, StoredSamples):
             small = np.min_scalar_type(self.data.n_classes - 1)  # labels are held whatever the number of samples
-            return Part(StoredPart(inputs, index, self.recipe.training.shuffle_window), labels.astype(small))
-        return Part(flatten(inputs)[index], labels)
+            return SplitData(StoredPart(inputs, index, self.recipe.training.shuffle_window), labels.astype(small))
+        return SplitData(flatten(inputs)[index], labels)
 
     def _reference_engine(self, update: Update) -> ReferenceEngine:
         """An engine of the formulas in float64 that holds an update's samples, at most `MAX_SAMPLES` of them."""
         batch = update.batch if isinstance(update.batch, slice) else np.asarray(update.batch)
         index = self.splits.train[batch][:MAX_SAMPLES]
         weights = None if self._weights is None else self._weights[batch][:MAX_SAMPLES]
-        part = Part(flatten(self.data.inputs[index]), self.data.labels[index], weights)
+        part = SplitData(flatten(self.data.inputs[index]), self.data.labels[index], weights)
         engine = self._make_engine(ReferenceEngine, "float64", {"train": part})
         assert isinstance(engine, ReferenceEngine)
         return engine

@@ -32,8 +32,8 @@ def opened_shards(shards: int | None, on: str | None, data: Dataset, recipe: Rec
     of_network = (shards + SETS_AT_A_TIME) * architecture.n_parameters * FLOAT_BYTES
     held = of_network if data.is_stored else of_network + data.inputs.nbytes
     with ray_cluster(on or "ray", "training over shards", held) as ray:
-        holders = RayShards(ray, shards)
+        connected = RayShards(ray, shards)
         try:
-            yield holders
+            yield connected
         finally:
-            holders.stop()
+            connected.stop()

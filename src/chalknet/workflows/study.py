@@ -92,9 +92,9 @@ def study(
         request = resolve_study(recipe, None, vary if isinstance(vary, Mapping) else list(vary), given)
     check_jobs(jobs, stack)
     if on is not None:
-        from chalknet.machine.ray_cluster import checked_place, require_ray
+        from chalknet.machine.ray_cluster import parse_cluster_address, require_ray
 
-        checked_place(on)
+        parse_cluster_address(on)
         require_ray("a study on Ray")
     # Workers load what training needs while this process does so too and reads the data.
     with WorkerProcesses(0 if on is not None else _started_at_once(request.spec, jobs)) as processes:

@@ -13,7 +13,7 @@ import numpy as np
 Task = Callable[[int], Any]  # gets the number of the worker that runs it, to find that worker's buffers
 
 
-class Workers:
+class ThreadPool:
     """n workers, of which the calling thread is number 0; the others wait for work until the object is gone.
 
     Which worker runs a task has no influence on what the task computes, so results do not depend on n.
