@@ -23,7 +23,7 @@ def pages() -> str:
 
 
 def _helps(command: click.Command, name: str, parent: click.Context | None) -> Iterator[tuple[str, str]]:
-    context = click.Context(
+    context = command.context_class(
         command, info_name=name.split()[-1], parent=parent, terminal_width=100, **command.context_settings
     )
     yield name, command.get_help(context)

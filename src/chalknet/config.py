@@ -44,11 +44,16 @@ SAME = "seed"  # a batch_seed that says: the same as seed
 
 @dataclass(frozen=True)
 class Constraint:
-    """What a value must be: in words for the message, as a predicate for the check, and how it is then stored."""
+    """What a value must be: in words for the message, as a predicate for the check, and how it is then stored.
+
+    Attributes:
+        choices: the names to choose from, of a value that is one of a few names; else empty.
+    """
 
     must: str
     accepts: Callable[[Any], bool]
     store: Callable[[Any], Any] = lambda value: value
+    choices: tuple[str, ...] = ()
 
 
 def whole(low: int, high: int | None = None) -> Constraint:
@@ -61,7 +66,7 @@ def up_to(high: float) -> Constraint:
 
 
 def one_of(*names: str) -> Constraint:
-    return Constraint(f"one of {', '.join(names)}", lambda v: isinstance(v, str) and v in names)
+    return Constraint(f"one of {', '.join(names)}", lambda v: isinstance(v, str) and v in names, choices=names)
 
 
 POSITIVE = Constraint("a number > 0", lambda v: is_number(v) and v > 0, float)

@@ -90,10 +90,10 @@ def test_audit_prints_findings_and_exits_0_or_3_when_strict(faulty, capsys):
     assert main(["data", "audit", faulty, "--strict"]) == 3
 
 
-def test_audit_says_how_the_data_are_divided(clean, capsys):
+def test_audit_says_how_the_data_are_split(clean, capsys):
     main(["data", "audit", clean])
     first = capsys.readouterr().out.splitlines()[0]
-    assert "divided as by recipe strong (stratified, seed 0): train 80, valid 10, test 10" in first
+    assert "split as by recipe strong (stratified, seed 0): train 80, valid 10, test 10" in first
     main(["data", "audit", clean, "--recipe", "writeup", "--train", "50", "--valid", "20"])
     assert "recipe writeup (writeup, seed 521): train 50, valid 20, test 30" in capsys.readouterr().out
 
@@ -148,7 +148,7 @@ def test_show_writes_samples_png_here_and_says_so(clean, tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     assert main(["data", "show", clean]) == 0
     assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")
-    assert capsys.readouterr().out.startswith("written to samples.png, drawn from 80 images of train")
+    assert capsys.readouterr().out.startswith("written to samples.png, drawn from 80 training images")
 
 
 def test_show_draws_from_the_part_that_training_would_use(clean, tmp_path, monkeypatch):
@@ -157,7 +157,7 @@ def test_show_draws_from_the_part_that_training_would_use(clean, tmp_path, monke
 
     drawn = []
     monkeypatch.setattr(images, "show_images", lambda *_, **named: drawn.append(named["indices"]))
-    assert main(["data", "show", clean, "--part", "test", "--train", "0.5", "-o", str(tmp_path / "a.png")]) == 0
+    assert main(["data", "show", clean, "--from", "test", "--train", "0.5", "-o", str(tmp_path / "a.png")]) == 0
     assert np.array_equal(drawn[0], divide(load_data(clean), train_size=0.5)[1].test)
 
 
@@ -171,7 +171,7 @@ def test_what_was_assumed_of_the_data_is_told_by_every_command(tmp_path, monkeyp
 
 def test_show_by_class_as_svg(clean, tmp_path):
     path = tmp_path / "sheet.svg"
-    assert main(["data", "show", clean, "--by-class", "--columns", "8", "--part", "all", "-o", str(path)]) == 0
+    assert main(["data", "show", clean, "--by-class", "--columns", "8", "--from", "all", "-o", str(path)]) == 0
     assert path.stat().st_size > 1_000
 
 
@@ -210,7 +210,7 @@ def test_convert_says_what_is_lost_and_how_to_read_it(clean, tmp_path, capsys):
         (["show", "CLEAN", "--rows", "0"], 2, "rows must be"),
         (["show", "CLEAN", "-o", "sheet"], 2, "must end in"),
         (["show", "CLEAN", "--recipe", "stong"], 2, "Did you mean 'strong'"),
-        (["show", "CLEAN", "--part", "rest"], 2, "Invalid value for '--part'"),
+        (["show", "CLEAN", "--from", "rest"], 2, "Invalid value for '--from'"),
         (["show", "CLEAN", "-o", "no/folder/a.png"], 1, "cannot be written"),
         (["convert", "CLEAN", "-o", "out.parquet"], 2, "no format goes by '.parquet'"),
         (["convert", "CLEAN", "-o", "out", "--format", "hdf"], 2, "format must be one of"),

@@ -10,10 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import cloup
 
 from chalknet.cli.lazy import LazyCommand, LazyGroup
-from chalknet.cli.options import data_options, named_place, parsed_settings, parsed_source, recipe_options, say_notes
+from chalknet.cli.options import (
+    data_options,
+    json_option,
+    out_option,
+    overwrite_option,
+    parsed_settings,
+    parsed_source,
+    recipe_option,
+    recipe_options,
+    say_notes,
+)
 from chalknet.cli.output import echo
+from chalknet.cli.parameters import DATA_SOURCE, Choice
+from chalknet.training.recipes import DEFAULT_RECIPE
 
 if TYPE_CHECKING:
     from chalknet.config import Recipe
@@ -23,37 +36,48 @@ if TYPE_CHECKING:
     from chalknet.workflows.data import Conversion
 
 FOUND = 3  # exit code of --strict
+SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
 
 
-@click.group(
+@cloup.group(
     cls=LazyGroup,
-    lazy={"build": LazyCommand("chalknet.cli.data_build", "build", "Make a set of letters from fonts.")},
+    lazy={"build": LazyCommand("chalknet.cli.data_build", "build", "Create a data set of letters from fonts.")},
 )
 def data() -> None:
-    """Look at data sets, audit, convert and build them.
-
-    SOURCE is an .npz file, IDX files, a folder of image folders, a CSV table, or glyphs, the built-in letters.
-    """
+    """Inspect, audit, convert and create data sets."""
 
 
 def source_argument(command: Any) -> Any:
-    """SOURCE, with the flags that say how it is read."""
-    return click.argument("source", metavar="SOURCE")(data_options(command))
+    """Add the argument SOURCE."""
+    return cloup.argument(
+        "source",
+        type=DATA_SOURCE,
+        metavar="SOURCE",
+        help="An .npz file, IDX files, a folder with a folder of images per class, a CSV table, or glyphs, the "
+        "built-in images of letters.",
+    )(command)
 
 
-def division_options(command: Any) -> Any:
-    """The flags that say how data are divided, named as those of `chalknet train`."""
-    option = click.option(
-        "--recipe", default="strong", show_default=True, metavar="NAME", help="Recipe that divides the data."
-    )
-    return option(recipe_options("split", "train_size", "valid_size", "split_seed")(command))
+def reading_group(command: Any) -> Any:
+    """Add the options that say how the source is read."""
+    return cloup.option_group("Reading the source", data_options)(command)
+
+
+def split_group(command: Any) -> Any:
+    """Add the options that say how the data are split, which are those of `chalknet train`."""
+    return cloup.option_group(
+        "Split",
+        recipe_option("Recipe that splits the data."),
+        recipe_options("split", "train_size", "valid_size", "split_seed"),
+    )(command)
 
 
 @data.command()
 @source_argument
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@reading_group
+@json_option()
 def info(source: str, as_json: bool, **flags: Any) -> None:
-    """Say what a data set is: samples, classes, values, digest.
+    """Show what a data set contains: samples, classes, values.
 
     \b
     chalknet data info glyphs
@@ -71,128 +95,126 @@ def info(source: str, as_json: bool, **flags: Any) -> None:
 
 @data.command()
 @source_argument
-@click.option(
-    "-o",
-    "--output",
-    default="samples.png",
-    show_default=True,
-    type=named_place,
-    metavar="FILE",
-    help=".png, .svg or .pdf.",
+@cloup.option_group(
+    "Image sheet",
+    out_option("File to write: .png, .svg or .pdf. An existing file is replaced.  [default: samples.png]", "FILE"),
+    cloup.option("--rows", type=int, metavar="N", help="Rows of images.  [default: 2; with --by-class one per class]"),
+    cloup.option("--columns", type=int, default=5, show_default=True, metavar="N", help="Columns of images."),
+    cloup.option("--by-class", is_flag=True, help="Draw a row of images for each class."),
+    cloup.option(
+        "--from",
+        "drawn_from",
+        type=click.Choice(["train", "valid", "test", "all"]),
+        default="train",
+        show_default=True,
+        help="Split from which images are drawn.",
+    ),
+    cloup.option("--seed", type=int, default=521, show_default=True, metavar="N", help="Seed of the random draw."),
 )
-@click.option("--rows", type=int, metavar="N", help="Rows of images.  [default: 2; a row a class with --by-class]")
-@click.option("--columns", type=int, default=5, show_default=True, metavar="N", help="Columns of images.")
-@click.option("--seed", type=int, default=521, show_default=True, metavar="N", help="Seed of the draw.")
-@click.option("--by-class", is_flag=True, help="A row of images for each class.")
-@click.option(
-    "--part",
-    type=click.Choice(["train", "valid", "test", "all"]),
-    default="train",
-    show_default=True,
-    help="Samples to draw from, divided as training does.",
-)
-@division_options
+@split_group
+@reading_group
 def show(
-    source: str, output: str, rows: int | None, columns: int, seed: int, by_class: bool, part: str, **flags: Any
+    source: str,
+    out: str | None,
+    rows: int | None,
+    columns: int,
+    seed: int,
+    by_class: bool,
+    drawn_from: str,
+    **flags: Any,
 ) -> None:
     """Draw a sheet of images with their classes.
 
     \b
     chalknet data show glyphs
     chalknet data show notMNIST.npz --rows 10 --columns 20 --by-class -o sheet.svg
-
-    A file of that name is replaced.
     """
     from chalknet.reporting.drawings.images import show_images
     from chalknet.workflows.data import divide
 
     samples = _load(source, flags)
     say_notes(samples.notes, quiet=False)
-    indices, drawn_from = None, f"{len(samples):,} images"
-    if part != "all":
-        recipe, splits = divide(samples, flags["recipe"], **parsed_settings(flags))
-        indices = splits.named()[part]
-        drawn_from = f"{len(indices):,} images of {part} ({_division(recipe, splits)})"
-    show_images(samples, rows, columns, seed=seed, by_class=by_class, indices=indices, path=output)
-    echo(f"written to {output}, drawn from {drawn_from}")
+    path = out or "samples.png"
+    indices, pool = None, f"{len(samples):,} images"
+    if drawn_from != "all":
+        recipe, splits = divide(samples, flags["recipe"] or DEFAULT_RECIPE, **parsed_settings(flags))
+        indices = splits.named()[drawn_from]
+        pool = f"{len(indices):,} {SPLIT_NAMES[drawn_from]} images ({_split_text(recipe, splits)})"
+    show_images(samples, rows, columns, seed=seed, by_class=by_class, indices=indices, path=path)
+    echo(f"written to {path}, drawn from {pool}")
 
 
 @data.command()
 @source_argument
-@division_options
-@click.option(
-    "--near",
-    type=float,
-    metavar="X",
-    help="Largest RMS difference of near twins.  [default: 0.03; 0, copies alone, for rows of few columns]",
+@cloup.option_group(
+    "Audit",
+    cloup.option(
+        "--near",
+        type=float,
+        metavar="X",
+        help="Largest RMS difference of near duplicates.  [default: 0.03; 0 (copies only) for rows of few columns]",
+    ),
+    cloup.option("--strict", is_flag=True, help="Exit with code 3 if anything is found."),
+    out_option("Draw the most similar pairs to this file: .png, .svg or .pdf.", "FILE"),
+    json_option("Print JSON with every sample that is concerned."),
 )
-@click.option("--strict", is_flag=True, help="Exit with code 3 if anything is found.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every sample that is concerned.")
-@click.option("-o", "--output", type=named_place, metavar="FILE", help="Draw the worst pairs here: .png, .svg or .pdf.")
-def audit(
-    source: str,
-    near: float | None,
-    strict: bool,
-    as_json: bool,
-    output: str | None,
-    **flags: Any,
-) -> int:
-    """Find what makes a test figure less than honest.
+@split_group
+@reading_group
+def audit(source: str, near: float | None, strict: bool, as_json: bool, out: str | None, **flags: Any) -> int:
+    """Find problems that make a test accuracy too optimistic.
 
-    Copies and near copies within and across the parts, images with two labels, blank images, classes out of balance or
-    missing, groups on two sides; and what each can do to the test figure, as a number.
+    The audit looks for copies and near duplicates within and across splits, images with two labels, blank images,
+    missing or unbalanced classes, and groups that are in two splits. It estimates how much each problem can change the
+    test accuracy. The splits are those that `chalknet train` makes with the same options.
 
     \b
     chalknet data audit notMNIST.npz
     chalknet data audit glyphs --split group --strict
-
-    The parts are those that `chalknet train` would make of the data with the same flags.
     """
     from chalknet.cli.data_text import audit_text
     from chalknet.data.audit import audit as audit_data
     from chalknet.reporting.drawings.picture import file_kind
     from chalknet.workflows.data import divide, write_pair_sheet
 
-    if output is not None:
-        file_kind(output)  # a name that cannot be is told before the work
+    if out is not None:
+        file_kind(out)  # An invalid name is an error before the audit, which takes time.
     samples = _load(source, flags)
     say_notes(samples.notes, quiet=False)
-    recipe, splits = divide(samples, flags["recipe"], **parsed_settings(flags))
+    recipe, splits = divide(samples, flags["recipe"] or DEFAULT_RECIPE, **parsed_settings(flags))
     with _block_progress() as progress:
         result = audit_data(samples, splits, near=near, progress=progress)
-    n_drawn = None if output is None else write_pair_sheet(samples, result, Path(output))
+    n_drawn = None if out is None else write_pair_sheet(samples, result, Path(out))
     if as_json:
         from dataclasses import asdict
 
         split = {"recipe": recipe.name, **asdict(recipe.split), "sizes": splits.sizes}
         echo(json.dumps({"split": split, **result.as_dict()}, indent=2))
     else:
-        audit_text(result, _division(recipe, splits))
-        if output is not None:
-            echo(f"{n_drawn} pairs drawn in {output}" if n_drawn else f"no pairs to draw; {output} is not written")
+        audit_text(result, _split_text(recipe, splits))
+        if out is not None:
+            echo(f"{n_drawn} pairs drawn in {out}" if n_drawn else f"There are no pairs to draw. {out} is not written.")
     return FOUND if strict and result.findings else 0
 
 
 @data.command()
 @source_argument
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=named_place,
-    metavar="OUT",
-    help="File for npz and csv, folder for the others.",
+@cloup.option_group(
+    "Output",
+    out_option("File to write, or the folder for the other formats than npz and csv.", "OUT", required=True),
+    cloup.option(
+        "--format",
+        "kind",
+        type=Choice(("npz", "csv", "folder", "idx", "npy", "shards")),
+        help="Format: folder has a folder of PNG images per class, idx MNIST's files, npy and shards one or many pairs "
+        "of arrays that training reads from disk.  [default: by the name of OUT]",
+    ),
+    overwrite_option("Replace OUT if it exists."),
 )
-@click.option(
-    "--format",
-    "kind",
-    metavar="NAME",
-    help="npz, csv, folder (PNG images in a folder a class), idx (MNIST's files), npy or shards (one pair of arrays or "
-    "many, which training reads from disk).  [default: from OUT's name]",
-)
-@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
-def convert(source: str, output: str, kind: str | None, overwrite: bool, **flags: Any) -> None:
-    """Write a data set in another format, and check that it reads back the same.
+@reading_group
+def convert(source: str, out: str, kind: str | None, overwrite: bool, **flags: Any) -> None:
+    """Convert a data set to another format.
+
+    The written files are read again and compared with the source.
 
     \b
     chalknet data convert mnist_folder -o mnist.npz
@@ -202,7 +224,7 @@ def convert(source: str, output: str, kind: str | None, overwrite: bool, **flags
 
     samples = _load(source, flags)
     say_notes(samples.notes, quiet=False)
-    done = convert_data(samples, Path(output), kind, overwrite=overwrite)
+    done = convert_data(samples, Path(out), kind, overwrite=overwrite)
     echo("\n".join(_conversion_lines(done)))
 
 
@@ -212,10 +234,10 @@ def _load(source: str, flags: dict[str, Any]) -> Dataset:
     return open_data(parsed_source(source, flags))
 
 
-def _division(recipe: Recipe, splits: Splits) -> str:
-    """A division in a few words: the recipe that it is of, its method and seed, and the parts' sizes."""
-    sizes = ", ".join(f"{part} {size:,}" for part, size in splits.sizes.items())
-    return f"divided as by recipe {recipe.name} ({recipe.split.split}, seed {recipe.split.split_seed}): {sizes}"
+def _split_text(recipe: Recipe, splits: Splits) -> str:
+    """Return how data are split: the recipe, its method and seed, and the size of each split."""
+    sizes = ", ".join(f"{name} {size:,}" for name, size in splits.sizes.items())
+    return f"split as by recipe {recipe.name} ({recipe.split.split}, seed {recipe.split.split_seed}): {sizes}"
 
 
 def _conversion_lines(done: Conversion) -> Iterator[str]:

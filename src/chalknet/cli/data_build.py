@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import cloup
 
-from chalknet.cli.options import named_path
+from chalknet.cli.options import out_option, quiet_option
 from chalknet.cli.output import echo
+from chalknet.cli.parameters import FILE
 from chalknet.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,57 +24,73 @@ if TYPE_CHECKING:
 EXAMPLES_SHOWN = 3
 
 
-@click.command("build")
-@click.argument("fonts", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--letters", metavar="LETTERS", help='Classes, such as "A-J", "A-Ja-z0-9" or "ÄÖÜ".  [default: A-J]')
-@click.option("--size", default=28, show_default=True, metavar="PIXELS", help="Height and width of an image.")
-@click.option("-o", "--out", type=named_path, metavar="FILE", help="The .npz file to write.")
-@click.option("--per-letter", type=int, metavar="N", help="At most N images a letter, spread over the font families.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the shuffle.")
-@click.option("--jobs", type=int, metavar="N", help="Processes that render.  [default: one a core]")
-@click.option("--pinned", type=click.Path(path_type=Path), metavar="MANIFEST", help="Render exactly what it lists.")
-@click.option("--manifest", type=named_path, metavar="FILE", help="Write the list of faces (CSV) here.")
-@click.option("--compare", type=named_path, metavar="FILE", help="Compare with this .npz file.")
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@cloup.command("build")
+@cloup.argument("fonts", nargs=-1, required=True, type=click.Path(path_type=Path), help="Font files or folders.")
+@cloup.option_group(
+    "Images",
+    cloup.option("--letters", metavar="LETTERS", help='Classes, such as "A-J", "A-Ja-z0-9" or "ÄÖÜ".  [default: A-J]'),
+    cloup.option("--size", default=28, show_default=True, metavar="PIXELS", help="Height and width of an image."),
+    cloup.option(
+        "--per-letter", type=int, metavar="N", help="Largest number of images per letter, spread over font families."
+    ),
+    cloup.option("--seed", default=0, show_default=True, metavar="N", help="Seed of the shuffle."),
+)
+@cloup.option_group(
+    "Output",
+    out_option("The .npz file to write.", "FILE"),
+    cloup.option("--manifest", type=FILE, metavar="FILE", help="Also write the list of font faces to this CSV file."),
+    quiet_option("Print only errors."),
+)
+@cloup.option_group(
+    "Reproduce a data set",
+    cloup.option("--pinned", type=FILE, metavar="MANIFEST", help="Render exactly the faces in this manifest."),
+    cloup.option("--compare", type=FILE, metavar="FILE", help="Compare the images with this .npz file."),
+)
+@cloup.option_group(
+    "Machines",
+    cloup.option("--jobs", type=int, metavar="N", help="Number of processes.  [default: one per core]"),
+)
 def build(
     fonts: tuple[Path, ...],
     letters: str | None,
     size: int,
-    out: Path | None,
+    out: str | None,
     per_letter: int | None,
     seed: int,
     jobs: int | None,
-    pinned: Path | None,
-    manifest: Path | None,
-    compare: Path | None,
+    pinned: str | None,
+    manifest: str | None,
+    compare: str | None,
     quiet: bool,
 ) -> None:
-    """Make a data set of letters from FONTS, files or folders, as notMNIST was made.
+    """Create a data set of letters from fonts, like notMNIST.
 
     \b
     chalknet data build ~/fonts -o letters.npz
     chalknet data build ~/fonts --letters А-Я --per-letter 500 -o cyrillic.npz
     chalknet data build ~/fonts --pinned letters.csv --compare letters.npz
 
-    Fonts that lack a letter, near-identical faces and near-identical images are left out and counted. With --pinned
-    a manifest decides alone, and every font must have the listed SHA-256. With --compare the images are held against
-    those of a file, as another version of Pillow draws some edges elsewhere; exit code 1, and nothing written, if
-    labels differ or if more than 5 % of the images have a pixel more than 64 of 255 levels off.
+    Fonts that lack a letter, near-identical faces and near-identical images are skipped and counted. With --pinned,
+    the faces are those of the manifest, and each font file must have the SHA-256 that it lists.
+
+    --compare allows for small differences, because versions of Pillow draw some edges differently. If labels differ,
+    or more than 5 % of the images have a pixel that differs by more than 64 of 255 levels, nothing is written and the
+    exit code is 1.
     """
     from chalknet.workflows.data_build import build_file
 
     with _progress(quiet) as on_progress:
         built = build_file(
             fonts,
-            out,
+            _path(out),
             letters=letters,
             size=size,
             per_letter=per_letter,
             seed=seed,
             jobs=jobs,
-            pinned=pinned,
-            manifest=manifest,
-            compare=compare,
+            pinned=_path(pinned),
+            manifest=_path(manifest),
+            compare=_path(compare),
             on_progress=on_progress,
         )
     if not quiet:
@@ -80,6 +98,11 @@ def build(
             echo(line)
     if built.comparison is not None and not built.comparison.agrees:
         raise DataError(disagreement(built.comparison))
+
+
+def _path(text: str | None) -> Path | None:
+    """Return the name of a file as a path."""
+    return None if text is None else Path(text)
 
 
 def result_lines(built: BuildResult) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import click
+import cloup
 
+from chalknet.cli.options import json_option
 from chalknet.cli.output import echo
 from chalknet.formatting import count_of
 
@@ -14,13 +15,13 @@ if TYPE_CHECKING:
     from chalknet.machine.doctor import Diagnosis
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@cloup.command()
+@json_option()
 def doctor(as_json: bool) -> None:
-    """Say what this machine is, how fast it multiplies, and what would make it faster.
+    """Measure this machine and suggest how to make training faster.
 
-    Each kernel set of OpenBLAS that the processor can run is measured in a process of its own, which takes some
-    seconds. The result is remembered, and the commands that train use the fastest set from then on, unless
+    This measures each kernel set of OpenBLAS that the processor can run, in a process of its own, which takes some
+    seconds. The result is stored, and commands that train use the fastest set from then on. They do not if
     OPENBLAS_CORETYPE is set or CHALKNET_BLAS=keep.
     """
     from chalknet.machine.doctor import examine

@@ -5,9 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+import cloup
 
-from chalknet.cli.options import data_options, named_place, parsed_source, say_notes
+from chalknet.cli.options import (
+    data_options,
+    json_option,
+    out_option,
+    overwrite_option,
+    parsed_source,
+    quiet_option,
+    say_notes,
+)
 from chalknet.cli.output import echo
+from chalknet.cli.parameters import DATA_SOURCE, FILE
 
 if TYPE_CHECKING:
     from chalknet.reporting.tables import Table
@@ -16,34 +26,39 @@ if TYPE_CHECKING:
 WIDTH = 80
 
 
-@click.command()
-@click.argument("model", metavar="MODEL")
-@click.argument("data", metavar="[DATA]", required=False)
-@data_options
-@click.option(
+@cloup.command()
+@cloup.argument("model", type=FILE, metavar="MODEL", help="A model file or the folder of a run.")
+@cloup.argument(
+    "data",
+    type=DATA_SOURCE,
+    metavar="[DATA]",
+    required=False,
+    help="Labeled samples: anything that `chalknet train --data` reads.  [default: the data of the run]",
+)
+@cloup.option(
     "--split",
     type=click.Choice(["all", "test", "valid", "train"]),
     default="all",
     show_default=True,
-    help="Samples to judge by; splits are those of the run whose folder MODEL is, of its own data.",
+    help="Samples to evaluate. Other than all, it needs the folder of a run and the data of that run.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--out", type=named_place, metavar="DIR", help="Folder for evaluation.json, tables as CSV, and pictures.")
-@click.option("--overwrite", is_flag=True, help="Write into --out even if it holds an evaluation.")
-@click.option("--quiet", is_flag=True, help="No notes.")
+@data_options
+@out_option("Folder for evaluation.json, tables as CSV files, and images.")
+@overwrite_option("Write into --out even if it holds an evaluation.")
+@json_option()
+@quiet_option("Show no notes.")
 def evaluate(
     model: str, data: str | None, split: str, as_json: bool, out: str | None, overwrite: bool, quiet: bool, **flags: Any
 ) -> None:
-    """Say how good a model is on labeled data.
+    """Measure a model on labeled data.
 
-    MODEL is a model file or a run's folder. DATA is whatever `chalknet train --data` reads, by default what the run was
-    trained on; images of a folder are resized to what the model reads. Classes are matched by name, or by position
-    where the data's are mere numbers.
+    This prints accuracy, loss (mean cross-entropy in nats), the scores of each class, a confusion matrix and the
+    calibration of the probabilities. Classes are matched by name, or by position if the data have only class numbers.
+    Images in a folder are resized to the size that the model expects.
 
-    Accuracy has Wilson's 95 % interval, which carries the number of samples and speaks of this one model. Loss is the
-    mean cross-entropy in nats. The expected calibration error is how far the confidence of answers is from the share
-    of them that is right, over 15 bins (Naeini et al. 2015; Guo et al. 2017). --out gets the most confident mistakes
-    as a picture, and the reliability diagram.
+    Accuracy has a 95 % confidence interval (Wilson), which covers the choice of samples and not the training of
+    another model. The expected calibration error compares confidence with accuracy in 15 bins (Guo et al. 2017).
+    --out also gets a picture of the most confident mistakes and the reliability diagram.
 
     \b
     chalknet evaluate runs/first --split test

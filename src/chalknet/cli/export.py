@@ -4,32 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
+import cloup
 
-from chalknet.cli.options import named_place
+from chalknet.cli.options import out_option, overwrite_option, quiet_option
 from chalknet.cli.output import echo
+from chalknet.cli.parameters import FILE
 
 if TYPE_CHECKING:
     from chalknet.workflows.export import Export
 
 
-@click.command()
-@click.argument("model", metavar="MODEL|RUN")
-@click.option(
-    "-o", "--output", required=True, type=named_place, metavar="FILE", help="The file to write: FILE.onnx, or FILE.py."
-)
-@click.option("--numpy-only", is_flag=True, help="Write a Python file that needs NumPy alone, not ONNX.")
-@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
-@click.option("--quiet", is_flag=True, help="Do not say what was written.")
-def export(model: str, output: str, numpy_only: bool, overwrite: bool, quiet: bool) -> None:
-    """Write a trained model as a file that predicts without chalknet.
+@cloup.command()
+@cloup.argument("model", type=FILE, metavar="MODEL", help="A model file or the folder of a run.")
+@out_option("File to write: FILE.onnx or, with --numpy-only, FILE.py.", "FILE", required=True)
+@cloup.option("--numpy-only", is_flag=True, help="Write a Python file that needs only NumPy, instead of ONNX.")
+@overwrite_option("Replace FILE if it exists.")
+@quiet_option("Do not print what was written.")
+def export(model: str, out: str, numpy_only: bool, overwrite: bool, quiet: bool) -> None:
+    """Write a model as ONNX or as a Python file.
 
-    ONNX (pip install "chalknet[onnx]") for onnxruntime and what else reads it, or one Python file with the weights in
-    it. Raw samples go in, probabilities and class numbers come out: scaling and all members of an ensemble are in the
-    file. MODEL is a model.safetensors or a run's folder.
+    The file predicts without chalknet. It takes raw samples and returns probabilities and class numbers. Input scaling
+    and all networks of an ensemble are included. ONNX needs an extra: pip install "chalknet[onnx]".
 
-    ONNX reads rows as float32, of seven digits: columns such as timestamps, which differ in later digits only, need the
-    Python file.
+    ONNX reads table rows as float32, which keeps seven digits. Use --numpy-only for columns that need more, such as
+    timestamps.
 
     \b
     chalknet export runs/first -o letters.onnx
@@ -37,7 +35,7 @@ def export(model: str, output: str, numpy_only: bool, overwrite: bool, quiet: bo
     """
     from chalknet.workflows.export import export_model
 
-    done = export_model(model, output, "numpy" if numpy_only else "onnx", overwrite=overwrite)
+    done = export_model(model, out, "numpy" if numpy_only else "onnx", overwrite=overwrite)
     if not quiet:
         echo("\n".join(_lines(done)))
 

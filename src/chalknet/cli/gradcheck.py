@@ -5,29 +5,37 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import click
+import cloup
 
-from chalknet.cli.options import data_options, parsed_settings, parsed_source, recipe_options, say_notes, set_option
+from chalknet.cli.options import (
+    data_option,
+    data_options,
+    json_option,
+    parsed_settings,
+    parsed_source,
+    recipe_option,
+    recipe_options,
+    say_notes,
+    set_option,
+)
 from chalknet.cli.output import echo
 from chalknet.training.recipes import recipe as recipe_named
 
 
-@click.command()
-@click.option(
-    "--data", default="glyphs", show_default=True, metavar="FILE|FOLDER|glyphs", help="Where samples come from."
-)
-@data_options
-@click.option("--recipe", metavar="NAME", help="The named recipe whose network is checked.  [default: writeup]")
-@recipe_options("hidden", "seed")
+@cloup.command()
+@recipe_option("Recipe whose network is checked.", default="writeup")
+@recipe_options("hidden", "seed", recipes=["writeup", "strong"])
 @set_option
-@click.option("--samples", default=20, show_default=True, metavar="N", help="Samples in the batch.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
-def gradcheck(data: str, recipe: str | None, samples: int, as_json: bool, **flags: Any) -> int:
-    """Compare every derivative with central differences.
+@data_option("Samples to check with.  [default: glyphs, the built-in images of letters]")
+@data_options
+@cloup.option("--samples", default=20, show_default=True, metavar="N", help="Number of samples in the batch.")
+@json_option("Print JSON instead of the table.")
+def gradcheck(data: str | None, recipe: str | None, samples: int, as_json: bool, **flags: Any) -> int:
+    """Check the gradients against numerical derivatives.
 
-    Each parameter group is moved a little along three directions, in float64, and the change of what the recipe makes
-    small is held against what the hand-derived gradient says: with its activations, batch normalization, penalty,
-    targets, and dropout and images as its first update draws them. Exit code 1 where a relative error is above 1e-7.
+    For each group of parameters, this compares the hand-derived gradient with central differences in float64 along
+    three directions. It checks the whole objective of the recipe: activations, batch normalization, penalty, targets,
+    and the dropout masks and image changes of the first update. The exit code is 1 if a relative error exceeds 1e-7.
 
     \b
     chalknet gradcheck --hidden 64x32
@@ -41,7 +49,7 @@ def gradcheck(data: str, recipe: str | None, samples: int, as_json: bool, **flag
     from chalknet.workflows.gradcheck import check_recipe
 
     chosen = recipe_named(recipe or "writeup").with_settings(**parsed_settings(flags))
-    data_set = open_data(parsed_source(data, flags))
+    data_set = open_data(parsed_source(data or "glyphs", flags))
     checks = check_recipe(data_set, chosen, samples)
     say_notes(data_set.notes, quiet=False)
     if as_json:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import click
+import cloup
 
 from chalknet.cli.lazy import LazyCommand, LazyGroup
 from chalknet.cli.output import echo
@@ -17,49 +18,51 @@ from chalknet.errors import ChalknetError
 from chalknet.formatting import printable
 from chalknet.version import __version__
 
+TRAIN, STUDY, DATA, TEACH, MACHINE = ("Train and predict", "Study", "Data", "Teach", "Machine")
 COMMANDS = {
-    "data": LazyCommand("chalknet.cli.data", "data", "Look at data sets, audit, convert and build them."),
-    "doctor": LazyCommand(
-        "chalknet.cli.doctor", "doctor", "Say how fast this machine multiplies, and what would help."
-    ),
-    "evaluate": LazyCommand("chalknet.cli.evaluate", "evaluate", "Say how good a model is on labeled data."),
-    "export": LazyCommand(
-        "chalknet.cli.export", "export", "Write a trained model as ONNX, or as Python that needs NumPy alone."
-    ),
-    "gradcheck": LazyCommand(
-        "chalknet.cli.gradcheck", "gradcheck", "Compare every derivative with central differences."
-    ),
-    "predict": LazyCommand("chalknet.cli.predict", "predict", "Say what a model takes images or rows for."),
-    "report": LazyCommand("chalknet.cli.report", "report", "Make a document of a study or a run."),
-    "stopping": LazyCommand(
-        "chalknet.cli.stopping", "stopping", "Say when training should have stopped, from full curves."
-    ),
+    "train": LazyCommand("chalknet.cli.train", "train", "Train a network on images or table rows.", TRAIN),
+    "predict": LazyCommand("chalknet.cli.predict", "predict", "Predict classes for images or table rows.", TRAIN),
+    "evaluate": LazyCommand("chalknet.cli.evaluate", "evaluate", "Measure a model on labeled data.", TRAIN),
+    "export": LazyCommand("chalknet.cli.export", "export", "Write a model as ONNX or as a Python file.", TRAIN),
     "study": LazyCommand(
-        "chalknet.cli.study", "study", "Train configurations times seeds, and never lose a finished one."
+        "chalknet.cli.study", "study", "Compare configurations, each trained with several seeds.", STUDY
     ),
-    "train": LazyCommand("chalknet.cli.train", "train", "Train a network and write a run folder."),
-    "writeup": LazyCommand("chalknet.cli.writeup", "writeup", "Make the course write-up again, from data."),
+    "report": LazyCommand("chalknet.cli.report", "report", "Write a report about a study or a run.", STUDY),
+    "stopping": LazyCommand(
+        "chalknet.cli.stopping", "stopping", "Find the epoch at which training should have stopped.", STUDY
+    ),
+    "data": LazyCommand("chalknet.cli.data", "data", "Inspect, audit, convert and create data sets.", DATA),
+    "writeup": LazyCommand("chalknet.cli.writeup", "writeup", "Reproduce the course write-up.", TEACH),
+    "gradcheck": LazyCommand(
+        "chalknet.cli.gradcheck", "gradcheck", "Check the gradients against numerical derivatives.", TEACH
+    ),
+    "doctor": LazyCommand(
+        "chalknet.cli.doctor", "doctor", "Measure this machine and suggest how to make training faster.", MACHINE
+    ),
+    "completion": LazyCommand(
+        "chalknet.cli.completion", "completion", "Print the script for completion in bash, zsh or fish.", MACHINE
+    ),
 }
 
 
-@click.group(
+@cloup.group(
     cls=LazyGroup,
     lazy=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="chalknet")
-@click.option("--debug", is_flag=True, help="Show the whole trace of an error instead of one line.")
+@click.version_option(__version__, prog_name="chalknet", help="Show the version and exit.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error, not only its message.")
 def cli(debug: bool) -> None:
-    """Dense neural networks whose every derivative is on the chalkboard.
+    """Train neural-network classifiers whose gradients are derived by hand.
 
     \b
-    chalknet writeup                  the course write-up, made again from data
-    chalknet train --data FILE        a network, its curves and its model file
-    chalknet data show glyphs         the built-in letters as a picture
+    chalknet train --data FILE        train a network, plot its curves, save the model
+    chalknet writeup                  reproduce the course write-up
+    chalknet data show glyphs         show the built-in images of letters
 
-    Exit codes: 0 done, 1 failed, 2 used wrongly, 3 something found by a --strict check, 130 stopped by Ctrl-C.
+    Exit codes: 0 success, 1 failure, 2 usage error, 3 a check with --strict found something, 130 stopped by Ctrl-C.
     """
-    del debug  # taken out by main() before the line is parsed; declared here for --help
+    del debug  # main() removes it from the line before click parses it. It is declared for --help.
 
 
 def main(arguments: list[str] | None = None) -> int:

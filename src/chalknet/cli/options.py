@@ -1,87 +1,171 @@
-"""Options that several commands share: a recipe's fields, made from config.py, and how data is read."""
+"""Options that several commands share: a recipe's fields, made from config.py, how data are read, and outputs."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import cloup
 
 from chalknet.cli.output import echo
-from chalknet.config import SECTION_OF_FIELD, SECTIONS, DataConfig, Recipe, meaning, near_match
+from chalknet.cli.parameters import DATA_SOURCE, FILE, FOLDER, MAX_METAVAR, Choice, Words
+from chalknet.config import (
+    ACTIVATION_NAMES,
+    CLASS_WEIGHTS,
+    FULL,
+    SAME,
+    SECTION_OF_FIELD,
+    SECTIONS,
+    SPLIT_METHODS,
+    Constraint,
+    DataConfig,
+    Recipe,
+    near_match,
+)
 from chalknet.errors import ConfigError
 from chalknet.formatting import printable
-from chalknet.training.recipes import RECIPES, ROWS_RECIPE
+from chalknet.training.recipes import DEFAULT_RECIPE, RECIPES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Any], Any]
 
 # Flags that are shorter than their field's name.
 FLAG_OF_FIELD = {"train_size": "train", "valid_size": "valid"}
+# What stands for the value in the help of a field whose type does not say it.
+METAVARS = {
+    "train_size": "N|FRACTION",
+    "valid_size": "N|FRACTION",
+    "hidden": "N[xN...]",
+    "activation": "NAME[,NAME...]",
+    "layers": "TYPE[:N],...",
+    "class_weights": "equal|balanced|W,W,...",
+    "batch_size": f"N|{FULL}",
+    "batch_seed": f"N|{SAME}",
+}
+# What a shell completes for fields that also take other values.
+WORDS = {
+    "activation": Words(ACTIVATION_NAMES, is_list=True),
+    "class_weights": Words(CLASS_WEIGHTS),
+    "batch_size": Words((FULL,)),
+    "batch_seed": Words((SAME,)),
+}
+# Fields of [training] that say where and how fast a network is trained; the others say how.
+MACHINE_FIELDS = ("engine", "device", "precision", "dtype", "tile_rows")
+IMAGE_FITS = ("stretch", "crop", "pad")
 
 
-def named_place(text: str) -> str:
-    """The name of a file or a folder: the type of an option.
+def recipe_options(*names: str, recipes: Sequence[str] = (DEFAULT_RECIPE, "writeup")) -> Decorator:
+    """Return a decorator that adds a flag for each of the named fields of a recipe.
 
-    Raises:
-        click.BadParameter: it is empty, as an unset variable of a shell leaves it.
+    Args:
+        names: recipe fields.
+        recipes: the recipe from which the command starts, whose values the help shows as defaults, and those that the
+            help compares with it.
     """
-    if not text:
-        raise click.BadParameter("it must be the name of a file or a folder, got ''.")
-    return text
-
-
-def named_path(text: str) -> Path:
-    """`named_place` as a path."""
-    return Path(named_place(text))
-
-
-def recipe_options(*fields: str) -> Callable[[Command], Command]:
-    """One flag for each of the recipe's fields that are named, or for every field; left out, the recipe decides."""
-    names = fields or tuple(SECTION_OF_FIELD)
 
     def decorate(command: Command) -> Command:
-        if not fields:
-            command = set_option(command)
         for name in reversed(names):
             flag = FLAG_OF_FIELD.get(name, name).replace("_", "-")
-            if _is_yes_or_no(name):
-                option = click.option(f"--{flag}/--no-{flag}", name, default=None, help=_help(name))
+            text = _help(name, recipes)
+            if _is_boolean(name):
+                option = cloup.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
             else:
-                option = click.option(f"--{flag}", name, metavar=_metavar(name), help=_help(name))
+                option = cloup.option(f"--{flag}", name, type=_type(name), metavar=_metavar(name), help=text)
             command = option(command)
         return command
 
     return decorate
 
 
+def section_fields(*sections: str) -> tuple[str, ...]:
+    """Return the recipe fields of some sections, without `MACHINE_FIELDS`."""
+    return tuple(name for name, home in SECTION_OF_FIELD.items() if home in sections and name not in MACHINE_FIELDS)
+
+
+def recipe_groups(command: Command) -> Command:
+    """Add the flags of all sections of a recipe but [split] and `MACHINE_FIELDS`, each under a heading."""
+    for title, section in reversed(
+        [
+            ("Network", "network"),
+            ("Regularization", "regularization"),
+            ("Augmentation of images", "augmentation"),
+            ("Optimizer", "optimizer"),
+            ("Learning-rate schedule", "schedule"),
+            ("Training", "training"),
+            ("Early stopping", "stopping"),
+        ]
+    ):
+        command = cloup.option_group(title, recipe_options(*section_fields(section)))(command)
+    return command
+
+
+def recipe_option(text: str, default: str = DEFAULT_RECIPE) -> Decorator:
+    """Return a decorator that adds --recipe, one of the named recipes."""
+    return cloup.option("--recipe", type=Choice(RECIPES), help=f"{text}  [default: {default}]")
+
+
 def set_option(command: Command) -> Command:
-    """The flag that sets any field of the recipe."""
-    return click.option(
+    """Add the flag that sets any field of the recipe."""
+    return cloup.option(
         "--set",
         "assignments",
         multiple=True,
         metavar="SECTION.KEY=VALUE",
-        help="Any field of the recipe, such as optimizer.learning_rate=3e-3; may be repeated.",
+        help="Set any field of the recipe, for example optimizer.learning_rate=3e-3. Repeat it for more fields.",
     )(command)
 
 
+def data_option(text: str) -> Decorator:
+    """Return a decorator that adds --data, the samples that a command reads."""
+    return cloup.option("--data", type=DATA_SOURCE, metavar="FILE|FOLDER|glyphs", help=text)
+
+
 def data_options(command: Command) -> Command:
-    """The flags that say how a source is read."""
+    """Add the flags that say how a source is read."""
     for option in reversed(
         [
-            click.option("--class-names", metavar="A,B,C", help="Names of the classes 0, 1, 2, ..."),
-            click.option("--label-column", metavar="NAME|N", help="Column of a CSV that holds the labels."),
-            click.option("--image-size", metavar="HxW", help="Size of the images in a CSV or a folder."),
-            click.option(
-                "--image-fit", metavar="NAME", help="Other proportions: stretch, crop or pad.  [default: stretch]"
+            cloup.option("--class-names", metavar="A,B,C", help="Names of the classes 0, 1, 2, ..."),
+            cloup.option("--label-column", metavar="NAME|N", help="Name or number of the CSV column with the labels."),
+            cloup.option("--image-size", metavar="HxW", help="Height and width of the images in a CSV or a folder."),
+            cloup.option(
+                "--image-fit",
+                type=Choice(IMAGE_FITS),
+                help="How to fit images of other proportions.  [default: stretch]",
             ),
         ]
     ):
         command = option(command)
     return command
+
+
+def out_option(text: str, metavar: str = "FOLDER", *, required: bool = False) -> Decorator:
+    """Return a decorator that adds -o/--out, where a command writes."""
+    return cloup.option(
+        "-o", "--out", type=FOLDER if metavar == "FOLDER" else FILE, metavar=metavar, required=required, help=text
+    )
+
+
+def overwrite_option(text: str) -> Decorator:
+    """Return a decorator that adds --overwrite."""
+    return cloup.option("--overwrite", is_flag=True, help=text)
+
+
+def quiet_option(text: str) -> Decorator:
+    """Return a decorator that adds --quiet."""
+    return cloup.option("--quiet", is_flag=True, help=text)
+
+
+def json_option(text: str = "Print JSON.") -> Decorator:
+    """Return a decorator that adds --json."""
+    return cloup.option("--json", "as_json", is_flag=True, help=text)
+
+
+def csv_option(text: str) -> Decorator:
+    """Return a decorator that adds --csv."""
+    return cloup.option("--csv", "as_csv", is_flag=True, help=text)
 
 
 def parsed_settings(flags: dict[str, Any]) -> dict[str, Any]:
@@ -119,13 +203,7 @@ def say_notes(notes: Sequence[str], quiet: bool) -> None:
 
 
 def parsed_source(source: str | None, flags: dict[str, Any]) -> DataConfig:
-    """The data that a line names, with how to read it; a source of "" where it names none.
-
-    Raises:
-        ConfigError: an empty name, as an unset variable of a shell gives it.
-    """
-    if source == "":
-        raise ConfigError("--data must be a file, a folder or glyphs, got ''.")
+    """The data that a line names, with how to read it; a source of "" where it names none."""
     return DataConfig(
         source=source or "",
         class_names=_names(flags["class_names"]),
@@ -198,33 +276,49 @@ def _number(text: str) -> int | float | str:
     return text
 
 
+def _constraint(name: str) -> Constraint:
+    """Return what a field of a recipe must be."""
+    item = next(item for item in fields(SECTIONS[SECTION_OF_FIELD[name]]) if item.name == name)
+    constraint: Constraint = item.metadata["constraint"]
+    return constraint
+
+
 def _default(name: str) -> Any:
+    """Return the default of a field."""
     return getattr(SECTIONS[SECTION_OF_FIELD[name]](), name)
 
 
-def _is_yes_or_no(name: str) -> bool:
+def _is_boolean(name: str) -> bool:
+    """Return whether a field is true or false."""
     return isinstance(_default(name), bool)
 
 
-def _metavar(name: str) -> str:
-    if name == "hidden":
-        return "N[xN...]"
-    if name == "activation":
-        return "NAME[,NAME...]"
-    if name == "layers":
-        return "TYPE[:N],..."
-    return {int: "N", float: "X", str: "NAME"}[type(_default(name))]
+def _type(name: str) -> click.ParamType[str] | None:
+    """Return the type of a field's flag, which says what the help shows and a shell completes."""
+    # A split by index arrays cannot be given on the command line, so it is not offered.
+    names = SPLIT_METHODS if name == "split" else _constraint(name).choices
+    return Choice(names) if names else WORDS.get(name)
 
 
-def _help(name: str) -> str:
-    text = meaning(name)
-    values = {recipe: _shown(name, of) for recipe, of in RECIPES.items() if recipe != ROWS_RECIPE}
-    if _is_yes_or_no(name):
-        text = text.split(":")[0]
-    sentence = f"{text[0].upper()}{text[1:]}."
-    if len(set(values.values())) == 1:
-        return f"{sentence}  [default: {next(iter(values.values()))}]"
-    return f"{sentence}  [{'; '.join(f'{recipe}: {value}' for recipe, value in values.items())}]"
+def _metavar(name: str) -> str | None:
+    """Return what stands for the value of a field in the help; None where the type of the flag says it."""
+    if isinstance(_type(name), Choice):
+        return None
+    return METAVARS.get(name) or {int: "N", float: "X", str: "NAME"}[type(_default(name))]
+
+
+def _help(name: str, recipes: Sequence[str]) -> str:
+    """Return what a field means, the names that do not fit the left column, and the values of the recipes."""
+    text = next(item for item in fields(SECTIONS[SECTION_OF_FIELD[name]]) if item.name == name).metadata["meaning"]
+    names = _type(name)
+    if isinstance(names, Choice) and len("|".join(names.choices)) + 2 > MAX_METAVAR:
+        text = f"{text}: {', '.join(names.choices)}"
+    elif name == "activation":
+        text = f"{text}: {', '.join(ACTIVATION_NAMES)}"
+    default, *others = (_shown(name, RECIPES[recipe]) for recipe in recipes)
+    named = zip(recipes[1:], others, strict=True)
+    values = [f"default: {default}", *(f"{recipe}: {value}" for recipe, value in named if value != default)]
+    return f"{text[0].upper()}{text[1:]}.  [{'; '.join(values)}]"
 
 
 def _shown(name: str, recipe: Recipe) -> str:

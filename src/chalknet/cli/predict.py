@@ -5,39 +5,50 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import cloup
 
-from chalknet.cli.options import named_place, say_notes
+from chalknet.cli.options import IMAGE_FITS, csv_option, json_option, out_option, quiet_option, say_notes
 from chalknet.cli.output import echo
+from chalknet.cli.parameters import FILE, Choice
 from chalknet.errors import ConfigError
 
 
-@click.command()
-@click.argument("model", metavar="MODEL")
-@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
-@click.option("--top", type=click.IntRange(min=1), metavar="K", help="Classes to show of each sample.  [default: 2]")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with the probabilities of all classes.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the probabilities of all classes.")
-@click.option(
-    "--out",
-    type=named_place,
-    metavar="FILE",
-    help="Write the predictions here: .csv, .json or .txt. A file of that name is replaced.",
+@cloup.command()
+@cloup.argument("model", type=FILE, metavar="MODEL", help="A model file or the folder of a run.")
+@cloup.argument(
+    "inputs",
+    type=FILE,
+    metavar="INPUT...",
+    nargs=-1,
+    required=True,
+    help="Image files, folders of images, or data files (.npz, .npy, IDX, CSV).",
 )
-@click.option(
-    "--invert/--no-invert", default=None, help="Exchange black and white in image files.  [default: where it is clear]"
+@cloup.option_group(
+    "Output",
+    out_option("File for the predictions: .csv, .json or .txt. An existing file is replaced.", "FILE"),
+    csv_option("Print CSV with the probabilities of all classes."),
+    json_option("Print JSON with the probabilities of all classes."),
+    cloup.option(
+        "--top", type=click.IntRange(min=1), metavar="K", help="Number of classes to show per sample.  [default: 2]"
+    ),
+    quiet_option("Show no notes on how inputs were read."),
 )
-@click.option(
-    "--trim/--no-trim", default=None, help="Cut off empty margins of image files.  [default: where it is clear]"
+@cloup.option_group(
+    "Reading images",
+    cloup.option("--invert/--no-invert", default=None, help="Exchange black and white.  [default: if clearly needed]"),
+    cloup.option("--trim/--no-trim", default=None, help="Cut off empty margins.  [default: if clearly needed]"),
+    cloup.option("--fit", type=Choice(IMAGE_FITS), help="How to fit images of other proportions.  [default: stretch]"),
+    cloup.option(
+        "--white",
+        type=float,
+        metavar="X",
+        help="Value of a white pixel in the training data, if it is not 255.",
+    ),
 )
-@click.option("--fit", metavar="NAME", help="Other proportions: stretch, crop or pad.  [default: stretch]")
-@click.option(
-    "--white",
-    type=float,
-    metavar="X",
-    help="What a white pixel is in the training samples, where the model was not trained on pixels of 0..255.",
+@cloup.option_group(
+    "Reading tables",
+    cloup.option("--label-column", metavar="NAME|N", help="Name or number of a CSV column to ignore."),
 )
-@click.option("--label-column", metavar="NAME|N", help="Column of a table that is to be left out.")
-@click.option("--quiet", is_flag=True, help="No notes on how images and files were read.")
 def predict(
     model: str,
     inputs: tuple[str, ...],
@@ -52,15 +63,13 @@ def predict(
     label_column: str | None,
     quiet: bool,
 ) -> int:
-    """Say what a model takes images or rows for.
+    """Predict classes for images or table rows.
 
-    MODEL is a model file or a run's folder. INPUT is an image file (PNG, JPEG, GIF, BMP, TIFF, WebP, PPM; up to 134
-    million pixels and 256 MiB), a folder of images, or a data file: .npz, .npy, IDX or CSV, with labels or without.
-    Images are made gray and resized as those of a folder are when training. Those that clearly differ from the training
-    images in background or margins are inverted or trimmed, with a note; where it is not clear, a note says what to do.
+    Image files can be PNG, JPEG, GIF, BMP, TIFF, WebP or PPM, up to 134 million pixels and 256 MiB. They are converted
+    to gray and resized as in training. Images whose background or margins clearly differ from the training images are
+    inverted or trimmed, and a note says so. In unclear cases a note says which option to use.
 
-    Notes on standard error say how images were read. A file that cannot be read is named there too, the others are
-    answered, and the exit code is 1.
+    A file that cannot be read is reported on standard error and skipped, and the exit code is then 1.
 
     \b
     chalknet predict runs/first letter.png photo.jpg

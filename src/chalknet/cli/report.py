@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import click
+import cloup
 
-from chalknet.cli.options import named_place
+from chalknet.cli.options import out_option, overwrite_option, quiet_option
 from chalknet.cli.output import echo
+from chalknet.cli.parameters import DATA_SOURCE, FOLDER
 
 
-@click.command()
-@click.argument("folder", metavar="STUDY|RUN")
-@click.option(
-    "--out",
-    type=named_place,
-    metavar="DIR",
-    help="Folder for the documents.  [default: report in the study's or run's own]",
-)
-@click.option(
+@cloup.command()
+@cloup.argument("folder", type=FOLDER, metavar="FOLDER", help="Folder of a study or a run, finished or not.")
+@out_option("Folder for the documents.  [default: report/ in FOLDER]")
+@cloup.option(
     "--data",
-    type=named_place,
+    type=DATA_SOURCE,
     metavar="FILE|FOLDER",
-    help="Where the samples are now, if they have moved; their digest is checked.",
+    help="Where the samples are now, if they have moved. Their SHA-256 is checked.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a report.html or report.pdf that is not chalknet's, too.")
-@click.option("--quiet", is_flag=True, help="Do not say where the document is.")
+@overwrite_option("Replace a report.html or report.pdf that chalknet did not write.")
+@quiet_option("Do not print where the document is.")
 def report(folder: str, out: str | None, data: str | None, overwrite: bool, quiet: bool) -> None:
-    """Make a document of a study, a run or an ensemble, finished or not.
+    """Write a report about a study or a run.
 
-    report.html and report.pdf, with every table under tables/ and every figure under figures/ as plain data: what was
-    compared and what the numbers carry, when to stop, the choice and its test figure, mistakes and weights as images.
-    Pictures need the samples, which are read again from where they came.
+    The report has the comparison of configurations with confidence intervals, the best stopping point, the chosen
+    model with its test accuracy, mistakes, and weights as images. It is written as report.html and report.pdf. Every
+    table is also a file in tables/ and every figure a data file in figures/. Images of samples need the data.
 
     \b
     chalknet report runs/study-hidden

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import json
 
-import click
+import cloup
 
+from chalknet.cli.options import csv_option, json_option
 from chalknet.cli.output import echo
+from chalknet.cli.parameters import FOLDER, Choice
+from chalknet.config import MONITORS
 
 
-@click.command()
-@click.argument("folder", metavar="RUN|STUDY")
-@click.option(
-    "--monitor", default="valid_loss", show_default=True, metavar="NAME", help="valid_loss or valid_accuracy."
+@cloup.command()
+@cloup.argument("folder", type=FOLDER, metavar="FOLDER", help="Folder of a run or a study.")
+@cloup.option(
+    "--monitor", type=Choice(MONITORS), default="valid_loss", show_default=True, help="Score that decides the epoch."
 )
-@click.option("--csv", "as_csv", is_flag=True, help="Print the table as CSV.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@csv_option("Print the table as CSV.")
+@json_option()
 def stopping(folder: str, monitor: str, as_csv: bool, as_json: bool) -> None:
-    """Say when training should have stopped, from full curves.
+    """Find the epoch at which training should have stopped.
 
-    For a run's folder, or for each configuration of a study's: the epoch at which the monitor is best, how far it would
-    move with other seeds and other validation images (95 % interval of a bootstrap over both), the accuracies there and
-    at
-    the end, and what training on cost or gained. The validation figures at the chosen epoch flatter, since it was
-    chosen on them; the test figures do not.
+    For a run, or for each configuration of a study, this prints the epoch with the best monitored score, its 95 %
+    confidence interval over seeds and validation images (bootstrap), the accuracies at this epoch and at the end, and
+    what the later epochs changed. The validation accuracy at the chosen epoch is optimistic, because the epoch was
+    chosen by it. The test accuracy is not.
     """
     from chalknet.reporting.study_tables import stopping_table
     from chalknet.workflows.stopping import find_stopping

@@ -11,14 +11,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import cloup
 from click.core import ParameterSource
 
 from chalknet.cli.kernels import choose_kernels
 from chalknet.cli.lazy import LazyGroup
-from chalknet.cli.options import data_options, named_place, parsed_settings, parsed_source, recipe_options, say_notes
+from chalknet.cli.options import (
+    MACHINE_FIELDS,
+    csv_option,
+    data_option,
+    data_options,
+    json_option,
+    out_option,
+    parsed_settings,
+    parsed_source,
+    quiet_option,
+    recipe_groups,
+    recipe_option,
+    recipe_options,
+    say_notes,
+    section_fields,
+    set_option,
+)
 from chalknet.cli.output import echo
+from chalknet.cli.parameters import FILE, FOLDER, Choice, Words
 from chalknet.errors import ConfigError
-from chalknet.studies.spec import SEARCH_FIELDS, STUDY_FIELDS, number_or_text, study_meaning
+from chalknet.studies.spec import SAMPLERS, SEARCH_FIELDS, SEEDS_MAY_VARY, STUDY_FIELDS, number_or_text
 
 if TYPE_CHECKING:  # results need NumPy, which kernels are chosen before
     from chalknet.studies.results import StudyResults
@@ -29,69 +47,94 @@ PLAIN_FIELDS = ("seeds", "first_seed", "sample", "sample_seed", "trials", "searc
 STOPPED = 130  # exit code of Ctrl-C
 
 
-def _plain_options(command: Any) -> Any:
-    for name in reversed(PLAIN_FIELDS):
-        text, default = study_meaning(name), {**STUDY_FIELDS, **SEARCH_FIELDS}[name].default
-        shown = "" if default is None else f"  [default: {default}]"
-        metavar = "NAME" if isinstance(default, str) else "N"
-        option = click.option(
-            f"--{name.replace('_', '-')}", metavar=metavar, help=f"{text[0].upper()}{text[1:]}.{shown}"
-        )
-        command = option(command)
-    return command
+def _plain_options(*names: str) -> Any:
+    """Return a decorator that adds a flag for each of the named fields of [study] and [search]."""
+
+    def decorate(command: Any) -> Any:
+        for name in reversed(names):
+            item = {**STUDY_FIELDS, **SEARCH_FIELDS}[name]
+            text, choices = item.metadata["meaning"], item.metadata["constraint"].choices
+            shown = "" if item.default is None else f"  [default: {item.default}]"
+            option = cloup.option(
+                f"--{name.replace('_', '-')}",
+                type=Choice(choices) if choices else None,
+                metavar=None if choices else "N",
+                help=f"{text[0].upper()}{text[1:]}.{shown}",
+            )
+            command = option(command)
+        return command
+
+    return decorate
 
 
-@click.group(cls=LazyGroup, lazy={}, invoke_without_command=True)
-@click.option(
-    "--vary",
-    multiple=True,
-    metavar="FIELD=VALUES",
-    help="A recipe field and its values: 100,500,512x256, or a range a:b:linN or a:b:logN; several make a grid.",
+@cloup.group(cls=LazyGroup, lazy={}, invoke_without_command=True)
+@cloup.option_group(
+    "Start here",
+    cloup.option(
+        "--vary",
+        multiple=True,
+        metavar="FIELD=VALUES",
+        help="Setting to vary and its values: a,b,c or a range low:high:linN or low:high:logN. Repeat it for a grid.",
+    ),
+    _plain_options("seeds"),
+    data_option("Training data.  [default: glyphs, the built-in images of letters]"),
+    out_option("Folder of the study.  [default: runs/study-FIELDS, or the folder of --config]"),
 )
-@click.option(
-    "--search", metavar="tpe", help="Let Optuna choose the configurations; ranges may then go without a number N."
+@cloup.option_group(
+    "Study",
+    recipe_option("Complete set of settings that all configurations share."),
+    cloup.option("--config", type=FILE, metavar="FILE", help="Start from the study.toml of an earlier study."),
+    set_option,
+    _plain_options("first_seed"),
+    cloup.option(
+        "--seeds-vary",
+        type=Words(SEEDS_MAY_VARY, is_list=True),
+        metavar="NAME,...",
+        help="What differs between seeds: init (initial weights), order (of batches), split.  [default: init,order]",
+    ),
+    cloup.option("--resplit", is_flag=True, help="Split the data anew for each seed, as --seeds-vary with split does."),
+    _plain_options("sample", "sample_seed"),
+    cloup.option("--retry-failed", is_flag=True, help="Train the runs again that failed before."),
+    cloup.option("--plan", "plan_only", is_flag=True, help="Show how runs would be scheduled, and train nothing."),
 )
-@_plain_options
-@click.option("--seeds-vary", metavar="A,B", help=f"{study_meaning('seeds_vary').capitalize()}.  [default: init,order]")
-@click.option("--resplit", is_flag=True, help="Let seeds vary the split too.")
-@click.option(
-    "--jobs",
-    metavar="N",
-    help="Processes at a time; results do not depend on it.  [default: the cores, or 1 where all train on a GPU]",
+@cloup.option_group(
+    "Search",
+    cloup.option(
+        "--search",
+        type=Choice(SAMPLERS),
+        help="Let Optuna choose configurations. Ranges of --vary then need no number of values.",
+    ),
+    _plain_options("trials", "objective", "at_once", "search_seed"),
 )
-@click.option(
-    "--on",
-    metavar="ray[://HOST:PORT]",
-    help="Train runs on a Ray cluster: on this machine, or the one there.  [default: processes of this machine]",
+@cloup.option_group("Data", recipe_options(*section_fields("split")), data_options)
+@recipe_groups
+@cloup.option_group("Output", quiet_option("Show no progress and no table."))
+@cloup.option_group(
+    "Machines",
+    recipe_options(*MACHINE_FIELDS),
+    cloup.option(
+        "--jobs",
+        metavar="N",
+        help="Number of processes. It does not change results.  [default: one per core, or 1 on a GPU]",
+    ),
+    cloup.option(
+        "--stack", metavar="N", help="Number of networks trained at once on a GPU.  [default: as many as fit]"
+    ),
+    cloup.option(
+        "--on",
+        type=Words(("ray", "ray://")),
+        metavar="ray[://HOST:PORT]",
+        help="Train on a Ray cluster: a new one on this machine, or the one at this address.",
+    ),
 )
-@click.option(
-    "--stack",
-    metavar="N",
-    help="Number of networks trained at once on a GPU.  [default: as many as fit]",
-)
-@click.option("--plan", "plan_only", is_flag=True, help="Show how runs would be shared out, and train nothing.")
-@click.option("--retry-failed", is_flag=True, help="Train again what failed before.")
-@click.option("--recipe", metavar="NAME", help="The named recipe that all configurations share.  [default: strong]")
-@click.option(
-    "--config", type=named_place, metavar="FILE", help="A study.toml to start from, such as an earlier study's."
-)
-@click.option("--data", metavar="FILE|FOLDER|glyphs", help="What to learn.  [default: glyphs, the built-in letters]")
-@data_options
-@recipe_options()
-@click.option(
-    "--out",
-    type=named_place,
-    metavar="DIR",
-    help="The study's folder.  [default: that of --config's study.toml, or runs/study-FIELDS]",
-)
-@click.option("--quiet", is_flag=True, help="No progress and no table.")
 def study(**flags: Any) -> int:
-    """Train every configuration of a grid from several seeds, in parallel.
+    """Compare configurations, each trained with several seeds.
 
-    A configuration is one setting of the varied fields, a run one training of it. The folder holds study.sqlite (what
-    is done), study.toml (the question) and models/. The same command goes on where a study was stopped, however it was:
-    nothing
-    that is finished runs again. With other values it adds configurations and keeps the old ones.
+    A configuration is one choice of values for the settings in --vary. A run is one training of a configuration with
+    one seed. The folder holds study.sqlite (results), study.toml (what was asked for) and models/.
+
+    If a study is interrupted, run the same command again. Finished runs are kept, and unfinished runs continue from
+    their last checkpoint. With other values, the command adds configurations and keeps the earlier ones.
 
     \b
     chalknet study --vary hidden=100,500,1000,2000 --seeds 3 --out runs/widths
@@ -101,8 +144,8 @@ def study(**flags: Any) -> int:
     chalknet study --vary hidden=16,32,64 --seeds 20 --plan
     chalknet study show runs/widths
 
-    The recipe is adapted to the data as in chalknet train. Recipe flags hold for all configurations. A configuration
-    that varies train_size uses the first so many of --train training samples.
+    The recipe is adapted to the data as in `chalknet train`. A configuration with its own train_size uses the first
+    samples of the training split that --train sets.
     """
     ctx = click.get_current_context()
     if ctx.invoked_subcommand is not None:
@@ -114,20 +157,19 @@ def study(**flags: Any) -> int:
 
 
 @study.command()
-@click.argument("folder", metavar="DIR")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a row a run.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every run's figures.")
-@click.option("--all", "all_configurations", is_flag=True, help="Also the configurations of earlier questions.")
-@click.option(
-    "--test", "with_test", is_flag=True, help="Also test accuracies, which must not decide between configurations."
+@cloup.argument("folder", type=FOLDER, metavar="FOLDER", help="Folder of a study, which may still be running.")
+@csv_option("Print CSV, with a row for each run.")
+@json_option("Print JSON, with the scores of every run.")
+@cloup.option(
+    "--all", "all_configurations", is_flag=True, help="Include configurations that the study no longer asks for."
 )
+@cloup.option("--test", "with_test", is_flag=True, help="Include test accuracies. Do not choose by them.")
 def show(folder: str, as_csv: bool, as_json: bool, all_configurations: bool, with_test: bool) -> None:
-    """Show how far a study is and what it found, while it runs or after.
+    """Show the progress and the results of a study.
 
-    One row a configuration: the mean validation accuracy with its standard deviation over the seeds, each seed's own or
-        of more
-    than five the least and the largest, the epoch whose weights are kept, and the seconds a run. Below it stand the
-    best configuration and what to do next.
+    The table has a row for each configuration: mean and standard deviation of the validation accuracy over the seeds,
+    the accuracy of each seed (of more than five seeds the lowest and the highest), the epoch whose weights are kept,
+    and the seconds per run. Below are the best configuration and commands to continue with.
 
     \b
     chalknet study show runs/widths

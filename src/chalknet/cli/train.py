@@ -8,18 +8,27 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
+import cloup
 
 from chalknet.cli.kernels import choose_kernels
 from chalknet.cli.options import (
     FLAG_OF_FIELD,
+    MACHINE_FIELDS,
+    data_option,
     data_options,
-    named_place,
+    out_option,
+    overwrite_option,
     parsed_settings,
     parsed_source,
+    quiet_option,
+    recipe_groups,
+    recipe_option,
     recipe_options,
+    set_option,
     valid_file,
 )
 from chalknet.cli.output import echo
+from chalknet.cli.parameters import FILE, FOLDER, Words
 from chalknet.cli.stop import stop_after_epoch
 from chalknet.config import near_match
 from chalknet.errors import ConfigError
@@ -30,69 +39,81 @@ if TYPE_CHECKING:
     from chalknet.training.trainer import Run
 
 
-@click.command()
-@click.option("--recipe", metavar="NAME", help="The named recipe to start from: strong or writeup.  [default: strong]")
-@click.option(
-    "--config",
-    type=named_place,
-    metavar="FILE",
-    help="A config.toml to start from, such as an earlier run's; repeats that run.",
+@cloup.command()
+@cloup.option_group(
+    "Start here",
+    data_option("Training data.  [default: glyphs, the built-in images of letters]"),
+    recipe_option("Complete set of settings to start from. Options below change single settings."),
+    out_option("Folder of the run.  [default: runs/RECIPE-HIDDEN-seedN, numbered if it exists]"),
 )
-@click.option("--data", metavar="FILE|FOLDER|glyphs", help="What to learn.  [default: glyphs, the built-in letters]")
-@data_options
-@recipe_options()
-@click.option(
-    "--test", type=named_place, metavar="FILE", help="Test samples of your own; --valid FILE gives validation samples."
+@cloup.option_group(
+    "Data",
+    recipe_options("split", "train_size", "valid_size"),
+    cloup.option("--test", type=FILE, metavar="FILE", help="Test samples in a file of their own."),
+    recipe_options("split_seed"),
+    data_options,
 )
-@click.option(
-    "--out",
-    type=named_place,
-    metavar="DIR",
-    help="Folder for the run.  [default: runs/RECIPE-HIDDEN-seedN, or the next free]",
+@recipe_groups
+@cloup.option_group(
+    "Output",
+    overwrite_option("Write into --out even if it holds a finished run."),
+    cloup.option(
+        "--log",
+        "logs",
+        type=Words(("csv:", "tensorboard:", "mlflow")),
+        multiple=True,
+        metavar="KIND:PLACE",
+        help="Log every epoch to csv:FILE, tensorboard:FOLDER or mlflow[:URI]. Repeat it for several logs.",
+    ),
+    cloup.option(
+        "--checkpoint-seconds",
+        type=float,
+        metavar="X",
+        help="Seconds between two checkpoints.  [default: 0.5 to 60, so that they take at most 3 % of the time]",
+    ),
+    cloup.option("--checkpoint-epochs", type=int, metavar="N", help="Write a checkpoint after every N epochs as well."),
+    quiet_option("Show no progress and no statistics."),
 )
-@click.option("--overwrite", is_flag=True, help="Write into --out even if it holds a finished run.")
-@click.option(
-    "--resume",
-    type=named_place,
-    metavar="DIR",
-    help="Resume the unfinished run of this folder with its own settings; --data names data that have moved.",
+@cloup.option_group(
+    "Machines",
+    recipe_options(*MACHINE_FIELDS),
+    cloup.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Number of threads. It does not change results, except for rounding in engine torch.  "
+        "[default: one per core]",
+    ),
+    cloup.option(
+        "--shards",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Split the samples over N Ray actors, for data that exceed one machine (docs/scale.md).",
+    ),
+    cloup.option(
+        "--on", metavar="ray://HOST:PORT", help="Ray cluster for --shards.  [default: a new one on this machine]"
+    ),
 )
-@click.option(
-    "--checkpoint-seconds",
-    type=float,
-    metavar="X",
-    help="Seconds between two checkpoints.  [default: from 0.5 up to 60, for at most 3 % of the time]",
+@cloup.option_group(
+    "Repeat or resume a run",
+    cloup.option("--config", type=FILE, metavar="FILE", help="Start from the config.toml of an earlier run."),
+    cloup.option(
+        "--resume",
+        type=FOLDER,
+        metavar="FOLDER",
+        help="Resume the unfinished run in this folder. Give --data if the data have moved.",
+    ),
+    set_option,
 )
-@click.option("--checkpoint-epochs", type=int, metavar="N", help="Take a checkpoint every N epochs too.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Threads; results do not depend on it, but for the torch engine's last digits.  [default: one a core]",
-)
-@click.option(
-    "--shards",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Share the samples out among N Ray actors, for data larger than a machine (docs/scale.md).",
-)
-@click.option("--on", metavar="ray://HOST:PORT", help="The Ray cluster of --shards.  [default: one on this machine]")
-@click.option(
-    "--log",
-    "logs",
-    multiple=True,
-    metavar="KIND:PLACE",
-    help="Log each epoch as it is finished: csv:FILE, tensorboard:FOLDER, mlflow[:URI]; may be repeated.",
-)
-@click.option("--quiet", is_flag=True, help="No progress and no statistics.")
 def train(quiet: bool, logs: tuple[str, ...], **flags: Any) -> int:
-    """Train a network and write a run folder.
+    """Train a network on images or table rows.
 
-    The folder holds history.csv (every epoch), summary.json, config.toml (complete: `chalknet train --config` repeats
-    the run), model.safetensors, valid_samples.npz, and curves.png and curves.svg. Ctrl-C, SIGTERM
-    and SIGHUP finish the epoch and write a checkpoint; after that, or after a kill, --resume goes on and ends with the
-    same bits. With --ensemble N the folder's members/ holds a run a network, and model.safetensors all of them as one
-    model.
+    The run folder gets history.csv (scores of every epoch), summary.json, curves.png, curves.svg, model.safetensors,
+    valid_samples.npz and config.toml. `chalknet train --config config.toml` repeats the run. With --ensemble N,
+    members/ holds a run folder for each network, and model.safetensors holds all networks as one model.
+
+    Ctrl-C finishes the current epoch and writes a checkpoint. --resume continues from there and gives the same bits as
+    a run without a break. It also works after a crash.
 
     \b
     chalknet train --data notMNIST.npz --hidden 1000 --epochs 200 --seed 0 --out runs/first

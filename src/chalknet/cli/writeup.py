@@ -5,36 +5,54 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import click
+import cloup
 
 from chalknet.cli.kernels import choose_kernels
-from chalknet.cli.options import data_options, named_place, parsed_settings, parsed_source, recipe_options, say_notes
+from chalknet.cli.options import (
+    MACHINE_FIELDS,
+    data_option,
+    data_options,
+    out_option,
+    overwrite_option,
+    parsed_settings,
+    parsed_source,
+    quiet_option,
+    recipe_options,
+    say_notes,
+    section_fields,
+)
 from chalknet.cli.output import echo
-
-# Recipe fields that may be given; what seeds vary, and what would make it another write-up, may not.
-FIELDS = ("split", "train_size", "valid_size", "split_seed", "learning_rate", "momentum", "epochs", "batch_size")
 
 STOPPED = 130  # exit code of Ctrl-C
 
 
-@click.command()
-@click.option(
-    "--data", metavar="FILE|FOLDER|glyphs", help="The letters to use.  [default: glyphs, the built-in letters]"
+@cloup.command()
+@cloup.option_group(
+    "Start here",
+    data_option("Images of letters.  [default: glyphs, the built-in ones]"),
+    cloup.option("--quick", is_flag=True, help="Write a short form with fewer widths, epochs and seeds."),
+    out_option("Folder for the documents. An unfinished write-up in it is continued.  [default: runs/writeup]"),
 )
-@click.option("--hidden", metavar="N,N,...", help="Widths to compare.  [default: 100,500,1000,2000]")
-@click.option("--seeds", type=int, metavar="N", help="Trainings of each width.  [default: 3]")
-@click.option("--quick", is_flag=True, help="A short form, marked as such: fewer widths, epochs and seeds.")
-@data_options
-@recipe_options(*FIELDS, "engine", "device", "precision", "dtype")
-@click.option("--jobs", type=int, metavar="N", help="Trainings at a time.  [default: one a core]")
-@click.option(
-    "--out",
-    type=named_place,
-    metavar="DIR",
-    help="Folder for everything; what was begun there goes on.  [default: runs/writeup]",
+@cloup.option_group("Data", recipe_options(*section_fields("split"), recipes=["writeup"]), data_options)
+@cloup.option_group(
+    "Network", cloup.option("--hidden", metavar="N,N,...", help="Widths to compare.  [default: 100,500,1000,2000]")
 )
-@click.option("--overwrite", is_flag=True, help="Replace a writeup.html or writeup.pdf that is not chalknet's, too.")
-@click.option("--quiet", is_flag=True, help="No progress; only where the document is.")
+@cloup.option_group("Optimizer", recipe_options("learning_rate", "momentum", recipes=["writeup"]))
+@cloup.option_group(
+    "Training",
+    recipe_options("epochs", "batch_size", recipes=["writeup"]),
+    cloup.option("--seeds", type=int, metavar="N", help="Number of training runs per width.  [default: 3]"),
+)
+@cloup.option_group(
+    "Output",
+    overwrite_option("Replace a writeup.html or writeup.pdf that chalknet did not write."),
+    quiet_option("Show no progress, only where the document is."),
+)
+@cloup.option_group(
+    "Machines",
+    recipe_options(*MACHINE_FIELDS[:-1], recipes=["writeup"]),
+    cloup.option("--jobs", type=int, metavar="N", help="Number of processes.  [default: one per core]"),
+)
 def writeup(
     data: str | None,
     hidden: str | None,
@@ -46,11 +64,11 @@ def writeup(
     quiet: bool,
     **flags: Any,
 ) -> int:
-    """Make the course write-up again, whole, from data.
+    """Reproduce the course write-up.
 
-    A study over the number of hidden units, several seeds each, and a document of it: writeup.html and writeup.pdf,
-    with every table under tables/ and every figure under figures/ as plain data. Stopped and started again with the
-    same --out, it goes on where it was.
+    This trains networks of several widths with several seeds and writes writeup.html and writeup.pdf. Every table is
+    also a file in tables/ and every figure a data file in figures/. If it is interrupted, run the same command again to
+    continue.
 
     \b
     chalknet writeup
