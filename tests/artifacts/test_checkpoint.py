@@ -130,7 +130,7 @@ def test_intervals_grow_from_half_a_second_to_a_minute_and_cost_little(monkeypat
         now += 0.125  # an epoch
         if schedule.is_due():
             taken.append(now)
-            with schedule.taking():
+            with schedule.measure():
                 now += 0.0625 if now < 300 else 4.0  # a slower disk from then on
     waits = np.diff([0.0, *taken])
     assert waits[:4] == pytest.approx([0.5, 2.2, 4.3, 8.4], abs=0.2)

@@ -141,7 +141,7 @@ def test_each_network_of_an_ensemble_has_a_log_of_its_own_in_python(tmp_path, sm
         TensorBoardWriter(tmp_path / "board"),
         MlflowWriter(uri, run_name="five"),
     ]
-    assert [writer.how_to_look for writer in writers] == [
+    assert [writer.view_command for writer in writers] == [
         "", f"tensorboard --logdir {tmp_path / 'board'}", f"mlflow ui --backend-store-uri {uri}"
     ]  # fmt: skip
     run = chalknet.train(small_images, callbacks=writers, ensemble=2, **SETTINGS)
@@ -302,7 +302,7 @@ def dead_server(request):
 @pytest.mark.filterwarnings("ignore")
 def test_a_server_that_does_not_answer_is_told_before_training_and_soon(letters, capsys, monkeypatch, dead_server):
     needs("mlflow")
-    monkeypatch.setitem(mlflow_writer.IMPATIENT, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setitem(mlflow_writer.SHORT_TIMEOUTS, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")  # the user's own, which stays
     before = dict(os.environ)
     begun = time.monotonic()
@@ -317,10 +317,10 @@ def test_a_server_that_does_not_answer_is_told_before_training_and_soon(letters,
 
 
 def test_a_server_is_waited_for_ten_seconds_or_as_the_user_has_it(monkeypatch):
-    tries = 1 + int(mlflow_writer.IMPATIENT["MLFLOW_HTTP_REQUEST_MAX_RETRIES"])
-    assert tries * int(mlflow_writer.IMPATIENT["MLFLOW_HTTP_REQUEST_TIMEOUT"]) <= 10
+    tries = 1 + int(mlflow_writer.SHORT_TIMEOUTS["MLFLOW_HTTP_REQUEST_MAX_RETRIES"])
+    assert tries * int(mlflow_writer.SHORT_TIMEOUTS["MLFLOW_HTTP_REQUEST_TIMEOUT"]) <= 10
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "33")
-    with mlflow_writer._impatient():
+    with mlflow_writer._short_timeouts():
         assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "33"
         assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "33"

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalknet.artifacts.sample_losses import kept_losses
+from chalknet.artifacts.sample_losses import compact_losses
 from chalknet.config import StoppingConfig
 from chalknet.errors import ShapeError
 from chalknet.records import EpochRecord, Scores
@@ -114,7 +114,7 @@ def test_without_the_values_of_images_there_is_no_interval():
 @pytest.mark.parametrize("scale", [1e6, 1e36, 1e305], ids=["float32", "float32, sums overflow", "float64"])
 def test_the_point_of_losses_beyond_float16_lies_in_its_interval(scale):
     losses, correct = made(np.random.default_rng(0), best=5.0, image_spread=10.0)
-    point = found(np.stack([kept_losses(scale * one) for one in losses]), correct, resamples=200)
+    point = found(np.stack([compact_losses(scale * one) for one in losses]), correct, resamples=200)
     assert point.epoch.low <= point.epoch.value <= point.epoch.high
     assert point.epoch.low > 1  # losses that are all cut off are equal, and the first of them would be the best
 

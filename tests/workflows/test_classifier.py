@@ -23,8 +23,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from chalknet.workflows.classifier_recipe import FEW, FEW_ROWS, ROWS
-from chalknet.workflows.classifier_samples import divided
+from chalknet.workflows.classifier_recipe import MAX_SMALL_SAMPLES, ROWS, SMALL_ROWS
+from chalknet.workflows.classifier_samples import stratified_splits
 
 QUICK = {"hidden": (16,), "epochs": 20, "random_state": 0}
 
@@ -80,7 +80,7 @@ def test_an_int_as_random_state_is_the_recipes_seed(wine):
     x, y = wine
     fitted = quick(random_state=7).fit(x, y)
     data = chalknet.dataset_from_arrays(x, y)
-    recipe = FEW_ROWS.with_settings(hidden=[16], epochs=20, seed=7, dtype="float64")
+    recipe = SMALL_ROWS.with_settings(hidden=[16], epochs=20, seed=7, dtype="float64")
     splits = chalknet.Splits(np.arange(len(y)), np.arange(0), np.arange(0))
     network = chalknet.train(data, recipe, splits=splits).network
     np.testing.assert_allclose(fitted.network_.logits(x), network.logits(x), rtol=1e-6)  # the scalings round apart
@@ -189,9 +189,14 @@ def test_validation_scores_are_weighted_where_training_is(digits):
 def test_few_samples_all_train_unless_early_stopping_is_asked_for(digits):
     x, y = digits
     strong = quick(recipe=chalknet.recipe("strong"))
-    assert not clone(strong).fit(x[:FEW], y[:FEW]).validation_curve_
-    assert clone(strong).fit(x[: FEW + 1], y[: FEW + 1]).validation_curve_
-    assert clone(strong).set_params(early_stopping=True).fit(x[:FEW], y[:FEW]).validation_curve_
+    assert not clone(strong).fit(x[:MAX_SMALL_SAMPLES], y[:MAX_SMALL_SAMPLES]).validation_curve_
+    assert clone(strong).fit(x[: MAX_SMALL_SAMPLES + 1], y[: MAX_SMALL_SAMPLES + 1]).validation_curve_
+    assert (
+        clone(strong)
+        .set_params(early_stopping=True)
+        .fit(x[:MAX_SMALL_SAMPLES], y[:MAX_SMALL_SAMPLES])
+        .validation_curve_
+    )
 
 
 def test_early_stopping_that_cannot_be_warns_and_trains_all():
@@ -202,16 +207,18 @@ def test_early_stopping_that_cannot_be_warns_and_trains_all():
 
 
 def test_a_division_takes_no_class_its_last_sample():
-    assert all(divided(np.array([0] * n + [1]), 0.1, seed) is None for n in range(20, 40) for seed in range(3))
+    assert all(
+        stratified_splits(np.array([0] * n + [1]), 0.1, seed) is None for n in range(20, 40) for seed in range(3)
+    )
     rare = np.array([0] * 98 + [1] * 2)
-    assert set(rare[divided(rare, 0.9, 0).train]) == {0, 1}
-    assert divided(np.array([0] * 98 + [1] * 2), 0.99, 0) is None  # one sample trains
-    splits = divided(np.array([0] * 50 + [4] * 50), 0.1, 0)
+    assert set(rare[stratified_splits(rare, 0.9, 0).train]) == {0, 1}
+    assert stratified_splits(np.array([0] * 98 + [1] * 2), 0.99, 0) is None  # one sample trains
+    splits = stratified_splits(np.array([0] * 50 + [4] * 50), 0.1, 0)
     assert splits.sizes == {"train": 90, "valid": 10, "test": 0}
     assert sorted(np.concatenate([splits.train, splits.valid])) == list(range(100))
     for fraction in (0, 1, "0.1", float("nan")):
         with pytest.raises(ConfigError, match="validation_fraction must be a number between 0 and 1"):
-            divided(np.array([0, 1]), fraction, 0)
+            stratified_splits(np.array([0, 1]), fraction, 0)
 
 
 def test_one_class_is_the_answer():

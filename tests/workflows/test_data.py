@@ -11,7 +11,7 @@ from chalknet.data.dataset import Dataset, dataset_from_arrays
 from chalknet.data.load import load_data
 from chalknet.errors import ConfigError, DataError, OutputError
 from chalknet.workflows import data as workflow
-from chalknet.workflows.data import convert, describe, divide, infer_kind, write_pair_sheet
+from chalknet.workflows.data import convert, describe, infer_kind, split_like_training, write_pair_sheet
 
 NAMES = ("A", "B", "C")
 
@@ -59,7 +59,7 @@ def test_data_are_divided_as_training_divides_them(asked, shape):
     inputs = np.arange(np.prod(shape)).reshape(shape) % 7
     data = dataset_from_arrays(inputs, np.arange(100) % 3, groups=np.arange(100) % 9)
     settings = dict(asked)
-    ours, splits = divide(data, settings.pop("recipe", "strong"), **settings)
+    ours, splits = split_like_training(data, settings.pop("recipe", "strong"), **settings)
     run = train(data, epochs=1, hidden=[2], **asked)
     assert run.recipe.split == ours.split
     for part, index in splits.named().items():
@@ -68,7 +68,7 @@ def test_data_are_divided_as_training_divides_them(asked, shape):
 
 def test_an_audit_under_a_split_finds_the_copy_across_it():
     data = make_images()
-    _, splits = divide(data, train_size=0.6, valid_size=0.2, split_seed=1)
+    _, splits = split_like_training(data, train_size=0.6, valid_size=0.2, split_seed=1)
     of_class = [next(i for i in part if data.labels[i] == 0) for part in (splits.train, splits.test)]
     data.inputs[of_class[1]] = data.inputs[of_class[0]]
     result = audit(data, splits)

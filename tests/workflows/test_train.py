@@ -7,7 +7,7 @@ import pytest
 from conftest import save_images
 
 import chalknet
-from chalknet.artifacts.model_facts import training_facts
+from chalknet.artifacts.training_facts import training_facts
 from chalknet.config import Recipe, config_from_tables, read_config
 from chalknet.data.open_data import open_data
 from chalknet.data.splits import Splits

@@ -17,7 +17,7 @@ from chalknet.data.splits import Splits
 from chalknet.errors import ConfigError, DataError, OutputError, StoreError
 from chalknet.workflows.formula_checks import check_formulas
 from chalknet.workflows.report import report
-from chalknet.workflows.settle_writeup import settle_writeup, writeup_folder
+from chalknet.workflows.resolve_writeup import resolve_writeup, writeup_folder
 from chalknet.workflows.writeup import writeup
 
 SETTINGS = {"hidden": [5, 8], "train_size": 160, "valid_size": 40, "epochs": 6, "learning_rate": 1e-3}
@@ -238,11 +238,11 @@ def test_each_derivative_formula_passes_alone_and_a_wrong_one_is_caught(small_im
 
 
 def test_the_full_and_the_quick_form_are_those_of_the_guide():
-    full, quick = settle_writeup(), settle_writeup(quick=True)
+    full, quick = resolve_writeup(), resolve_writeup(quick=True)
     assert [values for _, values in full.vary] == [((100,), (500,), (1000,), (2000,))]
     assert (full.seeds, full.recipe.training.epochs) == (3, 200)
     assert quick.recipe.training.epochs < 200
     assert len(quick.vary[0][1]) < len(full.vary[0][1])
-    assert settle_writeup(quick=True, seeds=5, settings={"epochs": 7, "hidden": "10,20"}).recipe.training.epochs == 7
+    assert resolve_writeup(quick=True, seeds=5, settings={"epochs": 7, "hidden": "10,20"}).recipe.training.epochs == 7
     assert writeup_folder("", True).as_posix() == "runs/writeup-quick"
     assert writeup_folder("some/notMNIST.npz", False).as_posix() == "runs/writeup-notMNIST"

@@ -36,6 +36,6 @@ def architecture_from_table(header: dict[str, Any]) -> Architecture:
     return Architecture(shape, layers=layers)
 
 
-def rename_gain(name: str) -> str:
+def current_parameter_name(name: str) -> str:
     """Return the present name of a parameter. Formats 1 and 2 call the scale of batch normalization gain."""
     return f"{name.removesuffix('.gain')}.gamma" if name.endswith(".gain") else name

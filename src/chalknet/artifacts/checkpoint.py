@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from chalknet.artifacts.architecture_table import architecture_from_table, architecture_table, rename_gain
+from chalknet.artifacts.architecture_table import architecture_from_table, architecture_table, current_parameter_name
 from chalknet.artifacts.atomic import remove_temporaries, write_files
 from chalknet.artifacts.run_folder import (
     CHECKPOINT_FILE,
@@ -22,8 +22,8 @@ from chalknet.artifacts.run_folder import (
     MEMBERS,
     MODEL_FILE,
     REPLACEMENT,
+    RUN_FILE_NAMES,
     SUMMARY_FILE,
-    WRITTEN,
 )
 from chalknet.artifacts.tensor_file import MIB, read_tensors, tensor_bytes
 from chalknet.checked import checked, plain, short, strict_json
@@ -70,7 +70,7 @@ class CheckpointSchedule:
         return late or (self._epochs is not None and self._since >= self._epochs)
 
     @contextmanager
-    def taking(self) -> Iterator[None]:
+    def measure(self) -> Iterator[None]:
         """Measure the checkpoint that is taken meanwhile, and plan the next one."""
         started = time.monotonic()
         yield
@@ -113,7 +113,7 @@ class CheckpointCallback(Callback):
         """
         due, stop = self._schedule.is_due(), self._must_stop()
         if due or stop:
-            with self._schedule.taking():
+            with self._schedule.measure():
                 self.write({CHECKPOINT_FILE: checkpoint_bytes(self._trainer.checkpoint())})
         if stop:
             raise StoppedError(
@@ -148,7 +148,7 @@ class CheckpointCallback(Callback):
         Temporary files of a process that was killed in this folder are removed, and so is the checkpoint of an
         unfinished run that is started anew.
         """
-        remove_temporaries(self._folder, WRITTEN)
+        remove_temporaries(self._folder, RUN_FILE_NAMES)
         if not context.is_resumed:
             self.clear()
         write_files(self._folder, {CONFIG_FILE: self._config})
@@ -259,16 +259,16 @@ def _checkpoint_from(header: Any, tensors: Parameters) -> Checkpoint:
     history = checked_history(checked(list[EpochRecord], header["history"], "its history"))
     _check_tensors(tensors, len(history))
     if header["format"] < 3:
-        tensors = {rename_gain(name): value for name, value in tensors.items()}
-    parts = {kind: _of_kind(tensors, kind) for kind in ("parameters", "state", "best", "valid")}
+        tensors = {current_parameter_name(name): value for name, value in tensors.items()}
+    parts = {kind: _select_kind(tensors, kind) for kind in ("parameters", "state", "best", "valid")}
     valid = parts["valid"]
     samples = [SampleScores(*pair) for pair in zip(valid["loss"], valid["right"], strict=True)] if valid else []
     if not history or not parts["parameters"] or sum(map(len, parts.values())) != len(tensors):
         raise ValueError("parts of it are missing, or it has others")
     is_old = header["format"] < 3
-    architecture = _from_shapes(parts["parameters"]) if is_old else architecture_from_table(header)
-    parameters, best = (_ordered(architecture, parts[kind]) for kind in ("parameters", "best"))
-    state = _named_by_slot(parts["state"], parameters) if header["format"] == 1 else parts["state"]
+    architecture = _architecture_from_shapes(parts["parameters"]) if is_old else architecture_from_table(header)
+    parameters, best = (_in_layer_order(architecture, parts[kind]) for kind in ("parameters", "best"))
+    state = _upgrade_state(parts["state"], parameters) if header["format"] == 1 else parts["state"]
     _check_state(architecture, state)
     digests = checked(dict[str, str], header.get("digests", {}), "its digests")
     return Checkpoint(
@@ -276,7 +276,7 @@ def _checkpoint_from(header: Any, tensors: Parameters) -> Checkpoint:
     )
 
 
-def _named_by_slot(velocities: Parameters, parameters: Parameters) -> Parameters:
+def _upgrade_state(velocities: Parameters, parameters: Parameters) -> Parameters:
     """Return the state of a file of format 1, which has no velocities of biases, as the present format names it."""
     unknown = next((name for name in velocities if name not in parameters), None)
     if unknown is not None:
@@ -296,7 +296,7 @@ def _check_tensors(tensors: Parameters, n_epochs: int) -> None:
             raise ValueError(f"{short(name)} holds values that are not finite")
 
 
-def _from_shapes(parameters: Parameters) -> Architecture:
+def _architecture_from_shapes(parameters: Parameters) -> Architecture:
     """Return an architecture of formats 1 and 2, except for its activations, which are in config.toml only.
 
     Raises:
@@ -311,7 +311,7 @@ def _from_shapes(parameters: Parameters) -> Architecture:
     return Architecture(n_inputs[0], hidden, n_classes, batch_norm="hidden1.gamma" in parameters)
 
 
-def _ordered(architecture: Architecture, parameters: Parameters) -> Parameters:
+def _in_layer_order(architecture: Architecture, parameters: Parameters) -> Parameters:
     """Return parameters in the order of the layers; a file has hidden10 before hidden2."""
     if not parameters:
         return {}
@@ -325,5 +325,5 @@ def _check_state(architecture: Architecture, state: Parameters) -> None:
             raise ValueError(f"{short(f'state/{name}')} is {value.shape}, which is not its parameter's shape")
 
 
-def _of_kind(tensors: Parameters, kind: str) -> Parameters:
+def _select_kind(tensors: Parameters, kind: str) -> Parameters:
     return {name.removeprefix(f"{kind}/"): value for name, value in tensors.items() if name.startswith(f"{kind}/")}

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Self
 
 from chalknet.artifacts.history_file import COLUMNS, history_csv
-from chalknet.artifacts.log_writer import LogWriter, reason_of, warn
+from chalknet.artifacts.log_writer import LogWriter, error_reason, warn
 from chalknet.errors import OutputError
 from chalknet.records import EpochRecord
 from chalknet.training.callbacks import RunContext
 
-HEAD = ",".join(COLUMNS)
+HEADER = ",".join(COLUMNS)
 
 
 class CsvWriter(LogWriter):
@@ -26,25 +26,25 @@ class CsvWriter(LogWriter):
 
     Args:
         path: the file; its folder must be there.
-        tell: gets the line that says that the file can no longer be written; by default it is a warning.
+        on_failure: gets the line that says that the file can no longer be written; by default it is a warning.
     Raises:
         OutputError: the file cannot be written, or holds another table or another training.
     """
 
-    def __init__(self, path: str | Path, *, tell: Callable[[str], None] = warn) -> None:
-        super().__init__(str(path), tell)
+    def __init__(self, path: str | Path, *, on_failure: Callable[[str], None] = warn) -> None:
+        super().__init__(str(path), on_failure)
         self._path = Path(path)
         self._rows: dict[int, str] = {}
-        self._is_mended = False
+        self._is_repaired = False
         self._check()
 
-    def member(self, context: RunContext) -> Self:
+    def for_member(self, context: RunContext) -> Self:
         name = f"{self._path.stem}-seed{context.recipe.training.seed}{self._path.suffix}"
-        return type(self)(self._path.with_name(name), tell=self.tell)
+        return type(self)(self._path.with_name(name), on_failure=self.on_failure)
 
     def write(self, record: EpochRecord) -> None:
-        if not self._is_mended:
-            self._mend()
+        if not self._is_repaired:
+            self._repair()
         row = history_csv([record]).splitlines()[1]
         known = self._rows.get(record.epoch)
         if known is not None:
@@ -66,29 +66,29 @@ class CsvWriter(LogWriter):
     def _check(self) -> None:
         """Refuses, before any training, a place that holds something else or where nothing can be written."""
         try:
-            self._rows_of(self._lines())
+            self._rows_by_epoch(self._lines())
             is_there, folder = self._path.exists(), self._path.parent
             if not (os.access(self._path, os.W_OK) if is_there else folder.is_dir() and os.access(folder, os.W_OK)):
                 self._path.open("a").close()  # so that the system says what is wrong
         except (OSError, UnicodeDecodeError) as error:
-            raise OutputError(f"{self._path}: cannot be written: {reason_of(error)}.") from error
+            raise OutputError(f"{self._path}: cannot be written: {error_reason(error)}.") from error
 
     def _lines(self) -> list[str]:
         """The whole lines that the file has; none where it is not there."""
         text = self._path.read_text(encoding="utf-8") if self._path.exists() else ""
         lines = text[: text.rfind("\n") + 1].splitlines()
-        if lines[:1] not in ([], [HEAD]) or not (HEAD + "\n").startswith(text[: len(HEAD) + 1]):
-            raise self._another()
+        if lines[:1] not in ([], [HEADER]) or not (HEADER + "\n").startswith(text[: len(HEADER) + 1]):
+            raise self._wrong_table_error()
         return lines
 
-    def _rows_of(self, lines: list[str]) -> dict[int, str]:
+    def _rows_by_epoch(self, lines: list[str]) -> dict[int, str]:
         """Rows by their epoch."""
         try:
             return {int(row.partition(",")[0]): row for row in lines[1:]}
         except ValueError:
-            raise self._another() from None
+            raise self._wrong_table_error() from None
 
-    def _mend(self) -> None:
+    def _repair(self) -> None:
         """Writes the head, or takes away a last row that was cut off; notes the rows that the file has."""
         lines = self._lines()
         with self._path.open("r+" if self._path.exists() else "w", encoding="utf-8", newline="") as file:
@@ -96,12 +96,12 @@ class CsvWriter(LogWriter):
                 file.truncate(len("".join(line + "\n" for line in lines).encode()))
             else:
                 file.truncate(0)
-                file.write(HEAD + "\n")
+                file.write(HEADER + "\n")
             file.flush()
             os.fsync(file.fileno())
-        self._rows, self._is_mended = self._rows_of(lines), True
+        self._rows, self._is_repaired = self._rows_by_epoch(lines), True
 
-    def _another(self) -> OutputError:
+    def _wrong_table_error(self) -> OutputError:
         return OutputError(f"{self._path}: holds another table than a history. Name another file.")
 
 

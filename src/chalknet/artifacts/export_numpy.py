@@ -30,28 +30,32 @@ def numpy_bytes(model: Classifier) -> bytes:
     arrays = _arrays(model)
     template = files("chalknet.artifacts").joinpath("templates", "predictor.py.txt").read_text(encoding="utf-8")
     # One pass: what is put in is not looked at again. Of the model's own text only class names are put in, as literals.
-    return Template(template).substitute(_facts(model), shapes=_shapes(arrays), packed=_packed(arrays)).encode()
+    return (
+        Template(template)
+        .substitute(_template_fields(model), shapes=_shapes(arrays), packed=_packed_arrays(arrays))
+        .encode()
+    )
 
 
-def _facts(model: Classifier) -> dict[str, Any]:
+def _template_fields(model: Classifier) -> dict[str, Any]:
     architecture = model.architecture
     n = len(model.members)
     return {
         "version": __version__,
         "summary": f"{'A network' if n == 1 else f'{n} networks'} of {architecture} units.",
-        "class_names": literal(model.class_names),
+        "class_names": tuple_literal(model.class_names),
         "n_inputs": architecture.n_inputs,
         "image_shape": model.image_shape,
         "members": n,
         "dtype": model.members[0].dtype.name,
-        "layers": "".join(f"    {_layer_literal(named)},\n" for named in _acting(architecture)),
+        "layers": "".join(f"    {_layer_literal(named)},\n" for named in _prediction_layers(architecture)),
         "functions": "\n\n".join(
-            {named.layer.type: named.layer.predictor_source for named in _acting(architecture)}.values()
+            {named.layer.type: named.layer.predictor_source for named in _prediction_layers(architecture)}.values()
         ),
     }
 
 
-def _acting(architecture: Architecture) -> list[NamedLayer]:
+def _prediction_layers(architecture: Architecture) -> list[NamedLayer]:
     return [named for named in architecture.named_layers if named.layer.acts_in_prediction]
 
 
@@ -60,7 +64,7 @@ def _layer_literal(named: NamedLayer) -> str:
     return f"({named.layer.type}, {named.names!r}, {named.layer.settings()!r})".replace("'", '"')
 
 
-def literal(texts: tuple[str, ...]) -> str:
+def tuple_literal(texts: tuple[str, ...]) -> str:
     """Texts as a Python tuple of string literals, one a line where they are many; whatever they hold stays text.
 
     repr escapes quotes, backslashes and all that cannot be printed.
@@ -83,7 +87,7 @@ def _shapes(arrays: dict[str, Any]) -> str:
     )
 
 
-def _packed(arrays: dict[str, Any]) -> str:
+def _packed_arrays(arrays: dict[str, Any]) -> str:
     data = zlib.compress(b"".join(value.tobytes() for value in arrays.values()), 9)
     text = base64.b64encode(data).decode()
     return "\n".join(text[start : start + LINE] for start in range(0, len(text), LINE))

@@ -34,14 +34,14 @@ def onnx_bytes(model: Classifier) -> bytes:
     if n_bytes > MAX_BYTES:
         raise ConfigError(f"an ONNX file holds at most 2 GiB, and these weights are {n_bytes:,} bytes.")
     graph = _Graph(onnx)
-    scaled = _scaled(graph, model)
+    scaled = _add_scaling(graph, model)
     members = [
-        _member(graph, f"member{number}/", parameters, scaled, model.architecture)
+        _add_member(graph, f"member{number}/", parameters, scaled, model.architecture)
         for number, parameters in enumerate(float32_members(model), start=1)
     ]
     graph.add("Mean", members, output=PROBABILITIES)  # docs/derivation.md, M3; of one member it is that one
     graph.add("ArgMax", [PROBABILITIES], output=LABEL, axis=1, keepdims=0)
-    data: bytes = graph.finished(model).SerializeToString(deterministic=True)
+    data: bytes = graph.build(model).SerializeToString(deterministic=True)
     return data
 
 
@@ -86,11 +86,11 @@ class _Graph:
         self._constants[name] = self._onnx.numpy_helper.from_array(values, name)
         return name
 
-    def number(self, value: float) -> str:
+    def scalar(self, value: float) -> str:
         """A constant that is one number, under its own name."""
         return self.constant(f"{value:.9g}", np.asarray(value, np.float32))
 
-    def finished(self, model: Classifier) -> Any:
+    def build(self, model: Classifier) -> Any:
         """The whole file, checked."""
         helper, types = self._onnx.helper, self._onnx.TensorProto
         kind = types.UINT8 if reads_pixels(model) else types.FLOAT
@@ -109,7 +109,7 @@ class _Graph:
         return whole
 
 
-def _scaled(graph: _Graph, model: Classifier) -> str:
+def _add_scaling(graph: _Graph, model: Classifier) -> str:
     """(N, I) float32 of what the first layer reads: (raw - shift) / scale."""
     rows = graph.add("Flatten", [SAMPLES], axis=1) if model.image_shape else SAMPLES
     if reads_pixels(model):
@@ -123,7 +123,7 @@ def _scaled(graph: _Graph, model: Classifier) -> str:
     return graph.add("Div", [rows, graph.constant("input.scale", scale)])
 
 
-def _member(
+def _add_member(
     graph: _Graph, prefix: str, parameters: dict[str, Float32Array], value: str, architecture: Architecture
 ) -> str:
     """(N, K) probabilities of one network (docs/derivation.md, N1)."""

@@ -25,15 +25,15 @@ class LogWriter(Callback):
     not written twice, and those that it lacks are written first.
 
     Attributes:
-        place: what messages call it. tell: gets the one line that says that the place failed.
-        has_failed: whether it did. how_to_look: the command that shows the log, "" where a file says it all.
+        place: what messages call it. on_failure: gets the one line that says that the place failed.
+        has_failed: whether it did. view_command: the command that shows the log, "" where a file says it all.
     """
 
-    how_to_look = ""  # the command that shows the log
+    view_command = ""  # the command that shows the log
     failures: tuple[type[Exception], ...] = (OSError,)  # that end the log
 
-    def __init__(self, place: str, tell: Callable[[str], None] = warn) -> None:
-        self.place, self.tell, self.has_failed = place, tell, False
+    def __init__(self, destination: str, on_failure: Callable[[str], None] = warn) -> None:
+        self.destination, self.on_failure, self.has_failed = destination, on_failure, False
         self._writer = self  # of an ensemble: the one of the network that is being trained
 
     def __enter__(self) -> Self:
@@ -45,7 +45,7 @@ class LogWriter(Callback):
         self.close(error)
 
     def on_train_begin(self, context: RunContext) -> None:
-        self._writer = self if context.n_networks == 1 else self.member(context)
+        self._writer = self if context.n_networks == 1 else self.for_member(context)
         self._writer.begin(context)
 
     def on_epoch_end(self, record: EpochRecord) -> None:
@@ -64,9 +64,9 @@ class LogWriter(Callback):
         except ChalknetError:  # the log of another training, which this writer must not end
             raise
         except self.failures as error:
-            self._fail(f"{self._refused(error)} Training goes on; the log ends before epoch {record.epoch}.")
+            self._fail(f"{self._write_error(error)} Training goes on; the log ends before epoch {record.epoch}.")
 
-    def member(self, context: RunContext) -> Self:
+    def for_member(self, context: RunContext) -> Self:
         """Return a writer for one network of an ensemble, at a place whose name holds its seed."""
         raise NotImplementedError
 
@@ -84,7 +84,7 @@ class LogWriter(Callback):
         try:
             self.finish(error)
         except self.failures as failure:
-            self._fail(self._refused(failure))
+            self._fail(self._write_error(failure))
 
     def finish(self, error: BaseException | None) -> None:
         """What there is to do at the end."""
@@ -92,13 +92,13 @@ class LogWriter(Callback):
     def _fail(self, line: str) -> None:
         if not self.has_failed:
             self.has_failed = True
-            self.tell(line)
+            self.on_failure(line)
 
-    def _refused(self, error: Exception) -> str:
-        return f"{self.place}: cannot be written: {reason_of(error)}."
+    def _write_error(self, error: Exception) -> str:
+        return f"{self.destination}: cannot be written: {error_reason(error)}."
 
 
-def reason_of(error: BaseException) -> str:
+def error_reason(error: BaseException) -> str:
     """What the system said, or the first line of what another program did."""
     said = str(getattr(error, "strerror", None) or error).strip() or type(error).__name__
     return said.splitlines()[0].rstrip(".")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from chalknet.artifacts.atomic import write_files
-from chalknet.artifacts.log_writer import LogWriter, reason_of, warn
+from chalknet.artifacts.log_writer import LogWriter, error_reason, warn
 from chalknet.checked import read_json
 from chalknet.config import SECTIONS, Recipe
 from chalknet.errors import MissingExtraError, OutputError, StoppedError
@@ -20,7 +20,7 @@ from chalknet.records import EpochRecord
 from chalknet.training.callbacks import RunContext
 
 # Read by MLflow at each request: two tries of four seconds.
-IMPATIENT = {
+SHORT_TIMEOUTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
@@ -40,7 +40,7 @@ class MlflowWriter(LogWriter):
         experiment: its name; made if it is not there.
         run_name: of the run; by default recipe and seed.
         recipe: whose fields become parameters such as "optimizer.learning_rate"; by default the training's.
-        tell: gets the line that says that the store can no longer be written; by default it is a warning.
+        on_failure: gets the line that says that the store can no longer be written; by default it is a warning.
     Raises:
         MissingExtraError: MLflow is not there. OutputError: its store cannot be opened.
     """
@@ -54,9 +54,9 @@ class MlflowWriter(LogWriter):
         experiment: str = "chalknet",
         run_name: str | None = None,
         recipe: Recipe | None = None,
-        tell: Callable[[str], None] = warn,
+        on_failure: Callable[[str], None] = warn,
     ) -> None:
-        super().__init__("MLflow" if uri is None else f"MLflow, {uri}", tell)
+        super().__init__("MLflow" if uri is None else f"MLflow, {uri}", on_failure)
         # Before MLflow is imported; chalknet reports to nobody.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         try:
@@ -65,35 +65,39 @@ class MlflowWriter(LogWriter):
         except ImportError as error:
             raise MissingExtraError('an MLflow log needs MLflow: pip install "chalknet[mlflow]".') from error
         self._metric, self._param = Metric, Param
-        self.how_to_look = "mlflow ui" if uri is None else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+        self.view_command = "mlflow ui" if uri is None else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
         self._uri, self._experiment, self._name, self._recipe = uri, experiment, run_name, recipe
         try:
-            with _impatient():
+            with _short_timeouts():
                 self._client: Any = MlflowClient(tracking_uri=uri)
                 found = self._client.get_experiment_by_name(experiment)
-                self._home = self._client.create_experiment(experiment) if found is None else found.experiment_id
+                self._experiment_id = (
+                    self._client.create_experiment(experiment) if found is None else found.experiment_id
+                )
         except Exception as error:
-            raise OutputError(f"{self.place}: cannot be opened: {_why(error)}.") from error
+            raise OutputError(f"{self.destination}: cannot be opened: {_connection_error(error)}.") from error
         self._run: str | None = None
         self._is_open = False
         self._folder: Path | None = None
-        self._last: dict[str, int] = {}  # the last step that an earlier start logged, by metric
+        self._last_steps: dict[str, int] = {}  # the last step that an earlier start logged, by metric
 
     @property
     def run_id(self) -> str | None:
         """The run's identity in its store; None before the first epoch."""
         return self._run
 
-    def member(self, context: RunContext) -> Self:
+    def for_member(self, context: RunContext) -> Self:
         name = None if self._name is None else f"{self._name}-seed{context.recipe.training.seed}"
-        return type(self)(self._uri, experiment=self._experiment, run_name=name, recipe=context.recipe, tell=self.tell)
+        return type(self)(
+            self._uri, experiment=self._experiment, run_name=name, recipe=context.recipe, on_failure=self.on_failure
+        )
 
     def begin(self, context: RunContext) -> None:
         self._recipe, self._folder = self._recipe or context.recipe, context.folder
-        self._run, self._last = None, {}
+        self._run, self._last_steps = None, {}
         if context.is_resumed and context.folder is not None:
             with suppress(Exception):  # a run that is not there any more is not gone on with
-                self._go_on(context.folder / RUN_FILE)
+                self._continue_run(context.folder / RUN_FILE)
         super().begin(context)
 
     def write(self, record: EpochRecord) -> None:
@@ -104,7 +108,7 @@ class MlflowWriter(LogWriter):
         metrics = [
             self._metric(key, value, now, record.epoch)
             for key, value in scores.items()
-            if record.epoch > self._last.get(key, 0)
+            if record.epoch > self._last_steps.get(key, 0)
         ]
         if metrics:
             self._client.log_batch(self._run, metrics=metrics)
@@ -121,7 +125,7 @@ class MlflowWriter(LogWriter):
     def _new_run(self) -> str:
         recipe = self._recipe
         name = self._name or (None if recipe is None else f"{recipe.name}-seed{recipe.training.seed}")
-        run: str = self._client.create_run(self._home, run_name=name).info.run_id
+        run: str = self._client.create_run(self._experiment_id, run_name=name).info.run_id
         self._is_open = True
         if recipe is not None:
             params = [self._param(key, value) for key, value in recipe_parameters(recipe).items()]
@@ -131,13 +135,13 @@ class MlflowWriter(LogWriter):
             write_files(self._folder, {RUN_FILE: content.encode()})
         return run
 
-    def _go_on(self, path: Path) -> None:
+    def _continue_run(self, path: Path) -> None:
         """Takes up the run that a folder's file names, where it is in this store."""
         known = read_json(path, MAX_RUN_FILE_BYTES)
         if known["uri"] != self._uri:
             return
         run = self._client.get_run(known["run_id"])
-        self._last = {
+        self._last_steps = {
             key: max(one.step for one in self._client.get_metric_history(run.info.run_id, key))
             for key in run.data.metrics
         }
@@ -146,12 +150,12 @@ class MlflowWriter(LogWriter):
 
 
 @contextmanager
-def _impatient() -> Iterator[None]:
+def _short_timeouts() -> Iterator[None]:
     """MLflow gives up a server that is not there within seconds, where its variables do not say otherwise.
 
     Its own patience is minutes, which suits a server that restarts while a training runs, and not a mistyped address.
     """
-    added = {name: value for name, value in IMPATIENT.items() if name not in os.environ}
+    added = {name: value for name, value in SHORT_TIMEOUTS.items() if name not in os.environ}
     os.environ.update(added)
     try:
         yield
@@ -160,14 +164,14 @@ def _impatient() -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def _why(error: BaseException) -> str:
+def _connection_error(error: BaseException) -> str:
     """Why a store cannot be opened; of a server that does not answer, what the system said, which stands innermost."""
     chain = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(cause)
     if not any(type(one).__module__.startswith("requests.") for one in chain):
-        return reason_of(chain[0])
-    return f"no server answers there ({reason_of(chain[-1])})"
+        return error_reason(chain[0])
+    return f"no server answers there ({error_reason(chain[-1])})"
 
 
 def recipe_parameters(recipe: Recipe) -> dict[str, str]:

@@ -11,9 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.artifacts.architecture_table import MAX_LAYERS, architecture_from_table, architecture_table, rename_gain
+from chalknet.artifacts.architecture_table import (
+    MAX_LAYERS,
+    architecture_from_table,
+    architecture_table,
+    current_parameter_name,
+)
 from chalknet.artifacts.atomic import write_bytes
-from chalknet.artifacts.tensor_file import MIB, read_tensors, tensor_bytes, what_it_is
+from chalknet.artifacts.tensor_file import MIB, describe_non_file, read_tensors, tensor_bytes
 from chalknet.checked import checked, plain, short, strict_json
 from chalknet.data.image_facts import ImageFacts
 from chalknet.data.preprocess import Scaling
@@ -86,7 +91,7 @@ def load_model(path: str | Path) -> Network | Ensemble:
             fit together or are not finite; the message says which.
     """
     try:
-        return _checked(_model_from(*_read(Path(path))))
+        return _check_finite_output(_build_model(*_read(Path(path))))
     except ChalknetError as error:
         raise ModelFileError(f"{path}: {plain(error)}") from error
 
@@ -100,14 +105,14 @@ def _read(path: Path) -> tuple[str | None, Parameters]:
     try:
         if path.is_file():
             return read_tensors(path, HEADER_KEY, MAX_HEADER)
-        found = what_it_is(path)
+        found = describe_non_file(path)
     except (OSError, ValueError) as error:
         raise ModelFileError(f"is not a whole safetensors file ({error}).") from error
     raise ModelFileError("no such model file." if found is None else f"is {found}, not a model file.")
 
 
-def _model_from(header: str | None, tensors: Parameters) -> Network | Ensemble:
-    description = _described(header)
+def _build_model(header: str | None, tensors: Parameters) -> Network | Ensemble:
+    description = _parse_header(header)
     version = _field(description, "format_version", int)
     if version < 1:
         raise ModelFileError(f"its format_version is {short(version)}, and formats begin with 1.")
@@ -119,7 +124,9 @@ def _model_from(header: str | None, tensors: Parameters) -> Network | Ensemble:
     if not 1 <= n_members <= max(len(tensors), 1):
         raise ModelFileError(f"its members are {short(n_members)}, but it holds {len(tensors)} tensors.")
     class_names = tuple(_field(description, "class_names", list[str]))
-    architecture = architecture_from_table(description) if version > 2 else _short_form(description, version)
+    architecture = (
+        architecture_from_table(description) if version > 2 else _architecture_of_old_format(description, version)
+    )
     _check_classes(architecture, class_names)
     n_inputs = architecture.n_inputs
     scaling = _scaling(description, tensors, n_inputs)
@@ -130,7 +137,7 @@ def _model_from(header: str | None, tensors: Parameters) -> Network | Ensemble:
             f"{len(tensors)}."
         )
     if version < 3:
-        tensors = {rename_gain(name): value for name, value in tensors.items()}
+        tensors = {current_parameter_name(name): value for name, value in tensors.items()}
     shape, input_names = _image_shape(description, n_inputs), _input_names(description, n_inputs)
     facts = _image_facts(description)
     _check_values(tensors)
@@ -145,7 +152,7 @@ def _model_from(header: str | None, tensors: Parameters) -> Network | Ensemble:
     return networks[0] if n_members == 1 else Ensemble(tuple(networks))
 
 
-def _short_form(description: dict[str, Any], version: int) -> Architecture:
+def _architecture_of_old_format(description: dict[str, Any], version: int) -> Architecture:
     """Return the architecture of a file of format 1 or 2."""
     n_inputs, hidden = _field(description, "n_inputs", int), _field(description, "hidden", list[int])
     if len(hidden) > MAX_LAYERS:
@@ -161,7 +168,7 @@ def _check_classes(architecture: Architecture, class_names: tuple[str, ...]) -> 
         raise ModelFileError(f"has {len(class_names)} class names for {short(architecture.n_classes)} outputs.")
 
 
-def _checked(model: Network | Ensemble) -> Network | Ensemble:
+def _check_finite_output(model: Network | Ensemble) -> Network | Ensemble:
     """The model, if its answer to a plain sample is finite: weights that are can still overflow when they are used."""
     scaling = model.scaling
     plainest = np.zeros(model.architecture.n_inputs) if scaling.shift is None else scaling.shift
@@ -174,7 +181,7 @@ def _checked(model: Network | Ensemble) -> Network | Ensemble:
     return model
 
 
-def _described(header: str | None) -> dict[str, Any]:
+def _parse_header(header: str | None) -> dict[str, Any]:
     if header is None:
         raise ModelFileError("has no 'chalknet' entry in its header; it was written by another program.")
     try:
@@ -194,13 +201,13 @@ def _scaling(description: dict[str, Any], tensors: Parameters, n_inputs: int) ->
         if number <= 0:
             raise ModelFileError(f"its input_scale is {short(number)}, which is not a number > 0.")
         return Scaling(number)
-    shift, scale = _of_inputs(INPUT_SHIFT, shift, n_inputs), _of_inputs(INPUT_SCALE, scale, n_inputs)
+    shift, scale = _per_input_values(INPUT_SHIFT, shift, n_inputs), _per_input_values(INPUT_SCALE, scale, n_inputs)
     if scale.min() <= 0:
         raise ModelFileError(f"its {INPUT_SCALE} holds {scale.min()}, and scales must be > 0.")
     return Scaling(scale, shift)
 
 
-def _of_inputs(name: str, value: FloatArray | None, n_inputs: int) -> NDArray[np.float64]:
+def _per_input_values(name: str, value: FloatArray | None, n_inputs: int) -> NDArray[np.float64]:
     if value is None or value.shape != (n_inputs,) or value.dtype != np.float64 or not np.isfinite(value).all():
         raise ModelFileError(f"its {name} is not {short(n_inputs)} finite float64 numbers.")
     return value.astype(np.float64)

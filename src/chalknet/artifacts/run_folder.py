@@ -15,9 +15,9 @@ import tomli_w
 from numpy.typing import NDArray
 
 from chalknet.artifacts.history_file import history_csv, read_history
-from chalknet.artifacts.model_facts import training_facts
 from chalknet.artifacts.model_file import model_bytes
-from chalknet.artifacts.sample_losses import LOSS_TYPES, kept_losses
+from chalknet.artifacts.sample_losses import LOSS_TYPES, compact_losses
+from chalknet.artifacts.training_facts import training_facts
 from chalknet.checked import checked, plain, read_json
 from chalknet.config import OF_ARRAYS, SECTIONS, DataConfig, Recipe, config_from_tables, config_tables, read_config
 from chalknet.data.readers.npz import NpzArchive
@@ -38,7 +38,7 @@ SUMMARY_FILE = "summary.json"
 CONFIG_FILE, HISTORY_FILE, SAMPLES_FILE = "config.toml", "history.csv", "valid_samples.npz"
 CHECKPOINT_FILE = "checkpoint.safetensors"
 PICTURES = ("curves.png", "curves.svg")
-WRITTEN = (  # all that a training writes into its folder
+RUN_FILE_NAMES = (  # all that a training writes into its folder
     *(CHECKPOINT_FILE, CONFIG_FILE, HISTORY_FILE, MODEL_FILE, SAMPLES_FILE, SUMMARY_FILE, *PICTURES, "mlflow.json"),
 )
 MEMBERS = "members"  # of an ensemble: the folder that holds a run for each network
@@ -102,7 +102,7 @@ def run_files(run: Run, data: DataConfig) -> dict[str, bytes]:
         losses = np.stack([each.loss for each in run.valid_sample_scores])
         correct = np.stack([each.correct for each in run.valid_sample_scores])
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, losses=kept_losses(losses), right=correct)
+        np.savez_compressed(buffer, losses=compact_losses(losses), right=correct)
         files[SAMPLES_FILE] = buffer.getvalue()
     return files | {SUMMARY_FILE: (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode()}
 
@@ -223,13 +223,13 @@ def _score_fields(scores: Scores | None) -> dict[str, float] | None:
     return None if scores is None else asdict(scores)
 
 
-def is_whole(folder: Path) -> bool:
+def is_complete(folder: Path) -> bool:
     """Return whether a run or an ensemble lacks nothing: it is finished, and so are its pictures and its members'."""
     has_all = all((folder / name).exists() for name in (SUMMARY_FILE, *PICTURES))
-    return has_all and not (folder / CHECKPOINT_FILE).exists() and all(map(is_whole, folder.glob(f"{MEMBERS}/*")))
+    return has_all and not (folder / CHECKPOINT_FILE).exists() and all(map(is_complete, folder.glob(f"{MEMBERS}/*")))
 
 
-def exchange(folder: Path) -> bool:
+def finish_replacement(folder: Path) -> bool:
     """Put a finished replacement in the place of a folder's run, and return whether there was one.
 
     A folder with a summary holds one run's files at any moment. If this is interrupted, it can be called again: the
@@ -241,7 +241,7 @@ def exchange(folder: Path) -> bool:
     beside, ready = folder / REPLACEMENT, folder / READY
     try:
         if (beside / SUMMARY_FILE).exists():
-            for name in (SUMMARY_FILE, *WRITTEN):
+            for name in (SUMMARY_FILE, *RUN_FILE_NAMES):
                 (folder / name).unlink(missing_ok=True)
             shutil.rmtree(folder / MEMBERS, ignore_errors=True)
             beside.rename(ready)

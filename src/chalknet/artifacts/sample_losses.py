@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 LOSS_TYPES = ("<f2", "<f4", "<f8")
 
 
-def kept_losses(losses: NDArray[Any]) -> NDArray[Any]:
+def compact_losses(losses: NDArray[Any]) -> NDArray[Any]:
     """Losses in the narrowest of float16, float32 and float64 that holds all of them below its largest number.
 
     Rounding to float16 is what no mean over many samples shows; a largest number in its place is. So a training that
@@ -30,6 +30,6 @@ def kept_losses(losses: NDArray[Any]) -> NDArray[Any]:
     return losses.astype(LOSS_TYPES[-1])
 
 
-def are_cut_off(losses: NDArray[Any]) -> bool:
+def are_clipped(losses: NDArray[Any]) -> bool:
     """Whether losses were read from a file of before that has float16's largest number in place of larger ones."""
     return losses.dtype == np.float16 and bool((losses >= np.finfo(np.float16).max).any())

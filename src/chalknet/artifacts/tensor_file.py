@@ -61,7 +61,7 @@ def read_tensors(path: Path, key: str, max_header: int) -> tuple[str | None, Par
         raise ValueError(plain(reason)) from error
 
 
-def what_it_is(path: Path) -> str | None:
+def describe_non_file(path: Path) -> str | None:
     """What path names where that is no file, for a message; None where it names nothing. It is not opened."""
     if path.is_dir():
         return "a folder"
@@ -71,7 +71,7 @@ def what_it_is(path: Path) -> str | None:
 def _check_header(path: Path, max_header: int) -> None:
     """Raises ValueError unless the header is as long as it says, short enough, and names arrays of known types."""
     if not path.is_file():  # asked first: opening a pipe would wait for its other end
-        raise ValueError(f"it is {what_it_is(path) or 'not there'}")
+        raise ValueError(f"it is {describe_non_file(path) or 'not there'}")
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(LENGTH_BYTES)

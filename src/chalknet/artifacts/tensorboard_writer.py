@@ -10,7 +10,7 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any, Self
 
-from chalknet.artifacts.log_writer import LogWriter, reason_of, warn
+from chalknet.artifacts.log_writer import LogWriter, error_reason, warn
 from chalknet.errors import MissingExtraError, OutputError
 from chalknet.records import EpochRecord
 from chalknet.training.callbacks import RunContext
@@ -24,13 +24,13 @@ class TensorBoardWriter(LogWriter):
 
     Args:
         folder: created if it does not exist.
-        tell: gets the line that says that the folder can no longer be written; by default it is a warning.
+        on_failure: gets the line that says that the folder can no longer be written; by default it is a warning.
     Raises:
         MissingExtraError: the package tensorboardX is not installed. OutputError: the folder cannot be written.
     """
 
-    def __init__(self, folder: str | Path, *, tell: Callable[[str], None] = warn) -> None:
-        super().__init__(str(folder), tell)
+    def __init__(self, folder: str | Path, *, on_failure: Callable[[str], None] = warn) -> None:
+        super().__init__(str(folder), on_failure)
         try:  # not SummaryWriter: it writes in a thread, where errors are lost
             from tensorboardX import RecordWriter
             from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -40,17 +40,17 @@ class TensorBoardWriter(LogWriter):
                 'a TensorBoard log needs the package tensorboardX: pip install "chalknet[tensorboard]".'
             ) from error
         self._new_file, self._event, self._session, self._scalar = RecordWriter, Event, SessionLog, scalar
-        self._folder, self.how_to_look = Path(folder), f"tensorboard --logdir {shlex.quote(str(folder))}"
+        self._folder, self.view_command = Path(folder), f"tensorboard --logdir {shlex.quote(str(folder))}"
         self._file: Any = None  # the open event file
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             if not os.access(self._folder, os.W_OK):
                 raise PermissionError(13, os.strerror(13))
         except OSError as error:
-            raise OutputError(f"{folder}: cannot be written: {reason_of(error)}.") from error
+            raise OutputError(f"{folder}: cannot be written: {error_reason(error)}.") from error
 
-    def member(self, context: RunContext) -> Self:
-        return type(self)(self._folder / f"seed{context.recipe.training.seed}", tell=self.tell)
+    def for_member(self, context: RunContext) -> Self:
+        return type(self)(self._folder / f"seed{context.recipe.training.seed}", on_failure=self.on_failure)
 
     def write(self, record: EpochRecord) -> None:
         now = time.time()

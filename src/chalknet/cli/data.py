@@ -130,14 +130,14 @@ def show(
     chalknet data show notMNIST.npz --rows 10 --columns 20 --by-class -o sheet.svg
     """
     from chalknet.reporting.drawings.images import show_images
-    from chalknet.workflows.data import divide
+    from chalknet.workflows.data import split_like_training
 
     samples = _load(source, flags)
     say_notes(samples.notes, quiet=False)
     path = out or "samples.png"
     indices, pool = None, f"{len(samples):,} images"
     if drawn_from != "all":
-        recipe, splits = divide(samples, flags["recipe"] or DEFAULT_RECIPE, **parsed_settings(flags))
+        recipe, splits = split_like_training(samples, flags["recipe"] or DEFAULT_RECIPE, **parsed_settings(flags))
         indices = splits.named()[drawn_from]
         pool = f"{len(indices):,} {SPLIT_NAMES[drawn_from]} images ({_split_text(recipe, splits)})"
     show_images(samples, rows, columns, seed=seed, by_class=by_class, indices=indices, path=path)
@@ -174,13 +174,13 @@ def audit(source: str, near: float | None, strict: bool, as_json: bool, out: str
     from chalknet.cli.data_text import audit_text
     from chalknet.data.audit import audit as audit_data
     from chalknet.reporting.drawings.picture import file_kind
-    from chalknet.workflows.data import divide, write_pair_sheet
+    from chalknet.workflows.data import split_like_training, write_pair_sheet
 
     if out is not None:
         file_kind(out)  # An invalid name is an error before the audit, which takes time.
     samples = _load(source, flags)
     say_notes(samples.notes, quiet=False)
-    recipe, splits = divide(samples, flags["recipe"] or DEFAULT_RECIPE, **parsed_settings(flags))
+    recipe, splits = split_like_training(samples, flags["recipe"] or DEFAULT_RECIPE, **parsed_settings(flags))
     with _block_progress() as progress:
         result = audit_data(samples, splits, near=near, progress=progress)
     n_drawn = None if out is None else write_pair_sheet(samples, result, Path(out))

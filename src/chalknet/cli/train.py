@@ -140,7 +140,7 @@ def train(quiet: bool, logs: tuple[str, ...], **flags: Any) -> int:
     if not quiet:
         echo(statistics_table(run).text())
         echo(f"written to {run.folder}")
-        echo("\n".join(_next_commands(run, [writer.how_to_look for writer in writers])))
+        echo("\n".join(_next_commands(run, [writer.view_command for writer in writers])))
     return 1 if any(writer.has_failed for writer in writers) else 0
 
 
@@ -180,12 +180,16 @@ def log_writer(text: str) -> LogWriter:
     if not place and kind != "mlflow":
         raise ConfigError(f"--log {kind} needs a place, such as {kind}:{'log.csv' if kind == 'csv' else 'runs/board'}.")
 
-    def tell(line: str) -> None:
+    def report_failure(line: str) -> None:
         echo(f"chalknet: {line}", err=True)
 
     if kind == "mlflow":
-        return MlflowWriter(place or None, tell=tell)
-    return CsvWriter(place, tell=tell) if kind == "csv" else TensorBoardWriter(place, tell=tell)
+        return MlflowWriter(place or None, on_failure=report_failure)
+    return (
+        CsvWriter(place, on_failure=report_failure)
+        if kind == "csv"
+        else TensorBoardWriter(place, on_failure=report_failure)
+    )
 
 
 def _refuse_beside_resume(given: dict[str, Any]) -> None:

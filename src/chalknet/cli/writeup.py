@@ -75,11 +75,11 @@ def writeup(
     chalknet writeup --quick
     chalknet writeup --data notMNIST.npz --out runs/notmnist
     """
-    from chalknet.workflows.settle_writeup import settle_writeup, writeup_folder
+    from chalknet.workflows.resolve_writeup import resolve_writeup, writeup_folder
 
     source = parsed_source(data, flags)
     settings = parsed_settings(flags) | {"hidden": hidden}
-    spec = settle_writeup(quick=quick, seeds=seeds, settings=settings, data=source)
+    spec = resolve_writeup(quick=quick, seeds=seeds, settings=settings, data=source)
     folder = Path(out) if out else writeup_folder(source.source, quick)
     kernels = choose_kernels()  # before anything imports NumPy
 

@@ -59,7 +59,7 @@ def gelu(x, p):
         # ONNX has a Gelu operator from opset 20 on only.
         del parameters
         squared = graph.add("Mul", [x, x])
-        inner = graph.add("Add", [graph.add("Mul", [squared, graph.number(GELU_CUBE)]), graph.number(1.0)])
-        u = graph.add("Mul", [graph.add("Mul", [x, graph.number(GELU_SCALE)]), inner])
-        half = graph.add("Mul", [graph.add("Add", [graph.add("Tanh", [u]), graph.number(1.0)]), graph.number(0.5)])
+        inner = graph.add("Add", [graph.add("Mul", [squared, graph.scalar(GELU_CUBE)]), graph.scalar(1.0)])
+        u = graph.add("Mul", [graph.add("Mul", [x, graph.scalar(GELU_SCALE)]), inner])
+        half = graph.add("Mul", [graph.add("Add", [graph.add("Tanh", [u]), graph.scalar(1.0)]), graph.scalar(0.5)])
         return graph.add("Mul", [x, half])

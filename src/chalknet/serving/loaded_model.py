@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from chalknet.artifacts.model_facts import training_facts
 from chalknet.artifacts.model_file import load_model
 from chalknet.artifacts.run_folder import CONFIG_FILE, MODEL_FILE
+from chalknet.artifacts.training_facts import training_facts
 from chalknet.errors import ConfigError, ModelFileError
 from chalknet.network.model import Classifier
 

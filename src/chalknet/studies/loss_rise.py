@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.artifacts.sample_losses import are_cut_off
+from chalknet.artifacts.sample_losses import are_clipped
 from chalknet.errors import ShapeError
 from chalknet.studies.correctness import FloatArray
 from chalknet.studies.intervals import Interval
@@ -81,7 +81,7 @@ def _rises(valid_loss: FloatArray, losses: Sequence[NDArray[Any]] | None) -> Flo
     if len(shapes) != n_seeds or len(set(shapes)) != 1 or len(shapes[0]) != 2 or shapes[0][0] != n_epochs:
         raise ShapeError(f"valid_losses must be ({n_epochs}, M), M alike, for each of {n_seeds} seeds, got {shapes}.")
     few = shapes[0][1] < MIN_IMAGES
-    return np.empty(0) if few or any(are_cut_off(one) for one in losses) else _rises_of_images(losses)
+    return np.empty(0) if few or any(are_clipped(one) for one in losses) else _rises_of_images(losses)
 
 
 def _rises_of_images(losses: Sequence[NDArray[Any]]) -> FloatArray:

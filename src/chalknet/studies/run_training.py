@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from chalknet.artifacts.atomic import write_bytes
 from chalknet.artifacts.checkpoint import CheckpointSchedule, checkpoint_bytes, read_checkpoint
 from chalknet.artifacts.model_file import model_bytes
-from chalknet.artifacts.sample_losses import kept_losses
+from chalknet.artifacts.sample_losses import compact_losses
 from chalknet.data.dataset import Dataset
 from chalknet.errors import ChalknetError, ConfigError, OutputError, StoppedError, StoreError
 from chalknet.machine.blas import one_blas_thread
@@ -79,7 +79,7 @@ class RunCheckpoint(Callback):
         """Count an epoch, and write a checkpoint if one is due, or at the end if the output may reach nobody."""
         is_due = self._schedule.is_due()
         if self._is_kept and (at_once or is_due or (self._must_stop.is_made and self._trainer.is_finished)):
-            with self._schedule.taking(), suppress(OutputError):
+            with self._schedule.measure(), suppress(OutputError):
                 write_bytes(self._path, checkpoint_bytes(self._trainer.checkpoint()))
 
 
@@ -241,7 +241,7 @@ def _output(run: Run, run_key: RunKey, trained: str, keep_model: bool) -> RunOut
     correct = (
         np.stack([each.correct for each in run.valid_sample_scores]) if has_samples else np.zeros((n_epochs, 0), bool)
     )
-    arrays |= {"valid_losses": kept_losses(losses), "valid_right_bits": np.packbits(correct, axis=1)}
+    arrays |= {"valid_losses": compact_losses(losses), "valid_right_bits": np.packbits(correct, axis=1)}
     record = {
         "history": [epoch_list(one) for one in run.history],
         "kept_epoch": run.kept_epoch,

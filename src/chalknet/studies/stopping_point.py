@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.artifacts.sample_losses import are_cut_off
+from chalknet.artifacts.sample_losses import are_clipped
 from chalknet.errors import ShapeError
 from chalknet.records import SPLITS, EpochRecord
 from chalknet.studies.configurations import Configuration
@@ -96,7 +96,7 @@ def stopping_point(
         bests, gains = _resampled(values[:, order], correct, best, rng, resamples, monitor)
         bests = order[bests]
         gain_ends = _ends(gains)
-        if not are_cut_off(values):  # the point is that of the whole losses and could lie outside
+        if not are_clipped(values):  # the point is that of the whole losses and could lie outside
             epoch_ends = _ends(bests + 1)
     parts = [part for part in SPLITS if histories[0][0].scores(part) is not None]
     then = {part: _accuracies(histories, part, best) for part in parts}

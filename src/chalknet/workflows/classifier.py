@@ -22,20 +22,20 @@ from chalknet.network.softmax import log_softmax, softmax
 from chalknet.records import EpochRecord
 from chalknet.training.notes import ignored_input_notes, untrained_class_note
 from chalknet.training.sample_weights import relative_weights
-from chalknet.workflows.classifier_recipe import FEW, FIELD_OF_PARAMETER, classifier_recipe
+from chalknet.workflows.classifier_recipe import FIELD_OF_PARAMETER, MAX_SMALL_SAMPLES, classifier_recipe
 from chalknet.workflows.classifier_samples import (
-    Samples,
-    by_label,
-    class_factors,
-    counted_samples,
-    divided,
-    everything,
+    WeightedSamples,
+    class_indices,
+    class_weights_by_label,
     exact_labels,
-    names_of,
-    positions,
-    weighted_scaling,
+    fit_weighted_scaling,
+    printable_class_names,
+    resolve_class_weights,
+    stratified_splits,
+    train_on_all,
+    weighted_samples,
 )
-from chalknet.workflows.classifier_training import Progress, train_epoch, train_whole
+from chalknet.workflows.classifier_training import PartialFitState, train_all_epochs, train_single_epoch
 
 # At import, since the class is made of scikit-learn's; this file is itself loaded when the class is first asked for.
 try:
@@ -168,26 +168,26 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(y)
         classes, labels = np.unique(y, return_inverse=True)
         if goes_on:
-            self._refuse_others(classes, "y has", "warm_start goes on with")
-        recipe = self._settled(X.dtype, len(X), self._drawn_seed())
-        samples, factors = self._weighted(X, labels, classes, recipe, sample_weight)
-        watched = self._watched(X_val, y_val, classes, factors)
-        samples, splits, recipe = self._divided(samples, watched, recipe)
+            self._check_same_classes(classes, "y has", "warm_start goes on with")
+        recipe = self._resolve_recipe(X.dtype, len(X), self._draw_seed())
+        samples, class_weights = self._weighted_samples(X, labels, classes, recipe, sample_weight)
+        watched = self._validation_samples(X_val, y_val, classes, class_weights)
+        samples, splits, recipe = self._split_samples(samples, watched, recipe)
         start = self.network_ if goes_on else None
         if len(classes) < 2:
-            return self._learned(classes, None, (), 0)
+            return self._store_fit(classes, None, (), 0)
         self._check_trained(classes, samples.labels[splits.train])
-        network, run = train_whole(
+        network, run = train_all_epochs(
             samples,
             splits,
             recipe,
-            self._scaling(samples.part(splits.train), recipe, start),
-            names_of(classes),
+            self._scaling(samples.subset(splits.train), recipe, start),
+            printable_class_names(classes),
             start=start,
             workers=effective_n_jobs(self.n_jobs),
             on_epoch=_print_line if self.verbose else None,
         )
-        return self._learned(classes, network, run.history, run.kept_epoch)
+        return self._store_fit(classes, network, run.history, run.kept_epoch)
 
     @_all_or_nothing
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> ChalkClassifier:
@@ -207,21 +207,23 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         first = not hasattr(self, "classes_")
         X, y = validate_data(self, X, exact_labels(y), dtype=SAMPLE_TYPES, order="C", reset=first)
         check_classification_targets(y)
-        known = self._all_classes(classes)
-        progress: Progress | None = None if first else self._progress
-        recipe = self._settled(X.dtype, None, self._drawn_seed() if progress is None else progress.seed)
-        samples, _ = self._weighted(X, positions(y, known, "y"), known, recipe, sample_weight, all_at_once=False)
+        known = self._known_classes(classes)
+        progress: PartialFitState | None = None if first else self._progress
+        recipe = self._resolve_recipe(X.dtype, None, self._draw_seed() if progress is None else progress.seed)
+        samples, _ = self._weighted_samples(
+            X, class_indices(y, known, "y"), known, recipe, sample_weight, all_at_once=False
+        )
         network, history = (None, ()) if first else (self.network_, self.history_)
         if len(known) < 2:
-            return self._learned(known, None, (), 0)
+            return self._store_fit(known, None, (), 0)
         if network is not None:
             recipe = recipe.with_settings(dtype=str(network.dtype))
         scaling = self._scaling(samples, recipe, network)
-        network, record, progress = train_epoch(
+        network, record, progress = train_single_epoch(
             samples,
             recipe,
             scaling if network is not None else scaling.without_ignored(),  # later samples may vary
-            names_of(known),
+            printable_class_names(known),
             progress,
             start=network,
             workers=effective_n_jobs(self.n_jobs),
@@ -229,7 +231,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         record = replace(record, epoch=len(history) + 1)
         if self.verbose:
             _print_line(record)
-        return self._learned(known, network, (*history, record), record.epoch, progress)
+        return self._store_fit(known, network, (*history, record), record.epoch, progress)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """(N,) the most probable label of each sample; X as in fit."""
@@ -263,13 +265,13 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         logits: NDArray[np.float64] = self.network_.logits(X).astype(np.float64)
         return logits
 
-    def _learned(
+    def _store_fit(
         self,
         classes: NDArray[Any],
         network: Network | None,
         history: Sequence[EpochRecord],
         best_epoch: int,
-        progress: Progress | None = None,
+        progress: PartialFitState | None = None,
     ) -> ChalkClassifier:
         """Sets all that a fit leaves, at its end, so that one that fails leaves what was there."""
         self.classes_, self.network_ = classes, network
@@ -283,7 +285,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             print(note)
         return self
 
-    def _settled(self, dtype: Any, n_samples: int | None, seed: int) -> Recipe:
+    def _resolve_recipe(self, dtype: Any, n_samples: int | None, seed: int) -> Recipe:
         shape = self.image_shape
         if shape is not None and (np.shape(shape) != (2,) or np.prod(shape) != self.n_features_in_):
             raise ShapeError(
@@ -301,16 +303,16 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             seed=seed,
         )
 
-    def _scaling(self, samples: Samples, recipe: Recipe, start: Network | None) -> Scaling:
+    def _scaling(self, samples: WeightedSamples, recipe: Recipe, start: Network | None) -> Scaling:
         """Of the network that training starts from, whose weights are for it, or else learned from samples."""
-        return weighted_scaling(recipe.network.input_scaling, samples) if start is None else start.scaling
+        return fit_weighted_scaling(recipe.network.input_scaling, samples) if start is None else start.scaling
 
-    def _drawn_seed(self) -> int:
+    def _draw_seed(self) -> int:
         if isinstance(self.random_state, (int, np.integer)):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
-    def _weighted(
+    def _weighted_samples(
         self,
         X: NDArray[Any],
         labels: NDArray[Any],
@@ -318,11 +320,11 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         recipe: Recipe,
         sample_weight: Any,
         all_at_once: bool = True,
-    ) -> tuple[Samples, NDArray[np.float64] | None]:
+    ) -> tuple[WeightedSamples, NDArray[np.float64] | None]:
         """The samples that count, with their weights, and what a sample of each class counts."""
         class_weight = self.class_weight
         if class_weight is None:
-            class_weight = by_label(recipe.regularization.class_weights, classes)
+            class_weight = class_weights_by_label(recipe.regularization.class_weights, classes)
         if isinstance(class_weight, str) and not all_at_once:
             raise ConfigError(
                 f"class_weight must be a dict by label for partial_fit, which sees parts, got {class_weight!r}."
@@ -331,27 +333,29 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if sample_weight is not None:
             counts = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
             counts = relative_weights(counts) if counts.any() else counts
-        factors = class_factors(class_weight, classes, labels, counts)
-        return counted_samples(X, labels, counts, factors, self.image_shape), factors
+        class_weights = resolve_class_weights(class_weight, classes, labels, counts)
+        return weighted_samples(X, labels, counts, class_weights, self.image_shape), class_weights
 
-    def _watched(
-        self, X_val: Any, y_val: Any, classes: NDArray[Any], factors: NDArray[np.float64] | None
-    ) -> Samples | None:
+    def _validation_samples(
+        self, X_val: Any, y_val: Any, classes: NDArray[Any], class_weights: NDArray[np.float64] | None
+    ) -> WeightedSamples | None:
         """The validation samples that were handed over."""
         if X_val is None and y_val is None:
             return None
         if X_val is None or y_val is None:
             raise DataError("X_val and y_val belong together: give both, or neither.")
         X_val, y_val = validate_data(self, X_val, exact_labels(y_val), dtype=SAMPLE_TYPES, order="C", reset=False)
-        return counted_samples(X_val, positions(y_val, classes, "y_val"), None, factors, self.image_shape)
+        return weighted_samples(X_val, class_indices(y_val, classes, "y_val"), None, class_weights, self.image_shape)
 
-    def _divided(self, samples: Samples, watched: Samples | None, recipe: Recipe) -> tuple[Samples, Splits, Recipe]:
+    def _split_samples(
+        self, samples: WeightedSamples, watched: WeightedSamples | None, recipe: Recipe
+    ) -> tuple[WeightedSamples, Splits, Recipe]:
         """All samples, which of them validate, and the recipe, without early stopping where none does."""
         if watched is not None:
-            return samples.joined(watched), everything(len(samples), len(watched)), recipe
+            return samples.concatenate(watched), train_on_all(len(samples), len(watched)), recipe
         splits = None
-        if recipe.stopping.stop_early and (self.early_stopping or len(samples) > FEW):
-            splits = divided(samples.labels, self.validation_fraction, recipe.training.seed)
+        if recipe.stopping.stop_early and (self.early_stopping or len(samples) > MAX_SMALL_SAMPLES):
+            splits = stratified_splits(samples.labels, self.validation_fraction, recipe.training.seed)
         if splits is not None:
             return samples, splits, recipe
         if self.early_stopping:
@@ -360,7 +364,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "samples have not; all of them train, without it. Give X_val and y_val.",
                 stacklevel=3,
             )
-        return samples, everything(len(samples)), recipe.with_settings(stop_early=False)
+        return samples, train_on_all(len(samples)), recipe.with_settings(stop_early=False)
 
     def _check_trained(self, classes: NDArray[Any], labels: NDArray[np.int64]) -> None:
         """Warn of classes whose samples all have no weight, and refuse to train a single class."""
@@ -372,20 +376,20 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             note = untrained_class_note(classes[lacking].tolist())
             warnings.warn(f"{note} Give its samples a weight above 0.", stacklevel=5)
 
-    def _all_classes(self, classes: Any) -> NDArray[Any]:
+    def _known_classes(self, classes: Any) -> NDArray[Any]:
         """The classes of partial_fit."""
         if not hasattr(self, "classes_"):
             if classes is None:
                 raise ConfigError("classes must be all labels that will ever come in the first partial_fit, got None.")
             return np.unique(column_or_1d(exact_labels(classes)))
         if classes is not None:
-            self._refuse_others(
+            self._check_same_classes(
                 np.unique(column_or_1d(exact_labels(classes))), "classes are", "partial_fit goes on with"
             )
         known: NDArray[Any] = self.classes_
         return known
 
-    def _refuse_others(self, classes: NDArray[Any], what: str, why: str) -> None:
+    def _check_same_classes(self, classes: NDArray[Any], what: str, why: str) -> None:
         if not np.array_equal(classes, self.classes_):
             raise ConfigError(
                 f"{why} the classes {quoted(self.classes_.tolist())}, but {what} {quoted(classes.tolist())}. "

@@ -28,7 +28,7 @@ FIELD_OF_PARAMETER = {
     "patience": "patience",
 }
 # fields that another parameter decides, or several do
-ELSEWHERE = {
+PARAMETER_OF_OTHER_FIELD = {
     "class_weights": "class_weight",
     "seed": "random_state",
     "split": "validation_fraction",
@@ -36,14 +36,14 @@ ELSEWHERE = {
     "valid_size": "validation_fraction",
     "split_seed": "random_state",
 }
-OF_IMAGES = ("shift_pixels", "rotation_degrees", "zoom", "shear", "erase")
+IMAGE_FIELDS = ("shift_pixels", "rotation_degrees", "zoom", "shear", "erase")
 
-FEW = 200  # samples up to which all train in full batches: a tenth of them would judge nothing
+MAX_SMALL_SAMPLES = 200  # samples up to which all train in full batches: a tenth of them would judge nothing
 
 # What "strong" is for rows of numbers: strong-rows, without a validation part that would be taken from the samples. The
 # inputs of a few samples are not dropped and their batches are full, so that no chance enters but the initial weights.
 ROWS = recipe_named("strong-rows").with_settings(stop_early=False)
-FEW_ROWS = ROWS.with_settings(batch_size=FULL, epochs=150, learning_rate=5e-3, input_dropout=0.0)
+SMALL_ROWS = ROWS.with_settings(batch_size=FULL, epochs=150, learning_rate=5e-3, input_dropout=0.0)
 
 FITS_FLOAT32 = (np.float32, np.uint8)  # types of samples that lose nothing in float32
 
@@ -61,7 +61,7 @@ def classifier_recipe(
     """The complete recipe of one fit.
 
     Args:
-        recipe: a name or a `Recipe`; "strong" is `ROWS` or `FEW_ROWS` for rows, in float32 where they are of
+        recipe: a name or a `Recipe`; "strong" is `ROWS` or `SMALL_ROWS` for rows, in float32 where they are of
             `FITS_FLOAT32`, else in float64.
         parameters: by the names of `FIELD_OF_PARAMETER`; None leaves what the recipe says.
         settings: any other fields of the recipe, or None.
@@ -77,30 +77,30 @@ def classifier_recipe(
     if isinstance(recipe, Recipe):
         base = recipe
     elif recipe == "strong" and not are_images:
-        rows = FEW_ROWS if n_samples is not None and n_samples <= FEW else ROWS
+        rows = SMALL_ROWS if n_samples is not None and n_samples <= MAX_SMALL_SAMPLES else ROWS
         base = rows.with_settings(dtype="float32" if np.dtype(dtype) in FITS_FLOAT32 else "float64")
     else:
         base = recipe_named(recipe)
     fields = {FIELD_OF_PARAMETER[name]: of_python(value) for name, value in parameters.items() if value is not None}
     if not are_images:
-        fields |= dict.fromkeys(OF_IMAGES, 0.0)
+        fields |= dict.fromkeys(IMAGE_FIELDS, 0.0)
     hidden = fields.get("hidden")
     if isinstance(hidden, int):
         fields["hidden"] = (hidden,)
-    settled = base.with_settings(**fields, **_others(settings), seed=seed)
-    if settled.training.ensemble > 1:
+    resolved = base.with_settings(**fields, **_extra_fields(settings), seed=seed)
+    if resolved.training.ensemble > 1:
         raise ConfigError(
-            f"a ChalkClassifier is one network, got ensemble {settled.training.ensemble}. Give several to "
+            f"a ChalkClassifier is one network, got ensemble {resolved.training.ensemble}. Give several to "
             "scikit-learn's VotingClassifier(voting='soft'), or train them with chalknet.train."
         )
-    return settled
+    return resolved
 
 
-def _others(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+def _extra_fields(settings: Mapping[str, Any] | None) -> dict[str, Any]:
     if settings is not None and not isinstance(settings, Mapping):
         raise ConfigError(f"settings must be a dict of recipe fields, or None, got {settings!r}.")
     others = {name: of_python(value) for name, value in (settings or {}).items()}
-    parameter_of_field = {field: name for name, field in FIELD_OF_PARAMETER.items()} | ELSEWHERE
+    parameter_of_field = {field: name for name, field in FIELD_OF_PARAMETER.items()} | PARAMETER_OF_OTHER_FIELD
     for field in others:
         if field in parameter_of_field:
             name = parameter_of_field[field]

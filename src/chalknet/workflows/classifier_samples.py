@@ -1,4 +1,4 @@
-"""A classifier's samples: rows in the units they came in, what each counts, how they are divided and scaled."""
+"""A classifier's samples: rows in the units they came in, what each sample_weights, how they are divided and scaled."""
 
 from __future__ import annotations
 
@@ -22,37 +22,39 @@ NO_DIGEST = "none"  # of samples whose digest nobody asks for, since it takes ti
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class WeightedSamples:
     """What a classifier learns from.
 
     Attributes:
         rows: (N, I) uint8, float32 or float64; images with their rows one after the other.
         labels: (N,) int64 in [0, K).
-        counts: (N,) float64 > 0, relative sample weights, or None for equal ones.
-        weights: (N,) float64 > 0, counts times what the class counts, relative too, or None for equal ones.
+        sample_weights: (N,) float64 > 0, relative sample weights, or None for equal ones.
+        weights: (N,) float64 > 0, counts times what the class sample_weights, relative too, or None for equal ones.
         image_shape: (H, W), or None.
     """
 
     rows: NDArray[Any]
     labels: NDArray[np.int64]
-    counts: Weights | None
+    sample_weights: Weights | None
     weights: Weights | None
     image_shape: tuple[int, int] | None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def part(self, index: NDArray[np.int64]) -> Samples:
+    def subset(self, index: NDArray[np.int64]) -> WeightedSamples:
         """Some of them."""
-        counts, weights = (None if each is None else each[index] for each in (self.counts, self.weights))
-        return Samples(self.rows[index], self.labels[index], counts, weights, self.image_shape)
+        sample_weights, weights = (
+            None if each is None else each[index] for each in (self.sample_weights, self.weights)
+        )
+        return WeightedSamples(self.rows[index], self.labels[index], sample_weights, weights, self.image_shape)
 
-    def joined(self, other: Samples) -> Samples:
+    def concatenate(self, other: WeightedSamples) -> WeightedSamples:
         """These and then the others, which are alike."""
-        return Samples(
+        return WeightedSamples(
             np.concatenate([self.rows, other.rows]),
             np.concatenate([self.labels, other.labels]),
-            _joined_weights([self.counts, other.counts], [len(self), len(other)]),
+            _joined_weights([self.sample_weights, other.sample_weights], [len(self), len(other)]),
             _joined_weights([self.weights, other.weights], [len(self), len(other)]),
             self.image_shape,
         )
@@ -65,47 +67,49 @@ class Samples:
         return Dataset(inputs, self.labels, class_names, sha256=NO_DIGEST)
 
 
-def counted_samples(
+def weighted_samples(
     rows: NDArray[Any],
     labels: NDArray[np.integer[Any]],
-    counts: Weights | None,
-    factors: Weights | None,
+    sample_weights: Weights | None,
+    class_weights: Weights | None,
     image_shape: tuple[int, int] | None,
-) -> Samples:
+) -> WeightedSamples:
     """The samples that count at all.
 
     Args:
-        counts: (N,) >= 0, or None. factors: (K,) >= 0, what a sample of each class counts, or None.
+        sample_weights: (N,) >= 0, or None. class_weights: (K,) >= 0, or None.
     Raises:
         DataError: none of them counts.
     """
     whole: NDArray[np.int64] = labels.astype(np.int64)
-    if counts is None and factors is None:
-        return Samples(rows, whole, None, None, image_shape)
-    of_each = np.ones(len(whole)) if counts is None else counts
-    weights = of_each if factors is None else of_each * factors[whole]
+    if sample_weights is None and class_weights is None:
+        return WeightedSamples(rows, whole, None, None, image_shape)
+    of_each = np.ones(len(whole)) if sample_weights is None else sample_weights
+    weights = of_each if class_weights is None else of_each * class_weights[whole]
     kept = weights > 0
     if not kept.any():
         raise DataError("weights must not be zero for all samples, got zeros alone. Give one of them a weight above 0.")
     weights = relative_weights(weights[kept])
-    return Samples(rows[kept], whole[kept], None if counts is None else counts[kept], weights, image_shape)
+    return WeightedSamples(
+        rows[kept], whole[kept], None if sample_weights is None else sample_weights[kept], weights, image_shape
+    )
 
 
-def class_factors(
-    class_weight: Any, classes: NDArray[Any], labels: NDArray[np.integer[Any]], counts: Weights | None
+def resolve_class_weights(
+    class_weight: Any, classes: NDArray[Any], labels: NDArray[np.integer[Any]], sample_weights: Weights | None
 ) -> Weights | None:
-    """What a sample of each class counts, (K,); None where it is 1 for all.
+    """What a sample of each class sample_weights, (K,); None where it is 1 for all.
 
     Args:
         class_weight: None, "balanced" (N / (K N_k), as sample weights count), or numbers by label, 1 where left out.
-        classes: (K,) labels. labels: (N,) positions in classes. counts: (N,) sample weights, or None.
+        classes: (K,) labels. labels: (N,) positions in classes. sample_weights: (N,) sample weights, or None.
     Raises:
         ConfigError: another class_weight, a label that is no class, or a number that is not finite and >= 0.
     """
     if class_weight is None:
         return None
     if isinstance(class_weight, str) and class_weight == "balanced":
-        of_class = np.bincount(labels, weights=counts, minlength=len(classes)).astype(np.float64)
+        of_class = np.bincount(labels, weights=sample_weights, minlength=len(classes)).astype(np.float64)
         balanced: Weights = of_class.sum() / (len(classes) * np.where(of_class > 0, of_class, 1.0))
         return balanced
     if not isinstance(class_weight, Mapping):
@@ -119,7 +123,9 @@ def class_factors(
     return np.array([class_weight.get(label, 1.0) for label in named], dtype=np.float64)
 
 
-def by_label(class_weights: str | tuple[float, ...], classes: NDArray[Any]) -> str | dict[Any, float] | None:
+def class_weights_by_label(
+    class_weights: str | tuple[float, ...], classes: NDArray[Any]
+) -> str | dict[Any, float] | None:
     """A recipe's class weights, which are in the order of the classes, as scikit-learn has them."""
     if isinstance(class_weights, str):
         return "balanced" if class_weights == "balanced" else None
@@ -139,12 +145,12 @@ def exact_labels(y: Any) -> Any:
     return np.asarray(y, dtype=np.int64 if kind == "i" else np.uint64)
 
 
-def names_of(classes: NDArray[Any]) -> tuple[str, ...]:
+def printable_class_names(classes: NDArray[Any]) -> tuple[str, ...]:
     """Labels as the network's class names, which must be printable."""
     return tuple(str(label) if str(label).isprintable() else repr(label) for label in classes.tolist())
 
 
-def positions(labels: NDArray[Any], classes: NDArray[Any], name: str) -> NDArray[np.int64]:
+def class_indices(labels: NDArray[Any], classes: NDArray[Any], name: str) -> NDArray[np.int64]:
     """(N,) where each label stands in the sorted classes.
 
     Raises:
@@ -159,7 +165,7 @@ def positions(labels: NDArray[Any], classes: NDArray[Any], name: str) -> NDArray
     return np.searchsorted(classes, labels).astype(np.int64)
 
 
-def weighted_scaling(kind: str, samples: Samples) -> Scaling:
+def fit_weighted_scaling(kind: str, samples: WeightedSamples) -> Scaling:
     """`learned_scaling` of counted samples: one that counts 2 is as good as two.
 
     Pixels that are not bytes have no known scale, and are divided by the largest.
@@ -167,15 +173,15 @@ def weighted_scaling(kind: str, samples: Samples) -> Scaling:
     are_images = samples.image_shape is not None
     if are_images and kind in ("pixels", "auto") and samples.rows.dtype != np.uint8:
         return Scaling(float(np.abs(samples.rows).max()) or 1.0)
-    return learned_scaling(kind, samples.rows, np.arange(len(samples)), are_images, samples.counts)
+    return learned_scaling(kind, samples.rows, np.arange(len(samples)), are_images, samples.sample_weights)
 
 
-def everything(n_train: int, n_valid: int = 0) -> Splits:
+def train_on_all(n_train: int, n_valid: int = 0) -> Splits:
     """The first n_train positions train, the next n_valid validate."""
     return Splits(np.arange(n_train), np.arange(n_train, n_train + n_valid), np.arange(0))
 
 
-def divided(labels: NDArray[np.int64], fraction: float, seed: int) -> Splits | None:
+def stratified_splits(labels: NDArray[np.int64], fraction: float, seed: int) -> Splits | None:
     """Training and validation positions, every class in its share; None where a class cannot spare a sample.
 
     Raises:

@@ -14,11 +14,11 @@ from chalknet.network.optimizers import AVERAGE
 from chalknet.records import EpochRecord
 from chalknet.training.callbacks import EpochCallback
 from chalknet.training.trainer import Run, Trainer, run_epochs
-from chalknet.workflows.classifier_samples import Samples, everything
+from chalknet.workflows.classifier_samples import WeightedSamples, train_on_all
 
 
 @dataclass(frozen=True, eq=False)
-class Progress:
+class PartialFitState:
     """Where training an epoch at a time has come: all that the next call needs to go on.
 
     Attributes:
@@ -33,8 +33,8 @@ class Progress:
     seed: int
 
 
-def train_whole(
-    samples: Samples,
+def train_all_epochs(
+    samples: WeightedSamples,
     splits: Splits,
     recipe: Recipe,
     scaling: Scaling,
@@ -56,22 +56,22 @@ def train_whole(
     """
     trainer = _trainer(samples, splits, recipe, scaling, class_names, workers)
     if start is not None:
-        _start_from(trainer, start)
+        _load_parameters(trainer, start)
     run = run_epochs(trainer, *([] if on_epoch is None else [on_epoch]))
     (network,) = run.network.members
     return replace(network, scaling=scaling), run
 
 
-def train_epoch(
-    samples: Samples,
+def train_single_epoch(
+    samples: WeightedSamples,
     recipe: Recipe,
     scaling: Scaling,
     class_names: tuple[str, ...],
-    progress: Progress | None,
+    progress: PartialFitState | None,
     *,
     start: Network | None = None,
     workers: int = 1,
-) -> tuple[Network, EpochRecord, Progress]:
+) -> tuple[Network, EpochRecord, PartialFitState]:
     """One epoch over samples at the recipe's learning rate, from progress, or from start, or from drawn parameters.
 
     Raises:
@@ -79,22 +79,27 @@ def train_epoch(
         DivergenceError: the loss is not finite.
     """
     once = recipe.with_settings(epochs=1, schedule="constant", warmup_epochs=0, stop_early=False)
-    trainer = _trainer(samples, everything(len(samples)), once, scaling, class_names, workers)
+    trainer = _trainer(samples, train_on_all(len(samples)), once, scaling, class_names, workers)
     if start is not None:
-        _refuse_another(trainer, start)
+        _check_same_network(trainer, start)
     if progress is not None:
         trainer.engine.restore(progress.parameters, progress.state)
         trainer.earlier_epochs, trainer.earlier_updates = progress.n_epochs, progress.n_updates
     elif start is not None:
-        _start_from(trainer, start)
+        _load_parameters(trainer, start)
     (record,) = trainer.epochs()
     engine, n_updates = trainer.engine, trainer.earlier_updates + trainer.updates_per_epoch
-    done = Progress(engine.parameters(), engine.state(), record.epoch, n_updates, recipe.training.seed)
+    done = PartialFitState(engine.parameters(), engine.state(), record.epoch, n_updates, recipe.training.seed)
     return replace(trainer.network(), scaling=scaling), record, done
 
 
 def _trainer(
-    samples: Samples, splits: Splits, recipe: Recipe, scaling: Scaling, class_names: tuple[str, ...], workers: int
+    samples: WeightedSamples,
+    splits: Splits,
+    recipe: Recipe,
+    scaling: Scaling,
+    class_names: tuple[str, ...],
+    workers: int,
 ) -> Trainer:
     """A trainer of samples that are scaled already, since it would not weigh them when it learns a scaling."""
     data = samples.as_dataset(scaling, recipe.training.dtype, class_names)
@@ -102,13 +107,13 @@ def _trainer(
     return Trainer(data, splits, as_they_are, sample_weights=samples.weights, workers=workers, weigh_scores=True)
 
 
-def _start_from(trainer: Trainer, start: Network) -> None:
-    _refuse_another(trainer, start)
+def _load_parameters(trainer: Trainer, start: Network) -> None:
+    _check_same_network(trainer, start)
     averages = {f"{AVERAGE}/{name}": value for name, value in start.parameters.items()}
     trainer.engine.restore(start.parameters, averages)
 
 
-def _refuse_another(trainer: Trainer, start: Network) -> None:
+def _check_same_network(trainer: Trainer, start: Network) -> None:
     if trainer.architecture.prediction != start.architecture.prediction:  # dropout may change
         asked, had = (
             f"{one} ({', '.join(map(str, one.prediction.layers))})"

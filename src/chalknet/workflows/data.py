@@ -22,9 +22,9 @@ from chalknet.data.load import BUILTIN, load_data
 from chalknet.data.splits import Splits
 from chalknet.errors import ConfigError, DataError, OutputError
 from chalknet.training.recipes import DEFAULT_RECIPE, adapt_to_data, recipe
-from chalknet.workflows.resolve import split_by
+from chalknet.workflows.resolve import split_by_recipe
 
-SHEET_PAIRS = 16
+MAX_SHEET_PAIRS = 16
 OLD_SUFFIX = ".replaced-by-chalknet"
 
 
@@ -93,7 +93,7 @@ def describe(data: Dataset) -> DataInfo:
     )
 
 
-def divide(data: Dataset, recipe_name: str = DEFAULT_RECIPE, **settings: Any) -> tuple[Recipe, Splits]:
+def split_like_training(data: Dataset, recipe_name: str = DEFAULT_RECIPE, **settings: Any) -> tuple[Recipe, Splits]:
     """Divide data as training with a recipe does.
 
     Args:
@@ -104,7 +104,7 @@ def divide(data: Dataset, recipe_name: str = DEFAULT_RECIPE, **settings: Any) ->
         ConfigError, DataError: as `split_dataset`.
     """
     adapted, _ = adapt_to_data(recipe(recipe_name), settings, data)
-    return adapted, split_by(adapted, data)
+    return adapted, split_by_recipe(adapted, data)
 
 
 def write_pair_sheet(data: Dataset, result: Audit, path: Path) -> int:
@@ -121,7 +121,7 @@ def write_pair_sheet(data: Dataset, result: Audit, path: Path) -> int:
     kind = file_kind(path)
     if not data.is_images:
         raise DataError(f"{data.source}: holds rows of {data.n_inputs} values, which cannot be shown as images.")
-    pairs = _distinct_pairs(result.worst)[:SHEET_PAIRS]
+    pairs = _distinct_pairs(result.worst)[:MAX_SHEET_PAIRS]
     if pairs:
         grid, titles = _pair_grid(pairs)
         write_bytes(path, drawing_bytes(draw_images(data, grid, titles=titles, group=2), kind))
@@ -158,16 +158,16 @@ def convert(data: Dataset, path: Path, kind: str | None = None, *, overwrite: bo
     chosen = infer_kind(path) if kind is None else kind
     if chosen not in WRITERS:
         raise ConfigError(f"format must be one of {', '.join(WRITERS)}, got {chosen!r}.")
-    _put_back(path)
+    _restore_old_folder(path)
     _refuse_existing(path, overwrite, is_folder=chosen in FOLDER_KINDS)
-    with _workshop(path) as workshop:
-        made = workshop / path.name
+    with _temporary_folder(path) as folder:
+        made = folder / path.name
         for name, content in WRITERS[chosen](data.in_memory()):
             file = made / name if name else made
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
         back, read_with = _read_back(data, made, path)
-        lost = _lost(data, back, path)
+        lost = _lost_properties(data, back, path)
         size = sum(file.stat().st_size for file in [made, *made.rglob("*")] if file.is_file())
         _move_into_place(made, path)
     return Conversion(str(path), chosen, len(data), size, lost, read_with)
@@ -224,7 +224,7 @@ def _foreign_file(folder: Path) -> str | None:
 
 
 @contextmanager
-def _workshop(path: Path) -> Iterator[Path]:
+def _temporary_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside path, on the same file system, gone afterwards."""
     try:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
@@ -248,7 +248,7 @@ def _read_back(data: Dataset, made: Path, path: Path) -> tuple[Dataset, dict[str
         raise DataError(f"{path}: the format cannot hold this data: {reason}") from error
 
 
-def _lost(data: Dataset, back: Dataset, path: Path) -> tuple[str, ...]:
+def _lost_properties(data: Dataset, back: Dataset, path: Path) -> tuple[str, ...]:
     """What differs between the data and its copy; samples may not."""
     ours, theirs = _digests(data), _digests(back)
     if sorted(ours) != sorted(theirs) or back.inputs.shape != data.inputs.shape:
@@ -291,7 +291,7 @@ def _move_into_place(made: Path, path: Path) -> None:
             old.rename(path)
 
 
-def _put_back(path: Path) -> None:
+def _restore_old_folder(path: Path) -> None:
     """Put a folder back that a killed conversion had moved aside."""
     old = path.with_name(f".{path.name}{OLD_SUFFIX}")
     if not old.is_dir():

@@ -11,7 +11,7 @@ import numpy as np
 import tomli_w
 
 from chalknet.artifacts.atomic import new_folder, remove_temporaries, write_files
-from chalknet.artifacts.run_folder import CONFIG_FILE, MEMBERS, WRITTEN, run_files
+from chalknet.artifacts.run_folder import CONFIG_FILE, MEMBERS, RUN_FILE_NAMES, run_files
 from chalknet.config import Recipe, config_tables
 from chalknet.data.dataset import Dataset
 from chalknet.engines.sharded import Shards
@@ -25,7 +25,7 @@ from chalknet.training.trainer import Run
 from chalknet.workflows.single_run import train_network, write_pictures
 from chalknet.workflows.train_options import TrainOptions
 
-ROWS_AT_ONCE = 4_096
+BATCH_ROWS = 4_096
 
 
 def train_ensemble(
@@ -43,7 +43,7 @@ def train_ensemble(
     """
     folder, recipes = context.folder, member_recipes(context.recipe)
     if folder is not None:
-        remove_temporaries(folder, WRITTEN)
+        remove_temporaries(folder, RUN_FILE_NAMES)
         if not context.is_resumed:
             write_files(folder, {CONFIG_FILE: tomli_w.dumps(config_tables(context.recipe, context.origin)).encode()})
     runs = []
@@ -55,14 +55,14 @@ def train_ensemble(
         place = folder / MEMBERS / f"seed{recipe.training.seed}"
         with new_folder(place):
             runs.append(train_network(replace(member, folder=place), options, callbacks, shards))
-    run = replace(joined(runs, context.recipe), folder=folder)
+    run = replace(combine_runs(runs, context.recipe), folder=folder)
     if folder is not None:
         write_files(folder, run_files(run, context.origin))
         write_pictures(run, folder)
     return run
 
 
-def joined(runs: list[Run], recipe: Recipe) -> Run:
+def combine_runs(runs: list[Run], recipe: Recipe) -> Run:
     """The runs of the members as one; their networks answer together."""
     networks = [network for run in runs for network in run.network.members]
     ensemble, first = Ensemble(tuple(networks)), runs[0]
@@ -81,8 +81,8 @@ def _scores(ensemble: Ensemble, data: Dataset, index: Any) -> Scores | None:
     """L2, M1 and M2 of averaged probabilities on some samples, some at a time."""
     scores, sizes = [], []
     with one_blas_thread():
-        for start in range(0, len(index), ROWS_AT_ONCE):
-            some = index[start : start + ROWS_AT_ONCE]
+        for start in range(0, len(index), BATCH_ROWS):
+            some = index[start : start + BATCH_ROWS]
             probabilities = ensemble.predict_proba(data.inputs[some])
             tiny = np.finfo(probabilities.dtype).tiny
             # Softmax of logarithms of probabilities is the probabilities.

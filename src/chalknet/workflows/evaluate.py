@@ -25,7 +25,7 @@ from chalknet.serving.evaluation_tables import (
     reliability_table,
 )
 from chalknet.serving.loaded_model import LoadedModel, resolve_model
-from chalknet.workflows.resolve import split_by
+from chalknet.workflows.resolve import split_by_recipe
 
 ALL = "all"
 EVALUATION_SPLITS = (ALL, "test", "valid", "train")
@@ -148,7 +148,7 @@ def _split_index(split: str, data: Dataset, loaded: LoadedModel, run: RunConfig 
         raise ConfigError(
             f"{loaded.name}: was trained on index arrays of one's own, which its config.toml cannot hold."
         )
-    index = split_by(recipe, data).named()[split]
+    index = split_by_recipe(recipe, data).named()[split]
     if not len(index):
         raise DataError(f"{data.source}: the {split} split of the run is empty.")
     return index, _split_notes(split, recipe)

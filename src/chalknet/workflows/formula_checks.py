@@ -74,7 +74,7 @@ def check_formulas(data: Dataset, recipe: Recipe, n_samples: int = 20) -> dict[s
 
 def _error(loss: Callable[[Values], float], at: Values, gradient: Values, rng: np.random.Generator) -> float:
     """Return the relative error along one direction, with shorter steps where a relu is close to its kink."""
-    direction = _unit(_unit(gradient) + _unit(rng.normal(size=at.shape)))
+    direction = _unit_vector(_unit_vector(gradient) + _unit_vector(rng.normal(size=at.shape)))
     analytic = float((gradient * direction).sum())
     errors = []
     for step in (STEP, STEP / 2, STEP / 4):
@@ -83,5 +83,5 @@ def _error(loss: Callable[[Values], float], at: Values, gradient: Values, rng: n
     return min(errors)
 
 
-def _unit(values: Values) -> Values:
+def _unit_vector(values: Values) -> Values:
     return values / max(float(np.linalg.norm(values)), np.finfo(float).tiny)

@@ -27,7 +27,7 @@ from chalknet.version import __version__
 from chalknet.workflows.run_results import ensemble_result, results_of_run, spec_of_run
 
 STEM = "report"
-NOT_DIVIDED = "The run's parts were given as index arrays, which its folder does not hold."
+SPLITS_NOT_STORED = "The run's parts were given as index arrays, which its folder does not hold."
 
 
 class Report(WrittenDocument):
@@ -74,7 +74,7 @@ def _collect_report_data(folder: Path, source: str | None) -> ReportData:
     if (folder / SUMMARY_FILE).is_file():
         run = read_run(folder)
         spec = spec_of_run(run)
-        found: dict[str, Any] = {"data": None, "splits": None, "data_missing_reason": NOT_DIVIDED}
+        found: dict[str, Any] = {"data": None, "splits": None, "data_missing_reason": SPLITS_NOT_STORED}
         if run.recipe.split.split != GIVEN:
             found = _samples(spec, run.data, source)
         results = results_of_run(run, found["data"], found["splits"])

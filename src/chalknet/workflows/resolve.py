@@ -24,7 +24,7 @@ from chalknet.training.recipes import adapt_to_data
 from chalknet.training.sample_weights import checked_weights
 from chalknet.workflows.train_options import TrainOptions
 
-UNKNOWN = "unknown"  # the digest of index arrays that an earlier version of chalknet did not record
+UNKNOWN_DIGEST = "unknown"  # the digest of index arrays that an earlier version of chalknet did not record
 
 
 def resolve(options: TrainOptions, unfinished: Path | None = None) -> RunContext:
@@ -42,10 +42,10 @@ def resolve(options: TrainOptions, unfinished: Path | None = None) -> RunContext
     base, known = options.base()
     data = _samples(options, known)
     if not options.is_adaptable:
-        return _divided(data, base.with_settings(**options.settings), options)
+        return _split_data(data, base.with_settings(**options.settings), options)
     n_valid = len(options.splits.valid) if isinstance(options.splits, Splits) else None
     recipe, notes = adapt_to_data(base, options.settings, data, n_valid)
-    context = _divided(data, recipe, options)
+    context = _split_data(data, recipe, options)
     return replace(context, notes=(*notes, *context.notes))
 
 
@@ -79,15 +79,15 @@ def _samples(options: TrainOptions, known: DataConfig) -> Dataset:
     return with_own_sets(data, *provided)
 
 
-def _divided(data: Dataset, recipe: Recipe, options: TrainOptions) -> RunContext:
+def _split_data(data: Dataset, recipe: Recipe, options: TrainOptions) -> RunContext:
     """Divide data as the recipe says, or as the caller did, and check the caller's weights."""
     splits, weights = options.splits, options.sample_weights
     if splits is None:
-        splits = split_by(recipe, data)
+        splits = split_by_recipe(recipe, data)
     else:
         check_splits(splits, len(data))
         recipe = recipe.with_settings(split=GIVEN)
-    weights = None if weights is None else _of_all(weights, data)
+    weights = None if weights is None else _weights_of_all(weights, data)
     return RunContext(data, splits, recipe, weights, split_notes(data, splits, recipe, weights))
 
 
@@ -101,7 +101,7 @@ def _resolve_unfinished(folder: Path, options: TrainOptions) -> RunContext:
     recipe, source = read_unfinished(folder)
     known = {
         "data": _digest_of_data(source) if source.source == ARRAYS else "",
-        "splits": source.splits_sha256 or (UNKNOWN if recipe.split.split == GIVEN else ""),
+        "splits": source.splits_sha256 or (UNKNOWN_DIGEST if recipe.split.split == GIVEN else ""),
         "sample_weights": source.sample_weights_sha256,
     }
     nothing = {"data": isinstance(options.data, DataConfig) and not options.data.source}  # of the command line
@@ -117,7 +117,7 @@ def _resolve_unfinished(folder: Path, options: TrainOptions) -> RunContext:
     extra = [n for n in ("splits", "sample_weights") if getattr(options, n) is not None and not known[n]]
     if extra:
         raise ConfigError(f"{folder}: was trained without {listed(extra)}; leave them out.")
-    context = _divided(_samples(options, source), recipe, options)
+    context = _split_data(_samples(options, source), recipe, options)
     origin = context.origin
     found = {
         "data": _digest_of_data(origin),
@@ -125,7 +125,7 @@ def _resolve_unfinished(folder: Path, options: TrainOptions) -> RunContext:
         "sample_weights": origin.sample_weights_sha256,
     }
     for name, digest in (known | {"data": _digest_of_data(source)}).items():
-        if digest not in ("", UNKNOWN, found[name]):
+        if digest not in ("", UNKNOWN_DIGEST, found[name]):
             raise DataError(
                 f"{folder}: was begun with other {name}: sha256 {digest}, and of those given {found[name]}."
             )
@@ -137,13 +137,13 @@ def _digest_of_data(config: DataConfig) -> str:
     return " ".join(filter(None, (config.sha256, config.valid_sha256, config.test_sha256)))
 
 
-def split_by(recipe: Recipe, data: Dataset) -> Splits:
+def split_by_recipe(recipe: Recipe, data: Dataset) -> Splits:
     """The division that a recipe asks for."""
     split = recipe.split
     return split_dataset(data, split.split, split.train_size, split.valid_size, split.split_seed)
 
 
-def _of_all(sample_weights: Any, data: Dataset) -> NDArray[np.float64]:
+def _weights_of_all(sample_weights: Any, data: Dataset) -> NDArray[np.float64]:
     """Weights of all samples: 1 for those of own sets that stand at the end, where the weights end before them."""
     weights, last = np.asarray(sample_weights), int(data.pool.max(initial=-1))
     starts = [int(own[0]) for own in (data.own_valid, data.own_test) if own is not None and len(own) and own[0] > last]

@@ -31,7 +31,7 @@ class StudyRequest:
     spec: StudySpec
     settings: Mapping[str, Any] | None = None
 
-    def adapted(self, data: Dataset) -> tuple[StudySpec, tuple[str, ...]]:
+    def adapt_to(self, data: Dataset) -> tuple[StudySpec, tuple[str, ...]]:
         """Return the specification for this data, and what was done about the recipe, a sentence each.
 
         Raises:

@@ -50,7 +50,7 @@ def run_study(
 ) -> StudyResults:
     """Run a study; the arguments are those of `chalknet.study`."""
     samples = _read(data)
-    spec, notes = request.adapted(samples)
+    spec, notes = request.adapt_to(samples)
     if on is not None:
         from chalknet.machine.ray_cluster import check_reachable
 
@@ -96,7 +96,7 @@ def plan_study(
         ConfigError, MissingExtraError, StoreError: as `study`.
     """
     samples = _read(data)
-    spec, _ = (StudyRequest(request) if isinstance(request, StudySpec) else request).adapted(samples)
+    spec, _ = (StudyRequest(request) if isinstance(request, StudySpec) else request).adapt_to(samples)
     check_question(spec, samples)
     from chalknet.studies.job_planner import Planner
 

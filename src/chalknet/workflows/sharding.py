@@ -13,11 +13,11 @@ from chalknet.machine.ray_cluster import ray_cluster
 from chalknet.network.architecture import architecture_for
 
 FLOAT_BYTES = 8
-SETS_AT_A_TIME = 4  # of parameters in shared memory, beside a gradient of each shard
+PARAMETER_SETS = 4  # of parameters in shared memory, beside a gradient of each shard
 
 
 @contextmanager
-def opened_shards(shards: int | None, on: str | None, data: Dataset, recipe: Recipe) -> Iterator[Shards | None]:
+def start_shards(shards: int | None, on: str | None, data: Dataset, recipe: Recipe) -> Iterator[Shards | None]:
     """So many holders of samples, on this machine or in the cluster that on names; None for a training in one place.
 
     Raises:
@@ -29,7 +29,7 @@ def opened_shards(shards: int | None, on: str | None, data: Dataset, recipe: Rec
         return
     architecture = architecture_for(recipe, data.n_inputs, data.n_classes)
     check_shards(recipe, architecture)
-    of_network = (shards + SETS_AT_A_TIME) * architecture.n_parameters * FLOAT_BYTES
+    of_network = (shards + PARAMETER_SETS) * architecture.n_parameters * FLOAT_BYTES
     held = of_network if data.is_stored else of_network + data.inputs.nbytes
     with ray_cluster(on or "ray", "training over shards", held) as ray:
         connected = RayShards(ray, shards)

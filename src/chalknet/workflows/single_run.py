@@ -16,7 +16,7 @@ from chalknet.artifacts.run_folder import (
     MODEL_FILE,
     PICTURES,
     SUMMARY_FILE,
-    is_whole,
+    is_complete,
     read_run,
     run_files,
 )
@@ -46,7 +46,7 @@ def train_network(
     """
     recipe, folder = context.recipe, context.folder
     if folder is not None and context.is_resumed and (folder / SUMMARY_FILE).exists():
-        return _completed(_finished_run(folder, context))
+        return _finish_run(_read_finished_run(folder, context))
     trainer = Trainer(
         context.data,
         context.splits,
@@ -77,19 +77,19 @@ def train_network(
         except DivergenceError as error:
             raise _with_best_weights(error, context, folder) from error
     checkpoint.write(run_files(run, context.origin))
-    return _completed(run)
+    return _finish_run(run)
 
 
-def _completed(run: Run) -> Run:
+def _finish_run(run: Run) -> Run:
     """Remove the checkpoint of a finished run, and draw its curves if they are missing."""
     assert run.folder is not None, "a run without a folder has no files"
     (run.folder / CHECKPOINT_FILE).unlink(missing_ok=True)  # not needed any more, even if drawing fails
-    if not is_whole(run.folder):
+    if not is_complete(run.folder):
         write_pictures(run, run.folder)
     return run
 
 
-def _finished_run(folder: Path, context: RunContext) -> Run:
+def _read_finished_run(folder: Path, context: RunContext) -> Run:
     """Read the run that an earlier start has finished."""
     run, network = read_run(folder), load_model(folder / MODEL_FILE)
     if run.recipe != context.recipe or run.data.sha256 != context.data.sha256 or not isinstance(network, Network):

@@ -19,7 +19,7 @@ from chalknet.studies.store import STORE_FILE
 
 
 @dataclass(frozen=True)
-class Stopping:
+class StoppingResult:
     """A run's or a configuration's stopping point, or why there is none."""
 
     label: str
@@ -48,7 +48,7 @@ class Stopping:
         return text + f"{', '.join(_gain(point, part) for part in point.accuracy_then)}."
 
 
-def find_stopping(folder: str | Path, monitor: str = "valid_loss") -> tuple[Stopping, ...]:
+def find_stopping(folder: str | Path, monitor: str = "valid_loss") -> tuple[StoppingResult, ...]:
     """The stopping point of a run folder, or of each complete configuration of a study's folder.
 
     Args:
@@ -67,7 +67,7 @@ def find_stopping(folder: str | Path, monitor: str = "valid_loss") -> tuple[Stop
         raise StoreError(f"{folder}: holds neither a finished run ({SUMMARY_FILE}) nor a study ({STORE_FILE}).")
     results = read_results(folder)
     return tuple(
-        Stopping(
+        StoppingResult(
             config.label,
             *find_configuration_stopping(results, config, list(results.finished(config).values()), monitor),
         )
@@ -82,10 +82,10 @@ def _gain(point: StoppingPoint, part: str) -> str:
     return text
 
 
-def _of_run(folder: Path, monitor: str) -> Stopping:
+def _of_run(folder: Path, monitor: str) -> StoppingResult:
     run = read_run(folder)
     losses, correct = run.valid_losses, run.valid_correct
     if losses is not None and correct is not None:
         losses, correct = losses[None], correct[None]
     found = find_stopping_point([run.history], run.recipe.training.epochs, losses, correct, monitor)
-    return Stopping(folder.name or str(folder), *found)
+    return StoppingResult(folder.name or str(folder), *found)

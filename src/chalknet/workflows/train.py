@@ -12,7 +12,14 @@ from typing import Any
 
 from chalknet.artifacts.atomic import locked, new_folder
 from chalknet.artifacts.checkpoint import refuse_unfinished
-from chalknet.artifacts.run_folder import MEMBERS, REPLACEMENT, SUMMARY_FILE, exchange, is_whole, refuse_finished
+from chalknet.artifacts.run_folder import (
+    MEMBERS,
+    REPLACEMENT,
+    SUMMARY_FILE,
+    finish_replacement,
+    is_complete,
+    refuse_finished,
+)
 from chalknet.config import Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
@@ -24,7 +31,7 @@ from chalknet.training.recipes import DEFAULT_RECIPE
 from chalknet.training.trainer import Run
 from chalknet.workflows.ensemble import train_ensemble
 from chalknet.workflows.resolve import resolve
-from chalknet.workflows.sharding import opened_shards
+from chalknet.workflows.sharding import start_shards
 from chalknet.workflows.single_run import train_network
 from chalknet.workflows.train_options import READ_OPTIONS, TrainOptions
 
@@ -167,13 +174,13 @@ def run_training(options: TrainOptions, callbacks: Sequence[Callback] = ()) -> R
     with _unfinished_run(options) as unfinished:
         context = resolve(options, unfinished)
         with (
-            opened_shards(options.shards, options.on, context.data, context.recipe) as shards,
+            start_shards(options.shards, options.on, context.data, context.recipe) as shards,
             _new_run(options, context.recipe) as new,
         ):
             folder = unfinished or new
             train_it = train_ensemble if context.recipe.training.ensemble > 1 else train_network
             run = train_it(replace(context, folder=folder), options, callbacks, shards)
-            if folder is not None and folder.name == REPLACEMENT and exchange(folder.parent):
+            if folder is not None and folder.name == REPLACEMENT and finish_replacement(folder.parent):
                 seeds = [f"seed{one.recipe.training.seed}" for one in run.members]
                 places = [folder.parent / MEMBERS / seed for seed in seeds]
                 members = (replace(one, folder=place) for one, place in zip(run.members, places, strict=True))
@@ -189,8 +196,8 @@ def _unfinished_run(options: TrainOptions) -> Iterator[Path | None]:
         return
     folder = Path(options.resume)
     with locked(folder):
-        is_exchanged, beside = exchange(folder), folder / REPLACEMENT
-        if not is_exchanged and not beside.is_dir() and is_whole(folder):
+        is_exchanged, beside = finish_replacement(folder), folder / REPLACEMENT
+        if not is_exchanged and not beside.is_dir() and is_complete(folder):
             raise StoreError(f"{folder}: holds a finished run; there is nothing to go on with.")
         yield beside if beside.is_dir() else folder
 
@@ -210,7 +217,7 @@ def _new_run(options: TrainOptions, recipe: Recipe) -> Iterator[Path | None]:
         new_folder(default if options.out is None else Path(options.out), numbered=options.out is None) as folder,
         locked(folder),
     ):
-        exchange(folder)  # what an earlier --overwrite has finished, but was killed before it moved all files
+        finish_replacement(folder)  # what an earlier --overwrite has finished, but was killed before it moved all files
         if not options.overwrite:
             refuse_finished(folder, overwrite=False)
             refuse_unfinished(folder)

@@ -25,7 +25,7 @@ from chalknet.studies.spec import StudySpec, value_list
 from chalknet.version import __version__
 from chalknet.workflows.formula_checks import check_formulas
 from chalknet.workflows.gradcheck import check_recipe
-from chalknet.workflows.settle_writeup import settle_writeup
+from chalknet.workflows.resolve_writeup import resolve_writeup
 from chalknet.workflows.study import study
 
 STUDY_FOLDER = "study"
@@ -98,15 +98,15 @@ def writeup(
             trained then.
         StoreError: what is in out/study is no study.
     """
-    spec, folder = settle_writeup(quick=quick, seeds=seeds, settings=settings), Path(out)
+    spec, folder = resolve_writeup(quick=quick, seeds=seeds, settings=settings), Path(out)
     data = load_data(data) if isinstance(data, (str, Path)) else data
     if not data.is_images:
         raise ConfigError(
             f"{data.source}: the write-up is about images, and these are rows. Use chalknet study and chalknet report."
         )
     refuse_foreign(folder, STEM, overwrite)
-    tell: ProgressCallback = on_progress or (lambda _: None)
-    tell(WriteupProgress("data"))
+    notify: ProgressCallback = on_progress or (lambda _: None)
+    notify(WriteupProgress("data"))
     splits = divide(data, make_configuration(spec, {}), spec.first_seed)
     found = audit(data.in_memory(), splits)
     results = study(
@@ -114,9 +114,9 @@ def writeup(
         spec,
         out=folder / STUDY_FOLDER,
         jobs=jobs,
-        on_progress=lambda progress: tell(WriteupProgress("study", progress)),
+        on_progress=lambda progress: notify(WriteupProgress("study", progress)),
     )
-    tell(WriteupProgress("document"))
+    notify(WriteupProgress("document"))
     report_data = collect_report_data(
         results,
         {"chalknet": __version__, **machine_facts()},
@@ -134,15 +134,15 @@ def writeup(
         if runs is None
         else runs.configuration.recipe_of(runs.seeds[0])
     )
-    checks, gaps = check_recipe(data, recipe, min(20, len(data))), check_formulas(data, recipe)
-    document = writeup_document(replace(report_data, checks=checks, formula_errors=gaps))
+    checks, errors = check_recipe(data, recipe, min(20, len(data))), check_formulas(data, recipe)
+    document = writeup_document(replace(report_data, checks=checks, formula_errors=errors))
     write_document(document, folder, STEM)
     return Writeup(folder, results, document, STEM)
 
 
 def _commands(spec: StudySpec, data: Dataset, folder: Path, quick: bool) -> str:
     """The command that repeats it, with what is not the default, and the command of its study."""
-    usual = settle_writeup(quick=quick)
+    usual = resolve_writeup(quick=quick)
     words = ["chalknet", "writeup", "--data", data.source, "--seeds", str(spec.seeds), *(["--quick"] if quick else [])]
     if spec.vary != usual.vary:
         words += ["--hidden", ",".join(value_text(value) for value in value_list(*spec.vary[0], spec.recipe))]

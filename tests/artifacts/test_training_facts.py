@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from chalknet.artifacts.model_facts import training_facts
 from chalknet.artifacts.model_file import HEADER_KEY
+from chalknet.artifacts.training_facts import training_facts
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ QUICK_SEEDS = 3
 QUICK_EPOCHS = 80
 
 
-def settle_writeup(
+def resolve_writeup(
     *,
     quick: bool = False,
     seeds: int | None = None,
