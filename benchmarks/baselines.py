@@ -75,7 +75,7 @@ def workload(text: str) -> Workload:
 
 def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number > 0, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected an integer > 0, got {text!r}")
     return int(text)
 
 

@@ -35,8 +35,8 @@ def test_a_table_becomes_the_dataclass_whose_fields_it_has():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"number": 3.0}, "number is 3.0, which is not a whole number"),
-        ({"number": True}, "number is True, which is not a whole number"),
+        ({"number": 3.0}, "number is 3.0, which is not an integer"),
+        ({"number": True}, "number is True, which is not an integer"),
         ({"inner": {"size": "1"}}, "size is '1', which is not a finite number"),
         ({"inner": {"size": float("nan")}}, "size is nan, which is not a finite number"),
         ({"inner": {"size": 10**400}}, "size is 1000.*, which is not a finite number"),

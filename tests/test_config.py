@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from chalknet.config import (
     ACTIVATION_NAMES,
+    CUSTOM_SPLIT,
     FORMAT,
     SECTION_OF_FIELD,
     SECTIONS,
@@ -16,9 +17,10 @@ from chalknet.config import (
     Recipe,
     config_from_tables,
     config_tables,
-    meaning,
+    describe_field,
     near_match,
     read_config,
+    with_former_names,
 )
 from chalknet.errors import ConfigError
 
@@ -42,7 +44,7 @@ def test_field_names_are_unique_over_the_sections():
 
 @pytest.mark.parametrize("name", sorted(SECTION_OF_FIELD))
 def test_every_field_says_what_it_means_and_what_it_must_be(name):
-    assert re.fullmatch(r".+: .+", meaning(name))
+    assert re.fullmatch(r".+: .+", describe_field(name))
 
 
 recipes = st.builds(
@@ -79,17 +81,17 @@ def test_a_configuration_written_reads_back_the_same(tmp_path_factory, recipe, d
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"hidden": [0]}, "hidden must be one or more whole numbers from 1 to 1000000, got [0]."),
-        ({"hidden": []}, "hidden must be one or more whole numbers from 1 to 1000000, got []."),
-        ({"hidden": [2.5]}, "hidden must be one or more whole numbers from 1 to 1000000, got [2.5]."),
-        ({"epochs": -1}, "epochs must be a whole number >= 1, got -1."),
-        ({"epochs": True}, "epochs must be a whole number >= 1, got True."),
-        ({"seed": 2**32}, "seed must be a whole number from 0 to 4294967295, got 4294967296."),
+        ({"hidden": [0]}, "hidden must be one or more integers from 1 to 1000000, got [0]."),
+        ({"hidden": []}, "hidden must be one or more integers from 1 to 1000000, got []."),
+        ({"hidden": [2.5]}, "hidden must be one or more integers from 1 to 1000000, got [2.5]."),
+        ({"epochs": -1}, "epochs must be an integer >= 1, got -1."),
+        ({"epochs": True}, "epochs must be an integer >= 1, got True."),
+        ({"seed": 2**32}, "seed must be an integer from 0 to 4294967295, got 4294967296."),
         ({"learning_rate": -0.1}, "learning_rate must be a number > 0, got -0.1."),
         ({"learning_rate": float("nan")}, "learning_rate must be a number > 0, got nan."),
         ({"learning_rate": "fast"}, "learning_rate must be a number > 0, got 'fast'."),
         ({"momentum": 1.0}, "momentum must be a number >= 0 and < 1, got 1.0."),
-        ({"batch_size": 0}, 'batch_size must be a whole number >= 1, or "full", got 0.'),
+        ({"batch_size": 0}, 'batch_size must be an integer >= 1, or "full", got 0.'),
         ({"train_size": 1.5}, "train_size must be a number of samples >= 1, or a fraction between 0 and 1, got 1.5."),
         ({"valid_size": -3}, "valid_size must be a number of samples >= 0, or a fraction between 0 and 1, got -3."),
         ({"engine": "gpu"}, "engine must be one of numpy, reference, torch, got 'gpu'."),
@@ -173,7 +175,7 @@ def test_numpys_numbers_and_arrays_are_settings_too():
     plain = Recipe().with_settings(hidden=[8, 4], epochs=3, learning_rate=0.5, stop_early=True)
     assert recipe == plain
     assert Recipe().with_settings(hidden=[np.int64(8)]).network.hidden == (8,)
-    with pytest.raises(ConfigError, match=r"epochs must be a whole number >= 1, got 2\.5"):
+    with pytest.raises(ConfigError, match=r"epochs must be an integer >= 1, got 2\.5"):
         Recipe().with_settings(epochs=np.float64(2.5))
 
 
@@ -188,3 +190,10 @@ def test_names_of_earlier_versions_are_read():
 def test_a_former_name_beside_its_new_one_is_refused():
     with pytest.raises(ConfigError, match="unknown key 'initialiser'"):
         config_from_tables({"network": {"initialiser": "he_normal", "initializer": "writeup"}}, "x.toml")
+
+
+def test_the_former_name_of_the_custom_split_is_read():
+    recipe, _ = config_from_tables({"format": 2, "split": {"split": "given"}}, "x.toml")
+    assert recipe.split.split == CUSTOM_SPLIT
+    assert with_former_names(vars(recipe.split))["split"] == "given"  # so that digests stay the same
+    assert with_former_names({"split": {"seed": 1}}) == {"split": {"seed": 1}}

@@ -17,7 +17,7 @@ from chalknet.formatting import (
     p_value,
     percent,
     points,
-    points_ends,
+    points_interval,
     quoted,
 )
 
@@ -30,8 +30,8 @@ from chalknet.formatting import (
         (points(0.0), "0.0"),
         (points(-0.0001), "0.0"),
         (points(0.024), "+2.4"),
-        (points_ends(-0.004, 0.013), "-0.4 to +1.3"),
-        (points_ends(float("nan"), 0.013), "–"),
+        (points_interval(-0.004, 0.013), "-0.4 to +1.3"),
+        (points_interval(float("nan"), 0.013), "–"),
         (fixed(-0.0004, 3), "0.000"),
         (duration(0.4249), "0.42 s"),
         (duration(185.2), "3 min 5 s"),

@@ -20,14 +20,14 @@ def test_the_index_is_sorted_and_says_the_same_thrice():
         for alias in node.names
     } - {"__version__"}
     assert list(chalknet.__all__) == sorted(chalknet.__all__)
-    assert {*chalknet.__all__, *chalknet._NEEDS_AN_EXTRA} == set(chalknet._ROOM_OF_NAME) == typed
+    assert {*chalknet.__all__, *chalknet._NEEDS_AN_EXTRA} == set(chalknet._MODULE_OF_NAME) == typed
     assert set(dir(chalknet)) == {*typed, "__version__"}
 
 
-@pytest.mark.parametrize("name", sorted(chalknet._ROOM_OF_NAME))
+@pytest.mark.parametrize("name", sorted(chalknet._MODULE_OF_NAME))
 def test_every_public_name_is_there_with_a_docstring(name):
     value = getattr(chalknet, name)
-    assert value.__module__ == f"chalknet.{chalknet._ROOM_OF_NAME[name]}"
+    assert value.__module__ == f"chalknet.{chalknet._MODULE_OF_NAME[name]}"
     assert inspect.getdoc(value)
 
 
@@ -38,7 +38,7 @@ def test_no_public_name_is_also_a_room():
     assert not rooms & set(chalknet.__all__)
 
 
-@pytest.mark.parametrize("name", sorted(chalknet._ROOM_OF_NAME))
+@pytest.mark.parametrize("name", sorted(chalknet._MODULE_OF_NAME))
 def test_every_public_name_is_documented(name):
     assert f"`{name}" in (DOCS / "guide" / "python.md").read_text(encoding="utf-8")
 

@@ -128,7 +128,7 @@ def test_a_killed_driver_goes_on_with_the_study_and_workers_read_stored_samples(
     for name in ("images", "labels"):
         np.save(tmp_path / "stored" / f"{name}.npy", np.load(letters)[name])
     data = load_data(tmp_path / "stored")
-    assert data.is_stored
+    assert data.is_on_disk
     local = numbers(study(data, {"hidden": [3, 4]}, out=tmp_path / "local", jobs=2, **ASKED))
     folder = tmp_path / "s"
     line = [

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from chalknet.data.glyph_builder.choice import Choice, choose_images
+from chalknet.data.glyph_builder.deduplication import drop_near_identical_faces
 from chalknet.data.glyph_builder.faces import Face
 from chalknet.data.glyph_builder.families import family_groups as builder_groups
 from chalknet.data.glyph_builder.families import joined_groups
@@ -36,7 +37,6 @@ from chalknet.data.glyph_builder.fonts import find_fonts
 from chalknet.data.glyph_builder.letters import expand_letters
 from chalknet.data.glyph_builder.manifest import face_records
 from chalknet.data.glyph_builder.scanning import scan_fonts
-from chalknet.data.glyph_builder.thinning import drop_near_identical_faces
 
 LETTERS = expand_letters("A-J")
 PER_LETTER = (1873,) * 4 + (1872,) * 6  # 18,724 together: the write-up's 15,000 / 1,000 / 2,724
@@ -297,7 +297,9 @@ def keep_usable(candidates: Sequence[Candidate], counts: dict[str, object]) -> l
     return usable
 
 
-def drop_twins(candidates: Sequence[Candidate], counts: dict[str, object]) -> tuple[list[Candidate], NDArray[np.int64]]:
+def drop_near_duplicates(
+    candidates: Sequence[Candidate], counts: dict[str, object]
+) -> tuple[list[Candidate], NDArray[np.int64]]:
     """One of each set of near-identical faces, and the family group of each that stays."""
     kept, links, _ = drop_near_identical_faces([c.face for c in candidates])
     groups = group_families(candidates, links)[kept]
@@ -341,7 +343,7 @@ def farthest_first(images: NDArray[np.uint8]) -> NDArray[np.intp]:
 
 def select(candidates: Sequence[Candidate], counts: dict[str, object]) -> Selection:
     """The faces of the set, each with the letters it gives, after all steps but licenses."""
-    kept, groups = drop_twins(keep_usable(candidates, counts), counts)
+    kept, groups = drop_near_duplicates(keep_usable(candidates, counts), counts)
     images = np.stack([c.face.images for c in kept])
     read = letters_read(images, groups)
     good = np.flatnonzero(read >= MIN_AGREEMENT)

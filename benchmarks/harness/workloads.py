@@ -86,7 +86,7 @@ def parse_workload(text: str) -> Workload:
         size.isascii() and size.isdigit() and 1 <= int(size[:9]) <= most
         for size, most in zip(sizes, limits, strict=True)
     ):
-        form = " and ".join(f"a whole number from 1 to {most}" for most in limits)
+        form = " and ".join(f"an integer from 1 to {most}" for most in limits)
         raise ValueError(f"workload {kind!r} takes {form}, got {text!r}")
     return Workload(kind, tuple(int(size) for size in sizes))
 

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from chalknet.workflows.train import resume, train
     from chalknet.workflows.writeup import writeup
 
-_ROOM_OF_NAME = {
+_MODULE_OF_NAME = {
     "Architecture": "network.architecture",
     "ChalkClassifier": "workflows.classifier",
     "ChalknetError": "errors",
@@ -162,9 +162,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOM_OF_NAME:
+    if name not in _MODULE_OF_NAME:
         raise AttributeError(f"module 'chalknet' has no attribute {name!r}")
-    value = getattr(import_module(f"chalknet.{_ROOM_OF_NAME[name]}"), name)
+    value = getattr(import_module(f"chalknet.{_MODULE_OF_NAME[name]}"), name)
     globals()[name] = value  # the next use finds it without coming here
     return value
 

@@ -20,7 +20,7 @@ from chalknet.files import read_bytes
 MAX_TOML_BYTES = 2**20  # takes up to 600 MB of memory
 MAX_TOML_DOTS = 64  # of a key; a long one takes time and memory in proportion to the square of its length
 MAX_MESSAGE = 300  # characters of a message that quotes a file
-KINDS = {int: "a whole number", float: "a finite number", str: "text", bool: "true or false"}
+KINDS = {int: "an integer", float: "a finite number", str: "text", bool: "true or false"}
 
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
@@ -42,7 +42,7 @@ def plain(message: object) -> str:
     return "".join(c if c.isprintable() else "?" for c in kept)
 
 
-def is_whole(value: Any) -> bool:
+def is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -61,7 +61,7 @@ def checked(kind: Any, value: Any, name: str = "it") -> Any:
 
     Args:
         kind: int, float, str, bool, a dataclass whose fields are of kinds, `dict[str, kind]`, `list[kind]`, a union of
-            kinds, or Any. A whole number is a float, too. A dataclass is made of a table of its fields.
+            kinds, or Any. An integer is a float, too. A dataclass is made of a table of its fields.
         name: of the value, for the message.
     Raises:
         ValueError: it is not of that kind.

@@ -12,16 +12,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
-from chalknet.checked import is_number, is_whole, read_toml, short
+from chalknet.checked import is_integer, is_number, read_toml, short
 from chalknet.errors import ConfigError
 
 FORMAT = 3  # of config.toml with layers; one without them is of format 2, which earlier versions read
-GIVEN = "given"  # index arrays of one's own, which a configuration cannot hold
+CUSTOM_SPLIT = "custom"  # index arrays of the user, which no configuration holds
 SPLIT_METHODS = ("writeup", "random", "stratified", "group")
 MAX_UNITS = 1_000_000  # of a layer; more is a slip of the keyboard
 MAX_MEMBERS = 1_000
 MAX_WORKERS = 1_024  # threads of an engine
-MAX_WHOLE = 2**63 - 1  # of numbers without a bound of their own
+MAX_INTEGER = 2**63 - 1  # of numbers without a bound of their own
 ENGINES = ("numpy", "reference", "torch")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16", "tf32")
@@ -39,7 +39,7 @@ SCHEDULES = ("constant", "step", "cosine", "one_cycle")
 SCALINGS = ("pixels", "standard", "auto")
 CLASS_WEIGHTS = ("equal", "balanced")
 FULL = "full"
-SAME = "seed"  # a batch_seed that says: the same as seed
+SAME_AS_SEED = "seed"  # a batch_seed that says: the same as seed
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class Constraint:
     choices: tuple[str, ...] = ()
 
 
-def whole(low: int, high: int | None = None) -> Constraint:
-    must = f"a whole number >= {low}" if high is None else f"a whole number from {low} to {high}"
-    return Constraint(must, lambda v: is_whole(v) and low <= v <= (MAX_WHOLE if high is None else high))
+def integer(low: int, high: int | None = None) -> Constraint:
+    must = f"an integer >= {low}" if high is None else f"an integer from {low} to {high}"
+    return Constraint(must, lambda v: is_integer(v) and low <= v <= (MAX_INTEGER if high is None else high))
 
 
 def up_to(high: float) -> Constraint:
@@ -70,15 +70,15 @@ def one_of(*names: str) -> Constraint:
 
 
 POSITIVE = Constraint("a number > 0", lambda v: is_number(v) and v > 0, float)
-FROM_0 = Constraint("a number >= 0", lambda v: is_number(v) and v >= 0, float)
-FROM_0_TO_1 = up_to(1)
+NON_NEGATIVE = Constraint("a number >= 0", lambda v: is_number(v) and v >= 0, float)
+FRACTION = up_to(1)
 DROPOUT_RATE = up_to(0.999)
-FROM_0_BELOW_1 = Constraint("a number >= 0 and < 1", lambda v: is_number(v) and 0 <= v < 1, float)
-YES_OR_NO = Constraint("true or false", lambda v: isinstance(v, bool))
-SEED = whole(0, 2**32 - 1)  # what numpy.random.RandomState takes
+FRACTION_BELOW_1 = Constraint("a number >= 0 and < 1", lambda v: is_number(v) and 0 <= v < 1, float)
+BOOLEAN = Constraint("true or false", lambda v: isinstance(v, bool))
+SEED = integer(0, 2**32 - 1)  # what numpy.random.RandomState takes
 WIDTHS = Constraint(
-    f"one or more whole numbers from 1 to {MAX_UNITS}",
-    lambda v: isinstance(v, (list, tuple)) and len(v) > 0 and all(is_whole(n) and 1 <= n <= MAX_UNITS for n in v),
+    f"one or more integers from 1 to {MAX_UNITS}",
+    lambda v: isinstance(v, (list, tuple)) and len(v) > 0 and all(is_integer(n) and 1 <= n <= MAX_UNITS for n in v),
     tuple,
 )
 
@@ -136,12 +136,12 @@ BY_CLASS = Constraint(
     _is_class_weights,
     lambda v: v if isinstance(v, str) else tuple(map(float, v)),
 )
-BATCH_SEED = Constraint(f'{SEED.must}, or "{SAME}"', lambda v: v == SAME or SEED.accepts(v))
-BATCH = Constraint(f'a whole number >= 1, or "{FULL}"', lambda v: v == FULL or whole(1).accepts(v))
+BATCH_SEED = Constraint(f'{SEED.must}, or "{SAME_AS_SEED}"', lambda v: v == SAME_AS_SEED or SEED.accepts(v))
+BATCH = Constraint(f'an integer >= 1, or "{FULL}"', lambda v: v == FULL or integer(1).accepts(v))
 
 
 def _is_count_or_fraction(value: Any) -> bool:
-    return whole(0).accepts(value) or (is_number(value) and 0 < value < 1)
+    return integer(0).accepts(value) or (is_number(value) and 0 < value < 1)
 
 
 TRAIN_SIZE = Constraint(
@@ -174,7 +174,7 @@ class Checked:
 class SplitConfig(Checked):
     """[split]: which samples train, validate and test."""
 
-    split: str = setting("writeup", one_of(*SPLIT_METHODS, GIVEN), "how samples are divided")
+    split: str = setting("writeup", one_of(*SPLIT_METHODS, CUSTOM_SPLIT), "how samples are divided")
     train_size: float = setting(15_000, TRAIN_SIZE, "training samples, or their fraction")
     valid_size: float = setting(
         1_000,
@@ -190,7 +190,7 @@ class NetworkConfig(Checked):
 
     hidden: tuple[int, ...] = setting((1_000,), WIDTHS, "units of each hidden layer, from the input on")
     activation: tuple[str, ...] = setting(("relu",), LAYER_ACTIVATIONS, "what hidden layers do to their values")
-    batch_norm: bool = setting(False, YES_OR_NO, "whether hidden values are normalized over the batch")
+    batch_norm: bool = setting(False, BOOLEAN, "whether hidden values are normalized over the batch")
     layers: tuple[LayerTable, ...] = setting(
         (), LAYERS, "all layers but the output, in place of hidden, activation, batch_norm and dropout"
     )
@@ -235,8 +235,8 @@ class RegularizationConfig(Checked):
 
     dropout: float = setting(0.0, DROPOUT_RATE, "share of hidden values dropped in training")
     input_dropout: float = setting(0.0, DROPOUT_RATE, "share of inputs dropped in training")
-    l2: float = setting(0.0, FROM_0, "strength of the penalty l2/2 sum W^2 that is added to the mean loss")
-    label_smoothing: float = setting(0.0, FROM_0_BELOW_1, "share of each target spread over all classes")
+    l2: float = setting(0.0, NON_NEGATIVE, "strength of the penalty l2/2 sum W^2 that is added to the mean loss")
+    label_smoothing: float = setting(0.0, FRACTION_BELOW_1, "share of each target spread over all classes")
     class_weights: str | tuple[float, ...] = setting(
         "equal", BY_CLASS, "what a sample of each class counts (balanced: every class the same in all)"
     )
@@ -250,8 +250,8 @@ class AugmentationConfig(Checked):
     rotation_degrees: float = setting(0.0, up_to(360), "largest rotation of an image, either way")
     zoom: float = setting(0.0, up_to(100), "an image is scaled by a factor from 1/(1 + zoom) to 1 + zoom, by axis")
     shear: float = setting(0.0, up_to(100), "largest shear of an image, pixels sideways a pixel down")
-    erase: float = setting(0.0, FROM_0_TO_1, "share of images with a rectangle set to 0")
-    erase_size: float = setting(0.4, FROM_0_TO_1, "largest side of that rectangle, as a share of the image's")
+    erase: float = setting(0.0, FRACTION, "share of images with a rectangle set to 0")
+    erase_size: float = setting(0.4, FRACTION, "largest side of that rectangle, as a share of the image's")
     mixup: float = setting(
         0.0, up_to(1000), "alpha of the Beta distribution by which two samples are mixed; 0 for none"
     )
@@ -263,18 +263,18 @@ class OptimizerConfig(Checked):
 
     optimizer: str = setting("momentum", one_of(*OPTIMIZERS), "the update rule")
     learning_rate: float = setting(1e-5, POSITIVE, "step length")
-    momentum: float = setting(0.99, FROM_0_BELOW_1, "share of the last step that momentum and nesterov keep")
-    bias_momentum: bool = setting(False, YES_OR_NO, "whether the biases have momentum too")
-    beta1: float = setting(0.9, FROM_0_BELOW_1, "share of the mean gradient that adam keeps")
-    beta2: float = setting(0.999, FROM_0_BELOW_1, "share of the mean squared gradient that adam keeps")
+    momentum: float = setting(0.99, FRACTION_BELOW_1, "share of the last step that momentum and nesterov keep")
+    bias_momentum: bool = setting(False, BOOLEAN, "whether the biases have momentum too")
+    beta1: float = setting(0.9, FRACTION_BELOW_1, "share of the mean gradient that adam keeps")
+    beta2: float = setting(0.999, FRACTION_BELOW_1, "share of the mean squared gradient that adam keeps")
     epsilon: float = setting(1e-8, POSITIVE, "what adam adds to the root that it divides by")
     weight_decay: float = setting(
-        0.0, FROM_0, "share of the weights, times the learning rate, that each step takes off"
+        0.0, NON_NEGATIVE, "share of the weights, times the learning rate, that each step takes off"
     )
-    clip_norm: float = setting(0.0, FROM_0, "length to which longer gradients are shortened; 0 for never")
+    clip_norm: float = setting(0.0, NON_NEGATIVE, "length to which longer gradients are shortened; 0 for never")
     weight_average: float = setting(
         0.0,
-        FROM_0_BELOW_1,
+        FRACTION_BELOW_1,
         "share that a running average of the weights keeps, which is then what is evaluated; 0 for none",
     )
     reduction: str = setting("sum", one_of("sum", "mean"), "whether a batch's gradient is its samples' sum or mean")
@@ -285,8 +285,8 @@ class ScheduleConfig(Checked):
     """[schedule]: how the learning rate changes (docs/derivation.md, E1 to E4)."""
 
     schedule: str = setting("constant", one_of(*SCHEDULES), "how the learning rate changes over the training")
-    warmup_epochs: float = setting(0.0, FROM_0, "epochs in which it first rises from near 0")
-    step_epochs: int = setting(30, whole(1), "epochs between two steps of the schedule step")
+    warmup_epochs: float = setting(0.0, NON_NEGATIVE, "epochs in which it first rises from near 0")
+    step_epochs: int = setting(30, integer(1), "epochs between two steps of the schedule step")
     step_factor: float = setting(0.1, POSITIVE, "what each of these steps multiplies it by")
 
 
@@ -294,19 +294,19 @@ class ScheduleConfig(Checked):
 class TrainingConfig(Checked):
     """[training]: how long, in what batches, from which seed, on what."""
 
-    epochs: int = setting(200, whole(1), "passes over the training samples")
+    epochs: int = setting(200, integer(1), "passes over the training samples")
     batch_size: int | str = setting(FULL, BATCH, "samples an update, or all of them")
-    shuffle_window: int = setting(65_536, whole(1), "training samples among which mini-batches are shuffled")
+    shuffle_window: int = setting(65_536, integer(1), "training samples among which mini-batches are shuffled")
     seed: int = setting(0, SEED, "seed of the initial weights and of the batch order")
-    batch_seed: int | str = setting(SAME, BATCH_SEED, "seed of the batch order where it is another")
+    batch_seed: int | str = setting(SAME_AS_SEED, BATCH_SEED, "seed of the batch order where it is another")
     ensemble: int = setting(
-        1, whole(1, MAX_MEMBERS), "networks, from as many seeds from seed on, whose probabilities are averaged"
+        1, integer(1, MAX_MEMBERS), "networks, from as many seeds from seed on, whose probabilities are averaged"
     )
     engine: str = setting("numpy", one_of(*ENGINES), "what runs the formulas")
     dtype: str = setting("float32", one_of(*DTYPES), "floating-point type of weights and products")
     tile_rows: int = setting(
         768,
-        whole(1),
+        integer(1),
         "samples that go through the network at a time in the numpy engine, and at least eight times as many in torch",
     )
     device: str = setting("auto", one_of(*DEVICES), "where the torch engine computes (auto: on CUDA where it can)")
@@ -329,13 +329,11 @@ class TrainingConfig(Checked):
 class StoppingConfig(Checked):
     """[stopping]: whether training ends before its last epoch, and which epoch's weights are then kept."""
 
-    stop_early: bool = setting(False, YES_OR_NO, "whether to stop when the monitor no longer improves")
-    patience: int = setting(10, whole(1), "epochs without an improvement after which training stops")
-    min_delta: float = setting(0.0, FROM_0, "what an improvement must exceed, in the monitor's unit")
+    stop_early: bool = setting(False, BOOLEAN, "whether to stop when the monitor no longer improves")
+    patience: int = setting(10, integer(1), "epochs without an improvement after which training stops")
+    min_delta: float = setting(0.0, NON_NEGATIVE, "what an improvement must exceed, in the monitor's unit")
     monitor: str = setting("valid_loss", one_of(*MONITORS), "what is to improve")
-    restore_best: bool = setting(
-        True, YES_OR_NO, "whether stopping early keeps the best epoch's weights, not the last's"
-    )
+    restore_best: bool = setting(True, BOOLEAN, "whether stopping early keeps the best epoch's weights, not the last's")
 
 
 READING_FIELDS = ("class_names", "label_column", "image_size", "image_fit")  # of `DataConfig`
@@ -408,21 +406,21 @@ class Recipe:
         for key, value in settings.items():
             if key not in SECTION_OF_FIELD:
                 raise unknown_setting(key, SECTION_OF_FIELD)
-            changed.setdefault(SECTION_OF_FIELD[key], {})[key] = of_python(value)
+            changed.setdefault(SECTION_OF_FIELD[key], {})[key] = to_python(value)
         sections = {name: replace(getattr(self, name), **values) for name, values in changed.items()}
         return replace(self, **sections)
 
 
-def of_python(value: Any) -> Any:
+def to_python(value: Any) -> Any:
     """A NumPy number or array, alone or in a list, as Python's: what `np.arange` and a grid search hand over."""
     if isinstance(value, (list, tuple)):
-        return type(value)(of_python(one) for one in value)
+        return type(value)(to_python(one) for one in value)
     return value.tolist() if hasattr(value, "tolist") and hasattr(value, "dtype") else value
 
 
 # Of [data], written where they are named.
-OWN_SETS = ("valid_source", "valid_sha256", "test_source", "test_sha256")
-OF_ARRAYS = ("sample_weights_sha256", "splits_sha256")
+PROVIDED_SPLITS = ("valid_source", "valid_sha256", "test_source", "test_sha256")
+ARRAY_DIGESTS = ("sample_weights_sha256", "splits_sha256")
 SECTIONS: dict[str, type[Any]] = {
     "split": SplitConfig,
     "network": NetworkConfig,
@@ -435,18 +433,21 @@ SECTIONS: dict[str, type[Any]] = {
 }
 # Names that files of earlier versions use. Readers accept them, and keys and digests in such files are made of them.
 FORMER_NAMES = {"initializer": "initialiser", "regularization": "regularisation"}
+FORMER_SPLIT = "given"  # what earlier versions call CUSTOM_SPLIT
 SECTION_OF_FIELD = {item.name: section for section, kind in SECTIONS.items() for item in fields(kind)}
 
 
 def with_current_names(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a table of a file with the names of this version in place of `FORMER_NAMES`."""
+    """Return a table of a file with the names of this version in place of former names."""
     current = {former: name for name, former in FORMER_NAMES.items() if name not in table}
-    return {current.get(key, key): value for key, value in table.items()}
+    renamed = {current.get(key, key): value for key, value in table.items()}
+    return renamed | {"split": CUSTOM_SPLIT} if renamed.get("split") == FORMER_SPLIT else renamed
 
 
 def with_former_names(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a table with `FORMER_NAMES`, for digests that must equal those in files of earlier versions."""
-    return {FORMER_NAMES.get(key, key): value for key, value in table.items()}
+    """Return a table with former names, for digests that must equal those in files of earlier versions."""
+    renamed = {FORMER_NAMES.get(key, key): value for key, value in table.items()}
+    return renamed | {"split": FORMER_SPLIT} if renamed.get("split") == CUSTOM_SPLIT else renamed
 
 
 def is_random(recipe: Recipe) -> bool:
@@ -460,7 +461,7 @@ def is_random(recipe: Recipe) -> bool:
     )
 
 
-def meaning(field_name: str) -> str:
+def describe_field(field_name: str) -> str:
     """What a recipe's field means, with what it must be: the text that `--help` and the docs show."""
     item = next(f for f in fields(SECTIONS[SECTION_OF_FIELD[field_name]]) if f.name == field_name)
     constraint: Constraint = item.metadata["constraint"]
@@ -482,7 +483,11 @@ def near_match(word: str, known: Any) -> str:
 
 def config_tables(recipe: Recipe, data: DataConfig) -> dict[str, Any]:
     """A recipe and its data as the plain tables of config.toml, complete."""
-    named = {key: value for key, value in _plain(data).items() if value != "" or key not in (*OWN_SETS, *OF_ARRAYS)}
+    named = {
+        key: value
+        for key, value in _plain(data).items()
+        if value != "" or key not in (*PROVIDED_SPLITS, *ARRAY_DIGESTS)
+    }
     version = FORMAT if recipe.network.layers else 2
     tables: dict[str, Any] = {"format": version, "recipe": recipe.name, "data": named}
     for section in SECTIONS:
@@ -514,7 +519,7 @@ def config_from_tables(tables: Mapping[str, Any], where: str) -> tuple[Recipe, D
         if key not in known:
             raise ConfigError(f"unknown section {short(key)} in {where}.{near_match(key, known)}")
     version = tables.get("format", FORMAT)
-    if not is_whole(version) or not 1 <= version <= FORMAT:
+    if not is_integer(version) or not 1 <= version <= FORMAT:
         raise ConfigError(
             f"{where}: format is {short(version)}, but this chalknet reads up to {FORMAT}. Install a newer one."
         )
@@ -556,14 +561,14 @@ def _checked_keys(kind: type[Any], values: Any, where: str) -> dict[str, Any]:
 
 def _data_section(values: Any, where: str) -> DataConfig:
     known = _checked_keys(DataConfig, values, where)
-    for key in ("source", "sha256", "label_column", *OWN_SETS, *OF_ARRAYS):
+    for key in ("source", "sha256", "label_column", *PROVIDED_SPLITS, *ARRAY_DIGESTS):
         if not isinstance(known.get(key, ""), str):
             raise ConfigError(f"{key} must be text, got {short(known[key])} ({where}).")
     names = known.get("class_names", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"class_names must be a list of names, got {short(names)} ({where}).")
     size = known.get("image_size", [1, 1])
-    if not isinstance(size, list) or len(size) != 2 or not all(is_whole(n) and n >= 1 for n in size):
+    if not isinstance(size, list) or len(size) != 2 or not all(is_integer(n) and n >= 1 for n in size):
         raise ConfigError(f"image_size must be [height, width], got {short(size)} ({where}).")
     for key in ("class_names", "image_size"):
         if key in known:

@@ -36,14 +36,14 @@ def fixed(value: float, digits: int) -> str:
     return text.lstrip("-") if float(text) == 0 else text
 
 
-def percent_ends(low: float, high: float) -> str:
+def percent_interval(low: float, high: float) -> str:
     """An interval of shares as "91.2 to 93.4 %"; a dash where there is none."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return DASH
     return f"{fixed(100 * low, 1)} to {fixed(100 * high, 1)} %"
 
 
-def points_ends(low: float, high: float) -> str:
+def points_interval(low: float, high: float) -> str:
     """An interval of differences as "-0.4 to +1.3"; a dash where there is none."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return DASH
@@ -83,7 +83,7 @@ def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else "1" if p > 0.9995 else f"{p:.3f}"
 
 
-def capitalised(text: str) -> str:
+def capitalized(text: str) -> str:
     """A sentence or title with a large first letter, the rest as it is."""
     return text[:1].upper() + text[1:]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from chalknet.data.load import load_data
-from chalknet.data.preprocess import Scaling, learned_scaling
+from chalknet.data.preprocess import Scaling, fit_scaling
 from chalknet.network.architecture import Architecture
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
@@ -40,7 +40,7 @@ def network_of(architecture, rng, *, standard=False, dtype=np.float32, images=Tr
     samples = letters()
     scaling = Scaling(255.0)
     if standard:
-        scaling = learned_scaling("standard", samples, np.arange(len(samples)), True)
+        scaling = fit_scaling("standard", samples, np.arange(len(samples)), True)
     return Network(architecture, parameters, LETTERS, scaling, (28, 28) if images else None)
 
 

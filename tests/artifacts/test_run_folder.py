@@ -128,11 +128,11 @@ def test_a_pipe_in_a_run_folder_is_not_waited_for(run_with_samples, tmp_path, na
     [
         (lambda s: s.pop("data"), "'data' is missing"),
         (lambda s: s.update(data=[]), r"data is \[\], which is not a table"),
-        (lambda s: s["data"].update(samples="240"), "samples is '240', which is not a whole number"),
+        (lambda s: s["data"].update(samples="240"), "samples is '240', which is not an integer"),
         (lambda s: s["samples"].pop("test"), "'test' is missing"),
         (lambda s: s["kept"].update(epoch=99), "it keeps epoch 99 of 3"),
         (lambda s: s["kept"].update(epoch=10**400), "it keeps epoch 1000"),
-        (lambda s: s["kept"].update(epoch=float("inf")), "the kept epoch is inf, which is not a whole number"),
+        (lambda s: s["kept"].update(epoch=float("inf")), "the kept epoch is inf, which is not an integer"),
         (lambda s: s["kept"]["test"].update(accuracy=None), "accuracy is None, which is not a finite number"),
         (lambda s: s["kept"].update(test=3), "test is 3, which is not a table"),
         (lambda s: s.update(seconds=10**400), "seconds is 1000.* which is not a finite number"),

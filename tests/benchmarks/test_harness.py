@@ -56,10 +56,10 @@ def test_sizes_mean_samples_and_units():
     [
         ("ful 1000", "unknown workload 'ful 1000'"),
         ("", "unknown workload ''"),
-        ("full", "workload 'full' takes a whole number from 1 to 20000, got 'full'"),
+        ("full", "workload 'full' takes an integer from 1 to 20000, got 'full'"),
         ("full 0", "got 'full 0'"),
         ("full 1e3", "got 'full 1e3'"),
-        ("step 128", "takes a whole number from 1 to 15000 and a whole number from 1 to 20000"),
+        ("step 128", "takes an integer from 1 to 15000 and an integer from 1 to 20000"),
         ("predict 99999999999999999999", "from 1 to 18724"),
     ],
 )
@@ -433,7 +433,7 @@ def test_the_script_prints_tables_and_writes_every_round(tmp_path):
     [
         (["--workload", "ful 1000"], "unknown workload 'ful 1000'"),
         (["--baseline", "pytorch"], "'pytorch' (choose from"),
-        (["--rounds", "0"], "expected a whole number > 0, got '0'"),
+        (["--rounds", "0"], "expected an integer > 0, got '0'"),
     ],
 )
 def test_a_wrong_argument_of_the_script_ends_it_with_code_2(arguments, message):

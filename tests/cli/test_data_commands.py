@@ -43,9 +43,9 @@ def faulty(tmp_path):
 def test_info_prints_a_fact_a_line(clean, capsys):
     assert main(["data", "info", clean]) == 0
     out = capsys.readouterr().out
-    assert "samples       100 images of 9 x 9 uint8 values\n" in out
-    assert "class         C: 25\n" in out
-    assert f"sha256        {load_data(clean).sha256}\n" in out
+    assert "samples        100 images of 9 x 9 uint8 values\n" in out
+    assert "class          C: 25\n" in out
+    assert f"sha256         {load_data(clean).sha256}\n" in out
 
 
 def test_info_json_holds_the_same_facts(clean, capsys):

@@ -234,7 +234,7 @@ def test_resume_tells_where_it_goes_on_and_how_far(letters, capsys):
         (["--resume", "run", "--bias-momentum"], 2, "so --bias-momentum cannot be given too"),
         (["--resume", "run", "--train", "9", "--no-stop-early"], 2, "so --train, --stop-early cannot be given too"),
         (["--checkpoint-seconds", "-1"], 2, "checkpoint_seconds must be a number >= 0, got -1.0"),
-        (["--checkpoint-epochs", "0"], 2, "checkpoint_epochs must be a whole number >= 1, got 0"),
+        (["--checkpoint-epochs", "0"], 2, "checkpoint_epochs must be an integer >= 1, got 0"),
     ],
 )
 @pytest.mark.usefixtures("letters")

@@ -141,10 +141,10 @@ def test_depth_fractions_and_a_stratified_split_are_understood(letters, tmp_path
 
 USAGE = [
     (["--workers", "0"], "Invalid value for '--workers': 0 is not in the range x>=1."),
-    (["--tile-rows", "0"], "tile_rows must be a whole number >= 1, got 0."),
-    (["--hidden", "0"], "hidden must be one or more whole numbers from 1 to 1000000, got [0]."),
-    (["--hidden", "many"], "hidden must be one or more whole numbers from 1 to 1000000, got ['many']."),
-    (["--epochs", "-1"], "epochs must be a whole number >= 1, got -1."),
+    (["--tile-rows", "0"], "tile_rows must be an integer >= 1, got 0."),
+    (["--hidden", "0"], "hidden must be one or more integers from 1 to 1000000, got [0]."),
+    (["--hidden", "many"], "hidden must be one or more integers from 1 to 1000000, got ['many']."),
+    (["--epochs", "-1"], "epochs must be an integer >= 1, got -1."),
     (["--recipe", "writup"], "unknown recipe 'writup'. Did you mean 'writeup'?"),
     (["--train", "15000", "--valid", "1000"], "letters.npz: 15000 training and 1000 validation samples were asked for"),
     (["--engine", "numpi"], "engine must be one of"),
@@ -153,8 +153,8 @@ USAGE = [
     (["--config", "no.toml"], "no.toml: cannot be read: No such file or directory."),
     (["--config", "no.toml", "--recipe", "writeup"], "give one of them"),
     (["--image-size", "28by28"], "--image-size must be HEIGHTxWIDTH such as 28x28, got '28by28'."),
-    (["--hidden", "99999999999"], "hidden must be one or more whole numbers from 1 to 1000000, got [99999999999]."),
-    (["--split", "given"], "split 'given' stands for index arrays"),
+    (["--hidden", "99999999999"], "hidden must be one or more integers from 1 to 1000000, got [99999999999]."),
+    (["--split", "custom"], "split 'custom' stands for index arrays"),
     (["--split", "group"], "letters.npz: split 'group' needs a group for each sample"),
     (["--class-names", "A,A,B,C"], "class_names must differ from each other, got 'A' twice."),
     (["--set", "optimizer.learing_rate=1"], "unknown key 'learing_rate' in --set optimizer.learing_rate=1. Did you"),
@@ -167,15 +167,15 @@ USAGE = [
     (["--set", "dropout=1"], "dropout must be a number from 0 to 0.999, got 1."),
     (["--input-dropout", "0.999999"], "input_dropout must be a number from 0 to 0.999, got 0.999999."),
     (["--zoom", "1e308"], "zoom must be a number from 0 to 100, got 1e+308."),
-    (["--workers", "30000"], "workers must be a whole number from 1 to 1024, got 30000."),
-    (["--epochs", "9" * 400], "epochs must be a whole number >= 1, got 9999"),
+    (["--workers", "30000"], "workers must be an integer from 1 to 1024, got 30000."),
+    (["--epochs", "9" * 400], "epochs must be an integer >= 1, got 9999"),
     (["--learning-rate", "9" * 400], "learning_rate must be a number > 0, got 9999"),
     (["--set", "batch_norm=maybe"], "batch_norm must be true or false, got 'maybe'."),
     (["--dropout", "0.1", "--set", "dropout=0.2"], "dropout is given twice, as a flag and by --set."),
     (["--activation", "relu,tanh,gelu"], "activation must be one name, or one for each of 2 hidden layers"),
     (["--activation", "sigmoidal"], "activation must be one of relu, leaky_relu, gelu, tanh, identity, sigmoid, silu"),
     (["--data", ""], "'--data': it must be the name of a file or a folder, or glyphs, got ''."),
-    (["--split", "randm"], "split must be one of writeup, random, stratified, group, given, got 'randm'."),
+    (["--split", "randm"], "split must be one of writeup, random, stratified, group, custom, got 'randm'."),
 ]
 
 
@@ -348,7 +348,7 @@ def test_gradcheck_fails_with_code_1_where_a_derivative_is_wrong(letters, monkey
 
 def test_gradcheck_of_more_samples_than_there_are_is_a_usage_error(letters, capsys):
     assert main(["gradcheck", "--data", letters, "--samples", "241"]) == 2
-    assert "samples must be a whole number from 1 to 240, got 241" in capsys.readouterr().err
+    assert "samples must be an integer from 1 to 240, got 241" in capsys.readouterr().err
 
 
 def test_a_reader_that_goes_away_is_no_error_of_ours(monkeypatch):

@@ -126,9 +126,9 @@ def test_writeup_of_rows_is_refused(tmp_path, monkeypatch, capsys):
     [
         (["writeup", "--hidden", "0"], "hidden must be"),
         (["writeup", "--hidden", ""], "hidden must be"),
-        (["writeup", "--seeds", "0"], "seeds must be a whole number from 1"),
+        (["writeup", "--seeds", "0"], "seeds must be an integer from 1"),
         (["writeup", "--epochs", "none"], "epochs must be"),
-        (["writeup", "--jobs", "0", "--quick"], "jobs must be a whole number from 1 to 1024"),
+        (["writeup", "--jobs", "0", "--quick"], "jobs must be an integer from 1 to 1024"),
         (["report", "nowhere"], "nowhere: holds neither a finished run (summary.json) nor a study (study.sqlite)."),
     ],
 )

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from chalknet.data.audit import audit
 from chalknet.data.dataset import Dataset, dataset_from_arrays
+from chalknet.data.near_duplicates import find_duplicates, full_scale, group_duplicates, near_pairs
 from chalknet.data.splits import Splits
-from chalknet.data.twins import find_twins, full_scale, make_units, near_pairs
 from chalknet.errors import ConfigError
 
 N_TRAIN, N_VALID, N_TEST = 60, 20, 40
@@ -61,16 +61,16 @@ def test_a_copy_put_across_the_split_is_found_and_can_flatter_by_its_share(image
 def test_a_nearly_equal_image_across_the_split_is_a_near_twin_and_no_copy(images, labels):
     images[TEST_0] = np.clip(images[TRAIN_0].astype(int) + 3, 0, 255)
     result = audit(dataset_from_arrays(images, labels), SPLITS)
-    assert result.check("test_near_twins_in_train").samples == (TEST_0,)
-    assert codes(result) == {"near_twins", "test_near_twins_in_train"}
+    assert result.check("test_near_duplicates_in_train").samples == (TEST_0,)
+    assert codes(result) == {"near_duplicates", "test_near_duplicates_in_train"}
 
 
 def test_rows_of_few_columns_are_not_told_of_neighbors_that_chance_gives():
     rows = np.random.default_rng(0).uniform(size=(3_000, 3))
     few, many = (dataset_from_arrays(values, np.arange(3_000) % 4) for values in (rows, np.tile(rows, 6)))
     assert codes(audit(few, SPLITS)) == set()
-    assert "near_twins" in codes(audit(few, SPLITS, near=0.03))
-    assert "near_twins" in codes(audit(many, SPLITS))
+    assert "near_duplicates" in codes(audit(few, SPLITS, near=0.03))
+    assert "near_duplicates" in codes(audit(many, SPLITS))
 
 
 def test_columns_that_number_the_rows_are_found():
@@ -84,7 +84,7 @@ def test_a_sample_with_a_copy_and_a_near_twin_in_train_is_counted_once(images, l
     images[4] = np.clip(images[0].astype(int) + 3, 0, 255)
     result = audit(dataset_from_arrays(images, labels), SPLITS)
     assert result.check("test_copies_in_train").count == 1
-    assert result.check("test_near_twins_in_train").count == 0
+    assert result.check("test_near_duplicates_in_train").count == 0
 
 
 def test_a_test_image_in_valid_and_a_valid_image_in_train_have_checks_of_their_own(images, labels):
@@ -112,11 +112,11 @@ def test_copies_with_two_labels_are_found_and_leave_the_test_image_in_doubt(imag
     assert result.worst[0].labels == ("0", "1")
 
 
-def test_near_twins_with_two_labels_are_counted_apart_from_copies(images, labels):
+def test_near_duplicates_with_two_labels_are_counted_apart_from_copies(images, labels):
     images[TEST_0 + 1] = np.clip(images[TRAIN_0].astype(int) + 2, 0, 255)
     result = audit(dataset_from_arrays(images, labels), SPLITS)
-    assert codes(result) == {"near_twins", "near_twins_of_two_labels"}
-    assert result.check("near_twins_of_two_labels").cost == 1 / N_TEST
+    assert codes(result) == {"near_duplicates", "near_duplicates_of_two_labels"}
+    assert result.check("near_duplicates_of_two_labels").cost == 1 / N_TEST
 
 
 def test_test_copies_with_two_labels_cost_all_but_the_most_frequent(images, labels):
@@ -146,8 +146,8 @@ def test_blank_images_are_listed_by_value_class_and_part(images, labels):
     assert result.check("blank").samples == (0, 1, TEST_0)
     assert result.check("blank").cost == 1 / N_TEST
     black, white = result.blanks
-    assert (black.value, black.by_class, black.by_part) == (0, {"1": 1}, {"train": 1, "valid": 0, "test": 0})
-    assert (white.value, white.by_class, white.by_part) == (255, {"0": 2}, {"train": 1, "valid": 0, "test": 1})
+    assert (black.value, black.by_class, black.by_split) == (0, {"1": 1}, {"train": 1, "valid": 0, "test": 0})
+    assert (white.value, white.by_class, white.by_split) == (255, {"0": 2}, {"train": 1, "valid": 0, "test": 1})
 
 
 def test_constant_rows_are_not_blank_images():
@@ -250,7 +250,7 @@ def slow_distance(data: Dataset, i: int, j: int) -> float:
 
 @st.composite
 def crowded_data(draw):
-    """Few levels, few values: copies, near twins and pairs right at the threshold are common."""
+    """Few levels, few values: copies, near duplicates and pairs right at the threshold are common."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape = draw(st.sampled_from([(40, 2, 3), (40, 5), (30, 1, 1), (30, 1)]))
     levels = draw(st.sampled_from([2, 5, 40]))
@@ -263,37 +263,37 @@ def crowded_data(draw):
 
 @given(crowded_data(), st.sampled_from([0.01, 0.03, 0.1, 0.3]))
 def test_the_search_finds_the_pairs_of_a_slow_loop_by_part_and_label(case, near):
-    data, part = case
-    copies, twins = np.zeros((3, 3, 2), dtype=int), np.zeros((3, 3, 2), dtype=int)
+    data, split = case
+    copies, near_duplicates = np.zeros((3, 3, 2), dtype=int), np.zeros((3, 3, 2), dtype=int)
     unsure = 0
     for i, j in combinations(range(len(data)), 2):
-        p, q = sorted((part[i], part[j]))
+        p, q = sorted((split[i], split[j]))
         other = int(data.labels[i] != data.labels[j])
         distance = slow_distance(data, i, j)
         if np.array_equal(data.inputs[i], data.inputs[j]):
             copies[p, q, other] += 1
         elif distance <= near:
-            twins[p, q, other] += 1
+            near_duplicates[p, q, other] += 1
         # a pair exactly at the threshold may fall to either side by the last digit of the sum
         unsure += abs(distance - near) < 1e-9
 
-    found = find_twins(data, part, 3, near)
+    found = find_duplicates(data, split, 3, near)
 
     assert np.array_equal(found.copy_pairs, copies)
-    assert np.abs(found.near_pairs - twins).sum() <= unsure
+    assert np.abs(found.near_pairs - near_duplicates).sum() <= unsure
 
 
 @given(crowded_data())
-def test_a_sample_has_a_twin_in_a_part_exactly_when_a_slow_loop_says_so(case):
-    data, part = case
-    found = find_twins(data, part, 3, 0.0)
-    unit = found.units.of_sample
+def test_a_sample_has_a_copy_in_a_split_exactly_when_a_slow_loop_says_so(case):
+    data, split = case
+    found = find_duplicates(data, split, 3, 0.0)
+    group = found.groups.of_sample
     for i in range(len(data)):
         others = [j for j in range(len(data)) if j != i and np.array_equal(data.inputs[i], data.inputs[j])]
         for p in range(3):
-            same = any(part[j] == p and data.labels[j] == data.labels[i] for j in others)
-            other = any(part[j] == p and data.labels[j] != data.labels[i] for j in others)
-            assert (found.copy_same[unit[i], p], found.copy_other[unit[i], p]) == (same, other)
+            same = any(split[j] == p and data.labels[j] == data.labels[i] for j in others)
+            other = any(split[j] == p and data.labels[j] != data.labels[i] for j in others)
+            assert (found.copy_same[group[i], p], found.copy_other[group[i], p]) == (same, other)
 
 
 def test_blocks_that_are_passed_over_hold_no_near_pair():
@@ -306,15 +306,15 @@ def test_blocks_that_are_passed_over_hold_no_near_pair():
     squares = norms[:, None] + norms[None, :] - 2 * rows @ rows.T
     near = np.triu(squares <= (0.012 * 255) ** 2 * 9, 1) & (squares > 0)
 
-    units = make_units(data, np.zeros(2_600, dtype=np.int64))
+    groups = group_duplicates(data, np.zeros(2_600, dtype=np.int64))
     blocks = []
     pairs = {
-        tuple(sorted((int(units.first[i]), int(units.first[j]))))
-        for a, b, _ in near_pairs(data, units, 0.012, lambda done, total: blocks.append((done, total)))
+        tuple(sorted((int(groups.first[i]), int(groups.first[j]))))
+        for a, b, _ in near_pairs(data, groups, 0.012, lambda done, total: blocks.append((done, total)))
         for i, j in zip(a, b, strict=True)
     }
 
-    first = {int(units.first[u]) for u in range(len(units))}
+    first = {int(groups.first[u]) for u in range(len(groups))}
     assert pairs == {(i, j) for i, j in zip(*map(np.ndarray.tolist, np.nonzero(near)), strict=True) if {i, j} <= first}
     assert len(pairs) > 1_000
     assert blocks[-1][0] == blocks[-1][1] < 6  # of the six pairs of blocks, some were passed over
@@ -323,16 +323,16 @@ def test_blocks_that_are_passed_over_hold_no_near_pair():
 def test_distances_of_float_rows_do_not_depend_on_the_unit_of_a_column():
     rng = np.random.default_rng(1)
     rows = rng.normal(size=(200, 3))
-    part, labels = np.zeros(200, dtype=np.int64), np.arange(200) % 2
-    metres = find_twins(dataset_from_arrays(rows, labels), part, 1, 0.03)
-    mixed = find_twins(dataset_from_arrays(rows * [1.0, 1e6, 1e-6], labels), part, 1, 0.03)
+    split, labels = np.zeros(200, dtype=np.int64), np.arange(200) % 2
+    metres = find_duplicates(dataset_from_arrays(rows, labels), split, 1, 0.03)
+    mixed = find_duplicates(dataset_from_arrays(rows * [1.0, 1e6, 1e-6], labels), split, 1, 0.03)
     assert metres.near_pairs.sum() == mixed.near_pairs.sum() > 0
 
 
-def test_values_at_the_ends_of_float64_neither_overflow_nor_hide_a_twin():
+def test_values_at_the_ends_of_float64_neither_overflow_nor_hide_a_duplicate():
     huge = np.finfo(np.float64).max
     rows = np.array([[huge, 1.0], [-huge, 1.0], [huge * 0.999, 1.0], [0.0, 1.0]])
-    found = find_twins(dataset_from_arrays(rows, [0, 1, 0, 1]), np.zeros(4, dtype=np.int64), 1, 0.03)
+    found = find_duplicates(dataset_from_arrays(rows, [0, 1, 0, 1]), np.zeros(4, dtype=np.int64), 1, 0.03)
     assert found.near_pairs.sum() == 1
     assert full_scale(dataset_from_arrays(rows, [0, 1, 0, 1])).n_compared == 1
 
@@ -340,9 +340,9 @@ def test_values_at_the_ends_of_float64_neither_overflow_nor_hide_a_twin():
 def test_columns_that_never_vary_do_not_dilute_the_distance():
     rng = np.random.default_rng(1)
     rows = np.concatenate([rng.normal(size=(200, 2)), np.ones((200, 30))], axis=1)
-    part, labels = np.zeros(200, dtype=np.int64), np.arange(200) % 2
-    with_constants = find_twins(dataset_from_arrays(rows, labels), part, 1, 0.03)
-    without = find_twins(dataset_from_arrays(rows[:, :2], labels), part, 1, 0.03)
+    split, labels = np.zeros(200, dtype=np.int64), np.arange(200) % 2
+    with_constants = find_duplicates(dataset_from_arrays(rows, labels), split, 1, 0.03)
+    without = find_duplicates(dataset_from_arrays(rows[:, :2], labels), split, 1, 0.03)
     assert with_constants.near_pairs.tolist() == without.near_pairs.tolist()
 
 

@@ -37,7 +37,7 @@ def test_there_are_as_many_images_as_the_writeup_had(data):
 
 def test_the_file_is_the_one_that_was_measured(data):
     assert data.sha256 == glyphs.GLYPHS_SHA256
-    assert (data.source, data.own_test) == ("glyphs", None)
+    assert (data.source, data.provided_test) == ("glyphs", None)
 
 
 def test_the_file_stays_within_seven_megabytes():

@@ -119,7 +119,7 @@ def test_want_of_memory_is_told(npz_path, monkeypatch):
         load_data(npz_path)
 
 
-IMAGE_SIZE = r"image_size must be \(H, W\), two whole numbers in 1\.\.65535, got"
+IMAGE_SIZE = r"image_size must be \(H, W\), two integers in 1\.\.65535, got"
 
 
 @pytest.mark.usefixtures("builtin")

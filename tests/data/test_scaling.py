@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from chalknet.data import preprocess
-from chalknet.data.preprocess import SAMPLES_AT_ONCE, Scaling, learned_scaling
+from chalknet.data.preprocess import SAMPLES_AT_ONCE, Scaling, fit_scaling
 
 ROWS = np.random.default_rng(0).normal(3, [1.0, 20.0, 0.5], (300, 3))
 
 
 def test_standard_scaling_gives_training_rows_mean_0_and_deviation_1():
     train = np.arange(0, 300, 2)
-    scaled = learned_scaling("standard", ROWS, train, are_images=False)(ROWS, np.float64)
+    scaled = fit_scaling("standard", ROWS, train, are_images=False)(ROWS, np.float64)
     np.testing.assert_allclose(scaled[train].mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(scaled[train].std(axis=0), 1, rtol=1e-12)
 
@@ -17,36 +17,36 @@ def test_standard_scaling_gives_training_rows_mean_0_and_deviation_1():
 def test_validation_and_test_rows_have_no_say_in_the_scaling():
     train, changed = np.arange(100), ROWS.copy()
     changed[100:] *= 1_000
-    first, second = (learned_scaling("standard", rows, train, are_images=False) for rows in (ROWS, changed))
+    first, second = (fit_scaling("standard", rows, train, are_images=False) for rows in (ROWS, changed))
     np.testing.assert_array_equal(first.scale, second.scale)
     np.testing.assert_array_equal(first.shift, second.shift)
 
 
 def test_many_rows_are_joined_piece_by_piece_without_losing_digits():
     rows = np.random.default_rng(1).normal(1e6, 1.0, (2 * SAMPLES_AT_ONCE + 17, 2))
-    scaling = learned_scaling("standard", rows, np.arange(len(rows)), are_images=False)
+    scaling = fit_scaling("standard", rows, np.arange(len(rows)), are_images=False)
     np.testing.assert_allclose(scaling.shift, rows.mean(axis=0), rtol=1e-14)
     np.testing.assert_allclose(scaling.scale, rows.std(axis=0), rtol=1e-9)
 
 
 def test_a_row_that_counts_twice_is_two():
     counts = np.random.default_rng(2).integers(1, 4, 300)
-    counted = learned_scaling("standard", ROWS, np.arange(300), are_images=False, counts=counts.astype(float))
-    repeated = learned_scaling("standard", np.repeat(ROWS, counts, axis=0), np.arange(counts.sum()), are_images=False)
+    counted = fit_scaling("standard", ROWS, np.arange(300), are_images=False, counts=counts.astype(float))
+    repeated = fit_scaling("standard", np.repeat(ROWS, counts, axis=0), np.arange(counts.sum()), are_images=False)
     np.testing.assert_allclose(counted.shift, repeated.shift, rtol=1e-13)
     np.testing.assert_allclose(counted.scale, repeated.scale, rtol=1e-13)
 
 
 @pytest.mark.parametrize("size", [1e-200, 1e200])
 def test_squares_neither_overflow_nor_vanish(size):
-    scaling = learned_scaling("standard", ROWS * size, np.arange(300), are_images=False)
+    scaling = fit_scaling("standard", ROWS * size, np.arange(300), are_images=False)
     np.testing.assert_allclose(scaling.scale / size, ROWS.std(axis=0), rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 def test_a_column_that_never_changes_in_training_never_counts(dtype):
     rows = np.column_stack([np.full(10, 7), np.arange(10)]).astype(dtype)
-    scaling = learned_scaling("standard", rows, np.arange(10), are_images=False)
+    scaling = fit_scaling("standard", rows, np.arange(10), are_images=False)
     assert scaling.ignored == [0]
     assert (scaling(rows, np.float32)[:, 0] == 0).all()
     rows[:, 0] = 250  # 243 deviations away, if it were left at being shifted
@@ -54,14 +54,14 @@ def test_a_column_that_never_changes_in_training_never_counts(dtype):
 
 
 def test_equal_values_whose_mean_is_rounded_do_not_vary():
-    scaling = learned_scaling("standard", np.full((178, 1), 0.1), np.arange(178), are_images=False)
+    scaling = fit_scaling("standard", np.full((178, 1), 0.1), np.arange(178), are_images=False)
     assert (scaling.ignored, scaling.shift) == ([0], 0.1)  # the mean of 178 times 0.1 is not 0.1
 
 
 def test_scaled_counts_give_the_same_bits_also_if_their_sum_is_below_1():
     counts = np.random.default_rng(3).random(300) / 1000
     one, other = (
-        learned_scaling("standard", ROWS, np.arange(300), are_images=False, counts=c) for c in (counts, counts * 1024)
+        fit_scaling("standard", ROWS, np.arange(300), are_images=False, counts=c) for c in (counts, counts * 1024)
     )
     assert (one.shift == other.shift).all()
     assert (one.scale == other.scale).all()
@@ -71,13 +71,13 @@ def test_scaled_counts_give_the_same_bits_also_if_their_sum_is_below_1():
     ("kind", "are_images", "shifted"), [("auto", True, False), ("auto", False, True), ("pixels", False, False)]
 )
 def test_auto_is_pixels_for_images_and_standard_for_rows(kind, are_images, shifted):
-    scaling = learned_scaling(kind, ROWS, np.arange(300), are_images=are_images)
+    scaling = fit_scaling(kind, ROWS, np.arange(300), are_images=are_images)
     assert (scaling.shift is not None) == shifted
 
 
 def test_bytes_are_divided_by_255_and_other_numbers_are_left():
-    assert learned_scaling("pixels", np.zeros((3, 2, 2), np.uint8), np.arange(3), are_images=True).scale == 255.0
-    assert learned_scaling("pixels", ROWS, np.arange(3), are_images=False).scale == 1.0
+    assert fit_scaling("pixels", np.zeros((3, 2, 2), np.uint8), np.arange(3), are_images=True).scale == 255.0
+    assert fit_scaling("pixels", ROWS, np.arange(3), are_images=False).scale == 1.0
 
 
 def test_scaling_is_done_in_the_type_that_is_asked_for():

@@ -11,13 +11,13 @@ from chalknet.data.splits import split_dataset
 from chalknet.errors import ConfigError, DataError
 
 
-def make_data(n: int, n_classes: int = 3, n_groups: int | None = None, own_test: int = 0) -> Dataset:
+def make_data(n: int, n_classes: int = 3, n_groups: int | None = None, provided_test: int = 0) -> Dataset:
     """n one-value rows; labels and groups spread unevenly but with every class there."""
     rng = np.random.default_rng(n)
     labels = np.concatenate([np.arange(n_classes), rng.integers(0, n_classes, n - n_classes) ** 2 // n_classes])
     groups = None if n_groups is None else np.arange(n) % n_groups
-    test = np.arange(n - own_test, n) if own_test else None
-    return dataset_from_arrays(np.arange(n, dtype=np.float32)[:, None], labels, None, groups, own_test=test)
+    test = np.arange(n - provided_test, n) if provided_test else None
+    return dataset_from_arrays(np.arange(n, dtype=np.float32)[:, None], labels, None, groups, provided_test=test)
 
 
 def test_writeup_split_is_the_order_of_numpys_legacy_seed_and_shuffle():
@@ -102,7 +102,7 @@ def test_same_seed_gives_the_same_parts_and_another_seed_others(method):
 
 
 def test_the_sources_own_test_set_is_the_test_part_and_no_sample_of_it_trains():
-    data = make_data(50, own_test=10)
+    data = make_data(50, provided_test=10)
     splits = split_dataset(data, "random", 30, 10)
     assert np.array_equal(splits.test, np.arange(40, 50))
     assert np.array_equal(np.sort(np.concatenate([splits.train, splits.valid])), np.arange(40))
@@ -124,7 +124,7 @@ def test_validation_and_test_may_be_empty():
         ({"train_size": 20.5}, "got 20.5"),
         ({"train_size": 20, "valid_size": -0.1}, "valid_size must be"),
         ({"train_size": 20, "valid_size": -3}, "valid_size must be"),
-        ({"train_size": 20, "valid_size": 3, "seed": -1}, "split_seed must be a whole number from 0"),
+        ({"train_size": 20, "valid_size": 3, "seed": -1}, "split_seed must be an integer from 0"),
         ({"train_size": 20, "valid_size": 3, "seed": 2**32}, "split_seed must be"),
     ],
 )
@@ -145,4 +145,4 @@ def test_group_split_with_too_few_groups_names_the_empty_part():
 
 def test_group_split_refuses_groups_shared_with_the_sources_test_set():
     with pytest.raises(DataError, match="share a group with the source's own test set"):
-        split_dataset(make_data(50, n_groups=5, own_test=10), "group", 0.5, 0.25)
+        split_dataset(make_data(50, n_groups=5, provided_test=10), "group", 0.5, 0.25)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from chalknet.config import Recipe
 from chalknet.data.load import load_data
+from chalknet.data.on_disk import OnDiskSamples
 from chalknet.data.splits import split_dataset
-from chalknet.data.stored import StoredSamples
 from chalknet.engines import numpy_engine
 from chalknet.engines.sharded import LocalShards, ShardLayout
 from chalknet.errors import ConfigError
@@ -88,8 +88,8 @@ def test_holders_of_stored_samples_read_their_own_once_an_epoch(tmp_path, monkey
     data, splits = load_data(tmp_path / "set"), split_dataset(DATA, "random", 280, 60)
     recipe = BASE.with_settings(batch_size=batch_size, shuffle_window=70, epochs=3)
     trainer = Trainer(data, splits, recipe, shards=LocalShards(3))
-    taken, take = [], StoredSamples.take
-    monkeypatch.setattr(StoredSamples, "take", lambda self, at: taken.append(at) or take(self, at))
+    taken, take = [], OnDiskSamples.take
+    monkeypatch.setattr(OnDiskSamples, "take", lambda self, at: taken.append(at) or take(self, at))
     epochs = trainer.epochs()
     next(epochs)
     of_training = np.concatenate(taken)

@@ -73,7 +73,7 @@ def test_what_cannot_be_shared_out_is_said_before_ray_is_looked_for(capsys):
     assert "batch_norm takes the statistics of a whole batch, which shards do not have" in capsys.readouterr().err
     assert main(["train", "--on", "ray://127.0.0.1:1", "--epochs", "1", "--quiet"]) == 2
     assert "on says where shards are; with on 'ray://127.0.0.1:1' give shards (--shards) too" in capsys.readouterr().err
-    with pytest.raises(ConfigError, match="shards must be a whole number from 1 to 10000, got 0"):
+    with pytest.raises(ConfigError, match="shards must be an integer from 1 to 10000, got 0"):
         chalknet.train(made_images(60, seed=0), shards=0)
 
 

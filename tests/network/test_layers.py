@@ -71,7 +71,7 @@ def test_what_acts_in_training_only_is_left_out_of_prediction():
         ([DENSE, "rellu"], "layers, entry 2: unknown layer type 'rellu'. Did you mean 'relu'?"),
         ([{**DENSE, "unit": 3}], "layer dense: unknown setting 'unit'. Did you mean 'units'?"),
         ([DENSE, {"type": "relu", "slope": 3}], "layer relu: unknown setting 'slope'. It has none."),
-        ([{"type": "dense", "units": 0}], "layer dense: units must be a whole number from 1 to 1000000, got 0."),
+        ([{"type": "dense", "units": 0}], "layer dense: units must be an integer from 1 to 1000000, got 0."),
         ([{"type": "dropout", "rate": 1.0}, DENSE], "layer dropout: rate must be a number from 0 to 0.999, got 1.0."),
         ([5], 'a layer is a name or a table with a "type", got 5.'),
         (["relu"], "the last layer of a network must be dense"),

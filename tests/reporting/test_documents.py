@@ -210,9 +210,9 @@ def test_findings_about_validation_figures_ask_for_validation_images():
 def test_equal_means_are_said_to_be_equal_and_the_first_is_chosen():
     report_data = make_report_data("hidden=5,9,20")
     first, second, _ = report_data.configurations
-    twins = replace(second, histories=first.histories, kept_epochs=first.kept_epochs)
-    both = replace(report_data, configurations=(first, twins), chosen=first)
-    assert both.tied == (twins,)
+    equal = replace(second, histories=first.histories, kept_epochs=first.kept_epochs)
+    both = replace(report_data, configurations=(first, equal), chosen=first)
+    assert both.tied == (equal,)
     assert "`hidden=9` has the same mean; the first that was asked for is taken." in words_of(both)
 
 

@@ -169,7 +169,7 @@ def test_rows_cannot_be_shown():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"rows": 0}, ConfigError, "rows must be a whole number from 1 to 100, got 0"),
+        ({"rows": 0}, ConfigError, "rows must be an integer from 1 to 100, got 0"),
         ({"columns": 101}, ConfigError, "columns must be"),
         ({"seed": -1}, ConfigError, "seed must be"),
         ({"rows": 5, "by_class": True}, ConfigError, "rows must be at most 4"),

@@ -8,7 +8,7 @@ from PIL import Image
 
 import chalknet
 from chalknet.data.dataset import dataset_from_arrays
-from chalknet.data.image_facts import image_facts, look_at
+from chalknet.data.image_facts import image_facts, measure_image
 from chalknet.errors import ConfigError, ModelFileError
 from chalknet.serving.image_preparation import ImagePreparation
 
@@ -98,7 +98,7 @@ def test_many_images_say_together_what_one_does_not(run, tmp_path):
 
 def test_trimmed_images_keep_the_proportions_that_training_images_have(run):
     gray, _ = ImagePreparation((SIDE, SIDE), run.network.image_facts)(scan(), "a.png")
-    look = look_at(gray)
+    look = measure_image(gray)
     assert look.box[1] - look.box[0] == SIDE
     assert look.box[3] - look.box[2] < SIDE / 2
     filled = replace(run.network.image_facts, usual_height=1.0, usual_width=1.0)

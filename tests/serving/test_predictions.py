@@ -8,10 +8,10 @@ from conftest import lying_png
 from PIL import Image
 from small_models import LETTERS, SHAPE, ensemble, image_model, row_model
 
-from chalknet.data.dataset import Samples
+from chalknet.data.dataset import UnlabeledSamples
+from chalknet.data.on_disk import OnDiskSamples
 from chalknet.data.preprocess import Scaling
 from chalknet.data.readers.image import fitted, read_image
-from chalknet.data.stored import StoredSamples
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import printable
 from chalknet.network.model import CHUNK_ROWS, Network
@@ -193,13 +193,13 @@ def test_pieces_of_a_large_file_give_the_bits_of_the_whole(tmp_path, monkeypatch
     images = np.random.default_rng(0).integers(0, 256, (2 * CHUNK_ROWS + 100, *SHAPE)).astype(np.uint8)
     np.save(tmp_path / "images.npy", images)
     seen = []
-    read = StoredSamples.read
+    read = OnDiskSamples.read
 
     def watched(self, start, stop):
         seen.append(stop - start)
         return read(self, start, stop)
 
-    monkeypatch.setattr(StoredSamples, "read", watched)
+    monkeypatch.setattr(OnDiskSamples, "read", watched)
     predictions = predict_files(image_model(), [tmp_path / "images.npy"], PLAIN)
     np.testing.assert_array_equal(predictions.probabilities, image_model().predict_proba(images))
     assert max(seen) == CHUNK_ROWS
@@ -231,14 +231,14 @@ def test_samples_of_another_size_are_one_line_with_both_sizes(tmp_path, model, s
 
 def test_images_are_rows_to_a_model_of_rows():
     images = np.random.default_rng(0).normal(size=(4, 2, 2))
-    predictions = predict_samples(row_model(4), Samples(images, "inputs"))
+    predictions = predict_samples(row_model(4), UnlabeledSamples(images, "inputs"))
     np.testing.assert_array_equal(predictions.probabilities, row_model(4).predict_proba(images.reshape(4, 4)))
 
 
 def test_values_of_another_scale_are_noted():
-    fractions = Samples(np.full((2, *SHAPE), 0.5), "inputs")
+    fractions = UnlabeledSamples(np.full((2, *SHAPE), 0.5), "inputs")
     assert "values up to 1, but the model was trained on pixels" in predict_samples(image_model(), fractions).notes[0]
-    pixels = Samples(np.full((2, *SHAPE), 9, np.uint8), "inputs")
+    pixels = UnlabeledSamples(np.full((2, *SHAPE), 9, np.uint8), "inputs")
     assert "holds pixels of 0..255, but" in predict_samples(image_model(scale=1.0), pixels).notes[0]
     assert predict_samples(image_model(), pixels).notes == ()
 
@@ -254,7 +254,9 @@ def test_settings_without_a_use_are_refused(tmp_path):
 
 
 def test_the_best_classes_come_in_their_order():
-    predictions = predict_samples(image_model(), Samples(np.random.default_rng(0).normal(size=(9, 30)), "inputs"))
+    predictions = predict_samples(
+        image_model(), UnlabeledSamples(np.random.default_rng(0).normal(size=(9, 30)), "inputs")
+    )
     for row, label, best in zip(predictions.probabilities, predictions.labels, predictions.best(3), strict=True):
         assert best[0] == (label, row.max())
         assert [share for _, share in best] == sorted(row.tolist(), reverse=True)

@@ -129,7 +129,7 @@ COUNT = "a range must have 2 to 10,000 values, such as 1e-6:1e-4:log5 or 0:0.9:l
             "layers cannot vary: it is a list. Vary hidden or activation, or make a study for each list of layers.",
         ),
         (["seed=1,2"], "seed cannot vary: it is what seeds count. Give seeds (--seeds) and first_seed (--first-seed)."),
-        (["hidden=0"], "hidden must be one or more whole numbers from 1 to 1000000, got [0]."),
+        (["hidden=0"], "hidden must be one or more integers from 1 to 1000000, got [0]."),
         (["hidden=5,5"], "hidden must vary over different values, got 5 twice."),
         (["momentum=0:1:lin3"], "momentum must be a number >= 0 and < 1, got 1.0."),
         (["learning_rate=0:1:log3"], "a log range must begin above 0, got learning_rate=0:1:log3."),
@@ -162,9 +162,9 @@ def test_what_would_judge_configurations_on_different_images_is_refused_with_tha
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seeds": 0}, "seeds must be a whole number from 1 to 10000, got 0."),
-        ({"seeds": True}, "seeds must be a whole number from 1 to 10000, got True."),
-        ({"first_seed": 2**32 - 1}, "the last seed must be a whole number from 0 to 4294967295, got 4294967297."),
+        ({"seeds": 0}, "seeds must be an integer from 1 to 10000, got 0."),
+        ({"seeds": True}, "seeds must be an integer from 1 to 10000, got True."),
+        ({"first_seed": 2**32 - 1}, "the last seed must be an integer from 0 to 4294967295, got 4294967297."),
         ({"seeds_vary": ()}, "seeds_vary must be one or more of init, order, split, got ()."),
         (
             {"seeds_vary": ("init", "luck")},
@@ -173,7 +173,7 @@ def test_what_would_judge_configurations_on_different_images_is_refused_with_tha
         ({"seeds_vary": ("order",)}, "the seeds vary the order of mini-batches alone, but a full batch has none."),
         ({"recipe": Recipe().with_settings(seed=7)}, "seed is what the seeds count, so it cannot be set to 7."),
         ({"recipe": Recipe().with_settings(batch_seed=7)}, "batch_seed 7 fixes the batch order, which the seeds vary."),
-        ({"recipe": Recipe().with_settings(split="given")}, "a study cannot use split 'given'"),
+        ({"recipe": Recipe().with_settings(split="custom")}, "a study cannot use split 'custom'"),
         ({"sample": 3, "search": SearchConfig()}, "a search and a sample of the grid both choose the configurations."),
         (
             {"vary": (), "search": SearchConfig()},
@@ -192,7 +192,7 @@ def test_a_question_that_means_nothing_is_told_in_one_line(changes, message):
         ({"studdy": {}}, "unknown section 'studdy' in x.toml. Did you mean 'study'?"),
         ({"study": {"seed": 3}}, "unknown key 'seed' (x.toml, [study]). Did you mean 'seeds'?"),
         ({"study": 3}, "x.toml, [study] must be a section of keys, got 3."),
-        ({"study": {"seeds": 0}}, "seeds must be a whole number from 1 to 10000, got 0 (x.toml)."),
+        ({"study": {"seeds": 0}}, "seeds must be an integer from 1 to 10000, got 0 (x.toml)."),
         (
             {"vary": {"hidden": 5}},
             "hidden must vary over a list of values or a range such as 1:9:lin5, got 5 (x.toml).",
@@ -200,7 +200,7 @@ def test_a_question_that_means_nothing_is_told_in_one_line(changes, message):
         ({"vary": {"hidden": []}}, "hidden must vary over at least one value, got none (x.toml)."),
         ({"vary": [1]}, "x.toml, [vary] must be a section of fields, got [1]."),
         ({"search": {"sampler": "grid"}}, "sampler must be one of tpe, got 'grid' (x.toml, [search])."),
-        ({"training": {"epochs": 0}}, "epochs must be a whole number >= 1, got 0 (x.toml, [training])."),
+        ({"training": {"epochs": 0}}, "epochs must be an integer >= 1, got 0 (x.toml, [training])."),
         ({"format": 9}, "x.toml: format is 9, but this chalknet reads up to 3. Install a newer one."),
     ],
 )

@@ -424,7 +424,7 @@ def test_parameters_may_be_numpys(wine):
 
 def test_what_a_parameter_cannot_mean_is_said_in_one_line(wine):
     for changed, words in (
-        ({"epochs": 0}, "epochs must be a whole number >= 1, got 0"),
+        ({"epochs": 0}, "epochs must be an integer >= 1, got 0"),
         ({"recipe": "stron"}, "unknown recipe 'stron'. Did you mean 'strong'"),
         ({"settings": {"epochs": 3}}, "settings must not hold 'epochs', which the parameter epochs decides"),
         ({"settings": {"class_weights": "balanced"}}, "the parameter class_weight decides"),
@@ -433,7 +433,7 @@ def test_what_a_parameter_cannot_mean_is_said_in_one_line(wine):
         ({"settings": {"ensemble": 2}}, "a ChalkClassifier is one network, got ensemble 2"),
         ({"recipe": 3}, "recipe must be a recipe's name or a Recipe, got 3"),
         ({"image_shape": 13}, "image_shape must be .height, width. of the 13 values a row, got 13"),
-        ({"random_state": -1}, "seed must be a whole number from 0"),
+        ({"random_state": -1}, "seed must be an integer from 0"),
     ):
         with pytest.raises((ConfigError, ShapeError), match=words):
             quick(**changed).fit(*wine)

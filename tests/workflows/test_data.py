@@ -39,10 +39,10 @@ def contents(data: Dataset) -> list[tuple[bytes, str]]:
 
 
 def test_facts_of_a_data_set_are_its_own():
-    facts = describe(make_images(groups=np.arange(30) // 5, own_test=np.arange(25, 30)))
+    facts = describe(make_images(groups=np.arange(30) // 5, provided_test=np.arange(25, 30)))
     assert (facts.n_samples, facts.shape, facts.dtype, facts.is_images) == (30, (9, 8), "uint8", True)
     assert facts.class_counts == {"A": 10, "B": 10, "C": 10}
-    assert (facts.n_groups, facts.n_own_test) == (6, 5)
+    assert (facts.n_groups, facts.n_provided_test) == (6, 5)
     assert facts.value_range == (0.0, 255.0)
 
 
@@ -120,27 +120,27 @@ def test_rows_of_floats_read_back_to_the_last_digit(tmp_path, kind, dtype):
 
 @pytest.mark.parametrize("kind", ["npz", "idx"])
 def test_the_sources_test_set_stays_its_test_set(tmp_path, kind):
-    data = make_images(own_test=np.arange(20, 30))
+    data = make_images(provided_test=np.arange(20, 30))
     done = convert(data, tmp_path / "out", kind)
     back = load_data(tmp_path / "out", **done.read_with)
-    assert np.array_equal(back.own_test, data.own_test)
+    assert np.array_equal(back.provided_test, data.provided_test)
     assert contents(back) == contents(data)
     assert done.lost == ()
 
 
 def test_groups_follow_their_samples_into_an_npz_with_a_test_part_in_its_middle(tmp_path):
-    data = make_images(groups=np.arange(30), own_test=np.arange(10, 15))
+    data = make_images(groups=np.arange(30), provided_test=np.arange(10, 15))
     done = convert(data, tmp_path / "out.npz")
     back = load_data(tmp_path / "out.npz")
     assert [contents(data)[g] for g in back.groups] == contents(back)
-    assert sorted(back.groups[back.own_test]) == list(range(10, 15))
+    assert sorted(back.groups[back.provided_test]) == list(range(10, 15))
     assert done.lost == ("order",)
 
 
 def test_what_a_format_cannot_hold_is_named(tmp_path):
-    data = make_images(groups=np.arange(30), own_test=np.arange(25, 30))
-    assert convert(data, tmp_path / "a", "folder").lost == ("order", "groups", "own_test")
-    assert convert(data, tmp_path / "b.csv").lost == ("groups", "own_test")
+    data = make_images(groups=np.arange(30), provided_test=np.arange(25, 30))
+    assert convert(data, tmp_path / "a", "folder").lost == ("order", "groups", "provided_test")
+    assert convert(data, tmp_path / "b.csv").lost == ("groups", "provided_test")
     assert convert(data, tmp_path / "c", "idx").lost == ("groups",)
 
 

@@ -58,7 +58,7 @@ def test_the_model_file_carries_the_complete_recipe(small_images, tmp_path):
         ({"recipe": 5}, "unknown recipe '5'. Known: strong, "),
         ({"callbacks": [print, 5]}, "callbacks must be called with each record"),
         ({"splits": (1, 2, 3)}, "splits must be Splits(train, valid, test), got tuple"),
-        ({"splits": parts_of([0.5], [], [])}, "splits.train must be (n,) whole numbers, got (1,) float64"),
+        ({"splits": parts_of([0.5], [], [])}, "splits.train must be (n,) integers, got (1,) float64"),
         ({"splits": parts_of([0, 1], [3], [-1])}, "splits.test[0] is -1, but samples are 0..239"),
         ({"splits": parts_of([0, 240], [3], [])}, "splits.train[1] is 240, but samples are 0..239"),
         ({"splits": parts_of([], [3], [])}, "splits.train is empty; at least one sample must train"),
@@ -106,9 +106,9 @@ def test_splits_of_ones_own_are_marked_and_cannot_be_repeated_by_mistake(tmp_pat
     splits = Splits(np.arange(100), np.arange(100, 120), np.arange(120, 240))
     chalknet.train(small_images, splits=splits, hidden=[4], epochs=1, out=tmp_path / "run")
     recipe, config = read_config(tmp_path / "run" / "config.toml")
-    assert recipe.split.split == "given"
+    assert recipe.split.split == "custom"
     with pytest.raises(
-        ConfigError, match=r"split 'given' stands for index arrays\. Give them to chalknet.train as splits"
+        ConfigError, match=r"split 'custom' stands for index arrays\. Give them to chalknet.train as splits"
     ):
         chalknet.train(small_images, recipe)
     assert config.source == "made.npz"

@@ -28,7 +28,7 @@ def npz_files(data: Dataset) -> Files:
     """images, labels, class_names, family; x_train, y_train, x_test, y_test where there is a test part of its own."""
     arrays: dict[str, NDArray[Any]] = {"class_names": np.array(data.class_names, dtype=np.str_)}
     labels = data.labels.astype(np.min_scalar_type(data.n_classes - 1))
-    if data.own_test is None:
+    if data.provided_test is None:
         arrays |= {"images" if data.is_images else "x": data.inputs, "labels" if data.is_images else "y": labels}
     else:
         for part, at in zip(("train", "test"), _train_and_test(data), strict=True):
@@ -118,8 +118,8 @@ FOLDER_KINDS = ("idx", "folder", "npy", "shards")  # the others are one file
 
 def _train_and_test(data: Dataset) -> tuple[IntArray, IntArray]:
     """Return the positions outside the data set's own test part, and those inside it."""
-    own_test = np.empty(0, dtype=np.int64) if data.own_test is None else data.own_test
-    return np.setdiff1d(np.arange(len(data)), own_test), own_test
+    provided_test = np.empty(0, dtype=np.int64) if data.provided_test is None else data.provided_test
+    return np.setdiff1d(np.arange(len(data)), provided_test), provided_test
 
 
 def _idx(array: NDArray[Any]) -> bytes:

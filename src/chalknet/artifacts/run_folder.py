@@ -19,7 +19,7 @@ from chalknet.artifacts.model_file import model_bytes
 from chalknet.artifacts.sample_losses import LOSS_TYPES, compact_losses
 from chalknet.artifacts.training_facts import training_facts
 from chalknet.checked import checked, plain, read_json
-from chalknet.config import OF_ARRAYS, SECTIONS, DataConfig, Recipe, config_from_tables, config_tables, read_config
+from chalknet.config import ARRAY_DIGESTS, SECTIONS, DataConfig, Recipe, config_from_tables, config_tables, read_config
 from chalknet.data.readers.npz import NpzArchive
 from chalknet.data.readers.source_file import open_source
 from chalknet.errors import DataError, OutputError, StoreError
@@ -193,7 +193,7 @@ def run_summary(run: Run, data: DataConfig) -> dict[str, Any]:
             "sha256": run.data.sha256,
             "samples": len(run.data),
             "notes": [*run.data.notes, *run.notes],
-            **{name: getattr(data, name) or None for name in OF_ARRAYS},
+            **{name: getattr(data, name) or None for name in ARRAY_DIGESTS},
         },
         "samples": run.splits.sizes,
         "epochs": len(run.history),

@@ -31,8 +31,8 @@ from chalknet.training.recipes import DEFAULT_RECIPE
 if TYPE_CHECKING:
     from chalknet.config import Recipe
     from chalknet.data.dataset import Dataset
+    from chalknet.data.near_duplicates import Progress
     from chalknet.data.splits import Splits
-    from chalknet.data.twins import Progress
     from chalknet.workflows.data import Conversion
 
 FOUND = 3  # exit code of --strict
@@ -246,7 +246,7 @@ def _conversion_lines(done: Conversion) -> Iterator[str]:
         words = {
             "order": "the order",
             "groups": "the groups",
-            "own_test": "the test part",
+            "provided_test": "the test part",
             "dtype": "the type of value",
         }
         yield f"not kept by this format: {', '.join(words[name] for name in done.lost)}"

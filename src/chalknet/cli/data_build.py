@@ -145,7 +145,7 @@ def comparison_lines(comparison: Comparison) -> list[str]:
         f"{c.images:,} images compared with {c.source}, labels agree",
         f"  {c.identical:,} identical",
         f"  {c.slightly_off:,} with a pixel more than {SLIGHT} levels off",
-        f"  {c.far_off:,} with a pixel more than {FAR} levels off ({c.far_share:.2%}; up to {TOLERANCE:.0%} agrees)",
+        f"  {c.far_off:,} with a pixel more than {FAR} levels off ({c.far_fraction:.2%}; up to {TOLERANCE:.0%} agrees)",
         f"  largest difference {c.largest} levels of 255",
         f"  this build: {c.made_with}",
         f"  {c.source}: {c.source_made_with or 'versions not recorded'}",
@@ -158,7 +158,7 @@ def disagreement(comparison: Comparison) -> str:
 
     c = comparison
     return (
-        f"{c.source}: {c.far_off:,} of {c.images:,} images ({c.far_share:.2%}) have a pixel more than {FAR} levels "
+        f"{c.source}: {c.far_off:,} of {c.images:,} images ({c.far_fraction:.2%}) have a pixel more than {FAR} levels "
         f"off; another FreeType explains up to {TOLERANCE:.0%}. Nothing was written."
     )
 

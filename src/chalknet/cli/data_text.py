@@ -30,7 +30,7 @@ def info_lines(facts: DataInfo) -> Iterator[str]:
         ("classes", f"{len(facts.class_counts)}, of {counts[0]:,} to {counts[-1]:,} samples"),
         *_class_rows(facts.class_counts),
         ("groups", "none" if facts.n_groups is None else f"{facts.n_groups:,}"),
-        ("own test set", f"{facts.n_own_test:,} samples" if facts.n_own_test else "none"),
+        ("provided test", f"{facts.n_provided_test:,} samples" if facts.n_provided_test else "none"),
         ("sha256", facts.sha256),
         *(("note", note) for note in facts.notes),
         *(("license", f"{name}: {count:,} images") for name, count in facts.licenses.items()),
@@ -55,9 +55,9 @@ def audit_text(result: Audit, split: str) -> None:
         echo(f"{result.sizes['unused']:,} samples are in no part of this split")
     if result.near:
         scale = f"{result.near:g} of full scale ({result.full_scale})"
-        echo(f"near twins: not equal, RMS difference at most {scale}")
+        echo(f"near duplicates: not equal, RMS difference at most {scale}")
     else:
-        echo("near twins are not looked for; --near 0.03 does so")
+        echo("near duplicates are not looked for; --near 0.03 does so")
     for table in audit_tables(result):
         echo()
         print_table(table)
@@ -93,11 +93,13 @@ def _class_table(result: Audit) -> Table:
 
 
 def _pair_table(result: Audit) -> Table:
-    heads = ("between", "copies", "of two labels", "near twins", "of two labels")
+    heads = ("between", "copies", "of two labels", "near duplicates", "of two labels")
     rows = [
-        (f"{pair.first_part} and {pair.second_part}", *(f"{n:,}" for n in counts))
+        (f"{pair.first_split} and {pair.second_split}", *(f"{n:,}" for n in counts))
         for pair in result.pairs
-        if any(counts := (pair.copies, pair.copies_of_two_labels, pair.near_twins, pair.near_twins_of_two_labels))
+        if any(
+            counts := (pair.copies, pair.copies_of_two_labels, pair.near_duplicates, pair.near_duplicates_of_two_labels)
+        )
     ]
     return Table("Pairs of samples", heads, tuple(rows))
 
@@ -108,7 +110,7 @@ def _blank_table(result: Audit) -> Table:
         (
             f"{blank.value:g}",
             ", ".join(f"{name} {count:,}" for name, count in blank.by_class.items()),
-            *(f"{count:,}" for count in blank.by_part.values()),
+            *(f"{count:,}" for count in blank.by_split.values()),
         )
         for blank in result.blanks
     ]
@@ -120,7 +122,7 @@ def _worst_table(result: Audit) -> Table:
     more = f", {len(shown)} of {len(result.worst)}" if len(result.worst) > len(shown) else ""
     rows = [
         (
-            *(f"{pair.parts[k]} {pair.samples[k]}, {pair.labels[k]}" for k in range(2)),
+            *(f"{pair.splits[k]} {pair.samples[k]}, {pair.labels[k]}" for k in range(2)),
             "copy" if pair.distance == 0 else f"{pair.distance:.4f}",
         )
         for pair in shown

@@ -16,7 +16,7 @@ from chalknet.config import (
     ACTIVATION_NAMES,
     CLASS_WEIGHTS,
     FULL,
-    SAME,
+    SAME_AS_SEED,
     SECTION_OF_FIELD,
     SECTIONS,
     SPLIT_METHODS,
@@ -43,14 +43,14 @@ METAVARS = {
     "layers": "TYPE[:N],...",
     "class_weights": "equal|balanced|W,W,...",
     "batch_size": f"N|{FULL}",
-    "batch_seed": f"N|{SAME}",
+    "batch_seed": f"N|{SAME_AS_SEED}",
 }
 # What a shell completes for fields that also take other values.
 WORDS = {
     "activation": Words(ACTIVATION_NAMES, is_list=True),
     "class_weights": Words(CLASS_WEIGHTS),
     "batch_size": Words((FULL,)),
-    "batch_seed": Words((SAME,)),
+    "batch_seed": Words((SAME_AS_SEED,)),
 }
 # Fields of [training] that say where and how fast a network is trained; the others say how.
 MACHINE_FIELDS = ("engine", "device", "precision", "dtype", "tile_rows")

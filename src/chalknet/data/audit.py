@@ -1,49 +1,65 @@
-"""What in a data set, or in how it is divided, makes the test figure less than honest, and by how much at most.
+"""Check a data set and its splits for problems that make the test accuracy misleading.
 
-Each check has a code, a count and, where there is one, a cost: a share in [0, 1] that follows from the count by
-arithmetic. N_part is the number of samples in a part; a twin is a copy (equal values) or a near twin
-(0 < distance <= near, see `chalknet.data.twins.find_twins`).
+Each check has a code, a count of the samples (or classes, or columns) concerned, and in most cases
+a cost in [0, 1] that follows from the count by arithmetic. N_split is the number of samples in a
+split. A copy of a sample is another sample with equal values. A near duplicate is not equal but has
+0 < distance <= near (see `chalknet.data.near_duplicates.find_duplicates`). A duplicate is either.
 
-code                      count, of total                                    cost
-copies                    samples with a copy anywhere, of N                 none by itself
-near_twins                samples with a near twin anywhere, of N            none by itself
-A_copies_in_B             samples of A with a copy in B of the same label    count / N_A, see (1)
-A_near_twins_in_B         others of A with a near twin there, same label     count / N_A, see (1)
-test_repeats              test samples that repeat an earlier one            interval too narrow, see (2)
-copies_of_two_labels      samples with a copy of another label, of N         test samples among them / N_test, see (3)
-unattainable              test samples that must be wrong, of N_test         count / N_test, see (4)
-near_twins_of_two_labels  samples with a near twin of another label, of N    test samples among them / N_test, see (3)
-blank                     images of one constant value, of N                 test samples among them / N_test, see (5)
-imbalance                 samples of the largest class, of N                 accuracy of that answer alone, see (6)
-classes_missing_in_A      classes without a sample in A, of K                see (7)
-A_groups_in_B             samples of A whose group is also in B, of N_A      count / N_A, see (1)
-row_numbers               columns that number the rows, of I                 none by itself, see (8)
+code                       count, of total                              cost
+copies                     samples with a copy anywhere, of N           none by itself
+near_duplicates            samples with a near duplicate, of N          none by itself
+A_copies_in_B              samples of A with a copy in B that has       count / N_A, see (1)
+                           the same label, of N_A
+A_near_duplicates_in_B     other samples of A with a near duplicate     count / N_A, see (1)
+                           in B that has the same label, of N_A
+test_repeats               test samples that repeat an earlier test     interval too narrow, see (2)
+                           sample, of N_test
+copies_of_two_labels       samples with a copy of another label, of N   fraction of test, see (3)
+unattainable               test samples that no model can classify      count / N_test, see (4)
+                           correctly, of N_test
+near_duplicates_of_two_labels
+                           samples with a near duplicate of another     fraction of test, see (3)
+                           label, of N
+blank                      images of one constant value, of N           fraction of test, see (5)
+imbalance                  samples of the largest class, of N           baseline accuracy, see (6)
+classes_missing_in_A       classes without a sample in A, of K          see (7)
+A_groups_in_B              samples of A whose group is also in B,       count / N_A, see (1)
+                           of N_A
+row_numbers                columns that number the rows, of I           none by itself, see (8)
 
-A and B run over test and train, test and valid, valid and train; a sample of test that was counted with train is not
-counted again with valid.
+(A, B) is (test, train), (test, valid) or (valid, train). A test sample that is counted with train
+is not counted again with valid.
 
-(1) Let n of the N samples of A have a twin (or their group) in B, let a be the accuracy on these n and b that on the
-    others. The figure is (n a + (N - n) b) / N, so it exceeds b, the accuracy on samples that are new, by
-    (n/N)(a - b) <= n/N. A model that knows B by heart can have a = 1: then the figure is too high by (n/N)(1 - b).
-(2) m_i copies with one label are right or wrong together. If different inputs are right independently of each other,
-    each with probability p, the variance of the accuracy is p(1-p) sum_i m_i^2 / N^2 and not p(1-p) / N: the test set
-    counts as N^2 / sum_i m_i^2 samples, and the honest interval is wider by sqrt(sum_i m_i^2 / N) - 1, which is the
-    cost.
-(3) Of two labels on one image at most one is right. If n test samples are in doubt, the measured accuracy lies within
-    n/N of the accuracy against the right labels. Near twins can differ in label rightly; they are a matter of looking.
-(4) A model gives one answer to one input. Of the test samples with equal values, n_k of them with label k, it gets at
-    most max_k n_k right. The sum of the others over all inputs is wrong whatever the model says.
-(5) Whatever a model answers to blank images, its accuracy changes by at most their share. A blank image can be right:
-    where the glyph's box fills the image, a solid white square is the letter I of a sans-serif font. So they are listed
-    by value.
-(6) Always answering the class that is largest in train has this accuracy on test (on all samples, without a split). It
-    is a finding when the largest class has at least `IMBALANCE_RATIO` times the samples of the smallest.
-(7) Test samples of a class that train lacks can hardly be right: their share of test is the cost. A class that test
-    lacks is not judged: the cost is the share of all samples that have it. No cost for valid.
-(8) Where the rows are sorted by class, their numbers tell the class of a test sample from its neighbors in train.
+(1) Let n of the N samples of A have a duplicate (or a sample of their group) in B. Let a be the
+    accuracy on these n samples and b the accuracy on the others. The measured accuracy is
+    (n a + (N - n) b) / N. It exceeds b, the accuracy on new samples, by (n/N)(a - b) <= n/N. A
+    model that has memorized B can have a = 1; then the measured accuracy is too high by
+    (n/N)(1 - b).
+(2) A model classifies the m_i copies of an input alike. If predictions for different inputs are
+    correct independently, each with probability p, the variance of the accuracy is
+    p(1-p) sum_i m_i^2 / N^2 and not p(1-p) / N. The test set therefore counts as
+    N^2 / sum_i m_i^2 samples, and the correct interval is wider by the cost,
+    sqrt(sum_i m_i^2 / N) - 1.
+(3) If copies of one image have two labels, at most one label is correct. If n test samples are
+    concerned, the measured accuracy is within n/N of the accuracy for the correct labels. The cost
+    is n/N. Near duplicates can have different labels for good reason; look at them.
+(4) A model gives one answer for one input. Of the test samples with equal values, n_k of them with
+    label k, it classifies at most max_k n_k correctly. The count is the sum of the others over all
+    inputs.
+(5) Whatever a model predicts for blank images, its accuracy changes by at most their fraction of
+    the test set. A blank image can be legitimate: where the glyph's bounding box fills the image, a
+    white square is the letter I of a sans-serif font. Blank images are therefore listed by value.
+(6) A model that always predicts the largest class of train has this accuracy on test (without
+    splits: on all samples). It is a finding when the largest class has at least `IMBALANCE_RATIO`
+    times the samples of the smallest.
+(7) A model can hardly predict a class that train lacks; the cost is the fraction of test samples of
+    such classes. A class that test lacks is not evaluated; the cost is the fraction of all samples
+    of such classes. There is no cost for valid.
+(8) Where the rows are sorted by class, the number of a test row reveals its class.
 
-Rows of few columns lie close to each other by chance: among 1,000 rows of three columns nearly all have a near twin. So
-near twins are looked for among images and rows of at least `MIN_NEAR_COLUMNS` columns that vary, unless near is given.
+Rows of few columns are close to each other by chance: among 1,000 rows of three columns nearly all
+have a near duplicate. Unless near is given, near duplicates are therefore searched only among images
+and among rows of at least `MIN_NEAR_COLUMNS` columns that vary.
 """
 
 from __future__ import annotations
@@ -54,15 +70,15 @@ from typing import Any
 import numpy as np
 
 from chalknet.data.dataset import Dataset, IntArray
+from chalknet.data.near_duplicates import BoolArray, Duplicates, Progress, find_duplicates, full_scale
 from chalknet.data.row_numbers import row_numbers
 from chalknet.data.splits import Splits
-from chalknet.data.twins import BoolArray, Progress, Twins, find_twins, full_scale
 from chalknet.errors import ConfigError
 
 NEAR = 0.03  # RMS over full scale; two 28 x 28 letters this close look alike
 MIN_NEAR_COLUMNS = 16
 IMBALANCE_RATIO = 2.0
-JUDGED = (("test", "train"), ("test", "valid"), ("valid", "train"))
+COMPARED_SPLITS = (("test", "train"), ("test", "valid"), ("valid", "train"))
 
 
 @dataclass(frozen=True)
@@ -86,33 +102,33 @@ class Check:
 
 @dataclass(frozen=True)
 class PairCount:
-    """Pairs of samples between two parts, or within one: copies, near twins, and those of them that differ in label."""
+    """The number of duplicate pairs between two splits, or within one, and how many of them differ in label."""
 
-    first_part: str
-    second_part: str
+    first_split: str
+    second_split: str
     copies: int
     copies_of_two_labels: int
-    near_twins: int
-    near_twins_of_two_labels: int
+    near_duplicates: int
+    near_duplicates_of_two_labels: int
 
 
 @dataclass(frozen=True)
 class WorstPair:
-    """A pair across parts or of two labels: sample numbers, parts, class names, distance (0 for copies)."""
+    """A pair across splits or of two labels: sample numbers, splits, class names, distance (0 for copies)."""
 
     samples: tuple[int, int]
-    parts: tuple[str, str]
+    splits: tuple[str, str]
     labels: tuple[str, str]
     distance: float
 
 
 @dataclass(frozen=True)
 class Blank:
-    """Images in which every pixel has this value: how many of each class, and how many in each part."""
+    """Images in which every pixel has this value: how many of each class, and how many in each split."""
 
     value: float
     by_class: dict[str, int]
-    by_part: dict[str, int]
+    by_split: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -120,11 +136,11 @@ class Audit:
     """What an audit found, JSON-ready.
 
     Attributes:
-        sizes: samples in each part; one part "all" without a split; "unused" where the split leaves samples out.
-        class_counts: for each class, its samples in each part.
-        near: the largest distance of near twins. full_scale: what a distance is measured against.
+        sizes: samples in each split; one split "all" without a split; "unused" where the split leaves samples out.
+        class_counts: for each class, its samples in each split.
+        near: the largest distance of near duplicates. full_scale: what a distance is measured against.
         checks: all that was looked for, found or not.
-        pairs: by parts. worst: at most 200 pairs, those of two labels first, then by distance.
+        pairs: by splits. worst: at most 200 pairs, those of two labels first, then by distance.
     """
 
     source: str
@@ -147,7 +163,7 @@ class Audit:
         """The check with this code.
 
         Raises:
-            KeyError: this audit has no such check, as of a part that is empty.
+            KeyError: this audit has no such check, as of a split that is empty.
         """
         for check in self.checks:
             if check.code == code:
@@ -165,13 +181,13 @@ def audit(
     """Looks for what flatters, blurs or limits the test figure; the table at the top of this file states each formula.
 
     Args:
-        splits: how data is divided; None looks at the samples as one heap, and no check across parts is made.
-        near: the largest RMS difference over full scale of near twins, in [0, 1); 0 looks for copies only, as None does
-            for rows of few columns.
+        splits: how data is divided; None looks at the samples as one heap, and no check across splits is made.
+        near: the largest RMS difference over full scale of near duplicates, in [0, 1); 0 looks for copies only, and
+            so does None for rows of few columns.
         progress: called with (blocks compared, blocks in all).
 
     Raises:
-        ConfigError: near is outside [0, 1), or the parts of splits share a sample or name one that is not there.
+        ConfigError: near is outside [0, 1), or splits share a sample or name one that is not there.
     """
     if near is not None and not 0 <= near < 1:
         raise ConfigError(f"near must be a number in [0, 1), the RMS difference over full scale, got {near}.")
@@ -179,64 +195,69 @@ def audit(
     scale = full_scale(data)
     if near is None:
         near = NEAR if data.is_images or scale.n_compared >= MIN_NEAR_COLUMNS else 0.0
-    desk = _Desk(data, _parts(data, splits))
-    twins = find_twins(data, desk.part_of_sample, len(desk.parts), near, progress)
-    checks = [*_twin_checks(desk, twins), *_label_checks(desk, twins), *_class_checks(desk), *_group_checks(desk)]
+    context = AuditContext(data, _split_indices(data, splits))
+    duplicates = find_duplicates(data, context.split_of_sample, len(context.splits), near, progress)
+    checks = [
+        *_duplicate_checks(context, duplicates),
+        *_label_checks(context, duplicates),
+        *_class_checks(context),
+        *_group_checks(context),
+    ]
     if not data.is_images:
         columns = row_numbers(data.inputs, data.input_names)
         checks.append(Check("row_numbers", bool(columns), len(columns), data.n_inputs))
     if not near:
-        checks = [check for check in checks if "near_twins" not in check.code]
-    blanks, blank_checks = _blanks(desk)
-    counts = {part: np.bincount(data.labels[at], minlength=data.n_classes) for part, at in desk.parts.items()}
-    part_names, part_of = list(desk.parts), desk.part_of_sample
+        checks = [check for check in checks if "near_duplicates" not in check.code]
+    blanks, blank_checks = _blanks(context)
+    counts = {split: np.bincount(data.labels[at], minlength=data.n_classes) for split, at in context.splits.items()}
+    split_names, split_of = list(context.splits), context.split_of_sample
     return Audit(
         source=data.source,
         sha256=data.sha256,
         n_samples=len(data),
-        sizes={name: len(members) for name, members in desk.parts.items()},
+        sizes={name: len(members) for name, members in context.splits.items()},
         class_counts={
-            name: {part: int(of_class[k]) for part, of_class in counts.items()}
+            name: {split: int(of_class[k]) for split, of_class in counts.items()}
             for k, name in enumerate(data.class_names)
         },
         near=near,
         full_scale=scale.name,
         checks=(*checks, *blank_checks),
-        pairs=_pair_counts(desk, twins),
+        pairs=_pair_counts(context, duplicates),
         worst=tuple(
             WorstPair(
                 samples=(pair.first, pair.second),
-                parts=(part_names[part_of[pair.first]], part_names[part_of[pair.second]]),
+                splits=(split_names[split_of[pair.first]], split_names[split_of[pair.second]]),
                 labels=(data.class_names[data.labels[pair.first]], data.class_names[data.labels[pair.second]]),
                 distance=pair.distance,
             )
-            for pair in twins.closest
+            for pair in duplicates.closest
         ),
         blanks=blanks,
     )
 
 
-class _Desk:
-    """The data and its parts, laid out for the checks."""
+class AuditContext:
+    """The data and its splits, laid out for the checks."""
 
-    def __init__(self, data: Dataset, parts: dict[str, IntArray]) -> None:
+    def __init__(self, data: Dataset, splits: dict[str, IntArray]) -> None:
         self.data = data
-        self.parts = parts
-        self.part_of_sample = np.empty(len(data), dtype=np.int64)
-        for number, members in enumerate(parts.values()):
-            self.part_of_sample[members] = number
+        self.splits = splits
+        self.split_of_sample = np.empty(len(data), dtype=np.int64)
+        for number, members in enumerate(splits.values()):
+            self.split_of_sample[members] = number
 
-    def is_in(self, part: str) -> BoolArray:
-        """(N,) whether each sample is in this part."""
-        mask: BoolArray = self.part_of_sample == list(self.parts).index(part)
+    def is_in(self, split: str) -> BoolArray:
+        """(N,) whether each sample is in this split."""
+        mask: BoolArray = self.split_of_sample == list(self.splits).index(split)
         return mask
 
-    def has(self, *parts: str) -> bool:
-        return all(len(self.parts.get(part, ())) for part in parts)
+    def has(self, *splits: str) -> bool:
+        return all(len(self.splits.get(split, ())) for split in splits)
 
-    def share_of_test(self, chosen: BoolArray) -> float | None:
-        """Chosen test samples / N_test, or None without a test part."""
-        return float(chosen[self.parts["test"]].mean()) if self.has("test") else None
+    def fraction_of_test(self, chosen: BoolArray) -> float | None:
+        """Chosen test samples / N_test, or None without a test split."""
+        return float(chosen[self.splits["test"]].mean()) if self.has("test") else None
 
     def check(self, code: str, chosen: BoolArray, total: int, cost: float | None, **details: float) -> Check:
         """A check that counts samples, and is a finding when there are any."""
@@ -244,123 +265,123 @@ class _Desk:
         return Check(code, bool(samples), len(samples), total, cost, samples, details)
 
 
-def _parts(data: Dataset, splits: Splits | None) -> dict[str, IntArray]:
+def _split_indices(data: Dataset, splits: Splits | None) -> dict[str, IntArray]:
     """Index arrays by name that hold every sample once."""
     if splits is None:
         return {"all": np.arange(len(data))}
-    parts = splits.named()
-    used = np.concatenate(list(parts.values()))
+    indices = splits.named()
+    used = np.concatenate(list(indices.values()))
     outside = used[(used < 0) | (used >= len(data))]
     if outside.size:
         raise ConfigError(f"splits name sample {outside[0]}, but {data.source} has samples 0 to {len(data) - 1}.")
     times = np.bincount(used, minlength=len(data))
     if times.max() > 1:
         twice = int(np.argmax(times > 1))
-        names = [name for name, members in parts.items() for _ in np.flatnonzero(members == twice)]
-        raise ConfigError(f"splits: sample {twice} is in {' and '.join(names)}; each may be in one part, once.")
+        names = [name for name, members in indices.items() for _ in np.flatnonzero(members == twice)]
+        raise ConfigError(f"splits: sample {twice} is in {' and '.join(names)}; each may be in one split, once.")
     unused = np.flatnonzero(times == 0)
-    return {**parts, "unused": unused} if unused.size else parts
+    return {**indices, "unused": unused} if unused.size else indices
 
 
-def _twin_checks(desk: _Desk, twins: Twins) -> list[Check]:
-    """Copies and near twins: anywhere, across the parts, and within test."""
-    n = len(desk.data)
-    unit = twins.units.of_sample
-    copies = np.logical_or.reduce(twins.copy_same | twins.copy_other, axis=1)[unit]
-    near = np.logical_or.reduce(twins.near_same | twins.near_other, axis=1)[unit]
-    checks = [desk.check("copies", copies, n, None), desk.check("near_twins", near, n, None)]
+def _duplicate_checks(context: AuditContext, duplicates: Duplicates) -> list[Check]:
+    """Copies and near duplicates: anywhere, across the splits, and within test."""
+    n = len(context.data)
+    group_of_sample = duplicates.groups.of_sample
+    copies = np.logical_or.reduce(duplicates.copy_same | duplicates.copy_other, axis=1)[group_of_sample]
+    near = np.logical_or.reduce(duplicates.near_same | duplicates.near_other, axis=1)[group_of_sample]
+    checks = [context.check("copies", copies, n, None), context.check("near_duplicates", near, n, None)]
     counted = np.zeros(n, dtype=bool)
-    for judged, other in JUDGED:
-        if desk.has(judged, other):
-            column = list(desk.parts).index(other)
-            for how, table in (("copies", twins.copy_same), ("near_twins", twins.near_same)):
-                chosen: BoolArray = desk.is_in(judged) & table[unit, column] & ~counted
+    for evaluated, other in COMPARED_SPLITS:
+        if context.has(evaluated, other):
+            column = list(context.splits).index(other)
+            for how, table in (("copies", duplicates.copy_same), ("near_duplicates", duplicates.near_same)):
+                chosen: BoolArray = context.is_in(evaluated) & table[group_of_sample, column] & ~counted
                 counted |= chosen
-                total = len(desk.parts[judged])
-                checks.append(desk.check(f"{judged}_{how}_in_{other}", chosen, total, int(chosen.sum()) / total))
-    if desk.has("test"):
-        test = desk.parts["test"]
-        _, first, sizes = np.unique(unit[test], return_index=True, return_counts=True)
+                total = len(context.splits[evaluated])
+                checks.append(context.check(f"{evaluated}_{how}_in_{other}", chosen, total, int(chosen.sum()) / total))
+    if context.has("test"):
+        test = context.splits["test"]
+        _, first, sizes = np.unique(group_of_sample[test], return_index=True, return_counts=True)
         repeats = np.zeros(n, dtype=bool)
         repeats[np.delete(test, first)] = True
         squares = int(np.square(sizes).sum())
         wider, effective = float(np.sqrt(squares / len(test))) - 1.0, len(test) ** 2 / squares
-        checks.append(desk.check("test_repeats", repeats, len(test), wider, effective_test_size=effective))
+        checks.append(context.check("test_repeats", repeats, len(test), wider, effective_test_size=effective))
     return checks
 
 
-def _label_checks(desk: _Desk, twins: Twins) -> list[Check]:
+def _label_checks(context: AuditContext, duplicates: Duplicates) -> list[Check]:
     """Images that carry two labels."""
-    n = len(desk.data)
-    unit = twins.units.of_sample
-    copies = np.logical_or.reduce(twins.copy_other, axis=1)[unit]
-    near = np.logical_or.reduce(twins.near_other, axis=1)[unit]
-    contents = len(np.unique(twins.units.content[unit[copies]]))
-    checks = [desk.check("copies_of_two_labels", copies, n, desk.share_of_test(copies), images=contents)]
-    if desk.has("test"):
-        lost = _unattainable(desk, twins)
-        checks.append(desk.check("unattainable", lost, len(desk.parts["test"]), desk.share_of_test(lost)))
-    return [*checks, desk.check("near_twins_of_two_labels", near, n, desk.share_of_test(near))]
+    n = len(context.data)
+    group_of_sample = duplicates.groups.of_sample
+    copies = np.logical_or.reduce(duplicates.copy_other, axis=1)[group_of_sample]
+    near = np.logical_or.reduce(duplicates.near_other, axis=1)[group_of_sample]
+    contents = len(np.unique(duplicates.groups.content[group_of_sample[copies]]))
+    checks = [context.check("copies_of_two_labels", copies, n, context.fraction_of_test(copies), images=contents)]
+    if context.has("test"):
+        lost = _unattainable(context, duplicates)
+        checks.append(context.check("unattainable", lost, len(context.splits["test"]), context.fraction_of_test(lost)))
+    return [*checks, context.check("near_duplicates_of_two_labels", near, n, context.fraction_of_test(near))]
 
 
-def _unattainable(desk: _Desk, twins: Twins) -> BoolArray:
+def _unattainable(context: AuditContext, duplicates: Duplicates) -> BoolArray:
     """(N,) the test samples that are wrong when every input gets the label that most of its test copies carry."""
-    units = twins.units
-    in_test = np.flatnonzero(units.part == list(desk.parts).index("test"))
-    # Within each content the most frequent label first; all units after that one lose.
-    order = in_test[np.lexsort((units.label[in_test], -units.size[in_test], units.content[in_test]))]
-    content = units.content[order]
-    loses = np.zeros(len(units), dtype=bool)
+    groups = duplicates.groups
+    in_test = np.flatnonzero(groups.split == list(context.splits).index("test"))
+    # Within each content the most frequent label first; all groups after that one lose.
+    order = in_test[np.lexsort((groups.label[in_test], -groups.size[in_test], groups.content[in_test]))]
+    content = groups.content[order]
+    loses = np.zeros(len(groups), dtype=bool)
     loses[order[1:][content[1:] == content[:-1]]] = True
-    return loses[units.of_sample]
+    return loses[groups.of_sample]
 
 
-def _class_checks(desk: _Desk) -> list[Check]:
-    """Imbalance over all samples, and classes that a part lacks."""
-    data = desk.data
+def _class_checks(context: AuditContext) -> list[Check]:
+    """Imbalance over all samples, and classes that a split lacks."""
+    data = context.data
     counts = data.class_counts
     present = counts[counts > 0]
     ratio = float(present.max() / present.min())
-    if desk.has("train", "test"):
-        answer = np.bincount(data.labels[desk.parts["train"]]).argmax()
-        score = float(np.mean(data.labels[desk.parts["test"]] == answer))
+    if context.has("train", "test"):
+        answer = np.bincount(data.labels[context.splits["train"]]).argmax()
+        score = float(np.mean(data.labels[context.splits["test"]] == answer))
     else:
         score = float(counts.max() / len(data))
     details = {"ratio": ratio, "smallest": int(present.min()), "finding_from_ratio": IMBALANCE_RATIO}
     checks = [Check("imbalance", ratio >= IMBALANCE_RATIO, int(counts.max()), len(data), score, (), details)]
-    for part, members in desk.parts.items():
-        if part == "unused" or not len(members):
+    for split, members in context.splits.items():
+        if split == "unused" or not len(members):
             continue
         missing = np.bincount(data.labels[members], minlength=data.n_classes) == 0
         cost = None
-        if part == "train":
-            cost = desk.share_of_test(missing[data.labels])
-        elif part == "test":
+        if split == "train":
+            cost = context.fraction_of_test(missing[data.labels])
+        elif split == "test":
             cost = float(counts[missing].sum() / len(data))
         n_missing = int(missing.sum())
-        checks.append(Check(f"classes_missing_in_{part}", n_missing > 0, n_missing, data.n_classes, cost))
+        checks.append(Check(f"classes_missing_in_{split}", n_missing > 0, n_missing, data.n_classes, cost))
     return checks
 
 
-def _group_checks(desk: _Desk) -> list[Check]:
+def _group_checks(context: AuditContext) -> list[Check]:
     """Groups on two sides."""
-    groups = desk.data.groups
+    groups = context.data.groups
     if groups is None:
         return []
     checks = []
-    for judged, other in JUDGED:
-        if desk.has(judged, other):
-            chosen: BoolArray = desk.is_in(judged) & np.isin(groups, groups[desk.parts[other]])
-            total = len(desk.parts[judged])
+    for evaluated, other in COMPARED_SPLITS:
+        if context.has(evaluated, other):
+            chosen: BoolArray = context.is_in(evaluated) & np.isin(groups, groups[context.splits[other]])
+            total = len(context.splits[evaluated])
             share = int(chosen.sum()) / total
             n_groups = len(np.unique(groups[chosen]))
-            checks.append(desk.check(f"{judged}_groups_in_{other}", chosen, total, share, groups=n_groups))
+            checks.append(context.check(f"{evaluated}_groups_in_{other}", chosen, total, share, groups=n_groups))
     return checks
 
 
-def _blanks(desk: _Desk) -> tuple[tuple[Blank, ...], list[Check]]:
+def _blanks(context: AuditContext) -> tuple[tuple[Blank, ...], list[Check]]:
     """Images of one constant value, by that value; rows are not looked at, as a constant row can be a measurement."""
-    data = desk.data
+    data = context.data
     if not data.is_images:
         return (), []
     pixels = data.inputs.reshape(len(data), -1)
@@ -370,20 +391,20 @@ def _blanks(desk: _Desk) -> tuple[tuple[Blank, ...], list[Check]]:
     for value in np.unique(values[blank]):
         chosen = blank & (values == value)
         by_class = np.bincount(data.labels[chosen], minlength=data.n_classes)
-        by_part = {part: int(chosen[at].sum()) for part, at in desk.parts.items()}
+        by_split = {split: int(chosen[at].sum()) for split, at in context.splits.items()}
         named = {name: int(n) for name, n in zip(data.class_names, by_class, strict=True) if n}
-        found.append(Blank(float(value), named, by_part))
-    return tuple(found), [desk.check("blank", blank, len(data), desk.share_of_test(blank))]
+        found.append(Blank(float(value), named, by_split))
+    return tuple(found), [context.check("blank", blank, len(data), context.fraction_of_test(blank))]
 
 
-def _pair_counts(desk: _Desk, twins: Twins) -> tuple[PairCount, ...]:
-    """The table of pairs, a line for every two parts that have samples."""
-    names = list(desk.parts)
+def _pair_counts(context: AuditContext, duplicates: Duplicates) -> tuple[PairCount, ...]:
+    """The table of pairs, a line for every two splits that have samples."""
+    names = list(context.splits)
     lines = []
     for p in range(len(names)):
         for q in range(p, len(names)):
-            if desk.has(names[p], names[q]):
-                copies, near = twins.copy_pairs[p, q], twins.near_pairs[p, q]
+            if context.has(names[p], names[q]):
+                copies, near = duplicates.copy_pairs[p, q], duplicates.near_pairs[p, q]
                 lines.append(
                     PairCount(names[p], names[q], int(copies.sum()), int(copies[1]), int(near.sum()), int(near[1]))
                 )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.config import DataConfig
-from chalknet.data.stored import StoredSamples
+from chalknet.data.on_disk import OnDiskSamples
 from chalknet.errors import DataError
 
 IntArray = NDArray[np.int64]
@@ -29,12 +29,12 @@ class Dataset:
 
     Attributes:
         inputs: (N, H, W) gray images or (N, I) rows; uint8, float32 or float64. uint8 stays uint8 until it is used.
-            A NumPy array, or `StoredSamples` that are read as they are needed.
+            A NumPy array, or `OnDiskSamples` that are read as they are needed.
         labels: (N,) int64 in [0, K).
         class_names: K names, at least two.
         groups: (N,) int64 or None; a group (a font family, a patient) should not be on both sides of a split.
-        own_test: (M,) int64 or None; the samples that the source itself sets apart as its test set.
-        own_valid: (V,) int64 or None; validation samples of one's own, see `own_sets.with_own_sets`.
+        provided_test: (M,) int64 or None; the samples that the source itself sets apart as its test set.
+        provided_valid: (V,) int64 or None; validation samples of one's own, see `provided_splits.with_provided_splits`.
         source: the file, folder or name that the samples came from, for messages.
         sha256: hexadecimal digest of the source's bytes.
         notes: what a reader skipped or turned, one sentence each.
@@ -49,8 +49,8 @@ class Dataset:
     labels: IntArray
     class_names: tuple[str, ...]
     groups: IntArray | None = None
-    own_test: IntArray | None = None
-    own_valid: IntArray | None = None
+    provided_test: IntArray | None = None
+    provided_valid: IntArray | None = None
     source: str = ARRAYS
     sha256: str = ""
     notes: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class Dataset:
             groups = self.groups
             if groups.shape != labels.shape or groups.dtype.kind not in "ui":
                 raise DataError(
-                    f"{self.source}: groups must be {labels.shape} whole numbers, got {groups.shape} {groups.dtype}."
+                    f"{self.source}: groups must be {labels.shape} integers, got {groups.shape} {groups.dtype}."
                 )
             object.__setattr__(self, "groups", groups.astype(np.int64))
         if not self.sha256:
@@ -95,18 +95,18 @@ class Dataset:
     @property
     def pool(self) -> IntArray:
         """The samples that are not set apart already, in their order: those that a division is made of."""
-        apart = [index for index in (self.own_test, self.own_valid) if index is not None]
+        apart = [index for index in (self.provided_test, self.provided_valid) if index is not None]
         every = np.arange(len(self))
         return np.setdiff1d(every, np.concatenate(apart)) if apart else every
 
     @property
-    def is_stored(self) -> bool:
+    def is_on_disk(self) -> bool:
         """Whether the samples stay on disk."""
-        return isinstance(self.inputs, StoredSamples)
+        return isinstance(self.inputs, OnDiskSamples)
 
     def in_memory(self) -> Dataset:
         """The same samples as one array in memory, for work that compares them all with each other."""
-        return replace(self, inputs=np.asarray(self.inputs)) if self.is_stored else self
+        return replace(self, inputs=np.asarray(self.inputs)) if self.is_on_disk else self
 
     @property
     def class_counts(self) -> IntArray:
@@ -115,11 +115,11 @@ class Dataset:
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class UnlabeledSamples:
     """N samples without labels, checked as those of a `Dataset` are.
 
     Attributes:
-        inputs: (N, H, W) images or (N, I) rows; uint8, float32 or float64; a NumPy array, or `StoredSamples`.
+        inputs: (N, H, W) images or (N, I) rows; uint8, float32 or float64; a NumPy array, or `OnDiskSamples`.
         source: what messages call where they came from.
         notes: what a reader turned or left out, one sentence each.
         input_names: as of a `Dataset`.
@@ -134,7 +134,7 @@ class Samples:
     input_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.inputs, StoredSamples):
+        if not isinstance(self.inputs, OnDiskSamples):
             inputs, dropped = without_channel(self.inputs)
             object.__setattr__(self, "inputs", inputs)
             object.__setattr__(self, "notes", (*self.notes, *dropped))
@@ -150,7 +150,7 @@ def dataset_from_arrays(
     class_names: Sequence[str] | None = None,
     groups: Any = None,
     *,
-    own_test: IntArray | None = None,
+    provided_test: IntArray | None = None,
     source: str = ARRAYS,
     sha256: str = "",
     notes: Sequence[str] = (),
@@ -176,7 +176,7 @@ def dataset_from_arrays(
         labels=label_array,
         class_names=tuple(str(name) for name in class_names),
         groups=None if groups is None else np.asarray(groups),
-        own_test=own_test,
+        provided_test=provided_test,
         source=source,
         sha256=sha256,
         notes=(*notes, *dropped),
@@ -244,9 +244,7 @@ def checked_labels(labels: NDArray[Any], n_samples: int, class_names: Sequence[s
     if len(labels) != n_samples:
         raise DataError(f"{source}: {len(labels)} labels for {n_samples} samples; each sample needs one.")
     if labels.dtype.kind not in "ui":
-        raise DataError(
-            f"{source}: labels must be whole numbers, got dtype {labels.dtype}. Save class indices as integers."
-        )
+        raise DataError(f"{source}: labels must be integers, got dtype {labels.dtype}. Save class indices as integers.")
     bad = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
     if bad.size:
         k = len(class_names)
@@ -286,7 +284,7 @@ def check_inputs(inputs: Any, source: str) -> None:
     if inputs.dtype not in (np.uint8, np.float32, np.float64):
         raise DataError(f"{source}: inputs must be uint8, float32 or float64, got {inputs.dtype}.")
     if inputs.dtype.kind == "f":
-        for start, block in inputs.blocks() if isinstance(inputs, StoredSamples) else [(0, inputs)]:
+        for start, block in inputs.blocks() if isinstance(inputs, OnDiskSamples) else [(0, inputs)]:
             bad = np.flatnonzero(~np.isfinite(block).reshape(len(block), -1).all(axis=1))
             if bad.size:
                 values = block[bad[0]].ravel()

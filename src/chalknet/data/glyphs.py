@@ -47,7 +47,7 @@ class GlyphFace(FaceRecord):
 
 
 @dataclass(frozen=True)
-class LicenseShare:
+class LicenseCount:
     """How much of the set is under one license."""
 
     license: str
@@ -93,13 +93,13 @@ def glyph_faces() -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return faces
 
 
-def glyph_licenses() -> tuple[LicenseShare, ...]:
+def glyph_licenses() -> tuple[LicenseCount, ...]:
     """Faces and images under each license, most images first."""
     faces, images = Counter[str](), Counter[str]()
     for face in glyph_manifest():
         faces[face.license] += 1
         images[face.license] += len(face.letters)
-    return tuple(LicenseShare(name, faces[name], count) for name, count in images.most_common())
+    return tuple(LicenseCount(name, faces[name], count) for name, count in images.most_common())
 
 
 def license_text(name: str) -> str:

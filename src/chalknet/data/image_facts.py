@@ -16,7 +16,7 @@ PLAIN = 0.9  # of the border's pixels are alike where a border is plain
 
 
 @dataclass(frozen=True)
-class ImageLook:
+class ImageMeasurements:
     """One image: the brightness of its border, of all of it, and where its content is.
 
     Attributes:
@@ -65,12 +65,12 @@ class ImageFacts:
         return "dark" if self.dark > 3 * self.light else "light" if self.light > 3 * self.dark else ""
 
 
-def background_of(look: ImageLook) -> str:
+def background_of(look: ImageMeasurements) -> str:
     """Return "dark" or "light" for the border of an image, or "" for one between them."""
     return "dark" if look.border < 1 / 3 else "light" if look.border > 2 / 3 else ""
 
 
-def look_at(image: NDArray[Any], low: float = 0.0, high: float = 255.0) -> ImageLook:
+def measure_image(image: NDArray[Any], low: float = 0.0, high: float = 255.0) -> ImageMeasurements:
     """Return how an image (H, W) looks, whose black is low and whose white is high."""
     return _looks(image[None], low, high)[0]
 
@@ -94,7 +94,7 @@ def image_facts(images: Any, index: NDArray[np.int64], max_images: int = MAX_IMA
     )
 
 
-def _looks(images: NDArray[Any], low: float, high: float) -> list[ImageLook]:
+def _looks(images: NDArray[Any], low: float, high: float) -> list[ImageMeasurements]:
     """How each of n images (n, H, W) looks."""
     height, width = images.shape[1:]
     step = -(-max(height, width) // MAX_SIDE)
@@ -110,7 +110,7 @@ def _looks(images: NDArray[Any], low: float, high: float) -> list[ImageLook]:
     means, sides = pixels.mean(axis=(1, 2)), np.stack([top, bottom, left, right], axis=1)
     sides[is_blank] = (0, height, 0, width)
     return [
-        ImageLook(
+        ImageMeasurements(
             float(level),
             float(mean),
             bool(plain),

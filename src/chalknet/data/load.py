@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from chalknet.config import DataConfig
-from chalknet.data.dataset import Dataset, Samples, numeric_array
+from chalknet.data.dataset import Dataset, UnlabeledSamples, numeric_array
 from chalknet.data.readers import idx, npy
 from chalknet.data.readers.csv_table import read_csv, read_csv_rows
 from chalknet.data.readers.folder import read_folder
@@ -126,7 +126,7 @@ def _read(kind: str, path: Path, source: str, options: dict[str, Any]) -> Datase
 
 def load_inputs(
     source: str | Path, n_values: int, *, label_column: str | int | None = None, names: Sequence[str] = ()
-) -> Samples:
+) -> UnlabeledSamples:
     """Return the samples of any source that `load_data` reads, except a folder of images, with or without labels.
 
     Args:
@@ -143,7 +143,7 @@ def load_inputs(
         _refuse_useless("builtin", BUILTIN, given)
         from chalknet.data.glyphs import load_glyphs
 
-        return Samples(load_glyphs().inputs, BUILTIN)
+        return UnlabeledSamples(load_glyphs().inputs, BUILTIN)
     path = existing_path(source)
     with reading(name):
         kind = kind_of(path, name)
@@ -152,16 +152,16 @@ def load_inputs(
             raise DataError(f"{name}: holds neither IDX nor .npy files.")
         if kind == "npy":
             pairs = npy.find_pairs(path) if path.is_dir() else [(path, path)]
-            return Samples(npy.open_samples([samples for samples, _ in pairs]), name)
+            return UnlabeledSamples(npy.open_samples([samples for samples, _ in pairs]), name)
         if kind == "idx":
             arrays = idx.read_idx_images(path, name)
-            return Samples(numeric_array(np.concatenate(arrays), "images", name), name)
+            return UnlabeledSamples(numeric_array(np.concatenate(arrays), "images", name), name)
         with open_source(path, name) as file:
             if kind == "npz":
                 inputs, notes = read_npz_inputs(file)
-                return Samples(inputs, name, tuple(notes))
+                return UnlabeledSamples(inputs, name, tuple(notes))
             rows, notes, heads = read_csv_rows(file, n_values, label_column=label_column, names=names)
-            return Samples(rows, name, tuple(notes), heads)
+            return UnlabeledSamples(rows, name, tuple(notes), heads)
 
 
 def _refuse_useless(kind: str, source: str, given: dict[str, Any]) -> None:
@@ -189,7 +189,7 @@ def _checked_size(image_size: tuple[int, int] | None) -> tuple[int, int] | None:
         return None
     sides = tuple(image_size) if isinstance(image_size, tuple | list) else ()
     if len(sides) != 2 or not all(type(side) is int and 1 <= side <= MAX_IMAGE_SIDE for side in sides):
-        raise ConfigError(f"image_size must be (H, W), two whole numbers in 1..{MAX_IMAGE_SIDE}, got {image_size!r}.")
+        raise ConfigError(f"image_size must be (H, W), two integers in 1..{MAX_IMAGE_SIDE}, got {image_size!r}.")
     return sides[0], sides[1]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from chalknet.config import DataConfig
 from chalknet.data.dataset import ARRAYS, Dataset
 from chalknet.data.load import BUILTIN, load_data
-from chalknet.data.own_sets import with_own_sets
+from chalknet.data.provided_splits import with_provided_splits
 from chalknet.errors import DataError
 
 
@@ -32,7 +32,7 @@ def open_data(config: DataConfig, known_classes: Sequence[str] = (), *, is_train
     valid, test = (
         _opened(config, part, getattr(config, f"{part}_source"), names, is_training) for part in ("valid", "test")
     )
-    return with_own_sets(train, valid, test)
+    return with_provided_splits(train, valid, test)
 
 
 def _opened(config: DataConfig, part: str, source: str, known_classes: Sequence[str], can_name: bool) -> Dataset | None:

@@ -52,30 +52,30 @@ class Scaling:
         return Scaling(np.where(np.asarray(self.scale) == IGNORED_SCALE, 1.0, self.scale), self.shift)
 
     def __call__(self, inputs: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-        """(N, I) raw values scaled, in dtype, as `put` does it."""
+        """(N, I) raw values scaled, in dtype, as `transform_into` does it."""
         scaled = np.empty(inputs.shape, dtype)
-        self.put(inputs, scaled)
+        self.transform_into(inputs, scaled)
         return scaled
 
-    def put(self, inputs: NDArray[Any], out: NDArray[Any]) -> None:
+    def transform_into(self, inputs: NDArray[Any], out: NDArray[Any]) -> None:
         """The same into an array of the inputs' shape, in its dtype.
 
         The arithmetic is done in the narrowest type that holds raw values and dtype: float64 of float64 and of wide
-        whole numbers, of which float32 would lose what 1e9 + 1 and 1e9 - 1 differ by before the shift is taken off.
+        integers, of which float32 would lose what 1e9 + 1 and 1e9 - 1 differ by before the shift is taken off.
         """
         kind = arithmetic_type(inputs.dtype, out.dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is told where it shows: in a loss
             if kind == out.dtype:
-                self._put(inputs, out, kind)
+                self._transform_into(inputs, out, kind)
             else:
                 rows = max(1, VALUES_AT_ONCE // max(1, inputs.shape[1]))
                 room = np.empty((min(rows, len(inputs)), inputs.shape[1]), kind)
                 for start in range(0, len(inputs), rows):
                     some = inputs[start : start + rows]
-                    self._put(some, room[: len(some)], kind)
+                    self._transform_into(some, room[: len(some)], kind)
                     out[start : start + rows] = room[: len(some)]
 
-    def _put(self, inputs: NDArray[Any], out: NDArray[Any], kind: np.dtype[Any]) -> None:
+    def _transform_into(self, inputs: NDArray[Any], out: NDArray[Any], kind: np.dtype[Any]) -> None:
         scale = np.asarray(self.scale, kind)[()]  # of that type, so that quotients are too
         if self.shift is not None:
             np.subtract(inputs, self.shift.astype(kind), out=out, dtype=kind, casting="unsafe")
@@ -93,7 +93,7 @@ def input_scale(dtype: DTypeLike) -> float:
     return PIXEL_SCALE if np.dtype(dtype) == np.uint8 else 1.0
 
 
-def learned_scaling(
+def fit_scaling(
     kind: str,
     inputs: Any,
     train: NDArray[np.int64],
@@ -165,16 +165,16 @@ def one_hot(labels: Any, n_classes: int | None = None) -> NDArray[np.float64]:
     """Rows of zeros with a one at the label: the write-up's targets.
 
     Args:
-        labels: (N,) whole numbers in [0, n_classes).
+        labels: (N,) integers in [0, n_classes).
         n_classes: K; the largest label + 1 when not given.
     Returns:
         (N, K) float64.
     Raises:
-        ShapeError: labels are not (N,) whole numbers, or one of them names no class.
+        ShapeError: labels are not (N,) integers, or one of them names no class.
     """
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "ui":
-        raise ShapeError(f"labels must be (N,) whole numbers, got {labels.shape} {labels.dtype}.")
+        raise ShapeError(f"labels must be (N,) integers, got {labels.shape} {labels.dtype}.")
     k = n_classes if n_classes is not None else int(labels.max(initial=-1)) + 1
     bad = np.flatnonzero((labels < 0) | (labels >= k))
     if bad.size:

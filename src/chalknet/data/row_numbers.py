@@ -13,7 +13,7 @@ NUMBERS_ROWS = "numbers the rows, and is learned from like any other column."
 
 
 def row_numbers(rows: NDArray[Any], names: Sequence[str] = ()) -> list[int]:
-    """Return the columns of (N, I) rows that hold N whole numbers without a gap, in any order.
+    """Return the columns of (N, I) rows that hold N integers without a gap, in any order.
 
     A column without a name, or that pandas calls "Unnamed: 0", may have gaps: rows were chosen after it was made.
     """

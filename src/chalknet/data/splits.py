@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chalknet.config import GIVEN, SPLIT_METHODS
+from chalknet.config import CUSTOM_SPLIT, SPLIT_METHODS
 from chalknet.data.dataset import Dataset, IntArray
 from chalknet.errors import ConfigError, DataError
 
@@ -44,7 +44,7 @@ def check_splits(splits: Any, n_samples: int) -> None:
     for name, index in splits.named().items():
         array = np.asarray(index)
         if array.ndim != 1 or array.dtype.kind not in "ui":
-            raise ConfigError(f"splits.{name} must be (n,) whole numbers, got {array.shape} {array.dtype}.")
+            raise ConfigError(f"splits.{name} must be (n,) integers, got {array.shape} {array.dtype}.")
         bad = np.flatnonzero((array < 0) | (array >= n_samples))
         if bad.size:
             raise ConfigError(f"splits.{name}[{bad[0]}] is {array[bad[0]]}, but samples are 0..{n_samples - 1}.")
@@ -87,19 +87,19 @@ def split_dataset(
         ConfigError: an unknown method, or sizes that the data cannot fill.
         DataError: method "group" on data without groups.
     """
-    if method == GIVEN:
+    if method == CUSTOM_SPLIT:
         raise ConfigError(
-            f"{data.source}: split 'given' stands for index arrays. Give them to chalknet.train as splits, or "
+            f"{data.source}: split 'custom' stands for index arrays. Give them to chalknet.train as splits, or "
             f"choose another split (--split): {', '.join(SPLIT_METHODS)}."
         )
     if method not in SPLIT_METHODS:
         raise ConfigError(f"split must be one of {', '.join(SPLIT_METHODS)}, got {method!r}.")
     if not 0 <= seed < 2**32:
-        raise ConfigError(f"split_seed must be a whole number from 0 to {2**32 - 1}, got {seed}.")
+        raise ConfigError(f"split_seed must be an integer from 0 to {2**32 - 1}, got {seed}.")
     pool = data.pool
     n_samples = len(pool)
     n_train = _count("train_size", train_size, n_samples)
-    n_valid = _count("valid_size", 0 if data.own_valid is not None else valid_size, n_samples)
+    n_valid = _count("valid_size", 0 if data.provided_valid is not None else valid_size, n_samples)
     if n_train < 1:
         raise ConfigError(f"{data.source}: train_size {train_size} of {n_samples} samples leaves none to train on.")
     if n_train + n_valid > n_samples:
@@ -118,13 +118,13 @@ def split_dataset(
             else np.random.default_rng(seed).permutation(len(pool))
         )
         parts = np.split(order, [n_train, n_train + n_valid])
-    if data.is_stored:
+    if data.is_on_disk:
         parts = [np.sort(part) for part in parts]  # so that a full batch reads the files forwards
     train, valid, rest = (pool[part] for part in parts)
     return Splits(
         train,
-        valid if data.own_valid is None else data.own_valid,
-        rest if data.own_test is None else data.own_test,
+        valid if data.provided_valid is None else data.provided_valid,
+        rest if data.provided_test is None else data.provided_test,
     )
 
 
@@ -142,7 +142,7 @@ def _count(name: str, size: float, n_samples: int) -> int:
     """size as a number of samples.
 
     Raises:
-        ConfigError: a size that is neither a whole number nor a fraction; nan and infinity are neither.
+        ConfigError: a size that is neither an integer nor a fraction; nan and infinity are neither.
     """
     if 0 < size < 1:
         return round(size * n_samples)
@@ -201,8 +201,8 @@ def _group_parts(data: Dataset, pool: IntArray, n_train: int, n_valid: int, seed
             f"{data.source}: split 'group' needs a group for each sample, and there are none. Use 'stratified'."
         )
     groups = data.groups[pool]
-    if data.own_test is not None:
-        shared = np.isin(groups, data.groups[data.own_test])
+    if data.provided_test is not None:
+        shared = np.isin(groups, data.groups[data.provided_test])
         if shared.any():
             raise DataError(f"{data.source}: {shared.sum()} samples share a group with the source's own test set.")
     rng = np.random.default_rng(seed)

@@ -111,7 +111,7 @@ class BatchBuilder:
             np.copyto(out, self._floats[where, : out.shape[1]])
         else:
             parameters = None if batch.augmentation is None else batch.augmentation[positions]
-            self._scaling.put(self._transforms.augment(self._train.inputs[where], parameters), out)
+            self._scaling.transform_into(self._transforms.augment(self._train.inputs[where], parameters), out)
 
 
 def batch_size(batch: Batch) -> int:

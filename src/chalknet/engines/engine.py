@@ -27,7 +27,7 @@ class SplitData:
 
     Attributes:
         inputs: (n, I) array with the dtype of the file, not scaled yet; or an object that returns such arrays when
-            indexed by a slice or an index array, such as `StoredPart`.
+            indexed by a slice or an index array, such as `OnDiskSplit`.
         labels: (n,) integers in [0, K).
         weights: (n,) floats >= 0, the weight of each sample in the training loss, or None for equal weights. Reported
             scores always weigh samples equally.

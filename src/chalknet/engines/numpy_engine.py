@@ -380,7 +380,7 @@ class NumpyEngine:
         floats = self._floats.get(part)
         if floats is None:
             raw = self._splits[part].inputs[where]
-            self._spec.scaling.put(raw, space.samples[: len(raw), :-1])
+            self._spec.scaling.transform_into(raw, space.samples[: len(raw), :-1])
             space.read(space.samples)
         elif isinstance(where, slice):
             space.read(floats[where])
@@ -415,5 +415,5 @@ def resident_floats(splits: Mapping[str, SplitData], scaling: Scaling, dtype: np
     for name, part in splits.items():
         n, n_inputs = part.inputs.shape
         floats[name] = np.ones((n, n_inputs + 1), dtype)
-        scaling.put(part.inputs[:], floats[name][:, :-1])
+        scaling.transform_into(part.inputs[:], floats[name][:, :-1])
     return floats

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.config import Recipe
-from chalknet.data.stored import StoredPart
+from chalknet.data.on_disk import OnDiskSplit
 from chalknet.engines.batches import batch_size
 from chalknet.engines.engine import Batch, EngineSpec, SampleScores, SplitData, Update
 from chalknet.engines.numpy_engine import NumpyEngine
@@ -231,7 +231,7 @@ def _some(part: SplitData, cut: ShardLayout, number: int) -> SplitData:
     """A holder's samples of a part: as arrays of its own, or, where they stay on disk, as where they are."""
     positions = cut.positions(number)
     weights = None if part.weights is None else part.weights[positions]
-    if isinstance(part.inputs, StoredPart):
+    if isinstance(part.inputs, OnDiskSplit):
         inputs: Any = part.inputs.some(positions, max(1, cut.samples_of_window(number)))
     else:
         inputs = part.inputs[positions]

@@ -19,7 +19,7 @@ RESIDENT_BYTES = 256 * 2**20  # samples up to this size are kept in memory as op
 GPU_SHARE = 4  # on a GPU operands take at most 1/4 of the free memory, and raw samples at most 2/4
 SCALED_AT_ONCE = 4096  # samples that become operands at a time
 TORCH_TYPES = ("uint8", "int8", "int16", "int32", "int64", "float32", "float64")  # of raw samples, as NumPy names them
-Positions = Any  # in a split: a slice, or a tensor of whole numbers on the device, (n,) or (orders, n)
+Positions = Any  # in a split: a slice, or a tensor of integers on the device, (n,) or (orders, n)
 
 
 class SampleRows(NamedTuple):

@@ -14,12 +14,12 @@ LabelArray = NDArray[np.integer[Any]]
 
 
 def check_logits_and_labels(logits: FloatArray, labels: LabelArray) -> None:
-    """Raises ShapeError unless logits are (B, K) with B >= 1 and labels (B,) whole numbers in [0, K)."""
+    """Raises ShapeError unless logits are (B, K) with B >= 1 and labels (B,) integers in [0, K)."""
     if logits.ndim != 2 or not len(logits):
         raise ShapeError(f"logits must be (B, K) with at least one row, got {logits.shape}.")
     if labels.shape != logits.shape[:1]:
         raise ShapeError(f"labels must be {logits.shape[:1]}, one a row of logits {logits.shape}, got {labels.shape}.")
     if labels.dtype.kind not in "ui":
-        raise ShapeError(f"labels must be whole numbers (class indices, not one-hot rows), got dtype {labels.dtype}.")
+        raise ShapeError(f"labels must be integers (class indices, not one-hot rows), got dtype {labels.dtype}.")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise ShapeError(f"labels must lie in 0..{logits.shape[1] - 1}, got {labels.min()} to {labels.max()}.")

@@ -51,7 +51,7 @@ def reliability_bins(confidence: Any, correct: Any, n_bins: int = BINS) -> tuple
             f"confidence and correct must be (N,) with N >= 1, got {confidence.shape} and {correct.shape}."
         )
     if n_bins < 1:
-        raise ConfigError(f"n_bins must be a whole number >= 1, got {n_bins}.")
+        raise ConfigError(f"n_bins must be an integer >= 1, got {n_bins}.")
     if not (confidence.min() >= 0.0 and confidence.max() <= 1.0):
         raise ConfigError(f"confidence must lie in [0, 1], got {confidence.min()} to {confidence.max()}.")
     edges = np.arange(1, n_bins) / n_bins

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chalknet.config import MAX_UNITS, YES_OR_NO, setting, whole
+from chalknet.config import BOOLEAN, MAX_UNITS, integer, setting
 from chalknet.errors import ShapeError
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import (
@@ -82,8 +82,8 @@ class Dense(Layer):
     """
 
     type = "dense"
-    units: int = setting(MISSING, whole(1, MAX_UNITS), "number of outputs")
-    bias: bool = setting(True, YES_OR_NO, "whether a bias is added")
+    units: int = setting(MISSING, integer(1, MAX_UNITS), "number of outputs")
+    bias: bool = setting(True, BOOLEAN, "whether a bias is added")
     predictor_source = '''
 def dense(x, p):
     """x W^T + b."""

@@ -10,10 +10,10 @@ from chalknet.formatting import DASH
 # code: what is counted, and what it costs; {points} is the cost in percentage points, as data/audit.py derives it.
 CHECK_TEXTS = {
     "copies": ("samples with a copy anywhere", "none by itself"),
-    "near_twins": ("samples with a near twin anywhere", "none by itself"),
+    "near_duplicates": ("samples with a near duplicate anywhere", "none by itself"),
     "A_copies_in_B": ("{a} samples with a copy in {b}, same label", "{a} accuracy too high by at most {points} points"),
-    "A_near_twins_in_B": (
-        "{a} samples with a near twin in {b}, same label",
+    "A_near_duplicates_in_B": (
+        "{a} samples with a near duplicate in {b}, same label",
         "{a} accuracy too high by at most {points} points more",
     ),
     "test_repeats": (
@@ -25,8 +25,8 @@ CHECK_TEXTS = {
         "test accuracy in doubt by at most {points} points",
     ),
     "unattainable": ("test samples that must be wrong", "test accuracy cannot exceed {rest} %"),
-    "near_twins_of_two_labels": (
-        "samples with a near twin of another label",
+    "near_duplicates_of_two_labels": (
+        "samples with a near duplicate of another label",
         "if a label is wrong: test accuracy in doubt by at most {points} points",
     ),
     "blank": ("images of one value only", "at most {points} points of test accuracy rest on them"),
@@ -44,7 +44,7 @@ CHECK_TEXTS = {
 
 def describe_check(check: Check) -> tuple[str, str]:
     """What a check counted, and what it costs; a dash where nothing was found or there is no test part."""
-    match = re.fullmatch(r"(test|valid)_(copies|near_twins|groups)_in_(train|valid)", check.code)
+    match = re.fullmatch(r"(test|valid)_(copies|near_duplicates|groups)_in_(train|valid)", check.code)
     code = f"A_{match[2]}_in_B" if match else check.code
     names = {"test": "test", "valid": "validation", "train": "train"}
     facts = {

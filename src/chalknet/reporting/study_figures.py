@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from chalknet.formatting import capitalised
+from chalknet.formatting import capitalized
 from chalknet.records import EpochRecord
 from chalknet.reporting.figures import AXES, Curve, Figure, Mark, Matrix, Panel, curve_points, split_curves
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData, field_name
@@ -30,7 +30,7 @@ def history_curves(
 ) -> Figure:
     """One training: a panel a measure, a curve a part."""
     panels = tuple(
-        Panel(capitalised(measure.replace("_", " ")), "epoch", AXES[measure], split_curves([history], splits, measure))
+        Panel(capitalized(measure.replace("_", " ")), "epoch", AXES[measure], split_curves([history], splits, measure))
         for measure in measures
     )
     return Figure(title, panels, legend="shared" if len(splits) > 1 else "none")
@@ -57,7 +57,7 @@ def seed_curves(runs: ConfigurationRuns, split: str, measures: Sequence[str]) ->
     """One configuration: a panel a measure, a curve a seed."""
     panels = tuple(
         Panel(
-            capitalised(measure),
+            capitalized(measure),
             "epoch",
             AXES[measure],
             _seed_curves(runs, split, measure),
@@ -103,7 +103,7 @@ def stopping_curves(report_data: ReportData) -> Figure:
 
 def panel_title(runs: ConfigurationRuns) -> str:
     """A configuration over its panel: its label as it is, words with a large first letter."""
-    return runs.title if runs.configuration.settings else capitalised(runs.title)
+    return runs.title if runs.configuration.settings else capitalized(runs.title)
 
 
 def _columns(n_panels: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chalknet.formatting import DASH, count_of, fixed, p_value, percent, percent_ends, points, points_ends
+from chalknet.formatting import DASH, count_of, fixed, p_value, percent, percent_interval, points, points_interval
 from chalknet.records import SPLITS
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData, field_name
 from chalknet.reporting.tables import MONITOR_NAMES, SPLIT_NAMES, Table
@@ -126,7 +126,7 @@ def pairs_table(report_data: ReportData) -> Table:
         (
             f"{one.difference.first} - {one.difference.second}",
             points(one.difference.difference),
-            points_ends(one.difference.low, one.difference.high),
+            points_interval(one.difference.low, one.difference.high),
             p_value(one.holm_p),
             "yes" if one.told_apart else "no",
         )
@@ -260,7 +260,7 @@ def _configuration_row(report_data: ReportData, runs: ConfigurationRuns, split: 
     return (
         configuration_text(report_data, runs),
         percent(runs.mean(split, "accuracy")),
-        DASH if found is None else percent_ends(found.low, found.high),
+        DASH if found is None else percent_interval(found.low, found.high),
         *((_seed_values(runs.values(split, "accuracy")),) if several else ()),
         fixed(runs.mean(split, "loss"), 3),
         percent(runs.mean("train", "accuracy")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from chalknet.formatting import DASH, count_of, fixed, percent, percent_ends, printable
+from chalknet.formatting import DASH, count_of, fixed, percent, percent_interval, printable
 from chalknet.reporting.figures import Curve, Figure, Panel
 from chalknet.reporting.tables import SPLIT_NAMES, Table
 from chalknet.serving.evaluation import ClassScores, Evaluation
@@ -21,7 +21,7 @@ def score_table(found: Evaluation) -> Table:
     split_text = "" if found.split == "all" else f", {SPLIT_NAMES[found.split]} split"
     title = f"{printable(found.model)} on {printable(found.source)}{split_text}: {count_of(len(found), 'sample')}"
     rows = (
-        ("accuracy", percent(accuracy.value, 2), percent_ends(accuracy.low, accuracy.high)),
+        ("accuracy", percent(accuracy.value, 2), percent_interval(accuracy.low, accuracy.high)),
         ("loss (nats per sample)", fixed(found.loss, 4), ""),
         ("Brier score", fixed(found.brier, 4), ""),
         ("expected calibration error", percent(found.calibration_error, 2), ""),
@@ -44,7 +44,7 @@ def _class_row(one: ClassScores) -> tuple[str, ...]:
     ends = DASH
     if one.samples:
         interval = wilson(one.correct, one.samples)
-        ends = percent_ends(interval.low, interval.high)
+        ends = percent_interval(interval.low, interval.high)
     return (
         printable(one.name),
         f"{one.samples:,}",
@@ -83,7 +83,7 @@ def reliability_table(found: Evaluation, *, with_empty: bool = True) -> Table:
     for one in found.bins if with_empty else [one for one in found.bins if one.count]:
         if one.count:
             interval = wilson(one.correct, one.count)
-            row = (percent(one.confidence), percent(one.accuracy), percent_ends(interval.low, interval.high))
+            row = (percent(one.confidence), percent(one.accuracy), percent_interval(interval.low, interval.high))
         else:
             row = (DASH, DASH, DASH)
         rows.append((f"{fixed(100 * one.low, 1)} to {fixed(100 * one.high, 1)} %", f"{one.count:,}", *row))

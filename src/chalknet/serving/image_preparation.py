@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chalknet.data.image_facts import ImageFacts, ImageLook, background_of, look_at
+from chalknet.data.image_facts import ImageFacts, ImageMeasurements, background_of, measure_image
 from chalknet.data.readers.image import FITS, GrayImage, fitted, is_stretched
 from chalknet.errors import ConfigError
 from chalknet.formatting import count_of, quoted
@@ -53,7 +53,7 @@ class ImagePreparation:
 
     def __call__(self, gray: GrayImage, name: str) -> tuple[GrayImage, str]:
         """Return an image as the training images are, and what was done to it beside the resizing."""
-        look, done = look_at(gray), list[str]()
+        look, done = measure_image(gray), list[str]()
         must_invert = self._must_invert(look, name)
         if must_invert:
             done.append("inverted")
@@ -90,7 +90,7 @@ class ImagePreparation:
             )
         return told
 
-    def _must_invert(self, look: ImageLook, name: str) -> bool:
+    def _must_invert(self, look: ImageMeasurements, name: str) -> bool:
         facts, found = self.facts, background_of(look)
         if self.invert is not None or facts is None or not facts.background:
             return bool(self.invert)
@@ -104,7 +104,7 @@ class ImagePreparation:
             self._told["inverted" if look.is_plain else "may be inverted"].append(name)
         return look.is_plain
 
-    def _must_trim(self, look: ImageLook, name: str) -> bool:
+    def _must_trim(self, look: ImageMeasurements, name: str) -> bool:
         if self.trim is not None or self.facts is None or not look.is_plain or not look.fill:
             return bool(self.trim)
         is_clear = look.fill < CLEARLY_EMPTY * self.facts.fill

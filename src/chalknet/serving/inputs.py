@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.data.dataset import Samples, check_input_names
+from chalknet.data.dataset import UnlabeledSamples, check_input_names
 from chalknet.data.image_facts import ImageFacts, image_facts
 from chalknet.data.load import BUILTIN, is_image_folder, load_inputs
 from chalknet.data.preprocess import PIXEL_SCALE
@@ -114,7 +114,7 @@ class InputReader:
         if self._prepare is not None:
             self.notes += self._prepare.notes()
 
-    def sample_batches(self, samples: Samples, named: str | None = None) -> Iterator[InputBatch]:
+    def sample_batches(self, samples: UnlabeledSamples, named: str | None = None) -> Iterator[InputBatch]:
         """Samples that are read already, some at a time; each is called NAMED[0], NAMED[1], ..., or by its number."""
         rows = prediction_batch_size(self.model)
         for start in range(0, len(samples), rows):
@@ -123,7 +123,7 @@ class InputReader:
             names = tuple(str(at) if named is None else f"{named}[{at}]" for at in numbers)
             yield InputBatch(inputs, names, ("",) * len(inputs))
 
-    def _samples(self, source: str | Path) -> Samples:
+    def _samples(self, source: str | Path) -> UnlabeledSamples:
         for name in ("invert", "trim", "fit"):
             if getattr(self.options, name):
                 raise ConfigError(f"{name} is for image files, and {source} is a data file. Leave it out.")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chalknet.data.dataset import Samples, check_input_names
+from chalknet.data.dataset import UnlabeledSamples, check_input_names
 from chalknet.errors import DataError
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.arrays import FloatArray
@@ -73,7 +73,7 @@ def predict_files(model: Classifier, sources: Sequence[str | Path], options: Inp
     return predictions
 
 
-def predict_samples(model: Classifier, samples: Samples, named: str | None = None) -> Predictions:
+def predict_samples(model: Classifier, samples: UnlabeledSamples, named: str | None = None) -> Predictions:
     """The answers for samples that are read already, called by their numbers, or NAMED[number].
 
     Raises:

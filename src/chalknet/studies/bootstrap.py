@@ -67,7 +67,7 @@ def multi_bootstrap(
         raise ConfigError(f"n_resamples must be >= 1, got {n_resamples}.")
     sizes = [len(array) for array in arrays]
     n_images = arrays[0].shape[1]
-    # counts of right answers are whole numbers far below 2^24, which float32 adds without rounding
+    # counts of right answers are integers far below 2^24, which float32 adds without rounding
     whole = all(np.array_equal(array, array.astype(bool)) for array in arrays) and n_images < 2**24
     stacked: NDArray[Any] = np.concatenate(arrays).astype(np.float32 if whole else np.float64)
     found = np.empty((n_resamples, len(arrays)))

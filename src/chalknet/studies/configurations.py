@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from chalknet.config import (
-    SAME,
+    SAME_AS_SEED,
     SECTIONS,
     DataConfig,
     Recipe,
@@ -78,13 +78,13 @@ class Configuration:
     def recipe_of(self, seed: int) -> Recipe:
         """The recipe of one seed: initial weights, batch order and split are the seed's as far as they vary."""
         training = self.recipe.training
-        order = training.seed if training.batch_seed == SAME else training.batch_seed
+        order = training.seed if training.batch_seed == SAME_AS_SEED else training.batch_seed
         settings: dict[str, Any] = {"split_seed": self.division_of(seed).split_seed}
         if "init" in self.seeds_vary:
             settings["seed"] = seed
         settings["batch_seed"] = seed if "order" in self.seeds_vary else order
         if settings["batch_seed"] == settings.get("seed", training.seed):
-            settings["batch_seed"] = SAME
+            settings["batch_seed"] = SAME_AS_SEED
         return self.recipe.with_settings(**settings)
 
     def division_of(self, seed: int) -> SplitConfig:

@@ -15,8 +15,8 @@ import numpy as np
 
 from chalknet.config import FULL, Recipe
 from chalknet.data.dataset import Dataset
+from chalknet.data.on_disk import OnDiskSamples
 from chalknet.data.splits import Splits
-from chalknet.data.stored import StoredSamples
 from chalknet.engines.numpy_engine import RESIDENT_BYTES
 from chalknet.errors import ChalknetError
 from chalknet.network.architecture import architecture_for
@@ -140,7 +140,7 @@ class Planner:
     def _job_bytes(self, job: Job, splits: Splits) -> int:
         recipe = job[0].configuration.recipe
         n_values = sum(splits.sizes.values()) * self._data.n_inputs
-        held = 0 if isinstance(self._data.inputs, StoredSamples) else n_values * self._data.inputs.dtype.itemsize
+        held = 0 if isinstance(self._data.inputs, OnDiskSamples) else n_values * self._data.inputs.dtype.itemsize
         resident = n_values * _float_bytes(recipe) if n_values * _float_bytes(recipe) <= RESIDENT_BYTES else 0
         base = PROCESS_BYTES + (TORCH_BYTES if recipe.training.engine == "torch" else 0)
         return base + held + resident + sum(self._network_bytes(run.configuration.recipe, splits) for run in job)

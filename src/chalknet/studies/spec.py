@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 
 from chalknet.checked import read_toml
 from chalknet.config import (
+    CUSTOM_SPLIT,
     FULL,
-    GIVEN,
-    SAME,
+    SAME_AS_SEED,
     SECTION_OF_FIELD,
     SECTIONS,
     Checked,
@@ -29,11 +29,11 @@ from chalknet.config import (
     Recipe,
     config_from_tables,
     config_tables,
+    integer,
     is_random,
     near_match,
     one_of,
     setting,
-    whole,
     with_current_names,
 )
 from chalknet.errors import ConfigError
@@ -63,8 +63,8 @@ _WHICH_VARY = Constraint(
     lambda v: isinstance(v, list | tuple) and len(v) > 0 and len(set(v)) == len(v) and set(v) <= set(SEEDS_MAY_VARY),
     lambda v: tuple(name for name in SEEDS_MAY_VARY if name in v),
 )
-_SAMPLE = Constraint("a whole number >= 1, or left out", lambda v: v is None or whole(1).accepts(v))
-_SEED = whole(0, 2**32 - 1)
+_SAMPLE = Constraint("an integer >= 1, or left out", lambda v: v is None or integer(1).accepts(v))
+_SEED = integer(0, 2**32 - 1)
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,11 @@ class SearchConfig(Checked):
     """[search]: a sampler chooses the configurations, a few at a time, from what earlier ones gave."""
 
     sampler: str = setting("tpe", one_of(*SAMPLERS), "what chooses: Optuna's tree-structured Parzen estimator")
-    trials: int = setting(20, whole(1, 100_000), "configurations to choose")
+    trials: int = setting(20, integer(1, 100_000), "configurations to choose")
     search_seed: int = setting(0, _SEED, "seed of the choice")
     objective: str = setting("valid_accuracy", one_of(*OBJECTIVES), "whose mean over the seeds is to be best")
     at_once: int = setting(
-        4, whole(1, 1_000), "configurations chosen before the next results are looked at, whatever the number of jobs"
+        4, integer(1, 1_000), "configurations chosen before the next results are looked at, whatever the number of jobs"
     )
 
 
@@ -131,7 +131,7 @@ class StudySpec(Checked):
 
     recipe: Recipe = field(default_factory=Recipe)
     vary: tuple[tuple[str, Values], ...] = ()
-    seeds: int = setting(3, whole(1, 10_000), "trainings of each configuration, each from a seed of its own")
+    seeds: int = setting(3, integer(1, 10_000), "trainings of each configuration, each from a seed of its own")
     first_seed: int = setting(0, _SEED, "the first of these seeds; the others follow it")
     seeds_vary: tuple[str, ...] = setting(
         ("init", "order"), _WHICH_VARY, "what differs between seeds: initial weights, batch order, split"
@@ -238,7 +238,7 @@ def as_field_value(name: str, number: float, within: Range) -> Any:
 
 
 def is_whole_range(name: str, within: Range) -> bool:
-    """Whether a range of this field means whole numbers."""
+    """Whether a range of this field means integers."""
     value = as_field_value(name, within.low, within)
     return isinstance(value[0] if isinstance(value, list) else value, int)
 
@@ -375,7 +375,7 @@ def _check_seeds(spec: StudySpec) -> None:
         raise ConfigError(
             f"seed is what the seeds count, so it cannot be set to {training.seed}. Give first_seed (--first-seed)."
         )
-    if "order" in spec.seeds_vary and training.batch_seed != SAME:
+    if "order" in spec.seeds_vary and training.batch_seed != SAME_AS_SEED:
         raise ConfigError(
             f"batch_seed {training.batch_seed} fixes the batch order, which the seeds vary. Leave it out, or give "
             "seeds_vary without order (--seeds-vary init)."
@@ -391,9 +391,9 @@ def _check_seeds(spec: StudySpec) -> None:
         )
     if spec.search is not None and spec.sample is not None:
         raise ConfigError("a search and a sample of the grid both choose the configurations. Give one of them.")
-    if spec.recipe.split.split == GIVEN:
+    if spec.recipe.split.split == CUSTOM_SPLIT:
         raise ConfigError(
-            "a study cannot use split 'given', because it cannot store index arrays. Choose split 'stratified', "
+            "a study cannot use split 'custom', because it cannot store index arrays. Choose split 'stratified', "
             "'random' or 'group' (--split)."
         )
 
@@ -423,7 +423,7 @@ def _value(name: str, value: Any) -> Any:
 
 
 def number_or_text(text: str) -> int | float | str:
-    """Text as a whole number or a number where it is one."""
+    """Text as an integer or a number where it is one."""
     for kind in (int, float):
         try:
             return kind(text)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chalknet.config import GIVEN, DataConfig, Recipe
+from chalknet.config import CUSTOM_SPLIT, DataConfig, Recipe
 from chalknet.errors import ConfigError
 from chalknet.records import EpochRecord
 
@@ -55,7 +55,9 @@ class RunContext:
         return replace(
             self.data.origin or DataConfig(self.data.source, self.data.sha256),
             sample_weights_sha256="" if self.sample_weights is None else arrays_sha256(self.sample_weights),
-            splits_sha256=arrays_sha256(*self.splits.named().values()) if self.recipe.split.split == GIVEN else "",
+            splits_sha256=arrays_sha256(*self.splits.named().values())
+            if self.recipe.split.split == CUSTOM_SPLIT
+            else "",
         )
 
 

@@ -7,10 +7,10 @@ from dataclasses import fields, is_dataclass
 from functools import partial
 from typing import Any
 
-from chalknet.config import FULL, SAME, Recipe
+from chalknet.config import FULL, SAME_AS_SEED, Recipe
 from chalknet.data.dataset import Dataset
+from chalknet.data.on_disk import OnDiskSamples
 from chalknet.data.splits import Splits
-from chalknet.data.stored import StoredSamples
 from chalknet.errors import ChalknetError, ConfigError
 from chalknet.network.architecture import architecture_for, layer_kinds
 from chalknet.network.optimizers import optimizer_for
@@ -29,7 +29,7 @@ def stack_key(recipe: Recipe, data: Dataset) -> Hashable | None:
     the same splits, which recipes alone do not tell.
     """
     network, training = recipe.network, recipe.training
-    if isinstance(data.inputs, StoredSamples) or training.engine != "torch":
+    if isinstance(data.inputs, OnDiskSamples) or training.engine != "torch":
         return None
     return (
         training.device,
@@ -62,7 +62,7 @@ def batch_order_key(recipe: Recipe) -> Hashable:
     training = recipe.training
     if training.batch_size == FULL:
         return FULL
-    return training.seed if training.batch_seed == SAME else training.batch_seed
+    return training.seed if training.batch_seed == SAME_AS_SEED else training.batch_seed
 
 
 def train_jointly(

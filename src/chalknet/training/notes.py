@@ -53,7 +53,7 @@ def scaling_notes(scaling: Scaling, data: Dataset) -> tuple[str, ...]:
     if data.is_images and scaling.shift is None and scaling.scale != input_scale(data.inputs.dtype):
         kind = "of 0..255" if scaling.scale == PIXEL_SCALE else f"up to {scaling.scale:g}"
         notes.append(f"images hold {data.inputs.dtype} values {kind}, so they are divided by {scaling.scale:g}.")
-    if data.is_images and scaling.shift is None and data.inputs.dtype == np.uint8 and not data.is_stored:
+    if data.is_images and scaling.shift is None and data.inputs.dtype == np.uint8 and not data.is_on_disk:
         largest = int(data.inputs.max())
         if 0 < largest <= MAX_SCALED_PIXEL:
             notes.append(

@@ -103,8 +103,8 @@ def adapt_to_data(
 
 def _n_valid(recipe: Recipe, data: Dataset) -> int:
     """Return how many samples validate."""
-    if data.own_valid is not None:
-        return len(data.own_valid)
+    if data.provided_valid is not None:
+        return len(data.provided_valid)
     size = recipe.split.valid_size
     return round(size * len(data.pool)) if size < 1 else int(size)
 
@@ -112,9 +112,9 @@ def _n_valid(recipe: Recipe, data: Dataset) -> int:
 def _using_all(chosen: Recipe, settings: Mapping[str, Any], data: Dataset) -> Recipe:
     """With a train_size that leaves no sample over, where the parts to judge by are set apart already."""
     n_pool = len(data.pool)
-    if data.own_valid is not None:
+    if data.provided_valid is not None:
         return chosen.with_settings(train_size=n_pool)
-    if chosen.name not in (DEFAULT_RECIPE, ROWS_RECIPE) or data.own_test is None:
+    if chosen.name not in (DEFAULT_RECIPE, ROWS_RECIPE) or data.provided_test is None:
         return chosen
     valid = float(settings.get("valid_size", chosen.split.valid_size))
     return chosen.with_settings(train_size=n_pool - (round(valid * n_pool) if valid < 1 else int(valid)))

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.config import FULL, MAX_WORKERS, SAME, SECTIONS, Recipe, TrainingConfig, with_former_names
+from chalknet.config import FULL, MAX_WORKERS, SAME_AS_SEED, SECTIONS, Recipe, TrainingConfig, with_former_names
 from chalknet.data.augment import augmenter_for
 from chalknet.data.dataset import Dataset, arrays_sha256
 from chalknet.data.image_facts import ImageFacts, image_facts
-from chalknet.data.preprocess import Scaling, flatten, learned_scaling
+from chalknet.data.on_disk import OnDiskSamples, OnDiskSplit
+from chalknet.data.preprocess import Scaling, fit_scaling, flatten
 from chalknet.data.splits import Splits
-from chalknet.data.stored import StoredPart, StoredSamples
 from chalknet.engines.engine import (
     Batch,
     Engine,
@@ -213,11 +213,11 @@ class Trainer:
         weigh_scores: bool = False,
     ) -> None:
         if workers is not None and not 1 <= workers <= MAX_WORKERS:
-            raise ConfigError(f"workers must be a whole number from 1 to {MAX_WORKERS}, got {workers}.")
+            raise ConfigError(f"workers must be an integer from 1 to {MAX_WORKERS}, got {workers}.")
         self.data, self.splits, self.recipe = data, splits, recipe
         self.architecture = architecture_for(recipe, data.n_inputs, data.n_classes)
         self.scaling: Scaling = (
-            learned_scaling(recipe.network.input_scaling, data.inputs, splits.train, data.is_images)
+            fit_scaling(recipe.network.input_scaling, data.inputs, splits.train, data.is_images)
             if share_data_with is None
             else share_data_with.scaling
         )
@@ -459,7 +459,7 @@ class Trainer:
     @property
     def _batch_seed(self) -> int:
         training = self.recipe.training
-        return training.seed if training.batch_seed == SAME else int(training.batch_seed)
+        return training.seed if training.batch_seed == SAME_AS_SEED else int(training.batch_seed)
 
     @property
     def _objective(self) -> Objective:
@@ -497,9 +497,9 @@ class Trainer:
 
     def _part(self, index: NDArray[np.int64]) -> SplitData:
         inputs, labels = self.data.inputs, self.data.labels[index]
-        if isinstance(inputs, StoredSamples):
+        if isinstance(inputs, OnDiskSamples):
             small = np.min_scalar_type(self.data.n_classes - 1)  # labels are held whatever the number of samples
-            return SplitData(StoredPart(inputs, index, self.recipe.training.shuffle_window), labels.astype(small))
+            return SplitData(OnDiskSplit(inputs, index, self.recipe.training.shuffle_window), labels.astype(small))
         return SplitData(flatten(inputs)[index], labels)
 
     def _reference_engine(self, update: Update) -> ReferenceEngine:

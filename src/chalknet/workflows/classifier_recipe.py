@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from chalknet.config import FULL, Recipe, of_python
+from chalknet.config import FULL, Recipe, to_python
 from chalknet.errors import ConfigError
 from chalknet.training.recipes import recipe as recipe_named
 
@@ -81,7 +81,7 @@ def classifier_recipe(
         base = rows.with_settings(dtype="float32" if np.dtype(dtype) in FITS_FLOAT32 else "float64")
     else:
         base = recipe_named(recipe)
-    fields = {FIELD_OF_PARAMETER[name]: of_python(value) for name, value in parameters.items() if value is not None}
+    fields = {FIELD_OF_PARAMETER[name]: to_python(value) for name, value in parameters.items() if value is not None}
     if not are_images:
         fields |= dict.fromkeys(IMAGE_FIELDS, 0.0)
     hidden = fields.get("hidden")
@@ -99,7 +99,7 @@ def classifier_recipe(
 def _extra_fields(settings: Mapping[str, Any] | None) -> dict[str, Any]:
     if settings is not None and not isinstance(settings, Mapping):
         raise ConfigError(f"settings must be a dict of recipe fields, or None, got {settings!r}.")
-    others = {name: of_python(value) for name, value in (settings or {}).items()}
+    others = {name: to_python(value) for name, value in (settings or {}).items()}
     parameter_of_field = {field: name for name, field in FIELD_OF_PARAMETER.items()} | PARAMETER_OF_OTHER_FIELD
     for field in others:
         if field in parameter_of_field:

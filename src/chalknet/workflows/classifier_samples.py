@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.data.dataset import Dataset
-from chalknet.data.preprocess import Scaling, learned_scaling
+from chalknet.data.preprocess import Scaling, fit_scaling
 from chalknet.data.splits import Splits, split_dataset
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import quoted
@@ -166,14 +166,14 @@ def class_indices(labels: NDArray[Any], classes: NDArray[Any], name: str) -> NDA
 
 
 def fit_weighted_scaling(kind: str, samples: WeightedSamples) -> Scaling:
-    """`learned_scaling` of counted samples: one that counts 2 is as good as two.
+    """`fit_scaling` of counted samples: one that counts 2 is as good as two.
 
     Pixels that are not bytes have no known scale, and are divided by the largest.
     """
     are_images = samples.image_shape is not None
     if are_images and kind in ("pixels", "auto") and samples.rows.dtype != np.uint8:
         return Scaling(float(np.abs(samples.rows).max()) or 1.0)
-    return learned_scaling(kind, samples.rows, np.arange(len(samples)), are_images, samples.sample_weights)
+    return fit_scaling(kind, samples.rows, np.arange(len(samples)), are_images, samples.sample_weights)
 
 
 def train_on_all(n_train: int, n_valid: int = 0) -> Splits:

@@ -34,7 +34,8 @@ class DataInfo:
 
     Attributes:
         shape: of one sample. value_range: smallest and largest value.
-        n_groups: groups, None where samples have none. n_own_test: samples that the source sets apart as its test set.
+        n_groups: groups, None where samples have none.
+        n_provided_test: samples that the source provides as its test set.
         licenses: for the built-in letters, images under each license. license_texts: the folder that holds their texts.
     """
 
@@ -47,7 +48,7 @@ class DataInfo:
     value_range: tuple[float, float]
     class_counts: dict[str, int]
     n_groups: int | None
-    n_own_test: int
+    n_provided_test: int
     notes: tuple[str, ...]
     licenses: dict[str, int]
     license_texts: str
@@ -61,7 +62,7 @@ class Conversion:
     """What `convert` wrote.
 
     Attributes:
-        lost: what the format cannot hold, of "order", "groups", "own_test" and "dtype".
+        lost: what the format cannot hold, of "order", "groups", "provided_test" and "dtype".
         read_with: arguments that `load_data` needs to read the same data again.
     """
 
@@ -86,7 +87,7 @@ def describe(data: Dataset) -> DataInfo:
         value_range=(float(data.inputs.min()), float(data.inputs.max())),
         class_counts={name: int(n) for name, n in zip(data.class_names, data.class_counts, strict=True)},
         n_groups=None if data.groups is None else len(np.unique(data.groups)),
-        n_own_test=0 if data.own_test is None else len(data.own_test),
+        n_provided_test=0 if data.provided_test is None else len(data.provided_test),
         notes=data.notes,
         licenses=licenses,
         license_texts=texts,
@@ -198,7 +199,7 @@ def _pair_grid(pairs: list[WorstPair]) -> tuple[IntArray, list[str]]:
     from chalknet.reporting.drawings.images import as_grid
 
     grid = as_grid([sample for pair in pairs for sample in pair.samples], columns=4)
-    titles = [f"{pair.labels[k]}, {pair.parts[k]} {pair.samples[k]}" for pair in pairs for k in range(2)]
+    titles = [f"{pair.labels[k]}, {pair.splits[k]} {pair.samples[k]}" for pair in pairs for k in range(2)]
     return grid, titles
 
 
@@ -254,11 +255,11 @@ def _lost_properties(data: Dataset, back: Dataset, path: Path) -> tuple[str, ...
     if sorted(ours) != sorted(theirs) or back.inputs.shape != data.inputs.shape:
         raise DataError(f"{path}: the format cannot hold this data: what is read back differs. Use .npz instead.")
     # The source's own test set is written after the others, which is where it usually is.
-    has_test = (data.own_test is not None, back.own_test is not None)
+    has_test = (data.provided_test is not None, back.provided_test is not None)
     differs = {
         "order": ours != theirs,
         "groups": data.groups is not None and back.groups is None,
-        "own_test": has_test == (True, False),
+        "provided_test": has_test == (True, False),
         "dtype": data.inputs.dtype != back.inputs.dtype,
     }
     return tuple(name for name, does in differs.items() if does)

@@ -11,7 +11,7 @@ import numpy as np
 
 from chalknet.artifacts.atomic import new_folder, write_files
 from chalknet.artifacts.run_folder import CONFIG_FILE, refuse_finished
-from chalknet.config import GIVEN, DataConfig, Recipe, read_config
+from chalknet.config import CUSTOM_SPLIT, DataConfig, Recipe, read_config
 from chalknet.data.dataset import ARRAYS, Dataset, IntArray
 from chalknet.data.load import is_image_folder
 from chalknet.data.open_data import open_data
@@ -144,7 +144,7 @@ def _split_index(split: str, data: Dataset, loaded: LoadedModel, run: RunConfig 
             f"{data.source}: is not the data that the run was trained on (sha256 {data.sha256}, expected "
             f"{loaded.data_sha256 or 'unknown'}), so it has no {split} split. Give split 'all' (--split all)."
         )
-    if recipe.split.split == GIVEN:
+    if recipe.split.split == CUSTOM_SPLIT:
         raise ConfigError(
             f"{loaded.name}: was trained on index arrays of one's own, which its config.toml cannot hold."
         )

@@ -26,7 +26,7 @@ def check_recipe(data: Dataset, recipe: Recipe, n_samples: int = 20) -> tuple[Gr
         ConfigError: n_samples is not in 1..N.
     """
     if not 1 <= n_samples <= len(data):
-        raise ConfigError(f"samples must be a whole number from 1 to {len(data)}, got {n_samples}.")
+        raise ConfigError(f"samples must be an integer from 1 to {len(data)}, got {n_samples}.")
     seed = recipe.training.seed
     chosen = np.random.default_rng(seed).choice(len(data), n_samples, replace=False)
     nobody = np.empty(0, np.int64)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chalknet.artifacts.atomic import write_bytes
-from chalknet.data.dataset import Dataset, Samples, column_names, numeric_array
+from chalknet.data.dataset import Dataset, UnlabeledSamples, column_names, numeric_array
 from chalknet.errors import ConfigError
 from chalknet.network.model import Classifier
 from chalknet.serving.inputs import InputOptions
@@ -61,9 +61,11 @@ def predict(
             "invert, trim, fit, white and label_column are for files, and the inputs are samples in memory."
         )
     if isinstance(inputs, Dataset):
-        samples = Samples(inputs.inputs, "inputs", input_names=inputs.input_names)
+        samples = UnlabeledSamples(inputs.inputs, "inputs", input_names=inputs.input_names)
     else:
-        samples = Samples(numeric_array(inputs, "inputs", "inputs"), "inputs", input_names=column_names(inputs))
+        samples = UnlabeledSamples(
+            numeric_array(inputs, "inputs", "inputs"), "inputs", input_names=column_names(inputs)
+        )
     return predict_samples(loaded.classifier, samples)
 
 

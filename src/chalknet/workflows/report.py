@@ -10,7 +10,7 @@ from typing import Any
 from chalknet.artifacts.atomic import refuse_link
 from chalknet.artifacts.model_file import load_model
 from chalknet.artifacts.run_folder import MODEL_FILE, SUMMARY_FILE, read_run
-from chalknet.config import GIVEN, DataConfig
+from chalknet.config import CUSTOM_SPLIT, DataConfig
 from chalknet.data.audit import audit
 from chalknet.data.open_data import open_data
 from chalknet.errors import ChalknetError, StoreError
@@ -75,7 +75,7 @@ def _collect_report_data(folder: Path, source: str | None) -> ReportData:
         run = read_run(folder)
         spec = spec_of_run(run)
         found: dict[str, Any] = {"data": None, "splits": None, "data_missing_reason": SPLITS_NOT_STORED}
-        if run.recipe.split.split != GIVEN:
+        if run.recipe.split.split != CUSTOM_SPLIT:
             found = _samples(spec, run.data, source)
         results = results_of_run(run, found["data"], found["splits"])
         more: dict[str, Any] = {

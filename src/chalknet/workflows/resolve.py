@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.artifacts.checkpoint import read_unfinished
-from chalknet.config import GIVEN, DataConfig, Recipe
+from chalknet.config import CUSTOM_SPLIT, DataConfig, Recipe
 from chalknet.data.dataset import ARRAYS, Dataset
 from chalknet.data.load import load_data
 from chalknet.data.open_data import open_data
-from chalknet.data.own_sets import with_own_sets
+from chalknet.data.provided_splits import with_provided_splits
 from chalknet.data.splits import Splits, check_splits, split_dataset
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import listed
@@ -76,7 +76,7 @@ def _samples(options: TrainOptions, known: DataConfig) -> Dataset:
         load_data(one, known_classes=names, **options.read_with) if isinstance(one, (str, Path)) else one
         for one in (options.valid, options.test)
     )
-    return with_own_sets(data, *provided)
+    return with_provided_splits(data, *provided)
 
 
 def _split_data(data: Dataset, recipe: Recipe, options: TrainOptions) -> RunContext:
@@ -86,7 +86,7 @@ def _split_data(data: Dataset, recipe: Recipe, options: TrainOptions) -> RunCont
         splits = split_by_recipe(recipe, data)
     else:
         check_splits(splits, len(data))
-        recipe = recipe.with_settings(split=GIVEN)
+        recipe = recipe.with_settings(split=CUSTOM_SPLIT)
     weights = None if weights is None else _weights_of_all(weights, data)
     return RunContext(data, splits, recipe, weights, split_notes(data, splits, recipe, weights))
 
@@ -101,7 +101,7 @@ def _resolve_unfinished(folder: Path, options: TrainOptions) -> RunContext:
     recipe, source = read_unfinished(folder)
     known = {
         "data": _digest_of_data(source) if source.source == ARRAYS else "",
-        "splits": source.splits_sha256 or (UNKNOWN_DIGEST if recipe.split.split == GIVEN else ""),
+        "splits": source.splits_sha256 or (UNKNOWN_DIGEST if recipe.split.split == CUSTOM_SPLIT else ""),
         "sample_weights": source.sample_weights_sha256,
     }
     nothing = {"data": isinstance(options.data, DataConfig) and not options.data.source}  # of the command line
@@ -146,7 +146,11 @@ def split_by_recipe(recipe: Recipe, data: Dataset) -> Splits:
 def _weights_of_all(sample_weights: Any, data: Dataset) -> NDArray[np.float64]:
     """Weights of all samples: 1 for those of own sets that stand at the end, where the weights end before them."""
     weights, last = np.asarray(sample_weights), int(data.pool.max(initial=-1))
-    starts = [int(own[0]) for own in (data.own_valid, data.own_test) if own is not None and len(own) and own[0] > last]
+    starts = [
+        int(own[0])
+        for own in (data.provided_valid, data.provided_test)
+        if own is not None and len(own) and own[0] > last
+    ]
     lengths = [*starts, len(data)]  # the validation set stands right behind the training set's own samples
     n = len(weights) if weights.ndim == 1 and len(weights) in lengths else lengths[0]
     checked = checked_weights(weights, n)

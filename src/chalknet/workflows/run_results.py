@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from chalknet.artifacts.model_file import load_model
 from chalknet.artifacts.run_folder import MEMBERS, MODEL_FILE, FinishedRun, read_run
-from chalknet.config import GIVEN, SAME, Recipe
+from chalknet.config import CUSTOM_SPLIT, SAME_AS_SEED, Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.machine.blas import one_blas_thread
@@ -99,8 +99,10 @@ def ensemble_result(
 def spec_of_run(run: FinishedRun) -> StudySpec:
     """The run's recipe as a question with one configuration, and a seed for each of its networks."""
     recipe: Recipe = run.recipe
-    vary = ("init", "order") if recipe.training.batch_seed == SAME else ("init",)
-    split = "writeup" if recipe.split.split == GIVEN else recipe.split.split  # a question cannot hold index arrays
+    vary = ("init", "order") if recipe.training.batch_seed == SAME_AS_SEED else ("init",)
+    split = (
+        "writeup" if recipe.split.split == CUSTOM_SPLIT else recipe.split.split
+    )  # a question cannot hold index arrays
     training = replace(recipe.training, seed=0, ensemble=1)
     plain = replace(recipe, training=training, split=replace(recipe.split, split=split))
     n_networks, first = recipe.training.ensemble, recipe.training.seed

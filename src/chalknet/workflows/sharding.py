@@ -30,7 +30,7 @@ def start_shards(shards: int | None, on: str | None, data: Dataset, recipe: Reci
     architecture = architecture_for(recipe, data.n_inputs, data.n_classes)
     check_shards(recipe, architecture)
     of_network = (shards + PARAMETER_SETS) * architecture.n_parameters * FLOAT_BYTES
-    held = of_network if data.is_stored else of_network + data.inputs.nbytes
+    held = of_network if data.is_on_disk else of_network + data.inputs.nbytes
     with ray_cluster(on or "ray", "training over shards", held) as ray:
         connected = RayShards(ray, shards)
         try:

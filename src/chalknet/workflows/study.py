@@ -123,8 +123,8 @@ def _started_at_once(spec: StudySpec, jobs: int | None) -> int:
 
 
 def check_jobs(jobs: int | None, stack: int | None) -> None:
-    """Raise ConfigError unless jobs and stack are whole numbers in their ranges, or None."""
+    """Raise ConfigError unless jobs and stack are integers in their ranges, or None."""
     if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or not 1 <= jobs <= MAX_JOBS):
-        raise ConfigError(f"jobs must be a whole number from 1 to {MAX_JOBS}, got {jobs!r}.")
+        raise ConfigError(f"jobs must be an integer from 1 to {MAX_JOBS}, got {jobs!r}.")
     if stack is not None and (isinstance(stack, bool) or not isinstance(stack, int) or stack < 1):
-        raise ConfigError(f"stack must be a whole number >= 1, got {stack!r}.")
+        raise ConfigError(f"stack must be an integer >= 1, got {stack!r}.")

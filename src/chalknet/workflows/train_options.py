@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chalknet.checked import short
-from chalknet.config import FROM_0, MAX_WORKERS, DataConfig, Recipe, read_config, whole
+from chalknet.config import MAX_WORKERS, NON_NEGATIVE, DataConfig, Recipe, integer, read_config
 from chalknet.errors import ConfigError
 from chalknet.training.recipes import DEFAULT_RECIPE
 from chalknet.training.recipes import recipe as recipe_named
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 READ_OPTIONS = ("class_names", "label_column", "image_size", "image_fit")  # of `load_data`
 LIMITS = {
-    "checkpoint_seconds": FROM_0,
-    "checkpoint_epochs": whole(1),
-    "workers": whole(1, MAX_WORKERS),
-    "shards": whole(1, 10_000),
+    "checkpoint_seconds": NON_NEGATIVE,
+    "checkpoint_epochs": integer(1),
+    "workers": integer(1, MAX_WORKERS),
+    "shards": integer(1, 10_000),
 }
 
 

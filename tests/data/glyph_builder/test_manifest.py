@@ -14,7 +14,7 @@ from chalknet.errors import DataError
         ("face_id,family_group,family,face,file,sha256,letters\n0,0,f,r,a.ttf,zz,AB\n", "line 2: sha256 must be 64"),
         (
             "face_id,family_group,family,face,file,sha256,letters\nx,0,f,r,a.ttf,,AB\n",
-            "line 2: face_id must be a whole",
+            "line 2: face_id must be an integer",
         ),
         ("face_id,family_group,family,face,file,sha256,letters\n0,0,f,r,a.ttf," + "0" * 64 + ",\n", "letters is empty"),
         ("\x1f\x8b not gzip", "not a readable manifest"),

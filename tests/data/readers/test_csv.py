@@ -91,7 +91,7 @@ def test_an_mnist_table_becomes_images(header):
     data = read(text)
     np.testing.assert_array_equal(data.inputs, pixels)
     assert data.inputs.dtype == np.uint8
-    assert data.notes[-1] == "The 64 columns of whole numbers in 0..255 are read as images of 8 × 8 pixels."
+    assert data.notes[-1] == "The 64 columns of integers in 0..255 are read as images of 8 × 8 pixels."
 
 
 @pytest.mark.parametrize(("side", "top"), [(8, 127), (8, 256), (7, 255)])

@@ -62,7 +62,7 @@ def test_mnists_four_files_are_one_dataset_whose_t10k_part_is_its_own_test(tmp_p
     data = load_data(tmp_path)
     np.testing.assert_array_equal(data.inputs, np.concatenate([images(5, ord("t")), images(2, ord("t"))]))
     np.testing.assert_array_equal(data.labels, [0, 1, 2, 0, 1, 0, 1])
-    np.testing.assert_array_equal(data.own_test, [5, 6])
+    np.testing.assert_array_equal(data.provided_test, [5, 6])
     assert data.class_names == ("0", "1", "2")
     assert data.source == str(tmp_path)
 
@@ -71,7 +71,7 @@ def test_the_training_pair_alone_is_enough(tmp_path):
     write_pair(tmp_path, "train", 5)
     data = load_data(tmp_path, class_names=["Top", "Trouser", "Pullover"])
     assert len(data) == 5
-    assert data.own_test is None
+    assert data.provided_test is None
     assert data.class_names == ("Top", "Trouser", "Pullover")
 
 

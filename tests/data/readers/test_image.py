@@ -80,7 +80,7 @@ def test_32_bit_images_are_scaled_by_the_type_that_holds_their_values(tmp_path, 
     for name in "ab":
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.tif").write_bytes(content)
-    assert read_folder(tmp_path, "scans").notes[0].startswith("2 images of 32-bit whole numbers, read as 8-bit pixels")
+    assert read_folder(tmp_path, "scans").notes[0].startswith("2 images of 32-bit integers, read as 8-bit pixels")
 
 
 def test_images_of_12_bits_in_16_are_told(tmp_path):

@@ -29,12 +29,12 @@ def test_a_pair_stays_on_disk(tmp_path, samples, names):
     folder = saved(tmp_path / "set", **dict(zip(names, (samples, LABELS), strict=True)))
     for source in (folder, folder / f"{names[0]}.npy"):
         data = load_data(source)
-        assert data.is_stored
+        assert data.is_on_disk
         assert (data.inputs[:] == samples).all()
         assert (data.labels == LABELS).all()
         assert data.class_names == ("0", "1", "2")
         assert data.origin.source == str(source)
-    assert not data.in_memory().is_stored
+    assert not data.in_memory().is_on_disk
     assert (data.in_memory().inputs == samples).all()
 
 
@@ -42,7 +42,7 @@ def test_a_pair_stays_on_disk(tmp_path, samples, names):
 def test_gray_images_may_have_an_axis_of_one_channel(tmp_path, axis):
     data = load_data(saved(tmp_path / "set", images=np.expand_dims(IMAGES, axis), labels=LABELS))
     assert (data.inputs[:] == IMAGES).all()
-    assert data.is_stored
+    assert data.is_on_disk
 
 
 def test_shards_follow_each_other_by_name(tmp_path):
@@ -66,7 +66,7 @@ def test_the_digest_is_of_names_and_bytes(tmp_path):
     assert one != load_data(saved(tmp_path / "one", images=IMAGES, labels=LABELS[::-1])).sha256
 
 
-def test_parts_of_stored_samples_keep_the_order_of_the_files(tmp_path):
+def test_splits_of_samples_on_disk_keep_the_order_of_the_files(tmp_path):
     data = load_data(saved(tmp_path / "set", images=IMAGES, labels=LABELS))
     for method in ("writeup", "random", "stratified"):
         stored = split_dataset(data, method, 40, 10)
@@ -90,7 +90,7 @@ def test_parts_of_stored_samples_keep_the_order_of_the_files(tmp_path):
         ({"images": IMAGES, "labels": LABELS[:9]}, r"labels\.npy: 9 labels for the 60 samples of images\.npy"),
         (
             {"images": IMAGES, "labels": LABELS / 2},
-            r"labels\.npy: labels must be \(N,\) whole numbers, got \(60,\) of f",
+            r"labels\.npy: labels must be \(N,\) integers, got \(60,\) of f",
         ),
         ({"images": IMAGES.astype("i8"), "labels": LABELS}, r"must be uint8, float32, float64 .* got <i8\. Write"),
         ({"X": ROWS.astype(">f4"), "y": LABELS}, r"this machine's byte order, in C order; got >f4\. Write them anew"),

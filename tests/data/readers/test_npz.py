@@ -25,7 +25,7 @@ def test_images_and_labels_come_back_bit_for_bit_as_notmnists_letters(save):
     assert data.inputs.dtype == np.uint8
     assert data.labels.dtype == np.int64
     assert data.class_names == NOTMNIST_LETTERS
-    assert (data.source, data.own_test, data.groups) == ("f", None, None)
+    assert (data.source, data.provided_test, data.groups) == ("f", None, None)
     assert "notMNIST's A..J" in data.notes[0]
 
 
@@ -74,14 +74,14 @@ def test_keras_layout_is_one_dataset_whose_test_part_is_marked():
     data = read_npz(source_file(content))
     np.testing.assert_array_equal(data.inputs, np.concatenate([images(4), images(2) + 1]))
     np.testing.assert_array_equal(data.labels, [0, 1, 2, 1, 3, 0])
-    np.testing.assert_array_equal(data.own_test, [4, 5])
+    np.testing.assert_array_equal(data.provided_test, [4, 5])
     assert data.class_names == ("0", "1", "2", "3")
 
 
 def test_keras_layout_may_have_no_test_part():
     data = read_npz(source_file(npz_bytes(x_train=images(3), y_train=np.array([0, 1, 1]))))
     assert len(data) == 3
-    assert data.own_test is None
+    assert data.provided_test is None
 
 
 @pytest.mark.parametrize("x", ["x", "X"])
@@ -89,8 +89,8 @@ def test_keras_layout_may_have_no_test_part():
 def test_validation_samples_of_the_keras_layout_are_a_part(x, valid):
     arrays = {f"{x}_train": images(4), "y_train": np.arange(4) % 2, f"{x}_{valid}": images(2), f"y_{valid}": [0, 1]}
     data = read_npz(source_file(npz_bytes(**arrays, **{f"{x}_test": images(1), "y_test": [1]})))
-    np.testing.assert_array_equal(data.own_valid, [4, 5])
-    np.testing.assert_array_equal(data.own_test, [6])
+    np.testing.assert_array_equal(data.provided_valid, [4, 5])
+    np.testing.assert_array_equal(data.provided_test, [6])
     np.testing.assert_array_equal(data.labels, [0, 1, 0, 1, 0, 1, 1])
 
 

@@ -8,7 +8,7 @@ fonts       font files on disk                                  manifest    the 
 faces       what comes of a file: faces and drops               letter_set  images put together, numbered, shuffled
 drawing     one glyph, one face, one file                       building    the two ways to build
 scanning    many files, in a pool of processes                  archive     the .npz file, byte for byte the same
-thinning    one of each set of near-identical rows              comparison  a rebuild beside the file it should equal
+deduplication  one of each set of near-identical rows              comparison  a rebuild beside the file it should equal
 choice      which images of each letter are taken
 
 A file imports only from files that stand before it here, the left column first.

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from chalknet.data.glyph_builder.choice import choose_images, round_robin
+from chalknet.data.glyph_builder.deduplication import drop_near_identical_faces
 from chalknet.data.glyph_builder.drawing import DrawTask
 from chalknet.data.glyph_builder.faces import Drop, Face
 from chalknet.data.glyph_builder.families import family_groups
@@ -23,7 +24,6 @@ from chalknet.data.glyph_builder.letter_set import (
 from chalknet.data.glyph_builder.letters import check_letters
 from chalknet.data.glyph_builder.manifest import FaceRecord, match_pinned
 from chalknet.data.glyph_builder.scanning import Progress, run_tasks, scan_fonts
-from chalknet.data.glyph_builder.thinning import drop_near_identical_faces
 from chalknet.errors import ConfigError, DataError
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.data.glyph_builder.deduplication import distinct_rows
 from chalknet.data.glyph_builder.faces import Images
-from chalknet.data.glyph_builder.thinning import distinct_rows
 
 IMAGE_RMS = 0.03  # the same within one letter
 

@@ -56,13 +56,13 @@ class Comparison:
     source_made_with: str | None
 
     @property
-    def far_share(self) -> float:
+    def far_fraction(self) -> float:
         return self.far_off / self.images
 
     @property
     def agrees(self) -> bool:
         """Whether the differences are no more than another FreeType makes."""
-        return self.far_share <= TOLERANCE
+        return self.far_fraction <= TOLERANCE
 
 
 def read_reference(path: Path) -> Reference:

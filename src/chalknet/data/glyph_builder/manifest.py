@@ -119,7 +119,7 @@ def _record(row: dict[str, str], where: str) -> FaceRecord:
 
 def _whole_number(text: str, column: str, where: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise DataError(f"{where}: {column} must be a whole number, got {text!r}.")
+        raise DataError(f"{where}: {column} must be an integer, got {text!r}.")
     return int(text)
 
 

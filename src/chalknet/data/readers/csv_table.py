@@ -20,7 +20,7 @@ from chalknet.data.dataset import MAX_CLASSES, Dataset, IntArray, dataset_from_a
 from chalknet.data.readers.source_file import SourceFile
 from chalknet.data.row_numbers import NUMBERS_ROWS, row_numbers
 from chalknet.errors import DataError
-from chalknet.formatting import capitalised, count_of, quoted
+from chalknet.formatting import capitalized, count_of, quoted
 
 GIVE_LABEL = "Give --label-column (in Python: load_data(..., label_column=...))"
 LABEL_NAMES = ("label", "class", "target", "y")
@@ -101,7 +101,7 @@ def read_csv(
     """Return the samples of a CSV or TSV table.
 
     Rows are float64, the table's own numbers, and nothing scales them. They become images where image_size says so, or
-    where they can only be pixels: whole numbers in 0..255, one of them above 127, and a square number of at least 64
+    where they can only be pixels: integers in 0..255, one of them above 127, and a square number of at least 64
     feature columns, as in the MNIST tables. Pixels in 0..255 are uint8.
 
     Args:
@@ -430,7 +430,7 @@ def _strange_columns(features: NDArray[np.float64], columns: _Columns) -> list[s
     """Notes on columns that are no measurements: those that number the rows, and those that float64 rounds."""
     rounded = np.maximum(features.max(axis=0), -features.min(axis=0)) > 2**53
     return [
-        f"{capitalised(_column(columns.features[at]))} {what} Leave it out of the table{how}."
+        f"{capitalized(_column(columns.features[at]))} {what} Leave it out of the table{how}."
         for found, what, how in (
             (row_numbers(features, columns.features), NUMBERS_ROWS, " (in pandas: to_csv(index=False))"),
             (np.flatnonzero(rounded)[:1], "holds numbers beyond 2^53, which are rounded.", " if it is an identity"),
@@ -490,12 +490,12 @@ def _strange_labels(table: _Table, texts: Sequence[str], label: str) -> list[str
         if text.casefold() in MISSING:
             n = count_of(int((table.labels == at).sum()), "sample")
             notes.append(
-                f"{capitalised(label)}: {text!r} ({n}) is read as a class like the others. If it marks labels that are "
+                f"{capitalized(label)}: {text!r} ({n}) is read as a class like the others. If it marks labels that are "
                 "missing, leave these rows out."
             )
     values = {text.lstrip("+").lstrip("0") for text in texts}
     if all(map(WHOLE_NUMBER.fullmatch, texts)) and len(values) < len(texts):
-        notes.append(f"{capitalised(label)}: labels such as 1 and 01 are read as names, so they are different classes.")
+        notes.append(f"{capitalized(label)}: labels such as 1 and 01 are read as names, so they are different classes.")
     return notes
 
 
@@ -521,7 +521,7 @@ def _as_images(
         if np.array_equal(pixels, features):
             if image_size is None:
                 notes.append(
-                    f"The {n_columns} columns of whole numbers in 0..255 are read as images of {side} × {side} pixels."
+                    f"The {n_columns} columns of integers in 0..255 are read as images of {side} × {side} pixels."
                 )
             return pixels.reshape(-1, *(image_size or (side, side)))
     return features if image_size is None else features.reshape(-1, *image_size)

@@ -28,7 +28,7 @@ DIM = 16  # of 255: the brightest pixel of images of 12 bits that were saved wit
 # What a note says of some images.
 TOLD = {
     "transparent": "with transparency laid on white",
-    "32-bit": "of 32-bit whole numbers, read as 8-bit pixels where none is above 255, else as 16-bit ones",
+    "32-bit": "of 32-bit integers, read as 8-bit pixels where none is above 255, else as 16-bit ones",
     "dim": "of 16-bit pixels, none of them above 4,096, read as nearly black; save them with white as 65,535",
     "resized": "resized to {size}",
     "stretched": "stretched to other proportions, which --image-fit crop or pad keeps (in Python: "

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.data.dataset import Dataset
-from chalknet.data.readers.parts import Part, dataset_from_parts
 from chalknet.data.readers.source_file import digest_of_files, open_source
+from chalknet.data.readers.source_splits import SourceSplit, dataset_from_splits
 from chalknet.errors import DataError
 from chalknet.files import Budget
 
@@ -56,8 +56,8 @@ def read_idx(path: Path, source: str, *, class_names: Sequence[str] | None = Non
     for name, files in zip(("train", "test"), found, strict=False):
         arrays = [read_idx_array(file, str(file)) for file in files]
         digests += [(file.name, digest) for file, (_, digest) in zip(files, arrays, strict=True)]
-        parts.append(Part(name, arrays[0][0], arrays[1][0], str(files[0]), str(files[1])))
-    return dataset_from_parts(parts, source, class_names=class_names, sha256=digest_of_files(digests))
+        parts.append(SourceSplit(name, arrays[0][0], arrays[1][0], str(files[0]), str(files[1])))
+    return dataset_from_splits(parts, source, class_names=class_names, sha256=digest_of_files(digests))
 
 
 def read_idx_images(path: Path, source: str) -> list[NDArray[Any]]:

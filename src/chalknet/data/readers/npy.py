@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.data.dataset import Dataset, checked_labels, numbered_class_names
+from chalknet.data.on_disk import OnDiskArray, OnDiskSamples
 from chalknet.data.readers.npy_array import read_npy, read_npy_header
 from chalknet.data.readers.source_file import digest_of_files, open_source
-from chalknet.data.stored import StoredArray, StoredSamples
 from chalknet.errors import DataError
 from chalknet.files import open_regular
 
@@ -76,7 +76,7 @@ def read_pairs(pairs: Sequence[FilePair], source: str, *, class_names: Sequence[
     Raises:
         DataError: a file is missing or is not what is needed.
     """
-    arrays: list[StoredArray] = []
+    arrays: list[OnDiskArray] = []
     labels, digests = [], []
     for samples_path, labels_path in pairs:
         for path in (samples_path, labels_path):
@@ -88,15 +88,13 @@ def read_pairs(pairs: Sequence[FilePair], source: str, *, class_names: Sequence[
         with open_source(labels_path, str(labels_path)) as file:
             of_file = read_npy(file.file, "the array of labels", file.budget)
         if of_file.ndim != 1 or of_file.dtype.kind not in "ui":
-            raise DataError(
-                f"{labels_path}: labels must be (N,) whole numbers, got {of_file.shape} of {of_file.dtype}."
-            )
+            raise DataError(f"{labels_path}: labels must be (N,) integers, got {of_file.shape} of {of_file.dtype}.")
         n_samples = arrays[-1].shape[0]
         if len(of_file) != n_samples:
             raise DataError(f"{labels_path}: {len(of_file)} labels for the {n_samples} samples of {samples_path.name}.")
         labels.append(of_file)
         digests += [(path.name, _digest(path)) for path in (samples_path, labels_path)]
-    samples, all_labels = StoredSamples(arrays), np.concatenate(labels)
+    samples, all_labels = OnDiskSamples(arrays), np.concatenate(labels)
     names = tuple(class_names) if class_names else numbered_class_names(all_labels, source)
     checked_labels(all_labels, len(samples), names, source)  # before the long look at every value
     notes = _note_of_order(all_labels)
@@ -116,19 +114,19 @@ def _note_of_order(labels: NDArray[Any]) -> tuple[str, ...]:
     )
 
 
-def open_samples(paths: Sequence[Path]) -> StoredSamples:
+def open_samples(paths: Sequence[Path]) -> OnDiskSamples:
     """The samples of one file, or of several one after the other, without their labels; they stay in the files.
 
     Raises:
         DataError: a file is not what is needed, or the files differ.
     """
-    arrays: list[StoredArray] = []
+    arrays: list[OnDiskArray] = []
     for path in paths:
         arrays.append(_opened(path, arrays[0] if arrays else None))
-    return StoredSamples(arrays)
+    return OnDiskSamples(arrays)
 
 
-def _opened(path: Path, first: StoredArray | None) -> StoredArray:
+def _opened(path: Path, first: OnDiskArray | None) -> OnDiskArray:
     """A samples file, its header and its size checked."""
     with open_regular(path) as file:
         header = read_npy_header(file, str(path), "the array")
@@ -146,7 +144,7 @@ def _opened(path: Path, first: StoredArray | None) -> StoredArray:
     shape = header.shape
     if len(shape) == 4 and 1 in (shape[1], shape[3]):  # gray images with an axis of one channel
         shape = shape[:3] if shape[3] == 1 else (shape[0], *shape[2:])
-    found = StoredArray(path, header.n_bytes, shape, header.dtype)
+    found = OnDiskArray(path, header.n_bytes, shape, header.dtype)
     if len(found.shape) not in (2, 3):
         raise DataError(f"{path}: samples must be (N, H, W) images or (N, I) rows, got shape {found.shape}.")
     if first is not None and (found.shape[1:], found.dtype) != (first.shape[1:], first.dtype):

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from chalknet.data.dataset import Dataset, checked_labels, nfc, numeric_array
 from chalknet.data.readers.npy_array import read_npy
-from chalknet.data.readers.parts import Part, dataset_from_parts
 from chalknet.data.readers.source_file import SourceFile
+from chalknet.data.readers.source_splits import SourceSplit, dataset_from_splits
 from chalknet.errors import DataError
 from chalknet.formatting import count_of, quoted
 
 NOTMNIST_LETTERS = tuple("ABCDEFGHIJ")
 PAIRS = (("images", "labels"), ("X", "y"), ("x", "y"), ("data", "target"))
-PARTS = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
+SPLIT_SUFFIXES = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
 KNOWN_ARRAYS = ("class_names", "family", "groups", "face", "made_with")  # the last two are of `data build`
 
 
@@ -41,7 +41,7 @@ def read_npz(file: SourceFile, *, class_names: Sequence[str] | None = None) -> D
     with np.errstate(over="ignore", invalid="ignore"):
         # Casting a long double to float64 may overflow; the check of the values finds and names the infinity.
         parts = [
-            Part(
+            SourceSplit(
                 part,
                 _bool_to_gray(archive.array(inputs), inputs, notes),
                 _column(archive.array(labels), labels, notes),
@@ -58,7 +58,7 @@ def read_npz(file: SourceFile, *, class_names: Sequence[str] | None = None) -> D
         if unread:
             notes.append(f"{count_of(len(unread), 'array')} of the file not read: {quoted(sorted(unread))}.")
         sha256 = file.digest().hex()
-        return dataset_from_parts(parts, file.name, class_names=names, groups=groups, sha256=sha256, notes=notes)
+        return dataset_from_splits(parts, file.name, class_names=names, groups=groups, sha256=sha256, notes=notes)
 
 
 def read_npz_inputs(file: SourceFile) -> tuple[NDArray[Any], list[str]]:
@@ -82,7 +82,7 @@ def read_npz_inputs(file: SourceFile) -> tuple[NDArray[Any], list[str]]:
 def _inputs_keys(archive: NpzArchive) -> list[str]:
     for x in "xX":
         if f"{x}_train" in archive.keys:
-            named = (f"{x}_{name}" for names in PARTS.values() for name in names)
+            named = (f"{x}_{name}" for names in SPLIT_SUFFIXES.values() for name in names)
             return [key for key in named if key in archive.keys]
     known = [key for key in (*(inputs for inputs, _ in PAIRS), "x_test") if key in archive.keys]
     if known or len(archive.keys) == 1:
@@ -97,7 +97,7 @@ def _layout(archive: NpzArchive) -> dict[str, tuple[str, str]]:
     """The arrays of samples and of labels of each part, the training part first."""
     for x in "xX":
         if f"{x}_train" in archive.keys:
-            named = {part: [(f"{x}_{name}", f"y_{name}") for name in names] for part, names in PARTS.items()}
+            named = {part: [(f"{x}_{name}", f"y_{name}") for name in names] for part, names in SPLIT_SUFFIXES.items()}
             layout = {
                 part: next(pair for pair in pairs if archive.keys & set(pair))
                 for part, pairs in named.items()

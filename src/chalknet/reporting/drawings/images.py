@@ -230,9 +230,9 @@ class _Sheet:
 def _check_grid(data: Dataset, rows: int, columns: int, seed: int, by_class: bool) -> None:
     for name, value in (("rows", rows), ("columns", columns)):
         if not 1 <= value <= MAX_SIDE:
-            raise ConfigError(f"{name} must be a whole number from 1 to {MAX_SIDE}, got {value}.")
+            raise ConfigError(f"{name} must be an integer from 1 to {MAX_SIDE}, got {value}.")
     if seed < 0:
-        raise ConfigError(f"seed must be a whole number >= 0, got {seed}.")
+        raise ConfigError(f"seed must be an integer >= 0, got {seed}.")
     if by_class and rows > data.n_classes:
         raise ConfigError(f"rows must be at most {data.n_classes}, one for each class, got {rows}.")
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chalknet.formatting import capitalised, count_of, listed, percent, percent_ends, points
+from chalknet.formatting import capitalized, count_of, listed, percent, percent_interval, points
 from chalknet.reporting.document import Block, Note, Paragraph, Section
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData
 from chalknet.reporting.sections.comparison import configuration_phrase
@@ -45,7 +45,7 @@ def _single(report_data: ReportData, runs: ConfigurationRuns) -> tuple[Block, ..
         return ()
     found = report_data.accuracy_of(runs)
     shown = percent(runs.mean("valid", "accuracy"))
-    ends = "" if found is None else f" (95 % interval {percent_ends(found.low, found.high)})"
+    ends = "" if found is None else f" (95 % interval {percent_interval(found.low, found.high)})"
     nothing = "no configuration was chosen" if runs.configuration.recipe.stopping.stop_early else "nothing was chosen"
     return (Paragraph(f"There is one configuration, so {nothing}. Its validation accuracy is {shown}{ends}."),)
 
@@ -80,7 +80,7 @@ def epoch_choice(configurations: Sequence[ConfigurationRuns]) -> tuple[Block, ..
 
 def _choice(report_data: ReportData, chosen: ConfigurationRuns) -> str:
     found = report_data.accuracy_of(chosen)
-    ends = "" if found is None else f" (95 % interval {percent_ends(found.low, found.high)})"
+    ends = "" if found is None else f" (95 % interval {percent_interval(found.low, found.high)})"
     text = (
         f"By the highest mean validation accuracy, {configuration_phrase(chosen)} is chosen from "
         f"{len(report_data.complete)} configurations: {percent(chosen.mean('valid', 'accuracy'))}{ends}."
@@ -88,11 +88,11 @@ def _choice(report_data: ReportData, chosen: ConfigurationRuns) -> str:
     if report_data.tied:
         same = listed([configuration_phrase(runs) for runs in report_data.tied])
         have = "has" if len(report_data.tied) == 1 else "have"
-        text += f" {capitalised(same)} {have} the same mean; the first that was asked for is taken."
+        text += f" {capitalized(same)} {have} the same mean; the first that was asked for is taken."
     alike = _not_told_apart(report_data, chosen)
     if alike:
         text += (
-            f" {capitalised(configuration_phrase(chosen))} cannot be told apart from {listed(alike)}: these numbers do "
+            f" {capitalized(configuration_phrase(chosen))} cannot be told apart from {listed(alike)}: these numbers do "
             "not say that it is the better one."
         )
     return text
@@ -156,7 +156,7 @@ def _test(report_data: ReportData, chosen: ConfigurationRuns) -> tuple[Block, ..
     ends = (
         ""
         if report_data.test is None
-        else f", 95 % interval {percent_ends(report_data.test.low, report_data.test.high)}"
+        else f", 95 % interval {percent_interval(report_data.test.low, report_data.test.high)}"
     )
     seeds = (
         ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chalknet.formatting import capitalised, count_of, listed
+from chalknet.formatting import capitalized, count_of, listed
 from chalknet.reporting.document import Block, FigureBlock, Findings, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.markup import code
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData, field_name
@@ -111,7 +111,7 @@ def _configurations(report_data: ReportData) -> TableBlock:
     if len(report_data.complete) == 1 or report_data.comparison_split != "valid":
         chosen = []  # nothing was chosen
     mean = ", mean over the seeds" if report_data.n_seeds > 1 else ""
-    split = capitalised(comparison_split_name(report_data))
+    split = capitalized(comparison_split_name(report_data))
     caption = f"{split} accuracy and loss of each configuration{mean}; seconds of one training"
     if chosen:
         caption += "; the highest mean is set off"
@@ -128,13 +128,13 @@ def _grid_caption(report_data: ReportData) -> str:
 
 def _accuracy_block(report_data: ReportData) -> FigureBlock:
     split = comparison_split_name(report_data)
-    caption = f"{capitalised(split)} accuracy of each configuration"
+    caption = f"{capitalized(split)} accuracy of each configuration"
     if report_data.comparison is not None:
         caption += ", with its 95 % interval"
     if report_data.n_seeds > 1:
         caption += "; the small points are the seeds"
     against = field_name(report_data.varied[0]) if len(report_data.varied) == 1 else "configuration"
-    alt = f"{capitalised(split)} accuracy against {against}; the numbers stand in the table of configurations."
+    alt = f"{capitalized(split)} accuracy against {against}; the numbers stand in the table of configurations."
     return FigureBlock("accuracy", accuracy_figure(report_data), f"{caption}.", alt)
 
 
@@ -184,7 +184,7 @@ def _curves(report_data: ReportData) -> list[Block]:
         FigureBlock(
             f"curves-{measure}",
             configuration_curves(report_data, measure, splits),
-            f"{capitalised(measure)} of {names} after each epoch, {seeds}{as_far}; all panels have the same axes."
+            f"{capitalized(measure)} of {names} after each epoch, {seeds}{as_far}; all panels have the same axes."
             f"{cut_off(report_data, measure)}{which}",
             f"A panel for each of {count_of(len(shown), 'configuration')}: {measure} of {names} against the epoch.",
         )

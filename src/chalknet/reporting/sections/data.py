@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chalknet.config import GIVEN
+from chalknet.config import CUSTOM_SPLIT
 from chalknet.data.dataset import Dataset
 from chalknet.formatting import count_of
 from chalknet.reporting.document import Block, ImageBlock, Note, Paragraph, Section, TableBlock
@@ -54,7 +54,7 @@ def _text(report_data: ReportData) -> str:
     values = "pixels" if report_data.has_images else "values"
     what = f"{facts.samples:,} {kind} of {shape} {values} in {len(facts.class_names):,} classes"
     text = f"{code(facts.source)} holds {what}. "
-    if report_data.recipe.split.split == GIVEN:
+    if report_data.recipe.split.split == CUSTOM_SPLIT:
         return text + "Its parts were given as index arrays, which no file holds."
     sizes = {split: f"{size:,}" for split, size in facts.split_sizes.items()}
     words = SPLIT_WORDS[split.split].format(seed=split.split_seed, train=sizes["train"], valid=sizes["valid"])
@@ -90,8 +90,8 @@ def _audit(report_data: ReportData) -> list[Block]:
     if not rows:
         return [
             Paragraph(
-                f"The audit looked for {count_of(looked, 'thing')} (copies, near twins, contradicting labels, blank "
-                "images, imbalance, groups on two sides) and found none of them."
+                f"The audit looked for {count_of(looked, 'thing')} (copies, near duplicates, contradicting labels, "
+                "blank images, imbalance, groups on two sides) and found none of them."
             )
         ]
     text = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from chalknet.formatting import count_of, duration, fixed, percent, percent_ends, points, points_ends
+from chalknet.formatting import count_of, duration, fixed, percent, percent_interval, points, points_interval
 from chalknet.reporting.document import Block, FigureBlock, Findings, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.report_data import ConfigurationRuns, EnsembleResult, ReportData
 from chalknet.reporting.sections.choice import epoch_choice
@@ -83,7 +83,7 @@ def _gain_table(runs: ConfigurationRuns, ensemble: EnsembleResult, splits: tuple
     rows = []
     for split in splits:
         own, gain = ensemble.scores[split], ensemble.gains[split]
-        ends = "" if math.isnan(gain.low) else points_ends(gain.low, gain.high)
+        ends = "" if math.isnan(gain.low) else points_interval(gain.low, gain.high)
         cells = (percent2(runs.mean(split, "accuracy")), percent2(own.accuracy), points(gain.value), ends)
         rows.append((SPLIT_NAMES[split], *cells, four(runs.mean(split, "loss")), four(own.loss)))
     heads = ("mean accuracy", "accuracy together", "gain, points", "95 % interval", "mean loss", "loss together")
@@ -95,7 +95,7 @@ def _sentence(split: str, gain: Interval) -> str:
     if math.isnan(gain.low):
         told = f"Averaging changes accuracy by {points(gain.value)} points {where}"
         return f"{told}; without the samples there is no interval."
-    ends = f"95 % interval {points_ends(gain.low, gain.high)}"
+    ends = f"95 % interval {points_interval(gain.low, gain.high)}"
     if gain.low > 0:
         return f"Averaging gains {fixed(100 * gain.value, 1)} points {where} ({ends})."
     if gain.high < 0:
@@ -106,6 +106,6 @@ def _sentence(split: str, gain: Interval) -> str:
 def _test(report_data: ReportData, ensemble: EnsembleResult) -> Note:
     accuracy, n_samples = ensemble.scores["test"].accuracy, report_data.sizes["test"]
     found = wilson(round(accuracy * n_samples), n_samples)
-    ends = percent_ends(found.low, found.high)
+    ends = percent_interval(found.low, found.high)
     who = f"{count_of(report_data.n_seeds, 'network')} together, on {count_of(n_samples, 'test sample')}"
     return Note(f"**Test accuracy: {percent(accuracy)}**, 95 % interval {ends}; {who}.")

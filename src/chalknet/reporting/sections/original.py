@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chalknet.config import Recipe
-from chalknet.formatting import DASH, count_of, fixed, listed, percent_ends
+from chalknet.formatting import DASH, count_of, fixed, listed, percent_interval
 from chalknet.reporting.document import Block, FigureBlock, Note, Section, TableBlock
 from chalknet.reporting.markup import code
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData
@@ -119,7 +119,7 @@ def intervals_table() -> Table:
         for split, accuracy in zip(SPLITS[1:], printed.accuracies[1:], strict=True):
             found = wilson(round(accuracy * SIZES[split]), SIZES[split], LEVEL)
             half = 100 * (found.high - found.low) / 2
-            cells += [percent2(accuracy), percent_ends(found.low, found.high), fixed(half, 1)]
+            cells += [percent2(accuracy), percent_interval(found.low, found.high), fixed(half, 1)]
         rows.append((str(width), *cells))
     heads = ("accuracy", "95 % interval", "half-width")
     columns = (

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 
-from chalknet.formatting import capitalised, count_of, points, points_ends
+from chalknet.formatting import capitalized, count_of, points, points_interval
 from chalknet.records import SPLITS
 from chalknet.reporting.document import Block, FigureBlock, Findings, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.markup import escape
@@ -50,7 +50,7 @@ def stopping_section(
         blocks.append(
             Note(
                 "; ".join(
-                    f"{capitalised(configuration_phrase(runs))}: {escape(runs.stopping_missing_reason)}"
+                    f"{capitalized(configuration_phrase(runs))}: {escape(runs.stopping_missing_reason)}"
                     for runs in missing
                 )
                 + "."
@@ -109,7 +109,7 @@ def _figure(report_data: ReportData, found: list[tuple[ConfigurationRuns, Stoppi
     return FigureBlock(
         "stopping",
         stopping_curves(report_data),
-        f"{capitalised(names)} {curves}after each epoch; the upright line is the stopping point, the shade its 95 % "
+        f"{capitalized(names)} {curves}after each epoch; the upright line is the stopping point, the shade its 95 % "
         f"interval.{cut_off(report_data)}{which}",
         f"A panel for each of {count_of(min(len(found), MAX_PANELS), 'configuration')}: {names} against the epoch, "
         "with "
@@ -119,7 +119,7 @@ def _figure(report_data: ReportData, found: list[tuple[ConfigurationRuns, Stoppi
 
 def _sentence(runs: ConfigurationRuns, point: StoppingPoint) -> str:
     epoch, gain = point.epoch, point.valid_gain
-    name = capitalised(configuration_phrase(runs))
+    name = capitalized(configuration_phrase(runs))
     ends = f" (95 % interval {epoch.low:.0f} to {epoch.high:.0f})" if math.isfinite(epoch.low) else ""
     if epoch.value == point.n_epochs:
         last = f"the last epoch, {point.n_epochs}{ends}"
@@ -131,7 +131,7 @@ def _sentence(runs: ConfigurationRuns, point: StoppingPoint) -> str:
     )
     if not math.isfinite(gain.low):
         return f"{text}; there is no interval to judge it by."
-    return f"{text} (95 % interval {points_ends(gain.low, gain.high)}), {_verdict(gain)}."
+    return f"{text} (95 % interval {points_interval(gain.low, gain.high)}), {_verdict(gain)}."
 
 
 def _verdict(gain: Interval) -> str:

@@ -115,7 +115,7 @@ def ray_pool(queue: WorkQueue, data: Dataset, recipe: Recipe, on: str, size: int
         MissingExtraError: Ray is not installed.
         ChalknetError: the cluster cannot be reached.
     """
-    with ray_cluster(on, "a study on Ray", 0 if data.is_stored else data.inputs.nbytes) as ray:
+    with ray_cluster(on, "a study on Ray", 0 if data.is_on_disk else data.inputs.nbytes) as ray:
         gpus = int(ray.cluster_resources().get("GPU", 0))
         gpus_of_run = 1 if wants_gpu(recipe, gpus) else 0
         nodes = cores_of_nodes(ray)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.data.dataset import Dataset
-from chalknet.data.stored import StoredArray, StoredSamples
+from chalknet.data.on_disk import OnDiskArray, OnDiskSamples
 
 DATA_FILE = "data.json"
 ROWS_AT_ONCE = 4096  # samples to copy at a time
@@ -26,8 +26,11 @@ def write_data(data: Dataset, folder: Path) -> None:
     with (folder / "inputs.npy").open("wb") as file:
         _write_array(file, data.inputs, data.inputs.dtype, data.inputs.shape)
     arrays: dict[str, NDArray[Any] | None] = {
-        "labels": data.labels, "groups": data.groups, "own_test": data.own_test, "own_valid": data.own_valid
-    }  # fmt: skip
+        "labels": data.labels,
+        "groups": data.groups,
+        "provided_test": data.provided_test,
+        "provided_valid": data.provided_valid,
+    }
     for name, array in arrays.items():
         if array is not None:
             with (folder / f"{name}.npy").open("wb") as file:
@@ -37,7 +40,7 @@ def write_data(data: Dataset, folder: Path) -> None:
         "source": data.source,
         "sha256": data.sha256,
         "input_names": list(data.input_names),
-        "stored": isinstance(data.inputs, StoredSamples),
+        "stored": isinstance(data.inputs, OnDiskSamples),
         "arrays": [name for name, array in arrays.items() if array is not None],
     }
     (folder / DATA_FILE).write_text(json.dumps(facts), encoding="utf-8")
@@ -56,7 +59,7 @@ def read_data(folder: Path) -> Dataset:
     arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in facts["arrays"]}
     inputs: Any = np.load(folder / "inputs.npy", mmap_mode="r", allow_pickle=False)
     if facts["stored"]:
-        inputs = StoredSamples([StoredArray(folder / "inputs.npy", inputs.offset, inputs.shape, inputs.dtype)])
+        inputs = OnDiskSamples([OnDiskArray(folder / "inputs.npy", inputs.offset, inputs.shape, inputs.dtype)])
     return Dataset(
         inputs=inputs,
         class_names=tuple(facts["class_names"]),

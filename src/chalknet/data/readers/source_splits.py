@@ -14,7 +14,7 @@ from chalknet.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class SourceSplit:
     """One part of a source.
 
     Attributes:
@@ -31,8 +31,8 @@ class Part:
     labels_source: str
 
 
-def dataset_from_parts(
-    parts: Sequence[Part],
+def dataset_from_splits(
+    parts: Sequence[SourceSplit],
     source: str,
     *,
     class_names: Sequence[str] | None = None,
@@ -40,7 +40,7 @@ def dataset_from_parts(
     sha256: str = "",
     notes: Sequence[str] = (),
 ) -> Dataset:
-    """Return one `Dataset` of a training part and, behind it, the others, marked as `own_valid` and `own_test`.
+    """Return one `Dataset` of all splits, training first, with `provided_valid` and `provided_test` set.
 
     Classes are "0" to the largest label unless class_names names them.
 
@@ -76,4 +76,4 @@ def dataset_from_parts(
         sha256=sha256,
         notes=notes,
     )
-    return replace(joined, own_valid=own.get("valid"), own_test=own.get("test"))
+    return replace(joined, provided_valid=own.get("valid"), provided_test=own.get("test"))

@@ -18,7 +18,7 @@ WINDOWS_KEPT = 2  # of a part; a batch may begin in one and end in the next
 
 
 @dataclass(frozen=True)
-class StoredArray:
+class OnDiskArray:
     """One C-ordered array in a file: its first value at offset, shape (n, ...), native byte order."""
 
     path: Path
@@ -28,7 +28,7 @@ class StoredArray:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For other processes, which may be in another folder."""
-        return StoredArray, (self.path.absolute(), self.offset, self.shape, self.dtype)
+        return OnDiskArray, (self.path.absolute(), self.offset, self.shape, self.dtype)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Samples start..stop as an array of their own; threads may read at the same time.
@@ -49,7 +49,7 @@ class StoredArray:
         return found.reshape(stop - start, *self.shape[1:])
 
 
-class StoredSamples:
+class OnDiskSamples:
     """(N, H, W) images or (N, I) rows in one file or in several, one after the other; what is asked for is read.
 
     Behaves as an array where samples are taken: `len`, `shape`, `dtype`, `samples[5]`, `samples[10:20]`,
@@ -59,7 +59,7 @@ class StoredSamples:
         arrays: at least one; all of one type and one shape of sample.
     """
 
-    def __init__(self, arrays: Sequence[StoredArray]) -> None:
+    def __init__(self, arrays: Sequence[OnDiskArray]) -> None:
         self.arrays = tuple(arrays)
         self._starts = np.cumsum([0, *(array.shape[0] for array in arrays)])
         self.dtype = arrays[0].dtype
@@ -136,7 +136,7 @@ class StoredSamples:
         return max(float(block.max()) for _, block in self.blocks())
 
 
-class StoredPart:
+class OnDiskSplit:
     """Some stored samples, flattened to (n, I): what an engine trains on without holding it.
 
     Slices are read as they are asked for. Positions are served from windows of consecutive samples, of which the last
@@ -148,7 +148,7 @@ class StoredPart:
         window: samples of a window.
     """
 
-    def __init__(self, samples: StoredSamples, index: NDArray[np.int64], window: int) -> None:
+    def __init__(self, samples: OnDiskSamples, index: NDArray[np.int64], window: int) -> None:
         self._samples, self._index, self._window = samples, index, window
         self._windows: dict[int, NDArray[Any]] = {}
         self.dtype = samples.dtype
@@ -158,9 +158,9 @@ class StoredPart:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def some(self, positions: NDArray[np.int64], window: int) -> StoredPart:
+    def some(self, positions: NDArray[np.int64], window: int) -> OnDiskSplit:
         """A part of this part; nothing is read."""
-        return StoredPart(self._samples, self._index[positions], window)
+        return OnDiskSplit(self._samples, self._index[positions], window)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         if isinstance(key, slice):

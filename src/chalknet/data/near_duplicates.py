@@ -1,4 +1,4 @@
-"""Twins: samples that are equal, or nearly so, and where their copies lie."""
+"""Duplicates: samples that are equal, or nearly so, and where their copies lie."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ class Scale:
 
 
 @dataclass(frozen=True, eq=False)
-class Units:
-    """Samples with equal content, equal label and the same part, put together: U units for N samples.
+class DuplicateGroups:
+    """Samples with equal content, equal label and the same split, put together: U groups for N samples.
 
     Attributes:
-        of_sample: (N,) each sample's unit.
-        content, label, part: (U,) the content's number, the label, the part.
-        size, first: (U,) the number of samples in the unit, and the index of the first of them.
+        of_sample: (N,) each sample's group.
+        content, label, split: (U,) the content's number, the label, the split.
+        size, first: (U,) the number of samples in the group, and the index of the first of them.
     """
 
     of_sample: IntArray
     content: IntArray
     label: IntArray
-    part: IntArray
+    split: IntArray
     size: IntArray
     first: IntArray
 
@@ -77,18 +77,19 @@ class Pair:
 
 
 @dataclass(frozen=True, eq=False)
-class Twins:
-    """For every unit, in which parts its twins are; and how many pairs there are between the parts.
+class Duplicates:
+    """For every group, in which splits its duplicates are; and how many pairs there are between the splits.
 
-    A copy is a sample with the same values; a near twin is no copy and has an RMS difference of at most the threshold.
+    A copy is a sample with the same values. A near duplicate is not a copy and has an RMS difference of at most the
+    threshold.
 
     Attributes:
-        copy_same, copy_other, near_same, near_other: (U, P) has a twin of the same / another label in this part.
-        copy_pairs, near_pairs: (P, P, 2) pairs of samples between parts p <= q; last axis: same label, another.
-        closest: pairs that cross the parts or differ in label: those of two labels first, then the smallest distance.
+        copy_same, copy_other, near_same, near_other: (U, P) has a duplicate of the same / another label in this split.
+        copy_pairs, near_pairs: (P, P, 2) pairs of samples between splits p <= q; last axis: same label, another.
+        closest: pairs that cross the splits or differ in label: those of two labels first, then the smallest distance.
     """
 
-    units: Units
+    groups: DuplicateGroups
     copy_same: BoolArray
     copy_other: BoolArray
     near_same: BoolArray
@@ -98,32 +99,34 @@ class Twins:
     closest: tuple[Pair, ...]
 
 
-def find_twins(data: Dataset, part: IntArray, n_parts: int, near: float, progress: Progress | None = None) -> Twins:
-    """Every copy and near twin in data, by part.
+def find_duplicates(
+    data: Dataset, split: IntArray, n_splits: int, near: float, progress: Progress | None = None
+) -> Duplicates:
+    """Every copy and near duplicate in data, by split.
 
-    distance(a, b) = sqrt((1/D) sum_d (a_d - b_d)^2), with values on `full_scale(data)`; near twins have
+    distance(a, b) = sqrt((1/D) sum_d (a_d - b_d)^2), with values on `full_scale(data)`; near duplicates have
     0 < distance <= near. The search compares all pairs that can be near and misses none: see `near_pairs`.
 
     Args:
-        part: (N,) the number of each sample's part, in [0, n_parts).
-        near: the largest distance of near twins, in [0, 1); 0 looks for copies only.
+        split: (N,) the number of each sample's split, in [0, n_splits).
+        near: the largest distance of near duplicates, in [0, 1); 0 looks for copies only.
         progress: called with (blocks done, blocks in all).
     """
-    units = make_units(data, part)
-    copy_same, copy_other = _copies_by_part(units, n_parts)
+    groups = group_duplicates(data, split)
+    copy_same, copy_other = _copies_by_split(groups, n_splits)
     near_same, near_other = np.zeros_like(copy_same), np.zeros_like(copy_same)
-    pairs = np.zeros((n_parts, n_parts, 2), dtype=np.int64)
-    closest = _Closest(units)
-    for a, b, distance in near_pairs(data, units, near, progress):
-        other = (units.label[a] != units.label[b]).astype(np.int64)
+    pairs = np.zeros((n_splits, n_splits, 2), dtype=np.int64)
+    closest = _Closest(groups)
+    for a, b, distance in near_pairs(data, groups, near, progress):
+        other = (groups.label[a] != groups.label[b]).astype(np.int64)
         for x, y in ((a, b), (b, a)):
-            near_same[x[other == 0], units.part[y[other == 0]]] = True
-            near_other[x[other == 1], units.part[y[other == 1]]] = True
-        low, high = np.minimum(units.part[a], units.part[b]), np.maximum(units.part[a], units.part[b])
-        np.add.at(pairs, (low, high, other), units.size[a] * units.size[b])
+            near_same[x[other == 0], groups.split[y[other == 0]]] = True
+            near_other[x[other == 1], groups.split[y[other == 1]]] = True
+        low, high = np.minimum(groups.split[a], groups.split[b]), np.maximum(groups.split[a], groups.split[b])
+        np.add.at(pairs, (low, high, other), groups.size[a] * groups.size[b])
         closest.add(a, b, distance, other)
-    return Twins(
-        units, copy_same, copy_other, near_same, near_other, _copy_pairs(units, n_parts), pairs, closest.pairs(data)
+    return Duplicates(
+        groups, copy_same, copy_other, near_same, near_other, _copy_pairs(groups, n_splits), pairs, closest.pairs(data)
     )
 
 
@@ -143,14 +146,14 @@ def full_scale(data: Dataset) -> Scale:
     return Scale(low * 0.5 + high * 0.5, np.minimum(half_span, largest / 2) * 2.0, name)
 
 
-def make_units(data: Dataset, part: IntArray) -> Units:
-    """Samples grouped by content, label and part."""
+def group_duplicates(data: Dataset, split: IntArray) -> DuplicateGroups:
+    """Samples grouped by content, label and split."""
     content = content_numbers(data.inputs)
-    keys = np.stack([content, data.labels, part], axis=1)
+    keys = np.stack([content, data.labels, split], axis=1)
     distinct, first, of_sample, size = np.unique(
         keys, axis=0, return_index=True, return_inverse=True, return_counts=True
     )
-    return Units(of_sample.reshape(-1), distinct[:, 0], distinct[:, 1], distinct[:, 2], size, first)
+    return DuplicateGroups(of_sample.reshape(-1), distinct[:, 0], distinct[:, 1], distinct[:, 2], size, first)
 
 
 def content_numbers(inputs: NDArray[Any]) -> IntArray:
@@ -164,12 +167,12 @@ def content_numbers(inputs: NDArray[Any]) -> IntArray:
 
 
 def near_pairs(
-    data: Dataset, units: Units, near: float, progress: Progress | None = None
+    data: Dataset, groups: DuplicateGroups, near: float, progress: Progress | None = None
 ) -> Iterator[tuple[IntArray, IntArray, NDArray[np.float64]]]:
-    """Pairs of units (a, b) of different content whose distance is at most near, and their distance; every pair once.
+    """Pairs of groups (a, b) of different content whose distance is at most near, and their distance; every pair once.
 
     By the Cauchy-Schwarz inequality |mean(a) - mean(b)| <= distance(a, b). In the order of their means, a sample's near
-    twins are therefore neighbors, and blocks whose means are further apart than near are passed over.
+    duplicates are therefore neighbors, and blocks whose means are further apart than near are passed over.
 
     The other blocks are compared by one matrix product in float32, |a - b|^2 = |a|^2 + |b|^2 - 2 a.b, whose rounding
     error has a bound. Pairs that lie closer than that to the threshold are decided by a sum of squares in float64. The
@@ -181,7 +184,7 @@ def near_pairs(
         return
     scale = full_scale(data)
     block = int(min(max(BLOCK_VALUES // data.n_inputs, 16), MAX_BLOCK))
-    parts = [scale.rows(data.inputs, units.first[i : i + block]).sum(axis=1) for i in range(0, len(units), block)]
+    parts = [scale.rows(data.inputs, groups.first[i : i + block]).sum(axis=1) for i in range(0, len(groups), block)]
     means = np.concatenate(parts) / scale.n_compared
     order = np.argsort(means, kind="stable")
     means = means[order]
@@ -191,12 +194,12 @@ def near_pairs(
     total, done = int(np.ceil((last - starts) / block).sum()), 0
     for start, stop in zip(starts, last, strict=True):
         a = order[start : start + block]
-        rows_a = scale.rows(data.inputs, units.first[a])
+        rows_a = scale.rows(data.inputs, groups.first[a])
         for other in range(start, stop, block):
             b = order[other : other + block]
-            rows_b = rows_a if other == start else scale.rows(data.inputs, units.first[b])
+            rows_b = rows_a if other == start else scale.rows(data.inputs, groups.first[b])
             i, j, squares = _near_in_blocks(rows_a, rows_b, near**2 * scale.n_compared, triangle=other == start)
-            different = units.content[a[i]] != units.content[b[j]]
+            different = groups.content[a[i]] != groups.content[b[j]]
             i, j, squares = i[different], j[different], squares[different]
             if len(i):
                 yield a[i], b[j], np.sqrt(np.maximum(squares, 0.0) / scale.n_compared)
@@ -215,7 +218,7 @@ def _near_in_blocks(
     squares *= -2.0
     squares += norms_a[:, None]
     squares += norms_b[None, :]
-    # gamma_D (|a|^2 + |b|^2) from the norms, as much from the product, a few units from scaling and adding.
+    # gamma_D (|a|^2 + |b|^2) from the norms, as much from the product, a few roundings from scaling and adding.
     error = (2 * rows_a.shape[1] + 16) * FLOAT32_UNIT * float(norms_a.max() + norms_b.max())
     i, j = np.nonzero(squares <= limit + error)
     if triangle:
@@ -231,32 +234,32 @@ def _near_in_blocks(
     return i[kept], j[kept], exact[kept]
 
 
-def _counts_by_part(key: IntArray, units: Units, n_parts: int) -> IntArray:
-    """(keys, P) samples with each key in each part."""
-    counts = np.zeros((int(key.max()) + 1, n_parts), dtype=np.int64)
-    np.add.at(counts, (key, units.part), units.size)
+def _counts_by_split(key: IntArray, groups: DuplicateGroups, n_splits: int) -> IntArray:
+    """(keys, P) samples with each key in each split."""
+    counts = np.zeros((int(key.max()) + 1, n_splits), dtype=np.int64)
+    np.add.at(counts, (key, groups.split), groups.size)
     return counts
 
 
-def _content_and_label(units: Units) -> IntArray:
+def _content_and_label(groups: DuplicateGroups) -> IntArray:
     """(U,) a number for each content with a label."""
-    _, key = np.unique(np.stack([units.content, units.label], axis=1), axis=0, return_inverse=True)
+    _, key = np.unique(np.stack([groups.content, groups.label], axis=1), axis=0, return_inverse=True)
     return key.reshape(-1)
 
 
-def _copies_by_part(units: Units, n_parts: int) -> tuple[BoolArray, BoolArray]:
-    """(U, P) whether a unit's samples have a copy, not themselves, in each part: of the same label, of another."""
-    key = _content_and_label(units)
-    same = _counts_by_part(key, units, n_parts)[key]
-    every = _counts_by_part(units.content, units, n_parts)[units.content]
-    itself = np.arange(n_parts) == units.part[:, None]
+def _copies_by_split(groups: DuplicateGroups, n_splits: int) -> tuple[BoolArray, BoolArray]:
+    """(U, P) whether a group's samples have a copy, not themselves, in each split: of the same label, of another."""
+    key = _content_and_label(groups)
+    same = _counts_by_split(key, groups, n_splits)[key]
+    every = _counts_by_split(groups.content, groups, n_splits)[groups.content]
+    itself = np.arange(n_splits) == groups.split[:, None]
     return same - itself > 0, every - same > 0
 
 
-def _copy_pairs(units: Units, n_parts: int) -> IntArray:
+def _copy_pairs(groups: DuplicateGroups, n_splits: int) -> IntArray:
     """(P, P, 2) pairs of samples with the same content: same label, another label."""
-    every = _pairs_of_counts(_counts_by_part(units.content, units, n_parts))
-    same = _pairs_of_counts(_counts_by_part(_content_and_label(units), units, n_parts))
+    every = _pairs_of_counts(_counts_by_split(groups.content, groups, n_splits))
+    same = _pairs_of_counts(_counts_by_split(_content_and_label(groups), groups, n_splits))
     return np.stack([same, every - same], axis=-1)
 
 
@@ -271,16 +274,16 @@ def _pairs_of_counts(counts: IntArray) -> IntArray:
 class _Closest:
     """Keeps the pairs worth looking at: two labels before one, then the smallest distance, `MAX_CLOSEST` at most."""
 
-    def __init__(self, units: Units) -> None:
-        self._units = units
+    def __init__(self, groups: DuplicateGroups) -> None:
+        self._groups = groups
         self._heap: list[tuple[int, float, int, int]] = []  # negated rank, so the worst kept pair is on top
 
     def add(self, a: IntArray, b: IntArray, distance: NDArray[np.float64], other: IntArray) -> None:
-        units = self._units
-        telling = np.flatnonzero((other == 1) | (units.part[a] != units.part[b]))
+        groups = self._groups
+        telling = np.flatnonzero((other == 1) | (groups.split[a] != groups.split[b]))
         telling = telling[np.lexsort((distance[telling], 1 - other[telling]))][:MAX_CLOSEST]
         for at in telling:
-            first, second = sorted((int(units.first[a[at]]), int(units.first[b[at]])))
+            first, second = sorted((int(groups.first[a[at]]), int(groups.first[b[at]])))
             item = (int(other[at]) - 1, -float(distance[at]), -first, -second)
             if len(self._heap) < MAX_CLOSEST:
                 heapq.heappush(self._heap, item)
@@ -290,12 +293,12 @@ class _Closest:
     def pairs(self, data: Dataset) -> tuple[Pair, ...]:
         """Copies and near pairs together, distances recomputed in float64."""
         scale = full_scale(data)
-        # Units with the content of the one before them: a chain through each content, not all its pairs.
-        order = np.argsort(self._units.content, kind="stable")
-        content = self._units.content[order]
+        # Groups with the content of the one before them: a chain through each content, not all its pairs.
+        order = np.argsort(self._groups.content, kind="stable")
+        content = self._groups.content[order]
         at = np.flatnonzero(content[1:] == content[:-1])
         for a, b in zip(order[at], order[at + 1], strict=True):
-            other = np.array([self._units.label[a] != self._units.label[b]]).astype(np.int64)
+            other = np.array([self._groups.label[a] != self._groups.label[b]]).astype(np.int64)
             self.add(np.array([a]), np.array([b]), np.zeros(1), other)
         ranked = sorted(self._heap, reverse=True)
         found = []

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.data.dataset import ARRAYS, Dataset, IntArray, check_input_names, nfc, sample_digests
-from chalknet.data.stored import StoredSamples
+from chalknet.data.on_disk import OnDiskSamples
 from chalknet.errors import ConfigError, DataError
 
 
-def with_own_sets(train: Dataset, valid: Dataset | None = None, test: Dataset | None = None) -> Dataset:
-    """The samples of all, the training set's first, with `own_valid` and `own_test` marked.
+def with_provided_splits(train: Dataset, valid: Dataset | None = None, test: Dataset | None = None) -> Dataset:
+    """The samples of all, the training set's first, with `provided_valid` and `provided_test` marked.
 
     Classes are matched by name; the names and their order are the training set's. All samples of valid and of test are
     used, those that they set apart themselves too. A note says where two of the sets share samples.
@@ -32,7 +32,7 @@ def with_own_sets(train: Dataset, valid: Dataset | None = None, test: Dataset | 
     """
     if valid is None and test is None:
         return train
-    if test is not None and train.own_test is not None:
+    if test is not None and train.provided_test is not None:
         raise ConfigError(f"{train.source}: brings a test set of its own, and {test.source} is another. Leave one out.")
     sets = {part: one for part, one in (("training", train), ("validation", valid), ("test", test)) if one is not None}
     others = list(sets.values())[1:]
@@ -48,7 +48,7 @@ def with_own_sets(train: Dataset, valid: Dataset | None = None, test: Dataset | 
                 f"{one.source}: values are {one.inputs.dtype}, but those of {train.source} are {train.inputs.dtype}; "
                 "bytes are scaled otherwise than other numbers. Save both alike."
             )
-        if one.is_stored != train.is_stored:
+        if one.is_on_disk != train.is_on_disk:
             raise DataError(f"{one.source} and {train.source} must both be in memory or both be .npy files on disk.")
     n_train, n_valid = len(train), 0 if valid is None else len(valid)
     n_test = 0 if test is None else len(test)
@@ -63,8 +63,8 @@ def with_own_sets(train: Dataset, valid: Dataset | None = None, test: Dataset | 
         labels=np.concatenate([train.labels, *(_labels_in(train, one) for one in others)]),
         class_names=train.class_names,
         groups=_joined_groups([train, *others]),
-        own_test=train.own_test if test is None else ends[n_train + n_valid :],
-        own_valid=None if valid is None else ends[n_train : n_train + n_valid],
+        provided_test=train.provided_test if test is None else ends[n_train + n_valid :],
+        provided_valid=None if valid is None else ends[n_train : n_train + n_valid],
         source=train.source if origin is not None else ARRAYS,
         sha256=hashlib.sha256("".join(one.sha256 for one in sets.values()).encode()).hexdigest(),
         notes=(*train.notes, *(f"{one.source}: {note}" for one in others for note in one.notes), *_leaks(sets)),
@@ -85,7 +85,7 @@ def _leaks(sets: Mapping[str, Dataset]) -> list[str]:
         if one.sha256 == other.sha256:
             notes.append(f"{other.source}: the {second} samples are the {first} samples. {then}: a leak.")
             continue
-        if one.is_stored or other.is_stored:
+        if one.is_on_disk or other.is_on_disk:
             continue
         for part, samples in ((first, one), (second, other)):
             if part not in found:
@@ -110,8 +110,8 @@ def _labels_in(train: Dataset, other: Dataset) -> IntArray:
 
 
 def _joined(inputs: list[Any]) -> Any:
-    if isinstance(inputs[0], StoredSamples):
-        return StoredSamples([array for one in inputs for array in one.arrays])
+    if isinstance(inputs[0], OnDiskSamples):
+        return OnDiskSamples([array for one in inputs for array in one.arrays])
     joined: NDArray[Any] = np.concatenate(inputs)
     return joined
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalknet.data import stored
-from chalknet.data.stored import StoredArray, StoredPart, StoredSamples
+from chalknet.data import on_disk
+from chalknet.data.on_disk import OnDiskArray, OnDiskSamples, OnDiskSplit
 from chalknet.errors import DataError, ShapeError
 
 VALUES = np.random.default_rng(0).integers(0, 256, (40, 3, 2), np.uint8)
@@ -18,8 +18,8 @@ def in_files(folder, values, cuts):
     for number, (start, stop) in enumerate(pairwise([0, *sorted(cuts), len(values)])):
         path = folder / f"{number}.raw"
         path.write_bytes(b"head" + values[start:stop].tobytes())
-        arrays.append(StoredArray(path, 4, values[start:stop].shape, values.dtype))
-    return StoredSamples(arrays)
+        arrays.append(OnDiskArray(path, 4, values[start:stop].shape, values.dtype))
+    return OnDiskSamples(arrays)
 
 
 @pytest.fixture
@@ -69,14 +69,14 @@ def test_positions_come_in_their_order_whatever_is_read_at_a_time(tmp_path_facto
     samples = in_files(tmp_path_factory.mktemp("stored"), VALUES, [11])
     taken = np.array(positions, int)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stored, "READ_BYTES", block)
+        patch.setattr(on_disk, "READ_BYTES", block)
         assert (samples.take(taken) == VALUES[taken]).all()
         assert [start for start, _ in samples.blocks()] == list(range(0, 40, max(1, block // 6)))
 
 
 def test_a_part_gives_rows_by_slice_and_by_position(samples):
     index = np.array([1, 2, 3, 8, 9, 20, 29, 30, 39])
-    part, want = StoredPart(samples, index, window=4), VALUES.reshape(40, 6)[index]
+    part, want = OnDiskSplit(samples, index, window=4), VALUES.reshape(40, 6)[index]
     assert (len(part), part.shape, part.size, part.dtype) == (9, (9, 6), 54, np.uint8)
     assert (part[2:7] == want[2:7]).all()
     for batch in ([0, 3], [3, 4], [8, 5, 6], [2, 7, 0]):
@@ -86,9 +86,9 @@ def test_a_part_gives_rows_by_slice_and_by_position(samples):
 def test_batches_that_stay_within_windows_read_each_sample_once(samples, monkeypatch):
     read = []
     monkeypatch.setattr(
-        StoredSamples, "read", lambda self, a, b, real=StoredSamples.read: read.append(b - a) or real(self, a, b)
+        OnDiskSamples, "read", lambda self, a, b, real=OnDiskSamples.read: read.append(b - a) or real(self, a, b)
     )
-    part = StoredPart(samples, np.arange(40), window=10)
+    part = OnDiskSplit(samples, np.arange(40), window=10)
     for start in (10, 0, 30, 20):
         for half in (np.arange(5), np.arange(5, 10)):
             part[start + half[::-1]]

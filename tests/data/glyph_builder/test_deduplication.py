@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalknet.data.glyph_builder import thinning
-from chalknet.data.glyph_builder.thinning import distinct_rows
+from chalknet.data.glyph_builder import deduplication
+from chalknet.data.glyph_builder.deduplication import distinct_rows
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.sampled_from([0.0, 0.1, 0.3]))
@@ -18,7 +18,7 @@ def test_thinning_is_the_slow_loop(seed, n, threshold):
         if not any(gap <= threshold for gap in gaps):
             kept.append(i)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(thinning, "BLOCK_ROWS", 7)  # so that these few rows fill several blocks
+        patch.setattr(deduplication, "BLOCK_ROWS", 7)  # so that these few rows fill several blocks
         keep, links = distinct_rows(rows, threshold)
     assert np.flatnonzero(keep).tolist() == kept
     assert {second for _, second in links} == set(range(n)) - set(kept)

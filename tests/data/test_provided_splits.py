@@ -8,7 +8,7 @@ from PIL import Image
 import chalknet
 from chalknet.cli.main import main
 from chalknet.data.dataset import dataset_from_arrays
-from chalknet.data.own_sets import with_own_sets
+from chalknet.data.provided_splits import with_provided_splits
 from chalknet.data.splits import split_dataset
 from chalknet.errors import ConfigError, DataError
 
@@ -16,7 +16,7 @@ TRAIN, VALID, TEST = (made_images(n, seed=seed) for n, seed in ((60, 0), (20, 1)
 
 
 def test_each_part_is_the_set_that_was_handed_over():
-    data = with_own_sets(TRAIN, VALID, TEST)
+    data = with_provided_splits(TRAIN, VALID, TEST)
     splits = split_dataset(data, "stratified", 60, 0.1, 0)
     for part, given in (("valid", VALID), ("test", TEST)):
         index = splits.named()[part]
@@ -26,19 +26,19 @@ def test_each_part_is_the_set_that_was_handed_over():
 
 
 def test_without_a_validation_set_the_training_set_is_divided_and_without_a_test_set_the_rest_tests():
-    splits = split_dataset(with_own_sets(TRAIN, None, TEST), "random", 40, 20, 0)
+    splits = split_dataset(with_provided_splits(TRAIN, None, TEST), "random", 40, 20, 0)
     assert splits.sizes == {"train": 40, "valid": 20, "test": 30}
-    splits = split_dataset(with_own_sets(TRAIN, VALID), "random", 40, 20, 0)
+    splits = split_dataset(with_provided_splits(TRAIN, VALID), "random", 40, 20, 0)
     assert splits.sizes == {"train": 40, "valid": 20, "test": 20}
     assert splits.test.max() < 60
 
 
 def test_neither_is_the_data_itself():
-    assert with_own_sets(TRAIN) is TRAIN
+    assert with_provided_splits(TRAIN) is TRAIN
 
 
 def leaks(*sets):
-    return [note for note in with_own_sets(*sets).notes if note.endswith("a leak.")]
+    return [note for note in with_provided_splits(*sets).notes if note.endswith("a leak.")]
 
 
 def test_a_set_that_is_given_twice_is_told_as_a_leak():
@@ -76,14 +76,14 @@ def test_a_line_that_names_a_file_twice_notes_the_leak(tmp_path, monkeypatch, ca
 def test_classes_are_matched_by_name():
     train = dataset_from_arrays(np.eye(3), [0, 1, 2], ["b", "a", "c"])
     valid = dataset_from_arrays(np.eye(3), [0, 1, 0], ["a", "b", "zebra"])  # zebra is named and not used
-    data = with_own_sets(train, valid)
+    data = with_provided_splits(train, valid)
     assert data.class_names == ("b", "a", "c")
     assert data.labels[3:].tolist() == [1, 0, 1]
 
 
 def test_groups_of_the_training_set_stay_and_no_other_sample_shares_one():
     train = dataset_from_arrays(np.eye(3), [0, 1, 1], ["a", "b"], groups=[4, 4, 7])
-    data = with_own_sets(train, dataset_from_arrays(np.eye(3), [0, 1, 0], ["a", "b"]))
+    data = with_provided_splits(train, dataset_from_arrays(np.eye(3), [0, 1, 0], ["a", "b"]))
     assert data.groups.tolist() == [4, 4, 7, 8, 9, 10]
 
 
@@ -103,12 +103,12 @@ def test_groups_of_the_training_set_stay_and_no_other_sample_shares_one():
 )
 def test_a_set_that_does_not_fit_is_named(other, message):
     with pytest.raises(DataError, match=message):
-        with_own_sets(TRAIN, other)
+        with_provided_splits(TRAIN, other)
 
 
 def test_a_second_test_set_is_refused():
     with pytest.raises(ConfigError, match=r"brings a test set of its own, and made.npz is another"):
-        with_own_sets(with_own_sets(TRAIN, None, TEST), None, TEST)
+        with_provided_splits(with_provided_splits(TRAIN, None, TEST), None, TEST)
 
 
 def test_training_takes_sets_of_ones_own_and_all_of_the_training_set():

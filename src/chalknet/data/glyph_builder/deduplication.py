@@ -19,7 +19,7 @@ def distinct_rows(
 ) -> tuple[NDArray[np.bool_], list[tuple[int, int]]]:
     """Which rows are farther than threshold (RMS, of full scale) from every kept earlier row, and the close pairs.
 
-    Distances are sums of products of whole numbers below 2**53, hence exact in float64: the choice does not depend
+    Distances are sums of products of integers below 2**53, hence exact in float64: the choice does not depend
     on the machine, its BLAS or the number of threads.
 
     Args:
@@ -36,11 +36,11 @@ def distinct_rows(
         for others, distances in _distances_to(rows, block, np.flatnonzero(keep)):
             near |= (distances <= limit).any(axis=1)
             links += [(int(others[j]), int(block[i])) for i, j in np.argwhere(distances <= link_limit)]
-        links += _thin_block(rows, block, near, keep, limit, link_limit)
+        links += _deduplicate_block(rows, block, near, keep, limit, link_limit)
     return keep, links
 
 
-def _thin_block(
+def _deduplicate_block(
     rows: NDArray[np.uint8],
     block: NDArray[np.intp],
     near: NDArray[np.bool_],
