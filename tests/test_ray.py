@@ -105,7 +105,7 @@ def test_a_killed_worker_and_a_killed_node_cost_what_they_were_at_and_no_more(tw
     killed = []
 
     def kill(progress):
-        is_training = any(epoch for _, epoch, _ in progress.at_work)
+        is_training = any(epoch for _, epoch, _ in progress.active_runs)
         if not killed and progress.done >= 3 and is_training:
             (worker,) = two_nodes.workers(two_nodes.head, "RayWorker")
             os.kill(worker, signal.SIGKILL)

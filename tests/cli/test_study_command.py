@@ -84,7 +84,7 @@ def test_csv_and_json_have_every_run_with_all_digits(finished, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["configurations"][1]["runs"][0]["kept"]["test"]["loss"] == run.kept.test.loss
     assert found["runs"] == {"todo": 0, "running": 0, "done": 4, "failed": 0}
-    assert found["question"]["vary"] == {"hidden": [3, 4]}
+    assert found["specification"]["vary"] == {"hidden": [3, 4]}
     assert main(["study", "show", "widths", "--json", "--csv"]) == 2
 
 
@@ -305,9 +305,9 @@ CONFIGURATION: Configuration = grid_configurations(
 
 
 def progress(**changes):
-    at_work = ((RunKey(CONFIGURATION, 0), 12, 200), (RunKey(CONFIGURATION, 1), 11, 200))
+    active_runs = ((RunKey(CONFIGURATION, 0), 12, 200), (RunKey(CONFIGURATION, 1), 11, 200))
     return StudyProgress(**{
-        "total": 12, "done": 5, "running": 2, "failed": 1, "seconds_left": 65.0, "at_work": at_work, **changes
+        "total": 12, "done": 5, "running": 2, "failed": 1, "seconds_left": 65.0, "active_runs": active_runs, **changes
     })  # fmt: skip
 
 
@@ -348,4 +348,4 @@ def test_the_bar_shows_runs_and_time_left_at_any_width(capsys, monkeypatch, colu
 def test_how_a_run_ended_is_a_line():
     run = RunKey(CONFIGURATION, 1)
     assert end_line(RunEvent(run, 1.25, 0.915)) == "hidden=500, learning_rate=0.001, seed 1  valid 91.5 %  1.2 s"
-    assert end_line(RunEvent(run, error="x", again=True)).endswith("seed 1: its process ended (x); tried again")
+    assert end_line(RunEvent(run, error="x", will_retry=True)).endswith("seed 1: its process ended (x); tried again")

@@ -77,14 +77,14 @@ def test_a_clear_winner_is_hardly_flattered_and_equals_are():
         dict(zip("ab", made_configurations(5, 1_000, accuracies=(0.95, 0.8)), strict=True)), np.random.default_rng(0)
     )
     assert clear.chosen == "a"
-    assert clear.chosen_share == {"a": 1.0, "b": 0.0}
+    assert clear.win_rate == {"a": 1.0, "b": 0.0}
     assert abs(clear.optimism) < 0.001
     close = choice_optimism(
         dict(zip("abcd", made_configurations(3, 500, accuracies=[0.9] * 4), strict=True)), np.random.default_rng(0)
     )
     assert 0.001 < close.optimism < 0.02
     assert close.corrected == pytest.approx(close.accuracy - close.optimism)
-    assert sum(close.chosen_share.values()) == pytest.approx(1.0)
+    assert sum(close.win_rate.values()) == pytest.approx(1.0)
 
 
 def test_optimism_is_what_the_winners_of_resamples_gain_over_their_own_figures():

@@ -20,7 +20,7 @@ from chalknet.studies.compare import (
     compare_configurations,
     configuration_accuracy,
     difference,
-    groups_not_told_apart,
+    groups_without_difference,
 )
 from chalknet.studies.intervals import mcnemar, wilson
 from chalknet.studies.random_effects import Spread, accuracy_limits, mean_limits, mean_squares, spread_of_difference
@@ -39,14 +39,14 @@ def test_a_configuration_keeps_its_seeds_and_says_what_its_interval_carries():
     assert found.by_seed == pytest.approx(tuple(config.mean(axis=1)))
     assert found.accuracy == pytest.approx(config.mean())
     assert found.low < found.accuracy < found.high
-    assert found.carries == "seeds and images"
+    assert found.variance_sources == "seeds and images"
 
 
 def test_a_single_run_has_wilsons_interval_of_its_images():
     found = configuration_accuracy(some_configurations(n_seeds=1)[0][0])
     expected = wilson(round(300 * found.accuracy), 300)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
-    assert found.carries == "images alone"
+    assert found.variance_sources == "images alone"
     assert math.isnan(found.seed_sd)
 
 
@@ -56,7 +56,7 @@ def test_two_single_runs_have_the_paired_t_interval_and_mcnemars_p():
     expected = stats.ttest_rel(first.astype(float), second.astype(float)).confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     assert found.p_value == mcnemar(first, second).p_value
-    assert found.carries == "images alone"
+    assert found.variance_sources == "images alone"
 
 
 def test_where_images_do_not_matter_paired_seeds_have_scipys_paired_t():
@@ -90,7 +90,7 @@ def test_a_configuration_against_itself_cannot_be_told_apart():
 
 def test_seeds_of_one_configuration_only_are_named():
     many, one = some_configurations()[0], some_configurations(n_seeds=1)[1]
-    assert difference(many, one).carries == "images and the seeds of one configuration"
+    assert difference(many, one).variance_sources == "images and the seeds of one configuration"
 
 
 def test_compare_configurations_sorts_corrects_and_groups():
@@ -104,7 +104,7 @@ def test_compare_configurations_sorts_corrects_and_groups():
     assert found.configurations[-1].label == "a"
     assert all(pair.difference.difference >= 0 for pair in found.pairs)
     assert all(pair.holm_p >= pair.difference.p_value for pair in found.pairs)
-    assert [pair.told_apart for pair in found.pairs] == [False, True, True]
+    assert [pair.significantly_different for pair in found.pairs] == [False, True, True]
     assert {frozenset(group) for group in found.groups} == {frozenset("bc"), frozenset("a")}
     assert found.correction == "Holm"
 
@@ -112,7 +112,7 @@ def test_compare_configurations_sorts_corrects_and_groups():
 @given(st.integers(0, 10_000), st.sampled_from([0.9, 0.95, 0.99]))
 def test_told_apart_is_a_corrected_p_below_one_minus_the_level(seed, level):
     found = compare_configurations(some_configurations(n_images=200, seed=seed), level=level)
-    assert [one.told_apart for one in found.pairs] == [one.holm_p < 1.0 - level for one in found.pairs]
+    assert [one.significantly_different for one in found.pairs] == [one.holm_p < 1.0 - level for one in found.pairs]
 
 
 def test_one_configuration_alone_has_no_pairs():
@@ -120,14 +120,14 @@ def test_one_configuration_alone_has_no_pairs():
     assert (found.pairs, found.groups) == ((), (("only",),))
 
 
-def pair(first, second, told_apart):
+def pair(first, second, significantly_different):
     one = Difference(first, second, 0.0, 0.0, 0.0, 0.95, 1.0, "", 0.0, 1.0, 0.0, 0.0, 0.0, (1, 1), 2)
-    return PairwiseDifference(one, 1.0, told_apart)
+    return PairwiseDifference(one, 1.0, significantly_different)
 
 
 def test_groups_overlap_where_telling_apart_does_not_pass_on():
     pairs = [pair("a", "b", False), pair("a", "c", True), pair("b", "c", False)]
-    assert groups_not_told_apart("abc", pairs) == (("a", "b"), ("b", "c"))
+    assert groups_without_difference("abc", pairs) == (("a", "b"), ("b", "c"))
 
 
 @given(st.integers(1, 7), st.integers(0, 2**21 - 1))
@@ -135,7 +135,7 @@ def test_groups_are_all_maximal_sets(n, bits):
     labels = "abcdefg"[:n]
     pairs = [pair(a, b, False) for i, a in enumerate(labels) for b in labels[i + 1 :]]
     pairs = [pair(p.difference.first, p.difference.second, bool(bits >> k & 1)) for k, p in enumerate(pairs)]
-    apart = {frozenset((p.difference.first, p.difference.second)) for p in pairs if p.told_apart}
+    apart = {frozenset((p.difference.first, p.difference.second)) for p in pairs if p.significantly_different}
 
     def alike(group):
         return not any(edge <= group for edge in apart)
@@ -143,7 +143,7 @@ def test_groups_are_all_maximal_sets(n, bits):
     subsets = [frozenset(x for i, x in enumerate(labels) if mask >> i & 1) for mask in range(1, 2**n)]
     good = {group for group in subsets if alike(group)}
     expected = {group for group in good if not any(group < other for other in good)}
-    found = groups_not_told_apart(labels, pairs)
+    found = groups_without_difference(labels, pairs)
     assert {frozenset(group) for group in found} == expected
     assert len(found) == len(expected)
 

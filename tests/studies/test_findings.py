@@ -14,7 +14,7 @@ from scipy import stats
 from chalknet.errors import ShapeError
 from chalknet.studies.compare import compare_configurations, difference
 from chalknet.studies.curve_findings import Curves, curve_findings, epochs_to_final, final_gap, jumps
-from chalknet.studies.findings import comparison_findings, needed_to_tell, points, rounded
+from chalknet.studies.findings import comparison_findings, points, required_sample_size, rounded
 from chalknet.studies.loss_rise import loss_rise
 from chalknet.studies.simulation import population, simulate
 
@@ -51,7 +51,9 @@ def test_more_than_six_pairs_say_only_those_of_the_best():
     accuracies = (0.93, 0.85, 0.8, 0.75, 0.7)
     drawn = simulate(accuracies, of, 5, 2_724, np.random.default_rng(0))
     found = comparison_findings(compare_configurations(dict(zip("abcde", drawn, strict=True))))
-    assert [finding.labels for finding in found if finding.kind == "told_apart"] == [("a", x) for x in "bcde"]
+    assert [finding.labels for finding in found if finding.kind == "significant_difference"] == [
+        ("a", x) for x in "bcde"
+    ]
 
 
 def test_one_seed_is_said_to_carry_no_seeds():
@@ -61,7 +63,7 @@ def test_one_seed_is_said_to_carry_no_seeds():
 
 def test_nothing_is_said_to_beat_that_is_not_told_apart():
     comparison = compare_configurations(configurations((0.91, 0.911)))
-    assert not comparison.pairs[0].told_apart
+    assert not comparison.pairs[0].significantly_different
     (said,) = sentences(comparison)
     assert "beats" not in said
 
@@ -70,7 +72,7 @@ def test_a_pair_that_only_the_correction_keeps_together_says_both_p_values():
     comparison = compare_configurations(configurations((0.90, 0.91, 0.91, 0.91)))
     for group in comparison_findings(comparison):
         p, corrected = group.figures["p_value"], group.figures["holm_p"]
-        if group.kind == "not_told_apart" and p < 0.05:
+        if group.kind == "no_significant_difference" and p < 0.05:
             assert f"p = {p:.2g} alone, {corrected:.2g} by Holm over 6 pairs" in group.sentence
 
 
@@ -88,7 +90,7 @@ def test_needed_seeds_are_the_fewest_that_solve_the_formula():
         df = max(variance**2 / (of_seeds**2 / (n_seeds - 1) + of_images**2 / 999), n_seeds - 1)
         return (stats.t.ppf(0.975, df) + stats.t.ppf(0.8, df)) * variance**0.5 <= 0.01
 
-    seeds = needed_to_tell(one, alpha=0.05).seeds
+    seeds = required_sample_size(one, alpha=0.05).seeds
     assert is_enough(seeds)
     assert not is_enough(seeds - 1)
     # by normal quantiles 10 would do: (z_0.975 + z_0.8)^2 = 7.849, 1.1e-4 / (1e-4 / 7.849 - 1e-6) = 9.4
@@ -97,26 +99,26 @@ def test_needed_seeds_are_the_fewest_that_solve_the_formula():
 
 def test_where_images_forbid_it_images_are_asked_for():
     one = planned(seed_variance=0.0, image_variance=0.05, rest_variance=0.0)
-    needed = needed_to_tell(one, alpha=0.05)
-    assert needed.seeds is None
-    assert needed.images == math.ceil(0.05 / (1e-4 / 7.8489)) or needed.images == pytest.approx(3925, abs=1)
+    required = required_sample_size(one, alpha=0.05)
+    assert required.seeds is None
+    assert required.images == math.ceil(0.05 / (1e-4 / 7.8489)) or required.images == pytest.approx(3925, abs=1)
 
 
 def test_where_both_forbid_it_both_are_asked_for():
-    needed = needed_to_tell(planned(seed_variance=1e-3, image_variance=0.05, rest_variance=0.0), alpha=0.05)
-    assert needed.seeds > 3
-    assert needed.images > 1_000
+    required = required_sample_size(planned(seed_variance=1e-3, image_variance=0.05, rest_variance=0.0), alpha=0.05)
+    assert required.seeds > 3
+    assert required.images > 1_000
 
 
 def test_one_seed_or_no_difference_gives_no_plan():
-    assert needed_to_tell(planned(seed_variance=float("nan")), alpha=0.05) is None
-    assert needed_to_tell(replace(planned(), difference=0.0001), alpha=0.05) is None
+    assert required_sample_size(planned(seed_variance=float("nan")), alpha=0.05) is None
+    assert required_sample_size(replace(planned(), difference=0.0001), alpha=0.05) is None
 
 
 @given(st.floats(0, 1e-3), st.floats(0, 0.1), st.floats(0, 0.1))
 def test_a_plan_reaches_what_it_was_made_for(seed, image, rest):
-    needed = needed_to_tell(planned(seed_variance=seed, image_variance=image, rest_variance=rest), alpha=0.05)
-    n_seeds, n_images = needed.seeds or 3, needed.images or 1_000
+    required = required_sample_size(planned(seed_variance=seed, image_variance=image, rest_variance=rest), alpha=0.05)
+    n_seeds, n_images = required.seeds or 3, required.images or 1_000
     variance = seed / n_seeds + image / n_images + rest / (n_seeds * n_images)
     assert variance <= (0.01**2 / 7.8488) * (1 + 1e-9)
 
@@ -184,10 +186,10 @@ def test_a_gap_that_few_images_cannot_carry_is_not_said():
 def test_the_gap_carries_seeds_and_images_where_images_are_given():
     rng = np.random.default_rng(0)
     found = final_gap(curves(gap=0.05), rng.random((3, 1_000)) < 0.9)
-    assert found.carries == "seeds and images"
+    assert found.variance_sources == "seeds and images"
     assert found.low < 0.05 < found.high
     alone = final_gap(curves(n_seeds=1, gap=0.05))
-    assert alone.carries == "nothing"
+    assert alone.variance_sources == "nothing"
     assert math.isnan(alone.low)
 
 
@@ -283,7 +285,7 @@ def test_a_rise_by_hand():
     assert found.rise.value == pytest.approx((1.875 - 1.25) / 1.25)
     by_seeds = loss_rise(np.array([[2.0, 1.0, 1.5], [2.0, 1.0, 2.0]]))
     assert (by_seeds.epoch, by_seeds.lowest) == (2, 1.0)
-    assert (by_seeds.rise.value, by_seeds.rise.carries) == (0.75, "seeds alone")
+    assert (by_seeds.rise.value, by_seeds.rise.variance_sources) == (0.75, "seeds alone")
     # Student's t of one degree of freedom at 0.975 is 12.706; the deviation of the mean 0.25
     assert by_seeds.rise.high - by_seeds.rise.low == pytest.approx(2 * 12.706 * 0.25, rel=1e-4)
 
@@ -304,9 +306,9 @@ def test_losses_that_are_cut_off_or_not_finite_or_of_few_images_give_no_rise():
     one = curves(rise=0.2)
     whole = with_losses(one.valid_loss)
     cut = [np.minimum(1e6 * each, 65_504.0).astype(np.float16) for each in whole]
-    assert loss_rise(1e6 * one.valid_loss, list(1e6 * whole)).rise.carries == "seeds and images"
-    assert loss_rise(1e6 * one.valid_loss, cut).rise.carries == "nothing"
-    assert loss_rise(one.valid_loss, whole[..., :3]).rise.carries == "nothing"
+    assert loss_rise(1e6 * one.valid_loss, list(1e6 * whole)).rise.variance_sources == "seeds and images"
+    assert loss_rise(1e6 * one.valid_loss, cut).rise.variance_sources == "nothing"
+    assert loss_rise(one.valid_loss, whole[..., :3]).rise.variance_sources == "nothing"
     whole[1, -1, 7] = np.inf
     assert math.isnan(loss_rise(one.valid_loss, whole).rise.low)
     assert kinds(curve_findings("a", one, valid_losses=whole)) == ["convergence"]

@@ -57,7 +57,7 @@ def test_every_run_is_in_one_job_and_jobs_hold_what_can_be_stacked(stack):
     assert max(map(len, jobs)) == min(stack or 4, 4)  # four widths: each seed has its own division of the samples
     for job in jobs:
         keys = {
-            (stack_key(run.configuration.recipe_of(run.seed), DATA), run.configuration.division_of(run.seed))
+            (stack_key(run.configuration.recipe_of(run.seed), DATA), run.configuration.split_of(run.seed))
             for run in job
         }
         assert len(keys) == 1
@@ -67,7 +67,7 @@ def test_every_run_is_in_one_job_and_jobs_hold_what_can_be_stacked(stack):
 def test_on_processors_every_run_is_a_job_of_its_own():
     runs = runs_of(spec_of("hidden=3,4", seeds=4))
     plan = Planner(DATA, processes=2).plan(runs)
-    assert plan.how == plan_single_runs(runs, 2, 1).how == "2 processes, 8 runs"
+    assert plan.description == plan_single_runs(runs, 2, 1).description == "2 processes, 8 runs"
     assert {group.size for group in plan.groups} == {1}
 
 
@@ -93,14 +93,14 @@ def test_a_plan_that_is_timed_knows_the_end_and_the_memory():
     plan = Planner(DATA, processes=3, threads=2).plan(runs_of(spec_of("hidden=4,600", seeds=2)), timed=True)
     assert np.isfinite(plan.seconds)
     assert plan.memory_bytes == 3 * max(group.job_bytes for group in plan.groups) > 3e8
-    assert plan.how.startswith("3 processes, ")
+    assert plan.description.startswith("3 processes, ")
 
 
 @pytest.mark.usefixtures("gpu")
 def test_a_gpu_has_all_widths_in_one_stack():
     runs = runs_of(spec_of("hidden=1,100,500,1000,2000", "engine=torch", seeds=10))
     plan = Planner(DATA, processes=1).plan(runs)
-    assert plan.how == "1 process on a GPU, 50 runs in stacks of up to 50"
+    assert plan.description == "1 process on a GPU, 50 runs in stacks of up to 50"
     widths = [run.configuration.recipe.network.hidden for run in plan.groups[0].jobs[0]]
     assert widths == sorted(widths)
 
@@ -120,7 +120,7 @@ def test_an_engine_that_is_not_here_is_left_to_whoever_trains(monkeypatch):
 
     monkeypatch.setattr(job_planner, "gpu_bytes", missing)
     runs = runs_of(spec_of("hidden=4", "engine=torch", seeds=4))
-    assert Planner(DATA, processes=1, stack=4).plan(runs).how == "1 process, 4 runs"
+    assert Planner(DATA, processes=1, stack=4).plan(runs).description == "1 process, 4 runs"
 
 
 @pytest.mark.parametrize(("stack", "size"), [(None, 1), (3, 2)])  # a size that shares out four runs evenly
@@ -146,8 +146,8 @@ def test_where_all_train_on_a_gpu_one_process_has_it_unless_more_are_asked_for(m
     monkeypatch.setattr(job_planner, "gpu_bytes", lambda _: 10**9)
     monkeypatch.setattr(trainer_module, "device_of", lambda _: "cuda")
     spec = spec_of("hidden=3,40", "engine=torch", seeds=2)
-    assert plan_study(spec, DATA, tmp_path).how == "1 process on a GPU, 4 runs in stacks of up to 4"
-    assert plan_study(spec, DATA, tmp_path, jobs=2).how == "2 processes on a GPU, 4 runs in stacks of up to 2"
+    assert plan_study(spec, DATA, tmp_path).description == "1 process on a GPU, 4 runs in stacks of up to 4"
+    assert plan_study(spec, DATA, tmp_path, jobs=2).description == "2 processes on a GPU, 4 runs in stacks of up to 2"
     monkeypatch.setattr(trainer_module, "device_of", lambda _: "cpu")
     monkeypatch.setattr(study_module, "available_cores", lambda: 3)
     assert plan_study(spec, DATA, tmp_path).processes == 3

@@ -139,7 +139,7 @@ def test_a_run_is_the_training_that_train_would_do(letters, tmp_path):
     np.testing.assert_array_equal(first.predict(run.data.inputs[test]), results.run(config, 0).test.predicted)
 
 
-def test_another_question_adds_configurations_and_keeps_the_old_ones(letters, tmp_path):
+def test_another_specification_adds_configurations_and_keeps_the_old_ones(letters, tmp_path):
     folder = tmp_path / "study"
     first = study(letters, {"hidden": [3, 4]}, out=folder, seeds=2, epochs=2, **SIZES)
     before = numbers(first)

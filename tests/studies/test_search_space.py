@@ -12,12 +12,12 @@ from studies import small_studies
 from chalknet.config import Recipe
 from chalknet.errors import ConfigError
 from chalknet.studies.search_space import (
-    check_question,
+    check_specification,
+    configuration_splits,
     cost,
-    divide,
     grid_configurations,
     make_configuration,
-    own_splits,
+    study_splits,
 )
 from chalknet.studies.spec import StudySpec, parse_vary
 
@@ -116,7 +116,7 @@ def test_a_seed_decides_what_it_is_said_to_vary(seeds_vary, settings, want):
 def test_smaller_training_sets_are_parts_of_larger_ones_and_the_judged_images_the_same(small_images, method):
     spec = spec_of("train_size=20,80,160", recipe=SIZES.with_settings(split=method))
     configs = grid_configurations(spec)
-    splits = [own_splits(small_images, config, divide(small_images, config, 0)) for config in configs]
+    splits = [configuration_splits(small_images, config, study_splits(small_images, config, 0)) for config in configs]
     assert [len(one.train) for one in splits] == [20, 80, 160]
     for smaller, larger in pairwise(splits):
         np.testing.assert_array_equal(smaller.train, larger.train[: len(smaller.train)])
@@ -135,19 +135,19 @@ def test_smaller_training_sets_are_parts_of_larger_ones_and_the_judged_images_th
 )
 def test_a_training_set_larger_than_the_common_one_or_empty_is_refused(small_images, values, message):
     with pytest.raises(ConfigError, match=message):
-        check_question(spec_of(f"train_size={values}"), small_images)
+        check_specification(spec_of(f"train_size={values}"), small_images)
 
 
 def test_fractions_of_a_training_set_are_of_all_samples(small_images):
     config = make_configuration(spec_of("train_size=0.25,0.5"), {"train_size": 0.25})
-    assert len(own_splits(small_images, config, divide(small_images, config, 0)).train) == 60
+    assert len(configuration_splits(small_images, config, study_splits(small_images, config, 0)).train) == 60
 
 
 def test_seeds_that_vary_the_split_give_each_seed_other_images(small_images):
     config = make_configuration(spec_of(seeds_vary=("init", "split")), {})
-    parts = [divide(small_images, config, seed).test for seed in (0, 1)]
+    parts = [study_splits(small_images, config, seed).test for seed in (0, 1)]
     assert set(parts[0]) != set(parts[1])
-    np.testing.assert_array_equal(parts[0], divide(small_images, make_configuration(spec_of(), {}), 7).test)
+    np.testing.assert_array_equal(parts[0], study_splits(small_images, make_configuration(spec_of(), {}), 7).test)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_seeds_that_vary_the_split_give_each_seed_other_images(small_images):
 )
 def test_what_this_data_cannot_answer_is_refused_before_anything_is_written(small_images, spec, message):
     with pytest.raises(ConfigError, match=message):
-        check_question(spec, small_images)
+        check_specification(spec, small_images)
 
 
 def test_what_takes_longer_costs_more(small_images):

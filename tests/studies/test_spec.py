@@ -1,4 +1,4 @@
-"""A study's question: what is typed, what is stored, what is refused."""
+"""A study's specification: what is typed, what is stored, what is refused."""
 
 import os
 import re

@@ -91,7 +91,7 @@ def test_what_training_on_did_is_the_difference_to_the_end():
     assert point.gain("valid") == pytest.approx(want)
     assert point.valid_gain.value == pytest.approx(want)
     assert point.valid_gain.low <= want <= point.valid_gain.high < 0
-    assert point.accuracy_then["test"] == tuple(correct[s, best].mean() for s in range(3))
+    assert point.accuracy_at_best["test"] == tuple(correct[s, best].mean() for s in range(3))
     assert point.accuracy_at_end["train"] == (1.0, 1.0, 1.0)
 
 

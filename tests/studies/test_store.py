@@ -21,7 +21,7 @@ from chalknet.studies.lease import STALE_SECONDS, Lease, LeaseObserver, end_leas
 from chalknet.studies.results_reader import read_results
 from chalknet.studies.run_output import RunOutput, record_from
 from chalknet.studies.runner.scheduler import data_facts
-from chalknet.studies.search_space import check_question
+from chalknet.studies.search_space import check_specification
 from chalknet.studies.spec import spec_tables
 from chalknet.studies.stopping_point import stopping_point
 from chalknet.studies.store import MAX_CRASHES, Store
@@ -35,10 +35,10 @@ COSTS = {run.configuration.key: float(sum(run.configuration.recipe.network.hidde
 def store(tmp_path, small_images):
     with Store.create(tmp_path) as made:
         made.set_data(data_facts(small_images))
-        sizes = check_question(SPEC, small_images).sizes
-        made.set_question({"spec": spec_tables(SPEC), "split_sizes": sizes})
+        sizes = check_specification(SPEC, small_images).sizes
+        made.set_specification({"spec": spec_tables(SPEC), "split_sizes": sizes})
         made.add_runs(RUNS, COSTS)
-        made.want(RUNS)
+        made.select_runs(RUNS)
         yield made
 
 
@@ -76,7 +76,7 @@ def test_many_connections_never_get_the_same_run(tmp_path, store):
 
     def claim_all():
         with Store.create(tmp_path) as own:
-            own.want(runs)
+            own.select_runs(runs)
             me = new_lease()
             own.heartbeat(me)
             start.wait()
@@ -338,7 +338,7 @@ def test_a_folder_without_a_study_says_so(tmp_path):
     with pytest.raises(StoreError, match="holds no study"):
         read_results(tmp_path)
     Store.create(tmp_path).close()
-    with pytest.raises(StoreError, match="holds no question yet; its first start was interrupted"):
+    with pytest.raises(StoreError, match="holds no specification yet; its first start was interrupted"):
         read_results(tmp_path)
 
 
@@ -351,19 +351,19 @@ def test_a_folder_without_a_study_says_so(tmp_path):
         ("UPDATE units SET record = '{' WHERE status = 'done'", "is damaged"),
         ("UPDATE units SET record = json_set(record, '$.kept_epoch', 99) WHERE status = 'done'", "keeps epoch 99 of 3"),
         ("UPDATE units SET record = json_set(record, '$.history', 5) WHERE status = 'done'", "is damaged"),
-        ("UPDATE facts SET value = '[]' WHERE name = 'question'", "its question is damaged"),
+        ("UPDATE facts SET value = '[]' WHERE name = 'question'", "its specification is damaged"),
         *(
             (f"UPDATE facts SET value = json_set(value, '$.{field}', json('{value}')) WHERE name = '{name}'", message)
             for name, field, value, message in [
-                ("question", "spec.study.seeds", "-1", "its question is damaged: seeds must be"),
-                ("question", "spec.study.seeds", "1" * 400, "its question is damaged: seeds must be"),
-                ("question", "split_sizes.train", "1e999", "its question is damaged: train samples is inf"),
-                ("question", "split_sizes", '{"train": 160}', "its question is damaged"),
-                ("data", "samples", "1" * 400, "its question is damaged: samples is 11"),
-                ("data", "samples", "true", "its question is damaged: samples is True"),
-                ("data", "sample_shape", "[0]", "its question is damaged"),
+                ("question", "spec.study.seeds", "-1", "its specification is damaged: seeds must be"),
+                ("question", "spec.study.seeds", "1" * 400, "its specification is damaged: seeds must be"),
+                ("question", "split_sizes.train", "1e999", "its specification is damaged: train samples is inf"),
+                ("question", "split_sizes", '{"train": 160}', "its specification is damaged"),
+                ("data", "samples", "1" * 400, "its specification is damaged: samples is 11"),
+                ("data", "samples", "true", "its specification is damaged: samples is True"),
+                ("data", "sample_shape", "[0]", "its specification is damaged"),
                 ("data", "class_names", '["A", "\\u001b[2J"]', "characters that cannot be printed"),
-                ("data", "class_names", "[1, 2]", "its question is damaged"),
+                ("data", "class_names", "[1, 2]", "its specification is damaged"),
             ]
         ),
         *(
@@ -400,9 +400,9 @@ def test_what_is_damaged_is_named_and_nothing_of_it_is_executed(store, lease, ou
 )
 def test_a_class_or_a_position_that_is_not_there_is_refused(store, lease, outcome, tmp_path, name, value, message):
     run = claimed(store, lease)
-    changed = {**outcome.arrays, **outcome.division}
+    changed = {**outcome.arrays, **outcome.split_arrays}
     changed[name] = np.full_like(changed[name], value)
-    parts = ({key: changed[key] for key in part} for part in (outcome.arrays, outcome.division))
+    parts = ({key: changed[key] for key in part} for part in (outcome.arrays, outcome.split_arrays))
     store.complete(run, lease, RunOutput(outcome.record, *parts))
     with pytest.raises(StoreError, match=message):
         read_results(tmp_path).run(run.configuration, run.seed)

@@ -77,7 +77,7 @@ def test_the_network_that_the_document_shows_is_the_one_whose_derivatives_are_ch
     result, _ = paper
     best = max(
         result.results.configurations,
-        key=lambda c: np.mean([u.valid.accuracy for u in result.results.finished(c).values()]),
+        key=lambda c: np.mean([u.valid.accuracy for u in result.results.finished_runs(c).values()]),
     )
     (width,) = best.recipe.network.hidden
     counts = {row[0]: int(row[1]) for row in rows_of(result.folder / "tables" / "gradient_check.csv")[1:]}
@@ -99,7 +99,7 @@ def test_every_number_of_a_table_file_stands_in_the_page(paper):
 def test_the_tables_and_figures_are_the_studys_own_numbers(paper):
     result, _ = paper
     config = result.results.configurations[1]
-    runs = list(result.results.finished(config).values())
+    runs = list(result.results.finished_runs(config).values())
     mean = np.mean([run.valid.accuracy for run in runs])
     (row,) = [row for row in rows_of(result.folder / "tables" / "configurations.csv") if row[0] == "8"]
     assert row[1] == f"{100 * mean:.1f} %"

@@ -26,7 +26,7 @@ class RunProgress(TerminalBar):
             count = f"{progress.done}/{progress.total}"
             room = self._bar.console.width - len(f"runs {count}") - BAR_WIDTH - 2
             facts = progress_text(progress, room)
-            begun = sum(epoch / epochs for _, epoch, epochs in progress.at_work)
+            begun = sum(epoch / epochs for _, epoch, epochs in progress.active_runs)
             behind = progress.done + progress.failed + begun
             self._bar.update(self._task, total=progress.total, completed=behind, count=count, facts=facts)
         elif not self._quiet and ended is not None:
@@ -41,9 +41,9 @@ class PlanLine:
         self._quiet, self._last = quiet, ""
 
     def __call__(self, plan: Plan) -> None:
-        if not self._quiet and plan.how != self._last:
-            self._last = plan.how
-            echo(f"plan: {plan.how}", err=True)
+        if not self._quiet and plan.description != self._last:
+            self._last = plan.description
+            echo(f"plan: {plan.description}", err=True)
 
 
 def progress_text(progress: StudyProgress, room: int) -> str:
@@ -51,7 +51,7 @@ def progress_text(progress: StudyProgress, room: int) -> str:
     counts = f"{progress.running} running" + f"  {progress.failed} failed" * (progress.failed > 0)
     short = f"{progress.running} run" + f" {progress.failed} failed" * (progress.failed > 0)
     left = _left(progress)
-    runs = [f"{run.configuration.label} #{run.seed} {epoch}/{epochs}" for run, epoch, epochs in progress.at_work]
+    runs = [f"{run.configuration.label} #{run.seed} {epoch}/{epochs}" for run, epoch, epochs in progress.active_runs]
     forms = [[counts, left, *runs[:n]] for n in range(len(runs), -1, -1)]
     shown = ("  ".join(filter(None, form)) for form in [*forms, [short, left], [left]])
     return next((form for form in shown if len(form) <= room), "")
@@ -59,7 +59,7 @@ def progress_text(progress: StudyProgress, room: int) -> str:
 
 def end_line(end: RunEvent) -> str:
     """How a run ended, in a line."""
-    if end.again:
+    if end.will_retry:
         return printable(f"{end.run}: its process ended ({end.error}); tried again")
     if end.error:
         return printable(f"{end.run} failed: {end.error}")

@@ -74,7 +74,7 @@ def plan_text(plan: Plan) -> str:
         return "plan: nothing is left to do"
     left = "an unknown time" if plan.seconds is None else f"about {format_clock(plan.seconds)} if none stops early"
     end = f"{plan.n_runs} runs take {left}, and up to {_gigabytes(plan.memory_bytes)}; nothing was run"
-    return "\n".join([Table(f"plan: {plan.how}", heads, tuple(rows)).text(), end])
+    return "\n".join([Table(f"plan: {plan.description}", heads, tuple(rows)).text(), end])
 
 
 def _gigabytes(size: int) -> str:
@@ -102,7 +102,7 @@ def results_json(results: StudyResults) -> dict[str, Any]:
     """Everything but what runs say of single images, JSON-ready."""
     return {
         "format": FORMAT,
-        "question": spec_tables(results.spec),
+        "specification": spec_tables(results.spec),
         "data": {**asdict(results.data), "split_sizes": dict(results.data.split_sizes)},
         "runs": results.counts,
         "configurations": [_configuration_json(results, config) for config in results.configurations],

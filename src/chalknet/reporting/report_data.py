@@ -32,7 +32,7 @@ from chalknet.studies.curve_findings import Curves, curve_findings
 from chalknet.studies.findings import comparison_findings
 from chalknet.studies.intervals import Interval
 from chalknet.studies.results import LabeledPredictions, RunResult, StudyResults
-from chalknet.studies.stopping_point import RESAMPLING_SEED, StoppingPoint, find_configuration_stopping
+from chalknet.studies.stopping_point import RESAMPLING_SEED, StoppingPoint, find_configuration_stopping_point
 
 MIN_IMAGES = 2  # from which a share has an interval
 
@@ -272,16 +272,16 @@ def _configuration_runs(results: StudyResults, config: Configuration) -> Configu
     """What a configuration's finished seeds gave; None where none is finished. What is large is dropped once it was
     used.
     """
-    runs = results.finished(config)
+    runs = results.finished_runs(config)
     if not runs:
         return None
     first = next(iter(runs.values()))
     rule = config.recipe.stopping
     monitor = rule.monitor if rule.stop_early else "valid_loss"
-    stopping, why_not = find_configuration_stopping(results, config, list(runs.values()), monitor)
+    stopping, why_not = find_configuration_stopping_point(results, config, list(runs.values()), monitor)
     predictions: dict[str, tuple[LabeledPredictions, ...]] = {}
     for split in ("valid", "test"):
-        known = tuple(one for run in runs.values() if (one := run.part(split)) is not None)
+        known = tuple(one for run in runs.values() if (one := run.predictions(split)) is not None)
         if len(known) == len(runs):
             predictions[split] = known
     correct = {split: tuple(one.correct for one in found) for split, found in predictions.items()}

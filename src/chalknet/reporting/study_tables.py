@@ -128,12 +128,12 @@ def pairs_table(report_data: ReportData) -> Table:
             points(one.difference.difference),
             points_interval(one.difference.low, one.difference.high),
             p_value(one.holm_p),
-            "yes" if one.told_apart else "no",
+            "yes" if one.significantly_different else "no",
         )
         for one in pairs
     ]
     corrected = report_data.comparison is not None and len(report_data.comparison.pairs) > 1
-    columns = ("pair", "difference (points)", "95 % interval", "p (Holm)" if corrected else "p", "told apart")
+    columns = ("pair", "difference (points)", "95 % interval", "p (Holm)" if corrected else "p", "significant")
     return Table("Differences between configurations", columns, tuple(rows))
 
 
@@ -169,7 +169,7 @@ def stopping_table(
     rows = []
     for label, point in found:
         epoch, seeds = point.epoch, point.by_seed
-        accuracies = (point.accuracy_then, point.accuracy_at_end)
+        accuracies = (point.accuracy_at_best, point.accuracy_at_end)
         cells = [
             [percent(float(np.mean(values[split])), digits) if split in values else DASH for values in accuracies]
             for split in splits

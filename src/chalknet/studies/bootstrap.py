@@ -24,14 +24,14 @@ class ChoiceOptimism:
         accuracy: its mean validation accuracy.
         optimism: by how much the choice flatters it, in the unit of accuracy (0.01 is one point).
         corrected: accuracy - optimism.
-        chosen_share: for each label, the share of resamples in which that configuration wins.
+        win_rate: for each label, the share of resamples in which that configuration wins.
     """
 
     chosen: str
     accuracy: float
     optimism: float
     corrected: float
-    chosen_share: Mapping[str, float]
+    win_rate: Mapping[str, float]
 
 
 def multi_bootstrap(

@@ -42,7 +42,7 @@ class ConfigurationAccuracy:
 
     Attributes:
         accuracy, low, high, level: the mean and its interval.
-        carries: what the interval carries: "seeds and images", or "images alone" with one seed.
+        variance_sources: what the interval carries: "seeds and images", or "images alone" with one seed.
         by_seed: the accuracy of each seed, which no average hides.
         standard_error, df: of the mean, and the degrees of freedom of its variance.
         seed_sd: estimated standard deviation of the true accuracy between seeds; 0 where the estimate of its square is
@@ -55,7 +55,7 @@ class ConfigurationAccuracy:
     low: float
     high: float
     level: float
-    carries: str
+    variance_sources: str
     by_seed: tuple[float, ...]
     standard_error: float
     df: float
@@ -72,7 +72,7 @@ class Difference:
         difference, low, high, level: of accuracies, so in [-1, 1], and the interval of this pair alone.
         p_value: two-sided, of no difference: Student's t of difference / standard_error with df; McNemar's exact one
             where both configurations are a single run of right and wrong answers.
-        carries: what the interval carries.
+        variance_sources: what the interval carries.
         standard_error, df: of the difference.
         seed_variance, image_variance, rest_variance: the parts of one seed's difference on one image, summed over both
             configurations where seeds are not paired; unbiased estimates cut off at 0; nan where seeds cannot be told
@@ -87,7 +87,7 @@ class Difference:
     high: float
     level: float
     p_value: float
-    carries: str
+    variance_sources: str
     standard_error: float
     df: float
     seed_variance: float
@@ -103,7 +103,7 @@ class PairwiseDifference:
 
     difference: Difference
     holm_p: float
-    told_apart: bool
+    significantly_different: bool
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Needed:
+class RequiredSampleSize:
     """What it would take to tell a difference from none: seeds a configuration, and images; None: as many as there
     are do.
     """
@@ -216,7 +216,7 @@ def difference(
         min(float(high), 1.0),
         level,
         _p_value(value, spread, (first, second)),
-        _carries(sizes),
+        _variance_sources(sizes),
         float(np.sqrt(spread.variance)),
         float(spread.df),
         seed,
@@ -227,7 +227,7 @@ def difference(
     )
 
 
-def _carries(n_seeds: tuple[int, int]) -> str:
+def _variance_sources(n_seeds: tuple[int, int]) -> str:
     if max(n_seeds) == 1:
         return IMAGES_ALONE
     return SEEDS_AND_IMAGES if min(n_seeds) > 1 else SEEDS_OF_ONE
@@ -279,10 +279,12 @@ def compare_configurations(
     ]
     corrected = holm([one.p_value for one in found])
     pairs = tuple(PairwiseDifference(one, p, p < 1.0 - level) for one, p in zip(found, corrected, strict=True))
-    return Comparison(tuple(summaries), pairs, groups_not_told_apart(labels, pairs), level)
+    return Comparison(tuple(summaries), pairs, groups_without_difference(labels, pairs), level)
 
 
-def groups_not_told_apart(labels: Sequence[str], pairs: Sequence[PairwiseDifference]) -> tuple[tuple[str, ...], ...]:
+def groups_without_difference(
+    labels: Sequence[str], pairs: Sequence[PairwiseDifference]
+) -> tuple[tuple[str, ...], ...]:
     """The largest sets of labels of which no two are told apart, each in the order of labels.
 
     They are the maximal cliques of the relation "not told apart".
@@ -292,7 +294,7 @@ def groups_not_told_apart(labels: Sequence[str], pairs: Sequence[PairwiseDiffere
     """
     alike: dict[str, set[str]] = {label: set() for label in labels}
     for pair in pairs:
-        if not pair.told_apart:
+        if not pair.significantly_different:
             alike[pair.difference.first].add(pair.difference.second)
             alike[pair.difference.second].add(pair.difference.first)
     found: list[set[str]] = []

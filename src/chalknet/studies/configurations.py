@@ -34,15 +34,16 @@ class Configuration:
     Attributes:
         settings: (recipe field, value) of each varied field, in the order in which they were asked for.
         recipe: the whole recipe with these settings; of the fields that seeds vary it holds the base's.
-        division: how the samples are divided. Its `train_size` is the study's; the configuration's own, in `recipe`, is
-            how many of the first of those training samples it uses, so that all configurations are judged on the same
+        study_split: how the samples are divided. Its `train_size` is the study's; the configuration's own, in `recipe`,
+            is how many of the first of those training samples it uses, so that all configurations are judged on the
+            same
             images.
         seeds_vary: which of init, order and split differ between its seeds.
     """
 
     settings: tuple[tuple[str, Any], ...]
     recipe: Recipe
-    division: SplitConfig
+    study_split: SplitConfig
     seeds_vary: tuple[str, ...] = ("init", "order")
 
     @property
@@ -65,21 +66,21 @@ class Configuration:
         """
         changed = {name: _not_default(getattr(self.recipe, name)) for name in SECTIONS}
         sections = {name: values for name, values in changed.items() if values or name in FIRST_SECTIONS}
-        division = _not_default(self.division)
+        division = _not_default(self.study_split)
         sections["split"] = {"train_size": self.recipe.split.train_size}  # all else of it is the division's
         if "init" in self.seeds_vary:
             sections["training"]["seed"] = VARIES
         if "order" in self.seeds_vary:
             sections["training"]["batch_seed"] = VARIES
         if "split" in self.seeds_vary:
-            division["split_seed"] = [self.division.split_seed, VARIES]
+            division["split_seed"] = [self.study_split.split_seed, VARIES]
         return {"division": division, **with_former_names(sections)}
 
     def recipe_of(self, seed: int) -> Recipe:
         """The recipe of one seed: initial weights, batch order and split are the seed's as far as they vary."""
         training = self.recipe.training
         order = training.seed if training.batch_seed == SAME_AS_SEED else training.batch_seed
-        settings: dict[str, Any] = {"split_seed": self.division_of(seed).split_seed}
+        settings: dict[str, Any] = {"split_seed": self.split_of(seed).split_seed}
         if "init" in self.seeds_vary:
             settings["seed"] = seed
         settings["batch_seed"] = seed if "order" in self.seeds_vary else order
@@ -87,11 +88,11 @@ class Configuration:
             settings["batch_seed"] = SAME_AS_SEED
         return self.recipe.with_settings(**settings)
 
-    def division_of(self, seed: int) -> SplitConfig:
+    def split_of(self, seed: int) -> SplitConfig:
         """The division of one seed: where the split varies, by split_seed + seed, so that seed 0 has the base's own."""
         if "split" not in self.seeds_vary:
-            return self.division
-        return replace(self.division, split_seed=(self.division.split_seed + seed) % 2**32)
+            return self.study_split
+        return replace(self.study_split, split_seed=(self.study_split.split_seed + seed) % 2**32)
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def configuration_tables(config: Configuration) -> dict[str, Any]:
     """Return a configuration without its settings as tables for JSON, which `configuration_from_tables` reads."""
     recipe = config_tables(config.recipe, DataConfig())
     del recipe["data"]
-    return {"recipe": recipe, "division": dict(vars(config.division)), "seeds_vary": list(config.seeds_vary)}
+    return {"recipe": recipe, "division": dict(vars(config.study_split)), "seeds_vary": list(config.seeds_vary)}
 
 
 def configuration_from_tables(

@@ -24,7 +24,7 @@ from chalknet.studies.random_effects import mean_interval
 MIN_GAP = 0.01  # of accuracy: a train-validation gap is over-fitting where its whole interval lies above this
 MIN_LOSS_RISE = 0.02  # of the lowest mean validation loss: a rise is said where its whole interval lies above this
 NEAR_FINAL = 0.01  # of the final value: a curve has converged where it stays this near to it
-LATE_SHARE = 0.9  # of the epochs: a curve that converges later than this was still moving when it was stopped
+LATE_FRACTION = 0.9  # of the epochs: a curve that converges later than this was still moving when it was stopped
 MIN_JUMP = 0.05  # of the value before: a train loss that rises by more in one epoch is unstable there
 MIN_DISAGREEMENT = 0.02  # of accuracy: seeds whose final validation accuracies differ by more disagree
 
@@ -138,10 +138,12 @@ def _over_fitting(label: str, curves: Curves, gap: Interval, loss: LossRise) -> 
     n_epochs, rise = curves.train_loss.shape[1], loss.rise
     said = []
     if gap.low > MIN_GAP:
-        limits = f"{100 * gap.level:g} % interval {points(gap.low)} to {points(gap.high)}, of {gap.carries}"
+        limits = f"{100 * gap.level:g} % interval {points(gap.low)} to {points(gap.high)}, of {gap.variance_sources}"
         said.append(f"its training accuracy ends {points(gap.value)} points above the validation accuracy ({limits})")
     if rise.low > MIN_LOSS_RISE and _training_goes_on(curves, loss.epoch):
-        limits = f"{100 * rise.level:g} % interval {points(rise.low)} to {points(rise.high)} %, of {rise.carries}"
+        limits = (
+            f"{100 * rise.level:g} % interval {points(rise.low)} to {points(rise.high)} %, of {rise.variance_sources}"
+        )
         lowest = f"its validation loss is lowest at epoch {loss.epoch} of {n_epochs}"
         said.append(f"{lowest} and rises by {points(rise.value)} % from there ({limits})")
     if not said:
@@ -177,7 +179,7 @@ def _convergence(label: str, curves: Curves) -> list[Finding]:
     n_epochs = curves.train_loss.shape[1]
     loss = [epochs_to_final(row) for row in curves.train_loss]
     accuracy = [epochs_to_final(row) for row in curves.valid_accuracy]
-    late = sum(epoch > LATE_SHARE * n_epochs for epoch in loss)
+    late = sum(epoch > LATE_FRACTION * n_epochs for epoch in loss)
     if 2 * late > len(loss):
         settled = f"its training loss was still moving when training stopped ({late} of {count_of(len(loss), 'seed')})"
         then = f"and its validation accuracy came to within 1 % of its final value by {_epochs(accuracy)}"

@@ -80,7 +80,7 @@ class Plan:
         return self.processes * max((group.job_bytes for group in self.groups), default=0)
 
     @property
-    def how(self) -> str:
+    def description(self) -> str:
         """ "2 processes, 12 runs", or "1 process on a GPU, 48 runs in stacks of up to 16, 3 runs one by one"."""
         stacked = [group for group in self.groups if group.size > 1]
         n_stacked = sum(group.n_runs for group in stacked)

@@ -20,7 +20,7 @@ import numpy as np
 from scipy import special
 
 from chalknet.formatting import fixed, listed
-from chalknet.studies.compare import IMAGES_ALONE, Comparison, Difference, Needed, PairwiseDifference
+from chalknet.studies.compare import IMAGES_ALONE, Comparison, Difference, PairwiseDifference, RequiredSampleSize
 
 POWER = 0.8  # the chance with which the seeds or images that are "needed" would show the difference
 MAX_PAIRS_SAID = 6  # all pairs of four configurations
@@ -33,7 +33,7 @@ class Finding:
     """One sentence and the numbers it is made of, ready for JSON.
 
     Attributes:
-        kind: "told_apart", "not_told_apart", "over_fitting", "convergence" or "instability".
+        kind: "significant_difference", "no_significant_difference", "over_fitting", "convergence" or "instability".
         labels: the configurations it is about.
         sentence: what is claimed, with its uncertainty.
         figures: the numbers in it, by name: shares and differences in [-1, 1], epochs, counts.
@@ -52,11 +52,11 @@ def comparison_findings(comparison: Comparison, *, images: str = "test images") 
         comparison: from `compare_configurations`; its labels are put into the sentences as they are.
         images: what the configurations were judged on, in words.
     """
-    return (*_told_apart(comparison), *_not_told_apart(comparison, images))
+    return (*_significant_differences(comparison), *_no_significant_differences(comparison, images))
 
 
-def _told_apart(comparison: Comparison) -> list[Finding]:
-    apart = [pair for pair in comparison.pairs if pair.told_apart]
+def _significant_differences(comparison: Comparison) -> list[Finding]:
+    apart = [pair for pair in comparison.pairs if pair.significantly_different]
     if len(comparison.pairs) > MAX_PAIRS_SAID:
         apart = [pair for pair in apart if pair.difference.first == comparison.configurations[0].label]
     return [_beats(pair, comparison) for pair in apart]
@@ -66,10 +66,10 @@ def _beats(pair: PairwiseDifference, comparison: Comparison) -> Finding:
     one = pair.difference
     details = [f"{_interval(one)}", *_correction(comparison), *_lack(one)]
     sentence = f"{one.first} beats {one.second} by {points(one.difference)} points ({'; '.join(details)})."
-    return Finding("told_apart", (one.first, one.second), sentence, _figures(one) | {"holm_p": pair.holm_p})
+    return Finding("significant_difference", (one.first, one.second), sentence, _figures(one) | {"holm_p": pair.holm_p})
 
 
-def _not_told_apart(comparison: Comparison, images: str) -> list[Finding]:
+def _no_significant_differences(comparison: Comparison, images: str) -> list[Finding]:
     pairs = {(pair.difference.first, pair.difference.second): pair for pair in comparison.pairs}
     found = []
     for group in comparison.groups:
@@ -81,20 +81,20 @@ def _not_told_apart(comparison: Comparison, images: str) -> list[Finding]:
 
 def _alike(group: tuple[str, ...], widest: PairwiseDifference, comparison: Comparison, images: str) -> Finding:
     one = widest.difference
-    needed = needed_to_tell(one, alpha=(1.0 - comparison.level) / len(comparison.pairs))
+    required = required_sample_size(one, alpha=(1.0 - comparison.level) / len(comparison.pairs))
     largest = "largest difference" if len(group) > 2 else "difference"
     correction = _correction(comparison)
     if correction and one.p_value < 1.0 - comparison.level:
         correction = [f"p = {one.p_value:.2g} alone, {widest.holm_p:.2g} by {correction[0]}"]
     parts = [f"{largest} {points(one.difference)} points, {_interval(one)}", *correction, *_lack(one)]
-    sentence = f"{listed(group)} cannot be told apart: {'; '.join([*parts, *_advice(needed, images)])}."
+    sentence = f"{listed(group)} cannot be told apart: {'; '.join([*parts, *_advice(required, images)])}."
     figures = _figures(one) | {"holm_p": widest.holm_p}
-    if needed is not None:
-        figures |= {"needed_seeds": needed.seeds, "needed_images": needed.images}
-    return Finding("not_told_apart", group, sentence, figures)
+    if required is not None:
+        figures |= {"required_seeds": required.seeds, "required_images": required.images}
+    return Finding("no_significant_difference", group, sentence, figures)
 
 
-def needed_to_tell(difference: Difference, *, alpha: float, power: float = POWER) -> Needed | None:
+def required_sample_size(difference: Difference, *, alpha: float, power: float = POWER) -> RequiredSampleSize | None:
     """Seeds or images with which a true difference as large as this one would be told from none.
 
         V(S, M) = var_seed/S + var_image/M + var_rest/(SM)
@@ -113,20 +113,22 @@ def needed_to_tell(difference: Difference, *, alpha: float, power: float = POWER
     """
     if math.isnan(difference.seed_variance) or 100 * abs(difference.difference) < MIN_POINTS:
         return None
-    seeds = _seeds_needed(difference, alpha, power)
+    seeds = _required_seeds(difference, alpha, power)
     if seeds is not None:
-        return Needed(seeds, None)
+        return RequiredSampleSize(seeds, None)
     z = float(special.ndtri(1.0 - alpha / 2.0) + special.ndtri(power))
     allowed = (difference.difference / z) ** 2
     seed, image, rest = difference.seed_variance, difference.image_variance, difference.rest_variance
     n_seeds, n_images = min(difference.n_seeds), difference.n_images
     if seed / n_seeds < allowed / 2:
-        return Needed(None, max(math.ceil((image + rest / n_seeds) / (allowed - seed / n_seeds)), n_images + 1))
+        return RequiredSampleSize(
+            None, max(math.ceil((image + rest / n_seeds) / (allowed - seed / n_seeds)), n_images + 1)
+        )
     seeds = max(math.ceil(seed / (allowed / 2)), n_seeds)
-    return Needed(seeds, max(math.ceil((image + rest / seeds) / (allowed / 2)), n_images + 1))
+    return RequiredSampleSize(seeds, max(math.ceil((image + rest / seeds) / (allowed / 2)), n_images + 1))
 
 
-def _seeds_needed(difference: Difference, alpha: float, power: float) -> int | None:
+def _required_seeds(difference: Difference, alpha: float, power: float) -> int | None:
     """The fewest seeds, more than there are and at most `MAX_SEEDS`, that do with the present images."""
     n_images = difference.n_images
     n_seeds = np.arange(min(difference.n_seeds) + 1, MAX_SEEDS + 1)
@@ -143,21 +145,23 @@ def _seeds_needed(difference: Difference, alpha: float, power: float) -> int | N
     return int(n_seeds[enough.argmax()]) if enough.any() else None
 
 
-def _advice(needed: Needed | None, images: str) -> list[str]:
-    if needed is None:
+def _advice(required: RequiredSampleSize | None, images: str) -> list[str]:
+    if required is None:
         return []
-    if needed.images is None:
-        assert needed.seeds is not None, "a plan asks for seeds, images or both"
-        return [f"about {rounded(needed.seeds)} seeds a configuration would be needed"]
-    if needed.seeds is None:
-        return [f"more seeds alone would not do, about {rounded(needed.images)} {images} would be needed"]
+    if required.images is None:
+        assert required.seeds is not None, "a plan asks for seeds, images or both"
+        return [f"about {rounded(required.seeds)} seeds a configuration would be needed"]
+    if required.seeds is None:
+        return [f"more seeds alone would not do, about {rounded(required.images)} {images} would be needed"]
     return [
-        f"about {rounded(needed.seeds)} seeds a configuration and {rounded(needed.images)} {images} would be needed"
+        f"about {rounded(required.seeds)} seeds a configuration and {rounded(required.images)} {images} would be needed"
     ]
 
 
 def _lack(one: Difference) -> list[str]:
-    return [f"the interval carries {one.carries}, not the seeds"] if one.carries == IMAGES_ALONE else []
+    return (
+        [f"the interval carries {one.variance_sources}, not the seeds"] if one.variance_sources == IMAGES_ALONE else []
+    )
 
 
 def _correction(comparison: Comparison) -> list[str]:

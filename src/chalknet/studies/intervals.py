@@ -18,14 +18,15 @@ class Interval:
     """An estimate between two limits that cover the true value in `level` of all repetitions.
 
     Attributes:
-        carries: what varies between these repetitions, such as "seeds and images"; "nothing" where the limits are nan.
+        variance_sources: what varies between these repetitions, such as "seeds and images"; "nothing" where the limits
+            are nan.
     """
 
     value: float
     low: float
     high: float
     level: float
-    carries: str = ""
+    variance_sources: str = ""
 
 
 @dataclass(frozen=True)

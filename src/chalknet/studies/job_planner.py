@@ -24,7 +24,7 @@ from chalknet.network.optimizers import optimizer_for
 from chalknet.records import EpochRecord
 from chalknet.studies.configurations import RunKey
 from chalknet.studies.execution_plan import Job, Plan, RunGroup
-from chalknet.studies.search_space import divide, own_splits
+from chalknet.studies.search_space import configuration_splits, study_splits
 from chalknet.training.joint_training import stack_key, stack_sort_key, train_jointly
 from chalknet.training.trainer import Trainer, gpu_bytes, run_epochs
 
@@ -74,7 +74,7 @@ class Planner:
         """Return a key that runs share which may be stacked, or which cost about the same where none is stacked."""
         recipe = run.configuration.recipe_of(run.seed)
         if self._max_stack(recipe) > 1:
-            return stack_key(recipe, self._data), recipe.training.epochs, run.configuration.division_of(run.seed)
+            return stack_key(recipe, self._data), recipe.training.epochs, run.configuration.split_of(run.seed)
         training, size = recipe.training, tuple(round(math.log2(width)) for width in recipe.network.hidden)
         return size, training.batch_size, training.epochs, training.engine, training.device
 
@@ -90,7 +90,9 @@ class Planner:
         first = runs[0]
         recipe, splits = (
             first.configuration.recipe,
-            own_splits(self._data, first.configuration, divide(self._data, first.configuration, first.seed)),
+            configuration_splits(
+                self._data, first.configuration, study_splits(self._data, first.configuration, first.seed)
+            ),
         )
         gpu_bytes, most = self._gpu_bytes(recipe), self._max_stack(first.configuration.recipe_of(first.seed))
         if gpu_bytes and self._stack is None:

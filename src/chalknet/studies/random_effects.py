@@ -28,8 +28,8 @@ from chalknet.studies.intervals import Interval, wilson_limits
 
 # Two constants of `variance_of_mean`, chosen by simulation with normal effects so that 95 % intervals cover 93 to 97 %
 # at three seeds, and closer to 95 % at more, whatever the shares of seeds, images and rest.
-MAX_TAKEN_OFF = 0.75  # of the rest's part, where the seeds' estimated variance is negative
-SHARE_OF_SEED_DF = 0.5  # of the seeds' degrees of freedom that count while images carry part of the variance
+MAX_REDUCTION = 0.75  # of the rest's part, where the seeds' estimated variance is negative
+SEED_DF_FRACTION = 0.5  # of the seeds' degrees of freedom that count while images carry part of the variance
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,9 +132,9 @@ def variance_of_mean(images_part: FloatArray, n_images: int, configs: Sequence[M
     most = float(sum(own_df))
     shares = np.asarray(sum(part**2 / (df + 2) for part, df in zip(seeds, own_df, strict=True)))
     seed_df = np.clip(_ratio(a**2, shares, otherwise=most + 2.0) - 2.0, min(own_df), most)
-    variance = images_part + np.maximum(a - b, -MAX_TAKEN_OFF * np.minimum(b, images_part))
+    variance = images_part + np.maximum(a - b, -MAX_REDUCTION * np.minimum(b, images_part))
     rest_squares = sum(part**2 / (df * (n_images - 1)) for part, df in zip(rests, own_df, strict=True))
-    squares = images_part**2 / (n_images - 1) + a**2 / (SHARE_OF_SEED_DF * seed_df) + rest_squares
+    squares = images_part**2 / (n_images - 1) + a**2 / (SEED_DF_FRACTION * seed_df) + rest_squares
     return Spread(variance, np.maximum(_ratio(variance**2, squares, otherwise=n_images - 1.0), seed_df))
 
 
@@ -163,14 +163,14 @@ def mean_interval(values: FloatArray, level: float) -> Interval:
     value, checked = float(values.mean()) if values.size else float("nan"), checked_level(level)
     if values.ndim == 2:
         spread = spread_of_mean(mean_squares(values))
-        carries = "seeds and images" if len(values) > 1 else "images alone"
+        variance_sources = "seeds and images" if len(values) > 1 else "images alone"
     elif len(values) > 1:
         spread = Spread(np.asarray(values.var(ddof=1) / len(values)), np.asarray(len(values) - 1.0))
-        carries = "seeds alone"
+        variance_sources = "seeds alone"
     if values.size < 2 or not np.isfinite(values).all():
         return Interval(value, float("nan"), float("nan"), level, "nothing")
     low, high = mean_limits(np.asarray(value), spread, checked)
-    return Interval(value, float(low), float(high), level, carries)
+    return Interval(value, float(low), float(high), level, variance_sources)
 
 
 def gain_of_averaging(together: Any, members: Any, level: float = 0.95) -> Interval:

@@ -109,7 +109,7 @@ class RunResult(RunRecord):
     valid_losses: NDArray[np.floating[Any]]
     valid_correct: NDArray[np.bool_]
 
-    def part(self, name: str) -> LabeledPredictions | None:
+    def predictions(self, name: str) -> LabeledPredictions | None:
         """The predictions of "valid" or "test"."""
         return {"valid": self.valid, "test": self.test}[name]
 
@@ -140,7 +140,7 @@ class StudyResults:
     """A study as it stood when it was read; finished runs are loaded from its store when they are asked for.
 
     Attributes:
-        spec: the question.
+        spec: the specification.
         data: the samples it is about.
         configurations: in the order in which they were asked for.
         seeds: that every configuration is to have.
@@ -183,7 +183,7 @@ class StudyResults:
             return None
         return (self.load_record or self.load)(config, seed)
 
-    def finished(self, config: Configuration) -> dict[int, RunResult]:
+    def finished_runs(self, config: Configuration) -> dict[int, RunResult]:
         """The finished runs of a configuration by seed, in the seeds' order; all of them are held while the answer
         is.
         """
@@ -215,7 +215,7 @@ class StudyResults:
     @property
     def has_same_images(self) -> bool:
         """Whether all runs are judged on the same images; not where the split varies with the seed."""
-        return len({config.division for config in self.configurations}) <= 1 and not any(
+        return len({config.study_split for config in self.configurations}) <= 1 and not any(
             "split" in c.seeds_vary for c in self.configurations
         )
 
@@ -285,7 +285,7 @@ class StudyResults:
     def _predictions(self, config: Configuration, seed: int, part: str) -> LabeledPredictions:
         result = self.run(config, seed)
         assert result is not None, "asked of complete configurations only"
-        predictions = result.part(part)
+        predictions = result.predictions(part)
         if predictions is None:
             raise ConfigError(f"this study has no {part} part.")
         return predictions

@@ -30,11 +30,11 @@ def read_results(folder: str | Path, *, all_configurations: bool = False) -> Stu
     """
     folder = Path(folder)
     with Store.read(folder) as store:
-        question, data = store.question(), store.data()
+        specification, data = store.specification(), store.data()
         where = str(store.path)
         try:
-            spec = spec_from_tables(question["spec"], where)
-            facts = _data_facts(data, question["split_sizes"])
+            spec = spec_from_tables(specification["spec"], where)
+            facts = _data_facts(data, specification["split_sizes"])
             configs = chosen_configurations(spec, store)
             statuses, errors = store.statuses(), store.errors()
             seeds = spec.seed_numbers
@@ -44,7 +44,7 @@ def read_results(folder: str | Path, *, all_configurations: bool = False) -> Stu
         except (ChalknetError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             if isinstance(error, StoreError):
                 raise
-            raise StoreError(f"{where}: its question is damaged: {plain(error)}") from error
+            raise StoreError(f"{where}: its specification is damaged: {plain(error)}") from error
 
     def load(config: Configuration, seed: int) -> RunResult:
         with Store.read(folder) as store:
@@ -58,7 +58,7 @@ def read_results(folder: str | Path, *, all_configurations: bool = False) -> Stu
 
 
 def chosen_configurations(spec: StudySpec, store: Store) -> tuple[Configuration, ...]:
-    """The configurations of a question: its grid, or what its search has chosen so far."""
+    """The configurations of a specification: its grid, or what its search has chosen so far."""
     if spec.search is None:
         return grid_configurations(spec)
     trials = store.trials(search_key(spec))[: spec.search.trials]
@@ -88,7 +88,9 @@ def _data_facts(data: Mapping[str, Any], sizes: Any) -> DataFacts:
 
 
 def _earlier_configurations(spec: StudySpec, known: set[str], store: Store) -> tuple[Configuration, ...]:
-    """The configurations that an earlier question asked for, named by where they differ from the present recipe."""
+    """The configurations that an earlier specification asked for, named by where they differ from the present
+    recipe.
+    """
     found = []
     for key, tables in store.configuration_tables().items():
         if key not in known:
@@ -98,14 +100,14 @@ def _earlier_configurations(spec: StudySpec, known: set[str], store: Store) -> t
 
 
 def _differences(config: Configuration, spec: StudySpec) -> tuple[tuple[str, Any], ...]:
-    """(field, value) wherever a configuration is not the present recipe, or is varied by the present question."""
+    """(field, value) wherever a configuration is not the present recipe, or is varied by the present specification."""
     varied = {name for name, _ in spec.vary}
     found: dict[str, Any] = {}
     for section in SECTIONS:
         if section != "split":
             found |= _section_differences(getattr(config.recipe, section), getattr(spec.recipe, section), varied)
-    found |= _section_differences(config.division, spec.recipe.split, set())
-    if "train_size" in varied or config.recipe.split.train_size != config.division.train_size:
+    found |= _section_differences(config.study_split, spec.recipe.split, set())
+    if "train_size" in varied or config.recipe.split.train_size != config.study_split.train_size:
         found["train_size"] = config.recipe.split.train_size
     if config.seeds_vary != spec.seeds_vary:
         found["seeds_vary"] = "+".join(config.seeds_vary)

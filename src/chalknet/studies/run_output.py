@@ -29,7 +29,7 @@ RUN_ARRAYS = {
     "valid_losses": (LOSS_TYPES, 2),
     "valid_right_bits": (("|u1",), 2),
 }
-DIVISION_ARRAYS = {f"{part}_{name}": (("<i8",), 1) for part in SCORED for name in ("index", "labels")}
+SPLIT_ARRAYS = {f"{part}_{name}": (("<i8",), 1) for part in SCORED for name in ("index", "labels")}
 
 ArrayReader = Callable[[str, tuple[int | None, ...]], NDArray[Any]]
 
@@ -41,13 +41,13 @@ class RunOutput:
     Attributes:
         record: JSON-ready: history, kept_epoch, seconds, trained, machine.
         arrays: `RUN_ARRAYS`, each in a type of its own.
-        division: `DIVISION_ARRAYS`: which samples were scored, and their classes.
+        division: `SPLIT_ARRAYS`: which samples were scored, and their classes.
         model: the kept network's file, b"" where it was not asked for.
     """
 
     record: dict[str, Any]
     arrays: Mapping[str, NDArray[Any]]
-    division: Mapping[str, NDArray[Any]]
+    split_arrays: Mapping[str, NDArray[Any]]
     model: bytes = field(default=b"", repr=False)
 
 
@@ -55,7 +55,7 @@ def output_bytes(output: RunOutput) -> bytes:
     """Return all of an output but its record, as an .npz file."""
     buffer = io.BytesIO()
     model = np.frombuffer(output.model, np.uint8)
-    np.savez(buffer, allow_pickle=False, model=model, **output.arrays, **output.division)
+    np.savez(buffer, allow_pickle=False, model=model, **output.arrays, **output.split_arrays)
     return buffer.getvalue()
 
 
@@ -65,7 +65,7 @@ def output_from(record: dict[str, Any], content: bytes) -> RunOutput:
         return RunOutput(
             record,
             {name: arrays[name] for name in RUN_ARRAYS},
-            {name: arrays[name] for name in DIVISION_ARRAYS},
+            {name: arrays[name] for name in SPLIT_ARRAYS},
             arrays["model"].tobytes(),
         )
 
@@ -87,7 +87,7 @@ def result_from(
     Args:
         record: as in `RunOutput`.
         array: returns one of `RUN_ARRAYS`, which must have this shape.
-        division: `DIVISION_ARRAYS`.
+        division: `SPLIT_ARRAYS`.
         facts: the samples that positions and classes are of.
     Raises:
         ValueError, KeyError, TypeError, OverflowError: anything is not what it should be.

@@ -24,7 +24,7 @@ from chalknet.records import EpochRecord
 from chalknet.studies.configurations import RunKey
 from chalknet.studies.run_checkpoints import StopRequest, checkpoint_path, training_alone
 from chalknet.studies.run_output import SCORED, RunOutput, epoch_list
-from chalknet.studies.search_space import divide, own_splits
+from chalknet.studies.search_space import configuration_splits, study_splits
 from chalknet.training.callbacks import Callback, EpochCallback
 from chalknet.training.joint_training import StackEpochCallback, train_jointly
 from chalknet.training.trainer import Checkpoint, Run, Trainer, describe_backend, device_of, run_epochs
@@ -110,7 +110,7 @@ def train_run(
         StoppedError: the training must stop.
         ChalknetError: the run cannot be trained, or its loss is no longer finite.
     """
-    splits = own_splits(data, run_key.configuration, divide(data, run_key.configuration, run_key.seed))
+    splits = configuration_splits(data, run_key.configuration, study_splits(data, run_key.configuration, run_key.seed))
     trainer = Trainer(
         data, splits, run_key.configuration.recipe_of(run_key.seed), workers=threads, keep_sample_scores=True
     )
@@ -156,14 +156,16 @@ def train_stack(
     if (
         len(
             {
-                (run_key.configuration.division_of(run_key.seed), run_key.configuration.recipe.split.train_size)
+                (run_key.configuration.split_of(run_key.seed), run_key.configuration.recipe.split.train_size)
                 for run_key in run_keys
             }
         )
         > 1
     ):
         raise ConfigError("runs with different splits cannot be trained in one stack.")
-    splits = own_splits(data, run_keys[0].configuration, divide(data, run_keys[0].configuration, run_keys[0].seed))
+    splits = configuration_splits(
+        data, run_keys[0].configuration, study_splits(data, run_keys[0].configuration, run_keys[0].seed)
+    )
     recipes = [run_key.configuration.recipe_of(run_key.seed) for run_key in run_keys]
     training = recipes[0].training
     how = f"{describe_backend(training, device_of(training))}, in a stack of {len(run_keys)}, {how}"

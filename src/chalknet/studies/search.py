@@ -1,8 +1,8 @@
 """A sampler that chooses configurations: Optuna behind ask and tell, repeatable to the last digit from the store.
 
 Trials are chosen `at_once` at a time, each by a sampler of its own that has been told the results of all earlier
-rounds and whose seed is made from search_seed and the trial's number. So the choice depends on the question alone, and
-not on the number of jobs, on interruptions, or on which run was finished first.
+rounds and whose seed is made from search_seed and the trial's number. So the choice depends on the specification alone,
+and not on the number of jobs, on interruptions, or on which run was finished first.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Trial(NamedTuple):
 
 
 def search_key(spec: StudySpec) -> str:
-    """Names the sequence of choices that a question leads to; a larger number of trials goes on with it."""
+    """Names the sequence of choices that a specification leads to; a larger number of trials goes on with it."""
     tables = spec_tables(spec)
     del tables["data"], tables["recipe"], tables["search"]["trials"]
     return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()[:32]

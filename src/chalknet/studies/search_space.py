@@ -1,4 +1,6 @@
-"""The configurations of a question: its grid in the order of `vary`, or a random part of it; and what each costs."""
+"""The configurations of a specification: its grid in the order of `vary`, or a random part of it; and what each
+costs.
+"""
 
 from __future__ import annotations
 
@@ -47,51 +49,54 @@ def make_configuration(spec: StudySpec, settings: Mapping[str, Any]) -> Configur
     return Configuration(stored, recipe, spec.recipe.split, spec.seeds_vary)
 
 
-def check_question(spec: StudySpec, data: Dataset) -> Splits:
-    """Refuses a question that this data cannot answer, before anything is written; gives the first seed's division.
+def check_specification(spec: StudySpec, data: Dataset) -> Splits:
+    """Refuses a specification that this data cannot answer, before anything is written; gives the first seed's
+    division.
 
     Raises:
-        ConfigError: as `divide` and `own_splits`, a search without a validation part, or a configuration whose network
-            or whose changes of images do not fit the samples.
+        ConfigError: as `study_splits` and `configuration_splits`, a search without a validation part, or a
+            configuration whose network or whose changes of images do not fit the samples.
     """
     base = make_configuration(spec, {})
-    division = divide(data, base, spec.first_seed)
+    division = study_splits(data, base, spec.first_seed)
     if spec.search is not None and not len(division.valid):
         raise ConfigError(
             f"a search goes by {spec.search.objective}, but there are no validation samples. Give valid_size (--valid)."
         )
     for config in (base, *_extreme_configurations(spec)) if spec.search is not None else grid_configurations(spec):
-        own_splits(data, config, division)
+        configuration_splits(data, config, division)
         architecture_for(config.recipe, data.n_inputs, data.n_classes)
         augmenter_for(config.recipe.augmentation, data.inputs.shape[1:] if data.is_images else None)
     return division
 
 
-def question_notes(spec: StudySpec, data: Dataset) -> tuple[str, ...]:
+def specification_notes(spec: StudySpec, data: Dataset) -> tuple[str, ...]:
     """Return what is unusual about the first seed's division, for all configurations: see `split_notes`.
 
     Raises:
         DataError: the training samples of a configuration are all of one class.
     """
     base = make_configuration(spec, {})
-    division = divide(data, base, spec.first_seed)
+    division = study_splits(data, base, spec.first_seed)
     configs = [base] if spec.search is not None else grid_configurations(spec)
     kinds = {(config.recipe.split.train_size, config.recipe.stopping.stop_early): config for config in configs}
-    notes = [split_notes(data, own_splits(data, config, division), config.recipe) for config in kinds.values()]
+    notes = [
+        split_notes(data, configuration_splits(data, config, division), config.recipe) for config in kinds.values()
+    ]
     return tuple(dict.fromkeys(note for some in notes for note in some))
 
 
-def divide(data: Dataset, config: Configuration, seed: int) -> Splits:
+def study_splits(data: Dataset, config: Configuration, seed: int) -> Splits:
     """A study's division of the samples for one seed, the same for all configurations.
 
     Raises:
         ConfigError: it does not fit the data.
     """
-    division = config.division_of(seed)
+    division = config.split_of(seed)
     return split_dataset(data, division.split, division.train_size, division.valid_size, division.split_seed)
 
 
-def own_splits(data: Dataset, config: Configuration, division: Splits) -> Splits:
+def configuration_splits(data: Dataset, config: Configuration, division: Splits) -> Splits:
     """What a configuration uses of its study's division: all of it, or the first train_size of its training samples.
 
     Those are in random order, so smaller sets are parts of larger ones, and all configurations are judged on the same
@@ -107,7 +112,7 @@ def own_splits(data: Dataset, config: Configuration, division: Splits) -> Splits
             "Give valid_size (--valid), or stop_early=False (--no-stop-early)."
         )
     asked = config.recipe.split.train_size
-    if asked == config.division.train_size:
+    if asked == config.study_split.train_size:
         return division
     n_train = _own_train_size(asked, data, len(division.train))
     return Splits(division.train[:n_train], division.valid, division.test)

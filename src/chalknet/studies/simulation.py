@@ -24,7 +24,7 @@ from chalknet.errors import ConfigError
 DIFFICULTIES = ("graded", "hard")
 GRADED_IMAGE_SD = 3.0  # "graded": from always right to always wrong; nearly every seed agrees on most images
 HARD_IMAGE_SD = 1.0  # "hard": most images easy, and on the others seeds often disagree
-HARD_SHARE = 2.5  # images that are not easy, as a multiple of 1 - accuracy
+HARD_FACTOR = 2.5  # images that are not easy, as a multiple of 1 - accuracy
 ALWAYS = np.float32(1e6)  # stands for an image that everyone has right
 
 
@@ -57,7 +57,7 @@ def population(accuracy: float, seed_spread: float, difficulty: str, n_images: i
     if difficulty not in DIFFICULTIES or not 0.0 < accuracy < 1.0 or seed_spread < 0.0:
         raise ConfigError(f"expected accuracy in (0, 1), seed_spread >= 0 and difficulty one of {DIFFICULTIES}.")
     graded = difficulty == "graded"
-    easy = 0.0 if graded else max(0.0, 1.0 - HARD_SHARE * (1.0 - accuracy))
+    easy = 0.0 if graded else max(0.0, 1.0 - HARD_FACTOR * (1.0 - accuracy))
     image_sd = GRADED_IMAGE_SD if graded else HARD_IMAGE_SD
     scale = math.hypot(1.0, image_sd)
     at = float(special.ndtri((accuracy - easy) / (1.0 - easy)))

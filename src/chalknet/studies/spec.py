@@ -1,4 +1,4 @@
-"""`StudySpec`: the whole question of a study, as a frozen dataclass that reads and writes TOML.
+"""`StudySpec`: the whole specification of a study, as a frozen dataclass that reads and writes TOML.
 
 [study]   seeds, first_seed, seeds_vary, sample, sample_seed
 [vary]    hidden = [100, 500, "512x256"], learning_rate = "1e-6:1e-4:log5"
@@ -113,7 +113,7 @@ class SearchConfig(Checked):
 
 @dataclass(frozen=True)
 class StudySpec(Checked):
-    """A study's question: which fields vary over which values, from how many seeds, on top of which recipe.
+    """A study's specification: which fields vary over which values, from how many seeds, on top of which recipe.
 
     Attributes:
         recipe: what all configurations share. Its train_size is the size of the training part; configurations that vary
@@ -247,7 +247,7 @@ def is_whole_range(name: str, within: Range) -> bool:
 
 
 def spec_tables(spec: StudySpec) -> dict[str, Any]:
-    """A question as the plain tables of study.toml, complete."""
+    """A specification as the plain tables of study.toml, complete."""
     recipe = config_tables(spec.recipe, spec.data)
     study = {
         "seeds": spec.seeds,
@@ -284,7 +284,7 @@ def spec_from_tables(tables: Mapping[str, Any], where: str) -> StudySpec:
 
 
 def read_spec(path: Path) -> StudySpec:
-    """The question of a study.toml; what is not there keeps its default.
+    """The specification of a study.toml; what is not there keeps its default.
 
     Raises:
         ConfigError: no such file, not TOML, a newer format, or anything that `StudySpec` refuses.

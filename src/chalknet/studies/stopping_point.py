@@ -41,7 +41,7 @@ class StoppingPoint:
         epoch: the best, with its interval; nan ends where there are no values of single images.
         by_seed: each seed's own best epoch.
         n_epochs: how many were trained.
-        accuracy_then, accuracy_at_end: by "train", "valid" and "test", each seed's accuracy after the best epoch and
+        accuracy_at_best, accuracy_at_end: by "train", "valid" and "test", each seed's accuracy after the best epoch and
             after the last; parts that are absent are left out.
         valid_gain: mean validation accuracy at the end less that at the best epoch, with its interval, in [-1, 1].
     """
@@ -50,13 +50,13 @@ class StoppingPoint:
     epoch: Interval
     by_seed: tuple[int, ...]
     n_epochs: int
-    accuracy_then: Mapping[str, tuple[float, ...]]
+    accuracy_at_best: Mapping[str, tuple[float, ...]]
     accuracy_at_end: Mapping[str, tuple[float, ...]]
     valid_gain: Interval
 
     def gain(self, part: str) -> float:
         """Mean accuracy of a part at the end less that at the best epoch."""
-        return float(np.mean(self.accuracy_at_end[part]) - np.mean(self.accuracy_then[part]))
+        return float(np.mean(self.accuracy_at_end[part]) - np.mean(self.accuracy_at_best[part]))
 
 
 def stopping_point(
@@ -106,7 +106,7 @@ def stopping_point(
         epoch=Interval(best + 1, *epoch_ends, LEVEL),
         by_seed=tuple(_best_epoch(*one) + 1 for one in zip(curves, each_loss, strict=True)),
         n_epochs=n_epochs,
-        accuracy_then=then,
+        accuracy_at_best=then,
         accuracy_at_end=end,
         valid_gain=Interval(float(np.mean(end["valid"]) - np.mean(then["valid"])), *gain_ends, LEVEL),
     )
@@ -128,7 +128,7 @@ def find_stopping_point(
     return stopping_point(histories, losses, correct, rng, monitor=monitor), ""
 
 
-def find_configuration_stopping(
+def find_configuration_stopping_point(
     results: StudyResults, config: Configuration, runs: Sequence[RunResult], monitor: str = "valid_loss"
 ) -> tuple[StoppingPoint | None, str]:
     """Return the stopping point of a study's configuration with these finished runs, or None and the reason.

@@ -29,8 +29,8 @@ from chalknet.studies.configurations import Configuration, RunKey, configuration
 from chalknet.studies.lease import Lease, LeaseObserver
 from chalknet.studies.results import STATUSES, DataFacts, RunRecord, RunResult
 from chalknet.studies.run_output import (
-    DIVISION_ARRAYS,
     RUN_ARRAYS,
+    SPLIT_ARRAYS,
     RunOutput,
     array_bytes,
     array_from_bytes,
@@ -175,7 +175,7 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # ---- the question -----------------------------------------------------------------------------------------------
+    # ---- the specification ------------------------------------------------------------------------------------------
 
     def set_data(self, facts: Mapping[str, Any]) -> None:
         """Record which data the study is about, or check it if it is recorded.
@@ -204,13 +204,13 @@ class Store:
         """Return what `set_data` was first given."""
         return self._fact("data", ("source", "sha256", "digest", "samples", "class_names", "sample_shape"))
 
-    def set_question(self, question: Mapping[str, Any]) -> None:
+    def set_specification(self, specification: Mapping[str, Any]) -> None:
         """Record the present specification, in the form of study.toml, and the sizes of its splits."""
         with self._change() as db:
-            db.execute("INSERT OR REPLACE INTO facts VALUES ('question', ?)", [json.dumps(dict(question))])
+            db.execute("INSERT OR REPLACE INTO facts VALUES ('question', ?)", [json.dumps(dict(specification))])
 
-    def question(self) -> dict[str, Any]:
-        """Return what `set_question` was last given."""
+    def specification(self) -> dict[str, Any]:
+        """Return what `set_specification` was last given."""
         return self._fact("question", ("spec", "split_sizes"))
 
     def add_runs(self, runs: Sequence[RunKey], costs: Mapping[str, float]) -> None:
@@ -230,7 +230,7 @@ class Store:
                 [(*run.key, costs[run.configuration.key]) for run in runs],
             )
 
-    def want(self, runs: Sequence[RunKey]) -> None:
+    def select_runs(self, runs: Sequence[RunKey]) -> None:
         """Set the runs that `claim`, `counts` and `retry_failed` are about from here on, in order of preference."""
         with self._operation():
             self._db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (place INTEGER, cell TEXT, seed INTEGER)")
@@ -290,7 +290,7 @@ class Store:
                 _set_status(db, key, "running", "begun", lease)
         return key
 
-    def claim_beside(
+    def claim_for_stack(
         self, key: tuple[str, int], others: Sequence[tuple[str, int]], lease: Lease
     ) -> list[tuple[str, int]]:
         """Claim those of some runs that are "todo", to be trained at once with a run that this lease has.
@@ -312,12 +312,12 @@ class Store:
 
         That happens if its holder on another machine was taken for dead because no heartbeat came.
         """
-        division = division_key(run)
+        division = split_key(run)
         with self._change() as db:
             if not _owns(db, run.key, lease):
                 return False
             with self._large_values():
-                for name, array in output.division.items():
+                for name, array in output.split_arrays.items():
                     db.execute(
                         "INSERT OR IGNORE INTO division_arrays VALUES (?, ?, ?)", [division, name, array_bytes(array)]
                     )
@@ -339,7 +339,7 @@ class Store:
             _set_status(db, run.key, "failed", "failed", lease, error)
         return True
 
-    def give_back(self, run: RunKey, lease: Lease) -> None:
+    def release_run(self, run: RunKey, lease: Lease) -> None:
         """Make a run "todo" again that this lease has and does not go on with."""
         with self._change() as db:
             if _owns(db, run.key, lease):
@@ -428,7 +428,7 @@ class Store:
                     kind,
                     (None,),
                 )
-                for name, (kind, _) in DIVISION_ARRAYS.items()
+                for name, (kind, _) in SPLIT_ARRAYS.items()
             }
             return result_from(record, array, judged, facts)
 
@@ -547,14 +547,15 @@ class Store:
         return rows
 
     def _fact(self, name: str, needed: Iterable[str]) -> dict[str, Any]:
+        what = "specification" if name == "question" else name  # the name in files of every version
         rows = self._rows("SELECT value FROM facts WHERE name = ?", (str,), [name])
         if not rows:
             raise StoreError(
-                f"{self.path}: holds no {name} yet; its first start was interrupted. Start the study again."
+                f"{self.path}: holds no {what} yet; its first start was interrupted. Start the study again."
             )
-        found = self._json(rows[0][0], name)
+        found = self._json(rows[0][0], what)
         if not isinstance(found, dict) or not set(needed) <= set(found):
-            raise StoreError(f"{self.path}: its {name} is damaged.")
+            raise StoreError(f"{self.path}: its {what} is damaged.")
         return found
 
     def _json(self, text: str, what: str) -> Any:
@@ -586,9 +587,9 @@ class Store:
             self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_TEXT_BYTES)
 
 
-def division_key(run: RunKey) -> str:
+def split_key(run: RunKey) -> str:
     """Return a text that is equal for runs with the same validation and test samples."""
-    return json.dumps(list(vars(run.configuration.division_of(run.seed)).values()))
+    return json.dumps(list(vars(run.configuration.split_of(run.seed)).values()))
 
 
 def _connect(path: Path, limit: TimeLimit, *, read_only: bool) -> sqlite3.Connection:

@@ -20,7 +20,7 @@ from chalknet.reporting.files import WrittenDocument, refuse_foreign, write_docu
 from chalknet.reporting.markup import escape
 from chalknet.reporting.report_data import ReportData, collect_report_data
 from chalknet.studies.results_reader import read_results
-from chalknet.studies.search_space import divide, make_configuration
+from chalknet.studies.search_space import make_configuration, study_splits
 from chalknet.studies.spec import StudySpec
 from chalknet.studies.store import STORE_FILE
 from chalknet.version import __version__
@@ -97,7 +97,7 @@ def _samples(spec: StudySpec, config: DataConfig, source: str | None) -> dict[st
     asked = config if source is None else replace(config, source=source)
     try:
         data = open_data(asked)
-        splits = divide(data, make_configuration(spec, {}), spec.first_seed)
+        splits = study_splits(data, make_configuration(spec, {}), spec.first_seed)
         found = audit(data.in_memory(), splits)
     except (ChalknetError, OSError) as error:
         gone = f"The samples could not be read again: {escape(str(error))}"

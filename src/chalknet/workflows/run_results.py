@@ -82,7 +82,7 @@ def ensemble_result(
         return None
     network = load_model(run.folder / MODEL_FILE)
     scores = {part: values for part, values in run.summary.kept.items() if values is not None}
-    run_results = list(results.finished(results.configurations[0]).values())
+    run_results = list(results.finished_runs(results.configurations[0]).values())
     predictions, gains = {}, {}
     for part, own in scores.items():
         each = [one.accuracy for result in run_results if (one := result.kept.scores(part)) is not None]
@@ -90,19 +90,19 @@ def ensemble_result(
         found = _predictions(network, data, splits, part) if part != "train" else None
         if found is not None:
             predictions[part] = found
-            members = [answers.correct for result in run_results if (answers := result.part(part)) is not None]
+            members = [answers.correct for result in run_results if (answers := result.predictions(part)) is not None]
             if len(found.labels) > 1:
                 gains[part] = gain_of_averaging(found.correct, np.stack(members), LEVEL)
     return EnsembleResult(scores, predictions, gains)
 
 
 def spec_of_run(run: FinishedRun) -> StudySpec:
-    """The run's recipe as a question with one configuration, and a seed for each of its networks."""
+    """The run's recipe as a specification with one configuration, and a seed for each of its networks."""
     recipe: Recipe = run.recipe
     vary = ("init", "order") if recipe.training.batch_seed == SAME_AS_SEED else ("init",)
     split = (
         "writeup" if recipe.split.split == CUSTOM_SPLIT else recipe.split.split
-    )  # a question cannot hold index arrays
+    )  # a specification cannot hold index arrays
     training = replace(recipe.training, seed=0, ensemble=1)
     plain = replace(recipe, training=training, split=replace(recipe.split, split=split))
     n_networks, first = recipe.training.ensemble, recipe.training.seed

@@ -28,7 +28,12 @@ from chalknet.studies.runner.local_pool import local_pool
 from chalknet.studies.runner.processes import WorkerProcesses
 from chalknet.studies.runner.scheduler import ProgressCallback, Scheduler, WorkerPool, WorkQueue
 from chalknet.studies.search import require_optuna
-from chalknet.studies.search_space import check_question, grid_configurations, make_configuration, question_notes
+from chalknet.studies.search_space import (
+    check_specification,
+    grid_configurations,
+    make_configuration,
+    specification_notes,
+)
 from chalknet.studies.spec import StudySpec, spec_tables
 from chalknet.studies.store import STORE_FILE, Store
 from chalknet.workflows.resolve_study import SPEC_FILE, StudyRequest
@@ -56,8 +61,8 @@ def run_study(
 
         on_plan = None  # what this machine knows says little of others
         check_reachable(on)  # before anything is written
-    check_question(spec, samples)
-    warned = question_notes(spec, samples)
+    check_specification(spec, samples)
+    warned = specification_notes(spec, samples)
     if on_notes is not None:
         on_notes((*samples.notes, *notes, *warned))
     else:
@@ -97,7 +102,7 @@ def plan_study(
     """
     samples = _read(data)
     spec, _ = (StudyRequest(request) if isinstance(request, StudySpec) else request).adapt_to(samples)
-    check_question(spec, samples)
+    check_specification(spec, samples)
     from chalknet.studies.job_planner import Planner
 
     jobs = _processes(spec, jobs, stack)

@@ -14,7 +14,7 @@ from chalknet.errors import ConfigError, StoreError
 from chalknet.formatting import json_ready, points
 from chalknet.reporting.tables import MONITOR_NAMES, SPLIT_NAMES
 from chalknet.studies.results_reader import read_results
-from chalknet.studies.stopping_point import StoppingPoint, find_configuration_stopping, find_stopping_point
+from chalknet.studies.stopping_point import StoppingPoint, find_configuration_stopping_point, find_stopping_point
 from chalknet.studies.store import STORE_FILE
 
 
@@ -45,7 +45,7 @@ class StoppingResult:
         if point.epoch.value == point.n_epochs:
             return text + ". That is the last epoch: training longer may still improve it."
         text += f". Training on to epoch {point.n_epochs} changed accuracy by "
-        return text + f"{', '.join(_gain(point, part) for part in point.accuracy_then)}."
+        return text + f"{', '.join(_gain(point, part) for part in point.accuracy_at_best)}."
 
 
 def find_stopping(folder: str | Path, monitor: str = "valid_loss") -> tuple[StoppingResult, ...]:
@@ -69,7 +69,7 @@ def find_stopping(folder: str | Path, monitor: str = "valid_loss") -> tuple[Stop
     return tuple(
         StoppingResult(
             config.label,
-            *find_configuration_stopping(results, config, list(results.finished(config).values()), monitor),
+            *find_configuration_stopping_point(results, config, list(results.finished_runs(config).values()), monitor),
         )
         for config in results.configurations
     )

@@ -20,7 +20,7 @@ from chalknet.reporting.report_data import collect_report_data
 from chalknet.reporting.sections.learning import learning_configuration
 from chalknet.studies.configurations import value_text
 from chalknet.studies.runner.scheduler import StudyProgress
-from chalknet.studies.search_space import divide, make_configuration
+from chalknet.studies.search_space import make_configuration, study_splits
 from chalknet.studies.spec import StudySpec, value_list
 from chalknet.version import __version__
 from chalknet.workflows.formula_checks import check_formulas
@@ -107,7 +107,7 @@ def writeup(
     refuse_foreign(folder, STEM, overwrite)
     notify: ProgressCallback = on_progress or (lambda _: None)
     notify(WriteupProgress("data"))
-    splits = divide(data, make_configuration(spec, {}), spec.first_seed)
+    splits = study_splits(data, make_configuration(spec, {}), spec.first_seed)
     found = audit(data.in_memory(), splits)
     results = study(
         data,

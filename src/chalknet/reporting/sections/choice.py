@@ -89,7 +89,7 @@ def _choice(report_data: ReportData, chosen: ConfigurationRuns) -> str:
         same = listed([configuration_phrase(runs) for runs in report_data.tied])
         have = "has" if len(report_data.tied) == 1 else "have"
         text += f" {capitalized(same)} {have} the same mean; the first that was asked for is taken."
-    alike = _not_told_apart(report_data, chosen)
+    alike = _no_significant_differences(report_data, chosen)
     if alike:
         text += (
             f" {capitalized(configuration_phrase(chosen))} cannot be told apart from {listed(alike)}: these numbers do "
@@ -98,14 +98,15 @@ def _choice(report_data: ReportData, chosen: ConfigurationRuns) -> str:
     return text
 
 
-def _not_told_apart(report_data: ReportData, chosen: ConfigurationRuns) -> list[str]:
+def _no_significant_differences(report_data: ReportData, chosen: ConfigurationRuns) -> list[str]:
     """The complete configurations whose difference from the chosen one is not called real."""
     if report_data.comparison is None:
         return []
     alike = {
         name
         for pair in report_data.comparison.pairs
-        if not pair.told_apart and chosen.name in (names := (pair.difference.first, pair.difference.second))
+        if not pair.significantly_different
+        and chosen.name in (names := (pair.difference.first, pair.difference.second))
         for name in names
     }
     return [configuration_phrase(runs) for runs in report_data.complete if runs.name in alike and runs is not chosen]
@@ -119,7 +120,7 @@ def _flatters(report_data: ReportData) -> tuple[Block, ...]:
     shares = [
         f"{configuration_phrase(runs)} ({percent(share, 0)})"
         for runs in report_data.complete
-        if (share := optimism.chosen_share[runs.name]) >= WINS_SHOWN
+        if (share := optimism.win_rate[runs.name]) >= WINS_SHOWN
     ]
     why = (
         "A figure by which something was chosen looks better than it is, because the luckiest configuration is the "

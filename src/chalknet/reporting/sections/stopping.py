@@ -32,7 +32,7 @@ def stopping_section(
     if not found:
         return Section(number, title, (Note(_why_not(report_data), "plain"),))
     blocks: list[Block] = [Paragraph(_method(report_data, found))]
-    splits = [split for split in SPLITS if all(split in point.accuracy_then for _, point in found)]
+    splits = [split for split in SPLITS if all(split in point.accuracy_at_best for _, point in found)]
     if report_data.comparison_split == "valid":  # test figures are for the chosen configuration alone, once
         splits = [split for split in splits if split != "test"]
     rows = [(configuration_text(report_data, runs), point) for runs, point in found]

@@ -29,7 +29,7 @@ from chalknet.studies.run_checkpoints import checkpoint_folder, clear_checkpoint
 from chalknet.studies.run_output import RunOutput, output_from, record_from
 from chalknet.studies.runner.protocol import Message, job_message
 from chalknet.studies.search import Trial, next_trials, search_key
-from chalknet.studies.search_space import cost, data_facts, divide, make_configuration, own_splits
+from chalknet.studies.search_space import configuration_splits, cost, data_facts, make_configuration, study_splits
 from chalknet.studies.spec import StudySpec, spec_tables
 from chalknet.studies.store import Store
 
@@ -47,14 +47,14 @@ class RunEvent:
     Attributes:
         error: why it failed, or "" if it is done.
         valid_accuracy: of the kept network; None if the run failed or there is no validation part.
-        again: whether it will be tried again because its worker crashed.
+        will_retry: whether it will be tried again because its worker crashed.
     """
 
     run: RunKey
     seconds: float = 0.0
     valid_accuracy: float | None = None
     error: str = ""
-    again: bool = False
+    will_retry: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class StudyProgress:
     Attributes:
         total, done, running, failed: numbers of runs, by all processes that work on the study.
         seconds_left: an estimate from the costs of the runs; None before anything is known.
-        at_work: this process's running runs, each with its last epoch and its number of epochs.
+        active_runs: this process's running runs, each with its last epoch and its number of epochs.
         ended: the run that has just ended, or None.
     """
 
@@ -73,7 +73,7 @@ class StudyProgress:
     running: int
     failed: int
     seconds_left: float | None
-    at_work: tuple[tuple[RunKey, int, int], ...] = ()
+    active_runs: tuple[tuple[RunKey, int, int], ...] = ()
     ended: RunEvent | None = None
 
 
@@ -119,7 +119,7 @@ class WorkQueue:
         self._is_over = threading.Event()
         self._heart = threading.Thread(target=self._send_heartbeats, daemon=True)
         self._started, self._done_before = clock(), 0.0
-        self._division = divide(data, make_configuration(spec, {}), spec.first_seed)
+        self._division = study_splits(data, make_configuration(spec, {}), spec.first_seed)
 
     def __enter__(self) -> WorkQueue:
         try:
@@ -131,7 +131,7 @@ class WorkQueue:
 
     def _begin(self) -> None:
         self._store.set_data(data_facts(self._data))
-        self._store.set_question({"spec": spec_tables(self._spec), "split_sizes": self._division.sizes})
+        self._store.set_specification({"spec": spec_tables(self._spec), "split_sizes": self._division.sizes})
         self._store.heartbeat(self.lease)
         self._heart.start()
         self._store.release_dead()
@@ -169,7 +169,7 @@ class WorkQueue:
             return ()
         job = () if self._plan is None else self._plan.job_of.get(key, ())
         others = [other.key for other in job if other.key != key]
-        taken = self._store.claim_beside(key, others, self.lease) if others else []
+        taken = self._store.claim_for_stack(key, others, self.lease) if others else []
         return tuple(self._runs[one] for one in (key, *taken))
 
     def is_complete(self) -> bool:
@@ -213,24 +213,24 @@ class WorkQueue:
         failed = self._store.record_crash(run, self.lease, reason)
         if failed:
             clear_checkpoint(self.folder, run)
-        return RunEvent(run, error=reason, again=not failed)
+        return RunEvent(run, error=reason, will_retry=not failed)
 
-    def give_back(self, run: RunKey) -> None:
+    def release_run(self, run: RunKey) -> None:
         """Make a run "todo" again whose worker was asked to end."""
-        self._store.give_back(run, self.lease)
+        self._store.release_run(run, self.lease)
 
-    def progress(self, at_work: Mapping[RunKey, int], ended: RunEvent | None = None) -> StudyProgress:
+    def progress(self, active_runs: Mapping[RunKey, int], ended: RunEvent | None = None) -> StudyProgress:
         """Return the state of the study.
 
         Args:
-            at_work: this process's running runs with the epochs that they have finished.
+            active_runs: this process's running runs with the epochs that they have finished.
         """
         counts = self._store.counts()
-        epochs = {run: run.configuration.recipe.training.epochs for run in at_work}
+        epochs = {run: run.configuration.recipe.training.epochs for run in active_runs}
         n_configurations = self._spec.search.trials if not self._search_is_over and self._spec.search else 0
         known, total = len(self._runs), max(len(self._runs), n_configurations * self._spec.seeds)
         # Time per cost, from all that was trained since this process began, by whichever process.
-        begun = sum(epoch / epochs[run] * self._cost(run.configuration) for run, epoch in at_work.items())
+        begun = sum(epoch / epochs[run] * self._cost(run.configuration) for run, epoch in active_runs.items())
         done = counts["done"][1] - self._done_before + begun
         left = counts["todo"][1] + counts["running"][1] - begun
         # Configurations that a search will choose are taken to cost what the others do.
@@ -241,7 +241,7 @@ class WorkQueue:
             running=counts["running"][0],
             failed=counts["failed"][0],
             seconds_left=(self._clock() - self._started) / done * left if done > 0 else None,
-            at_work=tuple((run, epoch, epochs[run]) for run, epoch in at_work.items()),
+            active_runs=tuple((run, epoch, epochs[run]) for run, epoch in active_runs.items()),
             ended=ended,
         )
 
@@ -277,7 +277,7 @@ class WorkQueue:
         runs = [RunKey(config, seed) for seed in self._spec.seed_numbers for config in configs]
         self._runs = {run.key: run for run in runs}
         self._store.add_runs(runs, {config.key: self._cost(config) for config in configs})
-        self._store.want(runs)
+        self._store.select_runs(runs)
 
     def _make_plan(self) -> None:
         if self._make_plan_of is None:
@@ -291,7 +291,7 @@ class WorkQueue:
 
     def _cost(self, config: Configuration) -> float:
         if config.key not in self._costs:
-            sizes = own_splits(self._data, config, self._division).sizes
+            sizes = configuration_splits(self._data, config, self._division).sizes
             self._costs[config.key] = cost(config, self._data, sizes)
         return self._costs[config.key]
 
@@ -411,7 +411,7 @@ class Scheduler:
         if message["event"] == "stopped":  # somebody has asked this worker alone to end
             self._slots.remove(slot)
             for run in slot.epochs:
-                self._queue.give_back(run)
+                self._queue.release_run(run)
             slot.epochs.clear()
             return []
         run = slot.job[message["run"]]
@@ -443,5 +443,5 @@ class Scheduler:
 
     def _show(self, event: RunEvent | None = None) -> None:
         if self._on_progress is not None:
-            at_work = {run: epoch for slot in self._slots for run, epoch in slot.epochs.items()}
-            self._on_progress(self._queue.progress(at_work, event))
+            active_runs = {run: epoch for slot in self._slots for run, epoch in slot.epochs.items()}
+            self._on_progress(self._queue.progress(active_runs, event))
