@@ -103,7 +103,7 @@ def test_a_configuration_written_reads_back_the_same(tmp_path_factory, recipe, d
         ),
         (
             {"engine": "torch", "precision": "tf32", "device": "cpu"},
-            "precision tf32 needs a CUDA device, got device cpu. On processors there is bfloat16.",
+            "precision tf32 needs a CUDA device, got device cpu. On a CPU use bfloat16.",
         ),
         ({"bias_momentum": "yes"}, "bias_momentum must be true or false, got 'yes'."),
         ({"learing_rate": 1.0}, "unknown setting 'learing_rate'. Did you mean 'learning_rate'?"),

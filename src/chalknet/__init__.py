@@ -1,11 +1,12 @@
-"""chalknet: dense neural-network classifiers whose every derivative is on the chalkboard.
+"""Dense neural-network classifiers with gradients that are derived by hand and documented.
 
     data = chalknet.load_data("notMNIST.npz")
     run = chalknet.train(data, recipe="writeup", hidden=[1000], epochs=200, seed=0)
     run.network.predict_proba(images)
 
-This file is the index of the public names. Each is loaded when it is first used, so that `import chalknet` costs
-next to nothing; tests/test_public_names.py keeps the index and docs/guide/python.md the same.
+This file is the index of the public names. A name is imported on first use, so that
+`import chalknet` is fast. tests/test_public_names.py checks that the index and docs/guide/python.md
+name the same things.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ _MODULE_OF_NAME = {
     "writeup": "workflows.writeup",
 }
 
-# Left out of __all__, so that `from chalknet import *` works without the extra that they need.
+# Not in __all__, so that `from chalknet import *` works without the extras that these names need.
 _NEEDS_AN_EXTRA = ("ChalkClassifier",)
 
 __all__ = [
@@ -162,12 +163,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
     if name not in _MODULE_OF_NAME:
         raise AttributeError(f"module 'chalknet' has no attribute {name!r}")
     value = getattr(import_module(f"chalknet.{_MODULE_OF_NAME[name]}"), name)
-    globals()[name] = value  # the next use finds it without coming here
+    globals()[name] = value  # later uses do not call __getattr__ again
     return value
 
 
 def __dir__() -> list[str]:
+    """Return the public names."""
     return [*__all__, *_NEEDS_AN_EXTRA, "__version__"]

@@ -1,4 +1,4 @@
-"""`python -m chalknet`."""
+"""Run the command line of chalknet with `python -m chalknet`."""
 
 import sys
 

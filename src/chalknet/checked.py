@@ -1,4 +1,4 @@
-"""Read TOML and JSON files of strangers, and check the type and the size of what they hold before it is used."""
+"""Read untrusted TOML and JSON files, and check the type and size of values before use."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 from chalknet.errors import ConfigError
 from chalknet.files import read_bytes
 
-MAX_TOML_BYTES = 2**20  # takes up to 600 MB of memory
-MAX_TOML_DOTS = 64  # of a key; a long one takes time and memory in proportion to the square of its length
+MAX_TOML_BYTES = 2**20  # parsing a file of this size can take 600 MB of memory
+# Dots in one key. Time and memory of the parser grow with the square of their number.
+MAX_TOML_DOTS = 64
 MAX_MESSAGE = 300  # characters of a message that quotes a file
 KINDS = {int: "an integer", float: "a finite number", str: "text", bool: "true or false"}
 
@@ -28,7 +29,7 @@ _SHORT.maxlist = _SHORT.maxtuple = 12
 
 
 def short(value: Any) -> str:
-    """Return a value of a file as a message shows it: its repr, cut where it is long."""
+    """Return the repr of a value for a message, abbreviated if it is long."""
     try:
         return _SHORT.repr(value)
     except ValueError:
@@ -36,35 +37,40 @@ def short(value: Any) -> str:
 
 
 def plain(message: object) -> str:
-    """Return a message that quotes a file as one line of printable characters, cut where it is long."""
+    """Return a message that quotes a file as one printable line, abbreviated if it is long."""
     text = str(message)
     kept = text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 30]} ... {text[-25:]}"
     return "".join(c if c.isprintable() else "?" for c in kept)
 
 
 def is_integer(value: Any) -> bool:
+    """Return whether a value is an int; a bool is not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value is a number that a float can hold, and finite."""
+    """Return whether a value is a finite int or float that fits into a float."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 @cache
 def _fields(kind: type) -> dict[str, Any]:
+    """Return the type of each field of a dataclass."""
     return get_type_hints(kind)
 
 
 def checked(kind: Any, value: Any, name: str = "it") -> Any:
-    """Return a value that must be of a kind.
+    """Return a value of a file after checking that it has a type.
 
     Args:
-        kind: int, float, str, bool, a dataclass whose fields are of kinds, `dict[str, kind]`, `list[kind]`, a union of
-            kinds, or Any. An integer is a float, too. A dataclass is made of a table of its fields.
-        name: of the value, for the message.
+        kind: int, float, str, bool, a dataclass with fields of such types, `dict[str, kind]`,
+            `list[kind]`, a union of these, or Any. An int is accepted as a float. A dataclass is
+            created from a dictionary of its fields.
+        value: what was read from the file.
+        name: what messages call the value.
+
     Raises:
-        ValueError: it is not of that kind.
+        ValueError: the value has another type, or a field of a dataclass is unknown or missing.
     """
     if kind is Any or (value is None and NoneType in get_args(kind)):
         return value
@@ -89,10 +95,10 @@ def checked(kind: Any, value: Any, name: str = "it") -> Any:
 
 
 def strict_json(text: str | bytes) -> Any:
-    """Return JSON in which no key comes twice, as readers differ in which of the two they take.
+    """Parse JSON, and refuse duplicate keys, which readers resolve in different ways.
 
     Raises:
-        ValueError: it is not, or is nested too deeply.
+        ValueError: the text is not JSON, is nested too deeply, or has a key twice in one object.
     """
     try:
         return json.loads(text, object_pairs_hook=_unique)
@@ -101,10 +107,15 @@ def strict_json(text: str | bytes) -> Any:
 
 
 def read_json(path: Path, max_bytes: int) -> dict[str, Any]:
-    """Read a JSON object.
+    """Read a file that holds one JSON object.
+
+    Args:
+        path: the file.
+        max_bytes: the largest size that is read.
 
     Raises:
-        OSError: as `read_bytes`. ValueError: it is no JSON object, or a key comes twice.
+        OSError: the file cannot be read, see `read_bytes`.
+        ValueError: the content is not a JSON object, or has a key twice in one object.
     """
     found = strict_json(read_bytes(path, max_bytes))
     return checked(dict[str, Any], found)  # type: ignore[no-any-return]
@@ -114,7 +125,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises:
-        ConfigError: it cannot be read, is not TOML, or is larger or deeper than any that chalknet writes.
+        ConfigError: the file cannot be read, is not TOML, or is larger or nested more deeply than
+            any file that chalknet writes.
     """
     try:
         text = read_bytes(path, MAX_TOML_BYTES).decode()
@@ -128,11 +140,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: is not TOML: it is nested too deeply.") from None
     except ConfigError:
         raise
-    except ValueError as error:  # also of text that is not UTF-8, and of numbers of thousands of digits
+    except ValueError as error:  # also for text that is not UTF-8 and for numbers with thousands of digits
         raise ConfigError(f"{path}: is not TOML: {plain(error)}.") from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return pairs of a JSON object as a dictionary; raise ValueError for a duplicate key."""
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]

@@ -1,6 +1,7 @@
-"""`Recipe`: everything that decides a run's numbers, as frozen dataclasses that read and write TOML.
+"""The settings of a run: `Recipe` and `DataConfig`, frozen dataclasses that read and write TOML.
 
-Each field carries its constraint and its meaning; one formatter makes every message about a bad value.
+Each field has a constraint and a description. All messages about invalid values come from one
+formatter.
 """
 
 from __future__ import annotations
@@ -15,19 +16,20 @@ from typing import Any, TypeVar
 from chalknet.checked import is_integer, is_number, read_toml, short
 from chalknet.errors import ConfigError
 
-FORMAT = 3  # of config.toml with layers; one without them is of format 2, which earlier versions read
-CUSTOM_SPLIT = "custom"  # index arrays of the user, which no configuration holds
+# Version of config.toml. A recipe without `layers` is written as format 2, which earlier versions read.
+FORMAT = 3
+CUSTOM_SPLIT = "custom"  # index arrays of the caller, which a configuration cannot hold
 SPLIT_METHODS = ("writeup", "random", "stratified", "group")
-MAX_UNITS = 1_000_000  # of a layer; more is a slip of the keyboard
+MAX_UNITS = 1_000_000  # of a layer; a larger number is taken for a typing error
 MAX_MEMBERS = 1_000
 MAX_WORKERS = 1_024  # threads of an engine
-MAX_INTEGER = 2**63 - 1  # of numbers without a bound of their own
+MAX_INTEGER = 2**63 - 1  # for settings without an upper bound of their own
 ENGINES = ("numpy", "reference", "torch")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16", "tf32")
 DTYPES = ("float32", "float64")
 MONITORS = ("valid_loss", "valid_accuracy")
-# The registry of layer types: each is defined in the file of its name in network/.
+# All layer types. Each is defined in the module of its name in network/.
 ACTIVATION_NAMES = (
     *("relu", "leaky_relu", "gelu", "tanh", "identity"),
     *("sigmoid", "silu", "mish", "elu", "selu"),
@@ -39,15 +41,17 @@ SCHEDULES = ("constant", "step", "cosine", "one_cycle")
 SCALINGS = ("pixels", "standard", "auto")
 CLASS_WEIGHTS = ("equal", "balanced")
 FULL = "full"
-SAME_AS_SEED = "seed"  # a batch_seed that says: the same as seed
+SAME_AS_SEED = "seed"  # the value of batch_seed that stands for the value of seed
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """What a value must be: in words for the message, as a predicate for the check, and how it is then stored.
+    """What the value of a setting must be.
 
     Attributes:
-        choices: the names to choose from, of a value that is one of a few names; else empty.
+        must: the condition in words, for messages: "NAME must be ...".
+        accepts: returns whether a value fulfills it.
+        store: converts an accepted value into the form that is stored.
     """
 
     must: str
@@ -57,15 +61,18 @@ class Constraint:
 
 
 def integer(low: int, high: int | None = None) -> Constraint:
+    """Return the constraint of an integer from low to high, or without an upper bound."""
     must = f"an integer >= {low}" if high is None else f"an integer from {low} to {high}"
     return Constraint(must, lambda v: is_integer(v) and low <= v <= (MAX_INTEGER if high is None else high))
 
 
 def up_to(high: float) -> Constraint:
+    """Return the constraint of a number from 0 to high."""
     return Constraint(f"a number from 0 to {high:g}", lambda v: is_number(v) and 0 <= v <= high, float)
 
 
 def one_of(*names: str) -> Constraint:
+    """Return the constraint of a text that is one of names."""
     return Constraint(f"one of {', '.join(names)}", lambda v: isinstance(v, str) and v in names, choices=names)
 
 
@@ -75,7 +82,7 @@ FRACTION = up_to(1)
 DROPOUT_RATE = up_to(0.999)
 FRACTION_BELOW_1 = Constraint("a number >= 0 and < 1", lambda v: is_number(v) and 0 <= v < 1, float)
 BOOLEAN = Constraint("true or false", lambda v: isinstance(v, bool))
-SEED = integer(0, 2**32 - 1)  # what numpy.random.RandomState takes
+SEED = integer(0, 2**32 - 1)  # the range of numpy.random.RandomState
 WIDTHS = Constraint(
     f"one or more integers from 1 to {MAX_UNITS}",
     lambda v: isinstance(v, (list, tuple)) and len(v) > 0 and all(is_integer(n) and 1 <= n <= MAX_UNITS for n in v),
@@ -84,6 +91,7 @@ WIDTHS = Constraint(
 
 
 def _as_names(value: Any) -> tuple[str, ...]:
+    """Return a name or a sequence of names as a tuple."""
     return (value,) if isinstance(value, str) else tuple(value)
 
 
@@ -95,14 +103,18 @@ LAYER_ACTIVATIONS = Constraint(
 
 
 class LayerTable(dict[str, Any]):
-    """The type and the settings of one layer, such as {"type": "dense", "units": 512}; hashable, not to be changed."""
+    """The type and settings of one layer, such as {"type": "dense", "units": 512}.
+
+    It is hashable and must not be modified.
+    """
 
     def __hash__(self) -> int:  # type: ignore[override]
+        """Return a hash of the items."""
         return hash(tuple(sorted(self.items())))
 
 
 def _as_layer_table(value: Any) -> LayerTable | None:
-    """Return a layer's table from its type's name, a table or a specification; None where it is none of these."""
+    """Return the table of a layer given by its type, a table or a specification, or None."""
     if hasattr(value, "table"):  # a specification of network/
         value = value.table()
     if isinstance(value, str):
@@ -113,6 +125,7 @@ def _as_layer_table(value: Any) -> LayerTable | None:
 
 
 def _are_layers(value: Any) -> bool:
+    """Return whether a value is a list of layers."""
     return isinstance(value, (list, tuple)) and all(_as_layer_table(one) is not None for one in value)
 
 
@@ -121,11 +134,12 @@ LAYERS = Constraint(
     _are_layers,
     lambda value: tuple(_as_layer_table(one) for one in value),
 )
-# What `layers` takes the place of.
+# The fields that `layers` replaces.
 SHORT_FORM = ("hidden", "activation", "batch_norm", "dropout")
 
 
 def _is_class_weights(value: Any) -> bool:
+    """Return whether a value is a rule for class weights or a list of positive numbers."""
     if isinstance(value, str):
         return value in CLASS_WEIGHTS
     return isinstance(value, (list, tuple)) and len(value) > 1 and all(is_number(v) and v > 0 for v in value)
@@ -141,6 +155,7 @@ BATCH = Constraint(f'an integer >= 1, or "{FULL}"', lambda v: v == FULL or integ
 
 
 def _is_count_or_fraction(value: Any) -> bool:
+    """Return whether a value is an integer >= 0 or a fraction in (0, 1)."""
     return integer(0).accepts(value) or (is_number(value) and 0 < value < 1)
 
 
@@ -153,13 +168,15 @@ VALID_SIZE = Constraint(
 
 
 def setting(default: Any, constraint: Constraint, meaning: str) -> Any:
+    """Return a dataclass field with a default, a constraint and a description for the help."""
     return field(default=default, metadata={"constraint": constraint, "meaning": meaning})
 
 
 class Checked:
-    """A base class that checks every `setting` when it is set, and stores it in one form."""
+    """A base class for dataclasses whose `setting` fields are checked when they are assigned."""
 
     def __post_init__(self) -> None:
+        """Check every setting, and convert it to the form that is stored."""
         for item in fields(self):  # type: ignore[arg-type]
             if not item.metadata:
                 continue
@@ -172,43 +189,47 @@ class Checked:
 
 @dataclass(frozen=True)
 class SplitConfig(Checked):
-    """[split]: which samples train, validate and test."""
+    """The section [split]: which samples are used for training, validation and test."""
 
-    split: str = setting("writeup", one_of(*SPLIT_METHODS, CUSTOM_SPLIT), "how samples are divided")
-    train_size: float = setting(15_000, TRAIN_SIZE, "training samples, or their fraction")
+    split: str = setting(
+        "writeup", one_of(*SPLIT_METHODS, CUSTOM_SPLIT), "how samples are divided into training, validation and test"
+    )
+    train_size: float = setting(15_000, TRAIN_SIZE, "number of training samples, or their fraction")
     valid_size: float = setting(
         1_000,
         VALID_SIZE,
-        "validation samples, their fraction, or (train alone) a file; the test set is the rest, or the data's own",
+        "number of validation samples, their fraction, or a file (command train only); the other samples are the test "
+        "split unless the data provide one",
     )
-    split_seed: int = setting(521, SEED, "seed of the division")
+    split_seed: int = setting(521, SEED, "seed of the split")
 
 
 @dataclass(frozen=True)
 class NetworkConfig(Checked):
-    """[network]: its shape, how it starts, and what is done to its inputs and its hidden values."""
+    """The section [network]: layers, initialization and the scaling of the inputs."""
 
-    hidden: tuple[int, ...] = setting((1_000,), WIDTHS, "units of each hidden layer, from the input on")
-    activation: tuple[str, ...] = setting(("relu",), LAYER_ACTIVATIONS, "what hidden layers do to their values")
-    batch_norm: bool = setting(False, BOOLEAN, "whether hidden values are normalized over the batch")
+    hidden: tuple[int, ...] = setting((1_000,), WIDTHS, "number of units of each hidden layer, from input to output")
+    activation: tuple[str, ...] = setting(("relu",), LAYER_ACTIVATIONS, "activation function of the hidden layers")
+    batch_norm: bool = setting(False, BOOLEAN, "whether hidden layers have batch normalization")
     layers: tuple[LayerTable, ...] = setting(
-        (), LAYERS, "all layers but the output, in place of hidden, activation, batch_norm and dropout"
+        (), LAYERS, "all layers except the output layer, instead of hidden, activation, batch_norm and dropout"
     )
-    initializer: str = setting("writeup", one_of(*INITIALIZERS), "how initial weights are drawn")
+    initializer: str = setting("writeup", one_of(*INITIALIZERS), "distribution of the initial weights")
     input_scaling: str = setting(
         "pixels",
         one_of(*SCALINGS),
-        "how inputs are scaled (pixels: bytes divided by 255; standard: mean 0 and deviation 1, learned from the "
-        "training part; auto: pixels for images, standard for rows)",
+        "how inputs are scaled (pixels: bytes divided by 255; standard: mean 0 and standard deviation 1 on the "
+        "training split; auto: pixels for images, standard for rows)",
     )
 
     def activations(self) -> tuple[str, ...]:
-        """One a hidden layer."""
+        """Return the name of the activation of each hidden layer."""
         return self.activation * len(self.hidden) if len(self.activation) == 1 else self.activation
 
     def __post_init__(self) -> None:
+        """Check the settings; derive hidden, activation and batch_norm from layers."""
         super().__post_init__()
-        if self.layers:  # the short form then says what the layers have, for whoever reads it
+        if self.layers:  # readers of the short form then see the units and activations of layers
             types = [layer["type"] for layer in self.layers]
             for number, name in enumerate(types, start=1):
                 if name not in LAYER_NAMES:
@@ -231,90 +252,106 @@ class NetworkConfig(Checked):
 
 @dataclass(frozen=True)
 class RegularizationConfig(Checked):
-    """[regularization]: what keeps a network from learning its samples by heart, and what each sample counts."""
+    """The section [regularization]: methods against overfitting, and class weights."""
 
-    dropout: float = setting(0.0, DROPOUT_RATE, "share of hidden values dropped in training")
-    input_dropout: float = setting(0.0, DROPOUT_RATE, "share of inputs dropped in training")
-    l2: float = setting(0.0, NON_NEGATIVE, "strength of the penalty l2/2 sum W^2 that is added to the mean loss")
-    label_smoothing: float = setting(0.0, FRACTION_BELOW_1, "share of each target spread over all classes")
+    dropout: float = setting(0.0, DROPOUT_RATE, "fraction of hidden values set to 0 in training")
+    input_dropout: float = setting(0.0, DROPOUT_RATE, "fraction of inputs set to 0 in training")
+    l2: float = setting(0.0, NON_NEGATIVE, "factor of the penalty l2/2 sum W^2 that is added to the mean loss")
+    label_smoothing: float = setting(
+        0.0, FRACTION_BELOW_1, "fraction of each target that is spread evenly over all classes"
+    )
     class_weights: str | tuple[float, ...] = setting(
-        "equal", BY_CLASS, "what a sample of each class counts (balanced: every class the same in all)"
+        "equal", BY_CLASS, "weight of the samples of each class (balanced: all classes have the same total weight)"
     )
 
 
 @dataclass(frozen=True)
 class AugmentationConfig(Checked):
-    """[augmentation]: how training samples are changed at random, anew at each update; images only, but for mixup."""
+    """The section [augmentation]: random changes of training samples, new at each update.
 
-    shift_pixels: float = setting(0.0, up_to(10_000), "largest shift of an image, up, down and sideways")
-    rotation_degrees: float = setting(0.0, up_to(360), "largest rotation of an image, either way")
-    zoom: float = setting(0.0, up_to(100), "an image is scaled by a factor from 1/(1 + zoom) to 1 + zoom, by axis")
-    shear: float = setting(0.0, up_to(100), "largest shear of an image, pixels sideways a pixel down")
-    erase: float = setting(0.0, FRACTION, "share of images with a rectangle set to 0")
-    erase_size: float = setting(0.4, FRACTION, "largest side of that rectangle, as a share of the image's")
+    All of them except mixup apply to images only.
+    """
+
+    shift_pixels: float = setting(0.0, up_to(10_000), "largest shift of an image in each direction, in pixels")
+    rotation_degrees: float = setting(0.0, up_to(360), "largest rotation of an image in each direction, in degrees")
+    zoom: float = setting(
+        0.0, up_to(100), "images are scaled by factors from 1/(1 + zoom) to 1 + zoom, separately for each axis"
+    )
+    shear: float = setting(0.0, up_to(100), "largest shear of an image, in horizontal pixels per vertical pixel")
+    erase: float = setting(0.0, FRACTION, "fraction of images in which a rectangle is set to 0")
+    erase_size: float = setting(0.4, FRACTION, "largest side of that rectangle, as a fraction of the image's side")
     mixup: float = setting(
-        0.0, up_to(1000), "alpha of the Beta distribution by which two samples are mixed; 0 for none"
+        0.0, up_to(1000), "alpha of the Beta distribution from which mixup draws its weights; 0 for no mixup"
     )
 
 
 @dataclass(frozen=True)
 class OptimizerConfig(Checked):
-    """[optimizer]: the rule by which a gradient becomes a step (docs/derivation.md, U1 to U8)."""
+    """The section [optimizer]: how a gradient becomes a step (docs/derivation.md, U1 to U8)."""
 
-    optimizer: str = setting("momentum", one_of(*OPTIMIZERS), "the update rule")
-    learning_rate: float = setting(1e-5, POSITIVE, "step length")
-    momentum: float = setting(0.99, FRACTION_BELOW_1, "share of the last step that momentum and nesterov keep")
-    bias_momentum: bool = setting(False, BOOLEAN, "whether the biases have momentum too")
-    beta1: float = setting(0.9, FRACTION_BELOW_1, "share of the mean gradient that adam keeps")
-    beta2: float = setting(0.999, FRACTION_BELOW_1, "share of the mean squared gradient that adam keeps")
-    epsilon: float = setting(1e-8, POSITIVE, "what adam adds to the root that it divides by")
+    optimizer: str = setting("momentum", one_of(*OPTIMIZERS), "update rule")
+    learning_rate: float = setting(1e-5, POSITIVE, "factor of the gradient in each step")
+    momentum: float = setting(0.99, FRACTION_BELOW_1, "fraction of the last step that momentum and nesterov keep")
+    bias_momentum: bool = setting(False, BOOLEAN, "whether biases are updated with momentum too")
+    beta1: float = setting(0.9, FRACTION_BELOW_1, "decay of adam's running mean of the gradient")
+    beta2: float = setting(0.999, FRACTION_BELOW_1, "decay of adam's running mean of the squared gradient")
+    epsilon: float = setting(1e-8, POSITIVE, "constant that adam adds to the denominator")
     weight_decay: float = setting(
-        0.0, NON_NEGATIVE, "share of the weights, times the learning rate, that each step takes off"
+        0.0, NON_NEGATIVE, "decoupled weight decay; each step subtracts learning_rate * weight_decay * weights"
     )
-    clip_norm: float = setting(0.0, NON_NEGATIVE, "length to which longer gradients are shortened; 0 for never")
+    clip_norm: float = setting(
+        0.0, NON_NEGATIVE, "largest norm of a gradient; longer gradients are scaled to it; 0 for no limit"
+    )
     weight_average: float = setting(
         0.0,
         FRACTION_BELOW_1,
-        "share that a running average of the weights keeps, which is then what is evaluated; 0 for none",
+        "decay of the moving average of the weights (EMA) that is evaluated and saved; 0 for no average",
     )
-    reduction: str = setting("sum", one_of("sum", "mean"), "whether a batch's gradient is its samples' sum or mean")
+    reduction: str = setting(
+        "sum", one_of("sum", "mean"), "whether the gradient of a batch is the sum or the mean over its samples"
+    )
 
 
 @dataclass(frozen=True)
 class ScheduleConfig(Checked):
-    """[schedule]: how the learning rate changes (docs/derivation.md, E1 to E4)."""
+    """The section [schedule]: how the learning rate changes (docs/derivation.md, E1 to E4)."""
 
-    schedule: str = setting("constant", one_of(*SCHEDULES), "how the learning rate changes over the training")
-    warmup_epochs: float = setting(0.0, NON_NEGATIVE, "epochs in which it first rises from near 0")
-    step_epochs: int = setting(30, integer(1), "epochs between two steps of the schedule step")
-    step_factor: float = setting(0.1, POSITIVE, "what each of these steps multiplies it by")
+    schedule: str = setting("constant", one_of(*SCHEDULES), "how the learning rate changes during training")
+    warmup_epochs: float = setting(0.0, NON_NEGATIVE, "number of epochs in which the learning rate rises from near 0")
+    step_epochs: int = setting(30, integer(1), "number of epochs between two steps of the schedule step")
+    step_factor: float = setting(0.1, POSITIVE, "factor of the learning rate at each of these steps")
 
 
 @dataclass(frozen=True)
 class TrainingConfig(Checked):
-    """[training]: how long, in what batches, from which seed, on what."""
+    """The section [training]: duration, batches, seeds and the engine."""
 
-    epochs: int = setting(200, integer(1), "passes over the training samples")
-    batch_size: int | str = setting(FULL, BATCH, "samples an update, or all of them")
-    shuffle_window: int = setting(65_536, integer(1), "training samples among which mini-batches are shuffled")
-    seed: int = setting(0, SEED, "seed of the initial weights and of the batch order")
-    batch_seed: int | str = setting(SAME_AS_SEED, BATCH_SEED, "seed of the batch order where it is another")
-    ensemble: int = setting(
-        1, integer(1, MAX_MEMBERS), "networks, from as many seeds from seed on, whose probabilities are averaged"
+    epochs: int = setting(200, integer(1), "number of passes over the training samples")
+    batch_size: int | str = setting(FULL, BATCH, "number of samples per update, or all of them")
+    shuffle_window: int = setting(
+        65_536, integer(1), "number of consecutive training samples within which mini-batches are shuffled"
     )
-    engine: str = setting("numpy", one_of(*ENGINES), "what runs the formulas")
-    dtype: str = setting("float32", one_of(*DTYPES), "floating-point type of weights and products")
+    seed: int = setting(0, SEED, "seed of the initial weights and the order of batches")
+    batch_seed: int | str = setting(SAME_AS_SEED, BATCH_SEED, "seed of the order of batches, if it differs from seed")
+    ensemble: int = setting(
+        1, integer(1, MAX_MEMBERS), "number of networks, with consecutive seeds, whose probabilities are averaged"
+    )
+    engine: str = setting("numpy", one_of(*ENGINES), "implementation that computes the formulas")
+    dtype: str = setting("float32", one_of(*DTYPES), "floating-point type of weights and matrix products")
     tile_rows: int = setting(
         768,
         integer(1),
-        "samples that go through the network at a time in the numpy engine, and at least eight times as many in torch",
+        "number of samples that the numpy engine computes at a time; torch computes at least eight times as many",
     )
-    device: str = setting("auto", one_of(*DEVICES), "where the torch engine computes (auto: on CUDA where it can)")
+    device: str = setting("auto", one_of(*DEVICES), "device of the torch engine (auto: CUDA if available)")
     precision: str = setting(
-        "float32", one_of(*PRECISIONS), "type of the operands of the torch engine's products, where dtype is float32"
+        "float32",
+        one_of(*PRECISIONS),
+        "type of the operands of matrix products in the torch engine, if dtype is float32",
     )
 
     def __post_init__(self) -> None:
+        """Check the settings, and that engine, device, precision and dtype agree."""
         super().__post_init__()
         if self.engine != "torch" and (self.device == "cuda" or self.precision != "float32"):
             name = "device" if self.device == "cuda" else "precision"
@@ -322,29 +359,39 @@ class TrainingConfig(Checked):
         if self.precision != "float32" and self.dtype != "float32":
             raise ConfigError(f"precision {self.precision} needs dtype float32, got dtype {self.dtype}.")
         if self.precision == "tf32" and self.device == "cpu":
-            raise ConfigError("precision tf32 needs a CUDA device, got device cpu. On processors there is bfloat16.")
+            raise ConfigError("precision tf32 needs a CUDA device, got device cpu. On a CPU use bfloat16.")
 
 
 @dataclass(frozen=True)
 class StoppingConfig(Checked):
-    """[stopping]: whether training ends before its last epoch, and which epoch's weights are then kept."""
+    """The section [stopping]: when training ends early, and which epoch's weights are kept."""
 
-    stop_early: bool = setting(False, BOOLEAN, "whether to stop when the monitor no longer improves")
-    patience: int = setting(10, integer(1), "epochs without an improvement after which training stops")
-    min_delta: float = setting(0.0, NON_NEGATIVE, "what an improvement must exceed, in the monitor's unit")
-    monitor: str = setting("valid_loss", one_of(*MONITORS), "what is to improve")
-    restore_best: bool = setting(True, BOOLEAN, "whether stopping early keeps the best epoch's weights, not the last's")
+    stop_early: bool = setting(False, BOOLEAN, "whether training stops when the monitored score no longer improves")
+    patience: int = setting(10, integer(1), "number of epochs without an improvement after which training stops")
+    min_delta: float = setting(
+        0.0, NON_NEGATIVE, "smallest change that counts as an improvement, in the unit of the monitored score"
+    )
+    monitor: str = setting("valid_loss", one_of(*MONITORS), "score that is monitored")
+    restore_best: bool = setting(
+        True, BOOLEAN, "whether early stopping keeps the weights of the best epoch instead of the last one"
+    )
 
 
-READING_FIELDS = ("class_names", "label_column", "image_size", "image_fit")  # of `DataConfig`
+READING_FIELDS = ("class_names", "label_column", "image_size", "image_fit")  # options of load_data in `DataConfig`
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """[data]: where the samples came from ("" where not named), and the digest that a repetition must find again.
+    """The section [data]: where the samples came from, and digests to recognize them.
 
-    valid_source and test_source, with their digests, are validation and test samples of one's own. Sample weights and
-    index arrays that were given are in no file, and of them there are the digests alone.
+    Attributes:
+        source: path of the samples, or the name of a data set; "" if unknown.
+        sha256: digest of the source. Data with another digest are refused when a run is repeated.
+        class_names, label_column, image_size, image_fit: options of `load_data`, or None.
+        valid_source, valid_sha256: provided validation samples, or "".
+        test_source, test_sha256: provided test samples, or "".
+        sample_weights_sha256, splits_sha256: digests of sample weights and index arrays that were
+            passed in memory and are in no file, or "".
     """
 
     source: str = ""
@@ -361,10 +408,12 @@ class DataConfig:
     image_fit: str | None = None
 
     def updated(self, given: DataConfig, *, is_same: bool = False) -> DataConfig:
-        """Return this with what another configuration names.
+        """Return this configuration updated with the fields that another one sets.
 
         Args:
-            is_same: whether a newly named source must have the same digest, since the data have only moved.
+            given: the other configuration.
+            is_same: require that a new source has the same digest, because the data were only
+                moved.
         """
         named = {name: value for name, value in vars(given).items() if value}
         for source, digest in (("source", "sha256"), ("valid_source", "valid_sha256"), ("test_source", "test_sha256")):
@@ -375,9 +424,10 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a run's numbers but the data: complete, named and frozen.
+    """All settings of a run except the data.
 
-    Field names are unique over the sections, so `with_settings(hidden=[500], epochs=20)` needs no section.
+    Field names are unique across the sections, so `with_settings(hidden=[500], epochs=20)` needs no
+    section names.
     """
 
     name: str = "writeup"
@@ -391,10 +441,16 @@ class Recipe:
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
 
     def with_settings(self, **settings: Any) -> Recipe:
-        """This recipe with some fields changed, each checked; NumPy's numbers and arrays are taken as Python's.
+        """Return a copy of this recipe with some fields changed, each of them checked.
+
+        NumPy numbers and arrays are converted to Python's types.
+
+        Args:
+            **settings: new values by field name.
 
         Raises:
-            ConfigError: an unknown field, with the nearest known one, or a value that its field does not take.
+            ConfigError: a field is unknown (the message names the nearest known one), or a value is
+                invalid.
         """
         changed: dict[str, dict[str, Any]] = {}
         layers = settings.get("layers", self.network.layers)
@@ -412,13 +468,13 @@ class Recipe:
 
 
 def to_python(value: Any) -> Any:
-    """A NumPy number or array, alone or in a list, as Python's: what `np.arange` and a grid search hand over."""
+    """Convert a NumPy number or array, alone or in a list, to Python's types."""
     if isinstance(value, (list, tuple)):
         return type(value)(to_python(one) for one in value)
     return value.tolist() if hasattr(value, "tolist") and hasattr(value, "dtype") else value
 
 
-# Of [data], written where they are named.
+# Fields of [data] that are written only if they are set.
 PROVIDED_SPLITS = ("valid_source", "valid_sha256", "test_source", "test_sha256")
 ARRAY_DIGESTS = ("sample_weights_sha256", "splits_sha256")
 SECTIONS: dict[str, type[Any]] = {
@@ -431,27 +487,33 @@ SECTIONS: dict[str, type[Any]] = {
     "training": TrainingConfig,
     "stopping": StoppingConfig,
 }
-# Names that files of earlier versions use. Readers accept them, and keys and digests in such files are made of them.
+# Names in files of earlier versions. Readers accept them, and keys and digests are computed from them.
 FORMER_NAMES = {"initializer": "initialiser", "regularization": "regularisation"}
-FORMER_SPLIT = "given"  # what earlier versions call CUSTOM_SPLIT
+FORMER_SPLIT = "given"  # the name of CUSTOM_SPLIT in earlier versions
 SECTION_OF_FIELD = {item.name: section for section, kind in SECTIONS.items() for item in fields(kind)}
 
 
 def with_current_names(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a table of a file with the names of this version in place of former names."""
+    """Return a table of a file with former names and values replaced by current ones."""
     current = {former: name for name, former in FORMER_NAMES.items() if name not in table}
     renamed = {current.get(key, key): value for key, value in table.items()}
     return renamed | {"split": CUSTOM_SPLIT} if renamed.get("split") == FORMER_SPLIT else renamed
 
 
 def with_former_names(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a table with former names, for digests that must equal those in files of earlier versions."""
+    """Return a table with former names and values.
+
+    Digests are computed from it, so that they equal those in files of earlier versions.
+    """
     renamed = {FORMER_NAMES.get(key, key): value for key, value in table.items()}
     return renamed | {"split": FORMER_SPLIT} if renamed.get("split") == CUSTOM_SPLIT else renamed
 
 
 def is_random(recipe: Recipe) -> bool:
-    """Return whether training draws more at random than the order of batches: dropout, changed or mixed samples."""
+    """Return whether training draws random numbers for anything but the order of batches.
+
+    These are dropout, augmentation and mixup.
+    """
     if any(layer["type"] == "dropout" for layer in recipe.network.layers):
         return True
     drawn = ("dropout", "input_dropout")
@@ -462,27 +524,27 @@ def is_random(recipe: Recipe) -> bool:
 
 
 def describe_field(field_name: str) -> str:
-    """What a recipe's field means, with what it must be: the text that `--help` and the docs show."""
+    """Return the description and constraint of a recipe field, for help texts and docs."""
     item = next(f for f in fields(SECTIONS[SECTION_OF_FIELD[field_name]]) if f.name == field_name)
     constraint: Constraint = item.metadata["constraint"]
     return f"{item.metadata['meaning']}: {constraint.must}"
 
 
 def unknown_setting(name: str, known: Iterable[str]) -> ConfigError:
-    """Return the error for a setting that does not exist, with what to do instead."""
+    """Return the error for an unknown setting, with advice."""
     if name in READING_FIELDS:
         return ConfigError(f"{name} says how data are read. Give it to chalknet.load_data, and its Dataset as data.")
     return ConfigError(f"unknown setting {short(name)}.{near_match(name, known)}")
 
 
 def near_match(word: str, known: Any) -> str:
-    """ " Did you mean 'x'?", or what there is to choose from where nothing is near."""
-    near = get_close_matches(word[:100], list(known), n=1)  # a file may claim a name of megabytes
+    """Return a hint: the nearest known word (" Did you mean 'x'?") or all known words."""
+    near = get_close_matches(word[:100], list(known), n=1)  # a name in a file can have megabytes
     return f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(sorted(known))}."
 
 
 def config_tables(recipe: Recipe, data: DataConfig) -> dict[str, Any]:
-    """A recipe and its data as the plain tables of config.toml, complete."""
+    """Return a recipe and its data as the complete tables of config.toml."""
     named = {
         key: value
         for key, value in _plain(data).items()
@@ -498,21 +560,33 @@ def config_tables(recipe: Recipe, data: DataConfig) -> dict[str, Any]:
 
 
 def _plain(section: Any) -> dict[str, Any]:
+    """Return a section as a dictionary for TOML: lists for tuples, and no None."""
     values = {item.name: getattr(section, item.name) for item in fields(section)}
     return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items() if v is not None}
 
 
 def read_config(path: Path) -> tuple[Recipe, DataConfig]:
-    """The recipe and data of a config.toml; fields that are not there keep their defaults.
+    """Read a recipe and its data from a config.toml. Missing fields keep their defaults.
 
     Raises:
-        ConfigError: no such file, not TOML, a newer format, an unknown section or key, or a value that cannot be.
+        ConfigError: there is no such file, it is not TOML, its format is newer, or a section, key
+            or value is invalid.
     """
     return config_from_tables(read_toml(path), str(path))
 
 
 def config_from_tables(tables: Mapping[str, Any], where: str) -> tuple[Recipe, DataConfig]:
-    """The inverse of `config_tables`; where names the file in messages."""
+    """Return the recipe and data that tables of a config.toml describe.
+
+    This is the inverse of `config_tables`.
+
+    Args:
+        tables: the sections by name.
+        where: what messages call the file.
+
+    Raises:
+        ConfigError: the format is newer, or a section, key or value is invalid.
+    """
     known = {"format", "recipe", "data", *SECTIONS}
     tables = with_current_names(tables)
     for key in tables:
@@ -524,7 +598,9 @@ def config_from_tables(tables: Mapping[str, Any], where: str) -> tuple[Recipe, D
             f"{where}: format is {short(version)}, but this chalknet reads up to {FORMAT}. Install a newer one."
         )
     name = tables.get("recipe", "writeup")
-    if not isinstance(name, str) or not re.fullmatch("[A-Za-z0-9_-]{1,64}", name):  # part of a folder's name
+    if not isinstance(name, str) or not re.fullmatch(
+        "[A-Za-z0-9_-]{1,64}", name
+    ):  # becomes part of the name of a folder
         raise ConfigError(f"recipe must be a name of letters, digits, - and _, got {short(name)} ({where}).")
     sections = {key: _section(kind, tables.get(key, {}), f"{where}, [{key}]") for key, kind in SECTIONS.items()}
     if sections["network"].layers and sections["regularization"].dropout:
@@ -538,6 +614,7 @@ Section = TypeVar("Section")
 
 
 def _section(kind: type[Section], values: Any, where: str) -> Section:
+    """Create one section of a recipe from its table."""
     known = _checked_keys(kind, values, where)
     given = [key for key in SHORT_FORM if key in known and known.get("layers")]
     if given:
@@ -549,6 +626,7 @@ def _section(kind: type[Section], values: Any, where: str) -> Section:
 
 
 def _checked_keys(kind: type[Any], values: Any, where: str) -> dict[str, Any]:
+    """Return a table with current names after checking that all its keys are known."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where} must be a section of keys, got {short(values)}.")
     names = [item.name for item in fields(kind)]
@@ -560,6 +638,7 @@ def _checked_keys(kind: type[Any], values: Any, where: str) -> dict[str, Any]:
 
 
 def _data_section(values: Any, where: str) -> DataConfig:
+    """Create the section [data] from its table."""
     known = _checked_keys(DataConfig, values, where)
     for key in ("source", "sha256", "label_column", *PROVIDED_SPLITS, *ARRAY_DIGESTS):
         if not isinstance(known.get(key, ""), str):

@@ -1,8 +1,8 @@
 """Open regular files only, and read them within a budget of memory and time.
 
-A file may come from a stranger: it can be a pipe that never ends, or small and expand to more than there is memory. A
-file whose size has a natural bound is read by `read_bytes`. A reader whose work grows with what a file holds has a
-`Budget`, and tells it of every allocation before it is made.
+Files are untrusted: a path can be a pipe that never ends, and a small file can decompress to more
+than the memory. A file with a natural size limit is read by `read_bytes`. A reader whose work
+depends on the content has a `Budget` and reports every allocation to it before making it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import IO
 from chalknet.errors import ChalknetError, DataError
 
 CHUNK_BYTES = 2**20
-BASE_BYTES, BYTES_PER_BYTE = 2**29, 64  # a reader may hold 512 MiB, and 64 times what the source has on disk
-BASE_SECONDS, SECONDS_PER_MB = 4.0, 2.0  # of processor time; a slow disk does not count
-UNKNOWN_FREE_BYTES = 2**32  # where the system does not say what is free
+BASE_BYTES, BYTES_PER_BYTE = 2**29, 64  # memory of a reader: 512 MiB plus 64 times the size on disk
+BASE_SECONDS, SECONDS_PER_MB = 4.0, 2.0  # processor time, so that a slow disk does not count
+UNKNOWN_FREE_BYTES = 2**32  # assumed where the system does not report its free memory
 CONTROL_GROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -30,15 +30,20 @@ CONTROL_GROUPS = (
 
 
 def open_regular(path: str | Path, *, follow_links: bool = True) -> IO[bytes]:
-    """Open a regular file to read its bytes.
+    """Open a regular file for reading bytes.
 
     Args:
-        follow_links: whether path may be a symbolic link; files that chalknet itself has written are none.
+        path: the file.
+        follow_links: whether path may be a symbolic link. Files that chalknet wrote itself are
+            never links.
+
     Raises:
-        OSError: it cannot be opened, or is a folder, a pipe, a socket, a device or a link that is not followed. Its
-            strerror fits behind "cannot be read: ".
+        OSError: the file cannot be opened, or path is a folder, a pipe, a socket, a device, or a
+            link while follow_links is False. The strerror completes the sentence "cannot be read:
+            ...".
     """
-    # Asked first, as opening a device can have effects; asked again of what was opened, as the path may have changed.
+    # Checked before opening, because opening a device can have effects, and checked again after,
+    # because the path may have been replaced in between.
     _refuse_irregular(Path(path).stat(follow_symlinks=follow_links).st_mode, path)
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
     file = os.fdopen(os.open(path, flags if follow_links else flags | getattr(os, "O_NOFOLLOW", 0)), "rb")
@@ -51,16 +56,22 @@ def open_regular(path: str | Path, *, follow_links: bool = True) -> IO[bytes]:
 
 
 def _refuse_irregular(mode: int, path: str | Path) -> None:
+    """Raise OSError unless a file mode is that of a regular file."""
     if not stat.S_ISREG(mode):
         kind = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link"}.get(stat.S_IFMT(mode), "a pipe, a socket or a device")
         raise OSError(errno.EINVAL, f"it is {kind} and not a file", str(path))
 
 
 def read_bytes(path: str | Path, max_bytes: int, *, follow_links: bool = True) -> bytes:
-    """Return all bytes of a regular file of at most max_bytes.
+    """Return the content of a regular file.
+
+    Args:
+        path: the file.
+        max_bytes: the largest size that is read.
+        follow_links: as in `open_regular`.
 
     Raises:
-        OSError: as `open_regular`, or the file is larger.
+        OSError: as `open_regular`, or the file is larger than max_bytes.
     """
     with open_regular(path, follow_links=follow_links) as file:
         content = file.read(max_bytes + 1)
@@ -72,10 +83,13 @@ def read_bytes(path: str | Path, max_bytes: int, *, follow_links: bool = True) -
 
 @contextmanager
 def reading(source: str, error: type[ChalknetError] = DataError) -> Iterator[None]:
-    """Turn errors of the operating system, text that is not UTF-8 and a lack of memory into an error of ours.
+    """Convert errors while reading a source into chalknet's own error.
+
+    Errors of the operating system, invalid UTF-8 and a lack of memory are converted.
 
     Args:
-        source: what the message calls the file.
+        source: what messages call the file.
+        error: the type of error to raise.
     """
     try:
         yield
@@ -83,28 +97,30 @@ def reading(source: str, error: type[ChalknetError] = DataError) -> Iterator[Non
         raise error(f"{source}: needs more memory than there is. Give fewer samples or smaller images.") from raised
     except UnicodeDecodeError as raised:
         raise error(f"{source}: is not UTF-8 text ({raised.reason} at byte {raised.start}).") from raised
-    except OSError as raised:  # such as a folder that may be seen but not entered
+    except OSError as raised:  # such as a folder without the permission to enter it
         advice = " Check its permissions." if isinstance(raised, PermissionError) else ""
         raise error(f"{source}: cannot be read: {raised.strerror or raised}.{advice}") from raised
 
 
 class Budget:
-    """The memory and the processor time that reading one source may take.
+    """The memory and processor time that reading one source may take.
 
-    Memory is at most half of what is free when reading begins, and at most 512 MiB and 64 times the source's size on
-    disk. Time is at most 4 seconds and 2 more for each megabyte on disk: of the thread that made the budget, and
-    what others `spend`.
+    Memory is limited to half of the free memory when reading begins, and to 512 MiB plus 64 times
+    the size of the source on disk. Time is limited to 4 seconds plus 2 for each megabyte on disk;
+    it counts the processor time of the thread that created the budget and what other threads
+    `spend`.
 
     Args:
         source: what messages call the source.
-        size: its bytes on disk.
-        advice: what to do when the budget is spent.
-        error: what is raised then.
+        size: its size on disk in bytes.
+        advice: what the user can do when the budget is exceeded; ends the message.
+        error: the type of error to raise.
     """
 
     def __init__(
         self, source: str, size: int, advice: str = "Give a part of it.", error: type[ChalknetError] = DataError
     ) -> None:
+        """Create a budget, and start its clock."""
         self.source, self._advice, self._error = source, advice, error
         self.max_bytes = min(free_memory() // 2, BASE_BYTES + BYTES_PER_BYTE * size)
         self.max_seconds = BASE_SECONDS + SECONDS_PER_MB * size / 1e6
@@ -112,14 +128,15 @@ class Budget:
         self._thread, self._start = threading.get_ident(), time.thread_time()
 
     def spend(self, seconds: float) -> None:
-        """Count processor time of another thread than the one that made this budget."""
+        """Count processor time (in seconds) of a thread other than the budget's own."""
         self._seconds += seconds
 
     def take(self, n_bytes: int) -> None:
-        """Count memory that is about to be taken.
+        """Count n_bytes of memory before they are allocated.
 
         Raises:
-            ChalknetError: the budget of memory or of time does not allow it.
+            ChalknetError: the memory or the time of the budget is exceeded; the type is the
+                budget's.
         """
         self.n_bytes += n_bytes
         if self.n_bytes > self.max_bytes:
@@ -130,7 +147,7 @@ class Budget:
         self.check_time()
 
     def check_time(self) -> None:
-        """Raise an error if reading has taken too long."""
+        """Raise the budget's error if reading has taken too long."""
         own = time.thread_time() - self._start if threading.get_ident() == self._thread else 0.0
         if self._seconds + own > self.max_seconds:
             raise self._error(
@@ -139,7 +156,11 @@ class Budget:
             )
 
     def read(self, stream: IO[bytes], max_bytes: int | None = None) -> bytearray:
-        """Return what is left of a stream, or its next max_bytes if that is less; memory grows with what is there."""
+        """Read a stream to its end, or up to max_bytes.
+
+        The buffer grows with the data that arrive, so a header that promises too much costs no
+        memory.
+        """
         content = bytearray()
         while max_bytes is None or len(content) < max_bytes:
             left = CHUNK_BYTES if max_bytes is None else max_bytes - len(content)
@@ -152,7 +173,7 @@ class Budget:
 
 
 def free_memory() -> int:
-    """Return the bytes that this process can still take, by the system and by its control group."""
+    """Return the bytes of memory that the system and the control group still allow."""
     free = [_left_in_group(*paths) for paths in CONTROL_GROUPS]
     with suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
@@ -161,7 +182,8 @@ def free_memory() -> int:
 
 
 def _left_in_group(limit: str, usage: str) -> int | None:
+    """Return the free bytes of a control group, or None if there is no group or no limit."""
     try:
         return max(0, int(Path(limit).read_text(encoding="ascii")) - int(Path(usage).read_text(encoding="ascii")))
-    except (OSError, ValueError):  # no such group, or "max"
+    except (OSError, ValueError):  # no such group, or its limit is "max"
         return None

@@ -1,4 +1,4 @@
-"""What training reports: frozen, named by their definitions, ready for JSON."""
+"""The numbers that training reports, as frozen dataclasses that can be written as JSON."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ MEASURES = ("loss", "accuracy", "printed_loss")
 
 @dataclass(frozen=True)
 class Scores:
-    """How a network does on one set of samples.
+    """The scores of a network on one split.
 
     Attributes:
-        loss: mean cross-entropy, nats per sample (docs/derivation.md, L2).
-        accuracy: share of right answers, in [0, 1] (M1).
-        printed_loss: the figure that the write-up printed as its loss (M2); not a cross-entropy.
+        loss: mean cross-entropy in nats per sample (docs/derivation.md, L2).
+        accuracy: fraction of correct predictions, in [0, 1] (M1).
+        printed_loss: the number that the original write-up printed as its loss (M2). It is not a
+            cross-entropy.
     """
 
     loss: float
@@ -27,9 +28,14 @@ class Scores:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch: train as scored before each of its updates, valid and test after them; None where a set is absent.
+    """The scores and the time of one epoch.
 
-    seconds: wall time of this epoch, its evaluations included.
+    Attributes:
+        epoch: number of the epoch, starting at 1.
+        train: scores on the training samples, computed before each update of the epoch.
+        valid: scores on the validation split after the epoch, or None if it is empty.
+        test: scores on the test split after the epoch, or None if it is empty.
+        seconds: wall time of the epoch, including its evaluations.
     """
 
     epoch: int
@@ -39,12 +45,12 @@ class EpochRecord:
     seconds: float
 
     def scores(self, split: str) -> Scores | None:
-        """The scores of "train", "valid" or "test"."""
+        """Return the scores of "train", "valid" or "test", or None if the split is empty."""
         by_split = {"train": self.train, "valid": self.valid, "test": self.test}
         return by_split[split]
 
     def logged_scores(self) -> dict[tuple[str, str], float]:
-        """Return loss and accuracy of each set that is there, by set and measure, as logs show them."""
+        """Return the loss and accuracy of each split that has samples, by (split, measure)."""
         return {
             (name, measure): getattr(scores, measure)
             for name in SPLITS
@@ -54,10 +60,11 @@ class EpochRecord:
 
 
 def checked_history(records: Iterable[EpochRecord]) -> tuple[EpochRecord, ...]:
-    """Return a history that was read from a file.
+    """Return the history of a file as a tuple after checking it.
 
     Raises:
-        ValueError: it is empty, its epochs are not numbered from 1, or a score or a time is one that cannot be.
+        ValueError: the history is empty, its epochs are not numbered 1, 2, ..., or a score or a
+            time is out of range.
     """
     history = tuple(records)
     for number, record in enumerate(history, start=1):

@@ -1,3 +1,3 @@
-"""The version of chalknet, in a module that imports nothing, so that every other module may import it."""
+"""The version of chalknet, in a module without imports, so that any module can import it."""
 
 __version__ = "0.1.0"
