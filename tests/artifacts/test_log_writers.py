@@ -85,7 +85,7 @@ def test_a_line_logs_each_network_of_an_ensemble_by_itself(tmp_path):
 @pytest.mark.parametrize(
     ("log", "message"),
     [
-        ("csvv:x", "--log csvv:x names no kind of log. Did you mean 'csv'?"),
+        ("csvv:x", "--log csvv:x: unknown kind of log 'csvv'. Did you mean 'csv'?"),
         ("tensorboard", "--log tensorboard needs a place, such as tensorboard:runs/board."),
     ],
 )

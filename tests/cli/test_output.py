@@ -78,7 +78,7 @@ def test_a_progress_bar_shows_no_escape_of_a_file(tmp_path, monkeypatch, capsys)
     from chalknet.cli.progress import EpochProgress
 
     monkeypatch.chdir(tmp_path)
-    EpochProgress(quiet=False).say(HOSTILE)
+    EpochProgress(quiet=False).print_line(HOSTILE)
     assert "\x1b" not in capsys.readouterr().err
 
 

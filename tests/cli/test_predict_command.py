@@ -136,7 +136,7 @@ def test_names_and_classes_that_would_steer_a_terminal_are_shown_as_text(here, t
         (["run", "0.png", "--json", "--out", "a.csv"], 2, "--json and --out a.csv are two formats of the predictions."),
         (["run", "0.png", "--csv", "--out", "a.json"], 2, "--csv and --out a.json are two formats of the predictions."),
         (["run", "0.png", "--out", ""], 2, "'--out': it must be the name of a file or a folder"),
-        (["run", "0.png", "--csv", "--top", "3"], 2, "--top is for tables"),
+        (["run", "0.png", "--csv", "--top", "3"], 2, "Leave out --top."),
         (["run", "0.png", "--out", "0.png"], 2, "must end in .csv, .json, .txt"),
         (["run", "0.png", "--out", "no/folder.csv"], 1, "cannot be written"),
         (["run", "0.png", "--white", "-1"], 2, "white must be a number > 0"),

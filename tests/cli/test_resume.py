@@ -129,7 +129,7 @@ def test_a_signal_finishes_the_epoch_and_says_how_to_go_on(letters, capsys, numb
         error = end(process, number)
     assert process.returncode == 128 + number
     last = error.splitlines()[-1]
-    assert "stopping after this epoch; Ctrl-C again stops at once" in error
+    assert "stopping after this epoch; press Ctrl-C again to stop at once" in error
     assert last.startswith("chalknet: stopped after epoch ")
     assert last.endswith("of 100000, which is kept. Go on with: chalknet train --resume run")
     assert sorted(path.name for path in (letters / "run").iterdir()) == ["checkpoint.safetensors", "config.toml"]
@@ -216,7 +216,7 @@ def test_resume_tells_where_it_goes_on_and_how_far(letters, capsys):
     capsys.readouterr()
     assert main(["train", "--resume", "run"]) == 0
     printed = capsys.readouterr()
-    assert "going on after epoch 1000 of 3000" in printed.err
+    assert "resuming after epoch 1000 of 3000" in printed.err
     assert "After 3,000 epochs" in printed.out
     assert "written to run" in printed.out
 
@@ -228,7 +228,7 @@ def test_resume_tells_where_it_goes_on_and_how_far(letters, capsys):
         (
             ["--resume", "run", "--epochs", "9"],
             2,
-            "goes on with the run as it was begun, so --epochs cannot be given too",
+            "continues the run with its own settings. Leave out --epochs",
         ),
         (["--resume", "run", "--out", "x", "--recipe", "y"], 2, "so --recipe, --out cannot be given too"),
         (["--resume", "run", "--bias-momentum"], 2, "so --bias-momentum cannot be given too"),

@@ -50,8 +50,8 @@ def test_a_study_shows_its_runs_and_then_the_table(letters, capsys):
     assert re.match(r"runs 8/8  hidden=3, learning_rate=\S+, seed \d  valid \d+\.\d %  \d+\.\d s  0:00 left", lines[-1])
     assert "over seeds 0, 1 (init and order vary)" in printed.out
     assert re.search(r"\nhidden=4, learning_rate=0\.001 +2/2 +\d+\.\d\d ± \d+\.\d\d +\d+\.\d\d +\d+\.\d\d", printed.out)
-    assert "8 of 8 runs done\nbest on the validation part: hidden=" in printed.out
-    assert printed.out.endswith("trains the best one anew\nwritten to widths\n")
+    assert "8 of 8 runs done\nbest on the validation split: hidden=" in printed.out
+    assert printed.out.endswith("trains the best configuration again\nwritten to widths\n")
     assert sorted(path.name for path in (letters / "widths").glob("[a-z]*[a-z]") if "-" not in path.name) == [
         "models",
         "study.sqlite",
@@ -112,8 +112,8 @@ def test_the_best_configuration_and_the_next_commands_are_told_and_work(letters,
     text, results = capsys.readouterr().out, read_results("widths")
     means = [np.mean([results.record(c, s).kept.valid.accuracy for s in results.seeds]) for c in results.configurations]
     best = results.configurations[int(np.argmax(means))]
-    assert f"\nbest on the validation part: {best.label}\n" in text
-    assert f"\nits model, of seed 0: {results.model_path(best)}\n" in text
+    assert f"\nbest on the validation split: {best.label}\n" in text
+    assert f"\nits model with seed 0: {results.model_path(best)}\n" in text
     assert told(text, "next: chalknet report")[1:] == ["report", "widths"]
     command = told(text, "next: chalknet train")[1:]
     assert main([*command, "--out", "best", "--quiet"]) == 0
@@ -140,7 +140,7 @@ def test_a_study_that_is_not_finished_tells_the_command_that_goes_on(capsys):
         db.execute("UPDATE units SET status = 'todo', error = NULL")
     capsys.readouterr()
     main(["study", "show", "widths"])
-    assert told(capsys.readouterr().out, "go on: ") == ["chalknet", "study", "--config", "widths/study.toml"]
+    assert told(capsys.readouterr().out, "resume: ") == ["chalknet", "study", "--config", "widths/study.toml"]
 
 
 @pytest.mark.parametrize("columns", [80, 200])
@@ -175,7 +175,7 @@ def test_failed_runs_are_told_and_give_code_1(capsys):
     assert main([*QUICK, "--learning-rate", "1e300"]) == 1
     printed = capsys.readouterr()
     assert "failed: hidden=3, seed 0: loss became" in printed.out
-    assert printed.err.splitlines()[-1] == "chalknet: 4 of 4 runs failed; --retry-failed trains them again."
+    assert printed.err.splitlines()[-1] == "chalknet: 4 of 4 runs failed. Train them again with --retry-failed."
     assert main(["study", "show", "widths"]) == 0
     assert "failed  failed" in capsys.readouterr().out
 
@@ -191,7 +191,7 @@ def test_failed_runs_are_told_and_give_code_1(capsys):
         (["--jobs", "none"], "jobs must be an integer from 1 to 1024, got 'none'."),
         (["--stack", "all"], "stack must be an integer >= 1, got 'all'."),
         (["--stack", "4"], "stack (--stack) 4 trains networks at once on a GPU, and this study trains on processors"),
-        (["--plan", "--on", "ray"], "--plan is about processes of this machine; leave --on out."),
+        (["--plan", "--on", "ray"], "--plan shows what processes on this machine would do. Leave out --on."),
         (["--stack", "0", "--plan"], "stack must be an integer >= 1, got 0."),
         (["--search", "grid"], "sampler must be one of tpe, got 'grid'."),
         (["--trials", "5"], "trials is a setting of a search. Give search='tpe' (--search tpe) too."),
@@ -212,9 +212,9 @@ def test_plan_shows_how_runs_would_be_shared_out_and_writes_nothing(letters, cap
     assert main([*QUICK, "--jobs", "1", "--plan"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "plan: 1 process, 4 runs"
-    assert re.fullmatch(r"3 to 4 +4 +one by one +[\d.e-]+ +0\.\d\d GB", printed[2])
+    assert re.fullmatch(r"3 to 4 +4 +one at a time +[\d.e-]+ +0\.\d\d GB", printed[2])
     assert re.fullmatch(
-        r"4 runs take about \d:\d\d if none stops early, and up to 0\.\d\d GB; nothing was run", printed[3]
+        r"4 runs take about \d:\d\d if none stops early, and up to 0\.\d\d GB\. Nothing was trained\.", printed[3]
     )
     assert not (letters / "widths").exists()
 
@@ -222,7 +222,7 @@ def test_plan_shows_how_runs_would_be_shared_out_and_writes_nothing(letters, cap
 @pytest.mark.usefixtures("finished")
 def test_plan_is_about_what_is_left_to_do(capsys):
     assert main([*QUICK, "--plan"]) == 0
-    assert capsys.readouterr().out == "plan: nothing is left to do\n"
+    assert capsys.readouterr().out == "plan: all runs are done\n"
     assert main([*QUICK, "--vary", "learning_rate=1e-4", "--stack", "1", "--plan"]) == 0
     assert "4 runs" in capsys.readouterr().out
 
@@ -236,13 +236,13 @@ def test_a_study_says_its_plan_in_a_line(capsys):
 
 def test_a_study_of_nothing_says_what_to_give(capsys):
     assert main(["study", "--data", "letters.npz", *SIZES]) == 2
-    assert "give --vary FIELD=VALUES" in capsys.readouterr().err
+    assert "Give --vary FIELD=VALUES" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("finished")
 def test_flags_of_study_are_not_passed_over_where_show_is_asked(capsys):
     assert main(["study", "--seeds", "5", "show", "widths"]) == 2
-    assert "flags of study go without show, got --seeds" in capsys.readouterr().err
+    assert "--seeds is an option of study, not of show." in capsys.readouterr().err
     assert main(["study", "shwo", "widths"]) == 2
     assert "'show'" in capsys.readouterr().err
 
@@ -348,4 +348,6 @@ def test_the_bar_shows_runs_and_time_left_at_any_width(capsys, monkeypatch, colu
 def test_how_a_run_ended_is_a_line():
     run = RunKey(CONFIGURATION, 1)
     assert end_line(RunEvent(run, 1.25, 0.915)) == "hidden=500, learning_rate=0.001, seed 1  valid 91.5 %  1.2 s"
-    assert end_line(RunEvent(run, error="x", will_retry=True)).endswith("seed 1: its process ended (x); tried again")
+    assert end_line(RunEvent(run, error="x", will_retry=True)).endswith(
+        "seed 1: its process ended (x); it is tried again"
+    )

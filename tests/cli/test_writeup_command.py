@@ -18,7 +18,7 @@ def test_writeup_and_report_end_with_the_documents_paths(letters, tmp_path, caps
     printed = capsys.readouterr()
     assert printed.out.splitlines()[-1] == "written to paper/writeup.html and paper/writeup.pdf"
     assert "auditing the data\n" in printed.err
-    assert "checking the derivatives and making the document\n" in printed.err
+    assert "checking the gradients and writing the document\n" in printed.err
     assert "training 4/4  " in printed.err
     assert (tmp_path / "paper" / "writeup.pdf").stat().st_size > 10_000
     assert main(["report", "paper/study", "--out", "paper/report"]) == 0
@@ -58,7 +58,7 @@ def test_quick_is_marked_in_both_documents_and_gives_its_own_folder(letters, tmp
 def test_a_failed_training_is_exit_code_1_and_in_the_document(letters, tmp_path, capsys):
     line = ["1e300" if word == "1e-3" else word for word in LINE]
     assert main(["writeup", "--data", letters, *line, "--out", "paper", "--quiet"]) == 1
-    assert "4 of 4 trainings failed; the document says which." in capsys.readouterr().err
+    assert "4 of 4 runs failed. The document lists them." in capsys.readouterr().err
     assert (tmp_path / "paper" / "writeup.html").exists()
 
 
@@ -78,7 +78,7 @@ def test_stopped_by_ctrl_c_it_keeps_what_is_finished_and_goes_on_with_the_same_c
     with monkeypatch.context() as patched:
         patched.setattr(WriteupBar, "__call__", stop_after_two)
         assert main(line) == 130
-    assert "what is finished is kept. The same command goes on (--out paper)" in capsys.readouterr().err
+    assert "To resume, run the same command again (--out paper)" in capsys.readouterr().err
     assert not (tmp_path / "paper" / "writeup.html").exists()
     assert main(line) == 0
     assert capsys.readouterr().err.count("hidden=") == 2

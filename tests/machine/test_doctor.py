@@ -94,7 +94,7 @@ def fake_torch(tmp_path, monkeypatch):
     [
         (CUDA, "2.13.0, 1 thread, a GPU"),
         (CPU, "2.13.0+cpu, 2 threads, no CUDA device"),
-        ({"error": "OSError: no"}, "could not be asked: OSError: no"),
+        ({"error": "OSError: no"}, "failed to start: OSError: no"),
     ],
 )
 def test_torch_is_one_line_with_threads_and_device(facts, line):

@@ -425,7 +425,7 @@ def test_a_signal_stops_a_study_with_one_line_that_says_how_to_go_on(letters, tm
         rest = process.stderr.read()
     assert process.returncode == code
     assert rest.splitlines()[-1].startswith(
-        "chalknet: stopped; what is finished is kept. Go on: chalknet study --config"
+        "chalknet: stopped. Finished runs are kept. Resume with: chalknet study --config"
     )
     assert "Traceback" not in rest
     results = read_results(tmp_path / "s")

@@ -1,1 +1,1 @@
-"""The front door: each file is one command that parses, calls a workflow and prints."""
+"""The command line. Each command parses its options, calls a workflow and prints the result."""

@@ -18,11 +18,11 @@ from chalknet.cli.options import (
     json_option,
     out_option,
     overwrite_option,
-    parsed_settings,
-    parsed_source,
+    parse_settings,
+    parse_source,
+    print_notes,
     recipe_option,
     recipe_options,
-    say_notes,
 )
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import DATA_SOURCE, Choice
@@ -79,9 +79,9 @@ def split_group(command: Any) -> Any:
 def info(source: str, as_json: bool, **flags: Any) -> None:
     """Show what a data set contains: samples, classes, values.
 
-    \b
-    chalknet data info glyphs
-    chalknet data info letters.csv --label-column letter
+    Examples:
+        chalknet data info glyphs
+        chalknet data info letters.csv --label-column letter
     """
     from chalknet.cli.data_text import info_lines
     from chalknet.workflows.data import describe
@@ -125,19 +125,19 @@ def show(
 ) -> None:
     """Draw a sheet of images with their classes.
 
-    \b
-    chalknet data show glyphs
-    chalknet data show notMNIST.npz --rows 10 --columns 20 --by-class -o sheet.svg
+    Examples:
+        chalknet data show glyphs
+        chalknet data show notMNIST.npz --rows 10 --columns 20 --by-class -o sheet.svg
     """
     from chalknet.reporting.drawings.images import show_images
     from chalknet.workflows.data import split_like_training
 
     samples = _load(source, flags)
-    say_notes(samples.notes, quiet=False)
+    print_notes(samples.notes, quiet=False)
     path = out or "samples.png"
     indices, pool = None, f"{len(samples):,} images"
     if drawn_from != "all":
-        recipe, splits = split_like_training(samples, flags["recipe"] or DEFAULT_RECIPE, **parsed_settings(flags))
+        recipe, splits = split_like_training(samples, flags["recipe"] or DEFAULT_RECIPE, **parse_settings(flags))
         indices = splits.named()[drawn_from]
         pool = f"{len(indices):,} {SPLIT_NAMES[drawn_from]} images ({_split_text(recipe, splits)})"
     show_images(samples, rows, columns, seed=seed, by_class=by_class, indices=indices, path=path)
@@ -167,9 +167,9 @@ def audit(source: str, near: float | None, strict: bool, as_json: bool, out: str
     missing or unbalanced classes, and groups that are in two splits. It estimates how much each problem can change the
     test accuracy. The splits are those that `chalknet train` makes with the same options.
 
-    \b
-    chalknet data audit notMNIST.npz
-    chalknet data audit glyphs --split group --strict
+    Examples:
+        chalknet data audit notMNIST.npz
+        chalknet data audit glyphs --split group --strict
     """
     from chalknet.cli.data_text import audit_text
     from chalknet.data.audit import audit as audit_data
@@ -179,8 +179,8 @@ def audit(source: str, near: float | None, strict: bool, as_json: bool, out: str
     if out is not None:
         file_kind(out)  # An invalid name is an error before the audit, which takes time.
     samples = _load(source, flags)
-    say_notes(samples.notes, quiet=False)
-    recipe, splits = split_like_training(samples, flags["recipe"] or DEFAULT_RECIPE, **parsed_settings(flags))
+    print_notes(samples.notes, quiet=False)
+    recipe, splits = split_like_training(samples, flags["recipe"] or DEFAULT_RECIPE, **parse_settings(flags))
     with _block_progress() as progress:
         result = audit_data(samples, splits, near=near, progress=progress)
     n_drawn = None if out is None else write_pair_sheet(samples, result, Path(out))
@@ -216,14 +216,14 @@ def convert(source: str, out: str, kind: str | None, overwrite: bool, **flags: A
 
     The written files are read again and compared with the source.
 
-    \b
-    chalknet data convert mnist_folder -o mnist.npz
-    chalknet data convert glyphs -o letters
+    Examples:
+        chalknet data convert mnist_folder -o mnist.npz
+        chalknet data convert glyphs -o letters
     """
     from chalknet.workflows.data import convert as convert_data
 
     samples = _load(source, flags)
-    say_notes(samples.notes, quiet=False)
+    print_notes(samples.notes, quiet=False)
     done = convert_data(samples, Path(out), kind, overwrite=overwrite)
     echo("\n".join(_conversion_lines(done)))
 
@@ -231,7 +231,7 @@ def convert(source: str, out: str, kind: str | None, overwrite: bool, **flags: A
 def _load(source: str, flags: dict[str, Any]) -> Dataset:
     from chalknet.data.open_data import open_data
 
-    return open_data(parsed_source(source, flags))
+    return open_data(parse_source(source, flags))
 
 
 def _split_text(recipe: Recipe, splits: Splits) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import cloup
 
+from chalknet.cli.command import command
 from chalknet.cli.options import out_option, quiet_option
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import FILE
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 EXAMPLES_SHOWN = 3
 
 
-@cloup.command("build")
+@command("build")
 @cloup.argument("fonts", nargs=-1, required=True, type=click.Path(path_type=Path), help="Font files or folders.")
 @cloup.option_group(
     "Images",
@@ -65,10 +66,10 @@ def build(
 ) -> None:
     """Create a data set of letters from fonts, like notMNIST.
 
-    \b
-    chalknet data build ~/fonts -o letters.npz
-    chalknet data build ~/fonts --letters А-Я --per-letter 500 -o cyrillic.npz
-    chalknet data build ~/fonts --pinned letters.csv --compare letters.npz
+    Examples:
+        chalknet data build ~/fonts -o letters.npz
+        chalknet data build ~/fonts --letters А-Я --per-letter 500 -o cyrillic.npz
+        chalknet data build ~/fonts --pinned letters.csv --compare letters.npz
 
     Fonts that lack a letter, near-identical faces and near-identical images are skipped and counted. With --pinned,
     the faces are those of the manifest, and each font file must have the SHA-256 that it lists.

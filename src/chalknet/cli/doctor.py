@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import cloup
-
+from chalknet.cli.command import command
 from chalknet.cli.options import json_option
 from chalknet.cli.output import echo
 from chalknet.formatting import count_of
@@ -15,14 +14,14 @@ if TYPE_CHECKING:
     from chalknet.machine.doctor import Diagnosis
 
 
-@cloup.command()
+@command()
 @json_option()
 def doctor(as_json: bool) -> None:
     """Measure this machine and suggest how to make training faster.
 
-    This measures each kernel set of OpenBLAS that the processor can run, in a process of its own, which takes some
-    seconds. The result is stored, and commands that train use the fastest set from then on. They do not if
-    OPENBLAS_CORETYPE is set or CHALKNET_BLAS=keep.
+    This measures each kernel set of OpenBLAS that the processor can run, in a process of its own,
+    which takes some seconds. The result is stored, and commands that train use the fastest set from
+    then on. They do not if OPENBLAS_CORETYPE is set or CHALKNET_BLAS=keep.
     """
     from chalknet.machine.doctor import examine
 
@@ -31,7 +30,7 @@ def doctor(as_json: bool) -> None:
 
 
 def lines(found: Diagnosis) -> list[str]:
-    """The diagnosis as aligned text."""
+    """Return the diagnosis as lines of aligned text."""
     processor, facts = found.processor, found.facts
     caches = ", ".join(f"{level} {size // 1024:,} KiB" for level, size in processor.cache_bytes.items())
     rows = [
@@ -55,12 +54,12 @@ def lines(found: Diagnosis) -> list[str]:
         for number, rate in enumerate(found.choice.rates):
             name = rate.kernels + (" (own choice)" if number == 0 else "")
             text.append(f"{name:<24}{rate.float32 / 1e9:>6,.0f}       {rate.float64 / 1e9:>6,.0f}   GFLOP/s")
-    return [*text, "", *(found.advice or ("Nothing to change.",))]
+    return [*text, "", *(found.advice or ("There is nothing to change.",))]
 
 
 def torch_line(facts: dict[str, Any]) -> str:
-    """Version, threads and device of PyTorch, or why they are not known."""
+    """Return version, threads and device of PyTorch, or why they are not known."""
     if "error" in facts:
-        return f"could not be asked: {facts['error']}"
+        return f"failed to start: {facts['error']}"
     device = facts["device"] if facts["cuda"] else "no CUDA device"
     return f"{facts['version']}, {count_of(facts['threads'], 'thread')}, {device}"

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 import cloup
 
+from chalknet.cli.command import command
 from chalknet.cli.options import (
     data_options,
     json_option,
     out_option,
     overwrite_option,
-    parsed_source,
+    parse_source,
+    print_notes,
     quiet_option,
-    say_notes,
 )
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import DATA_SOURCE, FILE
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from chalknet.reporting.tables import Table
     from chalknet.serving.evaluation import Evaluation
 
-WIDTH = 80
+WIDTH = 80  # A confusion matrix that is wider, in characters, is not printed.
 
 
-@cloup.command()
+@command()
 @cloup.argument("model", type=FILE, metavar="MODEL", help="A model file or the folder of a run.")
 @cloup.argument(
     "data",
@@ -52,23 +53,25 @@ def evaluate(
 ) -> None:
     """Measure a model on labeled data.
 
-    This prints accuracy, loss (mean cross-entropy in nats), the scores of each class, a confusion matrix and the
-    calibration of the probabilities. Classes are matched by name, or by position if the data have only class numbers.
-    Images in a folder are resized to the size that the model expects.
+    This prints accuracy, loss (mean cross-entropy in nats), the scores of each class, a confusion
+    matrix and the calibration of the probabilities. Classes are matched by name, or by position if
+    the data have only class numbers. Images in a folder are resized to the size that the model
+    expects.
 
-    Accuracy has a 95 % confidence interval (Wilson), which covers the choice of samples and not the training of
-    another model. The expected calibration error compares confidence with accuracy in 15 bins (Guo et al. 2017).
-    --out also gets a picture of the most confident mistakes and the reliability diagram.
+    The 95 % confidence interval of the accuracy (Wilson) covers the choice of samples, but not the
+    training of another model. The expected calibration error compares confidence with accuracy in 15
+    bins (Guo et al. 2017). --out also gets a picture of the most confident mistakes and the
+    reliability diagram.
 
-    \b
-    chalknet evaluate runs/first --split test
-    chalknet evaluate runs/first/model.safetensors scans --out runs/first/scans
+    Examples:
+        chalknet evaluate runs/first --split test
+        chalknet evaluate runs/first/model.safetensors scans --out runs/first/scans
     """
     from chalknet.workflows.evaluate import evaluate as run_evaluate
     from chalknet.workflows.evaluate import evaluation_json
 
-    found = run_evaluate(model, parsed_source(data, flags), split=split, out=out, overwrite=overwrite)
-    say_notes(found.notes, quiet)
+    found = run_evaluate(model, parse_source(data, flags), split=split, out=out, overwrite=overwrite)
+    print_notes(found.notes, quiet)
     if as_json:
         echo(evaluation_json(found), nl=False)
         return
@@ -78,7 +81,7 @@ def evaluate(
 
 
 def _shown(found: Evaluation) -> list[Table]:
-    """What a terminal shows: the confusion matrix where it fits, else the mistakes that are made most often."""
+    """Return the tables to print, with the most frequent mistakes if the confusion matrix is too wide."""
     from chalknet.serving.evaluation_tables import (
         MAX_CLASSES,
         class_score_table,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import cloup
 
+from chalknet.cli.command import command
 from chalknet.cli.options import out_option, overwrite_option, quiet_option
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import FILE
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from chalknet.workflows.export import Export
 
 
-@cloup.command()
+@command()
 @cloup.argument("model", type=FILE, metavar="MODEL", help="A model file or the folder of a run.")
 @out_option("File to write: FILE.onnx or, with --numpy-only, FILE.py.", "FILE", required=True)
 @cloup.option("--numpy-only", is_flag=True, help="Write a Python file that needs only NumPy, instead of ONNX.")
@@ -23,15 +24,16 @@ if TYPE_CHECKING:
 def export(model: str, out: str, numpy_only: bool, overwrite: bool, quiet: bool) -> None:
     """Write a model as ONNX or as a Python file.
 
-    The file predicts without chalknet. It takes raw samples and returns probabilities and class numbers. Input scaling
-    and all networks of an ensemble are included. ONNX needs an extra: pip install "chalknet[onnx]".
+    The file predicts without chalknet. It takes raw samples and returns probabilities and class
+    numbers. Input scaling and all networks of an ensemble are included. ONNX needs an extra:
+    pip install "chalknet[onnx]".
 
-    ONNX reads table rows as float32, which keeps seven digits. Use --numpy-only for columns that need more, such as
-    timestamps.
+    ONNX reads table rows as float32, which keeps seven digits. Use --numpy-only for columns that need
+    more, such as timestamps.
 
-    \b
-    chalknet export runs/first -o letters.onnx
-    chalknet export model.safetensors --numpy-only -o predictor.py
+    Examples:
+        chalknet export runs/first -o letters.onnx
+        chalknet export model.safetensors --numpy-only -o predictor.py
     """
     from chalknet.workflows.export import export_model
 
@@ -41,6 +43,7 @@ def export(model: str, out: str, numpy_only: bool, overwrite: bool, quiet: bool)
 
 
 def _lines(done: Export) -> list[str]:
+    """Return what was written and how to use it, one line each."""
     model = done.model
     n_members = len(model.members)
     members = f"{n_members} networks " if n_members > 1 else "network "

@@ -7,22 +7,23 @@ from typing import Any
 
 import cloup
 
+from chalknet.cli.command import command
 from chalknet.cli.options import (
     data_option,
     data_options,
     json_option,
-    parsed_settings,
-    parsed_source,
+    parse_settings,
+    parse_source,
+    print_notes,
     recipe_option,
     recipe_options,
-    say_notes,
     set_option,
 )
 from chalknet.cli.output import echo
 from chalknet.training.recipes import recipe as recipe_named
 
 
-@cloup.command()
+@command()
 @recipe_option("Recipe whose network is checked.", default="writeup")
 @recipe_options("hidden", "seed", recipes=["writeup", "strong"])
 @set_option
@@ -33,13 +34,14 @@ from chalknet.training.recipes import recipe as recipe_named
 def gradcheck(data: str | None, recipe: str | None, samples: int, as_json: bool, **flags: Any) -> int:
     """Check the gradients against numerical derivatives.
 
-    For each group of parameters, this compares the hand-derived gradient with central differences in float64 along
-    three directions. It checks the whole objective of the recipe: activations, batch normalization, penalty, targets,
-    and the dropout masks and image changes of the first update. The exit code is 1 if a relative error exceeds 1e-7.
+    For each group of parameters, this compares the hand-derived gradient with central differences in
+    float64 along three directions. It checks the whole objective of the recipe: activations, batch
+    normalization, penalty, targets, and the dropout masks and image changes of the first update. The
+    exit code is 1 if a relative error exceeds 1e-7.
 
-    \b
-    chalknet gradcheck --hidden 64x32
-    chalknet gradcheck --recipe strong --hidden 32 --set network.activation=gelu --set network.batch_norm=true
+    Examples:
+        chalknet gradcheck --hidden 64x32
+        chalknet gradcheck --recipe strong --hidden 32 --set network.activation=gelu --set network.batch_norm=true
     """
     from dataclasses import asdict
 
@@ -48,10 +50,10 @@ def gradcheck(data: str | None, recipe: str | None, samples: int, as_json: bool,
     from chalknet.reporting.tables import gradient_table
     from chalknet.workflows.gradcheck import check_recipe
 
-    chosen = recipe_named(recipe or "writeup").with_settings(**parsed_settings(flags))
-    data_set = open_data(parsed_source(data or "glyphs", flags))
+    chosen = recipe_named(recipe or "writeup").with_settings(**parse_settings(flags))
+    data_set = open_data(parse_source(data or "glyphs", flags))
     checks = check_recipe(data_set, chosen, samples)
-    say_notes(data_set.notes, quiet=False)
+    print_notes(data_set.notes, quiet=False)
     if as_json:
         echo(json.dumps([{**asdict(check), "ok": check.ok} for check in checks], indent=2))
     else:

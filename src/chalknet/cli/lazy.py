@@ -10,7 +10,10 @@ import click
 import cloup
 from click.shell_completion import CompletionItem
 
+from chalknet.cli.command import Command, keep_indented_lines
 from chalknet.config import near_match
+
+COMMANDS_HEADING = "Commands"
 
 
 class LazyCommand(NamedTuple):
@@ -26,25 +29,32 @@ class LazyCommand(NamedTuple):
     module: str
     attribute: str
     summary: str
-    section: str = "Commands"
+    section: str = COMMANDS_HEADING
 
 
 class LazyGroup(cloup.Group):
     """A group that knows the names and summaries of its commands without importing them.
 
-    Importing all commands would make `--help` wait for modules that it does not need. A group that is called without
-    arguments shows its help.
-
-    Args:
-        lazy: commands by name, in the order in which the help lists them.
+    Importing all commands would make `--help` wait for modules that it does not need. A group that
+    is called without arguments shows its help.
     """
 
+    command_class = Command
+
     def __init__(self, *args: Any, lazy: Mapping[str, LazyCommand], **kwargs: Any) -> None:
+        """Create the group.
+
+        Args:
+            args: as of `cloup.Group`.
+            lazy: commands by name, in the order in which the help lists them.
+            kwargs: as of `cloup.Group`.
+        """
         super().__init__(*args, **kwargs)
         self._lazy = dict(lazy)
+        self.help = keep_indented_lines(self.help or "")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments, or show the help if there are none."""
+        """Parse the arguments; without any, show the help."""
         return super().parse_args(ctx, args if args or ctx.resilient_parsing else ["--help"])
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -52,7 +62,7 @@ class LazyGroup(cloup.Group):
         return [*self._lazy, *super().list_commands(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command, which is imported now if it has not been, or None if there is none of this name."""
+        """Return a command, imported now if necessary, or None if no command has this name."""
         if cmd_name not in self._lazy:
             return super().get_command(ctx, cmd_name)
         lazy = self._lazy[cmd_name]
@@ -63,10 +73,10 @@ class LazyGroup(cloup.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that the arguments name, and the other arguments.
+        """Return the command that the arguments name, and the arguments after its name.
 
         Raises:
-            click.UsageError: there is no such command; the message names the nearest one.
+            click.UsageError: no command has this name. The message names the nearest one.
         """
         known = self.list_commands(ctx)
         if args and args[0] not in known and not args[0].startswith("-"):
@@ -83,7 +93,7 @@ class LazyGroup(cloup.Group):
         formatter.write_many_sections([cloup.HelpSection(heading, rows) for heading, rows in sections.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
-        """Return the commands and options that begin with what was typed, without importing a command."""
+        """Return the commands and options that begin with `incomplete`, without importing a command."""
         names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
         commands = [CompletionItem(name, help=self._summary(ctx, name)[1]) for name in names]
         return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
@@ -94,4 +104,4 @@ class LazyGroup(cloup.Group):
             return self._lazy[name].section, self._lazy[name].summary
         command = super().get_command(ctx, name)
         assert command is not None
-        return "Commands", command.get_short_help_str(limit=80)
+        return COMMANDS_HEADING, command.get_short_help_str(limit=80)

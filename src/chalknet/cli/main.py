@@ -1,4 +1,4 @@
-"""`chalknet`: the group of commands, each imported only when it is used, and what becomes of an error."""
+"""The program `chalknet`: its commands, and how errors and signals become messages and exit codes."""
 
 from __future__ import annotations
 
@@ -55,82 +55,89 @@ COMMANDS = {
 def cli(debug: bool) -> None:
     """Train neural-network classifiers whose gradients are derived by hand.
 
-    \b
-    chalknet train --data FILE        train a network, plot its curves, save the model
-    chalknet writeup                  reproduce the course write-up
-    chalknet data show glyphs         show the built-in images of letters
+    Examples:
+        chalknet train --data FILE     train a network, plot its curves, save the model
+        chalknet writeup               reproduce the course write-up
+        chalknet data show glyphs      draw some of the built-in images of letters
 
-    Exit codes: 0 success, 1 failure, 2 usage error, 3 a check with --strict found something, 130 stopped by Ctrl-C.
+    Exit codes: 0 success, 1 failure, 2 usage error, 3 problems found with --strict, 130 stopped by
+    Ctrl-C.
     """
     del debug  # main() removes it from the line before click parses it. It is declared for --help.
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command; an error of ours is one line on standard error, and its class gives the exit code.
+    """Run a command and return its exit code.
 
-    Without arguments it is the program itself: they are taken from the command line, and a signal to end is obeyed as
-    Ctrl-C is, so that what the work began is tidied up.
+    Errors that chalknet expects become one line on standard error. Their class has the exit code.
+
+    Args:
+        arguments: the words after `chalknet`. If they are None, this is the program itself: the
+            words are those of the command line, and SIGTERM and SIGHUP end it in the same orderly
+            way as Ctrl-C.
     """
     if arguments is None:
         _open_closed_streams()
         for name in ("SIGTERM", "SIGHUP"):
-            if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # as nohup sets it
-                signal.signal(getattr(signal, name), _end)
+            if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # `nohup` sets it
+                signal.signal(getattr(signal, name), _exit_on_signal)
     given = sys.argv[1:] if arguments is None else arguments
-    # --debug is a flag of the whole program, so it may stand anywhere on the line.
+    # --debug concerns the whole program, so it may stand anywhere on the line.
     rest = [argument for argument in given if argument != "--debug"]
     try:
         return _run(rest, debug="--debug" in given)
     except BrokenPipeError:
-        # The reader of our output (head, less) went away: nobody to tell, and Python must not try again at exit.
+        # The program that reads the output, such as head or less, has ended. Without this line,
+        # Python would write the rest of the buffer at exit and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
 def _open_closed_streams() -> None:
-    """Put /dev/null in the place of closed standard streams, so that no file opened later gets their numbers."""
+    """Open the null device in place of closed standard streams, so that no other file gets their numbers."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _run(arguments: list[str], debug: bool) -> int:
+    """Run a command, print its error, and return its exit code."""
     try:
         result = cli.main(args=arguments, prog_name="chalknet", standalone_mode=False)
-        sys.stdout.flush()  # a full disk behind the output is told here, and not by Python at exit
+        sys.stdout.flush()  # An error such as a full disk must be reported here, not by Python at exit.
         return result if isinstance(result, int) else 0
     except ChalknetError as error:
-        return _say_error(debug, str(error), error.exit_code)
+        return _print_error(debug, str(error), error.exit_code)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        return _say_error(debug, "stopped.", 130)
+        return _print_error(debug, "stopped.", 130)
     except click.ClickException as error:
-        return _say_error(debug, _usage_line(error), error.exit_code)
+        return _print_error(debug, _usage_line(error), error.exit_code)
     except MemoryError as error:
-        return _say_error(debug, f"needs more memory than there is. {error}".rstrip())
+        return _print_error(debug, f"needs more memory than there is. {error}".rstrip())
     except BrokenPipeError:
         raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try again at exit
-        return _say_error(debug, f"{where}{error.strerror or error}.")
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # as after a broken pipe
+        return _print_error(debug, f"{where}{error.strerror or error}.")
 
 
-def _end(number: int, frame: object) -> None:
-    """What a signal to end does: leave by the way of an error, with the code that a shell gives such an end."""
+def _exit_on_signal(number: int, frame: object) -> None:
+    """Raise SystemExit with the exit code that a shell gives to a process that this signal ended."""
     del frame
     raise SystemExit(128 + number)
 
 
 def _usage_line(error: click.ClickException) -> str:
-    """Click's message in one line, with the way to the help of the command concerned."""
+    """Return click's message in one line, with the command that shows the help."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "chalknet"
     return f"{' '.join(error.format_message().split())} See {path} --help."
 
 
-def _say_error(debug: bool, message: str, code: int = 1) -> int:
-    """Tells in one line on standard error, after the trace where that is wanted; gives the exit code back."""
+def _print_error(debug: bool, message: str, code: int = 1) -> int:
+    """Print a message to standard error, after the traceback if `debug`, and return the exit code."""
     if debug:
         traceback.print_exc()
     echo(f"chalknet: {printable(message)}", err=True)

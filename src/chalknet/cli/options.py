@@ -1,4 +1,7 @@
-"""Options that several commands share: a recipe's fields, made from config.py, how data are read, and outputs."""
+"""Options that several commands share, and what turns their text into settings.
+
+The options for the fields of a recipe are made from `chalknet.config`.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,9 @@ from chalknet.training.recipes import DEFAULT_RECIPE, RECIPES
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Any], Any]
 
-# Flags that are shorter than their field's name.
+# Flags that are shorter than the name of their field.
 FLAG_OF_FIELD = {"train_size": "train", "valid_size": "valid"}
-# What stands for the value in the help of a field whose type does not say it.
+# Placeholders in the help, for fields that take more than a number or a name.
 METAVARS = {
     "train_size": "N|FRACTION",
     "valid_size": "N|FRACTION",
@@ -45,14 +48,14 @@ METAVARS = {
     "batch_size": f"N|{FULL}",
     "batch_seed": f"N|{SAME_AS_SEED}",
 }
-# What a shell completes for fields that also take other values.
+# Words that a shell completes, for fields that also take other values.
 WORDS = {
     "activation": Words(ACTIVATION_NAMES, is_list=True),
     "class_weights": Words(CLASS_WEIGHTS),
     "batch_size": Words((FULL,)),
     "batch_seed": Words((SAME_AS_SEED,)),
 }
-# Fields of [training] that say where and how fast a network is trained; the others say how.
+# Fields of [training] that concern the machine. They stand in a section of their own.
 MACHINE_FIELDS = ("engine", "device", "precision", "dtype", "tile_rows")
 IMAGE_FITS = ("stretch", "crop", "pad")
 
@@ -61,9 +64,9 @@ def recipe_options(*names: str, recipes: Sequence[str] = (DEFAULT_RECIPE, "write
     """Return a decorator that adds a flag for each of the named fields of a recipe.
 
     Args:
-        names: recipe fields.
-        recipes: the recipe from which the command starts, whose values the help shows as defaults, and those that the
-            help compares with it.
+        names: fields of a recipe.
+        recipes: names of recipes whose values the help shows. The first one is the recipe from which
+            the command starts.
     """
 
     def decorate(command: Command) -> Command:
@@ -86,7 +89,7 @@ def section_fields(*sections: str) -> tuple[str, ...]:
 
 
 def recipe_groups(command: Command) -> Command:
-    """Add the flags of all sections of a recipe but [split] and `MACHINE_FIELDS`, each under a heading."""
+    """Add flags for all fields of a recipe except [split] and `MACHINE_FIELDS`, with a heading per section."""
     for title, section in reversed(
         [
             ("Network", "network"),
@@ -119,12 +122,12 @@ def set_option(command: Command) -> Command:
 
 
 def data_option(text: str) -> Decorator:
-    """Return a decorator that adds --data, the samples that a command reads."""
+    """Return a decorator that adds --data, which names the samples."""
     return cloup.option("--data", type=DATA_SOURCE, metavar="FILE|FOLDER|glyphs", help=text)
 
 
 def data_options(command: Command) -> Command:
-    """Add the flags that say how a source is read."""
+    """Add the flags that say how data are read."""
     for option in reversed(
         [
             cloup.option("--class-names", metavar="A,B,C", help="Names of the classes 0, 1, 2, ..."),
@@ -142,7 +145,7 @@ def data_options(command: Command) -> Command:
 
 
 def out_option(text: str, metavar: str = "FOLDER", *, required: bool = False) -> Decorator:
-    """Return a decorator that adds -o/--out, where a command writes."""
+    """Return a decorator that adds -o/--out, which names the file or folder to write."""
     return cloup.option(
         "-o", "--out", type=FOLDER if metavar == "FOLDER" else FILE, metavar=metavar, required=required, help=text
     )
@@ -168,21 +171,32 @@ def csv_option(text: str) -> Decorator:
     return cloup.option("--csv", "as_csv", is_flag=True, help=text)
 
 
-def parsed_settings(flags: dict[str, Any]) -> dict[str, Any]:
-    """The recipe's fields that were given as flags, as numbers, lists and text; config.py says what is not legal."""
-    given = {name: value for name, value in flags.items() if name in SECTION_OF_FIELD and value is not None}
-    assigned = dict(parsed_assignment(text) for text in flags.get("assignments", ()))
-    twice = sorted(set(given) & set(assigned))
-    if twice:
-        raise ConfigError(f"{twice[0]} is given twice, as a flag and by --set.")
-    return {name: _parsed(name, value) for name, value in given.items()} | assigned
+def parse_settings(flags: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of the recipe that the user set, as numbers, lists and text.
 
+    The values are not checked here, because `Recipe.with_settings` does that.
 
-def parsed_assignment(text: str) -> tuple[str, Any]:
-    """ "optimizer.learning_rate=3e-3" as a recipe's field and its value; the section may be left out.
+    Args:
+        flags: the values of all options of a command, by parameter name.
 
     Raises:
-        ConfigError: no such section or field, with the nearest, or no value.
+        ConfigError: a field is set twice, or --set names no field.
+    """
+    given = {name: value for name, value in flags.items() if name in SECTION_OF_FIELD and value is not None}
+    assigned = dict(parse_assignment(text) for text in flags.get("assignments", ()))
+    twice = sorted(set(given) & set(assigned))
+    if twice:
+        raise ConfigError(f"{twice[0]} is given twice, as a flag and by --set. Leave one out.")
+    return {name: _parse_value(name, value) for name, value in given.items()} | assigned
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Return the field and the value in a text such as "optimizer.learning_rate=3e-3".
+
+    The section may be left out.
+
+    Raises:
+        ConfigError: there is no such section or field, or no value.
     """
     key, equals, value = text.partition("=")
     section, dot, name = key.strip().rpartition(".")
@@ -193,47 +207,52 @@ def parsed_assignment(text: str) -> tuple[str, Any]:
     known = [field for field, home in SECTION_OF_FIELD.items() if section in ("", home)]
     if name not in known:
         raise ConfigError(f"unknown key {name!r} in --set {text}.{near_match(name, known)}")
-    return name, _parsed(name, value.strip())
+    return name, _parse_value(name, value.strip())
 
 
-def say_notes(notes: Sequence[str], quiet: bool) -> None:
-    """What the reader left out or turned, a line each."""
+def print_notes(notes: Sequence[str], quiet: bool) -> None:
+    """Print notes, such as how data were read, to standard error; nothing if quiet."""
     for note in () if quiet else notes:
         echo(f"note: {printable(note)}", err=True)
 
 
-def parsed_source(source: str | None, flags: dict[str, Any]) -> DataConfig:
-    """The data that a line names, with how to read it; a source of "" where it names none."""
+def parse_source(source: str | None, flags: dict[str, Any]) -> DataConfig:
+    """Return the data that the user named and how to read them.
+
+    Args:
+        source: the value of --data, or None.
+        flags: the values of the options of `data_options`, by parameter name.
+    """
     return DataConfig(
         source=source or "",
-        class_names=_names(flags["class_names"]),
+        class_names=_parse_names(flags["class_names"]),
         label_column=flags["label_column"],
-        image_size=_size(flags["image_size"]),
+        image_size=_parse_size(flags["image_size"]),
         image_fit=flags["image_fit"],
     )
 
 
-def valid_file(flags: dict[str, Any]) -> str:
-    """What --valid names where it is no number: a file of validation samples, taken out of the flags; else ""."""
+def take_valid_file(flags: dict[str, Any]) -> str:
+    """Return the file that --valid names and remove it from the flags; if --valid is a number, return ""."""
     text = flags["valid_size"]
     if text == "":
         raise ConfigError("--valid must be a number or a file, got ''.")
-    if text is None or isinstance(_number(text), (int, float)):
+    if text is None or isinstance(_number_or_text(text), (int, float)):
         return ""
     flags["valid_size"] = None
     return str(text)
 
 
-def _names(text: str | None) -> tuple[str, ...] | None:
-    """ "A,B,C" as names."""
+def _parse_names(text: str | None) -> tuple[str, ...] | None:
+    """Return the names in a text such as "A,B,C"."""
     return None if text is None else tuple(name.strip() for name in text.split(","))
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
-    """ "28x28" or "28" as (height, width).
+def _parse_size(text: str | None) -> tuple[int, int] | None:
+    """Return (height, width) of a text such as "28x28" or "28".
 
     Raises:
-        ConfigError: anything else.
+        ConfigError: the text is something else.
     """
     if text is None:
         return None
@@ -243,31 +262,36 @@ def _size(text: str | None) -> tuple[int, int] | None:
     return int(numbers[0]), int(numbers[-1])
 
 
-def _parsed(name: str, value: Any) -> Any:
+def _parse_value(name: str, value: Any) -> Any:
+    """Return the text of a flag as the number, the list or the text that the field takes."""
     if not isinstance(value, str):
         return value
     if name == "hidden":
-        return [_number(width) for width in re.split("[x,]", value.strip("[] ").replace(" ", ""))]
+        return [_number_or_text(width) for width in re.split("[x,]", value.strip("[] ").replace(" ", ""))]
     if name == "layers":
-        return [_layer(part.strip()) for part in value.split(",")]
+        return [_parse_layer(part.strip()) for part in value.split(",")]
     if isinstance(_default(name), bool):
         return {"true": True, "false": False}.get(value.lower(), value)
     parts = [part.strip().strip("\"'") for part in value.strip("[] ").split(",")]
     if len(parts) > 1:
-        return [_number(part) for part in parts]
-    return _number(parts[0])
+        return [_number_or_text(part) for part in parts]
+    return _number_or_text(parts[0])
 
 
-def _layer(text: str) -> dict[str, Any]:
-    """Return the table of a layer typed as TYPE or TYPE:VALUE, such as dense:512, where VALUE is its first setting."""
+def _parse_layer(text: str) -> dict[str, Any]:
+    """Return the table of a layer from TYPE or TYPE:VALUE, such as dense:512.
+
+    VALUE is the first setting of this type of layer.
+    """
     from chalknet.network.layer_types import LAYER_TYPES
 
     name, _, value = text.partition(":")
     settings = [item.name for item in fields(LAYER_TYPES[name])] if name in LAYER_TYPES else []
-    return {"type": name, **({settings[0] if settings else "value": _number(value)} if value else {})}
+    return {"type": name, **({settings[0] if settings else "value": _number_or_text(value)} if value else {})}
 
 
-def _number(text: str) -> int | float | str:
+def _number_or_text(text: str) -> int | float | str:
+    """Return a number if the text is one, else the text."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -294,21 +318,21 @@ def _is_boolean(name: str) -> bool:
 
 
 def _type(name: str) -> click.ParamType[str] | None:
-    """Return the type of a field's flag, which says what the help shows and a shell completes."""
+    """Return the type of the flag of a field, or None for plain text."""
     # A split by index arrays cannot be given on the command line, so it is not offered.
     names = SPLIT_METHODS if name == "split" else _constraint(name).choices
     return Choice(names) if names else WORDS.get(name)
 
 
 def _metavar(name: str) -> str | None:
-    """Return what stands for the value of a field in the help; None where the type of the flag says it."""
+    """Return the placeholder for the value of a field in the help, or None if its type has one."""
     if isinstance(_type(name), Choice):
         return None
     return METAVARS.get(name) or {int: "N", float: "X", str: "NAME"}[type(_default(name))]
 
 
 def _help(name: str, recipes: Sequence[str]) -> str:
-    """Return what a field means, the names that do not fit the left column, and the values of the recipes."""
+    """Return the help of a field: its meaning, names that do not fit its placeholder, and defaults."""
     text = next(item for item in fields(SECTIONS[SECTION_OF_FIELD[name]]) if item.name == name).metadata["meaning"]
     names = _type(name)
     if isinstance(names, Choice) and len("|".join(names.choices)) + 2 > MAX_METAVAR:
@@ -322,7 +346,7 @@ def _help(name: str, recipes: Sequence[str]) -> str:
 
 
 def _shown(name: str, recipe: Recipe) -> str:
-    """A recipe's value of a field, as it is typed."""
+    """Return the value of a field in a recipe, as a user types it."""
     value = getattr(getattr(recipe, SECTION_OF_FIELD[name]), name)
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -1,4 +1,8 @@
-"""The one place where commands write to a terminal: what files of strangers bring cannot steer it."""
+"""The only place where commands write to standard output and standard error.
+
+Names and texts from files of strangers may hold escape sequences. Nothing that is printed here can
+control a terminal.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,12 @@ from chalknet.formatting import printable
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
-    """Write lines to standard output or standard error, with escapes for all but printable characters and tabs."""
+    """Write text, with escapes in place of everything but printable characters, tabs and line ends.
+
+    Args:
+        text: one or several lines.
+        err: whether to write to standard error instead of standard output.
+        nl: whether to end with a new line.
+    """
     lines = ("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
     click.echo("\n".join(lines), err=err, nl=nl)

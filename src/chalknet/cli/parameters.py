@@ -7,60 +7,62 @@ from typing import Any, Literal
 import click
 from click.shell_completion import CompletionItem
 
-MAX_METAVAR = 44  # Columns up to which `--help` shows the names of a `Choice` instead of NAME.
+MAX_METAVAR = 44  # A list of choices that is longer than this stands in the help text, not beside the flag.
 
 
 class Choice(click.Choice[str]):
     """One of a few names.
 
-    `convert` checks nothing: the function that receives the value does, so Python users and command-line users get the
-    same message, with the nearest name.
+    The name is not checked here. The function that receives it does so, and its message is the same
+    for users of Python and of the command line.
     """
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
-        """Return the names in brackets, or NAME where they would fill the line."""
+        """Return the names in brackets, or NAME if they are longer than `MAX_METAVAR`."""
         del param, ctx
         names = f"[{'|'.join(self.choices)}]"
         return names if len(names) <= MAX_METAVAR else "NAME"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the value as it is."""
+        """Return the name without a check."""
         del param, ctx
         return str(value)
 
 
 class Words(click.ParamType[str]):
-    """Any text, for which a shell completes some words.
-
-    Args:
-        words: the words to complete.
-        is_list: whether the text is a list with commas, of which the last entry is completed.
-    """
+    """Any text. A shell completes some words."""
 
     name = "text"
 
     def __init__(self, words: tuple[str, ...], *, is_list: bool = False) -> None:
+        """Create the type.
+
+        Args:
+            words: words to complete.
+            is_list: whether the text is a list with commas. Its last entry is then completed.
+        """
         self._words = words
         self._is_list = is_list
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[Any]]:
-        """Return the words that begin with what was typed."""
+        """Return the words that begin with `incomplete`."""
         del ctx, param
         before, comma, last = incomplete.rpartition(",") if self._is_list else ("", "", incomplete)
         return [CompletionItem(f"{before}{comma}{word}") for word in self._words if word.startswith(last)]
 
 
 class PathText(click.ParamType[str]):
-    """The name of a file or a folder, as text.
-
-    Args:
-        kind: what a shell completes: names of files and folders, or of folders only.
-        words: names with a meaning of their own, such as glyphs.
-    """
+    """The name of a file or a folder."""
 
     name = "path"
 
     def __init__(self, kind: Literal["file", "dir"], *, words: tuple[str, ...] = ()) -> None:
+        """Create the type.
+
+        Args:
+            kind: what a shell completes: "file" for files and folders, "dir" for folders only.
+            words: words that are accepted in place of a path, such as glyphs.
+        """
         self._kind = kind
         self._words = words
 
@@ -68,7 +70,7 @@ class PathText(click.ParamType[str]):
         """Return the name.
 
         Raises:
-            click.BadParameter: the name is empty, as an unset variable of a shell leaves it.
+            click.BadParameter: the name is empty, for example because a shell variable is not set.
         """
         if not value:
             also = "".join(f", or {word}" for word in self._words)
@@ -76,12 +78,12 @@ class PathText(click.ParamType[str]):
         return str(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[Any]]:
-        """Return a word that begins with what was typed, else the item that makes a shell complete paths."""
+        """Return words that begin with `incomplete`, else the item that makes a shell complete paths."""
         del ctx, param
         words = [CompletionItem(word) for word in self._words if incomplete and word.startswith(incomplete)]
         return words or [CompletionItem(incomplete, type=self._kind)]
 
 
-FILE = PathText("file")  # also of a file or a folder
+FILE = PathText("file")
 FOLDER = PathText("dir")
 DATA_SOURCE = PathText("file", words=("glyphs",))

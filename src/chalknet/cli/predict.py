@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 import cloup
 
-from chalknet.cli.options import IMAGE_FITS, csv_option, json_option, out_option, quiet_option, say_notes
+from chalknet.cli.command import command
+from chalknet.cli.options import IMAGE_FITS, csv_option, json_option, out_option, print_notes, quiet_option
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import FILE, Choice
 from chalknet.errors import ConfigError
 
 
-@cloup.command()
+@command()
 @cloup.argument("model", type=FILE, metavar="MODEL", help="A model file or the folder of a run.")
 @cloup.argument(
     "inputs",
@@ -65,20 +66,23 @@ def predict(
 ) -> int:
     """Predict classes for images or table rows.
 
-    Image files can be PNG, JPEG, GIF, BMP, TIFF, WebP or PPM, up to 134 million pixels and 256 MiB. They are converted
-    to gray and resized as in training. Images whose background or margins clearly differ from the training images are
-    inverted or trimmed, and a note says so. In unclear cases a note says which option to use.
+    Image files can be PNG, JPEG, GIF, BMP, TIFF, WebP or PPM, up to 134 million pixels and 256 MiB.
+    They are converted to gray and resized as in training. Images whose background or margins clearly
+    differ from the training images are inverted or trimmed, and a note says so. In unclear cases, a
+    note says which option to use.
 
-    A file that cannot be read is reported on standard error and skipped, and the exit code is then 1.
+    A file that cannot be read is reported on standard error and skipped. The exit code is then 1.
 
-    \b
-    chalknet predict runs/first letter.png photo.jpg
-    chalknet predict runs/first scans --invert --out predictions.csv
-    chalknet predict runs/first/model.safetensors measured.csv --json
+    Examples:
+        chalknet predict runs/first letter.png photo.jpg
+        chalknet predict runs/first scans --invert --out predictions.csv
+        chalknet predict runs/first/model.safetensors measured.csv --json
     """
     kind = _kind(as_csv, as_json, out)
     if top is not None and kind != "table":
-        raise ConfigError(f"--top is for tables; as {kind} the probabilities of all classes are given.")
+        raise ConfigError(
+            f"--top works only for tables, and {kind} always has the probabilities of all classes. Leave out --top."
+        )
 
     from chalknet.formatting import printable
     from chalknet.serving.loaded_model import resolve_model
@@ -88,7 +92,7 @@ def predict(
 
     loaded = resolve_model(model)
     predictions = run_predict(loaded, inputs, invert=invert, trim=trim, fit=fit, white=white, label_column=label_column)
-    say_notes((*conversion_lines(predictions), *map(printable, predictions.notes)), quiet)
+    print_notes((*conversion_lines(predictions), *map(printable, predictions.notes)), quiet)
     text = format_predictions(predictions, loaded, kind, 2 if top is None else top)
     if out is None:
         echo(text, nl=False)
@@ -101,9 +105,9 @@ def predict(
 
 
 def _kind(as_csv: bool, as_json: bool, out: str | None) -> str:
-    """The form of the predictions: from the flags, else from the name of the file that they go to."""
+    """Return the format of the predictions: that of the flags, else that of the file name, else a table."""
     if as_csv and as_json:
-        raise ConfigError("--csv and --json are two formats of the predictions. Give one.")
+        raise ConfigError("--csv and --json are two formats of the predictions. Give only one of them.")
     asked = "csv" if as_csv else "json" if as_json else None
     if out is None:
         return asked or "table"

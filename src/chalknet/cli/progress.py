@@ -1,4 +1,4 @@
-"""How long work shows itself: a bar on a terminal, a line every few epochs elsewhere, nothing when quiet."""
+"""The progress of a training: a bar on a terminal, a line every few epochs elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from chalknet.cli.options import say_notes
+from chalknet.cli.options import print_notes
 from chalknet.cli.output import echo
 from chalknet.formatting import printable
 from chalknet.records import EpochRecord
@@ -20,16 +20,12 @@ from chalknet.training.progress import format_clock as format_clock  # for the p
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-LINES = 20  # that a log gets of one training
-BAR_WIDTH = 10
+MAX_LINES = 20  # About so many lines describe a training where standard error is no terminal.
+BAR_WIDTH = 10  # In characters.
 
 
 class EpochProgress(Callback):
-    """Shows each epoch of a training: a bar on a terminal, about `LINES` lines elsewhere.
-
-    Args:
-        notes: what to say before the notes of the first training that begins.
-        quiet: whether to show nothing.
+    """A callback that shows the progress of a training.
 
     Attributes:
         has_begun: whether a training has begun.
@@ -38,35 +34,44 @@ class EpochProgress(Callback):
     has_begun = False
 
     def __init__(self, notes: Sequence[str] = (), *, quiet: bool) -> None:
+        """Create the callback.
+
+        Args:
+            notes: lines to print before the notes of the first training that begins.
+            quiet: whether to show nothing.
+        """
         self._notes: Sequence[str] | None = notes
         self._quiet = quiet
         self._bar: Progress | None = None
 
     def on_train_begin(self, context: RunContext) -> None:
+        """Print notes, and start the bar on a terminal."""
         self._n_epochs, self._n_train = context.recipe.training.epochs, len(context.splits.train)
-        self._done = len(context.history)  # epochs of an earlier start say nothing about the time that is left
+        # Epochs that an earlier process trained do not count for the speed of this one.
+        self._done = len(context.history)
         if not self._quiet:
             if self._notes is not None:
-                say_notes((*self._notes, *context.data.notes, *context.notes), quiet=False)
+                print_notes((*self._notes, *context.data.notes, *context.notes), quiet=False)
                 self._notes = None
             if context.n_networks > 1:
                 echo(f"network {context.number} of {context.n_networks}", err=True)
             if self._done:
-                echo(f"going on after epoch {self._done} of {self._n_epochs}", err=True)
+                echo(f"resuming after epoch {self._done} of {self._n_epochs}", err=True)
             if sys.stderr.isatty():
                 self._bar = progress_bar("epoch {task.fields[count]}")
                 self._task = self._bar.add_task("", total=self._n_epochs, count=f"0/{self._n_epochs}", facts="")
                 self._bar.start()
         self.has_begun, self._started = True, time.perf_counter()
 
-    def say(self, line: str) -> None:
-        """Show a line above the bar, also if quiet."""
+    def print_line(self, line: str) -> None:
+        """Print a line, above the bar if there is one, even if quiet."""
         if self._bar is None:
             echo(line, err=True)
         else:
             self._bar.console.print(printable(line), markup=False, highlight=False)
 
     def on_train_end(self, error: BaseException | None) -> None:
+        """Stop the bar."""
         del error
         bar, self._bar = self._bar, None
         if bar is not None:
@@ -74,10 +79,12 @@ class EpochProgress(Callback):
                 bar.stop()
 
     def on_epoch_end(self, record: EpochRecord) -> None:
-        with suppress(OSError):  # a terminal that has closed ends no training
+        """Show the epoch."""
+        with suppress(OSError):  # Training continues if the terminal has closed.
             self._show(record)
 
     def _show(self, record: EpochRecord) -> None:
+        """Update the bar, or print a line if one is due."""
         left = (time.perf_counter() - self._started) / (record.epoch - self._done) * (self._n_epochs - record.epoch)
         count = f"{record.epoch:>{len(str(self._n_epochs))}}/{self._n_epochs}"
         if self._bar is not None:
@@ -88,11 +95,17 @@ class EpochProgress(Callback):
             echo(f"epoch {count}  {progress_text(record, self._n_train, left, WIDE_COLUMNS)}", err=True)
 
     def _is_due(self, epoch: int) -> bool:
-        return epoch in (1, self._n_epochs) or epoch % max(1, self._n_epochs // LINES) == 0
+        """Return whether this epoch gets a line: the first, the last and about `MAX_LINES` between."""
+        return epoch in (1, self._n_epochs) or epoch % max(1, self._n_epochs // MAX_LINES) == 0
 
 
 def progress_bar(first_column: str) -> Progress:
-    """Return a progress bar on standard error between a column of rich markup fields and the field "facts"."""
+    """Return a progress bar on standard error.
+
+    Args:
+        first_column: text to the left of the bar, with fields as rich defines them. To the right stands
+            the field "facts".
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
     from rich.table import Column
@@ -109,18 +122,20 @@ class TerminalBar:
     """A progress bar that is shown on a terminal within a `with` block, unless quiet.
 
     Attributes:
-        first_column: of the bar, with rich's markup fields.
-        total: of the bar; None where it is not known when the block begins.
+        first_column: text to the left of the bar, as of `progress_bar`.
+        total: value at which the bar is full, or None if it is not known at the beginning.
     """
 
     first_column: ClassVar[str]
     total: ClassVar[float | None] = None
 
     def __init__(self, *, quiet: bool) -> None:
+        """Create the bar; if quiet, it is never shown."""
         self._quiet = quiet
         self._bar: Progress | None = None
 
     def __enter__(self) -> Self:
+        """Show the bar if standard error is a terminal."""
         if not self._quiet and sys.stderr.isatty():
             self._bar = progress_bar(self.first_column)
             self._task = self._bar.add_task("", total=self.total, count="", facts="")
@@ -130,5 +145,6 @@ class TerminalBar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Stop the bar."""
         if self._bar is not None:
             self._bar.stop()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import cloup
 
+from chalknet.cli.command import command
 from chalknet.cli.options import out_option, overwrite_option, quiet_option
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import DATA_SOURCE, FOLDER
 
 
-@cloup.command()
+@command()
 @cloup.argument("folder", type=FOLDER, metavar="FOLDER", help="Folder of a study or a run, finished or not.")
 @out_option("Folder for the documents.  [default: report/ in FOLDER]")
 @cloup.option(
@@ -23,13 +24,14 @@ from chalknet.cli.parameters import DATA_SOURCE, FOLDER
 def report(folder: str, out: str | None, data: str | None, overwrite: bool, quiet: bool) -> None:
     """Write a report about a study or a run.
 
-    The report has the comparison of configurations with confidence intervals, the best stopping point, the chosen
-    model with its test accuracy, mistakes, and weights as images. It is written as report.html and report.pdf. Every
-    table is also a file in tables/ and every figure a data file in figures/. Images of samples need the data.
+    The report compares configurations with confidence intervals and shows the best stopping point, the
+    chosen model with its test accuracy, its mistakes, and its weights as images. It is written as
+    report.html and report.pdf. Every table is also a file in tables/, and the data of every figure a
+    file in figures/. Images of samples can be shown only if the data are still there.
 
-    \b
-    chalknet report runs/study-hidden
-    chalknet report runs/first --out first-report
+    Examples:
+        chalknet report runs/study-hidden
+        chalknet report runs/first --out first-report
     """
     from chalknet.workflows.report import report as make_report
 

@@ -1,4 +1,8 @@
-"""Ctrl-C, SIGTERM and SIGHUP while something trains: the epoch is finished first; a second signal stops at once."""
+"""Handling of Ctrl-C, SIGTERM and SIGHUP during training.
+
+The first signal finishes the current epoch, so that a checkpoint can be written. The second one
+stops at once.
+"""
 
 from __future__ import annotations
 
@@ -22,44 +26,47 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 def stop_after_epoch(progress: EpochProgress) -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether a signal has asked to stop.
 
-    Before the first epoch, a signal stops at once. Signals are left alone in threads other than the main one, and so
-    are signals that the process was started to ignore, as `nohup` does with SIGHUP.
+    Before the first epoch, a signal stops at once. Signals are not handled in threads other than the
+    main one, nor are signals that the process was started to ignore, as `nohup` does with SIGHUP.
 
     Args:
-        progress: knows whether training has begun, and shows the user a line.
-    Raises:
-        StoppedError: passed on, with the exit code that a shell gives to a process which this signal ended.
-    """
-    asked = 0
-    terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]  # a closed one is none any more
+        progress: tells whether training has begun, and shows the user a line.
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
+    Raises:
+        StoppedError: passed on, with the exit code that a shell gives to a process that this signal
+            ended.
+    """
+    received = 0
+    # Found out now, because a terminal that has closed is no longer recognized as a terminal.
+    terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal received
         del frame
         if number == getattr(signal, "SIGHUP", None):
-            _leave(terminals)
-        if asked or not progress.has_begun:
+            _redirect_to_null(terminals)
+        if received or not progress.has_begun:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-        asked = number
+        received = number
         with suppress(OSError):
-            progress.say("stopping after this epoch; Ctrl-C again stops at once")
+            progress.print_line("stopping after this epoch; press Ctrl-C again to stop at once")
 
     is_main = threading.current_thread() is threading.main_thread()
-    caught = [number for number in SIGNALS if is_main and signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, ask) for number in caught}
+    handled = [number for number in SIGNALS if is_main and signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in handled}
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(received)
     except StoppedError as error:
-        error.exit_code = 128 + asked
+        error.exit_code = 128 + received
         raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _leave(terminals: list[int]) -> None:
-    """Send output that went to a terminal to nowhere. The terminal has closed, and writing to it would be an error."""
-    for descriptor in terminals:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, descriptor)
-        os.close(nowhere)
+def _redirect_to_null(descriptors: list[int]) -> None:
+    """Send the output of terminals to the null device, since writing to a closed terminal is an error."""
+    for descriptor in descriptors:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, descriptor)
+        os.close(null)

@@ -6,13 +6,14 @@ import json
 
 import cloup
 
+from chalknet.cli.command import command
 from chalknet.cli.options import csv_option, json_option
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import FOLDER, Choice
 from chalknet.config import MONITORS
 
 
-@cloup.command()
+@command()
 @cloup.argument("folder", type=FOLDER, metavar="FOLDER", help="Folder of a run or a study.")
 @cloup.option(
     "--monitor", type=Choice(MONITORS), default="valid_loss", show_default=True, help="Score that decides the epoch."
@@ -22,10 +23,10 @@ from chalknet.config import MONITORS
 def stopping(folder: str, monitor: str, as_csv: bool, as_json: bool) -> None:
     """Find the epoch at which training should have stopped.
 
-    For a run, or for each configuration of a study, this prints the epoch with the best monitored score, its 95 %
-    confidence interval over seeds and validation images (bootstrap), the accuracies at this epoch and at the end, and
-    what the later epochs changed. The validation accuracy at the chosen epoch is optimistic, because the epoch was
-    chosen by it. The test accuracy is not.
+    For a run, or for each configuration of a study, this prints the epoch with the best monitored
+    score, its 95 % confidence interval over seeds and validation images (bootstrap), the accuracies at
+    this epoch and at the end, and what the later epochs changed. The validation accuracy at the chosen
+    epoch is optimistic, because the epoch was chosen by it. The test accuracy is not.
     """
     from chalknet.reporting.study_tables import stopping_table
     from chalknet.workflows.stopping import find_stopping

@@ -1,4 +1,4 @@
-"""`chalknet study`, and `chalknet study show`."""
+"""`chalknet study` and `chalknet study show`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from chalknet.cli.options import (
     data_options,
     json_option,
     out_option,
-    parsed_settings,
-    parsed_source,
+    parse_settings,
+    parse_source,
+    print_notes,
     quiet_option,
     recipe_groups,
     recipe_option,
     recipe_options,
-    say_notes,
     section_fields,
     set_option,
 )
@@ -38,13 +38,13 @@ from chalknet.cli.parameters import FILE, FOLDER, Choice, Words
 from chalknet.errors import ConfigError
 from chalknet.studies.spec import SAMPLERS, SEARCH_FIELDS, SEEDS_MAY_VARY, STUDY_FIELDS, number_or_text
 
-if TYPE_CHECKING:  # results need NumPy, which kernels are chosen before
+if TYPE_CHECKING:  # These modules import NumPy, and the kernels must be chosen before that.
     from chalknet.studies.results import StudyResults
     from chalknet.workflows.resolve_study import StudyRequest
 
-# Fields of [study] and [search] whose flag is their name.
+# Fields of [study] and [search] whose flag has their name.
 PLAIN_FIELDS = ("seeds", "first_seed", "sample", "sample_seed", "trials", "search_seed", "objective", "at_once")
-STOPPED = 130  # exit code of Ctrl-C
+STOPPED = 130  # The exit code after Ctrl-C.
 
 
 def _plain_options(*names: str) -> Any:
@@ -94,7 +94,7 @@ def _plain_options(*names: str) -> Any:
     ),
     cloup.option("--resplit", is_flag=True, help="Split the data anew for each seed, as --seeds-vary with split does."),
     _plain_options("sample", "sample_seed"),
-    cloup.option("--retry-failed", is_flag=True, help="Train the runs again that failed before."),
+    cloup.option("--retry-failed", is_flag=True, help="Train failed runs again."),
     cloup.option("--plan", "plan_only", is_flag=True, help="Show how runs would be scheduled, and train nothing."),
 )
 @cloup.option_group(
@@ -130,28 +130,32 @@ def _plain_options(*names: str) -> Any:
 def study(**flags: Any) -> int:
     """Compare configurations, each trained with several seeds.
 
-    A configuration is one choice of values for the settings in --vary. A run is one training of a configuration with
-    one seed. The folder holds study.sqlite (results), study.toml (what was asked for) and models/.
+    A configuration is one choice of values for the settings in --vary. A run is one training of a
+    configuration with one seed. The folder holds study.sqlite (the results), study.toml (the
+    specification of the study) and models/.
 
-    If a study is interrupted, run the same command again. Finished runs are kept, and unfinished runs continue from
-    their last checkpoint. With other values, the command adds configurations and keeps the earlier ones.
+    If a study is interrupted, run the same command again. Finished runs are kept, and unfinished runs
+    continue from their last checkpoint. With other values, the command adds configurations and keeps
+    the earlier ones.
 
-    \b
-    chalknet study --vary hidden=100,500,1000,2000 --seeds 3 --out runs/widths
-    chalknet study --vary learning_rate=1e-4:1e-2:log5 --vary dropout=0:0.6:lin4 --sample 8
-    chalknet study --vary learning_rate=1e-4:1e-2:log --search tpe --trials 20
-    chalknet study --config runs/widths/study.toml
-    chalknet study --vary hidden=16,32,64 --seeds 20 --plan
-    chalknet study show runs/widths
+    Examples:
+        chalknet study --vary hidden=100,500,1000,2000 --seeds 3 --out runs/widths
+        chalknet study --vary learning_rate=1e-4:1e-2:log5 --vary dropout=0:0.6:lin4 --sample 8
+        chalknet study --vary learning_rate=1e-4:1e-2:log --search tpe --trials 20
+        chalknet study --config runs/widths/study.toml
+        chalknet study --vary hidden=16,32,64 --seeds 20 --plan
+        chalknet study show runs/widths
 
-    The recipe is adapted to the data as in `chalknet train`. A configuration with its own train_size uses the first
-    samples of the training split that --train sets.
+    The recipe is adapted to the data as in `chalknet train`. If train_size varies, a configuration
+    uses that number of samples from the beginning of the training split.
     """
     ctx = click.get_current_context()
     if ctx.invoked_subcommand is not None:
         given = [name for name in flags if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
         if given:
-            ctx.fail(f"flags of study go without {ctx.invoked_subcommand}, got --{given[0].replace('_', '-')}.")
+            ctx.fail(
+                f"--{given[0].replace('_', '-')} is an option of study, not of {ctx.invoked_subcommand}. Leave it out."
+            )
         return 0
     return _run(**flags)
 
@@ -167,19 +171,20 @@ def study(**flags: Any) -> int:
 def show(folder: str, as_csv: bool, as_json: bool, all_configurations: bool, with_test: bool) -> None:
     """Show the progress and the results of a study.
 
-    The table has a row for each configuration: mean and standard deviation of the validation accuracy over the seeds,
-    the accuracy of each seed (of more than five seeds the lowest and the highest), the epoch whose weights are kept,
-    and the seconds per run. Below are the best configuration and commands to continue with.
+    The table has a row for each configuration: mean and standard deviation of the validation
+    accuracy over the seeds, the accuracy of each seed (of more than five seeds only the lowest and
+    the highest), the epoch whose weights are kept, and the seconds per run. Below are the best
+    configuration and commands to continue with.
 
-    \b
-    chalknet study show runs/widths
-    chalknet study show runs/widths --csv > widths.csv
+    Examples:
+        chalknet study show runs/widths
+        chalknet study show runs/widths --csv > widths.csv
     """
     from chalknet.cli.study_text import results_csv, results_json, results_text
     from chalknet.studies.results_reader import read_results
 
     if as_csv and as_json:
-        raise ConfigError("--csv and --json are two forms of the same; give one of them.")
+        raise ConfigError("--csv and --json are two formats. Give only one of them.")
     results = read_results(folder, all_configurations=all_configurations)
     if as_csv:
         echo(results_csv(results), nl=False)
@@ -192,15 +197,17 @@ def show(folder: str, as_csv: bool, as_json: bool, all_configurations: bool, wit
 def _run(
     vary: tuple[str, ...], search: str | None, data: str | None, quiet: bool, plan_only: bool, **flags: Any
 ) -> int:
+    """Train a study, or show its plan, and return the exit code."""
     from chalknet.workflows.resolve_study import study_folder
 
-    jobs: Any = None if flags["jobs"] is None else number_or_text(flags["jobs"])  # study refuses an invalid one
+    # The workflow checks both values.
+    jobs: Any = None if flags["jobs"] is None else number_or_text(flags["jobs"])
     stack: Any = None if flags["stack"] is None else number_or_text(flags["stack"])
     request = _request(vary, search, data, flags)
     if plan_only and flags["on"] is not None:
-        raise ConfigError("--plan is about processes of this machine; leave --on out.")
+        raise ConfigError("--plan shows what processes on this machine would do. Leave out --on.")
     folder = Path(flags["out"]) if flags["out"] else study_folder(flags["config"], request.spec)
-    kernels = choose_kernels()  # before anything imports NumPy
+    kernels = choose_kernels()  # This must happen before NumPy is imported.
 
     from chalknet.cli.study_progress import PlanLine, RunProgress
     from chalknet.workflows.study import check_jobs
@@ -214,7 +221,7 @@ def _run(
         echo(plan_text(plan_study(request, request.spec.data, folder, jobs=jobs, stack=stack)))
         return 0
     try:
-        with _says_how_to_go_on(folder, flags["on"]), RunProgress(quiet=quiet) as progress:
+        with _print_how_to_resume(folder, flags["on"]), RunProgress(quiet=quiet) as progress:
             results = run_study(
                 request.spec.data,
                 request,
@@ -225,47 +232,47 @@ def _run(
                 retry_failed=flags["retry_failed"],
                 on_progress=progress,
                 on_plan=PlanLine(quiet=quiet),
-                on_notes=lambda notes: say_notes((*kernels, *notes), quiet),
+                on_notes=lambda notes: print_notes((*kernels, *notes), quiet),
             )
     except KeyboardInterrupt:
         return STOPPED
-    return _say_end(results, folder, quiet)
+    return _print_results(results, folder, quiet)
 
 
 def _request(vary: tuple[str, ...], search: str | None, data: str | None, flags: dict[str, Any]) -> StudyRequest:
-    """The study that the flags ask for."""
+    """Return the study that the flags specify."""
     from chalknet.workflows.resolve_study import resolve_study
 
-    settings = parsed_settings(flags)
+    settings = parse_settings(flags)
     settings |= {name: number_or_text(flags[name]) for name in PLAIN_FIELDS if flags[name] is not None}
     settings |= {"sampler": search, "seeds_vary": _seeds_vary(flags)}
-    request = resolve_study(flags["recipe"], flags["config"], vary, settings, parsed_source(data, flags))
+    request = resolve_study(flags["recipe"], flags["config"], vary, settings, parse_source(data, flags))
     if not request.spec.vary:
-        raise ConfigError("a study varies something: give --vary FIELD=VALUES, such as --vary hidden=100,500.")
+        raise ConfigError("a study needs a setting to vary. Give --vary FIELD=VALUES, such as --vary hidden=100,500.")
     return request
 
 
-def _say_end(results: StudyResults, folder: Path, quiet: bool) -> int:
-    """The table, where it is, and what failed; gives the exit code."""
+def _print_results(results: StudyResults, folder: Path, quiet: bool) -> int:
+    """Print the results, the folder and the number of failures, and return the exit code."""
     from chalknet.cli.study_text import results_text
 
     if not quiet:
         echo(results_text(results, width=_width()))
         echo(f"written to {folder}")
     if results.failed:
-        shown = f"{len(results.failed)} of {len(results.runs)} runs failed; --retry-failed trains them again."
+        shown = f"{len(results.failed)} of {len(results.runs)} runs failed. Train them again with --retry-failed."
         echo(f"chalknet: {shown}", err=True)
         return 1
     return 0
 
 
 def _width() -> int | None:
-    """The columns of the terminal, or None where the output goes elsewhere."""
+    """Return the columns of the terminal, or None if the output is no terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _seeds_vary(flags: dict[str, Any]) -> list[str] | None:
-    """What --seeds-vary and --resplit say together; None where neither is given."""
+    """Return what --seeds-vary and --resplit ask for together, or None if neither is given."""
     if flags["seeds_vary"] is None:
         return ["init", "order", "split"] if flags["resplit"] else None
     names = [name.strip() for name in flags["seeds_vary"].split(",")]
@@ -273,14 +280,14 @@ def _seeds_vary(flags: dict[str, Any]) -> list[str] | None:
 
 
 @contextmanager
-def _says_how_to_go_on(folder: Path, on: str | None) -> Iterator[None]:
-    """One line after Ctrl-C or a signal to end."""
+def _print_how_to_resume(folder: Path, on: str | None) -> Iterator[None]:
+    """Print how to resume the study if Ctrl-C or another signal ends the block."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
         if (folder / "study.toml").exists():
             command = f"chalknet study --config {folder / 'study.toml'}{f' --on {on}' if on else ''}"
-            echo(f"chalknet: stopped; what is finished is kept. Go on: {command}", err=True)
+            echo(f"chalknet: stopped. Finished runs are kept. Resume with: {command}", err=True)
         else:
             echo("chalknet: stopped.", err=True)
         raise

@@ -1,4 +1,4 @@
-"""How a study shows itself: runs done, running and failed, and the time left."""
+"""The progress of a study: runs that are done, running and failed, and the time left."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 
 class RunProgress(TerminalBar):
-    """A consumer of `StudyProgress`: a bar on a terminal, a line a finished run elsewhere, nothing when quiet."""
+    """A receiver of `StudyProgress`: a bar on a terminal, elsewhere a line for each finished run."""
 
     first_column = "runs {task.fields[count]}"
 
     def __call__(self, progress: StudyProgress) -> None:
+        """Update the bar, or print a line if a run has ended."""
         ended = progress.ended
         if self._bar is not None:
             if ended is not None and ended.error:
@@ -26,28 +27,33 @@ class RunProgress(TerminalBar):
             count = f"{progress.done}/{progress.total}"
             room = self._bar.console.width - len(f"runs {count}") - BAR_WIDTH - 2
             facts = progress_text(progress, room)
-            begun = sum(epoch / epochs for _, epoch, epochs in progress.active_runs)
-            behind = progress.done + progress.failed + begun
-            self._bar.update(self._task, total=progress.total, completed=behind, count=count, facts=facts)
+            partial = sum(epoch / epochs for _, epoch, epochs in progress.active_runs)
+            completed = progress.done + progress.failed + partial
+            self._bar.update(self._task, total=progress.total, completed=completed, count=count, facts=facts)
         elif not self._quiet and ended is not None:
             count = f"{progress.done:>{len(str(progress.total))}}/{progress.total}"
             echo(f"runs {count}  {end_line(ended)}  {_left(progress)}".rstrip(), err=True)
 
 
 class PlanLine:
-    """A consumer of `Plan`: a line, where it is another than the last; nothing when quiet."""
+    """A receiver of `Plan` that prints a line if the plan has changed, unless quiet."""
 
     def __init__(self, *, quiet: bool) -> None:
+        """Create the receiver; if quiet, it prints nothing."""
         self._quiet, self._last = quiet, ""
 
     def __call__(self, plan: Plan) -> None:
+        """Print the plan if it differs from the last one."""
         if not self._quiet and plan.description != self._last:
             self._last = plan.description
             echo(f"plan: {plan.description}", err=True)
 
 
 def progress_text(progress: StudyProgress, room: int) -> str:
-    """Running, failed, time left and what is being trained in at most `room` characters; the first stay longest."""
+    """Return the counts, the time left and the current runs in at most `room` characters.
+
+    If the room is small, runs are dropped first, then the counts.
+    """
     counts = f"{progress.running} running" + f"  {progress.failed} failed" * (progress.failed > 0)
     short = f"{progress.running} run" + f" {progress.failed} failed" * (progress.failed > 0)
     left = _left(progress)
@@ -58,9 +64,9 @@ def progress_text(progress: StudyProgress, room: int) -> str:
 
 
 def end_line(end: RunEvent) -> str:
-    """How a run ended, in a line."""
+    """Return one line that says how a run ended."""
     if end.will_retry:
-        return printable(f"{end.run}: its process ended ({end.error}); tried again")
+        return printable(f"{end.run}: its process ended ({end.error}); it is tried again")
     if end.error:
         return printable(f"{end.run} failed: {end.error}")
     accuracy = "" if end.valid_accuracy is None else f"  valid {100 * end.valid_accuracy:.1f} %"
@@ -68,4 +74,5 @@ def end_line(end: RunEvent) -> str:
 
 
 def _left(progress: StudyProgress) -> str:
+    """Return the time left, or "" if it is not known yet."""
     return "" if progress.seconds_left is None else f"{format_clock(progress.seconds_left)} left"

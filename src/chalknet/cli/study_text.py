@@ -1,4 +1,4 @@
-"""A study's results as the terminal, a CSV and JSON show them."""
+"""The results of a study as text for a terminal, as CSV and as JSON."""
 
 from __future__ import annotations
 
@@ -13,78 +13,75 @@ from chalknet.cli.progress import format_clock
 from chalknet.config import SECTION_OF_FIELD
 from chalknet.data.dataset import ARRAYS
 from chalknet.formatting import DASH, csv_text, printable
-from chalknet.records import Scores
+from chalknet.records import SPLITS, Scores
 from chalknet.reporting.tables import Table
 from chalknet.studies.configurations import Configuration, value_text
 from chalknet.studies.results import RunRecord, StudyResults
 from chalknet.studies.spec import spec_tables
 from chalknet.training.recipes import RECIPES
 
-if TYPE_CHECKING:  # to read results needs no training stack
+if TYPE_CHECKING:  # Showing results does not import the modules that train.
     from chalknet.studies.execution_plan import Plan
 
-FORMAT = 1  # of the JSON
-MAX_SEEDS = 5  # whose values stand side by side; of more, the least and the largest
-MAX_ERRORS = 10  # that are shown below the table
+FORMAT = 1  # Format version of the JSON.
+MAX_SEEDS = 5  # Up to so many seeds have their values in a row. Of more, only the lowest and highest are shown.
+MAX_ERRORS = 10  # So many errors are shown below the table.
 SCORE_FIELDS = ("loss", "accuracy", "printed_loss")
 
 
 def results_text(results: StudyResults, *, with_test: bool = False, width: int | None = None) -> str:
-    """The table of the configurations, and below it what failed, how far the study is, the best configuration and what
-    to do next.
+    """Return a table of the configurations and, below it, errors, progress and next steps.
 
     Args:
-        width: columns of the terminal; None where there is none.
+        results: the study.
+        with_test: whether to include test accuracies.
+        width: columns of the terminal, or None if the output is no terminal.
     """
-    several, test = len(results.seeds) > 1, ("test %, not for choosing",) if with_test else ()
-    seeds = (("each seed" if len(results.seeds) <= MAX_SEEDS else "least to largest"),) if several else ()
-    columns = (
-        "configuration",
-        "done",
-        "valid %",
-        *seeds,
-        *test,
-        *(seeds if with_test else ()),
-        "kept epoch",
-        "seconds",
-    )
+    per_seed = "each seed" if len(results.seeds) <= MAX_SEEDS else "lowest to highest"
+    seeds = (per_seed,) if len(results.seeds) > 1 else ()
+    test = ("test %, not for choosing", *seeds) if with_test else ()
+    columns = ("configuration", "done", "valid %", *seeds, *test, "kept epoch", "seconds")
     rows = tuple(_configuration_row(results, config, with_test) for config in results.configurations)
     lines = [Table(_title(results), columns, rows).text(width)]
     failed = [f"failed: {run}: {printable(error)}" for run, error in results.failed.items()]
     lines += failed[:MAX_ERRORS]
     if len(failed) > MAX_ERRORS:
-        lines.append(f"failed: {len(failed) - MAX_ERRORS} more; --csv lists all")
+        lines.append(f"failed: {len(failed) - MAX_ERRORS} more runs, which --csv lists")
     return "\n".join([*lines, _state(results), *_next_steps(results)])
 
 
 def plan_text(plan: Plan) -> str:
-    """The table of a plan, and below it the time and memory that it takes."""
+    """Return a table of the planned runs and, below it, the time and memory that they take."""
     rows = [
         (
             f"{group.widths[0]} to {group.widths[-1]}" if len(group.widths) > 1 else group.widths[0],
             str(group.n_runs),
-            "one by one" if group.size == 1 else f"stacks of {group.size}",
+            "one at a time" if group.size == 1 else f"stacks of {group.size}",
             DASH if group.run_seconds is None else f"{group.run_seconds:.3g}",
             _gigabytes(group.job_bytes),
         )
         for group in plan.groups
     ]
-    heads = ("hidden", "runs", "trained", "seconds a run", "memory a process")
+    heads = ("hidden", "runs", "trained", "seconds per run", "memory per process")
     if not rows:
-        return "plan: nothing is left to do"
+        return "plan: all runs are done"
     left = "an unknown time" if plan.seconds is None else f"about {format_clock(plan.seconds)} if none stops early"
-    end = f"{plan.n_runs} runs take {left}, and up to {_gigabytes(plan.memory_bytes)}; nothing was run"
+    end = f"{plan.n_runs} runs take {left}, and up to {_gigabytes(plan.memory_bytes)}. Nothing was trained."
     return "\n".join([Table(f"plan: {plan.description}", heads, tuple(rows)).text(), end])
 
 
 def _gigabytes(size: int) -> str:
+    """Return a number of bytes in GB."""
     return f"{size / 1e9:.2f} GB"
 
 
 def results_csv(results: StudyResults) -> str:
-    """One row a run, in the order of the configurations, with all digits; empty where it is not done."""
+    """Return CSV with a row for each run and all digits of its scores.
+
+    Runs that are not done have empty fields.
+    """
     fields = list(dict.fromkeys(name for config in results.configurations for name, _ in config.settings))
-    scores = [f"{part}_{name}" for part in ("train", "valid", "test") for name in SCORE_FIELDS]
+    scores = [f"{split}_{name}" for split in SPLITS for name in SCORE_FIELDS]
     rows: list[list[Any]] = [
         ["configuration", *fields, "seed", "status", *scores, "kept_epoch", "epochs", "seconds", "error"]
     ]
@@ -94,12 +91,12 @@ def results_csv(results: StudyResults) -> str:
         texts = [value_text(settings[name]) if name in settings else "" for name in fields]
         error = results.errors.get(run.key, "")
         status = results.status(run.configuration, run.seed)
-        rows.append([run.configuration.label, *texts, run.seed, status, *_figures(record), error])
+        rows.append([run.configuration.label, *texts, run.seed, status, *_csv_scores(record), error])
     return csv_text(rows)
 
 
 def results_json(results: StudyResults) -> dict[str, Any]:
-    """Everything but what runs say of single images, JSON-ready."""
+    """Return all results except predictions for single samples, as data that JSON can hold."""
     return {
         "format": FORMAT,
         "specification": spec_tables(results.spec),
@@ -110,48 +107,51 @@ def results_json(results: StudyResults) -> dict[str, Any]:
 
 
 def _configuration_row(results: StudyResults, config: Configuration, with_test: bool) -> tuple[str, ...]:
+    """Return a row of the table: the accuracies of one configuration."""
     records = {seed: results.record(config, seed) for seed in results.seeds}
     done = [record for record in records.values() if record is not None]
-    figures: list[str] = []
-    for part in ("valid", "test") if with_test else ("valid",):
-        accuracies = [_accuracy(record, part) for record in done]
-        figures.append(_mean_text(accuracies))
+    columns: list[str] = []
+    for split in ("valid", "test") if with_test else ("valid",):
+        accuracies = [_accuracy(record, split) for record in done]
+        columns.append(_mean_text(accuracies))
         if len(records) > 1:
-            each = [_seed_text(results, config, seed, record, part) for seed, record in records.items()]
-            figures.append(_each_or_ends([each, [f"{100 * one:.2f}" for one in _sorted(accuracies)]]))
+            each = [_seed_text(results, config, seed, record, split) for seed, record in records.items()]
+            columns.append(_all_or_range(each, [f"{100 * one:.2f}" for one in _sorted(accuracies)]))
     epochs = [str(epoch) for epoch in _sorted([record.kept_epoch for record in done])]
-    kept = epochs[0] if len(set(epochs)) == 1 else _each_or_ends([[str(one.kept_epoch) for one in done], epochs])
+    kept = epochs[0] if len(set(epochs)) == 1 else _all_or_range([str(one.kept_epoch) for one in done], epochs)
     seconds = f"{mean(record.seconds for record in done):.1f}" if done else DASH
-    return (printable(config.label), f"{len(done)}/{len(records)}", *figures, kept, seconds)
+    return (printable(config.label), f"{len(done)}/{len(records)}", *columns, kept, seconds)
 
 
-def _each_or_ends(texts: Sequence[Sequence[str]]) -> str:
-    """A few values as they come, or the first and the last of many values in order."""
-    each, ordered = texts
-    if len(each) <= MAX_SEEDS:
-        return "  ".join(each) or DASH
+def _all_or_range(values: Sequence[str], ordered: Sequence[str]) -> str:
+    """Return up to `MAX_SEEDS` values in the order of the seeds, or the first and last of the ordered values."""
+    if len(values) <= MAX_SEEDS:
+        return "  ".join(values) or DASH
     return f"{ordered[0]} to {ordered[-1]}" if ordered else DASH
 
 
 def _sorted(values: Sequence[float | None]) -> list[float]:
+    """Return the known values in ascending order."""
     return sorted(value for value in values if value is not None)
 
 
-def _seed_text(results: StudyResults, config: Configuration, seed: int, record: RunRecord | None, part: str) -> str:
+def _seed_text(results: StudyResults, config: Configuration, seed: int, record: RunRecord | None, split: str) -> str:
+    """Return the accuracy of a run in percent, or its status if it is not done."""
     if record is None:
         status = results.status(config, seed)
         return status if status in ("failed", "running") else DASH
-    accuracy = _accuracy(record, part)
+    accuracy = _accuracy(record, split)
     return DASH if accuracy is None else f"{100 * accuracy:5.2f}"
 
 
-def _accuracy(record: RunRecord, part: str) -> float | None:
-    scores = record.kept.scores(part)
+def _accuracy(record: RunRecord, split: str) -> float | None:
+    """Return the accuracy at the kept epoch, in [0, 1], or None if the split has no samples."""
+    scores = record.kept.scores(split)
     return None if scores is None else scores.accuracy
 
 
 def _mean_text(accuracies: Sequence[float | None]) -> str:
-    """Mean and standard deviation over the seeds, in per cent; one seed has no deviation."""
+    """Return mean ± standard deviation over the seeds, in percent; of one seed only the value."""
     known = [100 * accuracy for accuracy in accuracies if accuracy is not None]
     if not known:
         return DASH
@@ -159,6 +159,7 @@ def _mean_text(accuracies: Sequence[float | None]) -> str:
 
 
 def _title(results: StudyResults) -> str:
+    """Return the title of the table."""
     seeds = results.seeds
     shown = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
     if len(seeds) > 3 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
@@ -168,34 +169,35 @@ def _title(results: StudyResults) -> str:
 
 
 def _state(results: StudyResults) -> str:
+    """Return how many runs are done, running, failed and left."""
     counts = results.counts
-    others = [f"{counts[status]} {status}" for status in ("running", "failed", "todo") if counts[status]]
+    names = {"running": "running", "failed": "failed", "todo": "to do"}
+    others = [f"{counts[status]} {name}" for status, name in names.items() if counts[status]]
     return ", ".join([f"{counts['done']} of {len(results.runs)} runs done", *others])
 
 
 def _next_steps(results: StudyResults) -> list[str]:
-    """The best configuration, and the commands that a reader may want next; each of them works as it stands."""
+    """Return lines with the best configuration and with commands that can be run as they are."""
     counts, folder = results.counts, results.folder
     if folder is None or counts["running"]:
         return []
     if counts["todo"]:
-        return [f"go on: {shlex.join(['chalknet', 'study', '--config', str(folder / 'study.toml')])}"]
+        return [f"resume: {shlex.join(['chalknet', 'study', '--config', str(folder / 'study.toml')])}"]
     best = best_configuration(results)
-    lines = [] if best is None else [f"best on the validation part: {printable(best.label)}"]
+    lines = [] if best is None else [f"best on the validation split: {printable(best.label)}"]
     if best is not None and (path := results.model_path(best)) is not None:
-        lines.append(f"its model, of seed {results.spec.first_seed}: {path}")
-    lines.append(
-        f"next: {shlex.join(['chalknet', 'report', str(folder)])}   says which differences are more than chance"
-    )
+        lines.append(f"its model with seed {results.spec.first_seed}: {path}")
+    lines.append(f"next: {shlex.join(['chalknet', 'report', str(folder)])}   shows which differences are significant")
     command = None if best is None else train_command(results, best)
-    return lines if command is None else [*lines, f"next: {command}   trains the best one anew"]
+    return lines if command is None else [*lines, f"next: {command}   trains the best configuration again"]
 
 
 def best_configuration(results: StudyResults) -> Configuration | None:
-    """The complete configuration with the best mean validation accuracy, or loss if a search goes by it; the first of
-    equals.
+    """Return the configuration with the best mean validation accuracy, the first one of equals.
 
-    None where there is no choice, or nothing to choose by.
+    A search whose objective is the validation loss decides by the mean validation loss. Only
+    configurations count of which all runs are done. The result is None if there are fewer than two,
+    or no validation samples.
     """
     by_loss = results.spec.search is not None and results.spec.search.objective == "valid_loss"
 
@@ -211,8 +213,10 @@ def best_configuration(results: StudyResults) -> Configuration | None:
 
 
 def train_command(results: StudyResults, config: Configuration) -> str | None:
-    """The command that trains a configuration's network from the first seed; None where no command has its data or
-    layers.
+    """Return the command that trains a configuration with the first seed.
+
+    The result is None if the data are arrays, which no command can name, or if the recipe has a list
+    of layers or is none of the named ones.
     """
     data, recipe = results.spec.data, config.recipe_of(results.spec.first_seed)
     if data.source in ("", ARRAYS) or recipe.network.layers or recipe.name not in RECIPES:
@@ -222,39 +226,42 @@ def train_command(results: StudyResults, config: Configuration) -> str | None:
         words += [f"--{flag}", ("," if flag == "class-names" else "x").join(map(str, value))] if value else []
     words += ["--label-column", str(data.label_column)] if data.label_column is not None else []
     for name, section in SECTION_OF_FIELD.items():
-        value, usual = (getattr(getattr(one, section), name) for one in (recipe, RECIPES[recipe.name]))
-        if value != usual:
+        value, default = (getattr(getattr(one, section), name) for one in (recipe, RECIPES[recipe.name]))
+        if value != default:
             words += ["--set", f"{name}={'x'.join(map(str, value)) if name == 'hidden' else _set_text(value)}"]
     return shlex.join(words)
 
 
 def _set_text(value: Any) -> str:
+    """Return a value as --set reads it."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else value_text(value)
 
 
-def _figures(record: RunRecord | None) -> list[Any]:
-    n_scores = 3 * len(SCORE_FIELDS)
+def _csv_scores(record: RunRecord | None) -> list[Any]:
+    """Return the scores of a run, its kept epoch, number of epochs and seconds, or empty fields."""
     if record is None:
-        return [""] * (n_scores + 3)
-    found: list[Any] = []
-    for part in ("train", "valid", "test"):
-        scores = record.kept.scores(part)
-        found += [""] * len(SCORE_FIELDS) if scores is None else [repr(getattr(scores, name)) for name in SCORE_FIELDS]
-    return [*found, record.kept_epoch, len(record.history), repr(record.seconds)]
+        return [""] * (len(SPLITS) * len(SCORE_FIELDS) + 3)
+    row: list[Any] = []
+    for split in SPLITS:
+        scores = record.kept.scores(split)
+        row += [""] * len(SCORE_FIELDS) if scores is None else [repr(getattr(scores, name)) for name in SCORE_FIELDS]
+    return [*row, record.kept_epoch, len(record.history), repr(record.seconds)]
 
 
 def _configuration_json(results: StudyResults, config: Configuration) -> dict[str, Any]:
+    """Return a configuration and its runs."""
     runs = [_run_json(results, config, seed) for seed in results.seeds]
     return {"label": config.label, "key": config.key, "settings": dict(config.settings), "runs": runs}
 
 
 def _run_json(results: StudyResults, config: Configuration, seed: int) -> dict[str, Any]:
+    """Return the status of a run, and its scores or its error."""
     found: dict[str, Any] = {"seed": seed, "status": results.status(config, seed)}
     record = results.record(config, seed)
     if record is None:
         error = results.errors.get((config.key, seed))
         return found if error is None else {**found, "error": error}
-    kept = {part: _scores_json(record.kept.scores(part)) for part in ("train", "valid", "test")}
+    kept = {split: _scores_json(record.kept.scores(split)) for split in SPLITS}
     return {
         **found,
         "kept_epoch": record.kept_epoch,
@@ -266,4 +273,5 @@ def _run_json(results: StudyResults, config: Configuration, seed: int) -> dict[s
 
 
 def _scores_json(scores: Scores | None) -> dict[str, float] | None:
+    """Return the scores of a split, or None if it has no samples."""
     return None if scores is None else asdict(scores)

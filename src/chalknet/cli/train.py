@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import cloup
 
+from chalknet.cli.command import command
 from chalknet.cli.kernels import choose_kernels
 from chalknet.cli.options import (
     FLAG_OF_FIELD,
@@ -18,14 +19,14 @@ from chalknet.cli.options import (
     data_options,
     out_option,
     overwrite_option,
-    parsed_settings,
-    parsed_source,
+    parse_settings,
+    parse_source,
     quiet_option,
     recipe_groups,
     recipe_option,
     recipe_options,
     set_option,
-    valid_file,
+    take_valid_file,
 )
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import FILE, FOLDER, Words
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from chalknet.training.trainer import Run
 
 
-@cloup.command()
+@command()
 @cloup.option_group(
     "Start here",
     data_option("Training data.  [default: glyphs, the built-in images of letters]"),
@@ -108,26 +109,27 @@ if TYPE_CHECKING:
 def train(quiet: bool, logs: tuple[str, ...], **flags: Any) -> int:
     """Train a network on images or table rows.
 
-    The run folder gets history.csv (scores of every epoch), summary.json, curves.png, curves.svg, model.safetensors,
-    valid_samples.npz and config.toml. `chalknet train --config config.toml` repeats the run. With --ensemble N,
-    members/ holds a run folder for each network, and model.safetensors holds all networks as one model.
+    The run folder gets history.csv (scores of every epoch), summary.json, curves.png, curves.svg,
+    model.safetensors, valid_samples.npz and config.toml. `chalknet train --config config.toml`
+    repeats the run. With --ensemble N, members/ holds a run folder for each network, and
+    model.safetensors holds all networks as one model.
 
-    Ctrl-C finishes the current epoch and writes a checkpoint. --resume continues from there and gives the same bits as
-    a run without a break. It also works after a crash.
+    Ctrl-C finishes the current epoch and writes a checkpoint. --resume continues from there and
+    gives the same bits as a run without a break. It also works after a crash.
 
-    \b
-    chalknet train --data notMNIST.npz --hidden 1000 --epochs 200 --seed 0 --out runs/first
-    chalknet train --data digits.csv --split stratified --train 0.7 --valid 0.15
-    chalknet train --data train.csv --valid valid.csv --test test.csv --ensemble 5
+    Examples:
+        chalknet train --data notMNIST.npz --hidden 1000 --epochs 200 --seed 0 --out runs/first
+        chalknet train --data digits.csv --split stratified --train 0.7 --valid 0.15
+        chalknet train --data train.csv --valid valid.csv --test test.csv --ensemble 5
     """
     data, test = flags.pop("data"), flags.pop("test")
-    source = replace(parsed_source(data, flags), valid_source=valid_file(flags), test_source=test or "")
-    settings = parsed_settings(flags)
-    given = {name: flags[name] for name in GIVEN_AS_THEY_ARE}
+    source = replace(parse_source(data, flags), valid_source=take_valid_file(flags), test_source=test or "")
+    settings = parse_settings(flags)
+    given = {name: flags[name] for name in PASSED_FLAGS}
     if given["resume"] is not None:
-        _refuse_beside_resume({name: flags[name] for name in NOT_OF_A_RESUMED_RUN} | settings)
+        _check_resume({name: flags[name] for name in REFUSED_WITH_RESUME} | settings)
     options = TrainOptions(data=source, settings=settings, default_out=given["out"] is None, **given)
-    kernels = choose_kernels()  # before anything imports NumPy
+    kernels = choose_kernels()  # This must happen before NumPy is imported.
 
     from chalknet.cli.progress import EpochProgress
     from chalknet.reporting.tables import statistics_table
@@ -144,39 +146,44 @@ def train(quiet: bool, logs: tuple[str, ...], **flags: Any) -> int:
     return 1 if any(writer.has_failed for writer in writers) else 0
 
 
-# Flags that are fields of `TrainOptions`; those of the second row change what is trained, so --resume refuses them.
-GIVEN_AS_THEY_ARE = (
+# Flags that are fields of `TrainOptions`. Those in the second row change what is trained, so they cannot be
+# combined with --resume.
+PASSED_FLAGS = (
     *("resume", "checkpoint_seconds", "checkpoint_epochs", "workers", "shards", "on"),
     *("recipe", "config", "out", "overwrite"),
 )
-NOT_OF_A_RESUMED_RUN = (*GIVEN_AS_THEY_ARE[6:], "class_names", "label_column", "image_size", "image_fit")
+REFUSED_WITH_RESUME = (*PASSED_FLAGS[6:], "class_names", "label_column", "image_size", "image_fit")
 
 
 def _next_commands(run: Run, logs: Sequence[str]) -> Iterator[str]:
-    """The commands that a run's reader may want now: its logs, a document, predictions."""
+    """Yield lines with commands to continue with: show the logs, write a report, predict."""
     folder = shlex.quote(str(run.folder))
     new = "FILE.png" if run.data.is_images else "FILE.csv"
-    for command in (*filter(None, logs), f"chalknet report {folder}", f"chalknet predict {folder} {new}"):
-        yield f"next: {command}"
+    for line in (*filter(None, logs), f"chalknet report {folder}", f"chalknet predict {folder} {new}"):
+        yield f"next: {line}"
 
 
-LOGS = ("csv", "tensorboard", "mlflow")
+LOG_KINDS = ("csv", "tensorboard", "mlflow")
 
 
 def log_writer(text: str) -> LogWriter:
-    """Return the writer that "csv:FILE", "tensorboard:FOLDER", "mlflow" or "mlflow:URI" names.
+    """Return the log writer that a value of --log names.
+
+    Args:
+        text: "csv:FILE", "tensorboard:FOLDER", "mlflow" or "mlflow:URI".
 
     Raises:
-        ConfigError: another kind, with the nearest one, or no place.
-        MissingExtraError: the package that it needs is not installed. OutputError: its place cannot be written.
+        ConfigError: the kind is unknown, or the place is missing.
+        MissingExtraError: the kind needs a package that is not installed.
+        OutputError: the place cannot be written.
     """
     from chalknet.artifacts.csv_writer import CsvWriter
     from chalknet.artifacts.mlflow_writer import MlflowWriter
     from chalknet.artifacts.tensorboard_writer import TensorBoardWriter
 
     kind, _, place = text.partition(":")
-    if kind not in LOGS:
-        raise ConfigError(f"--log {text} names no kind of log.{near_match(kind, LOGS)}")
+    if kind not in LOG_KINDS:
+        raise ConfigError(f"--log {text}: unknown kind of log {kind!r}.{near_match(kind, LOG_KINDS)}")
     if not place and kind != "mlflow":
         raise ConfigError(f"--log {kind} needs a place, such as {kind}:{'log.csv' if kind == 'csv' else 'runs/board'}.")
 
@@ -192,9 +199,9 @@ def log_writer(text: str) -> LogWriter:
     )
 
 
-def _refuse_beside_resume(given: dict[str, Any]) -> None:
-    """Raise ConfigError for a setting beside --resume, which would make the resumed training another one."""
+def _check_resume(given: dict[str, Any]) -> None:
+    """Raise ConfigError if the user gave settings along with --resume, since a run resumes with its own."""
     asked = [name for name, value in given.items() if value is not None and (name, value) != ("overwrite", False)]
-    names = [f"--{FLAG_OF_FIELD.get(name, name).replace('_', '-')}" for name in asked]
-    if names:
-        raise ConfigError(f"--resume goes on with the run as it was begun, so {', '.join(names)} cannot be given too.")
+    flags = [f"--{FLAG_OF_FIELD.get(name, name).replace('_', '-')}" for name in asked]
+    if flags:
+        raise ConfigError(f"--resume continues the run with its own settings. Leave out {', '.join(flags)}.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import cloup
 
+from chalknet.cli.command import command
 from chalknet.cli.kernels import choose_kernels
 from chalknet.cli.options import (
     MACHINE_FIELDS,
@@ -14,19 +15,19 @@ from chalknet.cli.options import (
     data_options,
     out_option,
     overwrite_option,
-    parsed_settings,
-    parsed_source,
+    parse_settings,
+    parse_source,
+    print_notes,
     quiet_option,
     recipe_options,
-    say_notes,
     section_fields,
 )
 from chalknet.cli.output import echo
 
-STOPPED = 130  # exit code of Ctrl-C
+STOPPED = 130  # The exit code after Ctrl-C.
 
 
-@cloup.command()
+@command()
 @cloup.option_group(
     "Start here",
     data_option("Images of letters.  [default: glyphs, the built-in ones]"),
@@ -66,29 +67,29 @@ def writeup(
 ) -> int:
     """Reproduce the course write-up.
 
-    This trains networks of several widths with several seeds and writes writeup.html and writeup.pdf. Every table is
-    also a file in tables/ and every figure a data file in figures/. If it is interrupted, run the same command again to
-    continue.
+    This trains networks of several widths with several seeds and writes writeup.html and
+    writeup.pdf. Every table is also a file in tables/, and the data of every figure a file in
+    figures/. If it is interrupted, run the same command again to continue.
 
-    \b
-    chalknet writeup
-    chalknet writeup --quick
-    chalknet writeup --data notMNIST.npz --out runs/notmnist
+    Examples:
+        chalknet writeup
+        chalknet writeup --quick
+        chalknet writeup --data notMNIST.npz --out runs/notmnist
     """
     from chalknet.workflows.resolve_writeup import resolve_writeup, writeup_folder
 
-    source = parsed_source(data, flags)
-    settings = parsed_settings(flags) | {"hidden": hidden}
+    source = parse_source(data, flags)
+    settings = parse_settings(flags) | {"hidden": hidden}
     spec = resolve_writeup(quick=quick, seeds=seeds, settings=settings, data=source)
     folder = Path(out) if out else writeup_folder(source.source, quick)
-    kernels = choose_kernels()  # before anything imports NumPy
+    kernels = choose_kernels()  # This must happen before NumPy is imported.
 
     from chalknet.cli.writeup_progress import WriteupBar
     from chalknet.data.open_data import open_data
     from chalknet.workflows.writeup import writeup as run_writeup
 
     samples = open_data(spec.data)
-    say_notes((*kernels, *samples.notes), quiet)
+    print_notes((*kernels, *samples.notes), quiet)
     try:
         with WriteupBar(quiet=quiet) as progress:
             result = run_writeup(
@@ -102,11 +103,14 @@ def writeup(
                 **settings,
             )
     except KeyboardInterrupt:
-        echo(f"chalknet: stopped; what is finished is kept. The same command goes on (--out {folder}).", err=True)
+        echo(
+            f"chalknet: stopped. Finished runs are kept. To resume, run the same command again (--out {folder}).",
+            err=True,
+        )
         return STOPPED
     echo(f"written to {result.html} and {result.pdf}")
     if result.results.failed:
-        shown = f"{len(result.results.failed)} of {len(result.results.runs)} trainings failed"
-        echo(f"chalknet: {shown}; the document says which.", err=True)
+        shown = f"{len(result.results.failed)} of {len(result.results.runs)} runs failed"
+        echo(f"chalknet: {shown}. The document lists them.", err=True)
         return 1
     return 0
