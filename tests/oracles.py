@@ -1,4 +1,7 @@
-"""Independent retellings: the write-up from its description, in plain loops or plain NumPy, with nothing of ours."""
+"""Independent implementations to test against: the write-up and the chain rule, without chalknet.
+
+`retold_writeup` follows the description of the write-up in plain NumPy. The others are plain loops.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ TINY = 1e-20
 
 
 def retold_average_ce(target, prediction):
-    """The write-up's own averageCE; it calls it as averageCE(prediction, target)."""
+    """Return the write-up's averageCE, which it calls as averageCE(prediction, target)."""
     return -(target * np.log(prediction + TINY)).sum(axis=1).mean()
 
 
 def retold_writeup(images, labels, n_hidden, n_epochs, seed, n_train, n_valid):
-    """The write-up told again from its text: one row an epoch, as history.csv has them but for the seconds."""
+    """Train as the write-up describes; return one row per epoch, as in history.csv without seconds."""
     np.random.seed(521)
     index = np.arange(len(images))
     np.random.shuffle(index)
@@ -66,7 +69,7 @@ def retold_writeup(images, labels, n_hidden, n_epochs, seed, n_train, n_valid):
 
 
 def loop_forward(weights, biases, x):
-    """Logits of dense layers with relu between them, one number at a time."""
+    """Return the logits of dense layers with relu between them, computed one number at a time."""
     rows = []
     for sample in x:
         value = [float(v) for v in sample]
@@ -83,7 +86,7 @@ def loop_forward(weights, biases, x):
 
 
 def loop_cross_entropy(logits, labels):
-    """Mean cross-entropy with exact sums of exponentials, one number at a time."""
+    """Return the mean cross-entropy, computed one number at a time with exact sums."""
     losses = []
     for row, label in zip(logits, labels, strict=True):
         highest = max(float(v) for v in row)
@@ -92,7 +95,7 @@ def loop_cross_entropy(logits, labels):
 
 
 def loop_gradients(weights, biases, x, labels, reduction="mean"):
-    """Gradients of the cross-entropy through dense layers and relu by the chain rule, path by path."""
+    """Return gradients by the chain rule, summed over all paths through dense layers and relu."""
     grad_weights = [np.zeros_like(w, dtype=float) for w in weights]
     grad_biases = [np.zeros_like(b, dtype=float) for b in biases]
     for sample, label in zip(x, labels, strict=True):
@@ -123,7 +126,7 @@ def loop_gradients(weights, biases, x, labels, reduction="mean"):
 
 
 def torch_gradients(weights, biases, x, labels, reduction="mean"):
-    """The same gradients by PyTorch's autograd."""
+    """Return the same gradients from PyTorch's autograd."""
     import torch
 
     tensors = [

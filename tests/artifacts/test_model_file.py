@@ -250,5 +250,5 @@ def test_an_ensemble_travels_whole_and_averages_probabilities(tmp_path):
 
 
 def test_networks_that_differ_make_no_ensemble():
-    with pytest.raises(ShapeError, match="must be alike"):
+    with pytest.raises(ShapeError, match="must have equal layers"):
         Ensemble((made_network(), whole_network()))

@@ -18,7 +18,7 @@ from chalknet.network.tanh import tanh
 FUNCTIONS = {name: layer.function for name, layer in ACTIVATIONS.items()}
 
 
-def test_relu_keeps_what_is_positive_and_nothing_else():
+def test_relu_returns_the_positive_part():
     value, _ = relu(np.array([-2.0, 0.0, 3.0]))
     assert value.tolist() == [0.0, 0.0, 3.0]
 
@@ -51,7 +51,7 @@ def test_softmax_by_hand():
 
 
 @given(logits_and_labels(), seeds)
-def test_softmax_does_not_see_a_constant_added_to_a_row(case, seed):
+def test_softmax_is_invariant_to_a_constant_per_row(case, seed):
     logits, _ = case
     shift = np.random.default_rng(seed).normal(0, 50, (len(logits), 1))
     np.testing.assert_allclose(softmax(logits + shift)[0], softmax(logits)[0], rtol=1e-10)
@@ -72,27 +72,27 @@ def test_softmax_gradient_matches_differences(case, seed):
 
 
 @given(dtypes)
-def test_softmax_of_huge_logits_is_exact_and_silent(dtype):
+def test_softmax_of_huge_logits_is_exact_without_warnings(dtype):
     probabilities, _ = softmax(np.array([[1e4, 0.0, -1e4], [-1e4, -1e4, -1e4]], dtype=dtype))
     assert probabilities.dtype == dtype
     np.testing.assert_allclose(probabilities, [[1, 0, 0], [1 / 3, 1 / 3, 1 / 3]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_log_softmax_of_the_largest_and_smallest_numbers_is_finite(dtype):
+def test_log_softmax_of_extreme_logits_is_finite(dtype):
     largest = np.finfo(dtype).max
     assert np.isfinite(log_softmax(np.array([largest, -largest, 0.0], dtype=dtype))).all()
 
 
 @pytest.mark.parametrize("shape", [(), (2, 3, 4), (3, 0)])
-def test_softmax_says_which_shape_it_takes(shape):
+def test_softmax_error_states_the_expected_shape(shape):
     with pytest.raises(ShapeError, match=r"must be \(K,\) or \(B, K\)"):
         softmax(np.zeros(shape))
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @given(case=logits_and_labels(), seed=seeds)
-def test_every_activations_gradient_matches_differences(name, case, seed):
+def test_activation_gradients_match_differences(name, case, seed):
     x, _ = case
     if not ACTIVATIONS[name].is_smooth:
         x = x + np.where(x >= 0, 0.1, -0.1)  # away from the kink
@@ -103,7 +103,7 @@ def test_every_activations_gradient_matches_differences(name, case, seed):
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @given(dtype=dtypes)
-def test_an_activation_keeps_the_type_and_forgets_nothing_between_calls(name, dtype):
+def test_activations_keep_dtype_and_have_no_shared_state(name, dtype):
     x = np.linspace(-3, 3, 7).astype(dtype)
     value, backward = FUNCTIONS[name](x)
     assert value.dtype == dtype
@@ -141,13 +141,13 @@ def test_values_and_slopes_by_hand(name, at, value, slope):
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activations_of_huge_values_are_finite_and_silent(name):
+def test_activations_of_huge_values_are_finite_without_warnings(name):
     value, backward = FUNCTIONS[name](np.array([-1e4, 1e4], np.float32))
     assert np.isfinite(value).all()
     assert np.isfinite(backward(np.ones(2, np.float32))).all()
 
 
-def test_gelu_is_within_five_ten_thousandths_of_the_form_with_the_error_function():
+def test_gelu_is_within_0_0005_of_the_exact_form():
     x = np.linspace(-8, 8, 4001)
     exact = np.array([0.5 * v * (1 + math.erf(v / math.sqrt(2))) for v in x])
     gap = np.abs(gelu(x)[0] - exact).max()
@@ -156,7 +156,7 @@ def test_gelu_is_within_five_ten_thousandths_of_the_form_with_the_error_function
 
 @pytest.mark.extras
 @pytest.mark.parametrize("name", sorted(set(ACTIVATIONS) - {"identity"}))
-def test_activations_equal_torchs_autograd(name):
+def test_activations_equal_torch_autograd(name):
     torch = needs("torch")
     x = np.random.default_rng(0).normal(0, 3, 50)
     tensor = torch.tensor(x, requires_grad=True)

@@ -30,7 +30,7 @@ def test_forward_equals_the_slow_loop(case):
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @given(case=networks())
-def test_gradients_equal_the_chain_rule_walked_path_by_path(reduction, case):
+def test_gradients_equal_the_chain_rule_over_all_paths(reduction, case):
     _, grad_weights, grad_biases = hand_gradients(*case, reduction)
     want_weights, want_biases = loop_gradients(*case, reduction)
     for got, want in zip([*grad_weights, *grad_biases], [*want_weights, *want_biases], strict=True):
@@ -49,7 +49,7 @@ def test_gradients_equal_torch_autograd(reduction, case):
         np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
 
 
-def test_names_and_shapes_of_the_write_ups_network():
+def test_parameter_names_and_shapes_of_the_writeup_network():
     architecture = Architecture(784, (1000,), 10)
     assert architecture.shapes == {
         "hidden1.weight": (1000, 784),
@@ -62,7 +62,7 @@ def test_names_and_shapes_of_the_write_ups_network():
 
 
 @pytest.mark.parametrize("sizes", [(0, (5,), 3), (4, (0,), 3), (4, (5,), 1)])
-def test_sizes_that_make_no_network_are_refused(sizes):
+def test_invalid_sizes_are_refused(sizes):
     with pytest.raises(ConfigError, match="sizes >= 1 and at least two classes"):
         Architecture(*sizes)
 
@@ -72,7 +72,7 @@ def test_parameters_of_another_network_are_refused():
     right = {name: np.zeros(shape) for name, shape in architecture.shapes.items()}
     with pytest.raises(ShapeError, match=r"output.bias of network 4-3-2 must be \(2,\), got \(3,\)"):
         check_parameters(architecture, {**right, "output.bias": np.zeros(3)})
-    with pytest.raises(ShapeError, match="has parameters"):
+    with pytest.raises(ShapeError, match="needs parameters"):
         check_parameters(architecture, {"output.bias": np.zeros(2)})
 
 

@@ -12,7 +12,7 @@ from chalknet.network.batch_norm import EPSILON, batch_norm, normalize, update_r
 
 @st.composite
 def batches(draw):
-    """h (B, F), gamma and bias (F,), and a weighting of the outputs."""
+    """Draw h (B, F), gamma and bias (F,), and weights of the outputs."""
     rng = np.random.default_rng(draw(seeds))
     b, f = draw(st.integers(2, 9)), draw(st.integers(1, 5))
     return rng.normal(2, 3, (b, f)), rng.normal(1, 1, f), rng.normal(size=f), rng.normal(size=(b, f))
@@ -40,7 +40,7 @@ def test_outputs_have_the_learned_mean_and_scale(case):
 
 
 @given(batches(), seeds)
-def test_what_is_added_to_a_unit_cancels(case, seed):
+def test_adding_a_constant_to_a_unit_changes_nothing(case, seed):
     h, gamma, bias, weight = case
     shift = np.random.default_rng(seed).normal(0, 10, h.shape[1])
     first, second = batch_norm(h, gamma, bias), batch_norm(h + shift, gamma, bias)
@@ -64,7 +64,7 @@ def test_each_gradient_matches_differences(case, seed):
 
 
 @given(batches(), seeds)
-def test_gradients_with_kept_statistics_match_differences(case, seed):
+def test_gradients_with_running_statistics_match_differences(case, seed):
     h, gamma, bias, weight = case
     mean, variance = np.full(h.shape[1], 0.3), np.full(h.shape[1], 2.0)
     gradients = normalize(h, mean, variance, gamma, bias)[1](weight)
@@ -76,7 +76,7 @@ def test_gradients_with_kept_statistics_match_differences(case, seed):
     assert directional_gap(lambda v: loss(h, mean, variance, v, bias), gamma, gradients.grad_gamma, seed) < 1e-7
 
 
-def test_running_statistics_come_to_those_of_the_batches():
+def test_running_statistics_converge_to_batch_statistics():
     h = np.random.default_rng(0).normal(5, 2, (40, 3))
     mean, variance = np.zeros(3), np.ones(3)
     for _ in range(200):
@@ -85,13 +85,13 @@ def test_running_statistics_come_to_those_of_the_batches():
     np.testing.assert_allclose(variance, h.var(axis=0, ddof=1), rtol=1e-8)
 
 
-def test_a_unit_that_never_changes_has_finite_values_and_no_gradient():
+def test_a_constant_unit_is_finite_and_has_gradient_zero():
     n, backward = batch_norm(np.full((4, 1), 7.0), np.ones(1), np.zeros(1))
     assert (n == 0).all()
     np.testing.assert_allclose(backward(np.ones((4, 1))).grad_h, 0)
 
 
-def test_a_batch_of_one_is_its_bias():
+def test_a_batch_of_one_sample_returns_the_bias():
     n, _ = batch_norm(np.array([[3.0, -2.0]]), np.ones(2), np.array([0.5, 1.5]))
     assert n.tolist() == [[0.5, 1.5]]
 
@@ -102,7 +102,7 @@ def test_shapes_that_do_not_fit_are_named():
 
 
 @pytest.mark.extras
-def test_batch_norm_equals_torchs_in_training_and_after():
+def test_batch_norm_equals_torch_in_training_and_prediction():
     torch = needs("torch")
     rng = np.random.default_rng(0)
     h, gamma, bias, weight = rng.normal(2, 3, (6, 4)), rng.normal(size=4), rng.normal(size=4), rng.normal(size=(6, 4))

@@ -12,7 +12,7 @@ from chalknet.network.softmax import softmax
 
 
 def loop_ece(confidence, correct, n_bins):
-    """The definition, answer by answer and bin by bin."""
+    """Return the calibration error by its definition, one prediction and one bin at a time."""
     total = 0.0
     for m in range(1, n_bins + 1):
         inside = [n for n, c in enumerate(confidence) if (m - 1) / n_bins < c <= m / n_bins]
@@ -23,7 +23,7 @@ def loop_ece(confidence, correct, n_bins):
     return total
 
 
-def test_the_error_by_hand():
+def test_calibration_error_by_hand():
     # (0.5, 0.75]: confidences 0.6 and 0.7, one right, |0.5 - 0.65| = 0.15; (0.75, 1]: 0.9 and 1, both right, 0.05
     bins = reliability_bins([0.6, 0.9, 0.7, 1.0], [True, True, False, True], 4)
     assert [one.count for one in bins] == [0, 0, 2, 2]
@@ -34,7 +34,7 @@ def test_the_error_by_hand():
 
 
 @given(seeds, st.integers(1, 200), st.integers(1, 20))
-def test_the_error_is_that_of_a_slow_loop(seed, n, n_bins):
+def test_calibration_error_equals_a_slow_loop(seed, n, n_bins):
     rng = np.random.default_rng(seed)
     confidence = np.concatenate([rng.uniform(1e-9, 1, n), np.arange(1, n_bins + 1) / n_bins])  # edges too
     correct = rng.random(len(confidence)) < confidence
@@ -43,7 +43,7 @@ def test_the_error_is_that_of_a_slow_loop(seed, n, n_bins):
     assert 0 <= error <= 1
 
 
-def test_confidences_that_come_true_have_a_small_error_and_overconfident_ones_theirs():
+def test_calibration_error_of_calibrated_and_overconfident():
     rng = np.random.default_rng(0)
     confidence = rng.uniform(0.1, 1, 200_000)
     honest = reliability_bins(confidence, rng.random(len(confidence)) < confidence)
@@ -54,7 +54,7 @@ def test_confidences_that_come_true_have_a_small_error_and_overconfident_ones_th
     assert expected_calibration_error(boasting) == pytest.approx(0.1, abs=0.01)
 
 
-def test_an_edge_belongs_to_the_bin_below_and_0_to_the_first():
+def test_an_edge_belongs_to_the_lower_bin_and_0_to_the_first():
     bins = reliability_bins([0.0, 0.25, 0.5, 0.75, 1.0], [True] * 5, 4)
     assert [one.count for one in bins] == [2, 1, 1, 1]
     assert [(one.low, one.high) for one in bins] == [(0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1)]
@@ -70,7 +70,7 @@ def test_an_edge_belongs_to_the_bin_below_and_0_to_the_first():
         ([math.nan], [True], 15, ConfigError, r"must lie in \[0, 1\]"),
     ],
 )
-def test_what_cannot_be_binned_is_refused(confidence, correct, n_bins, error, message):
+def test_invalid_confidences_and_bins_are_refused(confidence, correct, n_bins, error, message):
     with pytest.raises(error, match=message):
         reliability_bins(confidence, correct, n_bins)
 
@@ -83,7 +83,7 @@ def test_brier_score_by_hand():
 
 
 @given(logits_and_labels(dtype=np.float32))
-def test_brier_score_is_that_of_a_slow_loop_and_leaves_its_argument_alone(case):
+def test_brier_score_equals_a_slow_loop(case):
     logits, labels = case
     probabilities = softmax(logits)[0]
     before = probabilities.copy()

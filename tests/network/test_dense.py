@@ -33,7 +33,7 @@ def test_dense_gradients_match_differences(case, seed):
     assert directional_gap(total["bias"], bias, gradients.grad_bias, seed) < 1e-7
 
 
-def test_dense_changes_nothing_it_is_given():
+def test_dense_does_not_change_its_arguments():
     x, weight, bias = np.ones((2, 3)), np.ones((4, 3)), np.ones(4)
     _, backward = dense(x, weight, bias)
     backward(np.full((2, 4), 7.0))
@@ -42,11 +42,11 @@ def test_dense_changes_nothing_it_is_given():
     assert (bias == 1).all()
 
 
-def test_images_are_told_to_be_flattened_first():
+def test_dense_error_for_images_suggests_flatten():
     with pytest.raises(ShapeError, match=r"a dense layer expects x of shape \(B, 784\), got \(32, 28, 28\). Flatten"):
         dense(np.zeros((32, 28, 28)), np.zeros((5, 784)), np.zeros(5))
 
 
-def test_weight_and_bias_must_belong_together():
+def test_weight_and_bias_shapes_must_match():
     with pytest.raises(ShapeError, match=r"weight must be \(O, I\) and bias \(O,\), got \(5, 7\) and \(4,\)"):
         dense(np.zeros((1, 7)), np.zeros((5, 7)), np.zeros(4))

@@ -15,7 +15,7 @@ def test_dropout_by_hand():
 
 
 @given(seeds, st.integers(1, 70), st.integers(0, 20), st.integers(1, 20), dtypes)
-def test_any_rows_draw_what_the_whole_batch_draws(seed, width, start, n, dtype):
+def test_masks_of_some_rows_equal_those_of_the_whole_batch(seed, width, start, n, dtype):
     whole = dropout_mask(seed, 3, 7, slice(0, 50), width, 0.3, dtype)
     part = dropout_mask(seed, 3, 7, slice(start, start + n), width, 0.3, dtype)
     assert part.dtype == dtype
@@ -25,7 +25,7 @@ def test_any_rows_draw_what_the_whole_batch_draws(seed, width, start, n, dtype):
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.5, 0.9])
-def test_the_share_kept_is_the_rates_and_the_expectation_stays(rate):
+def test_the_dropped_fraction_is_the_rate_and_the_mean_is_kept(rate):
     factors = dropout_mask(0, 1, 1, slice(0, 1000), 1000, rate, np.float64)
     kept = factors > 0
     n = factors.size
@@ -34,7 +34,7 @@ def test_the_share_kept_is_the_rates_and_the_expectation_stays(rate):
     assert abs(factors.mean() - 1) < 4 * np.sqrt(rate / (1 - rate) / n)
 
 
-def test_seeds_streams_and_updates_all_draw_differently_and_independently():
+def test_seeds_streams_and_updates_give_independent_masks():
     draws = [
         uniforms(seed, stream, update, slice(0, 200), 50).ravel()
         for seed, stream, update in [(0, 0, 1), (1, 0, 1), (0, 1, 1), (0, 0, 2), (0, 2**32, 1), (2**32 - 1, 0, 1)]
@@ -50,7 +50,7 @@ def test_uniform_numbers_are_uniform():
     assert np.abs(numbers - (np.arange(10_000) + 0.5) / 10_000).max() < 1.95 / 100
 
 
-def test_the_first_numbers_stay_what_they_are_so_that_runs_can_be_repeated():
+def test_the_first_random_numbers_never_change():
     assert uniforms(1, 2, 3, slice(4, 5), 2).tolist() == FIRST
     assert generator_for(1, 2, 3).integers(0, 1000, 3).tolist() == FIRST_OF_GENERATOR
 

@@ -16,7 +16,7 @@ def gradients_of(parameters, x, labels):
 
 
 @given(networks(), seeds)
-def test_right_gradients_pass_in_every_group(case, seed):
+def test_correct_gradients_pass_for_every_parameter(case, seed):
     weights, biases, x, labels = case
     parameters = named(weights, biases)
     checks = check_gradients(
@@ -39,7 +39,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("group", ["hidden1.weight", "hidden1.bias", "output.weight", "output.bias"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_caught_in_its_group_and_no_other(group, fault):
+def test_a_planted_fault_fails_only_for_its_parameter(group, fault):
     rng = np.random.default_rng(5)
     parameters = named([rng.normal(size=(6, 8)), rng.normal(size=(4, 6))], [rng.normal(size=6), rng.normal(size=4)])
     x, labels = rng.normal(size=(5, 8)), rng.integers(0, 4, 5)
@@ -53,7 +53,7 @@ def test_a_planted_fault_is_caught_in_its_group_and_no_other(group, fault):
 
 
 @pytest.mark.parametrize("distance", [1e-6, 1e-9, 1e-13, -1e-6, -1e-13])
-def test_right_gradients_pass_however_near_a_kink_lies(distance):
+def test_correct_gradients_pass_near_a_kink(distance):
     # The hidden unit lies nearer to its kink than the step reaches, above or below it.
     parameters = {
         "hidden1.weight": np.array([[1.0]]),
@@ -66,7 +66,7 @@ def test_right_gradients_pass_however_near_a_kink_lies(distance):
     assert all(check.ok for check in checks), checks
 
 
-def test_units_near_their_kinks_on_both_sides_are_told_apart_by_halving():
+def test_kinks_on_both_sides_are_avoided_by_halving():
     # Of one direction's two sides, each carries another unit over its kink unless the step is halved.
     parameters = {
         "hidden1.weight": np.array([[1.0], [-1.0]]),
@@ -82,7 +82,7 @@ def test_units_near_their_kinks_on_both_sides_are_told_apart_by_halving():
         assert all(check.ok for check in checks), checks
 
 
-def test_a_dead_unit_has_no_gradient_and_no_gap():
+def test_a_dead_unit_has_gradient_zero_and_error_zero():
     parameters = {
         "hidden1.weight": np.array([[1.0]]),
         "hidden1.bias": np.array([-9.0]),

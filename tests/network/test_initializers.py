@@ -6,7 +6,7 @@ from chalknet.network.architecture import Architecture
 from chalknet.network.initializers import glorot_deviation, glorot_normal, initial_parameters
 
 
-def test_parameters_come_from_the_legacy_stream_in_the_write_ups_order():
+def test_parameters_are_drawn_in_the_order_of_the_writeup():
     got = initial_parameters(Architecture(784, (50,), 10), seed=7)
     np.random.seed(7)
     want = [
@@ -31,7 +31,7 @@ def test_glorot_normal_has_the_stated_mean_and_variance(fan_in, fan_out):
     assert glorot_deviation(fan_in, fan_out) == pytest.approx(np.sqrt(variance))
 
 
-def test_equal_seeds_give_equal_weights_and_others_do_not():
+def test_equal_seeds_give_equal_weights():
     architecture = Architecture(20, (6, 4), 3)
     first, again, other = (initial_parameters(architecture, seed) for seed in (3, 3, 4))
     assert all((first[name] == again[name]).all() for name in first)
@@ -56,7 +56,7 @@ def test_every_initializer_has_its_mean_variance_and_bounds(initializer, varianc
         assert 0.99 * BOUNDS[initializer] < np.abs(weight).max() <= BOUNDS[initializer]
 
 
-def test_batch_normalization_starts_as_if_it_were_not_there():
+def test_batch_norm_starts_with_scale_1_and_bias_0():
     parameters = initial_parameters(Architecture(3, (4,), 2, batch_norm=True), 0)
     assert list(parameters) == ["hidden1.weight", "hidden1.gamma", "hidden1.bias", "hidden1.mean", "hidden1.variance",
                                 "output.weight", "output.bias"]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Layers as lists: how recipes name them, what is refused, and how their parameters are called."""
+"""Layers in recipes: names, errors and parameter names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chalknet.network.relu import Relu
 DENSE = {"type": "dense", "units": 5}
 
 
-def test_every_name_of_a_layer_has_a_type_of_that_name():
+def test_every_layer_name_has_a_layer_type():
     assert {name: layer.type for name, layer in LAYER_TYPES.items()} == {name: name for name in LAYER_NAMES}
 
 
@@ -47,7 +47,7 @@ def test_layers_after_a_dense_layer_take_its_name():
     }
 
 
-def test_every_dropout_layer_has_a_stream_of_its_own():
+def test_dropout_layers_have_distinct_random_streams():
     dropout = {"type": "dropout", "rate": 0.2}
     layers = [dropout, DENSE, dropout, "relu", dropout, DENSE, dropout]
     named = Architecture(4, n_classes=3, layers=layers).named_layers
@@ -55,7 +55,7 @@ def test_every_dropout_layer_has_a_stream_of_its_own():
     assert len(set(streams)) == 4
 
 
-def test_what_acts_in_training_only_is_left_out_of_prediction():
+def test_training_only_layers_are_not_in_prediction():
     architecture = Architecture(4, [5], 3, dropout=0.5)
     parameters, x = initial_parameters(architecture, 0), np.ones((2, 4))
     assert [layer.type for layer in architecture.prediction.layers] == ["dense", "relu", "dense"]
@@ -70,21 +70,21 @@ def test_what_acts_in_training_only_is_left_out_of_prediction():
         (["dense"], "layers, entry 1: layer dense: units is missing"),
         ([DENSE, "rellu"], "layers, entry 2: unknown layer type 'rellu'. Did you mean 'relu'?"),
         ([{**DENSE, "unit": 3}], "layer dense: unknown setting 'unit'. Did you mean 'units'?"),
-        ([DENSE, {"type": "relu", "slope": 3}], "layer relu: unknown setting 'slope'. It has none."),
+        ([DENSE, {"type": "relu", "slope": 3}], "layer relu: unknown setting 'slope'. It has no settings."),
         ([{"type": "dense", "units": 0}], "layer dense: units must be an integer from 1 to 1000000, got 0."),
         ([{"type": "dropout", "rate": 1.0}, DENSE], "layer dropout: rate must be a number from 0 to 0.999, got 1.0."),
-        ([5], 'a layer is a name or a table with a "type", got 5.'),
+        ([5], 'a layer must be a name or a table with a "type", got 5.'),
         (["relu"], "the last layer of a network must be dense"),
     ],
 )
-def test_layers_that_are_wrong_are_named_with_their_place(layers, message):
+def test_errors_in_layers_have_their_position(layers, message):
     with pytest.raises(ConfigError) as error:
         Architecture(4, layers=layers)
     assert message in str(error.value)
 
 
-def test_both_forms_at_once_are_refused():
-    with pytest.raises(ConfigError, match="give one form"):
+def test_layers_and_hidden_together_are_refused():
+    with pytest.raises(ConfigError, match="layers replaces hidden"):
         Architecture(4, [5], 3, layers=[DENSE])
     with pytest.raises(ConfigError, match="hidden has no effect where layers names every layer"):
         Recipe().with_settings(layers=[DENSE], hidden=[5])
@@ -92,7 +92,7 @@ def test_both_forms_at_once_are_refused():
         Recipe().with_settings(layers=[DENSE]).with_settings(dropout=0.1)
 
 
-def test_a_recipe_with_layers_describes_them_and_no_others():
+def test_a_recipe_with_layers_defines_the_architecture():
     recipe = Recipe().with_settings(
         layers=[Dense(7), "tanh", {"type": "dropout", "rate": 0.1}, DENSE], input_dropout=0.2
     )
@@ -124,7 +124,7 @@ def test_a_configuration_with_layers_reads_back():
         ([{"type": "dense", "units": [4]}], "layers must be a list of layers"),
     ],
 )
-def test_a_recipe_refuses_what_are_no_layers(layers, message):
+def test_a_recipe_refuses_invalid_layers(layers, message):
     with pytest.raises(ConfigError) as error:
         Recipe().with_settings(layers=layers)
     assert message in str(error.value)

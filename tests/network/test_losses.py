@@ -17,7 +17,7 @@ def test_cross_entropy_equals_the_slow_loop(case):
     assert softmax_cross_entropy(logits, labels)[0] == pytest.approx(loop_cross_entropy(logits, labels), rel=1e-12)
 
 
-def test_cross_entropy_of_equal_logits_is_the_logarithm_of_the_number_of_classes():
+def test_cross_entropy_of_equal_logits_is_log_k():
     assert softmax_cross_entropy(np.zeros((3, 10)), np.array([0, 4, 9]))[0] == pytest.approx(np.log(10), rel=1e-15)
 
 
@@ -41,7 +41,7 @@ def test_a_batch_is_the_mean_of_its_samples(case):
 
 
 @given(logits_and_labels())
-def test_the_sum_is_the_mean_times_the_samples(case):
+def test_the_sum_is_the_mean_times_the_batch_size(case):
     logits, labels = case
     mean, mean_backward = softmax_cross_entropy(logits, labels, "mean")
     total, total_backward = softmax_cross_entropy(logits, labels, "sum")
@@ -72,7 +72,7 @@ def test_any_finite_logits_give_a_finite_loss(dtype):
     [
         (np.zeros(3), np.zeros(3, int), r"logits must be \(B, K\)"),
         (np.zeros((0, 3)), np.zeros(0, int), "at least one row"),
-        (np.zeros((2, 3)), np.zeros(3, int), r"labels must be \(2,\), one a row of logits \(2, 3\), got \(3,\)"),
+        (np.zeros((2, 3)), np.zeros(3, int), r"labels must be \(2,\), one per row of logits \(2, 3\), got \(3,\)"),
         (np.zeros((2, 3)), np.zeros(2), "class indices, not one-hot rows"),
         (np.zeros((2, 3)), np.array([0, 3]), r"labels must lie in 0..2, got 0 to 3"),
         (np.zeros((2, 3)), np.array([-1, 0]), r"labels must lie in 0..2, got -1 to 0"),
@@ -106,7 +106,7 @@ def test_soft_cross_entropy_gradient_matches_differences(case, seed, reduction):
 
 
 @given(soft_cases())
-def test_hard_targets_without_weights_are_the_plain_cross_entropy(case):
+def test_one_hot_targets_give_the_plain_cross_entropy(case):
     logits, labels, _, _ = case
     loss, backward = soft_cross_entropy(logits, smoothed_targets(labels, logits.shape[1]))
     want, want_backward = softmax_cross_entropy(logits, labels)
@@ -115,7 +115,7 @@ def test_hard_targets_without_weights_are_the_plain_cross_entropy(case):
 
 
 @given(soft_cases())
-def test_a_weight_of_two_is_the_sample_twice(case):
+def test_weight_2_equals_two_copies_of_the_sample(case):
     logits, _, targets, _ = case
     weights = np.ones(len(logits))
     weights[0] = 2.0
@@ -138,7 +138,7 @@ def test_smoothed_targets_by_hand():
 
 
 @pytest.mark.extras
-def test_soft_cross_entropy_equals_torchs_with_smoothing():
+def test_soft_cross_entropy_equals_torch_with_smoothing():
     torch = needs("torch")
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(0, 3, (6, 4)), rng.integers(0, 4, 6)
@@ -151,7 +151,7 @@ def test_soft_cross_entropy_equals_torchs_with_smoothing():
 
 
 @given(seeds)
-def test_the_penalty_takes_weights_alone_and_its_gradient_matches_differences(seed):
+def test_the_penalty_is_on_weights_only_with_its_gradient(seed):
     rng = np.random.default_rng(seed)
     weight, bias = rng.normal(size=(3, 4)), rng.normal(size=3)
     penalty, backward = l2_penalty({"output.weight": weight, "output.bias": bias}, 0.3)
@@ -162,8 +162,8 @@ def test_the_penalty_takes_weights_alone_and_its_gradient_matches_differences(se
     assert gap < 1e-7
 
 
-def test_what_does_not_fit_is_named():
-    with pytest.raises(ShapeError, match=r"logits must be \(B, K\) with B >= 1 and targets too"):
+def test_soft_targets_and_weights_must_have_matching_shapes():
+    with pytest.raises(ShapeError, match=r"logits and targets must both be"):
         soft_cross_entropy(np.zeros((2, 3)), np.zeros((2, 4)))
-    with pytest.raises(ShapeError, match=r"weights must be \(2,\), one a row of logits, got \(3,\)"):
+    with pytest.raises(ShapeError, match=r"weights must be \(2,\), one per row of logits, got \(3,\)"):
         soft_cross_entropy(np.zeros((2, 3)), np.zeros((2, 3)), np.ones(3))

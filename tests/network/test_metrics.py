@@ -24,18 +24,18 @@ def test_accuracy_by_hand():
         (np.zeros((3, 10)), np.zeros(3), r"predictions \(3, 10\) and targets \(3,\)"),
     ],
 )
-def test_accuracy_names_both_shapes_where_they_differ(predictions, targets, named):
+def test_accuracy_error_states_both_shapes(predictions, targets, named):
     with pytest.raises(ValueError, match=named):
         accuracy(predictions, targets)
 
 
-def test_accuracy_of_nothing_is_refused():
+def test_accuracy_of_no_samples_is_refused():
     with pytest.raises(ShapeError, match="N >= 1"):
         accuracy([], [])
 
 
 @given(logits_and_labels())
-def test_printed_loss_is_the_write_ups_call_with_its_arguments_swapped(case):
+def test_printed_loss_equals_the_writeups_swapped_call(case):
     logits, labels = case
     probabilities = softmax(logits)[0]
     one_hot = np.eye(logits.shape[1])[labels]
@@ -44,7 +44,7 @@ def test_printed_loss_is_the_write_ups_call_with_its_arguments_swapped(case):
     )
 
 
-def test_printed_loss_of_an_undecided_network_is_nine_tenths_of_46():
+def test_printed_loss_of_equal_probabilities_is_0_9_times_46():
     assert printed_loss(np.full((4, 10), 0.1), np.arange(4)) == pytest.approx(-0.9 * math.log(1e-20))
 
 
@@ -57,7 +57,7 @@ def test_scores_are_their_textbook_definitions(case):
     assert scores.printed_loss == printed_loss(softmax(logits)[0], labels)
 
 
-def test_scores_of_batches_add_up_to_those_of_all_samples():
+def test_mean_scores_of_batches_equal_those_of_all_samples():
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(10, 3)), rng.integers(0, 3, 10)
     whole = score(logits, labels)

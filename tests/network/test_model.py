@@ -29,24 +29,24 @@ def test_predictions_are_the_most_probable_classes_and_their_names(network):
     assert network.predict_names(images) == [("x", "y", "z")[k] for k in indices]
 
 
-def test_many_samples_are_read_in_parts_and_come_back_in_order(network):
+def test_predictions_in_chunks_keep_the_order_of_samples(network):
     images = np.random.default_rng(0).integers(0, 256, (CHUNK_ROWS + 5, 6)).astype(np.uint8)
     whole = network.predict_proba(images)
     np.testing.assert_allclose(whole[-5:], network.predict_proba(images[-5:]), rtol=1e-12)
     assert len(whole) == CHUNK_ROWS + 5
 
 
-def test_no_samples_give_no_rows(network):
+def test_zero_samples_give_zero_rows(network):
     assert network.predict_proba(np.zeros((0, 2, 3), np.uint8)).shape == (0, 3)
 
 
 def test_samples_of_another_size_are_named(network):
-    with pytest.raises(ShapeError, match=r"6-5-3 reads samples of shape \(N, 6\) or \(N, 2, 3\), got \(4, 3, 3\)"):
+    with pytest.raises(ShapeError, match=r"6-5-3 expects samples of shape \(N, 6\) or \(N, 2, 3\), got \(4, 3, 3\)"):
         network.predict(np.zeros((4, 3, 3)))
 
 
-def test_fractions_given_to_a_network_of_pixels_are_warned_about(network):
-    with pytest.warns(UserWarning, match="trained on 0..255; pass raw values"):
+def test_inputs_below_1_to_a_pixel_network_give_a_warning(network):
+    with pytest.warns(UserWarning, match="Pass raw values"):
         network.predict(np.full((1, 6), 0.5))
 
 
@@ -56,8 +56,8 @@ def test_class_names_must_fit(network):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_values_that_are_not_finite_are_refused_with_their_sample(network, value):
+def test_non_finite_samples_are_refused_by_number(network, value):
     inputs = np.full((3, 6), 7.0)
     inputs[1, 2] = value
-    with pytest.raises(DataError, match="sample 1 holds values that are not finite"):
+    with pytest.raises(DataError, match="sample 1 has values that are not finite"):
         network.predict_proba(inputs)

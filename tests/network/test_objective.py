@@ -1,4 +1,4 @@
-"""The gradient of everything that a recipe can make small, against differences, and what each term does."""
+"""Gradients of the whole training objective against differences, and the effect of each term."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from chalknet.network.random_numbers import dropout_mask
 
 @st.composite
 def objectives(draw):
-    """Draw an architecture, parameters, samples, an objective and dropout masks that fit together, float64."""
+    """Draw an architecture with parameters, samples, an objective and dropout masks, in float64."""
     hidden = tuple(draw(st.lists(st.integers(2, 6), min_size=1, max_size=3)))
     activations = tuple(draw(st.sampled_from(sorted(ACTIVATIONS))) for _ in hidden)
     n_inputs, n_classes, b, seed = (
@@ -54,7 +54,7 @@ def objectives(draw):
 
 
 @given(objectives(), seeds)
-def test_the_gradient_of_any_objective_matches_differences_in_every_group(case, seed):
+def test_gradients_of_any_objective_match_differences(case, seed):
     gradients = loss_and_gradients(*case).gradients
     architecture, parameters, *rest = case
     checks = check_objective(architecture, parameters, gradients, *rest, seed=seed)
@@ -67,7 +67,7 @@ FAULTS = {"a flipped sign": -1.0, "a forgotten 1/B": 8.0, "a 0.1 % scale error":
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("group", ["hidden1.weight", "hidden1.bias", "hidden1.gamma", "output.weight"])
-def test_a_planted_fault_is_caught_with_everything_on(group, fault):
+def test_a_planted_fault_is_caught_with_all_terms_on(group, fault):
     architecture = Architecture(5, (6,), 3, ("gelu",), batch_norm=True)
     rng = np.random.default_rng(1)
     parameters = {
@@ -80,7 +80,7 @@ def test_a_planted_fault_is_caught_with_everything_on(group, fault):
     assert [c.parameter for c in check_objective(architecture, parameters, wrong, *arguments) if not c.ok] == [group]
 
 
-def test_a_sum_is_b_times_the_mean_penalty_and_all():
+def test_sum_is_b_times_the_mean_with_the_penalty():
     rng = np.random.default_rng(0)
     architecture = Architecture(4, (3,), 2)
     parameters = initial_parameters(architecture, 0)
@@ -93,7 +93,7 @@ def test_a_sum_is_b_times_the_mean_penalty_and_all():
 
 
 @pytest.mark.extras
-def test_a_whole_network_with_batch_norm_equals_torchs_autograd():
+def test_a_network_with_batch_norm_equals_torch_autograd():
     torch = needs("torch")
     rng = np.random.default_rng(3)
     architecture = Architecture(5, (6, 4), 3, ("tanh", "gelu"), batch_norm=True)

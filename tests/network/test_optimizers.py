@@ -15,7 +15,7 @@ from chalknet.network.optimizers import (
 
 
 def walk(optimizer, steps, rate=0.1):
-    """Parameters after each step down the slope of (w^2 + b^2) / 2 from w = b = 1."""
+    """Return w and b after each step on the objective (w^2 + b^2) / 2 from w = b = 1."""
     parameters = {"output.weight": np.array([[1.0]]), "output.bias": np.array([1.0])}
     state = optimizer.initial_state(parameters)
     seen = []
@@ -25,7 +25,7 @@ def walk(optimizer, steps, rate=0.1):
     return seen
 
 
-def test_momentum_by_hand_with_plain_steps_for_the_biases():
+def test_momentum_by_hand_with_plain_steps_for_biases():
     # v: 0.1, then 0.5*0.1 + 0.1*0.9 = 0.14; w: 0.9, 0.76. b: 0.9, 0.81.
     np.testing.assert_allclose(walk(Momentum(momentum=0.5), 2), [(0.9, 0.9), (0.76, 0.81)], rtol=1e-15)
 
@@ -47,7 +47,7 @@ def test_decay_shrinks_weights_and_leaves_biases():
     assert (weight, bias) == (pytest.approx(0.95 - 0.1), pytest.approx(0.9))
 
 
-def test_the_average_starts_at_the_weights_and_soon_forgets_them():
+def test_the_parameter_average_soon_forgets_the_start():
     optimizer = ParameterAverage(Momentum(0.0), decay=0.999)
     parameters = {"output.weight": np.array([[1.0]])}
     state = optimizer.initial_state(parameters)
@@ -58,7 +58,7 @@ def test_the_average_starts_at_the_weights_and_soon_forgets_them():
     assert optimizer.ema_decay(10**6) == 0.999
 
 
-def test_biases_follow_the_weights_where_they_have_momentum_too():
+def test_bias_momentum_applies_momentum_to_biases():
     assert all(w == b for w, b in walk(Momentum(0.5, bias_momentum=True), 5))
 
 
@@ -74,7 +74,7 @@ ALL = [
 
 
 @pytest.mark.parametrize("optimizer", ALL, ids=str)
-def test_a_step_changes_nothing_it_is_given(optimizer):
+def test_step_does_not_change_its_arguments(optimizer):
     parameters = {"output.weight": np.ones((3, 2)), "output.bias": np.ones(3)}
     gradients = {name: np.ones_like(value) for name, value in parameters.items()}
     state = optimizer.initial_state(parameters)
@@ -85,7 +85,7 @@ def test_a_step_changes_nothing_it_is_given(optimizer):
 
 
 @pytest.mark.parametrize("optimizer", ALL, ids=str)
-def test_a_float32_step_stays_float32_and_near_the_float64_one(optimizer):
+def test_float32_steps_are_close_to_float64_steps(optimizer):
     rng = np.random.default_rng(0)
     wide = {"output.weight": rng.normal(size=(4, 3)), "output.bias": rng.normal(size=4)}
     narrow = {name: value.astype(np.float32) for name, value in wide.items()}
@@ -133,12 +133,12 @@ WITNESSES = [
 @pytest.mark.parametrize(
     ("optimizer", "make", "decay"), WITNESSES, ids=lambda value: "torch" if callable(value) else str(value)[:30]
 )
-def test_a_rule_equals_torchs_where_both_define_it(optimizer, make, decay):
+def test_optimizers_equal_those_of_torch(optimizer, make, decay):
     np.testing.assert_allclose(walk(optimizer, 20), torch_walk(make, 20, decay=decay), rtol=1e-12)
 
 
 @pytest.mark.extras
-def test_momentum_with_plain_biases_equals_torchs_in_two_groups():
+def test_momentum_without_bias_momentum_equals_torch():
     def make(optim, groups, rate):
         return optim.SGD([{**groups[0], "momentum": 0.9}, {**groups[1], "momentum": 0.0}], lr=rate)
 

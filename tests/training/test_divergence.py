@@ -1,4 +1,4 @@
-"""A loss that stops being finite: which update it was, what is said of it, and what is kept."""
+"""Divergence: which update caused it, what the message suggests, and which weights are kept."""
 
 import math
 
@@ -29,7 +29,7 @@ def lost(trainer):
 
 
 @pytest.mark.parametrize("engine", ["numpy", "reference"])
-def test_the_update_is_found_at_which_the_loss_was_finite_for_the_last_time(small_images, engine):
+def test_the_last_update_with_a_finite_loss_is_found(small_images, engine):
     settings = {"engine": engine, "dtype": "float32", "schedule": "cosine"}
     error = lost(trainer_of(small_images, **settings))
     looked = trainer_of(small_images, **settings)
@@ -65,7 +65,7 @@ def test_the_largest_gradient_is_that_of_central_differences(small_images):
 
 
 @pytest.mark.parametrize("engine", ["numpy", "reference"])
-def test_the_best_weights_are_kept_without_early_stopping(small_images, engine):
+def test_divergence_keeps_the_best_weights(small_images, engine):
     settings = {"engine": engine, "dtype": "float32", "schedule": "step", "step_epochs": 6, "step_factor": 1e9}
     trainer = trainer_of(small_images, **settings, learning_rate=2e-4, momentum=0.0)
     run = lost(trainer).run
@@ -81,7 +81,7 @@ def test_the_best_weights_are_kept_without_early_stopping(small_images, engine):
     assert all((value == want[name]).all() for name, value in run.network.parameters.items())
 
 
-def test_without_validation_samples_the_last_finite_epoch_is_kept(small_images):
+def test_without_validation_the_last_finite_epoch_is_kept(small_images):
     recipe = RUNAWAY.with_settings(schedule="step", step_epochs=3, step_factor=1e9, learning_rate=2e-4, momentum=0.0)
     trainer = Trainer(small_images, Splits(np.arange(240), np.arange(0), np.arange(0)), recipe)
     run = lost(trainer).run
@@ -89,13 +89,13 @@ def test_without_validation_samples_the_last_finite_epoch_is_kept(small_images):
     assert all(np.isfinite(value).all() for value in run.network.parameters.values())
 
 
-def test_in_the_first_epoch_there_is_nothing_to_keep(small_images):
+def test_divergence_in_the_first_epoch_keeps_nothing(small_images):
     error = lost(trainer_of(small_images, learning_rate=1e6))
     assert error.run is None
     assert "at epoch 1 " in str(error)
 
 
-def test_an_epoch_is_left_off_where_its_loss_is_lost(small_images, monkeypatch):
+def test_an_epoch_ends_as_soon_as_its_loss_is_not_finite(small_images, monkeypatch):
     trainer = trainer_of(small_images, learning_rate=1e6, engine="reference")
     made = []
     monkeypatch.setattr(type(trainer.engine), "_move", lambda *_: made.append(1))
@@ -134,12 +134,12 @@ def step(**changed):
         ({}, {"reduction": "mean", "optimizer": "adam", "learning_rate": 0.002}, "Try learning_rate 0.0002."),
     ],
 )
-def test_what_is_suggested_depends_on_what_was_seen(seen, settings, words):
+def test_the_suggestion_depends_on_the_cause(seen, settings, words):
     recipe = Recipe().with_settings(**{"learning_rate": 1.0} | settings)
     assert suggestion(step(**seen), recipe).startswith(words)
 
 
-def test_following_the_suggestions_the_loss_stays_finite(small_images):
+def test_following_the_suggestions_gives_a_finite_loss(small_images):
     rows = dataset_from_arrays(1e6 * np.random.default_rng(0).normal(size=(240, 8)), np.arange(240) % 3)
     for data, settings in (
         (small_images, {"learning_rate": 0.001, "reduction": "mean"}),
@@ -152,7 +152,7 @@ def test_following_the_suggestions_the_loss_stays_finite(small_images):
 @pytest.mark.parametrize("engine", ["numpy", "reference"])
 @pytest.mark.parametrize("column", [2, 5], ids=["varies", "never varies in training"])
 @pytest.mark.parametrize("part", ["valid", "test"])
-def test_one_input_of_validation_or_test_samples_is_named(part, column, engine):
+def test_an_outlying_validation_or_test_input_is_named(part, column, engine):
     rows = np.random.default_rng(0).normal(size=(240, 6))
     rows[:, 5] = 1.0
     sample = {"valid": 170, "test": 220}[part]

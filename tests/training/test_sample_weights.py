@@ -7,18 +7,18 @@ from chalknet.training.sample_weights import training_weights
 LABELS = np.array([0, 0, 0, 1])
 
 
-def test_equal_weights_are_none():
+def test_equal_sample_weights_become_none():
     assert training_weights(LABELS, "AB", "equal", None) is None
     assert training_weights(LABELS, "AB", "equal", np.full(4, 3.0)) is None
 
 
-def test_balanced_classes_count_the_same_in_all():
+def test_balanced_class_weights_give_equal_totals():
     weights = training_weights(LABELS, "AB", "balanced", None)
     np.testing.assert_allclose(weights, [2 / 3, 2 / 3, 2 / 3, 2])
     assert weights[:3].sum() == pytest.approx(weights[3])
 
 
-def test_weights_have_mean_1_and_multiply():
+def test_class_and_sample_weights_multiply_to_mean_1():
     weights = training_weights(LABELS, "AB", (1.0, 2.0), np.array([1.0, 0.0, 1.0, 3.0]))
     np.testing.assert_allclose(weights, np.array([1, 0, 1, 6]) / 2)
 
@@ -33,6 +33,6 @@ def test_weights_have_mean_1_and_multiply():
         ("equal", np.zeros(4), DataError, "sample weights of the training part are all 0"),
     ],
 )
-def test_weights_that_cannot_be_meant_are_named(class_weights, sample_weights, error, message):
+def test_invalid_weights_are_refused(class_weights, sample_weights, error, message):
     with pytest.raises(error, match=message):
         training_weights(LABELS, "AB", class_weights, sample_weights)

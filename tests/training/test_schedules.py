@@ -11,11 +11,11 @@ def factors(n_updates=100, a_epoch=10, **settings):
     return [learning_rate_multiplier(config, update, n_updates, a_epoch) for update in range(n_updates)]
 
 
-def test_constant_is_one_throughout():
+def test_constant_schedule_is_always_1():
     assert set(factors()) == {1.0}
 
 
-def test_steps_come_every_so_many_epochs():
+def test_step_schedule_by_hand():
     got = factors(schedule="step", step_epochs=4, step_factor=0.5)
     assert got == [1.0] * 40 + [0.5] * 40 + [0.25] * 20
 
@@ -26,14 +26,14 @@ def test_cosine_by_hand():
     assert got[-1] == pytest.approx((1 + np.cos(np.pi * 0.99)) / 2)
 
 
-def test_one_cycle_starts_low_peaks_at_three_tenths_and_ends_near_nothing():
+def test_one_cycle_start_peak_and_end():
     got = factors(schedule="one_cycle")
     assert got[0] == pytest.approx(START_FACTOR)
     assert (int(np.argmax(got)), max(got)) == (29, pytest.approx(1.0))
     assert got[-1] == pytest.approx(END_FACTOR)
 
 
-def test_warm_up_rises_evenly_and_multiplies_the_schedule():
+def test_warm_up_is_linear_and_multiplies_the_schedule():
     got = factors(warmup_epochs=2)
     np.testing.assert_allclose(got[:21], [*(k / 20 for k in range(1, 21)), 1.0])
     both = factors(schedule="cosine", warmup_epochs=0.5)
@@ -42,7 +42,7 @@ def test_warm_up_rises_evenly_and_multiplies_the_schedule():
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("n_updates", [1, 2, 3, 5])
-def test_the_shortest_trainings_have_finite_rates(schedule, n_updates):
+def test_runs_of_few_updates_have_finite_rates(schedule, n_updates):
     got = factors(n_updates, 1, schedule=schedule, warmup_epochs=1)
     assert all(np.isfinite(got))
     assert all(0 <= factor <= 1 + 1e-12 for factor in got)
@@ -60,7 +60,7 @@ def test_the_shortest_trainings_have_finite_rates(schedule, n_updates):
         ),
     ],
 )
-def test_schedules_equal_torchs_where_both_define_them(settings, make):
+def test_schedules_equal_those_of_torch(settings, make):
     torch = needs("torch")
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     scheduler = make(torch.optim.lr_scheduler, optimizer)

@@ -15,7 +15,7 @@ FAST = {"learning_rate": 0.02, "momentum": 0.9}  # with which the validation los
 
 
 def watched(values, losses=None, **settings):
-    """The numbers of the epochs that were the best, and the epoch at which training stops, None if it does not."""
+    """Return the best epochs so far, and the epoch at which training stops or None."""
     stopping = EarlyStopping(RECIPE.with_settings(**settings).stopping)
     improving = []
     for epoch, (value, loss) in enumerate(zip(values, losses or values, strict=True), start=1):
@@ -28,7 +28,7 @@ def watched(values, losses=None, **settings):
 
 
 @pytest.mark.parametrize(("best", "delta"), list(product([-2.0, 0.0, 0.5, 3.0], [0.0, 0.25])))
-def test_the_rule_holds_over_signs_and_ties(best, delta):
+def test_improvement_must_exceed_min_delta(best, delta):
     assert not is_improvement(best, best, delta, "valid_loss")
     assert not is_improvement(best, best, delta, "valid_accuracy")
     assert is_improvement(best - delta - 0.125, best, delta, "valid_loss")
@@ -43,16 +43,16 @@ def test_patience_counts_epochs_since_the_best():
     assert watched([1, 2], patience=1) == ([1], 2)
 
 
-def test_small_steps_add_up_to_an_improvement():
+def test_small_improvements_add_up():
     # Each is compared with the best, not with the epoch before it.
     assert watched([1.0, 0.95, 0.9, 0.85], min_delta=0.12, patience=9) == ([1, 4], None)
 
 
-def test_an_accuracy_is_to_rise():
+def test_higher_accuracy_is_an_improvement():
     assert watched([0.5, 0.6, 0.6, 0.7], monitor="valid_accuracy", patience=9) == ([1, 2, 4], None)
 
 
-def test_of_equal_accuracies_the_lowest_loss_is_kept_and_patience_goes_on():
+def test_equal_accuracies_are_ranked_by_loss():
     accuracies, losses = [0.5, 0.9, 0.9, 0.9, 0.8, 0.9], [9.0, 3.0, 4.0, 2.0, 1.0, 1.0]
     assert watched(accuracies, losses, monitor="valid_accuracy", patience=9) == ([1, 2, 4, 6], None)
     assert watched(accuracies, losses, monitor="valid_accuracy", patience=3) == ([1, 2, 4], 5)
@@ -80,7 +80,7 @@ def test_the_last_weights_are_kept_on_request(small_images):
     assert run.kept_epoch == len(run.history) < 40
 
 
-def test_the_best_weights_are_kept_where_patience_lasts_to_the_end(small_images):
+def test_best_weights_are_kept_if_patience_never_ends(small_images):
     splits = split_dataset(small_images, "writeup", 160, 40)
     run = run_epochs(Trainer(small_images, splits, RECIPE.with_settings(patience=40, **FAST)))
     losses = [record.valid.loss for record in run.history]
@@ -88,7 +88,7 @@ def test_the_best_weights_are_kept_where_patience_lasts_to_the_end(small_images)
     assert run.kept_epoch == int(np.argmin(losses)) + 1 < 40
 
 
-def test_without_validation_samples_there_is_nothing_to_watch(small_images):
+def test_early_stopping_needs_validation_samples(small_images):
     splits = Splits(np.arange(200), np.array([], int), np.arange(200, 240))
     with pytest.raises(ConfigError, match=r"no validation samples\. Give valid_size \(--valid\), or stop_early=False"):
         run_epochs(Trainer(small_images, splits, RECIPE))

@@ -24,7 +24,7 @@ def trained(data, recipe):
     return list(trainer.epochs()), trainer
 
 
-def test_every_column_agrees_with_an_independent_retelling_of_the_write_up(real_letters_file):
+def test_writeup_recipe_equals_an_independent_reimplementation(real_letters_file):
     data = load_data(real_letters_file)
     recipe = EXACT.with_settings(hidden=[50], epochs=20, seed=7, train_size=4800, valid_size=600)
     history, _ = trained(data, recipe)
@@ -33,7 +33,7 @@ def test_every_column_agrees_with_an_independent_retelling_of_the_write_up(real_
     np.testing.assert_allclose(np.array(rows, dtype=float), want, rtol=0, atol=1e-9)
 
 
-def test_the_retelling_agrees_on_made_images_too():
+def test_reimplementation_agrees_on_synthetic_images():
     # Runs where no shared data is at hand; ten classes of 28 x 28, as the retelling expects.
     data = made_images(300, seed=3, shape=(28, 28), n_classes=10)
     recipe = EXACT.with_settings(hidden=[20], epochs=10, seed=1, train_size=200, valid_size=50)
@@ -43,7 +43,7 @@ def test_the_retelling_agrees_on_made_images_too():
     np.testing.assert_allclose(np.array(rows, dtype=float), want, rtol=0, atol=1e-9)
 
 
-def test_training_learns_what_can_be_learned(small_images):
+def test_training_reaches_high_accuracy_on_easy_data(small_images):
     history, _ = trained(small_images, SMALL.with_settings(epochs=60))
     assert history[-1].train.loss < 0.2 * history[0].train.loss
     assert history[-1].test.accuracy > 0.95
@@ -52,7 +52,7 @@ def test_training_learns_what_can_be_learned(small_images):
 @pytest.mark.parametrize("engine", ["numpy", "reference"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("batch_size", ["full", 32])
-def test_equal_seeds_give_equal_bits_and_others_do_not(small_images, engine, dtype, batch_size):
+def test_equal_seeds_give_equal_bits(small_images, engine, dtype, batch_size):
     recipe = SMALL.with_settings(engine=engine, dtype=dtype, batch_size=batch_size)
     (first, one), (again, two), (other, _) = (
         trained(small_images, recipe.with_settings(seed=seed)) for seed in (4, 4, 5)
@@ -64,7 +64,7 @@ def test_equal_seeds_give_equal_bits_and_others_do_not(small_images, engine, dty
     assert first[-1].train != other[-1].train
 
 
-def test_the_iterator_may_be_left_and_taken_up_again(small_images):
+def test_epochs_can_be_stopped_and_continued(small_images):
     whole, _ = trained(small_images, SMALL.with_settings(batch_size=32))
     trainer = Trainer(small_images, split_dataset(small_images, "writeup", 160, 40), SMALL.with_settings(batch_size=32))
     first = list(islice(trainer.epochs(), 2))
@@ -73,7 +73,7 @@ def test_the_iterator_may_be_left_and_taken_up_again(small_images):
     assert [record.train for record in first + rest] == [record.train for record in whole]
 
 
-def test_the_scores_of_each_validation_sample_are_kept_on_request(small_images):
+def test_validation_scores_per_sample_are_kept_on_request(small_images):
     splits = split_dataset(small_images, "writeup", 160, 40)
     trainer = Trainer(small_images, splits, SMALL, keep_sample_scores=True)
     history = list(trainer.epochs())
@@ -84,7 +84,7 @@ def test_the_scores_of_each_validation_sample_are_kept_on_request(small_images):
     assert Trainer(small_images, splits, SMALL).valid_sample_scores == []
 
 
-def test_the_batch_order_may_have_a_seed_of_its_own(small_images):
+def test_the_batch_order_can_have_its_own_seed(small_images):
     splits = split_dataset(small_images, "writeup", 160, 40)
 
     def first_batch(**seeds):
@@ -93,7 +93,7 @@ def test_the_batch_order_may_have_a_seed_of_its_own(small_images):
     assert first_batch(seed=3) == first_batch(seed=4, batch_seed=3) != first_batch(seed=4)
 
 
-def test_mini_batches_use_every_sample_once_in_another_order_each_epoch(small_images):
+def test_each_epoch_uses_every_sample_once_in_a_new_order(small_images):
     trainer = Trainer(small_images, split_dataset(small_images, "writeup", 160, 40), SMALL.with_settings(batch_size=48))
     first, second = list(trainer.batches(1)), list(trainer.batches(2))
     assert [len(batch) for batch in first] == [48, 48, 48, 16]
@@ -107,7 +107,7 @@ def test_a_batch_as_large_as_the_data_is_a_full_batch(small_images):
     assert [record.train for record in full] == [record.train for record in large]
 
 
-def test_valid_and_test_may_be_absent(small_images):
+def test_validation_and_test_splits_are_optional(small_images):
     everything = Splits(np.arange(240), np.array([], int), np.array([], int))
     record = next(Trainer(small_images, everything, SMALL).epochs())
     assert record.valid is None
@@ -115,7 +115,7 @@ def test_valid_and_test_may_be_absent(small_images):
     assert record.train.loss > 0
 
 
-def test_a_loss_that_is_not_finite_stops_at_once_with_epoch_and_rate(small_images):
+def test_divergence_error_states_epoch_and_learning_rate(small_images):
     recipe = SMALL.with_settings(learning_rate=1e300, epochs=50)
     with pytest.raises(
         DivergenceError, match=r"loss became \S+ at epoch \d+ \(learning_rate 1e\+300 at its .*try learning_rate"
@@ -123,7 +123,7 @@ def test_a_loss_that_is_not_finite_stops_at_once_with_epoch_and_rate(small_image
         trained(small_images, recipe)
 
 
-def test_a_network_taken_during_training_is_not_changed_by_it(small_images):
+def test_a_network_from_the_trainer_does_not_change_later(small_images):
     trainer = Trainer(small_images, split_dataset(small_images, "writeup", 160, 40), SMALL)
     steps = trainer.epochs()
     next(steps)
@@ -133,7 +133,7 @@ def test_a_network_taken_during_training_is_not_changed_by_it(small_images):
     assert all((network.parameters[name] == before[name]).all() for name in before)
 
 
-def test_the_run_keeps_what_it_was_made_from(small_images):
+def test_the_run_has_recipe_data_and_splits(small_images):
     history, trainer = trained(small_images, SMALL)
     run = trainer.run()
     assert run.history == tuple(history)
@@ -170,7 +170,7 @@ print(hashlib.sha256(b"".join(v.tobytes() for v in trainer.network().parameters.
 @pytest.mark.parametrize("batch_size", ["'full'", "128"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("engine", ["numpy", "reference"])
-def test_the_number_of_blas_threads_does_not_change_a_bit(engine, dtype, batch_size):
+def test_results_do_not_depend_on_blas_threads(engine, dtype, batch_size):
     import os
 
     def digest(threads):
@@ -181,7 +181,7 @@ def test_the_number_of_blas_threads_does_not_change_a_bit(engine, dtype, batch_s
     assert digest(1) == digest(2)
 
 
-def test_updates_are_numbered_through_all_epochs_and_each_has_its_own_rate(small_images):
+def test_updates_are_numbered_over_all_epochs(small_images):
     settings = {"train_size": 100, "valid_size": 40, "hidden": [3], "batch_size": 30, "epochs": 3}
     recipe = Recipe().with_settings(**settings, schedule="cosine", learning_rate=0.1)
     trainer = Trainer(small_images, split_dataset(small_images, "random", 100, 40), recipe)

@@ -1,4 +1,4 @@
-"""`Architecture`: the shape of a sample and the layers that it passes through, and the passes through all of them."""
+"""`Architecture`: the layers of a network, and the forward and backward pass through them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ from chalknet.network.layer import PREDICTION, Layer, Mode, Parameter, Parameter
 from chalknet.network.layer_types import ACTIVATIONS, layers_from_tables
 
 OUTPUT = "output"  # name of the last dense layer
-STREAM_STRIDE = 2**16  # streams are unique below so many dense layers, and so many dropout layers per block
+# Random streams of dropout layers are unique for fewer than this many dense layers, with fewer than
+# this many dropout layers after each.
+STREAM_STRIDE = 2**16
 
 
 class NamedLayer(NamedTuple):
-    """A layer at its place in an architecture.
+    """A layer at its position in an architecture.
 
     Attributes:
-        layer: the specification.
-        input_shape: of one sample before the layer.
-        names: local name -> name in the network of each parameter, such as "weight" -> "hidden1.weight".
-        stream: number of the random stream of a dropout layer's masks; different for each of them.
+        layer: the layer.
+        input_shape: shape of one sample before the layer.
+        names: local name -> name in the network for each parameter, such as "weight" ->
+            "hidden1.weight".
+        stream: number of the random stream of the layer's dropout masks, unique in a network.
     """
 
     layer: Layer
@@ -38,30 +41,32 @@ class NamedLayer(NamedTuple):
 
     @property
     def parameters(self) -> dict[str, Parameter]:
-        """The parameters by their names in the network."""
+        """The layer's parameters by their names in the network."""
         return {self.names[key]: one for key, one in self.layer.parameters(self.input_shape).items()}
 
     def local(self, parameters: Mapping[str, FloatArray]) -> Parameters:
-        """Return the layer's own parameters by local name."""
+        """Return the layer's arrays by local name, from the arrays of the network."""
         return {key: parameters[name] for key, name in self.names.items()}
 
     def named(self, local: Mapping[str, FloatArray]) -> Parameters:
-        """Return arrays by local name under their names in the network."""
+        """Return the layer's arrays by their names in the network, from arrays by local name."""
         return {self.names[key]: value for key, value in local.items()}
 
 
 @dataclass(frozen=True, init=False)
 class Architecture:
-    """The shape of a sample and the layers that it passes through. The last layer is dense and gives the K logits.
+    """The layers of a network; the last one is dense and returns the K logits.
 
     Attributes:
         input_shape: shape of one sample, such as (784,).
-        layers: their specifications, from the input on.
+        layers: the layers, from the input on.
 
-    Names of parameters: dense layers are hidden1, hidden2, ... and output, so their parameters are "hidden1.weight",
-    "hidden1.bias" and so on. Another layer takes the name of the dense layer before it ("input" before the first), so
-    batch normalization after hidden1 has "hidden1.gamma". Where that name is taken, the layer's type follows, as in
-    "hidden1.batch_norm.gamma", and from the second layer of that type on its number, as in "hidden1.batch_norm2.gamma".
+    Parameter names: dense layers are named hidden1, hidden2, ... and output, so their parameters
+    are "hidden1.weight", "hidden1.bias" and so on. Other layers use the name of the dense layer
+    before them ("input" before the first), so batch normalization after hidden1 has
+    "hidden1.gamma". If that name is taken, the layer type is added, as in
+    "hidden1.batch_norm.gamma", and a number from the second layer of the type on, as in
+    "hidden1.batch_norm2.gamma".
     """
 
     input_shape: Shape
@@ -78,26 +83,28 @@ class Architecture:
         *,
         layers: Sequence[Layer | str | Mapping[str, Any]] = (),
     ) -> None:
-        """Create an architecture from all of its layers, or from the short form of hidden widths.
+        """Create an architecture from a list of layers, or from the widths of its hidden layers.
 
         Args:
-            n_inputs: values per sample, or the shape of a sample.
+            n_inputs: number of values per sample, or the shape of a sample.
             hidden: units of each hidden dense layer.
-            n_classes: K, at least 2. With `layers`, 0 means that the last of them gives the logits.
-            activations: one name per hidden layer, or none for relu everywhere.
-            batch_norm: whether each hidden layer is normalized before its activation.
-            dropout: rate of dropout after each activation.
-            layers: replaces hidden, activations, batch_norm and dropout. Entries are specifications, names, or tables
-                as in a recipe. With n_classes, a dense layer of that many units is added at the end.
+            n_classes: K, at least 2. With `layers`, 0 means that the last layer returns the logits.
+            activations: one name per hidden layer; empty for relu everywhere.
+            batch_norm: whether to normalize each hidden layer before its activation.
+            dropout: dropout rate after each activation, 0 for no dropout.
+            layers: replaces hidden, activations, batch_norm and dropout. Each entry is a layer, a
+                name or a table as in a recipe. With n_classes, a dense layer of that many units is
+                added at the end.
+
         Raises:
-            ConfigError: a size below 1, fewer than two classes, activations that are unknown or too few or many, or
-                layers that do not fit together.
+            ConfigError: a size is below 1, there are fewer than two classes, activations are
+                unknown or not one per hidden layer, or layers do not fit together.
         """
         shape = (n_inputs,) if isinstance(n_inputs, int) else tuple(n_inputs)
         if layers:
             if hidden or activations or batch_norm or dropout:
                 raise ConfigError(
-                    "layers takes the place of hidden, activations, batch_norm and dropout; give one form."
+                    "layers replaces hidden, activations, batch_norm and dropout. Give only one of the two forms."
                 )
             whole = layers_from_tables(layers) + ((Dense(n_classes),) if n_classes else ())
         else:
@@ -106,7 +113,7 @@ class Architecture:
         object.__setattr__(self, "input_shape", shape)
         object.__setattr__(self, "layers", whole)
         _check_output(self.layers)
-        _ = self.shapes  # raises where a layer cannot read what comes before it
+        _ = self.shapes  # raises ConfigError if a layer does not accept the shape before it
 
     @cached_property
     def named_layers(self) -> tuple[NamedLayer, ...]:
@@ -120,17 +127,17 @@ class Architecture:
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:
-        """Parameter name -> shape: "hidden1.weight" (F, I), "hidden1.bias" (F,), ..., "output.bias" (K,)."""
+        """The shape of each parameter by name: "hidden1.weight": (F, I), ..., "output.bias": (K,)."""
         return {name: one.shape for name, one in self.parameters.items()}
 
     @cached_property
     def statistics(self) -> frozenset[str]:
-        """Names of the parameters that are not learned: the running statistics of batch normalization."""
+        """The names of parameters that are not learned: running statistics of batch norm."""
         return frozenset(name for name, one in self.parameters.items() if not one.is_learned)
 
     @property
     def n_inputs(self) -> int:
-        """Values per sample."""
+        """The number of values per sample."""
         return math.prod(self.input_shape)
 
     @property
@@ -140,17 +147,17 @@ class Architecture:
 
     @property
     def dense_units(self) -> tuple[int, ...]:
-        """Units of each dense layer, the output among them."""
+        """The units of each dense layer, output layer included."""
         return tuple(layer.units for layer in self.layers if isinstance(layer, Dense))
 
     @property
     def hidden(self) -> tuple[int, ...]:
-        """Units of each hidden dense layer."""
+        """The units of each hidden dense layer."""
         return self.dense_units[:-1]
 
     @property
     def activations(self) -> tuple[str, ...]:
-        """Names of the activations, from the input on."""
+        """The names of the activations, from the input on."""
         return tuple(layer.type for layer in self.layers if layer.type in ACTIVATION_NAMES)
 
     @property
@@ -160,20 +167,21 @@ class Architecture:
 
     @property
     def n_parameters(self) -> int:
-        """Number of learned values."""
+        """The number of learned values."""
         return sum(math.prod(one.shape) for one in self.parameters.values() if one.is_learned)
 
     @property
     def prediction(self) -> Architecture:
-        """The same network without the layers that act in training only."""
+        """The same network without layers that do nothing in prediction, such as dropout."""
         return Architecture(self.input_shape, layers=[layer for layer in self.layers if layer.acts_in_prediction])
 
     def __str__(self) -> str:
+        """Return the sizes of the layers, such as "784-100-10"."""
         return "-".join(str(width) for width in (self.n_inputs, *self.dense_units))
 
 
 def layer_kinds(architecture: Architecture) -> Hashable:
-    """Return what architectures have in common that differ in units and dropout alone."""
+    """Return a key that is equal for architectures which differ only in units and dropout."""
     kept = [layer for layer in architecture.layers if not isinstance(layer, Dropout)]
     return tuple((one.type, *(pair for pair in one.settings().items() if pair[0] != "units")) for one in kept)
 
@@ -181,10 +189,10 @@ def layer_kinds(architecture: Architecture) -> Hashable:
 def short_form(
     hidden: Sequence[int], activations: Sequence[str] = (), batch_norm: bool = False, dropout: float = 0.0
 ) -> tuple[Layer, ...]:
-    """Return the hidden layers of the short form, a block per width: dense, batch norm, activation, dropout.
+    """Return hidden layers from widths: dense, batch norm, activation and dropout for each width.
 
     Raises:
-        ConfigError: activations that are unknown, or not one per width.
+        ConfigError: activations are unknown, or not one per width.
     """
     names = tuple(activations) or ("relu",) * len(hidden)
     if len(names) != len(hidden) or not set(names) <= set(ACTIVATIONS):
@@ -194,7 +202,7 @@ def short_form(
         )
     layers: list[Layer] = []
     for units, name in zip(hidden, names, strict=True):
-        layers.append(Dense(units, bias=not batch_norm))  # batch normalization has a bias of its own
+        layers.append(Dense(units, bias=not batch_norm))  # batch norm has its own bias
         layers += [BatchNorm()] if batch_norm else []
         layers.append(ACTIVATIONS[name]())
         layers += [Dropout(dropout)] if dropout else []
@@ -202,10 +210,10 @@ def short_form(
 
 
 def architecture_for(recipe: Recipe, n_inputs: int, n_classes: int) -> Architecture:
-    """Return the layers of a recipe, from its long form (`layers`) or its short one, and the output layer.
+    """Return the architecture of a recipe, from its `layers` or else from its hidden widths.
 
     Raises:
-        ConfigError: layers that are unknown or do not fit together.
+        ConfigError: layers are unknown or do not fit together.
     """
     network, regularization = recipe.network, recipe.regularization
     first: list[Layer] = [Dropout(regularization.input_dropout)] if regularization.input_dropout else []
@@ -234,7 +242,7 @@ def _check_output(layers: Sequence[Layer]) -> None:
 
 
 def _named_layers(shape: Shape, layers: Sequence[Layer]) -> Iterator[NamedLayer]:
-    """Yield each layer with its input shape and names; the rule is in `Architecture`."""
+    """Yield each layer with its input shape and parameter names, named as `Architecture` says."""
     block, taken, n_dense, n_dense_total = "input", set[str](), 0, sum(isinstance(layer, Dense) for layer in layers)
     n_masks: dict[int, int] = {}
     n_same: dict[str, int] = {}
@@ -258,23 +266,23 @@ def _named_layers(shape: Shape, layers: Sequence[Layer]) -> Iterator[NamedLayer]
 
 
 def check_parameters(architecture: Architecture, parameters: Mapping[str, FloatArray]) -> None:
-    """Raise ShapeError unless parameters are exactly those of the architecture, each in its shape."""
+    """Raise ShapeError unless parameters have exactly the names and shapes of the architecture."""
     expected = architecture.shapes
     if set(parameters) != set(expected):
-        raise ShapeError(f"network {architecture} has parameters {sorted(expected)}, got {sorted(parameters)}.")
+        raise ShapeError(f"network {architecture} needs parameters {sorted(expected)}, got {sorted(parameters)}.")
     for name, shape in expected.items():
         if parameters[name].shape != shape:
             raise ShapeError(f"{name} of network {architecture} must be {shape}, got {parameters[name].shape}.")
 
 
 class ForwardPass(NamedTuple):
-    """One batch through a network.
+    """The result of one batch through a network.
 
     Attributes:
         logits: (B, K).
-        backward: grad_logits (B, K) -> gradient of every learned parameter, by name.
-        kink_inputs: the input of every layer with a kink at 0.
-        statistics: running statistics after this batch, by name; empty outside training.
+        backward: grad_logits (B, K) -> gradients of all learned parameters, by name.
+        kink_inputs: the input of every layer with a kink at 0, for the gradient check.
+        statistics: running statistics after this batch, by name; empty in prediction.
     """
 
     logits: FloatArray
@@ -293,17 +301,21 @@ def forward(
 ) -> ForwardPass:
     """Run all layers on a batch, and return the logits and the backward function.
 
-    The derivative walks the same layers backward (docs/derivation.md, N1 to N4): each layer receives the gradient of
-    its output, gives the gradients of its parameters, and passes the gradient of its input to the layer before it.
+    The backward function goes through the layers in reverse (docs/derivation.md, N1 to N4): each
+    layer takes the gradient of its output, returns the gradients of its parameters, and passes the
+    gradient of its input to the layer before it.
 
     Args:
-        parameters: by name, as `Architecture.shapes` has them.
-        x: (B, I), dtype of the parameters.
+        architecture: the layers.
+        parameters: arrays by name, as `Architecture.shapes` lists them.
+        x: (B, I) scaled inputs, dtype of the parameters.
         masks: in training, dropout masks (docs/derivation.md, D1) by the position of their layer in
             `Architecture.layers`.
-        training: whether batch normalization uses the statistics of the batch (B1) instead of the running ones.
+        training: whether batch normalization uses the statistics of the batch (B1) instead of the
+            running statistics.
+
     Raises:
-        ShapeError: x does not fit the first layer, or a parameter its layer.
+        ShapeError: x does not fit the first layer, or a parameter does not fit its layer.
     """
     if x.shape[1:] != architecture.input_shape:
         wanted = ", ".join(map(str, ("B", *architecture.input_shape)))

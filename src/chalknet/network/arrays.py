@@ -1,4 +1,4 @@
-"""The array types of the chalkboard and the one shape check that its functions share."""
+"""Array types of the network's functions, and the shape check that they share."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ LabelArray = NDArray[np.integer[Any]]
 
 
 def check_logits_and_labels(logits: FloatArray, labels: LabelArray) -> None:
-    """Raises ShapeError unless logits are (B, K) with B >= 1 and labels (B,) integers in [0, K)."""
+    """Raise ShapeError unless logits are (B, K), B >= 1, and labels (B,) integers in [0, K)."""
     if logits.ndim != 2 or not len(logits):
         raise ShapeError(f"logits must be (B, K) with at least one row, got {logits.shape}.")
     if labels.shape != logits.shape[:1]:
-        raise ShapeError(f"labels must be {logits.shape[:1]}, one a row of logits {logits.shape}, got {labels.shape}.")
+        raise ShapeError(
+            f"labels must be {logits.shape[:1]}, one per row of logits {logits.shape}, got {labels.shape}."
+        )
     if labels.dtype.kind not in "ui":
         raise ShapeError(f"labels must be integers (class indices, not one-hot rows), got dtype {labels.dtype}.")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:

@@ -22,8 +22,8 @@ from chalknet.network.layer import (
     flat_size,
 )
 
-EPSILON = 1e-5  # added to variances, so that a constant unit is not divided by 0
-RUNNING_DECAY = 0.9  # fraction of the running statistics that an update keeps
+EPSILON = 1e-5  # added to variances, so that a unit with constant values is not divided by 0
+RUNNING_DECAY = 0.9  # the fraction of the running statistics that each update keeps
 
 
 class BatchNormGradients(NamedTuple):
@@ -39,20 +39,25 @@ def batch_norm(
 ) -> tuple[FloatArray, Callable[[FloatArray], BatchNormGradients]]:
     """Normalize each unit over the batch, then scale and shift it.
 
-    mu = (1/B) sum_b h_b,  s^2 = (1/B) sum_b (h_b - mu)^2                             (docs/derivation.md, B1)
-    z = (h - mu) / sqrt(s^2 + epsilon)                                                (B2)
-    n = gamma z + bias                                                                 (B3)
-    dL/dgamma = sum_b dL/dn z,  dL/dbias = sum_b dL/dn                                 (B4)
-    dL/dh = gamma / sqrt(s^2 + epsilon) (dL/dn - (1/B) dL/dbias - (1/B) z dL/dgamma)    (B5)
+    mu        = (1/B) sum_n h_n                                      (docs/derivation.md, B1)
+    s^2       = (1/B) sum_n (h_n - mu)^2
+    z         = (h - mu) / sqrt(s^2 + epsilon)                       (B2)
+    value     = gamma z + bias                                       (B3)
+    dL/dgamma = sum_n dL/dvalue_n z_n,  dL/dbias = sum_n dL/dvalue_n  (B4)
+    dL/dh     = gamma / sqrt(s^2 + epsilon) (dL/dvalue - (1/B) dL/dbias - (1/B) z dL/dgamma)  (B5)
 
     Args:
-        h: (B, F) float32 or float64. Adding a constant to a unit does not change n.
-        gamma, bias: (F,).
+        h: (B, F) float32 or float64. Adding a constant to a column does not change the value.
+        gamma: (F,) scale.
+        bias: (F,) mean of the normalized values.
+
     Returns:
-        n: (B, F).
-        backward: grad_n (B, F) -> BatchNormGradients.
+        value: (B, F).
+        backward: grad_value (B, F) -> BatchNormGradients.
+
     Raises:
         ShapeError: the shapes do not fit, or the batch is empty.
+
     Source: Ioffe and Szegedy, Batch Normalization (ICML 2015), with its derivative in section 3.
     """
     check_statistics(h, gamma, bias)
@@ -60,16 +65,16 @@ def batch_norm(
     root = np.sqrt(variance + h.dtype.type(EPSILON))
     z = (h - mean) / root
 
-    def backward(grad_n: FloatArray) -> BatchNormGradients:
-        grad_gamma, grad_bias = (grad_n * z).sum(axis=0), grad_n.sum(axis=0)
-        grad_h = gamma / root * (grad_n - grad_bias / len(h) - z * (grad_gamma / len(h)))
+    def backward(grad_value: FloatArray) -> BatchNormGradients:
+        grad_gamma, grad_bias = (grad_value * z).sum(axis=0), grad_value.sum(axis=0)
+        grad_h = gamma / root * (grad_value - grad_bias / len(h) - z * (grad_gamma / len(h)))
         return BatchNormGradients(grad_h, grad_gamma, grad_bias)
 
     return gamma * z + bias, backward
 
 
 def moments(h: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return mean and variance (biased) of each column, both (F,) (docs/derivation.md, B1)."""
+    """Return mean and variance of each column, both (F,) (docs/derivation.md, B1)."""
     mean: FloatArray = h.mean(axis=0)
     variance: FloatArray = np.square(h - mean).mean(axis=0)
     return mean, variance
@@ -80,33 +85,46 @@ def normalize(
 ) -> tuple[FloatArray, Callable[[FloatArray], BatchNormGradients]]:
     """Normalize with fixed statistics, as in prediction.
 
-    n     = gamma (h - mean) / sqrt(variance + epsilon) + bias         (docs/derivation.md, B2, B3)
-    dL/dh = dL/dn gamma / sqrt(variance + epsilon)                     (B3, the statistics being constants)
+    value = gamma (h - mean) / sqrt(variance + epsilon) + bias       (docs/derivation.md, B2, B3)
+    dL/dh = dL/dvalue gamma / sqrt(variance + epsilon)
+
+    The derivative is simpler than B5, because the statistics do not depend on h.
 
     Args:
-        h: (B, F); mean, variance, gamma, bias: (F,).
+        h: (B, F) float32 or float64.
+        mean: (F,) running mean.
+        variance: (F,) running variance.
+        gamma: (F,) scale.
+        bias: (F,).
+
     Returns:
-        n: (B, F); backward: grad_n -> BatchNormGradients.
+        value: (B, F).
+        backward: grad_value -> BatchNormGradients.
+
     Raises:
-        ShapeError: the shapes do not fit.
+        ShapeError: the shapes do not fit, or the batch is empty.
     """
     check_statistics(h, mean, variance, gamma, bias)
     root = np.sqrt(variance + h.dtype.type(EPSILON))
     z = (h - mean) / root
 
-    def backward(grad_n: FloatArray) -> BatchNormGradients:
-        return BatchNormGradients(grad_n * (gamma / root), (grad_n * z).sum(axis=0), grad_n.sum(axis=0))
+    def backward(grad_value: FloatArray) -> BatchNormGradients:
+        grad_gamma, grad_bias = (grad_value * z).sum(axis=0), grad_value.sum(axis=0)
+        return BatchNormGradients(grad_value * (gamma / root), grad_gamma, grad_bias)
 
     return gamma * z + bias, backward
 
 
 def update_running_statistics(mean: FloatArray, variance: FloatArray, h: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return running mean and variance after one more batch.
+    """Return the running mean and variance after one more batch.
 
-    m <- 0.9 m + 0.1 mu,  v <- 0.9 v + 0.1 B/(B - 1) s^2              (docs/derivation.md, B6)
+    mean     <- 0.9 mean + 0.1 mu                                    (docs/derivation.md, B6)
+    variance <- 0.9 variance + 0.1 B/(B - 1) s^2
 
     Args:
-        mean, variance: (F,), before the batch. h: (B, F), its values before B2.
+        mean: (F,) running mean before the batch.
+        variance: (F,) running variance before the batch.
+        h: (B, F) values of the batch before normalization.
     """
     batch = moments(h)
     unbiased = batch[1] * (len(h) / max(len(h) - 1, 1))
@@ -119,13 +137,16 @@ def check_statistics(h: FloatArray, *columns: FloatArray) -> None:
     shapes = [column.shape for column in columns]
     if h.ndim != 2 or not len(h) or any(shape != h.shape[1:] for shape in shapes):
         raise ShapeError(
-            f"batch norm needs h (B, F) with B >= 1 and vectors of shape (F,), got {h.shape} and {shapes}."
+            f"batch norm needs h of shape (B, F) with B >= 1 and vectors (F,), got {h.shape} and {shapes}."
         )
 
 
 @dataclass(frozen=True)
 class BatchNorm(Layer):
-    """Batch normalization of every unit: statistics of the batch in training, running statistics in prediction."""
+    """Batch normalization of every unit.
+
+    Training uses the statistics of the batch, prediction the running statistics.
+    """
 
     type = "batch_norm"
     uses_batch_statistics = True
@@ -137,11 +158,13 @@ def batch_norm(x, p):
 '''
 
     def parameters(self, input_shape: Shape) -> dict[str, Parameter]:
+        """Return gamma, bias and the running statistics; see `Layer.parameters`."""
         units = (flat_size(self, input_shape),)
         learned = {"gamma": Parameter(units, 1.0), "bias": Parameter(units, 0.0)}
         return learned | {"mean": Parameter(units, 0.0, False), "variance": Parameter(units, 1.0, False)}
 
     def forward(self, parameters: Mapping[str, FloatArray], x: FloatArray, mode: Mode = PREDICTION) -> LayerPass:
+        """Normalize x by the batch or the running statistics; see `Layer.forward`."""
         gamma, bias, mean, variance = (parameters[name] for name in ("gamma", "bias", "mean", "variance"))
         value, through = batch_norm(x, gamma, bias) if mode.training else normalize(x, mean, variance, gamma, bias)
 
@@ -155,8 +178,10 @@ def batch_norm(x, p):
         return LayerPass(value, backward, {"mean": new_mean, "variance": new_variance})
 
     def __str__(self) -> str:
+        """Return the layer in words; see `Layer`."""
         return "batch normalization"
 
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
+        """Add ONNX's BatchNormalization; see `Layer.to_onnx`."""
         names = [parameters[name] for name in ("gamma", "bias", "mean", "variance")]
         return graph.add("BatchNormalization", [x, *names], epsilon=EPSILON)

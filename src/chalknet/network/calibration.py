@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: reliability bins, the expected calibration error, the Brier score."""
+"""Calibration of probabilities: reliability bins, expected calibration error and Brier score."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ import numpy as np
 from chalknet.errors import ConfigError, ShapeError
 from chalknet.network.arrays import FloatArray, LabelArray, check_logits_and_labels
 
-BINS = 15  # as in Guo et al.
+BINS = 15  # the number that Guo et al. use
 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The answers whose confidence, the probability of the predicted class, lies in (low, high].
+    """The predictions whose confidence lies in (low, high].
+
+    The confidence of a prediction is the probability of its predicted class.
 
     Attributes:
-        count: n_m of them; correct: those that are correct.
-        confidence: c_m, the mean of their confidences, and accuracy: a_m, the
-            fraction that is correct; nan where there is none.
+        low: lower edge of the bin, excluded.
+        high: upper edge of the bin, included.
+        count: number of predictions in the bin.
+        correct: number of these predictions that are correct.
+        confidence: mean confidence of the predictions, nan for an empty bin.
+        accuracy: fraction of correct predictions, nan for an empty bin.
     """
 
     low: float
@@ -33,16 +38,20 @@ class ReliabilityBin:
 
 
 def reliability_bins(confidence: Any, correct: Any, n_bins: int = BINS) -> tuple[ReliabilityBin, ...]:
-    """Answers by their confidence, in bins of equal width over (0, 1]; the figures that M4 is made of.
+    """Group predictions by their confidence, in bins of equal width over (0, 1].
 
     Args:
-        confidence: (N,) in [0, 1]; a confidence of 0 counts to the first bin.
+        confidence: (N,) floats in [0, 1]. A confidence of 0 belongs to the first bin.
         correct: (N,) bool, whether the predicted class is the true one.
-        n_bins: M >= 1.
+        n_bins: number of bins, >= 1.
+
     Returns:
-        M bins, from low confidence to high.
+        One `ReliabilityBin` per bin, from low confidence to high.
+
     Raises:
-        ShapeError: the shapes are not (N,) with N >= 1. ConfigError: n_bins below 1, a confidence outside [0, 1].
+        ShapeError: the shapes differ, or are not (N,) with N >= 1.
+        ConfigError: n_bins is below 1, or a confidence is outside [0, 1].
+
     Source: Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neural Networks (ICML 2017), section 2.
     """
     confidence, correct = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.bool_)
@@ -55,7 +64,7 @@ def reliability_bins(confidence: Any, correct: Any, n_bins: int = BINS) -> tuple
     if not (confidence.min() >= 0.0 and confidence.max() <= 1.0):
         raise ConfigError(f"confidence must lie in [0, 1], got {confidence.min()} to {confidence.max()}.")
     edges = np.arange(1, n_bins) / n_bins
-    bin_of = np.searchsorted(edges, confidence, side="left")  # on an edge it belongs to the bin below
+    bin_of = np.searchsorted(edges, confidence, side="left")  # "left": an edge belongs to the bin below it
     counts = np.bincount(bin_of, minlength=n_bins)
     correct_counts = np.bincount(bin_of, weights=correct, minlength=n_bins).astype(np.int64)
     with np.errstate(invalid="ignore"):
@@ -70,36 +79,44 @@ def reliability_bins(confidence: Any, correct: Any, n_bins: int = BINS) -> tuple
 
 
 def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
-    """How far confidences are from the accuracies that they claim, on average over the answers.
+    """Return the expected calibration error: the mean difference between accuracy and confidence.
 
-    ECE = sum_m (n_m / N) |a_m - c_m|                                 (docs/derivation.md, M4)
+    ECE = sum over bins of (count / N) |accuracy - confidence|       (docs/derivation.md, M4)
 
-    It depends on the bins; with few answers in them chance alone makes it larger than 0.
+    The value depends on the bins. With few predictions in a bin, chance alone makes it larger
+    than 0.
 
     Args:
-        bins: of `reliability_bins`, at least one answer in all.
+        bins: from `reliability_bins`.
+
     Returns:
-        float in [0, 1].
-    Source: Naeini, Cooper and Hauskrecht, Obtaining Well Calibrated Probabilities Using Bayesian Binning (AAAI 2015);
-        Guo et al. (ICML 2017), equation 3.
+        A float in [0, 1].
+
+    Source: Naeini, Cooper and Hauskrecht, Obtaining Well Calibrated Probabilities Using Bayesian
+    Binning (AAAI 2015); Guo et al. (ICML 2017), equation 3.
     """
     total = sum(one.count for one in bins)
     return sum(one.count / total * abs(one.accuracy - one.confidence) for one in bins if one.count)
 
 
 def brier_score(probabilities: FloatArray, labels: LabelArray) -> float:
-    """Mean squared distance of the probabilities from the one-hot rows of the true classes.
+    """Return the Brier score: the mean squared distance from the one-hot rows of the true classes.
 
     Brier = (1/N) sum_n sum_k (p_nk - Y_nk)^2                         (docs/derivation.md, M5)
 
     Args:
         probabilities: (N, K), rows of sum 1.
         labels: (N,) integers in [0, K).
+
     Returns:
-        float in [0, 2]: 0 where all is right and certain, 1 - 1/K where nothing is known.
+        A float in [0, 2]: 0 if every prediction is correct with probability 1, and 1 - 1/K if
+        every class always has probability 1/K.
+
     Raises:
-        ShapeError: as `softmax_cross_entropy`.
-    Source: Brier, Verification of Forecasts Expressed in Terms of Probability, Monthly Weather Review 78 (1950).
+        ShapeError: as for `softmax_cross_entropy`.
+
+    Source: Brier, Verification of Forecasts Expressed in Terms of Probability, Monthly Weather
+    Review 78 (1950).
     """
     check_logits_and_labels(probabilities, labels)
     distance = probabilities.astype(np.float64)

@@ -36,7 +36,7 @@ class DenseGradients(NamedTuple):
 def dense(
     x: FloatArray, weight: FloatArray, bias: FloatArray
 ) -> tuple[FloatArray, Callable[[FloatArray], DenseGradients]]:
-    """Return an affine map of each row.
+    """Return the affine map x W^T + b of each row.
 
     h     = x W^T + b                                                (docs/derivation.md, A1)
     dL/dx = (dL/dh) W                                                (A2)
@@ -45,13 +45,16 @@ def dense(
 
     Args:
         x: (B, I) float32 or float64.
-        weight: (O, I), one row an output unit.
+        weight: (O, I), one row per output.
         bias: (O,).
+
     Returns:
         h: (B, O).
         backward: grad_h (B, O) -> DenseGradients, summed over rows.
+
     Raises:
         ShapeError: the three shapes do not fit together.
+
     Source: Goodfellow, Bengio and Courville, Deep Learning (2016), section 6.5.
     """
     if weight.ndim != 2 or bias.shape != weight.shape[:1]:
@@ -78,7 +81,8 @@ class Dense(Layer):
 
     Attributes:
         units: O, the number of outputs.
-        bias: whether b is added. Set it to False before batch normalization, which cancels a constant.
+        bias: whether b is added. It has no effect before batch normalization, which subtracts the
+            mean, so set it to False there.
     """
 
     type = "dense"
@@ -91,14 +95,17 @@ def dense(x, p):
 '''
 
     def output_shape(self, input_shape: Shape) -> Shape:
+        """Return (units,); see `Layer.output_shape`."""
         flat_size(self, input_shape)
         return (self.units,)
 
     def parameters(self, input_shape: Shape) -> dict[str, Parameter]:
+        """Return weight and bias; see `Layer.parameters`."""
         weight = {"weight": Parameter((self.units, flat_size(self, input_shape)), WEIGHT)}
         return weight | ({"bias": Parameter((self.units,), BIAS)} if self.bias else {})
 
     def forward(self, parameters: Mapping[str, FloatArray], x: FloatArray, mode: Mode = PREDICTION) -> LayerPass:
+        """Apply `dense` to x; see `Layer.forward`."""
         del mode
         weight = parameters["weight"]
         bias = parameters["bias"] if self.bias else np.zeros(len(weight), weight.dtype)
@@ -111,10 +118,13 @@ def dense(x, p):
         return LayerPass(value, backward)
 
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
+        """Add ONNX's Gemm; see `Layer.to_onnx`."""
         return graph.add("Gemm", [x, *parameters.values()], transB=1)
 
     def __str__(self) -> str:
+        """Return the layer in words; see `Layer`."""
         return f"dense of {self.units:,} units{'' if self.bias else ' without bias'}"
 
     def settings(self) -> dict[str, Any]:
+        """Return units, and bias where it is False, so that older readers know the table."""
         return {"units": self.units} | ({} if self.bias else {"bias": False})

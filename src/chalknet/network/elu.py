@@ -20,13 +20,16 @@ def elu(x: FloatArray) -> tuple[FloatArray, Backward]:
 
     Args:
         x: any shape, float32 or float64.
+
     Returns:
         value: shape and dtype of x, at least -1.
         backward: grad_value -> grad_x, both the shape of x.
-    Source: Clevert, Unterthiner and Hochreiter, Fast and Accurate Deep Network Learning by Exponential Linear Units
-    (ICLR 2016), equation 15 with alpha = 1.
+
+    Source: Clevert, Unterthiner and Hochreiter, Fast and Accurate Deep Network Learning by
+    Exponential Linear Units (ICLR 2016), equation 15 with alpha = 1.
     """
-    negative: FloatArray = np.expm1(np.minimum(x, x.dtype.type(0)))  # 0 where x > 0, so that exp cannot overflow
+    # The minimum is 0 where x > 0, so the exponential cannot overflow.
+    negative: FloatArray = np.expm1(np.minimum(x, x.dtype.type(0)))
 
     def backward(grad_value: FloatArray) -> FloatArray:
         grad_x: FloatArray = grad_value * (negative + 1)
@@ -49,5 +52,6 @@ def elu(x, p):
 '''
 
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
+        """Add ONNX's Elu; see `Layer.to_onnx`."""
         del parameters
         return graph.add("Elu", [x], alpha=1.0)

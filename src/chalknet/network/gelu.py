@@ -16,19 +16,22 @@ GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
 
 
 def gelu(x: FloatArray) -> tuple[FloatArray, Backward]:
-    """Return every element times, about, the probability that a standard normal number is smaller.
+    """Return every element times the standard normal distribution function of it, approximately.
 
-    gelu(x) = x (1 + t) / 2,  t = tanh(u),  u = sqrt(2/pi) (x + 0.044715 x^3)             (docs/derivation.md, R7)
-    dL/dx   = dL/dgelu ((1 + t) / 2 + x (1 - t^2) sqrt(2/pi) (1 + 0.134145 x^2) / 2)      (R8)
+    gelu(x) = x (1 + t) / 2                                          (docs/derivation.md, R7)
+    t       = tanh(sqrt(2/pi) (x + 0.044715 x^3))
+    dL/dx   = dL/dgelu ((1 + t) / 2 + x (1 - t^2) sqrt(2/pi) (1 + 0.134145 x^2) / 2)        (R8)
 
-    The derivative is exact for this form. The form differs from the one with the error function, which NumPy does not
-    have, by at most 0.0005.
+    This is the tanh form, because NumPy has no error function. It differs from the exact gelu by
+    at most 0.0005. The derivative is exact for the tanh form.
 
     Args:
         x: any shape, float32 or float64.
+
     Returns:
         value: shape and dtype of x.
         backward: grad_value -> grad_x, both the shape of x.
+
     Source: Hendrycks and Gimpel, Gaussian Error Linear Units (2016), section 2.
     """
     squared = x * x
@@ -44,7 +47,7 @@ def gelu(x: FloatArray) -> tuple[FloatArray, Backward]:
 
 @dataclass(frozen=True)
 class Gelu(Activation):
-    """x times the standard normal distribution function of x, of every element."""
+    """The Gaussian error linear unit of every element, in its tanh form."""
 
     type = "gelu"
     function = staticmethod(gelu)
@@ -56,7 +59,7 @@ def gelu(x, p):
 '''
 
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
-        # ONNX has a Gelu operator from opset 20 on only.
+        """Add the formula's nodes, as ONNX has a Gelu operator only from opset 20 on."""
         del parameters
         squared = graph.add("Mul", [x, x])
         inner = graph.add("Add", [graph.add("Mul", [squared, graph.scalar(GELU_CUBE)]), graph.scalar(1.0)])

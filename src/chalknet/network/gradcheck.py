@@ -1,4 +1,4 @@
-"""The derivatives of a network against central differences of its loss."""
+"""Numerical gradient check: derivatives compared with central differences of the loss."""
 
 from __future__ import annotations
 
@@ -16,22 +16,26 @@ from chalknet.network.arrays import FloatArray, LabelArray
 from chalknet.network.layer import Parameters
 from chalknet.network.objective import LabeledBatch, Objective, loss_and_gradients
 
-# Cube root of float64's rounding unit: truncation and rounding errors of a central difference balance.
+# The cube root of float64's rounding unit. With this step the truncation error and the rounding
+# error of a central difference are about equal.
 STEP = float(np.finfo(np.float64).eps) ** (1 / 3)
 TOLERANCE = 1e-7
-MAX_HALVINGS = 10  # of the step; beyond, rounding outweighs what a kink does
-DIRECTIONS = 3  # a wrong gradient can be right along one direction by chance, hardly along three
+# The step is halved at most this often to stay on one side of a kink. Smaller steps have a
+# rounding error larger than the error that the kink causes.
+MAX_HALVINGS = 10
+# A wrong gradient can agree along one direction by chance, but hardly along three.
+DIRECTIONS = 3
 
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """One parameter group along its worst direction u, |u| = 1.
+    """The check of one parameter, along the direction u with the largest error, |u| = 1.
 
     Attributes:
-        parameter: the parameter's name.
-        n_elements: its number of elements.
+        parameter: name of the parameter, such as "hidden1.weight".
+        n_elements: number of its elements.
         analytic: sum_i (dL/dw_i) u_i from the backward pass (docs/derivation.md, G1).
-        numeric: (L(w + e u) - L(w - e u)) / (2 e) (G2).
+        numeric: (L(w + step u) - L(w - step u)) / (2 step) (G2).
         relative_error: |analytic - numeric| / max(|analytic|, |numeric|, floor) (G3).
     """
 
@@ -43,14 +47,23 @@ class GradientCheck:
 
     @property
     def ok(self) -> bool:
+        """Whether the relative error is at most `TOLERANCE`."""
         return self.relative_error <= TOLERANCE
 
 
 def relative_error(analytic: float, numeric: float, floor: float = 0.0) -> float:
-    """|a - n| / max(|a|, |n|, floor), and 0 where all are 0; a nan is an infinite error.
+    """Return the relative error of a derivative.
+
+    |analytic - numeric| / max(|analytic|, |numeric|, floor)         (docs/derivation.md, G3)
 
     Args:
-        floor: the size below which a difference of losses can no longer tell a derivative to within `TOLERANCE`.
+        analytic: directional derivative from the backward pass.
+        numeric: the same derivative by differences.
+        floor: smallest denominator. Derivatives below it cannot be measured to within `TOLERANCE`,
+            because of the rounding error of the loss.
+
+    Returns:
+        A float >= 0: 0 if all three are 0, infinity if a derivative is nan.
     """
     if math.isnan(analytic) or math.isnan(numeric):
         return math.inf
@@ -66,18 +79,24 @@ def check_gradients(
     labels: LabelArray,
     seed: int = 0,
 ) -> tuple[GradientCheck, ...]:
-    """Compare the gradients of the mean cross-entropy, group by group, with central differences.
+    """Compare the gradients of the mean cross-entropy with central differences, in float64.
 
     Args:
-        parameters, gradients: by name, of equal shapes; checked in float64.
-        x: (B, I).
+        architecture: the layers.
+        parameters: arrays by name.
+        gradients: the gradients to check, by the same names.
+        x: (B, I) scaled inputs.
         labels: (B,) integers in [0, K).
-        seed: of the random directions.
+        seed: seed of the random directions.
+
     Returns:
-        one `GradientCheck` per group, with the direction that agreed worst.
+        One `GradientCheck` per gradient.
+
     Raises:
         ShapeError: a gradient does not have the shape of its parameter.
-    Source: Griewank and Walther, Evaluating Derivatives (2008), chapter 1, on the error of differences.
+
+    Source: Griewank and Walther, Evaluating Derivatives (2008), chapter 1, on the error of
+    differences.
     """
     samples = LabeledBatch(np.asarray(x, np.float64), labels)
     return check_objective(architecture, parameters, gradients, samples, Objective(), seed=seed)
@@ -93,16 +112,26 @@ def check_objective(
     *,
     seed: int = 0,
 ) -> tuple[GradientCheck, ...]:
-    """Compare the gradients of a whole objective: penalties, soft targets, fixed dropout masks, batch statistics.
+    """Compare the gradients of a whole objective with central differences, in float64.
 
-    Along each of three directions the objective is evaluated a step ahead and a step behind. A direction is the
-    gradient's own plus a random one of the same length: the first keeps the derivative large against rounding, the
-    second reaches every element. Where a step carries an input of a layer that is not smooth across 0, the other side
-    is used.
+    The objective may have penalties, soft targets, fixed dropout masks and batch statistics. It is
+    evaluated one step forward and one step back along each of three directions. A direction is the
+    normalized gradient plus a random unit vector: with the gradient the derivative is large
+    compared to rounding errors, and the random vector reaches every element. Where a step changes
+    the side of a kink, such as that of relu at 0, a one-sided difference is used.
 
     Args:
-        parameters, gradients: by name. A parameter without a gradient is not learned and is not checked.
-        samples, objective, masks: as `loss_and_gradients` takes them, in float64.
+        architecture: the layers.
+        parameters: arrays by name. A parameter without a gradient is not learned and not checked.
+        gradients: the gradients to check, by parameter name.
+        samples: the batch, in float64.
+        objective: the terms of the objective.
+        masks: dropout masks by layer position, as for `loss_and_gradients`.
+        seed: seed of the random directions.
+
+    Returns:
+        One `GradientCheck` per gradient, for the direction with the largest error.
+
     Raises:
         ShapeError: a gradient does not have the shape of its parameter.
     """
@@ -124,12 +153,12 @@ def check_objective(
 
 
 class Evaluation(NamedTuple):
-    """The objective at one point.
+    """The value of the objective at one point.
 
     Attributes:
-        value: of the objective.
-        sides: where the input of each layer that is not smooth is above 0.
-        size: of the largest number involved.
+        value: the objective.
+        sides: for each layer with a kink, whether each element of its input is > 0.
+        size: the largest of |value|, |logits| and 1, which determines the rounding error.
     """
 
     value: float
@@ -152,17 +181,20 @@ def _check_one(
 
 
 def _unit(vector: FloatArray) -> FloatArray:
-    """vector / |vector|, and the zero vector as it is."""
+    """Return the vector divided by its norm, or the zero vector unchanged."""
     length = float(np.linalg.norm(vector))
     return vector / length if length > 0 else vector
 
 
 def _difference(parameters: Parameters, name: str, direction: FloatArray, evaluate: Evaluate) -> tuple[float, float]:
-    """The change of the objective along a direction by differences, and the rounding error that this carries.
+    """Return the derivative along a direction u by differences, and a bound of its rounding error.
 
-    (L(w + e u) - L(w - e u)) / (2 e) where no unit changes sides between the three points (docs/derivation.md, G2).
-    Where one does on one side, the other side alone tells as much, (-3 L(w) + 4 L(w + e u) - L(w + 2 e u)) / (2 e), of
-    the same order e^2 (G4); where on both, e is halved.
+    (L(w + step u) - L(w - step u)) / (2 step)                       (docs/derivation.md, G2)
+    (-3 L(w) + 4 L(w + step u) - L(w + 2 step u)) / (2 step)         (G4)
+
+    G2 is valid if no input of a kink changes its side between the points. If one does in one
+    direction only, G4 uses the points on the other side; its error has the same order, step^2. If
+    inputs change sides in both directions, the step is halved.
     """
 
     def at(distance: float) -> Evaluation:

@@ -1,4 +1,4 @@
-"""The identity."""
+"""The identity activation."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from chalknet.network.arrays import FloatArray
 
 
 def identity(x: FloatArray) -> tuple[FloatArray, Backward]:
-    """Return every element unchanged. Dense layers with nothing between them are one affine map.
+    """Return every element unchanged.
+
+    Dense layers with only the identity between them compute one affine map.
 
     identity(x) = x,  dL/dx = dL/didentity                           (docs/derivation.md, A1)
 
     Args:
         x: any shape, float32 or float64.
+
     Returns:
         value: x itself.
         backward: grad_value -> grad_value.
@@ -24,7 +27,7 @@ def identity(x: FloatArray) -> tuple[FloatArray, Backward]:
 
 @dataclass(frozen=True)
 class Identity(Activation):
-    """Every element unchanged."""
+    """The identity, x for every element."""
 
     type = "identity"
     function = staticmethod(identity)

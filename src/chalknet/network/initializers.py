@@ -1,4 +1,4 @@
-"""Initial parameters, drawn by NumPy's legacy generator in float64: equal seeds give equal values everywhere."""
+"""Initial parameters, drawn in float64 from NumPy's legacy generator."""
 
 from __future__ import annotations
 
@@ -14,41 +14,50 @@ from chalknet.network.layer import BIAS, WEIGHT, Parameters
 
 
 def glorot_deviation(fan_in: int, fan_out: int) -> float:
-    """Return the standard deviation that keeps the variances of a layer's values and gradients about constant.
+    """Return the standard deviation of the Glorot (Xavier) initializer.
 
     sd = sqrt(2 / (fan_in + fan_out))                                (docs/derivation.md, I1)
 
-    Source: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks (AISTATS 2010).
+    With it the variances of values and gradients change little from layer to layer.
+
+    Source: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural
+    networks (AISTATS 2010).
     """
     return math.sqrt(2.0 / (fan_in + fan_out))
 
 
 def glorot_normal(rng: np.random.RandomState, shape: tuple[int, ...], fan_in: int, fan_out: int) -> NDArray[np.float64]:
-    """Draw float64 normal values of mean 0 and `glorot_deviation`, in row-major order."""
+    """Draw float64 normal values with mean 0 and `glorot_deviation`, in row-major order."""
     return rng.normal(0.0, glorot_deviation(fan_in, fan_out), shape)
 
 
 def initial_parameters(architecture: Architecture, seed: int, initializer: str = "writeup") -> Parameters:
-    """Return the initial value of every parameter: weight, then bias, layer after layer, from one legacy stream.
+    """Return the initial value of every parameter.
 
-    writeup         normal, sd = sqrt(2 / (fan_in + fan_out)), the biases too    (docs/derivation.md, I1)
-    glorot_normal   the same, biases 0                                            (I1)
-    glorot_uniform  uniform within sqrt(6 / (fan_in + fan_out)), biases 0         (I2)
-    he_normal       normal, sd = sqrt(2 / fan_in), biases 0                       (I3)
-    he_uniform      uniform within sqrt(6 / fan_in), biases 0                     (I4)
+    writeup         normal, sd = sqrt(2 / (fan_in + fan_out)), biases too  (docs/derivation.md, I1)
+    glorot_normal   the same, biases 0                                     (I1)
+    glorot_uniform  uniform within sqrt(6 / (fan_in + fan_out)), biases 0  (I2)
+    he_normal       normal, sd = sqrt(2 / fan_in), biases 0                (I3)
+    he_uniform      uniform within sqrt(6 / fan_in), biases 0              (I4)
 
-    `numpy.random.RandomState(seed)` gives what `numpy.random.seed(seed)` and the module-level functions gave. NumPy has
-    frozen these streams (NEP 19). Other parameters start at the number that their layer names, such as a batch
-    normalization's scale at 1.
+    All values come from one stream of the legacy generator, weight before bias, layer after layer.
+    `numpy.random.RandomState(seed)` draws the same numbers as `numpy.random.seed(seed)` with the
+    module-level functions, and NumPy has frozen these streams (NEP 19). Other parameters start at
+    the number that their layer defines, such as 1 for a batch norm scale.
 
     Args:
-        seed: in [0, 2**32).
-        initializer: one of the five.
+        architecture: the layers.
+        seed: integer in [0, 2**32).
+        initializer: one of the five names above.
+
     Returns:
-        float64 parameters by name, in the order of `architecture.shapes`.
+        float64 arrays by name, in the order of `architecture.shapes`.
+
     Raises:
-        ConfigError: an unknown initializer.
-    Source: Glorot and Bengio (AISTATS 2010); He, Zhang, Ren and Sun, Delving Deep into Rectifiers (ICCV 2015).
+        ConfigError: the initializer is unknown.
+
+    Source: Glorot and Bengio (AISTATS 2010); He, Zhang, Ren and Sun, Delving Deep into Rectifiers
+    (ICCV 2015).
     """
     if initializer not in INITIALIZERS:
         raise ConfigError(f"initializer must be one of {', '.join(INITIALIZERS)}, got {initializer!r}.")
@@ -67,7 +76,7 @@ def initial_parameters(architecture: Architecture, seed: int, initializer: str =
 
 
 def _fans(layer: NamedLayer) -> tuple[int, int]:
-    """Return fan-in and fan-out of a layer's weight: inputs of an output, and outputs of an input."""
+    """Return the numbers of inputs and outputs of a layer's weight, or (1, 1) without a weight."""
     shapes = [one.shape for one in layer.parameters.values() if one.initial == WEIGHT]
     if not shapes:
         return 1, 1
@@ -78,9 +87,9 @@ def _fans(layer: NamedLayer) -> tuple[int, int]:
 def _draw_weight(
     rng: np.random.RandomState, shape: tuple[int, ...], fan_in: int, fan_out: int, initializer: str
 ) -> NDArray[np.float64]:
-    """Draw a weight. A uniform one has the deviation of the normal one, as its bound is sqrt(3) deviations."""
+    """Draw a weight; normal and uniform initializers have the same standard deviation."""
     deviation = math.sqrt(2.0 / fan_in) if initializer.startswith("he") else glorot_deviation(fan_in, fan_out)
     if initializer.endswith("uniform"):
-        bound = math.sqrt(3.0) * deviation
+        bound = math.sqrt(3.0) * deviation  # the deviation of U(-bound, bound) is bound / sqrt(3)
         return rng.uniform(-bound, bound, shape)
     return rng.normal(0.0, deviation, shape)

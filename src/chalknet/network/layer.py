@@ -1,4 +1,4 @@
-"""The interface of a layer type: `Layer`, the `Parameter`s that it declares, and the `LayerPass` that it returns."""
+"""The interface of layers: `Layer`, its `Parameter`s, and the `LayerPass` that it returns."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from chalknet.network.arrays import FloatArray
 
 Parameters = dict[str, FloatArray]
 Shape = tuple[int, ...]
-WEIGHT, BIAS = "weight", "bias"  # initial values that the recipe's initializer draws
+# Values of `Parameter.initial` for which the recipe's initializer draws the numbers.
+WEIGHT, BIAS = "weight", "bias"
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One array of a layer.
+    """The description of one parameter array of a layer.
 
-    A parameter that its layer calls "weight" is penalized and decayed; every other parameter is not.
+    The L2 penalty and weight decay apply to parameters that the layer names "weight", and to no
+    others.
 
     Attributes:
-        shape: of the array. A weight has its outputs along the first axis.
-        initial: WEIGHT or BIAS for values that the recipe's initializer draws, or the number that fills the array.
-        is_learned: False for a running statistic, which the forward pass of training replaces.
+        shape: shape of the array. A weight has its outputs along the first axis.
+        initial: WEIGHT or BIAS if the recipe's initializer draws the values, or the number that
+            fills the array.
+        is_learned: False for a running statistic, which the forward pass of training updates.
     """
 
     shape: Shape
@@ -34,11 +37,11 @@ class Parameter:
 
 
 class Mode(NamedTuple):
-    """How a layer computes.
+    """Whether a layer computes for training or for prediction.
 
     Attributes:
         training: True to use batch statistics and to return updated running statistics.
-        mask: the dropout mask of this layer and batch, shape of x, or None.
+        mask: the dropout mask of this layer and batch, shape of x; None for no dropout.
     """
 
     training: bool = False
@@ -49,12 +52,13 @@ PREDICTION = Mode()
 
 
 class LayerPass(NamedTuple):
-    """One batch through one layer.
+    """The result of one batch through one layer.
 
     Attributes:
         value: (B, ...) output.
-        backward: grad_value (B, ...) -> (grad_x (B, ...), gradient of each learned parameter by its local name).
-        statistics: running statistics after this batch, by local name; empty outside training.
+        backward: grad_value (B, ...) -> (grad_x (B, ...), gradients of the learned parameters by
+            local name).
+        statistics: running statistics after this batch, by local name; empty in prediction.
     """
 
     value: FloatArray
@@ -63,24 +67,30 @@ class LayerPass(NamedTuple):
 
 
 class OnnxGraph(Protocol):
-    """The builder of an ONNX graph that layers are given. Each method returns the name of its output."""
+    """A builder of an ONNX graph; each method returns the name of the value it adds."""
 
-    def add(self, operator: str, inputs: list[str], **attributes: Any) -> str: ...
+    def add(self, operator: str, inputs: list[str], **attributes: Any) -> str:
+        """Add a node with one output."""
 
-    def scalar(self, value: float) -> str: ...
+    def scalar(self, value: float) -> str:
+        """Add a float32 constant."""
 
 
 @dataclass(frozen=True)
 class Layer(Checked, ABC):
-    """The specification of one layer; its fields are the settings that a recipe can give.
+    """The base class of layers: the settings of one layer, and how it computes.
+
+    The dataclass fields of a subclass are the settings that a recipe can give.
 
     Class attributes:
-        type: the name in recipes and files.
-        is_smooth: False if the layer has a kink at 0, as relu does. The gradient check does not step across kinks.
+        type: the name of the layer type in recipes and files.
+        is_smooth: False if the layer has a kink at 0, as relu does. The gradient check does not
+            take differences across kinks.
         acts_in_prediction: False if the layer is the identity in prediction.
         uses_batch_statistics: whether training needs all samples of a batch at once.
-        predictor_source: Python source of `def TYPE(x, p)`, for `chalknet export --numpy-only`. It returns the output
-            for x (N, I), may use np and DTYPE, and finds parameters and settings in the dictionary p by name.
+        predictor_source: Python source of `def TYPE(x, p)`, for `chalknet export --numpy-only`. It
+            returns the output for x (N, I), may use `np` and `DTYPE`, and gets parameters and
+            settings by name in the dictionary p.
     """
 
     type: ClassVar[str]
@@ -93,33 +103,35 @@ class Layer(Checked, ABC):
         """Return the shape of one sample after the layer.
 
         Raises:
-            ConfigError: the layer cannot read samples of input_shape.
+            ConfigError: the layer does not accept samples of input_shape.
         """
         return input_shape
 
     def parameters(self, input_shape: Shape) -> dict[str, Parameter]:
-        """Return the layer's parameters by local name. The order is that of the rows in an engine's storage."""
+        """Return the layer's parameters by local name, in the order in which engines store them."""
         del input_shape
         return {}
 
     @abstractmethod
     def forward(self, parameters: Mapping[str, FloatArray], x: FloatArray, mode: Mode = PREDICTION) -> LayerPass:
-        """Return the layer's output, with its derivative and its new running statistics.
+        """Return the output, the backward function and the new running statistics.
 
         Args:
-            parameters: by local name.
+            parameters: arrays by local name, such as "weight".
             x: (B, ...) float32 or float64.
             mode: training or prediction, with the dropout mask.
+
         Raises:
-            ShapeError: x or a parameter does not fit.
+            ShapeError: x or a parameter does not fit the layer.
         """
 
     @abstractmethod
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
-        """Add the nodes that compute the layer in prediction, and return the name of the output value.
+        """Add the nodes that compute the layer in prediction, and return their output's name.
 
         Args:
-            parameters: names of the graph's constants, by local name.
+            graph: the builder that nodes are added to.
+            parameters: names of the parameters in the graph, by local name.
             x: name of the input value, (N, I) float32.
         """
 
@@ -128,11 +140,11 @@ class Layer(Checked, ABC):
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
     def __str__(self) -> str:
-        """The layer in the words of a report, such as "dense of 64 units"."""
+        """Return the layer in the words of a report, such as "dense of 64 units"."""
         return self.type.replace("_", " ")
 
     def table(self) -> dict[str, Any]:
-        """Return the layer as the table that a recipe or a file holds: its type and its settings."""
+        """Return the type and settings, as recipes and files store a layer."""
         return {"type": self.type, **self.settings()}
 
 
@@ -140,8 +152,8 @@ def flat_size(layer: Layer, input_shape: Shape) -> int:
     """Return the number of values of a flat sample.
 
     Raises:
-        ConfigError: samples are not flat.
+        ConfigError: the samples have more than one axis.
     """
     if len(input_shape) != 1:
-        raise ConfigError(f"layer {layer.type} reads flat samples of shape (I,), got {input_shape}.")
+        raise ConfigError(f"layer {layer.type} expects flat samples of shape (I,), got {input_shape}.")
     return input_shape[0]

@@ -1,4 +1,4 @@
-"""All layer types by name, and layers read from recipes and files."""
+"""All layer types by name, and functions that read layers from recipes and files."""
 
 from __future__ import annotations
 
@@ -29,17 +29,22 @@ ACTIVATIONS: dict[str, type[Activation]] = {
 
 
 def layer_from_table(value: Any) -> Layer:
-    """Return the layer of a table such as {"type": "dense", "units": 512}, or of a type's name alone.
+    """Return the layer that a table or a name describes.
+
+    Args:
+        value: a table such as {"type": "dense", "units": 512}; the name of a type, for its default
+            settings; or a `Layer`, which is returned.
 
     Raises:
-        ConfigError: an unknown type or setting, or a setting with a value that it does not take.
+        ConfigError: the type or a setting is unknown, a setting is missing, or its value is
+            invalid.
     """
     if isinstance(value, Layer):
         return value
     table = {"type": value} if isinstance(value, str) else value
     name = table.get("type") if isinstance(table, Mapping) else None
     if not isinstance(name, str):
-        raise ConfigError(f'a layer is a name or a table with a "type", got {value!r}.')
+        raise ConfigError(f'a layer must be a name or a table with a "type", got {value!r}.')
     if name not in LAYER_TYPES:
         raise ConfigError(f"unknown layer type {name!r}.{near_match(name, LAYER_TYPES)}")
     layer = LAYER_TYPES[name]
@@ -47,7 +52,7 @@ def layer_from_table(value: Any) -> Layer:
     settings = {key: setting for key, setting in table.items() if key != "type"}
     for key in settings:
         if key not in known:
-            hint = near_match(key, known) if known else " It has none."
+            hint = near_match(key, known) if known else " It has no settings."
             raise ConfigError(f"layer {name}: unknown setting {key!r}.{hint}")
     for item in fields(layer):
         if item.default is MISSING and item.name not in settings:
@@ -59,10 +64,10 @@ def layer_from_table(value: Any) -> Layer:
 
 
 def layers_from_tables(values: Sequence[Any]) -> tuple[Layer, ...]:
-    """Return the layers of a list, as `layer_from_table` reads each.
+    """Return the layers of a list of tables or names; see `layer_from_table`.
 
     Raises:
-        ConfigError: as `layer_from_table`, with the layer's position, counted from 1.
+        ConfigError: an entry is invalid. The message has its position, counted from 1.
     """
     layers = []
     for number, value in enumerate(values, start=1):

@@ -11,6 +11,7 @@ from chalknet.network.activation import Activation, Backward
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import OnnxGraph
 
+# The slope for x <= 0.
 NEGATIVE_SLOPE = 0.01
 
 
@@ -22,12 +23,15 @@ def leaky_relu(x: FloatArray) -> tuple[FloatArray, Backward]:
 
     Args:
         x: any shape, float32 or float64.
+
     Returns:
         value: shape and dtype of x.
         backward: grad_value -> grad_x, both the shape of x.
+
     Source: Maas, Hannun and Ng, Rectifier Nonlinearities Improve Neural Network Acoustic Models (ICML 2013).
     """
-    slope: FloatArray = np.where(x > 0, x.dtype.type(1), x.dtype.type(NEGATIVE_SLOPE))  # the smaller one at exactly 0
+    # At exactly 0 the slope is the smaller one, as it is for relu.
+    slope: FloatArray = np.where(x > 0, x.dtype.type(1), x.dtype.type(NEGATIVE_SLOPE))
 
     def backward(grad_value: FloatArray) -> FloatArray:
         grad_x: FloatArray = grad_value * slope
@@ -50,5 +54,6 @@ def leaky_relu(x, p):
 '''
 
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
+        """Add ONNX's LeakyRelu; see `Layer.to_onnx`."""
         del parameters
         return graph.add("LeakyRelu", [x], alpha=NEGATIVE_SLOPE)

@@ -1,4 +1,4 @@
-"""Cross-entropy from logits, with hard or soft targets, and the penalty on weights; each with its derivative."""
+"""Cross-entropy from logits, with class labels or soft targets, and the L2 penalty."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ from chalknet.network.softmax import log_softmax
 def softmax_cross_entropy(
     logits: FloatArray, labels: LabelArray, reduction: str = "mean"
 ) -> tuple[float, Callable[[], FloatArray]]:
-    """Negative log-likelihood of the true classes in nats, per sample ("mean") or of the whole batch ("sum").
+    """Return the cross-entropy of the true classes, in nats.
 
-    loss  = -(1/B) sum_b log softmax(o_b)[y_b]                       (docs/derivation.md, L2)
+    loss  = -(1/B) sum_n log softmax(o_n)[y_n]                       (docs/derivation.md, L2)
     dL/do = (softmax(o) - onehot(y)) / B                             (L4)
 
-    With reduction "sum" neither is divided by B: the write-up's gradients are sums.
+    With reduction "sum" there is no division by B, as in the write-up, whose gradients are sums.
 
     Args:
         logits: (B, K) float32 or float64, any finite values; not probabilities.
         labels: (B,) integers in [0, K).
-        reduction: "mean" or "sum".
+        reduction: "mean" for the mean per sample, or "sum" for the sum over the batch.
+
     Returns:
         loss: float, finite for finite logits.
         backward: () -> grad_logits, (B, K), dtype of logits, 1/B applied for "mean".
+
     Raises:
         ShapeError: logits is not (B, K) with B >= 1, or labels is not (B,) class indices.
-        ConfigError: an unknown reduction.
+        ConfigError: reduction is not "mean" or "sum".
+
     Source: Goodfellow, Bengio and Courville, Deep Learning (2016), section 6.2.2.3.
     """
     check_logits_and_labels(logits, labels)
@@ -39,8 +42,8 @@ def softmax_cross_entropy(
     divisor = len(labels) if reduction == "mean" else 1
     log_probabilities = log_softmax(logits)
     rows = np.arange(len(labels))
-    # In float64, since a sum over many float32 samples would lose the last digits of each; divided before it is summed,
-    # since a sum of finite losses need not be finite.
+    # The sum is in float64, because a float32 sum over many samples loses digits. The division
+    # comes first, because a sum of finite losses can overflow.
     loss = -float((log_probabilities[rows, labels].astype(np.float64) / divisor).sum())
 
     def backward() -> FloatArray:
@@ -55,36 +58,42 @@ def softmax_cross_entropy(
 def soft_cross_entropy(
     logits: FloatArray, targets: FloatArray, weights: FloatArray | None = None, reduction: str = "mean"
 ) -> tuple[float, Callable[[], FloatArray]]:
-    """Cross-entropy to target distributions, each sample with a weight; the mean over B samples, or their sum.
+    """Return the cross-entropy to target distributions, with a weight per sample, in nats.
 
-    loss  = -(1/B) sum_b w_b sum_k T_bk log softmax(o_b)_k           (docs/derivation.md, L5)
-    dL/do = (1/B) w_b (softmax(o_b) - T_b)                           (L6)
+    loss    = -(1/B) sum_n weight_n sum_k T_nk log softmax(o_n)_k    (docs/derivation.md, L5)
+    dL/do_n = (1/B) weight_n (softmax(o_n) - T_n)                    (L6)
 
     Args:
         logits: (B, K) float32 or float64, any finite values.
-        targets: (B, K), each row >= 0 with sum 1.
-        weights: (B,) >= 0, or None for 1 each.
-        reduction: "mean" or "sum".
+        targets: (B, K), T, each row >= 0 with sum 1.
+        weights: (B,) floats >= 0, or None for 1 each.
+        reduction: "mean" for the mean over B samples, or "sum" for their sum without 1/B.
+
     Returns:
-        loss: float; backward: () -> grad_logits, (B, K).
+        loss: float.
+        backward: () -> grad_logits, (B, K).
+
     Raises:
-        ShapeError: the shapes do not fit together. ConfigError: an unknown reduction.
-    Source: Szegedy et al., Rethinking the Inception Architecture for Computer Vision (CVPR 2016), section 7.
+        ShapeError: logits is not (B, K) with B >= 1, targets differ in shape, or weights is not (B,).
+        ConfigError: reduction is not "mean" or "sum".
+
+    Source: Szegedy et al., Rethinking the Inception Architecture for Computer Vision (CVPR 2016),
+    section 7.
     """
     if logits.ndim != 2 or not len(logits) or targets.shape != logits.shape:
-        raise ShapeError(f"logits must be (B, K) with B >= 1 and targets too, got {logits.shape}, {targets.shape}.")
+        raise ShapeError(f"logits and targets must both be (B, K) with B >= 1, got {logits.shape} and {targets.shape}.")
     if weights is not None and weights.shape != logits.shape[:1]:
-        raise ShapeError(f"weights must be {logits.shape[:1]}, one a row of logits, got {weights.shape}.")
+        raise ShapeError(f"weights must be {logits.shape[:1]}, one per row of logits, got {weights.shape}.")
     if reduction not in ("mean", "sum"):
         raise ConfigError(f"reduction must be one of mean, sum, got {reduction!r}.")
     divisor = len(logits) if reduction == "mean" else 1
     log_probabilities = log_softmax(logits)
-    shares = np.ones(len(logits), logits.dtype) if weights is None else weights
+    weights = np.ones(len(logits), logits.dtype) if weights is None else weights
     each = -(targets * log_probabilities).sum(axis=1, dtype=np.float64)
-    loss = float((shares * each / divisor).sum())
+    loss = float((weights * each / divisor).sum())
 
     def backward() -> FloatArray:
-        grad_logits: FloatArray = (np.exp(log_probabilities) - targets) * shares[:, None]
+        grad_logits: FloatArray = (np.exp(log_probabilities) - targets) * weights[:, None]
         grad_logits /= divisor
         return grad_logits
 
@@ -92,14 +101,18 @@ def soft_cross_entropy(
 
 
 def smoothed_targets(labels: LabelArray, n_classes: int, smoothing: float = 0.0) -> FloatArray:
-    """One-hot rows, a share of each spread evenly over all classes.
+    """Return one-hot rows with label smoothing.
 
-    T_bk = (1 - epsilon) onehot(y_b)_k + epsilon / K                 (docs/derivation.md, L7)
+    T_nk = (1 - smoothing) onehot(y_n)_k + smoothing / K             (docs/derivation.md, L7)
 
     Args:
-        labels: (B,) integers in [0, n_classes); smoothing: epsilon, in [0, 1).
+        labels: (B,) integers in [0, n_classes).
+        n_classes: K.
+        smoothing: the fraction of each target that is spread evenly over all classes, in [0, 1).
+
     Returns:
-        (B, K) float64.
+        (B, K) float64, rows with sum 1.
+
     Source: Szegedy et al. (CVPR 2016), section 7.
     """
     targets = np.full((len(labels), n_classes), smoothing / n_classes)
@@ -108,9 +121,15 @@ def smoothed_targets(labels: LabelArray, n_classes: int, smoothing: float = 0.0)
 
 
 def mixup(first: FloatArray, second: FloatArray, fraction: float) -> FloatArray:
-    """share of the first and the rest of the second: of inputs, and of targets alike.
+    """Return a mixture of two arrays, for inputs and for targets alike.
 
-    x = lambda x_1 + (1 - lambda) x_2,  T = lambda T_1 + (1 - lambda) T_2        (docs/derivation.md, L8)
+    x = fraction x_1 + (1 - fraction) x_2                            (docs/derivation.md, L8)
+    T = fraction T_1 + (1 - fraction) T_2
+
+    Args:
+        first: (B, ...) inputs or targets.
+        second: the arrays that are mixed in, of the same shape.
+        fraction: the fraction of first, in [0, 1].
 
     Source: Zhang et al., mixup: Beyond Empirical Risk Minimization (ICLR 2018).
     """
@@ -121,18 +140,22 @@ def mixup(first: FloatArray, second: FloatArray, fraction: float) -> FloatArray:
 def l2_penalty(
     parameters: Mapping[str, FloatArray], strength: float
 ) -> tuple[float, Callable[[], dict[str, FloatArray]]]:
-    """Half the squared length of all weights, times a strength; biases and gains are free.
+    """Return the L2 penalty on all weights; biases and batch norm scales have none.
 
     penalty = (strength / 2) sum W^2                                 (docs/derivation.md, P1)
     d/dW    = strength W                                             (P2)
 
-    It is added to the mean loss of a batch, so its strength does not depend on the batch's size; where a batch's
-    gradient is a sum, the penalty counts once a sample.
+    The penalty is added to the mean loss of a batch, so its effect does not depend on the batch
+    size. Where the gradient of a batch is a sum, it is added once per sample.
 
     Args:
-        parameters: by name; those that end in ".weight" are weights.
+        parameters: arrays by name; those whose name ends in ".weight" are weights.
+        strength: >= 0.
+
     Returns:
-        penalty: float, never part of a reported loss; backward: () -> gradients by the weights' names.
+        penalty: float; it is never part of a reported loss.
+        backward: () -> gradients by the names of the weights.
+
     Source: Goodfellow, Bengio and Courville, Deep Learning (2016), section 7.1.1.
     """
     weights = {name: value for name, value in parameters.items() if name.endswith(".weight")}

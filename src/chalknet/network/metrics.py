@@ -1,4 +1,4 @@
-"""What is counted and reported, and never differentiated: accuracy and the write-up's printed loss."""
+"""Reported scores, which are never differentiated: accuracy and the write-up's printed loss."""
 
 from __future__ import annotations
 
@@ -18,17 +18,21 @@ PRINTED_LOSS_TINY = 1e-20  # the constant in the write-up's logarithm
 
 
 def accuracy(predictions: Any, targets: Any) -> float:
-    """Share of samples whose predicted class is the true one, in [0, 1].
+    """Return the fraction of samples whose predicted class is the true one.
 
     accuracy = (1/N) #{n : prediction_n = target_n}                  (docs/derivation.md, M1)
 
     Args:
-        predictions, targets: both (N,) class indices or names; or both (N, K) scores or one-hot rows, of which the
-            largest counts (the first of equals).
+        predictions: (N,) class indices or names; or (N, K) scores or one-hot rows, of which the
+            largest counts (the first, if several are equal).
+        targets: true classes in the same form and shape.
+
     Returns:
-        float.
+        A float in [0, 1].
+
     Raises:
-        ShapeError: (a ValueError) the shapes differ, are not (N,) or (N, K), or there are no samples.
+        ShapeError: (a ValueError) the shapes differ, are not (N,) or (N, K), or there are no
+            samples.
     """
     predictions, targets = np.asarray(predictions), np.asarray(targets)
     if predictions.shape != targets.shape:
@@ -41,21 +45,23 @@ def accuracy(predictions: Any, targets: Any) -> float:
 
 
 def printed_loss(probabilities: FloatArray, labels: LabelArray) -> float:
-    """The figure that the write-up printed as its loss: a cross-entropy with its arguments swapped.
+    """Return what the write-up printed as its loss: a cross-entropy with swapped arguments.
 
-    printed = -(1/B) sum_b sum_k p_bk log(onehot(y_b)_k + 1e-20)
-            = -log(1e-20) (1 - (1/B) sum_b p_b[y_b])                 (docs/derivation.md, M2)
+    printed = -(1/B) sum_n sum_k p_nk log(onehot(y_n)_k + 1e-20)
+            = -log(1e-20) (1 - (1/B) sum_n p_n[y_n])                 (docs/derivation.md, M2)
 
-    It falls while the network grows surer of the true classes, starts near 41.4 for ten classes, and does not rise
-    when over-fitting sets in, as the cross-entropy does.
+    It starts near 41.4 with ten classes and falls while the probabilities of the true classes
+    grow. Unlike the cross-entropy, it does not rise when a network overfits.
 
     Args:
         probabilities: (B, K), rows of sum 1.
         labels: (B,) integers in [0, K).
+
     Returns:
-        float in [0, 46.06].
+        A float in [0, 46.06].
+
     Raises:
-        ShapeError: as `softmax_cross_entropy`.
+        ShapeError: as for `softmax_cross_entropy`.
     """
     check_logits_and_labels(probabilities, labels)
     true_class = probabilities[np.arange(len(labels)), labels]
@@ -63,19 +69,24 @@ def printed_loss(probabilities: FloatArray, labels: LabelArray) -> float:
 
 
 def printed_loss_of_mean(true_class: float) -> float:
-    """`printed_loss` from the mean probability of the true classes alone (M2)."""
+    """Return `printed_loss` from the mean probability of the true classes (M2)."""
     return -math.log(PRINTED_LOSS_TINY) * (1.0 - true_class)
 
 
 def sample_losses(logits: FloatArray, labels: LabelArray) -> FloatArray:
-    """(B,) negative log-likelihoods of the true classes in nats, of which L2 is the mean.
+    """Return the cross-entropy of each sample, in nats; the loss (L2) is their mean.
 
-    loss_b = -log softmax(logits_b)[y_b]                              (docs/derivation.md, L2)
+    loss_n = -log softmax(logits_n)[y_n]                             (docs/derivation.md, L1)
 
     Args:
-        logits: (B, K); labels: (B,) integers in [0, K).
+        logits: (B, K) float32 or float64.
+        labels: (B,) integers in [0, K).
+
+    Returns:
+        (B,) losses in the dtype of logits.
+
     Raises:
-        ShapeError: as `softmax_cross_entropy`.
+        ShapeError: as for `softmax_cross_entropy`.
     """
     check_logits_and_labels(logits, labels)
     losses: FloatArray = -log_softmax(logits)[np.arange(len(labels)), labels]
@@ -83,12 +94,14 @@ def sample_losses(logits: FloatArray, labels: LabelArray) -> FloatArray:
 
 
 def score(logits: FloatArray, labels: LabelArray) -> Scores:
-    """All that is reported of one set of samples, from its logits in one go.
+    """Return the reported scores of samples from their logits.
 
     Args:
-        logits: (B, K); labels: (B,) integers in [0, K).
+        logits: (B, K) float32 or float64.
+        labels: (B,) integers in [0, K).
+
     Raises:
-        ShapeError: as `softmax_cross_entropy`.
+        ShapeError: as for `softmax_cross_entropy`.
     """
     return Scores(
         loss=softmax_cross_entropy(logits, labels)[0],
@@ -98,14 +111,15 @@ def score(logits: FloatArray, labels: LabelArray) -> Scores:
 
 
 def mean_scores(scores: Sequence[Scores], sizes: Sequence[int]) -> Scores:
-    """The scores of several batches as those of all their samples together: means weighted by the batches' sizes.
+    """Return the scores of several batches together: means weighted by batch size.
 
     Args:
-        scores, sizes: one a batch, at least one.
+        scores: the scores of each batch, at least one.
+        sizes: the number of samples of each batch.
     """
-    shares = [size / sum(sizes) for size in sizes]
+    weights = [size / sum(sizes) for size in sizes]
     return Scores(
-        loss=sum(share * one.loss for share, one in zip(shares, scores, strict=True)),
-        accuracy=sum(share * one.accuracy for share, one in zip(shares, scores, strict=True)),
-        printed_loss=sum(share * one.printed_loss for share, one in zip(shares, scores, strict=True)),
+        loss=sum(weight * one.loss for weight, one in zip(weights, scores, strict=True)),
+        accuracy=sum(weight * one.accuracy for weight, one in zip(weights, scores, strict=True)),
+        printed_loss=sum(weight * one.printed_loss for weight, one in zip(weights, scores, strict=True)),
     )

@@ -20,12 +20,15 @@ def mish(x: FloatArray) -> tuple[FloatArray, Backward]:
 
     Args:
         x: any shape, float32 or float64.
+
     Returns:
         value: shape and dtype of x.
         backward: grad_value -> grad_x, both the shape of x.
+
     Source: Misra, Mish: A Self Regularized Non-Monotonic Activation Function (BMVC 2020), equation 1.
     """
-    t: FloatArray = np.tanh(np.logaddexp(x, x.dtype.type(0)))  # logaddexp does not overflow
+    # logaddexp(x, 0) is log(1 + e^x) without overflow.
+    t: FloatArray = np.tanh(np.logaddexp(x, x.dtype.type(0)))
 
     def backward(grad_value: FloatArray) -> FloatArray:
         s = (1 + np.tanh(x / 2)) / 2
@@ -48,6 +51,6 @@ def mish(x, p):
 '''
 
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
-        # ONNX has a Mish operator from opset 18 on only.
+        """Add the formula's nodes, as ONNX has a Mish operator only from opset 18 on."""
         del parameters
         return graph.add("Mul", [x, graph.add("Tanh", [graph.add("Softplus", [x])])])

@@ -1,4 +1,4 @@
-"""`Network` and `Ensemble`: trained parameters with what is needed to read raw samples and to name the answer."""
+"""`Network` and `Ensemble`: trained classifiers that predict classes for raw samples."""
 
 from __future__ import annotations
 
@@ -19,19 +19,23 @@ from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import Parameters
 from chalknet.network.softmax import softmax
 
-CHUNK_ROWS = 512  # their hidden values stay in the cache from one operation to the next
+# Rows that are computed at a time: few enough that hidden values stay in the cache between layers.
+CHUNK_ROWS = 512
 
 
 class Classifier:
-    """What a network and an ensemble have in common: from raw samples to answers.
+    """What `Network` and `Ensemble` have in common: predictions for raw samples.
 
     Attributes:
-        architecture: layer widths and activations. class_names: K names.
-        scaling: from raw values to what the first layer reads: divided by 255 where training samples were uint8.
-        image_shape: (H, W) of the training images, or None for rows.
-        input_names: of rows, what the training samples' table called the values; () where it had no header.
-        image_facts: what the training images look like; None for rows, and where it is not known.
-        members: the networks that answer.
+        architecture: the layers.
+        class_names: K names.
+        scaling: from raw values to the inputs of the first layer. It divides by 255 if the training
+            samples were uint8 images.
+        image_shape: (H, W) of the training images, or None for table rows.
+        input_names: column names of the training table; () if it had no header.
+        image_facts: brightness and similar facts of the training images, to compare new images
+            with; None for table rows, or where it is not known.
+        members: the networks whose probabilities are averaged.
     """
 
     architecture: Architecture
@@ -43,45 +47,58 @@ class Classifier:
 
     @property
     def members(self) -> tuple[Network, ...]:
+        """The networks whose probabilities are averaged."""
         raise NotImplementedError
 
     def predict_proba(self, inputs: Any) -> FloatArray:
-        """(N, K) probabilities of raw samples, in the units of the training samples.
+        """Return the class probabilities of raw samples.
 
         Args:
-            inputs: (N, H, W) or (N, I), uint8 or float; scaling is done here.
+            inputs: (N, H, W) images or (N, I) rows, uint8 or float, in the units of the training
+                samples. Scaling is done here.
+
+        Returns:
+            (N, K) array, each row with sum 1.
+
         Raises:
-            ShapeError: samples of another size.
-            DataError: values that are not finite, with the first such sample.
+            ShapeError: samples have another size than the training samples.
+            DataError: values are not finite. The message names the first such sample.
         """
         raise NotImplementedError
 
     def predict(self, inputs: Any) -> NDArray[np.int64]:
-        """(N,) int64 indices of the most probable class; arguments and errors as `predict_proba`."""
-        answers: NDArray[np.int64] = self.predict_proba(inputs).argmax(axis=1).astype(np.int64)
-        return answers
+        """Return the index of the most probable class of each sample, (N,) int64.
+
+        Arguments and errors are those of `predict_proba`.
+        """
+        classes: NDArray[np.int64] = self.predict_proba(inputs).argmax(axis=1).astype(np.int64)
+        return classes
 
     def predict_names(self, inputs: Any) -> list[str]:
-        """The name of the most probable class of each sample; arguments and errors as `predict_proba`."""
+        """Return the name of the most probable class of each sample.
+
+        Arguments and errors are those of `predict_proba`.
+        """
         return [self.class_names[k] for k in self.predict(inputs)]
 
 
 @dataclass(frozen=True, eq=False)
 class Network(Classifier):
-    """A classifier: architecture, parameters, class names, and the scaling of its inputs.
+    """A trained classifier: layers, parameters, class names and the scaling of its inputs.
 
     Attributes:
-        architecture: layer widths and activations.
-        parameters: by name, as `architecture.shapes`; float32 or float64, all of one type.
+        architecture: the layers.
+        parameters: arrays by name, as `architecture.shapes` lists them; all float32 or all float64.
         class_names: K names.
-        scaling: from raw values to what the first layer reads: divided by 255 where training samples were uint8.
-        image_shape: (H, W) of the training images, or None for rows.
-        input_names: of rows, what the training samples' table called the values; () where it had no header.
-        image_facts: what the training images look like; None for rows, and where it is not known.
+        scaling: from raw values to the inputs of the first layer. It divides by 255 if the training
+            samples were uint8 images.
+        image_shape: (H, W) of the training images, or None for table rows.
+        input_names: column names of the training table; () if it had no header.
+        image_facts: facts of the training images, to compare new images with, or None.
 
     Raises:
         ShapeError: parameters or class names do not fit the architecture.
-        DataError: a class name is given twice, or holds characters that cannot be printed.
+        DataError: a class name occurs twice, or has characters that cannot be printed.
     """
 
     architecture: Architecture
@@ -93,9 +110,11 @@ class Network(Classifier):
     image_facts: ImageFacts | None = None
 
     def __repr__(self) -> str:
+        """Return layer sizes, float type and class names."""
         return f"<Network {self.architecture} {self.dtype}, classes {', '.join(self.class_names)}>"
 
     def __post_init__(self) -> None:
+        """Check parameters and class names."""
         check_parameters(self.architecture, self.parameters)
         if len(self.class_names) != self.architecture.n_classes:
             k = self.architecture.n_classes
@@ -104,39 +123,47 @@ class Network(Classifier):
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """The float type of the parameters."""
         return self.parameters["output.weight"].dtype
 
     def logits(self, inputs: Any) -> FloatArray:
-        """(N, K) logits of raw samples, in the units of the training samples.
+        """Return the logits of raw samples.
 
         Args:
-            inputs: (N, H, W) or (N, I), uint8 or float; scaling is done here.
+            inputs: (N, H, W) images or (N, I) rows, uint8 or float, in the units of the training
+                samples. Scaling is done here.
+
+        Returns:
+            (N, K) array in the network's float type.
+
         Raises:
-            ShapeError: samples of another size.
-            DataError: values that are not finite, given or on the way, with the first such sample; a frame with columns
-                of other names, or in another order.
+            ShapeError: samples have another size than the training samples.
+            DataError: values are not finite, in the samples or in the network; or the columns of a
+                data frame have other names, or another order, than in training.
+
         Warns:
-            UserWarning: a network trained on 0..255 is given fractions of 1, which it would see as black.
+            UserWarning: the network was trained on values 0..255, and these are all at most 1.
         """
         check_input_names(column_names(inputs), self.input_names, "inputs", "the network")
         rows = self._rows(np.asarray(inputs))
-        with np.errstate(all="ignore"):  # what overflows on the way is told below, and with its sample
-            parts = [forward(self.architecture, self.parameters, part).logits for part in self._scaled_chunks(rows)]
-        if len(parts) == 1:
-            logits = parts[0]
+        with np.errstate(all="ignore"):  # an overflow is reported below, with the sample that caused it
+            chunks = [forward(self.architecture, self.parameters, one).logits for one in self._scaled_chunks(rows)]
+        if len(chunks) == 1:
+            logits = chunks[0]
         else:
-            logits = np.concatenate(parts) if parts else np.empty((0, self.architecture.n_classes), self.dtype)
+            logits = np.concatenate(chunks) if chunks else np.empty((0, self.architecture.n_classes), self.dtype)
         if not np.isfinite(logits).all():
             first = int(np.argmin(np.isfinite(logits).all(axis=1)))
-            raise DataError(f"sample {first} makes values in the network that are not finite; its own are too large.")
+            raise DataError(f"sample {first} has values so large that the network's values overflow.")
         return logits
 
     def predict_proba(self, inputs: Any) -> FloatArray:
-        """(N, K) probabilities of raw samples; arguments and errors as `logits`."""
+        """Return the (N, K) class probabilities of raw samples; arguments as for `logits`."""
         return softmax(self.logits(inputs))[0]
 
     @property
     def members(self) -> tuple[Network, ...]:
+        """This network alone."""
         return (self,)
 
     def _rows(self, inputs: NDArray[Any]) -> NDArray[Any]:
@@ -146,15 +173,15 @@ class Network(Classifier):
             shapes = f"(N, {self.architecture.n_inputs})"
             if self.image_shape:
                 shapes += f" or (N, {self.image_shape[0]}, {self.image_shape[1]})"
-            raise ShapeError(f"network {self.architecture} reads samples of shape {shapes}, got {inputs.shape}.")
+            raise ShapeError(f"network {self.architecture} expects samples of shape {shapes}, got {inputs.shape}.")
         if rows.dtype.kind == "f" and not np.isfinite(rows).all():
             first = int(np.argmin(np.isfinite(rows).all(axis=1)))
-            raise DataError(f"sample {first} holds values that are not finite.")
+            raise DataError(f"sample {first} has values that are not finite.")
         reads_bytes = self.scaling.shift is None and self.scaling.scale == PIXEL_SCALE
         if reads_bytes and rows.dtype.kind == "f" and rows.size and 0 < rows.max() <= 1:
             warnings.warn(
-                f"values up to {rows.max():g} are given to a network trained on 0..{PIXEL_SCALE:g}; "
-                "pass raw values, scaling is done inside.",
+                f"the network was trained on values 0..{PIXEL_SCALE:g}, but no value here exceeds {rows.max():g}. "
+                "Pass raw values; the network scales them.",
                 stacklevel=4,
             )
         return rows
@@ -166,22 +193,25 @@ class Network(Classifier):
 
 @dataclass(frozen=True, eq=False)
 class Ensemble(Classifier):
-    """Several networks of one architecture, trained from different seeds, whose probabilities are averaged.
+    """Several networks trained with different seeds, whose probabilities are averaged.
 
-    p = (1/M) sum_m softmax(o_m)                                     (docs/derivation.md, M3)
+    p = (1/M) sum_m softmax(o^(m))                                   (docs/derivation.md, M3)
 
     Attributes:
-        networks: M of them, at least one, of equal architecture, class names, scaling and image shape.
+        networks: M >= 1 networks with equal architecture, class names, scaling, image shape and
+            float type.
 
     Raises:
-        ShapeError: there is none, or they differ.
-    Source: Lakshminarayanan, Pritzel and Blundell, Simple and Scalable Predictive Uncertainty Estimation using Deep
-    Ensembles (NeurIPS 2017).
+        ShapeError: there are no networks, or they differ.
+
+    Source: Lakshminarayanan, Pritzel and Blundell, Simple and Scalable Predictive Uncertainty
+    Estimation using Deep Ensembles (NeurIPS 2017).
     """
 
     networks: tuple[Network, ...]
 
     def __post_init__(self) -> None:
+        """Check that the networks can be averaged."""
         if not self.networks:
             raise ShapeError("an ensemble needs at least one network.")
         first = self.networks[0]
@@ -193,45 +223,57 @@ class Ensemble(Classifier):
                 first.dtype,
             )
             if not same or not _equal_scaling(first.scaling, other.scaling):
-                raise ShapeError(f"the networks of an ensemble must be alike, got {first!r} and {other!r}.")
+                raise ShapeError(
+                    f"the networks of an ensemble must have equal layers, class names and scaling, "
+                    f"got {first!r} and {other!r}."
+                )
 
     def __repr__(self) -> str:
+        """Return the number of networks and the first of them."""
         return f"<Ensemble of {len(self.networks)} x {self.networks[0]!r}>"
 
     @property
     def members(self) -> tuple[Network, ...]:
+        """The networks whose probabilities are averaged."""
         return self.networks
 
     @property
     def architecture(self) -> Architecture:  # type: ignore[override]
+        """The layers, equal in all networks."""
         return self.networks[0].architecture
 
     @property
     def class_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The K class names."""
         return self.networks[0].class_names
 
     @property
     def scaling(self) -> Scaling:  # type: ignore[override]
+        """The scaling of raw values, equal in all networks."""
         return self.networks[0].scaling
 
     @property
     def image_shape(self) -> tuple[int, int] | None:  # type: ignore[override]
+        """The (H, W) of the training images, or None for table rows."""
         return self.networks[0].image_shape
 
     @property
     def input_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The column names of the training table."""
         return self.networks[0].input_names
 
     @property
     def image_facts(self) -> ImageFacts | None:  # type: ignore[override]
+        """The facts of the training images, or None."""
         return self.networks[0].image_facts
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """The float type of the parameters."""
         return self.networks[0].dtype
 
     def predict_proba(self, inputs: Any) -> FloatArray:
-        """(N, K) mean probabilities of raw samples; arguments and errors as `Network.logits`."""
+        """Return the (N, K) mean probabilities; see `Network.logits` for arguments and errors."""
         total = self.networks[0].predict_proba(inputs)
         for network in self.networks[1:]:
             total = total + network.predict_proba(inputs)
@@ -240,6 +282,7 @@ class Ensemble(Classifier):
 
 
 def _equal_scaling(first: Scaling, second: Scaling) -> bool:
+    """Return whether two scalings have equal shifts and scales."""
     if (first.shift is None) != (second.shift is None):
         return False
     shifts = first.shift is None or second.shift is None or np.array_equal(first.shift, second.shift)

@@ -1,4 +1,4 @@
-"""The training objective and its gradient: the loss of a batch with everything that a recipe adds to it."""
+"""The training objective: the loss with label smoothing, mixup, sample weights and penalty."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Objective:
     """The terms of the training objective.
 
     Attributes:
-        reduction: "mean" over the batch or "sum".
-        label_smoothing: epsilon of L7, in [0, 1).
+        reduction: "mean" or "sum" over the batch.
+        label_smoothing: the smoothing of L7, in [0, 1).
         l2: strength of P1, >= 0.
     """
 
@@ -29,14 +29,14 @@ class Objective:
 
 @dataclass(frozen=True, eq=False)
 class LabeledBatch:
-    """A batch as the objective reads it.
+    """A batch of training samples with their labels.
 
     Attributes:
-        x: (B, I), mixed already where samples are mixed.
-        labels: (B,).
-        weights: (B,) weight of each sample, or None for equal weights.
-        partners: (B,) labels of the samples that were mixed in, or None.
-        mixup_fraction: lambda of L8.
+        x: (B, I) scaled inputs, after augmentation and mixup.
+        labels: (B,) integers in [0, K).
+        weights: (B,) weight of each sample in the loss, or None for equal weights.
+        partners: (B,) labels of the samples that were mixed in, or None without mixup.
+        mixup_fraction: the fraction of `labels` in the targets (docs/derivation.md, L8).
     """
 
     x: FloatArray
@@ -47,13 +47,14 @@ class LabeledBatch:
 
 
 class LossAndGradients(NamedTuple):
-    """The objective on a batch.
+    """The value of the objective on a batch, with its gradients.
 
     Attributes:
-        value: of the objective.
+        value: the objective, penalty included.
         logits: (B, K).
-        gradients: of every learned parameter, by name.
-        statistics, kink_inputs: as in `ForwardPass`.
+        gradients: the gradient of every learned parameter, by name.
+        statistics: running statistics after this batch, as in `ForwardPass`.
+        kink_inputs: inputs of layers with a kink, as in `ForwardPass`.
     """
 
     value: float
@@ -70,14 +71,19 @@ def loss_and_gradients(
     objective: Objective,
     masks: Mapping[int, FloatArray] | None = None,
 ) -> LossAndGradients:
-    """Return the objective on a batch and its gradient by every learned parameter.
+    """Return the objective on a batch and its gradient with respect to every learned parameter.
 
-    J = L + penalty, times B where the reduction is a sum            (docs/derivation.md, L5, P1)
+    objective = L + penalty, times B for reduction "sum"             (docs/derivation.md, L5, P1)
 
     Args:
-        architecture, parameters, masks: as in `forward`.
+        architecture: the layers.
+        parameters: arrays by name, as `Architecture.shapes` lists them.
+        samples: the batch.
+        objective: the terms of the objective.
+        masks: dropout masks by layer position, as in `forward`.
+
     Raises:
-        ShapeError: shapes do not fit together.
+        ShapeError: inputs, labels or parameters do not fit the architecture.
     """
     whole = forward(architecture, parameters, samples.x, masks=masks, training=True)
     if samples.weights is None and samples.partners is None and not objective.label_smoothing:

@@ -1,4 +1,4 @@
-"""Optimizers: how a gradient changes the parameters, as pure steps and as the same steps in place."""
+"""Optimizers: how gradients change parameters, as pure steps and as the same steps in place."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Optimizer:
         return new_parameters, new_state
 
     def step_scalars(self, step: Step) -> tuple[float, ...]:
-        """Return the numbers that change from step to step; their count is the same at every step."""
+        """Return the numbers that change from step to step, always the same count."""
         return (step.learning_rate,)
 
     def step_in_place(

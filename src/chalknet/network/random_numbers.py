@@ -1,4 +1,4 @@
-"""Random numbers that can be drawn again for any rows of any update: dropout masks, and uniform numbers."""
+"""Random numbers that can be drawn again for any rows of any update: dropout masks and uniforms."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from chalknet.network.arrays import FloatArray
 
-WORDS_PER_STEP = 4  # 64-bit words per step of the counter
+WORDS_PER_STEP = 4  # 64-bit words that the generator makes per step of its counter
 NUMBERS_PER_STEP = 16  # 16-bit numbers in these words
 RATE_STEPS = 2**16  # a dropout rate is rounded to a multiple of 1 / RATE_STEPS
 
@@ -17,18 +17,22 @@ RATE_STEPS = 2**16  # a dropout rate is rounded to a multiple of 1 / RATE_STEPS
 def dropout_mask(
     seed: int, stream: int, update: int, rows: slice, width: int, rate: float, dtype: DTypeLike
 ) -> FloatArray:
-    """Return the factors of D1 for some rows of a batch. A row's factors do not depend on which other rows are asked.
+    """Return the dropout mask (docs/derivation.md, D1) for some rows of a batch.
+
+    The mask of a row does not depend on the other rows that are drawn with it.
 
     Args:
-        seed: in [0, 2**32).
-        stream: number of the dropout layer.
+        seed: integer in [0, 2**32).
+        stream: number of the dropout layer, `NamedLayer.stream`.
         update: number of the update over the whole training, starting at 1.
         rows: positions in the batch.
-        width: F.
-        rate: probability of 0, in [0, 1), rounded to a multiple of 2**-16. The scale of the others follows from the
-            rounded rate.
+        width: F, the number of columns.
+        rate: probability of 0, in [0, 1). It is rounded to a multiple of 2**-16, and the scale of
+            the kept values follows from the rounded rate.
+        dtype: float type of the mask.
+
     Returns:
-        (rows, F) of dtype.
+        (rows, F) array of dtype.
     """
     threshold = round(rate * RATE_STEPS)
     steps = -(-width // NUMBERS_PER_STEP)
@@ -40,23 +44,24 @@ def dropout_mask(
 
 
 def uniforms(seed: int, stream: int, update: int, rows: slice, n: int) -> NDArray[np.float64]:
-    """Return (rows, n) numbers in [0, 1); other arguments as `dropout_mask`."""
+    """Return (rows, n) float64 numbers, uniform in [0, 1); arguments as for `dropout_mask`."""
     steps = -(-n // WORDS_PER_STEP)
     words = random_words(seed, stream, update, rows, steps).reshape(rows.stop - rows.start, steps * WORDS_PER_STEP)
     return (words[:, :n] >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def generator_for(seed: int, stream: int, update: int) -> np.random.Generator:
-    """Return a generator for what all samples of one update share."""
+    """Return a generator for numbers that all samples of one update have in common."""
     return np.random.Generator(_philox(seed, stream, update, 0))
 
 
 def random_words(seed: int, stream: int, update: int, rows: slice, steps: int) -> NDArray[np.uint64]:
-    """Return `steps` x 4 random 64-bit words for each row, as one array.
+    """Return 4 `steps` random 64-bit words for each row, as one flat array.
 
-    The generator is counter-based: it draws the words of any row without drawing those before it. Tiles of a batch,
-    other engines and resumed trainings therefore draw the same numbers. Source: Salmon et al., Parallel Random
-    Numbers: As Easy as 1, 2, 3 (SC 2011).
+    The generator is counter-based: it draws the words of any row without the words before it.
+    Therefore parts of a batch, other engines and resumed runs draw the same numbers.
+
+    Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (SC 2011).
     """
     words: Any = _philox(seed, stream, update, rows.start * steps).random_raw(
         (rows.stop - rows.start) * steps * WORDS_PER_STEP

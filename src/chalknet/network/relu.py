@@ -18,12 +18,15 @@ def relu(x: FloatArray) -> tuple[FloatArray, Backward]:
 
     Args:
         x: any shape, float32 or float64.
+
     Returns:
         value: shape and dtype of x.
         backward: grad_value -> grad_x, both the shape of x.
+
     Source: Nair and Hinton, Rectified Linear Units Improve Restricted Boltzmann Machines (ICML 2010).
     """
-    positive = x > 0  # the gradient at exactly 0 is taken as 0; tests/network/test_activations.py pins it
+    # At exactly 0 relu has no derivative. The gradient there is 0; a test pins it.
+    positive = x > 0
 
     def backward(grad_value: FloatArray) -> FloatArray:
         grad_x: FloatArray = np.where(positive, grad_value, grad_value.dtype.type(0))

@@ -11,23 +11,28 @@ from chalknet.network.activation import Activation, Backward
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import OnnxGraph
 
-# The fixed point of mean 0 and variance 1, from the source's appendix A1, equation 14.
+# The constants for which mean 0 and variance 1 are a fixed point (the source's equation 14).
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
 def selu(x: FloatArray) -> tuple[FloatArray, Backward]:
-    """Return an exponential linear unit whose outputs keep mean 0 and variance 1 from layer to layer.
+    """Return the scaled exponential linear unit of every element.
 
     selu(x) = c x where x > 0, else c a (e^x - 1)                    (docs/derivation.md, R17)
     dL/dx   = dL/dselu c where x > 0, else dL/dselu c a e^x          (R18)
     a = 1.67326..., c = 1.05070...
 
+    With these constants outputs keep mean 0 and variance 1 from layer to layer.
+
     Args:
         x: any shape, float32 or float64.
+
     Returns:
         value: shape and dtype of x.
         backward: grad_value -> grad_x, both the shape of x.
-    Source: Klambauer, Unterthiner, Mayr and Hochreiter, Self-Normalizing Neural Networks (NeurIPS 2017), equation 2.
+
+    Source: Klambauer, Unterthiner, Mayr and Hochreiter, Self-Normalizing Neural Networks (NeurIPS
+    2017), equation 2.
     """
     negative: FloatArray = (SELU_SCALE * SELU_ALPHA) * np.expm1(np.minimum(x, x.dtype.type(0)))
 
@@ -54,5 +59,6 @@ def selu(x, p):
 '''
 
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
+        """Add ONNX's Selu; see `Layer.to_onnx`."""
         del parameters
         return graph.add("Selu", [x], alpha=SELU_ALPHA, gamma=SELU_SCALE)

@@ -16,13 +16,15 @@ def sigmoid(x: FloatArray) -> tuple[FloatArray, Backward]:
     sigmoid(x) = 1 / (1 + e^-x) = (1 + tanh(x/2)) / 2                (docs/derivation.md, R9)
     dL/dx      = dL/dsigmoid sigmoid(x) (1 - sigmoid(x))             (R10)
 
-    The form with tanh is the one that is computed: it cannot overflow.
+    The second form is computed, because tanh cannot overflow.
 
     Args:
         x: any shape, float32 or float64.
+
     Returns:
         value: shape and dtype of x, in [0, 1].
         backward: grad_value -> grad_x, both the shape of x.
+
     Source: Goodfellow, Bengio and Courville, Deep Learning (2016), section 6.2.2.2.
     """
     value: FloatArray = (1 + np.tanh(x / 2)) / 2

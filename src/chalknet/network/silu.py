@@ -20,11 +20,13 @@ def silu(x: FloatArray) -> tuple[FloatArray, Backward]:
 
     Args:
         x: any shape, float32 or float64.
+
     Returns:
         value: shape and dtype of x.
         backward: grad_value -> grad_x, both the shape of x.
-    Source: Elfwing, Uchibe and Doya, Sigmoid-Weighted Linear Units for Neural Network Function Approximation in
-    Reinforcement Learning (Neural Networks 107, 2018).
+
+    Source: Elfwing, Uchibe and Doya, Sigmoid-Weighted Linear Units for Neural Network Function
+    Approximation in Reinforcement Learning (Neural Networks 107, 2018).
     """
     s: FloatArray = (1 + np.tanh(x / 2)) / 2
 
@@ -48,5 +50,6 @@ def silu(x, p):
 '''
 
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
+        """Add x times ONNX's Sigmoid; see `Layer.to_onnx`."""
         del parameters
         return graph.add("Mul", [x, graph.add("Sigmoid", [x])])

@@ -10,22 +10,27 @@ from chalknet.network.arrays import FloatArray
 
 
 def log_softmax(logits: FloatArray) -> FloatArray:
-    """Return the logarithm of `softmax`, without taking the logarithm of a small number.
+    """Return the logarithm of `softmax`, computed without the logarithm of a small number.
 
-    log softmax(o)_k = (o_k - m) - log sum_j exp(o_j - m),  m = max_j o_j     (docs/derivation.md, S3)
+    log softmax(o)_k = (o_k - c) - log sum_j exp(o_j - c),  c = max_j o_j  (docs/derivation.md, S3)
 
     Args:
         logits: (K,) or (B, K), float32 or float64, any finite values.
+
     Returns:
-        shape and dtype of logits; finite.
+        Shape and dtype of logits, always finite: what would be -inf is the smallest finite number.
+
     Raises:
         ShapeError: logits has no or more than two dimensions, or no classes.
+
     Source: Goodfellow, Bengio and Courville, Deep Learning (2016), section 4.1.
     """
     if logits.ndim not in (1, 2) or not logits.shape[-1]:
         raise ShapeError(f"logits must be (K,) or (B, K) with K >= 1, got {logits.shape}.")
-    with np.errstate(over="ignore"):  # two finite logits can lie further apart than the largest number there is
-        shifted = logits - logits.max(axis=-1, keepdims=True)  # the largest is 0, so exp cannot overflow
+    # The largest shifted logit is 0, so exp cannot overflow. The difference itself can, where two
+    # finite logits are further apart than the largest float; it is then set to the smallest float.
+    with np.errstate(over="ignore"):
+        shifted = logits - logits.max(axis=-1, keepdims=True)
     shifted = np.maximum(shifted, np.finfo(shifted.dtype).min)
     normalizer = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     log_probabilities: FloatArray = np.maximum(shifted - normalizer, np.finfo(shifted.dtype).min)
@@ -33,18 +38,24 @@ def log_softmax(logits: FloatArray) -> FloatArray:
 
 
 def softmax(logits: FloatArray) -> tuple[FloatArray, Backward]:
-    """Return probabilities that are proportional to the exponentials of the logits, one distribution per row.
+    """Return class probabilities from logits, one distribution per row.
 
-    softmax(o)_k = exp(o_k - m) / sum_j exp(o_j - m),  m = max_j o_j          (docs/derivation.md, S1, S2)
-    dL/do_k      = p_k (dL/dp_k - sum_j dL/dp_j p_j)                          (S5)
+    softmax(o)_k = exp(o_k) / sum_j exp(o_j)                         (docs/derivation.md, S1)
+                 = exp(o_k - c) / sum_j exp(o_j - c),  c = max_j o_j (S2)
+    dL/do_k      = p_k (dL/dp_k - sum_j dL/dp_j p_j)                 (S5)
+
+    The shifted form is computed, because its exponentials cannot overflow.
 
     Args:
         logits: (K,) or (B, K), float32 or float64, any finite values.
+
     Returns:
         probabilities: shape and dtype of logits, each row >= 0 with sum 1.
         backward: grad_probabilities -> grad_logits, both the shape of logits.
+
     Raises:
         ShapeError: logits has no or more than two dimensions, or no classes.
+
     Source: Bridle, Probabilistic Interpretation of Feedforward Classification Network Outputs (1990).
     """
     probabilities: FloatArray = np.exp(log_softmax(logits))

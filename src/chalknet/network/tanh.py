@@ -18,9 +18,11 @@ def tanh(x: FloatArray) -> tuple[FloatArray, Backward]:
 
     Args:
         x: any shape, float32 or float64.
+
     Returns:
         value: shape and dtype of x, in [-1, 1].
         backward: grad_value -> grad_x, both the shape of x.
+
     Source: Goodfellow, Bengio and Courville, Deep Learning (2016), section 6.3.2.
     """
     value: FloatArray = np.tanh(x)

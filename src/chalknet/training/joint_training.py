@@ -89,6 +89,7 @@ def train_jointly(
             checkpoint was taken, and returns more callbacks of this network.
         threads: of torch's products on a processor.
         keep_sample_scores: as of `Trainer`.
+
     Raises:
         ConfigError: recipes that cannot be trained together, or early stopping without validation samples.
     """

@@ -25,9 +25,11 @@ def training_weights(
         labels: (N,) of the training part. class_names: K names.
         class_weights: "equal", "balanced", or K numbers c_k > 0.
         sample_weights: (N,) s_n >= 0, or None for 1 each.
+
     Raises:
         ConfigError: not K class weights.
         DataError: as `checked_weights`, or they are all 0.
+
     Source: King and Zeng, Logistic Regression in Rare Events Data (2001), for the balanced weights.
     """
     if class_weights == "equal" and sample_weights is None:

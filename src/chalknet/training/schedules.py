@@ -21,8 +21,10 @@ def learning_rate_multiplier(config: ScheduleConfig, update: int, n_updates: int
 
     Args:
         update: u, from 0 on. n_updates: n, of the whole training. updates_per_epoch: at least 1.
+
     Returns:
         a number >= 0.
+
     Source: Loshchilov and Hutter, SGDR (ICLR 2017) for E2; Smith and Topin, Super-Convergence (2018) for E3; Goyal et
     al., Accurate, Large Minibatch SGD (2017) for E4.
     """

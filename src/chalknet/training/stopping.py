@@ -15,6 +15,7 @@ class EarlyStopping:
 
     Attributes:
         best: the record of the epoch to keep so far, None before the first.
+
     Source: Prechelt, Early stopping - but when? (1998), its third class of criteria, with the rule stated in the
     monitor's unit.
     """

@@ -574,6 +574,7 @@ def run_trainers(
         trainings: each trainer with its callbacks. Early stopping and the best weights are callbacks too, called first.
         on_end: called with a trainer and its run. A divergence has the run with the best weights before it, or the last
             ones without validation samples.
+
     Raises:
         ConfigError: early stopping without validation samples.
     """
@@ -599,6 +600,7 @@ def run_epochs(trainer: Trainer, *callbacks: EpochCallback, start: Checkpoint | 
     Args:
         callbacks: called with each epoch's record, in their order; one may raise to stop.
         start: the checkpoint to resume from, of the same data, splits and recipe.
+
     Raises:
         ConfigError: early stopping without validation samples.
         DivergenceError: a loss is no longer finite; see `run_trainers` for its `run`.
