@@ -1,4 +1,4 @@
-"""What every engine must do: the numbers of the slow loops, and the manners of engines/engine.py."""
+"""The contract of `Engine`: every engine gives the numbers of slow loops and of the reference."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def torch_engine(spec):
 
 
 def torch_stack_of_two(spec):
-    """Return the engine of a network that is trained with a wider one."""
+    """Return the engine of a network that is trained in one stack with a wider one."""
     needs("torch")
     from chalknet.engines.torch_engine import TorchStack
 
@@ -65,14 +65,14 @@ ENGINES = [ReferenceEngine, NumpyEngine, TORCH, TORCH_STACK]
 TORCH_NAME = pytest.param("torch", marks=pytest.mark.extras)
 
 
-RULE = Momentum(momentum=0.5)
+OPTIMIZER = Momentum(momentum=0.5)
 RATE = 0.05
 
 
 def made(engine, case, **options):
     weights, biases, x, labels = case
     parts = {"train": SplitData(x, labels), "valid": SplitData(x[:1], labels[:1]), "test": SplitData(x[:0], labels[:0])}
-    return make_engine(engine, parts, named(weights, biases), RULE, **options)
+    return make_engine(engine, parts, named(weights, biases), OPTIMIZER, **options)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -108,10 +108,10 @@ def test_a_slice_is_the_same_batch_as_its_positions(engine, case):
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("average", [0.0, 0.9])
 @given(case=networks())
-def test_an_engine_goes_back_to_a_snapshot_and_goes_on_with_the_same_bits(engine, average, case):
+def test_a_restored_snapshot_continues_with_the_same_bits(engine, average, case):
     weights, biases, x, labels = case
-    rule = optimizer_for(OptimizerConfig("adam", weight_average=average))
-    runner = make_engine(engine, {"train": SplitData(x, labels)}, named(weights, biases), rule)
+    optimizer = optimizer_for(OptimizerConfig("adam", weight_average=average))
+    runner = make_engine(engine, {"train": SplitData(x, labels)}, named(weights, biases), optimizer)
     first, rest = updates([slice(0, len(x))], RATE), updates([slice(0, len(x))] * 2, RATE)
     runner.train_epoch(first)
     snapshot, shown = runner.snapshot(), runner.evaluation_parameters()
@@ -127,7 +127,7 @@ def test_an_engine_goes_back_to_a_snapshot_and_goes_on_with_the_same_bits(engine
 
 @pytest.mark.parametrize("engine", ENGINES)
 @given(case=networks())
-def test_evaluation_changes_nothing_and_an_empty_part_has_no_scores(engine, case):
+def test_evaluation_changes_no_parameter(engine, case):
     runner = made(engine, case)
     before = runner.parameters()
     assert runner.evaluate("valid") == runner.evaluate("valid")
@@ -138,7 +138,7 @@ def test_evaluation_changes_nothing_and_an_empty_part_has_no_scores(engine, case
 
 @pytest.mark.parametrize("engine", ENGINES)
 @given(case=networks())
-def test_the_scores_of_a_part_are_the_means_of_its_samples(engine, case):
+def test_scores_are_the_means_of_sample_scores(engine, case):
     weights, biases, x, labels = case
     runner = made(engine, case, dtype=np.float64)
     each, whole = runner.evaluate_samples("train"), runner.evaluate("train")
@@ -152,7 +152,7 @@ def test_the_scores_of_a_part_are_the_means_of_its_samples(engine, case):
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @given(case=networks())
-def test_a_restored_engine_goes_on_with_the_same_bits(engine, dtype, case):
+def test_a_restored_engine_continues_with_the_same_bits(engine, dtype, case):
     whole, other = made(engine, case, dtype=dtype), made(engine, case, dtype=dtype)
     batches = [slice(0, len(case[2]))]
     whole.train_epoch(updates(batches, RATE))
@@ -164,11 +164,11 @@ def test_a_restored_engine_goes_on_with_the_same_bits(engine, dtype, case):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @given(case=networks())
-def test_what_is_given_out_and_taken_in_is_a_copy(engine, case):
+def test_parameters_are_copied_in_and_out(engine, case):
     weights, biases, x, labels = case
     parameters = named(weights, biases)
     kept = {name: value.copy() for name, value in parameters.items()}
-    runner = make_engine(engine, {"train": SplitData(x, labels)}, parameters, RULE)
+    runner = make_engine(engine, {"train": SplitData(x, labels)}, parameters, OPTIMIZER)
     runner.train_epoch(updates([slice(0, len(x))], RATE))
     assert all((parameters[name] == kept[name]).all() for name in kept)
     given_out = runner.parameters()
@@ -177,7 +177,7 @@ def test_what_is_given_out_and_taken_in_is_a_copy(engine, case):
     assert not any((runner.parameters()[name] == given_out[name]).any() for name in given_out)
 
 
-# Everything that a recipe can add, each alone and then together; what each must agree on is in the test below.
+# Everything that a recipe can add: each feature alone, then all together.
 def dense(units, **settings):
     return {"type": "dense", "units": units, **settings}
 
@@ -251,8 +251,8 @@ def trained(engine, batch_size, features, **more):
 @pytest.mark.parametrize("batch_size", ["full", 16])
 @pytest.mark.parametrize("name", FEATURES)
 @pytest.mark.parametrize(("engine", "tile_rows"), [("numpy", 16), pytest.param("torch", 2, marks=pytest.mark.extras)])
-def test_engines_agree_on_everything_that_a_recipe_can_add(engine, tile_rows, name, batch_size, monkeypatch):
-    """In float64 they differ by rounding alone."""
+def test_engines_agree_on_every_feature(engine, tile_rows, name, batch_size, monkeypatch):
+    """In float64 engines differ by rounding only."""
     if engine == "torch":
         needs("torch")
         monkeypatch.setattr("chalknet.engines.torch_engine.TILE_UNITS", 1)
@@ -278,7 +278,7 @@ def test_a_feature_changes_the_numbers(name):
 @pytest.mark.parametrize("batch_size", ["full", 16])
 @pytest.mark.parametrize("engine", ["reference", "numpy", TORCH_NAME])
 @pytest.mark.parametrize("name", ["all of it", "average over batch norm", "mixup", "layers: many in place"])
-def test_a_resumed_training_has_the_same_bits_whatever_its_recipe(name, engine, batch_size):
+def test_a_resumed_run_has_the_same_bits(name, engine, batch_size):
     if engine == "torch":
         needs("torch")
     recipe = recipe_of(engine=engine, batch_size=batch_size, **FEATURES[name])
@@ -302,8 +302,8 @@ def test_a_resumed_training_has_the_same_bits_whatever_its_recipe(name, engine, 
     [("reference", 0), ("numpy", 0), ("numpy", 2), pytest.param("torch", 0, marks=pytest.mark.extras)],
 )
 @pytest.mark.parametrize("stays_on_disk", [False, True])
-def test_a_column_far_from_0_is_learned_from_as_one_around_0(engine, n_shards, stays_on_disk, tmp_path):
-    """1e9 + 1 and 1e9 - 1, as timestamps are, are one number in float32."""
+def test_a_column_far_from_zero_is_learned(engine, n_shards, stays_on_disk, tmp_path):
+    """In float32, 1e9 + 1 and 1e9 - 1 are one number; timestamps are as large."""
     if engine == "torch":
         needs("torch")
     rng = np.random.default_rng(0)
@@ -332,7 +332,7 @@ def test_a_column_far_from_0_is_learned_from_as_one_around_0(engine, n_shards, s
     "name",
     ["all of it", "batch norm, dropout, tanh", "moved images", "clipping", *[n for n in FEATURES if "layers:" in n]],
 )
-def test_the_number_of_workers_shows_in_no_bit(name, batch_size, monkeypatch):
+def test_the_number_of_threads_changes_no_bit(name, batch_size, monkeypatch):
     for constant, value in {"BLOCK_UNITS": 3, "BAND_VALUES": 20, "BAND_VALUES_OF_MANY": 10}.items():
         monkeypatch.setattr(numpy_engine, constant, value)
     recipe = recipe_of(**{"dtype": "float32", "batch_size": batch_size, "tile_rows": 16, **FEATURES[name]})
@@ -346,7 +346,7 @@ def test_the_number_of_workers_shows_in_no_bit(name, batch_size, monkeypatch):
 
 
 @pytest.mark.extras
-def test_a_stack_learns_a_column_far_from_0_as_one_around_0():
+def test_a_stack_learns_a_column_far_from_zero():
     needs("torch")
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 120)

@@ -1,4 +1,4 @@
-"""What is the numpy engine's own: tiles, lanes, blocks and workers, and that none of them shows in the numbers."""
+"""The numpy engine: tiles, accumulators, blocks and threads change no number."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from strategies import updates
 
 from chalknet.data.preprocess import Scaling, flatten
 from chalknet.engines import numpy_engine
-from chalknet.engines.batches import even_cuts
+from chalknet.engines.batches import even_slices
 from chalknet.engines.engine import SplitData
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
@@ -27,7 +27,7 @@ from chalknet.network.optimizers import Momentum
 
 DATA = made_images(330, seed=2, shape=(7, 6))
 X, LABELS = flatten(DATA.inputs), DATA.labels
-PARTS = {
+SPLIT_DATA = {
     "train": SplitData(X[:250], LABELS[:250]),
     "valid": SplitData(X[250:290], LABELS[250:290]),
     "test": SplitData(X[290:], LABELS[290:]),
@@ -35,10 +35,10 @@ PARTS = {
 
 
 def epochs(engine, hidden, batch_size, n_epochs=3, **options):
-    """Scores of all parts and the parameters after some epochs."""
+    """Return the scores of all splits after each epoch, and the engine."""
     start = initial_parameters(Architecture(42, hidden, 4), seed=1)
-    rule = Momentum(momentum=0.9)
-    runner = make_engine(engine, PARTS, start, rule, scaling=Scaling(255.0), **options)
+    optimizer = Momentum(momentum=0.9)
+    runner = make_engine(engine, SPLIT_DATA, start, optimizer, scaling=Scaling(255.0), **options)
     order = np.random.default_rng(0).permutation(250)
     batches = (
         [slice(0, 250)] if batch_size == "full" else [order[i : i + batch_size] for i in range(0, 250, batch_size)]
@@ -52,15 +52,15 @@ def epochs(engine, hidden, batch_size, n_epochs=3, **options):
 
 @pytest.fixture
 def narrow_blocks(monkeypatch):
-    """Blocks and bands so narrow that small networks are shared out as large ones are."""
+    """Make blocks and bands so narrow that small networks are shared among threads as large ones are."""
     monkeypatch.setattr(numpy_engine, "BLOCK_UNITS", 3)
     monkeypatch.setattr(numpy_engine, "BAND_VALUES", 20)
-    monkeypatch.setattr(numpy_engine, "LANES", 3)
+    monkeypatch.setattr(numpy_engine, "MAX_ACCUMULATORS", 3)
 
 
-HOW = [
+BATCHES = [
     ("full", 1000),  # one tile
-    ("full", 40),  # seven tiles in lanes
+    ("full", 40),  # seven tiles, added up in accumulators
     (64, 1000),  # small steps
     (64, 20),  # batches that are themselves cut, the last one shorter
     (1, 1000),  # one sample at a time
@@ -69,9 +69,9 @@ HOW = [
 
 @pytest.mark.usefixtures("narrow_blocks")
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
-@pytest.mark.parametrize(("batch_size", "tile_rows"), HOW)
+@pytest.mark.parametrize(("batch_size", "tile_rows"), BATCHES)
 @pytest.mark.parametrize("hidden", [(8,), (9, 5), (6, 7, 4)])
-def test_every_way_through_the_engine_equals_the_reference(hidden, batch_size, tile_rows, reduction):
+def test_every_kind_of_batch_equals_the_reference(hidden, batch_size, tile_rows, reduction):
     want, reference = epochs(ReferenceEngine, hidden, batch_size, objective=Objective(reduction))
     got, engine = epochs(
         NumpyEngine,
@@ -94,7 +94,7 @@ def test_every_way_through_the_engine_equals_the_reference(hidden, batch_size, t
 
 @pytest.mark.parametrize("hidden", [(8,), (9, 5)])
 @pytest.mark.parametrize("batch_size", ["full", 64])
-def test_one_float32_step_stays_within_the_rounding_of_its_sums(hidden, batch_size):
+def test_a_float32_step_is_within_the_rounding_of_sums(hidden, batch_size):
     """A sum of n float32 products is off by at most about n units in the last place of its terms (Higham, 2002, 3.1).
 
     The longest sums here run over 250 samples, those of the products over 42 inputs: 2**-24 (250 + 42) = 1.7e-5 of the
@@ -108,44 +108,44 @@ def test_one_float32_step_stays_within_the_rounding_of_its_sums(hidden, batch_si
 
 @pytest.mark.usefixtures("narrow_blocks")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("batch_size", "tile_rows"), HOW)
+@pytest.mark.parametrize(("batch_size", "tile_rows"), BATCHES)
 @pytest.mark.parametrize("hidden", [(8,), (9, 5)])
-def test_any_number_of_workers_gives_the_same_bits(hidden, batch_size, tile_rows, dtype):
+def test_any_number_of_threads_gives_the_same_bits(hidden, batch_size, tile_rows, dtype):
     options = {"tile_rows": tile_rows, "dtype": dtype}
     want, first = epochs(NumpyEngine, hidden, batch_size, threads=1, **options)
-    for workers in (2, 3, 5):
-        got, engine = epochs(NumpyEngine, hidden, batch_size, threads=workers, **options)
+    for threads in (2, 3, 5):
+        got, engine = epochs(NumpyEngine, hidden, batch_size, threads=threads, **options)
         assert got == want
         assert all((engine.parameters()[name] == value).all() for name, value in first.parameters().items())
 
 
-@pytest.mark.parametrize(("batch_size", "tile_rows"), HOW)
-def test_samples_that_are_too_many_to_keep_as_floats_give_the_same_bits(monkeypatch, batch_size, tile_rows):
+@pytest.mark.parametrize(("batch_size", "tile_rows"), BATCHES)
+def test_samples_converted_by_tile_give_the_same_bits(monkeypatch, batch_size, tile_rows):
     want, _ = epochs(NumpyEngine, (8,), batch_size, tile_rows=tile_rows)
     monkeypatch.setattr(numpy_engine, "RESIDENT_BYTES", 0)
     got, _ = epochs(NumpyEngine, (8,), batch_size, tile_rows=tile_rows)
     assert got == want
 
 
-def test_equal_largest_logits_count_for_the_first_class():
+def test_of_equal_logits_the_first_class_counts():
     start = {name: 0 * value for name, value in initial_parameters(Architecture(42, (3,), 4), 0).items()}
-    engine = make_engine(NumpyEngine, PARTS, start, Momentum(0.9))
-    assert engine.evaluate("valid").accuracy == np.mean(PARTS["valid"].labels == 0)
+    engine = make_engine(NumpyEngine, SPLIT_DATA, start, Momentum(0.9))
+    assert engine.evaluate("valid").accuracy == np.mean(SPLIT_DATA["valid"].labels == 0)
 
 
 @pytest.mark.parametrize(
     ("n", "most", "sizes"), [(10, 4, [3, 4, 3]), (4, 4, [4]), (5, 4, [2, 3]), (1, 9, [1]), (9, 1, [1] * 9)]
 )
-def test_cuts_are_few_and_even(n, most, sizes):
-    cuts = even_cuts(n, most)
+def test_even_slices_are_few_and_even(n, most, sizes):
+    cuts = even_slices(n, most)
     assert sorted(cut.stop - cut.start for cut in cuts) == sorted(sizes)
     assert [cut.start for cut in cuts] == [0, *(cut.stop for cut in cuts[:-1])]
     assert cuts[-1].stop == n
 
 
-def test_every_task_runs_once_and_an_error_in_any_reaches_the_caller():
-    workers, seen = ThreadPool(3), []
-    workers.run([lambda _, i=i: seen.append(i) for i in range(10)])
+def test_each_task_runs_once_and_errors_reach_the_caller():
+    pool, seen = ThreadPool(3), []
+    pool.run([lambda _, i=i: seen.append(i) for i in range(10)])
     assert sorted(seen) == list(range(10))
     for bad in range(4):
 
@@ -154,25 +154,25 @@ def test_every_task_runs_once_and_an_error_in_any_reaches_the_caller():
                 raise ZeroDivisionError(str(i))
 
         with pytest.raises(ZeroDivisionError, match=str(bad)):
-            workers.run([lambda n, i=i: fail(n, i) for i in range(4)])
-    workers.run([lambda _: seen.append("after")])
+            pool.run([lambda n, i=i: fail(n, i) for i in range(4)])
+    pool.run([lambda _: seen.append("after")])
     assert seen[-1] == "after"
 
 
-def test_threads_end_when_their_workers_are_gone():
+def test_threads_end_with_their_pool():
     before = set(threading.enumerate())
-    workers = ThreadPool(4)
+    pool = ThreadPool(4)
     started = set(threading.enumerate()) - before
     assert len(started) == 3
-    del workers
+    del pool
     gc.collect()
     for thread in started:
         thread.join(timeout=10)
     assert not any(thread.is_alive() for thread in started)
 
 
-def test_threads_end_before_the_interpreter_does():
-    """One that was still there could abort the process at its very end, after everything was done."""
+def test_threads_end_before_the_interpreter():
+    """A thread that still runs could abort the process at its end, after all work is done."""
     script = (
         "import atexit, threading\n"
         "name = 'chalknet-worker'\n"

@@ -1,4 +1,4 @@
-"""A network whose samples are with several holders: the numbers of one that has them all, to rounding."""
+"""A network trained over several shards equals one trained in one place, to rounding."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SPLITS = split_dataset(DATA, "random", 300, 60)
 BASE = Recipe().with_settings(
     hidden=[13, 7], epochs=20, dtype="float64", learning_rate=0.01, momentum=0.9, reduction="mean", tile_rows=40
 )
-# All that draws by a sample's place in its batch, or acts on the whole gradient.
+# Features that depend on the position of a sample in its batch, or on the whole gradient.
 FEATURES = {
     "plain": {},
     "a sum": {"reduction": "sum", "learning_rate": 1e-4},
@@ -60,20 +60,20 @@ def assert_equal_to_rounding(one, other, tolerance=1e-6):
 
 @pytest.mark.parametrize("batch_size", ["full", 32])
 @pytest.mark.parametrize("name", FEATURES)
-def test_twenty_epochs_with_three_holders_equal_those_with_one(name, batch_size):
+def test_three_shards_equal_one_place_over_twenty_epochs(name, batch_size):
     recipe = BASE.with_settings(batch_size=batch_size, **FEATURES[name])
-    here, one = (trained(DATA, SPLITS, recipe, shards) for shards in (LocalShards(3), None))
-    assert_equal_to_rounding(here, one, 1e-6 if name == "adamw and average" else 1e-9)
+    sharded, whole = (trained(DATA, SPLITS, recipe, shards) for shards in (LocalShards(3), None))
+    assert_equal_to_rounding(sharded, whole, 1e-6 if name == "adamw and average" else 1e-9)
 
 
 @pytest.mark.parametrize("batch_size", ["full", 32, 1])
-@pytest.mark.parametrize("holders", [1, 2, 7])
-def test_any_number_of_holders_and_windows_that_are_shorter_than_the_samples(holders, batch_size):
+@pytest.mark.parametrize("n_shards", [1, 2, 7])
+def test_any_number_of_shards_and_short_windows(n_shards, batch_size):
     recipe = BASE.with_settings(batch_size=batch_size, shuffle_window=70, epochs=3, dropout=0.3, shift_pixels=1)
-    assert_equal_to_rounding(*(trained(DATA, SPLITS, recipe, s) for s in (LocalShards(holders), None)))
+    assert_equal_to_rounding(*(trained(DATA, SPLITS, recipe, s) for s in (LocalShards(n_shards), None)))
 
 
-def test_more_holders_than_samples_leave_some_without():
+def test_more_shards_than_samples_leave_some_empty():
     data = made_images(12, seed=0)
     splits = split_dataset(data, "random", 8, 2)
     recipe = BASE.with_settings(epochs=2, batch_size=4)
@@ -81,7 +81,7 @@ def test_more_holders_than_samples_leave_some_without():
 
 
 @pytest.mark.parametrize("batch_size", ["full", 32])
-def test_holders_of_stored_samples_read_their_own_once_an_epoch(tmp_path, monkeypatch, batch_size):
+def test_shards_read_their_stored_samples_once_per_epoch(tmp_path, monkeypatch, batch_size):
     monkeypatch.setattr(numpy_engine, "RESIDENT_BYTES", 0)
     monkeypatch.setattr("chalknet.artifacts.dataset_files.SHARD_SAMPLES", 150)
     convert(DATA, tmp_path / "set", "shards")
@@ -98,7 +98,7 @@ def test_holders_of_stored_samples_read_their_own_once_an_epoch(tmp_path, monkey
     assert_equal_to_rounding((trainer.history, trainer), trained(DATA, splits, recipe, None))
 
 
-def test_stored_samples_are_handed_to_other_processes_as_where_they_are(tmp_path, monkeypatch):
+def test_stored_samples_are_pickled_as_paths(tmp_path, monkeypatch):
     convert(DATA, tmp_path / "set", "npy")
     monkeypatch.chdir(tmp_path)
     sent = pickle.dumps(load_data("set").inputs)
@@ -107,7 +107,7 @@ def test_stored_samples_are_handed_to_other_processes_as_where_they_are(tmp_path
     assert (pickle.loads(sent)[:] == DATA.inputs).all()
 
 
-def test_a_checkpoint_moves_between_one_holder_and_several():
+def test_a_checkpoint_moves_between_one_place_and_shards():
     recipe = BASE.with_settings(batch_size=32, epochs=6, optimizer="adam", weight_average=0.9)
     whole = trained(DATA, SPLITS, recipe, None)
     for first, second in ((LocalShards(2), None), (None, LocalShards(3)), (LocalShards(2), LocalShards(4))):
@@ -121,7 +121,7 @@ def test_a_checkpoint_moves_between_one_holder_and_several():
         assert_equal_to_rounding((on.history, on), whole)
 
 
-def test_the_scores_of_each_sample_are_in_the_order_of_their_part():
+def test_sample_scores_are_in_the_order_of_the_split():
     recipe = BASE.with_settings(epochs=1, shuffle_window=70, batch_size=32)
     (_, shared), (_, whole) = (
         trained(DATA, SPLITS, recipe, s, keep_sample_scores=True) for s in (LocalShards(3), None)
@@ -136,24 +136,28 @@ def test_the_scores_of_each_sample_are_in_the_order_of_their_part():
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"batch_norm": True}, "batch_norm"), ({"mixup": 0.2}, "mixup"), ({"engine": "reference"}, "numpy engine")],
+    [
+        ({"batch_norm": True}, "batch_norm"),
+        ({"mixup": 0.2}, "mixup"),
+        ({"engine": "reference"}, "need the numpy engine"),
+    ],
 )
-def test_what_needs_a_whole_batch_in_one_place_is_refused(settings, said):
+def test_shards_refuse_what_needs_a_whole_batch(settings, said):
     with pytest.raises(ConfigError, match=said):
         Trainer(DATA, SPLITS, BASE.with_settings(**settings), shards=LocalShards(2))
 
 
-@given(n=st.integers(1, 60), holders=st.integers(1, 9), window=st.integers(1, 70), seed=st.integers(0, 99))
-def test_a_cut_gives_every_sample_to_one_holder_and_finds_it_there(n, holders, window, seed):
-    cut = ShardLayout(n, holders, window)
-    owned = [cut.positions(k) for k in range(holders)]
+@given(n=st.integers(1, 60), n_shards=st.integers(1, 9), window=st.integers(1, 70), seed=st.integers(0, 99))
+def test_a_layout_gives_every_sample_to_one_shard(n, n_shards, window, seed):
+    layout = ShardLayout(n, n_shards, window)
+    owned = [layout.positions(k) for k in range(n_shards)]
     assert sorted(np.concatenate(owned)) == list(range(n))
     batch = np.random.default_rng(seed).permutation(n)[: max(1, n // 2)]
     found = 0
     for some in (batch, slice(n // 3, n)):
-        for k in range(holders):
-            rows, places = cut.of_batch(some, k)
-            assert (owned[k][rows] == np.arange(n)[some][places]).all()
-            assert (np.diff(places) > 0).all()
+        for k in range(n_shards):
+            rows, batch_positions = layout.locate(some, k)
+            assert (owned[k][rows] == np.arange(n)[some][batch_positions]).all()
+            assert (np.diff(batch_positions) > 0).all()
             found += len(rows)
     assert found == len(batch) + n - n // 3

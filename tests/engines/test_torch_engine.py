@@ -37,7 +37,7 @@ from chalknet.engines.torch_engine import TorchEngine  # noqa: E402
 DATA = made_images(400, seed=2, shape=(7, 6))
 SPLITS = split_dataset(DATA, "random", 250, 60, 0)
 X, LABELS = flatten(DATA.inputs), DATA.labels
-PARTS = {
+SPLIT_DATA = {
     "train": SplitData(X[:250], LABELS[:250]),
     "valid": SplitData(X[250:290], LABELS[250:290]),
     "test": SplitData(X[290:], LABELS[290:]),
@@ -62,7 +62,7 @@ def close(mine, theirs, **tolerances):
 def gradients(engine, start, rows=slice(0, 250), **options):
     """What a step of length 1 takes off each parameter."""
     options = {"scaling": Scaling(255.0), "objective": Objective("mean"), **options}
-    runner = make_engine(engine, PARTS, start, Momentum(0.0), **options)
+    runner = make_engine(engine, SPLIT_DATA, start, Momentum(0.0), **options)
     before = runner.parameters()
     runner.train_epoch([Update(rows, Step(1, 1.0))])
     return {name: before[name].astype(float) - value for name, value in runner.parameters().items()}
@@ -93,7 +93,7 @@ def test_gradients_equal_those_of_autograd(activation):
 
 
 def test_autograd_records_nothing():
-    engine = make_engine(TorchEngine, PARTS, initial_parameters(Architecture(42, (8,), 4), 0), Momentum(0.9))
+    engine = make_engine(TorchEngine, SPLIT_DATA, initial_parameters(Architecture(42, (8,), 4), 0), Momentum(0.9))
     engine.train_epoch(updates([slice(0, 250)], 0.01))
     tensors = [*engine.stack._arrays.tensors, *engine.stack._gradients.tensors]
     assert not any(tensor.requires_grad or tensor.grad_fn is not None for tensor in tensors)
@@ -113,7 +113,7 @@ def test_bfloat16_gradients_are_within_a_hundredth_of_the_references(activation,
     """At the start and half-way; of a set that is learned by heart the gradient is what is left of sums that cancel."""
     start = initial_parameters(Architecture(42, (60,), 4), seed=1)
     trained = make_engine(
-        ReferenceEngine, PARTS, start, Momentum(0.9), scaling=Scaling(255.0), activations=[activation]
+        ReferenceEngine, SPLIT_DATA, start, Momentum(0.9), scaling=Scaling(255.0), activations=[activation]
     )
     for _ in range(epochs):
         trained.train_epoch(updates([slice(0, 250)], 0.1))
@@ -194,8 +194,10 @@ def test_initial_weights_are_every_engines():
 
 def test_raw_samples_on_the_device_give_the_same_numbers(monkeypatch):
     want = losses(trainer("torch", batch_size=40).epochs())
-    made = torch_samples.Samples.__init__
-    monkeypatch.setattr(torch_samples.Samples, "__init__", lambda self, *args: made(self, *args[:-2], False, True))
+    made = torch_samples.DeviceSamples.__init__
+    monkeypatch.setattr(
+        torch_samples.DeviceSamples, "__init__", lambda self, *args: made(self, *args[:-2], False, True)
+    )
     runner = trainer("torch", batch_size=40)
     np.testing.assert_allclose(losses(runner.epochs()), want, rtol=1e-12)
     assert runner.engine.stack._samples["train"]._raw.dtype == torch.uint8
@@ -218,8 +220,8 @@ def test_equal_largest_logits_count_for_the_first_class(forms, monkeypatch):
     monkeypatch.setattr(torch_device, "GPU_FORMS_ON", forms)
     start = {name: 0 * value for name, value in initial_parameters(Architecture(42, (3,), 4), 0).items()}
     for precision in ("float32", "bfloat16"):
-        engine = make_engine(TorchEngine, PARTS, start, Momentum(0.9), precision=precision)
-        assert engine.evaluate("valid").accuracy == np.mean(PARTS["valid"].labels == 0)
+        engine = make_engine(TorchEngine, SPLIT_DATA, start, Momentum(0.9), precision=precision)
+        assert engine.evaluate("valid").accuracy == np.mean(SPLIT_DATA["valid"].labels == 0)
 
 
 # Updates as a GPU runs them: everything that changes lies in tensors of fixed place. On the processor the same
@@ -242,15 +244,15 @@ STATIC = {
 @pytest.mark.parametrize("name", STATIC)
 def test_updates_of_fixed_place_equal_those_that_are_handed_over(name, batch_size, monkeypatch):
     settings = {"batch_size": batch_size, **STATIC[name]}
-    monkeypatch.setattr(torch_engine, "STATIC_ON", ())
+    monkeypatch.setattr(torch_engine, "CAPTURE_ON", ())
     handed = trainer("torch", **settings)
     want = losses(handed.epochs())
-    monkeypatch.setattr(torch_engine, "STATIC_ON", EVERYWHERE)
+    monkeypatch.setattr(torch_engine, "CAPTURE_ON", EVERYWHERE)
     fixed = trainer("torch", **settings)
     rounding = 1e-9 if "precision" not in settings else 1e-3
     np.testing.assert_allclose(losses(fixed.epochs()), want, rtol=rounding)
-    assert fixed.engine.stack._is_static
-    assert not handed.engine.stack._is_static
+    assert fixed.engine.stack._captures
+    assert not handed.engine.stack._captures
     close(
         fixed.checkpoint().state,
         handed.checkpoint().state,
@@ -261,16 +263,16 @@ def test_updates_of_fixed_place_equal_those_that_are_handed_over(name, batch_siz
 
 @pytest.mark.parametrize("settings", [{"dropout": 0.2}, {"mixup": 0.3}, {"shift_pixels": 1.0}, {"input_dropout": 0.1}])
 def test_what_chance_adds_is_handed_over(settings, monkeypatch):
-    monkeypatch.setattr(torch_engine, "STATIC_ON", EVERYWHERE)
+    monkeypatch.setattr(torch_engine, "CAPTURE_ON", EVERYWHERE)
     engine = trainer("torch", **settings).engine
     engine.evaluate("valid")
-    assert not engine.stack._is_static
+    assert not engine.stack._captures
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_restored_engine_forgets_scores(precision, monkeypatch):
     """And the copies of the weights that bfloat16 products take."""
-    monkeypatch.setattr(torch_engine, "STATIC_ON", EVERYWHERE)
+    monkeypatch.setattr(torch_engine, "CAPTURE_ON", EVERYWHERE)
     runner = trainer("torch", precision=precision, dtype="float32")
     start = runner.checkpoint()
     before = runner.engine.evaluate("valid")
@@ -301,7 +303,7 @@ def test_work_is_done_once_then_recorded_then_replayed(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
     monkeypatch.setattr(torch.cuda, "graph", graph)
-    recorded = torch_device.Recorded(SimpleNamespace(type="cuda"))
+    recorded = torch_device.CapturedWork(SimpleNamespace(type="cuda"))
     for _ in range(4):
         recorded(lambda: done.append(len(recording)))
     assert done == [0, 1]  # once as it is, and once while it was recorded, which runs nothing on a device
@@ -312,8 +314,8 @@ def test_work_is_done_once_then_recorded_then_replayed(monkeypatch):
 
 def test_an_engine_is_freed_with_its_last_use(monkeypatch):
     """What it recorded has a GPU's memory, which must not wait for the garbage collector."""
-    monkeypatch.setattr(torch_engine, "STATIC_ON", EVERYWHERE)
-    engine = make_engine(TorchEngine, PARTS, initial_parameters(Architecture(42, (8,), 4), 0), Momentum(0.9))
+    monkeypatch.setattr(torch_engine, "CAPTURE_ON", EVERYWHERE)
+    engine = make_engine(TorchEngine, SPLIT_DATA, initial_parameters(Architecture(42, (8,), 4), 0), Momentum(0.9))
     engine.train_epoch(updates([slice(0, 250)], 0.01))
     engine.evaluate("valid")
     still_there = weakref.ref(engine)
@@ -325,7 +327,7 @@ def test_an_engine_is_freed_with_its_last_use(monkeypatch):
         gc.enable()
 
 
-RULES = [
+OPTIMIZERS = [
     Momentum(0.9),
     Nesterov(0.8),
     Adam(),
@@ -334,31 +336,31 @@ RULES = [
 ]
 
 
-@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 @pytest.mark.parametrize("as_tensors", [False, True])
-def test_a_rule_moves_tensors_as_its_pure_step_moves_arrays(rule, as_tensors):
+def test_in_place_steps_on_tensors_equal_pure_steps(optimizer, as_tensors):
     rng = np.random.default_rng(0)
     parameters = {"a.weight": rng.normal(size=(4, 3)), "a.bias": rng.normal(size=4)}
-    state = rule.initial_state(parameters)
+    state = optimizer.initial_state(parameters)
     moved = {name: torch.tensor(np.atleast_2d(value)) for name, value in parameters.items()}
-    memory = {key: torch.tensor(np.atleast_2d(value)) for key, value in state.items()}
+    tensors = {key: torch.tensor(np.atleast_2d(value)) for key, value in state.items()}
     for number in range(1, 4):
         step = Step(number, 0.1 / number)
         gradients = {name: rng.normal(size=value.shape) for name, value in parameters.items()}
-        parameters, state = rule.step(parameters, gradients, state, step)
-        numbers = rule.step_scalars(step)
+        parameters, state = optimizer.step(parameters, gradients, state, step)
+        scalars = optimizer.step_scalars(step)
         for name, tensor in moved.items():
-            slots = [memory[f"{slot}/{name}"] for slot in rule.state_names]
+            arrays = [tensors[f"{key}/{name}"] for key in optimizer.state_names]
             gradient = torch.tensor(np.atleast_2d(gradients[name]))
-            given = torch.tensor(numbers, dtype=torch.float64).unbind() if as_tensors else numbers
-            rule.step_in_place(tensor, gradient, slots, name == "a.bias", given, torch)
+            given = torch.tensor(scalars, dtype=torch.float64).unbind() if as_tensors else scalars
+            optimizer.step_in_place(tensor, gradient, arrays, name == "a.bias", given, torch)
     close(
         {name: tensor.numpy() for name, tensor in moved.items()},
         {n: np.atleast_2d(v) for n, v in parameters.items()},
         rtol=1e-12,
     )
     close(
-        {key: tensor.numpy() for key, tensor in memory.items()},
+        {key: tensor.numpy() for key, tensor in tensors.items()},
         {k: np.atleast_2d(v) for k, v in state.items()},
         rtol=1e-12,
     )

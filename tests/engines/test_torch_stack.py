@@ -216,25 +216,25 @@ def test_samples_made_operands_when_they_come_give_the_same(n_networks, precisio
 
 
 def test_first_layers_are_as_few_products_as_there_can_be():
-    def readings(*settings):
+    def input_products(*settings):
         stacked = sorted(recipes(*settings), key=lambda recipe: (recipe.network.hidden, batch_order_key(recipe)))
         stack, _ = stack_of(stacked)
         stack._lay_out()
-        return stack._readings
+        return stack._input_products
 
-    assert len(readings(*({"hidden": [n]} for n in range(3, 9)))) == 1
+    assert len(input_products(*({"hidden": [n]} for n in range(3, 9)))) == 1
     # Four widths from ten seeds: a batched product a width, that reads all orders as they lie.
-    grid = readings(*({"hidden": [n], "batch_seed": seed} for n in (3, 4, 5, 6) for seed in range(10)))
+    grid = input_products(*({"hidden": [n], "batch_seed": seed} for n in (3, 4, 5, 6) for seed in range(10)))
     assert [(one.run, one.orders) for one in grid] == [(run, slice(0, 10)) for run in range(4)]
     # Eight rates from four seeds: a product for each order.
-    rates = readings(*({"learning_rate": 0.1 * n, "batch_seed": seed} for n in range(1, 9) for seed in range(4)))
+    rates = input_products(*({"learning_rate": 0.1 * n, "batch_seed": seed} for n in range(1, 9) for seed in range(4)))
     assert [(one.run, one.orders) for one in rates] == [(None, order) for order in range(4)]
 
 
 @pytest.mark.parametrize(("n_networks", "static"), [(1, EVERYWHERE), (2, EVERYWHERE), (2, ())])
 def test_an_epoch_waits_for_the_device_once(n_networks, static, monkeypatch):
     """From the second epoch on: training, and the scores of both parts that were asked for after the first."""
-    monkeypatch.setattr(torch_engine, "STATIC_ON", static)
+    monkeypatch.setattr(torch_engine, "CAPTURE_ON", static)
     stack, trainers = stack_of(recipes({"seed": 1}, {"seed": 2, "hidden": [4], "clip_norm": 0.1})[:n_networks])
 
     def epoch(number):
@@ -257,18 +257,18 @@ def test_an_epoch_waits_for_the_device_once(n_networks, static, monkeypatch):
 def test_what_a_recorded_update_reads_stays_where_it_is(n_networks, resident_bytes, monkeypatch):
     """Evaluation, whose tiles are larger than mini-batches, and restoring must not move a buffer or a weight."""
     monkeypatch.setattr(torch_samples, "RESIDENT_BYTES", resident_bytes)
-    monkeypatch.setattr(torch_engine, "STATIC_ON", EVERYWHERE)
+    monkeypatch.setattr(torch_engine, "CAPTURE_ON", EVERYWHERE)
     stacked = recipes({"seed": 1}, {"seed": 2, "batch_seed": 2}, base={"weight_average": 0.5, "hidden": [9, 4]})
     stack, trainers = stack_of(stacked[:n_networks])
 
-    def places():
-        tensors = [*stack._space.buffers.tensors, stack._sums, *(s._made for s in stack._samples.values())]
+    def batch_positions():
+        tensors = [*stack._workspace.buffers.tensors, stack._sums, *(s._made for s in stack._samples.values())]
         for arrays in (stack._gradients, *stack._state.values()):
             tensors += arrays.tensors
         return [tensor.data_ptr() for tensor in tensors if tensor is not None]
 
     stack.train_epoch([trainer.updates(1) for trainer in trainers])
-    before = places()
+    before = batch_positions()
     assert len(before) > 10
     for trainer in trainers:
         for part in ("valid", "test", "train"):
@@ -276,7 +276,7 @@ def test_what_a_recorded_update_reads_stays_where_it_is(n_networks, resident_byt
         trainer.engine.restore(trainer.engine.parameters(), trainer.engine.state())
         trainer.engine.restore_snapshot(trainer.engine.snapshot())
     stack.train_epoch([trainer.updates(2) for trainer in trainers])
-    assert set(before) <= set(places())
+    assert set(before) <= set(batch_positions())
 
 
 @pytest.mark.parametrize(

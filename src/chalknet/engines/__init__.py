@@ -1,1 +1,5 @@
-"""What runs the network's formulas: each engine computes the same thing as fast as its machine allows."""
+"""The code that computes: one interface, `Engine`, and three implementations of it.
+
+`reference` evaluates the formulas of `network` as they are written. `numpy_engine` and
+`torch_engine` compute the same numbers faster, and tests compare both with the reference.
+"""

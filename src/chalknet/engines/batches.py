@@ -1,4 +1,4 @@
-"""Training batches: the samples of an update, after random transforms."""
+"""Training batches: the samples of an update after random transforms, and how batches are cut."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ Labels = NDArray[np.integer[Any]]
 
 
 class TrainingBatch(NamedTuple):
-    """Labels, weights and random draws of one update.
+    """The samples of one update: labels, weights and random numbers.
+
+    On a shard these are only some of the samples of a batch.
 
     Attributes:
-        batch: positions in the training split.
-        labels: (n,).
+        batch: positions of the n samples in the training split.
+        labels: (n,) integers in [0, K).
         weights: (n,) weights of the samples in the loss, or None for equal weights.
         step: number and learning rate of the update.
         augmentation: (n, PARAMETERS_PER_IMAGE) random numbers for the augmenter, or None.
-        mixup: partners for mixup, or None.
-        n_batch: size of the whole batch, larger than n on a shard.
-        places: positions of these samples in the whole batch, ascending; None where they are all of it.
+        mixup: partners and fraction, or None without mixup.
+        n_batch: size of the whole batch; n, or more on a shard.
+        batch_positions: positions of the samples in the whole batch, ascending; None if they are
+            the whole batch.
     """
 
     batch: Batch
@@ -38,33 +41,36 @@ class TrainingBatch(NamedTuple):
     augmentation: NDArray[np.float64] | None
     mixup: Mixup | None
     n_batch: int
-    places: NDArray[np.int64] | None = None
+    batch_positions: NDArray[np.int64] | None = None
 
     def targets(self, rows: slice, smoothing: float) -> Targets:
-        """Return the targets of some of the samples."""
+        """Return the targets of some of the samples, with this label smoothing."""
         weights = None if self.weights is None else self.weights[rows]
         if self.mixup is None:
             return Targets(self.labels[rows], weights=weights, smoothing=smoothing)
         partners = self.labels[self.mixup.partners[rows]]
         return Targets(self.labels[rows], partners, self.mixup.fraction, weights, smoothing)
 
-    def in_batch(self, rows: slice) -> Rows:
-        """Return the positions of some of the samples in the whole batch."""
-        return rows if self.places is None else self.places[rows]
+    def positions_in_batch(self, rows: slice) -> Rows:
+        """Return the positions in the whole batch of some of the samples."""
+        return rows if self.batch_positions is None else self.batch_positions[rows]
 
 
 class BatchBuilder:
-    """Builds training batches, and their samples where random transforms change them.
+    """Builds training batches and, where random transforms change them, their samples.
 
     Args:
-        spec: its training split must not be empty.
-        floats: (N, >= I) scaled training samples, where they are kept in memory, or None.
+        spec: what the engine is constructed from; its training split must not be empty.
+        floats: (N, >= I) scaled training samples if they are kept in memory, or None.
+
     Attributes:
-        changes_samples: whether samples are augmented, mixed, or lose inputs, so that `fill` must run.
-        input_dropout: the dropout layer before all others, or None.
+        changes_samples: whether augmentation, mixup or input dropout changes samples. Then `fill`
+            computes the inputs of a batch.
+        input_dropout: the dropout layer in front of all others, or None.
     """
 
     def __init__(self, spec: EngineSpec, floats: Matrix | None = None) -> None:
+        """Create a builder for the training split of a spec."""
         self._train, self._transforms, self._scaling = spec.splits["train"], spec.transforms, spec.scaling
         self._dtype, self._floats = np.dtype(spec.dtype), floats
         first = spec.architecture.layers[0]
@@ -73,24 +79,36 @@ class BatchBuilder:
             self._transforms.augmenter is not None or self._transforms.mixup or self.input_dropout
         )
 
-    def build(self, update: Update, places: NDArray[np.int64] | None = None, n_batch: int = 0) -> TrainingBatch:
+    def build(
+        self, update: Update, batch_positions: NDArray[np.int64] | None = None, n_batch: int = 0
+    ) -> TrainingBatch:
         """Return the batch of an update.
 
         Args:
-            places: if given, the samples are a part of a batch of n_batch samples, at these positions. Mixup must be
-                off then.
+            update: positions and step.
+            batch_positions: if given, the samples of `update` are only some of a batch of n_batch
+                samples, at these positions. Mixup must be off then.
+            n_batch: size of the whole batch; 0 if it consists of the samples of `update`.
         """
         number, weights = update.step.number, self._train.weights
         labels = self._train.labels[update.batch]
         n = len(labels)
         loss_weights = None if weights is None else weights[update.batch].astype(self._dtype)
-        rows: Rows = slice(0, n) if places is None else places
+        rows: Rows = slice(0, n) if batch_positions is None else batch_positions
         augmentation = self._transforms.augmentation_parameters(number, rows)
         mixup = self._transforms.draw_mixup(number, n)
-        return TrainingBatch(update.batch, labels, loss_weights, update.step, augmentation, mixup, n_batch or n, places)
+        return TrainingBatch(
+            update.batch, labels, loss_weights, update.step, augmentation, mixup, n_batch or n, batch_positions
+        )
 
     def fill(self, out: Matrix, batch: TrainingBatch, rows: slice) -> None:
-        """Write some samples of a batch, augmented, scaled, mixed and with inputs dropped, into out (rows, I)."""
+        """Write the inputs of some samples of a batch after all random transforms.
+
+        Args:
+            out: (rows, I) array to write to.
+            batch: from `build`.
+            rows: which samples of the batch.
+        """
         self._augment(out, batch, np.arange(rows.start, rows.stop))
         if batch.mixup is not None:
             partners = np.empty_like(out)
@@ -99,12 +117,12 @@ class BatchBuilder:
             np.multiply(partners, 1 - batch.mixup.fraction, out=partners)
             np.add(out, partners, out=out)
         if self.input_dropout is not None:
-            width, at = out.shape[1], batch.in_batch(rows)
+            width, at = out.shape[1], batch.positions_in_batch(rows)
             rate, number = self.input_dropout.rate, batch.step.number
             np.multiply(out, self._transforms.dropout_mask(0, rate, number, at, width, self._dtype), out=out)
 
     def _augment(self, out: Matrix, batch: TrainingBatch, positions: NDArray[np.int64]) -> None:
-        """Write the samples at some positions of a batch, augmented and scaled, into out."""
+        """Write the samples at some positions of a batch, augmented and scaled, to out."""
         samples = batch.batch
         where = positions + (samples.start or 0) if isinstance(samples, slice) else samples[positions]
         if batch.augmentation is None and self._floats is not None:
@@ -119,15 +137,18 @@ def batch_size(batch: Batch) -> int:
     return int(batch.stop) - int(batch.start or 0) if isinstance(batch, slice) else len(batch)
 
 
-def even_cuts(n: int, most: int) -> list[slice]:
-    """Cut 0..n in as few slices of at most `most` as possible, all of nearly the same length."""
-    count = -(-n // most)
+def even_slices(n: int, max_length: int) -> list[slice]:
+    """Return as few slices as possible that cover 0..n, none longer than max_length.
+
+    Their lengths differ by at most 1.
+    """
+    count = -(-n // max_length)
     bounds = [*(round(i * (n / count)) for i in range(count)), n]
     return [slice(a, b) for a, b in pairwise(bounds)]
 
 
-def part_of_batch(batch: Batch, rows: slice) -> Batch:
-    """Return some rows of a batch as a batch."""
+def slice_batch(batch: Batch, rows: slice) -> Batch:
+    """Return some rows of a batch, as a batch."""
     if isinstance(batch, slice):
         first = batch.start or 0
         return slice(first + rows.start, first + rows.stop)

@@ -1,4 +1,4 @@
-"""The interface between training and the code that computes: `Engine`, and `EngineSpec` that one is made from."""
+"""The interface between training and the code that computes: `Engine`, its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from chalknet.network.objective import Objective
 from chalknet.network.optimizers import Optimizer, Step
 from chalknet.records import Scores
 
-Snapshot = Any  # parameters and state in a form that only the engine that made it can read
-Batch = NDArray[np.int64] | slice  # positions in the training split; a slice is contiguous and needs no copy
+# Parameters and optimizer state in a form that only the engine that made it can read.
+Snapshot = Any
+# Positions in the training split. An engine reads a slice without copying the samples.
+Batch = NDArray[np.int64] | slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +28,11 @@ class SplitData:
     """The samples of one split (training, validation or test) as an engine receives them.
 
     Attributes:
-        inputs: (n, I) array with the dtype of the file, not scaled yet; or an object that returns such arrays when
-            indexed by a slice or an index array, such as `OnDiskSplit`.
+        inputs: (n, I) array with the dtype of the file, not scaled yet; or an object that returns
+            such arrays when indexed by a slice or an index array, such as `OnDiskSplit`.
         labels: (n,) integers in [0, K).
-        weights: (n,) floats >= 0, the weight of each sample in the training loss, or None for equal weights. Reported
-            scores always weigh samples equally.
+        weights: (n,) floats >= 0, the weight of each sample in the training loss, or None for
+            equal weights. Reported scores always weigh samples equally.
     """
 
     inputs: Any
@@ -40,11 +42,11 @@ class SplitData:
 
 @dataclass(frozen=True, eq=False)
 class SampleScores:
-    """The loss of each sample of a split, and whether its class is predicted.
+    """The scores of each sample of a split, in the order of the split.
 
     Attributes:
-        loss: (n,) float, nats.
-        correct: (n,) bool.
+        loss: (n,) floats, the cross-entropy of each sample in nats.
+        correct: (n,) bool, whether the predicted class is the label.
     """
 
     loss: NDArray[Any]
@@ -53,7 +55,12 @@ class SampleScores:
 
 @dataclass(frozen=True, eq=False)
 class Update:
-    """One update of the parameters: a batch and a step."""
+    """One update of the parameters.
+
+    Attributes:
+        batch: positions of the samples in the training split.
+        step: number of the update over the whole training, and its learning rate.
+    """
 
     batch: Batch
     step: Step
@@ -65,17 +72,21 @@ class EngineSpec:
 
     Attributes:
         architecture: the layers.
-        parameters: initial values by name, as `Architecture.shapes` has them.
-        optimizer: makes the steps.
-        splits: "train", "valid" and "test"; an absent or empty split is never scored.
-        scaling: from raw inputs to what the first layer reads.
-        objective: the training objective.
-        transforms: random changes of training samples, and the seed of dropout masks.
-        clip_norm: largest length of the gradient; 0 for no bound.
-        dtype: float32 or float64, of all values.
-        threads: None for one per core. Results do not depend on it, except for the torch engine's last digits.
-        tile_rows: samples that pass through the network at a time, where an engine cuts batches.
-        device, precision: of the torch engine, as in `TrainingConfig`.
+        parameters: initial values by name, with the shapes that `Architecture.shapes` states.
+        optimizer: the formula of an update.
+        splits: samples by split name, "train", "valid" or "test". An absent or empty split has no
+            scores.
+        scaling: from the inputs of a file to what the first layer reads.
+        objective: the loss that is minimized.
+        transforms: augmentation and mixup of training samples, and the seed of dropout masks.
+        clip_norm: largest norm of the gradient; 0 for no limit.
+        dtype: float32 or float64, of parameters and values.
+        threads: number of threads; None for one per core. Results do not depend on it, except for
+            the last digits of the torch engine.
+        tile_rows: how many samples pass through the network at once, where an engine cuts batches
+            into tiles.
+        device: "auto", "cpu" or "cuda"; used by the torch engine only.
+        precision: "float32", "bfloat16" or "tf32", of products; used by the torch engine only.
     """
 
     architecture: Architecture
@@ -94,46 +105,57 @@ class EngineSpec:
 
 
 class Engine(Protocol):
-    """Trains and evaluates one network. tests/contracts/test_engines.py compares every engine with the reference."""
+    """Trains and evaluates one network.
+
+    tests/contracts/test_engines.py holds every engine to the numbers of the reference.
+    """
 
     @property
     def device(self) -> str:
-        """Where it computes: "cpu" or "cuda"."""
+        """The device that computes: "cpu" or "cuda"."""
 
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
-        """Run all updates, and return the scores of their batches, each computed before its own update.
+        """Make all updates and return the mean scores of their batches.
 
-        Scores are those of the samples after random transforms, with dropout; the label of a mixed sample is that of
-        its larger share. An engine may stop once the scores are no longer finite.
+        The scores of a batch are computed before its own update, after random transforms and with
+        dropout. The label of a sample with mixup is that of its larger part. An engine may stop as
+        soon as the loss is not finite.
         """
 
-    def evaluate(self, part: str) -> Scores | None:
-        """Return the scores of "train", "valid" or "test" with the present parameters; None if the split is empty."""
+    def evaluate(self, split: str) -> Scores | None:
+        """Return the scores of "train", "valid" or "test"; None if the split is empty."""
 
-    def evaluate_samples(self, part: str) -> SampleScores | None:
-        """Return per-sample scores in the order of the split; `evaluate` returns their means."""
+    def evaluate_samples(self, split: str) -> SampleScores | None:
+        """Return the scores of each sample of a split; None if the split is empty."""
 
     def parameters(self) -> Parameters:
-        """Return the present parameters as NumPy arrays by name, in the engine's float type."""
+        """Return copies of the current parameters by name, in the engine's dtype."""
 
     def evaluation_parameters(self, of: Snapshot | None = None) -> Parameters:
-        """Return the parameters that `evaluate` uses: the present ones, or their average where there is one.
+        """Return copies of the parameters that `evaluate` uses.
+
+        These are the current parameters, or their average if the optimizer keeps one.
 
         Args:
-            of: a snapshot whose parameters are returned instead.
+            of: a snapshot of this engine, to return its parameters instead of the current ones.
         """
 
     def state(self) -> Parameters:
-        """Return the optimizer state, by "state/parameter"."""
+        """Return copies of the optimizer state by "state/parameter", such as "velocity/output.bias"."""
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
-        """Restore parameters and optimizer state."""
+        """Replace parameters and optimizer state by copies of these.
+
+        Args:
+            parameters: all parameters, as `parameters` returns them.
+            state: the optimizer state, as `state` returns it.
+        """
 
     def snapshot(self) -> Snapshot:
-        """Return copies of parameters and state, in a tenth of the time that `parameters` and `state` take."""
+        """Return a copy of parameters and state, in a tenth of the time of `parameters` and `state`."""
 
     def restore_snapshot(self, snapshot: Snapshot) -> None:
-        """Return to the state of a snapshot of this engine, which is not changed."""
+        """Set parameters and state to those of a snapshot of this engine, which stays valid."""
 
 
 EngineFactory = Callable[[EngineSpec], Engine]

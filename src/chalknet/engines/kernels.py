@@ -1,4 +1,4 @@
-"""The tables in which the numpy and the torch engine find their kernels: one entry per layer type."""
+"""The registries in which the numpy and the torch engine find the kernel of each layer type."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from chalknet.errors import ConfigError
 from chalknet.network.layer import Layer
 
 T = TypeVar("T")
-# Activations whose derivative is one number on each side of 0: their value is the input times the derivative.
+# Activations that are a straight line on each side of 0. Their value is the input times the derivative.
 PIECEWISE_LINEAR = frozenset({"relu", "leaky_relu", "identity"})
 
 
 def registered(table: dict[Any, Any], key: Any) -> Callable[[T], T]:
-    """Return a decorator that puts a class or a function into a table."""
+    """Return a decorator that registers a class or a function.
+
+    Args:
+        table: the registry.
+        key: what the entry is found by: a layer type, or the name of an activation.
+    """
 
     def register(entry: T) -> T:
         table[key] = entry
@@ -24,10 +29,16 @@ def registered(table: dict[Any, Any], key: Any) -> Callable[[T], T]:
 
 
 def kernel_for(table: dict[type[Layer], T], layer: type[Layer], engine: str, other: str) -> T:
-    """Return the entry of a layer type, or of the class that it is derived from.
+    """Return the kernel of a layer type, or of the nearest class that it is derived from.
+
+    Args:
+        table: the registry of an engine.
+        layer: the layer type.
+        engine: name of the engine, for the message.
+        other: name of an engine that may have the layer, for the message.
 
     Raises:
-        ConfigError: there is none; the message names the engine, and another one that may have it.
+        ConfigError: the engine has no kernel for this layer type.
     """
     for one in layer.__mro__:
         if one in table:

@@ -1,9 +1,15 @@
-"""The default engine: multithreaded NumPy, with the same bits for any number of threads.
+"""The default engine: NumPy on all cores, with the same bits for any number of threads.
 
-Large batches are cut into tiles of rows. Of L lanes, lane k computes the tiles k, k + L, k + 2 L, ... and adds up their
-gradients, and the lanes are added in their order. Small batches pass whole, and the columns of each group of layers are
-cut into blocks of fixed width, so that no gradients have to be added up. Tiles, lanes and blocks depend on the sizes
-alone. Threads change the schedule only, not the result.
+A large batch is cut into tiles, runs of samples whose values stay in the cache of one core. Threads
+compute tiles, and the gradients of the tiles are added up. Floating-point addition is not
+associative, so the order of the additions is fixed by the sizes alone: with A accumulators,
+accumulator a adds up tiles a, a + A, a + 2 A, ... in this order, and at the end the accumulators are
+added in order of a. A thread takes one accumulator at a time. Threads change when a sum is computed
+and not its order.
+
+A small batch is one tile: cut further, every thread would have a whole gradient to add for a few
+samples. Instead, threads share the columns (units) of each group of layers, in blocks of fixed
+width. Each number is then computed by one thread, and no gradients have to be added up.
 """
 
 from __future__ import annotations
@@ -16,18 +22,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.data.preprocess import Scaling
-from chalknet.engines.batches import BatchBuilder, TrainingBatch, even_cuts, part_of_batch
+from chalknet.engines.batches import BatchBuilder, TrainingBatch, even_slices, slice_batch
 from chalknet.engines.engine import Batch, EngineSpec, SampleScores, Snapshot, SplitData, Update
-from chalknet.engines.numpy_kernels import EVERY, Group, InPlaceKernel, Workspace
+from chalknet.engines.numpy_kernels import ALL, Group, InPlaceKernel, Workspace
 from chalknet.engines.parameter_layout import (
     PARAMETERS,
     Matrix,
     NetworkArrays,
     ParameterLayout,
+    arrays_to_evaluate,
     initial_state,
-    shown,
 )
-from chalknet.engines.scores import ScoreAccumulator, SoftmaxTerms, Sums
+from chalknet.engines.scores import ScoreAccumulator, ScoreSums, SoftmaxTerms
 from chalknet.engines.thread_pool import ThreadPool
 from chalknet.machine.blas import one_blas_thread
 from chalknet.machine.kernels import warn_of_slow_kernels
@@ -37,32 +43,45 @@ from chalknet.network.layer import Parameters
 from chalknet.network.optimizers import AVERAGE, Step
 from chalknet.records import Scores
 
-LANES = 8  # partial sums of a large batch, and so the most threads that can share one
-BLOCK_UNITS = 512  # columns of a group that one task computes in a small batch
-BAND_VALUES = 2**18  # values of a matrix that one task updates
-BAND_VALUES_OF_MANY = 2**15  # the same for an optimizer with several state matrices, so that all stay in the cache
-ROWS_MADE_AT_ONCE = 32  # samples of a small batch that one task augments or mixes
-SMALL_BATCH_TERMS = 65_536  # samples of small batches whose scores are added up at a time
-RESIDENT_BYTES = 64 * 2**20  # samples up to this size are kept as floats; more are converted a tile at a time
+# Sizes of pieces of work. They are constants, and not derived from the number of threads, so that the
+# order of all sums is the same for any number of threads.
+
+# Partial sums of the gradient of a large batch, and so the most threads that can share one batch.
+MAX_ACCUMULATORS = 8
+# Columns of a group that one task computes in a small batch.
+BLOCK_UNITS = 512
+# Values of a matrix that one task of the optimizer updates: rows that stay in the cache between the
+# passes over parameters, gradient and state. With several state matrices there are fewer.
+BAND_VALUES = 2**18
+BAND_VALUES_OF_MANY = 2**15
+# Samples of a small batch that one task augments or mixes.
+ROWS_PER_FILL = 32
+# Samples of small batches whose scores are computed in one call.
+SMALL_BATCH_TERMS = 65_536
+# Samples up to this size are kept as floats. Larger sets are converted tile by tile.
+RESIDENT_BYTES = 64 * 2**20
 
 
 class NumpyEngine:
-    """`Engine` with tiles, threads and preallocated buffers.
+    """An `Engine` with tiles, threads and preallocated buffers.
 
-    Inputs keep their type and become floats a tile at a time, unless all of them together are few enough to be kept as
-    floats. `EngineSpec.tile_rows` is the size of a tile, and the largest small batch. Times differ by less than a tenth
-    from 384 to 1,536 rows, at 16 to 4,000 units (docs/benchmarks.md), so one number serves every cache. Another number
-    adds gradients in another order, so last digits may differ. Where a layer uses statistics of the whole batch, every
-    batch passes whole.
+    `EngineSpec.tile_rows` is the number of samples of a tile, and of the largest small batch. Times
+    differ by less than a tenth from 384 to 1,536 rows, at 16 to 4,000 units (docs/benchmarks.md), so
+    one number suits every cache. Another number changes the order of sums and so last digits. If a
+    layer uses statistics of the whole batch, every batch is computed whole.
+
+    Args:
+        spec: what to train and evaluate.
     """
 
     device = "cpu"
 
     def __init__(self, spec: EngineSpec) -> None:
+        """Create an engine with copies of the spec's parameters, and start its threads."""
         warn_of_slow_kernels()
         self._spec, self._optimizer, self._objective = spec, spec.optimizer, spec.objective
         self._dtype: np.dtype[Any] = np.dtype(spec.dtype)
-        self._splits = {name: part for name, part in spec.splits.items() if len(part.labels)}
+        self._splits = {name: split for name, split in spec.splits.items() if len(split.labels)}
         self._whole_batches = spec.architecture.uses_batch_statistics
         self._layout = ParameterLayout(spec.architecture)
         state = initial_state(self._optimizer, spec.architecture, spec.parameters)
@@ -70,38 +89,48 @@ class NumpyEngine:
         self._gradients = self.arrays.map(np.empty_like)
         averages_statistics = AVERAGE in self._optimizer.state_names and bool(self.arrays.statistics)
         self._is_plain = not (self._objective.l2 or spec.clip_norm or averages_statistics)
-        self._workers = ThreadPool(spec.threads or available_cores())
-        rows = min(spec.tile_rows, max((len(part.labels) for part in self._splits.values()), default=1))
-        self._spaces = [self._new_workspace(rows) for _ in range(self._workers.n)]
-        groups = self._spaces[0].groups
-        # The output layer has few units and is computed whole.
+        self._pool = ThreadPool(spec.threads or available_cores())
+        rows = min(spec.tile_rows, max((len(split.labels) for split in self._splits.values()), default=1))
+        self._workspaces = [self._new_workspace(rows) for _ in range(self._pool.n)]
+        groups = self._workspaces[0].groups
+        # The last group is the output layer. It has few units and is computed by one thread.
         self._blocks = [
-            even_cuts(group.width, BLOCK_UNITS) if group.splits_columns else [EVERY] for group in groups[:-1]
+            even_slices(group.width, BLOCK_UNITS) if group.splits_columns else [ALL] for group in groups[:-1]
         ]
-        # Then a small batch is too little work to share.
+        # With one block per group, a small batch is too little work to share among threads.
         self._is_narrow = all(group.width <= BLOCK_UNITS for group in groups[:-1])
-        self._bands = self._cut_bands()
-        self._whole_bands = self._bands_of(self._gradients)
-        self._lanes: list[NetworkArrays] = []
+        self._bands = self._make_bands()
+        self._whole_bands = self._band_views(self._gradients)
+        self._accumulators: list[NetworkArrays] = []
         self._scratch: list[NetworkArrays] = []
         self._floats = resident_floats(self._splits, spec.scaling, self._dtype)
         self._builder = BatchBuilder(spec, self._floats.get("train"))
 
-    def _cut_bands(self) -> list[tuple[int, slice, int]]:
-        """Return what one task updates: a learned matrix, some of its rows, and how many of these are not weights.
+    def _make_bands(self) -> list[tuple[int, slice, int]]:
+        """Return the bands: what the tasks of an update share out.
 
-        Bands depend on the sizes alone. Rows are contiguous in memory; bands of columns would take four times as long.
+        A band is a run of rows of one learned matrix. Rows are contiguous in memory; bands of
+        columns would take four times as long. Bands depend on the sizes alone, because the norm for
+        clipping is a sum over bands.
+
+        Returns:
+            For each band the index of its matrix, its rows, and how many of them, the last ones,
+            are not weights.
         """
         at_once, bands = BAND_VALUES if len(self._optimizer.state_names) < 2 else BAND_VALUES_OF_MANY, []
         for index, (matrix, n_weights) in enumerate(zip(self.arrays.learned, self._layout.n_weights, strict=True)):
-            cuts = even_cuts(len(matrix), max(1, at_once // matrix.shape[1]))
+            cuts = even_slices(len(matrix), max(1, at_once // matrix.shape[1]))
             bands += [(index, rows, max(0, rows.stop - max(n_weights, rows.start))) for rows in cuts]
         return bands
 
     @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
+        """Make all updates and return the mean scores of their batches; stop at a loss that is not finite."""
         total = ScoreAccumulator()
         whole = len(self._splits["train"].labels) if self._whole_batches else 0
+        # Scores of small batches are collected and summed in one call, which costs less than a call
+        # per update. They are summed early if the room is full or a large batch comes, so that the
+        # order of the sums stays that of the updates.
         small = SoftmaxTerms(max(self._spec.tile_rows, SMALL_BATCH_TERMS, whole), self._dtype)
         filled = 0
         with one_blas_thread():
@@ -123,173 +152,200 @@ class NumpyEngine:
         return total.scores()
 
     @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
-    def evaluate(self, part: str) -> Scores | None:
-        if part not in self._splits:
+    def evaluate(self, split: str) -> Scores | None:
+        """Return the scores of a split; None if it is empty."""
+        if split not in self._splits:
             return None
-        terms, total = self._terms_of(part), ScoreAccumulator()
-        total.add(len(terms.true), map(terms.sums, self._tiles_of(part)))
+        terms, total = self._softmax_terms(split), ScoreAccumulator()
+        total.add(len(terms.true), map(terms.sums, self._tiles(split)))
         return total.scores()
 
     @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
-    def evaluate_samples(self, part: str) -> SampleScores | None:
-        if part not in self._splits:
+    def evaluate_samples(self, split: str) -> SampleScores | None:
+        """Return the scores of each sample of a split; None if it is empty."""
+        if split not in self._splits:
             return None
-        terms = self._terms_of(part)
-        return SampleScores(terms.losses(EVERY), terms.correct)
+        terms = self._softmax_terms(split)
+        return SampleScores(terms.losses(ALL), terms.correct)
 
     def parameters(self) -> Parameters:
+        """Return copies of the current parameters by name."""
         return self._layout.unpack(self.arrays)
 
     def evaluation_parameters(self, of: Snapshot | None = None) -> Parameters:
-        return self._layout.unpack(shown(self._state if of is None else of))
+        """Return copies of the parameters that `evaluate` uses, now or in a snapshot."""
+        return self._layout.unpack(arrays_to_evaluate(self._state if of is None else of))
 
     def snapshot(self) -> Snapshot:
+        """Return copies of all matrices."""
         return {key: values.map(np.copy) for key, values in self._state.items()}
 
     def restore_snapshot(self, snapshot: Snapshot) -> None:
+        """Copy the values of a snapshot into the engine's matrices."""
         for key, values in snapshot.items():
             self._state[key].copy_from(values)
 
     def state(self) -> Parameters:
+        """Return copies of the optimizer state by "state/parameter"."""
         return self._layout.unpack_state(self._state)
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
+        """Replace parameters and optimizer state by copies of these."""
         self._state = self._layout.pack(self._optimizer, parameters, state, self._dtype)
-        self._whole_bands = self._bands_of(self._gradients)
+        # The bands are views of the matrices, which are new ones now.
+        self._whole_bands = self._band_views(self._gradients)
 
     @property
     def arrays(self) -> NetworkArrays:
-        """The present parameters as the engine computes with them; not a copy."""
+        """The current parameters as the engine stores them; not a copy."""
         return self._state[PARAMETERS]
 
     @property
     def evaluation_arrays(self) -> NetworkArrays:
-        """The parameters that `evaluate` uses; not a copy."""
-        return shown(self._state)
+        """The parameters that `evaluate` uses, as the engine stores them; not a copy."""
+        return arrays_to_evaluate(self._state)
 
-    def borrow(self, arrays: NetworkArrays) -> None:
-        """Compute with the parameters of another engine from now on, without copying or changing them."""
+    def use_parameters(self, arrays: NetworkArrays) -> None:
+        """Compute with the parameters of another engine from now on; they are neither copied nor changed."""
         self._state = {PARAMETERS: arrays}
 
     @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
-    def gradient_of(self, update: Update, places: NDArray[np.int64], n_batch: int) -> tuple[NetworkArrays, list[Sums]]:
-        """Return the gradient of some samples of a batch, valid until the next call, and the sums of their scores.
+    def gradient_of(
+        self, update: Update, batch_positions: NDArray[np.int64], n_batch: int
+    ) -> tuple[NetworkArrays, list[ScoreSums]]:
+        """Return the gradient of some samples of a batch and the sums of their scores.
 
         Args:
-            update: its batch are these samples.
-            places: their positions in the whole batch of n_batch samples, ascending.
+            update: positions of these samples in the training split, and the step.
+            batch_positions: their positions in the whole batch, ascending.
+            n_batch: size of the whole batch, by which a mean loss is divided.
+
+        Returns:
+            gradient: buffers of the engine, valid until the next call.
+            sums: sums of scores, a triple for each tile.
         """
-        batch = self._builder.build(update, places, n_batch)
+        batch = self._builder.build(update, batch_positions, n_batch)
         n = len(batch.labels)
         with one_blas_thread():
             if n <= self._spec.tile_rows:
                 terms = SoftmaxTerms(n, self._dtype)
                 self._small_gradient(batch, terms, 0)
-                return self._gradients, [terms.sums(EVERY)]
-            lanes, sums = self._large_gradient(batch)
-            for lane in lanes[1:]:
-                for total, matrix in zip(lanes[0].learned, lane.learned, strict=True):
+                return self._gradients, [terms.sums(ALL)]
+            accumulators, sums = self._large_gradient(batch)
+            for accumulator in accumulators[1:]:
+                for total, matrix in zip(accumulators[0].learned, accumulator.learned, strict=True):
                     np.add(total, matrix, out=total)
-        return lanes[0], sums
+        return accumulators[0], sums
 
-    def move(self, gradients: Sequence[NetworkArrays], n_batch: int, step: Step) -> None:
-        """Apply one update from gradients that shard workers have computed, added in this order."""
+    def apply_gradients(self, gradients: Sequence[NetworkArrays], n_batch: int, step: Step) -> None:
+        """Make one update from gradients that shard workers have computed.
+
+        Args:
+            gradients: the parts of the gradient; they are added in this order.
+            n_batch: size of the whole batch.
+            step: number and learning rate of the update.
+        """
         for total, matrix in zip(self._gradients.learned, gradients[0].learned, strict=True):
             np.copyto(total, matrix)
-        self._move([self._gradients, *gradients[1:]], n_batch, step, not self._is_narrow)
+        self._update_parameters([self._gradients, *gradients[1:]], n_batch, step, not self._is_narrow)
 
-    def _bands_of(self, gradients: NetworkArrays) -> list[tuple[Matrix, Matrix, list[Matrix], int]]:
-        """Return the rows of weights, gradient and state of each band, and how many of them are not weights."""
+    def _band_views(self, gradients: NetworkArrays) -> list[tuple[Matrix, Matrix, list[Matrix], int]]:
+        """Return for each band views of its parameters, gradient and state, and its number of bias rows."""
         found = []
         for index, rows, bias_rows in self._bands:
             optimizer_state = [self._state[key].learned[index][rows] for key in self._optimizer.state_names]
             found.append((self.arrays.learned[index][rows], gradients.learned[index][rows], optimizer_state, bias_rows))
         return found
 
-    def _tiles_of(self, part: str) -> list[slice]:
-        return even_cuts(len(self._splits[part].labels), self._spec.tile_rows)
+    def _tiles(self, split: str) -> list[slice]:
+        """Return the tiles of a split."""
+        return even_slices(len(self._splits[split].labels), self._spec.tile_rows)
 
-    def _terms_of(self, part: str) -> SoftmaxTerms:
-        """Return the softmax terms of all samples of a split."""
-        labels = self._splits[part].labels
+    def _softmax_terms(self, split: str) -> SoftmaxTerms:
+        """Return the softmax terms of all samples of a split, with the parameters that are evaluated."""
+        labels = self._splits[split].labels
         terms = SoftmaxTerms(len(labels), self._dtype)
 
         def score_tile(rows: slice, worker: int) -> None:
-            space = self._spaces[worker]
-            self._read(space, part, rows)
-            space.forward(self.evaluation_arrays, rows.stop - rows.start)
-            space.score(labels[rows], terms, rows)
+            workspace = self._workspaces[worker]
+            self._read(workspace, split, rows)
+            workspace.forward(self.evaluation_arrays, rows.stop - rows.start)
+            workspace.score(labels[rows], terms, rows)
 
         with one_blas_thread():
-            self._workers.run([partial(score_tile, rows) for rows in self._tiles_of(part)])
+            self._pool.run([partial(score_tile, rows) for rows in self._tiles(split)])
         return terms
 
-    def _large_step(self, batch: TrainingBatch) -> list[Sums]:
-        """Make one update from a batch that is cut into tiles, and return the sums of every tile."""
-        lanes, sums = self._large_gradient(batch)
-        self._move(lanes, len(batch.labels), batch.step, True)
+    def _large_step(self, batch: TrainingBatch) -> list[ScoreSums]:
+        """Make one update from a batch that is cut into tiles; return the score sums of each tile."""
+        accumulators, sums = self._large_gradient(batch)
+        self._update_parameters(accumulators, len(batch.labels), batch.step, True)
         return sums
 
-    def _large_gradient(self, batch: TrainingBatch) -> tuple[list[NetworkArrays], list[Sums]]:
-        """Return the gradient of a large batch in parts, one per lane, and the sums of every tile."""
-        tiles = even_cuts(len(batch.labels), self._spec.tile_rows)
-        lanes = self._lane_arrays(min(LANES, len(tiles)))
-        sums: list[Sums] = [(0.0, 0.0, 0.0)] * len(tiles)
+    def _large_gradient(self, batch: TrainingBatch) -> tuple[list[NetworkArrays], list[ScoreSums]]:
+        """Return the gradient of a large batch in parts, and the score sums of each tile.
 
-        def add_up(lane: int, worker: int) -> None:
-            space, scratch = self._spaces[worker], self._scratch[worker]
-            for number in range(lane, len(tiles), len(lanes)):
-                rows, first = tiles[number], number == lane
+        The parts are the accumulators. `_update_parameters` adds them up, band by band, while the
+        optimizer has a band in the cache anyway.
+        """
+        tiles = even_slices(len(batch.labels), self._spec.tile_rows)
+        accumulators = self._accumulator_arrays(min(MAX_ACCUMULATORS, len(tiles)))
+        sums: list[ScoreSums] = [(0.0, 0.0, 0.0)] * len(tiles)
+
+        def add_up(accumulator: int, worker: int) -> None:
+            workspace, scratch = self._workspaces[worker], self._scratch[worker]
+            for number in range(accumulator, len(tiles), len(accumulators)):
+                rows, first = tiles[number], number == accumulator
                 here = slice(0, rows.stop - rows.start)
-                self._read_batch(space, batch, rows)
-                for kernel in space.dropout_kernels:
+                self._read_batch(workspace, batch, rows)
+                for kernel in workspace.dropout_kernels:
                     self._draw_mask(kernel, batch, rows, worker)
-                out = lanes[lane] if first else scratch
-                self._gradients_of_tile(space, batch, rows, space.terms, here, out)
-                sums[number] = space.terms.sums(here)
-                for total, part in zip(lanes[lane].learned, () if first else scratch.learned, strict=False):
-                    np.add(total, part, out=total)
+                out = accumulators[accumulator] if first else scratch
+                self._gradients_of_tile(workspace, batch, rows, workspace.terms, here, out)
+                sums[number] = workspace.terms.sums(here)
+                if not first:
+                    for total, of_tile in zip(accumulators[accumulator].learned, scratch.learned, strict=True):
+                        np.add(total, of_tile, out=total)
 
-        self._workers.run([partial(add_up, lane) for lane in range(len(lanes))])
-        return lanes, sums
+        self._pool.run([partial(add_up, accumulator) for accumulator in range(len(accumulators))])
+        return accumulators, sums
 
     def _small_step(self, batch: TrainingBatch, terms: SoftmaxTerms, start: int) -> None:
-        """Make one update from a batch that passes whole."""
+        """Make one update from a batch that is computed whole; write its softmax terms at start."""
         self._small_gradient(batch, terms, start)
         if self._is_narrow and self._is_plain:
-            for (
-                matrix,
-                gradient,
-                optimizer_state,
-                bias_rows,
-            ) in self._whole_bands:  # too little work to share or to look up
-                self._optimizer.step_in_place(
-                    matrix, gradient, optimizer_state, bias_rows, self._optimizer.step_scalars(batch.step)
-                )
+            # Too little work to share among threads, or to make the views of `_band_views` anew.
+            scalars = self._optimizer.step_scalars(batch.step)
+            for matrix, gradient, optimizer_state, bias_rows in self._whole_bands:
+                self._optimizer.step_in_place(matrix, gradient, optimizer_state, bias_rows, scalars)
         else:
-            self._move([self._gradients], len(batch.labels), batch.step, not self._is_narrow)
+            self._update_parameters([self._gradients], len(batch.labels), batch.step, not self._is_narrow)
 
     def _small_gradient(self, batch: TrainingBatch, terms: SoftmaxTerms, start: int) -> None:
-        """Compute the gradient of a batch that passes whole, blocks of columns on different threads."""
+        """Compute the gradient of a batch as a whole; threads share the columns of each group."""
         n = len(batch.labels)
-        space = self._space_for(n)
+        workspace = self._workspace_for(n)
         at, rows = slice(start, start + n), slice(0, n)
         shared = not self._is_narrow or self._spec.transforms.augmenter is not None
         if self._builder.changes_samples:
-            space.read(space.samples)
-            cuts = even_cuts(n, ROWS_MADE_AT_ONCE)
-            self._workers.run([partial(self._fill, space.samples, batch, part) for part in cuts], shared)
+            workspace.set_inputs(workspace.samples)
+            cuts = even_slices(n, ROWS_PER_FILL)
+            self._pool.run([partial(self._fill, workspace.samples, batch, some) for some in cuts], shared)
         else:
-            self._read(space, "train", batch.batch)
-        if space.dropout_kernels:
-            self._workers.run([partial(self._draw_mask, one, batch, rows) for one in space.dropout_kernels], shared)
+            self._read(workspace, "train", batch.batch)
+        if workspace.dropout_kernels:
+            self._pool.run([partial(self._draw_mask, one, batch, rows) for one in workspace.dropout_kernels], shared)
         if self._is_narrow:
-            self._gradients_of_tile(space, batch, rows, terms, at, self._gradients)
+            self._gradients_of_tile(workspace, batch, rows, terms, at, self._gradients)
         else:
-            self._gradients_in_blocks(space, batch, terms, at)
+            self._gradients_in_blocks(workspace, batch, terms, at)
 
-    def _gradients_in_blocks(self, space: Workspace, batch: TrainingBatch, terms: SoftmaxTerms, at: slice) -> None:
-        """Do what `_gradients_of_tile` does, blocks of columns on different threads."""
+    def _gradients_in_blocks(self, workspace: Workspace, batch: TrainingBatch, terms: SoftmaxTerms, at: slice) -> None:
+        """Compute what `_gradients_of_tile` does, with blocks of columns on different threads.
+
+        Each `run` ends before the next begins: a group reads all columns of the group before it,
+        and in the backward pass the gradient of all columns of the group after it.
+        """
         n = len(batch.labels)
 
         def forward_block(group: Group, columns: slice, _: int) -> None:
@@ -298,40 +354,60 @@ class NumpyEngine:
         def backward_block(group: Group, columns: slice, _: int) -> None:
             group.backward(self.arrays, n, columns, self._gradients)
 
-        *hidden, output = space.groups
+        *hidden, output = workspace.groups
         with_blocks = list(zip(hidden, self._blocks, strict=True))
         for group, blocks in with_blocks:
-            self._workers.run([partial(forward_block, group, columns) for columns in blocks])
-        output.forward(self.arrays, n, EVERY, True)
-        self._grad_logits(space, batch, slice(0, n), terms, at)
-        output.backward(self.arrays, n, EVERY, self._gradients)
+            self._pool.run([partial(forward_block, group, columns) for columns in blocks])
+        output.forward(self.arrays, n, ALL, True)
+        self._grad_logits(workspace, batch, slice(0, n), terms, at)
+        output.backward(self.arrays, n, ALL, self._gradients)
         for group, blocks in reversed(with_blocks):
-            self._workers.run([partial(backward_block, group, columns) for columns in blocks])
+            self._pool.run([partial(backward_block, group, columns) for columns in blocks])
 
     def _gradients_of_tile(
-        self, space: Workspace, batch: TrainingBatch, rows: slice, terms: SoftmaxTerms, at: slice, out: NetworkArrays
+        self,
+        workspace: Workspace,
+        batch: TrainingBatch,
+        rows: slice,
+        terms: SoftmaxTerms,
+        at: slice,
+        out: NetworkArrays,
     ) -> None:
+        """Write the gradient of one tile to out, and its softmax terms to a slice of terms."""
         n = rows.stop - rows.start
-        space.forward(self.arrays, n, True)
-        self._grad_logits(space, batch, rows, terms, at)
-        space.backward(self.arrays, n, out)
+        workspace.forward(self.arrays, n, True)
+        self._grad_logits(workspace, batch, rows, terms, at)
+        workspace.backward(self.arrays, n, out)
 
-    def _grad_logits(self, space: Workspace, batch: TrainingBatch, rows: slice, terms: SoftmaxTerms, at: slice) -> None:
+    def _grad_logits(
+        self, workspace: Workspace, batch: TrainingBatch, rows: slice, terms: SoftmaxTerms, at: slice
+    ) -> None:
         targets = batch.targets(rows, self._objective.label_smoothing)
-        space.score(targets.labels, terms, at)
-        space.grad_logits(targets, terms, at, batch.n_batch if self._objective.reduction == "mean" else 1)
+        workspace.score(targets.labels, terms, at)
+        workspace.grad_logits(targets, terms, at, batch.n_batch if self._objective.reduction == "mean" else 1)
 
-    def _move(self, gradients: Sequence[NetworkArrays], n_batch: int, step: Step, shared: bool) -> None:
-        """Add the parts of the gradient into the first, then penalize, clip and update, a band at a time."""
+    def _update_parameters(self, gradients: Sequence[NetworkArrays], n_batch: int, step: Step, shared: bool) -> None:
+        """Add up the parts of the gradient, add the penalty, clip, and step, band by band.
+
+        Everything that an update does to a band happens in one task, so that the band passes
+        through the cache once. Only clipping needs a second round, because its factor depends on
+        the norm over all bands.
+
+        Args:
+            gradients: the parts of the gradient; the sum is written over the first.
+            n_batch: size of the batch; the penalty of a summed loss counts once per sample (L5).
+            step: number and learning rate of the update.
+            shared: whether threads share the bands.
+        """
         times = n_batch if self._objective.reduction == "sum" else 1
         squared_norms = [0.0] * len(self._bands)
-        bands = self._bands_of(gradients[0])
+        bands = self._band_views(gradients[0])
 
         def finish(number: int, worker: int) -> None:
             index, rows, bias_rows = self._bands[number]
             matrix, gradient, _, _ = bands[number]
-            for part in gradients[1:]:
-                np.add(gradient, part.learned[index][rows], out=gradient)
+            for other in gradients[1:]:
+                np.add(gradient, other.learned[index][rows], out=gradient)
             if self._objective.l2 and bias_rows < len(matrix):
                 weights = matrix[: len(matrix) - bias_rows]
                 gradient[: len(weights)] += self._objective.l2 * times * weights
@@ -348,72 +424,88 @@ class NumpyEngine:
                 matrix, gradient, optimizer_state, bias_rows, self._optimizer.step_scalars(step)
             )
 
-        self._workers.run([partial(finish, number) for number in range(len(self._bands))], shared)
+        self._pool.run([partial(finish, number) for number in range(len(self._bands))], shared)
         if self._spec.clip_norm:
             factor = clip_factor(squared_norms, self._spec.clip_norm)
-            self._workers.run([partial(update, number, factor) for number in range(len(self._bands))], shared)
+            self._pool.run([partial(update, number, factor) for number in range(len(self._bands))], shared)
         if AVERAGE in self._state:
             kept = self._optimizer.ema_decay(step.number)
             for average, present in zip(self._state[AVERAGE].statistics, self.arrays.statistics, strict=True):
                 np.add(kept * average, (1 - kept) * present, out=average)
 
-    def _read_batch(self, space: Workspace, batch: TrainingBatch, rows: slice) -> None:
-        """Let the first layer read some samples of a batch."""
+    def _read_batch(self, workspace: Workspace, batch: TrainingBatch, rows: slice) -> None:
+        """Prepare some samples of a batch as inputs of the first layer."""
         if self._builder.changes_samples:
-            space.read(space.samples)
-            self._fill(space.samples, batch, rows, 0)
+            workspace.set_inputs(workspace.samples)
+            self._fill(workspace.samples, batch, rows, 0)
         else:
-            self._read(space, "train", part_of_batch(batch.batch, rows))
+            self._read(workspace, "train", slice_batch(batch.batch, rows))
 
     def _fill(self, samples: Matrix, batch: TrainingBatch, rows: slice, _: int) -> None:
-        """Write some changed samples of a batch: of a small batch to their own rows, of a tile to the first rows."""
+        """Write some samples after random transforms.
+
+        A small batch has room for all its samples, and each is written to its own row. Samples of a
+        tile are written to the first rows.
+        """
         n = rows.stop - rows.start
         self._builder.fill(samples[rows if len(batch.labels) <= len(samples) else slice(0, n), :-1], batch, rows)
 
     def _draw_mask(self, kernel: InPlaceKernel, batch: TrainingBatch, rows: slice, _: int) -> None:
+        """Draw the dropout mask of one layer for some rows of a batch."""
         width, number = kernel.values.shape[1], batch.step.number
         mask = self._spec.transforms.dropout_mask
-        kernel.mask = mask(kernel.stream, kernel.rate, number, batch.in_batch(rows), width, self._dtype)
+        kernel.mask = mask(kernel.stream, kernel.rate, number, batch.positions_in_batch(rows), width, self._dtype)
 
-    def _read(self, space: Workspace, part: str, where: Batch) -> None:
-        """Let the first layer read some samples of a split, scaled; without a copy where a slice of them is kept."""
-        floats = self._floats.get(part)
+    def _read(self, workspace: Workspace, split: str, where: Batch) -> None:
+        """Prepare some samples of a split as inputs of the first layer; a slice of resident floats is not copied."""
+        floats = self._floats.get(split)
         if floats is None:
-            raw = self._splits[part].inputs[where]
-            self._spec.scaling.transform_into(raw, space.samples[: len(raw), :-1])
-            space.read(space.samples)
+            raw = self._splits[split].inputs[where]
+            self._spec.scaling.transform_into(raw, workspace.samples[: len(raw), :-1])
+            workspace.set_inputs(workspace.samples)
         elif isinstance(where, slice):
-            space.read(floats[where])
+            workspace.set_inputs(floats[where])
         else:
-            # mode "clip" writes straight into out; the positions are in range, being a permutation's.
-            np.take(floats, where, axis=0, out=space.samples[: len(where)], mode="clip")
-            space.read(space.samples)
+            # With mode "clip" NumPy writes to out directly; with "raise" it would need a buffer. All
+            # positions are in range, because they come from a permutation.
+            np.take(floats, where, axis=0, out=workspace.samples[: len(where)], mode="clip")
+            workspace.set_inputs(workspace.samples)
 
     def _new_workspace(self, rows: int) -> Workspace:
+        """Return buffers for this many samples."""
         return Workspace(self._spec.architecture, self._layout, rows, self._dtype)
 
-    def _space_for(self, n: int) -> Workspace:
-        """Return the first thread's workspace, made larger where a batch that must pass whole needs it."""
-        if n > self._spaces[0].rows:
-            self._spaces[0] = self._new_workspace(n)
-        return self._spaces[0]
+    def _workspace_for(self, n: int) -> Workspace:
+        """Return the workspace of the calling thread, enlarged if a batch has to be computed whole."""
+        if n > self._workspaces[0].rows:
+            self._workspaces[0] = self._new_workspace(n)
+        return self._workspaces[0]
 
-    def _lane_arrays(self, n: int) -> list[NetworkArrays]:
-        """Return room for the gradients of n lanes; made once, with room for one tile's at every thread."""
-        while len(self._lanes) < n:
-            self._lanes.append(self.arrays.map(np.empty_like))
-        while len(self._scratch) < self._workers.n:
+    def _accumulator_arrays(self, n: int) -> list[NetworkArrays]:
+        """Return n accumulators; also make the scratch gradient of each thread. Both are allocated once."""
+        while len(self._accumulators) < n:
+            self._accumulators.append(self.arrays.map(np.empty_like))
+        while len(self._scratch) < self._pool.n:
             self._scratch.append(self.arrays.map(np.empty_like))
-        return self._lanes[:n]
+        return self._accumulators[:n]
 
 
 def resident_floats(splits: Mapping[str, SplitData], scaling: Scaling, dtype: np.dtype[Any]) -> dict[str, Matrix]:
-    """Return every split as floats with a last column of ones, or nothing where they would take too much memory."""
-    if sum(part.inputs.size for part in splits.values()) * dtype.itemsize > RESIDENT_BYTES:
+    """Return every split as scaled floats with a last column of ones.
+
+    Args:
+        splits: samples by split name.
+        scaling: from inputs to what the first layer reads.
+        dtype: float type.
+
+    Returns:
+        (n, I + 1) arrays by split name; nothing if they would take more than `RESIDENT_BYTES`.
+    """
+    if sum(split.inputs.size for split in splits.values()) * dtype.itemsize > RESIDENT_BYTES:
         return {}
     floats = {}
-    for name, part in splits.items():
-        n, n_inputs = part.inputs.shape
+    for name, split in splits.items():
+        n, n_inputs = split.inputs.shape
         floats[name] = np.ones((n, n_inputs + 1), dtype)
-        scaling.transform_into(part.inputs[:], floats[name][:, :-1])
+        scaling.transform_into(split.inputs[:], floats[name][:, :-1])
     return floats

@@ -1,11 +1,13 @@
-"""The layers of the numpy engine: one kernel class per layer type, with buffers of its own for a tile of samples.
+"""The layers of the numpy engine: one kernel class per layer type, with buffers for a tile of samples.
 
-A network is a sequence of groups (`Workspace`). The first layer of a group is its head, which has a buffer of outputs.
-The in-place kernels of the layers after it work on that buffer. The head is a dense layer, or a copy of the samples
-where another layer comes first. In the backward pass the buffer holds the gradient of the values that it held before.
+A network is a sequence of groups (`Workspace`). A group has one buffer of values. Its first kernel,
+the source, writes the buffer: it is a dense layer, or copies the samples if another layer comes
+first. The layers up to the next dense layer are in-place kernels that change the buffer. In the
+backward pass the same buffer holds the gradient of the values that it held before.
 
-`build_groups` is the one step that fuses layers: an activation and the dropout after it are one kernel, whose slope is
-multiplied by the mask, and the bias of a dense layer that reads the samples is an extra column of ones in these.
+`build_groups` is the only step that fuses layers. An activation and the dropout after it become one
+kernel: it multiplies its slope by the mask, which saves a pass over the values. The bias of a dense
+layer that reads the samples is part of its product, because the samples have a column of ones.
 """
 
 from __future__ import annotations
@@ -31,15 +33,16 @@ from chalknet.network.layer import Layer
 from chalknet.network.leaky_relu import NEGATIVE_SLOPE
 from chalknet.network.selu import SELU_ALPHA, SELU_SCALE
 
-EVERY = slice(None)
+ALL = slice(None)  # all rows or columns
 
 
-class Head:
-    """Fills a buffer from the samples or from the group before.
+class SourceKernel:
+    """The first kernel of a group, which writes the group's values.
 
     Attributes:
         values: (rows, width) outputs; in the backward pass their gradient.
-        x: what it reads: the samples (rows, I+1) with a last column of ones, or the values of the group before.
+        x: what it reads: the samples (rows, I+1) with a last column of ones, or the values of the
+            previous group.
     """
 
     values: Matrix
@@ -50,37 +53,42 @@ class Head:
         raise NotImplementedError
 
     def propagate(self, arrays: NetworkArrays, n: int, columns: slice, out: Matrix) -> None:
-        """Write the gradient of some columns of its input into out (n, columns)."""
+        """Write the gradient of some columns of its input to out, (n, columns)."""
         raise NotImplementedError
 
     def gradients(self, n: int, columns: slice, out: NetworkArrays) -> None:
-        """Write the gradient of the parameters of some columns."""
+        """Write the gradient of the parameters of some columns to out."""
         raise NotImplementedError
 
 
-class SamplesHead(Head):
-    """Copies the samples, for a network that does not begin with a dense layer."""
+class CopyKernel(SourceKernel):
+    """The source of a first group that does not begin with a dense layer: a copy of the samples."""
 
     def __init__(self, n_inputs: int, rows: int, dtype: Any) -> None:
+        """Create a buffer for this many samples."""
         self.values = np.empty((rows, n_inputs), dtype)
 
     def forward(self, arrays: NetworkArrays, n: int, columns: slice) -> None:
+        """Copy some columns of the first n samples."""
         np.copyto(self.values[:n, columns], self.x[:n, :-1][:, columns])
 
     def gradients(self, n: int, columns: slice, out: NetworkArrays) -> None:
-        """Do nothing: there are no parameters."""
+        """Do nothing, because there are no parameters."""
 
 
-class DenseHead(Head):
-    """A dense layer.
+class DenseKernel(SourceKernel):
+    """A dense layer (A1 to A4).
 
     Args:
-        layer, place: its specification, and where its parameters are.
+        layer: its specification.
+        place: where its parameters are stored.
         rows: maximum number of samples at a time.
-        x: the values that it reads, or None where it reads the samples.
+        dtype: float type of the values.
+        x: the values that it reads, or None if it reads the samples.
     """
 
     def __init__(self, layer: Dense, place: LayerArrays, rows: int, dtype: Any, x: Matrix | None) -> None:
+        """Create the buffer of values."""
         assert place.learned is not None
         self._index, self._n_weights, self._has_bias = place.learned, place.n_weights, layer.bias
         self._reads_samples = x is None
@@ -89,7 +97,7 @@ class DenseHead(Head):
         self.values = np.empty((rows, layer.units), dtype)
 
     def forward(self, arrays: NetworkArrays, n: int, columns: slice) -> None:
-        """A1. The column of ones in the samples multiplies the bias."""
+        """Compute A1. If it reads the samples, their column of ones multiplies the bias."""
         matrix, out = arrays.learned[self._index], self.values[:n, columns]
         if self._reads_samples:
             np.matmul(self._samples(n), matrix[:, columns], out=out)
@@ -99,11 +107,11 @@ class DenseHead(Head):
             np.add(out, matrix[-1, columns], out=out)
 
     def propagate(self, arrays: NetworkArrays, n: int, columns: slice, out: Matrix) -> None:
-        """A2."""
+        """Write the gradient of its input (A2)."""
         np.matmul(self.values[:n], arrays.learned[self._index][: self._n_weights][columns].T, out=out)
 
     def gradients(self, n: int, columns: slice, out: NetworkArrays) -> None:
-        """A3 and A4."""
+        """Write the gradient of weight (A3) and bias (A4)."""
         grad, grad_matrix = self.values[:n, columns], out.learned[self._index][:, columns]
         if self._reads_samples:
             np.matmul(self._samples(n).T, grad, out=grad_matrix)
@@ -113,18 +121,21 @@ class DenseHead(Head):
             np.add.reduce(grad, axis=0, out=grad_matrix[-1])
 
     def _samples(self, n: int) -> Matrix:
+        """Return the samples with the column of ones, or without it if there is no bias."""
         return self.x[:n] if self._has_bias else self.x[:n, :-1]
 
 
-class OutputHead(DenseHead):
-    """The last dense layer. With few classes, A3 is faster with the classes as rows."""
+class OutputKernel(DenseKernel):
+    """The last dense layer. With few classes, the product of A3 is faster with classes as rows."""
 
     def __init__(self, layer: Dense, place: LayerArrays, rows: int, dtype: Any, x: Matrix | None) -> None:
+        """Create the buffers of values and of the gradient by class."""
         super().__init__(layer, place, rows, dtype, x)
         n_rows = place.n_weights + (1 if self._reads_samples else 0)
         self._grad_by_class = np.empty((layer.units, n_rows), dtype)
 
     def gradients(self, n: int, columns: slice, out: NetworkArrays) -> None:
+        """Write the gradient of weight and bias, for all columns."""
         grad, grad_matrix = self.values[:n], out.learned[self._index]
         np.matmul(grad.T, self.x[:n], out=self._grad_by_class)
         np.copyto(grad_matrix[: self._grad_by_class.shape[1]], self._grad_by_class.T)
@@ -135,30 +146,37 @@ class OutputHead(DenseHead):
 class InPlaceKernel:
     """A layer that changes the values of its group in place.
 
-    `forward` replaces the values by the layer's outputs, and `backward` their gradient by that of the inputs. What
-    `backward` needs of the forward pass is kept in buffers of the kernel's own. Only the first n rows are valid.
+    `forward` replaces the values by the layer's outputs, and `backward` replaces their gradient by
+    that of the layer's inputs. A kernel keeps what `backward` needs in its own buffers. Only the
+    first n rows of all buffers are valid.
 
     Args:
-        layer, place: its specification, and where its parameters are.
+        layer: its specification.
+        place: where its parameters are stored.
         values: (rows, width), the group's buffer.
-    Class attributes:
-        splits_columns: whether threads may compute different columns. Where it is False, columns are always all.
+
+    Attributes:
+        splits_columns: whether threads may compute different columns. If False, `columns` is always
+            all of them.
+        rate: of dropout, 0 in other kernels.
+        stream: number of the random stream of dropout.
+        mask: (rows, width) dropout mask of the current samples, or None without dropout.
     """
 
     splits_columns: ClassVar[bool] = True
 
     def __init__(self, layer: Layer, place: LayerArrays, values: Matrix) -> None:
+        """Create a kernel that works on this buffer."""
         del layer, place
         self.values = values
-        # Of dropout: rate, number of the random stream, and the mask of the present samples.
         self.rate, self.stream, self.mask = 0.0, 0, None  # type: tuple[float, int, Matrix | None]
 
     def forward(self, arrays: NetworkArrays, n: int, columns: slice, training: bool) -> None:
-        """Replace some columns of the values of the first n samples."""
+        """Replace some columns of the values of the first n samples by the outputs."""
         raise NotImplementedError
 
     def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
-        """Replace the gradient of some columns, and overwrite that of the parameters in out."""
+        """Replace the gradient of some columns by that of the inputs; write that of the parameters to out."""
         raise NotImplementedError
 
 
@@ -168,21 +186,24 @@ kernel_of = partial(registered, KERNELS)
 
 @kernel_of(Dropout)
 class DropoutKernel(InPlaceKernel):
-    """D1 and D2, where dropout does not follow an activation."""
+    """Dropout (D1, D2) that does not follow an activation."""
 
     def forward(self, arrays: NetworkArrays, n: int, columns: slice, training: bool) -> None:
+        """Multiply the values by the mask in training."""
         if training and self.mask is not None:
             np.multiply(self.values[:n, columns], self.mask[:n, columns], out=self.values[:n, columns])
 
     def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
+        """Multiply the gradient by the mask."""
         self.forward(arrays, n, columns, True)
 
 
 @kernel_of(BatchNorm)
 class BatchNormKernel(InPlaceKernel):
-    """B1 to B6. In training the first n samples are the whole batch."""
+    """Batch normalization (B1 to B6). In training the first n samples are the whole batch."""
 
     def __init__(self, layer: Layer, place: LayerArrays, values: Matrix) -> None:
+        """Create the buffers of normalized values and deviations."""
         super().__init__(layer, place, values)
         assert place.learned is not None
         assert place.statistics is not None
@@ -191,6 +212,7 @@ class BatchNormKernel(InPlaceKernel):
         self._root = np.empty(values.shape[1], values.dtype)
 
     def forward(self, arrays: NetworkArrays, n: int, columns: slice, training: bool) -> None:
+        """Normalize by the batch in training, and by the running statistics otherwise."""
         h, z, root = self.values[:n, columns], self._z[:n, columns], self._root[columns]
         running = arrays.statistics[self._statistics][:, columns]
         gamma, bias = arrays.learned[self._learned][:, columns]
@@ -208,6 +230,7 @@ class BatchNormKernel(InPlaceKernel):
         np.add(h, bias, out=h)
 
     def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
+        """Replace the gradient by that of the inputs, and write those of scale and bias."""
         grad, z, root = self.values[:n, columns], self._z[:n, columns], self._root[columns]
         grad_bias = np.add.reduce(grad, axis=0)
         grad_gamma = np.einsum("ij,ij->j", grad, z)
@@ -221,15 +244,17 @@ class BatchNormKernel(InPlaceKernel):
 
 @kernel_of(Activation)
 class ActivationKernel(InPlaceKernel):
-    """An activation, with the dropout that follows it: its slope is the derivative times the dropout mask."""
+    """An activation and the dropout after it; the slope is the derivative times the dropout mask."""
 
     def __init__(self, layer: Layer, place: LayerArrays, values: Matrix) -> None:
+        """Create the buffer of slopes."""
         super().__init__(layer, place, values)
         self._function, self._scales = ACTIVATION_FUNCTIONS[layer.type], layer.type in PIECEWISE_LINEAR
         self._slope = np.empty_like(values)
         self._scratch = np.empty(values.shape, bool)
 
     def forward(self, arrays: NetworkArrays, n: int, columns: slice, training: bool) -> None:
+        """Replace the values by activation and dropout, and keep the slope."""
         h, slope = self.values[:n, columns], self._slope[:n, columns]
         self._function(h, slope, self._scratch[:n, columns])
         if training and self.mask is not None:
@@ -241,12 +266,14 @@ class ActivationKernel(InPlaceKernel):
             np.multiply(h, slope, out=h)
 
     def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
+        """Multiply the gradient by the slope."""
         grad = self.values[:n, columns]
         np.multiply(grad, self._slope[:n, columns], out=grad)
 
 
-# Writes the derivative at h into slope, and replaces h by the value. A piecewise linear activation leaves h, and the
-# value is h * slope. scratch is a bool array that may be overwritten.
+# A function of (h, slope, scratch) that writes the derivative at h to slope and replaces h by the
+# value. A piecewise linear activation does not change h, because the value is h * slope. scratch is
+# a bool array that may be overwritten.
 ActivationFunction = Callable[[Matrix, Matrix, NDArray[np.bool_]], None]
 ACTIVATION_FUNCTIONS: dict[str, ActivationFunction] = {}
 activation_of = partial(registered, ACTIVATION_FUNCTIONS)
@@ -254,7 +281,8 @@ activation_of = partial(registered, ACTIVATION_FUNCTIONS)
 
 @activation_of("relu")
 def _relu(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
-    # A comparison and a product by 1 or 0 are faster in NumPy than maximum, and the slope is needed anyway.
+    # The caller multiplies by this slope. In NumPy a comparison and a product by 1 or 0 are faster
+    # than maximum, and the slope is needed anyway.
     np.greater(h, 0, out=scratch)
     np.copyto(slope, scratch)
 
@@ -300,7 +328,7 @@ def _gelu(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
 
 
 def _logistic(h: Matrix, out: Matrix) -> None:
-    """Write R9, (1 + tanh(h/2)) / 2, into out, which may be h."""
+    """Write R9, (1 + tanh(h/2)) / 2, to out, which may be h."""
     np.multiply(h, 0.5, out=out)
     np.tanh(out, out=out)
     np.add(out, 1, out=out)
@@ -357,10 +385,17 @@ def _selu(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
 
 
 class Group:
-    """A head and the in-place kernels that follow it."""
+    """A source kernel and the in-place kernels that follow it.
 
-    def __init__(self, head: Head) -> None:
-        self.head = head
+    Attributes:
+        source: the kernel that writes the group's values.
+        kernels: the kernels that change them, in the order of the forward pass.
+        next: the group that reads the values, or None for the last group.
+    """
+
+    def __init__(self, source: SourceKernel) -> None:
+        """Create a group without in-place kernels."""
+        self.source = source
         self.kernels: list[InPlaceKernel] = []
         self.next: Group | None = None
 
@@ -372,45 +407,47 @@ class Group:
     @property
     def width(self) -> int:
         """Number of columns."""
-        return int(self.head.values.shape[1])
+        return int(self.source.values.shape[1])
 
     def forward(self, arrays: NetworkArrays, n: int, columns: slice, training: bool) -> None:
         """Compute some columns of the values of the first n samples."""
-        self.head.forward(arrays, n, columns)
+        self.source.forward(arrays, n, columns)
         for kernel in self.kernels:
             kernel.forward(arrays, n, columns, training)
 
     def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
-        """Compute the gradient of some columns of the values from the group after, and that of the parameters.
+        """Compute the gradients of some columns of the values and of the group's parameters.
 
-        The last group has the gradient of its values already: that of the logits.
+        The gradient of the values comes from the next group. The last group holds it already: it is
+        the gradient of the logits.
         """
         if self.next is not None:
-            self.next.head.propagate(arrays, n, columns, self.head.values[:n, columns])
+            self.next.source.propagate(arrays, n, columns, self.source.values[:n, columns])
         for kernel in reversed(self.kernels):
             kernel.backward(arrays, n, columns, out)
-        self.head.gradients(n, columns, out)
+        self.source.gradients(n, columns, out)
 
 
 def build_groups(architecture: Architecture, layout: ParameterLayout, rows: int, dtype: Any) -> list[Group]:
-    """Return the groups of an architecture, with buffers for rows samples.
+    """Return the groups of an architecture, with buffers for up to `rows` samples.
 
-    Dropout before all other layers is left out: `BatchBuilder` applies it to the samples.
+    Dropout in front of all other layers has no kernel, because `BatchBuilder` applies it to the
+    samples.
     """
     groups: list[Group] = []
     after_activation = False
     for position, (named, place) in enumerate(zip(architecture.named_layers, layout.layers, strict=True)):
         layer = named.layer
         if isinstance(layer, Dense):
-            head = OutputHead if position == len(architecture.layers) - 1 else DenseHead
-            x = groups[-1].head.values if groups else None
-            groups.append(Group(head(layer, place, rows, dtype, x)))
+            source = OutputKernel if position == len(architecture.layers) - 1 else DenseKernel
+            x = groups[-1].source.values if groups else None
+            groups.append(Group(source(layer, place, rows, dtype, x)))
         elif isinstance(layer, Dropout) and (position == 0 or not layer.rate):
             continue
         else:
             if not groups:
-                groups.append(Group(SamplesHead(architecture.n_inputs, rows, dtype)))
-            kernels, values = groups[-1].kernels, groups[-1].head.values
+                groups.append(Group(CopyKernel(architecture.n_inputs, rows, dtype)))
+            kernels, values = groups[-1].kernels, groups[-1].source.values
             if not (isinstance(layer, Dropout) and after_activation):
                 kernel = kernel_for(KERNELS, type(layer), "numpy", "reference")
                 kernels.append(kernel(layer, place, values))
@@ -425,37 +462,49 @@ def build_groups(architecture: Architecture, layout: ParameterLayout, rows: int,
 class Workspace:
     """Buffers for up to `rows` samples of one network, and the passes that use them.
 
+    A workspace belongs to one thread at a time, except that threads may compute different columns
+    of the same group.
+
+    Args:
+        architecture: the layers.
+        layout: where their parameters are stored.
+        rows: maximum number of samples at a time. With batch normalization, training needs a whole
+            batch at a time.
+        dtype: float type of the values.
+
     Attributes:
-        rows: maximum number of samples at a time. With batch normalization, training needs a whole batch at a time.
-        samples: (rows, I+1) room for samples; the last column is ones.
-        groups: the layers, from the input on.
+        rows: as above.
+        samples: (rows, I+1) buffer for samples; the last column is ones.
+        groups: the groups of layers, from the input on.
         dropout_kernels: the kernels that need a dropout mask in training.
-        terms: room for the softmax terms of rows samples.
+        terms: softmax terms of up to `rows` samples.
     """
 
     def __init__(self, architecture: Architecture, layout: ParameterLayout, rows: int, dtype: Any) -> None:
+        """Allocate all buffers."""
         self.rows = rows
         self.samples = np.ones((rows, architecture.n_inputs + 1), dtype)
         self.groups = build_groups(architecture, layout, rows, dtype)
         self.dropout_kernels = [kernel for group in self.groups for kernel in group.kernels if kernel.rate]
-        self._logits = self.groups[-1].head.values
-        # Classes along the first axis: reductions over few classes then run along the many samples.
+        self._logits = self.groups[-1].source.values
+        # Logits with classes along the first axis: NumPy reduces over it by adding whole rows of
+        # samples, which is faster than many reductions over a few classes each.
         self._by_class = np.empty((architecture.n_classes, rows), dtype)
         self._largest = np.empty(rows, dtype)
         self._positions = np.arange(rows)
         self.terms = SoftmaxTerms(rows, dtype)
 
-    def read(self, x: Matrix) -> None:
-        """Let the first layer read these samples, (n, I+1) with a last column of ones."""
-        self.groups[0].head.x = x
+    def set_inputs(self, x: Matrix) -> None:
+        """Use these samples, (n, I+1) with a last column of ones, as inputs of the first layer."""
+        self.groups[0].source.x = x
 
     def forward(self, arrays: NetworkArrays, n: int, training: bool = False) -> None:
         """Compute the logits of the first n samples."""
         for group in self.groups:
-            group.forward(arrays, n, EVERY, training)
+            group.forward(arrays, n, ALL, training)
 
     def score(self, labels: NDArray[np.integer[Any]], terms: SoftmaxTerms, at: slice) -> None:
-        """Write the softmax terms (S3) of the logits into a slice of terms."""
+        """Write the softmax terms (S3) of the logits to a slice of terms."""
         n = len(labels)
         shifted, largest, positions = self._by_class[:, :n], self._largest[:n], self._positions[:n]
         np.copyto(shifted, self._logits[:n].T)
@@ -467,7 +516,16 @@ class Workspace:
         np.add.reduce(shifted, axis=0, out=terms.total[at])
 
     def grad_logits(self, targets: Targets, terms: SoftmaxTerms, at: slice, divisor: int) -> None:
-        """Replace the logits by L6, w (p - T) / divisor, after `score`."""
+        """Replace the logits by their gradient w (p - T) / divisor (L6).
+
+        It uses the exponentials that `score` has left in a buffer, so `score` must come first.
+
+        Args:
+            targets: labels, weights, smoothing and mixup of the samples.
+            terms: where `score` has written the softmax terms of these samples.
+            at: their slice of terms.
+            divisor: size of the whole batch for a mean loss, 1 for a sum.
+        """
         n = len(targets.labels)
         probabilities, positions = self._by_class[:, :n], self._positions[:n]
         np.divide(probabilities, terms.total[at], out=probabilities)
@@ -485,6 +543,6 @@ class Workspace:
             np.divide(logits, logits.dtype.type(divisor), out=logits)
 
     def backward(self, arrays: NetworkArrays, n: int, out: NetworkArrays) -> None:
-        """Write the gradients of all parameters into out, after `grad_logits`."""
+        """Write the gradients of all parameters to out; `grad_logits` must come first."""
         for group in reversed(self.groups):
-            group.backward(arrays, n, EVERY, out)
+            group.backward(arrays, n, ALL, out)

@@ -1,4 +1,4 @@
-"""How engines store parameters: `ParameterLayout` converts between arrays by name and one matrix per layer."""
+"""How engines store parameters: one matrix per layer instead of one array per parameter."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ Matrix = NDArray[Any]
 class NetworkArrays:
     """Parameters, gradients or optimizer state as one matrix per layer.
 
+    With the bias as the last row of the weight matrix, an optimizer makes one step per layer. In
+    the first layer one product computes x W + b, because samples have a last column of ones.
+
     Attributes:
-        learned: one (rows, O) matrix per layer with learned parameters: the weight, transposed, (I, O), then one row
-            for each bias or scale.
+        learned: one (rows, O) matrix per layer with learned parameters: the transposed weight
+            (I, O), then one row for each bias or scale.
         statistics: one (rows, O) matrix per layer with running statistics, one row for each.
     """
 
@@ -35,14 +38,16 @@ class NetworkArrays:
         return NetworkArrays([function(one) for one in self.learned], [function(one) for one in self.statistics])
 
     def copy_from(self, other: NetworkArrays) -> None:
-        """Copy values of the same shapes into these matrices."""
+        """Overwrite these matrices with the values of matrices of the same shapes."""
         for mine, theirs in ((self.learned, other.learned), (self.statistics, other.statistics)):
             for value, new in zip(mine, theirs, strict=True):
                 value[...] = new
 
 
-PARAMETERS = "parameters"  # their key in a `NetworkState`
-NetworkState = dict[str, NetworkArrays]  # the parameters, and each key of the optimizer
+# Everything that training changes: the parameters under this key, and each array of the optimizer
+# state under its name, such as "velocity".
+PARAMETERS = "parameters"
+NetworkState = dict[str, NetworkArrays]
 
 
 class LayerArrays(NamedTuple):
@@ -60,23 +65,25 @@ class LayerArrays(NamedTuple):
 
 
 class ParameterLayout:
-    """How the parameters of an architecture are stored.
+    """Where each parameter of an architecture is stored, and the conversion in both directions.
 
     Attributes:
-        layers: the place of each layer's parameters, one per layer of the architecture.
-        n_weights: of each learned matrix, the rows that are weights.
-        n_rows: of each learned matrix, all rows.
+        layers: where the parameters of each layer are, one entry per layer of the architecture.
+        n_weights: for each learned matrix, how many of its rows are weights.
+        n_rows: for each learned matrix, how many rows it has.
     """
 
     def __init__(self, architecture: Architecture) -> None:
+        """Assign rows to the parameters of an architecture."""
         self._architecture = architecture
         self.layers: list[LayerArrays] = []
-        # By is_learned: rows and columns of each matrix. By name: is_learned, the matrix, and the parameter's rows.
+        # The (rows, columns) of each matrix, by whether it is learned. For each parameter, by name:
+        # whether it is learned, the index of its matrix and its rows there.
         self._sizes: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
         self._places: dict[str, tuple[bool, int, slice]] = {}
         for layer in architecture.named_layers:
             weight, own = layer.names.get("weight"), dict[bool, int]()
-            for name in sorted(layer.parameters, key=lambda name: name != weight):  # the weight comes first
+            for name in sorted(layer.parameters, key=lambda name: name != weight):  # weights are the first rows
                 kind, shape = layer.parameters[name].is_learned, layer.parameters[name].shape
                 index = own.setdefault(kind, len(self._sizes[kind]))
                 start = self._sizes[kind].pop()[0] if index < len(self._sizes[kind]) else 0
@@ -95,9 +102,13 @@ class ParameterLayout:
         state: Mapping[str, NDArray[Any]],
         dtype: Any,
     ) -> NetworkState:
-        """Return parameters by name, and optimizer state by "state/parameter", as matrices.
+        """Return parameters and optimizer state as matrices.
 
-        Every parameter needs a value; a state without one is 0.
+        Args:
+            optimizer: whose state it is.
+            parameters: a value for every parameter, by name.
+            state: optimizer state by "state/parameter"; what is missing becomes 0.
+            dtype: float type of the matrices.
         """
         missing = [name for name in self._architecture.shapes if name not in parameters]
         assert not missing, f"parameters without a value: {missing}"
@@ -114,7 +125,8 @@ class ParameterLayout:
     def unpack(self, arrays: NetworkArrays) -> Parameters:
         """Return copies of the parameters by name; the inverse of `pack`."""
         rows, shapes = self._rows(arrays), self._architecture.shapes
-        # A copy even where the transposed is contiguous.
+        # np.array copies even where the transposed matrix is contiguous, as a vector is. Callers may
+        # write to what they get.
         return {name: np.array(rows[name].T, order="C").reshape(shape) for name, shape in shapes.items()}
 
     def _rows(self, arrays: NetworkArrays) -> dict[str, Matrix]:
@@ -123,7 +135,10 @@ class ParameterLayout:
         return {name: matrices[kind][index][rows] for name, (kind, index, rows) in self._places.items()}
 
     def unpack_state(self, state: NetworkState) -> Parameters:
-        """Return optimizer state by "state/parameter"; only the average has running statistics."""
+        """Return copies of the optimizer state by "state/parameter".
+
+        Running statistics are not learned, so only the parameter average has entries for them.
+        """
         return {
             f"{key}/{name}": value
             for key, arrays in state.items()
@@ -132,15 +147,18 @@ class ParameterLayout:
         }
 
 
-def shown(state: NetworkState) -> NetworkArrays:
-    """Return what `evaluate` uses: the parameters, or their average where there is one."""
+def arrays_to_evaluate(state: NetworkState) -> NetworkArrays:
+    """Return the arrays that `evaluate` uses: the average of the parameters, or the parameters."""
     return state.get(AVERAGE, state[PARAMETERS])
 
 
 def initial_state(
     optimizer: Optimizer, architecture: Architecture, parameters: Mapping[str, NDArray[Any]]
 ) -> Parameters:
-    """Return the optimizer state before the first update; an average includes the running statistics."""
+    """Return the optimizer state before the first update, by "state/parameter".
+
+    A parameter average also averages running statistics, which the optimizer does not step.
+    """
     statistics = architecture.statistics
     state = optimizer.initial_state({name: value for name, value in parameters.items() if name not in statistics})
     if AVERAGE in optimizer.state_names:
@@ -149,4 +167,5 @@ def initial_state(
 
 
 def _state_of(state: Mapping[str, NDArray[Any]], key: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays of one state by the parameter's name."""
     return {name.removeprefix(f"{key}/"): value for name, value in state.items() if name.startswith(f"{key}/")}

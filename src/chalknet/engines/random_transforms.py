@@ -1,7 +1,8 @@
-"""Random changes of training samples: changed images, mixed samples, dropout masks.
+"""Random transforms of training samples: augmented images, mixup, dropout masks.
 
-Everything is drawn from a seed and the number of an update, never from a stream with a state. Tiles of a batch, other
-engines and resumed trainings therefore draw the same.
+Every random number is a function of a seed, the number of the update and the row of the batch;
+there is no generator with a state. So tiles of a batch can be computed in any order and on any
+thread, every engine draws the same numbers, and a resumed run continues with the same numbers.
 """
 
 from __future__ import annotations
@@ -16,17 +17,19 @@ from chalknet.data.augment import PARAMETERS_PER_IMAGE, Augmenter
 from chalknet.network.arrays import FloatArray
 from chalknet.network.random_numbers import dropout_mask, generator_for, uniforms
 
-Rows = slice | NDArray[np.int64]  # of a batch: a slice, or one or more positions in ascending order
+# Rows of a batch: a slice, or one or more positions in ascending order.
+Rows = slice | NDArray[np.int64]
 
-IMAGES, MIXING = 2**32, 2**32 + 1  # streams of their own; dropout layers have smaller numbers
+# Numbers of the random streams. Those of dropout layers are smaller.
+IMAGES, MIXING = 2**32, 2**32 + 1
 
 
 class Mixup(NamedTuple):
-    """The second samples of mixup.
+    """What mixup (docs/derivation.md, L8) needs for one batch.
 
     Attributes:
-        partners: (B,) positions in the batch of the samples that are mixed in.
-        fraction: weight of the sample itself, at least a half.
+        partners: (B,) position in the batch of the sample that is added to each sample.
+        fraction: weight of the sample itself, in [0.5, 1]; its partner has the rest.
     """
 
     partners: NDArray[np.int64]
@@ -35,12 +38,12 @@ class Mixup(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class RandomTransforms:
-    """Random augmentation, mixup and dropout of training.
+    """Random augmentation, mixup and dropout of training samples.
 
     Attributes:
-        seed: of all draws.
-        mixup: alpha of the Beta distribution; 0 for none.
-        augmenter: changes images, or None.
+        seed: seed of all random numbers.
+        mixup: alpha of the Beta distribution from which mixup's fraction is drawn; 0 for no mixup.
+        augmenter: changes images at random; None for no augmentation.
     """
 
     seed: int = 0
@@ -50,14 +53,28 @@ class RandomTransforms:
     def dropout_mask(
         self, stream: int, rate: float, update: int, rows: Rows, width: int, dtype: DTypeLike
     ) -> FloatArray:
-        """Return the mask of D1 for some rows of an update's batch; arguments as `random_numbers.dropout_mask`."""
+        """Return the dropout mask (D1) for some rows of an update's batch.
+
+        Args:
+            stream: number of the dropout layer's random stream.
+            rate: probability of dropping a value, in [0, 1).
+            update: number of the update.
+            rows: rows of the batch.
+            width: number of values of a row.
+            dtype: float type of the mask.
+
+        Returns:
+            (rows, width) array of 0 and 1 / (1 - rate).
+        """
         run, within = _run_of(rows)
         return dropout_mask(self.seed, stream, update, run, width, rate, dtype)[within]
 
     def draw_mixup(self, update: int, n: int) -> Mixup | None:
-        """Return the partners of a batch of n (docs/derivation.md, L8), or None without mixup.
+        """Draw partners and fraction for a batch of n samples; None without mixup.
 
-        The fraction is drawn once per batch from Beta(alpha, alpha), and the larger of it and its complement is used.
+        One fraction per batch is drawn from Beta(alpha, alpha). The larger of it and its complement
+        is used, so that a sample always keeps at least half of itself and its label is the larger
+        part of the target.
         """
         if not self.mixup:
             return None
@@ -66,19 +83,26 @@ class RandomTransforms:
         return Mixup(rng.permutation(n), max(fraction, 1 - fraction))
 
     def augmentation_parameters(self, update: int, rows: Rows) -> NDArray[np.float64] | None:
-        """Return the numbers that the augmenter needs for some rows of an update's batch, or None without one."""
+        """Return uniform random numbers for the augmenter, a row for each of these rows of a batch.
+
+        Returns:
+            (rows, PARAMETERS_PER_IMAGE) floats in [0, 1), or None without an augmenter.
+        """
         if self.augmenter is None:
             return None
         run, within = _run_of(rows)
         return uniforms(self.seed, IMAGES, update, run, PARAMETERS_PER_IMAGE)[within]
 
     def augment(self, raw: NDArray[Any], parameters: NDArray[np.float64] | None) -> NDArray[Any]:
-        """Apply the augmenter to raw rows."""
+        """Return raw rows (n, I) as the augmenter changes them; the same rows without an augmenter."""
         return raw if self.augmenter is None or parameters is None else self.augmenter(raw, parameters)
 
 
 def _run_of(rows: Rows) -> tuple[slice, Rows]:
-    """Return the shortest slice that covers rows, and their positions in it: numbers are drawn for slices."""
+    """Return the shortest slice that covers rows, and the positions of rows in it.
+
+    Random numbers are drawn for slices, and the rows that are needed are taken out.
+    """
     if isinstance(rows, slice):
         return rows, slice(None)
     first = int(rows[0])

@@ -1,6 +1,7 @@
-"""The reference engine: the formulas without optimization, in any float type. Other engines are compared with it.
+"""The reference engine: the formulas of `network` as they are written, in any float type.
 
-Products run on one BLAS thread, so that the last digits depend on the seed and the machine and on nothing else.
+Tests compare the other engines with it. Products run on one BLAS thread, so that the last digits
+depend on the seed and the machine only.
 """
 
 from __future__ import annotations
@@ -28,29 +29,35 @@ from chalknet.records import Scores
 
 
 class ReferenceEngine:
-    """`Engine` composed of the pure functions of `network/`.
+    """An `Engine` that calls the pure functions of `network`.
 
-    All splits are held in memory, and batches pass whole. It has one thread, whatever `EngineSpec.threads` says.
+    It keeps all splits in memory as floats, computes whole batches, and uses one thread; it ignores
+    `EngineSpec.threads` and `tile_rows`.
+
+    Args:
+        spec: what to train and evaluate.
     """
 
     device = "cpu"
 
     def __init__(self, spec: EngineSpec) -> None:
+        """Create an engine with copies of the spec's parameters."""
         self._spec, self._optimizer, self._dtype = spec, spec.optimizer, np.dtype(spec.dtype)
-        self._splits = {name: part for name, part in spec.splits.items() if len(part.labels)}
-        self._inputs = {name: spec.scaling(part.inputs[:], self._dtype) for name, part in self._splits.items()}
+        self._splits = {name: split for name, split in spec.splits.items() if len(split.labels)}
+        self._inputs = {name: spec.scaling(split.inputs[:], self._dtype) for name, split in self._splits.items()}
         self._parameters: Parameters = {name: value.astype(self._dtype) for name, value in spec.parameters.items()}
         self._state = initial_state(self._optimizer, spec.architecture, self._parameters)
 
     @np.errstate(over="ignore", invalid="ignore")  # a loss that is not finite is reported in the scores
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
+        """Make all updates and return the mean scores of their batches."""
         scores, sizes = [], []
         with one_blas_thread():
             for update in updates:
                 samples, masks = self.training_batch(update)
                 architecture, objective = self._spec.architecture, self._spec.objective
                 found = loss_and_gradients(architecture, self._parameters, samples, objective, masks)
-                self._move(self._clipped(found.gradients), found.statistics, update.step)
+                self._update_parameters(self._clipped(found.gradients), found.statistics, update.step)
                 scores.append(score(found.logits, samples.labels))
                 sizes.append(len(samples.labels))
                 if not math.isfinite(scores[-1].loss):
@@ -58,7 +65,12 @@ class ReferenceEngine:
         return mean_scores(scores, sizes)
 
     def training_batch(self, update: Update) -> tuple[LabeledBatch, dict[int, FloatArray]]:
-        """Return the samples of an update after random transforms, and dropout masks by position of the layer."""
+        """Return the samples of an update after random transforms, and its dropout masks.
+
+        Returns:
+            samples: inputs, labels and weights of the batch.
+            masks: the mask of each dropout layer, by the position of the layer.
+        """
         samples = self._samples(update)
         rows, number, transforms = slice(0, len(samples.x)), update.step.number, self._spec.transforms
         masks = {}
@@ -70,42 +82,51 @@ class ReferenceEngine:
         return samples, masks
 
     @np.errstate(over="ignore", invalid="ignore")  # a loss that is not finite is reported in the scores
-    def evaluate(self, part: str) -> Scores | None:
-        if part not in self._splits:
+    def evaluate(self, split: str) -> Scores | None:
+        """Return the scores of a split; None if it is empty."""
+        if split not in self._splits:
             return None
-        return score(self._logits(part), self._splits[part].labels)
+        return score(self._logits(split), self._splits[split].labels)
 
     @np.errstate(over="ignore", invalid="ignore")  # a loss that is not finite is reported in the scores
-    def evaluate_samples(self, part: str) -> SampleScores | None:
-        if part not in self._splits:
+    def evaluate_samples(self, split: str) -> SampleScores | None:
+        """Return the scores of each sample of a split; None if it is empty."""
+        if split not in self._splits:
             return None
-        logits, labels = self._logits(part), self._splits[part].labels
+        logits, labels = self._logits(split), self._splits[split].labels
         return SampleScores(sample_losses(logits, labels), logits.argmax(axis=1) == labels)
 
     def parameters(self) -> Parameters:
+        """Return copies of the current parameters by name."""
         return {name: value.copy() for name, value in self._parameters.items()}
 
     def evaluation_parameters(self, of: Snapshot | None = None) -> Parameters:
+        """Return copies of the parameters that `evaluate` uses, now or in a snapshot."""
         parameters, state = self.snapshot() if of is None else of
         averages = {name: state.get(f"{AVERAGE}/{name}", value) for name, value in parameters.items()}
         return {name: value.copy() for name, value in averages.items()}
 
     def state(self) -> Parameters:
+        """Return copies of the optimizer state by "state/parameter"."""
         return {name: value.copy() for name, value in self._state.items()}
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
+        """Replace parameters and optimizer state by copies of these."""
         self._parameters = {name: value.astype(self._dtype) for name, value in parameters.items()}
         self._state = {name: value.astype(self._dtype) for name, value in state.items()}
 
     def snapshot(self) -> Snapshot:
-        return dict(self._parameters), dict(self._state)  # their arrays are replaced and never written into
+        """Return parameters and state; no array is copied."""
+        # Updates make new arrays and never write to the ones they replace.
+        return dict(self._parameters), dict(self._state)
 
     def restore_snapshot(self, snapshot: Snapshot) -> None:
+        """Set parameters and state to those of a snapshot."""
         parameters, state = snapshot
         self._parameters, self._state = dict(parameters), dict(state)
 
     def _samples(self, update: Update) -> LabeledBatch:
-        """Return the batch of an update: augmented, scaled and mixed."""
+        """Return the samples of an update: augmented, scaled and mixed."""
         train, batch, number = self._splits["train"], update.batch, update.step.number
         transforms, labels = self._spec.transforms, train.labels[batch]
         augmentation = transforms.augmentation_parameters(number, slice(0, len(labels)))
@@ -120,13 +141,18 @@ class ReferenceEngine:
         return LabeledBatch(mixup(x, x[partners], mixup_fraction), labels, weights, labels[partners], mixup_fraction)
 
     def _clipped(self, gradients: Parameters) -> Parameters:
+        """Return the gradients, scaled down if their norm exceeds the limit (U8)."""
         if not self._spec.clip_norm:
             return gradients
         factor = clip_factor(map(squared_norm, gradients.values()), self._spec.clip_norm)
         return {name: gradient * factor for name, gradient in gradients.items()}
 
-    def _move(self, gradients: Parameters, statistics: Parameters, step: Step) -> None:
-        """Update parameters, running statistics and their averages."""
+    def _update_parameters(self, gradients: Parameters, statistics: Parameters, step: Step) -> None:
+        """Update the parameters, the running statistics and the average of both.
+
+        The optimizer averages learned parameters itself. Running statistics are not learned, so
+        their average is updated here, by U7 like the others.
+        """
         learned = {name: self._parameters[name] for name in gradients}
         names = {f"{AVERAGE}/{name}" for name in self._spec.architecture.statistics}
         averages = {name: value for name, value in self._state.items() if name in names}
@@ -138,6 +164,6 @@ class ReferenceEngine:
         for name, average in averages.items():
             self._state[name] = kept * average + (1 - kept) * present[name.removeprefix(f"{AVERAGE}/")]
 
-    def _logits(self, part: str) -> FloatArray:
+    def _logits(self, split: str) -> FloatArray:
         with one_blas_thread():
-            return forward(self._spec.architecture, self.evaluation_parameters(), self._inputs[part]).logits
+            return forward(self._spec.architecture, self.evaluation_parameters(), self._inputs[split]).logits

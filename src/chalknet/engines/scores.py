@@ -1,4 +1,4 @@
-"""Scores of samples from their logits, added up over tiles and batches."""
+"""Scores of samples, computed from their logits and accumulated over tiles and batches."""
 
 from __future__ import annotations
 
@@ -13,44 +13,51 @@ from chalknet.network.metrics import printed_loss_of_mean
 from chalknet.records import Scores
 
 Matrix = NDArray[Any]
-Sums = tuple[float, float, float]  # of losses, of correct answers and of true-class probabilities
+# Sums over some samples: losses, correct predictions, and probabilities of the true class.
+ScoreSums = tuple[float, float, float]
 
 
 class SoftmaxTerms:
-    """Softmax terms of each sample, from which its scores are computed: (n,) arrays that tiles fill slice by slice.
+    """The terms of the softmax (S3) from which the scores of n samples are computed.
+
+    Tiles write their samples' terms slice by slice. The sums over a slice are taken afterwards, in
+    one call, so the result does not depend on which thread computed which tile.
 
     Attributes:
-        true: logit of the true class minus the largest logit.
-        total: sum of exp(logit minus the largest logit) over the classes.
-        correct: whether the largest logit (the first of equals) is that of the true class.
+        true: (n,) logit of the true class minus the largest logit.
+        total: (n,) sum over the classes of exp(logit minus the largest logit).
+        correct: (n,) bool, whether the largest logit is that of the true class. Of equal largest
+            logits the first counts.
     """
 
     def __init__(self, n: int, dtype: Any) -> None:
+        """Create uninitialized arrays for n samples."""
         self.true = np.empty(n, dtype)
         self.total = np.empty(n, dtype)
         self.correct = np.empty(n, bool)
 
     def losses(self, rows: slice) -> Matrix:
-        """Return the cross-entropies of some samples, the terms of L2."""
+        """Return the cross-entropy of each of some samples in nats, the terms of L2."""
         losses: Matrix = np.log(self.total[rows]) - self.true[rows]
         return losses
 
-    def sums(self, rows: slice) -> Sums:
-        """Return the sums over some samples."""
+    def sums(self, rows: slice) -> ScoreSums:
+        """Return the sums over some samples: losses, correct predictions, true-class probabilities."""
         probabilities = np.exp(self.true[rows]) / self.total[rows]
         losses = self.losses(rows).sum(dtype=np.float64)
         return float(losses), float(self.correct[rows].sum()), float(probabilities.sum(dtype=np.float64))
 
 
 class ScoreAccumulator:
-    """Accumulates the scores of a pass in call order."""
+    """Sums of scores over a pass, added in the order of the calls."""
 
     def __init__(self) -> None:
+        """Create an accumulator without samples."""
         self._n = 0
         self._loss = self._correct = self._true_class = 0.0
 
-    def add(self, n: int, sums: Iterable[Sums]) -> None:
-        """Add n samples, in one or several sums."""
+    def add(self, n: int, sums: Iterable[ScoreSums]) -> None:
+        """Add n samples, whose sums are given in one or several pieces."""
         self._n += n
         for loss, correct, true_class in sums:
             self._loss += loss
@@ -59,23 +66,23 @@ class ScoreAccumulator:
 
     @property
     def is_finite(self) -> bool:
-        """Whether the losses so far have a finite sum."""
+        """Whether the sum of the losses so far is finite."""
         return math.isfinite(self._loss)
 
     def scores(self) -> Scores:
-        """Return L2, M1 and M2 over all samples."""
+        """Return loss (L2), accuracy (M1) and printed loss (M2) over all samples."""
         return Scores(self._loss / self._n, self._correct / self._n, printed_loss_of_mean(self._true_class / self._n))
 
 
 class Targets(NamedTuple):
-    """The targets of some samples, as in `objective.Samples`, or of those of M networks.
+    """The targets of n samples for one network, or for each of M networks.
 
     Attributes:
-        labels: (n,), or (M, n).
-        partners: labels of the samples that are mixed in, or None.
-        mixup_fraction: weight of the labels; a number, or (M,).
-        weights: of the samples in the loss, or None.
-        smoothing: label smoothing, in [0, 1); a number, or (M,).
+        labels: (n,) or (M, n) integers in [0, K).
+        partners: labels of the samples that mixup adds, in the shape of labels; None without mixup.
+        mixup_fraction: weight of `labels` against `partners` (L8): a number, or (M,).
+        weights: (n,) or (M, n) weight of each sample in the loss, or None for equal weights.
+        smoothing: label smoothing in [0, 1) (L7): a number, or (M,).
     """
 
     labels: Any

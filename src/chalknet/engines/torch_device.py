@@ -1,4 +1,11 @@
-"""The device that torch computes on: its settings, the dtypes in use, and work that a GPU records and replays."""
+"""The device that torch computes on: its settings, the dtypes in use, and captured CUDA graphs.
+
+A GPU needs some microseconds to start each operation, and an update of a small network consists of
+many short ones. A captured CUDA graph starts all of them at once. It replays exactly what was
+captured: the same operations on the same addresses. So everything that differs between replays, such
+as positions and learning rates, must lie in tensors that stay in place, and no buffer may be
+allocated anew.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +21,13 @@ from torch import Tensor
 from chalknet.errors import ConfigError
 from chalknet.machine.shared_setting import SharedSetting
 
-RECORDING = threading.Lock()
-GPU_FORMS_ON = ("cuda",)  # kinds of device that are given products in the forms that suit a GPU
-ALIGNED = 8  # a GPU's products take several times as long where sizes are not a multiple of this
-# One update, from its positions (None where the work knows them) and its numbers.
+# Held while a graph is captured: what another thread starts on the device meanwhile could spoil it.
+CAPTURE_LOCK = threading.Lock()
+# Types of device that get the memory layouts and products that are fastest on a GPU.
+GPU_FORMS_ON = ("cuda",)
+# A GPU's products take several times as long if a size is not a multiple of this.
+ALIGNED = 8
+# A function that makes one update, from positions (None if the batch is a fixed slice) and scalars.
 StepFunction = Callable[[Tensor | None, Tensor], None]
 
 
@@ -26,8 +36,9 @@ class TensorTypes(NamedTuple):
 
     Attributes:
         values: dtype of weights, sums and statistics.
-        operands: dtype of the operands of products, and of the values of layers.
-        device: torch device.
+        operands: dtype of the operands of products and of the values of layers; bfloat16 if the
+            recipe says so, otherwise that of `values`.
+        device: the torch device.
     """
 
     values: Any
@@ -36,24 +47,28 @@ class TensorTypes(NamedTuple):
 
     @property
     def differ(self) -> bool:
-        """Whether operands are copies of weights."""
+        """Whether operands have a dtype of their own, so that products need copies of the weights."""
         return bool(self.values != self.operands)
 
     @property
     def gpu_forms(self) -> bool:
-        """Whether sizes are filled up, bias and relu are part of a product where possible, and classes come first."""
+        """Whether to use the forms for a GPU: padded sizes, fused bias and relu, logits by class."""
         return self.device.type in GPU_FORMS_ON
 
     def aligned(self, n: int) -> int:
-        """Return the size that products are given where n is needed; the values beyond n are 0."""
+        """Return n, padded for the products of a GPU; the values beyond n are 0."""
         return -(-n // ALIGNED) * ALIGNED if self.gpu_forms else n
 
 
 def usable_device(device: str, precision: str) -> Any:
-    """Return the torch device that a recipe means.
+    """Return the torch device for the settings of a recipe.
+
+    Args:
+        device: "auto", "cpu" or "cuda"; "auto" is a GPU if there is one.
+        precision: "float32", "bfloat16" or "tf32".
 
     Raises:
-        ConfigError: there is no CUDA device, and device or precision needs one.
+        ConfigError: device or precision needs a CUDA device, and there is none.
     """
     present = torch.cuda.is_available()
     if not present and (device == "cuda" or precision == "tf32"):
@@ -67,23 +82,31 @@ def usable_device(device: str, precision: str) -> Any:
 
 
 def free_bytes(device: Any) -> int:
-    """Return the free memory of a GPU; 0 for a processor, whose memory is not looked at."""
+    """Return the free memory of a GPU in bytes; 0 for a CPU, whose memory is not queried."""
     return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else 0
 
 
 @contextmanager
 def running(threads: int, tf32: bool) -> Iterator[None]:
-    """Compute without autograd, on this many threads, and with TF32 only if tf32."""
-    with _SETTINGS.of((threads, tf32, False)), torch.inference_mode():  # False: sums of products in float32
+    """Set torch up for the engine while the context lasts: no autograd, and these settings.
+
+    Args:
+        threads: number of threads on a CPU.
+        tf32: whether float32 products on a GPU may use TF32.
+    """
+    # False: bfloat16 products are summed in float32.
+    with _SETTINGS.set_to((threads, tf32, False)), torch.inference_mode():
         yield
 
 
 def _settings() -> tuple[int, bool, bool]:
+    """Return torch's settings of the whole process: threads, TF32, reduced bfloat16 sums."""
     products = torch.backends.cuda.matmul
     return torch.get_num_threads(), products.allow_tf32, products.allow_bf16_reduced_precision_reduction
 
 
 def _set(settings: tuple[int, bool, bool]) -> None:
+    """Set what `_settings` returns."""
     threads, tf32, reduced = settings
     torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = tf32
@@ -93,35 +116,48 @@ def _set(settings: tuple[int, bool, bool]) -> None:
 _SETTINGS = SharedSetting(_settings, _set)
 
 
-class Recorded:
-    """Work on a device that a GPU records once and then replays.
+class CapturedWork:
+    """Work that a GPU captures as a CUDA graph and then replays; on a CPU it is called each time.
 
-    From call to call nothing may differ but the values in tensors that stay in place. The first call does the work, so
-    that everything that is made once exists; the second call records it, and later calls replay it. The work is an
-    argument of each call and is not kept, so that its owner is freed with its last use.
+    Between calls only the values in tensors may differ, never the tensors themselves. The first call
+    does the work directly, so that everything that is allocated once exists. The second call
+    captures it, and this and all later calls replay the graph.
+
+    The work is an argument of each call and is not stored. Stored, it would form a cycle with the
+    engine that owns this object, and the graph's memory on the GPU would be freed only by the
+    garbage collector.
+
+    Args:
+        device: the torch device.
     """
 
     def __init__(self, device: Any) -> None:
+        """Create an object without a captured graph."""
         self._device, self._calls = device, 0
         self._graph: Any = None
 
     def __call__(self, work: Callable[[], None]) -> None:
+        """Do the work, or replay it; every call must get the same work."""
         self._calls += 1
         if self._device.type != "cuda" or self._calls == 1:
             work()
             return
         if self._graph is None:
             graph = torch.cuda.CUDAGraph()
-            with _recording(), torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            with _capturing(), torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 work()
             self._graph = graph
         self._graph.replay()
 
 
 @contextmanager
-def _recording() -> Iterator[None]:
-    """Let one thread at a time record, without garbage collection: freeing an older graph would spoil the recording."""
-    with RECORDING:
+def _capturing() -> Iterator[None]:
+    """Let one thread at a time capture, without garbage collection.
+
+    The collector could free an older graph, which is an operation on the device and would make the
+    capture fail.
+    """
+    with CAPTURE_LOCK:
         was_on = gc.isenabled()
         gc.disable()
         try:
@@ -131,36 +167,53 @@ def _recording() -> Iterator[None]:
                 gc.enable()
 
 
-class RecordedSteps:
-    """Updates of one kind. Their numbers and positions lie on the device, and each run takes the next ones."""
+class CapturedSteps:
+    """Updates that differ only in positions and scalars, captured as one CUDA graph.
+
+    `run` copies the positions and scalars of all updates to the device at once. The captured update
+    reads those of the current update, at a counter that it increments itself, so replays need
+    nothing from the CPU.
+
+    Args:
+        device: the torch device.
+    """
 
     def __init__(self, device: Any) -> None:
+        """Create an object without a captured graph."""
         self._next = torch.zeros(1, dtype=torch.int64, device=device)
-        self._numbers: Any = None
+        self._scalars: Any = None
         self._positions: Any = None
-        self._recorded = Recorded(device)
+        self._work = CapturedWork(device)
 
-    def run(self, step: StepFunction, numbers: Tensor, positions: Tensor | None) -> None:
-        """Make all updates, which lie along the first axis; every call must have the same shapes."""
-        self._numbers = self._put(self._numbers, numbers)
+    def run(self, step: StepFunction, scalars: Tensor, positions: Tensor | None) -> None:
+        """Make all updates; the arguments must have the same shapes in every call.
+
+        Args:
+            step: makes one update from positions and scalars.
+            scalars: (updates, M, count) the scalars of each update and network.
+            positions: (updates, orders, n) positions in the training split, or None for a slice.
+        """
+        self._scalars = self._put(self._scalars, scalars)
         if positions is not None:
             self._positions = self._put(self._positions, positions)
-        if len(numbers) > 1:
+        if len(scalars) > 1:
             self._next.zero_()
-        for _ in range(len(numbers)):
-            self._recorded(lambda: self._step(step))
+        for _ in range(len(scalars)):
+            self._work(lambda: self._step(step))
 
     def _put(self, kept: Any, values: Tensor) -> Any:
-        """Copy values to their place on the device, which stays the same."""
+        """Copy values to the tensor on the device that the graph reads; the first call allocates it."""
         if kept is None:
             kept = torch.empty_like(values, device=self._next.device)
         return kept.copy_(values)
 
     def _step(self, step: StepFunction) -> None:
-        if len(self._numbers) == 1:  # without looking up and counting, which are operations that a GPU has to begin
-            step(None if self._positions is None else self._positions[0], self._numbers[0])
+        """Make the update at the counter, and increment the counter."""
+        # A single update needs no counter, which would be three more operations on the device.
+        if len(self._scalars) == 1:
+            step(None if self._positions is None else self._positions[0], self._scalars[0])
             return
-        numbers = self._numbers.index_select(0, self._next)[0]
+        scalars = self._scalars.index_select(0, self._next)[0]
         positions = None if self._positions is None else self._positions.index_select(0, self._next)[0]
-        step(positions, numbers)
+        step(positions, scalars)
         self._next.add_(1)

@@ -1,12 +1,17 @@
-"""The torch engine: one or many stacked networks, with products in bfloat16 or on a GPU.
+"""The torch engine: one or many stacked networks, on a CPU or a GPU, with products in any precision.
 
-`TorchStack` trains M >= 1 networks at once, and `TorchEngine` is a stack of one. Every network equals itself trained
-alone to rounding, since products of other shapes add up in other orders. Batches pass in tiles of rows whose gradients
-are added up in the dtype of the weights. What differs between networks (learning rate, momentum, penalties, clipping,
-smoothing, class weights) is a tensor with one number per network, so that one call of the optimizer updates all.
+`TorchStack` trains M >= 1 networks at once; `TorchEngine` is a stack of one. Every network equals
+itself trained alone, to rounding: a product of another shape adds up in another order.
 
-Where no random numbers of NumPy are needed in an update, everything that changes from one update to the next lies in
-tensors that stay in place, and a GPU records the update once and replays it. An epoch waits for the device once.
+A batch passes through the networks in tiles of rows. The gradients of the tiles are added up in the
+order of the tiles, in the dtype of the weights. What may differ between networks (learning rate,
+momentum, penalties, clipping, smoothing, class weights) is a tensor with one number per network, so
+that one call of an optimizer updates all of them.
+
+On a GPU, starting an operation takes longer than most operations of a small network. Therefore an
+update is captured as a CUDA graph and replayed (`torch_device`) whenever it needs no random numbers,
+which NumPy draws on the CPU. For the same reason the engine waits for the device once per epoch, when
+it reads the scores.
 """
 
 from __future__ import annotations
@@ -25,21 +30,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chalknet.engines.batches import BatchBuilder, TrainingBatch, batch_size, even_cuts
+from chalknet.engines.batches import BatchBuilder, TrainingBatch, batch_size, even_slices
 from chalknet.engines.engine import Batch, EngineSpec, SampleScores, Snapshot, Update
 from chalknet.engines.parameter_layout import (
     PARAMETERS,
     NetworkArrays,
     NetworkState,
     ParameterLayout,
+    arrays_to_evaluate,
     initial_state,
-    shown,
 )
 from chalknet.engines.scores import ScoreAccumulator, Targets
 from chalknet.engines.thread_pool import ThreadPool
 from chalknet.engines.torch_device import (
-    Recorded,
-    RecordedSteps,
+    CapturedSteps,
+    CapturedWork,
     StepFunction,
     TensorTypes,
     free_bytes,
@@ -49,40 +54,57 @@ from chalknet.engines.torch_device import (
 from chalknet.engines.torch_kernels import DropoutKernel, SoftmaxTensors, grad_logits, softmax_terms
 from chalknet.engines.torch_layout import SIDE_BY_SIDE, StackedArrays, StackLayout, length
 from chalknet.engines.torch_samples import (
+    DeviceSamples,
     Positions,
     SampleRows,
-    Samples,
-    held_samples,
-    kind_of_batch,
-    positions_of,
-    some_of,
+    capture_key,
+    prepare_samples,
+    slice_positions,
+    stack_positions,
 )
-from chalknet.engines.torch_workspace import StackWorkspace, readings_of, shared_reading
+from chalknet.engines.torch_workspace import StackWorkspace, plan_input_products, shared_input_product
 from chalknet.machine.processor import available_cores
 from chalknet.network.dropout import Dropout
 from chalknet.network.layer import Parameters
 from chalknet.network.optimizers import AVERAGE
 from chalknet.records import Scores
 
-# Torch's threads share each product, so a tile has the rows of several of the numpy engine's tiles; with fewer than
-# TILE_UNITS units, as many more as hold the same number of values.
+# The rows of a tile on a CPU: torch's threads share each product, so a tile has the rows of several
+# tiles of the numpy engine. Networks of fewer than TILE_UNITS units get more rows, up to the same
+# number of values.
 TILES_AT_ONCE, TILE_UNITS = 8, 1000
-MIN_ROWS = 64  # of a tile, however many networks there are
-GPU_TILE_VALUES = 2**28  # of a tile's widest group on a GPU
-BYTES_PER_VALUE = 32  # of a GPU's free memory: a value of a group, its gradient, and as much again to spare
-SAMPLES_PER_VALUE = 4  # samples that are read may take this many times the memory of a group's values
-BAND_VALUES = 2**18  # of a matrix that is updated at a time, so that it stays in the cache
-ROWS_DRAWN_AT_ONCE = 32  # samples whose masks, or changed inputs, are one task of a worker
-STATIC_ON = ("cuda",)  # kinds of device whose updates are recorded
-# Everything that `_lay_out` makes: it holds the parameters of all networks, or room for their values.
+# The least rows of a tile, however many networks there are.
+MIN_ROWS = 64
+# The most values of a tile's widest group on a GPU.
+GPU_TILE_VALUES = 2**28
+# Free memory of a GPU that a value of a group is planned with: the value, its gradient, and a reserve.
+BYTES_PER_VALUE = 32
+# The samples of a tile may take this many times the memory of a group's values.
+SAMPLES_PER_VALUE = 4
+# Values of a matrix that an optimizer updates at a time on a CPU, so that they stay in the cache.
+BAND_VALUES = 2**18
+# Samples whose masks or transformed inputs are one task of a thread.
+ROWS_DRAWN_AT_ONCE = 32
+# Types of device on which updates and evaluations are captured as CUDA graphs.
+CAPTURE_ON = ("cuda",)
+# The attributes that `_lay_out` sets. They hold the parameters of all networks or buffers for them.
 MADE_BY_LAYOUT = (
-    "_state", "_arrays", "_evaluated", "_gradients", "_bands", "_space", "_steps", "_evaluations",
+    "_state", "_arrays", "_evaluated", "_gradients", "_bands", "_workspace", "_steps", "_evaluations",
 )  # fmt: skip
 
 
 @dataclass(eq=False)
-class Member:
-    """One network of a stack; state has views of the stack's tensors while it is laid out."""
+class StackMember:
+    """One network of a stack.
+
+    Attributes:
+        spec: what the network is constructed from.
+        order: key of the order of its batches.
+        layout: where its parameters are.
+        builder: builds its training batches.
+        state: parameters and optimizer state. While the stack is laid out, these are views of the
+            stack's tensors.
+    """
 
     spec: EngineSpec
     order: Hashable
@@ -91,96 +113,124 @@ class Member:
     state: NetworkState
 
     @property
-    def draws(self) -> bool:
-        """Whether NumPy draws random numbers for each update: changed samples or dropout masks."""
+    def needs_random_numbers(self) -> bool:
+        """Whether NumPy draws random numbers for each update: for random transforms or dropout."""
         layers = self.spec.architecture.layers
         return self.builder.changes_samples or any(isinstance(one, Dropout) and one.rate for one in layers)
 
-    def numbers(self, update: Update) -> list[float]:
-        """Return all numbers of an update, the fraction of an average that it keeps last."""
-        rule = self.spec.optimizer
-        return [*rule.step_scalars(update.step), rule.ema_decay(update.step.number)]
+    def step_scalars(self, update: Update) -> list[float]:
+        """Return the optimizer's scalars for an update, and as the last one the decay of the average."""
+        optimizer = self.spec.optimizer
+        return [*optimizer.step_scalars(update.step), optimizer.ema_decay(update.step.number)]
 
 
 class StackedEngine:
-    """`Engine` of one network of a stack; made by `TorchStack.add`.
+    """The `Engine` of one network of a stack; `TorchStack.add` creates it.
 
-    `TorchStack.train_epoch` trains it with the others. Where it is alone in its stack, its own `train_epoch` does.
+    `TorchStack.train_epoch` trains all networks of a stack. The `train_epoch` of this class is for a
+    network that is alone in its stack.
 
     Attributes:
-        stack: that trains it; after `TorchStack.remove`, one of its own.
+        stack: the stack of this network. `TorchStack.remove` gives it a stack of its own.
+        member: the network in the stack.
     """
 
-    def __init__(self, stack: TorchStack, member: Member) -> None:
+    def __init__(self, stack: TorchStack, member: StackMember) -> None:
+        """Create the engine of a network that is in the stack."""
         self.stack, self.member = stack, member
 
     @property
     def device(self) -> str:
+        """The device that computes: "cpu" or "cuda"."""
         return self.stack.device
 
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
+        """Make all updates of a network that is alone in its stack; return the mean scores."""
         return self.stack.train_epoch([updates])[0]
 
-    def evaluate(self, part: str) -> Scores | None:
-        return self.stack.scores(self.member, part)
+    def evaluate(self, split: str) -> Scores | None:
+        """Return the scores of a split; None if it is empty."""
+        return self.stack.scores(self.member, split)
 
-    def evaluate_samples(self, part: str) -> SampleScores | None:
-        return self.stack.sample_scores(self.member, part)
+    def evaluate_samples(self, split: str) -> SampleScores | None:
+        """Return the scores of each sample of a split; None if it is empty."""
+        return self.stack.sample_scores(self.member, split)
 
     def parameters(self) -> Parameters:
+        """Return copies of the current parameters by name."""
         return self.member.layout.unpack(_to_numpy(self.member.state[PARAMETERS]))
 
     def evaluation_parameters(self, of: Snapshot | None = None) -> Parameters:
-        return self.member.layout.unpack(_to_numpy(shown(self.member.state if of is None else of.state)))
+        """Return copies of the parameters that `evaluate` uses, now or in a snapshot."""
+        return self.member.layout.unpack(_to_numpy(arrays_to_evaluate(self.member.state if of is None else of.state)))
 
     def state(self) -> Parameters:
+        """Return copies of the optimizer state by "state/parameter"."""
         return self.member.layout.unpack_state({key: _to_numpy(one) for key, one in self.member.state.items()})
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
+        """Replace parameters and optimizer state by copies of these."""
         self._set(self.stack.to_device(self.member.layout, self.member.spec, parameters, state))
 
     def snapshot(self) -> Snapshot:
+        """Return a copy of parameters and state on the device."""
         return self.stack.snapshot(self.member)
 
     def restore_snapshot(self, snapshot: Snapshot) -> None:
+        """Set parameters and state to those of a snapshot."""
         self._set(snapshot.state)
 
     def _set(self, state: NetworkState) -> None:
+        """Copy values into the network's tensors, which stay in place for captured updates."""
         for key, values in self.member.state.items():
             values.copy_from(state[key])
         self.stack.discard_scores()
 
 
 class TorchEngine(StackedEngine):
-    """A network that is trained alone: a stack of one.
+    """The engine of a network that is trained alone: a stack of one.
 
-    Last digits may depend on the number of threads, and on the kernels that torch takes for a product's shape.
+    Last digits may depend on the number of threads and on the kernels that torch chooses for the
+    shape of a product.
+
+    Args:
+        spec: what to train and evaluate.
 
     Raises:
         ConfigError: the device or the precision of the spec is not available.
     """
 
     def __init__(self, spec: EngineSpec) -> None:
+        """Create a stack with this network."""
         stack = TorchStack()
         super().__init__(stack, stack.add(spec).member)
 
 
 class StackSnapshot:
-    """The parameters and the state of one network, within copies of all networks' or in copies of its own.
+    """The parameters and the state of one network at one time.
 
-    They are looked up when they are asked for, since most snapshots are never used.
+    All networks of a stack are copied together, which costs a few operations for any number of them.
+    A snapshot refers to these copies and looks up its network only when it is used, because most
+    snapshots never are. A snapshot that is kept for long copies its own network and releases the
+    copies of the others (`separate`).
+
+    Args:
+        stacked: copies of the parameters and of each state, of all networks.
+        number: number of this network.
     """
 
     def __init__(self, stacked: Mapping[str, StackedArrays], number: int) -> None:
+        """Create a snapshot of one network."""
         self._stacked, self._number = stacked, number
         self._own: NetworkState = {}
 
     @property
     def state(self) -> NetworkState:
+        """The parameters and the optimizer state."""
         return self._own or {key: arrays.network(self._number) for key, arrays in self._stacked.items()}
 
     def separate(self) -> None:
-        """Copy what belongs to this network, and release the copies of the others."""
+        """Copy this network, and release the copies of all networks."""
         self._own = {key: arrays.map(torch.clone) for key, arrays in self.state.items()}
         self._stacked = {}
 
@@ -188,40 +238,56 @@ class StackSnapshot:
 class TorchStack:
     """M >= 1 networks that are trained at once.
 
-    All have the same samples, scaling, device, dtypes and layers. They may differ in units, dropout, seeds, and in the
-    numbers of their optimizers and objectives. Networks of equal widths should be neighbors.
+    All have the same samples, scaling, device, dtypes and layers. They may differ in units, dropout
+    and seeds, and in the numbers of their optimizers and objectives. Networks of equal widths should
+    be added one after the other, so that they share products.
+
+    Networks are laid out in shared tensors at the first epoch or evaluation, and anew whenever some
+    have been removed. Scores are cached until parameters change: the networks of a stack are asked
+    for them one by one, but evaluated together.
     """
 
     def __init__(self) -> None:
-        self._members: list[Member] = []
-        self._is_laid_out = self._is_static = False
-        self._samples: dict[str, Samples] = {}
+        """Create a stack without networks."""
+        self._members: list[StackMember] = []
+        self._is_laid_out = self._captures = False
+        self._samples: dict[str, DeviceSamples] = {}
         self._rows = 0
+        # Scores of all networks by split, until parameters change.
         self._scores: dict[str, list[Scores]] = {}
         self._sample_scores: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]] = {}
-        self._asked: set[str] = set()
-        self._latest: dict[str, StackedArrays] = {}
-        self._given: list[list[ref[StackSnapshot]]] = []
+        # Splits that were evaluated since the last epoch.
+        self._requested: set[str] = set()
+        # Copies of all networks that the next snapshots share, until parameters change; and the
+        # snapshots that were taken of the latest two copies.
+        self._latest_copies: dict[str, StackedArrays] = {}
+        self._snapshots: list[list[ref[StackSnapshot]]] = []
 
     @property
     def device(self) -> str:
-        """Where it computes: "cpu" or "cuda"."""
+        """The device that computes: "cpu" or "cuda"."""
         return str(self._device.type)
 
     def add(self, spec: EngineSpec, order: Hashable = None) -> StackedEngine:
-        """Add a network before the first epoch.
+        """Add a network; only before the first epoch.
 
         Args:
-            spec: samples, scaling, threads, device and precision of the first one are those of the stack.
-            order: name of the order of its batches; networks with equal orders must get equal batches. None for an
-                order of its own.
+            spec: what the network is constructed from. The stack takes samples, scaling, threads,
+                device and precision from its first network.
+            order: key of the order of its batches. Networks with equal keys must get equal batches;
+                they read the samples together. None for an order of its own.
+
+        Returns:
+            The engine of this network.
+
         Raises:
-            ConfigError: a device or precision that is not available, or layers unlike those of the others.
+            ConfigError: the device or the precision is not available, or the layers differ from
+                those of the other networks.
         """
         if not self._members:
             self._device = usable_device(spec.device, spec.precision)
             self._first, self._dtype = spec, np.dtype(spec.dtype)
-            self._splits = {name: part for name, part in spec.splits.items() if len(part.labels)}
+            self._splits = {name: split for name, split in spec.splits.items() if len(split.labels)}
             self._threads = spec.threads or available_cores()
             values = getattr(torch, self._dtype.name)
             operands = torch.bfloat16 if spec.precision == "bfloat16" else values
@@ -231,11 +297,11 @@ class TorchStack:
         state = initial_state(spec.optimizer, spec.architecture, spec.parameters)
         own = self.to_device(layout, spec, spec.parameters, state)
         order = object() if order is None else order
-        self._members.append(Member(spec, order, layout, BatchBuilder(spec), own))
+        self._members.append(StackMember(spec, order, layout, BatchBuilder(spec), own))
         return StackedEngine(self, self._members[-1])
 
     def remove(self, engines: Iterable[StackedEngine]) -> None:
-        """Move networks into stacks of their own; the others are laid out anew."""
+        """Move each of some networks to a stack of its own; the rest is laid out anew."""
         removed = list(engines)
         if not removed:
             return
@@ -243,15 +309,16 @@ class TorchStack:
             engine.member.state = {key: arrays.map(torch.clone) for key, arrays in engine.member.state.items()}
             engine.stack = copy(self)
             engine.stack._reset([engine.member])
-            engine.stack._asked, engine.stack._given = set(), []
+            engine.stack._requested, engine.stack._snapshots = set(), []
         gone = [engine.member for engine in removed]
         self._reset([member for member in self._members if member not in gone])
 
-    def _reset(self, members: list[Member]) -> None:
-        """Train these networks from now on, which are laid out when they are needed."""
+    def _reset(self, members: list[StackMember]) -> None:
+        """Make these the networks of the stack; they are laid out when they are needed."""
         self._members, self._is_laid_out = members, False
-        self._scores, self._sample_scores, self._latest = {}, {}, {}
-        for name in MADE_BY_LAYOUT:  # a GPU's memory must be free before networks are laid out anew
+        self._scores, self._sample_scores, self._latest_copies = {}, {}, {}
+        for name in MADE_BY_LAYOUT:
+            # Free the old tensors now: a GPU may not have memory for the old and the new ones.
             vars(self).pop(name, None)
 
     def to_device(
@@ -261,115 +328,130 @@ class TorchStack:
         parameters: Mapping[str, NDArray[Any]],
         state: Mapping[str, NDArray[Any]],
     ) -> NetworkState:
-        """Return a network's parameters and optimizer state as tensors."""
+        """Return parameters and optimizer state of a network as tensors on the device."""
         packed = layout.pack(spec.optimizer, parameters, state, self._dtype)
         return {key: one.map(partial(torch.tensor, device=self._device)) for key, one in packed.items()}
 
     def train_epoch(self, updates: Sequence[Iterable[Update]]) -> list[Scores]:
-        """Make all updates of every network, in the order of `add`, and return scores as `Engine.train_epoch`.
+        """Make all updates of an epoch.
 
-        All networks must have the same number of updates, of batches of the same sizes. A network whose loss is not
-        finite does not stop the others.
+        A network whose loss is not finite does not stop the others.
+
+        Args:
+            updates: for each network, in the order of `add`, its updates. All networks must have the
+                same number of updates, with batches of the same sizes.
+
+        Returns:
+            The mean scores of each network, as `Engine.train_epoch` returns them.
         """
         self._lay_out()
-        self._scores, self._sample_scores, self._latest = {}, {}, {}
+        self._scores, self._sample_scores, self._latest_copies = {}, {}, {}
         with running(self._threads, self._first.precision == "tf32"):
             self._sums[0].zero_()
             steps = zip(*updates, strict=True)
-            n = self._train_recorded(steps) if self._is_static else self._train(steps)
-            asked = sorted(self._asked)  # as after the epoch before: read together, the device is waited for once
-            for part in asked:
-                self._evaluate(part)
+            n = self._train_captured(steps) if self._captures else self._train(steps)
+            asked = sorted(self._requested)
+            # The splits that were evaluated after the last epoch are likely to be evaluated again. They
+            # are evaluated here, so that all scores are read from the device at once.
+            for split in asked:
+                self._evaluate(split)
             sums = self._sums.tolist()
-        self._asked.clear()
-        self._scores = {part: self._scores_of(part, sums) for part in asked}
+        self._requested.clear()
+        self._scores = {split: self._scores_of(split, sums) for split in asked}
         return [_scores_of(own, n) for own in sums[0]]
 
-    def scores(self, member: Member, part: str) -> Scores | None:
-        """Return `Engine.evaluate` of one network; all are evaluated when the first is asked for."""
-        if part not in self._splits:
+    def scores(self, member: StackMember, split: str) -> Scores | None:
+        """Return the scores of a network; the first request evaluates all networks of the stack."""
+        if split not in self._splits:
             return None
-        self._asked.add(part)
-        if part not in self._scores:
+        self._requested.add(split)
+        if split not in self._scores:
             self._lay_out()
             with running(self._threads, self._first.precision == "tf32"):
-                self._evaluate(part)
-                self._scores[part] = self._scores_of(part, self._sums.tolist())
-        return self._scores[part][self._members.index(member)]
+                self._evaluate(split)
+                self._scores[split] = self._scores_of(split, self._sums.tolist())
+        return self._scores[split][self._members.index(member)]
 
-    def sample_scores(self, member: Member, part: str) -> SampleScores | None:
-        """Return `Engine.evaluate_samples` of one network; all are evaluated when the first is asked for."""
-        if part not in self._splits:
+    def sample_scores(self, member: StackMember, split: str) -> SampleScores | None:
+        """Return the scores of each sample; the first request evaluates all networks of the stack."""
+        if split not in self._splits:
             return None
-        if part not in self._sample_scores:
+        if split not in self._sample_scores:
             self._lay_out()
             with running(self._threads, self._first.precision == "tf32"):
-                found = [(terms.losses, terms.correct) for terms in self._terms(part)]
+                found = [(terms.losses, terms.correct) for terms in self._terms(split)]
                 losses, correct = (torch.cat(values, 1).cpu().numpy() for values in zip(*found, strict=True))
-            self._sample_scores[part] = losses, correct
+            self._sample_scores[split] = losses, correct
         number = self._members.index(member)
-        losses, correct = self._sample_scores[part]
+        losses, correct = self._sample_scores[split]
         return SampleScores(losses[number].copy(), correct[number].copy())
 
-    def snapshot(self, member: Member) -> StackSnapshot:
-        """Return `Engine.snapshot` of one network; all are copied at once when the first is asked for."""
+    def snapshot(self, member: StackMember) -> StackSnapshot:
+        """Return a snapshot of a network; the first request after a change copies all networks."""
         self._lay_out()
-        if not self._latest:
+        if not self._latest_copies:
             self._separate_old_snapshots()
-            self._latest = {key: arrays.copy() for key, arrays in self._state.items()}
-            self._given.append([])
-        made = StackSnapshot(self._latest, self._members.index(member))
-        self._given[-1].append(ref(made))
+            self._latest_copies = {key: arrays.copy() for key, arrays in self._state.items()}
+            self._snapshots.append([])
+        made = StackSnapshot(self._latest_copies, self._members.index(member))
+        # A weak reference, so that a snapshot is freed as soon as nobody else uses it.
+        self._snapshots[-1].append(ref(made))
         return made
 
     def discard_scores(self) -> None:
-        """Discard scores and snapshots to share, because parameters have changed."""
-        self._scores, self._sample_scores, self._latest = {}, {}, {}
+        """Discard cached scores and shared copies, because parameters have changed."""
+        self._scores, self._sample_scores, self._latest_copies = {}, {}, {}
         if self._is_laid_out:
             self._arrays.refresh()
 
     def _separate_old_snapshots(self) -> None:
-        """Let snapshots that are still kept after two later ones hold their own network only."""
-        for found in self._given.pop(0) if len(self._given) > 1 else ():
+        """Separate the snapshots that are still in use after two later ones were taken."""
+        for found in self._snapshots.pop(0) if len(self._snapshots) > 1 else ():
             snapshot = found()
             if snapshot is not None and len(self._members) > 1:
                 snapshot.separate()
 
-    def _scores_of(self, part: str, sums: Sequence[Sequence[Sequence[float]]]) -> list[Scores]:
-        return [_scores_of(own, len(self._splits[part].labels)) for own in sums[self._line[part]]]
+    def _scores_of(self, split: str, sums: Sequence[Sequence[Sequence[float]]]) -> list[Scores]:
+        """Return the scores of all networks on a split from the sums that were read."""
+        return [_scores_of(own, len(self._splits[split].labels)) for own in sums[self._sum_rows[split]]]
 
-    # Where everything is stored.
+    # Storage.
 
     def _lay_out(self) -> None:
-        """Store all networks as they are trained, and make everything that is made once."""
+        """Lay out all networks in the stack's tensors, and allocate everything else; once per set of networks."""
         if self._is_laid_out:
             return
         self._is_laid_out = True
         members = self._members
         self._layout = StackLayout([member.spec.architecture for member in members])
         self._changes_samples = any(member.builder.changes_samples for member in members)
+        # Networks of one order share their samples, unless random transforms change them: then every
+        # network has samples of its own. A leader is the first network of its order.
         orders = [member if self._changes_samples else member.order for member in members]
         distinct = list(dict.fromkeys(orders))
         self._leaders = [orders.index(order) for order in distinct]
         which = [distinct.index(order) for order in orders]
         self._of_order = torch.tensor(which, device=self._device)
-        self._shared_reading = shared_reading(self._layout)
-        self._readings = self._shared_reading
+        self._shared_input_product = shared_input_product(self._layout)
+        self._input_products = self._shared_input_product
         if len(distinct) > 1:
-            self._readings = readings_of(self._layout, which, self._device)
+            self._input_products = plan_input_products(self._layout, which, self._device)
         self._store_arrays()
         self._prepare_objectives()
         self._bands = list(self._cut_bands())
         self._runs = {run for _, _, run, _ in self._blocks()}
         self._hold_samples()
-        draws = any(member.draws for member in members)
-        self._draws, self._workers = draws, ThreadPool(self._threads if draws else 1)
-        self._is_static = (
-            self._device.type in STATIC_ON and not draws and all(samples.is_held for samples in self._samples.values())
+        draws = any(member.needs_random_numbers for member in members)
+        self._needs_random_numbers, self._workers = draws, ThreadPool(self._threads if draws else 1)
+        # A captured update can read only what is on the device.
+        self._captures = (
+            self._device.type in CAPTURE_ON
+            and not draws
+            and all(samples.is_on_device for samples in self._samples.values())
         )
 
     def _store_arrays(self) -> None:
-        """Copy the parameters and the state of all networks into tensors that they share, and give each its views."""
+        """Copy parameters and state of all networks to shared tensors, and give each network its views."""
         new = partial(StackedArrays, self._layout, self._types, self._types.values)
         used = {PARAMETERS, AVERAGE}
         self._state = {key: new(multiplied=key in used) for key in self._members[0].state}
@@ -383,15 +465,15 @@ class TorchStack:
         self._arrays.refresh()
 
     def _prepare_objectives(self) -> None:
-        """Prepare what objectives and clipping need: a number where all networks agree, else one for each."""
+        """Collect the numbers of objectives and clipping: one if all networks agree, else one per network."""
         specs = [member.spec for member in self._members]
         objectives = [spec.objective for spec in specs]
         self._of_column = torch.repeat_interleave(
             torch.arange(len(specs)), torch.tensor([widths[0] for widths in self._layout.widths])
         ).to(self._device)
-        self._smoothing = self._number([one.label_smoothing for one in objectives])
-        self._l2 = self._number([one.l2 for one in objectives])
-        self._is_mean = self._number([float(one.reduction == "mean") for one in objectives])
+        self._smoothing = self._common_value([one.label_smoothing for one in objectives])
+        self._l2 = self._common_value([one.l2 for one in objectives])
+        self._is_mean = self._common_value([float(one.reduction == "mean") for one in objectives])
         self._clips = any(spec.clip_norm for spec in specs)
         clip_norms = [spec.clip_norm or np.inf for spec in specs]
         self._clip_norms = torch.tensor(clip_norms, dtype=torch.float64, device=self._device)
@@ -402,14 +484,14 @@ class TorchStack:
             rows = np.array([ones if one is None else one for one in weights], self._dtype)
             self._weights = torch.tensor(rows, device=self._device)
 
-    def _number(self, values: Sequence[float]) -> Any:
-        """Return the number that all networks have, or (M,) numbers."""
+    def _common_value(self, values: Sequence[float]) -> Any:
+        """Return the number that all networks have, or a tensor (M,) if they differ."""
         if all(value == values[0] for value in values):
             return values[0]
         return torch.tensor(values, dtype=self._types.values, device=self._device)
 
-    def _spread(self, values: Any, block: int) -> Any:
-        """Return numbers (..., M) as they go with the rows of a block's matrices; a number as it is."""
+    def _expand(self, values: Any, block: int) -> Any:
+        """Return a tensor (..., M) in a shape that broadcasts over the rows of a block; a number as it is."""
         if not isinstance(values, Tensor):
             return values
         if block == SIDE_BY_SIDE:
@@ -420,60 +502,67 @@ class TorchStack:
         return values[..., networks.start : networks.stop]
 
     def _blocks(self) -> Iterator[tuple[int, int, int, int]]:
-        """Yield of every block of learned parameters: matrix, block of the matrix, run, and rows that are weights."""
+        """Yield for each block of learned parameters: matrix, block of the matrix, run, rows of weights."""
         for index, matrix in enumerate(self._layout.learned):
             for number, run in enumerate(self._layout.blocks(matrix.group)):
                 yield index, number, run, matrix.n_weights[self._layout.networks(run).start]
 
     def _cut_bands(self) -> Iterator[tuple[int, Any, Tensor, Tensor, list[Tensor], int]]:
-        """Yield what the optimizer takes at a time: run, rule, rows of weights, gradient and state, and bias rows.
+        """Yield the bands that the optimizer updates one after the other.
 
-        On a GPU, where each operation has to begin, these are whole matrices.
+        A band is a run of rows of one block, small enough for the cache of a CPU. On a GPU it is a
+        whole block, because each operation takes time to start.
+
+        Yields:
+            The run, its optimizer, views of parameters, gradient and state, and the number of rows,
+            the last ones, that are not weights.
         """
-        rules = [member.spec.optimizer for member in self._members]
+        optimizers = [member.spec.optimizer for member in self._members]
         for index, number, run, n_weights in self._blocks():
-            matrix, rule = self._arrays.learned[index][number], self._merged(rules, run)
+            matrix, optimizer = self._arrays.learned[index][number], self._merge_optimizers(optimizers, run)
             at_once = len(matrix) if self._device.type == "cuda" else max(1, BAND_VALUES // matrix[0].numel())
-            for rows in even_cuts(len(matrix), at_once):
-                optimizer_state = [self._state[key].learned[index][number][rows] for key in rules[0].state_names]
+            for rows in even_slices(len(matrix), at_once):
+                optimizer_state = [self._state[key].learned[index][number][rows] for key in optimizers[0].state_names]
                 gradient = self._gradients.learned[index][number][rows]
                 bias_rows = max(0, rows.stop - max(n_weights, rows.start))
-                yield run, rule, matrix[rows], gradient, optimizer_state, bias_rows
+                yield run, optimizer, matrix[rows], gradient, optimizer_state, bias_rows
 
-    def _merged(self, rules: Sequence[Any], run: int) -> Any:
-        """Return one optimizer for a block's networks, in which everything that differs is a tensor."""
+    def _merge_optimizers(self, optimizers: Sequence[Any], run: int) -> Any:
+        """Return one optimizer for the networks of a block; a setting that differs becomes a tensor."""
         changed = {}
-        for field in fields(rules[0]):
-            values = [getattr(rule, field.name) for rule in rules]
+        for field in fields(optimizers[0]):
+            values = [getattr(optimizer, field.name) for optimizer in optimizers]
             if is_dataclass(values[0]):
-                changed[field.name] = self._merged(values, run)
+                changed[field.name] = self._merge_optimizers(values, run)
             elif any(value != values[0] for value in values):
-                changed[field.name] = self._spread(self._number(values), run)
-        return replace(rules[0], **changed)
+                changed[field.name] = self._expand(self._common_value(values), run)
+        return replace(optimizers[0], **changed)
 
     def _hold_samples(self) -> None:
-        """Make samples, buffers and sums."""
+        """Prepare samples, labels, buffers and sums."""
         rows = self._rows_at_once()
         if self._samples:
-            self._rows = min(self._rows, rows)  # the samples have room for this many
+            # The samples were prepared for at most this many rows.
+            self._rows = min(self._rows, rows)
         else:
             self._rows, types = rows, self._types
             most = rows * len(self._leaders)
-            self._samples = held_samples(self._splits, self._first.scaling, types, self._dtype, most)
+            self._samples = prepare_samples(self._splits, self._first.scaling, types, self._dtype, most)
             self._labels = {
-                name: torch.tensor(part.labels.astype(np.int64), device=self._device)[None]
-                for name, part in self._splits.items()
+                name: torch.tensor(split.labels.astype(np.int64), device=self._device)[None]
+                for name, split in self._splits.items()
             }
-        self._space = StackWorkspace(self._layout, self._rows, self._types)
+        self._workspace = StackWorkspace(self._layout, self._rows, self._types)
         shape = (1 + len(self._splits), len(self._members), 3)
         self._sums = torch.zeros(shape, dtype=torch.float64, device=self._device)
-        self._line = {name: line for line, name in enumerate(self._splits, start=1)}  # of the sums; 0 for training
-        self._steps: dict[Any, RecordedSteps] = {}
-        self._evaluations: dict[str, Recorded] = {}
+        # Row 0 of the sums is for training.
+        self._sum_rows = {name: row for row, name in enumerate(self._splits, start=1)}
+        self._steps: dict[Any, CapturedSteps] = {}
+        self._evaluations: dict[str, CapturedWork] = {}
 
     def _rows_at_once(self) -> int:
-        """Return the rows of a tile, from the memory that its widest group and the samples of all orders take."""
-        most = max((len(part.labels) for part in self._splits.values()), default=1)
+        """Return the rows of a tile, by the memory for its widest group and for the samples of all orders."""
+        most = max((len(split.labels) for split in self._splits.values()), default=1)
         if self._members[0].spec.architecture.uses_batch_statistics:
             return most
         n_units: int = max(sum(widths) for widths in zip(*self._layout.widths, strict=True))
@@ -487,10 +576,10 @@ class TorchStack:
         least = least if len(self._members) == 1 else MIN_ROWS
         return min(most, max(least, values // max(n_units, read)))
 
-    # An epoch.
+    # Training.
 
     def _train(self, steps: Iterable[Sequence[Update]]) -> int:
-        """Make one update after the other, and return the samples of each network."""
+        """Make all updates one by one, and return the number of samples of each network."""
         total = 0
         for updates in steps:
             where: Positions = updates[0].batch
@@ -499,73 +588,78 @@ class TorchStack:
                 batches = [updates[leader].batch for leader in self._leaders]
                 where = torch.from_numpy(np.asarray(batches[0] if len(batches) == 1 else batches)).to(self._device)
             built = None
-            if self._draws:
+            if self._needs_random_numbers:
                 built = [member.builder.build(one) for member, one in zip(self._members, updates, strict=True)]
-            numbers = [member.numbers(one) for member, one in zip(self._members, updates, strict=True)]
-            self._step(where, n, self._as_tensors(numbers), built)
+            scalars = [member.step_scalars(one) for member, one in zip(self._members, updates, strict=True)]
+            self._step(where, n, self._as_tensors(scalars), built)
             total += n
             if len(self._members) == 1 and self.device == "cpu" and not math.isfinite(self._sums[0, 0, 0].item()):
-                break  # a GPU, which would have to be waited for, makes all of them, as several networks do
+                # The loss is not finite. With a GPU or several networks all updates are made: to look
+                # would mean to wait for the device, and other networks may be fine.
+                break
         return total
 
-    def _as_tensors(self, numbers: Sequence[Sequence[float]]) -> Sequence[Any]:
-        """Return the numbers of an update, each a number of one network or (M,)."""
-        if len(numbers) == 1:
-            return numbers[0]
-        return list(torch.tensor(numbers, dtype=self._types.values, device=self._device).unbind(1))
+    def _as_tensors(self, scalars: Sequence[Sequence[float]]) -> Sequence[Any]:
+        """Return the scalars of an update: numbers for one network, or tensors (M,)."""
+        if len(scalars) == 1:
+            return scalars[0]
+        return list(torch.tensor(scalars, dtype=self._types.values, device=self._device).unbind(1))
 
-    def _train_recorded(self, steps: Iterable[Sequence[Update]]) -> int:
-        """Make updates as `RecordedSteps`, one for each size of batch, and return the samples of each network."""
+    def _train_captured(self, steps: Iterable[Sequence[Update]]) -> int:
+        """Make all updates as replays, one graph per size of batch; return the samples of each network."""
         total = 0
-        for kind, group in groupby(steps, key=lambda updates: kind_of_batch(updates[0].batch)):
+        for kind, group in groupby(steps, key=lambda updates: capture_key(updates[0].batch)):
             chosen = list(group)
             batch = chosen[0][0].batch
-            of_networks = [[m.numbers(one) for m, one in zip(self._members, step, strict=True)] for step in chosen]
-            numbers = torch.tensor(of_networks, dtype=torch.float64)
-            positions = positions_of([[updates[leader].batch for leader in self._leaders] for updates in chosen])
+            of_networks = [[m.step_scalars(one) for m, one in zip(self._members, step, strict=True)] for step in chosen]
+            scalars = torch.tensor(of_networks, dtype=torch.float64)
+            positions = stack_positions([[updates[leader].batch for leader in self._leaders] for updates in chosen])
             key = kind, len(chosen)
             if key not in self._steps:
-                self._steps[key] = RecordedSteps(self._device)
-            self._steps[key].run(self._step_of(batch), numbers, positions)
+                self._steps[key] = CapturedSteps(self._device)
+            self._steps[key].run(self._step_of(batch), scalars, positions)
             total += batch_size(batch) * len(chosen)
         return total
 
     def _step_of(self, batch: Batch) -> StepFunction:
-        """Return `_step` for batches like this one, as `RecordedSteps` calls it."""
+        """Return a function that makes an update from positions and scalars on the device."""
         n = batch_size(batch)
 
-        def step(positions: Tensor | None, numbers: Tensor) -> None:
-            single = numbers[0] if len(numbers) == 1 else numbers.to(self._types.values).t()
+        def step(positions: Tensor | None, scalars: Tensor) -> None:
+            single = scalars[0] if len(scalars) == 1 else scalars.to(self._types.values).t()
             where = batch if positions is None else positions if len(positions) > 1 else positions[0]
             self._step(where, n, single.unbind(), None)
 
         return step
 
-    def _step(self, where: Positions, n: int, numbers: Sequence[Any], batches: Sequence[TrainingBatch] | None) -> None:
+    def _step(self, where: Positions, n: int, scalars: Sequence[Any], batches: Sequence[TrainingBatch] | None) -> None:
         """Make one update of every network.
 
         Args:
-            where: a run of samples, or positions (n,) or (orders, n).
-            numbers: of the update, each a number of one network or (M,).
-            batches: of every network, where something is drawn for them.
+            where: the batch: a slice, or positions (n,), or (orders, n) if orders differ.
+            n: size of the batch.
+            scalars: scalars of the optimizer, numbers for one network or tensors (M,), and the decay
+                of the average.
+            batches: the training batch of each network, if random numbers are drawn; or None.
         """
         divisor = 1 + self._is_mean * (n - 1)
-        for number, rows in enumerate(even_cuts(n, self._rows)):
-            here = some_of(where, rows)
+        for number, rows in enumerate(even_slices(n, self._rows)):
+            here = slice_positions(where, rows)
             samples = self._changed_rows(rows, batches) if batches and self._changes_samples else None
             if samples is None:
                 samples = self._samples["train"].rows(here, backward=True)
-            for kernels in self._space.droppers if batches else ():
+            for kernels in self._workspace.dropout_kernels if batches else ():
                 self._draw_masks(kernels, rows, batches or ())
-            logits = self._space.forward(samples, self._readings, self._arrays, training=True)
+            logits = self._workspace.forward(samples, self._input_products, self._arrays, training=True)
             targets = self._targets(here, rows, batches)
             terms = softmax_terms(logits, targets.labels, self._types.values)
             self._sums[0].add_(terms.sums())
             grad = grad_logits(terms, targets, divisor)
-            self._space.backward(grad, self._arrays, self._gradients, number == 0)
-        self._update(numbers, n)
+            self._workspace.backward(grad, self._arrays, self._gradients, number == 0)
+        self._update(scalars, n)
 
     def _targets(self, here: Positions, rows: slice, batches: Sequence[TrainingBatch] | None) -> Targets:
+        """Return the targets of a tile, for all networks."""
         labels, weights = self._labels_of("train", here), self._weights
         if weights is not None and isinstance(here, slice):
             weights = weights[:, here]
@@ -577,32 +671,34 @@ class TorchStack:
             own = [np.arange(rows.start, rows.stop) if b.mixup is None else b.mixup.partners[rows] for b in batches]
             chosen = np.array([b.labels[which] for b, which in zip(batches, own, strict=True)], np.int64)
             partners = torch.from_numpy(chosen).to(self._device)
-            mixup_fraction = self._number([1.0 if batch.mixup is None else batch.mixup.fraction for batch in batches])
+            mixup_fraction = self._common_value(
+                [1.0 if batch.mixup is None else batch.mixup.fraction for batch in batches]
+            )
         return Targets(labels, partners, mixup_fraction, weights, self._smoothing)
 
-    def _labels_of(self, part: str, here: Positions) -> Tensor:
-        """Return (M, n) labels."""
-        labels = self._labels[part]
+    def _labels_of(self, split: str, here: Positions) -> Tensor:
+        """Return the labels at some positions of a split, (M, n)."""
+        labels = self._labels[split]
         if not isinstance(here, slice) and here.dim() == 2:
             return labels[0][here].index_select(0, self._of_order)
         chosen = labels[:, here] if isinstance(here, slice) else labels.index_select(1, here)
         return chosen if len(self._members) == 1 else chosen.expand(len(self._members), -1)
 
     def _changed_rows(self, rows: slice, batches: Sequence[TrainingBatch]) -> SampleRows:
-        """Return some samples of an update, as chance changes them for every network."""
+        """Return the samples of a tile after the random transforms of each network."""
         samples = self._samples["train"]
         made = np.empty((len(batches), rows.stop - rows.start, samples.n_inputs), self._dtype)
 
-        def fill(number: int, part: slice) -> None:
-            out = made[number, part.start - rows.start : part.stop - rows.start]
-            self._members[number].builder.fill(out, batches[number], part)
+        def fill(number: int, some: slice) -> None:
+            out = made[number, some.start - rows.start : some.stop - rows.start]
+            self._members[number].builder.fill(out, batches[number], some)
 
-        self._share_out(rows, fill)
+        self._run_on_threads(rows, fill)
         x = samples.operands_of(torch.from_numpy(made.reshape(-1, samples.n_inputs)).to(self._device)).x
         return SampleRows(x if len(batches) == 1 else x.unflatten(0, made.shape[:2]))
 
     def _draw_masks(self, kernels: Sequence[DropoutKernel], rows: slice, batches: Sequence[TrainingBatch]) -> None:
-        """Draw the masks of a dropout layer, each network's as it draws them alone."""
+        """Draw the masks of a dropout layer, the same for each network as if it were trained alone."""
         layer, layout, n = kernels[0].layer, self._layout, rows.stop - rows.start
         drawn = []
         for block in layout.blocks(layer.group):
@@ -611,34 +707,34 @@ class TorchStack:
             axes = [length(networks)] if layout.is_batch(block) else []
             drawn.append(np.ones((*axes, n, width), self._dtype))
 
-        def draw(number: int, part: slice) -> None:
-            mask = layout.of_network(drawn, layer.group, number, 0)[part.start - rows.start : part.stop - rows.start]
+        def draw(number: int, some: slice) -> None:
+            mask = layout.network_view(drawn, layer.group, number, 0)[some.start - rows.start : some.stop - rows.start]
             update = batches[number].step.number
             for rate, stream in layer.masks[number]:
                 transforms = self._members[number].spec.transforms
-                mask *= transforms.dropout_mask(stream, rate, update, part, mask.shape[1], self._dtype)
+                mask *= transforms.dropout_mask(stream, rate, update, some, mask.shape[1], self._dtype)
 
-        self._share_out(rows, draw)
+        self._run_on_threads(rows, draw)
         for kernel, values in zip(kernels, drawn, strict=True):
             kernel.mask = torch.from_numpy(values).to(self._device, self._types.operands)
 
-    def _share_out(self, rows: slice, work: Callable[[int, slice], None]) -> None:
-        """Do work of NumPy's on rows of every network with all workers, in tasks that do not depend on their number."""
+    def _run_on_threads(self, rows: slice, work: Callable[[int, slice], None]) -> None:
+        """Call work(network, rows) for pieces of the rows of every network, on all threads."""
 
         def task(number: int, cut: slice, _: int) -> None:
             work(number, slice(rows.start + cut.start, rows.start + cut.stop))
 
-        cuts = even_cuts(rows.stop - rows.start, ROWS_DRAWN_AT_ONCE)
+        cuts = even_slices(rows.stop - rows.start, ROWS_DRAWN_AT_ONCE)
         self._workers.run([partial(task, number, cut) for number in range(len(self._members)) for cut in cuts])
 
-    def _update(self, numbers: Sequence[Any], n: int) -> None:
-        """Penalize, clip and update the parameters of all networks, and average the running statistics."""
+    def _update(self, scalars: Sequence[Any], n: int) -> None:
+        """Add penalties, clip, step, and average running statistics, for all networks."""
         if isinstance(self._l2, Tensor) or self._l2:
-            # The penalty of a sum counts once per sample (docs/derivation.md, L5).
+            # With a summed loss the penalty counts once per sample (docs/derivation.md, L5).
             strength = self._l2 * (n - self._is_mean * (n - 1))
             for index, number, run, n_weights in self._blocks():
                 weights = self._arrays.learned[index][number][:n_weights]
-                gradient, own = self._gradients.learned[index][number][:n_weights], self._spread(strength, run)
+                gradient, own = self._gradients.learned[index][number][:n_weights], self._expand(strength, run)
                 if isinstance(own, Tensor):
                     gradient.addcmul_(weights, own)
                 else:
@@ -646,13 +742,13 @@ class TorchStack:
         if self._clips:
             factors = self._clip_factors()
             for index, number, run, _ in self._blocks():
-                self._gradients.learned[index][number].mul_(self._spread(factors, run))
+                self._gradients.learned[index][number].mul_(self._expand(factors, run))
         if len(self._members) == 1:
-            spread = dict.fromkeys(self._runs, numbers)
+            spread = dict.fromkeys(self._runs, scalars)
         else:
-            spread = {run: [self._spread(one, run) for one in numbers] for run in self._runs}
-        for run, rule, matrix, gradient, optimizer_state, bias_rows in self._bands:
-            rule.step_in_place(matrix, gradient, optimizer_state, bias_rows, spread[run][:-1], torch)
+            spread = {run: [self._expand(one, run) for one in scalars] for run in self._runs}
+        for run, optimizer, matrix, gradient, optimizer_state, bias_rows in self._bands:
+            optimizer.step_in_place(matrix, gradient, optimizer_state, bias_rows, spread[run][:-1], torch)
         if AVERAGE in self._state:
             averages = zip(self._layout.statistics, self._evaluated.statistics, self._arrays.statistics, strict=True)
             for place, old, new in averages:
@@ -662,7 +758,7 @@ class TorchStack:
         self._arrays.refresh()
 
     def _clip_factors(self) -> Tensor:
-        """Return (M,) factors of U8."""
+        """Return the factor of U8 for each network, (M,)."""
         layout = self._layout
         squares = torch.zeros(len(self._members), dtype=torch.float64, device=self._device)
         for index, number, run, _ in self._blocks():
@@ -676,34 +772,37 @@ class TorchStack:
 
     # Evaluation.
 
-    def _evaluate(self, part: str) -> None:
-        """Write the sums of all networks' scores of a split into its line."""
-        if part not in self._evaluations:
-            device = self._device if self._samples[part].is_held else torch.device("cpu")
-            self._evaluations[part] = Recorded(device)
-        self._evaluations[part](lambda: self._add_up(part))
+    def _evaluate(self, split: str) -> None:
+        """Compute the score sums of a split, for all networks, in its row of `_sums`."""
+        if split not in self._evaluations:
+            device = self._device if self._samples[split].is_on_device else torch.device("cpu")
+            self._evaluations[split] = CapturedWork(device)
+        self._evaluations[split](lambda: self._add_up(split))
 
-    def _add_up(self, part: str) -> None:
-        line = self._sums[self._line[part]]
+    def _add_up(self, split: str) -> None:
+        """Add up the score sums of a split, tile by tile."""
+        line = self._sums[self._sum_rows[split]]
         line.zero_()
-        for terms in self._terms(part):
+        for terms in self._terms(split):
             line.add_(terms.sums())
 
-    def _terms(self, part: str) -> Iterator[SoftmaxTensors]:
-        """Yield the softmax terms of a split, one tile after the other."""
+    def _terms(self, split: str) -> Iterator[SoftmaxTensors]:
+        """Yield the softmax terms of each tile of a split."""
         if self._evaluated is not self._arrays:
             self._evaluated.refresh()
-        for rows in even_cuts(len(self._splits[part].labels), self._rows):
-            samples = self._samples[part].rows(rows, backward=False)
-            logits = self._space.forward(samples, self._shared_reading, self._evaluated, training=False)
-            yield softmax_terms(logits, self._labels_of(part, rows), self._types.values)
+        for rows in even_slices(len(self._splits[split].labels), self._rows):
+            samples = self._samples[split].rows(rows, backward=False)
+            logits = self._workspace.forward(samples, self._shared_input_product, self._evaluated, training=False)
+            yield softmax_terms(logits, self._labels_of(split, rows), self._types.values)
 
 
 def _scores_of(sums: Sequence[float], n: int) -> Scores:
+    """Return the mean scores of n samples from their sums."""
     total = ScoreAccumulator()
     total.add(n, [(sums[0], sums[1], sums[2])])
     return total.scores()
 
 
 def _to_numpy(arrays: NetworkArrays) -> NetworkArrays:
+    """Return the arrays as NumPy arrays in memory."""
     return arrays.map(lambda value: value.cpu().numpy())

@@ -1,8 +1,9 @@
-"""The layers of the torch engine, for all networks of a stack: one kernel class per layer type.
+"""The layers of the torch engine: one kernel class per layer type, for all networks of a stack.
 
-Values are (n, units) or (networks, n, units), as `torch_layout` stores them, so a kernel treats samples as the second
-axis from the end. The operands of products, and with them the values of layers, may have a shorter dtype than weights,
-sums and statistics. Kernels write over their arguments where that saves a pass. Autograd is not used.
+Values are (n, units) or (networks, n, units), as `torch_layout` stores them, so samples are the
+second axis from the end. The operands of products, and with them the values of layers, may have a
+shorter dtype than weights, sums and statistics. Kernels overwrite their arguments where that saves a
+pass over memory. The derivatives are those of `network`; autograd is not used.
 """
 
 from __future__ import annotations
@@ -26,27 +27,38 @@ from chalknet.network.layer import Layer
 from chalknet.network.leaky_relu import NEGATIVE_SLOPE
 from chalknet.network.selu import SELU_ALPHA, SELU_SCALE
 
-FEW = 64  # columns of a product
-Backward = Callable[[Tensor], Tensor]  # grad_value -> grad_x; may write over its argument
+# Most columns of a product that counts as narrow and is computed transposed.
+NARROW = 64
+# From the gradient of the value to that of x; it may overwrite its argument.
+Backward = Callable[[Tensor], Tensor]
 
 
 class Kernel:
-    """A layer that follows the head of its group, for the networks of one block.
+    """A layer after the source of its group, for the networks of one block.
 
     Args:
-        layer: of all networks.
+        layer: the layer, of all networks.
         block: index of the block in its group.
+        types: dtypes and device.
     """
 
     def __init__(self, layer: StackedLayer, block: int, types: TensorTypes) -> None:
+        """Create a kernel for one block."""
         self.layer, self.block, self.types = layer, block, types
 
     def forward(self, x: Tensor, arrays: StackedArrays, training: bool) -> Tensor:
-        """Return the value of the layer; it may write over x."""
+        """Return the value of the layer; x may be overwritten."""
         raise NotImplementedError
 
     def backward(self, grad: Tensor, arrays: StackedArrays, total: StackedArrays, first: bool) -> Tensor:
-        """Return the gradient of x, and add those of the parameters to total; the first of several replaces it."""
+        """Return the gradient of x, and add those of the parameters to total.
+
+        Args:
+            grad: gradient of the value; it may be overwritten.
+            arrays: the parameters.
+            total: gradients of the parameters, summed over the tiles of a batch.
+            first: whether this is the first tile, which replaces what total holds.
+        """
         raise NotImplementedError
 
 
@@ -56,29 +68,32 @@ kernel_of = partial(registered, KERNELS)
 
 @kernel_of(Dropout)
 class DropoutKernel(Kernel):
-    """D1 and D2.
+    """Dropout (D1, D2).
 
     Attributes:
-        mask: of the present samples, as their values lie.
+        mask: the masks of the current samples, in the shape of the values.
     """
 
     mask: Tensor
 
     def forward(self, x: Tensor, arrays: StackedArrays, training: bool) -> Tensor:
+        """Multiply by the mask in training."""
         return x.mul_(self.mask) if training else x
 
     def backward(self, grad: Tensor, arrays: StackedArrays, total: StackedArrays, first: bool) -> Tensor:
+        """Multiply by the mask."""
         return grad.mul_(self.mask)
 
 
 @kernel_of(BatchNorm)
 class BatchNormKernel(Kernel):
-    """B1 to B6. In training the samples are the whole batch."""
+    """Batch normalization (B1 to B6). In training the samples are the whole batch."""
 
     _z: Tensor
     _root: Tensor
 
     def forward(self, x: Tensor, arrays: StackedArrays, training: bool) -> Tensor:
+        """Normalize by the batch in training, and by the running statistics otherwise."""
         gamma, bias = self._learned(arrays)
         running, n = arrays.statistics[self._statistics][self.block], x.shape[-2]
         wide = x.to(self.types.values)
@@ -95,10 +110,11 @@ class BatchNormKernel(Kernel):
         return (self._z * gamma.unsqueeze(-2) + bias.unsqueeze(-2)).to(x.dtype)
 
     def backward(self, grad: Tensor, arrays: StackedArrays, total: StackedArrays, first: bool) -> Tensor:
+        """Return the gradient of the inputs, and add those of scale and bias to total."""
         wide, z, n = grad.to(self.types.values), self._z, grad.shape[-2]
         grad_bias, grad_gamma = wide.sum(-2), (wide * z).sum(-2)
         for out, value in zip(self._learned(total), (grad_gamma, grad_bias), strict=True):
-            put(out, value, first)
+            add_or_copy(out, value, first)
         grad_x = wide - grad_bias.unsqueeze(-2) / n - z * (grad_gamma.unsqueeze(-2) / n)
         return grad_x.mul_(self._learned(arrays)[0].unsqueeze(-2) / self._root).to(grad.dtype)
 
@@ -108,50 +124,56 @@ class BatchNormKernel(Kernel):
         return self.layer.place.statistics
 
     def _learned(self, arrays: StackedArrays) -> Tensor:
+        """Return scale and bias of the block, (2, ..., units)."""
         assert self.layer.place.learned is not None
         return arrays.learned[self.layer.place.learned][self.block]
 
 
 @kernel_of(Activation)
 class ActivationKernel(Kernel):
-    """An activation."""
+    """An activation. Its backward function comes from the forward pass."""
 
     _backward: Backward
 
     def forward(self, x: Tensor, arrays: StackedArrays, training: bool) -> Tensor:
+        """Return the value of the activation."""
         name = self.layer.layer.type
         function = ACTIVATION_FUNCTIONS[name]
         if name in PIECEWISE_LINEAR or not self.types.differ:
             value, self._backward = function(x)
             return value
-        # The steps between numbers of the shorter dtype are too coarse for these functions.
+        # The shorter dtype is too coarse for curved functions: compute in that of the weights.
         value, backward = function(x.to(self.types.values))
         self._backward = lambda grad: backward(grad.to(self.types.values)).to(self.types.operands)
         return value.to(self.types.operands)
 
     def backward(self, grad: Tensor, arrays: StackedArrays, total: StackedArrays, first: bool) -> Tensor:
+        """Return the gradient of x."""
         return self._backward(grad)
 
 
 class FusedReluKernel(ActivationKernel):
-    """R2 where the head has computed R1 as part of its product."""
+    """A relu whose value (R1) the source kernel has computed in its product; this is the rest, R2."""
 
     def forward(self, x: Tensor, arrays: StackedArrays, training: bool) -> Tensor:
+        """Return x, which is the value already."""
         self._backward = relu_backward(x)
         return x
 
 
-# Each returns value and backward, and may write over x as long as positive values stay positive and 0 stays 0: an
-# activation before it may have kept x.
+# A function of x that returns the value and its backward function. It may overwrite x as long as
+# positive values stay positive and 0 stays 0, because an activation before it may have kept x for
+# its own derivative.
 ActivationFunction = Callable[[Tensor], tuple[Tensor, Backward]]
 ACTIVATION_FUNCTIONS: dict[str, ActivationFunction] = {}
 activation_of = partial(registered, ACTIVATION_FUNCTIONS)
 
 
 def _bits(x: Tensor) -> Tensor:
-    """Return bfloat16 numbers on the processor as integers of the same signs and, where positive, the same order.
+    """Return a view of x that is fast to compare with 0.
 
-    Comparisons of these with 0 take a third of the time.
+    On a CPU, bfloat16 numbers are viewed as integers, which have the same signs and, where positive,
+    the same order. Comparisons of them take a third of the time.
     """
     return x.view(torch.int16) if x.dtype == torch.bfloat16 and x.device.type == "cpu" else x
 
@@ -163,7 +185,7 @@ def _relu(x: Tensor) -> tuple[Tensor, Backward]:
 
 
 def relu_backward(value: Tensor) -> Backward:
-    """Return R2, in place, from the values of R1."""
+    """Return a function that computes R2 in place, given the values of R1."""
     bits_of_value = _bits(value)
 
     def backward(grad: Tensor) -> Tensor:
@@ -236,11 +258,13 @@ def _selu(x: Tensor) -> tuple[Tensor, Backward]:
 
 
 class SoftmaxTensors(NamedTuple):
-    """The terms of `SoftmaxTerms` of some samples of all networks, (M, n), and their numerators.
+    """The terms of the softmax (S3) of some samples, for all networks.
 
     Attributes:
-        true, total, correct: as of `SoftmaxTerms`.
-        powers: exp(logit minus the largest logit), (M, K, n).
+        true: (M, n) logit of the true class minus the largest logit.
+        total: (M, n) sum over the classes of exp(logit minus the largest logit).
+        correct: (M, n) bool, whether the largest logit is that of the true class.
+        powers: (M, K, n) exp(logit minus the largest logit).
     """
 
     true: Tensor
@@ -250,13 +274,14 @@ class SoftmaxTensors(NamedTuple):
 
     @property
     def losses(self) -> Tensor:
-        """(M, n) cross-entropies, the terms of L2."""
+        """The cross-entropies in nats, (M, n), the terms of L2."""
         return torch.log(self.total) - self.true
 
     def sums(self) -> Tensor:
-        """Return the sums over the samples, (M, 3) float64, in the order of `scores.Sums`.
+        """Return the sums over the samples, (M, 3) float64, in the order of `scores.ScoreSums`.
 
-        One sum of all three takes a third of the operations, each of which a GPU has to begin.
+        The three are written to one tensor and summed together: each operation takes a GPU some time
+        to start.
         """
         values = self.true.new_empty(len(self.true), 3, self.true.shape[1], dtype=torch.float64)
         torch.sub(torch.log(self.total), self.true, out=values[:, 0])
@@ -266,11 +291,19 @@ class SoftmaxTensors(NamedTuple):
 
 
 def softmax_terms(logits: Tensor, labels: Tensor, dtype: Any) -> SoftmaxTensors:
-    """Return the terms of S3 of logits (M, K, n), which it may write over; reductions over classes run along n."""
+    """Return the softmax terms (S3) of some samples.
+
+    Args:
+        logits: (M, K, n); they may be overwritten.
+        labels: (M, n) integers in [0, K).
+        dtype: float type of the terms.
+    """
     if logits.is_contiguous():
         shifted = logits.to(dtype)
         largest, found = shifted.max(1)
-    else:  # (M, n, K) in memory: finding the largest across n takes a processor five times as long
+    else:
+        # The logits are (M, n, K) in memory. A CPU finds the largest of K in this layout; across n it
+        # would take five times as long.
         shifted = logits.to(dtype, memory_format=torch.contiguous_format, copy=True)
         largest, found = shifted.amax(1), logits.transpose(1, 2).argmax(-1)
     correct = found == labels
@@ -281,10 +314,14 @@ def softmax_terms(logits: Tensor, labels: Tensor, dtype: Any) -> SoftmaxTensors:
 
 
 def grad_logits(terms: SoftmaxTensors, targets: Targets, divisor: Any) -> Tensor:
-    """Return L6, w (p - T) / divisor, (M, K, n), in place of the numerators of the terms.
+    """Return the gradient of the logits, w (p - T) / divisor (L6), (M, K, n).
+
+    It is written over `terms.powers`.
 
     Args:
-        divisor: a number, or (M,).
+        terms: softmax terms of the samples.
+        targets: their labels, weights, smoothing and mixup.
+        divisor: size of the batch for a mean loss, 1 for a sum: a number, or (M,).
     """
     grad = terms.powers.div_(terms.total.unsqueeze(1))
     smoothing, mixup_fraction, divisor = (
@@ -301,18 +338,18 @@ def grad_logits(terms: SoftmaxTensors, targets: Targets, divisor: Any) -> Tensor
 
 
 def _over_logits(value: Any) -> Any:
-    """Return numbers (M,) as they go with logits (M, K, n); a number as it is."""
+    """Return a tensor (M,) in a shape that broadcasts over (M, K, n); a number as it is."""
     return value[:, None, None] if isinstance(value, Tensor) else value
 
 
 def _add_at(grad: Tensor, labels: Tensor, value: Any) -> None:
-    """Add a number, or one for each network, at each sample's label."""
+    """Add a number, or one per network, to the entry of each sample's label."""
     added = value if isinstance(value, Tensor) else grad.new_full((1, 1, 1), value)
     grad.scatter_add_(1, labels.unsqueeze(1), added.expand(len(grad), 1, grad.shape[2]))
 
 
 def product(left: Tensor, right: Tensor, dtype: Any) -> Tensor:
-    """Return left @ right, of matrices or of batches of them; on a GPU in dtype, which it adds up in."""
+    """Return left @ right, for matrices or batches of matrices; on a GPU in dtype, in which sums are kept."""
     work, overloads = (torch.bmm, torch.ops.aten.bmm) if left.dim() == 3 else (torch.mm, torch.ops.aten.mm)
     if left.dtype == dtype or left.device.type != "cuda" or not hasattr(overloads, "dtype"):
         return work(left, right)
@@ -320,8 +357,8 @@ def product(left: Tensor, right: Tensor, dtype: Any) -> Tensor:
     return wide
 
 
-def put(total: Tensor, value: Tensor, first: bool) -> None:
-    """Add a value to a total; the first of several replaces it."""
+def add_or_copy(total: Tensor, value: Tensor, first: bool) -> None:
+    """Add value to total; the first value replaces it."""
     if first:
         total.copy_(value)
     else:

@@ -1,9 +1,15 @@
-"""How stacked networks are stored: `StackLayout` says where, and `StackedArrays` holds the values.
+"""How the parameters and values of stacked networks are stored.
 
-A network is a sequence of groups: a dense layer, or the samples where another layer comes first, and the layers up to
-the next dense one. In the first group the units of all networks lie side by side, so that one product computes all
-networks that read the same samples. In later groups, each run of neighboring networks of equal widths is one block
-with the network as an axis. A run of one network has no such axis, and its products are products of matrices.
+A network is a sequence of groups. A group is a dense layer and the layers up to the next dense layer;
+a first group that does not begin with a dense layer begins with the samples.
+
+- In the first group the units of all networks lie side by side in one matrix, (rows, units of all
+  networks). All networks that read the same samples are then computed by one product.
+- In later groups each network reads its own values. Neighboring networks of equal widths form a run,
+  and each run has one block with the network as an axis, (networks, rows, units), for batched
+  products. A run of one network has no such axis.
+
+`StackLayout` says where everything is, and `StackedArrays` holds the values.
 """
 
 from __future__ import annotations
@@ -24,35 +30,39 @@ from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
 from chalknet.network.layer import Layer
 
-SIDE_BY_SIDE = -1  # in place of the number of a run: the block that all networks share
+# In place of the number of a run: the block of the first group, in which all networks lie side by side.
+SIDE_BY_SIDE = -1
 NO_ARRAYS = LayerArrays(None, None, 0)
-Masks = list[tuple[float, int]]  # rate and random stream of each dropout layer at one place of a network
+# Rate and random stream of each dropout layer between two other layers of a network.
+Dropouts = list[tuple[float, int]]
 
 
 class StackedLayer(NamedTuple):
     """One layer of all networks of a stack.
 
     Attributes:
-        layer: the specification, that of the first network.
-        place: where its parameters are.
+        layer: the specification, taken from the first network.
+        place: where its parameters are in the arrays of one network.
         group: number of its group.
-        masks: for dropout, what each network drops; nothing where a network has no dropout at this place.
+        masks: for dropout, the dropout layers of each network at this place; an empty list for a
+            network without dropout there.
     """
 
     layer: Layer
     place: LayerArrays
     group: int
-    masks: list[Masks]
+    masks: list[Dropouts]
 
 
 class StackedMatrix(NamedTuple):
-    """One matrix per network, as `NetworkArrays` has it.
+    """The sizes of one matrix of `NetworkArrays` in each network.
 
     Attributes:
-        group: that the layer is in.
-        rows: of each network's matrix.
-        n_weights: the rows of each network's matrix that are weights.
-        reads_samples, is_output: whether it belongs to the first layer, if that is dense, and to the last one.
+        group: number of the layer's group.
+        rows: for each network, the number of rows.
+        n_weights: for each network, the number of rows that are weights.
+        reads_samples: whether it belongs to a dense layer that reads the samples.
+        is_output: whether it belongs to the last layer, and that layer does not read the samples.
     """
 
     group: int
@@ -66,20 +76,27 @@ class StackLayout:
     """Where the parameters and values of stacked networks are.
 
     Args:
-        architectures: of the networks; they may differ in units and in dropout.
+        architectures: one per network. They may differ in units and in dropout only.
+
     Attributes:
-        layers: from the input on. Dropout of the samples is not among them, as `BatchBuilder` applies it.
-        widths: for each network, the width of each group.
-        n_inputs, n_classes, n_groups: of every network.
-        n_units: columns of the first group.
-        runs: neighboring networks of equal widths.
+        layers: the layers of all networks, from the input on. Dropout of the samples is not one of
+            them, because `BatchBuilder` applies it.
+        widths: for each network, the number of units of each group.
+        n_inputs: number of inputs, of every network.
+        n_classes: number of classes, of every network.
+        n_groups: number of groups, of every network.
+        n_units: number of columns of the first group.
+        runs: slices of neighboring networks of equal widths.
         columns: for each network, its columns in the first group.
-        learned, statistics: the matrices in the order of `NetworkArrays`.
+        learned: the learned matrices, in the order of `NetworkArrays`.
+        statistics: the matrices of running statistics, in the order of `NetworkArrays`.
+
     Raises:
-        ConfigError: layers that cannot be stacked.
+        ConfigError: the layers are not the same.
     """
 
     def __init__(self, architectures: Sequence[Architecture]) -> None:
+        """Assign places to the parameters and values of these networks."""
         self.layers = _stacked_layers(architectures)
         begins_dense = isinstance(self.layers[0].layer, Dense)
         first = architectures[0]
@@ -104,15 +121,15 @@ class StackLayout:
 
     @property
     def n_networks(self) -> int:
-        """M."""
+        """The number of networks, M."""
         return len(self.widths)
 
     def blocks(self, group: int) -> list[int]:
-        """Return the runs of a group's blocks, or one number that says that all networks lie side by side."""
+        """Return the run of each block of a group; `SIDE_BY_SIDE` for the first group."""
         return list(range(len(self.runs))) if group else [SIDE_BY_SIDE]
 
     def networks(self, block: int) -> slice:
-        """Return the networks of a block."""
+        """Return the networks of a block, given by its run."""
         return slice(0, self.n_networks) if block == SIDE_BY_SIDE else self.runs[block]
 
     def is_batch(self, block: int) -> bool:
@@ -120,22 +137,30 @@ class StackLayout:
         return block != SIDE_BY_SIDE and length(self.runs[block]) > 1
 
     def columns_of(self, networks: slice) -> slice:
-        """Return the columns of neighbors in the first group."""
+        """Return the columns of some neighboring networks in the first group."""
         return slice(self.columns[networks.start].start, self.columns[networks.stop - 1].stop)
 
-    def of_run(self, values: Tensor, run: int) -> Tensor:
-        """Return a run's part of values (n, units of the first group), as its blocks have it: a view."""
+    def run_view(self, values: Tensor, run: int) -> Tensor:
+        """Return a view of the values of a run in the first group, shaped like its blocks in later groups.
+
+        Args:
+            values: (n, units of the first group).
+            run: number of the run.
+        """
         networks = self.runs[run]
         if len(self.runs) > 1:
             values = values[:, self.columns_of(networks)]
         count = length(networks)
         return values if count == 1 else values.unflatten(1, (count, -1)).transpose(0, 1)
 
-    def of_network(self, blocks: Sequence[Any], group: int, number: int, axis: int) -> Any:
-        """Return one network's part of a group's blocks: a view.
+    def network_view(self, blocks: Sequence[Any], group: int, number: int, axis: int) -> Any:
+        """Return a view of the values of one network.
 
         Args:
-            axis: of networks, in blocks that have one.
+            blocks: the values of a group, one array per block.
+            group: number of the group.
+            number: number of the network.
+            axis: the axis of networks, in blocks that have one.
         """
         if not group:
             return blocks[0][:, self.columns[number]]
@@ -144,18 +169,27 @@ class StackLayout:
 
 
 class StackedArrays:
-    """The parameters of all networks of a stack, or anything of the same shapes.
+    """The parameters of all networks of a stack, or other values of the same shapes.
+
+    Args:
+        layout: where everything is.
+        types: dtypes and device.
+        dtype: dtype of these arrays.
+        multiplied: whether products read these arrays. Then there are copies of them if operands
+            have a dtype of their own.
 
     Attributes:
-        learned, statistics: for each matrix of `NetworkArrays` a list of blocks: (rows, units of all networks) in the
-            first group, (rows, networks, O) or (rows, O) for each run in later ones. Rows come first, so that an
-            optimizer, which takes rows, updates all networks at once.
-        whole: the matrix that multiplies the samples, with rows of zeros up to the width of the samples; or None.
-    Args:
-        multiplied: whether products take these arrays, which then may need copies of another dtype.
+        learned: for each learned matrix of `NetworkArrays` a list of blocks: (rows, units of all
+            networks) in the first group, (rows, networks, O) or (rows, O) for each run in later
+            groups. Rows come first, so that an optimizer, which takes rows, updates all networks of
+            a block at once.
+        statistics: the same for the matrices of running statistics.
+        whole: the matrix that multiplies the samples, with rows of zeros up to the width of the
+            samples, or None if the first layer is not dense.
     """
 
     def __init__(self, layout: StackLayout, types: TensorTypes, dtype: Any, multiplied: bool = False) -> None:
+        """Allocate arrays of zeros."""
         self._layout, self._types, self._dtype = layout, types, dtype
         self._copies = StackedArrays(layout, types, types.operands) if multiplied and types.differ else None
         self.whole: Any = None
@@ -164,42 +198,45 @@ class StackedArrays:
 
     @property
     def operands(self) -> StackedArrays:
-        """What products take: these arrays, or copies in the dtype of operands, as of the last `refresh`."""
+        """What products read: these arrays, or copies in the dtype of operands as of the last `refresh`."""
         return self if self._copies is None else self._copies
 
     def refresh(self) -> None:
-        """Renew the copies that products take."""
+        """Copy the current values to the copies that products read; needed after every change."""
         if self._copies is not None:
             self._copies.copy_from(self)
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All blocks of all matrices."""
+        """The blocks of all matrices."""
         return [block for blocks in (*self.learned, *self.statistics) for block in blocks]
 
     def network(self, number: int) -> NetworkArrays:
-        """Return the matrices of one network, as views."""
-
+        """Return views of the matrices of one network."""
         layout = self._layout
         return NetworkArrays(
             *(
-                [layout.of_network(blocks, one.group, number, 1) for one, blocks in zip(matrices, values, strict=True)]
+                [
+                    layout.network_view(blocks, one.group, number, 1)
+                    for one, blocks in zip(matrices, values, strict=True)
+                ]
                 for matrices, values in ((layout.learned, self.learned), (layout.statistics, self.statistics))
             )
         )
 
     def copy(self) -> StackedArrays:
-        """Return the same values in other tensors."""
+        """Return a copy, without copies for products."""
         made = StackedArrays(self._layout, self._types, self._dtype)
         made.copy_from(self)
         return made
 
     def copy_from(self, other: StackedArrays) -> None:
-        """Copy the values of other arrays of the same layout."""
+        """Overwrite these arrays with the values of arrays of the same layout."""
         for mine, theirs in zip(self.tensors, other.tensors, strict=True):
             mine.copy_(theirs)
 
     def _new_blocks(self, matrix: StackedMatrix) -> list[Tensor]:
+        """Return zeros for the blocks of a matrix."""
         layout, types = self._layout, self._types
         zeros = partial(torch.zeros, dtype=self._dtype, device=types.device)
         if not matrix.group:
@@ -211,7 +248,8 @@ class StackedArrays:
         for run, networks in enumerate(layout.runs):
             n_rows, width = matrix.rows[networks.start], layout.widths[networks.start][matrix.group]
             axes = [length(networks)] if layout.is_batch(run) else []
-            if types.gpu_forms and matrix.is_output:  # classes before units
+            if types.gpu_forms and matrix.is_output:
+                # In memory classes come before units, as a GPU computes logits by class.
                 made.append(zeros(*axes, width, types.aligned(n_rows)).movedim(-1, 0)[:n_rows])
             else:
                 made.append(zeros(n_rows, *axes, width))
@@ -219,7 +257,7 @@ class StackedArrays:
 
 
 def runs_of(values: Sequence[Hashable]) -> list[slice]:
-    """Return the stretches of equal neighbors."""
+    """Return slices of equal neighbors, which together cover all values."""
     return _slices([len(list(equal)) for _, equal in groupby(values)])
 
 
@@ -229,15 +267,15 @@ def length(networks: slice) -> int:
 
 
 def _slices(lengths: Sequence[int]) -> list[slice]:
-    """Return slices of these lengths, one after the other."""
+    """Return consecutive slices of these lengths, from 0 on."""
     return [slice(a, b) for a, b in pairwise(accumulate(lengths, initial=0))]
 
 
 def _stacked_layers(architectures: Sequence[Architecture]) -> list[StackedLayer]:
-    """Return the layers of all networks; dropout wherever at least one of them has it."""
+    """Return the layers of all networks, with dropout wherever at least one network has it."""
     stripped = [_without_dropout(one) for one in architectures]
     if len({layer_kinds(one) for one in architectures}) > 1:
-        raise ConfigError("networks of one stack must have the same layers, apart from their units and dropout.")
+        raise ConfigError("networks of one stack must have the same layers; only units and dropout may differ.")
     layers: list[StackedLayer] = []
     group = -1
     for position, (layer, place) in enumerate(stripped[0][0]):
@@ -250,10 +288,10 @@ def _stacked_layers(architectures: Sequence[Architecture]) -> list[StackedLayer]
     return layers
 
 
-def _without_dropout(architecture: Architecture) -> tuple[list[tuple[Layer, LayerArrays]], dict[int, Masks]]:
-    """Return the layers without dropout, and what is dropped by the position among these that it comes before."""
+def _without_dropout(architecture: Architecture) -> tuple[list[tuple[Layer, LayerArrays]], dict[int, Dropouts]]:
+    """Return the layers without dropout, and the dropout layers by the index of the layer after them."""
     kept: list[tuple[Layer, LayerArrays]] = []
-    masks: dict[int, Masks] = {}
+    masks: dict[int, Dropouts] = {}
     named_layers = zip(architecture.named_layers, ParameterLayout(architecture).layers, strict=True)
     for position, (named, place) in enumerate(named_layers):
         if not isinstance(named.layer, Dropout):

@@ -1,4 +1,9 @@
-"""The samples of each split as torch reads them: as operands, raw on the device, or where they came from."""
+"""The samples of each split as the torch engine reads them.
+
+There are three forms, from the fastest to the smallest: operands, which products read as they are;
+raw samples on the device, which become operands batch by batch; and the inputs where they came from,
+in memory or on disk.
+"""
 
 from __future__ import annotations
 
@@ -11,62 +16,77 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chalknet.data.preprocess import Scaling, arithmetic_type
-from chalknet.engines.batches import even_cuts, part_of_batch
+from chalknet.engines.batches import even_slices, slice_batch
 from chalknet.engines.engine import Batch, SplitData
 from chalknet.engines.torch_device import TensorTypes, free_bytes
 
-RESIDENT_BYTES = 256 * 2**20  # samples up to this size are kept in memory as operands
-GPU_SHARE = 4  # on a GPU operands take at most 1/4 of the free memory, and raw samples at most 2/4
-SCALED_AT_ONCE = 4096  # samples that become operands at a time
-TORCH_TYPES = ("uint8", "int8", "int16", "int32", "int64", "float32", "float64")  # of raw samples, as NumPy names them
-Positions = Any  # in a split: a slice, or a tensor of integers on the device, (n,) or (orders, n)
+# On a CPU, samples up to this size are kept as operands.
+RESIDENT_BYTES = 256 * 2**20
+# On a GPU, operands take at most 1/4 of the free memory, and raw samples at most 2/4.
+GPU_DIVISOR = 4
+# Samples that are converted to operands at a time.
+SCALED_AT_ONCE = 4096
+# NumPy's names of the dtypes of raw samples that torch can hold.
+TORCH_TYPES = ("uint8", "int8", "int16", "int32", "int64", "float32", "float64")
+# Positions in a split: a slice, or a tensor of integers on the device, (n,) or (orders, n).
+Positions = Any
 
 
 class SampleRows(NamedTuple):
     """Samples that pass through the network together.
 
     Attributes:
-        x: (n, >= I+1) operands, or (orders, n, >= I+1) where networks read unlike batches. Column I is 1, and the
-            columns after it are 0.
-        across: (>= I+1, n), the same with samples along the second axis, where it is kept; the product of the backward
-            pass reads it. Otherwise None.
+        x: (n, >= I+1) operands, or (orders, n, >= I+1) if networks read different batches. Column I
+            is 1, and the columns after it are 0.
+        transposed: (>= I+1, n) the transpose of x for the product of the backward pass, or None if
+            it is not kept.
     """
 
     x: Tensor
-    across: Tensor | None = None
+    transposed: Tensor | None = None
 
 
-def held_samples(
+def prepare_samples(
     splits: Mapping[str, SplitData], scaling: Scaling, types: TensorTypes, dtype: np.dtype[Any], rows: int
-) -> dict[str, Samples]:
-    """Return the samples of every split in the best form that there is memory for; arguments as of `Samples`."""
+) -> dict[str, DeviceSamples]:
+    """Return the samples of each split in the fastest form that there is memory for.
+
+    Args:
+        splits: samples by split name.
+        scaling: from inputs to what the network reads.
+        types: dtypes and device.
+        dtype: float type of scaled samples.
+        rows: the most samples that are read at a time.
+    """
     operand_bytes = torch.empty(0, dtype=types.operands).element_size()
-    n_bytes = sum(part.inputs.size for part in splits.values()) * operand_bytes
-    raw_bytes = sum(part.inputs.size * part.inputs.dtype.itemsize for part in splits.values())
+    n_bytes = sum(split.inputs.size for split in splits.values()) * operand_bytes
+    raw_bytes = sum(split.inputs.size * split.inputs.dtype.itemsize for split in splits.values())
     most, most_raw = RESIDENT_BYTES, 0
     if types.device.type == "cuda":
         free = free_bytes(types.device)
-        most, most_raw = free // GPU_SHARE, 2 * free // GPU_SHARE
+        most, most_raw = free // GPU_DIVISOR, 2 * free // GPU_DIVISOR
     return {
-        name: Samples(part, scaling, types, dtype, rows, n_bytes <= most, raw_bytes <= most_raw)
-        for name, part in splits.items()
+        name: DeviceSamples(split, scaling, types, dtype, rows, n_bytes <= most, raw_bytes <= most_raw)
+        for name, split in splits.items()
     }
 
 
-class Samples:
-    """The samples of one split: operands if there is memory for them, or raw on the device, or where they came from.
+class DeviceSamples:
+    """The samples of one split, in one of the forms of this module.
 
     Args:
-        part: the split.
-        scaling: from raw inputs to what the network reads.
-        types, dtype: of the operands, and of the scaled samples that they are made from.
-        rows: the most samples at a time.
-        as_operands, as_raw: what there is memory for.
+        split: the samples.
+        scaling: from inputs to what the network reads.
+        types: dtypes and device of the operands.
+        dtype: float type of scaled samples, before they become operands.
+        rows: the most samples that are read at a time.
+        as_operands: whether to keep all samples as operands.
+        as_raw: whether to keep raw samples on the device, unless they are kept as operands.
     """
 
     def __init__(
         self,
-        part: SplitData,
+        split: SplitData,
         scaling: Scaling,
         types: TensorTypes,
         dtype: np.dtype[Any],
@@ -74,47 +94,50 @@ class Samples:
         as_operands: bool,
         as_raw: bool,
     ) -> None:
-        self._inputs, self._types, self._n = part.inputs, types, len(part.labels)
-        self.n_inputs = int(part.inputs.shape[1])
+        """Convert or copy the samples, if they are kept."""
+        self._inputs, self._types, self._n = split.inputs, types, len(split.labels)
+        self.n_inputs = int(split.inputs.shape[1])
         self._columns = types.aligned(self.n_inputs + 1)
-        self._kind = arithmetic_type(part.inputs.dtype, dtype)
+        self._kind = arithmetic_type(split.inputs.dtype, dtype)
         scale, shift = np.asarray(scaling.scale, self._kind), scaling.shift
         self._scale = torch.tensor(scale, device=types.device)
         self._shift = None if shift is None else torch.tensor(shift.astype(self._kind), device=types.device)
-        self._raw = self._tensor(part.inputs[:]) if as_raw and not as_operands else None
-        self._ready = self._all_ready() if as_operands else None
-        self._across: dict[tuple[int, int], Tensor] = {}
+        self._raw = self._tensor(split.inputs[:]) if as_raw and not as_operands else None
+        self._operands = self._all_operands() if as_operands else None
+        self._transposed: dict[tuple[int, int], Tensor] = {}
         self._made: Any = None
         self._rows = rows
 
     def __len__(self) -> int:
+        """Return the number of samples."""
         return self._n
 
     @property
-    def is_held(self) -> bool:
-        """Whether the device holds them, as operands or raw."""
-        return self._ready is not None or self._raw is not None
+    def is_on_device(self) -> bool:
+        """Whether the device holds the samples, as operands or raw."""
+        return self._operands is not None or self._raw is not None
 
     def rows(self, where: Positions, *, backward: bool) -> SampleRows:
         """Return the samples at some positions.
 
         Args:
-            backward: whether a backward pass will read them.
+            where: positions in the split.
+            backward: whether a backward pass will read the samples.
         """
         if not isinstance(where, slice) and where.dim() == 2:
             x = self.rows(where.reshape(-1), backward=False).x
             return SampleRows(x.unflatten(0, where.shape))
-        if self._ready is not None:
+        if self._operands is not None:
             if not isinstance(where, slice):
-                return SampleRows(self._ready.index_select(0, where)[:, : self._columns])
-            return SampleRows(self._ready[where, : self._columns], self._across_of(where) if backward else None)
+                return SampleRows(self._operands.index_select(0, where)[:, : self._columns])
+            return SampleRows(self._operands[where, : self._columns], self._transposed_run(where) if backward else None)
         if self._raw is not None:
             return self.operands_of(self._scaled(self._raw[where]))
         raw = self._inputs[where if isinstance(where, slice) else where.cpu().numpy()]
         return self.operands_of(self._scaled(self._tensor(raw)))
 
     def operands_of(self, scaled: Tensor) -> SampleRows:
-        """Return scaled samples (n, I) as operands with the column of ones."""
+        """Return scaled samples (n, I) as operands; they are valid until the next call."""
         if self._made is None or len(self._made) < len(scaled):
             self._made = self._new_rows(max(self._rows, len(scaled)))
         x = self._made[: len(scaled), : self._columns]
@@ -122,57 +145,67 @@ class Samples:
         return SampleRows(x)
 
     def _new_rows(self, n: int) -> Tensor:
-        """Return rows that begin where a processor's vectors do: a one after the inputs, then zeros."""
+        """Return n empty rows: inputs of 0, then a 1, then zeros up to a multiple of 16 columns.
+
+        So each row begins at a boundary of a CPU's vectors.
+        """
         width = -(-(self.n_inputs + 1) // 16) * 16
         rows = torch.zeros(n, width, dtype=self._types.operands, device=self._types.device)
         rows[:, self.n_inputs] = 1
         return rows
 
-    def _all_ready(self) -> Tensor:
+    def _all_operands(self) -> Tensor:
+        """Return all samples as operands."""
         ready = self._new_rows(self._n)
-        for rows in even_cuts(self._n, SCALED_AT_ONCE):
+        for rows in even_slices(self._n, SCALED_AT_ONCE):
             ready[rows, : self.n_inputs].copy_(self._scaled(self._tensor(self._inputs[rows])))
         return ready
 
-    def _across_of(self, where: slice) -> Tensor | None:
-        """Return a run of samples along the second axis, and keep it.
+    def _transposed_run(self, where: slice) -> Tensor | None:
+        """Return the transpose of a run of samples, and keep it.
 
-        With these, bfloat16 products of the backward pass are twice as fast on processors.
+        With it, bfloat16 products of the backward pass are twice as fast on a CPU. All transposes
+        together have at most as many samples as the split; mini-batches at other positions get none.
         """
-        if not self._types.differ or self._types.device.type != "cpu" or self._ready is None:
+        if not self._types.differ or self._types.device.type != "cpu" or self._operands is None:
             return None
         key = (where.start, where.stop)
-        if key not in self._across:
-            if sum(values.shape[1] for values in self._across.values()) + where.stop - where.start > self._n:
+        if key not in self._transposed:
+            if sum(values.shape[1] for values in self._transposed.values()) + where.stop - where.start > self._n:
                 return None
-            self._across[key] = self._ready[where].t().contiguous()
-        return self._across[key]
+            self._transposed[key] = self._operands[where].t().contiguous()
+        return self._transposed[key]
 
     def _tensor(self, raw: NDArray[Any]) -> Tensor:
+        """Return raw samples as a tensor on the device, in their own dtype if torch has it."""
         if raw.dtype.name not in TORCH_TYPES or not raw.dtype.isnative:
             raw = raw.astype(self._kind)
         return torch.tensor(raw, device=self._types.device)
 
     def _scaled(self, raw: Tensor) -> Tensor:
-        """Return raw samples as `Scaling` scales them, in the dtype that it computes in."""
+        """Return raw samples scaled, in the dtype in which `Scaling` computes."""
         values = raw.to(self._scale.dtype, copy=True)
         if self._shift is not None:
             values.sub_(self._shift)
         return values.div_(self._scale)
 
 
-def some_of(where: Positions, rows: slice) -> Positions:
-    """Return the positions of some rows of an update's batches."""
-    return part_of_batch(where, rows) if isinstance(where, slice) else where[..., rows]
+def slice_positions(where: Positions, rows: slice) -> Positions:
+    """Return the positions of some rows of a batch, or of the batches of all orders."""
+    return slice_batch(where, rows) if isinstance(where, slice) else where[..., rows]
 
 
-def kind_of_batch(batch: Batch) -> Any:
-    """Return what the batches of updates must have in common to be one recorded step."""
+def capture_key(batch: Batch) -> Any:
+    """Return what two batches must have in common to use the same captured update.
+
+    A slice is part of the captured work, so it must be the same; positions are data, so only their
+    number matters.
+    """
     return (batch.start, batch.stop) if isinstance(batch, slice) else len(batch)
 
 
-def positions_of(batches: Sequence[Sequence[Batch]]) -> Tensor | None:
-    """Return (updates, orders, n) positions of batches of equal sizes, or None where they are runs of samples."""
+def stack_positions(batches: Sequence[Sequence[Batch]]) -> Tensor | None:
+    """Return (updates, orders, n) positions of batches of equal sizes, or None if they are slices."""
     if isinstance(batches[0][0], slice):
         return None
     return torch.from_numpy(np.array(batches, np.int64))

@@ -1,8 +1,10 @@
-"""A tile of samples on its way through all networks of a stack: heads, groups, and the passes through them.
+"""The passes of a tile of samples through all networks of a stack, and the buffers for them.
 
-A head fills the values of its group. The first head reads the samples: networks that read the same batch share one
-product, others are one batched product for each run of equal widths. `StackWorkspace` builds the groups, which is the
-one step that fuses layers: on a GPU, the relu after a dense layer is part of its product.
+A network is a sequence of groups (`torch_layout`). The source kernel of a group writes its values,
+and the kernels of the layers after it change them. The source of the first group reads the samples:
+networks that read the same batch share one product, and others get one batched product for each run
+of equal widths. `StackWorkspace` builds the groups and is the only step that fuses layers: on a GPU,
+the relu after a dense layer is part of its product.
 """
 
 from __future__ import annotations
@@ -15,22 +17,25 @@ from torch import Tensor
 
 from chalknet.engines.kernels import kernel_for
 from chalknet.engines.torch_device import TensorTypes
-from chalknet.engines.torch_kernels import FEW, KERNELS, DropoutKernel, FusedReluKernel, Kernel, product, put
+from chalknet.engines.torch_kernels import KERNELS, NARROW, DropoutKernel, FusedReluKernel, Kernel, add_or_copy, product
 from chalknet.engines.torch_layout import StackedArrays, StackedLayer, StackLayout, length, runs_of
 from chalknet.engines.torch_samples import SampleRows
 from chalknet.network.dense import Dense
 from chalknet.network.relu import Relu
 
-NETWORKS_PER_PRODUCT = 4  # networks that read the same samples: a product of their own then saves copies of these
+# If so many networks on average read the same batch, each batch gets a product of its own. One batched
+# product would need a copy of the samples for each network.
+NETWORKS_PER_PRODUCT = 4
 
 
-class Reading(NamedTuple):
-    """One product of first layers.
+class InputProduct(NamedTuple):
+    """One product of samples and the weights of first layers.
 
     Attributes:
-        columns: of the first group that it computes.
-        run: that is multiplied as a batch, or None for one product of all these columns.
-        orders: the batches of samples that it reads: the number of one, or one for each network of the run.
+        columns: the columns of the first group that it computes.
+        run: the run that it computes as a batched product, or None for one plain product of all these
+            columns.
+        orders: the number of the order whose batch it reads, or those of all networks of the run.
     """
 
     columns: slice
@@ -38,38 +43,52 @@ class Reading(NamedTuple):
     orders: Any
 
 
-def shared_reading(layout: StackLayout) -> list[Reading]:
-    """Return one product, of samples that all networks read."""
-    return [Reading(slice(0, layout.n_units), None, 0)]
+def shared_input_product(layout: StackLayout) -> list[InputProduct]:
+    """Return the product for samples that all networks read: one for all columns."""
+    return [InputProduct(slice(0, layout.n_units), None, 0)]
 
 
-def readings_of(layout: StackLayout, orders: Sequence[int], device: Any) -> list[Reading]:
-    """Return the products of networks that read the batches of these orders: as few as possible."""
+def plan_input_products(layout: StackLayout, orders: Sequence[int], device: Any) -> list[InputProduct]:
+    """Return the products of first layers, as few as possible.
+
+    Args:
+        layout: the networks.
+        orders: for each network, the number of the order of its batches.
+        device: where indexes are needed.
+    """
     groups = runs_of(orders)
     if len(groups) <= max(len(layout.runs), len(orders) // NETWORKS_PER_PRODUCT):
-        return [Reading(layout.columns_of(group), None, orders[group.start]) for group in groups]
+        return [InputProduct(layout.columns_of(group), None, orders[group.start]) for group in groups]
     found = []
     for run, networks in enumerate(layout.runs):
         wanted, start, columns = list(orders[networks]), orders[networks.start], layout.columns_of(networks)
         if len(wanted) == 1:
-            found.append(Reading(columns, None, start))
+            found.append(InputProduct(columns, None, start))
             continue
         are_neighbors = wanted == list(range(start, start + len(wanted)))
         which: Any = slice(start, start + len(wanted)) if are_neighbors else torch.tensor(wanted, device=device)
-        found.append(Reading(columns, run, which))
+        found.append(InputProduct(columns, run, which))
     return found
 
 
 class Buffers:
-    """Tensors of operands that are made once, for the most rows: recorded work must find them in their place."""
+    """Buffers of operands, each allocated once for the largest number of rows.
+
+    Captured work reads and writes the same addresses in every replay, so no buffer may move.
+
+    Args:
+        rows: the most samples at a time.
+        types: dtypes and device.
+    """
 
     def __init__(self, rows: int, types: TensorTypes) -> None:
+        """Create a set without buffers."""
         self._rows, self.types = rows, types
         self._made: dict[Any, Tensor] = {}
         self._views: dict[Any, Tensor] = {}
 
     def __call__(self, key: Any, n: int, width: int, count: int = 1) -> Tensor:
-        """Return (n, width) values, or (count, n, width) if count > 1."""
+        """Return a buffer (n, width), or (count, n, width) if count > 1, by its key."""
         view = self._views.get((key, n))
         if view is None:
             values = self._empty(key, self._rows * width * count)[: n * width * count]
@@ -77,55 +96,69 @@ class Buffers:
         return view
 
     def product(self, left: Tensor, right: Tensor) -> Tensor:
-        """Return the product of two matrices; on processors a multiple of 16 rows begins where vectors do."""
+        """Return the product of two matrices in a buffer of a multiple of 16 rows."""
         n_rows, width = len(left), right.shape[1]
         out = self._empty(("product", n_rows, width), -(-n_rows // 16) * 16 * width)[: n_rows * width]
         return torch.mm(left, right, out=out.view(n_rows, width))
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All buffers."""
+        """The tensors of all buffers."""
         return list(self._made.values())
 
     def _empty(self, key: Any, size: int) -> Tensor:
+        """Return the tensor of a key; the first call allocates it."""
         if key not in self._made:
             self._made[key] = torch.empty(size, dtype=self.types.operands, device=self.types.device)
         return self._made[key]
 
 
 def add_product(total: Tensor, left: Tensor, right: Tensor, first: bool, buffers: Buffers) -> None:
-    """Add left @ right, of matrices or of batches of them, to total; the first of several replaces it.
+    """Add left @ right to total, for matrices or batches of matrices.
 
-    Where operands have a dtype of their own, left may have more rows than total, which are not added.
+    Args:
+        total: the sum, in the dtype of weights.
+        left: operands. If they have a dtype of their own, there may be more rows than in total; the
+            rest is not added.
+        right: operands.
+        first: whether this is the first product, which replaces total.
+        buffers: where a product is kept before it is added.
     """
     types, n_rows = buffers.types, total.shape[-2]
     if not types.differ:
         work = torch.baddbmm if left.dim() == 3 else torch.addmm
         work(total, left, right, beta=0 if first else 1, out=total)
-    elif right.shape[-1] <= FEW:  # the product is faster the other way round
-        across = product(right.transpose(-1, -2), left.transpose(-1, -2), total.dtype)
-        put(total, across.transpose(-1, -2)[..., :n_rows, :], first)
+    elif right.shape[-1] <= NARROW:  # a narrow product is faster transposed
+        transposed = product(right.transpose(-1, -2), left.transpose(-1, -2), total.dtype)
+        add_or_copy(total, transposed.transpose(-1, -2)[..., :n_rows, :], first)
     elif types.gpu_forms or left.dim() == 3:
-        put(total, product(left, right, total.dtype), first)
+        add_or_copy(total, product(left, right, total.dtype), first)
     else:
-        put(total, buffers.product(left, right)[:n_rows], first)
+        add_or_copy(total, buffers.product(left, right)[:n_rows], first)
 
 
-class Head:
-    """Fills the values of a group: copies of the samples, where another layer than a dense one comes first.
+class SourceKernel:
+    """The first kernel of a group, which writes the group's values.
+
+    This base class copies the samples, for a first group that does not begin with a dense layer.
 
     Args:
-        layer: the dense layer, or any layer of the first group if the group begins with the samples.
+        layer: the dense layer, or any layer of the first group if it begins with the samples.
+        layout: where everything is.
+        buffers: the buffers of all groups.
+
     Attributes:
-        applies_relu: whether the head computes the relu that follows it.
-        rows, readings: what the head of the first group reads.
+        applies_relu: whether it computes the relu that follows it.
+        rows: the samples that the source of the first group reads.
+        input_products: the products by which it reads them.
     """
 
     applies_relu = False
     rows: SampleRows
-    readings: Sequence[Reading]
+    input_products: Sequence[InputProduct]
 
     def __init__(self, layer: StackedLayer, layout: StackLayout, buffers: Buffers) -> None:
+        """Create the source of a group."""
         self.group, self.layout, self.buffers = layer.group, layout, buffers
         self.index = layer.place.learned or 0
         self.has_bias = isinstance(layer.layer, Dense) and layer.layer.bias
@@ -134,110 +167,116 @@ class Head:
         """Return the values of each block."""
         del operands
         x, n_inputs = self.rows.x[..., : self.layout.n_inputs], self.layout.n_inputs
-        values = self.room("value", x.shape[-2], 0)
-        for reading in self.readings:
-            by_network = values[:, reading.columns].unflatten(1, (-1, n_inputs)).transpose(0, 1)
-            by_network.copy_(_read(x, reading))
+        values = self.buffer("value", x.shape[-2], 0)
+        for input_product in self.input_products:
+            by_network = values[:, input_product.columns].unflatten(1, (-1, n_inputs)).transpose(0, 1)
+            by_network.copy_(_read(x, input_product))
         return [values]
 
     def gradients(self, grads: Sequence[Tensor], total: StackedArrays, first: bool) -> None:
-        """Add the gradients of the parameters to total, from those of the values; the first of several replaces it."""
+        """Add the gradients of the parameters to total, given those of the values; the first tile replaces it."""
 
-    def room(self, kind: str, n: int, block: int) -> Tensor:
-        """Return room for the values of a block, or for their gradient."""
+    def buffer(self, kind: str, n: int, block: int) -> Tensor:
+        """Return the buffer for the values of a block, or for their gradient, by kind."""
         networks, widths = self.layout.networks(block), self.layout.widths
         if not self.group:
             return self.buffers((kind, 0), n, self.layout.n_units)
         return self.buffers((kind, self.group, block), n, widths[networks.start][self.group], length(networks))
 
 
-class SamplesDenseHead(Head):
-    """A dense layer that reads the samples. The column of ones in these multiplies the bias (A1)."""
+class InputDenseKernel(SourceKernel):
+    """A dense layer that reads the samples. Their column of ones multiplies the bias (A1)."""
 
     def __init__(self, layer: StackedLayer, layout: StackLayout, buffers: Buffers) -> None:
+        """Create the source of the first group."""
         super().__init__(layer, layout, buffers)
         self._no_bias = torch.zeros(layout.n_units, dtype=buffers.types.operands, device=buffers.types.device)
 
     def forward(self, operands: StackedArrays) -> list[Tensor]:
-        rows, readings = self.rows, self.readings
-        values, whole = self.room("value", rows.x.shape[-2], 0), operands.whole
-        if len(readings) == 1 and readings[0].run is None:
-            x = _read(rows.x, readings[0])
+        """Return the values of all networks, side by side."""
+        rows, input_products = self.rows, self.input_products
+        values, whole = self.buffer("value", rows.x.shape[-2], 0), operands.whole
+        if len(input_products) == 1 and input_products[0].run is None:
+            x = _read(rows.x, input_products[0])
             bias = self._no_bias if self.applies_relu else None
             return [_multiply(x, whole, bias, values, self.applies_relu)]
-        for reading in readings:
-            columns, run = reading.columns, reading.run
+        for input_product in input_products:
+            columns, run = input_product.columns, input_product.run
             left, out = whole[:, columns], values[:, columns]
             if run is not None:
-                left, out = self.layout.of_run(whole, run), self.layout.of_run(values, run)
-            _multiply(_read(rows.x, reading), left, None, out, False)
+                left, out = self.layout.run_view(whole, run), self.layout.run_view(values, run)
+            _multiply(_read(rows.x, input_product), left, None, out, False)
         return [values.clamp_(min=0) if self.applies_relu else values]
 
     def gradients(self, grads: Sequence[Tensor], total: StackedArrays, first: bool) -> None:
-        """A3 and A4. Rows of the whole matrix beyond the parameters' get values that no update reads."""
+        """Add the gradients of weights (A3) and biases (A4) to total.
+
+        Rows of the whole matrix beyond those of the parameters get values that no update reads.
+        """
         whole, grad, rows = total.whole, grads[0], self.rows
-        for reading in self.readings:
-            columns, run = reading.columns, reading.run
-            left = _read(rows.x, reading).transpose(-1, -2) if rows.across is None else rows.across
+        for input_product in self.input_products:
+            columns, run = input_product.columns, input_product.run
+            left = _read(rows.x, input_product).transpose(-1, -2) if rows.transposed is None else rows.transposed
             if run is not None:
-                out, right = self.layout.of_run(whole, run), self.layout.of_run(grad, run)
-            elif len(self.readings) == 1:
+                out, right = self.layout.run_view(whole, run), self.layout.run_view(grad, run)
+            elif len(self.input_products) == 1:
                 out, right = whole, grad
             else:
                 out, right = whole[:, columns], grad[:, columns]
             add_product(out, left, right, first, self.buffers)
 
 
-class DenseHead(Head):
-    """A dense layer that reads the values of the group before.
+class DenseKernel(SourceKernel):
+    """A dense layer that reads the values of the previous group.
 
     Attributes:
-        inputs: these values, for each run.
+        inputs: these values, one tensor per run.
     """
 
     inputs: list[Tensor]
 
     def forward(self, operands: StackedArrays) -> list[Tensor]:
-        """A1."""
+        """Return the values of each run (A1)."""
         values = []
         for block, x in enumerate(self.inputs):
             weights, bias = self._parameters(operands, block)
-            values.append(_multiply(x, weights, bias, self.room("value", x.shape[-2], block), self.applies_relu))
+            values.append(_multiply(x, weights, bias, self.buffer("value", x.shape[-2], block), self.applies_relu))
         return values
 
     def propagate(self, grads: Sequence[Tensor], operands: StackedArrays, out: Sequence[Tensor]) -> None:
-        """A2: write the gradients of the inputs into out."""
+        """Write the gradients of the inputs (A2) to out."""
         for block, (grad, one) in enumerate(zip(grads, out, strict=True)):
             _multiply(grad, self._parameters(operands, block)[0].transpose(-1, -2), None, one, False)
 
     def gradients(self, grads: Sequence[Tensor], total: StackedArrays, first: bool) -> None:
-        """A3 and A4."""
+        """Add the gradients of weights (A3) and biases (A4) to total."""
         for block, (x, grad) in enumerate(zip(self.inputs, grads, strict=True)):
             weights, _ = self._parameters(total, block)
             add_product(weights, x.transpose(-1, -2), grad, first, self.buffers)
         if self.has_bias:
             for block, grad in enumerate(self._bias_gradients(grads)):
-                put(total.learned[self.index][block][-1], grad, first)
+                add_or_copy(total.learned[self.index][block][-1], grad, first)
 
     def _bias_gradients(self, grads: Sequence[Tensor]) -> list[Tensor]:
+        """Return the sums of the gradients over the samples, one tensor per run."""
         # A product with ones is the fastest sum over rows.
         ones = (grad.new_ones(*grad.shape[:-2], 1, grad.shape[-2]) for grad in grads)
         values = self.buffers.types.values
         return [product(row, grad, values).squeeze(-2) for row, grad in zip(ones, grads, strict=True)]
 
     def _parameters(self, arrays: StackedArrays, block: int) -> tuple[Tensor, Tensor | None]:
-        """Return (..., F, O) weights and (..., 1, O) bias of a block."""
+        """Return the weights (..., F, O) and the bias (..., 1, O) of a block; None without a bias."""
         matrix = arrays.learned[self.index][block]
         if matrix.dim() == 3:
             matrix = matrix.transpose(0, 1)
         return (matrix[..., :-1, :], matrix[..., -1:, :]) if self.has_bias else (matrix, None)
 
 
-class OutputHead(DenseHead):
-    """The last dense layer, whose values are the logits. On a GPU classes come before samples."""
+class OutputKernel(DenseKernel):
+    """The last dense layer, whose values are the logits. On a GPU they are computed by class, (M, K, n)."""
 
     def logits(self, operands: StackedArrays) -> Tensor:
-        """Return (M, K, n)."""
+        """Return the logits of all networks, (M, K, n)."""
         n, n_networks, n_classes = self.inputs[0].shape[-2], self.layout.n_networks, self.layout.n_classes
         if not self.buffers.types.gpu_forms:
             values = self.buffers(("value", self.group), n, n_classes, n_networks).view(n_networks, n, n_classes)
@@ -255,7 +294,7 @@ class OutputHead(DenseHead):
         return logits
 
     def operand_gradients(self, grad_logits: Tensor) -> list[Tensor]:
-        """Return (..., n, K) for each run, from (M, K, n)."""
+        """Return the gradient of the logits (M, K, n) as operands, (..., n, K) for each run."""
         types, self._grad_logits = self.buffers.types, grad_logits
         if types.gpu_forms:
             grad = grad_logits.to(types.operands).transpose(1, 2)
@@ -264,120 +303,145 @@ class OutputHead(DenseHead):
         return [self._of_block(grad, block) for block in range(len(self.layout.runs))]
 
     def _bias_gradients(self, grads: Sequence[Tensor]) -> list[Tensor]:
-        sums = self._grad_logits.sum(-1)  # in the dtype of weights
+        """Return the sums over the samples, in the dtype of weights."""
+        sums = self._grad_logits.sum(-1)
         return [self._of_block(sums, block) for block in range(len(grads))]
 
     def _of_block(self, values: Tensor, block: int) -> Tensor:
+        """Return a view of the networks of a run in values (M, ...)."""
         networks = self.layout.runs[block]
         return values[networks] if length(networks) > 1 else values[networks.start]
 
 
 class Group:
-    """A head, and the kernels of each block for every layer that follows it."""
+    """A source kernel and the layers that follow it.
 
-    def __init__(self, head: Head) -> None:
-        self.head = head
+    Attributes:
+        source: the kernel that writes the group's values.
+        kernels: for each layer that follows, its kernels, one per block.
+    """
+
+    def __init__(self, source: SourceKernel) -> None:
+        """Create a group without further layers."""
+        self.source = source
         self.kernels: list[list[Kernel]] = []
 
 
 class StackWorkspace:
-    """The groups of all networks with buffers for a tile of samples, and the passes through them.
+    """The groups of all networks, buffers for a tile of samples, and the passes through them.
 
     Args:
-        rows: the most samples at a time. With batch normalization, training needs a whole batch at a time.
+        layout: where everything is.
+        rows: the most samples at a time. With batch normalization, training needs a whole batch at a
+            time.
+        types: dtypes and device.
+
     Attributes:
-        droppers: the kernels of each dropout layer, one for each block.
+        buffers: the buffers of all groups.
+        dropout_kernels: for each dropout layer, its kernels, one per block.
     """
 
     def __init__(self, layout: StackLayout, rows: int, types: TensorTypes) -> None:
+        """Build the groups."""
         self._layout, self._types = layout, types
         self.buffers = Buffers(rows, types)
         self._groups: list[Group] = []
         for layer in layout.layers:
             if isinstance(layer.layer, Dense):
-                kind: type[Head] = SamplesDenseHead if not layer.group else DenseHead
-                kind = OutputHead if layer.group and layer.group == layout.n_groups - 1 else kind
+                kind: type[SourceKernel] = InputDenseKernel if not layer.group else DenseKernel
+                kind = OutputKernel if layer.group and layer.group == layout.n_groups - 1 else kind
                 self._groups.append(Group(kind(layer, layout, self.buffers)))
                 continue
             if not self._groups:
-                self._groups.append(Group(Head(layer, layout, self.buffers)))
+                self._groups.append(Group(SourceKernel(layer, layout, self.buffers)))
             self._groups[-1].kernels.append(self._kernels(layer, self._groups[-1]))
         made = [kernels for group in self._groups for kernels in group.kernels]
-        self.droppers = [[one for one in kernels if isinstance(one, DropoutKernel)] for kernels in made]
-        self.droppers = [kernels for kernels in self.droppers if kernels]
+        self.dropout_kernels = [[one for one in kernels if isinstance(one, DropoutKernel)] for kernels in made]
+        self.dropout_kernels = [kernels for kernels in self.dropout_kernels if kernels]
 
     def _kernels(self, layer: StackedLayer, group: Group) -> list[Kernel]:
-        """Return the kernels of a layer, and fuse a relu with the dense layer before it."""
+        """Return the kernels of a layer; on a GPU, fuse a relu with the dense layer before it."""
         blocks = range(len(self._layout.blocks(layer.group)))
         if isinstance(layer.layer, Relu) and self._types.gpu_forms and not group.kernels:
-            group.head.applies_relu = type(group.head) is not Head
-            if group.head.applies_relu:
+            group.source.applies_relu = type(group.source) is not SourceKernel
+            if group.source.applies_relu:
                 return [FusedReluKernel(layer, block, self._types) for block in blocks]
         kernel = kernel_for(KERNELS, type(layer.layer), "torch", "numpy")
         return [kernel(layer, block, self._types) for block in blocks]
 
     def forward(
-        self, rows: SampleRows, readings: Sequence[Reading], arrays: StackedArrays, *, training: bool
+        self, rows: SampleRows, input_products: Sequence[InputProduct], arrays: StackedArrays, *, training: bool
     ) -> Tensor:
-        """Return the logits (M, K, n).
+        """Return the logits (M, K, n) of some samples.
 
         Args:
-            rows: samples that all networks read, or (orders, n, >= I+1).
+            rows: the samples, of one batch or of those of all orders.
+            input_products: the products by which the first layers read them.
+            arrays: the parameters.
+            training: whether dropout and batch normalization act as in training.
         """
         operands = arrays.operands
         values: list[Tensor] = []
-        self._groups[0].head.rows, self._groups[0].head.readings = rows, readings
+        self._groups[0].source.rows, self._groups[0].source.input_products = rows, input_products
         for group in self._groups:
-            head = group.head
-            if isinstance(head, DenseHead):
-                head.inputs = values if head.group > 1 else self._by_run(values[0])
-            if isinstance(head, OutputHead):
-                return head.logits(operands)
-            values = head.forward(operands)
+            source = group.source
+            if isinstance(source, DenseKernel):
+                source.inputs = values if source.group > 1 else self._by_run(values[0])
+            if isinstance(source, OutputKernel):
+                return source.logits(operands)
+            values = source.forward(operands)
             for kernels in group.kernels:
                 values = [one.forward(x, arrays, training) for one, x in zip(kernels, values, strict=True)]
         layout = self._layout  # the only dense layer reads the samples
         return values[0].unflatten(1, (layout.n_networks, layout.n_classes)).permute(1, 2, 0)
 
     def backward(self, grad_logits: Tensor, arrays: StackedArrays, total: StackedArrays, first: bool) -> None:
-        """Add the gradients of all parameters to total, after `forward`; the first of several replaces it."""
+        """Add the gradients of all parameters to total; `forward` must come first.
+
+        Args:
+            grad_logits: (M, K, n).
+            arrays: the parameters.
+            total: gradients, summed over the tiles of a batch.
+            first: whether this is the first tile, which replaces total.
+        """
         n = grad_logits.shape[2]
-        last = self._groups[-1].head
-        if isinstance(last, OutputHead):
+        last = self._groups[-1].source
+        if isinstance(last, OutputKernel):
             grads = last.operand_gradients(grad_logits)
         else:
             grads = [grad_logits.permute(2, 0, 1).reshape(n, -1).to(self._types.operands)]
         for group in reversed(self._groups):
             for kernels in reversed(group.kernels):
                 grads = [one.backward(grad, arrays, total, first) for one, grad in zip(kernels, grads, strict=True)]
-            head = group.head
-            head.gradients(grads, total, first)
-            if isinstance(head, DenseHead):
-                before = self._groups[head.group - 1].head
+            source = group.source
+            source.gradients(grads, total, first)
+            if isinstance(source, DenseKernel):
+                before = self._groups[source.group - 1].source
                 blocks = range(len(self._layout.blocks(before.group)))
-                rooms = [before.room("grad", n, block) for block in blocks]
-                head.propagate(grads, arrays.operands, rooms if before.group else self._by_run(rooms[0]))
+                rooms = [before.buffer("grad", n, block) for block in blocks]
+                source.propagate(grads, arrays.operands, rooms if before.group else self._by_run(rooms[0]))
                 grads = rooms
 
     def _by_run(self, values: Tensor) -> list[Tensor]:
-        """Return values of the first group as blocks of runs."""
-        return [self._layout.of_run(values, run) for run in range(len(self._layout.runs))]
+        """Return views of the values of the first group, one per run."""
+        return [self._layout.run_view(values, run) for run in range(len(self._layout.runs))]
 
 
-def _read(x: Tensor, reading: Reading) -> Tensor:
+def _read(x: Tensor, input_product: InputProduct) -> Tensor:
     """Return the samples of a product: (n, >= I+1), or (networks, n, >= I+1)."""
-    return x if x.dim() == 2 else x[reading.orders]
+    return x if x.dim() == 2 else x[input_product.orders]
 
 
 def _multiply(x: Tensor, weights: Tensor, bias: Tensor | None, out: Tensor, with_relu: bool) -> Tensor:
-    """Write x @ weights + bias, of matrices or of batches of them, into out, with relu if wanted."""
+    """Write x @ weights + bias to out, for matrices or batches of matrices, followed by relu if asked."""
     if x.dim() == 3 or out.dim() == 3:
         if bias is None:
             torch.bmm(x, weights, out=out)
         else:
             torch.baddbmm(bias, x, weights, out=out)
     elif with_relu and bias is not None:
-        # PyTorch has no public function for it, and a product with relu after it goes over all values once more.
+        # PyTorch has no public function for a product with relu. A relu of its own would be one more
+        # pass over all values.
         fused: Tensor = torch._addmm_activation(bias.reshape(-1), x, weights, out=out)
         return fused
     elif bias is None:

@@ -1,1 +1,1 @@
-"""What the hardware, the operating system and the BLAS are; standard library at import."""
+"""Facts about the hardware, the operating system and the BLAS; imports the standard library only."""

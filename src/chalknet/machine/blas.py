@@ -1,4 +1,4 @@
-"""Control over the BLAS that NumPy has loaded."""
+"""The number of threads of the BLAS that NumPy has loaded."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ from chalknet.machine.shared_setting import SharedSetting
 
 
 def one_blas_thread() -> AbstractContextManager[None]:
-    """While it is entered, every product of this process runs on one BLAS thread; after it, on as many as before.
+    """Run products on one BLAS thread while the returned context lasts.
 
-    A BLAS divides a product among its threads and adds in another order where the cuts fall, so its number of threads
-    changes the last digits of a result. On one thread they depend on the machine alone. A BLAS has one number of
-    threads for the whole process, so the limit is lifted when the last thread has left.
+    A BLAS divides a product among its threads, and the order of additions depends on where it is
+    divided. So its number of threads changes last digits; with one thread they depend on the machine
+    alone. The number of threads is a setting of the whole process. It is restored when the last
+    thread that is in such a context has left it.
     """
-    return _THREADS.of([1] * len(_libraries()))
+    return _THREADS.set_to([1] * len(_libraries()))
 
 
 def _get_threads() -> list[int]:
+    """Return the number of threads of each BLAS library."""
     return [library.get_num_threads() for library in _libraries()]
 
 
 def _set_threads(numbers: list[int]) -> None:
+    """Set the number of threads of each BLAS library."""
     for library, number in zip(_libraries(), numbers, strict=True):
-        # threadpoolctl ignores every thread but the first one that sets a limit, until that one gives up control.
+        # threadpoolctl lets only the thread that first set a limit change it, until that thread gives up
+        # control. Here any thread may be the last to leave.
         give_up = getattr(library, "clear_controlling_thread", lambda **_: None)
         give_up(force=True)
         library.set_num_threads(number)
@@ -37,8 +41,8 @@ _THREADS = SharedSetting(_get_threads, _set_threads)
 
 @cache
 def _libraries() -> list[Any]:
-    """Return the loaded libraries, which are looked for once, since that takes milliseconds."""
-    import numpy as np  # loads the BLAS that is to be controlled
+    """Return the loaded BLAS libraries. The search takes milliseconds, so the result is cached."""
+    import numpy as np  # loads the BLAS
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     del np

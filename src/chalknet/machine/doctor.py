@@ -1,4 +1,4 @@
-"""What this machine is, how fast it multiplies, and what would make it faster."""
+"""The diagnosis of `chalknet doctor`: what this machine is, how fast it multiplies, and advice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from chalknet.machine.kernels import (
 from chalknet.machine.processor import Processor, this_processor
 from chalknet.machine.torch_facts import ask_torch
 
-# Extra -> the module that it brings, and the distributions that may hold it.
+# For each extra: the module that it installs, and the distributions that may contain it.
 EXTRAS = {
     "mlflow": ("mlflow", "mlflow-skinny", "mlflow"),
     "onnx": ("onnx", "onnx"),
@@ -31,19 +31,22 @@ EXTRAS = {
     "tensorboard": ("tensorboardX", "tensorboardX"),
     "torch": ("torch", "torch"),
 }
-BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")  # of processors that multiply such numbers, the fastest first
+# Flags of processors with bfloat16 products, the fastest first.
+BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Facts about the machine, its kernel sets as measured, and advice, one sentence each.
+    """Facts about the machine, measured kernel sets, and advice.
 
     Attributes:
+        processor: the processor.
         facts: versions, and the BLAS of this process.
-        choice: kernel sets, OpenBLAS's own first; no rates where NumPy's BLAS is not OpenBLAS.
-        set_by_user: what OPENBLAS_CORETYPE says, or "".
-        extras: optional features that are installed, with the versions of their packages.
-        torch: what PyTorch says of itself, or error; empty where it is not installed.
+        choice: the measured kernel sets; without rates if NumPy's BLAS is not OpenBLAS.
+        set_by_user: the value of OPENBLAS_CORETYPE, or "".
+        extras: the installed extras, with the versions of their packages.
+        torch: facts about PyTorch, or {"error": ...}; empty if it is not installed.
+        advice: sentences on what would make chalknet faster.
     """
 
     processor: Processor
@@ -56,7 +59,7 @@ class Diagnosis:
 
     @property
     def torch_engine(self) -> str:
-        """Whether `--engine torch` can be used, where it then computes, and whether bfloat16 gains there."""
+        """Whether `--engine torch` can be used, on which device, and whether bfloat16 is faster there."""
         if not self.torch:
             return 'not installed: pip install "chalknet[torch]"'
         if "error" in self.torch:
@@ -69,7 +72,7 @@ class Diagnosis:
         return f"on the processor, {gain}"
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return the diagnosis, ready for JSON."""
         processor = {**asdict(self.processor), "flags": sorted(self.processor.flags)}
         return {
             "processor": {**processor, "vector_units": list(self.processor.vector_units)},
@@ -84,10 +87,10 @@ class Diagnosis:
 
 
 def examine(seconds: float = 0.3) -> Diagnosis:
-    """Measures every kernel set that the processor can run, each in a process of its own, and remembers the best.
+    """Measure all kernel sets that the processor can run, and save the choice of the best.
 
     Args:
-        seconds: of each measurement; there are two a kernel set, float32 and float64.
+        seconds: duration of each measurement. There are two per kernel set, float32 and float64.
     """
     processor = this_processor()
     facts = machine_facts()
@@ -101,29 +104,29 @@ def examine(seconds: float = 0.3) -> Diagnosis:
 
 
 def advice_on(facts: dict[str, Any], choice: KernelChoice, set_by_user: str) -> tuple[str, ...]:
-    """What to change and what it would gain; empty where nothing would."""
+    """Return what to change and what it would gain; nothing if nothing would be faster."""
     if not choice.rates:
-        return (f"NumPy's BLAS is {facts['blas'] or 'unknown'}, whose kernels cannot be chosen from outside.",)
+        return (f"NumPy's BLAS is {facts['blas'] or 'unknown'}. Its kernels cannot be chosen.",)
     own, best = choice.rates[0], max(choice.rates, key=lambda rate: rate.float32)
     if set_by_user:
         used = next((rate for rate in choice.rates if rate.kernels.lower() == set_by_user.lower()), own)
         gain = best.float32 / used.float32
         if gain >= WORTH_CHANGING:
             return (
-                f"{CORETYPE}={set_by_user} is set and costs a factor of {gain:.1f}: {best.kernels} kernels are that "
-                f"much faster. Unset it, and chalknet's commands choose by themselves.",
+                f"{CORETYPE}={set_by_user} is set, but {best.kernels} kernels are {gain:.1f} times as fast. "
+                "Unset it, and chalknet's commands use the fastest kernels.",
             )
         return ()
     if choice.best:
         return (
-            f"OpenBLAS takes its {own.kernels} kernels here; its {choice.best} kernels are {choice.gain:.1f} times as "
-            f"fast. chalknet's commands use them by themselves; for other programs set {CORETYPE}={choice.best}.",
+            f"OpenBLAS uses its {own.kernels} kernels here, but its {choice.best} kernels are {choice.gain:.1f} times "
+            f"as fast. chalknet's commands use them; for other programs set {CORETYPE}={choice.best}.",
         )
     return ()
 
 
 def _extra(*distributions: str) -> str:
-    """Return the version of an optional package, read without importing it."""
+    """Return the version of an optional package without importing it."""
     from importlib.metadata import PackageNotFoundError, version
 
     for name in distributions:

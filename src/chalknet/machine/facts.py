@@ -1,4 +1,4 @@
-"""The facts about this machine that a timing or a last digit may depend on."""
+"""The facts about this machine on which a timing or a last digit may depend."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chalknet.machine.processor import this_processor
 
 
 def machine_facts() -> dict[str, Any]:
-    """Processor, cores, system, versions and the BLAS that NumPy uses, as JSON-ready values; unknown ones are ""."""
+    """Return processor, cores, system, versions and BLAS, ready for JSON; what is unknown is ""."""
     processor = this_processor()
     return {
         "processor": processor.name,
@@ -23,8 +23,8 @@ def machine_facts() -> dict[str, Any]:
 
 
 def blas_facts() -> dict[str, Any]:
-    """Name, version, kernel set and threads of the BLAS that NumPy has loaded."""
-    import numpy as np  # loads the BLAS that is asked about
+    """Return name, version, kernel set and threads of the BLAS that NumPy has loaded."""
+    import numpy as np  # loads the BLAS
     from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
     del np

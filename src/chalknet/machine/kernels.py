@@ -1,9 +1,11 @@
-"""Which of OpenBLAS's kernel sets is fastest here, and how a program comes to use it.
+"""Which kernel set of OpenBLAS is the fastest on this machine, and how a program uses it.
 
-OpenBLAS looks at the processor when it is loaded and takes a set of kernels, not always the best that the processor can
-run: several releases take the AVX2 kernels on AVX-512 processors that they do not know (OpenBLAS issue 6029). The
-variable OPENBLAS_CORETYPE, set before NumPy is imported, makes it take another. Each set is measured in a process of
-its own; the choice is remembered in the user's cache folder, once a processor and NumPy version.
+When OpenBLAS is loaded, it chooses a set of kernels for the processor, and not always the best one:
+several releases choose the AVX2 kernels on AVX-512 processors that they do not know (OpenBLAS issue
+6029). The environment variable OPENBLAS_CORETYPE makes it use another set, if it is set before NumPy
+is imported. chalknet measures each set in a process of its own, because a set cannot be changed after
+loading and an unsuitable one may crash. The choice is saved in the user's cache folder, one file per
+processor and NumPy version.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ from chalknet.machine.processor import Processor, this_processor
 
 CORETYPE = "OPENBLAS_CORETYPE"
 KEEP_VARIABLE, KEEP = "CHALKNET_BLAS", "keep"
-# Kernel set -> the processor flags without which its instructions are illegal. In order of preference among equals.
+# For each kernel set the processor flags that its instructions need. Of sets that are equally fast,
+# the first is chosen.
 REQUIRED_FLAGS = {
     "SkylakeX": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"},
     "Haswell": {"avx2", "fma"},
@@ -35,9 +38,12 @@ REQUIRED_FLAGS = {
     "Sandybridge": {"avx"},
     "Nehalem": {"sse4_2"},
 }
-WORTH_WARNING = 1.3  # a gain from which on a library user is told
-WORTH_CHANGING = 1.1  # a gain below which the set that OpenBLAS took is kept: measurements differ by that much
-CONFIRMATIONS = 2  # further turns before another set than OpenBLAS's own is taken
+# A user of the library is warned if another set is more than this many times as fast.
+WORTH_WARNING = 1.3
+# OpenBLAS's own choice is kept below this gain, because measurements differ by as much.
+WORTH_CHANGING = 1.1
+# How often to repeat all measurements before another set than OpenBLAS's own is chosen.
+CONFIRMATIONS = 2
 TIMEOUT_SECONDS = 60
 FORMAT = 1
 MAX_CACHE_BYTES = 100_000
@@ -45,21 +51,29 @@ MAX_CACHE_BYTES = 100_000
 
 @dataclass(frozen=True)
 class KernelRate:
-    """One kernel set as measured in a process of its own, all cores busy; rates of products in FLOP a second."""
+    """The measured product rates of one kernel set, with all cores busy.
 
-    asked: str  # for what OPENBLAS_CORETYPE said; "" for OpenBLAS's own choice
-    kernels: str  # what OpenBLAS then took
+    Attributes:
+        asked: the value of OPENBLAS_CORETYPE; "" for OpenBLAS's own choice.
+        kernels: the set that OpenBLAS used.
+        float32: product rate in FLOP per second.
+        float64: product rate in FLOP per second.
+    """
+
+    asked: str
+    kernels: str
     float32: float
     float64: float
 
 
 @dataclass(frozen=True)
 class KernelChoice:
-    """The kernel sets that were measured, OpenBLAS's own choice first, and the one to use.
+    """The measured kernel sets, and the one to use.
 
     Attributes:
-        best: what OPENBLAS_CORETYPE should say, "" where it should be left alone.
-        gain: how many times as fast that is in float32.
+        rates: OpenBLAS's own choice first.
+        best: the value to set OPENBLAS_CORETYPE to; "" to leave it alone.
+        gain: how many times as fast the best set is in float32.
     """
 
     rates: tuple[KernelRate, ...]
@@ -68,13 +82,16 @@ class KernelChoice:
 
 
 def use_best_kernels(environment: Mapping[str, str] | None = None) -> KernelChoice | None:
-    """Makes this process use the fastest kernel set; for programs, before NumPy is imported.
+    """Make this process use the fastest kernel set; for programs, before NumPy is imported.
 
-    Nothing is done where the user has set OPENBLAS_CORETYPE or CHALKNET_BLAS=keep, where NumPy is already loaded, or
-    where NumPy's BLAS is not OpenBLAS.
+    Nothing happens if the user has set OPENBLAS_CORETYPE or CHALKNET_BLAS=keep, if NumPy is already
+    loaded, or if NumPy's BLAS is not OpenBLAS.
+
+    Args:
+        environment: the environment variables to look at; by default those of this process.
 
     Returns:
-        the choice, or None where nothing was to choose.
+        The choice, or None if there was nothing to choose.
     """
     environment = os.environ if environment is None else environment
     if CORETYPE in environment or environment.get(KEEP_VARIABLE) == KEEP or "numpy" in sys.modules:
@@ -90,20 +107,22 @@ def use_best_kernels(environment: Mapping[str, str] | None = None) -> KernelChoi
 
 
 def warn_of_slow_kernels() -> None:
-    """Tells a library user, once a process, that another kernel set would be faster by more than `WORTH_WARNING`.
+    """Warn once per process if another kernel set is known to be much faster.
 
-    As a library chalknet changes no environment. What is known is a measurement that is remembered; without one, that
-    AVX2 kernels on an AVX-512 processor reach about half its product rate. Silent where the user has chosen.
+    As a library, chalknet does not change the environment. It warns if a saved measurement shows a
+    gain above `WORTH_WARNING`, or, without a measurement, if OpenBLAS uses AVX2 kernels on a processor
+    with AVX-512. If the user has chosen a set, there is no warning.
     """
     if CORETYPE in os.environ or os.environ.get(KEEP_VARIABLE) == KEEP:
         return
     message = _slow_kernels()
     if message:
-        warnings.warn(f"{message} Set {CORETYPE} before NumPy is imported; `chalknet doctor` says more.", stacklevel=4)
+        warnings.warn(f"{message} Set {CORETYPE} before NumPy is imported. See `chalknet doctor`.", stacklevel=4)
 
 
 @cache
 def _slow_kernels() -> str:
+    """Return what is slow about the kernel set in use, as one sentence; "" if nothing is known."""
     from chalknet.machine.facts import blas_facts
 
     facts = blas_facts()
@@ -111,33 +130,41 @@ def _slow_kernels() -> str:
         return ""
     choice, kernels = load_choice(), facts["blas_kernels"]
     if choice is not None and choice.rates and choice.rates[0].kernels == kernels and choice.gain > WORTH_WARNING:
-        return f"OpenBLAS took its {kernels} kernels; {choice.best} is {choice.gain:.1f} times as fast here."
+        return f"OpenBLAS uses its {kernels} kernels, but {choice.best} is {choice.gain:.1f} times as fast here."
     if choice is None and kernels in ("Haswell", "Zen") and "SkylakeX" in candidates(this_processor()):
-        return f"OpenBLAS took its {kernels} kernels on a processor with AVX-512, which can be twice as fast."
+        return f"OpenBLAS uses its {kernels} kernels, but this processor has AVX-512, which can be twice as fast."
     return ""
 
 
 def candidates(processor: Processor) -> list[str]:
-    """The kernel sets whose instructions the processor has, by preference."""
+    """Return the kernel sets that the processor can run, the preferred first."""
     return [name for name, needed in REQUIRED_FLAGS.items() if needed <= processor.flags]
 
 
 def measure_kernels(names: Sequence[str] | None = None, seconds: float = 0.2) -> tuple[KernelRate, ...]:
-    """Measures OpenBLAS's own choice and then each named set, by default the two best that the processor can run.
+    """Measure OpenBLAS's own choice and other kernel sets.
 
-    Where another set seems faster than OpenBLAS's own, all are measured twice more, and each has the best of its turns.
-    A set that OpenBLAS does not have, that it answers with another, that crashes or computes wrongly is left out; so is
-    everything where NumPy's BLAS is not OpenBLAS.
+    If another set seems faster than OpenBLAS's own, all are measured twice more, and the best
+    measurement of each set counts. A set is left out if OpenBLAS does not have it or uses another
+    instead, if it crashes, or if its products are wrong.
+
+    Args:
+        names: the other sets; by default the two preferred ones that the processor can run.
+        seconds: duration of each measurement.
+
+    Returns:
+        The rates, OpenBLAS's own choice first; nothing if NumPy's BLAS is not OpenBLAS.
     """
     rates = _measured_once(names, seconds)
     for _ in range(CONFIRMATIONS if choose_kernels(rates).best else 0):
-        # Other work on the machine slows what is measured meanwhile; the best of several turns is each set's own.
+        # Other work on the machine makes a set seem slower, never faster, so its best measurement counts.
         again = {rate.asked: rate for rate in _measured_once(names, seconds)}
         rates = tuple(max(rate, again.get(rate.asked, rate), key=lambda one: one.float32) for rate in rates)
     return rates
 
 
 def _measured_once(names: Sequence[str] | None, seconds: float) -> tuple[KernelRate, ...]:
+    """Measure each set once."""
     own = _measure("", seconds)
     if own is None:
         return ()
@@ -151,7 +178,7 @@ def _measured_once(names: Sequence[str] | None, seconds: float) -> tuple[KernelR
 
 
 def choose_kernels(rates: Sequence[KernelRate]) -> KernelChoice:
-    """The fastest set in float32, and OpenBLAS's own where no other is faster by `WORTH_CHANGING`."""
+    """Choose the set that is fastest in float32; OpenBLAS's own unless another gains `WORTH_CHANGING`."""
     if not rates:
         return KernelChoice((), "", 1.0)
     own, fastest = rates[0], max(rates, key=lambda rate: rate.float32)
@@ -165,7 +192,7 @@ def choose_kernels(rates: Sequence[KernelRate]) -> KernelChoice:
 
 
 def load_choice() -> KernelChoice | None:
-    """What was chosen earlier on this processor with this NumPy; None where nothing was, or it cannot be read."""
+    """Return the saved choice for this processor and NumPy; None if there is none that can be read."""
     path = _cache_file()
     if path is None:
         return None
@@ -175,12 +202,12 @@ def load_choice() -> KernelChoice | None:
         best, gain = checked(str, stored["best"]), checked(float, stored["gain"])
     except (OSError, ValueError, KeyError):
         return None
-    # The file is data: what it names must be a set that this processor can run.
+    # The value goes to an environment variable, so it must be a set that this processor can run.
     return KernelChoice(rates, best, gain) if best in ("", *candidates(this_processor())) else None
 
 
 def save_choice(choice: KernelChoice) -> None:
-    """Stores a choice in the cache folder; where there is none, the next program measures again."""
+    """Save a choice in the cache folder. Without such a folder, the next program measures again."""
     path = _cache_file()
     if path is None:
         return
@@ -193,7 +220,7 @@ def save_choice(choice: KernelChoice) -> None:
 
 
 def _cache_file() -> Path | None:
-    """Where the choice for this processor, Python and NumPy is kept; None without a home directory."""
+    """Return the file for the choice on this processor, Python and NumPy; None without a home folder."""
     try:
         from platformdirs import user_cache_path
 
@@ -207,6 +234,7 @@ def _cache_file() -> Path | None:
 
 
 def _measure(name: str, seconds: float) -> KernelRate | None:
+    """Measure one set in a process of its own; None if that fails."""
     environment = {key: value for key, value in os.environ.items() if key != CORETYPE} | (
         {CORETYPE: name} if name else {}
     )
@@ -217,7 +245,7 @@ def _measure(name: str, seconds: float) -> KernelRate | None:
         )
         found: dict[str, Any] = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
-        return None  # a set that this processor cannot run ends the process that tries it
+        return None  # a set that this processor cannot run kills the process
     if found["blas"] != "openblas" or not found["correct"]:
         return None
     return KernelRate(name, found["blas_kernels"], found["rates"]["float32"], found["rates"]["float64"])

@@ -1,4 +1,4 @@
-"""The processor: its name, its vector units, its caches, and the memory beside it."""
+"""The processor: its name, cores, vector units and caches, and the memory of the machine."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-# Flags of /proc/cpuinfo that matter to matrix products, from the widest down.
+# Flags of /proc/cpuinfo that matter for matrix products, the widest vector unit first.
 VECTOR_FLAGS = ("amx_tile", "avx512_bf16", "avx512f", "avx2", "fma", "avx", "sse4_2", "sve", "asimd")
 
 
 @dataclass(frozen=True)
 class Processor:
-    """What this process can compute on; what the system does not tell is empty or 0.
+    """The processor on which this process runs. What the system does not tell is empty or 0.
 
     Attributes:
-        name: as sold.
-        cores: that this process may run on, which a container or taskset can make fewer than there are.
-        flags: all instruction-set flags. vector_units: those of them that products use, widest first.
-        cache_bytes: by level, "L1d", "L2", "L3", of one core's share of instances.
-        memory_bytes: of the machine.
+        name: the model name.
+        cores: number of cores that this process may run on; a container or taskset may allow fewer
+            than there are.
+        flags: all instruction-set flags.
+        cache_bytes: size of the caches that the first core uses, by level: "L1d", "L2", "L3".
+        memory_bytes: memory of the machine.
     """
 
     name: str
@@ -32,11 +33,12 @@ class Processor:
 
     @property
     def vector_units(self) -> tuple[str, ...]:
+        """The flags of vector units that products use, the widest first."""
         return tuple(flag for flag in VECTOR_FLAGS if flag in self.flags)
 
 
 def this_processor() -> Processor:
-    """The processor that runs this process."""
+    """Return the processor that runs this process."""
     fields = _cpuinfo()
     return Processor(
         name=fields.get("model name", "") or platform.processor() or platform.machine(),
@@ -48,14 +50,14 @@ def this_processor() -> Processor:
 
 
 def available_cores() -> int:
-    """Cores that this process may run on."""
+    """Return the number of cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _cpuinfo() -> dict[str, str]:
-    """The fields of the first processor in /proc/cpuinfo; none where there is no such file."""
+    """Return the fields of the first processor in /proc/cpuinfo; nothing if there is no such file."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:  # not Linux
@@ -65,7 +67,7 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def _caches() -> dict[str, int]:
-    """Sizes of the first core's data caches, as Linux tells them."""
+    """Return the sizes of the first core's data caches in bytes, as Linux states them."""
     sizes = {}
     for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         try:
@@ -78,12 +80,13 @@ def _caches() -> dict[str, int]:
 
 
 def _size_bytes(text: str) -> int:
-    """ "48K" or "32M" as bytes, 0 for anything else."""
+    """Return "48K" or "32M" as a number of bytes; 0 for anything else."""
     found = re.fullmatch(r"(\d+)([KMG]?)", text)
     return int(found[1]) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[found[2]] if found else 0
 
 
 def _memory() -> int:
+    """Return the memory of the machine in bytes, or 0 if unknown."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # not POSIX

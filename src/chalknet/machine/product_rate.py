@@ -1,7 +1,8 @@
-"""How fast this process multiplies matrices: `python -m chalknet.machine.product_rate` prints it as JSON.
+"""How fast this machine multiplies matrices: `python -m chalknet.machine.product_rate` prints it as JSON.
 
-The products are those of training, tiles of 750 samples with 784 inputs through 1,000 units and back, each worker on
-its own with one BLAS thread, as the numpy engine runs them. The rate is the ceiling of what training can reach.
+The products are those of training: tiles of 750 samples with 784 inputs, forward through 1,000 units
+and back. Each thread multiplies its own matrices with one BLAS thread, as the numpy engine does. No
+training can multiply faster, so this rate is the roofline of benchmarks.
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ import time
 from typing import Any
 
 SAMPLES, INPUTS, UNITS = 750, 785, 1000
-FLOP = 2 * 2 * SAMPLES * INPUTS * UNITS  # of one round: the product forward and the one back
+FLOP = 2 * 2 * SAMPLES * INPUTS * UNITS  # of one round: a product forward and one back
 
 
 def product_rate(dtype: str, workers: int, seconds: float) -> float:
-    """FLOP a second of all workers together, the best of rounds that last about `seconds` in all."""
+    """Return the product rate of all threads together, in FLOP per second.
+
+    Args:
+        dtype: "float32" or "float64".
+        workers: number of threads.
+        seconds: how long to measure; the result is the best of five parts.
+    """
     import numpy as np
 
     from chalknet.machine.blas import one_blas_thread
@@ -50,7 +57,7 @@ def product_rate(dtype: str, workers: int, seconds: float) -> float:
 
 
 def products_are_correct() -> bool:
-    """Whether a float32 and a float64 product agree with sums that no BLAS has a part in."""
+    """Return whether a float32 and a float64 product agree with sums that do not use the BLAS."""
     import numpy as np
 
     rng = np.random.default_rng(1)
@@ -61,7 +68,7 @@ def products_are_correct() -> bool:
 
 
 def main() -> None:
-    """Arguments: workers, and seconds for each measurement."""
+    """Measure and print; the arguments are the number of threads and the seconds per measurement."""
     from chalknet.machine.facts import blas_facts
 
     workers, seconds = int(sys.argv[1]), float(sys.argv[2])

@@ -1,4 +1,4 @@
-"""A Ray cluster to work on: one that runs already, or one on this machine for as long as it is needed."""
+"""Connect to a Ray cluster, or start one on this machine for as long as it is needed."""
 
 from __future__ import annotations
 
@@ -17,95 +17,114 @@ from pathlib import Path
 from typing import Any
 
 from chalknet.errors import ChalknetError, ConfigError, MissingExtraError
+from chalknet.machine.kernels import CORETYPE
 from chalknet.machine.processor import available_cores, this_processor
 
-STORE_BYTES = 128 * 2**20  # of shared memory beside the data, and the least that Ray takes with a margin
-STORE_SHARE = 0.3  # of this machine's memory, that Ray takes at most
-PLACE = "/tmp"  # of its files: a socket's path may have 107 bytes, and folders that TMPDIR names are often deeper
-REACHED_SECONDS = 5.0
-LAST_PORT = 65_535
-MAX_CHARACTERS = 200  # of an error of Ray's
-KERNELS = "OPENBLAS_CORETYPE"  # this process's, so that others compute the same bits
+# Shared memory to ask Ray for in addition to the data; more than the least that Ray accepts.
+STORE_BYTES = 128 * 2**20
+# The most of this machine's memory that Ray uses as shared memory.
+MAX_STORE_FRACTION = 0.3
+# Folder for Ray's files. The path of a socket may have 107 bytes, and TMPDIR often names a deeper folder.
+TEMP_FOLDER = "/tmp"
+CONNECT_SECONDS = 5.0
+MAX_PORT = 65_535
+MAX_CHARACTERS = 200  # of a message from Ray
 
-_token = secrets.token_hex(32)  # of clusters that this process starts: Ray reads it once, so all have the same
+# Token of the clusters that this process starts. Ray reads it once per process, so all have the same.
+_token = secrets.token_hex(32)
 
 
 def parse_cluster_address(on: str) -> str:
-    """The HOST:PORT of "ray://HOST:PORT", "" for "ray".
+    """Return HOST:PORT of "ray://HOST:PORT", or "" for "ray", which means this machine.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: `on` is neither, or the port is not from 1 to 65535.
     """
     found = re.fullmatch(r"ray(?:://([^/\s:]+:(\d+)))?", on)
     if found is None:
-        raise ConfigError(f"on must be ray, for this machine, or ray://HOST:PORT, got {on!r}.")
-    if not 0 < int(found[2] or 1) <= LAST_PORT:
-        raise ConfigError(f"on must name a port from 1 to {LAST_PORT}, got {on!r}.")
+        raise ConfigError(f"on must be ray (this machine) or ray://HOST:PORT, got {on!r}.")
+    if not 0 < int(found[2] or 1) <= MAX_PORT:
+        raise ConfigError(f"on must name a port from 1 to {MAX_PORT}, got {on!r}.")
     return found[1] or ""
 
 
 def check_reachable(on: str) -> None:
-    """Raises ChalknetError where nothing listens at HOST:PORT of "ray://HOST:PORT"."""
+    """Check that something listens at HOST:PORT of "ray://HOST:PORT"; "ray" needs no check.
+
+    Raises:
+        ChalknetError: no connection within `CONNECT_SECONDS`.
+    """
     address = parse_cluster_address(on)
     if address:
         host, _, port = address.rpartition(":")
         try:
-            socket.create_connection((host, int(port)), REACHED_SECONDS).close()  # Ray itself would try for minutes
+            # Ray itself would try for minutes.
+            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
         except OSError as error:
-            raise _no_cluster(address, error) from error
+            raise _unreachable(address, error) from error
 
 
 def require_ray(what: str) -> None:
-    """Raises MissingExtraError unless Ray is installed."""
-    _imported(what)
+    """Check that Ray is installed.
+
+    Args:
+        what: what needs Ray, for the message.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+    """
+    _import_ray(what)
 
 
 @contextmanager
 def ray_cluster(on: str, what: str, data_bytes: int = 0) -> Iterator[Any]:
-    """The module `ray`, connected while the context lasts.
+    """Yield the module `ray`, connected to a cluster while the context lasts.
 
-    A cluster that this process has connected to before is taken as it is, and left so.
+    If this process is already connected to a cluster, that connection is used and left open.
 
     Args:
-        on: "ray" starts one on this machine, reached from this machine alone and gone with this process;
-            "ray://HOST:PORT" is one that runs, of which this machine is a node.
-        what: needs it, for the message.
-        data_bytes: that will be in its shared memory.
+        on: "ray" starts a cluster that only this machine can reach and that ends with this process.
+            "ray://HOST:PORT" connects to a running cluster, of which this machine must be a node.
+        what: what needs Ray, for messages.
+        data_bytes: size of the data that will be in shared memory.
+
     Raises:
-        ConfigError: an illegal place. MissingExtraError: Ray is not installed.
+        ConfigError: `on` is neither of these.
+        MissingExtraError: Ray is not installed.
         ChalknetError: the cluster cannot be reached or started.
     """
     address = parse_cluster_address(on)
-    ray = _imported(what)
+    ray = _import_ray(what)
     if ray.is_initialized():
         yield ray
     elif address:
-        with _joined(ray, address):
+        with _connect(ray, address):
             yield ray
     else:
-        with _started(ray, data_bytes):
+        with _start(ray, data_bytes):
             yield ray
 
 
 def cores_of_nodes(ray: Any) -> list[int]:
-    """Whole cores of each node that is alive, as Ray was told."""
+    """Return the number of cores of each node that is alive, as the nodes were started."""
     return [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
 
 
 def last_line(error: Exception) -> str:
-    """What an error of Ray's comes to: the last of its lines, without the advice that follows."""
+    """Return the last line of a message from Ray, without the advice after it."""
     lines = str(error).partition(" Some common causes")[0].strip().splitlines()
     return lines[-1].strip()[:MAX_CHARACTERS].rstrip(".") if lines else type(error).__name__
 
 
 def first_sentence(error: Exception) -> str:
-    """The first sentence of `last_line`, as part of another."""
+    """Return the first sentence of `last_line`, to be used as part of a sentence."""
     sentence = last_line(error).partition(". ")[0]
     return sentence[:1].lower() + sentence[1:]
 
 
-def _imported(what: str) -> Any:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is told to anybody
+def _import_ray(what: str) -> Any:
+    """Import Ray with its usage statistics turned off."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -114,16 +133,19 @@ def _imported(what: str) -> Any:
 
 
 @contextmanager
-def _joined(ray: Any, address: str) -> Iterator[None]:
+def _connect(ray: Any, address: str) -> Iterator[None]:
+    """Connect to a running cluster while the context lasts."""
     check_reachable(f"ray://{address}")
-    kernels = {"env_vars": {KERNELS: os.environ[KERNELS]}} if KERNELS in os.environ else None
+    # Workers use the same BLAS kernels as this process, so that they compute the same bits.
+    kernels = {"env_vars": {CORETYPE: os.environ[CORETYPE]}} if CORETYPE in os.environ else None
     try:
-        _say_nothing(ray)
-        with _signals_kept(), _environment_kept():
-            os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one attempt, which takes half a minute
+        _silence(ray)
+        with _keep_sigterm_handler(), _remove_new_variables():
+            # Make one attempt, which takes half a minute, and not several.
+            os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False, runtime_env=kernels)
     except Exception as error:
-        raise _no_cluster(address, error) from error
+        raise _unreachable(address, error) from error
     try:
         yield
     finally:
@@ -131,16 +153,17 @@ def _joined(ray: Any, address: str) -> Iterator[None]:
 
 
 @contextmanager
-def _started(ray: Any, data_bytes: int) -> Iterator[None]:
+def _start(ray: Any, data_bytes: int) -> Iterator[None]:
+    """Start a cluster on this machine while the context lasts."""
     needed = data_bytes + STORE_BYTES
-    folder = Path(tempfile.mkdtemp(prefix="chalknet-ray-", dir=PLACE))
-    _say_nothing(ray)
+    folder = Path(tempfile.mkdtemp(prefix="chalknet-ray-", dir=TEMP_FOLDER))
+    _silence(ray)
     try:
-        with _signals_kept(), _local_only(ray):
+        with _keep_sigterm_handler(), _local_only(ray):
             ray.init(
-                "local",  # and not one that somebody has started here
+                "local",  # and not a cluster that another program has started here
                 num_cpus=available_cores(),
-                object_store_memory=needed if needed < STORE_SHARE * this_processor().memory_bytes else None,
+                object_store_memory=needed if needed < MAX_STORE_FRACTION * this_processor().memory_bytes else None,
                 include_dashboard=False,
                 logging_level=logging.ERROR,
                 log_to_driver=False,
@@ -159,21 +182,23 @@ def _started(ray: Any, data_bytes: int) -> Iterator[None]:
 
 @contextmanager
 def _local_only(ray: Any) -> Iterator[None]:
-    """While Ray starts: its servers listen on the loopback address, and to who knows a token of this process's."""
+    """Make Ray's servers listen on the loopback address and ask for this process's token while Ray starts."""
     constants = ray._private.ray_constants
-    spans_machines = constants.ENABLE_RAY_CLUSTER  # without it Ray takes 127.0.0.1, as it does on a Mac
+    # Without this setting Ray uses 127.0.0.1, as it does on a Mac.
+    spans_machines = constants.ENABLE_RAY_CLUSTER
     constants.ENABLE_RAY_CLUSTER = False
     try:
-        with _environment_kept():
-            os.environ.setdefault("RAY_AUTH_TOKEN", _token)  # Ray would write one into the home folder
+        with _remove_new_variables():
+            # Without a token in the environment, Ray would write one to the home folder.
+            os.environ.setdefault("RAY_AUTH_TOKEN", _token)
             yield
     finally:
         constants.ENABLE_RAY_CLUSTER = spans_machines
 
 
 @contextmanager
-def _environment_kept() -> Iterator[None]:
-    """What is set in the environment meanwhile is gone after it; Ray sets some too."""
+def _remove_new_variables() -> Iterator[None]:
+    """Remove the RAY_ variables that were set while the context lasted; Ray sets some itself."""
     before = dict(os.environ)
     try:
         yield
@@ -183,8 +208,8 @@ def _environment_kept() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
-    """What this process does at a signal to end stays as it was; Ray would set its own."""
+def _keep_sigterm_handler() -> Iterator[None]:
+    """Restore this process's SIGTERM handler, which Ray replaces by its own."""
     handler = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -193,19 +218,21 @@ def _signals_kept() -> Iterator[None]:
             signal.signal(signal.SIGTERM, handler)
 
 
-def _say_nothing(ray: Any) -> None:
-    """Ray prints of each process that dies, on standard output; whoever uses a cluster here says it better."""
+def _silence(ray: Any) -> None:
+    """Turn off Ray's lines on standard output about processes that die; chalknet reports them itself."""
     ray._private.worker.print_to_stdstream = lambda *_, **__: None
 
 
-def _no_cluster(address: str, error: Exception) -> ChalknetError:
+def _unreachable(address: str, error: Exception) -> ChalknetError:
+    """Return the error for a cluster that cannot be reached."""
     return ChalknetError(
-        f"ray://{address}: there is no Ray cluster that this machine is a node of: {_first_line(error)}. Start it with "
-        "`ray start`, and give the port that `ray start --head` was given, by default 6379, and not that of Ray's "
-        "client, by default 10001."
+        f"ray://{address}: expected a Ray cluster with this machine as a node, got: {_first_line(error)}. Start the "
+        "cluster with `ray start`, and use the port of `ray start --head` (by default 6379), not that of Ray's client "
+        "(by default 10001)."
     )
 
 
 def _first_line(error: Exception) -> str:
+    """Return the first line of a message, without its period."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""A setting of the whole process that several threads may want for a while."""
+"""A setting of the whole process that several threads change for a while."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ T = TypeVar("T")
 
 
 class SharedSetting(Generic[T]):
-    """Sets a value while any thread is in `of`, and restores the value before the first one when the last has left.
+    """A setting that is changed by the first thread that needs it and restored by the last.
+
+    Without counting, a thread that leaves early would restore the old value under the others.
 
     Args:
-        read: returns the present value.
-        write: sets one.
+        read: returns the current value.
+        write: sets a value.
     """
 
     def __init__(self, read: Callable[[], T], write: Callable[[T], None]) -> None:
+        """Create a setting that is not changed yet."""
         self._read, self._write = read, write
         self._lock, self._entered = threading.Lock(), 0
 
     @contextmanager
-    def of(self, value: T) -> Iterator[None]:
-        """Set a value for the time that this context lasts; of threads at the same time, the last one's holds."""
+    def set_to(self, value: T) -> Iterator[None]:
+        """Set a value while the context lasts. Of several threads, the value of the latest applies."""
         with self._lock:
             if not self._entered:
                 self._before = self._read()

@@ -1,7 +1,7 @@
-"""What PyTorch says of itself: `python -m chalknet.machine.torch_facts` prints it as JSON.
+"""Facts about PyTorch: `python -m chalknet.machine.torch_facts` prints them as JSON.
 
-PyTorch takes seconds and hundreds of megabytes to import, and a broken one can end the process that imports it; so it
-is asked in a process of its own.
+PyTorch takes seconds and hundreds of megabytes to import, and a broken installation can kill the
+process that imports it. Therefore the facts are read in a process of their own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ TIMEOUT_SECONDS = 60
 
 
 def ask_torch() -> dict[str, Any]:
-    """What a process of its own finds out: version, threads, cuda, device, device_bfloat16; or error, in one line."""
+    """Return the facts about PyTorch, read in a process of its own.
+
+    Returns:
+        What `torch_facts` returns, or {"error": one line}.
+    """
     command = [sys.executable, "-m", "chalknet.machine.torch_facts"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
@@ -31,7 +35,7 @@ def ask_torch() -> dict[str, Any]:
 
 
 def torch_facts() -> dict[str, Any]:
-    """Version, threads of a product on the processor, whether CUDA can be used, its first device and bfloat16 there."""
+    """Return version, CPU threads, whether CUDA can be used, its first device, and bfloat16 there."""
     import torch
 
     cuda = torch.cuda.is_available()
