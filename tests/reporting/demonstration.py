@@ -19,7 +19,7 @@ from chalknet.reporting.document import (
 )
 from chalknet.reporting.drawings.images import show_images
 from chalknet.reporting.drawings.picture import drawing_bytes
-from chalknet.reporting.figures import Curve, Figure, Mark, Matrix, Panel
+from chalknet.reporting.figures import Curve, Figure, HeatMap, Mark, Matrix, Panel
 from chalknet.reporting.formulas import FORMULAS
 from chalknet.reporting.markup import code, escape
 from chalknet.reporting.tables import Table
@@ -27,6 +27,7 @@ from chalknet.reporting.tables import Table
 NASTY = r"#let x = 1; $a_b$ *b* _c_ `d` <e> & @f \g [h] 'i' \"j\" {k} // ~l~ </script>"
 WIDTHS = (100, 500, 1000, 2000)
 LETTERS = tuple("ABCDEFGHIJ")
+MAP_VALUES = ((0.91, 0.935), (None, 0.96))
 BY_CLASS = ((0.9, 0.01), (0.88, 0.01), (0.91, 0.01))  # accuracy, low and high of class 0, and the step to the next
 
 
@@ -150,6 +151,12 @@ def hidden_blocks():
             Figure("", (Matrix("", "told as", "true letter", LETTERS, LETTERS, counts),)),
             "Test images by true and predicted letter; shades go by square roots.",
             "A matrix with nearly all counts on its diagonal.",
+        ),
+        FigureBlock(
+            "map",
+            Figure("", (HeatMap("", "learning rate", "hidden units", ("100", "500"), ("0.01", "0.1"), MAP_VALUES),)),
+            "Mean accuracy in percent by hidden units and learning rate.",
+            "Accuracy rises with the hidden units; one combination is missing.",
         ),
         FigureBlock(
             "classes",

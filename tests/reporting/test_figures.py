@@ -14,7 +14,7 @@ from chalknet.reporting.document_view import draw_pictures
 from chalknet.reporting.drawings.curves import draw
 from chalknet.reporting.drawings.picture import default_settings, drawing_bytes
 from chalknet.reporting.drawings.theme import DARK, LIGHT, TEMPLATE, paint
-from chalknet.reporting.figures import Curve, Figure, Mark, Matrix, Panel
+from chalknet.reporting.figures import Curve, Figure, HeatMap, Mark, Matrix, Panel
 
 X = (1.0, 2.0, 3.0)
 FIGURES = {block.name: block.figure for block in demonstration().blocks() if isinstance(block, FigureBlock)}
@@ -30,7 +30,7 @@ def tuples(value):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_the_json_of_a_figure_has_everything_of_it(name):
-    kinds = {"panel": Panel, "matrix": Matrix, "curves": Curve, "marks": Mark}
+    kinds = {"panel": Panel, "matrix": Matrix, "heatmap": HeatMap, "curves": Curve, "marks": Mark}
 
     def made(plain):
         """A figure, or a part of it, of the values that its JSON holds."""
@@ -104,6 +104,35 @@ def test_panels_of_one_range_share_it_and_name_it_once():
     assert (left.get_ylabel(), right.get_ylabel()) == ("loss", "")
 
 
+def test_the_lowest_panel_of_each_column_keeps_the_numbers_of_a_shared_axis():
+    panel = Panel("", "epoch", "loss", (Curve("a", X, X),))
+    first, *lowest, free = draw(Figure("", (panel,) * 3, columns=2, same_x=True, same_y=True)).axes
+    assert first.get_xlabel() == ""
+    assert not free.axison
+    for axes in lowest:
+        assert axes.get_xlabel() == "epoch"
+        assert axes.xaxis.get_tick_params()["labelbottom"]
+
+
+def test_marks_of_different_labels_have_different_dashes():
+    marks = (Mark(1.5, "stopping point"), Mark(2.5, "kept epoch"))
+    _, stop, kept = draw(one_panel(Curve("a", X, X), marks=marks)).axes[0].lines
+    assert stop.get_dash_capstyle() == kept.get_dash_capstyle()
+    assert stop._unscaled_dash_pattern != kept._unscaled_dash_pattern
+
+
+def test_a_heat_map_shows_every_value_in_percent():
+    panel = HeatMap("", "learning rate", "hidden units", ("5", "9"), ("0.1", "0.2"), ((0.5, 0.75), (None, 1.0)))
+    axes = draw(Figure("", (panel,))).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["50.0", "75.0", "–", "100.0"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["5", "9"]
+
+
+def test_few_points_have_a_tick_each():
+    axes = draw(one_panel(Curve("a", (100.0, 500.0, 1000.0), X, style="points"))).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["100", "500", "1000"]
+
+
 def test_few_values_on_a_logarithmic_axis_are_named_as_they_are():
     axes = draw(one_panel(Curve("a", (100.0, 500.0, 2000.0), X), x_scale="log", y_scale="log")).axes[0]
     assert axes.get_xscale() == axes.get_yscale() == "log"
@@ -144,8 +173,8 @@ def contrast(first, second):
 def test_the_first_three_colors_stand_out_on_their_page():
     """3 to 1 is what WCAG asks of parts of a drawing; the write-up's figures have three curves."""
     for theme in (LIGHT, DARK):
-        assert min(contrast(color, theme.back) for color in theme.curves[:3]) >= 3
-        assert contrast(theme.ink, theme.back) >= 7
+        assert min(contrast(color, theme.legend) for color in theme.curves[:3]) >= 3
+        assert contrast(theme.ink, theme.legend) >= 7
 
 
 def test_a_matrix_shows_every_count():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalknet.reporting.document import Code, Document, Findings, Note, Paragraph, Section, TableBlock
-from chalknet.reporting.document_view import clean
+from chalknet.reporting.document_view import clean_text
 from chalknet.reporting.html import document_html, glued
 from chalknet.reporting.markup import code, escape
 from chalknet.reporting.tables import Table
@@ -114,7 +114,7 @@ def test_what_can_be_scrolled_is_reached_by_keyboard_and_has_a_name(page):
 
 def test_a_drawing_is_there_twice_and_a_photograph_once(page):
     classes = [attributes["class"] for attributes in Page(page).all("img")]
-    assert classes.count("light") == classes.count("dark") == 5
+    assert classes.count("light") == classes.count("dark") == 6
     assert classes.count("paper") == 1
 
 
@@ -147,7 +147,7 @@ def test_any_printable_text_stands_on_the_page_as_it_is(first, second):
     )
     page = document_html(Document(first, second, sections=(Section("1", second, blocks),), banner=first))
     read = Page(page)
-    first, second = (" ".join(clean(text).split()) for text in (first, second))
+    first, second = (" ".join(clean_text(text).split()) for text in (first, second))
     assert read.said("title") == read.said("h1") == [first]
     assert read.said("li")[-1] == first
     assert f"Note: {second}".strip() in read.said("p")

@@ -14,8 +14,8 @@ from chalknet.reporting.drawings.images import (
     EMPTY,
     as_grid,
     choose_images,
+    cut_to_width,
     draw_images,
-    fitted,
     show_images,
     text_width,
 )
@@ -129,10 +129,10 @@ def test_class_names_are_text_and_never_formulas(letters):
 
 
 def test_a_name_that_does_not_fit_ends_in_an_ellipsis():
-    assert fitted("short", 10) == "short"
-    assert fitted("a class of many words", 6).endswith("…")
-    assert text_width(fitted("W" * 50, 6)) <= 6 + 0.64
-    assert fitted("two\nlines", 20) == "two lines"
+    assert cut_to_width("short", 10) == "short"
+    assert cut_to_width("a class of many words", 6).endswith("…")
+    assert text_width(cut_to_width("W" * 50, 6)) <= 6 + 0.64
+    assert cut_to_width("two\nlines", 20) == "two lines"
 
 
 def test_float_images_are_shown_from_their_smallest_to_their_largest_value():

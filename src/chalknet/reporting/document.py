@@ -1,15 +1,18 @@
-"""A document as plain data: sections of blocks. `html` and `typst` make one file of it, `files` everything.
+"""A document as plain data: sections of blocks.
 
-Text of paragraphs, captions, notes and findings carries a small markup (`markup` parses it; `escape` takes its meaning
-away from a name that comes from data):
+`html` and `typst` render a document, and `files` writes everything that belongs to it.
+
+The text of paragraphs, captions, notes and findings may carry a small markup, which `markup` parses.
+Use `markup.escape` for a name that comes from data.
 
     `code`   *emphasis*   **strong**
     $W_h$    a symbol: one letter, with a subscript or without, or a name in `formulas.SYMBOLS`
-    $M2$     a formula by its label in docs/derivation.md: shown as (M2), a link where the document shows the formula
+    $M2$     a formula by its label in docs/derivation.md: shown as (M2), as a link where the
+             document shows the formula
     [figure:NAME]  [table:NAME]  [section:1.4.1]    "Figure 3", "Table 2", "section 1.4.1", as links
 
-What is none of these stands as it is typed, and a backslash before one of `*$[\\ makes it an ordinary character.
-Titles, table cells, alternative texts and `Code` carry no markup at all.
+Everything else stands as it is typed. A backslash before one of `*$[\\ makes it an ordinary character.
+Titles, table cells, alternative texts and `Code` have no markup.
 """
 
 from __future__ import annotations
@@ -36,47 +39,61 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Note:
-    """A remark set apart; a "warning" is one that a reader must not miss."""
+    """A remark in a box.
+
+    Attributes:
+        text: with markup.
+        kind: "plain", or "warning" for a remark that a reader must not miss.
+    """
 
     text: str
     kind: str = "plain"
 
     def __post_init__(self) -> None:
+        """Check the kind."""
         _require(self.kind in ("plain", "warning"), f"a note is plain or a warning, got {self.kind!r}")
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Sentences that were made from numbers, one an item, with markup."""
+    """A list of sentences that were made from numbers, with markup."""
 
     items: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Code:
-    """Lines to type or to read as they are, such as commands."""
+    """Lines in a fixed-width font, such as commands."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class FormulaBlock:
-    """A formula of docs/derivation.md by its label; note stands beside it, such as "gradient check: gap 1.2e-10"."""
+    """A formula of docs/derivation.md.
+
+    Attributes:
+        label: such as "N2".
+        note: text below the formula, with markup, such as "gradient check: relative error 1.2e-10".
+    """
 
     label: str
     note: str = ""
 
     def __post_init__(self) -> None:
+        """Check that the formula exists."""
         _require(self.label in FORMULAS, f"no formula has the label {self.label!r}")
 
 
 @dataclass(frozen=True)
 class TableBlock:
-    """A table, which is also tables/NAME.csv.
+    """A table. It is also written as tables/NAME.csv.
 
     Attributes:
-        caption: with markup; the table's own title where it is empty.
-        highlight: rows that stand out, counted from 0, such as the chosen cell.
+        name: in lower case, for references and the file.
+        table: the values.
+        caption: with markup; the title of the table by default.
+        highlight: indices of rows that stand out, such as the chosen configuration.
     """
 
     name: str
@@ -85,6 +102,7 @@ class TableBlock:
     highlight: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        """Check name, row lengths and highlighted rows."""
         _require_name(self.name)
         widths = {len(row) for row in (self.table.columns, *self.table.rows)}
         _require(len(widths) == 1, f"table {self.name!r} has rows of different lengths")
@@ -93,11 +111,13 @@ class TableBlock:
 
 @dataclass(frozen=True)
 class FigureBlock:
-    """A figure, which is also figures/NAME.json and figures/NAME.svg.
+    """A figure. It is also written as figures/NAME.json and figures/NAME.svg.
 
     Attributes:
+        name: in lower case, for references and the files.
+        figure: the values.
         caption: with markup.
-        alt: what a reader who does not see it needs to know.
+        alt: what a reader who cannot see the figure needs to know.
     """
 
     name: str
@@ -106,16 +126,20 @@ class FigureBlock:
     alt: str
 
     def __post_init__(self) -> None:
+        """Check the name."""
         _require_name(self.name)
 
 
 @dataclass(frozen=True)
 class ImageBlock:
-    """A picture that is there already, such as a sample sheet; it is also figures/NAME.png or .svg.
+    """A picture that is already drawn, such as a sheet of samples. It is also written as figures/NAME.png or .svg.
 
     Attributes:
+        name: in lower case, for references and the file.
         light: bytes of a PNG or an SVG, for white paper.
-        dark: the same for a dark page; light is shown there too, on white, where it is None.
+        caption: with markup.
+        alt: what a reader who cannot see the picture needs to know.
+        dark: the same for a dark page; None to show `light` there too, on white.
     """
 
     name: str
@@ -125,6 +149,7 @@ class ImageBlock:
     dark: bytes | None = None
 
     def __post_init__(self) -> None:
+        """Check the name and the kinds of the pictures."""
         _require_name(self.name)
         for picture in (self.light, self.dark):
             _require(picture is None or picture_kind(picture) != "", f"{self.name!r} is neither a PNG nor an SVG")
@@ -135,13 +160,20 @@ Block = Paragraph | Note | Findings | Code | FormulaBlock | TableBlock | FigureB
 
 @dataclass(frozen=True)
 class Section:
-    """Blocks under a heading; how deep it stands follows from its number ("1", "1.4", "1.4.1", "A")."""
+    """Blocks under a heading.
+
+    Attributes:
+        number: such as "1", "1.4", "1.4.1" or "A"; the level of the heading follows from it.
+        title: plain text.
+        blocks: in their order.
+    """
 
     number: str
     title: str
     blocks: tuple[Block, ...] = ()
 
     def __post_init__(self) -> None:
+        """Check the number."""
         _require(NUMBER.fullmatch(self.number) is not None, f"{self.number!r} is no number of a section")
 
 
@@ -150,8 +182,18 @@ class Document:
     """A whole document.
 
     Attributes:
-        notes: between the title and the contents.
-        banner: plain text over everything, on screen and on paper, such as "Quick form: 2 seeds, 30 epochs".
+        title: plain text.
+        subtitle: plain text below the title.
+        notes: between the title and the table of contents.
+        sections: in their order.
+        banner: plain text on every page, such as "Quick form: 2 seeds, 30 epochs".
+        author: names below the title; "" for none.
+        date: free text beside the author, such as "12 March 2026"; "" for none. A document does not
+            take the date of the day, so that equal studies give equal documents.
+        language: a tag such as "en".
+
+    Raises:
+        ValueError: two tables, two figures or two sections have the same name.
     """
 
     title: str
@@ -159,38 +201,41 @@ class Document:
     notes: tuple[Note, ...] = ()
     sections: tuple[Section, ...] = ()
     banner: str = ""
+    author: str = field(default="", kw_only=True)
+    date: str = field(default="", kw_only=True)
     language: str = field(default="en", kw_only=True)
 
     def __post_init__(self) -> None:
+        """Check that names and numbers are unique."""
         for kind in (TableBlock, (FigureBlock, ImageBlock)):
             _require_once(f"{block.name}" for block in self.blocks() if isinstance(block, kind))
         _require_once(section.number for section in self.sections)
 
     def blocks(self) -> Iterator[Block]:
-        """All blocks in their order."""
+        """Yield all blocks in their order."""
         for section in self.sections:
             yield from section.blocks
 
     def numbers(self) -> dict[str, int]:
-        """What a table or figure is called: "table:NAME" and "figure:NAME" -> 1, 2, ... of its kind."""
+        """Return "table:NAME" and "figure:NAME" -> number of the table or figure, from 1 on."""
         tables = [f"table:{block.name}" for block in self.blocks() if isinstance(block, TableBlock)]
         figures = [f"figure:{block.name}" for block in self.blocks() if isinstance(block, FigureBlock | ImageBlock)]
         return {key: at for keys in (tables, figures) for at, key in enumerate(keys, 1)}
 
     def formulas(self) -> frozenset[str]:
-        """Labels of the formulas that are shown."""
+        """Return the labels of the formulas that are shown."""
         return frozenset(block.label for block in self.blocks() if isinstance(block, FormulaBlock))
 
 
 def picture_kind(picture: bytes) -> str:
-    """ "png", "svg", or "" for anything else."""
+    """Return "png" or "svg", or "" for anything else."""
     if picture.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
     return "svg" if b"<svg" in picture[:1000] else ""
 
 
 def _require(holds: bool, message: str) -> None:
-    """Documents are made by our own code, so a broken one is a fault of ours."""
+    """Raise ValueError unless the condition holds: only chalknet makes documents, so it is a bug."""
     if not holds:
         raise ValueError(f"{message}.")
 

@@ -1,6 +1,6 @@
-"""A document as its templates see it: dictionaries of text, with references resolved and pictures named.
+"""A document as its templates need it: dictionaries of text, with references resolved and pictures named.
 
-The HTML and the PDF are made from one view, so that they say the same.
+The HTML and the PDF are rendered from one `DocumentView`, so that they have the same content.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 from chalknet.formatting import DASH
 from chalknet.reporting.document import (
@@ -26,32 +26,39 @@ from chalknet.reporting.document import (
     TableBlock,
     picture_kind,
 )
-from chalknet.reporting.figures import Figure, Matrix, Panel
+from chalknet.reporting.figures import Figure, HeatMap, Matrix, Panel
 from chalknet.reporting.markup import Span, parse_markup
 from chalknet.reporting.tables import Table
 
-PAGE_WIDTH, PAGE_HEIGHT = 6.5, 8.4  # inches that a picture may fill on A4 between the margins, with its caption
+# Inches that a picture may fill on A4 between the margins, with space for its caption.
+PAGE_WIDTH, PAGE_HEIGHT = 6.5, 8.4
 ONE_PANEL_WIDTH = 4.7
-PIXELS_PER_INCH = 150  # of bitmaps
+PIXELS_PER_INCH = 150  # resolution of bitmaps
 LONG_CELL = 30  # characters from which on the cells of a column are broken into lines
+WIDE_NAMES = 12  # categories on an axis from which on a panel takes the whole width
 NUMERIC = re.compile(r"[-+−±<>≤≥≈~]?\s?[0-9.]")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture for white paper and one for a dark page, if there is one."""
+    """A picture for white paper and one for a dark page.
+
+    Attributes:
+        light: bytes of a PNG or an SVG.
+        dark: the same for a dark page, or None.
+    """
 
     light: bytes
     dark: bytes | None
 
     @property
     def kind(self) -> str:
-        """ "png" or "svg"."""
+        """Kind of the file: "png" or "svg"."""
         return picture_kind(self.light)
 
 
 def draw_pictures(document: Document) -> dict[str, Picture]:
-    """The pictures of a document by name."""
+    """Return the pictures of a document by name; figures are drawn."""
     from chalknet.reporting.drawings.picture import default_settings
 
     pictures = {}
@@ -66,7 +73,7 @@ def draw_pictures(document: Document) -> dict[str, Picture]:
 
 
 def _draw_for_both_pages(figure: Figure, width: float) -> Picture:
-    """Return a figure in both themes, drawn once if only lines and letters differ: drawing takes a second."""
+    """Return a figure in both themes, drawn once if it has no shaded cells: drawing takes a second."""
     from chalknet.reporting.drawings.curves import draw
     from chalknet.reporting.drawings.picture import drawing_bytes
     from chalknet.reporting.drawings.theme import DARK, LIGHT, TEMPLATE, paint
@@ -78,35 +85,57 @@ def _draw_for_both_pages(figure: Figure, width: float) -> Picture:
 
 
 def figure_width(figure: Figure) -> float:
-    """Inches: the whole width of the page, or less where one panel stands alone."""
+    """Return the width of a figure in inches: that of the page, or less for a single panel."""
     if len(figure.panels) > 1:
         return PAGE_WIDTH
     panel = figure.panels[0]
+    if isinstance(panel, HeatMap):
+        return PAGE_WIDTH if len(panel.column_names) > WIDE_NAMES else ONE_PANEL_WIDTH
     if isinstance(panel, Matrix):
         return min(max(1.2 + 0.34 * len(panel.column_names), 3.0), PAGE_WIDTH)
-    return PAGE_WIDTH if len(panel.x_names) > 12 else ONE_PANEL_WIDTH
+    return PAGE_WIDTH if len(panel.x_names) > WIDE_NAMES else ONE_PANEL_WIDTH
 
 
-def document_view(document: Document, pictures: Mapping[str, Picture]) -> dict[str, Any]:
-    """The whole document in plain dictionaries, lists, text and numbers."""
-    reading = _Reading(document, pictures)
+class DocumentView(TypedDict):
+    """What the templates of both formats get. Blocks and spans are dictionaries with a "type" or "kind"."""
+
+    title: str
+    subtitle: str
+    author: str
+    date: str
+    banner: str
+    language: str
+    notes: list[dict[str, Any]]
+    sections: list[dict[str, Any]]
+
+
+def document_view(document: Document, pictures: Mapping[str, Picture]) -> DocumentView:
+    """Return a document as dictionaries, lists, text and numbers, for the templates.
+
+    Args:
+        document: what to show.
+        pictures: the pictures of its figures and images by name.
+    """
+    builder = _ViewBuilder(document, pictures)
     return {
-        "title": clean(document.title),
-        "subtitle": clean(document.subtitle),
-        "banner": clean(document.banner),
-        "language": clean(document.language),
-        "notes": [reading.block(note) for note in document.notes],
-        "sections": [reading.section(section) for section in document.sections],
+        "title": clean_text(document.title),
+        "subtitle": clean_text(document.subtitle),
+        "author": clean_text(document.author),
+        "date": clean_text(document.date),
+        "banner": clean_text(document.banner),
+        "language": clean_text(document.language),
+        "notes": [builder.block(note) for note in document.notes],
+        "sections": [builder.section(section) for section in document.sections],
     }
 
 
-def clean(text: str) -> str:
-    """text without what no file of text may hold: control characters, halves of surrogate pairs, noncharacters."""
+def clean_text(text: str) -> str:
+    """Replace control characters, lone surrogates and noncharacters, which text files must not hold."""
     return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]", "�", text)
 
 
 def picture_size(picture: bytes) -> tuple[float, float]:
-    """Width and height in inches at which a picture is meant to be shown; the page's width where it does not say."""
+    """Return width and height in inches at which to show a picture; the page's width if an SVG has no size."""
     if picture_kind(picture) == "png":
         across, down = (int.from_bytes(picture[at : at + 4], "big") for at in (16, 20))
         return across / PIXELS_PER_INCH, down / PIXELS_PER_INCH
@@ -120,27 +149,29 @@ def picture_size(picture: bytes) -> tuple[float, float]:
     return width, height
 
 
-class _Reading:
-    """The document that is being read, and what its references may lead to."""
+class _ViewBuilder:
+    """Builds the view of one document; it knows what references may lead to."""
 
     def __init__(self, document: Document, pictures: Mapping[str, Picture]):
+        """Collect the numbers and anchors of a document."""
         self.pictures = pictures
         self.numbers = document.numbers()
         self.formulas = document.formulas()
         self.section_numbers = tuple(section.number for section in document.sections)
 
     def section(self, section: Section) -> dict[str, Any]:
-        """The heading's level is 1 below the page's title, and 1 more for each section that it is part of."""
+        """Return a section; the level of its heading is 1 plus the number of sections it is part of."""
         above = [number for number in self.section_numbers if section.number.startswith(number + ".")]
         return {
             "number": section.number,
-            "title": clean(section.title),
+            "title": clean_text(section.title),
             "level": len(above) + 1,
             "anchor": f"section-{section.number}",
             "blocks": [self.block(block) for block in section.blocks],
         }
 
     def block(self, block: Block) -> dict[str, Any]:
+        """Return a block with its type."""
         kind = type(block).__name__.lower()
         if isinstance(block, Paragraph):
             return {"type": kind, "spans": self.spans(block.text)}
@@ -149,19 +180,19 @@ class _Reading:
         if isinstance(block, Findings):
             return {"type": kind, "items": [self.spans(item) for item in block.items]}
         if isinstance(block, Code):
-            return {"type": kind, "text": clean(block.text.strip("\n").expandtabs(4))}
+            return {"type": kind, "text": clean_text(block.text.strip("\n").expandtabs(4))}
         if isinstance(block, FormulaBlock):
             anchor = f"formula-{block.label}"
             return {"type": kind, "label": block.label, "anchor": anchor, "note": self.spans(block.note)}
         if isinstance(block, TableBlock):
             return {**self.named("table", block), **_table_view(block.table), "highlight": list(block.highlight)}
-        return {**self.named("figure", block), "alt": clean(block.alt), **self.picture(block.name)}
+        return {**self.named("figure", block), "alt": clean_text(block.alt), **self.picture(block.name)}
 
     def named(self, kind: str, block: TableBlock | FigureBlock | ImageBlock) -> dict[str, Any]:
-        """What tables and figures share: a number, an anchor and a caption."""
+        """Return what tables and figures share: a number, an anchor and a caption."""
         caption = self.spans(block.caption)
         if isinstance(block, TableBlock) and not caption:
-            caption = [{"kind": "text", "text": clean(block.table.title)}]
+            caption = [{"kind": "text", "text": clean_text(block.table.title)}]
         number = self.numbers[f"{kind}:{block.name}"]
         return {
             "type": kind,
@@ -172,15 +203,18 @@ class _Reading:
         }
 
     def picture(self, name: str) -> dict[str, Any]:
+        """Return the file of a picture and its size in inches, scaled down to fit a page."""
         picture = self.pictures[name]
         width, height = picture_size(picture.light)
         scale = min(1.0, PAGE_WIDTH / width, PAGE_HEIGHT / height)
         return {"file": f"{name}.{picture.kind}", "width": round(width * scale, 4), "height": round(height * scale, 4)}
 
     def spans(self, text: str) -> list[dict[str, Any]]:
-        return [self.span(span) for span in parse_markup(clean(text), self.leads_somewhere)]
+        """Return the parsed spans of a text with markup."""
+        return [self.span(span) for span in parse_markup(clean_text(text), self.leads_somewhere)]
 
     def span(self, span: Span) -> dict[str, Any]:
+        """Return a span; references get their text and target."""
         if span.kind == "formula":
             href = f"formula-{span.text}" if span.text in self.formulas else ""
             return {"kind": "reference", "text": f"({span.text})", "href": href}
@@ -192,18 +226,19 @@ class _Reading:
         return {"kind": span.kind, "text": span.text}
 
     def leads_somewhere(self, reference: str) -> bool:
+        """Return whether the document has the target of a reference."""
         return reference in self.numbers or reference.removeprefix("section:") in self.section_numbers
 
 
 def _table_view(table: Table) -> dict[str, Any]:
     columns = list(zip(table.columns, *table.rows, strict=True))
     kinds = [_column_kind(at, cells) for at, cells in enumerate(columns)]
-    rows = [[clean(cell) for cell in row] for row in table.rows]
-    return {"columns": [clean(head) for head in table.columns], "kinds": kinds, "rows": rows}
+    rows = [[clean_text(cell) for cell in row] for row in table.rows]
+    return {"columns": [clean_text(head) for head in table.columns], "kinds": kinds, "rows": rows}
 
 
 def _column_kind(at: int, cells: tuple[str, ...]) -> str:
-    """ "number" stands right; "name" stands left on one line; "long" is broken into lines."""
+    """Return how a column is aligned: "number" right, "name" left on one line, "long" left on several lines."""
     if any(len(cell) > LONG_CELL for cell in cells[1:]):
         return "long"
     told = [cell for cell in cells[1:] if cell and cell != DASH]

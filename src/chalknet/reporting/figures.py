@@ -1,10 +1,15 @@
-"""Figures as plain data: curves with their names and units, which any drawer can draw."""
+"""Figures as plain data: panels of curves, matrices and heat maps, without anything of how they are drawn.
+
+`chalknet.reporting.drawings.curves` draws them. A document keeps each of its figures as JSON too, so
+that every number in a picture can be read without the picture.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,25 +17,31 @@ from chalknet.formatting import json_ready
 from chalknet.records import SPLITS, EpochRecord
 from chalknet.reporting.tables import SPLIT_NAMES
 
-FORMAT = 1  # of the JSON
+FORMAT = 1  # version of the JSON
 AXES = {
     "loss": "cross-entropy (nats)",
-    "accuracy": "share of right answers",
+    "accuracy": "accuracy",
     "printed_loss": "printed loss",
 }
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A line, or points: its name in the legend and its values.
+    """A line or a set of points.
 
     Attributes:
-        label: "" keeps it out of the legend.
-        low, high: about every point, such as the least and the largest of the seeds, or an interval; a band of a line,
-            error bars of points. Both or neither.
+        label: name in the legend; "" keeps the curve out of it.
+        x: horizontal positions.
+        y: values, as many as x.
+        low: lower ends of a band (of a line) or of error bars (of points), as many as x. For example
+            the smallest value over the seeds, or the lower end of an interval. None for no band.
+        high: upper ends; given if and only if `low` is.
         style: "line" or "points".
-        color: its place in the palette, 0, 1, ...; by default the place of its label among the figure's labels, so
-            that a name has one color in all panels.
+        color: index in the palette. By default the index of the label among the figure's labels, so
+            that a label has the same color in all panels.
+
+    Raises:
+        ValueError: lengths differ, only one of low and high is given, or the style is unknown.
     """
 
     label: str
@@ -42,19 +53,24 @@ class Curve:
     color: int | None = None
 
     def __post_init__(self) -> None:
+        """Check lengths and style."""
         lengths = {len(values) for values in (self.x, self.y, self.low, self.high) if values is not None}
         if len(lengths) != 1 or (self.low is None) != (self.high is None):
-            raise ValueError(f"curve {self.label!r}: x, y, low and high must be of one length; low goes with high.")
+            raise ValueError(f"curve {self.label!r}: x, y, low and high must have one length; low goes with high.")
         if self.style not in ("line", "points"):
             raise ValueError(f"curve {self.label!r}: style must be line or points, got {self.style!r}.")
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A straight line across a panel at one value, such as an epoch, and the interval about it as a shade.
+    """A straight line across a panel at one value, such as an epoch.
 
     Attributes:
-        axis: which axis the value is on: "x" for an upright line, "y" for a level one.
+        at: the value.
+        label: name in the legend; "" keeps the mark out of it.
+        low: lower end of an interval around the value, which is drawn as a shade; None for none.
+        high: upper end; given if and only if `low` is.
+        axis: "x" for a vertical line, "y" for a horizontal one.
     """
 
     at: float
@@ -66,12 +82,18 @@ class Mark:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes.
+    """One pair of axes with its curves and marks.
 
     Attributes:
-        x_scale, y_scale: "linear" or "log".
-        x_names: names that stand at 0, 1, 2, ... of the x axis in place of numbers, such as classes.
-        y_limits: what the y axis spans; what the values need if None.
+        title: text above the panel.
+        x_label: name of the horizontal axis with its unit.
+        y_label: name of the vertical axis with its unit.
+        curves: drawn in this order.
+        x_scale: "linear" or "log".
+        y_scale: "linear" or "log".
+        marks: lines across the panel.
+        x_names: categories at x = 0, 1, 2, ... in place of numbers, such as class names.
+        y_limits: lower and upper end of the vertical axis; None to show every value.
     """
 
     title: str
@@ -84,10 +106,26 @@ class Panel:
     x_names: tuple[str, ...] = ()
     y_limits: tuple[float, float] | None = None
 
+    def cuts_off(self) -> bool:
+        """Return whether a value of a curve lies outside the vertical axis."""
+        if self.y_limits is None:
+            return False
+        low, high = self.y_limits
+        return any(not low <= y <= high for curve in self.curves for y in curve.y)
+
 
 @dataclass(frozen=True)
 class Matrix:
-    """A panel of counts in a grid, such as a confusion matrix: rows by columns, each count written in its place."""
+    """A panel of counts in a grid, such as a confusion matrix. Each cell of the grid shows its count.
+
+    Attributes:
+        title: text above the panel.
+        x_label: what the columns are.
+        y_label: what the rows are.
+        row_names: one per row.
+        column_names: one per column.
+        counts: integers >= 0, rows by columns.
+    """
 
     title: str
     x_label: str
@@ -98,46 +136,88 @@ class Matrix:
 
 
 @dataclass(frozen=True)
+class HeatMap:
+    """A panel of fractions in a grid, such as the accuracy for each pair of values of two fields.
+
+    Attributes:
+        title: text above the panel.
+        x_label: the field whose values are the columns.
+        y_label: the field whose values are the rows.
+        row_names: one per row.
+        column_names: one per column.
+        values: fractions in [0, 1], rows by columns; None where there is no value. Each cell of the
+            grid shows its value in percent.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    row_names: tuple[str, ...]
+    column_names: tuple[str, ...]
+    values: tuple[tuple[float | None, ...], ...]
+
+
+@dataclass(frozen=True)
 class Figure:
     """Panels, side by side or in a grid.
 
     Attributes:
-        columns: of the grid, filled row by row; all panels in one row if None.
-        legend: "panels", one in each; "shared", one for all of them above; "none".
-        same_x, same_y: whether all panels have one range of that axis.
+        title: text above all panels.
+        panels: filled into the grid row by row.
+        columns: number of columns of the grid; None for one row.
+        legend: "panels" for a legend in each panel, "shared" for one above all panels, or "none".
+        same_x: whether all panels have the same horizontal range.
+        same_y: whether all panels have the same vertical range.
     """
 
     title: str
-    panels: tuple[Panel | Matrix, ...]
+    panels: tuple[Panel | Matrix | HeatMap, ...]
     columns: int | None = None
     legend: str = "panels"
     same_x: bool = False
     same_y: bool = False
 
     def json(self) -> str:
-        """The figure as JSON, with the kind of each panel; a value that is not finite is null."""
-        plain = asdict(self)
+        """Return the figure as JSON, with the kind of each panel; values that are not finite are null."""
+        plain: dict[str, Any] = asdict(self)
         for panel, data in zip(self.panels, plain["panels"], strict=True):
             data["kind"] = type(panel).__name__.lower()
         text = json.dumps(json_ready({"format": FORMAT, **plain}), ensure_ascii=False, indent=1, allow_nan=False)
         return text + "\n"
 
+    def cuts_off(self) -> bool:
+        """Return whether a value lies outside the vertical axis of its panel."""
+        return any(panel.cuts_off() for panel in self.panels if isinstance(panel, Panel))
+
 
 def learning_curves(history: Sequence[EpochRecord], title: str = "") -> Figure:
-    """The write-up's figure: loss and accuracy against the epoch, a curve for each set that there is."""
+    """Return the loss and the accuracy after each epoch, with one curve per split.
+
+    Args:
+        history: one record per epoch.
+        title: text above both panels.
+    """
     return Figure(
         title,
         (
             Panel("Loss", "epoch", "cross-entropy (nats per sample)", split_curves([history], SPLITS, "loss")),
-            Panel("Accuracy", "epoch", "share of right answers", split_curves([history], SPLITS, "accuracy")),
+            Panel("Accuracy", "epoch", "accuracy", split_curves([history], SPLITS, "accuracy")),
         ),
     )
 
 
 def split_curves(histories: Sequence[Sequence[EpochRecord]], splits: Sequence[str], measure: str) -> tuple[Curve, ...]:
-    """Return a curve a part: one training's, or the mean of several with the least and the largest as a band."""
+    """Return one curve per split: the mean over the runs, with a band from the smallest to the largest.
+
+    Runs that stopped early are shown as far as all of them go. A split without scores is left out.
+
+    Args:
+        histories: one per run; a single run has no band.
+        splits: "train", "valid", "test" or some of them.
+        measure: an attribute of `Scores`, such as "loss".
+    """
     curves = []
-    length = min(len(history) for history in histories)  # where some stopped early, as far as all of them go
+    length = min(len(history) for history in histories)
     for split in splits:
         if any(history[0].scores(split) is None for history in histories):
             continue
@@ -151,7 +231,7 @@ def split_curves(histories: Sequence[Sequence[EpochRecord]], splits: Sequence[st
 def curve_points(
     history: Sequence[EpochRecord], split: str, measure: str
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the epochs of a history and one measure of a part after each of them."""
+    """Return the epochs of a run and one measure of a split after each of them."""
     found = [(record.epoch, record.scores(split)) for record in history]
     x = tuple(float(epoch) for epoch, _ in found)
     return x, tuple(float(getattr(scores, measure)) for _, scores in found)

@@ -1,15 +1,14 @@
-"""The figures of a study as plain data: curves of each configuration, accuracy against what was varied, stopping
-points.
-"""
+"""The figures of a study as plain data: learning curves, accuracy by factor, stopping points, confusion."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from chalknet.formatting import capitalized
-from chalknet.records import EpochRecord
-from chalknet.reporting.figures import AXES, Curve, Figure, Mark, Matrix, Panel, curve_points, split_curves
+from chalknet.records import EpochRecord, Scores
+from chalknet.reporting.figures import AXES, Curve, Figure, HeatMap, Mark, Matrix, Panel, curve_points, split_curves
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData, field_name
 from chalknet.reporting.study_tables import confusion_counts
 from chalknet.reporting.tables import SPLIT_NAMES
@@ -17,36 +16,81 @@ from chalknet.studies.configurations import value_text
 from chalknet.studies.results import LabeledPredictions
 
 MAX_PANELS = 12
-MAX_WIDE_PANELS = 6  # in two columns; more stand in three
-MAX_LABELS = 12  # configurations that stand by name on an axis
-WIDE_RATIO = 20.0  # of the largest to the smallest value, from which an axis is logarithmic
+MAX_WIDE_PANELS = 6  # panels that stand in two columns; more stand in three
+MAX_LINES = 6  # values of the second factor that are drawn as lines
+MAX_BANDS = 3  # lines whose intervals are drawn; more bands would hide each other
+MIN_MAP_VALUES = 3  # values of both factors from which on a heat map is drawn
+MIN_GRID_FRACTION = 0.5  # fraction of the combinations of two factors that make a grid
+WIDE_RATIO = 20.0  # ratio of the largest to the smallest value from which on an axis is logarithmic
 MAX_MATRIX_CLASSES = 12
-BESIDE = 0.02  # of an axis
-LARGE_SPIKE = 1.5  # times what an axis needs for the rest, from which losses are cut off
+SEED_OFFSET = 0.02  # distance of the points of single seeds from their mean, in lengths of the axis
+LARGE_SPIKE = 1.5  # ratio of all values to the values of interest from which on an axis is cut
+EARLY = 0.1  # fraction of the epochs whose accuracy may be cut off
 
 
 def history_curves(
-    history: Sequence[EpochRecord], splits: Sequence[str], measures: Sequence[str], title: str
+    history: Sequence[EpochRecord], splits: Sequence[str], measures: Sequence[str], marks: tuple[Mark, ...] = ()
 ) -> Figure:
-    """One training: a panel a measure, a curve a part."""
+    """Return the curves of one run: a panel per measure with a curve per split.
+
+    Args:
+        history: one record per epoch.
+        splits: "train", "valid", "test" or some of them.
+        measures: attributes of `Scores`, such as "loss".
+        marks: vertical lines in every panel, such as those of `epoch_marks`.
+    """
     panels = tuple(
-        Panel(capitalized(measure.replace("_", " ")), "epoch", AXES[measure], split_curves([history], splits, measure))
+        Panel(
+            capitalized(measure.replace("_", " ")),
+            "epoch",
+            AXES[measure],
+            split_curves([history], splits, measure),
+            marks=marks,
+            y_limits=value_limits([history], splits, measure),
+        )
         for measure in measures
     )
-    return Figure(title, panels, legend="shared" if len(splits) > 1 else "none")
+    return Figure("", panels, legend="shared" if len(splits) + len(marks) > 1 else "none")
+
+
+def epoch_marks(runs: ConfigurationRuns, seed: int | None = None) -> tuple[Mark, ...]:
+    """Return marks at the stopping point and at the kept epoch.
+
+    Args:
+        runs: the runs of one configuration.
+        seed: index of one run, whose kept epoch is marked; None for the mean over all of them, with
+            the smallest and the largest.
+    """
+    marks = []
+    if runs.stopping is not None and len(runs.histories[0]) > 1:
+        marks.append(_stopping_mark(runs))
+    kept = runs.kept_epochs if seed is None else (runs.kept_epochs[seed],)
+    ends = (min(kept), max(kept)) if len(set(kept)) > 1 else (None, None)
+    return (*marks, Mark(sum(kept) / len(kept), "kept epoch", *ends))
+
+
+def _stopping_mark(runs: ConfigurationRuns) -> Mark:
+    assert runs.stopping is not None, "callers check it"
+    epoch = runs.stopping.epoch
+    ends = (None, None) if math.isnan(epoch.low) else (epoch.low, epoch.high)
+    return Mark(epoch.value, "stopping point", *ends)
 
 
 def configuration_curves(report_data: ReportData, measure: str, splits: Sequence[str]) -> Figure:
-    """A panel a configuration: the mean over its seeds, and as a band the least and the largest of them."""
+    """Return a panel per configuration: the mean over its seeds with a band from smallest to largest.
+
+    Every panel marks the stopping point and the kept epoch.
+    """
     shown = shown_configurations(report_data)
-    top = loss_top(shown) if measure == "loss" else None
+    limits = value_limits([history for runs in shown for history in runs.histories], splits, measure)
     panels = tuple(
         Panel(
             panel_title(runs),
             "epoch",
             AXES[measure],
             split_curves(runs.histories, splits, measure),
-            y_limits=None if top is None else (0.0, top),
+            marks=epoch_marks(runs),
+            y_limits=limits,
         )
         for runs in shown
     )
@@ -54,13 +98,14 @@ def configuration_curves(report_data: ReportData, measure: str, splits: Sequence
 
 
 def seed_curves(runs: ConfigurationRuns, split: str, measures: Sequence[str]) -> Figure:
-    """One configuration: a panel a measure, a curve a seed."""
+    """Return the curves of one configuration: a panel per measure with a curve per seed."""
     panels = tuple(
         Panel(
             capitalized(measure),
             "epoch",
             AXES[measure],
             _seed_curves(runs, split, measure),
+            y_limits=value_limits(runs.histories, (split,), measure),
         )
         for measure in measures
     )
@@ -75,26 +120,25 @@ def _seed_curves(runs: ConfigurationRuns, split: str, measure: str) -> tuple[Cur
 
 
 def stopping_curves(report_data: ReportData) -> Figure:
-    """A panel a configuration: of each seed what chose the epoch, with the epoch at which the mean is best and its
-    interval.
+    """Return a panel per configuration: the monitored measure of each seed, with the stopping point.
+
+    The shade around a stopping point is its 95 % interval.
     """
     panels = []
-    top = loss_top(shown_configurations(report_data))
-    limits = None if top is None else (0.0, top)
-    for runs in shown_configurations(report_data):
+    shown = shown_configurations(report_data)
+    histories = [history for runs in shown for history in runs.histories]
+    for runs in shown:
         if runs.stopping is None:
             continue
-        epoch, measure = runs.stopping.epoch, runs.stopping.monitor.removeprefix("valid_")
-        ends = (None, None) if math.isnan(epoch.low) else (epoch.low, epoch.high)
-        marks = (Mark(epoch.value, "stopping point", *ends),)
+        measure = runs.stopping.monitor.removeprefix("valid_")
         panels.append(
             Panel(
-                f"{panel_title(runs)}: epoch {epoch.value:.0f}",
+                f"{panel_title(runs)}: epoch {runs.stopping.epoch.value:.0f}",
                 "epoch",
                 "validation " + AXES[measure],
                 _seed_curves(runs, "valid", measure),
-                marks=marks,
-                y_limits=limits if measure == "loss" else None,
+                marks=(_stopping_mark(runs),),
+                y_limits=value_limits(histories, ("valid",), measure),
             )
         )
     same = len({panel.y_label for panel in panels}) == 1
@@ -102,108 +146,262 @@ def stopping_curves(report_data: ReportData) -> Figure:
 
 
 def panel_title(runs: ConfigurationRuns) -> str:
-    """A configuration over its panel: its label as it is, words with a large first letter."""
+    """Return the title of a configuration's panel: its label, or words with a capital."""
     return runs.title if runs.configuration.settings else capitalized(runs.title)
 
 
 def _columns(n_panels: int) -> int:
-    """Of a grid of panels that fits a page."""
+    """Return the number of columns with which so many panels fit a page."""
     return min(n_panels, 2 if n_panels <= MAX_WIDE_PANELS else 3)
 
 
-def loss_top(shown: Sequence[ConfigurationRuns]) -> float | None:
-    """Where a loss axis ends if a few epochs would flatten all others: above where training begins and ends."""
-    histories = [history for runs in shown for history in runs.histories]
+def value_limits(
+    histories: Sequence[Sequence[EpochRecord]], splits: Sequence[str], measure: str
+) -> tuple[float, float] | None:
+    """Return the ends of a vertical axis that cuts off a few epochs which would flatten all others.
 
-    def largest(records: Iterable[EpochRecord]) -> float:
-        scores = (record.scores(split) for record in records for split in ("train", "valid"))
-        return max(one.loss for one in scores if one is not None)
+    A loss axis ends a little above the losses of the first and the last epochs, so that spikes
+    between them are cut off. An accuracy axis begins at the lowest accuracy after the first tenth of
+    the epochs, so that curves near 90 % can be told apart.
 
-    top = 1.1 * largest(history[at] for history in histories for at in (0, -1))
-    return top if largest(record for history in histories for record in history) > LARGE_SPIKE * top else None
+    Returns:
+        (low, high), or None where the axis can show every value.
+    """
+    if measure == "loss":
+        return _loss_limits(histories, splits)
+    return _accuracy_limits(histories, splits) if measure == "accuracy" else None
 
 
-def accuracy_figure(report_data: ReportData) -> Figure:
-    """Accuracy on the judged part against what was varied: means with their intervals, and each seed as a point."""
-    runs = report_data.complete
-    split = report_data.comparison_split or "train"
-    places, scale, names = _places(report_data)
-    means = tuple(one.mean(split, "accuracy") for one in runs)
-    found = [report_data.accuracy_of(one) for one in runs]
-    low = tuple(math.nan if one is None else one.low for one in found)
-    high = tuple(math.nan if one is None else one.high for one in found)
-    with_interval = all(one is not None for one in found)
-    curves = [
-        Curve(
-            "mean, 95 % interval" if with_interval else "mean",
-            places,
-            means,
-            low if with_interval else None,
-            high if with_interval else None,
-            style="points",
-        )
-    ]
+def _loss_limits(histories: Sequence[Sequence[EpochRecord]], splits: Sequence[str]) -> tuple[float, float] | None:
+    ends = _values((history[at] for history in histories for at in (0, -1)), splits, lambda scores: scores.loss)
+    top = 1.1 * max(ends, default=0.0)
+    largest = max(_values(_records(histories), splits, lambda scores: scores.loss), default=0.0)
+    return (0.0, top) if largest > LARGE_SPIKE * top else None
+
+
+def _accuracy_limits(histories: Sequence[Sequence[EpochRecord]], splits: Sequence[str]) -> tuple[float, float] | None:
+    later = [history[math.ceil(EARLY * len(history)) :] for history in histories]
+    everything = _values(_records(histories), splits, lambda scores: scores.accuracy)
+    shown = _values(_records(later), splits, lambda scores: scores.accuracy)
+    if not shown:
+        return None
+    low, high = min(shown), max(shown)
+    if high - min(everything) <= LARGE_SPIKE * (high - low) or low == high:
+        return None
+    margin = 0.04 * (high - low)
+    return max(low - margin, 0.0), min(high + margin, 1.0 + margin)
+
+
+def _records(histories: Iterable[Sequence[EpochRecord]]) -> Iterable[EpochRecord]:
+    return (record for history in histories for record in history)
+
+
+def _values(records: Iterable[EpochRecord], splits: Sequence[str], measure: Callable[[Scores], float]) -> list[float]:
+    """Return one measure of all splits that have scores, over all records."""
+    found = (record.scores(split) for record in records for split in splits)
+    return [measure(scores) for scores in found if scores is not None]
+
+
+def accuracy_figures(report_data: ReportData) -> dict[str, Figure]:
+    """Return the figures that show accuracy against what was varied, by their name in the document.
+
+    With one factor it is "accuracy", one point per configuration. With two factors it is "accuracy",
+    a line per value of the second factor, and "accuracy-map", a heat map, if both are numbers. For a
+    search, or with more factors, it is "trials", a panel per factor.
+    """
+    if len(report_data.complete) < 2 or not report_data.varied:
+        return {}
+    if len(report_data.varied) == 1 and report_data.results.spec.search is None:
+        return {"accuracy": _one_factor_figure(report_data)}
+    if not is_grid(report_data):
+        return {"trials": _trials_figure(report_data)}
+    x_name, line_name = _line_factors(report_data)
+    figures = {}
+    if len(_distinct(report_data, line_name)) <= MAX_LINES:
+        figures["accuracy"] = _lines_figure(report_data, x_name, line_name)
+    if all(_is_numeric(report_data, name) for name in report_data.varied) and all(
+        len(_distinct(report_data, name)) >= MIN_MAP_VALUES for name in report_data.varied
+    ):
+        figures["accuracy-map"] = _map_figure(report_data)
+    return figures or {"trials": _trials_figure(report_data)}
+
+
+def is_grid(report_data: ReportData) -> bool:
+    """Return whether two factors vary and most of their combinations are there, so that a table by both has values.
+
+    A search has few values in common between its trials, so its table would be a diagonal.
+    """
+    if len(report_data.varied) != 2 or report_data.results.spec.search is not None:
+        return False
+    combinations = math.prod(len(_distinct(report_data, name)) for name in report_data.varied)
+    return len(report_data.complete) >= MIN_GRID_FRACTION * combinations
+
+
+def _one_factor_figure(report_data: ReportData) -> Figure:
+    """Return means with their intervals, and each seed as a point."""
+    runs, name = report_data.complete, report_data.varied[0]
+    x, scale, names = _axis(report_data, name, runs)
+    curves = [_mean_curve(report_data, "mean", x, runs, style="points")]
     if report_data.n_seeds > 1:
-        beside = _beside(places, scale)
-        seeds = [(x, value) for x, one in zip(beside, runs, strict=True) for value in one.values(split, "accuracy")]
-        curves.append(Curve("single seeds", tuple(x for x, _ in seeds), tuple(y for _, y in seeds), style="points"))
-    label = field_name(report_data.varied[0]) if len(report_data.varied) == 1 else "configuration"
-    panel = Panel("", label, f"{SPLIT_NAMES[split]} accuracy", tuple(curves), x_scale=scale, x_names=names)
+        # Beside the mean, where both can be seen; on a logarithmic axis at the mean itself.
+        offset = 0.0 if scale == "log" else SEED_OFFSET * (max(x) - min(x))
+        split = report_data.comparison_split or "train"
+        seeds = [
+            (at + offset, value) for at, one in zip(x, runs, strict=True) for value in one.values(split, "accuracy")
+        ]
+        curves.append(Curve("single seeds", tuple(at for at, _ in seeds), tuple(y for _, y in seeds), style="points"))
+    panel = Panel("", field_name(name), _accuracy_label(report_data), tuple(curves), x_scale=scale, x_names=names)
     return Figure("", (panel,))
 
 
+def _lines_figure(report_data: ReportData, x_name: str, line_name: str) -> Figure:
+    """Return accuracy against one factor, with a line per value of the other."""
+    curves = []
+    values = _distinct(report_data, line_name)
+    for value in values:
+        runs = tuple(one for one in report_data.complete if _setting(one, line_name) == value)
+        x, _, _ = _axis(report_data, x_name, runs)
+        order = sorted(range(len(runs)), key=lambda at: x[at])
+        ordered = tuple(runs[at] for at in order)
+        label = f"{field_name(line_name)} {_short_text(value)}"
+        places = tuple(x[at] for at in order)
+        with_band = len(values) <= MAX_BANDS
+        curves.append(_mean_curve(report_data, label, places, ordered, "line", with_interval=with_band))
+    _, scale, names = _axis(report_data, x_name, report_data.complete)
+    panel = Panel("", field_name(x_name), _accuracy_label(report_data), tuple(curves), x_scale=scale, x_names=names)
+    return Figure("", (panel,), legend="shared")
+
+
+def _map_figure(report_data: ReportData) -> Figure:
+    """Return the mean accuracy for each pair of values of the two factors."""
+    down, across = report_data.varied
+    rows, columns = (sorted(_distinct(report_data, name), key=_sort_key) for name in (down, across))
+    split = report_data.comparison_split or "train"
+    means = {
+        (_setting(runs, down), _setting(runs, across)): runs.mean(split, "accuracy") for runs in report_data.complete
+    }
+    panel = HeatMap(
+        "",
+        field_name(across),
+        field_name(down),
+        tuple(map(_short_text, rows)),
+        tuple(map(_short_text, columns)),
+        tuple(tuple(means.get((row, column)) for column in columns) for row in rows),
+    )
+    return Figure("", (panel,), legend="none")
+
+
+def _trials_figure(report_data: ReportData) -> Figure:
+    """Return a panel per factor: every configuration as a point, and the best one set off."""
+    split = report_data.comparison_split or "train"
+    best = report_data.chosen or report_data.complete[0]
+    others = tuple(runs for runs in report_data.complete if runs is not best)
+    panels = []
+    for name in report_data.varied:
+        x, scale, names = _axis(report_data, name, report_data.complete)
+        at = dict(zip((runs.name for runs in report_data.complete), x, strict=True))
+        curves = (
+            Curve(
+                "configurations",
+                tuple(at[runs.name] for runs in others),
+                tuple(runs.mean(split, "accuracy") for runs in others),
+                style="points",
+            ),
+            _mean_curve(report_data, "highest mean", (at[best.name],), (best,), style="points"),
+        )
+        label = _accuracy_label(report_data)
+        panels.append(Panel("", field_name(name), label, curves, x_scale=scale, x_names=names))
+    return Figure("", tuple(panels), columns=_columns(len(panels)), legend="shared", same_y=True)
+
+
+def _mean_curve(
+    report_data: ReportData,
+    label: str,
+    x: tuple[float, ...],
+    runs: Sequence[ConfigurationRuns],
+    style: str,
+    *,
+    with_interval: bool = True,
+) -> Curve:
+    """Return the mean accuracy of each configuration, with 95 % intervals where all of them have one."""
+    means = tuple(one.mean(report_data.comparison_split or "train", "accuracy") for one in runs)
+    found = [interval for one in runs if (interval := report_data.accuracy_of(one)) is not None]
+    if len(found) < len(runs) or not with_interval:
+        return Curve(label, x, means, style=style)
+    low, high = tuple(one.low for one in found), tuple(one.high for one in found)
+    shown = label if style == "line" else f"{label}, 95 % interval"
+    return Curve(shown, x, means, low, high, style=style)
+
+
+def _accuracy_label(report_data: ReportData) -> str:
+    return f"{SPLIT_NAMES[report_data.comparison_split or 'train']} accuracy"
+
+
+def _axis(
+    report_data: ReportData, name: str, runs: Sequence[ConfigurationRuns]
+) -> tuple[tuple[float, ...], str, tuple[str, ...]]:
+    """Return where configurations stand on the axis of a factor, its scale, and names where values are not numbers."""
+    values = _distinct(report_data, name)
+    if not _is_numeric(report_data, name):
+        return tuple(float(values.index(_setting(one, name))) for one in runs), "linear", tuple(map(value_text, values))
+    numbers = [_number(value) or 0.0 for value in values]
+    is_wide = min(numbers) > 0 and max(numbers) / min(numbers) >= WIDE_RATIO
+    return tuple(_number(_setting(one, name)) or 0.0 for one in runs), "log" if is_wide else "linear", ()
+
+
+def _line_factors(report_data: ReportData) -> tuple[str, str]:
+    """Return the factor of the horizontal axis and that of the lines: a number with many values goes on the axis."""
+    first, second = report_data.varied
+
+    def rank(name: str) -> tuple[bool, int]:
+        return _is_numeric(report_data, name), len(_distinct(report_data, name))
+
+    return (second, first) if rank(second) > rank(first) else (first, second)
+
+
+def _distinct(report_data: ReportData, name: str) -> list[Any]:
+    """Return the values of a factor among the complete configurations, in the order in which they were given."""
+    return list(dict.fromkeys(_setting(runs, name) for runs in report_data.complete))
+
+
+def _setting(runs: ConfigurationRuns, name: str) -> Any:
+    """Return the value of a factor in a configuration, or None where it is at its default."""
+    return dict(runs.configuration.settings).get(name)
+
+
+def _is_numeric(report_data: ReportData, name: str) -> bool:
+    return all(_number(value) is not None for value in _distinct(report_data, name))
+
+
+def _number(value: Any) -> float | None:
+    """Return a value as a number, also a lone width; None if it is no number."""
+    flat = value[0] if isinstance(value, tuple) and len(value) == 1 else value
+    return None if isinstance(flat, bool) or not isinstance(flat, (int, float)) else float(flat)
+
+
+def _short_text(value: Any) -> str:
+    """Return the name of a row or column of a heat map: small numbers with three digits."""
+    number = _number(value)
+    return value_text(value) if number is None or abs(number) >= 1 else f"{number:.3g}"
+
+
+def _sort_key(value: Any) -> float:
+    return _number(value) or 0.0
+
+
 def confusion_figure(report_data: ReportData, predictions: Sequence[LabeledPredictions]) -> Figure:
-    """How often each class was taken for each other, added over the seeds."""
+    """Return how often each class was predicted for each true class, added over the seeds."""
     names = report_data.results.data.class_names
     counts = confusion_counts(predictions, len(names))
     rows = tuple(tuple(int(n) for n in row) for row in counts)
     return Figure("", (Matrix("", "predicted class", "true class", names, names, rows),), legend="none")
 
 
-def has_accuracy_figure(report_data: ReportData) -> bool:
-    """Whether the configurations fit on one axis: they differ in one number, or are few enough to be named."""
-    return len(report_data.complete) > 1 and (
-        _numbers(report_data) is not None or len(report_data.complete) <= MAX_LABELS
-    )
-
-
 def shown_configurations(report_data: ReportData) -> tuple[ConfigurationRuns, ...]:
-    """The complete configurations, or of many the best, in the order in which they were asked for."""
+    """Return the complete configurations, or the best of many, in the order in which they were given."""
     configurations = report_data.complete or report_data.configurations
     if len(configurations) <= MAX_PANELS:
         return configurations
     split = report_data.comparison_split or "train"
     best = sorted(configurations, key=lambda runs: -runs.mean(split, "accuracy"))[:MAX_PANELS]
     return tuple(runs for runs in configurations if runs in best)
-
-
-def _places(report_data: ReportData) -> tuple[tuple[float, ...], str, tuple[str, ...]]:
-    """Where the configurations stand on the axis, its scale, and names where they are not numbers."""
-    numbers = _numbers(report_data)
-    if numbers is None:
-        names = tuple(
-            value_text(dict(runs.configuration.settings)[report_data.varied[0]])
-            if len(report_data.varied) == 1
-            else runs.name
-            for runs in report_data.complete
-        )
-        return tuple(float(i) for i in range(len(names))), "linear", names
-    wide = min(numbers) > 0 and max(numbers) / min(numbers) >= WIDE_RATIO
-    return numbers, "log" if wide else "linear", ()
-
-
-def _beside(places: tuple[float, ...], scale: str) -> tuple[float, ...]:
-    """A little to the right of each place, where it is seen beside what stands there; a log axis keeps its values."""
-    width = 0.0 if scale == "log" else max(places) - min(places)
-    return tuple(x + BESIDE * width for x in places)
-
-
-def _numbers(report_data: ReportData) -> tuple[float, ...] | None:
-    """The values of the one field that varies, if they are numbers; a lone width is one."""
-    if len(report_data.varied) != 1:
-        return None
-    values = [dict(runs.configuration.settings)[report_data.varied[0]] for runs in report_data.complete]
-    flat = [value[0] if isinstance(value, tuple) and len(value) == 1 else value for value in values]
-    if any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in flat):
-        return None
-    return tuple(float(value) for value in flat)

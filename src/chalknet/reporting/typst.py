@@ -31,7 +31,7 @@ def document_pdf(document: Document, pictures: Mapping[str, Picture] | None = No
         pictures: what `draw_pictures` gave, where it is at hand already.
     """
     pictures = draw_pictures(document) if pictures is None else pictures
-    view = document_view(document, pictures)
+    view: dict[str, Any] = dict(document_view(document, pictures))
     _add_longest(view)
     view["formulas"] = {label: {"typst": FORMULAS[label].typst, "latex": FORMULAS[label].latex} for label in FORMULAS}
     view["symbols"] = _symbols(view)

@@ -1,1 +1,5 @@
-"""Pictures, drawn from plain data; the only files that import matplotlib, and that only when something is drawn."""
+"""Draw figures and image sheets with matplotlib.
+
+matplotlib is imported in this package only, and only when something is drawn: it is slow to import,
+and most commands draw nothing.
+"""

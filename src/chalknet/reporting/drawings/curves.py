@@ -1,18 +1,20 @@
-"""Figures as pictures: curves with bands and points, small multiples, matrices, on white paper or for a dark page."""
+"""Draw figures with matplotlib: panels of curves, matrices and heat maps, for white paper or a dark page."""
 
 from __future__ import annotations
 
 import math
 import textwrap
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chalknet.artifacts.atomic import write_bytes
+from chalknet.formatting import DASH
 from chalknet.records import EpochRecord
 from chalknet.reporting.drawings.picture import drawing_bytes, drawing_type, file_kind
-from chalknet.reporting.drawings.theme import LIGHT, Theme
-from chalknet.reporting.figures import Curve, Figure, Mark, Matrix, Panel, learning_curves
+from chalknet.reporting.drawings.theme import LIGHT, MARK_DASHES, Theme
+from chalknet.reporting.figures import Curve, Figure, HeatMap, Mark, Matrix, Panel, learning_curves
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -22,20 +24,25 @@ if TYPE_CHECKING:
 
     from chalknet.training.trainer import Run
 
-LETTER_WIDTH = 0.6  # of a letter, in its height, on average and with room to spare
-PANEL_WIDTH, PANEL_HEIGHT = 5.2, 4.0  # inches, of a picture that stands by itself
-PAGE_FONT_SIZE = 8.0  # of a picture that is shown at its own size within a page
-LONG_NAME = 6  # names along an axis that are longer stand upright
+LETTER_WIDTH = 0.6  # width of a letter in font sizes, on average and with room to spare
+PANEL_WIDTH, PANEL_HEIGHT = 5.2, 4.0  # inches, of a panel in a picture of its own
+PAGE_FONT_SIZE = 8.0  # points, in a picture that a page shows at its own size
+LONG_NAME = 6  # letters from which on the names along an axis are turned by 90 degrees
+MAX_NAMED_TICKS = 8  # values that all have a tick of their own
+MIN_TICK_GAP = 0.08  # smallest distance of such ticks, in lengths of the axis
 
 
 def plot_curves(run: Run | Sequence[EpochRecord], path: str | Path | None = None, title: str = "") -> Drawing:
-    """Loss and accuracy side by side, a curve each for training, validation and test.
+    """Plot loss and accuracy after each epoch, with one curve per split.
 
     Args:
         run: a `Run`, or its history.
-        path: where to write the picture too: .png, .svg or .pdf.
+        path: where to save the picture too; .png, .svg or .pdf.
+        title: text above the plots.
+
     Returns:
-        a matplotlib Figure, which shows itself in a notebook.
+        A matplotlib Figure. A notebook shows it.
+
     Raises:
         ConfigError: path has another ending.
         OutputError: path cannot be written.
@@ -49,12 +56,13 @@ def plot_curves(run: Run | Sequence[EpochRecord], path: str | Path | None = None
 
 
 def draw(figure: Figure, theme: Theme = LIGHT, width: float | None = None) -> Drawing:
-    """A figure's panels in their grid, each with its lines and names.
+    """Draw all panels of a figure with their legends.
 
     Args:
-        theme: the colors; a drawing in `DARK` has no background of its own.
-        width: of the whole picture in inches, with letters for being shown at that size; by default each panel has its
-            full size and the picture is as wide as it gets.
+        figure: what to draw.
+        theme: the colors. A drawing in `DARK` has no background of its own.
+        width: width of the whole picture in inches; letters have the size that fits a page. By
+            default each panel has its full size, and the picture is as wide as that makes it.
     """
     from matplotlib import rc_context
 
@@ -64,23 +72,22 @@ def draw(figure: Figure, theme: Theme = LIGHT, width: float | None = None) -> Dr
         drawing = drawing_type()(figsize=_size(figure, rows, columns, width), layout="constrained")
         drawing.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr, call-arg]
         drawing.patch.set_visible(theme.paper is not None)
-        places = drawing.subplots(rows, columns, squeeze=False, sharex=figure.same_x, sharey=figure.same_y).ravel()
-        for axes, panel in zip(places, figure.panels, strict=False):
-            if isinstance(panel, Matrix):
-                _draw_matrix(axes, panel, theme)
+        grid = drawing.subplots(rows, columns, squeeze=False, sharex=figure.same_x, sharey=figure.same_y).ravel()
+        axes = list(grid[: len(figure.panels)])
+        for one, panel in zip(axes, figure.panels, strict=True):
+            if isinstance(panel, Panel):
+                _draw_panel(one, panel, theme, figure)
             else:
-                _draw_panel(axes, panel, theme, _palette(figure))
-        for axes in places[len(figure.panels) :]:
-            axes.set_axis_off()
-        if figure.same_y:
-            for axes in [axes for at, axes in enumerate(places) if at % columns]:
-                axes.set_ylabel("")  # it says what the first of its row says
-        _name(drawing, figure, list(places[: len(figure.panels)]), theme.back)
+                _draw_grid(one, panel, theme)
+        for one in grid[len(axes) :]:
+            one.set_axis_off()
+        _drop_repeated_labels(figure, axes, columns)
+        _add_titles_and_legends(drawing, figure, axes, theme.legend)
     return drawing
 
 
 def _settings(theme: Theme, width: float | None) -> Any:
-    """matplotlib's settings while one figure is drawn; a picture by itself keeps the sizes that its reader has set."""
+    """Return the matplotlib settings for one figure; without a width, the user's font sizes are kept."""
     sizes = {
         "font.size": PAGE_FONT_SIZE,
         "axes.titlesize": PAGE_FONT_SIZE * 1.1,
@@ -97,28 +104,40 @@ def _settings(theme: Theme, width: float | None) -> Any:
         "axes.facecolor": theme.paper or "none",
         **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), theme.ink),
         "axes.titlecolor": theme.ink,
-        "text.parse_math": False,  # names come from data: a $ in one begins no formula
+        "text.parse_math": False,  # names come from data: a $ in a name must not start a formula
         "text.usetex": False,
     }
 
 
 def _size(figure: Figure, rows: int, columns: int, width: float | None) -> tuple[float, float]:
+    """Return width and height of the whole picture in inches."""
     if width is None:
         return PANEL_WIDTH * columns, PANEL_HEIGHT * rows
-    panel = width / columns
-    matrix = any(isinstance(panel, Matrix) for panel in figure.panels)
-    height = panel * (0.85 if matrix else 0.75 if columns > 1 else 0.56)
-    return width, max(height, 1.7) * rows + 0.3 * bool(figure.title) + 0.25 * (figure.legend == "shared")
+    panel_width = width / columns
+    if any(isinstance(panel, Matrix) for panel in figure.panels):
+        ratio = 0.85
+    elif any(isinstance(panel, HeatMap) for panel in figure.panels):
+        ratio = 0.5
+    else:
+        ratio = 0.66 if columns > 1 else 0.5
+    height = max(panel_width * ratio, 1.7) * rows
+    return width, height + 0.3 * bool(figure.title) + 0.25 * (figure.legend == "shared")
 
 
-def _palette(figure: Figure) -> dict[str, int]:
-    """Label -> its place in the palette, in the order in which labels first appear."""
+def _color_indices(figure: Figure) -> dict[str, int]:
+    """Return label -> index in the palette, in the order in which labels first appear."""
     labels = [curve.label for panel in figure.panels if isinstance(panel, Panel) for curve in panel.curves]
-    return {label: place for place, label in enumerate(dict.fromkeys(label for label in labels if label))}
+    return {label: index for index, label in enumerate(dict.fromkeys(label for label in labels if label))}
 
 
-def _fitting(axes: Axes, title: str) -> str:
-    """A panel's title in as many lines as its column needs: long ones would run into those beside them."""
+def _mark_indices(figure: Figure) -> dict[str, int]:
+    """Return label of a mark -> index of its dashes, in the order in which labels first appear."""
+    labels = [mark.label for panel in figure.panels if isinstance(panel, Panel) for mark in panel.marks]
+    return {label: index for index, label in enumerate(dict.fromkeys(labels))}
+
+
+def _wrapped_title(axes: Axes, title: str) -> str:
+    """Return the title of a panel in as many lines as its column needs."""
     from matplotlib.figure import Figure as Drawing
 
     place, drawing = axes.get_subplotspec(), axes.get_figure()
@@ -129,25 +148,26 @@ def _fitting(axes: Axes, title: str) -> str:
     return textwrap.fill(title, max(letters, 8))
 
 
-def _draw_panel(axes: Axes, panel: Panel, theme: Theme, palette: dict[str, int]) -> None:
-    for place, curve in enumerate(panel.curves):
-        chosen = palette.get(curve.label, place) if curve.color is None else curve.color
-        _draw_curve(axes, curve, *theme.style(chosen))
+def _draw_panel(axes: Axes, panel: Panel, theme: Theme, figure: Figure) -> None:
+    colors, dashes = _color_indices(figure), _mark_indices(figure)
+    for position, curve in enumerate(panel.curves):
+        index = colors.get(curve.label, position) if curve.color is None else curve.color
+        _draw_curve(axes, curve, *theme.style(index))
     for mark in panel.marks:
-        _draw_mark(axes, mark, theme)
-    axes.set(title=_fitting(axes, panel.title), xlabel=panel.x_label, ylabel=panel.y_label)
-    _scale(axes, panel)
-    axes.grid(True, color=theme.faint, linewidth=0.6)
+        _draw_mark(axes, mark, theme, MARK_DASHES[dashes[mark.label] % len(MARK_DASHES)])
+    axes.set(title=_wrapped_title(axes, panel.title), xlabel=panel.x_label, ylabel=panel.y_label)
+    _set_scales(axes, panel)
+    axes.grid(True, color=theme.grid, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_curve(axes: Axes, curve: Curve, color: str, dashes: str) -> None:
-    label = curve.label or "_none"  # matplotlib leaves names with an underscore out of legends
+    label = curve.label or "_none"  # matplotlib leaves labels that begin with an underscore out of legends
     if curve.style == "points":
         _draw_points(axes, curve, label, color)
         return
-    marker = "o" if len(curve.x) == 1 else None  # a single epoch is a point, which a line would not show
+    marker = "o" if len(curve.x) == 1 else None  # a line through one point would be invisible
     axes.plot(curve.x, curve.y, label=label, color=color, linestyle=dashes, linewidth=1.6, marker=marker)
     if curve.low is not None and curve.high is not None:
         axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.22, linewidth=0)
@@ -165,107 +185,154 @@ def _draw_points(axes: Axes, curve: Curve, label: str, color: str) -> None:
     axes.errorbar(curve.x, curve.y, lengths, fmt="s", label=label, color=color, markersize=4.5, capsize=3)
 
 
-def _draw_mark(axes: Axes, mark: Mark, theme: Theme) -> None:
+def _draw_mark(axes: Axes, mark: Mark, theme: Theme, dashes: Any) -> None:
     line, shade = (axes.axvline, axes.axvspan) if mark.axis == "x" else (axes.axhline, axes.axhspan)
     if mark.low is not None and mark.high is not None:
         shade(mark.low, mark.high, color=theme.mark, alpha=0.16, linewidth=0)
-    line(mark.at, color=theme.mark, linewidth=1.1, linestyle=(0, (4, 2)), label=mark.label or "_none")
+    line(mark.at, color=theme.mark, linewidth=1.1, linestyle=dashes, label=mark.label or "_none")
 
 
-def _scale(axes: Axes, panel: Panel) -> None:
+def _set_scales(axes: Axes, panel: Panel) -> None:
     from matplotlib.ticker import MaxNLocator
 
     if panel.y_scale == "log":
         axes.set_yscale("log")
-        _plain_numbers(axes.yaxis)
+        _use_plain_numbers(axes.yaxis)
     if panel.y_limits is not None:
         axes.set_ylim(*panel.y_limits)
     if panel.x_names:
-        _name_places(axes, panel.x_names)
+        _set_category_ticks(axes, panel.x_names)
         return
-    values = sorted({x for curve in panel.curves for x in curve.x})
+    # With points, the first curve has the places of the others or lies beside them.
+    shown = panel.curves[:1] if panel.curves and panel.curves[0].style == "points" else panel.curves
+    values = sorted({x for curve in shown for x in curve.x})
     if panel.x_scale == "log":
         axes.set_xscale("log")
-        _ticks_at_values(axes, values)
+        _set_value_ticks(axes, values)
+    elif all(curve.style == "points" for curve in panel.curves) and _are_apart(values):
+        axes.set_xticks(values, [_number_text(value) for value in values])
     elif all(x == round(x) for x in values):
         axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True, steps=[1, 2, 5, 10]))
     if values == [1.0]:
-        axes.set_xlim(0, 2)  # around a single point the axis would be cut finer than epochs are
+        axes.set_xlim(0, 2)  # by default the ticks around a single epoch would be fractions of an epoch
 
 
-def _name_places(axes: Axes, names: Sequence[str]) -> None:
-    upright = max(map(len, names)) > LONG_NAME
-    axes.set_xticks(range(len(names)), [_short(name) for name in names], rotation=90 if upright else 0)
+def _are_apart(values: Sequence[float]) -> bool:
+    """Return whether sorted values are so few and so far apart that each can have a tick of its own."""
+    gaps = [after - before for before, after in pairwise(values)]
+    return 0 < len(gaps) < MAX_NAMED_TICKS and min(gaps) >= MIN_TICK_GAP * (values[-1] - values[0])
+
+
+def _number_text(value: float) -> str:
+    """Return a tick: small numbers with three digits, others as they are."""
+    return f"{value:.3g}" if abs(value) < 1 else f"{value:g}"
+
+
+def _set_category_ticks(axes: Axes, names: Sequence[str]) -> None:
+    is_turned = max(map(len, names)) > LONG_NAME and len(names) > 2
+    axes.set_xticks(range(len(names)), [_shortened(name) for name in names], rotation=90 if is_turned else 0)
     axes.set_xlim(-0.6, len(names) - 0.4)
 
 
-def _ticks_at_values(axes: Axes, values: Sequence[float]) -> None:
-    """Few values on a logarithmic axis are named themselves: 100, 500, 1000, 2000 and not 100, 1000."""
+def _set_value_ticks(axes: Axes, values: Sequence[float]) -> None:
+    """Show few values on a logarithmic axis as they are: 100, 500, 1000, 2000 and not 100, 1000."""
     from matplotlib.ticker import NullLocator
 
-    _plain_numbers(axes.xaxis)
-    if len(values) <= 8:
-        axes.set_xticks(values, [f"{value:g}" for value in values])
+    _use_plain_numbers(axes.xaxis)
+    if len(values) <= MAX_NAMED_TICKS:
+        axes.set_xticks(values, [_number_text(value) for value in values])
         axes.xaxis.set_minor_locator(NullLocator())
 
 
-def _plain_numbers(axis: Axis) -> None:
-    """0.01 and 100 on a logarithmic axis, not powers of ten; within one power of ten, some values between too."""
+def _use_plain_numbers(axis: Axis) -> None:
+    """Show 0.01 and 100 on a logarithmic axis in place of powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogFormatter
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    # Within one power of ten, some values between get a label too.
     axis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
 
 
-def _draw_matrix(axes: Axes, matrix: Matrix, theme: Theme) -> None:
+def _draw_grid(axes: Axes, panel: Matrix | HeatMap, theme: Theme) -> None:
+    """Draw a matrix or a heat map, with the value written into each cell."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    most = max((count for row in matrix.counts for count in row), default=0) or 1
-    # By square roots, so that a few mistakes are seen beside many right answers.
-    shares = [[math.sqrt(count / most) for count in row] for row in matrix.counts]
+    shades, texts = _count_cells(panel) if isinstance(panel, Matrix) else _fraction_cells(panel)
     colors = LinearSegmentedColormap.from_list("chalknet", theme.shades)
-    axes.imshow(shares, cmap=colors, vmin=0, vmax=1, aspect="auto")
-    for row, counts in enumerate(matrix.counts):
-        for column, count in enumerate(counts):
-            ink = theme.ink if shares[row][column] < 0.6 else theme.paper or "#000000"
-            shown = f"{count}" if count else "·"
-            axes.text(column, row, shown, ha="center", va="center", color=ink, fontsize="small")
-    axes.set_xticks(range(len(matrix.column_names)), [_short(name) for name in matrix.column_names])
-    if max(map(len, matrix.column_names), default=0) > LONG_NAME:
+    axes.imshow(shades, cmap=colors, vmin=0, vmax=1, aspect="auto")
+    for row, shown in enumerate(texts):
+        for column, text in enumerate(shown):
+            ink = theme.ink if shades[row][column] < 0.6 else theme.paper or "#000000"
+            axes.text(column, row, text, ha="center", va="center", color=ink, fontsize="small")
+    axes.set_xticks(range(len(panel.column_names)), [_shortened(name) for name in panel.column_names])
+    if max(map(len, panel.column_names), default=0) > LONG_NAME and len(panel.column_names) > LONG_NAME:
         axes.tick_params(axis="x", rotation=90)
-    axes.set_yticks(range(len(matrix.row_names)), [_short(name) for name in matrix.row_names])
-    axes.set(title=matrix.title, xlabel=matrix.x_label, ylabel=matrix.y_label)
+    axes.set_yticks(range(len(panel.row_names)), [_shortened(name) for name in panel.row_names])
+    axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 
 
-def _name(drawing: Drawing, figure: Figure, places: list[Axes], back: str) -> None:
-    """Title and legends."""
+def _count_cells(matrix: Matrix) -> tuple[list[list[float]], list[list[str]]]:
+    """Return the shade in [0, 1] and the text of each cell."""
+    largest = max((count for row in matrix.counts for count in row), default=0) or 1
+    # Square roots make a few mistakes visible beside many correct predictions.
+    shades = [[math.sqrt(count / largest) for count in row] for row in matrix.counts]
+    return shades, [[f"{count}" if count else "·" for count in row] for row in matrix.counts]
+
+
+def _fraction_cells(panel: HeatMap) -> tuple[list[list[float]], list[list[str]]]:
+    """Return the shade in [0, 1] and the text of each cell; shades span the values that there are."""
+    known = [value for row in panel.values for value in row if value is not None]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    span = (high - low) or 1.0
+    shades = [[0.0 if value is None else 0.08 + 0.92 * (value - low) / span for value in row] for row in panel.values]
+    return shades, [[DASH if value is None else f"{100 * value:.1f}" for value in row] for row in panel.values]
+
+
+def _drop_repeated_labels(figure: Figure, axes: Sequence[Axes], columns: int) -> None:
+    """Remove the axis labels that a neighbor to the left or below repeats.
+
+    matplotlib hides the numbers of such axes, and a label without numbers would be left. The lowest
+    panel of each column keeps label and numbers, also where the last row is not full.
+    """
+    for index, one in enumerate(axes):
+        if figure.same_y and index % columns:
+            one.set_ylabel("")
+        if figure.same_x:
+            if index + columns < len(axes):
+                one.set_xlabel("")
+            else:
+                one.tick_params(axis="x", labelbottom=True)
+
+
+def _add_titles_and_legends(drawing: Drawing, figure: Figure, places: list[Axes], background: str) -> None:
     if figure.title:
         drawing.suptitle(figure.title)
-    entries = {axes: _entries(axes, panel) for axes, panel in zip(places, figure.panels, strict=True)}
+    entries = {axes: _legend_entries(axes, panel) for axes, panel in zip(places, figure.panels, strict=True)}
     if figure.legend == "shared":
-        together = {label: handle for found in entries.values() for label, handle in found.items()}
-        if together:
+        shared = {label: handle for found in entries.values() for label, handle in found.items()}
+        if shared:
             drawing.legend(
-                together.values(), together, loc="outside upper center", ncols=min(len(together), 5), frameon=False
+                shared.values(), shared, loc="outside upper center", ncols=min(len(shared), 5), frameon=False
             )
     elif figure.legend == "panels":
         for axes, found in entries.items():
             if found:
-                axes.legend(found.values(), found, facecolor=back, edgecolor="none", framealpha=0.8)
+                axes.legend(found.values(), found, facecolor=background, edgecolor="none", framealpha=0.8)
 
 
-def _entries(axes: Axes, panel: Panel | Matrix) -> dict[str, Artist]:
-    """Legend of a panel: label -> what is drawn, in the panel's own order, which matplotlib's is not."""
+def _legend_entries(axes: Axes, panel: Panel | Matrix | HeatMap) -> dict[str, Artist]:
+    """Return label -> drawn object in the order of the panel, which matplotlib does not keep."""
+    if not isinstance(panel, Panel):
+        return {}
     handles, labels = axes.get_legend_handles_labels()
     drawn = dict(zip(labels, handles, strict=True))
-    if isinstance(panel, Matrix):
-        return {}
     wanted = [curve.label for curve in panel.curves] + [mark.label for mark in panel.marks]
     return {label: drawn[label] for label in wanted if label in drawn}
 
 
-def _short(name: str, longest: int = 18) -> str:
+def _shortened(name: str, limit: int = 18) -> str:
+    """Return a name on one line, cut with an ellipsis where it is longer than the limit."""
     line = " ".join(name.split())
-    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"

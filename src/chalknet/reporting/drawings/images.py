@@ -1,4 +1,4 @@
-"""Sheets of images: samples with their class as title, or a row of samples for each class."""
+"""Draw sheets of images: samples with their class as title, or a row of samples for each class."""
 
 from __future__ import annotations
 
@@ -19,20 +19,23 @@ from chalknet.reporting.drawings.picture import drawing_bytes, drawing_type, fil
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
-MAX_SIDE = 100  # rows or columns; beyond it a sheet is a wall
-EMPTY = -1  # a place of the grid without an image
+MAX_SIDE = 100  # rows or columns of a grid
+EMPTY = -1  # marks a cell of the grid without an image
 
-# All lengths are pixels at this resolution, so that every pixel of an image becomes a square of whole pixels.
+# All lengths are pixels at this resolution, so that every pixel of an image becomes a square of
+# whole pixels on the sheet.
 DPI = 150
 MARGIN = 24
-LARGE, SMALL = 168, 84  # sides of an image: few columns, many columns
-SHEET_WIDTH = 1000  # what images of the large size may fill before they become smaller
-FRAME_GRAY = 153  # a solid white glyph needs an edge on white paper
+LARGE, SMALL = 168, 84  # sides of an image in a sheet of few columns and of many columns
+SHEET_WIDTH = 1000  # width that images of the large size may fill before they become smaller
+FRAME_GRAY = 153  # gives a white image an edge on white paper
 
 POINT = DPI / 72
-WIDE, CAPITAL, OTHER = 1.0, 0.75, 0.64  # widths of characters in font sizes; a little more than DejaVu Sans needs
+# Widths of characters in font sizes, a little more than DejaVu Sans needs.
+WIDE, CAPITAL, OTHER = 1.0, 0.75, 0.64
 LARGEST_FONT, SMALLEST_FONT = 11.0, 5.5
-MAX_NAME = 16.0  # font sizes
+MAX_NAME = 16.0  # width of a class name in font sizes, beyond which it is cut
+CANDIDATES = 4  # images that are looked at per place of a sample sheet, to avoid blank ones
 
 
 def show_images(
@@ -46,23 +49,25 @@ def show_images(
     indices: Sequence[int] | IntArray | None = None,
     path: str | Path | None = None,
 ) -> Drawing:
-    """Images drawn at random, in gray, each with its class as title: the write-up's 2 x 5 sheet, or any other.
+    """Show images drawn at random, in gray, each with its class as title.
 
     Args:
-        data: images (N, H, W). uint8 is shown on the scale 0 to 255; other values on 0 to 1 where they lie in there,
-            else from the smallest to the largest.
-        rows, columns: size of the grid; 2 x 5, or with by_class a row for each class, if rows is not given. Where there
-            are fewer images than places, the grid is smaller.
-        seed: of the draw; the same seed shows the same images.
-        by_class: row r holds images of class r, named at its left.
+        data: images (N, H, W). uint8 is shown on the scale 0 to 255. Other values are shown on 0 to 1
+            if they lie in this range, else from the smallest to the largest value.
+        rows: rows of the grid. By default 2, or one per class with `by_class`.
+        columns: columns of the grid. With fewer images than cells, the grid is smaller.
+        seed: seed of the random choice; the same seed shows the same images.
+        by_class: whether row r holds images of class r, with the name of the class at its left.
         titles: whether classes are named.
-        indices: the samples to draw from, such as `splits.train`; all of them if not given.
-        path: where to write the picture too: .png, .svg or .pdf. Equal sheets are equal bytes.
+        indices: positions of the samples to choose from, such as `splits.train`; None for all.
+        path: where to save the picture too; .png, .svg or .pdf. Equal sheets are equal bytes.
+
     Returns:
-        a matplotlib Figure, which shows itself in a notebook.
+        A matplotlib Figure. A notebook shows it.
+
     Raises:
-        DataError: data holds rows and not images, or there is none to draw from.
-        ConfigError: a grid, seed, index or kind of file that cannot be meant.
+        DataError: data holds table rows, or there is no image to choose from.
+        ConfigError: rows, columns, seed, indices or the ending of path is invalid.
         OutputError: path cannot be written.
     """
     kind = file_kind(path) if path is not None else None
@@ -84,7 +89,11 @@ def choose_images(
     by_class: bool = False,
     indices: Sequence[int] | IntArray | None = None,
 ) -> IntArray:
-    """(rows, columns) samples drawn without replacement, `EMPTY` where there is none; see `show_images`."""
+    """Return positions of samples drawn without replacement, for the arguments of `show_images`.
+
+    Returns:
+        (rows, columns) integers in [0, N), or `EMPTY` where there is no image.
+    """
     if not data.is_images:
         raise DataError(f"{data.source}: holds rows of {data.n_inputs} values, which cannot be shown as images.")
     n_rows = (min(data.n_classes, MAX_SIDE) if by_class else 2) if rows is None else rows
@@ -100,8 +109,35 @@ def choose_images(
     return as_grid(rng.permutation(pool)[: n_rows * columns], columns)
 
 
+def sample_sheet(data: Dataset, indices: IntArray, *, seed: int, rows: int = 2, columns: int = 5) -> Drawing:
+    """Draw images chosen at random, each with its class, without images of one value only.
+
+    A letter such as an I can fill its whole image and then looks like an empty square, which tells a
+    reader nothing. Where there are too few other images, such images are shown too.
+
+    Args:
+        data: images (N, H, W).
+        indices: positions of the samples to choose from.
+        seed: seed of the random choice.
+        rows: rows of the sheet.
+        columns: columns of the sheet.
+    """
+    pool = choose_images(data, min(CANDIDATES * rows, MAX_SIDE), columns, seed=seed, indices=indices).ravel()
+    pool = pool[pool != EMPTY]
+    is_blank = np.array([data.inputs[sample].min() == data.inputs[sample].max() for sample in pool], dtype=bool)
+    # A stable sort keeps the random order and moves blank images behind all others.
+    chosen = pool[np.argsort(is_blank, kind="stable")][: rows * columns]
+    grid = as_grid(chosen, columns)
+    return draw_images(data, grid, titles=_class_titles(data, grid))
+
+
 def as_grid(samples: Sequence[int] | IntArray, columns: int) -> IntArray:
-    """(rows, columns) samples in reading order, `EMPTY` after the last; no more columns than samples."""
+    """Return positions of samples as a grid in reading order, with `EMPTY` after the last.
+
+    Returns:
+        (rows, columns) integers; with fewer samples than columns, there are as many columns as
+        samples.
+    """
     chosen = np.asarray(samples, dtype=np.int64)
     width = min(columns, len(chosen))
     filled = np.full(-(-len(chosen) // width) * width, EMPTY, dtype=np.int64)
@@ -117,12 +153,15 @@ def draw_images(
     row_titles: Sequence[str] | None = None,
     group: int | None = None,
 ) -> Drawing:
-    """The sheet of these samples, laid out pixel by pixel.
+    """Draw a sheet of the given samples, laid out pixel by pixel.
 
     Args:
-        grid: (rows, columns) samples, `EMPTY` for a free place.
-        titles: one above each place, in reading order. row_titles: one at the left of each row.
-        group: columns that belong together, such as the 2 of a pair; the groups stand further apart.
+        data: images (N, H, W).
+        grid: (rows, columns) positions of samples, or `EMPTY` for a free cell.
+        titles: one above each cell, in reading order.
+        row_titles: one at the left of each row.
+        group: number of columns that belong together, such as the 2 of a pair. There is more space
+            between groups than within them.
     """
     sheet = _Sheet.plan(data, grid, titles, row_titles, group or grid.shape[1])
     drawing = drawing_type()(figsize=(sheet.width / DPI, sheet.height / DPI), dpi=DPI, facecolor="white")
@@ -130,31 +169,36 @@ def draw_images(
     axes.set_axis_off()
     pixels = sheet.pixels(data, grid)
     extent = (0.0, float(sheet.width), float(sheet.height), 0.0)
-    # As RGB, for a gray color map would round some values one down.
+    # As RGB: a gray color map would round some values down by one.
     axes.imshow(np.stack([pixels] * 3, axis=-1), interpolation="nearest", extent=extent, aspect="auto")
-    # Class names are text: a $ in one begins no formula.
+    # Class names are text: a $ in a name must not start a formula.
     style: dict[str, Any] = {"fontfamily": "DejaVu Sans", "fontsize": sheet.font, "color": "black", "parse_math": False}
     for at, title in enumerate(titles or ()):
         left, top = sheet.corner(*divmod(at, grid.shape[1]))
         x, y = left + sheet.cell[1] / 2, top - 0.45 * sheet.font * POINT
-        axes.text(x, y, fitted(title, sheet.title_width), ha="center", va="baseline", **style)
+        axes.text(x, y, cut_to_width(title, sheet.title_width), ha="center", va="baseline", **style)
     for row, title in enumerate(row_titles or ()):
         left, top = sheet.corner(row, 0)
         x, y = left - 0.8 * sheet.font * POINT, top + sheet.cell[0] / 2
-        axes.text(x, y, fitted(title, MAX_NAME), ha="right", va="center_baseline", **style)
+        axes.text(x, y, cut_to_width(title, MAX_NAME), ha="right", va="center_baseline", **style)
     return drawing
 
 
 @dataclass(frozen=True)
 class _Sheet:
-    """Where everything is, in pixels from the upper left corner.
+    """The layout of a sheet, in pixels from the upper left corner.
 
     Attributes:
-        cell: height and width of an image as shown.
-        step, zoom: step x step pixels of the image are averaged into one, and that is zoom x zoom pixels of the sheet.
-        gap: between columns, and between an image and the title below it.
-        font: size in points. title_width: what fits above an image, in font sizes.
-        head_height: of a title. head_width: of the row titles. group: columns that belong together.
+        shape: rows and columns of the grid.
+        cell: height and width of an image on the sheet.
+        step: step x step pixels of the image are averaged to one.
+        zoom: that one becomes zoom x zoom pixels of the sheet.
+        gap: space between columns, and between an image and the title below it.
+        font: font size in points.
+        title_width: width in font sizes that fits above an image.
+        head_height: height of a title.
+        head_width: width of the row titles.
+        group: number of columns that belong together.
     """
 
     shape: tuple[int, int]
@@ -172,6 +216,7 @@ class _Sheet:
     def plan(
         cls, data: Dataset, grid: IntArray, titles: Sequence[str] | None, row_titles: Sequence[str] | None, group: int
     ) -> _Sheet:
+        """Return the layout for a grid of images with these titles."""
         rows, columns = grid.shape
         side = min(max(SHEET_WIDTH // columns, SMALL), LARGE)
         height, width = data.inputs.shape[1:]
@@ -200,22 +245,24 @@ class _Sheet:
 
     @property
     def width(self) -> int:
+        """Width of the sheet."""
         return self.corner(0, self.shape[1] - 1)[0] + self.cell[1] + MARGIN
 
     @property
     def height(self) -> int:
+        """Height of the sheet."""
         rows = self.shape[0]
-        # A title has some air above its letters; the margin there may be that much smaller.
+        # A title has some space above its letters, so the upper margin is smaller by that much.
         return 2 * MARGIN + rows * (self.head_height + self.cell[0]) + (rows - 1) * self.gap - self.head_height // 4
 
     def corner(self, row: int, column: int) -> tuple[int, int]:
-        """x and y of an image's upper left corner."""
+        """Return x and y of the upper left corner of an image."""
         x = MARGIN + self.head_width + column * (self.cell[1] + self.gap) + column // self.group * 2 * self.gap
         y = MARGIN - self.head_height // 4 + row * (self.head_height + self.cell[0] + self.gap) + self.head_height
         return x, y
 
     def pixels(self, data: Dataset, grid: IntArray) -> NDArray[np.uint8]:
-        """(height, width) the sheet without its letters."""
+        """Return the sheet without its letters, (height, width) with 0 black and 255 white."""
         paper = np.full((self.height, self.width), 255, dtype=np.uint8)
         low, high = _shown_range(data)
         for (row, column), sample in np.ndenumerate(grid):
@@ -238,7 +285,7 @@ def _check_grid(data: Dataset, rows: int, columns: int, seed: int, by_class: boo
 
 
 def _pool(data: Dataset, indices: Sequence[int] | IntArray | None) -> IntArray:
-    """The samples to draw from."""
+    """Return the positions of the samples to choose from."""
     pool = np.arange(len(data)) if indices is None else np.asarray(indices, dtype=np.int64)
     outside = pool[(pool < 0) | (pool >= len(data))]
     if outside.size:
@@ -253,14 +300,14 @@ def _class_titles(data: Dataset, grid: IntArray) -> list[str]:
 
 
 def text_width(text: str) -> float:
-    """How wide a line of text is at most, in font sizes, near enough to lay out a sheet."""
+    """Return an upper bound of the width of a line of text, in font sizes."""
     return sum(
         WIDE if c in "WMmw@%" or east_asian_width(c) in "WF" else CAPITAL if c.isupper() else OTHER for c in text
     )
 
 
-def fitted(name: str, width: float) -> str:
-    """name on one line, cut with an ellipsis where it is wider than that many font sizes."""
+def cut_to_width(name: str, width: float) -> str:
+    """Return a name on one line, cut with an ellipsis where it is wider than so many font sizes."""
     line = " ".join(name.split())
     if text_width(line) <= width:
         return line
@@ -270,7 +317,7 @@ def fitted(name: str, width: float) -> str:
 
 
 def _shown_range(data: Dataset) -> tuple[float, float]:
-    """The values that are shown black and white."""
+    """Return the values that are shown black and white."""
     if data.inputs.dtype == np.uint8:
         return 0.0, 255.0
     low, high = float(data.inputs.min()), float(data.inputs.max())
@@ -278,10 +325,10 @@ def _shown_range(data: Dataset) -> tuple[float, float]:
 
 
 def _gray(image: NDArray[Any], low: float, high: float, step: int) -> NDArray[np.uint8]:
-    """(h, w) uint8: step x step pixels averaged into one, low black and high white."""
+    """Return the image as (h, w) uint8: step x step pixels averaged to one, low is 0 and high is 255."""
     height, width = (max(side // step, 1) for side in image.shape)
     tall, wide = min(step, image.shape[0]), min(step, image.shape[1])
-    # Halves, as the difference of two float64 can overflow and that of their halves cannot.
+    # Halves: the difference of two float64 can overflow, that of their halves cannot.
     scaled = (image[: height * tall, : width * wide] * 0.5 - low * 0.5) / max(high * 0.5 - low * 0.5, 1e-300)
     means = scaled.reshape(height, tall, width, wide).mean(axis=(1, 3))
     gray: NDArray[np.uint8] = np.rint(means * 255).clip(0, 255).astype(np.uint8)

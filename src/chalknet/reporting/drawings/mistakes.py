@@ -1,4 +1,4 @@
-"""A sheet of the mistakes of which a model was most certain."""
+"""Draw the mistakes of which a model was most confident."""
 
 from __future__ import annotations
 
@@ -13,23 +13,34 @@ from chalknet.reporting.drawings.images import EMPTY, as_grid, draw_images
 from chalknet.reporting.drawings.picture import drawing_bytes
 from chalknet.studies.results import LabeledPredictions
 
-MISTAKES = 15
+MAX_MISTAKES = 15
 COLUMNS = 5
 
 
-def worst_mistakes(predictions: LabeledPredictions, most: int = MISTAKES) -> NDArray[np.intp]:
-    """Places among the answers of the wrong ones, the most confident first; of equals the first."""
+def worst_mistakes(predictions: LabeledPredictions, limit: int = MAX_MISTAKES) -> NDArray[np.intp]:
+    """Return the positions of the wrong predictions with the highest confidence, highest first.
+
+    Args:
+        predictions: of M samples.
+        limit: at most so many positions are returned.
+
+    Returns:
+        Positions in [0, M). Of equal confidences the earlier position comes first.
+    """
     wrong = np.flatnonzero(~predictions.correct)
-    return wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:most]
+    return wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:limit]
 
 
 def mistake_sheet(
     data: Dataset, predictions: LabeledPredictions, worst: NDArray[np.intp], class_names: Sequence[str]
 ) -> bytes:
-    """A PNG of these answers' images, each under its true class, its predicted class and the probability of that.
+    """Return a PNG of images with their true class, their predicted class and its probability.
 
     Args:
-        data: images. worst: places among the answers, at least one. class_names: of the answers' labels.
+        data: images that `predictions.index` refers to.
+        predictions: of M samples.
+        worst: positions in [0, M) of the predictions to show, at least one.
+        class_names: names of the labels in `predictions`.
     """
     grid = as_grid(predictions.index[worst], COLUMNS)
     titles = [

@@ -27,11 +27,14 @@ def appendix_section(report_data: ReportData, number: str = "A", title: str = "T
     if not report_data.is_run:
         text = tomli_w.dumps(spec_tables(report_data.results.spec)).strip()
         blocks += [
+            *standard_text("files"),
             Paragraph("The whole question, as `study.toml` holds it:"),
             # Each list of the file on one line.
             Code(re.sub(r"\[\n((?:    .*\n)+)\]", lambda found: f"[{' '.join(found[1].split()).rstrip(',')}]", text)),
         ]
-    return Section(number, title, (*blocks, *standard_text("files")))
+    else:
+        blocks += standard_text("files")
+    return Section(number, title, tuple(blocks))
 
 
 def status_blocks(report_data: ReportData) -> list[Block]:

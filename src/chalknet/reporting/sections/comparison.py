@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from chalknet.formatting import capitalized, count_of, listed
 from chalknet.reporting.document import Block, FigureBlock, Findings, Note, Paragraph, Section, TableBlock
+from chalknet.reporting.figures import Figure
 from chalknet.reporting.markup import code
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData, field_name
 from chalknet.reporting.sections.standard_text import standard_text
 from chalknet.reporting.study_figures import (
-    accuracy_figure,
+    accuracy_figures,
     configuration_curves,
-    has_accuracy_figure,
-    loss_top,
+    is_grid,
     panel_title,
     shown_configurations,
 )
@@ -43,10 +43,9 @@ def comparison_section(
     if with_configuration_tables:
         blocks += _configuration_tables(report_data)
     blocks += [Paragraph(_text(report_data)), _configurations(report_data)]
-    if len(report_data.varied) == 2 and len(report_data.complete) > 2:
+    if is_grid(report_data) and len(report_data.complete) > 2:
         blocks.append(TableBlock("grid", grid_table(report_data), _grid_caption(report_data)))
-    if has_accuracy_figure(report_data):
-        blocks.append(_accuracy_block(report_data))
+    blocks += _accuracy_blocks(report_data)
     blocks += _findings(report_data)
     blocks += _curves(report_data)
     return Section(number, title, tuple(blocks))
@@ -126,16 +125,21 @@ def _grid_caption(report_data: ReportData) -> str:
     )
 
 
-def _accuracy_block(report_data: ReportData) -> FigureBlock:
-    split = comparison_split_name(report_data)
-    caption = f"{capitalized(split)} accuracy of each configuration"
-    if report_data.comparison is not None:
-        caption += ", with its 95 % interval"
-    if report_data.n_seeds > 1:
-        caption += "; the small points are the seeds"
-    against = field_name(report_data.varied[0]) if len(report_data.varied) == 1 else "configuration"
-    alt = f"{capitalized(split)} accuracy against {against}; the numbers stand in the table of configurations."
-    return FigureBlock("accuracy", accuracy_figure(report_data), f"{caption}.", alt)
+def _accuracy_blocks(report_data: ReportData) -> list[Block]:
+    """The figures of accuracy by factor."""
+    split = capitalized(comparison_split_name(report_data))
+    interval = " with 95 % intervals" if report_data.comparison is not None else ""
+    factors = listed([field_name(name) for name in report_data.varied])
+    lines = {
+        "accuracy": f"{split} accuracy by {factors}{interval}.",
+        "accuracy-map": f"Mean {split.lower()} accuracy in percent by {factors}; darker is higher.",
+        "trials": f"{split} accuracy of every configuration against each factor.",
+    }
+    if len(report_data.varied) == 1 and report_data.n_seeds > 1:
+        lines["accuracy"] += " The small points are single seeds."
+    alt = f"{split} accuracy against {factors}; the table of configurations has the numbers."
+    figures = accuracy_figures(report_data)
+    return [FigureBlock(name, figure, lines[name], alt) for name, figure in figures.items()]
 
 
 def _findings(report_data: ReportData) -> list[Block]:
@@ -180,15 +184,16 @@ def _curves(report_data: ReportData) -> list[Block]:
         if len(shown) == len(report_data.complete)
         else f" Shown are the {len(shown)} configurations with the highest accuracy."
     )
+    figures = {measure: configuration_curves(report_data, measure, splits) for measure in ("loss", "accuracy")}
     blocks: list[Block] = [
         FigureBlock(
             f"curves-{measure}",
-            configuration_curves(report_data, measure, splits),
+            figure,
             f"{capitalized(measure)} of {names} after each epoch, {seeds}{as_far}; all panels have the same axes."
-            f"{cut_off(report_data, measure)}{which}",
+            f"{cut_off(figure)}{which}",
             f"A panel for each of {count_of(len(shown), 'configuration')}: {measure} of {names} against the epoch.",
         )
-        for measure in ("loss", "accuracy")
+        for measure, figure in figures.items()
     ]
     sentences = tuple(one for runs in shown[:MAX_CURVE_CONFIGURATIONS] for one in runs.findings)
     if sentences and len(report_data.complete) > 1:
@@ -196,11 +201,9 @@ def _curves(report_data: ReportData) -> list[Block]:
     return blocks
 
 
-def cut_off(report_data: ReportData, measure: str = "loss") -> str:
-    """What a caption says where a loss axis leaves out what lies above it."""
-    if measure != "loss" or loss_top(shown_configurations(report_data)) is None:
-        return ""
-    return " Losses above the axis are cut off; the numbers are in the figure's JSON."
+def cut_off(figure: Figure) -> str:
+    """What a caption says where an axis leaves out values."""
+    return " Values beyond the axis are cut off; the figure's JSON has them." if figure.cuts_off() else ""
 
 
 def configuration_phrase(runs: ConfigurationRuns) -> str:

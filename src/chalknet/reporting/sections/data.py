@@ -71,12 +71,12 @@ def _of_seed(report_data: ReportData) -> str:
 
 
 def _sheet(report_data: ReportData, data: Dataset) -> ImageBlock:
-    from chalknet.reporting.drawings.images import show_images
+    from chalknet.reporting.drawings.images import sample_sheet
     from chalknet.reporting.drawings.picture import drawing_bytes
 
     assert report_data.splits is not None, "asked where the samples are there"
-    sheet = show_images(data, indices=report_data.splits.train, seed=SHEET_SEED)
-    caption = "Training images drawn at random, each under its class."
+    sheet = sample_sheet(data, report_data.splits.train, seed=SHEET_SEED)
+    caption = "Training images drawn at random, each under its class. Images without any contrast are left out."
     return ImageBlock("samples", drawing_bytes(sheet, "png"), caption, "A sheet of training images with their classes.")
 
 

@@ -9,7 +9,8 @@ from chalknet.network.architecture import architecture_for
 from chalknet.reporting.document import Block, FigureBlock, Findings, Paragraph, Section, TableBlock
 from chalknet.reporting.markup import code, escape
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData
-from chalknet.reporting.study_figures import history_curves
+from chalknet.reporting.sections.comparison import cut_off
+from chalknet.reporting.study_figures import epoch_marks, history_curves
 from chalknet.reporting.tables import SCORE_HEADS, SPLIT_NAMES, Table, score_cells
 
 ORIGINAL_WIDTH = (1_000,)
@@ -26,7 +27,7 @@ def learning_section(
         return Section(number, title, (Paragraph("No training is finished, so there is nothing to show."),))
     splits = tuple(split for split in runs.splits if with_test or split != "test")
     measures = ("loss", "accuracy")
-    figure = history_curves(runs.histories[0], splits, measures, "")
+    figure = history_curves(runs.histories[0], splits, measures, epoch_marks(runs, 0))
     history, kept = runs.histories[0], runs.kept_epochs[0]
     shown = listed([SPLIT_NAMES[split] for split in splits])
     recipe = runs.configuration.recipe
@@ -47,7 +48,7 @@ def learning_section(
         FigureBlock(
             "learning",
             figure,
-            f"Loss and accuracy of {shown} after each epoch; {_where(report_data, runs)}.",
+            f"Loss and accuracy of {shown} after each epoch; {_where(report_data, runs)}.{cut_off(figure)}",
             f"Two panels of curves over {count_of(len(history), 'epoch')}: cross-entropy loss and accuracy of {shown}.",
         ),
     ]

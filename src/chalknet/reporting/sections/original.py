@@ -202,7 +202,7 @@ def _losses(report_data: ReportData) -> tuple[Block, ...]:
     runs = learning_configuration(report_data)
     if runs is None or "valid" not in runs.splits or len(runs.histories[0]) < 2:
         return ()
-    figure = history_curves(runs.histories[0], ("valid",), ("loss", "printed_loss"), "")
+    figure = history_curves(runs.histories[0], ("valid",), ("loss", "printed_loss"))
     caption = f"The two losses of one training on the validation part (seed {runs.seeds[0]}): {_shapes(runs)}."
     alt = "Cross-entropy and printed loss against the epoch, side by side."
     return (FigureBlock("two_losses", figure, caption, alt),)

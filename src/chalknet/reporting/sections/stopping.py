@@ -106,11 +106,12 @@ def _figure(report_data: ReportData, found: list[tuple[ConfigurationRuns, Stoppi
     which = f" Shown are {MAX_PANELS} of {len(found)} configurations." if len(found) > MAX_PANELS else ""
     curves = "of each seed " if report_data.n_seeds > 1 else ""
     names = " or ".join(MONITOR_NAMES[monitor] for monitor in dict.fromkeys(point.monitor for _, point in found))
+    figure = stopping_curves(report_data)
     return FigureBlock(
         "stopping",
-        stopping_curves(report_data),
+        figure,
         f"{capitalized(names)} {curves}after each epoch; the upright line is the stopping point, the shade its 95 % "
-        f"interval.{cut_off(report_data)}{which}",
+        f"interval.{cut_off(figure)}{which}",
         f"A panel for each of {count_of(min(len(found), MAX_PANELS), 'configuration')}: {names} against the epoch, "
         "with "
         "the stopping point marked.",

@@ -1,0 +1,128 @@
+"""The figures of a study: what they show for each kind of study, as plain data."""
+
+from dataclasses import replace
+
+import pytest
+from study_factory import RECIPE, make_report_data
+
+from chalknet.records import EpochRecord, Scores
+from chalknet.reporting.documents import report_document
+from chalknet.reporting.figures import HeatMap
+from chalknet.reporting.sections.comparison import cut_off
+from chalknet.reporting.study_figures import (
+    accuracy_figures,
+    configuration_curves,
+    epoch_marks,
+    is_grid,
+    value_limits,
+)
+from chalknet.studies.spec import SearchConfig
+
+TWO_NUMBERS = ("hidden=5,9,20", "learning_rate=1e-6:1e-4:log3")
+
+
+def searched(*vary):
+    """A study whose configurations a sampler chose."""
+    found = make_report_data(*vary)
+    spec = replace(found.results.spec, search=SearchConfig(trials=4))
+    return replace(found, results=replace(found.results, spec=spec))
+
+
+@pytest.mark.parametrize(
+    ("vary", "names"),
+    [
+        ((), []),
+        (("hidden=5,9,20",), ["accuracy"]),
+        (("activation=relu,tanh", "hidden=5,9"), ["accuracy"]),
+        (TWO_NUMBERS, ["accuracy", "accuracy-map"]),
+        (("hidden=5,9,20,30,40,50,60", "learning_rate=1e-6:1e-4:log7"), ["accuracy-map"]),
+        ((*TWO_NUMBERS, "momentum=0.5,0.9"), ["trials"]),
+    ],
+)
+def test_accuracy_is_drawn_by_factor(vary, names):
+    figures = accuracy_figures(make_report_data(*vary))
+    assert list(figures) == names
+    for figure in figures.values():
+        for panel in figure.panels:
+            shown = [panel.x_label, *getattr(panel, "x_names", ()), *getattr(panel, "column_names", ())]
+            assert not [text for text in shown if "=" in text], "a tick is a value, not a label such as hidden=5"
+
+
+def test_two_factors_are_lines_per_value_of_the_second():
+    found = make_report_data("activation=relu,tanh", "hidden=5,9,20")
+    (panel,) = accuracy_figures(found)["accuracy"].panels
+    assert panel.x_label == "hidden units"
+    assert [curve.label for curve in panel.curves] == ["activation relu", "activation tanh"]
+    by_name = {runs.name: runs.mean("valid", "accuracy") for runs in found.complete}
+    relu = [mean for name, mean in by_name.items() if "activation=relu" in name]
+    assert panel.curves[0].x == (5.0, 9.0, 20.0)
+    assert panel.curves[0].y == tuple(relu)
+
+
+def test_two_numeric_factors_are_a_heat_map_of_the_means():
+    found = make_report_data(*TWO_NUMBERS, statuses={(8, 0): "failed"})
+    (panel,) = accuracy_figures(found)["accuracy-map"].panels
+    assert isinstance(panel, HeatMap)
+    assert (panel.y_label, panel.row_names) == ("hidden units", ("5", "9", "20"))
+    assert panel.column_names == ("1e-06", "1e-05", "0.0001")
+    assert panel.values[0][0] == found.complete[0].mean("valid", "accuracy")
+    assert panel.values[2][2] is None
+
+
+def test_a_search_is_a_scatter_of_trials_without_a_grid():
+    found = searched("hidden=5,9", "momentum=0.5,0.9")
+    hidden, momentum = accuracy_figures(found)["trials"].panels
+    assert (hidden.x_label, momentum.x_label) == ("hidden units", "momentum")
+    points, best = hidden.curves
+    assert len(points.x) + len(best.x) == len(found.complete)
+    assert best.y == (found.chosen.mean("valid", "accuracy"),)
+    assert not is_grid(found)
+    assert "grid" not in {getattr(block, "name", "") for block in report_document(found).blocks()}
+
+
+def test_curves_mark_the_kept_epoch_and_the_stopping_point():
+    recipe = RECIPE.with_settings(stop_early=True)
+    found = make_report_data("hidden=5,9", recipe=recipe, lengths={0: 12, 1: 20, 2: 15})
+    for panel in configuration_curves(found, "loss", ("train", "valid")).panels:
+        assert panel.marks[-1].label == "kept epoch"
+        assert (panel.marks[-1].low, panel.marks[-1].high) == (12, 20)
+    full = make_report_data("hidden=5,9").configurations[0]
+    stop, kept = epoch_marks(full, seed=0)
+    assert (stop.label, stop.at) == ("stopping point", full.stopping.epoch.value)
+    assert (kept.at, kept.low) == (full.kept_epochs[0], None)
+
+
+def history(accuracies):
+    return [EpochRecord(n, Scores(1.0, value, 1.0), None, None, 0.1) for n, value in enumerate(accuracies, 1)]
+
+
+def test_an_accuracy_axis_begins_where_curves_can_be_told_apart():
+    accuracies = [0.1, 0.6, *(0.9 + 0.001 * n for n in range(18))]
+    low, high = value_limits([history(accuracies)], ("train",), "accuracy")
+    assert 0.85 < low < 0.9 < max(accuracies) < high <= 1.01
+    assert value_limits([history([0.9, 0.91, 0.95])], ("train",), "accuracy") is None
+
+
+def test_a_caption_says_where_values_are_cut_off():
+    found = make_report_data("hidden=5,9")
+
+    def steep(runs):
+        """The same runs with a training accuracy that is low in the first epoch only, and the others near it."""
+        return replace(
+            runs,
+            histories=tuple(
+                tuple(
+                    replace(one, train=score(0.9 + 0.001 * one.epoch * (one.epoch > 1), one), valid=None) for one in run
+                )
+                for run in runs.histories
+            ),
+        )
+
+    def score(accuracy, record):
+        return replace(record.train, accuracy=0.1 if record.epoch == 1 else accuracy)
+
+    changed = [steep(runs) for runs in found.configurations]
+    figure = configuration_curves(replace(found, configurations=tuple(changed)), "accuracy", ("train",))
+    assert figure.cuts_off()
+    assert "cut off" in cut_off(figure)
+    assert cut_off(configuration_curves(found, "accuracy", ("train",))) == ""
