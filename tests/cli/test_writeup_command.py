@@ -21,7 +21,11 @@ def test_writeup_and_report_end_with_the_documents_paths(letters, tmp_path, caps
     assert "checking the gradients and writing the document\n" in printed.err
     assert "training 4/4  " in printed.err
     assert (tmp_path / "paper" / "writeup.pdf").stat().st_size > 10_000
-    assert main(["report", "paper/study", "--out", "paper/report"]) == 0
+    head = ["--title", "Four letters", "--author", "Ada B.", "--date", "May 2026"]
+    assert main(["report", "paper/study", "--out", "paper/report", *head]) == 0
+    page = (tmp_path / "paper" / "report" / "report.html").read_text(encoding="utf-8")
+    assert "<h1>Four letters</h1>" in page
+    assert "Ada B. · May 2026" in page
     assert capsys.readouterr().out == "written to paper/report/report.html and paper/report/report.pdf\n"
 
 

@@ -11,7 +11,7 @@ from chalknet.config import Recipe
 from chalknet.formatting import percent
 from chalknet.reporting.document import FigureBlock, Findings, Note, TableBlock
 from chalknet.reporting.document_view import Picture, document_view
-from chalknet.reporting.documents import report_document, writeup_document
+from chalknet.reporting.documents import report_document, with_title_page, writeup_document
 from chalknet.reporting.sections.original import ORIGINAL, differences, intervals_table
 from chalknet.studies.intervals import Interval
 
@@ -72,6 +72,14 @@ def test_the_document_of_any_study_is_whole_and_well_worded(study, make):
             assert block.figure.panels, block.name
         elif isinstance(block, Findings):
             assert block.items
+
+
+def test_title_author_and_date_replace_what_a_document_has():
+    document = report_document(make_report_data("hidden=5,9"))
+    titled = with_title_page(document, "Two widths", "Ada B.", None)
+    assert (titled.title, titled.author, titled.date) == ("Two widths", "Ada B.", "")
+    assert titled.sections == document.sections
+    assert with_title_page(document, None, None, None) == document
 
 
 def words_of(report_data, make=report_document):

@@ -112,6 +112,14 @@ def test_what_can_be_scrolled_is_reached_by_keyboard_and_has_a_name(page):
     assert {attributes["tabindex"] for attributes in read.all("pre")} == {"0"}
 
 
+def test_author_and_date_stand_below_the_title_and_are_left_out_where_there_are_none():
+    page = document_html(Document("Four letters", author="<Ada & B.>", date="May 2026")).decode()
+    assert '<p class="byline">&lt;Ada &amp; B.&gt; · May 2026</p>' in page
+    assert '<meta name="author" content="&lt;Ada &amp; B.&gt;">' in page
+    assert '<p class="byline">May 2026</p>' in document_html(Document("Four letters", date="May 2026")).decode()
+    assert 'byline"' not in document_html(Document("Four letters")).decode()
+
+
 def test_a_drawing_is_there_twice_and_a_photograph_once(page):
     classes = [attributes["class"] for attributes in Page(page).all("img")]
     assert classes.count("light") == classes.count("dark") == 6

@@ -118,6 +118,11 @@ def test_a_long_word_is_broken_before_the_margin_and_keeps_its_letters(word, ext
     assert "".join(extracted(pdf).split()).count(word) >= 10
 
 
+def test_author_and_date_are_on_the_first_page(extracted):
+    text = extracted(document_pdf(Document("Four letters", author='Ada "B."', date="May 2026")))
+    assert 'Ada "B." · May 2026' in text
+
+
 def test_the_text_of_the_pdf_is_the_documents(pdf, extracted):
     text = " ".join(extracted(pdf, "-layout").split())
     for part in (

@@ -161,6 +161,17 @@ def quiet_option(text: str) -> Decorator:
     return cloup.option("--quiet", is_flag=True, help=text)
 
 
+def document_options(command: Command) -> Command:
+    """Add --title, --author and --date, which stand at the head of a document."""
+    for name, metavar, text in (
+        ("--date", "TEXT", "Date below the title, as you type it.  [default: none]"),
+        ("--author", "TEXT", "Author below the title.  [default: none]"),
+        ("--title", "TEXT", "Title of the document.  [default: a title by its content]"),
+    ):
+        command = cloup.option(name, metavar=metavar, help=text)(command)
+    return command
+
+
 def json_option(text: str = "Print JSON.") -> Decorator:
     """Return a decorator that adds --json."""
     return cloup.option("--json", "as_json", is_flag=True, help=text)

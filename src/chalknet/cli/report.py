@@ -5,7 +5,7 @@ from __future__ import annotations
 import cloup
 
 from chalknet.cli.command import command
-from chalknet.cli.options import out_option, overwrite_option, quiet_option
+from chalknet.cli.options import document_options, out_option, overwrite_option, quiet_option
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import DATA_SOURCE, FOLDER
 
@@ -19,9 +19,19 @@ from chalknet.cli.parameters import DATA_SOURCE, FOLDER
     metavar="FILE|FOLDER",
     help="Where the samples are now, if they have moved. Their SHA-256 is checked.",
 )
+@document_options
 @overwrite_option("Replace a report.html or report.pdf that chalknet did not write.")
 @quiet_option("Do not print where the document is.")
-def report(folder: str, out: str | None, data: str | None, overwrite: bool, quiet: bool) -> None:
+def report(
+    folder: str,
+    out: str | None,
+    data: str | None,
+    title: str | None,
+    author: str | None,
+    date: str | None,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
     """Write a report about a study or a run.
 
     The report compares configurations with confidence intervals and shows the best stopping point, the
@@ -35,6 +45,6 @@ def report(folder: str, out: str | None, data: str | None, overwrite: bool, quie
     """
     from chalknet.workflows.report import report as make_report
 
-    result = make_report(folder, out=out, data=data, overwrite=overwrite)
+    result = make_report(folder, out=out, data=data, title=title, author=author, date=date, overwrite=overwrite)
     if not quiet:
         echo(f"written to {result.html} and {result.pdf}")

@@ -13,6 +13,7 @@ from chalknet.cli.options import (
     MACHINE_FIELDS,
     data_option,
     data_options,
+    document_options,
     out_option,
     overwrite_option,
     parse_settings,
@@ -46,6 +47,7 @@ STOPPED = 130  # The exit code after Ctrl-C.
 )
 @cloup.option_group(
     "Output",
+    document_options,
     overwrite_option("Replace a writeup.html or writeup.pdf that chalknet did not write."),
     quiet_option("Show no progress, only where the document is."),
 )
@@ -61,6 +63,9 @@ def writeup(
     quick: bool,
     jobs: int | None,
     out: str | None,
+    title: str | None,
+    author: str | None,
+    date: str | None,
     overwrite: bool,
     quiet: bool,
     **flags: Any,
@@ -98,6 +103,9 @@ def writeup(
                 seeds=seeds,
                 quick=quick,
                 jobs=jobs,
+                title=title,
+                author=author,
+                date=date,
                 overwrite=overwrite,
                 on_progress=progress,
                 **settings,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from chalknet.formatting import count_of, listed
 from chalknet.reporting.document import Document, Note, Section
 from chalknet.reporting.markup import code
@@ -26,7 +28,11 @@ FULL_FORM = "100, 500, 1000 and 2000 hidden units, 200 epochs, 3 seeds"
 
 
 def writeup_document(report_data: ReportData) -> Document:
-    """The course write-up, whole."""
+    """Return the course write-up.
+
+    Args:
+        report_data: the study over the number of hidden units, with samples, splits, audit and checks.
+    """
     title = "Letters from a network with one hidden layer"
     return Document(
         title=title,
@@ -51,8 +57,22 @@ def writeup_document(report_data: ReportData) -> Document:
     )
 
 
+def with_title_page(document: Document, title: str | None, author: str | None, date: str | None) -> Document:
+    """Return a document with another title, and with an author and a date; None keeps what it has."""
+    return replace(
+        document,
+        title=document.title if title is None else title,
+        author=document.author if author is None else author,
+        date=document.date if date is None else date,
+    )
+
+
 def report_document(report_data: ReportData) -> Document:
-    """A report of any study or run, with the chapters that apply."""
+    """Return the report of any study or run, with the chapters that apply to it.
+
+    Args:
+        report_data: the finished runs, and what was computed from them.
+    """
     chapters = [
         setup_section(report_data, "1", "How it was trained"),
         data_section(report_data, "2"),

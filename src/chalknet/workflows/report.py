@@ -15,7 +15,7 @@ from chalknet.data.audit import audit
 from chalknet.data.open_data import open_data
 from chalknet.errors import ChalknetError, StoreError
 from chalknet.machine.facts import machine_facts
-from chalknet.reporting.documents import report_document
+from chalknet.reporting.documents import report_document, with_title_page
 from chalknet.reporting.files import WrittenDocument, refuse_foreign, write_document
 from chalknet.reporting.markup import escape
 from chalknet.reporting.report_data import ReportData, collect_report_data
@@ -39,6 +39,9 @@ def report(
     *,
     out: str | Path | None = None,
     data: str | Path | None = None,
+    title: str | None = None,
+    author: str | None = None,
+    date: str | None = None,
     overwrite: bool = False,
 ) -> Report:
     """Makes a document of a study's or a run's folder, finished or not: report.html, report.pdf, tables/, figures/.
@@ -48,6 +51,9 @@ def report(
         out: where the documents go; the folder "report" in the study's or the run's own if not given.
         data: where the samples are now, if they have moved. They are read for pictures alone, and their digest is
             checked; a report whose samples are not there any more says so.
+        title: title of the document, by default one by its content.
+        author: names below the title.
+        date: free text beside the author.
         overwrite: whether a report.html or report.pdf that is not chalknet's may be replaced; its own always is.
     Returns:
         the `Report`: its folder, the results and the document.
@@ -64,7 +70,7 @@ def report(
         raise StoreError(f"{place}: holds neither a finished run ({SUMMARY_FILE}) nor a study ({STORE_FILE}).")
     refuse_foreign(target, STEM, overwrite)
     report_data = _collect_report_data(place, None if data is None else str(data))
-    document = report_document(report_data)
+    document = with_title_page(report_document(report_data), title, author, date)
     write_document(document, target, STEM)
     return Report(target, report_data.results, document, STEM)
 

@@ -14,7 +14,7 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.load import load_data
 from chalknet.errors import ConfigError
 from chalknet.machine.facts import machine_facts
-from chalknet.reporting.documents import writeup_document
+from chalknet.reporting.documents import with_title_page, writeup_document
 from chalknet.reporting.files import WrittenDocument, refuse_foreign, write_document
 from chalknet.reporting.report_data import collect_report_data
 from chalknet.reporting.sections.learning import learning_configuration
@@ -73,6 +73,9 @@ def writeup(
     seeds: int | None = None,
     quick: bool = False,
     jobs: int | None = None,
+    title: str | None = None,
+    author: str | None = None,
+    date: str | None = None,
     overwrite: bool = False,
     on_progress: ProgressCallback | None = None,
     **settings: Any,
@@ -86,6 +89,9 @@ def writeup(
         seeds: trainings of each width, 3 if not given.
         quick: a short form, marked as such: fewer widths, epochs and seeds.
         jobs: trainings at a time, by default one a core.
+        title: title of the document, by default one of its own.
+        author: names below the title.
+        date: free text beside the author.
         overwrite: whether a writeup.html or writeup.pdf that is not chalknet's may be replaced; its own always is.
         on_progress: called with a `WriteupProgress` whenever something has changed.
         settings: recipe fields to change, such as train_size=4800; hidden=[[100], [500]] for other widths.
@@ -136,6 +142,7 @@ def writeup(
     )
     checks, errors = check_recipe(data, recipe, min(20, len(data))), check_formulas(data, recipe)
     document = writeup_document(replace(report_data, checks=checks, formula_errors=errors))
+    document = with_title_page(document, title, author, date)
     write_document(document, folder, STEM)
     return Writeup(folder, results, document, STEM)
 
