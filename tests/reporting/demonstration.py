@@ -1,4 +1,4 @@
-"""A document with every kind of block, and names that would be markup somewhere."""
+"""A document with every kind of block, and with names that some format could take for markup."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Results of studies that nobody trained: deterministic histories and predictions of any size, for what shows them."""
+"""Make results of studies without training: deterministic histories and predictions of any size."""
 
 import numpy as np
 

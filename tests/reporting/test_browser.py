@@ -1,4 +1,4 @@
-"""The page in Chromium: no message on its console, light and dark by the system and by choice; skipped without it."""
+"""The HTML document in Chromium, without errors on its console; skipped where Chromium is not installed."""
 
 import io
 import json
@@ -64,9 +64,7 @@ LIGHT, DARK = (0xFD, 0xFD, 0xFC), (0x16, 0x18, 0x1C)
     ("system", "choice", "expected"),
     [("light", "system", LIGHT), ("dark", "system", DARK), ("light", "dark", DARK), ("dark", "light", LIGHT)],
 )
-def test_the_page_is_light_or_dark_by_the_system_and_by_choice_without_a_message(
-    page, browse, tmp_path, system, choice, expected
-):
+def test_the_theme_follows_the_system_or_the_choice(page, browse, tmp_path, system, choice, expected):
     scheme = f"--blink-settings=preferredColorScheme={0 if system == 'dark' else 1}"
     _, messages = browse(with_choice(page, choice), scheme, "--window-size=800,500", "--screenshot=shot.png")
     assert messages == []
@@ -80,14 +78,14 @@ def test_a_page_that_breaks_its_policy_is_noticed(page, browse):
     assert any("Content Security Policy" in message for message in messages)
 
 
-def test_the_browser_reads_the_formulas_as_mathml_and_keeps_every_section(page, browse):
+def test_the_browser_shows_mathml_and_every_section(page, browse):
     read, messages = browse(page, "--dump-dom")
     assert messages == []
     assert read.count("<math") >= 30
     assert [number for number in ("0", "1.2", "1.4.1", "A") if f'id="section-{number}"' not in read] == []
 
 
-def test_paper_is_light_on_a_dark_system(page, browse, tmp_path):
+def test_print_is_light_on_a_dark_system(page, browse, tmp_path):
     if shutil.which("pdftoppm") is None:
         pytest.skip("pdftoppm is not here; on Debian: apt install poppler-utils")
     browse(page, "--blink-settings=preferredColorScheme=0", "--print-to-pdf=page.pdf", "--no-pdf-header-footer")
@@ -145,7 +143,7 @@ def test_no_table_makes_the_page_wider_than_the_window(tables, measured, width):
     assert 0 <= found["table-widest"][0] < found["table-widest"][1] <= width
 
 
-def test_a_table_wider_than_the_text_takes_what_the_window_has(tables, measured):
+def test_a_wide_table_uses_the_width_of_the_window(tables, measured):
     found = measured(tables, 1280)
     (left, right, *_), wide, widest = (found[name] for name in ("text", "table-wide", "table-widest"))
     assert found["table-narrow"][:2] == found["table-long"][:2] == [left, right]
@@ -159,7 +157,7 @@ LIGHT_EDGE, DARK_EDGE = (0x4B, 0x4F, 0x55), (0x9A, 0xA2, 0xAD)
 
 @pytest.mark.parametrize(("system", "edge"), [("light", LIGHT_EDGE), ("dark", DARK_EDGE)])
 @pytest.mark.parametrize(("scrolled", "expected"), [(0, [False, True]), (300, [True, True]), (9999, [True, False])])
-def test_a_table_has_a_line_at_the_side_to_which_it_can_be_scrolled(
+def test_a_table_has_an_edge_where_it_can_be_scrolled(
     tables, browse, measured, tmp_path, system, edge, scrolled, expected
 ):
     found = measured(tables, 800)

@@ -14,7 +14,7 @@ HISTORY = [
 ]
 
 
-def test_the_figure_is_plain_data_with_a_curve_for_each_set_there_is():
+def test_learning_curves_have_a_curve_per_split():
     loss, accuracy = learning_curves(HISTORY).panels
     assert [curve.label for curve in loss.curves] == ["training", "validation"]
     assert loss.curves[0].x == (1.0, 2.0)
@@ -22,7 +22,7 @@ def test_the_figure_is_plain_data_with_a_curve_for_each_set_there_is():
     assert accuracy.curves[1].y == (0.15, 0.65)
 
 
-def test_the_drawing_shows_every_point_of_the_data_with_grid_legend_and_labels():
+def test_a_drawing_has_all_points_grid_legend_and_labels():
     drawing = plot_curves(HISTORY, title="a run")
     figure = learning_curves(HISTORY)
     for axes, panel in zip(drawing.axes, figure.panels, strict=True):
@@ -37,13 +37,13 @@ def test_equal_histories_give_equal_bytes(kind):
     assert drawing_bytes(plot_curves(HISTORY), kind) == drawing_bytes(plot_curves(HISTORY), kind)
 
 
-def test_a_picture_is_written_in_the_kind_its_name_says(tmp_path):
+def test_the_ending_of_the_path_decides_the_kind_of_picture(tmp_path):
     plot_curves(HISTORY, tmp_path / "curves.svg")
     assert ET.parse(tmp_path / "curves.svg").getroot().tag.endswith("svg")
     plot_curves(HISTORY, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_kind_nobody_can_draw_is_named(tmp_path):
+def test_an_unknown_kind_of_picture_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"curves.docx: a picture's name must end in .png, .svg, .pdf"):
         plot_curves(HISTORY, tmp_path / "curves.docx")

@@ -1,4 +1,4 @@
-"""The model of a document: what it refuses, its numbers and references, its markup, and the files it becomes."""
+"""Documents as plain data: validation, numbers and references, markup, and files."""
 
 import csv
 import io
@@ -80,7 +80,7 @@ def test_any_text_is_read(text):
     assert isinstance(parse_markup(text), tuple)
 
 
-def test_tables_and_figures_are_counted_apart_in_their_order():
+def test_tables_and_figures_are_numbered_separately():
     document = document_of(TableBlock("a", TABLE), ImageBlock("a", PNG, "", ""), TableBlock("b", TABLE))
     assert document.numbers() == {"table:a": 1, "table:b": 2, "figure:a": 1}
 
@@ -100,7 +100,7 @@ def test_tables_and_figures_are_counted_apart_in_their_order():
         (lambda: Document("", sections=(Section("1", ""), Section("1", ""))), "1 stands twice"),
     ],
 )
-def test_a_document_that_cannot_be_meant_is_refused(make, message):
+def test_an_invalid_document_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -111,13 +111,13 @@ def test_headings_stand_below_those_sections_that_are_there():
     assert [section["level"] for section in view["sections"]] == [1, 1, 2, 3, 1]
 
 
-def test_figures_stand_right_and_sentences_are_broken():
+def test_columns_are_aligned_by_their_content():
     rows = (("1", "–", "1.5 %", "yes", "long " * 9), ("2", "-0.4 to 1.3", "–", "3", ""))
     view = document_view(document_of(TableBlock("a", Table("", ("", "b", "c", "d", "e"), rows))), {})
     assert view["sections"][0]["blocks"][0]["kinds"] == ["name", "number", "number", "name", "long"]
 
 
-def test_a_picture_says_how_large_it_is():
+def test_the_size_of_a_picture_comes_from_its_file():
     assert picture_size(PNG) == (2.0, 1.0)
     assert picture_size(b'<svg width="72pt" height="36pt">') == (1.0, 0.5)
     assert picture_size(b'<svg width="96" height="48px">') == (1.0, 0.5)
@@ -129,7 +129,7 @@ def test_the_demonstration_has_every_kind_of_block():
     assert kinds == {Paragraph, Note, Findings, Code, FormulaBlock, TableBlock, FigureBlock, ImageBlock}
 
 
-def test_every_table_and_figure_is_plain_data_beside_the_documents():
+def test_tables_and_figures_are_also_plain_data():
     document = demonstration()
     files = document_files(document, "report")
     assert {"report.html", "report.pdf", "figures/samples.png", "figures/curves.svg"} <= set(files)
@@ -151,12 +151,12 @@ def test_a_document_is_written_into_a_new_folder(tmp_path):
     assert all(path.is_file() for path in paths)
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         write_document(document_of(TableBlock("a", TABLE)), tmp_path / "file")
 
 
-def test_pictures_are_drawn_for_white_paper_and_for_dark_pages(pictures):
+def test_pictures_are_drawn_for_light_and_dark_pages(pictures):
     assert pictures["samples"].dark is None
     assert pictures["curves"].dark not in (None, pictures["curves"].light)

@@ -1,4 +1,4 @@
-"""Figures as plain data and as pictures of it."""
+"""Figures as plain data, and their drawings."""
 
 import json
 import math
@@ -57,7 +57,7 @@ def test_any_values_and_names_are_json(values, name):
     ("settings", "message"),
     [({"low": X}, "low goes with high"), ({"low": X, "high": X[:2]}, "one length"), ({"style": "bars"}, "line or poi")],
 )
-def test_a_curve_that_cannot_be_meant_is_refused(settings, message):
+def test_an_invalid_curve_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Curve("a", X, X, **settings)
 
@@ -75,7 +75,7 @@ def test_every_curve_is_drawn_however_many_there_are():
     assert len(styles) == 12
 
 
-def test_a_band_covers_low_to_high_and_error_bars_reach_there():
+def test_bands_and_error_bars_span_low_to_high():
     low, high = (0.5, 1.0, 1.5), (1.5, 3.0, 4.5)
     band = draw(one_panel(Curve("a", X, X, low, high))).axes[0].collections[0].get_paths()[0].vertices
     assert (band[:, 1].min(), band[:, 1].max()) == (0.5, 4.5)
@@ -83,14 +83,14 @@ def test_a_band_covers_low_to_high_and_error_bars_reach_there():
     assert [(segment[0][1], segment[1][1]) for segment in bars] == list(zip(low, high, strict=True))
 
 
-def test_panels_fill_a_grid_row_by_row_and_free_places_stay_empty():
+def test_panels_fill_the_grid_row_by_row():
     panel = Panel("", "", "y", (Curve("a", X, X),))
     axes = draw(Figure("", (panel,) * 3, columns=2, legend="shared")).axes
     assert [ax.axison for ax in axes] == [True, True, True, False]
     assert all(ax.get_legend() is None for ax in axes)
 
 
-def test_a_shared_legend_names_everything_once_in_the_figures_order():
+def test_a_shared_legend_names_everything_once_in_order():
     mark, seeds = Mark(2.0, "stop", 1.5, 2.5), Curve("", X, X, style="points")
     panels = tuple(Panel("", "", "", (Curve(name, X, X, X, X, "points"), seeds), marks=(mark,)) for name in "ab")
     (legend,) = draw(Figure("", panels, legend="shared")).legends
@@ -104,7 +104,7 @@ def test_panels_of_one_range_share_it_and_name_it_once():
     assert (left.get_ylabel(), right.get_ylabel()) == ("loss", "")
 
 
-def test_the_lowest_panel_of_each_column_keeps_the_numbers_of_a_shared_axis():
+def test_the_lowest_panel_of_each_column_keeps_its_axis():
     panel = Panel("", "epoch", "loss", (Curve("a", X, X),))
     first, *lowest, free = draw(Figure("", (panel,) * 3, columns=2, same_x=True, same_y=True)).axes
     assert first.get_xlabel() == ""
@@ -133,7 +133,7 @@ def test_few_points_have_a_tick_each():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["100", "500", "1000"]
 
 
-def test_few_values_on_a_logarithmic_axis_are_named_as_they_are():
+def test_few_values_on_a_log_axis_have_a_tick_each():
     axes = draw(one_panel(Curve("a", (100.0, 500.0, 2000.0), X), x_scale="log", y_scale="log")).axes[0]
     assert axes.get_xscale() == axes.get_yscale() == "log"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["100", "500", "2000"]
@@ -148,7 +148,7 @@ def test_a_dark_drawing_has_light_letters_and_no_background():
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 @pytest.mark.parametrize("name", ["widths", "nasty"])
-def test_a_painted_drawing_has_the_themes_colors(theme, name):
+def test_a_painted_drawing_has_the_colors_of_the_theme(theme, name):
     def colors(svg):
         return [color for color in re.findall(rb"(?:fill|stroke): (#\w{6})", svg) if color != b"#000000"]
 
@@ -189,7 +189,7 @@ def test_equal_figures_are_equal_bytes(theme):
     assert first == second
 
 
-def test_a_users_own_settings_do_not_change_a_documents_drawing(pictures):
+def test_user_settings_do_not_change_a_documents_drawing(pictures):
     import matplotlib
 
     block = next(block for block in demonstration().blocks() if getattr(block, "name", "") == "widths")
@@ -198,7 +198,7 @@ def test_a_users_own_settings_do_not_change_a_documents_drawing(pictures):
         assert draw_pictures(document)["widths"] == pictures["widths"]
 
 
-def test_drawing_a_document_leaves_the_users_settings_as_they_are():
+def test_drawing_leaves_user_settings_unchanged():
     import matplotlib
 
     before = dict(matplotlib.rcParams)

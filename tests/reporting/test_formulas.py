@@ -1,4 +1,4 @@
-"""The documents' formulas are the derivation's, converted to Typst and MathML."""
+"""The formulas in documents are those of the derivation, converted to Typst and MathML."""
 
 import json
 import re
@@ -20,7 +20,7 @@ STORED = json.loads((resources.files("chalknet.reporting") / "templates" / "form
     any(version(name) != stored for name, stored in STORED["versions"].items()),
     reason="another version of Pandoc or Typst may write them otherwise",
 )
-def test_the_stored_formulas_are_the_derivations_converted(monkeypatch):
+def test_stored_formulas_are_those_of_the_derivation(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     from write_formulas import converted_formulas
 
@@ -43,7 +43,7 @@ def test_every_formula_and_symbol_is_well_formed_mathml():
         assert "\\" not in "".join(ET.fromstring(piece).itertext())  # a command that was not understood
 
 
-def test_a_symbol_is_a_letter_with_or_without_a_subscript_or_a_known_name():
+def test_symbols_are_letters_with_subscripts_or_known_names():
     assert symbol("x") is not None
     assert symbol("W_h") is not None
     assert symbol("dL/dW_h") is not None

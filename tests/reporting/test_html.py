@@ -1,4 +1,4 @@
-"""The page: whole, closed, addressed right, the same bytes every time, whatever its text holds."""
+"""The HTML document: valid, self-contained and reproducible, for any text."""
 
 import re
 from html.parser import HTMLParser
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chalknet.reporting.document import Code, Document, Findings, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.document_view import clean_text
-from chalknet.reporting.html import document_html, glued
+from chalknet.reporting.html import document_html, keep_symbols_whole
 from chalknet.reporting.markup import code, escape
 from chalknet.reporting.tables import Table
 
@@ -63,7 +63,7 @@ def test_every_kind_of_block_is_there(page):
     assert {"pre", "math", "img", "table", "nav", "figcaption"} <= {tag for tag, _ in read.elements}
 
 
-def test_every_link_leads_to_something_on_the_page_and_every_id_is_there_once(page):
+def test_links_have_targets_and_ids_are_unique(page):
     read = Page(page)
     ids = [attributes["id"] for _, attributes in read.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -74,7 +74,7 @@ def test_every_link_leads_to_something_on_the_page_and_every_id_is_there_once(pa
     assert set(labels) <= set(ids)
 
 
-def test_the_page_asks_for_nothing_from_elsewhere_and_runs_nothing(page):
+def test_the_page_loads_nothing_and_runs_nothing(page):
     read = Page(page)
     addresses = [
         (tag, address)
@@ -103,7 +103,7 @@ def test_pictures_have_words_and_tables_have_heads(page):
     assert len(read.all("h1")) == 1
 
 
-def test_what_can_be_scrolled_is_reached_by_keyboard_and_has_a_name(page):
+def test_scrollable_regions_have_a_name_and_take_focus(page):
     read = Page(page)
     boxes = [attributes for attributes in read.all("div") if attributes.get("class") == "scroll"]
     assert len(boxes) > 20
@@ -112,7 +112,7 @@ def test_what_can_be_scrolled_is_reached_by_keyboard_and_has_a_name(page):
     assert {attributes["tabindex"] for attributes in read.all("pre")} == {"0"}
 
 
-def test_author_and_date_stand_below_the_title_and_are_left_out_where_there_are_none():
+def test_author_and_date_stand_below_the_title_if_given():
     page = document_html(Document("Four letters", author="<Ada & B.>", date="May 2026")).decode()
     assert '<p class="byline">&lt;Ada &amp; B.&gt; · May 2026</p>' in page
     assert '<meta name="author" content="&lt;Ada &amp; B.&gt;">' in page
@@ -144,7 +144,7 @@ def test_names_that_are_markup_are_shown_as_they_are(page):
 
 @settings(max_examples=40)
 @given(printable, printable)
-def test_any_printable_text_stands_on_the_page_as_it_is(first, second):
+def test_any_printable_text_is_on_the_page_as_typed(first, second):
     blocks = (
         Paragraph(escape(first)),
         Note(escape(second)),
@@ -173,9 +173,9 @@ def test_a_symbol_keeps_on_its_line_what_touches_it():
 
 
 @given(st.lists(st.tuples(st.sampled_from(("text", "symbol", "code")), st.text("a )(\u0301", max_size=30))))
-def test_what_symbols_take_is_taken_from_the_texts_beside_them(pieces):
+def test_symbols_take_the_text_that_touches_them(pieces):
     spans = [{"kind": kind, "text": text} for kind, text in pieces]
-    told = [f"{span.get('before', '')}{span['text']}{span.get('after', '')}" for span in glued(spans)]
+    told = [f"{span.get('before', '')}{span['text']}{span.get('after', '')}" for span in keep_symbols_whole(spans)]
     assert "".join(told) == "".join(text for _, text in pieces)
 
 

@@ -1,4 +1,4 @@
-"""`show_images`: the right images at the right places, crisp, named, the same bytes every time."""
+"""Image sheets: which images are where, their titles, and reproducible bytes."""
 
 import io
 
@@ -38,7 +38,7 @@ def rendered(drawing) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(drawing_bytes(drawing, "png"))).convert("L"))
 
 
-def test_the_writeups_sheet_is_two_by_five_images_under_their_letters(letters):
+def test_the_default_sheet_is_two_by_five_with_titles(letters):
     drawing = show_images(letters, seed=3)
     grid = choose_images(letters, seed=3)
     texts = [text.get_text() for text in drawing.axes[0].texts]
@@ -46,7 +46,7 @@ def test_the_writeups_sheet_is_two_by_five_images_under_their_letters(letters):
     assert texts == [LETTERS[letters.labels[i]] for i in grid.ravel()]
 
 
-def test_every_pixel_of_an_image_is_a_square_of_equal_pixels_on_the_sheet():
+def test_a_pixel_becomes_a_square_of_equal_pixels():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (1, 28, 28)).astype(np.uint8)
     data = dataset_from_arrays(image, [0])
@@ -56,7 +56,7 @@ def test_every_pixel_of_an_image_is_a_square_of_equal_pixels_on_the_sheet():
     assert np.array_equal(shown, image[0].repeat(6, axis=0).repeat(6, axis=1))
 
 
-def test_images_are_drawn_from_the_given_indices_without_repeats(letters):
+def test_images_come_from_the_indices_without_repeats(letters):
     grid = choose_images(letters, 3, 4, indices=np.arange(10, 22))
     assert sorted(grid.ravel()) == list(range(10, 22))
 
@@ -66,7 +66,7 @@ def test_the_seed_decides_the_draw(letters):
     assert not np.array_equal(choose_images(letters, seed=1), choose_images(letters, seed=2))
 
 
-def test_by_class_puts_class_k_in_row_k_and_leaves_free_places_free(letters):
+def test_by_class_puts_class_k_in_row_k(letters):
     grid = choose_images(letters, None, 6, by_class=True, indices=np.arange(14))
     assert grid.shape == (4, 6)
     for k, row in enumerate(grid):
@@ -80,13 +80,13 @@ def test_by_class_names_each_row_once(letters):
     assert [text.get_text() for text in texts] == list(LETTERS)
 
 
-def test_a_pool_smaller_than_the_grid_gives_a_smaller_grid(letters):
+def test_few_images_give_a_smaller_grid(letters):
     assert choose_images(letters, 3, 5, indices=[1, 2, 3]).shape == (1, 3)
     assert as_grid([1, 2, 3, 4], 3).tolist() == [[1, 2, 3], [4, EMPTY, EMPTY]]
 
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
-def test_equal_sheets_are_equal_bytes_without_a_date(letters, tmp_path, kind):
+def test_equal_sheets_are_equal_bytes(letters, tmp_path, kind):
     first, second = tmp_path / f"a.{kind}", tmp_path / f"b.{kind}"
     show_images(letters, path=first)
     show_images(letters, path=second)
@@ -97,7 +97,7 @@ def test_equal_sheets_are_equal_bytes_without_a_date(letters, tmp_path, kind):
 @pytest.mark.parametrize(
     ("rows", "columns", "by_class"), [(2, 5, False), (10, 4, False), (4, 20, True), (1, 30, False)]
 )
-def test_no_title_leaves_the_sheet_or_touches_another(letters, rows, columns, by_class):
+def test_titles_stay_on_the_sheet_and_apart(letters, rows, columns, by_class):
     names = ("Wide WWWWWWWWWWWWWWWWWWW", "a very long name of a class, with words", "日本語の名前のとても長いもの", "i")
     data = dataset_from_arrays(
         letters.inputs, letters.labels, [name.encode("ascii", "replace").decode() for name in names]
@@ -135,7 +135,7 @@ def test_a_name_that_does_not_fit_ends_in_an_ellipsis():
     assert cut_to_width("two\nlines", 20) == "two lines"
 
 
-def test_float_images_are_shown_from_their_smallest_to_their_largest_value():
+def test_float_images_span_black_to_white():
     data = dataset_from_arrays(np.array([[[-3.0, 5.0], [1.0, 1.0]]]), [0])
     sheet = rendered(draw_images(data, np.array([[0]])))
     shown = sheet[24 : 24 + 168, 24 : 24 + 168]
@@ -150,7 +150,7 @@ def test_large_images_are_averaged_to_the_size_of_a_place():
     assert sheet[100, 70] == 128
 
 
-def test_drawing_changes_no_global_setting_and_opens_no_window(letters):
+def test_drawing_changes_no_settings_and_opens_no_window(letters):
     import matplotlib
 
     before = dict(matplotlib.rcParams)
@@ -161,7 +161,7 @@ def test_drawing_changes_no_global_setting_and_opens_no_window(letters):
     )
 
 
-def test_rows_cannot_be_shown():
+def test_table_rows_cannot_be_shown():
     with pytest.raises(DataError, match="holds rows of 3 values, which cannot be shown as images"):
         show_images(dataset_from_arrays(np.zeros((4, 3)), [0, 1, 0, 1]))
 
@@ -179,7 +179,7 @@ def test_rows_cannot_be_shown():
         ({"path": "no/such/folder/sheet.png"}, OutputError, "cannot be written"),
     ],
 )
-def test_a_sheet_that_cannot_be_meant_is_refused(letters, tmp_path, monkeypatch, arguments, error, message):
+def test_invalid_arguments_of_a_sheet_are_refused(letters, tmp_path, monkeypatch, arguments, error, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=message):
         show_images(letters, **arguments)

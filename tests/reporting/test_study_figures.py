@@ -96,7 +96,7 @@ def history(accuracies):
     return [EpochRecord(n, Scores(1.0, value, 1.0), None, None, 0.1) for n, value in enumerate(accuracies, 1)]
 
 
-def test_an_accuracy_axis_begins_where_curves_can_be_told_apart():
+def test_an_accuracy_axis_leaves_out_the_first_epochs():
     accuracies = [0.1, 0.6, *(0.9 + 0.001 * n for n in range(18))]
     low, high = value_limits([history(accuracies)], ("train",), "accuracy")
     assert 0.85 < low < 0.9 < max(accuracies) < high <= 1.01

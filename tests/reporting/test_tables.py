@@ -12,7 +12,7 @@ from chalknet.reporting.tables import Table, data_table, gradient_table, statist
 from chalknet.training.trainer import Run, Trainer
 
 
-def test_names_stand_left_and_figures_right():
+def test_names_are_left_and_numbers_right():
     table = Table("Title", ("", "loss"), (("training", "1.5"), ("test", "12.25")))
     assert table.text() == "Title\n           loss\ntraining    1.5\ntest      12.25"
 
@@ -28,7 +28,7 @@ def run_of(records, kept_epoch, data):
     return Run(tuple(records), network, kept_epoch, Recipe(), data, splits, 372.058)
 
 
-def test_the_statistics_block_has_a_dash_where_a_set_is_missing(small_images):
+def test_statistics_have_a_dash_for_a_missing_split(small_images):
     last = EpochRecord(1, Scores(0.01234, 0.9973, 0.2957), None, Scores(0.5, 0.9174, 3.9853), 0.7)
     table = statistics_table(run_of([last], 1, small_images))
     assert table.title == "After 1 epoch, 372.1 s"
@@ -39,19 +39,19 @@ def test_the_statistics_block_has_a_dash_where_a_set_is_missing(small_images):
     )
 
 
-def test_the_statistics_block_is_of_the_epoch_whose_weights_are_kept(small_images):
+def test_statistics_are_those_of_the_kept_epoch(small_images):
     records = [EpochRecord(n, Scores(0.1 * n, 0.9, 0.2), None, None, 0.7) for n in (1, 2, 3)]
     table = statistics_table(run_of(records, 2, small_images))
     assert table.title == "After 2 epochs, the best of 3 by validation loss, 372.1 s"
     assert table.rows[0] == ("training", "0.2000", "90.00 %", "0.2000")
 
 
-def test_the_gradient_table_shows_both_derivatives_and_their_gap():
+def test_the_gradient_table_has_both_derivatives_and_the_error():
     table = gradient_table([GradientCheck("output.bias", 10, 0.125, 0.1250000001, 8e-10)])
     assert table.rows == (("output.bias", "10", "+1.250000000000e-01", "+1.250000001000e-01", "8.0e-10"),)
 
 
-def test_the_data_table_counts_classes_in_each_part(small_images):
+def test_the_data_table_counts_classes_per_split(small_images):
     splits = Splits(np.arange(200), np.arange(200, 240), np.array([], int))
     table = data_table(small_images, splits)
     assert table.title == "Data: made.npz, 240 images of 6 x 5 uint8 values"
@@ -60,6 +60,6 @@ def test_the_data_table_counts_classes_in_each_part(small_images):
     assert sum(int(count) for count in table.rows[0][2:]) == 200
 
 
-def test_a_row_of_the_wrong_length_is_noticed():
+def test_a_row_of_the_wrong_length_is_refused():
     with pytest.raises(ValueError, match="zip"):
         Table("t", ("a",), (("1", "2"),)).text()

@@ -1,4 +1,4 @@
-"""The PDF: one for any text, the same bytes every time, with what the document says in it."""
+"""The PDF: made from any text, reproducible, with the text of the document."""
 
 import re
 import shutil
@@ -55,7 +55,7 @@ def test_a_table_of_many_columns_and_rows_is_set():
     assert document_pdf(Document("", sections=(Section("1", "", (TableBlock("a", table),)),))).startswith(b"%PDF-")
 
 
-def test_only_letters_that_typsts_fonts_lack_are_looked_for_on_the_system():
+def test_system_fonts_are_used_only_for_missing_letters():
     assert _covered({"a": ["Grüße – 5 × 3 ≤ 20 €, Ω, Ж, “x”\u00a0…", 3, None]})
     assert not _covered(["日本"])
     assert not _covered("😀")
@@ -97,7 +97,7 @@ def everywhere(text, *more):
 
 
 @pytest.mark.parametrize("text", [DIGEST, FOLDER, COMMAND])
-def test_text_from_the_pdf_is_as_typed_without_invisible_characters(text, extracted):
+def test_text_copied_from_the_pdf_is_as_typed(text, extracted):
     pages = extracted(document_pdf(everywhere(text))).replace(
         "\u2060", ""
     )  # Typst's, before page numbers in the contents
@@ -109,7 +109,7 @@ def test_text_from_the_pdf_is_as_typed_without_invisible_characters(text, extrac
 @pytest.mark.parametrize(
     "word", ["x" * 150, "W" * 60, "." * 150, "/a_folder" * 20, "a.b=1," * 30, "incomprehensibly" * 9]
 )
-def test_a_long_word_is_broken_before_the_margin_and_keeps_its_letters(word, extracted):
+def test_long_words_break_before_the_margin(word, extracted):
     pdf = document_pdf(everywhere(word))
     edge = (210 - 22) * 72 / 25.4  # points from the left; half an em more, as punctuation may hang into the margin
     ends = [float(end) for end in re.findall(r'xMax="([\d.]+)"', extracted(pdf, "-bbox"))]
@@ -123,7 +123,7 @@ def test_author_and_date_are_on_the_first_page(extracted):
     assert 'Ada "B." · May 2026' in text
 
 
-def test_the_text_of_the_pdf_is_the_documents(pdf, extracted):
+def test_the_pdf_has_the_text_of_the_document(pdf, extracted):
     text = " ".join(extracted(pdf, "-layout").split())
     for part in (
         "Ten letters, one hidden layer",

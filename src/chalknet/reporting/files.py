@@ -1,4 +1,4 @@
-"""A document as files: both documents, and every table and figure in them as plain data."""
+"""Write a document: its HTML and its PDF, and every table and figure in it as plain data."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from chalknet.reporting.html import document_html
 from chalknet.reporting.typst import document_pdf
 from chalknet.studies.results import StudyResults
 
-OWN_PAGE = re.compile(rb"by chalknet \d")  # stands in the subtitle of every document
+OWN_PAGE = re.compile(rb"by chalknet \d")  # in the subtitle of every document of chalknet
 
 
 @dataclass(frozen=True, eq=False)
 class WrittenDocument:
-    """A document in its folder.
+    """A document that has been written.
 
     Attributes:
-        folder: where it is; `html` and `pdf` are the documents in it.
-        results: the study that it is about, or the run as a study of one training.
-        document: as plain data.
-        stem: of the names of the two documents.
+        folder: where it is.
+        results: the study that it is about; a run is a study with one configuration.
+        document: the document as plain data.
+        stem: file name of the HTML and the PDF without its ending.
     """
 
     folder: Path
@@ -39,34 +39,41 @@ class WrittenDocument:
 
     @property
     def html(self) -> Path:
+        """Path of the HTML file."""
         return self.folder / f"{self.stem}.html"
 
     @property
     def pdf(self) -> Path:
+        """Path of the PDF."""
         return self.folder / f"{self.stem}.pdf"
 
 
 def refuse_foreign(folder: Path, stem: str, overwrite: bool = False) -> None:
-    """Makes sure that STEM.html and STEM.pdf are free, or chalknet's own, which a new document replaces.
+    """Check that a new document replaces no file that chalknet did not write.
 
-    A page says by whom it was made; a PDF belongs to the page beside it.
+    The HTML file says whether chalknet wrote it. A PDF belongs to the HTML file beside it.
 
     Args:
-        folder: where the document is to go; need not exist.
-        overwrite: whether another's files may be replaced too.
+        folder: where the document will be written; it may not exist yet.
+        stem: file name of the HTML and the PDF without its ending.
+        overwrite: whether such files may be replaced.
+
     Raises:
-        OutputError: one of them is another's, or the page cannot be read.
+        OutputError: STEM.html or STEM.pdf exists and chalknet did not write it, or it cannot be read.
     """
     page, paper = folder / f"{stem}.html", folder / f"{stem}.pdf"
     if overwrite or _is_own_page(page):
         return
-    what = {page: "is not a document of chalknet's", paper: f"has no {page.name} of chalknet's beside it"}
-    for path, why in what.items():
+    for path in (page, paper):
         if path.exists():
-            raise OutputError(f"{path}: {why}. Choose another out (--out), or give overwrite=True (--overwrite).")
+            raise OutputError(
+                f"{path}: exists, and chalknet did not write it. Choose another out (--out), or give overwrite=True "
+                "(--overwrite)."
+            )
 
 
 def _is_own_page(page: Path) -> bool:
+    """Return whether this file is an HTML document of chalknet."""
     try:
         return page.is_file() and OWN_PAGE.search(page.read_bytes()) is not None
     except OSError as error:
@@ -74,9 +81,13 @@ def _is_own_page(page: Path) -> bool:
 
 
 def document_files(document: Document, stem: str = "writeup") -> dict[str, bytes]:
-    """Name -> content: STEM.html, STEM.pdf, tables/NAME.csv, figures/NAME.json and figures/NAME.svg or .png.
+    """Return the files of a document: name relative to its folder, with "/", -> content.
 
-    Names have "/" between folder and file; `write_document` puts them on disk.
+    The files are STEM.html, STEM.pdf, tables/NAME.csv, figures/NAME.json and figures/NAME.svg or .png.
+
+    Args:
+        document: what to write.
+        stem: file name of the HTML and the PDF without its ending.
     """
     pictures = draw_pictures(document)
     files = {f"figures/{name}.{picture.kind}": picture.light for name, picture in pictures.items()}
@@ -91,10 +102,18 @@ def document_files(document: Document, stem: str = "writeup") -> dict[str, bytes
 
 
 def write_document(document: Document, folder: Path, stem: str = "writeup") -> tuple[Path, ...]:
-    """Writes `document_files` into a folder, which is made where it is missing; the documents come last.
+    """Write all files of a document into a folder, which is created if it is missing.
+
+    HTML and PDF are written last, so that the files they belong with are there.
+
+    Args:
+        document: what to write.
+        folder: where to write it.
+        stem: file name of the HTML and the PDF without its ending.
 
     Returns:
-        the files' paths.
+        The paths of the files.
+
     Raises:
         OutputError: the folder cannot be written.
     """
@@ -102,14 +121,14 @@ def write_document(document: Document, folder: Path, stem: str = "writeup") -> t
 
 
 def write_document_files(files: dict[str, bytes], folder: Path) -> tuple[Path, ...]:
-    """Writes what `document_files` gave; every file is there whole or not at all."""
+    """Write the result of `document_files`; each file is written completely or not at all."""
     by_folder: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
     for name, content in files.items():
         path = PurePosixPath(name)
         by_folder[path.parent.as_posix()][path.name] = content
-    for part in sorted(by_folder, key=lambda part: part == "."):
-        if part != ".":
-            refuse_link(folder / part)
-        with new_folder(folder / part) as place:
-            write_files(place, by_folder[part])
+    for name in sorted(by_folder, key=lambda name: name == "."):
+        if name != ".":
+            refuse_link(folder / name)
+        with new_folder(folder / name) as place:
+            write_files(place, by_folder[name])
     return tuple(folder / name for name in sorted(files))

@@ -1,6 +1,7 @@
-"""The formulas of docs/derivation.md by label, as LaTeX, as Typst math (for the PDF) and as MathML (for the page).
+"""The formulas of docs/derivation.md by label, as LaTeX, as Typst math (for the PDF) and as MathML (for HTML).
 
-They are stored in templates/formulas.json, which `make docs` writes from the derivation (tools/write_formulas.py).
+They are stored in templates/formulas.json. `make docs` writes that file from the derivation with
+tools/write_formulas.py.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ LETTER = re.compile(r"([A-Za-z])(?:_([A-Za-z0-9]))?")
 
 @dataclass(frozen=True)
 class Formula:
-    """One formula in three languages."""
+    """One formula in three languages.
+
+    Attributes:
+        latex: source for alternative texts.
+        typst: Typst math source for the PDF.
+        mathml: content of a <math> element for HTML.
+    """
 
     latex: str
     typst: str
@@ -26,12 +33,12 @@ _STORED = json.loads(
     resources.files("chalknet.reporting").joinpath("templates", "formulas.json").read_text(encoding="utf-8")
 )
 FORMULAS = {label: Formula(**formula) for label, formula in _STORED["formulas"].items()}
-# Symbols of running text that are more than a letter with a subscript, such as "dL/dW".
+# Symbols in running text that are more than a letter with a subscript, such as "dL/dW".
 SYMBOLS = {name: Formula(**formula) for name, formula in _STORED["symbols"].items()}
 
 
 def symbol(name: str) -> Formula | None:
-    """Return the symbol that `$name$` means in running text, or None if it means none."""
+    """Return the symbol that `$name$` stands for in running text, or None if it is no symbol."""
     letter = LETTER.fullmatch(name)
     if letter is None:
         return SYMBOLS.get(name)

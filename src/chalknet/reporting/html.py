@@ -1,4 +1,4 @@
-"""A document as one HTML file: no script, no network, light and dark, for the screen and for paper."""
+"""Render a document as one HTML file, without scripts or network access, for light and dark pages and for print."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-UP_TO_IT, FROM_IT = re.compile(r"\S{0,12}\Z"), re.compile(r"\A\S{0,12}")  # what touches a symbol, if it is short
+# Short text that touches a symbol, before it and after it.
+BEFORE_SYMBOL, AFTER_SYMBOL = re.compile(r"\S{0,12}\Z"), re.compile(r"\A\S{0,12}")
 MEDIA_TYPES = {"png": "image/png", "svg": "image/svg+xml"}
 
 
 def document_html(document: Document, pictures: Mapping[str, Picture] | None = None) -> bytes:
-    """The page, in UTF-8; equal documents give equal bytes.
+    """Return a document as an HTML page in UTF-8; equal documents give equal bytes.
 
     Args:
-        pictures: what `draw_pictures` gave, where it is at hand already.
+        document: what to show.
+        pictures: the result of `draw_pictures`; None to draw them now.
     """
     pictures = draw_pictures(document) if pictures is None else pictures
     page = _environment().get_template("document.html")
@@ -43,39 +45,46 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["formula"] = formula_markup
-    environment.filters["glued"] = glued
+    environment.filters["keep_symbols_whole"] = keep_symbols_whole
     environment.filters["symbol"] = symbol_markup
     environment.filters["data_uri"] = data_uri
     return environment
 
 
-def glued(spans: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The spans, where a symbol has taken what touches it, as in "(1/B)": browsers break lines beside a formula."""
+def keep_symbols_whole(spans: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return spans in which each symbol has the text that touches it, as in "(1/B)".
+
+    Browsers may break a line beside a formula, so the template keeps symbol and text together.
+
+    Returns:
+        The spans; those of symbols have "before" and "after", which neighbors have lost.
+    """
     found = [dict(span) for span in spans]
     for at, span in enumerate(found):
         if span["kind"] == "symbol":
-            span["before"], span["after"] = _taken(found, at - 1, UP_TO_IT), _taken(found, at + 1, FROM_IT)
+            span["before"] = _take_text(found, at - 1, BEFORE_SYMBOL)
+            span["after"] = _take_text(found, at + 1, AFTER_SYMBOL)
     return found
 
 
-def _taken(spans: list[dict[str, Any]], at: int, part: re.Pattern[str]) -> str:
-    """That part of a text, taken from it; nothing where there is no text."""
+def _take_text(spans: list[dict[str, Any]], at: int, pattern: re.Pattern[str]) -> str:
+    """Remove what the pattern matches from a span of text and return it; "" where there is no such span."""
     if not 0 <= at < len(spans) or spans[at]["kind"] != "text":
         return ""
     text = spans[at]["text"]
-    match = part.search(text)
-    assert match is not None, "both parts may be empty"
+    match = pattern.search(text)
+    assert match is not None, "both patterns match the empty text"
     spans[at]["text"] = text[: match.start()] + text[match.end() :]
     return match[0]
 
 
 def data_uri(picture: bytes) -> str:
-    """The picture as an address that holds it."""
+    """Return a picture as a data URI."""
     return f"data:{MEDIA_TYPES[picture_kind(picture)]};base64,{base64.b64encode(picture).decode()}"
 
 
 def formula_markup(label: str) -> Markup:
-    """Return a formula as MathML; screen readers read its LaTeX."""
+    """Return a formula as MathML; screen readers read its LaTeX source."""
     return _math(FORMULAS[label], block=True)
 
 

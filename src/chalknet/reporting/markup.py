@@ -1,4 +1,4 @@
-"""The markup of running text, read into plain pieces; `chalknet.reporting.document` says what it is."""
+"""Parse the markup of running text. `chalknet.reporting.document` describes it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MARKUP = re.compile(
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of running text.
+    """A piece of running text of one kind.
 
     Attributes:
         kind: "text", "code", "emphasis", "strong", "symbol", "formula" or "reference".
@@ -33,10 +33,11 @@ class Span:
 
 
 def parse_markup(text: str, known: Callable[[str], bool] = lambda _: True) -> tuple[Span, ...]:
-    """The pieces of a running text; white space is folded to single spaces.
+    """Return the spans of a running text; white space becomes single spaces.
 
     Args:
-        known: whether a reference leads anywhere; one that does not stands as it is typed.
+        text: with markup.
+        known: tells whether a reference has a target. One without a target stays text.
     """
     found: list[Span] = []
     for span in _spans(" ".join(text.split()), known):
@@ -48,12 +49,12 @@ def parse_markup(text: str, known: Callable[[str], bool] = lambda _: True) -> tu
 
 
 def escape(text: str) -> str:
-    """A text that `parse_markup` reads as exactly these characters, such as a class's or a file's name."""
+    """Return markup that shows exactly these characters, such as the name of a class or a file."""
     return re.sub(rf"([{SPECIAL}])", r"\\\1", text)
 
 
 def code(text: str) -> str:
-    """Markup for a text from data as code; a text without any character gives none."""
+    """Return markup that shows a text in the font of code; "" for an empty text."""
     return "`" + re.sub(r"([\\`])", r"\\\1", text) + "`" if text else ""
 
 

@@ -1,4 +1,4 @@
-"""Tables as plain data: what the terminal, the files and later the documents all show."""
+"""Tables as plain data, which the terminal, CSV files and documents show alike."""
 
 from __future__ import annotations
 
@@ -19,23 +19,30 @@ if TYPE_CHECKING:
     from chalknet.training.trainer import Run
 
 MONITOR_NAMES = {"valid_loss": "validation loss", "valid_accuracy": "validation accuracy"}
-SCORE_HEADS = ("", "loss", "accuracy", "printed loss")  # of rows with `score_cells`
+SCORE_HEADS = ("", "loss", "accuracy", "printed loss")  # heads of columns with `score_cells`
 SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)
 class Table:
-    """A title, column heads, and rows of text; the first column is a name, the others are figures."""
+    """A table of text.
+
+    Attributes:
+        title: one line.
+        columns: heads of the columns.
+        rows: cells as text, each row as long as `columns`. The first column holds names, the others
+            hold numbers.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
     def text(self, width: int | None = None) -> str:
-        """The table in plain characters, names to the left and figures to the right.
+        """Return the table as plain text, with names aligned left and numbers aligned right.
 
         Args:
-            width: columns of the terminal. In a table that is wider, names stand above their figures.
+            width: columns of the terminal. In a table that is wider, each name has a line of its own.
         """
         cells = [[printable(cell) for cell in row] for row in (self.columns, *self.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
@@ -48,12 +55,12 @@ class Table:
         return "\n".join([title, *(line.rstrip() for line in lines)])
 
     def csv(self) -> str:
-        """Heads and rows as comma-separated text."""
+        """Return heads and rows as comma-separated values."""
         return csv_text([self.columns, *self.rows])
 
 
 def data_table(data: Dataset, splits: Splits) -> Table:
-    """How many samples of each class are in each part."""
+    """Return the number of samples of each class in each split."""
     counts = {
         split: np.bincount(data.labels[index], minlength=data.n_classes) for split, index in splits.named().items()
     }
@@ -67,7 +74,7 @@ def data_table(data: Dataset, splits: Splits) -> Table:
 
 
 def statistics_table(run: Run) -> Table:
-    """The write-up's statistics block: loss and accuracy of the three sets where the network is kept, and the time."""
+    """Return loss and accuracy of each split at the kept epoch, with the training time, as the write-up prints them."""
     kept, n_epochs = run.kept, len(run.history)
     rows = [(SPLIT_NAMES[split], *score_cells(kept.scores(split))) for split in SPLITS]
     title = f"After {count_of(kept.epoch, 'epoch')}"
@@ -79,7 +86,12 @@ def statistics_table(run: Run) -> Table:
 
 
 def gradient_table(checks: Sequence[GradientCheck], digits: int = 12) -> Table:
-    """Each parameter group's derivative along one direction, by formula and by differences."""
+    """Return the directional derivative of each parameter, by formula and by finite differences.
+
+    Args:
+        checks: the result of the gradient check, one per parameter.
+        digits: decimals of the derivatives.
+    """
     rows = [
         (
             check.parameter,
@@ -94,7 +106,7 @@ def gradient_table(checks: Sequence[GradientCheck], digits: int = 12) -> Table:
 
 
 def score_cells(scores: Scores | None) -> tuple[str, str, str]:
-    """Return loss, accuracy and printed loss as the original printed them; dashes where there are none."""
+    """Return loss, accuracy and printed loss as the original write-up printed them; dashes without scores."""
     if scores is None:
         return (DASH, DASH, DASH)
     return (f"{scores.loss:.4f}", f"{100 * scores.accuracy:.2f} %", f"{scores.printed_loss:.4f}")

@@ -1,6 +1,7 @@
-"""A document as a PDF, set by Typst.
+"""Render a document as a PDF with Typst.
 
-Its text reaches Typst as data (templates/document.typ reads it), so that no character of it can be taken for markup.
+The text reaches Typst as JSON, which templates/document.typ reads, so that no character of it can be
+taken for markup.
 """
 
 from __future__ import annotations
@@ -16,19 +17,21 @@ from chalknet.reporting.document import Document
 from chalknet.reporting.document_view import Picture, document_view, draw_pictures, encode_utf8
 from chalknet.reporting.formulas import FORMULAS, symbol
 
-# What the fonts hold that come with Typst: Latin, Greek, Cyrillic, punctuation, arrows, mathematical signs.
+# Characters in the fonts that come with Typst: Latin, Greek, Cyrillic, punctuation, arrows, mathematical signs.
 COVERED = ((0x20, 0x24F), (0x370, 0x3FF), (0x400, 0x4FF), (0x2010, 0x2027), (0x2030, 0x205E), (0x2190, 0x22FF))
-COVERED_TOO = "\n\u202f€ℓ−·"
-N_LONGEST = 4  # cells of a column that stand for all when a table's width is measured
+ALSO_COVERED = "\n\u202f€ℓ−·"
+N_LONGEST = 4  # longest cells of a column, from which its width is measured
 
 
 def document_pdf(document: Document, pictures: Mapping[str, Picture] | None = None) -> bytes:
-    """The PDF, on A4; equal documents give equal bytes with one version of Typst.
+    """Return a document as a PDF on A4; equal documents give equal bytes with one version of Typst.
 
-    Only Typst's own fonts are used, unless a text has letters that they lack: those are taken from the system's.
+    Only the fonts of Typst are used, unless the text has letters that they lack. Those letters come
+    from the fonts of the system.
 
     Args:
-        pictures: what `draw_pictures` gave, where it is at hand already.
+        document: what to show.
+        pictures: the result of `draw_pictures`; None to draw them now.
     """
     pictures = draw_pictures(document) if pictures is None else pictures
     view: dict[str, Any] = dict(document_view(document, pictures))
@@ -58,7 +61,7 @@ def _template() -> bytes:
 
 
 def _symbols(view: Any) -> dict[str, str]:
-    """Symbol -> Typst, for those that are used."""
+    """Return symbol -> Typst source, for the symbols that the view uses."""
     if isinstance(view, list):
         return {name: source for item in view for name, source in _symbols(item).items()}
     if not isinstance(view, dict):
@@ -71,7 +74,10 @@ def _symbols(view: Any) -> dict[str, str]:
 
 
 def _add_longest(view: dict[str, Any]) -> None:
-    """To each table a few rows of each column's longest cells, from which its width is taken; all rows are slow."""
+    """Add to each table a few rows with the longest cells of each column.
+
+    The template measures the width of these rows, because measuring all rows of a table is slow.
+    """
     for section in view["sections"]:
         for block in section["blocks"]:
             if block["type"] == "table":
@@ -82,10 +88,11 @@ def _add_longest(view: dict[str, Any]) -> None:
 
 
 def _covered(view: Any) -> bool:
+    """Return whether the fonts of Typst have all letters of a view."""
     if isinstance(view, dict):
         return all(_covered(value) for value in view.values())
     if isinstance(view, list):
         return all(_covered(item) for item in view)
     if not isinstance(view, str):
         return True
-    return all(c in COVERED_TOO or any(low <= ord(c) <= high for low, high in COVERED) for c in view)
+    return all(c in ALSO_COVERED or any(low <= ord(c) <= high for low, high in COVERED) for c in view)
