@@ -53,8 +53,8 @@ def test_two_factors_are_lines_per_value_of_the_second():
     (panel,) = accuracy_figures(found)["accuracy"].panels
     assert panel.x_label == "hidden units"
     assert [curve.label for curve in panel.curves] == ["activation relu", "activation tanh"]
-    by_name = {runs.name: runs.mean("valid", "accuracy") for runs in found.complete}
-    relu = [mean for name, mean in by_name.items() if "activation=relu" in name]
+    means = {runs.configuration.label: runs.mean("valid", "accuracy") for runs in found.complete}
+    relu = [mean for label, mean in means.items() if "activation=relu" in label]
     assert panel.curves[0].x == (5.0, 9.0, 20.0)
     assert panel.curves[0].y == tuple(relu)
 
