@@ -245,7 +245,7 @@ def test_a_checkpoint_of_format_2_goes_on_as_it_would_have():
 
 def test_a_checkpoint_is_not_continued_with_other_layers(small_images):
     checkpoint = next_checkpoint(trainer_of(small_images, RECIPE))
-    with pytest.raises(ConfigError, match="the checkpoint is of a network with other layers"):
+    with pytest.raises(ConfigError, match="the checkpoint is from a network with other layers"):
         trainer_of(small_images, RECIPE.with_settings(activation="tanh")).load_checkpoint(checkpoint)
 
 
@@ -257,7 +257,7 @@ def test_a_checkpoint_of_another_training_is_refused(small_images, settings):
     other = RECIPE.with_settings(**settings)
     splits = split_dataset(small_images, "writeup", 160, other.split.valid_size)
     with pytest.raises(
-        ConfigError, match="the checkpoint is of another training: it has 4 epochs and keeps 'velocity'"
+        ConfigError, match="the checkpoint is from another training: it has 4 epochs and the optimizer state 'velocity'"
     ):
         Trainer(small_images, splits, other, keep_sample_scores=True).load_checkpoint(trainer.checkpoint())
 

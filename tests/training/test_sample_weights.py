@@ -30,7 +30,7 @@ def test_class_and_sample_weights_multiply_to_mean_1():
         ("equal", np.ones(3), DataError, r"sample weights must be \(4,\) numbers, got \(3,\)"),
         ("equal", np.array([1, -1, 1, 1]), DataError, "finite and >= 0, got -1.0 at 1"),
         ("equal", np.array([1, np.nan, 1, 1]), DataError, "finite and >= 0, got nan at 1"),
-        ("equal", np.zeros(4), DataError, "sample weights of the training part are all 0"),
+        ("equal", np.zeros(4), DataError, "all sample weights of the training split are 0"),
     ],
 )
 def test_invalid_weights_are_refused(class_weights, sample_weights, error, message):

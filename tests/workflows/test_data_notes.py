@@ -73,7 +73,7 @@ def test_a_class_name_without_any_sample_is_no_news():
 def test_the_only_sample_of_a_class_trains():
     labels = np.r_[np.zeros(100, int), np.ones(100, int), 2 + np.arange(5)]
     assert chalknet.train(rows_of(labels), split_seed=3, **FAST).notes == (
-        "samples are rows of numbers, so recipe strong-rows is taken.",
+        "samples are table rows, so recipe strong-rows is used.",
     )
 
 
@@ -83,7 +83,7 @@ def test_with_few_validation_samples_all_epochs_are_trained_and_the_last_is_kept
     assert len(run.splits.valid) == 24
     assert len(run.history) == run.kept_epoch == 5
     assert run.notes[-1].startswith(
-        "24 validation samples cannot tell which epoch is best, so all 5 epochs are trained"
+        "24 validation samples are too few to choose the best epoch, so all 5 epochs are trained"
     )
     with pytest.warns(UserWarning, match="chooses the epoch by 24 validation samples, which are too few"):
         chosen = chalknet.train(small_images, stop_early=True, **settings)
@@ -128,7 +128,7 @@ def test_images_of_zeros_and_ones_are_told_to_be_nearly_black(small_images):
     images = small_images.inputs > 128
     settings = {"recipe": "writeup", "hidden": [4], "epochs": 1, "train_size": 160, "valid_size": 40}
     run = chalknet.train(dataset_from_arrays(images, small_images.labels), **settings)
-    assert run.notes[-1].startswith("no pixel is larger than 1, and all are divided by 255")
+    assert run.notes[-1].startswith("no pixel is larger than 1, but all are divided by 255")
     scaled = chalknet.train(dataset_from_arrays(images, small_images.labels), input_scaling="standard", **settings)
     assert not any("no pixel" in note for note in scaled.notes)
 

@@ -56,7 +56,7 @@ def test_the_model_file_carries_the_complete_recipe(small_images, tmp_path):
     [
         ({"valid": np.zeros((3, 2))}, "valid must be a Dataset or a path, got ndarray. chalknet.dataset_from_arrays("),
         ({"recipe": 5}, "unknown recipe '5'. Known: strong, "),
-        ({"callbacks": [print, 5]}, "callbacks must be called with each record"),
+        ({"callbacks": [print, 5]}, "callbacks must be a callable"),
         ({"splits": (1, 2, 3)}, "splits must be Splits(train, valid, test), got tuple"),
         ({"splits": parts_of([0.5], [], [])}, "splits.train must be (n,) integers, got (1,) float64"),
         ({"splits": parts_of([0, 1], [3], [-1])}, "splits.test[0] is -1, but samples are 0..239"),

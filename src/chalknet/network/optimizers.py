@@ -178,12 +178,13 @@ class Nesterov(Optimizer):
 class Adam(Optimizer):
     """Adam: steps along the running mean of the gradient, divided by its root mean square.
 
-    m <- beta1 m + (1 - beta1) g,  s <- beta2 s + (1 - beta2) g^2                    (docs/derivation.md, U4)
-    w <- w - r (m / (1 - beta1^t)) / (sqrt(s / (1 - beta2^t)) + epsilon)             (U5)
+    mean   <- beta1 mean + (1 - beta1) G                             (docs/derivation.md, U4)
+    square <- beta2 square + (1 - beta2) G^2
+    w      <- w - r (mean / (1 - beta1^t)) / (sqrt(square / (1 - beta2^t)) + epsilon)  (U5)
 
     Attributes:
-        beta1: decay of the running mean m, in [0, 1).
-        beta2: decay of the running mean square s, in [0, 1).
+        beta1: decay of the running mean of G, in [0, 1).
+        beta2: decay of the running mean of G^2, in [0, 1).
         epsilon: added to the denominator, > 0.
 
     Source: Kingma and Ba, Adam: A Method for Stochastic Optimization (ICLR 2015), algorithm 1.
@@ -261,7 +262,8 @@ class DecoupledWeightDecay(Optimizer):
 class ParameterAverage(Optimizer):
     """Another optimizer with an exponential moving average (EMA) of the parameters.
 
-    a <- d_t a + (1 - d_t) w,  d_t = min(d, (1 + t) / (10 + t))      (docs/derivation.md, U7)
+    average <- d_t average + (1 - d_t) w                             (docs/derivation.md, U7)
+    d_t     = min(d, (1 + t) / (10 + t))
 
     The average is evaluated and saved in place of the parameters. d_t is smaller than d in the
     first updates, so that the average soon forgets the initial parameters.

@@ -18,9 +18,9 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 def selu(x: FloatArray) -> tuple[FloatArray, Backward]:
     """Return the scaled exponential linear unit of every element.
 
-    selu(x) = c x where x > 0, else c a (e^x - 1)                    (docs/derivation.md, R17)
-    dL/dx   = dL/dselu c where x > 0, else dL/dselu c a e^x          (R18)
-    a = 1.67326..., c = 1.05070...
+    selu(x) = c1 x where x > 0, else c1 c2 (e^x - 1)                 (docs/derivation.md, R17)
+    dL/dx   = dL/dselu c1 where x > 0, else dL/dselu c1 c2 e^x       (R18)
+    c1 = SELU_SCALE = 1.05070..., c2 = SELU_ALPHA = 1.67326...
 
     With these constants outputs keep mean 0 and variance 1 from layer to layer.
 

@@ -1,1 +1,4 @@
-"""How a network learns: recipes, optimizers and the trainer, an iterator of epochs."""
+"""Training: recipes, schedules, early stopping and `Trainer`, an iterator of epochs.
+
+Imports from `engines` and below. Files are written by `artifacts`, whose callbacks plug in here.
+"""

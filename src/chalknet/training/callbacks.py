@@ -1,4 +1,4 @@
-"""What a training reports to: `RunContext` describes it, and callbacks receive its start, epochs and end."""
+"""Callbacks of a training: `Callback`, and `RunContext`, which describes the training to them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chalknet.config import CUSTOM_SPLIT, DataConfig, Recipe
 from chalknet.errors import ConfigError
 from chalknet.records import EpochRecord
 
-if TYPE_CHECKING:  # the command line's progress is a callback, and commands start without NumPy
+if TYPE_CHECKING:  # the command line imports this module for its progress, before it needs NumPy
     import numpy as np
     from numpy.typing import NDArray
 
@@ -24,16 +24,19 @@ EpochCallback = Callable[[EpochRecord], None]
 
 @dataclass(frozen=True, eq=False)
 class RunContext:
-    """The training of one network, or of a whole ensemble, with everything resolved.
+    """The training of one network or of an ensemble, with data, splits and recipe resolved.
 
     Attributes:
-        data, splits, recipe: what is learned, from which samples, and how.
-        sample_weights: (N,) the weight of each sample in the training loss, or None for equal weights.
-        notes: what the user should know about how the recipe was adapted to the data, one sentence each.
-        folder: the run's folder, or None.
-        number, n_networks: which network of an ensemble this is, from 1 on; 1 of 1 for a single network.
-        history: the epochs that an earlier start finished.
-        is_resumed: whether this continues an earlier start, with or without finished epochs.
+        data: all samples.
+        splits: the indices of training, validation and test samples.
+        recipe: the complete recipe.
+        sample_weights: (N,) weight of each sample in the training loss, or None for equal weights.
+        notes: what the user should know about the data and the recipe, one sentence each.
+        folder: the run's folder, or None if nothing is written.
+        number: the number of this network in its ensemble, starting at 1; 1 for a single network.
+        n_networks: the number of networks in the ensemble; 1 for a single network.
+        history: the epochs that were finished before this start of a resumed training.
+        is_resumed: whether this continues an interrupted training.
     """
 
     data: Dataset
@@ -49,7 +52,7 @@ class RunContext:
 
     @property
     def origin(self) -> DataConfig:
-        """Return how to read the same samples again, with digests of what no file holds."""
+        """How to read the same samples again, with digests of index arrays and weights."""
         from chalknet.data.dataset import arrays_sha256
 
         return replace(
@@ -62,25 +65,26 @@ class RunContext:
 
 
 class Callback:
-    """A participant in a training. Subclasses override the methods that they need.
+    """The base class of callbacks; subclasses override the methods that they need.
 
-    A callback can also be called with a record, as a plain function is in `train(..., callbacks=function)`.
+    A plain function that takes an `EpochRecord` is a callback too: `train(..., callbacks=print)`.
     """
 
     def on_train_begin(self, context: RunContext) -> None:
         """Prepare for a training; called once for each network of an ensemble."""
 
     def on_epoch_end(self, record: EpochRecord) -> None:
-        """Take note of a finished epoch."""
+        """Receive the record of a finished epoch."""
 
     def on_train_end(self, error: BaseException | None) -> None:
-        """Clean up; called after every `on_train_begin`, also after one that raised.
+        """Clean up; called after every `on_train_begin`, even if that raised.
 
         Args:
-            error: what ended the training early, or None.
+            error: the exception that ended the training early, or None.
         """
 
     def __call__(self, record: EpochRecord) -> None:
+        """Call `on_epoch_end`, so that a callback can be used like a function."""
         self.on_epoch_end(record)
 
 
@@ -88,31 +92,39 @@ class FunctionCallback(Callback):
     """A callback that passes each record to a function."""
 
     def __init__(self, function: EpochCallback) -> None:
+        """Create a callback from a function that takes an `EpochRecord`."""
         self._function = function
 
     def on_epoch_end(self, record: EpochRecord) -> None:
+        """Call the function with the record."""
         self._function(record)
 
 
 def as_callbacks(callbacks: EpochCallback | Sequence[EpochCallback] | None) -> list[Callback]:
-    """Return the callbacks of a `callbacks` argument: one callable, several, or None.
+    """Return a `callbacks` argument as a list of `Callback`s.
+
+    Args:
+        callbacks: one callable that takes an `EpochRecord`, a list of them, or None.
 
     Raises:
-        ConfigError: something that cannot be called.
+        ConfigError: an entry cannot be called.
     """
     given = (callbacks,) if callable(callbacks) else tuple(callbacks or ())
     if not all(map(callable, given)):
         raise ConfigError(
-            f"callbacks must be called with each record: a callable or a list of them, got {callbacks!r}."
+            f"callbacks must be a callable that takes an EpochRecord, or a list of them, got {callbacks!r}."
         )
     return [one if isinstance(one, Callback) else FunctionCallback(one) for one in given]
 
 
 @contextmanager
 def running_callbacks(callbacks: Sequence[Callback], context: RunContext) -> Iterator[EpochCallback]:
-    """Begin and end callbacks around a training; yields a function that shows them a record, in their order."""
+    """Start callbacks, and end them when the block is left.
 
-    def show(record: EpochRecord) -> None:
+    Yields a function that passes a record to all callbacks in their order.
+    """
+
+    def send(record: EpochRecord) -> None:
         for callback in callbacks:
             callback.on_epoch_end(record)
 
@@ -120,4 +132,4 @@ def running_callbacks(callbacks: Sequence[Callback], context: RunContext) -> Ite
         for callback in callbacks:
             stack.push(lambda _kind, error, _trace, end=callback.on_train_end: end(error))
             callback.on_train_begin(context)
-        yield show
+        yield send

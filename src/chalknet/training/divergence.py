@@ -1,4 +1,4 @@
-"""What to say when a loss stops being finite: which update did it, with which rate, and what would help."""
+"""Divergence: find the update that made the loss non-finite, and suggest what to change."""
 
 from __future__ import annotations
 
@@ -20,25 +20,33 @@ from chalknet.network.architecture import Architecture
 from chalknet.network.arrays import FloatArray
 from chalknet.network.objective import Objective, loss_and_gradients
 
-MAX_INPUT = 1e6  # scaled; a validation sample beyond it is to blame for a loss that is not finite, not the training
+# If a scaled validation or test input is larger, it is the cause of a non-finite loss, and not the
+# training.
+MAX_INPUT = 1e6
 SPLIT_NAMES = {"valid": "validation", "test": "test"}
-LARGE_INPUT = 30.0  # deviations; what the initializers expect is about 1
-TYPICAL_RATES = {"adam": 1e-3, "adamw": 1e-3}  # of a mean; of the others 0.1, less where momentum adds steps up
+LARGE_INPUT = 30.0  # scaled training inputs should be of the order of 1; beyond this, scaling is suggested
+# Typical learning rates for mean gradients. Without momentum or Adam, TYPICAL_RATE.
+TYPICAL_RATES = {"adam": 1e-3, "adamw": 1e-3}
 TYPICAL_RATE = 0.1
-MAX_SAMPLES = 4_096  # of a batch, by which the gradient is looked at
+MAX_SAMPLES = 4_096  # samples of the batch for which gradients are computed again
 
 
 @dataclass(frozen=True)
 class LastFiniteUpdate:
-    """The last update whose loss was finite, whatever became of the network by it.
+    """The last update of an epoch before which the loss was finite.
+
+    The update itself may have made the network useless.
 
     Attributes:
-        number: of the epoch's updates, from 1 on. n_updates: of the epoch.
-        learning_rate: of this update. n_samples: of its batch.
-        loss: of its batch before it, nats a sample; nan where not even this one was finite.
-        gradient_norms: of its gradient, by parameter, in float64, before any clipping, over at most `MAX_SAMPLES`;
-            inf or nan where it overflows.
-        largest_input: absolute value among these samples as the network reads them.
+        number: number of the update in its epoch, starting at 1.
+        n_updates: number of updates of the epoch.
+        learning_rate: learning rate of the update.
+        n_samples: number of samples of its batch.
+        loss: loss of its batch before the update, nats per sample; nan if the loss was not finite
+            before any update.
+        gradient_norms: norm of the gradient of each parameter, in float64, before clipping, for at
+            most `MAX_SAMPLES` samples; inf or nan if it overflows.
+        largest_input: largest absolute value of the scaled inputs of these samples.
     """
 
     number: int
@@ -53,10 +61,14 @@ class LastFiniteUpdate:
 def divergence_error(
     loss: float, epoch: int, last_loss: float | None, step: LastFiniteUpdate, recipe: Recipe
 ) -> DivergenceError:
-    """The error of an epoch whose loss is not finite.
+    """Return the error for an epoch whose loss is not finite.
 
     Args:
-        loss: that is not finite. last_loss: of training, in the epoch before; None of the first.
+        loss: the loss that is not finite.
+        epoch: number of the epoch.
+        last_loss: the training loss of the epoch before, or None in the first epoch.
+        step: the last update with a finite loss.
+        recipe: the recipe that was trained.
     """
     known = step.loss if math.isfinite(step.loss) else last_loss
     last = "no finite loss before it" if known is None else f"last finite loss {known:.4g}"
@@ -69,16 +81,16 @@ def divergence_error(
 
 
 def suggestion(step: LastFiniteUpdate, recipe: Recipe) -> str:
-    """What to change, by what was seen: inputs, then decay, then how long steps are."""
+    """Return what to change: input scaling, then weight decay, then the learning rate."""
     optimizer, rate = recipe.optimizer, step.learning_rate
     if not step.largest_input <= LARGE_INPUT and recipe.network.input_scaling != "standard":
-        return f"Inputs reach {step.largest_input:.3g}: try input_scaling standard."
+        return f"Inputs are as large as {step.largest_input:.3g}: try input_scaling standard."
     slow = _slower(step, recipe)
     slower = f"learning_rate {slow:.1g}"
     for name, strength in (("weight_decay", optimizer.weight_decay), ("l2", recipe.regularization.l2)):
         if strength * rate >= 1:
             less = slower if strength * slow < 1 else f"{name} 1e-4"
-            return f"learning_rate times {name} is {strength * rate:.3g}, which takes all of a weight: try {less}."
+            return f"learning_rate times {name} is {strength * rate:.3g}, and must be below 1: try {less}."
     if optimizer.reduction == "sum" and step.n_samples > 1:
         of_mean = f"reduction mean with learning_rate {slow * step.n_samples:.1g}"
         return f"Gradients are sums over {step.n_samples} samples: try {slower}, or {of_mean}."
@@ -89,24 +101,32 @@ def suggestion(step: LastFiniteUpdate, recipe: Recipe) -> str:
 
 @dataclass(frozen=True)
 class OutlyingInput:
-    """The input that is farthest from what the network learned from, in a part whose loss is not finite.
+    """The largest input of a split whose loss is not finite.
 
     Attributes:
-        part: "valid" or "test".
-        sample, column: its place in the data, from 0 on.
-        value: as it was read.
-        scaled: as the network reads it.
+        split: "valid" or "test".
+        sample: index of the sample in the data, starting at 0.
+        column: index of the value in the sample, starting at 0.
+        value: the value as it was read.
+        scaled: absolute value of the scaled input.
     """
 
-    part: str
+    split: str
     sample: int
     column: int
     value: float
     scaled: float
 
 
-def outlying_input(data: Dataset, index: NDArray[np.int64], part: str, scaling: Scaling) -> OutlyingInput | None:
-    """Return the largest scaled input of some samples, or None where it is no larger than inputs usually are."""
+def outlying_input(data: Dataset, index: NDArray[np.int64], split: str, scaling: Scaling) -> OutlyingInput | None:
+    """Return the largest scaled input of a split, or None if it is at most `MAX_INPUT`.
+
+    Args:
+        data: all samples.
+        index: (n,) indices of the samples of the split.
+        split: "valid" or "test".
+        scaling: from raw values to the inputs of the network.
+    """
     found = None
     for start in range(0, len(index), SAMPLES_AT_ONCE):
         raw = flatten(data.inputs[index[start : start + SAMPLES_AT_ONCE]])
@@ -115,22 +135,29 @@ def outlying_input(data: Dataset, index: NDArray[np.int64], part: str, scaling: 
         row, column = divmod(int(np.nan_to_num(scaled, nan=np.inf).argmax()), scaled.shape[1])
         if not (found is not None and scaled[row, column] <= found.scaled):
             sample = int(index[start + row])
-            found = OutlyingInput(part, sample, column, float(raw[row, column]), float(scaled[row, column]))
+            found = OutlyingInput(split, sample, column, float(raw[row, column]), float(scaled[row, column]))
     return None if found is None or found.scaled <= MAX_INPUT else found
 
 
 def outlying_input_error(loss: float, epoch: int, found: OutlyingInput, data: Dataset) -> DivergenceError:
-    """Return the error of a part whose loss is not finite because of one of its inputs."""
+    """Return the error for a split whose loss is not finite because of one input.
+
+    Args:
+        loss: the loss that is not finite.
+        epoch: number of the epoch.
+        found: the input.
+        data: all samples, for the source and the column names.
+    """
     name = f" ({data.input_names[found.column]!r})" if data.input_names else ""
     where = f"{data.source}, sample {found.sample}, column {found.column + 1}{name}"
     return DivergenceError(
-        f"the {SPLIT_NAMES[found.part]} loss became {loss} at epoch {epoch}: {where} holds {found.value:.4g}, far "
-        "outside the training samples. Correct it, or leave the sample out."
+        f"the {SPLIT_NAMES[found.split]} loss became {loss} at epoch {epoch}: {where} is {found.value:.4g}, far "
+        "outside the range of the training samples. Correct the value, or leave the sample out."
     )
 
 
 def _slower(step: LastFiniteUpdate, recipe: Recipe) -> float:
-    """A tenth of the recipe's rate, or what is usual for its optimizer, whichever is less."""
+    """Return a tenth of the recipe's learning rate or the typical one, whichever is smaller."""
     optimizer = recipe.optimizer
     usual = TYPICAL_RATES.get(optimizer.optimizer, TYPICAL_RATE)
     if optimizer.optimizer in ("momentum", "nesterov"):
@@ -148,11 +175,18 @@ def last_finite_update(
     objective: Objective,
     architecture: Architecture,
 ) -> LastFiniteUpdate:
-    """Makes an epoch's updates again, one by one, up to the one before the loss was lost; the engine is at before then.
+    """Repeat the updates of an epoch one by one, to find the last one with a finite loss.
+
+    Afterwards the engine is in the state `before`.
 
     Args:
-        before: the engine at the start of that epoch.
-        alone: an update -> a float64 engine that holds its samples alone, at most `MAX_SAMPLES` of them.
+        engine: the engine whose epoch diverged.
+        before: its snapshot from the start of that epoch.
+        updates: the updates of the epoch.
+        alone: a function from an update to a float64 reference engine that has only the samples of
+            its batch, at most `MAX_SAMPLES`.
+        objective: the training objective.
+        architecture: the layers.
     """
     engine.restore_snapshot(before)
     planned = list(updates)
@@ -182,5 +216,5 @@ def last_finite_update(
 
 
 def _rank(length: float) -> float:
-    """A length that has overflowed is the largest."""
+    """Return a norm as a sort key, in which nan is the largest."""
     return length if math.isfinite(length) else math.inf

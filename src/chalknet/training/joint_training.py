@@ -1,4 +1,7 @@
-"""Train several networks at once with the torch engine, each as `run_epochs` would train it alone, to rounding."""
+"""Joint training: several networks at once in a stack of the torch engine.
+
+Results equal those of `run_epochs` for each network alone, up to rounding.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,15 @@ StackEpochCallback = Callable[[int, EpochRecord], None]
 
 
 def stack_key(recipe: Recipe, data: Dataset) -> Hashable | None:
-    """Return what recipes that are trained in one stack have in common, or None for one that cannot be stacked.
+    """Return a key; networks can be trained in one stack if their keys are equal.
 
-    Recipes with equal keys may differ in width, seeds, learning rate, schedule, momentum, weight decay, dropout, l2,
-    label smoothing, class weights, clipping, augmentation, mixup, initializer, epochs and stopping. They must also have
-    the same splits, which recipes alone do not tell.
+    Recipes with equal keys may differ in width, seeds, learning rate, schedule, momentum, weight
+    decay, dropout, l2, label smoothing, class weights, clipping, augmentation, mixup, initializer,
+    epochs and stopping. Networks of one stack must also have the same splits, which the key does
+    not contain.
+
+    Returns:
+        The key, or None if the recipe cannot be trained in a stack with this data.
     """
     network, training = recipe.network, recipe.training
     if isinstance(data.inputs, OnDiskSamples) or training.engine != "torch":
@@ -46,19 +53,19 @@ def stack_key(recipe: Recipe, data: Dataset) -> Hashable | None:
 
 
 def _optimizer_key(optimizer: Any) -> Hashable:
-    """Return what the optimizers of stacked networks have in common: everything but these numbers."""
+    """Return a key of an optimizer without the settings in which stacked networks may differ."""
     own = ("momentum", "epsilon", "weight_decay", "decay")
     values = [getattr(optimizer, field.name) for field in fields(optimizer) if field.name not in own]
     return type(optimizer).__name__, *(_optimizer_key(value) if is_dataclass(value) else value for value in values)
 
 
 def stack_sort_key(recipe: Recipe) -> tuple[Any, ...]:
-    """Return the key that sorts the networks of a stack by width, and then by the batches that they are given."""
+    """Return the key that sorts the networks of a stack by width, then by batch order."""
     return recipe.network.hidden, str(batch_order_key(recipe))
 
 
 def batch_order_key(recipe: Recipe) -> Hashable:
-    """Return what names the batches of a recipe, among those of equal keys."""
+    """Return a key that is equal for recipes of one stack with the same batches in each epoch."""
     training = recipe.training
     if training.batch_size == FULL:
         return FULL
@@ -76,22 +83,24 @@ def train_jointly(
     threads: int = 1,
     keep_sample_scores: bool = False,
 ) -> None:
-    """Train networks of equal `stack_key`, and hand over each as soon as it is finished.
+    """Train networks with equal `stack_key` in one stack.
 
-    Every result equals that of `run_epochs` to rounding. An epoch's seconds are those of the stack, divided by its
-    networks.
+    The seconds of an epoch are those of the stack divided by the number of its networks.
 
     Args:
-        on_end: called with a network's position among the recipes and its `Run`, or the error that ended it; a
-            divergence ends one network alone.
-        on_epoch: called with each epoch of each network.
-        on_start: called with each position and its trainer before the first epoch. It may bring the trainer to where a
-            checkpoint was taken, and returns more callbacks of this network.
-        threads: of torch's products on a processor.
-        keep_sample_scores: as of `Trainer`.
+        data: all samples.
+        splits: the indices of training, validation and test samples.
+        recipes: one recipe per network.
+        on_end: called as soon as a network is finished, with its position in `recipes` and its
+            `Run`, or the error that ended it. A divergence ends only its own network.
+        on_epoch: called with the position and the `EpochRecord` of each finished epoch.
+        on_start: called before the first epoch with each position and its trainer. It may load a
+            checkpoint into the trainer, and returns more callbacks for this network.
+        threads: number of threads for torch on a CPU.
+        keep_sample_scores: as for `Trainer`.
 
     Raises:
-        ConfigError: recipes that cannot be trained together, or early stopping without validation samples.
+        ConfigError: the keys of the recipes differ, or early stopping has no validation samples.
     """
     keys = {stack_key(recipe, data) for recipe in recipes}
     if len(keys) != 1 or None in keys:
@@ -99,7 +108,7 @@ def train_jointly(
             "these networks cannot be trained in one stack; see chalknet.training.joint_training.stack_key."
         )
     order = sorted(range(len(recipes)), key=lambda i: (*stack_sort_key(recipes[i]), i))
-    device_of(recipes[0].training)  # raises where the device or PyTorch is missing
+    device_of(recipes[0].training)  # raises a clear error if the device or PyTorch is missing
     from chalknet.engines.torch_engine import TorchStack
 
     stack = TorchStack()

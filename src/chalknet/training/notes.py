@@ -1,4 +1,4 @@
-"""What a training tells its user about the data before it begins: notes, one sentence each."""
+"""Notes about the data that are shown to the user before training, one sentence each."""
 
 from __future__ import annotations
 
@@ -19,10 +19,17 @@ from chalknet.training.recipes import MIN_VALID
 def split_notes(
     data: Dataset, splits: Splits, recipe: Recipe, sample_weights: NDArray[np.float64] | None = None
 ) -> tuple[str, ...]:
-    """Return what is unusual about a division: classes that are never trained, and too few samples to choose by.
+    """Return notes about a split: classes without training samples, and too few validation samples.
+
+    Args:
+        data: all samples.
+        splits: the training, validation and test split.
+        recipe: the recipe that will be trained.
+        sample_weights: (N,) weight of each sample, or None. A training sample of weight 0 counts as
+            absent.
 
     Raises:
-        DataError: all training samples are of one class.
+        DataError: all training samples have the same class.
     """
     trained = splits.train if sample_weights is None else splits.train[sample_weights[splits.train] > 0]
     counts = np.bincount(data.labels[trained], minlength=data.n_classes)
@@ -30,8 +37,8 @@ def split_notes(
     if len(present) == 1:
         raise DataError(
             f"{data.source}: all {count_of(len(trained), 'training sample')} are of class "
-            f"{quoted([data.class_names[present[0]]])}, and a classifier needs samples of two classes. "
-            "Check the labels, or divide the samples in another way (split)."
+            f"{quoted([data.class_names[present[0]]])}, and a classifier needs samples of two or more classes. "
+            "Check the labels, or use another split method (split, --split)."
         )
     notes = []
     lacking = np.flatnonzero((counts == 0) & (data.class_counts > 0))
@@ -41,24 +48,24 @@ def split_notes(
     n_valid = len(splits.valid)
     if recipe.stopping.stop_early and 0 < n_valid < MIN_VALID:
         notes.append(
-            f"early stopping chooses the epoch by {count_of(n_valid, 'validation sample')}, which are too few to tell "
-            "epochs apart. Use stop_early=False (--no-stop-early), or a larger valid_size (--valid)."
+            f"early stopping chooses the epoch by only {count_of(n_valid, 'validation sample')}, too few for a "
+            "reliable choice. Use stop_early=False (--no-stop-early), or a larger valid_size (--valid)."
         )
     return tuple(notes)
 
 
 def scaling_notes(scaling: Scaling, data: Dataset) -> tuple[str, ...]:
-    """Return what was learned about the inputs' scale that a user may not expect."""
+    """Return notes about the scaling of inputs where it may surprise the user."""
     notes = []
     if data.is_images and scaling.shift is None and scaling.scale != input_scale(data.inputs.dtype):
         kind = "of 0..255" if scaling.scale == PIXEL_SCALE else f"up to {scaling.scale:g}"
-        notes.append(f"images hold {data.inputs.dtype} values {kind}, so they are divided by {scaling.scale:g}.")
+        notes.append(f"images have {data.inputs.dtype} values {kind}, so they are divided by {scaling.scale:g}.")
     if data.is_images and scaling.shift is None and data.inputs.dtype == np.uint8 and not data.is_on_disk:
         largest = int(data.inputs.max())
         if 0 < largest <= MAX_SCALED_PIXEL:
             notes.append(
-                f"no pixel is larger than {largest}, and all are divided by 255, as pixels of 0..255 are. Use "
-                "input_scaling=standard, or multiply them."
+                f"no pixel is larger than {largest}, but all are divided by 255, because they are uint8. Use "
+                "input_scaling=standard, or multiply the pixels first."
             )
     return (*notes, *ignored_input_notes(scaling, data.input_names))
 
@@ -70,7 +77,12 @@ def untrained_class_note(names: Sequence[object]) -> str:
 
 
 def ignored_input_notes(scaling: Scaling, names: Sequence[str]) -> tuple[str, ...]:
-    """Return a note on inputs that never varied, by name, or by number from 1 on; nothing if all did."""
+    """Return a note on inputs that were constant in training, or no note if there are none.
+
+    Args:
+        scaling: the fitted scaling, which has the constant inputs in `ignored`.
+        names: names of all inputs; if empty, inputs are listed by number, starting at 1.
+    """
     found = scaling.ignored
     if not found:
         return ()

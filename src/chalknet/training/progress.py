@@ -1,4 +1,4 @@
-"""The progress of a training in a line of text, and in a notebook."""
+"""Progress of a training as one line of text, and as a line in a notebook."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ from typing import Any
 from chalknet.records import SPLITS, EpochRecord
 from chalknet.training.callbacks import Callback, RunContext
 
-WIDE_COLUMNS = 120  # columns from which every figure has its name
-UPDATE_SECONDS = 0.2  # between two lines that a notebook shows
+WIDE_COLUMNS = 120  # width for which the full form of `progress_text` is meant
+UPDATE_SECONDS = 0.2  # shortest time between two updates of the line in a notebook
 
 
 def progress_text(record: EpochRecord, n_train: int, seconds_left: float, room: int) -> str:
-    """Loss, accuracies, speed and time left in at most `room` characters: in full, in short, or without the speed.
+    """Return loss, accuracies, speed and time left as text of at most `room` characters.
 
-    The short form gives the accuracies of training, validation and test in that order.
+    If the full form is too long, accuracies are listed without names, in the order training,
+    validation, test; then the speed is left out; then everything but the time left.
+
+    Args:
+        record: the last finished epoch.
+        n_train: number of training samples, for the speed.
+        seconds_left: estimated time until the end.
+        room: available number of characters.
     """
     scored = [(split, scores) for split in SPLITS if (scores := record.scores(split)) is not None]
     speed = n_train / max(record.seconds, 1e-9)
@@ -33,7 +40,7 @@ def progress_text(record: EpochRecord, n_train: int, seconds_left: float, room: 
 
 
 def short_number(number: float) -> str:
-    """12,345 as 12k, 1,234,567 as 1.2M."""
+    """Return a number in short form: 12,345 as "12k" and 1,234,567 as "1.2M"."""
     for limit, unit in ((1e6, "M"), (1e3, "k")):
         if number >= limit:
             shown = number / limit
@@ -42,30 +49,32 @@ def short_number(number: float) -> str:
 
 
 def format_clock(seconds: float) -> str:
-    """Seconds as 1:05 or 1:00:05."""
+    """Return seconds as minutes and seconds, "1:05", or with hours, "1:00:05"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def in_notebook() -> bool:
-    """Return whether this process is the kernel of a notebook."""
+    """Return whether this process is the kernel of a Jupyter notebook."""
     python = sys.modules.get("IPython")
     return python is not None and type(python.get_ipython()).__name__ == "ZMQInteractiveShell"
 
 
 class NotebookProgress(Callback):
-    """Shows each epoch of a training in one line, which the notebook replaces by the next."""
+    """A callback that shows the last epoch in one line of a notebook, which it keeps updating."""
 
     def on_train_begin(self, context: RunContext) -> None:
+        """Start the clock for the time left."""
         self._context, self._started, self._shown = context, time.monotonic(), 0.0
         self._line: Any = None
 
     def on_epoch_end(self, record: EpochRecord) -> None:
+        """Update the line, at most every `UPDATE_SECONDS`."""
         now, n_epochs = time.monotonic(), self._context.recipe.training.epochs
         if now - self._shown < UPDATE_SECONDS and record.epoch < n_epochs:
             return
-        done = record.epoch - len(self._context.history)  # in this start
+        done = record.epoch - len(self._context.history)  # without the epochs of earlier starts
         left = (now - self._started) / done * (n_epochs - record.epoch)
         of_ensemble = f"network {self._context.number} of {self._context.n_networks}, "
         text = f"epoch {record.epoch}/{n_epochs}  "

@@ -1,4 +1,4 @@
-"""The named recipes, each a complete `Recipe`."""
+"""The named recipes, and how a recipe is adapted to data."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from chalknet.config import AugmentationConfig, Recipe, near_match
 from chalknet.errors import ConfigError
 from chalknet.formatting import count_of
 
-if TYPE_CHECKING:  # the command line shows recipes and does not wait for NumPy
+if TYPE_CHECKING:  # the command line lists recipes in its help, without importing NumPy
     from chalknet.data.dataset import Dataset
 
-DEFAULT_RECIPE = "strong"  # of training; a study and the gradient check start from the write-up's
-# Validation samples below which no epoch is chosen by them: the standard error of an accuracy of 90 % is then 4 points
-# and more. docs/recipes/strong.md measures what choosing by so few costs.
+DEFAULT_RECIPE = "strong"  # for training; studies and the gradient check start from "writeup"
+# With fewer validation samples, no epoch is chosen by them: the standard error of an accuracy of
+# 90 % is then more than 4 points. docs/recipes/strong.md measures the cost of such a choice.
 MIN_VALID = 50
-ROWS_RECIPE = "strong-rows"  # what stands in for it where samples are rows of numbers
+ROWS_RECIPE = "strong-rows"  # replaces "strong" for table rows
 
-# Full batch, 200 epochs, momentum 0.99 on the weights alone, 1e-5 on summed gradients, split by seed 521.
+# Full batch, 200 epochs, momentum 0.99 for weights only, learning rate 1e-5 for summed gradients, and
+# a split with seed 521: the defaults of `Recipe`.
 _WRITEUP = Recipe(name="writeup")
 
 # Chosen by the studies in docs/recipes/.
@@ -49,7 +50,8 @@ _STRONG = Recipe(name="strong").with_settings(
     monitor="valid_accuracy",
 )
 
-# The same for rows of numbers, which cannot be turned; chosen by cross-validation (docs/recipes/strong.md).
+# The same for table rows, without image augmentation; chosen by cross-validation
+# (docs/recipes/strong.md).
 _STRONG_ROWS = replace(_STRONG, name=ROWS_RECIPE, augmentation=AugmentationConfig()).with_settings(
     hidden=(128,), dropout=0.0, input_dropout=0.2, learning_rate=7e-3
 )
@@ -58,10 +60,10 @@ RECIPES = {"writeup": _WRITEUP, "strong": _STRONG, ROWS_RECIPE: _STRONG_ROWS}
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe of that name.
+    """Return the recipe with this name.
 
     Raises:
-        ConfigError: there is none, with the nearest name.
+        ConfigError: there is no such recipe. The message suggests the most similar name.
     """
     if not isinstance(name, str) or name not in RECIPES:
         name = str(name)
@@ -72,20 +74,26 @@ def recipe(name: str) -> Recipe:
 def adapt_to_data(
     chosen: Recipe, settings: Mapping[str, Any], data: Dataset, n_valid: int | None = None
 ) -> tuple[Recipe, tuple[str, ...]]:
-    """A named recipe with some settings as it suits data, and what was done about it, a sentence each.
+    """Return a named recipe with the user's settings, adapted to the data, and notes about it.
 
-    strong becomes strong-rows where samples are rows of numbers, since rows cannot be turned or shifted. Beside
-    validation samples of one's own all others train; and strong leaves none over where the data bring a test set. With
-    fewer than `MIN_VALID` validation samples all epochs are trained.
+    For table rows, "strong" becomes "strong-rows", which has no image augmentation. If the data
+    have their own validation split, all other samples are trained on; the strong recipes also use
+    all samples if the data have their own test split. With fewer than `MIN_VALID` validation
+    samples early stopping is off.
 
     Args:
-        chosen: a named recipe, as it is. settings: fields that were asked for, which stay what they are.
-        n_valid: number of validation samples, if the recipe does not decide it.
+        chosen: a named recipe without changes.
+        settings: fields that the user has set; they are never changed.
+        data: the samples.
+        n_valid: number of validation samples, or None if the recipe determines it.
+
+    Returns:
+        The recipe, and one sentence for each adaptation that the user should know.
     """
     notes = []
     if chosen.name == DEFAULT_RECIPE and not data.is_images:
         chosen = RECIPES[ROWS_RECIPE]
-        notes.append(f"samples are rows of numbers, so recipe {ROWS_RECIPE} is taken.")
+        notes.append(f"samples are table rows, so recipe {ROWS_RECIPE} is used.")
     if "train_size" not in settings:
         chosen = _using_all(chosen, settings, data)
     recipe = chosen.with_settings(**settings)
@@ -94,15 +102,15 @@ def adapt_to_data(
         if n_valid < MIN_VALID:
             recipe = recipe.with_settings(stop_early=False)
             notes.append(
-                f"{count_of(n_valid, 'validation sample')} cannot tell which epoch is best, so all "
-                f"{recipe.training.epochs} epochs are trained and the last one's weights are kept. stop_early=True "
-                "(--stop-early) chooses nevertheless."
+                f"{count_of(n_valid, 'validation sample')} are too few to choose the best epoch, so all "
+                f"{recipe.training.epochs} epochs are trained and the last weights are kept. Use stop_early=True "
+                "(--stop-early) to choose anyway."
             )
     return recipe, tuple(notes)
 
 
 def _n_valid(recipe: Recipe, data: Dataset) -> int:
-    """Return how many samples validate."""
+    """Return the number of validation samples."""
     if data.provided_valid is not None:
         return len(data.provided_valid)
     size = recipe.split.valid_size
@@ -110,7 +118,7 @@ def _n_valid(recipe: Recipe, data: Dataset) -> int:
 
 
 def _using_all(chosen: Recipe, settings: Mapping[str, Any], data: Dataset) -> Recipe:
-    """With a train_size that leaves no sample over, where the parts to judge by are set apart already."""
+    """Return the recipe with a train_size that uses all samples, if the data provide a split."""
     n_pool = len(data.pool)
     if data.provided_valid is not None:
         return chosen.with_settings(train_size=n_pool)
@@ -121,6 +129,6 @@ def _using_all(chosen: Recipe, settings: Mapping[str, Any], data: Dataset) -> Re
 
 
 def member_recipes(recipe: Recipe) -> list[Recipe]:
-    """Return a recipe for each network of an ensemble: its own seed, and no ensemble."""
+    """Return the recipe of each network of an ensemble: seed, seed + 1, ..., and ensemble 1."""
     first, n = recipe.training.seed, recipe.training.ensemble
     return [recipe.with_settings(seed=(first + k) % 2**32, ensemble=1) for k in range(n)]

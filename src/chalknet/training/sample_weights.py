@@ -1,4 +1,4 @@
-"""What each training sample counts."""
+"""Weights of training samples in the loss, from class weights and sample weights."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ def training_weights(
     class_weights: str | tuple[float, ...],
     sample_weights: NDArray[Any] | None,
 ) -> NDArray[np.float64] | None:
-    """The weights of L5 for the training samples, with mean 1; None where every sample counts the same.
+    """Return the weight of each training sample in the loss, with mean 1, or None if all are equal.
 
-    w_n = c_(y_n) s_n / mean(c_y s),  c_k = N / (K N_k) if balanced           (docs/derivation.md, L5)
+    weight_n = class_weight[y_n] sample_weight_n / (their mean)      (docs/derivation.md, L5)
+    class_weight[k] = N / (K N_k) if balanced, with N_k samples of class k
 
     Args:
-        labels: (N,) of the training part. class_names: K names.
-        class_weights: "equal", "balanced", or K numbers c_k > 0.
-        sample_weights: (N,) s_n >= 0, or None for 1 each.
+        labels: (N,) integers in [0, K), the labels of the training split.
+        class_names: K names.
+        class_weights: "equal", "balanced", or K numbers > 0.
+        sample_weights: (N,) numbers >= 0, or None for 1 each.
 
     Raises:
-        ConfigError: not K class weights.
-        DataError: as `checked_weights`, or they are all 0.
+        ConfigError: the number of class weights is not K.
+        DataError: sample weights are invalid (see `checked_weights`) or all 0.
 
     Source: King and Zeng, Logistic Regression in Rare Events Data (2001), for the balanced weights.
     """
@@ -38,7 +40,9 @@ def training_weights(
     if sample_weights is not None:
         counted = checked_weights(sample_weights, len(labels))
         if not counted.any():
-            raise DataError("sample weights of the training part are all 0, so there is nothing to learn from.")
+            raise DataError(
+                "all sample weights of the training split are 0. Give at least one sample a weight above 0."
+            )
         weights = relative_weights(weights) * relative_weights(counted)
     weights = relative_weights(weights)
     weights = weights / weights.mean()
@@ -46,9 +50,13 @@ def training_weights(
 
 
 def relative_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return weights >= 0 divided by the largest, so that w and 1000 w give the same bits.
+    """Return weights divided by the largest, and rounded so that w and 1000 w give the same bits.
 
-    They are rounded to 24 bits, because 1000 w has been rounded to 53 bits.
+    1000 w is rounded to 53 bits, so the quotients are rounded to 24 bits, which removes the
+    difference.
+
+    Args:
+        weights: (N,) floats >= 0, at least one > 0.
     """
     fractions, exponents = np.frexp(weights / weights.max())
     rounded: NDArray[np.float64] = np.ldexp(np.rint(np.ldexp(fractions, 24)), exponents - 24)
@@ -72,10 +80,15 @@ def _of_classes(
 
 
 def checked_weights(sample_weights: NDArray[Any], n: int) -> NDArray[np.float64]:
-    """(n,) numbers s >= 0.
+    """Return sample weights as float64 after checking them.
+
+    Args:
+        sample_weights: (n,) numbers >= 0.
+        n: number of samples.
 
     Raises:
-        DataError: of another number, negative or not finite, with the first such position.
+        DataError: the shape is not (n,), or a weight is negative or not finite. The message has the
+            position of the first such weight.
     """
     if sample_weights.shape != (n,) or sample_weights.dtype.kind not in "buif":
         raise DataError(f"sample weights must be ({n},) numbers, got {sample_weights.shape} {sample_weights.dtype}.")

@@ -1,4 +1,4 @@
-"""Learning rates over a training, as pure functions of how far it has come."""
+"""Learning rate schedules, as pure functions of the number of the update."""
 
 from __future__ import annotations
 
@@ -6,27 +6,32 @@ import math
 
 from chalknet.config import ScheduleConfig
 
-RISE_FRACTION = 0.3  # of one cycle
-START_FACTOR, END_FACTOR = 1 / 25, 1 / (25 * 1e4)  # of the peak, at the first and the last update of one cycle
+RISE_FRACTION = 0.3  # the fraction of one cycle in which the learning rate rises
+# Multipliers at the first and the last update of one cycle; the peak has multiplier 1.
+START_FACTOR, END_FACTOR = 1 / 25, 1 / (25 * 1e4)
 
 
 def learning_rate_multiplier(config: ScheduleConfig, update: int, n_updates: int, updates_per_epoch: int) -> float:
-    """What the recipe's learning rate is multiplied by at one update.
+    """Return the factor of the recipe's learning rate at one update.
 
     constant   1
-    step       step_factor ^ floor(epochs done / step_epochs)        (docs/derivation.md, E1)
-    cosine     (1 + cos(pi u / n)) / 2                               (E2)
-    one_cycle  up a half cosine from 1/25 to 1 in three tenths of the updates, down another to 4e-6 in the rest  (E3)
-    warm-up    all of this times min(1, (u + 1) / (warm-up epochs x updates an epoch))    (E4)
+    step       step_factor ^ floor(finished epochs / step_epochs)    (docs/derivation.md, E1)
+    cosine     (1 + cos(pi update / n_updates)) / 2                  (E2)
+    one_cycle  a half cosine from 1/25 up to 1 in the first 30 % of the updates, then a half cosine
+               down to 4e-6                                          (E3)
+    warm-up    multiplies each of them by min(1, (update + 1) / warm-up updates)  (E4)
 
     Args:
-        update: u, from 0 on. n_updates: n, of the whole training. updates_per_epoch: at least 1.
+        config: the schedule of the recipe.
+        update: number of the update, starting at 0.
+        n_updates: number of updates of the whole training.
+        updates_per_epoch: number of batches per epoch, at least 1.
 
     Returns:
-        a number >= 0.
+        A float >= 0.
 
-    Source: Loshchilov and Hutter, SGDR (ICLR 2017) for E2; Smith and Topin, Super-Convergence (2018) for E3; Goyal et
-    al., Accurate, Large Minibatch SGD (2017) for E4.
+    Source: Loshchilov and Hutter, SGDR (ICLR 2017) for E2; Smith and Topin, Super-Convergence
+    (2018) for E3; Goyal et al., Accurate, Large Minibatch SGD (2017) for E4.
     """
     factor = _shape(config, update, n_updates, updates_per_epoch)
     warm = config.warmup_epochs * updates_per_epoch
@@ -51,5 +56,5 @@ def _one_cycle(update: int, n_updates: int) -> float:
 
 
 def _half_cosine(start: float, end: float, fraction: float) -> float:
-    """From start to end as half a cosine goes down, fraction of the way."""
+    """Return the value between start and end at a fraction of a half cosine."""
     return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2

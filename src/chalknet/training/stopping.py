@@ -1,4 +1,4 @@
-"""When to stop: the rule that says whether an epoch is an improvement, and when patience is at its end."""
+"""Early stopping: whether an epoch is an improvement, and when training should stop."""
 
 from __future__ import annotations
 
@@ -7,26 +7,32 @@ from chalknet.records import EpochRecord
 
 
 class EarlyStopping:
-    """Watches one figure of the validation set, epoch by epoch.
+    """Early stopping by the validation loss or the validation accuracy.
 
-    A loss improves where value < best - min_delta, an accuracy where value > best + min_delta, both in their own unit.
-    Training should stop after `patience` epochs without an improvement. Of epochs with the best accuracy, the one with
-    the lowest validation loss is kept: few validation samples have few accuracies, so equal ones are common.
+    A loss improves if value < best - min_delta, an accuracy if value > best + min_delta. Training
+    should stop after `patience` epochs without an improvement. Of several epochs with the best
+    accuracy, the one with the lowest validation loss is kept, because equal accuracies are common
+    with few validation samples.
 
     Attributes:
-        best: the record of the epoch to keep so far, None before the first.
+        best: the record of the best epoch so far, or None before the first epoch.
 
-    Source: Prechelt, Early stopping - but when? (1998), its third class of criteria, with the rule stated in the
-    monitor's unit.
+    Source: Prechelt, Early stopping - but when? (1998), the third class of criteria (UP), here with
+    an absolute min_delta.
     """
 
     def __init__(self, config: StoppingConfig) -> None:
+        """Create a rule with the monitor, patience and min_delta of config."""
         self._config = config
         self.best: EpochRecord | None = None
         self._epochs_since = 0
 
     def update(self, record: EpochRecord) -> bool:
-        """Take note of an epoch, which must have validation scores; return whether it is the one to keep so far."""
+        """Add a finished epoch, and return whether it is the best one so far.
+
+        Args:
+            record: the epoch's record, which must have validation scores.
+        """
         if self.best is None or self._is_better(record, self.best):
             self.best, self._epochs_since = record, 0
             return True
@@ -38,7 +44,7 @@ class EarlyStopping:
 
     @property
     def should_stop(self) -> bool:
-        """Whether patience is at its end."""
+        """Whether `patience` epochs have passed without an improvement."""
         return self._epochs_since >= self._config.patience
 
     def _is_better(self, record: EpochRecord, best: EpochRecord) -> bool:
@@ -49,18 +55,25 @@ class EarlyStopping:
 
 
 def monitored_value(record: EpochRecord, monitor: str) -> float:
-    """ "valid_loss" in nats or "valid_accuracy" in [0, 1], of an epoch that has validation scores."""
-    assert record.valid is not None, "who watches the validation set has made sure that there is one"
+    """Return the "valid_loss" (nats) or "valid_accuracy" (in [0, 1]) of an epoch."""
+    assert record.valid is not None, "early stopping is only used with validation samples"
     return record.valid.loss if monitor == "valid_loss" else record.valid.accuracy
 
 
 def is_improvement(value: float, best: float, min_delta: float, monitor: str) -> bool:
-    """Whether value is better than best by more than min_delta, in the unit of "valid_loss" or "valid_accuracy"."""
+    """Return whether value is better than best by more than min_delta.
+
+    Args:
+        value: the monitored value of an epoch.
+        best: the best value before it.
+        min_delta: smallest change that counts, in the unit of the monitor, >= 0.
+        monitor: "valid_loss", which improves downwards, or "valid_accuracy", upwards.
+    """
     return value < best - min_delta if monitor == "valid_loss" else value > best + min_delta
 
 
 def wins_tie(record: EpochRecord, best: EpochRecord, monitor: str) -> bool:
-    """Return whether an epoch equals the best one in accuracy and has a lower validation loss."""
+    """Return whether an epoch has the best epoch's accuracy and a lower validation loss."""
     assert record.valid is not None
     assert best.valid is not None
     is_equal = record.valid.accuracy == best.valid.accuracy

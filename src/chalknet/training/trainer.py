@@ -1,4 +1,4 @@
-"""`Trainer`: a network, its data and a recipe, as an iterator of epochs."""
+"""`Trainer`, the training loop as an iterator of epochs, and `run_epochs`, which runs it."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ ENGINES: dict[str, EngineFactory] = {"numpy": NumpyEngine, "reference": Referenc
 
 
 def engine_factory(training: TrainingConfig) -> EngineFactory:
-    """The engine that a recipe names.
+    """Return the engine class that a recipe names.
 
     Raises:
-        MissingExtraError: the torch engine without PyTorch.
-        ConfigError: a device that is not there.
+        MissingExtraError: the recipe uses the torch engine, and PyTorch is not installed.
+        ConfigError: the device is not available.
     """
     if training.engine != "torch":
         return ENGINES[training.engine]
@@ -79,12 +79,12 @@ def engine_factory(training: TrainingConfig) -> EngineFactory:
 
 
 def device_of(training: TrainingConfig) -> str:
-    """Where the engine that a recipe names computes: "cpu" or "cuda"; errors as `engine_factory`."""
+    """Return the device of a recipe's engine, "cpu" or "cuda"; errors as for `engine_factory`."""
     return "cpu" if training.engine != "torch" else str(_torch_device(training)[0].type)
 
 
 def gpu_bytes(training: TrainingConfig) -> int:
-    """Memory that is free where the engine that a recipe names computes, if that is a GPU, or 0; errors as above."""
+    """Return the free memory of the GPU of a recipe's engine in bytes, or 0 for a CPU."""
     if device_of(training) == "cpu":
         return 0
     device, free_bytes = _torch_device(training)
@@ -92,7 +92,7 @@ def gpu_bytes(training: TrainingConfig) -> int:
 
 
 def _torch_device(training: TrainingConfig) -> tuple[Any, Any]:
-    """The torch device that a recipe means, and what says how much memory is free on it."""
+    """Return the torch device of a recipe, and a function that returns its free memory."""
     try:
         from chalknet.engines.torch_device import free_bytes, usable_device
     except ImportError as error:
@@ -101,7 +101,7 @@ def _torch_device(training: TrainingConfig) -> tuple[Any, Any]:
 
 
 def describe_backend(training: TrainingConfig, device: str) -> str:
-    """What computes, in words: "numpy engine, float32", "torch engine, float32 with bfloat16 products, on cpu"."""
+    """Return a description such as "torch engine, float32 with bfloat16 products, on cpu"."""
     short = f" with {training.precision} products" if training.precision != "float32" else ""
     place = f", on {device}" if training.engine == "torch" else ""
     return f"{training.engine} engine, {training.dtype}{short}{place}"
@@ -109,19 +109,24 @@ def describe_backend(training: TrainingConfig, device: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What training gives: the history, the trained network, and what they were made from.
+    """The result of a training: the history, the trained network, and what they were made from.
 
     Attributes:
-        history: one `EpochRecord` an epoch.
-        network: parameters after the epoch that is kept: the last, or the best of a run that could stop early.
-        kept_epoch: that epoch's number, 0 of a network that was not trained.
-        recipe, data, splits: the run's own.
+        history: one `EpochRecord` per epoch.
+        network: the network with the weights of the kept epoch.
+        kept_epoch: number of the epoch whose weights are kept: the last one, or with early stopping
+            the best one. 0 if the network was not trained.
+        recipe: the complete recipe.
+        data: all samples.
+        splits: the indices of training, validation and test samples.
         seconds: wall time of all epochs.
-        folder: where it was written, or None.
-        valid_sample_scores: one `SampleScores` an epoch, where the trainer kept them.
-        members: of an ensemble, the runs of its networks; its history is then the mean of theirs, as far as all go.
-        ensemble_scores: of an ensemble, the scores of its averaged probabilities, as a record.
-        notes: what the user should know about the data and how the recipe was adapted to them, one sentence each.
+        folder: the run's folder, or None if nothing was written.
+        valid_sample_scores: the validation scores per sample after each epoch; empty if they were
+            not kept.
+        members: for an ensemble, the runs of its networks. The history is then the mean over these
+            runs, up to the shortest.
+        ensemble_scores: for an ensemble, the scores of its averaged probabilities.
+        notes: what the user should know about the data and the recipe, one sentence each.
     """
 
     history: tuple[EpochRecord, ...]
@@ -139,27 +144,30 @@ class Run:
 
     @property
     def kept(self) -> EpochRecord:
-        """The record of the epoch whose parameters the network has; of an ensemble, its own scores."""
+        """The record of the kept epoch; for an ensemble, the scores of its mean probabilities."""
         return self.ensemble_scores or self.history[self.kept_epoch - 1]
 
     def __repr__(self) -> str:
+        """Return layer sizes, data source, number of epochs and last scores."""
         last = self.history[-1] if self.history else "not trained"
         return f"<Run {self.network.architecture} on {self.data.source}, {len(self.history)} epochs; last {last}>"
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """All that training needs to go on with the same bits as if it had not stopped.
+    """The state of a training from which it continues with the same bits.
 
-    Batch orders are drawn anew from the seed and the epoch, so no generator's state is among it.
+    The order of batches follows from seed and epoch, so there is no state of a random generator.
 
     Attributes:
-        history: the epochs so far, one at least.
-        parameters, state: the engine's, by name, after the last of them.
-        best: parameters after the best epoch, where early stopping watches and they are not the last; else None.
-        valid_sample_scores: one `SampleScores` an epoch, where the trainer keeps them.
-        architecture: the network's, or None where a file of an earlier format does not tell it.
-        digests: `Trainer.digests`; empty where a file of an earlier version does not tell them.
+        history: the finished epochs, at least one.
+        parameters: arrays by name after the last epoch.
+        state: optimizer state by "state name/parameter name" after the last epoch.
+        best: parameters after the best epoch, or None if the best epoch is the last one or there
+            are no validation samples.
+        valid_sample_scores: the validation scores per sample after each epoch, if they are kept.
+        architecture: the layers, or None if an old file does not have them.
+        digests: as `Trainer.digests`; empty if an old file does not have them.
     """
 
     history: tuple[EpochRecord, ...]
@@ -172,30 +180,26 @@ class Checkpoint:
 
 
 class Trainer:
-    """Trains one network; `epochs()` is the loop, and whoever iterates it may stop whenever they like.
+    """The training of one network; `epochs()` is the loop, and leaving it stops the training.
 
     for record in trainer.epochs():
         if record.valid.loss > 2: break
 
-    Args:
-        data, splits, recipe: what is learned, from which samples, and how.
-        sample_weights: (N,) what each sample counts in training, or None; scores count every sample alike.
-        workers: as the engine takes them.
-        keep_sample_scores: whether `valid_sample_scores` gets the validation scores of each sample after every epoch.
-        shards: who holds the samples and gives their gradients, or None for one engine here; the numbers are the same
-            to rounding. workers are then the threads of each.
-        engine: what makes the engine, by default the one that the recipe names.
-        weigh_scores: whether validation scores weigh samples as sample_weights does.
-        share_data_with: a trainer of the same data, splits and input scaling, whose samples in memory this one shares.
-
     Attributes:
-        history: the epochs so far.
-        earlier_epochs, earlier_updates: of a training that this one continues with other samples. Batch orders and the
-            numbers of updates count from there, learning rate schedules do not.
-        valid_sample_scores: one `SampleScores` an epoch, where they are kept.
-        last: the engine's snapshot after the last finished epoch, from when `epochs` is first asked for one.
-        best: number and snapshot of the best epoch, where `BestWeights` watches. should_stop: set by a callback.
-        engine: what computes; scaling: from raw samples to what the network reads.
+        data: all samples.
+        splits: the indices of training, validation and test samples.
+        recipe: the complete recipe.
+        architecture: the layers.
+        scaling: from raw values to the inputs of the network, fitted to the training samples.
+        engine: the engine that trains and evaluates.
+        history: the finished epochs.
+        valid_sample_scores: the validation scores per sample after each epoch, if they are kept.
+        last: the engine's snapshot after the last finished epoch; None before `epochs` is called.
+        best: number and snapshot of the best epoch, set by `BestWeights`; None without it.
+        should_stop: set to True by a callback to end the training.
+        earlier_epochs: number of epochs of a training that this one continues with other samples.
+            Batch orders continue from there; learning rate schedules start anew.
+        earlier_updates: number of updates of that training. Update numbers continue from there.
     """
 
     def __init__(
@@ -212,6 +216,27 @@ class Trainer:
         share_data_with: Trainer | None = None,
         weigh_scores: bool = False,
     ) -> None:
+        """Create a trainer with initial weights.
+
+        Args:
+            data: all samples.
+            splits: the indices of training, validation and test samples.
+            recipe: the complete recipe.
+            sample_weights: (N,) weight of each sample in the training loss, or None. Scores weigh
+                samples equally.
+            workers: number of threads of the engine, or None for one per core.
+            keep_sample_scores: whether to keep the validation scores of each sample.
+            shards: workers that hold the training samples and return gradients, or None to compute
+                in this process. Results are equal up to rounding. `workers` is then the number of
+                threads of each of them.
+            engine: constructor of the engine; by default the engine that the recipe names.
+            share_data_with: a trainer with the same data, splits and input scaling, whose samples in
+                memory this one uses too.
+            weigh_scores: whether validation scores weigh samples by sample_weights.
+
+        Raises:
+            ConfigError: workers is out of range, or the recipe does not fit the data or the engine.
+        """
         if workers is not None and not 1 <= workers <= MAX_WORKERS:
             raise ConfigError(f"workers must be an integer from 1 to {MAX_WORKERS}, got {workers}.")
         self.data, self.splits, self.recipe = data, splits, recipe
@@ -234,21 +259,24 @@ class Trainer:
             None if sample_weights is None else np.asarray(sample_weights)[splits.train],
         )
         named = splits.named().items()
-        self._parts: dict[str, SplitData] = (
-            {name: self._part(index) for name, index in named} if share_data_with is None else share_data_with._parts
+        self._split_data: dict[str, SplitData] = (
+            {name: self._data_of(index) for name, index in named}
+            if share_data_with is None
+            else share_data_with._split_data
         )
-        parts = {**self._parts, "train": replace(self._parts["train"], weights=self._weights)}
-        self.engine = self._make_engine(engine or self._engine_factory(), recipe.training.dtype, parts)
+        split_data = {**self._split_data, "train": replace(self._split_data["train"], weights=self._weights)}
+        self.engine = self._make_engine(engine or self._engine_factory(), recipe.training.dtype, split_data)
         self.last: Snapshot = None
         self.best: tuple[int, Snapshot] | None = None
         self.should_stop = False
         self.earlier_epochs = self.earlier_updates = 0
 
     def epochs(self) -> Iterator[EpochRecord]:
-        """One epoch after the other, up to the recipe's number; each is finished when it is handed out.
+        """Train epoch by epoch, up to the recipe's number, and yield the record of each.
 
         Raises:
-            DivergenceError: a loss is no longer finite; the trainer is then where it was after the epoch before.
+            DivergenceError: a loss is not finite. The trainer then has the state after the epoch
+                before.
         """
         for _, record in train_epochs([self]):
             if isinstance(record, DivergenceError):
@@ -261,28 +289,28 @@ class Trainer:
         return self.should_stop or len(self.history) >= self.recipe.training.epochs
 
     def scores(self) -> tuple[Scores | None, Scores | None]:
-        """Return the validation and test scores of the present parameters."""
+        """Return the validation and test scores of the current weights, None for an empty split."""
         valid = self.engine.evaluate("valid")
         if valid is not None and self._valid_weights is not None:
             each = self.engine.evaluate_samples("valid")
-            assert each is not None, "a split that has scores has them of each sample"
+            assert each is not None, "a split with scores has scores of each sample"
             loss, accuracy = (float(np.average(one, weights=self._valid_weights)) for one in (each.loss, each.correct))
             valid = replace(valid, loss=loss, accuracy=accuracy)
         return valid, self.engine.evaluate("test")
 
     def finish_epoch(self, record: EpochRecord) -> None:
-        """Takes note of an epoch that the engine has behind it.
+        """Add an epoch that the engine has trained, if its losses are finite.
 
         Raises:
-            DivergenceError: as `epochs`.
+            DivergenceError: a loss is not finite; see `epochs`.
         """
-        part, loss = non_finite_loss(record) or ("", 0.0)
-        if part in ("valid", "test"):
-            far = outlying_input(self.data, self.splits.named()[part], part, self.scaling)
-            if far is not None:
+        split, loss = non_finite_loss(record) or ("", 0.0)
+        if split in ("valid", "test"):
+            outlier = outlying_input(self.data, self.splits.named()[split], split, self.scaling)
+            if outlier is not None:
                 self.engine.restore_snapshot(self.last)
-                raise outlying_input_error(loss, record.epoch, far, self.data)
-        if part:
+                raise outlying_input_error(loss, record.epoch, outlier, self.data)
+        if split:
             raise self._explain_divergence(loss, record.epoch, self.updates(record.epoch), self.last)
         each = self.engine.evaluate_samples("valid") if self._keep_samples else None
         self.last = self.engine.snapshot()
@@ -291,11 +319,11 @@ class Trainer:
             self.valid_sample_scores.append(each)
 
     def updates(self, epoch: int) -> Iterator[Update]:
-        """The updates of an epoch: its batches, each with its number in the whole training and its learning rate."""
+        """Yield the updates of an epoch: each batch with its update number and learning rate."""
         training, rate = self.recipe.training, self.recipe.optimizer.learning_rate
-        a_epoch = self.updates_per_epoch
-        for number, batch in enumerate(self.batches(epoch), start=(epoch - self.earlier_epochs - 1) * a_epoch):
-            factor = learning_rate_multiplier(self.recipe.schedule, number, training.epochs * a_epoch, a_epoch)
+        per_epoch = self.updates_per_epoch
+        for number, batch in enumerate(self.batches(epoch), start=(epoch - self.earlier_epochs - 1) * per_epoch):
+            factor = learning_rate_multiplier(self.recipe.schedule, number, training.epochs * per_epoch, per_epoch)
             yield Update(batch, Step(self.earlier_updates + number + 1, rate * factor))
 
     @property
@@ -305,16 +333,17 @@ class Trainer:
 
     @property
     def updates_per_epoch(self) -> int:
-        """How many batches there are."""
+        """The number of batches per epoch."""
         n_train, size = len(self.splits.train), self.recipe.training.batch_size
         return 1 if size == FULL else -(-n_train // int(size))
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """The positions in the training part that each update of this epoch uses.
+        """Yield the positions in the training split of each batch of an epoch.
 
-        A full batch keeps the samples' own order. Mini-batches are cut from an order that depends on the seed and the
-        epoch alone, so that it can be made again without the epochs before it: a permutation of windows of
-        `shuffle_window` consecutive samples, and within each window a permutation of its samples.
+        A full batch has the samples in their own order. Mini-batches are consecutive parts of an
+        order that depends only on seed and epoch, so a resumed training has the same batches. The
+        order is a permutation of windows of `shuffle_window` consecutive samples, with the samples
+        of each window permuted; this keeps reads from disk local.
         """
         training = self.recipe.training
         n_train, size = len(self.splits.train), training.batch_size
@@ -333,16 +362,19 @@ class Trainer:
 
     @property
     def backend_description(self) -> str:
-        """What computes, in words."""
+        """A description of engine, float type and device."""
         return describe_backend(self.recipe.training, self.engine.device)
 
     def _explain_divergence(
         self, loss: float, epoch: int, updates: Iterable[Update], before: Snapshot
     ) -> DivergenceError:
-        """The error of an epoch whose loss is not finite; brings the engine back to where it was before it.
+        """Return the error for an epoch whose loss is not finite, and restore the engine's state.
 
         Args:
-            updates: of that epoch. before: the engine's snapshot at its start.
+            loss: the loss that is not finite.
+            epoch: number of the epoch.
+            updates: the updates of the epoch.
+            before: the engine's snapshot from the start of the epoch.
         """
         last = self.history[-1].train.loss if self.history else None
         try:
@@ -355,7 +387,11 @@ class Trainer:
         return divergence_error(loss, epoch, last, step, self.recipe)
 
     def network(self, of: Snapshot | None = None) -> Network:
-        """The network as it is now, or as a snapshot of the engine has it; later epochs do not change it."""
+        """Return the network with its current weights; later epochs do not change it.
+
+        Args:
+            of: a snapshot of the engine whose weights are used instead.
+        """
         return Network(
             architecture=self.architecture,
             parameters=self.engine.evaluation_parameters(of),
@@ -371,7 +407,7 @@ class Trainer:
         return image_facts(self.data.inputs, self.splits.train) if self.data.is_images else None
 
     def checkpoint(self) -> Checkpoint:
-        """Return what `load_checkpoint` takes."""
+        """Return the state after the last finished epoch, for `load_checkpoint`."""
         engine, best = self.engine, None
         if self.best is not None and self.best[0] != len(self.history):
             best = engine.evaluation_parameters(self.best[1])
@@ -387,9 +423,10 @@ class Trainer:
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """What is trained, as a digest for each part of it. A run that is resumed must have the same.
+        """Digests of the recipe, the splits, the data and the weights.
 
-        Fields of the recipe that have their default are left out, so that a new field changes no digest.
+        A training can only be resumed with equal digests. Fields with default values are left out,
+        so that adding a field to recipes changes no digest.
         """
         fields = with_former_names(dict(flat_fields(self.recipe)))
         defaults = with_former_names(dict(flat_fields(Recipe())))
@@ -397,21 +434,22 @@ class Trainer:
         found = {
             "recipe": hashlib.sha256(repr(changed).encode()).hexdigest(),
             "splits": arrays_sha256(*self.splits.named().values()),
-            # The same file read in another way has other labels.
+            # With the labels, because the same file can be read with another label column.
             "data": f"{self.data.sha256} {arrays_sha256(self.data.labels)}",
         }
         return found if self._weights is None else found | {"sample weights": arrays_sha256(self._weights)}
 
     def load_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Brings this trainer to where one of the same data, splits and recipe was when the checkpoint was taken.
+        """Restore the state of a trainer with the same data, splits and recipe.
 
         Raises:
-            ConfigError: the checkpoint is of a network with other layers, or of another training.
+            ConfigError: the checkpoint is from a network with other layers, or from another training.
+                The trainer is then unchanged.
         """
         if checkpoint.architecture not in (None, self.architecture):
             raise ConfigError(
-                f"the checkpoint is of a network with other layers ({checkpoint.architecture}) than the recipe "
-                f"({self.architecture}). Resume it with the recipe that it was made with."
+                f"the checkpoint is from a network with other layers ({checkpoint.architecture}) than the recipe's "
+                f"({self.architecture}). Resume with the recipe that it was trained with."
             )
         n_epochs, n_valid = len(checkpoint.history), len(self.splits.valid)
         has_others = any(each.loss.shape != (n_valid,) for each in checkpoint.valid_sample_scores)
@@ -421,16 +459,16 @@ class Trainer:
             or checkpoint.state.keys() != self.engine.state().keys()
         ):
             raise ConfigError(
-                f"the checkpoint is of another training: it has {count_of(n_epochs, 'epoch')} and keeps "
-                f"{quoted(sorted({name.partition('/')[0] for name in checkpoint.state}))} of each parameter. "
-                "Resume it with the recipe and the data that it was made with."
+                f"the checkpoint is from another training: it has {count_of(n_epochs, 'epoch')} and the "
+                f"optimizer state {quoted(sorted({name.partition('/')[0] for name in checkpoint.state}))}. "
+                "Resume with the recipe and the data that it was trained with."
             )
         best, before = None, self.engine.snapshot()
         try:
             if checkpoint.best is not None:
                 averages = {f"{AVERAGE}/{name}": one for name, one in checkpoint.best.items()}
                 self.engine.restore(checkpoint.best, averages)
-                best = 0, self.engine.snapshot()  # `BestWeights` finds the number of its epoch
+                best = 0, self.engine.snapshot()  # `BestWeights` finds the epoch number in the history
             self.engine.restore(checkpoint.parameters, checkpoint.state)
         except BaseException:
             self.engine.restore_snapshot(before)
@@ -442,7 +480,7 @@ class Trainer:
         self._keep_samples = self._keep_samples and len(self.valid_sample_scores) == len(self.history)
 
     def run(self) -> Run:
-        """What has been trained so far, with the parameters as they are now."""
+        """Return the result so far, with the current weights."""
         seconds = sum(record.seconds for record in self.history)
         history = tuple(self.history)
         return Run(
@@ -463,8 +501,8 @@ class Trainer:
 
     @property
     def _objective(self) -> Objective:
-        kept_out = self.recipe.regularization
-        return Objective(self.recipe.optimizer.reduction, kept_out.label_smoothing, kept_out.l2)
+        regularization = self.recipe.regularization
+        return Objective(self.recipe.optimizer.reduction, regularization.label_smoothing, regularization.l2)
 
     def _make_engine(self, factory: EngineFactory, dtype: str, splits: Mapping[str, SplitData]) -> Engine:
         recipe, training = self.recipe, self.recipe.training
@@ -495,7 +533,7 @@ class Trainer:
         check_shards(self.recipe, self.architecture)
         return partial(ShardedEngine, shards=self._shards, window=self.recipe.training.shuffle_window)
 
-    def _part(self, index: NDArray[np.int64]) -> SplitData:
+    def _data_of(self, index: NDArray[np.int64]) -> SplitData:
         inputs, labels = self.data.inputs, self.data.labels[index]
         if isinstance(inputs, OnDiskSamples):
             small = np.min_scalar_type(self.data.n_classes - 1)  # labels are held whatever the number of samples
@@ -503,12 +541,12 @@ class Trainer:
         return SplitData(flatten(inputs)[index], labels)
 
     def _reference_engine(self, update: Update) -> ReferenceEngine:
-        """An engine of the formulas in float64 that holds an update's samples, at most `MAX_SAMPLES` of them."""
+        """Return a float64 reference engine with at most `MAX_SAMPLES` samples of an update."""
         batch = update.batch if isinstance(update.batch, slice) else np.asarray(update.batch)
         index = self.splits.train[batch][:MAX_SAMPLES]
         weights = None if self._weights is None else self._weights[batch][:MAX_SAMPLES]
-        part = SplitData(flatten(self.data.inputs[index]), self.data.labels[index], weights)
-        engine = self._make_engine(ReferenceEngine, "float64", {"train": part})
+        train = SplitData(flatten(self.data.inputs[index]), self.data.labels[index], weights)
+        engine = self._make_engine(ReferenceEngine, "float64", {"train": train})
         assert isinstance(engine, ReferenceEngine)
         return engine
 
@@ -516,14 +554,15 @@ class Trainer:
 def train_epochs(
     trainers: Sequence[Trainer], stack: TorchStack | None = None
 ) -> Iterator[tuple[Trainer, EpochRecord | DivergenceError]]:
-    """Train epoch after epoch of one network, or of several in a stack, and yield each finished epoch.
+    """Train one network, or several in a stack, epoch by epoch, and yield each finished epoch.
 
-    A network that is over leaves the loop and its stack. A divergence is yielded instead of raised, since it ends one
-    network alone; its trainer is then where it was after the epoch before. So is every trainer if an epoch is
-    interrupted by another exception.
+    A finished network leaves the loop and its stack. A divergence is yielded instead of raised,
+    because it ends only its own network; the trainer then has the state after the epoch before.
+    If another exception interrupts an epoch, all trainers have the state after the epoch before.
 
     Args:
-        trainers: one; or, with a stack, those whose engines are in it.
+        trainers: one trainer, or with a stack those whose engines are in it.
+        stack: the stack of the engines, or None for a single network.
     """
     for trainer in trainers:
         trainer.last = trainer.engine.snapshot()
@@ -535,7 +574,7 @@ def train_epochs(
             with np.errstate(over="ignore", invalid="ignore"):  # Trainer.finish_epoch reports a loss that overflows
                 trained = [active[0].engine.train_epoch(updates[0])] if stack is None else stack.train_epoch(updates)
                 scores = [trainer.scores() for trainer in active]
-        except BaseException:  # Ctrl-C, for one
+        except BaseException:  # Ctrl-C too
             for trainer in active:
                 trainer.engine.restore_snapshot(trainer.last)
             raise
@@ -545,7 +584,9 @@ def train_epochs(
             for one, train, rest in zip(active, trained, scores, strict=True)
         ]
         lost = [one for one, record in zip(active, records, strict=True) if non_finite_loss(record) is not None]
-        _remove_from_stack(stack, lost)  # a diverged network is examined alone, from where it was before this epoch
+        # `finish_epoch` repeats the updates of a diverged network to explain the divergence. The
+        # others must not take part in that, so the network leaves the stack first.
+        _remove_from_stack(stack, lost)
         for trainer, record in zip(active, records, strict=True):
             try:
                 trainer.finish_epoch(record)
@@ -568,15 +609,16 @@ def run_trainers(
     on_end: Callable[[Trainer, Run | DivergenceError], None],
     stack: TorchStack | None = None,
 ) -> None:
-    """Train until every network is finished, and hand over each as soon as it is.
+    """Train until every network is finished.
 
     Args:
-        trainings: each trainer with its callbacks. Early stopping and the best weights are callbacks too, called first.
-        on_end: called with a trainer and its run. A divergence has the run with the best weights before it, or the last
-            ones without validation samples.
+        trainings: each trainer with its callbacks. `BestWeights` is called before them.
+        on_end: called with a trainer and its run as soon as it is finished. A `DivergenceError` has
+            the run with the best weights before it, or without validation samples the last ones.
+        stack: the stack of the trainers' engines, or None for a single network.
 
     Raises:
-        ConfigError: early stopping without validation samples.
+        ConfigError: early stopping is on, and there are no validation samples.
     """
     best = {trainer: BestWeights(trainer) for trainer in trainings}
     for trainer in trainings:
@@ -595,15 +637,17 @@ def run_trainers(
 
 
 def run_epochs(trainer: Trainer, *callbacks: EpochCallback, start: Checkpoint | None = None) -> Run:
-    """Train one network to its end, or until early stopping ends it.
+    """Train one network for all epochs of the recipe, or until it stops early.
 
     Args:
-        callbacks: called with each epoch's record, in their order; one may raise to stop.
-        start: the checkpoint to resume from, of the same data, splits and recipe.
+        trainer: the trainer of the network.
+        *callbacks: called with the record of each epoch, in their order. An exception from a
+            callback stops the training and is passed on.
+        start: the checkpoint to resume from, of the same data, splits and recipe; or None.
 
     Raises:
-        ConfigError: early stopping without validation samples.
-        DivergenceError: a loss is no longer finite; see `run_trainers` for its `run`.
+        ConfigError: early stopping is on, and there are no validation samples.
+        DivergenceError: a loss is not finite. Its `run` is described in `run_trainers`.
     """
     if start is not None:
         trainer.load_checkpoint(start)
@@ -615,12 +659,17 @@ def run_epochs(trainer: Trainer, *callbacks: EpochCallback, start: Checkpoint | 
 
 
 class BestWeights(Callback):
-    """Remembers the best epoch by the recipe's monitor, and stops the training when patience ends.
+    """A callback that keeps the best weights by the recipe's monitor, and stops training early.
 
-    It starts from the trainer's history, which a checkpoint may have brought.
+    It starts from the history of the trainer, which is not empty after `load_checkpoint`.
     """
 
     def __init__(self, trainer: Trainer) -> None:
+        """Create the callback of a trainer.
+
+        Raises:
+            ConfigError: early stopping is on, and there are no validation samples.
+        """
         config = trainer.recipe.stopping
         has_valid = len(trainer.splits.valid) > 0
         if config.stop_early and not has_valid:
@@ -632,13 +681,14 @@ class BestWeights(Callback):
         self._stopping = EarlyStopping(config) if has_valid else None
         if self._stopping is not None and trainer.history:
             best = [record.epoch for record in trainer.history if self._stopping.update(record)]
-            if trainer.best is None:  # the last epoch is the best, or no better one was kept
+            if trainer.best is None:  # the checkpoint has no separate best weights: the last are the best
                 trainer.best = len(trainer.history), trainer.last
             else:
                 trainer.best = best[-1], trainer.best[1]
             self._stop()
 
     def on_epoch_end(self, record: EpochRecord) -> None:
+        """Keep the weights of an epoch that is the best so far."""
         if self._stopping is not None:
             if self._stopping.update(record):
                 self._trainer.best = record.epoch, self._trainer.last
@@ -649,12 +699,12 @@ class BestWeights(Callback):
             self._trainer.should_stop = True
 
     def best_run(self) -> Run:
-        """Return the run with the best epoch's weights, or the last's where no epoch has validation scores."""
+        """Return the run with the best weights, or without validation samples the last weights."""
         run, best = self._trainer.run(), self._trainer.best
         return run if best is None else replace(run, network=self._trainer.network(best[1]), kept_epoch=best[0])
 
     def run(self) -> Run:
-        """Return the run with the weights that the recipe keeps."""
+        """Return the run with the best or the last weights, as the recipe says."""
         return self.best_run() if self._config.stop_early and self._config.restore_best else self._trainer.run()
 
 
@@ -664,13 +714,13 @@ def flat_fields(recipe: Recipe) -> list[tuple[str, Any]]:
 
 
 def non_finite_loss(record: EpochRecord) -> tuple[str, float] | None:
-    """Return the first part of an epoch whose loss is not finite, and that loss; or None."""
+    """Return the first split of an epoch whose loss is not finite, with that loss; or None."""
     losses = ((split, scores.loss) for split in SPLITS if (scores := record.scores(split)) is not None)
     return next(((split, loss) for split, loss in losses if not math.isfinite(loss)), None)
 
 
 def shuffled_windows(n: int, window: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """0..n in windows of consecutive numbers, the windows in random order and each shuffled."""
+    """Yield 0..n - 1 in windows of consecutive numbers: windows in random order, each shuffled."""
     if n <= window:
         yield rng.permutation(n)
         return
@@ -679,6 +729,6 @@ def shuffled_windows(n: int, window: int, rng: np.random.Generator) -> Iterator[
 
 
 def image_shape(data: Dataset) -> tuple[int, int] | None:
-    """(H, W) of a data set of images, None of one of rows."""
+    """Return (H, W) of images, or None for table rows."""
     shape: tuple[Any, ...] = data.inputs.shape[1:]
     return (int(shape[0]), int(shape[1])) if data.is_images else None
