@@ -1,4 +1,4 @@
-"""`chalknet data info|show|audit|convert`: exit codes, what is printed, what is written."""
+"""The commands `chalknet data info`, `show`, `audit` and `convert`."""
 
 import json
 
@@ -13,7 +13,7 @@ from chalknet.data.load import load_data
 
 
 def write_letters(path, *, faults: bool) -> str:
-    """100 images of noise in four classes; with faults, a copy across the split, a pair of two labels, a blank."""
+    """Write 100 images of noise in four classes, or with faults: copies, a pair with two labels, a blank image."""
     images = np.random.default_rng(0).integers(0, 256, (100, 9, 9)).astype(np.uint8)
     labels = np.arange(100) % 4
     if faults:
@@ -40,7 +40,7 @@ def faulty(tmp_path):
 # ---- info -----------------------------------------------------------------------------------------------------------
 
 
-def test_info_prints_a_fact_a_line(clean, capsys):
+def test_info_prints_one_fact_per_line(clean, capsys):
     assert main(["data", "info", clean]) == 0
     out = capsys.readouterr().out
     assert "samples        100 images of 9 x 9 uint8 values\n" in out
@@ -54,14 +54,14 @@ def test_info_json_holds_the_same_facts(clean, capsys):
     assert (facts["n_samples"], facts["shape"], facts["class_counts"]["A"]) == (100, [9, 9], 25)
 
 
-def test_info_of_the_built_in_letters_says_what_they_may_be_used_for(capsys):
+def test_info_of_the_built_in_letters_names_their_licenses(capsys):
     assert main(["data", "info", "glyphs"]) == 0
     out = capsys.readouterr().out
     assert "license        OFL-1.1: " in out
     assert "license texts  " in out
 
 
-def test_info_reads_a_table_as_its_flags_say(tmp_path, capsys):
+def test_info_reads_a_table_with_the_given_flags(tmp_path, capsys):
     table = tmp_path / "t.csv"
     table.write_text("a,b,c,d,kind\n1,2,3,4,x\n5,6,7,8,y\n")
     assert main(["data", "info", str(table), "--label-column", "kind", "--image-size", "2x2"]) == 0
@@ -73,7 +73,7 @@ def test_info_reads_a_table_as_its_flags_say(tmp_path, capsys):
 
 def test_audit_of_clean_data_exits_0_even_when_strict(clean, capsys):
     assert main(["data", "audit", clean, "--strict"]) == 0
-    assert "nothing found" in capsys.readouterr().out
+    assert "no problems found" in capsys.readouterr().out
 
 
 def test_audit_prints_findings_and_exits_0_or_3_when_strict(faulty, capsys):
@@ -90,10 +90,10 @@ def test_audit_prints_findings_and_exits_0_or_3_when_strict(faulty, capsys):
     assert main(["data", "audit", faulty, "--strict"]) == 3
 
 
-def test_audit_says_how_the_data_are_split(clean, capsys):
+def test_audit_prints_how_the_data_are_split(clean, capsys):
     main(["data", "audit", clean])
     first = capsys.readouterr().out.splitlines()[0]
-    assert "split as by recipe strong (stratified, seed 0): train 80, valid 10, test 10" in first
+    assert "split by recipe strong (stratified, seed 0): train 80, valid 10, test 10" in first
     main(["data", "audit", clean, "--recipe", "writeup", "--train", "50", "--valid", "20"])
     assert "recipe writeup (writeup, seed 521): train 50, valid 20, test 30" in capsys.readouterr().out
 
@@ -105,28 +105,28 @@ def test_audit_json_is_the_audit_with_its_split(faulty, capsys):
     assert {check["code"] for check in out["checks"] if check["found"]} >= {"copies", "blank"}
 
 
-def test_every_check_has_words():
+def test_every_check_has_a_description():
     from chalknet.reporting.audit_text import CHECK_TEXTS, describe_check
 
     images = np.zeros((40, 3, 3), dtype=np.uint8)
     data = dataset_from_arrays(images, np.arange(40) % 2, "AB", np.zeros(40, dtype=int))
     rows = dataset_from_arrays(np.zeros((40, 3)), np.arange(40) % 2)
-    from chalknet.workflows.data import divide
+    from chalknet.workflows.data import split_like_training
 
-    for check in (check for one in (data, rows) for check in audit(one, divide(one)[1]).checks):
+    for check in (check for one in (data, rows) for check in audit(one, split_like_training(one)[1]).checks):
         what, cost = describe_check(check)
         assert what != check.code
         assert "{" not in what + cost
     assert len(CHECK_TEXTS) == 15
 
 
-def test_audit_draws_the_worst_pairs_where_told(faulty, tmp_path, capsys):
+def test_audit_draws_the_worst_pairs_to_the_given_file(faulty, tmp_path, capsys):
     assert main(["data", "audit", faulty, "-o", str(tmp_path / "pairs.svg")]) == 0
     assert (tmp_path / "pairs.svg").read_bytes().startswith(b"<?xml")
     assert "pairs drawn in" in capsys.readouterr().out
 
 
-def test_audit_prints_rows_of_a_table_as_well_as_images(tmp_path, capsys):
+def test_audit_works_on_table_rows(tmp_path, capsys):
     table = tmp_path / "t.csv"
     table.write_text("a,label\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(20)) + "1,x\n")
     assert main(["data", "audit", str(table), "--near", "0.03"]) == 0
@@ -134,35 +134,35 @@ def test_audit_prints_rows_of_a_table_as_well_as_images(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
-def test_audit_of_a_handful_of_samples_does_not_crash(tmp_path, n, capsys):
+def test_audit_works_on_few_samples(tmp_path, n, capsys):
     table = tmp_path / "t.csv"
     table.write_text("a,label\n" + "".join(f"{i},{i % 2}\n" for i in range(n)))
     assert main(["data", "audit", str(table), "--class-names", "0,1"]) == 0
-    assert "things looked for" in capsys.readouterr().out or n > 1
+    assert "checks found a problem" in capsys.readouterr().out or n > 1
 
 
 # ---- show -----------------------------------------------------------------------------------------------------------
 
 
-def test_show_writes_samples_png_here_and_says_so(clean, tmp_path, monkeypatch, capsys):
+def test_show_writes_samples_png_by_default(clean, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["data", "show", clean]) == 0
     assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out.startswith("written to samples.png, drawn from 80 training images")
 
 
-def test_show_draws_from_the_part_that_training_would_use(clean, tmp_path, monkeypatch):
+def test_show_draws_from_the_split_of_a_training(clean, tmp_path, monkeypatch):
     from chalknet.reporting.drawings import images
-    from chalknet.workflows.data import divide
+    from chalknet.workflows.data import split_like_training
 
     drawn = []
     monkeypatch.setattr(images, "show_images", lambda *_, **named: drawn.append(named["indices"]))
     assert main(["data", "show", clean, "--from", "test", "--train", "0.5", "-o", str(tmp_path / "a.png")]) == 0
-    assert np.array_equal(drawn[0], divide(load_data(clean), train_size=0.5)[1].test)
+    assert np.array_equal(drawn[0], split_like_training(load_data(clean), train_size=0.5)[1].test)
 
 
 @pytest.mark.parametrize("command", [["show", "-o", "a.png"], ["audit"], ["convert", "-o", "b.npz"]])
-def test_what_was_assumed_of_the_data_is_told_by_every_command(tmp_path, monkeypatch, capsys, command):
+def test_every_command_prints_assumptions_about_the_data(tmp_path, monkeypatch, capsys, command):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.csv").write_text("".join(f"{at % 2},{at},{at % 3},{at % 5},{at % 7}\n" for at in range(30)))
     assert main(["data", command[0], "t.csv", "--image-size", "2x2", *command[1:]]) == 0
@@ -178,19 +178,19 @@ def test_show_by_class_as_svg(clean, tmp_path):
 # ---- convert --------------------------------------------------------------------------------------------------------
 
 
-def test_convert_there_and_back_is_the_same_data(clean, tmp_path, capsys):
+def test_converting_there_and_back_keeps_the_data(clean, tmp_path, capsys):
     table, back = tmp_path / "t.csv", tmp_path / "back.npz"
     assert main(["data", "convert", clean, "-o", str(table)]) == 0
     assert main(["data", "convert", str(table), "-o", str(back), "--image-size", "9x9"]) == 0
     assert np.array_equal(load_data(back).inputs, load_data(clean).inputs)
-    assert "read back and found equal" in capsys.readouterr().out
+    assert "checked by reading" in capsys.readouterr().out
 
 
-def test_convert_says_what_is_lost_and_how_to_read_it(clean, tmp_path, capsys):
+def test_convert_prints_what_is_lost_and_how_to_read_it(clean, tmp_path, capsys):
     main(["data", "convert", clean, "-o", str(tmp_path / "idx"), "--format", "idx"])
-    assert "read it with --class-names A,B,C,D" in capsys.readouterr().out
+    assert "to read it, give --class-names A,B,C,D" in capsys.readouterr().out
     main(["data", "convert", clean, "-o", str(tmp_path / "letters")])
-    assert "not kept by this format: the order" in capsys.readouterr().out
+    assert "not stored in this format: the order of the samples" in capsys.readouterr().out
 
 
 # ---- what is used wrongly -------------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def test_convert_says_what_is_lost_and_how_to_read_it(clean, tmp_path, capsys):
         (["convert", "CLEAN", "-o", "no/folder/a.npz"], 1, "cannot be written"),
     ],
 )
-def test_bad_input_is_one_line_with_its_exit_code_and_writes_nothing(
+def test_invalid_input_is_a_one_line_error_and_writes_nothing(
     clean, tmp_path, monkeypatch, capsys, arguments, code, message
 ):
     monkeypatch.chdir(tmp_path)
@@ -230,7 +230,7 @@ def test_bad_input_is_one_line_with_its_exit_code_and_writes_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_help_of_the_group_names_its_commands(capsys):
+def test_help_of_the_group_lists_its_commands(capsys):
     main(["data", "--help"])
     printed = capsys.readouterr().out
     assert all(f"\n  {command} " in printed for command in ("info", "show", "audit", "convert", "build"))

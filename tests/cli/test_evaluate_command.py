@@ -1,4 +1,4 @@
-"""`chalknet evaluate`: what is printed, and the exit codes."""
+"""The command `chalknet evaluate`."""
 
 import json
 from shlex import split
@@ -27,7 +27,7 @@ def here(trained, monkeypatch):
     return trained
 
 
-def test_the_tables_of_a_test_part_fit_a_terminal(here, capsys):
+def test_tables_of_a_test_split_fit_a_terminal(here, capsys):
     assert main(["evaluate", "run", "letters.npz", "--split", "test"]) == 0
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
@@ -41,7 +41,7 @@ def test_the_tables_of_a_test_part_fit_a_terminal(here, capsys):
     assert printed.err == ""
 
 
-def test_json_is_the_file_that_out_gets_and_notes_go_beside_it(here, tmp_path, capsys):
+def test_json_equals_the_file_in_out(here, tmp_path, capsys):
     assert main(["evaluate", "run", "letters.npz", "--json", "--out", str(tmp_path / "e")]) == 0
     printed = capsys.readouterr()
     assert printed.out == (tmp_path / "e" / "evaluation.json").read_text(encoding="utf-8")
@@ -51,14 +51,14 @@ def test_json_is_the_file_that_out_gets_and_notes_go_beside_it(here, tmp_path, c
 
 
 @pytest.mark.usefixtures("here")
-def test_quiet_says_no_notes_and_class_names_are_taken(capsys):
+def test_quiet_prints_no_notes(capsys):
     assert main(["evaluate", "run", "odd.npz", "--class-names", "A,B,C,D", "--quiet"]) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
     assert printed.out.startswith("run on odd.npz: 240 samples\n")
 
 
-def test_a_matrix_that_does_not_fit_is_told_by_its_most_frequent_mistakes(tmp_path, monkeypatch, capsys):
+def test_a_wide_matrix_is_replaced_by_frequent_mistakes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     np.savez("many.npz", X=rng.normal(size=(400, 4)), y=rng.integers(0, 35, 400))
@@ -85,7 +85,7 @@ def test_a_matrix_that_does_not_fit_is_told_by_its_most_frequent_mistakes(tmp_pa
         (["run", "letters.npz", "--image-size", "6x5"], 2, "image_size has no meaning for an .npz file"),
     ],
 )
-def test_bad_input_is_one_line_with_its_exit_code_and_writes_nothing(here, capsys, arguments, code, message):
+def test_invalid_input_is_a_one_line_error_and_writes_nothing(here, capsys, arguments, code, message):
     before = sorted(here.rglob("*"))
     assert main(["evaluate", *arguments]) == code
     printed = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""`chalknet export`: what is written, what is printed, what is refused; and `chalknet.export_model`."""
+"""The command `chalknet export` and the function `chalknet.export_model`."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def model(tmp_path):
 
 
 def said(capsys, code, arguments):
-    """The line on standard error of a command that ends with this code."""
+    """Run a command, check its exit code, and return what it prints to standard error."""
     assert main(arguments) == code
     return capsys.readouterr().err
 
 
 @pytest.mark.extras
-def test_onnx_is_written_and_its_ports_are_told(model, tmp_path, capsys):
+def test_onnx_is_written_and_its_inputs_are_printed(model, tmp_path, capsys):
     onnx = needs("onnx")
     path = tmp_path / "model.onnx"
     assert main(["export", str(model), "-o", str(path)]) == 0
@@ -45,7 +45,7 @@ def test_onnx_is_written_and_its_ports_are_told(model, tmp_path, capsys):
     onnx.checker.check_model(onnx.load(path))
 
 
-def test_python_is_written_of_a_runs_folder_too(model, tmp_path, capsys):
+def test_python_is_written_from_a_run_folder(model, tmp_path, capsys):
     path = tmp_path / "predictor.py"
     assert main(["export", str(model.parent), "--numpy-only", "-o", str(path)]) == 0
     assert f"python {path} samples.npy prints the class of each sample" in capsys.readouterr().out
@@ -60,7 +60,7 @@ def test_quiet_says_nothing(model, tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_a_file_that_is_there_is_kept_unless_it_may_be_replaced(model, tmp_path, capsys):
+def test_an_existing_file_is_replaced_only_with_overwrite(model, tmp_path, capsys):
     path = tmp_path / "predictor.py"
     path.write_text("mine")
     line = ["export", str(model), "--numpy-only", "-o", str(path)]
@@ -84,19 +84,19 @@ def test_a_file_that_is_there_is_kept_unless_it_may_be_replaced(model, tmp_path,
         ("no/where/p.py", ["--numpy-only"], 1, "cannot be written: No such file or directory"),
     ],
 )
-def test_outputs_that_cannot_be_meant_are_refused(model, tmp_path, capsys, output, flags, code, message):
+def test_invalid_outputs_are_refused(model, tmp_path, capsys, output, flags, code, message):
     assert message in said(capsys, code, ["export", str(model), "-o", str(tmp_path / output), *flags])
     assert sorted(tmp_path.iterdir()) == [model]
 
 
 @pytest.mark.parametrize(("name", "message"), [("nowhere", "no such model file"), ("", "holds no model.safetensors")])
-def test_what_is_no_model_is_told(tmp_path, capsys, name, message):
+def test_what_is_not_a_model_is_an_error(tmp_path, capsys, name, message):
     (tmp_path / "folder").mkdir()
     given = str(tmp_path / "folder" / name)
     assert message in said(capsys, 1, ["export", given, "--numpy-only", "-o", str(tmp_path / "p.py")])
 
 
-def test_without_the_extra_its_name_is_told_before_the_model_is_read(tmp_path, capsys, monkeypatch):
+def test_a_missing_extra_is_named_before_the_model_is_read(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     told = said(capsys, 2, ["export", str(tmp_path / "nowhere"), "-o", str(tmp_path / "m.onnx")])
     assert 'pip install "chalknet[onnx]"' in told
@@ -113,7 +113,7 @@ def test_a_failure_while_writing_leaves_nothing(model, tmp_path, monkeypatch):
     assert sorted(tmp_path.iterdir()) == [model]
 
 
-def test_from_python_a_network_is_exported_as_it_is(tmp_path):
+def test_export_model_takes_a_network(tmp_path):
     done = chalknet.export_model(made_network(), tmp_path / "p.py", kind="numpy")
     assert (done.path, done.kind, done.size_bytes) == (tmp_path / "p.py", "numpy", done.path.stat().st_size)
     with pytest.raises(chalknet.ConfigError, match=r"kind must be one of onnx, numpy, got 'onx'\. Did you mean 'onnx'"):

@@ -1,4 +1,4 @@
-"""What commands print: nothing that a file brings steers a terminal, and streams may be closed or gone."""
+"""What commands print: texts from files cannot control a terminal, and streams may be closed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chalknet.errors import DataError, MissingExtraError
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m"
 
 
-def test_lines_and_tabs_stay_and_all_else_becomes_escapes(capsys):
+def test_only_line_ends_and_tabs_are_not_escaped(capsys):
     echo(f"a\tb\n{HOSTILE}é – ±\r")
     assert capsys.readouterr().out == "a\tb\n\\x1b]0;owned\\x07\\x1b[2J\\u202e\\u009b31mé – ±\\r\n"
 
@@ -74,7 +74,7 @@ def test_a_hostile_name_reaches_no_terminal(tmp_path, monkeypatch, capsys, line)
     assert "\nchalknet: all is well" not in printed.err
 
 
-def test_a_progress_bar_shows_no_escape_of_a_file(tmp_path, monkeypatch, capsys):
+def test_a_progress_bar_escapes_names_of_files(tmp_path, monkeypatch, capsys):
     from chalknet.cli.progress import EpochProgress
 
     monkeypatch.chdir(tmp_path)
@@ -83,7 +83,7 @@ def test_a_progress_bar_shows_no_escape_of_a_file(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("closed", ["1>&-", "2>&-", "0<&- 1>&- 2>&-"])
-def test_closed_streams_are_no_error_and_no_file_gets_their_numbers(tmp_path, closed):
+def test_closed_standard_streams_are_not_an_error(tmp_path, closed):
     save_images(tmp_path / "letters.npz")
     line = "train --data letters.npz --hidden 3 --epochs 1 --train 100 --valid 20 --out run"
     command = f"{sys.executable} -m chalknet {line} {closed}"

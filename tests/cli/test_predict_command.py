@@ -1,4 +1,4 @@
-"""`chalknet predict`: what is printed where, what is written, and the exit codes."""
+"""The command `chalknet predict`."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ SIZES = ["--train", "160", "--valid", "40"]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder with letters.npz, a run of it, two images and a file that is none."""
+    """Return a folder with letters.npz, a run trained on it, two images and a file that is no image."""
     folder = tmp_path_factory.mktemp("predict")
     data = made_images(240, seed=0)
     save_images(folder / "letters.npz", class_names=list("ABCD"))
@@ -35,7 +35,7 @@ def here(trained, monkeypatch):
     return trained
 
 
-def test_a_table_on_standard_output_and_how_images_were_read_beside_it(here, capsys):
+def test_a_table_is_printed_and_notes_go_to_standard_error(here, capsys):
     assert main(["predict", "run", "0.png", "1.png"]) == 0
     printed = capsys.readouterr()
     _, heads, first, second = printed.out.splitlines()
@@ -49,7 +49,7 @@ def test_a_table_on_standard_output_and_how_images_were_read_beside_it(here, cap
 
 
 @pytest.mark.usefixtures("here")
-def test_top_says_how_many_classes_are_shown(capsys):
+def test_top_sets_how_many_classes_are_shown(capsys):
     main(["predict", "run", "0.png", "--top", "1", "--quiet"])
     assert capsys.readouterr().out.splitlines()[1].split() == ["name", "label", "probability"]
     main(["predict", "run", "0.png", "--top", "9", "--quiet"])
@@ -58,7 +58,7 @@ def test_top_says_how_many_classes_are_shown(capsys):
     assert printed.err == ""
 
 
-def test_csv_reads_back_as_what_the_model_says(here, capsys):
+def test_csv_has_the_predictions_of_the_model(here, capsys):
     assert main(["predict", "run", "letters.npz", "--csv"]) == 0
     rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
     network, data = load_model(here / "run" / "model.safetensors"), np.load(here / "letters.npz")
@@ -70,7 +70,7 @@ def test_csv_reads_back_as_what_the_model_says(here, capsys):
     np.testing.assert_array_equal(np.array([row[2] for row in rows[1:]], np.float32), expected.max(axis=1))
 
 
-def test_json_reads_back_as_what_the_model_says(here, capsys):
+def test_json_has_the_predictions_of_the_model(here, capsys):
     assert main(["predict", "run", "letters.npz", "0.png", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     network, data = load_model(here / "run" / "model.safetensors"), np.load(here / "letters.npz")
@@ -84,7 +84,7 @@ def test_json_reads_back_as_what_the_model_says(here, capsys):
 
 
 @pytest.mark.usefixtures("here")
-def test_a_bad_file_among_good_ones_is_named_and_the_exit_code_is_1(capsys):
+def test_an_unreadable_file_is_named_and_the_exit_code_is_1(capsys):
     assert main(["predict", "run", "0.png", "bad.png", "1.png", "--csv", "--quiet"]) == 1
     printed = capsys.readouterr()
     assert [line.split(",")[0] for line in printed.out.splitlines()] == ["name", "0.png", "1.png"]
@@ -104,7 +104,7 @@ def test_out_gets_what_would_be_printed(capsys, tmp_path, kind):
 
 
 @pytest.mark.usefixtures("here")
-def test_invert_changes_the_answer_and_says_so(capsys):
+def test_invert_changes_the_predictions_and_is_noted(capsys):
     main(["predict", "run", "0.png", "--csv"])
     plain = capsys.readouterr().out
     main(["predict", "run", "0.png", "--csv", "--invert"])
@@ -113,7 +113,7 @@ def test_invert_changes_the_answer_and_says_so(capsys):
     assert "40x30 RGB -> 5x6 gray, inverted" in printed.err
 
 
-def test_names_and_classes_that_would_steer_a_terminal_are_shown_as_text(here, tmp_path, capsys):
+def test_names_cannot_control_a_terminal(here, tmp_path, capsys):
     network = load_model(here / "run" / "model.safetensors")
     object.__setattr__(network, "class_names", ("\x1b[31mA", "B", "C", "D"))  # past the check of a network's names
     save_model(network, tmp_path / "odd.safetensors")
@@ -143,7 +143,7 @@ def test_names_and_classes_that_would_steer_a_terminal_are_shown_as_text(here, t
         (["run", "letters.npz", "--invert"], 2, "invert is for image files"),
     ],
 )
-def test_bad_input_is_one_line_with_its_exit_code_and_writes_nothing(here, capsys, arguments, code, message):
+def test_invalid_input_is_a_one_line_error_and_writes_nothing(here, capsys, arguments, code, message):
     before = sorted(here.rglob("*"))
     assert main(["predict", *arguments]) == code
     printed = capsys.readouterr()

@@ -1,3 +1,5 @@
+"""The progress of a training on the command line."""
+
 import re
 import sys
 from types import SimpleNamespace
@@ -14,7 +16,7 @@ from chalknet.training.progress import format_clock, progress_text, short_number
 
 
 def shown(n_epochs, n_train, *, quiet):
-    """The progress of a training, as `running` begins and ends it."""
+    """Return a context manager in which progress is shown, as during a training."""
     splits = Splits(np.arange(n_train), np.arange(0), np.arange(0))
     context = RunContext(SimpleNamespace(notes=()), splits, Recipe().with_settings(epochs=n_epochs))
     return running_callbacks([EpochProgress(quiet=quiet)], context)
@@ -25,11 +27,11 @@ def record(epoch):
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (65.4, "1:05"), (3605, "1:00:05"), (59.6, "1:00")])
-def test_seconds_are_told_as_a_clock(seconds, text):
+def test_seconds_are_shown_as_a_clock(seconds, text):
     assert format_clock(seconds) == text
 
 
-def test_a_log_gets_about_twenty_lines_with_speed_and_time_left(capsys):
+def test_a_log_gets_about_twenty_lines(capsys):
     with shown(200, 15_000, quiet=False) as show:
         for epoch in range(1, 201):
             show(record(epoch))
@@ -48,12 +50,12 @@ def test_a_log_gets_about_twenty_lines_with_speed_and_time_left(capsys):
         (20, "1:05 left"),
     ],
 )
-def test_a_narrow_terminal_gets_fewer_figures_and_never_half_of_one(room, text):
+def test_a_narrow_terminal_gets_fewer_numbers(room, text):
     assert progress_text(record(3), 15_000, 65.0, room) == text
 
 
 @pytest.mark.parametrize(("number", "text"), [(12, "12"), (1500, "1.5k"), (30_000, "30k"), (1_234_567, "1.2M")])
-def test_large_numbers_are_told_short(number, text):
+def test_large_numbers_are_shortened(number, text):
     assert short_number(number) == text
 
 
@@ -87,7 +89,7 @@ def test_a_terminal_gets_a_bar(capsys, monkeypatch):
     assert "loss 0.5000" in bar
 
 
-def test_a_terminal_that_has_closed_ends_no_training(monkeypatch):
+def test_training_continues_if_the_terminal_closes(monkeypatch):
     def gone(*_):
         raise OSError(5, "Input/output error")
 

@@ -1,4 +1,4 @@
-"""`chalknet train` stopped in every way, and gone on with: the end is that of a run that nothing disturbed."""
+"""`chalknet train` interrupted in many ways and resumed: the result is that of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def letters(letters):
 
 
 def contents(folder):
-    """The files of a run that hold no times."""
+    """Return the files of a run that contain no times."""
     history = [line.rsplit(",", 1)[0] for line in (folder / "history.csv").read_text().splitlines()]
     names = ("config.toml", "model.safetensors", "valid_samples.npz")
     return history, [(folder / name).read_bytes() for name in names]
@@ -43,7 +43,7 @@ def started(*arguments, cwd):
 
 
 def end(process, number, epoch=1):
-    """Send a signal after that epoch or a later one, and return what the process says from then on."""
+    """Send a signal after an epoch, and return what the process prints from then on."""
     told = (re.match(r"epoch +(\d+)/", line) for line in process.stderr)
     assert any(found and int(found[1]) >= epoch for found in told), "it ended before"
     process.send_signal(number)
@@ -51,7 +51,7 @@ def end(process, number, epoch=1):
 
 
 @pytest.mark.slow
-def test_killed_again_and_again_it_ends_with_the_bits_of_an_undisturbed_run(letters):
+def test_repeated_kills_do_not_change_the_result(letters):
     killed_until_it_ends(letters, [*LINE, *SETTINGS, "--epochs", "100"], kills=6)
 
 
@@ -61,18 +61,18 @@ EVERYTHING = split("""train --data letters.npz --hidden 9x5 --train 160 --valid 
 
 
 @pytest.mark.slow
-def test_killed_twenty_times_a_run_with_dropout_changed_images_and_a_schedule_ends_with_the_same_bits(letters):
+def test_twenty_kills_do_not_change_a_run_with_random_draws(letters):
     killed_until_it_ends(letters, [*EVERYTHING, "--epochs", "300"], kills=20)
 
 
 @pytest.mark.slow
-def test_early_stopping_and_everything_else_survive_a_kill(letters):
+def test_kills_do_not_change_early_stopping(letters):
     line = [*EVERYTHING, "--epochs", "60", "--stop-early", "--patience", "60"]
     killed_until_it_ends(letters, line, kills=2)
 
 
 def killed_until_it_ends(folder, line, kills):
-    """Kills trainings at random moments, goes on each time, and compares the ends with an undisturbed run's.
+    """Kill trainings at random moments, resume them, and compare the results with an uninterrupted run.
 
     One that has ended before it was killed often enough, as the eye on its checkpoints may be late, is begun anew.
     """
@@ -86,7 +86,7 @@ def killed_until_it_ends(folder, line, kills):
 
 
 def killed_run(folder, line, kills, rng):
-    """One training, killed up to so many times and brought to its end; gives how often it was."""
+    """Train to the end with up to so many kills, and return how many there were."""
     run, done = folder / "run", 0
     arguments = [*line, "--out", "run", "--checkpoint-seconds", "0"]
     while done < kills and not is_finished(run):
@@ -104,12 +104,12 @@ def killed_run(folder, line, kills, rng):
 
 
 def is_finished(run):
-    """Whether there is nothing to go on with; it may have been killed while it drew its curves."""
+    """Return whether there is nothing to resume; the process may have been killed while it drew curves."""
     return (run / "summary.json").exists() and not (run / "checkpoint.safetensors").exists()
 
 
 @pytest.mark.slow
-def test_what_a_killed_process_left_half_written_is_removed_by_the_next_start(letters):
+def test_the_next_start_removes_partly_written_files(letters):
     with started(*LINE, "--epochs", "100000", "--out", "run", "--checkpoint-seconds", "0", cwd=letters) as process:
         wait_for_checkpoints(process, letters / "run" / "checkpoint.safetensors", 1)
         process.send_signal(signal.SIGINT)
@@ -124,7 +124,7 @@ def test_what_a_killed_process_left_half_written_is_removed_by_the_next_start(le
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_finishes_the_epoch_and_says_how_to_go_on(letters, capsys, number):
+def test_a_signal_finishes_the_epoch_and_prints_how_to_resume(letters, capsys, number):
     with started(*LINE, *SETTINGS, "--epochs", "100000", "--out", "run", cwd=letters) as process:
         error = end(process, number)
     assert process.returncode == 128 + number
@@ -144,7 +144,7 @@ def test_a_signal_finishes_the_epoch_and_says_how_to_go_on(letters, capsys, numb
 
 
 @pytest.mark.slow
-def test_a_process_that_was_started_to_outlive_its_terminal_does(letters):
+def test_a_process_started_with_nohup_outlives_its_terminal(letters):
     line = [*LINE, *SETTINGS, "--epochs", "3000", "--out", "run"]
     command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *COMMAND, *line]  # as nohup does
     with subprocess.Popen(command, cwd=letters, stderr=subprocess.PIPE, text=True) as process:
@@ -154,7 +154,7 @@ def test_a_process_that_was_started_to_outlive_its_terminal_does(letters):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_training_that_is_killed_all_the_time_finishes_with_the_same_bits(letters, seed):
+def test_training_makes_progress_under_constant_kills(letters, seed):
     line = [
         *split("train --recipe strong --train 2000 --valid 500 --hidden 128 --epochs 60 --no-stop-early"),
         "--quiet",
@@ -178,7 +178,7 @@ def test_a_training_that_is_killed_all_the_time_finishes_with_the_same_bits(lett
     assert contents(letters / "run") == contents(letters / "whole")
 
 
-def test_killed_before_its_first_checkpoint_it_begins_anew_and_ends_with_the_same_bits(letters):
+def test_a_kill_before_the_first_checkpoint_starts_again(letters):
     line = [*LINE, *SETTINGS, "--epochs", "100"]
     assert main([*line, "--out", "whole", "--quiet"]) == 0
     with started(*line, "--out", "run", "--checkpoint-seconds", "1e9", cwd=letters) as process:
@@ -189,7 +189,7 @@ def test_killed_before_its_first_checkpoint_it_begins_anew_and_ends_with_the_sam
 
 
 @pytest.mark.slow
-def test_an_ensemble_killed_before_its_first_network_begins_anew_as_an_ensemble(letters):
+def test_an_ensemble_killed_early_starts_again_as_an_ensemble(letters):
     line = [*LINE, *SETTINGS, "--epochs", "3", "--ensemble", "2"]
     assert main([*line, "--out", "whole", "--quiet"]) == 0
     (letters / "run").mkdir()
@@ -200,7 +200,7 @@ def test_an_ensemble_killed_before_its_first_network_begins_anew_as_an_ensemble(
 
 
 @pytest.mark.slow
-def test_stopped_while_it_replaces_a_finished_run_it_goes_on(letters):
+def test_a_stop_during_overwrite_can_be_resumed(letters):
     assert main([*LINE, "--epochs", "2", "--out", "run", "--quiet"]) == 0
     line = [*LINE, *SETTINGS, "--epochs", "100000", "--out", "run", "--overwrite"]
     with started(*line, cwd=letters) as process:
@@ -209,7 +209,7 @@ def test_stopped_while_it_replaces_a_finished_run_it_goes_on(letters):
         end(process, signal.SIGKILL)
 
 
-def test_resume_tells_where_it_goes_on_and_how_far(letters, capsys):
+def test_resume_prints_the_epoch_where_it_continues(letters, capsys):
     rarely = ["--checkpoint-epochs", "1000", "--checkpoint-seconds", "1e9"]
     with started(*LINE, "--epochs", "3000", "--out", "run", *rarely, cwd=letters) as process:
         end(process, signal.SIGKILL, epoch=1050)
@@ -238,7 +238,7 @@ def test_resume_tells_where_it_goes_on_and_how_far(letters, capsys):
     ],
 )
 @pytest.mark.usefixtures("letters")
-def test_what_cannot_be_meant_is_one_line(capsys, arguments, code, message):
+def test_invalid_options_are_a_one_line_error(capsys, arguments, code, message):
     assert main(["train", *arguments]) == code
     error = capsys.readouterr().err
     assert message in error
@@ -255,7 +255,7 @@ def test_changed_data_is_refused(letters, capsys):
 
 
 def wait_for_checkpoints(process, path, n):
-    """Looks at a file until it has been replaced n times or the process has ended."""
+    """Wait until a file has been replaced n times or the process has ended."""
 
     def identity():
         found = path.stat()
@@ -269,7 +269,7 @@ def wait_for_checkpoints(process, path, n):
 
 
 class FullDisk:
-    """A file layer whose n-th write, and every later one, finds no room."""
+    """A file layer in which the n-th write and every later one fails because the disk is full."""
 
     def __init__(self, monkeypatch, n, error):
         self.n, self.writes, self._real, self._error = n, 0, atomic._write_temporary, error
@@ -284,7 +284,7 @@ class FullDisk:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(30, "Read-only file system")])
-def test_a_disk_that_fails_at_any_write_is_one_line_and_leaves_the_last_good_state(letters, capsys, monkeypatch, error):
+def test_a_failed_write_keeps_the_last_good_state(letters, capsys, monkeypatch, error):
     line = [*LINE, *SETTINGS, "--epochs", "4", "--quiet"]
     assert main([*line, "--out", "whole"]) == 0
     with monkeypatch.context() as patch:
@@ -312,7 +312,7 @@ def test_a_disk_that_fails_at_any_write_is_one_line_and_leaves_the_last_good_sta
 
 @pytest.fixture
 def mounting():
-    """What a command is put behind so that it may mount file systems of its own, which go with it."""
+    """Return the command prefix that lets a process mount file systems of its own."""
     for prefix in (["unshare", "-rm"], ["unshare", "-m"]):
         if not shutil.which(prefix[0]):
             break
@@ -336,7 +336,7 @@ cp -R disk/run ended
 """
 
 
-def test_a_real_disk_that_fills_up_is_one_line_and_training_goes_on_when_there_is_room(letters, mounting):
+def test_training_resumes_after_a_full_disk(letters, mounting):
     # Every epoch makes the checkpoint longer, until the next one does not fit beside it on 64 KiB.
     line = [*LINE, *SETTINGS, "--epochs", "150", "--quiet"]
     assert main([*line, "--out", "whole"]) == 0
@@ -365,7 +365,7 @@ cp disk/log.csv left.csv
 """
 
 
-def test_a_real_disk_that_is_full_of_a_log_costs_no_training(letters, mounting):
+def test_a_log_that_fills_its_disk_does_not_stop_training(letters, mounting):
     line = [*COMMAND, *LINE, *SETTINGS, "--epochs", "90", "--quiet", "--out", "run", "--log", "csv:disk/log.csv"]
     subprocess.run([*mounting, "sh", "-c", LOGGED, "sh", *line], cwd=letters, check=True)
     assert (letters / "code").read_text() == "1\n"

@@ -1,3 +1,5 @@
+"""The command `chalknet stopping`."""
+
 import csv
 import io
 import json
@@ -10,7 +12,7 @@ from chalknet.workflows.stopping import find_stopping
 
 
 def line_of(folder):
-    """A training of 40 epochs whose validation loss rises again."""
+    """Return the arguments of a training whose validation loss rises again within 40 epochs."""
     sizes = ["--hidden", "7", "--epochs", "40", "--train", "120", "--valid", "80"]
     rates = ["--learning-rate", "0.02", "--momentum", "0.9"]
     return ["train", "--recipe", "writeup", "--data", str(folder / "made.npz"), *sizes, *rates, "--quiet"]
@@ -24,7 +26,7 @@ def run_folder(tmp_path_factory, small_images):
     return folder / "run"
 
 
-def test_a_runs_stopping_point_is_told_with_its_interval(run_folder, capsys):
+def test_the_stopping_point_of_a_run_has_an_interval(run_folder, capsys):
     assert main(["stopping", str(run_folder)]) == 0
     text = capsys.readouterr().out
     rows = list(csv.DictReader((run_folder / "history.csv").read_text().splitlines()))
@@ -43,7 +45,7 @@ def test_json_and_csv_hold_the_same(run_folder, capsys):
     assert row["95 % interval"] == f"{found['point']['epoch']['low']:.0f} to {found['point']['epoch']['high']:.0f}"
 
 
-def test_without_the_scores_of_samples_there_is_a_point_and_no_interval(run_folder, tmp_path):
+def test_without_scores_of_samples_there_is_no_interval(run_folder, tmp_path):
     for file in run_folder.iterdir():
         if file.name != "valid_samples.npz":
             (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -53,7 +55,7 @@ def test_without_the_scores_of_samples_there_is_a_point_and_no_interval(run_fold
     assert without.as_dict()["point"]["epoch"]["low"] is None
 
 
-def test_a_run_that_stopped_early_has_no_whole_curve_to_judge(run_folder, tmp_path, capsys):
+def test_a_run_that_stopped_early_cannot_be_judged(run_folder, tmp_path, capsys):
     line = [*line_of(run_folder.parent), "--stop-early", "--patience", "3"]
     assert main([*line, "--out", str(tmp_path / "early")]) == 0
     assert main(["stopping", str(tmp_path / "early")]) == 0
@@ -71,7 +73,7 @@ def test_a_run_that_stopped_early_has_no_whole_curve_to_judge(run_folder, tmp_pa
         (["{run}", "--monitor", "valid_los"], 2, "got 'valid_los'. Did you mean 'valid_loss'?"),
     ],
 )
-def test_what_cannot_be_is_one_line(run_folder, capsys, arguments, code, message):
+def test_invalid_arguments_are_a_one_line_error(run_folder, capsys, arguments, code, message):
     assert main(["stopping", *(argument.format(run=run_folder) for argument in arguments)]) == code
     error = capsys.readouterr().err
     assert message in error

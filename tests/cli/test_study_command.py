@@ -1,4 +1,4 @@
-"""`chalknet study` as a person types it: what it prints, writes and returns."""
+"""The command `chalknet study`: output, files and exit codes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def finished(letters, capsys):
     return letters / "widths"
 
 
-def test_a_study_shows_its_runs_and_then_the_table(letters, capsys):
+def test_a_study_prints_its_runs_and_then_the_table(letters, capsys):
     assert main([*QUICK, "--vary", "learning_rate=1e-4,1e-3"]) == 0
     printed = capsys.readouterr()
     lines = [line for line in printed.err.splitlines() if line.startswith("runs ")]
@@ -60,7 +60,7 @@ def test_a_study_shows_its_runs_and_then_the_table(letters, capsys):
     assert len(list((letters / "widths" / "models").iterdir())) == 4
 
 
-def test_show_prints_the_same_table_and_hides_no_seed(finished, capsys):
+def test_show_prints_the_accuracy_of_every_seed(finished, capsys):
     assert main(["study", "show", "widths"]) == 0
     text = capsys.readouterr().out
     results = read_results(finished)
@@ -88,7 +88,7 @@ def test_csv_and_json_have_every_run_with_all_digits(finished, capsys):
     assert main(["study", "show", "widths", "--json", "--csv"]) == 2
 
 
-def test_the_question_in_the_folder_goes_on_or_repeats_the_study(finished, letters, capsys):
+def test_study_toml_resumes_or_repeats_the_study(finished, letters, capsys):
     tables = tomllib.loads((finished / "study.toml").read_text())
     assert tables["data"]["source"] == str(letters / "letters.npz")
     assert main(["study", "--config", "widths/study.toml"]) == 0
@@ -101,13 +101,13 @@ def test_the_question_in_the_folder_goes_on_or_repeats_the_study(finished, lette
 
 
 def told(text, start):
-    """The command that a line of a text tells."""
+    """Return the command in the line of a text that begins with `start`."""
     (line,) = [line for line in text.splitlines() if line.startswith(start)]
     return shlex.split(line.partition(": ")[2].partition("   ")[0])
 
 
 @pytest.mark.usefixtures("finished")
-def test_the_best_configuration_and_the_next_commands_are_told_and_work(letters, capsys):
+def test_the_printed_next_commands_work(letters, capsys):
     main(["study", "show", "widths"])
     text, results = capsys.readouterr().out, read_results("widths")
     means = [np.mean([results.record(c, s).kept.valid.accuracy for s in results.seeds]) for c in results.configurations]
@@ -121,7 +121,7 @@ def test_the_best_configuration_and_the_next_commands_are_told_and_work(letters,
 
 
 @pytest.mark.usefixtures("letters")
-def test_the_next_commands_hold_for_a_recipe_that_was_adapted_and_columns_that_were_named(letters, capsys):
+def test_the_next_commands_repeat_an_adapted_recipe(letters, capsys):
     rows_file(letters)
     (letters / "rows.csv").rename(letters / "a table.csv")
     line = ["--label-column", "label", "--epochs", "2", "--vary", "hidden=4,5x3", "--vary", "l2=0,0.01", "--seeds", "1"]
@@ -134,7 +134,7 @@ def test_the_next_commands_hold_for_a_recipe_that_was_adapted_and_columns_that_w
 
 
 @pytest.mark.usefixtures("letters")
-def test_a_study_that_is_not_finished_tells_the_command_that_goes_on(capsys):
+def test_an_unfinished_study_prints_how_to_resume(capsys):
     assert main([*QUICK, "--learning-rate", "1e300"]) == 1
     with Store.create(Path("widths")) as store, store._change() as db:
         db.execute("UPDATE units SET status = 'todo', error = NULL")
@@ -144,7 +144,7 @@ def test_a_study_that_is_not_finished_tells_the_command_that_goes_on(capsys):
 
 
 @pytest.mark.parametrize("columns", [80, 200])
-def test_many_seeds_stand_in_one_row_and_no_row_is_wider_than_the_terminal(columns):
+def test_no_row_is_wider_than_the_terminal(columns):
     results = make_results("hidden=5,900", "learning_rate=0.0000123,0.1", seeds=200)
     lines = results_text(results, width=columns).splitlines()
     assert max(map(len, lines)) <= columns
@@ -155,7 +155,7 @@ def test_many_seeds_stand_in_one_row_and_no_row_is_wider_than_the_terminal(colum
 
 
 @pytest.mark.usefixtures("finished")
-def test_other_values_add_configurations_and_show_can_tell_of_the_old_ones(capsys):
+def test_other_values_add_configurations_and_keep_the_old(capsys):
     other = ["hidden=4,5x2" if argument == "hidden=3,4" else argument for argument in QUICK]
     assert main(other) == 0
     assert "hidden=5x2" in (text := capsys.readouterr().out)
@@ -171,7 +171,7 @@ def test_show_works_while_another_process_writes(finished, capsys):
 
 
 @pytest.mark.usefixtures("letters")
-def test_failed_runs_are_told_and_give_code_1(capsys):
+def test_failed_runs_are_reported_and_exit_with_1(capsys):
     assert main([*QUICK, "--learning-rate", "1e300"]) == 1
     printed = capsys.readouterr()
     assert "failed: hidden=3, seed 0: loss became" in printed.out
@@ -199,7 +199,7 @@ def test_failed_runs_are_told_and_give_code_1(capsys):
         (["--train", "500"], "only"),
     ],
 )
-def test_what_cannot_be_meant_is_one_line_and_code_2_and_writes_nothing(letters, more, message, capsys):
+def test_invalid_options_exit_with_2_and_write_nothing(letters, more, message, capsys):
     assert main([*QUICK, *more]) == 2
     printed = capsys.readouterr()
     assert message in printed.err
@@ -208,7 +208,7 @@ def test_what_cannot_be_meant_is_one_line_and_code_2_and_writes_nothing(letters,
 
 
 @pytest.mark.usefixtures("letters")
-def test_plan_shows_how_runs_would_be_shared_out_and_writes_nothing(letters, capsys):
+def test_plan_shows_the_schedule_and_writes_nothing(letters, capsys):
     assert main([*QUICK, "--jobs", "1", "--plan"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "plan: 1 process, 4 runs"
@@ -220,7 +220,7 @@ def test_plan_shows_how_runs_would_be_shared_out_and_writes_nothing(letters, cap
 
 
 @pytest.mark.usefixtures("finished")
-def test_plan_is_about_what_is_left_to_do(capsys):
+def test_plan_covers_only_runs_that_are_not_done(capsys):
     assert main([*QUICK, "--plan"]) == 0
     assert capsys.readouterr().out == "plan: all runs are done\n"
     assert main([*QUICK, "--vary", "learning_rate=1e-4", "--stack", "1", "--plan"]) == 0
@@ -228,19 +228,19 @@ def test_plan_is_about_what_is_left_to_do(capsys):
 
 
 @pytest.mark.usefixtures("letters")
-def test_a_study_says_its_plan_in_a_line(capsys):
+def test_a_study_prints_its_plan_in_one_line(capsys):
     assert main([*QUICK, "--jobs", "2"]) == 0
     plans = [line for line in capsys.readouterr().err.splitlines() if line.startswith("plan: ")]
     assert plans == ["plan: 2 processes, 4 runs"]
 
 
-def test_a_study_of_nothing_says_what_to_give(capsys):
+def test_a_study_without_vary_is_refused(capsys):
     assert main(["study", "--data", "letters.npz", *SIZES]) == 2
     assert "Give --vary FIELD=VALUES" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("finished")
-def test_flags_of_study_are_not_passed_over_where_show_is_asked(capsys):
+def test_show_refuses_the_options_of_study(capsys):
     assert main(["study", "--seeds", "5", "show", "widths"]) == 2
     assert "--seeds is an option of study, not of show." in capsys.readouterr().err
     assert main(["study", "shwo", "widths"]) == 2
@@ -248,12 +248,12 @@ def test_flags_of_study_are_not_passed_over_where_show_is_asked(capsys):
 
 
 @pytest.mark.usefixtures("letters")
-def test_a_folder_without_a_study_is_one_line(capsys):
+def test_a_folder_without_a_study_is_a_one_line_error(capsys):
     assert main(["study", "show", "nowhere"]) == 1
     assert capsys.readouterr().err == "chalknet: nowhere: holds no study: there is no study.sqlite in it.\n"
 
 
-def test_resplit_gives_seeds_their_own_images_and_sample_a_part_of_the_grid(letters, capsys):
+def test_resplit_and_sample_are_applied(letters, capsys):
     line = ["--resplit", "--vary", "momentum=0:0.9:lin4", "--sample", "2", "--seeds", "1", "--first-seed", "3"]
     assert main([*QUICK, *line]) == 0
     results = read_results(letters / "widths")
@@ -263,7 +263,7 @@ def test_resplit_gives_seeds_their_own_images_and_sample_a_part_of_the_grid(lett
     assert "over seed 3" in capsys.readouterr().out
 
 
-def test_without_out_the_folder_is_named_by_what_varies(letters):
+def test_the_default_folder_is_named_by_what_varies(letters):
     assert main([*QUICK[:-2], "--quiet"]) == 0
     assert [path.name for path in (letters / "runs").iterdir()] == ["study-hidden"]
 
@@ -275,7 +275,7 @@ def rows_file(folder):
 
 
 @pytest.mark.parametrize("recipe", [[], ["--recipe", "strong"]])
-def test_a_recipe_is_adapted_to_a_table_as_in_a_training(letters, capsys, recipe):
+def test_a_recipe_is_adapted_to_a_table_as_in_train(letters, capsys, recipe):
     rows_file(letters)
     flags = [*recipe, "--epochs", "2"]
     assert main(["train", "--data", "rows.csv", *flags, "--hidden", "4", "--out", "run"]) == 0
@@ -288,7 +288,7 @@ def test_a_recipe_is_adapted_to_a_table_as_in_a_training(letters, capsys, recipe
     assert [one.test for one in record.history] == [one.test for one in read_run(letters / "run").history]
 
 
-def test_a_study_of_changed_images_on_a_table_is_refused_before_anything_is_written(letters, capsys):
+def test_varying_augmentation_on_a_table_is_refused(letters, capsys):
     rows_file(letters)
     assert main(["study", "--data", "rows.csv", "--vary", "shift_pixels=0,2", "--out", "s"]) == 2
     assert "shift_pixels changes images, but the samples are rows of numbers. Set it to 0." in capsys.readouterr().err
@@ -326,7 +326,7 @@ def progress(**changes):
         (3, ""),
     ],
 )
-def test_a_narrow_terminal_gets_fewer_facts_and_never_half_of_one(room, text):
+def test_a_narrow_terminal_gets_fewer_facts(room, text):
     assert progress_text(progress(), room) == text
 
 
@@ -345,7 +345,7 @@ def test_the_bar_shows_runs_and_time_left_at_any_width(capsys, monkeypatch, colu
     assert len(shown) <= columns
 
 
-def test_how_a_run_ended_is_a_line():
+def test_the_end_of_a_run_is_one_line():
     run = RunKey(CONFIGURATION, 1)
     assert end_line(RunEvent(run, 1.25, 0.915)) == "hidden=500, learning_rate=0.001, seed 1  valid 91.5 %  1.2 s"
     assert end_line(RunEvent(run, error="x", will_retry=True)).endswith(

@@ -1,4 +1,4 @@
-"""`--engine torch` as a person types it, with PyTorch and without."""
+"""`--engine torch` on the command line, with PyTorch and without."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUICK += ["--learning-rate", "1e-3", "--engine", "torch"]
 
 
 @pytest.mark.parametrize("command", [["train", "--out", "run"], ["study", "--out", "runs", "--vary", "dropout=0,0.1"]])
-def test_without_pytorch_the_command_that_installs_it_is_one_line(command, letters, capsys, monkeypatch):
+def test_without_pytorch_the_install_command_is_printed(command, letters, capsys, monkeypatch):
     for name in [name for name in sys.modules if name.startswith("chalknet.engines.torch_")]:
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
@@ -27,7 +27,7 @@ def test_without_pytorch_the_command_that_installs_it_is_one_line(command, lette
 
 
 @pytest.mark.extras
-def test_a_run_in_bfloat16_is_written_and_repeated_from_its_configuration(letters, tmp_path):
+def test_a_bfloat16_run_is_repeated_from_its_configuration(letters, tmp_path):
     needs("torch")
     assert main(["train", "--data", letters, *QUICK, "--precision", "bfloat16", "--device", "cpu", "--out", "run"]) == 0
     training = tomllib.loads((tmp_path / "run" / "config.toml").read_text())["training"]
@@ -39,7 +39,7 @@ def test_a_run_in_bfloat16_is_written_and_repeated_from_its_configuration(letter
 
 
 @pytest.mark.extras
-def test_a_study_says_what_computed_each_run(letters, tmp_path):
+def test_a_study_records_the_engine_of_each_run(letters, tmp_path):
     needs("torch")
     from chalknet.studies.results_reader import read_results
 
@@ -53,6 +53,6 @@ def test_a_study_says_what_computed_each_run(letters, tmp_path):
     ]
 
 
-def test_derivatives_are_checked_by_the_reference_whatever_the_recipe_computes_with(letters):
+def test_gradcheck_always_uses_the_reference_engine(letters):
     flags = ["--recipe", "writeup", "--set", "training.engine=torch", "--set", "training.precision=bfloat16"]
     assert main(["gradcheck", "--data", letters, "--hidden", "4", *flags]) == 0

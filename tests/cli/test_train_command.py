@@ -1,4 +1,4 @@
-"""The commands as a person types them, in this process: what they print, write and return."""
+"""The commands `chalknet train` and `chalknet gradcheck`: output, files and exit codes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-def test_train_writes_a_whole_run_folder_and_prints_the_statistics(letters, tmp_path, capsys):
+def test_train_writes_a_run_folder_and_prints_statistics(letters, tmp_path, capsys):
     assert main(["train", "--data", letters, *QUICK, "--out", "run"]) == 0
     files = sorted(path.name for path in (tmp_path / "run").iterdir())
     names = "config.toml curves.png curves.svg history.csv model.safetensors summary.json valid_samples.npz"
@@ -44,7 +44,7 @@ def test_train_writes_a_whole_run_folder_and_prints_the_statistics(letters, tmp_
     assert f"{100 * accuracy:.2f} %" in printed.out
 
 
-def test_the_model_in_the_folder_gives_the_accuracy_of_the_last_row(letters, tmp_path):
+def test_the_saved_model_has_the_accuracy_of_the_last_row(letters, tmp_path):
     main(["train", "--data", letters, *QUICK, "--out", "run", "--quiet"])
     network = load_model(tmp_path / "run" / "model.safetensors")
     data = np.load(tmp_path / letters)
@@ -55,7 +55,7 @@ def test_the_model_in_the_folder_gives_the_accuracy_of_the_last_row(letters, tmp
     assert accuracy == float(rows_of(tmp_path / "run" / "history.csv")[-1]["test_accuracy"])
 
 
-def test_the_config_of_a_run_repeats_it_to_the_last_digit(letters, tmp_path, monkeypatch):
+def test_config_toml_repeats_a_run_exactly(letters, tmp_path, monkeypatch):
     main(["train", "--data", letters, *QUICK, "--seed", "9", "--batch-size", "48", "--out", "first", "--quiet"])
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -70,7 +70,7 @@ def test_the_config_of_a_run_repeats_it_to_the_last_digit(letters, tmp_path, mon
     assert (tmp_path / "first" / "curves.svg").read_bytes() == (tmp_path / "second" / "curves.svg").read_bytes()
 
 
-def test_the_number_of_workers_changes_nothing(letters, tmp_path):
+def test_the_number_of_workers_does_not_change_results(letters, tmp_path):
     for workers in ("1", "3"):
         main(
             ["train", "--data", letters, *QUICK, "--tile-rows", "32", "--workers", workers, "--out", workers, "--quiet"]
@@ -80,7 +80,7 @@ def test_the_number_of_workers_changes_nothing(letters, tmp_path):
     assert tomllib.loads((tmp_path / "3" / "config.toml").read_text())["training"]["tile_rows"] == 32
 
 
-def test_a_flag_changes_what_a_config_says(letters, tmp_path):
+def test_a_flag_overrides_the_config(letters, tmp_path):
     main(["train", "--data", letters, *QUICK, "--out", "first", "--quiet"])
     main(
         ["train", "--config", "first/config.toml", "--epochs", "2", "--no-bias-momentum", "--out", "second", "--quiet"]
@@ -88,7 +88,7 @@ def test_a_flag_changes_what_a_config_says(letters, tmp_path):
     assert len(rows_of(tmp_path / "second" / "history.csv")) == 2
 
 
-def test_a_config_whose_data_has_changed_is_refused_with_both_digests(letters, tmp_path, capsys):
+def test_a_config_with_changed_data_is_refused(letters, tmp_path, capsys):
     main(["train", "--data", letters, *QUICK, "--out", "first", "--quiet"])
     save_images(tmp_path / "letters.npz", seed=1)
     capsys.readouterr()
@@ -97,18 +97,18 @@ def test_a_config_whose_data_has_changed_is_refused_with_both_digests(letters, t
     assert not (tmp_path / "second").exists()
 
 
-def test_quiet_prints_nothing_at_all(letters, capsys):
+def test_quiet_prints_nothing(letters, capsys):
     assert main(["train", "--data", letters, *QUICK, "--out", "run", "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
 
 
-def test_without_out_the_next_free_folder_is_taken(letters, tmp_path):
+def test_the_default_folder_is_the_next_free_one(letters, tmp_path):
     for _ in range(2):
         main(["train", "--data", letters, *QUICK, "--quiet"])
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["writeup-6-seed0", "writeup-6-seed0-2"]
 
 
-def test_a_finished_run_is_kept_unless_told_otherwise(letters, tmp_path, capsys):
+def test_a_finished_run_is_replaced_only_with_overwrite(letters, tmp_path, capsys):
     main(["train", "--data", letters, *QUICK, "--out", "run", "--quiet"])
     before = (tmp_path / "run" / "history.csv").read_bytes()
     assert main(["train", "--data", letters, *QUICK, "--seed", "1", "--out", "run", "--quiet"]) == 1
@@ -121,7 +121,7 @@ def test_a_finished_run_is_kept_unless_told_otherwise(letters, tmp_path, capsys)
     assert (tmp_path / "run" / "history.csv").read_bytes() != before
 
 
-def test_sets_may_be_absent(letters, tmp_path, capsys):
+def test_validation_and_test_splits_may_be_empty(letters, tmp_path, capsys):
     line = split("train --recipe writeup --hidden 4 --epochs 1 --train 240 --valid 0 --out run --data")
     assert main([*line, letters]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -130,7 +130,7 @@ def test_sets_may_be_absent(letters, tmp_path, capsys):
     assert rows_of(tmp_path / "run" / "history.csv")[0]["valid_loss"] == ""
 
 
-def test_depth_fractions_and_a_stratified_split_are_understood(letters, tmp_path):
+def test_depth_and_a_stratified_split_by_fractions(letters, tmp_path):
     line = ["train", "--data", letters, "--hidden", "8x5", "--epochs", "1", "--split", "stratified", "--train", "0.7"]
     assert main([*line, "--valid", "0.1", "--dtype", "float32", "--out", "run", "--quiet"]) == 0
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -181,7 +181,7 @@ USAGE = [
 
 @pytest.mark.parametrize("command", ["train", "study", "writeup", "report", "data show", "data convert"])
 @pytest.mark.usefixtures("letters")
-def test_a_place_to_write_that_is_empty_is_not_taken_as_left_out(tmp_path, capsys, command):
+def test_an_empty_output_name_is_refused(tmp_path, capsys, command):
     before = sorted(tmp_path.rglob("*"))
     assert main([*command.split(), "--out", ""]) == 2
     assert "'--out': it must be the name of a file or a folder, got ''." in capsys.readouterr().err
@@ -189,7 +189,7 @@ def test_a_place_to_write_that_is_empty_is_not_taken_as_left_out(tmp_path, capsy
 
 
 @pytest.mark.parametrize(("flags", "message"), USAGE, ids=[" ".join(flags) for flags, _ in USAGE])
-def test_a_line_that_cannot_be_meant_is_one_line_code_2_and_writes_nothing(letters, tmp_path, capsys, flags, message):
+def test_invalid_options_are_one_line_and_write_nothing(letters, tmp_path, capsys, flags, message):
     sizes = SIZES[2:]  # without the recipe
     assert main(["train", "--data", letters, *sizes, "--epochs", "1", *flags, "--out", "run"]) == 2
     printed = capsys.readouterr()
@@ -203,14 +203,14 @@ def test_a_line_that_cannot_be_meant_is_one_line_code_2_and_writes_nothing(lette
 @pytest.mark.parametrize(
     ("line", "near"), [(["train", "--hiden", "5"], "--hidden"), (["trian"], "'train'"), (["data", "shwo"], "'show'")]
 )
-def test_an_unknown_flag_or_command_gets_a_near_match_in_one_line(line, near, capsys):
+def test_an_unknown_flag_or_command_gets_a_near_match(line, near, capsys):
     assert main(line) == 2
     printed = capsys.readouterr().err
     assert near in printed
     assert printed.count("\n") == 1
 
 
-def test_the_built_in_data_is_named_in_the_config_and_repeated(tmp_path, monkeypatch):
+def test_a_run_on_built_in_data_is_repeated_from_its_config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     main(["train", "--hidden", "3", "--epochs", "1", "--out", "first", "--quiet"])
     assert tomllib.loads((tmp_path / "first" / "config.toml").read_text())["data"]["source"] == "glyphs"
@@ -218,7 +218,7 @@ def test_the_built_in_data_is_named_in_the_config_and_repeated(tmp_path, monkeyp
     assert (tmp_path / "first/model.safetensors").read_bytes() == (tmp_path / "second/model.safetensors").read_bytes()
 
 
-def test_what_the_reader_noted_is_told_and_kept(letters, tmp_path, capsys):
+def test_notes_on_the_data_are_printed_and_stored(letters, tmp_path, capsys):
     main(["train", "--data", letters, *QUICK, "--out", "run"])
     note = "labels 0..9 are read as notMNIST's A..J"
     assert f"note: The file names no classes: {note}" in capsys.readouterr().err
@@ -232,7 +232,7 @@ def test_what_the_reader_noted_is_told_and_kept(letters, tmp_path, capsys):
         (OSError(28, "No space left on device"), "chalknet: No space left on device.\n"),
     ],
 )
-def test_a_lack_of_memory_or_disk_is_one_line_and_code_1(letters, monkeypatch, capsys, error, message):
+def test_a_lack_of_memory_or_disk_is_a_one_line_error(letters, monkeypatch, capsys, error, message):
     from chalknet.training.trainer import Trainer
 
     def failing(*_):
@@ -256,7 +256,7 @@ def test_a_signal_before_training_begins_leaves_no_folder(letters, tmp_path, mon
     assert not (tmp_path / "run").exists()
 
 
-def test_a_missing_file_is_one_line_and_code_1(tmp_path, monkeypatch, capsys):
+def test_a_missing_file_is_a_one_line_error(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["train", "--data", "notMNIST.npz", "--out", "run"]) == 1
     printed = capsys.readouterr()
@@ -265,7 +265,7 @@ def test_a_missing_file_is_one_line_and_code_1(tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unwritable_out_folder_is_told_before_training(letters, tmp_path, capsys):
+def test_an_unwritable_folder_is_reported_before_training(letters, tmp_path, capsys):
     (tmp_path / "taken").write_text("a file")
     assert main(["train", "--data", letters, *QUICK, "--out", "taken/run"]) == 1
     printed = capsys.readouterr()
@@ -274,7 +274,7 @@ def test_an_unwritable_out_folder_is_told_before_training(letters, tmp_path, cap
     assert (tmp_path / "taken").read_text() == "a file"
 
 
-def test_divergence_is_one_line_code_1_and_leaves_no_folder(letters, tmp_path, capsys):
+def test_divergence_is_a_one_line_error_and_leaves_no_folder(letters, tmp_path, capsys):
     assert main(["train", "--data", letters, *QUICK, "--learning-rate", "1e300", "--out", "run", "--quiet"]) == 1
     assert "try learning_rate" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
@@ -283,9 +283,7 @@ def test_divergence_is_one_line_code_1_and_leaves_no_folder(letters, tmp_path, c
 @pytest.mark.parametrize("size", [1e39, 1.7e308])
 @pytest.mark.parametrize("scaling", ["pixels", "standard"])
 @pytest.mark.parametrize("engine", ["numpy", "reference"])
-def test_values_that_float32_or_sums_cannot_hold_are_one_line_and_no_warning(
-    tmp_path, monkeypatch, capsys, size, scaling, engine
-):
+def test_values_beyond_float32_are_a_one_line_error(tmp_path, monkeypatch, capsys, size, scaling, engine):
     monkeypatch.chdir(tmp_path)
     rows = np.random.default_rng(0).uniform(-1, 1, (90, 3)) * [1, size, 1]
     np.savez("rows.npz", X=rows, y=np.arange(90) % 2)
@@ -300,12 +298,12 @@ def test_values_that_float32_or_sums_cannot_hold_are_one_line_and_no_warning(
         assert said[0].startswith("chalknet: loss became nan at epoch 1")
 
 
-def test_debug_shows_the_trace_wherever_it_stands(letters, capsys):
+def test_debug_shows_the_traceback_in_any_position(letters, capsys):
     assert main(["train", "--data", letters, "--hidden", "0", "--debug"]) == 2
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_ctrl_c_is_code_130_and_leaves_no_folder(letters, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_exits_with_130_and_leaves_no_folder(letters, tmp_path, monkeypatch, capsys):
     from chalknet.training.trainer import Trainer
 
     def interrupted(*_):
@@ -325,7 +323,7 @@ def test_gradcheck_passes_and_prints_each_group(letters, capsys):
         assert group in out
 
 
-def test_gradcheck_as_json_reads_back(letters, capsys):
+def test_gradcheck_prints_json(letters, capsys):
     assert main(["gradcheck", "--data", letters, "--hidden", "6", "--json"]) == 0
     checks = json.loads(capsys.readouterr().out)
     assert [check["parameter"] for check in checks] == [
@@ -337,7 +335,7 @@ def test_gradcheck_as_json_reads_back(letters, capsys):
     assert all(check["ok"] and check["relative_error"] < 1e-7 for check in checks)
 
 
-def test_gradcheck_fails_with_code_1_where_a_derivative_is_wrong(letters, monkeypatch, capsys):
+def test_gradcheck_exits_with_1_if_a_derivative_is_wrong(letters, monkeypatch, capsys):
     from chalknet.network.relu import Relu, relu
 
     wrong = staticmethod(lambda x: (relu(x)[0], lambda grad: 1.001 * relu(x)[1](grad)))
@@ -346,12 +344,12 @@ def test_gradcheck_fails_with_code_1_where_a_derivative_is_wrong(letters, monkey
     assert "relative error above 1e-07 in hidden1.weight, hidden1.bias" in capsys.readouterr().err
 
 
-def test_gradcheck_of_more_samples_than_there_are_is_a_usage_error(letters, capsys):
+def test_gradcheck_refuses_more_samples_than_the_data_have(letters, capsys):
     assert main(["gradcheck", "--data", letters, "--samples", "241"]) == 2
     assert "samples must be an integer from 1 to 240, got 241" in capsys.readouterr().err
 
 
-def test_a_reader_that_goes_away_is_no_error_of_ours(monkeypatch):
+def test_a_broken_pipe_is_not_reported(monkeypatch):
     def gone(**_):
         raise BrokenPipeError
 
@@ -360,18 +358,18 @@ def test_a_reader_that_goes_away_is_no_error_of_ours(monkeypatch):
     assert main(["--help"]) == 1
 
 
-def test_help_and_version_are_code_0(capsys):
+def test_help_and_version_exit_with_0(capsys):
     assert main(["--help"]) == 0
     assert main(["--version"]) == 0
     assert "chalknet, version 0.1.0" in capsys.readouterr().out
 
 
-def test_an_unknown_command_is_code_2(capsys):
+def test_an_unknown_command_exits_with_2(capsys):
     assert main(["trian"]) == 2
     assert "no such command 'trian'" in capsys.readouterr().err
 
 
-def test_strong_is_the_default_and_suits_itself_to_rows(tmp_path, monkeypatch, capsys):
+def test_the_default_recipe_is_adapted_to_rows(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 60)
@@ -384,7 +382,7 @@ def test_strong_is_the_default_and_suits_itself_to_rows(tmp_path, monkeypatch, c
     assert load_model(tmp_path / "run" / "model.safetensors").scaling.shift.shape == (2,)
 
 
-def test_any_field_can_be_set_and_the_config_repeats_it(letters, tmp_path):
+def test_set_changes_any_field_and_is_stored_in_the_config(letters, tmp_path):
     line = ["train", "--data", letters, *QUICK, "--set", "network.activation=gelu", "--set", "dropout=0.2"]
     line += ["--set", "optimizer.optimizer=adamw", "--set", "augmentation.rotation_degrees=5", "--batch-norm"]
     assert main([*line, "--out", "first", "--quiet"]) == 0
@@ -394,7 +392,7 @@ def test_any_field_can_be_set_and_the_config_repeats_it(letters, tmp_path):
     assert load_model(tmp_path / "first" / "model.safetensors").architecture.activations == ("gelu",)
 
 
-def test_files_of_ones_own_validate_and_test_and_the_config_repeats_it(letters, tmp_path, capsys):
+def test_validation_and_test_files_are_stored_in_the_config(letters, tmp_path, capsys):
     save_images("valid.npz", 30, 1)
     save_images("test.npz", 50, 2)
     line = ["train", "--data", letters, "--valid", "valid.npz", "--test", "test.npz", "--hidden", "5", "--epochs", "2"]
@@ -411,6 +409,6 @@ def test_files_of_ones_own_validate_and_test_and_the_config_repeats_it(letters, 
     assert "Name the right file with test (--test)" in printed
 
 
-def test_a_validation_file_that_is_not_there_is_one_line(letters, capsys):
+def test_a_missing_validation_file_is_a_one_line_error(letters, capsys):
     assert main(["train", "--data", letters, "--valid", "nothing.npz", "--out", "run"]) == 1
     assert capsys.readouterr().err.startswith("chalknet: nothing.npz: ")

@@ -1,4 +1,4 @@
-"""`chalknet writeup` and `chalknet report` as a person types them."""
+"""The commands `chalknet writeup` and `chalknet report`."""
 
 from shlex import split
 
@@ -13,7 +13,7 @@ LINE = split("--hidden 5,8 --epochs 3 --learning-rate 1e-3 --train 160 --valid 4
 
 
 @pytest.mark.slow
-def test_writeup_and_report_end_with_the_documents_paths(letters, tmp_path, capsys):
+def test_writeup_and_report_print_the_paths_of_the_documents(letters, tmp_path, capsys):
     assert main(["writeup", "--data", letters, *LINE, "--out", "paper"]) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines()[-1] == "written to paper/writeup.html and paper/writeup.pdf"
@@ -30,7 +30,7 @@ def test_writeup_and_report_end_with_the_documents_paths(letters, tmp_path, caps
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_appendix_repeat_the_writeup(letters, tmp_path, capsys):
+def test_the_commands_in_the_appendix_repeat_the_writeup(letters, tmp_path, capsys):
     main(["writeup", "--data", letters, *LINE, "--out", "paper", "--quiet"])
     page = (tmp_path / "paper" / "writeup.html").read_text(encoding="utf-8")
     start = page.index("chalknet writeup --data letters.npz")
@@ -52,14 +52,14 @@ def _without_times(table):
     return [row[:-1] if rows[0][-1].startswith("seconds") else row for row in rows if row[0] != "time"]
 
 
-def test_quick_is_marked_in_both_documents_and_gives_its_own_folder(letters, tmp_path):
+def test_quick_is_marked_and_has_its_own_folder(letters, tmp_path):
     line = [word for word in LINE if word not in ("--epochs", "3")]
     assert main(["writeup", "--data", letters, *line, "--quick", "--epochs", "3", "--quiet"]) == 0
     page = (tmp_path / "runs" / "writeup-letters-quick" / "writeup.html").read_text(encoding="utf-8")
     assert "Quick form: 3 epochs, 2 seeds" in page
 
 
-def test_a_failed_training_is_exit_code_1_and_in_the_document(letters, tmp_path, capsys):
+def test_a_failed_run_exits_with_1_and_is_in_the_document(letters, tmp_path, capsys):
     line = ["1e300" if word == "1e-3" else word for word in LINE]
     assert main(["writeup", "--data", letters, *line, "--out", "paper", "--quiet"]) == 1
     assert "4 of 4 runs failed. The document lists them." in capsys.readouterr().err
@@ -67,9 +67,7 @@ def test_a_failed_training_is_exit_code_1_and_in_the_document(letters, tmp_path,
 
 
 @pytest.mark.slow
-def test_stopped_by_ctrl_c_it_keeps_what_is_finished_and_goes_on_with_the_same_command(
-    letters, tmp_path, monkeypatch, capsys
-):
+def test_after_ctrl_c_the_same_command_resumes(letters, tmp_path, monkeypatch, capsys):
     trained = []
 
     def stop_after_two(_bar, progress):
@@ -89,7 +87,7 @@ def test_stopped_by_ctrl_c_it_keeps_what_is_finished_and_goes_on_with_the_same_c
 
 
 @pytest.mark.slow
-def test_a_document_of_another_is_replaced_only_when_asked_and_chalknets_own_always(letters, tmp_path, capsys):
+def test_foreign_documents_are_replaced_only_with_overwrite(letters, tmp_path, capsys):
     small = ["--hidden", "5", "--epochs", "3", "--train", "160", "--valid", "40", "--seeds", "1"]
     writeup, report = (
         ["writeup", "--data", letters, *small, "--out", "paper"],
@@ -113,7 +111,7 @@ def test_a_document_of_another_is_replaced_only_when_asked_and_chalknets_own_alw
         assert main([*line, "--quiet"]) == 0
 
 
-def test_writeup_of_rows_is_refused(tmp_path, monkeypatch, capsys):
+def test_a_writeup_of_table_rows_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows.csv").write_text("label,a,b\n" + "0,1.5,2\n1,3,4.5\n" * 9)
     assert main(["writeup", "--data", "rows.csv", "--train", "10", "--valid", "4", "--out", "paper"]) == 2
@@ -132,7 +130,7 @@ def test_writeup_of_rows_is_refused(tmp_path, monkeypatch, capsys):
         (["report", "nowhere"], "nowhere: holds neither a finished run (summary.json) nor a study (study.sqlite)."),
     ],
 )
-def test_a_line_that_cannot_be_meant_is_refused_in_one_line(line, message, tmp_path, monkeypatch, capsys):
+def test_invalid_options_are_refused_in_one_line(line, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(line) in (1, 2)
     said = capsys.readouterr().err

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from chalknet.data.splits import Splits
     from chalknet.workflows.data import Conversion
 
-FOUND = 3  # exit code of --strict
+FOUND = 3  # The exit code of --strict if the audit has found something.
 SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
 
 
@@ -163,9 +163,10 @@ def show(
 def audit(source: str, near: float | None, strict: bool, as_json: bool, out: str | None, **flags: Any) -> int:
     """Find problems that make a test accuracy too optimistic.
 
-    The audit looks for copies and near duplicates within and across splits, images with two labels, blank images,
-    missing or unbalanced classes, and groups that are in two splits. It estimates how much each problem can change the
-    test accuracy. The splits are those that `chalknet train` makes with the same options.
+    The audit looks for copies and near duplicates within and across splits, images with two labels,
+    blank images, missing or unbalanced classes, and groups that are in two splits. It estimates how
+    much each problem can change the test accuracy. The splits are those that `chalknet train` makes
+    with the same options.
 
     Examples:
         chalknet data audit notMNIST.npz
@@ -192,7 +193,11 @@ def audit(source: str, near: float | None, strict: bool, as_json: bool, out: str
     else:
         audit_text(result, _split_text(recipe, splits))
         if out is not None:
-            echo(f"{n_drawn} pairs drawn in {out}" if n_drawn else f"There are no pairs to draw. {out} is not written.")
+            echo(
+                f"{n_drawn} pairs drawn in {out}"
+                if n_drawn
+                else f"There are no pairs to draw, so {out} was not written."
+            )
     return FOUND if strict and result.findings else 0
 
 
@@ -229,36 +234,38 @@ def convert(source: str, out: str, kind: str | None, overwrite: bool, **flags: A
 
 
 def _load(source: str, flags: dict[str, Any]) -> Dataset:
+    """Return the data set that the command line names."""
     from chalknet.data.open_data import open_data
 
     return open_data(parse_source(source, flags))
 
 
 def _split_text(recipe: Recipe, splits: Splits) -> str:
-    """Return how data are split: the recipe, its method and seed, and the size of each split."""
+    """Return one sentence on how data are split, with the size of each split."""
     sizes = ", ".join(f"{name} {size:,}" for name, size in splits.sizes.items())
-    return f"split as by recipe {recipe.name} ({recipe.split.split}, seed {recipe.split.split_seed}): {sizes}"
+    return f"split by recipe {recipe.name} ({recipe.split.split}, seed {recipe.split.split_seed}): {sizes}"
 
 
 def _conversion_lines(done: Conversion) -> Iterator[str]:
-    yield f"written to {done.path}: {done.n_samples:,} samples, {done.size_bytes:,} bytes, read back and found equal"
+    """Yield what was written, what the format cannot hold, and the options that reading needs."""
+    yield f"written to {done.path}: {done.n_samples:,} samples, {done.size_bytes:,} bytes, checked by reading"
     if done.lost:
-        words = {
-            "order": "the order",
+        names = {
+            "order": "the order of the samples",
             "groups": "the groups",
-            "provided_test": "the test part",
-            "dtype": "the type of value",
+            "provided_test": "the provided test split",
+            "dtype": "the type of the values",
         }
-        yield f"not kept by this format: {', '.join(words[name] for name in done.lost)}"
+        yield f"not stored in this format: {', '.join(names[name] for name in done.lost)}"
     if "class_names" in done.read_with:
-        yield f"read it with --class-names {','.join(done.read_with['class_names'])}"
+        yield f"to read it, give --class-names {','.join(done.read_with['class_names'])}"
     if "image_size" in done.read_with:
-        yield f"read it with --image-size {'x'.join(map(str, done.read_with['image_size']))}"
+        yield f"to read it, give --image-size {'x'.join(map(str, done.read_with['image_size']))}"
 
 
 @contextmanager
 def _block_progress() -> Iterator[Progress | None]:
-    """A bar on a terminal, with the time left; nothing elsewhere, as an audit takes seconds."""
+    """Yield a function that shows progress on a terminal; elsewhere None, since an audit takes seconds."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from chalknet.data.glyph_builder.scanning import Progress
     from chalknet.workflows.data_build import BuildResult
 
-EXAMPLES_SHOWN = 3
+MAX_EXAMPLES = 3  # So many dropped faces are named for each reason.
 
 
 @command("build")
@@ -71,12 +71,13 @@ def build(
         chalknet data build ~/fonts --letters А-Я --per-letter 500 -o cyrillic.npz
         chalknet data build ~/fonts --pinned letters.csv --compare letters.npz
 
-    Fonts that lack a letter, near-identical faces and near-identical images are skipped and counted. With --pinned,
-    the faces are those of the manifest, and each font file must have the SHA-256 that it lists.
+    Fonts that lack a letter, near-identical faces and near-identical images are dropped and counted.
+    With --pinned, the faces are those of the manifest, and each font file must have the SHA-256 that
+    it lists.
 
-    --compare allows for small differences, because versions of Pillow draw some edges differently. If labels differ,
-    or more than 5 % of the images have a pixel that differs by more than 64 of 255 levels, nothing is written and the
-    exit code is 1.
+    --compare allows for small differences, because versions of Pillow draw some edges differently. If
+    labels differ, or more than 5 % of the images have a pixel that differs by more than 64 of 255
+    levels, nothing is written and the exit code is 1.
     """
     from chalknet.workflows.data_build import build_file
 
@@ -107,7 +108,7 @@ def _path(text: str | None) -> Path | None:
 
 
 def result_lines(built: BuildResult) -> list[str]:
-    """What was done, a line each: the summary, the comparison and the files written, as far as there are any."""
+    """Return the summary, the comparison and the written files, one line each."""
     lines = summary_lines(built.summary)
     if built.comparison is not None:
         lines += comparison_lines(built.comparison)
@@ -119,15 +120,15 @@ def result_lines(built: BuildResult) -> list[str]:
 
 
 def summary_lines(summary: BuildSummary) -> list[str]:
-    """What was read, what was dropped and why, and what came out, a line each."""
+    """Return what was read, what was dropped and why, and how many images there are, one line each."""
     lines = [f"{summary.files:,} font files, {summary.faces:,} faces with all letters"]
     for kind, count in summary.drop_counts.items():
-        some = [f"{d.name} {d.detail}".rstrip() for d in summary.drops if d.kind == kind][:EXAMPLES_SHOWN]
+        some = [f"{d.name} {d.detail}".rstrip() for d in summary.drops if d.kind == kind][:MAX_EXAMPLES]
         lines.append(f"  dropped {count:,}: {kind} ({'; '.join(some)}{'; …' if count > len(some) else ''})")
     for reason, counts in (
-        ("near-identical images of the letter", summary.near_identical),
-        ("exact copies of another letter's image", summary.copies),
-        ("images beyond the cap", summary.capped),
+        ("near-identical images of the same letter", summary.near_identical),
+        ("exact copies of an image of another letter", summary.copies),
+        ("images above the limit of --per-letter", summary.capped),
     ):
         if counts and any(counts.values()):
             lines.append(f"  dropped {sum(counts.values()):,}: {reason} ({_counts(counts)})")
@@ -138,7 +139,7 @@ def summary_lines(summary: BuildSummary) -> list[str]:
 
 
 def comparison_lines(comparison: Comparison) -> list[str]:
-    """How many images are equal and how many are off by how much, and what drew either side."""
+    """Return how many images are equal or differ, by how much, and which versions drew them."""
     from chalknet.data.glyph_builder.comparison import FAR, SLIGHT, TOLERANCE
 
     c = comparison
@@ -146,7 +147,7 @@ def comparison_lines(comparison: Comparison) -> list[str]:
         f"{c.images:,} images compared with {c.source}, labels agree",
         f"  {c.identical:,} identical",
         f"  {c.slightly_off:,} with a pixel more than {SLIGHT} levels off",
-        f"  {c.far_off:,} with a pixel more than {FAR} levels off ({c.far_fraction:.2%}; up to {TOLERANCE:.0%} agrees)",
+        f"  {c.far_off:,} with a pixel more than {FAR} levels off ({c.far_fraction:.2%}; limit {TOLERANCE:.0%})",
         f"  largest difference {c.largest} levels of 255",
         f"  this build: {c.made_with}",
         f"  {c.source}: {c.source_made_with or 'versions not recorded'}",
@@ -154,23 +155,24 @@ def comparison_lines(comparison: Comparison) -> list[str]:
 
 
 def disagreement(comparison: Comparison) -> str:
-    """One line for a comparison that does not agree."""
+    """Return the message for a comparison that failed."""
     from chalknet.data.glyph_builder.comparison import FAR, TOLERANCE
 
     c = comparison
     return (
         f"{c.source}: {c.far_off:,} of {c.images:,} images ({c.far_fraction:.2%}) have a pixel more than {FAR} levels "
-        f"off; another FreeType explains up to {TOLERANCE:.0%}. Nothing was written."
+        f"off. Another version of FreeType explains up to {TOLERANCE:.0%}. Nothing was written."
     )
 
 
 def _counts(counts: dict[str, int]) -> str:
+    """Return the counts of letters that are not 0."""
     return ", ".join(f"{letter} {count:,}" for letter, count in counts.items() if count)
 
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Progress | None]:
-    """A bar with speed and time left on a terminal, a line each tenth of the way in a log, nothing when quiet."""
+    """Yield a function that shows progress: a bar on a terminal, elsewhere ten lines; None if quiet."""
     if quiet:
         yield None
         return
@@ -179,15 +181,15 @@ def _progress(quiet: bool) -> Iterator[Progress | None]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        told = 0  # tenths of the files for which a line is printed already
+        printed = 0  # Tenths of the files for which a line has been printed.
 
-        def tell(done: int, total: int) -> None:
-            nonlocal told
-            if done * 10 // total > told:
-                told = done * 10 // total
+        def print_tenth(done: int, total: int) -> None:
+            nonlocal printed
+            if done * 10 // total > printed:
+                printed = done * 10 // total
                 echo(f"drawing: {done:,} of {total:,} files", err=True)
 
-        yield tell
+        yield print_tenth
         return
     columns = (TextColumn("drawing"), BarColumn(), MofNCompleteColumn(), TextColumn("files"), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:

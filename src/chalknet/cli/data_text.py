@@ -1,4 +1,4 @@
-"""What `chalknet data info` and `audit` say, in words: records in, lines out; rich tables on a terminal."""
+"""The output of `chalknet data info` and `chalknet data audit`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from chalknet.reporting.audit_text import describe_check
 from chalknet.reporting.tables import Table
 from chalknet.workflows.data import DataInfo
 
-SHOWN_PAIRS = 10
-SHOWN_CLASSES = 30
-FIGURE = re.compile(r"[0-9.,]+( of [0-9,]+)?|copy|" + DASH)
+MAX_PAIRS = 10
+MAX_CLASSES = 30
+# Cells of this form are aligned to the right.
+NUMBER = re.compile(r"[0-9.,]+( of [0-9,]+)?|copy|" + DASH)
 
 
 def info_lines(facts: DataInfo) -> Iterator[str]:
-    """One fact a line, its name first."""
+    """Yield one line for each fact about a data set, its name first."""
     shape = " x ".join(map(str, facts.shape))
     low, high = facts.value_range
     counts = sorted(set(facts.class_counts.values()))
@@ -27,7 +28,7 @@ def info_lines(facts: DataInfo) -> Iterator[str]:
         ("source", facts.source),
         ("samples", f"{facts.n_samples:,} {'images' if facts.is_images else 'rows'} of {shape} {facts.dtype} values"),
         ("values", f"{low:g} to {high:g}"),
-        ("classes", f"{len(facts.class_counts)}, of {counts[0]:,} to {counts[-1]:,} samples"),
+        ("classes", f"{len(facts.class_counts)}, with {counts[0]:,} to {counts[-1]:,} samples"),
         *_class_rows(facts.class_counts),
         ("groups", "none" if facts.n_groups is None else f"{facts.n_groups:,}"),
         ("provided test", f"{facts.n_provided_test:,} samples" if facts.n_provided_test else "none"),
@@ -42,36 +43,37 @@ def info_lines(facts: DataInfo) -> Iterator[str]:
 
 
 def _class_rows(counts: dict[str, int]) -> Iterator[tuple[str, str]]:
-    for name, count in list(counts.items())[:SHOWN_CLASSES]:
+    """Yield the number of samples of each class, at most of `MAX_CLASSES`."""
+    for name, count in list(counts.items())[:MAX_CLASSES]:
         yield "class", f"{name}: {count:,}"
-    if len(counts) > SHOWN_CLASSES:
-        yield "class", f"... and {len(counts) - SHOWN_CLASSES} more, see --json"
+    if len(counts) > MAX_CLASSES:
+        yield "class", f"... and {len(counts) - MAX_CLASSES} more, see --json"
 
 
 def audit_text(result: Audit, split: str) -> None:
-    """Prints an audit: what was found, then how the classes lie, between which parts, which values, which pairs."""
+    """Print an audit: the checks, then tables of classes, pairs of splits, blank images and similar pairs."""
     echo(f"{result.source}: {result.n_samples:,} samples, {split}")
     if "unused" in result.sizes:
-        echo(f"{result.sizes['unused']:,} samples are in no part of this split")
+        echo(f"{result.sizes['unused']:,} samples are in none of the splits")
     if result.near:
         scale = f"{result.near:g} of full scale ({result.full_scale})"
-        echo(f"near duplicates: not equal, RMS difference at most {scale}")
+        echo(f"near duplicates are unequal samples whose RMS difference is at most {scale}")
     else:
-        echo("near duplicates are not looked for; --near 0.03 does so")
+        echo("near duplicates are not searched for. To search, give --near 0.03")
     for table in audit_tables(result):
         echo()
         print_table(table)
     found = len(result.findings)
-    echo(f"\nfound {found} of {len(result.checks)} things looked for" if found else "\nnothing found")
+    echo(f"\n{found} of {len(result.checks)} checks found a problem" if found else "\nno problems found")
 
 
 def audit_tables(result: Audit) -> Iterator[Table]:
-    """The tables of an audit, the ones without rows left out."""
+    """Yield the tables of an audit that have rows."""
     rows = []
     for check in result.checks:
         what, cost = describe_check(check)
         rows.append(("FOUND" if check.found else "ok", what, f"{check.count:,} of {check.total:,}", cost))
-    yield Table("What was looked for", ("", "what", "count", "what it can do"), tuple(rows))
+    yield Table("Checks", ("", "check", "count", "possible effect"), tuple(rows))
     yield _class_table(result)
     for table in (_pair_table(result), _blank_table(result), _worst_table(result)):
         if table.rows:
@@ -79,21 +81,22 @@ def audit_tables(result: Audit) -> Iterator[Table]:
 
 
 def _class_table(result: Audit) -> Table:
-    """Samples of each class in each part; of many classes, the smallest."""
-    parts = list(result.sizes)
-    counts = sorted(result.class_counts.items(), key=lambda item: sum(item[1].values()))[:SHOWN_CLASSES]
-    title = "Samples by class" if len(result.class_counts) <= SHOWN_CLASSES else f"The {SHOWN_CLASSES} smallest classes"
+    """Return the number of samples of each class in each split, at most of the smallest `MAX_CLASSES`."""
+    splits = list(result.sizes)
+    counts = sorted(result.class_counts.items(), key=lambda item: sum(item[1].values()))[:MAX_CLASSES]
+    title = "Samples by class" if len(result.class_counts) <= MAX_CLASSES else f"The {MAX_CLASSES} smallest classes"
     names = {name for name, _ in counts}
     rows = [
-        (name, *(f"{by_part[part]:,}" for part in parts))
-        for name, by_part in result.class_counts.items()
+        (name, *(f"{by_split[split]:,}" for split in splits))
+        for name, by_split in result.class_counts.items()
         if name in names
     ]
-    return Table(title, ("class", *parts), tuple(rows))
+    return Table(title, ("class", *splits), tuple(rows))
 
 
 def _pair_table(result: Audit) -> Table:
-    heads = ("between", "copies", "of two labels", "near duplicates", "of two labels")
+    """Return the number of copies and near duplicates between each two splits."""
+    heads = ("splits", "copies", "with two labels", "near duplicates", "with two labels")
     rows = [
         (f"{pair.first_split} and {pair.second_split}", *(f"{n:,}" for n in counts))
         for pair in result.pairs
@@ -105,7 +108,8 @@ def _pair_table(result: Audit) -> Table:
 
 
 def _blank_table(result: Audit) -> Table:
-    title = "Images of one value (a solid white square can be the I of a sans-serif font, filling its box)"
+    """Return the number of images in which all pixels have the same value."""
+    title = "Images with a single pixel value (a white square can be the I of a sans-serif font)"
     rows = [
         (
             f"{blank.value:g}",
@@ -118,7 +122,8 @@ def _blank_table(result: Audit) -> Table:
 
 
 def _worst_table(result: Audit) -> Table:
-    shown = result.worst[:SHOWN_PAIRS]
+    """Return the pairs of samples that can do the most harm."""
+    shown = result.worst[:MAX_PAIRS]
     more = f", {len(shown)} of {len(result.worst)}" if len(result.worst) > len(shown) else ""
     rows = [
         (
@@ -127,35 +132,37 @@ def _worst_table(result: Audit) -> Table:
         )
         for pair in shown
     ]
-    return Table(f"Pairs to look at{more}", ("sample", "and sample", "distance"), tuple(rows))
+    return Table(f"Pairs to inspect{more}", ("sample", "and sample", "distance"), tuple(rows))
 
 
 def print_table(table: Table) -> None:
-    """The table with rules and wrapped cells on a terminal; elsewhere a line for each row, in aligned columns."""
-    figures = [all(FIGURE.fullmatch(row[i]) for row in table.rows) for i in range(len(table.columns))]
+    """Print a table: with rules and wrapped text on a terminal, elsewhere one line per row in aligned columns."""
+    is_number = [all(NUMBER.fullmatch(row[i]) for row in table.rows) for i in range(len(table.columns))]
     if sys.stdout.isatty():
-        _print_rich(table, figures)
+        _print_rich(table, is_number)
         return
-    cells = [table.columns, *table.rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(table.columns))]
+    rows = [table.columns, *table.rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
     echo(table.title)
-    for row in cells:
+    for row in rows:
         aligned = (
-            cell.rjust(w) if figure else cell.ljust(w) for cell, w, figure in zip(row, widths, figures, strict=True)
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(row, widths, is_number, strict=True)
         )
         echo("  ".join(aligned).rstrip())
 
 
-def _print_rich(table: Table, figures: list[bool]) -> None:
+def _print_rich(table: Table, is_number: list[bool]) -> None:
+    """Print a table for a terminal; columns of numbers are aligned to the right."""
     from rich import box
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
 
     drawn = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
-    for name, figure in zip(table.columns, figures, strict=True):
-        drawn.add_column(Text(name), justify="right" if figure else "left", overflow="fold")
+    for name, right in zip(table.columns, is_number, strict=True):
+        drawn.add_column(Text(name), justify="right" if right else "left", overflow="fold")
     for row in table.rows:
-        # Text and not markup: a class may be called [b].
+        # `Text` shows a class that is called "[b]" as it is. A plain string would be read as markup.
         drawn.add_row(*(Text(cell, style="bold red" if cell == "FOUND" else "") for cell in row))
     Console().print(drawn)

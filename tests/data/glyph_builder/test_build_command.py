@@ -114,7 +114,7 @@ def test_an_image_in_nine_far_off_prints_the_figures_fails_and_writes_nothing(pi
     change(reference, images=lambda images: np.concatenate([255 - images[:1], images[1:]]))
     message = "1 of 9 images (11.11%) have a pixel more than 64 levels off"
     result = refused(DataError, message, *words, "--compare", reference, "-o", tmp_path / "again.npz")
-    assert "  1 with a pixel more than 64 levels off (11.11%; up to 5% agrees)" in result.output
+    assert "  1 with a pixel more than 64 levels off (11.11%; limit 5%)" in result.output
     assert result.exception.exit_code == 1
     assert "\n" not in str(result.exception)
     assert not (tmp_path / "again.npz").exists()
