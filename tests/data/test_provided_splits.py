@@ -44,10 +44,10 @@ def leaks(*sets):
 def test_a_set_that_is_given_twice_is_told_as_a_leak():
     assert leaks(TRAIN, VALID, TEST) == []
     assert leaks(TRAIN, TRAIN, None) == [
-        "made.npz: the validation samples are the training samples. They were learned from: a leak."
+        "made.npz: the validation samples are the training samples. They were used for training: a leak."
     ]
     assert leaks(TRAIN, TEST, TEST) == [
-        "made.npz: the test samples are the validation samples. What is chosen by them is tested on them: a leak."
+        "made.npz: the test samples are the validation samples. They are used to choose the model: a leak."
     ]
     assert len(leaks(TRAIN, TRAIN, TRAIN)) == 3
 
@@ -59,10 +59,9 @@ def test_samples_that_two_sets_share_are_counted_whatever_their_labels_and_float
     valid = dataset_from_arrays(rows[15:25].astype(np.float64), 1 - labels[15:25], source="valid.csv")
     test = dataset_from_arrays(rows[24:], labels[24:], source="test.csv")
     assert leaks(train, valid, test) == [
-        "valid.csv: 5 different samples are both in the validation and in the training set. They were learned from: "
-        "a leak.",
-        "test.csv: 1 sample is both in the test and in the validation set. What is chosen by them is tested on them: "
-        "a leak.",
+        "valid.csv: 5 different samples are both in the validation and in the training set. "
+        "They were used for training: a leak.",
+        "test.csv: 1 sample is both in the test and in the validation set. They are used to choose the model: a leak.",
     ]
 
 
@@ -97,7 +96,7 @@ def test_groups_of_the_training_set_stay_and_no_other_sample_shares_one():
         ),
         (
             dataset_from_arrays(TEST.inputs, np.arange(30) % 2, ["A", "Ä"]),
-            "class .Ä. is none of made.npz",
+            "class .Ä. is not in made.npz",
         ),
     ],
 )
@@ -107,7 +106,7 @@ def test_a_set_that_does_not_fit_is_named(other, message):
 
 
 def test_a_second_test_set_is_refused():
-    with pytest.raises(ConfigError, match=r"brings a test set of its own, and made.npz is another"):
+    with pytest.raises(ConfigError, match=r"has a test set, and made.npz is another one"):
         with_provided_splits(with_provided_splits(TRAIN, None, TEST), None, TEST)
 
 

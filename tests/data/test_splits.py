@@ -144,5 +144,5 @@ def test_group_split_with_too_few_groups_names_the_empty_part():
 
 
 def test_group_split_refuses_groups_shared_with_the_sources_test_set():
-    with pytest.raises(DataError, match="share a group with the source's own test set"):
+    with pytest.raises(DataError, match="share a group with the provided test set"):
         split_dataset(make_data(50, n_groups=5, provided_test=10), "group", 0.5, 0.25)

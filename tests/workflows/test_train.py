@@ -61,7 +61,7 @@ def test_the_model_file_carries_the_complete_recipe(small_images, tmp_path):
         ({"splits": parts_of([0.5], [], [])}, "splits.train must be (n,) integers, got (1,) float64"),
         ({"splits": parts_of([0, 1], [3], [-1])}, "splits.test[0] is -1, but samples are 0..239"),
         ({"splits": parts_of([0, 240], [3], [])}, "splits.train[1] is 240, but samples are 0..239"),
-        ({"splits": parts_of([], [3], [])}, "splits.train is empty; at least one sample must train"),
+        ({"splits": parts_of([], [3], [])}, "splits.train is empty; at least one training sample is needed"),
         ({"splits": parts_of([0, 1, 2], [3], [2, 1])}, "splits.train and splits.test share 2 samples, the first of"),
     ],
 )

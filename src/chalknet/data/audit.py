@@ -75,7 +75,7 @@ from chalknet.data.row_numbers import row_numbers
 from chalknet.data.splits import Splits
 from chalknet.errors import ConfigError
 
-NEAR = 0.03  # RMS over full scale; two 28 x 28 letters this close look alike
+NEAR = 0.03  # RMS over full scale; two 28 x 28 letters at this distance look the same
 MIN_NEAR_COLUMNS = 16
 IMBALANCE_RATIO = 2.0
 COMPARED_SPLITS = (("test", "train"), ("test", "valid"), ("valid", "train"))
@@ -83,11 +83,16 @@ COMPARED_SPLITS = (("test", "train"), ("test", "valid"), ("valid", "train"))
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked for; the table at the top of this file says what its numbers are.
+    """The result of one check; the table at the top of this module defines its numbers.
 
     Attributes:
-        found: whether it counts as a finding.
-        samples: the samples counted, in ascending order; empty where classes are counted.
+        code: the name of the check.
+        found: whether the check is a finding, which means that something deserves attention.
+        count: the number of samples, classes or columns concerned.
+        total: the number that count is a part of.
+        cost: the effect on the measured accuracy, or None if there is no formula.
+        samples: indices of the samples concerned, ascending; empty if classes or columns are
+            counted.
         details: further numbers of this check.
     """
 
@@ -102,7 +107,7 @@ class Check:
 
 @dataclass(frozen=True)
 class PairCount:
-    """The number of duplicate pairs between two splits, or within one, and how many of them differ in label."""
+    """The number of duplicate pairs between two splits, or within one, and their labels."""
 
     first_split: str
     second_split: str
@@ -114,7 +119,14 @@ class PairCount:
 
 @dataclass(frozen=True)
 class WorstPair:
-    """A pair across splits or of two labels: sample numbers, splits, class names, distance (0 for copies)."""
+    """A duplicate pair that crosses splits or has two labels.
+
+    Attributes:
+        samples: the two indices.
+        splits: the split of each sample.
+        labels: the class name of each sample.
+        distance: RMS difference over full scale; 0 for copies.
+    """
 
     samples: tuple[int, int]
     splits: tuple[str, str]
@@ -124,7 +136,13 @@ class WorstPair:
 
 @dataclass(frozen=True)
 class Blank:
-    """Images in which every pixel has this value: how many of each class, and how many in each split."""
+    """The images in which every pixel has the same value.
+
+    Attributes:
+        value: that value.
+        by_class: the number of images by class name, without zeros.
+        by_split: the number of images in each split.
+    """
 
     value: float
     by_class: dict[str, int]
@@ -133,14 +151,21 @@ class Blank:
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found, JSON-ready.
+    """The result of an audit; can be converted to JSON.
 
     Attributes:
-        sizes: samples in each split; one split "all" without a split; "unused" where the split leaves samples out.
+        source: the file, folder or name that the samples came from.
+        sha256: hexadecimal digest of the source.
+        n_samples: the number of samples.
+        sizes: samples in each split. Without splits there is only "all"; samples in no split are
+            "unused".
         class_counts: for each class, its samples in each split.
-        near: the largest distance of near duplicates. full_scale: what a distance is measured against.
-        checks: all that was looked for, found or not.
-        pairs: by splits. worst: at most 200 pairs, those of two labels first, then by distance.
+        near: the largest distance of near duplicates.
+        full_scale: the range that distances are relative to, in words.
+        checks: all checks, findings or not.
+        pairs: duplicate pairs by splits.
+        worst: at most 200 pairs; those of two labels first, then by distance.
+        blanks: blank images by value.
     """
 
     source: str
@@ -157,13 +182,14 @@ class Audit:
 
     @property
     def findings(self) -> tuple[Check, ...]:
+        """Return the checks that are findings."""
         return tuple(check for check in self.checks if check.found)
 
     def check(self, code: str) -> Check:
-        """The check with this code.
+        """Return the check with this code.
 
         Raises:
-            KeyError: this audit has no such check, as of a split that is empty.
+            KeyError: there is no such check, for example because a split is empty.
         """
         for check in self.checks:
             if check.code == code:
@@ -171,23 +197,29 @@ class Audit:
         raise KeyError(code)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain dictionaries, lists and numbers, for JSON."""
+        """Return the audit as dictionaries, lists and numbers, for JSON."""
         return asdict(self)
 
 
 def audit(
     data: Dataset, splits: Splits | None = None, *, near: float | None = None, progress: Progress | None = None
 ) -> Audit:
-    """Looks for what flatters, blurs or limits the test figure; the table at the top of this file states each formula.
+    """Look for problems that make the test accuracy misleading.
+
+    The table at the top of this module states the formulas.
 
     Args:
-        splits: how data is divided; None looks at the samples as one heap, and no check across splits is made.
-        near: the largest RMS difference over full scale of near duplicates, in [0, 1); 0 looks for copies only, and
-            so does None for rows of few columns.
-        progress: called with (blocks compared, blocks in all).
+        data: the samples; they are loaded into memory.
+        splits: the splits of data, or None to check the samples as a whole.
+        near: the largest RMS difference of near duplicates, relative to full scale, in [0, 1). 0
+            looks for copies only. None uses `NEAR`, or 0 for rows of few columns.
+        progress: called with (blocks compared, blocks in total).
+
+    Returns:
+        An `Audit`.
 
     Raises:
-        ConfigError: near is outside [0, 1), or splits share a sample or name one that is not there.
+        ConfigError: near is outside [0, 1), two splits share a sample, or an index is out of range.
     """
     if near is not None and not 0 <= near < 1:
         raise ConfigError(f"near must be a number in [0, 1), the RMS difference over full scale, got {near}.")
@@ -238,9 +270,10 @@ def audit(
 
 
 class AuditContext:
-    """The data and its splits, laid out for the checks."""
+    """A data set with the split of each sample, as the checks need it."""
 
     def __init__(self, data: Dataset, splits: dict[str, IntArray]) -> None:
+        """Create a context from index arrays by split that cover all samples."""
         self.data = data
         self.splits = splits
         self.split_of_sample = np.empty(len(data), dtype=np.int64)
@@ -248,25 +281,26 @@ class AuditContext:
             self.split_of_sample[members] = number
 
     def is_in(self, split: str) -> BoolArray:
-        """(N,) whether each sample is in this split."""
+        """Return (N,) whether each sample is in this split."""
         mask: BoolArray = self.split_of_sample == list(self.splits).index(split)
         return mask
 
     def has(self, *splits: str) -> bool:
+        """Return whether each of these splits exists and has samples."""
         return all(len(self.splits.get(split, ())) for split in splits)
 
     def fraction_of_test(self, chosen: BoolArray) -> float | None:
-        """Chosen test samples / N_test, or None without a test split."""
+        """Return chosen test samples / N_test, or None if there is no test split."""
         return float(chosen[self.splits["test"]].mean()) if self.has("test") else None
 
     def check(self, code: str, chosen: BoolArray, total: int, cost: float | None, **details: float) -> Check:
-        """A check that counts samples, and is a finding when there are any."""
+        """Create a check that counts samples, which is a finding if there are any."""
         samples = tuple(np.flatnonzero(chosen).tolist())
         return Check(code, bool(samples), len(samples), total, cost, samples, details)
 
 
 def _split_indices(data: Dataset, splits: Splits | None) -> dict[str, IntArray]:
-    """Index arrays by name that hold every sample once."""
+    """Return index arrays by split, so that every sample is in exactly one of them."""
     if splits is None:
         return {"all": np.arange(len(data))}
     indices = splits.named()
@@ -284,7 +318,7 @@ def _split_indices(data: Dataset, splits: Splits | None) -> dict[str, IntArray]:
 
 
 def _duplicate_checks(context: AuditContext, duplicates: Duplicates) -> list[Check]:
-    """Copies and near duplicates: anywhere, across the splits, and within test."""
+    """Check for copies and near duplicates anywhere, across splits, and within test."""
     n = len(context.data)
     group_of_sample = duplicates.groups.of_sample
     copies = np.logical_or.reduce(duplicates.copy_same | duplicates.copy_other, axis=1)[group_of_sample]
@@ -311,7 +345,7 @@ def _duplicate_checks(context: AuditContext, duplicates: Duplicates) -> list[Che
 
 
 def _label_checks(context: AuditContext, duplicates: Duplicates) -> list[Check]:
-    """Images that carry two labels."""
+    """Check for equal and similar samples that have two labels."""
     n = len(context.data)
     group_of_sample = duplicates.groups.of_sample
     copies = np.logical_or.reduce(duplicates.copy_other, axis=1)[group_of_sample]
@@ -319,25 +353,30 @@ def _label_checks(context: AuditContext, duplicates: Duplicates) -> list[Check]:
     contents = len(np.unique(duplicates.groups.content[group_of_sample[copies]]))
     checks = [context.check("copies_of_two_labels", copies, n, context.fraction_of_test(copies), images=contents)]
     if context.has("test"):
-        lost = _unattainable(context, duplicates)
-        checks.append(context.check("unattainable", lost, len(context.splits["test"]), context.fraction_of_test(lost)))
+        unattainable = _unattainable(context, duplicates)
+        checks.append(
+            context.check(
+                "unattainable", unattainable, len(context.splits["test"]), context.fraction_of_test(unattainable)
+            )
+        )
     return [*checks, context.check("near_duplicates_of_two_labels", near, n, context.fraction_of_test(near))]
 
 
 def _unattainable(context: AuditContext, duplicates: Duplicates) -> BoolArray:
-    """(N,) the test samples that are wrong when every input gets the label that most of its test copies carry."""
+    """Return (N,) the test samples that the best possible model classifies incorrectly."""
     groups = duplicates.groups
     in_test = np.flatnonzero(groups.split == list(context.splits).index("test"))
-    # Within each content the most frequent label first; all groups after that one lose.
+    # Sorted by content, then by decreasing size: the first group of each content has its most
+    # frequent label, and the samples of the other groups cannot be classified correctly.
     order = in_test[np.lexsort((groups.label[in_test], -groups.size[in_test], groups.content[in_test]))]
     content = groups.content[order]
-    loses = np.zeros(len(groups), dtype=bool)
-    loses[order[1:][content[1:] == content[:-1]]] = True
-    return loses[groups.of_sample]
+    is_incorrect = np.zeros(len(groups), dtype=bool)
+    is_incorrect[order[1:][content[1:] == content[:-1]]] = True
+    return is_incorrect[groups.of_sample]
 
 
 def _class_checks(context: AuditContext) -> list[Check]:
-    """Imbalance over all samples, and classes that a split lacks."""
+    """Check for imbalance, and for classes that a split lacks."""
     data = context.data
     counts = data.class_counts
     present = counts[counts > 0]
@@ -364,7 +403,7 @@ def _class_checks(context: AuditContext) -> list[Check]:
 
 
 def _group_checks(context: AuditContext) -> list[Check]:
-    """Groups on two sides."""
+    """Check for groups with samples in two splits."""
     groups = context.data.groups
     if groups is None:
         return []
@@ -380,7 +419,10 @@ def _group_checks(context: AuditContext) -> list[Check]:
 
 
 def _blanks(context: AuditContext) -> tuple[tuple[Blank, ...], list[Check]]:
-    """Images of one constant value, by that value; rows are not looked at, as a constant row can be a measurement."""
+    """Find images of one constant value.
+
+    Rows are not checked, because a constant row can be a valid measurement.
+    """
     data = context.data
     if not data.is_images:
         return (), []
@@ -398,7 +440,7 @@ def _blanks(context: AuditContext) -> tuple[tuple[Blank, ...], list[Check]]:
 
 
 def _pair_counts(context: AuditContext, duplicates: Duplicates) -> tuple[PairCount, ...]:
-    """The table of pairs, a line for every two splits that have samples."""
+    """Return the duplicate pairs between any two splits that have samples."""
     names = list(context.splits)
     lines = []
     for p in range(len(names)):

@@ -1,4 +1,4 @@
-"""Training images changed at random: shifted, turned, scaled, sheared, and with a rectangle taken out."""
+"""Random changes of training images: shift, rotation, zoom, shear and erased rectangles."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from chalknet.errors import ConfigError
 
 # The random numbers of an image: angle, zoom y and x, shear, shift y and x, erase, its size and its place.
 PARAMETERS_PER_IMAGE = 11
-ROWS_AT_ONCE = 32  # images whose intermediate values stay in the cache
+ROWS_AT_ONCE = 32  # images whose intermediate values fit into the cache
 
 
 class Augmenter:
-    """Changes images by random numbers that are handed in, so that the same numbers always give the same images.
+    """A random transformation of images that is determined by given random numbers.
 
-    An output pixel at p = (y, x) from the image's center reads the image at
+    An output pixel at p = (y, x), relative to the center of the image, is read from the image at
 
-        q = R S Z p + t,   R = [[cos a, -sin a], [sin a, cos a]],   S = [[1, 0], [s, 1]],   Z = diag(z_y, z_x)
+        q = R S Z p + t,   R = [[cos a, -sin a], [sin a, cos a]],   S = [[1, 0], [s, 1]],
+        Z = diag(z_y, z_x)                                             (docs/derivation.md, X1)
 
-    (docs/derivation.md, X1), between its four nearest pixels by X2, and 0 outside. a, s and t are uniform within their
-    bounds either way; z is 1 + zoom to a uniform power from -1 to 1, for each axis.
+    by bilinear interpolation (X2). Values outside the image are 0. a, s and t are uniform within
+    plus and minus their bounds. z is 1 + zoom to a uniform power from -1 to 1, for each axis.
 
     Args:
         config: the bounds.
@@ -31,6 +32,7 @@ class Augmenter:
     """
 
     def __init__(self, config: AugmentationConfig, image_shape: tuple[int, int]) -> None:
+        """Create an augmenter for images of one shape."""
         self._config, self._shape = config, image_shape
         height, width = image_shape
         y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -39,12 +41,16 @@ class Augmenter:
         self._moves = any(bounds)
 
     def __call__(self, rows: NDArray[Any], parameters: NDArray[np.float64]) -> NDArray[np.float32]:
-        """The images changed.
+        """Return changed images.
 
         Args:
-            rows: (n, H W), raw. parameters: (n, `PARAMETERS_PER_IMAGE`) uniform numbers in [0, 1), a row an image.
+            rows: (n, H·W) raw images.
+            parameters: (n, `PARAMETERS_PER_IMAGE`) uniform random numbers in [0, 1), one row
+                per image.
+
         Returns:
-            (n, H W) float32, in the units of rows; each image's own, whatever the others are.
+            (n, H·W) float32, in the units of rows. The result for an image does not depend on the
+            other images.
         """
         images = rows.astype(np.float32)
         if self._moves:
@@ -56,8 +62,10 @@ class Augmenter:
         return images
 
     def _moved(self, images: NDArray[np.float32], parameters: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return images shifted, rotated, scaled and sheared."""
         height, width = self._shape
-        # A border of zeros, so that a pixel that reads outside has neighbors to read; two where the further one lies.
+        # A border of zeros, so that reading outside of the image gives 0. It is one pixel wide before
+        # the image and two after it, because interpolation also reads the next pixel.
         padded = np.zeros((len(images), height + 3, width + 3), np.float32)
         padded[:, 1:-2, 1:-2] = images.reshape(-1, height, width)
         (yy, yx, ty), (xy, xx, tx) = self._maps(parameters)
@@ -76,7 +84,7 @@ class Augmenter:
         return _between(above, below, read_y)
 
     def _maps(self, parameters: NDArray[np.float64]) -> tuple[tuple[NDArray[np.float32], ...], ...]:
-        """For each image the two rows of R S Z and t, each number (n, 1)."""
+        """Return the two rows of R S Z and t for each image, each number as (n, 1)."""
         config = self._config
         signed = (2 * parameters[:, :6] - 1).T[:, :, None]
         angle = signed[0] * np.deg2rad(config.rotation_degrees)
@@ -90,33 +98,40 @@ class Augmenter:
         return tuple(tuple(number.astype(np.float32) for number in row) for row in rows)
 
     def _erase(self, images: NDArray[np.float32], parameters: NDArray[np.float64]) -> None:
-        """Sets a rectangle of some images to 0: each side uniform up to the largest, anywhere inside."""
+        """Set a rectangle in some images to 0.
+
+        Each side is uniform up to the largest, and the position is uniform inside the image.
+        """
         height, width = self._shape
         view = images.reshape(-1, height, width)
         for n in np.flatnonzero(parameters[:, 6] < self._config.erase):
-            share_y, share_x, place_y, place_x = parameters[n, 7:PARAMETERS_PER_IMAGE]
+            size_y, size_x, place_y, place_x = parameters[n, 7:PARAMETERS_PER_IMAGE]
             tall, wide = (
-                int(np.ceil(u * self._config.erase_size * side)) for u, side in ((share_y, height), (share_x, width))
+                int(np.ceil(u * self._config.erase_size * side)) for u, side in ((size_y, height), (size_x, width))
             )
             top, left = int(place_y * (height - tall + 1)), int(place_x * (width - wide + 1))
             view[n, top : top + tall, left : left + wide] = 0
 
 
 def _between(
-    first: NDArray[np.float32], second: NDArray[np.float32], share: NDArray[np.float32]
+    first: NDArray[np.float32], second: NDArray[np.float32], fraction: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """first + share (second - first), one of the two steps of X2 (docs/derivation.md, X2), in place of second."""
+    """Return first + fraction (second - first) (docs/derivation.md, X2), overwriting second."""
     np.subtract(second, first, out=second)
-    np.multiply(second, share, out=second)
+    np.multiply(second, fraction, out=second)
     np.add(second, first, out=second)
     return second
 
 
 def augmenter_for(config: AugmentationConfig, image_shape: tuple[int, int] | None) -> Augmenter | None:
-    """What changes the images of a recipe; None where it changes none.
+    """Return the augmenter of a recipe, or None if the recipe changes no images.
+
+    Args:
+        config: the augmentation settings.
+        image_shape: (H, W), or None if the samples are rows.
 
     Raises:
-        ConfigError: changes of images are asked for, and the samples are rows.
+        ConfigError: the recipe changes images, but the samples are rows.
     """
     changes = [name for name in ("shift_pixels", "rotation_degrees", "zoom", "shear", "erase") if getattr(config, name)]
     if not changes:

@@ -1,4 +1,4 @@
-"""`Dataset`, the samples every other room is handed, checked once when it is made."""
+"""`Dataset`: samples with labels, checked once when it is created."""
 
 from __future__ import annotations
 
@@ -19,30 +19,33 @@ from chalknet.errors import DataError
 
 IntArray = NDArray[np.int64]
 
-ARRAYS = "arrays"  # the source of samples that came from no file
-MAX_CLASSES = 10_000  # a larger label is a broken file, not a classification problem
+ARRAYS = "arrays"  # the source of samples that did not come from a file
+MAX_CLASSES = 10_000  # a larger label means a broken file, not a classification problem
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """N labeled samples, all checked: shapes agree, labels name a class, every value is finite.
+    """N labeled samples with consistent shapes, valid labels and finite values.
 
     Attributes:
-        inputs: (N, H, W) gray images or (N, I) rows; uint8, float32 or float64. uint8 stays uint8 until it is used.
-            A NumPy array, or `OnDiskSamples` that are read as they are needed.
+        inputs: (N, H, W) gray images or (N, I) rows; uint8, float32 or float64, not scaled. A NumPy
+            array, or `OnDiskSamples` that are read when they are indexed.
         labels: (N,) int64 in [0, K).
         class_names: K names, at least two.
-        groups: (N,) int64 or None; a group (a font family, a patient) should not be on both sides of a split.
-        provided_test: (M,) int64 or None; the samples that the source itself sets apart as its test set.
-        provided_valid: (V,) int64 or None; validation samples of one's own, see `provided_splits.with_provided_splits`.
+        groups: (N,) int64 or None. Samples of one group (a font family, a patient) should not be in
+            two splits.
+        provided_test: (M,) int64 or None; indices of the test samples that the source provides.
+        provided_valid: (V,) int64 or None; indices of provided validation samples, see
+            `provided_splits.with_provided_splits`.
         source: the file, folder or name that the samples came from, for messages.
-        sha256: hexadecimal digest of the source's bytes.
-        notes: what a reader skipped or turned, one sentence each.
-        origin: how to read the same samples again, or None where they came from arrays.
-        input_names: of rows, what a table's header calls the I values; () where there is none.
+        sha256: hexadecimal digest of the source.
+        notes: what a reader skipped or converted, one sentence each.
+        origin: how to read the same samples again, or None if they came from arrays.
+        input_names: names of the I columns of a table; () if there are none.
 
     Raises:
-        DataError: anything of the above does not hold; the message names the source, the field and the first bad index.
+        DataError: a condition above does not hold; the message names the source, the field and the
+            first bad index.
     """
 
     inputs: Any
@@ -58,10 +61,12 @@ class Dataset:
     input_names: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
+        """Return the source, the number and shape of samples, and the number of classes."""
         kind = "images" if self.is_images else "rows"
         return f"<Dataset {self.source}: {len(self):,} {kind} {self.inputs.shape[1:]}, {self.n_classes} classes>"
 
     def __post_init__(self) -> None:
+        """Check all fields, and convert labels and groups to int64."""
         check_inputs(self.inputs, self.source)
         check_class_names(self.class_names, self.source)
         labels = checked_labels(self.labels, len(self.inputs), self.class_names, self.source)
@@ -77,55 +82,59 @@ class Dataset:
             object.__setattr__(self, "sha256", arrays_sha256(np.asarray(self.inputs), labels))
 
     def __len__(self) -> int:
+        """Return the number of samples."""
         return len(self.inputs)
 
     @property
     def n_classes(self) -> int:
+        """Return the number of classes, K."""
         return len(self.class_names)
 
     @property
     def n_inputs(self) -> int:
-        """Values a sample: H·W of an image, I of a row."""
+        """Return the number of values of a sample: H·W of an image, I of a row."""
         return int(np.prod(self.inputs.shape[1:]))
 
     @property
     def is_images(self) -> bool:
+        """Return whether the samples are images and not rows."""
         return len(self.inputs.shape) == 3
 
     @property
     def pool(self) -> IntArray:
-        """The samples that are not set apart already, in their order: those that a division is made of."""
+        """Return the indices of the samples that are in no provided split, in ascending order."""
         apart = [index for index in (self.provided_test, self.provided_valid) if index is not None]
         every = np.arange(len(self))
         return np.setdiff1d(every, np.concatenate(apart)) if apart else every
 
     @property
     def is_on_disk(self) -> bool:
-        """Whether the samples stay on disk."""
+        """Return whether the samples stay on disk."""
         return isinstance(self.inputs, OnDiskSamples)
 
     def in_memory(self) -> Dataset:
-        """The same samples as one array in memory, for work that compares them all with each other."""
+        """Return the same data set with its samples as one array in memory."""
         return replace(self, inputs=np.asarray(self.inputs)) if self.is_on_disk else self
 
     @property
     def class_counts(self) -> IntArray:
-        """(K,) samples a class."""
+        """Return (K,) the number of samples of each class."""
         return np.bincount(self.labels, minlength=self.n_classes).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class UnlabeledSamples:
-    """N samples without labels, checked as those of a `Dataset` are.
+    """N samples without labels, checked like those of a `Dataset`.
 
     Attributes:
-        inputs: (N, H, W) images or (N, I) rows; uint8, float32 or float64; a NumPy array, or `OnDiskSamples`.
-        source: what messages call where they came from.
-        notes: what a reader turned or left out, one sentence each.
-        input_names: as of a `Dataset`.
+        inputs: (N, H, W) images or (N, I) rows; uint8, float32 or float64; a NumPy array or
+            `OnDiskSamples`.
+        source: what messages call the source.
+        notes: what a reader converted or left out, one sentence each.
+        input_names: names of the columns, as in `Dataset`.
 
     Raises:
-        DataError: another shape or type, no samples, or a value that is not finite.
+        DataError: wrong shape or type, no samples, or a value that is not finite.
     """
 
     inputs: Any
@@ -134,6 +143,7 @@ class UnlabeledSamples:
     input_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        """Remove the axis of a single channel, and check the samples."""
         if not isinstance(self.inputs, OnDiskSamples):
             inputs, dropped = without_channel(self.inputs)
             object.__setattr__(self, "inputs", inputs)
@@ -141,6 +151,7 @@ class UnlabeledSamples:
         check_inputs(self.inputs, self.source)
 
     def __len__(self) -> int:
+        """Return the number of samples."""
         return len(self.inputs)
 
 
@@ -155,17 +166,25 @@ def dataset_from_arrays(
     sha256: str = "",
     notes: Sequence[str] = (),
 ) -> Dataset:
-    """A `Dataset` from anything NumPy can read, each array brought to the type that `Dataset` states.
+    """Create a `Dataset` from arrays, lists or frames in memory.
 
-    The axis of the one channel of gray images (N, H, W, 1) or (N, 1, H, W) is dropped, with a note. A frame of rows, of
-    pandas or Polars, gives its columns' names too, which later samples are held against.
+    The channel axis of gray images (N, H, W, 1) or (N, 1, H, W) is removed, with a note. Integer
+    images with all values in 0..255 become uint8. Other types become float32 if it represents all
+    their values, and float64 otherwise. A frame of pandas or Polars also provides the names of its
+    columns.
 
-    Integer images (N, H, W) whose values all lie in 0..255 become uint8; other types become float32
-    where it holds all their values, and float64 where it does not.
-    Without class_names the classes are "0", "1", ... up to the largest label.
+    Args:
+        inputs: (N, H, W) images or (N, I) rows of numbers.
+        labels: (N,) integers in [0, K).
+        class_names: K names; "0", "1", ... up to the largest label by default.
+        groups: (N,) integers, see `Dataset`, or None.
+        provided_test: (M,) indices of test samples, or None.
+        source: what messages call the samples.
+        sha256: digest of the source; computed from the arrays by default.
+        notes: notes of the reader.
 
     Raises:
-        DataError: as `Dataset`, and for object or text arrays.
+        DataError: as `Dataset`, or an array holds objects or text.
     """
     numeric, dropped = without_channel(numeric_array(inputs, "inputs", source))
     label_array = np.asarray(labels)
@@ -185,13 +204,13 @@ def dataset_from_arrays(
 
 
 def column_names(values: Any) -> tuple[str, ...]:
-    """Return the names of a frame's columns; () for an array, and where one of them is no printable text."""
+    """Return the column names of a frame; () for arrays and for names that cannot be printed."""
     names = tuple(getattr(values, "columns", ()))
     return names if all(isinstance(name, str) and name.isprintable() for name in names) else ()
 
 
 def without_channel(images: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return gray images (N, H, W, 1) or (N, 1, H, W) without the axis of their channel, and a note that says so."""
+    """Return gray images without the axis of their single channel, and a note about it."""
     axis = next((axis for axis in (3, 1) if images.ndim == 4 and images.shape[axis] == 1), None)
     if axis is None:
         return images, ()
@@ -199,15 +218,24 @@ def without_channel(images: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, ...]
 
 
 def numeric_array(values: Any, field: str, source: str) -> NDArray[Any]:
-    """values as uint8, float32 or float64; what cannot be a number is a DataError."""
+    """Return values as a uint8, float32 or float64 array.
+
+    Args:
+        values: an array, list or frame.
+        field: what messages call the values.
+        source: what messages call their source.
+
+    Raises:
+        DataError: the values are not numbers.
+    """
     array = np.asarray(values)
-    if array.dtype == object and hasattr(values, "columns"):  # a frame with columns of types that NumPy lacks
+    if array.dtype == object and hasattr(values, "columns"):  # a frame with column types that NumPy lacks
         try:
             array = np.asarray(values, np.float64)
         except (TypeError, ValueError) as error:
             raise DataError(f"{source}: {field} must hold numbers, and none missing ({error}).") from error
     if array.dtype == np.uint8 or array.dtype in (np.float32, np.float64):
-        return np.asarray(array, order="C")  # and not ascontiguousarray, which gives a lone number a dimension
+        return np.asarray(array, order="C")  # not ascontiguousarray, which would give a scalar a dimension
     if array.dtype.kind not in "buif":
         raise DataError(f"{source}: {field} must hold numbers, got dtype {array.dtype}.")
     if array.dtype.kind in "bui" and array.ndim in (3, 4) and array.size and array.min() >= 0 and array.max() <= 255:
@@ -216,9 +244,9 @@ def numeric_array(values: Any, field: str, source: str) -> NDArray[Any]:
 
 
 def numbered_class_names(labels: NDArray[Any], source: str) -> tuple[str, ...]:
-    """ "0", "1", ... up to the largest label, and at least two classes."""
+    """Return the names "0", "1", ... up to the largest label, at least two."""
     if labels.dtype.kind not in "ui" or labels.ndim != 1 or not labels.size:
-        return ("0", "1")  # the label check that follows says what is wrong with them
+        return ("0", "1")  # `checked_labels` reports what is wrong with them
     largest = int(labels.max())
     if largest >= MAX_CLASSES:
         first = int(np.argmax(labels == labels.max()))
@@ -227,17 +255,27 @@ def numbered_class_names(labels: NDArray[Any], source: str) -> tuple[str, ...]:
 
 
 def nfc(name: str) -> str:
-    """Return a name in Unicode's composed form: macOS writes names of files in the decomposed one."""
+    """Return a name in composed Unicode form; macOS stores file names decomposed."""
     return unicodedata.normalize("NFC", name)
 
 
 def with_known(found: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """The names of the classes that samples are of and, behind one alone, of the others that are known."""
+    """Return class names, completed by known classes if the samples have only one class."""
     return tuple(found) if len(found) > 1 else (*found, *(name for name in map(nfc, known) if name not in found))
 
 
 def checked_labels(labels: NDArray[Any], n_samples: int, class_names: Sequence[str], source: str) -> IntArray:
-    """labels as (N,) int64 in [0, K), or a DataError that names the first bad one."""
+    """Return labels as (N,) int64 after checking them.
+
+    Args:
+        labels: the labels.
+        n_samples: N.
+        class_names: K names.
+        source: what messages call the labels.
+
+    Raises:
+        DataError: labels are not (N,) integers in [0, K); the message names the first bad one.
+    """
     labels = np.asarray(labels)
     if labels.ndim != 1:
         raise DataError(f"{source}: labels must be (N,), got {labels.shape}.")
@@ -255,7 +293,7 @@ def checked_labels(labels: NDArray[Any], n_samples: int, class_names: Sequence[s
 
 
 def arrays_sha256(*arrays: NDArray[Any]) -> str:
-    """Digest of the arrays' types, shapes and bytes: the identity of samples that came from no file."""
+    """Return a digest of types, shapes and bytes, which identifies samples without a file."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
@@ -264,14 +302,19 @@ def arrays_sha256(*arrays: NDArray[Any]) -> str:
 
 
 def sample_digests(inputs: Any) -> Iterator[bytes]:
-    """Yield a digest of each sample's values, whatever their type: equal samples have equal digests."""
+    """Yield a digest of the values of each sample; equal values of any type give equal digests."""
     for row in np.asarray(inputs).reshape(len(inputs), -1):
-        values = row.astype(np.float64) + 0.0  # -0.0 is the value 0.0
+        values = row.astype(np.float64) + 0.0  # so that -0.0 equals 0.0
         yield hashlib.sha256(values.tobytes()).digest()
 
 
 def check_inputs(inputs: Any, source: str) -> None:
-    """Raises DataError where samples are not (N, H, W) or (N, I), N >= 1, of a type `Dataset` states, all finite."""
+    """Check shape, type and values of samples.
+
+    Raises:
+        DataError: inputs are not (N, H, W) or (N, I) with N >= 1, have a type other than uint8,
+            float32 and float64, or hold a value that is not finite.
+    """
     if inputs.ndim not in (2, 3):
         raise DataError(
             f"{source}: images must be (N, H, W) or rows (N, I), got {inputs.ndim} dimension{'s' * (inputs.ndim != 1)} "
@@ -296,7 +339,17 @@ def check_inputs(inputs: Any, source: str) -> None:
 
 
 def check_input_names(names: Sequence[str], expected: Sequence[str], source: str, whose: str) -> None:
-    """Raises DataError where the values of rows have other names, or another order, than whose values are expected."""
+    """Check that rows have the expected columns in the expected order.
+
+    Args:
+        names: the column names of the rows; () if unknown, which is accepted.
+        expected: the names to compare with.
+        source: what messages call the rows.
+        whose: what messages call the owner of the expected names.
+
+    Raises:
+        DataError: a name differs.
+    """
     if not names or len(names) != len(expected) or tuple(names) == tuple(expected):
         return
     for at, (name, wanted) in enumerate(zip(names, expected, strict=True), start=1):
@@ -308,11 +361,15 @@ def check_input_names(names: Sequence[str], expected: Sequence[str], source: str
 
 
 def check_class_names(class_names: Sequence[str], source: str) -> None:
-    """Raises DataError unless there are at least two names, each printable and no two the same."""
+    """Check the names of classes.
+
+    Raises:
+        DataError: there are fewer than two names, a name appears twice, or one cannot be printed.
+    """
     if len(class_names) < 2:
         raise DataError(f"{source}: a classifier needs at least two classes, got {list(class_names)}.")
     unprintable = next((name for name in class_names if not name.isprintable()), None)
-    if unprintable is not None:  # it would reach terminals and pictures as it is
+    if unprintable is not None:  # it would be printed in terminals and figures
         raise DataError(f"{source}: class name {short(unprintable)} holds characters that cannot be printed.")
     if len(set(class_names)) < len(class_names):
         twice = Counter(class_names).most_common(1)[0][0]

@@ -1,4 +1,4 @@
-"""`glyphs`, the letters that chalknet brings along: 18,724 images of A to J from free fonts, made as notMNIST was."""
+"""The built-in data set `glyphs`: 18,724 images of A to J from free fonts, made as notMNIST was."""
 
 from __future__ import annotations
 
@@ -21,20 +21,24 @@ GLYPHS_SHA256 = "27b69c09918f03fbe6119d3c2dc7982dd0f35a591422bb87bb134b47a181637
 
 @dataclass(frozen=True)
 class GlyphFace(FaceRecord):
-    """One face of the set: where it comes from, what it may be used for, and the letters it gave.
+    """One face of the data set: its origin, its license and its letters.
 
     Attributes:
-        face_id: its number in the set's `face` array.
-        family_group: its number in the set's `family` array; faces of one group share a design.
-        family, face: the names in the font.
-        license: SPDX name where there is one; the text is `builtin/licenses/<license>.txt`.
-        license_evidence: who says so: "font", "package", "font and package" or "by hand".
-        source, package, version, subpackage: the distribution, its package, and the TeX Live package within.
-        file: path inside the package.
-        index: face number within the file.
+        face_id: its number in the data set's `face` array.
+        family_group: its number in the data set's `family` array; faces of one group share a
+            design.
+        family, face: names in the font file.
+        license: SPDX name if there is one; the text is `builtin/licenses/<license>.txt`.
+        license_evidence: where the license is stated: "font", "package", "font and package" or
+            "by hand".
+        source, package, version, subpackage: the distribution, its package, and the TeX Live
+        package
+            in it.
+        file: path in the package.
+        index: number of the face in the file.
         sha256: digest of the font file.
-        copyright: the font's own notice, cut at 160 characters.
-        letters: the letters of this face that are in the set.
+        copyright: the copyright notice in the font, at most 160 characters.
+        letters: the letters of this face that are in the data set.
     """
 
     license: str
@@ -48,7 +52,13 @@ class GlyphFace(FaceRecord):
 
 @dataclass(frozen=True)
 class LicenseCount:
-    """How much of the set is under one license."""
+    """The part of the data set under one license.
+
+    Attributes:
+        license: name of the license.
+        faces: number of faces.
+        images: number of images.
+    """
 
     license: str
     faces: int
@@ -56,10 +66,10 @@ class LicenseCount:
 
 
 def load_glyphs() -> Dataset:
-    """The built-in letters: inputs (18724, 28, 28) uint8, labels of A to J, groups the families of fonts.
+    """Load the built-in letters: (18724, 28, 28) uint8 images of A to J, grouped by font family.
 
     Raises:
-        DataError: the installed file is missing or not the one that was shipped.
+        DataError: the installed file is missing or damaged.
     """
     data = _read("glyphs.npz")
     digest = hashlib.sha256(data).hexdigest()
@@ -77,7 +87,7 @@ def load_glyphs() -> Dataset:
 
 
 def glyph_manifest() -> tuple[GlyphFace, ...]:
-    """Every face of the set, in the order of the set's `face` array."""
+    """Return all faces, in the order of the data set's `face` array."""
     rows = csv_rows_from_bytes(_read("manifest.csv.gz"), "glyphs: manifest.csv.gz")
     numbers = ("face_id", "family_group", "index")
     return tuple(
@@ -87,14 +97,14 @@ def glyph_manifest() -> tuple[GlyphFace, ...]:
 
 
 def glyph_faces() -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """(18724,) face_id of each image, in the order of `load_glyphs`."""
+    """Return (18724,) the face_id of each image, in the order of `load_glyphs`."""
     with np.load(io.BytesIO(_read("glyphs.npz")), allow_pickle=False) as archive:
         faces: np.ndarray[tuple[int], np.dtype[np.int64]] = archive["face"].astype(np.int64)
         return faces
 
 
 def glyph_licenses() -> tuple[LicenseCount, ...]:
-    """Faces and images under each license, most images first."""
+    """Return the faces and images under each license, most images first."""
     faces, images = Counter[str](), Counter[str]()
     for face in glyph_manifest():
         faces[face.license] += 1
@@ -103,27 +113,35 @@ def glyph_licenses() -> tuple[LicenseCount, ...]:
 
 
 def license_text(name: str) -> str:
-    """Return the text of a license that `glyph_licenses` names.
+    """Return the text of a license.
+
+    Args:
+        name: a license in `glyph_licenses`.
 
     Raises:
-        DataError: the set has nothing under that license.
+        DataError: no font has this license.
     """
-    known = [share.license for share in glyph_licenses()]
+    known = [count.license for count in glyph_licenses()]
     if name not in known:
         raise DataError(f"glyphs: no font under license {name!r}; there are {', '.join(known)}.")
     return _read(f"licenses/{name}.txt").decode("utf-8")
 
 
 def manifest_path() -> Path:
-    """The pin list on disk, for `chalknet data build --pinned`; only for packages that are installed as files."""
+    """Return the path of the built-in manifest, for `chalknet data build --pinned`.
+
+    It exists only if chalknet is installed as files and not as an archive.
+    """
     return Path(str(_builtin() / "manifest.csv.gz"))
 
 
 def _builtin() -> Traversable:
+    """Return the folder of built-in data."""
     return files("chalknet.data") / "builtin"
 
 
 def _read(name: str) -> bytes:
+    """Return the content of a built-in file."""
     try:
         return (_builtin() / name).read_bytes()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What training images look like, so that images of another kind can be told before a model answers them."""
+"""Measure brightness and content of images, to notice images unlike the training images."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_IMAGES = 500  # that are looked at, evenly spread
-MAX_SIDE = 512  # pixels of a side that are looked at
-TOLERANCE = 0.15  # of the range: pixels of a plain border differ less from each other
-CONTRAST = 0.25  # of the range: content differs more from the border
-PLAIN = 0.9  # of the border's pixels are alike where a border is plain
+MAX_IMAGES = 500  # number of images that are measured, evenly spaced
+MAX_SIDE = 512  # pixels of a side; larger images are measured at every 2nd, 3rd, ... pixel
+TOLERANCE = 0.15  # fraction of the range by which pixels of a plain border can differ
+CONTRAST = 0.25  # fraction of the range by which content differs from the border
+PLAIN = 0.9  # fraction of equal pixels in a plain border
 
 
 @dataclass(frozen=True)
 class ImageMeasurements:
-    """One image: the brightness of its border, of all of it, and where its content is.
+    """The brightness of one image, and the position of its content.
 
     Attributes:
-        border, mean: median brightness of the border, and mean brightness, 0 for black to 1 for white.
+        border: median brightness of the border, 0 for black to 1 for white.
+        mean: mean brightness, on the same scale.
         is_plain: whether nearly all of the border has that brightness.
-        box: (top, bottom, left, right) of the content, in pixels; the whole image where nothing stands out.
-        height, width: of the content, as fractions of the image's; 0 where nothing stands out.
+        box: (top, bottom, left, right) of the content in pixels; the whole image if it is blank.
+        height, width: size of the content as fractions of the image's; 0 if it is blank.
     """
 
     border: float
@@ -35,19 +36,21 @@ class ImageMeasurements:
 
     @property
     def fill(self) -> float:
-        """The larger of the content's height and width, as a fraction of the image's."""
+        """Return the larger of the content's height and width, as a fraction of the image's."""
         return max(self.height, self.width)
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Training images as a whole; every number is a fraction in [0, 1].
+    """Statistics of the training images; every number is a fraction in [0, 1].
 
     Attributes:
-        dark, light: images whose border is darker than a third, and brighter than two thirds, of the range.
-        mean_low, mean_high: the 20 % and 80 % quantiles of their mean brightness.
-        fill, usual_fill: the 5 % quantile and the median of how much of the larger side content takes.
-        usual_height, usual_width: medians of how much of each side it takes.
+        dark: fraction of images with a border in the darkest third of the range.
+        light: fraction of images with a border in the brightest third.
+        mean_low, mean_high: 20 % and 80 % quantiles of the mean brightness.
+        fill, usual_fill: 5 % quantile and median of the fraction of the larger side that content
+            takes.
+        usual_height, usual_width: medians of the fractions of each side that content takes.
     """
 
     dark: float
@@ -61,44 +64,56 @@ class ImageFacts:
 
     @property
     def background(self) -> str:
-        """The usual brightness behind the content: "dark", "light", or "" where neither is three times the other."""
+        """Return the background that is three times as frequent: "dark", "light", or "" for neither."""
         return "dark" if self.dark > 3 * self.light else "light" if self.light > 3 * self.dark else ""
 
 
-def background_of(look: ImageMeasurements) -> str:
-    """Return "dark" or "light" for the border of an image, or "" for one between them."""
-    return "dark" if look.border < 1 / 3 else "light" if look.border > 2 / 3 else ""
+def background_of(image: ImageMeasurements) -> str:
+    """Return the background of an image: "dark", "light", or "" between them."""
+    return "dark" if image.border < 1 / 3 else "light" if image.border > 2 / 3 else ""
 
 
 def measure_image(image: NDArray[Any], low: float = 0.0, high: float = 255.0) -> ImageMeasurements:
-    """Return how an image (H, W) looks, whose black is low and whose white is high."""
-    return _looks(image[None], low, high)[0]
+    """Measure one image.
+
+    Args:
+        image: (H, W) pixels.
+        low: the value of black.
+        high: the value of white.
+    """
+    return _measure_images(image[None], low, high)[0]
 
 
 def image_facts(images: Any, index: NDArray[np.int64], max_images: int = MAX_IMAGES) -> ImageFacts:
-    """Return the facts of the images (N, H, W) at index, n >= 1, of which at most max_images are looked at."""
+    """Return statistics of training images.
+
+    Args:
+        images: (N, H, W) images, in memory or on disk.
+        index: (n,) indices of the training images, n >= 1.
+        max_images: the largest number of images that are measured, evenly spaced.
+    """
     some = images[index[:: -(-len(index) // max_images)]]
     low, high = (0.0, 255.0) if some.dtype == np.uint8 else (float(some.min()), float(some.max()))
-    looks = _looks(some, low, high)
-    means, fills = [look.mean for look in looks], [look.fill for look in looks]
-    backgrounds = [background_of(look) for look in looks]
+    measured = _measure_images(some, low, high)
+    means, fills = [one.mean for one in measured], [one.fill for one in measured]
+    backgrounds = [background_of(one) for one in measured]
     return ImageFacts(
-        dark=backgrounds.count("dark") / len(looks),
-        light=backgrounds.count("light") / len(looks),
+        dark=backgrounds.count("dark") / len(measured),
+        light=backgrounds.count("light") / len(measured),
         mean_low=float(np.quantile(means, 0.2)),
         mean_high=float(np.quantile(means, 0.8)),
         fill=float(np.quantile(fills, 0.05)),
         usual_fill=float(np.median(fills)),
-        usual_height=float(np.median([look.height for look in looks])),
-        usual_width=float(np.median([look.width for look in looks])),
+        usual_height=float(np.median([one.height for one in measured])),
+        usual_width=float(np.median([one.width for one in measured])),
     )
 
 
-def _looks(images: NDArray[Any], low: float, high: float) -> list[ImageMeasurements]:
-    """How each of n images (n, H, W) looks."""
+def _measure_images(images: NDArray[Any], low: float, high: float) -> list[ImageMeasurements]:
+    """Measure each of n images (n, H, W)."""
     height, width = images.shape[1:]
     step = -(-max(height, width) // MAX_SIDE)
-    with np.errstate(all="ignore"):  # a range beyond float32 has no look that could be compared
+    with np.errstate(all="ignore"):  # values beyond the range of float32 give measurements without meaning
         pixels = ((images[:, ::step, ::step] - np.float64(low)) / max(high - low, 1e-300)).astype(np.float32)
     edge = np.concatenate([pixels[:, 0], pixels[:, -1], pixels[:, 1:-1, 0], pixels[:, 1:-1, -1]], axis=1)
     border = np.median(edge, axis=1)
@@ -127,10 +142,14 @@ def _looks(images: NDArray[Any], low: float, high: float) -> list[ImageMeasureme
 def _extent(
     counts: NDArray[np.int64], n_across: int, size: int, step: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where content begins and ends along one side of each image, in its pixels; 0 and 0 where there is none.
+    """Return where content begins and ends along one side of each image; 0 and 0 if blank.
 
     Args:
-        counts: (n, side) pixels of content in each row or column, which has n_across. Half a percent of them are dust.
+        counts: (n, side) the number of content pixels in each row or column. A row counts as
+            content from half a percent of its pixels on; fewer are noise.
+        n_across: the number of pixels of a row or column.
+        size: the length of the side in pixels of the image.
+        step: pixels of the image per pixel that was measured.
     """
     found = counts >= max(1, n_across // 200)
     start = found.argmax(axis=1) * step

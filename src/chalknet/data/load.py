@@ -1,4 +1,4 @@
-"""`load_data` and `load_inputs`: what a source is, by its bytes and not by its name, and the reader of its kind."""
+"""`load_data` and `load_inputs`: recognize a source by its content, and call the reader for it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EXPECTED = (
 
 MAX_IMAGE_SIDE = 65_535
 
-# What messages call each kind of source, and the settings that it has a use for.
+# What messages call each kind of source, and the options of `load_data` that apply to it.
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "builtin": ("the data set that comes with chalknet", ()),
     "npz": ("an .npz file", ("class_names",)),
@@ -40,7 +40,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 NPY_MAGIC = b"\x93NUMPY"
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
-# what people have at hand, told by its first bytes, and what to do with it
+# Unsupported formats: their first bytes, their name, and what to do.
 FOREIGN = (
     (
         (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
@@ -70,23 +70,31 @@ def load_data(
     image_fit: str | None = None,
     known_classes: Sequence[str] = (),
 ) -> Dataset:
-    """The samples of a file, a folder, or the data set that comes with chalknet: docs/file_formats.md, "What is read".
+    """Read labeled samples from a file or folder, or load the built-in data set.
+
+    docs/file_formats.md, "What is read", describes the formats.
 
     Args:
-        source: a path, or "glyphs". Files may be .npz, IDX (also .gz, its labels beside it) and CSV or TSV (also .gz);
-            a folder holds MNIST's IDX files, or a sub-folder of images for each class. Samples in .npy files, their
-            labels beside them, stay on disk and are read as they are needed.
-        class_names: K names, for sources that do not name their classes or to put them in another order.
-        label_column: of a table, the label's column: name or index.
-        image_size: (H, W): of a folder, what images are resized to; of a table, the shape of a row's pixels.
-        image_fit: of a folder, how images of other proportions are resized: "stretch", "crop" (the middle is kept) or
-            "pad" (with the border's brightness); None to stretch and say so.
-        known_classes: names of the classes that what is judged by these samples knows. A table or a folder may then
-            hold samples of one class alone.
+        source: a path, or "glyphs". Files: .npz, IDX (also gzipped, with its labels file beside
+            it), CSV or TSV (also gzipped), or .npy with its labels file beside it; .npy samples
+            stay on disk and are read when they are needed. Folders: MNIST's IDX files, .npy files,
+            or one sub-folder of images for each class.
+        class_names: K names, for sources that do not name their classes, or to change their order.
+        label_column: for a table: name or index of the label column.
+        image_size: for a folder: (H, W) to which images are resized. For a table: (H, W) of the
+            image in a row.
+        image_fit: for a folder: how images with other proportions are resized: "stretch", "crop"
+            (keep the center) or "pad" (with the brightness of the border). None stretches them,
+            with a note.
+        known_classes: the classes of a model that is evaluated on these samples. A table or folder
+            may then have samples of a single class.
+
+    Returns:
+        The samples as a `Dataset`.
 
     Raises:
-        DataError: nothing readable there, or not what it should be; one line that begins with the source.
-        ConfigError: an argument that cannot be meant, or that this kind of source has no use for.
+        DataError: the source cannot be read or is invalid; the message begins with the source.
+        ConfigError: an argument is invalid, or does not apply to this kind of source.
     """
     names = _checked_names(class_names)
     size = _checked_size(image_size)
@@ -96,7 +104,7 @@ def load_data(
         raise ConfigError(f"image_fit must be one of {', '.join(FITS)}, got {image_fit!r}.")
     given = {"class_names": names, "label_column": label_column, "image_size": size, "image_fit": image_fit}
     if isinstance(source, str) and source == BUILTIN:
-        _refuse_useless("builtin", BUILTIN, given)
+        _reject_unused_options("builtin", BUILTIN, given)
         from chalknet.data.glyphs import load_glyphs
 
         data, place = load_glyphs(), BUILTIN
@@ -104,15 +112,15 @@ def load_data(
         path = existing_path(source)
         with reading(str(source)):
             kind = kind_of(path, str(source))
-            _refuse_useless(kind, str(source), given)
+            _reject_unused_options(kind, str(source), given)
             data = _read(kind, path, str(source), {**given, "known_classes": known_classes})
-        place = str(path.absolute())  # holds from any folder; messages name the source as it was given
+        place = str(path.absolute())  # valid from any working directory; messages show the source as it was given
     column = None if label_column is None else str(label_column)
     return replace(data, origin=DataConfig(place, data.sha256, names, column, size, image_fit=image_fit))
 
 
 def _read(kind: str, path: Path, source: str, options: dict[str, Any]) -> Dataset:
-    """Hand a source to the reader of its kind, with the settings that it has a use for."""
+    """Call the reader of a kind of source with the options that apply to it."""
     used = {name: value for name, value in options.items() if name in KINDS[kind][1]}
     if kind == "npy":
         return npy.read_pairs(npy.pairs_at(path, source), source, **used)
@@ -127,27 +135,28 @@ def _read(kind: str, path: Path, source: str, options: dict[str, Any]) -> Datase
 def load_inputs(
     source: str | Path, n_values: int, *, label_column: str | int | None = None, names: Sequence[str] = ()
 ) -> UnlabeledSamples:
-    """Return the samples of any source that `load_data` reads, except a folder of images, with or without labels.
+    """Read samples with or without labels from any source except a folder of images.
 
     Args:
         source: a path, or "glyphs".
-        n_values: I, values of a sample; tells whether a table has a label column.
-        label_column: of a table, the column to leave out: name or index.
-        names: what the values are called, where that is known; it helps messages.
+        n_values: I, the number of values of a sample. It determines whether a table has labels.
+        label_column: for a table: name or index of the column to leave out.
+        names: the expected names of the values, or (); used in messages.
+
     Raises:
-        DataError: nothing readable there, or not what it should be; one line that begins with the source.
-        ConfigError: label_column for what is no table.
+        DataError: the source cannot be read or is invalid; the message begins with the source.
+        ConfigError: label_column is given, but the source is not a table.
     """
     given, name = {"label_column": label_column}, str(source)
     if source == BUILTIN:
-        _refuse_useless("builtin", BUILTIN, given)
+        _reject_unused_options("builtin", BUILTIN, given)
         from chalknet.data.glyphs import load_glyphs
 
         return UnlabeledSamples(load_glyphs().inputs, BUILTIN)
     path = existing_path(source)
     with reading(name):
         kind = kind_of(path, name)
-        _refuse_useless(kind, name, given)
+        _reject_unused_options(kind, name, given)
         if kind == "images":
             raise DataError(f"{name}: holds neither IDX nor .npy files.")
         if kind == "npy":
@@ -164,8 +173,8 @@ def load_inputs(
             return UnlabeledSamples(rows, name, tuple(notes), heads)
 
 
-def _refuse_useless(kind: str, source: str, given: dict[str, Any]) -> None:
-    """Refuse a setting that this kind of source has no use for: it is a mistake, and not a thing to pass over."""
+def _reject_unused_options(kind: str, source: str, given: dict[str, Any]) -> None:
+    """Raise ConfigError for an option that does not apply to this kind of source."""
     noun, used = KINDS[kind]
     for name, value in given.items():
         if value is not None and name not in used:
@@ -175,6 +184,7 @@ def _refuse_useless(kind: str, source: str, given: dict[str, Any]) -> None:
 
 
 def _checked_names(class_names: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return class names as a tuple after checking that they are different texts."""
     if isinstance(class_names, str):
         raise ConfigError(f"class_names must be a list of names, got the text {class_names!r}.")
     names = tuple(str(name) for name in class_names) if class_names is not None and len(class_names) else None
@@ -185,6 +195,7 @@ def _checked_names(class_names: Sequence[str] | None) -> tuple[str, ...] | None:
 
 
 def _checked_size(image_size: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return an image size as a tuple after checking it."""
     if image_size is None:
         return None
     sides = tuple(image_size) if isinstance(image_size, tuple | list) else ()
@@ -194,7 +205,12 @@ def _checked_size(image_size: tuple[int, int] | None) -> tuple[int, int] | None:
 
 
 def existing_path(source: str | Path) -> Path:
-    """source as a path that is a file or a folder, or a DataError with the nearest name that is there."""
+    """Return source as the path of an existing file or folder.
+
+    Raises:
+        DataError: nothing is there, or it is neither a file nor a folder; names the nearest file.
+        ConfigError: source is not a path.
+    """
     if not isinstance(source, str | Path) or not str(source):
         is_table = hasattr(source, "columns") or hasattr(source, "shape")
         given = f"{type(source).__name__} in memory" if is_table else repr(source)
@@ -205,7 +221,7 @@ def existing_path(source: str | Path) -> Path:
         if path.is_dir() or path.is_file():
             return path
         exists = path.exists()
-    except OSError as error:  # no permission to look, or too many characters in the name
+    except OSError as error:  # no permission, or a name that is too long
         raise DataError(f"{str(source)[:200]!r}: not a path that can be opened ({error}).") from error
     if exists:
         raise DataError(f"{source}: neither a file nor a folder. Expected {EXPECTED}.")
@@ -213,21 +229,26 @@ def existing_path(source: str | Path) -> Path:
 
 
 def _nearest_name(path: Path) -> str:
+    """Return a hint with the existing name that is most similar to a path, or ""."""
     if difflib.get_close_matches(str(path).casefold(), [BUILTIN]):
         return f"Did you mean {BUILTIN!r}, the data set that comes with chalknet? "
     try:
         there = [entry.name for entry in path.parent.iterdir()]
-    except (OSError, ValueError):  # no such folder either; a zero byte in its name
+    except (OSError, ValueError):  # there is no such folder, or the name holds a zero byte
         return ""
     near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.75)
     return f"Did you mean {str(path.with_name(near[0]))!r}? " if near else ""
 
 
 def kind_of(path: Path, source: str) -> str:
-    """Return which of `KINDS` a file or a folder is, by the first bytes of a file and the names in a folder.
+    """Return which of `KINDS` a source is, by the first bytes of a file or the names in a folder.
+
+    Args:
+        path: the file or folder.
+        source: what messages call it.
 
     Raises:
-        DataError: it is of a kind that is not read.
+        DataError: the format is not supported.
     """
     if path.is_dir():
         return "idx" if holds_idx(path) else "npy" if npy.find_pairs(path) else "images"
@@ -260,10 +281,10 @@ def kind_of(path: Path, source: str) -> str:
 
 
 def holds_idx(folder: Path) -> bool:
-    """Whether a folder holds MNIST's files of images."""
-    return any(idx.mnist_file(folder, part, "images") for part in ("train", "t10k"))
+    """Return whether a folder holds MNIST's files of images."""
+    return any(idx.mnist_file(folder, split, "images") for split in ("train", "t10k"))
 
 
 def is_image_folder(folder: Path) -> bool:
-    """Whether what can be read in a folder is images, and not IDX or .npy files."""
+    """Return whether a folder would be read as a folder of images."""
     return not holds_idx(folder) and not npy.find_pairs(folder)

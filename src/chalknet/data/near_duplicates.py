@@ -1,4 +1,4 @@
-"""Duplicates: samples that are equal, or nearly so, and where their copies lie."""
+"""Find duplicates: samples that are equal (copies) or nearly equal (near duplicates)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,24 @@ from chalknet.data.dataset import Dataset, IntArray, sample_digests
 BoolArray = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
 
-BLOCK_VALUES = 2**20  # values in a block of samples: 8 MiB in float64, and a product of two blocks is no larger
+BLOCK_VALUES = 2**20  # values in a block of samples: 8 MiB in float64; a product of two blocks is not larger
 MAX_BLOCK = 1024
-MAX_CLOSEST = 200  # pairs that are kept to be shown
+MAX_CLOSEST = 200  # number of pairs to show
 FLOAT32_UNIT = 2.0**-24  # the rounding unit of float32
 
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """How values are brought to one scale before samples are compared: (x - center) / span, so that they span 1.
+    """The linear map (x - center) / span that brings values to a common scale before comparison.
 
-    uint8 has span 255; float images have the range of the whole set as their span; float rows have the range of each
-    column, so that the choice of a unit decides nothing. A column that never varies counts for nothing.
+    uint8 values have span 255. For float images the span is the range of the whole data set, and
+    for float rows it is the range of each column, so that the units of columns do not matter.
+    Columns that never vary are ignored.
+
+    Attributes:
+        center: (D,) center of the range of each value.
+        span: (D,) length of the range; 0 for values that never vary.
+        name: the range in words, for messages.
     """
 
     center: NDArray[np.float64]
@@ -35,25 +41,28 @@ class Scale:
 
     @property
     def n_compared(self) -> int:
-        """Values of a sample that can differ at all, the D of the distance."""
+        """Return the number of values of a sample that vary, at least 1: D of the distance."""
         return max(int(np.count_nonzero(self.span)), 1)
 
     def rows(self, inputs: NDArray[Any], chosen: IntArray) -> NDArray[np.float64]:
-        """The chosen samples, flattened, each value in [-1/2, 1/2]."""
+        """Return the chosen samples as flat rows, with each value in [-1/2, 1/2]."""
         values = inputs[chosen].reshape(len(chosen), -1).astype(np.float64)
-        # Halves first: the difference of two float64 can overflow, that of their halves cannot.
+        # Halve first: the difference of two float64 can overflow, the difference of their halves cannot.
         difference = values * 0.5 - self.center * 0.5
         return np.divide(difference, self.span * 0.5, out=np.zeros_like(values), where=self.span > 0)
 
 
 @dataclass(frozen=True, eq=False)
 class DuplicateGroups:
-    """Samples with equal content, equal label and the same split, put together: U groups for N samples.
+    """Samples grouped by equal values, equal label and equal split: G groups of N samples.
 
     Attributes:
-        of_sample: (N,) each sample's group.
-        content, label, split: (U,) the content's number, the label, the split.
-        size, first: (U,) the number of samples in the group, and the index of the first of them.
+        of_sample: (N,) the group of each sample.
+        content: (G,) a number that is equal for groups with equal values.
+        label: (G,) the label.
+        split: (G,) the number of the split.
+        size: (G,) the number of samples in the group.
+        first: (G,) the smallest index of a sample in the group.
     """
 
     of_sample: IntArray
@@ -64,12 +73,19 @@ class DuplicateGroups:
     first: IntArray
 
     def __len__(self) -> int:
+        """Return the number of groups."""
         return len(self.first)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two samples, first < second, and their distance: 0 for copies, else RMS difference over full scale."""
+    """Two duplicate samples.
+
+    Attributes:
+        first: the smaller index.
+        second: the larger index.
+        distance: RMS difference over full scale; 0 for copies.
+    """
 
     first: int
     second: int
@@ -78,15 +94,21 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Duplicates:
-    """For every group, in which splits its duplicates are; and how many pairs there are between the splits.
+    """All duplicates in a data set.
 
-    A copy is a sample with the same values. A near duplicate is not a copy and has an RMS difference of at most the
-    threshold.
+    A copy has equal values. A near duplicate is not a copy and has an RMS difference of at most the
+    threshold. P is the number of splits, G the number of groups.
 
     Attributes:
-        copy_same, copy_other, near_same, near_other: (U, P) has a duplicate of the same / another label in this split.
-        copy_pairs, near_pairs: (P, P, 2) pairs of samples between splits p <= q; last axis: same label, another.
-        closest: pairs that cross the splits or differ in label: those of two labels first, then the smallest distance.
+        groups: the samples by values, label and split.
+        copy_same: (G, P) whether a group has a copy with the same label in each split.
+        copy_other: (G, P) the same for copies with another label.
+        near_same: (G, P) whether a group has a near duplicate with the same label in each split.
+        near_other: (G, P) the same for near duplicates with another label.
+        copy_pairs: (P, P, 2) pairs of copies between splits p <= q; last axis: same label, another.
+        near_pairs: (P, P, 2) the same for near duplicates.
+        closest: pairs that cross splits or differ in label; those of two labels first, then by
+            distance.
     """
 
     groups: DuplicateGroups
@@ -102,15 +124,20 @@ class Duplicates:
 def find_duplicates(
     data: Dataset, split: IntArray, n_splits: int, near: float, progress: Progress | None = None
 ) -> Duplicates:
-    """Every copy and near duplicate in data, by split.
+    """Find every copy and near duplicate.
 
-    distance(a, b) = sqrt((1/D) sum_d (a_d - b_d)^2), with values on `full_scale(data)`; near duplicates have
-    0 < distance <= near. The search compares all pairs that can be near and misses none: see `near_pairs`.
+    distance(a, b) = sqrt((1/D) sum_d (a_d - b_d)^2), with values scaled by `full_scale(data)`. Near
+    duplicates have 0 < distance <= near. The search is exact, see `near_pairs`.
 
     Args:
-        split: (N,) the number of each sample's split, in [0, n_splits).
+        data: the samples, in memory.
+        split: (N,) number of each sample's split, in [0, n_splits).
+        n_splits: the number of splits, P.
         near: the largest distance of near duplicates, in [0, 1); 0 looks for copies only.
-        progress: called with (blocks done, blocks in all).
+        progress: called with (blocks done, blocks in total).
+
+    Returns:
+        The duplicates by group and split, and the closest pairs.
     """
     groups = group_duplicates(data, split)
     copy_same, copy_other = _copies_by_split(groups, n_splits)
@@ -131,7 +158,7 @@ def find_duplicates(
 
 
 def full_scale(data: Dataset) -> Scale:
-    """The scale on which samples of data are compared."""
+    """Return the scale on which samples of a data set are compared."""
     if data.inputs.dtype == np.uint8:
         return Scale(np.full(data.n_inputs, 127.5), np.full(data.n_inputs, 255.0), "0 to 255")
     rows = data.inputs.reshape(len(data), -1)
@@ -147,7 +174,7 @@ def full_scale(data: Dataset) -> Scale:
 
 
 def group_duplicates(data: Dataset, split: IntArray) -> DuplicateGroups:
-    """Samples grouped by content, label and split."""
+    """Group samples by values, label and split."""
     content = content_numbers(data.inputs)
     keys = np.stack([content, data.labels, split], axis=1)
     distinct, first, of_sample, size = np.unique(
@@ -157,9 +184,9 @@ def group_duplicates(data: Dataset, split: IntArray) -> DuplicateGroups:
 
 
 def content_numbers(inputs: NDArray[Any]) -> IntArray:
-    """(N,) the same number for samples with the same values: 0 for the first sample's content, and so on.
+    """Return (N,) numbers that are equal for samples with equal values; the first sample has 0.
 
-    Contents are told apart by SHA-256 digests, so that no second copy of the data is held.
+    Samples are compared by SHA-256 digests, so that no second copy of the data is needed.
     """
     numbers: dict[bytes, int] = {}
     found = (numbers.setdefault(digest, len(numbers)) for digest in sample_digests(inputs))
@@ -169,14 +196,24 @@ def content_numbers(inputs: NDArray[Any]) -> IntArray:
 def near_pairs(
     data: Dataset, groups: DuplicateGroups, near: float, progress: Progress | None = None
 ) -> Iterator[tuple[IntArray, IntArray, NDArray[np.float64]]]:
-    """Pairs of groups (a, b) of different content whose distance is at most near, and their distance; every pair once.
+    """Yield pairs of groups with different values and a distance of at most near, each pair once.
 
-    By the Cauchy-Schwarz inequality |mean(a) - mean(b)| <= distance(a, b). In the order of their means, a sample's near
-    duplicates are therefore neighbors, and blocks whose means are further apart than near are passed over.
+    By the Cauchy-Schwarz inequality |mean(a) - mean(b)| <= distance(a, b). Samples are therefore
+    sorted by their means, and blocks whose means differ by more than near are skipped.
 
-    The other blocks are compared by one matrix product in float32, |a - b|^2 = |a|^2 + |b|^2 - 2 a.b, whose rounding
-    error has a bound. Pairs that lie closer than that to the threshold are decided by a sum of squares in float64. The
-    distance is exact for those, else good to that bound.
+    Other blocks are compared by one matrix product in float32,
+    |a - b|^2 = |a|^2 + |b|^2 - 2 a.b, whose rounding error is bounded. Pairs closer to the
+    threshold than the bound are decided by a sum of squares in float64. The distance is exact for
+    these pairs, and accurate to the bound for others.
+
+    Args:
+        data: the samples, in memory.
+        groups: the samples by values, label and split.
+        near: the largest distance; nothing is yielded for 0.
+        progress: called with (blocks done, blocks in total).
+
+    Yields:
+        Group numbers a (n,) and b (n,), and their distances (n,).
 
     Source of the bound: Higham, Accuracy and Stability of Numerical Algorithms (2002), section 3.1.
     """
@@ -189,7 +226,7 @@ def near_pairs(
     order = np.argsort(means, kind="stable")
     means = means[order]
     starts = np.arange(0, len(order), block)
-    # A mean is a sum of D roundings; a slack far above them, far below any threshold that means something.
+    # 1e-9 is far above the rounding errors of the means and far below any useful threshold.
     last = np.searchsorted(means, means[np.minimum(starts + block, len(order)) - 1] + near + 1e-9, side="right")
     total, done = int(np.ceil((last - starts) / block).sum()), 0
     for start, stop in zip(starts, last, strict=True):
@@ -211,14 +248,21 @@ def near_pairs(
 def _near_in_blocks(
     rows_a: NDArray[np.float64], rows_b: NDArray[np.float64], limit: float, *, triangle: bool
 ) -> tuple[IntArray, IntArray, NDArray[np.float64]]:
-    """Positions (i, j) with |a_i - b_j|^2 <= limit, and that square; i < j only where both are the same block."""
+    """Return positions (i, j) with |a_i - b_j|^2 <= limit, and these squares.
+
+    Args:
+        rows_a: (n, D) scaled samples of one block.
+        rows_b: (m, D) scaled samples of the other block.
+        limit: the largest squared distance.
+        triangle: whether both blocks are the same; then only pairs i < j are returned.
+    """
     small_a, small_b = rows_a.astype(np.float32), rows_b.astype(np.float32)
     norms_a, norms_b = np.square(small_a).sum(axis=1), np.square(small_b).sum(axis=1)
     squares = small_a @ small_b.T
     squares *= -2.0
     squares += norms_a[:, None]
     squares += norms_b[None, :]
-    # gamma_D (|a|^2 + |b|^2) from the norms, as much from the product, a few roundings from scaling and adding.
+    # gamma_D (|a|^2 + |b|^2) for the norms, the same for the product, and a few roundings for the rest.
     error = (2 * rows_a.shape[1] + 16) * FLOAT32_UNIT * float(norms_a.max() + norms_b.max())
     i, j = np.nonzero(squares <= limit + error)
     if triangle:
@@ -229,26 +273,26 @@ def _near_in_blocks(
     for at in range(0, len(unsure), step):
         some = unsure[at : at + step]
         exact[some] = np.square(rows_a[i[some]] - rows_b[j[some]]).sum(axis=1)
-    # A difference of exactly the threshold is near; the last digit of a sum of squares must not decide otherwise.
+    # A distance equal to the threshold is near, even if rounding raises the sum of squares a little.
     kept = exact <= limit * (1 + 1e-12)
     return i[kept], j[kept], exact[kept]
 
 
 def _counts_by_split(key: IntArray, groups: DuplicateGroups, n_splits: int) -> IntArray:
-    """(keys, P) samples with each key in each split."""
+    """Return (keys, P) the number of samples with each key in each split."""
     counts = np.zeros((int(key.max()) + 1, n_splits), dtype=np.int64)
     np.add.at(counts, (key, groups.split), groups.size)
     return counts
 
 
 def _content_and_label(groups: DuplicateGroups) -> IntArray:
-    """(U,) a number for each content with a label."""
+    """Return (G,) numbers that are equal for groups with equal values and label."""
     _, key = np.unique(np.stack([groups.content, groups.label], axis=1), axis=0, return_inverse=True)
     return key.reshape(-1)
 
 
 def _copies_by_split(groups: DuplicateGroups, n_splits: int) -> tuple[BoolArray, BoolArray]:
-    """(U, P) whether a group's samples have a copy, not themselves, in each split: of the same label, of another."""
+    """Return (G, P) whether a sample of each group has another copy in each split, by label."""
     key = _content_and_label(groups)
     same = _counts_by_split(key, groups, n_splits)[key]
     every = _counts_by_split(groups.content, groups, n_splits)[groups.content]
@@ -257,14 +301,14 @@ def _copies_by_split(groups: DuplicateGroups, n_splits: int) -> tuple[BoolArray,
 
 
 def _copy_pairs(groups: DuplicateGroups, n_splits: int) -> IntArray:
-    """(P, P, 2) pairs of samples with the same content: same label, another label."""
+    """Return (P, P, 2) the number of pairs of copies; last axis: same label, another label."""
     every = _pairs_of_counts(_counts_by_split(groups.content, groups, n_splits))
     same = _pairs_of_counts(_counts_by_split(_content_and_label(groups), groups, n_splits))
     return np.stack([same, every - same], axis=-1)
 
 
 def _pairs_of_counts(counts: IntArray) -> IntArray:
-    """(P, P) sum over keys of n_p n_q for p < q, and of n_p (n_p - 1) / 2 on the diagonal."""
+    """Return (P, P) sum over keys of n_p n_q for p < q, and of n_p (n_p - 1) / 2 for p = q."""
     products = counts.T @ counts
     within = (counts * (counts - 1) // 2).sum(axis=0)
     pairs: IntArray = np.triu(products, 1) + np.diag(within)
@@ -272,17 +316,19 @@ def _pairs_of_counts(counts: IntArray) -> IntArray:
 
 
 class _Closest:
-    """Keeps the pairs worth looking at: two labels before one, then the smallest distance, `MAX_CLOSEST` at most."""
+    """The `MAX_CLOSEST` most interesting pairs: two labels first, then the smallest distance."""
 
     def __init__(self, groups: DuplicateGroups) -> None:
+        """Create an empty selection."""
         self._groups = groups
-        self._heap: list[tuple[int, float, int, int]] = []  # negated rank, so the worst kept pair is on top
+        self._heap: list[tuple[int, float, int, int]] = []  # a heap with the worst selected pair on top
 
     def add(self, a: IntArray, b: IntArray, distance: NDArray[np.float64], other: IntArray) -> None:
+        """Add those pairs of groups (a_i, b_i) that cross splits or differ in label."""
         groups = self._groups
-        telling = np.flatnonzero((other == 1) | (groups.split[a] != groups.split[b]))
-        telling = telling[np.lexsort((distance[telling], 1 - other[telling]))][:MAX_CLOSEST]
-        for at in telling:
+        interesting = np.flatnonzero((other == 1) | (groups.split[a] != groups.split[b]))
+        interesting = interesting[np.lexsort((distance[interesting], 1 - other[interesting]))][:MAX_CLOSEST]
+        for at in interesting:
             first, second = sorted((int(groups.first[a[at]]), int(groups.first[b[at]])))
             item = (int(other[at]) - 1, -float(distance[at]), -first, -second)
             if len(self._heap) < MAX_CLOSEST:
@@ -291,9 +337,9 @@ class _Closest:
                 heapq.heappushpop(self._heap, item)
 
     def pairs(self, data: Dataset) -> tuple[Pair, ...]:
-        """Copies and near pairs together, distances recomputed in float64."""
+        """Return near duplicates and copies in order, with distances recomputed in float64."""
         scale = full_scale(data)
-        # Groups with the content of the one before them: a chain through each content, not all its pairs.
+        # Neighbors in the order of content: a chain through the groups of equal values, not all their pairs.
         order = np.argsort(self._groups.content, kind="stable")
         content = self._groups.content[order]
         at = np.flatnonzero(content[1:] == content[:-1])

@@ -13,13 +13,17 @@ from chalknet.errors import DataError
 
 
 def open_data(config: DataConfig, known_classes: Sequence[str] = (), *, is_training: bool = False) -> Dataset:
-    """Read the data that a configuration names, or the built-in set if it names none, and check its digest.
+    """Read the data that a configuration names, and check their digests.
 
     Args:
-        known_classes: as of `load_data`; provided validation and test sets know those of the training samples.
-        is_training: whether any data may be named instead, and places for provided sets that have moved.
+        config: the section [data] of a configuration. Without a source the built-in data set is
+            read.
+        known_classes: as in `load_data`. Provided validation and test samples may have the classes
+            of the training samples.
+        is_training: whether the command takes other data, so that messages can advise to name them.
+
     Raises:
-        DataError: it cannot be read, was never in a file, or is not the data that the configuration was written for.
+        DataError: the data cannot be read, were never in a file, or have another digest.
     """
     if config.source == ARRAYS:
         raise DataError(
@@ -30,17 +34,27 @@ def open_data(config: DataConfig, known_classes: Sequence[str] = (), *, is_train
     assert train is not None, "its source is always named"
     names = train.class_names
     valid, test = (
-        _opened(config, part, getattr(config, f"{part}_source"), names, is_training) for part in ("valid", "test")
+        _opened(config, split, getattr(config, f"{split}_source"), names, is_training) for split in ("valid", "test")
     )
     return with_provided_splits(train, valid, test)
 
 
-def _opened(config: DataConfig, part: str, source: str, known_classes: Sequence[str], can_name: bool) -> Dataset | None:
-    """Read the samples of the main source (part "") or of a provided set, and check their digest."""
+def _opened(
+    config: DataConfig, split: str, source: str, known_classes: Sequence[str], can_name: bool
+) -> Dataset | None:
+    """Read the samples of the main source or of a provided split, and check their digest.
+
+    Args:
+        config: the section [data].
+        split: "" for the main source, "valid" or "test" for a provided split.
+        source: the path or name, or "" to return None.
+        known_classes: as in `load_data`.
+        can_name: whether the user can name another place.
+    """
     if not source:
         return None
-    known = getattr(config, f"{part}_sha256" if part else "sha256")
-    argument = f"{part or 'data'} (--{part or 'data'})"
+    known = getattr(config, f"{split}_sha256" if split else "sha256")
+    argument = f"{split or 'data'} (--{split or 'data'})"
     moved = f"If the data have moved, name their new place with {argument}." if can_name else "Put it back."
     other = f"Name the right file with {argument}." if can_name else "Put the right file back."
     if known and source != BUILTIN and not Path(source).exists():

@@ -1,4 +1,4 @@
-"""Validation and test samples of one's own beside the training samples, as one `Dataset` with its parts set apart."""
+"""Training samples with separately provided validation and test samples, as one `Dataset`."""
 
 from __future__ import annotations
 
@@ -17,24 +17,30 @@ from chalknet.errors import ConfigError, DataError
 
 
 def with_provided_splits(train: Dataset, valid: Dataset | None = None, test: Dataset | None = None) -> Dataset:
-    """The samples of all, the training set's first, with `provided_valid` and `provided_test` marked.
+    """Combine training samples with provided validation and test samples.
 
-    Classes are matched by name; the names and their order are the training set's. All samples of valid and of test are
-    used, those that they set apart themselves too. A note says where two of the sets share samples.
+    Classes are matched by name; the training set determines names and order. All samples of valid
+    and test are used, also those in splits that they provide themselves. A note reports splits that
+    share samples.
 
     Args:
-        train: what is learned. valid, test: of samples of the same shape and type, in memory or on disk as train's.
+        train: the training samples.
+        valid: validation samples of the same shape and type, in memory or on disk like train, or
+            None.
+        test: test samples, likewise, or None.
+
     Returns:
-        train itself where neither is given.
+        The combined data set; train itself if valid and test are None.
+
     Raises:
-        DataError: shapes, types or names of columns differ, or a class is one that train does not have.
-        ConfigError: train brings a test set itself, and test is another.
+        DataError: shapes, types or column names differ, or a class is not in train.
+        ConfigError: both train and test provide a test split.
     """
     if valid is None and test is None:
         return train
     if test is not None and train.provided_test is not None:
-        raise ConfigError(f"{train.source}: brings a test set of its own, and {test.source} is another. Leave one out.")
-    sets = {part: one for part, one in (("training", train), ("validation", valid), ("test", test)) if one is not None}
+        raise ConfigError(f"{train.source}: has a test set, and {test.source} is another one. Leave one out.")
+    sets = {name: one for name, one in (("training", train), ("validation", valid), ("test", test)) if one is not None}
     others = list(sets.values())[1:]
     for one in others:
         if one.inputs.shape[1:] != train.inputs.shape[1:]:
@@ -46,7 +52,7 @@ def with_provided_splits(train: Dataset, valid: Dataset | None = None, test: Dat
         if one.inputs.dtype != train.inputs.dtype and np.uint8 in (one.inputs.dtype, train.inputs.dtype):
             raise DataError(
                 f"{one.source}: values are {one.inputs.dtype}, but those of {train.source} are {train.inputs.dtype}; "
-                "bytes are scaled otherwise than other numbers. Save both alike."
+                "bytes are scaled differently from other numbers. Save both with the same type."
             )
         if one.is_on_disk != train.is_on_disk:
             raise DataError(f"{one.source} and {train.source} must both be in memory or both be .npy files on disk.")
@@ -74,22 +80,22 @@ def with_provided_splits(train: Dataset, valid: Dataset | None = None, test: Dat
 
 
 def _leaks(sets: Mapping[str, Dataset]) -> list[str]:
-    """A note for each two sets, by the names of their parts, that are the same or share samples, whatever their labels.
+    """Return a note for any two splits that are identical or share samples, whatever their labels.
 
-    Of samples on disk only whole sets are compared.
+    Samples on disk are only compared by the digest of the whole source.
     """
     found: dict[str, set[bytes]] = {}
     notes = []
     for (first, one), (second, other) in combinations(sets.items(), 2):
-        then = "They were learned from" if first == "training" else "What is chosen by them is tested on them"
+        then = "They were used for training" if first == "training" else "They are used to choose the model"
         if one.sha256 == other.sha256:
             notes.append(f"{other.source}: the {second} samples are the {first} samples. {then}: a leak.")
             continue
         if one.is_on_disk or other.is_on_disk:
             continue
-        for part, samples in ((first, one), (second, other)):
-            if part not in found:
-                found[part] = set(sample_digests(samples.inputs))
+        for split, samples in ((first, one), (second, other)):
+            if split not in found:
+                found[split] = set(sample_digests(samples.inputs))
         n_shared = len(found[first] & found[second])
         if n_shared:
             which = "1 sample is" if n_shared == 1 else f"{n_shared:,} different samples are"
@@ -98,18 +104,19 @@ def _leaks(sets: Mapping[str, Dataset]) -> list[str]:
 
 
 def _labels_in(train: Dataset, other: Dataset) -> IntArray:
-    """The labels of other as indices of train's class names."""
+    """Return the labels of another data set as indices of the training set's class names."""
     index = {nfc(name): k for k, name in enumerate(train.class_names)}
     places = np.array([index.get(nfc(name), -1) for name in other.class_names], dtype=np.int64)
     unknown = next((other.class_names[k] for k in np.unique(other.labels) if places[k] < 0), None)
     if unknown is not None:
         raise DataError(
-            f"{other.source}: class {unknown!r} is none of {train.source}, which has {', '.join(train.class_names)}."
+            f"{other.source}: class {unknown!r} is not in {train.source}, which has {', '.join(train.class_names)}."
         )
     return places[other.labels]
 
 
 def _joined(inputs: list[Any]) -> Any:
+    """Concatenate samples, in memory or on disk."""
     if isinstance(inputs[0], OnDiskSamples):
         return OnDiskSamples([array for one in inputs for array in one.arrays])
     joined: NDArray[Any] = np.concatenate(inputs)
@@ -117,7 +124,7 @@ def _joined(inputs: list[Any]) -> Any:
 
 
 def _joined_groups(sets: list[Dataset]) -> IntArray | None:
-    """The training set's groups, and for the others numbers that none of them has."""
+    """Return the groups of train, followed by new group numbers for all other samples."""
     if sets[0].groups is None:
         return None
     above = int(sets[0].groups.max(initial=0)) + 1

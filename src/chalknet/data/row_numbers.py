@@ -1,4 +1,4 @@
-"""Columns that number the rows: no measurement, and a leak where the rows are sorted by class."""
+"""Find columns that number the rows, which leak the class if the rows are sorted by class."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_ROWS = 10  # fewer can be numbers in order by chance
-NUMBERS_ROWS = "numbers the rows, and is learned from like any other column."
+MIN_ROWS = 10  # fewer rows can hold consecutive numbers by chance
+NUMBERS_ROWS = "numbers the rows, and is used for training like any other column."
 
 
 def row_numbers(rows: NDArray[Any], names: Sequence[str] = ()) -> list[int]:
-    """Return the columns of (N, I) rows that hold N integers without a gap, in any order.
+    """Return the columns of (N, I) rows that hold N consecutive integers in any order.
 
-    A column without a name, or that pandas calls "Unnamed: 0", may have gaps: rows were chosen after it was made.
+    A column without a name, or named "Unnamed: 0" as pandas does, may have gaps, because rows may
+    have been removed later.
+
+    Args:
+        rows: (N, I) values.
+        names: the names of the columns; () if unknown.
     """
     if len(rows) < MIN_ROWS:
         return []
@@ -23,8 +28,9 @@ def row_numbers(rows: NDArray[Any], names: Sequence[str] = ()) -> list[int]:
     is_nameless = np.array([not name or name.startswith("Unnamed: ") for name in names or ["x"] * rows.shape[1]])
     with np.errstate(over="ignore"):
         possible = np.flatnonzero((high - low == len(rows) - 1) | (is_nameless & (high - low >= len(rows))))
-    return [at for at in possible.tolist() if _are_distinct_whole(rows[:, at])]
+    return [at for at in possible.tolist() if _are_distinct_integers(rows[:, at])]
 
 
-def _are_distinct_whole(column: NDArray[Any]) -> bool:
+def _are_distinct_integers(column: NDArray[Any]) -> bool:
+    """Return whether a column holds different integers."""
     return bool((column == np.floor(column)).all()) and len(np.unique(column)) == len(column)

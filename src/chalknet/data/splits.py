@@ -1,4 +1,4 @@
-"""Which samples train, which choose and which judge."""
+"""Division of a data set into training, validation and test splits."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ WRITEUP_SEED = 521
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """Three disjoint index arrays into a `Dataset`, each (n,) int64; valid and test may be empty.
+    """Three disjoint index arrays into a `Dataset`.
 
-    The order of `train` is the order of the samples in a full batch.
+    Attributes:
+        train: (n,) int64, n >= 1; their order is the order of the samples in a full batch.
+        valid: (n,) int64; may be empty.
+        test: (n,) int64; may be empty.
     """
 
     train: IntArray
@@ -28,16 +31,26 @@ class Splits:
 
     @property
     def sizes(self) -> dict[str, int]:
+        """Return the number of samples of each split."""
         return {"train": len(self.train), "valid": len(self.valid), "test": len(self.test)}
 
     def named(self) -> dict[str, IntArray]:
+        """Return the index arrays by name."""
         return {"train": self.train, "valid": self.valid, "test": self.test}
 
 
 def check_splits(splits: Any, n_samples: int) -> None:
-    """Raises ConfigError unless splits are `Splits` of n_samples samples, with a training part that shares none.
+    """Check index arrays of the caller.
 
-    Validation and test part may share samples.
+    Validation and test splits may share samples; the training split must not share any.
+
+    Args:
+        splits: what must be `Splits`.
+        n_samples: the number of samples of the data set.
+
+    Raises:
+        ConfigError: splits are not `Splits`, an index is out of range, train is empty, or train
+            shares samples with another split.
     """
     if not isinstance(splits, Splits):
         raise ConfigError(f"splits must be Splits(train, valid, test), got {type(splits).__name__}.")
@@ -49,13 +62,13 @@ def check_splits(splits: Any, n_samples: int) -> None:
         if bad.size:
             raise ConfigError(f"splits.{name}[{bad[0]}] is {array[bad[0]]}, but samples are 0..{n_samples - 1}.")
     if not len(splits.train):
-        raise ConfigError("splits.train is empty; at least one sample must train.")
+        raise ConfigError("splits.train is empty; at least one training sample is needed.")
     for name in ("valid", "test"):
         both = np.intersect1d(splits.train, splits.named()[name])
         if both.size:
             raise ConfigError(
                 f"splits.train and splits.{name} share {both.size} samples, the first of them {both[0]}, so that "
-                "scores would be of what was learned. Leave them out of one."
+                "scores would be those of training samples. Leave them out of one."
             )
 
 
@@ -66,26 +79,31 @@ def split_dataset(
     valid_size: float = 1_000,
     seed: int = WRITEUP_SEED,
 ) -> Splits:
-    """Divides data into train, validation and test, the test part being what the first two leave.
+    """Divide a data set into training, validation and test samples.
 
-    writeup: NumPy's legacy generator shuffles arange(N); the first train_size train, the next valid_size validate.
-    random: the same by a `numpy.random.Generator`. stratified: every class is divided in the same proportions, and has
-    at least one training sample if there are enough of them.
-    group: whole groups are dealt out, so that no group (font family, patient) is on two sides; sizes are then met to
-    within the largest group.
+    Methods:
+        writeup: NumPy's legacy generator shuffles arange(N). The first train_size samples train,
+            the next valid_size validate, and the others test.
+        random: the same with a `numpy.random.Generator`.
+        stratified: every split has the same proportions of classes; every class has at least one
+            training sample if there are enough samples.
+        group: all samples of a group (font family, patient) are in one split. Sizes are met to
+            within the size of the largest group.
 
-    Samples that stay on disk are divided in the same way, and each part keeps the order of the files.
-
-    Where the source sets its own test samples apart, they are the test part, and the sizes are taken from the others;
-    likewise validation samples of one's own, beside which valid_size is not used.
+    Samples on disk are divided in the same way, but each split keeps the order of the files. Splits
+    that the source or the user provides are used as they are, and sizes refer to the other samples.
+    valid_size is ignored if validation samples are provided.
 
     Args:
-        train_size, valid_size: samples when whole (>= 1), a fraction of them when between 0 and 1; valid_size may be 0.
-        seed: of the shuffle, in [0, 2**32).
+        data: the samples.
+        method: "writeup", "random", "stratified" or "group".
+        train_size: number of training samples if >= 1, or their fraction if in (0, 1).
+        valid_size: number or fraction of validation samples; may be 0.
+        seed: seed of the shuffle, in [0, 2**32).
 
     Raises:
-        ConfigError: an unknown method, or sizes that the data cannot fill.
-        DataError: method "group" on data without groups.
+        ConfigError: the method is unknown, or there are not enough samples for the sizes.
+        DataError: the method is "group", and the provided test set shares groups with other samples.
     """
     if method == CUSTOM_SPLIT:
         raise ConfigError(
@@ -108,9 +126,9 @@ def split_dataset(
             f"{n_samples}. Give another train_size and valid_size (--train, --valid), or fractions such as 0.8 and 0.1."
         )
     if method == "group":
-        parts = _group_parts(data, pool, n_train, n_valid, seed)
+        parts = _group_splits(data, pool, n_train, n_valid, seed)
     elif method == "stratified":
-        parts = _stratified_parts(data.labels[pool], n_train, n_valid, seed)
+        parts = _stratified_splits(data.labels[pool], n_train, n_valid, seed)
     else:
         order = (
             shuffled_index(len(pool), seed)
@@ -119,8 +137,8 @@ def split_dataset(
         )
         parts = np.split(order, [n_train, n_train + n_valid])
     if data.is_on_disk:
-        parts = [np.sort(part) for part in parts]  # so that a full batch reads the files forwards
-    train, valid, rest = (pool[part] for part in parts)
+        parts = [np.sort(index) for index in parts]  # so that a full batch reads the files forwards
+    train, valid, rest = (pool[index] for index in parts)
     return Splits(
         train,
         valid if data.provided_valid is None else data.provided_valid,
@@ -129,9 +147,10 @@ def split_dataset(
 
 
 def shuffled_index(n_samples: int, seed: int = WRITEUP_SEED) -> IntArray:
-    """arange(n_samples) as `numpy.random.seed(seed); numpy.random.shuffle(...)` leaves it: the write-up's order.
+    """Return arange(n_samples) shuffled as by `numpy.random.seed(seed); numpy.random.shuffle(...)`.
 
-    `RandomState` is NumPy's legacy generator, whose streams NumPy has frozen (NEP 19): the order is the same for ever.
+    This is the order of the write-up. The streams of NumPy's legacy generator `RandomState` are
+    frozen (NEP 19), so the order never changes.
     """
     index = np.arange(n_samples)
     np.random.RandomState(seed).shuffle(index)
@@ -139,10 +158,10 @@ def shuffled_index(n_samples: int, seed: int = WRITEUP_SEED) -> IntArray:
 
 
 def _count(name: str, size: float, n_samples: int) -> int:
-    """size as a number of samples.
+    """Return a size as a number of samples.
 
     Raises:
-        ConfigError: a size that is neither an integer nor a fraction; nan and infinity are neither.
+        ConfigError: size is neither an integer >= 0 nor a fraction.
     """
     if 0 < size < 1:
         return round(size * n_samples)
@@ -151,51 +170,53 @@ def _count(name: str, size: float, n_samples: int) -> int:
     return int(size)
 
 
-def _stratified_parts(labels: IntArray, n_train: int, n_valid: int, seed: int) -> list[IntArray]:
-    """Positions dealt out so that every part holds each class in its share, to within one sample."""
+def _stratified_splits(labels: IntArray, n_train: int, n_valid: int, seed: int) -> list[IntArray]:
+    """Return positions for each split, with each class in proportion to within one sample."""
     rng = np.random.default_rng(seed)
     sizes = np.array([n_train, n_valid, len(labels) - n_train - n_valid])
-    shares = _class_shares(np.bincount(labels), sizes, rng)
+    counts_by_split = _class_counts(np.bincount(labels), sizes, rng)
     members = [
-        np.split(rng.permutation(np.flatnonzero(labels == k)), np.cumsum(share)[:2]) for k, share in enumerate(shares)
+        np.split(rng.permutation(np.flatnonzero(labels == k)), np.cumsum(row)[:2])
+        for k, row in enumerate(counts_by_split)
     ]
-    return [rng.permutation(np.concatenate([of_class[part] for of_class in members])) for part in range(3)]
+    return [rng.permutation(np.concatenate([of_class[split] for of_class in members])) for split in range(3)]
 
 
-def _class_shares(counts: IntArray, sizes: IntArray, rng: np.random.Generator) -> IntArray:
-    """(K, 3) samples of each class for each part: count · size / N rounded down or up by one, rows and columns exact.
+def _class_counts(counts: IntArray, sizes: IntArray, rng: np.random.Generator) -> IntArray:
+    """Return (K, 3) the number of samples of each class in each split; rows and columns are exact.
 
-    What rounding down leaves of a class goes to the parts that lack most, one sample each. Dealing to the columns that
-    lack most always comes out even: Ryser, Combinatorial Mathematics (1963), chapter 6, on matrices of zeros and ones.
+    Each number is count · size / N, rounded down or up. What rounding down leaves of a class goes
+    to the splits that lack most samples, one each. This always fills the columns exactly: Ryser,
+    Combinatorial Mathematics (1963), chapter 6, on matrices of zeros and ones.
     """
-    shares: IntArray = np.outer(counts, sizes) // counts.sum()
-    left, lacking = counts - shares.sum(axis=1), sizes - shares.sum(axis=0)
+    counts_by_split: IntArray = np.outer(counts, sizes) // counts.sum()
+    left, lacking = counts - counts_by_split.sum(axis=1), sizes - counts_by_split.sum(axis=0)
     for k in rng.permutation(len(counts)):
         parts = np.argsort(-lacking, kind="stable")[: left[k]]
-        shares[k, parts] += 1
+        counts_by_split[k, parts] += 1
         lacking[parts] -= 1
-    _train_every_class(shares)
-    return shares
+    _train_every_class(counts_by_split)
+    return counts_by_split
 
 
-def _train_every_class(shares: IntArray) -> None:
-    """Give the training part a sample of each class that it lacks.
+def _train_every_class(counts_by_split: IntArray) -> None:
+    """Give the training split one sample of each class that it lacks.
 
-    In exchange it gives one of the class that has the most above its fraction there, and below it in the other part.
+    In exchange it gives one sample of the class with the largest surplus there.
     """
-    above = shares - np.outer(shares.sum(axis=1), shares.sum(axis=0)) / shares.sum()
-    for k in np.flatnonzero((shares[:, 0] == 0) & (shares.sum(axis=1) > 0)):
-        part = int(shares[k].argmax())
-        can_give = shares[:, 0] > 1
+    above = counts_by_split - np.outer(counts_by_split.sum(axis=1), counts_by_split.sum(axis=0)) / counts_by_split.sum()
+    for k in np.flatnonzero((counts_by_split[:, 0] == 0) & (counts_by_split.sum(axis=1) > 0)):
+        split = int(counts_by_split[k].argmax())
+        can_give = counts_by_split[:, 0] > 1
         if can_give.any():
-            donor = int(np.where(can_give, above[:, 0] - above[:, part], -np.inf).argmax())
-            for matrix in (shares, above):
-                matrix[k, [0, part]] += (1, -1)
-                matrix[donor, [0, part]] += (-1, 1)
+            donor = int(np.where(can_give, above[:, 0] - above[:, split], -np.inf).argmax())
+            for matrix in (counts_by_split, above):
+                matrix[k, [0, split]] += (1, -1)
+                matrix[donor, [0, split]] += (-1, 1)
 
 
-def _group_parts(data: Dataset, pool: IntArray, n_train: int, n_valid: int, seed: int) -> list[IntArray]:
-    """Positions dealt out by group: the largest first, each to the part that lacks most of what it was promised."""
+def _group_splits(data: Dataset, pool: IntArray, n_train: int, n_valid: int, seed: int) -> list[IntArray]:
+    """Return positions for each split; the largest groups are assigned first."""
     if data.groups is None:
         raise ConfigError(
             f"{data.source}: split 'group' needs a group for each sample, and there are none. Use 'stratified'."
@@ -204,22 +225,22 @@ def _group_parts(data: Dataset, pool: IntArray, n_train: int, n_valid: int, seed
     if data.provided_test is not None:
         shared = np.isin(groups, data.groups[data.provided_test])
         if shared.any():
-            raise DataError(f"{data.source}: {shared.sum()} samples share a group with the source's own test set.")
+            raise DataError(f"{data.source}: {shared.sum()} samples share a group with the provided test set.")
     rng = np.random.default_rng(seed)
     names, counts = np.unique(groups, return_counts=True)
     order = rng.permutation(len(names))
     order = order[np.argsort(-counts[order], kind="stable")]
     wanted = np.array([n_train, n_valid, len(pool) - n_train - n_valid])
     lacking = wanted.astype(float)
-    part_of_group = np.empty(len(names), dtype=np.int64)
+    split_of_group = np.empty(len(names), dtype=np.int64)
     for g in order:
-        # A part that was promised nothing gets nothing; else the choice falls on the largest relative need.
+        # A split of size 0 gets nothing. Otherwise the split with the largest relative need is chosen.
         need = np.where(wanted > 0, lacking / np.maximum(wanted, 1), -np.inf)
-        part_of_group[g] = int(np.argmax(need))
-        lacking[part_of_group[g]] -= counts[g]
-    part = part_of_group[np.searchsorted(names, groups)]
-    parts = [rng.permutation(np.flatnonzero(part == p)) for p in range(3)]
+        split_of_group[g] = int(np.argmax(need))
+        lacking[split_of_group[g]] -= counts[g]
+    split_of_sample = split_of_group[np.searchsorted(names, groups)]
+    parts = [rng.permutation(np.flatnonzero(split_of_sample == p)) for p in range(3)]
     for name, members, n in zip(("train", "valid", "test"), parts, wanted, strict=True):
         if n and not len(members):
-            raise ConfigError(f"{data.source}: {len(names)} groups are too few to give the {name} part any.")
+            raise ConfigError(f"{data.source}: {len(names)} groups are too few to give the {name} split any.")
     return parts

@@ -9,7 +9,7 @@ from dejavu import FONTS, MONO, SANS, SERIF, SYMBOLS
 from chalknet.data.glyph_builder.archive import npz_bytes
 from chalknet.data.glyph_builder.building import build_letters, build_pinned
 from chalknet.data.glyph_builder.manifest import manifest_csv, read_manifest
-from chalknet.data.glyph_builder.scanning import FILES_A_TASK
+from chalknet.data.glyph_builder.scanning import FILES_PER_TASK
 from chalknet.errors import ConfigError, DataError
 
 
@@ -30,7 +30,7 @@ def test_a_cap_is_kept_and_spread_over_families(three_fonts):
 
 def test_the_bytes_do_not_depend_on_the_number_of_processes():
     fonts = [SANS, SERIF, MONO, *sorted(FONTS.glob("DejaVu*Bold*.ttf")), SYMBOLS, *sorted(FONTS.glob("STIXG*"))]
-    assert len(fonts) > FILES_A_TASK  # otherwise no pool would be used
+    assert len(fonts) > FILES_PER_TASK  # otherwise no pool would be used
     one, two = (npz_bytes(build_letters(fonts, "AC", jobs=jobs, seed=1)) for jobs in (1, 2))
     assert one == two
 

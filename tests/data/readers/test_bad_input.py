@@ -277,9 +277,9 @@ CSV_CASES = {
     "fractional label": (
         "label,a\n0,1\n0.5,1\n",
         {},
-        r"line 3, column 'label': label '0\.5' is a number but not a whole one",
+        r"line 3, column 'label': label '0\.5' is a number but not an integer",
     ),
-    "float labels": ("label,a\n0.0,1\n1.0,1\n", {}, r"label '0\.0' is a number but not a whole one"),
+    "float labels": ("label,a\n0.0,1\n1.0,1\n", {}, r"label '0\.0' is a number but not an integer"),
     "one class": ("label,a\n3,1\n3,2\n", {}, r"at least two classes, got \['3'\]"),
     "too many classes": ("".join(f"{at},1\n" for at in range(10_001)), {}, r"column 1 holds 10001 different labels"),
     "label outside the class names": (

@@ -181,7 +181,9 @@ def test_a_column_that_numbers_the_rows_is_told(name, start):
     order = np.random.default_rng(0).permutation(12) + start
     text = f"{name},a,label\n" + "".join(f"{row},{row % 5},{row % 2}\n" for row in order)
     (note,) = read(text).notes
-    assert note.startswith(f"Column '{name}' numbers the rows, and is learned from like any other column. Leave it out")
+    assert note.startswith(
+        f"Column '{name}' numbers the rows, and is used for training like any other column. Leave it out"
+    )
     gaps = text.replace("\n11,", "\n99,")
     assert bool(read(gaps).notes) == (name != "row")
     assert read(text.replace("\n3,", "\n4,")).notes == ()

@@ -1,15 +1,21 @@
-"""Font files in, a balanced set of labeled letter images out: find, draw, drop, thin, group, shuffle.
+"""Build a balanced set of labeled letter images from font files.
 
     find_fonts -> scan_fonts -> drop near-identical faces -> choose_images -> LetterSet -> npz_bytes
                                      read_manifest -> build_pinned ->──────┘
 
-letters     which characters a text stands for                  families    which faces share a design
-fonts       font files on disk                                  manifest    the pin list: records, CSV, matching fonts
-faces       what comes of a file: faces and drops               letter_set  images put together, numbered, shuffled
-drawing     one glyph, one face, one file                       building    the two ways to build
-scanning    many files, in a pool of processes                  archive     the .npz file, byte for byte the same
-deduplication  one of each set of near-identical rows              comparison  a rebuild beside the file it should equal
-choice      which images of each letter are taken
+letters        the characters that a text stands for
+fonts          font files on disk
+faces          results of reading a font file: faces and drops
+drawing        drawing one glyph, one face, one file
+scanning       drawing many files in a pool of processes
+deduplication  one of each set of near-identical rows
+choice         which images of each letter are used
+families       which faces share a design
+manifest       the list of faces: records, CSV, and the fonts that it names
+letter_set     images, numbered and shuffled
+building       the two ways to build a set
+archive        the .npz file, reproducible byte for byte
+comparison     a rebuilt set compared with the file that it should equal
 
-A file imports only from files that stand before it here, the left column first.
+A module imports only from modules above it.
 """

@@ -1,4 +1,4 @@
-"""The archive: a set as the bytes of an .npz file, the same for the same set."""
+"""Write a letter set as an .npz file that is the same, byte for byte, for the same set."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from chalknet.data.glyph_builder.letter_set import LetterSet
 
 OLDEST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
-MADE_WITH = "made_with"  # the key of the versions that drew the images
+MADE_WITH = "made_with"  # key of the text with the library versions that drew the images
 
 
 def npz_bytes(letters: LetterSet) -> bytes:
-    """The set as the bytes of an .npz file, the same for the same set: no clock, no random order, no pickle.
+    """Return a letter set as the bytes of an .npz file, without time stamps or pickle.
 
-    Keys: images, labels, face, family, class_names, face_names, family_names, and the text made_with.
+    Keys: images, labels, face, family, class_names, face_names, family_names, and the text
+        made_with.
     """
     arrays = {
         "images": letters.images,
@@ -35,13 +36,14 @@ def npz_bytes(letters: LetterSet) -> bytes:
         for key, array in arrays.items():
             entry = zipfile.ZipInfo(f"{key}.npy", OLDEST_ZIP_DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.create_system = 3  # otherwise the byte that names the system differs between Windows and the rest
+            entry.create_system = 3  # otherwise this byte differs between Windows and other systems
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, _npy_bytes(array), compresslevel=zlib.Z_BEST_COMPRESSION)
     return buffer.getvalue()
 
 
 def _npy_bytes(array: NDArray[np.generic]) -> bytes:
+    """Return an array in .npy format."""
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""The two ways to build: from any fonts, or exactly what a manifest lists."""
+"""The two ways to build a letter set: from any fonts, or exactly as a manifest lists it."""
 
 from __future__ import annotations
 
@@ -37,22 +37,29 @@ def build_letters(
     jobs: int | None = None,
     on_progress: Progress | None = None,
 ) -> LetterSet:
-    """A set of letters from any fonts: scanned, thinned, capped and shuffled.
+    """Build a letter set from any fonts: draw, remove near-identical images, limit and shuffle.
 
-    Time grows with the square of the number of faces (6,000 faces of ten letters: some ten seconds of comparing),
-    memory with the number of faces times K·size² bytes, plus at most BLOCK_ROWS·2 rows of it as float64.
+    Time grows with the square of the number of faces (6,000 faces of ten letters: about ten seconds
+    of comparisons). Memory is the number of faces times K·size² bytes, plus 2·BLOCK_ROWS rows as
+    float64.
 
     Args:
-        paths: font files, or folders that are searched to the bottom.
-        letters: K >= 2 single characters, as `expand_letters` gives them.
+        paths: font files, and folders that are searched recursively.
+        letters: K >= 2 single characters, as `expand_letters` returns them.
         size: height and width of an image in pixels, 2..1024.
-        per_letter: the most images a letter may have; the faces that stay are spread over the families. None: no cap.
-        seed: of the shuffle, in [0, 2**32).
-        jobs: processes that render; None: one a core; 1: this process, which a font that crashes FreeType would end.
-        on_progress: called with (files done, files in all).
+        per_letter: the largest number of images per letter, or None for no limit. The remaining
+            faces are spread over the families.
+        seed: seed of the shuffle, in [0, 2**32).
+        jobs: number of processes that draw; None for one per core; 1 to draw in this process, which
+            a font that crashes FreeType would end.
+        on_progress: called with (files done, files in total).
+
+    Returns:
+        The letter set.
+
     Raises:
-        ConfigError: letters, size, per_letter, seed or jobs cannot be meant.
-        DataError: a path does not exist, there are no fonts, or no letter, or only one, has an image left.
+        ConfigError: letters, size, per_letter, seed or jobs are invalid.
+        DataError: a path does not exist, there are no fonts, or fewer than two letters have images.
     """
     _check_settings(letters, size, per_letter, seed, jobs)
     fonts = find_fonts(paths)
@@ -76,13 +83,25 @@ def build_pinned(
     source: str = "the manifest",
     on_progress: Progress | None = None,
 ) -> LetterSet:
-    """Exactly the (file, letter) pairs of a manifest, drawn in its order and then shuffled; nothing is chosen.
+    """Build exactly the images that a manifest lists, in its order, and shuffle them.
 
-    Fonts are recognized by the SHA-256 of their bytes, wherever below paths they lie.
+    Fonts are recognized by the SHA-256 of their bytes, wherever they are in the paths.
+
+    Args:
+        paths: font files, and folders that are searched recursively.
+        manifest: the faces with their letters.
+        size: height and width of an image in pixels, 2..1024.
+        seed: seed of the shuffle, in [0, 2**32).
+        jobs: number of processes that draw; None for one per core.
+        source: what messages call the manifest.
+        on_progress: called with (files done, files in total).
+
+    Returns:
+        The letter set.
 
     Raises:
         DataError: a listed font is missing, differs, or cannot be drawn; the message names it.
-        ConfigError: size, seed or jobs cannot be meant.
+        ConfigError: size, seed or jobs are invalid.
     """
     letters = tuple(sorted({letter for record in manifest for letter in record.letters}))
     _check_settings(letters, size, None, seed, jobs)
@@ -103,6 +122,7 @@ def build_pinned(
 
 
 def _check_settings(letters: Sequence[str], size: int, per_letter: int | None, seed: int, jobs: int | None) -> None:
+    """Raise ConfigError for an invalid setting."""
     check_letters(letters, "".join(letters))
     if not 2 <= size <= 1024:
         raise ConfigError(f"size must be 2 to 1024 pixels, got {size}.")
@@ -115,6 +135,7 @@ def _check_settings(letters: Sequence[str], size: int, per_letter: int | None, s
 
 
 def _only_face(result: Sequence[Face | Drop], source: str) -> Face:
+    """Return the face of a result; raise DataError if it was dropped."""
     face = result[0]
     if isinstance(face, Drop):
         raise DataError(
@@ -124,6 +145,7 @@ def _only_face(result: Sequence[Face | Drop], source: str) -> Face:
 
 
 def _nothing_drawn(n_files: int, letters: Sequence[str], drops: Sequence[Drop]) -> str:
+    """Return the message for fonts that do not have all letters."""
     first = drops[0]
     shown = "".join(letters[:20])
     return (

@@ -1,4 +1,4 @@
-"""The choice: which images of each letter are taken, and how many were left out for which reason."""
+"""Choose the images of each letter, and count what was left out for which reason."""
 
 from __future__ import annotations
 
@@ -13,12 +13,19 @@ from numpy.typing import NDArray
 from chalknet.data.glyph_builder.deduplication import distinct_rows
 from chalknet.data.glyph_builder.faces import Images
 
-IMAGE_RMS = 0.03  # the same within one letter
+IMAGE_RMS = 0.03  # distance below which two images of a letter are near-identical
 
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """The images of each letter that stay, as faces in the order of choice, and how many went for which reason."""
+    """The images that were chosen for each letter, and the numbers that were left out.
+
+    Attributes:
+        faces: for each letter, the indices of the chosen faces, in order of preference.
+        near_identical: for each letter, images nearly equal to a chosen one of the same letter.
+        copies: for each letter, images equal to one of another letter.
+        capped: for each letter, images beyond per_letter.
+    """
 
     faces: tuple[NDArray[np.intp], ...]
     near_identical: tuple[int, ...]
@@ -27,14 +34,16 @@ class Choice:
 
 
 def choose_images(images: Images, order: NDArray[np.intp], per_letter: int | Sequence[int] | None = None) -> Choice:
-    """For each letter the images that stay: no copies of another letter's, none nearly the same twice, at most the cap.
+    """Choose images for each letter, without copies of other letters and near-identical images.
 
-    Solid squares are kept as often as the faces have them: in notMNIST too every sans-serif I is one.
+    Solid squares are kept as often as faces have them, because a sans-serif I is one in notMNIST
+    too.
 
     Args:
         images: (F, K, size, size) uint8.
-        order: the F faces, first choice first.
-        per_letter: the most images a letter, one number or one a letter; None: no cap.
+        order: (F,) the faces in order of preference.
+        per_letter: the largest number of images per letter, as one number or one per letter, or
+            None.
     """
     n_letters = images.shape[1]
     if per_letter is None or isinstance(per_letter, int):
@@ -58,9 +67,10 @@ def choose_images(images: Images, order: NDArray[np.intp], per_letter: int | Seq
 
 
 def copies_across_letters(images: Images) -> NDArray[np.bool_]:
-    """(F, K) bool: the image is, byte for byte, also that of another letter which has it at least as often.
+    """Return (F, K) whether an image equals one of another letter that has it at least as often.
 
-    The letter that has it most often keeps it; where two letters have it equally often, neither can be told apart.
+    The letter that has an image most often keeps it. If two letters have it equally often, neither
+    does, because they cannot be distinguished.
     """
     n_faces, n_letters = images.shape[:2]
     digests = [[hashlib.sha256(images[f, k].tobytes()).digest() for k in range(n_letters)] for f in range(n_faces)]
@@ -73,13 +83,16 @@ def copies_across_letters(images: Images) -> NDArray[np.bool_]:
 
 
 def _sole_winner(counts: Counter[int]) -> int:
-    """The letter with the most, or -1 when the first place is shared."""
+    """Return the letter with the largest count, or -1 for a tie."""
     (first, most), *rest = counts.most_common(2)
     return -1 if rest and rest[0][1] == most else first
 
 
 def round_robin(groups: NDArray[np.int64]) -> NDArray[np.intp]:
-    """All positions: the first of every group, then the second of every group, and so on; a cap then keeps variety."""
+    """Return all positions: the first of every group, then the second of every group, and so on.
+
+    A cap on this order keeps as many groups as possible.
+    """
     seen: Counter[int] = Counter()
     turn = []
     for group in groups:

@@ -1,4 +1,4 @@
-"""Thinning: of rows that are nearly the same, the first stays."""
+"""Remove rows that are nearly equal to an earlier row."""
 
 from __future__ import annotations
 
@@ -9,23 +9,27 @@ from numpy.typing import NDArray
 
 from chalknet.data.glyph_builder.faces import Drop, Face
 
-FACE_RMS = 0.03  # of full scale; two faces closer than this are one design under two names
-LINK_RMS = 0.05  # faces this close share a family group, so that a split by family cannot divide them
-BLOCK_ROWS = 512  # rows compared at a time: bounds the memory of a comparison, whatever the number of faces
+FACE_RMS = 0.03  # relative to full scale; closer faces are one design with two names
+LINK_RMS = 0.05  # closer faces share a family group, so that a split by family cannot separate them
+BLOCK_ROWS = 512  # rows compared at a time, which bounds the memory
 
 
 def distinct_rows(
     rows: NDArray[np.uint8], threshold: float, link: float = 0.0
 ) -> tuple[NDArray[np.bool_], list[tuple[int, int]]]:
-    """Which rows are farther than threshold (RMS, of full scale) from every kept earlier row, and the close pairs.
+    """Find the rows that differ from every kept earlier row, and pairs of similar rows.
 
-    Distances are sums of products of integers below 2**53, hence exact in float64: the choice does not depend
-    on the machine, its BLAS or the number of threads.
+    Distances are computed from integers below 2**53, hence exactly in float64. The result does not
+    depend on the machine, its BLAS or the number of threads.
 
     Args:
         rows: (n, d) uint8.
-        threshold: a row at most this far from a kept earlier one is not kept.
-        link: pairs (kept earlier row, row) at most this far apart are listed too; at least threshold is taken.
+        threshold: RMS distance, relative to full scale, up to which a row is dropped.
+        link: RMS distance up to which pairs are listed; at least threshold is used.
+
+    Returns:
+        keep: (n,) bool.
+        links: pairs (kept earlier row, row) within the link distance.
     """
     limit, link_limit = (rows.shape[1] * (255 * t) ** 2 for t in (threshold, max(link, threshold)))
     keep = np.zeros(len(rows), bool)
@@ -48,7 +52,21 @@ def _deduplicate_block(
     limit: float,
     link_limit: float,
 ) -> list[tuple[int, int]]:
-    """Thins one block among itself, marks what stays in keep, and gives the close pairs."""
+    """Compare the rows of one block with each other.
+
+    Rows that are kept are marked in keep.
+
+    Args:
+        rows: (n, d) uint8.
+        block: (b,) indices of the rows of the block.
+        near: (b,) rows that are near a kept row of an earlier block; updated.
+        keep: (n,) updated.
+        limit: squared distance up to which a row is dropped.
+        link_limit: squared distance up to which pairs are listed.
+
+    Returns:
+        The pairs within the link distance.
+    """
     links: list[tuple[int, int]] = []
     ((_, distances),) = _distances_to(rows, block, block)
     for i, row in enumerate(block):
@@ -63,7 +81,7 @@ def _deduplicate_block(
 def _distances_to(
     rows: NDArray[np.uint8], block: NDArray[np.intp], others: NDArray[np.intp]
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
-    """Squared distances of block's rows to those of others, BLOCK_ROWS columns at a time."""
+    """Yield squared distances of a block's rows to other rows, BLOCK_ROWS columns at a time."""
     a = rows[block].astype(np.float64)
     a_norm = (a * a).sum(axis=1)[:, None]
     for first in range(0, len(others), BLOCK_ROWS):
@@ -73,7 +91,12 @@ def _distances_to(
 
 
 def drop_near_identical_faces(faces: Sequence[Face]) -> tuple[NDArray[np.intp], list[tuple[int, int]], list[Drop]]:
-    """Positions of the faces that stay, the pairs of faces closer than LINK_RMS, and a `Drop` for each that goes."""
+    """Drop faces that are nearly equal to an earlier face.
+
+    Returns:
+        The indices of the remaining faces, the pairs of faces closer than LINK_RMS, and a `Drop`
+        for each dropped face.
+    """
     rows = np.stack([face.images for face in faces]).reshape(len(faces), -1)
     keep, links = distinct_rows(rows, FACE_RMS, LINK_RMS)
     like = {second: first for first, second in reversed(links)}

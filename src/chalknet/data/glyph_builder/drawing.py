@@ -1,7 +1,8 @@
-"""Drawing: one glyph, one face, one file.
+"""Draw one glyph, one face or one font file.
 
-An image is made as notMNIST's were: the glyph drawn at 128 pixels an em, cut to its ink, brought to size × size by
-Lanczos resampling; its aspect is not kept, so a sans-serif I becomes a solid square. docs/glyphs.md has the recipe.
+An image is made as in notMNIST: the glyph is drawn with 128 pixels per em, cropped to its ink, and
+resized to size × size by Lanczos resampling. The aspect ratio is not kept, so a sans-serif I
+becomes a solid square. docs/glyphs.md describes the procedure.
 """
 
 from __future__ import annotations
@@ -23,16 +24,24 @@ from chalknet.data.glyph_builder.fonts import FontFile
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
-EM_PIXELS = 128  # large enough that the edges after resampling look like notMNIST's; docs/glyphs.md compares sizes
-MIN_DISTINCT = 0.9  # share of a face's letters that must differ from each other
-UNMAPPED = ("\uffff", "\U0001fffe")  # never characters, so a font draws its .notdef glyph for them
+EM_PIXELS = 128  # edges after resizing then look like notMNIST's; docs/glyphs.md compares sizes
+MIN_DISTINCT = 0.9  # fraction of a face's letters that must differ from each other
+UNMAPPED = ("\uffff", "\U0001fffe")  # noncharacters, for which a font draws its .notdef glyph
 _GlyphIdentity = tuple[tuple[int, int], bytes] | None
-Drawn = list[Face | Drop]  # of one file
+Drawn = list[Face | Drop]  # the result for one file
 
 
 @dataclass(frozen=True)
 class DrawTask:
-    """Draw these letters of one file: of every face in it, or of the face at index however much its glyphs repeat."""
+    """The letters to draw from one font file.
+
+    Attributes:
+        font: the file.
+        letters: K single characters.
+        size: height and width of an image in pixels.
+        index: number of the face, which is then drawn even if its glyphs repeat; None for all
+            faces.
+    """
 
     font: FontFile
     letters: tuple[str, ...]
@@ -41,26 +50,27 @@ class DrawTask:
 
 
 def draw_file(task: DrawTask) -> Drawn:
-    """Every face of one file, or why not; a font that cannot be read is a `Drop`, never an exception."""
+    """Draw every face of a file; a font that cannot be read gives a `Drop`, not an exception."""
     try:
         data = task.font.path.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
         indices = range(_face_count(data)) if task.index is None else [task.index]
         return [_draw_face(data, digest, index, task) for index in indices]
-    except Exception as error:  # broken fonts raise nearly anything, and one must not end the build
+    except Exception as error:  # broken fonts can raise anything, and must not end the build
         return [Drop(task.font.name, "unreadable", f"{type(error).__name__}: {error}")]
 
 
 def _face_count(data: bytes) -> int:
-    """Faces of a font file: a collection states its own in bytes 8 to 11; every other format has one."""
+    """Return the number of faces; a collection states it in bytes 8 to 11, other files have one."""
     return min(int.from_bytes(data[8:12], "big"), 256) if data[:4] == b"ttcf" else 1
 
 
 def _draw_face(data: bytes, digest: str, index: int, task: DrawTask) -> Face | Drop:
+    """Draw one face, or return why it cannot be used."""
     from PIL import ImageFont
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # Pillow warns of a glyph of absurd size before it allocates it
+        warnings.simplefilter("error")  # Pillow warns about an absurdly large glyph before allocating it
         font = ImageFont.truetype(io.BytesIO(data), EM_PIXELS, index=index, layout_engine=ImageFont.Layout.BASIC)
         inks = [_ink(font, letter) for letter in task.letters]
         absent = {_identity(_ink(font, letter)) for letter in UNMAPPED}
@@ -73,6 +83,7 @@ def _draw_face(data: bytes, digest: str, index: int, task: DrawTask) -> Face | D
 
 
 def _problem(inks: Sequence[Image.Image | None], absent: set[_GlyphIdentity], task: DrawTask) -> Drop | None:
+    """Return why the drawn glyphs of a face cannot be used, or None."""
     for letter, ink in zip(task.letters, inks, strict=True):
         if ink is None:
             return Drop(task.font.name, "letter blank or missing", letter)
@@ -85,12 +96,12 @@ def _problem(inks: Sequence[Image.Image | None], absent: set[_GlyphIdentity], ta
 
 
 def _clean(name: str | None) -> str:
-    """A font's name without control characters and doubled spaces."""
+    """Return a font name without control characters and repeated spaces."""
     return " ".join("".join(c if c.isprintable() else " " for c in name or "").split())
 
 
 def drawing_libraries() -> str:
-    """The versions that decide how a glyph's edges fall: "Pillow 13.0.0, FreeType 2.14.3"."""
+    """Return the versions that determine the pixels: "Pillow 13.0.0, FreeType 2.14.3"."""
     import PIL
     from PIL import features
 
@@ -98,13 +109,16 @@ def drawing_libraries() -> str:
 
 
 def draw_letter(font: ImageFont.FreeTypeFont, letter: str, size: int) -> Images | None:
-    """The letter as (size, size) uint8, white on black, its ink reaching all four edges; None if there is no ink."""
+    """Return a letter as (size, size) uint8, white on black, whose ink touches all four edges.
+
+    Returns None if the glyph has no ink.
+    """
     ink = _ink(font, letter)
     return None if ink is None else _resampled(ink, size)
 
 
 def _ink(font: ImageFont.FreeTypeFont, letter: str) -> Image.Image | None:
-    """The drawn letter cut to its ink; None when it is thinner than two pixels of the em."""
+    """Return the drawn letter cropped to its ink; None if it is thinner than two pixels."""
     from PIL import Image
 
     mask = font.getmask(letter, mode="L")
@@ -118,10 +132,11 @@ def _ink(font: ImageFont.FreeTypeFont, letter: str) -> Image.Image | None:
 
 
 def _without_soft_rim(ink: Image.Image) -> Image.Image:
-    """A rectangle cut to its full pixels; any other drawing as it is.
+    """Return a rectangle cropped to its full pixels, and any other drawing unchanged.
 
-    A stem rarely ends on a whole pixel, and resampling would blow the gray rim of a sans-serif I up to a seventh of the
-    image. notMNIST's were drawn by a hinter that snapped stems to pixels: one I in six there is a solid square.
+    A stem rarely ends on a pixel border, and resizing would enlarge the gray rim of a sans-serif I
+    to a seventh of the image. The fonts of notMNIST were drawn with hinting that snaps stems to
+    pixels: one I in six is a solid square there.
     """
     full = np.asarray(ink) == 255
     rows, columns = np.flatnonzero(full.any(axis=1)), np.flatnonzero(full.any(axis=0))
@@ -135,11 +150,12 @@ def _without_soft_rim(ink: Image.Image) -> Image.Image:
 
 
 def _resampled(ink: Image.Image, size: int) -> Images:
+    """Return a drawing resized to (size, size)."""
     from PIL import Image
 
     return np.asarray(ink.resize((size, size), Image.Resampling.LANCZOS), dtype=np.uint8)
 
 
 def _identity(ink: Image.Image | None) -> _GlyphIdentity:
-    """What makes two glyphs the same drawing: their size and pixels before the aspect is lost."""
+    """Return a key that is equal for equal drawings: size and pixels before resizing."""
     return None if ink is None else (ink.size, ink.tobytes())

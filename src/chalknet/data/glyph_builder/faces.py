@@ -1,4 +1,4 @@
-"""What comes of a font file: faces with every letter drawn, and drops with a reason."""
+"""The results of reading a font file: faces with all letters, and drops with a reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ Images = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """One face of a font file with every letter drawn: images (K, size, size) uint8."""
+    """One face of a font file with all letters drawn.
+
+    Attributes:
+        file: name of the file.
+        index: number of the face in the file.
+        sha256: digest of the file.
+        family, style: names in the font.
+        images: (K, size, size) uint8.
+    """
 
     file: str
     index: int
@@ -23,12 +31,19 @@ class Face:
 
     @property
     def name(self) -> str:
+        """Return the family and style."""
         return f"{self.family} {self.style}".strip()
 
 
 @dataclass(frozen=True)
 class Drop:
-    """Something that did not get in: which, one of a few kinds of reason, and the particulars."""
+    """A file or face that is not used.
+
+    Attributes:
+        name: the file.
+        kind: the kind of reason, one of a few.
+        detail: particulars of the reason.
+    """
 
     name: str
     kind: str
@@ -36,4 +51,5 @@ class Drop:
 
     @property
     def reason(self) -> str:
+        """Return the kind and the detail."""
         return f"{self.kind} {self.detail}".rstrip()

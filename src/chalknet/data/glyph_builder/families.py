@@ -1,4 +1,4 @@
-"""Families: which faces share a design, told by their names and by links between them."""
+"""Group faces that share a design, by their names and by links between them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ _STYLE_WORDS = re.compile(
     r"|small\s?caps|caps|poster|fat|text|display|caption|subhead|heading|title|titling"
     r"|outline|hollow|inline|shadow|solid|thick"
     r"|swash|alternates?|alt|sc|it|bd|lt|tf|osf|lf|tosf|tlf|cn|cond|std|pro|ot|otf|ttf|no|ps|mt|var|vf|ol"
-    r"|brk|nf|adf)\b"  # foundries that sign every name
+    r"|brk|nf|adf)\b"  # foundries that put their name into every family name
 )
 
 
 def family_key(family: str) -> str:
-    """The part of a family name that its weights, widths and sizes share: "Foo Sans Cond-10pt Bold" gives "foosans"."""
+    """Return the part of a family name that its weights, widths and sizes share.
+
+    For example, "Foo Sans Cond-10pt Bold" gives "foosans".
+    """
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", family).lower()
     words = re.sub(r"[-_.]", " ", words)
     words = re.sub(r"\d+(?:pt)?", " ", words)
@@ -28,9 +31,14 @@ def family_key(family: str) -> str:
 
 
 def family_groups(families: Sequence[str], links: Iterable[tuple[int, int]] = ()) -> NDArray[np.int64]:
-    """(F,) group of each face: one group for equal family keys, and for faces that links join; numbered as they come.
+    """Return (F,) the group of each face, numbered in order of appearance.
 
-    A key that begins with another of five letters or more joins it: "roboto" and "robotoslab" are one group.
+    Faces are in one group if their family keys are equal, if one key begins with the other and the
+    shorter has at least five letters ("roboto" and "robotoslab"), or if a link joins them.
+
+    Args:
+        families: (F,) family names.
+        links: pairs of faces with similar images.
     """
     keys = [family_key(family) for family in families]
     first: dict[str, int] = {}
@@ -42,6 +50,7 @@ def family_groups(families: Sequence[str], links: Iterable[tuple[int, int]] = ()
 
 
 def _prefix_pairs(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield pairs of keys of which the second begins with the first."""
     stem = ""
     for key in sorted(keys):
         if len(stem) >= 5 and key.startswith(stem):
@@ -51,7 +60,7 @@ def _prefix_pairs(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def joined_groups(n: int, joins: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
-    """Return the number of each element's connected component, in order of first appearance: (n,) int64."""
+    """Return (n,) int64 numbers of connected components, in order of appearance."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

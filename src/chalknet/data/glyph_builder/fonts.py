@@ -1,4 +1,4 @@
-"""Font files on disk: found below folders, in an order that does not depend on the file system."""
+"""Find font files on disk, in an order that does not depend on the file system."""
 
 from __future__ import annotations
 
@@ -14,19 +14,25 @@ SUFFIXES = (".otf", ".ttf", ".ttc", ".otc", ".woff", ".woff2", ".t1", ".pfb", ".
 
 @dataclass(frozen=True)
 class FontFile:
-    """A font file on disk, and the name it goes by: its path below the folder that was given."""
+    """A font file on disk.
+
+    Attributes:
+        path: the file.
+        name: its path relative to the folder that was searched.
+    """
 
     path: Path
     name: str
 
 
 def find_fonts(paths: Sequence[Path]) -> list[FontFile]:
-    """Every font file at or below paths, sfnt formats before Type 1, then by name; links to folders are not followed.
+    """Find all font files in files and folders, sorted by format and then by name.
 
-    A file that is named itself is taken whatever its suffix.
+    sfnt formats come before Type 1. Links to folders are not followed. A path that is a file is
+    used whatever its suffix.
 
     Raises:
-        DataError: a path does not exist, or there is no font at all.
+        DataError: a path does not exist, or there are no fonts.
     """
     fonts: dict[Path, FontFile] = {}
     for path in paths:
@@ -41,6 +47,7 @@ def find_fonts(paths: Sequence[Path]) -> list[FontFile]:
 
 
 def _fonts_below(path: Path) -> Iterator[FontFile]:
+    """Yield the fonts in a folder, or a single file."""
     if not path.is_dir():
         yield FontFile(path, path.name)
         return
@@ -52,5 +59,6 @@ def _fonts_below(path: Path) -> Iterator[FontFile]:
 
 
 def _preference(font: FontFile) -> tuple[int, str, str]:
+    """Return the sort key of a font."""
     suffix = font.path.suffix.lower()
     return (SUFFIXES.index(suffix) if suffix in SUFFIXES else 0, font.name, str(font.path))

@@ -1,4 +1,4 @@
-"""The letter set: chosen images put together, numbered and shuffled, with the summary of how it came about."""
+"""Put chosen images together to a numbered and shuffled set, with a summary."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from chalknet.errors import DataError
 
 @dataclass(frozen=True)
 class BuildSummary:
-    """What came in, what was dropped and why, and what came out.
+    """The numbers of a build: input, drops with their reasons, and output.
 
     Attributes:
         files: font files read.
         faces: faces that could be drawn with all letters.
         kept_faces: faces with at least one image in the set.
         families: family groups in the set.
-        images: images in the set, a letter.
-        drops: files and faces left out, each with its reason.
-        near_identical: images left out, a letter, because another of the letter is nearly the same.
-        copies: images left out, a letter, because another letter has exactly the same one.
-        capped: images left out, a letter, by the cap alone.
+        images: images in the set, by letter.
+        drops: files and faces that are not used, each with its reason.
+        near_identical: images left out because another one of the letter is nearly equal, by
+            letter.
+        copies: images left out because another letter has an equal one, by letter.
+        capped: images left out because of per_letter, by letter.
     """
 
     files: int
@@ -44,21 +45,24 @@ class BuildSummary:
 
     @property
     def drop_counts(self) -> dict[str, int]:
-        """Drops by kind, most frequent first."""
+        """Return the number of drops by kind, largest first."""
         return dict(Counter(drop.kind for drop in self.drops).most_common())
 
 
 @dataclass(frozen=True, eq=False)
 class LetterSet:
-    """N images in shuffled order with their label, face and family, and the record of how they were chosen.
+    """N images in shuffled order with labels, faces and families.
 
     Attributes:
         images: (N, size, size) uint8.
-        labels: (N,) in [0, K); face: (N,) rows of faces; family: (N,) rows of family_names; small unsigned integers.
+        labels: (N,) unsigned integers in [0, K).
+        face: (N,) unsigned integers, index into faces.
+        family: (N,) unsigned integers, index into family_names.
         class_names: K letters.
-        faces: one record a face; written to a file they are the pin list of the set.
-        family_names: one name a family group: the family of its first face.
-        made_with: the versions of Pillow and FreeType that drew the images.
+        faces: one record per face; as a file they are the manifest of the set.
+        family_names: one name per family group, that of its first face.
+        made_with: versions of Pillow and FreeType that drew the images.
+        summary: the numbers of the build.
     """
 
     images: Images
@@ -81,10 +85,19 @@ def assemble_set(
     n_files: int,
     drops: tuple[Drop, ...],
 ) -> LetterSet:
-    """The chosen images of any fonts as a set; faces of which no image was chosen are added to the drops.
+    """Return the chosen images of any fonts as a set; faces without a chosen image become drops.
+
+    Args:
+        faces: the drawn faces.
+        groups: (F,) family group of each face.
+        chosen: the images to use.
+        letters: K letters.
+        seed: seed of the shuffle.
+        n_files: font files read.
+        drops: files and faces dropped so far.
 
     Raises:
-        DataError: a letter has no image left.
+        DataError: a letter has no image.
     """
     records, used = face_records(faces, groups, chosen, letters)
     unused = tuple(Drop(faces[i].file, "no image left") for i in sorted(set(range(len(faces))) - set(used)))
@@ -111,7 +124,7 @@ def assemble_set(
 
 
 def per_letter_counts(counts: Counter[int], letters: Sequence[str]) -> dict[str, int]:
-    """Counts by label as counts by letter, 0 for a letter that has none."""
+    """Return counts by label as counts by letter, with 0 for missing letters."""
     return {letter: counts[k] for k, letter in enumerate(letters)}
 
 
@@ -124,8 +137,18 @@ def shuffled_set(
     seed: int,
     summary: BuildSummary,
 ) -> LetterSet:
-    """Images with their labels and faces, in the order of the manifest, as a set in the order that seed gives."""
-    # RandomState's stream is frozen for good, so a seed means the same order under every NumPy.
+    """Return images in the order of a manifest as a shuffled set.
+
+    Args:
+        images: (N, size, size) uint8.
+        labels: (N,) index into letters.
+        face: (N,) index into records.
+        letters: K letters.
+        records: the faces.
+        seed: seed of the shuffle.
+        summary: the numbers of the build.
+    """
+    # The stream of RandomState is frozen, so a seed gives the same order with every version of NumPy.
     order = np.random.RandomState(seed).permutation(len(images))
     family_names: dict[int, str] = {}
     for record in records:
@@ -145,5 +168,6 @@ def shuffled_set(
 
 
 def _smallest_unsigned(values: NDArray[np.int64], least: type[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
+    """Return values in the smallest unsigned type that holds them, at least `least`."""
     kinds: tuple[type[np.unsignedinteger], ...] = (least, np.uint16, np.uint32)
     return values.astype(next(kind for kind in kinds if values.max() <= np.iinfo(kind).max))

@@ -1,4 +1,4 @@
-"""Letters: what a text such as 'A-Ja-z0-9' stands for, one class a character."""
+"""Parse a text such as 'A-Ja-z0-9' into letters, each of which is a class."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from chalknet.errors import ConfigError
 
 
 def expand_letters(text: str) -> tuple[str, ...]:
-    """The single characters that text stands for: "A-J", "A-Ja-z0-9", "ÄÖÜ", "А-Я", "A,B,C".
+    """Return the characters that a text stands for: "A-J", "A-Ja-z0-9", "ÄÖÜ", "А-Я", "A,B,C".
 
-    A range runs over code points and leaves out unassigned ones (U+03A2 in "Α-Ω"). Commas and spaces only separate;
-    a hyphen that stands first or last is a letter. Decomposed letters are composed first.
+    A range covers code points, without unassigned ones (U+03A2 in "Α-Ω"). Commas and spaces
+    separate. A hyphen at the beginning or end is a letter. Decomposed letters are composed first.
 
     Raises:
-        ConfigError: a range runs backwards, a letter comes twice, a character is not one that a font draws, or
-            there are fewer than two or more than MAX_CLASSES letters.
+        ConfigError: a range is reversed, a letter appears twice, fonts do not draw a character
+            alone, or there are fewer than two or more than MAX_CLASSES letters.
     """
     parts = [part for part in re.split(r"[,\s]+", unicodedata.normalize("NFC", text)) if part]
     letters = tuple(letter for part in parts for letter in _expand_part(part, text))
@@ -28,6 +28,7 @@ def expand_letters(text: str) -> tuple[str, ...]:
 
 
 def _expand_part(part: str, text: str) -> Iterator[str]:
+    """Yield the characters of a part between separators."""
     at = 0
     while at < len(part):
         if part[at + 1 : at + 2] == "-" and at + 2 < len(part):
@@ -39,6 +40,7 @@ def _expand_part(part: str, text: str) -> Iterator[str]:
 
 
 def _expand_range(first: str, last: str, text: str) -> list[str]:
+    """Return the drawable characters of a range."""
     if first > last:
         raise ConfigError(f"letters: range {first}-{last} of {text!r} runs backwards. Did you mean {last}-{first}?")
     if ord(last) - ord(first) >= 2 * MAX_CLASSES:
@@ -47,12 +49,23 @@ def _expand_range(first: str, last: str, text: str) -> list[str]:
 
 
 def _is_drawable(letter: str) -> bool:
-    """Not a control, surrogate, unassigned or private character, a space, or a mark that needs another letter."""
+    """Return whether fonts draw a character alone.
+
+    Control, surrogate, unassigned and private characters, spaces and combining marks are excluded.
+    """
     return unicodedata.category(letter)[0] not in "CZM"
 
 
 def check_letters(letters: Sequence[str], text: str) -> None:
-    """A ConfigError unless letters, expanded from text, are 2 to MAX_CLASSES different drawable characters."""
+    """Check the letters of a set.
+
+    Args:
+        letters: the single characters.
+        text: the text that they come from, for messages.
+
+    Raises:
+        ConfigError: letters are not 2 to MAX_CLASSES different drawable characters.
+    """
     for letter in letters:
         if len(letter) != 1 or not _is_drawable(letter):
             raise ConfigError(f"letters: {letter!r} is not a single character that a font draws alone.")

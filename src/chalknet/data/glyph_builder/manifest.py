@@ -1,4 +1,4 @@
-"""The manifest: the faces of a set as records and as CSV, and the fonts on disk that it pins."""
+"""The manifest: the faces of a set as records and as CSV, and the fonts on disk that it lists."""
 
 from __future__ import annotations
 
@@ -23,12 +23,22 @@ from chalknet.files import read_bytes, reading
 from chalknet.formatting import csv_text
 
 MANIFEST_COLUMNS = ("face_id", "family_group", "family", "face", "file", "index", "sha256", "letters")
-MAX_MANIFEST_BYTES = 2**28  # some half a million faces; a larger one is a trap or a mistake
+MAX_MANIFEST_BYTES = 2**28  # enough for half a million faces
 
 
 @dataclass(frozen=True)
 class FaceRecord:
-    """A face as the manifest lists it; `letters` are those of its images that are in the set, in order."""
+    """A face as the manifest lists it.
+
+    Attributes:
+        face_id: number of the face.
+        family_group: number of the family group.
+        family, face: names in the font.
+        file: name of the font file.
+        index: number of the face in the file.
+        sha256: digest of the file.
+        letters: the letters of this face that are in the set, in order.
+    """
 
     face_id: int
     family_group: int
@@ -43,7 +53,14 @@ class FaceRecord:
 def face_records(
     faces: Sequence[Face], groups: NDArray[np.int64], chosen: Choice, letters: Sequence[str]
 ) -> tuple[tuple[FaceRecord, ...], list[int]]:
-    """A record for every face with an image in the set, groups numbered anew, and the faces' positions."""
+    """Return a record for every face with an image in the set, and the indices of these faces.
+
+    Args:
+        faces: the drawn faces.
+        groups: (F,) family group of each face; renumbered in the records.
+        chosen: the images in the set.
+        letters: K letters.
+    """
     of_face: dict[int, str] = {}
     for letter, kept in zip(letters, chosen.faces, strict=True):
         for i in kept:
@@ -61,16 +78,19 @@ def face_records(
 
 
 def manifest_csv(records: Sequence[FaceRecord]) -> str:
-    """The records as CSV with a heading line; `read_manifest` reads it back."""
+    """Return records as CSV with a header line, for `read_manifest`."""
     rows = ([getattr(record, column) for column in MANIFEST_COLUMNS] for record in records)
     return csv_text([MANIFEST_COLUMNS, *rows], is_data=True)
 
 
 def read_manifest(path: Path) -> tuple[FaceRecord, ...]:
-    """The pin list in a CSV file, gzipped or not; columns beyond MANIFEST_COLUMNS are ignored, `index` may be absent.
+    """Read a manifest from a CSV file, gzipped or not.
+
+    Columns other than MANIFEST_COLUMNS are ignored, and `index` may be missing.
 
     Raises:
-        DataError: the file cannot be read, a column or value is missing or wrong, or the list is empty.
+        DataError: the file cannot be read, a column or value is missing or invalid, or there are no
+            faces.
     """
     rows = csv_rows(path)
     missing = [c for c in MANIFEST_COLUMNS if c != "index" and rows and c not in rows[0]]
@@ -81,13 +101,21 @@ def read_manifest(path: Path) -> tuple[FaceRecord, ...]:
 
 
 def csv_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file in UTF-8, gzipped or not, as {column: text}; a DataError if that cannot be read."""
+    """Read the rows of a CSV file in UTF-8, gzipped or not, as {column: text}.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     with reading(str(path)):
         return csv_rows_from_bytes(read_bytes(path, MAX_MANIFEST_BYTES), str(path))
 
 
 def csv_rows_from_bytes(data: bytes, source: str) -> list[dict[str, str]]:
-    """As `csv_rows`, of the file's bytes."""
+    """Return the rows in the bytes of a CSV file, as `csv_rows`.
+
+    Raises:
+        DataError: the bytes are not CSV in UTF-8.
+    """
     try:
         text = _unzipped(data, source).decode("utf-8")
         return list(csv.DictReader(io.StringIO(text, newline=""), strict=True, restval=""))
@@ -96,6 +124,7 @@ def csv_rows_from_bytes(data: bytes, source: str) -> list[dict[str, str]]:
 
 
 def _unzipped(data: bytes, source: str) -> bytes:
+    """Return the bytes of a file, decompressed if they are gzipped."""
     if data[:2] != b"\x1f\x8b":
         return data
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
@@ -106,10 +135,11 @@ def _unzipped(data: bytes, source: str) -> bytes:
 
 
 def _record(row: dict[str, str], where: str) -> FaceRecord:
+    """Return one row of a manifest as a record, checked."""
     values: dict[str, int | str] = {}
     for field in fields(FaceRecord):
         text = row.get(field.name) or ("0" if field.name == "index" else "")
-        values[field.name] = _whole_number(text, field.name, where) if field.type == "int" else text
+        values[field.name] = _integer(text, field.name, where) if field.type == "int" else text
     if not re.fullmatch(r"[0-9a-f]{64}", str(values["sha256"])):
         raise DataError(f"{where}: sha256 must be 64 hexadecimal digits, got {values['sha256']!r}.")
     if not values["letters"]:
@@ -117,14 +147,24 @@ def _record(row: dict[str, str], where: str) -> FaceRecord:
     return FaceRecord(**values)  # type: ignore[arg-type]
 
 
-def _whole_number(text: str, column: str, where: str) -> int:
+def _integer(text: str, column: str, where: str) -> int:
+    """Return a cell as an integer."""
     if not re.fullmatch(r"[0-9]{1,9}", text):
         raise DataError(f"{where}: {column} must be an integer, got {text!r}.")
     return int(text)
 
 
 def match_pinned(fonts: Sequence[FontFile], manifest: Sequence[FaceRecord], source: str) -> list[FontFile]:
-    """The font of each record, found by its digest; a DataError counts and names those that are not there."""
+    """Return the font of each record, found by its digest.
+
+    Args:
+        fonts: the font files on disk.
+        manifest: the records.
+        source: what messages call the manifest.
+
+    Raises:
+        DataError: fonts are missing or differ; the message counts them and names the first.
+    """
     by_digest: dict[str, FontFile] = {}
     for font in fonts:
         by_digest.setdefault(_file_sha256(font.path), font)
@@ -138,8 +178,9 @@ def match_pinned(fonts: Sequence[FontFile], manifest: Sequence[FaceRecord], sour
 
 
 def _file_sha256(path: Path) -> str:
+    """Return the digest of a file, or "" if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
-        return ""  # reported as missing by the caller, with the others
+        return ""  # the caller reports it as missing

@@ -1,4 +1,7 @@
-"""Scanning: many files drawn in a pool of processes, which a font that crashes FreeType cannot end."""
+"""Draw many font files in a pool of processes.
+
+A font that crashes FreeType ends only a process of the pool.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from chalknet.data.glyph_builder.fonts import FontFile
 Progress = Callable[[int, int], None]
 Draw = Callable[[DrawTask], Drawn]
 Store = Callable[[Sequence[int], Sequence[Drawn]], None]
-FILES_A_TASK = 8
+FILES_PER_TASK = 8
 
 
 def scan_fonts(
@@ -28,7 +31,19 @@ def scan_fonts(
     jobs: int | None = None,
     on_progress: Progress | None = None,
 ) -> tuple[list[Face], list[Drop]]:
-    """Every face that has all letters, in the order of fonts, and every file or face that has not."""
+    """Draw all fonts.
+
+    Args:
+        fonts: the font files.
+        letters: K single characters.
+        size: height and width of an image in pixels.
+        jobs: number of processes; None for one per core.
+        on_progress: called with (files done, files in total).
+
+    Returns:
+        The faces that have all letters, in the order of fonts, and a drop for every other file or
+        face.
+    """
     results = run_tasks([DrawTask(font, tuple(letters), size) for font in fonts], jobs, on_progress)
     everything = [item for result in results for item in result]
     return [x for x in everything if isinstance(x, Face)], [x for x in everything if isinstance(x, Drop)]
@@ -37,7 +52,7 @@ def scan_fonts(
 def run_tasks(
     tasks: Sequence[DrawTask], jobs: int | None, on_progress: Progress | None, draw: Draw = draw_file
 ) -> list[Drawn]:
-    """The result of each task, in order, whatever the number of processes."""
+    """Return the result of each task, in order, whatever the number of processes."""
     results: dict[int, Drawn] = {}
 
     def store(numbers: Sequence[int], drawn: Sequence[Drawn]) -> None:
@@ -45,7 +60,7 @@ def run_tasks(
         if on_progress is not None:
             on_progress(len(results), len(tasks))
 
-    workers = min(jobs or os.cpu_count() or 1, math.ceil(len(tasks) / FILES_A_TASK))
+    workers = min(jobs or os.cpu_count() or 1, math.ceil(len(tasks) / FILES_PER_TASK))
     if workers <= 1:
         for number, task in enumerate(tasks):
             store([number], [draw(task)])
@@ -56,11 +71,14 @@ def run_tasks(
 
 
 def _run_in_pool(tasks: Sequence[DrawTask], workers: int, draw: Draw, store: Store) -> None:
-    """Draws tasks in a pool until all are done or a font has crashed a process; what is done by then is stored."""
+    """Run tasks in a pool until all are done or a font crashes a process.
+
+    Results that arrive before a crash are stored; the others are left to `_run_alone`.
+    """
     with _pool(workers) as pool:
         waiting: dict[Future[list[Drawn]], list[int]] = {}
-        for first in range(0, len(tasks), FILES_A_TASK):
-            numbers = list(range(first, min(first + FILES_A_TASK, len(tasks))))
+        for first in range(0, len(tasks), FILES_PER_TASK):
+            numbers = list(range(first, min(first + FILES_PER_TASK, len(tasks))))
             waiting[pool.submit(_draw_files, draw, [tasks[n] for n in numbers])] = numbers
         try:
             while waiting:
@@ -74,7 +92,10 @@ def _run_in_pool(tasks: Sequence[DrawTask], workers: int, draw: Draw, store: Sto
 
 
 def _run_alone(numbers: Sequence[int], tasks: Sequence[DrawTask], draw: Draw, store: Store) -> None:
-    """Draws each task in one process that is replaced when a font has crashed it: only that font is dropped."""
+    """Run each task in one process, which is replaced if a font crashes it.
+
+    This identifies the font that crashes, so that only this font is dropped.
+    """
     left = list(numbers)
     while left:
         with _pool(1) as pool:
@@ -88,14 +109,20 @@ def _run_alone(numbers: Sequence[int], tasks: Sequence[DrawTask], draw: Draw, st
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    # spawn: a fork of a process that has BLAS threads can hang, and Python 3.12 warns of it.
+    """Return a pool of processes that ignore Ctrl-C."""
+    # "spawn", because a fork of a process with BLAS threads can hang, and Python 3.12 warns about it.
     return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
 
 
 def _ignore_interrupts() -> None:
-    """Leaves Ctrl-C to the parent, which then ends the pool: one message instead of one trace a process."""
+    """Ignore Ctrl-C in a process of the pool.
+
+    The parent handles it and ends the pool, so that there is one message and not a traceback per
+    process.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _draw_files(draw: Draw, tasks: Sequence[DrawTask]) -> list[Drawn]:
+    """Draw several files in one task."""
     return [draw(task) for task in tasks]

@@ -1,1 +1,4 @@
-"""One file a format: bytes from anywhere become a `Dataset`, or one `DataError` that says what is wrong with them."""
+"""Readers of data files, one module per format.
+
+Each turns untrusted bytes into a `Dataset`, or raises a `DataError` that says what is wrong.
+"""

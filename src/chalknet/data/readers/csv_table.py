@@ -1,4 +1,4 @@
-"""CSV and TSV tables: one row a sample, one column the label, every other column a number."""
+"""CSV and TSV tables: one sample per row, one label column, and numbers in all other columns."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from chalknet.formatting import capitalized, count_of, quoted
 
 GIVE_LABEL = "Give --label-column (in Python: load_data(..., label_column=...))"
 LABEL_NAMES = ("label", "class", "target", "y")
-DELIMITERS = ("\t", ";", ",")  # on a tie the first wins: "1,5;2,5;3" is three columns of decimal commas
-EXCEL_DELIMITER = re.compile(r"sep=(.)\s*")  # a first line that names the delimiter
+DELIMITERS = ("\t", ";", ",")  # on a tie the first is taken: "1,5;2,5;3" has three columns with decimal commas
+EXCEL_DELIMITER = re.compile(r"sep=(.)\s*")  # a first line of Excel that names the delimiter
 MIN_PIXELS = 64
-MAX_NAMES = 2**19  # characters of all names of columns, which go into the model file's header
+MAX_NAMES = 2**19  # total length of column names, which are stored in the header of model files
 MAX_LINE = 2**24  # characters
-MIN_COUNTED = 4  # columns, from which a first row of 0, 1, 2, ... is no sample
-ROWS_AT_ONCE = 4_096  # between two looks at the budget
-CLASS_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # 007 and +7 are names, and so is what no int64 holds
-WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
+MIN_COUNTED = 4  # from so many columns on, a first row 0, 1, 2, ... is a header
+ROWS_AT_ONCE = 4_096  # between two checks of the budget
+CLASS_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # 007, +7 and numbers beyond int64 are names
+INTEGER = re.compile(r"[+-]?[0-9]+")
 NUMBER = re.compile(
     r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*|\s*[+-]?(?:nan|inf|infinity)\s*", re.I | re.A
 )
@@ -42,13 +42,13 @@ MISSING = ("nan", "na", "n/a", "null", "none", "nil", "missing", "?", "-", ".")
 
 @dataclass(frozen=True)
 class _Columns:
-    """Which column is what.
+    """The meaning of the columns of a table.
 
     Attributes:
-        names: a name a column, from the header or "column 1", "column 2", ...
-        label: index of the label's column; None where there is none.
+        names: the column names, from the header or "column 1", "column 2", ...
+        label: index of the label column, or None.
         has_header: whether the first row is the header.
-        is_guess: whether the label's column was neither named nor given.
+        is_guess: whether the label column was neither named nor given.
     """
 
     names: tuple[str, ...]
@@ -58,17 +58,18 @@ class _Columns:
 
     @property
     def features(self) -> list[str]:
+        """Return the names of all columns except the label."""
         return [name for at, name in enumerate(self.names) if at != self.label]
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """What the header calls the features; () where there is none, or none that can be printed and kept."""
+        """Return the feature names in the header, or () if there are none that can be stored."""
         names = tuple(self.features)
         is_usable = self.has_header and not _is_counted(self.names) and all(map(str.isprintable, names))
         return names if is_usable and sum(map(len, names)) <= MAX_NAMES else ()
 
     def notes(self) -> list[str]:
-        """What was assumed, and what changes it."""
+        """Return notes about what was assumed, and how to change it."""
         notes = []
         if self.has_header and _is_counted(self.names):
             notes.append("The first row numbers the columns and is read as their heads.")
@@ -82,7 +83,14 @@ class _Columns:
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """The rows: features (N, I); labels (N,), numbers of texts, with the line where each text comes first."""
+    """The values of a table.
+
+    Attributes:
+        features: (N, I) numbers.
+        labels: (N,) index into texts.
+        texts: the different labels, in order of appearance.
+        lines: the line on which each text appears first.
+    """
 
     features: NDArray[np.float64]
     labels: IntArray
@@ -98,22 +106,28 @@ def read_csv(
     image_size: tuple[int, int] | None = None,
     known_classes: Sequence[str] = (),
 ) -> Dataset:
-    """Return the samples of a CSV or TSV table.
+    """Read labeled samples from a CSV or TSV table.
 
-    Rows are float64, the table's own numbers, and nothing scales them. They become images where image_size says so, or
-    where they can only be pixels: integers in 0..255, one of them above 127, and a square number of at least 64
-    feature columns, as in the MNIST tables. Pixels in 0..255 are uint8.
+    Rows are float64 and not scaled. They become images if image_size is given, or if they can only
+    be
+    pixels: integers in 0..255, at least one above 127, and a square number of at least 64 feature
+    columns, as in the MNIST tables. Pixels in 0..255 are uint8.
 
     Args:
-        file: UTF-8, gzipped or not, delimited by comma, semicolon or tab, quoted as CSV quotes.
-        class_names: K names. Where every label is one of them they give the order, else labels must be 0..K-1.
-        label_column: name or index (from 0, negative from the end). Without it, the header's label, class, target or
-            y, or the first column where there is no header.
+        file: UTF-8 text, gzipped or not, delimited by comma, semicolon or tab, with CSV quoting.
+        class_names: K names. If every label is one of them, they set the order; otherwise labels
+            must be 0..K-1.
+        label_column: name or index (from 0, negative from the end). By default the column that the
+            header names label, class, target or y, or the first column if there is no header.
         image_size: (H, W) with H·W feature columns.
-        known_classes: classes without samples here, beside one class alone.
+        known_classes: names of classes that may have no samples here.
+
+    Returns:
+        The samples as a `Dataset`.
 
     Raises:
-        DataError: rows of different lengths, a feature that is no finite number, no label column; with the line.
+        DataError: rows have different lengths, a feature is not a finite number, or there is no
+            label column; the message names the line.
     """
     rows = _Rows(file)
     columns = _find_columns(rows, label_column)
@@ -132,19 +146,23 @@ def read_csv(
 def read_csv_rows(
     file: SourceFile, n_values: int, *, label_column: str | int | None = None, names: Sequence[str] = ()
 ) -> tuple[NDArray[np.float64], list[str], tuple[str, ...]]:
-    """Return the rows of a table, of which the labels need not be there, and notes.
+    """Read the rows of a table that may or may not have labels.
 
-    Its width tells: n_values columns are all features; of one more, one is the label, found as `read_csv` finds it,
-    and left out.
+    The number of columns decides: n_values columns are all features. With one more column, one is
+    the label, found as in `read_csv`, and is left out.
 
     Args:
-        n_values: I, features of a row.
-        label_column: name or index of the column to leave out.
-        names: what the features are called, where that is known; it helps messages.
+        file: as in `read_csv`.
+        n_values: I, the number of features of a row.
+        label_column: name or index of a column to leave out.
+        names: the expected names of the features, or (); used in messages.
+
     Returns:
-        (N, I) float64, what was left out, and what the header calls the features.
+        (N, I) float64 rows, notes about what was left out, and the names of the features in the
+            header.
+
     Raises:
-        DataError: as `read_csv`, and where the width is another.
+        DataError: as `read_csv`, or the table has another number of columns.
     """
     rows = _Rows(file, min_columns=1)
     header = tuple(cell.strip() for cell in rows.first_two[0])
@@ -168,7 +186,7 @@ def read_csv_rows(
         notes = [*replace(columns, is_guess=False).notes()]
         notes.append(f"The label, {_column(columns.names[columns.label])}, is left out.")
     else:
-        # The first row is a header if half of its cells or more are not numbers, or if it counts the columns.
+        # The first row is a header if at least half of its cells are not numbers, or if it counts columns.
         has_header = 2 * sum(not _is_number(cell) for cell in header) >= len(header) or _is_counted(header)
         columns = _Columns(header if has_header else _numbered_columns(len(header)), None, has_header)
         notes = columns.notes()
@@ -176,13 +194,13 @@ def read_csv_rows(
 
 
 def _surplus(header: Sequence[str], names: Sequence[str]) -> str:
-    """The columns that are not among those expected, where the header has all of them."""
+    """Return a sentence that names unexpected columns, if the header has all expected ones."""
     surplus = [name for name in header if name not in names]
     return f" The model knows no {quoted(surplus)}." if names and set(names) <= set(header) and surplus else ""
 
 
 class NoLabelError(DataError):
-    """A table whose header names no label."""
+    """Raised when no column of a header is named as a label."""
 
 
 # ---- text to rows ---------------------------------------------------------------------------------------------------
@@ -190,12 +208,17 @@ class NoLabelError(DataError):
 
 @dataclass
 class _Rows:
-    """The rows of a table with their line numbers, read anew by each iteration; blank lines are passed over.
+    """The rows of a table with their line numbers.
+
+    Each iteration reads the file again. Blank lines are skipped.
 
     Attributes:
-        first_two: the first two rows, without their line numbers.
-        to_number: reads the cells of the row that came last. Python's float also reads 1_000 and digits of other
-            scripts; only rows that have them pay for the check.
+        file: the table.
+        min_columns: the smallest number of columns that is accepted.
+        first_two: the first two rows, without line numbers.
+        to_number: parses the cells of the row that was yielded last. Python's float also accepts
+            1_000 and digits of other scripts, so rows that contain such characters get a strict
+            parser.
     """
 
     file: SourceFile
@@ -205,6 +228,7 @@ class _Rows:
     _delimiter: str = ""
 
     def __post_init__(self) -> None:
+        """Find the delimiter, and read the first two rows."""
         first = next((line for line in self._lines() if line.strip()), "")
         if not first:
             raise DataError(f"{self.file.name}: no samples; the file holds no text.")
@@ -220,6 +244,7 @@ class _Rows:
             )
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield the line number and the cells of each row."""
         reader = csv.reader(self._lines(), delimiter=self._delimiter, strict=True)
         try:
             for row in reader:
@@ -230,6 +255,7 @@ class _Rows:
             raise DataError(f"{self.file.name}: line {reader.line_num}: the quoting is broken ({error}).") from error
 
     def _lines(self) -> Iterator[str]:
+        """Yield the lines of the file, checked, with the line that names the delimiter blanked."""
         with self.file.unpacked() as stream:
             text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
             try:
@@ -242,12 +268,13 @@ class _Rows:
                     if number > 1 or not EXCEL_DELIMITER.fullmatch(line) or not self._delimiter:
                         yield line
                     else:
-                        yield "\n"  # counted, and passed over
+                        yield "\n"  # keeps the line numbers, and is skipped as blank
             finally:
                 with suppress(ValueError):  # the file is closed
                     text.detach()
 
     def _check(self, line: str, where: str) -> None:
+        """Raise DataError for a line that is too long or not text, and choose the number parser."""
         if len(line) == MAX_LINE:
             raise DataError(f"{where} has more than {MAX_LINE:,} characters. Expected one line for each sample.")
         if "\0" in line:
@@ -255,7 +282,7 @@ class _Rows:
         if not line.isascii():
             try:
                 line.encode()
-            except UnicodeEncodeError as error:  # of a byte that is no UTF-8
+            except UnicodeEncodeError as error:  # a byte that is not UTF-8
                 byte = ord(line[error.start]) & 0xFF
                 raise DataError(f"{where} is not UTF-8 text (byte {byte:02x}). Save the table as UTF-8.") from error
             self.to_number = _strict_number
@@ -264,19 +291,22 @@ class _Rows:
 
 
 def _n_columns(line: str, delimiter: str) -> int:
+    """Return the number of columns that a delimiter gives in a line."""
     try:
         return max((len(row) for row in csv.reader([line], delimiter=delimiter)), default=0)
-    except csv.Error:  # a field longer than the reader allows; reading the table will say so
+    except csv.Error:  # a field is too long; reading the table reports it
         return line.count(delimiter) + 1
 
 
 def _strict_number(cell: str) -> float:
+    """Return a cell as a number; raise ValueError for what only Python accepts as one."""
     if not _is_number(cell):
         raise ValueError
     return float(cell)
 
 
 def _is_number(cell: str) -> bool:
+    """Return whether a cell is a number."""
     return NUMBER.fullmatch(cell) is not None
 
 
@@ -284,6 +314,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _find_columns(rows: _Rows, label_column: str | int | None) -> _Columns:
+    """Return the meaning of the columns, from the first two rows."""
     first, *rest = rows.first_two
     header = [cell.strip() for cell in first]
     if label_column is None:
@@ -302,17 +333,21 @@ def _find_columns(rows: _Rows, label_column: str | int | None) -> _Columns:
 
 
 def _is_counted(header: Sequence[str]) -> bool:
-    """Whether a first row is 0, 1, 2, ..., which pandas writes above nameless columns, with an index or not."""
+    """Return whether a first row is 0, 1, 2, ..., possibly after an empty cell.
+
+    pandas writes such a row above columns without names.
+    """
     cells = header[1:] if header[0] == "" else header
     return len(cells) >= MIN_COUNTED and list(cells) == [str(at) for at in range(len(cells))]
 
 
 def _numbered_columns(n: int) -> tuple[str, ...]:
+    """Return the names "column 1", "column 2", ..."""
     return tuple(f"column {at + 1}" for at in range(n))
 
 
 def _given_column(header: Sequence[str], label_column: str | int, source: str) -> int:
-    """Index of the column that label_column says, by its exact name, its name in other case, or its index."""
+    """Return the index of the column with this exact name, name in other case, or index."""
     folded = [name.casefold() for name in header]
     if isinstance(label_column, str):
         for names, wanted in ((list(header), label_column), (folded, label_column.casefold())):
@@ -322,7 +357,7 @@ def _given_column(header: Sequence[str], label_column: str | int, source: str) -
                 )
             if wanted in names:
                 return names.index(wanted)
-        if WHOLE_NUMBER.fullmatch(label_column) is None:
+        if INTEGER.fullmatch(label_column) is None:
             raise DataError(f"{source}: no column is named {label_column!r}; the columns are {quoted(header)}.")
     index = int(label_column[:20]) if isinstance(label_column, str) else label_column
     if not -len(header) <= index < len(header):
@@ -333,13 +368,14 @@ def _given_column(header: Sequence[str], label_column: str | int, source: str) -
 
 
 def _is_header(header: Sequence[str], rest: list[list[str]], label: int | None, label_column: str | int | None) -> bool:
-    """Whether the first row names the columns.
+    """Return whether the first row holds column names.
 
-    Features that are no numbers say so, if they are half of the row or more: one bad cell in the first sample is no
-    header. So does a row that counts the columns. The label's name alone says so too (some headers number the pixels),
-    unless it may be a class, the letter y.
+    It does if at least half of its features are not numbers; a single bad cell in the first sample
+    does not make it a header. It also does if it counts the columns, or if the label column has one
+    of the usual names. The name y is ambiguous, because it can be a class; the next row then
+    decides.
     """
-    if isinstance(label_column, str) and label is not None and WHOLE_NUMBER.fullmatch(label_column) is None:
+    if isinstance(label_column, str) and label is not None and INTEGER.fullmatch(label_column) is None:
         return True
     features = [cell for at, cell in enumerate(header) if at != (label or 0)]
     n_texts = sum(not _is_number(cell) for cell in features)
@@ -355,6 +391,7 @@ def _is_header(header: Sequence[str], rest: list[list[str]], label: int | None, 
 
 
 def _read_table(rows: _Rows, columns: _Columns) -> _Table:
+    """Read all rows into arrays."""
     width, at, source = len(columns.names), columns.label, rows.file.name
     values, labels, numbers, lines = array("d"), array("i"), dict[str, int](), list[int]()
     n_rows = 0
@@ -387,7 +424,7 @@ def _read_table(rows: _Rows, columns: _Columns) -> _Table:
 
 
 def _bad_cell(row: Sequence[str], where: str, columns: _Columns) -> DataError:
-    """What is wrong with the first cell of a row that is no number, and what to do."""
+    """Return the error for the first cell of a row that is not a number."""
     at, cell = next((at, cell) for at, cell in enumerate(row) if not _is_number(cell))
     but = "" if columns.label is None else " but the label"
     if not cell.strip():
@@ -412,7 +449,10 @@ def _bad_cell(row: Sequence[str], where: str, columns: _Columns) -> DataError:
 
 
 def _check_finite(features: NDArray[np.float64], rows: _Rows, columns: _Columns) -> None:
-    if math.isfinite(features.max()) and math.isfinite(features.min()):  # nan passes through both: no copy of the table
+    """Raise DataError for the first value that is not finite."""
+    if math.isfinite(features.max()) and math.isfinite(
+        features.min()
+    ):  # nan propagates through both, without a copy of the table
         return
     row, at = divmod(int(np.argmin(np.isfinite(features))), features.shape[1])
     line = next(islice(rows, row + columns.has_header, None))[0]
@@ -423,11 +463,12 @@ def _check_finite(features: NDArray[np.float64], rows: _Rows, columns: _Columns)
 
 
 def _column(name: str) -> str:
+    """Return what messages call a column."""
     return name if re.fullmatch(r"column \d+", name) else f"column {name[:40]!r}"
 
 
 def _strange_columns(features: NDArray[np.float64], columns: _Columns) -> list[str]:
-    """Notes on columns that are no measurements: those that number the rows, and those that float64 rounds."""
+    """Return notes on columns that number the rows, and on numbers that float64 rounds."""
     rounded = np.maximum(features.max(axis=0), -features.min(axis=0)) > 2**53
     return [
         f"{capitalized(_column(columns.features[at]))} {what} Leave it out of the table{how}."
@@ -445,7 +486,7 @@ def _strange_columns(features: NDArray[np.float64], columns: _Columns) -> list[s
 def _number_labels(
     table: _Table, class_names: Sequence[str] | None, columns: _Columns, source: str, notes: list[str]
 ) -> tuple[IntArray, tuple[str, ...]]:
-    """Label texts to (N,) numbers and the classes' names."""
+    """Return labels as (N,) class indices, and the names of the classes."""
     texts = list(map(nfc, table.texts))
     label = _column(columns.names[columns.label or 0])
 
@@ -454,14 +495,14 @@ def _number_labels(
 
     if "" in texts:
         raise DataError(f"{where('')}: the label is empty. Fill it in or leave the row out.")
-    others = [text for text in texts if WHOLE_NUMBER.fullmatch(text) is None and text not in (class_names or ())]
+    others = [text for text in texts if INTEGER.fullmatch(text) is None and text not in (class_names or ())]
     if len(others) == 1 < len(texts) and others[0].casefold() in MISSING:
         raise DataError(f"{where(others[0])}: the label is {others[0]!r}. Fill it in or leave the row out.")
     if others and all(map(_is_number, texts)):
         fraction = others[0]
         raise DataError(
-            f"{where(fraction)}: label {fraction[:40]!r} is a number but not a whole one; labels are whole "
-            f"numbers or names. Is another column the label? {GIVE_LABEL}."
+            f"{where(fraction)}: label {fraction[:40]!r} is a number but not an integer; labels must be "
+            f"integers or names. Is another column the label? {GIVE_LABEL}."
         )
     are_numbers = all(map(CLASS_NUMBER.fullmatch, texts))
     if class_names is not None:
@@ -484,7 +525,7 @@ def _number_labels(
 
 
 def _strange_labels(table: _Table, texts: Sequence[str], label: str) -> list[str]:
-    """Notes on labels that may mark missing ones, and on numbers that are told apart by the way they are written."""
+    """Return notes on labels that can mark missing values, and on labels such as 01."""
     notes = []
     for at, text in enumerate(texts):
         if text.casefold() in MISSING:
@@ -494,7 +535,7 @@ def _strange_labels(table: _Table, texts: Sequence[str], label: str) -> list[str
                 "missing, leave these rows out."
             )
     values = {text.lstrip("+").lstrip("0") for text in texts}
-    if all(map(WHOLE_NUMBER.fullmatch, texts)) and len(values) < len(texts):
+    if all(map(INTEGER.fullmatch, texts)) and len(values) < len(texts):
         notes.append(f"{capitalized(label)}: labels such as 1 and 01 are read as names, so they are different classes.")
     return notes
 
@@ -505,7 +546,7 @@ def _strange_labels(table: _Table, texts: Sequence[str], label: str) -> list[str
 def _as_images(
     features: NDArray[np.float64], image_size: tuple[int, int] | None, source: str, notes: list[str]
 ) -> NDArray[Any]:
-    """(N, H, W) where the rows are images, else (N, I) as they are."""
+    """Return features as (N, H, W) if the rows are images, and as (N, I) otherwise."""
     n_columns = features.shape[1]
     if image_size is not None and math.prod(image_size) != n_columns:
         raise DataError(

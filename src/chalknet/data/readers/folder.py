@@ -1,4 +1,4 @@
-"""A folder of image folders: each sub-folder is a class, its name the class's name, its images the samples."""
+"""Folders of images: each sub-folder is a class, and the images in it are its samples."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from chalknet.files import Budget, read_bytes, reading
 from chalknet.formatting import count_of, quoted
 
 BATCH_FILES = 64
-DIM = 16  # of 255: the brightest pixel of images of 12 bits that were saved with 16
+DIM = 16  # of 255: brightest pixel of a 12-bit image that was saved with 16 bits
 
 
-# What a note says of some images.
+# Texts of notes on images, by kind.
 TOLD = {
     "transparent": "with transparency laid on white",
     "32-bit": "of 32-bit integers, read as 8-bit pixels where none is above 255, else as 16-bit ones",
@@ -38,7 +38,15 @@ TOLD = {
 
 @dataclass(frozen=True, eq=False)
 class _ImageFile:
-    """What one file gave: its digest, and its gray image unless it could not be read."""
+    """The result of reading one file.
+
+    Attributes:
+        name: path relative to the folder, with forward slashes.
+        label: the class.
+        digest: SHA-256 of the file.
+        gray: the image, or None if it could not be read.
+        kinds: keys of `TOLD` that apply to the image.
+    """
 
     name: str  # relative to the folder, with forward slashes
     label: int
@@ -56,21 +64,28 @@ def read_folder(
     image_fit: str | None = None,
     known_classes: Sequence[str] = (),
 ) -> Dataset:
-    """The images in the sub-folders of folder, gray, uint8, in the order of their names.
+    """Read the images in the sub-folders of a folder as gray uint8 images, sorted by name.
 
-    Color becomes gray by Pillow's ITU-R 601 weights, 16-bit values are scaled to 8 bits, transparency is laid on white
-    (as a page shows it), a camera's rotation mark is obeyed, and of an animation the first frame is taken. A file that
-    cannot be read is left out and named in the notes; hidden files and folders are not looked at.
+    Color is converted with the ITU-R 601 weights of Pillow, 16-bit values are scaled to 8 bits,
+    transparent images are laid on white, as on a web page, EXIF rotation is applied, and the first
+    frame of an animation is used. Files that cannot be read are left out and named in the notes.
+    Hidden files and folders are ignored.
 
     Args:
-        source: what messages call the folder.
-        class_names: the sub-folders' names in the order that numbers them; sorted where not given.
-        image_size: (H, W) to which images of any other size are resized (Lanczos).
-        image_fit: how images of other proportions are: "stretch", "crop" or "pad"; None to stretch and say so.
-        known_classes: classes without samples here, beside one class alone.
+        folder: the folder.
+        source: what messages call it.
+        class_names: the names of the sub-folders in the order of the labels; sorted by default.
+        image_size: (H, W) to which images of other sizes are resized (Lanczos).
+        image_fit: how images of other proportions are resized: "stretch", "crop" or "pad". None
+            stretches them, with a note.
+        known_classes: names of classes that may have no samples here.
+
+    Returns:
+        The samples as a `Dataset`.
 
     Raises:
-        DataError: fewer than two classes, a class without a readable image, or different sizes and no image_size.
+        DataError: there are fewer than two classes, a class has no readable image, or images differ
+            in size and image_size is not given.
     """
     names = _class_folders(folder, source, class_names, is_part=bool(known_classes))
     notes: list[str] = []
@@ -111,7 +126,7 @@ def read_folder(
 
 
 def _check_sizes(readable: Sequence[_ImageFile], source: str) -> None:
-    """Raise an error that names the first image of another size than most, if there is one."""
+    """Raise DataError for the first image with another size than most images."""
     named = [(file.name, file.gray.shape) for file in readable if file.gray is not None]
     (common, n_common), *others = Counter(shape for _, shape in named).most_common()
     if others:
@@ -124,7 +139,14 @@ def _check_sizes(readable: Sequence[_ImageFile], source: str) -> None:
 
 
 def _class_folders(folder: Path, source: str, class_names: Sequence[str] | None, *, is_part: bool) -> tuple[str, ...]:
-    """The names of the sub-folders, in the order that numbers the classes; one alone only if others are known."""
+    """Return the names of the sub-folders in the order of the labels.
+
+    Args:
+        folder: the folder.
+        source: what messages call it.
+        class_names: the names in their order, or None to sort them.
+        is_part: whether a single sub-folder is enough, because other classes are known.
+    """
     entries = _entries(folder, source)
     found = sorted(entry.name for entry in entries if _holds(entry.is_dir) and entry.name != "__MACOSX")
     if not found:
@@ -139,7 +161,7 @@ def _class_folders(folder: Path, source: str, class_names: Sequence[str] | None,
             "Give the folder that holds the class folders."
         )
     for name in found:
-        if not name.isprintable():  # also lone surrogates, which is how bytes that are no UTF-8 arrive
+        if not name.isprintable():  # also lone surrogates, which stand for bytes that are not UTF-8
             raise DataError(f"{source}: sub-folder {name!r} has a name that cannot be printed. Rename it.")
     by_name = {nfc(name): name for name in found}
     if class_names and sorted(map(nfc, class_names)) != sorted(by_name):
@@ -151,7 +173,7 @@ def _class_folders(folder: Path, source: str, class_names: Sequence[str] | None,
 
 
 def _entries(folder: Path, source: str) -> list[os.DirEntry[str]]:
-    """What is in folder and not hidden, sorted by name."""
+    """Return the entries of a folder that are not hidden, sorted by name."""
     try:
         with os.scandir(folder) as entries:
             return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
@@ -160,7 +182,7 @@ def _entries(folder: Path, source: str) -> list[os.DirEntry[str]]:
 
 
 def _holds(question: Callable[[], bool]) -> bool:
-    """Whether an entry is a file, or a folder; a link in a circle is neither."""
+    """Return the answer of is_file or is_dir; False for links in a circle."""
     try:
         return question()
     except OSError:
@@ -168,7 +190,7 @@ def _holds(question: Callable[[], bool]) -> bool:
 
 
 def _list_files(folder: Path, source: str, names: Sequence[str], notes: list[str]) -> Iterator[tuple[str, int]]:
-    """(relative name, label) of every image file, in sorted order; says in notes what else lies there."""
+    """Yield (relative name, label) of all image files, sorted; add notes on other files."""
     others = [entry.name for entry in _entries(folder, source) if _holds(entry.is_file)]
     if others:
         notes.append(f"{count_of(len(others), 'file')} outside the class folders left out: {quoted(sorted(others))}.")
@@ -194,7 +216,7 @@ def _list_files(folder: Path, source: str, names: Sequence[str], notes: list[str
 
 
 def _count_images(entry: os.DirEntry[str]) -> int:
-    """The image files in a folder and in the folders within it."""
+    """Return the number of image files in a folder and its sub-folders; 0 for a file."""
     if not _holds(lambda: entry.is_dir(follow_symlinks=False)):
         return 0
     return sum(name.lower().endswith(SUFFIXES) for _, _, names in os.walk(entry.path) for name in names)
@@ -207,15 +229,16 @@ def _read_files(
     image_size: tuple[int, int] | None,
     image_fit: str | None,
 ) -> list[_ImageFile]:
-    """Every file of listing, in its order, decoded by a few threads.
+    """Read all files, in order, with a few threads.
 
-    A thread is handed many files at once: for small images the handing over would cost more than the decoding.
+    Each task of a thread is a batch of files, because starting a task costs more than decoding a
+    small image.
     """
     with reading(source):
         n_bytes = sum((folder / name).stat().st_size for name, _ in listing)
     budget = Budget(source, n_bytes, "Give a smaller --image-size (in Python: image_size), or fewer images.")
     files: list[_ImageFile] = []
-    # the filter is set here, once: it is shared by all threads, and setting it in each would be a race
+    # The warnings filter is shared by all threads. Setting it in each of them would be a race.
     with warnings.catch_warnings(), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         warnings.simplefilter("ignore")
         batches = [listing[at : at + BATCH_FILES] for at in range(0, len(listing), BATCH_FILES)]
@@ -235,6 +258,7 @@ def _read_files(
 def _read_file(
     folder: Path, name: str, label: int, image_size: tuple[int, int] | None, image_fit: str | None, budget: Budget
 ) -> _ImageFile:
+    """Read, decode and resize one image file."""
     try:
         content = read_bytes(folder / name, MAX_FILE_BYTES)
     except OSError:
@@ -244,7 +268,7 @@ def _read_file(
     try:
         image = decode_image(content)
         gray = fitted(image.gray, image_size, image_fit or "stretch")
-    except Exception:  # a damaged image can raise nearly anything in Pillow's decoders; the file is named in the notes
+    except Exception:  # Pillow's decoders can raise anything; the file is named in the notes
         return _ImageFile(name, label, digest, None)
     finally:
         budget.spend(time.thread_time() - start)
@@ -260,4 +284,5 @@ def _read_file(
 
 
 def _high_wide(shape: tuple[int, ...]) -> str:
+    """Return a size in words."""
     return f"{shape[0]} high and {shape[1]} wide"

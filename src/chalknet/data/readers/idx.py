@@ -1,4 +1,4 @@
-"""IDX, the format of MNIST: two zero bytes, a type, the number of dimensions, the dimensions, then the values."""
+"""IDX files, the format of MNIST: a header with type and dimensions, then the values."""
 
 from __future__ import annotations
 
@@ -23,24 +23,29 @@ KINDS = ("images", "labels")
 
 
 def looks_like_idx(head: bytes) -> bool:
-    """Whether the first bytes of a file can be the head of an IDX file."""
+    """Return whether these first bytes of a file can be those of an IDX file."""
     return len(head) >= 4 and head[:2] == b"\0\0" and head[2] in TYPES
 
 
 def read_idx(path: Path, source: str, *, class_names: Sequence[str] | None = None) -> Dataset:
-    """Return the samples of a folder with MNIST's files, or of one images file with its labels beside it.
+    """Read labeled samples from a folder of MNIST's files, or from one images file.
 
     Args:
-        source: what messages call the folder or the file.
-        class_names: K names; "0" to the largest label where not given.
+        path: the folder, or the images file with its labels file beside it.
+        source: what messages call it.
+        class_names: K names; "0" up to the largest label by default.
+
+    Returns:
+        The samples as a `Dataset`; MNIST's t10k files become the provided test split.
+
     Raises:
-        DataError: a file is missing, damaged, or is not what `Dataset` needs.
+        DataError: a file is missing, damaged, or does not hold what a `Dataset` needs.
     """
     if path.is_dir():
         has_test = any(mnist_file(path, "t10k", kind) for kind in ("images", "labels"))
         found = [
-            [mnist_file(path, part, kind) or _missing(path, source, mnist_names(part, kind)) for kind in KINDS]
-            for part in ("train", "t10k")[: 1 + has_test]
+            [mnist_file(path, split, kind) or _missing(path, source, mnist_names(split, kind)) for kind in KINDS]
+            for split in ("train", "t10k")[: 1 + has_test]
         ]
     else:
         if read_idx_array(path, source)[0].ndim == 1:
@@ -52,23 +57,23 @@ def read_idx(path: Path, source: str, *, class_names: Sequence[str] | None = Non
                 "and 'idx1' for 'idx3'. Rename the two, such as train-images-idx3-ubyte and train-labels-idx1-ubyte."
             )
         found = [[path, first_file(path.parent, names) or _missing(path.parent, source, names)]]
-    parts, digests = [], []
+    splits, digests = [], []
     for name, files in zip(("train", "test"), found, strict=False):
         arrays = [read_idx_array(file, str(file)) for file in files]
         digests += [(file.name, digest) for file, (_, digest) in zip(files, arrays, strict=True)]
-        parts.append(SourceSplit(name, arrays[0][0], arrays[1][0], str(files[0]), str(files[1])))
-    return dataset_from_splits(parts, source, class_names=class_names, sha256=digest_of_files(digests))
+        splits.append(SourceSplit(name, arrays[0][0], arrays[1][0], str(files[0]), str(files[1])))
+    return dataset_from_splits(splits, source, class_names=class_names, sha256=digest_of_files(digests))
 
 
 def read_idx_images(path: Path, source: str) -> list[NDArray[Any]]:
-    """Return the arrays of images in a folder with MNIST's files, or in one file.
+    """Read the images of a folder of MNIST's files, or of one file.
 
     Raises:
-        DataError: a file is damaged or holds labels, or the images of two files differ in shape.
+        DataError: a file is damaged or holds labels, or two files hold images of different shapes.
     """
     files = [path]
     if path.is_dir():
-        files = [file for part in ("train", "t10k") if (file := mnist_file(path, part, "images"))]
+        files = [file for split in ("train", "t10k") if (file := mnist_file(path, split, "images"))]
     arrays = [read_idx_array(file, source if file is path else str(file))[0] for file in files]
     if arrays[0].ndim == 1:
         raise DataError(f"{source}: holds labels. Give the images file.")
@@ -78,7 +83,7 @@ def read_idx_images(path: Path, source: str) -> list[NDArray[Any]]:
 
 
 def read_idx_array(path: Path, name: str) -> tuple[NDArray[Any], bytes]:
-    """Return the array in an IDX file, gzipped or not, and the file's digest.
+    """Return the array in an IDX file, gzipped or not, and the digest of the file.
 
     Raises:
         DataError: as `parse_idx`, or the file cannot be read.
@@ -88,12 +93,13 @@ def read_idx_array(path: Path, name: str) -> tuple[NDArray[Any], bytes]:
 
 
 def parse_idx(stream: IO[bytes], budget: Budget) -> NDArray[Any]:
-    """Return the array in an IDX stream, writable and in the machine's byte order.
+    """Return the array in an IDX stream, writable and in native byte order.
 
-    Memory grows with what is there, so a header that promises too much costs nothing.
+    Memory grows with the data that arrive, so a header that promises too much costs nothing.
 
     Raises:
         DataError: the header is wrong, or promises more or fewer bytes than there are.
+
     Source: Y. LeCun, C. Cortes and C. Burges, The MNIST database, "the IDX file format".
     """
     head = stream.read(4)
@@ -114,6 +120,7 @@ def parse_idx(stream: IO[bytes], budget: Budget) -> NDArray[Any]:
 
 
 def _parse_header(head: bytes, source: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Return the type and shape in the header of an IDX file."""
     if len(head) < 4:
         raise DataError(f"{source}: an IDX file begins with a header of at least 4 bytes, got {len(head)}.")
     if not looks_like_idx(head):
@@ -133,27 +140,33 @@ def _parse_header(head: bytes, source: str) -> tuple[np.dtype[Any], tuple[int, .
 
 
 def labels_file_names(images_name: str) -> tuple[str, ...]:
-    """The names under which the labels of an images file are looked for; none where the name does not say "images"."""
+    """Return the possible names of the labels file of an images file, or ()."""
     plain = images_name.removesuffix(".gz")
     renamed = plain.replace("images", "labels").replace("idx3", "idx1")
     return () if renamed == plain or "images" not in plain else (renamed, f"{renamed}.gz")
 
 
-def mnist_names(part: str, kind: str) -> tuple[str, ...]:
-    """The names that one of MNIST's four files goes by: part is "train" or "t10k", kind "images" or "labels"."""
-    plain = [f"{part}-{kind}{mark}idx{3 if kind == 'images' else 1}-ubyte" for mark in "-."]
+def mnist_names(split: str, kind: str) -> tuple[str, ...]:
+    """Return the possible names of one of MNIST's four files.
+
+    Args:
+        split: "train" or "t10k".
+        kind: "images" or "labels".
+    """
+    plain = [f"{split}-{kind}{mark}idx{3 if kind == 'images' else 1}-ubyte" for mark in "-."]
     return (*plain, *(f"{name}.gz" for name in plain))
 
 
-def mnist_file(folder: Path, part: str, kind: str) -> Path | None:
-    """One of MNIST's four files in a folder."""
-    return first_file(folder, mnist_names(part, kind))
+def mnist_file(folder: Path, split: str, kind: str) -> Path | None:
+    """Return one of MNIST's four files in a folder, or None."""
+    return first_file(folder, mnist_names(split, kind))
 
 
 def first_file(folder: Path, names: Sequence[str]) -> Path | None:
-    """The first of these files that a folder holds."""
+    """Return the first of these names that is a file in a folder, or None."""
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _missing(folder: Path, source: str, names: Sequence[str]) -> NoReturn:
+    """Raise DataError for a missing file."""
     raise DataError(f"{source}: a file is missing: looked for {', '.join(names)} in {folder}. Put it there.")

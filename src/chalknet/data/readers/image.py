@@ -1,4 +1,4 @@
-"""One image file: decoded within bounds, made gray, and brought to a size."""
+"""Single image files: bounded decoding, conversion to gray, and resizing."""
 
 from __future__ import annotations
 
@@ -22,21 +22,23 @@ if TYPE_CHECKING:
 GrayImage = NDArray[np.uint8]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
-# Pillow knows more, some of which start other programs; only these are tried, whatever a file's name says
+# Pillow has more decoders, some of which start other programs. Only these formats are tried, whatever
+# the name of a file is.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
-# how their files begin; BMP's BM and PPM's P5 are left to the name, as a table's first column may be called so
+# First bytes of these formats. BMP (BM) and PPM (P5) are recognized by name, because a table can begin
+# with these characters.
 HEADS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 
 MAX_FILE_BYTES = 2**28
-MAX_PIXELS = 2**27  # of one image: 134 million, below the 179 million that Pillow itself refuses
-LARGE_PIXELS = 2**25  # from here on one at a time, and JPEG files in a fraction of their size
-MAX_SCANNED = 2**34  # pixels of all scans of a progressive JPEG together, some seconds of decoding
-JPEG_SCAN = b"\xff\xda"  # begins a scan, and is nowhere within one
-BAND_PIXELS = 2**20  # made gray at a time
-BITS_PER_SAMPLE = 258  # a TIFF's tag
+MAX_PIXELS = 2**27  # of one image: 134 million, below the limit of Pillow (179 million)
+LARGE_PIXELS = 2**25  # larger images are decoded one at a time, and JPEG files in reduced size
+MAX_SCANNED = 2**34  # pixels times scans of a progressive JPEG: some seconds of decoding
+JPEG_SCAN = b"\xff\xda"  # marks the beginning of a scan, and does not occur inside one
+BAND_PIXELS = 2**20  # converted to gray at a time
+BITS_PER_SAMPLE = 258  # a tag of TIFF files
 FITS = ("stretch", "crop", "pad")
-VISIBLE = 1.05  # a change of proportions by less is not told
-ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # a camera's rotation mark, and those that exchange width and height
+VISIBLE = 1.05  # smaller changes of the proportions get no note
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # EXIF tag of the rotation, and its values that exchange width and height
 
 _one_large = threading.Lock()
 
@@ -45,13 +47,13 @@ MODE_NAMES = {"L": "gray", "1": "black and white", "P": "palette", "LA": "gray w
 
 @dataclass(frozen=True, eq=False)
 class ReadImage:
-    """One image as it is used, and how it came.
+    """One decoded image.
 
     Attributes:
         gray: (H, W) uint8.
-        mode: what its pixels were, in a word: "gray", "RGB", "palette", "16-bit gray", ...
-        size: (width, height) as shown, after a camera's rotation mark.
-        was_transparent: whether any of it was, and was laid on white.
+        mode: what the pixels were: "gray", "RGB", "palette", "16-bit gray", ...
+        size: (width, height) as displayed, with EXIF rotation applied.
+        was_transparent: whether a pixel was transparent and laid on white.
     """
 
     gray: GrayImage
@@ -61,53 +63,58 @@ class ReadImage:
 
 
 def read_image(path: Path, source: str) -> ReadImage:
-    """Return the image in a file as a folder's images are read, in its own size or a large JPEG in a part of it.
+    """Read one image file in its own size; a large JPEG is reduced.
 
     Args:
-        source: what messages call the file.
+        path: the file.
+        source: what messages call it.
+
     Raises:
-        DataError: no image of a known kind, a damaged one, or one beyond the bounds.
+        DataError: the file is not an image of a supported format, is damaged, or is too large.
     """
     with reading(source):
         content = read_bytes(path, MAX_FILE_BYTES)
     try:
-        with warnings.catch_warnings():  # Pillow warns of what it can pass over, such as a damaged date
+        with warnings.catch_warnings():  # Pillow warns about what it can ignore, such as a damaged date
             warnings.simplefilter("ignore")
             return decode_image(content)
-    except Exception as error:  # a damaged image can raise nearly anything in Pillow's decoders
+    except Exception as error:  # Pillow's decoders can raise anything for a damaged image
         raise DataError(f"{source}: {_reason(error)}") from error
 
 
 def looks_like_image(head: bytes, name: str) -> bool:
-    """Whether a file is meant as an image, by its first bytes or, where they are damaged, by its name."""
+    """Return whether a file is meant as an image, by its first bytes or its name."""
     is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     return head.startswith(HEADS) or is_webp or name.lower().endswith(SUFFIXES)
 
 
 class _Timed(io.BytesIO):
-    """The bytes of an image file, whose decoding may not take too long."""
+    """The bytes of an image file, with a limit of the time for decoding."""
 
     def __init__(self, content: bytes) -> None:
+        """Create a stream of these bytes, and start its budget."""
         super().__init__(content)
         self._budget = Budget("image", len(content), "It may be damaged.", SlowImageError)
 
     def read(self, size: int | None = -1) -> bytes:
+        """Read bytes after checking the time."""
         self._budget.check_time()
         return super().read(size)
 
 
 class SlowImageError(DataError):
-    """An image that takes longer to decode than its size can explain."""
+    """Raised when decoding an image takes longer than its size can explain."""
 
 
 def decode_image(content: bytes) -> ReadImage:
-    """The image in the bytes of an image file, in its own size, or a large JPEG in half, a quarter or an eighth of it.
+    """Decode the bytes of an image file; a large JPEG is reduced to a half, a quarter or an eighth.
 
-    Large ones are decoded one at a time, whatever the threads. The largest take less than 1 GiB, and 2 GiB as WebP,
-    whose decoder makes copies.
+    Only one large image is decoded at a time, in all threads together. The largest images take less
+    than 1 GiB, or 2 GiB as WebP, whose decoder makes copies.
 
     Raises:
-        Exception: whatever Pillow raises for bytes that are no image; ValueError for too many or unscaled pixels.
+        Exception: any error of Pillow for bytes that are not an image. ValueError: there are too
+            many pixels, or their scale is unknown.
     """
     from PIL import Image
 
@@ -116,13 +123,15 @@ def decode_image(content: bytes) -> ReadImage:
         if width * height > MAX_PIXELS:
             raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
         scans = content.count(JPEG_SCAN) if image.format == "JPEG" else 1
-        if scans * width * height > MAX_SCANNED:  # seen before, since one call of the decoder passes over thousands
+        if (
+            scans * width * height > MAX_SCANNED
+        ):  # checked before, because a single call of the decoder processes all scans
             raise SlowImageError(f"image: has {scans:,} scans, more than a JPEG of its size can use.")
         with _one_large if width * height > LARGE_PIXELS else nullcontext():
             if width * height > LARGE_PIXELS:
-                # A JPEG decoder gives a half, a quarter or an eighth of the size; other formats stay as they are.
-                part = next((n for n in (2, 4) if width * height <= n * n * LARGE_PIXELS), 8)
-                image.draft(None, (width // part, height // part))
+                # A JPEG decoder can reduce to a half, a quarter or an eighth; other formats stay unchanged.
+                factor = next((n for n in (2, 4) if width * height <= n * n * LARGE_PIXELS), 8)
+                image.draft(None, (width // factor, height // factor))
             image.load()
             orientation = image.getexif().get(ORIENTATION, 1)
             bits = _bits(image)
@@ -133,12 +142,12 @@ def decode_image(content: bytes) -> ReadImage:
 
 
 def _bits(image: Image) -> int:
-    """The bits of a gray pixel where they are more than 8, else 0.
+    """Return the bits of a gray pixel if they are more than 8, and 0 otherwise.
 
-    Pillow may hold 16 bits in 32. A TIFF says which of the two it has.
+    Pillow can store 16-bit pixels in 32 bits; a TIFF says which of the two it has.
     """
     if image.mode.startswith("F"):
-        raise ValueError("its pixels are floats, and what white is among them is not known")
+        raise ValueError("its pixels are floats, whose value of white is unknown")
     if not image.mode.startswith("I"):
         return 0
     bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))
@@ -146,10 +155,11 @@ def _bits(image: Image) -> int:
 
 
 def _gray(image: Image, bits: int) -> tuple[GrayImage, bool]:
-    """(H, W), made in bands, which bounds the memory of what lies between, and whether any of it was transparent.
+    """Return the gray image (H, W), and whether any pixel was transparent.
 
-    Whole numbers of 32 bits have no white of their own: images of at most 255 are taken for pixels of 8 bits, as ImageJ
-    and scikit-image write them, and others for pixels of 16.
+    The image is converted in bands, which bounds the memory. 32-bit integers have no defined white:
+    images with values up to 255 are read as 8-bit pixels, as ImageJ and scikit-image write them,
+    and others as 16-bit pixels.
     """
     rows = max(1, BAND_PIXELS // image.width)
     places = [(top, min(top + rows, image.height)) for top in range(0, image.height, rows)]
@@ -168,11 +178,12 @@ def _gray(image: Image, bits: int) -> tuple[GrayImage, bool]:
 
 
 def _band(image: Image, top: int, bottom: int) -> Image:
+    """Return the rows top to bottom of an image."""
     return image.crop((0, top, image.width, bottom))
 
 
 def _upright(gray: GrayImage, orientation: int) -> GrayImage:
-    """An image as a camera's rotation mark has it."""
+    """Return an image with EXIF rotation applied."""
     if orientation not in range(2, 9):
         return gray
     from PIL import Image, ImageOps
@@ -183,13 +194,14 @@ def _upright(gray: GrayImage, orientation: int) -> GrayImage:
 
 
 def _from_wide(values: NDArray[Any], divisor: int) -> GrayImage:
-    """0..65535 to 0..255, rounded; 65535 = 255 · 257. A wider range has no scale."""
+    """Return values in 0..65535 scaled to 0..255 and rounded; 65535 = 255 · 257."""
     if values.min() < 0 or values.max() > 65_535:
         raise ValueError("values outside the 16-bit range")
     return ((values.astype(np.uint32) + divisor // 2) // divisor).astype(np.uint8)
 
 
 def _on_white(image: Image) -> tuple[GrayImage, bool]:
+    """Return a transparent image laid on white, and whether a pixel was transparent."""
     from PIL import Image as PillowImage
 
     layered = image.convert("RGBA")
@@ -205,28 +217,30 @@ def fitted(
     fill: float = 1.0,
     level: int | None = None,
 ) -> GrayImage:
-    """Return an image of (H, W) pixels, by Lanczos; as it is where it has that size.
+    """Return an image resized to (H, W) by Lanczos resampling; unchanged if it has that size.
 
     Args:
-        fit: "stretch" to change its proportions, "crop" to cut off what is too much, equally on both sides, "pad" to
-            add what is missing.
-        fill: with "pad", the part of the larger side that the image takes.
-        level: with "pad", the value of what is added; by default the median of the image's border.
+        gray: (h, w) uint8.
+        image_size: (H, W), or None to return the image unchanged.
+        fit: "stretch" to change the proportions, "crop" to cut off both sides equally, or "pad" to
+            add a margin.
+        fill: with "pad", the fraction of the larger side that the image takes.
+        level: with "pad", the value of the margin; the median of the image's border by default.
     """
     if image_size is None or (gray.shape == image_size and fill == 1.0):
         return gray
     height, width = image_size
     if fit == "crop":
         tall, wide = (
-            min(gray.shape[0], _of(gray.shape[1] * height / width)),
-            min(gray.shape[1], _of(gray.shape[0] * width / height)),
+            min(gray.shape[0], _pixels(gray.shape[1] * height / width)),
+            min(gray.shape[1], _pixels(gray.shape[0] * width / height)),
         )
         top, left = (gray.shape[0] - tall) // 2, (gray.shape[1] - wide) // 2
         gray = gray[top : top + tall, left : left + wide]
     if fit != "pad":
         return _resized(gray, height, width)
     scale = fill * min(height / gray.shape[0], width / gray.shape[1])
-    tall, wide = _of(gray.shape[0] * scale), _of(gray.shape[1] * scale)
+    tall, wide = _pixels(gray.shape[0] * scale), _pixels(gray.shape[1] * scale)
     if level is None:
         level = int(np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])))
     padded = np.full(image_size, level, np.uint8)
@@ -236,7 +250,7 @@ def fitted(
 
 
 def is_stretched(shape: tuple[int, ...], image_size: tuple[int, int] | None) -> bool:
-    """Whether bringing an image of this shape to another size changes its proportions visibly."""
+    """Return whether resizing changes the proportions of an image visibly."""
     if image_size is None:
         return False
     change = (shape[0] * image_size[1]) / (shape[1] * image_size[0])
@@ -244,17 +258,19 @@ def is_stretched(shape: tuple[int, ...], image_size: tuple[int, int] | None) -> 
 
 
 def _resized(gray: GrayImage, height: int, width: int) -> GrayImage:
+    """Return an image resized by Lanczos resampling."""
     from PIL import Image
 
     return np.array(Image.fromarray(gray).resize((width, height), Image.Resampling.LANCZOS))
 
 
-def _of(size: float) -> int:
+def _pixels(size: float) -> int:
+    """Return a size rounded to pixels, at least 1."""
     return max(1, round(size))
 
 
 def _reason(error: Exception) -> str:
-    """Why a file is no image that can be used, in words; Pillow's own would name objects in memory."""
+    """Return why a file cannot be used; messages of Pillow itself would show object addresses."""
     from PIL import Image, UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):

@@ -1,4 +1,4 @@
-"""Arrays in .npy files, read as they are needed: an images file and its labels, or a folder with one pair or many."""
+"""Samples in .npy files with labels files beside them; the samples stay on disk."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from chalknet.files import open_regular
 
 SUFFIX = ".npy"
 PAIRS = (("images", "labels"), ("inputs", "labels"), ("X", "y"), ("x", "y"), ("data", "target"))
-SORTED_BELOW = 0.5  # of the changes of class that a shuffled order would have
+SORTED_BELOW = 0.5  # fraction of the changes of class that a shuffled order would have
 INPUT_TYPES = ("uint8", "float32", "float64")
 
 FilePair = tuple[Path, Path]
 
 
 def find_pairs(folder: Path) -> list[FilePair]:
-    """The samples files in a folder, each with its labels: images.npy and labels.npy, or images-SHARD.npy and so on.
+    """Return the files of samples in a folder with their labels files, sorted by name.
 
-    Sorted by name. A samples file without labels is given with the labels file that it lacks.
+    A pair is images.npy and labels.npy (or other names in `PAIRS`), or images-SHARD.npy and
+    labels-SHARD.npy. The labels file of a pair may be missing.
     """
     names = sorted(path.name for path in folder.iterdir() if path.suffix == SUFFIX and not path.name.startswith("."))
     for samples, labels in PAIRS:
@@ -43,10 +44,10 @@ def find_pairs(folder: Path) -> list[FilePair]:
 
 
 def pairs_at(path: Path, source: str) -> list[FilePair]:
-    """Return the pairs of a folder, or the samples file at path with its labels file.
+    """Return the pairs of files in a folder, or the file of samples at path with its labels file.
 
     Raises:
-        DataError: the file's name does not say what its labels are called, or they are not there.
+        DataError: the labels file is missing, or the name of the file does not determine its name.
     """
     if path.is_dir():
         return find_pairs(path)
@@ -64,17 +65,21 @@ def pairs_at(path: Path, source: str) -> list[FilePair]:
 
 
 def read_pairs(pairs: Sequence[FilePair], source: str, *, class_names: Sequence[str] | None = None) -> Dataset:
-    """A data set whose samples stay in their files.
+    """Read a data set whose samples stay in their files.
 
-    Everything is read once, for the digest and to find values that are not finite; only labels are kept.
+    Everything is read once, to compute the digest and to find values that are not finite. Only the
+    labels are kept in memory.
 
     Args:
-        pairs: samples files and labels files, at least one pair; samples of one type and shape.
+        pairs: files of samples and labels, at least one pair; all samples have one type and shape.
         source: what messages call them.
-        class_names: K names; by default "0", "1", ... up to the largest label.
+        class_names: K names; "0" up to the largest label by default.
+
+    Returns:
+        The samples as a `Dataset`.
 
     Raises:
-        DataError: a file is missing or is not what is needed.
+        DataError: a file is missing or invalid.
     """
     arrays: list[OnDiskArray] = []
     labels, digests = [], []
@@ -96,15 +101,15 @@ def read_pairs(pairs: Sequence[FilePair], source: str, *, class_names: Sequence[
         digests += [(path.name, _digest(path)) for path in (samples_path, labels_path)]
     samples, all_labels = OnDiskSamples(arrays), np.concatenate(labels)
     names = tuple(class_names) if class_names else numbered_class_names(all_labels, source)
-    checked_labels(all_labels, len(samples), names, source)  # before the long look at every value
+    checked_labels(all_labels, len(samples), names, source)  # before the check of all values, which takes long
     notes = _note_of_order(all_labels)
     return Dataset(samples, all_labels, names, source=source, sha256=digest_of_files(digests), notes=notes)
 
 
 def _note_of_order(labels: NDArray[Any]) -> tuple[str, ...]:
-    """A note where neighbors share their class far more often than chance would have it."""
-    shares = np.bincount(labels) / max(1, len(labels))
-    by_chance = (len(labels) - 1) * (1 - float(np.square(shares).sum()))
+    """Return a note if neighboring samples share their class far more often than by chance."""
+    fractions = np.bincount(labels) / max(1, len(labels))
+    by_chance = (len(labels) - 1) * (1 - float(np.square(fractions).sum()))
     changes = int(np.count_nonzero(np.diff(labels)))
     if changes >= SORTED_BELOW * by_chance:
         return ()
@@ -115,10 +120,10 @@ def _note_of_order(labels: NDArray[Any]) -> tuple[str, ...]:
 
 
 def open_samples(paths: Sequence[Path]) -> OnDiskSamples:
-    """The samples of one file, or of several one after the other, without their labels; they stay in the files.
+    """Return the samples of one or more files without labels; they stay in the files.
 
     Raises:
-        DataError: a file is not what is needed, or the files differ.
+        DataError: a file is invalid, or files differ in type or shape of their samples.
     """
     arrays: list[OnDiskArray] = []
     for path in paths:
@@ -127,7 +132,7 @@ def open_samples(paths: Sequence[Path]) -> OnDiskSamples:
 
 
 def _opened(path: Path, first: OnDiskArray | None) -> OnDiskArray:
-    """A samples file, its header and its size checked."""
+    """Return the array in a file after checking its header and size."""
     with open_regular(path) as file:
         header = read_npy_header(file, str(path), "the array")
     if header.dtype.name not in INPUT_TYPES or not header.dtype.isnative or header.fortran_order:
@@ -156,5 +161,6 @@ def _opened(path: Path, first: OnDiskArray | None) -> OnDiskArray:
 
 
 def _digest(path: Path) -> bytes:
+    """Return the SHA-256 of a file."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Arrays in NumPy's .npy format: read by NumPy's own functions, without pickle, and no larger than what is there."""
+"""Arrays in NumPy's .npy format, read without pickle and within a budget."""
 
 from __future__ import annotations
 
@@ -16,13 +16,20 @@ from numpy.typing import NDArray
 from chalknet.errors import DataError
 from chalknet.files import Budget
 
-MAX_HEADER_BYTES = 10_000  # as NumPy's own readers have it
+MAX_HEADER_BYTES = 10_000  # the limit of NumPy's own readers
 HEADER_READERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
 
 
 @dataclass(frozen=True)
 class NpyHeader:
-    """What a header says, and the number of its own bytes; the values follow it."""
+    """The header of a .npy file.
+
+    Attributes:
+        n_bytes: size of the header; the values follow it.
+        dtype: type of the values.
+        fortran_order: whether the values are in Fortran order.
+        shape: shape of the array.
+    """
 
     n_bytes: int
     dtype: np.dtype[Any]
@@ -31,21 +38,27 @@ class NpyHeader:
 
     @property
     def array_bytes(self) -> int:
+        """Return the size of the values in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 def read_npy_header(file: IO[bytes], source: str, key: str) -> NpyHeader:
-    """Return the header at the beginning of file; key names the array in messages.
+    """Read the header at the beginning of a file.
+
+    Args:
+        file: the .npy file.
+        source: what messages call the file.
+        key: what messages call the array.
 
     Raises:
-        DataError: it is not one that NumPy writes, or describes records or Python objects.
+        DataError: the header is not one of NumPy, or describes records or Python objects.
     """
     try:
-        with warnings.catch_warnings():  # NumPy warns of headers that Python 2 wrote
+        with warnings.catch_warnings():  # NumPy warns about headers written by Python 2
             warnings.simplefilter("ignore")
             header = io.BytesIO(_header_bytes(file))
             shape, fortran_order, dtype = HEADER_READERS[npy_format.read_magic(header)](header)
-    except Exception as error:  # a damaged header can raise nearly anything in Python's parser, which NumPy asks
+    except Exception as error:  # NumPy calls Python's parser, which can raise anything for a damaged header
         reason = re.sub(r"<.* object at .*>", "its header", " ".join(str(error).split())[:200])
         raise DataError(
             f"{source}: {key} does not begin as an array that NumPy wrote ({reason}). Save the file again with NumPy."
@@ -61,7 +74,7 @@ def read_npy_header(file: IO[bytes], source: str, key: str) -> NpyHeader:
 
 
 def _header_bytes(file: IO[bytes]) -> bytes:
-    """The bytes of a header, whose length NumPy would believe."""
+    """Return the bytes of a header after checking the length that it states."""
     start = file.read(8)
     width = 2 if start[6:7] == b"\1" else 4
     start += file.read(width)
@@ -72,10 +85,16 @@ def _header_bytes(file: IO[bytes]) -> bytes:
 
 
 def read_npy(file: IO[bytes], key: str, budget: Budget) -> NDArray[Any]:
-    """Return the array in a .npy file, writable, in C order and the machine's byte order.
+    """Return the array in a .npy file, writable, in C order and native byte order.
+
+    Args:
+        file: the .npy file.
+        key: what messages call the array.
+        budget: limits the memory; its source names the file.
 
     Raises:
-        DataError: as `read_npy_header`; the file holds fewer or more values, or more than the budget allows.
+        DataError: as `read_npy_header`, or the file holds fewer or more values than the header
+            states, or more than the budget allows.
     """
     header = read_npy_header(file, budget.source, key)
     body = budget.read(file, header.array_bytes)

@@ -1,4 +1,4 @@
-""".npz files: arrays that `numpy.savez` wrote, read without pickle and never larger than they say they are."""
+""".npz files: arrays that `numpy.savez` wrote, read without pickle and within a budget."""
 
 from __future__ import annotations
 
@@ -19,36 +19,40 @@ from chalknet.formatting import count_of, quoted
 NOTMNIST_LETTERS = tuple("ABCDEFGHIJ")
 PAIRS = (("images", "labels"), ("X", "y"), ("x", "y"), ("data", "target"))
 SPLIT_SUFFIXES = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
-KNOWN_ARRAYS = ("class_names", "family", "groups", "face", "made_with")  # the last two are of `data build`
+KNOWN_ARRAYS = ("class_names", "family", "groups", "face", "made_with")  # `data build` writes the last two
 
 
 def read_npz(file: SourceFile, *, class_names: Sequence[str] | None = None) -> Dataset:
-    """Return the samples of an .npz file.
+    """Read labeled samples from an .npz file.
 
-    Known layouts: `images` and `labels` as in notMNIST.npz (also X and y, x and y, data and target), and `x_train`,
-    `y_train` as in Keras's mnist.npz, with `x_test`, `y_test` and `x_valid`, `y_valid` (or val) beside them.
-    `class_names` (K,) and `family` or `groups` (N,) may stand beside them. `images` and `labels` without class names
-    are taken for notMNIST's ten letters.
+    Layouts: `images` and `labels` as in notMNIST.npz (or X and y, x and y, data and target), and
+    `x_train`, `y_train` as in Keras's mnist.npz, with optional `x_test`, `y_test` and `x_valid`,
+    `y_valid` (or val). `class_names` (K,) and `family` or `groups` (N,) are optional. `images` and
+    `labels` without class names are taken for the ten letters of notMNIST.
 
     Args:
-        class_names: K names, in place of those in the file.
+        file: the .npz file.
+        class_names: K names, instead of those in the file.
+
+    Returns:
+        The samples as a `Dataset`.
 
     Raises:
-        DataError: the archive is damaged, an array is missing or is not what `Dataset` needs.
+        DataError: the archive is damaged, or an array is missing or invalid.
     """
     archive, notes = NpzArchive(file), list[str]()
     layout = _layout(archive)
     with np.errstate(over="ignore", invalid="ignore"):
-        # Casting a long double to float64 may overflow; the check of the values finds and names the infinity.
+        # Casting long double to float64 can overflow; the check of the values reports infinity.
         parts = [
             SourceSplit(
-                part,
+                split,
                 _bool_to_gray(archive.array(inputs), inputs, notes),
                 _column(archive.array(labels), labels, notes),
                 f"{file.name}: {inputs}",
                 f"{file.name}: {labels}",
             )
-            for part, (inputs, labels) in layout.items()
+            for split, (inputs, labels) in layout.items()
         ]
         names = class_names or _stored_class_names(archive)
         if names is None and layout["train"][0] == "images":
@@ -62,12 +66,15 @@ def read_npz(file: SourceFile, *, class_names: Sequence[str] | None = None) -> D
 
 
 def read_npz_inputs(file: SourceFile) -> tuple[NDArray[Any], list[str]]:
-    """Return the samples of an .npz file without their labels, and notes; labels need not be there.
+    """Read the samples of an .npz file that may or may not have labels.
 
-    Of the layouts of `read_npz`, or the only array of the file, under any name.
+    The arrays are those of `read_npz`, or the only array in the file, whatever its name.
+
+    Returns:
+        The samples, and notes.
 
     Raises:
-        DataError: the archive is damaged, or which array holds the samples cannot be told.
+        DataError: the archive is damaged, or it is unclear which array holds the samples.
     """
     archive, notes = NpzArchive(file), list[str]()
     keys = _inputs_keys(archive)
@@ -80,6 +87,7 @@ def read_npz_inputs(file: SourceFile) -> tuple[NDArray[Any], list[str]]:
 
 
 def _inputs_keys(archive: NpzArchive) -> list[str]:
+    """Return the names of the arrays of samples."""
     for x in "xX":
         if f"{x}_train" in archive.keys:
             named = (f"{x}_{name}" for names in SPLIT_SUFFIXES.values() for name in names)
@@ -94,13 +102,13 @@ def _inputs_keys(archive: NpzArchive) -> list[str]:
 
 
 def _layout(archive: NpzArchive) -> dict[str, tuple[str, str]]:
-    """The arrays of samples and of labels of each part, the training part first."""
+    """Return the names of the arrays of samples and labels of each split, training first."""
     for x in "xX":
         if f"{x}_train" in archive.keys:
-            named = {part: [(f"{x}_{name}", f"y_{name}") for name in names] for part, names in SPLIT_SUFFIXES.items()}
+            named = {split: [(f"{x}_{name}", f"y_{name}") for name in names] for split, names in SPLIT_SUFFIXES.items()}
             layout = {
-                part: next(pair for pair in pairs if archive.keys & set(pair))
-                for part, pairs in named.items()
+                split: next(pair for pair in pairs if archive.keys & set(pair))
+                for split, pairs in named.items()
                 if any(archive.keys & set(pair) for pair in pairs)
             }
             needed = {key for pair in layout.values() for key in pair}
@@ -120,7 +128,7 @@ def _layout(archive: NpzArchive) -> dict[str, tuple[str, str]]:
 
 
 def _column(labels: NDArray[Any], key: str, notes: list[str]) -> NDArray[Any]:
-    """(N, 1), as the CIFAR files hold their labels, to (N,)."""
+    """Return labels of shape (N, 1), as in the CIFAR files, as (N,)."""
     if labels.ndim != 2 or labels.shape[1] != 1:
         return labels
     notes.append(f"{key} has shape {labels.shape} and was read as ({len(labels)},).")
@@ -128,7 +136,7 @@ def _column(labels: NDArray[Any], key: str, notes: list[str]) -> NDArray[Any]:
 
 
 def _bool_to_gray(inputs: NDArray[Any], key: str, notes: list[str]) -> NDArray[Any]:
-    """Black-and-white images to the range that gray images have; anything else as it is."""
+    """Return black-and-white images in the range of gray images, others unchanged."""
     if inputs.dtype != np.bool_ or inputs.ndim < 3:
         return inputs
     notes.append(f"{key} holds True and False, read as 255 and 0.")
@@ -136,8 +144,8 @@ def _bool_to_gray(inputs: NDArray[Any], key: str, notes: list[str]) -> NDArray[A
 
 
 def _notmnist_letters(labels: NDArray[Any], source: str, notes: list[str]) -> tuple[str, ...]:
-    """A to J, or a DataError that says how to name other classes."""
-    if labels.dtype.kind in "ui" and labels.ndim == 1:  # any other trouble is told by the check of the whole
+    """Return the names A to J; raise DataError if the labels do not fit them."""
+    if labels.dtype.kind in "ui" and labels.ndim == 1:  # other problems are reported by the check of the data set
         try:
             checked_labels(labels, len(labels), NOTMNIST_LETTERS, source)
         except DataError as error:
@@ -150,6 +158,7 @@ def _notmnist_letters(labels: NDArray[Any], source: str, notes: list[str]) -> tu
 
 
 def _stored_class_names(archive: NpzArchive) -> tuple[str, ...] | None:
+    """Return the class names in the file, or None."""
     if "class_names" not in archive.keys:
         return None
     names = archive.array("class_names")
@@ -162,7 +171,7 @@ def _stored_class_names(archive: NpzArchive) -> tuple[str, ...] | None:
 
 
 def _stored_groups(archive: NpzArchive) -> NDArray[Any] | None:
-    """`family` or `groups` as numbers; names are numbered in sorted order."""
+    """Return the groups in the file as integers, or None; names are numbered in sorted order."""
     key = next((key for key in ("family", "groups") if key in archive.keys), None)
     if key is None:
         return None
@@ -173,7 +182,7 @@ def _stored_groups(archive: NpzArchive) -> NDArray[Any] | None:
 
 
 def _texts(array: NDArray[Any], key: str, source: str) -> list[str]:
-    """The strings of a text array; their code points are checked first, for NumPy hands out any 32 bits."""
+    """Return the strings of a text array; NumPy does not check their code points."""
     codes = np.ascontiguousarray(array).view(np.uint32)
     if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any():
         raise DataError(f"{source}: {key} holds text that is not Unicode. Save the file again.")
@@ -183,15 +192,22 @@ def _texts(array: NDArray[Any], key: str, source: str) -> list[str]:
 class NpzArchive:
     """The arrays in an .npz file, read without pickle and within the budget of the file.
 
-    Memory grows with what is there, and not on the word of a header.
+    Memory grows with the data that arrive, whatever a header promises.
+
+    Args:
+        file: the .npz file.
+
+    Raises:
+        DataError: the file is not a zip archive, or holds no arrays.
     """
 
     def __init__(self, file: SourceFile) -> None:
+        """Open the archive, and list its arrays."""
         self.source, self._budget = file.name, file.budget
         try:
             self._zip = zipfile.ZipFile(file.file)
             members = self._zip.infolist()
-        except Exception as error:  # zipfile does not say which exceptions a damaged directory may raise
+        except Exception as error:  # zipfile does not document its exceptions for damaged archives
             raise DataError(
                 f"{self.source}: not a readable .npz file ({error}). Copy or download it again, or save it with "
                 "numpy.savez."
@@ -205,7 +221,7 @@ class NpzArchive:
             )
 
     def array(self, key: str) -> NDArray[Any]:
-        """Return the array under key, in C order and the machine's byte order.
+        """Return an array in C order and native byte order.
 
         Raises:
             DataError: the array is damaged, too large, or holds Python objects.
@@ -215,7 +231,7 @@ class NpzArchive:
                 return read_npy(member, key, self._budget)
         except (DataError, MemoryError):
             raise
-        except Exception as error:  # as above: bad checksums, cut streams, wrong local headers, passwords
+        except Exception as error:  # as above: bad checksums, truncated streams, wrong headers, passwords
             if self._members[key].flag_bits & 1:
                 raise DataError(f"{self.source}: {key} is encrypted. Save the file without a password.") from error
             raise DataError(f"{self.source}: {key} is damaged ({error}). Copy or download the file again.") from error

@@ -1,4 +1,4 @@
-"""An open file of samples: its bytes, what messages call it, and the budget of reading it."""
+"""Open files of samples, with the name that messages use and the budget of reading them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 
 class SourceFile:
-    """A file of samples, open for reading.
+    """A file of samples that is open for reading.
 
     Args:
-        file: its bytes, from the beginning.
+        file: the bytes of the file.
         name: what messages call it.
     """
 
     def __init__(self, file: IO[bytes], name: str) -> None:
+        """Create a source at the beginning of the file, with a budget for its size."""
         self.file, self.name = file, name
         self.budget = Budget(
             name, file.seek(0, io.SEEK_END), "Give a part of it; if it is compressed, save it uncompressed."
@@ -34,10 +35,10 @@ class SourceFile:
 
     @contextmanager
     def unpacked(self) -> Iterator[IO[bytes]]:
-        """Yield the file's bytes from the beginning, gunzipped where need be.
+        """Yield the bytes of the file from the beginning, decompressed if they are gzipped.
 
         Raises:
-            DataError: gzip's data is damaged.
+            DataError: the gzip data are damaged.
         """
         self.file.seek(0)
         is_packed = self.file.read(2) == GZIP_MAGIC
@@ -48,29 +49,32 @@ class SourceFile:
             raise DataError(f"{self.name}: damaged gzip data ({error}). Copy or download the file again.") from error
 
     def head(self, n_bytes: int) -> bytes:
-        """Return the first bytes, gunzipped where need be."""
+        """Return the first bytes, decompressed if they are gzipped."""
         with self.unpacked() as stream:
             return stream.read(n_bytes)
 
     def digest(self) -> bytes:
-        """Return the SHA-256 of the file's bytes as they lie on disk."""
+        """Return the SHA-256 of the file as it is on disk."""
         self.file.seek(0)
         return hashlib.file_digest(self.file, "sha256").digest()  # type: ignore[arg-type]
 
 
 @contextmanager
 def open_source(path: Path, name: str) -> Iterator[SourceFile]:
-    """Yield a file of samples; it is closed behind the block, and what fails in it is a DataError.
+    """Open a file of samples for a with block; errors in the block become DataError.
 
     Raises:
-        DataError: it cannot be opened, or is no regular file.
+        DataError: the file cannot be opened or read, or is not a regular file.
     """
     with reading(name), open_regular(path) as file:
         yield SourceFile(file, name)
 
 
 def digest_of_files(named: list[tuple[str, bytes]]) -> str:
-    """Return the SHA-256 of several files: of every name, a zero byte and the file's own digest, sorted by name."""
+    """Return the SHA-256 of several files as hexadecimal digits.
+
+    It covers every name, a zero byte and the digest of the file, sorted by name.
+    """
     whole = hashlib.sha256()
     for name, digest in sorted(named):
         whole.update(name.encode("utf-8", "surrogateescape") + b"\0" + digest)

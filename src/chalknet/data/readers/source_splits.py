@@ -1,4 +1,4 @@
-"""Sources that divide their samples themselves: training, validation and test parts in one data set."""
+"""Sources that are divided already: training, validation and test samples as one data set."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from chalknet.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class SourceSplit:
-    """One part of a source.
+    """The samples of one split of a source.
 
     Attributes:
         name: "train", "valid" or "test".
         inputs: (n, H, W) or (n, I).
         labels: (n,).
-        inputs_source, labels_source: what messages call the files, or the arrays in a file, that they came from.
+        inputs_source: what messages call the file or array of the samples.
+        labels_source: what messages call the file or array of the labels.
     """
 
     name: str
@@ -32,7 +33,7 @@ class SourceSplit:
 
 
 def dataset_from_splits(
-    parts: Sequence[SourceSplit],
+    splits: Sequence[SourceSplit],
     source: str,
     *,
     class_names: Sequence[str] | None = None,
@@ -40,40 +41,48 @@ def dataset_from_splits(
     sha256: str = "",
     notes: Sequence[str] = (),
 ) -> Dataset:
-    """Return one `Dataset` of all splits, training first, with `provided_valid` and `provided_test` set.
+    """Concatenate splits to one `Dataset` with `provided_valid` and `provided_test`.
 
-    Classes are "0" to the largest label unless class_names names them.
+    Args:
+        splits: the training split first, then the others. Empty splits are left out.
+        source: what messages call the source.
+        class_names: K names; "0" up to the largest label by default.
+        groups: (N,) integers for the samples of all splits, or None.
+        sha256: digest of the source.
+        notes: notes of the reader.
 
     Raises:
-        DataError: as `Dataset`, each part named in the message; or the parts' samples differ in shape or type.
+        DataError: as `Dataset`, with the split in the message, or splits differ in the shape or
+            type of their samples.
     """
-    train = parts[0]
-    parts = [train, *(part for part in parts[1:] if part.inputs.size)]
-    names = class_names or max((numbered_class_names(part.labels, part.labels_source) for part in parts), key=len)
+    train = splits[0]
+    splits = [train, *(split for split in splits[1:] if split.inputs.size)]
+    names = class_names or max((numbered_class_names(split.labels, split.labels_source) for split in splits), key=len)
     check_class_names(names, source)
-    for part in parts:
-        if part.inputs.ndim < 2:
+    for split in splits:
+        if split.inputs.ndim < 2:
             raise DataError(
-                f"{part.inputs_source}: images must be (N, H, W) or rows (N, I), got shape {part.inputs.shape}."
+                f"{split.inputs_source}: images must be (N, H, W) or rows (N, I), got shape {split.inputs.shape}."
             )
-        if part.inputs.shape[1:] != train.inputs.shape[1:] or part.inputs.dtype != train.inputs.dtype:
+        if split.inputs.shape[1:] != train.inputs.shape[1:] or split.inputs.dtype != train.inputs.dtype:
             raise DataError(
-                f"{part.inputs_source}: {part.name} samples must be like the training samples, "
-                f"{train.inputs.shape[1:]} of {train.inputs.dtype}, got {part.inputs.shape[1:]} of {part.inputs.dtype}."
+                f"{split.inputs_source}: {split.name} samples must be like the training samples, "
+                f"{train.inputs.shape[1:]} of {train.inputs.dtype}, "
+                f"got {split.inputs.shape[1:]} of {split.inputs.dtype}."
             )
-        checked_labels(part.labels, len(part.inputs), names, part.labels_source)
-    ends = np.cumsum([len(part.inputs) for part in parts])
-    own = {
-        part.name: np.arange(end - len(part.inputs), end, dtype=np.int64)
-        for part, end in zip(parts, ends.tolist(), strict=True)
+        checked_labels(split.labels, len(split.inputs), names, split.labels_source)
+    ends = np.cumsum([len(split.inputs) for split in splits])
+    provided = {
+        split.name: np.arange(end - len(split.inputs), end, dtype=np.int64)
+        for split, end in zip(splits, ends.tolist(), strict=True)
     }
     joined = dataset_from_arrays(
-        np.concatenate([part.inputs for part in parts]) if len(parts) > 1 else train.inputs,
-        np.concatenate([part.labels.astype(np.int64) for part in parts]),
+        np.concatenate([split.inputs for split in splits]) if len(splits) > 1 else train.inputs,
+        np.concatenate([split.labels.astype(np.int64) for split in splits]),
         names,
         groups,
         source=source,
         sha256=sha256,
         notes=notes,
     )
-    return replace(joined, provided_valid=own.get("valid"), provided_test=own.get("test"))
+    return replace(joined, provided_valid=provided.get("valid"), provided_test=provided.get("test"))
