@@ -12,7 +12,7 @@ from chalknet.data.glyph_builder.building import build_letters, build_pinned
 from chalknet.data.glyph_builder.drawing import DrawTask, draw_file
 from chalknet.data.glyph_builder.faces import Drop
 from chalknet.data.glyph_builder.fonts import find_fonts
-from chalknet.data.glyph_builder.scanning import FILES_A_TASK, run_tasks, scan_fonts
+from chalknet.data.glyph_builder.scanning import FILES_PER_TASK, run_tasks, scan_fonts
 
 
 def test_a_broken_font_is_a_named_drop(three_fonts):
@@ -79,7 +79,7 @@ def draw_or_crash(task):
 
 def test_a_font_that_crashes_its_process_costs_only_itself():
     fonts = find_fonts(sorted(FONTS.glob("DejaVu*.ttf")))
-    assert len(fonts) > FILES_A_TASK  # otherwise no pool would be used
+    assert len(fonts) > FILES_PER_TASK  # otherwise no pool would be used
     tasks = [DrawTask(font, ("A", "B"), 28) for font in fonts]
     results = run_tasks(tasks, 2, None, draw_or_crash)
     drops = {drop.name: drop.detail for (drop,) in results if isinstance(drop, Drop)}
