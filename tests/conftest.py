@@ -1,4 +1,4 @@
-"""What all tests share: where shared data lies, small data sets, and a fast, repeatable hypothesis."""
+"""Fixtures shared by all tests: shared data, small data sets, and a repeatable hypothesis."""
 
 from __future__ import annotations
 

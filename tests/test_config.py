@@ -25,7 +25,7 @@ from chalknet.config import (
 from chalknet.errors import ConfigError
 
 
-def test_the_write_ups_recipe_is_the_default():
+def test_the_recipe_of_the_writeup_is_the_default():
     recipe = Recipe()
     assert recipe.network.hidden == (1000,)
     assert (recipe.split.train_size, recipe.split.valid_size, recipe.split.split_seed) == (15_000, 1_000, 521)
@@ -43,7 +43,7 @@ def test_field_names_are_unique_over_the_sections():
 
 
 @pytest.mark.parametrize("name", sorted(SECTION_OF_FIELD))
-def test_every_field_says_what_it_means_and_what_it_must_be(name):
+def test_every_field_has_a_description_and_a_constraint(name):
     assert re.fullmatch(r".+: .+", describe_field(name))
 
 
@@ -113,7 +113,7 @@ def test_a_configuration_written_reads_back_the_same(tmp_path_factory, recipe, d
         ),
     ],
 )
-def test_a_setting_that_cannot_be_meant_is_named_with_what_it_must_be(settings, message):
+def test_an_invalid_setting_is_named_with_its_constraint(settings, message):
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         Recipe().with_settings(**settings)
 
@@ -140,7 +140,7 @@ def test_a_setting_that_cannot_be_meant_is_named_with_what_it_must_be(settings, 
         ({"data": {"image_size": [28]}}, "image_size must be [height, width], got [28] (x.toml, [data])."),
     ],
 )
-def test_a_wrong_file_is_named_with_its_section(tables, message):
+def test_an_invalid_file_is_named_with_its_section(tables, message):
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         config_from_tables(tables, "x.toml")
 
@@ -162,13 +162,13 @@ def test_near_matches_are_offered_and_far_ones_listed():
     assert near_match("zzz", ["writeup", "strong"]) == " Known: strong, writeup."
 
 
-def test_the_names_that_a_recipe_takes_are_those_that_there_are():
+def test_names_in_the_configuration_exist_in_the_code():
     from chalknet.network.layer_types import ACTIVATIONS
 
     assert set(ACTIVATION_NAMES) == set(ACTIVATIONS)
 
 
-def test_numpys_numbers_and_arrays_are_settings_too():
+def test_numpy_numbers_and_arrays_are_accepted():
     recipe = Recipe().with_settings(
         hidden=np.array([8, 4]), epochs=np.int64(3), learning_rate=np.float32(0.5), stop_early=np.bool_(True)
     )

@@ -1,4 +1,4 @@
-"""Only regular files are opened, and what is read is bounded in memory and time."""
+"""Only regular files are opened, and reading is limited in memory and time."""
 
 import gzip
 import io
@@ -35,7 +35,7 @@ def test_a_file_and_a_link_to_it_are_opened(places):
         ("nowhere", "No such file"),
     ],
 )
-def test_what_is_no_regular_file_is_refused_at_once(places, name, message):
+def test_irregular_files_are_refused_at_once(places, name, message):
     with pytest.raises(DataError, match=f"^given: cannot be read: {message}"), reading("given"):
         open_regular(places / name)
 
@@ -68,20 +68,20 @@ def test_a_file_is_read_up_to_its_bound(places):
          "at byte 1)."),
     ],
 )  # fmt: skip
-def test_errors_of_reading_are_one_line_of_the_kind_asked_for(raised, message):
+def test_reading_errors_are_one_line(raised, message):
     with pytest.raises(ConfigError) as caught, reading("x", ConfigError):
         raise raised
     assert str(caught.value) == message
 
 
-def test_memory_is_bounded_by_the_size_on_disk_and_by_what_is_free(monkeypatch):
+def test_memory_is_limited_by_size_and_free_memory(monkeypatch):
     monkeypatch.setattr(files, "free_memory", lambda: 10**12)
     assert Budget("x", 10**6).max_bytes == 2**29 + 64 * 10**6
     monkeypatch.setattr(files, "free_memory", lambda: 1000)
     assert Budget("x", 10**6).max_bytes == 500
 
 
-def test_what_expands_beyond_the_budget_is_refused_while_it_is_read(monkeypatch):
+def test_the_budget_is_checked_while_reading(monkeypatch):
     monkeypatch.setattr(files, "BASE_BYTES", 2**22)
     stream = gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(bytes(2**24))))
     with pytest.raises(DataError, match=r"^x: needs more than the 4,194,304 bytes of memory that .*\. Give a part"):
@@ -96,7 +96,7 @@ def test_work_beyond_the_time_is_refused(monkeypatch):
         Budget("x", 0, "Do less.", ConfigError).check_time()
 
 
-def test_the_control_group_bounds_what_is_free(tmp_path, monkeypatch):
+def test_the_control_group_limits_free_memory(tmp_path, monkeypatch):
     (tmp_path / "limit").write_text("1000\n")
     (tmp_path / "usage").write_text("400\n")
     without = free_memory()

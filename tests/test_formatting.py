@@ -1,4 +1,4 @@
-"""Numbers, counts and lists are written in one way everywhere."""
+"""Numbers, counts and lists have one format everywhere."""
 
 import csv
 import io
@@ -54,7 +54,7 @@ def test_numbers_are_written_one_way(made_text, expected):
     assert made_text == expected
 
 
-def test_what_json_cannot_hold_is_null():
+def test_numbers_that_json_lacks_are_null():
     found = json_ready({"a": (1.5, math.nan), "b": [{"c": math.inf}], "d": "nan"})
     assert json.loads(json.dumps(found, allow_nan=False)) == {"a": [1.5, None], "b": [{"c": None}], "d": "nan"}
 

@@ -1,4 +1,4 @@
-"""What importing chalknet loads; the import contracts in pyproject.toml check which module may import which."""
+"""What is loaded by importing chalknet. pyproject.toml has the import contracts between modules."""
 
 from __future__ import annotations
 

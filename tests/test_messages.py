@@ -1,4 +1,4 @@
-"""What messages advise exists: the flags, arguments, commands, functions and extras that they name."""
+"""Flags, arguments, commands, functions and extras that messages name exist."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import chalknet
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
-def test_the_index_is_sorted_and_says_the_same_thrice():
+def test_the_three_indices_agree_and_are_sorted():
     typed = {
         alias.name
         for node in ast.walk(ast.parse(inspect.getsource(chalknet)))
@@ -25,13 +25,13 @@ def test_the_index_is_sorted_and_says_the_same_thrice():
 
 
 @pytest.mark.parametrize("name", sorted(chalknet._MODULE_OF_NAME))
-def test_every_public_name_is_there_with_a_docstring(name):
+def test_every_public_name_exists_with_a_docstring(name):
     value = getattr(chalknet, name)
     assert value.__module__ == f"chalknet.{chalknet._MODULE_OF_NAME[name]}"
     assert inspect.getdoc(value)
 
 
-def test_no_public_name_is_also_a_room():
+def test_no_public_name_is_also_a_module():
     # Python puts an imported room under its name on the package, where the public name would be lost.
     source = Path(chalknet.__file__).parent
     rooms = {path.stem for path in source.iterdir() if path.suffix == ".py" or path.is_dir()}
@@ -48,7 +48,7 @@ def test_an_unknown_name_is_an_attribute_error():
         chalknet.trian  # noqa: B018
 
 
-def test_a_line_that_cannot_be_meant_is_refused_before_numpy_is_loaded_or_kernels_are_measured():
+def test_an_invalid_command_is_refused_before_numpy_loads():
     code = (
         "import sys; from chalknet.cli.main import main; code = main(['train', '--hidden', '0']); "
         "sys.exit('numpy was loaded' if 'numpy' in sys.modules else code)"

@@ -1,4 +1,4 @@
-"""Ray: a study and a training on two nodes of this machine, the numbers of local ones, whatever is killed."""
+"""Ray: studies and trainings on two nodes give the numbers of local ones, despite kills."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def assert_done_once(folder, numbers_of_local):
     return told
 
 
-def test_a_killed_worker_and_a_killed_node_cost_what_they_were_at_and_no_more(two_nodes, letters, local, tmp_path):
+def test_a_killed_worker_or_node_costs_only_its_runs(two_nodes, letters, local, tmp_path):
     killed = []
 
     def kill(progress):
@@ -123,7 +123,7 @@ def test_a_killed_worker_and_a_killed_node_cost_what_they_were_at_and_no_more(tw
     assert told["begun"] == 26
 
 
-def test_a_killed_driver_goes_on_with_the_study_and_workers_read_stored_samples(two_nodes, letters, tmp_path):
+def test_a_killed_driver_resumes_with_samples_on_disk(two_nodes, letters, tmp_path):
     (tmp_path / "stored").mkdir()
     for name in ("images", "labels"):
         np.save(tmp_path / "stored" / f"{name}.npy", np.load(letters)[name])
@@ -168,7 +168,7 @@ def processes_with(setting):
 
 
 @pytest.mark.parametrize("batch_size", ["full", 32])
-def test_twenty_epochs_on_two_nodes_equal_those_on_one_machine_whatever_is_killed(two_nodes, batch_size):
+def test_sharded_epochs_equal_local_ones_despite_kills(two_nodes, batch_size):
     recipe = BASE.with_settings(batch_size=batch_size, dropout=0.3, clip_norm=1.0)
     with ray_cluster(two_nodes.on, "test") as ray:
         shards = RayShards(ray, 2)
@@ -184,7 +184,7 @@ def test_twenty_epochs_on_two_nodes_equal_those_on_one_machine_whatever_is_kille
     assert_equal_to_rounding((trainer.history, trainer), trained(DATA, SPLITS, recipe, None))
 
 
-def test_a_run_goes_on_over_shards_with_a_ray_of_its_own_that_is_gone_at_the_end(letters, tmp_path):
+def test_a_sharded_run_resumes_with_a_temporary_ray(letters, tmp_path):
     needs("ray")
     settings = {"hidden": [6], "epochs": 6, "train_size": 160, "valid_size": 40, "dtype": "float64"}
     want = chalknet.train(letters, "writeup", **settings, out=tmp_path / "want")

@@ -1,4 +1,4 @@
-"""What takes minutes: a whole training, and the wheel as a stranger gets it. `make test-slow`."""
+"""Tests that take minutes: a training and the wheel as users install it. `make test-slow`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def wheel(tmp_path_factory):
     return next(folder.glob("chalknet-*.whl"))
 
 
-def test_the_wheel_carries_the_data_the_licenses_and_the_type_marker(wheel):
+def test_the_wheel_contains_data_licenses_and_type_marker(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"chalknet/data/builtin/glyphs.npz", "chalknet/data/builtin/manifest.csv.gz", "chalknet/py.typed"} <= names
     assert any(name.startswith("chalknet/data/builtin/licenses/") for name in names)
@@ -51,7 +51,7 @@ def test_the_wheel_carries_the_data_the_licenses_and_the_type_marker(wheel):
     assert not [name for name in names if name.lower().endswith((".ttf", ".otf", ".pfb", ".woff", ".woff2"))]
 
 
-def test_the_wheel_works_from_a_folder_that_is_not_the_repository(wheel, tmp_path):
+def test_the_wheel_works_outside_the_repository(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "HOME": str(tmp_path / "nowhere")}
     command = ["train", "--recipe", "writeup", "--hidden", "5", "--epochs", "1", "--out", "run", "--quiet"]

@@ -1,4 +1,4 @@
-"""Compare every generated page with its generator: `make docs-check`. Prints what differs and exits with 1."""
+"""Compare every generated page with its generator (`make docs-check`); exit 1 if one differs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# page, the script that prints it with --print, and the chore that writes it
+# page, the script that prints it with --print, and the make target that writes it
 PAGES = (
     ("docs/cli.md", "tools/write_cli_docs.py", "make docs"),
     ("docs/recipes/fields.md", "tools/write_recipe_docs.py", "make docs"),
@@ -22,7 +22,7 @@ PAGES = (
 
 
 def fault(page: str, script: str, chore: str) -> str:
-    """Return what is wrong with a page, or ""."""
+    """Return how a page differs from its generator, or ""."""
     done = subprocess.run([sys.executable, str(ROOT / script), "--print"], capture_output=True, text=True, check=False)
     if done.returncode:
         return f"{script} failed:\n{done.stderr}"

@@ -1,12 +1,13 @@
-"""Read mutated files of every kind that chalknet opens, and report each one that breaks the rule for input.
+"""Read mutated files of every kind that chalknet opens, and report those that break the rule.
 
     python tools/fuzz_files.py --count 1000 --seed 0
     python tools/fuzz_files.py --target csv --count 200 --keep tests/fuzz/corpus
 
-The rule: a file is read, or refused by one line of a ChalknetError. No other exception leaves the reader, none takes
-over 20 seconds, and none takes over 1.5 GB more memory than the plain file of its kind. Each target has a process of
-its own, which is ended when a file takes too long. `--seed` and a trial's number give the same file again. `--keep`
-stores the shortest file for each different answer; tests/fuzz/test_fuzz_corpus.py reads them again.
+The rule: a file is read, or refused by one line of a ChalknetError. No other exception may leave
+the reader, and no file may take more than 20 seconds, or 1.5 GB more memory than a plain file of
+its kind. Each target runs in a process of its own, which is killed if a file takes too long.
+`--seed` and the number of a trial reproduce a file. `--keep` stores the shortest file for each
+different answer; tests/fuzz/test_fuzz_corpus.py reads these files again.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from typing import Any
 from fuzz_model_file import damaged_bytes, damaged_json, file_bytes, parts_of
 
 SECONDS, MORE_BYTES = 20.0, 1.5e9  # limits of the rule
-MAX_BYTES = 6 * 2**30  # of a child process, so that a file without bounds does not take the machine along
+MAX_BYTES = 6 * 2**30  # memory limit of a child process, so that no file can exhaust the machine
 MAX_KEPT, MAX_KEPT_BYTES = 25, 3_000  # files of --keep for each target, and bytes of one of them
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "artifacts" / "golden"
 TEXTS = (
@@ -652,7 +653,7 @@ def lines_in_time(child: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
         lines.put(None)
 
     threading.Thread(target=pump, daemon=True).start()
-    allowed = 120.0  # the plain input is made first
+    allowed = 120.0  # includes the time to make the plain input
     while True:
         try:
             line = lines.get(timeout=allowed)

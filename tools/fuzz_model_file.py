@@ -1,12 +1,13 @@
-"""Hands damaged model files to `load_model` for minutes: each must give a ModelFileError, or a model that predicts.
+"""Read damaged model files for some minutes, and stop at one that breaks the rule.
 
     python tools/fuzz_model_file.py --minutes 10 --keep tests/artifacts/corpus
 
-With atheris installed (pip install atheris) new paths through the code are looked for; without it, or with --plain,
-files are drawn from a seeded generator, so that a run can be repeated. Both damage bytes, and both damage the header as
-JSON and put its length right again, which lets a file get past the first checks. An input that breaks the rule ends the
-run and is written to ./broken.safetensors. tests/artifacts/test_corpus.py replays what --keep has collected: the
-shortest input for each different answer.
+The rule: a file gives a ModelFileError, or a model that predicts. If atheris is installed
+(pip install atheris), it searches for new paths through the code. Without it, or with --plain,
+damages are drawn from a seeded generator, so that a run can be repeated. Damages affect bytes, or
+the JSON in the header with a corrected length, so that the file passes the first checks. A file
+that breaks the rule is written to ./broken.safetensors. tests/artifacts/test_corpus.py reads the
+files that --keep collects, the shortest one for each different answer.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ WORDS = ("x", "\n", "\u202e", "relu", "eval", "gelu", "F32", "F64", "BF16", "F8_
 
 
 class BrokenRuleError(Exception):
-    """An input that broke the rule."""
+    """Raised for an input that breaks the rule."""
 
 
 class Trial:
-    """Files tried so far, and the shortest for each kind of answer."""
+    """The number of files tried, and the shortest file for each kind of answer."""
 
     def __init__(self, folder: Path, keep: Path | None) -> None:
         self._path, self._keep = folder / "model.safetensors", keep
@@ -92,7 +93,7 @@ def outcome(path: Path) -> str:
     check_probabilities(model.predict_proba(plain[None]))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # fractions handed to a network of pixels
+            warnings.simplefilter("ignore", UserWarning)  # fractions given to a network for pixels
             check_probabilities(model.predict_proba(np.arange(3 * n_inputs).reshape(3, n_inputs) % 256))
     except DataError:
         return "a model that says that a sample overflows"
@@ -100,7 +101,7 @@ def outcome(path: Path) -> str:
 
 
 def check_probabilities(probabilities: Any) -> None:
-    """Raises BrokenRuleError unless rows are finite and sum to 1."""
+    """Raise BrokenRuleError unless rows are finite and sum to 1."""
     import numpy as np
 
     if not np.isfinite(probabilities).all() or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-4):
@@ -108,7 +109,7 @@ def check_probabilities(probabilities: Any) -> None:
 
 
 def mutated(data: bytes, rng: random.Random) -> bytes:
-    """A file with a few damages to its bytes or to its header."""
+    """Return a file with a few damages to its bytes or its header."""
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         damage = rng.choice((damaged_bytes, damaged_numbers, damaged_header, damaged_header, damaged_description))
         data = damage(data, rng)
@@ -116,7 +117,7 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
 
 
 def damaged_bytes(data: bytes, rng: random.Random) -> bytes:
-    """Some bytes other ones, or cut out, or put in, or the end cut off."""
+    """Return a file with some bytes changed, removed or inserted, or truncated."""
     found = bytearray(data)
     place = rng.randrange(len(found) + 1)
     size = rng.choice((1, 1, 1, 4, 8, 100))
@@ -133,7 +134,7 @@ def damaged_bytes(data: bytes, rng: random.Random) -> bytes:
 
 
 def damaged_numbers(data: bytes, rng: random.Random) -> bytes:
-    """A number of an array, or the header's length, an unusual one."""
+    """Return a file with an unusual number in an array or as the length of the header."""
     value = rng.choice((0.0, -1.0, 1e-45, 3e38, -3e38, 1e308, float("nan"), float("inf")))
     kind = rng.choice(("<d", "<f", "<Q"))
     packed = struct.pack(kind, rng.choice((0, 1, 2**31, 2**63, 2**64 - 1)) if kind == "<Q" else clipped(kind, value))
@@ -146,13 +147,13 @@ def clipped(kind: str, value: float) -> float:
 
 
 def damaged_header(data: bytes, rng: random.Random) -> bytes:
-    """A value somewhere in the header's JSON another one; the length is put right."""
+    """Return a file with another value in the JSON of its header, and a corrected length."""
     header, body = parts_of(data)
     return data if header is None else file_bytes(damaged_json(header, rng), body)
 
 
 def damaged_description(data: bytes, rng: random.Random) -> bytes:
-    """The same of the description inside the header."""
+    """Return a file with another value in the description inside the header."""
     header, body = parts_of(data)
     try:
         assert header is not None
@@ -161,12 +162,12 @@ def damaged_description(data: bytes, rng: random.Random) -> bytes:
         return data
     text = json.dumps(damaged_json(description, rng))
     if not rng.randrange(8):
-        text = text[:-1] + ", " + text[1:]  # every key twice
+        text = text[:-1] + ", " + text[1:]  # duplicate keys
     return file_bytes({**header, "__metadata__": {"chalknet": text}}, body)
 
 
 def damaged_json(value: Any, rng: random.Random) -> Any:
-    """A tree in which one value is another, gone, doubled or nested."""
+    """Return a tree in which one value is changed, removed, doubled or nested."""
     if isinstance(value, dict) and value and rng.random() < 0.9:
         key = rng.choice(list(value))
         found = dict(value)
@@ -195,7 +196,7 @@ def damaged_json(value: Any, rng: random.Random) -> Any:
 
 
 def parts_of(data: bytes) -> tuple[Any, bytes]:
-    """A file's header as JSON and what follows it; None where it has none."""
+    """Return the header of a file as JSON and the bytes after it, or None."""
     try:
         (length,) = struct.unpack("<Q", data[:8])
         header = json.loads(data[8 : 8 + length])
@@ -214,7 +215,7 @@ def seeds() -> list[bytes]:
 
 
 def run_plain(trial: Trial, seconds: float, seed: int, most: int = sys.maxsize) -> None:
-    """Damages golden files, and files that came of it, until the time is up or so many have been tried."""
+    """Damage golden files and their damaged copies until the time or the number is reached."""
     rng = random.Random(seed)
     pool, end = seeds(), time.monotonic() + seconds
     for _ in range(most):
@@ -228,7 +229,7 @@ def run_plain(trial: Trial, seconds: float, seed: int, most: int = sys.maxsize) 
 
 
 def run_guided(trial: Trial, seconds: float, seed: int, folder: Path) -> None:
-    """The same, with new paths through the code kept and damaged further; atheris ends the process."""
+    """Do the same with coverage guidance of atheris, which ends the process."""
     import atheris
 
     with atheris.instrument_imports(include=["chalknet.artifacts", "chalknet.network", "chalknet.data"]):
@@ -245,7 +246,7 @@ def run_guided(trial: Trial, seconds: float, seed: int, folder: Path) -> None:
 
     def one(data: bytes) -> None:
         trial(data)
-        if time.monotonic() - began > seconds:  # atheris gives no way to return
+        if time.monotonic() - began > seconds:  # atheris does not return
             report(trial, time.monotonic() - began)
             sys.stdout.flush()
             shutil.rmtree(folder)
@@ -260,7 +261,7 @@ def run_guided(trial: Trial, seconds: float, seed: int, folder: Path) -> None:
 
 
 def report(trial: Trial, seconds: float) -> None:
-    """How many files gave which answer."""
+    """Print how many files gave which answer."""
     total = sum(trial.answers.values())
     print(
         f"{total:,} files in {seconds:,.0f} seconds, {len(trial.answers)} different answers, none that breaks the rule"
@@ -283,7 +284,7 @@ def main() -> int:
             if not given.plain:
                 run_guided(trial, given.minutes * 60, given.seed, Path(folder))
         except ImportError:
-            print("atheris is not here; files are drawn from a seeded generator")
+            print("atheris is not installed; files are drawn from a seeded generator")
         try:
             run_plain(trial, given.minutes * 60, given.seed)
         except Exception:

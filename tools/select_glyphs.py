@@ -1,11 +1,12 @@
-"""From unpacked font packages to the pin list of the built-in letters. For developers; docs/glyphs.md tells the story.
+"""Select the fonts of the built-in letters, and write the manifest (docs/glyphs.md).
 
     apt-get download texlive-fonts-extra fonts-aenigma
     for p in texlive-fonts-extra fonts-aenigma; do dpkg-deb -x ${p}_*.deb fonts/$p; done
     python tools/select_glyphs.py fonts --out src/chalknet/data/builtin/manifest.csv.gz
-    chalknet data build fonts --pinned src/chalknet/data/builtin/manifest.csv.gz -o src/chalknet/data/builtin/glyphs.npz
+    chalknet data build fonts --pinned src/chalknet/data/builtin/manifest.csv.gz -o
+    src/chalknet/data/builtin/glyphs.npz
 
-Needs what chalknet needs, and fontTools (license notices) and scikit-learn (letter check).
+Requires fontTools (license notices) and scikit-learn (letter check) besides chalknet.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from chalknet.data.glyph_builder.scanning import scan_fonts
 
 LETTERS = expand_letters("A-J")
 PER_LETTER = (1873,) * 4 + (1872,) * 6  # 18,724 together: the write-up's 15,000 / 1,000 / 2,724
-MIN_AGREEMENT = 2  # letters of ten that a classifier must read, or the face is taken for symbols
+MIN_AGREEMENT = 2  # of ten letters that a classifier must recognize; otherwise the face is taken for symbols
 TEX_LIVE = "texlive-fonts-extra"
 COLUMNS = (
     *("face_id", "family_group", "family", "face", "license", "license_evidence", "source", "package", "version"),
@@ -49,14 +50,15 @@ COLUMNS = (
 
 # ---------------------------------------------------------------- licenses
 
-# In order of preference when several are named. Everything else, GPL with any exception included, stays out.
+# In order of preference if several are named. Fonts under other licenses, such as GPL with or without
+# exceptions, are excluded.
 ACCEPTED = (
     *("OFL-1.1", "Apache-2.0", "GUST", "Bitstream-Vera", "ParaType", "MIT", "BSD", "CC0-1.0", "Unlicense", "PD"),
     *("LPPL", "Aenigma"),
 )
 COPYLEFT = ("GPL", "LGPL", "AGPL", "CC-BY-SA", "CC-BY")
 
-# What a font's own license and copyright fields say.
+# Patterns for the license and copyright fields of a font.
 NOTICES = {
     "OFL-1.1": r"open font licen[sc]e|\bofl\b|scripts\.sil\.org",
     "Apache-2.0": r"apache licen[sc]e|apache\.org/licenses",
@@ -76,7 +78,7 @@ NOTICES = {
     "CC-BY": r"cc.by(?!.sa)|creative commons attribution(?!.share)",
 }
 
-# The words of TeX Live's Licenses file, version numbers cut off.
+# Terms of TeX Live's Licenses file, without version numbers.
 WORDS = {
     "ofl": "OFL-1.1",
     "apache": "Apache-2.0",
@@ -95,23 +97,23 @@ WORDS = {
     "cc-by-sa": "CC-BY-SA",
 }
 
-# TeX Live says no more than "other-free"; the license in the package was read by hand.
+# TeX Live only says "other-free" for these packages; their licenses were read by hand.
 BY_HAND = {"paratype": "ParaType", "gofonts": "BSD", "arev": "Bitstream-Vera", "bera": "Bitstream-Vera"}
 
 
 @dataclass(frozen=True)
 class Notice:
-    """What a font file says of itself."""
+    """The license and copyright fields of a font file."""
 
     copyright: str = ""
     license: str = ""
 
 
 def read_notice(path: Path) -> Notice:
-    """The copyright and license fields of an sfnt or Type 1 font; empty where it has none that can be read."""
+    """Return the copyright and license fields of a font; empty if they cannot be read."""
     try:
         return _type1_notice(path) if path.suffix.lower() in (".pfb", ".t1", ".pfa") else _sfnt_notice(path)
-    except Exception:  # a damaged table costs a font its own word, not its place; the package's record then decides
+    except Exception:  # a damaged table is no reason to exclude a font; the record of the package then decides
         return Notice()
 
 
@@ -134,14 +136,14 @@ def _one_line(text: str) -> str:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A license and who says so, or, with license None, why the font stays out."""
+    """A license and its evidence, or None and the reason to exclude the font."""
 
     license: str | None
     evidence: str
 
 
 def judge(notice: Notice, words: Sequence[str], subpackage: str) -> Verdict:
-    """The font's own notice decides; where it is silent, a hand-read license, then the package's record."""
+    """Return the license by the font's notice, else as read by hand, else by the package's record."""
     text = f"{notice.license} {notice.copyright}".lower()
     own = [name for name, pattern in NOTICES.items() if re.search(pattern, text)]
     package = [WORDS.get(re.sub(r"-?[\d.]+[a-z]?\+?$", "", word), word) for word in words]
@@ -151,7 +153,7 @@ def judge(notice: Notice, words: Sequence[str], subpackage: str) -> Verdict:
         return Verdict(BY_HAND[subpackage], "by hand")
     free = [name for name in ACCEPTED if name in package]
     foreign = [name for name in package if name not in ACCEPTED]
-    # "ofl gpl" is an OFL font with GPL macros; beside any other license, a foreign word may be the font's.
+    # "ofl gpl" is an OFL font with GPL macros. With other licenses, an unaccepted term may apply to the font.
     if free and (not foreign or free[0] == "OFL-1.1"):
         return Verdict(free[0], "package")
     return Verdict(None, "package: " + (" ".join(words) or "unknown"))
@@ -160,7 +162,7 @@ def judge(notice: Notice, words: Sequence[str], subpackage: str) -> Verdict:
 def _judge_own(own: Sequence[str], package: Sequence[str]) -> Verdict:
     free = [name for name in ACCEPTED if name in own]
     copyleft = [name for name in COPYLEFT if name in own]
-    if free and (not copyleft or free[0] in ("OFL-1.1", "LPPL")):  # with these a second license is a choice
+    if free and (not copyleft or free[0] in ("OFL-1.1", "LPPL")):  # with these, a second license is an alternative
         return Verdict(free[0], "font")
     if copyleft == ["GPL"] and "OFL-1.1" in package:
         return Verdict("OFL-1.1", "font and package")
@@ -172,7 +174,7 @@ def _judge_own(own: Sequence[str], package: Sequence[str]) -> Verdict:
 
 @dataclass(frozen=True)
 class Package:
-    """An unpacked Debian package; license words by folder for TeX Live, one list for all files otherwise."""
+    """An unpacked Debian package with license terms, by folder for TeX Live, else for all files."""
 
     name: str
     version: str
@@ -180,7 +182,7 @@ class Package:
     by_folder: dict[str, tuple[str, tuple[str, ...]]]
 
     def subpackage(self, file: str) -> tuple[str, tuple[str, ...]]:
-        """The TeX Live package that a file belongs to and its license words."""
+        """Return the TeX Live package of a file and its license terms."""
         folder = Path(file).parent
         while folder.parts:
             if folder.as_posix() in self.by_folder:
@@ -203,7 +205,7 @@ def read_package(folder: Path) -> Package:
 
 
 def _tex_live_folders(licenses: str) -> Iterator[tuple[str, tuple[str, tuple[str, ...]]]]:
-    """Font folders of TeX Live's Licenses file, as installed by Debian, with package and license words."""
+    """Return the font folders of TeX Live's Licenses file with package and license terms."""
     package, words = "", ()
     for line in licenses.splitlines():
         heading = re.match(r"([^/\s]+):\s*(.*)$", line)
@@ -215,7 +217,7 @@ def _tex_live_folders(licenses: str) -> Iterator[tuple[str, tuple[str, tuple[str
 
 # ---------------------------------------------------------------- the deny list
 
-# Whole TeX Live packages of symbols, other scripts at the capitals' places, or frames.
+# TeX Live packages of symbols, frames, or other scripts in place of capitals.
 # fmt: off
 DENIED_PACKAGES = {
     "academicons", "adforn", "adfsymbols", "allrunes", "archaic", "ccicons", "cmll", "cookingsymbols",
@@ -245,7 +247,7 @@ MIXED_PACKAGES |= {"yfonts-otf", "yfonts-t1", "yinit-otf"}
 
 
 def group_families(candidates: Sequence[Candidate], links: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
-    """The builder's groups, joined further by package, unless the package is known to be mixed."""
+    """Return the groups of the builder, joined by package unless a package is known to be mixed."""
     groups = builder_groups([c.face.family for c in candidates], links)
     first: dict[str, int] = {}
     joins = []
@@ -261,7 +263,7 @@ def group_families(candidates: Sequence[Candidate], links: Iterable[tuple[int, i
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A face that has all letters, with where it comes from and what it may be used for."""
+    """A face that has all letters, with its origin and license."""
 
     face: Face
     package: Package
@@ -286,7 +288,7 @@ def read_candidates(package: Package, counts: dict[str, object]) -> list[Candida
 
 
 def keep_usable(candidates: Sequence[Candidate], counts: dict[str, object]) -> list[Candidate]:
-    """Those with an accepted license that are not on the deny list."""
+    """Return the candidates with an accepted license that are not on the deny list."""
     free = [c for c in candidates if c.verdict.license is not None]
     counts["faces without an accepted license"] = dict(
         Counter(c.verdict.evidence for c in candidates if c.verdict.license is None).most_common()
@@ -300,7 +302,7 @@ def keep_usable(candidates: Sequence[Candidate], counts: dict[str, object]) -> l
 def drop_near_duplicates(
     candidates: Sequence[Candidate], counts: dict[str, object]
 ) -> tuple[list[Candidate], NDArray[np.int64]]:
-    """One of each set of near-identical faces, and the family group of each that stays."""
+    """Return one of each set of near-identical faces, and the family groups."""
     kept, links, _ = drop_near_identical_faces([c.face for c in candidates])
     groups = group_families(candidates, links)[kept]
     counts["faces after removing near-identical ones"] = len(kept)
@@ -308,7 +310,7 @@ def drop_near_duplicates(
 
 
 def letters_read(images: NDArray[np.uint8], groups: NDArray[np.int64], folds: int = 5) -> NDArray[np.int64]:
-    """(F,) letters of each face that a network reads which never saw the face's family: few mean symbols."""
+    """Return (F,) the letters of each face that a network recognizes without its family in training."""
     from sklearn.neural_network import MLPClassifier
 
     fold = np.random.RandomState(0).randint(folds, size=groups.max() + 1)[groups]
@@ -319,7 +321,7 @@ def letters_read(images: NDArray[np.uint8], groups: NDArray[np.int64], folds: in
         seen, unseen = fold != k, fold == k
         network = MLPClassifier((200,), alpha=1e-3, batch_size=200, max_iter=10, random_state=0)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # ten epochs do not converge, and need not
+            warnings.simplefilter("ignore")  # ten epochs are enough here, although they do not converge
             network.fit(rows[seen].reshape(-1, rows.shape[2]), labels[seen].ravel())
         guess = network.predict(rows[unseen].reshape(-1, rows.shape[2])).reshape(-1, images.shape[1])
         right[unseen] = (guess == labels[unseen]).sum(axis=1)
@@ -327,7 +329,7 @@ def letters_read(images: NDArray[np.uint8], groups: NDArray[np.int64], folds: in
 
 
 def farthest_first(images: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """An order of the faces: the most central one, then always the one farthest from all before it."""
+    """Return an order of the faces: the most central one, then the farthest from all before."""
     rows = images.reshape(len(images), -1).astype(np.float64)
     norms = (rows * rows).sum(axis=1)
     squares = np.maximum(norms[:, None] + norms[None, :] - 2 * rows @ rows.T, 0)
@@ -342,7 +344,7 @@ def farthest_first(images: NDArray[np.uint8]) -> NDArray[np.intp]:
 
 
 def select(candidates: Sequence[Candidate], counts: dict[str, object]) -> Selection:
-    """The faces of the set, each with the letters it gives, after all steps but licenses."""
+    """Return the faces of the set with their letters, after all steps except licenses."""
     kept, groups = drop_near_duplicates(keep_usable(candidates, counts), counts)
     images = np.stack([c.face.images for c in kept])
     read = letters_read(images, groups)
@@ -359,7 +361,7 @@ def select(candidates: Sequence[Candidate], counts: dict[str, object]) -> Select
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Faces that passed every step, their family groups, how many letters were read, and the images chosen."""
+    """The selected faces: family groups, numbers of recognized letters, and chosen images."""
 
     candidates: list[Candidate]
     groups: NDArray[np.int64]
@@ -367,7 +369,7 @@ class Selection:
     chosen: Choice
 
 
-# ---------------------------------------------------------------- what comes out
+# ---------------------------------------------------------------- output
 
 
 def manifest_rows(selection: Selection) -> list[dict[str, object]]:
@@ -386,7 +388,7 @@ def manifest_rows(selection: Selection) -> list[dict[str, object]]:
 
 
 def manifest_bytes(rows: Sequence[dict[str, object]]) -> bytes:
-    """Gzipped CSV without a clock in it, so that the same rows are the same bytes."""
+    """Return gzipped CSV without a time stamp, so that equal rows give equal bytes."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -395,7 +397,7 @@ def manifest_bytes(rows: Sequence[dict[str, object]]) -> bytes:
 
 
 def write_sheets(selection: Selection, folder: Path) -> None:
-    """Pictures for the eye: every tenth face, and the faces of which a network read half of the letters at most."""
+    """Write pictures of every tenth face, and of faces with at most half of the letters recognized."""
     folder.mkdir(parents=True, exist_ok=True)
     everyone = range(len(selection.candidates))
     for name, chosen in {
@@ -408,7 +410,7 @@ def write_sheets(selection: Selection, folder: Path) -> None:
 
 
 def _sheet(candidates: Sequence[Candidate]) -> Image.Image:
-    """Three columns of faces, each with its ten letters and name."""
+    """Draw faces in three columns, each with its ten letters and name."""
     cell, line, column = 30, 44, 320
     sheet = Image.new("L", (3 * column, line * math.ceil(len(candidates) / 3)), 90)
     draw = ImageDraw.Draw(sheet)
@@ -434,10 +436,10 @@ def summarize(rows: Sequence[dict[str, object]], counts: dict[str, object]) -> N
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("fonts", type=Path, help="folder with one folder a package")
+    parser.add_argument("fonts", type=Path, help="folder with one folder per package")
     parser.add_argument("--out", type=Path, required=True, help="manifest to write (gzipped CSV)")
     parser.add_argument("--sheets", type=Path, help="folder for pictures of every tenth face and of the doubtful ones")
-    parser.add_argument("--without", nargs="*", default=[], help="packages to leave out, to see what they are worth")
+    parser.add_argument("--without", nargs="*", default=[], help="packages to leave out, to measure their benefit")
     arguments = parser.parse_args()
     counts: dict[str, object] = {}
     folders = [f for f in sorted(arguments.fonts.iterdir()) if f.is_dir() and f.name not in arguments.without]

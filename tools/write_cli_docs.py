@@ -17,7 +17,7 @@ Written from `--help` by `make docs`; do not edit. `chalknet COMMAND --help` sho
 
 
 def pages() -> str:
-    """One section a command, in the order of the help."""
+    """Return one section per command, in the order of the help."""
     sections = [f"## {name}\n\n```\n{text}\n```\n" for name, text in _helps(cli, "chalknet", None)]
     return "\n".join([HEAD, *sections])
 

@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 DERIVATION = ROOT / "docs" / "derivation.md"
 STORED = ROOT / "src" / "chalknet" / "reporting" / "templates" / "formulas.json"
-# Symbols of running text that are more than a letter with a subscript.
+# Symbols in running text that are more than a letter with a subscript.
 DERIVATIVES = ("o", "g", "h", "x", "W", "b", "W_h", "b_h", "W_o", "b_o")
 SYMBOLS = {f"dL/d{name}": rf"\partial L / \partial {name}" for name in DERIVATIVES}
 SYMBOLS |= {"1/B": "1 / B", "epsilon": r"\epsilon"}
@@ -49,7 +49,7 @@ def typst_of(sources: list[str]) -> list[str]:
     text = "\n\n".join(f"$${_prepared(latex)}$$" for latex in sources)
     text = pypandoc.convert_text(text, "typst", format="markdown", extra_args=["--wrap=none"])
     text = re.sub(r'upright\(("[^"]*")\)( (?=\())?', r"\1", text)
-    text = re.sub(r"lr\((\|[^|]* [^|]*\|)\)", r"\1", text)  # in its MathML operators have no space around them
+    text = re.sub(r"lr\((\|[^|]* [^|]*\|)\)", r"\1", text)  # Typst's MathML has no space around these operators
     text = re.sub(r"cases\(.*", lambda cases: cases[0].replace(" & ", " quad & "), text)
     found = re.findall(r"\$ (.*?) \$", text, re.DOTALL)
     assert len(found) == len(sources), "Pandoc writes one equation for each formula"
@@ -57,7 +57,7 @@ def typst_of(sources: list[str]) -> list[str]:
 
 
 def _prepared(latex: str) -> str:
-    """Return LaTeX whose brackets grow with what they hold, with words as text and without a negative space."""
+    """Return LaTeX with growing brackets, words as text, and no negative space."""
     latex = re.sub(r"\\[bB]ig[lr]\s*([()])", r"\1", latex)
     latex = latex.replace("(", r"\left(").replace(")", r"\right)")
     latex = re.sub(r"\|([^|]*)\|", r"\\left|\1\\right|", latex)
@@ -89,7 +89,7 @@ def _plain_mathml(inner: str) -> str:
         for bracket in element.findall("mo"):
             if bracket.text in ("(", ")", "{", "}", "|") and not is_tall:
                 bracket.set("stretchy", "false")
-    # In a fraction or an exponent every row is its own; the outermost needs none.
+    # Rows are kept in fractions and exponents; the outermost is not needed.
     return "".join(ET.tostring(child, encoding="unicode", short_empty_elements=False) for child in root)
 
 

@@ -1,4 +1,4 @@
-"""Writes docs/recipes/fields.md, every field of a recipe with what it must be and what the named recipes set it to.
+"""Write docs/recipes/fields.md: every recipe field, its constraint, and its values.
 
 python tools/write_recipe_docs.py          writes the page
 python tools/write_recipe_docs.py --print  prints it
@@ -20,7 +20,7 @@ HEAD = """# The fields of a recipe
 
 Written by `make docs` from `src/chalknet/config.py` and `training/recipes.py`. A field is set by its flag
 (`--learning-rate 3e-3`), by `--set optimizer.learning_rate=3e-3`, in Python by `learning_rate=3e-3`, and in config.toml
-in its section. What is left out keeps the recipe's value.
+in its section. Fields that are left out keep the value of the recipe.
 """
 
 
@@ -38,7 +38,7 @@ def page() -> str:
 
 
 def _shown(value: Any) -> str:
-    """As TOML has it."""
+    """Return a value as TOML writes it."""
     return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 

@@ -1,4 +1,4 @@
-"""`audit`: every planted fault is found and priced, and nothing is found where nothing is wrong."""
+"""`audit` finds every planted fault with its cost, and finds nothing in clean data."""
 
 import json
 from itertools import combinations
@@ -45,7 +45,7 @@ def test_nothing_is_found_in_clean_data(images, labels):
     assert result.sizes == {"train": N_TRAIN, "valid": N_VALID, "test": N_TEST}
 
 
-def test_a_copy_put_across_the_split_is_found_and_can_flatter_by_its_share(images, labels):
+def test_a_copy_across_splits_costs_its_fraction_of_test(images, labels):
     images[TEST_0 + 8] = images[TRAIN_0]
     labels[TEST_0 + 8] = labels[TRAIN_0]
     result = audit(dataset_from_arrays(images, labels), SPLITS)
@@ -58,14 +58,14 @@ def test_a_copy_put_across_the_split_is_found_and_can_flatter_by_its_share(image
     assert result.worst[0].distance == 0
 
 
-def test_a_nearly_equal_image_across_the_split_is_a_near_twin_and_no_copy(images, labels):
+def test_a_similar_image_across_splits_is_a_near_duplicate(images, labels):
     images[TEST_0] = np.clip(images[TRAIN_0].astype(int) + 3, 0, 255)
     result = audit(dataset_from_arrays(images, labels), SPLITS)
     assert result.check("test_near_duplicates_in_train").samples == (TEST_0,)
     assert codes(result) == {"near_duplicates", "test_near_duplicates_in_train"}
 
 
-def test_rows_of_few_columns_are_not_told_of_neighbors_that_chance_gives():
+def test_near_duplicates_are_not_searched_in_rows_of_few_columns():
     rows = np.random.default_rng(0).uniform(size=(3_000, 3))
     few, many = (dataset_from_arrays(values, np.arange(3_000) % 4) for values in (rows, np.tile(rows, 6)))
     assert codes(audit(few, SPLITS)) == set()
@@ -79,7 +79,7 @@ def test_columns_that_number_the_rows_are_found():
     assert (check.found, check.count, check.total, check.cost) == (True, 1, 3, None)
 
 
-def test_a_sample_with_a_copy_and_a_near_twin_in_train_is_counted_once(images, labels):
+def test_a_sample_with_a_copy_and_a_near_duplicate_counts_once(images, labels):
     images[TEST_0] = images[0]
     images[4] = np.clip(images[0].astype(int) + 3, 0, 255)
     result = audit(dataset_from_arrays(images, labels), SPLITS)
@@ -87,7 +87,7 @@ def test_a_sample_with_a_copy_and_a_near_twin_in_train_is_counted_once(images, l
     assert result.check("test_near_duplicates_in_train").count == 0
 
 
-def test_a_test_image_in_valid_and_a_valid_image_in_train_have_checks_of_their_own(images, labels):
+def test_each_pair_of_splits_has_a_check(images, labels):
     images[TEST_0] = images[VALID_0]
     images[VALID_0 + 4] = images[TRAIN_0]
     result = audit(dataset_from_arrays(images, labels), SPLITS)
@@ -95,14 +95,14 @@ def test_a_test_image_in_valid_and_a_valid_image_in_train_have_checks_of_their_o
     assert result.check("valid_copies_in_train").cost == 1 / N_VALID
 
 
-def test_copies_in_train_alone_cost_the_test_figure_nothing(images, labels):
+def test_copies_within_train_have_no_cost(images, labels):
     images[4] = images[0]
     result = audit(dataset_from_arrays(images, labels), SPLITS)
     assert codes(result) == {"copies"}
     assert result.check("copies").cost is None
 
 
-def test_copies_with_two_labels_are_found_and_leave_the_test_image_in_doubt(images, labels):
+def test_copies_with_two_labels_cost_their_fraction_of_test(images, labels):
     images[TEST_0 + 1] = images[TRAIN_0]
     result = audit(dataset_from_arrays(images, labels), SPLITS)
 
@@ -112,14 +112,14 @@ def test_copies_with_two_labels_are_found_and_leave_the_test_image_in_doubt(imag
     assert result.worst[0].labels == ("0", "1")
 
 
-def test_near_duplicates_with_two_labels_are_counted_apart_from_copies(images, labels):
+def test_near_duplicates_with_two_labels_have_a_check(images, labels):
     images[TEST_0 + 1] = np.clip(images[TRAIN_0].astype(int) + 2, 0, 255)
     result = audit(dataset_from_arrays(images, labels), SPLITS)
     assert codes(result) == {"near_duplicates", "near_duplicates_of_two_labels"}
     assert result.check("near_duplicates_of_two_labels").cost == 1 / N_TEST
 
 
-def test_test_copies_with_two_labels_cost_all_but_the_most_frequent(images, labels):
+def test_copies_of_the_less_frequent_labels_are_unattainable(images, labels):
     five = TEST_0 + np.arange(5)
     images[five] = images[five[0]]
     labels[five] = [1, 1, 1, 2, 3]
@@ -129,7 +129,7 @@ def test_test_copies_with_two_labels_cost_all_but_the_most_frequent(images, labe
     assert result.check("unattainable").samples == (TEST_0 + 3, TEST_0 + 4)
 
 
-def test_repeats_within_test_shrink_the_effective_size_by_the_formula(images, labels):
+def test_repeats_within_test_reduce_its_effective_size(images, labels):
     four = TEST_0 + 4 * np.arange(4)
     images[four] = images[four[0]]
     result = audit(dataset_from_arrays(images, labels), SPLITS)
@@ -140,7 +140,7 @@ def test_repeats_within_test_shrink_the_effective_size_by_the_formula(images, la
     assert repeats.cost == pytest.approx(np.sqrt(52 / 40) - 1)
 
 
-def test_blank_images_are_listed_by_value_class_and_part(images, labels):
+def test_blank_images_are_listed_by_value_class_and_split(images, labels):
     images[0], images[1], images[TEST_0] = 255, 0, 255
     result = audit(dataset_from_arrays(images, labels), SPLITS)
     assert result.check("blank").samples == (0, 1, TEST_0)
@@ -155,7 +155,7 @@ def test_constant_rows_are_not_blank_images():
     assert "blank" not in {check.code for check in result.checks}
 
 
-def test_imbalance_is_found_from_twice_the_smallest_class_and_scores_the_largest(images):
+def test_imbalance_is_found_from_a_ratio_of_two(images):
     labels = np.array([0] * 2 + [1])[np.arange(120) % 3]
     result = audit(dataset_from_arrays(images, labels), SPLITS)
     imbalance = result.check("imbalance")
@@ -167,7 +167,7 @@ def test_imbalance_is_found_from_twice_the_smallest_class_and_scores_the_largest
     assert not audit(dataset_from_arrays(images, labels), SPLITS).check("imbalance").found
 
 
-def test_a_class_that_train_lacks_cannot_be_won_and_one_that_test_lacks_is_not_judged(images, labels):
+def test_missing_classes_cost_their_fraction(images, labels):
     labels[TRAIN] = TRAIN % 3
     labels[TEST] = 1 + TEST % 3
     result = audit(dataset_from_arrays(images, labels), SPLITS)
@@ -176,7 +176,7 @@ def test_a_class_that_train_lacks_cannot_be_won_and_one_that_test_lacks_is_not_j
     assert (in_test.count, in_test.cost) == (1, np.mean(labels == 0))
 
 
-def test_groups_on_both_sides_are_counted_in_test_samples_and_in_groups(images, labels):
+def test_groups_across_splits_are_counted(images, labels):
     groups = np.arange(120)
     groups[TEST_0 : TEST_0 + 3] = 0
     groups[TEST_0 + 3] = 1
@@ -186,7 +186,7 @@ def test_groups_on_both_sides_are_counted_in_test_samples_and_in_groups(images, 
     assert codes(result) == {"test_groups_in_train"}
 
 
-def test_without_a_split_copies_and_labels_are_still_looked_at(images, labels):
+def test_without_splits_copies_and_labels_are_checked(images, labels):
     images[5] = images[0]
     result = audit(dataset_from_arrays(images, labels))
     assert codes(result) == {"copies", "copies_of_two_labels"}
@@ -194,12 +194,12 @@ def test_without_a_split_copies_and_labels_are_still_looked_at(images, labels):
     assert result.check("copies_of_two_labels").cost is None
 
 
-def test_samples_that_a_split_leaves_out_are_a_part_of_their_own(images, labels):
+def test_samples_in_no_split_are_counted_as_unused(images, labels):
     result = audit(dataset_from_arrays(images, labels), Splits(TRAIN, VALID, TEST[:30]))
     assert result.sizes["unused"] == 10
 
 
-def test_an_empty_validation_or_test_part_is_no_trouble(images, labels):
+def test_empty_validation_and_test_splits_are_accepted(images, labels):
     empty = np.empty(0, dtype=np.int64)
     result = audit(dataset_from_arrays(images, labels), Splits(np.arange(120), empty, empty))
     assert result.findings == ()
@@ -226,7 +226,7 @@ def test_a_threshold_outside_its_range_is_a_config_error(images, labels, near):
         audit(dataset_from_arrays(images, labels), SPLITS, near=near)
 
 
-def test_parts_that_share_a_sample_are_refused_by_name(images, labels):
+def test_splits_that_share_a_sample_are_refused_by_name(images, labels):
     with pytest.raises(ConfigError, match="sample 5 is in train and test"):
         audit(dataset_from_arrays(images, labels), Splits(TRAIN, VALID, np.append(TEST, 5)))
     with pytest.raises(ConfigError, match="name sample 120"):
@@ -262,7 +262,7 @@ def crowded_data(draw):
 
 
 @given(crowded_data(), st.sampled_from([0.01, 0.03, 0.1, 0.3]))
-def test_the_search_finds_the_pairs_of_a_slow_loop_by_part_and_label(case, near):
+def test_the_search_finds_the_pairs_of_a_slow_loop(case, near):
     data, split = case
     copies, near_duplicates = np.zeros((3, 3, 2), dtype=int), np.zeros((3, 3, 2), dtype=int)
     unsure = 0
@@ -284,7 +284,7 @@ def test_the_search_finds_the_pairs_of_a_slow_loop_by_part_and_label(case, near)
 
 
 @given(crowded_data())
-def test_a_sample_has_a_copy_in_a_split_exactly_when_a_slow_loop_says_so(case):
+def test_copies_by_split_are_those_of_a_slow_loop(case):
     data, split = case
     found = find_duplicates(data, split, 3, 0.0)
     group = found.groups.of_sample
@@ -296,7 +296,7 @@ def test_a_sample_has_a_copy_in_a_split_exactly_when_a_slow_loop_says_so(case):
             assert (found.copy_same[group[i], p], found.copy_other[group[i], p]) == (same, other)
 
 
-def test_blocks_that_are_passed_over_hold_no_near_pair():
+def test_skipped_blocks_hold_no_near_duplicates():
     """Several blocks of 1,024: pairs across block borders, against one plain product in float64."""
     rng = np.random.default_rng(3)
     images = np.clip(rng.integers(0, 200, (2_600, 1, 1)) + rng.integers(0, 12, (2_600, 3, 3)), 0, 255).astype(np.uint8)
@@ -320,7 +320,7 @@ def test_blocks_that_are_passed_over_hold_no_near_pair():
     assert blocks[-1][0] == blocks[-1][1] < 6  # of the six pairs of blocks, some were passed over
 
 
-def test_distances_of_float_rows_do_not_depend_on_the_unit_of_a_column():
+def test_distances_of_rows_do_not_depend_on_units():
     rng = np.random.default_rng(1)
     rows = rng.normal(size=(200, 3))
     split, labels = np.zeros(200, dtype=np.int64), np.arange(200) % 2
@@ -329,7 +329,7 @@ def test_distances_of_float_rows_do_not_depend_on_the_unit_of_a_column():
     assert metres.near_pairs.sum() == mixed.near_pairs.sum() > 0
 
 
-def test_values_at_the_ends_of_float64_neither_overflow_nor_hide_a_duplicate():
+def test_extreme_float64_values_do_not_overflow():
     huge = np.finfo(np.float64).max
     rows = np.array([[huge, 1.0], [-huge, 1.0], [huge * 0.999, 1.0], [0.0, 1.0]])
     found = find_duplicates(dataset_from_arrays(rows, [0, 1, 0, 1]), np.zeros(4, dtype=np.int64), 1, 0.03)

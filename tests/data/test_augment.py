@@ -26,13 +26,13 @@ def one_draw(position, value):
 IMAGE = np.arange(1, 31, dtype=np.uint8).reshape(1, 5, 6)
 
 
-def test_draws_in_the_middle_move_nothing():
+def test_parameters_in_the_middle_change_nothing():
     got = changed(IMAGE, shift_pixels=3, rotation_degrees=40, zoom=0.5, shear=0.4)
     np.testing.assert_allclose(got, IMAGE, atol=1e-5)
     assert got.dtype == np.float32
 
 
-def test_a_shift_of_a_pixel_reads_the_pixel_beside_and_0_outside():
+def test_a_shift_of_a_pixel_reads_the_neighbor_and_0_outside():
     got = changed(IMAGE, one_draw(4, 1.0), shift_pixels=1)  # t_y = 1: row 0 reads row 1
     np.testing.assert_allclose(got[0, :-1], IMAGE[0, 1:], atol=1e-4)
     np.testing.assert_allclose(got[0, -1], 0, atol=1e-4)
@@ -85,7 +85,7 @@ def test_an_image_is_changed_the_same_alone_and_in_a_batch(seed):
     assert whole.max() <= 255 + 1e-3
 
 
-def test_rows_of_numbers_cannot_be_turned():
+def test_augmentation_of_rows_is_refused():
     assert augmenter_for(AugmentationConfig(mixup=0.4), None) is None
     with pytest.raises(ConfigError, match="rotation_degrees changes images, but the samples are rows of numbers"):
         augmenter_for(AugmentationConfig(rotation_degrees=5), None)

@@ -1,4 +1,4 @@
-"""The built-in letters: the file that is shipped, its pin list, and that they speak of the same fonts."""
+"""The built-in letters: the installed file and its manifest agree."""
 
 import csv
 import gzip

@@ -1,4 +1,4 @@
-"""`load_data`: sources are told by what they are, and settings that have no use are refused."""
+"""`load_data` recognizes sources by their content, and refuses options that do not apply."""
 
 import hashlib
 import sys
@@ -31,14 +31,14 @@ def builtin(monkeypatch):
     return data
 
 
-def test_a_file_is_told_by_its_bytes_and_not_by_its_name(npz_path):
+def test_a_file_is_recognized_by_its_bytes(npz_path):
     other = npz_path.with_name("letters.csv")
     other.write_bytes(npz_path.read_bytes())
     assert len(load_data(other)) == 2
 
 
 @pytest.mark.parametrize("kind", [str, lambda path: path])
-def test_text_and_path_are_the_same_and_the_digest_is_of_the_bytes(npz_path, kind):
+def test_the_source_may_be_a_text_or_a_path(npz_path, kind):
     data = load_data(kind(npz_path))
     assert data.source == str(npz_path)
     assert data.sha256 == hashlib.sha256(npz_path.read_bytes()).hexdigest()
@@ -55,7 +55,7 @@ def test_a_data_set_knows_how_to_be_read_again(npz_path, monkeypatch):
     assert data.origin == DataConfig(str(npz_path), data.sha256, tuple("KLMNOPQRST"))
 
 
-def test_a_path_to_something_named_glyphs_is_that(builtin, tmp_path, monkeypatch):
+def test_a_path_named_glyphs_is_a_path(builtin, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "glyphs").write_text("0,1\n1,2\n3,4\n")
     assert len(load_data("./glyphs")) == 3
@@ -75,18 +75,18 @@ def test_a_missing_file_gets_the_nearest_name_beside_it(npz_path):
 
 
 @pytest.mark.parametrize("name", ["nowhere.csv", "no/such/folder/x.npz"])
-def test_a_missing_file_is_told_with_what_could_have_been_given(name, tmp_path):
+def test_a_missing_file_is_reported_with_supported_formats(name, tmp_path):
     with pytest.raises(DataError, match=r"no such file or folder. Expected an \.npz file, .* or the name 'glyphs'"):
         load_data(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a\0b/c", "x" * 5_000])
-def test_a_name_that_can_be_no_path_is_told(name):
+def test_an_invalid_path_is_reported(name):
     with pytest.raises(DataError, match=r"not a path that can be opened|no such file"):
         load_data(name)
 
 
-def test_what_is_neither_file_nor_folder_is_not_opened():
+def test_devices_and_pipes_are_not_opened():
     with pytest.raises(DataError, match=r"^/dev/null: neither a file nor a folder"):
         load_data("/dev/null")
 
@@ -101,19 +101,19 @@ def raising(error):
 DENIED = raising(PermissionError(13, "Permission denied"))
 
 
-def test_a_file_that_may_not_be_read_is_told(npz_path, monkeypatch):
+def test_a_file_without_permission_is_reported(npz_path, monkeypatch):
     monkeypatch.setattr(source_file, "open_regular", DENIED)
     with pytest.raises(DataError, match=r"letters\.npz: cannot be read: Permission denied"):
         load_data(npz_path)
 
 
-def test_a_folder_that_may_not_be_entered_is_told(tmp_path, monkeypatch):
+def test_a_folder_without_permission_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(load, "read_folder", DENIED)
     with pytest.raises(DataError, match=r": cannot be read: Permission denied\. Check its permissions"):
         load_data(tmp_path)
 
 
-def test_want_of_memory_is_told(npz_path, monkeypatch):
+def test_a_lack_of_memory_is_reported(npz_path, monkeypatch):
     monkeypatch.setattr(load, "read_npz", raising(MemoryError))
     with pytest.raises(DataError, match=r"letters\.npz: needs more memory than there is"):
         load_data(npz_path)
@@ -135,12 +135,12 @@ IMAGE_SIZE = r"image_size must be \(H, W\), two integers in 1\.\.65535, got"
         (None, {"image_size": (1, 70_000)}, IMAGE_SIZE),
     ],
 )
-def test_settings_that_are_wrong_or_have_no_use_are_refused(npz_path, source, options, message):
+def test_invalid_and_unused_options_are_refused(npz_path, source, options, message):
     with pytest.raises(ConfigError, match=message):
         load_data(source or npz_path, **options)
 
 
-def test_samples_in_memory_are_no_source():
+def test_samples_in_memory_are_refused_as_a_source():
     with pytest.raises(ConfigError, match=r"got ndarray in memory\. Use dataset_from_arrays\(inputs, labels\)"):
         load_data(np.zeros((3, 3)))
 

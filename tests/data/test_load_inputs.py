@@ -1,4 +1,4 @@
-"""`load_inputs`: the same samples as `load_data` gives, and samples that have no labels."""
+"""`load_inputs` gives the samples of `load_data`, and reads samples without labels."""
 
 import gzip
 import struct
@@ -34,7 +34,7 @@ def test_the_samples_are_those_of_load_data(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["npy", "shards", "idx"])
-def test_labels_files_need_not_be_there(tmp_path, kind):
+def test_labels_files_are_optional(tmp_path, kind):
     made = write(kind, tmp_path)
     for labels in [path for path in made.iterdir() if "labels" in path.name]:
         labels.unlink()
@@ -55,7 +55,7 @@ def test_samples_may_have_an_axis_of_one_channel(tmp_path):
     assert found.notes == ("images (6, 8, 9, 1) have one channel, so they are read as gray images.",)
 
 
-def test_both_parts_of_an_npz_follow_each_other(tmp_path):
+def test_training_and_test_samples_of_an_npz_are_concatenated(tmp_path):
     np.savez(tmp_path / "a.npz", x_train=IMAGES[:4], y_train=LABELS[:4], x_test=IMAGES[4:], y_test=LABELS[4:])
     np.testing.assert_array_equal(load_inputs(tmp_path / "a.npz", 72).inputs, IMAGES)
     np.savez(tmp_path / "b.npz", x_train=IMAGES, x_test=IMAGES[:, :5])
@@ -73,7 +73,7 @@ def test_both_parts_of_an_npz_follow_each_other(tmp_path):
         ("x,1,2,3\ny,4,5,6\n", ("The label, column 1, is left out.",)),
     ],
 )
-def test_the_width_of_a_table_tells_whether_it_has_labels(tmp_path, text, notes):
+def test_the_number_of_columns_decides_about_labels(tmp_path, text, notes):
     (tmp_path / "t.csv").write_bytes(gzip.compress(text.encode()))
     found = load_inputs(tmp_path / "t.csv", 3)
     np.testing.assert_array_equal(found.inputs, [[1, 2, 3], [4, 5, 6]])
@@ -92,7 +92,7 @@ def test_a_table_of_one_column_is_samples_of_one_value(tmp_path):
     np.testing.assert_array_equal(load_inputs(tmp_path / "t.csv", 1).inputs, [[1.5], [2.0]])
 
 
-def test_columns_that_the_model_does_not_know_are_named(tmp_path):
+def test_unexpected_columns_are_named(tmp_path):
     (tmp_path / "t.csv").write_text("id,a,b,c\n9,1,2,3\n")
     with pytest.raises(DataError, match=r"named label, .* The model knows no 'id'\. To leave one out, give label_col"):
         load_inputs(tmp_path / "t.csv", 3, names=["a", "b", "c"])
@@ -101,7 +101,7 @@ def test_columns_that_the_model_does_not_know_are_named(tmp_path):
         load_inputs(tmp_path / "t.csv", 3, names=["a", "b", "c"])
 
 
-def test_a_first_row_that_counts_the_columns_is_their_heads(tmp_path):
+def test_a_first_row_that_counts_the_columns_is_the_header(tmp_path):
     (tmp_path / "t.csv").write_text("0,1,2,3\n5,6,7,8\n")
     found = load_inputs(tmp_path / "t.csv", 4)
     np.testing.assert_array_equal(found.inputs, [[5, 6, 7, 8]])
@@ -119,13 +119,13 @@ def test_a_first_row_that_counts_the_columns_is_their_heads(tmp_path):
         ("a,b,c\n", "the table has a header and no rows"),
     ],
 )
-def test_what_a_table_cannot_be_is_one_line(tmp_path, text, message):
+def test_invalid_tables_give_one_line(tmp_path, text, message):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         load_inputs(tmp_path / "t.csv", 3)
 
 
-def test_what_a_file_cannot_be_is_one_line(tmp_path):
+def test_invalid_files_give_one_line(tmp_path):
     (tmp_path / "labels-idx1-ubyte").write_bytes(struct.pack(">BBBBI", 0, 0, 8, 1, 2) + b"\0\1")
     with pytest.raises(DataError, match=r"holds labels\. Give the images file"):
         load_inputs(tmp_path / "labels-idx1-ubyte", 4)

@@ -32,18 +32,18 @@ def samples(tmp_path):
     [0, 39, slice(None), slice(5, 9), slice(2, 35), slice(30, 30), slice(38, 99), slice(0, 40, 3), [3], [39, 0, 7, 7]],
     ids=str,
 )
-def test_what_is_taken_is_what_an_array_would_give(samples, key):
+def test_indexing_gives_what_an_array_would_give(samples, key):
     want = VALUES[key]
     assert (samples[key] == want).all()
     assert samples[key].shape == want.shape
 
 
-def test_a_mask_takes_the_marked(samples):
+def test_a_boolean_mask_selects_samples(samples):
     mask = np.arange(40) % 4 == 0
     assert (samples[mask] == VALUES[mask]).all()
 
 
-def test_it_looks_like_the_array_that_it_stands_for(samples):
+def test_attributes_are_those_of_an_array(samples):
     assert (samples.shape, samples.dtype, samples.ndim, samples.size, len(samples)) == (
         (40, 3, 2),
         np.uint8,
@@ -56,7 +56,7 @@ def test_it_looks_like_the_array_that_it_stands_for(samples):
 
 
 @pytest.mark.parametrize("key", [40, [0, 40], [-1], slice(0, 0), 1.5, "a", [[0, 1]]], ids=str)
-def test_what_is_not_there_is_refused(samples, key):
+def test_positions_out_of_range_are_refused(samples, key):
     if key == slice(0, 0):
         assert samples[key].shape == (0, 3, 2)
         return
@@ -65,7 +65,7 @@ def test_what_is_not_there_is_refused(samples, key):
 
 
 @given(positions=st.lists(st.integers(0, 39), max_size=30), block=st.integers(1, 50))
-def test_positions_come_in_their_order_whatever_is_read_at_a_time(tmp_path_factory, positions, block):
+def test_positions_keep_their_order_for_any_block_size(tmp_path_factory, positions, block):
     samples = in_files(tmp_path_factory.mktemp("stored"), VALUES, [11])
     taken = np.array(positions, int)
     with pytest.MonkeyPatch.context() as patch:
@@ -74,7 +74,7 @@ def test_positions_come_in_their_order_whatever_is_read_at_a_time(tmp_path_facto
         assert [start for start, _ in samples.blocks()] == list(range(0, 40, max(1, block // 6)))
 
 
-def test_a_part_gives_rows_by_slice_and_by_position(samples):
+def test_a_split_gives_rows_by_slice_and_by_position(samples):
     index = np.array([1, 2, 3, 8, 9, 20, 29, 30, 39])
     part, want = OnDiskSplit(samples, index, window=4), VALUES.reshape(40, 6)[index]
     assert (len(part), part.shape, part.size, part.dtype) == (9, (9, 6), 54, np.uint8)
@@ -83,7 +83,7 @@ def test_a_part_gives_rows_by_slice_and_by_position(samples):
         assert (part[np.array(batch)] == want[batch]).all()
 
 
-def test_batches_that_stay_within_windows_read_each_sample_once(samples, monkeypatch):
+def test_batches_within_windows_read_each_sample_once(samples, monkeypatch):
     read = []
     monkeypatch.setattr(
         OnDiskSamples, "read", lambda self, a, b, real=OnDiskSamples.read: read.append(b - a) or real(self, a, b)
@@ -95,7 +95,7 @@ def test_batches_that_stay_within_windows_read_each_sample_once(samples, monkeyp
     assert sum(read) == 40
 
 
-def test_a_file_that_changes_while_it_is_used_is_told(samples, tmp_path):
+def test_a_file_that_was_truncated_is_reported(samples, tmp_path):
     (tmp_path / "2.raw").write_bytes(b"head")  # the files are numbered over the empty one too
     with pytest.raises(DataError, match=r"2\.raw: has become shorter since it was opened"):
         samples[:]

@@ -15,7 +15,7 @@ from chalknet.errors import ConfigError, DataError
 TRAIN, VALID, TEST = (made_images(n, seed=seed) for n, seed in ((60, 0), (20, 1), (30, 2)))
 
 
-def test_each_part_is_the_set_that_was_handed_over():
+def test_each_split_is_the_provided_set():
     data = with_provided_splits(TRAIN, VALID, TEST)
     splits = split_dataset(data, "stratified", 60, 0.1, 0)
     for part, given in (("valid", VALID), ("test", TEST)):
@@ -25,7 +25,7 @@ def test_each_part_is_the_set_that_was_handed_over():
     assert sorted(splits.train) == list(range(60))
 
 
-def test_without_a_validation_set_the_training_set_is_divided_and_without_a_test_set_the_rest_tests():
+def test_missing_splits_are_taken_from_the_training_set():
     splits = split_dataset(with_provided_splits(TRAIN, None, TEST), "random", 40, 20, 0)
     assert splits.sizes == {"train": 40, "valid": 20, "test": 30}
     splits = split_dataset(with_provided_splits(TRAIN, VALID), "random", 40, 20, 0)
@@ -33,7 +33,7 @@ def test_without_a_validation_set_the_training_set_is_divided_and_without_a_test
     assert splits.test.max() < 60
 
 
-def test_neither_is_the_data_itself():
+def test_without_provided_splits_the_data_are_unchanged():
     assert with_provided_splits(TRAIN) is TRAIN
 
 
@@ -41,7 +41,7 @@ def leaks(*sets):
     return [note for note in with_provided_splits(*sets).notes if note.endswith("a leak.")]
 
 
-def test_a_set_that_is_given_twice_is_told_as_a_leak():
+def test_a_set_given_twice_is_noted_as_a_leak():
     assert leaks(TRAIN, VALID, TEST) == []
     assert leaks(TRAIN, TRAIN, None) == [
         "made.npz: the validation samples are the training samples. They were used for training: a leak."
@@ -52,7 +52,7 @@ def test_a_set_that_is_given_twice_is_told_as_a_leak():
     assert len(leaks(TRAIN, TRAIN, TRAIN)) == 3
 
 
-def test_samples_that_two_sets_share_are_counted_whatever_their_labels_and_float_type():
+def test_shared_samples_are_counted_across_labels_and_types():
     rows = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
     labels = np.arange(30) % 2
     train = dataset_from_arrays(rows[:20], labels[:20], source="train.csv")
@@ -65,7 +65,7 @@ def test_samples_that_two_sets_share_are_counted_whatever_their_labels_and_float
     ]
 
 
-def test_a_line_that_names_a_file_twice_notes_the_leak(tmp_path, monkeypatch, capsys):
+def test_a_command_with_a_file_twice_notes_the_leak(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     np.savez("letters.npz", images=TRAIN.inputs, labels=TRAIN.labels)
     assert main(["train", "--data", "letters.npz", "--test", "./letters.npz", "--epochs", "1", "--hidden", "3"]) == 0
@@ -80,7 +80,7 @@ def test_classes_are_matched_by_name():
     assert data.labels[3:].tolist() == [1, 0, 1]
 
 
-def test_groups_of_the_training_set_stay_and_no_other_sample_shares_one():
+def test_provided_samples_share_no_group_with_training():
     train = dataset_from_arrays(np.eye(3), [0, 1, 1], ["a", "b"], groups=[4, 4, 7])
     data = with_provided_splits(train, dataset_from_arrays(np.eye(3), [0, 1, 0], ["a", "b"]))
     assert data.groups.tolist() == [4, 4, 7, 8, 9, 10]
@@ -100,7 +100,7 @@ def test_groups_of_the_training_set_stay_and_no_other_sample_shares_one():
         ),
     ],
 )
-def test_a_set_that_does_not_fit_is_named(other, message):
+def test_an_incompatible_set_is_named(other, message):
     with pytest.raises(DataError, match=message):
         with_provided_splits(TRAIN, other)
 
@@ -110,7 +110,7 @@ def test_a_second_test_set_is_refused():
         with_provided_splits(with_provided_splits(TRAIN, None, TEST), None, TEST)
 
 
-def test_training_takes_sets_of_ones_own_and_all_of_the_training_set():
+def test_training_uses_provided_splits():
     run = chalknet.train(TRAIN, valid=VALID, test=TEST, hidden=[4], epochs=1)
     assert run.splits.sizes == {"train": 60, "valid": 20, "test": 30}
     fewer = chalknet.train(TRAIN, "writeup", valid=VALID, test=TEST, hidden=[4], epochs=1, train_size=50)
@@ -123,7 +123,7 @@ def table(path, *columns):
 
 
 @pytest.mark.parametrize("ensemble", [1, 2])
-def test_columns_in_another_order_are_an_error_wherever_they_are_judged(tmp_path, monkeypatch, ensemble):
+def test_columns_in_another_order_are_refused_everywhere(tmp_path, monkeypatch, ensemble):
     monkeypatch.chdir(tmp_path)
     table("train.csv", "height", "width", "label")
     table("turned.csv", "width", "height", "label")
@@ -141,7 +141,7 @@ def test_columns_in_another_order_are_an_error_wherever_they_are_judged(tmp_path
     assert len(chalknet.predict("run", "bare.csv")) == 2
 
 
-def test_a_set_to_judge_by_may_hold_one_class_alone(tmp_path, monkeypatch):
+def test_a_provided_split_may_have_a_single_class(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("train.csv").write_text("a,label\n" + "".join(f"{k % 7},{'xyz'[k % 3]}\n" for k in range(30)))
     Path("y.csv").write_text("a,label\n1,y\n2,y\n")

@@ -14,7 +14,7 @@ def test_standard_scaling_gives_training_rows_mean_0_and_deviation_1():
     np.testing.assert_allclose(scaled[train].std(axis=0), 1, rtol=1e-12)
 
 
-def test_validation_and_test_rows_have_no_say_in_the_scaling():
+def test_scaling_ignores_validation_and_test_rows():
     train, changed = np.arange(100), ROWS.copy()
     changed[100:] *= 1_000
     first, second = (fit_scaling("standard", rows, train, are_images=False) for rows in (ROWS, changed))
@@ -22,14 +22,14 @@ def test_validation_and_test_rows_have_no_say_in_the_scaling():
     np.testing.assert_array_equal(first.shift, second.shift)
 
 
-def test_many_rows_are_joined_piece_by_piece_without_losing_digits():
+def test_scaling_in_blocks_loses_no_digits():
     rows = np.random.default_rng(1).normal(1e6, 1.0, (2 * SAMPLES_AT_ONCE + 17, 2))
     scaling = fit_scaling("standard", rows, np.arange(len(rows)), are_images=False)
     np.testing.assert_allclose(scaling.shift, rows.mean(axis=0), rtol=1e-14)
     np.testing.assert_allclose(scaling.scale, rows.std(axis=0), rtol=1e-9)
 
 
-def test_a_row_that_counts_twice_is_two():
+def test_a_row_of_weight_two_equals_two_rows():
     counts = np.random.default_rng(2).integers(1, 4, 300)
     counted = fit_scaling("standard", ROWS, np.arange(300), are_images=False, counts=counts.astype(float))
     repeated = fit_scaling("standard", np.repeat(ROWS, counts, axis=0), np.arange(counts.sum()), are_images=False)
@@ -38,13 +38,13 @@ def test_a_row_that_counts_twice_is_two():
 
 
 @pytest.mark.parametrize("size", [1e-200, 1e200])
-def test_squares_neither_overflow_nor_vanish(size):
+def test_squares_neither_overflow_nor_underflow(size):
     scaling = fit_scaling("standard", ROWS * size, np.arange(300), are_images=False)
     np.testing.assert_allclose(scaling.scale / size, ROWS.std(axis=0), rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
-def test_a_column_that_never_changes_in_training_never_counts(dtype):
+def test_a_constant_training_column_has_no_effect(dtype):
     rows = np.column_stack([np.full(10, 7), np.arange(10)]).astype(dtype)
     scaling = fit_scaling("standard", rows, np.arange(10), are_images=False)
     assert scaling.ignored == [0]
@@ -53,12 +53,12 @@ def test_a_column_that_never_changes_in_training_never_counts(dtype):
     assert np.abs(scaling(rows, np.float32)[:, 0]).max() < 1e-25
 
 
-def test_equal_values_whose_mean_is_rounded_do_not_vary():
+def test_rounding_of_the_mean_is_not_a_deviation():
     scaling = fit_scaling("standard", np.full((178, 1), 0.1), np.arange(178), are_images=False)
     assert (scaling.ignored, scaling.shift) == ([0], 0.1)  # the mean of 178 times 0.1 is not 0.1
 
 
-def test_scaled_counts_give_the_same_bits_also_if_their_sum_is_below_1():
+def test_scaling_depends_only_on_relative_weights():
     counts = np.random.default_rng(3).random(300) / 1000
     one, other = (
         fit_scaling("standard", ROWS, np.arange(300), are_images=False, counts=c) for c in (counts, counts * 1024)
@@ -87,7 +87,7 @@ def test_scaling_is_done_in_the_type_that_is_asked_for():
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.int64, np.uint32])
-def test_what_float32_cannot_hold_is_scaled_before_it_becomes_float32(dtype, monkeypatch):
+def test_large_values_are_scaled_in_float64(dtype, monkeypatch):
     monkeypatch.setattr(preprocess, "VALUES_AT_ONCE", 7)  # pieces of three rows, the last one shorter
     small = np.random.default_rng(0).integers(-5, 6, (20, 2))
     scaled = Scaling(np.array([2.0, 4.0]), np.array([1e9, 2e9]))(
@@ -96,7 +96,7 @@ def test_what_float32_cannot_hold_is_scaled_before_it_becomes_float32(dtype, mon
     np.testing.assert_array_equal(scaled, (small / [2, 4]).astype(np.float32))
 
 
-def test_bytes_are_scaled_in_float32_with_the_bits_of_its_arithmetic():
+def test_bytes_are_scaled_in_float32():
     raw, rng = np.arange(256, dtype=np.uint8).reshape(64, 4), np.random.default_rng(1)
     scale, shift = rng.uniform(50, 80, 4), rng.uniform(0, 255, 4)
     want = (raw.astype("f4") - shift.astype("f4")) / scale.astype("f4")

@@ -1,4 +1,4 @@
-"""`split_dataset`: the write-up's order to the sample, and what every method promises."""
+"""`split_dataset` has the order of the write-up and keeps the promises of every method."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def make_data(n: int, n_classes: int = 3, n_groups: int | None = None, provided_
     return dataset_from_arrays(np.arange(n, dtype=np.float32)[:, None], labels, None, groups, provided_test=test)
 
 
-def test_writeup_split_is_the_order_of_numpys_legacy_seed_and_shuffle():
+def test_the_writeup_split_has_numpys_legacy_order():
     state = np.random.get_state()
     np.random.seed(521)
     index = np.arange(18_724)
@@ -49,7 +49,7 @@ def test_splitting_leaves_numpys_global_generator_alone():
     valid=st.floats(0.1, 0.25),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_every_method_puts_every_sample_in_one_part(n, method, train, valid, seed):
+def test_every_sample_is_in_exactly_one_split(n, method, train, valid, seed):
     splits = split_dataset(make_data(n, n_groups=n), method, train, valid, seed)
 
     assert np.array_equal(np.sort(np.concatenate([splits.train, splits.valid, splits.test])), np.arange(n))
@@ -58,7 +58,7 @@ def test_every_method_puts_every_sample_in_one_part(n, method, train, valid, see
 
 
 @given(n=st.integers(30, 200), n_groups=st.integers(6, 15), seed=st.integers(0, 1000))
-def test_no_group_is_in_two_parts_and_sizes_are_met_to_within_the_largest_group(n, n_groups, seed):
+def test_a_group_split_keeps_groups_together(n, n_groups, seed):
     data = make_data(n, n_groups=n_groups)
     splits = split_dataset(data, "group", 0.5, 0.25, seed)
 
@@ -70,7 +70,7 @@ def test_no_group_is_in_two_parts_and_sizes_are_met_to_within_the_largest_group(
 
 
 @given(n=st.integers(20, 300), n_classes=st.integers(2, 9), train=st.floats(0.2, 0.7), seed=st.integers(0, 1000))
-def test_stratified_parts_hold_each_class_in_its_share_to_within_one_sample(n, n_classes, train, seed):
+def test_a_stratified_split_keeps_class_proportions(n, n_classes, train, seed):
     """Or two, where a class so rare that it could have none is given a training sample."""
     data = make_data(n, n_classes)
     splits = split_dataset(data, "stratified", train, 0.2, seed)
@@ -81,7 +81,7 @@ def test_stratified_parts_hold_each_class_in_its_share_to_within_one_sample(n, n
 
 
 @pytest.mark.parametrize("n_single", [1, 5, 50])
-def test_a_stratified_division_trains_every_class(n_single):
+def test_a_stratified_split_trains_every_class(n_single):
     labels = np.r_[np.zeros(100, int), np.ones(100, int), 2 + np.arange(n_single)]
     data = dataset_from_arrays(np.zeros((len(labels), 2)), labels)
     for seed in range(50):
@@ -93,7 +93,7 @@ def test_a_stratified_division_trains_every_class(n_single):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_same_seed_gives_the_same_parts_and_another_seed_others(method):
+def test_the_seed_determines_the_splits(method):
     data = make_data(200, n_groups=40)
     first, again, other = (split_dataset(data, method, 0.5, 0.2, seed) for seed in (7, 7, 8))
     assert np.array_equal(first.train, again.train)
@@ -101,7 +101,7 @@ def test_same_seed_gives_the_same_parts_and_another_seed_others(method):
     assert not np.array_equal(first.train, other.train)
 
 
-def test_the_sources_own_test_set_is_the_test_part_and_no_sample_of_it_trains():
+def test_a_provided_test_set_is_the_test_split():
     data = make_data(50, provided_test=10)
     splits = split_dataset(data, "random", 30, 10)
     assert np.array_equal(splits.test, np.arange(40, 50))
@@ -128,21 +128,21 @@ def test_validation_and_test_may_be_empty():
         ({"train_size": 20, "valid_size": 3, "seed": 2**32}, "split_seed must be"),
     ],
 )
-def test_a_split_that_cannot_be_meant_is_a_config_error(arguments, message):
+def test_an_invalid_split_is_a_config_error(arguments, message):
     with pytest.raises(ConfigError, match=message):
         split_dataset(make_data(50), **arguments)
 
 
-def test_group_split_without_groups_says_what_to_use_instead():
+def test_a_group_split_without_groups_advises_another_one():
     with pytest.raises(ConfigError, match="Use 'stratified'"):
         split_dataset(make_data(50), "group", 30, 10)
 
 
-def test_group_split_with_too_few_groups_names_the_empty_part():
+def test_a_group_split_with_too_few_groups_names_the_empty_split():
     with pytest.raises(ConfigError, match="2 groups are too few to give the"):
         split_dataset(make_data(50, n_groups=2), "group", 0.5, 0.25)
 
 
-def test_group_split_refuses_groups_shared_with_the_sources_test_set():
+def test_a_group_split_refuses_groups_of_the_provided_test_set():
     with pytest.raises(DataError, match="share a group with the provided test set"):
         split_dataset(make_data(50, n_groups=5, provided_test=10), "group", 0.5, 0.25)

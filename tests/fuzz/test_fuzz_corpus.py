@@ -1,4 +1,4 @@
-"""Read the files that tools/fuzz_files.py has kept: each is read, or refused by one line of a ChalknetError."""
+"""Each file stored by tools/fuzz_files.py is read, or refused by one line of a ChalknetError."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def plain_inputs(tmp_path_factory):
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)
-def test_a_kept_file_is_read_or_refused_in_one_line(plain_inputs, tmp_path, monkeypatch, path):
+def test_a_stored_file_is_read_or_refused_in_one_line(plain_inputs, tmp_path, monkeypatch, path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # which the kernels' target changes
     name, _, file = path.name.split("-", 2)
     target, place = fuzz_files.TARGETS[name], tmp_path / "input"
@@ -48,7 +48,7 @@ def test_the_corpus_covers_every_kind_of_input_and_is_small():
     assert sum(path.stat().st_size for path in CORPUS) < 400_000
 
 
-def test_a_foreign_exception_breaks_the_rule(tmp_path):
+def test_an_exception_of_another_type_breaks_the_rule(tmp_path):
     def escapes(folder):
         raise KeyError(folder)
 

@@ -1,4 +1,4 @@
-"""`chalknet data build`: what it writes, prints and refuses."""
+"""`chalknet data build`: output, messages and refused options."""
 
 import hashlib
 import shutil
@@ -47,7 +47,7 @@ def test_the_command_says_what_it_dropped(three_fonts, tmp_path):
     assert "dropped 1: letter blank or missing (STIXSizFourSymReg.ttf A)" in result.output
 
 
-def test_a_folder_that_does_not_exist_is_told_before_the_work(tmp_path):
+def test_a_missing_output_folder_is_reported_first(tmp_path):
     refused(OutputError, "does not exist", SANS, "-o", tmp_path / "nowhere" / "letters.npz")
 
 
@@ -74,7 +74,7 @@ def change(path, **changed):
     np.savez(path, **(arrays | {key: change(arrays[key]) for key, change in changed.items()}))
 
 
-def test_compare_prints_what_it_found_and_writes_nothing_unasked(pinned, tmp_path):
+def test_compare_writes_nothing_by_default(pinned, tmp_path):
     words, reference = pinned
     before = sorted(tmp_path.rglob("*"))
     result = run(*words, "--compare", reference)
@@ -109,7 +109,7 @@ def test_a_pixel_a_little_off_is_counted_and_agrees(pinned):
     assert "\n  8 identical\n" in result.output
 
 
-def test_an_image_in_nine_far_off_prints_the_figures_fails_and_writes_nothing(pinned, tmp_path):
+def test_too_many_differences_fail_and_write_nothing(pinned, tmp_path):
     words, reference = pinned
     change(reference, images=lambda images: np.concatenate([255 - images[:1], images[1:]]))
     message = "1 of 9 images (11.11%) have a pixel more than 64 levels off"
@@ -134,6 +134,6 @@ def test_a_file_to_compare_with_is_read_before_anything_is_drawn(pinned, tmp_pat
     assert "drawing" not in result.output
 
 
-def test_compare_without_pinned_and_a_build_for_nothing_are_refused(three_fonts, pinned):
+def test_useless_combinations_of_options_are_refused(three_fonts, pinned):
     refused(ConfigError, "compare needs the manifest", three_fonts, "--compare", pinned[1])
     refused(ConfigError, "give a file to write (-o FILE.npz)", three_fonts)

@@ -1,4 +1,4 @@
-"""The two ways to build, from any fonts and from a manifest."""
+"""Building from any fonts and from a manifest."""
 
 import shutil
 from dataclasses import replace
@@ -44,7 +44,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_processes():
         ({"seed": -1}, "seed must be 0 to"),
     ],
 )
-def test_settings_that_cannot_be_meant_are_refused(settings, message):
+def test_invalid_settings_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         build_letters([SANS], "AB", **settings)
 
@@ -54,7 +54,7 @@ def test_fonts_without_the_letters_are_refused_with_the_first_reason():
         build_letters([SYMBOLS], "AB", jobs=1)
 
 
-def test_a_pinned_build_repeats_the_build_that_listed_it(three_fonts, tmp_path):
+def test_a_pinned_build_repeats_its_build(three_fonts, tmp_path):
     made = build_letters([three_fonts], "ABI", jobs=1, seed=5)
     path = tmp_path / "faces.csv"
     path.write_text(manifest_csv(made.faces), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Which images of a letter are taken."""
+"""The choice of images for each letter."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A build beside the file it should equal: what is counted, and what cannot be compared."""
+"""Comparing a build with a file: what is counted, and what is refused."""
 
 import io
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Of rows that are nearly the same the first stays."""
+"""The first of several similar rows is kept."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from chalknet.data.glyph_builder.deduplication import distinct_rows
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.sampled_from([0.0, 0.1, 0.3]))
-def test_thinning_is_the_slow_loop(seed, n, threshold):
+def test_deduplication_equals_a_slow_loop(seed, n, threshold):
     rows = np.random.RandomState(seed).randint(0, 3, (n, 4)).astype(np.uint8) * 100
     kept = []
     for i in range(n):

@@ -1,4 +1,4 @@
-"""One letter is drawn as the recipe says."""
+"""A letter is drawn as docs/glyphs.md describes."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 
 @pytest.mark.parametrize("letter", ["A", "G", "W", "j"])
-def test_a_letter_is_the_cropped_glyph_resampled_without_its_aspect(letter):
+def test_a_letter_is_the_cropped_and_resized_glyph(letter):
     font = ImageFont.truetype(str(SERIF), 128)  # the recipe, step by step, with Pillow's drawing instead of its mask
     canvas = Image.new("L", (300, 300))
     ImageDraw.Draw(canvas).text((60, 60), letter, font=font, fill=255)

@@ -1,4 +1,4 @@
-"""Which faces share a design."""
+"""Faces that share a design are grouped."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Fonts are found, each once."""
+"""Font files are found, each once."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a set holds."""
+"""The contents of a letter set."""
 
 import numpy as np
 from dejavu import drawn

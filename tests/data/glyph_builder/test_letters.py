@@ -1,4 +1,4 @@
-"""What a text stands for, and what is refused."""
+"""Texts are expanded to letters, or refused."""
 
 import pytest
 
@@ -38,6 +38,6 @@ def test_letters_expand_to_the_characters_they_stand_for(text, letters):
         ("\u0000-\U0010ffff", "more than 10000"),
     ],
 )
-def test_letters_that_cannot_be_meant_are_refused(text, message):
+def test_invalid_letters_are_refused(text, message):
     with pytest.raises(ConfigError, match=message):
         expand_letters(text)

@@ -1,4 +1,4 @@
-"""Many files are read: which faces they give, which are dropped, and what a crash costs."""
+"""Drawing many files: faces, drops, and crashes."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What every reader says about bad input: one line that begins with the source and names the fault. One row a case."""
+"""Invalid input gives one line that begins with the source and names the fault."""
 
 import gzip
 import io
@@ -191,7 +191,7 @@ NPZ_CASES = {
 
 
 @pytest.mark.parametrize("case", NPZ_CASES)
-def test_bad_npz_is_told(case, tmp_path):
+def test_invalid_npz_files_give_one_line(case, tmp_path):
     content, message = NPZ_CASES[case]
     check_message(write(tmp_path / "f.npz", content), message)
 
@@ -237,7 +237,7 @@ IDX_CASES = {
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("case", IDX_CASES)
-def test_bad_idx_is_told(case, packed, tmp_path):
+def test_invalid_idx_files_give_one_line(case, packed, tmp_path):
     images, labels, message = IDX_CASES[case]
     path = tmp_path / f"train-images-idx3-ubyte{'.gz' * packed}"
     path.write_bytes(gzip.compress(images) if packed else images)
@@ -256,7 +256,7 @@ GZIP_CASES = {
 
 
 @pytest.mark.parametrize("case", GZIP_CASES)
-def test_damaged_gzip_is_told(case, tmp_path):
+def test_damaged_gzip_data_give_one_line(case, tmp_path):
     content, message = GZIP_CASES[case]
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(GOOD_LABELS)
     check_message(write(tmp_path / "train-images-idx3-ubyte.gz", content), message)
@@ -325,7 +325,7 @@ CSV_CASES = {
 
 
 @pytest.mark.parametrize("case", CSV_CASES)
-def test_bad_csv_is_told(case, tmp_path):
+def test_invalid_tables_give_one_line(case, tmp_path):
     content, options, message = CSV_CASES[case]
     check_message(
         write(tmp_path / "t.csv", content if isinstance(content, bytes) else content.encode()), message, **options
@@ -362,7 +362,7 @@ FOLDER_CASES = {
 
 
 @pytest.mark.parametrize("case", FOLDER_CASES)
-def test_bad_folder_is_told(case, tmp_path):
+def test_invalid_folders_give_one_line(case, tmp_path):
     files, message = FOLDER_CASES[case]
     for name, content in files.items():
         path = tmp_path / name
@@ -389,12 +389,12 @@ FOREIGN_CASES = {
 
 
 @pytest.mark.parametrize("case", FOREIGN_CASES)
-def test_files_of_other_kinds_are_told(case, tmp_path):
+def test_unsupported_formats_give_one_line(case, tmp_path):
     content, message = FOREIGN_CASES[case]
     check_message(write(tmp_path / "data.bin", content), message)
 
 
-def test_what_a_directory_says_of_sizes_takes_no_memory():
+def test_sizes_in_a_zip_directory_cost_no_memory():
     for size in (1_000, 2**31):
         np.testing.assert_array_equal(read_npz(source_file(lying_directory(size))).inputs, IMAGES)
 

@@ -54,7 +54,7 @@ def test_without_a_header_the_first_column_is_the_label():
     np.testing.assert_array_equal(data.inputs, [[1.5, 2], [3, 4]])
 
 
-def test_a_header_of_numbered_columns_is_a_header_where_it_names_the_label():
+def test_a_header_of_numbered_columns_with_a_label_is_a_header():
     assert len(read("label,0,1,2\n0,5,6,7\n1,5,6,7\n")) == 2
     assert len(read("y,0,1,2\n0,5,6,7\n1,5,6,7\n")) == 2
 
@@ -66,14 +66,14 @@ def test_the_letter_y_as_the_first_label_is_no_header():
 
 
 @pytest.mark.parametrize(("mark", "name"), [(",", "t.csv"), (";", "t.csv"), ("\t", "t.tsv")])
-def test_comma_semicolon_and_tab_are_told_apart(mark, name, tmp_path):
+def test_comma_semicolon_and_tab_are_recognized(mark, name, tmp_path):
     (tmp_path / name).write_text(
         mark.join(["label", "a", "b"]) + "\n" + mark.join("012") + "\n" + mark.join("134") + "\n"
     )
     np.testing.assert_array_equal(load_data(tmp_path / name).inputs, [[1, 2], [3, 4]])
 
 
-def test_quotes_line_ends_blank_lines_and_a_byte_order_mark_are_understood():
+def test_quotes_blank_lines_and_byte_order_marks_are_read():
     text = '\ufefflabel,"width, \n""mm""",b\r\n\r\n"cat",1, 2\r\n  \r\n"a,b","3",4'
     data = read(text)
     assert data.class_names == ("a,b", "cat")
@@ -95,7 +95,7 @@ def test_an_mnist_table_becomes_images(header):
 
 
 @pytest.mark.parametrize(("side", "top"), [(8, 127), (8, 256), (7, 255)])
-def test_rows_stay_rows_where_they_may_be_no_pixels(side, top):
+def test_rows_that_may_not_be_pixels_stay_rows(side, top):
     text, pixels = mnist_text(side=side, top=top)
     data = read(text)
     np.testing.assert_array_equal(data.inputs, pixels.reshape(5, -1))
@@ -113,7 +113,7 @@ def test_image_size_makes_images_of_any_values():
     np.testing.assert_array_equal(fractions.inputs[0], [[0.1, 2, 3], [4, 5, 6]])
 
 
-def test_whole_labels_from_0_stay_and_others_are_numbered_in_order():
+def test_integer_labels_from_0_are_class_indices():
     assert read("0,5\n2,5\n1,5\n").class_names == ("0", "1", "2")
     data = read("10,5\n-3,5\n9,5\n10,6\n")
     assert data.class_names == ("-3", "9", "10")
@@ -131,14 +131,14 @@ def test_whole_labels_from_0_stay_and_others_are_numbered_in_order():
         (["cafe\u0301", "caf\u00e9", "the"], ("caf\u00e9", "the")),  # two ways to write é
     ],
 )
-def test_labels_are_one_class_where_a_reader_would_see_one(labels, names):
+def test_labels_that_look_equal_are_one_class(labels, names):
     data = read("label,a\n" + "".join(f"{label},{at}\n" for at, label in enumerate(labels)))
     assert data.class_names == names
     assert ("read as names" in "".join(data.notes)) == (names in [("001", "002", "1"), ("+1", "1")])
 
 
 @pytest.mark.parametrize("mark", ["nan", "NA", "?", "None", "n/a"])
-def test_labels_that_may_mark_missing_ones_are_told(mark):
+def test_labels_that_may_mean_missing_are_noted(mark):
     text = "label,a\nyes,1\nno,2\nyes,3\n" + f"{mark},4\n{mark},5\n"
     assert f"Column 'label': '{mark}' (2 samples) is read as a class like the others." in read(text).notes[0]
     numbers = text.replace("yes", "1").replace("no", "0")
@@ -164,7 +164,7 @@ def test_a_counting_first_row_behind_an_index_needs_the_labels_name():
         read(text)
 
 
-def test_a_guessed_label_column_is_told_with_what_changes_it():
+def test_a_guessed_label_column_is_noted():
     rows = "5.1,3.5,1.4,setosa\n7.0,3.2,4.7,versicolor\n"
     note = "No header names the label, so column 1 is read as it. If it is the last, give --label-column -1"
     assert read("0,1.5\n1,3\n").notes[0].startswith(note)
@@ -177,7 +177,7 @@ def test_a_guessed_label_column_is_told_with_what_changes_it():
 
 @pytest.mark.parametrize("name", ["", "Unnamed: 0", "row"])
 @pytest.mark.parametrize("start", [0, 1])
-def test_a_column_that_numbers_the_rows_is_told(name, start):
+def test_a_column_that_numbers_the_rows_is_noted(name, start):
     order = np.random.default_rng(0).permutation(12) + start
     text = f"{name},a,label\n" + "".join(f"{row},{row % 5},{row % 2}\n" for row in order)
     (note,) = read(text).notes
@@ -189,7 +189,7 @@ def test_a_column_that_numbers_the_rows_is_told(name, start):
     assert read(text.replace("\n3,", "\n4,")).notes == ()
 
 
-def test_numbers_that_float64_rounds_are_told():
+def test_numbers_that_float64_rounds_are_noted():
     assert (
         read(f"id,label\n{2**53 + 1},0\n{2**53 + 3},1\n").notes[0].startswith("Column 'id' holds numbers beyond 2^53")
     )
@@ -211,7 +211,7 @@ def test_excels_first_line_names_the_delimiter():
         ("red", r"'red' is not a number; .* Write numbers for its values, or leave the column out\."),
     ],
 )
-def test_a_cell_that_is_no_number_gets_advice(cell, advice):
+def test_a_cell_that_is_not_a_number_gets_advice(cell, advice):
     with pytest.raises(DataError, match=rf"line 3, column 'a': {advice}$"):
         read(f"a;label\n1;0\n{cell};1\n")
 
@@ -224,7 +224,7 @@ def test_class_names_order_text_labels_and_name_numbered_ones():
 
 
 @pytest.mark.parametrize("cell", ["1_000", "٣", "0x10", "1,5", "one"])
-def test_what_python_or_people_may_read_as_a_number_is_none_in_a_table(cell):
+def test_only_plain_numbers_are_numbers_in_a_table(cell):
     with pytest.raises(DataError, match=r"line 2, column 3: '.*' is not a number"):
         read(f'0;1;2;9\n1;2;"{cell}";3\n')
 

@@ -1,4 +1,4 @@
-"""Folders of image folders."""
+"""Folders of images."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def letters(tmp_path):
     return tmp_path
 
 
-def test_sub_folders_are_classes_in_sorted_order_and_files_follow_their_names(letters):
+def test_sub_folders_are_classes_in_sorted_order(letters):
     data = load_data(letters)
     assert data.class_names == ("a", "b")
     assert data.inputs.shape == (6, 6, 5)
@@ -50,7 +50,7 @@ def test_class_names_give_the_order_of_the_classes(letters):
         load_data(letters, class_names=["b", "c"])
 
 
-def test_the_order_does_not_depend_on_the_order_in_which_threads_finish(letters, monkeypatch):
+def test_the_order_does_not_depend_on_threads(letters, monkeypatch):
     expected = load_data(letters).inputs
     monkeypatch.setattr(folder_reader, "BATCH_FILES", 1)
     for _ in range(5):
@@ -72,7 +72,7 @@ def test_lossy_formats_come_back_nearly(tmp_path, suffix):
     assert np.abs(load_data(tmp_path).inputs.astype(int) - 90).max() <= 2
 
 
-def test_hidden_files_and_folders_are_not_looked_at(letters):
+def test_hidden_files_and_folders_are_ignored(letters):
     save(letters / ".thumbnails" / "x.png", gray(1, 2, 2))
     save(letters / "__MACOSX" / "x.png", gray(1, 2, 2))
     (letters / "a" / "._0.png").write_bytes(b"resource fork")
@@ -82,7 +82,7 @@ def test_hidden_files_and_folders_are_not_looked_at(letters):
     assert data.notes == ()
 
 
-def test_what_is_no_image_is_left_out_and_noted(letters):
+def test_files_that_are_not_images_are_left_out_and_noted(letters):
     (letters / "readme.txt").write_text("x")
     (letters / "b" / "list.csv").write_text("x")
     (letters / "b" / "inner.png").mkdir()
@@ -104,7 +104,7 @@ def test_images_in_deeper_folders_are_counted_in_a_note(letters):
         load_data(letters)
 
 
-def test_names_of_classes_are_composed_whatever_the_file_system_does(tmp_path):
+def test_class_names_are_composed_unicode(tmp_path):
     for name in ("cafe\u0301", "the"):
         save(tmp_path / name / "x.png", gray(1))
     assert load_data(tmp_path).class_names == ("caf\u00e9", "the")
@@ -119,7 +119,7 @@ def test_links_in_a_circle_are_neither_classes_nor_images(letters):
     assert data.notes == ("1 entry that is no image file left out: 'a/9.png'.",)
 
 
-def test_broken_images_are_left_out_counted_and_five_of_them_named(letters):
+def test_broken_images_are_left_out_and_noted(letters):
     whole = (letters / "a" / "0.png").read_bytes()
     for at in range(6):
         (letters / "b" / f"broken{at}.png").write_bytes(
@@ -133,7 +133,7 @@ def test_broken_images_are_left_out_counted_and_five_of_them_named(letters):
     )
 
 
-def test_an_image_of_too_many_pixels_is_left_out_before_it_is_decoded(letters, monkeypatch):
+def test_too_large_images_are_left_out_without_decoding(letters, monkeypatch):
     (letters / "a" / "bomb.png").write_bytes(lying_png(50_000, 50_000))
     assert "'a/bomb.png'" in load_data(letters).notes[0]
     monkeypatch.setattr(image_reader, "MAX_PIXELS", 29)  # letters have 30
@@ -141,7 +141,7 @@ def test_an_image_of_too_many_pixels_is_left_out_before_it_is_decoded(letters, m
         load_data(letters)
 
 
-def test_all_images_together_are_bounded_after_each(tmp_path, monkeypatch):
+def test_the_memory_of_all_images_is_limited(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "BASE_BYTES", 2**21)
     monkeypatch.setattr(folder_reader.os, "cpu_count", lambda: 1)
     for at in range(60):
@@ -155,7 +155,7 @@ def test_all_images_together_are_bounded_after_each(tmp_path, monkeypatch):
     assert len(load_data(tmp_path, image_size=(8, 8))) == 60
 
 
-def test_the_time_of_all_threads_is_bounded(letters, monkeypatch):
+def test_the_time_of_all_threads_is_limited(letters, monkeypatch):
     spend = Budget.spend
     monkeypatch.setattr(Budget, "spend", lambda budget, _: spend(budget, 7.0))
     with pytest.raises(DataError, match=r"takes more than the 4 seconds"):
@@ -169,7 +169,7 @@ def test_an_image_that_takes_too_long_is_left_out(letters, monkeypatch):
     assert load_data(letters).notes == ("1 image file could not be read and left out: 'a/slow.png'.",)
 
 
-def test_another_size_is_an_error_that_names_the_first_such_file(letters):
+def test_images_of_another_size_are_named(letters):
     save(letters / "a" / "1b.png", gray(7, 9, 5))
     with pytest.raises(
         DataError, match=r"'a/1b.png' is 9 high and 5 wide, but most images \(6 of 7\) are 6 high and 5 wide"
@@ -177,7 +177,7 @@ def test_another_size_is_an_error_that_names_the_first_such_file(letters):
         load_data(letters)
 
 
-def test_image_size_resizes_the_others_and_leaves_the_fitting_untouched(letters):
+def test_image_size_resizes_only_images_of_other_sizes(letters):
     save(letters / "a" / "1b.png", gray(7, 9, 5))
     data = load_data(letters, image_size=(6, 5))
     np.testing.assert_array_equal(data.inputs[:, 0, 0], [0, 1, 7, 2, 100, 101, 102])
@@ -227,7 +227,7 @@ def test_16_bits_are_scaled_to_8_and_rounded(kind):
     np.testing.assert_array_equal(decode_image(image_bytes(Image.fromarray(values), kind)).gray, expected)
 
 
-def test_what_pillow_warns_of_is_read_in_silence(letters):
+def test_warnings_of_pillow_are_suppressed(letters):
     cut_short = b"Exif\0\0II*\0\x08\0\0\0\x05\0"  # a list of five entries, none of which follows
     save(letters / "a" / "3.png", gray(3), exif=cut_short)
     with pytest.warns(UserWarning, match="Corrupt EXIF"):
@@ -237,7 +237,7 @@ def test_what_pillow_warns_of_is_read_in_silence(letters):
     assert data.notes == ()
 
 
-def test_a_cameras_rotation_mark_is_obeyed():
+def test_exif_rotation_is_applied():
     image = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3))
     exif = Image.Exif()
     exif[0x0112] = 6  # the top of the picture is on the right of the sensor
@@ -247,7 +247,7 @@ def test_a_cameras_rotation_mark_is_obeyed():
 @pytest.mark.parametrize(
     "kind", ["EPS", "PCX"]
 )  # PostScript would be handed to another program; Pillow reads PCX itself
-def test_formats_outside_the_list_are_not_tried_whatever_the_name(letters, kind):
+def test_unlisted_formats_are_not_decoded(letters, kind):
     (letters / "a" / "x.png").write_bytes(image_bytes(Image.new("L", (5, 6)), kind))
     assert "'a/x.png'" in load_data(letters).notes[0]
 
@@ -261,7 +261,7 @@ def test_the_digest_is_of_names_and_bytes(letters):
     assert len({before, renamed, load_data(letters).sha256}) == 3
 
 
-def test_a_file_that_may_not_be_read_is_left_out(letters, monkeypatch):
+def test_a_file_without_permission_is_left_out(letters, monkeypatch):
     read = folder_reader.read_bytes
 
     def refuse(path, max_bytes):

@@ -1,4 +1,4 @@
-"""IDX files, alone, in pairs and as MNIST's four."""
+"""IDX files: single files, pairs, and the four files of MNIST."""
 
 import gzip
 import struct
@@ -56,7 +56,7 @@ def test_all_six_types_come_back_in_the_machines_byte_order(code):
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("mark", ["-", "."])
-def test_mnists_four_files_are_one_dataset_whose_t10k_part_is_its_own_test(tmp_path, mark, packed):
+def test_mnists_t10k_files_are_the_provided_test_split(tmp_path, mark, packed):
     write_pair(tmp_path, "train", 5, mark=mark, packed=packed)
     write_pair(tmp_path, "t10k", 2, mark=mark, packed=packed)
     data = load_data(tmp_path)
@@ -83,7 +83,7 @@ def test_an_images_file_finds_the_labels_beside_it(tmp_path, packed):
     assert data.source == str(path)
 
 
-def test_labels_may_be_packed_where_images_are_not(tmp_path):
+def test_labels_may_be_gzipped_and_images_not(tmp_path):
     path = write_pair(tmp_path, "train", 4)
     labels = tmp_path / "train-labels-idx1-ubyte"
     (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels.read_bytes()))
@@ -99,7 +99,7 @@ def test_labels_may_be_packed_where_images_are_not(tmp_path):
         ("emnist-letters-train-images-idx3-ubyte", "emnist-letters-train-labels-idx1-ubyte"),
     ],
 )
-def test_the_labels_name_is_made_from_the_images_name(images_name, labels_name):
+def test_the_labels_file_is_named_after_the_images_file(images_name, labels_name):
     assert labels_file_names(images_name) == (labels_name, f"{labels_name}.gz")
 
 
@@ -107,7 +107,7 @@ def test_a_name_without_images_has_no_labels_name():
     assert labels_file_names("digits.idx3") == ()
 
 
-def test_the_digest_changes_with_the_labels_and_not_with_the_folders_name(tmp_path):
+def test_the_digest_covers_labels_but_not_the_folder_name(tmp_path):
     write_pair(tmp_path / "a", "train", 4)
     write_pair(tmp_path / "b", "train", 4)
     write_pair(tmp_path / "c", "train", 4, labels=np.array([1, 1, 1, 0]))
@@ -115,7 +115,7 @@ def test_the_digest_changes_with_the_labels_and_not_with_the_folders_name(tmp_pa
     assert a == b != c
 
 
-def test_a_packed_lie_about_the_size_costs_no_memory(tmp_path):
+def test_a_wrong_size_in_a_gzipped_header_costs_no_memory(tmp_path):
     path = tmp_path / "train-images-idx3-ubyte.gz"
     path.write_bytes(gzip.compress(bytes.fromhex("00000803 0000ffff 00000100 00000080") + b"1234"))  # says 2 GiB
     with pytest.raises(DataError, match="2147450896 bytes in all, but there are only 20"):

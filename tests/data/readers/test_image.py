@@ -1,4 +1,4 @@
-"""One image file: what it was, what is made of it, and one line where nothing can be."""
+"""Single image files: decoding, gray values, sizes, and one line for invalid files."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -63,7 +63,7 @@ def test_other_proportions_are_stretched_cropped_or_padded(fit, expected):
     assert fitted(tall, (3, 3), "crop").max() > 60  # the middle is kept
 
 
-def test_padding_can_leave_a_margin_and_takes_little_memory_of_thin_images():
+def test_padding_can_leave_a_margin():
     made = fitted(np.full((10, 20), 255, np.uint8), (20, 20), "pad", fill=0.5, level=0)
     assert np.argwhere(made).min(axis=0).tolist() == [7, 5]
     assert np.argwhere(made).max(axis=0).tolist() == [11, 14]
@@ -71,7 +71,7 @@ def test_padding_can_leave_a_margin_and_takes_little_memory_of_thin_images():
 
 
 @pytest.mark.parametrize(("largest", "white"), [(255, 255), (65_535, 65_535)])
-def test_32_bit_images_are_scaled_by_the_type_that_holds_their_values(tmp_path, largest, white):
+def test_32_bit_images_are_scaled_by_their_range(tmp_path, largest, white):
     values = np.array([[0, 220, largest]], np.int32)
     content = image_bytes(Image.fromarray(values), "TIFF")
     image = decode_image(content)
@@ -83,14 +83,14 @@ def test_32_bit_images_are_scaled_by_the_type_that_holds_their_values(tmp_path, 
     assert read_folder(tmp_path, "scans").notes[0].startswith("2 images of 32-bit integers, read as 8-bit pixels")
 
 
-def test_images_of_12_bits_in_16_are_told(tmp_path):
+def test_images_of_12_bits_in_16_are_noted(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
         Image.fromarray(np.array([[0, 4_095]], np.uint16)).save(tmp_path / name / "x.png")
     assert read_folder(tmp_path, "scans").notes[0].startswith("2 images of 16-bit pixels, none of them above 4,096")
 
 
-def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded(tmp_path):
+def test_a_jpeg_with_too_many_scans_is_refused(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (1024, 1024)).astype(np.uint8)
     content = image_bytes(Image.fromarray(noise), "JPEG", progressive=True, quality=5)
     shortest = min((scan.split(b"\xff\xc4")[0] for scan in content.split(b"\xff\xda")[1:]), key=len)
@@ -104,14 +104,14 @@ def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded(tmp_path):
     assert time.thread_time() - start < 1
 
 
-def test_an_image_that_takes_too_long_is_told(tmp_path, monkeypatch):
+def test_an_image_that_takes_too_long_is_refused(tmp_path, monkeypatch):
     Image.new("L", (64, 64)).save(tmp_path / "x.png")
     monkeypatch.setattr(files, "BASE_SECONDS", -1e9)
     with pytest.raises(DataError, match=r"^x\.png: takes more than the -\d+ seconds that reading it may take"):
         read_image(tmp_path / "x.png", "x.png")
 
 
-def test_of_an_animation_the_first_frame_is_read(tmp_path):
+def test_the_first_frame_of_an_animation_is_read(tmp_path):
     path = tmp_path / "x.gif"
     first, second = Image.new("L", (3, 3), 10), Image.new("L", (3, 3), 200)
     first.save(path, save_all=True, append_images=[second])
@@ -138,7 +138,7 @@ def test_the_size_is_that_of_the_upright_image(tmp_path):
     ],
     ids=["empty", "text", "cut short", "2.5 billion pixels", "144 million pixels", "floats", "17 bits"],
 )
-def test_what_is_no_usable_image_is_one_line_that_names_no_object(tmp_path, content, message):
+def test_invalid_images_give_one_line(tmp_path, content, message):
     (tmp_path / "x.png").write_bytes(content)
     with pytest.raises(DataError, match=message) as raised:
         read_image(tmp_path / "x.png", "given/x.png")
@@ -149,7 +149,7 @@ def test_what_is_no_usable_image_is_one_line_that_names_no_object(tmp_path, cont
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # Pillow's, from 89 million pixels on
 @pytest.mark.parametrize("size", [(8_000, 6_000), (12_000, 9_000)])
-def test_a_large_photo_is_read_from_a_fraction_of_its_pixels(tmp_path, size):
+def test_a_large_photo_is_decoded_in_reduced_size(tmp_path, size):
     halves = Image.new("L", size, 40)
     halves.paste(200, (0, 0, size[0] // 2, size[1]))
     halves.save(tmp_path / "x.jpg")
@@ -161,7 +161,7 @@ def test_a_large_photo_is_read_from_a_fraction_of_its_pixels(tmp_path, size):
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "LA", "RGBA", "I;16", "CMYK"])
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_bands_and_a_rotation_mark_show_in_no_pixel(monkeypatch, mode, orientation):
+def test_bands_and_rotation_change_no_pixel(monkeypatch, mode, orientation):
     values = np.random.default_rng(0).integers(0, 256, (7, 5, 4)).astype(np.uint8)
     image = Image.fromarray(values[..., 0].astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(values)
     image = image if image.mode == mode else image.convert(mode)
@@ -210,5 +210,5 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path):
         (b"PK\x03\x04", "letters.npz", False),
     ],
 )
-def test_images_are_told_from_tables_and_archives(head, name, expected):
+def test_images_are_distinguished_from_other_files(head, name, expected):
     assert looks_like_image(head, name) is expected

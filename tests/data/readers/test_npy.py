@@ -1,4 +1,4 @@
-"""Samples in .npy files: what is found, what stays on disk, and what is refused."""
+"""Samples in .npy files stay on disk, or are refused."""
 
 import re
 
@@ -101,7 +101,7 @@ def test_splits_of_samples_on_disk_keep_the_order_of_the_files(tmp_path):
         ({"images": IMAGES, "labels": LABELS - 1}, r"labels\[0\] is -1, but only"),
     ],
 )
-def test_what_cannot_be_used_is_told_with_the_file(tmp_path, arrays, message):
+def test_invalid_arrays_are_refused_with_the_file(tmp_path, arrays, message):
     folder = saved(tmp_path / "set", **arrays)
     with pytest.raises(DataError, match=message):
         load_data(folder / f"{next(iter(arrays))}.npy")
@@ -110,7 +110,7 @@ def test_what_cannot_be_used_is_told_with_the_file(tmp_path, arrays, message):
 @pytest.mark.parametrize(
     "samples", [IMAGES.astype("i8"), ROWS.astype(">f4"), ROWS.astype(np.float16), np.asfortranarray(IMAGES)]
 )
-def test_samples_written_anew_as_advised_are_read(tmp_path, samples):
+def test_samples_saved_as_advised_are_read(tmp_path, samples):
     folder = saved(tmp_path / "set", X=samples, y=LABELS)
     with pytest.raises(DataError, match="Write them anew") as caught:
         load_data(folder)
@@ -130,7 +130,7 @@ def test_a_shard_that_is_missing_or_different_is_named(tmp_path):
         load_data(folder)
 
 
-def test_a_cut_file_is_told(tmp_path):
+def test_a_truncated_file_is_reported(tmp_path):
     folder = saved(tmp_path / "set", images=IMAGES, labels=LABELS)
     (folder / "images.npy").write_bytes((folder / "images.npy").read_bytes()[:-1])
     with pytest.raises(DataError, match=r"its header promises 1328 bytes, and there are 1327\. Copy"):

@@ -45,26 +45,26 @@ def test_samples_can_be_written_to():
 
 
 @pytest.mark.parametrize(("inputs", "labels"), [("X", "y"), ("x", "y"), ("data", "target")])
-def test_other_usual_names_are_known_and_their_classes_are_numbers(inputs, labels):
+def test_other_usual_array_names_are_read(inputs, labels):
     content = npz_bytes(**{inputs: images().reshape(6, 16), labels: np.array([0, 2, 1, 0, 0, 0])})
     assert read_npz(source_file(content)).class_names == ("0", "1", "2")
 
 
-def test_class_names_in_the_file_are_used_and_given_ones_go_before_them():
+def test_given_class_names_replace_those_in_the_file():
     content = npz_bytes(images=images(2), labels=np.array([0, 1]), class_names=np.array(["cat", "Käse"]))
     assert read_npz(source_file(content)).class_names == ("cat", "Käse")
     assert read_npz(source_file(content), class_names=["a", "b", "c"]).class_names == ("a", "b", "c")
 
 
 @pytest.mark.parametrize("key", ["family", "groups"])
-def test_groups_are_numbers_as_they_are_or_names_in_sorted_order(key):
+def test_groups_are_numbers_or_sorted_names(key):
     numbers = npz_bytes(images=images(3), labels=np.array([0, 1, 1]), **{key: np.array([5, 5, 2], dtype=np.uint8)})
     names = npz_bytes(images=images(3), labels=np.array([0, 1, 1]), **{key: np.array(["Lato", "Lato", "Arvo"])})
     np.testing.assert_array_equal(read_npz(source_file(numbers)).groups, [5, 5, 2])
     np.testing.assert_array_equal(read_npz(source_file(names)).groups, [1, 1, 0])
 
 
-def test_keras_layout_is_one_dataset_whose_test_part_is_marked():
+def test_the_keras_layout_provides_a_test_split():
     content = npz_bytes(
         x_train=images(4),
         y_train=np.array([0, 1, 2, 1], np.uint8),
@@ -78,7 +78,7 @@ def test_keras_layout_is_one_dataset_whose_test_part_is_marked():
     assert data.class_names == ("0", "1", "2", "3")
 
 
-def test_keras_layout_may_have_no_test_part():
+def test_the_test_split_of_the_keras_layout_is_optional():
     data = read_npz(source_file(npz_bytes(x_train=images(3), y_train=np.array([0, 1, 1]))))
     assert len(data) == 3
     assert data.provided_test is None
@@ -86,7 +86,7 @@ def test_keras_layout_may_have_no_test_part():
 
 @pytest.mark.parametrize("x", ["x", "X"])
 @pytest.mark.parametrize("valid", ["valid", "val"])
-def test_validation_samples_of_the_keras_layout_are_a_part(x, valid):
+def test_the_keras_layout_may_provide_a_validation_split(x, valid):
     arrays = {f"{x}_train": images(4), "y_train": np.arange(4) % 2, f"{x}_{valid}": images(2), f"y_{valid}": [0, 1]}
     data = read_npz(source_file(npz_bytes(**arrays, **{f"{x}_test": images(1), "y_test": [1]})))
     np.testing.assert_array_equal(data.provided_valid, [4, 5])
@@ -116,7 +116,7 @@ def test_every_number_type_and_memory_order_keeps_its_values(dtype, order):
     assert data.inputs.dtype.isnative
 
 
-def test_whole_number_images_of_any_width_become_uint8():
+def test_integer_images_of_any_type_become_uint8():
     data = read_npz(source_file(npz_bytes(images=images(dtype=">i8"), labels=np.arange(6))))
     assert data.inputs.dtype == np.uint8
     np.testing.assert_array_equal(data.inputs, images())

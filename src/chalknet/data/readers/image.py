@@ -147,7 +147,7 @@ def _bits(image: Image) -> int:
     Pillow can store 16-bit pixels in 32 bits; a TIFF says which of the two it has.
     """
     if image.mode.startswith("F"):
-        raise ValueError("its pixels are floats, whose value of white is unknown")
+        raise ValueError("its pixels are floats, and the value of white is unknown")
     if not image.mode.startswith("I"):
         return 0
     bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))
