@@ -111,9 +111,7 @@ def test_one_is_written_every_so_many_epochs_and_when_it_is_to_stop(small_images
     trainer = trainer_of(small_images, RECIPE)
     checkpoint = Watching(trainer, context, seconds=1e9, epochs=3, must_stop=lambda: len(written) == 7)
     checkpoint.on_train_begin(context)
-    with pytest.raises(
-        StoppedError, match=r"stopped after epoch 8 of 8, which is kept\. Go on with: chalknet train --re"
-    ):
+    with pytest.raises(StoppedError, match=r"stopped after epoch 8 of 8\. Resume with: chalknet train --re"):
         run_epochs(trainer, checkpoint)
     assert written == [0, 0, 3, 3, 3, 6, 6]
     assert read_unfinished(tmp_path) == (RECIPE, context.origin)
@@ -202,14 +200,16 @@ def test_a_library_user_goes_on_with_resume(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "made.npz", RECIPE, out=tmp_path / "run", checkpoint_seconds=0, callbacks=stop)
     assert len(read_checkpoint(tmp_path / "run" / "checkpoint.safetensors").history) == 2
-    with pytest.raises(OutputError, match=r"holds an unfinished run\. Go on with: chalknet train --resume .*run \(in"):
+    with pytest.raises(
+        OutputError, match=r"holds an unfinished run\. Resume it with: chalknet train --resume .*run \(in"
+    ):
         train(tmp_path / "made.npz", RECIPE, out=tmp_path / "run")
     again = resume(tmp_path / "run")
     assert files_of(again) == files_of(whole)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(
         path.name for path in (tmp_path / "whole").iterdir()
     )
-    with pytest.raises(StoreError, match="holds a finished run; there is nothing to go on with"):
+    with pytest.raises(StoreError, match="holds a finished run; there is nothing to resume"):
         resume(tmp_path / "run")
 
 

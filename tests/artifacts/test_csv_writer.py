@@ -39,7 +39,7 @@ def test_a_file_cut_off_anywhere_continues_without_gap_or_double(tmp_path):
 
 def test_another_table_is_left_alone(tmp_path):
     (tmp_path / "mine.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(OutputError, match=r"mine\.csv: holds another table than a history"):
+    with pytest.raises(OutputError, match=r"mine\.csv: holds a table that is not a history"):
         CsvWriter(tmp_path / "mine.csv")
     assert (tmp_path / "mine.csv").read_text() == "a,b\n1,2\n"
 

@@ -88,11 +88,11 @@ def test_equal_models_give_equal_bytes():
     assert onnx_bytes(random_network()) == onnx_bytes(random_network())
 
 
-@pytest.mark.parametrize(("scale", "message"), [(1e300, "cannot hold"), (1e-300, "takes for 0")])
+@pytest.mark.parametrize(("scale", "message"), [(1e300, "are too large for float32"), (1e-300, "become 0 in float32")])
 def test_scales_that_float32_cannot_hold_are_refused(scale, message):
     needs("onnx")
     model = random_network(dtype=np.float64)
-    with pytest.raises(ConfigError, match=f"input.scale holds values that float32, which exports are in, {message}"):
+    with pytest.raises(ConfigError, match=f"input.scale holds values that {message}"):
         onnx_bytes(Network(model.architecture, model.parameters, model.class_names, Scaling(scale)))
 
 
@@ -100,7 +100,7 @@ def test_weights_that_float32_cannot_hold_are_refused():
     needs("onnx")
     model = random_network(dtype=np.float64)
     large = {**model.parameters, "hidden1.bias": np.full(40, -1e39)}
-    with pytest.raises(ConfigError, match=r"hidden1\.bias holds values that float32"):
+    with pytest.raises(ConfigError, match=r"hidden1\.bias holds values that are too large for float32"):
         onnx_bytes(Network(model.architecture, large, model.class_names))
 
 

@@ -85,7 +85,7 @@ def test_a_run_without_the_scores_of_samples_reads_back_too(run, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("summary.json", None, r"holds no finished run, which would have a summary\.json"),
+        ("summary.json", None, r"holds no finished run \(no summary\.json\)"),
         ("history.csv", None, r"history\.csv: cannot be read: .*No such file"),
         ("history.csv", b"epoch\n1\n", r"history\.csv: is not a chalknet history \('train_loss'"),
         ("history.csv", b"", r"history\.csv: is not a chalknet history \(it has no epochs\)"),

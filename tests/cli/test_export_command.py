@@ -64,7 +64,7 @@ def test_an_existing_file_is_replaced_only_with_overwrite(model, tmp_path, capsy
     path = tmp_path / "predictor.py"
     path.write_text("mine")
     line = ["export", str(model), "--numpy-only", "-o", str(path)]
-    assert "exists already. Choose another name, or give overwrite=True (--overwrite)." in said(capsys, 1, line)
+    assert "already exists. Choose another name, or give overwrite=True (--overwrite)." in said(capsys, 1, line)
     assert path.read_text() == "mine"
     assert main([*line, "--overwrite"]) == 0
     assert "predict_proba" in path.read_text(encoding="utf-8")

@@ -131,13 +131,13 @@ def test_a_signal_finishes_the_epoch_and_prints_how_to_resume(letters, capsys, n
     last = error.splitlines()[-1]
     assert "stopping after this epoch; press Ctrl-C again to stop at once" in error
     assert last.startswith("chalknet: stopped after epoch ")
-    assert last.endswith("of 100000, which is kept. Go on with: chalknet train --resume run")
+    assert last.endswith("of 100000. Resume with: chalknet train --resume run")
     assert sorted(path.name for path in (letters / "run").iterdir()) == ["checkpoint.safetensors", "config.toml"]
 
     assert main([*LINE, *SETTINGS, "--epochs", "5", "--out", "run"]) == 1
     assert (
-        "run: holds an unfinished run. Go on with: chalknet train --resume run (in Python: chalknet.resume('run')). "
-        "overwrite=True (--overwrite) begins anew." in capsys.readouterr().err
+        "run: holds an unfinished run. Resume it with: chalknet train --resume run (in Python: chalknet.resume('run'))."
+        " To start again, give overwrite=True (--overwrite)." in capsys.readouterr().err
     )
     assert main([*LINE, *SETTINGS, "--epochs", "5", "--out", "run", "--overwrite", "--quiet"]) == 0
     assert not (letters / "run" / "checkpoint.safetensors").exists()
@@ -224,7 +224,7 @@ def test_resume_prints_the_epoch_where_it_continues(letters, capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--resume", "nowhere"], 1, "nowhere: holds no checkpoint.safetensors to go on from. Start it with"),
+        (["--resume", "nowhere"], 1, "nowhere: holds no checkpoint.safetensors to resume from. Start a training"),
         (
             ["--resume", "run", "--epochs", "9"],
             2,
@@ -300,7 +300,7 @@ def test_a_failed_write_keeps_the_last_good_state(letters, capsys, monkeypatch, 
         assert said.count("\n") == 1
         assert error.strerror in said
         can_go_on = (letters / run / "checkpoint.safetensors").exists()
-        assert (f"is mended, go on with: chalknet train --resume {run} (in Python" in said) == can_go_on
+        assert (f"is solved, resume with: chalknet train --resume {run} (in Python" in said) == can_go_on
         if (letters / run / "summary.json").exists():
             assert not (letters / run / "checkpoint.safetensors").exists()  # only pictures were lost
         elif can_go_on:

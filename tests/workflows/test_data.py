@@ -192,7 +192,7 @@ def test_data_that_a_format_cannot_hold_is_refused_and_nothing_is_written(tmp_pa
 def test_what_exists_is_replaced_only_when_told(tmp_path):
     path = tmp_path / "a.npz"
     path.write_text("mine")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         convert(make_images(), path)
     assert path.read_text() == "mine"
     convert(make_images(), path, overwrite=True)
@@ -256,6 +256,6 @@ def test_a_conversion_stopped_between_its_renames_keeps_one_of_the_two(tmp_path,
 def test_a_folder_that_a_killed_conversion_moved_aside_is_put_back(tmp_path):
     convert(make_images(), tmp_path / "out", "folder")
     (tmp_path / "out").rename(tmp_path / f".out{workflow.OLD_SUFFIX}")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         convert(make_images(12), tmp_path / "out", "folder")
     assert len(load_data(tmp_path / "out")) == 30

@@ -95,7 +95,7 @@ def test_a_member_of_other_settings_is_not_taken_for_this_ensembles(tmp_path):
     (tmp_path / "run" / "summary.json").unlink()
     config = tmp_path / "run" / "members" / "seed1" / "config.toml"
     config.write_text(config.read_text().replace("epochs = 3", "epochs = 4"))
-    with pytest.raises(StoreError, match=r"seed1: config.toml is not what model.safetensors was trained with"):
+    with pytest.raises(StoreError, match=r"seed1: config.toml differs from the settings that model.safetensors"):
         chalknet.resume("run")
 
 
@@ -160,7 +160,7 @@ def test_seeds_begin_again_after_the_largest():
 
 
 def test_a_stopped_member_says_how_the_whole_goes_on(finished):
-    with pytest.raises(StoppedError, match=r"Go on with: chalknet train --resume 'the whole'$"):
+    with pytest.raises(StoppedError, match=r"Resume with: chalknet train --resume 'the whole'$"):
         run_training(TrainOptions(finished.data, recipe=finished.recipe, out="the whole", must_stop=lambda: True))
     run = chalknet.resume("the whole")
     assert len(run.members) == 3

@@ -55,7 +55,9 @@ def test_resume_refuses_a_changed_configuration(letters, old, new, message):
     text = config.read_text()
     assert old in text
     config.write_text(text.replace(old, new))
-    with pytest.raises(StoreError, match=rf"run/checkpoint.safetensors: is of a training with {message}\. Restore con"):
+    with pytest.raises(
+        StoreError, match=rf"run/checkpoint.safetensors: belongs to a training with {message}\. Restore con"
+    ):
         chalknet.resume("run")
     config.write_text(text)
     assert len(chalknet.resume("run").history) == 6
@@ -68,7 +70,7 @@ def test_resume_refuses_other_data_of_the_same_name(letters):
     digest = chalknet.load_data(letters).sha256
     known = text.partition('sha256 = "')[2][:64]
     Path("run/config.toml").write_text(text.replace(known, digest))
-    with pytest.raises(StoreError, match="is of a training with another data"):
+    with pytest.raises(StoreError, match="belongs to a training with another data"):
         chalknet.resume("run")
 
 
@@ -76,7 +78,7 @@ def test_a_report_refuses_a_configuration_that_was_changed_later(letters):
     chalknet.train(letters, out="run", **SETTINGS)
     config = Path("run/config.toml")
     config.write_text(config.read_text().replace("momentum = 0.99", "momentum = 0.5"))
-    with pytest.raises(StoreError, match=r"run: config.toml is not what model.safetensors was trained with"):
+    with pytest.raises(StoreError, match=r"run: config.toml differs from the settings that model.safetensors"):
         chalknet.report("run")
 
 
@@ -143,7 +145,7 @@ def test_a_run_that_lacks_only_its_pictures_gets_them(letters, monkeypatch, ense
     for member in Path("whole").glob("members/*"):
         assert contents(Path("run/members", member.name)) == contents(member)
     assert len(run.history) == 6
-    with pytest.raises(StoreError, match="holds a finished run; there is nothing to go on with"):
+    with pytest.raises(StoreError, match="holds a finished run; there is nothing to resume"):
         chalknet.resume("run")
 
 
@@ -227,7 +229,7 @@ def test_killed_at_any_step_of_the_exchange_a_folder_has_the_files_of_one_run(le
         with contextlib.suppress(StoreError):
             assert read_run(Path("run")).recipe.training.seed in (0, 1)
             assert contents("run")[:2] in (runs[0], runs[1][:2])
-        with contextlib.suppress(ChalknetError):  # a finished exchange has nothing to go on with
+        with contextlib.suppress(ChalknetError):  # a finished replacement has nothing to resume
             chalknet.resume("run")
         assert contents("run") == runs[1]
     assert step > 3

@@ -211,7 +211,7 @@ def test_a_report_is_not_written_through_a_link_of_the_studys_folder(paper, tmp_
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "study" / link).parent.mkdir(exist_ok=True)
     (tmp_path / "study" / link).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OutputError, match=f"{link}: is a symbolic link, through which nothing is written"):
+    with pytest.raises(OutputError, match=f"{link}: is a symbolic link, and chalknet does not write through"):
         report(tmp_path / "study")
     assert not list((tmp_path / "elsewhere").iterdir())
 

@@ -1,1 +1,1 @@
-"""Everything chalknet writes to disk: whole or not at all, with a format version, and readable back."""
+"""Every file that chalknet writes: complete or absent after a crash, and with a format version."""

@@ -20,7 +20,7 @@ def architecture_table(architecture: Architecture) -> dict[str, Any]:
 
 
 def architecture_from_table(header: dict[str, Any]) -> Architecture:
-    """Return the architecture of a header. What it claims is bounded before anything is made of it.
+    """Return the architecture that a header describes, after checking that its sizes are plausible.
 
     Raises:
         ModelFileError: the entries are missing, or are not what chalknet writes. (A ValueError.)
@@ -37,5 +37,5 @@ def architecture_from_table(header: dict[str, Any]) -> Architecture:
 
 
 def current_parameter_name(name: str) -> str:
-    """Return the present name of a parameter. Formats 1 and 2 call the scale of batch normalization gain."""
+    """Return the current name of a parameter of a format 1 or 2 file, which calls gamma "gain"."""
     return f"{name.removesuffix('.gain')}.gamma" if name.endswith(".gain") else name

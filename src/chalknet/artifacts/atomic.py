@@ -1,4 +1,17 @@
-"""Files that are there whole or not at all: a temporary name beside the target, fsync, rename."""
+"""Write files atomically, create output folders, and lock a run folder.
+
+Every file of chalknet is written in four steps, and the order matters:
+
+1. Write the content to a temporary file in the same folder. A rename is atomic only within one file
+   system, and a full disk fails here, before any existing file has changed.
+2. `fsync` the temporary file. Without it, a power failure after the rename can leave the final name
+   with no content, because a file system may write the rename before the data.
+3. Rename it to its final name, which replaces an older file in one step.
+4. `fsync` the folder, so that the rename itself survives a power failure.
+
+A process killed before step 3 leaves the old file and a temporary one, which `remove_temporaries`
+deletes when the next process starts in that folder.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +31,22 @@ except ImportError:  # Windows
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write all files into a folder so that each is either old or new, even after a crash.
+    """Write several files into a folder, each of which is either old or new after a crash.
 
-    Every file is first written whole under a temporary name, which is where a disk can be full; only then are all
-    of them renamed.
+    All files are written under temporary names before the first rename. A full disk therefore
+    changes nothing. A crash between two renames leaves some files new and some old, so callers put
+    the file that marks the whole set as complete last.
 
     Args:
-        folder: must exist.
-        files: name -> content.
+        folder: the folder, which must exist.
+        files: name -> content, in the order in which they are renamed.
+
     Raises:
-        OutputError: the folder cannot be written or the disk is full; no file is changed and no temporary one is left.
+        OutputError: the folder cannot be written or the disk is full. No temporary file is left.
     """
     temporaries: dict[str, Path] = {}
     try:
+        # Two loops, not one: nothing is renamed before everything has been written and synced.
         for name, data in files.items():
             temporaries[name] = _write_temporary(folder, name, data)
         for name, temporary in temporaries.items():
@@ -41,11 +57,11 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     finally:
         for temporary in temporaries.values():
             with suppress(OSError):
-                temporary.unlink()  # gone already where the rename went through
+                temporary.unlink()  # a renamed file no longer has its temporary name
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """`write_files` of one file."""
+    """Write one file atomically, as `write_files` does."""
     write_files(path.parent, {path.name: data})
 
 
@@ -58,11 +74,11 @@ def remove_temporaries(folder: Path, names: Iterable[str]) -> None:
 
 
 def refuse_existing(path: Path, overwrite: bool, *, is_folder: bool = False) -> None:
-    """Refuses an output that is there already, unless it is of the kind that is to be written and may be replaced.
+    """Raise an error if the output exists, unless it is of the same kind and may be replaced.
 
     Raises:
-        ConfigError: path has no name.
-        OutputError: something else is there, or it may not be replaced.
+        ConfigError: path has no file name.
+        OutputError: path is of the other kind, is a symbolic link, or exists without overwrite.
     """
     if not path.name:
         raise ConfigError(f"{str(path)!r} does not name an output file or folder.")
@@ -71,25 +87,29 @@ def refuse_existing(path: Path, overwrite: bool, *, is_folder: bool = False) -> 
     if path.is_dir() != is_folder:
         raise OutputError(f"{path}: is a {'folder' if path.is_dir() else 'file'}. Choose another name.")
     if path.is_symlink():
-        raise OutputError(f"{path}: is a symbolic link. Name the place that it points to.")
+        raise OutputError(f"{path}: is a symbolic link. Give the path that it points to.")
     if not overwrite:
-        raise OutputError(f"{path}: exists already. Choose another name, or give overwrite=True (--overwrite).")
+        raise OutputError(f"{path}: already exists. Choose another name, or give overwrite=True (--overwrite).")
 
 
 @contextmanager
 def new_folder(path: Path, *, numbered: bool = False) -> Iterator[Path]:
-    """Create a folder and its parents, so that an unwritable place is an error before the work begins.
+    """Create a folder and its parents before the work starts, so that a wrong path fails at once.
 
-    If the work inside fails, the folders that this call made are removed again where they are empty. Nothing that is in
-    them is ever removed: it may be a finished run, ours or another's.
+    If the work inside fails, the folders that this call created are removed again if they are
+    empty. Files in them are never removed: they may be a finished run of this or another process.
 
     Args:
-        numbered: whether path must be new; where it exists, path-2, path-3, ... is made instead. Of programs that start
-            together, each gets one of its own.
+        path: the folder.
+        numbered: whether the folder must be new. If path exists, path-2, path-3, ... is created
+            instead. Processes that start at the same time get different folders, because mkdir is
+            atomic.
+
     Yields:
-        the folder.
+        The folder.
+
     Raises:
-        OutputError: path is a file, or cannot be made or written.
+        OutputError: path is a file, or cannot be created or written.
     """
     made: list[Path] = []
     try:
@@ -104,9 +124,11 @@ def new_folder(path: Path, *, numbered: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other trainings out of a folder; the system lets go when the process ends, however it ends.
+    """Hold an exclusive lock on a folder, so that two trainings cannot write into it at once.
 
-    File systems and operating systems without such locks keep nobody out.
+    The lock belongs to the open file handle. The operating system releases it when the process
+    ends, also after kill -9, so a stale lock is impossible. Some network file systems and Windows
+    have no such locks, and there nothing is locked.
 
     Raises:
         OutputError: another training writes into the folder.
@@ -122,7 +144,7 @@ def locked(folder: Path) -> Iterator[None]:
             raise OutputError(
                 f"{folder}: another training is writing into it. Wait until it ends, or choose another out (--out)."
             ) from None
-        except OSError:  # a file system without locks
+        except OSError:  # a file system without locks; training without one is better than none
             pass
         yield
     finally:
@@ -130,14 +152,15 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def refuse_link(path: Path) -> None:
-    """Refuse a symbolic link in place of a folder that chalknet makes: a stranger's would lead anywhere.
+    """Raise an error if path is a symbolic link, through which a file could be written anywhere.
 
     Raises:
-        OutputError: it is one.
+        OutputError: path is a symbolic link.
     """
     if path.is_symlink():
         raise OutputError(
-            f"{path}: is a symbolic link, through which nothing is written. Remove it, or choose another out (--out)."
+            f"{path}: is a symbolic link, and chalknet does not write through links. Remove it, or "
+            "choose another out (--out)."
         )
 
 
@@ -160,7 +183,7 @@ def _make_folder(path: Path, numbered: bool, made: list[Path]) -> Path:
 
 
 def _numbered(path: Path) -> Iterator[Path]:
-    """path, path-2, path-3, ..."""
+    """Yield path, path-2, path-3, ..."""
     yield path
     for number in count(2):
         yield path.with_name(f"{path.name}-{number}")
@@ -168,7 +191,8 @@ def _numbered(path: Path) -> Iterator[Path]:
 
 def _make(folder: Path, made: list[Path]) -> bool:
     """Create a folder and append it to made, or return False if something has its name."""
-    if folder.is_dir():  # asked first, as some systems refuse to make a root in other words than "exists"
+    # Checked first: for a root such as C:\, mkdir raises other errors than FileExistsError.
+    if folder.is_dir():
         return False
     try:
         folder.mkdir()
@@ -179,13 +203,15 @@ def _make(folder: Path, made: list[Path]) -> bool:
 
 
 def _write_temporary(folder: Path, name: str, data: bytes) -> Path:
+    """Write and sync a temporary file beside the target, and return its path."""
     handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes private files; results are ordinary ones
+        # mkstemp creates files that only their owner can read; results have the usual mode.
+        Path(temporary).chmod(0o666 & ~_umask())
     except BaseException:
         Path(temporary).unlink()
         raise

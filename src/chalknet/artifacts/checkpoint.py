@@ -1,4 +1,16 @@
-"""checkpoint.safetensors: an unfinished training, written beside, synced and renamed, so that the last one is whole."""
+"""Checkpoints: the state of an unfinished training, from which it resumes with the same bits.
+
+A checkpoint is checkpoint.safetensors in the run folder. It is written atomically (`atomic`), so
+the folder always holds the previous or the new one, never half of one. What a kill leaves:
+
+- before the first checkpoint: config.toml only. The training starts again from its seed.
+- between two checkpoints: the last one. The epochs after it are computed again, with the same
+  result, because the random draws of an epoch depend on its number only.
+- while the final files are written: the last checkpoint and some final files. summary.json is
+  renamed last, and a run counts as finished only when it exists.
+- after summary.json: a finished run. A checkpoint that is still there is deleted by the next
+  resume.
+"""
 
 from __future__ import annotations
 
@@ -37,28 +49,30 @@ from chalknet.records import EpochRecord, checked_history
 from chalknet.training.callbacks import Callback, RunContext
 from chalknet.training.trainer import Checkpoint, Trainer
 
-# 1: velocities by the parameter's name alone. 2: optimizer state by "state/parameter", the scale of batch normalization
-# called "gain". 3: with all layers.
+# Format 1 names velocities by their parameter alone. Format 2 names optimizer state "state/parameter"
+# and calls gamma of batch normalization "gain". Format 3 adds the layers.
 FORMAT = 3
 HEADER_KEY = "chalknet-checkpoint"
-MAX_HEADER = 64 * MIB  # a history of more than a hundred thousand epochs
-FIRST_SECONDS, MAX_SECONDS = 0.5, 60.0  # until the first checkpoint, and between two at most
+MAX_HEADER = 64 * MIB  # enough for the history of more than 100,000 epochs
+FIRST_SECONDS, MAX_SECONDS = 0.5, 60.0  # the first interval, and the longest one
 MAX_COST = 0.03  # fraction of the time that checkpoints may take
 
 
 class CheckpointSchedule:
-    """When the next checkpoint is due: soon at first, so that work that is killed often makes progress, then rarely.
+    """The times at which checkpoints are taken: soon at first, then less and less often.
 
-    Without seconds, the interval starts at `FIRST_SECONDS` and doubles up to `MAX_SECONDS`. It is longer where the last
-    checkpoint took more than `MAX_COST` of it.
+    The first interval is short, so that a training that is killed every few seconds still makes
+    progress. Without `seconds`, the interval starts at `FIRST_SECONDS` and doubles up to
+    `MAX_SECONDS`. It is longer if the last checkpoint took more than `MAX_COST` of it.
 
     Args:
         seconds: a fixed interval instead; 0 for a checkpoint after every epoch.
         epochs: the largest number of epochs between two checkpoints, or None.
-        n_networks: how many are trained at once; each takes its checkpoints by a schedule of its own.
+        n_networks: number of networks that are trained at once. Each has its own schedule.
     """
 
     def __init__(self, seconds: float | None = None, epochs: int | None = None, n_networks: int = 1) -> None:
+        """Start the first interval now."""
         self._fixed, self._epochs, self._n_networks = seconds, epochs, n_networks
         self.seconds = FIRST_SECONDS if seconds is None else seconds
         self._last, self._since = time.monotonic(), 0
@@ -71,7 +85,7 @@ class CheckpointSchedule:
 
     @contextmanager
     def measure(self) -> Iterator[None]:
-        """Measure the checkpoint that is taken meanwhile, and plan the next one."""
+        """Measure how long the checkpoint written inside takes, and choose the next interval."""
         started = time.monotonic()
         yield
         self._last, self._since = time.monotonic(), 0
@@ -80,13 +94,15 @@ class CheckpointSchedule:
 
 
 class CheckpointCallback(Callback):
-    """Takes a checkpoint of a training into its folder from time to time, and when the training must stop.
+    """A callback that writes checkpoints of a training into its run folder.
 
     Args:
-        trainer: whose state is kept.
-        context: the training, with its folder.
-        seconds, epochs: as `CheckpointSchedule`.
-        must_stop: asked after each epoch; True takes a checkpoint and raises `StoppedError`.
+        trainer: the trainer whose state is written.
+        context: the training and its run folder.
+        seconds: see `CheckpointSchedule`.
+        epochs: see `CheckpointSchedule`.
+        must_stop: called after each epoch. If it returns True, a checkpoint is written and
+            `StoppedError` is raised.
     """
 
     def __init__(
@@ -98,6 +114,7 @@ class CheckpointCallback(Callback):
         epochs: int | None = None,
         must_stop: Callable[[], bool] | None = None,
     ) -> None:
+        """Create the callback; nothing is written yet."""
         assert context.folder is not None, "a training without a folder takes no checkpoints"
         self._trainer, self._context, self._folder = trainer, context, context.folder
         self._schedule = CheckpointSchedule(seconds, epochs)
@@ -105,10 +122,10 @@ class CheckpointCallback(Callback):
         self._must_stop = must_stop or (lambda: False)
 
     def on_epoch_end(self, record: EpochRecord) -> None:
-        """Take a checkpoint if one is due.
+        """Write a checkpoint if one is due.
 
         Raises:
-            StoppedError: the training must stop; a checkpoint is in the folder.
+            StoppedError: must_stop returned True; a checkpoint is in the folder.
             OutputError: as `write`.
         """
         due, stop = self._schedule.is_due(), self._must_stop()
@@ -117,15 +134,16 @@ class CheckpointCallback(Callback):
                 self.write({CHECKPOINT_FILE: checkpoint_bytes(self._trainer.checkpoint())})
         if stop:
             raise StoppedError(
-                f"stopped after epoch {record.epoch} of {self._context.recipe.training.epochs}, which is "
-                f"kept. Go on with: {_resume_command(self._whole_folder)}"
+                f"stopped after epoch {record.epoch} of {self._context.recipe.training.epochs}. "
+                f"Resume with: {_resume_command(self._whole_folder)}"
             )
 
     def write(self, files: Mapping[str, bytes]) -> None:
-        """`write_files` into the run's folder.
+        """Write files into the run folder.
 
         Raises:
-            OutputError: also with how to resume, where there is a checkpoint to resume from.
+            OutputError: the folder cannot be written. If there is a checkpoint, the message says how to
+                resume.
         """
         try:
             write_files(self._folder, files)
@@ -133,20 +151,21 @@ class CheckpointCallback(Callback):
             if not (self._folder / CHECKPOINT_FILE).is_file():
                 raise
             raise OutputError(
-                f"{error} The last checkpoint is whole; once this is mended, go on with: "
+                f"{error} The last checkpoint is intact. When the problem is solved, resume with: "
                 f"{_how_to_resume(self._whole_folder)}"
             ) from error
 
     @property
     def _whole_folder(self) -> Path:
+        """The folder to resume: that of the ensemble for a member, and the parent of a replacement."""
         whole = self._folder.parent.parent if self._context.n_networks > 1 else self._folder
         return whole.parent if whole.name == REPLACEMENT else whole
 
     def on_train_begin(self, context: RunContext) -> None:
-        """Write config.toml, from which a training that is killed before its first checkpoint starts again.
+        """Write config.toml, from which a training killed before its first checkpoint restarts.
 
-        Temporary files of a process that was killed in this folder are removed, and so is the checkpoint of an
-        unfinished run that is started anew.
+        Temporary files of a process that was killed in this folder are removed. If the training is
+        not resumed, so is the checkpoint of an earlier run.
         """
         remove_temporaries(self._folder, RUN_FILE_NAMES)
         if not context.is_resumed:
@@ -154,13 +173,13 @@ class CheckpointCallback(Callback):
         write_files(self._folder, {CONFIG_FILE: self._config})
 
     def on_train_end(self, error: BaseException | None) -> None:
-        """Remove config.toml again if nothing can be resumed: after an error, or before the end of the first epoch."""
+        """Remove config.toml if nothing can be resumed: after an error, or before epoch 1 ended."""
         is_over = isinstance(error, Exception) or (error is not None and not self._trainer.history)
         if is_over and not any((self._folder / name).exists() for name in (CHECKPOINT_FILE, MODEL_FILE)):
             (self._folder / CONFIG_FILE).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove the checkpoint of a training that has finished."""
+        """Remove the checkpoint of a finished training."""
         (self._folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 
@@ -173,16 +192,20 @@ def _how_to_resume(folder: Path) -> str:
 
 
 def is_unfinished_ensemble(folder: Path) -> bool:
-    """Return whether a folder holds an ensemble's networks, but not the whole yet."""
+    """Return whether a folder holds members of an ensemble but no summary of the ensemble."""
     return (folder / MEMBERS).is_dir() and not (folder / SUMMARY_FILE).exists()
 
 
 def refuse_unfinished(folder: Path) -> None:
-    """Raise OutputError where a folder holds an unfinished run or ensemble."""
+    """Raise an error if a folder holds an unfinished run or ensemble.
+
+    Raises:
+        OutputError: it does; the message says how to resume it.
+    """
     if (folder / CHECKPOINT_FILE).exists() or is_unfinished_ensemble(folder):
         raise OutputError(
-            f"{folder}: holds an unfinished run. Go on with: {_how_to_resume(folder)}. "
-            "overwrite=True (--overwrite) begins anew."
+            f"{folder}: holds an unfinished run. Resume it with: {_how_to_resume(folder)}. To start "
+            "again, give overwrite=True (--overwrite)."
         )
 
 
@@ -202,39 +225,42 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
 
 
 def read_unfinished(folder: Path) -> tuple[Recipe, DataConfig]:
-    """Return what an unfinished run or ensemble was started with.
+    """Return the recipe and the data source of an unfinished run or ensemble.
 
     Raises:
-        StoreError: no run was started there.
-        ConfigError: its config.toml is not one.
+        StoreError: no run was started in the folder.
+        ConfigError: its config.toml is invalid.
     """
     if not any((folder / name).is_file() for name in (CHECKPOINT_FILE, CONFIG_FILE)):
         raise StoreError(
-            f"{folder}: holds no {CHECKPOINT_FILE} to go on from. Start it with chalknet train --out "
-            "(in Python: chalknet.train with out)."
+            f"{folder}: holds no {CHECKPOINT_FILE} to resume from. Start a training with chalknet "
+            "train --out (in Python: chalknet.train with out)."
         )
     return read_config(folder / CONFIG_FILE)
 
 
 def read_checkpoint(path: Path, digests: Mapping[str, str] | None = None) -> Checkpoint:
-    """Read what `checkpoint_bytes` returned. The file is data and is never executed.
+    """Read a checkpoint. The file is data and is never executed.
 
     Args:
-        digests: of the training that is to be resumed; see `Trainer.digests`.
+        path: the file.
+        digests: digests of the training that is to be resumed; see `Trainer.digests`. None accepts any.
+
     Raises:
-        StoreError: it is not a whole checkpoint, one of a newer format, or one of another training.
+        StoreError: the file is damaged, has a newer format, or belongs to another training.
     """
     checkpoint = _read(path)
     other = [name for name, digest in checkpoint.digests.items() if digests and digests.get(name) != digest]
     if other:
         raise StoreError(
-            f"{path}: is of a training with another {listed(other)}. Restore {CONFIG_FILE} and the data as they were, "
-            "or train anew with another out (--out)."
+            f"{path}: belongs to a training with another {listed(other)}. Restore {CONFIG_FILE} and the "
+            "data as they were, or start a new training with another out (--out)."
         )
     return checkpoint
 
 
 def _read(path: Path) -> Checkpoint:
+    """Read and check a checkpoint file, with one form of message for everything that can be wrong."""
     try:
         entry, tensors = read_tensors(path, HEADER_KEY, MAX_HEADER)
         if entry is None:
@@ -248,14 +274,16 @@ def _read(path: Path) -> Checkpoint:
 
 
 def _checkpoint_from(header: Any, tensors: Parameters) -> Checkpoint:
-    """Return the checkpoint of a header and arrays.
+    """Build a checkpoint from a header and arrays.
 
     Raises:
-        StoreError: of a newer format.
-        ValueError, TypeError, KeyError, AttributeError, OverflowError: of something that is no checkpoint.
+        StoreError: the format is newer than this version reads.
+        ValueError, TypeError, KeyError, AttributeError, OverflowError: the content is not a checkpoint.
     """
     if checked(int, header["format"], "its format") > FORMAT:
-        raise StoreError(f"has format {short(header['format'])}, and this chalknet reads {FORMAT}. Install a newer.")
+        raise StoreError(
+            f"has format {short(header['format'])}, and this chalknet reads up to {FORMAT}. Install a newer chalknet."
+        )
     history = checked_history(checked(list[EpochRecord], header["history"], "its history"))
     _check_tensors(tensors, len(history))
     if header["format"] < 3:
@@ -264,7 +292,7 @@ def _checkpoint_from(header: Any, tensors: Parameters) -> Checkpoint:
     valid = parts["valid"]
     samples = [SampleScores(*pair) for pair in zip(valid["loss"], valid["right"], strict=True)] if valid else []
     if not history or not parts["parameters"] or sum(map(len, parts.values())) != len(tensors):
-        raise ValueError("parts of it are missing, or it has others")
+        raise ValueError("tensors are missing or unknown")
     is_old = header["format"] < 3
     architecture = _architecture_from_shapes(parts["parameters"]) if is_old else architecture_from_table(header)
     parameters, best = (_in_layer_order(architecture, parts[kind]) for kind in ("parameters", "best"))
@@ -277,7 +305,10 @@ def _checkpoint_from(header: Any, tensors: Parameters) -> Checkpoint:
 
 
 def _upgrade_state(velocities: Parameters, parameters: Parameters) -> Parameters:
-    """Return the state of a file of format 1, which has no velocities of biases, as the present format names it."""
+    """Return the optimizer state of a format 1 file under its current names.
+
+    Format 1 has no velocities for biases, which had no momentum.
+    """
     unknown = next((name for name in velocities if name not in parameters), None)
     if unknown is not None:
         raise ValueError(f"state/{short(unknown)} is of no parameter")
@@ -285,7 +316,7 @@ def _upgrade_state(velocities: Parameters, parameters: Parameters) -> Parameters
 
 
 def _check_tensors(tensors: Parameters, n_epochs: int) -> None:
-    """Raise ValueError unless arrays have the types that training writes, and weights are finite."""
+    """Raise ValueError unless arrays have the dtypes that training writes, and weights are finite."""
     for name, value in tensors.items():
         kinds = "b" if name == "valid/right" else "f"
         if value.dtype.kind not in kinds or (name.startswith("valid/") and value.shape[:1] != (n_epochs,)):
@@ -297,22 +328,24 @@ def _check_tensors(tensors: Parameters, n_epochs: int) -> None:
 
 
 def _architecture_from_shapes(parameters: Parameters) -> Architecture:
-    """Return an architecture of formats 1 and 2, except for its activations, which are in config.toml only.
+    """Return the architecture of a format 1 or 2 file from the shapes of its parameters.
+
+    Its activations are only in config.toml.
 
     Raises:
-        ValueError, KeyError: they are no network's.
+        ValueError, KeyError: the parameters do not belong to a network.
     """
     depth = sum(name.endswith(".weight") for name in parameters) - 1
     hidden = tuple(parameters[f"hidden{number}.bias"].size for number in range(1, depth + 1))
     n_inputs = parameters["hidden1.weight" if depth else "output.weight"].shape[-1:]
     if not n_inputs:
-        raise ValueError("a weight of it is a lone number")
+        raise ValueError("a weight is a single number")
     n_classes = parameters["output.bias"].size
     return Architecture(n_inputs[0], hidden, n_classes, batch_norm="hidden1.gamma" in parameters)
 
 
 def _in_layer_order(architecture: Architecture, parameters: Parameters) -> Parameters:
-    """Return parameters in the order of the layers; a file has hidden10 before hidden2."""
+    """Return parameters in the order of the layers. A file sorts names: hidden10 before hidden2."""
     if not parameters:
         return {}
     check_parameters(architecture, parameters)
@@ -320,10 +353,12 @@ def _in_layer_order(architecture: Architecture, parameters: Parameters) -> Param
 
 
 def _check_state(architecture: Architecture, state: Parameters) -> None:
+    """Raise ValueError unless each state array has the shape of its parameter."""
     for name, value in state.items():
         if value.shape != architecture.shapes[name.partition("/")[2]]:
             raise ValueError(f"{short(f'state/{name}')} is {value.shape}, which is not its parameter's shape")
 
 
 def _select_kind(tensors: Parameters, kind: str) -> Parameters:
+    """Return the arrays of one kind, such as "best", under their names without the prefix."""
     return {name.removeprefix(f"{kind}/"): value for name, value in tensors.items() if name.startswith(f"{kind}/")}

@@ -1,4 +1,4 @@
-"""`CsvWriter`: a callback that writes history.csv's table while a training runs."""
+"""`CsvWriter`: a callback that writes the table of history.csv while a training runs."""
 
 from __future__ import annotations
 
@@ -18,20 +18,23 @@ HEADER = ",".join(COLUMNS)
 
 
 class CsvWriter(LogWriter):
-    """A row an epoch as soon as it is finished, in the columns of history.csv; `train(..., callbacks=CsvWriter(path))`.
+    """A log that appends one row per epoch to a CSV file with the columns of history.csv.
 
-    Where the file is there already, as after a kill, its whole rows stay, and epochs that it has must be the same,
-    times apart, and are not written again; a row that was cut off is written anew. Others can read along. Of an
-    ensemble, each network has a file NAME-seedN.csv.
+    Use it as `train(..., callbacks=CsvWriter(path))`. If the file exists, for example after a kill,
+    its complete rows are kept. An epoch that it already has must have the same scores (times may
+    differ) and is not written again; an incomplete last row is replaced. Other programs can read
+    the file meanwhile. For an ensemble, each network has a file NAME-seedN.csv.
 
     Args:
-        path: the file; its folder must be there.
-        on_failure: gets the line that says that the file can no longer be written; by default it is a warning.
+        path: the file, in an existing folder.
+        on_failure: called with one line when the file can no longer be written; by default it warns.
+
     Raises:
         OutputError: the file cannot be written, or holds another table or another training.
     """
 
     def __init__(self, path: str | Path, *, on_failure: Callable[[str], None] = warn) -> None:
+        """Check that the file can be written and holds nothing else."""
         super().__init__(str(path), on_failure)
         self._path = Path(path)
         self._rows: dict[int, str] = {}
@@ -39,10 +42,16 @@ class CsvWriter(LogWriter):
         self._check()
 
     def for_member(self, context: RunContext) -> Self:
+        """Return a writer to NAME-seedN.csv."""
         name = f"{self._path.stem}-seed{context.recipe.training.seed}{self._path.suffix}"
         return type(self)(self._path.with_name(name), on_failure=self.on_failure)
 
     def write(self, record: EpochRecord) -> None:
+        """Append the row of an epoch, or check that it equals the one that the file has.
+
+        Raises:
+            OutputError: the file's row of this epoch has other scores.
+        """
         if not self._is_repaired:
             self._repair()
         row = history_csv([record]).splitlines()[1]
@@ -59,22 +68,22 @@ class CsvWriter(LogWriter):
                 file.write(f"{row}\n".encode())
         except OSError:
             with suppress(OSError):
-                os.truncate(self._path, size)  # the whole row or nothing of it
+                os.truncate(self._path, size)  # remove a partly written row
             raise
         self._rows[record.epoch] = row
 
     def _check(self) -> None:
-        """Refuses, before any training, a place that holds something else or where nothing can be written."""
+        """Raise OutputError, before any training, for a file with other content or a bad location."""
         try:
             self._rows_by_epoch(self._lines())
             is_there, folder = self._path.exists(), self._path.parent
             if not (os.access(self._path, os.W_OK) if is_there else folder.is_dir() and os.access(folder, os.W_OK)):
-                self._path.open("a").close()  # so that the system says what is wrong
+                self._path.open("a").close()  # raises the error of the operating system
         except (OSError, UnicodeDecodeError) as error:
             raise OutputError(f"{self._path}: cannot be written: {error_reason(error)}.") from error
 
     def _lines(self) -> list[str]:
-        """The whole lines that the file has; none where it is not there."""
+        """Return the complete lines of the file, or none if it does not exist."""
         text = self._path.read_text(encoding="utf-8") if self._path.exists() else ""
         lines = text[: text.rfind("\n") + 1].splitlines()
         if lines[:1] not in ([], [HEADER]) or not (HEADER + "\n").startswith(text[: len(HEADER) + 1]):
@@ -82,14 +91,14 @@ class CsvWriter(LogWriter):
         return lines
 
     def _rows_by_epoch(self, lines: list[str]) -> dict[int, str]:
-        """Rows by their epoch."""
+        """Return the file's rows by their epoch."""
         try:
             return {int(row.partition(",")[0]): row for row in lines[1:]}
         except ValueError:
             raise self._wrong_table_error() from None
 
     def _repair(self) -> None:
-        """Writes the head, or takes away a last row that was cut off; notes the rows that the file has."""
+        """Write the header, or cut off an incomplete last row, and remember the rows of the file."""
         lines = self._lines()
         with self._path.open("r+" if self._path.exists() else "w", encoding="utf-8", newline="") as file:
             if lines:
@@ -102,9 +111,9 @@ class CsvWriter(LogWriter):
         self._rows, self._is_repaired = self._rows_by_epoch(lines), True
 
     def _wrong_table_error(self) -> OutputError:
-        return OutputError(f"{self._path}: holds another table than a history. Name another file.")
+        return OutputError(f"{self._path}: holds a table that is not a history. Name another file.")
 
 
 def _without_seconds(row: str) -> str:
-    """A row without its last cell, which is the time that an epoch took."""
+    """Return a row without its last value, the duration of the epoch."""
     return row.rpartition(",")[0]

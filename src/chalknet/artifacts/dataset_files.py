@@ -1,4 +1,4 @@
-"""A data set as files: .npz, .npy, MNIST's IDX files, a folder of PNG images for each class, or a CSV table."""
+"""Write a data set as files: .npz, .npy, MNIST's IDX, a folder of PNG images, or a CSV table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-
 
 
 def npz_files(data: Dataset) -> Files:
-    """images, labels, class_names, family; x_train, y_train, x_test, y_test where there is a test part of its own."""
+    """Yield one .npz with images or x, labels or y, class_names, and family if there are groups.
+
+    A data set with its own test split has x_train, y_train, x_test and y_test instead.
+    """
     arrays: dict[str, NDArray[Any]] = {"class_names": np.array(data.class_names, dtype=np.str_)}
     labels = data.labels.astype(np.min_scalar_type(data.n_classes - 1))
     if data.provided_test is None:
@@ -41,7 +44,7 @@ def npz_files(data: Dataset) -> Files:
 
 
 def idx_files(data: Dataset) -> Files:
-    """Yield two IDX files of the training part, and two of the test part if the data set has its own."""
+    """Yield two IDX files of the training split, and two of the test split if the data has its own."""
     names = iter(IDX_NAMES)
     labels = data.labels.astype(np.uint8 if data.n_classes <= 256 else np.int32)
     for at in _train_and_test(data):
@@ -51,10 +54,11 @@ def idx_files(data: Dataset) -> Files:
 
 
 def folder_files(data: Dataset) -> Files:
-    """CLASS/NUMBER.png, the number being the sample's.
+    """Yield CLASS/NUMBER.png for each image, where NUMBER is the position of the sample.
 
     Raises:
-        DataError: anything but uint8 images, a class name that cannot name a folder, or a class without samples.
+        DataError: the data is not uint8 images, a class name cannot name a folder, or a class has no
+            samples.
     """
     from PIL import Image
 
@@ -75,7 +79,7 @@ def folder_files(data: Dataset) -> Files:
 
 
 def csv_files(data: Dataset) -> Files:
-    """Yield a CSV table with a header, and for each sample its class name and its values with all digits."""
+    """Yield a CSV table with a header; each row is a class name and the values with all digits."""
     samples = zip(data.inputs.reshape(len(data), -1), data.labels, strict=True)
     rows = ([data.class_names[label], *row.tolist()] for row, label in samples)
     head = ["label", *(f"value{i}" for i in range(data.n_inputs))]
@@ -83,12 +87,12 @@ def csv_files(data: Dataset) -> Files:
 
 
 def npy_files(data: Dataset) -> Files:
-    """images.npy or x.npy, with labels.npy or y.npy: samples that are then read from disk as they are needed."""
+    """Yield images.npy or x.npy, and labels.npy or y.npy, which can be read from disk as needed."""
     yield from _npy_pair(data, slice(None), "")
 
 
 def shard_files(data: Dataset) -> Files:
-    """As `npy_files`, `SHARD_SAMPLES` in each pair of files."""
+    """Yield pairs of files as `npy_files`, with `SHARD_SAMPLES` samples in each."""
     for number, start in enumerate(range(0, len(data), SHARD_SAMPLES)):
         yield from _npy_pair(data, slice(start, start + SHARD_SAMPLES), f"-{number:05}")
 
@@ -117,13 +121,13 @@ FOLDER_KINDS = ("idx", "folder", "npy", "shards")  # the others are one file
 
 
 def _train_and_test(data: Dataset) -> tuple[IntArray, IntArray]:
-    """Return the positions outside the data set's own test part, and those inside it."""
+    """Return the positions outside the data set's own test split, and those inside it."""
     provided_test = np.empty(0, dtype=np.int64) if data.provided_test is None else data.provided_test
     return np.setdiff1d(np.arange(len(data)), provided_test), provided_test
 
 
 def _idx(array: NDArray[Any]) -> bytes:
-    """The bytes of an IDX file: two zero bytes, a type, the number of dimensions, the dimensions, the values."""
+    """Return the bytes of an IDX file: two zeros, a type, the number of dimensions, sizes, values."""
     code, big_endian = IDX_TYPES[array.dtype.name]
     header = struct.pack(f">HBB{array.ndim}I", 0, code, array.ndim, *array.shape)
     return header + array.astype(big_endian).tobytes()

@@ -1,4 +1,4 @@
-"""A classifier as one Python file that predicts with NumPy and nothing of ours."""
+"""Export a classifier as one Python file that predicts with NumPy alone."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from chalknet.network.architecture import Architecture, NamedLayer
 from chalknet.network.model import Classifier
 from chalknet.version import __version__
 
-LINE = 118  # characters of packed numbers a line
+LINE = 118  # characters of encoded weights per line
 
 
 def numpy_bytes(model: Classifier) -> bytes:
-    """A network or an ensemble as the bytes of a Python file; equal ones give equal bytes.
+    """Return a network or an ensemble as the bytes of a Python file; equal models give equal bytes.
 
-    The file has predict_proba(x), predict(x) and CLASS_NAMES, and reads a .npy or .npz when it is run. Weights are in
-    float32, compressed; scales are in float64, as a model has them.
+    The file defines predict_proba(x), predict(x) and CLASS_NAMES. Run as a program, it reads a .npy
+    or .npz file. Weights are compressed float32; scales are float64, as in the model.
 
     Raises:
-        ConfigError: values of a float64 network that float32 cannot hold.
+        ConfigError: a float64 network has values that float32 cannot hold.
     """
     arrays = _arrays(model)
     template = files("chalknet.artifacts").joinpath("templates", "predictor.py.txt").read_text(encoding="utf-8")
-    # One pass: what is put in is not looked at again. Of the model's own text only class names are put in, as literals.
+    # Template substitutes in one pass, so inserted text is not scanned for placeholders. The only text
+    # of the model that is inserted is its class names, as literals.
     return (
         Template(template)
         .substitute(_template_fields(model), shapes=_shapes(arrays), packed=_packed_arrays(arrays))
@@ -65,9 +66,9 @@ def _layer_literal(named: NamedLayer) -> str:
 
 
 def tuple_literal(texts: tuple[str, ...]) -> str:
-    """Texts as a Python tuple of string literals, one a line where they are many; whatever they hold stays text.
+    """Return texts as the source of a Python tuple, one per line if it is long.
 
-    repr escapes quotes, backslashes and all that cannot be printed.
+    repr escapes quotes, backslashes and unprintable characters, so no class name can become code.
     """
     whole = repr(texts)
     return whole if len(whole) < LINE - 20 else "(\n" + "".join(f"    {text!r},\n" for text in texts) + ")"

@@ -1,4 +1,4 @@
-"""A classifier as an ONNX graph: raw samples in, probabilities and labels out, scaling and all members inside."""
+"""Export a classifier as an ONNX graph that includes the input scaling and all ensemble members."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from chalknet.network.architecture import Architecture
 from chalknet.network.model import Classifier
 from chalknet.version import __version__
 
-OPSET, IR_VERSION = 17, 8  # of 2022: whatever reads ONNX today reads these
-MAX_BYTES = 2**31 - 2**20  # protocol buffers end at 2 GiB
+OPSET, IR_VERSION = 17, 8  # from 2022, so every current ONNX runtime supports them
+MAX_BYTES = 2**31 - 2**20  # the limit of protocol buffers is 2 GiB
 SAMPLES, PROBABILITIES, LABEL = "samples", "probabilities", "label"
 
 
 def onnx_bytes(model: Classifier) -> bytes:
-    """A network or an ensemble as the bytes of an ONNX file; equal ones give equal bytes.
+    """Return a network or an ensemble as the bytes of an ONNX file; equal models give equal bytes.
 
-    Input `samples`: (N, H, W), or (N, I) where the model was not trained on images; uint8 where it was trained on
-    uint8 values, else float32. Outputs: `probabilities` (N, K) float32 and `label` (N,) int64, the first of the most
-    probable classes. The file's metadata has `class_names`, a JSON list.
+    Input: `samples`, (N, H, W) for a model of images, else (N, I); uint8 if the model was trained
+    on uint8 values, else float32. Outputs: `probabilities`, (N, K) float32, and `label`, (N,)
+    int64, the index of the most probable class (the first one of equals). The metadata has
+    `class_names`, a JSON list.
 
     Raises:
         MissingExtraError: the package onnx is not installed.
@@ -46,7 +47,7 @@ def onnx_bytes(model: Classifier) -> bytes:
 
 
 def require_onnx() -> Any:
-    """The package that writes ONNX files.
+    """Return the package onnx.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -63,35 +64,48 @@ def require_onnx() -> Any:
 
 
 class _Graph:
-    """Nodes and constants as they are added, each node's output with a name of its own."""
+    """The nodes and constants of an ONNX graph that is being built.
+
+    Attributes:
+        float_type: ONNX's number of float32.
+    """
 
     def __init__(self, onnx: Any) -> None:
+        """Create an empty graph."""
         self._onnx = onnx
         self._nodes: list[Any] = []
         self._constants: dict[str, Any] = {}
 
     @property
     def float_type(self) -> int:
-        """ONNX's number of float32."""
+        """ONNX's number of the type float32."""
         kind: int = self._onnx.TensorProto.FLOAT
         return kind
 
     def add(self, operator: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
-        """Adds a node and gives its output's name."""
+        """Add a node and return the name of its output.
+
+        Args:
+            operator: name of an ONNX operator.
+            inputs: names of outputs and constants.
+            output: the name of the output, by default a new one.
+            **attributes: attributes of the operator.
+        """
         output = output or f"{operator.lower()}{len(self._nodes)}"
         self._nodes.append(self._onnx.helper.make_node(operator, inputs, [output], **attributes))
         return output
 
     def constant(self, name: str, values: Float32Array) -> str:
+        """Add a constant and return its name."""
         self._constants[name] = self._onnx.numpy_helper.from_array(values, name)
         return name
 
     def scalar(self, value: float) -> str:
-        """A constant that is one number, under its own name."""
+        """Add a constant that is one number and return its name."""
         return self.constant(f"{value:.9g}", np.asarray(value, np.float32))
 
     def build(self, model: Classifier) -> Any:
-        """The whole file, checked."""
+        """Return the complete ONNX model, after onnx has checked it."""
         helper, types = self._onnx.helper, self._onnx.TensorProto
         kind = types.UINT8 if reads_pixels(model) else types.FLOAT
         shape = ["N", *(model.image_shape or (model.architecture.n_inputs,))]
@@ -110,7 +124,7 @@ class _Graph:
 
 
 def _add_scaling(graph: _Graph, model: Classifier) -> str:
-    """(N, I) float32 of what the first layer reads: (raw - shift) / scale."""
+    """Add (raw - shift) / scale to a graph; return the name of the (N, I) float32 result."""
     rows = graph.add("Flatten", [SAMPLES], axis=1) if model.image_shape else SAMPLES
     if reads_pixels(model):
         rows = graph.add("Cast", [rows], to=graph.float_type)
@@ -119,14 +133,14 @@ def _add_scaling(graph: _Graph, model: Classifier) -> str:
         rows = graph.add("Sub", [rows, graph.constant("input.shift", float32(scaling.shift, "input.shift"))])
     scale = float32(np.asarray(scaling.scale), "input.scale")
     if not (scale > 0).all():
-        raise ConfigError("input.scale holds values that float32, which exports are in, takes for 0.")
+        raise ConfigError("input.scale holds values that become 0 in float32, the dtype of exports.")
     return graph.add("Div", [rows, graph.constant("input.scale", scale)])
 
 
 def _add_member(
     graph: _Graph, prefix: str, parameters: dict[str, Float32Array], value: str, architecture: Architecture
 ) -> str:
-    """(N, K) probabilities of one network (docs/derivation.md, N1)."""
+    """Add one network; return the name of its (N, K) probabilities (docs/derivation.md, N1)."""
     names = {name: graph.constant(prefix + name, values) for name, values in parameters.items()}
     for named in architecture.named_layers:
         if named.layer.acts_in_prediction:

@@ -1,4 +1,4 @@
-"""What every export needs: a classifier's numbers as float32, each checked to be one there too."""
+"""The weights of a classifier as float32, as every export needs them."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ Float32Array = NDArray[np.float32]
 
 
 def float32_members(model: Classifier) -> list[dict[str, Float32Array]]:
-    """The parameters of each member by name, float32.
+    """Return the parameters of each ensemble member as name -> float32 array.
 
     Raises:
-        ConfigError: a value of a float64 network is too large.
+        ConfigError: a value of a float64 network is too large for float32.
     """
     return [{name: float32(value, name) for name, value in each.parameters.items()} for each in model.members]
 
 
 def float32(values: NDArray[np.floating], name: str) -> Float32Array:
-    """Values in float32; ConfigError where they are finite and would not be."""
+    """Return values as float32.
+
+    Raises:
+        ConfigError: a finite value is not finite in float32.
+    """
     with np.errstate(over="ignore"):
         narrow = np.ascontiguousarray(values, np.float32)
     if not np.isfinite(narrow).all():
-        raise ConfigError(f"{name} holds values that float32, which exports are in, cannot hold.")
+        raise ConfigError(f"{name} holds values that are too large for float32, the dtype of exports.")
     return narrow
 
 
 def reads_pixels(model: Classifier) -> bool:
-    """Whether the model was trained on uint8 values, divided by 255."""
+    """Return whether the model was trained on uint8 values, which it divides by 255."""
     return model.scaling.shift is None and model.scaling.scale == PIXEL_SCALE

@@ -1,4 +1,4 @@
-"""history.csv: one row an epoch, every number with all its digits."""
+"""history.csv: the scores of a run, one row per epoch, every number with all its digits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ COLUMNS = (
 
 
 def history_csv(history: Sequence[EpochRecord]) -> str:
-    """The table as text; a set that is absent has empty cells. Floats are written so that they read back the same."""
+    """Return the history as CSV text; scores of a split without samples are empty.
+
+    Floats are written with repr, so that they read back as the same bits.
+    """
     lines = [",".join(COLUMNS)]
     lines += [",".join(_cell(record, column) for column in COLUMNS) for record in history]
     return "\n".join(lines) + "\n"
@@ -38,7 +41,7 @@ def _cell(record: EpochRecord, column: str) -> str:
 
 
 def read_history(path: Path) -> tuple[EpochRecord, ...]:
-    """The records that `history_csv` wrote.
+    """Read a table that `history_csv` wrote.
 
     Raises:
         StoreError: the file cannot be read or is not such a table; the message names the epoch.

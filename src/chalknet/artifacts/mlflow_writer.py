@@ -1,4 +1,4 @@
-"""`MlflowWriter`: a callback that writes each epoch's scores as metrics of an MLflow run."""
+"""`MlflowWriter`: a callback that writes the scores of each epoch to an MLflow run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chalknet.errors import MissingExtraError, OutputError, StoppedError
 from chalknet.records import EpochRecord
 from chalknet.training.callbacks import RunContext
 
-# Read by MLflow at each request: two tries of four seconds.
+# MLflow reads these variables at each request: two attempts of four seconds.
 SHORT_TIMEOUTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -30,22 +30,26 @@ MAX_RUN_FILE_BYTES = 100_000
 
 
 class MlflowWriter(LogWriter):
-    """Metrics train_loss, valid_accuracy, ... at step = epoch, and the recipe as parameters, of an MLflow run.
+    """A log of train_loss, valid_accuracy, ... at step = epoch, and of the recipe's settings.
 
-    The run is made with the first epoch. A training that goes on in its folder goes on with the same run, whose
-    identity stands in the folder's mlflow.json. Of an ensemble, each network has a run NAME-seedN.
+    The MLflow run is created with the first epoch. Its identity is stored in mlflow.json in the run
+    folder, so a resumed training continues the same MLflow run. For an ensemble, each network has a
+    run NAME-seedN.
 
     Args:
-        uri: of the tracking store, such as "sqlite:///mlflow.db" or a server's; None for what MLflow is set to.
-        experiment: its name; made if it is not there.
-        run_name: of the run; by default recipe and seed.
-        recipe: whose fields become parameters such as "optimizer.learning_rate"; by default the training's.
-        on_failure: gets the line that says that the store can no longer be written; by default it is a warning.
+        uri: the tracking store, such as "sqlite:///mlflow.db" or a server; None for MLflow's default.
+        experiment: its name; it is created if it does not exist.
+        run_name: name of the run, by default recipe and seed.
+        recipe: recipe whose fields become parameters such as "optimizer.learning_rate", by default that
+            of the training.
+        on_failure: called with one line when the store can no longer be written; by default it warns.
+
     Raises:
-        MissingExtraError: MLflow is not there. OutputError: its store cannot be opened.
+        MissingExtraError: MLflow is not installed.
+        OutputError: the store cannot be opened.
     """
 
-    failures = (Exception,)  # a store may be a data base or a server, each with errors of its own
+    failures = (Exception,)  # a store may be a database or a server, each with its own exceptions
 
     def __init__(
         self,
@@ -56,8 +60,9 @@ class MlflowWriter(LogWriter):
         recipe: Recipe | None = None,
         on_failure: Callable[[str], None] = warn,
     ) -> None:
+        """Connect to the store and find or create the experiment."""
         super().__init__("MLflow" if uri is None else f"MLflow, {uri}", on_failure)
-        # Before MLflow is imported; chalknet reports to nobody.
+        # Set before MLflow is imported, so that it sends no usage statistics.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         try:
             from mlflow.entities import Metric, Param
@@ -83,24 +88,27 @@ class MlflowWriter(LogWriter):
 
     @property
     def run_id(self) -> str | None:
-        """The run's identity in its store; None before the first epoch."""
+        """The run's identity in the store; None before the first epoch."""
         return self._run
 
     def for_member(self, context: RunContext) -> Self:
+        """Return a writer to the run NAME-seedN."""
         name = None if self._name is None else f"{self._name}-seed{context.recipe.training.seed}"
         return type(self)(
             self._uri, experiment=self._experiment, run_name=name, recipe=context.recipe, on_failure=self.on_failure
         )
 
     def begin(self, context: RunContext) -> None:
+        """Continue the run that mlflow.json names, if the training is resumed."""
         self._recipe, self._folder = self._recipe or context.recipe, context.folder
         self._run, self._last_steps = None, {}
         if context.is_resumed and context.folder is not None:
-            with suppress(Exception):  # a run that is not there any more is not gone on with
+            with suppress(Exception):  # a run that was deleted cannot be continued: start a new one
                 self._continue_run(context.folder / RUN_FILE)
         super().begin(context)
 
     def write(self, record: EpochRecord) -> None:
+        """Log the scores of an epoch that the run does not have yet."""
         if self._run is None:
             self._run = self._new_run()
         now = int(1_000 * time.time())
@@ -114,7 +122,7 @@ class MlflowWriter(LogWriter):
             self._client.log_batch(self._run, metrics=metrics)
 
     def finish(self, error: BaseException | None) -> None:
-        """Marks the run as finished, as killed where it was stopped, or as failed."""
+        """Mark the run as finished, killed (stopped by the user) or failed."""
         if self._run is None or not self._is_open:
             return
         self._is_open = False
@@ -136,7 +144,7 @@ class MlflowWriter(LogWriter):
         return run
 
     def _continue_run(self, path: Path) -> None:
-        """Takes up the run that a folder's file names, where it is in this store."""
+        """Continue the run that a folder's mlflow.json names, if it is in this store."""
         known = read_json(path, MAX_RUN_FILE_BYTES)
         if known["uri"] != self._uri:
             return
@@ -151,9 +159,10 @@ class MlflowWriter(LogWriter):
 
 @contextmanager
 def _short_timeouts() -> Iterator[None]:
-    """MLflow gives up a server that is not there within seconds, where its variables do not say otherwise.
+    """Make MLflow give up an unreachable server within seconds, unless its variables are set.
 
-    Its own patience is minutes, which suits a server that restarts while a training runs, and not a mistyped address.
+    By default it waits for minutes. That suits a server that restarts during a training, but not a
+    mistyped address.
     """
     added = {name: value for name, value in SHORT_TIMEOUTS.items() if name not in os.environ}
     os.environ.update(added)
@@ -165,7 +174,7 @@ def _short_timeouts() -> Iterator[None]:
 
 
 def _connection_error(error: BaseException) -> str:
-    """Why a store cannot be opened; of a server that does not answer, what the system said, which stands innermost."""
+    """Return why a store cannot be opened; for a server, the innermost error is the system's."""
     chain = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(cause)
@@ -175,7 +184,7 @@ def _connection_error(error: BaseException) -> str:
 
 
 def recipe_parameters(recipe: Recipe) -> dict[str, str]:
-    """A recipe's fields as text, by "section.field"."""
+    """Return the fields of a recipe as text, by "section.field"."""
     return {"recipe": recipe.name} | {
         f"{section}.{name}": str(value)
         for section in SECTIONS

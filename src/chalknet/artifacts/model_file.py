@@ -1,4 +1,12 @@
-"""model.safetensors: parameters, and in the header all that is needed to use them; no pickle, in or out."""
+"""model.safetensors: the parameters of a model, and in its header everything needed to use them.
+
+A model file is a safetensors file: 8 bytes with the length of the header, the header (JSON with
+name, dtype, shape and position of every tensor), and the raw little-endian values. chalknet adds
+one text to the header's metadata, under "chalknet": JSON with `format_version`, layers, class
+names, input scaling and facts about the training. Tensors are named "hidden1.weight", with
+"member2/" in front for an ensemble. There is no pickle, so a file from a stranger is only data;
+every size and value is checked before it is used. docs/file_formats.md describes all fields.
+"""
 
 from __future__ import annotations
 
@@ -28,21 +36,25 @@ from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import Parameters
 from chalknet.network.model import Classifier, Ensemble, Network
 
-# 1: relu alone, no batch normalization, one number as the scale of all inputs. 2: hidden widths, activations, and
-# whether there is batch normalization, whose scale is called "gain". 3: all layers.
+# Format 1 has relu only, no batch normalization, and one scale for all inputs. Format 2 stores hidden
+# widths, activations and whether there is batch normalization, whose gamma it calls "gain". Format 3
+# stores all layers.
 FORMAT_VERSION = 3
-INPUT_SHIFT, INPUT_SCALE = "input.shift", "input.scale"  # float64, of inputs that are scaled one by one
+INPUT_SHIFT, INPUT_SCALE = "input.shift", "input.scale"  # float64 tensors, one value per input
 HEADER_KEY = "chalknet"
-MAX_HEADER = 4 * MIB  # of names, shapes and facts; as JSON it takes up to 30 times as much memory
+MAX_HEADER = 4 * MIB  # parsed JSON takes up to 30 times as much memory as its text
 
 
 def model_bytes(model: Classifier, training: Mapping[str, Any] | None = None) -> bytes:
-    """A network or an ensemble as the bytes of a safetensors file; equal ones give equal bytes.
+    """Return a network or an ensemble as the bytes of a model file; equal models give equal bytes.
 
     Args:
-        training: JSON-ready facts of how it was trained, kept in the header and never needed to predict.
+        model: the network or ensemble.
+        training: JSON-ready facts about the training. They are stored in the header and not needed to
+            predict.
+
     Raises:
-        OutputError: class names and facts make more than `MAX_HEADER`.
+        OutputError: class names and facts take more than `MAX_HEADER` bytes.
     """
     members, scaling = model.members, model.scaling
     description: dict[str, Any] = {
@@ -69,11 +81,15 @@ def model_bytes(model: Classifier, training: Mapping[str, Any] | None = None) ->
 
 
 def save_model(model: Classifier, path: str | Path) -> None:
-    """Writes a network, an ensemble or the network of a fitted `ChalkClassifier` as one safetensors file, or nothing.
+    """Write a network, an ensemble or the network of a fitted `ChalkClassifier` to one file.
+
+    Args:
+        model: what to write.
+        path: the file, which is replaced if it exists.
 
     Raises:
-        OutputError: the file cannot be written.
-        ConfigError: model is none of them.
+        OutputError: the file cannot be written; an older one is unchanged.
+        ConfigError: model is none of these.
     """
     model = getattr(model, "network_", model)
     if not isinstance(model, Classifier):
@@ -84,11 +100,18 @@ def save_model(model: Classifier, path: str | Path) -> None:
 
 
 def load_model(path: str | Path) -> Network | Ensemble:
-    """Reads what `save_model` or a training run has written; the file is data and is never executed.
+    """Read a model that `save_model` or a training run wrote. The file is never executed.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The `Network`, or an `Ensemble` if the file has several members.
 
     Raises:
-        ModelFileError: no such file, not safetensors, not from chalknet, of a newer format, or with values that do not
-            fit together or are not finite; the message says which.
+        ModelFileError: the file does not exist, is not safetensors, is not from chalknet, has a newer
+            format, or has values that do not fit together or are not finite. The message says
+            which.
     """
     try:
         return _check_finite_output(_build_model(*_read(Path(path))))
@@ -97,7 +120,7 @@ def load_model(path: str | Path) -> Network | Ensemble:
 
 
 def _prefix(number: int, n: int) -> str:
-    """Before the names of a member's tensors; nothing where there is only one."""
+    """Return what stands before the tensor names of a member: nothing if there is only one."""
     return f"member{number}/" if n > 1 else ""
 
 
@@ -169,12 +192,15 @@ def _check_classes(architecture: Architecture, class_names: tuple[str, ...]) -> 
 
 
 def _check_finite_output(model: Network | Ensemble) -> Network | Ensemble:
-    """The model, if its answer to a plain sample is finite: weights that are can still overflow when they are used."""
+    """Return the model if its output for a plain input is finite.
+
+    Finite weights can still overflow when they are multiplied.
+    """
     scaling = model.scaling
     plainest = np.zeros(model.architecture.n_inputs) if scaling.shift is None else scaling.shift
     try:
         with np.errstate(over="ignore"):
-            narrow = plainest.astype(np.float32)  # as pixels are, so that the scale is taken in float32 too
+            narrow = plainest.astype(np.float32)  # as pixels, so that the scale is used in float32 too
         model.predict_proba(narrow[None])
     except DataError as error:
         raise ModelFileError("its weights or scales are so large that the network's values are not finite.") from error
@@ -194,7 +220,7 @@ def _parse_header(header: str | None) -> dict[str, Any]:
 
 
 def _scaling(description: dict[str, Any], tensors: Parameters, n_inputs: int) -> Scaling:
-    """The scaling of a file, whose tensors are taken out of those of the network."""
+    """Return the input scaling of a file, and remove its tensors from those of the network."""
     shift, scale = tensors.pop(INPUT_SHIFT, None), tensors.pop(INPUT_SCALE, None)
     if shift is None and scale is None:
         number = _field(description, "input_scale", float)
@@ -232,7 +258,7 @@ def _input_names(description: dict[str, Any], n_inputs: int) -> tuple[str, ...]:
 
 
 def _image_facts(description: dict[str, Any]) -> ImageFacts | None:
-    """What the training images look like; None in files of earlier versions and of rows."""
+    """Return what the training images look like; None for rows and in files of earlier versions."""
     facts: ImageFacts | None = _field(description, "image_facts", ImageFacts | None)
     if facts is not None and not all(0 <= value <= 1 for value in vars(facts).values()):
         raise ModelFileError(f"its image_facts are {short(facts)}, which are not all in 0..1.")

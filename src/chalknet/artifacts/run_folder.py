@@ -1,4 +1,12 @@
-"""A run on disk: what it was made with, every epoch, the result and the model."""
+"""Run folders: settings, scores of every epoch, the result and the model of a finished training.
+
+The files are written in one `write_files` call with summary.json last, so a folder with a
+summary.json is a finished run and holds all other files. Two processes cannot write into one
+folder, because a training holds its lock (`atomic.locked`) from the first check to the last file.
+
+A training with overwrite never touches the finished run before it has a new one. It runs in the
+subfolder replacement/. When that is complete, `finish_replacement` swaps the files.
+"""
 
 from __future__ import annotations
 
@@ -32,28 +40,34 @@ if TYPE_CHECKING:
     from chalknet.training.trainer import Run
 
 FORMAT = 1  # of summary.json
-MAX_SUMMARY_BYTES = 16 * 2**20  # with the notes of the data and up to a thousand members
+MAX_SUMMARY_BYTES = 16 * 2**20  # enough for the notes on the data and a thousand members
 MODEL_FILE = "model.safetensors"
 SUMMARY_FILE = "summary.json"
 CONFIG_FILE, HISTORY_FILE, SAMPLES_FILE = "config.toml", "history.csv", "valid_samples.npz"
 CHECKPOINT_FILE = "checkpoint.safetensors"
 PICTURES = ("curves.png", "curves.svg")
-RUN_FILE_NAMES = (  # all that a training writes into its folder
+RUN_FILE_NAMES = (  # every file that a training may write into its folder
     *(CHECKPOINT_FILE, CONFIG_FILE, HISTORY_FILE, MODEL_FILE, SAMPLES_FILE, SUMMARY_FILE, *PICTURES, "mlflow.json"),
 )
-MEMBERS = "members"  # of an ensemble: the folder that holds a run for each network
-# A run that is to replace the finished run of its parent folder, until it is finished and while its files are moved.
+MEMBERS = "members"  # the subfolder of an ensemble with one run folder per network
+# Subfolders for a run that replaces the finished run of its parent: while it is trained, and while its
+# files are moved. See `finish_replacement`.
 REPLACEMENT, READY = "replacement", "replacement-ready"
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What later work needs of a run's summary.json.
+    """The entries of summary.json that later commands need.
 
     Attributes:
-        source, sha256, n_samples: of the data. sizes: samples of each part.
-        kept_epoch: whose weights the model has. kept: the model's scores on each part.
-        seconds: of training. machine: facts about the machine, by name.
+        source: the data source.
+        sha256: digest of the data.
+        n_samples: number of samples of the data.
+        sizes: number of samples of each split.
+        kept_epoch: the epoch whose weights the model has.
+        kept: the model's scores on each split, None for an empty split.
+        seconds: duration of the training.
+        machine: facts about the machine, by name.
     """
 
     source: str
@@ -68,13 +82,17 @@ class RunSummary:
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """A run as its folder holds it.
+    """The contents of a run folder.
 
     Attributes:
-        history, recipe, summary: the run's own. data: where its samples came from.
-        valid_losses: (E, M) float16, or wider where losses need it, each validation sample's loss in nats after each
-            epoch; None where they were too many to keep.
-        valid_correct: (E, M) bool, whether its most probable class was then the true one; None likewise.
+        folder: the folder.
+        history: the scores of every epoch.
+        recipe: the recipe.
+        data: where the samples came from.
+        summary: the entries of summary.json.
+        valid_losses: (E, M) float16, float32 or float64, the loss of each validation sample in nats
+            after each epoch; None if there were too many to store.
+        valid_correct: (E, M) bool, whether the most probable class was the true one; None likewise.
     """
 
     folder: Path
@@ -87,10 +105,19 @@ class FinishedRun:
 
 
 def run_files(run: Run, data: DataConfig) -> dict[str, bytes]:
-    """The files of a run but its pictures. summary.json is the last one, which says that the others are there."""
+    """Return the files of a run except its pictures, as name -> content.
+
+    summary.json comes last, so that it exists only if all others do (`write_files` keeps the
+    order).
+
+    Args:
+        run: the finished run.
+        data: where its samples came from.
+    """
     summary = run_summary(run, data)
     facts = {key: summary[key] for key in ("chalknet", "recipe", "samples", "epochs", "kept")}
-    facts["data_sha256"] = run.data.sha256  # and not where it lay: a model travels further than its data
+    # The digest only, not the path: a model file is shared more widely than its data.
+    facts["data_sha256"] = run.data.sha256
     config = config_tables(run.recipe, data)
     facts["settings"] = {section: config[section] for section in SECTIONS}
     files = {
@@ -108,33 +135,37 @@ def run_files(run: Run, data: DataConfig) -> dict[str, bytes]:
 
 
 def read_run(folder: Path) -> FinishedRun:
-    """What `run_files` wrote.
+    """Read the files that `run_files` returned.
 
     Raises:
-        StoreError: the folder holds no finished run, or a file of it is damaged, or config.toml was changed.
-        ConfigError: its config.toml is not one.
+        StoreError: the folder holds no finished run, a file is damaged, or config.toml was changed.
+        ConfigError: config.toml is invalid.
     """
     if not (folder / SUMMARY_FILE).is_file():
-        raise StoreError(f"{folder}: holds no finished run, which would have a {SUMMARY_FILE}.")
+        raise StoreError(f"{folder}: holds no finished run (no {SUMMARY_FILE}).")
     history = read_history(folder / HISTORY_FILE)
     recipe, data = read_config(folder / CONFIG_FILE)
     facts = training_facts(folder / MODEL_FILE)
-    if isinstance(facts.get("settings"), dict):  # those of earlier versions have none
+    if isinstance(facts.get("settings"), dict):  # model files of earlier versions have no settings
         trained = {"recipe": facts.get("recipe"), **facts["settings"]}
         if config_from_tables(trained, str(folder / MODEL_FILE))[0] != recipe:
-            raise StoreError(f"{folder}: {CONFIG_FILE} is not what {MODEL_FILE} was trained with. Restore it.")
+            raise StoreError(
+                f"{folder}: {CONFIG_FILE} differs from the settings that {MODEL_FILE} was trained with. Restore it."
+            )
     samples = folder / SAMPLES_FILE
     losses, correct = _read_samples(samples, len(history)) if samples.is_file() else (None, None)
     return FinishedRun(folder, history, recipe, data, read_summary(folder, len(history)), losses, correct)
 
 
 def read_summary(folder: Path, n_epochs: int) -> RunSummary:
-    """Return what later work needs of a summary.json.
+    """Read the entries of summary.json that later commands need.
 
     Args:
-        n_epochs: of the run's history, or of the whole ensemble's.
+        folder: the run folder.
+        n_epochs: number of epochs of the run's history.
+
     Raises:
-        StoreError: it cannot be read or is not what a run writes.
+        StoreError: the file cannot be read, or was not written by a run.
     """
     path = folder / SUMMARY_FILE
     try:
@@ -180,7 +211,11 @@ def _read_samples(path: Path, n_epochs: int) -> tuple[NDArray[np.floating[Any]],
 
 
 def run_summary(run: Run, data: DataConfig) -> dict[str, Any]:
-    """What a run was and what came of it, JSON-ready; an absent set is null, and so are weights and index arrays."""
+    """Return the content of summary.json: what a run was and its results.
+
+    Scores of an empty split are null, and so are digests of weights and index arrays that were not
+    given.
+    """
     last = run.history[-1]
     return {
         "format": FORMAT,
@@ -211,7 +246,7 @@ def _kept_fields(run: Run) -> dict[str, Any]:
 
 
 def _smallest_valid_loss(run: Run) -> dict[str, Any] | None:
-    """The epoch at which the validation loss was smallest (the first of equals), with its scores."""
+    """Return the first epoch with the smallest validation loss, and its validation scores."""
     judged = [record for record in run.history if record.valid is not None]
     if not judged:
         return None
@@ -224,16 +259,21 @@ def _score_fields(scores: Scores | None) -> dict[str, float] | None:
 
 
 def is_complete(folder: Path) -> bool:
-    """Return whether a run or an ensemble lacks nothing: it is finished, and so are its pictures and its members'."""
+    """Return whether a run is finished and has its pictures, and so do an ensemble's members."""
     has_all = all((folder / name).exists() for name in (SUMMARY_FILE, *PICTURES))
     return has_all and not (folder / CHECKPOINT_FILE).exists() and all(map(is_complete, folder.glob(f"{MEMBERS}/*")))
 
 
 def finish_replacement(folder: Path) -> bool:
-    """Put a finished replacement in the place of a folder's run, and return whether there was one.
+    """Move a finished replacement/ into the run's place, and return whether there was one.
 
-    A folder with a summary holds one run's files at any moment. If this is interrupted, it can be called again: the
-    old run is removed while the new one is whole in its own folder, and then the new files are moved, summary last.
+    The steps are ordered so that a kill at any point loses nothing, and the call can be repeated:
+
+    1. Delete the old run, its summary.json first. From here on, the folder holds no finished run of
+       its own, but replacement/ is complete.
+    2. Rename replacement/ to replacement-ready/. This marks that the old run is deleted. Without
+       it, a repeated call could not tell old files from new ones that were already moved.
+    3. Move the files, summary.json last, and remove the empty folder.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -241,6 +281,7 @@ def finish_replacement(folder: Path) -> bool:
     beside, ready = folder / REPLACEMENT, folder / READY
     try:
         if (beside / SUMMARY_FILE).exists():
+            # The summary goes first: a folder with a summary must never hold files of two runs.
             for name in (SUMMARY_FILE, *RUN_FILE_NAMES):
                 (folder / name).unlink(missing_ok=True)
             shutil.rmtree(folder / MEMBERS, ignore_errors=True)
@@ -256,9 +297,18 @@ def finish_replacement(folder: Path) -> bool:
 
 
 def refuse_finished(folder: Path, overwrite: bool, last_file: str = SUMMARY_FILE) -> None:
-    """Raises OutputError where folder holds finished work, told by its last file, and overwriting was not asked for."""
+    """Raise an error if a folder holds finished work and overwriting was not requested.
+
+    Args:
+        folder: the folder.
+        overwrite: whether finished work may be replaced.
+        last_file: the file that is written last, whose existence means "finished".
+
+    Raises:
+        OutputError: the folder holds finished work.
+    """
     if not overwrite and (folder / last_file).exists():
         raise OutputError(
-            f"{folder}: already holds a finished {last_file}. Choose another out (--out), or give overwrite=True "
-            "(--overwrite)."
+            f"{folder}: already holds a finished {last_file}. Choose another out (--out), or give "
+            "overwrite=True (--overwrite)."
         )

@@ -1,4 +1,4 @@
-"""The losses of single samples as they are kept: in two bytes each, and wider where two bytes cannot hold them."""
+"""Compact storage of the losses of single samples: two bytes each where their range allows it."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# A file of before knew float16 alone, and a larger loss became its largest.
+# Earlier versions stored float16 only and clipped larger losses to its largest number.
 LOSS_TYPES = ("<f2", "<f4", "<f8")
 
 
 def compact_losses(losses: NDArray[Any]) -> NDArray[Any]:
-    """Losses in the narrowest of float16, float32 and float64 that holds all of them below its largest number.
+    """Return losses in the narrowest of float16, float32 and float64 that can hold them all.
 
-    Rounding to float16 is what no mean over many samples shows; a largest number in its place is. So a training that
-    diverges without ceasing to be finite costs more room, and its means stay what they were.
+    Rounding to float16 does not change a mean over many samples noticeably. Clipping to its largest
+    number would, so a training with very large losses is stored wider.
 
     Args:
-        losses: (E, M) float, each >= 0.
+        losses: (E, M) float, each >= 0, in nats.
+
     Returns:
-        (E, M) of one of `LOSS_TYPES`.
+        (E, M) array with a dtype of `LOSS_TYPES`.
     """
     for kind in LOSS_TYPES[:-1]:
-        with np.errstate(over="ignore"):  # what becomes inf is kept wider
+        with np.errstate(over="ignore"):  # values that become inf fail the check below
             narrow: NDArray[Any] = losses.astype(kind)
         if bool((narrow < np.finfo(kind).max).all()):
             return narrow
@@ -31,5 +32,5 @@ def compact_losses(losses: NDArray[Any]) -> NDArray[Any]:
 
 
 def are_clipped(losses: NDArray[Any]) -> bool:
-    """Whether losses were read from a file of before that has float16's largest number in place of larger ones."""
+    """Return whether losses come from an old file in which values above 65504 were clipped to it."""
     return losses.dtype == np.float16 and bool((losses >= np.finfo(np.float16).max).any())

@@ -1,4 +1,4 @@
-"""Safetensors files: whatever the bytes, a reader gets arrays or one line, in memory of about the file's size."""
+"""Read and write safetensors files, and check untrusted ones before memory is allocated."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from chalknet.errors import OutputError
 from chalknet.network.layer import Parameters
 
 MIB = 2**20
-LENGTH_BYTES = 8  # before the header, its length as a little-endian number
+LENGTH_BYTES = 8  # a file starts with the length of its header, little-endian
 TYPES = ("BOOL", "F16", "F32", "F64", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64")  # those that NumPy has
 
 
 def tensor_bytes(tensors: Mapping[str, Any], key: str, entry: str, max_header: int) -> bytes:
-    """Arrays and one text as the bytes of a safetensors file; equal ones give equal bytes.
+    """Return arrays and one text as the bytes of a safetensors file; equal ones give equal bytes.
 
-    There is one text, as the format's header keeps no order among several.
+    There is only one text, because the header does not keep an order among several.
 
     Args:
-        tensors: name -> array. key, entry: the text's name and the text.
-        max_header: bytes that a reader of this kind of file takes as a header.
+        tensors: name -> array.
+        key: name of the text in the header's metadata.
+        entry: the text.
+        max_header: largest header in bytes that the reader of this kind of file accepts.
+
     Raises:
         OutputError: the header would be longer.
     """
@@ -42,12 +45,12 @@ def tensor_bytes(tensors: Mapping[str, Any], key: str, entry: str, max_header: i
 
 
 def read_tensors(path: Path, key: str, max_header: int) -> tuple[str | None, Parameters]:
-    """The inverse of `tensor_bytes`: the text, None where there is none, and the arrays by name.
+    """Read what `tensor_bytes` wrote: the text, or None if it is absent, and the arrays by name.
 
-    The header is looked through before any array is read, and no memory is taken on its word.
+    The header is checked before any array is read, so a false size in it allocates no memory.
 
     Raises:
-        ValueError: it is not a whole file of this kind; the line says why, and does not name the file.
+        ValueError: the file is damaged or of another kind. The message does not name the file.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -62,15 +65,18 @@ def read_tensors(path: Path, key: str, max_header: int) -> tuple[str | None, Par
 
 
 def describe_non_file(path: Path) -> str | None:
-    """What path names where that is no file, for a message; None where it names nothing. It is not opened."""
+    """Return what a path is if it is not a file ("a folder"), or None if it does not exist.
+
+    The path is not opened, because opening a pipe would wait for its other end.
+    """
     if path.is_dir():
         return "a folder"
     return "a pipe, a socket or a device" if path.exists() else None
 
 
 def _check_header(path: Path, max_header: int) -> None:
-    """Raises ValueError unless the header is as long as it says, short enough, and names arrays of known types."""
-    if not path.is_file():  # asked first: opening a pipe would wait for its other end
+    """Raise ValueError unless the header is complete, short enough, and has known dtypes only."""
+    if not path.is_file():  # checked first: opening a pipe would wait for its other end
         raise ValueError(f"it is {describe_non_file(path) or 'not there'}")
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -79,7 +85,7 @@ def _check_header(path: Path, max_header: int) -> None:
             raise ValueError(f"it has {len(start)} bytes")
         (length,) = struct.unpack("<Q", start)
         if length > size - LENGTH_BYTES:
-            raise ValueError(f"its header is to be {length:,} bytes long, and the file is {size:,}")
+            raise ValueError(f"its header would be {length:,} bytes long, but the file has {size:,}")
         if length > max_header:
             raise ValueError(f"its header is {length:,} bytes long, and at most {max_header:,} are read")
         header = strict_json(file.read(length))

@@ -1,4 +1,4 @@
-"""`TensorBoardWriter`: a log that writes each epoch's scores as TensorBoard's scalars."""
+"""`TensorBoardWriter`: a callback that writes the scores of each epoch for TensorBoard."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ from chalknet.training.callbacks import RunContext
 
 
 class TensorBoardWriter(LogWriter):
-    """Scalars loss/train, loss/valid, accuracy/train, ... at step = epoch; `tensorboard --logdir FOLDER` shows them.
+    """A log of scalars loss/train, loss/valid, accuracy/train, ... at step = epoch.
 
-    Each start writes a new event file, which replaces what earlier starts wrote of the same epochs. A resumed training
-    writes its finished epochs again, so the log is complete. Each network of an ensemble has a folder seedN.
+    `tensorboard --logdir FOLDER` shows it. Each start writes a new event file, which replaces what
+    earlier starts wrote for the same epochs. A resumed training writes its finished epochs again,
+    so the log is complete. Each network of an ensemble has a folder seedN.
 
     Args:
         folder: created if it does not exist.
-        on_failure: gets the line that says that the folder can no longer be written; by default it is a warning.
+        on_failure: called with one line when the folder can no longer be written; by default it warns.
+
     Raises:
-        MissingExtraError: the package tensorboardX is not installed. OutputError: the folder cannot be written.
+        MissingExtraError: the package tensorboardX is not installed.
+        OutputError: the folder cannot be written.
     """
 
     def __init__(self, folder: str | Path, *, on_failure: Callable[[str], None] = warn) -> None:
+        """Create the folder if necessary, and check that it can be written."""
         super().__init__(str(folder), on_failure)
         try:  # not SummaryWriter: it writes in a thread, where errors are lost
             from tensorboardX import RecordWriter
@@ -50,9 +54,11 @@ class TensorBoardWriter(LogWriter):
             raise OutputError(f"{folder}: cannot be written: {error_reason(error)}.") from error
 
     def for_member(self, context: RunContext) -> Self:
+        """Return a writer to the subfolder seedN."""
         return type(self)(self._folder / f"seed{context.recipe.training.seed}", on_failure=self.on_failure)
 
     def write(self, record: EpochRecord) -> None:
+        """Write the scores of an epoch as one event."""
         now = time.time()
         if self._file is None:  # TensorBoard reads the files in the order of their names
             self._file = self._new_file(str(self._folder / f"events.out.tfevents.{time.time_ns()}.{gethostname()}"))
@@ -66,6 +72,7 @@ class TensorBoardWriter(LogWriter):
         self._file.flush()
 
     def finish(self, error: BaseException | None) -> None:
+        """Close the event file."""
         del error  # an event file does not say how a training ended
         file, self._file = self._file, None
         if file is not None:

@@ -1,4 +1,4 @@
-"""The facts of its training that a model file carries in its header."""
+"""Read the facts about a training that a model file has in its header."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ LENGTH_BYTES = 8
 
 
 def training_facts(path: Path) -> dict[str, Any]:
-    """What `model_bytes` was told as training; nothing where the file has none.
+    """Return the facts that `model_bytes` stored, or {} if the file has none.
 
-    They are needed for notes alone, so a file that `load_model` has read and that has strange facts has none here.
+    Facts serve for notes only, so a file that `load_model` accepts but whose facts are invalid has
+    none here.
     """
     try:
         with open_regular(path) as file:

@@ -198,7 +198,7 @@ def _unfinished_run(options: TrainOptions) -> Iterator[Path | None]:
     with locked(folder):
         is_exchanged, beside = finish_replacement(folder), folder / REPLACEMENT
         if not is_exchanged and not beside.is_dir() and is_complete(folder):
-            raise StoreError(f"{folder}: holds a finished run; there is nothing to go on with.")
+            raise StoreError(f"{folder}: holds a finished run; there is nothing to resume.")
         yield beside if beside.is_dir() else folder
 
 
