@@ -67,7 +67,7 @@ def test_a_wide_matrix_is_replaced_by_frequent_mistakes(tmp_path, monkeypatch, c
     out = capsys.readouterr().out
     assert "Confusion matrix" not in out
     assert "Most frequent mistakes" in out
-    assert "The 30 of 35 classes with the least recall" in out
+    assert "The 30 of 35 classes with the lowest recall" in out
     assert max(map(len, out.splitlines())) <= 80
 
 

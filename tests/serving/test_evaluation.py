@@ -114,19 +114,19 @@ def test_mere_numbers_are_positions_and_a_note_says_so():
     positions, notes = matched_classes(made([0, 1], ["2", "0"]), np.arange(2), LETTERS)
     assert positions.tolist() == [2, 0]
     assert notes == [
-        "The data's classes are numbers and taken for the model's by position: 0 is A, 1 is B, 2 is C, ..."
+        "The data's classes are numbers; they are matched to the model's by position: 0 is A, 1 is B, 2 is C, ..."
     ]
 
 
 def test_numbers_that_are_the_models_own_names_go_by_name():
     assert matched_classes(made([0, 1], ["8", "3"]), np.arange(2), ("3", "5", "8"))[0].tolist() == [2, 0]
-    with pytest.raises(DataError, match="class '0', which the model does not know; its classes are 3, 5, 8"):
+    with pytest.raises(DataError, match=r"class '0', which the model does not know\. Its classes are 3, 5, 8"):
         matched_classes(made([0, 1], ["0", "3"]), np.arange(2), ("3", "5", "8"))
 
 
 def test_a_class_that_the_model_does_not_know_is_one_line_if_it_has_samples():
     data = made([0, 0, 1], ["A", "Q"])
-    with pytest.raises(DataError, match=r"d\.npz: holds samples of class 'Q', which the model does not know; its cl"):
+    with pytest.raises(DataError, match=r"d\.npz: holds samples of class 'Q', which the model does not know\. Its"):
         evaluate_samples(image_model(), data, np.arange(3))
     assert len(evaluate_samples(image_model(), data, np.arange(2))) == 2
     with pytest.raises(DataError, match="class '3', which"):
@@ -172,7 +172,7 @@ def test_of_many_classes_the_least_often_right_are_shown():
     names = [f"c{k}" for k in range(40)]
     found = of_answers(list(range(1, 40)), [*range(1, 39), 1], [0.5] * 39, names)
     table = class_score_table(found, 30)
-    assert table.title == "The 30 of 40 classes with the least recall"
+    assert table.title == "The 30 of 40 classes with the lowest recall"
     assert table.rows[0][0] == "c39"
     assert "c0" not in {row[0] for row in table.rows}  # it has no samples
 

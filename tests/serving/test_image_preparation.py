@@ -54,7 +54,7 @@ def test_scans_are_inverted_and_trimmed_where_that_is_clear(run, tmp_path, ink, 
     assert predictions.labels == ["upright"]
     assert done in predictions.read_as[0]
     told = " ".join(predictions.notes)
-    assert ("inverted, as dark is behind" in told) == (ink == 0)
+    assert ("inverted because the training images have a dark" in told) == (ink == 0)
     assert "trim=False (--no-trim) leaves them: 'a.png'." in told
     plain = chalknet.predict(run.network, path, invert=False, trim=False)
     assert plain.read_as == ("60x60 gray -> 12x12 gray",)
@@ -74,7 +74,7 @@ def test_what_is_not_clear_is_told(run, tmp_path):
     tight[0] = np.linspace(120, 255, SIDE)  # a border that is light, and not plain
     predictions = chalknet.predict(run.network, saved(tmp_path / "a.png", tight))
     assert predictions.notes[0].startswith(
-        "1 image perhaps of the other kind than the training images, which have dark beh"
+        "1 image that may have to be inverted, because the training images have a dark"
     )
     loose = np.zeros((30, 30), np.uint8)
     loose[4:26, 14:17] = 255
@@ -89,10 +89,8 @@ def test_many_images_say_together_what_one_does_not(run, tmp_path):
     tight = 255 - bars(8, seed=1)[0]
     tight[:, 0] = np.linspace(120, 255, SIDE)
     paths = [saved(tmp_path / f"{at}.png", image) for at, image in enumerate(tight)]
-    assert (
-        chalknet.predict(run.network, paths).notes[0].startswith("8 of 8 images have another background than the dark")
-    )
-    assert "another background" not in chalknet.predict(run.network, paths[:2]).notes[0]
+    assert chalknet.predict(run.network, paths).notes[0].startswith("8 of 8 images do not have the dark background")
+    assert "background of the training" not in chalknet.predict(run.network, paths[:2]).notes[0]
     assert chalknet.predict(run.network, paths, invert=True).notes == ()
 
 
@@ -110,7 +108,7 @@ def test_arrays_and_data_files_of_another_kind_are_told(run, tmp_path):
     images, _ = bars(20, seed=1)
     np.savez(tmp_path / "a.npz", images=255 - images)
     (note,) = chalknet.predict(run.network, tmp_path / "a.npz").notes
-    assert "most images have a light background, and the training images a dark one. Invert them" in note
+    assert "most images have a light background, but the training images have a dark one. Invert them" in note
     (note,) = chalknet.predict(run.network, bars(20, fill=0.4)[0]).notes
     assert note.startswith("most images have wide margins")
     assert chalknet.predict(run.network, images).notes == ()

@@ -104,7 +104,9 @@ def test_transparency_is_laid_on_white_and_said(tmp_path):
 def test_a_model_of_other_units_needs_to_be_told_what_white_was(tmp_path):
     path = saved(drawn(0), tmp_path / "a.png")
     fractions = image_model(scale=1.0)
-    with pytest.raises(ConfigError, match=r"does not say what white was in its training samples\. Give white"):
+    with pytest.raises(
+        ConfigError, match=r"the value of a white pixel in its training samples is unknown\. Give white"
+    ):
         predict_files(fractions, [path], PLAIN)
     gray = as_folder_reads(path)[None]
     predictions = predict_files(fractions, [path], InputOptions(white=1.0))
@@ -160,10 +162,10 @@ def test_a_folder_is_its_images_sorted_and_nothing_below(tmp_path):
 
 
 def test_a_folder_without_images_is_one_line(tmp_path):
-    with pytest.raises(DataError, match=rf"^{tmp_path}: holds no images .* directly in it, found nothing\. Folders"):
+    with pytest.raises(DataError, match=rf"^{tmp_path}: holds no images .* directly in it, found nothing\. Subfolders"):
         predict_files(image_model(), [tmp_path], PLAIN)
     saved(drawn(0), tmp_path / "A" / "a.png")
-    with pytest.raises(DataError, match=r"found 'A'\. Folders within it are not looked into"):
+    with pytest.raises(DataError, match=r"found 'A'\. Subfolders are not searched"):
         predict_files(image_model(), [tmp_path], PLAIN)
 
 

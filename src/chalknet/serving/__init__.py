@@ -1,1 +1,1 @@
-"""A trained model at work: answers for files and arrays, and what a labeled set says of them."""
+"""Predictions of a trained model for files and arrays, and its evaluation on labeled data."""

@@ -1,4 +1,4 @@
-"""How good a model is on labeled samples: accuracy, loss, mistakes, and whether its probabilities hold."""
+"""Evaluate a model on labeled samples: accuracy, loss, mistakes and calibration."""
 
 from __future__ import annotations
 
@@ -32,11 +32,13 @@ MAX_NAMED = 12
 
 @dataclass(frozen=True)
 class ClassScores:
-    """One class.
+    """The scores of one class.
 
     Attributes:
-        samples: that are of it. answered: that were taken for it. correct: both.
-        recall: correct / samples, the accuracy on its samples. precision: correct / answered. nan where there is none.
+        name: the class.
+        samples: number of samples of the class.
+        predicted: number of samples for which the class was predicted.
+        correct: number of samples of the class for which it was predicted.
     """
 
     name: str
@@ -46,25 +48,31 @@ class ClassScores:
 
     @property
     def recall(self) -> float:
+        """Correct / samples, the accuracy on the samples of the class; nan without samples."""
         return self.correct / self.samples if self.samples else math.nan
 
     @property
     def precision(self) -> float:
+        """Correct / predicted; nan if the class was never predicted."""
         return self.correct / self.predicted if self.predicted else math.nan
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a labeled set of N samples says of a model.
+    """The result of evaluating a model on N labeled samples.
 
     Attributes:
-        model, source: what they are called. sha256: of the data. split: "all", "train", "valid" or "test".
-        class_names: the model's K.
-        predictions: its answers, sample by sample; labels are numbers of the model's classes.
-        loss: mean cross-entropy, nats per sample (L2); of an ensemble, of its mean probabilities (M3).
+        model: the name of the model.
+        source: the name of the data.
+        sha256: digest of the data.
+        split: "all", "train", "valid" or "test".
+        class_names: the model's K classes.
+        predictions: the prediction for each sample; labels are indices into class_names.
+        loss: mean cross-entropy in nats per sample (L2); for an ensemble, of its mean probabilities
+            (M3).
         brier: the Brier score (M5).
-        bins: answers by their confidence, in 15 bins.
-        notes: what is to be known beside the figures, one sentence each.
+        bins: predictions grouped by confidence, in 15 bins.
+        notes: what the user should know about these numbers, one sentence each.
     """
 
     model: str
@@ -79,14 +87,19 @@ class Evaluation:
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
+        """Return a line with model, data and accuracy."""
         return f"<Evaluation of {self.model} on {self.source}: {self.accuracy.value:.4f} of {len(self):,} correct>"
 
     def __len__(self) -> int:
+        """Return the number of samples."""
         return len(self.predictions.labels)
 
     @property
     def accuracy(self) -> Interval:
-        """Share of right answers (M1), with Wilson's 95 % interval: of all such samples, for this one model."""
+        """Accuracy (M1) in [0, 1] with Wilson's 95 % interval.
+
+        The interval covers the choice of the samples. It holds for this one trained model.
+        """
         return wilson(int(self.predictions.correct.sum()), len(self))
 
     @property
@@ -96,12 +109,12 @@ class Evaluation:
 
     @cached_property
     def confusion(self) -> NDArray[np.int64]:
-        """(K, K) how often class k was taken for class j."""
+        """(K, K) confusion matrix: entry (k, j) counts samples of class k predicted as class j."""
         return confusion_counts([self.predictions], len(self.class_names))
 
     @property
     def classes(self) -> tuple[ClassScores, ...]:
-        """Each class of the model."""
+        """The scores of each class of the model."""
         samples, answered, correct = self.confusion.sum(axis=1), self.confusion.sum(axis=0), self.confusion.diagonal()
         return tuple(
             ClassScores(name, int(samples[k]), int(answered[k]), int(correct[k]))
@@ -109,7 +122,7 @@ class Evaluation:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """All but the single answers, JSON-ready: what evaluation.json holds."""
+        """Return the content of evaluation.json: all but the predictions of single samples."""
         accuracy = self.accuracy
         return {
             "format": FORMAT,
@@ -137,24 +150,29 @@ class Evaluation:
 def evaluate_samples(
     model: Classifier, data: Dataset, index: IntArray, *, name: str = "the model", split: str = "all"
 ) -> Evaluation:
-    """A model's answers for some samples of a data set, held against their labels.
+    """Evaluate a model on some samples of a data set.
 
     Args:
-        index: (n,) positions of the samples, n >= 1; they are passed through in batches.
-        name, split: what the model and the samples are called.
+        model: the network or ensemble.
+        data: the data set.
+        index: (n,) positions of the samples, n >= 1.
+        name: the name of the model in the result.
+        split: the name of the split in the result.
+
     Raises:
-        DataError: samples of another size, in columns of other names, or of a class that the model does not know.
+        DataError: samples have another size than the model reads, columns with other names, or a class
+            that the model does not know.
     """
     check_sample_shape(data.inputs, model, data.source)
     check_input_names(data.input_names, model.input_names, data.source, "the model")
-    ordered = np.sort(index)  # so that stored samples are read forwards
+    ordered = np.sort(index)  # so that samples on disk are read in order
     positions, matched = matched_classes(data, ordered, model.class_names)
     labels = positions[data.labels[ordered]]
     predicted, losses = np.empty(len(ordered), np.int64), np.empty(len(ordered))
     confidence, true_probability = np.empty(len(ordered), np.float32), np.empty(len(ordered), np.float32)
     brier = 0.0
     with one_blas_thread(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of fractions for pixels, which a note says
+        warnings.simplefilter("ignore", UserWarning)  # value_notes reports values of another scale
         for at, probabilities, logs in _predict_batches(model, data, ordered):
             rows = np.arange(len(logs))
             predicted[at] = probabilities.argmax(axis=1)
@@ -178,28 +196,33 @@ def evaluate_samples(
 
 
 def matched_classes(data: Dataset, index: IntArray, class_names: tuple[str, ...]) -> tuple[IntArray, list[str]]:
-    """Which of the model's classes each class of the data is, and a note where that was not by name.
+    """Map each class of the data to a class of the model, with a note if not by name.
 
-    Classes go by name. Where the data's are mere numbers and the model's are not, they are the model's by position.
+    Classes are matched by name. If the data's classes are numbers and the model's are not, class
+    number k is the model's class k.
 
     Returns:
-        (K of the data,) numbers of the model's classes, -1 for a class without samples that the model does not know.
+        An array with the model's index for each class of the data (-1 for an unknown class without
+        samples), and notes.
+
     Raises:
-        DataError: samples at index are of a class that the model does not know.
+        DataError: samples at index have a class that the model does not know.
     """
     by_name = {nfc(name): k for k, name in enumerate(class_names)}
     present = np.unique(data.labels[index])
     if all(name.isdecimal() for name in data.class_names) and not any(name.isdecimal() for name in class_names):
         by_name = {str(k): k for k in range(len(class_names))}
         shown = [f"{k} is {name}" for k, name in enumerate(class_names[:3])]
-        notes = [f"The data's classes are numbers and taken for the model's by position: {', '.join(shown)}, ..."]
+        notes = [
+            f"The data's classes are numbers; they are matched to the model's by position: {', '.join(shown)}, ..."
+        ]
     else:
         notes = []
     unknown = [data.class_names[k] for k in present if nfc(data.class_names[k]) not in by_name]
     if unknown:
         more = f" and {len(class_names) - MAX_NAMED} more" if len(class_names) > MAX_NAMED else ""
         raise DataError(
-            f"{data.source}: holds samples of class {unknown[0]!r}, which the model does not know; its classes are "
+            f"{data.source}: holds samples of class {unknown[0]!r}, which the model does not know. Its classes are "
             f"{', '.join(class_names[:MAX_NAMED])}{more}."
         )
     return np.array([by_name.get(nfc(name), -1) for name in data.class_names], dtype=np.int64), notes
@@ -208,7 +231,7 @@ def matched_classes(data: Dataset, index: IntArray, class_names: tuple[str, ...]
 def _predict_batches(
     model: Classifier, data: Dataset, index: IntArray
 ) -> Iterator[tuple[slice, FloatArray, FloatArray]]:
-    """Yield for each batch its place, the probabilities that `predict_proba` gives, and their logarithms."""
+    """Yield for each batch its positions, probabilities, and log-probabilities."""
     size = prediction_batch_size(model)
     for start in range(0, len(index), size):
         at = slice(start, min(start + size, len(index)))
@@ -217,6 +240,6 @@ def _predict_batches(
         total = softmax(logits[0])[0]
         for others in logits[1:]:
             total = total + softmax(others)[0]
-        # In logarithms, where no probability is rounded to 0.
+        # The mean is computed from logarithms, in which no probability is rounded to 0.
         logs = np.logaddexp.reduce([log_softmax(values) for values in logits]) - math.log(len(logits))
         yield at, total / len(logits), logs

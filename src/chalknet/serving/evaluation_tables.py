@@ -1,4 +1,4 @@
-"""An evaluation as tables and as a figure."""
+"""Tables and a figure of an evaluation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INTERVAL = "95 % interval"
 
 
 def score_table(found: Evaluation) -> Table:
-    """The figures of the whole set."""
+    """Return the scores on the whole set."""
     accuracy = found.accuracy
     split_text = "" if found.split == "all" else f", {SPLIT_NAMES[found.split]} split"
     title = f"{printable(found.model)} on {printable(found.source)}{split_text}: {count_of(len(found), 'sample')}"
@@ -30,13 +30,13 @@ def score_table(found: Evaluation) -> Table:
 
 
 def class_score_table(found: Evaluation, most: int | None = None) -> Table:
-    """Each class, or of many the ones that are least often right."""
+    """Return the scores of each class, or of the `most` classes with the lowest recall."""
     classes = list(found.classes)
-    title = "Each class: recall is the accuracy on its samples, precision that of the answers"
+    title = "Each class: recall is the accuracy on its samples, precision on its predictions"
     if most is not None and len(classes) > most:
         classes = sorted(classes, key=lambda one: (not one.samples, one.recall if one.samples else 0.0))[:most]
-        title = f"The {most} of {len(found.classes)} classes with the least recall"
-    heads = ("class", "samples", "correct", "recall", INTERVAL, "answered", "precision")
+        title = f"The {most} of {len(found.classes)} classes with the lowest recall"
+    heads = ("class", "samples", "correct", "recall", INTERVAL, "predicted", "precision")
     return Table(title, heads, tuple(map(_class_row, classes)))
 
 
@@ -57,14 +57,14 @@ def _class_row(one: ClassScores) -> tuple[str, ...]:
 
 
 def confusion_table(found: Evaluation) -> Table:
-    """How often each class was taken for each other."""
+    """Return the confusion matrix with class names."""
     names = tuple(map(printable, found.class_names))
     rows = tuple((name, *map(str, row)) for name, row in zip(names, found.confusion.tolist(), strict=True))
     return Table("Confusion matrix: true classes down, predicted classes across", ("true", *names), rows)
 
 
 def frequent_mistakes_table(found: Evaluation, most: int = MAX_MISTAKES) -> Table:
-    """The pairs of classes that are confused most often."""
+    """Return the pairs of classes that are confused most often."""
     counts = found.confusion.copy()
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:most]
@@ -78,7 +78,7 @@ def frequent_mistakes_table(found: Evaluation, most: int = MAX_MISTAKES) -> Tabl
 
 
 def reliability_table(found: Evaluation, *, with_empty: bool = True) -> Table:
-    """Answers by the probability that the model gave them, and the share of them that is right."""
+    """Return how often predictions of each confidence are correct."""
     rows = []
     for one in found.bins if with_empty else [one for one in found.bins if one.count]:
         if one.count:
@@ -87,23 +87,26 @@ def reliability_table(found: Evaluation, *, with_empty: bool = True) -> Table:
         else:
             row = (DASH, DASH, DASH)
         rows.append((f"{fixed(100 * one.low, 1)} to {fixed(100 * one.high, 1)} %", f"{one.count:,}", *row))
-    title = "Reliability: how often answers of a confidence are right"
-    return Table(title, ("confidence", "answers", "mean", "correct", INTERVAL), tuple(rows))
+    title = "Reliability: accuracy of the predictions of each confidence"
+    return Table(title, ("confidence", "predictions", "mean", "accuracy", INTERVAL), tuple(rows))
 
 
 def reliability_figure(found: Evaluation) -> Figure:
-    """The same as points with their intervals; on the line confidences come true."""
+    """Return the reliability diagram: accuracy against confidence, with intervals.
+
+    Points on the diagonal are well calibrated.
+    """
     filled = [one for one in found.bins if one.count]
     intervals = [wilson(one.correct, one.count) for one in filled]
     points = Curve(
-        f"answers in {len(found.bins)} bins, {INTERVAL}",
+        f"predictions in {len(found.bins)} bins, {INTERVAL}",
         tuple(one.confidence for one in filled),
         tuple(one.accuracy for one in filled),
         tuple(interval.low for interval in intervals),
         tuple(interval.high for interval in intervals),
         style="points",
     )
-    line = Curve("confidence comes true", (0.0, 1.0), (0.0, 1.0))
+    line = Curve("perfect calibration", (0.0, 1.0), (0.0, 1.0))
     title = f"expected calibration error {percent(found.calibration_error, 2)}"
-    heads = ("mean confidence of the answers", "share of right answers")
+    heads = ("mean confidence", "accuracy")
     return Figure("", (Panel(title, *heads, (points, line), y_limits=(-0.02, 1.02)),))

@@ -1,4 +1,4 @@
-"""What a model is to answer, batch by batch: image files made as it expects them, folders, data files, arrays."""
+"""Read what a model shall predict: image files, folders, data files and arrays, in batches."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ from chalknet.formatting import count_of, quoted
 from chalknet.network.model import CHUNK_ROWS, Classifier
 from chalknet.serving.image_preparation import CLEARLY_EMPTY, ImagePreparation
 
-BATCH_BYTES = 32 * 2**20  # of samples as float64
+BATCH_BYTES = 32 * 2**20  # size of the samples of a batch as float64
 HEAD_BYTES = 16
 MAX_NAMED = 3
-MAX_CHECKED_IMAGES = 100  # images of an array or a data file
+MAX_CHECKED_IMAGES = 100  # images of an array or a data file whose appearance is checked
 
 
 @dataclass(frozen=True)
 class InputOptions:
-    """How inputs are read.
+    """Options for reading the inputs of a prediction.
 
     Attributes:
-        invert: whether black and white are exchanged in image files; None to do so where it is clear.
-        trim: whether the empty margins of image files are cut off; None to do so where it is clear.
-        fit: how image files of other proportions are resized: "stretch", "crop" or "pad"; None to stretch and say so.
-        white: the value of a white pixel in the training samples; None where the model says it, being trained on
-            pixels of 0..255.
-        label_column: of tables, the column to leave out: name or index.
+        invert: whether to invert the brightness of image files; None to do so if it is clear.
+        trim: whether to cut off empty margins of image files; None to do so if it is clear.
+        fit: how image files with other proportions are resized: "stretch", "crop" or "pad"; None to
+            stretch with a note.
+        white: value of a white pixel in the training samples; None if the model was trained on pixels
+            of 0..255.
+        label_column: column of a table to ignore, by name or index.
     """
 
     invert: bool | None = None
@@ -47,6 +48,7 @@ class InputOptions:
     label_column: str | int | None = None
 
     def __post_init__(self) -> None:
+        """Check white."""
         if self.white is not None and not (np.isfinite(self.white) and self.white > 0):
             raise ConfigError(f"white must be a number > 0, such as 1 or 255, got {self.white}.")
 
@@ -56,7 +58,9 @@ class InputBatch:
     """Some samples in the units of the training samples.
 
     Attributes:
-        inputs: (n, H, W) or (n, I). names: n of them. read_as: n, how each was made ready; "" where it was not.
+        inputs: (n, H, W) or (n, I).
+        names: n names.
+        read_as: n texts about how each image was converted; "" for other samples.
     """
 
     inputs: NDArray[Any]
@@ -66,10 +70,13 @@ class InputBatch:
 
 @dataclass(eq=False)
 class InputReader:
-    """Reads what one model is to answer; what cannot be read is left out and said in `unreadable`.
+    """Reads the inputs of one model. Inputs that cannot be read are skipped and listed.
 
     Attributes:
-        unreadable: a line for each file that could not be read. notes: what was turned or is strange, a sentence each.
+        model: the model.
+        options: how to read.
+        unreadable: one message per file that could not be read.
+        notes: what was changed or looks unusual, one sentence each.
     """
 
     model: Classifier
@@ -80,17 +87,21 @@ class InputReader:
     _prepare: ImagePreparation | None = field(init=False)
 
     def __post_init__(self) -> None:
+        """Create the preparation of image files, if the model reads images."""
         how, shape = self.options, self.model.image_shape
         self._prepare = (
             None if shape is None else ImagePreparation(shape, self.model.image_facts, how.invert, how.trim, how.fit)
         )
 
     def batches(self, sources: Sequence[str | Path]) -> Iterator[InputBatch]:
-        """The samples of files and folders, in their order.
+        """Yield the samples of files and folders, in their order.
+
+        Args:
+            sources: paths of image files, folders and data files, or "glyphs".
 
         Raises:
-            DataError: an image, and the model was trained on rows.
-            ConfigError: a setting that these sources have no use for, or an image whose scale is not known.
+            DataError: an image, but the model was trained on rows.
+            ConfigError: an option that these sources cannot use, or the value of white is unknown.
         """
         if "" in sources:
             raise ConfigError("inputs must be files, folders or glyphs, got ''.")
@@ -115,7 +126,12 @@ class InputReader:
             self.notes += self._prepare.notes()
 
     def sample_batches(self, samples: UnlabeledSamples, named: str | None = None) -> Iterator[InputBatch]:
-        """Samples that are read already, some at a time; each is called NAMED[0], NAMED[1], ..., or by its number."""
+        """Yield samples that are already read, named PREFIX[0], PREFIX[1], ..., or 0, 1, ...
+
+        Args:
+            samples: the samples.
+            named: the prefix, or None.
+        """
         rows = prediction_batch_size(self.model)
         for start in range(0, len(samples), rows):
             inputs = samples.inputs[start : start + rows]
@@ -137,14 +153,14 @@ class InputReader:
         return samples
 
     def _image_files(self, source: str | Path) -> list[tuple[Path, str]] | None:
-        """The image files that a source means, with their names; None where it is no image but data."""
+        """Return the image files that a source names, or None if it is a data file."""
         path = Path(source)
         if source == BUILTIN:
             return None
         try:
             if path.is_dir():
                 return self._images_in(path, str(source)) if is_image_folder(path) else None
-            if path.exists() and not path.is_file():  # a pipe would be waited for
+            if path.exists() and not path.is_file():  # opening a pipe would wait for its other end
                 raise DataError(f"{source}: is neither a file nor a folder.")
             with path.open("rb") as file:
                 head = file.read(HEAD_BYTES)
@@ -156,7 +172,7 @@ class InputReader:
         return [(path, str(source))] if looks_like_image(head, path.name) else None
 
     def _images_in(self, folder: Path, source: str) -> list[tuple[Path, str]]:
-        """The images directly in a folder, sorted by name; hidden files are passed over."""
+        """Return the images directly in a folder, sorted by name, without hidden files."""
         with os.scandir(folder) as entries:
             shown = sorted(entry.name for entry in entries if not entry.name.startswith("."))
         images = [name for name in shown if name.lower().endswith(SUFFIXES)]
@@ -164,7 +180,7 @@ class InputReader:
         if not images:
             raise DataError(
                 f"{source}: holds no images ({', '.join(SUFFIXES)}) directly in it, "
-                f"found {quoted(others) if others else 'nothing'}. Folders within it are not looked into."
+                f"found {quoted(others) if others else 'nothing'}. Subfolders are not searched."
             )
         if others:
             n = count_of(len(others), "entry", "entries")
@@ -186,29 +202,29 @@ class InputReader:
         self._images.append((name, gray, self._how(image, gray, done)))
 
     def _white(self, name: str) -> float:
-        """The value of a white pixel in the training samples."""
+        """Return the value of a white pixel in the training samples."""
         scaling = self.model.scaling
         reads_bytes = scaling.shift is None and np.ndim(scaling.scale) == 0 and scaling.scale == PIXEL_SCALE
         if self.options.white is not None:
             return self.options.white
         if not reads_bytes:
             raise ConfigError(
-                f"{name}: the model was not trained on pixels of 0..255 as they are, and does not say what white was "
-                "in its training samples. Give white (--white): 1 where they were divided by 255, 255 where not."
+                f"{name}: the model was not trained on pixels of 0..255, so the value of a white pixel in its "
+                "training samples is unknown. Give white (--white): 1 if they were divided by 255, else 255."
             )
         return PIXEL_SCALE
 
     def _image_batch(self) -> InputBatch:
-        """The images gathered so far, which are then forgotten."""
+        """Return the images collected so far as a batch, and forget them."""
         names, images, read_as = zip(*self._images, strict=True)
         gray, white = np.stack(images), self._white(names[0])
         self._images.clear()
-        # Divided first, as training samples of 0..1 were: x / 255 and x * (1 / 255) differ in the last digit.
+        # Divide first, as training samples of 0..1 were: x / 255 and x * (1 / 255) can differ in the last bit.
         inputs = gray if white == PIXEL_SCALE else gray / PIXEL_SCALE * white
         return InputBatch(inputs, names, read_as)
 
     def _how(self, image: ReadImage, gray: GrayImage, done: str) -> str:
-        """ "640x480 RGB -> 28x28 gray", width before height as pictures are measured."""
+        """Return the conversion of an image, such as "640x480 RGB -> 28x28 gray" (width x height)."""
         height, width = gray.shape
         before, after = f"{image.size[0]}x{image.size[1]} {image.mode}", f"{width}x{height} gray"
         more = ", transparency on white" * image.was_transparent + done
@@ -216,13 +232,17 @@ class InputReader:
 
 
 def prediction_batch_size(model: Classifier) -> int:
-    """Samples of a batch: a multiple of what a network takes at once, so that batches give the bits of the whole."""
+    """Return the number of samples per batch.
+
+    It is a multiple of the rows that a network computes at once. Batches therefore give the same
+    bits as all samples at once.
+    """
     in_bytes = BATCH_BYTES // (8 * model.architecture.n_inputs)
     return max(1, in_bytes // CHUNK_ROWS) * CHUNK_ROWS
 
 
 def check_sample_shape(inputs: Any, model: Classifier, source: str) -> None:
-    """Raises DataError where samples have not the size that a model reads."""
+    """Raise DataError unless samples have the size that a model reads."""
     shape, n_inputs = tuple(inputs.shape[1:]), model.architecture.n_inputs
     fits = shape in ((n_inputs,), model.image_shape) or (
         model.image_shape is None and len(shape) == 2 and shape[0] * shape[1] == n_inputs
@@ -235,7 +255,7 @@ def check_sample_shape(inputs: Any, model: Classifier, source: str) -> None:
 
 
 def value_notes(inputs: Any, model: Classifier) -> list[str]:
-    """What is strange in the values of samples, seen from the training samples and the scaling that was learned."""
+    """Return notes on sample values that do not fit the training samples and their scaling."""
     scaling = model.scaling
     if not len(inputs):
         return []
@@ -245,23 +265,23 @@ def value_notes(inputs: Any, model: Classifier) -> list[str]:
     is_bytes = inputs.dtype == np.uint8
     if scaling.scale != PIXEL_SCALE and is_bytes:
         notes.append(
-            "holds pixels of 0..255, but the model was trained on numbers of another type, perhaps on fractions of 1."
+            "holds pixels of 0..255, but the model was trained on other values, perhaps on pixels divided by 255."
         )
     if scaling.scale == PIXEL_SCALE and not is_bytes and 0 < inputs.max() <= 1:
         notes.append(
-            "holds values up to 1, but the model was trained on pixels of 0..255; it sees nearly black images."
+            "holds values up to 1, but the model was trained on pixels of 0..255, so the images are nearly black to it."
         )
     return notes
 
 
 def _appearance_notes(images: Any, facts: ImageFacts) -> list[str]:
-    """Whether images as a whole look otherwise than the training images."""
+    """Return notes on images that look different from the training images as a whole."""
     found, notes = image_facts(images, np.arange(len(images)), MAX_CHECKED_IMAGES), []
     if found.background and facts.background and found.background != facts.background:
         notes.append(
-            f"most images have a {found.background} background, and the training images a {facts.background} one. "
-            "Invert them, as 255 - pixels."
+            f"most images have a {found.background} background, but the training images have a {facts.background} "
+            "one. Invert them: 255 - pixels."
         )
     if found.usual_fill < CLEARLY_EMPTY * facts.fill:
-        notes.append("most images have wide margins, which the training images do not have. Cut them off.")
+        notes.append("most images have wide margins, unlike the training images. Cut the margins off.")
     return notes

@@ -1,4 +1,4 @@
-"""A model as it is named: a model file, a run's folder, or a model in memory."""
+"""Load a model given as a model file, a run folder, or an object in memory."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from chalknet.network.model import Classifier
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A model and where it came from.
+    """A model and its origin.
 
     Attributes:
-        classifier: the model. name: what messages call it.
-        run: the folder of the run that it is from; None for a file alone and for a model in memory.
-        data_sha256: digest of the data that it was trained on; "" where it is not known.
+        classifier: the network or ensemble.
+        name: its name in messages.
+        run: the run folder that it was loaded from, or None.
+        data_sha256: digest of its training data, or "" if unknown.
     """
 
     classifier: Classifier
@@ -29,21 +30,21 @@ class LoadedModel:
 
 
 def resolve_model(model: Classifier | LoadedModel | str | Path) -> LoadedModel:
-    """Open a model from its file, from a run's folder, or as it is.
+    """Load a model from a file or a run folder; a model in memory is returned as it is.
 
     Raises:
-        ModelFileError: no such file, a folder without one, or a file that is no model.
-        ConfigError: something else than what names or is a model.
+        ModelFileError: the path does not exist, holds no model, or is not a model file.
+        ConfigError: the argument is neither a path nor a model.
     """
     if isinstance(model, LoadedModel):
         return model
-    model = getattr(model, "network_", model)  # of a ChalkClassifier
+    model = getattr(model, "network_", model)  # the network of a fitted ChalkClassifier
     if isinstance(model, Classifier):
         return LoadedModel(model, "the model")
     if not isinstance(model, (str, Path)):
         raise ConfigError(
-            f"a model must be a model file, a run's folder, a Network, an Ensemble or a fitted ChalkClassifier of at "
-            f"least two classes, got {type(model).__name__}."
+            "a model must be a model file, a run folder, a Network, an Ensemble or a ChalkClassifier that was fitted "
+            f"with at least two classes, got {type(model).__name__}."
         )
     path = Path(model)
     run = path if path.is_dir() else None
@@ -51,8 +52,8 @@ def resolve_model(model: Classifier | LoadedModel | str | Path) -> LoadedModel:
         path = run / MODEL_FILE
         if not path.is_file():
             raise ModelFileError(
-                f"{run}: holds no {MODEL_FILE}. Give a model file or the folder of a finished run; a study keeps its "
-                "models in models/."
+                f"{run}: holds no {MODEL_FILE}. Give a model file or the folder of a finished run. The models of a "
+                "study are in its folder models/."
             )
     classifier = load_model(path)
     digest = training_facts(path).get("data_sha256")

@@ -1,4 +1,4 @@
-"""Predictions as a table, as CSV and as JSON."""
+"""Format predictions as a text table, as CSV and as JSON."""
 
 from __future__ import annotations
 
@@ -12,26 +12,31 @@ from chalknet.reporting.tables import Table
 from chalknet.serving.predictions import Predictions
 
 FORMAT = 2  # of the JSON
-MAX_KINDS = 8  # of images that are told one by one
+MAX_KINDS = 8  # kinds of conversions that are listed
 ORDINALS = {1: "next best", 2: "3rd best"}
 
 
 def predictions_table(predictions: Predictions, top: int = 2) -> Table:
-    """One sample a row: its name, the most probable class with its probability, and the next ones up to top."""
+    """Return a table with one row per sample: its name and its most probable classes.
+
+    Args:
+        predictions: the predictions.
+        top: number of classes to show per sample.
+    """
     shown = min(top, len(predictions.class_names))
     rows = []
     for name, best in zip(predictions.names, predictions.best(shown), strict=True):
         (label, probability), *others = best
-        cells = (f"{printable(other)} {percent(share)}" for other, share in others)
+        cells = (f"{printable(other)} {percent(chance)}" for other, chance in others)
         rows.append((printable(name), printable(label), percent(probability), *cells))
     heads = tuple(ORDINALS.get(place, f"{place + 1}th best") for place in range(1, shown))
     return Table("Predictions", ("name", "label", "probability", *heads), tuple(rows))
 
 
 def predictions_csv(predictions: Predictions) -> str:
-    """name, label, probability, and p_CLASS for each class; probabilities with all the digits that they need."""
+    """Return CSV with name, label, probability, and p_CLASS for each class, with all digits."""
     head = ["name", "label", "probability", *(f"p_{printable(name)}" for name in predictions.class_names)]
-    # str(value) has as many digits of a float32 as tell it from its neighbors.
+    # str of a float32 has the digits that distinguish it from its neighbors, and no more.
     rows = (
         [printable(name), printable(label), str(row.max()), *map(str, row)]
         for name, label, row in zip(predictions.names, predictions.labels, predictions.probabilities, strict=True)
@@ -40,7 +45,12 @@ def predictions_csv(predictions: Predictions) -> str:
 
 
 def predictions_json(predictions: Predictions, model: str) -> str:
-    """The same with how each image was read, what could not be read, and the notes; an answer a line."""
+    """Return JSON with one prediction per line, how images were read, and notes.
+
+    Args:
+        predictions: the predictions.
+        model: the name of the model, as the user gave it.
+    """
     head = {"format": FORMAT, "model": model, "class_names": predictions.class_names}
     tail = {"unreadable": predictions.unreadable, "notes": predictions.notes}
     lines = ",\n".join(f"  {json.dumps(one)}" for one in _records(predictions))
@@ -49,7 +59,7 @@ def predictions_json(predictions: Predictions, model: str) -> str:
 
 
 def conversion_lines(predictions: Predictions) -> Iterator[str]:
-    """How image files were made ready: a line for each kind, with the file's name or how many there are."""
+    """Yield how image files were converted, one line per kind of conversion."""
     kinds = Counter(read_as for read_as in predictions.read_as if read_as)
     for read_as, count in list(kinds.items())[:MAX_KINDS]:
         first = printable(predictions.names[predictions.read_as.index(read_as)])

@@ -1,4 +1,4 @@
-"""A model's answers for files, folders and arrays."""
+"""Predict classes for files, folders and arrays."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ MAX_LISTED = 5
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a model says of N samples.
+    """The predictions of a model for N samples.
 
     Attributes:
-        class_names: K names.
-        names: N, a file's or FILE[number].
-        probabilities: (N, K), of the model's type.
-        read_as: N, how each image file was made ready, such as "640x480 RGB -> 28x28 gray"; "" for other samples.
-        unreadable: a line for each input that could not be read.
-        notes: what was turned on the way or is strange, one sentence each.
+        class_names: the model's K classes.
+        names: N names: the file, or FILE[number].
+        probabilities: (N, K) with the dtype of the model; rows sum to 1.
+        read_as: N texts, how each image file was converted, such as "640x480 RGB -> 28x28 gray"; "" for
+            other samples.
+        unreadable: one message per input that could not be read.
+        notes: what was changed or looks unusual, one sentence each.
     """
 
     class_names: tuple[str, ...]
@@ -40,19 +41,22 @@ class Predictions:
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
+        """Return a line with the number of samples and the classes."""
         return f"<Predictions for {len(self)} samples, classes {', '.join(self.class_names)}>"
 
     def __len__(self) -> int:
+        """Return the number of samples."""
         return len(self.names)
 
     @property
     def labels(self) -> list[str]:
-        """The name of each sample's most probable class."""
+        """The name of the most probable class of each sample."""
         return [self.class_names[k] for k in self.probabilities.argmax(axis=1)]
 
     def best(self, n: int) -> list[list[tuple[str, float]]]:
-        """For each sample the n most probable classes with their probabilities, the most probable first."""
-        order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :n]  # stable: of equals the first, as argmax
+        """Return the n most probable classes of each sample with their probabilities, best first."""
+        # A stable sort puts the first of equal classes first, as argmax does.
+        order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :n]
         return [
             [(self.class_names[k], float(row[k])) for k in best]
             for row, best in zip(self.probabilities, order, strict=True)
@@ -60,11 +64,16 @@ class Predictions:
 
 
 def predict_files(model: Classifier, sources: Sequence[str | Path], options: InputOptions) -> Predictions:
-    """The answers for image files, folders of images and data files.
+    """Predict the classes of image files, folders of images and data files.
+
+    Args:
+        model: the network or ensemble.
+        sources: the paths.
+        options: how to read them.
 
     Raises:
-        DataError: nothing of it can be read, or an image is given to a model of rows.
-        ConfigError: as `InputReader.batches`.
+        DataError: no input can be read, or an image is given to a model of rows.
+        ConfigError: see `InputReader.batches`.
     """
     reader = InputReader(model, options)
     predictions = _predict_batches(model, reader, reader.batches(sources))
@@ -74,10 +83,15 @@ def predict_files(model: Classifier, sources: Sequence[str | Path], options: Inp
 
 
 def predict_samples(model: Classifier, samples: UnlabeledSamples, named: str | None = None) -> Predictions:
-    """The answers for samples that are read already, called by their numbers, or NAMED[number].
+    """Predict the classes of samples in memory.
+
+    Args:
+        model: the network or ensemble.
+        samples: the samples.
+        named: prefix of their names, which are PREFIX[0], PREFIX[1], ...; None for 0, 1, ...
 
     Raises:
-        DataError: samples of another size than the model reads, or with columns of other names or in another order.
+        DataError: the samples have another size, or columns with other names, than the model reads.
     """
     check_sample_shape(samples.inputs, model, samples.source)
     check_input_names(samples.input_names, model.input_names, samples.source, "the model")
@@ -88,7 +102,7 @@ def predict_samples(model: Classifier, samples: UnlabeledSamples, named: str | N
 def _predict_batches(model: Classifier, reader: InputReader, batches: Iterable[InputBatch]) -> Predictions:
     names, read_as, parts = list[str](), list[str](), list[FloatArray]()
     with one_blas_thread(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of fractions for pixels, which a note says once for all batches
+        warnings.simplefilter("ignore", UserWarning)  # value_notes reports values of another scale, once
         for batch in batches:
             parts.append(model.predict_proba(batch.inputs))
             names += batch.names

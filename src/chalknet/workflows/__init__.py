@@ -1,1 +1,1 @@
-"""Rooms put together: what a command and the public function of the same name both call."""
+"""The use cases of chalknet: one public function for each, which its command calls too."""

@@ -1,4 +1,4 @@
-"""`ChalkClassifier`: a network behind scikit-learn's interface."""
+"""`ChalkClassifier`: a network with scikit-learn's estimator interface."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ SAMPLE_TYPES = (np.float64, np.float32, np.uint8)  # anything else becomes the f
 
 
 def _all_or_nothing(method: Method) -> Method:
-    """Return a method that leaves its object as it was if it raises."""
+    """Return a method that restores the object's attributes if it raises."""
 
     @wraps(method)
     def wrapped(self: ChalkClassifier, *arguments: Any, **keywords: Any) -> Any:
@@ -67,38 +67,59 @@ def _all_or_nothing(method: Method) -> Method:
 
 
 class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A dense network that scikit-learn can clone, search, cross-validate, calibrate and put into pipelines.
+    """A neural-network classifier that scikit-learn can clone, search and put into pipelines.
 
-    A parameter that is None is what the recipe says. For rows of numbers the recipe "strong" is one hidden layer of 128
-    units on inputs scaled to mean 0 and deviation 1, in float32 where X is of that type or of bytes and in float64
-    otherwise: mini-batches with input dropout, or, of up to 200 samples, full batches without, so that a weight of 2
-    is exactly a sample given twice. With image_shape it is what `chalknet.recipe("strong")` gives. Any other recipe is
-    taken as it is, but for the augmentation of images, which rows do without.
+    A parameter that is None keeps the recipe's value. For rows of numbers, the recipe "strong" is
+    one hidden layer of 128 units on inputs scaled to mean 0 and standard deviation 1, trained with
+    mini-batches and input dropout. It computes in float32 if X is float32 or uint8, else in
+    float64. With up to 200 samples, batches are full and inputs are not dropped, so that a sample
+    weight of 2 is exactly the same as a sample given twice. With image_shape, "strong" is
+    `chalknet.recipe("strong")`. Other recipes are used as they are, except that rows are never
+    augmented as images.
 
     Args:
         recipe: a recipe's name, or a `Recipe`.
-        hidden: units of each hidden layer, or one number. activation, batch_norm, dropout, learning_rate, optimizer,
-            weight_decay, l2, batch_size, epochs, patience: the recipe's fields of these names (docs/file_formats.md).
-        class_weight: None, "balanced", or what a sample of each class counts, by label; 1 where a label is left out.
-        validation_fraction: the share of samples set aside where early stopping watches and no X_val is given.
-        early_stopping: whether to stop when the validation part no longer improves, and to keep the best epoch. None:
-            what the recipe says, and never with up to 200 samples. Where a class has no sample to spare, all train.
-        warm_start: whether fit goes on from the network so far, which must have the same classes and shape.
-        random_state: an int, which is the recipe's seed, a RandomState, or None for NumPy's global one. Equal ints give
-            equal bits on one machine.
-        n_jobs: threads, as in scikit-learn: None for 1, -1 for all; results do not depend on it.
-        verbose: whether to print a line an epoch.
-        image_shape: (H, W) where each row of X is an image, its pixel rows one after the other. Bytes are divided by
-            255, other images by the largest value of the training samples.
-        settings: any other fields of the recipe, as a dict, such as {"layers": [...]} for a network layer by layer.
+        hidden: units of each hidden layer, or one number.
+        activation: as the recipe's field of this name (docs/file_formats.md).
+        batch_norm: as the recipe's field.
+        dropout: as the recipe's field.
+        learning_rate: as the recipe's field.
+        optimizer: as the recipe's field.
+        weight_decay: as the recipe's field.
+        l2: as the recipe's field.
+        batch_size: as the recipe's field.
+        epochs: as the recipe's field.
+        class_weight: None, "balanced", or a dict of weights by label; labels left out have weight 1.
+        validation_fraction: fraction of the samples set aside for early stopping when no X_val is
+            given.
+        early_stopping: whether to stop when the validation scores no longer improve, and to keep the
+            best epoch. None: as the recipe says, and never with up to 200 samples. If a class has
+            too few samples to set one aside, all samples train.
+        patience: as the recipe's field.
+        warm_start: whether fit continues from the current network, which must have the same classes and
+            shape.
+        random_state: an int, which is the recipe's seed, a RandomState, or None for NumPy's global one.
+            Equal ints give equal bits on one machine.
+        n_jobs: threads, as in scikit-learn: None for 1, -1 for all. Results do not depend on it.
+        verbose: whether to print a line per epoch.
+        image_shape: (H, W) if each row of X is an image, row of pixels by row of pixels. uint8 values
+            are divided by 255, other images by the largest value of the training samples.
+        settings: other fields of the recipe as a dict, such as {"layers": [...]} for a network layer by
+            layer.
 
     Attributes:
-        classes_: (K,) labels, sorted. n_features_in_, feature_names_in_: as in scikit-learn.
-        network_: the `Network`, which `chalknet.save_model` writes; None of one class, which is then the answer.
-        history_: one `EpochRecord` an epoch. n_iter_: how many. best_epoch_: whose weights are kept, from 1 on.
-        loss_curve_: mean training loss of each epoch, nats a sample, before each of its updates.
-        validation_curve_: accuracy on the validation part after each epoch, in [0, 1]; empty where there is none.
-        notes_: what to know about the samples, such as columns that never varied and are ignored; printed if verbose.
+        classes_: (K,) labels, sorted.
+        n_features_in_: as in scikit-learn.
+        feature_names_in_: as in scikit-learn.
+        network_: the `Network`, which `chalknet.save_model` writes; None if y has a single class, which
+            is then always predicted.
+        history_: one `EpochRecord` per epoch.
+        n_iter_: number of epochs.
+        best_epoch_: the epoch whose weights are kept, from 1 on.
+        loss_curve_: mean training loss of each epoch in nats per sample, taken before each update.
+        validation_curve_: validation accuracy after each epoch, in [0, 1]; empty without validation
+            samples.
+        notes_: notes on the samples, for example on constant columns, which are ignored.
     """
 
     def __init__(
@@ -126,6 +147,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         image_shape: tuple[int, int] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
+        """Store the parameters unchanged, as scikit-learn requires; fit checks them."""
         self.recipe = recipe
         self.hidden = hidden
         self.activation = activation
@@ -150,18 +172,23 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @_all_or_nothing
     def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None, sample_weight: Any = None) -> ChalkClassifier:
-        """Trains a network from the beginning, or with warm_start from where it is.
+        """Train a network from new weights, or with warm_start from the current ones.
 
         Args:
             X: (N, I) numbers: an array, a list of rows, a pandas or polars frame; not sparse.
             y: (N,) labels: numbers, booleans or strings.
-            X_val, y_val: samples that early stopping and `validation_curve_` watch instead of a part of X.
-            sample_weight: (N,) numbers >= 0, what each sample counts; 0 is as if it were not there.
+            X_val: validation samples for early stopping and `validation_curve_`, instead of a fraction
+                of X.
+            y_val: labels of X_val.
+            sample_weight: (N,) numbers >= 0, the weights of the samples; 0 removes a sample.
+
         Returns:
-            itself.
+            The classifier itself.
+
         Raises:
-            ValueError: X, y or sample_weight cannot be used, in scikit-learn's words; ConfigError, DataError and
-                ShapeError among them. DivergenceError: a loss is no longer finite.
+            ValueError: X, y or sample_weight cannot be used, as scikit-learn says. ConfigError,
+                DataError and ShapeError are ValueErrors.
+            DivergenceError: the loss is no longer finite.
         """
         goes_on = self.warm_start and hasattr(self, "classes_")
         X, y = validate_data(self, X, exact_labels(y), dtype=SAMPLE_TYPES, order="C", reset=not goes_on)
@@ -191,18 +218,23 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @_all_or_nothing
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> ChalkClassifier:
-        """One epoch over these samples from where the network is, at a constant rate and without a validation part.
+        """Train one epoch on these samples, at a constant learning rate and without validation.
 
-        The optimizer goes on from call to call, and starts anew after fit. How inputs are scaled is learned from the
-        first samples and then kept.
+        The optimizer's state is kept from call to call and reset after fit. The input scaling is
+        fitted to the samples of the first call and then kept.
 
         Args:
-            X, y, sample_weight: as fit; weights count within a call.
-            classes: all labels that will ever come; needed in the first call alone.
+            X: as in fit.
+            y: as in fit.
+            classes: all labels that will ever occur; required in the first call only.
+            sample_weight: as in fit; weights are relative within a call.
+
         Returns:
-            itself.
+            The classifier itself.
+
         Raises:
-            as fit; ConfigError: classes are missing or others than before, or class_weight is "balanced".
+            ConfigError: classes are missing or differ from before, or class_weight is "balanced".
+            ValueError: as in fit.
         """
         first = not hasattr(self, "classes_")
         X, y = validate_data(self, X, exact_labels(y), dtype=SAMPLE_TYPES, order="C", reset=first)
@@ -234,30 +266,30 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._store_fit(known, network, (*history, record), record.epoch, progress)
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """(N,) the most probable label of each sample; X as in fit."""
+        """Return the (N,) most probable labels of samples; X as in fit."""
         best = self._logits(X).argmax(axis=1)
         labels: NDArray[Any] = self.classes_[best]
         return labels
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The accuracy on samples with these labels; X as in fit."""
+        """Return the accuracy on samples with these labels; X as in fit."""
         return float(super().score(X, exact_labels(y), sample_weight))
 
     def predict_proba(self, X: Any) -> FloatArray:
-        """(N, K) float64 probabilities, columns as `classes_`; X as in fit."""
+        """Return (N, K) float64 probabilities, columns in the order of `classes_`; X as in fit."""
         return softmax(self._logits(X))[0]
 
     def predict_log_proba(self, X: Any) -> FloatArray:
-        """(N, K) float64 logarithms of the probabilities, finite where these round to 0; X as in fit."""
+        """Return (N, K) float64 log-probabilities, finite even where probabilities round to 0."""
         return log_softmax(self._logits(X))
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """(N,) float64 log-odds of the second of two classes; (N, K) logits of more. X as in fit."""
+        """Return the (N,) log-odds of the second of two classes, or (N, K) logits; float64."""
         logits = self._logits(X)
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
     def _logits(self, X: Any) -> NDArray[np.float64]:
-        """(N, K) logits, 0 of a single class."""
+        """Return (N, K) logits, or zeros for a single class."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=SAMPLE_TYPES, order="C", reset=False)
         if self.network_ is None:
@@ -273,7 +305,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         best_epoch: int,
         progress: PartialFitState | None = None,
     ) -> ChalkClassifier:
-        """Sets all that a fit leaves, at its end, so that one that fails leaves what was there."""
+        """Set all fitted attributes. This is the last step, so that a failed fit changes nothing."""
         self.classes_, self.network_ = classes, network
         self.history_, self._progress = tuple(history), progress
         self.n_iter_, self.best_epoch_ = len(history), best_epoch
@@ -286,6 +318,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _resolve_recipe(self, dtype: Any, n_samples: int | None, seed: int) -> Recipe:
+        """Return the recipe for samples of this dtype and number; None if more samples will follow."""
         shape = self.image_shape
         if shape is not None and (np.shape(shape) != (2,) or np.prod(shape) != self.n_features_in_):
             raise ShapeError(
@@ -304,7 +337,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def _scaling(self, samples: WeightedSamples, recipe: Recipe, start: Network | None) -> Scaling:
-        """Of the network that training starts from, whose weights are for it, or else learned from samples."""
+        """Return the scaling of the network to continue from, or one fitted to the samples."""
         return fit_weighted_scaling(recipe.network.input_scaling, samples) if start is None else start.scaling
 
     def _draw_seed(self) -> int:
@@ -321,7 +354,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         sample_weight: Any,
         all_at_once: bool = True,
     ) -> tuple[WeightedSamples, NDArray[np.float64] | None]:
-        """The samples that count, with their weights, and what a sample of each class counts."""
+        """Return the samples with a weight above 0, and the weight of each class."""
         class_weight = self.class_weight
         if class_weight is None:
             class_weight = class_weights_by_label(recipe.regularization.class_weights, classes)
@@ -339,7 +372,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _validation_samples(
         self, X_val: Any, y_val: Any, classes: NDArray[Any], class_weights: NDArray[np.float64] | None
     ) -> WeightedSamples | None:
-        """The validation samples that were handed over."""
+        """Return the validation samples that were passed to fit, or None."""
         if X_val is None and y_val is None:
             return None
         if X_val is None or y_val is None:
@@ -350,7 +383,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _split_samples(
         self, samples: WeightedSamples, watched: WeightedSamples | None, recipe: Recipe
     ) -> tuple[WeightedSamples, Splits, Recipe]:
-        """All samples, which of them validate, and the recipe, without early stopping where none does."""
+        """Return all samples, their splits, and the recipe, which may lose early stopping."""
         if watched is not None:
             return samples.concatenate(watched), train_on_all(len(samples), len(watched)), recipe
         splits = None
@@ -367,7 +400,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return samples, train_on_all(len(samples)), recipe.with_settings(stop_early=False)
 
     def _check_trained(self, classes: NDArray[Any], labels: NDArray[np.int64]) -> None:
-        """Warn of classes whose samples all have no weight, and refuse to train a single class."""
+        """Warn of classes whose samples all have weight 0; raise DataError if one class is left."""
         lacking = np.setdiff1d(np.arange(len(classes)), labels)
         if len(lacking) == len(classes) - 1:
             only = classes[labels[0]].tolist()
@@ -377,7 +410,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             warnings.warn(f"{note} Give its samples a weight above 0.", stacklevel=5)
 
     def _known_classes(self, classes: Any) -> NDArray[Any]:
-        """The classes of partial_fit."""
+        """Return the classes of partial_fit."""
         if not hasattr(self, "classes_"):
             if classes is None:
                 raise ConfigError("classes must be all labels that will ever come in the first partial_fit, got None.")

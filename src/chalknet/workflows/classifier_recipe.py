@@ -1,4 +1,4 @@
-"""The recipe of a classifier: what its parameters and the kind of its samples make of a named one."""
+"""The recipe of a `ChalkClassifier`: a named recipe changed by the parameters and the data."""
 
 from __future__ import annotations
 
@@ -58,19 +58,21 @@ def classifier_recipe(
     are_images: bool,
     seed: int,
 ) -> Recipe:
-    """The complete recipe of one fit.
+    """Return the complete recipe of one fit.
 
     Args:
-        recipe: a name or a `Recipe`; "strong" is `ROWS` or `SMALL_ROWS` for rows, in float32 where they are of
-            `FITS_FLOAT32`, else in float64.
-        parameters: by the names of `FIELD_OF_PARAMETER`; None leaves what the recipe says.
-        settings: any other fields of the recipe, or None.
-        n_samples: None where more will come. dtype: of the samples.
-        are_images: whether they are images; only these are augmented as images.
-        seed: of weights and batch order.
+        recipe: a name or a `Recipe`. "strong" is `ROWS` or `SMALL_ROWS` for rows, in float32 if their
+            dtype is in `FITS_FLOAT32`, else in float64.
+        parameters: values by the names of `FIELD_OF_PARAMETER`; None keeps the recipe's value.
+        settings: other fields of the recipe, or None.
+        n_samples: number of samples; None if more will follow.
+        dtype: dtype of the samples.
+        are_images: whether the samples are images; only these are augmented as images.
+        seed: seed of the weights and of the batch order.
+
     Raises:
-        ConfigError: an unknown recipe or field, a value that its field does not take, or a field in settings that a
-            parameter decides.
+        ConfigError: an unknown recipe or field, an invalid value, or a field in settings that a
+            parameter sets.
     """
     if not isinstance(recipe, (str, Recipe)):
         raise ConfigError(f"recipe must be a recipe's name or a Recipe, got {recipe!r}.")

@@ -1,4 +1,4 @@
-"""A classifier's samples: rows in the units they came in, what each sample_weights, how they are divided and scaled."""
+"""The samples of a `ChalkClassifier`: their weights, splits and scaling."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ NO_DIGEST = "none"  # of samples whose digest nobody asks for, since it takes ti
 
 @dataclass(frozen=True, eq=False)
 class WeightedSamples:
-    """What a classifier learns from.
+    """Samples with weights.
 
     Attributes:
-        rows: (N, I) uint8, float32 or float64; images with their rows one after the other.
+        rows: (N, I) uint8, float32 or float64; images row of pixels by row of pixels.
         labels: (N,) int64 in [0, K).
         sample_weights: (N,) float64 > 0, relative sample weights, or None for equal ones.
-        weights: (N,) float64 > 0, counts times what the class sample_weights, relative too, or None for equal ones.
+        weights: (N,) float64 > 0, sample_weights times the class weights, relative, or None for equal
+            ones.
         image_shape: (H, W), or None.
     """
 
@@ -40,17 +41,18 @@ class WeightedSamples:
     image_shape: tuple[int, int] | None
 
     def __len__(self) -> int:
+        """Return the number of samples."""
         return len(self.labels)
 
     def subset(self, index: NDArray[np.int64]) -> WeightedSamples:
-        """Some of them."""
+        """Return the samples at these positions."""
         sample_weights, weights = (
             None if each is None else each[index] for each in (self.sample_weights, self.weights)
         )
         return WeightedSamples(self.rows[index], self.labels[index], sample_weights, weights, self.image_shape)
 
     def concatenate(self, other: WeightedSamples) -> WeightedSamples:
-        """These and then the others, which are alike."""
+        """Return these samples followed by others of the same kind."""
         return WeightedSamples(
             np.concatenate([self.rows, other.rows]),
             np.concatenate([self.labels, other.labels]),
@@ -60,7 +62,7 @@ class WeightedSamples:
         )
 
     def as_dataset(self, scaling: Scaling, dtype: str, class_names: tuple[str, ...]) -> Dataset:
-        """Them as `Dataset`, scaled."""
+        """Return the samples, scaled, as a `Dataset`."""
         inputs = scaling(self.rows, dtype)
         if self.image_shape is not None:
             inputs = inputs.reshape(len(inputs), *self.image_shape)
@@ -74,12 +76,17 @@ def weighted_samples(
     class_weights: Weights | None,
     image_shape: tuple[int, int] | None,
 ) -> WeightedSamples:
-    """The samples that count at all.
+    """Return the samples with a weight above 0.
 
     Args:
-        sample_weights: (N,) >= 0, or None. class_weights: (K,) >= 0, or None.
+        rows: (N, I) samples.
+        labels: (N,) class indices.
+        sample_weights: (N,) >= 0, or None.
+        class_weights: (K,) >= 0, or None.
+        image_shape: (H, W) of images, or None.
+
     Raises:
-        DataError: none of them counts.
+        DataError: all weights are 0.
     """
     whole: NDArray[np.int64] = labels.astype(np.int64)
     if sample_weights is None and class_weights is None:
@@ -98,13 +105,18 @@ def weighted_samples(
 def resolve_class_weights(
     class_weight: Any, classes: NDArray[Any], labels: NDArray[np.integer[Any]], sample_weights: Weights | None
 ) -> Weights | None:
-    """What a sample of each class sample_weights, (K,); None where it is 1 for all.
+    """Return the (K,) weight of each class, or None if all are 1.
 
     Args:
-        class_weight: None, "balanced" (N / (K N_k), as sample weights count), or numbers by label, 1 where left out.
-        classes: (K,) labels. labels: (N,) positions in classes. sample_weights: (N,) sample weights, or None.
+        class_weight: None, "balanced" (N / (K N_k), with samples counted by their weights), or numbers
+            by label, 1 if left out.
+        classes: (K,) labels.
+        labels: (N,) class indices.
+        sample_weights: (N,) weights, or None.
+
     Raises:
-        ConfigError: another class_weight, a label that is no class, or a number that is not finite and >= 0.
+        ConfigError: another class_weight, a label that is no class, or a number that is not finite and
+            >= 0.
     """
     if class_weight is None:
         return None
@@ -126,7 +138,7 @@ def resolve_class_weights(
 def class_weights_by_label(
     class_weights: str | tuple[float, ...], classes: NDArray[Any]
 ) -> str | dict[Any, float] | None:
-    """A recipe's class weights, which are in the order of the classes, as scikit-learn has them."""
+    """Return a recipe's class weights, which are in class order, as scikit-learn's class_weight."""
     if isinstance(class_weights, str):
         return "balanced" if class_weights == "balanced" else None
     if len(class_weights) != len(classes):
@@ -138,7 +150,10 @@ def class_weights_by_label(
 
 
 def exact_labels(y: Any) -> Any:
-    """Return labels of a nullable integer type of pandas as NumPy's, as scikit-learn would round them to float64."""
+    """Return integer labels of pandas' nullable types as NumPy integers.
+
+    scikit-learn would convert them to float64, which rounds large integers.
+    """
     kind = getattr(getattr(y, "dtype", None), "kind", "")
     if kind not in ("i", "u") or isinstance(y, np.ndarray) or (hasattr(y, "isna") and y.isna().any()):
         return y
@@ -146,15 +161,20 @@ def exact_labels(y: Any) -> Any:
 
 
 def printable_class_names(classes: NDArray[Any]) -> tuple[str, ...]:
-    """Labels as the network's class names, which must be printable."""
+    """Return labels as class names that can be printed."""
     return tuple(str(label) if str(label).isprintable() else repr(label) for label in classes.tolist())
 
 
 def class_indices(labels: NDArray[Any], classes: NDArray[Any], name: str) -> NDArray[np.int64]:
-    """(N,) where each label stands in the sorted classes.
+    """Return the (N,) position of each label in the sorted classes.
+
+    Args:
+        labels: (N,) labels.
+        classes: (K,) labels, sorted.
+        name: the name of the labels in the message.
 
     Raises:
-        DataError: a label is none of them; name is what the message calls the labels.
+        DataError: a label is not a class.
     """
     known = np.isin(labels, classes)
     if not known.all():
@@ -166,9 +186,9 @@ def class_indices(labels: NDArray[Any], classes: NDArray[Any], name: str) -> NDA
 
 
 def fit_weighted_scaling(kind: str, samples: WeightedSamples) -> Scaling:
-    """`fit_scaling` of counted samples: one that counts 2 is as good as two.
+    """Fit an input scaling to weighted samples: a sample of weight 2 is the same as two samples.
 
-    Pixels that are not bytes have no known scale, and are divided by the largest.
+    Pixels that are not uint8 have no known scale and are divided by the largest value.
     """
     are_images = samples.image_shape is not None
     if are_images and kind in ("pixels", "auto") and samples.rows.dtype != np.uint8:
@@ -177,12 +197,17 @@ def fit_weighted_scaling(kind: str, samples: WeightedSamples) -> Scaling:
 
 
 def train_on_all(n_train: int, n_valid: int = 0) -> Splits:
-    """The first n_train positions train, the next n_valid validate."""
+    """Return splits of which the first n_train samples train and the next n_valid validate."""
     return Splits(np.arange(n_train), np.arange(n_train, n_train + n_valid), np.arange(0))
 
 
 def stratified_splits(labels: NDArray[np.int64], fraction: float, seed: int) -> Splits | None:
-    """Training and validation positions, every class in its share; None where a class cannot spare a sample.
+    """Return stratified training and validation splits, or None if a class has too few samples.
+
+    Args:
+        labels: (N,) class indices.
+        fraction: fraction of the samples that validate.
+        seed: seed of the split.
 
     Raises:
         ConfigError: fraction is not between 0 and 1.

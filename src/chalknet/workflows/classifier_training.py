@@ -1,4 +1,4 @@
-"""A classifier's training: weighted rows in their own units through the trainer, whole or an epoch at a time."""
+"""Train a classifier on weighted samples: all epochs, or one epoch at a time."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ from chalknet.workflows.classifier_samples import WeightedSamples, train_on_all
 
 @dataclass(frozen=True, eq=False)
 class PartialFitState:
-    """Where training an epoch at a time has come: all that the next call needs to go on.
+    """The state of training one epoch at a time, from which the next call continues.
 
     Attributes:
-        parameters, state: the engine's, by name. n_epochs, n_updates: so far.
-        seed: of weights and batch orders.
+        parameters: the engine's parameters by name.
+        state: the engine's optimizer state by name.
+        n_epochs: number of epochs so far.
+        n_updates: number of updates so far.
+        seed: seed of the weights and batch orders.
     """
 
     parameters: Parameters
@@ -44,15 +47,24 @@ def train_all_epochs(
     workers: int = 1,
     on_epoch: EpochCallback | None = None,
 ) -> tuple[Network, Run]:
-    """All epochs of a recipe, or as many as its early stopping lets pass.
+    """Train all epochs of a recipe, or until early stopping ends the training.
 
-    With weights, the validation scores are weighted too, so that stopping watches what training makes small.
+    Validation scores are weighted as the training loss is, so that early stopping watches the
+    quantity that training minimizes.
 
     Args:
-        start: whose parameters to start from, instead of drawn ones.
+        samples: the samples.
+        splits: which samples train and validate.
+        recipe: the recipe.
+        scaling: the input scaling.
+        class_names: the K classes.
+        start: a network to take the initial parameters from, or None for random ones.
+        workers: number of threads.
+        on_epoch: called with the record of each epoch.
+
     Raises:
-        ConfigError: start has another shape than the recipe asks for.
-        DivergenceError: a loss is no longer finite.
+        ConfigError: start has another shape than the recipe specifies.
+        DivergenceError: the loss is no longer finite.
     """
     trainer = _trainer(samples, splits, recipe, scaling, class_names, workers)
     if start is not None:
@@ -72,11 +84,11 @@ def train_single_epoch(
     start: Network | None = None,
     workers: int = 1,
 ) -> tuple[Network, EpochRecord, PartialFitState]:
-    """One epoch over samples at the recipe's learning rate, from progress, or from start, or from drawn parameters.
+    """Train one epoch at the recipe's learning rate, from progress, start, or random parameters.
 
     Raises:
-        ConfigError: start has another shape than the recipe asks for.
-        DivergenceError: the loss is not finite.
+        ConfigError: start has another shape than the recipe specifies.
+        DivergenceError: the loss is no longer finite.
     """
     once = recipe.with_settings(epochs=1, schedule="constant", warmup_epochs=0, stop_early=False)
     trainer = _trainer(samples, train_on_all(len(samples)), once, scaling, class_names, workers)
@@ -101,7 +113,10 @@ def _trainer(
     class_names: tuple[str, ...],
     workers: int,
 ) -> Trainer:
-    """A trainer of samples that are scaled already, since it would not weigh them when it learns a scaling."""
+    """Return a trainer of samples that are already scaled.
+
+    A trainer that fitted the scaling itself would not weigh the samples.
+    """
     data = samples.as_dataset(scaling, recipe.training.dtype, class_names)
     as_they_are = recipe.with_settings(input_scaling="pixels")
     return Trainer(data, splits, as_they_are, sample_weights=samples.weights, workers=workers, weigh_scores=True)

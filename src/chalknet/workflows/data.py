@@ -1,4 +1,4 @@
-"""What `chalknet data` does: what a data set is, a sheet of it, what is wrong with it, and the same in other files."""
+"""What `chalknet data` does: describe, show, audit, split and convert data sets."""
 
 from __future__ import annotations
 
@@ -30,13 +30,22 @@ OLD_SUFFIX = ".replaced-by-chalknet"
 
 @dataclass(frozen=True)
 class DataInfo:
-    """What a data set is, JSON-ready.
+    """Facts about a data set, JSON-ready.
 
     Attributes:
-        shape: of one sample. value_range: smallest and largest value.
-        n_groups: groups, None where samples have none.
-        n_provided_test: samples that the source provides as its test set.
-        licenses: for the built-in letters, images under each license. license_texts: the folder that holds their texts.
+        source: the name of the data.
+        sha256: digest of the data.
+        n_samples: number of samples.
+        is_images: whether samples are images, not rows.
+        shape: shape of one sample.
+        dtype: dtype of the values.
+        value_range: smallest and largest value.
+        class_counts: number of samples per class.
+        n_groups: number of groups, or None if samples have none.
+        n_provided_test: number of samples that the source sets apart as its test split.
+        notes: what the user should know about the data, one sentence each.
+        licenses: for the built-in letters, number of images per license.
+        license_texts: folder with the texts of the licenses.
     """
 
     source: str
@@ -54,16 +63,21 @@ class DataInfo:
     license_texts: str
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the facts as a dict."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What `convert` wrote.
+    """The result of `convert`.
 
     Attributes:
+        path: the file or folder that was written.
+        kind: its format.
+        n_samples: number of samples.
+        size_bytes: size of all files.
         lost: what the format cannot hold, of "order", "groups", "provided_test" and "dtype".
-        read_with: arguments that `load_data` needs to read the same data again.
+        read_with: arguments that `load_data` needs to read the same data.
     """
 
     path: str
@@ -75,7 +89,7 @@ class Conversion:
 
 
 def describe(data: Dataset) -> DataInfo:
-    """Facts about a data set."""
+    """Return facts about a data set."""
     licenses, texts = _licenses(data)
     return DataInfo(
         source=data.source,
@@ -95,25 +109,34 @@ def describe(data: Dataset) -> DataInfo:
 
 
 def split_like_training(data: Dataset, recipe_name: str = DEFAULT_RECIPE, **settings: Any) -> tuple[Recipe, Splits]:
-    """Divide data as training with a recipe does.
+    """Split data as training with a recipe does.
 
     Args:
-        settings: fields of the recipe's division that are asked for, such as split="group" or train_size=0.7.
+        data: the data set.
+        recipe_name: the recipe.
+        **settings: fields of the recipe's split, such as split="group" or train_size=0.7.
+
     Returns:
-        the recipe, adapted to data, and the parts.
+        The recipe, adapted to the data, and the splits.
+
     Raises:
-        ConfigError, DataError: as `split_dataset`.
+        ConfigError, DataError: see `split_dataset`.
     """
     adapted, _ = adapt_to_data(recipe(recipe_name), settings, data)
     return adapted, split_by_recipe(adapted, data)
 
 
 def write_pair_sheet(data: Dataset, result: Audit, path: Path) -> int:
-    """Writes a picture of the worst pairs, two pairs a row, and returns how many it shows; without pairs, no file.
+    """Write a picture of the worst pairs and return how many it shows; without pairs, no file.
+
+    Args:
+        data: a data set of images.
+        result: its audit.
+        path: the picture file.
 
     Raises:
         DataError: data holds rows, which cannot be shown.
-        ConfigError, OutputError: path is no picture's name, or cannot be written.
+        ConfigError, OutputError: path does not name a picture, or cannot be written.
     """
     from chalknet.artifacts.atomic import write_bytes
     from chalknet.reporting.drawings.images import draw_images
@@ -130,7 +153,7 @@ def write_pair_sheet(data: Dataset, result: Audit, path: Path) -> int:
 
 
 def infer_kind(path: Path) -> str:
-    """The format that a name means: .npz, .csv, or a folder of images where there is no suffix.
+    """Return the format that a path's suffix stands for: .npz, .csv, or a folder of images.
 
     Raises:
         ConfigError: another suffix.
@@ -144,15 +167,19 @@ def infer_kind(path: Path) -> str:
 
 
 def convert(data: Dataset, path: Path, kind: str | None = None, *, overwrite: bool = False) -> Conversion:
-    """Writes data in another format, reads it back, and puts it in its place when it holds the same samples.
+    """Write data in another format, read it back, and check that the samples are the same.
+
+    The files are written to a temporary folder and moved to their place only after the check.
 
     Args:
+        data: the data set.
         path: a file for npz and csv, a folder for idx, folder, npy and shards.
-        kind: npz, idx, folder, csv, npy or shards; from the name where not given.
-        overwrite: replace an existing file, or a folder that holds nothing but what this function writes.
+        kind: npz, idx, folder, csv, npy or shards; by default from the suffix of path.
+        overwrite: whether to replace an existing file, or a folder that holds only what this function
+            writes.
 
     Raises:
-        ConfigError: a kind that is not known.
+        ConfigError: an unknown format.
         DataError: the format cannot hold this data; nothing is written.
         OutputError: path exists and may not be replaced, or cannot be written.
     """
@@ -175,7 +202,7 @@ def convert(data: Dataset, path: Path, kind: str | None = None, *, overwrite: bo
 
 
 def _licenses(data: Dataset) -> tuple[dict[str, int], str]:
-    """Images under each license and the folder of the license texts, for the built-in letters."""
+    """Return the number of built-in letters per license, and the folder of the license texts."""
     if data.source != BUILTIN:
         return {}, ""
     from chalknet.data.glyphs import glyph_licenses, manifest_path
@@ -184,7 +211,7 @@ def _licenses(data: Dataset) -> tuple[dict[str, int], str]:
 
 
 def _distinct_pairs(pairs: tuple[WorstPair, ...]) -> list[WorstPair]:
-    """Pairs in their order, without those that hold a sample already seen: one white square is enough."""
+    """Return pairs in their order, without those with a sample that an earlier pair has shown."""
     seen: set[int] = set()
     chosen = []
     for pair in pairs:
@@ -195,7 +222,7 @@ def _distinct_pairs(pairs: tuple[WorstPair, ...]) -> list[WorstPair]:
 
 
 def _pair_grid(pairs: list[WorstPair]) -> tuple[IntArray, list[str]]:
-    """A grid with two pairs a row, and a title for each place."""
+    """Return a grid with two pairs per row, and a title for each image."""
     from chalknet.reporting.drawings.images import as_grid
 
     grid = as_grid([sample for pair in pairs for sample in pair.samples], columns=4)
@@ -210,7 +237,7 @@ def _refuse_existing(path: Path, overwrite: bool, *, is_folder: bool) -> None:
 
 
 def _foreign_file(folder: Path) -> str | None:
-    """The first thing in folder that no conversion puts there; a folder is replaced whole, so there must be none."""
+    """Return the first file in a folder that no conversion writes, since the folder is deleted."""
     for entry in sorted(folder.rglob("*")):
         inside = entry.relative_to(folder)
         depth = len(inside.parts)
@@ -226,7 +253,10 @@ def _foreign_file(folder: Path) -> str | None:
 
 @contextmanager
 def _temporary_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside path, on the same file system, gone afterwards."""
+    """Create a temporary folder beside path, and delete it afterwards.
+
+    It is on the same file system as path, so that files can be renamed into place.
+    """
     try:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
             yield Path(folder)
@@ -235,7 +265,7 @@ def _temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def _read_back(data: Dataset, made: Path, path: Path) -> tuple[Dataset, dict[str, Any]]:
-    """What was written, read again; with the classes' names or the images' size where the format does not hold them."""
+    """Read what was written, with class names or image size if the format does not hold them."""
     read_with: dict[str, Any] = {}
     try:
         back = load_data(made)
@@ -250,7 +280,7 @@ def _read_back(data: Dataset, made: Path, path: Path) -> tuple[Dataset, dict[str
 
 
 def _lost_properties(data: Dataset, back: Dataset, path: Path) -> tuple[str, ...]:
-    """What differs between the data and its copy; samples may not."""
+    """Return the properties that the copy lacks; raise DataError if its samples differ."""
     ours, theirs = _digests(data), _digests(back)
     if sorted(ours) != sorted(theirs) or back.inputs.shape != data.inputs.shape:
         raise DataError(f"{path}: the format cannot hold this data: what is read back differs. Use .npz instead.")
@@ -266,16 +296,17 @@ def _lost_properties(data: Dataset, back: Dataset, path: Path) -> tuple[str, ...
 
 
 def _digests(data: Dataset) -> list[bytes]:
-    """For each sample, a digest of its values, whatever their type, and its class name."""
+    """Return for each sample a digest of its values, whatever their dtype, and its class name."""
     names = [name.encode() for name in data.class_names]
     return [digest + names[label] for digest, label in zip(sample_digests(data.inputs), data.labels, strict=True)]
 
 
 def _move_into_place(made: Path, path: Path) -> None:
-    """Make what was written durable and rename it; a folder that it replaces stands beside it until that is done.
+    """Sync what was written and rename it to path.
 
-    A process that is killed between the two renames leaves the old folder under another name, and the next conversion
-    puts it back.
+    An existing folder cannot be replaced in one step. It is renamed to a backup first, and deleted
+    after the new one is in place. A process killed between the two renames leaves the backup, and
+    the next conversion restores it (`_restore_old_folder`).
     """
     _sync(made)
     old = path.with_name(f".{path.name}{OLD_SUFFIX}")
@@ -293,7 +324,7 @@ def _move_into_place(made: Path, path: Path) -> None:
 
 
 def _restore_old_folder(path: Path) -> None:
-    """Put a folder back that a killed conversion had moved aside."""
+    """Restore the backup of a folder that a killed conversion had moved aside."""
     old = path.with_name(f".{path.name}{OLD_SUFFIX}")
     if not old.is_dir():
         return
@@ -304,7 +335,7 @@ def _restore_old_folder(path: Path) -> None:
 
 
 def _sync(made: Path) -> None:
-    """One file by fsync; a folder of thousands by one sync of everything, where the system has it."""
+    """Sync one file by fsync, or a folder of thousands of files by one system-wide sync."""
     if made.is_file():
         with made.open("rb+") as file:
             os.fsync(file.fileno())

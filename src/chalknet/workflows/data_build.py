@@ -1,4 +1,4 @@
-"""`chalknet data build`: fonts to an .npz of letters, the manifest to make it again, or a check that it does."""
+"""`chalknet data build`: render letters from fonts to an .npz file, or check such a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ DEFAULT_LETTERS = "A-J"
 
 @dataclass(frozen=True)
 class BuiltFile:
-    """The file that was written."""
+    """The file that was written.
+
+    Attributes:
+        path: the file.
+        sha256: its digest.
+        size_bytes: its size.
+    """
 
     path: Path
     sha256: str
@@ -31,12 +37,13 @@ class BuiltFile:
 
 @dataclass(frozen=True)
 class BuildResult:
-    """How the set came about, what was written of it, and how it compares with another file.
+    """The result of a build.
 
     Attributes:
-        file: None if none was asked for, or the comparison did not agree.
-        manifest: the list of faces, likewise.
-        comparison: None if none was asked for.
+        summary: how many faces were used and left out, and why.
+        file: the file that was written, or None.
+        manifest: the manifest that was written, or None.
+        comparison: the comparison with another file, or None. If it does not agree, nothing is written.
     """
 
     summary: BuildSummary
@@ -59,19 +66,26 @@ def build_file(
     compare: Path | None = None,
     on_progress: Progress | None = None,
 ) -> BuildResult:
-    """Builds a set of letters from fonts, compares it with compare if that is given, and then writes it.
+    """Render letters from fonts, optionally compare them with a file, and write them.
 
     Args:
-        out: the .npz file to write; None: only compare.
-        letters: as `expand_letters`; None: "A-J", or with pinned the letters of that list.
-        pinned: a manifest whose (file, letter) pairs are rendered and nothing else.
-        manifest: where to write the pin list of the set.
-        compare: an .npz file of the same images. If the two do not agree, nothing is written.
-        The rest is as in `chalknet.data.glyph_builder.building.build_letters`.
+        fonts: font files and folders.
+        out: the .npz file to write; None to compare only.
+        letters: see `expand_letters`; None for "A-J", or with pinned for the letters of that list.
+        size: height and width of the images in pixels.
+        per_letter: largest number of images per letter, or None.
+        seed: seed of the choice and order of the images.
+        jobs: number of processes.
+        pinned: a manifest that lists the (file, letter) pairs to render.
+        manifest: where to write the manifest of the set.
+        compare: an .npz file with the same images. If it differs, nothing is written.
+        on_progress: called with the number of files done and of all files.
+
     Raises:
-        ConfigError: a setting cannot be meant, pinned comes with letters or per_letter, or compare without pinned.
+        ConfigError: an invalid setting, pinned together with letters or per_letter, or compare without
+            pinned.
         DataError: the fonts, the manifest or the file to compare with cannot be used.
-        OutputError: out or manifest cannot be written; nothing half-written is left.
+        OutputError: out or manifest cannot be written.
     """
     _check_purpose(out, pinned, compare)
     for path in filter(None, (out, manifest)):
@@ -115,7 +129,7 @@ def _check_purpose(out: Path | None, pinned: Path | None, compare: Path | None) 
 
 
 def _check_place(path: Path) -> None:
-    """Tells of a missing folder before the minutes of rendering, not after."""
+    """Raise OutputError for a missing folder before the minutes of rendering, not after them."""
     if not path.parent.is_dir():
         raise OutputError(f"{path}: folder {path.parent} does not exist. Make it first.")
     if path.is_dir():

@@ -1,4 +1,7 @@
-"""Several networks from different seeds as one model: each a run of its own, in the folder members/ of the whole."""
+"""Train several networks with different seeds and combine them into one model.
+
+Each member is a run of its own, in the folder members/ of the ensemble's run folder.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +34,22 @@ BATCH_ROWS = 4_096
 def train_ensemble(
     context: RunContext, options: TrainOptions, callbacks: Sequence[Callback] = (), shards: Shards | None = None
 ) -> Run:
-    """Train `recipe.training.ensemble` networks, from the seeds `seed`, `seed` + 1, ..., one after the other.
+    """Train `recipe.training.ensemble` networks with the seeds `seed`, `seed` + 1, ..., in turn.
 
-    Where the context has a folder, each network has a run folder in its members/, and one that an earlier start has
-    finished is not trained again.
+    If the context has a folder, each network has a run folder in its members/. A member that an
+    earlier start has finished is not trained again.
+
+    Args:
+        context: the training.
+        options: workers and checkpoints are taken from it.
+        callbacks: callbacks for every member.
+        shards: the shard workers, or None.
 
     Returns:
-        a `Run` whose network is an `Ensemble`.
+        A `Run` whose network is an `Ensemble`.
+
     Raises:
-        as `train_network`.
+        DivergenceError, StoppedError, StoreError: see `train_network`.
     """
     folder, recipes = context.folder, member_recipes(context.recipe)
     if folder is not None:
@@ -63,7 +73,7 @@ def train_ensemble(
 
 
 def combine_runs(runs: list[Run], recipe: Recipe) -> Run:
-    """The runs of the members as one; their networks answer together."""
+    """Return the runs of the members as one run, whose network averages their probabilities."""
     networks = [network for run in runs for network in run.network.members]
     ensemble, first = Ensemble(tuple(networks)), runs[0]
     n_epochs = min(len(run.history) for run in runs)
@@ -78,7 +88,7 @@ def combine_runs(runs: list[Run], recipe: Recipe) -> Run:
 
 
 def _scores(ensemble: Ensemble, data: Dataset, index: Any) -> Scores | None:
-    """L2, M1 and M2 of averaged probabilities on some samples, some at a time."""
+    """Return loss (L2), accuracy (M1) and printed loss (M2) of averaged probabilities, in batches."""
     scores, sizes = [], []
     with one_blas_thread():
         for start in range(0, len(index), BATCH_ROWS):

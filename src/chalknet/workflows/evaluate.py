@@ -1,4 +1,4 @@
-"""A model held against labeled data: what `chalknet.evaluate(...)` and `chalknet evaluate` both call."""
+"""Evaluate a model on labeled data: `chalknet.evaluate`, which `chalknet evaluate` calls too."""
 
 from __future__ import annotations
 
@@ -41,23 +41,27 @@ def evaluate(
     out: str | Path | None = None,
     overwrite: bool = False,
 ) -> Evaluation:
-    """How good a model is on labeled data: accuracy with its interval, loss, mistakes, calibration.
+    """Evaluate a model on labeled data: accuracy with its interval, loss, mistakes, calibration.
 
     Args:
-        model: a model file, a run's folder, or a `Network` or `Ensemble`.
-        data: a `Dataset`, what `load_data` takes, or a `DataConfig` that also says how it is read. Images of a folder
-            are resized to what the model reads. Its classes are the model's of the same name, or by position where they
-            are mere numbers. Left out, the data that a run was trained on, model being its folder.
-        split: "all"; or "test", "valid" or "train" of the data that a run was trained on, model being its folder.
-        out: folder for evaluation.json, classes.csv, confusion.csv, reliability.csv, reliability.png and, of images,
-            mistakes.png; made first.
-        overwrite: whether out may hold an evaluation.
+        model: a model file, a run folder, or a `Network` or `Ensemble`.
+        data: a `Dataset`, what `load_data` takes, or a `DataConfig` that also says how to read it.
+            Images in a folder are resized to what the model reads. Classes are matched by name, or
+            by position if the data's are numbers. If model is a run folder, the default is the data
+            that the run was trained on.
+        split: "all", or, if model is a run folder, "test", "valid" or "train" of its data.
+        out: folder for evaluation.json, classes.csv, confusion.csv, reliability.csv, reliability.png
+            and, for images, mistakes.png. It is created.
+        overwrite: whether out may hold an earlier evaluation.
+
     Returns:
-        the `Evaluation`.
+        The `Evaluation`.
+
     Raises:
-        ModelFileError: model is none.
-        DataError: data cannot be read, does not fit the model, has a class that it does not know, or has no such split.
-        ConfigError: a split that there cannot be.
+        ModelFileError: model is not a model.
+        DataError: data cannot be read, does not fit the model, has a class that the model does not
+            know, or has no such split.
+        ConfigError: an invalid split, or no data.
         OutputError: out cannot be written, or holds an evaluation.
     """
     loaded = resolve_model(model)
@@ -99,9 +103,10 @@ def _check_split(loaded: LoadedModel, split: str) -> None:
 
 
 def _resolve_data(source: DataConfig, split: str, loaded: LoadedModel, run: RunConfig | None) -> DataConfig:
-    """How data is to be read where the line does not say: as the run read the same file, images in the model's size.
+    """Return how to read data: options that are not given are those of the run on the same file.
 
-    A split is one of all that the run was given, validation and test samples of their own among it.
+    Images of a folder get the model's size. A split is one of everything that the run was given,
+    including provided validation and test samples.
     """
     path = Path(source.source)
     if run is not None and split != ALL:
@@ -126,7 +131,7 @@ def _resolve_data(source: DataConfig, split: str, loaded: LoadedModel, run: RunC
 
 
 def _split_index(split: str, data: Dataset, loaded: LoadedModel, run: RunConfig | None) -> tuple[IntArray, list[str]]:
-    """The positions of a split's samples, and what is to be known of them."""
+    """Return the positions of a split's samples, and notes on them."""
     is_same = data.sha256 == loaded.data_sha256
     if split == ALL:
         is_same = is_same or (run is not None and data.sha256 == run[1].sha256)  # the training file beside others
@@ -163,7 +168,7 @@ def _split_notes(split: str, recipe: Recipe) -> list[str]:
 
 
 def _write(found: Evaluation, data: Dataset, folder: Path) -> None:
-    """An evaluation into an existing folder, all of its files together."""
+    """Write the files of an evaluation into a folder, evaluation.json last."""
     from chalknet.reporting.drawings.curves import draw
     from chalknet.reporting.drawings.mistakes import mistake_sheet, worst_mistakes
     from chalknet.reporting.drawings.picture import drawing_bytes
@@ -183,7 +188,7 @@ def _write(found: Evaluation, data: Dataset, folder: Path) -> None:
 
 
 def evaluation_json(found: Evaluation) -> str:
-    """What evaluation.json holds: a key a line, and a row of the confusion matrix a line."""
+    """Return the content of evaluation.json, with one key and one row of a matrix per line."""
     lines = []
     for key, value in found.as_dict().items():
         if key in ("classes", "confusion"):

@@ -1,4 +1,4 @@
-"""A trained classifier as a file for other programs: an ONNX graph, or Python that needs NumPy alone."""
+"""Export a model for other programs: an ONNX graph, or Python code that needs only NumPy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ class Export:
     """A finished export.
 
     Attributes:
-        path: the file. kind: "onnx" or "numpy". size_bytes: its size.
+        path: the file.
+        kind: "onnx" or "numpy".
+        size_bytes: its size.
         model: what was exported.
     """
 
@@ -38,25 +40,28 @@ class Export:
 def export_model(
     model: Classifier | str | Path, path: str | Path, kind: str = "onnx", *, overwrite: bool = False
 ) -> Export:
-    """Writes a classifier as a file that predicts without chalknet, whole or not at all.
+    """Write a model as a file that predicts without chalknet.
 
-    Raw samples go in, as they do into `predict_proba`: scaling, batch normalization and the members of an ensemble are
-    all in the file. Weights become float32.
+    The input is raw samples, as for `predict_proba`. Scaling, batch normalization and all members
+    of an ensemble are in the file. Weights become float32.
 
-        onnx    a graph with input `samples` and outputs `probabilities` (N, K) and `label` (N,) int64; opset 17
-        numpy   a Python file with predict_proba(x), predict(x) and CLASS_NAMES, which can also be run
+    - onnx: a graph with input `samples` and outputs `probabilities` (N, K) and `label` (N,) int64;
+      opset 17.
+    - numpy: a Python file with predict_proba(x), predict(x) and CLASS_NAMES, which can also be run.
 
     Args:
-        model: a network, an ensemble, a model file or a run's folder.
-        path: ends in .onnx or .py, as the kind has it.
+        model: a network, an ensemble, a model file or a run folder.
+        path: the file, which ends in .onnx or .py.
         kind: "onnx" or "numpy".
         overwrite: whether path may be replaced.
+
     Returns:
-        the `Export`: path, kind, size and model.
+        The `Export`.
+
     Raises:
-        ConfigError: another kind or ending, or a model that the format cannot hold.
-        MissingExtraError: onnx without the package onnx.
-        ModelFileError: model is no model file and no run's folder.
+        ConfigError: another kind or suffix, or a model that the format cannot hold.
+        MissingExtraError: kind is "onnx" and the package onnx is not installed.
+        ModelFileError: model is neither a model nor names one.
         OutputError: path exists and may not be replaced, or cannot be written.
     """
     place = Path(path)

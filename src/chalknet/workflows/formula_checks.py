@@ -1,4 +1,4 @@
-"""Every derivative formula of the derivation against central differences, one by one, on a real batch."""
+"""Check each derivative formula of docs/derivation.md by central differences on real samples."""
 
 from __future__ import annotations
 
@@ -23,13 +23,19 @@ Values = NDArray[np.floating[Any]]
 
 
 def check_formulas(data: Dataset, recipe: Recipe, n_samples: int = 20) -> dict[str, float]:
-    """By label, the relative error (G3) of each derivative formula of a network with one hidden layer.
+    """Return the relative error (G3) of each derivative formula of a one-hidden-layer network.
 
-    Each formula is checked alone: the loss is taken as a function of the formula's own argument, everything behind it
-    as it is, in float64. The direction is the gradient's own and a random one, added (G1, G2).
+    Each formula is checked alone, in float64: the loss is a function of the formula's own argument,
+    and all other values are fixed. The direction is the sum of the normalized gradient and a random
+    unit vector (G1, G2).
 
     Args:
+        data: the data set.
+        recipe: the recipe; its first hidden width and its seed are used.
         n_samples: size of the batch, drawn with the recipe's seed; at most the data's.
+
+    Returns:
+        Label of the formula -> relative error.
     """
     rng = np.random.default_rng(recipe.training.seed)
     chosen = rng.choice(len(data), min(n_samples, len(data)), replace=False)
@@ -84,4 +90,5 @@ def _error(loss: Callable[[Values], float], at: Values, gradient: Values, rng: n
 
 
 def _unit_vector(values: Values) -> Values:
+    """Return an array divided by its Euclidean norm."""
     return values / max(float(np.linalg.norm(values)), np.finfo(float).tiny)

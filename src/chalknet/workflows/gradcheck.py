@@ -1,4 +1,4 @@
-"""The gradient check of a recipe's network on real samples."""
+"""Check the gradients of a recipe's network on real samples."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from chalknet.training.trainer import Trainer
 
 
 def check_recipe(data: Dataset, recipe: Recipe, n_samples: int = 20) -> tuple[GradientCheck, ...]:
-    """Every parameter group of the recipe's network, at its initial weights, on samples drawn from data.
+    """Check the gradient of each parameter group of a recipe's network at its initial weights.
 
-    What is checked is all that the recipe makes small in its first update: with its activations, batch normalization,
-    penalty and targets, and with dropout and changed images as that update draws them. The gradient is of the mean.
+    The objective is that of the recipe's first update, as a mean over the batch: with activations,
+    batch normalization, penalty, label smoothing, dropout masks and augmented images as that update
+    draws them.
 
     Args:
+        data: the data set.
+        recipe: the recipe.
         n_samples: size of the batch, drawn with the recipe's seed; at most the data's.
+
     Raises:
         ConfigError: n_samples is not in 1..N.
     """

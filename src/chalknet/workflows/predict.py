@@ -1,4 +1,4 @@
-"""Predict classes for files, folders and arrays: `chalknet.predict`, which `chalknet predict` calls too."""
+"""Predict classes for files and arrays: `chalknet.predict`, which `chalknet predict` calls too."""
 
 from __future__ import annotations
 
@@ -28,27 +28,33 @@ def predict(
     white: float | None = None,
     label_column: str | int | None = None,
 ) -> Predictions:
-    """What a model says of image files, a folder of images, a data file, or samples in memory.
+    """Predict the classes of image files, a folder of images, a data file, or samples in memory.
 
     Args:
-        model: a model file, a run's folder, or a `Network` or `Ensemble`.
-        inputs: a path or a list of paths: image files of up to 134 million pixels, which are made gray and resized as
-            a folder of images is read; folders of them; whatever `load_data` reads, with labels or without. Or a
-            `Dataset`, or an array (N, H, W) or (N, I) in the units of the training samples.
-        invert: exchange black and white in image files. By default, where the border of an image is plain and its
-            brightness not that of the training images' background; a note says so.
-        trim: cut off the empty margins of image files. By default, where they are clearly wider than in training.
-        fit: how image files of other proportions are resized: "stretch", "crop" (the middle is kept) or "pad" (with the
-            border's brightness). By default they are stretched, with a note.
-        white: the value of a white pixel in the training samples, for image files and a model that was not trained on
-            pixels of 0..255.
-        label_column: of a table, the column to leave out.
+        model: a model file, a run folder, or a `Network` or `Ensemble`.
+        inputs: a path or a list of paths: image files of up to 134 million pixels, which are converted
+            to gray and resized as a folder of images is; folders of them; whatever `load_data`
+            reads, with or without labels. Or a `Dataset`, or an array (N, H, W) or (N, I) in the
+            units of the training samples.
+        invert: whether to invert the brightness of image files. By default an image is inverted, with a
+            note, if its border is plain and clearly of another brightness than the background of
+            the training images.
+        trim: whether to cut off empty margins of image files. By default they are cut off if they are
+            clearly wider than in the training images.
+        fit: how image files with other proportions are resized: "stretch", "crop" (keeps the middle) or
+            "pad" (with the brightness of the border). By default they are stretched, with a note.
+        white: the value of a white pixel in the training samples, for image files and a model that was
+            not trained on pixels of 0..255.
+        label_column: the column of a table to ignore.
+
     Returns:
-        the `Predictions`: names, labels, probabilities (N, K), how image files were read, and what could not be read.
+        The `Predictions`: names, labels, probabilities (N, K), how image files were read, and which
+            inputs could not be read.
+
     Raises:
-        ModelFileError: model is none.
-        DataError: nothing of inputs can be read, or what is read does not fit the model.
-        ConfigError: a setting that cannot be meant, or that these inputs have no use for.
+        ModelFileError: model is not a model.
+        DataError: no input can be read, or the samples do not fit the model.
+        ConfigError: an invalid option, or one that these inputs cannot use.
     """
     loaded = resolve_model(model)
     options = InputOptions(invert, trim, fit, white, label_column)
@@ -70,7 +76,14 @@ def predict(
 
 
 def format_predictions(predictions: Predictions, model: LoadedModel, kind: str, top: int = 2) -> str:
-    """Predictions as "table", "csv" or "json"."""
+    """Return predictions as text.
+
+    Args:
+        predictions: the predictions.
+        model: the model, whose name is in the JSON.
+        kind: "table", "csv" or "json".
+        top: number of classes per sample in a table.
+    """
     if kind == "csv":
         return predictions_csv(predictions)
     return (
@@ -81,10 +94,10 @@ def format_predictions(predictions: Predictions, model: LoadedModel, kind: str, 
 
 
 def output_format(path: Path) -> str:
-    """The form that a file's name asks for.
+    """Return the format that the suffix of a path stands for.
 
     Raises:
-        ConfigError: another ending; an image or a data file is not to be replaced by a slip.
+        ConfigError: another suffix, so that a typing error cannot replace an image or a data file.
     """
     kind = KINDS.get(path.suffix.lower())
     if kind is None:
@@ -93,7 +106,7 @@ def output_format(path: Path) -> str:
 
 
 def write_predictions(path: Path, text: str) -> None:
-    """Raises OutputError where the file cannot be written; it is there whole or not at all."""
+    """Write formatted predictions to a file, atomically."""
     write_bytes(path, text.encode())
 
 

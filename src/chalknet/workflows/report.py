@@ -1,4 +1,4 @@
-"""A report of any study's or run's folder, with the chapters that apply to it."""
+"""Write the report of a study or a run."""
 
 from __future__ import annotations
 
@@ -44,23 +44,23 @@ def report(
     date: str | None = None,
     overwrite: bool = False,
 ) -> Report:
-    """Makes a document of a study's or a run's folder, finished or not: report.html, report.pdf, tables/, figures/.
+    """Write a document about a study or a run, finished or not: HTML, PDF, tables and figures.
 
     Args:
-        folder: a study's or a run's.
-        out: where the documents go; the folder "report" in the study's or the run's own if not given.
-        data: where the samples are now, if they have moved. They are read for pictures alone, and their digest is
-            checked; a report whose samples are not there any more says so.
-        title: title of the document, by default one by its content.
-        author: names below the title.
-        date: free text beside the author.
-        overwrite: whether a report.html or report.pdf that is not chalknet's may be replaced; its own always is.
+        folder: the folder of a study or a run.
+        out: folder for report.html, report.pdf, tables/ and figures/; by default the subfolder report.
+        data: where the samples are now, if they have moved. They are used for pictures only, and their
+            digest is checked. If they are missing, the report says so.
+        overwrite: whether a report.html or report.pdf that chalknet did not write may be replaced. Its
+            own are always replaced.
+
     Returns:
-        the `Report`: its folder, the results and the document.
+        The `Report`: its folder, the results and the document.
+
     Raises:
-        StoreError: the folder is neither a study's nor a run's, or is damaged.
-        ModelFileError: a run's model file is damaged.
-        OutputError: out cannot be written, or has such a file of another's.
+        StoreError: the folder holds neither a study nor a run, or is damaged.
+        ModelFileError: the model file of a run is damaged.
+        OutputError: out cannot be written, or has a file that chalknet did not write.
     """
     place = Path(folder)
     target = place / "report" if out is None else Path(out)
@@ -99,7 +99,7 @@ def _collect_report_data(folder: Path, source: str | None) -> ReportData:
 
 
 def _samples(spec: StudySpec, config: DataConfig, source: str | None) -> dict[str, Any]:
-    """The samples, read again from their source with their digest checked, or why they could not be."""
+    """Read the samples from their source and check their digest, or return why this failed."""
     asked = config if source is None else replace(config, source=source)
     try:
         data = open_data(asked)

@@ -1,4 +1,4 @@
-"""From what a caller said to a training with everything resolved: the data, their division, the recipe, the weights."""
+"""Resolve the options of a training: read the data, split it, and adapt the recipe to it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,16 @@ UNKNOWN_DIGEST = "unknown"  # the digest of index arrays that an earlier version
 
 
 def resolve(options: TrainOptions, unfinished: Path | None = None) -> RunContext:
-    """Read the data of a training, divide them, and adapt the recipe to them; nothing is written.
+    """Read the data of a training, split it, and adapt the recipe to it; nothing is written.
 
     Args:
-        unfinished: the folder of a run to resume.
+        options: the options of the training.
+        unfinished: the folder of a run to resume, or None.
+
     Raises:
-        ConfigError: splits that are no division of the samples.
-        DataError: data that cannot be read or divided; weights of another shape, negative or not finite.
-        StoreError: the run to resume was not started.
+        ConfigError: splits that do not split the samples.
+        DataError: data that cannot be read or split; weights of another shape, negative or not finite.
+        StoreError: no run was started in the folder to resume.
     """
     if unfinished is not None:
         return _resolve_unfinished(unfinished, options)
@@ -50,9 +52,10 @@ def resolve(options: TrainOptions, unfinished: Path | None = None) -> RunContext
 
 
 def _samples(options: TrainOptions, known: DataConfig) -> Dataset:
-    """Read the samples, and set provided validation and test samples apart.
+    """Read the samples, with provided validation and test samples as splits of their own.
 
     Args:
+        options: the options of the training.
         known: the data that a config file names.
     """
     main: Any = options.data
@@ -80,7 +83,7 @@ def _samples(options: TrainOptions, known: DataConfig) -> Dataset:
 
 
 def _split_data(data: Dataset, recipe: Recipe, options: TrainOptions) -> RunContext:
-    """Divide data as the recipe says, or as the caller did, and check the caller's weights."""
+    """Split data as the recipe says or as the caller did, and check the caller's weights."""
     splits, weights = options.splits, options.sample_weights
     if splits is None:
         splits = split_by_recipe(recipe, data)
@@ -92,11 +95,13 @@ def _split_data(data: Dataset, recipe: Recipe, options: TrainOptions) -> RunCont
 
 
 def _resolve_unfinished(folder: Path, options: TrainOptions) -> RunContext:
-    """Resolve a training from its folder's config.toml; what no file holds must be provided again.
+    """Resolve a training from its folder's config.toml.
+
+    Arrays that were passed in memory are in no file and must be passed again.
 
     Raises:
-        ConfigError: arrays are missing that it was started with, or given where it was started without.
-        DataError: the data is gone, or something given is not what the training was started with.
+        ConfigError: such arrays are missing, or were passed but not used originally.
+        DataError: the data is missing, or differs from the data that the training was started with.
     """
     recipe, source = read_unfinished(folder)
     known = {
@@ -138,13 +143,16 @@ def _digest_of_data(config: DataConfig) -> str:
 
 
 def split_by_recipe(recipe: Recipe, data: Dataset) -> Splits:
-    """The division that a recipe asks for."""
+    """Split data as a recipe says."""
     split = recipe.split
     return split_dataset(data, split.split, split.train_size, split.valid_size, split.split_seed)
 
 
 def _weights_of_all(sample_weights: Any, data: Dataset) -> NDArray[np.float64]:
-    """Weights of all samples: 1 for those of own sets that stand at the end, where the weights end before them."""
+    """Return the weights of all samples; provided validation and test samples weigh 1.
+
+    The caller's weights may end before such samples, which are at the end of the data.
+    """
     weights, last = np.asarray(sample_weights), int(data.pool.max(initial=-1))
     starts = [
         int(own[0])

@@ -1,4 +1,4 @@
-"""Resolve what a user gave to the specification of a study, without loading NumPy, so that errors come at once."""
+"""Resolve options to the specification of a study; loads no NumPy, so that errors come at once."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ SPEC_FILE = "study.toml"
 
 @dataclass(frozen=True)
 class StudyRequest:
-    """A study as it is asked for, before its data is read.
+    """A study as it was requested, before its data is read.
 
     Attributes:
-        spec: its specification, as far as it does not depend on the data.
-        settings: the recipe fields that the user set, of a named recipe, which is adapted to the data; else None.
+        spec: the specification, as far as it does not depend on the data.
+        settings: the recipe fields that the user set, if the recipe is a named one, which is adapted to
+            the data; else None.
     """
 
     spec: StudySpec
     settings: Mapping[str, Any] | None = None
 
     def adapt_to(self, data: Dataset) -> tuple[StudySpec, tuple[str, ...]]:
-        """Return the specification for this data, and what was done about the recipe, a sentence each.
+        """Return the specification for this data, and a note for each change of the recipe.
 
         Raises:
             ConfigError: a varied value does not fit the adapted recipe.
@@ -55,12 +56,13 @@ def resolve_study(
     Args:
         recipe: a name or a `Recipe`, by default that of a training.
         config: a study.toml to start from instead.
-        vary: fields and values, or lines such as "hidden=100,500"; if any are given, they replace the file's.
-        settings: fields of the recipe, of [study] and of [search]; None stands for what was not given.
+        vary: fields and values, or lines such as "hidden=100,500". If given, they replace the file's.
+        settings: fields of the recipe, of [study] and of [search]; None means "not given".
         data: where the samples are.
+
     Raises:
-        ConfigError: both a recipe and a config file, an unknown setting, one that is also varied, or anything that
-            `StudySpec` refuses.
+        ConfigError: both a recipe and a config file, an unknown setting, one that is also varied, or
+            anything that `StudySpec` refuses.
     """
     if recipe is not None and config is not None:
         raise ConfigError("--recipe and --config both say where to start from; give one of them.")

@@ -1,4 +1,4 @@
-"""From what was typed to the write-up's study; loads no NumPy, so that a wrong line is refused at once."""
+"""Resolve options to the study of a write-up; loads no NumPy, so that errors come at once."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ def resolve_writeup(
     settings: Mapping[str, Any] | None = None,
     data: DataConfig | None = None,
 ) -> StudySpec:
-    """The study that a write-up is made from.
+    """Return the study that a write-up is made from.
 
     Args:
-        seeds: None for the form's own number.
-        settings: recipe fields that were given; `hidden` as the widths to compare, a list or "100,500".
+        quick: whether it is the short form: fewer widths and epochs.
+        seeds: training runs per width; None for the default.
+        settings: recipe fields that were given; `hidden` is the widths to compare, a list or "100,500".
+        data: where the samples are.
+
     Raises:
-        ConfigError: as `resolve_study`.
+        ConfigError: see `resolve_study`.
     """
     given = {name: value for name, value in (settings or {}).items() if value is not None}
     widths = given.pop("hidden", QUICK_WIDTHS if quick else WIDTHS)
@@ -42,6 +45,6 @@ def resolve_writeup(
 
 
 def writeup_folder(source: str, quick: bool) -> Path:
-    """Where a write-up goes when not told: runs/writeup, with the data's name and "quick" where they apply."""
+    """Return the default folder of a write-up: runs/writeup, with the data's name and "quick"."""
     name = Path(source).name.split(".")[0] if source and source != "glyphs" else ""
     return Path("runs") / "-".join(filter(None, ["writeup", name, "quick" if quick else ""]))

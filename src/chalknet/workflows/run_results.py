@@ -1,4 +1,4 @@
-"""A run's folder as `StudyResults` of one configuration, so that whatever shows a study shows a run or an ensemble."""
+"""Read a run folder as `StudyResults`, so that reports show runs, ensembles and studies alike."""
 
 from __future__ import annotations
 
@@ -29,14 +29,18 @@ LEVEL = 0.95  # of intervals
 
 
 def results_of_run(run: FinishedRun, data: Dataset | None, splits: Splits | None) -> StudyResults:
-    """A finished run as a study of one training, or an ensemble as one of a configuration whose seeds are its networks.
+    """Return a finished run as a study with one configuration.
+
+    The seeds of the study are the networks: one for a run, several for an ensemble.
 
     Args:
         run: from `read_run`.
-        data, splits: the run's samples and their division, by which its predictions are made again; without them only
-            what the folder holds is known.
+        data: the run's samples, from which predictions are computed again; None if they are missing.
+        splits: the run's splits, or None.
+
     Raises:
-        StoreError: summary.json is damaged, or a network of an ensemble is missing. ModelFileError: a model file is.
+        StoreError: summary.json is damaged, or a network of an ensemble is missing.
+        ModelFileError: a model file is damaged.
     """
     network = load_model(run.folder / MODEL_FILE)
     summary, spec = run.summary, spec_of_run(run)
@@ -60,7 +64,7 @@ def results_of_run(run: FinishedRun, data: Dataset | None, splits: Splits | None
 
 
 def member_runs(run: FinishedRun) -> list[FinishedRun]:
-    """The runs of an ensemble's networks, or a run itself.
+    """Return the runs of an ensemble's networks, or the run itself.
 
     Raises:
         StoreError: one of them is missing or damaged.
@@ -97,7 +101,7 @@ def ensemble_result(
 
 
 def spec_of_run(run: FinishedRun) -> StudySpec:
-    """The run's recipe as a specification with one configuration, and a seed for each of its networks."""
+    """Return the run's recipe as a study with one configuration and a seed for each network."""
     recipe: Recipe = run.recipe
     vary = ("init", "order") if recipe.training.batch_seed == SAME_AS_SEED else ("init",)
     split = (
@@ -129,7 +133,7 @@ def _run_result(run: FinishedRun, data: Dataset | None, splits: Splits | None) -
 def _predictions(
     network: Classifier, data: Dataset | None, splits: Splits | None, part: str
 ) -> LabeledPredictions | None:
-    """What the run's network says of a part; None where the part is empty or its samples are not there."""
+    """Return the predictions for a split, or None if it is empty or its samples are missing."""
     if data is None or splits is None or not len(splits.named()[part]):
         return None
     index = splits.named()[part]

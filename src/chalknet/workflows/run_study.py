@@ -1,4 +1,7 @@
-"""Run a study whose worker processes have been started: read its data, adapt its recipe, and train what is left."""
+"""Run a study: read its data, adapt its recipe, and train the runs that are left.
+
+The worker processes are already starting while this module is loaded.
+"""
 
 from __future__ import annotations
 
@@ -93,12 +96,13 @@ def plan_study(
     jobs: int | None = None,
     stack: int | None = None,
 ) -> Plan:
-    """Return how `study` would share out what is still to be done, with times measured. Nothing is written.
+    """Return how `study` would assign the remaining runs to processes, with measured times.
 
-    The configurations of a search that are not chosen yet are taken to be as its base.
+    Nothing is written. Configurations that a search has not chosen yet are assumed to cost what its
+    base costs.
 
     Raises:
-        ConfigError, MissingExtraError, StoreError: as `study`.
+        ConfigError, MissingExtraError, StoreError: see `study`.
     """
     samples = _read(data)
     spec, _ = (StudyRequest(request) if isinstance(request, StudySpec) else request).adapt_to(samples)
@@ -130,11 +134,11 @@ def _read(data: Dataset | DataConfig | str | Path) -> Dataset:
 
 
 def _processes(spec: StudySpec, jobs: int | None, stack: int | None) -> int:
-    """Return the processes at a time: one per core, or a single one where all runs are trained on a GPU.
+    """Return the number of processes: one per core, or one if all runs are trained on a GPU.
 
     Raises:
-        MissingExtraError, ConfigError: an engine that is not here, or its device: here, and not in every run; or stack
-            is given, and no run is trained on a GPU.
+        MissingExtraError: the package of an engine is missing.
+        ConfigError: the device of an engine is missing, or stack is given but no run uses a GPU.
     """
     varied, base = dict(spec.vary), spec.recipe.training
     wanted = []
@@ -158,7 +162,10 @@ def _processes(spec: StudySpec, jobs: int | None, stack: int | None) -> int:
 
 
 def _may_use_gpu(spec: StudySpec) -> bool:
-    """Return whether a run may be trained on a GPU. What finds out is loaded only then, as workers load it too."""
+    """Return whether a run may be trained on a GPU.
+
+    It decides whether the code that looks for GPUs is loaded, which takes a second.
+    """
     engines = dict(spec.vary).get("engine", (spec.recipe.training.engine,))
     return isinstance(engines, tuple) and "torch" in engines
 
@@ -184,7 +191,7 @@ def _pool(
 
 
 def _write_spec(spec: StudySpec, folder: Path) -> None:
-    """Write the specification as study.toml, unless it is there already."""
+    """Write study.toml, unless it already has this content."""
     content = tomli_w.dumps(spec_tables(spec)).encode()
     path = folder / SPEC_FILE
     with suppress(OSError):

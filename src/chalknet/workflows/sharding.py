@@ -1,4 +1,4 @@
-"""A training's samples shared out among actors of a Ray cluster, for as long as it lasts."""
+"""Start the Ray actors over which one training distributes its samples."""
 
 from __future__ import annotations
 
@@ -18,11 +18,21 @@ PARAMETER_SETS = 4  # of parameters in shared memory, beside a gradient of each 
 
 @contextmanager
 def start_shards(shards: int | None, on: str | None, data: Dataset, recipe: Recipe) -> Iterator[Shards | None]:
-    """So many holders of samples, on this machine or in the cluster that on names; None for a training in one place.
+    """Start shard workers, each with a shard of the samples; yield None to train in one process.
+
+    Args:
+        shards: number of workers, or None.
+        on: the cluster, "ray://HOST:PORT"; None starts one on this machine.
+        data: the samples.
+        recipe: the recipe.
+
+    Yields:
+        The shard workers, which are stopped afterwards.
 
     Raises:
-        ConfigError: what cannot be trained so.
-        MissingExtraError: Ray is not installed. ChalknetError: the cluster cannot be reached or started.
+        ConfigError: the recipe cannot be trained over shards.
+        MissingExtraError: Ray is not installed.
+        ChalknetError: the cluster cannot be reached or started.
     """
     if shards is None:
         yield None

@@ -1,4 +1,4 @@
-"""The training of one network, from its context to its run folder."""
+"""Train one network and write its run folder."""
 
 from __future__ import annotations
 
@@ -34,13 +34,17 @@ MAX_KEPT_SCORES = 10_000_000  # validation samples times epochs up to which a ru
 def train_network(
     context: RunContext, options: TrainOptions, callbacks: Sequence[Callback] = (), shards: Shards | None = None
 ) -> Run:
-    """Train one network, and write its run where the context has a folder.
+    """Train one network, and write its run if the context has a folder.
 
     Args:
-        context: a resumed one continues from the folder's checkpoint, or starts again where there is none.
+        context: the training. If it is resumed, it continues from the folder's checkpoint, or starts
+            again if there is none.
         options: workers and checkpoints are taken from it.
+        callbacks: the callbacks of the caller.
+        shards: the shard workers, or None.
+
     Raises:
-        DivergenceError: a loss is no longer finite; the weights of the best epoch before are in the folder.
+        DivergenceError: the loss is no longer finite. The weights of the best epoch are in the folder.
         StoppedError: options.must_stop returned True; a checkpoint is in the folder.
         StoreError: the checkpoint is damaged.
     """
@@ -90,7 +94,7 @@ def _finish_run(run: Run) -> Run:
 
 
 def _read_finished_run(folder: Path, context: RunContext) -> Run:
-    """Read the run that an earlier start has finished."""
+    """Read a run that an earlier start has finished."""
     run, network = read_run(folder), load_model(folder / MODEL_FILE)
     if run.recipe != context.recipe or run.data.sha256 != context.data.sha256 or not isinstance(network, Network):
         raise StoreError(
@@ -102,7 +106,7 @@ def _read_finished_run(folder: Path, context: RunContext) -> Run:
 
 
 def _with_best_weights(error: DivergenceError, context: RunContext, folder: Path) -> DivergenceError:
-    """Write the weights of the best epoch before a divergence; return the error that names their file."""
+    """Write the weights of the best epoch before a divergence, and name their file in the error."""
     if error.run is None:
         return error
     files = run_files(error.run, context.origin)
@@ -123,7 +127,7 @@ def write_pictures(run: Run, folder: Path) -> None:
 
 
 def curves_title(run: Run) -> str:
-    """Return the title of a run's curves; those of an ensemble are the mean of its networks' curves."""
+    """Return the title of a run's curves; for an ensemble they are means over its networks."""
     seed, n = run.recipe.training.seed, len(run.members)
     what = f"mean of {n} networks, seeds from {seed} on" if n else f"seed {seed}"
     return f"{run.network.architecture}, {run.recipe.name} recipe, {what}"

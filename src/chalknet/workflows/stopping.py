@@ -1,4 +1,4 @@
-"""The stopping points of a run or of a study's configurations, found on their full curves."""
+"""Find the early-stopping point of a run, or of each configuration of a study."""
 
 from __future__ import annotations
 
@@ -20,19 +20,25 @@ from chalknet.studies.store import STORE_FILE
 
 @dataclass(frozen=True)
 class StoppingResult:
-    """A run's or a configuration's stopping point, or why there is none."""
+    """The stopping point of a run or a configuration, or why there is none.
+
+    Attributes:
+        label: the run or configuration.
+        point: the stopping point, or None.
+        reason: why there is none, or "".
+    """
 
     label: str
     point: StoppingPoint | None
     reason: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready; intervals that could not be had are null."""
+        """Return the result, JSON-ready; intervals that could not be computed are null."""
         point = None if self.point is None else json_ready(asdict(self.point))
         return {"label": self.label, "point": point, "reason": self.reason}
 
     def sentences(self) -> str:
-        """What was found, in words."""
+        """Return the result in words."""
         point = self.point
         if point is None:
             return f"{self.label}: {self.reason}."
@@ -49,13 +55,15 @@ class StoppingResult:
 
 
 def find_stopping(folder: str | Path, monitor: str = "valid_loss") -> tuple[StoppingResult, ...]:
-    """The stopping point of a run folder, or of each complete configuration of a study's folder.
+    """Find the stopping point of a run, or of each finished configuration of a study.
 
     Args:
+        folder: the folder of a run or a study.
         monitor: "valid_loss" or "valid_accuracy".
+
     Raises:
         ConfigError: an unknown monitor.
-        StoreError: the folder is neither, or is damaged.
+        StoreError: the folder holds neither, or is damaged.
     """
     if monitor not in MONITORS:
         raise ConfigError(

@@ -1,6 +1,6 @@
-"""Run a study from its specification to its results: `chalknet.study`, which the command calls too.
+"""`chalknet.study`, which `chalknet study` calls too.
 
-Loads no NumPy before the worker processes have been started.
+Loads no NumPy before the worker processes have been started, so that both load it in parallel.
 """
 
 from __future__ import annotations
@@ -71,8 +71,10 @@ def study(
             search_seed, objective and at_once.
         settings: other recipe fields that all configurations share, such as epochs=20; sample and sample_seed for a
             random part of the grid.
+
     Returns:
         The results when all runs are done or have failed; `chalknet.studies.results` describes them.
+
     Raises:
         ConfigError: an invalid setting; nothing is written.
         DataError: data that cannot be read, or is not what the study in out was made with.

@@ -1,4 +1,4 @@
-"""Training from options to a run folder: `chalknet.train`, `chalknet.resume`, and what `chalknet train` calls."""
+"""`chalknet.train` and `chalknet.resume`, and the function that `chalknet train` calls."""
 
 from __future__ import annotations
 
@@ -54,36 +54,44 @@ def train(
     checkpoint_epochs: int | None = None,
     **settings: Any,
 ) -> Run:
-    """Trains one network, or an ensemble of several, and, if told where, writes a run folder.
+    """Train one network or an ensemble, and optionally write a run folder.
 
     Args:
         data: a `Dataset`, or what `chalknet.load_data` takes.
-        recipe: a recipe's name or a `Recipe`. "strong" becomes "strong-rows" where samples are rows of numbers.
-        valid, test: validation and test samples of one's own, as data; with valid, all samples of data train unless
-            train_size says how many. Classes are matched by name.
-        splits: index arrays of one's own, instead of the recipe's division.
-        sample_weights: (N,) numbers >= 0, what each sample of data counts in training; scores count every sample alike.
-        out: folder for history.csv, summary.json, config.toml, model.safetensors, valid_samples.npz and curves.png and
-            .svg; made first.
+        recipe: a recipe's name or a `Recipe`. "strong" becomes "strong-rows" for rows of numbers.
+        valid: provided validation samples, as data. All samples of data then train, unless train_size
+            says how many. Classes are matched by name.
+        test: provided test samples, likewise.
+        splits: index arrays, instead of the recipe's split.
+        sample_weights: (N,) numbers >= 0, the weight of each sample of data in the training loss.
+            Reported scores weigh samples equally.
+        out: folder for history.csv, summary.json, config.toml, model.safetensors, valid_samples.npz,
+            curves.png and curves.svg. It is created. None writes nothing.
         overwrite: whether out may hold a finished run.
-        callbacks: called with each `EpochRecord` as it is finished; of an ensemble with those of each member. One
-            callable or several, such as a `CsvWriter`, which writes a file for each member. A notebook shows the epochs
-            in any case.
-        workers: threads, by default one a core; results do not depend on it, but for the torch engine's last digits.
-        shards: Ray actors that each hold a part of the samples and give its part of every gradient, for data larger
-            than a machine (docs/scale.md); None for one machine. The numbers are the same to rounding.
-        on: where they are, "ray://HOST:PORT"; left out, on this machine.
-        checkpoint_seconds: seconds between two checkpoints in out; by default 0.5 at first, then ever more up to 60, so
-            that they take at most 3 % of the time. checkpoint_epochs: a checkpoint after so many epochs too.
-        settings: recipe fields to change, such as hidden=[500], epochs=20, seed=7, train_size=4800; and where data is a
-            path, what `load_data` takes: class_names, label_column, image_size and image_fit.
+        callbacks: called with each `EpochRecord` as it is finished, for an ensemble one member after
+            the other. One callable or several, such as a `CsvWriter`. Notebooks always show the
+            epochs.
+        workers: number of threads, by default one per core. Results do not depend on it, except for the
+            last digits of the torch engine.
+        shards: number of Ray actors over which the samples are distributed, for data larger than one
+            machine (docs/scale.md); None for this process alone. Results agree to rounding.
+        on: the cluster for shards, "ray://HOST:PORT"; None for this machine.
+        checkpoint_seconds: seconds between two checkpoints in out. By default the interval grows from
+            0.5 to 60, and checkpoints take at most 3 % of the time.
+        checkpoint_epochs: take a checkpoint after this number of epochs too.
+        **settings: recipe fields to change, such as hidden=[500], epochs=20, seed=7, train_size=4800.
+            If data is a path, also arguments of `load_data`: class_names, label_column, image_size
+            and image_fit.
+
     Returns:
-        the `Run`: history, network, and what they were made from.
+        The `Run`: history, network, data, splits and recipe.
+
     Raises:
-        ConfigError: an unknown setting, an illegal value or splits that are no division; nothing is written.
-        DataError: data that cannot be read or divided; nothing is written.
-        DivergenceError: the loss stopped being finite.
-        OutputError: out cannot be written, or holds a finished run.
+        ConfigError: an unknown setting, an invalid value or splits that do not split the samples;
+            nothing is written.
+        DataError: data that cannot be read or split; nothing is written.
+        DivergenceError: the loss is no longer finite.
+        OutputError: out cannot be written, or holds a run.
         MissingExtraError: shards without Ray; nothing is written.
     """
     options = TrainOptions(
@@ -121,21 +129,31 @@ def resume(
     checkpoint_seconds: float | None = None,
     checkpoint_epochs: int | None = None,
 ) -> Run:
-    """Goes on with a training that was stopped, from its folder's checkpoint, and ends as it would have undisturbed.
+    """Continue an interrupted training from its last checkpoint.
 
-    One that was stopped before its first checkpoint begins anew.
+    The result has the same bits as that of an uninterrupted training. A training that was
+    interrupted before its first checkpoint starts again.
 
     Args:
-        folder: that `train` was told as out.
-        data, valid, test: where the training was on arrays in memory, the same again; of files that have moved, where
-            they are now.
-        splits, sample_weights: where it was given them, the same again; their digests are checked.
-        callbacks, workers, shards, on, checkpoint_seconds, checkpoint_epochs: as `train`; a run may go on in another
-            number of shards.
+        folder: the folder that `train` was given as out.
+        data: if the training used arrays in memory, the same arrays again; for files that have moved,
+            their new path.
+        valid: as data.
+        test: as data.
+        splits: if the training was given index arrays, the same ones; their digest is checked.
+        sample_weights: if the training was given weights, the same ones; their digest is checked.
+        callbacks: as in `train`.
+        workers: as in `train`.
+        shards: as in `train`; the number may differ from before.
+        on: as in `train`.
+        checkpoint_seconds: as in `train`.
+        checkpoint_epochs: as in `train`.
+
     Raises:
-        StoreError: the run is finished, was not begun, or its checkpoint is not whole.
-        ConfigError: something is missing that is in no file. DataError: the data is not there any more, or another.
-        DivergenceError, OutputError: as `train`.
+        StoreError: the run is finished, was not started, or its checkpoint is damaged.
+        ConfigError: arrays are missing that no file holds.
+        DataError: the data is missing or has changed.
+        DivergenceError, OutputError, MissingExtraError: as in `train`.
     """
     options = TrainOptions(
         data=data,
@@ -159,17 +177,18 @@ def _callbacks(callbacks: EpochCallback | Sequence[EpochCallback] | None) -> lis
 
 
 def _with_warnings(run: Run) -> Run:
-    """Return the run, after warnings of classes without training samples and of too few validation samples."""
+    """Return the run after warning of classes without training samples and few validation samples."""
     for note in split_notes(run.data, run.splits, run.recipe):
         warnings.warn(note, stacklevel=3)
     return run
 
 
 def run_training(options: TrainOptions, callbacks: Sequence[Callback] = ()) -> Run:
-    """Train what the options say; `train`, `resume` and the command line all call this.
+    """Train what the options describe; `train`, `resume` and the command line all call this.
 
     Raises:
-        as `train` and `resume`; StoppedError: options.must_stop returned True; a checkpoint is in the folder.
+        StoppedError: options.must_stop returned True; a checkpoint is in the folder.
+        ChalknetError: see `train` and `resume`.
     """
     with _unfinished_run(options) as unfinished:
         context = resolve(options, unfinished)
@@ -190,7 +209,7 @@ def run_training(options: TrainOptions, callbacks: Sequence[Callback] = ()) -> R
 
 @contextmanager
 def _unfinished_run(options: TrainOptions) -> Iterator[Path | None]:
-    """Lock the folder of the run to resume and yield it, or the subfolder of the run that is to replace it."""
+    """Lock the folder of the run to resume, and yield it or the subfolder of its replacement."""
     if options.resume is None or not Path(options.resume).is_dir():
         yield None if options.resume is None else Path(options.resume)
         return
@@ -204,9 +223,10 @@ def _unfinished_run(options: TrainOptions) -> Iterator[Path | None]:
 
 @contextmanager
 def _new_run(options: TrainOptions, recipe: Recipe) -> Iterator[Path | None]:
-    """Make and lock the folder that the options mean for a new run, and yield it; None to write nothing.
+    """Create and lock the folder of a new run, and yield it; None if nothing shall be written.
 
-    A run that replaces a finished one is trained in a subfolder, so that the finished one stays whole until then.
+    A run that replaces a finished one is trained in a subfolder, so that the finished one stays
+    complete until then.
     """
     if options.resume is not None or (options.out is None and not options.default_out):
         yield None

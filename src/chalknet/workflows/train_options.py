@@ -1,4 +1,4 @@
-"""Everything that a caller can say about a training. Loads no NumPy, so that invalid options are refused at once."""
+"""All options of a training. Loads no NumPy, so that invalid options are refused at once."""
 
 from __future__ import annotations
 
@@ -28,22 +28,31 @@ LIMITS = {
 
 @dataclass(frozen=True, eq=False)
 class TrainOptions:
-    """What a training is asked for, in Python or on the command line.
+    """The options of a training, from Python or from the command line.
 
     Attributes:
-        data: the samples, where they are, or how to read them; None for the config file's or the built-in letters.
-        read_with: `READ_OPTIONS`, with which a path is read.
-        recipe: a recipe's name or a `Recipe`. config: a config.toml to start from instead.
+        data: the samples, their path, or how to read them; None for the config file's or the built-in
+            letters.
+        read_with: options of `load_data`, if data is a path.
+        recipe: a recipe's name or a `Recipe`.
+        config: a config.toml to start from instead.
         settings: recipe fields to change.
-        valid, test: provided validation and test samples. splits: provided index arrays.
+        valid: provided validation samples.
+        test: provided test samples.
+        splits: provided index arrays.
         sample_weights: (N,) the weight of each sample of data in the training loss.
-        out: the run's folder; None to write nothing, or with default_out to write into the first free folder of
-            runs/RECIPE-HIDDEN-seedN, -2, -3, ... overwrite: whether out may hold a finished or an unfinished run.
-        resume: the folder of an unfinished run to continue; recipe, settings and out are then that run's.
-        checkpoint_seconds, checkpoint_epochs: when to take a checkpoint; see `CheckpointCallback`.
-        must_stop: asked after each epoch; True takes a checkpoint and raises `StoppedError`.
-        workers: threads, by default one per core.
-        shards: Ray actors that share the samples, or None. on: their cluster, by default one on this machine.
+        out: the run folder; None to write nothing, or with default_out to write into the first free
+            folder of runs/RECIPE-HIDDEN-seedN, -2, -3, ...
+        default_out: whether to choose a folder if out is None.
+        overwrite: whether out may hold a run.
+        resume: the folder of an unfinished run to continue; recipe, settings and out are then that
+            run's.
+        checkpoint_seconds: see `CheckpointSchedule`.
+        checkpoint_epochs: see `CheckpointSchedule`.
+        must_stop: called after each epoch. True takes a checkpoint and raises `StoppedError`.
+        workers: number of threads, by default one per core.
+        shards: number of Ray actors over which samples are distributed, or None.
+        on: their cluster, by default one on this machine.
 
     Raises:
         ConfigError: an invalid option, setting or config file.
@@ -70,6 +79,7 @@ class TrainOptions:
     on: str | None = None
 
     def __post_init__(self) -> None:
+        """Check the options that need no data."""
         for name, constraint in LIMITS.items():
             value = getattr(self, name)
             if value is not None and not constraint.accepts(value):
@@ -80,15 +90,15 @@ class TrainOptions:
 
     @property
     def is_adaptable(self) -> bool:
-        """Whether the recipe is adapted to the data: one that is given by its name, or the default."""
+        """Whether the recipe is adapted to the data: a recipe given by name, or the default."""
         return self.config is None and not isinstance(self.recipe, Recipe)
 
     def base(self) -> tuple[Recipe, DataConfig]:
         """Return the recipe that the settings change, and the data that the config file names.
 
         Raises:
-            ConfigError: both a recipe and a config file are given, or either is wrong, or the config file's training
-                had sample weights.
+            ConfigError: both a recipe and a config file are given, one of them is invalid, or the
+                config file is from a training with sample weights.
         """
         if self.config is None:
             recipe = DEFAULT_RECIPE if self.recipe is None else self.recipe

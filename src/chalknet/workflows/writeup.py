@@ -1,4 +1,4 @@
-"""The course write-up, made whole from data: a study over the widths, and the documents made of it."""
+"""The course write-up: a study of the number of hidden units, and the documents about it."""
 
 from __future__ import annotations
 
@@ -49,10 +49,11 @@ FLAGS = {
 
 @dataclass(frozen=True)
 class WriteupProgress:
-    """What is being done, and how far the study is while it runs.
+    """The current step, and the progress of the study while it runs.
 
     Attributes:
         step: "data", "study" or "document".
+        study: the progress of the study, or None.
     """
 
     step: str
@@ -80,29 +81,30 @@ def writeup(
     on_progress: ProgressCallback | None = None,
     **settings: Any,
 ) -> Writeup:
-    """Makes the course write-up from data: how many hidden units, when to stop, and how sure that is.
+    """Write the course write-up: how many hidden units, when to stop, and with what certainty.
 
     Args:
         data: images, as a `Dataset` or what `chalknet.load_data` takes.
-        out: its folder: writeup.html, writeup.pdf, tables/, figures/, and the study in study/. One that was begun goes
-            on where it was stopped.
-        seeds: trainings of each width, 3 if not given.
-        quick: a short form, marked as such: fewer widths, epochs and seeds.
-        jobs: trainings at a time, by default one a core.
-        title: title of the document, by default one of its own.
-        author: names below the title.
-        date: free text beside the author.
-        overwrite: whether a writeup.html or writeup.pdf that is not chalknet's may be replaced; its own always is.
+        out: folder for writeup.html, writeup.pdf, tables/, figures/, and the study in study/. An
+            interrupted write-up resumes.
+        seeds: training runs per width, 3 if not given.
+        quick: whether to write a short form, marked as such: fewer widths and epochs.
+        jobs: number of processes, by default one per core.
+        overwrite: whether a writeup.html or writeup.pdf that chalknet did not write may be replaced.
+            Its own are always replaced.
         on_progress: called with a `WriteupProgress` whenever something has changed.
-        settings: recipe fields to change, such as train_size=4800; hidden=[[100], [500]] for other widths.
+        **settings: recipe fields to change, such as train_size=4800; hidden=[[100], [500]] for other
+            widths.
+
     Returns:
-        the `Writeup`: its folder, its study's results and its document.
+        The `Writeup`: its folder, the results of its study and its document.
+
     Raises:
-        ConfigError: samples that are no images, or a setting that cannot be meant; nothing is written.
-        DataError: data that cannot be read or divided, or is not what the study in out was made with.
-        OutputError: out cannot be written; what was finished is kept. Or it has such a file of another's; nothing is
-            trained then.
-        StoreError: what is in out/study is no study.
+        ConfigError: samples that are not images, or an invalid setting; nothing is written.
+        DataError: data that cannot be read or split, or differs from the data of the study in out.
+        OutputError: out cannot be written; finished runs are kept. Or it holds a file that chalknet did
+            not write; nothing is trained then.
+        StoreError: out/study holds no study.
     """
     spec, folder = resolve_writeup(quick=quick, seeds=seeds, settings=settings), Path(out)
     data = load_data(data) if isinstance(data, (str, Path)) else data
@@ -148,7 +150,7 @@ def writeup(
 
 
 def _commands(spec: StudySpec, data: Dataset, folder: Path, quick: bool) -> str:
-    """The command that repeats it, with what is not the default, and the command of its study."""
+    """Return the command that repeats the write-up, with all non-default options, and the study's."""
     usual = resolve_writeup(quick=quick)
     words = ["chalknet", "writeup", "--data", data.source, "--seeds", str(spec.seeds), *(["--quick"] if quick else [])]
     if spec.vary != usual.vary:
