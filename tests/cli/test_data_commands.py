@@ -212,7 +212,7 @@ def test_convert_prints_what_is_lost_and_how_to_read_it(clean, tmp_path, capsys)
         (["show", "CLEAN", "--recipe", "stong"], 2, "Did you mean 'strong'"),
         (["show", "CLEAN", "--from", "rest"], 2, "Invalid value for '--from'"),
         (["show", "CLEAN", "-o", "no/folder/a.png"], 1, "cannot be written"),
-        (["convert", "CLEAN", "-o", "out.parquet"], 2, "no format goes by '.parquet'"),
+        (["convert", "CLEAN", "-o", "out.parquet"], 2, "unknown suffix '.parquet'"),
         (["convert", "CLEAN", "-o", "out", "--format", "hdf"], 2, "format must be one of"),
         (["convert", "CLEAN", "-o", "CLEAN"], 1, "already exists"),
         (["convert", "CLEAN", "-o", "no/folder/a.npz"], 1, "cannot be written"),

@@ -80,7 +80,7 @@ def test_a_wide_matrix_is_replaced_by_frequent_mistakes(tmp_path, monkeypatch, c
         (["run", "odd.npz"], 1, "odd.npz: holds samples of class 'Q', which the model does not know"),
         (["run", "letters.npz", "--split", "rest"], 2, "Invalid value for '--split'"),
         (["run", "odd.npz", "--split", "test"], 1, "is not the data that the run was trained on"),
-        (["run/model.safetensors", "letters.npz", "--split", "test"], 2, "Give the run's folder"),
+        (["run/model.safetensors", "letters.npz", "--split", "test"], 2, "Give the run folder"),
         (["run", "letters.npz", "--out", "letters.npz"], 1, "cannot be written"),
         (["run", "letters.npz", "--image-size", "6x5"], 2, "image_size has no meaning for an .npz file"),
     ],

@@ -32,7 +32,7 @@ def test_the_stopping_point_of_a_run_has_an_interval(run_folder, capsys):
     rows = list(csv.DictReader((run_folder / "history.csv").read_text().splitlines()))
     best = min(rows, key=lambda row: float(row["valid_loss"]))
     assert f"run: the validation loss is smallest after epoch {best['epoch']} (95 % interval " in text
-    assert "Training on to epoch 40 changed accuracy by " in text
+    assert "Training until epoch 40 changed accuracy by " in text
     assert f"{100 * float(best['test_accuracy']):.2f} %" in text
 
 

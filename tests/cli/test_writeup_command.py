@@ -115,7 +115,7 @@ def test_a_writeup_of_table_rows_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows.csv").write_text("label,a,b\n" + "0,1.5,2\n1,3,4.5\n" * 9)
     assert main(["writeup", "--data", "rows.csv", "--train", "10", "--valid", "4", "--out", "paper"]) == 2
-    assert "the write-up is about images" in capsys.readouterr().err
+    assert "the write-up needs images" in capsys.readouterr().err
     assert not (tmp_path / "paper").exists()
 
 

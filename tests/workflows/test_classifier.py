@@ -152,7 +152,7 @@ def test_class_weights_are_by_label(wine):
     names = np.array(["a", "b", "c"])[y]
     fitted = quick(class_weight={"b": 1e6}, epochs=100).fit(x, names)
     assert (fitted.predict(x) == "b").mean() > 0.9
-    with pytest.raises(ConfigError, match=r"class_weight holds 'd', which is no class of y: 'a', 'b', 'c'"):
+    with pytest.raises(ConfigError, match=r"class_weight holds 'd', which is not a class of y: 'a', 'b', 'c'"):
         quick(class_weight={"d": 1}).fit(x, names)
     with pytest.raises(ConfigError, match='None, "balanced" or a dict by label'):
         quick(class_weight=[1, 2, 3]).fit(x, names)
@@ -361,14 +361,14 @@ def test_partial_fit_says_what_it_needs(wine):
     x, y = wine
     with pytest.raises(ConfigError, match="classes must be all labels"):
         quick().partial_fit(x, y)
-    with pytest.raises(DataError, match=r"y\[130\] is 2, which is no class: 0, 1"):
+    with pytest.raises(DataError, match=r"y\[130\] is 2, which is not a class: 0, 1"):
         quick().partial_fit(x, y, classes=[0, 1])
     model = quick().partial_fit(x, y, classes=[0, 1, 2])
     with pytest.raises(ConfigError, match="goes on with the classes 0, 1, 2, but classes are 0, 1"):
         model.partial_fit(x, y, classes=[0, 1])
     with pytest.raises(
         ConfigError,
-        match=r"the network so far is 13-16-3 \(dense of 16 units, relu, .*\), but .* ask for 13-16-3 \(.*tanh",
+        match=r"the current network is 13-16-3 \(dense of 16 units, relu, .*\), but .* describe 13-16-3 \(.*tanh",
     ):
         model.set_params(activation="tanh").partial_fit(x, y)
     with pytest.raises(ConfigError, match="dict by label for partial_fit"):
@@ -384,7 +384,9 @@ def test_warm_start_goes_on_where_fit_ended(wine):
     assert before[-1] < before[0] / 5
     with pytest.raises(ConfigError, match="warm_start goes on with the classes 0, 1, 2, but y has 0, 1"):
         model.fit(x[y < 2], y[y < 2])
-    with pytest.raises(ConfigError, match=r"the network so far is 13-16-3 .*, but the parameters now ask for 13-8-3 "):
+    with pytest.raises(
+        ConfigError, match=r"the current network is 13-16-3 .*, but the parameters now describe 13-8-3 "
+    ):
         model.set_params(hidden=8).fit(x, y)
 
 
@@ -406,7 +408,7 @@ def test_images_are_scaled_as_pixels_and_can_be_augmented(digits):
     assert model.score(x, y) > 0.9
     bytes_ = (x * 15).astype(np.uint8)
     assert quick(image_shape=(8, 8)).fit(bytes_, y).network_.scaling.scale == 255
-    with pytest.raises(ShapeError, match=r"image_shape must be .* of the 64 values a row, got \(28, 28\)"):
+    with pytest.raises(ShapeError, match=r"image_shape must be .* with 64 pixels, one per column of X, got \(28, 28\)"):
         quick(image_shape=(28, 28)).fit(x, y)
 
 
@@ -426,20 +428,20 @@ def test_what_a_parameter_cannot_mean_is_said_in_one_line(wine):
     for changed, words in (
         ({"epochs": 0}, "epochs must be an integer >= 1, got 0"),
         ({"recipe": "stron"}, "unknown recipe 'stron'. Did you mean 'strong'"),
-        ({"settings": {"epochs": 3}}, "settings must not hold 'epochs', which the parameter epochs decides"),
+        ({"settings": {"epochs": 3}}, "settings must not hold 'epochs', which the parameter epochs sets"),
         ({"settings": {"class_weights": "balanced"}}, "the parameter class_weight decides"),
         ({"settings": {"mixpu": 3}}, "unknown setting 'mixpu'. Did you mean 'mixup'"),
         ({"settings": [3]}, r"settings must be a dict of recipe fields, or None, got \[3\]"),
         ({"settings": {"ensemble": 2}}, "a ChalkClassifier is one network, got ensemble 2"),
         ({"recipe": 3}, "recipe must be a recipe's name or a Recipe, got 3"),
-        ({"image_shape": 13}, "image_shape must be .height, width. of the 13 values a row, got 13"),
+        ({"image_shape": 13}, "image_shape must be .height, width. with 13 pixels, one per column of X, got 13"),
         ({"random_state": -1}, "seed must be an integer from 0"),
     ):
         with pytest.raises((ConfigError, ShapeError), match=words):
             quick(**changed).fit(*wine)
     with pytest.raises(DataError, match="X_val and y_val belong together"):
         quick().fit(*wine, X_val=wine[0])
-    with pytest.raises(DataError, match=r"y_val\[0\] is 9, which is no class: 0, 1, 2"):
+    with pytest.raises(DataError, match=r"y_val\[0\] is 9, which is not a class: 0, 1, 2"):
         quick().fit(*wine, wine[0], wine[1] + 9)
     with pytest.raises(DivergenceError, match=r"largest gradient .*: try learning_rate"):
         quick(learning_rate=1e30, optimizer="gradient_descent", activation="identity").fit(*wine)

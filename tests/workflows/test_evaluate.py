@@ -14,7 +14,7 @@ from chalknet.errors import ConfigError, DataError, OutputError
 
 SETTINGS = {"recipe": "writeup", "hidden": [6], "epochs": 3, "learning_rate": 1e-3}
 SIZES = {"train_size": 160, "valid_size": 40}
-ITS_OWN = "The model was trained on samples of these data, and the figures include them."
+ITS_OWN = "The scores include samples that the model was trained on."
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,7 @@ def test_without_data_the_runs_own_are_judged_by(folder):
         found = chalknet.evaluate(folder / "run", split=split)
         assert found.sha256 == chalknet.load_data(folder / "letters.npz").sha256
         assert found.accuracy == chalknet.evaluate(folder / "run", folder / "letters.npz", split=split).accuracy
-    with pytest.raises(
-        ConfigError, match=r"does not say what data it was trained on\. Give the data, or a run's folder"
-    ):
+    with pytest.raises(ConfigError, match=r"does not say what data it was trained on\. Give the data, or a run folder"):
         chalknet.evaluate(folder / "run" / "model.safetensors")
 
 
@@ -67,7 +65,7 @@ def test_an_ensemble_and_sets_of_ones_own_have_the_figures_of_their_summaries_to
 def test_the_training_data_as_a_whole_are_noted_whatever_the_model_is_named_by(folder):
     for model, hint in (
         ("run", "Use split 'test' (--split test) to leave them out."),
-        ("run/model.safetensors", "Give the run's folder and split"),
+        ("run/model.safetensors", "Give the run folder and split"),
     ):
         found = chalknet.evaluate(folder / model, folder / "letters.npz")
         assert len(found) == 240
@@ -81,7 +79,7 @@ def test_the_training_data_as_a_whole_are_noted_whatever_the_model_is_named_by(f
 def test_a_split_of_other_data_and_of_a_bare_model_is_refused(folder):
     with pytest.raises(DataError, match=r"other\.npz: is not the data that the run was trained on .* Give split 'all'"):
         chalknet.evaluate(folder / "run", folder / "other.npz", split="test")
-    with pytest.raises(ConfigError, match=r"does not say how they were divided\. Give the run's folder"):
+    with pytest.raises(ConfigError, match=r"needs the splits of a run, .*\. Give the run folder"):
         chalknet.evaluate(folder / "run" / "model.safetensors", folder / "letters.npz", split="test")
     with pytest.raises(ConfigError, match="split must be one of all, test, valid, train, got 'rest'"):
         chalknet.evaluate(folder / "run", folder / "letters.npz", split="rest")
@@ -102,7 +100,7 @@ def test_where_early_stopping_chose_by_the_validation_split_it_is_noted(folder, 
     with pytest.warns(UserWarning, match="chooses the epoch by 40 validation samples, which are too few"):
         chalknet.train(folder / "letters.npz", out=tmp_path / "early", **settings)
     found = chalknet.evaluate(tmp_path / "early", folder / "letters.npz", split="valid")
-    assert found.notes == ("Early stopping chose the epoch on these samples, so the figures flatter.",)
+    assert found.notes == ("Early stopping chose the epoch on these samples, so the scores are optimistic.",)
 
 
 def test_a_network_and_a_data_set_in_memory_are_taken_too(folder):

@@ -117,15 +117,15 @@ def test_arrays_in_memory_are_asked_for_where_they_can_be_given(letters, capsys)
     data = chalknet.dataset_from_arrays(data.inputs, data.labels)
     chalknet.train(data, out="run", **SETTINGS)
     assert main(["evaluate", "run", "--split", "valid"]) == 2
-    assert "Give them in Python: chalknet.evaluate('run', data, split='valid')" in capsys.readouterr().err
+    assert "Pass them in Python: chalknet.evaluate('run', data, split='valid')" in capsys.readouterr().err
     assert chalknet.evaluate("run", data, split="valid").split == "valid"
     Path("again").mkdir()
     Path("again/config.toml").write_bytes(Path("run/config.toml").read_bytes())
     assert main(["train", "--resume", "again"]) == 2
-    assert 'Give the same in Python: chalknet.resume("again", data=...)' in capsys.readouterr().err
+    assert 'Pass the same in Python: chalknet.resume("again", data=...)' in capsys.readouterr().err
     chalknet.study(data, {"hidden": [2, 3]}, seeds=1, out="study", **{**SETTINGS, "hidden": None})
     assert main(["study", "--config", "study/study.toml"]) == 2
-    assert "Give them in Python: chalknet.study(data, vary, out=...)" in capsys.readouterr().err
+    assert "Pass them in Python: chalknet.study(data, vary, out=...)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("ensemble", [1, 2])
@@ -240,6 +240,6 @@ def test_data_in_memory_must_be_the_same_again(tmp_path):
     data, other = made_images(240, 0), made_images(240, 1)
     arrays = [chalknet.dataset_from_arrays(one.inputs, one.labels) for one in (data, other)]
     stopped(arrays[0], tmp_path / "run")
-    with pytest.raises(ChalknetError, match="was begun with other data"):
+    with pytest.raises(ChalknetError, match="was started with other data"):
         chalknet.resume(tmp_path / "run", data=arrays[1])
     assert np.isfinite(chalknet.resume(tmp_path / "run", data=arrays[0]).history[-1].train.loss)

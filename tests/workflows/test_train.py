@@ -204,5 +204,5 @@ def test_a_path_is_read_as_load_data_would_read_it(tmp_path, small_images):
     (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
     run = chalknet.train(tmp_path / "t.csv", label_column="kind", **SETTINGS)
     assert run.data.class_names == ("x", "y")
-    with pytest.raises(ConfigError, match="label_column is for files, and data is a Dataset"):
+    with pytest.raises(ConfigError, match="label_column is an option for files, but data is a Dataset"):
         chalknet.train(small_images, label_column="kind", **SETTINGS)

@@ -120,7 +120,9 @@ def test_started_again_the_writeup_trains_nothing_and_says_the_same(paper, lette
 
 def test_rows_are_refused_before_anything_is_written(tmp_path):
     rows = chalknet.dataset_from_arrays(np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 3)
-    with pytest.raises(ConfigError, match=r"the write-up is about images, and these are rows\. Use chalknet study"):
+    with pytest.raises(
+        ConfigError, match=r"the write-up needs images, but these samples are rows\. Use chalknet study"
+    ):
         writeup(rows, out=tmp_path / "paper", **SETTINGS)
     assert not (tmp_path / "paper").exists()
 

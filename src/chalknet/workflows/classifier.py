@@ -37,7 +37,8 @@ from chalknet.workflows.classifier_samples import (
 )
 from chalknet.workflows.classifier_training import PartialFitState, train_all_epochs, train_single_epoch
 
-# At import, since the class is made of scikit-learn's; this file is itself loaded when the class is first asked for.
+# scikit-learn is imported here because the class inherits from it. This module itself is imported only
+# when chalknet.ChalkClassifier is first used.
 try:
     from joblib import effective_n_jobs
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -48,7 +49,7 @@ except ImportError as error:
     raise MissingExtraError('ChalkClassifier needs scikit-learn >= 1.6: pip install "chalknet[sklearn]".') from error
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-SAMPLE_TYPES = (np.float64, np.float32, np.uint8)  # anything else becomes the first
+SAMPLE_TYPES = (np.float64, np.float32, np.uint8)  # other dtypes are converted to the first
 
 
 def _all_or_nothing(method: Method) -> Method:
@@ -254,7 +255,8 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         network, record, progress = train_single_epoch(
             samples,
             recipe,
-            scaling if network is not None else scaling.without_ignored(),  # later samples may vary
+            # A column that is constant in the first call may vary in later ones, so it is not ignored.
+            scaling if network is not None else scaling.without_ignored(),
             printable_class_names(known),
             progress,
             start=network,
@@ -322,8 +324,8 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         shape = self.image_shape
         if shape is not None and (np.shape(shape) != (2,) or np.prod(shape) != self.n_features_in_):
             raise ShapeError(
-                f"image_shape must be (height, width) of the {self.n_features_in_} values a row, got {shape!r}. "
-                "Leave it out where rows are no images."
+                f"image_shape must be (height, width) with {self.n_features_in_} pixels, one per column of X, "
+                f"got {shape!r}. Leave it out if rows are not images."
             )
         parameters = {name: getattr(self, name) for name in FIELD_OF_PARAMETER}
         return classifier_recipe(
@@ -360,7 +362,8 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             class_weight = class_weights_by_label(recipe.regularization.class_weights, classes)
         if isinstance(class_weight, str) and not all_at_once:
             raise ConfigError(
-                f"class_weight must be a dict by label for partial_fit, which sees parts, got {class_weight!r}."
+                "class_weight must be a dict by label for partial_fit, which does not see all samples, got "
+                f"{class_weight!r}."
             )
         counts = None
         if sample_weight is not None:
@@ -376,7 +379,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if X_val is None and y_val is None:
             return None
         if X_val is None or y_val is None:
-            raise DataError("X_val and y_val belong together: give both, or neither.")
+            raise DataError("X_val and y_val must be given together.")
         X_val, y_val = validate_data(self, X_val, exact_labels(y_val), dtype=SAMPLE_TYPES, order="C", reset=False)
         return weighted_samples(X_val, class_indices(y_val, classes, "y_val"), None, class_weights, self.image_shape)
 
@@ -393,8 +396,8 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return samples, splits, recipe
         if self.early_stopping:
             warnings.warn(
-                f"early_stopping needs two samples of each class at least to set a part aside, and {len(samples)} "
-                "samples have not; all of them train, without it. Give X_val and y_val.",
+                f"early_stopping needs at least two samples of each class to set some aside, and these {len(samples)} "
+                "samples have fewer. All of them train, without early stopping. Give X_val and y_val.",
                 stacklevel=3,
             )
         return samples, train_on_all(len(samples)), recipe.with_settings(stop_early=False)
@@ -404,7 +407,10 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         lacking = np.setdiff1d(np.arange(len(classes)), labels)
         if len(lacking) == len(classes) - 1:
             only = classes[labels[0]].tolist()
-            raise DataError(f"all training samples with a weight above 0 are of class {only!r}. Give others a weight.")
+            raise DataError(
+                f"all training samples with a weight above 0 are of class {only!r}. Give samples of another class "
+                "a weight above 0."
+            )
         if len(lacking):
             note = untrained_class_note(classes[lacking].tolist())
             warnings.warn(f"{note} Give its samples a weight above 0.", stacklevel=5)
@@ -413,7 +419,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the classes of partial_fit."""
         if not hasattr(self, "classes_"):
             if classes is None:
-                raise ConfigError("classes must be all labels that will ever come in the first partial_fit, got None.")
+                raise ConfigError("classes must list all labels in the first call of partial_fit, got None.")
             return np.unique(column_or_1d(exact_labels(classes)))
         if classes is not None:
             self._check_same_classes(
@@ -426,7 +432,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not np.array_equal(classes, self.classes_):
             raise ConfigError(
                 f"{why} the classes {quoted(self.classes_.tolist())}, but {what} {quoted(classes.tolist())}. "
-                "Give the same, or start anew with fit and warm_start=False."
+                "Give the same classes, or start again with fit and warm_start=False."
             )
 
 

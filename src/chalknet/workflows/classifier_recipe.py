@@ -12,7 +12,7 @@ from chalknet.config import FULL, Recipe, to_python
 from chalknet.errors import ConfigError
 from chalknet.training.recipes import recipe as recipe_named
 
-# parameter of the classifier -> field of the recipe
+# Parameter of the classifier -> field of the recipe.
 FIELD_OF_PARAMETER = {
     "hidden": "hidden",
     "activation": "activation",
@@ -27,7 +27,7 @@ FIELD_OF_PARAMETER = {
     "early_stopping": "stop_early",
     "patience": "patience",
 }
-# fields that another parameter decides, or several do
+# Field of the recipe -> parameter of another name that sets it.
 PARAMETER_OF_OTHER_FIELD = {
     "class_weights": "class_weight",
     "seed": "random_state",
@@ -38,14 +38,16 @@ PARAMETER_OF_OTHER_FIELD = {
 }
 IMAGE_FIELDS = ("shift_pixels", "rotation_degrees", "zoom", "shear", "erase")
 
-MAX_SMALL_SAMPLES = 200  # samples up to which all train in full batches: a tenth of them would judge nothing
+# Up to this number of samples, all train in full batches: a tenth of them is too few for validation.
+MAX_SMALL_SAMPLES = 200
 
-# What "strong" is for rows of numbers: strong-rows, without a validation part that would be taken from the samples. The
-# inputs of a few samples are not dropped and their batches are full, so that no chance enters but the initial weights.
+# "strong" for rows of numbers is strong-rows, without a validation split that would be taken from the
+# samples. With few samples, inputs are not dropped and batches are full, so that only the initial
+# weights are random.
 ROWS = recipe_named("strong-rows").with_settings(stop_early=False)
 SMALL_ROWS = ROWS.with_settings(batch_size=FULL, epochs=150, learning_rate=5e-3, input_dropout=0.0)
 
-FITS_FLOAT32 = (np.float32, np.uint8)  # types of samples that lose nothing in float32
+FITS_FLOAT32 = (np.float32, np.uint8)  # dtypes that float32 represents exactly
 
 
 def classifier_recipe(
@@ -106,5 +108,5 @@ def _extra_fields(settings: Mapping[str, Any] | None) -> dict[str, Any]:
     for field in others:
         if field in parameter_of_field:
             name = parameter_of_field[field]
-            raise ConfigError(f"settings must not hold {field!r}, which the parameter {name} decides. Set {name}.")
+            raise ConfigError(f"settings must not hold {field!r}, which the parameter {name} sets. Set {name}.")
     return others

@@ -18,7 +18,7 @@ from chalknet.formatting import quoted
 from chalknet.training.sample_weights import relative_weights
 
 Weights = NDArray[np.float64]
-NO_DIGEST = "none"  # of samples whose digest nobody asks for, since it takes time
+NO_DIGEST = "none"  # a digest is not computed, because it takes time and nothing needs it
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,7 @@ def weighted_samples(
     weights = of_each if class_weights is None else of_each * class_weights[whole]
     kept = weights > 0
     if not kept.any():
-        raise DataError("weights must not be zero for all samples, got zeros alone. Give one of them a weight above 0.")
+        raise DataError("the weights of all samples are zero. Give at least one sample a weight above 0.")
     weights = relative_weights(weights[kept])
     return WeightedSamples(
         rows[kept], whole[kept], None if sample_weights is None else sample_weights[kept], weights, image_shape
@@ -129,7 +129,7 @@ def resolve_class_weights(
     named = classes.tolist()
     for label, number in class_weight.items():
         if label not in named:
-            raise ConfigError(f"class_weight holds {label!r}, which is no class of y: {quoted(classes.tolist())}.")
+            raise ConfigError(f"class_weight holds {label!r}, which is not a class of y: {quoted(classes.tolist())}.")
         if not (np.isreal(number) and math.isfinite(number) and number >= 0):
             raise ConfigError(f"class_weight of {label!r} must be a number >= 0, got {number!r}.")
     return np.array([class_weight.get(label, 1.0) for label in named], dtype=np.float64)
@@ -180,7 +180,7 @@ def class_indices(labels: NDArray[Any], classes: NDArray[Any], name: str) -> NDA
     if not known.all():
         first = int(np.argmin(known))
         raise DataError(
-            f"{name}[{first}] is {labels.tolist()[first]!r}, which is no class: {quoted(classes.tolist())}."
+            f"{name}[{first}] is {labels.tolist()[first]!r}, which is not a class: {quoted(classes.tolist())}."
         )
     return np.searchsorted(classes, labels).astype(np.int64)
 

@@ -135,6 +135,6 @@ def _check_same_network(trainer: Trainer, start: Network) -> None:
             for one in (trainer.architecture, start.architecture)
         )
         raise ConfigError(
-            f"the network so far is {had}, but the parameters now ask for {asked}. Leave them as they were, or start "
-            "anew with fit and warm_start=False."
+            f"the current network is {had}, but the parameters now describe {asked}. Leave them unchanged, or start "
+            "again with fit and warm_start=False."
         )

@@ -160,9 +160,7 @@ def infer_kind(path: Path) -> str:
     """
     kind = {".npz": "npz", ".csv": "csv", "": "folder"}.get(path.suffix.lower())
     if kind is None:
-        raise ConfigError(
-            f"{path}: no format goes by {path.suffix!r}; end in .npz or .csv, or give the kind (--format)."
-        )
+        raise ConfigError(f"{path}: unknown suffix {path.suffix!r}. Use .npz or .csv, or give the format (--format).")
     return kind
 
 
@@ -233,7 +231,7 @@ def _pair_grid(pairs: list[WorstPair]) -> tuple[IntArray, list[str]]:
 def _refuse_existing(path: Path, overwrite: bool, *, is_folder: bool) -> None:
     refuse_existing(path, overwrite, is_folder=is_folder)
     if is_folder and path.is_dir() and (foreign := _foreign_file(path)) is not None:
-        raise OutputError(f"{path}: is not replaced, as it holds {foreign}, which this command does not write.")
+        raise OutputError(f"{path}: is not replaced, because it holds {foreign}, which this command does not write.")
 
 
 def _foreign_file(folder: Path) -> str | None:
@@ -283,8 +281,10 @@ def _lost_properties(data: Dataset, back: Dataset, path: Path) -> tuple[str, ...
     """Return the properties that the copy lacks; raise DataError if its samples differ."""
     ours, theirs = _digests(data), _digests(back)
     if sorted(ours) != sorted(theirs) or back.inputs.shape != data.inputs.shape:
-        raise DataError(f"{path}: the format cannot hold this data: what is read back differs. Use .npz instead.")
-    # The source's own test set is written after the others, which is where it usually is.
+        raise DataError(
+            f"{path}: the format cannot hold this data: the samples that were read back differ. Use .npz instead."
+        )
+    # A provided test split is written after the other samples, which is where it usually is in the source.
     has_test = (data.provided_test is not None, back.provided_test is not None)
     differs = {
         "order": ours != theirs,

@@ -121,17 +121,18 @@ def _write(built: LetterSet, out: Path | None, manifest: Path | None, comparison
 
 def _check_purpose(out: Path | None, pinned: Path | None, compare: Path | None) -> None:
     if out is None and compare is None:
-        raise ConfigError("nothing to do with the letters: give a file to write (-o FILE.npz), or one to compare with.")
+        raise ConfigError("no output: give a file to write (-o FILE.npz), or one to compare with (--compare).")
     if compare is not None and pinned is None:
         raise ConfigError(
-            "compare needs the manifest of the file (--pinned): without it another Pillow may choose other images."
+            "compare needs the manifest of the file (--pinned), because another version of Pillow may select "
+            "other images."
         )
 
 
 def _check_place(path: Path) -> None:
     """Raise OutputError for a missing folder before the minutes of rendering, not after them."""
     if not path.parent.is_dir():
-        raise OutputError(f"{path}: folder {path.parent} does not exist. Make it first.")
+        raise OutputError(f"{path}: folder {path.parent} does not exist. Create it first.")
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; expected the name of a file to write.")
 

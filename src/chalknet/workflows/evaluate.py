@@ -70,14 +70,15 @@ def evaluate(
     if isinstance(source, DataConfig) and not source.source:
         if run is None:
             raise ConfigError(
-                f"{loaded.name}: does not say what data it was trained on. Give the data, or a run's folder."
+                f"{loaded.name}: does not say what data it was trained on. Give the data, or a run folder."
             )
         if run[1].source == ARRAYS:
             raise ConfigError(
-                f"{loaded.name}: was trained on arrays in memory, which are in no file. Give them in Python: "
+                f"{loaded.name}: was trained on arrays in memory, which no file holds. Pass them in Python: "
                 f"chalknet.evaluate({loaded.name!r}, data, split={split!r})."
             )
-        source = replace(run[1].updated(source), sha256="")  # a split of other data is refused below, with what to do
+        # Without the digest here: _split_index refuses other data with a message that says what to do.
+        source = replace(run[1].updated(source), sha256="")
     _check_split(loaded, split)
     if out is not None:
         refuse_finished(Path(out), overwrite, EVALUATION_FILE)
@@ -97,8 +98,8 @@ def _check_split(loaded: LoadedModel, split: str) -> None:
         raise ConfigError(f"split must be one of {', '.join(EVALUATION_SPLITS)}, got {split!r}.")
     if split != ALL and loaded.run is None:
         raise ConfigError(
-            f"split {split!r} is of the data that a run was trained on, and {loaded.name} does not say how they were "
-            "divided. Give the run's folder, or split 'all' (--split all)."
+            f"split {split!r} needs the splits of a run, which {loaded.name} does not have. Give the run folder, "
+            "or split 'all' (--split all)."
         )
 
 
@@ -124,7 +125,7 @@ def _resolve_data(source: DataConfig, split: str, loaded: LoadedModel, run: RunC
             image_fit=source.image_fit or trained.image_fit,
         )
     shape = loaded.classifier.image_shape
-    with suppress(OSError):  # a folder that cannot be entered is told by its reader
+    with suppress(OSError):  # the reader reports a folder that cannot be opened
         if source.image_size is None and shape is not None and path.is_dir() and is_image_folder(path):
             return replace(source, image_size=shape)
     return source
@@ -134,13 +135,14 @@ def _split_index(split: str, data: Dataset, loaded: LoadedModel, run: RunConfig 
     """Return the positions of a split's samples, and notes on them."""
     is_same = data.sha256 == loaded.data_sha256
     if split == ALL:
-        is_same = is_same or (run is not None and data.sha256 == run[1].sha256)  # the training file beside others
+        # The run may have had other files too, for validation and test; then only the training file is compared.
+        is_same = is_same or (run is not None and data.sha256 == run[1].sha256)
         hint = (
             "Use split 'test' (--split test) to leave them out."
             if loaded.run
-            else "Give the run's folder and split 'test' (--split test) to leave them out."
+            else "Give the run folder and split 'test' (--split test) to leave them out."
         )
-        note = f"The model was trained on samples of these data, and the figures include them. {hint}"
+        note = f"The scores include samples that the model was trained on. {hint}"
         return np.arange(len(data)), [note] if is_same else []
     assert run is not None, "checked with the split"
     recipe = run[0]
@@ -150,9 +152,7 @@ def _split_index(split: str, data: Dataset, loaded: LoadedModel, run: RunConfig 
             f"{loaded.data_sha256 or 'unknown'}), so it has no {split} split. Give split 'all' (--split all)."
         )
     if recipe.split.split == CUSTOM_SPLIT:
-        raise ConfigError(
-            f"{loaded.name}: was trained on index arrays of one's own, which its config.toml cannot hold."
-        )
+        raise ConfigError(f"{loaded.name}: was trained with index arrays as splits, which its config.toml cannot hold.")
     index = split_by_recipe(recipe, data).named()[split]
     if not len(index):
         raise DataError(f"{data.source}: the {split} split of the run is empty.")
@@ -161,9 +161,9 @@ def _split_index(split: str, data: Dataset, loaded: LoadedModel, run: RunConfig 
 
 def _split_notes(split: str, recipe: Recipe) -> list[str]:
     if split == "train":
-        return ["The model was trained on these samples; of others it knows less."]
+        return ["The model was trained on these samples. Its accuracy on other samples is lower."]
     if split == "valid" and recipe.stopping.stop_early:
-        return ["Early stopping chose the epoch on these samples, so the figures flatter."]
+        return ["Early stopping chose the epoch on these samples, so the scores are optimistic."]
     return []
 
 

@@ -79,7 +79,10 @@ def check_formulas(data: Dataset, recipe: Recipe, n_samples: int = 20) -> dict[s
 
 
 def _error(loss: Callable[[Values], float], at: Values, gradient: Values, rng: np.random.Generator) -> float:
-    """Return the relative error along one direction, with shorter steps where a relu is close to its kink."""
+    """Return the smallest relative error along one direction over three step sizes.
+
+    Near the kink of a relu, a large step crosses it, and a smaller one does not.
+    """
     direction = _unit_vector(_unit_vector(gradient) + _unit_vector(rng.normal(size=at.shape)))
     analytic = float((gradient * direction).sum())
     errors = []

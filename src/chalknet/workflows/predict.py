@@ -64,7 +64,7 @@ def predict(
         return predict_files(loaded.classifier, inputs, options)
     if options != InputOptions():
         raise ConfigError(
-            "invert, trim, fit, white and label_column are for files, and the inputs are samples in memory."
+            "invert, trim, fit, white and label_column are options for files, but the inputs are samples in memory."
         )
     if isinstance(inputs, Dataset):
         samples = UnlabeledSamples(inputs.inputs, "inputs", input_names=inputs.input_names)

@@ -27,7 +27,7 @@ from chalknet.version import __version__
 from chalknet.workflows.run_results import ensemble_result, results_of_run, spec_of_run
 
 STEM = "report"
-SPLITS_NOT_STORED = "The run's parts were given as index arrays, which its folder does not hold."
+SPLITS_NOT_STORED = "The run's splits were given as index arrays, which its folder does not hold."
 
 
 class Report(WrittenDocument):
@@ -76,6 +76,7 @@ def report(
 
 
 def _collect_report_data(folder: Path, source: str | None) -> ReportData:
+    """Return everything that the report of a folder shows."""
     machine = {"chalknet": __version__, **machine_facts()}
     if (folder / SUMMARY_FILE).is_file():
         run = read_run(folder)

@@ -24,7 +24,7 @@ from chalknet.training.recipes import adapt_to_data
 from chalknet.training.sample_weights import checked_weights
 from chalknet.workflows.train_options import TrainOptions
 
-UNKNOWN_DIGEST = "unknown"  # the digest of index arrays that an earlier version of chalknet did not record
+UNKNOWN_DIGEST = "unknown"  # stands for the digest of index arrays in folders of earlier versions
 
 
 def resolve(options: TrainOptions, unfinished: Path | None = None) -> RunContext:
@@ -61,7 +61,7 @@ def _samples(options: TrainOptions, known: DataConfig) -> Dataset:
     main: Any = options.data
     places = (main, options.valid, options.test)
     if (main is None or options.resume is not None) and all(isinstance(one, str | Path | None) for one in places):
-        source, valid, test = (str(one or "") for one in places)  # of a resumed run, where its data are now
+        source, valid, test = (str(one or "") for one in places)  # for a resumed run, new paths of its data
         main = DataConfig(source, valid_source=valid, test_source=test)
     if isinstance(main, DataConfig):
         return open_data(known.updated(main, is_same=options.resume is not None), is_training=True)
@@ -72,7 +72,9 @@ def _samples(options: TrainOptions, known: DataConfig) -> Dataset:
                 "chalknet.dataset_from_arrays(inputs, labels) makes a Dataset of arrays."
             )
     if options.read_with and not isinstance(main, (str, Path)):
-        raise ConfigError(f"{listed(list(options.read_with))} is for files, and data is a Dataset. Leave it out.")
+        raise ConfigError(
+            f"{listed(list(options.read_with))} is an option for files, but data is a Dataset. Leave it out."
+        )
     data = load_data(main, **options.read_with) if isinstance(main, (str, Path)) else main
     names = data.class_names
     provided = (
@@ -109,19 +111,20 @@ def _resolve_unfinished(folder: Path, options: TrainOptions) -> RunContext:
         "splits": source.splits_sha256 or (UNKNOWN_DIGEST if recipe.split.split == CUSTOM_SPLIT else ""),
         "sample_weights": source.sample_weights_sha256,
     }
-    nothing = {"data": isinstance(options.data, DataConfig) and not options.data.source}  # of the command line
+    # The command line always passes a DataConfig, which is empty if no data was given.
+    nothing = {"data": isinstance(options.data, DataConfig) and not options.data.source}
     lacking = [
         name for name, digest in known.items() if digest and (getattr(options, name) is None or nothing.get(name))
     ]
     if lacking:
         again = ", ".join(f"{name}=..." for name in lacking)
         raise ConfigError(
-            f"{folder}: was trained on {listed(lacking)} in memory, which none of its files holds. Give the same "
+            f"{folder}: was trained with {listed(lacking)} in memory, which no file holds. Pass the same "
             f'in Python: chalknet.resume("{folder}", {again}).'
         )
     extra = [n for n in ("splits", "sample_weights") if getattr(options, n) is not None and not known[n]]
     if extra:
-        raise ConfigError(f"{folder}: was trained without {listed(extra)}; leave them out.")
+        raise ConfigError(f"{folder}: was trained without {listed(extra)}. Leave them out.")
     context = _split_data(_samples(options, source), recipe, options)
     origin = context.origin
     found = {
@@ -131,9 +134,7 @@ def _resolve_unfinished(folder: Path, options: TrainOptions) -> RunContext:
     }
     for name, digest in (known | {"data": _digest_of_data(source)}).items():
         if digest not in ("", UNKNOWN_DIGEST, found[name]):
-            raise DataError(
-                f"{folder}: was begun with other {name}: sha256 {digest}, and of those given {found[name]}."
-            )
+            raise DataError(f"{folder}: was started with other {name}: expected sha256 {digest}, got {found[name]}.")
     return replace(context, is_resumed=True)
 
 
@@ -159,7 +160,7 @@ def _weights_of_all(sample_weights: Any, data: Dataset) -> NDArray[np.float64]:
         for own in (data.provided_valid, data.provided_test)
         if own is not None and len(own) and own[0] > last
     ]
-    lengths = [*starts, len(data)]  # the validation set stands right behind the training set's own samples
+    lengths = [*starts, len(data)]  # provided samples follow directly after the training samples
     n = len(weights) if weights.ndim == 1 and len(weights) in lengths else lengths[0]
     checked = checked_weights(weights, n)
     return np.concatenate([checked, np.ones(len(data) - n)])

@@ -65,7 +65,7 @@ def resolve_study(
             anything that `StudySpec` refuses.
     """
     if recipe is not None and config is not None:
-        raise ConfigError("--recipe and --config both say where to start from; give one of them.")
+        raise ConfigError("--recipe and --config both give the settings to start from. Give only one of them.")
     given = {name: value for name, value in settings.items() if value is not None}
     known = {*SECTION_OF_FIELD, *STUDY_FIELDS, *SEARCH_FIELDS}
     for name in given:

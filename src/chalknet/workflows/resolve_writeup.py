@@ -12,7 +12,7 @@ from chalknet.workflows.resolve_study import resolve_study
 
 WIDTHS = (100, 500, 1000, 2000)
 SEEDS = 3
-# The quick form: at most 40 s in all on two cores.
+# The quick form takes at most 40 s on two cores.
 QUICK_WIDTHS = (100, 200)
 QUICK_SEEDS = 3
 QUICK_EPOCHS = 80

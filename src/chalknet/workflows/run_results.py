@@ -77,7 +77,7 @@ def member_runs(run: FinishedRun) -> list[FinishedRun]:
 def ensemble_result(
     run: FinishedRun, results: StudyResults, data: Dataset | None, splits: Splits | None
 ) -> EnsembleResult | None:
-    """What the networks of an ensemble do as one; None of a run of one network.
+    """Return the results of an ensemble as one model; None for a run of one network.
 
     Raises:
         StoreError: summary.json is damaged.
@@ -104,9 +104,8 @@ def spec_of_run(run: FinishedRun) -> StudySpec:
     """Return the run's recipe as a study with one configuration and a seed for each network."""
     recipe: Recipe = run.recipe
     vary = ("init", "order") if recipe.training.batch_seed == SAME_AS_SEED else ("init",)
-    split = (
-        "writeup" if recipe.split.split == CUSTOM_SPLIT else recipe.split.split
-    )  # a specification cannot hold index arrays
+    # A specification cannot hold index arrays, so another method stands in for them.
+    split = "writeup" if recipe.split.split == CUSTOM_SPLIT else recipe.split.split
     training = replace(recipe.training, seed=0, ensemble=1)
     plain = replace(recipe, training=training, split=replace(recipe.split, split=split))
     n_networks, first = recipe.training.ensemble, recipe.training.seed

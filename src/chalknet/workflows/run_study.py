@@ -62,7 +62,7 @@ def run_study(
     if on is not None:
         from chalknet.machine.ray_cluster import check_reachable
 
-        on_plan = None  # what this machine knows says little of others
+        on_plan = None  # a plan measured on this machine says little about the cluster
         check_reachable(on)  # before anything is written
     check_specification(spec, samples)
     warned = specification_notes(spec, samples)
@@ -73,7 +73,7 @@ def run_study(
             warnings.warn(note, stacklevel=3)
     if spec.search is not None:
         require_optuna()
-    if on is None:  # a cluster has its own packages and devices
+    if on is None:  # a cluster has other packages and devices than this machine
         jobs = _processes(spec, jobs, stack)
     make_plan = _make_plan(spec, samples, jobs, stack, is_remote=on is not None)
     spec = replace(spec, data=samples.origin or DataConfig(samples.source, samples.sha256))
@@ -126,7 +126,7 @@ def _read(data: Dataset | DataConfig | str | Path) -> Dataset:
     if isinstance(data, DataConfig):
         if data.source == ARRAYS:
             raise ConfigError(
-                "the study was made with arrays in memory, which are in no file. Give them in Python: "
+                "the study was made with arrays in memory, which no file holds. Pass them in Python: "
                 "chalknet.study(data, vary, out=...)."
             )
         return open_data(data)
@@ -155,7 +155,7 @@ def _processes(spec: StudySpec, jobs: int | None, stack: int | None) -> int:
         }
     if "cuda" not in devices and (stack or 1) > 1:
         raise ConfigError(
-            f"stack (--stack) {stack} trains networks at once on a GPU, and this study trains on processors, one run "
+            f"stack (--stack) {stack} trains networks at once on a GPU, but this study trains on CPUs, one run "
             "per process. Leave it out, or choose engine=torch (--engine torch) on a machine with a GPU."
         )
     return jobs or (1 if devices == {"cuda"} else available_cores())

@@ -13,7 +13,7 @@ from chalknet.machine.ray_cluster import ray_cluster
 from chalknet.network.architecture import architecture_for
 
 FLOAT_BYTES = 8
-PARAMETER_SETS = 4  # of parameters in shared memory, beside a gradient of each shard
+PARAMETER_SETS = 4  # copies of all parameters in shared memory, in addition to one gradient per shard
 
 
 @contextmanager

@@ -28,7 +28,8 @@ from chalknet.training.notes import scaling_notes
 from chalknet.training.trainer import Run, Trainer, run_epochs
 from chalknet.workflows.train_options import TrainOptions
 
-MAX_KEPT_SCORES = 10_000_000  # validation samples times epochs up to which a run folder keeps each sample's scores
+# A run folder keeps the scores of each validation sample up to this number of samples times epochs.
+MAX_KEPT_SCORES = 10_000_000
 
 
 def train_network(
@@ -87,7 +88,8 @@ def train_network(
 def _finish_run(run: Run) -> Run:
     """Remove the checkpoint of a finished run, and draw its curves if they are missing."""
     assert run.folder is not None, "a run without a folder has no files"
-    (run.folder / CHECKPOINT_FILE).unlink(missing_ok=True)  # not needed any more, even if drawing fails
+    # The checkpoint goes before the curves are drawn, because the run is finished even if drawing fails.
+    (run.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     if not is_complete(run.folder):
         write_pictures(run, run.folder)
     return run
@@ -98,8 +100,8 @@ def _read_finished_run(folder: Path, context: RunContext) -> Run:
     run, network = read_run(folder), load_model(folder / MODEL_FILE)
     if run.recipe != context.recipe or run.data.sha256 != context.data.sha256 or not isinstance(network, Network):
         raise StoreError(
-            f"{folder}: holds a run of other settings or data. Restore {CONFIG_FILE} and the data as they were, "
-            "or train anew with another out (--out)."
+            f"{folder}: holds a run with other settings or data. Restore {CONFIG_FILE} and the data as they were, "
+            "or start a new training with another out (--out)."
         )
     kept, seconds = run.summary.kept_epoch, sum(record.seconds for record in run.history)
     return Run(run.history, network, kept, context.recipe, context.data, context.splits, seconds, folder=folder)

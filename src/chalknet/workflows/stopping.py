@@ -47,11 +47,11 @@ class StoppingResult:
         if not np.isnan(point.epoch.low):
             text += f" (95 % interval {point.epoch.low:.0f} to {point.epoch.high:.0f})"
         if len(point.by_seed) > 1:
-            text += f"; the seeds' own: {', '.join(map(str, point.by_seed))}"
+            text += f"; by seed: {', '.join(map(str, point.by_seed))}"
         if point.epoch.value == point.n_epochs:
             return text + ". That is the last epoch: training longer may still improve it."
-        text += f". Training on to epoch {point.n_epochs} changed accuracy by "
-        return text + f"{', '.join(_gain(point, part) for part in point.accuracy_at_best)}."
+        text += f". Training until epoch {point.n_epochs} changed accuracy by "
+        return text + f"{', '.join(_gain(point, part) for part in point.accuracy_then)}."
 
 
 def find_stopping(folder: str | Path, monitor: str = "valid_loss") -> tuple[StoppingResult, ...]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from chalknet.studies.results import StudyResults
     from chalknet.studies.runner.scheduler import ProgressCallback
 
-MAX_JOBS = 1_024  # more are a slip of the keyboard, and more than a system starts
+MAX_JOBS = 1_024  # more is a typing error, and more than an operating system starts
 
 
 def study(
@@ -43,45 +43,50 @@ def study(
     trials: int | None = None,
     **settings: Any,
 ) -> StudyResults:
-    """Compare configurations, each trained with several seeds, in parallel. An interrupted study resumes.
+    """Compare configurations, each trained with several seeds, in parallel; resumes if interrupted.
 
-    study("glyphs", {"hidden": [100, 500, "512x256"], "learning_rate": "1e-6:1e-4:log5"}, out="runs/widths")
+    Example:
+        study("glyphs", {"hidden": [100, 500], "learning_rate": "1e-6:1e-4:log5"}, out="runs/widths")
 
     Args:
         data: a `Dataset`, or what `chalknet.load_data` takes.
-        vary: recipe fields with their values, in order: a list, or a range "a:b:linN" or "a:b:logN"; or lines such as
-            "hidden=100,500". Or a whole `StudySpec`, such as `chalknet.studies.spec.read_spec` reads from a study.toml.
-        out: the study's folder, with study.sqlite, study.toml, and models/ with a file per configuration. In an
-            existing one finished runs are kept, and new configurations are added.
-        seeds: training runs per configuration, 3 if not given. settings may give first_seed, and seeds_vary: which of
-            "init", "order" and "split" they vary.
-        recipe: a recipe's name or a `Recipe`: what all configurations share, by default "strong". A named recipe is
-            adapted to the data as in `chalknet.train`.
-        jobs: processes at a time, by default one per core, or one in all where all runs are trained on a GPU; results
-            do not depend on it.
-        on: "ray" trains runs on a Ray cluster of this machine alone, "ray://HOST:PORT" on a running one; by default
-            they are trained in processes of this machine (docs/scale.md).
-        stack: how many networks a process trains at once on a GPU, by default as many as fit, and 1 on Ray; their
-            results are equal to rounding. On processors every run has a process to itself, and only 1 is allowed.
+        vary: recipe fields with their values, in order: a list, or a range "a:b:linN" or "a:b:logN"; or
+            lines such as "hidden=100,500". Or a whole `StudySpec`, for example from
+            `chalknet.studies.spec.read_spec`.
+        out: the study's folder, with study.sqlite, study.toml, and models/ with a file per
+            configuration. If it exists, its finished runs are kept, and new configurations are
+            added.
+        seeds: training runs per configuration, 3 if not given. settings may give first_seed, and
+            seeds_vary: which of "init", "order" and "split" the seeds vary.
+        recipe: a recipe's name or a `Recipe` that all configurations share, by default "strong". A
+            named recipe is adapted to the data as in `chalknet.train`.
+        jobs: number of processes, by default one per core, or one if all runs are trained on a GPU.
+            Results do not depend on it.
+        on: "ray" trains runs on a Ray cluster of this machine, "ray://HOST:PORT" on a running one. By
+            default they are trained in processes of this machine (docs/scale.md).
+        stack: number of networks that a process trains at once on a GPU, by default as many as fit, and
+            1 on Ray. Results agree to rounding. On CPUs every run has its own process, and only 1
+            is allowed.
         retry_failed: whether runs that failed before are trained again.
         on_progress: called with a `StudyProgress` whenever something has changed.
-        on_plan: called with how runs are shared out among processes of this machine, before the first is trained.
-        on_notes: called with what the user should know about the data and about how the recipe was adapted to it.
-        search, trials: "tpe" lets Optuna choose so many configurations instead of training the grid; settings may give
-            search_seed, objective and at_once.
-        settings: other recipe fields that all configurations share, such as epochs=20; sample and sample_seed for a
-            random part of the grid.
+        on_plan: called with how runs are assigned to processes, before the first run starts.
+        on_notes: called with notes on the data and on how the recipe was adapted to it.
+        search: "tpe" lets Optuna choose configurations instead of training the whole grid. settings may
+            give search_seed, objective and at_once.
+        trials: number of configurations that the search chooses.
+        **settings: other recipe fields that all configurations share, such as epochs=20; sample and
+            sample_seed for a random part of the grid.
 
     Returns:
-        The results when all runs are done or have failed; `chalknet.studies.results` describes them.
+        The results, when all runs are done or have failed; see `chalknet.studies.results`.
 
     Raises:
         ConfigError: an invalid setting; nothing is written.
-        DataError: data that cannot be read, or is not what the study in out was made with.
-        MissingExtraError: a search without Optuna, engine torch without PyTorch, on="ray" without Ray; nothing is
-            written.
-        OutputError: out cannot be written; what was finished is kept.
-        StoreError: what is in out is no study, or one of a newer chalknet.
+        DataError: data that cannot be read, or differs from the data of the study in out.
+        MissingExtraError: a search without Optuna, engine torch without PyTorch, on="ray" without Ray;
+            nothing is written.
+        OutputError: out cannot be written; finished runs are kept.
+        StoreError: out holds no study, or one of a newer chalknet.
     """
     if isinstance(vary, StudySpec | StudyRequest):
         given = {**settings, "seeds": seeds, "recipe": recipe, "search": search, "trials": trials}
@@ -98,7 +103,7 @@ def study(
 
         parse_cluster_address(on)
         require_ray("a study on Ray")
-    # Workers load what training needs while this process does so too and reads the data.
+    # Workers import the training code while this process imports it too and reads the data.
     with WorkerProcesses(0 if on is not None else _started_at_once(request.spec, jobs)) as processes:
         from chalknet.workflows.run_study import run_study
 
@@ -118,14 +123,14 @@ def study(
 
 
 def _started_at_once(spec: StudySpec, jobs: int | None) -> int:
-    """Return how many workers are wanted in any case, as far as that is known before the data is read."""
+    """Return how many workers are needed in any case, as far as known before the data is read."""
     may_use_gpu = "engine" in dict(spec.vary) or spec.recipe.training.engine == "torch"
-    # One core is this process's own until the first run is given out.
+    # One core is left to this process, which reads the data until the first run is dispatched.
     return min(jobs or (1 if may_use_gpu else available_cores()), max(1, available_cores() - 1), spec.n_runs)
 
 
 def check_jobs(jobs: int | None, stack: int | None) -> None:
-    """Raise ConfigError unless jobs and stack are integers in their ranges, or None."""
+    """Raise ConfigError unless jobs and stack are None or whole numbers in their ranges."""
     if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or not 1 <= jobs <= MAX_JOBS):
         raise ConfigError(f"jobs must be an integer from 1 to {MAX_JOBS}, got {jobs!r}.")
     if stack is not None and (isinstance(stack, bool) or not isinstance(stack, int) or stack < 1):

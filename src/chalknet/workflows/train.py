@@ -215,8 +215,9 @@ def _unfinished_run(options: TrainOptions) -> Iterator[Path | None]:
         return
     folder = Path(options.resume)
     with locked(folder):
-        is_exchanged, beside = finish_replacement(folder), folder / REPLACEMENT
-        if not is_exchanged and not beside.is_dir() and is_complete(folder):
+        # The lock comes first: another process may be finishing the same replacement.
+        was_replaced, beside = finish_replacement(folder), folder / REPLACEMENT
+        if not was_replaced and not beside.is_dir() and is_complete(folder):
             raise StoreError(f"{folder}: holds a finished run; there is nothing to resume.")
         yield beside if beside.is_dir() else folder
 
@@ -237,7 +238,8 @@ def _new_run(options: TrainOptions, recipe: Recipe) -> Iterator[Path | None]:
         new_folder(default if options.out is None else Path(options.out), numbered=options.out is None) as folder,
         locked(folder),
     ):
-        finish_replacement(folder)  # what an earlier --overwrite has finished, but was killed before it moved all files
+        # An earlier --overwrite may have been killed after its training and before it had moved all files.
+        finish_replacement(folder)
         if not options.overwrite:
             refuse_finished(folder, overwrite=False)
             refuse_unfinished(folder)

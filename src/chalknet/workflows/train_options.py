@@ -85,7 +85,7 @@ class TrainOptions:
             if value is not None and not constraint.accepts(value):
                 raise ConfigError(f"{name} must be {constraint.must}, got {short(value)}.")
         if self.shards is None and self.on is not None:
-            raise ConfigError(f"on says where shards are; with on {self.on!r} give shards (--shards) too.")
+            raise ConfigError(f"on {self.on!r} is the cluster for shards, but shards (--shards) is not given.")
         self.base()[0].with_settings(**self.settings)
 
     @property
@@ -104,11 +104,11 @@ class TrainOptions:
             recipe = DEFAULT_RECIPE if self.recipe is None else self.recipe
             return recipe if isinstance(recipe, Recipe) else recipe_named(recipe), DataConfig()
         if self.recipe is not None:
-            raise ConfigError("--recipe and --config both say where to start from; give one of them.")
+            raise ConfigError("--recipe and --config both give the settings to start from. Give only one of them.")
         recipe, data = read_config(Path(self.config))
         if data.sample_weights_sha256:
             raise ConfigError(
-                f"{self.config}: is of a training with sample weights, which it cannot hold. Give them to "
+                f"{self.config}: is from a training with sample weights, which it cannot hold. Pass them to "
                 "chalknet.train."
             )
         return recipe, data

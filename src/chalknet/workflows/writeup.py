@@ -110,7 +110,8 @@ def writeup(
     data = load_data(data) if isinstance(data, (str, Path)) else data
     if not data.is_images:
         raise ConfigError(
-            f"{data.source}: the write-up is about images, and these are rows. Use chalknet study and chalknet report."
+            f"{data.source}: the write-up needs images, but these samples are rows. Use chalknet study and "
+            "chalknet report."
         )
     refuse_foreign(folder, STEM, overwrite)
     notify: ProgressCallback = on_progress or (lambda _: None)
@@ -134,8 +135,8 @@ def writeup(
         is_quick=quick,
         commands=_commands(spec, data, folder, quick),
     )
-    # The derivatives are those of the network whose training the document shows in full, from its first seed; where no
-    # training is finished, of the first configuration's.
+    # Check the derivatives of the network whose training the document shows in full, with its first seed. If
+    # no training is finished, check those of the first configuration.
     runs = learning_configuration(report_data)
     recipe = (
         results.configurations[0].recipe_of(results.seeds[0])
