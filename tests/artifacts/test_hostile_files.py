@@ -97,7 +97,7 @@ def test_a_file_that_lies_is_one_line(tmp_path, read, data):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"hidden": [1] * 100_000}, "has 100000 hidden layers, and this chalknet reads up to 1000"),
+        ({"hidden": [1] * 100_000}, "has 100000 hidden layers, and this chalknet reads up to up to 1000"),
         ({"hidden": [10**4_000] * 2}, "units must be an integer from 1 to 1000000, got 1000"),
         ({"hidden": "x" * MEBIBYTE}, "its hidden is 'xxx"),
         ({"hidden": ["x" * MEBIBYTE] * 2}, "a value of its hidden is 'xxx.* which is not an integer"),
@@ -211,7 +211,7 @@ def test_a_scale_that_float32_takes_for_0_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda h: h.update(format=4), "has format 4, and this chalknet reads 3"),
+        (lambda h: h.update(format=4), "has format 4, and this chalknet reads up to 3"),
         (lambda h: h.pop("layers"), "its layers are None"),
         (lambda h: h["layers"].pop(), "the last layer of a network must be dense"),
         (lambda h: h["layers"].insert(0, {"type": "batch_norm"}), "needs parameters"),

@@ -191,7 +191,7 @@ def test_failed_runs_are_reported_and_exit_with_1(capsys):
         (["--jobs", "none"], "jobs must be an integer from 1 to 1024, got 'none'."),
         (["--stack", "all"], "stack must be an integer >= 1, got 'all'."),
         (["--stack", "4"], "stack (--stack) 4 trains networks at once on a GPU, but this study trains on CPUs"),
-        (["--plan", "--on", "ray"], "--plan is about processes of this machine; leave --on out."),
+        (["--plan", "--on", "ray"], "--plan shows what processes on this machine would do. Leave out --on."),
         (["--stack", "0", "--plan"], "stack must be an integer >= 1, got 0."),
         (["--search", "grid"], "sampler must be one of tpe, got 'grid'."),
         (["--trials", "5"], "trials is a setting of a search. Give search='tpe' (--search tpe) too."),

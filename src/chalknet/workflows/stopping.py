@@ -51,7 +51,7 @@ class StoppingResult:
         if point.epoch.value == point.n_epochs:
             return text + ". That is the last epoch: training longer may still improve it."
         text += f". Training until epoch {point.n_epochs} changed accuracy by "
-        return text + f"{', '.join(_gain(point, part) for part in point.accuracy_then)}."
+        return text + f"{', '.join(_gain(point, part) for part in point.accuracy_at_best)}."
 
 
 def find_stopping(folder: str | Path, monitor: str = "valid_loss") -> tuple[StoppingResult, ...]:
