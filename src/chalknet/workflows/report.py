@@ -51,6 +51,9 @@ def report(
         out: folder for report.html, report.pdf, tables/ and figures/; by default the subfolder report.
         data: where the samples are now, if they have moved. They are used for pictures only, and their
             digest is checked. If they are missing, the report says so.
+        title: title of the document, by default one that describes its content.
+        author: names below the title.
+        date: free text beside the author.
         overwrite: whether a report.html or report.pdf that chalknet did not write may be replaced. Its
             own are always replaced.
 

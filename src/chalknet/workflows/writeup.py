@@ -90,6 +90,9 @@ def writeup(
         seeds: training runs per width, 3 if not given.
         quick: whether to write a short form, marked as such: fewer widths and epochs.
         jobs: number of processes, by default one per core.
+        title: title of the document, by default one that describes its content.
+        author: names below the title.
+        date: free text beside the author.
         overwrite: whether a writeup.html or writeup.pdf that chalknet did not write may be replaced.
             Its own are always replaced.
         on_progress: called with a `WriteupProgress` whenever something has changed.
