@@ -1,12 +1,11 @@
-"""How often the study's intervals cover the truth: `python benchmarks/coverage.py [--quick] [-o FILE] [--docs]`.
+"""Measure the coverage of the intervals of studies: `python benchmarks/coverage.py [--quick] [-o FILE] [--docs]`.
 
-Simulated classifiers of known accuracy (chalknet.studies.simulation) stand in for trained ones. In each setting 1,000
-studies of three configurations are drawn: two of equal accuracy and a third that is worse. Counted are the studies in
-    which the
-95 % interval holds the truth: of the first configuration's accuracy, of the difference of the equal two, of the
-difference of the first and the third; and those in which the equal two are called different at 5 %. The Multi-Bootstrap
-is run beside
-it in some settings, and timed.
+The benchmark simulates classifiers with known accuracy (`chalknet.studies.simulation`). In each
+setting it draws 1,000 studies of three configurations: two with equal accuracy and a worse one. It
+counts the studies whose 95 % interval contains the truth, for three quantities: the accuracy of the
+first configuration, the difference of the two equal ones, and the difference of the first and the
+third. It also counts the studies in which the two equal configurations are significantly different
+at 5 %. In some settings the Multi-Bootstrap is measured too, and timed.
 
 --docs writes the tables of docs/statistics.md from the stored result, --print shows them.
 """
@@ -49,39 +48,44 @@ PAGE = ROOT / "docs" / "statistics.md"
 BEGIN, END = "<!-- coverage: written by benchmarks/coverage.py --docs -->", "<!-- coverage: end -->"
 
 LEVEL = 0.95
-BAND = (93.0, 97.0)
-MAX_FALSE = 6.0
+BAND = (93.0, 97.0)  # coverage outside this band, in percent, is printed in bold
+MAX_FALSE = 6.0  # so are false positive rates above this
 TRIALS = 1_000
 SEEDS = (3, 5, 10, 30)
 IMAGES = (1_000, 2_724)
 ACCURACIES = (0.6, 0.92, 0.97, 0.99)
 SPREADS = (0.0, 1.0, 3.0)
-# In a few settings the bootstrap too, which costs a hundred times as much.
+# The bootstrap takes a hundred times as long, so it is measured in a few settings only.
 BOOTSTRAP_TRIALS, BOOTSTRAP_RESAMPLES, BOOTSTRAP_IMAGES, BOOTSTRAP_ACCURACY = 500, 500, 1_000, 0.92
 OPTIMISM_TRIALS, OPTIMISM_RESAMPLES = 2_000, 200
 ONE_SEED = 1
 REPEATS = 5
-SHARES = ("cell", "equal", "worse", "called_different")
-# Shares of the rest in the images' part: seeds agree on most images, so it is small in a configuration; images that
-# both configurations
-# find equally hard leave only the rest in a difference.
+# Fields of a result in percent. The names are those of stored results.
+RATES = ("cell", "equal", "worse", "called_different")
+# How large the residual variance is compared to the variance of images. It is small for one
+# configuration, because seeds agree on most images. It can be all of it for a difference, if the
+# images are equally hard for both configurations.
 NORMAL_RESTS, NORMAL_DRAWS = {False: (0.0, 0.15, 0.3, 0.5), True: (0.3, 0.6, 1.0)}, 20_000
+SETTING_HEAD = (
+    "| images | seeds | images are | accuracy | spread | configuration | equal | unequal | significantly different |",
+    "|---|---|---|---|---|---|---|---|---|",
+)
 
 
 def worse_than(accuracy: float) -> float:
-    """The third configuration: two points worse, or half as many errors more where that is less."""
+    """Return the third accuracy: 2 points lower, or 1.5 times the errors if that is closer."""
     return accuracy - min(0.02, (1.0 - accuracy) / 2.0)
 
 
 def setting_seed(*setting: Any) -> list[int]:
-    """A seed of its own for every setting, so that each can be repeated alone."""
+    """Return the seed of a setting, so that each setting can be repeated alone."""
     return [20_260_101, *(round(1_000 * part) for part in setting)]
 
 
 def measured(
     accuracy: float, spread: float, difficulty: str, n_seeds: int, n_images: int, trials: int, repeat: int = 0
 ) -> dict[str, Any]:
-    """Shares of covered truths, in percent, in one setting."""
+    """Return coverage and false positive rate of one setting, in percent."""
     of = population(accuracy, spread, difficulty, n_images)
     truths = (accuracy, accuracy, worse_than(accuracy))
     seed = setting_seed(accuracy, spread, DIFFICULTIES.index(difficulty), n_seeds, n_images)
@@ -95,7 +99,7 @@ def measured(
     by_image /= n_seeds
     configs = [mean_squares_of(by_seed[c], by_image[c], by_seed[c].sum(axis=-1) * n_images) for c in range(3)]
     equal, false = difference_covered(by_image[0] - by_image[1], configs[:2], 0.0)
-    if n_seeds == ONE_SEED:  # where McNemar's exact test decides
+    if n_seeds == ONE_SEED:  # with one seed, McNemar's exact test decides
         false = percent([mcnemar(*runs).p_value < 1.0 - LEVEL for runs in zip(by_image[0], by_image[1], strict=True)])
     worse, _ = difference_covered(by_image[0] - by_image[2], [configs[0], configs[2]], truths[0] - truths[2])
     return {
@@ -112,19 +116,22 @@ def measured(
 
 
 def repeated(rows: Sequence[dict[str, Any]], trials: int) -> list[dict[str, Any]]:
-    """The settings that lie outside the band, drawn anew REPEATS times as often, to tell chance from a gap."""
+    """Measure settings outside the band again, with REPEATS times as many studies.
+
+    This distinguishes a real deviation from chance.
+    """
     found = []
     for row in rows:
-        if all(within(row[name]) for name in SHARES[:3]) and row["called_different"] <= MAX_FALSE:
+        if all(within(row[name]) for name in RATES[:3]) and row["called_different"] <= MAX_FALSE:
             continue
         setting = {name: row[name] for name in ("accuracy", "difficulty", "n_seeds", "n_images")}
         again = [measured(**setting, spread=row["seed_spread"], trials=trials, repeat=k + 1) for k in range(REPEATS)]
-        found.append(row | {name: round(float(np.mean([one[name] for one in again])), 2) for name in SHARES})
+        found.append(row | {name: round(float(np.mean([one[name] for one in again])), 2) for name in RATES})
     return found
 
 
 def difference_covered(by_image: Any, configs: Sequence[MeanSquares], truth: float) -> tuple[float, float]:
-    """Percent of studies whose interval holds the truth, and whose p-value is below 5 %."""
+    """Return the percentages of studies whose interval contains the truth, and with p < 5 %."""
     spread: Spread = spread_of_difference(by_image, configs)
     value = by_image.mean(axis=-1)
     varies = spread.variance > 0.0
@@ -134,32 +141,35 @@ def difference_covered(by_image: Any, configs: Sequence[MeanSquares], truth: flo
 
 
 def covered(limits: tuple[Any, Any], truth: float) -> Any:
+    """Return whether each interval contains the truth."""
     return (limits[0] <= truth) & (truth <= limits[1])
 
 
 def percent(hits: Any) -> float:
+    """Return the percentage of True, rounded."""
     return round(100.0 * float(np.mean(hits)), 2)
 
 
 def normal_measured(n_seeds: int, two_configurations: bool, draws: int) -> dict[str, Any]:
-    """Lowest and highest coverage of `variance_of_mean` with normal effects; the images' part is known and 1.
+    """Return the lowest and highest coverage of `variance_of_mean` with normal effects.
 
-    Over seeds' variances of 0 to 100, over shares of the rest in the images' part, and, for a difference, over shares
-    of the seeds' variance in one of the two configurations. Given the estimates, the chance to cover is that of a
-    normal mean.
+    The variance of images is known and 1. The variance of seeds goes from 0 to 100, the residual
+    variance over NORMAL_RESTS, and for a difference the fraction of the seed variance in the first
+    configuration goes from 0.5 to 1. Given the estimated variances, the coverage is that of a
+    normal mean, so only the estimates are drawn at random.
     """
     n_images, df = 10**9, n_seeds - 1
     chi = np.random.default_rng(setting_seed(n_seeds, two_configurations)).chisquare(df, (2, draws)) / df
     scale, zero, inverse = n_seeds * n_images, np.zeros(draws), np.linspace(0.0, 1.0, 1_001)
     quantiles = special.stdtrit(1.0 / np.maximum(inverse, 1e-12), (1.0 + LEVEL) / 2.0)  # smooth in 1/df
     found = []
-    for rest, share in product(NORMAL_RESTS[two_configurations], (0.5, 0.8, 1.0) if two_configurations else (1.0,)):
+    for rest, fraction in product(NORMAL_RESTS[two_configurations], (0.5, 0.8, 1.0) if two_configurations else (1.0,)):
         for seeds in (0.0, 0.1, 0.3, 1.0, 2.0, 4.0, 9.0, 25.0, 100.0):
-            shares = (share, 1.0 - share) if two_configurations else (1.0,)
-            rests = np.full(draws, rest / len(shares) * scale)
+            fractions = (fraction, 1.0 - fraction) if two_configurations else (1.0,)
+            rests = np.full(draws, rest / len(fractions) * scale)
             configs = [
-                MeanSquares(n_seeds, n_images, zero, (scale * seeds * part + rests) * own, zero, rests)
-                for part, own in zip(shares, chi, strict=False)
+                MeanSquares(n_seeds, n_images, zero, (scale * seeds * one + rests) * own, zero, rests)
+                for one, own in zip(fractions, chi, strict=False)
             ]
             spread = variance_of_mean(np.ones(draws), n_images, configs)
             half = np.interp(1.0 / spread.df, inverse, quantiles) * np.sqrt(spread.variance / (1.0 + seeds))
@@ -173,7 +183,10 @@ def normal_measured(n_seeds: int, two_configurations: bool, draws: int) -> dict[
 
 
 def bootstrap_measured(spread: float, n_seeds: int, trials: int, resamples: int) -> dict[str, Any]:
-    """Percent of studies in which the Multi-Bootstrap's interval holds the accuracy, and the difference 0."""
+    """Return the percentages of studies whose bootstrap intervals contain the truth.
+
+    One interval is of the accuracy, the other of the difference 0 of two equal configurations.
+    """
     accuracy, n_images = BOOTSTRAP_ACCURACY, BOOTSTRAP_IMAGES
     of = population(accuracy, spread, "graded", n_images)
     rng = np.random.default_rng(setting_seed(accuracy, spread, 9, n_seeds, n_images))
@@ -195,8 +208,10 @@ def bootstrap_measured(spread: float, n_seeds: int, trials: int, resamples: int)
 
 
 def optimism_measured(n_configurations: int, gap: float, n_seeds: int, trials: int) -> dict[str, Any]:
-    """What choosing the best of several configurations truly gains on validation, and what `choice_optimism` says,
-    in points.
+    """Return the true optimism of choosing the best configuration, and its estimate, in points.
+
+    The optimism is how much the validation accuracy of the chosen configuration exceeds its true
+    accuracy. `choice_optimism` estimates it.
     """
     n_images, best = 1_000, 0.92
     truths = np.array([best - gap * c for c in range(n_configurations)])
@@ -209,7 +224,7 @@ def optimism_measured(n_configurations: int, gap: float, n_seeds: int, trials: i
             {str(c): config for c, config in enumerate(configs)}, rng, n_resamples=OPTIMISM_RESAMPLES
         )
         errors = np.array([config.mean() for config in configs]) - truths
-        # the mean error has expectation 0 and is shared by the configurations; without it fewer trials do
+        # The mean error over configurations has expectation 0. Subtracting it reduces the variance.
         true[trial], said[trial] = errors[int(found.chosen)] - errors.mean(), found.optimism
     return {
         "n_cells": n_configurations,
@@ -222,7 +237,7 @@ def optimism_measured(n_configurations: int, gap: float, n_seeds: int, trials: i
 
 
 def bootstrap_seconds(rounds: int) -> dict[str, Any]:
-    """Time of 10,000 resamples of 4 configurations x 10 seeds x 2,724 images."""
+    """Return the time of 10,000 resamples of 4 configurations x 10 seeds x 2,724 images."""
     configs = simulate([0.92] * 4, population(0.92, 1.0, "graded", 2_724), 10, 2_724, np.random.default_rng(0))
     seconds = []
     for _ in range(rounds):
@@ -233,6 +248,7 @@ def bootstrap_seconds(rounds: int) -> dict[str, Any]:
 
 
 def measure(quick: bool) -> dict[str, Any]:
+    """Measure all settings, and return the result as it is stored."""
     trials = 100 if quick else TRIALS
     started = time.perf_counter()
     settings = list(product(IMAGES, SEEDS, DIFFICULTIES, ACCURACIES, SPREADS))
@@ -267,45 +283,41 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def tables(result: dict[str, Any]) -> str:
-    """The part of docs/statistics.md between the markers, from a stored result."""
+    """Return the text of docs/statistics.md between the markers, from a stored result."""
     several = [row for row in result["settings"] if row["n_seeds"] > ONE_SEED]
     one = [row for row in result["settings"] if row["n_seeds"] == ONE_SEED]
     facts, timing = result["machine"], result["multi_bootstrap_time"]
     lines = [
         *paragraph(
-            f"{result['trials']:,} studies a setting, NumPy {facts['numpy']}; percent of studies in which the 95 %",
-            "interval holds the truth. Columns: images, seeds, kind of images, true accuracy, spread of the seeds",
-            "(0, 1 and 3 times the error of one run); then the interval of a configuration, of the difference of two "
-            "equal",
-            "configurations, of the difference of two unequal configurations, and the percent of studies in which "
-            "the equal configurations are",
-            f"called different at 5 %. Bold: outside {BAND[0]:.0f} to {BAND[1]:.0f} %, or more than {MAX_FALSE:.0f} %",
-            "called different. The standard error of each figure is 0.7.",
+            f"{result['trials']:,} studies per setting, with NumPy {facts['numpy']}. A setting has a number of images",
+            "and seeds, a kind of images, a true accuracy, and a spread of the seeds (0, 1 or 3 times the standard",
+            "error of one run). The next three columns give the percentage of studies whose 95 % interval contains",
+            "the truth: for the accuracy of a configuration, for the difference of two equal configurations, and for",
+            "the difference of two unequal ones. The last column gives the percentage of studies in which the equal",
+            f"configurations are significantly different at 5 %. Bold: outside {BAND[0]:.0f} to {BAND[1]:.0f} %, or",
+            f"more than {MAX_FALSE:.0f} % significantly different. The standard error of each number is 0.7.",
         ),
         "",
         *summary(several),
         "",
-        "| images | seeds | images are | accuracy | spread | configuration | equal | unequal | called different |",
-        "|---|---|---|---|---|---|---|---|---|",
+        *SETTING_HEAD,
         *(line(row) for row in several),
         "",
         *paragraph(
-            "One seed: Wilson's interval of the configuration, Student's t over images for the differences, and "
-            "McNemar's exact",
-            "test for what is called different; spread 0, since nothing is claimed of other seeds.",
+            "One seed: Wilson's interval for the configuration, Student's t over images for the differences, and",
+            "McNemar's exact test for significance. The spread of the seeds is 0, because with one seed nothing is",
+            "stated about other seeds.",
         ),
         "",
-        "| images | seeds | images are | accuracy | spread | configuration | equal | unequal | called different |",
-        "|---|---|---|---|---|---|---|---|---|",
+        *SETTING_HEAD,
         *(line(row) for row in one),
         "",
         *paragraph(
-            f"The settings with a bold figure again, {REPEATS * result['trials']:,} other studies each (standard error",
-            "0.3), to tell chance from a gap:",
+            f"The settings with a bold number, measured again with {REPEATS * result['trials']:,} other studies each",
+            "(standard error 0.3):",
         ),
         "",
-        "| images | seeds | images are | accuracy | spread | configuration | equal | unequal | called different |",
-        "|---|---|---|---|---|---|---|---|---|",
+        *SETTING_HEAD,
         *(line(row) for row in result["repeated"]),
         "",
         *normal_lines(result),
@@ -317,21 +329,22 @@ def tables(result: dict[str, Any]) -> str:
         *paragraph(
             f"{timing['resamples']:,} resamples of {timing['cells']} configurations x {timing['seeds']} seeds x",
             f"{timing['images']:,} images take {median(timing['seconds']):.2f} s on one core ({facts['processor']},",
-            f"{facts['blas']} {facts['blas_version']}); the whole run took {result['seconds']:.0f} s.",
+            f"{facts['blas']} {facts['blas_version']}). The whole benchmark took {result['seconds']:.0f} s.",
         ),
     ]
     return "\n".join(lines)
 
 
 def paragraph(*pieces: str) -> list[str]:
-    """Text in lines as wide as the page's."""
-    return textwrap.wrap(" ".join(pieces), 118)
+    """Return text in lines of at most 100 characters."""
+    return textwrap.wrap(" ".join(pieces), 100)
 
 
 def summary(rows: list[dict[str, Any]]) -> list[str]:
+    """Return a table with the range of each column by number of seeds, and the count outside the band."""
     lines = [
-        "| seeds | configuration: from, to, outside | equal configurations | unequal configurations | called "
-        "different: most, above 6 % |",
+        "| seeds | configuration: range, outside band | equal configurations | unequal configurations | "
+        "significantly different: highest, above 6 % |",
         "|---|---|---|---|---|",
     ]
     for n_seeds in SEEDS:
@@ -348,10 +361,12 @@ def summary(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def within(value: float) -> bool:
+    """Return whether a coverage is within the band."""
     return BAND[0] <= value <= BAND[1]
 
 
 def line(row: dict[str, Any]) -> str:
+    """Return the table row of one setting."""
     names = [f"{row['n_images']:,}", str(row["n_seeds"]), row["difficulty"]]
     names += [f"{row['accuracy']:.2f}", f"{row['seed_spread']:.0f}"]
     figures = [marked(row[name], within(row[name])) for name in ("cell", "equal", "worse")]
@@ -360,20 +375,22 @@ def line(row: dict[str, Any]) -> str:
 
 
 def marked(value: float, good: bool) -> str:
+    """Return a number, in bold if it is not good."""
     return f"{value:.1f}" if good else f"**{value:.1f}**"
 
 
 def normal_lines(result: dict[str, Any]) -> list[str]:
+    """Return the section on normal effects."""
     stored = result["normal_effects"]
     spans = {(row["n_seeds"], row["of"]): f"{row['lowest']:.1f} to {row['highest']:.1f}" for row in stored["settings"]}
     rows = [f"| {n} | {spans[n, 'cell']} | {spans[n, 'difference']} |" for n in SEEDS]
     return [
         *paragraph(
-            f"With normal effects and very many images ({stored['draws']:,} draws a setting), lowest to highest",
-            "coverage over seeds' variances of 0 to 100 times the images' part of the variance, the rest being 0 to",
-            "50 % of that part of a configuration and 30 to 100 % of that of a difference, whose seeds' variance may "
-            "be all in",
-            "one configuration. From this the two constants of section 2 were chosen:",
+            f"Lowest and highest coverage with normal effects and very many images ({stored['draws']:,} draws per",
+            "setting). The variance of seeds is 0 to 100 times that of images. The residual variance is 0 to 50 % of",
+            "the variance of images for a configuration, and 30 to 100 % for a difference. In a difference, 50 to",
+            "100 % of the variance of seeds is in one configuration. The two constants of section 2 were chosen by",
+            "this table:",
         ),
         "",
         "| seeds | configuration | difference of two configurations |",
@@ -383,6 +400,7 @@ def normal_lines(result: dict[str, Any]) -> list[str]:
 
 
 def bootstrap_lines(result: dict[str, Any]) -> list[str]:
+    """Return the section on the Multi-Bootstrap."""
     stored = result["multi_bootstrap"]
     head = stored["settings"][0]
     rows = [
@@ -392,8 +410,9 @@ def bootstrap_lines(result: dict[str, Any]) -> list[str]:
     ]
     return [
         *paragraph(
-            f"The Multi-Bootstrap in the same count: accuracy {head['accuracy']}, {head['n_images']:,} graded images,",
-            f"{stored['trials']:,} studies of {stored['resamples']:,} resamples, percentile intervals.",
+            f"Coverage of the Multi-Bootstrap with percentile intervals: accuracy {head['accuracy']},",
+            f"{head['n_images']:,} graded images, {stored['trials']:,} studies with {stored['resamples']:,} resamples",
+            "each.",
         ),
         "",
         "| seeds | spread | configuration | equal |",
@@ -403,6 +422,7 @@ def bootstrap_lines(result: dict[str, Any]) -> list[str]:
 
 
 def optimism_lines(result: dict[str, Any]) -> list[str]:
+    """Return the section on the optimism of choosing the best configuration."""
     stored = result["choice_optimism"]
     rows = [
         f"| {100 * row['gap']:.1f} | {row['n_seeds']} | {row['true_points']:.2f} | {row['said_points']:.2f} |"
@@ -410,22 +430,23 @@ def optimism_lines(result: dict[str, Any]) -> list[str]:
     ]
     return [
         *paragraph(
-            "What the choice on validation flatters, in points: four configurations on 1,000 graded images, the best "
-            "at 0.92,",
-            f"each next one worse by the gap, seeds' spread 1; means over {stored['trials']:,} studies of what the",
-            "chosen configuration's figure is above its truth, and of what `choice_optimism` says.",
+            "Optimism of choosing the best of four configurations by validation accuracy, in points. There are 1,000",
+            "graded images; the best configuration has accuracy 0.92, each next one is lower by the step, and the",
+            f"spread of the seeds is 1. Means over {stored['trials']:,} studies: how much the accuracy of the chosen",
+            "configuration exceeds its true accuracy, and the estimate of `choice_optimism`.",
         ),
         "",
-        "| gap, points | seeds | true | said |",
+        "| step, points | seeds | true optimism | estimate |",
         "|---|---|---|---|",
         *rows,
     ]
 
 
 def main() -> None:
+    """Measure and print the result, or write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="100 studies a setting, to see that it runs")
-    parser.add_argument("-o", "--out", type=Path, help="write the result as JSON")
+    parser.add_argument("--quick", action="store_true", help="100 studies per setting, as a smoke test")
+    parser.add_argument("-o", "--out", type=Path, help="file to write the result to, as JSON")
     parser.add_argument("--docs", action="store_true", help="only write docs/statistics.md from the stored result")
     parser.add_argument("--print", action="store_true", help="only show the page with the tables of the stored result")
     options = parser.parse_args()

@@ -1,11 +1,15 @@
-"""How often a rise of the validation loss is said that is none: `python benchmarks/over_fitting.py [-o FILE] [--docs]`.
+"""Measure false findings of a rising validation loss: `python benchmarks/over_fitting.py [-o FILE] [--docs]`.
 
-Losses are drawn whose mean over all seeds and images is 1 nat after every epoch, so that there is no rise; what moves
-are the images (each drifts by itself, for all seeds alike), the seeds (each moves by itself, for all images alike) and
-the rest. Counted are the configurations of which `loss_rise` says more than MIN_LOSS_RISE; those whose interval lies
-above 0; those whose interval would lie above MIN_LOSS_RISE if the epoch were chosen on the losses that are measured;
-and, with
-a rise of 10 % added over the last quarter of the epochs, those of which it is said.
+The benchmark draws losses whose mean over all seeds and images is 1 nat after every epoch, so the
+true loss does not rise. The drawn losses vary in three ways: each image drifts (equally for all
+seeds), each seed moves (equally for all images), and each single loss has noise. The benchmark
+counts configurations in which
+
+- `loss_rise` finds a rise larger than MIN_LOSS_RISE,
+- the interval of the rise is above 0,
+- the interval would be above MIN_LOSS_RISE if the lowest epoch were chosen on the same losses on
+  which the rise is measured,
+- a rise is found after a true rise of 10 % over the last quarter of the epochs has been added.
 
 --docs writes the table of docs/statistics.md from the stored result, --print shows the page.
 """
@@ -36,36 +40,43 @@ BEGIN, END = "<!-- over-fitting: written by benchmarks/over_fitting.py --docs --
 LEVEL = 0.95
 TRIALS = 1_000
 N_EPOCHS, N_IMAGES = 40, 200
-OF_IMAGES, OF_REST = 0.5, 0.3  # nats, standard deviations of a single image at the end, and of single losses
+# Standard deviations in nats: the drift of an image until the last epoch, and the noise of a loss.
+OF_IMAGES, OF_REST = 0.5, 0.3
+# The true rise that is added, and the fraction of the epochs after which it starts.
 RISE, RISES_FROM = 0.1, 0.75
 SEEDS = (3, 5, 10)
-# how the seeds move, and by how much of the loss: each epoch anew, or by a walk that has this deviation at its end
+# How seeds move, and by which standard deviation relative to the loss: independently in each epoch
+# ("anew"), or by a random walk that has this deviation at its end.
 MOVES = (("none", 0.0), ("anew", 0.05), ("anew", 0.2), ("walk", 0.05), ("walk", 0.2))
+# Fields of a result in percent, in the order of the list above. The names are those of stored results.
 FIGURES = ("said", "above_0", "same_losses", "said_of_a_rise")
 
 
 def moved(rng: np.random.Generator, shape: tuple[int, ...], how: str) -> Any:
-    """Numbers of deviation 1 at the last epoch, which is the last axis."""
+    """Draw numbers with standard deviation 1 at the last epoch, which is the last axis."""
     steps = rng.standard_normal(shape)
     return steps if how == "anew" else np.cumsum(steps, axis=-1) / np.sqrt(shape[-1])
 
 
 def drawn(rng: np.random.Generator, n_seeds: int, how: str, of_seeds: float, shared: bool) -> Any:
-    """(S, E, M) losses without a rise; with images that are shared by the seeds, or are each seed's own."""
+    """Draw (S, E, M) losses without a rise; seeds have the same images if shared, else their own."""
     images = moved(rng, (1 if shared else n_seeds, N_IMAGES, N_EPOCHS), "walk").transpose(0, 2, 1)
     losses = 1.0 + OF_IMAGES * images + OF_REST * rng.standard_normal((n_seeds, N_EPOCHS, N_IMAGES))
     return losses + of_seeds * moved(rng, (n_seeds, N_EPOCHS), how)[..., None]
 
 
 def lowest_limit_on_the_same(losses: Any) -> float:
-    """The lower limit if the epoch were chosen on the losses that are measured, as a share of the lowest."""
+    """Return the lower limit of the rise if the lowest epoch is chosen on the measured losses.
+
+    The limit is relative to the lowest mean loss.
+    """
     mean = losses.mean(axis=(0, 2))
     squares = mean_squares(losses[:, -1] - losses[:, lowest_epoch(mean[None])])
     return float(mean_limits(squares.mean, spread_of_mean(squares), LEVEL)[0] / mean.min())
 
 
 def measured(n_seeds: int, how: str, of_seeds: float, shared: bool, trials: int) -> dict[str, Any]:
-    """Percent of the configurations of one setting of which a rise is said."""
+    """Return the percentages of one setting, by the names in FIGURES."""
     rng = np.random.default_rng([20_260_102, n_seeds, how == "walk", round(1_000 * of_seeds), shared])
     ramp = RISE * np.clip((np.arange(1, N_EPOCHS + 1) / N_EPOCHS - RISES_FROM) / (1.0 - RISES_FROM), 0.0, None)
     hits = np.zeros((trials, len(FIGURES)))
@@ -74,11 +85,12 @@ def measured(n_seeds: int, how: str, of_seeds: float, shared: bool, trials: int)
         flat, risen = (loss_rise(x.mean(axis=2), x if shared else None).rise for x in (losses, losses + ramp[:, None]))
         same = lowest_limit_on_the_same(losses)
         hits[trial] = [flat.low > MIN_LOSS_RISE, flat.low > 0, same > MIN_LOSS_RISE, risen.low > MIN_LOSS_RISE]
-    shares = {name: round(100.0 * float(share), 1) for name, share in zip(FIGURES, hits.mean(axis=0), strict=True)}
-    return {"n_seeds": n_seeds, "moves": how, "of_seeds": of_seeds, "shared_images": shared, **shares}
+    rates = {name: round(100.0 * float(rate), 1) for name, rate in zip(FIGURES, hits.mean(axis=0), strict=True)}
+    return {"n_seeds": n_seeds, "moves": how, "of_seeds": of_seeds, "shared_images": shared, **rates}
 
 
 def measure(trials: int) -> dict[str, Any]:
+    """Measure all settings, and return the result as it is stored."""
     started = time.perf_counter()
     settings = [(1, "none", 0.0, True)]
     settings += [(n, how, size, True) for n in SEEDS for how, size in MOVES]
@@ -97,13 +109,13 @@ def measure(trials: int) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The part of docs/statistics.md between the markers, from a stored result."""
+    """Return the text of docs/statistics.md between the markers, from a stored result."""
     lines = [
-        f"Percent of {result['trials']:,} configurations of {N_EPOCHS} epochs and {N_IMAGES} images; NumPy "
-        f"{result['machine']['numpy']}, {result['seconds']:.0f} s in all.",
+        f"Percentages of {result['trials']:,} configurations with {N_EPOCHS} epochs and {N_IMAGES} images, measured",
+        f"in {result['seconds']:.0f} s with NumPy {result['machine']['numpy']}.",
         "",
-        "| seeds | images | seeds move by | said | interval above 0 | said, if chosen on the same losses "
-        f"| said of a rise of {100 * RISE:.0f} % |",
+        "| seeds | images | seeds move by | rise found | interval above 0 | found if chosen on the same losses "
+        f"| found for a true rise of {100 * RISE:.0f} % |",
         "|---|---|---|---|---|---|---|",
     ]
     ways = {"none": "nothing", "anew": "each epoch anew", "walk": "a walk"}
@@ -115,9 +127,10 @@ def table(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
+    """Measure and print the result, or write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="20 configurations a setting, to see that it runs")
-    parser.add_argument("-o", "--out", type=Path, help="write the result as JSON")
+    parser.add_argument("--quick", action="store_true", help="20 configurations per setting, as a smoke test")
+    parser.add_argument("-o", "--out", type=Path, help="file to write the result to, as JSON")
     parser.add_argument("--docs", action="store_true", help="only write docs/statistics.md from the stored result")
     parser.add_argument("--print", action="store_true", help="only show the page with the table of the stored result")
     options = parser.parse_args()

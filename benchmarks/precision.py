@@ -1,8 +1,8 @@
-"""What bfloat16 products cost in accuracy: a small study on real letters, kept under docs/studies/.
+"""Measure how much accuracy bfloat16 products cost, in a small study that docs/studies/ keeps.
 
 chalknet study --config docs/studies/precision.toml --data notmnist-6000.npz --out runs/precision
-python benchmarks/precision.py runs/precision     stores the finished study's figures, and writes the page anew
-python benchmarks/precision.py --docs             writes the page's tables from what is stored
+python benchmarks/precision.py runs/precision     store the results of the finished study, and write the page
+python benchmarks/precision.py --docs             write the tables of the page from the stored results
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ SPLITS = ("valid", "test")
 
 
 def figures(results: StudyResults) -> dict[str, Any]:
-    """Every run's figures, and bfloat16 less float32 with its interval over seeds and images."""
+    """Return the scores of every run, and the differences bfloat16 - float32 with intervals."""
     configs = {dict(config.settings)["precision"]: config for config in results.complete_configurations}
     rows = []
     for precision, config in configs.items():
         for seed in results.seeds:
             run = results.run(config, seed)
             assert run is not None
-            scores = {part: run.kept.scores(part) for part in ("train", *SPLITS)}
+            scores = {split: run.kept.scores(split) for split in ("train", *SPLITS)}
             row: dict[str, Any] = {
                 "precision": precision,
                 "seed": seed,
                 "trained": run.trained,
                 "seconds": run.seconds,
             }
-            for part, one in scores.items():
+            for split, one in scores.items():
                 assert one is not None
-                row |= {f"{part}_loss": one.loss, f"{part}_accuracy": one.accuracy}
+                row |= {f"{split}_loss": one.loss, f"{split}_accuracy": one.accuracy}
             rows.append(row)
     differences = {}
-    for part in SPLITS:
-        correct = results.correct(part)
+    for split in SPLITS:
+        correct = results.correct(split)
         short, full = (correct[configs[precision].label] for precision in ("bfloat16", "float32"))
         one = difference(short, full, labels=("bfloat16", "float32"))
-        differences[part] = {"difference": one.difference, "low": one.low, "high": one.high, "images": one.n_images}
+        differences[split] = {"difference": one.difference, "low": one.low, "high": one.high, "images": one.n_images}
     run = results.run(configs["float32"], results.seeds[0])
     assert run is not None
     return {"machine": run.machine, "runs": rows, "differences": differences}
 
 
 def tables(stored: dict[str, Any]) -> str:
-    """The page's tables."""
+    """Return the tables of the page."""
     lines = [
         "| seed | float32: valid, test | bfloat16: valid, test | train loss, both |",
         "|---|---|---|---|",
@@ -76,13 +76,13 @@ def tables(stored: dict[str, Any]) -> str:
         for precision in ("float32", "bfloat16"):
             rows = [pair[precision] for pair in by_seed.values()]
             cells.append(
-                ", ".join(f"{100 * function([row[f'{part}_accuracy'] for row in rows]):.2f}" for part in SPLITS)
+                ", ".join(f"{100 * function([row[f'{split}_accuracy'] for row in rows]):.2f}" for split in SPLITS)
             )
         lines.append(f"| {name} | {' | '.join(cells)} | |")
-    lines += ["", "| bfloat16 less float32 | points | 95 % interval, seeds and images | images |", "|---|---|---|---|"]
-    for part, one in stored["differences"].items():
+    lines += ["", "| bfloat16 - float32 | points | 95 % interval over seeds and images | images |", "|---|---|---|---|"]
+    for split, one in stored["differences"].items():
         low, high = (f"{100 * one[side]:+.2f}" for side in ("low", "high"))
-        lines.append(f"| {part} accuracy | {100 * one['difference']:+.2f} | {low} to {high} | {one['images']:,} |")
+        lines.append(f"| {split} accuracy | {100 * one['difference']:+.2f} | {low} to {high} | {one['images']:,} |")
     machine = stored["machine"]
     trained = sorted({row["trained"] for row in stored["runs"]})
     return "\n".join(
@@ -91,7 +91,8 @@ def tables(stored: dict[str, Any]) -> str:
 
 
 def _accuracies(row: dict[str, Any]) -> str:
-    return ", ".join(f"{100 * row[f'{part}_accuracy']:.2f} %" for part in SPLITS)
+    """Return the validation and test accuracy of a run as text."""
+    return ", ".join(f"{100 * row[f'{split}_accuracy']:.2f} %" for split in SPLITS)
 
 
 def csv_text(rows: list[dict[str, Any]]) -> str:
@@ -103,10 +104,11 @@ def csv_text(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
+    """Store the results of a finished study, and write or show the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", help="of the finished study")
-    parser.add_argument("--docs", action="store_true")
-    parser.add_argument("--print", action="store_true", dest="show")
+    parser.add_argument("folder", nargs="?", help="folder of the finished study")
+    parser.add_argument("--docs", action="store_true", help="only write the page from the stored results")
+    parser.add_argument("--print", action="store_true", dest="show", help="only show the page")
     arguments = parser.parse_args()
     if arguments.folder:
         found = figures(read_results(arguments.folder))
