@@ -28,7 +28,7 @@ def runs_of(spec):
 
 
 def trained(data, run):
-    return train_run(data, run, threads=1, how="one at a time")
+    return train_run(data, run, threads=1, concurrency="one at a time")
 
 
 def numbers(results):

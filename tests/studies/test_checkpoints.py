@@ -15,7 +15,7 @@ from studies.small_studies import RECIPE, Pool, runs_of, spec_of
 from chalknet.artifacts.checkpoint import CheckpointSchedule
 from chalknet.errors import OutputError, StoppedError
 from chalknet.studies import run_checkpoints, run_training
-from chalknet.studies.run_checkpoints import StopRequest, checkpoint_folder, checkpoint_path, training_alone
+from chalknet.studies.run_checkpoints import StopRequest, checkpoint_folder, checkpoint_path, run_lock
 from chalknet.studies.run_output import output_from
 from chalknet.studies.run_training import train_run, train_stack
 from chalknet.studies.runner.protocol import job_message
@@ -24,7 +24,7 @@ from chalknet.studies.runner.worker import train_job
 from chalknet.studies.store import Store
 
 DATA = made_images(240, seed=0)
-HOW = {"threads": 1, "how": "one at a time"}
+HOW = {"threads": 1, "concurrency": "one at a time"}
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +143,7 @@ def test_a_run_that_another_worker_still_trains_is_waited_for(folder, run):
     path, began, order = checkpoint_path(folder, run), threading.Event(), []
 
     def train_elsewhere():
-        with training_alone(path, StopRequest()):
+        with run_lock(path, StopRequest()):
             began.set()
             time.sleep(0.5)
             order.append("other")

@@ -30,7 +30,7 @@ def outcomes(ended=None, on_epoch=None, threads=1):
         if ended is not None:
             ended(number)
 
-    train_stack(DATA, RUNS, end, threads=threads, how="here", keep_model=[True] * len(RUNS), on_epoch=on_epoch)
+    train_stack(DATA, RUNS, end, threads=threads, concurrency="here", keep_model=[True] * len(RUNS), on_epoch=on_epoch)
     return found
 
 

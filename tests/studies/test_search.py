@@ -41,7 +41,9 @@ def search(trials, spec):
 
 def test_the_extra_is_named_where_it_is_missing_and_nothing_is_written(monkeypatch, tmp_path, small_images):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(MissingExtraError, match=r'^a search needs Optuna: pip install "chalknet\[search\]"\.$'):
+    with pytest.raises(
+        MissingExtraError, match=r'^a search needs Optuna\. Install it: pip install "chalknet\[search\]"\.$'
+    ):
         searched(small_images, tmp_path / "s")
     assert not (tmp_path / "s").exists()
     assert MissingExtraError.exit_code == 2
@@ -118,5 +120,5 @@ class TestWithOptuna:
         assert len(longer.configurations) == 8
 
     def test_a_search_needs_validation_samples(self, tmp_path):
-        with pytest.raises(ConfigError, match="goes by valid_accuracy, but there are no validation samples"):
+        with pytest.raises(ConfigError, match="optimizes valid_accuracy, but there are no validation samples"):
             study(made_images(240, 0), {"hidden": [3]}, out=tmp_path / "s", search="tpe", train_size=160, valid_size=0)

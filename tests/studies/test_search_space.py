@@ -128,9 +128,13 @@ def test_smaller_training_sets_are_parts_of_larger_ones_and_the_judged_images_th
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ("20,161", r"train_size 161 must be at most 160 samples, .* or set a larger train_size \(--train\)"),
-        ("0.1,0.9", r"train_size 0\.9, which is 216 of 240 samples, must be at most 160 .* Vary over smaller ones, or"),
-        ("0.001,0.5", r"train_size 0\.001, which is 0 of 240 samples, must be one sample at least\. Vary over larger"),
+        ("20,161", r"train_size 161 must be at most 160 samples, .* or set a larger one for the study \(--train\)"),
+        (
+            "0.1,0.9",
+            r"train_size 0\.9, which is 216 of 240 samples, must be at most 160 .* Vary train_size over smaller "
+            r"values, or",
+        ),
+        ("0.001,0.5", r"train_size 0\.001, which is 0 of 240 samples, must be at least one sample\. Vary train_size"),
     ],
 )
 def test_a_training_set_larger_than_the_common_one_or_empty_is_refused(small_images, values, message):

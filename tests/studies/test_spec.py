@@ -126,9 +126,13 @@ COUNT = "a range must have 2 to 10,000 values, such as 1e-6:1e-4:log5 or 0:0.9:l
         (["hiden=3"], "unknown field 'hiden' to vary. Did you mean 'hidden'?"),
         (
             ["layers=dense:5,dense:9"],
-            "layers cannot vary: it is a list. Vary hidden or activation, or make a study for each list of layers.",
+            "layers cannot vary: its values are lists. Vary hidden or activation, or run one study per list of layers.",
         ),
-        (["seed=1,2"], "seed cannot vary: it is what seeds count. Give seeds (--seeds) and first_seed (--first-seed)."),
+        (
+            ["seed=1,2"],
+            "seed cannot vary: every configuration is trained with several seeds. Set seeds (--seeds) and first_seed "
+            "(--first-seed).",
+        ),
         (["hidden=0"], "hidden must be one or more integers from 1 to 1000000, got [0]."),
         (["hidden=5,5"], "hidden must vary over different values, got 5 twice."),
         (["momentum=0:1:lin3"], "momentum must be a number >= 0 and < 1, got 1.0."),

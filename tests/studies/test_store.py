@@ -285,7 +285,7 @@ def test_a_file_that_is_no_store_is_named_and_left_as_it_is(tmp_path, make, mess
 def test_a_store_with_other_tables_views_or_triggers_is_refused(store, tmp_path, statements):
     store._db.executescript(statements)
     for open_it in (Store.create, Store.read):
-        with pytest.raises(StoreError, match="has other tables than those of a study's store"):
+        with pytest.raises(StoreError, match="its tables are not those of a study's store"):
             open_it(tmp_path)
 
 

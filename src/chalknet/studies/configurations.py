@@ -1,4 +1,4 @@
-"""`Configuration` and `RunKey`: one setting of a study's hyperparameters, and one training of it."""
+"""`Configuration`, one setting of a study's hyperparameters, and `RunKey`, one run of it."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ from chalknet.config import (
     with_former_names,
 )
 
-VARIES = "varies with the seed"  # stands in a configuration's identity for what its seeds vary
-# Sections that a key has even where all of them is default; a later one it has only where something of it is not.
+# Stands in the identity of a configuration for the value of a field that differs between seeds.
+VARIES = "varies with the seed"
+# The sections of version 0.1. An identity has them even if they are empty; sections that were added
+# later appear only if a field differs from its default, so that existing keys stay the same.
 FIRST_SECTIONS = ("split", "network", "optimizer", "training", "stopping")
-KEY_FORMAT = 1  # of what a key is made from; another number makes every configuration a new one
+KEY_FORMAT = 1  # a higher number would change every key, and no stored run would be found again
 KEY_LENGTH = 32  # hexadecimal digits
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One setting of the varied fields: what all of its seeds have in common.
+    """One setting of the varied fields, shared by the runs with all seeds.
 
     Attributes:
-        settings: (recipe field, value) of each varied field, in the order in which they were asked for.
-        recipe: the whole recipe with these settings; of the fields that seeds vary it holds the base's.
-        study_split: how the samples are divided. Its `train_size` is the study's; the configuration's own, in `recipe`,
-            is how many of the first of those training samples it uses, so that all configurations are judged on the
-            same
-            images.
-        seeds_vary: which of init, order and split differ between its seeds.
+        settings: (recipe field, value) of each varied field, in the order of the specification.
+        recipe: the complete recipe with these settings. Fields that differ between seeds have the
+            value of the base recipe.
+        study_split: how the study splits its samples. All configurations share the validation and
+            test images; a configuration with a smaller `recipe.split.train_size` uses the first so
+            many training samples of this split.
+        seeds_vary: which of "init", "order" and "split" differ between seeds.
     """
 
     settings: tuple[tuple[str, Any], ...]
@@ -48,26 +50,31 @@ class Configuration:
 
     @property
     def label(self) -> str:
-        """ "hidden=512x256, learning_rate=0.001", or "base" where nothing is varied."""
+        """The settings as text: "hidden=512x256, learning_rate=0.001", or "base" if nothing varies."""
         return ", ".join(f"{name}={value_text(value)}" for name, value in self.settings) or "base"
 
     @cached_property
     def key(self) -> str:
-        """The configuration's identity in a store: a digest of everything that decides its numbers but data and
-        seed.
+        """The identity of the configuration in a store.
+
+        It is a digest of everything that decides the results, except the data and the seed. Two
+        specifications that lead to the same configuration therefore share its runs.
         """
         text = json.dumps([KEY_FORMAT, self.identity()], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
     def identity(self) -> dict[str, Any]:
-        """What the key is a digest of: recipe and division where they are not the default, with what the seeds vary.
+        """Return what `key` is a digest of: the settings that differ from their defaults.
 
-        Defaults are left out so that a field that a later version adds does not make every configuration a new one.
+        Defaults are left out, so a field that a later version adds does not change existing keys.
+        Field names are those of the first version for the same reason. "division" is the split of
+        the study.
         """
         changed = {name: _not_default(getattr(self.recipe, name)) for name in SECTIONS}
         sections = {name: values for name, values in changed.items() if values or name in FIRST_SECTIONS}
         division = _not_default(self.study_split)
-        sections["split"] = {"train_size": self.recipe.split.train_size}  # all else of it is the division's
+        # The other fields of [split] are those of the study's split.
+        sections["split"] = {"train_size": self.recipe.split.train_size}
         if "init" in self.seeds_vary:
             sections["training"]["seed"] = VARIES
         if "order" in self.seeds_vary:
@@ -77,7 +84,11 @@ class Configuration:
         return {"division": division, **with_former_names(sections)}
 
     def recipe_of(self, seed: int) -> Recipe:
-        """The recipe of one seed: initial weights, batch order and split are the seed's as far as they vary."""
+        """Return the recipe of the run with this seed.
+
+        The seed sets the initial weights, the batch order and the split, as far as `seeds_vary`
+        says.
+        """
         training = self.recipe.training
         order = training.seed if training.batch_seed == SAME_AS_SEED else training.batch_seed
         settings: dict[str, Any] = {"split_seed": self.split_of(seed).split_seed}
@@ -89,7 +100,11 @@ class Configuration:
         return self.recipe.with_settings(**settings)
 
     def split_of(self, seed: int) -> SplitConfig:
-        """The division of one seed: where the split varies, by split_seed + seed, so that seed 0 has the base's own."""
+        """Return how the samples are split for this seed.
+
+        If the split varies, its seed is split_seed + seed, so seed 0 has the split of the base
+        recipe.
+        """
         if "split" not in self.seeds_vary:
             return self.study_split
         return replace(self.study_split, split_seed=(self.study_split.split_seed + seed) % 2**32)
@@ -97,22 +112,27 @@ class Configuration:
 
 @dataclass(frozen=True)
 class RunKey:
-    """One training of a study: a configuration and a seed."""
+    """The identity of a run: a configuration and a seed."""
 
     configuration: Configuration
     seed: int
 
     def __str__(self) -> str:
+        """Return the label and the seed."""
         return f"{self.configuration.label}, seed {self.seed}"
 
     @property
     def key(self) -> tuple[str, int]:
-        """The run's identity in a store."""
+        """The primary key of the run in a store: the configuration's key and the seed."""
         return (self.configuration.key, self.seed)
 
 
 def configuration_tables(config: Configuration) -> dict[str, Any]:
-    """Return a configuration without its settings as tables for JSON, which `configuration_from_tables` reads."""
+    """Return a configuration without its settings as JSON-ready tables.
+
+    `configuration_from_tables` reads them. The keys are columns of the store, so they keep the
+    names of the first version: "division" is `study_split`.
+    """
     recipe = config_tables(config.recipe, DataConfig())
     del recipe["data"]
     return {"recipe": recipe, "division": dict(vars(config.study_split)), "seeds_vary": list(config.seeds_vary)}
@@ -121,17 +141,23 @@ def configuration_tables(config: Configuration) -> dict[str, Any]:
 def configuration_from_tables(
     tables: Mapping[str, Any], where: str, settings: tuple[tuple[str, Any], ...] = ()
 ) -> Configuration:
-    """Return the configuration of `configuration_tables`.
+    """Return the configuration that `configuration_tables` describes.
+
+    Args:
+        tables: what `configuration_tables` returned.
+        where: the file, for messages.
+        settings: (recipe field, value) of each varied field.
 
     Raises:
-        ConfigError, KeyError, TypeError: the tables are not those of a configuration.
+        ConfigError: a value is invalid.
+        KeyError, TypeError: the tables are not those of a configuration.
     """
     recipe, _ = config_from_tables(tables["recipe"], where)
     return Configuration(settings, recipe, SplitConfig(**tables["division"]), tuple(tables["seeds_vary"]))
 
 
 def value_text(value: Any) -> str:
-    """A field's value as it is typed: 512x256, 1e-05, true."""
+    """Return a field's value as a user types it: 512x256, 1e-05, true."""
     if isinstance(value, tuple | list):
         return "x".join(map(str, value))
     if isinstance(value, bool):
@@ -143,6 +169,7 @@ def value_text(value: Any) -> str:
 
 
 def _not_default(section: Any) -> dict[str, Any]:
+    """Return the fields of a section that differ from their defaults, by their first names."""
     default = type(section)()
     changed = {
         item.name: getattr(section, item.name)

@@ -1,4 +1,4 @@
-"""What a study hands to its statistics: for each configuration, who was right on which image, checked once."""
+"""Check the input of the statistics: which images each seed classifies correctly."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ FloatArray = NDArray[np.float64]
 
 
 def checked_correct(correct: Any, name: str = "correct") -> FloatArray:
-    """correct as (S, M) float64.
+    """Return correct as an (S, M) float64 array.
 
     Args:
-        correct: (S, M) bool, or numbers in [0, 1]: a row a seed, a column an image; a single run may come as (M,).
+        correct: (S, M) bool, or numbers in [0, 1]; row s is a seed, column i an image. A single run
+            may be (M,).
+        name: what the array is called in messages.
+
     Raises:
-        ShapeError: not (S, M) with S >= 1 seeds and M >= 2 images.
-        DataError: a value that is not a number in [0, 1].
+        ShapeError: the array is not (S, M) with S >= 1 seeds and M >= 2 images.
+        DataError: a value is not in [0, 1].
     """
     found = np.asarray(correct)
     if found.dtype.kind not in "buif":
@@ -30,17 +33,21 @@ def checked_correct(correct: Any, name: str = "correct") -> FloatArray:
         raise ShapeError(f"{name} must be (S, M) with S >= 1 seeds and M >= 2 images, got {np.shape(correct)}.")
     values = found.astype(np.float64)
     if not np.all((values >= 0.0) & (values <= 1.0)):
-        raise DataError(f"{name} must be right or wrong (bool), or numbers in [0, 1].")
+        raise DataError(f"{name} must be bool or numbers in [0, 1].")
     return values
 
 
 def checked_configurations(configs: Mapping[str, Any] | Sequence[Any]) -> dict[str, FloatArray]:
-    """The configurations by label as (S, M) float64; a sequence is labeled "0", "1", ...
+    """Return the (S, M) float64 array of each configuration by label.
+
+    Args:
+        configs: arrays as in `checked_correct`, by label or in order. A sequence is labeled "0",
+            "1", ...
 
     Raises:
-        ShapeError: no configuration, a configuration that is not (S, M), or configurations with different numbers of
-            images.
-        DataError: a value that is not a number in [0, 1].
+        ShapeError: there is no configuration, an array is not (S, M), or the numbers of images
+            differ.
+        DataError: a value is not in [0, 1].
     """
     named = configs if isinstance(configs, Mapping) else {str(i): config for i, config in enumerate(configs)}
     checked = {str(label): checked_correct(config, f"configuration {label!r}") for label, config in named.items()}
@@ -48,5 +55,5 @@ def checked_configurations(configs: Mapping[str, Any] | Sequence[Any]) -> dict[s
         raise ShapeError("there must be at least one configuration, got none.")
     sizes = {label: config.shape[1] for label, config in checked.items()}
     if len(set(sizes.values())) > 1:
-        raise ShapeError(f"all configurations must be scored on the same images, got {sizes} of them.")
+        raise ShapeError(f"all configurations must be scored on the same images, got {sizes} images.")
     return checked

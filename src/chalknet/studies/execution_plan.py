@@ -1,4 +1,4 @@
-"""`Plan`: which runs of a study are trained at the same time, and how long and in how much memory."""
+"""`Plan`: which runs of a study are trained at the same time, with their time and memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property
 from chalknet.machine.processor import available_cores
 from chalknet.studies.configurations import RunKey
 
-Job = tuple[RunKey, ...]  # the runs that one worker trains at once
+Job = tuple[RunKey, ...]  # the runs that one worker trains at the same time
 MakePlan = Callable[[Sequence[RunKey]], "Plan"]
 
 
@@ -18,10 +18,11 @@ class RunGroup:
     """Runs that are trained in the same way.
 
     Attributes:
-        jobs: what workers are given at a time.
-        run_seconds: time of one run with all of its epochs, on one core or on the GPU, or None if not measured.
-        job_bytes: memory of a worker while it trains one of these jobs, 0 if not asked for.
-        device: where it trains them, "cpu" or "cuda".
+        jobs: the runs that a worker is given at a time.
+        run_seconds: time of one run with all of its epochs, on one core or on the GPU; None if it
+            was not measured.
+        job_bytes: memory of a worker that trains one of these jobs; 0 if it was not asked for.
+        device: where the jobs are trained, "cpu" or "cuda".
     """
 
     jobs: tuple[Job, ...]
@@ -31,28 +32,29 @@ class RunGroup:
 
     @property
     def n_runs(self) -> int:
+        """Number of runs."""
         return sum(len(job) for job in self.jobs)
 
     @property
     def size(self) -> int:
-        """Runs in the largest job."""
+        """Number of runs in the largest job."""
         return max(len(job) for job in self.jobs)
 
     @property
     def widths(self) -> tuple[str, ...]:
-        """The hidden widths there are, narrowest first."""
+        """The hidden widths of the runs as text, narrowest first."""
         found = {run.configuration.recipe.network.hidden for job in self.jobs for run in job}
         return tuple("x".join(map(str, hidden)) for hidden in sorted(found))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How the runs of a study are shared out among worker processes.
+    """How the runs of a study are distributed over worker processes.
 
     Attributes:
-        groups: the runs.
-        processes: worker processes at a time.
-        threads: of each process.
+        groups: all runs, grouped by how they are trained.
+        processes: number of worker processes at a time.
+        threads: number of threads of each process.
     """
 
     groups: tuple[RunGroup, ...]
@@ -61,11 +63,12 @@ class Plan:
 
     @property
     def n_runs(self) -> int:
+        """Number of runs."""
         return sum(group.n_runs for group in self.groups)
 
     @property
     def seconds(self) -> float | None:
-        """Estimated time until the last run is finished if none stops early, or None if not measured."""
+        """Estimated time until the last run is finished if none stops early; None if not measured."""
         cores = max(1, min(self.processes * self.threads, available_cores()))
         total = 0.0
         for group in self.groups:
@@ -81,7 +84,10 @@ class Plan:
 
     @property
     def description(self) -> str:
-        """ "2 processes, 12 runs", or "1 process on a GPU, 48 runs in stacks of up to 16, 3 runs one by one"."""
+        """The plan in words, such as "2 processes, 12 runs".
+
+        With a GPU: "1 process on a GPU, 48 runs in stacks of up to 16, 3 runs one by one".
+        """
         stacked = [group for group in self.groups if group.size > 1]
         n_stacked = sum(group.n_runs for group in stacked)
         place = " on a GPU" if any(group.device == "cuda" for group in self.groups) else ""
@@ -94,10 +100,10 @@ class Plan:
 
     @cached_property
     def job_of(self) -> dict[tuple[str, int], Job]:
-        """The job that each run is in, by the run's key."""
+        """The job that each run belongs to, by `RunKey.key`."""
         return {run.key: job for group in self.groups for job in group.jobs for run in job}
 
 
 def plan_single_runs(runs: Sequence[RunKey], processes: int, threads: int) -> Plan:
-    """Return the plan of runs that each have a process to themselves, as on processors; nothing is measured."""
+    """Return the plan that gives each run a job of its own, as on processors; nothing is measured."""
     return Plan((RunGroup(tuple((run,) for run in runs), None, 0),), processes, threads)

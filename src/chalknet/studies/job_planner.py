@@ -1,8 +1,8 @@
-"""Decide which runs of a study are trained at the same time, and estimate the time and memory that this takes.
+"""Decide which runs of a study are trained at the same time, and estimate time and memory.
 
-On processors each worker process trains one run at a time. On a GPU a worker trains as many runs at once as the GPU's
-memory holds. Nothing is measured unless the plan's time is asked for. A plan changes no result; stacked runs equal runs
-trained alone to rounding.
+On processors each worker process trains one run at a time. On a GPU a worker trains as many runs at
+once as the GPU's memory holds. Nothing is measured unless the time is asked for. A plan changes no
+result: a run in a stack equals a run trained alone, to rounding.
 """
 
 from __future__ import annotations
@@ -28,15 +28,18 @@ from chalknet.studies.search_space import configuration_splits, study_splits
 from chalknet.training.joint_training import stack_key, stack_sort_key, train_jointly
 from chalknet.training.trainer import Trainer, gpu_bytes, run_epochs
 
-MEASURED_SAMPLES = 2_048  # random samples to train on, at most: more than the inner caches hold as floats
-MEASURED_EPOCHS = 3  # the first of which does not count
-# A GPU takes as long for a few samples as for many, and records updates and scores in its first epochs.
+# The time of a run is measured on at most so many random samples: more than the inner caches hold.
+MEASURED_SAMPLES = 2_048
+MEASURED_EPOCHS = 3  # the first one is not counted
+# A GPU takes as long for a few samples as for many, and captures its graphs in the first epochs.
 MEASURED_SAMPLES_ON_GPU, MEASURED_EPOCHS_ON_GPU = 65_536, 8
-MEASURED_BYTES = 2**28  # size of the random samples, at most
-MAX_STACK = 512  # this many networks keep a GPU busy whatever their widths, and a crash loses no more than these
-GPU_FRACTION = 2  # one part in so many of a GPU's free memory is for what each network has for itself
-VALUE_COPIES = 8  # of a layer's values, with batch normalization: its input, its output, their gradients, and sums
-PROCESS_BYTES = 120 * 2**20  # size of a worker process before it has read anything, about
+MEASURED_BYTES = 2**28  # maximum size of the random samples
+# So many networks keep a GPU busy whatever their widths. A crash loses the runs of one stack at most.
+MAX_STACK = 512
+GPU_FRACTION = 2  # 1/GPU_FRACTION of a GPU's free memory is for what each network has for itself
+# With batch normalization, a layer's values are held this often: input, output, gradients and sums.
+VALUE_COPIES = 8
+PROCESS_BYTES = 120 * 2**20  # approximate size of a worker process before it has read anything
 TORCH_BYTES = 250 * 2**20  # what torch adds to it
 
 
@@ -46,24 +49,27 @@ class Planner:
     Args:
         data: the study's samples.
         processes: worker processes at a time.
-        threads: of each process.
+        threads: threads of each process.
         stack: the most runs to train at once on a GPU, or None for as many as fit.
-        is_remote: whether workers run on other machines, whose GPUs this one cannot ask for their memory; None as
-            stack then means 1.
+        is_remote: whether workers run on other machines. Their GPUs cannot be asked for their
+            memory from here, so None as stack then means 1.
     """
 
     def __init__(
         self, data: Dataset, *, processes: int, threads: int = 1, stack: int | None = None, is_remote: bool = False
     ) -> None:
+        """Create a planner; see the class for the arguments."""
         self._data, self._processes, self._threads = data, processes, threads
         self._stack, self._is_remote = stack, is_remote
         self._free: dict[Hashable, int] = {}
 
     def plan(self, runs: Sequence[RunKey], *, timed: bool = False) -> Plan:
-        """Return the plan for some runs.
+        """Return the plan for these runs.
 
         Args:
-            timed: whether to measure how long a run of each group takes, which itself takes some seconds.
+            runs: the runs to train.
+            timed: whether to measure how long a run of each group takes, which itself takes some
+                seconds.
         """
         groups: dict[Hashable, list[RunKey]] = {}
         for run in runs:
@@ -71,7 +77,10 @@ class Planner:
         return Plan(tuple(self._group(group, timed) for group in groups.values()), self._processes, self._threads)
 
     def _group_key(self, run: RunKey) -> Hashable:
-        """Return a key that runs share which may be stacked, or which cost about the same where none is stacked."""
+        """Return a key that is equal for runs of one group.
+
+        On a GPU these are runs that can be stacked; on processors, runs that cost about the same.
+        """
         recipe = run.configuration.recipe_of(run.seed)
         if self._max_stack(recipe) > 1:
             return stack_key(recipe, self._data), recipe.training.epochs, run.configuration.split_of(run.seed)
@@ -79,7 +88,7 @@ class Planner:
         return size, training.batch_size, training.epochs, training.engine, training.device
 
     def _max_stack(self, recipe: Recipe) -> int:
-        """Return how many runs of a recipe a worker may train at once, as far as their number is not their memory's."""
+        """Return how many runs of a recipe a worker may train at once, before memory is considered."""
         training = recipe.training
         is_remote_gpu = self._is_remote and training.engine == "torch" and training.device != "cpu"
         if stack_key(recipe, self._data) is None or not (is_remote_gpu or self._gpu_bytes(recipe)):
@@ -87,6 +96,7 @@ class Planner:
         return self._stack or (1 if self._is_remote else MAX_STACK)
 
     def _group(self, runs: list[RunKey], timed: bool) -> RunGroup:
+        """Return the group of these runs, which share a `_group_key`."""
         first = runs[0]
         recipe, splits = (
             first.configuration.recipe,
@@ -113,10 +123,11 @@ class Planner:
         return RunGroup(jobs, seconds, self._job_bytes(max(jobs, key=len), splits), "cuda" if gpu_bytes else "cpu")
 
     def _gpu_bytes_of_run(self, recipe: Recipe, splits: Splits) -> int:
-        """Return the memory that one network has for itself on a GPU.
+        """Return the GPU memory that one network needs for itself.
 
-        It is weights, gradients, operands and slots, snapshots of the last two epochs and of the best, and the outcome
-        of each sample. With batch normalization it is also the values of a whole batch and what their derivative needs.
+        It holds weights, gradients, operands and optimizer state, snapshots of the last two epochs
+        and of the best one, and the score of each sample. With batch normalization it also holds
+        the values of a whole batch, and what their derivative needs.
         """
         architecture = architecture_for(recipe, self._data.n_inputs, self._data.n_classes)
         copies = 6 + 4 * len(optimizer_for(recipe.optimizer).state_names)
@@ -126,20 +137,22 @@ class Planner:
         return _float_bytes(recipe) * n_values
 
     def _gpu_bytes(self, recipe: Recipe) -> int:
-        """Return the free memory of the GPU on which a recipe is trained, or 0 where it is none of this machine's."""
+        """Return the free memory of the GPU that trains this recipe, or 0 if there is none here."""
         training = recipe.training
         key = (training.engine, training.device, training.precision)
         if key not in self._free:
             try:
                 self._free[key] = 0 if self._is_remote else gpu_bytes(training)
-            except ChalknetError:  # whoever trains reports that the engine is missing
+            except ChalknetError:  # the worker that trains reports that the engine is missing
                 self._free[key] = 0
         return self._free[key]
 
     def _n_parameters(self, recipe: Recipe) -> int:
+        """Return the number of parameters of a recipe's network."""
         return architecture_for(recipe, self._data.n_inputs, self._data.n_classes).n_parameters
 
     def _job_bytes(self, job: Job, splits: Splits) -> int:
+        """Return the memory of a worker process that trains this job."""
         recipe = job[0].configuration.recipe
         n_values = sum(splits.sizes.values()) * self._data.n_inputs
         held = 0 if isinstance(self._data.inputs, OnDiskSamples) else n_values * self._data.inputs.dtype.itemsize
@@ -148,7 +161,7 @@ class Planner:
         return base + held + resident + sum(self._network_bytes(run.configuration.recipe, splits) for run in job)
 
     def _network_bytes(self, recipe: Recipe, splits: Splits) -> int:
-        """Return the size of a network's weights, gradients and slots, a tile with its values, and copies of these."""
+        """Return the memory of one network on a processor: weights, gradients, state and a tile."""
         n_train, batch = len(splits.train), recipe.training.batch_size
         rows = min(n_train if batch == FULL else min(int(batch), n_train), recipe.training.tile_rows)
         n_weights = (2 + len(optimizer_for(recipe.optimizer).state_names)) * self._n_parameters(recipe)
@@ -158,13 +171,17 @@ class Planner:
 def measured_seconds(
     data: Dataset, sizes: Mapping[str, int], recipes: Sequence[Recipe], *, on_gpu: bool = False
 ) -> float:
-    """Return the time of one of some runs that are trained at once, or of a single one, with all of its epochs.
+    """Measure the time of one run with all of its epochs, in seconds.
 
-    It is measured on few random samples: on a processor in the time of one thread, so that other work on the machine
-    hardly matters; on a GPU by the clock and on more samples.
+    It is measured on few random samples and scaled up. On a processor it is the CPU time of one
+    thread, so other work on the machine hardly matters. On a GPU it is wall time, and more samples
+    are used.
 
     Args:
-        sizes: numbers of samples of the parts "train", "valid" and "test" that will be trained on.
+        data: the study's samples; only their shape and type are used.
+        sizes: number of "train", "valid" and "test" samples of the runs.
+        recipes: the recipes of runs that are trained at once; the time is that of one of them.
+        on_gpu: whether they are trained on a GPU.
     """
     clock, most, epochs = time.thread_time, MEASURED_SAMPLES, MEASURED_EPOCHS
     if on_gpu:
@@ -173,7 +190,7 @@ def measured_seconds(
     n_train = min(sizes["train"], most, max(1, MEASURED_BYTES // sample_bytes))
     judged = [-(-sizes[part] * n_train // sizes["train"]) for part in ("valid", "test")]
     samples, splits = _random_samples(data, n_train, *judged)
-    # With so small a learning rate no network moves, and none diverges.
+    # With such a small learning rate, weights hardly change and no network diverges.
     tried = [
         recipe.with_settings(epochs=epochs, stop_early=False, learning_rate=1e-12, class_weights="equal")
         for recipe in recipes
@@ -203,7 +220,7 @@ def measured_seconds(
 
 
 def cut(runs: Sequence[RunKey], most: int, processes: int) -> tuple[Job, ...]:
-    """Return jobs of at most so many runs, evenly shared out among processes."""
+    """Return jobs of at most `most` runs, distributed evenly over the processes."""
     n_jobs = processes * -(-len(runs) // (most * processes))
     size = -(-len(runs) // n_jobs)
     return tuple(tuple(runs[start : start + size]) for start in range(0, len(runs), size))
@@ -220,4 +237,5 @@ def _random_samples(data: Dataset, n_train: int, n_valid: int, n_test: int) -> t
 
 
 def _float_bytes(recipe: Recipe) -> int:
+    """Return the bytes of a recipe's floating-point type."""
     return 8 if recipe.training.dtype == "float64" else 4

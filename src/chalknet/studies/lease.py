@@ -10,10 +10,13 @@ from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
-HEARTBEAT_SECONDS = 2.0  # between two heartbeats
-STALE_SECONDS = 6.0  # without a new heartbeat, after which a process on another machine counts as dead
+HEARTBEAT_SECONDS = 2.0  # time between two heartbeats
+# A process on another machine counts as dead after this time without a new heartbeat.
+STALE_SECONDS = 6.0
 
-_held: set[str] = set()  # ids of this process's own leases
+# Ids of the leases that this process holds. A process that ends one study and runs another must not
+# take its own old lease for alive, although the process with that number is.
+_held: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -21,11 +24,11 @@ class Lease:
     """The right of a process to claim runs of a study.
 
     Attributes:
-        id: unique, also among the studies of one process.
-        host: the machine, its boot and its name space of processes: where pid means something.
-        pid: the process's number.
-        started: when the process started, in the system's own unit, which tells it apart from a later process with the
-            same number; "" if the system does not tell.
+        id: unique, also among the leases of one process.
+        host: the machine, its boot and its process namespace: where pid is meaningful.
+        pid: the process number.
+        started: when the process started, in clock ticks of the system. It distinguishes the
+            process from a later one with the same number; "" if the system does not say.
     """
 
     id: str
@@ -47,16 +50,19 @@ def end_lease(lease: Lease) -> None:
 
 
 class LeaseObserver:
-    """Judges which holders of leases may be at work: on this host by their processes, elsewhere by their heartbeats.
+    """Decides whether the holder of a lease is alive.
 
-    Clocks of machines differ. So a heartbeat only has to change, and the time since its last change is measured here.
+    On this host it looks at the process. On another host it looks at heartbeats: a heartbeat only
+    has to change, and the time since its last change is measured with this host's clock, since the
+    clocks of machines differ.
     """
 
     def __init__(self) -> None:
+        """Create an observer that has seen no heartbeat yet."""
         self._seen: dict[str, tuple[float, float]] = {}
 
     def is_alive(self, lease: Lease, heartbeat: float) -> bool:
-        """Return whether the holder of a lease, whose last heartbeat has this value, may be at work."""
+        """Return whether the holder of a lease may be at work, given its last heartbeat."""
         if lease.host != this_host() or os.name != "posix":
             value, since = self._seen.get(lease.id, (None, 0.0))
             if value != heartbeat:
@@ -70,23 +76,24 @@ class LeaseObserver:
 
 @cache
 def this_host() -> str:
-    """Return a name for the place where process numbers mean something."""
+    """Return a name for the machine, boot and process namespace where pids are unique."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         space = Path("/proc/self/ns/pid").readlink().name
-    except OSError:  # not Linux
+    except OSError:  # another system than Linux
         boot = space = ""
     return f"{platform.node()} {boot} {space}".rstrip()
 
 
 def _is_running(pid: int, started: str) -> bool:
+    """Return whether a process with this number and start time exists."""
     now = _start_time(pid)
     if now is not None:
         return now == started
     if Path("/proc/self/stat").exists():
         return False
     try:
-        os.kill(pid, 0)  # asks only, on POSIX
+        os.kill(pid, 0)  # signal 0 only checks that the process exists
     except ProcessLookupError:
         return False
     except PermissionError:
@@ -95,10 +102,11 @@ def _is_running(pid: int, started: str) -> bool:
 
 
 def _start_time(pid: int) -> str | None:
-    """Return when a process started, in ticks since the boot, or None if it has ended or the system does not tell."""
+    """Return when a process started, in clock ticks since boot, or None if it has ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    values = text.rpartition(")")[2].split()  # what stands before is the name, which may hold anything
+    # The name of the process comes first, in parentheses, and may contain anything.
+    values = text.rpartition(")")[2].split()
     return None if len(values) < 20 or values[0] in "ZX" else values[19]

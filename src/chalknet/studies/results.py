@@ -1,13 +1,13 @@
-"""What a study found, as it is read: configurations, seeds, and of each run its history, predictions and time.
+"""Read what a study has measured: its configurations, seeds and runs.
 
     results = chalknet.read_results("runs/widths")
-    for configuration in results.complete_configurations:
+    for config in results.complete_configurations:
         for seed in results.seeds:
-            run = results.run(configuration, seed)
+            run = results.run(config, seed)
             run.valid.correct.mean(), run.kept_epoch, run.seconds
-    correct = results.correct("test")        # {"hidden=100": (S, M) bool, ...}, images paired between configurations
+    correct = results.correct("test")  # {"hidden=100": (S, M) bool, ...}; column m is the same image everywhere
 
-Nothing is read before it is asked for, and nothing is kept.
+Each result is read from the store when it is asked for, and not cached.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ STATUSES = ("todo", "running", "done", "failed")
 
 @dataclass(frozen=True, eq=False)
 class LabeledPredictions:
-    """What a run's kept network says of the M images of one part, validation or test.
+    """The predictions of a run's kept network for the M images of a split, with their labels.
 
     Attributes:
         labels: (M,) int64, the true classes.
-        predicted: (M,) int64, the most probable ones.
+        predicted: (M,) int64, the most probable classes.
         confidence: (M,) float32, the probability of the predicted class.
         true_probability: (M,) float32, the probability of the true class.
-        index: (M,) int64, the images' positions in the data set.
+        index: (M,) int64, the positions of the images in the data set.
     """
 
     labels: NDArray[np.int64]
@@ -59,25 +59,26 @@ class LabeledPredictions:
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """(M,) whether the predicted class is the true one."""
+        """(M,) bool, whether the predicted class is the true one."""
         correct: NDArray[np.bool_] = self.predicted == self.labels
         return correct
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers, in [0, 1]."""
+        """The fraction of correct predictions, in [0, 1]."""
         return float(self.correct.mean())
 
 
 @dataclass(frozen=True, eq=False)
 class RunRecord:
-    """What one training gave, without what it says of single images.
+    """The result of a run without its predictions.
 
     Attributes:
-        history: one record an epoch.
-        kept_epoch: the epoch whose weights are kept: the last, or the best of a run that stopped early.
-        seconds: wall time of the epochs.
-        trained: how, in words: "numpy engine, float32, one at a time".
+        history: one record per epoch.
+        kept_epoch: the epoch whose weights are kept: the last one, or the best one if training
+            stopped early. Epochs count from 1.
+        seconds: wall time of all epochs.
+        trained: how it was trained, in words: "numpy engine, float32, one at a time".
         machine: JSON-ready facts of the machine that trained it.
     """
 
@@ -95,13 +96,15 @@ class RunRecord:
 
 @dataclass(frozen=True, eq=False)
 class RunResult(RunRecord):
-    """What one training gave, with what its kept network says of every validation and test image.
+    """The result of a run with the predictions of its kept network.
 
     Attributes:
-        valid, test: the kept network's predictions; None where the part is empty.
-        valid_losses: (E, M) float16, or float32 or float64 where losses need it, each validation image's loss in nats
-            after each epoch; (E, 0) without a validation part. Stores of before have 65504 in place of larger losses.
-        valid_correct: (E, M) bool, whether its most probable class was then the true one.
+        valid: predictions for the validation images; None if there are none.
+        test: predictions for the test images; None if there are none.
+        valid_losses: (E, M) float16, float32 or float64, the loss of each validation image after
+            each epoch, in nats; (E, 0) without validation images. Stores of early versions have
+            65504 in place of larger losses.
+        valid_correct: (E, M) bool, whether the most probable class of each image was the true one.
     """
 
     valid: LabeledPredictions | None
@@ -109,9 +112,9 @@ class RunResult(RunRecord):
     valid_losses: NDArray[np.floating[Any]]
     valid_correct: NDArray[np.bool_]
 
-    def predictions(self, name: str) -> LabeledPredictions | None:
-        """The predictions of "valid" or "test"."""
-        return {"valid": self.valid, "test": self.test}[name]
+    def predictions(self, split: str) -> LabeledPredictions | None:
+        """Return the predictions for split "valid" or "test", or None if the split is empty."""
+        return {"valid": self.valid, "test": self.test}[split]
 
 
 @dataclass(frozen=True)
@@ -119,12 +122,13 @@ class DataFacts:
     """The samples that a study is about.
 
     Attributes:
-        source, sha256: where they came from, and the digest of it.
-        samples: N.
+        source: the file or folder that they came from.
+        sha256: digest of the source.
+        samples: N, the number of samples.
         class_names: K names.
-        sample_shape: (H, W) of images, (I,) of rows.
-        split_sizes: samples of "train", "valid" and "test" in the study's division; a configuration that varies
-            train_size trains on fewer.
+        sample_shape: (H, W) of images, (I,) of table rows.
+        split_sizes: number of "train", "valid" and "test" samples in the study's split. A
+            configuration that varies train_size trains on fewer.
     """
 
     source: str
@@ -137,17 +141,18 @@ class DataFacts:
 
 @dataclass(frozen=True, eq=False)
 class StudyResults:
-    """A study as it stood when it was read; finished runs are loaded from its store when they are asked for.
+    """The state of a study when it was read; finished runs are loaded from the store on demand.
 
     Attributes:
         spec: the specification.
-        data: the samples it is about.
-        configurations: in the order in which they were asked for.
-        seeds: that every configuration is to have.
+        data: the samples that the study is about.
+        configurations: in the order of the specification.
+        seeds: the seeds that every configuration is trained with.
         statuses: (configuration key, seed) -> "todo", "running", "done" or "failed".
-        errors: (configuration key, seed) -> what a failed run failed with.
-        load: reads one finished run. load_record: the same without its arrays, where there is a cheaper way.
-        folder: the study's, or None of results that are in no store.
+        errors: (configuration key, seed) -> the error of a failed run.
+        load: reads one finished run.
+        folder: the study's folder, or None for results that are in no store.
+        load_record: reads one finished run without its predictions, if that is faster than `load`.
     """
 
     spec: StudySpec
@@ -161,6 +166,7 @@ class StudyResults:
     load_record: Callable[[Configuration, int], RunRecord] | None = None
 
     def __repr__(self) -> str:
+        """Return the numbers of configurations, seeds and runs by status."""
         counts = ", ".join(f"{count} {status}" for status, count in self.counts.items() if count)
         return f"<StudyResults {len(self.configurations)} configurations x {len(self.seeds)} seeds: {counts}>"
 
@@ -170,29 +176,27 @@ class StudyResults:
         return tuple(RunKey(config, seed) for config in self.configurations for seed in self.seeds)
 
     def status(self, config: Configuration, seed: int) -> str:
-        """ "todo", "running", "done" or "failed"."""
+        """Return "todo", "running", "done" or "failed"."""
         return self.statuses.get((config.key, seed), "todo")
 
     def run(self, config: Configuration, seed: int) -> RunResult | None:
-        """What the training of a configuration from a seed gave; None where it is not done."""
+        """Return the result of a configuration with this seed, or None if it is not done."""
         return self.load(config, seed) if self.status(config, seed) == "done" else None
 
     def record(self, config: Configuration, seed: int) -> RunRecord | None:
-        """As `run`, without what it says of single images, which is read much faster."""
+        """Return the result without predictions, or None if it is not done; much faster than `run`."""
         if self.status(config, seed) != "done":
             return None
         return (self.load_record or self.load)(config, seed)
 
     def finished_runs(self, config: Configuration) -> dict[int, RunResult]:
-        """The finished runs of a configuration by seed, in the seeds' order; all of them are held while the answer
-        is.
-        """
+        """Return the finished runs of a configuration by seed; all of them are held in memory."""
         found = {seed: self.run(config, seed) for seed in self.seeds}
         return {seed: result for seed, result in found.items() if result is not None}
 
     @property
     def counts(self) -> dict[str, int]:
-        """Runs of each status."""
+        """The number of runs of each status."""
         found = [self.status(run.configuration, run.seed) for run in self.runs]
         return {status: found.count(status) for status in STATUSES}
 
@@ -207,23 +211,23 @@ class StudyResults:
 
     @property
     def complete_configurations(self) -> tuple[Configuration, ...]:
-        """The configurations whose every seed is done."""
+        """The configurations whose runs are all done."""
         return tuple(
             config for config in self.configurations if all(self.status(config, seed) == "done" for seed in self.seeds)
         )
 
     @property
     def has_same_images(self) -> bool:
-        """Whether all runs are judged on the same images; not where the split varies with the seed."""
+        """Whether all runs are scored on the same images; False if the split varies with the seed."""
         return len({config.study_split for config in self.configurations}) <= 1 and not any(
             "split" in c.seeds_vary for c in self.configurations
         )
 
     def configuration(self, label: str) -> Configuration:
-        """The configuration of that label.
+        """Return the configuration with this label.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: no configuration has it.
         """
         found = next((config for config in self.configurations if config.label == label), None)
         if found is None:
@@ -232,65 +236,80 @@ class StudyResults:
             )
         return found
 
-    def correct(self, part: str) -> dict[str, NDArray[np.bool_]]:
-        """By label of each complete configuration, (S, M) whether seed s is right about image m; images are those of
-        `index`.
-
-        Column m is the same image for every configuration and every seed.
+    def correct(self, split: str) -> dict[str, NDArray[np.bool_]]:
+        """Return, for each complete configuration, which images each seed classifies correctly.
 
         Args:
-            part: "valid" or "test".
+            split: "valid" or "test".
+
+        Returns:
+            (S, M) bool by label of the configuration. Row s is a seed; column m is the same image
+            for all seeds and configurations (`index` says which).
+
         Raises:
-            ConfigError: the split varies with the seed, so that columns would be other images for every seed, which
-                `correct_of_seed` gives; or the study has no such part.
+            ConfigError: the split varies with the seed, so seeds have different images (use
+                `correct_of_seed`); or the study has no such split.
         """
         if not self.has_same_images:
-            raise ConfigError("the seeds of this study vary the split, so their images differ. Use correct_of_seed.")
+            raise ConfigError(
+                "the split of this study varies with the seed, so its seeds have different images. Use correct_of_seed."
+            )
         return {
-            config.label: np.stack([self._correct(config, seed, part) for seed in self.seeds])
+            config.label: np.stack([self._correct(config, seed, split) for seed in self.seeds])
             for config in self.complete_configurations
         }
 
-    def correct_of_seed(self, part: str, seed: int) -> dict[str, NDArray[np.bool_]]:
-        """By label of each complete configuration, (M,) whether this seed is right about image m, the same image for
-        every configuration.
+    def correct_of_seed(self, split: str, seed: int) -> dict[str, NDArray[np.bool_]]:
+        """Return, for each complete configuration, which images one seed classifies correctly.
+
+        Returns:
+            (M,) bool by label of the configuration; entry m is the same image for all
+            configurations.
 
         Raises:
-            ConfigError: the study has no such part.
+            ConfigError: the study has no such split.
         """
-        return {config.label: self._correct(config, seed, part) for config in self.complete_configurations}
+        return {config.label: self._correct(config, seed, split) for config in self.complete_configurations}
 
-    def index(self, part: str, seed: int | None = None) -> NDArray[np.int64]:
-        """(M,) positions in the data set of the images of "valid" or "test": the columns of `correct`.
+    def index(self, split: str, seed: int | None = None) -> NDArray[np.int64]:
+        """Return the positions in the data set of the images of a split, the columns of `correct`.
 
         Args:
-            seed: whose, where the split varies with the seed; the first seed's otherwise.
+            split: "valid" or "test".
+            seed: the seed whose images these are, if the split varies with the seed. Default: the
+                first.
+
+        Returns:
+            (M,) int64.
+
         Raises:
-            ConfigError: no configuration is complete, or the study has no such part.
+            ConfigError: no configuration is complete, or the study has no such split.
         """
         if not self.complete_configurations:
             raise ConfigError("no configuration of this study is complete yet.")
-        return self._predictions(self.complete_configurations[0], self.seeds[0] if seed is None else seed, part).index
+        return self._predictions(self.complete_configurations[0], self.seeds[0] if seed is None else seed, split).index
 
     def model_path(self, config: Configuration) -> Path | None:
-        """The model file of a configuration's first seed; None where there is none."""
+        """Return the model file of a configuration's first seed, or None if there is none."""
         if self.folder is None:
             return None
         path = self.folder / model_name(config, self.spec.first_seed)
         return path if path.is_file() else None
 
-    def _correct(self, config: Configuration, seed: int, part: str) -> NDArray[np.bool_]:
-        return self._predictions(config, seed, part).correct
+    def _correct(self, config: Configuration, seed: int, split: str) -> NDArray[np.bool_]:
+        """Return which images of a split one run classifies correctly, (M,) bool."""
+        return self._predictions(config, seed, split).correct
 
-    def _predictions(self, config: Configuration, seed: int, part: str) -> LabeledPredictions:
+    def _predictions(self, config: Configuration, seed: int, split: str) -> LabeledPredictions:
+        """Return the predictions of a run of a complete configuration; raises ConfigError if empty."""
         result = self.run(config, seed)
         assert result is not None, "asked of complete configurations only"
-        predictions = result.predictions(part)
+        predictions = result.predictions(split)
         if predictions is None:
-            raise ConfigError(f"this study has no {part} part.")
+            raise ConfigError(f"this study has no {split} samples.")
         return predictions
 
 
 def model_name(config: Configuration, seed: int) -> str:
-    """Where in a study's folder the model file of a run is, if it is kept."""
+    """Return the path of a run's model file within the study's folder."""
     return f"models/{config.key[:16]}-seed{seed}.safetensors"

@@ -1,4 +1,4 @@
-"""A study's store as `StudyResults`: opened read-only for each thing that is asked."""
+"""Read a study's folder as `StudyResults`; the store is opened read-only for each request."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ from chalknet.studies.store import Store
 
 
 def read_results(folder: str | Path, *, all_configurations: bool = False) -> StudyResults:
-    """Read the results of a study's folder, also while another process works on it. Nothing is written.
+    """Read the results of a study, also while another process works on it. Nothing is written.
 
     Args:
-        all_configurations: whether to add the configurations of earlier specifications after those of the present one.
+        folder: the study's folder.
+        all_configurations: whether to add the configurations of earlier specifications after those
+            of the present one.
+
     Raises:
-        StoreError: there is no study, or its store is damaged, foreign or too new.
+        StoreError: the folder holds no study, or its store is damaged, foreign or too new.
     """
     folder = Path(folder)
     with Store.read(folder) as store:
@@ -58,7 +61,11 @@ def read_results(folder: str | Path, *, all_configurations: bool = False) -> Stu
 
 
 def chosen_configurations(spec: StudySpec, store: Store) -> tuple[Configuration, ...]:
-    """The configurations of a specification: its grid, or what its search has chosen so far."""
+    """Return the configurations of a specification: its grid, or what its search has chosen so far.
+
+    Raises:
+        StoreError: a stored trial of the search is damaged.
+    """
     if spec.search is None:
         return grid_configurations(spec)
     trials = store.trials(search_key(spec))[: spec.search.trials]
@@ -69,7 +76,11 @@ def chosen_configurations(spec: StudySpec, store: Store) -> tuple[Configuration,
 
 
 def _data_facts(data: Mapping[str, Any], sizes: Any) -> DataFacts:
-    """Return what a store keeps of its data, each value checked; raises ValueError and what a wrong type leads to."""
+    """Return the facts that a store keeps of its data, after checking each value.
+
+    A store may come from a stranger. A wrong value raises ValueError, a wrong type whatever Python
+    raises; the caller turns both into a StoreError.
+    """
     names, shape, samples = tuple(data["class_names"]), tuple(data["sample_shape"]), data["samples"]
     check_class_names(names, "class_names")
     numbers = {
@@ -79,7 +90,7 @@ def _data_facts(data: Mapping[str, Any], sizes: Any) -> DataFacts:
     }
     for name, value in numbers.items():
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-            raise ValueError(f"{name} is {short(value)}, which is no number of samples or values")
+            raise ValueError(f"{name} is {short(value)}, which is not a number of samples or values")
     if len(shape) not in (1, 2) or 0 in shape or sum(sizes[part] for part in SPLITS) > samples:
         raise ValueError(f"sample_shape {shape} and split sizes {short(sizes)} are not those of {samples} samples")
     return DataFacts(
@@ -88,9 +99,7 @@ def _data_facts(data: Mapping[str, Any], sizes: Any) -> DataFacts:
 
 
 def _earlier_configurations(spec: StudySpec, known: set[str], store: Store) -> tuple[Configuration, ...]:
-    """The configurations that an earlier specification asked for, named by where they differ from the present
-    recipe.
-    """
+    """Return the configurations of earlier specifications, labeled by their differences."""
     found = []
     for key, tables in store.configuration_tables().items():
         if key not in known:
@@ -100,7 +109,7 @@ def _earlier_configurations(spec: StudySpec, known: set[str], store: Store) -> t
 
 
 def _differences(config: Configuration, spec: StudySpec) -> tuple[tuple[str, Any], ...]:
-    """(field, value) wherever a configuration is not the present recipe, or is varied by the present specification."""
+    """Return (field, value) of each field that differs from the present recipe or varies in it."""
     varied = {name for name, _ in spec.vary}
     found: dict[str, Any] = {}
     for section in SECTIONS:
@@ -115,6 +124,7 @@ def _differences(config: Configuration, spec: StudySpec) -> tuple[tuple[str, Any
 
 
 def _section_differences(own: Any, base: Any, varied: set[str]) -> Mapping[str, Any]:
+    """Return the fields of a section that differ between own and base, or are varied."""
     return {
         item.name: getattr(own, item.name)
         for item in fields(own)

@@ -1,4 +1,4 @@
-"""The unfinished runs of a study: where their checkpoints are, who trains them, and when that must stop."""
+"""The checkpoints of unfinished runs, the lock of a run, and when a worker must stop."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ try:
 except ImportError:  # not POSIX
     fcntl = None  # type: ignore[assignment]
 
-UNFINISHED_FOLDER = "unfinished"  # in the study's
-WAIT_SECONDS = 10.0  # for another process to let go of a run: twice what a worker has to end
+CHECKPOINT_FOLDER = "unfinished"  # within the study's folder; the name is that of version 0.1
+# How long to wait for another process that trains the run: twice the time that a worker has to exit.
+WAIT_SECONDS = 10.0
 
 
 @contextmanager
 def checkpoint_folder(study: Path) -> Iterator[Path]:
-    """Return the folder of unfinished runs while a study runs; an empty one is removed at the end.
+    """Provide the folder for checkpoints while a study runs; remove it at the end if it is empty.
 
     Raises:
-        OutputError: it cannot be created.
+        OutputError: the folder cannot be created.
     """
-    folder = (study / UNFINISHED_FOLDER).absolute()
+    folder = (study / CHECKPOINT_FOLDER).absolute()
     refuse_link(folder)
     try:
         folder.mkdir(exist_ok=True)
@@ -42,7 +43,7 @@ def checkpoint_folder(study: Path) -> Iterator[Path]:
 
 
 def checkpoint_path(folder: Path, run: RunKey) -> Path:
-    """Return where in that folder the checkpoint of a run is."""
+    """Return the path of a run's checkpoint in that folder."""
     return folder / f"{run.configuration.key[:16]}-seed{run.seed}.safetensors"
 
 
@@ -50,15 +51,16 @@ class StopRequest:
     """Whether a worker must stop, asked after each epoch. By default it never must.
 
     Attributes:
-        end: until when it may go on, in seconds of `time.monotonic`.
+        end: the time of `time.monotonic` until which it may continue.
     """
 
     def __init__(self) -> None:
+        """Create a request that never stops."""
         self.end = math.inf
         self._last = self._longest = 0.0
 
     def __call__(self) -> bool:
-        """Return whether the end would come before two more of the longest epochs so far."""
+        """Return whether `end` would come before two more epochs of the longest duration so far."""
         now = time.monotonic()
         self._longest = max(self._longest, now - self._last) if self._last else 0.0
         self._last = now
@@ -66,16 +68,17 @@ class StopRequest:
 
     @property
     def is_made(self) -> bool:
-        """Whether there is an end, now or soon."""
+        """Whether the worker has been asked to stop, now or soon."""
         return self.end < math.inf
 
 
 @contextmanager
-def training_alone(path: Path, must_stop: StopRequest) -> Iterator[None]:
-    """Wait until no other process trains the run of this checkpoint, and keep others from it meanwhile.
+def run_lock(path: Path, must_stop: StopRequest) -> Iterator[None]:
+    """Hold the lock of a run: only one process trains the run of this checkpoint at a time.
 
-    That is a worker whose scheduler was killed, which goes on for some seconds and then keeps what it has. The system
-    lets go of a lock when a process ends, however it ends; where it has no locks, nobody waits.
+    The other process is a worker whose scheduler was killed. It continues for a few seconds, writes
+    a checkpoint and exits; waiting for it means that its work is not lost. The operating system
+    releases the lock when a process ends, however it ends. Without file locks nobody waits.
 
     Raises:
         StoppedError: this process must stop, too.
@@ -98,14 +101,14 @@ def training_alone(path: Path, must_stop: StopRequest) -> Iterator[None]:
                 if must_stop.is_made:
                     raise StoppedError("stopped before it began") from None
                 time.sleep(0.05)
-            except OSError:  # a file system without locks
+            except OSError:  # the file system has no locks
                 break
         yield
 
 
 def clear_checkpoint(study: Path, run: RunKey) -> None:
     """Delete the checkpoint of a run that has ended."""
-    path = checkpoint_path(study / UNFINISHED_FOLDER, run)
+    path = checkpoint_path(study / CHECKPOINT_FOLDER, run)
     for one in (path, path.with_suffix(".lock")):
         with suppress(OSError):
             one.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from chalknet.machine.blas import one_blas_thread
 from chalknet.machine.facts import machine_facts
 from chalknet.records import EpochRecord
 from chalknet.studies.configurations import RunKey
-from chalknet.studies.run_checkpoints import StopRequest, checkpoint_path, training_alone
+from chalknet.studies.run_checkpoints import StopRequest, checkpoint_path, run_lock
 from chalknet.studies.run_output import SCORED, RunOutput, epoch_list
 from chalknet.studies.search_space import configuration_splits, study_splits
 from chalknet.training.callbacks import Callback, EpochCallback
@@ -30,19 +30,23 @@ from chalknet.training.joint_training import StackEpochCallback, train_jointly
 from chalknet.training.trainer import Checkpoint, Run, Trainer, describe_backend, device_of, run_epochs
 from chalknet.version import __version__
 
-ROWS_AT_ONCE = 4096  # samples to predict at a time
+ROWS_AT_ONCE = 4096  # number of samples to predict at a time
 
 
 class RunCheckpoint(Callback):
-    """The checkpoint of an unfinished run, for whichever worker is given the run next.
+    """Writes the checkpoint of an unfinished run, from which any worker can resume it.
 
-    A worker keeps one if it sees the study's folder, on this machine or on another that shares it. A checkpoint that
-    cannot be written or read, or that is of another recipe, split or data, costs time and nothing else.
+    A worker keeps checkpoints if it sees the study's folder, on this machine or on another that
+    shares it. A checkpoint that cannot be written or read, or that belongs to another recipe, split
+    or data, costs time and nothing else.
 
     Args:
-        folder: of checkpoints; a missing one is not created.
-        must_stop: asked after each epoch; if the training must stop, it takes a checkpoint and raises `StoppedError`.
-        n_networks: how many are trained at once.
+        folder: the folder for checkpoints; a missing one is not created.
+        run_key: the run.
+        trainer: trains the run.
+        must_stop: asked after each epoch. If training must stop, a checkpoint is written and
+            StoppedError is raised.
+        n_networks: how many networks are trained at the same time.
     """
 
     def __init__(
@@ -53,22 +57,23 @@ class RunCheckpoint(Callback):
         must_stop: StopRequest | None = None,
         n_networks: int = 1,
     ) -> None:
+        """Create a callback for one run; see the class for the arguments."""
         self._path = checkpoint_path(folder, run_key)
         self._trainer, self._must_stop, self._is_kept = trainer, must_stop or StopRequest(), folder.is_dir()
         self._schedule = CheckpointSchedule(n_networks=n_networks)
 
     def read(self) -> Checkpoint | None:
-        """Return where to resume, or None where there is no whole checkpoint of this training."""
+        """Return where to resume, or None if there is no usable checkpoint of this training."""
         with suppress(StoreError):
             if self._is_kept and self._path.is_file():
                 return read_checkpoint(self._path, self._trainer.digests)
         return None
 
     def on_epoch_end(self, record: EpochRecord) -> None:
-        """Write a new checkpoint if one is due.
+        """Write a checkpoint if one is due.
 
         Raises:
-            StoppedError: the training must stop.
+            StoppedError: training must stop.
         """
         must_stop = self._must_stop()
         self.keep(at_once=must_stop)
@@ -76,7 +81,11 @@ class RunCheckpoint(Callback):
             raise StoppedError(f"stopped after epoch {record.epoch}")
 
     def keep(self, *, at_once: bool = False) -> None:
-        """Count an epoch, and write a checkpoint if one is due, or at the end if the output may reach nobody."""
+        """Count an epoch, and write a checkpoint if one is due or must be written now.
+
+        After the last epoch one is written if a stop was requested, because the output may then
+        reach nobody.
+        """
         is_due = self._schedule.is_due()
         if self._is_kept and (at_once or is_due or (self._must_stop.is_made and self._trainer.is_finished)):
             with self._schedule.measure(), suppress(OutputError):
@@ -88,27 +97,30 @@ def train_run(
     run_key: RunKey,
     *,
     threads: int,
-    how: str,
+    concurrency: str,
     keep_model: bool = False,
     on_epoch: EpochCallback | None = None,
     checkpoints: Path | None = None,
     must_stop: StopRequest | None = None,
 ) -> RunOutput:
-    """Train one run, and predict every validation and test sample with the kept network.
+    """Train one run, and predict all validation and test samples with the kept network.
 
-    Results do not depend on threads: products run on one BLAS thread each.
+    Results do not depend on threads, since each matrix product runs on one BLAS thread.
 
     Args:
-        threads: of the engine.
-        how: how runs are trained, in words, for the record.
-        keep_model: whether the output has the model file.
-        on_epoch: called with each epoch's record.
-        checkpoints: a folder for the run's checkpoint, from which it resumes; a missing folder is not created. The
-            checkpoint stays until the output is stored (`clear_checkpoint`).
-        must_stop: as of `RunCheckpoint`.
+        data: the study's samples.
+        run_key: the run.
+        threads: number of threads of the engine.
+        concurrency: how many runs are trained at a time, in words, for the record.
+        keep_model: whether the output contains the model file.
+        on_epoch: called with the record of each epoch.
+        checkpoints: the folder for the run's checkpoint, from which it resumes; a missing folder is
+            not created. The checkpoint stays until the output is stored (`clear_checkpoint`).
+        must_stop: as in `RunCheckpoint`.
+
     Raises:
-        StoppedError: the training must stop.
-        ChalknetError: the run cannot be trained, or its loss is no longer finite.
+        StoppedError: training must stop.
+        ChalknetError: the run cannot be trained, or its loss became infinite or nan.
     """
     splits = configuration_splits(data, run_key.configuration, study_splits(data, run_key.configuration, run_key.seed))
     trainer = Trainer(
@@ -120,9 +132,9 @@ def train_run(
     else:
         must_stop = must_stop or StopRequest()
         checkpoint = RunCheckpoint(checkpoints, run_key, trainer, must_stop)
-        with training_alone(checkpoint_path(checkpoints, run_key), must_stop):
+        with run_lock(checkpoint_path(checkpoints, run_key), must_stop):
             run = run_epochs(trainer, *callbacks, checkpoint, start=checkpoint.read())
-    return _output(run, run_key, f"{trainer.backend_description}, {how}", keep_model)
+    return _output(run, run_key, f"{trainer.backend_description}, {concurrency}", keep_model)
 
 
 def train_stack(
@@ -131,7 +143,7 @@ def train_stack(
     ended: Callable[[int, RunOutput | ChalknetError], None],
     *,
     threads: int,
-    how: str,
+    concurrency: str,
     keep_model: Sequence[bool],
     on_epoch: StackEpochCallback | None = None,
     checkpoints: Path | None = None,
@@ -139,18 +151,23 @@ def train_stack(
 ) -> None:
     """Train several runs in one stack, and hand over each as soon as it is finished.
 
-    The output of a run is that of `train_run` to rounding, but for its seconds: they are those of the stack, divided by
-    its runs.
+    The output of a run equals that of `train_run` to rounding, except its seconds: they are those
+    of the stack divided by the number of runs.
 
     Args:
-        ended: called with a run's position and its output, or the error that ended it.
-        threads, how: as of `train_run`.
-        keep_model: the same for each run.
-        on_epoch: called with a run's position and an epoch's record. Neither this nor `ended` is called by two threads
-            at a time.
-        checkpoints, must_stop: as of `train_run`.
+        data: the study's samples.
+        run_keys: the runs, which have the same split.
+        ended: called with the position of a run and its output, or the error that ended it.
+        threads: as in `train_run`.
+        concurrency: as in `train_run`.
+        keep_model: for each run, whether its output contains the model file.
+        on_epoch: called with the position of a run and the record of an epoch. Calls of this and of
+            `ended` never overlap.
+        checkpoints: as in `train_run`.
+        must_stop: as in `train_run`.
+
     Raises:
-        StoppedError: the training must stop; every run has its checkpoint.
+        StoppedError: training must stop; every run has its checkpoint.
         ConfigError: the runs cannot be trained in one stack.
     """
     if (
@@ -168,11 +185,13 @@ def train_stack(
     )
     recipes = [run_key.configuration.recipe_of(run_key.seed) for run_key in run_keys]
     training = recipes[0].training
-    how = f"{describe_backend(training, device_of(training))}, in a stack of {len(run_keys)}, {how}"
-    lock = threading.Lock()  # between the thread that trains and those that hand over finished runs
+    description = f"{describe_backend(training, device_of(training))}, in a stack of {len(run_keys)}, {concurrency}"
+    # Serializes the calls of `ended` and `on_epoch`: this thread trains, those of the pool hand over
+    # finished runs.
+    lock = threading.Lock()
     pending: list[Future[None]] = []
     stop = must_stop or StopRequest()
-    saved: set[int] = set()  # runs that have a checkpoint of the epoch after which the training must stop
+    saved: set[int] = set()  # positions of runs with a checkpoint of the epoch that is the last
 
     def begin(number: int, trainer: Trainer) -> list[EpochCallback]:
         if checkpoints is None:
@@ -184,7 +203,8 @@ def train_stack(
         def keep(record: EpochRecord) -> None:
             if not stop():
                 checkpoint.keep()
-            elif number in saved:  # all others are too, as networks finish their epochs in turns
+            elif number in saved:
+                # Networks of a stack finish their epochs in turns, so all others are saved, too.
                 raise StoppedError(f"stopped before epoch {record.epoch}")
             else:
                 saved.add(number)
@@ -193,25 +213,26 @@ def train_stack(
         return [keep]
 
     def hand_over(number: int, end: Run | ChalknetError) -> None:
-        result = _output(end, run_keys[number], how, keep_model[number]) if isinstance(end, Run) else end
+        result = _output(end, run_keys[number], description, keep_model[number]) if isinstance(end, Run) else end
         with lock:
             ended(number, result)
 
     def observe_epoch(number: int, record: EpochRecord) -> None:
         for one in [one for one in pending if one.done()]:
             pending.remove(one)
-            one.result()  # raises the error of `ended`, if there was one
+            one.result()  # raises an error of `ended`
         if on_epoch is not None:
             with lock:
                 on_epoch(number, record)
 
-    # While a GPU trains, this process's cores are idle, and to predict all samples takes them longer than it to train.
-    # Threads limit the BLAS and free it again in any order, so it is limited around all of them.
+    # While the GPU trains, the cores of this process are idle, and predicting all samples takes them
+    # longer than the GPU trains; so the predictions run in threads meanwhile. The BLAS is limited to
+    # one thread around the whole pool, because its threads would lift the limit in any order.
     with ExitStack() as alone, one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         for run_key in run_keys:
             if checkpoints is None:
                 break
-            alone.enter_context(training_alone(checkpoint_path(checkpoints, run_key), stop))
+            alone.enter_context(run_lock(checkpoint_path(checkpoints, run_key), stop))
         try:
             train_jointly(
                 data,
@@ -231,6 +252,7 @@ def train_stack(
 
 
 def _output(run: Run, run_key: RunKey, trained: str, keep_model: bool) -> RunOutput:
+    """Return the output of a finished training."""
     arrays: dict[str, NDArray[Any]] = {}
     division: dict[str, NDArray[Any]] = {}
     with one_blas_thread():
@@ -255,7 +277,8 @@ def _output(run: Run, run_key: RunKey, trained: str, keep_model: bool) -> RunOut
 
 
 def _predictions(run: Run, part: str, index: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    # Samples may be more than memory holds. The number is a multiple of what the network itself takes at once.
+    # Samples may be larger than memory. The block is a multiple of the network's own batch.
+    """Return what the kept network predicts for the samples of a split."""
     blocks = [index[start : start + ROWS_AT_ONCE] for start in range(0, max(len(index), 1), ROWS_AT_ONCE)]
     probabilities = np.concatenate([run.network.predict_proba(run.data.inputs[block]) for block in blocks])
     rows, predicted = np.arange(len(index)), probabilities.argmax(axis=1)
@@ -267,6 +290,7 @@ def _predictions(run: Run, part: str, index: NDArray[np.int64]) -> dict[str, NDA
 
 
 def _model_file(run: Run, run_key: RunKey) -> bytes:
+    """Return the model file of the kept network, with the facts of its training."""
     facts = {
         "chalknet": __version__,
         "recipe": run.recipe.name,

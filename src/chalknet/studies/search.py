@@ -1,8 +1,9 @@
-"""A sampler that chooses configurations: Optuna behind ask and tell, repeatable to the last digit from the store.
+"""A sampler that chooses configurations with Optuna, reproducibly.
 
-Trials are chosen `at_once` at a time, each by a sampler of its own that has been told the results of all earlier
-rounds and whose seed is made from search_seed and the trial's number. So the choice depends on the specification alone,
-and not on the number of jobs, on interruptions, or on which run was finished first.
+Trials are chosen in rounds of `at_once`. Each trial has a new sampler, which is given the results
+of all earlier rounds and whose seed depends on search_seed and the number of the trial only. The
+choice therefore depends on the specification, and not on the number of jobs, on interruptions, or
+on which run was finished first.
 """
 
 from __future__ import annotations
@@ -26,39 +27,52 @@ from chalknet.studies.spec import (
     value_list,
 )
 
-DRAWS = 20  # at most for one trial, to find a configuration that has not been chosen yet
-DIGITS = 4  # of a number that is chosen anywhere within a range
+DRAWS = 20  # maximum number of draws per trial to find a configuration that was not chosen before
+DIGITS = 4  # significant digits of a number that is chosen within a range
 
 
 class Trial(NamedTuple):
-    """A configuration that was chosen before: its settings, and its objective, None where its training failed."""
+    """A configuration that was chosen before.
+
+    Attributes:
+        settings: the values of the varied fields.
+        value: the objective, or None if a run failed.
+    """
 
     settings: dict[str, Any]
     value: float | None
 
 
 def search_key(spec: StudySpec) -> str:
-    """Names the sequence of choices that a specification leads to; a larger number of trials goes on with it."""
+    """Return the identity of the sequence of choices that a specification leads to.
+
+    It does not depend on the number of trials, so a search with more trials continues the same
+    sequence.
+    """
     tables = spec_tables(spec)
     del tables["data"], tables["recipe"], tables["search"]["trials"]
     return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def next_trials(spec: StudySpec, trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """The settings of the trials that fill the present round; fewer where no new configuration is found.
+    """Return the settings of the trials that complete the current round.
+
+    There are fewer, or none, if the sampler finds no configuration that was not chosen before.
 
     Args:
-        trials: all so far, finished.
+        spec: a specification with a search.
+        trials: all trials so far, finished.
+
     Raises:
         MissingExtraError: Optuna is not installed.
     """
     assert spec.search is not None, "only a search has trials"
     search = spec.search
-    told = trials[: len(trials) // search.at_once * search.at_once]  # of earlier rounds alone
+    finished = trials[: len(trials) // search.at_once * search.at_once]  # those of earlier rounds
     chosen: list[dict[str, Any]] = []
     seen = {_identity(trial.settings) for trial in trials}
-    for number in range(len(trials), min(len(told) + search.at_once, search.trials)):
-        settings = _new_settings(spec, search, told, number, seen)
+    for number in range(len(trials), min(len(finished) + search.at_once, search.trials)):
+        settings = _new_settings(spec, search, finished, number, seen)
         if settings is None:
             break
         seen.add(_identity(settings))
@@ -67,7 +81,7 @@ def next_trials(spec: StudySpec, trials: Sequence[Trial]) -> list[dict[str, Any]
 
 
 def require_optuna() -> Any:
-    """Optuna, told to be quiet.
+    """Return the module optuna, with its log messages turned off.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -75,23 +89,23 @@ def require_optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise MissingExtraError('a search needs Optuna: pip install "chalknet[search]".') from error
+        raise MissingExtraError('a search needs Optuna. Install it: pip install "chalknet[search]".') from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 
 
 def _new_settings(
-    spec: StudySpec, search: SearchConfig, told: Sequence[Trial], number: int, seen: set[str]
+    spec: StudySpec, search: SearchConfig, finished: Sequence[Trial], number: int, seen: set[str]
 ) -> dict[str, Any] | None:
-    """What the sampler draws that is new; None where it finds nothing new, as in a small grid that is used up."""
+    """Return settings that were not chosen before, or None if DRAWS draws find none."""
     optuna = require_optuna()
     direction = "minimize" if search.objective == "valid_loss" else "maximize"
     distributions = {name: _distribution(optuna, name, values, spec) for name, values in spec.vary}
     for draw in range(DRAWS):
         (seed,) = np.random.SeedSequence([search.search_seed, number, draw]).generate_state(1)
         study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=int(seed)), direction=direction)
-        for trial in told:
-            study.add_trial(_told_trial(optuna, spec, trial, distributions))
+        for trial in finished:
+            study.add_trial(_finished_trial(optuna, spec, trial, distributions))
         asked = study.ask(distributions)
         settings = {name: _setting(name, values, asked.params[name], spec) for name, values in spec.vary}
         if _identity(settings) not in seen:
@@ -99,15 +113,15 @@ def _new_settings(
     return None
 
 
-def _told_trial(optuna: Any, spec: StudySpec, trial: Trial, distributions: dict[str, Any]) -> Any:
-    """A finished trial as Optuna keeps it; one that failed as "pruned", which counts as worse than all others."""
+def _finished_trial(optuna: Any, spec: StudySpec, trial: Trial, distributions: dict[str, Any]) -> Any:
+    """Return a finished trial for Optuna; a failed one is "pruned", which ranks below all others."""
     params = {name: _parameter(name, values, trial.settings[name], spec) for name, values in spec.vary}
     state = optuna.trial.TrialState.PRUNED if trial.value is None else optuna.trial.TrialState.COMPLETE
     return optuna.trial.create_trial(params=params, distributions=distributions, value=trial.value, state=state)
 
 
 def _distribution(optuna: Any, name: str, values: Values, spec: StudySpec) -> Any:
-    """A list is a choice among equals, a counted range a place in a row, any other range a number."""
+    """Return a field's distribution: categories for a list, an index for a counted range."""
     kinds = optuna.distributions
     if not isinstance(values, Range):
         return kinds.CategoricalDistribution(tuple(range(len(values))))
@@ -119,7 +133,7 @@ def _distribution(optuna: Any, name: str, values: Values, spec: StudySpec) -> An
 
 
 def _setting(name: str, values: Values, parameter: Any, spec: StudySpec) -> Any:
-    """A sampler's parameter as a value of the field, JSON-ready."""
+    """Return a sampler's parameter as a JSON-ready value of the field."""
     if not isinstance(values, Range) or values.count is not None:
         value = value_list(name, values, spec.recipe)[int(parameter)]
         return list(value) if isinstance(value, tuple) else value
@@ -129,7 +143,7 @@ def _setting(name: str, values: Values, parameter: Any, spec: StudySpec) -> Any:
 
 
 def _parameter(name: str, values: Values, setting: Any, spec: StudySpec) -> Any:
-    """The inverse."""
+    """Return a value of the field as a sampler's parameter, the inverse of `_setting`."""
     if not isinstance(values, Range) or values.count is not None:
         stored = tuple(setting) if isinstance(setting, list) else setting
         return value_list(name, values, spec.recipe).index(stored)
@@ -137,4 +151,5 @@ def _parameter(name: str, values: Values, setting: Any, spec: StudySpec) -> Any:
 
 
 def _identity(settings: dict[str, Any]) -> str:
+    """Return a text that is equal for equal settings."""
     return json.dumps(settings)

@@ -1,6 +1,4 @@
-"""The configurations of a specification: its grid in the order of `vary`, or a random part of it; and what each
-costs.
-"""
+"""The configurations of a specification, how they split the samples, and what they cost."""
 
 from __future__ import annotations
 
@@ -21,121 +19,130 @@ from chalknet.studies.configurations import Configuration
 from chalknet.studies.spec import Range, StudySpec, as_field_value, value_list
 from chalknet.training.notes import split_notes
 
-# Passes over a weight that one sample costs: forward and twice backward when it trains, forward when it is judged.
-TRAINING_PASSES, JUDGING_PASSES = 3, 1
-UPDATE_PASSES = 5  # and that an update costs, which reads and writes weights, velocities and gradients
+# How often a sample uses each weight: forward and twice backward in training, forward in scoring.
+TRAINING_PASSES, SCORING_PASSES = 3, 1
+# The same for an update, which reads and writes weights, velocities and gradients.
+UPDATE_PASSES = 5
 
 
 def grid_configurations(spec: StudySpec) -> tuple[Configuration, ...]:
-    """The configurations in the order of `vary`, the last field fastest; with `sample` a random part of them in that
-    order.
+    """Return the configurations of the grid, or of its random sample.
 
-    A larger sample holds a smaller one of the same seed.
+    They are in the order of `spec.vary`, the last field fastest. With `spec.sample`, they are a
+    random subset in that order; a larger sample with the same seed contains the smaller one.
     """
     names = [name for name, _ in spec.vary]
     lists = [value_list(name, values, spec.recipe) for name, values in spec.vary]
     configs = [make_configuration(spec, dict(zip(names, values, strict=True))) for values in product(*lists)]
     if spec.sample is None or spec.sample >= len(configs):
         return tuple(configs)
-    # RandomState's streams are frozen (NEP 19), so the part is the same for ever.
+    # NEP 19 freezes the streams of RandomState, so every version of NumPy draws the same sample.
     chosen = np.random.RandomState(spec.sample_seed).permutation(len(configs))[: spec.sample]
     return tuple(configs[i] for i in sorted(chosen.tolist()))
 
 
 def make_configuration(spec: StudySpec, settings: Mapping[str, Any]) -> Configuration:
-    """The configuration of some values of the varied fields."""
+    """Return the configuration with these values of the varied fields, by field."""
     recipe = spec.recipe.with_settings(**settings)
     stored = tuple((name, getattr(getattr(recipe, SECTION_OF_FIELD[name]), name)) for name in settings)
     return Configuration(stored, recipe, spec.recipe.split, spec.seeds_vary)
 
 
 def check_specification(spec: StudySpec, data: Dataset) -> Splits:
-    """Refuses a specification that this data cannot answer, before anything is written; gives the first seed's
-    division.
+    """Check that a study of this data can be run, before anything is written.
+
+    Returns:
+        The split for the first seed.
 
     Raises:
-        ConfigError: as `study_splits` and `configuration_splits`, a search without a validation part, or a
-            configuration whose network or whose changes of images do not fit the samples.
+        ConfigError: the split does not fit the data (`study_splits`, `configuration_splits`), a
+            search has no validation samples, or the network or the image transforms of a
+            configuration do not fit the samples.
     """
     base = make_configuration(spec, {})
-    division = study_splits(data, base, spec.first_seed)
-    if spec.search is not None and not len(division.valid):
+    splits = study_splits(data, base, spec.first_seed)
+    if spec.search is not None and not len(splits.valid):
         raise ConfigError(
-            f"a search goes by {spec.search.objective}, but there are no validation samples. Give valid_size (--valid)."
+            f"the search optimizes {spec.search.objective}, but there are no validation samples. "
+            "Set valid_size (--valid)."
         )
     for config in (base, *_extreme_configurations(spec)) if spec.search is not None else grid_configurations(spec):
-        configuration_splits(data, config, division)
+        configuration_splits(data, config, splits)
         architecture_for(config.recipe, data.n_inputs, data.n_classes)
         augmenter_for(config.recipe.augmentation, data.inputs.shape[1:] if data.is_images else None)
-    return division
+    return splits
 
 
 def specification_notes(spec: StudySpec, data: Dataset) -> tuple[str, ...]:
-    """Return what is unusual about the first seed's division, for all configurations: see `split_notes`.
+    """Return what is unusual about the split for the first seed, as sentences (`split_notes`).
 
     Raises:
-        DataError: the training samples of a configuration are all of one class.
+        DataError: all training samples of a configuration belong to one class.
     """
     base = make_configuration(spec, {})
-    division = study_splits(data, base, spec.first_seed)
+    splits = study_splits(data, base, spec.first_seed)
     configs = [base] if spec.search is not None else grid_configurations(spec)
     kinds = {(config.recipe.split.train_size, config.recipe.stopping.stop_early): config for config in configs}
-    notes = [
-        split_notes(data, configuration_splits(data, config, division), config.recipe) for config in kinds.values()
-    ]
+    notes = [split_notes(data, configuration_splits(data, config, splits), config.recipe) for config in kinds.values()]
     return tuple(dict.fromkeys(note for some in notes for note in some))
 
 
 def study_splits(data: Dataset, config: Configuration, seed: int) -> Splits:
-    """A study's division of the samples for one seed, the same for all configurations.
+    """Return how the study splits the samples for one seed; it is the same for all configurations.
 
     Raises:
-        ConfigError: it does not fit the data.
+        ConfigError: the split does not fit the data.
     """
-    division = config.split_of(seed)
-    return split_dataset(data, division.split, division.train_size, division.valid_size, division.split_seed)
+    split = config.split_of(seed)
+    return split_dataset(data, split.split, split.train_size, split.valid_size, split.split_seed)
 
 
-def configuration_splits(data: Dataset, config: Configuration, division: Splits) -> Splits:
-    """What a configuration uses of its study's division: all of it, or the first train_size of its training samples.
+def configuration_splits(data: Dataset, config: Configuration, splits: Splits) -> Splits:
+    """Return the samples that a configuration uses: the study's split, or fewer training samples.
 
-    Those are in random order, so smaller sets are parts of larger ones, and all configurations are judged on the same
+    A smaller train_size takes the first training samples, which are in random order. A smaller
+    training set is thus contained in a larger one, and all configurations are scored on the same
     images.
 
+    Args:
+        data: the study's samples.
+        config: the configuration.
+        splits: the study's split of the samples for one seed.
+
     Raises:
-        ConfigError: train_size is more than the division's or no sample at all, or configurations are to stop early
-            without a validation part.
+        ConfigError: train_size is 0 samples, or more than the study's split has; or training is to
+            stop early and there are no validation samples.
     """
-    if config.recipe.stopping.stop_early and not len(division.valid):
+    if config.recipe.stopping.stop_early and not len(splits.valid):
         raise ConfigError(
-            f"stop_early watches {config.recipe.stopping.monitor}, but there are no validation samples. "
-            "Give valid_size (--valid), or stop_early=False (--no-stop-early)."
+            f"stop_early needs {config.recipe.stopping.monitor}, but there are no validation samples. "
+            "Set valid_size (--valid), or stop_early=False (--no-stop-early)."
         )
     asked = config.recipe.split.train_size
     if asked == config.study_split.train_size:
-        return division
-    n_train = _own_train_size(asked, data, len(division.train))
-    return Splits(division.train[:n_train], division.valid, division.test)
+        return splits
+    n_train = _own_train_size(asked, data, len(splits.train))
+    return Splits(splits.train[:n_train], splits.valid, splits.test)
 
 
 def _own_train_size(asked: float, data: Dataset, n_shared: int) -> int:
-    """A configuration's train_size in samples, of the n_shared that all configurations share."""
-    # As in split_dataset, a fraction is one of the samples that are not the source's own test set.
+    """Return a configuration's train_size in samples, at most n_shared."""
+    # As in split_dataset, a fraction counts the samples outside the test set that the source provides.
     n_pool = len(data.pool)
     n_train = round(asked * n_pool) if asked < 1 else int(asked)
     shown = f"train_size {asked}" + (f", which is {n_train} of {n_pool} samples," if asked < 1 else "")
     if n_train < 1:
-        raise ConfigError(f"{shown} must be one sample at least. Vary over larger ones.")
+        raise ConfigError(f"{shown} must be at least one sample. Vary train_size over larger values.")
     if n_train > n_shared:
         raise ConfigError(
-            f"{shown} must be at most {n_shared} samples, the training part that all configurations share. Vary over "
-            "smaller ones, or set a larger train_size (--train)."
+            f"{shown} must be at most {n_shared} samples, the training samples that all configurations share. "
+            "Vary train_size over smaller values, or set a larger one for the study (--train)."
         )
     return n_train
 
 
 def data_facts(data: Dataset) -> dict[str, Any]:
-    """Return what a store keeps of its data."""
+    """Return the JSON-ready facts by which a store recognizes its data."""
     digest = hashlib.sha256(arrays_sha256(data.labels).encode())
     digest.update(repr((data.class_names, data.inputs.shape, str(data.inputs.dtype))).encode())
     return {
@@ -149,17 +156,20 @@ def data_facts(data: Dataset) -> dict[str, Any]:
 
 
 def cost(config: Configuration, data: Dataset, sizes: Mapping[str, int]) -> float:
-    """About how long a run takes, in passes over weights: enough to start the longest first and to foresee the end."""
+    """Return roughly how long a run takes, in multiply-add passes over the weights.
+
+    It is good enough to start the longest runs first and to estimate the time left.
+    """
     training, n_train = config.recipe.training, sizes["train"]
     n_parameters = architecture_for(config.recipe, data.n_inputs, data.n_classes).n_parameters
     batch = n_train if training.batch_size == FULL else min(int(training.batch_size), n_train)
     passes = TRAINING_PASSES * n_train + UPDATE_PASSES * -(-n_train // batch)
-    passes += JUDGING_PASSES * (2 * sizes["valid"] + sizes["test"])
+    passes += SCORING_PASSES * (2 * sizes["valid"] + sizes["test"])
     return (2.0 if training.dtype == "float64" else 1.0) * training.epochs * passes * n_parameters
 
 
 def _extreme_configurations(spec: StudySpec) -> Iterator[Configuration]:
-    """Configurations with one field at each of its values, or at the ends of its range, the others as in the base."""
+    """Yield configurations with one field at each of its values, or at the ends of its range."""
     for name, values in spec.vary:
         if isinstance(values, Range):
             ends = [as_field_value(name, end, values) for end in (values.low, values.high)]

@@ -1,9 +1,10 @@
-"""`StudySpec`: the whole specification of a study, as a frozen dataclass that reads and writes TOML.
+"""`StudySpec`: the specification of a study, a frozen dataclass that reads and writes TOML.
 
 [study]   seeds, first_seed, seeds_vary, sample, sample_seed
 [vary]    hidden = [100, 500, "512x256"], learning_rate = "1e-6:1e-4:log5"
-[search]  sampler, trials, search_seed, objective, at_once         only where a sampler chooses the configurations
-and the sections of a config.toml: the recipe that all configurations share, and the data
+[search]  sampler, trials, search_seed, objective, at_once           only if a sampler chooses
+
+The other sections are those of config.toml: the recipe that all configurations share, and the data.
 """
 
 from __future__ import annotations
@@ -42,18 +43,18 @@ from chalknet.studies.configurations import value_text
 SEEDS_MAY_VARY = ("init", "order", "split")
 SAMPLERS = ("tpe",)
 OBJECTIVES = ("valid_accuracy", "valid_loss")
-MAX_VALUES = 10_000  # of one varied field; more is a slip of the keyboard
+MAX_VALUES = 10_000  # of one varied field; more is probably a typing error
 MAX_CONFIGURATIONS = 100_000
 SAME_IMAGES = "configurations are compared image by image, so all need the same validation and test images"
 # Why a field cannot vary, and what to do instead.
 NOT_VARIED = {
-    "seed": "it is what seeds count. Give seeds (--seeds) and first_seed (--first-seed)",
-    "ensemble": "a study trains each network from its own seed. Give seeds (--seeds)",
-    "batch_seed": "it is what seeds count. Give seeds_vary (--seeds-vary order)",
-    "layers": "it is a list. Vary hidden or activation, or make a study for each list of layers",
-    "split": f"{SAME_IMAGES}. Make a study for each",
-    "split_seed": f"{SAME_IMAGES}. Give seeds_vary with split (--resplit), or make a study for each",
-    "valid_size": f"{SAME_IMAGES}. Make a study for each",
+    "seed": "every configuration is trained with several seeds. Set seeds (--seeds) and first_seed (--first-seed)",
+    "ensemble": "a study trains each network with its own seed. Set seeds (--seeds)",
+    "batch_seed": "it differs between seeds. Set seeds_vary (--seeds-vary order)",
+    "layers": "its values are lists. Vary hidden or activation, or run one study per list of layers",
+    "split": f"{SAME_IMAGES}. Run one study per split",
+    "split_seed": f"{SAME_IMAGES}. Set seeds_vary with split (--resplit), or run one study per split_seed",
+    "valid_size": f"{SAME_IMAGES}. Run one study per valid_size",
 }
 RANGE_EXAMPLES = "such as 1e-6:1e-4:log5 or 0:0.9:lin4"
 RANGE = re.compile(r"([^:,]+):([^:,]+):(lin|log)(\d{0,6})")
@@ -69,10 +70,13 @@ _SEED = integer(0, 2**32 - 1)
 
 @dataclass(frozen=True)
 class Range:
-    """Values between two ends, a:b:linN or a:b:logN as it is typed; without N, anything between, for a search.
+    """Numbers between two ends, written a:b:linN or a:b:logN; without N, any number, for a search.
 
     Attributes:
-        low, high: the ends, both of them values. kind: "lin" or "log". count: N or None.
+        low: the lower end, which is one of the values.
+        high: the upper end, which is one of the values.
+        kind: "lin" for even distances, "log" for even ratios.
+        count: number of values, or None for any number between the ends.
     """
 
     low: float
@@ -81,10 +85,15 @@ class Range:
     count: int | None = None
 
     def __str__(self) -> str:
+        """Return the range as a user types it."""
         return f"{value_text(self.low)}:{value_text(self.high)}:{self.kind}{'' if self.count is None else self.count}"
 
     def points(self) -> tuple[float, ...]:
-        """The N values, evenly spaced or in even ratio, rounded far below their distance; the ends are exact."""
+        """Return the values, evenly spaced or in even ratios.
+
+        They are rounded to as few digits as keep them within a thousandth of their distance; the
+        ends are exact.
+        """
         assert self.count is not None, "asked of counted ranges only"
         steps = [i / (self.count - 1) for i in range(self.count)]
         if self.kind == "log":
@@ -100,48 +109,53 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class SearchConfig(Checked):
-    """[search]: a sampler chooses the configurations, a few at a time, from what earlier ones gave."""
+    """[search]: a sampler chooses configurations from the results of earlier ones."""
 
-    sampler: str = setting("tpe", one_of(*SAMPLERS), "what chooses: Optuna's tree-structured Parzen estimator")
-    trials: int = setting(20, integer(1, 100_000), "configurations to choose")
-    search_seed: int = setting(0, _SEED, "seed of the choice")
-    objective: str = setting("valid_accuracy", one_of(*OBJECTIVES), "whose mean over the seeds is to be best")
+    sampler: str = setting("tpe", one_of(*SAMPLERS), "the sampler: Optuna's tree-structured Parzen estimator")
+    trials: int = setting(20, integer(1, 100_000), "number of configurations to choose")
+    search_seed: int = setting(0, _SEED, "random seed of the sampler")
+    objective: str = setting("valid_accuracy", one_of(*OBJECTIVES), "the score to optimize, averaged over the seeds")
     at_once: int = setting(
-        4, integer(1, 1_000), "configurations chosen before the next results are looked at, whatever the number of jobs"
+        4, integer(1, 1_000), "number of configurations to choose at a time, independent of the number of jobs"
     )
 
 
 @dataclass(frozen=True)
 class StudySpec(Checked):
-    """A study's specification: which fields vary over which values, from how many seeds, on top of which recipe.
+    """The specification of a study: recipe, seeds, and which fields vary over which values.
 
     Attributes:
-        recipe: what all configurations share. Its train_size is the size of the training part; configurations that vary
-            train_size use the first so many of it.
-        vary: (recipe field, values) in the order in which they were asked for.
-        seeds: trainings of each configuration, from first_seed on.
-        seeds_vary: which of init (the initial weights), order (of mini-batches) and split differ between seeds.
-        sample: how many configurations of the grid are trained, chosen at random by sample_seed; None for all.
-        search: how a sampler chooses configurations instead, or None.
-        data: where the samples are, for a repetition.
+        recipe: what all configurations share. Its train_size is that of the study's split;
+            configurations that vary train_size use the first so many of its training samples.
+        vary: (recipe field, values) in the order of the grid.
+        seeds: number of runs of each configuration, with seeds from first_seed on.
+        first_seed: the first seed.
+        seeds_vary: which of "init" (initial weights), "order" (of mini-batches) and "split" differ
+            between seeds.
+        sample: how many configurations of the grid are trained, chosen at random; None for all.
+        sample_seed: seed of that choice.
+        search: how a sampler chooses configurations instead of the grid, or None.
+        data: where the samples are, so that the study can be repeated.
 
     Raises:
-        ConfigError: an unknown field, a value that its field does not take, or a combination that means nothing.
+        ConfigError: a field is unknown, a value is not one that its field takes, or fields
+            contradict each other.
     """
 
     recipe: Recipe = field(default_factory=Recipe)
     vary: tuple[tuple[str, Values], ...] = ()
-    seeds: int = setting(3, integer(1, 10_000), "trainings of each configuration, each from a seed of its own")
-    first_seed: int = setting(0, _SEED, "the first of these seeds; the others follow it")
+    seeds: int = setting(3, integer(1, 10_000), "number of training runs per configuration")
+    first_seed: int = setting(0, _SEED, "the seed of the first run; the others follow it")
     seeds_vary: tuple[str, ...] = setting(
         ("init", "order"), _WHICH_VARY, "what differs between seeds: initial weights, batch order, split"
     )
-    sample: int | None = setting(None, _SAMPLE, "configurations of the grid to train, a random part of it")
-    sample_seed: int = setting(0, _SEED, "seed of that random part")
+    sample: int | None = setting(None, _SAMPLE, "number of configurations of the grid to train, chosen at random")
+    sample_seed: int = setting(0, _SEED, "random seed of that choice")
     search: SearchConfig | None = None
     data: DataConfig = field(default_factory=DataConfig)
 
     def __post_init__(self) -> None:
+        """Check all fields, and store values in the form of their fields."""
         super().__post_init__()
         object.__setattr__(
             self, "vary", tuple((name, checked_values(name, values, self.recipe)) for name, values in self.vary)
@@ -153,12 +167,12 @@ class StudySpec(Checked):
 
     @property
     def seed_numbers(self) -> tuple[int, ...]:
-        """The seeds, first_seed and those that follow it."""
+        """The seeds: first_seed and those that follow it."""
         return tuple(range(self.first_seed, self.first_seed + self.seeds))
 
     @property
     def n_runs(self) -> int:
-        """The most runs there can be: of the grid or a part of it, or of all trials of a search, with every seed."""
+        """The largest possible number of runs: configurations, or trials of a search, times seeds."""
         n_grid = math.prod(
             len(values) if not isinstance(values, Range) else values.count or 1 for _, values in self.vary
         )
@@ -170,16 +184,18 @@ SEARCH_FIELDS = {item.name: item for item in fields(SearchConfig)}  # of [search
 
 
 def study_meaning(field_name: str) -> str:
-    """Return what a field of [study] or [search] means, with what it must be; as `config.meaning` of a recipe's."""
+    """Return what a field of [study] or [search] means and which values it takes, for help texts."""
     metadata = {**STUDY_FIELDS, **SEARCH_FIELDS}[field_name].metadata
     return f"{metadata['meaning']}: {metadata['constraint'].must}"
 
 
 def parse_vary(text: str) -> tuple[str, Values]:
-    """ "learning_rate=1e-6:1e-4:log5" or "hidden=100,500,512x256" as a field and its values, not yet checked by it.
+    """Return the field and the values of a text such as "hidden=100,500".
+
+    The values are not checked yet by the field; `StudySpec` does that.
 
     Raises:
-        ConfigError: no field, or no values.
+        ConfigError: the text has no field or no values.
     """
     name, equals, values = text.partition("=")
     name = name.strip().replace("-", "_")
@@ -190,14 +206,19 @@ def parse_vary(text: str) -> tuple[str, Values]:
 
 
 def parse_values(name: str, text: str) -> Values:
-    """A range a:b:linN or a:b:logN, or a list with commas, of a field whose values are written as text."""
+    """Return the values of a text: a range a:b:linN or a:b:logN, or a list with commas."""
     if ":" in text:
         return _parse_range(name, text)
     return tuple(_value(name, part.strip()) for part in text.split(","))
 
 
 def checked_values(name: str, values: Any, recipe: Recipe) -> Values:
-    """Values as a `Range` or a tuple of legal, different values of the field.
+    """Return values as a `Range` or a tuple of distinct values, as the field stores them.
+
+    Args:
+        name: the recipe field.
+        values: a text as in `parse_values`, a `Range`, or an iterable of values.
+        recipe: the recipe that the field belongs to.
 
     Raises:
         ConfigError: as `StudySpec`.
@@ -223,7 +244,7 @@ def checked_values(name: str, values: Any, recipe: Recipe) -> Values:
 
 
 def value_list(name: str, values: Values, recipe: Recipe) -> tuple[Any, ...]:
-    """The values of a list or of a counted range, as the field stores them; doubles that rounding makes are dropped."""
+    """Return the distinct values of a list or of a counted range."""
     if not isinstance(values, Range):
         return values
     points = [as_field_value(name, point, values) for point in values.points()]
@@ -231,14 +252,14 @@ def value_list(name: str, values: Values, recipe: Recipe) -> tuple[Any, ...]:
 
 
 def as_field_value(name: str, number: float, within: Range) -> Any:
-    """A number of a range as a value of its field: a whole one where the field, or the range's ends, count."""
+    """Return a number of a range as a value of its field: an integer for fields that count."""
     whole_number = _counts(name) and not (name == "train_size" and within.low < 1)
     value: Any = round(number) if whole_number else number
     return [value] if name == "hidden" else value
 
 
 def is_whole_range(name: str, within: Range) -> bool:
-    """Whether a range of this field means integers."""
+    """Return whether a range of this field consists of integers."""
     value = as_field_value(name, within.low, within)
     return isinstance(value[0] if isinstance(value, list) else value, int)
 
@@ -247,7 +268,7 @@ def is_whole_range(name: str, within: Range) -> bool:
 
 
 def spec_tables(spec: StudySpec) -> dict[str, Any]:
-    """A specification as the plain tables of study.toml, complete."""
+    """Return a specification as the tables of study.toml, complete with defaults."""
     recipe = config_tables(spec.recipe, spec.data)
     study = {
         "seeds": spec.seeds,
@@ -263,7 +284,15 @@ def spec_tables(spec: StudySpec) -> dict[str, Any]:
 
 
 def spec_from_tables(tables: Mapping[str, Any], where: str) -> StudySpec:
-    """The inverse of `spec_tables`; where names the file in messages."""
+    """Return the specification in the tables of study.toml; missing keys have their defaults.
+
+    Args:
+        tables: the sections.
+        where: the file, for messages.
+
+    Raises:
+        ConfigError: a section or key is unknown, or as `StudySpec`.
+    """
     own = ("study", "vary", "search")
     known = {"format", "recipe", "data", *SECTIONS, *own}
     tables = with_current_names(tables)
@@ -284,15 +313,16 @@ def spec_from_tables(tables: Mapping[str, Any], where: str) -> StudySpec:
 
 
 def read_spec(path: Path) -> StudySpec:
-    """The specification of a study.toml; what is not there keeps its default.
+    """Return the specification in a study.toml; missing keys have their defaults.
 
     Raises:
-        ConfigError: no such file, not TOML, a newer format, or anything that `StudySpec` refuses.
+        ConfigError: the file is missing, not TOML or of a newer format, or as `StudySpec`.
     """
     return spec_from_tables(read_toml(path), str(path))
 
 
 def _plain_values(values: Values) -> Any:
+    """Return values as TOML stores them."""
     if isinstance(values, Range):
         return str(values)
     return [
@@ -301,6 +331,7 @@ def _plain_values(values: Values) -> Any:
 
 
 def _section_values(known: Mapping[str, Any], values: Any, where: str) -> dict[str, Any]:
+    """Return the keys of a section; raises ConfigError for an unknown key."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where} must be a section of keys, got {values!r}.")
     for key in values:
@@ -310,6 +341,7 @@ def _section_values(known: Mapping[str, Any], values: Any, where: str) -> dict[s
 
 
 def _located(make: Callable[[], Made], where: str) -> Made:
+    """Return make(), with the place in the file added to its ConfigError."""
     try:
         return make()
     except ConfigError as error:
@@ -320,6 +352,7 @@ def _located(make: Callable[[], Made], where: str) -> Made:
 
 
 def _check_field(name: str) -> None:
+    """Raise ConfigError unless the field exists and may vary."""
     if name not in SECTION_OF_FIELD:
         raise ConfigError(f"unknown field {name!r} to vary.{near_match(name, set(SECTION_OF_FIELD) - set(NOT_VARIED))}")
     if name in NOT_VARIED:
@@ -327,6 +360,7 @@ def _check_field(name: str) -> None:
 
 
 def _check_range(name: str, values: Range, recipe: Recipe) -> None:
+    """Raise ConfigError unless the field takes the numbers of this range."""
     if not (_counts(name) or _constraint(name).accepts(0.5)):
         raise ConfigError(f"{name} must vary over a list: {_constraint(name).must}; it has no range {values}.")
     if not (math.isfinite(values.low) and math.isfinite(values.high) and values.low < values.high):
@@ -339,11 +373,13 @@ def _check_range(name: str, values: Range, recipe: Recipe) -> None:
 
 
 def _check_count(count: int | None, shown: str) -> None:
+    """Raise ConfigError unless a range has a possible number of values."""
     if count is not None and not 2 <= count <= MAX_VALUES:
         raise ConfigError(f"a range must have 2 to {MAX_VALUES:,} values, {RANGE_EXAMPLES}, got {shown}.")
 
 
 def _check_vary(vary: tuple[tuple[str, Values], ...], search: SearchConfig | None) -> None:
+    """Raise ConfigError unless the varied fields make a grid, or a search space, of possible size."""
     names = [name for name, _ in vary]
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if twice is not None:
@@ -369,7 +405,7 @@ def _check_vary(vary: tuple[tuple[str, Values], ...], search: SearchConfig | Non
 
 
 def _check_seeds(spec: StudySpec) -> None:
-    """What the seeds vary must be free to vary, and have an effect."""
+    """Raise ConfigError unless the fields that differ between seeds are free and have an effect."""
     training = spec.recipe.training
     if "init" in spec.seeds_vary and training.seed != 0:
         raise ConfigError(
@@ -399,6 +435,7 @@ def _check_seeds(spec: StudySpec) -> None:
 
 
 def _parse_range(name: str, text: str) -> Range:
+    """Return the range in a text of the form a:b:linN or a:b:logN."""
     found = RANGE.fullmatch(text)
     try:
         if found is None:
@@ -412,7 +449,7 @@ def _parse_range(name: str, text: str) -> Range:
 
 
 def _value(name: str, value: Any) -> Any:
-    """Text as what it stands for: a number, true or false, widths 512x256; a lone width as a list."""
+    """Return the value that a text stands for: a number, true or false, or widths such as 512x256."""
     if name == "hidden":
         if isinstance(value, str):
             return [number_or_text(width) for width in value.lower().split("x")]
@@ -423,7 +460,7 @@ def _value(name: str, value: Any) -> Any:
 
 
 def number_or_text(text: str) -> int | float | str:
-    """Text as an integer or a number where it is one."""
+    """Return text as an integer or float if it is one, else unchanged."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -433,18 +470,19 @@ def number_or_text(text: str) -> int | float | str:
 
 
 def _stored(name: str, value: Any, recipe: Recipe) -> Any:
-    """The value as the field stores it, checked."""
+    """Return a value as its field stores it; raises ConfigError if the field does not take it."""
     return getattr(getattr(recipe.with_settings(**{name: value}), SECTION_OF_FIELD[name]), name)
 
 
 def _constraint(name: str) -> Constraint:
+    """Return the constraint of a recipe field."""
     item = next(f for f in fields(SECTIONS[SECTION_OF_FIELD[name]]) if f.name == name)
     constraint: Constraint = item.metadata["constraint"]
     return constraint
 
 
 def _counts(name: str) -> bool:
-    """Whether a field takes whole numbers of something."""
+    """Return whether a field takes integers."""
     constraint = _constraint(name)
     return name == "train_size" or (
         (constraint.accepts(2) and not constraint.accepts(2.5)) or (constraint.accepts([2]) and name == "hidden")
@@ -452,7 +490,7 @@ def _counts(name: str) -> bool:
 
 
 def _rounded(exact: list[float]) -> list[float]:
-    """Numbers with as few digits, but at least four, as leave them where they are to a thousandth of their distance."""
+    """Return numbers in as few digits, at least four, as move them by 1/1000 of their distance."""
     gap = min((abs(b - a) for a, b in pairwise(exact)), default=0.0)
     for digits in range(4, 17):
         short = [float(f"{number:.{digits}g}") for number in exact]

@@ -1,9 +1,17 @@
 """study.sqlite: the only record of what a study asks and what is done.
 
-A store may come from a stranger: its tables must be those that are made here, each value is checked before it is used,
-and values and statements have limits. It is one SQLite file with a write-ahead log, synced in full at every commit.
-Each change is one transaction, so a process can be killed, or a disk be full, at any moment: what was committed stays,
-and the rest has not happened. Nothing in it is pickled; docs/file_formats.md describes the tables.
+It is one SQLite file with a write-ahead log that is synced in full at every commit. Every change is
+one transaction: if a process is killed or the disk is full, what was committed stays and the rest
+has not happened. Which process trains a run is part of the same record (`lease`), so any number of
+schedulers can work on one study.
+
+A store may come from a stranger. Its tables must be exactly those that are created here, every
+value is checked before it is used, values and statements have limits, and nothing is pickled.
+
+Tables and columns keep the names of version 0.1 so that existing stores open: `cells` holds
+configurations, `units` holds runs, `deaths` counts crashes, `owners` holds leases, `beat` is a
+heartbeat, the fact `question` is the specification and a `division` is a split.
+docs/file_formats.md describes them.
 """
 
 from __future__ import annotations
@@ -39,21 +47,22 @@ from chalknet.studies.run_output import (
 )
 
 STORE_FILE = "study.sqlite"
-FORMAT = 1  # raised when a store written now could not be used by the code of before
-APPLICATION = 0x63_68_6B_73  # "chks", in the file's header
-BUSY_SECONDS = 60.0  # that a process waits for another's transaction
-MAX_CRASHES = 3  # of the processes that train a run, after which it counts as failed
+FORMAT = 1  # a higher number means that earlier versions of chalknet cannot use the file
+APPLICATION = 0x63_68_6B_73  # "chks", in the header of the file
+BUSY_SECONDS = 60.0  # how long a process waits for the transaction of another
+MAX_CRASHES = 3  # a run has failed when this many processes have crashed while they trained it
 HEADER = b"SQLite format 3\0"
-MAX_TEXT_BYTES = 2**26  # of a value that is no array: the record of more than a hundred thousand epochs
-MAX_ARRAY_BYTES = 10**9  # the most that SQLite stores by default
+# Limit for values that are not arrays; the record of a hundred thousand epochs is smaller.
+MAX_TEXT_BYTES = 2**26
+MAX_ARRAY_BYTES = 10**9  # the largest value that SQLite stores by default
 MAX_HEADER_BYTES = 4_096  # of a .npy file
-KEYS = {  # of the tables of arrays, with their types
+KEYS = {  # the keys of the tables of arrays, with their types
     "unit_arrays": {"cell": "text", "seed": "integer", "name": "text"},
     "division_arrays": {"division": "text", "name": "text"},
 }
-MAX_SECONDS = 20.0  # of processor time that one operation may take
+MAX_SECONDS = 20.0  # processor time that one operation may take
 OPENINGS = 20  # attempts to open a store while another process closes it
-STEPS = 10_000  # of SQLite between two looks at the time
+STEPS = 10_000  # instructions of SQLite between two checks of the time
 
 # Errors of SQLite whose cause is the disk, the file or its permissions, and not its content.
 CANNOT_WRITE = {
@@ -101,26 +110,30 @@ TABLES = {statement.split()[2]: statement for statement in map(str.strip, SCHEMA
 
 
 class TimeLimit:
-    """Says whether the present operation of a connection has taken too long."""
+    """Limits the processor time of each operation of a connection."""
 
     def __init__(self) -> None:
+        """Start the first operation."""
         self.restart()
 
     def restart(self) -> None:
-        """Begin another operation."""
+        """Start another operation."""
         self._end = time.thread_time() + MAX_SECONDS
 
     def is_over(self) -> bool:
+        """Return whether the current operation has used its time; SQLite then interrupts it."""
         return time.thread_time() > self._end
 
 
 class Store:
-    """A connection to a study's store, for one thread.
+    """A connection to a study's store, for use in one thread.
 
-    Store.create(folder) makes the store where there is none; Store.read(folder) reads one, and never writes.
+    `Store.create(folder)` opens the store and creates it if there is none; `Store.read(folder)`
+    opens it read-only. A method that changes something is one transaction.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, limit: TimeLimit) -> None:
+        """Wrap a connection; use `create` or `read` instead."""
         self.path = path
         self._db, self._limit = connection, limit
         self._observer = LeaseObserver()
@@ -130,17 +143,17 @@ class Store:
         """Open the store of a folder, and create it if there is none.
 
         Raises:
-            StoreError: what is there is no store, damaged, or of a newer format.
+            StoreError: the file is not a store, damaged, or of a newer format.
             OutputError: it cannot be written.
         """
         return cls._open(folder / STORE_FILE, read_only=False)
 
     @classmethod
     def read(cls, folder: Path) -> Store:
-        """Open the store of a folder for reading; others may write meanwhile.
+        """Open the store of a folder for reading, while others may write.
 
         Raises:
-            StoreError: there is none, or as `create`.
+            StoreError: there is no store, or as `create`.
         """
         path = folder / STORE_FILE
         if not path.is_file() or not path.stat().st_size:
@@ -149,8 +162,9 @@ class Store:
 
     @classmethod
     def _open(cls, path: Path, *, read_only: bool) -> Store:
+        """Open a store file, after checking that it is one."""
         _refuse_foreign(path)
-        with _told(path):
+        with _translated_errors(path):
             limit = TimeLimit()
             store = cls(path, _connect(path, limit, read_only=read_only), limit)
             try:
@@ -158,6 +172,8 @@ class Store:
                     store._check_identity()
                 else:
                     store._check_or_make()
+                    # With a write-ahead log readers never wait for writers. With FULL, a commit
+                    # survives a power failure, too.
                     store._db.execute("PRAGMA journal_mode = WAL")
                     store._db.execute("PRAGMA synchronous = FULL")
             except BaseException:
@@ -166,22 +182,27 @@ class Store:
             return store
 
     def close(self) -> None:
+        """Close the connection."""
         with suppress(sqlite3.Error):
             self._db.close()
 
     def __enter__(self) -> Store:
+        """Return the store."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close the connection."""
         self.close()
 
     # ---- the specification ------------------------------------------------------------------------------------------
 
     def set_data(self, facts: Mapping[str, Any]) -> None:
-        """Record which data the study is about, or check it if it is recorded.
+        """Record which data the study is about, or check them if they are recorded.
 
         Args:
-            facts: JSON-ready: "source", "sha256", "digest" (of labels, class names and shape) and what else there is.
+            facts: JSON-ready facts, among them "source", "sha256" and "digest" (of labels, class
+                names and shape).
+
         Raises:
             DataError: the study was made with other data.
         """
@@ -205,7 +226,7 @@ class Store:
         return self._fact("data", ("source", "sha256", "digest", "samples", "class_names", "sample_shape"))
 
     def set_specification(self, specification: Mapping[str, Any]) -> None:
-        """Record the present specification, in the form of study.toml, and the sizes of its splits."""
+        """Record the current specification, in the form of study.toml, and the sizes of its splits."""
         with self._change() as db:
             db.execute("INSERT OR REPLACE INTO facts VALUES ('question', ?)", [json.dumps(dict(specification))])
 
@@ -214,10 +235,11 @@ class Store:
         return self._fact("question", ("spec", "split_sizes"))
 
     def add_runs(self, runs: Sequence[RunKey], costs: Mapping[str, float]) -> None:
-        """Add runs that are new as "todo"; the others stay as they are.
+        """Add runs that are new as "todo"; runs that exist are not changed.
 
         Args:
-            costs: about how long a run of each configuration takes, by the configuration's key.
+            runs: the runs.
+            costs: the approximate duration of a run by configuration key, in any unit.
         """
         with self._change() as db:
             for config in {run.configuration.key: run.configuration for run in runs}.values():
@@ -231,7 +253,11 @@ class Store:
             )
 
     def select_runs(self, runs: Sequence[RunKey]) -> None:
-        """Set the runs that `claim`, `counts` and `retry_failed` are about from here on, in order of preference."""
+        """Select the runs that `claim`, `counts` and `retry_failed` use, in order of preference.
+
+        The selection is a temporary table of this connection: processes with different
+        specifications can work on one store at the same time.
+        """
         with self._operation():
             self._db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (place INTEGER, cell TEXT, seed INTEGER)")
             self._db.execute("DELETE FROM wanted")
@@ -240,7 +266,7 @@ class Store:
             self._db.execute("CREATE INDEX IF NOT EXISTS temp.wanted_units ON wanted (cell, seed)")
 
     def retry_failed(self) -> int:
-        """Make the wanted runs that failed "todo" again; return their number."""
+        """Make the selected runs that failed "todo" again, and return their number."""
         with self._change() as db:
             failed = db.execute(
                 "SELECT cell, seed FROM units JOIN wanted USING (cell, seed) WHERE status = 'failed'"
@@ -250,7 +276,11 @@ class Store:
                 _set_status(db, key, "todo", "asked again", None)
         return len(failed)
 
-    # ---- who does what ----------------------------------------------------------------------------------------------
+    # ---- leases and claims ------------------------------------------------------------------------------------------
+    #
+    # A run is "running" exactly as long as its column `owner` names a lease. Every method that ends
+    # a run first checks, in the same transaction, that the lease still has it (`_owns`): a process
+    # that was considered dead and is alive after all changes nothing.
 
     def heartbeat(self, lease: Lease) -> None:
         """Record that the holder of a lease is alive, and the lease itself."""
@@ -261,17 +291,17 @@ class Store:
             )
 
     def leases(self) -> list[tuple[Lease, float]]:
-        """Return all known leases, each with its last heartbeat."""
+        """Return all recorded leases, each with its last heartbeat."""
         rows = self._rows("SELECT id, host, pid, started, beat FROM owners", (str, str, int, str, float))
         return [(Lease(*row[:4]), row[4]) for row in rows]
 
     def release_dead(self) -> int:
-        """Release the leases whose holders have ended; return the number of their runs, which are "todo" again."""
+        """Release the leases of dead processes, and return how many runs are "todo" again."""
         dead = [one for one in self.leases() if not self._observer.is_alive(*one)]
         return sum(self.release(lease) for lease, _ in dead)
 
     def release(self, lease: Lease) -> int:
-        """Forget a lease; return the number of its unfinished runs, which are "todo" again."""
+        """Delete a lease, make its unfinished runs "todo" again, and return their number."""
         with self._change() as db:
             keys = db.execute("SELECT cell, seed FROM units WHERE owner = ?", [lease.id]).fetchall()
             for key in keys:
@@ -280,7 +310,11 @@ class Store:
         return len(keys)
 
     def claim(self, lease: Lease) -> tuple[str, int] | None:
-        """Claim one wanted run that is "todo", the costliest first, in one transaction; None if there is none."""
+        """Claim the costliest selected run that is "todo"; return its key, or None without one.
+
+        To select and mark the run is one transaction with the write lock, so two processes never
+        claim the same run.
+        """
         with self._change() as db:
             key: tuple[str, int] | None = db.execute(
                 "SELECT cell, seed FROM units JOIN wanted USING (cell, seed) WHERE status = 'todo' "
@@ -293,14 +327,15 @@ class Store:
     def claim_for_stack(
         self, key: tuple[str, int], others: Sequence[tuple[str, int]], lease: Lease
     ) -> list[tuple[str, int]]:
-        """Claim those of some runs that are "todo", to be trained at once with a run that this lease has.
+        """Claim those of other runs that are "todo", to train them in a stack with a claimed run.
 
-        A run that a process has crashed at may be to blame, so it is trained alone: nothing is claimed beside it.
+        A run that has crashed a process is trained alone, since it may be the cause. So nothing is
+        claimed for it, and it is not claimed for others.
         """
         with self._change() as db:
             uncrashed = {
-                (config, seed): status
-                for config, seed, status in db.execute("SELECT cell, seed, status FROM units WHERE deaths = 0")
+                (config_key, seed): status
+                for config_key, seed, status in db.execute("SELECT cell, seed, status FROM units WHERE deaths = 0")
             }
             taken = [other for other in others if key in uncrashed and uncrashed.get(other) == "todo"]
             for other in taken:
@@ -308,9 +343,11 @@ class Store:
         return taken
 
     def complete(self, run: RunKey, lease: Lease, output: RunOutput) -> bool:
-        """Store a run's output and that it is done; return False, and store nothing, if the lease lost the run.
+        """Store the output of a run and mark it done, in one transaction.
 
-        That happens if its holder on another machine was taken for dead because no heartbeat came.
+        Returns:
+            False if the lease no longer has the run; then nothing is stored. That happens if its
+            holder on another machine was considered dead because no heartbeat came.
         """
         division = split_key(run)
         with self._change() as db:
@@ -332,7 +369,7 @@ class Store:
         return True
 
     def fail(self, run: RunKey, lease: Lease, error: str) -> bool:
-        """Record that a run failed, and its error; return False if the lease lost the run."""
+        """Record the error of a failed run; return False if the lease no longer has the run."""
         with self._change() as db:
             if not _owns(db, run.key, lease):
                 return False
@@ -340,16 +377,16 @@ class Store:
         return True
 
     def release_run(self, run: RunKey, lease: Lease) -> None:
-        """Make a run "todo" again that this lease has and does not go on with."""
+        """Make a run of this lease "todo" again."""
         with self._change() as db:
             if _owns(db, run.key, lease):
                 _set_status(db, run.key, "todo", "given back", lease)
 
     def record_crash(self, run: RunKey, lease: Lease, reason: str) -> bool:
-        """Record that the process that trained a run ended: the run is "todo" again, or failed after MAX_CRASHES.
+        """Record that the process of a run exited: it is "todo" again, or failed after MAX_CRASHES.
 
         Returns:
-            whether it counts as failed now.
+            Whether the run is failed now.
         """
         with self._change() as db:
             if not _owns(db, run.key, lease):
@@ -363,35 +400,42 @@ class Store:
             _set_status(db, run.key, "failed", "failed", lease, error)
         return True
 
-    # ---- what is known ----------------------------------------------------------------------------------------------
+    # ---- what is stored ---------------------------------------------------------------------------------------------
 
     def counts(self) -> dict[str, tuple[int, float]]:
-        """Return the number and the cost of the wanted runs of each status."""
+        """Return the number and the total cost of the selected runs of each status."""
         query = "SELECT status, COUNT(*), SUM(cost) FROM units JOIN wanted USING (cell, seed) GROUP BY status"
         rows = self._rows(query, (str, int, float))
         found = {status: (int(count), float(cost)) for status, count, cost in rows}
         return {status: found.get(status, (0, 0.0)) for status in STATUSES}
 
     def statuses(self) -> dict[tuple[str, int], str]:
-        """Return the status of every run; "todo" for a run whose lease has ended and is not released yet."""
+        """Return the status of every run.
+
+        A run whose process is dead counts as "todo", even before its lease is released. So a
+        reader, which cannot write, sees the same as the next scheduler.
+        """
         dead = {lease.id for lease, heartbeat in self.leases() if not self._observer.is_alive(lease, heartbeat)}
         rows = self._rows("SELECT cell, seed, status, ifnull(owner, '') FROM units", (str, int, str, str))
         return {
-            (config, seed): "todo" if status == "running" and owner in dead else status
-            for config, seed, status, owner in rows
+            (key, seed): "todo" if status == "running" and owner in dead else status
+            for key, seed, status, owner in rows
         }
 
     def errors(self) -> dict[tuple[str, int], str]:
         """Return the error of each failed run."""
         rows = self._rows("SELECT cell, seed, error FROM units WHERE status = 'failed'", (str, int, str))
-        return {(config, seed): error for config, seed, error in rows}
+        return {(key, seed): error for key, seed, error in rows}
 
     def events(self) -> list[tuple[str, int, str]]:
-        """Return all events, in order: configuration, seed and "begun", "done", "failed", "died" or "given back"."""
+        """Return all events in order: configuration key, seed, and what happened.
+
+        What happened is "begun", "done", "failed", "died", "given back" or "asked again".
+        """
         return self._rows("SELECT cell, seed, event FROM events ORDER BY id", (str, int, str))
 
     def configuration_tables(self) -> dict[str, dict[str, Any]]:
-        """Return the `configuration_tables` of every configuration by key, also of earlier specifications."""
+        """Return the `configuration_tables` of every stored configuration by key."""
         rows = self._rows("SELECT key, recipe, division, seeds_vary FROM cells ORDER BY rowid", (str,) * 4)
         names = ("recipe", "division", "seeds_vary")
         return {
@@ -407,10 +451,14 @@ class Store:
         return found
 
     def result(self, key: tuple[str, int], facts: DataFacts) -> RunResult:
-        """Return a finished run of the study of this data.
+        """Return a finished run.
+
+        Args:
+            key: `RunKey.key`.
+            facts: the samples that the study is about.
 
         Raises:
-            StoreError: it is not done, or something of it is damaged.
+            StoreError: the run is not done, or its result is damaged.
         """
         record = self.record(key)
         ((division,),) = self._rows("SELECT division FROM units WHERE cell = ? AND seed = ?", (str,), key)
@@ -433,7 +481,7 @@ class Store:
             return result_from(record, array, judged, facts)
 
     def kept_scores(self, key: tuple[str, int]) -> Scores | None:
-        """Return the validation scores of a finished run where its weights are kept; raises as `result`."""
+        """Return the validation scores of a finished run at its kept epoch; raises as `result`."""
         return self.run_record(key).kept.valid
 
     def run_record(self, key: tuple[str, int]) -> RunRecord:
@@ -445,9 +493,9 @@ class Store:
     # ---- a sampler's trials -----------------------------------------------------------------------------------------
 
     def add_trials(self, search: str, first: int, trials: Sequence[tuple[Configuration, Mapping[str, Any]]]) -> None:
-        """Record which configurations a sampler chose as its first-th and next trials, with their settings.
+        """Record which configurations a sampler chose for trial number first and those that follow.
 
-        If another process has recorded them already, its choice stands.
+        If another process has recorded these trials already, its choice stands.
         """
         with self._change() as db:
             for number, (config, settings) in enumerate(trials, start=first):
@@ -461,18 +509,18 @@ class Store:
                 )
 
     def trials(self, search: str) -> list[dict[str, Any]]:
-        """Return the settings of a search's trials, in their order."""
+        """Return the settings of the trials of a search, in order."""
         query = "SELECT number, settings FROM trials WHERE search = ? ORDER BY number"
         rows = self._rows(query, (int, str), [search])
         if [number for number, _ in rows] != list(range(len(rows))):
             raise StoreError(f"{self.path}: trials of the search are missing.")
         return [with_current_names(self._json(settings, f"trial {number}")) for number, settings in rows]
 
-    # ---- within -----------------------------------------------------------------------------------------------------
+    # ---- transactions, checks and limits ----------------------------------------------------------------------------
 
     @contextmanager
     def _reading(self, key: tuple[str, int]) -> Iterator[None]:
-        """Raise whatever is wrong with a stored result as a StoreError of one line."""
+        """Turn whatever is wrong with a stored result into a StoreError of one line."""
         try:
             yield
         except (OutputError, StoreError):
@@ -483,21 +531,24 @@ class Store:
 
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
-        """Run one transaction, which may write from its first statement: all of it happens, or nothing."""
+        """Run one transaction: everything in it happens, or nothing."""
         with self._operation():
+            # IMMEDIATE takes the write lock at once. A transaction that began as a reader could find
+            # at its first write that another process has changed what it read, and would fail.
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
                 self._db.execute("COMMIT")
             except BaseException:
-                with suppress(sqlite3.Error):  # SQLite has rolled back by itself where the disk was full
+                with suppress(sqlite3.Error):  # if the disk is full, SQLite has rolled back by itself
                     self._db.execute("ROLLBACK")
                 raise
 
     def _check_or_make(self) -> None:
+        """Create the tables in a new file, and check those of an existing one."""
         (tables,) = self._db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         if not tables:
-            with self._change() as db:  # another process may have been faster
+            with self._change() as db:  # look again with the lock: another process may have been faster
                 (tables,) = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
                 if not tables:
                     for statement in TABLES.values():
@@ -507,10 +558,11 @@ class Store:
         self._check_identity()
 
     def _check_identity(self) -> None:
+        """Raise StoreError unless the file is a store that this version can read."""
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if application != APPLICATION:
-            raise StoreError(f"{self.path}: is an SQLite file of another program, not a study's store.")
+            raise StoreError(f"{self.path}: is not a study's store but an SQLite file of another program.")
         if version > FORMAT:
             raise StoreError(
                 f"{self.path}: has format {version}, but this chalknet reads up to {FORMAT}. Install a newer chalknet."
@@ -518,8 +570,11 @@ class Store:
         names = f"SELECT name, type, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' LIMIT {len(TABLES) + 1}"
         found = {name: (kind, sql) for name, kind, sql in self._db.execute(names).fetchall()}
         if found != {name: ("table", statement) for name, statement in TABLES.items()}:
-            raise StoreError(f"{self.path}: has other tables than those of a study's store. It is damaged, or foreign.")
-        # Every lookup compares keys, and a key of another type may have a gigabyte. typeof reads no value.
+            raise StoreError(
+                f"{self.path}: its tables are not those of a study's store. It is damaged, or from another program."
+            )
+        # Every lookup compares keys, and a key of another type may have a gigabyte; typeof does not
+        # read the value.
         for table, keys in KEYS.items():
             is_other = " OR ".join(f"typeof({key}) <> '{kind}'" for key, kind in keys.items())
             if self._db.execute(f"SELECT 1 FROM {table} WHERE {is_other} LIMIT 1").fetchone():
@@ -527,17 +582,21 @@ class Store:
 
     @contextmanager
     def _operation(self) -> Iterator[None]:
+        """Give the statements of one operation a new time limit, and translate their errors."""
         self._limit.restart()
-        with _told(self.path):
+        with _translated_errors(self.path):
             yield
 
     def _rows(self, query: str, types: Sequence[type], values: Sequence[Any] = ()) -> list[Any]:
         """Return all rows of a query that changes nothing.
 
         Args:
-            types: of each column.
+            query: the statement.
+            types: the type of each column.
+            values: the values of its placeholders.
+
         Raises:
-            StoreError: a value of another type.
+            StoreError: a value has another type.
         """
         with self._operation():
             rows = self._db.execute(query, values).fetchall()
@@ -547,6 +606,7 @@ class Store:
         return rows
 
     def _fact(self, name: str, needed: Iterable[str]) -> dict[str, Any]:
+        """Return the JSON object stored under a name; raises StoreError if a key is missing."""
         what = "specification" if name == "question" else name  # the name in files of every version
         rows = self._rows("SELECT value FROM facts WHERE name = ?", (str,), [name])
         if not rows:
@@ -559,13 +619,14 @@ class Store:
         return found
 
     def _json(self, text: str, what: str) -> Any:
+        """Return a stored JSON value; raises StoreError if it is damaged."""
         try:
             return strict_json(text)
         except ValueError as error:
             raise StoreError(f"{self.path}: {plain(what)} is damaged: {plain(error)}.") from error
 
     def _blob(self, place: str, values: list[Any], count: int) -> bytes:
-        """Return the array of up to count numbers at a place, whose size is asked for before it is read."""
+        """Return the bytes of an array of up to count numbers; the size is checked first."""
         with self._operation():
             row = self._db.execute(f"SELECT typeof(npy), length(npy) FROM {place}", values).fetchone()
             if row is None or row[0] != "blob":
@@ -579,7 +640,7 @@ class Store:
 
     @contextmanager
     def _large_values(self) -> Iterator[None]:
-        """Let values be as large as arrays may be."""
+        """Allow values of the size of arrays, instead of that of texts."""
         self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ARRAY_BYTES)
         try:
             yield
@@ -593,6 +654,7 @@ def split_key(run: RunKey) -> str:
 
 
 def _connect(path: Path, limit: TimeLimit, *, read_only: bool) -> sqlite3.Connection:
+    """Return a connection to a file, read-only or writable."""
     address = path.absolute().as_uri()
     if not read_only:
         return _limited(f"{address}?mode=rwc", limit)
@@ -604,8 +666,10 @@ def _connect(path: Path, limit: TimeLimit, *, read_only: bool) -> sqlite3.Connec
             connection.close()
             if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
                 raise
-            # A log needs a file beside the store even to read. Where the folder cannot be written, nobody else writes
-            # it. Elsewhere another process is just removing its log, and a store read without one would be torn.
+            # Even a reader of a write-ahead log needs a file beside the store. If the folder cannot be
+            # written, nobody else changes the store, and it can be read as immutable. Otherwise
+            # another process is removing its log right now; a store that is read without the log
+            # could be inconsistent, so try again.
             if not os.access(path.parent, os.W_OK):
                 break
             if attempt == OPENINGS - 1:
@@ -617,6 +681,7 @@ def _connect(path: Path, limit: TimeLimit, *, read_only: bool) -> sqlite3.Connec
 
 
 def _limited(address: str, limit: TimeLimit) -> sqlite3.Connection:
+    """Return a connection with limits for the size of values and the time of statements."""
     connection = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_TEXT_BYTES)
     connection.set_progress_handler(limit.is_over, STEPS)
@@ -624,7 +689,7 @@ def _limited(address: str, limit: TimeLimit) -> sqlite3.Connection:
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Raise an error for files that are no regular ones, or not SQLite's, before they are opened and so changed."""
+    """Raise an error for a file that is not a regular one or not SQLite's, before SQLite opens it."""
     for name in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))):
         try:
             with open_regular(name) as file:
@@ -638,8 +703,8 @@ def _refuse_foreign(path: Path) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Raise SQLite's errors as ours, in one line."""
+def _translated_errors(path: Path) -> Iterator[None]:
+    """Raise SQLite's errors as errors of chalknet, in one line."""
     try:
         yield
     except sqlite3.Error as error:
@@ -654,6 +719,7 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _owns(db: sqlite3.Connection, key: tuple[str, int], lease: Lease) -> bool:
+    """Return whether the run is running and belongs to this lease."""
     row = db.execute("SELECT owner FROM units WHERE cell = ? AND seed = ? AND status = 'running'", key).fetchone()
     return row is not None and row[0] == lease.id
 
@@ -661,7 +727,7 @@ def _owns(db: sqlite3.Connection, key: tuple[str, int], lease: Lease) -> bool:
 def _set_status(
     db: sqlite3.Connection, key: tuple[str, int], status: str, event: str, lease: Lease | None, error: str | None = None
 ) -> None:
-    """Change a run's status, and record the event that led to it."""
+    """Change the status of a run, and record the event that led to it."""
     owner = lease.id if lease is not None and status == "running" else None
     db.execute(
         "UPDATE units SET status = ?, owner = ?, error = ? WHERE cell = ? AND seed = ?", [status, owner, error, *key]
@@ -670,6 +736,7 @@ def _set_status(
 
 
 def _add_event(db: sqlite3.Connection, key: tuple[str, int], event: str, lease: Lease | None) -> None:
+    """Record an event."""
     db.execute(
         "INSERT INTO events (at, cell, seed, event, owner) VALUES (?, ?, ?, ?, ?)",
         [time.time(), *key, event, None if lease is None else lease.id],

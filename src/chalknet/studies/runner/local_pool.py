@@ -1,4 +1,4 @@
-"""Workers as processes of this machine, which map one copy of the samples into memory."""
+"""A pool of worker processes of this machine, which map one copy of the samples into memory."""
 
 from __future__ import annotations
 
@@ -18,12 +18,24 @@ from chalknet.studies.runner.protocol import receive
 from chalknet.studies.runner.samples import write_data
 from chalknet.studies.runner.scheduler import Received, WorkQueue
 
-PREFIX = ".work-"  # of the folder for samples, in the study's own
+PREFIX = ".work-"  # start of the name of the folder for samples, within the study's folder
 
 
 @dataclass(eq=False)
 class LocalPool:
-    """A `WorkerPool` of processes. With fewer workers than cores, each worker's engine has several threads."""
+    """A `WorkerPool` of processes.
+
+    With fewer workers than cores, the engine of each worker has several threads.
+
+    Attributes:
+        folder: where the samples are written for the workers.
+        data: the study's samples.
+        processes: starts and ends the worker processes.
+        size: the most workers at a time.
+        threads: number of threads of each worker.
+        inbox: the messages of all workers.
+        has_data: whether the samples have been written.
+    """
 
     folder: Path
     data: Dataset
@@ -34,6 +46,7 @@ class LocalPool:
     has_data: bool = False
 
     def start_worker(self) -> LocalWorker:
+        """Start a process, or take one that is started already, and tell it where the samples are."""
         if not self.has_data:
             write_data(self.data, self.folder)
             self.has_data = True
@@ -43,7 +56,7 @@ class LocalPool:
         return worker
 
     def _receive(self, worker: LocalWorker) -> None:
-        """Put a worker's messages into the inbox, and at last that it has exited; run in a thread."""
+        """Put a worker's messages into the inbox, and finally that it has exited; runs in a thread."""
         with worker.connection, suppress(EOFError, OSError):
             while True:
                 self.inbox.put((worker, *receive(worker.connection)))
@@ -54,18 +67,19 @@ class LocalPool:
 def local_pool(
     queue: WorkQueue, data: Dataset, processes: WorkerProcesses, size: int | None = None
 ) -> Iterator[LocalPool]:
-    """Return a pool of worker processes.
+    """Provide a pool of worker processes, which end with the context.
 
     Args:
-        queue: the study's runs, which bound the number of workers.
+        queue: the runs of the study, which bound the number of workers.
         data: the study's samples.
-        processes: the workers, which end with the pool.
-        size: the most workers at a time, by default one per core.
+        processes: the worker processes.
+        size: the most workers at a time; by default one per core.
+
     Raises:
-        OutputError: the files that workers read cannot be written.
+        OutputError: the files for the workers cannot be written.
     """
     leases = queue.lease_ids()
-    for left in queue.folder.glob(f"{PREFIX}*"):  # by schedulers that were killed
+    for left in queue.folder.glob(f"{PREFIX}*"):  # folders of schedulers that were killed
         if left.name.removeprefix(PREFIX) not in leases:
             shutil.rmtree(left, ignore_errors=True)
     folder = queue.folder / f"{PREFIX}{queue.lease.id}"
@@ -79,5 +93,5 @@ def local_pool(
             f"{error.filename or folder}: {error.strerror or error}. What was finished is kept."
         ) from error
     finally:
-        processes.end()  # before their samples are gone
+        processes.end()  # before the samples that they map are deleted
         shutil.rmtree(folder, ignore_errors=True)

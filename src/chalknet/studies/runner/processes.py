@@ -1,4 +1,4 @@
-"""Processes of this machine that train. Loads no NumPy, so that they start while the caller still reads the data."""
+"""Worker processes of this machine. Imports no NumPy, so they start while data is read."""
 
 from __future__ import annotations
 
@@ -27,15 +27,17 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-END_SECONDS = 5  # for a worker that is asked to end to finish its epoch and keep it
+END_SECONDS = 5  # time that a worker has to finish its epoch and write a checkpoint
 
 
 @dataclass(eq=False)
 class LocalWorker:
-    """A `Worker`: one process on one BLAS thread, connected by a socket pair.
+    """A `Worker`: one process with one BLAS thread, connected by a pair of sockets.
 
     Attributes:
-        log: what it prints, in a file without a name.
+        process: the process.
+        connection: this end of the connection.
+        log: what the process prints, in an unnamed temporary file.
     """
 
     process: subprocess.Popen[bytes]
@@ -43,11 +45,12 @@ class LocalWorker:
     log: IO[bytes]
 
     def submit(self, message: Message) -> None:
+        """Send a message; that the process has exited is reported by its pool."""
         with suppress(OSError):
             send(self.connection, message)
 
     def exit_reason(self) -> str:
-        """Return its exit code or signal, with the last line that it printed."""
+        """Return the exit code or signal, with the last line that the process printed."""
         code = self.process.wait()
         reason = f"exit code {code}" if code >= 0 else f"signal {-code}"
         with suppress(ValueError):
@@ -57,23 +60,26 @@ class LocalWorker:
         return f"{reason}: {lines[-1].strip()[:200]}" if lines else reason
 
     def stop(self) -> None:
+        """Kill the process and wait until it has ended."""
         self.process.kill()
         self.process.wait()
 
 
 class WorkerProcesses:
-    """The worker processes of one study. A context: when it ends, so do they, and keep what they have trained.
+    """The worker processes of one study, as a context; at its end they save checkpoints and exit.
 
     Args:
-        number: how many to start at once. They load what training needs before the first is taken.
+        number: how many to start at once. They import what training needs before the first is used.
     """
 
     def __init__(self, number: int = 0) -> None:
+        """Create the context; processes start when it is entered."""
         self._number = number
         self._spare: list[LocalWorker] = []
         self.workers: list[LocalWorker] = []
 
     def __enter__(self) -> Self:
+        """Start the first processes."""
         try:
             self._spare = [self._start() for _ in range(self._number)]
         except BaseException:
@@ -82,10 +88,11 @@ class WorkerProcesses:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """End all processes."""
         self.end()
 
     def end(self) -> None:
-        """Ask all processes to end, and kill those that have not after `END_SECONDS`."""
+        """Ask all processes to end, and kill those that are still running after `END_SECONDS`."""
         try:
             for worker in self.workers:
                 worker.process.terminate()
@@ -93,25 +100,26 @@ class WorkerProcesses:
             for worker in self.workers:
                 with suppress(subprocess.TimeoutExpired):
                     worker.process.wait(max(0.0, end - time.monotonic()))
-        finally:  # also where a second Ctrl-C does not wait
+        finally:  # also if a second Ctrl-C interrupts the wait
             for worker in self.workers:
                 worker.stop()
                 worker.log.close()
 
     def take(self) -> LocalWorker:
-        """Return a process that nobody has been given yet.
+        """Return a process that is not in use, and start one if there is none.
 
         Raises:
-            ChalknetError: the system starts no more processes.
+            ChalknetError: the system cannot start another process.
         """
         return self._spare.pop(0) if self._spare else self._start()
 
     def _start(self) -> LocalWorker:
+        """Start a process with one end of a connection."""
         try:
             ours, theirs = Pipe()
             log = tempfile.TemporaryFile()  # noqa: SIM115 (`end` closes it)
             with theirs:
-                # -P: the user's folder is no place to import from
+                # -P: modules in the user's current folder must not be imported
                 module = ["-P", "-m", "chalknet.studies.runner.worker", str(theirs.fileno())]
                 process = subprocess.Popen(
                     [sys.executable, *module],
@@ -120,7 +128,8 @@ class WorkerProcesses:
                     stderr=log,
                     env=_environment(),
                     pass_fds=[theirs.fileno()],
-                    start_new_session=True,  # Ctrl-C in a terminal reaches this process alone, which then ends them
+                    # Ctrl-C in a terminal reaches the scheduler only, which then ends its workers.
+                    start_new_session=True,
                 )
         except OSError as error:
             raise ChalknetError(
@@ -131,6 +140,6 @@ class WorkerProcesses:
 
 
 def _environment() -> dict[str, str]:
-    """Return this process's environment, with one BLAS thread, and with this chalknet on the path, installed or not."""
+    """Return the environment of a worker: one BLAS thread, and this chalknet on the path."""
     path = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH", "")]))
     return {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}

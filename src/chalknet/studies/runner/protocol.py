@@ -23,34 +23,44 @@ from typing import Any
 from chalknet.studies.configurations import RunKey, configuration_from_tables, configuration_tables
 
 Message = Mapping[str, Any]
-SECONDS_BETWEEN_EPOCHS = 0.1  # between two epoch messages of a run; epochs of a small network are shorter
+# Minimum time between two epoch messages of a run; epochs of a small network are shorter.
+SECONDS_BETWEEN_EPOCHS = 0.1
 
 
 def send(connection: Connection, message: Message, content: bytes = b"") -> None:
-    """Send a message; raises OSError if the other side has closed."""
+    """Send a message.
+
+    Raises:
+        OSError: the other side has closed the connection.
+    """
     connection.send_bytes(json.dumps(message).encode())
     connection.send_bytes(content)
 
 
 def receive(connection: Connection) -> tuple[Message, bytes]:
-    """Wait for the next message and its content; raises EOFError or OSError if the other side has closed."""
+    """Wait for the next message and its content.
+
+    Raises:
+        EOFError, OSError: the other side has closed the connection.
+    """
     return json.loads(connection.recv_bytes()), connection.recv_bytes()
 
 
 def job_message(
-    job: Sequence[RunKey], threads: int, how: str, keep_model: Sequence[bool], checkpoints: Path
+    job: Sequence[RunKey], threads: int, concurrency: str, keep_model: Sequence[bool], checkpoints: Path
 ) -> dict[str, Any]:
     """Return the message that makes a worker train a job; the arguments are those of `train_run`."""
     return {
         "runs": [_run_message(run) for run in job],
         "threads": threads,
-        "how": how,
+        "concurrency": concurrency,
         "keep_model": list(keep_model),
         "checkpoints": str(checkpoints),
     }
 
 
 def _run_message(run: RunKey) -> dict[str, Any]:
+    """Return a run as JSON-ready values."""
     settings = [[name, value] for name, value in run.configuration.settings]
     return {"seed": run.seed, "settings": settings, **configuration_tables(run.configuration)}
 

@@ -1,4 +1,4 @@
-"""Workers as actors of a Ray cluster: each has cores and a GPU of its own."""
+"""A pool of workers as actors of a Ray cluster, each with its own cores and GPU."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ from chalknet.studies.runner.protocol import Message
 from chalknet.studies.runner.scheduler import Received, WorkQueue
 from chalknet.studies.runner.worker import train_job
 
-END_SECONDS = 10.0  # for readers to notice that their actors were stopped
+END_SECONDS = 10.0  # how long to wait for threads to notice that their actors were stopped
 
 
 class RayWorker:
-    """The actor: trains one job at a time, in a thread of its own. Its two methods run at the same time."""
+    """The actor: trains one job at a time in a thread, while Ray calls `submit` and `listen`.
+
+    Args:
+        data: the study's samples.
+    """
 
     def __init__(self, data: Dataset) -> None:
+        """Create the actor and start its training thread."""
         self._data = data
         self._jobs: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[tuple[Message, bytes]] = queue.SimpleQueue()
@@ -34,11 +39,12 @@ class RayWorker:
         self._jobs.put(message)
 
     def listen(self) -> Iterator[tuple[Message, bytes]]:
-        """Return all messages of the worker, without an end."""
+        """Yield all messages of the worker, without end."""
         while True:
             yield self._outbox.get()
 
     def _work(self) -> None:
+        """Train job after job; runs in a thread."""
         while True:
             train_job(self._jobs.get(), self._data, lambda message, content: self._outbox.put((message, content)))
 
@@ -52,12 +58,15 @@ class RayHandle:
     reason: str = ""
 
     def submit(self, message: Message) -> None:
+        """Send a message to the actor."""
         self.actor.submit.remote(message)
 
     def exit_reason(self) -> str:
+        """Return why the actor ended, in words."""
         return self.reason
 
     def stop(self) -> None:
+        """Kill the actor."""
         with suppress(self.ray.exceptions.RayError):
             self.ray.kill(self.actor)
 
@@ -67,8 +76,13 @@ class RayPool:
     """A `WorkerPool` of actors.
 
     Attributes:
-        data: the samples, in the cluster's shared memory or by their path.
-        gpus: of each actor.
+        ray: the module.
+        data: the samples in the cluster's shared memory, or the path of their file.
+        size: the most workers at a time.
+        threads: number of cores and threads of each actor.
+        gpus: number of GPUs of each actor.
+        inbox: the messages of all workers.
+        workers: the actors, each with the thread that receives its messages.
     """
 
     ray: Any
@@ -80,6 +94,7 @@ class RayPool:
     workers: list[tuple[RayHandle, threading.Thread]] = field(default_factory=list)
 
     def start_worker(self) -> RayHandle:
+        """Create an actor and the thread that receives its messages."""
         remote = self.ray.remote(num_cpus=self.threads, num_gpus=self.gpus, max_concurrency=2)(RayWorker)
         worker = RayHandle(self.ray, remote.remote(self.data))
         reader = threading.Thread(target=self._receive, args=(worker,), daemon=True)
@@ -88,7 +103,7 @@ class RayPool:
         return worker
 
     def _receive(self, worker: RayHandle) -> None:
-        """Put an actor's messages into the inbox, and at last that it has exited; run in a thread."""
+        """Put an actor's messages into the inbox, and finally that it has exited; runs in a thread."""
         try:
             for sent in worker.actor.listen.options(num_returns="streaming").remote():
                 self.inbox.put((worker, *self.ray.get(sent)))
@@ -100,17 +115,18 @@ class RayPool:
 
 @contextmanager
 def ray_pool(queue: WorkQueue, data: Dataset, recipe: Recipe, on: str, size: int | None = None) -> Iterator[RayPool]:
-    """Return a pool of Ray actors, all of which are stopped at the end.
+    """Provide a pool of Ray actors, all of which are stopped at the end.
 
-    Samples in memory are put into the cluster's shared memory once. Samples on disk are read where they are, by a path
-    that must be the same on every node. Only this process writes the store.
+    Samples in memory are put into the cluster's shared memory once. Samples on disk are read from
+    their path, which must be the same on every node. Only this process writes the store.
 
     Args:
-        queue: the study's runs, which bound the number of workers.
+        queue: the runs of the study, which bound the number of workers.
         data: the study's samples.
-        recipe: what runs share, which says whether they need a GPU.
+        recipe: what the runs share, which says whether they need a GPU.
         on: the cluster, as in `ray_cluster`.
-        size: the most workers at a time, by default one per core, or per GPU, of the cluster.
+        size: the most workers at a time; by default one per core, or per GPU, of the cluster.
+
     Raises:
         MissingExtraError: Ray is not installed.
         ChalknetError: the cluster cannot be reached.
@@ -132,12 +148,17 @@ def ray_pool(queue: WorkQueue, data: Dataset, recipe: Recipe, on: str, size: int
 
 
 def wants_gpu(recipe: Recipe, gpus: int) -> bool:
-    """Return whether a run should have a GPU of its own, in a cluster that has so many."""
+    """Return whether each run should have a GPU, in a cluster with this number of them."""
     training = recipe.training
     return training.engine == "torch" and (training.device == "cuda" or (training.device == "auto" and gpus > 0))
 
 
 def threads_of(nodes: list[int], size: int) -> int:
-    """Return the most threads, at least one, that each of so many workers can have on nodes with so many cores."""
+    """Return how many threads, at least one, each worker can have.
+
+    Args:
+        nodes: the cores of each node.
+        size: the number of workers.
+    """
     fitting = (n for n in range(max(nodes, default=1), 1, -1) if sum(cores // n for cores in nodes) >= size)
     return next(fitting, 1)

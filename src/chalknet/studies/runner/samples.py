@@ -1,4 +1,4 @@
-"""The files that hold a study's samples for the workers of this machine."""
+"""The files that pass a study's samples to the workers of this machine."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.on_disk import OnDiskArray, OnDiskSamples
 
 DATA_FILE = "data.json"
-ROWS_AT_ONCE = 4096  # samples to copy at a time
+ROWS_AT_ONCE = 4096  # number of samples to copy at a time
 
 
 def write_data(data: Dataset, folder: Path) -> None:
-    """Write a data set as .npy files, which all workers map into memory, so that one copy serves them all.
+    """Write a data set as .npy files, which all workers map into memory.
 
     Raises:
-        OSError: the folder cannot be written, or the disk is full. Nothing is written through a map of memory, where a
-            full disk would end the process.
+        OSError: the folder cannot be written, or the disk is full. Files are written with ordinary
+            calls, because a full disk would kill a process that writes through a memory map.
     """
     with (folder / "inputs.npy").open("wb") as file:
         _write_array(file, data.inputs, data.inputs.dtype, data.inputs.shape)
@@ -47,6 +47,7 @@ def write_data(data: Dataset, folder: Path) -> None:
 
 
 def _write_array(file: IO[bytes], rows: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Write rows as a .npy file, a block at a time."""
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
     for start in range(0, shape[0], ROWS_AT_ONCE):
@@ -54,7 +55,7 @@ def _write_array(file: IO[bytes], rows: Any, dtype: np.dtype[Any], shape: tuple[
 
 
 def read_data(folder: Path) -> Dataset:
-    """Read what `write_data` wrote: samples are mapped, or read as needed if they come from too large a file."""
+    """Return what `write_data` wrote, mapped into memory or read on demand from disk."""
     facts = json.loads((folder / DATA_FILE).read_text(encoding="utf-8"))
     arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in facts["arrays"]}
     inputs: Any = np.load(folder / "inputs.npy", mmap_mode="r", allow_pickle=False)

@@ -1,9 +1,20 @@
 """Dispatch the runs of a study to workers and record their results.
 
-`WorkQueue` holds the runs that are still to be trained, and claims them in the store. `Scheduler` is the same for every
-backend. A backend is a `WorkerPool` that starts workers: local processes (`local_pool`) or Ray actors (`ray_pool`).
-Scheduler and workers exchange the messages that `protocol` defines. The store is the only record of what is done, so a
-scheduler can be killed at any point and the next one continues from the store.
+`WorkQueue` claims runs in the store. `Scheduler` gives them to workers and is the same for every
+backend. A backend is a `WorkerPool` that starts workers: local processes (`local_pool`) or Ray
+actors (`ray_pool`). Scheduler and workers exchange the messages that `protocol` defines.
+
+The store is the only record of what is done, so every process can be killed at any point:
+
+- A killed worker: the scheduler sees its connection close (`Scheduler._handle_exit`) and records a
+  crash. The run is "todo" again, and resumes from its last checkpoint. After MAX_CRASHES crashes it
+  has failed.
+- A killed scheduler: its workers see their connections close, write checkpoints and exit. Its lease
+  is dead, so the next scheduler, or another one that is running, releases its runs
+  (`Store.release_dead`).
+- A kill between the output of a run and its transaction: the run is trained again from its
+  checkpoint, which is deleted only after the commit.
+- A lost machine: its heartbeat stops, and schedulers on other machines release its runs.
 """
 
 from __future__ import annotations
@@ -35,8 +46,8 @@ from chalknet.studies.store import Store
 
 # How often to look in the store for runs that another scheduler on the same study has released.
 POLL_SECONDS = 0.5
-# Workers that exit before they report "ready", in a row, after which the study fails. A single early exit can be bad
-# luck (a killed process); three in a row mean that workers cannot start.
+# The study fails if this many workers in a row exit before they report "ready". A single early exit
+# can be bad luck (a killed process); three in a row mean that workers cannot start.
 MAX_START_FAILURES = 3
 
 
@@ -45,9 +56,12 @@ class RunEvent:
     """How a run ended in this process.
 
     Attributes:
-        error: why it failed, or "" if it is done.
-        valid_accuracy: of the kept network; None if the run failed or there is no validation part.
-        will_retry: whether it will be tried again because its worker crashed.
+        run: the run.
+        seconds: wall time of its epochs.
+        valid_accuracy: accuracy of the kept network; None if the run failed or there are no
+            validation samples.
+        error: why the run failed, or "" if it is done.
+        will_retry: whether the run is "todo" again because its worker crashed.
     """
 
     run: RunKey
@@ -59,12 +73,17 @@ class RunEvent:
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """The state of a study, for whoever shows it.
+    """The state of a study, for callers that show it.
 
     Attributes:
-        total, done, running, failed: numbers of runs, by all processes that work on the study.
+        total: number of runs.
+        done: runs that are done, by all processes that work on the study. The same holds for
+            running and failed.
+        running: runs that are being trained.
+        failed: runs that failed.
         seconds_left: an estimate from the costs of the runs; None before anything is known.
-        active_runs: this process's running runs, each with its last epoch and its number of epochs.
+        active_runs: the running runs of this process, each with its last epoch and its number of
+            epochs.
         ended: the run that has just ended, or None.
     """
 
@@ -83,16 +102,18 @@ ProgressCallback = Callable[[StudyProgress], None]
 class WorkQueue:
     """The runs of a study that this process may train. Other processes may work on the same study.
 
-    Use it as a context. When the context ends, runs that were claimed and not finished are "todo" again.
+    Use it as a context. At its end, runs that were claimed and are not finished become "todo"
+    again.
 
     Args:
-        store: of this thread.
-        spec: the study's specification.
-        data: the samples that it is about.
-        retry_failed: whether runs that failed before are tried again.
+        store: the store, opened in this thread.
+        spec: the specification.
+        data: the study's samples.
+        retry_failed: whether runs that failed before are trained again.
         make_plan: decides which runs are trained at once; without it each run is a job of its own.
-        on_plan: called with each plan that is made.
-        clock: seconds, for the estimate of the time left.
+        on_plan: called with each plan.
+        clock: returns seconds, to estimate the time left.
+
     Raises:
         DataError: on entering, if the study was made with other data.
     """
@@ -108,6 +129,7 @@ class WorkQueue:
         on_plan: Callable[[Plan], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Create a queue; see the class for the arguments."""
         self._store, self._spec, self._data, self._clock = store, spec, data, clock
         self._retry_failed, self._make_plan_of, self._on_plan = retry_failed, make_plan, on_plan
         self._plan: Plan | None = None
@@ -122,6 +144,7 @@ class WorkQueue:
         self._division = study_splits(data, make_configuration(spec, {}), spec.first_seed)
 
     def __enter__(self) -> WorkQueue:
+        """Take a lease and add the runs to the store."""
         try:
             self._begin()
         except BaseException:
@@ -130,6 +153,7 @@ class WorkQueue:
         return self
 
     def _begin(self) -> None:
+        """Record data, specification, lease and runs, and estimate from what is done already."""
         self._store.set_data(data_facts(self._data))
         self._store.set_specification({"spec": spec_tables(self._spec), "split_sizes": self._division.sizes})
         self._store.heartbeat(self.lease)
@@ -143,22 +167,29 @@ class WorkQueue:
         self._started = self._clock()
 
     def __exit__(self, *_: object) -> None:
+        """End the lease and release the runs that it still has."""
         self._is_over.set()
         try:
             if self._heart.ident is not None:
                 self._heart.join()
             self._store.release(self.lease)
         finally:
-            end_lease(self.lease)  # if the store could not be written, the next start sees that this lease has ended
+            # Also if the store could not be written: a later study in this process then sees that the
+            # lease has ended, and releases its runs.
+            end_lease(self.lease)
 
     def _send_heartbeats(self) -> None:
-        """Tell other machines that this process is alive, whatever it is busy with; run in a thread."""
+        """Send heartbeats, whatever this process is busy with; runs in a thread."""
         while not self._is_over.wait(HEARTBEAT_SECONDS):
             with suppress(ChalknetError), Store.create(self.folder) as store:
                 store.heartbeat(self.lease)
 
     def claim(self) -> Job:
-        """Claim runs to train at once. Without a run to claim return (): for now, or for good if `is_complete`."""
+        """Claim runs to train at once, or return () if there is none.
+
+        There may be one later: released by another process, or chosen by the search. `is_complete`
+        says whether the study is over.
+        """
         key = self._store.claim(self.lease)
         if key is None and self._store.release_dead():
             key = self._store.claim(self.lease)
@@ -173,7 +204,7 @@ class WorkQueue:
         return tuple(self._runs[one] for one in (key, *taken))
 
     def is_complete(self) -> bool:
-        """Return whether every run is done or failed, and no more configurations are to be chosen."""
+        """Return whether every run is done or failed and the search has finished."""
         return self._search_is_over and self._all_ended()
 
     def n_claimable(self) -> int:
@@ -183,15 +214,15 @@ class WorkQueue:
         return self._spec.search.at_once * self._spec.seeds
 
     def lease_ids(self) -> set[str]:
-        """Return the ids of all leases of the study, this process's own among them."""
+        """Return the ids of all leases of the study, including that of this process."""
         return {lease.id for lease, _ in self._store.leases()}
 
     def keeps_model(self, run: RunKey) -> bool:
-        """Return whether the model file of a run is kept: that of each configuration's first seed is."""
+        """Return whether the model file of a run is kept: that of each first seed is."""
         return run.seed == self._spec.first_seed
 
     def complete(self, run: RunKey, output: RunOutput) -> RunEvent:
-        """Store a run's output; the model file first, so that a run that is done has its file."""
+        """Store the output of a run, and delete its checkpoint."""
         if output.model:
             path = self.folder / model_name(run.configuration, run.seed)
             refuse_link(path.parent)
@@ -203,37 +234,38 @@ class WorkQueue:
         return RunEvent(run, output.record["seconds"], None if scores is None else scores.accuracy)
 
     def fail(self, run: RunKey, error: str) -> RunEvent:
-        """Record why a run failed."""
+        """Record the error of a failed run, and delete its checkpoint."""
         self._store.fail(run, self.lease, error)
         clear_checkpoint(self.folder, run)  # from its checkpoint it would fail again
         return RunEvent(run, error=error)
 
     def record_crash(self, run: RunKey, reason: str) -> RunEvent:
-        """Record that the worker that trained a run exited before it was finished."""
+        """Record that the worker exited before the run was finished."""
         failed = self._store.record_crash(run, self.lease, reason)
         if failed:
             clear_checkpoint(self.folder, run)
         return RunEvent(run, error=reason, will_retry=not failed)
 
     def release_run(self, run: RunKey) -> None:
-        """Make a run "todo" again whose worker was asked to end."""
+        """Make a run "todo" again whose worker was asked to stop."""
         self._store.release_run(run, self.lease)
 
     def progress(self, active_runs: Mapping[RunKey, int], ended: RunEvent | None = None) -> StudyProgress:
         """Return the state of the study.
 
         Args:
-            active_runs: this process's running runs with the epochs that they have finished.
+            active_runs: the running runs of this process, each with its number of finished epochs.
+            ended: the run that has just ended, or None.
         """
         counts = self._store.counts()
         epochs = {run: run.configuration.recipe.training.epochs for run in active_runs}
         n_configurations = self._spec.search.trials if not self._search_is_over and self._spec.search else 0
         known, total = len(self._runs), max(len(self._runs), n_configurations * self._spec.seeds)
-        # Time per cost, from all that was trained since this process began, by whichever process.
+        # Seconds per cost, from everything that was trained since this process began, by any process.
         begun = sum(epoch / epochs[run] * self._cost(run.configuration) for run, epoch in active_runs.items())
         done = counts["done"][1] - self._done_before + begun
         left = counts["todo"][1] + counts["running"][1] - begun
-        # Configurations that a search will choose are taken to cost what the others do.
+        # Configurations that a search has not chosen yet are assumed to cost as much as the others.
         left += sum(cost for _, cost in counts.values()) / max(known, 1) * (total - known)
         return StudyProgress(
             total=total,
@@ -246,11 +278,12 @@ class WorkQueue:
         )
 
     def _all_ended(self) -> bool:
+        """Return whether every known run is done or failed, by whichever process."""
         counts = self._store.counts()
         return counts["done"][0] + counts["failed"][0] == len(self._runs)
 
     def _choose_configurations(self) -> None:
-        """Let the search choose its next round from the results of all rounds before it."""
+        """Let the search choose its next round from the results of all earlier rounds."""
         key = search_key(self._spec)
         settings = self._store.trials(key)
         trials = [Trial(one, self._objective(make_configuration(self._spec, one))) for one in settings]
@@ -262,7 +295,7 @@ class WorkQueue:
         self._search_is_over = len(self._runs) == before
 
     def _objective(self, config: Configuration) -> float | None:
-        """Return the search's objective, averaged over the seeds, or None if a seed failed."""
+        """Return the search's objective, averaged over the seeds, or None if a run failed."""
         assert self._spec.search is not None, "only a search has an objective"
         statuses = self._store.statuses()
         keys = [(config.key, seed) for seed in self._spec.seed_numbers]
@@ -273,13 +306,14 @@ class WorkQueue:
         return float(sum(getattr(one, name) for one in scores)) / len(scores)
 
     def _add(self, configs: Sequence[Configuration]) -> None:
-        """Add the runs of configurations, here and in the store; of equal costs those of the first seed come first."""
+        """Add the runs of configurations here and in the store; the first seed comes first."""
         runs = [RunKey(config, seed) for seed in self._spec.seed_numbers for config in configs]
         self._runs = {run.key: run for run in runs}
         self._store.add_runs(runs, {config.key: self._cost(config) for config in configs})
         self._store.select_runs(runs)
 
     def _make_plan(self) -> None:
+        """Plan the runs that are "todo", if there is a planner."""
         if self._make_plan_of is None:
             return
         statuses = self._store.statuses()
@@ -290,6 +324,7 @@ class WorkQueue:
                 self._on_plan(self._plan)
 
     def _cost(self, config: Configuration) -> float:
+        """Return the cost of a run of this configuration."""
         if config.key not in self._costs:
             sizes = configuration_splits(self._data, config, self._division).sizes
             self._costs[config.key] = cost(config, self._data, sizes)
@@ -300,13 +335,13 @@ class Worker(Protocol):
     """A process or actor that trains one job at a time."""
 
     def submit(self, message: Message) -> None:
-        """Send a job. A worker that has exited says so through its pool's inbox."""
+        """Send a job. If the worker has exited, the pool's inbox says so; there is no error here."""
 
     def exit_reason(self) -> str:
-        """Return how it exited, in words."""
+        """Return how the worker exited, in words."""
 
     def stop(self) -> None:
-        """Kill it."""
+        """Kill the worker."""
 
 
 Received = tuple[Worker, Message | None, bytes]  # a worker's message and its content; None: the worker has exited
@@ -317,8 +352,8 @@ class WorkerPool(Protocol):
 
     Attributes:
         size: the most workers at a time.
-        threads: of each worker.
-        inbox: the messages of all workers, in the order in which they came.
+        threads: number of threads of each worker.
+        inbox: the messages of all workers, in the order in which they arrived.
     """
 
     size: int
@@ -326,7 +361,7 @@ class WorkerPool(Protocol):
     inbox: queue.Queue[Received]
 
     def start_worker(self) -> Worker:
-        """Start a worker, which sends "ready" when it can be given a job."""
+        """Start a worker; it sends "ready" when it can be given a job."""
 
 
 @dataclass(eq=False)
@@ -334,7 +369,11 @@ class WorkerSlot:
     """A worker and the job that it is training.
 
     Attributes:
-        epochs: the finished epochs of each run of the job that has not ended; an idle worker has none.
+        worker: the worker.
+        is_ready: whether it has sent "ready".
+        job: its last job.
+        epochs: the number of finished epochs of each run of the job that has not ended; an idle
+            worker has none.
     """
 
     worker: Worker
@@ -346,19 +385,26 @@ class WorkerSlot:
 class Scheduler:
     """Runs every pending run of a study, on at most `pool.size` workers at a time.
 
+    Args:
+        queue: the runs.
+        pool: the workers.
+        on_progress: called with the state of the study after each event, and at least every
+            `POLL_SECONDS`.
+
     Example:
         with WorkQueue(store, spec, data) as queue, local_pool(queue, data, size=4) as pool:
             Scheduler(queue, pool).run()
     """
 
     def __init__(self, queue: WorkQueue, pool: WorkerPool, on_progress: ProgressCallback | None = None) -> None:
+        """Create a scheduler; see the class for the arguments."""
         self._queue, self._pool, self._on_progress = queue, pool, on_progress
         self._slots: list[WorkerSlot] = []
         self._waiting: list[Job] = []  # for a worker that is ready
         self._start_failures = 0
 
     def run(self) -> None:
-        """Return when every run is done or has failed, in whichever process.
+        """Return when every run is done or failed, by this or another process.
 
         Raises:
             OutputError: the store cannot be written.
@@ -375,7 +421,7 @@ class Scheduler:
                     continue
                 slot = next((slot for slot in self._slots if slot.worker is worker), None)
                 if slot is None:
-                    continue  # a worker that had said that it ends
+                    continue  # the exit of a worker that had reported "stopped"; its runs are released
                 events = self._handle_exit(slot) if message is None else self._handle(slot, message, content)
                 if message is None or not slot.epochs:
                     self._dispatch()
@@ -388,27 +434,30 @@ class Scheduler:
     def _dispatch(self) -> None:
         """Submit jobs to workers that are ready and idle, and start workers for jobs that are left.
 
-        A job is not bound to a worker before that is ready: if one waits for a free machine, no job waits with it.
+        A job is not assigned before its worker is ready. If a worker waits for a free machine of a
+        cluster, no job waits with it.
         """
         training = sum(bool(slot.epochs) for slot in self._slots)
         while training + len(self._waiting) < self._pool.size and (job := self._queue.claim()):
             self._waiting.append(job)
-        how = "one at a time" if self._pool.size == 1 else f"{self._pool.size} at a time"
+        concurrency = "one at a time" if self._pool.size == 1 else f"{self._pool.size} at a time"
         for slot in self._slots:
             if self._waiting and slot.is_ready and not slot.epochs:
                 slot.job = self._waiting.pop(0)
                 slot.epochs = dict.fromkeys(slot.job, 0)
                 keep_model = [self._queue.keeps_model(run) for run in slot.job]
-                slot.worker.submit(job_message(slot.job, self._pool.threads, how, keep_model, self._checkpoints))
+                slot.worker.submit(
+                    job_message(slot.job, self._pool.threads, concurrency, keep_model, self._checkpoints)
+                )
         starting = sum(not slot.is_ready for slot in self._slots)
         self._slots += [WorkerSlot(self._pool.start_worker()) for _ in range(len(self._waiting) - starting)]
 
     def _handle(self, slot: WorkerSlot, message: Message, content: bytes) -> list[RunEvent]:
-        """Record what a worker has sent; return the runs that have ended by it."""
+        """Record what a worker has sent, and return the runs that ended by it."""
         if message["event"] == "ready":
             slot.is_ready, self._start_failures = True, 0
             return []
-        if message["event"] == "stopped":  # somebody has asked this worker alone to end
+        if message["event"] == "stopped":  # a signal has asked this worker alone to end
             self._slots.remove(slot)
             for run in slot.epochs:
                 self._queue.release_run(run)
@@ -426,8 +475,8 @@ class Scheduler:
     def _handle_exit(self, slot: WorkerSlot) -> list[RunEvent]:
         """Record the runs that a dead worker was training as crashed, and free its slot.
 
-        The queue decides whether a crashed run is retried. A new worker is started by the next `_dispatch` if runs are
-        left, so an exit of an idle worker costs nothing.
+        The queue decides whether a crashed run is retried. The next `_dispatch` starts a new worker
+        if runs are left, so an exit of an idle worker costs nothing.
 
         Raises:
             ChalknetError: MAX_START_FAILURES workers in a row exited before they were ready.
@@ -442,6 +491,7 @@ class Scheduler:
         return [self._queue.record_crash(run, reason) for run in slot.epochs]
 
     def _show(self, event: RunEvent | None = None) -> None:
+        """Report the state of the study."""
         if self._on_progress is not None:
             active_runs = {run: epoch for slot in self._slots for run, epoch in slot.epochs.items()}
             self._on_progress(self._queue.progress(active_runs, event))

@@ -1,7 +1,8 @@
-"""A worker: trains the jobs that a scheduler sends, in a process of this machine or an actor of a Ray cluster.
+"""A worker: trains the jobs that a scheduler sends, in a process of this machine or a Ray actor.
 
-As a process it is `python -m chalknet.studies.runner.worker DESCRIPTOR`, with its end of a socket pair. It ends when
-the other end closes, which is when the scheduler ends, however that ended.
+As a process it is started as `python -m chalknet.studies.runner.worker DESCRIPTOR`, with the
+descriptor of its end of a socket pair. It exits when the other end closes, which happens when the
+scheduler ends, however it ends.
 """
 
 from __future__ import annotations
@@ -29,29 +30,32 @@ from chalknet.studies.runner.processes import END_SECONDS
 from chalknet.studies.runner.protocol import SECONDS_BETWEEN_EPOCHS, Message, receive, run_from, send
 from chalknet.studies.runner.samples import read_data
 
-SECONDS_TO_WRITE = 1  # a checkpoint, of those that a worker has to end
+SECONDS_TO_WRITE = 1  # part of END_SECONDS that is reserved for writing checkpoints
 
 Send = Callable[[Message, bytes], None]
 
 
 def train_job(message: Message, data: Dataset, send: Send, must_stop: StopRequest | None = None) -> None:
-    """Train the runs of a `job_message`, several in one stack, and send their progress and their outputs.
+    """Train the runs of a `job_message`, several in one stack, and send their progress and outputs.
 
-    A run that fails stops no other. If a stack fails as a whole, those of its runs that are not finished are trained
-    one by one.
+    A failed run does not stop the others. If a stack fails as a whole, its unfinished runs are
+    trained one by one.
 
     Args:
+        message: the job.
+        data: the study's samples.
         send: called with the messages of `protocol` and their content; it must not raise.
         must_stop: asked after each epoch.
+
     Raises:
-        StoppedError: must_stop returned True; runs that are not finished have a checkpoint.
+        StoppedError: must_stop returned True; unfinished runs have a checkpoint.
     """
     runs = [run_from(run) for run in message["runs"]]
     keep_model, checkpoints = message["keep_model"], Path(message["checkpoints"])
     sent_at = dict.fromkeys(range(len(runs)), time.monotonic())  # of runs that have not ended
 
     def on_epoch(number: int, record: EpochRecord) -> None:
-        # All runs of a stack together send no more than a single run does.
+        # All runs of a stack together send no more messages than a single run.
         if time.monotonic() - sent_at[number] >= SECONDS_BETWEEN_EPOCHS * len(sent_at):
             sent_at[number] = time.monotonic()
             send({"event": "epoch", "run": number, "epoch": record.epoch}, b"")
@@ -63,44 +67,46 @@ def train_job(message: Message, data: Dataset, send: Send, must_stop: StopReques
         else:
             send({"event": "failed", "run": number, "error": _in_a_line(end)}, b"")
 
-    how: dict[str, Any] = {
+    options: dict[str, Any] = {
         "threads": message["threads"],
-        "how": message["how"],
+        "concurrency": message["concurrency"],
         "checkpoints": checkpoints,
         "must_stop": must_stop,
     }
     if len(runs) > 1:
         try:
-            train_stack(data, runs, on_end, keep_model=keep_model, on_epoch=on_epoch, **how)
+            train_stack(data, runs, on_end, keep_model=keep_model, on_epoch=on_epoch, **options)
         except StoppedError:
             raise
-        except Exception:  # of the stack as a whole; its runs are trained alone below
+        except Exception:  # an error of the stack as a whole; its runs are trained one by one below
             pass
     for number in list(sent_at):
         end: RunOutput | Exception
         try:
             on_record = partial(on_epoch, number)
-            end = train_run(data, runs[number], keep_model=keep_model[number], on_epoch=on_record, **how)
+            end = train_run(data, runs[number], keep_model=keep_model[number], on_epoch=on_record, **options)
         except StoppedError:
             raise
-        except Exception as error:  # of this run; the others are trained all the same
+        except Exception as error:  # an error of this run, which must not stop the others
             end = error
         on_end(number, end)
 
 
 def _in_a_line(error: Exception) -> str:
+    """Return an error as one line for the record of a failed run."""
     if isinstance(error, ChalknetError):
         return str(error)
     if isinstance(error, MemoryError):
         return f"needs more memory than there is. {error}".rstrip()
-    return f"{type(error).__name__}: {error}"  # a bug, which must not stop the other runs
+    return f"{type(error).__name__}: {error}"  # a bug in chalknet, which must not stop the other runs
 
 
 def main() -> None:
     """Train jobs until the scheduler ends or a signal asks this process to end.
 
-    After a signal, the present epoch is finished and kept in a checkpoint. After the end of the scheduler, training
-    goes on for a few seconds first. Both take at most `END_SECONDS`; longer epochs are lost.
+    After a signal, the current epoch is finished and written to a checkpoint. If the scheduler has
+    ended, training first continues for a few seconds. Both take at most `END_SECONDS`, after which
+    the process is killed and longer epochs are lost.
     """
     connection = Connection(int(sys.argv[1]))
     messages: SimpleQueue[Message | None] = SimpleQueue()
@@ -108,7 +114,9 @@ def main() -> None:
 
     def end(seconds: float) -> None:
         if not stop.is_made:
-            signal.alarm(END_SECONDS)  # no thread or lock, since a signal may have come at any place
+            # The alarm kills this process if it hangs. Nothing here may take a lock or start a
+            # thread, because a signal can interrupt the main thread anywhere.
+            signal.alarm(END_SECONDS)
         stop.end = min(stop.end, time.monotonic() + seconds)
         messages.put(None)
 
@@ -116,7 +124,9 @@ def main() -> None:
         with suppress(EOFError, OSError):
             while True:
                 messages.put(receive(connection)[0])
-        end(END_SECONDS - SECONDS_TO_WRITE)  # there may soon be another scheduler, which goes on from here
+        # The scheduler has ended. Train a little longer and write a checkpoint: the next scheduler
+        # resumes from it.
+        end(END_SECONDS - SECONDS_TO_WRITE)
 
     def send_or_end(message: Message, content: bytes = b"") -> None:
         try:
@@ -136,7 +146,7 @@ def main() -> None:
             with suppress(StoppedError):
                 train_job(message, data, send_or_end, stop)
     send_or_end({"event": "stopped"})
-    os._exit(0)  # threads of an engine may be at work
+    os._exit(0)  # exit at once: threads of an engine may still be running
 
 
 if __name__ == "__main__":
