@@ -1,7 +1,7 @@
-"""The comparison: each baseline runs in a process of its own, and the processes work in interleaved rounds.
+"""Compare baselines, each in a process of its own, that take turns in rounds.
 
-A busy moment of the machine thus slows all baselines alike, and a ratio is one of medians of the same rounds.
-Baselines whose products are NumPy's run as they are installed. Where their BLAS then takes other kernels than
+A busy moment of the machine then slows all baselines alike, and ratios are of medians over the same
+rounds. Baselines on NumPy run as they are installed. If their BLAS then uses other kernels than
 chalknet's, they run a second time with chalknet's kernels.
 """
 
@@ -23,25 +23,31 @@ from harness.baselines import BASELINES, Baseline
 from harness.process import BaselineError, BaselineProcess
 from harness.workloads import Workload
 
-PAUSE_SECONDS = 0.1  # before each repetition: some libraries' threads keep spinning for a while after their work
-SAME_KERNELS = " (same kernels)"  # after the name of a baseline that runs with chalknet's
+# Pause before each repetition, because the threads of some libraries spin for a while after their work.
+PAUSE_SECONDS = 0.1
+# Follows the name of a baseline that runs with chalknet's kernels.
+SAME_KERNELS = " (same kernels)"
 PACKAGES = ("numpy", "scikit-learn", "torch", "jax", "onnx", "onnxruntime")
 
-Progress = Callable[[str, int, int], None]  # what was done, the repetitions done, and all of them
+# Called with what was done, the number of repetitions done, and their total.
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finished comparison; JSON-ready by `as_dict`.
+    """The result of a comparison.
 
     Attributes:
-        threads: of each baseline, or "all cores".
-        environment: the variables of OpenBLAS and OpenMP as they were found.
-        forced_kernels: the kernels that baselines on NumPy used in place of what is installed, or "".
-        absent: baselines that are not installed.
-        processes: of each row, whether its products are NumPy's, and the BLAS that its NumPy has loaded.
-        failed: the last line on standard error of each row that failed.
-        seconds: workload -> row -> seconds of one unit in each round.
+        machine: facts about the machine.
+        versions: versions of chalknet and of the other packages.
+        threads: number of threads of each baseline, or "all cores".
+        rounds: number of rounds.
+        environment: the environment variables of OpenBLAS and OpenMP.
+        forced_kernels: the kernels that baselines on NumPy were made to use, or "".
+        absent: the baselines that are not installed.
+        processes: for each row, whether its products are NumPy's, and the BLAS of its process.
+        failed: for each row that failed, the last line of its standard error.
+        seconds: for each workload and row, the seconds of one repetition in each round.
     """
 
     machine: dict[str, Any]
@@ -56,10 +62,11 @@ class Comparison:
     seconds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the result, ready for JSON."""
         return asdict(self)
 
     def medians(self, workload: str) -> dict[str, float]:
-        """Return the seconds of one unit by row."""
+        """Return the median seconds of one repetition of a workload, by row."""
         return {name: statistics.median(found) for name, found in self.seconds[workload].items()}
 
 
@@ -73,13 +80,17 @@ def compare(
     forced_kernels: str = "",
     progress: Progress | None = None,
 ) -> Comparison:
-    """Measure each workload with each baseline that is installed and does it.
+    """Measure each workload with each baseline that is installed and supports it.
 
     Args:
-        threads: of each baseline, 0 for its own choice on all cores.
-        installed: the environment of other baselines; by default this process's, in which chalknet's own run.
-        forced_kernels: a kernel set of OpenBLAS for the baselines on NumPy, in place of what is installed.
-        progress: called after each repetition. Every process is ended when it, or anything else, raises.
+        baselines: what to compare.
+        workloads: what to measure.
+        rounds: how often each baseline repeats each workload.
+        threads: number of threads of each baseline; 0 for its own choice on all cores.
+        installed: environment variables of the other baselines; by default those of this process.
+            chalknet's own baselines always run with those of this process.
+        forced_kernels: kernel set of OpenBLAS that baselines on NumPy are made to use.
+        progress: called after each repetition. If it raises, all processes are ended.
     """
     installed = os.environ if installed is None else installed
     present = [baseline for baseline in baselines if baseline.is_installed()]
@@ -108,7 +119,7 @@ def compare(
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of chalknet and of every package compared with that is installed."""
+    """Return the versions of chalknet and of the installed packages that it is compared with."""
     found = {"chalknet": chalknet.__version__}
     for name in PACKAGES:
         try:
@@ -125,7 +136,7 @@ def _start(
     installed: Mapping[str, str],
     result: Comparison,
 ) -> dict[str, BaselineProcess]:
-    """Return a process for each baseline by row, and a second one where its kernels on NumPy are not chalknet's."""
+    """Start a process for each baseline, and a second one if its kernels on NumPy are not chalknet's."""
     forced = {CORETYPE: result.forced_kernels} if result.forced_kernels else {}
     rows: dict[str, BaselineProcess] = {}
 
@@ -160,7 +171,7 @@ def _measure(
     result: Comparison,
     count: Callable[..., None],
 ) -> None:
-    """Prepare all rows for one workload, then run the rounds; a row that fails leaves the comparison."""
+    """Prepare all rows for one workload, then run the rounds; a row that fails is not measured again."""
     seconds = result.seconds[str(workload)] = {}
     prepared: list[str] = []
 

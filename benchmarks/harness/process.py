@@ -1,4 +1,4 @@
-"""The process of a baseline, as the comparison sees it: it is asked one line at a time, and always ended."""
+"""The process of a baseline: it answers requests line by line, and it is always ended."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[2]
 
-ANSWER_SECONDS = 300.0  # after which a baseline counts as stuck; a compiler may take a minute
+# After this time a baseline counts as stuck. A compiler may take a minute.
+ANSWER_SECONDS = 300.0
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-TAIL_BYTES = 10_000  # of standard error, where the last line is searched
+# How much of standard error is read to find its last line.
+TAIL_BYTES = 10_000
 
 
 class BaselineError(Exception):
-    """A baseline whose process ended or did not answer; the message is its last line on standard error."""
+    """Raised if a baseline's process ended or did not answer; the message is its last error line."""
 
 
 class BaselineProcess:
     """A process that runs `harness.worker` for one baseline.
 
-    It has a process group of its own, so that it and everything that it started are killed together. If this process
-    is killed, the worker's standard input ends, and the worker exits.
+    It has a process group of its own, so that it and everything that it started are killed together.
+    If this process is killed, the worker's standard input ends, and the worker exits.
 
     Attributes:
         facts: the BLAS that its NumPy has loaded.
@@ -45,9 +47,9 @@ class BaselineProcess:
         """Start the worker.
 
         Args:
-            name: the baseline's.
-            environment: variables of the worker, before the thread variables are set.
-            threads: of the baseline, or 0 for its own choice on all cores.
+            name: name of the baseline.
+            environment: environment variables of the worker, to which thread variables are added.
+            threads: number of threads of the baseline; 0 for its own choice on all cores.
         """
         folders = [str(ROOT / "benchmarks"), str(ROOT / "src"), environment.get("PYTHONPATH", "")]
         limited = dict.fromkeys(THREAD_VARIABLES, str(threads)) if threads else {}

@@ -1,4 +1,4 @@
-"""A comparison as text: the setting, a table a workload, remarks, and progress while it runs."""
+"""Print a comparison: the setting, a table per workload, remarks, and progress while it runs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from harness.comparison import SAME_KERNELS, Comparison, Progress, baseline_of
 from harness.workloads import parse_workload
 
 COLUMNS = ("", "time", "lowest", "highest", "times chalknet", "of the roofline")
-EXTRA = "pip install '.[bench]'"  # installs every baseline
+EXTRA = "pip install '.[bench]'"  # installs all baselines
 
 
 def report_text(result: Comparison) -> str:
-    """Return the machine, a table a workload, and the remarks."""
+    """Return the setting, a table per workload, and the remarks."""
     tables = [line for table in comparison_tables(result) for line in ("", table.text())]
     return "\n".join([setting(result), *tables, "", *remarks(result)])
 
 
 def print_progress() -> Progress:
-    """Return a function that prints a line on standard error when the next workload begins."""
+    """Return a function that prints a line to standard error when the next workload begins."""
     started, current = time.perf_counter(), ""
 
     def show(what: str, done: int, total: int) -> None:
@@ -39,7 +39,7 @@ def print_progress() -> Progress:
 
 
 def setting(result: Comparison) -> str:
-    """Return the machine, its BLAS as chalknet used it, and how it was measured, in one line."""
+    """Return machine, BLAS, threads and rounds in one line."""
     machine = result.machine
     facts = result.processes.get("chalknet", machine)
     threads = result.threads if isinstance(result.threads, str) else count_of(result.threads, "thread")
@@ -51,7 +51,7 @@ def setting(result: Comparison) -> str:
 
 
 def comparison_tables(result: Comparison) -> list[Table]:
-    """Return one table a workload: chalknet, the baselines in their order, the roofline."""
+    """Return a table for each workload: chalknet, the baselines, the roofline."""
     return [
         Table(f"{workload}: {parse_workload(workload).title()}", COLUMNS, tuple(_rows(result, workload)))
         for workload in result.seconds
@@ -62,13 +62,13 @@ def remarks(result: Comparison) -> list[str]:
     """Return which kernels were compared, what is not installed, and what failed."""
     lines = [*_kernel_remarks(result)]
     if result.absent:
-        lines.append(f"not installed: {', '.join(result.absent)}; {EXTRA} installs every baseline.")
+        lines.append(f"not installed: {', '.join(result.absent)}. To install all baselines: {EXTRA}")
     lines += [f"failed: {name}: {reason}" for name, reason in result.failed.items()]
     return lines
 
 
 def shown_seconds(seconds: float) -> str:
-    """Return the time with three digits, in s, ms or µs."""
+    """Return a time with three digits, in s, ms or µs."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= 0.9995 * size:
             return f"{_three_digits(seconds / size)} {unit}"
@@ -94,14 +94,14 @@ def _kernel_remarks(result: Comparison) -> Iterator[str]:
     if CORETYPE in result.environment:
         yield f"{CORETYPE}={result.environment[CORETYPE]} is set for all baselines."
     if result.forced_kernels:
-        yield f"baselines on NumPy used OpenBLAS's {result.forced_kernels} kernels in place of its own choice."
+        yield f"baselines on NumPy were made to use OpenBLAS's {result.forced_kernels} kernels."
     same = [name for name in others if result.processes[name]["blas_kernels"] == own and SAME_KERNELS not in name]
     if same and own:
-        yield f"{', '.join(same)}: the BLAS takes the same kernels as chalknet's ({own}), so they were measured once."
+        yield f"{', '.join(same)}: measured once, because the BLAS uses the same kernels as chalknet's ({own})."
     for name in others:
         kernels = result.processes[name]["blas_kernels"]
         if own and kernels != own:
-            yield f"{name}: {kernels} kernels; {name}{SAME_KERNELS}: chalknet's, {own}."
+            yield f"{name} uses {kernels} kernels, and {name}{SAME_KERNELS} uses chalknet's ({own})."
 
 
 def _three_digits(value: float) -> str:

@@ -1,7 +1,8 @@
-"""The process of one baseline: `python -m harness.worker NAME THREADS`, then one line on standard input at a time.
+"""The process of one baseline: `python -m harness.worker NAME THREADS`, then requests on standard input.
 
-The worker first prints, as JSON, which BLAS NumPy has loaded. It answers "prepare WORKLOAD" with "ready", or with "no"
-where the baseline does not do that workload, and "go" with the seconds of one unit. It exits when standard input ends.
+The worker first prints, as JSON, which BLAS NumPy has loaded. It answers "prepare WORKLOAD" with
+"ready", or with "no" if the baseline does not support the workload, and "go" with the seconds of one
+repetition. It exits when standard input ends.
 """
 
 from __future__ import annotations
@@ -20,30 +21,36 @@ REPETITION_SECONDS = 0.2
 
 
 def main() -> None:
+    """Answer requests until standard input ends."""
     name, threads = sys.argv[1], int(sys.argv[2])
     answers = reserve_standard_output()
     bind_to_cores(threads)
     print(json.dumps(blas_facts()), file=answers, flush=True)
     prepare = BASELINES[name].prepare_function()
     run: Run | None = None
-    units = 1
+    repetitions = 1
     for line in sys.stdin:
         verb, _, text = line.strip().partition(" ")
         if verb == "prepare":
             workload = parse_workload(text)
-            run, units = prepare(workload, threads), workload.units_per_run
+            run, repetitions = prepare(workload, threads), workload.repetitions_per_run
             if run is not None:
-                run()  # compiles, and makes whatever is made only once
+                run()  # compiles, and allocates what is allocated only once
             print("no" if run is None else "ready", file=answers, flush=True)
         else:
             assert run is not None
-            print(seconds_per_unit(run, units), file=answers, flush=True)
+            print(seconds_per_repetition(run, repetitions), file=answers, flush=True)
 
 
-def seconds_per_unit(run: Run, units: int) -> float:
-    """Return the seconds of one unit: the mean of as many runs as fit into REPETITION_SECONDS, at least one.
+def seconds_per_repetition(run: Run, repetitions: int) -> float:
+    """Return the seconds of one epoch, update or prediction.
 
-    A first run is not timed. It wakes threads and fills caches after other baselines had their turn.
+    It is the mean of as many runs as fit into REPETITION_SECONDS, at least one. A first run is not
+    timed: it wakes threads and fills caches after the turns of other baselines.
+
+    Args:
+        run: does the work.
+        repetitions: number of epochs, updates or predictions in one run.
     """
     measured = run()
     if isinstance(measured, float):
@@ -52,18 +59,18 @@ def seconds_per_unit(run: Run, units: int) -> float:
     while not n or time.perf_counter() - started < REPETITION_SECONDS:
         run()
         n += 1
-    return (time.perf_counter() - started) / n / units
+    return (time.perf_counter() - started) / n / repetitions
 
 
 def reserve_standard_output() -> TextIO:
-    """Return standard output for the answers, and send what libraries print to standard error."""
+    """Return standard output for the answers, and redirect what libraries print to standard error."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return answers
 
 
 def bind_to_cores(threads: int) -> None:
-    """Bind this process to that many cores, where the system can: not every library obeys a number of threads."""
+    """Bind this process to this many cores if the system can; not every library obeys a thread limit."""
     if threads and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 

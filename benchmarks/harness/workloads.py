@@ -1,8 +1,9 @@
-"""The workloads of the comparison, and the data and hyperparameters that every baseline uses for them.
+"""The workloads of the comparison, with the data and hyperparameters that all baselines use.
 
-full F      one epoch of the write-up: an update from 15,000 samples through F units, and valid and test scored
-step B F    mini-batch updates with momentum, batches of B taken from the 15,000, through F units
-predict N   probabilities of N images through 1,000 units
+full F      one epoch of the write-up with F hidden units: an update from 15,000 samples, and the
+            scores of the validation and test split
+step B F    updates with momentum from mini-batches of B of the 15,000 samples, with F hidden units
+predict N   the probabilities of N images, with 1,000 hidden units
 """
 
 from __future__ import annotations
@@ -33,38 +34,46 @@ STEP_WORKLOADS = tuple(f"step {batch} {units}" for batch in (32, 128) for units 
 WORKLOADS = (*FULL_WORKLOADS, *STEP_WORKLOADS, "predict 1", "predict 10000")
 MAX_SIZES = {"full": (20_000,), "step": (N_TRAIN, 20_000), "predict": (N_IMAGES,)}
 FULL_RATE, FULL_MOMENTUM, STEP_RATE, STEP_MOMENTUM = 1e-5, 0.99, 1e-3, 0.9
-STEPS, CALLS = 100, 200  # a run holds this many mini-batch updates, or predictions of a single image
+# A run consists of this many mini-batch updates, or predictions of a single image.
+STEPS, CALLS = 100, 200
 
-Run = Callable[[], Any]  # does the work; a float that it returns is the time, instead of the one that passed
+# Does the work. If it returns a float, that is the measured time; otherwise it is timed.
+Run = Callable[[], Any]
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A kind of work with its sizes, as "step 128 1000" names it."""
+    """A kind of work with its sizes, written as in "step 128 1000".
+
+    Attributes:
+        kind: "full", "step" or "predict".
+        sizes: the numbers after the kind.
+    """
 
     kind: str
     sizes: tuple[int, ...]
 
     @property
     def units(self) -> int:
-        """Units of the hidden layer."""
+        """The number of hidden units."""
         return PREDICT_UNITS if self.kind == "predict" else self.sizes[-1]
 
     @property
     def n(self) -> int:
-        """Samples of an update or of a prediction."""
+        """The number of samples of an update or of a prediction."""
         return N_TRAIN if self.kind == "full" else self.sizes[0]
 
     @property
-    def units_per_run(self) -> int:
-        """Epochs, updates or predictions in one run."""
+    def repetitions_per_run(self) -> int:
+        """The number of epochs, updates or predictions in one run."""
         return STEPS if self.kind == "step" else CALLS if str(self) == "predict 1" else 1
 
     def __str__(self) -> str:
+        """Return the text that `parse_workload` reads."""
         return " ".join([self.kind, *map(str, self.sizes)])
 
     def title(self) -> str:
-        """Return a phrase that says what is timed."""
+        """Return a phrase that states what is timed."""
         if self.kind == "full":
             return f"one epoch of the write-up, {self.units:,} units"
         if self.kind == "step":
@@ -76,7 +85,7 @@ def parse_workload(text: str) -> Workload:
     """Return the workload that a text such as "step 128 1000" names.
 
     Raises:
-        ValueError: the text is not a kind of work followed by its sizes.
+        ValueError: the kind is unknown, or its sizes are missing or out of range.
     """
     kind, *sizes = text.split() or [""]
     if kind not in MAX_SIZES:
@@ -122,10 +131,10 @@ def start_weights(workload: Workload) -> list[Any]:
 
 
 def batches(size: int) -> list[Any]:
-    """Return the index arrays of a run's mini-batches: a permutation, repeated and cut."""
+    """Return the positions of each mini-batch of a run: a permutation, repeated and cut."""
     return list(np.resize(np.random.default_rng(0).permutation(N_TRAIN), (STEPS, size)))
 
 
 def repeated_calls(run: Run, workload: Workload) -> Run:
-    """Return a run of many calls where a single call is too short to time."""
+    """Return a run of many calls if a single call is too short to be timed."""
     return run if workload.n > 1 else lambda: [run() for _ in range(CALLS)] and None

@@ -48,7 +48,7 @@ def test_every_workload_reads_back_as_it_is_written():
 def test_sizes_mean_samples_and_units():
     found = [parse_workload(text) for text in ("step 128 16", "full 500", "predict 7", "predict 1")]
     assert [(w.n, w.units) for w in found] == [(128, 16), (15_000, 500), (7, 1_000), (1, 1_000)]
-    assert [w.units_per_run for w in found] == [100, 1, 1, 200]
+    assert [w.repetitions_per_run for w in found] == [100, 1, 1, 200]
 
 
 @pytest.mark.parametrize(
@@ -151,10 +151,10 @@ def test_every_installed_baseline_does_what_it_says(name):
 
 
 def test_a_returned_time_is_taken_and_any_other_run_is_timed(monkeypatch):
-    assert worker.seconds_per_unit(lambda: 0.25, 100) == 0.25
+    assert worker.seconds_per_repetition(lambda: 0.25, 100) == 0.25
     ticks = iter(range(100))
     monkeypatch.setattr(worker, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
-    assert worker.seconds_per_unit(lambda: None, 100) == pytest.approx(0.02)  # the clock ticks twice in one run
+    assert worker.seconds_per_repetition(lambda: None, 100) == pytest.approx(0.02)  # the clock ticks twice in one run
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system binds no process to cores")
@@ -385,7 +385,7 @@ def test_times_have_three_digits_in_a_fitting_unit():
 
 def test_remarks_name_kernels_absence_failures_and_variables():
     assert remarks(made()) == [
-        "formulas: the BLAS takes the same kernels as chalknet's (SkylakeX), so they were measured once."
+        "formulas: measured once, because the BLAS uses the same kernels as chalknet's (SkylakeX)."
     ]
     other = "formulas" + SAME_KERNELS
     result = made(
@@ -396,8 +396,8 @@ def test_remarks_name_kernels_absence_failures_and_variables():
     )
     assert remarks(result) == [
         "OPENBLAS_CORETYPE=Haswell is set for all baselines.",
-        "formulas: Haswell kernels; formulas (same kernels): chalknet's, SkylakeX.",
-        "not installed: torch, jax; pip install '.[bench]' installs every baseline.",
+        "formulas uses Haswell kernels, and formulas (same kernels) uses chalknet's (SkylakeX).",
+        "not installed: torch, jax. To install all baselines: pip install '.[bench]'",
         "failed: onnxruntime: ImportError: no",
     ]
 

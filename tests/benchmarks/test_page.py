@@ -1,4 +1,4 @@
-"""docs/benchmarks.md from made-up results: what benchmarks/write_docs.py makes of them."""
+"""The page that benchmarks/write_docs.py writes, from made-up results."""
 
 from __future__ import annotations
 
@@ -49,21 +49,21 @@ def row_of(page, start):
 SCIKIT_LEARN = "one epoch of the write-up, 1,000 units: {} times as fast as scikit-learn"
 
 
-def test_as_installed_and_the_same_kernels_are_two_figures_where_kernels_differ(tmp_path):
+def test_installed_and_chosen_kernels_may_differ(tmp_path):
     store(tmp_path, baselines_2_cores=result(ROWS, {"scikit-learn": "Haswell"}))
     page = write_docs.page()
     assert row_of(page, SCIKIT_LEARN.format("2.4") + ", as installed") == ["2.50", "reached"]
     assert row_of(page, SCIKIT_LEARN.format("1.4") + " with the same kernels") == ["1.50", "reached"]
-    assert "OpenBLAS 0.3.31 takes its Haswell kernels here; chalknet's commands choose SkylakeX" in flat(page)
+    assert "OpenBLAS 0.3.31 uses its Haswell kernels here, but chalknet's commands choose SkylakeX" in flat(page)
     assert f"| workload | chalknet | scikit-learn | {SAME} | torch | roofline |" in page
 
 
-def test_they_are_one_figure_where_the_kernels_are_the_same_also_in_results_of_before(tmp_path):
+def test_installed_and_chosen_kernels_may_be_the_same(tmp_path):
     store(tmp_path, baselines_2_cores=result({"chalknet": 0.1, "scikit-learn": 0.15, "roofline": 0.08}))
     page = write_docs.page()
     assert row_of(page, SCIKIT_LEARN.format("2.4") + ", as installed") == ["1.50", "short by 38 %"]
     assert row_of(page, SCIKIT_LEARN.format("1.4") + " with the same kernels") == ["1.50", "reached"]
-    assert "installed and with the same kernels are one figure" in flat(page)
+    assert "as installed and with the same kernels are the same" in flat(page)
     assert row_of(page, "one epoch of the write-up, 100 units: 2.0 times as fast as torch") == ["", "not measured"]
 
 
@@ -74,20 +74,20 @@ def test_forced_kernels_get_a_table_and_a_column(tmp_path):
     store(tmp_path, baselines_2_cores=plain, baselines_2_cores_avx2=forced)
     page = write_docs.page()
     assert "## Times: Haswell kernels in baselines on NumPy" in page
-    assert "| aim | reached | | with Haswell kernels |" in page
+    assert "| target | reached | | with Haswell kernels |" in page
     cells = row_of(page, SCIKIT_LEARN.format("2.4") + ", as installed")
     assert cells == ["1.50", "short by 38 %", "2.50, reached"]
     assert row_of(page, SCIKIT_LEARN.replace("scikit-learn", "torch").format("2.4")) == ["3.00", "reached", ""]
 
 
-def test_who_is_faster_is_said_from_the_results(tmp_path):
+def test_faster_baselines_are_listed_from_the_results(tmp_path):
     store(tmp_path, baselines_2_cores=result(ROWS))
     assert "- torch: one epoch of the write-up, 1,000 units, 0.90" in write_docs.page()
     store(tmp_path, baselines_2_cores=result({**ROWS, "torch": 0.2}))
-    assert "Less time than chalknet" not in write_docs.page()
+    assert "Faster than chalknet" not in write_docs.page()
 
 
-def test_growth_gives_slopes_and_the_memory_of_the_write_up(tmp_path):
+def test_scaling_gives_slopes_and_memory(tmp_path):
     store(tmp_path, baselines_2_cores=result(ROWS), scaling=grown())
     page = write_docs.page()
     assert row_of(page, "samples") == ["100 to 400", "0.1 to 0.4", "1.00", "10 to 20", "0.50"]
@@ -99,7 +99,7 @@ def test_growth_gives_slopes_and_the_memory_of_the_write_up(tmp_path):
     assert drawn.count("<!-- slope ") == 6
 
 
-def test_tuned_classifiers_get_a_table_with_what_each_of_ours_is_ahead(tmp_path):
+def test_tuned_classifiers_get_a_table(tmp_path):
     def row(accuracy, **ahead):
         gaps = {name: {"mean": mean, "half_width": 0.01} for name, mean in ahead.items()}
         return {"accuracy": accuracy, "log_loss": 0.25, "fit_seconds": 1.5, "search_seconds": 0.0, "ahead": gaps}
@@ -123,7 +123,7 @@ def test_tuned_classifiers_get_a_table_with_what_each_of_ours_is_ahead(tmp_path)
     assert line.endswith("| 90.00 % | 0.250 | 1.50 | 12.3 |  | -2.00 ± 1.00 |")
 
 
-def test_the_torch_engines_aims_and_rates_are_said_from_the_results(tmp_path):
+def test_torch_targets_and_rates_come_from_the_results(tmp_path):
     rows = {"chalknet": 0.2, "chalknet-bf16": 0.05, "torch-bf16": 0.1, "torch": 0.15}
     rows |= {"products-bf16": 0.04, "roofline-bf16": 0.035}
     flop = epoch_flop(1000) / 1e6  # over milliseconds: GFLOP/s
@@ -133,13 +133,13 @@ def test_the_torch_engines_aims_and_rates_are_said_from_the_results(tmp_path):
     assert row_of(page, "1.4 times as fast as a plain PyTorch module in bfloat16") == ["2.00", "reached"]
     assert row_of(page, "4 times as fast as PyTorch in float32") == ["3.00", "short by 25 %"]
     assert row_of(page, "0.8 of the product rate") == ["0.70", "short by 12 %"]
-    assert f"{flop / 50:,.0f} GFLOP/s over the whole epoch, of a product rate of {flop / 35:,.0f}" in flat(page)
+    assert f"{flop / 50:,.0f} GFLOP/s of a product rate of {flop / 35:,.0f} GFLOP/s" in flat(page)
     assert "take 80 % of its time" in flat(page)
-    assert "round by round the engine is 3.0 to 3.0 times as fast" in flat(page)
-    assert "The products alone, with nothing else, would be 3.8 times in the median." in flat(page)
+    assert "In single rounds the engine was 3.0 to 3.0 times as fast" in flat(page)
+    assert "The products alone would be 3.8 times as fast in the median." in flat(page)
 
 
-def test_a_gpu_that_was_not_measured_is_said_so_and_a_measured_one_has_its_figures(tmp_path):
+def test_the_gpu_section_without_and_with_a_result(tmp_path):
     store(tmp_path, baselines_2_cores=result(ROWS))
     assert "## The torch engine on a GPU\n\nNot yet measured." in write_docs.page()
     times = {"chalknet bfloat16": [0.1, 0.12, 0.11], "torch float32": [0.44] * 3}
@@ -155,13 +155,13 @@ def test_a_gpu_that_was_not_measured_is_said_so_and_a_measured_one_has_its_figur
     store(tmp_path, baselines_2_cores=result(ROWS), gpu={**gpu, "rows": measured})
     page = write_docs.page()
     assert "Not yet measured." not in page
-    assert "| 100, 2,000 | packed | 2.00 | 1.0 | 90.00 % |" in page
+    assert "| 100, 2,000 | stacked | 2.00 | 1.0 | 90.00 % |" in page
     assert "| 100, 2,000 | torch one by one | 50.00 | 25.0 | 92.00 % |" in page
-    assert "a pack 10 times as fast as one by one (12.50, reached)." in flat(page)
+    assert "stacked is 10 times as fast as one by one (12.50, reached)." in flat(page)
     assert "400 TFLOP, take 0.50 s at the 800 TFLOP/s" in flat(page)
-    assert "no pack could be more than 50 times as fast" in flat(page)
+    assert "no stack could be more than 50 times as fast" in flat(page)
     assert row_of(page, "chalknet bfloat16") == ["0.110", "0.100 to 0.120", "91.79 %"]
-    assert "Aimed at: 0.15 s (reached) and 3 times as fast as torch float32 with TF32 allowed (4.00, reached)." in flat(
+    assert "Targets: 0.15 s (reached) and 3 times as fast as torch float32 with TF32 allowed (4.00, reached)." in flat(
         page
     )
 

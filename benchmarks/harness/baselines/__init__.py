@@ -1,18 +1,19 @@
-"""Who is measured: chalknet and the baselines, each at its best settings that compute the same thing.
+"""The baselines: chalknet and other libraries, each with its fastest settings for the same computation.
 
-One file a library. Each is imported by `harness.worker` alone, in the process of that baseline.
+There is one file per library. Only `harness.worker` imports it, in the process of that baseline.
 
     chalknet       the numpy engine, float32
     formulas       the write-up's formulas in plain NumPy, float64, all BLAS threads
-    scikit-learn   MLPClassifier's own loop, float32 input, solver sgd, no penalty
+    scikit-learn   MLPClassifier with its own loop, float32 input, solver sgd, no penalty
     torch          Linear, ReLU, Linear in float32, SGD with momentum; gradients set to 0 in place, not to None
     torch-compile  the same through torch.compile
-    torch-bf16     the same as torch in bfloat16, weights too
+    torch-bf16     the same in bfloat16, weights included
     jax            one jitted update in float32
     onnxruntime    prediction only
-    roofline       what the products of a full epoch take at the product rate, measured in the same rounds
+    roofline       time of the products of a full epoch at the product rate, measured in the same rounds
 
-Only when asked by name, as benchmarks/torch_engine.py does, since their arithmetic is another:
+The following compute with less precision, and are measured only if they are named, as
+benchmarks/torch_engine.py does:
     chalknet-bf16  the torch engine with bfloat16 products
     products-bf16  nothing but the products of a full epoch, each in its own shape, in bfloat16
     roofline-bf16  the roofline at torch's bfloat16 product rate
@@ -27,20 +28,22 @@ from importlib.util import find_spec
 
 from harness.workloads import Run, Workload
 
-# Takes the workload and the number of threads, 0 for the baseline's own choice; returns None for work it does not do.
+# A function of the workload and the number of threads (0: the baseline's own choice) that returns a run,
+# or None if the baseline does not support the workload.
 Prepare = Callable[[Workload, int], Run | None]
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A library, or a setting of one, that does the workloads.
+    """A library with certain settings that runs the workloads.
 
     Attributes:
-        function: "file:function" under `harness.baselines`.
-        needs: modules without which it cannot run.
-        on_numpy: whether its products are NumPy's, so that the kernels of NumPy's BLAS matter to it.
-        own: whether it is chalknet's; it then uses the kernels that chalknet's commands choose.
-        by_name_only: whether a comparison leaves it out unless it is asked for.
+        name: its name in tables and options.
+        function: "file:function" in `harness.baselines`.
+        needs: modules that must be installed.
+        on_numpy: whether its products are NumPy's, so that it depends on the kernels of NumPy's BLAS.
+        own: whether it is chalknet's. Then it uses the kernels that chalknet's commands choose.
+        by_name_only: whether it is measured only if it is named.
     """
 
     name: str
@@ -51,10 +54,11 @@ class Baseline:
     by_name_only: bool = False
 
     def is_installed(self) -> bool:
+        """Return whether all modules that it needs are installed."""
         return all(find_spec(module) is not None for module in self.needs)
 
     def prepare_function(self) -> Prepare:
-        """Return the function that prepares a workload; imports the file that it is in."""
+        """Import and return the function that prepares a workload."""
         file, _, function = self.function.partition(":")
         prepare: Prepare = getattr(import_module(f"harness.baselines.{file}"), function)
         return prepare

@@ -9,12 +9,12 @@ from chalknet.machine.processor import available_cores
 from chalknet.machine.product_rate import product_rate
 from harness.workloads import N_IMAGES, N_TRAIN, Run, Workload
 
-TILE = 5_000  # samples that the torch engine takes at a time, of 15,000
+TILE = 5_000  # samples of a tile of the torch engine, of 15,000
 RATE_SECONDS = 0.3
 
 
 def epoch_flop(units: int) -> int:
-    """Return the operations in the products of one epoch: three passes forward, one back; a bias is a column of 1s."""
+    """Return the FLOP of one epoch's products: three forward passes and one backward; a bias is a column of 1."""
     return 2 * 785 * units * (N_IMAGES + N_TRAIN) + 2 * (units + 1) * 10 * (N_IMAGES + 2 * N_TRAIN)
 
 
