@@ -10,7 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 # A number or an interval as tables show it. It may begin with a sign, but is not a formula.
-NUMBERS = re.compile(r"[-+−]?[\d.,]+(e[-+]?\d+)?( ?%| points)?( to [-+−]?[\d.,]+( ?%| points)?)?")
+NUMBERS = re.compile(
+    r"[-+−]?[\d.,]+(e[-+]?\d+)?( ?%| points)?( to [-+−]?[\d.,]+( ?%| points)?)?"
+    r"( \([-+−]?[\d.,]+ to [-+−]?[\d.,]+( %)?\))?"
+)
 DASH = "–"  # shown in place of a missing value
 
 

@@ -82,9 +82,9 @@ def test_audit_prints_findings_and_exits_0_or_3_when_strict(faulty, capsys):
     found = [line for line in out.splitlines() if line.startswith("FOUND")]
     for words in (
         "test samples with a copy in train",
-        "samples with a copy of another label",
-        "images of one value only",
-        "test accuracy too high by at most",
+        "identical samples with different labels",
+        "images of a single gray value",
+        "test accuracy is too high by at most",
     ):
         assert any(words in line for line in found), words
     assert main(["data", "audit", faulty, "--strict"]) == 3

@@ -14,32 +14,33 @@ def words(name="writeup", vary="hidden=5,9", **settings):
 
 def test_the_write_ups_recipe_is_told_as_before():
     text = training_text(words())
-    assert "layers with relu between them are trained by gradient descent on the whole training set at once" in text
-    assert "momentum 0.99 for the weights, none for the biases." in text
-    assert "Added" not in text
-    assert "changed at random" not in text
+    assert "The networks have dense layers with relu between them." in text
+    assert "for 200 epochs by gradient descent on the full training set, one update per epoch" in text
+    assert "momentum 0.99 for the weights and none for the biases." in text
+    assert "Regularization" not in text
+    assert "transformed at random" not in text
 
 
 def test_strong_is_told_with_its_optimizer_and_what_it_adds_and_changes():
     text = training_text(words("strong"))
-    assert "trained by AdamW on batches of 128" in text
+    assert "by AdamW on mini-batches of 128 samples" in text
     assert "learning rate 0.002 at the peak of one cycle" in text
     assert "momentum" not in text
-    assert "Added are dropout of hidden values 0.1 and decoupled weight decay 0.05." in text
-    assert "shifted by up to 3 pixels, turned by up to 10 degrees" in text
-    assert "Training scores are of the changed images" in text
+    assert "Regularization: dropout of hidden units 0.1 and decoupled weight decay 0.05." in text
+    assert "shifted by up to 3 pixels, rotated by up to 10 degrees" in text
+    assert "Training scores are those of the transformed images" in text
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"activation": "leaky_relu"}, "layers with leaky relu between them"),
-        ({"batch_norm": True}, "relu between them, normalized over the batch"),
+        ({"batch_norm": True}, "relu between them, batch normalization"),
         ({"optimizer": "nesterov"}, "by gradient descent with Nesterov's momentum on"),
         ({"optimizer": "gradient_descent"}, "over the batch."),
         (
             {"l2": 0.1, "class_weights": "balanced"},
-            "an L2 penalty of strength 0.1 and classes weighted to count the same",
+            "an L2 penalty of strength 0.1 and class weights that balance the classes",
         ),
         ({"schedule": "cosine"}, "learning rate 1e-05, which falls as a cosine"),
     ],
@@ -52,16 +53,17 @@ def test_layers_that_are_named_one_by_one_are_told_in_their_order():
     layers = [{"type": "dense", "units": 9, "bias": False}, "batch_norm", "silu", {"type": "dropout", "rate": 0.2}]
     text = training_text(words(vary="learning_rate=0.1,0.2", layers=layers))
     assert (
-        "Networks whose layers are, from the input on, dense of 9 units without bias, batch normalization, silu and "
-        "dropout of rate 0.2, and a dense output layer, are trained by"
+        "The networks have these layers, from input to output: dense of 9 units without bias, batch normalization, "
+        "silu "
+        "and dropout of rate 0.2, and a dense output layer. They are trained"
     ) in text
 
 
 def test_what_is_varied_is_not_told_as_if_it_were_one_value():
     text = training_text(words("strong", "dropout=0.1,0.4"))
-    assert "dropout of hidden values (varied)" in text
+    assert "dropout of hidden units (varied)" in text
 
 
 def test_seeds_differ_in_what_training_draws_at_random_only_where_it_draws():
-    assert "what training draws at random" in seeds_text(words("strong"))
+    assert "the random draws of training" in seeds_text(words("strong"))
     assert "at random" not in seeds_text(words())

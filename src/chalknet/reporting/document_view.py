@@ -36,6 +36,8 @@ ONE_PANEL_WIDTH = 4.7
 PIXELS_PER_INCH = 150  # resolution of bitmaps
 LONG_CELL = 30  # characters from which on the cells of a column are broken into lines
 WIDE_NAMES = 12  # categories on an axis from which on a panel takes the whole width
+# A hyphen that is the sign of a number: not in a word, a range, a date or an exponent.
+MINUS = re.compile(r"(?<![\w.\-−])-(?=\d)")
 NUMERIC = re.compile(r"[-+−±<>≤≥≈~]?\s?[0-9.]")
 
 
@@ -134,6 +136,11 @@ def clean_text(text: str) -> str:
     return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]", "�", text)
 
 
+def with_minus_signs(text: str) -> str:
+    """Return a text with true minus signs before negative numbers: "-1.8 to +2.4" becomes "−1.8 to +2.4"."""
+    return MINUS.sub("−", text)
+
+
 def picture_size(picture: bytes) -> tuple[float, float]:
     """Return width and height in inches at which to show a picture; the page's width if an SVG has no size."""
     if picture_kind(picture) == "png":
@@ -223,7 +230,8 @@ class _ViewBuilder:
             called = name if kind == "section" else self.numbers[span.text]
             word = kind if kind == "section" else kind.capitalize()
             return {"kind": "reference", "text": f"{word}\u00a0{called}", "href": f"{kind}-{name}"}
-        return {"kind": span.kind, "text": span.text}
+        text = span.text if span.kind in ("code", "symbol") else with_minus_signs(span.text)
+        return {"kind": span.kind, "text": text}
 
     def leads_somewhere(self, reference: str) -> bool:
         """Return whether the document has the target of a reference."""
@@ -233,7 +241,13 @@ class _ViewBuilder:
 def _table_view(table: Table) -> dict[str, Any]:
     columns = list(zip(table.columns, *table.rows, strict=True))
     kinds = [_column_kind(at, cells) for at, cells in enumerate(columns)]
-    rows = [[clean_text(cell) for cell in row] for row in table.rows]
+    rows = [
+        [
+            with_minus_signs(clean_text(cell)) if kind == "number" else clean_text(cell)
+            for kind, cell in zip(kinds, row, strict=True)
+        ]
+        for row in table.rows
+    ]
     return {"columns": [clean_text(head) for head in table.columns], "kinds": kinds, "rows": rows}
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chalknet.formatting import count_of, listed
+from chalknet.reporting.configuration_text import field_name
 from chalknet.reporting.document import Document, Note, Section
-from chalknet.reporting.markup import code
-from chalknet.reporting.report_data import ReportData, field_name
+from chalknet.reporting.report_data import ReportData
 from chalknet.reporting.sections.appendix import appendix_section
 from chalknet.reporting.sections.choice import choice_section
+from chalknet.reporting.sections.code_listing import code_section
 from chalknet.reporting.sections.comparison import comparison_section
+from chalknet.reporting.sections.conclusion import conclusion_section, summary_text
 from chalknet.reporting.sections.data import data_section
 from chalknet.reporting.sections.derivation import derivation_section
 from chalknet.reporting.sections.ensemble import ensemble_section, members_section
@@ -22,7 +24,6 @@ from chalknet.reporting.sections.setup import setup_section
 from chalknet.reporting.sections.stopping import stopping_section
 from chalknet.version import __version__
 
-MAX_LINES = 3  # findings that the opening repeats
 # The full form, for the banner of the quick one.
 FULL_FORM = "100, 500, 1000 and 2000 hidden units, 200 epochs, 3 seeds"
 
@@ -51,8 +52,10 @@ def writeup_document(report_data: ReportData) -> Document:
             comparison_section(report_data, "1.4.1", "How many hidden units", with_configuration_tables=True),
             stopping_section(report_data, "1.4.2", "Early stopping", original=True),
             choice_section(report_data, "1.4.3"),
+            conclusion_section(report_data, "1.4.4"),
             original_section(report_data, "1.5"),
             appendix_section(report_data),
+            code_section(report_data),
         ),
     )
 
@@ -82,14 +85,16 @@ def report_document(report_data: ReportData) -> Document:
     elif len(report_data.results.configurations) == 1:
         chapters.append(learning_section(report_data, "3", "Learning", with_test=False))
     else:
-        chapters.append(comparison_section(report_data, "3", "The configurations compared"))
+        chapters.append(comparison_section(report_data, "3", "Comparison of the configurations"))
     chapters += [
         stopping_section(report_data, "4"),
         _result(report_data, "5"),
         mistakes_section(report_data, "6"),
         weights_section(report_data, "7"),
-        appendix_section(report_data),
     ]
+    if report_data.ensemble is None:
+        chapters.append(conclusion_section(report_data, "8"))
+    chapters += [appendix_section(report_data), code_section(report_data)]
     subtitle = f"{report_data.name}: {report_data.results.data.source}, by chalknet {__version__}".removeprefix(": ")
     return Document(_title(report_data), subtitle, _notes(report_data), tuple(chapters), _banner(report_data))
 
@@ -98,7 +103,7 @@ def _result(report_data: ReportData, number: str) -> Section:
     """What came of it."""
     if report_data.ensemble is not None:
         return ensemble_section(report_data, report_data.ensemble, number)
-    title = "The result" if len(report_data.results.configurations) == 1 else "The choice and its test figure"
+    title = "The result" if len(report_data.results.configurations) == 1 else "The choice and its test accuracy"
     return choice_section(report_data, number, title)
 
 
@@ -107,7 +112,7 @@ def _title(report_data: ReportData) -> str:
     if report_data.ensemble is not None:
         return f"An ensemble of {count_of(report_data.n_seeds, 'network')}"
     if report_data.is_run:
-        return "A training"
+        return "A training run"
     names = [field_name(name) for name, _ in report_data.results.spec.vary]
     return f"A study of {listed(names)}" if names else "A study of one network"
 
@@ -129,15 +134,12 @@ def _notes(report_data: ReportData) -> tuple[Note, ...]:
         notes.append(Note(f"**Quick form:** {widths} hidden units. The full form has {FULL_FORM}.", "warning"))
     counts = report_data.results.counts
     if counts["done"] < len(report_data.results.runs):
-        state = f"{counts['done']} of {count_of(len(report_data.results.runs), 'training')} are done"
+        state = f"{counts['done']} of {count_of(len(report_data.results.runs), 'run')} are finished"
         failed = f", {counts['failed']} failed" if counts["failed"] else ""
-        notes.append(Note(f"**Not complete:** {state}{failed}. The appendix says which are missing.", "warning"))
+        notes.append(Note(f"**Incomplete:** {state}{failed}. The appendix lists what is missing.", "warning"))
     if report_data.data is None:
-        notes.append(Note(f"{report_data.data_missing_reason} Pictures of samples are left out.", "warning"))
-    lines = list(report_data.findings[:MAX_LINES])
-    chosen = report_data.chosen
-    if chosen is not None and len(report_data.complete) > 1 and report_data.comparison_split == "valid":
-        lines.append(f"Validation chooses {code(chosen.configuration.label)}.")
-    if lines:
-        notes.append(Note(f"**In short.** {' '.join(lines)}"))
+        notes.append(Note(f"{report_data.data_missing_reason} Images of samples are left out.", "warning"))
+    summary = "" if report_data.ensemble is not None else summary_text(report_data)
+    if summary:
+        notes.append(Note(f"**Summary.** {summary}"))
     return tuple(notes)

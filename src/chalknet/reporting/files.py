@@ -72,6 +72,12 @@ def refuse_foreign(folder: Path, stem: str, overwrite: bool = False) -> None:
             )
 
 
+def repeat_folder(folder: Path) -> Path:
+    """Return the folder that a document proposes for its repetition: a new one next to its own."""
+    named = folder if folder.name not in ("", "..") else folder.resolve()
+    return named.with_name(f"{named.name}-repeated")
+
+
 def _is_own_page(page: Path) -> bool:
     """Return whether this file is an HTML document of chalknet."""
     try:

@@ -6,8 +6,7 @@ Sections take `ReportData` and make blocks of it; nothing in them reads a file o
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,12 +22,13 @@ from chalknet.errors import ModelFileError
 from chalknet.network.gradcheck import GradientCheck
 from chalknet.network.model import Classifier
 from chalknet.records import SPLITS, EpochRecord, Scores
-from chalknet.reporting.markup import code, escape
+from chalknet.reporting.configuration_text import configuration_words, join_configurations
+from chalknet.reporting.markup import escape
 from chalknet.reporting.tables import SPLIT_NAMES
 from chalknet.studies.bootstrap import ChoiceOptimism, choice_optimism
 from chalknet.studies.compare import Comparison, ConfigurationAccuracy, compare_configurations, configuration_accuracy
-from chalknet.studies.configurations import Configuration, value_text
-from chalknet.studies.curve_findings import Curves, curve_findings
+from chalknet.studies.configurations import Configuration
+from chalknet.studies.curve_findings import CurveFindings, Curves, curve_findings
 from chalknet.studies.findings import comparison_findings
 from chalknet.studies.intervals import Interval
 from chalknet.studies.results import LabeledPredictions, RunResult, StudyResults
@@ -36,23 +36,21 @@ from chalknet.studies.stopping_point import RESAMPLING_SEED, StoppingPoint, find
 
 MIN_IMAGES = 2  # from which a share has an interval
 
-# How a field of the recipe is called where a value of it stands alone.
-FIELD_NAMES = {"hidden": "hidden units", "train_size": "training samples"}
-
 
 @dataclass(frozen=True, eq=False)
 class ConfigurationRuns:
     """The finished trainings of one configuration, seed by seed.
 
     Attributes:
-        name: in findings: the configuration's label, or "the network" where there is no other configuration.
-        title: over tables and panels: "500 hidden units" where the widths alone vary, else the same.
+        name: in sentences: "500 hidden units", or "the network" if nothing varies.
+        title: over tables and panels; the same.
         is_complete: whether every seed is done.
         correct: by split, (S, M) whether seed s is right about image m; a part that is empty or unknown is left out.
         predictions: by part, each seed's; left out likewise.
         stopping: the stopping point on the full curves, by what training watches or else by the validation loss; or
             None, and then `stopping_missing_reason` says why.
-        findings: sentences about its curves, by the rules of docs/statistics.md, with markup.
+        curves: what the rules of docs/statistics.md find in its learning curves; None without validation samples, or
+            where the lengths of the runs differ.
     """
 
     configuration: Configuration
@@ -69,7 +67,7 @@ class ConfigurationRuns:
     predictions: Mapping[str, tuple[LabeledPredictions, ...]]
     stopping: StoppingPoint | None
     stopping_missing_reason: str = ""
-    findings: tuple[str, ...] = ()
+    curves: CurveFindings | None = None
 
     @property
     def kept(self) -> tuple[EpochRecord, ...]:
@@ -137,7 +135,8 @@ class ReportData:
         network: the chosen configuration's, of its first seed.
         ensemble: of an ensemble's folder, whose networks are the seeds of the one configuration; else None.
         is_quick: whether it is the quick form of the write-up.
-        commands: lines that repeat it.
+        commands: lines that repeat it in a new folder.
+        command_with_seeds: returns the command that adds runs until there are so many seeds; None for a single run.
     """
 
     results: StudyResults
@@ -162,6 +161,7 @@ class ReportData:
     ensemble: EnsembleResult | None = None
     is_quick: bool = False
     commands: str = ""
+    command_with_seeds: Callable[[int], str] | None = None
 
     @property
     def complete(self) -> tuple[ConfigurationRuns, ...]:
@@ -250,24 +250,6 @@ def collect_report_data(results: StudyResults, machine: Mapping[str, Any], **mor
     )
 
 
-def configuration_title(config: Configuration) -> str:
-    """ "500 hidden units" where the widths alone vary, else the configuration's name."""
-    if [name for name, _ in config.settings] == ["hidden"]:
-        width = value_text(config.settings[0][1])
-        return f"{width} hidden unit{'s' * (width != '1')}"
-    return configuration_name(config)
-
-
-def configuration_name(config: Configuration) -> str:
-    """The configuration's label, or "the network" where nothing is varied."""
-    return config.label if config.settings else "the network"
-
-
-def field_name(name: str) -> str:
-    """A recipe's field as a column's head: "hidden units", "learning rate"."""
-    return FIELD_NAMES.get(name, name.replace("_", " "))
-
-
 def _configuration_runs(results: StudyResults, config: Configuration) -> ConfigurationRuns | None:
     """What a configuration's finished seeds gave; None where none is finished. What is large is dropped once it was
     used.
@@ -290,8 +272,8 @@ def _configuration_runs(results: StudyResults, config: Configuration) -> Configu
     correct = {split: found for split, found in correct.items() if len(found[0]) >= MIN_IMAGES}
     return ConfigurationRuns(
         configuration=config,
-        name=configuration_name(config),
-        title=configuration_title(config),
+        name=configuration_words(config),
+        title=configuration_words(config),
         seeds=tuple(runs),
         is_complete=len(runs) == len(results.seeds),
         histories=tuple(run.history for run in runs.values()),
@@ -303,25 +285,22 @@ def _configuration_runs(results: StudyResults, config: Configuration) -> Configu
         predictions=predictions,
         stopping=stopping,
         stopping_missing_reason=why_not,
-        findings=_curve_findings(results, config, list(runs.values())),
+        curves=_curve_findings(results, list(runs.values())),
     )
 
 
-def _curve_findings(results: StudyResults, config: Configuration, runs: Sequence[RunResult]) -> tuple[str, ...]:
-    """What the rules find in a complete configuration's curves; nothing without a validation part, or where lengths
-    differ.
-    """
+def _curve_findings(results: StudyResults, runs: Sequence[RunResult]) -> CurveFindings | None:
+    """Return what the rules find in a complete configuration's curves, or None where they cannot be judged."""
     histories = [run.history for run in runs]
     lengths = {len(history) for history in histories}
     if len(runs) < len(results.seeds) or len(lengths) > 1 or histories[0][0].valid is None:
-        return ()
+        return None
     curves = Curves(*(_curve(histories, split, name) for split in ("train", "valid") for name in ("loss", "accuracy")))
     n_images = {run.valid_correct.shape[1] for run in runs}
     same = len(n_images) == 1 and min(n_images) >= MIN_IMAGES and (results.has_same_images or len(runs) == 1)
     correct = np.stack([run.valid_correct[-1] for run in runs]) if same else None
     losses = [run.valid_losses for run in runs] if same else None  # not stacked: they may be large
-    found = curve_findings(configuration_name(config), curves, valid_correct=correct, valid_losses=losses)
-    return _marked([one.sentence for one in found], [configuration_name(config)])
+    return curve_findings(curves, valid_correct=correct, valid_losses=losses)
 
 
 def _curve(histories: Sequence[Sequence[EpochRecord]], split: str, measure: str) -> NDArray[np.float64]:
@@ -330,22 +309,9 @@ def _curve(histories: Sequence[Sequence[EpochRecord]], split: str, measure: str)
 
 
 def _comparison_sentences(comparison: Comparison, comparison_split: str) -> tuple[str, ...]:
-    """The findings with markup."""
-    found = comparison_findings(comparison, images=f"{SPLIT_NAMES[comparison_split]} images")
-    return _marked([one.sentence for one in found], [config.label for config in comparison.configurations])
-
-
-def _marked(sentences: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """Sentences with markup: the configurations' labels as code, all else as it stands, a small first letter made
-    large.
-    """
-    labels = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True) if "=" in name)
-    marked = []
-    for sentence in sentences:
-        pieces = re.split(rf"((?<!\w)(?:{labels})(?!\w))", sentence) if labels else [sentence]
-        text = "".join(code(piece) if i % 2 else escape(piece) for i, piece in enumerate(pieces))
-        marked.append(text[:1].upper() + text[1:])
-    return tuple(marked)
+    """Return the findings of a comparison with markup."""
+    found = comparison_findings(comparison, split=SPLIT_NAMES[comparison_split], join=join_configurations)
+    return tuple(escape(one.sentence) for one in found)
 
 
 def _rounded_mean(runs: ConfigurationRuns, split: str) -> float:

@@ -8,8 +8,9 @@ from typing import Any
 
 from chalknet.formatting import capitalized
 from chalknet.records import EpochRecord, Scores
+from chalknet.reporting.configuration_text import field_name
 from chalknet.reporting.figures import AXES, Curve, Figure, HeatMap, Mark, Matrix, Panel, curve_points, split_curves
-from chalknet.reporting.report_data import ConfigurationRuns, ReportData, field_name
+from chalknet.reporting.report_data import ConfigurationRuns, ReportData
 from chalknet.reporting.study_tables import confusion_counts
 from chalknet.reporting.tables import SPLIT_NAMES
 from chalknet.studies.configurations import value_text

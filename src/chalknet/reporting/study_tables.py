@@ -12,7 +12,8 @@ import numpy as np
 
 from chalknet.formatting import DASH, count_of, fixed, p_value, percent, percent_interval, points, points_interval
 from chalknet.records import SPLITS
-from chalknet.reporting.report_data import ConfigurationRuns, ReportData, field_name
+from chalknet.reporting.configuration_text import field_name
+from chalknet.reporting.report_data import ConfigurationRuns, ReportData
 from chalknet.reporting.tables import MONITOR_NAMES, SPLIT_NAMES, Table
 from chalknet.studies.compare import PairwiseDifference
 from chalknet.studies.configurations import value_text
@@ -122,9 +123,10 @@ def pairs_table(report_data: ReportData) -> Table:
     pairs.
     """
     pairs = shown_pairs(report_data)
+    names = {runs.name: configuration_text(report_data, runs) for runs in report_data.complete}
     rows = [
         (
-            f"{one.difference.first} - {one.difference.second}",
+            " vs. ".join(names.get(name, name) for name in (one.difference.first, one.difference.second)),
             points(one.difference.difference),
             points_interval(one.difference.low, one.difference.high),
             p_value(one.holm_p),
@@ -133,7 +135,8 @@ def pairs_table(report_data: ReportData) -> Table:
         for one in pairs
     ]
     corrected = report_data.comparison is not None and len(report_data.comparison.pairs) > 1
-    columns = ("pair", "difference (points)", "95 % interval", "p (Holm)" if corrected else "p", "significant")
+    pair = f"pair ({configuration_head(report_data)})" if len(report_data.varied) == 1 else "pair"
+    columns = (pair, "difference (points)", "95 % interval", "p (Holm)" if corrected else "p", "significant")
     return Table("Differences between configurations", columns, tuple(rows))
 
 
@@ -155,16 +158,18 @@ def stopping_table(
     with_seeds: bool = False,
     digits: int = 2,
     joined: bool = False,
+    with_change: bool = False,
 ) -> Table:
     """Return a row for each stopping point: where it is, and the mean accuracy of each part there and at the end.
 
     Args:
         found: labels and stopping points.
-        parts: of which accuracies are shown; a dash stands where a part has none.
+        splits: whose accuracies are shown; a dash where a split has none.
         head: of the column of labels.
         with_seeds: whether each seed's own best epoch is shown.
         digits: of a percentage.
-        joined: whether the two accuracies of a part share a column, as a terminal needs it.
+        joined: whether the two accuracies of a split share a column, as a terminal needs it.
+        with_change: whether the change of the validation accuracy after the best epoch is shown, with its interval.
     """
     rows = []
     for label, point in found:
@@ -182,13 +187,22 @@ def stopping_table(
                 *((", ".join(map(str, seeds[:MAX_SEED_COLUMNS])) + _more(seeds),) if with_seeds else ()),
                 str(point.n_epochs),
                 *([" / ".join(pair) for pair in cells] if joined else [cell for pair in cells for cell in pair]),
+                *((_change(point),) if with_change else ()),
             )
         )
-    whens = (", there / end",) if joined else (" there", " at end")
-    columns = (head, "best epoch", "95 % interval", *(("of each seed",) if with_seeds else ()), "of")
+    whens = (", at best / at end",) if joined else (" at best", " at end")
+    columns = (head, "best epoch", "95 % interval", *(("of each seed",) if with_seeds else ()), "epochs")
     heads = (f"{SPLIT_NAMES[split]}{when}" for split in splits for when in whens)
     monitor = MONITOR_NAMES[found[0][1].monitor] if found else "validation"
-    return Table(f"Stopping point by {monitor}", (*columns, *heads), tuple(rows))
+    change = ("change (points)",) if with_change else ()
+    return Table(f"Stopping point by {monitor}", (*columns, *heads, *change), tuple(rows))
+
+
+def _change(point: StoppingPoint) -> str:
+    """Return the change of the validation accuracy after the best epoch in points, with its interval."""
+    gain = point.valid_gain
+    limits = f" ({points_interval(gain.low, gain.high)})" if np.isfinite(gain.low) else ""
+    return f"{points(gain.value)}{limits}"
 
 
 def class_table(report_data: ReportData, predictions: Sequence[LabeledPredictions]) -> Table:
@@ -227,7 +241,7 @@ def incomplete_table(report_data: ReportData) -> Table:
                 (config.label, *(str(statuses.count(status)) for status in ("done", "running", "todo", "failed")))
             )
     return Table(
-        "Configurations that are not complete", ("configuration", "done", "running", "not begun", "failed"), tuple(rows)
+        "Incomplete configurations", ("configuration", "finished", "running", "not started", "failed"), tuple(rows)
     )
 
 
@@ -239,7 +253,11 @@ def configuration_head(report_data: ReportData) -> str:
 def configuration_text(report_data: ReportData, runs: ConfigurationRuns) -> str:
     """A configuration in such a column: the field's value where one varies."""
     settings = dict(runs.configuration.settings)
-    return value_text(settings[report_data.varied[0]]) if len(report_data.varied) == 1 else runs.name
+    if len(report_data.varied) != 1:
+        return runs.name
+    value = settings[report_data.varied[0]]
+    whole_number = value[0] if isinstance(value, tuple) and len(value) == 1 else value
+    return f"{whole_number:,}" if type(whole_number) is int else value_text(value)
 
 
 percent2 = partial(percent, digits=2)  # as the original printed accuracies

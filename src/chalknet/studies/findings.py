@@ -1,42 +1,46 @@
-"""Sentences made from numbers by rules, about which configurations can be told apart and what it would take where they
-cannot.
+"""Sentences about a comparison, made from its numbers by rules.
 
-The rules, whose constants stand below; docs/statistics.md has them in full:
+The rules (docs/statistics.md, section 7, has them in full; the constants are below):
 
-- "a beats b by 2.4 points (95 % interval 1.6 to 3.2; Holm over 6 pairs)" is said of a pair whose p-value, corrected
-  by Holm's rule over all pairs, is below 0.05. The interval is that of the pair alone.
-- "a, b and c cannot be told apart: largest difference ..." is said of each largest set of configurations of which no
-  two are told apart, with the interval of its largest difference and what it would take to tell a difference of that
-  size.
-- With more than MAX_PAIRS_SAID pairs, only those of the best configuration are said; all stand in `Comparison.pairs`.
+- Two configurations differ significantly if the p-value of the pair, corrected by Holm's rule over all pairs, is below
+  0.05. Configurations that the same others exceed are one sentence.
+- Each largest set of configurations of which no two differ significantly is one sentence, with the largest difference
+  in it, its interval, and the size of a study that would detect it.
+- With more than MAX_PAIRS_STATED pairs, only those of the best configuration are stated; all are in
+  `Comparison.pairs`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import special
 
-from chalknet.formatting import fixed, listed
+from chalknet.formatting import capitalized, fixed, listed
 from chalknet.studies.compare import IMAGES_ALONE, Comparison, Difference, PairwiseDifference, RequiredSampleSize
+from chalknet.studies.correctness import FloatArray
 
-POWER = 0.8  # the chance with which the seeds or images that are "needed" would show the difference
-MAX_PAIRS_SAID = 6  # all pairs of four configurations
-MAX_SEEDS = 1_000  # more than this many seeds a configuration is not advice
+POWER = 0.8  # probability with which the required seeds or images would show the difference
+MAX_PAIRS_STATED = 6  # all pairs of four configurations
+MAX_SEEDS = 1_000  # more seeds per configuration than this are not advice
 MIN_POINTS = 0.05  # a difference that rounds to 0.0 points is not worth a plan
+
+# Joins the labels of some configurations to one phrase.
+Join = Callable[[Sequence[str]], str]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence and the numbers it is made of, ready for JSON.
+    """One statement and the numbers that it is made of, ready for JSON.
 
     Attributes:
-        kind: "significant_difference", "no_significant_difference", "over_fitting", "convergence" or "instability".
-        labels: the configurations it is about.
-        sentence: what is claimed, with its uncertainty.
-        figures: the numbers in it, by name: shares and differences in [-1, 1], epochs, counts.
+        kind: "significant_difference" or "no_significant_difference".
+        labels: the configurations that it is about.
+        sentence: what is stated, with its uncertainty; one sentence or two.
+        figures: the numbers in it by name: differences in [-1, 1], p-values, counts.
     """
 
     kind: str
@@ -45,128 +49,184 @@ class Finding:
     figures: dict[str, float | int | None] = field(default_factory=dict)
 
 
-def comparison_findings(comparison: Comparison, *, images: str = "test images") -> tuple[Finding, ...]:
-    """What the comparison carries, as sentences: first who beats whom, then who cannot be told apart.
+def comparison_findings(comparison: Comparison, *, split: str = "test", join: Join = listed) -> tuple[Finding, ...]:
+    """State what a comparison shows: first what differs significantly, then what does not.
 
     Args:
-        comparison: from `compare_configurations`; its labels are put into the sentences as they are.
-        images: what the configurations were judged on, in words.
+        comparison: from `compare_configurations`. Its labels are put into the sentences as they are, after "with".
+        split: what the accuracies were measured on: "validation" or "test".
+        join: makes one phrase of several labels, "a, b and c" by default.
     """
-    return (*_significant_differences(comparison), *_no_significant_differences(comparison, images))
+    return (*_significant(comparison, split, join), *_not_significant(comparison, split, join))
 
 
-def _significant_differences(comparison: Comparison) -> list[Finding]:
-    apart = [pair for pair in comparison.pairs if pair.significantly_different]
-    if len(comparison.pairs) > MAX_PAIRS_SAID:
-        apart = [pair for pair in apart if pair.difference.first == comparison.configurations[0].label]
-    return [_beats(pair, comparison) for pair in apart]
+def _significant(comparison: Comparison, split: str, join: Join) -> list[Finding]:
+    """State the significant differences, one sentence for all configurations that the same others exceed."""
+    pairs = [pair for pair in comparison.pairs if pair.significantly_different]
+    if len(comparison.pairs) > MAX_PAIRS_STATED:
+        pairs = [pair for pair in pairs if pair.difference.first == comparison.configurations[0].label]
+    better: dict[str, tuple[str, ...]] = {}
+    for pair in pairs:
+        better[pair.difference.second] = (*better.get(pair.difference.second, ()), pair.difference.first)
+    found = []
+    for higher in dict.fromkeys(better.values()):
+        lower = tuple(label for label, labels in better.items() if labels == higher)
+        inside = [pair for pair in pairs if pair.difference.first in higher and pair.difference.second in lower]
+        found.append(_higher(higher, lower, inside, comparison, split, join))
+    return found
 
 
-def _beats(pair: PairwiseDifference, comparison: Comparison) -> Finding:
-    one = pair.difference
-    details = [f"{_interval(one)}", *_correction(comparison), *_lack(one)]
-    sentence = f"{one.first} beats {one.second} by {points(one.difference)} points ({'; '.join(details)})."
-    return Finding("significant_difference", (one.first, one.second), sentence, _figures(one) | {"holm_p": pair.holm_p})
+def _higher(
+    higher: tuple[str, ...],
+    lower: tuple[str, ...],
+    pairs: list[PairwiseDifference],
+    comparison: Comparison,
+    split: str,
+    join: Join,
+) -> Finding:
+    """State that accuracy is higher with some configurations than with some others."""
+    sizes = [pair.difference.difference for pair in pairs]
+    least, most = points(min(sizes)), points(max(sizes))
+    by = least if least == most else f"{least} to {most}"
+    sentence = (
+        f"{capitalized(split)} accuracy is {by} percentage points higher with {join(higher)} than with {join(lower)}"
+    )
+    n_pairs = len(comparison.pairs)
+    significant = f"significant after {comparison.correction}'s correction for {n_pairs} pairs"
+    if len(pairs) > 1:
+        which = "Both" if len(pairs) == 2 else f"All {len(pairs)}"
+        sentence += f". {which} differences are {significant}."
+        return Finding(
+            "significant_difference", (*higher, *lower), sentence, {"smallest": min(sizes), "largest": max(sizes)}
+        )
+    (pair,) = pairs
+    details = [_interval(pair.difference), *([significant] if n_pairs > 1 else []), *_missing_seeds(pair.difference)]
+    figures = _figures(pair.difference) | {"holm_p": pair.holm_p}
+    return Finding("significant_difference", (*higher, *lower), f"{sentence} ({'; '.join(details)}).", figures)
 
 
-def _no_significant_differences(comparison: Comparison, images: str) -> list[Finding]:
+def _not_significant(comparison: Comparison, split: str, join: Join) -> list[Finding]:
     pairs = {(pair.difference.first, pair.difference.second): pair for pair in comparison.pairs}
     found = []
     for group in comparison.groups:
         inside = [pair for labels, pair in pairs.items() if set(labels) <= set(group)]
         if inside:
-            found.append(_alike(group, max(inside, key=lambda pair: pair.difference.difference), comparison, images))
+            widest = max(inside, key=lambda pair: pair.difference.difference)
+            found.append(_no_difference(group, widest, comparison, split, join))
     return found
 
 
-def _alike(group: tuple[str, ...], widest: PairwiseDifference, comparison: Comparison, images: str) -> Finding:
-    one = widest.difference
-    required = required_sample_size(one, alpha=(1.0 - comparison.level) / len(comparison.pairs))
-    largest = "largest difference" if len(group) > 2 else "difference"
-    correction = _correction(comparison)
-    if correction and one.p_value < 1.0 - comparison.level:
-        correction = [f"p = {one.p_value:.2g} alone, {widest.holm_p:.2g} by {correction[0]}"]
-    parts = [f"{largest} {points(one.difference)} points, {_interval(one)}", *correction, *_lack(one)]
-    sentence = f"{listed(group)} cannot be told apart: {'; '.join([*parts, *_advice(required, images)])}."
+def _no_difference(
+    group: tuple[str, ...], widest: PairwiseDifference, comparison: Comparison, split: str, join: Join
+) -> Finding:
+    """State that no two of a group differ significantly, and what it would take to detect their largest difference."""
+    one, n_pairs = widest.difference, len(comparison.pairs)
+    details = [_interval(one)]
+    if n_pairs > 1 and one.p_value < 1.0 - comparison.level:
+        corrected = f"{widest.holm_p:.2g} after {comparison.correction}'s correction for {n_pairs} pairs"
+        details.append(f"p = {one.p_value:.2g} for this pair alone, {corrected}")
+    details += _missing_seeds(one)
+    size = "The largest difference" if len(group) > 2 else "The difference"
+    sentence = (
+        f"No significant difference in {split} accuracy was found between {join(group)}. {size} is "
+        f"{points(one.difference)} percentage points ({'; '.join(details)})."
+    )
     figures = _figures(one) | {"holm_p": widest.holm_p}
+    required = required_sample_size(one, alpha=pair_alpha(comparison))
     if required is not None:
+        sentence += f" {_advice(required, split)}"
         figures |= {"required_seeds": required.seeds, "required_images": required.images}
     return Finding("no_significant_difference", group, sentence, figures)
 
 
-def required_sample_size(difference: Difference, *, alpha: float, power: float = POWER) -> RequiredSampleSize | None:
-    """Seeds or images with which a true difference as large as this one would be told from none.
+def pair_alpha(comparison: Comparison) -> float:
+    """Return the level of the test of one pair that holds for the smallest p-value under Holm's rule."""
+    return (1.0 - comparison.level) / max(len(comparison.pairs), 1)
+
+
+def required_sample_size(
+    difference: Difference, *, alpha: float, power: float = POWER, size: float | None = None
+) -> RequiredSampleSize | None:
+    """Return the seeds or images with which a true difference would be detected.
 
         V(S, M) = var_seed/S + var_image/M + var_rest/(SM)
         |d| >= (t_{1-alpha/2} + t_power) sqrt(V),   t with Satterthwaite's degrees of freedom of V for S and M
 
-    Seeds first: the fewest S at the present M. Where no number up to `MAX_SEEDS` does, the fewest M at the present S,
-    by normal quantiles; where the seeds alone are too much as well, each gets half of the allowed variance. The parts
-    of the variance are estimates, so the numbers say the size of a study and no more.
+    Seeds first: the fewest S with the present M. If no number up to `MAX_SEEDS` is enough, the fewest M with the
+    present S, by normal quantiles; if the seeds alone use up the variance as well, each gets half of what is allowed.
+    The variances are estimates, so the result tells the order of a study's size and no more.
 
     Args:
-        difference: from `difference`; alpha: the two-sided level; power: the wanted chance, both in (0, 1).
+        difference: from `difference`.
+        alpha: two-sided level of the test, in (0, 1).
+        power: wanted probability of detection, in (0, 1).
+        size: true difference to detect, a difference of accuracies; the one that was found if None.
     Returns:
-        None where there is nothing to plan with: one seed, or a difference below 0.05 points.
+        The required sizes; None if there is nothing to plan with: one seed, or a difference below 0.05 points.
     Source: Chow, Shao and Wang, Sample Size Calculations in Clinical Research (2008), chapter 3, with a second source
         of variance.
     """
-    if math.isnan(difference.seed_variance) or 100 * abs(difference.difference) < MIN_POINTS:
+    wanted = abs(difference.difference if size is None else size)
+    if math.isnan(difference.seed_variance) or 100 * wanted < MIN_POINTS:
         return None
-    seeds = _required_seeds(difference, alpha, power)
-    if seeds is not None:
-        return RequiredSampleSize(seeds, None)
+    n_seeds = np.arange(min(difference.n_seeds) + 1.0, MAX_SEEDS + 1)
+    enough = wanted >= _detectable(difference, n_seeds, alpha, power)
+    if enough.any():
+        return RequiredSampleSize(int(n_seeds[enough.argmax()]), None)
     z = float(special.ndtri(1.0 - alpha / 2.0) + special.ndtri(power))
-    allowed = (difference.difference / z) ** 2
+    allowed = (wanted / z) ** 2
     seed, image, rest = difference.seed_variance, difference.image_variance, difference.rest_variance
-    n_seeds, n_images = min(difference.n_seeds), difference.n_images
-    if seed / n_seeds < allowed / 2:
-        return RequiredSampleSize(
-            None, max(math.ceil((image + rest / n_seeds) / (allowed - seed / n_seeds)), n_images + 1)
-        )
-    seeds = max(math.ceil(seed / (allowed / 2)), n_seeds)
+    present, n_images = min(difference.n_seeds), difference.n_images
+    if seed / present < allowed / 2:
+        images = math.ceil((image + rest / present) / (allowed - seed / present))
+        return RequiredSampleSize(None, max(images, n_images + 1))
+    seeds = max(math.ceil(seed / (allowed / 2)), present)
     return RequiredSampleSize(seeds, max(math.ceil((image + rest / seeds) / (allowed / 2)), n_images + 1))
 
 
-def _required_seeds(difference: Difference, alpha: float, power: float) -> int | None:
-    """The fewest seeds, more than there are and at most `MAX_SEEDS`, that do with the present images."""
+def detectable_difference(difference: Difference, n_seeds: int, *, alpha: float, power: float = POWER) -> float:
+    """Return the smallest true difference that so many seeds per configuration would detect, on the same images.
+
+    The formula is that of `required_sample_size`.
+
+    Args:
+        difference: from `difference`; its variances are used, not its value.
+        n_seeds: seeds per configuration, at least 2.
+        alpha: two-sided level of the test, in (0, 1).
+        power: wanted probability of detection, in (0, 1).
+    Returns:
+        A difference of accuracies, > 0; nan if the variance between seeds is not known.
+    """
+    return float(_detectable(difference, np.array([float(n_seeds)]), alpha, power)[0])
+
+
+def _detectable(difference: Difference, n_seeds: FloatArray, alpha: float, power: float) -> FloatArray:
+    """Return the smallest detectable difference for each number of seeds."""
     n_images = difference.n_images
-    n_seeds = np.arange(min(difference.n_seeds) + 1, MAX_SEEDS + 1)
-    of_seeds, of_images = (
-        difference.seed_variance / n_seeds,
-        np.full(n_seeds.shape, difference.image_variance / n_images),
-    )
-    of_rest = difference.rest_variance / (n_seeds * n_images)
-    variance = of_seeds + of_images + of_rest
-    squares = (of_seeds + of_rest) ** 2 / (n_seeds - 1) + of_images**2 / (n_images - 1)
-    df = np.maximum(np.where(squares > 0, variance**2 / np.where(squares > 0, squares, 1), n_images - 1), n_seeds - 1)
+    of_images = np.full(n_seeds.shape, difference.image_variance / n_images)
+    of_seeds_and_rest = difference.seed_variance / n_seeds + difference.rest_variance / (n_seeds * n_images)
+    variance = of_seeds_and_rest + of_images
+    squares = of_seeds_and_rest**2 / (n_seeds - 1) + of_images**2 / (n_images - 1)
+    df = np.where(squares > 0, variance**2 / np.where(squares > 0, squares, 1), n_images - 1)
+    df = np.maximum(df, n_seeds - 1)
     t = special.stdtrit(df, 1.0 - alpha / 2.0) + special.stdtrit(df, power)
-    enough = abs(difference.difference) >= t * np.sqrt(variance)
-    return int(n_seeds[enough.argmax()]) if enough.any() else None
+    found: FloatArray = t * np.sqrt(variance)
+    return found
 
 
-def _advice(required: RequiredSampleSize | None, images: str) -> list[str]:
-    if required is None:
-        return []
+def _advice(required: RequiredSampleSize, split: str) -> str:
+    chance = f"{100 * POWER:.0f} % probability"
+    seeds = "" if required.seeds is None else f"about {count_of_rounded(required.seeds, 'seed')} per configuration"
     if required.images is None:
-        assert required.seeds is not None, "a plan asks for seeds, images or both"
-        return [f"about {rounded(required.seeds)} seeds a configuration would be needed"]
+        return f"To detect a difference of this size with {chance}, a study needs {seeds}."
+    images = f"about {rounded(required.images)} {split} images"
     if required.seeds is None:
-        return [f"more seeds alone would not do, about {rounded(required.images)} {images} would be needed"]
-    return [
-        f"about {rounded(required.seeds)} seeds a configuration and {rounded(required.images)} {images} would be needed"
-    ]
+        return f"More seeds alone cannot detect a difference of this size with {chance}: {images} are needed."
+    return f"To detect a difference of this size with {chance}, a study needs {seeds} and {images}."
 
 
-def _lack(one: Difference) -> list[str]:
-    return (
-        [f"the interval carries {one.variance_sources}, not the seeds"] if one.variance_sources == IMAGES_ALONE else []
-    )
-
-
-def _correction(comparison: Comparison) -> list[str]:
-    n = len(comparison.pairs)
-    return [f"{comparison.correction} over {n} pairs"] if n > 1 else []
+def _missing_seeds(one: Difference) -> list[str]:
+    return ["the interval covers the images but not the seeds"] if one.variance_sources == IMAGES_ALONE else []
 
 
 def _interval(one: Difference) -> str:
@@ -177,13 +237,18 @@ def _figures(one: Difference) -> dict[str, float | int | None]:
     return {"difference": one.difference, "low": one.low, "high": one.high, "p_value": one.p_value}
 
 
-def points(share: float) -> str:
+def points(fraction: float) -> str:
     """Return a fraction or a difference of fractions in points, without a sign when positive: 0.024 is "2.4"."""
-    return fixed(100 * share, 1)
+    return fixed(100 * fraction, 1)
+
+
+def count_of_rounded(count: int, noun: str) -> str:
+    """Return a planned count with its noun, such as "140 seeds"."""
+    return f"{rounded(count)} {noun}" + ("" if count == 1 else "s")
 
 
 def rounded(count: int) -> str:
-    """A planned count, to two significant digits above 20, since it is no more exact than that."""
+    """Return a planned count, to two significant digits above 20, since it is no more exact than that."""
     if count <= 20:
         return str(count)
     step = 10 ** (len(str(count)) - 2)

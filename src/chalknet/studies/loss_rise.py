@@ -34,11 +34,13 @@ class LossRise:
 
     Attributes:
         epoch, lowest: where the mean loss of all seeds is lowest, and that loss in nats.
-        rise: the mean rise with its interval; its limits are nan where there is none to be had.
+        rise_of_mean: how far the mean loss of all seeds ends above `lowest`, as the drawn curve shows it.
+        rise: the rise at epochs that other seeds and images chose, with its interval; nan limits where there is none.
     """
 
     epoch: int
     lowest: float
+    rise_of_mean: float
     rise: Interval
 
 
@@ -62,9 +64,10 @@ def loss_rise(
     """
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite has no interval, and so is not said
         epoch = lowest_epoch(valid_loss)
-        lowest = float(valid_loss.mean(axis=0)[epoch])
+        mean = valid_loss.mean(axis=0)
+        lowest = float(mean[epoch])
         rises = _rises(valid_loss, valid_losses) / lowest if 0.0 < lowest < np.inf else np.empty(0)
-        return LossRise(epoch + 1, lowest, mean_interval(rises, level))
+        return LossRise(epoch + 1, lowest, float(mean[-1] / lowest - 1.0), mean_interval(rises, level))
 
 
 def lowest_epoch(curves: FloatArray) -> int:

@@ -11,6 +11,7 @@ with other seeds and other validation images; with one seed, with other images a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,9 @@ class StoppingPoint:
         accuracy_at_best, accuracy_at_end: by "train", "valid" and "test", each seed's accuracy after the best epoch and
             after the last; parts that are absent are left out.
         valid_gain: mean validation accuracy at the end less that at the best epoch, with its interval, in [-1, 1].
+        wrong_loss, correct_loss: mean validation loss of the images that were misclassified and of those that were
+            classified correctly, over all seeds, after the best epoch and after the last, in nats; nan where there are
+            none, or the losses of single images are not known whole.
     """
 
     monitor: str
@@ -53,6 +57,8 @@ class StoppingPoint:
     accuracy_at_best: Mapping[str, tuple[float, ...]]
     accuracy_at_end: Mapping[str, tuple[float, ...]]
     valid_gain: Interval
+    wrong_loss: tuple[float, float] = (math.nan, math.nan)
+    correct_loss: tuple[float, float] = (math.nan, math.nan)
 
     def gain(self, part: str) -> float:
         """Mean accuracy of a part at the end less that at the best epoch."""
@@ -86,7 +92,7 @@ def stopping_point(
     each_loss = _monitored_curves(histories, "valid_loss")
     mean_loss = each_loss.mean(axis=0)
     best = _best_epoch(_equal_where_near(curves.mean(axis=0), monitor), mean_loss)
-    epoch_ends = gain_ends = (np.nan, np.nan)
+    epoch_ends = gain_ends = wrong_loss = correct_loss = (math.nan, math.nan)
     if losses is not None and correct is not None:
         if losses.shape != correct.shape or losses.shape[:2] != (n_seeds, n_epochs) or not losses.shape[2]:
             raise ShapeError(f"losses {losses.shape} and correct {correct.shape} must be ({n_seeds}, {n_epochs}, M).")
@@ -98,6 +104,8 @@ def stopping_point(
         gain_ends = _ends(gains)
         if not are_clipped(values):  # the point is that of the whole losses and could lie outside
             epoch_ends = _ends(bests + 1)
+        if not are_clipped(losses):
+            wrong_loss, correct_loss = (_losses_of(losses, each, best) for each in (~correct, correct))
     parts = [part for part in SPLITS if histories[0][0].scores(part) is not None]
     then = {part: _accuracies(histories, part, best) for part in parts}
     end = {part: _accuracies(histories, part, n_epochs - 1) for part in parts}
@@ -109,6 +117,8 @@ def stopping_point(
         accuracy_at_best=then,
         accuracy_at_end=end,
         valid_gain=Interval(float(np.mean(end["valid"]) - np.mean(then["valid"])), *gain_ends, LEVEL),
+        wrong_loss=wrong_loss,
+        correct_loss=correct_loss,
     )
 
 
@@ -195,6 +205,13 @@ def _summable(values: NDArray[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(values, dtype=np.float32)
     shares: NDArray[Any] = values.astype(np.float64) / values.shape[1]
     return shares
+
+
+def _losses_of(losses: NDArray[Any], chosen: NDArray[np.bool_], best: int) -> tuple[float, float]:
+    """Return the mean loss of the chosen images after the best epoch and after the last; nan where none is chosen."""
+    found = (losses[:, at][chosen[:, at]] for at in (best, -1))
+    first, last = (float(one.mean(dtype=np.float64)) if one.size else math.nan for one in found)
+    return first, last
 
 
 def _ends(values: NDArray[Any]) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from chalknet.data.open_data import open_data
 from chalknet.errors import ChalknetError, StoreError
 from chalknet.machine.facts import machine_facts
 from chalknet.reporting.documents import report_document, with_title_page
-from chalknet.reporting.files import WrittenDocument, refuse_foreign, write_document
+from chalknet.reporting.files import WrittenDocument, refuse_foreign, repeat_folder, write_document
 from chalknet.reporting.markup import escape
 from chalknet.reporting.report_data import ReportData, collect_report_data
 from chalknet.studies.results_reader import read_results
@@ -93,13 +93,28 @@ def _collect_report_data(folder: Path, source: str | None) -> ReportData:
             "is_run": True,
             "ensemble": ensemble_result(run, results, found["data"], found["splits"]),
             "network": load_model(folder / MODEL_FILE),
-            "commands": shlex.join(["chalknet", "train", "--config", str(folder / "config.toml")]),
+            "commands": _commands(
+                ["train", "--config", str(folder / "config.toml"), "--out", str(repeat_folder(folder))],
+                ["report", str(repeat_folder(folder))],
+            ),
         }
         return collect_report_data(results, machine, name=folder.resolve().name, **found, **more)
     results = read_results(folder)
-    lines = [["chalknet", "study", "--config", str(folder / "study.toml")], ["chalknet", "report", str(folder)]]
-    commands = "\n".join(shlex.join(words) for words in lines)
-    return collect_report_data(results, machine, commands=commands, **_samples(results.spec, results.spec.data, source))
+    specification, repeated = str(folder / "study.toml"), str(repeat_folder(folder))
+    return collect_report_data(
+        results,
+        machine,
+        commands=_commands(["study", "--config", specification, "--out", repeated], ["report", repeated]),
+        command_with_seeds=lambda n: _commands(
+            ["study", "--config", specification, "--seeds", str(n), "--out", str(folder)], ["report", str(folder)]
+        ),
+        **_samples(results.spec, results.spec.data, source),
+    )
+
+
+def _commands(*lines: list[str]) -> str:
+    """Return chalknet commands as they are typed, one per line."""
+    return "\n".join(shlex.join(["chalknet", *words]) for words in lines)
 
 
 def _samples(spec: StudySpec, config: DataConfig, source: str | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The appendix: what ran and what did not, the seeds, the data's digest, and the commands that repeat it."""
+"""The appendix: what ran and what did not, the versions, the digest of the data, and the commands that repeat it."""
 
 from __future__ import annotations
 
@@ -15,89 +15,81 @@ from chalknet.reporting.study_tables import incomplete_table
 from chalknet.studies.spec import spec_tables
 
 MAX_ERRORS = 10
-# What of a machine's facts a last digit or a time may depend on.
+# The facts of a machine on which a last digit or a time may depend.
 MACHINE_FACTS = ("processor", "cores", "system", "python", "numpy", "blas", "blas_version", "blas_kernels")
 
 
-def appendix_section(report_data: ReportData, number: str = "A", title: str = "To repeat it") -> Section:
-    """Everything that a repetition needs."""
-    blocks: list[Block] = [*status_blocks(report_data), Paragraph(_seeds(report_data)), Paragraph(_data(report_data))]
+def appendix_section(report_data: ReportData, number: str = "A", title: str = "How to repeat this") -> Section:
+    """Show everything that a repetition needs."""
+    blocks: list[Block] = [
+        *status_blocks(report_data),
+        Paragraph(_versions(report_data)),
+        Paragraph(_data(report_data)),
+    ]
     if report_data.commands:
-        blocks += [Paragraph("The commands that repeat it:"), Code(report_data.commands)]
+        text = "These commands repeat the training and this document in a new folder:"
+        blocks += [Paragraph(text), Code(report_data.commands)]
     if not report_data.is_run:
         text = tomli_w.dumps(spec_tables(report_data.results.spec)).strip()
         blocks += [
-            *standard_text("files"),
-            Paragraph("The whole question, as `study.toml` holds it:"),
+            Paragraph("The complete specification of the study, `study.toml`:"),
             # Each list of the file on one line.
             Code(re.sub(r"\[\n((?:    .*\n)+)\]", lambda found: f"[{' '.join(found[1].split()).rstrip(',')}]", text)),
         ]
-    else:
-        blocks += standard_text("files")
-    return Section(number, title, tuple(blocks))
+    return Section(number, title, (*standard_text("files"), *blocks))
 
 
 def status_blocks(report_data: ReportData) -> list[Block]:
-    """How many trainings there are, which failed and with what, and which are missing."""
+    """Show how many runs there are, which failed and why, and which are missing."""
     results = report_data.results
-    counts = results.counts
-    total = len(results.runs)
+    counts, total = results.counts, len(results.runs)
     if report_data.is_run:
         return []
     if counts["done"] == total:
-        return [
-            Paragraph(
-                f"All {count_of(total, 'training')} ({count_of(len(results.configurations), 'configuration')}, "
-                f"{count_of(report_data.n_seeds, 'seed')}) are done."
-            )
-        ]
-    words = {"running": "running", "failed": "failed", "todo": "not begun"}
+        configurations = count_of(len(results.configurations), "configuration")
+        each = f"{configurations}, {count_of(report_data.n_seeds, 'seed')} each"
+        return [Paragraph(f"{'All ' if total > 1 else ''}{count_of(total, 'run')} finished ({each}).")]
+    words = {"running": "running", "failed": "failed", "todo": "not started"}
     rest = listed([f"{counts[status]:,} {word}" for status, word in words.items() if counts[status]])
     blocks: list[Block] = [
         Note(
-            f"**{counts['done']:,} of {count_of(total, 'training')} are done; {rest}.** Configurations that are not "
-            "complete "
-            "are left out of every comparison.",
+            f"**{counts['done']:,} of {count_of(total, 'run')} are finished, {rest}.** Incomplete configurations are "
+            "left "
+            "out of every comparison.",
             "warning",
         ),
-        TableBlock("incomplete", incomplete_table(report_data), "Configurations that are not complete."),
+        TableBlock("incomplete", incomplete_table(report_data), "Incomplete configurations."),
     ]
     failed = list(results.failed.items())
     for run, error in failed[:MAX_ERRORS]:
         blocks.append(Note(f"{code(str(run))} failed: {escape(error)}"))
     if len(failed) > MAX_ERRORS:
         blocks.append(
-            Note(f"And {count_of(len(failed) - MAX_ERRORS, 'other')} failed; `chalknet study show` lists them.")
+            Note(f"{count_of(len(failed) - MAX_ERRORS, 'other run')} failed; `chalknet study show` lists them.")
         )
     return blocks
 
 
-def _seeds(report_data: ReportData) -> str:
+def _versions(report_data: ReportData) -> str:
     found = []
     for runs in report_data.configurations:
         for facts in runs.machines:
             words = [str(facts.get(name, "")) for name in MACHINE_FACTS]
             cores = f"{words[1]} core{'s' * (words[1] != '1')}" if words[1] else ""
-            parts = [
-                words[0],
-                cores,
-                words[2],
-                f"Python {words[3]}",
-                f"NumPy {words[4]}",
-                " ".join(filter(None, words[5:])),
-            ]
-            found.append(escape(", ".join(filter(None, parts))))
+            versions = (f"Python {words[3]}", f"NumPy {words[4]}", " ".join(filter(None, words[5:])))
+            found.append(escape(", ".join(filter(None, (words[0], cores, words[2], *versions)))))
     machines = list(dict.fromkeys(found))
-    text = "On one machine and with the same versions, the same seeds give the same bits, however many run at once. "
+    text = (
+        "On the same machine with the same versions, the same seeds give the same bits, however many runs train at "
+        "once."
+    )
     if len(machines) > 1:
-        text += f"The trainings ran on {count_of(len(machines), 'kind')} of machine: {'; '.join(machines)}."
-    elif machines:
-        text += f"The trainings ran on: {machines[0]}."
-    return text
+        return f"{text} These runs were trained on {len(machines)} kinds of machine: {'; '.join(machines)}."
+    return f"{text} These runs were trained on {machines[0]}." if machines else text
 
 
 def _data(report_data: ReportData) -> str:
     facts = report_data.results.data
     if not facts.sha256:
-        return "The data has no digest."
-    return f"The data's SHA-256 is {code(facts.sha256)}; a repetition with other data is refused."
+        return "The digest of the data is not known."
+    return f"The SHA-256 digest of the data is {code(facts.sha256)}. The commands refuse other data."

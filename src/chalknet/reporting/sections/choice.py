@@ -1,29 +1,30 @@
-"""The choice, made on validation figures alone; how much it flatters; and the chosen configuration's test figure,
-once.
-"""
+"""The choice, made by validation accuracy alone; its bias; and the test accuracy of the chosen configuration, once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chalknet.formatting import capitalized, count_of, listed, percent, percent_interval, points
+from chalknet.formatting import capitalized, count_of, listed, percent, percent_interval
 from chalknet.reporting.document import Block, Note, Paragraph, Section
+from chalknet.reporting.markup import escape
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData
-from chalknet.reporting.sections.comparison import configuration_phrase
+from chalknet.reporting.sections.phrases import count_of_configurations, names_phrase, network_phrase
 from chalknet.reporting.tables import MONITOR_NAMES
+from chalknet.studies.findings import points
 
-MIN_OPTIMISM = 0.0005  # of accuracy: less rounds to 0.0 points
-WINS_SHOWN = 0.05  # of the resamples: a configuration that wins less often is not named
+MIN_OPTIMISM = 0.0005  # a difference of accuracies; a smaller one rounds to 0.0 points
+MIN_WINS = 0.05  # a configuration that wins in fewer resamples, as a fraction, is not named
+MAX_SEEDS_LISTED = 5  # test accuracies of more seeds are a range
 
 
-def choice_section(report_data: ReportData, number: str, title: str = "The choice and its test figure") -> Section:
-    """Which configuration validation chooses, by how much that figure flatters, and what the configuration does on
-    the test part.
-    """
+def choice_section(report_data: ReportData, number: str, title: str = "The choice and its test accuracy") -> Section:
+    """Show which configuration validation chooses, how biased its accuracy is, and its test accuracy."""
     chosen = report_data.chosen
     if chosen is None:
         return Section(
-            number, title, (Paragraph("No configuration has all its seeds done, so there is nothing to choose from."),)
+            number,
+            title,
+            (Paragraph("No configuration has finished all its runs, so there is nothing to choose from."),),
         )
     if len(report_data.complete) == 1:
         return Section(
@@ -31,143 +32,128 @@ def choice_section(report_data: ReportData, number: str, title: str = "The choic
         )
     if report_data.comparison_split != "valid":
         text = (
-            "There is no validation part, so there is nothing to choose by. The configuration with the highest "
-            "figure on the "
-            "test part would be a choice that the same part cannot judge any more; none is made here."
+            "There are no validation samples to choose by. Choosing the configuration with the highest test accuracy "
+            "would make that accuracy too high, so no choice is made here."
         )
         return Section(number, title, (Note(text, "warning"),))
-    blocks = (Paragraph(_choice(report_data, chosen)), *_flatters(report_data), *epoch_choice(report_data.complete))
+    blocks = (Paragraph(_choice(report_data, chosen)), *_bias(report_data), *epoch_choice(report_data.complete))
     return Section(number, title, (*blocks, *_test(report_data, chosen)))
 
 
 def _single(report_data: ReportData, runs: ConfigurationRuns) -> tuple[Block, ...]:
     if report_data.comparison_split != "valid":
         return ()
-    found = report_data.accuracy_of(runs)
     shown = percent(runs.mean("valid", "accuracy"))
-    ends = "" if found is None else f" (95 % interval {percent_interval(found.low, found.high)})"
-    nothing = "no configuration was chosen" if runs.configuration.recipe.stopping.stop_early else "nothing was chosen"
-    return (Paragraph(f"There is one configuration, so {nothing}. Its validation accuracy is {shown}{ends}."),)
+    rule = runs.configuration.recipe.stopping
+    nothing = "no configuration was chosen" if rule.stop_early else "nothing was chosen"
+    text = f"There is one configuration, so {nothing}. Its validation accuracy is {shown}{_limits(report_data, runs)}."
+    return (Paragraph(text),)
+
+
+def _limits(report_data: ReportData, runs: ConfigurationRuns) -> str:
+    found = report_data.accuracy_of(runs)
+    return "" if found is None else f" (95 % interval {percent_interval(found.low, found.high)})"
 
 
 def epoch_choice(configurations: Sequence[ConfigurationRuns]) -> tuple[Block, ...]:
-    """That the validation part chose the epoch, where training could stop early; a choice flatters."""
-    early = [
-        runs.configuration.recipe.stopping for runs in configurations if runs.configuration.recipe.stopping.stop_early
-    ]
+    """Say that the validation samples chose the epoch, where training could stop early."""
+    rules = [runs.configuration.recipe.stopping for runs in configurations]
+    early = [rule for rule in rules if rule.stop_early]
     if not early:
         return ()
-    monitor = listed(list(dict.fromkeys(MONITOR_NAMES[stopping.monitor] for stopping in early)), "or")
-    which = (
-        "each training"
-        if len(early) == len(configurations)
-        else "each training of a configuration that could stop early"
-    )
-    text = f"**The epoch was chosen on the validation part:** {which} "
-    if any(stopping.restore_best for stopping in early):
-        also = "" if len(configurations) == 1 else " by this too, which is not counted in above"
-        text += (
-            f"keeps the weights of the epoch at which the {monitor} was best. So its validation figures flatter{also}; "
-            "its test figure does not, since no epoch was chosen by it."
-        )
+    monitor = listed(list(dict.fromkeys(MONITOR_NAMES[rule.monitor] for rule in early)), "or")
+    which = "each run" if len(early) == len(rules) else "each run that could stop early"
+    text = f"**The epoch was chosen on the validation samples:** {which} "
+    if any(rule.restore_best for rule in early):
+        text += f"keeps the weights of the epoch at which the {monitor} was best. "
     else:
-        text += (
-            f"ended when the {monitor} had ceased to improve. So its validation figures are not those of samples that "
-            "no choice has seen; its test figure is."
-        )
+        text += f"ended when the {monitor} had stopped improving. "
+    bias = "" if len(rules) == 1 else ", in addition to the bias of the choice above"
+    text += f"Validation scores are therefore slightly too good{bias}; test scores are not affected."
     return (Note(text),)
 
 
 def _choice(report_data: ReportData, chosen: ConfigurationRuns) -> str:
-    found = report_data.accuracy_of(chosen)
-    ends = "" if found is None else f" (95 % interval {percent_interval(found.low, found.high)})"
     text = (
-        f"By the highest mean validation accuracy, {configuration_phrase(chosen)} is chosen from "
-        f"{len(report_data.complete)} configurations: {percent(chosen.mean('valid', 'accuracy'))}{ends}."
+        f"{capitalized(network_phrase(chosen))} is chosen. Of the "
+        f"{count_of_configurations(report_data, len(report_data.complete))} it has the highest mean validation "
+        f"accuracy, {percent(chosen.mean('valid', 'accuracy'))}{_limits(report_data, chosen)}."
     )
     if report_data.tied:
-        same = listed([configuration_phrase(runs) for runs in report_data.tied])
         have = "has" if len(report_data.tied) == 1 else "have"
-        text += f" {capitalized(same)} {have} the same mean; the first that was asked for is taken."
-    alike = _no_significant_differences(report_data, chosen)
-    if alike:
+        text += f" {capitalized(_networks(report_data.tied))} {have} the same mean; the first one listed is taken."
+    close = not_significantly_different(report_data, chosen)
+    if close:
         text += (
-            f" {capitalized(configuration_phrase(chosen))} cannot be told apart from {listed(alike)}: these numbers do "
-            "not say that it is the better one."
+            f" Its accuracy does not differ significantly from that with {names_phrase(close, 'or')}, so this study "
+            "does "
+            "not show that it is better."
         )
     return text
 
 
-def _no_significant_differences(report_data: ReportData, chosen: ConfigurationRuns) -> list[str]:
-    """The complete configurations whose difference from the chosen one is not called real."""
+def _networks(some: Sequence[ConfigurationRuns]) -> str:
+    return network_phrase(some[0]) if len(some) == 1 else f"the configurations with {names_phrase(some)}"
+
+
+def not_significantly_different(report_data: ReportData, chosen: ConfigurationRuns) -> list[ConfigurationRuns]:
+    """Return the complete configurations whose accuracy does not differ significantly from that of the chosen one."""
     if report_data.comparison is None:
         return []
-    alike = {
+    close = {
         name
         for pair in report_data.comparison.pairs
         if not pair.significantly_different
         and chosen.name in (names := (pair.difference.first, pair.difference.second))
         for name in names
     }
-    return [configuration_phrase(runs) for runs in report_data.complete if runs.name in alike and runs is not chosen]
+    return [runs for runs in report_data.complete if runs.name in close and runs is not chosen]
 
 
-def _flatters(report_data: ReportData) -> tuple[Block, ...]:
+def _bias(report_data: ReportData) -> tuple[Block, ...]:
     if report_data.optimism is None:
-        text = "How much the choice flatters cannot be told, since the seeds have validation samples of their own."
+        text = "The bias of the choice cannot be estimated, because the seeds have different validation samples."
         return (Paragraph(text),)
     optimism = report_data.optimism
-    shares = [
-        f"{configuration_phrase(runs)} ({percent(share, 0)})"
+    wins = [
+        f"{escape(runs.name)} ({percent(fraction, 0)})"
         for runs in report_data.complete
-        if (share := optimism.win_rate[runs.name]) >= WINS_SHOWN
+        if (fraction := optimism.win_rate[runs.name]) >= MIN_WINS
     ]
-    why = (
-        "A figure by which something was chosen looks better than it is, because the luckiest configuration is the "
-        "likeliest "
-        "to be chosen. With seeds and validation samples resampled,"
+    text = (
+        "The accuracy by which a configuration is chosen is too high on average, because luck helps the winner. "
+        "Drawing seeds and validation samples again with replacement estimates this bias at "
     )
     if optimism.optimism < MIN_OPTIMISM:
-        told = "the choice adds less than 0.05 points here."
+        text += "less than 0.05 percentage points."
     else:
-        fairer = percent(optimism.corrected)
-        told = f"the choice adds about {points(optimism.optimism)} points, so {fairer} is the fairer figure."
-    text = f"{why} {told} {_resamples(shares)}"
-    return (Paragraph(text),)
-
-
-def _resamples(shares: list[str]) -> str:
-    """Which configurations win how often."""
-    return (
-        "Nearly every resample chooses the same configuration."
-        if len(shares) == 1
-        else f"The resamples choose {listed(shares)}."
-    )
+        text += f"{points(optimism.optimism)} percentage points, which leaves {percent(optimism.corrected)}."
+    if len(wins) == 1:
+        return (Paragraph(f"{text} Nearly all draws choose the same configuration."),)
+    return (Paragraph(f"{text} The draws choose {listed(wins)}."),)
 
 
 def _test(report_data: ReportData, chosen: ConfigurationRuns) -> tuple[Block, ...]:
-    """The test figure, reported here and nowhere else."""
-    n_seeds = len(chosen.seeds)
+    """Return the test accuracy, which a report shows for the chosen configuration only."""
     values = chosen.values("test", "accuracy")
     if not values:
-        return (Paragraph("There is no test part, so nothing here was judged on samples that no choice has seen."),)
-    mean = percent(chosen.mean("test", "accuracy"))
+        return (Paragraph("There are no test samples, so no accuracy here is free of the choices that were made."),)
     n_images = report_data.sizes["test"]
-    on = f"{count_of(n_images, 'test sample')}"
-    ends = (
-        ""
-        if report_data.test is None
-        else f", 95 % interval {percent_interval(report_data.test.low, report_data.test.high)}"
-    )
-    seeds = (
-        ""
-        if n_seeds == 1
-        else f", mean of {count_of(n_seeds, 'seed')} ({listed([percent(value) for value in values])})"
-    )
-    seeds = seeds if n_seeds <= 5 else f", mean of {n_seeds} seeds ({percent(min(values))} to {percent(max(values))})"
-    text = f"**Test accuracy: {mean}**{ends}; {configuration_phrase(chosen)}{seeds}, on {on}."
+    interval = ""
+    if report_data.test is not None:
+        interval = f" (95 % interval {percent_interval(report_data.test.low, report_data.test.high)})"
+    text = f"**Test accuracy: {percent(chosen.mean('test', 'accuracy'))}**{interval} on "
+    text += f"{count_of(n_images, 'test sample')}, for {network_phrase(chosen)}{_seeds(values)}."
     if len(report_data.complete) > 1:
-        text += " This is the one test figure that answers the question; the configuration was chosen without it."
+        text += " The configuration was chosen without these samples."
     if report_data.test is None:
-        text += " Each seed has test samples of its own, so no interval is given."
+        text += " There is no interval, because each seed has its own test samples."
     return (Note(text),)
+
+
+def _seeds(values: Sequence[float]) -> str:
+    if len(values) == 1:
+        return ""
+    if len(values) > MAX_SEEDS_LISTED:
+        return f", mean of {len(values)} seeds ({percent(min(values))} to {percent(max(values))})"
+    return f", mean of {len(values)} seeds ({listed([percent(value) for value in values])})"

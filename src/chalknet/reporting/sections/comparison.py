@@ -1,12 +1,14 @@
-"""The comparison: a table a configuration, one that compares them, curves side by side, and what the numbers carry."""
+"""The comparison: a table per configuration, one that compares them, what differs significantly, and the curves."""
 
 from __future__ import annotations
 
 from chalknet.formatting import capitalized, count_of, listed
+from chalknet.reporting.configuration_text import field_name
 from chalknet.reporting.document import Block, FigureBlock, Findings, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.figures import Figure
-from chalknet.reporting.markup import code
-from chalknet.reporting.report_data import ConfigurationRuns, ReportData, field_name
+from chalknet.reporting.report_data import ReportData
+from chalknet.reporting.sections.curves import curve_blocks
+from chalknet.reporting.sections.phrases import comparison_split_name
 from chalknet.reporting.sections.standard_text import standard_text
 from chalknet.reporting.study_figures import (
     accuracy_figures,
@@ -25,18 +27,18 @@ from chalknet.reporting.study_tables import (
 )
 from chalknet.reporting.tables import SPLIT_NAMES
 
-MAX_TABLES = 12  # a table a configuration, for no more configurations than these
-MAX_CURVE_CONFIGURATIONS = 6  # whose curves are described in sentences
+MAX_TABLES = 12  # one table per configuration for at most so many configurations
+MAX_CURVE_ROWS = 12  # rows of the table about the learning curves
 
 
 def comparison_section(
     report_data: ReportData, number: str, title: str, *, with_configuration_tables: bool = False
 ) -> Section:
-    """All complete configurations beside each other, judged on the validation part."""
+    """Show all complete configurations side by side, measured on the validation samples where there are some."""
     if not report_data.complete:
         text = (
-            "No configuration has all its seeds done yet, so nothing can be compared. The same command reports anew "
-            "later."
+            "No configuration has finished all its runs yet, so there is nothing to compare. Run the study again to "
+            "finish it, and then make this document again."
         )
         return Section(number, title, (Note(text, "warning"),))
     blocks: list[Block] = []
@@ -51,9 +53,9 @@ def comparison_section(
     return Section(number, title, tuple(blocks))
 
 
-def comparison_split_name(report_data: ReportData) -> str:
-    """The part that configurations are judged on, in words."""
-    return SPLIT_NAMES.get(report_data.comparison_split, "training")
+def cut_off(figure: Figure) -> str:
+    """Return what a caption says where an axis leaves out values."""
+    return " Values beyond the axis are cut off; the JSON file of the figure has them." if figure.cuts_off() else ""
 
 
 def _configuration_tables(report_data: ReportData) -> list[Block]:
@@ -61,7 +63,7 @@ def _configuration_tables(report_data: ReportData) -> list[Block]:
     blocks = list(standard_text("configuration tables"))
     for i, runs in enumerate(shown, 1):
         name = (
-            f"configuration-{configuration_text(report_data, runs)}"
+            f"configuration-{configuration_text(report_data, runs).replace(',', '')}"
             if report_data.varied == ("hidden",)
             else f"configuration-{i}"
         )
@@ -70,38 +72,33 @@ def _configuration_tables(report_data: ReportData) -> list[Block]:
 
 
 def _text(report_data: ReportData) -> str:
-    n_images = (
-        len(report_data.complete[0].correct[report_data.comparison_split][0]) if report_data.comparison_split else 0
-    )
     split = comparison_split_name(report_data)
-    if report_data.comparison_split == "valid":
-        text = f"[table:configurations] compares the configurations on the {n_images:,} validation samples."
-    elif report_data.comparison_split == "test":
-        text = (
-            f"There is no validation part, so [table:configurations] compares the configurations on the {n_images:,} "
-            "test "
-            "samples. A configuration that is chosen by these figures looks better in them than it is."
-        )
-    else:
+    if not report_data.comparison_split:
         return (
-            "There is neither a validation nor a test part, so only training scores can be shown; they say nothing "
+            "There are neither validation nor test samples, so only training scores can be shown. They say nothing "
             "about new samples."
+        )
+    n_images = len(report_data.complete[0].correct[report_data.comparison_split][0])
+    text = f"[table:configurations] compares the configurations on the {n_images:,} {split} samples."
+    if split == "test":
+        text = (
+            f"There are no validation samples. {text} If you choose a configuration by these accuracies, its own "
+            "accuracy looks better than it is."
         )
     if report_data.comparison is None:
         return (
-            f"{text} Each seed has a split of its own, so its {split} samples are others, and overlap with those of "
-            "other seeds: no interval or test that assumes the same samples, or independent ones, applies, and none "
-            "is given."
+            f"{text} Each seed has its own split, so the {split} samples of the seeds differ and overlap. The usual "
+            "intervals and tests assume the same samples or independent ones. Neither holds here, so none is given."
         )
     if report_data.n_seeds > 1:
         return (
-            f"{text} An interval carries both the seeds and the finite number of samples: of intervals made in this "
-            "way, about 95 in 100 contain the accuracy that is to be expected over all seeds and samples (two-way "
-            "random effects; `docs/statistics.md`)."
+            f"{text} The 95 % intervals cover the random seeds and the finite number of samples: they contain the "
+            "accuracy expected over all seeds and samples in about 95 of 100 studies like this one (two-way random "
+            "effects, `docs/statistics.md`)."
         )
     return (
-        f"{text} An interval is Wilson's; it carries the finite number of samples alone, not the seeds, of which there "
-        "is one."
+        f"{text} The 95 % intervals (Wilson) cover the finite number of samples. They do not cover the random seed, "
+        "since each configuration has one."
     )
 
 
@@ -111,56 +108,54 @@ def _configurations(report_data: ReportData) -> TableBlock:
         chosen = []  # nothing was chosen
     mean = ", mean over the seeds" if report_data.n_seeds > 1 else ""
     split = capitalized(comparison_split_name(report_data))
-    caption = f"{split} accuracy and loss of each configuration{mean}; seconds of one training"
+    caption = f"{split} accuracy and loss of each configuration{mean}, and the time of one run"
     if chosen:
-        caption += "; the highest mean is set off"
+        caption += ". The highest mean accuracy is in bold"
     return TableBlock("configurations", configurations_table(report_data), f"{caption}.", tuple(chosen))
 
 
 def _grid_caption(report_data: ReportData) -> str:
     first, second = (field_name(name) for name in report_data.varied)
-    where = f"{first} (down) and {second} (across)"
-    return (
-        f"Mean {comparison_split_name(report_data)} accuracy by {where}; a dash where a configuration is not complete."
-    )
+    where = f"{first} (rows) and {second} (columns)"
+    return f"Mean {comparison_split_name(report_data)} accuracy by {where}. A dash marks incomplete configurations."
 
 
 def _accuracy_blocks(report_data: ReportData) -> list[Block]:
-    """The figures of accuracy by factor."""
+    """Return the figures of accuracy by factor."""
     split = capitalized(comparison_split_name(report_data))
     interval = " with 95 % intervals" if report_data.comparison is not None else ""
     factors = listed([field_name(name) for name in report_data.varied])
-    lines = {
+    captions = {
         "accuracy": f"{split} accuracy by {factors}{interval}.",
         "accuracy-map": f"Mean {split.lower()} accuracy in percent by {factors}; darker is higher.",
         "trials": f"{split} accuracy of every configuration against each factor.",
     }
     if len(report_data.varied) == 1 and report_data.n_seeds > 1:
-        lines["accuracy"] += " The small points are single seeds."
+        captions["accuracy"] += " The small points are single seeds."
     alt = f"{split} accuracy against {factors}; the table of configurations has the numbers."
     figures = accuracy_figures(report_data)
-    return [FigureBlock(name, figure, lines[name], alt) for name, figure in figures.items()]
+    return [FigureBlock(name, figure, captions[name], alt) for name, figure in figures.items()]
 
 
 def _findings(report_data: ReportData) -> list[Block]:
     if report_data.comparison is None or len(report_data.complete) < 2:
         return []
     pairs, shown = len(report_data.comparison.pairs), len(shown_pairs(report_data))
-    which = "" if shown == pairs else f" (the {shown} with the best configuration, of {pairs})"
-    text = f"*What these numbers carry.* [table:pairs] has the differences{which}. " + (
-        f"With {pairs} pairs some would look different by chance, so p-values are corrected by Holm's rule; two "
-        "configurations "
-        "are called different where the corrected p is below 0.05. The intervals are those of each pair alone."
-        if pairs > 1
-        else "Two configurations are called different where p is below 0.05."
-    )
+    which = "" if shown == pairs else f" of the best configuration from {shown} others"
+    text = f"*Which differences are significant?* [table:pairs] lists the differences{which}. "
+    if pairs > 1:
+        text += (
+            f"Among {pairs} pairs, some would look different by chance. The p-values are therefore corrected by Holm's "
+            "rule, and a difference is significant if its corrected p-value is below 0.05. Each interval is that of "
+            "its "
+            "own pair, without correction."
+        )
+    else:
+        text += "The difference is significant if its p-value is below 0.05."
+    caption = f"Differences in {comparison_split_name(report_data)} accuracy, in percentage points."
     return [
         Paragraph(text),
-        TableBlock(
-            "pairs",
-            pairs_table(report_data),
-            f"Differences in {comparison_split_name(report_data)} accuracy, in percentage points.",
-        ),
+        TableBlock("pairs", pairs_table(report_data), caption),
         Findings(report_data.findings),
     ]
 
@@ -173,39 +168,26 @@ def _curves(report_data: ReportData) -> list[Block]:
     if report_data.comparison_split == "test":
         splits = ("train", "test")
     names = listed([SPLIT_NAMES[split] for split in splits])
-    as_far = (
-        ""
-        if len({len(h) for runs in shown for h in runs.histories}) == 1
-        else ", as far as all seeds of a configuration went"
-    )
-    seeds = "mean over the seeds, with a band from the least to the largest" if report_data.n_seeds > 1 else "one seed"
+    lengths = {len(history) for runs in shown for history in runs.histories}
+    as_far = "" if len(lengths) == 1 else ", up to the epoch that all its seeds reached"
+    seeds = "mean over the seeds, with a band from the lowest to the highest" if report_data.n_seeds > 1 else "one seed"
     which = (
         ""
         if len(shown) == len(report_data.complete)
-        else f" Shown are the {len(shown)} configurations with the highest accuracy."
+        else f" The {len(shown)} configurations with the highest accuracy are shown."
     )
     figures = {measure: configuration_curves(report_data, measure, splits) for measure in ("loss", "accuracy")}
     blocks: list[Block] = [
         FigureBlock(
             f"curves-{measure}",
             figure,
-            f"{capitalized(measure)} of {names} after each epoch, {seeds}{as_far}; all panels have the same axes."
-            f"{cut_off(figure)}{which}",
+            f"{capitalized(measure)} of the {names} samples after each epoch, {seeds}{as_far}. All panels have the "
+            "same "
+            f"axes.{cut_off(figure)}{which}",
             f"A panel for each of {count_of(len(shown), 'configuration')}: {measure} of {names} against the epoch.",
         )
         for measure, figure in figures.items()
     ]
-    sentences = tuple(one for runs in shown[:MAX_CURVE_CONFIGURATIONS] for one in runs.findings)
-    if sentences and len(report_data.complete) > 1:
-        blocks += [*standard_text("curve rules"), Findings(sentences)]
+    if len(report_data.complete) > 1:
+        blocks += curve_blocks(report_data, shown[:MAX_CURVE_ROWS])
     return blocks
-
-
-def cut_off(figure: Figure) -> str:
-    """What a caption says where an axis leaves out values."""
-    return " Values beyond the axis are cut off; the figure's JSON has them." if figure.cuts_off() else ""
-
-
-def configuration_phrase(runs: ConfigurationRuns) -> str:
-    """A configuration in a sentence."""
-    return code(runs.configuration.label) if runs.configuration.settings else "the network"

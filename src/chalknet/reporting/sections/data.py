@@ -1,4 +1,4 @@
-"""The data: what it is, how it is divided, a sample sheet, and what an audit finds in it."""
+"""The data: what it is, how it is split, some samples as images, and what an audit finds in it."""
 
 from __future__ import annotations
 
@@ -12,33 +12,37 @@ from chalknet.reporting.study_tables import data_facts_table
 from chalknet.reporting.tables import Table, data_table
 
 SHEET_SEED = 521
+BUILTIN = "glyphs"  # the built-in letters, whose groups are font families
 MAX_CLASSES = 26  # columns of the table of classes
 SPLIT_WORDS = {
-    "writeup": "NumPy's legacy generator with seed {seed} shuffles the samples; the first {train} train, the next "
-    "{valid} validate, and the rest test",
-    "random": "a random permutation (seed {seed}) gives {train} samples to training, {valid} to validation and the "
-    "rest to test",
-    "stratified": "every class is divided in the same proportions (seed {seed})",
-    "group": "whole groups are dealt out (seed {seed}), so that none is on two sides",
+    "writeup": "The samples are shuffled by NumPy's legacy generator with seed {seed}: the first {train} are training "
+    "samples, the next {valid} validation samples, and the remaining {test} test samples.",
+    "random": "A random permutation with seed {seed} splits them into {train} training, {valid} validation and {test} "
+    "test samples.",
+    "stratified": "They are split at random with seed {seed}, with the same class proportions in every split: {train} "
+    "training, {valid} validation and {test} test samples.",
+    "group": "They are split at random with seed {seed}, and samples of one group stay in one split: {train} training, "
+    "{valid} validation and {test} test samples.",
 }
 
 
 def data_section(report_data: ReportData, number: str, title: str = "The data") -> Section:
-    """The samples and their parts; pictures and audit where the samples could be read again."""
+    """Show the samples and their splits, and images and an audit if the samples could be read again."""
     blocks: list[Block] = [
         Paragraph(_text(report_data)),
-        TableBlock("data", data_facts_table(report_data), "The samples."),
+        TableBlock("data", data_facts_table(report_data), "The data."),
     ]
     if report_data.data is None or report_data.splits is None:
         blocks.append(
             Note(
-                f"{report_data.data_missing_reason} So there are no pictures of samples here, and no audit.", "warning"
+                f"{report_data.data_missing_reason} This section therefore has no sample images and no audit.",
+                "warning",
             )
         )
         return Section(number, title, tuple(blocks))
     if report_data.data.n_classes <= MAX_CLASSES:
         table = data_table(report_data.data, report_data.splits)
-        blocks.append(TableBlock("classes", table, f"Samples of each class in each part{_of_seed(report_data)}."))
+        blocks.append(TableBlock("classes", table, f"Samples of each class in each split{_of_seed(report_data)}."))
     blocks += [Note(escape(note)) for note in report_data.data.notes]
     if report_data.data.is_images:
         blocks.append(_sheet(report_data, report_data.data))
@@ -55,14 +59,14 @@ def _text(report_data: ReportData) -> str:
     what = f"{facts.samples:,} {kind} of {shape} {values} in {len(facts.class_names):,} classes"
     text = f"{code(facts.source)} holds {what}. "
     if report_data.recipe.split.split == CUSTOM_SPLIT:
-        return text + "Its parts were given as index arrays, which no file holds."
+        return text + "It was split by index arrays from Python, which were not stored."
     sizes = {split: f"{size:,}" for split, size in facts.split_sizes.items()}
-    words = SPLIT_WORDS[split.split].format(seed=split.split_seed, train=sizes["train"], valid=sizes["valid"])
-    text += f"{words[0].upper()}{words[1:]}: {sizes['train']}, {sizes['valid']} and {sizes['test']} samples."
+    words = SPLIT_WORDS[split.split].format(seed=split.split_seed, **sizes)
+    text += words
     if not report_data.results.has_same_images:
-        text += " Each seed divides them anew, with its own number added to that seed."
+        text += " Each seed has its own split: its number is added to the seed of the split."
     if not facts.split_sizes["valid"]:
-        text += " There is no validation part."
+        text += " There are no validation samples."
     return text
 
 
@@ -76,32 +80,53 @@ def _sheet(report_data: ReportData, data: Dataset) -> ImageBlock:
 
     assert report_data.splits is not None, "asked where the samples are there"
     sheet = sample_sheet(data, report_data.splits.train, seed=SHEET_SEED)
-    caption = "Training images drawn at random, each under its class. Images without any contrast are left out."
+    caption = "Random training images, each below its class. Images without any contrast are left out."
     return ImageBlock("samples", drawing_bytes(sheet, "png"), caption, "A sheet of training images with their classes.")
 
 
 def _audit(report_data: ReportData) -> list[Block]:
-    """What was found, as a table; what each can do to the test figure stands beside it."""
+    """Show what the audit found, and how each finding can affect the test accuracy."""
     from chalknet.reporting.audit_text import audit_rows
 
     assert report_data.audit is not None, "asked where there is one"
     rows = audit_rows(report_data.audit)
-    looked = len(report_data.audit.checks)
+    checks = count_of(len(report_data.audit.checks), "check")
     if not rows:
         return [
             Paragraph(
-                f"The audit looked for {count_of(looked, 'thing')} (copies, near duplicates, contradicting labels, "
-                "blank images, imbalance, groups on two sides) and found none of them."
+                f"The audit ran {checks} (copies, near duplicates, contradictory labels, blank images, class "
+                "imbalance, "
+                "groups in two splits) and found nothing."
             )
         ]
     text = (
-        f"The audit looked for {count_of(looked, 'thing')} and found {len(rows)}; [table:audit] says what each can do "
-        "to a test figure at most. `chalknet data audit` lists the samples."
+        f"The audit ran {checks}, of which {len(rows)} found something. [table:audit] shows how each finding can "
+        "affect "
+        "the accuracy. `chalknet data audit` lists the samples."
     )
-    table = Table("What the audit found", ("what", "count", "what it can do"), rows)
+    if any("_groups_in_" in one.code for one in report_data.audit.findings):
+        text += f" {_groups(report_data)}"
     if report_data.audit.check("test_repeats").found:
         text += (
-            " Intervals in this document take samples as independent of each other, so they are too narrow by about "
-            "what the table says of repeats."
+            " Some test samples repeat others. The intervals in this document treat samples as independent, so "
+            "those of "
+            "the test accuracy are too narrow by about the factor in the table."
         )
+    table = Table("What the audit found", ("finding", "count", "effect"), rows)
     return [Paragraph(text), TableBlock("audit", table, "What the audit found.")]
+
+
+def _groups(report_data: ReportData) -> str:
+    """Say what a group is, and what it means that splits share groups."""
+    if report_data.results.data.source == BUILTIN:
+        text = (
+            "A group is a font family: its letters look alike. Training and test samples share font families, so "
+            "the test "
+            "accuracy holds for new letters of known fonts, and it can be lower for new fonts."
+        )
+    else:
+        text = (
+            "A group is a set of samples that belong together, as the data says. Different splits share groups, so the "
+            "accuracy holds for new samples of known groups, and it can be lower for new groups."
+        )
+    return f"{text} With `--split group` every group is in one split."

@@ -1,4 +1,4 @@
-"""The derivation: each derivative with the figure of its numerical check."""
+"""The derivation: each derivative with its error in the numerical check."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ DIGITS = 9  # of the two derivatives, so that the table fits a page
 
 
 def derivation_section(report_data: ReportData, number: str) -> Section:
-    """From the loss backwards to every weight."""
+    """Show the derivation from the loss backward to every weight."""
     blocks = (*standard_text("derivation", report_data.formula_errors), *_check(report_data))
     return Section(number, "The derivation", blocks)
 
 
 def _hidden(report_data: ReportData) -> str:
-    """ " of 1,000 hidden units": of the network whose training is shown in full, which is the one that is checked."""
+    """Return " with 1,000 hidden units", for the network that is checked: the one whose run is shown in full."""
     runs = learning_configuration(report_data)
     if runs is None:
         return ""
     *below, last = runs.configuration.recipe.network.hidden
-    return f" of {listed([*(f'{width:,}' for width in below), count_of(last, 'hidden unit')])}"
+    return f" with {listed([*(f'{width:,}' for width in below), count_of(last, 'hidden unit')])}"
 
 
 def _check(report_data: ReportData) -> tuple[Block, ...]:
@@ -32,13 +32,13 @@ def _check(report_data: ReportData) -> tuple[Block, ...]:
         return ()
     worst = max(check.relative_error for check in report_data.checks)
     text = (
-        f"[table:gradient_check] checks the whole network{_hidden(report_data)}, with the weights it starts from: the "
-        "derivative of the loss along one direction in each group of parameters, by the formulas and by differences, "
-        "$G1$ to $G3$. The "
-        f"largest gap is {worst:.1e}"
+        f"[table:gradient_check] checks the whole network{_hidden(report_data)} at its initial weights. For each "
+        "parameter, it compares the derivative of the loss along one direction by the formulas with a central "
+        "difference, "
+        f"$G1$ to $G3$. The largest relative error is {worst:.1e}"
     )
     passed = all(check.ok for check in report_data.checks)
-    text += ", so every derivative passes." if passed else ", which is more than 1e-7: a derivative fails."
+    text += ", so every derivative passes." if passed else ", above 1e-7, so a derivative fails."
     table = gradient_table(report_data.checks, DIGITS)
     formulas = tuple(FormulaBlock(label) for label in ("G1", "G2", "G3"))
-    return (Paragraph(text), *formulas, TableBlock("gradient_check", table, "The gradient check of the whole network."))
+    return (Paragraph(text), *formulas, TableBlock("gradient_check", table, "Gradient check of the whole network."))

@@ -1,4 +1,4 @@
-"""An ensemble: its networks one by one, and what averaging their probabilities gains."""
+"""An ensemble: its networks one by one, and the gain of averaging their probabilities."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from chalknet.formatting import count_of, duration, fixed, percent, percent_inte
 from chalknet.reporting.document import Block, FigureBlock, Findings, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.report_data import ConfigurationRuns, EnsembleResult, ReportData
 from chalknet.reporting.sections.choice import epoch_choice
+from chalknet.reporting.sections.curves import curve_blocks
+from chalknet.reporting.sections.learning import training_scores_text
 from chalknet.reporting.sections.standard_text import standard_text
 from chalknet.reporting.study_figures import seed_curves
 from chalknet.reporting.study_tables import four, percent2
@@ -18,42 +20,44 @@ from chalknet.studies.intervals import Interval, wilson
 def members_section(
     report_data: ReportData, ensemble: EnsembleResult, number: str, title: str = "The networks"
 ) -> Section:
-    """Each network's scores and curves on the part that it is judged by; the test figures come with the result."""
+    """Show the scores and curves of each network; the test scores come with the result."""
     (runs,) = report_data.configurations
     splits = tuple(split for split in runs.splits if split != "test")
     text = (
-        f"{count_of(len(runs.seeds), 'network')} were trained one after the other, each from a seed of its own, in "
-        f"{duration(sum(runs.seconds))}. Their scores are of the epochs whose weights are kept; training scores of a "
-        "network are taken before an epoch's updates, and those of the networks together after all of them."
+        f"{count_of(len(runs.seeds), 'network')} with different seeds were trained one after the other, in "
+        f"{duration(sum(runs.seconds))}. The table shows the scores of the epochs whose weights are kept. "
+        f"{training_scores_text(runs.configuration.recipe)} The training scores of the ensemble are those after "
+        "training."
     )
     blocks: list[Block] = [
         Paragraph(text),
-        TableBlock("members", _members_table(runs, ensemble, splits), "The networks one by one, and together."),
+        TableBlock("members", _members_table(runs, ensemble, splits), "The networks one by one, and the ensemble."),
         FigureBlock(
             "members",
             seed_curves(runs, splits[-1], ("loss", "accuracy")),
-            f"Loss and accuracy of {SPLIT_NAMES[splits[-1]]} after each epoch, a curve a network.",
+            f"Loss and accuracy of the {SPLIT_NAMES[splits[-1]]} samples after each epoch, one curve per network.",
             f"Two panels of {count_of(len(runs.seeds), 'curve')}: cross-entropy loss and accuracy.",
         ),
     ]
-    if runs.findings:
-        blocks.append(Findings(runs.findings))
+    blocks += curve_blocks(report_data, report_data.complete)
     return Section(number, title, tuple(blocks))
 
 
 def ensemble_section(
     report_data: ReportData, ensemble: EnsembleResult, number: str, title: str = "The result"
 ) -> Section:
-    """What the networks do together, and how much of it averaging gained."""
+    """Show the scores of the ensemble, and how much averaging gains."""
     (runs,) = report_data.configurations
     splits = tuple(split for split in ("valid", "test") if split in ensemble.scores)
     if not splits:
-        text = "There is neither a validation nor a test part, so what averaging gains cannot be told."
+        text = "There are neither validation nor test samples, so the gain of averaging is not known."
         return Section(number, title, (Paragraph(text),))
     blocks: list[Block] = [
         *standard_text("ensemble gain"),
         TableBlock(
-            "gain", _gain_table(runs, ensemble, splits), "The networks by themselves, their mean, and together."
+            "gain",
+            _gain_table(runs, ensemble, splits),
+            "Mean scores of the single networks, and scores of the ensemble.",
         ),
         Findings(tuple(_sentence(split, ensemble.gains[split]) for split in splits)),
         *epoch_choice((runs,)),
@@ -75,7 +79,7 @@ def _members_table(runs: ConfigurationRuns, ensemble: EnsembleResult, splits: tu
         ]
         rows.append((f"seed {seed}", epochs, *cells))
     own = [(four(ensemble.scores[split].loss), percent2(ensemble.scores[split].accuracy)) for split in splits]
-    rows.append(("together", "", *(cell for pair in own for cell in pair)))
+    rows.append(("ensemble", "", *(cell for pair in own for cell in pair)))
     return Table("The networks", ("", "kept epoch", *heads), tuple(rows))
 
 
@@ -86,26 +90,34 @@ def _gain_table(runs: ConfigurationRuns, ensemble: EnsembleResult, splits: tuple
         ends = "" if math.isnan(gain.low) else points_interval(gain.low, gain.high)
         cells = (percent2(runs.mean(split, "accuracy")), percent2(own.accuracy), points(gain.value), ends)
         rows.append((SPLIT_NAMES[split], *cells, four(runs.mean(split, "loss")), four(own.loss)))
-    heads = ("mean accuracy", "accuracy together", "gain, points", "95 % interval", "mean loss", "loss together")
+    heads = (
+        "mean accuracy",
+        "accuracy of the ensemble",
+        "gain (points)",
+        "95 % interval",
+        "mean loss",
+        "loss of the ensemble",
+    )
     return Table("What averaging gains", ("", *heads), tuple(rows))
 
 
 def _sentence(split: str, gain: Interval) -> str:
-    where = f"on the {SPLIT_NAMES[split]} part"
+    where = f"on the {SPLIT_NAMES[split]} samples"
     if math.isnan(gain.low):
-        told = f"Averaging changes accuracy by {points(gain.value)} points {where}"
-        return f"{told}; without the samples there is no interval."
+        told = f"Averaging changes the accuracy {where} by {points(gain.value)} percentage points"
+        return f"{told}. There is no interval, because the samples could not be read."
     ends = f"95 % interval {points_interval(gain.low, gain.high)}"
     if gain.low > 0:
-        return f"Averaging gains {fixed(100 * gain.value, 1)} points {where} ({ends})."
+        return f"Averaging gains {fixed(100 * gain.value, 1)} percentage points of accuracy {where} ({ends})."
     if gain.high < 0:
-        return f"Averaging loses {fixed(-100 * gain.value, 1)} points {where} ({ends})."
-    return f"{where[:1].upper()}{where[1:]} no gain can be told from chance: {points(gain.value)} points ({ends})."
+        return f"Averaging loses {fixed(-100 * gain.value, 1)} percentage points of accuracy {where} ({ends})."
+    return f"The gain {where} is not significant: {points(gain.value)} percentage points ({ends})."
 
 
 def _test(report_data: ReportData, ensemble: EnsembleResult) -> Note:
     accuracy, n_samples = ensemble.scores["test"].accuracy, report_data.sizes["test"]
     found = wilson(round(accuracy * n_samples), n_samples)
     ends = percent_interval(found.low, found.high)
-    who = f"{count_of(report_data.n_seeds, 'network')} together, on {count_of(n_samples, 'test sample')}"
-    return Note(f"**Test accuracy: {percent(accuracy)}**, 95 % interval {ends}; {who}.")
+    whose = f"for the ensemble of {count_of(report_data.n_seeds, 'network')}"
+    where = f"on {count_of(n_samples, 'test sample')}"
+    return Note(f"**Test accuracy: {percent(accuracy)}** (95 % interval {ends}) {where}, {whose}.")

@@ -1,4 +1,4 @@
-"""The functions that the network is made of: formulas, and where in the code each one stands."""
+"""The functions of the network: formulas, and the code that computes each."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ IN_CODE = (
 
 
 def helpers_section(number: str) -> Section:
-    """How samples are brought into shape, and what is counted."""
+    """Show how samples are prepared and what is measured."""
     return Section(number, "Helper functions", standard_text("helpers"))
 
 
 def functions_section(number: str) -> Section:
-    """The network's parts, forward."""
+    """Show the functions of the forward pass."""
     table = Table("Formulas in code", ("", "formula", "derivative", "function in chalknet"), IN_CODE)
-    code = TableBlock("code", table, "Each formula, its derivative, and the function that computes both.")
+    code = TableBlock(
+        "code",
+        table,
+        "Each formula, its derivative, and the function that computes both. The appendix shows their code.",
+    )
     return Section(number, "The functions", (*standard_text("functions"), code))

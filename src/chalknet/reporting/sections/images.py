@@ -1,4 +1,4 @@
-"""What the network gets wrong, class by class and image by image, and what its first layer looks for."""
+"""The mistakes of the network, by class and as images, and the weights of its first layer."""
 
 from __future__ import annotations
 
@@ -13,54 +13,58 @@ from chalknet.network.model import Network
 from chalknet.reporting.document import Block, FigureBlock, ImageBlock, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.drawings.mistakes import mistake_sheet, worst_mistakes
 from chalknet.reporting.report_data import ReportData
-from chalknet.reporting.sections.comparison import comparison_split_name, configuration_phrase
+from chalknet.reporting.sections.phrases import comparison_split_name, network_phrase
 from chalknet.reporting.study_figures import MAX_MATRIX_CLASSES, confusion_figure
 from chalknet.reporting.study_tables import class_table
 from chalknet.studies.results import LabeledPredictions
 
 UNITS = 24
 UNIT_COLUMNS = 8
-LARGEST_SHARE = 0.995  # of the weights' sizes that fits the gray scale; the few beyond are cut off
+SCALE_QUANTILE = 0.995  # of the absolute weights; the few larger ones are drawn white or black
 
 
-def mistakes_section(report_data: ReportData, number: str, title: str = "What it gets wrong") -> Section:
-    """Confusion matrix, accuracy of each class, and the most confident mistakes as images."""
+def mistakes_section(report_data: ReportData, number: str, title: str = "Mistakes") -> Section:
+    """Show the confusion matrix, the accuracy of each class, and the most confident mistakes as images."""
     runs = report_data.chosen or next(iter(report_data.configurations), None)
     if runs is None:
-        return Section(number, title, (Paragraph("No training is finished."),))
+        return Section(number, title, (Paragraph("No run is finished."),))
     ensemble = report_data.ensemble
     if ensemble is None:
         predictions = runs.predictions.get(report_data.comparison_split, ())
-        whose, certain = configuration_phrase(runs), f"seed {runs.seeds[0]}"
+        whose, certain = network_phrase(runs), f"seed {runs.seeds[0]}"
     else:
         predictions = tuple(filter(None, [ensemble.predictions.get(report_data.comparison_split)]))
-        whose = certain = "the networks together"
+        whose = certain = "the ensemble"
     if not predictions:
-        reason = report_data.data_missing_reason or "no predictions of single samples were kept."
-        return Section(number, title, (Note(f"Single answers are not known: {reason}", "warning"),))
+        reason = report_data.data_missing_reason or "the predictions were not stored."
+        return Section(number, title, (Note(f"The predictions of single samples are not known: {reason}", "warning"),))
     return Section(
         number, title, (*_confusion(report_data, whose, predictions), *_images(report_data, certain, predictions[0]))
     )
 
 
-def weights_section(report_data: ReportData, number: str, title: str = "What the first layer looks for") -> Section:
-    """The weights of some hidden units as images."""
+def weights_section(report_data: ReportData, number: str, title: str = "Weights of the first layer") -> Section:
+    """Show the weights of some hidden units as images."""
     network, runs = report_data.network, report_data.chosen
     if network is None or runs is None:
-        return Section(number, title, (Note("The model file is not there, so its weights cannot be shown."),))
+        return Section(number, title, (Note("There is no model file, so its weights cannot be shown."),))
     if network.image_shape is None:
-        text = "The samples are rows, not images, so the weights of the first layer make no pictures."
+        text = "The samples are table rows, so the weights of the first layer cannot be shown as images."
         return Section(number, title, (Paragraph(text),))
     picture, shown, scale = _weights_sheet(network.members[0])
     text = (
-        f"Each hidden unit weighs every pixel. Shown are {shown} of "
-        f"{count_of(network.architecture.hidden[0], 'unit')} of {configuration_phrase(runs)}, seed {runs.seeds[0]}: "
-        f"those with the largest weights to the next layer. Mid-gray is 0, white {scale:.2g} and black -{scale:.2g} or "
-        "beyond. A unit answers where the image is bright on its white pixels and dark on its black ones; noise is "
-        "what is left of the random weights it started from."
+        f"Each hidden unit has one weight per pixel. The figure shows {shown} of "
+        f"{count_of(network.architecture.hidden[0], 'unit')} of {network_phrase(runs)}, seed {runs.seeds[0]}: "
+        f"those with the largest weights to the next layer. Gray is 0, white is {scale:.2g} or more, and black is "
+        f"-{scale:.2g} or less. A unit responds to images that are bright at its white pixels and dark at its black "
+        "ones. "
+        "Noise is what remains of the random initial weights."
     )
     block = ImageBlock(
-        "weights", picture, "First-layer weights of hidden units, as images.", "A sheet of weight images in gray."
+        "weights",
+        picture,
+        "Weights of hidden units of the first layer, as images.",
+        "A sheet of weight images in gray.",
     )
     return Section(number, title, (Paragraph(text), block))
 
@@ -69,68 +73,70 @@ def _confusion(report_data: ReportData, whose: str, predictions: tuple[LabeledPr
     n_classes, n_seeds = len(report_data.results.data.class_names), len(predictions)
     split = comparison_split_name(report_data)
     sample = f"{count_of(len(predictions[0].labels), f'{split} sample')}"
-    of = f"{sample} by {n_seeds} networks, one a seed, each counted" if n_seeds > 1 else sample
+    of = f"{sample} by the networks of all {n_seeds} seeds, added up" if n_seeds > 1 else sample
     which = (
         ""
         if report_data.comparison_split == "valid" or len(report_data.complete) < 2
         else ", the configuration with the highest test accuracy,"
     )
-    text = f"These are the answers of {whose}{which} on {of}. "
+    text = f"These are the predictions of {whose}{which} for {of}. "
     text += (
-        "The test part is left alone: looking at its mistakes would be a way of choosing by it."
+        "The test samples are not used here, because looking at their mistakes could influence later choices."
         if report_data.comparison_split == "valid" and report_data.sizes["test"]
         else ""
     )
     blocks: list[Block] = [Paragraph(text)]
     if n_classes <= MAX_MATRIX_CLASSES:
-        caption = f"Confusion matrix on the {split} part: true classes down, predicted classes across."
+        caption = f"Confusion matrix of the {split} samples: rows are true classes, columns predicted classes."
         blocks.append(
             FigureBlock(
                 "confusion",
                 confusion_figure(report_data, predictions),
                 caption,
-                "A grid of counts, the right answers on its diagonal.",
+                "A grid of counts with the correct predictions on its diagonal.",
             )
         )
     table = class_table(report_data, predictions)
-    which = "" if len(table.rows) == n_classes else f"; of {n_classes} classes, the {len(table.rows)} least accurate"
-    blocks.append(TableBlock("class_accuracy", table, f"Accuracy of each class on the {split} part{which}."))
+    which = "" if len(table.rows) == n_classes else f": the {len(table.rows)} least accurate of {n_classes} classes"
+    blocks.append(TableBlock("class_accuracy", table, f"Accuracy of each class on the {split} samples{which}."))
     return blocks
 
 
 def _images(report_data: ReportData, whose: str, predictions: LabeledPredictions) -> list[Block]:
-    """The mistakes of the first seed, or of an ensemble, of which it was most certain."""
+    """Show the most confident mistakes of the first seed, or of an ensemble."""
     if not report_data.has_images:
         return []
     if report_data.data is None:
-        return [Note(f"{report_data.data_missing_reason} So the mistakes cannot be shown as images.", "warning")]
+        return [
+            Note(f"{report_data.data_missing_reason} The mistakes can therefore not be shown as images.", "warning")
+        ]
     wrong = np.flatnonzero(~predictions.correct)
     if not len(wrong):
-        return [Paragraph(f"No mistake is made on this part by {whose}.")]
+        return [Paragraph(f"There are no mistakes by {whose}.")]
     worst = worst_mistakes(predictions)
-    verb = "was" if report_data.ensemble is None else "were"
     caption = (
-        f"The mistakes of which {whose} {verb} most certain, {len(worst)} of {len(wrong)}: true class, predicted "
-        "class, probability of the prediction."
+        f"The {len(worst)} most confident of {len(wrong)} mistakes by {whose}: true class, predicted class, "
+        "probability "
+        "of the prediction."
     )
     return [
         ImageBlock(
             "mistakes",
             mistake_sheet(report_data.data, predictions, worst, report_data.data.class_names),
             caption,
-            "A sheet of wrongly classified images.",
+            "Images that were misclassified.",
         )
     ]
 
 
 def _weights_sheet(network: Network) -> tuple[bytes, int, float]:
-    """The sheet, the number of units on it, and the weight that is white."""
+    """Return the picture, the number of units on it, and the weight that is white."""
     from chalknet.reporting.drawings.images import as_grid, draw_images
     from chalknet.reporting.drawings.picture import drawing_bytes
 
     weights = np.asarray(network.parameters["hidden1.weight"], dtype=np.float64)
     shown = _strongest_units(network)[:UNITS]
-    scale = max(float(np.quantile(np.abs(weights[shown]), LARGEST_SHARE)), float(np.finfo(np.float32).tiny))
+    scale = max(float(np.quantile(np.abs(weights[shown]), SCALE_QUANTILE)), float(np.finfo(np.float32).tiny))
     gray = np.clip(weights[shown] / (2 * scale) + 0.5, 0.0, 1.0)
     assert network.image_shape is not None, "asked of images only"
     pictures = dataset_from_arrays(gray.reshape(len(shown), *network.image_shape), np.zeros(len(shown), np.int64))
@@ -138,7 +144,7 @@ def _weights_sheet(network: Network) -> tuple[bytes, int, float]:
 
 
 def _strongest_units(network: Network) -> NDArray[np.intp]:
-    """Hidden units of the first layer, those with the largest outgoing weights first."""
+    """Return the hidden units of the first layer, those with the largest outgoing weights first."""
     following = "hidden2.weight" if len(network.architecture.hidden) > 1 else "output.weight"
     outgoing: NDArray[Any] = np.linalg.norm(np.asarray(network.parameters[following], dtype=np.float64), axis=0)
     return np.argsort(-outgoing, kind="stable")

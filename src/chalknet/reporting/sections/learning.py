@@ -1,17 +1,21 @@
-"""Learning: one training in full, its statistics, its curves and its time."""
+"""Learning: one training run in full, with its scores, its curves and its time."""
 
 from __future__ import annotations
 
 from math import prod
 
-from chalknet.formatting import count_of, duration, listed
+from chalknet.config import FULL, Recipe
+from chalknet.formatting import capitalized, count_of, duration, listed, percent
 from chalknet.network.architecture import architecture_for
-from chalknet.reporting.document import Block, FigureBlock, Findings, Paragraph, Section, TableBlock
-from chalknet.reporting.markup import code, escape
+from chalknet.records import EpochRecord
+from chalknet.reporting.document import Block, FigureBlock, Paragraph, Section, TableBlock
+from chalknet.reporting.markup import escape
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData
 from chalknet.reporting.sections.comparison import cut_off
+from chalknet.reporting.sections.curves import curve_blocks
+from chalknet.reporting.sections.phrases import network_phrase
 from chalknet.reporting.study_figures import epoch_marks, history_curves
-from chalknet.reporting.tables import SCORE_HEADS, SPLIT_NAMES, Table, score_cells
+from chalknet.reporting.tables import MONITOR_NAMES, SCORE_HEADS, SPLIT_NAMES, Table, score_cells
 
 ORIGINAL_WIDTH = (1_000,)
 
@@ -19,46 +23,36 @@ ORIGINAL_WIDTH = (1_000,)
 def learning_section(
     report_data: ReportData, number: str, title: str = "Learning", *, with_test: bool = True
 ) -> Section:
-    """The first seed's training of the configuration with 1,000 hidden units, or of the best configuration where
-    there is none.
-    """
+    """Show the first seed's run with 1,000 hidden units, or of the best configuration if there is none."""
     runs = learning_configuration(report_data)
     if runs is None:
-        return Section(number, title, (Paragraph("No training is finished, so there is nothing to show."),))
+        return Section(number, title, (Paragraph("No run is finished, so there is nothing to show."),))
     splits = tuple(split for split in runs.splits if with_test or split != "test")
-    measures = ("loss", "accuracy")
-    figure = history_curves(runs.histories[0], splits, measures, epoch_marks(runs, 0))
-    history, kept = runs.histories[0], runs.kept_epochs[0]
+    history = runs.histories[0]
     shown = listed([SPLIT_NAMES[split] for split in splits])
-    recipe = runs.configuration.recipe
-    widths = " and ".join(f"{width:,}" for width in recipe.network.hidden)
-    facts = report_data.results.data
-    shape = architecture_for(recipe, prod(facts.sample_shape), len(facts.class_names))
-    text = (
-        f"This is one training in full: {widths} hidden units, {count_of(shape.n_parameters, 'parameter')}, "
-        f"{_where(report_data, runs)}. It took {duration(runs.seconds[0])} for "
-        f"{count_of(len(runs.histories[0]), 'epoch')} ({escape(runs.trained[0])}), evaluation of all parts after "
-        "every epoch included. Training scores are taken before an epoch's updates, the others after them."
-    )
-    if report_data.n_seeds > 1 or len(report_data.configurations) > 1:
-        text += " It is one of the trainings compared below, and no more typical than the others."
+    figure = history_curves(history, splits, ("loss", "accuracy"), epoch_marks(runs, 0))
     blocks: list[Block] = [
-        Paragraph(text),
-        TableBlock("statistics", statistics(runs, splits), _caption(runs, kept, len(history))),
+        Paragraph(_introduction(report_data, runs)),
+        TableBlock("statistics", statistics(runs, splits), _caption(runs)),
         FigureBlock(
             "learning",
             figure,
-            f"Loss and accuracy of {shown} after each epoch; {_where(report_data, runs)}.{cut_off(figure)}",
+            f"Loss and accuracy of the {shown} samples after each epoch, for {_run(runs)}.{cut_off(figure)}",
             f"Two panels of curves over {count_of(len(history), 'epoch')}: cross-entropy loss and accuracy of {shown}.",
         ),
     ]
-    if runs.findings:
-        blocks.append(Findings(runs.findings))
+    said = describe_run(history)
+    if said:
+        blocks.append(Paragraph(said))
+    if len(report_data.results.configurations) == 1:
+        if report_data.n_seeds > 1:
+            blocks.append(Paragraph(f"[table:curve_findings] is about all {report_data.n_seeds} runs."))
+        blocks += curve_blocks(report_data, report_data.complete)
     return Section(number, title, tuple(blocks))
 
 
 def learning_configuration(report_data: ReportData) -> ConfigurationRuns | None:
-    """The configuration with 1,000 hidden units, else the chosen one, else any."""
+    """Return the configuration with 1,000 hidden units, else the chosen one, else any."""
     same = [runs for runs in report_data.configurations if runs.configuration.recipe.network.hidden == ORIGINAL_WIDTH]
     if same and report_data.varied == ("hidden",):
         return same[0]
@@ -66,21 +60,67 @@ def learning_configuration(report_data: ReportData) -> ConfigurationRuns | None:
 
 
 def statistics(runs: ConfigurationRuns, splits: tuple[str, ...]) -> Table:
-    """The first seed's scores where its weights are kept."""
-    return Table(
-        "Statistics", SCORE_HEADS, tuple((SPLIT_NAMES[split], *score_cells(runs.scores(split)[0])) for split in splits)
+    """Return the scores of the first seed at the epoch whose weights are kept."""
+    rows = tuple((SPLIT_NAMES[split], *score_cells(runs.scores(split)[0])) for split in splits)
+    return Table("Statistics", SCORE_HEADS, rows)
+
+
+def describe_run(history: tuple[EpochRecord, ...]) -> str:
+    """Describe the two curves of one run, without a claim about other runs; "" where there is nothing to describe."""
+    losses = [record.valid.loss for record in history if record.valid is not None]
+    last = history[-1]
+    if last.valid is None or len(history) < 2:
+        return ""
+    best = losses.index(min(losses))
+    gap = (
+        f"Training accuracy ends at {percent(last.train.accuracy)}, validation accuracy at "
+        f"{percent(last.valid.accuracy)}."
     )
+    if best == len(history) - 1:
+        return f"In this run the validation loss is lowest after the last epoch ({losses[best]:.3f}). {gap}"
+    lowest = (
+        f"In this run the validation loss is lowest after epoch {best + 1} ({losses[best]:.3f}) and ends at "
+        f"{losses[-1]:.3f}"
+    )
+    # The scores of the network after an epoch are in the next record, where there is one.
+    before = history[min(best + 1, len(history) - 1)].train.loss
+    falls = "falls" if last.train.loss < before else "rises"
+    return f"{lowest}, while the training loss {falls} from {before:.4f} to {last.train.loss:.4f}. {gap}"
 
 
-def _where(report_data: ReportData, runs: ConfigurationRuns) -> str:
-    label = f"{code(runs.configuration.label)}, " if runs.configuration.settings and report_data.varied else ""
-    return f"{label}seed {runs.seeds[0]}"
-
-
-def _caption(runs: ConfigurationRuns, kept: int, n_epochs: int) -> str:
-    text = f"After {count_of(kept, 'epoch')}, seed {runs.seeds[0]}"
+def training_scores_text(recipe: Recipe) -> str:
+    """Say when training scores are computed: before the one update of an epoch, or batch by batch."""
+    if recipe.training.batch_size == FULL:
+        return "Training scores are those before an epoch's update; validation and test scores are those after it."
     return (
-        f"{text}; the best of {n_epochs}, at which training that stopped early was kept."
-        if kept != n_epochs
-        else f"{text}."
+        "Training scores are means over the batches of an epoch, each computed before the update with that batch; "
+        "validation and test scores are those after the epoch."
     )
+
+
+def _introduction(report_data: ReportData, runs: ConfigurationRuns) -> str:
+    recipe, facts = runs.configuration.recipe, report_data.results.data
+    shape = architecture_for(recipe, prod(facts.sample_shape), len(facts.class_names))
+    text = (
+        f"This section shows one run: {_run(runs)}. The network has {count_of(shape.n_parameters, 'parameter')}. "
+        f"{count_of(len(runs.histories[0]), 'epoch')} took {duration(runs.seconds[0])} ({escape(runs.trained[0])}), "
+        f"including the evaluation of all samples after every epoch. {training_scores_text(recipe)}"
+    )
+    if report_data.n_seeds > 1 or len(report_data.configurations) > 1:
+        text += " The run is not chosen for its result: it is the one with the first seed."
+    return text
+
+
+def _run(runs: ConfigurationRuns) -> str:
+    return f"{network_phrase(runs)}, seed {runs.seeds[0]}"
+
+
+def _caption(runs: ConfigurationRuns) -> str:
+    kept, history, recipe = runs.kept_epochs[0], runs.histories[0], runs.configuration.recipe
+    text = f"Scores after epoch {kept}, seed {runs.seeds[0]}."
+    if kept == len(history) == recipe.training.epochs:
+        return text
+    best = f" {capitalized(MONITOR_NAMES[recipe.stopping.monitor])} was best there, so its weights are kept."
+    if len(history) < recipe.training.epochs:
+        text += f" Training stopped early, after epoch {len(history)}."
+    return text + (best if kept != len(history) else "")

@@ -1,4 +1,4 @@
-"""What the original write-up reported, beside what was found here, and what its figures are."""
+"""What the original write-up reported, next to the results of this document, and what its losses are."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Printed:
-    """A row of the original's results: printed loss and accuracy of each part, and the seconds."""
+    """A row of the original's results: printed loss and accuracy of each split, and the seconds."""
 
     losses: tuple[float, float, float]
     accuracies: tuple[float, float, float]
@@ -42,8 +42,10 @@ ORIGINAL = {
 
 
 def original_section(report_data: ReportData, number: str, title: str = "What the original reported") -> Section:
-    """The printed table beside this one, what differs between the two, and what the printed losses are."""
-    intervals = "What one run on so many images can say: 95 % intervals (Wilson)."
+    """Compare the original's results with these, list what differs, and explain the printed losses."""
+    intervals = (
+        "95 % intervals (Wilson) of the original's accuracies, each from one run; half-widths in percentage points."
+    )
     blocks = (
         *_differences(report_data),
         *standard_text("original"),
@@ -59,26 +61,26 @@ def original_section(report_data: ReportData, number: str, title: str = "What th
 
 
 def differences(report_data: ReportData) -> tuple[str, ...]:
-    """What is not as in the original, in words; the data first."""
+    """Return what differs from the original, in words; the data first."""
     facts, recipe = report_data.results.data, report_data.recipe
     found = []
     if facts.source == BUILTIN:
-        found.append("the data are the built-in letters, drawn from other fonts than notMNIST's")
+        found.append("the data are the built-in letters, rendered from other fonts than notMNIST")
     elif (facts.samples, facts.sample_shape, facts.class_names) != (SAMPLES, SHAPE, CLASSES):
         shape = " × ".join(map(str, facts.sample_shape))
         found.append(
-            f"the data are {code(facts.source)}, {facts.samples:,} samples of {shape} values, not the 18,724 of the "
-            "original"
+            f"the data are {code(facts.source)}, {facts.samples:,} samples of {shape} values, instead of the "
+            "original's 18,724 images"
         )
     if dict(facts.split_sizes) != SIZES:
         sizes = listed([f"{facts.split_sizes[split]:,}" for split in SPLITS])
-        found.append(f"{sizes} samples train, validate and test instead of 15,000, 1,000 and 2,724")
+        found.append(f"{sizes} training, validation and test samples instead of 15,000, 1,000 and 2,724")
     found += _recipe_differences(recipe)
     return tuple(found)
 
 
 def comparison_table(report_data: ReportData) -> Table:
-    """Every figure that the original printed, and the same here: means over the seeds."""
+    """Return every result that the original printed, and the same of this document, as means over the seeds."""
     by_width = _by_width(report_data)
     rows = []
     for width, printed in ORIGINAL.items():
@@ -93,7 +95,7 @@ def comparison_table(report_data: ReportData) -> Table:
                 ]
             rows.append(
                 (
-                    f"{width}, {SPLIT_NAMES[split]}",
+                    f"{width:,}, {SPLIT_NAMES[split]}",
                     four(printed.losses[i]),
                     here[0],
                     percent2(printed.accuracies[i]),
@@ -101,18 +103,18 @@ def comparison_table(report_data: ReportData) -> Table:
                 )
             )
     columns = (
-        "hidden units, part",
+        "hidden units, split",
         "printed loss, original",
-        "printed loss here",
+        "printed loss, here",
         "accuracy, original",
-        "accuracy here",
-        "cross-entropy here",
+        "accuracy, here",
+        "cross-entropy, here",
     )
     return Table("The original and this", columns, tuple(rows))
 
 
 def intervals_table() -> Table:
-    """Wilson's interval of each accuracy that the original printed for validation and test."""
+    """Return Wilson's interval of each validation and test accuracy that the original printed."""
     rows = []
     for width, printed in ORIGINAL.items():
         cells = []
@@ -120,7 +122,7 @@ def intervals_table() -> Table:
             found = wilson(round(accuracy * SIZES[split]), SIZES[split], LEVEL)
             half = 100 * (found.high - found.low) / 2
             cells += [percent2(accuracy), percent_interval(found.low, found.high), fixed(half, 1)]
-        rows.append((str(width), *cells))
+        rows.append((f"{width:,}", *cells))
     heads = ("accuracy", "95 % interval", "half-width")
     columns = (
         "hidden units",
@@ -130,21 +132,21 @@ def intervals_table() -> Table:
 
 
 def times_table(report_data: ReportData) -> Table:
-    """Seconds a training, theirs and ours."""
+    """Return the seconds per run of the original and of this document."""
     by_width = _by_width(report_data)
     rows = []
     for width, printed in ORIGINAL.items():
         runs = by_width.get(width)
         here = DASH if runs is None else seconds_text(sum(runs.seconds) / len(runs.seconds))
         how = DASH if runs is None else f"{runs.trained[0]}, {count_of(len(runs.histories[0]), 'epoch')}"
-        rows.append((str(width), seconds_text(printed.seconds), here, how))
-    return Table("Time", ("hidden units", "original, 200 epochs", "here, mean", "how"), tuple(rows))
+        rows.append((f"{width:,}", seconds_text(printed.seconds), here, how))
+    return Table("Time", ("hidden units", "original, 200 epochs", "here, mean", "how trained here"), tuple(rows))
 
 
 def _times(report_data: ReportData) -> tuple[Block, ...]:
     if not set(ORIGINAL) & set(_by_width(report_data)):
         return ()
-    caption = "Time of a training; other machines, so no comparison of methods."
+    caption = "Time per run. The machines differ, so this does not compare the programs."
     return (TableBlock("original_times", times_table(report_data), caption),)
 
 
@@ -152,16 +154,18 @@ def _differences(report_data: ReportData) -> tuple[Block, ...]:
     found = differences(report_data)
     if not found:
         text = (
-            "The data have the number, size and classes of the original's images, and the split and the recipe are "
-            "the original's. (That it is the same file cannot be told: the original names no digest.)"
+            "The data has the number, size and classes of the original's images, and the split and the recipe are "
+            "those "
+            "of the original. Whether it is the same file cannot be checked, because the original states no digest."
         )
         return (Note(text),)
     other_data = found[0].startswith("the data")
     text = f"**What differs from the original:** {'; '.join(found)}."
     if other_data:
         text += (
-            " **Since the data differ, the figures below are not a repetition:** the two columns describe different "
-            "problems, and a higher or lower figure here says nothing about the method."
+            " **Because the data differ, the results below are not a repetition:** they belong to different "
+            "problems, so "
+            "a higher or lower value says nothing about the method."
         )
     return (Note(text, "warning"),)
 
@@ -172,57 +176,60 @@ def _recipe_differences(recipe: Recipe) -> list[str]:
     if recipe.training.epochs != default.training.epochs:
         found.append(f"{count_of(recipe.training.epochs, 'epoch')} instead of {default.training.epochs}")
     if recipe.optimizer != default.optimizer:
-        found.append("another learning rate, momentum or reduction")
+        found.append("another optimizer, learning rate, momentum or reduction")
     if recipe.training.batch_size != default.training.batch_size:
-        found.append(f"batches of {recipe.training.batch_size} instead of all training samples at once")
+        found.append(f"mini-batches of {recipe.training.batch_size} samples instead of full batches")
     if (recipe.split.split, recipe.split.split_seed) != (default.split.split, default.split.split_seed):
         found.append("another split")
     if recipe.stopping.stop_early:
         found.append("training stops early")
     if recipe.training.dtype != "float64":
-        found.append(f"arithmetic in {recipe.training.dtype} instead of float64, which changes last digits")
+        found.append(f"{recipe.training.dtype} arithmetic instead of float64, which changes last digits")
     return found
 
 
 def _caption(report_data: ReportData) -> str:
-    seeds = f"here the mean of {count_of(report_data.n_seeds, 'seed')}" if report_data.n_seeds > 1 else "here one seed"
-    same = "The two printed losses are one quantity; the cross-entropy is another."
-    return f"The original's results and these ({seeds}). {same}{_dashes(report_data)}"
+    several = report_data.n_seeds > 1
+    seeds = f"means over {count_of(report_data.n_seeds, 'seed')}" if several else "one seed"
+    same = "Both printed losses are the same quantity; the cross-entropy is another one."
+    return f"The original's results and those of this document ({seeds}). {same}{_dashes(report_data)}"
 
 
 def _dashes(report_data: ReportData) -> str:
-    """What a dash means, where there is one."""
+    """Return what a dash means, if there is one."""
     return (
-        "" if set(ORIGINAL) <= set(_by_width(report_data)) else " A dash stands where this document has no such width."
+        ""
+        if set(ORIGINAL) <= set(_by_width(report_data))
+        else " A dash marks a width that this document does not have."
     )
 
 
 def _losses(report_data: ReportData) -> tuple[Block, ...]:
-    """Both losses of one training, side by side."""
+    """Show both losses of one run side by side."""
     runs = learning_configuration(report_data)
     if runs is None or "valid" not in runs.splits or len(runs.histories[0]) < 2:
         return ()
     figure = history_curves(runs.histories[0], ("valid",), ("loss", "printed_loss"))
-    caption = f"The two losses of one training on the validation part (seed {runs.seeds[0]}): {_shapes(runs)}."
+    caption = f"The two validation losses of one run (seed {runs.seeds[0]}): {_shapes(runs)}."
     alt = "Cross-entropy and printed loss against the epoch, side by side."
     return (FigureBlock("two_losses", figure, caption, alt),)
 
 
 def _shapes(runs: ConfigurationRuns) -> str:
-    """Where each of the two is smallest."""
+    """Return where each of the two losses is lowest."""
     history = runs.histories[0]
     lowest = {}
     for measure in ("loss", "printed_loss"):
         values = [getattr(record.valid, measure) for record in history]
         lowest[measure] = values.index(min(values)) + 1
     return (
-        f"the cross-entropy is smallest after epoch {lowest['loss']}, the printed loss after epoch "
+        f"the cross-entropy is lowest after epoch {lowest['loss']}, the printed loss after epoch "
         f"{lowest['printed_loss']} of {len(history)}"
     )
 
 
 def _by_width(report_data: ReportData) -> dict[int, ConfigurationRuns]:
-    """The complete configurations by their number of hidden units, where that alone varies."""
+    """Return the complete configurations by their number of hidden units, if that alone varies."""
     if any(name != "hidden" for runs in report_data.configurations for name, _ in runs.configuration.settings):
         return {}
     return {

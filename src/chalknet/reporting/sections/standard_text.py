@@ -20,7 +20,7 @@ def standard_text(chapter: str, gaps: Mapping[str, float] | None = None) -> tupl
     for text in _chapters()[chapter]:
         if (label := text.strip("()")) in FORMULAS:
             gap = (gaps or {}).get(label)
-            blocks.append(FormulaBlock(label, "" if gap is None else f"gradient check: gap {gap:.1e}"))
+            blocks.append(FormulaBlock(label, "" if gap is None else f"gradient check: relative error {gap:.1e}"))
         else:
             blocks.append(Paragraph(text))
     return tuple(blocks)

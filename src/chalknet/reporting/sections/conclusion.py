@@ -1,0 +1,312 @@
+"""The conclusion, made from the numbers by rules: what to choose, when to stop, how good it is, what is open."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from chalknet.formatting import count_of, fixed, percent, percent_interval, points_interval
+from chalknet.formatting import points as signed_points
+from chalknet.reporting.document import Block, Code, Note, Paragraph, Section
+from chalknet.reporting.markup import escape
+from chalknet.reporting.report_data import ConfigurationRuns, ReportData
+from chalknet.reporting.sections.choice import not_significantly_different
+from chalknet.reporting.sections.phrases import count_of_configurations, names_phrase, network_phrase, seeds_noun
+from chalknet.reporting.sections.stopping import best_text
+from chalknet.reporting.study_tables import seconds_text
+from chalknet.reporting.tables import MONITOR_NAMES
+from chalknet.studies.compare import Difference
+from chalknet.studies.curve_findings import MIN_LOSS_RISE
+from chalknet.studies.findings import (
+    POWER,
+    count_of_rounded,
+    detectable_difference,
+    pair_alpha,
+    points,
+    required_sample_size,
+    rounded,
+)
+from chalknet.studies.stopping_point import StoppingPoint
+
+TARGET = 0.01  # the difference of accuracies for which a study is planned: 1 percentage point
+FIRST_SEEDS = 3  # seeds that are advised where there is one
+MAX_PLANNED_SEEDS = 20  # a command for more seeds per configuration than this is not proposed
+
+
+def conclusion_section(report_data: ReportData, number: str, title: str = "Conclusion") -> Section:
+    """Answer each question of the study in a paragraph, and say what the numbers leave open."""
+    chosen = report_data.chosen
+    if chosen is None:
+        return Section(
+            number, title, (Paragraph("No configuration has finished all its runs, so nothing follows yet."),)
+        )
+    if len(report_data.complete) > 1 and report_data.comparison_split != "valid":
+        text = "Without validation samples no configuration can be chosen, so this study has no conclusion."
+        return Section(number, title, (Note(text, "warning"),))
+    blocks = [
+        *_which(report_data, chosen),
+        *_when(report_data, chosen),
+        *_why(chosen),
+        *_how_good(report_data, chosen),
+        *_what_is_open(report_data, chosen),
+    ]
+    return Section(number, title, tuple(blocks))
+
+
+def summary_text(report_data: ReportData) -> str:
+    """Return the answers in two or three sentences for the first page; "" where nothing was chosen."""
+    chosen = report_data.chosen
+    if chosen is None or not report_data.comparison_split:
+        return ""
+    said = []
+    if len(report_data.complete) > 1:
+        if report_data.comparison_split != "valid":
+            return ""
+        said.append(
+            f"Of {count_of_configurations(report_data, len(report_data.complete))}, {network_phrase(chosen)} has the "
+            "highest validation accuracy, "
+            f"{percent(chosen.mean('valid', 'accuracy'))}.{_significance(report_data, chosen)}"
+        )
+    point = chosen.stopping
+    if point is not None and point.n_epochs > 1:
+        whose = "Its" if said else "The"
+        said.append(
+            f"{whose} {MONITOR_NAMES[point.monitor]} is {best_text(point.monitor)} after epoch "
+            f"{point.epoch.value:.0f} of "
+            f"{point.n_epochs}."
+        )
+    if chosen.values("test", "accuracy"):
+        whose = "Its" if said else "The"
+        accuracy = percent(chosen.mean("test", "accuracy"))
+        said.append(f"{whose} test accuracy is {accuracy}{_test_interval(report_data)}.")
+    return " ".join(said)
+
+
+def _significance(report_data: ReportData, chosen: ConfigurationRuns) -> str:
+    """Return a sentence on how the chosen configuration compares with the others, after a space; "" without a test."""
+    if report_data.comparison is None:
+        return ""
+    close = not_significantly_different(report_data, chosen)
+    better = [runs for runs in report_data.complete if runs is not chosen and runs not in close]
+    other = "other width" if report_data.varied == ("hidden",) else "other configuration"
+    if not close:
+        return f" This is significantly more than with every {other}."
+    if not better:
+        return f" No {other} differs significantly from it."
+    return (
+        f" It is significantly better than with {names_phrase(better, 'or')}, but not than with "
+        f"{names_phrase(close, 'or')}."
+    )
+
+
+def _which(report_data: ReportData, chosen: ConfigurationRuns) -> list[Block]:
+    if len(report_data.complete) == 1:
+        return []
+    widths = report_data.varied == ("hidden",)
+    question = "**Which width?**" if widths else "**Which configuration?**"
+    accuracy = percent(chosen.mean("valid", "accuracy"))
+    text = f"{question} We take {escape(chosen.name)}, which gave the highest mean validation accuracy ({accuracy}). "
+    if report_data.comparison is None:
+        text += "Since each seed has its own split, no test says whether the differences are more than chance."
+        return [Paragraph(text)]
+    close = not_significantly_different(report_data, chosen)
+    better = [runs for runs in report_data.complete if runs is not chosen and runs not in close]
+    if better:
+        text += f"It is significantly better than {names_phrase(better, 'or')}. "
+    if close:
+        text += f"It is not significantly better than {names_phrase(close, 'or')}. "
+        text += _alternative(report_data, chosen, close)
+    return [Paragraph(text.rstrip())]
+
+
+def _alternative(report_data: ReportData, chosen: ConfigurationRuns, close: list[ConfigurationRuns]) -> str:
+    """Return the fastest configuration that is not significantly worse and within `TARGET`, and what it may cost."""
+    differences = {runs.name: _difference(report_data, chosen, runs) for runs in close}
+    near = [runs for runs in close if (one := differences[runs.name]) is not None and abs(one.difference) <= TARGET]
+    fastest = min(near, key=_mean_seconds, default=chosen)
+    difference = differences.get(fastest.name)
+    if difference is None or _mean_seconds(fastest) >= _mean_seconds(chosen):
+        return ""
+    return (
+        f"With {escape(fastest.name)}, training takes {seconds_text(_mean_seconds(fastest))} per run instead of "
+        f"{seconds_text(_mean_seconds(chosen))}, and the accuracy is {points(abs(difference.difference))} percentage "
+        "points "
+        f"lower (95 % interval of the difference {points(difference.low)} to {points(difference.high)})."
+    )
+
+
+def _when(report_data: ReportData, chosen: ConfigurationRuns) -> list[Block]:
+    point = chosen.stopping
+    if point is None:
+        reason = f": {escape(chosen.stopping_missing_reason)}" if chosen.stopping_missing_reason else ""
+        return [Paragraph(f"**When to stop?** These runs do not tell{reason}.")]
+    if point.n_epochs < 2:
+        return []
+    monitor, best = MONITOR_NAMES[point.monitor], f"{point.epoch.value:.0f}"
+    if point.epoch.value == point.n_epochs:
+        text = f"The {monitor} is {best_text(point.monitor)} after the last epoch, {best}."
+        return [Paragraph(f"**When to stop?** Not yet. {text} Longer training may improve it.")]
+    limits = (
+        f" (95 % interval {point.epoch.low:.0f} to {point.epoch.high:.0f})" if math.isfinite(point.epoch.low) else ""
+    )
+    text = f"**When to stop?** Judged by the {monitor}, after epoch {best}{limits}. {_advice(point)}"
+    others = [
+        round(runs.stopping.epoch.value)
+        for runs in report_data.complete
+        if runs is not chosen and runs.stopping is not None
+    ]
+    if others:
+        where = f"epoch {others[0]}" if min(others) == max(others) else f"epochs {min(others)} to {max(others)}"
+        text += f" For the other configurations it is {where} ([table:stopping])."
+    return [Paragraph(text)]
+
+
+def _advice(point: StoppingPoint) -> str:
+    """Return what training on from the best epoch does to the accuracy, and what follows for stopping."""
+    gain = point.valid_gain
+    changed = f"{signed_points(gain.value)} percentage points"
+    if not math.isfinite(gain.low):
+        return (
+            f"From there to epoch {point.n_epochs} the validation accuracy changes by {changed}; no interval is known."
+        )
+    changed += f" (95 % interval {points_interval(gain.low, gain.high)})"
+    if gain.low > 0:
+        return (
+            f"Accuracy disagrees: training on to epoch {point.n_epochs} raises it significantly, by {changed}. Stop at "
+            "the lowest loss if the predicted probabilities are used, and train on if only the predicted class matters."
+        )
+    if gain.high < 0:
+        return f"Training on to epoch {point.n_epochs} also lowers the accuracy significantly, by {changed}."
+    saved = percent(1.0 - point.epoch.value / point.n_epochs, 0)
+    return (
+        f"Training on to epoch {point.n_epochs} changes the accuracy by {changed}, which is not significant. "
+        "Stopping at "
+        f"that epoch saves {saved} of the epochs at no loss of accuracy that this study can show."
+    )
+
+
+def _why(chosen: ConfigurationRuns) -> list[Block]:
+    """Explain a loss that rises while the accuracy does not fall, from the losses of right and wrong predictions."""
+    point = chosen.stopping
+    if point is None or point.monitor != "valid_loss" or point.epoch.value == point.n_epochs:
+        return []
+    best = round(point.epoch.value)
+    then, end = (_mean_valid_loss(chosen, at) for at in (best - 1, -1))
+    gain = point.valid_gain
+    has_interval = math.isfinite(gain.low)
+    if not end > (1.0 + MIN_LOSS_RISE) * then or gain.high < 0 or (gain.value < 0 and not has_interval):
+        return []
+    holds = "does not fall significantly" if has_interval and gain.low <= 0 else "does not fall"
+    wrong, correct = point.wrong_loss, point.correct_loss
+    text = (
+        f"**Why do loss and accuracy disagree?** After epoch {best} the mean validation loss rises from "
+        f"{fixed(then, 2)} to "
+        f"{fixed(end, 2)} nats, and the accuracy {holds}. Accuracy counts every mistake once; the "
+        "loss also measures how confident it is. "
+    )
+    if all(map(math.isfinite, (*wrong, *correct))):
+        text += (
+            f"The mean loss of misclassified validation samples goes from {fixed(wrong[0], 2)} to {fixed(wrong[1], 2)} "
+            f"nats, that of correctly classified ones from {fixed(correct[0], 2)} to {fixed(correct[1], 2)} nats. "
+        )
+        if wrong[1] > wrong[0]:
+            text += "The network becomes overconfident in its mistakes."
+    return [Paragraph(text.rstrip())]
+
+
+def _how_good(report_data: ReportData, chosen: ConfigurationRuns) -> list[Block]:
+    if not chosen.values("test", "accuracy"):
+        return []
+    accuracy = percent(chosen.mean("test", "accuracy"))
+    text = (
+        f"**How good is it?** On {count_of(report_data.sizes['test'], 'test sample')} that played no part in these "
+        "choices, "
+        f"{network_phrase(chosen)} reaches an accuracy of {accuracy}{_test_interval(report_data)}."
+    )
+    audit = report_data.audit
+    if audit is not None and any(one.found and one.code == "test_groups_in_train" for one in audit.checks):
+        text += (
+            " Test and training samples share groups ([table:audit]), so the accuracy on samples of new groups can be "
+            "lower."
+        )
+    return [Paragraph(text)]
+
+
+def _what_is_open(report_data: ReportData, chosen: ConfigurationRuns) -> list[Block]:
+    """Say which differences more seeds would detect, with the command that adds them."""
+    noun = seeds_noun(report_data)
+    if report_data.n_seeds == 1:
+        text = (
+            f"**What would more seeds settle?** One run {'per configuration ' if noun != 'seeds' else ''}does not "
+            "show how "
+            "much a result depends on the random initial weights. This command adds runs with other seeds:"
+        )
+        return _with_command(report_data, text, FIRST_SEEDS)
+    close = not_significantly_different(report_data, chosen)
+    if not close:
+        if len(report_data.complete) > 1 and report_data.comparison is not None:
+            return [Paragraph("**What would more seeds settle?** Not this choice: it is significant already.")]
+        return []
+    second = max(close, key=lambda runs: runs.mean("valid", "accuracy"))
+    difference = _difference(report_data, chosen, second)
+    assert report_data.comparison is not None, "only a comparison says what is not significant"
+    if difference is None or math.isnan(difference.seed_variance):
+        return []
+    alpha, now = pair_alpha(report_data.comparison), report_data.n_seeds
+    required = required_sample_size(difference, alpha=alpha, size=TARGET)
+    seeds = 2 * now
+    size = points(detectable_difference(difference, seeds, alpha=alpha))
+    text = (
+        f"**What would more seeds settle?** With {seeds} {noun} instead of {now}, a true difference of {size} "
+        "percentage "
+        f"points between {names_phrase((chosen, second))} would be found significant with {100 * POWER:.0f} % "
+        "probability. "
+    )
+    if required is not None and required.images is None and required.seeds is not None:
+        text += (
+            f"A difference of 1 percentage point needs about {count_of_rounded(required.seeds, 'seed')} {_per(noun)}. "
+        )
+        seeds = required.seeds if required.seeds <= MAX_PLANNED_SEEDS else seeds
+    elif required is not None:
+        text += (
+            f"A difference of 1 percentage point cannot be detected by more seeds alone: it needs about "
+            f"{rounded(required.images or 0)} validation samples"
+        )
+        text += f" and {count_of_rounded(required.seeds, 'seed')} {_per(noun)}. " if required.seeds else ". "
+    return _with_command(report_data, f"{text}This command adds runs to the study:", seeds)
+
+
+def _per(noun: str) -> str:
+    """Return "per width" of "seeds per width"."""
+    return noun.removeprefix("seeds").strip()
+
+
+def _with_command(report_data: ReportData, text: str, seeds: int) -> list[Block]:
+    """Return a text that ends by naming a command, with that command; without one, the text's other sentences."""
+    if report_data.command_with_seeds is None:
+        return [Paragraph(text.rpartition(" This command")[0])]
+    return [Paragraph(text), Code(report_data.command_with_seeds(seeds))]
+
+
+def _difference(report_data: ReportData, first: ConfigurationRuns, second: ConfigurationRuns) -> Difference | None:
+    """Return the difference of two configurations; the first has the higher mean."""
+    pairs = () if report_data.comparison is None else report_data.comparison.pairs
+    names = {first.name, second.name}
+    found = (pair.difference for pair in pairs if {pair.difference.first, pair.difference.second} == names)
+    return next(found, None)
+
+
+def _mean_seconds(runs: ConfigurationRuns) -> float:
+    return float(np.mean(runs.seconds))
+
+
+def _mean_valid_loss(runs: ConfigurationRuns, at: int) -> float:
+    """Return the mean validation loss over the seeds after the epoch at this place of the histories."""
+    losses = [history[at].valid for history in runs.histories]
+    return float(np.mean([scores.loss for scores in losses if scores is not None]))
+
+
+def _test_interval(report_data: ReportData) -> str:
+    test = report_data.test
+    return "" if test is None else f" (95 % interval {percent_interval(test.low, test.high)})"

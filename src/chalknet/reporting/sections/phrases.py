@@ -1,0 +1,41 @@
+"""Phrases that several chapters share: which network, which of several configurations, measured on what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chalknet.formatting import count_of
+from chalknet.reporting.configuration_text import join_configurations
+from chalknet.reporting.markup import escape
+from chalknet.reporting.report_data import ConfigurationRuns, ReportData
+from chalknet.reporting.tables import SPLIT_NAMES
+
+
+def network_phrase(runs: ConfigurationRuns) -> str:
+    """Return "the network with 200 hidden units", "the configuration with learning rate 0.1" or "the network"."""
+    names = [name for name, _ in runs.configuration.settings]
+    if not names:
+        return "the network"
+    return f"the {'network' if names == ['hidden'] else 'configuration'} with {escape(runs.name)}"
+
+
+def count_of_configurations(report_data: ReportData, n: int) -> str:
+    """Return "4 widths" where the hidden units alone vary, else "4 configurations"."""
+    return count_of(n, "width" if report_data.varied == ("hidden",) else "configuration")
+
+
+def names_phrase(runs: Sequence[ConfigurationRuns], conjunction: str = "and") -> str:
+    """Return the names of some configurations as one phrase: "100, 500 and 1,000 hidden units"."""
+    return escape(join_configurations([one.name for one in runs], conjunction))
+
+
+def seeds_noun(report_data: ReportData) -> str:
+    """Return "seeds per width" where the hidden units alone vary, else "seeds per configuration", or "seeds"."""
+    if len(report_data.results.configurations) == 1:
+        return "seeds"
+    return f"seeds per {'width' if report_data.varied == ('hidden',) else 'configuration'}"
+
+
+def comparison_split_name(report_data: ReportData) -> str:
+    """Return the split that configurations are compared on, in words."""
+    return SPLIT_NAMES.get(report_data.comparison_split, "training")
