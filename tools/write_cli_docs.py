@@ -12,7 +12,7 @@ from chalknet.cli.main import cli
 
 HEAD = """# The commands
 
-Written from `--help` by `make docs`; do not edit. `chalknet COMMAND --help` shows the same.
+This is the output of `chalknet COMMAND --help` for every command. `make docs` writes this file.
 """
 
 

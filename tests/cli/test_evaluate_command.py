@@ -32,7 +32,7 @@ def test_tables_of_a_test_split_fit_a_terminal(here, capsys):
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert lines[0] == "run on letters.npz, test part: 40 samples"
+    assert lines[0] == "run on letters.npz, test split: 40 samples"
     accuracy = json.loads((here / "run" / "summary.json").read_text())["kept"]["test"]["accuracy"]
     assert lines[2].startswith("accuracy")
     assert f"{100 * accuracy:.2f} %" in lines[2]

@@ -50,7 +50,7 @@ def test_the_help_lists_all_commands_by_task(capsys):
 def test_options_stand_in_sections_with_the_most_important_first(capsys, command):
     lines = help_of(capsys, command).splitlines()
     headings = [line.rstrip(":") for line in lines if line.endswith(":") and not line.startswith(" ")]
-    sections = ["Start here", "Data", "Network", "Regularization", "Augmentation of images", "Optimizer"]
+    sections = ["Start here", "Data", "Network", "Regularization", "Augmentation", "Optimizer"]
     sections += ["Learning-rate schedule", "Training", "Early stopping", "Output", "Machines"]
     assert [heading for heading in headings if heading in sections] == sections
     start = [line.split()[0] for line in lines[lines.index("Start here:") :] if line.startswith("  -")]

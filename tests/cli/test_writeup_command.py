@@ -99,7 +99,7 @@ def test_foreign_documents_are_replaced_only_with_overwrite(letters, tmp_path, c
         page.write_text("<p>My own report.</p>", encoding="utf-8")
         assert main(line) == 1
         said = capsys.readouterr().err
-        assert f"chalknet: paper/{name}: exists, and chalknet did not write it." in said
+        assert f"chalknet: paper/{name}: exists, but chalknet did not write it." in said
         assert "Choose another out (--out), or give overwrite=True (--overwrite)." in said
         assert "auditing" not in said
         assert page.read_text(encoding="utf-8") == "<p>My own report.</p>"

@@ -152,7 +152,8 @@ def show(
         "--near",
         type=float,
         metavar="X",
-        help="Largest RMS difference of near duplicates.  [default: 0.03; 0 (copies only) for rows of few columns]",
+        help="Largest RMS difference of near duplicates; 0 finds only copies.  "
+        "[default: 0.03; 0 for rows with few columns]",
     ),
     cloup.option("--strict", is_flag=True, help="Exit with code 3 if anything is found."),
     out_option("Draw the most similar pairs to this file: .png, .svg or .pdf.", "FILE"),
@@ -205,13 +206,13 @@ def audit(source: str, near: float | None, strict: bool, as_json: bool, out: str
 @source_argument
 @cloup.option_group(
     "Output",
-    out_option("File to write, or the folder for the other formats than npz and csv.", "OUT", required=True),
+    out_option("File to write (npz, csv) or folder (other formats).", "OUT", required=True),
     cloup.option(
         "--format",
         "kind",
         type=Choice(("npz", "csv", "folder", "idx", "npy", "shards")),
-        help="Format: folder has a folder of PNG images per class, idx MNIST's files, npy and shards one or many pairs "
-        "of arrays that training reads from disk.  [default: by the name of OUT]",
+        help="Format. folder: PNG images in a folder per class; idx: MNIST's files; npy and shards: arrays that "
+        "training reads from disk.  [default: by the name of OUT]",
     ),
     overwrite_option("Replace OUT if it exists."),
 )

@@ -36,18 +36,24 @@ WIDTH = 80  # A confusion matrix that is wider, in characters, is not printed.
     required=False,
     help="Labeled samples: anything that `chalknet train --data` reads.  [default: the data of the run]",
 )
-@cloup.option(
-    "--split",
-    type=click.Choice(["all", "test", "valid", "train"]),
-    default="all",
-    show_default=True,
-    help="Samples to evaluate. Other than all, it needs the folder of a run and the data of that run.",
+@cloup.option_group(
+    "Data",
+    cloup.option(
+        "--split",
+        type=click.Choice(["all", "test", "valid", "train"]),
+        default="all",
+        show_default=True,
+        help="Samples to evaluate. A split can be chosen only for a run folder and the data of that run.",
+    ),
+    data_options,
 )
-@data_options
-@out_option("Folder for evaluation.json, tables as CSV files, and images.")
-@overwrite_option("Write into --out even if it holds an evaluation.")
-@json_option()
-@quiet_option("Show no notes.")
+@cloup.option_group(
+    "Output",
+    out_option("Folder for evaluation.json, tables as CSV files, and images."),
+    overwrite_option("Write into --out even if it holds an evaluation."),
+    json_option(),
+    quiet_option("Show no notes."),
+)
 def evaluate(
     model: str, data: str | None, split: str, as_json: bool, out: str | None, overwrite: bool, quiet: bool, **flags: Any
 ) -> None:

@@ -41,7 +41,7 @@ def gradcheck(data: str | None, recipe: str | None, samples: int, as_json: bool,
 
     Examples:
         chalknet gradcheck --hidden 64x32
-        chalknet gradcheck --recipe strong --hidden 32 --set network.activation=gelu --set network.batch_norm=true
+        chalknet gradcheck --recipe strong --hidden 32 --set network.activation=gelu
     """
     from dataclasses import asdict
 

@@ -59,7 +59,8 @@ class LazyGroup(cloup.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands in the order of the help."""
-        return [*self._lazy, *super().list_commands(ctx)]
+        del ctx
+        return [*self.commands, *self._lazy]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, imported now if necessary, or None if no command has this name."""

@@ -94,7 +94,7 @@ def recipe_groups(command: Command) -> Command:
         [
             ("Network", "network"),
             ("Regularization", "regularization"),
-            ("Augmentation of images", "augmentation"),
+            ("Augmentation", "augmentation"),
             ("Optimizer", "optimizer"),
             ("Learning-rate schedule", "schedule"),
             ("Training", "training"),
@@ -136,7 +136,7 @@ def data_options(command: Command) -> Command:
             cloup.option(
                 "--image-fit",
                 type=Choice(IMAGE_FITS),
-                help="How to fit images of other proportions.  [default: stretch]",
+                help="How to resize images with another aspect ratio.  [default: stretch]",
             ),
         ]
     ):

@@ -38,7 +38,9 @@ from chalknet.errors import ConfigError
     "Reading images",
     cloup.option("--invert/--no-invert", default=None, help="Exchange black and white.  [default: if clearly needed]"),
     cloup.option("--trim/--no-trim", default=None, help="Cut off empty margins.  [default: if clearly needed]"),
-    cloup.option("--fit", type=Choice(IMAGE_FITS), help="How to fit images of other proportions.  [default: stretch]"),
+    cloup.option(
+        "--fit", type=Choice(IMAGE_FITS), help="How to resize images with another aspect ratio.  [default: stretch]"
+    ),
     cloup.option(
         "--white",
         type=float,

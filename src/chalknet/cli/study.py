@@ -92,7 +92,7 @@ def _plain_options(*names: str) -> Any:
         metavar="NAME,...",
         help="What differs between seeds: init (initial weights), order (of batches), split.  [default: init,order]",
     ),
-    cloup.option("--resplit", is_flag=True, help="Split the data anew for each seed, as --seeds-vary with split does."),
+    cloup.option("--resplit", is_flag=True, help="Split the data anew for each seed (adds split to --seeds-vary)."),
     _plain_options("sample", "sample_seed"),
     cloup.option("--retry-failed", is_flag=True, help="Train failed runs again."),
     cloup.option("--plan", "plan_only", is_flag=True, help="Show how runs would be scheduled, and train nothing."),
@@ -146,8 +146,9 @@ def study(**flags: Any) -> int:
         chalknet study --vary hidden=16,32,64 --seeds 20 --plan
         chalknet study show runs/widths
 
-    The recipe is adapted to the data as in `chalknet train`. If train_size varies, a configuration
-    uses that number of samples from the beginning of the training split.
+    The recipe is adapted to the data as in `chalknet train`, whose help explains the defaults. If
+    train_size varies, a configuration uses that number of samples from the beginning of the training
+    split.
     """
     ctx = click.get_current_context()
     if ctx.invoked_subcommand is not None:
@@ -164,9 +165,7 @@ def study(**flags: Any) -> int:
 @cloup.argument("folder", type=FOLDER, metavar="FOLDER", help="Folder of a study, which may still be running.")
 @csv_option("Print CSV, with a row for each run.")
 @json_option("Print JSON, with the scores of every run.")
-@cloup.option(
-    "--all", "all_configurations", is_flag=True, help="Include configurations that the study no longer asks for."
-)
+@cloup.option("--all", "all_configurations", is_flag=True, help="Include configurations of earlier specifications.")
 @cloup.option("--test", "with_test", is_flag=True, help="Include test accuracies. Do not choose by them.")
 def show(folder: str, as_csv: bool, as_json: bool, all_configurations: bool, with_test: bool) -> None:
     """Show the progress and the results of a study.

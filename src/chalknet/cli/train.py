@@ -114,6 +114,9 @@ def train(quiet: bool, logs: tuple[str, ...], **flags: Any) -> int:
     repeats the run. With --ensemble N, members/ holds a run folder for each network, and
     model.safetensors holds all networks as one model.
 
+    The defaults below are those of recipe strong for images. For table rows, recipe strong becomes
+    strong-rows, which has other defaults. A note says what was adapted to the data.
+
     Ctrl-C finishes the current epoch and writes a checkpoint. --resume continues from there and
     gives the same bits as a run without a break. It also works after a crash.
 

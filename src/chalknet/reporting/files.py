@@ -67,7 +67,7 @@ def refuse_foreign(folder: Path, stem: str, overwrite: bool = False) -> None:
     for path in (page, paper):
         if path.exists():
             raise OutputError(
-                f"{path}: exists, and chalknet did not write it. Choose another out (--out), or give overwrite=True "
+                f"{path}: exists, but chalknet did not write it. Choose another out (--out), or give overwrite=True "
                 "(--overwrite)."
             )
 
