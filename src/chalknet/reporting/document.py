@@ -1,9 +1,9 @@
-"""A document as plain data: sections of blocks.
+r"""A document as plain data: sections of blocks.
 
 `html` and `typst` render a document, and `files` writes everything that belongs to it.
 
-The text of paragraphs, captions, notes and findings may carry a small markup, which `markup` parses.
-Use `markup.escape` for a name that comes from data.
+The text of paragraphs, captions, notes and findings may carry a small markup, which `markup`
+parses. Use `markup.escape` for a name that comes from data.
 
     `code`   *emphasis*   **strong**
     $W_h$    a symbol: one letter, with a subscript or without, or a name in `formulas.SYMBOLS`
@@ -11,8 +11,8 @@ Use `markup.escape` for a name that comes from data.
              document shows the formula
     [figure:NAME]  [table:NAME]  [section:1.4.1]    "Figure 3", "Table 2", "section 1.4.1", as links
 
-Everything else stands as it is typed. A backslash before one of `*$[\\ makes it an ordinary character.
-Titles, table cells, alternative texts and `Code` have no markup.
+Everything else stands as it is typed. A backslash before one of `*$[\ makes it an ordinary
+character. Titles, table cells, alternative texts and `Code` have no markup.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class FigureBlock:
 
 @dataclass(frozen=True)
 class ImageBlock:
-    """A picture that is already drawn, such as a sheet of samples. It is also written as figures/NAME.png or .svg.
+    """A picture that is already drawn. It is also written as figures/NAME.png or .svg.
 
     Attributes:
         name: in lower case, for references and the file.
@@ -235,7 +235,7 @@ def picture_kind(picture: bytes) -> str:
 
 
 def _require(holds: bool, message: str) -> None:
-    """Raise ValueError unless the condition holds: only chalknet makes documents, so it is a bug."""
+    """Raise ValueError unless the condition holds, which would be a bug in chalknet."""
     if not holds:
         raise ValueError(f"{message}.")
 

@@ -1,4 +1,4 @@
-"""A document as its templates need it: dictionaries of text, with references resolved and pictures named.
+"""A document as its templates need it: dictionaries of text with resolved references.
 
 The HTML and the PDF are rendered from one `DocumentView`, so that they have the same content.
 """
@@ -75,7 +75,7 @@ def draw_pictures(document: Document) -> dict[str, Picture]:
 
 
 def _draw_for_both_pages(figure: Figure, width: float) -> Picture:
-    """Return a figure in both themes, drawn once if it has no shaded cells: drawing takes a second."""
+    """Return a figure in both themes, drawn only once if it has no shaded cells."""
     from chalknet.reporting.drawings.curves import draw
     from chalknet.reporting.drawings.picture import drawing_bytes
     from chalknet.reporting.drawings.theme import DARK, LIGHT, TEMPLATE, paint
@@ -99,7 +99,7 @@ def figure_width(figure: Figure) -> float:
 
 
 class DocumentView(TypedDict):
-    """What the templates of both formats get. Blocks and spans are dictionaries with a "type" or "kind"."""
+    """What both templates get. Blocks and spans are dictionaries with a "type" or "kind"."""
 
     title: str
     subtitle: str
@@ -132,7 +132,7 @@ def document_view(document: Document, pictures: Mapping[str, Picture]) -> Docume
 
 
 def clean_text(text: str) -> str:
-    """Replace control characters, lone surrogates and noncharacters, which text files must not hold."""
+    """Replace characters that text files must not hold: controls, lone surrogates, noncharacters."""
     return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]", "�", text)
 
 
@@ -142,7 +142,7 @@ def with_minus_signs(text: str) -> str:
 
 
 def picture_size(picture: bytes) -> tuple[float, float]:
-    """Return width and height in inches at which to show a picture; the page's width if an SVG has no size."""
+    """Return the size of a picture in inches; the width of the page if an SVG has no size."""
     if picture_kind(picture) == "png":
         across, down = (int.from_bytes(picture[at : at + 4], "big") for at in (16, 20))
         return across / PIXELS_PER_INCH, down / PIXELS_PER_INCH
@@ -167,7 +167,7 @@ class _ViewBuilder:
         self.section_numbers = tuple(section.number for section in document.sections)
 
     def section(self, section: Section) -> dict[str, Any]:
-        """Return a section; the level of its heading is 1 plus the number of sections it is part of."""
+        """Return a section; a section within n others has a heading of level n + 1."""
         above = [number for number in self.section_numbers if section.number.startswith(number + ".")]
         return {
             "number": section.number,
@@ -252,7 +252,7 @@ def _table_view(table: Table) -> dict[str, Any]:
 
 
 def _column_kind(at: int, cells: tuple[str, ...]) -> str:
-    """Return how a column is aligned: "number" right, "name" left on one line, "long" left on several lines."""
+    """Return the kind of a column: "number" (right), "name" (left) or "long" (left, broken)."""
     if any(len(cell) > LONG_CELL for cell in cells[1:]):
         return "long"
     told = [cell for cell in cells[1:] if cell and cell != DASH]

@@ -1,4 +1,4 @@
-"""The two documents, put together from their chapters: the course write-up, and the report of any study or run."""
+"""Put together the course write-up, and the report of any study or run, from their sections."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from chalknet.reporting.sections.setup import setup_section
 from chalknet.reporting.sections.stopping import stopping_section
 from chalknet.version import __version__
 
-# The full form, for the banner of the quick one.
+# What the full form has, for the warning in the quick form.
 FULL_FORM = "100, 500, 1000 and 2000 hidden units, 200 epochs, 3 seeds"
 
 
@@ -32,7 +32,8 @@ def writeup_document(report_data: ReportData) -> Document:
     """Return the course write-up.
 
     Args:
-        report_data: the study over the number of hidden units, with samples, splits, audit and checks.
+        report_data: the study over the number of hidden units, with samples, splits, audit and
+            checks.
     """
     title = "Letters from a network with one hidden layer"
     return Document(
@@ -61,7 +62,7 @@ def writeup_document(report_data: ReportData) -> Document:
 
 
 def with_title_page(document: Document, title: str | None, author: str | None, date: str | None) -> Document:
-    """Return a document with another title, and with an author and a date; None keeps what it has."""
+    """Return a document with another title, author and date; None keeps what it has."""
     return replace(
         document,
         title=document.title if title is None else title,
@@ -100,7 +101,7 @@ def report_document(report_data: ReportData) -> Document:
 
 
 def _result(report_data: ReportData, number: str) -> Section:
-    """What came of it."""
+    """Return the section about the result."""
     if report_data.ensemble is not None:
         return ensemble_section(report_data, report_data.ensemble, number)
     title = "The result" if len(report_data.results.configurations) == 1 else "The choice and its test accuracy"
@@ -108,7 +109,7 @@ def _result(report_data: ReportData, number: str) -> Section:
 
 
 def _title(report_data: ReportData) -> str:
-    """What the report is about."""
+    """Return the title of a report: what it is about."""
     if report_data.ensemble is not None:
         return f"An ensemble of {count_of(report_data.n_seeds, 'network')}"
     if report_data.is_run:
@@ -118,7 +119,7 @@ def _title(report_data: ReportData) -> str:
 
 
 def _banner(report_data: ReportData) -> str:
-    """Plain text, on every page."""
+    """Return the text on every page of a quick write-up, else ""."""
     if not report_data.is_quick:
         return ""
     return (
@@ -127,7 +128,7 @@ def _banner(report_data: ReportData) -> str:
 
 
 def _notes(report_data: ReportData) -> tuple[Note, ...]:
-    """What the document answers, and what a reader must not miss."""
+    """Return the notes before the table of contents: a summary, and what a reader must not miss."""
     notes = []
     if report_data.is_quick:
         widths = listed([runs.title.split()[0] for runs in report_data.configurations])

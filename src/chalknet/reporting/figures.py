@@ -1,7 +1,7 @@
-"""Figures as plain data: panels of curves, matrices and heat maps, without anything of how they are drawn.
+"""Figures as plain data: panels of curves, matrices and heat maps.
 
-`chalknet.reporting.drawings.curves` draws them. A document keeps each of its figures as JSON too, so
-that every number in a picture can be read without the picture.
+`chalknet.reporting.drawings.curves` draws them. A document keeps each of its figures as JSON too,
+so that every number in a picture can be read without the picture.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ class Curve:
         label: name in the legend; "" keeps the curve out of it.
         x: horizontal positions.
         y: values, as many as x.
-        low: lower ends of a band (of a line) or of error bars (of points), as many as x. For example
-            the smallest value over the seeds, or the lower end of an interval. None for no band.
+        low: lower ends of a band (of a line) or of error bars (of points), as many as x. For
+            example the smallest value over the seeds, or the lower end of an interval. None for no
+            band.
         high: upper ends; given if and only if `low` is.
         style: "line" or "points".
         color: index in the palette. By default the index of the label among the figure's labels, so
@@ -116,7 +117,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A panel of counts in a grid, such as a confusion matrix. Each cell of the grid shows its count.
+    """A panel of counts in a grid, such as a confusion matrix. Each cell shows its count.
 
     Attributes:
         title: text above the panel.
@@ -178,7 +179,7 @@ class Figure:
     same_y: bool = False
 
     def json(self) -> str:
-        """Return the figure as JSON, with the kind of each panel; values that are not finite are null."""
+        """Return the figure as JSON with the kind of each panel; nan and infinity are null."""
         plain: dict[str, Any] = asdict(self)
         for panel, data in zip(self.panels, plain["panels"], strict=True):
             data["kind"] = type(panel).__name__.lower()
@@ -207,7 +208,7 @@ def learning_curves(history: Sequence[EpochRecord], title: str = "") -> Figure:
 
 
 def split_curves(histories: Sequence[Sequence[EpochRecord]], splits: Sequence[str], measure: str) -> tuple[Curve, ...]:
-    """Return one curve per split: the mean over the runs, with a band from the smallest to the largest.
+    """Return a curve per split: the mean over runs with a band from smallest to largest.
 
     Runs that stopped early are shown as far as all of them go. A split without scores is left out.
 

@@ -35,6 +35,7 @@ class WrittenDocument:
     stem: str
 
     def __repr__(self) -> str:
+        """Return the path of the HTML and a summary of the results."""
         return f"<{type(self).__name__} {self.html}: {self.results!r}>"
 
     @property
@@ -59,7 +60,8 @@ def refuse_foreign(folder: Path, stem: str, overwrite: bool = False) -> None:
         overwrite: whether such files may be replaced.
 
     Raises:
-        OutputError: STEM.html or STEM.pdf exists and chalknet did not write it, or it cannot be read.
+        OutputError: STEM.html or STEM.pdf exists and chalknet did not write it, or it cannot be
+            read.
     """
     page, paper = folder / f"{stem}.html", folder / f"{stem}.pdf"
     if overwrite or _is_own_page(page):
@@ -89,7 +91,8 @@ def _is_own_page(page: Path) -> bool:
 def document_files(document: Document, stem: str = "writeup") -> dict[str, bytes]:
     """Return the files of a document: name relative to its folder, with "/", -> content.
 
-    The files are STEM.html, STEM.pdf, tables/NAME.csv, figures/NAME.json and figures/NAME.svg or .png.
+    The files are STEM.html, STEM.pdf, tables/NAME.csv, figures/NAME.json and figures/NAME.svg or
+    .png.
 
     Args:
         document: what to write.

@@ -1,4 +1,4 @@
-"""The formulas of docs/derivation.md by label, as LaTeX, as Typst math (for the PDF) and as MathML (for HTML).
+"""The formulas of docs/derivation.md by label, as LaTeX, Typst math and MathML.
 
 They are stored in templates/formulas.json. `make docs` writes that file from the derivation with
 tools/write_formulas.py.

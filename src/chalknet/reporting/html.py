@@ -1,4 +1,4 @@
-"""Render a document as one HTML file, without scripts or network access, for light and dark pages and for print."""
+"""Render a document as one HTML file, without scripts, for screen and print."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def keep_symbols_whole(spans: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
 
 
 def _take_text(spans: list[dict[str, Any]], at: int, pattern: re.Pattern[str]) -> str:
-    """Remove what the pattern matches from a span of text and return it; "" where there is no such span."""
+    """Remove the match of a pattern from a span of text and return it; "" without such a span."""
     if not 0 <= at < len(spans) or spans[at]["kind"] != "text":
         return ""
     text = spans[at]["text"]

@@ -25,7 +25,8 @@ class Span:
 
     Attributes:
         kind: "text", "code", "emphasis", "strong", "symbol", "formula" or "reference".
-        text: what is shown, without markup; a symbol's name; a formula's label; "figure:NAME" and so on.
+        text: what is shown, without markup; a symbol's name; a formula's label; "figure:NAME" and
+            so on.
     """
 
     kind: str

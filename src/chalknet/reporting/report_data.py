@@ -1,7 +1,6 @@
-"""Everything that a document is made from, read once: a study's configurations, what their trainings gave, the
-comparisons.
+"""Collect everything that a document shows: the runs of a study, their comparison, and the samples.
 
-Sections take `ReportData` and make blocks of it; nothing in them reads a file or computes a statistic of its own.
+Sections make blocks of `ReportData`. They read no files and compute no statistics of their own.
 """
 
 from __future__ import annotations
@@ -34,23 +33,34 @@ from chalknet.studies.intervals import Interval
 from chalknet.studies.results import LabeledPredictions, RunResult, StudyResults
 from chalknet.studies.stopping_point import RESAMPLING_SEED, StoppingPoint, find_configuration_stopping_point
 
-MIN_IMAGES = 2  # from which a share has an interval
+MIN_IMAGES = 2  # samples that a fraction needs for an interval
 
 
 @dataclass(frozen=True, eq=False)
 class ConfigurationRuns:
-    """The finished trainings of one configuration, seed by seed.
+    """The finished runs of one configuration.
+
+    Everything by seed is in the order of `seeds`.
 
     Attributes:
-        name: in sentences: "500 hidden units", or "the network" if nothing varies.
+        configuration: what was trained.
+        name: in sentences, such as "500 hidden units"; "the network" if nothing varies.
         title: over tables and panels; the same.
-        is_complete: whether every seed is done.
-        correct: by split, (S, M) whether seed s is right about image m; a part that is empty or unknown is left out.
-        predictions: by part, each seed's; left out likewise.
-        stopping: the stopping point on the full curves, by what training watches or else by the validation loss; or
-            None, and then `stopping_missing_reason` says why.
-        curves: what the rules of docs/statistics.md find in its learning curves; None without validation samples, or
-            where the lengths of the runs differ.
+        seeds: seeds of the finished runs.
+        is_complete: whether every seed is finished.
+        histories: the records of all epochs, by seed.
+        kept_epochs: the epoch whose weights are kept, from 1 on, by seed.
+        seconds: training time, by seed.
+        trained: description of engine and precision, by seed.
+        machines: facts of the machine that trained, by seed.
+        correct: split -> (M,) bool by seed, whether the prediction for each sample is correct.
+            Splits that are empty or unknown are left out.
+        predictions: split -> predictions by seed; splits are left out likewise.
+        stopping: the best epoch by what training monitors, or else by the validation loss; None if
+            there is none.
+        stopping_missing_reason: why `stopping` is None.
+        curves: what the rules of docs/statistics.md find in its learning curves; None without
+            validation samples, or if the runs have different lengths.
     """
 
     configuration: Configuration
@@ -71,37 +81,38 @@ class ConfigurationRuns:
 
     @property
     def kept(self) -> tuple[EpochRecord, ...]:
-        """Of each seed the record of the epoch whose weights are kept."""
+        """The record of the kept epoch, by seed."""
         return tuple(history[epoch - 1] for history, epoch in zip(self.histories, self.kept_epochs, strict=True))
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The parts that there are scores of."""
+        """The splits that have scores."""
         return tuple(split for split in SPLITS if self.kept[0].scores(split) is not None)
 
     def scores(self, split: str) -> tuple[Scores, ...]:
-        """Of each seed the scores of a part where its weights are kept; empty where there is no such part."""
+        """Return the scores of a split at the kept epoch, by seed; () without scores."""
         found = [record.scores(split) for record in self.kept]
         return tuple(scores for scores in found if scores is not None)
 
     def values(self, split: str, measure: str) -> tuple[float, ...]:
-        """Of each seed one measure of a part."""
+        """Return one attribute of `Scores` of a split at the kept epoch, by seed."""
         return tuple(float(getattr(scores, measure)) for scores in self.scores(split))
 
     def mean(self, split: str, measure: str) -> float:
-        """The mean of a measure over the seeds, nan where there is none."""
+        """Return the mean of a measure over the seeds, nan without scores."""
         values = self.values(split, measure)
         return float(np.mean(values)) if values else float("nan")
 
 
 @dataclass(frozen=True, eq=False)
 class EnsembleResult:
-    """What the networks of an ensemble do as one, their probabilities averaged.
+    """The scores of an ensemble, whose predictions are the averaged probabilities of its networks.
 
     Attributes:
-        scores: of each part that there is.
-        predictions: by part; a part whose samples are not at hand is left out.
-        gains: by part, how much accuracy is above the members' mean; the interval's ends are nan without predictions.
+        scores: split -> scores, for each split that exists.
+        predictions: split -> predictions; splits whose samples are not available are left out.
+        gains: split -> accuracy of the ensemble minus the mean accuracy of its networks. The ends
+            of the interval are nan without predictions.
     """
 
     scores: Mapping[str, Scores]
@@ -111,32 +122,37 @@ class EnsembleResult:
 
 @dataclass(frozen=True, eq=False)
 class ReportData:
-    """What the sections of a document show.
+    """The data of one document.
 
     Attributes:
-        results: the study.
-        recipe: what its configurations share, or a run's own.
-        is_run: whether it is a single run's folder.
-        name: of the folder, for titles.
-        configurations: those with a finished training, in the order in which they were asked for.
-        comparison_split: "valid", or "test" where there is no validation part, or "" where configurations are judged by
-            neither.
-        comparison: of the complete configurations on that part; None with no complete configuration, or seeds with
-            images of their own.
-        chosen: the complete configuration with the highest mean accuracy on that part, which a single configuration is
-            too.
-        optimism: what the choice adds to the validation figure; None without a choice on a validation part.
+        results: the study; a single run is a study with one configuration.
+        recipe: what the configurations have in common, or the recipe of the run.
+        is_run: whether the document is about a single run.
+        name: name of the folder, for titles.
+        configurations: those with a finished run, in the order in which they were given.
+        comparison_split: the split that configurations are compared on: "valid", or "test" without
+            validation samples, or "" if neither has predictions.
+        comparison: the complete configurations compared on that split; None without a complete
+            configuration, or if each seed has samples of its own.
+        chosen: the complete configuration with the highest mean accuracy on that split.
+        optimism: how much the choice raises the validation accuracy of the chosen configuration;
+            None if nothing was chosen by validation.
+        test: test accuracy of the chosen configuration; None if it is unknown.
+        machine: facts of the machine that writes the document.
         findings: sentences about the comparison, by the rules of docs/statistics.md, with markup.
-        test: the chosen configuration's accuracy on the test part; None where there is none.
-        data, splits: the samples, read again, and the first seed's division; None where they could not be had, and
-            then `data_missing_reason` says why.
-        audit, checks: of the data; of the network's derivatives. formula_errors: by label, of each derivative formula.
-        machine: facts of the machine that wrote the document.
-        network: the chosen configuration's, of its first seed.
-        ensemble: of an ensemble's folder, whose networks are the seeds of the one configuration; else None.
-        is_quick: whether it is the quick form of the write-up.
+        data: the samples; None if they could not be read again.
+        splits: the splits of the first seed; None without `data`.
+        data_missing_reason: why `data` is None.
+        audit: the audit of the data and its splits.
+        checks: the gradient check of the whole network.
+        formula_errors: label of a formula -> relative error of its derivative.
+        network: the network of the chosen configuration's first seed.
+        ensemble: the result of an ensemble, whose networks are the seeds of the one configuration;
+            None if there is no ensemble.
+        is_quick: whether this is the quick form of the write-up.
         commands: lines that repeat it in a new folder.
-        command_with_seeds: returns the command that adds runs until there are so many seeds; None for a single run.
+        command_with_seeds: returns the command that adds runs until there are so many seeds; None
+            for a single run.
     """
 
     results: StudyResults
@@ -165,22 +181,22 @@ class ReportData:
 
     @property
     def complete(self) -> tuple[ConfigurationRuns, ...]:
-        """The configurations whose every seed is done."""
+        """The configurations with every seed finished."""
         return tuple(runs for runs in self.configurations if runs.is_complete)
 
     @property
     def n_seeds(self) -> int:
-        """Seeds that every configuration is to have."""
+        """Number of seeds per configuration, finished or not."""
         return len(self.results.seeds)
 
     @property
     def sizes(self) -> Mapping[str, int]:
-        """Samples of each part."""
+        """Split -> number of samples."""
         return self.results.data.split_sizes
 
     @property
     def varied(self) -> tuple[str, ...]:
-        """The fields that differ between configurations, in the order in which they were asked for."""
+        """The factors: recipe fields that differ between configurations, in the given order."""
         settings = [dict(config.settings) for config in self.results.configurations]
         names = list(dict.fromkeys(name for one in settings for name in one))
         return tuple(name for name in names if len({one.get(name) for one in settings}) > 1)
@@ -192,7 +208,7 @@ class ReportData:
 
     @property
     def tied(self) -> tuple[ConfigurationRuns, ...]:
-        """The other complete configurations whose mean on the judged part is the chosen one's."""
+        """The other complete configurations with the same mean accuracy as the chosen one."""
         if self.chosen is None:
             return ()
         split = self.comparison_split or "train"
@@ -200,16 +216,18 @@ class ReportData:
         return tuple(runs for runs in self.complete if runs is not self.chosen and _rounded_mean(runs, split) == best)
 
     def accuracy_of(self, runs: ConfigurationRuns) -> ConfigurationAccuracy | None:
-        """A configuration's accuracy on the judged part with its interval; None where no interval can be had."""
+        """Return the accuracy of a configuration with its interval, or None without an interval."""
         found = self.comparison.configurations if self.comparison is not None else ()
         return next((one for one in found if one.label == runs.name), None)
 
 
 def collect_report_data(results: StudyResults, machine: Mapping[str, Any], **more: Any) -> ReportData:
-    """Reads a study's finished runs, and compares its configurations.
+    """Read the finished runs of a study and compare its configurations.
 
     Args:
-        machine: facts of this machine. more: fields of `ReportData` that the study does not hold.
+        results: the study.
+        machine: facts of the machine that writes the document.
+        **more: fields of `ReportData` that the study does not have, such as the samples.
     """
     configurations = tuple(
         runs for config in results.configurations if (runs := _configuration_runs(results, config)) is not None
@@ -251,8 +269,10 @@ def collect_report_data(results: StudyResults, machine: Mapping[str, Any], **mor
 
 
 def _configuration_runs(results: StudyResults, config: Configuration) -> ConfigurationRuns | None:
-    """What a configuration's finished seeds gave; None where none is finished. What is large is dropped once it was
-    used.
+    """Return the finished runs of a configuration, or None if none is finished.
+
+    A run holds the loss of every validation sample after every epoch, which can be large. These
+    arrays are used here and not kept.
     """
     runs = results.finished_runs(config)
     if not runs:
@@ -267,7 +287,7 @@ def _configuration_runs(results: StudyResults, config: Configuration) -> Configu
         if len(known) == len(runs):
             predictions[split] = known
     correct = {split: tuple(one.correct for one in found) for split, found in predictions.items()}
-    if "valid" not in correct and first.valid_correct.shape[1]:  # a run whose samples are gone still knows these
+    if "valid" not in correct and first.valid_correct.shape[1]:  # stored with the run, so known without the samples
         correct["valid"] = tuple(run.valid_correct[run.kept_epoch - 1] for run in runs.values())
     correct = {split: found for split, found in correct.items() if len(found[0]) >= MIN_IMAGES}
     return ConfigurationRuns(
@@ -304,7 +324,7 @@ def _curve_findings(results: StudyResults, runs: Sequence[RunResult]) -> CurveFi
 
 
 def _curve(histories: Sequence[Sequence[EpochRecord]], split: str, measure: str) -> NDArray[np.float64]:
-    """(S, E) of one measure."""
+    """Return one measure of a split as (S, E) floats."""
     return np.array([[getattr(record.scores(split), measure) for record in history] for history in histories])
 
 
@@ -315,19 +335,19 @@ def _comparison_sentences(comparison: Comparison, comparison_split: str) -> tupl
 
 
 def _rounded_mean(runs: ConfigurationRuns, split: str) -> float:
-    """The mean accuracy without its last digits, so that equals are equal; of these the first is taken."""
+    """Return the mean accuracy, rounded so that rounding errors do not break ties."""
     return round(runs.mean(split, "accuracy"), 12)
 
 
 def _test_accuracy(chosen: ConfigurationRuns | None, same_images: bool) -> ConfigurationAccuracy | None:
-    """The chosen configuration's test accuracy with its interval, where its seeds share their images."""
+    """Return the test accuracy of a configuration, or None if seeds have different samples."""
     if chosen is None or "test" not in chosen.correct or not same_images:
         return None
     return configuration_accuracy(np.stack(chosen.correct["test"]), label=chosen.name)
 
 
 def _network(results: StudyResults, chosen: ConfigurationRuns) -> Classifier | None:
-    """The chosen configuration's first network; a model file that is gone or damaged costs its pictures alone."""
+    """Return the first network of a configuration, or None if its file is missing or damaged."""
     path = results.model_path(chosen.configuration)
     try:
         return None if path is None else load_model(path)

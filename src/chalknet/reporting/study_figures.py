@@ -1,4 +1,4 @@
-"""The figures of a study as plain data: learning curves, accuracy by factor, stopping points, confusion."""
+"""The figures of a study as plain data."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _stopping_mark(runs: ConfigurationRuns) -> Mark:
 
 
 def configuration_curves(report_data: ReportData, measure: str, splits: Sequence[str]) -> Figure:
-    """Return a panel per configuration: the mean over its seeds with a band from smallest to largest.
+    """Return a panel per configuration: means over seeds with a band from smallest to largest.
 
     Every panel marks the stopping point and the kept epoch.
     """
@@ -121,7 +121,7 @@ def _seed_curves(runs: ConfigurationRuns, split: str, measure: str) -> tuple[Cur
 
 
 def stopping_curves(report_data: ReportData) -> Figure:
-    """Return a panel per configuration: the monitored measure of each seed, with the stopping point.
+    """Return a panel per configuration: the monitored measure by seed, and the stopping point.
 
     The shade around a stopping point is its 95 % interval.
     """
@@ -162,8 +162,8 @@ def value_limits(
     """Return the ends of a vertical axis that cuts off a few epochs which would flatten all others.
 
     A loss axis ends a little above the losses of the first and the last epochs, so that spikes
-    between them are cut off. An accuracy axis begins at the lowest accuracy after the first tenth of
-    the epochs, so that curves near 90 % can be told apart.
+    between them are cut off. An accuracy axis begins at the lowest accuracy after the first tenth
+    of the epochs, so that curves near 90 % can be told apart.
 
     Returns:
         (low, high), or None where the axis can show every value.
@@ -206,9 +206,9 @@ def _values(records: Iterable[EpochRecord], splits: Sequence[str], measure: Call
 def accuracy_figures(report_data: ReportData) -> dict[str, Figure]:
     """Return the figures that show accuracy against what was varied, by their name in the document.
 
-    With one factor it is "accuracy", one point per configuration. With two factors it is "accuracy",
-    a line per value of the second factor, and "accuracy-map", a heat map, if both are numbers. For a
-    search, or with more factors, it is "trials", a panel per factor.
+    With one factor it is "accuracy", one point per configuration. With two factors it is
+    "accuracy", a line per value of the second factor, and "accuracy-map", a heat map, if both are
+    numbers. For a search, or with more factors, it is "trials", a panel per factor.
     """
     if len(report_data.complete) < 2 or not report_data.varied:
         return {}
@@ -228,7 +228,7 @@ def accuracy_figures(report_data: ReportData) -> dict[str, Figure]:
 
 
 def is_grid(report_data: ReportData) -> bool:
-    """Return whether two factors vary and most of their combinations are there, so that a table by both has values.
+    """Return whether two factors vary and most of their combinations are there.
 
     A search has few values in common between its trials, so its table would be a diagonal.
     """
@@ -324,7 +324,7 @@ def _mean_curve(
     *,
     with_interval: bool = True,
 ) -> Curve:
-    """Return the mean accuracy of each configuration, with 95 % intervals where all of them have one."""
+    """Return mean accuracies, with 95 % intervals if all configurations have one."""
     means = tuple(one.mean(report_data.comparison_split or "train", "accuracy") for one in runs)
     found = [interval for one in runs if (interval := report_data.accuracy_of(one)) is not None]
     if len(found) < len(runs) or not with_interval:
@@ -341,7 +341,7 @@ def _accuracy_label(report_data: ReportData) -> str:
 def _axis(
     report_data: ReportData, name: str, runs: Sequence[ConfigurationRuns]
 ) -> tuple[tuple[float, ...], str, tuple[str, ...]]:
-    """Return where configurations stand on the axis of a factor, its scale, and names where values are not numbers."""
+    """Return positions on the axis of a factor, its scale, and names if values are no numbers."""
     values = _distinct(report_data, name)
     if not _is_numeric(report_data, name):
         return tuple(float(values.index(_setting(one, name))) for one in runs), "linear", tuple(map(value_text, values))
@@ -351,7 +351,7 @@ def _axis(
 
 
 def _line_factors(report_data: ReportData) -> tuple[str, str]:
-    """Return the factor of the horizontal axis and that of the lines: a number with many values goes on the axis."""
+    """Return the factor of the axis and that of the lines; numbers go on the axis."""
     first, second = report_data.varied
 
     def rank(name: str) -> tuple[bool, int]:
@@ -361,7 +361,7 @@ def _line_factors(report_data: ReportData) -> tuple[str, str]:
 
 
 def _distinct(report_data: ReportData, name: str) -> list[Any]:
-    """Return the values of a factor among the complete configurations, in the order in which they were given."""
+    """Return the values of a factor among the complete configurations, in the given order."""
     return list(dict.fromkeys(_setting(runs, name) for runs in report_data.complete))
 
 
@@ -399,7 +399,7 @@ def confusion_figure(report_data: ReportData, predictions: Sequence[LabeledPredi
 
 
 def shown_configurations(report_data: ReportData) -> tuple[ConfigurationRuns, ...]:
-    """Return the complete configurations, or the best of many, in the order in which they were given."""
+    """Return the complete configurations, or the best of many, in the given order."""
     configurations = report_data.complete or report_data.configurations
     if len(configurations) <= MAX_PANELS:
         return configurations

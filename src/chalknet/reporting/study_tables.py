@@ -1,6 +1,4 @@
-"""The tables of a study as plain data; one row a configuration, a seed, a pair, a class, whatever the table is
-about.
-"""
+"""The tables of a study as plain data."""
 
 from __future__ import annotations
 
@@ -20,15 +18,15 @@ from chalknet.studies.configurations import value_text
 from chalknet.studies.results import LabeledPredictions
 from chalknet.studies.stopping_point import StoppingPoint
 
-MAX_SEED_COLUMNS = 5  # beyond, a table of seeds shows their mean, least and largest
-MAX_PAIRS = 28  # all pairs of eight configurations; beyond, those with the best configuration
-SHORT_SECONDS = 10.0
+MAX_SEED_COLUMNS = 5  # with more seeds, tables show their mean, smallest and largest value
+MAX_PAIRS = 28  # all pairs of 8 configurations; of more pairs, those with the best one are shown
+SHORT_SECONDS = 10.0  # below it, a time has two decimals
 MAX_CLASSES = 30  # rows of a table of classes
 MEASURE_NAMES = {"loss": "loss", "accuracy": "accuracy", "printed_loss": "printed loss"}
 
 
 def setup_table(report_data: ReportData) -> Table:
-    """Versions and machine: of the trainings where they are known, and of the document."""
+    """Return versions and machine of the document, and the backends of the runs."""
     facts = report_data.machine
     rows = [
         ("chalknet", str(facts["chalknet"])),
@@ -46,7 +44,7 @@ def setup_table(report_data: ReportData) -> Table:
 
 
 def data_facts_table(report_data: ReportData) -> Table:
-    """What the samples are."""
+    """Return source, digest, size, classes and splits of the data."""
     facts = report_data.results.data
     kind = "images" if report_data.has_images else "rows"
     shape = " x ".join(map(str, facts.sample_shape))
@@ -64,8 +62,9 @@ def data_facts_table(report_data: ReportData) -> Table:
 
 
 def seeds_table(runs: ConfigurationRuns) -> Table:
-    """One configuration as the original printed it, seed by seed: loss, accuracy and printed loss of each part, and
-    the time.
+    """Return the scores of one configuration, seed by seed, as the original write-up printed them.
+
+    The rows are loss, accuracy and printed loss of each split, and the training time.
     """
     rows = []
     for split in runs.splits:
@@ -80,8 +79,10 @@ def seeds_table(runs: ConfigurationRuns) -> Table:
 
 
 def configurations_table(report_data: ReportData) -> Table:
-    """Every complete configuration on the judged part: mean with its interval, each seed, the loss, the training
-    accuracy.
+    """Return a row per complete configuration with its scores on the comparison split.
+
+    The columns are the mean accuracy with its interval, each seed, the loss, the training accuracy
+    and the training time.
     """
     split = report_data.comparison_split
     name = SPLIT_NAMES.get(split, "training")
@@ -100,7 +101,7 @@ def configurations_table(report_data: ReportData) -> Table:
 
 
 def grid_table(report_data: ReportData) -> Table:
-    """Two varied fields as rows and columns: the mean accuracy on the judged part of each complete configuration."""
+    """Return the mean accuracy by two factors: one as rows, the other as columns."""
     first, second = report_data.varied
     settings = {runs.name: dict(runs.configuration.settings) for runs in report_data.complete}
     across = list(dict.fromkeys(value_text(values[second]) for values in settings.values()))
@@ -119,8 +120,9 @@ def grid_table(report_data: ReportData) -> Table:
 
 
 def pairs_table(report_data: ReportData) -> Table:
-    """Differences between complete configurations, with intervals, and p-values corrected by Holm's rule over all
-    pairs.
+    """Return the differences between complete configurations, with intervals and p-values.
+
+    The p-values are corrected by Holm's method over all pairs, also over those that are not shown.
     """
     pairs = shown_pairs(report_data)
     names = {runs.name: configuration_text(report_data, runs) for runs in report_data.complete}
@@ -141,7 +143,7 @@ def pairs_table(report_data: ReportData) -> Table:
 
 
 def shown_pairs(report_data: ReportData) -> tuple[PairwiseDifference, ...]:
-    """All pairs, or where they are many those with the best configuration."""
+    """Return all pairs, or of many pairs those with the best configuration."""
     comparison = report_data.comparison
     if comparison is None:
         return ()
@@ -160,16 +162,16 @@ def stopping_table(
     joined: bool = False,
     with_change: bool = False,
 ) -> Table:
-    """Return a row for each stopping point: where it is, and the mean accuracy of each part there and at the end.
+    """Return a row per stopping point: its epoch, and the mean accuracies there and at the end.
 
     Args:
-        found: labels and stopping points.
-        splits: whose accuracies are shown; a dash where a split has none.
-        head: of the column of labels.
+        found: names of configurations and their stopping points.
+        splits: whose accuracies are shown, with a dash where a split has none.
+        head: head of the column of names.
         with_seeds: whether each seed's own best epoch is shown.
-        digits: of a percentage.
-        joined: whether the two accuracies of a split share a column, as a terminal needs it.
-        with_change: whether the change of the validation accuracy after the best epoch is shown, with its interval.
+        digits: decimals of a percentage.
+        joined: whether the two accuracies of a split share a column, which suits a terminal.
+        with_change: whether to show the change of the validation accuracy after the best epoch.
     """
     rows = []
     for label, point in found:
@@ -206,7 +208,7 @@ def _change(point: StoppingPoint) -> str:
 
 
 def class_table(report_data: ReportData, predictions: Sequence[LabeledPredictions]) -> Table:
-    """Right answers class by class over all seeds, and what the class is most often taken for."""
+    """Return the accuracy of each class over all seeds, and its most frequent confusion."""
     counts = confusion_counts(predictions, len(report_data.results.data.class_names))
     names = report_data.results.data.class_names
     rows = []
@@ -223,7 +225,7 @@ def class_table(report_data: ReportData, predictions: Sequence[LabeledPrediction
 
 
 def confusion_counts(predictions: Sequence[LabeledPredictions], n_classes: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """(K, K) how often class k was taken for class j, added over the seeds."""
+    """Return (K, K) counts of class j predicted for class k, summed over the seeds."""
     counts = np.zeros((n_classes, n_classes), dtype=np.int64)
     for one in predictions:
         np.add.at(counts, (one.labels, one.predicted), 1)
@@ -231,7 +233,7 @@ def confusion_counts(predictions: Sequence[LabeledPredictions], n_classes: int) 
 
 
 def incomplete_table(report_data: ReportData) -> Table:
-    """Trainings by status, and where any failed or is missing the configurations they are of."""
+    """Return the number of runs by status, for each configuration with unfinished runs."""
     results = report_data.results
     rows = []
     for config in results.configurations:
@@ -246,12 +248,12 @@ def incomplete_table(report_data: ReportData) -> Table:
 
 
 def configuration_head(report_data: ReportData) -> str:
-    """The head of a column of configurations: the field where one varies."""
+    """Return the head of a column of configurations: the name of the factor if one varies."""
     return field_name(report_data.varied[0]) if len(report_data.varied) == 1 else "configuration"
 
 
 def configuration_text(report_data: ReportData, runs: ConfigurationRuns) -> str:
-    """A configuration in such a column: the field's value where one varies."""
+    """Return a configuration in such a column: the value of the factor if one varies."""
     settings = dict(runs.configuration.settings)
     if len(report_data.varied) != 1:
         return runs.name
@@ -260,16 +262,18 @@ def configuration_text(report_data: ReportData, runs: ConfigurationRuns) -> str:
     return f"{whole_number:,}" if type(whole_number) is int else value_text(value)
 
 
-percent2 = partial(percent, digits=2)  # as the original printed accuracies
-four = partial(fixed, digits=4)  # and losses
+# As the original write-up printed accuracies and losses.
+percent2 = partial(percent, digits=2)
+four = partial(fixed, digits=4)
 
 
 def seconds_text(value: float) -> str:
-    """To a tenth of a second, or a hundredth of a short time."""
+    """Return a time in seconds with one decimal, or with two if it is short."""
     return f"{fixed(value, 1 if value >= SHORT_SECONDS else 2)} s"
 
 
 def whole(value: float) -> str:
+    """Return a number without decimals."""
     return f"{value:.0f}"
 
 
@@ -326,7 +330,7 @@ def _shortened(names: Sequence[str]) -> str:
 
 
 def _shown_classes(counts: np.ndarray[Any, np.dtype[np.int64]]) -> list[int]:
-    """All classes, or the least accurate of many, in their own order."""
+    """Return the indices of all classes, or of the least accurate of many, in their own order."""
     if len(counts) <= MAX_CLASSES:
         return list(range(len(counts)))
     share = np.diag(counts) / np.maximum(counts.sum(axis=1), 1)

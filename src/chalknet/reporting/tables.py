@@ -42,7 +42,8 @@ class Table:
         """Return the table as plain text, with names aligned left and numbers aligned right.
 
         Args:
-            width: columns of the terminal. In a table that is wider, each name has a line of its own.
+            width: columns of the terminal. In a table that is wider, each name has a line of its
+                own.
         """
         cells = [[printable(cell) for cell in row] for row in (self.columns, *self.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
@@ -74,7 +75,7 @@ def data_table(data: Dataset, splits: Splits) -> Table:
 
 
 def statistics_table(run: Run) -> Table:
-    """Return loss and accuracy of each split at the kept epoch, with the training time, as the write-up prints them."""
+    """Return loss and accuracy of each split at the kept epoch, and the training time."""
     kept, n_epochs = run.kept, len(run.history)
     rows = [(SPLIT_NAMES[split], *score_cells(kept.scores(split))) for split in SPLITS]
     title = f"After {count_of(kept.epoch, 'epoch')}"
@@ -106,7 +107,7 @@ def gradient_table(checks: Sequence[GradientCheck], digits: int = 12) -> Table:
 
 
 def score_cells(scores: Scores | None) -> tuple[str, str, str]:
-    """Return loss, accuracy and printed loss as the original write-up printed them; dashes without scores."""
+    """Return loss, accuracy and printed loss as text, or dashes without scores."""
     if scores is None:
         return (DASH, DASH, DASH)
     return (f"{scores.loss:.4f}", f"{100 * scores.accuracy:.2f} %", f"{scores.printed_loss:.4f}")

@@ -1,7 +1,7 @@
 """Render a document as a PDF with Typst.
 
-The text reaches Typst as JSON, which templates/document.typ reads, so that no character of it can be
-taken for markup.
+The text reaches Typst as JSON, which templates/document.typ reads, so that no character of it can
+be taken for markup.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from chalknet.reporting.document import Document
 from chalknet.reporting.document_view import Picture, document_view, draw_pictures, encode_utf8
 from chalknet.reporting.formulas import FORMULAS, symbol
 
-# Characters in the fonts that come with Typst: Latin, Greek, Cyrillic, punctuation, arrows, mathematical signs.
+# Characters in the fonts that come with Typst: Latin, Greek, Cyrillic, punctuation, arrows,
+# mathematical signs.
 COVERED = ((0x20, 0x24F), (0x370, 0x3FF), (0x400, 0x4FF), (0x2010, 0x2027), (0x2030, 0x205E), (0x2190, 0x22FF))
 ALSO_COVERED = "\n\u202f€ℓ−·"
 N_LONGEST = 4  # longest cells of a column, from which its width is measured

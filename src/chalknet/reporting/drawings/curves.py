@@ -1,4 +1,4 @@
-"""Draw figures with matplotlib: panels of curves, matrices and heat maps, for white paper or a dark page."""
+"""Draw figures with matplotlib: panels of curves, matrices and heat maps."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def draw(figure: Figure, theme: Theme = LIGHT, width: float | None = None) -> Dr
 
 
 def _settings(theme: Theme, width: float | None) -> Any:
-    """Return the matplotlib settings for one figure; without a width, the user's font sizes are kept."""
+    """Return the settings for one figure; without a width, the user's font sizes are kept."""
     sizes = {
         "font.size": PAGE_FONT_SIZE,
         "axes.titlesize": PAGE_FONT_SIZE * 1.1,
@@ -218,7 +218,7 @@ def _set_scales(axes: Axes, panel: Panel) -> None:
 
 
 def _are_apart(values: Sequence[float]) -> bool:
-    """Return whether sorted values are so few and so far apart that each can have a tick of its own."""
+    """Return whether sorted values are few and far apart, so that each can have a tick."""
     gaps = [after - before for before, after in pairwise(values)]
     return 0 < len(gaps) < MAX_NAMED_TICKS and min(gaps) >= MIN_TICK_GAP * (values[-1] - values[0])
 
@@ -282,7 +282,7 @@ def _count_cells(matrix: Matrix) -> tuple[list[list[float]], list[list[str]]]:
 
 
 def _fraction_cells(panel: HeatMap) -> tuple[list[list[float]], list[list[str]]]:
-    """Return the shade in [0, 1] and the text of each cell; shades span the values that there are."""
+    """Return the shade in [0, 1] and the text of each cell; shades span the known values."""
     known = [value for row in panel.values for value in row if value is not None]
     low, high = min(known, default=0.0), max(known, default=1.0)
     span = (high - low) or 1.0

@@ -52,8 +52,8 @@ def show_images(
     """Show images drawn at random, in gray, each with its class as title.
 
     Args:
-        data: images (N, H, W). uint8 is shown on the scale 0 to 255. Other values are shown on 0 to 1
-            if they lie in this range, else from the smallest to the largest value.
+        data: images (N, H, W). uint8 is shown on the scale 0 to 255. Other values are shown on 0 to
+            1 if they lie in this range, else from the smallest to the largest value.
         rows: rows of the grid. By default 2, or one per class with `by_class`.
         columns: columns of the grid. With fewer images than cells, the grid is smaller.
         seed: seed of the random choice; the same seed shows the same images.
@@ -112,8 +112,8 @@ def choose_images(
 def sample_sheet(data: Dataset, indices: IntArray, *, seed: int, rows: int = 2, columns: int = 5) -> Drawing:
     """Draw images chosen at random, each with its class, without images of one value only.
 
-    A letter such as an I can fill its whole image and then looks like an empty square, which tells a
-    reader nothing. Where there are too few other images, such images are shown too.
+    A letter such as an I can fill its whole image and then looks like an empty square, which tells
+    a reader nothing. Where there are too few other images, such images are shown too.
 
     Args:
         data: images (N, H, W).
@@ -325,7 +325,7 @@ def _shown_range(data: Dataset) -> tuple[float, float]:
 
 
 def _gray(image: NDArray[Any], low: float, high: float, step: int) -> NDArray[np.uint8]:
-    """Return the image as (h, w) uint8: step x step pixels averaged to one, low is 0 and high is 255."""
+    """Return (h, w) uint8: step x step pixels averaged to one, low is 0, high is 255."""
     height, width = (max(side // step, 1) for side in image.shape)
     tall, wide = min(step, image.shape[0]), min(step, image.shape[1])
     # Halves: the difference of two float64 can overflow, that of their halves cannot.

@@ -59,7 +59,7 @@ def default_settings() -> Iterator[None]:
 
 
 def drawing_bytes(drawing: Drawing, kind: str) -> bytes:
-    """Return the content of a picture file; equal drawings give equal bytes with one version of matplotlib.
+    """Return the content of a picture file; equal drawings give equal bytes.
 
     Args:
         drawing: a matplotlib figure.
@@ -68,10 +68,11 @@ def drawing_bytes(drawing: Drawing, kind: str) -> bytes:
     from matplotlib import rc_context
 
     buffer = io.BytesIO()
-    # Without a salt, the ids in an SVG are random. Letters are stored as shapes, so that the picture
-    # does not depend on the fonts of its reader.
+    # Without a salt, the ids in an SVG are random. Letters are stored as shapes, so that the
+    # picture does not depend on the fonts of its reader.
     with rc_context({"svg.hashsalt": "chalknet", "svg.fonttype": "path"}), warnings.catch_warnings():
-        # A letter that the font lacks is drawn as a box. The reader sees it, so no warning is needed.
+        # A letter that the font lacks is drawn as a box. The reader sees it, so no warning is
+        # needed.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support .* natively")
         drawing.savefig(buffer, format=kind, dpi=PIXELS_PER_INCH, metadata=KINDS[kind])

@@ -16,8 +16,8 @@ class Theme:
         ink: letters and axes.
         grid: grid lines.
         mark: lines across a panel.
-        curves: colors of curves (Okabe and Ito's palette, which color-blind readers can tell apart).
-            Those with the most contrast on this page come first.
+        curves: colors of curves (Okabe and Ito's palette, which color-blind readers can tell
+            apart). Those with the most contrast on this page come first.
         shades: colors of the smallest and the largest value of a matrix.
     """
 
@@ -63,7 +63,8 @@ DARK = Theme(
 )
 
 
-# Placeholder colors, all different, for an SVG that is drawn once and painted for each kind of page.
+# Placeholder colors, all different, for an SVG that is drawn once and painted for each kind of
+# page.
 TEMPLATE = Theme(
     paper="#fe0001",
     legend="#fe0002",
