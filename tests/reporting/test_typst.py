@@ -4,12 +4,16 @@ import re
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 from demonstration import demonstration
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
+from study_factory import make_report_data
 
 from chalknet.reporting.document import Code, Document, Findings, FormulaBlock, Note, Paragraph, Section, TableBlock
+from chalknet.reporting.documents import writeup_document
 from chalknet.reporting.markup import code, escape
 from chalknet.reporting.tables import Table
 from chalknet.reporting.typst import _covered, document_pdf
@@ -137,3 +141,24 @@ def test_the_pdf_has_the_text_of_the_document(pdf, extracted):
         "chalknet writeup --data glyphs",
     ):
         assert part in text
+
+
+def largest_gap(page):
+    """The longest run of rows without ink between header and footer, as a fraction of the rows there."""
+    gray = np.asarray(Image.open(page).convert("L"))
+    height = len(gray)
+    rows = (gray[int(0.09 * height) : int(0.92 * height)] < 200).any(axis=1)
+    inked = np.flatnonzero(np.concatenate([[True], rows, [True]]))
+    return (np.diff(inked).max() - 1) / len(rows)
+
+
+@pytest.mark.slow
+def test_no_page_of_the_writeup_has_a_large_gap(tmp_path):
+    """Figures and long tables float, so the text after them fills the page."""
+    if shutil.which("pdftoppm") is None:
+        pytest.skip("pdftoppm is not here; on Debian: apt install poppler-utils")
+    (tmp_path / "d.pdf").write_bytes(document_pdf(writeup_document(make_report_data("hidden=100,500,1000,2000"))))
+    subprocess.run(["pdftoppm", "-r", "30", "-png", "d.pdf", "page"], cwd=tmp_path, check=True)
+    *pages, _last = sorted(tmp_path.glob("page-*.png"))
+    assert len(pages) > 6
+    assert {page.name: largest_gap(page) for page in pages if largest_gap(page) > 0.25} == {}
