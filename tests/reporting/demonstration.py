@@ -143,12 +143,12 @@ def hidden_blocks():
         Findings(
             (
                 "2000 units beat 100 by **2.4 points** (95 % interval 1.6 to 3.2).",
-                "500, 1000 and 2000 units *cannot be told apart*: largest difference 0.5 points, interval -0.4 to 1.3.",
+                "500, 1000 and 2000 units *do not differ significantly*: at most by 0.5 points, interval -0.4 to 1.3.",
             )
         ),
         FigureBlock(
             "confusion",
-            Figure("", (Matrix("", "told as", "true letter", LETTERS, LETTERS, counts),)),
+            Figure("", (Matrix("", "predicted letter", "true letter", LETTERS, LETTERS, counts),)),
             "Test images by true and predicted letter; shades go by square roots.",
             "A matrix with nearly all counts on its diagonal.",
         ),

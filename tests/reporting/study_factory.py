@@ -26,11 +26,17 @@ RECIPE = Recipe().with_settings(train_size=160, valid_size=40, epochs=30)
 
 
 def make_results(*vary, recipe=RECIPE, sizes=SIZES, shape=(6, 5), statuses=None, errors=None, lengths=None, **changes):
-    """A study over such lines as "hidden=5,9" in which wider is better, up to noise.
+    """Return the results of a study over lines such as "hidden=5,9"; later configurations are better, up to noise.
 
-    statuses: (position of the configuration, seed) -> what it is instead of "done". lengths: of each seed's history, by
-        its
-    number, of trainings that stopped early.
+    Args:
+        *vary: what varies, as on the command line.
+        recipe: what the configurations have in common.
+        sizes: split -> number of samples.
+        shape: shape of a sample.
+        statuses: (index of the configuration, seed) -> status of the run instead of "done".
+        errors: (key of the configuration, seed) -> error of a failed run.
+        lengths: seed -> number of epochs, for runs that stopped early.
+        **changes: other fields of the specification.
     """
     spec = StudySpec(recipe, tuple(map(parse_vary, vary)), **changes)
     configs = grid_configurations(spec)
@@ -51,10 +57,10 @@ def make_results(*vary, recipe=RECIPE, sizes=SIZES, shape=(6, 5), statuses=None,
 
 
 def make_run(place, seed, sizes, n_epochs, images_of):
-    """A training: its loss falls, its validation loss has its minimum at two thirds of the epochs."""
+    """Return a run whose training loss falls and whose validation loss is lowest at two thirds of the epochs."""
     rng = np.random.default_rng([7, place, seed])
-    share = min(0.7 + 0.06 * place, 0.95)
-    splits = {split: predictions(rng, sizes[split], share, images_of) for split in ("valid", "test")}
+    rate = min(0.7 + 0.06 * place, 0.95)
+    splits = {split: predictions(rng, sizes[split], rate, images_of) for split in ("valid", "test")}
     accuracy = {split: None if one is None else one.accuracy for split, one in splits.items()}
     history = []
     for epoch in range(1, n_epochs + 1):
@@ -84,11 +90,11 @@ def make_run(place, seed, sizes, n_epochs, images_of):
     )
 
 
-def predictions(rng, n, share, images_of):
+def predictions(rng, n, rate, images_of):
     if not n:
         return None
     labels = np.random.default_rng(images_of).integers(0, len(LETTERS), n)
-    wrong = rng.random(n) > share
+    wrong = rng.random(n) > rate
     predicted = np.where(wrong, (labels + 1) % len(LETTERS), labels)
     confidence = rng.uniform(0.5, 1.0, n).astype(np.float32)
     true = np.where(wrong, 1 - confidence, confidence).astype(np.float32)
@@ -96,12 +102,12 @@ def predictions(rng, n, share, images_of):
 
 
 def make_report_data(*vary, gone="The samples could not be read again: made.npz: no such file.", more=None, **changes):
-    """The same, gathered for a document without its samples."""
+    """Return the data of a document about such a study, without its samples."""
     return collect_report_data(make_results(*vary, **changes), MACHINE, data_missing_reason=gone, **(more or {}))
 
 
 def texts(document):
-    """All that a reader of a document reads, block by block."""
+    """Return all texts of a document, block by block."""
     found = [document.title, document.subtitle, document.banner, *(note.text for note in document.notes)]
     for block in document.blocks():
         table = getattr(block, "table", None)

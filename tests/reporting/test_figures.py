@@ -178,7 +178,7 @@ def test_the_first_three_colors_stand_out_on_their_page():
 
 
 def test_a_matrix_shows_every_count():
-    matrix = Matrix("", "told as", "true", ("a", "b"), ("a", "b"), ((120, 0), (3, 99)))
+    matrix = Matrix("", "predicted", "true", ("a", "b"), ("a", "b"), ((120, 0), (3, 99)))
     texts = [text.get_text() for text in draw(Figure("", (matrix,))).axes[0].texts]
     assert texts == ["120", "·", "3", "99"]
 

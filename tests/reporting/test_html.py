@@ -175,8 +175,8 @@ def test_a_symbol_keeps_on_its_line_what_touches_it():
 @given(st.lists(st.tuples(st.sampled_from(("text", "symbol", "code")), st.text("a )(\u0301", max_size=30))))
 def test_symbols_take_the_text_that_touches_them(pieces):
     spans = [{"kind": kind, "text": text} for kind, text in pieces]
-    told = [f"{span.get('before', '')}{span['text']}{span.get('after', '')}" for span in keep_symbols_whole(spans)]
-    assert "".join(told) == "".join(text for _, text in pieces)
+    shown = [f"{span.get('before', '')}{span['text']}{span.get('after', '')}" for span in keep_symbols_whole(spans)]
+    assert "".join(shown) == "".join(text for _, text in pieces)
 
 
 def test_what_no_file_of_text_may_hold_is_shown_as_missing():

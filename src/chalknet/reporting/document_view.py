@@ -255,8 +255,8 @@ def _column_kind(at: int, cells: tuple[str, ...]) -> str:
     """Return the kind of a column: "number" (right), "name" (left) or "long" (left, broken)."""
     if any(len(cell) > LONG_CELL for cell in cells[1:]):
         return "long"
-    told = [cell for cell in cells[1:] if cell and cell != DASH]
-    return "number" if at and all(NUMERIC.match(cell) for cell in told) else "name"
+    filled = [cell for cell in cells[1:] if cell and cell != DASH]
+    return "number" if at and all(NUMERIC.match(cell) for cell in filled) else "name"
 
 
 encode_utf8 = partial(str.encode, encoding="utf-8", errors="replace")

@@ -163,7 +163,7 @@ def value_limits(
 
     A loss axis ends a little above the losses of the first and the last epochs, so that spikes
     between them are cut off. An accuracy axis begins at the lowest accuracy after the first tenth
-    of the epochs, so that curves near 90 % can be told apart.
+    of the epochs, so that curves near 90 % are visibly different.
 
     Returns:
         (low, high), or None where the axis can show every value.
