@@ -1,4 +1,4 @@
-"""The Multi-Bootstrap: seeds and images drawn again together, images the same for all configurations."""
+"""The Multi-Bootstrap: resample seeds and images; images are shared by all configurations."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from numpy.typing import NDArray
 from chalknet.errors import ConfigError
 from chalknet.studies.correctness import FloatArray, checked_configurations
 
-BLOCK = 500  # resamples at a time: (500, M) weights fit the cache of today's processors for some thousand images
+# Number of resamples at a time. (500, M) weights fit into the cache for a few thousand images.
+BLOCK = 500
 
 
 @dataclass(frozen=True)
 class ChoiceOptimism:
-    """What choosing the best of several configurations on validation figures adds to the winner's figure.
+    """How much a validation accuracy gains from being the best of several.
 
     Attributes:
-        chosen: the label of the configuration with the highest mean validation accuracy (the first of equals).
+        chosen: the label of the configuration with the highest mean validation accuracy (the first
+            if several are equal).
         accuracy: its mean validation accuracy.
-        optimism: by how much the choice flatters it, in the unit of accuracy (0.01 is one point).
+        optimism: the expected excess of that accuracy over the true one, as a fraction (0.01 is one
+            percentage point).
         corrected: accuracy - optimism.
-        win_rate: for each label, the share of resamples in which that configuration wins.
+        win_rate: for each label, the fraction of resamples in which that configuration is the best.
     """
 
     chosen: str
@@ -40,27 +43,31 @@ def multi_bootstrap(
     *,
     n_resamples: int = 10_000,
 ) -> FloatArray:
-    """Mean accuracies of the configurations in resamples of seeds and images.
+    """Return mean accuracies of the configurations in resamples of seeds and images.
 
         accuracy_r = v_r^T C w_r / (S M),   v_r ~ Multinomial(S; 1/S, ..., 1/S),   w_r ~ Multinomial(M; 1/M, ..., 1/M)
 
-    The images' weights w_r are the same for all configurations; the seeds' weights v_r are drawn for each configuration
-    anew. The spread of a configuration's column, or of the difference of two columns, estimates the sampling error;
-    over few seeds it is
-    too small by (S-1)/S in the seeds' part and too large in the rest's part (docs/statistics.md).
+    The weights w_r of the images are the same for all configurations; the weights v_r of the seeds
+    are drawn separately for each. The standard deviation of a column, or of the difference of two
+    columns, estimates the standard error. With few seeds its seed component is too small by the
+    factor (S-1)/S, and its residual component too large (docs/statistics.md).
 
     Args:
-        configurations: by label or in order, each (S, M) bool or numbers in [0, 1]; S may differ between
+        configs: by label or in order, each (S, M) bool or numbers in [0, 1]; S may differ between
             configurations.
-        rng: where the resamples come from.
+        rng: draws the resamples.
         n_resamples: R.
+
     Returns:
         (R, number of configurations) float64.
+
     Raises:
         ShapeError, DataError: see `checked_configurations`.
         ConfigError: n_resamples < 1.
-    Source: Sellam et al., The MultiBERTs, ICLR 2022, section 4; Owen, Annals of Applied Statistics 1 (2007), on its
-        bias.
+
+    Source:
+        Sellam et al., The MultiBERTs, ICLR 2022, section 4.
+        On its bias: Owen, Annals of Applied Statistics 1 (2007).
     """
     arrays = list(checked_configurations(configs).values())
     if n_resamples < 1:
@@ -83,9 +90,10 @@ def multi_bootstrap(
 
 
 def _counts(rng: np.random.Generator, n_resamples: int, n: int) -> NDArray[np.int64]:
-    """(n_resamples, n): how often each of n is drawn in n draws with replacement; every row sums to n."""
+    """Return (n_resamples, n): how often each of n items is drawn in n draws with replacement."""
     drawn = rng.integers(0, n, (n_resamples, n), dtype=np.int64)
-    drawn += np.arange(0, n_resamples * n, n)[:, None]  # one range of numbers a row, so that one count serves all rows
+    # Each row gets its own range of numbers, so that one bincount counts all rows.
+    drawn += np.arange(0, n_resamples * n, n)[:, None]
     return np.bincount(drawn.ravel(), minlength=n_resamples * n).reshape(n_resamples, n)
 
 
@@ -95,24 +103,29 @@ def choice_optimism(
     *,
     n_resamples: int = 2_000,
 ) -> ChoiceOptimism:
-    """How much choosing the best configuration on validation flatters its validation accuracy.
+    """Estimate by how much choosing the best configuration inflates its validation accuracy.
 
         optimism = mean over resamples r of (accuracy_r[k_r] - accuracy[k_r]),   k_r the best configuration of resample
         r
 
-    The configurations as found play the truth, the resamples play the study: what the winner of a resample gains over
-        its own
-    figure as found is what the winner as found gained over its true figure. Where one configuration is far ahead it is
-    0; with one configuration it is 0. Among configurations that are truly equal it comes out too small, for their
-    figures as
-    found differ already (docs/statistics.md has the measured shares).
+    The measured accuracies play the part of the truth, and each resample the part of a study. The
+    estimate is 0 for a single configuration and near 0 if one is far ahead. If configurations are
+    truly equal it is too small, because their measured accuracies differ already
+    (docs/statistics.md has the measured ratios).
 
     Args:
-        valid_correct: by label, each (S, M) on the same validation images; rng: where the resamples come from.
+        valid_correct: by label, each (S, M) on the same validation images.
+        rng: draws the resamples.
+        n_resamples: number of resamples.
+
     Raises:
-        As `multi_bootstrap`.
-    Source: the optimism of Efron, Journal of the American Statistical Association 78 (1983), section 7, applied to a
-        choice; Cawley and Talbot, Journal of Machine Learning Research 11 (2010), on over-fitting in model selection.
+        ShapeError, DataError, ConfigError: as `multi_bootstrap`.
+
+    Source:
+        The optimism of Efron, Journal of the American Statistical Association 78 (1983), section 7,
+            applied to a choice.
+        On overfitting in model selection: Cawley and Talbot, Journal of Machine Learning Research
+            11 (2010).
     """
     configs = checked_configurations(valid_correct)
     labels = list(configs)

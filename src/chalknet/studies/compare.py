@@ -1,10 +1,9 @@
-"""Configurations compared: each one's accuracy and every pair's difference, with intervals that carry seeds and images.
+"""Compare configurations: the accuracy of each and the difference of each pair, with intervals.
 
-The method is two-way random effects at every number of seeds; the coverage table in docs/statistics.md is the reason,
-and shows the Multi-Bootstrap beside it. Images are always paired: all seeds of all configurations are scored on the
-same images. Seeds are not paired by default: seed 3 of one configuration has nothing to do with seed 3 of another when
-they
-start from different weights.
+The method is a two-way random-effects model at every number of seeds. The coverage table in
+docs/statistics.md is the reason, and shows the Multi-Bootstrap beside it. Images are always paired,
+since all runs are scored on the same images. Seeds are not paired by default: seed 3 of one
+configuration has nothing in common with seed 3 of another if their weights differ in shape.
 """
 
 from __future__ import annotations
@@ -32,21 +31,27 @@ from chalknet.studies.random_effects import (
 )
 
 SEEDS_AND_IMAGES = "seeds and images"
-IMAGES_ALONE = "images alone"  # one seed says nothing about seeds
+IMAGES_ALONE = "images alone"  # a single seed says nothing about the variance between seeds
 SEEDS_OF_ONE = "images and the seeds of one configuration"
 
 
 @dataclass(frozen=True)
 class ConfigurationAccuracy:
-    """A configuration's mean accuracy over its seeds, in [0, 1].
+    """The mean accuracy of a configuration over its seeds, in [0, 1], with its interval.
 
     Attributes:
-        accuracy, low, high, level: the mean and its interval.
-        variance_sources: what the interval carries: "seeds and images", or "images alone" with one seed.
-        by_seed: the accuracy of each seed, which no average hides.
-        standard_error, df: of the mean, and the degrees of freedom of its variance.
-        seed_sd: estimated standard deviation of the true accuracy between seeds; 0 where the estimate of its square is
-            negative, nan with one seed.
+        label: the label of the configuration.
+        accuracy: the mean over seeds and images.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        level: confidence level of the interval, in (0, 1).
+        variance_sources: which random effects the interval accounts for: "seeds and images", or
+            "images alone" with one seed.
+        by_seed: the accuracy of each seed.
+        standard_error: of the mean.
+        df: degrees of freedom of its variance.
+        seed_sd: estimated standard deviation of the true accuracy between seeds; 0 if the estimate
+            of its square is negative, nan with one seed.
         n_images: M.
     """
 
@@ -65,19 +70,27 @@ class ConfigurationAccuracy:
 
 @dataclass(frozen=True)
 class Difference:
-    """By how much the first configuration is better than the second; negative where it is worse.
+    """The accuracy of a first configuration minus that of a second, in [-1, 1], with its interval.
 
     Attributes:
-        first, second: their labels.
-        difference, low, high, level: of accuracies, so in [-1, 1], and the interval of this pair alone.
-        p_value: two-sided, of no difference: Student's t of difference / standard_error with df; McNemar's exact one
-            where both configurations are a single run of right and wrong answers.
-        variance_sources: what the interval carries.
-        standard_error, df: of the difference.
-        seed_variance, image_variance, rest_variance: the parts of one seed's difference on one image, summed over both
-            configurations where seeds are not paired; unbiased estimates cut off at 0; nan where seeds cannot be told
-            from rest.
-        n_seeds, n_images: S of each configuration, and M.
+        first: the label of the first configuration.
+        second: the label of the second configuration.
+        difference: mean accuracy of the first minus that of the second.
+        low: lower end of the interval of this pair alone.
+        high: upper end of the interval of this pair alone.
+        level: confidence level of the interval, in (0, 1).
+        p_value: two-sided, of no difference, from Student's t of difference / standard_error with
+            df; from McNemar's exact test if each configuration is a single run.
+        variance_sources: which random effects the interval accounts for.
+        standard_error: of the difference.
+        df: degrees of freedom of its variance.
+        seed_variance: variance component of the seeds, for one seed and one image. Without paired
+            seeds it is the sum over both configurations. Components are unbiased estimates, with
+            negative ones set to 0; nan with one seed.
+        image_variance: variance component of the images.
+        rest_variance: variance of the residual.
+        n_seeds: number of seeds of each configuration.
+        n_images: M.
     """
 
     first: str
@@ -99,7 +112,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class PairwiseDifference:
-    """One pair of a comparison: `first` has the higher mean; told apart where Holm's corrected p is below 1 - level."""
+    """A pair of a comparison, the configuration with the higher mean first.
+
+    Attributes:
+        difference: the difference and its interval.
+        holm_p: the p-value with Holm's correction over all pairs.
+        significantly_different: whether holm_p is below 1 - level.
+    """
 
     difference: Difference
     holm_p: float
@@ -108,15 +127,16 @@ class PairwiseDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All configurations and all pairs of them.
+    """The accuracies of all configurations and the differences of all pairs.
 
     Attributes:
-        configurations: best mean first, as first named among equals.
+        configurations: by descending mean; equal ones in their given order.
         pairs: every pair once, the better configuration first, in the order of `configurations`.
-        groups: sets of labels, best first, of which no two can be told apart, as large as can be; every configuration
-            is in one, and a configuration may be in several, since "cannot be told apart" does not pass on from pair to
-            pair.
-        correction: the rule that corrected the p-values for the number of pairs.
+        groups: the largest sets of labels without a significant difference between any two, best
+            first. Every configuration is in at least one set. It can be in several, because "no
+            significant difference" is not transitive.
+        level: confidence level.
+        correction: how p-values are corrected for the number of pairs.
     """
 
     configurations: tuple[ConfigurationAccuracy, ...]
@@ -128,8 +148,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class RequiredSampleSize:
-    """What it would take to tell a difference from none: seeds a configuration, and images; None: as many as there
-    are do.
+    """The seeds or images that would make a difference significant.
+
+    Attributes:
+        seeds: seeds per configuration, or None if the present number suffices.
+        images: number of images, or None if the present number suffices.
     """
 
     seeds: int | None
@@ -137,15 +160,22 @@ class RequiredSampleSize:
 
 
 def configuration_accuracy(correct: Any, *, label: str = "", level: float = 0.95) -> ConfigurationAccuracy:
-    """Mean accuracy over seeds with an interval that carries the seeds and the finite set of images.
+    """Return the mean accuracy over seeds, with an interval for other seeds and other images.
 
-    Two-way random effects on the logit scale (`accuracy_limits`); with one seed Wilson's interval of its images.
+    It is the two-way random-effects interval on the logit scale (`accuracy_limits`); with one seed,
+    Wilson's interval for its images.
 
     Args:
-        correct: (S, M) bool or numbers in [0, 1], a row a seed; level: in (0, 1).
+        correct: (S, M) bool or numbers in [0, 1]; row s is a seed.
+        label: the label of the configuration.
+        level: confidence level, in (0, 1).
+
     Raises:
-        ShapeError, DataError: see `checked_correct`. ConfigError: level is not in (0, 1).
-    Source: docs/statistics.md, sections 2 and 3.
+        ShapeError, DataError: see `checked_correct`.
+        ConfigError: level is not in (0, 1).
+
+    Source:
+        docs/statistics.md, sections 2 and 3.
     """
     values = checked_correct(correct)
     squares = mean_squares(values)
@@ -168,6 +198,7 @@ def configuration_accuracy(correct: Any, *, label: str = "", level: float = 0.95
 
 
 def _seed_variance(squares: MeanSquares) -> float:
+    """Return the estimated variance of the true accuracy between seeds, at least 0."""
     return max(float(squares.seeds - squares.rest), 0.0) / squares.n_images
 
 
@@ -179,21 +210,28 @@ def difference(
     paired_seeds: bool = False,
     level: float = 0.95,
 ) -> Difference:
-    """The difference of two configurations' mean accuracies, on the same images, with its interval and p-value.
+    """Return the difference of two mean accuracies on the same images, with interval and p-value.
 
-    Unpaired: the seeds' variances of both configurations are added, and images are compared by the configurations'
-        means on them.
-    Paired: the matrix first - second is one set of S x M values with its own mean squares. Pairing is meant where seed
-    s of both configurations shares what moves the accuracy; unpaired intervals are then too wide rather than too
-    narrow. Pairing where nothing is shared costs half of the degrees of freedom.
+    Without pairing, the seed variances of both configurations are added, and images are compared by
+    their means over seeds. With pairing, the matrix first - second is one set of S x M values with
+    its own mean squares. Pair seeds if seed s of both configurations shares what affects the
+    accuracy; unpaired intervals are then too wide rather than too narrow. Pairing seeds that share
+    nothing costs half of the degrees of freedom.
 
     Args:
-        first, second: (S, M) and (S', M) bool or numbers in [0, 1]; S = S' if paired_seeds.
-        level: of the interval, in (0, 1).
+        first: (S, M) bool or numbers in [0, 1].
+        second: (S', M) bool or numbers in [0, 1]; S' = S if seeds are paired.
+        labels: the labels of the two.
+        paired_seeds: whether seed s is paired with seed s.
+        level: confidence level of the interval, in (0, 1).
+
     Raises:
-        ShapeError, DataError: see `checked_configurations`; ShapeError too for paired seeds of different numbers.
+        ShapeError: see `checked_configurations`; also if paired seeds differ in number.
+        DataError: see `checked_configurations`.
         ConfigError: level is not in (0, 1), or the two labels are equal.
-    Source: docs/statistics.md, section 4.
+
+    Source:
+        docs/statistics.md, section 4.
     """
     if labels[0] == labels[1]:
         raise ConfigError(f"the two configurations need different labels, got {labels[0]!r} twice.")
@@ -228,12 +266,14 @@ def difference(
 
 
 def _variance_sources(n_seeds: tuple[int, int]) -> str:
+    """Return which random effects an interval of a difference accounts for, in words."""
     if max(n_seeds) == 1:
         return IMAGES_ALONE
     return SEEDS_AND_IMAGES if min(n_seeds) > 1 else SEEDS_OF_ONE
 
 
 def _p_value(value: float, spread: Spread, configs: tuple[FloatArray, FloatArray]) -> float:
+    """Return the two-sided p-value of no difference."""
     runs = [config[0] for config in configs if len(config) == 1 and np.isin(config, (0.0, 1.0)).all()]
     if len(runs) == 2:
         return mcnemar(*runs).p_value
@@ -243,7 +283,7 @@ def _p_value(value: float, spread: Spread, configs: tuple[FloatArray, FloatArray
 
 
 def _variance_parts(by_image: FloatArray, parts: Sequence[MeanSquares]) -> tuple[float, float, float]:
-    """Variances of seed, image and rest of a difference, from the variance of its means an image."""
+    """Return the variance components of a difference: seeds, images and residual."""
     if any(part.n_seeds == 1 for part in parts):
         return float("nan"), float("nan"), float("nan")
     of_rest = sum(float(part.rest) / part.n_seeds for part in parts)
@@ -257,15 +297,17 @@ def _variance_parts(by_image: FloatArray, parts: Sequence[MeanSquares]) -> tuple
 def compare_configurations(
     configs: Mapping[str, Any] | Sequence[Any], *, paired_seeds: bool = False, level: float = 0.95
 ) -> Comparison:
-    """Every configuration's accuracy, every pair's difference, p-values corrected by Holm's rule, and who cannot be
-    told apart.
+    """Compare all configurations and all pairs, with Holm's correction for the number of pairs.
 
     Args:
-        configurations: by label or in order, each (S, M) bool or numbers in [0, 1], on the same images.
+        configs: by label or in order, each (S, M) bool or numbers in [0, 1], on the same images.
         paired_seeds: see `difference`.
-        level: of every interval, and 1 - level the chance of any false "told apart" over all pairs.
+        level: confidence level of every interval. 1 - level is the chance of any false significant
+            difference over all pairs.
+
     Raises:
-        ShapeError, DataError: see `checked_configurations` and `difference`. ConfigError: level is not in (0, 1).
+        ShapeError, DataError: see `checked_configurations` and `difference`.
+        ConfigError: level is not in (0, 1).
     """
     values, level = checked_configurations(configs), checked_level(level)
     summaries = sorted(
@@ -285,12 +327,14 @@ def compare_configurations(
 def groups_without_difference(
     labels: Sequence[str], pairs: Sequence[PairwiseDifference]
 ) -> tuple[tuple[str, ...], ...]:
-    """The largest sets of labels of which no two are told apart, each in the order of labels.
+    """Return the largest sets of labels without a significant difference between any two.
 
-    They are the maximal cliques of the relation "not told apart".
+    They are the maximal cliques of the relation "no significant difference".
 
-    Source: Piepho, Journal of Computational and Graphical Statistics 13 (2004), on letters for such sets; Bron and
-        Kerbosch, Communications of the ACM 16 (1973), for the search.
+    Source:
+        Piepho, Journal of Computational and Graphical Statistics 13 (2004), on letters for such
+            sets.
+        Bron and Kerbosch, Communications of the ACM 16 (1973), for the search.
     """
     alike: dict[str, set[str]] = {label: set() for label in labels}
     for pair in pairs:

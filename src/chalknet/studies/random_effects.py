@@ -1,16 +1,17 @@
-"""Two-way random effects: what of a mean varies with the seeds, what with the images, and the rest.
+"""Two-way random effects: how much of a mean varies with the seeds, with the images, and the rest.
 
-    value_si = mean + seed_s + image_i + rest_si,    S seeds, M images, one value a pair
+    value_si = mean + seed_s + image_i + rest_si,    S seeds, M images, one value per pair
 
     mean squares:  MS_seed  = M sum_s (row mean - mean)^2 / (S-1)        expectation  var_rest + M var_seed
                    MS_image = S sum_i (column mean - mean)^2 / (M-1)                  var_rest + S var_image
-                   MS_rest  = what is left / ((S-1)(M-1))                             var_rest
+                   MS_rest  = remaining sum of squares / ((S-1)(M-1))                 var_rest
     variance of the mean:  var_seed/S + var_image/M + var_rest/(SM),  estimated by (MS_seed + MS_image - MS_rest)/(SM)
 
-Arrays may carry leading axes, one element a study, so that thousands of simulated studies are worked out at once.
-Formulas and the reasons for the constants: docs/statistics.md.
-Source: Searle, Casella and McCulloch, Variance Components (1992), section 4.4; for readers x cases, which are seeds x
-images here, Roe and Metz, Academic Radiology 4 (1997).
+Arrays may have leading axes, with one element per study, so that thousands of simulated studies are
+computed at once. docs/statistics.md has the formulas and the reasons for the constants.
+
+Source: Searle, Casella and McCulloch, Variance Components (1992), section 4.4. For readers x cases,
+which are seeds x images here: Roe and Metz, Academic Radiology 4 (1997).
 """
 
 from __future__ import annotations
@@ -26,17 +27,24 @@ from chalknet.errors import ConfigError, ShapeError
 from chalknet.studies.correctness import FloatArray
 from chalknet.studies.intervals import Interval, wilson_limits
 
-# Two constants of `variance_of_mean`, chosen by simulation with normal effects so that 95 % intervals cover 93 to 97 %
-# at three seeds, and closer to 95 % at more, whatever the shares of seeds, images and rest.
-MAX_REDUCTION = 0.75  # of the rest's part, where the seeds' estimated variance is negative
-SEED_DF_FRACTION = 0.5  # of the seeds' degrees of freedom that count while images carry part of the variance
+# Two constants of `variance_of_mean`. They were chosen by simulation with normal effects, so that 95 %
+# intervals cover 93 to 97 % with three seeds and come closer to 95 % with more, whatever the
+# variance components of seeds, images and residual are.
+MAX_REDUCTION = 0.75  # at most this fraction of the residual part is subtracted
+SEED_DF_FRACTION = 0.5  # this fraction of the seeds' degrees of freedom counts in the formula of df
 
 
 @dataclass(frozen=True, eq=False)
 class MeanSquares:
-    """The analysis of variance of S x M values; float64 arrays of the leading axes' shape, () for one study.
+    """The analysis of variance of S x M values.
 
-    seeds and rest are nan with one seed, which says nothing about seeds.
+    Attributes:
+        n_seeds: S.
+        n_images: M.
+        mean: (...) float64, () for one study, as are the others.
+        seeds: MS_seed; nan with one seed.
+        images: MS_image.
+        rest: MS_rest; nan with one seed.
     """
 
     n_seeds: int
@@ -49,19 +57,25 @@ class MeanSquares:
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """The estimated variance of a mean and its degrees of freedom; float64 arrays of one shape."""
+    """The estimated variance of a mean and its degrees of freedom.
+
+    Attributes:
+        variance: float64 array.
+        df: float64 array of the same shape.
+    """
 
     variance: FloatArray
     df: FloatArray
 
 
 def mean_squares(values: FloatArray) -> MeanSquares:
-    """The mean squares of seeds, images and rest, by the formulas at the top of this file.
+    """Return the mean squares of seeds, images and rest, by the formulas at the top of this file.
 
     Args:
         values: (..., S, M) float64, S >= 1 seeds, M >= 2 images.
+
     Raises:
-        ShapeError: fewer than two axes, no seed, or fewer than two images.
+        ShapeError: the array has fewer than two axes, no seed, or fewer than two images.
     """
     if values.ndim < 2 or values.shape[-2] < 1 or values.shape[-1] < 2:
         raise ShapeError(f"values must be (S, M) with S >= 1 seeds and M >= 2 images, got {values.shape}.")
@@ -70,7 +84,7 @@ def mean_squares(values: FloatArray) -> MeanSquares:
 
 
 def mean_squares_of(by_seed: FloatArray, by_image: FloatArray, sum_of_squares: FloatArray) -> MeanSquares:
-    """`mean_squares` from the means a seed (..., S), the means an image (..., M) and the sums of squares (...)."""
+    """Return `mean_squares` from means by seed (..., S), means by image (..., M), sums of squares."""
     n_seeds, n_images = by_seed.shape[-1], by_image.shape[-1]
     mean = by_seed.mean(axis=-1)
     between_seeds = n_images * np.square(by_seed - mean[..., None]).sum(axis=-1)
@@ -90,37 +104,43 @@ def mean_squares_of(by_seed: FloatArray, by_image: FloatArray, sum_of_squares: F
 
 
 def spread_of_mean(squares: MeanSquares) -> Spread:
-    """Variance and degrees of freedom of the mean of one set of S x M values; with one seed, of its images alone."""
+    """Return the variance of the mean of S x M values; with one seed, that due to images alone."""
     images_part = squares.images / (squares.n_seeds * squares.n_images)
     return variance_of_mean(images_part, squares.n_images, [squares])
 
 
 def spread_of_difference(by_image: FloatArray, configs: Sequence[MeanSquares]) -> Spread:
-    """Variance and degrees of freedom of the difference of two means over the same images and independent seeds.
+    """Return the variance of the difference of two means with shared images, independent seeds.
 
     Args:
-        by_image: (..., M), the difference of the two configurations' means an image.
-        configurations: the mean squares of the two.
+        by_image: (..., M), for each image the difference of the means over seeds.
+        configs: the mean squares of the two configurations.
     """
     n_images = by_image.shape[-1]
     return variance_of_mean(by_image.var(axis=-1, ddof=1) / n_images, n_images, configs)
 
 
 def variance_of_mean(images_part: FloatArray, n_images: int, configs: Sequence[MeanSquares]) -> Spread:
-    """Variance and Satterthwaite's degrees of freedom of a mean, or of a difference of two, from its parts.
+    """Return the variance and degrees of freedom of a mean, or of a difference of two means.
 
-    I = the variance over images of what is averaged over seeds, / M, which carries the images and the rest;
-    A_c = MS_seed/(S_c M) and B_c = MS_rest/(S_c M) of configuration c, so that A_c - B_c estimates var_seed/S_c without
-    bias. With A and B their sums over the configurations (one configuration for a mean, two for a difference):
+    Let I be the variance over images of what is averaged over seeds, divided by M; it includes the
+    image component and the residual. Let A_c = MS_seed/(S_c M) and B_c = MS_rest/(S_c M) for
+    configuration c, so that A_c - B_c is an unbiased estimate of var_seed/S_c. With A and B their
+    sums over the configurations (one for a mean, two for a difference):
 
         V       = I + max(A - B, -0.75 min(B, I))
-        df_seed = A^2 / sum_c(A_c^2 / (S_c+1)) - 2, kept between the smallest S_c - 1 and the sum of S_c - 1
+        df_seed = A^2 / sum_c(A_c^2 / (S_c+1)) - 2, limited to [smallest S_c - 1, sum of S_c - 1]
         df      = V^2 / (I^2/(M-1) + A^2/(0.5 df_seed) + sum_c B_c^2/((S_c-1)(M-1))), at least df_seed
 
     Args:
-        images_part: I, (...); n_images: M; configurations: those with one seed add nothing.
-    Source: Satterthwaite, Biometrics Bulletin 2 (1946); df_seed is the second formula of Welch, Biometrika 34 (1947).
-        The bound 0.75 and the factor 0.5 are chalknet's own: docs/statistics.md.
+        images_part: I, (...).
+        n_images: M.
+        configs: the mean squares of each configuration; those with one seed add nothing.
+
+    Source:
+        Satterthwaite, Biometrics Bulletin 2 (1946); df_seed is the second formula of Welch,
+            Biometrika 34 (1947). The bound 0.75 and the factor 0.5 are chalknet's own:
+            docs/statistics.md.
     """
     several = [config for config in configs if config.n_seeds > 1]
     if not several:
@@ -139,13 +159,13 @@ def variance_of_mean(images_part: FloatArray, n_images: int, configs: Sequence[M
 
 
 def _ratio(top: FloatArray, bottom: FloatArray, otherwise: float) -> FloatArray:
-    """top / bottom, and `otherwise` where bottom is 0, which is where nothing varies."""
+    """Return top / bottom, or `otherwise` where bottom is 0, which means that nothing varies."""
     positive = bottom > 0.0
     return np.where(positive, top / np.where(positive, bottom, 1.0), otherwise)
 
 
 def mean_limits(mean: FloatArray, spread: Spread, level: float) -> tuple[FloatArray, FloatArray]:
-    """mean -+ t sqrt(V), t the (1+level)/2 quantile of Student's distribution with the spread's degrees of freedom.
+    """Return mean -+ t sqrt(V), with t the (1+level)/2 quantile of Student's distribution.
 
     Raises:
         ConfigError: level is not in (0, 1).
@@ -155,10 +175,15 @@ def mean_limits(mean: FloatArray, spread: Spread, level: float) -> tuple[FloatAr
 
 
 def mean_interval(values: FloatArray, level: float) -> Interval:
-    """The mean of (S, M) values of seeds and images, or of one value a seed (S,), with its interval.
+    """Return the mean of values with its interval.
 
-    Two-way random effects where there are images; else Student's t over the seeds, of which one alone has no interval.
-    Nor has a mean that is not finite.
+    Args:
+        values: (S, M), for two-way random effects of seeds and images; or (S,), for Student's t
+            over the seeds.
+        level: confidence level, in (0, 1).
+
+    Returns:
+        The limits are nan if there is only one value, or one that is not finite.
     """
     value, checked = float(values.mean()) if values.size else float("nan"), checked_level(level)
     if values.ndim == 2:
@@ -173,39 +198,50 @@ def mean_interval(values: FloatArray, level: float) -> Interval:
     return Interval(value, float(low), float(high), level, variance_sources)
 
 
-def gain_of_averaging(together: Any, members: Any, level: float = 0.95) -> Interval:
-    """How much more often some networks are right together than each by itself in the mean, on the same images.
+def gain_of_averaging(ensemble: Any, members: Any, level: float = 0.95) -> Interval:
+    """Return how much more often an ensemble is correct than its members on average.
 
-        mean of d_m -+ t s_d / sqrt(M),   d_m = together_m - (1/S) sum_s member_sm
+        mean of d_m -+ t s_d / sqrt(M),   d_m = ensemble_m - (1/S) sum_s member_sm
 
-    with t the (1+level)/2 quantile of Student's distribution with M - 1 degrees of freedom. The networks are taken as
-    they are: the interval says how far the gain would move with other images, and not with other networks.
+    t is the (1+level)/2 quantile of Student's distribution with M - 1 degrees of freedom. The
+    interval accounts for other images; the networks are taken as given.
 
     Args:
-        together: (M,) whether they are right together, M >= 2. members: (S, M) whether each is.
+        ensemble: (M,) bool, whether the ensemble is correct, M >= 2.
+        members: (S, M) bool, whether each member is correct.
+        level: confidence level, in (0, 1).
+
     Raises:
-        ShapeError: of other shapes.
+        ShapeError: the shapes are others.
     """
-    one, each = np.asarray(together, dtype=np.float64), np.asarray(members, dtype=np.float64)
+    one, each = np.asarray(ensemble, dtype=np.float64), np.asarray(members, dtype=np.float64)
     if one.ndim != 1 or len(one) < 2 or each.ndim != 2 or each.shape[1] != len(one):
-        raise ShapeError(f"together must be (M,) and members (S, M) with M >= 2, got {one.shape} and {each.shape}.")
+        raise ShapeError(f"ensemble must be (M,) and members (S, M) with M >= 2, got {one.shape} and {each.shape}.")
     return mean_interval((one - each.mean(axis=0))[None], level)
 
 
 def accuracy_limits(squares: MeanSquares, level: float) -> tuple[FloatArray, FloatArray]:
-    """The interval of an accuracy, made on the logit scale, so that it stays in [0, 1] and is lopsided near 1.
+    """Return the interval of an accuracy on the logit scale, which stays in [0, 1].
 
-        logit(p) -+ t sqrt(V) / (p (1-p)),  turned back by the logistic function       (delta method)
+        logit(p) -+ t sqrt(V) / (p (1-p)),  transformed back by the logistic function       (delta method)
 
-    With one seed, and where nothing varies (p is 0 or 1), it is Wilson's interval of M images.
+    It is asymmetric near 0 and 1. With one seed, and if nothing varies (p is 0 or 1), it is
+    Wilson's interval for M images.
 
     Args:
-        squares: of values in [0, 1]; level: in (0, 1).
+        squares: the mean squares of values in [0, 1].
+        level: confidence level, in (0, 1).
+
     Returns:
-        low, high: (...).
+        low: (...) float64.
+        high: (...) float64.
+
     Raises:
         ConfigError: level is not in (0, 1).
-    Source: Agresti, Categorical Data Analysis (2013), section 3.1.6, for the logit and the delta method.
+
+    Source:
+        Agresti, Categorical Data Analysis (2013), section 3.1.6, for the logit and the delta
+            method.
     """
     p, spread = squares.mean, spread_of_mean(squares)
     of_images = wilson_limits(p, squares.n_images, checked_level(level))
@@ -222,7 +258,7 @@ def accuracy_limits(squares: MeanSquares, level: float) -> tuple[FloatArray, Flo
 
 
 def checked_level(level: float) -> float:
-    """level, or ConfigError where it is not between 0 and 1."""
+    """Return level; raises ConfigError unless it is between 0 and 1."""
     if not 0.0 < level < 1.0:
         raise ConfigError(f"level must be a number between 0 and 1, such as 0.95, got {level!r}.")
     return level

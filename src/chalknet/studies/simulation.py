@@ -1,12 +1,14 @@
-"""Simulated classifiers whose true accuracy is known: what the statistics are tried on before they are believed.
+"""Simulated classifiers with a known true accuracy, on which the statistics are tested.
 
-    right_si  where  z_si < mu + a_s + b_i,    z_si ~ N(0, 1),  a_s ~ N(0, sigma_seed^2),  b_i ~ N(0, sigma_image^2),
+    correct_si  if  z_si < mu + a_s + b_i,    z_si ~ N(0, 1),  a_s ~ N(0, sigma_seed^2),  b_i ~ N(0, sigma_image^2)
 
-but for a share `easy` of the images, which everyone has right. Over all seeds and images the accuracy is then
+A fraction `easy` of the images is always classified correctly. Over all seeds and images the
+accuracy is
 
     easy + (1 - easy) Phi(mu / sqrt(1 + sigma_seed^2 + sigma_image^2)).
 
-Source: the probit model with crossed random effects, as in Agresti, Categorical Data Analysis (2013), section 13.3.
+Source: the probit model with crossed random effects, as in Agresti, Categorical Data Analysis
+(2013), section 13.3.
 """
 
 from __future__ import annotations
@@ -22,19 +24,22 @@ from scipy import special
 from chalknet.errors import ConfigError
 
 DIFFICULTIES = ("graded", "hard")
-GRADED_IMAGE_SD = 3.0  # "graded": from always right to always wrong; nearly every seed agrees on most images
-HARD_IMAGE_SD = 1.0  # "hard": most images easy, and on the others seeds often disagree
-HARD_FACTOR = 2.5  # images that are not easy, as a multiple of 1 - accuracy
-ALWAYS = np.float32(1e6)  # stands for an image that everyone has right
+# "graded" images range from always correct to always wrong; seeds agree on most of them.
+GRADED_IMAGE_SD = 3.0
+# Most "hard" images are easy; on the others seeds often disagree.
+HARD_IMAGE_SD = 1.0
+HARD_FACTOR = 2.5  # fraction of images that are not easy, as a multiple of 1 - accuracy
+ALWAYS = np.float32(1e6)  # the effect of an image that every seed classifies correctly
 
 
 @dataclass(frozen=True)
 class Population:
-    """Seeds and images from which studies are drawn.
+    """The distribution of seeds and images from which studies are drawn.
 
     Attributes:
-        easy: share of images that everyone has right.
-        image_sd, seed_sd: sigma_image and sigma_seed, on the scale of z.
+        easy: fraction of images that every seed classifies correctly.
+        image_sd: sigma_image, on the scale of z.
+        seed_sd: sigma_seed, on the scale of z.
     """
 
     easy: float
@@ -43,16 +48,18 @@ class Population:
 
 
 def population(accuracy: float, seed_spread: float, difficulty: str, n_images: int) -> Population:
-    """A population in which classifiers of this accuracy vary by so much between seeds.
+    """Return a population in which classifiers have this accuracy and vary this much between seeds.
 
     Args:
         accuracy: in (0, 1).
-        seed_spread: standard deviation of the true accuracy between seeds as a multiple of sqrt(p(1-p)/M), the error
-            of one run on M images; to first order, since accuracies saturate.
+        seed_spread: standard deviation of the true accuracy between seeds, as a multiple of
+            sqrt(p(1-p)/M), the standard error of one run on M images; to first order, since
+            accuracies saturate.
         difficulty: "graded" or "hard"; see the constants of this file.
         n_images: M.
+
     Raises:
-        ConfigError: an argument out of range.
+        ConfigError: an argument is out of range.
     """
     if difficulty not in DIFFICULTIES or not 0.0 < accuracy < 1.0 or seed_spread < 0.0:
         raise ConfigError(f"expected accuracy in (0, 1), seed_spread >= 0 and difficulty one of {DIFFICULTIES}.")
@@ -68,14 +75,20 @@ def population(accuracy: float, seed_spread: float, difficulty: str, n_images: i
 def simulate(
     accuracies: Sequence[float], of: Population, n_seeds: int, n_images: int, rng: np.random.Generator
 ) -> list[NDArray[np.bool_]]:
-    """One study: a configuration for each of the accuracies, on the same images, each with seeds of its own.
+    """Simulate a study: one configuration per accuracy, on the same images, with independent seeds.
 
     Args:
-        accuracies: the configurations' true accuracies over all seeds and images, above `of.easy` and below 1.
+        accuracies: the true accuracies of the configurations, above `of.easy` and below 1.
+        of: the population.
+        n_seeds: number of seeds of each configuration.
+        n_images: number of images.
+        rng: draws the study.
+
     Returns:
-        For each configuration (n_seeds, n_images) bool, True where right.
+        For each configuration (n_seeds, n_images) bool, True if correct.
+
     Raises:
-        ConfigError: an accuracy out of range.
+        ConfigError: an accuracy is out of range.
     """
     if not all(of.easy < accuracy < 1.0 for accuracy in accuracies):
         raise ConfigError(f"accuracies must lie between the share of easy images ({of.easy:.3f}) and 1.")
