@@ -135,6 +135,7 @@ def curve_findings(
         valid_losses: S arrays (E, M), the loss of each validation image after each epoch, where all seeds share the
             images. Without it the interval of the rise covers the seeds alone.
         level: of both intervals, in (0, 1).
+
     Raises:
         ShapeError, DataError, ConfigError: as `final_gap` and `loss_rise`.
     """
@@ -165,6 +166,7 @@ def final_gap(curves: Curves, valid_correct: Any = None, *, level: float = 0.95)
         curves: of all seeds.
         valid_correct: (S, M) bool or numbers in [0, 1], or None.
         level: of the interval, in (0, 1).
+
     Raises:
         ShapeError: valid_correct has another number of seeds.
         DataError: as `checked_correct`.
@@ -185,6 +187,7 @@ def settling_epoch(curve: Any, tolerance: float) -> int:
     Args:
         curve: (E,) finite values.
         tolerance: largest absolute distance from the final value, >= 0.
+
     Raises:
         ShapeError: the curve is not (E,) with E >= 1.
     """

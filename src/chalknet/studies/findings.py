@@ -161,6 +161,7 @@ def required_sample_size(
         alpha: two-sided level of the test, in (0, 1).
         power: wanted probability of detection, in (0, 1).
         size: true difference to detect, a difference of accuracies; the one that was found if None.
+
     Returns:
         The required sizes; None if there is nothing to plan with: one seed, or a difference below 0.05 points.
     Source: Chow, Shao and Wang, Sample Size Calculations in Clinical Research (2008), chapter 3, with a second source
@@ -194,6 +195,7 @@ def detectable_difference(difference: Difference, n_seeds: int, *, alpha: float,
         n_seeds: seeds per configuration, at least 2.
         alpha: two-sided level of the test, in (0, 1).
         power: wanted probability of detection, in (0, 1).
+
     Returns:
         A difference of accuracies, > 0; nan if the variance between seeds is not known.
     """

@@ -59,6 +59,7 @@ def loss_rise(
         valid_losses: S arrays (E, M), the losses of the M images that all seeds share; None where each seed has images
             of its own, or they are not known.
         level: of the interval, in (0, 1).
+
     Raises:
         ShapeError: valid_losses does not fit valid_loss. ConfigError: the level.
     """

@@ -84,6 +84,7 @@ def stopping_point(
         rng: draws the resamples.
         monitor: "valid_loss" or "valid_accuracy".
         resamples: of the bootstrap.
+
     Raises:
         ShapeError: there is no run, lengths differ, validation scores are missing, or losses and correct do not fit.
     """
