@@ -1,15 +1,16 @@
-"""`ChalkClassifier` beside scikit-learn's `MLPClassifier`: `python benchmarks/classifier.py [--tuned FILE] [-o FILE]`.
+"""Compare `ChalkClassifier` with scikit-learn's `MLPClassifier`: `python benchmarks/classifier.py [-o FILE]`.
 
-At their defaults, on small tables: `MLPClassifier` also behind a `StandardScaler`, which `ChalkClassifier` has inside.
-Each trains on the same four fifths of a table and is tried on the last, for every fifth and every seed.
+Both use their default settings on small tables. `MLPClassifier` is also measured after a
+`StandardScaler`, because `ChalkClassifier` scales by itself. Each trains on four fifths of a table and
+is tested on the rest, for every fifth and every seed.
 
-With --tuned also at settings that a random search chose, with the same number of trials for both, on images too. The
-first trial is at the defaults. Each is judged on validation samples of the training part alone; the test part is looked
-at once, by the winner.
+With --tuned FILE, both are also tuned by a random search with the same number of trials, on images
+too. The first trial uses the defaults. Trials are scored on validation samples of the training
+samples only, and only the best one is tested.
 
-Fits that are timed run one after the other in this process on one BLAS thread, in an order that turns; trials of a
-search share the cores. The interval of a difference is Student's over the pairs of one split, with Nadeau and Bengio's
-correction for training parts that overlap. Times are medians.
+Timed fits run one after the other in this process on one BLAS thread, in changing order; the trials
+of a search share the cores. The interval of a difference is Student's over pairs of the same split,
+with Nadeau and Bengio's correction for training samples that splits share. Times are medians.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ SEEDS, FOLDS, LEVEL = 3, 5, 0.95
 
 
 def measured(model: BaseEstimator, x: Any, y: Any, train: Any, test: Any) -> list[float]:
-    """Accuracy, log loss and seconds of fit."""
+    """Return accuracy, log loss and seconds to fit of a classifier on one split."""
     started = time.perf_counter()
     model.fit(x[train], y[train])
     seconds = time.perf_counter() - started
@@ -62,7 +63,7 @@ def measured(model: BaseEstimator, x: Any, y: Any, train: Any, test: Any) -> lis
 
 
 def results_of(x: Any, y: Any) -> dict[str, Any]:
-    """By classifier, (seeds x folds, 3) measurements."""
+    """Return (seeds x folds, 3) measurements by classifier."""
     found: dict[str, list[list[float]]] = {name: [] for name in MAKERS}
     names = list(MAKERS)
     for seed in range(SEEDS):
@@ -74,9 +75,14 @@ def results_of(x: Any, y: Any) -> dict[str, Any]:
 
 
 def difference(ours: Any, theirs: Any, ratio: float = 1 / (FOLDS - 1)) -> dict[str, float]:
-    """Mean of ours - theirs, and the half width of its interval (Nadeau and Bengio, Machine Learning 52, 2003).
+    """Return the mean difference of two accuracies and the half width of its 95 % interval.
 
-    ratio: of test to training samples.
+    Args:
+        ours: accuracies of one classifier.
+        theirs: accuracies of the other, on the same splits.
+        ratio: number of test samples divided by that of training samples.
+
+    Source: Nadeau and Bengio, Inference for the generalization error, Machine Learning 52 (2003).
     """
     gaps = ours - theirs
     n = len(gaps)
@@ -98,7 +104,7 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def tables_measured() -> dict[str, Any]:
-    """The summary of every table, printed as it is done."""
+    """Measure all tables; print and return the summary of each."""
     tables = {}
     for table, load in TABLES.items():
         tables[table] = summary(results_of(*load(return_X_y=True)))
@@ -114,7 +120,7 @@ def tables_measured() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Trials:
-    """How much is done: trials of a search, splits into training and test part, images of each part."""
+    """The amount of work: trials of a search, splits, and images for training and for test."""
 
     n_trials: int = 10
     n_splits: int = 5
@@ -122,14 +128,16 @@ class Trials:
 
 
 QUICK = Trials(2, 2, 120)
-VALIDATION_SHARE = 0.25  # of the training part, by which the trials on images and digits are judged
-SMALL_FOLDS = 3  # by which they are judged on smaller tables
-SMALL = 1_000  # samples of a table that is one of these
+# Fraction of the training samples on which trials are scored, for images and digits.
+VALIDATION_FRACTION = 0.25
+# Folds for the same on tables of fewer than SMALL samples.
+SMALL_FOLDS = 3
+SMALL = 1_000
 IMAGE_SHAPE = (28, 28)
 OURS_TUNED, THEIRS_TUNED = "ChalkClassifier, tuned", "MLPClassifier, tuned"
 OURS_ON_IMAGES = "ChalkClassifier(image_shape=(28, 28))"
 
-# What is searched: of each the settings that its documentation treats as the ones to choose.
+# The search spaces: the settings that the documentation of each classifier says to choose.
 OUR_SPACE = {
     "hidden": [(128,), (256,), (512,), (256, 128)],
     "learning_rate": loguniform(1e-3, 1e-2),
@@ -149,7 +157,7 @@ THEIR_SPACE = {
 
 
 def tuned_sets(letters: Path, n_images: int) -> dict[str, tuple[Any, Any, list[tuple[Any, Any]], str]]:
-    """By name: rows, labels, the n-th split into training and test part for every n, and what it is."""
+    """Return for each set its rows, labels, splits into training and test samples, and description."""
     glyphs, real = chalknet.load_data("glyphs"), chalknet.load_data(letters)
     about = f"{n_images:,} of its images train and {n_images:,} others test"
     made = {
@@ -172,7 +180,7 @@ def _images(data: Any) -> tuple[Any, Any]:
 
 
 def contestants(is_images: bool, n_train: int, n_trials: int) -> dict[str, Callable[[int], BaseEstimator]]:
-    """By name, what makes each from a seed; tuned ones are searches, which train the winner at the end."""
+    """Return for each classifier a function that creates it from a seed; tuned ones are searches."""
     shape = {"image_shape": IMAGE_SHAPE} if is_images else {}
     theirs = Pipeline([("scaler", StandardScaler()), ("network", MLPClassifier())])
     search = partial(_search, n_train=n_train, n_trials=n_trials)
@@ -186,16 +194,16 @@ def contestants(is_images: bool, n_train: int, n_trials: int) -> dict[str, Calla
 
 def _search(model: BaseEstimator, space: dict[str, Any], seed: int, *, n_train: int, n_trials: int) -> BaseEstimator:
     if n_train < SMALL:
-        judged: Any = StratifiedKFold(SMALL_FOLDS, shuffle=True, random_state=seed)
+        folds: Any = StratifiedKFold(SMALL_FOLDS, shuffle=True, random_state=seed)
     else:
-        judged = StratifiedShuffleSplit(1, test_size=VALIDATION_SHARE, random_state=seed)
+        folds = StratifiedShuffleSplit(1, test_size=VALIDATION_FRACTION, random_state=seed)
     drawn = ParameterSampler(space, n_trials - 1, random_state=seed)
     candidates = [{}, *({name: [value] for name, value in one.items()} for one in drawn)]
-    return GridSearchCV(model, candidates, cv=judged, n_jobs=-1, refit=False)
+    return GridSearchCV(model, candidates, cv=folds, n_jobs=-1, refit=False)
 
 
 def tuned(make: Callable[[int], BaseEstimator], seed: int, x: Any, y: Any) -> tuple[BaseEstimator, float]:
-    """The classifier itself, or what its search over the training part chose, untrained; seconds of searching."""
+    """Return a classifier, or the one that its search has chosen, not fitted; and the seconds of the search."""
     model = make(seed)
     if not isinstance(model, GridSearchCV):
         return model, 0.0
@@ -206,7 +214,7 @@ def tuned(make: Callable[[int], BaseEstimator], seed: int, x: Any, y: Any) -> tu
 
 
 def tuned_results(x: Any, y: Any, splits: list[tuple[Any, Any]], makers: dict[str, Any]) -> dict[str, Any]:
-    """By classifier: (splits, 3) measurements as `measured`, seconds of searching, and what was chosen."""
+    """Return for each classifier its measurements, (splits, 3), the seconds of the search, and the choices."""
     names = list(makers)
     found: dict[str, dict[str, Any]] = {name: {"rows": [], "search": [], "chosen": []} for name in names}
     for number, (train, test) in enumerate(splits):
@@ -222,7 +230,12 @@ def tuned_results(x: Any, y: Any, splits: list[tuple[Any, Any]], makers: dict[st
 
 
 def tuned_summary(found: dict[str, Any], ratio: float) -> dict[str, Any]:
-    """By classifier: means, and what each of ours is ahead of it; ratio: of test to training samples."""
+    """Return for each classifier the means, and the difference of each of ours to it.
+
+    Args:
+        found: from `tuned_results`.
+        ratio: number of test samples divided by that of training samples.
+    """
     rows = {name: np.array(one["rows"]) for name, one in found.items()}
     ours = [name for name in found if name.startswith("Chalk")]
     return {
@@ -240,7 +253,7 @@ def tuned_summary(found: dict[str, Any], ratio: float) -> dict[str, Any]:
 
 
 def tuned_measured(letters: Path, trials: Trials) -> dict[str, Any]:
-    """The summary of every set, printed as it is done."""
+    """Measure all sets; print and return the summary of each."""
     sets = {}
     for name, (x, y, every_split, what) in tuned_sets(letters, trials.n_images).items():
         splits = every_split[: trials.n_splits]
@@ -260,12 +273,17 @@ def tuned_measured(letters: Path, trials: Trials) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tuned", type=Path, metavar="FILE", help="tuned too; FILE has real letters of 28 x 28 pixels")
+    parser.add_argument(
+        "--tuned",
+        type=Path,
+        metavar="FILE",
+        help="also compare tuned classifiers; FILE has real letters of 28 x 28 pixels",
+    )
     parser.add_argument("--quick", action="store_true", help="with --tuned: two trials and splits, few images")
     parser.add_argument("-o", "--out", type=Path, help="JSON file to write")
     line = parser.parse_args()
-    os.environ["PYTHONWARNINGS"] = "ignore"  # of the processes in which a search's trials run
-    warnings.simplefilter("ignore", ConvergenceWarning)  # of MLPClassifier's 200 epochs, which are its default
+    os.environ["PYTHONWARNINGS"] = "ignore"  # for the processes of a search
+    warnings.simplefilter("ignore", ConvergenceWarning)  # 200 epochs are the default of MLPClassifier
     with threadpool_limits(1):
         if line.tuned:
             found = tuned_measured(line.tuned, QUICK if line.quick else Trials())

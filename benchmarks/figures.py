@@ -1,4 +1,4 @@
-"""The drawings of docs/benchmarks.md, from stored results."""
+"""The figures of docs/benchmarks.md, drawn from stored results."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from chalknet.reporting.drawings.picture import drawing_bytes
 
-# What grows -> the axis it is drawn on.
+# For each size that grows, the label of its axis.
 GROWING = {"samples": "samples", "units": "hidden units", "layers": "hidden layers of 500 units", "threads": "threads"}
 MEASURES = {"seconds": ("seconds an epoch", 1.0), "peak_bytes": ("MB above the data", 1e-6)}
 
 
 def epoch_figure(medians: dict[int, dict[str, float]], baselines: tuple[str, ...]) -> bytes:
-    """Draw the seconds of an epoch against hidden units on logarithmic axes, for chalknet, baselines and roofline.
+    """Draw the seconds of an epoch against hidden units, on logarithmic axes.
 
-    medians: hidden units -> row -> seconds.
+    Args:
+        medians: for each number of hidden units, the seconds of each row.
+        baselines: the rows to draw.
+
+    Returns:
+        The figure as SVG.
     """
     widths = sorted(medians)
     drawing = Figure(figsize=(6.4, 4.4), layout="constrained")
@@ -38,7 +43,7 @@ def epoch_figure(medians: dict[int, dict[str, float]], baselines: tuple[str, ...
 
 
 def scaling_figure(result: dict[str, Any]) -> bytes:
-    """Time above, memory below, against each thing that grows: medians, a fitted straight line and its slope."""
+    """Draw time and memory against each size that grows, with a fitted line and its slope."""
     drawing = Figure(figsize=(10.4, 5.2), layout="constrained")
     grid = drawing.subplots(len(MEASURES), len(GROWING), sharey="row", sharex="col")
     for row, (measure, (label, _)) in enumerate(MEASURES.items()):
@@ -51,14 +56,14 @@ def scaling_figure(result: dict[str, Any]) -> bytes:
 
 
 def series(result: dict[str, Any], thing: str, measure: str) -> tuple[list[int], list[float]]:
-    """What grows, and the median of every point, in the figure's units."""
+    """Return the sizes, and the median of each point in the units of the figure."""
     scale = MEASURES[measure][1]
     points = [next(p for p in result["points"] if asked.items() <= p.items()) for asked in result["growing"][thing]]
     return [point[thing] for point in points], [scale * statistics.median(point[measure]) for point in points]
 
 
 def slope(x: list[int], y: list[float]) -> tuple[float, float]:
-    """Slope and intercept of the straight line through log y against log x, by least squares."""
+    """Return slope and intercept of a least-squares line through log y against log x."""
     found, start = np.polyfit(np.log(x), np.log(y), 1)
     return float(found), float(start)
 

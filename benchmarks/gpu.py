@@ -1,11 +1,13 @@
-"""The write-up's run and study on a GPU, by the torch engine and a plain PyTorch loop: `python benchmarks/gpu.py`.
+"""Compare the torch engine on a GPU with a plain PyTorch loop: `python benchmarks/gpu.py`.
 
-784-F-10 on the built-in letters in the write-up's order, full batch, training, validation and test scored at every
-epoch. Samples lie on the device and everything is warmed up before the clock runs; the clock stops when the last
-epoch's scores have been read. PyTorch's loop may use TF32. The accuracy on the test part stands beside each time.
+The network is 784-F-10 on the built-in letters in the write-up's order, with full batches; all splits
+are scored in every epoch. Samples are on the device, and everything is warmed up before the time is
+measured. The time ends when the scores of the last epoch have been read. PyTorch's loop may use TF32.
+The test accuracy is reported with each time.
 
-A study trains four widths from ten seeds each, with the same samples and epochs: all 40 networks in one stack, one by
-one, and one by one by the plain loop, each time from the making of the networks to the last score.
+A study trains four widths with ten seeds each, on the same samples and for as many epochs: all 40
+networks in one stack, one by one, and one by one with the plain loop. Its time includes the creation
+of the networks.
 """
 
 from __future__ import annotations
@@ -43,20 +45,22 @@ from chalknet.network.optimizers import Momentum, Step
 
 OUT = Path(__file__).parent / "results" / "gpu.json"
 STUDIES = ((100, 500, 1000, 2000), (16, 32, 64, 100))  # the write-up's widths, and narrow ones
-WARM_UP = 4  # epochs: updates are recorded in the second, looks at both parts together in the third
-Train = Callable[[int], float]  # epochs from the start on -> test accuracy after the last
+# Epochs before the measurement: the second captures the updates, the third the evaluations.
+WARM_UP = 4
+# Trains for this many epochs from the start, and returns the test accuracy.
+Train = Callable[[int], float]
 
 
 def engine(workload: Workload, device: str, precision: str) -> Train:
-    """chalknet's torch engine."""
+    """Return a training with chalknet's torch engine."""
     from chalknet.engines.torch_engine import TorchEngine
 
     x, y = letters()
-    start, rule = start_parameters(workload), Momentum(FULL_MOMENTUM)
+    start, optimizer = start_parameters(workload), Momentum(FULL_MOMENTUM)
     spec = EngineSpec(
         architecture(workload),
         start,
-        rule,
+        optimizer,
         {name: SplitData(x[split], y[split]) for name, split in SPLITS.items()},
         scaling=Scaling(255.0),
         objective=Objective("sum"),
@@ -80,7 +84,7 @@ def engine(workload: Workload, device: str, precision: str) -> Train:
 
 @cache
 def torch_splits(device: str, dtype_name: str) -> list[tuple[Any, Any]]:
-    """Training, validation and test samples and labels in torch tensors."""
+    """Return samples and labels of the training, validation and test split as tensors."""
     import torch
 
     dtype, splits = getattr(torch, dtype_name), scaled_splits(np.float32)
@@ -88,7 +92,7 @@ def torch_splits(device: str, dtype_name: str) -> list[tuple[Any, Any]]:
 
 
 def plain_torch(workload: Workload, device: str, dtype_name: str = "float32") -> Train:
-    """Linear, ReLU, Linear with autograd and SGD, from the same initial weights."""
+    """Return a training of Linear, ReLU, Linear with autograd and SGD, from the same initial weights."""
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -122,14 +126,14 @@ def plain_torch(workload: Workload, device: str, dtype_name: str = "float32") ->
 
 
 def rows_for(workload: Workload, device: str) -> dict[str, Train]:
-    """Every contender on this device."""
+    """Return the trainings to compare on this device, by name."""
     precisions = ("float32", "bfloat16", *(("tf32",) if device == "cuda" else ()))
     found = {f"chalknet {precision}": engine(workload, device, precision) for precision in precisions}
     return found | {f"torch {name}": plain_torch(workload, device, name) for name in ("float32", "bfloat16")}
 
 
 def measure(rows: dict[str, Train], epochs: int, rounds: int) -> dict[str, dict[str, Any]]:
-    """Seconds of whole runs, round after round, and the accuracy of the last."""
+    """Measure all trainings in rounds; return for each the seconds and the last test accuracy."""
     found: dict[str, dict[str, Any]] = {name: {"seconds": []} for name in rows}
     for train in rows.values():
         train(WARM_UP)
@@ -142,7 +146,7 @@ def measure(rows: dict[str, Train], epochs: int, rounds: int) -> dict[str, dict[
 
 
 def study_rows(device: str, widths: Sequence[int], seeds: int) -> dict[str, Train]:
-    """A study packed and one by one with bfloat16 products, and by the plain loop, from one seed's weights."""
+    """Return the ways to train a study: in one stack, one by one, and with the plain loop."""
     from chalknet.config import Recipe
     from chalknet.data.glyphs import load_glyphs
     from chalknet.data.splits import split_dataset
@@ -181,7 +185,7 @@ def print_rows(rows: dict[str, dict[str, Any]]) -> None:
 
 
 def product_rate(device: str) -> float:
-    """FLOP a second of a large bfloat16 product."""
+    """Return the rate of a large bfloat16 product, in FLOP per second."""
     import torch
 
     size = 8192 if device == "cuda" else 512
@@ -198,11 +202,11 @@ def main() -> None:
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu tries the script itself")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="use cpu to test this script")
     parser.add_argument("--units", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--study-seeds", type=int, default=10, help="0 leaves the study out")
+    parser.add_argument("--study-seeds", type=int, default=10, help="seeds of each study; 0 for no studies")
     parser.add_argument("--study-rounds", type=int, default=1)
     parser.add_argument("-o", "--out", type=Path, help=f"[default: {OUT.name} under results/, from a GPU]")
     options = parser.parse_args()

@@ -1,11 +1,12 @@
-"""What recipe strong gains over the write-up's, and how well it reads real letters: `python benchmarks/recipes.py`.
+"""Measure what recipe strong gains over the write-up's, and how well it reads real letters.
 
-    python benchmarks/recipes.py REAL.npz [-o FILE]   measures both, in some 20 minutes on two cores
-    python benchmarks/recipes.py --docs               writes the tables of docs/recipes/strong.md from the stored result
+    python benchmarks/recipes.py REAL.npz [-o FILE]   measures both, in 20 minutes on two cores
+    python benchmarks/recipes.py --docs               writes the tables of docs/recipes/strong.md
 
-REAL.npz holds notMNIST images and their labels. On them, 80 % for training, 10 % for validation, both recipes train
-from five split seeds (the seed of the initial weights is the split's), in turns, so that both see the same load of the
-machine. Then strong trains on the built-in glyphs from five seeds and reads all of REAL.npz, which it has never seen.
+REAL.npz has notMNIST images and their labels. Both recipes train on 80 % of them and use 10 % for
+validation, with five seeds (each for the split and the initial weights), in turns, so that other work
+on the machine affects both alike. Then strong trains on the built-in glyphs with five seeds and
+classifies all images of REAL.npz.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ SPLIT = {"split": "stratified", "train_size": 0.8, "valid_size": 0.1}
 
 
 def on_real_letters(data: chalknet.Dataset) -> list[dict[str, Any]]:
-    """For each split seed both recipes' figures and seconds."""
+    """Return scores and seconds of both recipes for each seed."""
     rows = []
     for seed in SEEDS:
         row: dict[str, Any] = {"seed": seed}
@@ -53,7 +54,7 @@ def on_real_letters(data: chalknet.Dataset) -> list[dict[str, Any]]:
 
 
 def from_glyphs(real: chalknet.Dataset) -> dict[str, Any]:
-    """Each network's accuracy on the real letters, and that of all of them together."""
+    """Return the accuracy on the real letters of each network, and of their ensemble."""
     rows, probabilities = [], []
     for seed in SEEDS:
         started = time.perf_counter()
@@ -68,7 +69,7 @@ def from_glyphs(real: chalknet.Dataset) -> dict[str, Any]:
 
 
 def tables(result: dict[str, Any]) -> str:
-    """The page's tables from a stored result."""
+    """Return the tables of the page from a stored result."""
     lines = [
         "| split seed | `writeup`, test | `strong`, test | gain, points | times as long |",
         "|---|---|---|---|---|",
@@ -91,26 +92,26 @@ def tables(result: dict[str, Any]) -> str:
     glyphs, n = result["glyphs"], result["glyphs"]["n"]
     lines += [
         "",
-        "| trained on glyphs | right of the real letters | 95 % interval (Wilson) | seconds |",
+        "| trained on glyphs | accuracy on the real letters | 95 % interval (Wilson) | seconds |",
         "|---|---|---|---|",
     ]
     for row in glyphs["networks"]:
-        lines.append(f"| seed {row['seed']} | {_shares(row['right'], n)} | {row['seconds']:.0f} |")
+        lines.append(f"| seed {row['seed']} | {_accuracy(row['right'], n)} | {row['seconds']:.0f} |")
     seconds = sum(row["seconds"] for row in glyphs["networks"])
-    lines.append(f"| the five together | {_shares(glyphs['ensemble_right'], n)} | {seconds:.0f} |")
+    lines.append(f"| ensemble of the five | {_accuracy(glyphs['ensemble_right'], n)} | {seconds:.0f} |")
     machine = result["machine"]
     lines += ["", f"{machine['processor']}, {machine['cores']} cores, NumPy {machine['numpy']}, {result['date']}."]
     return "\n".join(lines)
 
 
-def _shares(correct: int, n: int) -> str:
+def _accuracy(correct: int, n: int) -> str:
     interval = wilson(correct, n)
     return f"{100 * correct / n:.2f} % | {100 * interval.low:.2f} to {100 * interval.high:.2f} %"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("real", nargs="?", help="an .npz of notMNIST images and labels")
+    parser.add_argument("real", nargs="?", help="an .npz file with notMNIST images and labels")
     parser.add_argument("-o", "--out", default=str(STORED))
     parser.add_argument("--docs", action="store_true")
     parser.add_argument("--print", action="store_true", dest="show")

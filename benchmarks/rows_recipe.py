@@ -1,8 +1,8 @@
-"""What recipe strong-rows was chosen by: `python benchmarks/rows_recipe.py LETTERS [-o FILE]`, some 10 minutes.
+"""Choose the settings of recipe strong-rows: `python benchmarks/rows_recipe.py LETTERS [-o FILE]`.
 
-Candidates are cross-validated within training parts: of the tables digits and breast cancer, and of 1,000 images of
-letters taken as rows, built-in ones and those of LETTERS, an .npz in notMNIST's layout. Samples that
-`benchmarks/classifier.py` tests on in the same split take no part. On one thread.
+It takes ten minutes on one thread. Candidates are cross-validated on training samples: of the tables
+digits and breast cancer, and of 1,000 letter images used as rows, built-in ones and those of LETTERS, an
+.npz file in notMNIST's layout. Samples on which `benchmarks/classifier.py` tests are not used.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ CANDIDATES = [
     (128, 128, 7e-3, 30),
 ]
 SPLITS, FOLDS = 3, 5
-REPEATS = {"glyphs": 1, "notMNIST": 1, "digits": 2, "breast_cancer": 4}  # set -> of the folds, with other seeds
+# For each set, how often cross-validation is repeated with other seeds.
+REPEATS = {"glyphs": 1, "notMNIST": 1, "digits": 2, "breast_cancer": 4}
 
 
 def cross_validated(settings: dict[str, Any], x: Any, y: Any, seed: int) -> list[tuple[float, float, float]]:
-    """Accuracy, log loss in nats and seconds of fit, of each fold."""
+    """Return accuracy, log loss in nats and seconds to fit of each fold."""
     found = []
     for fold, (train, valid) in enumerate(StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(x, y)):
         model = chalknet.ChalkClassifier(random_state=seed + fold, **settings)

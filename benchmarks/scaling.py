@@ -1,13 +1,13 @@
 """How time and memory grow with samples, units, layers and threads: `python benchmarks/scaling.py [-o FILE]`.
 
-The numpy engine in float32 does full-batch epochs on synthetic data: uniform uint8 values, 784 inputs, 10 classes.
-One thing grows at a time, from a base of 15,000 samples, one hidden layer of 1,000 units and all cores; depth grows
-in layers of 500 units. The size of the engine's tiles is varied at four widths. Each point of each round is a process
-of its own. Memory is the peak of what is resident above what was resident when the data lay ready and nothing was
-trained; the BLAS's own buffers count.
+It measures full-batch epochs of the numpy engine in float32 on synthetic data: uniform uint8 values,
+784 inputs, 10 classes. One size grows at a time; the others stay at 15,000 samples, one hidden layer
+of 1,000 units and all cores. Depth grows in layers of 500 units. The size of the engine's tiles is
+varied at four widths. Each point of each round has a process of its own. Memory is the peak resident
+memory minus the resident memory before training, with the data loaded; the BLAS's buffers count.
 
-Beside that, the memory of the write-up's run: the built-in letters, 1,000 units, valid and test scored, a few epochs
-(memory does not depend on their number), nothing written to disk.
+It also measures the memory of the write-up's run: the built-in letters, 1,000 units, validation and
+test split scored, a few epochs (memory does not depend on their number), nothing written to disk.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ GROWING: dict[str, list[dict[str, int]]] = {
 }
 TILES = [{**BASE, "units": f, "tile_rows": t} for f in (16, 100, 1_000, 4_000) for t in (192, 384, 768, 1_536, 3_072)]
 WRITEUP = "write-up"
-TILE_ROWS = 768  # the engine's own
-TIMED_SECONDS = 0.5  # of epochs after the first, one at least
+TILE_ROWS = 768  # the engine's default
+TIMED_SECONDS = 0.5  # how long epochs after the first are timed; at least one is
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--point", help=argparse.SUPPRESS)  # what a process of its own is to measure
+    parser.add_argument("--point", help=argparse.SUPPRESS)  # the point that this process measures
     parser.add_argument("-o", "--out", type=Path, help="write the result as JSON")
     options = parser.parse_args()
     if options.point:
@@ -80,7 +80,7 @@ def measure_all(rounds: int) -> dict[str, Any]:
         "environment": {key: value for key, value in sorted(os.environ.items()) if key.startswith("OPENBLAS_")},
         "rounds": rounds,
         "data": "synthetic data, uniform uint8 values, 784 inputs, 10 classes",
-        "samples_kept_as_floats": RESIDENT_BYTES // (784 * 4),  # at most; the engine turns more of them tile by tile
+        "samples_kept_as_floats": RESIDENT_BYTES // (784 * 4),  # larger sets are converted tile by tile
         "base": BASE,
         "growing": GROWING,
         "points": [{**point, **lists[points.index(point)]} for point in points[1:] if point not in TILES],
@@ -96,7 +96,7 @@ def in_a_process(point: Any) -> dict[str, float]:
 
 
 def measure(samples: int, units: int, layers: int, threads: int, tile_rows: int = TILE_ROWS) -> dict[str, float]:
-    """Seconds of an epoch and peak bytes above the data, in this process."""
+    """Return the seconds of an epoch and the peak bytes above the data, measured in this process."""
     import numpy as np
 
     from chalknet.data.preprocess import Scaling
@@ -113,7 +113,8 @@ def measure(samples: int, units: int, layers: int, threads: int, tile_rows: int 
     before = resident_bytes()
     architecture = Architecture(784, (units,) * layers, 10)
     start = initial_parameters(architecture, 0)
-    # So small a rate keeps the weights finite, whatever the number of samples that are summed; the work is the same.
+    # The loss is summed. With this learning rate weights stay finite for any number of samples, and the
+    # time does not depend on it.
     rule, updates = Momentum(0.99), [Update(slice(0, samples), Step(1, 1e-9))]
     spec = EngineSpec(
         architecture,
@@ -135,9 +136,9 @@ def measure(samples: int, units: int, layers: int, threads: int, tile_rows: int 
 
 
 def measure_writeup() -> dict[str, float]:
-    """Peak bytes above the data of the write-up's training with 1,000 units."""
+    """Return the peak bytes above the data of the write-up's run with 1,000 units."""
     from chalknet.data.load import load_data
-    from chalknet.training.trainer import Trainer  # noqa: F401 (loaded before the baseline, as code is no data)
+    from chalknet.training.trainer import Trainer  # noqa: F401 (loaded before the baseline, because code is not data)
     from chalknet.workflows.train import train
 
     data = load_data("glyphs")
@@ -147,7 +148,7 @@ def measure_writeup() -> dict[str, float]:
 
 
 def resident_bytes() -> int:
-    """What is resident now; the peak is set back to it, where the system lets one."""
+    """Return the resident memory, and reset its peak if the system allows it."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     return _status_bytes("VmRSS") or _max_bytes()

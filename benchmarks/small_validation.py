@@ -1,8 +1,9 @@
-"""Measure what early stopping by few validation samples costs: `python benchmarks/small_validation.py`.
+"""Measure what early stopping with few validation samples costs: `python benchmarks/small_validation.py`.
 
-Networks of the recipe strong are trained to the last epoch on small random parts of the built-in glyphs and of
-scikit-learn's digits, a tenth of which validates. Compared are the test accuracies of the epoch that early stopping
-would keep and of the last one. Writes benchmarks/results/small_validation.json.
+Networks with recipe strong are trained to the last epoch on small random subsets of the built-in
+glyphs and of scikit-learn's digits, a tenth of which is the validation split. The script compares the
+test accuracy of the epoch that early stopping would keep with that of the last epoch, and writes
+benchmarks/results/small_validation.json.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def measured(data: chalknet.Dataset, n: int) -> dict[str, Any]:
         order = np.random.default_rng(seed).permutation(len(data))
         splits = chalknet.Splits(order[: n - n_valid], order[n - n_valid : n], order[n : n + MAX_TEST])
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a small part may lack a class
+            warnings.simplefilter("ignore")  # a small split may lack a class
             history = chalknet.train(data, splits=splits, seed=seed, stop_early=False).history
         tests = [record.test.accuracy for record in history if record.test is not None]
         chosen.append(tests[kept_epoch(history)])

@@ -1,7 +1,8 @@
-"""How long a user waits before anything happens: `python benchmarks/startup.py [-o FILE]`.
+"""Measure how long chalknet takes to start: `python benchmarks/startup.py [-o FILE]`.
 
-Each command runs in a process of its own, all of them in turn, so that a busy moment of the machine hits all alike.
-Limits: `import chalknet` at most 0.1 s beyond `import numpy`; `chalknet --help` at most 0.35 s.
+Each command runs in a process of its own, and all take turns, so that a busy moment of the machine
+affects all alike. Limits: `import chalknet` takes at most 0.1 s more than `import numpy`, and
+`chalknet --help` at most 0.35 s.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Compare the torch engine on the processor with PyTorch: `python benchmarks/torch_engine.py [-o FILE]`.
+"""Compare the torch engine on a CPU with PyTorch: `python benchmarks/torch_engine.py [-o FILE]`.
 
-Full-batch epochs of the write-up by the engine with bfloat16 products, by a plain PyTorch module in bfloat16 and in
-float32, by the numpy engine, and two bounds: what an epoch's products take alone, and what they would take at the rate
-of the first layer's products. Each runs in a process of its own, in interleaved rounds.
+It measures full-batch epochs of the write-up with the torch engine in bfloat16, a plain PyTorch module
+in bfloat16 and in float32, and the numpy engine, and two lower bounds: the time of an epoch's products
+alone, and their time at the rate of the first layer's products. Each runs in a process of its own, and
+all take turns.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ OUT = Path(__file__).parent / "results" / "torch_engine.json"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=0, help="threads and cores of each; all cores by default")
-    parser.add_argument("--workload", action="append", help="only this work, such as 'full 1000'; may be repeated")
-    parser.add_argument("--note", default="", help="a sentence on the circumstances, for the page")
+    parser.add_argument("--threads", type=int, default=0, help="threads and cores of each  [default: all cores]")
+    parser.add_argument(
+        "--workload", action="append", help="measure only this one, such as 'full 1000'; may be repeated"
+    )
+    parser.add_argument("--note", default="", help="a sentence about the measurement, for docs/benchmarks.md")
     parser.add_argument("-o", "--out", type=Path, default=OUT)
     options = parser.parse_args()
     use_best_kernels()

@@ -2,9 +2,9 @@
 
     python benchmarks/versions.py --old OLD/src --new src --rounds 7 --out benchmarks/results/versions.json
 
-OLD is another checkout, such as one that `git worktree add` makes. A worker process of each version holds the same
-generated letters; they do every workload in turns, so that what else the machine does slows both alike. Reported are
-the median times and the median of the rounds' ratios new / old.
+OLD is another checkout, for example one from `git worktree add`. A worker process of each version has
+the same generated letters, and both run every workload in turns, so that other work on the machine
+slows both alike. The result has the median times and the median of the ratios new / old of all rounds.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 N_TRAIN, N_INPUTS = 15_000, 784
-SECONDS = 0.7  # of work per turn
+SECONDS = 0.7  # duration of a turn
 
-# Name -> what a worker prepares: hidden units, batch size (0: predictions), engine and precision.
+# What a worker prepares for each workload: hidden units, batch size (0 for predictions), engine, precision.
 WORKLOADS: dict[str, dict[str, Any]] = {
     "full batch, 100 units": {"units": 100, "batch_size": "full"},
     "full batch, 1,000 units": {"units": 1000, "batch_size": "full"},

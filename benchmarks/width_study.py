@@ -1,10 +1,10 @@
-"""Training and test error against width, 1 to 4,000 units, from ten seeds: the page docs/studies/widths.md.
+"""Training and test error against width, 1 to 4,000 units, with ten seeds: docs/studies/widths.md.
 
-    chalknet study --config docs/studies/widths.toml --data REAL.npz --out FOLDER   trains it, in 40 minutes or so
-    python benchmarks/width_study.py FOLDER    stores its figures as docs/studies/widths.csv
-    python benchmarks/width_study.py --docs    writes the page's table and widths.svg from that file
+    chalknet study --config docs/studies/widths.toml --data REAL.npz --out FOLDER   trains, in 40 minutes
+    python benchmarks/width_study.py FOLDER    stores the results as docs/studies/widths.csv
+    python benchmarks/width_study.py --docs    writes the table of the page and widths.svg from that file
 
-REAL.npz holds notMNIST images and their labels.
+REAL.npz has notMNIST images and their labels.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Interval = tuple[float, float, float]
 
 
 def rows_of(folder: str) -> list[Row]:
-    """A row a run, of the last epoch: errors as shares, losses in nats a sample."""
+    """Return a row per run with scores of the last epoch: errors in [0, 1], losses in nats per sample."""
     results = read_results(folder)
     rows = []
     for run in results.runs:
@@ -60,14 +60,14 @@ def stored_rows() -> list[Row]:
 
 
 def interval(values: list[float], least: float = -math.inf) -> Interval:
-    """Mean and Student's 95 % limits over the seeds, the lower one not below what there can be."""
+    """Return mean and Student's 95 % interval over the seeds, cut off at the least possible value."""
     mean = statistics.fmean(values)
     half = float(special.stdtrit(len(values) - 1, 0.975)) * statistics.stdev(values) / len(values) ** 0.5
     return mean, max(mean - half, least), mean + half
 
 
 def by_width(rows: list[Row], value: Callable[[Row], float]) -> dict[int, list[float]]:
-    """The seeds' values of every width, in the seeds' order."""
+    """Return the values of each width, in the order of the seeds."""
     found: dict[int, list[float]] = {}
     for row in sorted(rows, key=lambda row: (row["hidden"], row["seed"])):
         found.setdefault(int(row["hidden"]), []).append(100 * value(row))
@@ -75,7 +75,7 @@ def by_width(rows: list[Row], value: Callable[[Row], float]) -> dict[int, list[f
 
 
 def table(rows: list[Row]) -> str:
-    """A row a width; the last column against the widest network, seed by seed, which have the same split."""
+    """Return the table by width. Its last column is the difference to the widest network, seed by seed."""
     train, test = by_width(rows, lambda row: row["train_error"]), by_width(rows, lambda row: row["test_error"])
     widest = test[max(test)]
     lines = [
@@ -90,7 +90,7 @@ def table(rows: list[Row]) -> str:
 
 
 def picture(rows: list[Row]) -> bytes:
-    """Both errors against width, with their intervals as bands and every seed as a dot."""
+    """Draw both errors against width, with intervals as bands and each seed as a dot."""
     drawing = Figure(figsize=(7.2, 4.4), layout="constrained")
     axes = drawing.subplots()
     for name, label, color in (("test_error", "test", "#c44e00"), ("train_error", "training", "#1f5fa8")):

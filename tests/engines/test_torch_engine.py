@@ -1,4 +1,4 @@
-"""What is the torch engine's own: devices, bfloat16, recorded updates, and moving from one engine to another."""
+"""The torch engine: derivatives, bfloat16, captured updates, and checkpoints of other engines."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def close(mine, theirs, **tolerances):
 
 
 def gradients(engine, start, rows=slice(0, 250), **options):
-    """What a step of length 1 takes off each parameter."""
+    """Return the gradient: the change of each parameter in a step with learning rate 1."""
     options = {"scaling": Scaling(255.0), "objective": Objective("mean"), **options}
     runner = make_engine(engine, SPLIT_DATA, start, Momentum(0.0), **options)
     before = runner.parameters()
@@ -68,7 +68,7 @@ def gradients(engine, start, rows=slice(0, 250), **options):
     return {name: before[name].astype(float) - value for name, value in runner.parameters().items()}
 
 
-# Witness: the derivatives by torch's autograd, which has no part in the engine.
+# An independent check: the derivatives of torch's autograd, which the engine does not use.
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "tanh", "leaky_relu"])
@@ -92,7 +92,7 @@ def test_gradients_equal_those_of_autograd(activation):
     close(found, {name: tensor.grad.numpy() for name, tensor in named.items()}, rtol=1e-9, atol=1e-12)
 
 
-def test_autograd_records_nothing():
+def test_autograd_is_not_used():
     engine = make_engine(TorchEngine, SPLIT_DATA, initial_parameters(Architecture(42, (8,), 4), 0), Momentum(0.9))
     engine.train_epoch(updates([slice(0, 250)], 0.01))
     tensors = [*engine.stack._arrays.tensors, *engine.stack._gradients.tensors]
@@ -109,8 +109,8 @@ def relative_error(mine, theirs):
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "tanh"])
 @pytest.mark.parametrize("epochs", [0, 10])
-def test_bfloat16_gradients_are_within_a_hundredth_of_the_references(activation, epochs, monkeypatch):
-    """At the start and half-way; of a set that is learned by heart the gradient is what is left of sums that cancel."""
+def test_bfloat16_gradients_are_close_to_the_reference(activation, epochs, monkeypatch):
+    """At the start and half-way. Once training samples are fitted, gradients are small rests of sums that cancel."""
     start = initial_parameters(Architecture(42, (60,), 4), seed=1)
     trained = make_engine(
         ReferenceEngine, SPLIT_DATA, start, Momentum(0.9), scaling=Scaling(255.0), activations=[activation]
@@ -136,7 +136,7 @@ def test_sums_over_tiles_are_float32(monkeypatch):
     assert relative_error(gradients(TorchEngine, start, **one_by_one), want) < 1e-2
 
 
-def test_a_bfloat16_run_keeps_weights_momentum_and_statistics_in_float32():
+def test_a_bfloat16_run_keeps_parameters_in_float32():
     runner = trainer("torch", precision="bfloat16", dtype="float32", batch_norm=True, batch_size=50)
     list(runner.epochs())
     kept = runner.checkpoint()
@@ -158,13 +158,13 @@ def test_bfloat16_learns_as_float32_does(average):
     assert ends[0].valid.loss == pytest.approx(ends[1].valid.loss, rel=0.05)
 
 
-def test_a_loss_that_runs_away_is_told_in_bfloat16_too():
-    """There relu compares bits, for which a number that is none could be taken for a negative one."""
+def test_divergence_is_reported_in_bfloat16_too():
+    """With bfloat16, relu compares bits, which could take a nan for a negative number."""
     with pytest.raises(DivergenceError):
         list(trainer("torch", precision="bfloat16", dtype="float32", learning_rate=1e30, epochs=20).epochs())
 
 
-# Other engines, other forms of the samples, other ways through.
+# Checkpoints of other engines, and other forms of the samples.
 
 
 @pytest.mark.parametrize(("first", "second"), [("numpy", "torch"), ("torch", "numpy"), ("reference", "torch")])
@@ -185,7 +185,7 @@ def test_a_checkpoint_moves_between_engines(first, second, settings):
     close(gone_on.checkpoint().state, whole.checkpoint().state, rtol=1e-8, atol=1e-10)
 
 
-def test_initial_weights_are_every_engines():
+def test_all_engines_have_the_same_initial_weights():
     assert all(
         (trainer("torch").engine.parameters()[name] == value).all()
         for name, value in trainer("numpy").engine.parameters().items()
@@ -203,7 +203,7 @@ def test_raw_samples_on_the_device_give_the_same_numbers(monkeypatch):
     assert runner.engine.stack._samples["train"]._raw.dtype == torch.uint8
 
 
-def test_rows_that_float32_cannot_hold_are_scaled_before_they_are_made_float32():
+def test_rows_are_scaled_before_they_become_float32():
     rows = 1e9 + np.random.default_rng(0).integers(-1, 2, (60, 5)).astype(float)
     scaling = Scaling(np.ones(5), np.full(5, 1e9))
     part = {"train": SplitData(rows, np.arange(60) % 4)}
@@ -216,7 +216,7 @@ def test_rows_that_float32_cannot_hold_are_scaled_before_they_are_made_float32()
 
 
 @pytest.mark.parametrize("forms", [(), ("cpu", "cuda")])
-def test_equal_largest_logits_count_for_the_first_class(forms, monkeypatch):
+def test_of_equal_logits_the_first_class_counts(forms, monkeypatch):
     monkeypatch.setattr(torch_device, "GPU_FORMS_ON", forms)
     start = {name: 0 * value for name, value in initial_parameters(Architecture(42, (3,), 4), 0).items()}
     for precision in ("float32", "bfloat16"):
@@ -224,11 +224,11 @@ def test_equal_largest_logits_count_for_the_first_class(forms, monkeypatch):
         assert engine.evaluate("valid").accuracy == np.mean(SPLIT_DATA["valid"].labels == 0)
 
 
-# Updates as a GPU runs them: everything that changes lies in tensors of fixed place. On the processor the same
-# functions are called where a GPU replays what it recorded.
+# Updates as a GPU runs them: everything that changes lies in tensors that stay in place. On a CPU the same
+# functions are called where a GPU replays the captured graph.
 
 EVERYWHERE = ("cpu", "cuda")
-STATIC = {
+CAPTURED = {
     "momentum": {},
     "bfloat16": {"precision": "bfloat16", "dtype": "float32"},
     "adam, one cycle": {"optimizer": "adam", "schedule": "one_cycle", "warmup_epochs": 1},
@@ -241,28 +241,28 @@ STATIC = {
 
 
 @pytest.mark.parametrize("batch_size", ["full", 40])
-@pytest.mark.parametrize("name", STATIC)
-def test_updates_of_fixed_place_equal_those_that_are_handed_over(name, batch_size, monkeypatch):
-    settings = {"batch_size": batch_size, **STATIC[name]}
+@pytest.mark.parametrize("name", CAPTURED)
+def test_captured_updates_equal_direct_ones(name, batch_size, monkeypatch):
+    settings = {"batch_size": batch_size, **CAPTURED[name]}
     monkeypatch.setattr(torch_engine, "CAPTURE_ON", ())
-    handed = trainer("torch", **settings)
-    want = losses(handed.epochs())
+    direct = trainer("torch", **settings)
+    want = losses(direct.epochs())
     monkeypatch.setattr(torch_engine, "CAPTURE_ON", EVERYWHERE)
-    fixed = trainer("torch", **settings)
+    captured = trainer("torch", **settings)
     rounding = 1e-9 if "precision" not in settings else 1e-3
-    np.testing.assert_allclose(losses(fixed.epochs()), want, rtol=rounding)
-    assert fixed.engine.stack._captures
-    assert not handed.engine.stack._captures
+    np.testing.assert_allclose(losses(captured.epochs()), want, rtol=rounding)
+    assert captured.engine.stack._captures
+    assert not direct.engine.stack._captures
     close(
-        fixed.checkpoint().state,
-        handed.checkpoint().state,
+        captured.checkpoint().state,
+        direct.checkpoint().state,
         rtol=1e-8 if rounding < 1e-6 else 0.05,
         atol=1e-3 * rounding,
     )
 
 
 @pytest.mark.parametrize("settings", [{"dropout": 0.2}, {"mixup": 0.3}, {"shift_pixels": 1.0}, {"input_dropout": 0.1}])
-def test_what_chance_adds_is_handed_over(settings, monkeypatch):
+def test_updates_with_random_numbers_are_not_captured(settings, monkeypatch):
     monkeypatch.setattr(torch_engine, "CAPTURE_ON", EVERYWHERE)
     engine = trainer("torch", **settings).engine
     engine.evaluate("valid")
@@ -270,8 +270,8 @@ def test_what_chance_adds_is_handed_over(settings, monkeypatch):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_restored_engine_forgets_scores(precision, monkeypatch):
-    """And the copies of the weights that bfloat16 products take."""
+def test_a_restored_engine_discards_cached_scores(precision, monkeypatch):
+    """It also renews the copies of the weights that bfloat16 products read."""
     monkeypatch.setattr(torch_engine, "CAPTURE_ON", EVERYWHERE)
     runner = trainer("torch", precision=precision, dtype="float32")
     start = runner.checkpoint()
@@ -282,7 +282,7 @@ def test_a_restored_engine_forgets_scores(precision, monkeypatch):
 
 
 class FakeGraph:
-    """What is recorded of CUDA: the last graph made, and the replays."""
+    """A CUDA graph that counts its replays."""
 
     def __init__(self):
         self.replays = 0
@@ -291,7 +291,7 @@ class FakeGraph:
         self.replays += 1
 
 
-def test_work_is_done_once_then_recorded_then_replayed(monkeypatch):
+def test_work_is_done_once_then_captured_then_replayed(monkeypatch):
     done, recording = [], []
 
     @contextmanager
@@ -306,14 +306,14 @@ def test_work_is_done_once_then_recorded_then_replayed(monkeypatch):
     recorded = torch_device.CapturedWork(SimpleNamespace(type="cuda"))
     for _ in range(4):
         recorded(lambda: done.append(len(recording)))
-    assert done == [0, 1]  # once as it is, and once while it was recorded, which runs nothing on a device
+    assert done == [0, 1]  # once directly, and once during the capture, which runs nothing on a device
     assert recording[1] == "end"
     assert recording[0].replays == 3  # of the second, third and fourth call
     assert gc.isenabled()
 
 
 def test_an_engine_is_freed_with_its_last_use(monkeypatch):
-    """What it recorded has a GPU's memory, which must not wait for the garbage collector."""
+    """Its captured graphs hold memory of the GPU, which must not wait for the garbage collector."""
     monkeypatch.setattr(torch_engine, "CAPTURE_ON", EVERYWHERE)
     engine = make_engine(TorchEngine, SPLIT_DATA, initial_parameters(Architecture(42, (8,), 4), 0), Momentum(0.9))
     engine.train_epoch(updates([slice(0, 250)], 0.01))
@@ -366,7 +366,7 @@ def test_in_place_steps_on_tensors_equal_pure_steps(optimizer, as_tensors):
     )
 
 
-# What is asked for and cannot be had.
+# Devices and packages that are missing.
 
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 
@@ -375,7 +375,7 @@ NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA 
 @pytest.mark.parametrize(
     ("settings", "asked"), [({"device": "cuda"}, "device cuda"), ({"precision": "tf32"}, "precision tf32")]
 )
-def test_a_device_that_is_not_there_is_one_line(settings, asked):
+def test_a_missing_device_is_one_line(settings, asked):
     with pytest.raises(ConfigError, match=f"^{asked} needs a CUDA device, and PyTorch .* finds none") as caught:
         trainer("torch", dtype="float32", **settings)
     assert "\n" not in str(caught.value)

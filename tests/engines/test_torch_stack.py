@@ -20,7 +20,7 @@ torch = needs("torch")
 
 from chalknet.engines import torch_device, torch_engine, torch_samples, torch_workspace  # noqa: E402
 
-EVERYWHERE = ("cpu", "cuda")  # kinds of device that are treated as a GPU is
+EVERYWHERE = ("cpu", "cuda")  # types of device that are treated as a GPU
 DATA = made_images(300, seed=5)
 SPLITS = split_dataset(DATA, "random", 200, 60, 0)
 BASE = {
@@ -38,7 +38,7 @@ def recipes(*settings, base=None):
 
 
 def alone(recipe):
-    """The run, or the error of one that diverges."""
+    """Return the run of a recipe trained alone, or its error if it diverges."""
     try:
         return run_epochs(Trainer(DATA, SPLITS, recipe, keep_sample_scores=True))
     except DivergenceError as error:
@@ -46,7 +46,7 @@ def alone(recipe):
 
 
 def stacked_together(stacked, **options):
-    """The same of each recipe, from one stack."""
+    """Return the same for each recipe, trained in one stack."""
     found = {}
     train_jointly(DATA, SPLITS, stacked, found.__setitem__, keep_sample_scores=True, **options)
     assert sorted(found) == list(range(len(stacked)))
@@ -54,7 +54,7 @@ def stacked_together(stacked, **options):
 
 
 def stack_of(stacked):
-    """A stack of the recipes' networks, and their trainers."""
+    """Return a stack of the recipes' networks, and their trainers."""
     stack = torch_engine.TorchStack()
     return stack, [
         Trainer(DATA, SPLITS, recipe, engine=partial(stack.add, order=batch_order_key(recipe))) for recipe in stacked
@@ -124,7 +124,7 @@ CHANGED = ("batch norm", "changed samples", "layers", "averages")
 
 @pytest.mark.parametrize("batch_size", [64, "full"])
 @pytest.mark.parametrize("field", OWN)
-def test_each_network_of_a_stack_is_what_it_is_alone(field, batch_size):
+def test_stacked_networks_equal_networks_trained_alone(field, batch_size):
     stacked = recipes(*OWN[field], base={"batch_size": batch_size})
     for end, recipe in zip(stacked_together(stacked), stacked, strict=True):
         assert_close(end, alone(recipe), TOLERANCE["float64"])
@@ -154,7 +154,7 @@ ALONE = {
         *((OWN[name], "bfloat16") for name in ("order", "weight_average", "clip_norm", "dropout", "l2")),
     ],
 )
-def test_products_in_the_forms_that_suit_a_gpu_give_the_same(networks, precision, batch_size, monkeypatch):
+def test_gpu_forms_give_the_same_numbers(networks, precision, batch_size, monkeypatch):
     short = {"dtype": "float32", "precision": "bfloat16"} if precision == "bfloat16" else {}
     stacked = recipes(*networks, base={"batch_size": batch_size, **short})
     monkeypatch.setattr(torch_engine, "TILE_UNITS", 1)  # so that tile_rows of 2 cut the full batch
@@ -165,7 +165,7 @@ def test_products_in_the_forms_that_suit_a_gpu_give_the_same(networks, precision
 
 
 @pytest.mark.parametrize("batch_size", [64, "full"])
-def test_each_network_of_a_stack_is_what_the_reference_makes_of_it(batch_size):
+def test_stacked_networks_equal_the_reference(batch_size):
     stacked = recipes(
         {"seed": 1, "dropout": 0.2}, {"seed": 2, "hidden": [17, 3], "l2": 0.01}, {"batch_seed": 3},
         base={"batch_size": batch_size, "hidden": [9, 4], "activation": "tanh", "weight_average": 0.9},
@@ -176,7 +176,7 @@ def test_each_network_of_a_stack_is_what_the_reference_makes_of_it(batch_size):
 
 @pytest.mark.parametrize("batch_size", [64, "full"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_short_types_agree_as_far_as_they_round(precision, batch_size):
+def test_short_dtypes_agree_to_rounding(precision, batch_size):
     stacked = recipes(
         *({"seed": n, "batch_seed": n % 2, "hidden": [12 + n // 2, 6]} for n in range(6)),
         base={"dtype": "float32", "precision": precision, "batch_size": batch_size, "weight_average": 0.5},
@@ -186,7 +186,7 @@ def test_short_types_agree_as_far_as_they_round(precision, batch_size):
 
 
 @pytest.mark.parametrize("what", [{"activation": "gelu"}, {"activation": "leaky_relu"}, {"input_scaling": "standard"}])
-def test_what_a_stack_has_in_common_may_be_anything(what):
+def test_common_settings_of_a_stack_may_be_any(what):
     stacked = recipes({"seed": 1, "dropout": 0.1}, {"seed": 2, "hidden": [17]}, base=what)
     for end, recipe in zip(stacked_together(stacked), stacked, strict=True):
         assert_close(end, alone(recipe), TOLERANCE["float64"])
@@ -194,7 +194,7 @@ def test_what_a_stack_has_in_common_may_be_anything(what):
 
 @pytest.mark.parametrize("batch_size", [64, "full"])
 @pytest.mark.parametrize("orders", [1, 3])
-def test_batches_are_cut_in_tiles(orders, batch_size, monkeypatch):
+def test_tiles_change_no_number(orders, batch_size, monkeypatch):
     stacked = recipes(*({"seed": n, "batch_seed": n % orders} for n in range(3)), base={"batch_size": batch_size})
     want = [alone(recipe) for recipe in stacked]
     monkeypatch.setattr(torch_engine, "MIN_ROWS", 17)
@@ -206,7 +206,7 @@ def test_batches_are_cut_in_tiles(orders, batch_size, monkeypatch):
 @pytest.mark.parametrize("batch_size", [64, "full"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("n_networks", [1, 2])
-def test_samples_made_operands_when_they_come_give_the_same(n_networks, precision, batch_size, monkeypatch):
+def test_samples_converted_by_batch_give_the_same(n_networks, precision, batch_size, monkeypatch):
     short = {"dtype": "float32", "precision": precision, "batch_size": batch_size, "input_scaling": "standard"}
     stacked = recipes({"seed": 1}, {"seed": 2, "batch_seed": 2}, base=short)[:n_networks]
     want = [alone(recipe) for recipe in stacked]
@@ -215,7 +215,7 @@ def test_samples_made_operands_when_they_come_give_the_same(n_networks, precisio
         assert_close(end, one, TOLERANCE[precision])
 
 
-def test_first_layers_are_as_few_products_as_there_can_be():
+def test_first_layers_are_as_few_products_as_possible():
     def input_products(*settings):
         stacked = sorted(recipes(*settings), key=lambda recipe: (recipe.network.hidden, batch_order_key(recipe)))
         stack, _ = stack_of(stacked)
@@ -233,7 +233,7 @@ def test_first_layers_are_as_few_products_as_there_can_be():
 
 @pytest.mark.parametrize(("n_networks", "static"), [(1, EVERYWHERE), (2, EVERYWHERE), (2, ())])
 def test_an_epoch_waits_for_the_device_once(n_networks, static, monkeypatch):
-    """From the second epoch on: training, and the scores of both parts that were asked for after the first."""
+    """From the second epoch on, one read returns training scores and those of both other splits."""
     monkeypatch.setattr(torch_engine, "CAPTURE_ON", static)
     stack, trainers = stack_of(recipes({"seed": 1}, {"seed": 2, "hidden": [4], "clip_norm": 0.1})[:n_networks])
 
@@ -254,7 +254,7 @@ def test_an_epoch_waits_for_the_device_once(n_networks, static, monkeypatch):
 
 
 @pytest.mark.parametrize(("n_networks", "resident_bytes"), [(1, 2**20), (1, 0), (2, 2**20), (2, 0)])
-def test_what_a_recorded_update_reads_stays_where_it_is(n_networks, resident_bytes, monkeypatch):
+def test_tensors_of_captured_updates_stay_in_place(n_networks, resident_bytes, monkeypatch):
     """Evaluation, whose tiles are larger than mini-batches, and restoring must not move a buffer or a weight."""
     monkeypatch.setattr(torch_samples, "RESIDENT_BYTES", resident_bytes)
     monkeypatch.setattr(torch_engine, "CAPTURE_ON", EVERYWHERE)
@@ -287,13 +287,13 @@ def test_what_a_recorded_update_reads_stays_where_it_is(n_networks, resident_byt
         {"layers": [{"type": "dense", "units": 9}, "silu"], "hidden": None},
     ],
 )  # fmt: skip
-def test_what_must_be_equal_in_a_stack_is_in_the_key(what):
+def test_settings_that_must_be_equal_are_in_the_key(what):
     one, other = recipes({}, what)
     assert None not in (stack_key(one, DATA), stack_key(other, DATA))
     assert stack_key(one, DATA) != stack_key(other, DATA)
 
 
-def test_adams_shares_are_in_the_key():
+def test_betas_of_adam_are_in_the_key():
     one, other = recipes({}, {"beta2": 0.99}, base={"optimizer": "adam"})
     assert stack_key(one, DATA) != stack_key(other, DATA)
 
@@ -304,7 +304,7 @@ def test_orders_are_equal_where_batches_are():
     assert batch_order_key(same.with_settings(batch_seed="seed", seed=1)) == batch_order_key(same)
 
 
-def test_who_is_finished_is_told_at_once():
+def test_finished_networks_are_reported_at_once():
     told = []
     stacked = recipes({"epochs": 3, "seed": 1}, {"epochs": 1, "seed": 2}, {"epochs": 2, "learning_rate": 1e200})
     train_jointly(
@@ -330,13 +330,13 @@ def test_recipes_that_are_not_stacked_have_no_key(what):
 @pytest.mark.parametrize(
     "what", [{"activation": "tanh"}, {"batch_norm": True}, {"hidden": [9, 9]}, {"dropout": 0.1, "activation": "elu"}]
 )
-def test_networks_of_unlike_layers_are_not_stacked(what):
+def test_networks_with_different_layers_are_not_stacked(what):
     with pytest.raises(ConfigError, match="must have the same layers"):
         stack_of(recipes({}, what))
 
 
-def test_a_stack_keeps_nothing_of_networks_that_left():
-    """With the garbage collector off, for which a GPU's memory must not wait."""
+def test_a_stack_keeps_nothing_of_removed_networks():
+    """Even with the garbage collector off, because a GPU's memory must not wait for it."""
     kinds = (torch_engine.TorchStack, torch_engine.StackedEngine, torch_workspace.StackWorkspace)
 
     def present():
@@ -357,7 +357,7 @@ def test_a_stack_keeps_nothing_of_networks_that_left():
     assert max(spaces) == 1
 
 
-def test_snapshots_stay_as_they_are_and_old_ones_keep_only_what_is_theirs():
+def test_snapshots_are_constant_and_old_ones_separate():
     stacked = recipes({"seed": 1}, {"seed": 2, "hidden": [200]}, base={"weight_average": 0.5})
     stack, trainers = stack_of(stacked)
     kept, want = [], []
