@@ -196,7 +196,7 @@ def test_samples_that_overflow_in_the_network_are_told_and_make_no_nan():
     large = {name: value * 1e10 for name, value in initial_parameters(ARCHITECTURE, 0).items()}
     rows = np.ones((3, 12))
     rows[1] = 1e300
-    with pytest.raises(DataError, match="sample 1 makes values in the network that are not finite"):
+    with pytest.raises(DataError, match="sample 1 has values so large"):
         Network(ARCHITECTURE, large, ("x", "y", "z")).predict_proba(rows)
 
 

@@ -118,7 +118,7 @@ def test_validation_and_test_splits_are_optional(small_images):
 def test_divergence_error_states_epoch_and_learning_rate(small_images):
     recipe = SMALL.with_settings(learning_rate=1e300, epochs=50)
     with pytest.raises(
-        DivergenceError, match=r"loss became \S+ at epoch \d+ \(learning_rate 1e\+300 at its .*try learning_rate"
+        DivergenceError, match=r"loss became \S+ at epoch \d+ \(learning_rate 1e\+300, update .*try learning_rate"
     ):
         trained(small_images, recipe)
 

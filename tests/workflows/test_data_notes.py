@@ -83,9 +83,9 @@ def test_with_few_validation_samples_all_epochs_are_trained_and_the_last_is_kept
     assert len(run.splits.valid) == 24
     assert len(run.history) == run.kept_epoch == 5
     assert run.notes[-1].startswith(
-        "24 validation samples are too few to choose the best epoch, so all 5 epochs are trained"
+        "with only 24 validation samples the best epoch cannot be chosen, so all 5 epochs are trained"
     )
-    with pytest.warns(UserWarning, match="chooses the epoch by 24 validation samples, which are too few"):
+    with pytest.warns(UserWarning, match="chooses the epoch by only 24 validation samples, too few"):
         chosen = chalknet.train(small_images, stop_early=True, **settings)
     assert len(chosen.history) < 5
     enough = chalknet.train(small_images, valid_size=50, train_size=150, **settings)

@@ -97,7 +97,7 @@ def test_a_split_that_is_empty_or_was_given_as_index_arrays_is_one_line(folder, 
 
 def test_where_early_stopping_chose_by_the_validation_split_it_is_noted(folder, tmp_path):
     settings = {**SETTINGS, **SIZES, "stop_early": True}
-    with pytest.warns(UserWarning, match="chooses the epoch by 40 validation samples, which are too few"):
+    with pytest.warns(UserWarning, match="chooses the epoch by only 40 validation samples, too few"):
         chalknet.train(folder / "letters.npz", out=tmp_path / "early", **settings)
     found = chalknet.evaluate(tmp_path / "early", folder / "letters.npz", split="valid")
     assert found.notes == ("Early stopping chose the epoch on these samples, so the scores are optimistic.",)

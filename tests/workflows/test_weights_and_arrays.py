@@ -66,7 +66,7 @@ def test_only_ratios_of_weights_count(small_images, class_weights, factor):
         (np.full(240, "a"), r"must be \(240,\) numbers, got \(240,\) <U1"),
         (np.r_[np.ones(7), -1, np.ones(232)], r"finite and >= 0, got -1.0 at 7"),
         (np.r_[np.ones(239), np.inf], r"finite and >= 0, got inf at 239"),
-        (np.zeros(240), r"of the training part are all 0"),
+        (np.zeros(240), r"all sample weights of the training split are 0"),
     ],
 )
 def test_weights_that_cannot_be_meant_are_one_line_and_nothing_is_written(small_images, tmp_path, weights, message):

@@ -71,11 +71,11 @@ def divergence_error(
         recipe: the recipe that was trained.
     """
     known = step.loss if math.isfinite(step.loss) else last_loss
-    last = "no finite loss before it" if known is None else f"last finite loss {known:.4g}"
+    last = "no finite loss before" if known is None else f"last finite loss {known:.4g}"
     name = max(step.gradient_norms, key=lambda one: _rank(step.gradient_norms[one]))
     return DivergenceError(
-        f"loss became {loss} at epoch {epoch} (learning_rate {step.learning_rate:.4g} at its update {step.number} of "
-        f"{step.n_updates}, {last}; largest gradient {name}, of length {step.gradient_norms[name]:.3g}). "
+        f"loss became {loss} at epoch {epoch} (learning_rate {step.learning_rate:.4g}, update {step.number} of "
+        f"{step.n_updates}, {last}; largest gradient {name}, norm {step.gradient_norms[name]:.3g}). "
         f"{suggestion(step, recipe)}"
     )
 

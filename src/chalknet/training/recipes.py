@@ -102,7 +102,7 @@ def adapt_to_data(
         if n_valid < MIN_VALID:
             recipe = recipe.with_settings(stop_early=False)
             notes.append(
-                f"{count_of(n_valid, 'validation sample')} are too few to choose the best epoch, so all "
+                f"with only {count_of(n_valid, 'validation sample')} the best epoch cannot be chosen, so all "
                 f"{recipe.training.epochs} epochs are trained and the last weights are kept. Use stop_early=True "
                 "(--stop-early) to choose anyway."
             )
