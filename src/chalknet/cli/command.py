@@ -13,17 +13,17 @@ class Command(cloup.Command):
     """A command whose help does not wrap indented lines, such as the examples in its docstring."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Create the command; the arguments are those of `cloup.Command`."""
+        """Create the command with the arguments of `cloup.Command`."""
         super().__init__(*args, **kwargs)
         self.help = keep_indented_lines(self.help or "")
 
 
 def command(name: str | None = None) -> Callable[[Callable[..., Any]], Command]:
-    """Return a decorator that makes a `Command` of a function, by default named after the function."""
+    """Return a decorator that makes a `Command` of a function, named after it by default."""
     return cloup.command(name, cls=Command)
 
 
 def keep_indented_lines(text: str) -> str:
-    """Return a help text in which paragraphs with indented lines are marked, so that click does not wrap them."""
+    """Mark the paragraphs of a help text that have indented lines, so that click does not wrap them."""
     paragraphs = inspect.cleandoc(text).split("\n\n")
     return "\n\n".join(f"\b\n{one}" if "\n    " in one else one for one in paragraphs)

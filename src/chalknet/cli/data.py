@@ -266,7 +266,7 @@ def _conversion_lines(done: Conversion) -> Iterator[str]:
 
 @contextmanager
 def _block_progress() -> Iterator[Progress | None]:
-    """Yield a function that shows progress on a terminal; elsewhere None, since an audit takes seconds."""
+    """Yield a function that shows progress on a terminal, or None if there is no terminal."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from chalknet.data.glyph_builder.scanning import Progress
     from chalknet.workflows.data_build import BuildResult
 
-MAX_EXAMPLES = 3  # So many dropped faces are named for each reason.
+MAX_EXAMPLES = 3  # The number of dropped faces that are named for each reason.
 
 
 @command("build")
@@ -71,13 +71,13 @@ def build(
         chalknet data build ~/fonts --letters А-Я --per-letter 500 -o cyrillic.npz
         chalknet data build ~/fonts --pinned letters.csv --compare letters.npz
 
-    Fonts that lack a letter, near-identical faces and near-identical images are dropped and counted.
-    With --pinned, the faces are those of the manifest, and each font file must have the SHA-256 that
-    it lists.
+    Fonts that lack a letter, near-identical faces and near-identical images are dropped and
+    counted. With --pinned, the faces are those of the manifest, and each font file must have the
+    SHA-256 that it lists.
 
-    --compare allows for small differences, because versions of Pillow draw some edges differently. If
-    labels differ, or more than 5 % of the images have a pixel that differs by more than 64 of 255
-    levels, nothing is written and the exit code is 1.
+    --compare allows for small differences, because versions of Pillow draw some edges differently.
+    If labels differ, or more than 5 % of the images have a pixel that differs by more than 64 of
+    255 levels, nothing is written and the exit code is 1.
     """
     from chalknet.workflows.data_build import build_file
 
@@ -120,7 +120,7 @@ def result_lines(built: BuildResult) -> list[str]:
 
 
 def summary_lines(summary: BuildSummary) -> list[str]:
-    """Return what was read, what was dropped and why, and how many images there are, one line each."""
+    """Return what was read, what was dropped and why, and the number of images, one line each."""
     lines = [f"{summary.files:,} font files, {summary.faces:,} faces with all letters"]
     for kind, count in summary.drop_counts.items():
         some = [f"{d.name} {d.detail}".rstrip() for d in summary.drops if d.kind == kind][:MAX_EXAMPLES]
@@ -172,7 +172,7 @@ def _counts(counts: dict[str, int]) -> str:
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Progress | None]:
-    """Yield a function that shows progress: a bar on a terminal, elsewhere ten lines; None if quiet."""
+    """Yield a function that shows progress in a bar or, without a terminal, in ten lines."""
     if quiet:
         yield None
         return

@@ -51,7 +51,7 @@ def _class_rows(counts: dict[str, int]) -> Iterator[tuple[str, str]]:
 
 
 def audit_text(result: Audit, split: str) -> None:
-    """Print an audit: the checks, then tables of classes, pairs of splits, blank images and similar pairs."""
+    """Print the checks of an audit, then tables of classes, splits, blank images and similar pairs."""
     echo(f"{result.source}: {result.n_samples:,} samples, {split}")
     if "unused" in result.sizes:
         echo(f"{result.sizes['unused']:,} samples are in none of the splits")
@@ -81,7 +81,7 @@ def audit_tables(result: Audit) -> Iterator[Table]:
 
 
 def _class_table(result: Audit) -> Table:
-    """Return the number of samples of each class in each split, at most of the smallest `MAX_CLASSES`."""
+    """Return the number of samples per class and split, of the smallest `MAX_CLASSES` classes."""
     splits = list(result.sizes)
     counts = sorted(result.class_counts.items(), key=lambda item: sum(item[1].values()))[:MAX_CLASSES]
     title = "Samples by class" if len(result.class_counts) <= MAX_CLASSES else f"The {MAX_CLASSES} smallest classes"
@@ -136,7 +136,11 @@ def _worst_table(result: Audit) -> Table:
 
 
 def print_table(table: Table) -> None:
-    """Print a table: with rules and wrapped text on a terminal, elsewhere one line per row in aligned columns."""
+    """Print a table.
+
+    On a terminal it has rules and wrapped text. Elsewhere each row is one line with aligned
+    columns.
+    """
     is_number = [all(NUMBER.fullmatch(row[i]) for row in table.rows) for i in range(len(table.columns))]
     if sys.stdout.isatty():
         _print_rich(table, is_number)
@@ -153,7 +157,7 @@ def print_table(table: Table) -> None:
 
 
 def _print_rich(table: Table, is_number: list[bool]) -> None:
-    """Print a table for a terminal; columns of numbers are aligned to the right."""
+    """Print a table for a terminal, with columns of numbers aligned to the right."""
     from rich import box
     from rich.console import Console
     from rich.table import Table as RichTable
@@ -163,6 +167,6 @@ def _print_rich(table: Table, is_number: list[bool]) -> None:
     for name, right in zip(table.columns, is_number, strict=True):
         drawn.add_column(Text(name), justify="right" if right else "left", overflow="fold")
     for row in table.rows:
-        # `Text` shows a class that is called "[b]" as it is. A plain string would be read as markup.
+        # A class may be called "[b]". `Text` shows it as it is, a plain string would be markup.
         drawn.add_row(*(Text(cell, style="bold red" if cell == "FOUND" else "") for cell in row))
     Console().print(drawn)

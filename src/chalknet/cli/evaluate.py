@@ -65,8 +65,8 @@ def evaluate(
     expects.
 
     The 95 % confidence interval of the accuracy (Wilson) covers the choice of samples, but not the
-    training of another model. The expected calibration error compares confidence with accuracy in 15
-    bins (Guo et al. 2017). --out also gets a picture of the most confident mistakes and the
+    training of another model. The expected calibration error compares confidence with accuracy in
+    15 bins (Guo et al. 2017). --out also gets a picture of the most confident mistakes and the
     reliability diagram.
 
     Examples:
@@ -87,7 +87,7 @@ def evaluate(
 
 
 def _shown(found: Evaluation) -> list[Table]:
-    """Return the tables to print, with the most frequent mistakes if the confusion matrix is too wide."""
+    """Return the tables to print, with frequent mistakes if the confusion matrix is too wide."""
     from chalknet.serving.evaluation_tables import (
         MAX_CLASSES,
         class_score_table,

@@ -28,8 +28,8 @@ def export(model: str, out: str, numpy_only: bool, overwrite: bool, quiet: bool)
     numbers. Input scaling and all networks of an ensemble are included. ONNX needs an extra:
     pip install "chalknet[onnx]".
 
-    ONNX reads table rows as float32, which keeps seven digits. Use --numpy-only for columns that need
-    more, such as timestamps.
+    ONNX reads table rows as float32, which keeps seven digits. Use --numpy-only for columns that
+    need more, such as timestamps.
 
     Examples:
         chalknet export runs/first -o letters.onnx

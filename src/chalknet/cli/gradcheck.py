@@ -34,10 +34,10 @@ from chalknet.training.recipes import recipe as recipe_named
 def gradcheck(data: str | None, recipe: str | None, samples: int, as_json: bool, **flags: Any) -> int:
     """Check the gradients against numerical derivatives.
 
-    For each group of parameters, this compares the hand-derived gradient with central differences in
-    float64 along three directions. It checks the whole objective of the recipe: activations, batch
-    normalization, penalty, targets, and the dropout masks and image changes of the first update. The
-    exit code is 1 if a relative error exceeds 1e-7.
+    For each group of parameters, this compares the hand-derived gradient with central differences
+    in float64 along three directions. It checks the whole objective of the recipe: activations,
+    batch normalization, penalty, targets, and the dropout masks and image changes of the first
+    update. The exit code is 1 if a relative error exceeds 1e-7.
 
     Examples:
         chalknet gradcheck --hidden 64x32

@@ -54,7 +54,7 @@ class LazyGroup(cloup.Group):
         self.help = keep_indented_lines(self.help or "")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments; without any, show the help."""
+        """Parse the arguments, or show the help if there are none."""
         return super().parse_args(ctx, args if args or ctx.resilient_parsing else ["--help"])
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -94,7 +94,7 @@ class LazyGroup(cloup.Group):
         formatter.write_many_sections([cloup.HelpSection(heading, rows) for heading, rows in sections.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
-        """Return the commands and options that begin with `incomplete`, without importing a command."""
+        """Return the commands and options that begin with `incomplete`, without imports."""
         names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
         commands = [CompletionItem(name, help=self._summary(ctx, name)[1]) for name in names]
         return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]

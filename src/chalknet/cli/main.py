@@ -1,4 +1,4 @@
-"""The program `chalknet`: its commands, and how errors and signals become messages and exit codes."""
+"""The program `chalknet`: its commands, and the messages and exit codes of its errors."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments is None:
         _open_closed_streams()
         for name in ("SIGTERM", "SIGHUP"):
-            if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # `nohup` sets it
+            # A signal that is ignored stays so, because `nohup` asks for that.
+            if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
                 signal.signal(getattr(signal, name), _exit_on_signal)
     given = sys.argv[1:] if arguments is None else arguments
     # --debug concerns the whole program, so it may stand anywhere on the line.
@@ -94,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _open_closed_streams() -> None:
-    """Open the null device in place of closed standard streams, so that no other file gets their numbers."""
+    """Open the null device for closed standard streams, so that no other file gets their numbers."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
@@ -104,7 +105,8 @@ def _run(arguments: list[str], debug: bool) -> int:
     """Run a command, print its error, and return its exit code."""
     try:
         result = cli.main(args=arguments, prog_name="chalknet", standalone_mode=False)
-        sys.stdout.flush()  # An error such as a full disk must be reported here, not by Python at exit.
+        # An error such as a full disk must be reported here. At exit, Python would report it.
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except ChalknetError as error:
         return _print_error(debug, str(error), error.exit_code)
@@ -124,7 +126,7 @@ def _run(arguments: list[str], debug: bool) -> int:
 
 
 def _exit_on_signal(number: int, frame: object) -> None:
-    """Raise SystemExit with the exit code that a shell gives to a process that this signal ended."""
+    """Raise SystemExit with the exit code that a shell gives to a process ended by this signal."""
     del frame
     raise SystemExit(128 + number)
 
@@ -137,7 +139,7 @@ def _usage_line(error: click.ClickException) -> str:
 
 
 def _print_error(debug: bool, message: str, code: int = 1) -> int:
-    """Print a message to standard error, after the traceback if `debug`, and return the exit code."""
+    """Print a message to standard error, with the traceback if `debug`, and return the exit code."""
     if debug:
         traceback.print_exc()
     echo(f"chalknet: {printable(message)}", err=True)

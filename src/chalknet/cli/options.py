@@ -65,8 +65,8 @@ def recipe_options(*names: str, recipes: Sequence[str] = (DEFAULT_RECIPE, "write
 
     Args:
         names: fields of a recipe.
-        recipes: names of recipes whose values the help shows. The first one is the recipe from which
-            the command starts.
+        recipes: names of recipes whose values the help shows. The first one is the recipe from
+            which the command starts.
     """
 
     def decorate(command: Command) -> Command:
@@ -89,7 +89,7 @@ def section_fields(*sections: str) -> tuple[str, ...]:
 
 
 def recipe_groups(command: Command) -> Command:
-    """Add flags for all fields of a recipe except [split] and `MACHINE_FIELDS`, with a heading per section."""
+    """Add flags for all fields of a recipe except [split] and `MACHINE_FIELDS`, by section."""
     for title, section in reversed(
         [
             ("Network", "network"),
@@ -222,7 +222,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def print_notes(notes: Sequence[str], quiet: bool) -> None:
-    """Print notes, such as how data were read, to standard error; nothing if quiet."""
+    """Print notes, such as how data were read, to standard error unless quiet."""
     for note in () if quiet else notes:
         echo(f"note: {printable(note)}", err=True)
 
@@ -244,7 +244,10 @@ def parse_source(source: str | None, flags: dict[str, Any]) -> DataConfig:
 
 
 def take_valid_file(flags: dict[str, Any]) -> str:
-    """Return the file that --valid names and remove it from the flags; if --valid is a number, return ""."""
+    """Return the file that --valid names and remove it from the flags.
+
+    If --valid is a number or left out, the result is "".
+    """
     text = flags["valid_size"]
     if text == "":
         raise ConfigError("--valid must be a number or a file, got ''.")
@@ -343,7 +346,7 @@ def _metavar(name: str) -> str | None:
 
 
 def _help(name: str, recipes: Sequence[str]) -> str:
-    """Return the help of a field: its meaning, names that do not fit its placeholder, and defaults."""
+    """Return the help of a field: its meaning, long lists of choices, and its defaults."""
     text = next(item for item in fields(SECTIONS[SECTION_OF_FIELD[name]]) if item.name == name).metadata["meaning"]
     names = _type(name)
     if isinstance(names, Choice) and len("|".join(names.choices)) + 2 > MAX_METAVAR:

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import click
 from click.shell_completion import CompletionItem
 
-MAX_METAVAR = 44  # A list of choices that is longer than this stands in the help text, not beside the flag.
+# Choices that are longer than this stand in the help text and not beside the flag.
+MAX_METAVAR = 44
 
 
 class Choice(click.Choice[str]):
@@ -78,7 +79,7 @@ class PathText(click.ParamType[str]):
         return str(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[Any]]:
-        """Return words that begin with `incomplete`, else the item that makes a shell complete paths."""
+        """Return words that begin with `incomplete`, else an item that makes a shell complete paths."""
         del ctx, param
         words = [CompletionItem(word) for word in self._words if incomplete and word.startswith(incomplete)]
         return words or [CompletionItem(incomplete, type=self._kind)]

@@ -69,9 +69,9 @@ def predict(
     """Predict classes for images or table rows.
 
     Image files can be PNG, JPEG, GIF, BMP, TIFF, WebP or PPM, up to 134 million pixels and 256 MiB.
-    They are converted to gray and resized as in training. Images whose background or margins clearly
-    differ from the training images are inverted or trimmed, and a note says so. In unclear cases, a
-    note says which option to use.
+    They are converted to gray and resized as in training. Images whose background or margins
+    clearly differ from the training images are inverted or trimmed, and a note says so. In unclear
+    cases, a note says which option to use.
 
     A file that cannot be read is reported on standard error and skipped. The exit code is then 1.
 
@@ -107,7 +107,7 @@ def predict(
 
 
 def _kind(as_csv: bool, as_json: bool, out: str | None) -> str:
-    """Return the format of the predictions: that of the flags, else that of the file name, else a table."""
+    """Return the format of the predictions: by the flags, else by the file name, else a table."""
     if as_csv and as_json:
         raise ConfigError("--csv and --json are two formats of the predictions. Give only one of them.")
     asked = "csv" if as_csv else "json" if as_json else None

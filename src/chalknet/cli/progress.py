@@ -20,7 +20,7 @@ from chalknet.training.progress import format_clock as format_clock  # for the p
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-MAX_LINES = 20  # About so many lines describe a training where standard error is no terminal.
+MAX_LINES = 20  # The number of lines per training, about, if standard error is no terminal.
 BAR_WIDTH = 10  # In characters.
 
 
@@ -95,7 +95,7 @@ class EpochProgress(Callback):
             echo(f"epoch {count}  {progress_text(record, self._n_train, left, WIDE_COLUMNS)}", err=True)
 
     def _is_due(self, epoch: int) -> bool:
-        """Return whether this epoch gets a line: the first, the last and about `MAX_LINES` between."""
+        """Return whether this epoch gets a line, which the first, the last and some between do."""
         return epoch in (1, self._n_epochs) or epoch % max(1, self._n_epochs // MAX_LINES) == 0
 
 
@@ -103,8 +103,8 @@ def progress_bar(first_column: str) -> Progress:
     """Return a progress bar on standard error.
 
     Args:
-        first_column: text to the left of the bar, with fields as rich defines them. To the right stands
-            the field "facts".
+        first_column: text to the left of the bar, with fields as rich defines them. To the right
+            stands the field "facts".
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
@@ -130,7 +130,7 @@ class TerminalBar:
     total: ClassVar[float | None] = None
 
     def __init__(self, *, quiet: bool) -> None:
-        """Create the bar; if quiet, it is never shown."""
+        """Create the bar, which is never shown if quiet."""
         self._quiet = quiet
         self._bar: Progress | None = None
 

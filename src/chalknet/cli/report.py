@@ -34,10 +34,10 @@ def report(
 ) -> None:
     """Write a report about a study or a run.
 
-    The report compares configurations with confidence intervals and shows the best stopping point, the
-    chosen model with its test accuracy, its mistakes, and its weights as images. It is written as
-    report.html and report.pdf. Every table is also a file in tables/, and the data of every figure a
-    file in figures/. Images of samples can be shown only if the data are still there.
+    The report compares configurations with confidence intervals and shows the best stopping point,
+    the chosen model with its test accuracy, its mistakes, and its weights as images. It is written
+    as report.html and report.pdf. Every table is also a file in tables/, and the data of every
+    figure a file in figures/. Images of samples can be shown only if the data are still there.
 
     Examples:
         chalknet report runs/study-hidden

@@ -26,8 +26,9 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 def stop_after_epoch(progress: EpochProgress) -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether a signal has asked to stop.
 
-    Before the first epoch, a signal stops at once. Signals are not handled in threads other than the
-    main one, nor are signals that the process was started to ignore, as `nohup` does with SIGHUP.
+    Before the first epoch, a signal stops at once. Signals are not handled in threads other than
+    the main one, nor are signals that the process was started to ignore, as `nohup` does with
+    SIGHUP.
 
     Args:
         progress: tells whether training has begun, and shows the user a line.
@@ -37,7 +38,7 @@ def stop_after_epoch(progress: EpochProgress) -> Iterator[Callable[[], bool]]:
             ended.
     """
     received = 0
-    # Found out now, because a terminal that has closed is no longer recognized as a terminal.
+    # This is determined now, because a closed terminal is no longer recognized as one.
     terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -65,7 +66,7 @@ def stop_after_epoch(progress: EpochProgress) -> Iterator[Callable[[], bool]]:
 
 
 def _redirect_to_null(descriptors: list[int]) -> None:
-    """Send the output of terminals to the null device, since writing to a closed terminal is an error."""
+    """Send output to the null device, since writing to a closed terminal is an error."""
     for descriptor in descriptors:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, descriptor)

@@ -24,9 +24,9 @@ def stopping(folder: str, monitor: str, as_csv: bool, as_json: bool) -> None:
     """Find the epoch at which training should have stopped.
 
     For a run, or for each configuration of a study, this prints the epoch with the best monitored
-    score, its 95 % confidence interval over seeds and validation images (bootstrap), the accuracies at
-    this epoch and at the end, and what the later epochs changed. The validation accuracy at the chosen
-    epoch is optimistic, because the epoch was chosen by it. The test accuracy is not.
+    score, its 95 % confidence interval over seeds and validation images (bootstrap), the accuracies
+    at this epoch and at the end, and what the later epochs changed. The validation accuracy at the
+    chosen epoch is optimistic, because the epoch was chosen by it. The test accuracy is not.
     """
     from chalknet.reporting.study_tables import stopping_table
     from chalknet.workflows.stopping import find_stopping

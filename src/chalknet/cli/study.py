@@ -38,7 +38,7 @@ from chalknet.cli.parameters import FILE, FOLDER, Choice, Words
 from chalknet.errors import ConfigError
 from chalknet.studies.spec import SAMPLERS, SEARCH_FIELDS, SEEDS_MAY_VARY, STUDY_FIELDS, number_or_text
 
-if TYPE_CHECKING:  # These modules import NumPy, and the kernels must be chosen before that.
+if TYPE_CHECKING:  # These modules import NumPy, and kernels must be chosen before that.
     from chalknet.studies.results import StudyResults
     from chalknet.workflows.resolve_study import StudyRequest
 
@@ -134,9 +134,9 @@ def study(**flags: Any) -> int:
     configuration with one seed. The folder holds study.sqlite (the results), study.toml (the
     specification of the study) and models/.
 
-    If a study is interrupted, run the same command again. Finished runs are kept, and unfinished runs
-    continue from their last checkpoint. With other values, the command adds configurations and keeps
-    the earlier ones.
+    If a study is interrupted, run the same command again. Finished runs are kept, and unfinished
+    runs continue from their last checkpoint. With other values, the command adds configurations and
+    keeps the earlier ones.
 
     Examples:
         chalknet study --vary hidden=100,500,1000,2000 --seeds 3 --out runs/widths
@@ -147,8 +147,8 @@ def study(**flags: Any) -> int:
         chalknet study show runs/widths
 
     The recipe is adapted to the data as in `chalknet train`, whose help explains the defaults. If
-    train_size varies, a configuration uses that number of samples from the beginning of the training
-    split.
+    train_size varies, a configuration uses that number of samples from the beginning of the
+    training split.
     """
     ctx = click.get_current_context()
     if ctx.invoked_subcommand is not None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class RunProgress(TerminalBar):
-    """A receiver of `StudyProgress`: a bar on a terminal, elsewhere a line for each finished run."""
+    """A receiver of `StudyProgress` that shows a bar, or without a terminal a line per finished run."""
 
     first_column = "runs {task.fields[count]}"
 
@@ -39,7 +39,7 @@ class PlanLine:
     """A receiver of `Plan` that prints a line if the plan has changed, unless quiet."""
 
     def __init__(self, *, quiet: bool) -> None:
-        """Create the receiver; if quiet, it prints nothing."""
+        """Create the receiver, which prints nothing if quiet."""
         self._quiet, self._last = quiet, ""
 
     def __call__(self, plan: Plan) -> None:

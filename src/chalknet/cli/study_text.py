@@ -24,8 +24,8 @@ if TYPE_CHECKING:  # Showing results does not import the modules that train.
     from chalknet.studies.execution_plan import Plan
 
 FORMAT = 1  # Format version of the JSON.
-MAX_SEEDS = 5  # Up to so many seeds have their values in a row. Of more, only the lowest and highest are shown.
-MAX_ERRORS = 10  # So many errors are shown below the table.
+MAX_SEEDS = 5  # Up to 5 seeds, all values are shown. Of more, only the lowest and highest.
+MAX_ERRORS = 10  # The number of errors that are shown below the table.
 SCORE_FIELDS = ("loss", "accuracy", "printed_loss")
 
 
@@ -124,7 +124,7 @@ def _configuration_row(results: StudyResults, config: Configuration, with_test: 
 
 
 def _all_or_range(values: Sequence[str], ordered: Sequence[str]) -> str:
-    """Return up to `MAX_SEEDS` values in the order of the seeds, or the first and last of the ordered values."""
+    """Return all values if they are at most `MAX_SEEDS`, else the lowest and highest."""
     if len(values) <= MAX_SEEDS:
         return "  ".join(values) or DASH
     return f"{ordered[0]} to {ordered[-1]}" if ordered else DASH
@@ -151,7 +151,7 @@ def _accuracy(record: RunRecord, split: str) -> float | None:
 
 
 def _mean_text(accuracies: Sequence[float | None]) -> str:
-    """Return mean ± standard deviation over the seeds, in percent; of one seed only the value."""
+    """Return mean ± standard deviation over the seeds, in percent, or the value of a single seed."""
     known = [100 * accuracy for accuracy in accuracies if accuracy is not None]
     if not known:
         return DASH
@@ -215,8 +215,8 @@ def best_configuration(results: StudyResults) -> Configuration | None:
 def train_command(results: StudyResults, config: Configuration) -> str | None:
     """Return the command that trains a configuration with the first seed.
 
-    The result is None if the data are arrays, which no command can name, or if the recipe has a list
-    of layers or is none of the named ones.
+    The result is None if the data are arrays, which no command can name, or if the recipe has a
+    list of layers or is none of the named ones.
     """
     data, recipe = results.spec.data, config.recipe_of(results.spec.first_seed)
     if data.source in ("", ARRAYS) or recipe.network.layers or recipe.name not in RECIPES:

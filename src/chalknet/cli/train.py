@@ -149,8 +149,8 @@ def train(quiet: bool, logs: tuple[str, ...], **flags: Any) -> int:
     return 1 if any(writer.has_failed for writer in writers) else 0
 
 
-# Flags that are fields of `TrainOptions`. Those in the second row change what is trained, so they cannot be
-# combined with --resume.
+# Flags that are fields of `TrainOptions`. Those in the second row change what is trained, so
+# they cannot be combined with --resume.
 PASSED_FLAGS = (
     *("resume", "checkpoint_seconds", "checkpoint_epochs", "workers", "shards", "on"),
     *("recipe", "config", "out", "overwrite"),
@@ -203,7 +203,7 @@ def log_writer(text: str) -> LogWriter:
 
 
 def _check_resume(given: dict[str, Any]) -> None:
-    """Raise ConfigError if the user gave settings along with --resume, since a run resumes with its own."""
+    """Raise ConfigError if settings are given with --resume, since a run resumes with its own."""
     asked = [name for name, value in given.items() if value is not None and (name, value) != ("overwrite", False)]
     flags = [f"--{FLAG_OF_FIELD.get(name, name).replace('_', '-')}" for name in asked]
     if flags:

@@ -32,7 +32,7 @@ class WriteupBar(TerminalBar):
     total = 100.0
 
     def __init__(self, *, quiet: bool) -> None:
-        """Create the bar; if quiet, nothing is shown."""
+        """Create the bar, which is not shown if quiet."""
         super().__init__(quiet=quiet)
         self._step, self._step_began = "", 0.0
 
@@ -69,7 +69,7 @@ class WriteupBar(TerminalBar):
         bar.update(self._task, completed=done, facts=count + progress_text(study, max(room - len(count), 0)))
 
     def _fraction_done(self, study: StudyProgress) -> float:
-        """Return how much of the training is done, by time if the time left is known, else by runs."""
+        """Return the fraction of the training that is done, by time if it is known, else by runs."""
         if study.seconds_left is None:
             return (study.done + study.failed) / max(study.total, 1)
         spent = time.monotonic() - self._step_began
