@@ -1,4 +1,4 @@
-"""What the tests of studies share: small questions, their results without a training, and how results are compared."""
+"""Helpers for the tests of studies: small specifications, runs without a store, exact results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def trained(data, run):
 
 
 def numbers(results):
-    """Everything of a study's results that a repetition must find again to the last bit, as bytes by run."""
+    """Return the exact bytes of all results of a study by run, except times."""
     found = {}
     for run in results.runs:
         result = results.run(run.configuration, run.seed)
@@ -46,7 +46,7 @@ def numbers(results):
 
 
 class Pool:
-    """Workers in this process; behavior says of each that is started: "works", "waits" forever, or "dies" at work."""
+    """A pool of workers in this process, which work, wait forever or exit during a job."""
 
     threads = 1
 

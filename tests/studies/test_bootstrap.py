@@ -1,4 +1,4 @@
-"""The Multi-Bootstrap against a slow loop, its exact moments, and what it must do at the edges."""
+"""The Multi-Bootstrap is compared with a slow loop and its exact moments, and tried at its edges."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_seeds_are_not_paired_between_configurations():
     assert not np.array_equal(found[:, 0], found[:, 1])
 
 
-def test_the_same_generator_gives_the_same_figures_and_fractions_are_welcome():
+def test_same_generator_gives_same_resamples():
     configs = [config * 0.5 for config in made_configurations(3, 50)]
     first = multi_bootstrap(configs, np.random.default_rng(4), n_resamples=1_200)
     assert np.array_equal(first, multi_bootstrap(configs, np.random.default_rng(4), n_resamples=1_200))
@@ -72,7 +72,7 @@ def test_the_same_generator_gives_the_same_figures_and_fractions_are_welcome():
     assert first == pytest.approx(whole / 2)
 
 
-def test_a_clear_winner_is_hardly_flattered_and_equals_are():
+def test_optimism_is_small_for_a_clear_winner_only():
     clear = choice_optimism(
         dict(zip("ab", made_configurations(5, 1_000, accuracies=(0.95, 0.8)), strict=True)), np.random.default_rng(0)
     )
@@ -87,7 +87,7 @@ def test_a_clear_winner_is_hardly_flattered_and_equals_are():
     assert sum(close.win_rate.values()) == pytest.approx(1.0)
 
 
-def test_optimism_is_what_the_winners_of_resamples_gain_over_their_own_figures():
+def test_optimism_is_the_mean_excess_of_the_best_per_resample():
     configs = dict(zip("abc", made_configurations(3, 200, accuracies=(0.9, 0.895, 0.88)), strict=True))
     found = choice_optimism(configs, np.random.default_rng(7), n_resamples=300)
     as_found = {label: config.mean() for label, config in configs.items()}

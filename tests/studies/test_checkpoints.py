@@ -1,4 +1,4 @@
-"""A run whose worker dies goes on from its checkpoint, and has the bits of one that nothing disturbed."""
+"""A run whose worker was killed resumes from its checkpoint with the same bits."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ def stopped(folder, run, data=DATA):
 
 
 def epochs_of(folder, run, data=DATA):
-    """The numbers of the epochs that a run trains from what is in the folder."""
+    """Return the numbers of the epochs that a run trains, given the checkpoint in the folder."""
     seen = []
     train_run(data, run, **HOW, checkpoints=folder, on_epoch=lambda record: seen.append(record.epoch))
     return seen
 
 
-def test_a_run_goes_on_where_it_was_and_ends_with_the_same_bits(folder, run):
+def test_resumed_run_has_the_same_bits(folder, run):
     whole = train_run(DATA, run, **HOW)
     stopped(folder, run)
     assert len(list(folder.glob("*.safetensors"))) == 1
@@ -98,7 +98,7 @@ def test_epochs_before_the_checkpoint_are_not_trained_again(folder, run):
     assert epochs_of(folder, run) == [5, 6, 7, 8]
 
 
-def test_a_checkpoint_of_other_data_another_split_or_recipe_is_not_continued(folder, run):
+def test_checkpoint_of_other_data_split_or_recipe_is_ignored(folder, run):
     stopped(folder, run)
     (path,), whole = folder.glob("*.safetensors"), [*range(1, 9)]
     kept = path.read_bytes()
@@ -114,14 +114,14 @@ def test_a_checkpoint_of_other_data_another_split_or_recipe_is_not_continued(fol
     assert epochs_of(folder, run) == [5, 6, 7, 8]
 
 
-def test_a_run_that_must_stop_finishes_its_epoch_and_keeps_it(folder, run, monkeypatch):
+def test_stopped_run_finishes_and_saves_its_epoch(folder, run, monkeypatch):
     monkeypatch.setattr(run_training, "CheckpointSchedule", partial(CheckpointSchedule, 1e9))
     with pytest.raises(StoppedError):
         train_run(DATA, run, **HOW, checkpoints=folder, must_stop=After(3))
     assert epochs_of(folder, run) == [4, 5, 6, 7, 8]
 
 
-def test_a_worker_goes_on_while_two_more_epochs_fit_and_keeps_its_last_one(folder, run, monkeypatch):
+def test_worker_continues_while_two_more_epochs_fit(folder, run, monkeypatch):
     now, stop = [100.0], StopRequest()
     monkeypatch.setattr(run_checkpoints.time, "monotonic", lambda: now[0])
     assert [stop() for _ in range(3)] == [False] * 3
@@ -139,7 +139,7 @@ def test_a_worker_goes_on_while_two_more_epochs_fit_and_keeps_its_last_one(folde
     assert epochs_of(folder, run) == []
 
 
-def test_a_run_that_another_worker_still_trains_is_waited_for(folder, run):
+def test_run_lock_waits_for_another_worker(folder, run):
     path, began, order = checkpoint_path(folder, run), threading.Event(), []
 
     def train_elsewhere():
@@ -157,7 +157,7 @@ def test_a_run_that_another_worker_still_trains_is_waited_for(folder, run):
 
 
 @pytest.mark.extras
-def test_a_stack_that_must_stop_keeps_every_run_and_goes_on_with_the_same_numbers(folder):
+def test_stopped_stack_resumes_every_run_with_the_same_numbers(folder):
     needs("torch")
     recipe = RECIPE.with_settings(epochs=8, engine="torch", device="cpu", dtype="float64", stop_early=True, patience=5)
     runs = runs_of(spec_of("hidden=4,7", recipe=recipe, seeds=2))
@@ -186,13 +186,13 @@ def test_a_damaged_checkpoint_costs_time_and_nothing_else(folder, run):
     assert history(train_run(DATA, run, **HOW, checkpoints=folder)) == history(train_run(DATA, run, **HOW))
 
 
-def test_where_the_studys_folder_is_not_there_nothing_is_kept(tmp_path, run):
+def test_missing_folder_means_no_checkpoint(tmp_path, run):
     train_run(DATA, run, **HOW, checkpoints=tmp_path / "elsewhere")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("settings", [{}, {"learning_rate": 1.0, "reduction": "sum", "activation": "identity"}])
-def test_a_checkpoint_stays_until_the_end_of_its_run_is_stored(tmp_path, settings):
+def test_checkpoint_stays_until_the_output_is_stored(tmp_path, settings):
     spec = spec_of("hidden=4", recipe=RECIPE.with_settings(epochs=20, momentum=0.9, **settings), seeds=1)
     found = []
 
@@ -212,7 +212,7 @@ def test_a_checkpoint_stays_until_the_end_of_its_run_is_stored(tmp_path, setting
 
 
 @pytest.mark.parametrize("name", ["models", "unfinished"])
-def test_a_study_writes_nothing_through_a_link_of_its_folder(tmp_path, name):
+def test_study_does_not_write_through_links(tmp_path, name):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / name).symlink_to(tmp_path / "elsewhere")
     with (
@@ -224,7 +224,7 @@ def test_a_study_writes_nothing_through_a_link_of_its_folder(tmp_path, name):
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
-def test_the_folder_goes_with_the_study_where_nothing_is_in_it(tmp_path):
+def test_empty_checkpoint_folder_is_removed(tmp_path):
     with checkpoint_folder(tmp_path) as folder:
         assert folder.is_dir()
     assert not folder.exists()

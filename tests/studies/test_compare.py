@@ -1,6 +1,4 @@
-"""Configurations and pairs: hand examples, SciPy where it overlaps, pairing, groups, and calibration with planted
-faults.
-"""
+"""Comparisons agree with hand examples and SciPy, and planted faults break their coverage."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ def some_configurations(n_seeds=3, n_images=300, accuracies=(0.9, 0.89, 0.8), se
     return simulate(accuracies, of, n_seeds, n_images, np.random.default_rng(seed))
 
 
-def test_a_configuration_keeps_its_seeds_and_says_what_its_interval_carries():
+def test_accuracy_names_its_seeds_and_sources_of_variance():
     config = some_configurations()[0]
     found = configuration_accuracy(config, label="hidden 100")
     assert found.label == "hidden 100"
@@ -50,7 +48,7 @@ def test_a_single_run_has_wilsons_interval_of_its_images():
     assert math.isnan(found.seed_sd)
 
 
-def test_two_single_runs_have_the_paired_t_interval_and_mcnemars_p():
+def test_two_single_runs_use_paired_t_and_mcnemar():
     first, second = (config[0] for config in some_configurations(n_seeds=1)[:2])
     found = difference(first, second)
     expected = stats.ttest_rel(first.astype(float), second.astype(float)).confidence_interval(0.95)
@@ -59,7 +57,7 @@ def test_two_single_runs_have_the_paired_t_interval_and_mcnemars_p():
     assert found.variance_sources == "images alone"
 
 
-def test_where_images_do_not_matter_paired_seeds_have_scipys_paired_t():
+def test_paired_seeds_without_image_effect_match_scipy():
     rng = np.random.default_rng(0)
     first, second = (np.repeat(rng.uniform(0.8, 0.9, (6, 1)), 20, axis=1) for _ in range(2))
     found = difference(first, second, paired_seeds=True)
@@ -82,7 +80,7 @@ def test_p_and_interval_say_the_same(seed, paired):
     assert (found.p_value < 0.05) == (not found.low <= 0.0 <= found.high)
 
 
-def test_a_configuration_against_itself_cannot_be_told_apart():
+def test_configuration_does_not_differ_from_itself():
     config = some_configurations()[0]
     found = difference(config, config, paired_seeds=True)
     assert (found.difference, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
@@ -110,7 +108,7 @@ def test_compare_configurations_sorts_corrects_and_groups():
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.9, 0.95, 0.99]))
-def test_told_apart_is_a_corrected_p_below_one_minus_the_level(seed, level):
+def test_significance_is_a_corrected_p_below_one_minus_level(seed, level):
     found = compare_configurations(some_configurations(n_images=200, seed=seed), level=level)
     assert [one.significantly_different for one in found.pairs] == [one.holm_p < 1.0 - level for one in found.pairs]
 
@@ -125,7 +123,7 @@ def pair(first, second, significantly_different):
     return PairwiseDifference(one, 1.0, significantly_different)
 
 
-def test_groups_overlap_where_telling_apart_does_not_pass_on():
+def test_groups_overlap_if_significance_is_not_transitive():
     pairs = [pair("a", "b", False), pair("a", "c", True), pair("b", "c", False)]
     assert groups_without_difference("abc", pairs) == (("a", "b"), ("b", "c"))
 
@@ -171,7 +169,7 @@ def studies(n_seeds, n_images, spread, trials, accuracy=0.92, seed=0):
 
 
 def coverage(drawn, accuracy=0.92):
-    """Percent of studies that hold the accuracy, and the difference 0 of the two equal configurations."""
+    """Return the percentage of studies whose intervals contain the accuracy, and the difference 0."""
     first, second = (np.array([study[c] for study in drawn], dtype=np.float64) for c in (0, 1))
     parts = [mean_squares(first), mean_squares(second)]
     low, high = accuracy_limits(parts[0], 0.95)

@@ -177,7 +177,7 @@ def test_one_seed_without_the_losses_of_images_establishes_no_rise():
     assert not curve_findings(curves(n_seeds=1, rise=0.2)).overfits
 
 
-def test_training_is_compared_where_the_lowest_validation_loss_belongs():
+def test_training_loss_is_compared_after_the_lowest_epoch():
     # The training loss of the network after epoch 50 is in record 51. It falls by half until then, and rises after.
     x = np.arange(1, 201)
     train = np.tile(np.where(x <= 50, 1.0, 0.5 + 0.001 * (x - 51)), (3, 1))
@@ -212,7 +212,7 @@ def test_a_rise_by_hand():
 
 
 @pytest.mark.parametrize("n_seeds", [1, 3, 10])
-def test_no_rise_is_said_where_only_luck_makes_one(n_seeds):
+def test_rise_by_luck_is_not_reported(n_seeds):
     # 200 flat configurations; the interval is two-sided, so that above 0 lie 2.5 % of them. 5 % is three standard
     # errors more.
     rng, above = np.random.default_rng(n_seeds), 0
@@ -223,7 +223,7 @@ def test_no_rise_is_said_where_only_luck_makes_one(n_seeds):
     assert above / 200 <= 0.05
 
 
-def test_losses_that_are_cut_off_or_not_finite_or_of_few_images_give_no_rise():
+def test_no_rise_for_cut_off_or_infinite_losses_or_few_images():
     one = curves(rise=0.2)
     whole = with_losses(one.valid_loss)
     cut = [np.minimum(1e6 * each, 65_504.0).astype(np.float16) for each in whole]

@@ -1,4 +1,4 @@
-"""Sentences about a comparison say what the numbers establish: wording, corrections and required sizes."""
+"""Findings follow from the numbers: wording, corrections, sample sizes, and rules with constants."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sentences(comparison):
     return [finding.sentence for finding in comparison_findings(comparison)]
 
 
-def test_a_clear_difference_is_said_with_its_interval_and_correction():
+def test_significant_difference_states_interval_and_correction():
     comparison = compare_configurations(configurations((0.85, 0.91)))
     (finding,) = comparison_findings(comparison)
     one = comparison.pairs[0].difference
@@ -62,14 +62,14 @@ def test_one_seed_is_said_to_carry_no_seeds():
     assert "the interval covers the images but not the seeds" in said
 
 
-def test_nothing_is_said_to_beat_that_is_not_told_apart():
+def test_only_significant_differences_get_a_winner():
     comparison = compare_configurations(configurations((0.91, 0.911)))
     assert not comparison.pairs[0].significantly_different
     (said,) = sentences(comparison)
     assert "higher" not in said
 
 
-def test_a_pair_that_only_the_correction_keeps_together_says_both_p_values():
+def test_pair_that_loses_significance_by_holm_shows_both_p():
     comparison = compare_configurations(configurations((0.90, 0.91, 0.91, 0.91)))
     for group in comparison_findings(comparison):
         p, corrected = group.figures["p_value"], group.figures["holm_p"]
@@ -83,7 +83,7 @@ def planned(**parts):
     return replace(difference(first, second), difference=0.01, n_seeds=(3, 3), n_images=1_000, **parts)
 
 
-def test_needed_seeds_are_the_fewest_that_solve_the_formula():
+def test_required_seeds_are_the_fewest_that_suffice():
     one = planned(seed_variance=1e-4, image_variance=1e-3, rest_variance=0.01)
 
     def is_enough(n_seeds):
@@ -99,7 +99,7 @@ def test_needed_seeds_are_the_fewest_that_solve_the_formula():
     assert 10 < seeds < 15
 
 
-def test_where_images_forbid_it_images_are_asked_for():
+def test_more_images_are_required_if_seeds_do_not_suffice():
     one = planned(seed_variance=0.0, image_variance=0.05, rest_variance=0.0)
     required = required_sample_size(one, alpha=0.05)
     assert required.seeds is None

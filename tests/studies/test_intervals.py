@@ -1,4 +1,4 @@
-"""Wilson, McNemar and Holm against statsmodels, hand examples and their definitions."""
+"""Wilson, McNemar and Holm agree with statsmodels, hand examples and their definitions."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_bad_input_is_named():
         holm([0.5, 1.5])
 
 
-def test_the_gain_of_averaging_is_students_interval_of_paired_differences():
+def test_gain_of_averaging_is_a_paired_t_interval():
     rng = np.random.default_rng(0)
     members, together = rng.random((4, 60)) < 0.8, rng.random(60) < 0.9
     found = gain_of_averaging(together, members, 0.9)

@@ -1,4 +1,4 @@
-"""Plans: every run once, and on a GPU stacks of runs that can be trained at once."""
+"""A plan contains every run once, in stacks of runs that a GPU can train at once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def gpu(monkeypatch):
 
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("stack", [None, 1, 2, 7])
-def test_every_run_is_in_one_job_and_jobs_hold_what_can_be_stacked(stack):
+def test_every_run_is_in_exactly_one_stackable_job(stack):
     spec = spec_of(
         "hidden=3,4,40,600", "batch_norm=false,true", "batch_size=full,32", "train_size=80,160", "engine=numpy,torch",
         seeds=3, seeds_vary=("init", "order", "split"),
@@ -114,7 +114,7 @@ def test_a_stack_is_bounded_by_memory_and_by_what_may_be_lost(monkeypatch):
     assert group.size == 300 <= job_planner.MAX_STACK
 
 
-def test_an_engine_that_is_not_here_is_left_to_whoever_trains(monkeypatch):
+def test_missing_engine_is_reported_by_the_worker(monkeypatch):
     def missing(_):
         raise MissingExtraError("engine torch needs PyTorch")
 
@@ -131,7 +131,7 @@ def test_runs_on_other_machines_are_stacked_only_when_asked(stack, size):
 
 
 @pytest.mark.usefixtures("gpu")
-def test_networks_with_equal_widths_and_batches_stand_together():
+def test_jobs_group_equal_widths_and_batches():
     runs = runs_of(spec_of("hidden=4", "batch_size=32", "engine=torch", "learning_rate=1e-5,1e-4,1e-3", seeds=4))
     (group,) = Planner(DATA, processes=2).plan(runs).groups
     assert [len(job) for job in group.jobs] == [6, 6]
@@ -141,7 +141,7 @@ def test_networks_with_equal_widths_and_batches_stand_together():
         assert len(set(orders)) == 2
 
 
-def test_where_all_train_on_a_gpu_one_process_has_it_unless_more_are_asked_for(monkeypatch, tmp_path):
+def test_one_process_has_the_gpu_unless_more_are_requested(monkeypatch, tmp_path):
     monkeypatch.setattr(job_planner, "measured_seconds", lambda *_, **__: 1.0)
     monkeypatch.setattr(job_planner, "gpu_bytes", lambda _: 10**9)
     monkeypatch.setattr(trainer_module, "device_of", lambda _: "cuda")
@@ -154,9 +154,7 @@ def test_where_all_train_on_a_gpu_one_process_has_it_unless_more_are_asked_for(m
 
 
 @pytest.mark.parametrize(("on_gpu", "n_train", "epochs"), [(False, 2_048, 3), (True, 3_000, 8)])
-def test_a_gpu_is_measured_on_more_samples_and_past_the_epochs_in_which_it_records(
-    on_gpu, n_train, epochs, monkeypatch
-):
+def test_gpu_time_is_measured_after_its_first_epochs(on_gpu, n_train, epochs, monkeypatch):
     trained = []
 
     def spy(trainer, on_epoch):
@@ -174,7 +172,7 @@ def test_a_gpu_is_measured_on_more_samples_and_past_the_epochs_in_which_it_recor
 
 
 @pytest.mark.parametrize("kind", ["uint8", "float32", "float64"])
-def test_samples_are_made_up_in_the_datas_own_type(kind):
+def test_random_samples_have_the_type_of_the_data(kind):
     data = Dataset(DATA.inputs.astype(kind), DATA.labels, DATA.class_names)
     made, splits = job_planner._random_samples(data, 30, 10, 5)
     assert made.inputs.dtype == np.dtype(kind)
@@ -182,7 +180,7 @@ def test_samples_are_made_up_in_the_datas_own_type(kind):
     assert splits.sizes == {"train": 30, "valid": 10, "test": 5}
 
 
-def test_every_device_that_a_study_varies_must_be_there_before_it_begins(monkeypatch, tmp_path):
+def test_missing_device_is_refused_before_the_study_starts(monkeypatch, tmp_path):
     asked = []
 
     def device_of(training):

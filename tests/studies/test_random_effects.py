@@ -1,4 +1,4 @@
-"""Mean squares against slow loops, variances against their expectation, intervals against their closed forms."""
+"""Mean squares agree with slow loops, variances with expectations, intervals with closed forms."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_variance_of_the_mean_is_unbiased_where_seeds_matter():
     assert mean_squares(values).mean.var() == pytest.approx(true, rel=0.08)
 
 
-def test_seeds_alone_give_students_interval_of_the_seeds_means():
+def test_seeds_alone_use_student_t_over_their_means():
     # every image alike within a seed: images and rest are 0, and S - 1 degrees of freedom are left
     by_seed = np.array([0.90, 0.92, 0.93])
     squares = mean_squares(np.repeat(by_seed[:, None], 50, axis=1))
@@ -88,13 +88,13 @@ def test_one_seed_gives_wilson_and_students_t_over_images():
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_where_nothing_varies_the_interval_is_that_of_one_run(value):
+def test_constant_values_have_the_interval_of_one_run(value):
     low, high = accuracy_limits(mean_squares(np.full((3, 100), value)), 0.95)
     expected = wilson(100 * value, 100)
     assert (float(low), float(high)) == pytest.approx((expected.low, expected.high))
 
 
-def test_the_logit_interval_is_the_same_seen_from_the_errors():
+def test_logit_interval_is_symmetric_in_accuracy_and_error():
     correct = (np.random.default_rng(0).random((4, 300)) < 0.95).astype(float)
     low, high = accuracy_limits(mean_squares(correct), 0.95)
     low_errors, high_errors = accuracy_limits(mean_squares(1.0 - correct), 0.95)
@@ -102,7 +102,7 @@ def test_the_logit_interval_is_the_same_seen_from_the_errors():
     assert 0.0 < low < correct.mean() < high < 1.0
 
 
-def test_equal_seed_variances_have_twice_the_degrees_and_one_alone_has_its_own():
+def test_degrees_of_freedom_add_up_for_equal_seed_variances():
     def configuration(seeds):
         return MeanSquares(3, 1_000, np.float64(0.9), np.float64(seeds), np.float64(0.0), np.float64(0.0))
 

@@ -1,4 +1,4 @@
-"""Outcomes of stacked runs, which several threads make."""
+"""Stacked runs whose outputs are created by several threads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def outcomes(ended=None, on_epoch=None, threads=1):
     return found
 
 
-def test_threads_make_the_outcomes_of_a_stack_with_the_same_bits(monkeypatch):
+def test_outputs_of_a_stack_do_not_depend_on_threads(monkeypatch):
     want = outcomes()
     make, both = run_training._output, threading.Barrier(2, timeout=60)
 
@@ -69,7 +69,7 @@ def test_what_telling_fails_with_goes_through():
         outcomes(fails)
 
 
-def test_what_telling_fails_with_ends_the_training_of_the_others(monkeypatch):
+def test_error_of_a_callback_ends_the_stack(monkeypatch):
     longer = [RunKey(Configuration((), RECIPE.with_settings(epochs=n), RECIPE.split), 0) for n in (1, 500)]
     monkeypatch.setitem(globals(), "RUNS", longer)
     seen = []

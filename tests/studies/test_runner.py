@@ -67,7 +67,7 @@ def run_to_the_end(command):
 
 
 @pytest.mark.parametrize("vary", [GRID, {"dtype": ["float32", "float64"], "batch_size": ["full", 32]}])
-def test_the_bits_do_not_depend_on_the_number_of_jobs_or_the_order(letters, tmp_path, vary):
+def test_bits_do_not_depend_on_jobs_or_order(letters, tmp_path, vary):
     one, two = (
         study(letters, vary, out=tmp_path / f"jobs{jobs}", seeds=2, jobs=jobs, epochs=3, **SIZES) for jobs in (1, 2)
     )
@@ -89,7 +89,7 @@ STACKED = pytest.param(True, marks=pytest.mark.extras, id="stacked")
 
 
 @pytest.mark.extras
-def test_stacked_runs_equal_single_ones_and_the_record_names_the_stack(letters, tmp_path, stacks):
+def test_stacked_runs_equal_single_runs(letters, tmp_path, stacks):
     asked = {"vary": {"hidden": [3, 40]}, "seeds": 2, "jobs": 1, "epochs": 3, **stacks, **SIZES}
     alone = study(letters, out=tmp_path / "alone", stack=1, **asked)
     stacked = study(letters, out=tmp_path / "stacked", **asked)
@@ -139,7 +139,7 @@ def test_a_run_is_the_training_that_train_would_do(letters, tmp_path):
     np.testing.assert_array_equal(first.predict(run.data.inputs[test]), results.run(config, 0).test.predicted)
 
 
-def test_another_specification_adds_configurations_and_keeps_the_old_ones(letters, tmp_path):
+def test_new_specification_keeps_old_configurations(letters, tmp_path):
     folder = tmp_path / "study"
     first = study(letters, {"hidden": [3, 4]}, out=folder, seeds=2, epochs=2, **SIZES)
     before = numbers(first)
@@ -154,7 +154,7 @@ def test_another_specification_adds_configurations_and_keeps_the_old_ones(letter
     assert len(events(folder)) == 16
 
 
-def test_images_are_paired_between_configurations_and_seeds_unless_the_split_varies(letters, tmp_path):
+def test_images_are_paired_unless_the_split_varies(letters, tmp_path):
     results = study(letters, {"hidden": [3, 4]}, out=tmp_path / "a", seeds=2, epochs=2, **SIZES)
     correct = results.correct("test")
     assert list(correct) == ["hidden=3", "hidden=4"]
@@ -168,7 +168,7 @@ def test_images_are_paired_between_configurations_and_seeds_unless_the_split_var
     assert set(other.index("test", 0)) != set(other.index("test", 1))
 
 
-def test_a_run_that_diverges_fails_with_its_error_and_the_others_are_done(letters, tmp_path):
+def test_diverging_run_fails_and_the_others_finish(letters, tmp_path):
     vary = {"learning_rate": [1e-4, 1e300]}
     results = study(letters, vary, out=tmp_path / "s", seeds=2, hidden=[4], epochs=3, **SIZES)
     assert results.counts == {"todo": 0, "running": 0, "done": 2, "failed": 2}
@@ -269,14 +269,14 @@ def test_a_run_that_kills_its_worker_three_times_has_failed(letters, tmp_path, m
     assert results.counts["done"] == 2
 
 
-def test_workers_that_cannot_start_are_told_once_and_nothing_counts_as_failed(letters, tmp_path, monkeypatch):
+def test_workers_that_cannot_start_fail_no_run(letters, tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "_environment", lambda: {**os.environ, "PYTHONHOME": str(tmp_path / "nowhere")})
     with pytest.raises(ChalknetError, match="worker processes cannot be started: exit code 1"):
         study(letters, {"hidden": [3]}, out=tmp_path / "s", seeds=1, epochs=2, **SIZES)
     assert read_results(tmp_path / "s").counts == {"todo": 1, "running": 0, "done": 0, "failed": 0}
 
 
-def test_an_interrupted_study_gives_its_runs_back_and_stops_its_workers(letters, tmp_path, monkeypatch):
+def test_interrupted_study_releases_runs_and_stops_workers(letters, tmp_path, monkeypatch):
     spy = Spy(monkeypatch)
 
     def interrupt(progress):
@@ -295,7 +295,7 @@ def test_an_interrupted_study_gives_its_runs_back_and_stops_its_workers(letters,
         assert store.leases() == []
 
 
-def test_other_data_is_refused_with_both_digests_and_changes_nothing(letters, tmp_path):
+def test_other_data_is_refused_and_changes_nothing(letters, tmp_path):
     study(letters, {"hidden": [3]}, out=tmp_path / "s", seeds=1, epochs=2, **SIZES)
     old, question = load_data(letters).sha256, (tmp_path / "s" / "study.toml").read_bytes()
     other = made_images(240, seed=1)
@@ -306,7 +306,7 @@ def test_other_data_is_refused_with_both_digests_and_changes_nothing(letters, tm
     assert [config.label for config in read_results(tmp_path / "s").configurations] == ["hidden=3"]
 
 
-def test_a_disk_that_is_full_when_samples_are_copied_is_one_line(tmp_path):
+def test_full_disk_while_copying_samples_is_one_line(tmp_path):
     data = dataset_from_arrays(np.random.default_rng(0).integers(0, 256, (2000, 28, 28)), np.arange(2000) % 4)
     np.savez(tmp_path / "data.npz", images=data.inputs, labels=data.labels)
     (tmp_path / "disk").mkdir()
@@ -335,7 +335,7 @@ def test_a_disk_that_is_full_when_samples_are_copied_is_one_line(tmp_path):
         ({"trials": 5}, "trials is a setting of a search. Give search='tpe'"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_before_anything_is_written(letters, tmp_path, settings, message):
+def test_invalid_options_are_refused_before_anything_is_written(letters, tmp_path, settings, message):
     with pytest.raises(ConfigError, match=message):
         study(letters, {"hidden": [3]}, out=tmp_path / "s", **{**SIZES, **settings})
     assert not (tmp_path / "s").exists()
@@ -368,19 +368,19 @@ def killed_again_and_again(letters, folder, undisturbed, n_kills, epochs, longes
 
 
 @pytest.mark.slow
-def test_a_study_killed_three_times_ends_with_the_numbers_of_an_undisturbed_one(letters, tmp_path):
+def test_study_killed_three_times_has_the_same_numbers(letters, tmp_path):
     run_to_the_end(command_line(letters, tmp_path / "calm", "--epochs", "300", "--jobs", "2", "--quiet"))
     killed_again_and_again(letters, tmp_path / "killed", tmp_path / "calm", 3, 300, longest=1.3)
 
 
 @pytest.mark.slow
-def test_a_study_killed_twenty_times_ends_with_the_numbers_of_an_undisturbed_one(letters, tmp_path):
+def test_study_killed_twenty_times_has_the_same_numbers(letters, tmp_path):
     run_to_the_end(command_line(letters, tmp_path / "calm", "--epochs", "2500", "--jobs", "1", "--quiet"))
     killed_again_and_again(letters, tmp_path / "killed", tmp_path / "calm", 20, 2500, longest=2.5)
 
 
 @pytest.mark.slow
-def test_a_study_that_never_lives_longer_than_a_third_of_its_time_finishes_with_the_same_numbers(letters, tmp_path):
+def test_study_killed_every_third_of_its_time_still_finishes(letters, tmp_path):
     line = ("--epochs", "1500", "--jobs", "2", "--quiet")
     started = time.monotonic()
     run_to_the_end(command_line(letters, tmp_path / "calm", *line))
@@ -416,7 +416,7 @@ def test_two_processes_share_one_study_and_do_nothing_twice(letters, tmp_path):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.slow
-def test_a_signal_stops_a_study_with_one_line_that_says_how_to_go_on(letters, tmp_path, number, code):
+def test_signal_stops_a_study_and_shows_how_to_resume(letters, tmp_path, number, code):
     command = command_line(letters, tmp_path / "s", "--epochs", "1000", "--jobs", "2")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not (seen := process.stderr.readline()).startswith("runs  1/12"):
@@ -454,7 +454,7 @@ def n_epochs_kept(folder):
 
 
 @pytest.mark.slow
-def test_a_worker_whose_driver_is_killed_keeps_its_epochs_and_ends(letters, tmp_path):
+def test_worker_saves_and_exits_when_its_scheduler_is_killed(letters, tmp_path):
     with training(letters, tmp_path / "s") as (process, worker):
         before = n_epochs_kept(tmp_path / "s")
         time.sleep(0.3)  # less than the time to the next checkpoint
@@ -465,7 +465,7 @@ def test_a_worker_whose_driver_is_killed_keeps_its_epochs_and_ends(letters, tmp_
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_worker_that_is_asked_to_end_gives_its_run_back_and_another_goes_on(letters, tmp_path, number):
+def test_worker_that_is_asked_to_stop_releases_its_run(letters, tmp_path, number):
     with training(letters, tmp_path / "s") as (process, worker):
         before = n_epochs_kept(tmp_path / "s")
         os.kill(worker, number)

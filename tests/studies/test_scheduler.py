@@ -1,4 +1,4 @@
-"""The scheduler with workers that do as they are told, and what a pool of Ray actors counts on."""
+"""The scheduler with scripted workers, and the rules for cores and GPUs of Ray actors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(tmp_path, pool):
         return {status: number for status, (number, _) in store.counts().items()}, [e for _, _, e in store.events()]
 
 
-def test_a_worker_that_is_never_ready_keeps_no_run_from_others(tmp_path):
+def test_worker_that_is_never_ready_holds_no_run(tmp_path):
     pool = Pool(2, ["waits", "works"])
     counts, _ = run(tmp_path, pool)
     assert counts["done"] == 4
@@ -32,7 +32,7 @@ def test_a_worker_that_is_never_ready_keeps_no_run_from_others(tmp_path):
     assert {kind for kind, _ in pool.submitted} == {"works"}
 
 
-def test_a_run_whose_worker_died_is_given_to_another(tmp_path):
+def test_crashed_run_is_given_to_another_worker(tmp_path):
     pool = Pool(1, ["dies", "works"])
     counts, events = run(tmp_path, pool)
     assert counts["done"] == 4
@@ -48,7 +48,7 @@ def test_threads_are_as_many_as_fit_on_the_nodes(nodes, jobs, threads):
     assert threads_of(nodes, jobs) == threads
 
 
-def test_a_run_has_a_gpu_where_its_recipe_asks_for_one_or_leaves_it_open_and_there_is_one():
+def test_run_gets_a_gpu_if_its_recipe_allows_and_there_is_one():
     def recipe(**training):
         return SimpleNamespace(training=SimpleNamespace(**training))
 

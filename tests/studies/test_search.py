@@ -1,4 +1,4 @@
-"""A sampler that chooses configurations: the same choice however the study is run, stopped or extended."""
+"""A search chooses the same configurations however the study is run, interrupted or extended."""
 
 import sys
 
@@ -39,7 +39,7 @@ def search(trials, spec):
     return told
 
 
-def test_the_extra_is_named_where_it_is_missing_and_nothing_is_written(monkeypatch, tmp_path, small_images):
+def test_missing_optuna_is_named_and_nothing_is_written(monkeypatch, tmp_path, small_images):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(
         MissingExtraError, match=r'^a search needs Optuna\. Install it: pip install "chalknet\[search\]"\.$'

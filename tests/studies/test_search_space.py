@@ -1,6 +1,4 @@
-"""Configurations and seeds: the grid, what a seed decides, which images a configuration is judged on, what
-identifies it.
-"""
+"""The grid of a study, what a seed changes, which images are scored, and what identifies a run."""
 
 from functools import partial
 from itertools import pairwise
@@ -25,7 +23,7 @@ SIZES = Recipe().with_settings(train_size=160, valid_size=40)
 spec_of = partial(small_studies.spec_of, recipe=SIZES)
 
 
-def test_the_grid_keeps_the_order_of_the_fields_the_last_one_fastest():
+def test_grid_varies_the_last_field_fastest():
     labels = [config.label for config in grid_configurations(spec_of("hidden=5,6x4", "learning_rate=1e-5,0.001"))]
     assert labels == [
         "hidden=5, learning_rate=1e-05",
@@ -39,7 +37,7 @@ def test_nothing_varied_is_one_configuration():
     assert [config.label for config in grid_configurations(spec_of())] == ["base"]
 
 
-def test_a_sample_is_a_repeatable_part_of_the_grid_in_its_order_and_grows():
+def test_larger_sample_contains_the_smaller_one():
     vary = "hidden=1:40:lin40"
     grid = grid_configurations(spec_of(vary))
     small, large = (grid_configurations(spec_of(vary, sample=n)) for n in (5, 20))
@@ -55,7 +53,7 @@ def test_a_sample_is_a_repeatable_part_of_the_grid_in_its_order_and_grows():
     assert grid_configurations(spec_of(vary, sample=99)) == grid
 
 
-def test_two_settings_never_share_a_key_and_one_setting_has_one():
+def test_keys_are_unique_and_stable():
     configs = grid_configurations(spec_of("hidden=1:9:lin9", "momentum=0:0.9:lin4", "bias_momentum=true,false"))
     assert len({config.key for config in configs}) == len(configs) == 72
     one, other = (make_configuration(spec_of(), settings) for settings in ({"hidden": [5], "momentum": 0.5}, {}))
@@ -78,7 +76,7 @@ def test_whatever_changes_the_numbers_changes_the_key(other):
     assert make_configuration(spec_of(), {}).key != make_configuration(spec_of(**other), {}).key
 
 
-def test_the_number_of_seeds_and_the_recipes_name_do_not_change_the_key():
+def test_key_ignores_number_of_seeds_and_recipe_name():
     named = Recipe(name="other", split=SIZES.split)
     assert (
         make_configuration(spec_of(), {}).key
@@ -86,7 +84,7 @@ def test_the_number_of_seeds_and_the_recipes_name_do_not_change_the_key():
     )
 
 
-def test_a_known_key_stays_what_it_is_so_that_old_stores_are_understood():
+def test_keys_of_existing_stores_stay_the_same():
     assert grid_configurations(StudySpec(vary=(parse_vary("hidden=500"),)))[0].key == "af210ce6f9eade626e2a50bad0a0fa83"
     changed = Recipe().with_settings(initializer="he_normal", l2=0.1)
     configs = grid_configurations(StudySpec(recipe=changed, vary=(parse_vary("hidden=500"),)))
@@ -113,7 +111,7 @@ def test_a_seed_decides_what_it_is_said_to_vary(seeds_vary, settings, want):
 
 
 @pytest.mark.parametrize("method", ["writeup", "random", "stratified"])
-def test_smaller_training_sets_are_parts_of_larger_ones_and_the_judged_images_the_same(small_images, method):
+def test_smaller_training_sets_are_subsets_of_larger_ones(small_images, method):
     spec = spec_of("train_size=20,80,160", recipe=SIZES.with_settings(split=method))
     configs = grid_configurations(spec)
     splits = [configuration_splits(small_images, config, study_splits(small_images, config, 0)) for config in configs]
@@ -137,7 +135,7 @@ def test_smaller_training_sets_are_parts_of_larger_ones_and_the_judged_images_th
         ("0.001,0.5", r"train_size 0\.001, which is 0 of 240 samples, must be at least one sample\. Vary train_size"),
     ],
 )
-def test_a_training_set_larger_than_the_common_one_or_empty_is_refused(small_images, values, message):
+def test_train_size_above_the_shared_one_or_empty_is_refused(small_images, values, message):
     with pytest.raises(ConfigError, match=message):
         check_specification(spec_of(f"train_size={values}"), small_images)
 
@@ -147,7 +145,7 @@ def test_fractions_of_a_training_set_are_of_all_samples(small_images):
     assert len(configuration_splits(small_images, config, study_splits(small_images, config, 0)).train) == 60
 
 
-def test_seeds_that_vary_the_split_give_each_seed_other_images(small_images):
+def test_varying_split_gives_each_seed_other_images(small_images):
     config = make_configuration(spec_of(seeds_vary=("init", "split")), {})
     parts = [study_splits(small_images, config, seed).test for seed in (0, 1)]
     assert set(parts[0]) != set(parts[1])
@@ -162,7 +160,7 @@ def test_seeds_that_vary_the_split_give_each_seed_other_images(small_images):
         (spec_of(recipe=SIZES.with_settings(train_size=500)), "there are only 240"),
     ],
 )
-def test_what_this_data_cannot_answer_is_refused_before_anything_is_written(small_images, spec, message):
+def test_specification_that_does_not_fit_the_data_is_refused(small_images, spec, message):
     with pytest.raises(ConfigError, match=message):
         check_specification(spec, small_images)
 

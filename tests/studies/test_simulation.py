@@ -1,4 +1,4 @@
-"""The simulated classifiers have the accuracy and the seed spread that they are said to have."""
+"""Simulated classifiers have the accuracy and the variance between seeds that were asked for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chalknet.studies.simulation import DIFFICULTIES, population, simulate
 
 @pytest.mark.parametrize("difficulty", DIFFICULTIES)
 @pytest.mark.parametrize("accuracy", [0.6, 0.92, 0.99])
-def test_the_accuracy_over_many_seeds_and_images_is_the_stated_one(difficulty, accuracy):
+def test_simulated_accuracy_is_the_requested_one(difficulty, accuracy):
     of = population(accuracy, 1.0, difficulty, 1_000)
     rng = np.random.default_rng(0)
     means = [simulate((accuracy, accuracy - 0.005), of, 10, 2_000, rng) for _ in range(60)]
@@ -27,7 +27,7 @@ def test_the_seeds_spread_by_the_stated_multiple():
     assert config.mean(axis=1).std() == pytest.approx(expected, rel=0.15)  # 400 seeds, and first order only
 
 
-def test_configurations_share_their_images_and_bad_arguments_are_refused():
+def test_simulated_configurations_share_their_images():
     of = population(0.9, 0.0, "graded", 1_000)
     first, second = simulate((0.9, 0.9), of, 20, 500, np.random.default_rng(0))
     assert np.corrcoef(first.mean(axis=0), second.mean(axis=0))[0, 1] > 0.9

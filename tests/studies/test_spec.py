@@ -1,4 +1,4 @@
-"""A study's specification: what is typed, what is stored, what is refused."""
+"""The specification of a study: what users type, what is stored, what is refused."""
 
 import os
 import re
@@ -110,7 +110,7 @@ def test_the_order_of_the_fields_survives_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(set(SECTION_OF_FIELD) - set(NOT_VARIED)))
-def test_any_field_of_the_recipe_can_vary_but_those_with_a_reason(name):
+def test_any_field_can_vary_except_those_with_a_reason(name):
     recipe = Recipe()
     own = getattr(getattr(recipe, SECTION_OF_FIELD[name]), name)
     assert StudySpec(vary=((name, (own,)),)).vary == ((name, (own,)),)
@@ -158,7 +158,7 @@ def test_what_cannot_vary_is_told_in_one_line(vary, message):
 
 
 @pytest.mark.parametrize("name", ["split", "split_seed", "valid_size"])
-def test_what_would_judge_configurations_on_different_images_is_refused_with_that_reason(name):
+def test_fields_that_change_the_scored_images_cannot_vary(name):
     with pytest.raises(ConfigError, match=f"^{name} cannot vary: configurations are compared image by image"):
         parse_vary(f"{name}=1,2")
 
@@ -185,7 +185,7 @@ def test_what_would_judge_configurations_on_different_images_is_refused_with_tha
         ),
     ],
 )
-def test_a_question_that_means_nothing_is_told_in_one_line(changes, message):
+def test_contradictory_specification_is_one_line(changes, message):
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
         StudySpec(**{"vary": (("hidden", (5, 6)),), **changes})
 
@@ -230,6 +230,6 @@ def test_a_file_that_is_no_study_toml_is_refused_at_once(tmp_path, content, mess
 
 
 @pytest.mark.parametrize("name", [*STUDY_FIELDS, *SEARCH_FIELDS])
-def test_every_field_says_what_it_means_and_stands_in_the_documents(name):
+def test_every_field_is_documented(name):
     assert re.fullmatch(r".+: .+", study_meaning(name))
     assert f"`{name}`" in (Path(__file__).parents[2] / "docs" / "file_formats.md").read_text(encoding="utf-8")

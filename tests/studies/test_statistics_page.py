@@ -20,7 +20,7 @@ def test_the_stored_result_is_a_whole_run():
     assert {row["n_seeds"] for row in RESULT["settings"]} == {1, 3, 5, 10, 30}
 
 
-def test_a_rise_is_said_of_at_most_5_percent_of_curves_that_have_none():
+def test_false_rises_are_reported_for_at_most_5_percent():
     result = json.loads((ROOT / "benchmarks" / "results" / "over_fitting.json").read_text(encoding="utf-8"))
     assert result["trials"] == 1_000
     assert {row["n_seeds"] for row in result["settings"]} == {1, 3, 5, 10}

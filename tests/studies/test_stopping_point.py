@@ -46,7 +46,7 @@ def test_the_first_of_equal_epochs_counts():
     assert found(losses, losses > 0, monitor="valid_accuracy").epoch.value == 1
 
 
-def test_of_equal_accuracies_the_epoch_that_training_keeps_counts():
+def test_equal_accuracies_are_decided_by_loss():
     """The recorded case: 26 and 38 have the same accuracy, and 38 the smaller loss."""
     accuracy, loss = np.full(50, 0.7), np.linspace(2.0, 1.0, 50)
     accuracy[[25, 37]], loss[37] = 0.9, 0.5
@@ -96,7 +96,7 @@ def test_what_training_on_did_is_the_difference_to_the_end():
 
 
 @given(seed=st.integers(0, 2**32 - 1), n_seeds=st.integers(1, 4), n_images=st.integers(1, 9))
-def test_an_interval_is_within_the_epochs_and_repeats_with_its_seed(seed, n_seeds, n_images):
+def test_interval_is_reproducible_and_within_the_epochs(seed, n_seeds, n_images):
     rng = np.random.default_rng(seed)
     losses, correct = rng.random((n_seeds, 6, n_images)), rng.random((n_seeds, 6, n_images)) < 0.5
     point = found(losses, correct, seed, resamples=50)
@@ -119,7 +119,7 @@ def test_the_point_of_losses_beyond_float16_lies_in_its_interval(scale):
     assert point.epoch.low > 1  # losses that are all cut off are equal, and the first of them would be the best
 
 
-def test_losses_that_a_file_of_before_has_cut_off_give_no_interval_of_the_epoch():
+def test_cut_off_losses_of_early_files_give_no_interval():
     losses, correct = made(np.random.default_rng(0), image_spread=10.0)
     cut = np.minimum(1e6 * losses, 65_504.0).astype(np.float16)
     point = stopping_point(histories_of(1e6 * losses, correct), cut, correct, np.random.default_rng(0))
@@ -131,7 +131,7 @@ def test_losses_that_a_file_of_before_has_cut_off_give_no_interval_of_the_epoch(
     assert by_accuracy.epoch.low <= by_accuracy.epoch.value <= by_accuracy.epoch.high
 
 
-def test_half_floats_and_the_write_ups_size_are_fast_enough_to_ask():
+def test_write_up_sized_bootstrap_is_fast():
     losses, correct = made(np.random.default_rng(0), n_epochs=200, n_images=1000, image_spread=10.0)
     point = found(losses.astype(np.float16), correct, resamples=500)
     assert point.epoch.low <= 21 <= point.epoch.high

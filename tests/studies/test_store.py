@@ -1,4 +1,4 @@
-"""What every store promises: runs are handed out once, results are whole or absent, strangers' files are refused."""
+"""The store gives each run to one process, keeps results whole, and refuses foreign files."""
 
 import os
 import sqlite3
@@ -62,7 +62,7 @@ def claimed(store, lease):
     return next(run for run in RUNS if run.key == key)
 
 
-def test_the_costliest_come_first_and_of_equals_the_first_seeds(store, lease):
+def test_costliest_runs_are_claimed_first(store, lease):
     keys = [store.claim(lease) for _ in RUNS]
     assert [seed for _, seed in keys] == [0, 1, 0, 1]
     assert COSTS[keys[0][0]] == COSTS[keys[1][0]] == 4
@@ -119,7 +119,7 @@ def test_losses_beyond_float16_read_back_as_they_were(store, lease, outcome, tmp
     np.testing.assert_array_equal(read_results(tmp_path).run(run.configuration, run.seed).valid_losses, large)
 
 
-def test_a_training_whose_loss_grows_and_stays_finite_has_its_point_in_its_interval(small_images):
+def test_interval_of_a_growing_loss_contains_its_stopping_point(small_images):
     recipe = RECIPE.with_settings(learning_rate=1e5, epochs=8)
     (run,) = runs_of(spec_of("hidden=5", recipe=recipe, seeds=1))
     stored = trained(small_images, run)
@@ -131,7 +131,7 @@ def test_a_training_whose_loss_grows_and_stays_finite_has_its_point_in_its_inter
     assert point.epoch.low <= point.epoch.value <= point.epoch.high
 
 
-def test_a_run_that_is_done_or_failed_is_never_handed_out_again(store, lease, outcome):
+def test_done_or_failed_run_is_never_claimed_again(store, lease, outcome):
     first, second = claimed(store, lease), claimed(store, lease)
     store.complete(first, lease, outcome)
     store.fail(second, lease, "loss became nan")
@@ -151,7 +151,7 @@ def test_a_failed_run_is_retried_only_when_asked(store, lease):
     assert store.retry_failed() == 0
 
 
-def test_an_owner_that_lost_a_run_cannot_finish_it(store, lease, outcome):
+def test_lease_that_lost_a_run_cannot_finish_it(store, lease, outcome):
     run = claimed(store, lease)
     store.release(lease)
     other = new_lease()
@@ -166,7 +166,7 @@ def test_an_owner_that_lost_a_run_cannot_finish_it(store, lease, outcome):
     end_lease(other)
 
 
-def test_a_run_whose_process_dies_too_often_has_failed(store, lease):
+def test_run_fails_after_too_many_crashes(store, lease):
     for death in range(1, MAX_CRASHES + 1):
         run = claimed(store, lease)
         assert store.record_crash(run, lease, "signal 9") == (death == MAX_CRASHES)
@@ -186,7 +186,7 @@ def test_runs_of_a_process_that_has_ended_are_free_at_once(store):
     assert "theirs" not in {one.id for one, _ in store.leases()}
 
 
-def test_a_process_number_that_another_process_got_is_not_the_owner(store):
+def test_reused_process_number_is_not_the_lease_holder(store):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         store.heartbeat(Lease("theirs", this_host(), process.pid, "long ago"))
         store.claim(Lease("theirs", this_host(), process.pid, "long ago"))
@@ -194,7 +194,7 @@ def test_a_process_number_that_another_process_got_is_not_the_owner(store):
         process.kill()
 
 
-def test_an_owner_elsewhere_is_alive_while_its_heartbeat_changes_by_the_observers_clock(store, monkeypatch):
+def test_remote_lease_is_alive_while_its_heartbeat_changes(store, monkeypatch):
     theirs, now = Lease("theirs", "another machine", 1, "1"), 1000.0
     monkeypatch.setattr(lease_module.time, "monotonic", lambda: now)
     store.claim(theirs)
@@ -208,7 +208,7 @@ def test_an_owner_elsewhere_is_alive_while_its_heartbeat_changes_by_the_observer
     assert store.release_dead() == 1
 
 
-def test_an_owner_of_this_process_that_is_through_is_not_taken_for_alive():
+def test_ended_lease_of_this_process_is_dead():
     one, observer = new_lease(), LeaseObserver()
     assert observer.is_alive(one, 0.0)
     end_lease(one)
@@ -304,7 +304,7 @@ def test_a_statement_that_never_ends_is_ended(store, monkeypatch):
         "UPDATE unit_arrays SET seed = zeroblob(70000000) WHERE name = 'valid_losses'",
     ],
 )
-def test_a_value_larger_than_its_kind_is_refused_without_being_held(store, lease, outcome, tmp_path, change):
+def test_oversized_value_is_refused_without_reading_it(store, lease, outcome, tmp_path, change):
     run = claimed(store, lease)
     store.complete(run, lease, outcome)
     with store._large_values():
@@ -317,7 +317,7 @@ def test_a_value_larger_than_its_kind_is_refused_without_being_held(store, lease
 
 
 @pytest.mark.parametrize("name", ["study.sqlite", "study.sqlite-wal", "study.sqlite-journal"])
-def test_a_pipe_in_place_of_a_file_of_the_store_is_refused_and_not_waited_for(store, tmp_path, name):
+def test_pipe_in_place_of_a_store_file_is_refused(store, tmp_path, name):
     store.close()
     (tmp_path / name).unlink(missing_ok=True)
     os.mkfifo(tmp_path / name)
@@ -380,7 +380,7 @@ def test_a_folder_without_a_study_says_so(tmp_path):
         ("UPDATE units SET seed = cell || seed WHERE status = 'todo'", "types that chalknet does not write"),
     ],
 )
-def test_what_is_damaged_is_named_and_nothing_of_it_is_executed(store, lease, outcome, tmp_path, damage, message):
+def test_damaged_value_is_named_and_never_executed(store, lease, outcome, tmp_path, damage, message):
     run = claimed(store, lease)
     store.complete(run, lease, outcome)
     store._db.execute(damage)

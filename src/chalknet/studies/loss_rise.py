@@ -1,12 +1,13 @@
-"""By how much the validation loss ends above its lowest value, measured where the epoch was not chosen.
+"""Measure how far the validation loss ends above its lowest value, without the luck of the minimum.
 
     rise_si = loss_s,last,i - loss_s,e(s,i),i        seed s, validation image i
     e(s,i)  = the epoch at which the mean loss of the other half of the seeds on the other half of the images is lowest
 
-The lowest of many epochs is lowest by luck in part, and a rise above it would be that luck: so the seeds and the images
-are halved by their places, even and odd, and each half is measured at an epoch that the other half chose. If all seeds
-but the measured one chose, nearly the same seeds would choose for each, and their luck would come back. How often a
-rise is said where there is none: docs/statistics.md.
+The lowest of many epochs is lowest partly by luck, and a rise above it would include that luck. So
+seeds and images are halved by their positions, even and odd, and each half is measured at an epoch
+that the other half chose. Leaving out only the measured seed would let nearly the same seeds choose
+for each, and their luck would return. docs/statistics.md says how often a rise is reported if there
+is none.
 """
 
 from __future__ import annotations
@@ -24,18 +25,21 @@ from chalknet.studies.correctness import FloatArray
 from chalknet.studies.intervals import Interval
 from chalknet.studies.random_effects import mean_interval
 
-MIN_IMAGES = 4  # two in each half
+MIN_IMAGES = 4  # so that each half has two
 HALVES = 2
 
 
 @dataclass(frozen=True)
 class LossRise:
-    """How far the mean validation loss ends above its lowest value, as shares of that value.
+    """How far the mean validation loss ends above its lowest value, as a fraction of that value.
 
     Attributes:
-        epoch, lowest: where the mean loss of all seeds is lowest, and that loss in nats.
-        rise_of_mean: how far the mean loss of all seeds ends above `lowest`, as the drawn curve shows it.
-        rise: the rise at epochs that other seeds and images chose, with its interval; nan limits where there is none.
+        epoch: the epoch, from 1, at which the mean loss of all seeds is lowest.
+        lowest: that loss, in nats.
+        rise_of_mean: how far the mean loss of all seeds ends above `lowest`, as the drawn curve
+            shows it.
+        rise: the rise at epochs that other seeds and images chose, with its interval; nan limits if
+            there is none.
     """
 
     epoch: int
@@ -47,23 +51,26 @@ class LossRise:
 def loss_rise(
     valid_loss: FloatArray, valid_losses: Sequence[NDArray[Any]] | None = None, *, level: float = 0.95
 ) -> LossRise:
-    """The rise of the validation loss after its lowest value, by the formulas at the top of this file.
+    """Return the rise of the validation loss after its lowest value, by the formulas above.
 
-    With the losses of single images the (S, M) rises go through two-way random effects, so the interval carries seeds
-    and images; with one seed, which chooses on one half of the images for the other, the images alone. Without, only
-    the seeds are halved, and the interval is Student's over their rises; one seed has none. Nor is there one of fewer
-    than `MIN_IMAGES` images, of losses that a file of before has cut off, or where a measured loss is not finite.
+    With the losses of single images, the (S, M) rises are analyzed by two-way random effects, so
+    the interval accounts for seeds and images; with one seed, for images only. Without them, only
+    seeds are halved, and the interval is Student's t over their rises; one seed has none. There is
+    also none with fewer than `MIN_IMAGES` images, with losses that an early version of chalknet has
+    cut off, or if a measured loss is not finite.
 
     Args:
-        valid_loss: (S, E) mean validation losses, nats; values that are not finite are never lowest.
-        valid_losses: S arrays (E, M), the losses of the M images that all seeds share; None where each seed has images
-            of its own, or they are not known.
-        level: of the interval, in (0, 1).
+        valid_loss: (S, E) mean validation losses in nats; values that are not finite are never the
+            lowest.
+        valid_losses: S arrays (E, M), the losses of the M images that all seeds share; None if
+            seeds have their own images, or single losses are not known.
+        level: confidence level of the interval, in (0, 1).
 
     Raises:
-        ShapeError: valid_losses does not fit valid_loss. ConfigError: the level.
+        ShapeError: valid_losses does not match valid_loss.
+        ConfigError: level is not in (0, 1).
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite has no interval, and so is not said
+    with np.errstate(over="ignore", invalid="ignore"):  # values that are not finite have no interval
         epoch = lowest_epoch(valid_loss)
         mean = valid_loss.mean(axis=0)
         lowest = float(mean[epoch])
@@ -72,13 +79,13 @@ def loss_rise(
 
 
 def lowest_epoch(curves: FloatArray) -> int:
-    """The first epoch, from 0, at which the mean of (S, E) curves is lowest; one that is not finite never is."""
+    """Return the first epoch, from 0, with the lowest finite mean of (S, E) curves."""
     mean = curves.mean(axis=0)
     return int(np.where(np.isfinite(mean), mean, np.inf).argmin())
 
 
 def _rises(valid_loss: FloatArray, losses: Sequence[NDArray[Any]] | None) -> FloatArray:
-    """(S, M) or (S,) rises in nats; empty where they cannot be told."""
+    """Return the (S, M) or (S,) rises in nats, or an empty array if they cannot be measured."""
     if losses is None:
         return _rises_of_seeds(valid_loss)
     (n_seeds, n_epochs), shapes = valid_loss.shape, [one.shape for one in losses]
@@ -89,7 +96,7 @@ def _rises(valid_loss: FloatArray, losses: Sequence[NDArray[Any]] | None) -> Flo
 
 
 def _rises_of_images(losses: Sequence[NDArray[Any]]) -> FloatArray:
-    """(S, M) rises; seed by seed, so that no more than one seed's losses are held wider than they come."""
+    """Return the (S, M) rises; only one seed's losses are converted to float64 at a time."""
     curves = np.array([[one[:, h::HALVES].mean(axis=1, dtype=np.float64) for h in range(HALVES)] for one in losses])
     rises = np.empty((len(losses), losses[0].shape[1]))
     for s, one in enumerate(losses):
@@ -100,10 +107,10 @@ def _rises_of_images(losses: Sequence[NDArray[Any]]) -> FloatArray:
 
 
 def _rises_of_seeds(valid_loss: FloatArray) -> FloatArray:
-    """(S,) rises of the seeds' mean losses."""
+    """Return the (S,) rises of the mean losses of the seeds."""
     return np.array([one[-1] - one[lowest_epoch(_others(valid_loss, s))] for s, one in enumerate(valid_loss)])
 
 
 def _others(curves: FloatArray, seed: int) -> FloatArray:
-    """The curves of the half of the seeds that this one is not in, or of the only seed."""
+    """Return the curves of the half of the seeds that does not contain this one, if there are two."""
     return curves if len(curves) == 1 else curves[1 - seed % HALVES :: HALVES]

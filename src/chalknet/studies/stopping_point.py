@@ -1,12 +1,12 @@
-"""Where training should have stopped, found afterwards on full curves, and how sure that is.
+"""Find the best epoch of finished runs from their full curves, with an interval.
 
     curve(e) = mean over seeds s and validation images i of value_sei        the monitor after epoch e
-    stop     = the epoch at which the curve is best: smallest loss, or largest accuracy and of equal ones the smallest
-               loss, as training keeps it; the first of epochs that are equal in both
+    stop     = the first epoch with the smallest loss; or with the largest accuracy, equal ones by loss
 
-The interval is of the percentile bootstrap: seeds and images are drawn anew together, with replacement, and the images
-stay paired over epochs and seeds (Sellam et al., The MultiBERTs, ICLR 2022). It says how far the best epoch would move
-with other seeds and other validation images; with one seed, with other images alone.
+The interval is that of the percentile bootstrap: seeds and images are drawn together with
+replacement, and images stay paired over epochs and seeds (Sellam et al., The MultiBERTs, ICLR
+2022). It says how far the best epoch would move with other seeds and other validation images; with
+one seed, with other images only.
 """
 
 from __future__ import annotations
@@ -27,27 +27,31 @@ from chalknet.studies.intervals import Interval
 from chalknet.studies.results import RunResult, StudyResults
 
 RESAMPLES = 2_000
-AT_A_TIME = 250  # resamples whose curves are held together
+AT_A_TIME = 250  # number of resamples whose curves are in memory at a time
 LEVEL = 0.95
-DIGITS = 12
-RESAMPLING_SEED = 0  # so that the same results give the same interval
+DIGITS = 12  # of a mean accuracy; more digits are rounding errors
+RESAMPLING_SEED = 0  # fixed, so that the same results give the same interval
 
 
 @dataclass(frozen=True)
 class StoppingPoint:
-    """The best epoch of some runs that differ in their seeds alone, and what training on did.
+    """The best epoch of runs that differ only in their seeds, and what further training changed.
 
     Attributes:
         monitor: "valid_loss" or "valid_accuracy".
-        epoch: the best, with its interval; nan ends where there are no values of single images.
-        by_seed: each seed's own best epoch.
-        n_epochs: how many were trained.
-        accuracy_at_best, accuracy_at_end: by "train", "valid" and "test", each seed's accuracy after the best epoch and
-            after the last; parts that are absent are left out.
-        valid_gain: mean validation accuracy at the end less that at the best epoch, with its interval, in [-1, 1].
-        wrong_loss, correct_loss: mean validation loss of the images that were misclassified and of those that were
-            classified correctly, over all seeds, after the best epoch and after the last, in nats; nan where there are
-            none, or the losses of single images are not known whole.
+        epoch: the best epoch, from 1, with its interval; nan limits if there are no values of
+            single images.
+        by_seed: the best epoch of each seed.
+        n_epochs: number of epochs that were trained.
+        accuracy_at_best: by split, the accuracy of each seed after the best epoch; splits without
+            samples are left out.
+        accuracy_at_end: the same after the last epoch.
+        valid_gain: mean validation accuracy at the end minus that at the best epoch, with its
+            interval, in [-1, 1].
+        wrong_loss: mean validation loss of the misclassified images over all seeds, after the best
+            epoch and after the last, in nats; nan if there are none, or if single losses are not
+            known exactly.
+        correct_loss: the same for the images that were classified correctly.
     """
 
     monitor: str
@@ -60,9 +64,9 @@ class StoppingPoint:
     wrong_loss: tuple[float, float] = (math.nan, math.nan)
     correct_loss: tuple[float, float] = (math.nan, math.nan)
 
-    def gain(self, part: str) -> float:
-        """Mean accuracy of a part at the end less that at the best epoch."""
-        return float(np.mean(self.accuracy_at_end[part]) - np.mean(self.accuracy_at_best[part]))
+    def gain(self, split: str) -> float:
+        """Return the mean accuracy of a split at the end minus that at the best epoch."""
+        return float(np.mean(self.accuracy_at_end[split]) - np.mean(self.accuracy_at_best[split]))
 
 
 def stopping_point(
@@ -74,19 +78,21 @@ def stopping_point(
     monitor: str = "valid_loss",
     resamples: int = RESAMPLES,
 ) -> StoppingPoint:
-    """The stopping point of S runs of E epochs each, judged on the same M validation images.
+    """Return the stopping point of S runs of E epochs each, scored on the same M validation images.
 
     Args:
         histories: S runs, each of E records with validation scores.
-        losses: (S, E, M) float, each validation image's loss after each epoch; None where they were not kept. There is
-            no interval of the loss's epoch where a file of before has cut the largest of them off.
-        correct: (S, E, M) bool, whether its class was then correct; None where it was not kept.
+        losses: (S, E, M) float, the loss of each validation image after each epoch; None if they
+            were not stored. If an early version of chalknet has cut off the largest of them, the
+            epoch of the lowest loss has no interval.
+        correct: (S, E, M) bool, whether each image was classified correctly; None if not stored.
         rng: draws the resamples.
         monitor: "valid_loss" or "valid_accuracy".
-        resamples: of the bootstrap.
+        resamples: number of resamples of the bootstrap.
 
     Raises:
-        ShapeError: there is no run, lengths differ, validation scores are missing, or losses and correct do not fit.
+        ShapeError: there is no run, the lengths differ, validation scores are missing, or losses
+            and correct have other shapes.
     """
     curves = _monitored_curves(histories, monitor)
     n_seeds, n_epochs = curves.shape
@@ -98,18 +104,18 @@ def stopping_point(
         if losses.shape != correct.shape or losses.shape[:2] != (n_seeds, n_epochs) or not losses.shape[2]:
             raise ShapeError(f"losses {losses.shape} and correct {correct.shape} must be ({n_seeds}, {n_epochs}, M).")
         values = losses if monitor == "valid_loss" else ~correct
-        # Resamples in which epochs are equal take the one with the smaller loss, too.
+        # In resamples, too, the smaller loss decides between equal epochs.
         order = np.argsort(mean_loss, kind="stable")
         bests, gains = _resampled(values[:, order], correct, best, rng, resamples, monitor)
         bests = order[bests]
         gain_ends = _ends(gains)
-        if not are_clipped(values):  # the point is that of the whole losses and could lie outside
+        if not are_clipped(values):  # with clipped losses the stopping point could lie outside its interval
             epoch_ends = _ends(bests + 1)
         if not are_clipped(losses):
             wrong_loss, correct_loss = (_losses_of(losses, each, best) for each in (~correct, correct))
-    parts = [part for part in SPLITS if histories[0][0].scores(part) is not None]
-    then = {part: _accuracies(histories, part, best) for part in parts}
-    end = {part: _accuracies(histories, part, n_epochs - 1) for part in parts}
+    splits = [split for split in SPLITS if histories[0][0].scores(split) is not None]
+    then = {split: _accuracies(histories, split, best) for split in splits}
+    end = {split: _accuracies(histories, split, n_epochs - 1) for split in splits}
     return StoppingPoint(
         monitor=monitor,
         epoch=Interval(best + 1, *epoch_ends, LEVEL),
@@ -130,7 +136,7 @@ def find_stopping_point(
     correct: NDArray[np.bool_] | None,
     monitor: str = "valid_loss",
 ) -> tuple[StoppingPoint | None, str]:
-    """Return `stopping_point`, or None and the reason why runs of n_epochs planned epochs have none."""
+    """Return `stopping_point`, or None and the reason; n_epochs is the planned number of epochs."""
     if histories[0][0].valid is None:
         return None, "it has no validation samples to judge by"
     if any(len(history) < n_epochs for history in histories):
@@ -142,9 +148,9 @@ def find_stopping_point(
 def find_configuration_stopping_point(
     results: StudyResults, config: Configuration, runs: Sequence[RunResult], monitor: str = "valid_loss"
 ) -> tuple[StoppingPoint | None, str]:
-    """Return the stopping point of a study's configuration with these finished runs, or None and the reason.
+    """Return the stopping point of a configuration from its finished runs, or None and the reason.
 
-    There is no interval where seeds have validation images of their own, which cannot be paired.
+    There is no interval if each seed has its own validation images, which cannot be paired.
     """
     if len(runs) < len(results.seeds):
         return None, f"{len(runs)} of its {len(results.seeds)} seeds are done"
@@ -159,7 +165,7 @@ def find_configuration_stopping_point(
 
 
 def _monitored_curves(histories: Sequence[Sequence[EpochRecord]], monitor: str) -> NDArray[np.float64]:
-    """(S, E) of what is to be small: the loss, or the share of wrong answers."""
+    """Return (S, E) values to minimize: the loss, or the fraction of misclassified images."""
     lengths = {len(history) for history in histories}
     if len(lengths) != 1 or not lengths - {0}:
         raise ShapeError(f"runs must have the same number of epochs, one at least, got {sorted(lengths)}.")
@@ -172,19 +178,19 @@ def _monitored_curves(histories: Sequence[Sequence[EpochRecord]], monitor: str) 
 
 
 def _best_epoch(curve: NDArray[np.float64], loss: NDArray[np.float64]) -> int:
-    """The epoch, from 0, at which a curve (E,) is smallest, and of equal ones the loss."""
+    """Return the epoch, from 0, with the smallest value of a curve (E,), by loss among equal ones."""
     return int(np.lexsort((loss, curve))[0])
 
 
 def _equal_where_near(values: NDArray[np.float64], monitor: str) -> NDArray[np.float64]:
-    """Means of accuracies without their last digits, so that equal ones are equal however they were added."""
+    """Return mean accuracies without their last digits, so that rounding does not order equal ones."""
     return values if monitor == "valid_loss" else values.round(DIGITS)
 
 
 def _resampled(
     values: NDArray[Any], correct: NDArray[np.bool_], best: int, rng: np.random.Generator, resamples: int, monitor: str
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Of each resample: its best epoch from 0, and the gain in accuracy from the epoch `best` to the last."""
+    """Return the best epoch of each resample, from 0, and its gain in accuracy after `best`."""
     n_seeds, n_epochs, n_images = values.shape
     flat = _summable(values.reshape(-1, n_images))
     change = correct[:, -1].astype(np.float64) - correct[:, best]  # (S, M)
@@ -201,27 +207,27 @@ def _resampled(
 
 
 def _summable(values: NDArray[Any]) -> NDArray[Any]:
-    """(S E, M) values of which a sum over images overflows in no resample."""
+    """Return (S E, M) values in a type and scale in which no sum over images overflows."""
     if values.dtype.itemsize <= np.float16().itemsize:
         return np.ascontiguousarray(values, dtype=np.float32)
-    shares: NDArray[Any] = values.astype(np.float64) / values.shape[1]
-    return shares
+    scaled: NDArray[Any] = values.astype(np.float64) / values.shape[1]
+    return scaled
 
 
 def _losses_of(losses: NDArray[Any], chosen: NDArray[np.bool_], best: int) -> tuple[float, float]:
-    """Return the mean loss of the chosen images after the best epoch and after the last; nan where none is chosen."""
+    """Return the mean loss of chosen images after the best epoch and the last; nan if none."""
     found = (losses[:, at][chosen[:, at]] for at in (best, -1))
     first, last = (float(one.mean(dtype=np.float64)) if one.size else math.nan for one in found)
     return first, last
 
 
 def _ends(values: NDArray[Any]) -> tuple[float, float]:
-    """The ends of the middle 95 % of some values."""
+    """Return the limits of the middle 95 % of values."""
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
     return float(low), float(high)
 
 
-def _accuracies(histories: Sequence[Sequence[EpochRecord]], part: str, epoch: int) -> tuple[float, ...]:
-    """Each run's accuracy on a part after an epoch, from 0."""
-    scores = [history[epoch].scores(part) for history in histories]
+def _accuracies(histories: Sequence[Sequence[EpochRecord]], split: str, epoch: int) -> tuple[float, ...]:
+    """Return each run's accuracy on a split after an epoch, counted from 0."""
+    scores = [history[epoch].scores(split) for history in histories]
     return tuple(score.accuracy for score in scores if score is not None)
