@@ -97,7 +97,7 @@ def start_worker(source: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def ask(worker: subprocess.Popen[str], name: str) -> float:
+def request(worker: subprocess.Popen[str], name: str) -> float:
     """Return the seconds that one repetition of a workload takes a worker."""
     assert worker.stdin is not None
     assert worker.stdout is not None
@@ -115,7 +115,7 @@ def compare(old: str, new: str, names: list[str], rounds: int) -> dict[str, Any]
             seconds: dict[str, list[float]] = {"old": [], "new": []}
             for turn in range(rounds):
                 for version in ("old", "new") if turn % 2 else ("new", "old"):
-                    seconds[version].append(ask(workers[version], name))
+                    seconds[version].append(request(workers[version], name))
             ratios = [b / a for a, b in zip(seconds["old"], seconds["new"], strict=True)]
             found[name] = {
                 "old_seconds": statistics.median(seconds["old"]),

@@ -175,9 +175,9 @@ def _measure(
     seconds = result.seconds[str(workload)] = {}
     prepared: list[str] = []
 
-    def ask(row: str, line: str) -> str | None:
+    def request(row: str, line: str) -> str | None:
         try:
-            return rows[row].ask(line)
+            return rows[row].request(line)
         except BaselineError as error:
             result.failed[row] = str(error)
             del rows[row]
@@ -185,13 +185,13 @@ def _measure(
             return None
 
     for row in list(rows):
-        ready = ask(row, f"prepare {workload}") == "ready"
+        ready = request(row, f"prepare {workload}") == "ready"
         prepared += [row] if ready else []
         count(f"{workload}: {row} ready", 1 if ready else rounds + 1)
     for _ in range(rounds):
         for row in prepared:
             time.sleep(PAUSE_SECONDS)
-            answer = ask(row, "go") if row in rows else None
+            answer = request(row, "go") if row in rows else None
             if answer is not None:
                 seconds.setdefault(row, []).append(float(answer))
             count(f"{workload}: {row}")

@@ -40,7 +40,7 @@ class BaselineProcess:
     Example:
         with BaselineProcess("torch", os.environ, threads=2) as process:
             process.start()
-            process.ask("prepare full 100")
+            process.request("prepare full 100")
     """
 
     def __init__(self, name: str, environment: Mapping[str, str], threads: int) -> None:
@@ -76,11 +76,11 @@ class BaselineProcess:
         """Wait until the worker runs, and read its facts.
 
         Raises:
-            BaselineError: as `ask`.
+            BaselineError: as `request`.
         """
         self.facts = json.loads(self._answer())
 
-    def ask(self, line: str) -> str:
+    def request(self, line: str) -> str:
         """Send a line and return the answer.
 
         Raises:

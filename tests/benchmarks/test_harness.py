@@ -135,22 +135,22 @@ QUICK = [name for name, one in BASELINES.items() if not one.by_name_only and nam
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_every_installed_baseline_does_what_it_says(name):
+def test_every_installed_baseline_runs_its_workloads(name):
     if not BASELINES[name].is_installed():
         pytest.skip(f"{name} is not installed")
     with BaselineProcess(name, os.environ, threads=1) as running:
         running.start()
-        answers = {workload: running.ask(f"prepare {workload}") for workload in ("full 4", "step 8 4", "predict 3")}
+        answers = {workload: running.request(f"prepare {workload}") for workload in ("full 4", "step 8 4", "predict 3")}
         assert set(answers.values()) <= {"ready", "no"}
         last = [workload for workload, answer in answers.items() if answer == "ready"][-1]
-        assert running.ask(f"prepare {last}") == "ready"
-        assert float(running.ask("go")) > 0
+        assert running.request(f"prepare {last}") == "ready"
+        assert float(running.request("go")) > 0
 
 
 # The worker and its process
 
 
-def test_a_returned_time_is_taken_and_any_other_run_is_timed(monkeypatch):
+def test_a_returned_time_is_used_instead_of_the_clock(monkeypatch):
     assert worker.seconds_per_repetition(lambda: 0.25, 100) == 0.25
     ticks = iter(range(100))
     monkeypatch.setattr(worker, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
@@ -159,7 +159,7 @@ def test_a_returned_time_is_taken_and_any_other_run_is_timed(monkeypatch):
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system binds no process to cores")
 @pytest.mark.parametrize(("threads", "cores"), [(1, 1), (0, None), (10_000, None)])
-def test_a_worker_with_few_threads_is_bound_to_as_many_cores(threads, cores):
+def test_a_worker_is_bound_to_as_many_cores_as_threads(threads, cores):
     code = f"import os; from harness.worker import bind_to_cores; bind_to_cores({threads}); "
     code += "print(len(os.sched_getaffinity(0)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=BENCHMARKS)
@@ -170,8 +170,8 @@ def test_a_process_reports_its_blas_does_its_work_and_ends():
     with BaselineProcess("chalknet", os.environ, threads=1) as running:
         running.start()
         assert running.facts["blas_threads"] in (0, 1)
-        assert running.ask("prepare step 8 4") == "ready"
-        assert 0 < float(running.ask("go")) < 1
+        assert running.request("prepare step 8 4") == "ready"
+        assert 0 < float(running.request("go")) < 1
     assert running.has_ended
 
 
@@ -194,17 +194,17 @@ def test_a_library_that_breaks_is_reported_by_its_last_line():
     with BaselineProcess("scikit-learn", os.environ, threads=0) as running:
         running.start()
         with pytest.raises(BaselineError, match=r"^OSError: libgomp.so.1: cannot allocate$"):
-            running.ask("prepare step 8 4")
+            running.request("prepare step 8 4")
         with pytest.raises(BaselineError, match="libgomp"):  # and again, when it is asked again
-            running.ask("go")
+            running.request("go")
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="process groups are POSIX")
-def test_what_a_baseline_started_ends_with_it(broken_sklearn):
+def test_children_of_a_baseline_end_with_it(broken_sklearn):
     with BaselineProcess("scikit-learn", os.environ, threads=0) as running:
         running.start()
         with pytest.raises(BaselineError):
-            running.ask("prepare step 8 4")
+            running.request("prepare step 8 4")
     assert is_gone(int((broken_sklearn / "pid").read_text()))
 
 
@@ -212,7 +212,7 @@ def test_a_process_that_does_not_answer_is_ended(monkeypatch):
     monkeypatch.setattr(process, "ANSWER_SECONDS", 0.05)
     with BaselineProcess("chalknet", os.environ, threads=0) as running:
         with pytest.raises(BaselineError, match=r"no answer in 0\.05 s"):
-            running.ask("prepare full 100")  # NumPy alone takes longer to load
+            running.request("prepare full 100")  # NumPy alone takes longer to load
         running.end()
         assert running.has_ended
 
@@ -276,7 +276,7 @@ class ScriptedProcess:
             raise BaselineError("OSError: libtorch.so: cannot open")
         self.facts = {"blas": "openblas", "blas_version": "0", "blas_kernels": self.kernels, "blas_threads": 2}
 
-    def ask(self, line):
+    def request(self, line):
         if line.startswith("prepare"):
             return "no" if self.name == "formulas" and "step" in line else "ready"
         self.repetitions += 1
@@ -318,7 +318,7 @@ def test_forced_kernels_go_to_other_baselines_on_numpy_alone(scripted):
 
 
 @pytest.mark.usefixtures("scripted")
-def test_a_failure_is_named_and_the_rest_goes_on():
+def test_a_failure_is_named_and_the_rest_continues():
     baselines = [CHALKNET, BASELINES["torch"], BASELINES["jax"], BASELINES["onnxruntime"]]
     result = compare(baselines, [STEP, parse_workload("full 5")], 3, installed={})
     assert result.failed == {"torch": "OSError: libtorch.so: cannot open", "jax": "RuntimeError: jax broke"}
@@ -329,7 +329,7 @@ def test_a_failure_is_named_and_the_rest_goes_on():
 
 
 @pytest.mark.usefixtures("scripted")
-def test_progress_reaches_the_total_also_where_work_is_not_done():
+def test_progress_reaches_the_total_despite_failures():
     shown = []
     compare([CHALKNET, FORMULAS], [STEP], 2, installed={}, progress=lambda *step: shown.append(step))
     assert shown[-1] == ("step 8 4: chalknet", 6, 6)

@@ -1,4 +1,4 @@
-"""The BLAS limit is one of the whole process, whichever threads ask for it."""
+"""The BLAS limit applies to the whole process, whichever threads set it."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +31,7 @@ def test_the_limit_lasts_until_the_last_thread_has_left():
     assert blas_threads() == before
 
 
-def test_the_limit_can_be_entered_again_and_is_lifted_after_an_error():
+def test_the_limit_nests_and_ends_after_an_error():
     before = blas_threads()
     try:
         with one_blas_thread(), one_blas_thread():

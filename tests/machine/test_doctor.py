@@ -95,7 +95,7 @@ def fake_torch(tmp_path, monkeypatch):
         ({"error": "OSError: no"}, "failed to start: OSError: no"),
     ],
 )
-def test_torch_is_one_line_with_threads_and_device(facts, line):
+def test_torch_is_described_in_one_line(facts, line):
     assert torch_line(facts) == line
 
 
@@ -110,13 +110,13 @@ def test_torch_is_one_line_with_threads_and_device(facts, line):
         (CPU, ("avx2",), "on the processor, where bfloat16 gains nothing"),
     ],
 )
-def test_the_torch_engine_is_one_line_with_where_and_whether_bfloat16(facts, flags, line):
+def test_the_torch_engine_is_described_in_one_line(facts, flags, line):
     processor = replace(this_processor(), flags=frozenset(flags))
     assert Diagnosis(processor, {}, choose_kernels([]), "", {}, facts, ()).torch_engine == line
 
 
 @pytest.mark.parametrize("facts", [CUDA, CPU])
-def test_torch_is_asked_in_a_process_of_its_own(fake_torch, facts):
+def test_torch_facts_are_read_in_another_process(fake_torch, facts):
     fake_torch(
         "from types import SimpleNamespace\n"
         "print('a word on standard output')\n"
@@ -136,12 +136,12 @@ def test_torch_is_asked_in_a_process_of_its_own(fake_torch, facts):
         ("import os; os._exit(0)", "Expecting value"),
     ],
 )
-def test_a_torch_that_cannot_be_asked_says_why(fake_torch, source, error):
+def test_a_broken_torch_is_reported(fake_torch, source, error):
     fake_torch(source)
     assert error in ask_torch()["error"]
 
 
-def test_a_torch_that_does_not_answer_is_given_up(monkeypatch):
+def test_a_torch_that_hangs_is_reported(monkeypatch):
     def hang(command, timeout, **_):
         raise subprocess.TimeoutExpired(command, timeout)
 
@@ -150,7 +150,7 @@ def test_a_torch_that_does_not_answer_is_given_up(monkeypatch):
 
 
 @pytest.mark.parametrize(("installed", "shown"), [(True, "torch         2.13.0, 1 thread, a GPU"), (False, None)])
-def test_the_command_shows_torch_where_it_is_installed(installed, shown, capsys, monkeypatch):
+def test_the_command_shows_an_installed_torch(installed, shown, capsys, monkeypatch):
     monkeypatch.setattr("chalknet.machine.doctor.measure_kernels", lambda *_: ())
     monkeypatch.setattr("chalknet.machine.doctor.find_spec", lambda _: object() if installed else None)
     monkeypatch.setattr("chalknet.machine.doctor.ask_torch", lambda: CUDA)

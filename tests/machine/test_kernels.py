@@ -1,4 +1,4 @@
-"""Which kernel set is chosen, from made-up measurements, and that nothing is chosen over a user's head."""
+"""The choice of a kernel set from made-up measurements. A setting of the user always wins."""
 
 import json
 import os
@@ -70,12 +70,12 @@ def test_only_sets_that_the_processor_can_run_are_tried(flags, names):
     ],
     ids=["none", "one", "faster", "own is best", "within the noise", "equals by preference"],
 )
-def test_the_fastest_set_is_chosen_where_it_is_clearly_faster(rates, best, gain):
+def test_a_clearly_faster_set_is_chosen(rates, best, gain):
     choice = choose_kernels(rates)
     assert (choice.best, choice.gain) == (best, pytest.approx(gain))
 
 
-def test_a_choice_is_remembered(cache_folder):
+def test_a_choice_is_saved(cache_folder):
     choice = choose_kernels([rate("", "Haswell", 200), rate("SkylakeX", "SkylakeX", 400)])
     assert load_choice() is None
     save_choice(choice)
@@ -93,19 +93,19 @@ def test_a_choice_is_remembered(cache_folder):
     ],
     ids=range(9),
 )
-def test_a_damaged_memory_is_no_memory(cache_folder, text):
+def test_a_damaged_file_is_ignored(cache_folder, text):
     save_choice(choose_kernels([rate("", "Haswell", 200)]))
     next((cache_folder / "chalknet").iterdir()).write_text(text)
     assert load_choice() is None
 
 
 @pytest.mark.usefixtures("cache_folder")
-def test_a_memory_that_names_a_set_this_processor_cannot_run_is_no_memory():
+def test_a_saved_set_that_cannot_run_is_ignored():
     save_choice(KernelChoice((), "Cooperlake", 9.0))
     assert load_choice() is None
 
 
-def test_without_a_cache_folder_nothing_is_remembered_and_nothing_fails(monkeypatch, tmp_path):
+def test_without_a_cache_folder_nothing_is_saved(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     save_choice(choose_kernels([rate("", "Haswell", 200)]))
@@ -113,7 +113,7 @@ def test_without_a_cache_folder_nothing_is_remembered_and_nothing_fails(monkeypa
 
 
 @pytest.mark.parametrize("wish", [{"OPENBLAS_CORETYPE": "Haswell"}, {"CHALKNET_BLAS": "keep"}])
-def test_a_users_wish_always_wins(wish, monkeypatch):
+def test_a_setting_of_the_user_always_wins(wish, monkeypatch):
     monkeypatch.setattr(kernels, "measure_kernels", lambda *_: pytest.fail("nothing may be measured"))
     assert use_best_kernels(wish) is None
 
@@ -133,7 +133,7 @@ print(kernels.use_best_kernels({}) .best)
 """
 
 
-def test_a_program_measures_once_sets_the_variable_before_numpy_and_remembers(tmp_path):
+def test_a_program_measures_once_and_saves_the_choice(tmp_path):
     rates = [{"asked": "", "kernels": "Haswell", "float32": 2e11, "float64": 1e11}]
     rates.append({"asked": "SkylakeX", "kernels": "SkylakeX", "float32": 4e11, "float64": 2e11})
     environment = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "CHALKNET_BLAS")}
@@ -142,14 +142,14 @@ def test_a_program_measures_once_sets_the_variable_before_numpy_and_remembers(tm
     assert done.stdout.splitlines() == ["SkylakeX SkylakeX", "SkylakeX"]
 
 
-def test_kernel_sets_are_really_measured_each_in_its_own_process():
+def test_kernel_sets_are_measured_in_other_processes():
     found = measure_kernels(["Haswell", "NoSuchSet"], seconds=0.02)
     assert all(one.float32 > 1e8 and one.float64 > 1e8 for one in found)
     assert [one.asked for one in found[:1]] in ([], [""])  # nothing where NumPy's BLAS is not OpenBLAS
     assert "NoSuchSet" not in [one.asked for one in found]
 
 
-def test_a_gain_that_other_work_on_the_machine_has_feigned_is_not_believed(monkeypatch):
+def test_a_gain_caused_by_other_work_is_not_believed(monkeypatch):
     turns = {
         "": iter([100e9, 320e9, 310e9]),
         "Haswell": iter([200e9, 190e9, 210e9]),

@@ -5,7 +5,7 @@ from chalknet.machine.facts import machine_facts
 from chalknet.machine.processor import this_processor
 
 
-def test_this_machine_has_cores_and_facts_are_ready_for_json():
+def test_facts_are_ready_for_json():
     import json
 
     assert this_processor().cores >= 1
@@ -17,7 +17,7 @@ def test_cache_sizes_are_read(text, size):
     assert processor._size_bytes(text) == size
 
 
-def test_vector_units_are_those_products_use_widest_first(monkeypatch):
+def test_vector_units_are_the_widest_first(monkeypatch):
     text = "processor\t: 0\nmodel name\t: Test 9\nflags\t\t: fpu avx avx2 fma avx512f\n\nprocessor\t: 1\n"
     monkeypatch.setattr(processor.Path, "read_text", lambda *_, **__: text)
     found = this_processor()

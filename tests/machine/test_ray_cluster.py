@@ -1,4 +1,4 @@
-"""What is said about Ray before any is started; what it does is in tests/test_ray.py."""
+"""Messages about Ray that need no cluster; tests with a cluster are in tests/test_ray.py."""
 
 import sys
 from types import SimpleNamespace
@@ -14,18 +14,18 @@ from chalknet.machine.ray_cluster import first_sentence, parse_cluster_address, 
 
 
 @pytest.mark.parametrize(("on", "address"), [("ray", ""), ("ray://10.0.0.1:6379", "10.0.0.1:6379")])
-def test_a_place_is_this_machine_or_an_address(on, address):
+def test_a_cluster_is_this_machine_or_an_address(on, address):
     assert parse_cluster_address(on) == address
 
 
 @pytest.mark.parametrize("on", ["", "Ray", "ray://", "ray://host", "ray:6379", "ray://host:port", "http://host:1"])
-def test_another_place_is_refused(on):
+def test_other_clusters_are_refused(on):
     with pytest.raises(ConfigError, match=r"on must be ray \(this machine\) or ray://HOST:PORT, got"):
         parse_cluster_address(on)
 
 
 @pytest.mark.parametrize("port", [0, 65_536, 10**9])
-def test_a_port_that_cannot_be_is_refused(port):
+def test_an_invalid_port_is_refused(port):
     with pytest.raises(ConfigError, match=f"on must name a port from 1 to 65535, got 'ray://host:{port}'"):
         parse_cluster_address(f"ray://host:{port}")
 

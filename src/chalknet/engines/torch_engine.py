@@ -440,7 +440,7 @@ class TorchStack:
         self._prepare_objectives()
         self._bands = list(self._cut_bands())
         self._runs = {run for _, _, run, _ in self._blocks()}
-        self._hold_samples()
+        self._prepare_samples()
         draws = any(member.needs_random_numbers for member in members)
         self._needs_random_numbers, self._workers = draws, ThreadPool(self._threads if draws else 1)
         # A captured update can read only what is on the device.
@@ -538,7 +538,7 @@ class TorchStack:
                 changed[field.name] = self._expand(self._common_value(values), run)
         return replace(optimizers[0], **changed)
 
-    def _hold_samples(self) -> None:
+    def _prepare_samples(self) -> None:
         """Prepare samples, labels, buffers and sums."""
         rows = self._rows_at_once()
         if self._samples:
@@ -561,7 +561,11 @@ class TorchStack:
         self._evaluations: dict[str, CapturedWork] = {}
 
     def _rows_at_once(self) -> int:
-        """Return the rows of a tile, by the memory for its widest group and for the samples of all orders."""
+        """Return the rows of a tile.
+
+        A tile is limited by the values of its widest group, over all networks, and by its samples, of
+        which there is a copy for each order. With batch normalization a tile is a whole batch.
+        """
         most = max((len(split.labels) for split in self._splits.values()), default=1)
         if self._members[0].spec.architecture.uses_batch_statistics:
             return most
@@ -606,7 +610,12 @@ class TorchStack:
         return list(torch.tensor(scalars, dtype=self._types.values, device=self._device).unbind(1))
 
     def _train_captured(self, steps: Iterable[Sequence[Update]]) -> int:
-        """Make all updates as replays, one graph per size of batch; return the samples of each network."""
+        """Make all updates as replays of captured ones; return the number of samples of each network.
+
+        There is a graph for each batch size and number of updates, because the tensors of positions
+        and scalars have fixed shapes. An epoch needs one or two: its batches are of equal size, except
+        perhaps the last.
+        """
         total = 0
         for kind, group in groupby(steps, key=lambda updates: capture_key(updates[0].batch)):
             chosen = list(group)
@@ -642,6 +651,8 @@ class TorchStack:
                 of the average.
             batches: the training batch of each network, if random numbers are drawn; or None.
         """
+        # n for a mean loss, 1 for a sum. Gradients of tiles are divided by the size of the whole batch, so
+        # that their sum is the gradient of the batch.
         divisor = 1 + self._is_mean * (n - 1)
         for number, rows in enumerate(even_slices(n, self._rows)):
             here = slice_positions(where, rows)
@@ -655,6 +666,7 @@ class TorchStack:
             terms = softmax_terms(logits, targets.labels, self._types.values)
             self._sums[0].add_(terms.sums())
             grad = grad_logits(terms, targets, divisor)
+            # The first tile replaces the gradients, the others are added in their order.
             self._workspace.backward(grad, self._arrays, self._gradients, number == 0)
         self._update(scalars, n)
 
@@ -719,7 +731,10 @@ class TorchStack:
             kernel.mask = torch.from_numpy(values).to(self._device, self._types.operands)
 
     def _run_on_threads(self, rows: slice, work: Callable[[int, slice], None]) -> None:
-        """Call work(network, rows) for pieces of the rows of every network, on all threads."""
+        """Call work(network, rows) for pieces of the rows of every network, on all threads.
+
+        Pieces do not depend on the number of threads. NumPy draws the random numbers, on the CPU.
+        """
 
         def task(number: int, cut: slice, _: int) -> None:
             work(number, slice(rows.start + cut.start, rows.start + cut.stop))
