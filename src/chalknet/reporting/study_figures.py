@@ -16,7 +16,7 @@ from chalknet.reporting.tables import SPLIT_NAMES
 from chalknet.studies.configurations import value_text
 from chalknet.studies.results import LabeledPredictions
 
-MAX_PANELS = 12
+MAX_PANELS = 9  # three rows of three, so that two figures fit a page
 MAX_WIDE_PANELS = 6  # panels that stand in two columns; more stand in three
 MAX_LINES = 6  # values of the second factor that are drawn as lines
 MAX_BANDS = 3  # lines whose intervals are drawn; more bands would hide each other

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LETTER_WIDTH = 0.6  # width of a letter in font sizes, on average and with room to spare
 PANEL_WIDTH, PANEL_HEIGHT = 5.2, 4.0  # inches, of a panel in a picture of its own
+MIN_PANEL_HEIGHT, MIN_WIDE_PANEL_HEIGHT = 1.35, 1.7  # inches, with three columns and with fewer
 PAGE_FONT_SIZE = 8.0  # points, in a picture that a page shows at its own size
 LONG_NAME = 6  # letters from which on the names along an axis are turned by 90 degrees
 MAX_NAMED_TICKS = 8  # values that all have a tick of their own
@@ -120,7 +121,8 @@ def _size(figure: Figure, rows: int, columns: int, width: float | None) -> tuple
         ratio = 0.5
     else:
         ratio = 0.66 if columns > 1 else 0.5
-    height = max(panel_width * ratio, 1.7) * rows
+    least = MIN_PANEL_HEIGHT if columns > 2 else MIN_WIDE_PANEL_HEIGHT
+    height = max(panel_width * ratio, least) * rows
     return width, height + 0.3 * bool(figure.title) + 0.25 * (figure.legend == "shared")
 
 
