@@ -18,13 +18,17 @@ ROWS_AT_ONCE = 32  # images whose intermediate values fit into the cache
 class Augmenter:
     """A random transformation of images that is determined by given random numbers.
 
-    An output pixel at p = (y, x), relative to the center of the image, is read from the image at
+    An output pixel at the position `to` = (y, x), relative to the center of the image, is read from
+    the image at the position
 
-        q = R S Z p + t,   R = [[cos a, -sin a], [sin a, cos a]],   S = [[1, 0], [s, 1]],
-        Z = diag(z_y, z_x)                                             (docs/derivation.md, X1)
+        from = A_1 A_2 A_3 to + shift                                  (docs/derivation.md, X1)
 
-    by bilinear interpolation (X2). Values outside the image are 0. a, s and t are uniform within
-    plus and minus their bounds. z is 1 + zoom to a uniform power from -1 to 1, for each axis.
+        A_1 = [[cos angle, -sin angle], [sin angle, cos angle]]
+        A_2 = [[1, 0], [shear, 1]],   A_3 = diag(zoom_1, zoom_2)
+
+    by bilinear interpolation (X2). Values outside the image are 0. Angle, shear and shift are
+    uniform within plus and minus their bounds. zoom_1 and zoom_2 are 1 + zoom to a uniform power
+    from -1 to 1.
 
     Args:
         config: the bounds.
