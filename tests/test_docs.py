@@ -32,7 +32,7 @@ def test_every_cited_formula_exists(file):
     assert cited_labels(file.read_text(encoding="utf-8")) <= set(LABELS)
 
 
-def test_every_function_of_the_chalkboard_cites_its_formula():
+def test_every_function_of_network_cites_its_formula():
     for name in (
         *LAYER_NAMES,
         "softmax",

@@ -8,7 +8,7 @@ from chalknet.artifacts.atomic import new_folder, write_bytes, write_files
 from chalknet.errors import OutputError
 
 
-def test_files_are_written_whole_with_ordinary_rights_and_nothing_beside_them(tmp_path):
+def test_files_are_complete_with_the_usual_permissions(tmp_path):
     write_files(tmp_path, {"a.txt": b"one", "b.txt": b"two"})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt"]
     assert (tmp_path / "b.txt").read_bytes() == b"two"
@@ -23,7 +23,7 @@ def test_a_file_that_was_there_is_replaced(tmp_path):
     assert (tmp_path / "a.txt").read_bytes() == b"new"
 
 
-def test_a_full_disk_leaves_every_file_as_it_was_and_no_temporary_one(tmp_path, monkeypatch):
+def test_a_full_disk_changes_no_file(tmp_path, monkeypatch):
     write_files(tmp_path, {"a.txt": b"old a", "b.txt": b"old b"})
     real = os.fsync
     calls = []
@@ -52,7 +52,7 @@ def test_a_new_folder_is_made_with_its_parents_and_kept(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_empty_folders_of_a_failed_run_are_removed_and_what_was_there_stays(tmp_path, error):
+def test_a_failed_run_removes_only_the_empty_folders_it_made(tmp_path, error):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "mine.txt").write_text("mine")
     with pytest.raises(error), new_folder(tmp_path / "a" / "b" / "c"):
@@ -79,7 +79,7 @@ def test_a_failed_run_never_removes_what_others_have_put_there(tmp_path, put):
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [put.split("/")[1]]
 
 
-def test_numbered_folders_are_each_ones_own(tmp_path):
+def test_numbered_folders_are_distinct(tmp_path):
     with new_folder(tmp_path / "run", numbered=True) as one, new_folder(tmp_path / "run", numbered=True) as two:
         assert (one.name, two.name) == ("run", "run-2")
     (tmp_path / "run-3").write_text("a file")
@@ -87,7 +87,7 @@ def test_numbered_folders_are_each_ones_own(tmp_path):
         assert three.name == "run-4"
 
 
-def test_a_file_in_the_way_is_told_before_the_work(tmp_path):
+def test_a_file_in_the_way_is_an_error_before_the_work(tmp_path):
     (tmp_path / "taken").write_text("")
     with (
         pytest.raises(OutputError, match=r"taken: cannot be written: .*Choose another out \(--out\)"),

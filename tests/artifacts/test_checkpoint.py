@@ -49,7 +49,7 @@ def files_of(run):
     "settings", [{}, {"batch_size": 48, "bias_momentum": True}, EARLY, {**EARLY, "restore_best": False}], ids=str
 )
 @pytest.mark.parametrize("stop_at", [1, 5])
-def test_a_training_that_was_stopped_ends_with_the_bits_of_one_that_was_not(
+def test_a_resumed_training_has_the_bits_of_an_uninterrupted_one(
     small_images, tmp_path, engine, settings, stop_at
 ):
     ends_as_if_undisturbed(small_images, RECIPE.with_settings(engine=engine, **settings), tmp_path, stop_at)
@@ -74,7 +74,7 @@ def ends_as_if_undisturbed(small_images, recipe, tmp_path, stop_at):
     assert files_of(again) == files_of(whole)
 
 
-def test_a_checkpoint_taken_when_patience_was_at_its_end_trains_no_further(small_images):
+def test_a_checkpoint_after_early_stopping_trains_no_further(small_images):
     taken = []
     trainer = trainer_of(small_images, RECIPE.with_settings(**EARLY))
     whole = run_epochs(trainer, lambda _: taken.append(trainer.checkpoint()))
@@ -82,7 +82,7 @@ def test_a_checkpoint_taken_when_patience_was_at_its_end_trains_no_further(small
     assert files_of(again) == files_of(whole)
 
 
-def test_a_checkpoint_is_a_copy_that_training_does_not_change(small_images):
+def test_a_checkpoint_is_a_copy(small_images):
     trainer = trainer_of(small_images, RECIPE)
     epochs = trainer.epochs()
     next(epochs)
@@ -93,12 +93,12 @@ def test_a_checkpoint_is_a_copy_that_training_does_not_change(small_images):
     assert all((value == before[name]).all() for name, value in (taken.parameters | taken.state).items())
 
 
-def test_a_training_of_eleven_layers_that_was_stopped_goes_on_with_its_layers_in_order(small_images, tmp_path):
+def test_resuming_eleven_layers_keeps_their_order(small_images, tmp_path):
     recipe = RECIPE.with_settings(hidden=[6] * 11, epochs=3, engine="reference")
     ends_as_if_undisturbed(small_images, recipe, tmp_path, stop_at=1)
 
 
-def test_one_is_written_every_so_many_epochs_and_when_it_is_to_stop(small_images, tmp_path):
+def test_checkpoints_are_written_every_n_epochs_and_at_a_stop(small_images, tmp_path):
     written = []
 
     class Watching(CheckpointCallback):
@@ -120,7 +120,7 @@ def test_one_is_written_every_so_many_epochs_and_when_it_is_to_stop(small_images
     assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
-def test_intervals_grow_from_half_a_second_to_a_minute_and_cost_little(monkeypatch):
+def test_checkpoint_intervals_grow_from_a_half_to_60_seconds(monkeypatch):
     now = 0.0
     monkeypatch.setattr("chalknet.artifacts.checkpoint.time.monotonic", lambda: now)
     schedule, taken = CheckpointSchedule(), []
@@ -150,14 +150,14 @@ def test_zero_seconds_are_one_after_every_epoch(small_images, tmp_path):
         (b"PK\x03\x04", "is not a whole checkpoint"),
     ],
 )
-def test_a_damaged_checkpoint_is_told(tmp_path, content, message):
+def test_a_damaged_checkpoint_is_an_error(tmp_path, content, message):
     path = tmp_path / "checkpoint.safetensors"
     path.write_bytes(content)
     with pytest.raises(StoreError, match=message):
         read_checkpoint(path)
 
 
-def test_a_cut_or_newer_checkpoint_is_told(small_images, tmp_path, monkeypatch):
+def test_a_truncated_or_newer_checkpoint_is_an_error(small_images, tmp_path, monkeypatch):
     trainer = trainer_of(small_images, RECIPE)
     next(trainer.epochs())
     path = tmp_path / "checkpoint.safetensors"
@@ -189,7 +189,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(small_images, tmp_path, mo
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_library_user_goes_on_with_resume(tmp_path):
+def test_python_users_resume_with_resume(tmp_path):
     save_images(tmp_path / "made.npz", class_names=list("ABCD"))
     whole = train(tmp_path / "made.npz", RECIPE, out=tmp_path / "whole")
 
@@ -214,7 +214,7 @@ def test_a_library_user_goes_on_with_resume(tmp_path):
 
 
 @pytest.mark.parametrize("engine", ["numpy", "reference"])
-def test_a_checkpoint_of_the_first_format_goes_on_with_the_same_bits(small_images, tmp_path, monkeypatch, engine):
+def test_a_format_1_checkpoint_resumes_with_the_same_bits(small_images, tmp_path, monkeypatch, engine):
     recipe = RECIPE.with_settings(engine=engine)
     whole = run_epochs(trainer_of(small_images, recipe))
     begun = trainer_of(small_images, recipe)
@@ -229,7 +229,7 @@ def test_a_checkpoint_of_the_first_format_goes_on_with_the_same_bits(small_image
     assert files_of(run) == files_of(whole)
 
 
-def test_a_checkpoint_of_format_2_goes_on_as_it_would_have():
+def test_a_format_2_checkpoint_resumes_with_the_same_bits():
     """It was written after two of three epochs by version 0.1.0, which then had these losses in the third."""
     data = made_images(60, seed=4, shape=(3, 2))
     recipe = Recipe().with_settings(

@@ -18,7 +18,7 @@ def tool():
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
-def test_a_file_that_was_met_is_a_bounded_line_or_a_model_that_predicts(tool, path):
+def test_each_file_of_the_corpus_is_one_line_or_a_model(tool, path):
     assert tool["outcome"](path)
 
 

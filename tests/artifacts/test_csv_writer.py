@@ -27,7 +27,7 @@ def test_a_training_that_is_logged_leaves_its_own_history(tmp_path, small_images
     assert seen == list(run.history)
 
 
-def test_a_file_cut_off_anywhere_continues_without_gap_or_double(tmp_path):
+def test_a_truncated_log_continues_without_gaps(tmp_path):
     path, whole = tmp_path / "log.csv", history_csv([record(1), record(2)])
     for length in range(len(whole) + 1):
         path.write_text(whole[:length])
@@ -49,7 +49,7 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path):
         CsvWriter(tmp_path / "nowhere" / "log.csv")
 
 
-def test_an_epoch_that_is_there_must_be_the_same_but_for_its_time(tmp_path):
+def test_a_logged_epoch_must_be_equal_except_for_its_time(tmp_path):
     CsvWriter(tmp_path / "log.csv")(record(1))
     again = CsvWriter(tmp_path / "log.csv")
     again(EpochRecord(1, record(1).train, None, record(1).test, 9.0))

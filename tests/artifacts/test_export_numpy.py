@@ -58,7 +58,7 @@ def imported(tree: ast.AST) -> set[str]:
     return names
 
 
-def test_the_file_imports_numpy_and_the_standard_library_and_runs_nothing_it_reads():
+def test_the_exported_file_imports_only_numpy_and_the_library():
     tree = ast.parse(numpy_bytes(KINDS["all of it"]))
     assert imported(tree) == {"base64", "os", "sys", "zipfile", "zlib", "numpy"}
     called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
@@ -119,7 +119,7 @@ def test_equal_models_give_equal_bytes():
         (np.full((2, 784), np.nan), "not finite"),
     ],
 )
-def test_samples_that_do_not_fit_are_told(samples, message):
+def test_samples_that_do_not_fit_are_an_error(samples, message):
     with pytest.raises(ValueError, match=message):
         loaded(KINDS["relu"])["predict_proba"](samples)
 
@@ -156,7 +156,7 @@ def test_run_on_a_file_it_prints_a_name_a_line(predictor, arguments):
     assert done.stdout.split() == model.predict_names(samples_for(model)[:5])
 
 
-def test_a_reader_that_goes_away_leaves_no_trace(predictor):
+def test_a_closed_pipe_ends_without_a_traceback(predictor):
     command = [sys.executable, "-I", "predictor.py", "samples.npy"]
     with subprocess.Popen(command, cwd=predictor, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()  # long before it has loaded NumPy

@@ -76,7 +76,7 @@ def test_class_names_travel_as_they_are():
     assert meta.producer_name == "chalknet"
 
 
-def test_the_file_is_one_that_older_readers_read_and_the_checker_passes():
+def test_the_file_passes_the_checker_and_uses_an_old_opset():
     onnx = needs("onnx")
     model = onnx.load_from_string(onnx_bytes(KINDS["all of it"]))
     onnx.checker.check_model(model, full_check=True)

@@ -27,7 +27,7 @@ SETTINGS = {"recipe": "writeup", "hidden": [4], "epochs": 3, "train_size": 160, 
 
 @pytest.mark.extras
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_tensorboard_reads_every_epochs_scalars_and_a_second_start_replaces_its_epochs(tmp_path, small_images):
+def test_tensorboard_reads_each_epoch_once_after_two_starts(tmp_path, small_images):
     needs("tensorboard")
     needs("tensorboardX")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -74,7 +74,7 @@ def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch, writer, p
 
 
 @pytest.mark.usefixtures("letters")
-def test_a_line_logs_each_network_of_an_ensemble_by_itself(tmp_path):
+def test_the_command_logs_each_network_of_an_ensemble(tmp_path):
     line = ["train", "--data", "letters.npz", "--hidden", "3", "--epochs", "2", "--ensemble", "2", "--quiet"]
     assert main([*line, "--log", "csv:log.csv", "--out", "run"]) == 0
     for seed in (0, 1):
@@ -89,7 +89,7 @@ def test_a_line_logs_each_network_of_an_ensemble_by_itself(tmp_path):
         ("tensorboard", "--log tensorboard needs a place, such as tensorboard:runs/board."),
     ],
 )
-def test_a_log_that_cannot_be_meant_is_one_line(tmp_path, monkeypatch, capsys, log, message):
+def test_an_invalid_log_is_one_line(tmp_path, monkeypatch, capsys, log, message):
     monkeypatch.chdir(tmp_path)
     assert main(["train", "--epochs", "1", "--log", log]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == f"chalknet: {message}"
@@ -131,7 +131,7 @@ def metrics_of(uri):
 
 @pytest.mark.extras
 @pytest.mark.filterwarnings("ignore")
-def test_each_network_of_an_ensemble_has_a_log_of_its_own_in_python(tmp_path, small_images):
+def test_each_network_of_an_ensemble_has_its_own_log(tmp_path, small_images):
     needs("tensorboard")
     needs("tensorboardX")
     needs("mlflow")
@@ -158,7 +158,7 @@ def test_each_network_of_an_ensemble_has_a_log_of_its_own_in_python(tmp_path, sm
 @pytest.mark.extras
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("n_networks", [1, 2])
-def test_killed_and_gone_on_with_the_logs_are_those_of_a_training_that_nothing_disturbed(letters, n_networks):
+def test_logs_after_a_kill_equal_those_of_an_undisturbed_run(letters, n_networks):
     needs("tensorboard")
     needs("tensorboardX")
     needs("mlflow")
@@ -213,7 +213,7 @@ def killed_at(folder, line, n_epochs):
     assert process.returncode == -9, process.stderr.decode()
 
 
-def test_a_log_that_begins_with_a_training_that_goes_on_is_whole(letters):
+def test_a_log_added_on_resume_has_all_epochs(letters):
     killed_at(letters, [*LINE, "--epochs", "9", "--out", "run", "--checkpoint-epochs", "4"], n_epochs=6)
     assert main(["train", "--resume", "run", "--quiet", "--log", "csv:log.csv"]) == 0
     assert (letters / "log.csv").read_text() == (letters / "run" / "history.csv").read_text()
@@ -258,7 +258,7 @@ def fill_disk_of(kind, monkeypatch, n):
 
 @pytest.mark.extras
 @pytest.mark.parametrize("kind", ["csv", "tensorboard"])
-def test_a_disk_that_is_full_ends_the_log_in_one_line_and_not_the_training(letters, monkeypatch, capsys, kind):
+def test_a_full_disk_ends_the_log_but_not_the_training(letters, monkeypatch, capsys, kind):
     place = {"csv": "log.csv", "tensorboard": "board"}[kind]
     if kind == "tensorboard":
         needs("tensorboard")
@@ -300,7 +300,7 @@ def dead_server(request):
 
 @pytest.mark.extras
 @pytest.mark.filterwarnings("ignore")
-def test_a_server_that_does_not_answer_is_told_before_training_and_soon(letters, capsys, monkeypatch, dead_server):
+def test_an_unreachable_server_is_reported_soon(letters, capsys, monkeypatch, dead_server):
     needs("mlflow")
     monkeypatch.setitem(mlflow_writer.SHORT_TIMEOUTS, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")  # the user's own, which stays
@@ -316,7 +316,7 @@ def test_a_server_that_does_not_answer_is_told_before_training_and_soon(letters,
     }
 
 
-def test_a_server_is_waited_for_ten_seconds_or_as_the_user_has_it(monkeypatch):
+def test_a_server_gets_ten_seconds_or_the_users_timeout(monkeypatch):
     tries = 1 + int(mlflow_writer.SHORT_TIMEOUTS["MLFLOW_HTTP_REQUEST_MAX_RETRIES"])
     assert tries * int(mlflow_writer.SHORT_TIMEOUTS["MLFLOW_HTTP_REQUEST_TIMEOUT"]) <= 10
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "33")
@@ -349,7 +349,7 @@ def test_a_store_that_goes_away_ends_the_log_in_one_line(letters, capsys, monkey
 
 @pytest.mark.extras
 @pytest.mark.filterwarnings("ignore")
-def test_a_store_that_cannot_be_opened_is_one_line_before_any_training(letters, capsys):
+def test_a_store_that_cannot_be_opened_is_an_early_error(letters, capsys):
     needs("mlflow")
     assert main([*LINE, "--epochs", "1", "--out", "run", "--log", "mlflow:nothing://x"]) == 1
     said = [one for one in capsys.readouterr().err.splitlines() if one.startswith("chalknet:")]
@@ -359,7 +359,7 @@ def test_a_store_that_cannot_be_opened_is_one_line_before_any_training(letters, 
 
 
 @pytest.mark.parametrize("kind", ["csv", "tensorboard"])
-def test_a_place_that_cannot_be_written_is_told_before_any_training(letters, capsys, kind):
+def test_an_unwritable_log_is_reported_before_training(letters, capsys, kind):
     if kind == "tensorboard":
         needs("tensorboard")
     Path("taken").write_text("a file")

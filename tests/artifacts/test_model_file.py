@@ -202,7 +202,7 @@ def whole_network():
     return Network(architecture, parameters, ("x", "y", "z"), Scaling(rng.uniform(1, 2, 6), rng.normal(size=6)))
 
 
-def test_activations_batch_normalization_and_scaling_travel_with_a_network(tmp_path):
+def test_activations_batch_norm_and_scaling_are_in_the_file(tmp_path):
     network = whole_network()
     save_model(network, tmp_path / "model.safetensors")
     again = load_model(tmp_path / "model.safetensors")

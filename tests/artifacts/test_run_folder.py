@@ -47,7 +47,7 @@ def test_history_reads_back_to_the_last_digit(run):
         assert float(row["seconds"]) == record.seconds
 
 
-def test_an_absent_set_has_empty_cells():
+def test_an_empty_split_has_empty_cells():
     record = EpochRecord(1, Scores(0.5, 0.25, 3.0), None, None, 0.1)
     assert history_csv([record]).splitlines()[1] == "1,0.5,0.25,,,,,3.0,,,0.1"
 
@@ -67,7 +67,7 @@ def test_a_run_reads_back(run_with_samples, tmp_path):
     assert back.valid_losses.mean(axis=1, dtype=float).tolist() == pytest.approx(losses, rel=2**-11)
 
 
-def test_losses_beyond_float16_read_back_and_so_do_files_of_before(run_with_samples, tmp_path):
+def test_large_losses_and_old_files_read_back(run_with_samples, tmp_path):
     large = [replace(each, loss=each.loss * 1e6) for each in run_with_samples.valid_sample_scores]
     back = read_run(written(replace(run_with_samples, valid_sample_scores=tuple(large)), tmp_path))
     assert back.valid_losses.dtype == np.float32
@@ -97,7 +97,7 @@ def test_a_run_without_the_scores_of_samples_reads_back_too(run, tmp_path):
         ("config.toml", b"a" + b".a" * 100_000 + b" = 1", r"config\.toml: line 1 has more than 64 dots outside of quo"),
     ],
 )
-def test_a_folder_that_is_no_run_is_told(run_with_samples, tmp_path, name, content, message):
+def test_a_folder_that_is_not_a_run_is_an_error(run_with_samples, tmp_path, name, content, message):
     written(run_with_samples, tmp_path)
     (tmp_path / name).unlink()
     if content is not None:

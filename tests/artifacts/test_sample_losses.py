@@ -26,7 +26,7 @@ def test_no_loss_is_kept_as_another_than_itself_rounded(losses):
     )  # float16's rounding, near 0 too
 
 
-def test_losses_that_a_file_of_before_has_cut_off_are_known():
+def test_clipped_losses_of_old_files_are_recognized():
     assert are_clipped(np.array([[1.0, 65_504.0]], np.float16))
     assert not are_clipped(np.array([[1.0, 65_504.0]], np.float32))
     assert not are_clipped(np.zeros((3, 0), np.float16))

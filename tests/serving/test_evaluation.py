@@ -56,7 +56,7 @@ def test_an_ensembles_loss_is_that_of_its_mean_probabilities(letters):
     assert found.accuracy.value == np.mean(probabilities.argmax(axis=1) == letters.labels)
 
 
-def test_counts_are_those_of_a_slow_loop(letters):
+def test_counts_equal_a_slow_loop(letters):
     found = evaluate_samples(image_model(), letters, everything(letters))
     predicted = image_model().predict(letters.inputs)
     for k, one in enumerate(found.classes):
@@ -70,7 +70,7 @@ def test_counts_are_those_of_a_slow_loop(letters):
             )
 
 
-def test_calibration_and_brier_are_of_these_answers(letters):
+def test_calibration_and_brier_equal_slow_loops(letters):
     found = evaluate_samples(image_model(), letters, everything(letters))
     probabilities = image_model().predict_proba(letters.inputs).astype(np.float64)
     confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == letters.labels
@@ -83,7 +83,7 @@ def test_calibration_and_brier_are_of_these_answers(letters):
     assert found.brier == pytest.approx(brier, rel=1e-6)
 
 
-def test_pieces_give_the_figures_of_the_whole_and_positions_those_of_their_samples(monkeypatch):
+def test_batches_do_not_change_scores_and_an_index_selects(monkeypatch):
     rng = np.random.default_rng(1)
     n = CHUNK_ROWS + 88
     data = dataset_from_arrays(rng.integers(0, 256, (n, *SHAPE)).astype(np.uint8), rng.integers(0, 3, n), LETTERS)
@@ -124,7 +124,7 @@ def test_numbers_that_are_the_models_own_names_go_by_name():
         matched_classes(made([0, 1], ["0", "3"]), np.arange(2), ("3", "5", "8"))
 
 
-def test_a_class_that_the_model_does_not_know_is_one_line_if_it_has_samples():
+def test_samples_of_an_unknown_class_are_an_error():
     data = made([0, 0, 1], ["A", "Q"])
     with pytest.raises(DataError, match=r"d\.npz: holds samples of class 'Q', which the model does not know\. Its"):
         evaluate_samples(image_model(), data, np.arange(3))

@@ -69,7 +69,7 @@ def test_images_like_those_of_training_are_left_alone(run, tmp_path):
     assert predictions.notes == ()
 
 
-def test_what_is_not_clear_is_told(run, tmp_path):
+def test_unclear_images_are_noted(run, tmp_path):
     tight = 255 - bars(2, seed=1)[0][1]
     tight[0] = np.linspace(120, 255, SIDE)  # a border that is light, and not plain
     predictions = chalknet.predict(run.network, saved(tmp_path / "a.png", tight))
@@ -94,7 +94,7 @@ def test_many_images_say_together_what_one_does_not(run, tmp_path):
     assert chalknet.predict(run.network, paths, invert=True).notes == ()
 
 
-def test_trimmed_images_keep_the_proportions_that_training_images_have(run):
+def test_trimmed_images_get_the_proportions_of_training_images(run):
     gray, _ = ImagePreparation((SIDE, SIDE), run.network.image_facts)(scan(), "a.png")
     look = measure_image(gray)
     assert look.box[1] - look.box[0] == SIDE
@@ -115,7 +115,7 @@ def test_arrays_and_data_files_of_another_kind_are_told(run, tmp_path):
     assert "have one channel" in chalknet.predict(run.network, images[..., None]).notes[0]
 
 
-def test_facts_are_of_the_training_images_and_kept_in_the_model_file(run, tmp_path):
+def test_image_facts_are_stored_in_the_model_file(run, tmp_path):
     facts = run.network.image_facts
     assert facts == image_facts(run.data.inputs, run.splits.train)
     assert (facts.background, facts.fill) == ("dark", 1.0)
@@ -128,7 +128,7 @@ def test_facts_are_of_the_training_images_and_kept_in_the_model_file(run, tmp_pa
         chalknet.load_model(tmp_path / "bad.safetensors")
 
 
-def test_a_model_that_does_not_know_its_images_leaves_others_as_they_are(run, tmp_path):
+def test_without_image_facts_images_are_left_unchanged(run, tmp_path):
     path = saved(tmp_path / "a.png", scan())
     predictions = chalknet.predict(replace(run.network, image_facts=None), path)
     assert (predictions.read_as, predictions.notes) == (("60x60 gray -> 12x12 gray",), ())

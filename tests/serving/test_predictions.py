@@ -51,7 +51,7 @@ MODES = {
 
 
 @pytest.mark.parametrize("model", [image_model(), ensemble()], ids=["network", "ensemble"])
-def test_images_of_every_mode_are_answered_in_their_order(tmp_path, model):
+def test_images_of_every_mode_are_predicted_in_order(tmp_path, model):
     paths = [saved(image, tmp_path / name) for name, image in MODES.items()]
     predictions = predict_files(model, paths, PLAIN)
     expected = model.predict_proba(np.stack([as_folder_reads(path) for path in paths]))
@@ -101,7 +101,7 @@ def test_transparency_is_laid_on_white_and_said(tmp_path):
     )
 
 
-def test_a_model_of_other_units_needs_to_be_told_what_white_was(tmp_path):
+def test_a_model_of_other_units_needs_the_value_of_white(tmp_path):
     path = saved(drawn(0), tmp_path / "a.png")
     fractions = image_model(scale=1.0)
     with pytest.raises(
@@ -121,7 +121,7 @@ def test_a_model_of_other_units_needs_to_be_told_what_white_was(tmp_path):
         InputOptions(white=0.0)
 
 
-def test_bad_files_are_named_and_the_others_answered(tmp_path):
+def test_bad_files_are_named_and_the_others_predicted(tmp_path):
     first, last = saved(drawn(0), tmp_path / "a.png"), saved(drawn(1), tmp_path / "z.png")
     (tmp_path / "junk.png").write_bytes(b"junk")
     (tmp_path / "huge.png").write_bytes(lying_png(50_000, 50_000))
@@ -190,7 +190,7 @@ def test_data_files_and_images_may_be_mixed_and_keep_their_order(tmp_path):
     np.testing.assert_allclose(predictions.probabilities[1:3], image_model().predict_proba(images), rtol=1e-6)
 
 
-def test_pieces_of_a_large_file_give_the_bits_of_the_whole(tmp_path, monkeypatch):
+def test_batches_of_a_large_file_give_the_bits_of_the_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(inputs_module, "BATCH_BYTES", 1)
     images = np.random.default_rng(0).integers(0, 256, (2 * CHUNK_ROWS + 100, *SHAPE)).astype(np.uint8)
     np.save(tmp_path / "images.npy", images)
@@ -208,7 +208,7 @@ def test_pieces_of_a_large_file_give_the_bits_of_the_whole(tmp_path, monkeypatch
     assert predictions.names[-1].endswith(f"images.npy[{len(images) - 1}]")
 
 
-def test_tables_with_and_without_labels_give_the_same_answers(tmp_path):
+def test_tables_with_and_without_labels_predict_the_same(tmp_path):
     (tmp_path / "a.csv").write_text("u,v,w,label\n1,2,3,x\n4,5,6,y\n")
     (tmp_path / "b.csv").write_text("1,2,3\n4,5,6\n")
     first, second = (predict_files(row_model(), [tmp_path / name], PLAIN) for name in ("a.csv", "b.csv"))
@@ -265,7 +265,7 @@ def test_the_best_classes_come_in_their_order():
     assert predictions.names[:2] == ("0", "1")
 
 
-def test_images_read_alike_are_told_in_one_line(tmp_path):
+def test_images_converted_alike_share_a_line(tmp_path):
     paths = [saved(drawn(k, (9, 9)), tmp_path / f"{k}.png") for k in range(3)]
     paths += [saved(drawn(k, (10 + k, 9)), tmp_path / f"x{k}.png") for k in range(9)]
     lines = list(conversion_lines(predict_files(image_model(), paths, PLAIN)))

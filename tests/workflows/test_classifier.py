@@ -158,7 +158,7 @@ def test_class_weights_are_by_label(wine):
         quick(class_weight=[1, 2, 3]).fit(x, names)
 
 
-def test_early_stopping_keeps_the_best_epoch_of_a_part_set_aside(digits):
+def test_early_stopping_keeps_the_best_validation_epoch(digits):
     fitted = quick(early_stopping=True, patience=2, epochs=60, validation_fraction=0.25).fit(*digits)
     first = int(np.argmax(fitted.validation_curve_)) + 1
     best = max(fitted.history_, key=lambda record: (record.valid.accuracy, -record.valid.loss)).epoch
@@ -166,7 +166,7 @@ def test_early_stopping_keeps_the_best_epoch_of_a_part_set_aside(digits):
     assert fitted.n_iter_ == len(fitted.loss_curve_) == len(fitted.history_) == first + 2 < 60
 
 
-def test_scores_on_the_given_validation_samples_are_the_kept_networks(digits):
+def test_validation_scores_are_those_of_the_kept_network(digits):
     x, y = digits
     fitted = quick(early_stopping=True).fit(x[:300], y[:300], x[300:], y[300:])
     assert fitted.score(x[300:], y[300:]) == pytest.approx(fitted.validation_curve_[fitted.best_epoch_ - 1])
@@ -186,7 +186,7 @@ def test_validation_scores_are_weighted_where_training_is(digits):
     assert abs(correct.mean() - weighted) > 1e-3
 
 
-def test_few_samples_all_train_unless_early_stopping_is_asked_for(digits):
+def test_few_samples_all_train_without_early_stopping(digits):
     x, y = digits
     strong = quick(recipe=chalknet.recipe("strong"))
     assert not clone(strong).fit(x[:MAX_SMALL_SAMPLES], y[:MAX_SMALL_SAMPLES]).validation_curve_
@@ -206,7 +206,7 @@ def test_early_stopping_that_cannot_be_warns_and_trains_all():
     assert fitted.n_iter_ == 20
 
 
-def test_a_division_takes_no_class_its_last_sample():
+def test_a_split_takes_no_class_its_last_sample():
     assert all(
         stratified_splits(np.array([0] * n + [1]), 0.1, seed) is None for n in range(20, 40) for seed in range(3)
     )
@@ -230,7 +230,7 @@ def test_one_class_is_the_answer():
 
 
 @pytest.mark.parametrize("later", [0.2, -1e6])
-def test_an_input_that_never_changes_does_no_harm_where_it_changes_later(wine, later):
+def test_a_constant_input_does_no_harm_when_it_varies_later(wine, later):
     # 0.1 forty times has a mean that is not 0.1, and so a deviation that is not 0.
     x, y = wine
     constant = np.c_[x, np.full(len(x), 0.1)]
@@ -248,7 +248,7 @@ def test_columns_that_never_varied_are_in_the_notes(wine, capsys):
     assert quick().fit(x, y).notes_ == ()
 
 
-def test_columns_that_vary_after_the_first_partial_fit_are_learned_from(wine):
+def test_columns_that_vary_after_the_first_partial_fit_count(wine):
     x, y = wine
     scaled = (x - x.mean(axis=0)) / x.std(axis=0)
     model = quick().partial_fit(scaled[:1], y[:1], classes=[0, 1, 2])
@@ -314,7 +314,7 @@ def test_the_unit_of_the_samples_does_not_matter(wine, unit):
     np.testing.assert_allclose(quick().fit(unit * x, y).predict_proba(unit * x), quick().fit(x, y).predict_proba(x))
 
 
-def test_partial_fit_learns_chunk_by_chunk_and_goes_on_after_pickling(digits):
+def test_partial_fit_continues_after_pickling(digits):
     x, y = digits
     model = quick()
     for start in range(0, 300, 100):
@@ -348,7 +348,7 @@ def test_partial_fit_keeps_the_optimizers_state(digits):
     np.testing.assert_allclose(model.network_.logits(x), network.logits(x), rtol=1e-6, atol=1e-9)
 
 
-def test_partial_fit_goes_on_from_fit(digits):
+def test_partial_fit_continues_from_fit(digits):
     x, y = digits
     model = quick().fit(x, y)
     before = model.loss_curve_[-1]
@@ -375,7 +375,7 @@ def test_partial_fit_says_what_it_needs(wine):
         quick(class_weight="balanced").partial_fit(x, y, classes=[0, 1, 2])
 
 
-def test_warm_start_goes_on_where_fit_ended(wine):
+def test_warm_start_continues_where_fit_ended(wine):
     x, y = wine
     model = quick(warm_start=True, epochs=60).fit(x, y)
     before = model.loss_curve_
@@ -503,7 +503,7 @@ def test_verbose_prints_a_line_an_epoch(wine, capsys):
     assert "valid loss" in lines[0]
 
 
-def test_without_scikit_learn_the_extra_is_named_and_the_rest_works():
+def test_without_scikit_learn_the_rest_works():
     code = (
         "import sys; sys.modules['sklearn'] = sys.modules['sklearn.base'] = None; import chalknet; chalknet.train\n"
         "try: chalknet.ChalkClassifier\n"

@@ -46,7 +46,7 @@ def test_facts_of_a_data_set_are_its_own():
     assert facts.value_range == (0.0, 255.0)
 
 
-def test_facts_of_the_built_in_letters_name_their_licenses_and_where_the_texts_are():
+def test_the_built_in_letters_list_their_licenses():
     facts = describe(load_data("glyphs"))
     assert sum(facts.licenses.values()) == facts.n_samples
     texts = {path.stem for path in Path(facts.license_texts).iterdir()}
@@ -55,7 +55,7 @@ def test_facts_of_the_built_in_letters_name_their_licenses_and_where_the_texts_a
 
 @pytest.mark.parametrize("asked", [{}, {"recipe": "writeup", "train_size": 60, "valid_size": 20}, {"split": "group"}])
 @pytest.mark.parametrize("shape", [(100, 4, 4), (100, 5)])
-def test_data_are_divided_as_training_divides_them(asked, shape):
+def test_data_are_split_as_in_training(asked, shape):
     inputs = np.arange(np.prod(shape)).reshape(shape) % 7
     data = dataset_from_arrays(inputs, np.arange(100) % 3, groups=np.arange(100) % 9)
     settings = dict(asked)
@@ -78,7 +78,7 @@ def test_an_audit_under_a_split_finds_the_copy_across_it():
 # ---- pictures -------------------------------------------------------------------------------------------------------
 
 
-def test_the_sheet_of_pairs_shows_each_sample_once_and_is_not_written_without_pairs(tmp_path):
+def test_the_sheet_of_pairs_shows_each_sample_once(tmp_path):
     data = make_images()
     path = tmp_path / "pairs.png"
     assert write_pair_sheet(data, audit(data), path) == 0
@@ -128,7 +128,7 @@ def test_the_sources_test_set_stays_its_test_set(tmp_path, kind):
     assert done.lost == ()
 
 
-def test_groups_follow_their_samples_into_an_npz_with_a_test_part_in_its_middle(tmp_path):
+def test_groups_follow_their_samples_into_an_npz(tmp_path):
     data = make_images(groups=np.arange(30), provided_test=np.arange(10, 15))
     done = convert(data, tmp_path / "out.npz")
     back = load_data(tmp_path / "out.npz")
@@ -161,7 +161,7 @@ def test_the_format_follows_from_the_name(tmp_path, name, kind):
 
 
 @pytest.mark.parametrize("names", [("a/b", "c"), ("..", "c"), (".hidden", "c"), ("what?", "c"), ("", "c")])
-def test_class_names_that_cannot_name_a_folder_are_refused_and_nothing_is_written(tmp_path, names):
+def test_class_names_that_cannot_name_a_folder_are_refused(tmp_path, names):
     (tmp_path / "in").mkdir()
     with pytest.raises(DataError, match="cannot name a folder"):
         convert(make_images(names=names), tmp_path / "in" / "out", "folder")
@@ -182,7 +182,7 @@ def test_class_names_that_cannot_name_a_folder_are_refused_and_nothing_is_writte
         (make_images(), "parquet", "format must be one of npz, idx, folder, csv, npy, shards"),
     ],
 )
-def test_data_that_a_format_cannot_hold_is_refused_and_nothing_is_written(tmp_path, data, kind, message):
+def test_data_that_a_format_cannot_hold_is_refused(tmp_path, data, kind, message):
     with pytest.raises((DataError, ConfigError), match=message) as caught:
         convert(data, tmp_path / "out", kind)
     assert list(tmp_path.iterdir()) == []
@@ -199,7 +199,7 @@ def test_what_exists_is_replaced_only_when_told(tmp_path):
     assert len(load_data(path)) == 30
 
 
-def test_a_folder_is_replaced_whole_and_only_if_nothing_else_lies_in_it(tmp_path):
+def test_a_folder_is_replaced_only_if_it_holds_nothing_else(tmp_path):
     path = tmp_path / "letters"
     convert(make_images(30), path)
     convert(make_images(12), path, overwrite=True)
@@ -210,7 +210,7 @@ def test_a_folder_is_replaced_whole_and_only_if_nothing_else_lies_in_it(tmp_path
     assert (path / "A" / "thesis.txt").read_text() == "mine"
 
 
-def test_a_conversion_that_fails_on_the_way_leaves_the_old_output_as_it_was(tmp_path, monkeypatch):
+def test_a_failed_conversion_leaves_the_old_output_unchanged(tmp_path, monkeypatch):
     path = tmp_path / "letters"
     convert(make_images(12), path)
 
@@ -232,7 +232,7 @@ def test_an_output_place_that_cannot_be_is_an_output_error(tmp_path, name):
 
 
 @pytest.mark.parametrize("at", [0, 1])
-def test_a_conversion_stopped_between_its_renames_keeps_one_of_the_two(tmp_path, monkeypatch, at):
+def test_a_conversion_stopped_between_renames_loses_nothing(tmp_path, monkeypatch, at):
     old, new = make_images(), make_images(12)
     convert(old, tmp_path / "out", "folder")
     rename, calls = Path.rename, []
@@ -253,7 +253,7 @@ def test_a_conversion_stopped_between_its_renames_keeps_one_of_the_two(tmp_path,
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_a_folder_that_a_killed_conversion_moved_aside_is_put_back(tmp_path):
+def test_a_folder_moved_aside_by_a_killed_conversion_is_restored(tmp_path):
     convert(make_images(), tmp_path / "out", "folder")
     (tmp_path / "out").rename(tmp_path / f".out{workflow.OLD_SUFFIX}")
     with pytest.raises(OutputError, match="already exists"):

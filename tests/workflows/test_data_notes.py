@@ -31,7 +31,7 @@ def test_training_samples_of_one_class_are_an_error(tmp_path):
         chalknet.train(rows_of(labels), splits=splits, **FAST)
 
 
-def test_a_study_refuses_training_samples_of_one_class_before_it_starts(tmp_path):
+def test_a_study_of_a_single_class_is_refused(tmp_path):
     with pytest.raises(DataError, match="training samples are of class '1'"):
         chalknet.study(rows_of(np.ones(60, int)), {"hidden": [3]}, out=tmp_path / "study", train_size=40, valid_size=10)
     assert not (tmp_path / "study").exists()
@@ -77,7 +77,7 @@ def test_the_only_sample_of_a_class_trains():
     )
 
 
-def test_with_few_validation_samples_all_epochs_are_trained_and_the_last_is_kept(small_images):
+def test_few_validation_samples_turn_early_stopping_off(small_images):
     settings = {"hidden": [6], "epochs": 5, "patience": 1}
     run = chalknet.train(small_images, **settings)
     assert len(run.splits.valid) == 24

@@ -77,7 +77,7 @@ def test_a_folder_holds_the_whole_and_a_run_a_member(finished, tmp_path):
 
 @pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize("lost", [["seed1", "seed2"], ["seed2"], []])
-def test_stopped_between_members_it_goes_on_and_ends_with_the_same_bytes(tmp_path, lost):
+def test_an_ensemble_resumes_between_members_with_the_same_bytes(tmp_path, lost):
     whole = (tmp_path / "run" / "model.safetensors").read_bytes()
     (tmp_path / "run" / "summary.json").unlink()
     for member in lost:
@@ -91,7 +91,7 @@ def test_stopped_between_members_it_goes_on_and_ends_with_the_same_bytes(tmp_pat
 
 
 @pytest.mark.usefixtures("finished")
-def test_a_member_of_other_settings_is_not_taken_for_this_ensembles(tmp_path):
+def test_a_member_with_other_settings_is_refused(tmp_path):
     (tmp_path / "run" / "summary.json").unlink()
     config = tmp_path / "run" / "members" / "seed1" / "config.toml"
     config.write_text(config.read_text().replace("epochs = 3", "epochs = 4"))
@@ -107,7 +107,7 @@ def texts(document):
     return found
 
 
-def test_a_report_of_an_ensemble_has_its_own_scores_and_what_averaging_gains(finished):
+def test_a_report_of_an_ensemble_shows_the_gain_of_averaging(finished):
     run = finished
     made = chalknet.report("run")
     assert made.document.title == "An ensemble of 3 networks"
@@ -154,12 +154,12 @@ def test_a_study_takes_no_ensemble():
         StudySpec(chalknet.recipe("writeup").with_settings(ensemble=3))
 
 
-def test_seeds_begin_again_after_the_largest():
+def test_seeds_wrap_around_after_the_largest():
     recipe = chalknet.recipe("writeup").with_settings(seed=2**32 - 1, ensemble=2)
     assert [one.training.seed for one in member_recipes(recipe)] == [2**32 - 1, 0]
 
 
-def test_a_stopped_member_says_how_the_whole_goes_on(finished):
+def test_a_stopped_member_says_how_to_resume_the_ensemble(finished):
     with pytest.raises(StoppedError, match=r"Resume with: chalknet train --resume 'the whole'$"):
         run_training(TrainOptions(finished.data, recipe=finished.recipe, out="the whole", must_stop=lambda: True))
     run = chalknet.resume("the whole")

@@ -37,7 +37,7 @@ def test_a_split_of_the_runs_data_has_the_figures_of_its_summary(folder, split):
     assert found.notes == ()
 
 
-def test_without_data_the_runs_own_are_judged_by(folder):
+def test_without_data_the_runs_own_data_is_evaluated(folder):
     for split in ("test", "all"):
         found = chalknet.evaluate(folder / "run", split=split)
         assert found.sha256 == chalknet.load_data(folder / "letters.npz").sha256
@@ -46,7 +46,7 @@ def test_without_data_the_runs_own_are_judged_by(folder):
         chalknet.evaluate(folder / "run" / "model.safetensors")
 
 
-def test_an_ensemble_and_sets_of_ones_own_have_the_figures_of_their_summaries_too(folder, tmp_path):
+def test_ensembles_and_provided_splits_match_their_summaries(folder, tmp_path):
     train = chalknet.load_data(folder / "letters.npz")
     chalknet.train(train, out=tmp_path / "two", ensemble=2, **SETTINGS, **SIZES)
     own = {"valid": folder / "other.npz", "test": folder / "other.npz"}
@@ -62,7 +62,7 @@ def test_an_ensemble_and_sets_of_ones_own_have_the_figures_of_their_summaries_to
     assert chalknet.evaluate(tmp_path / "own", folder / "letters.npz").notes[0].startswith(ITS_OWN)
 
 
-def test_the_training_data_as_a_whole_are_noted_whatever_the_model_is_named_by(folder):
+def test_evaluating_on_the_training_data_gives_a_note(folder):
     for model, hint in (
         ("run", "Use split 'test' (--split test) to leave them out."),
         ("run/model.safetensors", "Give the run folder and split"),
@@ -85,7 +85,7 @@ def test_a_split_of_other_data_and_of_a_bare_model_is_refused(folder):
         chalknet.evaluate(folder / "run", folder / "letters.npz", split="rest")
 
 
-def test_a_split_that_is_empty_or_was_given_as_index_arrays_is_one_line(folder, tmp_path):
+def test_an_empty_or_custom_split_is_an_error(folder, tmp_path):
     chalknet.train(folder / "letters.npz", out=tmp_path / "all", train_size=200, valid_size=40, **SETTINGS)
     with pytest.raises(DataError, match=r"letters\.npz: the test split of the run is empty"):
         chalknet.evaluate(tmp_path / "all", folder / "letters.npz", split="test")
@@ -95,7 +95,7 @@ def test_a_split_that_is_empty_or_was_given_as_index_arrays_is_one_line(folder, 
         chalknet.evaluate(tmp_path / "own", folder / "letters.npz", split="test")
 
 
-def test_where_early_stopping_chose_by_the_validation_split_it_is_noted(folder, tmp_path):
+def test_scores_on_early_stopping_samples_get_a_note(folder, tmp_path):
     settings = {**SETTINGS, **SIZES, "stop_early": True}
     with pytest.warns(UserWarning, match="chooses the epoch by only 40 validation samples, too few"):
         chalknet.train(folder / "letters.npz", out=tmp_path / "early", **settings)

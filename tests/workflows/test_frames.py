@@ -12,7 +12,7 @@ FRAMES = {"pandas": pd.DataFrame, "polars": pl.DataFrame}
 
 
 @pytest.mark.parametrize("kind", FRAMES)
-def test_a_frame_gives_the_names_of_its_columns_and_others_are_refused(kind):
+def test_a_frame_gives_column_names_and_others_are_refused(kind):
     rng = np.random.default_rng(0)
     columns = {"width": rng.normal(size=40), "height": rng.normal(size=40) + 9, "age": rng.integers(0, 9, 40)}
     frame = FRAMES[kind](columns)
@@ -47,7 +47,7 @@ def test_an_estimator_tells_labels_beyond_2_to_the_53_apart(kind):
     assert chalknet.ChalkClassifier(epochs=1).partial_fit(rows, y, y).classes_.tolist() == [2**53, 2**53 + 1]
 
 
-def test_a_fitted_estimator_is_a_model_and_other_things_are_told(tmp_path):
+def test_a_fitted_estimator_is_a_model(tmp_path):
     rows, y = np.random.default_rng(0).normal(size=(40, 2)), np.arange(40) % 2
     estimator = chalknet.ChalkClassifier(epochs=1).fit(rows, y)
     chalknet.save_model(estimator, tmp_path / "m.safetensors")

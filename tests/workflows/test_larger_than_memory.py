@@ -35,7 +35,7 @@ def trained(data, splits, recipe):
 @pytest.mark.parametrize("kind", ["npy", "shards"])
 @pytest.mark.parametrize("batch_size", ["full", 32])
 @pytest.mark.parametrize("engine", ["numpy", "reference", pytest.param("torch", marks=pytest.mark.extras)])
-def test_training_from_files_gives_the_bits_of_training_in_memory(tmp_path, monkeypatch, kind, batch_size, engine):
+def test_training_from_files_equals_training_in_memory(tmp_path, monkeypatch, kind, batch_size, engine):
     monkeypatch.setattr("chalknet.artifacts.dataset_files.SHARD_SAMPLES", 333)
     monkeypatch.setattr(numpy_engine, "RESIDENT_BYTES", 0)
     if engine == "torch":
@@ -51,7 +51,7 @@ def test_training_from_files_gives_the_bits_of_training_in_memory(tmp_path, monk
     assert all((value == want_parameters[name]).all() for name, value in parameters.items())
 
 
-def test_mini_batches_are_shuffled_within_windows_and_the_windows_too():
+def test_mini_batches_are_shuffled_within_shuffled_windows():
     data = made_images(1000, seed=1)
     trainer = Trainer(data, split_dataset(data, "random", 800, 100), RECIPE.with_settings(batch_size=64))
     first, second = (np.concatenate(list(trainer.batches(epoch))) for epoch in (1, 2))

@@ -19,7 +19,7 @@ def run(tmp_path_factory):
     return chalknet.train(folder / "letters.npz", out=folder / "run", **SETTINGS)
 
 
-def test_a_run_its_model_file_and_its_network_give_the_same_answers(run):
+def test_a_run_its_file_and_its_network_predict_the_same(run):
     images = run.data.inputs[:20]
     expected = run.network.predict_proba(images)
     for model in (run.folder, str(run.folder / "model.safetensors"), run.network):
@@ -28,7 +28,7 @@ def test_a_run_its_model_file_and_its_network_give_the_same_answers(run):
         assert predictions.labels == run.network.predict_names(images)
 
 
-def test_inputs_may_be_a_path_paths_a_data_set_an_array_or_lists_of_numbers(run, tmp_path):
+def test_inputs_may_be_paths_data_sets_arrays_or_lists(run, tmp_path):
     images, expected = run.data.inputs, run.network.predict_proba(run.data.inputs)
     for k in range(2):
         Image.fromarray(images[k]).save(tmp_path / f"{k}.png")
@@ -54,7 +54,7 @@ def test_what_is_no_model_is_one_line(tmp_path, run):
         chalknet.predict(tmp_path / "no", run.data)
 
 
-def test_inputs_that_cannot_be_meant_are_refused(run):
+def test_invalid_inputs_are_refused(run):
     with pytest.raises(DataError, match="inputs: no samples"):
         chalknet.predict(run.network, np.empty((0, 30)))
     with pytest.raises(DataError, match="sample 1 holds nan"):
@@ -63,7 +63,7 @@ def test_inputs_that_cannot_be_meant_are_refused(run):
         chalknet.predict(run.network, run.data, invert=True)
 
 
-def test_the_form_is_told_by_the_name_and_no_picture_is_replaced(tmp_path):
+def test_the_suffix_decides_the_format_and_images_are_refused(tmp_path):
     assert [output_format(tmp_path / f"a.{end}") for end in ("csv", "JSON", "txt")] == ["csv", "json", "table"]
     with pytest.raises(ConfigError, match=r"out \(--out\) must end in \.csv, \.json, \.txt"):
         output_format(tmp_path / "a.png")

@@ -82,7 +82,7 @@ def test_a_report_refuses_a_configuration_that_was_changed_later(letters):
         chalknet.report("run")
 
 
-def test_data_that_have_moved_can_be_named_and_must_be_the_same(letters, capsys):
+def test_moved_data_can_be_named_and_must_be_the_same(letters, capsys):
     chalknet.train(letters, out="whole", **SETTINGS)
     stopped(letters)
     Path(letters).rename("moved.npz")
@@ -112,7 +112,7 @@ def test_a_moved_validation_set_can_be_named_while_the_data_stay(letters):
     assert contents("run")[:2] == contents("whole")[:2]
 
 
-def test_arrays_in_memory_are_asked_for_where_they_can_be_given(letters, capsys):
+def test_arrays_in_memory_must_be_passed_again(letters, capsys):
     data = chalknet.load_data(letters)
     data = chalknet.dataset_from_arrays(data.inputs, data.labels)
     chalknet.train(data, out="run", **SETTINGS)
@@ -178,7 +178,7 @@ def test_two_trainings_do_not_write_into_one_folder(letters):
     assert len(read_run(Path("run")).history) == 6
 
 
-def test_ctrl_c_before_the_first_checkpoint_leaves_a_run_to_resume(letters):
+def test_ctrl_c_before_the_first_checkpoint_can_be_resumed(letters):
     whole = chalknet.train(letters, out="whole", **SETTINGS)
     with pytest.raises(KeyboardInterrupt):
         chalknet.train(letters, out="run", callbacks=stop_after(3), checkpoint_seconds=1e9, **SETTINGS)
@@ -198,14 +198,14 @@ def test_a_replaced_run_is_whole_until_the_new_one_is(letters):
     assert contents("run") == new
 
 
-def test_a_replacement_without_validation_leaves_none_of_the_old_runs_files(letters):
+def test_a_replacement_removes_all_files_of_the_old_run(letters):
     chalknet.train(letters, out="run", ensemble=2, **SETTINGS)
     chalknet.train(letters, out="run", overwrite=True, **{**SETTINGS, "valid_size": 0})
     assert not {"valid_samples.npz", "members", "replacement"} & contents("run")[2]
 
 
 @pytest.mark.parametrize("method", ["unlink", "rename"])
-def test_killed_at_any_step_of_the_exchange_a_folder_has_the_files_of_one_run(letters, monkeypatch, method):
+def test_a_kill_while_replacing_leaves_the_files_of_one_run(letters, monkeypatch, method):
     chalknet.train(letters, out="old", **SETTINGS)
     new = chalknet.train(letters, out="new", seed=1, **SETTINGS)
     real, runs = getattr(Path, method), (contents("old")[:2], contents("new"))

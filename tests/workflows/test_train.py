@@ -29,7 +29,7 @@ def test_train_gives_history_and_network_and_shows_each_epoch(small_images):
     assert run.recipe.network.hidden == (6,)
 
 
-def test_train_takes_splits_of_ones_own_and_a_recipe_object(small_images):
+def test_train_takes_index_arrays_and_a_recipe_object(small_images):
     splits = Splits(np.arange(100), np.arange(100, 120), np.arange(120, 240))
     run = chalknet.train(small_images, recipe=Recipe(), splits=splits, hidden=[4], epochs=1)
     assert run.splits is splits
@@ -65,7 +65,7 @@ def test_the_model_file_carries_the_complete_recipe(small_images, tmp_path):
         ({"splits": parts_of([0, 1, 2], [3], [2, 1])}, "splits.train and splits.test share 2 samples, the first of"),
     ],
 )
-def test_what_cannot_be_meant_is_one_line(small_images, arguments, message):
+def test_an_invalid_setting_is_one_line(small_images, arguments, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         chalknet.train(small_images, hidden=[4], epochs=1, **arguments)
 
@@ -102,7 +102,7 @@ def test_a_run_of_data_read_with_options_is_repeated_with_them(tmp_path):
     assert [record.train for record in again.history] == [record.train for record in first.history]
 
 
-def test_splits_of_ones_own_are_marked_and_cannot_be_repeated_by_mistake(tmp_path, small_images):
+def test_custom_splits_cannot_be_repeated_by_mistake(tmp_path, small_images):
     splits = Splits(np.arange(100), np.arange(100, 120), np.arange(120, 240))
     chalknet.train(small_images, splits=splits, hidden=[4], epochs=1, out=tmp_path / "run")
     recipe, config = read_config(tmp_path / "run" / "config.toml")
@@ -131,7 +131,7 @@ def test_a_run_knows_its_folder_and_shows_itself_in_a_line(tmp_path, small_image
         assert "\n" not in repr(shown)
 
 
-def test_pictures_that_do_not_fit_on_the_disk_cost_only_themselves(tmp_path, small_images, monkeypatch):
+def test_a_full_disk_for_pictures_does_not_lose_the_run(tmp_path, small_images, monkeypatch):
     from chalknet.workflows import single_run as workflow
 
     real = workflow.write_files
@@ -148,7 +148,7 @@ def test_pictures_that_do_not_fit_on_the_disk_cost_only_themselves(tmp_path, sma
     assert (tmp_path / "run" / "summary.json").exists()
 
 
-def test_a_loss_that_runs_away_leaves_the_best_weights_and_says_where(small_images, tmp_path):
+def test_a_divergence_leaves_the_best_weights(small_images, tmp_path):
     settings = {"hidden": [6], "batch_size": 32, "optimizer": "gradient_descent", "activation": "identity"}
     settings |= {"schedule": "step", "step_epochs": 4, "step_factor": 1e12, "learning_rate": 1e-4, "epochs": 9}
     with pytest.raises(DivergenceError, match=r"loss became nan at epoch 5 \(learning_rate 1e\+08, update") as caught:

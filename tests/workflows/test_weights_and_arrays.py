@@ -31,7 +31,7 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("ensemble", [1, 2])
-def test_a_sample_of_weight_0_is_none_and_one_of_weight_2_is_two(small_images, ensemble):
+def test_weight_0_removes_a_sample_and_weight_2_doubles_it(small_images, ensemble):
     # Full batches of sums: doubling and leaving out samples, in a training part that is made so by index arrays.
     rng = np.random.default_rng(1)
     counts = rng.integers(0, 3, 160)
@@ -69,14 +69,14 @@ def test_only_ratios_of_weights_count(small_images, class_weights, factor):
         (np.zeros(240), r"all sample weights of the training split are 0"),
     ],
 )
-def test_weights_that_cannot_be_meant_are_one_line_and_nothing_is_written(small_images, tmp_path, weights, message):
+def test_invalid_weights_are_an_error_and_nothing_is_written(small_images, tmp_path, weights, message):
     with pytest.raises(DataError, match=message) as caught:
         chalknet.train(small_images, RECIPE, sample_weights=weights, out=tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
 
-def test_own_sets_need_no_weights(small_images):
+def test_provided_splits_need_no_weights(small_images):
     own = chalknet.dataset_from_arrays(small_images.inputs[:40], small_images.labels[:40], class_names="ABCD")
     given = {"valid": own, "test": own, "sample_weights": WEIGHTS, **SETTINGS}
     chalknet.train(small_images, "writeup", **given)
@@ -99,7 +99,7 @@ def stopped(data, recipe, splits=None, weights=None):
 
 
 @pytest.mark.parametrize("ensemble", [1, 2])
-def test_a_stopped_training_goes_on_with_the_same_weights_and_no_others(letters, capsys, ensemble):
+def test_resuming_needs_the_same_sample_weights(letters, capsys, ensemble):
     recipe = RECIPE.with_settings(ensemble=ensemble)
     whole = chalknet.train(letters, recipe, sample_weights=WEIGHTS, out="whole")
     stopped(letters, recipe, None, WEIGHTS)
@@ -122,13 +122,13 @@ def test_a_stopped_training_goes_on_with_the_same_weights_and_no_others(letters,
     assert digest == read_config(run.folder / "config.toml")[1].sample_weights_sha256 != ""
 
 
-def test_a_run_without_weights_is_not_gone_on_with_by_them(letters):
+def test_a_run_without_weights_is_not_resumed_with_them(letters):
     stopped(letters, RECIPE)
     with pytest.raises(ConfigError, match=r"run: was trained without sample_weights\. Leave them out"):
         chalknet.resume("run", sample_weights=WEIGHTS)
 
 
-def test_index_arrays_and_arrays_in_memory_are_given_again_too(small_images, tmp_path, monkeypatch):
+def test_index_arrays_and_data_in_memory_are_passed_again(small_images, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = chalknet.dataset_from_arrays(small_images.inputs, small_images.labels, class_names="ABCD")
     splits = chalknet.Splits(np.arange(0, 160), np.arange(160, 200), np.arange(200, 240))
@@ -145,7 +145,7 @@ def test_index_arrays_and_arrays_in_memory_are_given_again_too(small_images, tmp
     assert same(chalknet.resume("run", data=data, splits=splits), whole)
 
 
-def test_a_configuration_with_weights_is_not_repeated_without_them(letters, capsys):
+def test_a_config_of_a_weighted_run_needs_the_weights(letters, capsys):
     chalknet.train(letters, RECIPE, sample_weights=WEIGHTS, out="run")
     assert main(["train", "--config", "run/config.toml"]) == 2
     assert "run/config.toml: is from a training with sample weights, which it cannot hold" in capsys.readouterr().err

@@ -60,7 +60,7 @@ def rows_of(path):
         return list(csv.reader(file))
 
 
-def test_the_writeup_is_two_documents_and_the_plain_data_that_they_show(paper):
+def test_the_writeup_is_two_documents_and_their_data(paper):
     result, seen = paper
     assert result.html.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert result.pdf.read_bytes().startswith(b"%PDF")
@@ -83,7 +83,7 @@ def test_the_writeup_is_two_documents_and_the_plain_data_that_they_show(paper):
     assert [progress.step for progress in (seen[0], seen[1], seen[-1])] == ["data", "study", "document"]
 
 
-def test_the_network_that_the_document_shows_is_the_one_whose_derivatives_are_checked(paper):
+def test_derivatives_are_checked_for_the_network_shown(paper):
     result, _ = paper
     best = max(
         result.results.configurations,
@@ -150,7 +150,7 @@ def test_the_tables_and_figures_are_the_studys_own_numbers(paper):
     assert first["test printed loss"] == f"{runs[0].kept.test.printed_loss:.4f}"
 
 
-def test_started_again_the_writeup_trains_nothing_and_says_the_same(paper, letters):
+def test_a_repeated_writeup_trains_nothing_again(paper, letters):
     result, _ = paper
     before = {path: path.read_bytes() for path in (result.folder / "tables").iterdir()}
     seen = []
@@ -193,7 +193,7 @@ def test_the_report_of_a_study_shows_mistakes_and_weights(paper):
 
 
 @pytest.mark.slow
-def test_samples_that_have_gone_or_changed_are_said_and_those_that_moved_are_found(letters, tmp_path):
+def test_a_report_notes_missing_samples_and_finds_moved_ones(letters, tmp_path):
     source = tmp_path / "letters.npz"
     shutil.copy(letters, source)
     shared = {key: value for key, value in SETTINGS.items() if key != "hidden"}
@@ -225,7 +225,7 @@ def test_the_report_of_a_run_is_that_of_one_training(letters, tmp_path):
     assert (found.folder / "figures" / "weights.png").is_file()
 
 
-def test_the_report_of_a_run_whose_samples_are_gone_keeps_what_its_folder_holds(letters, tmp_path):
+def test_a_report_without_samples_shows_what_the_folder_holds(letters, tmp_path):
     source = tmp_path / "letters.npz"
     shutil.copy(letters, source)
     run = chalknet.train(source, "writeup", out=tmp_path / "run", **{**SETTINGS, "hidden": [5]})
@@ -238,7 +238,7 @@ def test_the_report_of_a_run_whose_samples_are_gone_keeps_what_its_folder_holds(
     assert (found.folder / "figures" / "weights.png").is_file()
 
 
-def test_a_run_of_rows_with_index_arrays_of_its_own_has_a_report(tmp_path):
+def test_a_run_with_custom_splits_has_a_report(tmp_path):
     rng = np.random.default_rng(0)
     rows = chalknet.dataset_from_arrays(rng.normal(size=(60, 3)), rng.integers(0, 3, 60))
     splits = Splits(np.arange(30), np.arange(30, 45), np.arange(45, 60))
@@ -249,7 +249,7 @@ def test_a_run_of_rows_with_index_arrays_of_its_own_has_a_report(tmp_path):
 
 
 @pytest.mark.parametrize("link", ["report", "report/tables", "report/figures"])
-def test_a_report_is_not_written_through_a_link_of_the_studys_folder(paper, tmp_path, link):
+def test_a_report_is_not_written_through_a_symbolic_link(paper, tmp_path, link):
     shutil.copytree(paper[0].folder / "study", tmp_path / "study", ignore=shutil.ignore_patterns("report"))
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "study" / link).parent.mkdir(exist_ok=True)
@@ -267,7 +267,7 @@ def test_a_folder_that_is_neither_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_each_derivative_formula_passes_alone_and_a_wrong_one_is_caught(small_images, monkeypatch):
+def test_each_derivative_formula_passes_and_a_wrong_one_fails(small_images, monkeypatch):
     recipe = Recipe().with_settings(hidden=[7])
     gaps = check_formulas(small_images, recipe)
     assert set(gaps) == {"S5", "L4", "A2", "A3", "A4", "R2", "N2", "N3"}
