@@ -1,4 +1,4 @@
-"""Classifiers of every kind that an export must carry, with the samples that they are tried on."""
+"""Classifiers of every kind that an export must support, with samples for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DENSE = Dense(12)
 
 
 def letters(n: int = 1_000) -> np.ndarray:
-    """n of the built-in letters, (n, 28, 28) uint8, of all classes."""
+    """Return n of the built-in letters, (n, 28, 28) uint8, of all classes."""
     images = load_data("glyphs").inputs
     return images[np.linspace(0, len(images) - 1, n).astype(int)]
 
@@ -27,7 +27,7 @@ def letters(n: int = 1_000) -> np.ndarray:
 def random_network(
     activations=("relu",), batch_norm=False, standard=False, dtype=np.float32, seed=0, images=True, widths=(40,)
 ) -> Network:
-    """A network with weights that make it sure of some letters and unsure of others."""
+    """Return a network that is confident about some letters and not about others."""
     rng = np.random.default_rng(seed)
     hidden = widths * len(activations)
     architecture = Architecture(784, hidden, 10, activations, batch_norm)
@@ -57,7 +57,7 @@ def ensemble(n: int = 3, **kinds) -> Ensemble:
 
 
 def every_kind() -> dict[str, Classifier]:
-    """Name -> classifier: each activation, and all that can come with it."""
+    """Return name -> classifier, for each activation and each other feature of a model."""
     found: dict[str, Classifier] = {name: random_network((name,)) for name in ACTIVATIONS}
     found["no hidden layer"] = random_network(())
     found["all activations"] = random_network(tuple(ACTIVATIONS))
@@ -73,5 +73,5 @@ def every_kind() -> dict[str, Classifier]:
 
 
 def samples_for(model: Classifier) -> np.ndarray:
-    """The 1,000 letters in the shape that the model was trained on."""
+    """Return 1,000 letters in the shape that the model was trained on."""
     return letters() if model.image_shape else letters().reshape(1_000, 784)

@@ -1,4 +1,4 @@
-"""Safetensors files that lie, each with a name: what a careless or a hostile program could hand over."""
+"""Invalid safetensors files, as a careless or hostile program could write them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ TYPE = {"float32": "F32", "float64": "F64", "float16": "F16", "int8": "I8", "boo
 
 
 def file_bytes(header: object, body: bytes = b"", length: int | None = None) -> bytes:
-    """A header, JSON-ready or bytes as they are, with its length, true or not, and what follows it."""
+    """Return a file from a header (JSON-ready or bytes), its length (true or false) and what follows."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text) if length is None else length) + text + body
 
 
 def parts_of(whole: bytes) -> tuple[dict[str, object], bytes]:
-    """A file's header and what follows it."""
+    """Return the header of a file and what follows it."""
     (length,) = struct.unpack("<Q", whole[:8])
     return json.loads(whole[8 : 8 + length]), whole[8 + length :]
 
 
 def with_tensor(whole: bytes, name: str, value: np.ndarray) -> bytes:
-    """A file in which one array is another, of any type and shape; all offsets are right again."""
+    """Return a file with one array replaced, of any dtype and shape, and correct offsets."""
     header, body = parts_of(whole)
     parts, entries = [], {"__metadata__": header.pop("__metadata__")}
     start = 0
@@ -38,13 +38,13 @@ def with_tensor(whole: bytes, name: str, value: np.ndarray) -> bytes:
 
 
 def with_entry(whole: bytes, key: str, entry: str) -> bytes:
-    """A file with another text in its header."""
+    """Return a file with another text in its header."""
     header, body = parts_of(whole)
     return file_bytes({**header, "__metadata__": {key: entry}}, body)
 
 
 def files_that_lie(whole: bytes, key: str, tensor: str) -> dict[str, bytes]:
-    """What is wrong -> the bytes, made from a whole file with an entry `key` and an array `tensor`."""
+    """Return what is wrong -> bytes, made from a valid file with an entry `key` and an array `tensor`."""
     header, body = parts_of(whole)
     names = [name for name in header if name != "__metadata__"]
 

@@ -64,7 +64,7 @@ def test_a_failed_run_removes_only_the_empty_folders_it_made(tmp_path, error):
 
 
 def failed_run(folder, put):
-    """A run in a new folder that is interrupted after something was put somewhere."""
+    """Fail in a new folder after a file was written somewhere."""
     with new_folder(folder):
         put.parent.mkdir(exist_ok=True)
         put.write_text("finished")

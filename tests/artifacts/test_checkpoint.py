@@ -38,7 +38,7 @@ def context_of(data, folder):
 
 
 def files_of(run):
-    """A run's files but for its times."""
+    """Return the files of a run without its times."""
     files = run_files(run, DataConfig("made.npz", "0" * 64))
     rows = [line.rsplit(b",", 1)[0] for line in files["history.csv"].splitlines()]
     return rows, files["model.safetensors"], files.get("valid_samples.npz"), run.kept_epoch
@@ -49,9 +49,7 @@ def files_of(run):
     "settings", [{}, {"batch_size": 48, "bias_momentum": True}, EARLY, {**EARLY, "restore_best": False}], ids=str
 )
 @pytest.mark.parametrize("stop_at", [1, 5])
-def test_a_resumed_training_has_the_bits_of_an_uninterrupted_one(
-    small_images, tmp_path, engine, settings, stop_at
-):
+def test_a_resumed_training_has_the_bits_of_an_uninterrupted_one(small_images, tmp_path, engine, settings, stop_at):
     ends_as_if_undisturbed(small_images, RECIPE.with_settings(engine=engine, **settings), tmp_path, stop_at)
 
 

@@ -1,4 +1,4 @@
-"""Replays what tools/fuzz_model_file.py has met: one file for each different answer of `load_model`."""
+"""Replay the files that tools/fuzz_model_file.py found: one for each different answer of `load_model`."""
 
 from __future__ import annotations
 

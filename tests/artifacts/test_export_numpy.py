@@ -1,4 +1,4 @@
-"""Python files that predict: the network's own numbers, NumPy alone, and nothing of a model file that could run."""
+"""Exported Python files: the network's probabilities, NumPy alone, and no code from a model file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS = every_kind()
 
 
 def loaded(model):
-    """The names that the file defines when it is imported."""
+    """Return the names that the file defines when it is imported."""
     found = {"__name__": "predictor"}
     exec(compile(numpy_bytes(model), "predictor.py", "exec"), found)
     return found
@@ -94,7 +94,7 @@ def test_hostile_class_names_stay_text():
 
 
 def shape_of(code: bytes) -> list[str]:
-    """The kinds of a file's nodes, without what its texts say."""
+    """Return the kinds of the nodes of a file, without its texts."""
     return [type(node).__name__ for node in ast.walk(ast.parse(code))]
 
 

@@ -1,4 +1,4 @@
-"""ONNX files: onnxruntime answers as the network does, from raw samples."""
+"""ONNX files: onnxruntime predicts what the network predicts, from raw samples."""
 
 from __future__ import annotations
 

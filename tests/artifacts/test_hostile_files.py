@@ -1,4 +1,4 @@
-"""Model files and checkpoints that lie: one bounded line, no hang, and no memory on a header's word."""
+"""Invalid model files and checkpoints: one short line, no hang, and no memory for false sizes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def check_line(error: ChalknetError, path: Path) -> None:
 
 
 def read_within_bounds(read, path: Path, error: type[ChalknetError]) -> None:
-    """Reads a file that must be refused, in memory of 30 times its header at most, as Python objects need."""
+    """Read a file that must be refused, in at most 30 times the memory of its header."""
     tracemalloc.start()
     try:
         with pytest.raises(error) as caught:
@@ -270,7 +270,7 @@ def test_what_is_no_file_is_refused_without_being_opened(tmp_path, read, error, 
     if kind == "folder":
         path.mkdir()
     elif kind == "pipe":
-        os.mkfifo(path)  # whoever opens it waits for a writer, who never comes
+        os.mkfifo(path)  # the program that opens it waits for a writer, who never comes
     elif kind == "device":
         path = Path("/dev/zero")
     elif kind == "link to a device":

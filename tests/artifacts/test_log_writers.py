@@ -1,4 +1,4 @@
-"""What TensorBoard and MLflow read back of a logged training, and what becomes of a log whose place fails."""
+"""Logs for TensorBoard and MLflow: what they read back, and what happens if a log cannot be written."""
 
 import errno
 import os
@@ -111,12 +111,12 @@ def board_of(folder):
 
 
 def float32(values):
-    """(step, value) as a TensorBoard event holds it."""
+    """Return (step, value) as a TensorBoard event holds it."""
     return [(step, float(np.float32(value))) for step, value in values]
 
 
 def metrics_of(uri):
-    """Of every run of the store by its name: status, and (step, value) of one metric."""
+    """Return for each run of the store its status, and (step, value) of one metric."""
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
@@ -208,7 +208,7 @@ main()
 
 
 def killed_at(folder, line, n_epochs):
-    """The command in a process that is killed when it has logged so many epochs."""
+    """Run the command in a process that is killed after it has logged some epochs."""
     process = subprocess.run([sys.executable, "-c", KILLED, str(n_epochs), *line], cwd=folder, capture_output=True)
     assert process.returncode == -9, process.stderr.decode()
 
@@ -220,7 +220,7 @@ def test_a_log_added_on_resume_has_all_epochs(letters):
 
 
 class FullDisk:
-    """A disk that is full after a number of additions to a file: of the next one it takes a part."""
+    """A disk that is full after some additions to a file and takes only a part of the next one."""
 
     def __init__(self, n):
         self.left = n
@@ -267,7 +267,8 @@ def test_a_full_disk_ends_the_log_but_not_the_training(letters, monkeypatch, cap
     line = [*LINE, "--epochs", "5", "--quiet", "--out", "run", "--log", f"{kind}:{place}"]
     assert main(line) == 1
     want = (
-        f"chalknet: {place}: cannot be written: No space left on device. Training goes on; the log ends before epoch 3."
+        f"chalknet: {place}: cannot be written: No space left on device. "
+        "Training continues; the log ends before epoch 3."
     )
     assert capsys.readouterr().err.splitlines() == [want]
     assert len(history_of(letters / "run")) == 5
@@ -290,7 +291,7 @@ def test_in_python_the_line_is_a_warning_and_the_run_is_there(tmp_path, small_im
 
 @pytest.fixture(params=["nobody", "silence"])
 def dead_server(request):
-    """The address of a port that refuses, or of one that takes a request and never answers."""
+    """Yield the address of a port that refuses, or of one that never answers a request."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         if request.param == "silence":
@@ -343,7 +344,7 @@ def test_a_store_that_goes_away_ends_the_log_in_one_line(letters, capsys, monkey
         assert main(line) == 1
     said = [one for one in capsys.readouterr().err.splitlines() if one.startswith("chalknet:")]
     assert len(said) == 1
-    assert "cannot be written: (sqlite3.OperationalError) database or disk is full. Training goes on" in said[0]
+    assert "cannot be written: (sqlite3.OperationalError) database or disk is full. Training continues" in said[0]
     assert len(history_of(letters / "run")) == 3
 
 

@@ -195,7 +195,7 @@ def test_files_of_earlier_versions_still_predict_what_they_did(file, shape, want
 
 
 def whole_network():
-    """A network with everything that a file can hold."""
+    """Return a network with everything that a file can hold."""
     rng = np.random.default_rng(0)
     architecture = Architecture(6, (5, 4), 3, ("gelu", "tanh"), batch_norm=True)
     parameters = {name: rng.uniform(0.5, 2, shape) for name, shape in architecture.shapes.items()}

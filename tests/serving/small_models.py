@@ -1,4 +1,4 @@
-"""Small models with weights drawn at random: what matters is that other inputs give other answers."""
+"""Small models with random weights, whose predictions differ between inputs."""
 
 import numpy as np
 
@@ -12,14 +12,14 @@ SHAPE = (6, 5)
 
 
 def image_model(seed=2, scale=255.0, dtype=np.float32):
-    """Reads 6 x 5 images, by default of pixels 0..255."""
+    """Return a model of 6 x 5 images, by default with pixels 0..255."""
     architecture = Architecture(30, (7,), 3)
     parameters = {k: 3 * v.astype(dtype) for k, v in initial_parameters(architecture, seed).items()}
     return Network(architecture, parameters, LETTERS, Scaling(scale), SHAPE)
 
 
 def row_model(n_inputs=3, seed=0):
-    """Reads rows, each input scaled for itself."""
+    """Return a model of rows, each input with its own scale."""
     architecture = Architecture(n_inputs, (4,), 3)
     parameters = {k: v.astype(np.float64) for k, v in initial_parameters(architecture, seed).items()}
     return Network(architecture, parameters, LETTERS, Scaling(np.full(n_inputs, 2.0), np.ones(n_inputs)), None)

@@ -1,4 +1,4 @@
-"""`evaluate_samples`: figures by hand and by slow loops, classes matched by name, tables that fit a terminal."""
+"""`evaluate_samples`: scores by hand and by slow loops, classes matched by name, tables for a terminal."""
 
 import math
 

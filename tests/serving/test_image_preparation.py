@@ -1,4 +1,4 @@
-"""Image files are made as the training images are where that is clear, and what was done or is in doubt is told."""
+"""Image files are prepared like the training images if it is clear how; notes say what was done."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ SIDE = 12
 
 
 def bars(n, fill=1.0, seed=0):
-    """Light bars on black, upright or lying, that take a part of the image."""
+    """Return light bars on black, upright or lying, that fill a fraction of the image."""
     rng = np.random.default_rng(seed)
     images = np.zeros((n, SIDE, SIDE), np.uint8)
     margin = round(SIDE * (1 - fill) / 2)
@@ -35,7 +35,7 @@ def run():
 
 
 def scan(shape=(60, 60), thick=6, ink=0, paper=255):
-    """An upright bar in the middle of a large sheet."""
+    """Return an upright bar in the middle of a large sheet."""
     page = np.full(shape, paper, np.uint8)
     height, width = shape
     page[height // 3 : 2 * height // 3, width // 2 : width // 2 + thick] = ink

@@ -24,7 +24,7 @@ PLAIN = InputOptions()
 
 
 def drawn(seed, size=(31, 40)):
-    """An RGB image of noise of (width, height)."""
+    """Return an RGB image of noise of size (width, height)."""
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8))
 
 

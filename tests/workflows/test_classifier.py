@@ -1,4 +1,4 @@
-"""`ChalkClassifier` holds to scikit-learn's conventions and to its own promises."""
+"""`ChalkClassifier` follows scikit-learn's conventions and keeps its own promises."""
 
 from __future__ import annotations
 
@@ -364,7 +364,7 @@ def test_partial_fit_says_what_it_needs(wine):
     with pytest.raises(DataError, match=r"y\[130\] is 2, which is not a class: 0, 1"):
         quick().partial_fit(x, y, classes=[0, 1])
     model = quick().partial_fit(x, y, classes=[0, 1, 2])
-    with pytest.raises(ConfigError, match="goes on with the classes 0, 1, 2, but classes are 0, 1"):
+    with pytest.raises(ConfigError, match="continues with the classes 0, 1, 2, but classes are 0, 1"):
         model.partial_fit(x, y, classes=[0, 1])
     with pytest.raises(
         ConfigError,
@@ -382,7 +382,7 @@ def test_warm_start_continues_where_fit_ended(wine):
     model.fit(x, y)
     assert model.loss_curve_[0] == pytest.approx(before[-1], rel=0.2)
     assert before[-1] < before[0] / 5
-    with pytest.raises(ConfigError, match="warm_start goes on with the classes 0, 1, 2, but y has 0, 1"):
+    with pytest.raises(ConfigError, match="warm_start continues with the classes 0, 1, 2, but y has 0, 1"):
         model.fit(x[y < 2], y[y < 2])
     with pytest.raises(
         ConfigError, match=r"the current network is 13-16-3 .*, but the parameters now describe 13-8-3 "

@@ -1,4 +1,4 @@
-"""What `chalknet data` does: facts, the split that is meant, conversions that read back the same."""
+"""`chalknet data`: facts, splits, and conversions that read back the same."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def make_rows(dtype) -> Dataset:
 
 
 def contents(data: Dataset) -> list[tuple[bytes, str]]:
-    """Samples as values and class name, in order."""
+    """Return samples as values and class name, in order."""
     return [
         (x.astype(np.float64).tobytes(), data.class_names[y]) for x, y in zip(data.inputs, data.labels, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""What a training says about its data: classes without training samples, inputs without variation, few judges."""
+"""Notes of a training on its data: missing classes, constant inputs, few validation samples."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Several networks as one model: what each member is, how the whole answers, and going on after a stop."""
+"""Ensembles: what each member is, what the whole predicts, and resuming after a stop."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ SETTINGS = {"hidden": [6], "epochs": 3, "train_size": 160, "valid_size": 40, "st
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder with letters.npz and the finished ensemble `run` of them, and the `Run`."""
+    """Return a folder with letters.npz and a finished ensemble in `run`, and the `Run`."""
     folder = tmp_path_factory.mktemp("trained")
     save_images(folder / "letters.npz")
     with contextlib.chdir(folder):
@@ -33,7 +33,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def finished(trained, tmp_path, monkeypatch):
-    """The `Run` of a copy of that folder, which is the working directory."""
+    """Return the `Run` of a copy of that folder, which is the working directory."""
     folder, run = trained
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)

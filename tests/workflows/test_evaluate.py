@@ -19,7 +19,7 @@ ITS_OWN = "The scores include samples that the model was trained on."
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """letters.npz and a run of it, and other.npz."""
+    """Return a folder with letters.npz, a run of it, and other.npz."""
     folder = tmp_path_factory.mktemp("evaluate")
     for name, seed in (("letters", 0), ("other", 1)):
         save_images(folder / f"{name}.npz", seed=seed, class_names=list("ABCD"))

@@ -1,4 +1,4 @@
-"""Frames of pandas and Polars, their columns' names and types, and estimators where a model is asked for."""
+"""Frames of pandas and Polars, with their column names and types, and estimators as models."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Training from files: the numbers of training in memory, at a memory that does not grow with the samples."""
+"""Training from files: the results of training in memory, without memory that grows with the samples."""
 
 from __future__ import annotations
 

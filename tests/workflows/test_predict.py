@@ -1,4 +1,4 @@
-"""`chalknet.predict`: models and inputs in every form that they are given."""
+"""`chalknet.predict`: every form of models and inputs."""
 
 import numpy as np
 import pytest

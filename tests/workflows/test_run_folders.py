@@ -1,4 +1,4 @@
-"""Run folders under interruptions: what is refused, what is finished later, and that no folder mixes two runs."""
+"""Interrupted run folders: what is refused, what is finished later, and no folder mixes two runs."""
 
 import contextlib
 import shutil
@@ -33,7 +33,7 @@ def stopped(letters, out="run", epoch=4, **settings):
 
 
 def contents(folder):
-    """The files of a run, its history without times."""
+    """Return the files of a run, with its history without times."""
     rows = [line.rpartition(",")[0] for line in (Path(folder) / HISTORY).read_text().splitlines()]
     names = {path.name for path in Path(folder).iterdir()}
     return rows, (Path(folder) / MODEL).read_bytes(), names

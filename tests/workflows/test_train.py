@@ -164,7 +164,7 @@ def test_a_divergence_leaves_the_best_weights(small_images, tmp_path):
 
 @pytest.fixture
 def notebook(monkeypatch):
-    """A stand-in for IPython in a notebook's kernel; yields what is shown, each line in the place of the last one."""
+    """Yield what a stand-in for IPython shows, each line in place of the last one."""
     shown = []
     line = SimpleNamespace(update=lambda text, **_: shown.append(text["text/plain"]))
 

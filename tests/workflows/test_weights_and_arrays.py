@@ -1,4 +1,4 @@
-"""Sample weights and index arrays of one's own: what they do, and how a stopped training finds them again."""
+"""Provided sample weights and index arrays: what they do, and that resuming needs them again."""
 
 import json
 from dataclasses import replace
@@ -85,7 +85,7 @@ def test_provided_splits_need_no_weights(small_images):
 
 
 def stopped(data, recipe, splits=None, weights=None):
-    """A training that stops after three epochs, of an ensemble in its last network."""
+    """Stop a training after three epochs, that of an ensemble in its last network."""
 
     def stop(record):
         seen.append(record.epoch)

@@ -1,4 +1,4 @@
-"""The write-up and reports from real small trainings: whole folders, the same numbers everywhere, gone samples said."""
+"""The write-up and reports of small trainings: whole folders, equal numbers everywhere, missing samples."""
 
 import csv
 import html

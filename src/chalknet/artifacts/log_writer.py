@@ -78,7 +78,7 @@ class LogWriter(Callback):
         except ChalknetError:  # the log belongs to another training: an error of the caller
             raise
         except self.failures as error:
-            self._fail(f"{self._write_error(error)} Training goes on; the log ends before epoch {record.epoch}.")
+            self._fail(f"{self._write_error(error)} Training continues; the log ends before epoch {record.epoch}.")
 
     def for_member(self, context: RunContext) -> Self:
         """Return a writer for one network of an ensemble, with its seed in the destination's name."""

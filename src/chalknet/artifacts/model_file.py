@@ -120,7 +120,7 @@ def load_model(path: str | Path) -> Network | Ensemble:
 
 
 def _prefix(number: int, n: int) -> str:
-    """Return what stands before the tensor names of a member: nothing if there is only one."""
+    """Return the prefix of the tensor names of a member, or "" if there is only one."""
     return f"member{number}/" if n > 1 else ""
 
 

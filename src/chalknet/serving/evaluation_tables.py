@@ -74,7 +74,7 @@ def frequent_mistakes_table(found: Evaluation, most: int = MAX_MISTAKES) -> Tabl
         for true, other in pairs
         if counts[true, other]
     ]
-    return Table("Most frequent mistakes", ("true", "taken for", "times"), tuple(rows))
+    return Table("Most frequent mistakes", ("true", "predicted", "times"), tuple(rows))
 
 
 def reliability_table(found: Evaluation, *, with_empty: bool = True) -> Table:

@@ -196,7 +196,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(y)
         classes, labels = np.unique(y, return_inverse=True)
         if goes_on:
-            self._check_same_classes(classes, "y has", "warm_start goes on with")
+            self._check_same_classes(classes, "y has", "warm_start continues with")
         recipe = self._resolve_recipe(X.dtype, len(X), self._draw_seed())
         samples, class_weights = self._weighted_samples(X, labels, classes, recipe, sample_weight)
         watched = self._validation_samples(X_val, y_val, classes, class_weights)
@@ -423,7 +423,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return np.unique(column_or_1d(exact_labels(classes)))
         if classes is not None:
             self._check_same_classes(
-                np.unique(column_or_1d(exact_labels(classes))), "classes are", "partial_fit goes on with"
+                np.unique(column_or_1d(exact_labels(classes))), "classes are", "partial_fit continues with"
             )
         known: NDArray[Any] = self.classes_
         return known

@@ -81,5 +81,5 @@ def _writer(path: Path, kind: str) -> Callable[[Classifier], bytes]:
         hint = " For a Python file give kind='numpy' (--numpy-only)." if path.suffix == WRITERS["numpy"][0] else ""
         raise ConfigError(f"{path}: a file of kind {kind} ends in {ending}.{hint}")
     if kind == "onnx":
-        require_onnx()  # told before a large model is read
+        require_onnx()  # fail before a large model is loaded
     return writer

@@ -24,7 +24,7 @@ from chalknet.training.recipes import adapt_to_data
 from chalknet.training.sample_weights import checked_weights
 from chalknet.workflows.train_options import TrainOptions
 
-UNKNOWN_DIGEST = "unknown"  # stands for the digest of index arrays in folders of earlier versions
+UNKNOWN_DIGEST = "unknown"  # in place of the digest of index arrays, which earlier versions did not store
 
 
 def resolve(options: TrainOptions, unfinished: Path | None = None) -> RunContext:

@@ -114,9 +114,9 @@ def _with_best_weights(error: DivergenceError, context: RunContext, folder: Path
     files = run_files(error.run, context.origin)
     write_files(folder, {name: files[name] for name in (MODEL_FILE, HISTORY_FILE, CONFIG_FILE)})
     which = "of the best epoch" if len(error.run.splits.valid) else "of the last finite epoch"
-    told = DivergenceError(f"{error} The weights {which}, {error.run.kept_epoch}, are in {folder / MODEL_FILE}.")
-    told.run = error.run
-    return told
+    named = DivergenceError(f"{error} The weights {which}, {error.run.kept_epoch}, are in {folder / MODEL_FILE}.")
+    named.run = error.run
+    return named
 
 
 def write_pictures(run: Run, folder: Path) -> None:
