@@ -97,7 +97,7 @@ def test_a_file_that_lies_is_one_line(tmp_path, read, data):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"hidden": [1] * 100_000}, "has 100000 hidden layers, and this chalknet reads up to up to 1000"),
+        ({"hidden": [1] * 100_000}, "has 100000 hidden layers, and this chalknet reads up to 1000"),
         ({"hidden": [10**4_000] * 2}, "units must be an integer from 1 to 1000000, got 1000"),
         ({"hidden": "x" * MEBIBYTE}, "its hidden is 'xxx"),
         ({"hidden": ["x" * MEBIBYTE] * 2}, "a value of its hidden is 'xxx.* which is not an integer"),
