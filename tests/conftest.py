@@ -39,13 +39,13 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "chalknet"
 
 
 def pytest_collection_finish():
-    """Exempt what collection made from garbage collection: it lives to the end, and each full pass walked all of it."""
+    """Exempt objects made by collection from garbage collection, which would visit them each time."""
     gc.collect()
     gc.freeze()
 
 
 def needs(package: str):
-    """A package that an extra or a witness brings; without it the test skips, and fails under `make test-extras`."""
+    """Import an optional package; without it the test is skipped, or fails in `make test-extras`."""
     if os.environ.get("CHALKNET_TEST_EXTRAS"):
         return importlib.import_module(package)
     return pytest.importorskip(package, reason=f"{package} is not installed; make test-extras brings it")
@@ -53,7 +53,7 @@ def needs(package: str):
 
 @pytest.fixture(scope="session")
 def real_letters_file() -> Path:
-    """6,000 real notMNIST images, where the shared folder is at hand."""
+    """The file of 6,000 real notMNIST images, if the shared folder exists."""
     path = SHARED / "data" / "notmnist-6000.npz"
     if not path.exists():
         pytest.skip("shared/data/notmnist-6000.npz is not here")
@@ -62,19 +62,19 @@ def real_letters_file() -> Path:
 
 @pytest.fixture(scope="session")
 def small_images() -> Dataset:
-    """240 images of 6 x 5 pixels in four classes that a small network can tell apart."""
+    """240 images of 6 x 5 pixels in four classes that a small network can learn."""
     return made_images(240, seed=0)
 
 
 @pytest.fixture
 def letters(tmp_path, monkeypatch) -> str:
-    """A small file in notMNIST's layout, in the folder that commands run in."""
+    """A small file in notMNIST's layout, in the working directory."""
     monkeypatch.chdir(tmp_path)
     return str(save_images("letters.npz"))
 
 
 def save_images(path: str | Path, n_samples: int = 240, seed: int = 0, **names) -> Path:
-    """Write made images in notMNIST's layout; names may hold the class_names that a file can have too."""
+    """Write synthetic images in notMNIST's layout, with optional class_names."""
     data = made_images(n_samples, seed)
     np.savez(path, images=data.inputs, labels=data.labels, **names)
     return Path(path)
@@ -94,7 +94,7 @@ def made_images(n_samples: int, seed: int, *, shape=(6, 5), n_classes: int = 4) 
 
 @pytest.fixture(scope="session")
 def pictures():
-    """The pictures of the demonstration document, which take the longest, drawn once for all tests."""
+    """The figures of the demonstration document, which are slow, drawn once for all tests."""
     from demonstration import demonstration  # tests/reporting is on the path when its tests are collected
 
     from chalknet.reporting.document_view import draw_pictures
@@ -104,7 +104,7 @@ def pictures():
 
 @pytest.fixture
 def three_fonts(tmp_path) -> Path:
-    """A new folder of three fonts, two of them deeper than the other."""
+    """A new folder of three fonts, two of them in sub-folders."""
     from dejavu import MONO, SANS, SERIF  # tests/data/glyph_builder is on the path when its tests are collected
 
     folder = tmp_path / "fonts"
@@ -115,33 +115,33 @@ def three_fonts(tmp_path) -> Path:
 
 
 def npz_bytes(save=np.savez, **arrays) -> bytes:
-    """The bytes of an .npz file of these arrays."""
+    """Return the bytes of an .npz file of these arrays."""
     file = io.BytesIO()
     save(file, **arrays)
     return file.getvalue()
 
 
 def npy_bytes(array) -> bytes:
-    """The bytes of a .npy file."""
+    """Return the bytes of a .npy file."""
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()
 
 
 def source_file(content: bytes, name: str = "f") -> SourceFile:
-    """A file of these bytes, open for its reader."""
+    """Return a source file of these bytes."""
     return SourceFile(io.BytesIO(content), name)
 
 
 def image_bytes(image: Image.Image, kind="PNG", **options) -> bytes:
-    """The bytes of an image file."""
+    """Return the bytes of an image file."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
 def lying_png(width: int, height: int) -> bytes:
-    """A PNG of one pixel whose header says another size."""
+    """Return a PNG of one pixel whose header states another size."""
     content = bytearray(image_bytes(Image.new("L", (1, 1))))
     content[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")

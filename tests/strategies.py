@@ -1,4 +1,4 @@
-"""Hypothesis strategies for arrays whose shapes fit together."""
+"""Hypothesis strategies for arrays with matching shapes."""
 
 from __future__ import annotations
 

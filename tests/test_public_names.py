@@ -32,7 +32,7 @@ def test_every_public_name_exists_with_a_docstring(name):
 
 
 def test_no_public_name_is_also_a_module():
-    # Python puts an imported room under its name on the package, where the public name would be lost.
+    # Importing a module sets its name on the package, which would hide a public name.
     source = Path(chalknet.__file__).parent
     rooms = {path.stem for path in source.iterdir() if path.suffix == ".py" or path.is_dir()}
     assert not rooms & set(chalknet.__all__)

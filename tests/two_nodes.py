@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes on this machine, reached from it alone, and stopped whatever happens."""
+"""A Ray cluster of two nodes on this machine, which is always stopped at the end."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Convert the formulas of docs/derivation.md for the documents: `make docs`.
 
-The derivation's LaTeX is the only source. Pandoc converts it to Typst math for the PDF, and Typst writes that as
-MathML for the page. The result is stored in src/chalknet/reporting/templates/formulas.json, because chalknet does not
-install Pandoc, and because Typst's HTML may change from version to version. A test converts anew and compares.
+The LaTeX of the derivation is the only source. Pandoc converts it to Typst math for the PDF, and
+Typst converts that to MathML for the page. The result is stored in
+src/chalknet/reporting/templates/formulas.json, because chalknet does not install Pandoc, and because
+Typst's HTML may change between versions. A test converts the formulas again and compares.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def converted_formulas() -> dict[str, Any]:
 
 
 def typst_of(sources: list[str]) -> list[str]:
-    """Convert LaTeX to Typst math with Pandoc, apart from what Pandoc converts to a fixed size or without a space."""
+    """Convert LaTeX to Typst math with Pandoc, and correct sizes and spaces that Pandoc loses."""
     import pypandoc
 
     text = "\n\n".join(f"$${_prepared(latex)}$$" for latex in sources)

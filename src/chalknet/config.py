@@ -598,9 +598,8 @@ def config_from_tables(tables: Mapping[str, Any], where: str) -> tuple[Recipe, D
             f"{where}: format is {short(version)}, but this chalknet reads up to {FORMAT}. Install a newer one."
         )
     name = tables.get("recipe", "writeup")
-    if not isinstance(name, str) or not re.fullmatch(
-        "[A-Za-z0-9_-]{1,64}", name
-    ):  # becomes part of the name of a folder
+    # The name becomes part of the name of a folder.
+    if not isinstance(name, str) or not re.fullmatch("[A-Za-z0-9_-]{1,64}", name):
         raise ConfigError(f"recipe must be a name of letters, digits, - and _, got {short(name)} ({where}).")
     sections = {key: _section(kind, tables.get(key, {}), f"{where}, [{key}]") for key, kind in SECTIONS.items()}
     if sections["network"].layers and sections["regularization"].dropout:

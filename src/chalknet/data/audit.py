@@ -412,9 +412,9 @@ def _group_checks(context: AuditContext) -> list[Check]:
         if context.has(evaluated, other):
             chosen: BoolArray = context.is_in(evaluated) & np.isin(groups, groups[context.splits[other]])
             total = len(context.splits[evaluated])
-            share = int(chosen.sum()) / total
+            fraction = int(chosen.sum()) / total
             n_groups = len(np.unique(groups[chosen]))
-            checks.append(context.check(f"{evaluated}_groups_in_{other}", chosen, total, share, groups=n_groups))
+            checks.append(context.check(f"{evaluated}_groups_in_{other}", chosen, total, fraction, groups=n_groups))
     return checks
 
 

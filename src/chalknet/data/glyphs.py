@@ -32,8 +32,7 @@ class GlyphFace(FaceRecord):
         license_evidence: where the license is stated: "font", "package", "font and package" or
             "by hand".
         source, package, version, subpackage: the distribution, its package, and the TeX Live
-        package
-            in it.
+            package in it.
         file: path in the package.
         index: number of the face in the file.
         sha256: digest of the font file.

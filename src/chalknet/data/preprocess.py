@@ -77,9 +77,8 @@ class Scaling:
             out: (N, I) array that is overwritten; its dtype determines the type of the result.
         """
         kind = arithmetic_type(inputs.dtype, out.dtype)
-        with np.errstate(
-            over="ignore", invalid="ignore"
-        ):  # infinite values are reported when the loss becomes infinite
+        # Values that become infinite are reported when the loss becomes infinite.
+        with np.errstate(over="ignore", invalid="ignore"):
             if kind == out.dtype:
                 self._transform_into(inputs, out, kind)
             else:

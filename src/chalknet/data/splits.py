@@ -166,7 +166,7 @@ def _count(name: str, size: float, n_samples: int) -> int:
     if 0 < size < 1:
         return round(size * n_samples)
     if not (math.isfinite(size) and size >= 0 and size == int(size)):
-        raise ConfigError(f"{name} must be a whole number of samples, or a fraction between 0 and 1, got {size}.")
+        raise ConfigError(f"{name} must be an integer number of samples, or a fraction between 0 and 1, got {size}.")
     return int(size)
 
 

@@ -68,7 +68,7 @@ def pinned(three_fonts, tmp_path):
 
 
 def change(path, **changed):
-    """Writes the .npz file anew with some arrays put in place of its own."""
+    """Write the .npz file again with some arrays replaced."""
     with np.load(path) as archive:
         arrays = {**archive}
     np.savez(path, **(arrays | {key: change(arrays[key]) for key, change in changed.items()}))

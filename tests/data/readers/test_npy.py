@@ -93,8 +93,8 @@ def test_splits_of_samples_on_disk_keep_the_order_of_the_files(tmp_path):
             r"labels\.npy: labels must be \(N,\) integers, got \(60,\) of f",
         ),
         ({"images": IMAGES.astype("i8"), "labels": LABELS}, r"must be uint8, float32, float64 .* got <i8\. Write"),
-        ({"X": ROWS.astype(">f4"), "y": LABELS}, r"this machine's byte order, in C order; got >f4\. Write them anew"),
-        ({"X": np.asfortranarray(ROWS), "y": LABELS}, r"got <f4, in Fortran order\. Write them anew"),
+        ({"X": ROWS.astype(">f4"), "y": LABELS}, r"this machine's byte order, in C order; got >f4\. Write them again"),
+        ({"X": np.asfortranarray(ROWS), "y": LABELS}, r"got <f4, in Fortran order\. Write them again"),
         ({"X": ROWS[0], "y": LABELS[:7]}, r"must be \(N, H, W\) images or \(N, I\) rows, got shape \(7,\)"),
         ({"X": np.where(ROWS > 2.2, np.nan, ROWS), "y": LABELS}, r"sample \d+ holds nan; every value must be finite"),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, r"images\.npy: no samples\."),
@@ -112,7 +112,7 @@ def test_invalid_arrays_are_refused_with_the_file(tmp_path, arrays, message):
 )
 def test_samples_saved_as_advised_are_read(tmp_path, samples):
     folder = saved(tmp_path / "set", X=samples, y=LABELS)
-    with pytest.raises(DataError, match="Write them anew") as caught:
+    with pytest.raises(DataError, match="Write them again") as caught:
         load_data(folder)
     dtype = re.search(r"ascontiguousarray\(\.\.\., '(\w+)'\)", str(caught.value))[1]
     saved(folder, X=np.ascontiguousarray(samples, dtype))

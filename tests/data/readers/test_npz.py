@@ -134,7 +134,7 @@ def test_headers_of_other_writers_are_read():
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }"
     other = b'{"shape": (2L, 3L,), "fortran_order": False, "descr":"<f8"}'  # another key order, other quotes, Python 2
     assert header in plain
-    # the checksum is of the old header, so the archive is written anew from its members
+    # the checksum is of the old header, so the archive is written again from its members
     file = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(plain)) as old, zipfile.ZipFile(file, "w") as new:
         for name in old.namelist():

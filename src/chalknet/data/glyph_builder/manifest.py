@@ -168,12 +168,14 @@ def match_pinned(fonts: Sequence[FontFile], manifest: Sequence[FaceRecord], sour
     by_digest: dict[str, FontFile] = {}
     for font in fonts:
         by_digest.setdefault(_file_sha256(font.path), font)
-    lost = [record for record in manifest if record.sha256 not in by_digest]
-    if lost:
+    missing = [record for record in manifest if record.sha256 not in by_digest]
+    if missing:
         names = {Path(font.name).name for font in fonts}
-        told = [f"{r.file} ({'differs' if Path(r.file).name in names else 'missing'})" for r in lost[:3]]
-        more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
-        raise DataError(f"{source}: {len(lost)} of {len(manifest)} fonts are not as listed: {', '.join(told)}{more}.")
+        shown = [f"{r.file} ({'differs' if Path(r.file).name in names else 'missing'})" for r in missing[:3]]
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise DataError(
+            f"{source}: {len(missing)} of {len(manifest)} fonts are not as listed: {', '.join(shown)}{more}."
+        )
     return [by_digest[record.sha256] for record in manifest]
 
 

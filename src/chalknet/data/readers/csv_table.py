@@ -109,9 +109,8 @@ def read_csv(
     """Read labeled samples from a CSV or TSV table.
 
     Rows are float64 and not scaled. They become images if image_size is given, or if they can only
-    be
-    pixels: integers in 0..255, at least one above 127, and a square number of at least 64 feature
-    columns, as in the MNIST tables. Pixels in 0..255 are uint8.
+    be pixels: integers in 0..255, at least one above 127, and a square number of at least 64
+    feature columns, as in the MNIST tables. Pixels in 0..255 are uint8.
 
     Args:
         file: UTF-8 text, gzipped or not, delimited by comma, semicolon or tab, with CSV quoting.
@@ -159,7 +158,7 @@ def read_csv_rows(
 
     Returns:
         (N, I) float64 rows, notes about what was left out, and the names of the features in the
-            header.
+        header.
 
     Raises:
         DataError: as `read_csv`, or the table has another number of columns.
@@ -428,14 +427,16 @@ def _bad_cell(row: Sequence[str], where: str, columns: _Columns) -> DataError:
     at, cell = next((at, cell) for at, cell in enumerate(row) if not _is_number(cell))
     but = "" if columns.label is None else " but the label"
     if not cell.strip():
-        told = f"the cell is empty; every column{but} holds numbers. Fill the gap, or leave the row out."
+        problem = f"the cell is empty; every column{but} holds numbers. Fill the gap, or leave the row out."
     elif cell.strip().casefold() in MISSING:
-        told = f"{cell[:40]!r} is not a number. Fill the gap, or leave the row out."
+        problem = f"{cell[:40]!r} is not a number. Fill the gap, or leave the row out."
     elif DECIMAL_COMMA.fullmatch(cell):
         plain = cell.strip().replace(",", ".")[:40]
-        told = f"{cell[:40]!r} is not a number. If its comma is a decimal comma, save the table with points: {plain}."
+        problem = (
+            f"{cell[:40]!r} is not a number. If its comma is a decimal comma, save the table with points: {plain}."
+        )
     else:
-        told = (
+        problem = (
             f"{cell[:40]!r} is not a number; every column{but} holds numbers. Write numbers for its values, or leave "
             "the column out."
         )
@@ -445,14 +446,13 @@ def _bad_cell(row: Sequence[str], where: str, columns: _Columns) -> DataError:
         if is_last
         else ""
     )
-    return DataError(f"{where}, {_column(columns.features[at])}: {told}{hint}")
+    return DataError(f"{where}, {_column(columns.features[at])}: {problem}{hint}")
 
 
 def _check_finite(features: NDArray[np.float64], rows: _Rows, columns: _Columns) -> None:
     """Raise DataError for the first value that is not finite."""
-    if math.isfinite(features.max()) and math.isfinite(
-        features.min()
-    ):  # nan propagates through both, without a copy of the table
+    # nan propagates through max and min, so that no copy of the table is needed.
+    if math.isfinite(features.max()) and math.isfinite(features.min()):
         return
     row, at = divmod(int(np.argmin(np.isfinite(features))), features.shape[1])
     line = next(islice(rows, row + columns.has_header, None))[0]

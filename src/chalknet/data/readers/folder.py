@@ -26,7 +26,7 @@ DIM = 16  # of 255: brightest pixel of a 12-bit image that was saved with 16 bit
 
 
 # Texts of notes on images, by kind.
-TOLD = {
+NOTE_TEXTS = {
     "transparent": "with transparency laid on white",
     "32-bit": "of 32-bit integers, read as 8-bit pixels where none is above 255, else as 16-bit ones",
     "dim": "of 16-bit pixels, none of them above 4,096, read as nearly black; save them with white as 65,535",
@@ -45,14 +45,14 @@ class _ImageFile:
         label: the class.
         digest: SHA-256 of the file.
         gray: the image, or None if it could not be read.
-        kinds: keys of `TOLD` that apply to the image.
+        kinds: keys of `NOTE_TEXTS` that apply to the image.
     """
 
     name: str  # relative to the folder, with forward slashes
     label: int
     digest: bytes
     gray: GrayImage | None
-    kinds: tuple[str, ...] = ()  # of `TOLD`
+    kinds: tuple[str, ...] = ()  # of `NOTE_TEXTS`
 
 
 def read_folder(
@@ -96,11 +96,11 @@ def read_folder(
     good = Counter(file.label for file in readable)
     for label, name in sorted(enumerate(names), key=lambda item: item[1]):
         if not good[label]:
-            told = f"no readable image among {found[label]} image files" if found[label] else "no image files"
+            problem = f"no readable image among {found[label]} image files" if found[label] else "no image files"
             nested = any(map(_count_images, _entries(folder / name, source)))
             hint = f" If the folders in it are the classes, give {str(folder / name)!r}." if nested else ""
             raise DataError(
-                f"{source}: class {name!r} has {told}. Expected {', '.join(SUFFIXES)} directly in that folder.{hint}"
+                f"{source}: class {name!r} has {problem}. Expected {', '.join(SUFFIXES)} directly in that folder.{hint}"
             )
     images = [file.gray for file in readable if file.gray is not None]
     _check_sizes(readable, source)
@@ -109,7 +109,7 @@ def read_folder(
     image_notes = [
         f"{count_of(len(unread), 'image file')} could not be read and left out: {quoted(unread, 5)}."
     ] * bool(unread)
-    for kind, what in TOLD.items():
+    for kind, what in NOTE_TEXTS.items():
         of_kind = [file.name for file in files if kind in file.kinds]
         if of_kind:
             what = what.format(size=_high_wide(inputs.shape[1:]))

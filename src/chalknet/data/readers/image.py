@@ -123,9 +123,8 @@ def decode_image(content: bytes) -> ReadImage:
         if width * height > MAX_PIXELS:
             raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
         scans = content.count(JPEG_SCAN) if image.format == "JPEG" else 1
-        if (
-            scans * width * height > MAX_SCANNED
-        ):  # checked before, because a single call of the decoder processes all scans
+        # Checked before decoding, because a single call of the decoder processes all scans.
+        if scans * width * height > MAX_SCANNED:
             raise SlowImageError(f"image: has {scans:,} scans, more than a JPEG of its size can use.")
         with _one_large if width * height > LARGE_PIXELS else nullcontext():
             if width * height > LARGE_PIXELS:

@@ -140,7 +140,7 @@ def _opened(path: Path, first: OnDiskArray | None) -> OnDiskArray:
         dtype = header.dtype.name if header.dtype.name in INPUT_TYPES else "float32"
         raise DataError(
             f"{path}: samples that stay on disk must be {', '.join(INPUT_TYPES)} of this machine's byte order, in C "
-            f"order; got {header.dtype.str}{order}. Write them anew with "
+            f"order; got {header.dtype.str}{order}. Write them again with "
             f"numpy.save(..., numpy.ascontiguousarray(..., {dtype!r}))."
         )
     size, promised = path.stat().st_size, header.n_bytes + header.array_bytes

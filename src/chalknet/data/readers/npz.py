@@ -44,7 +44,7 @@ def read_npz(file: SourceFile, *, class_names: Sequence[str] | None = None) -> D
     layout = _layout(archive)
     with np.errstate(over="ignore", invalid="ignore"):
         # Casting long double to float64 can overflow; the check of the values reports infinity.
-        parts = [
+        splits = [
             SourceSplit(
                 split,
                 _bool_to_gray(archive.array(inputs), inputs, notes),
@@ -56,13 +56,13 @@ def read_npz(file: SourceFile, *, class_names: Sequence[str] | None = None) -> D
         ]
         names = class_names or _stored_class_names(archive)
         if names is None and layout["train"][0] == "images":
-            names = _notmnist_letters(parts[0].labels, file.name, notes)
+            names = _notmnist_letters(splits[0].labels, file.name, notes)
         groups = _stored_groups(archive)
         unread = archive.keys - {*KNOWN_ARRAYS, *(key for keys in layout.values() for key in keys)}
         if unread:
             notes.append(f"{count_of(len(unread), 'array')} of the file not read: {quoted(sorted(unread))}.")
         sha256 = file.digest().hex()
-        return dataset_from_splits(parts, file.name, class_names=names, groups=groups, sha256=sha256, notes=notes)
+        return dataset_from_splits(splits, file.name, class_names=names, groups=groups, sha256=sha256, notes=notes)
 
 
 def read_npz_inputs(file: SourceFile) -> tuple[NDArray[Any], list[str]]:
