@@ -23,7 +23,8 @@ from harness.baselines import BASELINES, Baseline
 from harness.process import BaselineError, BaselineProcess
 from harness.workloads import Workload
 
-# Pause before each repetition, because the threads of some libraries spin for a while after their work.
+# Pause before each repetition, because the threads of some libraries spin for a while after their
+# work.
 PAUSE_SECONDS = 0.1
 # Follows the name of a baseline that runs with chalknet's kernels.
 SAME_KERNELS = " (same kernels)"
@@ -136,7 +137,7 @@ def _start(
     installed: Mapping[str, str],
     result: Comparison,
 ) -> dict[str, BaselineProcess]:
-    """Start a process for each baseline, and a second one if its kernels on NumPy are not chalknet's."""
+    """Start a process for each baseline, and a second one if its kernels are not chalknet's."""
     forced = {CORETYPE: result.forced_kernels} if result.forced_kernels else {}
     rows: dict[str, BaselineProcess] = {}
 
@@ -171,7 +172,10 @@ def _measure(
     result: Comparison,
     count: Callable[..., None],
 ) -> None:
-    """Prepare all rows for one workload, then run the rounds; a row that fails is not measured again."""
+    """Prepare all rows for one workload, then run the rounds.
+
+    A row that fails is not measured again.
+    """
     seconds = result.seconds[str(workload)] = {}
     prepared: list[str] = []
 

@@ -25,7 +25,10 @@ TAIL_BYTES = 10_000
 
 
 class BaselineError(Exception):
-    """Raised if a baseline's process ended or did not answer; the message is its last error line."""
+    """Raised if a baseline's process ended or did not answer.
+
+    The message is its last error line.
+    """
 
 
 class BaselineProcess:

@@ -1,4 +1,4 @@
-"""The process of one baseline: `python -m harness.worker NAME THREADS`, then requests on standard input.
+"""The process of one baseline: `python -m harness.worker NAME THREADS`.
 
 The worker first prints, as JSON, which BLAS NumPy has loaded. It answers "prepare WORKLOAD" with
 "ready", or with "no" if the baseline does not support the workload, and "go" with the seconds of one
@@ -63,14 +63,17 @@ def seconds_per_repetition(run: Run, repetitions: int) -> float:
 
 
 def reserve_standard_output() -> TextIO:
-    """Return standard output for the answers, and redirect what libraries print to standard error."""
+    """Return standard output for answers, and redirect prints of libraries to standard error."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return answers
 
 
 def bind_to_cores(threads: int) -> None:
-    """Bind this process to this many cores if the system can; not every library obeys a thread limit."""
+    """Bind this process to this many cores if the system can.
+
+    Not every library obeys a thread limit.
+    """
     if threads and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 

@@ -1,4 +1,4 @@
-"""The baselines: chalknet and other libraries, each with its fastest settings for the same computation.
+"""The baselines: chalknet and other libraries, each with its fastest settings.
 
 There is one file per library. Only `harness.worker` imports it, in the process of that baseline.
 
@@ -28,8 +28,8 @@ from importlib.util import find_spec
 
 from harness.workloads import Run, Workload
 
-# A function of the workload and the number of threads (0: the baseline's own choice) that returns a run,
-# or None if the baseline does not support the workload.
+# A function of the workload and the number of threads (0: the baseline's own choice) that returns a
+# run, or None if the baseline does not support the workload.
 Prepare = Callable[[Workload, int], Run | None]
 
 

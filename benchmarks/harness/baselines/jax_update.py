@@ -57,7 +57,7 @@ def _scores(reduction: str) -> Any:
 
 
 def _update(reduction: str, rate: float, momentum: float, bias_momentum: float) -> Any:
-    """Return a function (weights, velocities, x, y) -> weights and velocities after one step, loss, accuracy."""
+    """Return a function that makes a step and returns weights, velocities, loss and accuracy."""
     import jax
 
     scores = _scores(reduction)

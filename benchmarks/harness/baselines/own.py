@@ -1,4 +1,4 @@
-"""chalknet: the numpy engine in float32, and the torch engine on the processor with bfloat16 products."""
+"""chalknet: the numpy engine in float32, and the torch engine on a CPU in bfloat16."""
 
 from __future__ import annotations
 

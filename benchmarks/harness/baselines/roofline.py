@@ -14,19 +14,22 @@ RATE_SECONDS = 0.3
 
 
 def epoch_flop(units: int) -> int:
-    """Return the FLOP of one epoch's products: three forward passes and one backward; a bias is a column of 1."""
+    """Return the FLOP of one epoch's products: three forward passes and one backward.
+
+    A bias is a column of 1.
+    """
     return 2 * 785 * units * (N_IMAGES + N_TRAIN) + 2 * (units + 1) * 10 * (N_IMAGES + 2 * N_TRAIN)
 
 
 def roofline(workload: Workload, threads: int) -> Run | None:
-    """Prepare the time of a full epoch's products at the float32 product rate, measured at each call."""
+    """Prepare the time of an epoch's products at the float32 rate, measured at each call."""
     if workload.kind != "full":
         return None
     return lambda: epoch_flop(workload.units) / product_rate("float32", threads or available_cores(), RATE_SECONDS)
 
 
 def roofline_bfloat16(workload: Workload, threads: int) -> Run | None:
-    """Prepare the time of a full epoch's products at the rate of the first layer's, measured at each call."""
+    """Prepare the time of an epoch's products at the rate of the first layer's products."""
     if workload.kind != "full":
         return None
     forward, back = _first_layer(workload.units, threads)

@@ -8,7 +8,10 @@ from harness.workloads import N_TRAIN, STEP_MOMENTUM, STEP_RATE, STEPS, Run, Wor
 
 
 def scikit_learn(workload: Workload, threads: int) -> Run:
-    """Prepare `partial_fit`, one epoch with its training loss; after it only valid and test are predicted."""
+    """Prepare `partial_fit`, one epoch with its training loss.
+
+    After it, only the validation and test split are predicted.
+    """
     from sklearn.neural_network import MLPClassifier
 
     del threads  # set for the BLAS in the environment

@@ -141,7 +141,7 @@ class Engine(Protocol):
         """
 
     def state(self) -> Parameters:
-        """Return copies of the optimizer state by "state/parameter", such as "velocity/output.bias"."""
+        """Return copies of the optimizer state by names such as "velocity/output.bias"."""
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
         """Replace parameters and optimizer state by copies of these.
@@ -152,7 +152,7 @@ class Engine(Protocol):
         """
 
     def snapshot(self) -> Snapshot:
-        """Return a copy of parameters and state, in a tenth of the time of `parameters` and `state`."""
+        """Return a copy of parameters and state, ten times as fast as `parameters` and `state`."""
 
     def restore_snapshot(self, snapshot: Snapshot) -> None:
         """Set parameters and state to those of a snapshot of this engine, which stays valid."""

@@ -9,7 +9,8 @@ from chalknet.errors import ConfigError
 from chalknet.network.layer import Layer
 
 T = TypeVar("T")
-# Activations that are a straight line on each side of 0. Their value is the input times the derivative.
+# Activations that are a straight line on each side of 0. Their value is the input times the
+# derivative.
 PIECEWISE_LINEAR = frozenset({"relu", "leaky_relu", "identity"})
 
 

@@ -43,8 +43,8 @@ from chalknet.network.layer import Parameters
 from chalknet.network.optimizers import AVERAGE, Step
 from chalknet.records import Scores
 
-# Sizes of pieces of work. They are constants, and not derived from the number of threads, so that the
-# order of all sums is the same for any number of threads.
+# Sizes of pieces of work. They are constants, and not derived from the number of threads, so that
+# the order of all sums is the same for any number of threads.
 
 # Partial sums of the gradient of a large batch, and so the most threads that can share one batch.
 MAX_ACCUMULATORS = 8
@@ -125,7 +125,10 @@ class NumpyEngine:
 
     @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
-        """Make all updates and return the mean scores of their batches; stop at a loss that is not finite."""
+        """Make all updates and return the mean scores of their batches.
+
+        Training stops at a loss that is not finite.
+        """
         total = ScoreAccumulator()
         whole = len(self._splits["train"].labels) if self._whole_batches else 0
         # Scores of small batches are collected and summed in one call, which costs less than a call
@@ -206,7 +209,10 @@ class NumpyEngine:
         return arrays_to_evaluate(self._state)
 
     def use_parameters(self, arrays: NetworkArrays) -> None:
-        """Compute with the parameters of another engine from now on; they are neither copied nor changed."""
+        """Compute with the parameters of another engine from now on.
+
+        They are neither copied nor changed.
+        """
         self._state = {PARAMETERS: arrays}
 
     @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
@@ -250,7 +256,7 @@ class NumpyEngine:
         self._update_parameters([self._gradients, *gradients[1:]], n_batch, step, not self._is_narrow)
 
     def _band_views(self, gradients: NetworkArrays) -> list[tuple[Matrix, Matrix, list[Matrix], int]]:
-        """Return for each band views of its parameters, gradient and state, and its number of bias rows."""
+        """Return views of parameters, gradient and state, and the bias rows, of each band."""
         found = []
         for index, rows, bias_rows in self._bands:
             optimizer_state = [self._state[key].learned[index][rows] for key in self._optimizer.state_names]
@@ -262,7 +268,7 @@ class NumpyEngine:
         return even_slices(len(self._splits[split].labels), self._spec.tile_rows)
 
     def _softmax_terms(self, split: str) -> SoftmaxTerms:
-        """Return the softmax terms of all samples of a split, with the parameters that are evaluated."""
+        """Return the softmax terms of a split, computed with the evaluation parameters."""
         labels = self._splits[split].labels
         terms = SoftmaxTerms(len(labels), self._dtype)
 
@@ -277,7 +283,11 @@ class NumpyEngine:
         return terms
 
     def _large_step(self, batch: TrainingBatch) -> list[ScoreSums]:
-        """Make one update from a batch that is cut into tiles; return the score sums of each tile."""
+        """Make one update from a batch that is cut into tiles.
+
+        Returns:
+            The score sums of each tile.
+        """
         accumulators, sums = self._large_gradient(batch)
         self._update_parameters(accumulators, len(batch.labels), batch.step, True)
         return sums
@@ -457,7 +467,10 @@ class NumpyEngine:
         kernel.mask = mask(kernel.stream, kernel.rate, number, batch.positions_in_batch(rows), width, self._dtype)
 
     def _read(self, workspace: Workspace, split: str, where: Batch) -> None:
-        """Prepare some samples of a split as inputs of the first layer; a slice of resident floats is not copied."""
+        """Prepare some samples of a split as inputs of the first layer.
+
+        A slice of resident floats is not copied.
+        """
         floats = self._floats.get(split)
         if floats is None:
             raw = self._splits[split].inputs[where]
@@ -466,8 +479,8 @@ class NumpyEngine:
         elif isinstance(where, slice):
             workspace.set_inputs(floats[where])
         else:
-            # With mode "clip" NumPy writes to out directly; with "raise" it would need a buffer. All
-            # positions are in range, because they come from a permutation.
+            # With mode "clip" NumPy writes to out directly; with "raise" it would need a buffer.
+            # All positions are in range, because they come from a permutation.
             np.take(floats, where, axis=0, out=workspace.samples[: len(where)], mode="clip")
             workspace.set_inputs(workspace.samples)
 
@@ -476,13 +489,16 @@ class NumpyEngine:
         return Workspace(self._spec.architecture, self._layout, rows, self._dtype)
 
     def _workspace_for(self, n: int) -> Workspace:
-        """Return the workspace of the calling thread, enlarged if a batch has to be computed whole."""
+        """Return the workspace of the calling thread, enlarged for n samples if necessary."""
         if n > self._workspaces[0].rows:
             self._workspaces[0] = self._new_workspace(n)
         return self._workspaces[0]
 
     def _accumulator_arrays(self, n: int) -> list[NetworkArrays]:
-        """Return n accumulators; also make the scratch gradient of each thread. Both are allocated once."""
+        """Return n accumulators.
+
+        Each thread also gets a scratch gradient. Both are allocated once.
+        """
         while len(self._accumulators) < n:
             self._accumulators.append(self.arrays.map(np.empty_like))
         while len(self._scratch) < self._pool.n:

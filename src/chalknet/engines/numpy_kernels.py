@@ -1,4 +1,4 @@
-"""The layers of the numpy engine: one kernel class per layer type, with buffers for a tile of samples.
+"""The layers of the numpy engine: one kernel class per layer type, with buffers for a tile.
 
 A network is a sequence of groups (`Workspace`). A group has one buffer of values. Its first kernel,
 the source, writes the buffer: it is a dense layer, or copies the samples if another layer comes
@@ -176,7 +176,10 @@ class InPlaceKernel:
         raise NotImplementedError
 
     def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
-        """Replace the gradient of some columns by that of the inputs; write that of the parameters to out."""
+        """Replace the gradient of some columns by that of the inputs.
+
+        The gradient of the parameters is written to out.
+        """
         raise NotImplementedError
 
 
@@ -244,7 +247,10 @@ class BatchNormKernel(InPlaceKernel):
 
 @kernel_of(Activation)
 class ActivationKernel(InPlaceKernel):
-    """An activation and the dropout after it; the slope is the derivative times the dropout mask."""
+    """An activation and the dropout after it.
+
+    The slope is the derivative times the dropout mask.
+    """
 
     def __init__(self, layer: Layer, place: LayerArrays, values: Matrix) -> None:
         """Create the buffer of slopes."""

@@ -125,8 +125,8 @@ class ParameterLayout:
     def unpack(self, arrays: NetworkArrays) -> Parameters:
         """Return copies of the parameters by name; the inverse of `pack`."""
         rows, shapes = self._rows(arrays), self._architecture.shapes
-        # np.array copies even where the transposed matrix is contiguous, as a vector is. Callers may
-        # write to what they get.
+        # np.array copies even where the transposed matrix is contiguous, as a vector is. Callers
+        # may write to what they get.
         return {name: np.array(rows[name].T, order="C").reshape(shape) for name, shape in shapes.items()}
 
     def _rows(self, arrays: NetworkArrays) -> dict[str, Matrix]:

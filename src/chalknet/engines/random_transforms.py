@@ -94,7 +94,10 @@ class RandomTransforms:
         return uniforms(self.seed, IMAGES, update, run, PARAMETERS_PER_IMAGE)[within]
 
     def augment(self, raw: NDArray[Any], parameters: NDArray[np.float64] | None) -> NDArray[Any]:
-        """Return raw rows (n, I) as the augmenter changes them; the same rows without an augmenter."""
+        """Return raw rows (n, I) as the augmenter changes them.
+
+        Without an augmenter, these are the same rows.
+        """
         return raw if self.augmenter is None or parameters is None else self.augmenter(raw, parameters)
 
 

@@ -42,7 +42,7 @@ class SoftmaxTerms:
         return losses
 
     def sums(self, rows: slice) -> ScoreSums:
-        """Return the sums over some samples: losses, correct predictions, true-class probabilities."""
+        """Return sums of losses, correct predictions and true-class probabilities of some samples."""
         probabilities = np.exp(self.true[rows]) / self.total[rows]
         losses = self.losses(rows).sum(dtype=np.float64)
         return float(losses), float(self.correct[rows].sum()), float(probabilities.sum(dtype=np.float64))

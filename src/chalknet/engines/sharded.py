@@ -1,6 +1,6 @@
-"""One network whose samples are distributed over shards, each of which computes a part of the gradient.
+"""One network whose samples are distributed over shards.
 
-The gradient of a batch is a sum over its samples. Each shard worker computes the sum over its own
+The gradient of a batch is a sum over its samples. The worker of each shard computes the sum over its
 samples, and `ShardedEngine` adds these sums in the order of the shards and makes the update. The sum
 is exact, so the network equals one that is trained in one place, to rounding. `Shards` is where the
 workers run: in this process (`LocalShards`) or as Ray actors (`ray_shards.RayShards`).
@@ -243,7 +243,10 @@ class ShardedEngine(NumpyEngine):
         shards.start(spec_of)
 
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
-        """Make all updates and return the mean scores of their batches; stop at a loss that is not finite."""
+        """Make all updates and return the mean scores of their batches.
+
+        Training stops at a loss that is not finite.
+        """
         total = ScoreAccumulator()
         for update in updates:
             # Parameters change only after every worker has answered. A worker that is lost can

@@ -44,7 +44,8 @@ class ThreadPool:
         ]
         for thread in threads:
             thread.start()
-        # The threads hold the queues and not the pool, so that the pool can be freed while they wait.
+        # The threads hold the queues and not the pool, so that the pool can be freed while they
+        # wait.
         finalize(self, _stop, self._inboxes, threads)
 
     def run(self, tasks: Sequence[Task], shared: bool = True) -> None:

@@ -47,12 +47,12 @@ class TensorTypes(NamedTuple):
 
     @property
     def differ(self) -> bool:
-        """Whether operands have a dtype of their own, so that products need copies of the weights."""
+        """Whether operands have another dtype, so that products need copies of the weights."""
         return bool(self.values != self.operands)
 
     @property
     def gpu_forms(self) -> bool:
-        """Whether to use the forms for a GPU: padded sizes, fused bias and relu, logits by class."""
+        """Whether to use GPU forms: padded sizes, fused bias and relu, logits by class."""
         return self.device.type in GPU_FORMS_ON
 
     def aligned(self, n: int) -> int:
@@ -202,7 +202,10 @@ class CapturedSteps:
             self._work(lambda: self._step(step))
 
     def _put(self, kept: Any, values: Tensor) -> Any:
-        """Copy values to the tensor on the device that the graph reads; the first call allocates it."""
+        """Copy values to the tensor on the device that the graph reads.
+
+        The first call allocates it.
+        """
         if kept is None:
             kept = torch.empty_like(values, device=self._next.device)
         return kept.copy_(values)

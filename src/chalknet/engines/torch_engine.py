@@ -1,4 +1,4 @@
-"""The torch engine: one or many stacked networks, on a CPU or a GPU, with products in any precision.
+"""The torch engine: one or many stacked networks, on a CPU or a GPU.
 
 `TorchStack` trains M >= 1 networks at once; `TorchEngine` is a stack of one. Every network equals
 itself trained alone, to rounding: a product of another shape adds up in another order.
@@ -77,7 +77,8 @@ TILES_AT_ONCE, TILE_UNITS = 8, 1000
 MIN_ROWS = 64
 # The most values of a tile's widest group on a GPU.
 GPU_TILE_VALUES = 2**28
-# Free memory of a GPU that a value of a group is planned with: the value, its gradient, and a reserve.
+# Free memory of a GPU that a value of a group is planned with: the value, its gradient, and a
+# reserve.
 BYTES_PER_VALUE = 32
 # The samples of a tile may take this many times the memory of a group's values.
 SAMPLES_PER_VALUE = 4
@@ -119,7 +120,7 @@ class StackMember:
         return self.builder.changes_samples or any(isinstance(one, Dropout) and one.rate for one in layers)
 
     def step_scalars(self, update: Update) -> list[float]:
-        """Return the optimizer's scalars for an update, and as the last one the decay of the average."""
+        """Return the optimizer's scalars for an update, followed by the decay of the average."""
         optimizer = self.spec.optimizer
         return [*optimizer.step_scalars(update.step), optimizer.ema_decay(update.step.number)]
 
@@ -351,8 +352,8 @@ class TorchStack:
             steps = zip(*updates, strict=True)
             n = self._train_captured(steps) if self._captures else self._train(steps)
             asked = sorted(self._requested)
-            # The splits that were evaluated after the last epoch are likely to be evaluated again. They
-            # are evaluated here, so that all scores are read from the device at once.
+            # The splits that were evaluated after the last epoch are likely to be evaluated again.
+            # They are evaluated here, so that all scores are read from the device at once.
             for split in asked:
                 self._evaluate(split)
             sums = self._sums.tolist()
@@ -373,7 +374,10 @@ class TorchStack:
         return self._scores[split][self._members.index(member)]
 
     def sample_scores(self, member: StackMember, split: str) -> SampleScores | None:
-        """Return the scores of each sample; the first request evaluates all networks of the stack."""
+        """Return the scores of each sample.
+
+        The first request evaluates all networks of the stack.
+        """
         if split not in self._splits:
             return None
         if split not in self._sample_scores:
@@ -418,15 +422,18 @@ class TorchStack:
     # Storage.
 
     def _lay_out(self) -> None:
-        """Lay out all networks in the stack's tensors, and allocate everything else; once per set of networks."""
+        """Lay out all networks in the stack's tensors, and allocate everything else.
+
+        This happens once for each set of networks.
+        """
         if self._is_laid_out:
             return
         self._is_laid_out = True
         members = self._members
         self._layout = StackLayout([member.spec.architecture for member in members])
         self._changes_samples = any(member.builder.changes_samples for member in members)
-        # Networks of one order share their samples, unless random transforms change them: then every
-        # network has samples of its own. A leader is the first network of its order.
+        # Networks of one order share their samples, unless random transforms change them: then
+        # every network has samples of its own. A leader is the first network of its order.
         orders = [member if self._changes_samples else member.order for member in members]
         distinct = list(dict.fromkeys(orders))
         self._leaders = [orders.index(order) for order in distinct]
@@ -451,7 +458,7 @@ class TorchStack:
         )
 
     def _store_arrays(self) -> None:
-        """Copy parameters and state of all networks to shared tensors, and give each network its views."""
+        """Copy parameters and state to shared tensors, and give each network its views."""
         new = partial(StackedArrays, self._layout, self._types, self._types.values)
         used = {PARAMETERS, AVERAGE}
         self._state = {key: new(multiplied=key in used) for key in self._members[0].state}
@@ -465,7 +472,7 @@ class TorchStack:
         self._arrays.refresh()
 
     def _prepare_objectives(self) -> None:
-        """Collect the numbers of objectives and clipping: one if all networks agree, else one per network."""
+        """Collect the settings of objectives and clipping, as one number or one per network."""
         specs = [member.spec for member in self._members]
         objectives = [spec.objective for spec in specs]
         self._of_column = torch.repeat_interleave(
@@ -491,7 +498,10 @@ class TorchStack:
         return torch.tensor(values, dtype=self._types.values, device=self._device)
 
     def _expand(self, values: Any, block: int) -> Any:
-        """Return a tensor (..., M) in a shape that broadcasts over the rows of a block; a number as it is."""
+        """Return a tensor (..., M) in a shape that broadcasts over the rows of a block.
+
+        A number is returned as it is.
+        """
         if not isinstance(values, Tensor):
             return values
         if block == SIDE_BY_SIDE:
@@ -502,7 +512,7 @@ class TorchStack:
         return values[..., networks.start : networks.stop]
 
     def _blocks(self) -> Iterator[tuple[int, int, int, int]]:
-        """Yield for each block of learned parameters: matrix, block of the matrix, run, rows of weights."""
+        """Yield matrix, block, run and rows of weights of each block of learned parameters."""
         for index, matrix in enumerate(self._layout.learned):
             for number, run in enumerate(self._layout.blocks(matrix.group)):
                 yield index, number, run, matrix.n_weights[self._layout.networks(run).start]
@@ -528,7 +538,10 @@ class TorchStack:
                 yield run, optimizer, matrix[rows], gradient, optimizer_state, bias_rows
 
     def _merge_optimizers(self, optimizers: Sequence[Any], run: int) -> Any:
-        """Return one optimizer for the networks of a block; a setting that differs becomes a tensor."""
+        """Return one optimizer for the networks of a block.
+
+        A setting that differs becomes a tensor.
+        """
         changed = {}
         for field in fields(optimizers[0]):
             values = [getattr(optimizer, field.name) for optimizer in optimizers]
@@ -598,8 +611,8 @@ class TorchStack:
             self._step(where, n, self._as_tensors(scalars), built)
             total += n
             if len(self._members) == 1 and self.device == "cpu" and not math.isfinite(self._sums[0, 0, 0].item()):
-                # The loss is not finite. With a GPU or several networks all updates are made: to look
-                # would mean to wait for the device, and other networks may be fine.
+                # The loss is not finite. With a GPU or several networks all updates are made: to
+                # look would mean to wait for the device, and other networks may be fine.
                 break
         return total
 
@@ -610,7 +623,7 @@ class TorchStack:
         return list(torch.tensor(scalars, dtype=self._types.values, device=self._device).unbind(1))
 
     def _train_captured(self, steps: Iterable[Sequence[Update]]) -> int:
-        """Make all updates as replays of captured ones; return the number of samples of each network.
+        """Make all updates as replays, and return the number of samples of each network.
 
         There is a graph for each batch size and number of updates, because the tensors of positions
         and scalars have fixed shapes. An epoch needs one or two: its batches are of equal size, except
@@ -651,8 +664,8 @@ class TorchStack:
                 of the average.
             batches: the training batch of each network, if random numbers are drawn; or None.
         """
-        # n for a mean loss, 1 for a sum. Gradients of tiles are divided by the size of the whole batch, so
-        # that their sum is the gradient of the batch.
+        # n for a mean loss, 1 for a sum. Gradients of tiles are divided by the size of the whole
+        # batch, so that their sum is the gradient of the batch.
         divisor = 1 + self._is_mean * (n - 1)
         for number, rows in enumerate(even_slices(n, self._rows)):
             here = slice_positions(where, rows)
@@ -710,7 +723,7 @@ class TorchStack:
         return SampleRows(x if len(batches) == 1 else x.unflatten(0, made.shape[:2]))
 
     def _draw_masks(self, kernels: Sequence[DropoutKernel], rows: slice, batches: Sequence[TrainingBatch]) -> None:
-        """Draw the masks of a dropout layer, the same for each network as if it were trained alone."""
+        """Draw the masks of a dropout layer, for each network as if it were trained alone."""
         layer, layout, n = kernels[0].layer, self._layout, rows.stop - rows.start
         drawn = []
         for block in layout.blocks(layer.group):

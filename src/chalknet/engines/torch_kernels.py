@@ -153,7 +153,10 @@ class ActivationKernel(Kernel):
 
 
 class FusedReluKernel(ActivationKernel):
-    """A relu whose value (R1) the source kernel has computed in its product; this is the rest, R2."""
+    """A relu whose value (R1) the source kernel has computed in its product.
+
+    This kernel computes only the derivative, R2.
+    """
 
     def forward(self, x: Tensor, arrays: StackedArrays, training: bool) -> Tensor:
         """Return x, which is the value already."""
@@ -302,8 +305,8 @@ def softmax_terms(logits: Tensor, labels: Tensor, dtype: Any) -> SoftmaxTensors:
         shifted = logits.to(dtype)
         largest, found = shifted.max(1)
     else:
-        # The logits are (M, n, K) in memory. A CPU finds the largest of K in this layout; across n it
-        # would take five times as long.
+        # The logits are (M, n, K) in memory. A CPU finds the largest of K in this layout; across n
+        # it would take five times as long.
         shifted = logits.to(dtype, memory_format=torch.contiguous_format, copy=True)
         largest, found = shifted.amax(1), logits.transpose(1, 2).argmax(-1)
     correct = found == labels
@@ -349,7 +352,10 @@ def _add_at(grad: Tensor, labels: Tensor, value: Any) -> None:
 
 
 def product(left: Tensor, right: Tensor, dtype: Any) -> Tensor:
-    """Return left @ right, for matrices or batches of matrices; on a GPU in dtype, in which sums are kept."""
+    """Return left @ right, for matrices or batches of matrices.
+
+    On a GPU the result has this dtype, and so have the sums.
+    """
     work, overloads = (torch.bmm, torch.ops.aten.bmm) if left.dim() == 3 else (torch.mm, torch.ops.aten.mm)
     if left.dtype == dtype or left.device.type != "cuda" or not hasattr(overloads, "dtype"):
         return work(left, right)

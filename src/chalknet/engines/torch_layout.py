@@ -30,7 +30,8 @@ from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
 from chalknet.network.layer import Layer
 
-# In place of the number of a run: the block of the first group, in which all networks lie side by side.
+# In place of the number of a run: the block of the first group, in which all networks lie side by
+# side.
 SIDE_BY_SIDE = -1
 NO_ARRAYS = LayerArrays(None, None, 0)
 # Rate and random stream of each dropout layer between two other layers of a network.
@@ -141,7 +142,7 @@ class StackLayout:
         return slice(self.columns[networks.start].start, self.columns[networks.stop - 1].stop)
 
     def run_view(self, values: Tensor, run: int) -> Tensor:
-        """Return a view of the values of a run in the first group, shaped like its blocks in later groups.
+        """Return a view of a run in the first group, in the shape of its blocks in later groups.
 
         Args:
             values: (n, units of the first group).
@@ -198,7 +199,7 @@ class StackedArrays:
 
     @property
     def operands(self) -> StackedArrays:
-        """What products read: these arrays, or copies in the dtype of operands as of the last `refresh`."""
+        """What products read: these arrays, or copies as of the last `refresh`."""
         return self if self._copies is None else self._copies
 
     def refresh(self) -> None:
@@ -289,7 +290,7 @@ def _stacked_layers(architectures: Sequence[Architecture]) -> list[StackedLayer]
 
 
 def _without_dropout(architecture: Architecture) -> tuple[list[tuple[Layer, LayerArrays]], dict[int, Dropouts]]:
-    """Return the layers without dropout, and the dropout layers by the index of the layer after them."""
+    """Return the layers without dropout, and dropout by the index of the layer after it."""
     kept: list[tuple[Layer, LayerArrays]] = []
     masks: dict[int, Dropouts] = {}
     named_layers = zip(architecture.named_layers, ParameterLayout(architecture).layers, strict=True)

@@ -205,7 +205,7 @@ def capture_key(batch: Batch) -> Any:
 
 
 def stack_positions(batches: Sequence[Sequence[Batch]]) -> Tensor | None:
-    """Return (updates, orders, n) positions of batches of equal sizes, or None if they are slices."""
+    """Return positions (updates, orders, n) of batches of equal sizes; None for slices."""
     if isinstance(batches[0][0], slice):
         return None
     return torch.from_numpy(np.array(batches, np.int64))

@@ -23,8 +23,8 @@ from chalknet.engines.torch_samples import SampleRows
 from chalknet.network.dense import Dense
 from chalknet.network.relu import Relu
 
-# If so many networks on average read the same batch, each batch gets a product of its own. One batched
-# product would need a copy of the samples for each network.
+# If so many networks on average read the same batch, each batch gets a product of its own. One
+# batched product would need a copy of the samples for each network.
 NETWORKS_PER_PRODUCT = 4
 
 
@@ -174,7 +174,10 @@ class SourceKernel:
         return [values]
 
     def gradients(self, grads: Sequence[Tensor], total: StackedArrays, first: bool) -> None:
-        """Add the gradients of the parameters to total, given those of the values; the first tile replaces it."""
+        """Add the gradients of the parameters to total, given those of the values.
+
+        The first tile replaces it.
+        """
 
     def buffer(self, kind: str, n: int, block: int) -> Tensor:
         """Return the buffer for the values of a block, or for their gradient, by kind."""
@@ -265,7 +268,10 @@ class DenseKernel(SourceKernel):
         return [product(row, grad, values).squeeze(-2) for row, grad in zip(ones, grads, strict=True)]
 
     def _parameters(self, arrays: StackedArrays, block: int) -> tuple[Tensor, Tensor | None]:
-        """Return the weights (..., F, O) and the bias (..., 1, O) of a block; None without a bias."""
+        """Return the weights (..., F, O) and the bias (..., 1, O) of a block.
+
+        Without a bias, the second is None.
+        """
         matrix = arrays.learned[self.index][block]
         if matrix.dim() == 3:
             matrix = matrix.transpose(0, 1)
@@ -273,7 +279,10 @@ class DenseKernel(SourceKernel):
 
 
 class OutputKernel(DenseKernel):
-    """The last dense layer, whose values are the logits. On a GPU they are computed by class, (M, K, n)."""
+    """The last dense layer, whose values are the logits.
+
+    On a GPU they are computed by class, (M, K, n).
+    """
 
     def logits(self, operands: StackedArrays) -> Tensor:
         """Return the logits of all networks, (M, K, n)."""
@@ -433,15 +442,15 @@ def _read(x: Tensor, input_product: InputProduct) -> Tensor:
 
 
 def _multiply(x: Tensor, weights: Tensor, bias: Tensor | None, out: Tensor, with_relu: bool) -> Tensor:
-    """Write x @ weights + bias to out, for matrices or batches of matrices, followed by relu if asked."""
+    """Write x @ weights + bias, with relu if asked, to out; for matrices or batches of them."""
     if x.dim() == 3 or out.dim() == 3:
         if bias is None:
             torch.bmm(x, weights, out=out)
         else:
             torch.baddbmm(bias, x, weights, out=out)
     elif with_relu and bias is not None:
-        # PyTorch has no public function for a product with relu. A relu of its own would be one more
-        # pass over all values.
+        # PyTorch has no public function for a product with relu. A relu of its own would be one
+        # more pass over all values.
         fused: Tensor = torch._addmm_activation(bias.reshape(-1), x, weights, out=out)
         return fused
     elif bias is None:

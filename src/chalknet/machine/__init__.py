@@ -1,1 +1,4 @@
-"""Facts about the hardware, the operating system and the BLAS; imports the standard library only."""
+"""Facts about the hardware, the operating system and the BLAS.
+
+At import, its modules load the standard library only.
+"""

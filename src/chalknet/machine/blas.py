@@ -28,8 +28,8 @@ def _get_threads() -> list[int]:
 def _set_threads(numbers: list[int]) -> None:
     """Set the number of threads of each BLAS library."""
     for library, number in zip(_libraries(), numbers, strict=True):
-        # threadpoolctl lets only the thread that first set a limit change it, until that thread gives up
-        # control. Here any thread may be the last to leave.
+        # threadpoolctl lets only the thread that first set a limit change it, until that thread
+        # gives up control. Here any thread may be the last to leave.
         give_up = getattr(library, "clear_controlling_thread", lambda **_: None)
         give_up(force=True)
         library.set_num_threads(number)

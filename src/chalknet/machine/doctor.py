@@ -59,7 +59,7 @@ class Diagnosis:
 
     @property
     def torch_engine(self) -> str:
-        """Whether `--engine torch` can be used, on which device, and whether bfloat16 is faster there."""
+        """Whether and where `--engine torch` can be used, and whether bfloat16 is faster there."""
         if not self.torch:
             return 'not installed: pip install "chalknet[torch]"'
         if "error" in self.torch:

@@ -157,7 +157,8 @@ def measure_kernels(names: Sequence[str] | None = None, seconds: float = 0.2) ->
     """
     rates = _measured_once(names, seconds)
     for _ in range(CONFIRMATIONS if choose_kernels(rates).best else 0):
-        # Other work on the machine makes a set seem slower, never faster, so its best measurement counts.
+        # Other work on the machine makes a set seem slower, never faster, so its best measurement
+        # counts.
         again = {rate.asked: rate for rate in _measured_once(names, seconds)}
         rates = tuple(max(rate, again.get(rate.asked, rate), key=lambda one: one.float32) for rate in rates)
     return rates
@@ -178,21 +179,29 @@ def _measured_once(names: Sequence[str] | None, seconds: float) -> tuple[KernelR
 
 
 def choose_kernels(rates: Sequence[KernelRate]) -> KernelChoice:
-    """Choose the set that is fastest in float32; OpenBLAS's own unless another gains `WORTH_CHANGING`."""
+    """Choose the set that is fastest in float32.
+
+    OpenBLAS's own choice is kept unless another set gains `WORTH_CHANGING`.
+    """
     if not rates:
         return KernelChoice((), "", 1.0)
     own, fastest = rates[0], max(rates, key=lambda rate: rate.float32)
     gain = fastest.float32 / own.float32
     if gain < WORTH_CHANGING:
         return KernelChoice(tuple(rates), "", 1.0)
-    # Of sets that are equal to within the noise the preferred one is taken, so that a repetition takes the same.
+    # Of sets that are equal to within the noise, the preferred one is chosen, so that a repetition
+    # chooses the same.
     equals = {rate.asked for rate in rates if rate.float32 * WORTH_CHANGING >= fastest.float32}
     best = next((name for name in REQUIRED_FLAGS if name in equals), fastest.asked)
     return KernelChoice(tuple(rates), best, gain)
 
 
 def load_choice() -> KernelChoice | None:
-    """Return the saved choice for this processor and NumPy; None if there is none that can be read."""
+    """Return the saved choice for this processor and NumPy.
+
+    Returns:
+        The choice, or None if there is no file that can be read.
+    """
     path = _cache_file()
     if path is None:
         return None
@@ -220,7 +229,11 @@ def save_choice(choice: KernelChoice) -> None:
 
 
 def _cache_file() -> Path | None:
-    """Return the file for the choice on this processor, Python and NumPy; None without a home folder."""
+    """Return the file for the choice on this processor, Python and NumPy.
+
+    Returns:
+        The path, or None without a home folder.
+    """
     try:
         from platformdirs import user_cache_path
 

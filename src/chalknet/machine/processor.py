@@ -57,7 +57,11 @@ def available_cores() -> int:
 
 
 def _cpuinfo() -> dict[str, str]:
-    """Return the fields of the first processor in /proc/cpuinfo; nothing if there is no such file."""
+    """Return the fields of the first processor in /proc/cpuinfo.
+
+    Returns:
+        The fields by name; nothing if there is no such file.
+    """
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:  # not Linux

@@ -1,4 +1,4 @@
-"""How fast this machine multiplies matrices: `python -m chalknet.machine.product_rate` prints it as JSON.
+"""How fast this machine multiplies matrices: `python -m chalknet.machine.product_rate`.
 
 The products are those of training: tiles of 750 samples with 784 inputs, forward through 1,000 units
 and back. Each thread multiplies its own matrices with one BLAS thread, as the numpy engine does. No
@@ -68,7 +68,10 @@ def products_are_correct() -> bool:
 
 
 def main() -> None:
-    """Measure and print; the arguments are the number of threads and the seconds per measurement."""
+    """Measure and print.
+
+    The arguments are the number of threads and the seconds per measurement.
+    """
     from chalknet.machine.facts import blas_facts
 
     workers, seconds = int(sys.argv[1]), float(sys.argv[2])

@@ -24,13 +24,15 @@ from chalknet.machine.processor import available_cores, this_processor
 STORE_BYTES = 128 * 2**20
 # The most of this machine's memory that Ray uses as shared memory.
 MAX_STORE_FRACTION = 0.3
-# Folder for Ray's files. The path of a socket may have 107 bytes, and TMPDIR often names a deeper folder.
+# Folder for Ray's files. The path of a socket may have 107 bytes, and TMPDIR often names a deeper
+# folder.
 TEMP_FOLDER = "/tmp"
 CONNECT_SECONDS = 5.0
 MAX_PORT = 65_535
 MAX_CHARACTERS = 200  # of a message from Ray
 
-# Token of the clusters that this process starts. Ray reads it once per process, so all have the same.
+# Token of the clusters that this process starts. Ray reads it once per process, so all have the
+# same.
 _token = secrets.token_hex(32)
 
 
@@ -182,7 +184,7 @@ def _start(ray: Any, data_bytes: int) -> Iterator[None]:
 
 @contextmanager
 def _local_only(ray: Any) -> Iterator[None]:
-    """Make Ray's servers listen on the loopback address and ask for this process's token while Ray starts."""
+    """Start Ray's servers on the loopback address, protected by this process's token."""
     constants = ray._private.ray_constants
     # Without this setting Ray uses 127.0.0.1, as it does on a Mac.
     spans_machines = constants.ENABLE_RAY_CLUSTER
@@ -219,7 +221,10 @@ def _keep_sigterm_handler() -> Iterator[None]:
 
 
 def _silence(ray: Any) -> None:
-    """Turn off Ray's lines on standard output about processes that die; chalknet reports them itself."""
+    """Turn off Ray's lines on standard output about processes that die.
+
+    chalknet reports them itself.
+    """
     ray._private.worker.print_to_stdstream = lambda *_, **__: None
 
 

@@ -27,7 +27,10 @@ class SharedSetting(Generic[T]):
 
     @contextmanager
     def set_to(self, value: T) -> Iterator[None]:
-        """Set a value while the context lasts. Of several threads, the value of the latest applies."""
+        """Set a value while the context lasts.
+
+        If several threads set a value, the latest one applies.
+        """
         with self._lock:
             if not self._entered:
                 self._before = self._read()

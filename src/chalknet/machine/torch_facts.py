@@ -35,7 +35,7 @@ def ask_torch() -> dict[str, Any]:
 
 
 def torch_facts() -> dict[str, Any]:
-    """Return version, CPU threads, whether CUDA can be used, its first device, and bfloat16 there."""
+    """Return version, CPU threads, and whether CUDA and bfloat16 can be used on which device."""
     import torch
 
     cuda = torch.cuda.is_available()
