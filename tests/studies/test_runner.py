@@ -265,7 +265,7 @@ def test_a_run_that_kills_its_worker_three_times_has_failed(letters, tmp_path, m
     killer = Killer(monkeypatch, tmp_path / "site", most=3, seed=1)
     results = study(letters, {"hidden": [4]}, out=tmp_path / "s", on_progress=killer, **asked)
     (error,) = results.failed.values()
-    assert "its process ended 3 times while it was trained, last by signal 9 (SIGKILL)" in error
+    assert "its worker process crashed 3 times, most recently with signal 9 (SIGKILL)" in error
     assert results.counts["done"] == 2
 
 

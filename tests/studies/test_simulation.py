@@ -33,5 +33,5 @@ def test_simulated_configurations_share_their_images():
     assert np.corrcoef(first.mean(axis=0), second.mean(axis=0))[0, 1] > 0.9
     with pytest.raises(ConfigError, match="accuracy in"):
         population(1.0, 0.0, "graded", 10)
-    with pytest.raises(ConfigError, match="share of easy images"):
+    with pytest.raises(ConfigError, match="fraction of easy images"):
         simulate((0.5,), population(0.99, 0.0, "hard", 10), 2, 10, np.random.default_rng(0))

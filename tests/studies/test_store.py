@@ -170,7 +170,7 @@ def test_run_fails_after_too_many_crashes(store, lease):
     for death in range(1, MAX_CRASHES + 1):
         run = claimed(store, lease)
         assert store.record_crash(run, lease, "signal 9") == (death == MAX_CRASHES)
-    assert "ended 3 times while it was trained, last by signal 9" in store.errors()[run.key]
+    assert "crashed 3 times, most recently with signal 9" in store.errors()[run.key]
 
 
 def test_runs_of_a_process_that_has_ended_are_free_at_once(store):

@@ -136,11 +136,11 @@ def choice_optimism(
         float(np.mean(resampled[np.arange(len(winners)), winners] - accuracy[winners])) if len(labels) > 1 else 0.0
     )
     best = int(accuracy.argmax())
-    shares = np.bincount(winners, minlength=len(labels)) / len(winners)
+    win_rates = np.bincount(winners, minlength=len(labels)) / len(winners)
     return ChoiceOptimism(
         labels[best],
         float(accuracy[best]),
         optimism,
         float(accuracy[best]) - optimism,
-        {label: float(share) for label, share in zip(labels, shares, strict=True)},
+        {label: float(rate) for label, rate in zip(labels, win_rates, strict=True)},
     )

@@ -188,8 +188,8 @@ def measured_seconds(
         clock, most, epochs = time.perf_counter, MEASURED_SAMPLES_ON_GPU, MEASURED_EPOCHS_ON_GPU
     sample_bytes = int(data.n_inputs * data.inputs.dtype.itemsize)
     n_train = min(sizes["train"], most, max(1, MEASURED_BYTES // sample_bytes))
-    judged = [-(-sizes[part] * n_train // sizes["train"]) for part in ("valid", "test")]
-    samples, splits = _random_samples(data, n_train, *judged)
+    scored = [-(-sizes[split] * n_train // sizes["train"]) for split in ("valid", "test")]
+    samples, splits = _random_samples(data, n_train, *scored)
     # With such a small learning rate, weights hardly change and no network diverges.
     tried = [
         recipe.with_settings(epochs=epochs, stop_early=False, learning_rate=1e-12, class_weights="equal")

@@ -150,8 +150,8 @@ def variance_of_mean(images_part: FloatArray, n_images: int, configs: Sequence[M
     own_df = [config.n_seeds - 1 for config in several]
     a, b = np.asarray(sum(seeds)), np.asarray(sum(rests))
     most = float(sum(own_df))
-    shares = np.asarray(sum(part**2 / (df + 2) for part, df in zip(seeds, own_df, strict=True)))
-    seed_df = np.clip(_ratio(a**2, shares, otherwise=most + 2.0) - 2.0, min(own_df), most)
+    terms = np.asarray(sum(part**2 / (df + 2) for part, df in zip(seeds, own_df, strict=True)))
+    seed_df = np.clip(_ratio(a**2, terms, otherwise=most + 2.0) - 2.0, min(own_df), most)
     variance = images_part + np.maximum(a - b, -MAX_REDUCTION * np.minimum(b, images_part))
     rest_squares = sum(part**2 / (df * (n_images - 1)) for part, df in zip(rests, own_df, strict=True))
     squares = images_part**2 / (n_images - 1) + a**2 / (SEED_DF_FRACTION * seed_df) + rest_squares

@@ -78,7 +78,9 @@ def run_lock(path: Path, must_stop: StopRequest) -> Iterator[None]:
 
     The other process is a worker whose scheduler was killed. It continues for a few seconds, writes
     a checkpoint and exits; waiting for it means that its work is not lost. The operating system
-    releases the lock when a process ends, however it ends. Without file locks nobody waits.
+    releases the lock when a process ends, however it ends. Without file locks, or after
+    WAIT_SECONDS, training starts anyway: checkpoints are replaced atomically and the store accepts
+    one output only, so two processes that train the same run waste time and nothing else.
 
     Raises:
         StoppedError: this process must stop, too.

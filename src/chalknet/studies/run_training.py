@@ -254,12 +254,15 @@ def train_stack(
 def _output(run: Run, run_key: RunKey, trained: str, keep_model: bool) -> RunOutput:
     """Return the output of a finished training."""
     arrays: dict[str, NDArray[Any]] = {}
-    division: dict[str, NDArray[Any]] = {}
+    split_arrays: dict[str, NDArray[Any]] = {}
     with one_blas_thread():
-        for part in SCORED:
-            index = run.splits.named()[part]
-            division |= {f"{part}_index": index.astype("<i8"), f"{part}_labels": run.data.labels[index].astype("<i8")}
-            arrays |= _predictions(run, part, index)
+        for split in SCORED:
+            index = run.splits.named()[split]
+            split_arrays |= {
+                f"{split}_index": index.astype("<i8"),
+                f"{split}_labels": run.data.labels[index].astype("<i8"),
+            }
+            arrays |= _predictions(run, split, index)
     n_epochs, has_samples = len(run.history), len(run.splits.valid) > 0
     losses = np.stack([each.loss for each in run.valid_sample_scores]) if has_samples else np.zeros((n_epochs, 0))
     correct = (
@@ -273,19 +276,19 @@ def _output(run: Run, run_key: RunKey, trained: str, keep_model: bool) -> RunOut
         "trained": trained,
         "machine": machine_facts(),
     }
-    return RunOutput(record, arrays, division, _model_file(run, run_key) if keep_model else b"")
+    return RunOutput(record, arrays, split_arrays, _model_file(run, run_key) if keep_model else b"")
 
 
-def _predictions(run: Run, part: str, index: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+def _predictions(run: Run, split: str, index: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     # Samples may be larger than memory. The block is a multiple of the network's own batch.
     """Return what the kept network predicts for the samples of a split."""
     blocks = [index[start : start + ROWS_AT_ONCE] for start in range(0, max(len(index), 1), ROWS_AT_ONCE)]
     probabilities = np.concatenate([run.network.predict_proba(run.data.inputs[block]) for block in blocks])
     rows, predicted = np.arange(len(index)), probabilities.argmax(axis=1)
     return {
-        f"{part}_predicted": predicted.astype("<i4"),
-        f"{part}_confidence": probabilities[rows, predicted].astype("<f4"),
-        f"{part}_true_probability": probabilities[rows, run.data.labels[index]].astype("<f4"),
+        f"{split}_predicted": predicted.astype("<i4"),
+        f"{split}_confidence": probabilities[rows, predicted].astype("<f4"),
+        f"{split}_true_probability": probabilities[rows, run.data.labels[index]].astype("<f4"),
     }
 
 

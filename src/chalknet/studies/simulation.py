@@ -91,7 +91,7 @@ def simulate(
         ConfigError: an accuracy is out of range.
     """
     if not all(of.easy < accuracy < 1.0 for accuracy in accuracies):
-        raise ConfigError(f"accuracies must lie between the share of easy images ({of.easy:.3f}) and 1.")
+        raise ConfigError(f"accuracies must lie between the fraction of easy images ({of.easy:.3f}) and 1.")
     image = np.float32(of.image_sd) * rng.standard_normal(n_images, dtype=np.float32)
     if of.easy:
         image[rng.random(n_images, dtype=np.float32) < of.easy] = ALWAYS

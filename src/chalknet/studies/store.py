@@ -396,7 +396,7 @@ class Store:
             if deaths < MAX_CRASHES:
                 _set_status(db, run.key, "todo", "died", lease)
                 return False
-            error = f"its process ended {deaths} times while it was trained, last by {reason}"
+            error = f"its worker process crashed {deaths} times, most recently with {reason}"
             _set_status(db, run.key, "failed", "failed", lease, error)
         return True
 
@@ -469,7 +469,7 @@ class Store:
             return array_from_bytes(row, name, RUN_ARRAYS[name][0], shape)
 
         with self._reading(key):
-            judged = {
+            split_arrays = {
                 name: array_from_bytes(
                     self._blob("division_arrays WHERE division = ? AND name = ?", [division, name], facts.samples),
                     name,
@@ -478,7 +478,7 @@ class Store:
                 )
                 for name, (kind, _) in SPLIT_ARRAYS.items()
             }
-            return result_from(record, array, judged, facts)
+            return result_from(record, array, split_arrays, facts)
 
     def kept_scores(self, key: tuple[str, int]) -> Scores | None:
         """Return the validation scores of a finished run at its kept epoch; raises as `result`."""
@@ -710,7 +710,7 @@ def _translated_errors(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise OutputError(f"{path}: another process has held it for {BUSY_SECONDS:.0f} s. Start again.") from error
+            raise OutputError(f"{path}: another process has locked it for {BUSY_SECONDS:.0f} s. Try again.") from error
         if code is not None and code & 0xFF == sqlite3.SQLITE_INTERRUPT:
             raise StoreError(f"{path}: takes more than {MAX_SECONDS:.0f} s to read, so it is damaged.") from error
         if code is not None and code & 0xFF in CANNOT_WRITE:

@@ -141,7 +141,7 @@ class WorkQueue:
         self._is_over = threading.Event()
         self._heart = threading.Thread(target=self._send_heartbeats, daemon=True)
         self._started, self._done_before = clock(), 0.0
-        self._division = study_splits(data, make_configuration(spec, {}), spec.first_seed)
+        self._splits = study_splits(data, make_configuration(spec, {}), spec.first_seed)
 
     def __enter__(self) -> WorkQueue:
         """Take a lease and add the runs to the store."""
@@ -155,7 +155,7 @@ class WorkQueue:
     def _begin(self) -> None:
         """Record data, specification, lease and runs, and estimate from what is done already."""
         self._store.set_data(data_facts(self._data))
-        self._store.set_specification({"spec": spec_tables(self._spec), "split_sizes": self._division.sizes})
+        self._store.set_specification({"spec": spec_tables(self._spec), "split_sizes": self._splits.sizes})
         self._store.heartbeat(self.lease)
         self._heart.start()
         self._store.release_dead()
@@ -326,7 +326,7 @@ class WorkQueue:
     def _cost(self, config: Configuration) -> float:
         """Return the cost of a run of this configuration."""
         if config.key not in self._costs:
-            sizes = configuration_splits(self._data, config, self._division).sizes
+            sizes = configuration_splits(self._data, config, self._splits).sizes
             self._costs[config.key] = cost(config, self._data, sizes)
         return self._costs[config.key]
 
