@@ -280,8 +280,8 @@ def _output(run: Run, run_key: RunKey, trained: str, keep_model: bool) -> RunOut
 
 
 def _predictions(run: Run, split: str, index: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    # Samples may be larger than memory. The block is a multiple of the network's own batch.
     """Return what the kept network predicts for the samples of a split."""
+    # Samples may be larger than memory. The block is a multiple of the network's own batch.
     blocks = [index[start : start + ROWS_AT_ONCE] for start in range(0, max(len(index), 1), ROWS_AT_ONCE)]
     probabilities = np.concatenate([run.network.predict_proba(run.data.inputs[block]) for block in blocks])
     rows, predicted = np.arange(len(index)), probabilities.argmax(axis=1)
