@@ -1,4 +1,4 @@
-"""Configurations in words: "1,000 hidden units", "learning rate 0.01 with momentum 0.9"."""
+"""Configurations in words: "1,000 hidden units", "16 hidden units / learning rate 0.01"."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ def configuration_words(configuration: Configuration) -> str:
     """Return a configuration in words, such as "1,000 hidden units", or "the network" if nothing varies."""
     if not configuration.settings:
         return "the network"
-    first, *others = (setting_words(name, value) for name, value in configuration.settings)
-    return f"{first} with {listed(others)}" if others else first
+    return " / ".join(setting_words(name, value) for name, value in configuration.settings)
 
 
 def setting_words(name: str, value: Any) -> str:
@@ -46,7 +45,7 @@ def join_configurations(names: Sequence[str], conjunction: str = "and") -> str:
     rest = len(names) - MAX_JOINED + 2 if len(names) > MAX_JOINED else 0
     shown = list(names[: len(names) - rest])
     words = [name.split(" ") for name in shown]
-    if len(shown) > 1 and not any("with" in one for one in words):
+    if len(shown) > 1 and not any("/" in one for one in words):
         shared = _n_shared(words)
         after = _n_shared([one[:shared:-1] for one in words])
         if all(len(one) - shared - after == 1 for one in words):

@@ -126,11 +126,12 @@ def _no_difference(
         corrected = f"{widest.holm_p:.2g} after {comparison.correction}'s correction for {n_pairs} pairs"
         details.append(f"p = {one.p_value:.2g} for this pair alone, {corrected}")
     details += _missing_seeds(one)
-    size = "The largest difference" if len(group) > 2 else "The difference"
-    sentence = (
-        f"No significant difference in {split} accuracy was found between {join(group)}. {size} is "
-        f"{points(one.difference)} percentage points ({'; '.join(details)})."
-    )
+    if 2 < len(group) == len(comparison.configurations):
+        sentence = f"No two configurations differ significantly in {split} accuracy."
+    else:
+        sentence = f"No significant difference in {split} accuracy was found between {join(group)}."
+    between = f"largest difference, between {join((one.first, one.second))}," if len(group) > 2 else "difference"
+    sentence += f" The {between} is {points(one.difference)} percentage points ({'; '.join(details)})."
     figures = _figures(one) | {"holm_p": widest.holm_p}
     required = required_sample_size(one, alpha=pair_alpha(comparison))
     if required is not None:

@@ -8,7 +8,7 @@ from chalknet.formatting import capitalized, count_of, listed, percent, percent_
 from chalknet.reporting.document import Block, Note, Paragraph, Section
 from chalknet.reporting.markup import escape
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData
-from chalknet.reporting.sections.phrases import count_of_configurations, names_phrase, network_phrase
+from chalknet.reporting.sections.phrases import count_of_configurations, names_phrase, network_phrase, others_phrase
 from chalknet.reporting.tables import MONITOR_NAMES
 from chalknet.studies.findings import points
 
@@ -85,7 +85,8 @@ def _choice(report_data: ReportData, chosen: ConfigurationRuns) -> str:
     close = not_significantly_different(report_data, chosen)
     if close:
         text += (
-            f" Its accuracy does not differ significantly from that with {names_phrase(close, 'or')}, so this study "
+            f" Its accuracy does not differ significantly from that with {others_phrase(report_data, close)}, so "
+            "this study "
             "does "
             "not show that it is better."
         )

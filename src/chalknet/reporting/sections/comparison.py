@@ -117,7 +117,9 @@ def _configurations(report_data: ReportData) -> TableBlock:
 def _grid_caption(report_data: ReportData) -> str:
     first, second = (field_name(name) for name in report_data.varied)
     where = f"{first} (rows) and {second} (columns)"
-    return f"Mean {comparison_split_name(report_data)} accuracy by {where}. A dash marks incomplete configurations."
+    complete = len(report_data.complete) == len(report_data.results.configurations)
+    dashes = "" if complete else " A dash marks incomplete configurations."
+    return f"Mean {comparison_split_name(report_data)} accuracy by {where}.{dashes}"
 
 
 def _accuracy_blocks(report_data: ReportData) -> list[Block]:

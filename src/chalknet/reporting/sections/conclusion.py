@@ -12,7 +12,13 @@ from chalknet.reporting.document import Block, Code, Note, Paragraph, Section
 from chalknet.reporting.markup import escape
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData
 from chalknet.reporting.sections.choice import not_significantly_different
-from chalknet.reporting.sections.phrases import count_of_configurations, names_phrase, network_phrase, seeds_noun
+from chalknet.reporting.sections.phrases import (
+    count_of_configurations,
+    names_phrase,
+    network_phrase,
+    others_phrase,
+    seeds_noun,
+)
 from chalknet.reporting.sections.stopping import best_text
 from chalknet.reporting.study_tables import seconds_text
 from chalknet.reporting.tables import MONITOR_NAMES
@@ -31,6 +37,7 @@ from chalknet.studies.stopping_point import StoppingPoint
 
 TARGET = 0.01  # the difference of accuracies for which a study is planned: 1 percentage point
 FIRST_SEEDS = 3  # seeds that are advised where there is one
+MAX_REALISTIC_SEEDS = 200  # a study of more seeds per configuration than this is not named as a way out
 MAX_PLANNED_SEEDS = 20  # a command for more seeds per configuration than this is not proposed
 
 
@@ -77,7 +84,7 @@ def summary_text(report_data: ReportData) -> str:
             f"{point.n_epochs}."
         )
     if chosen.values("test", "accuracy"):
-        whose = "Its" if said else "The"
+        whose = "Its" if len(report_data.complete) > 1 else "The"
         accuracy = percent(chosen.mean("test", "accuracy"))
         said.append(f"{whose} test accuracy is {accuracy}{_test_interval(report_data)}.")
     return " ".join(said)
@@ -113,9 +120,9 @@ def _which(report_data: ReportData, chosen: ConfigurationRuns) -> list[Block]:
     close = not_significantly_different(report_data, chosen)
     better = [runs for runs in report_data.complete if runs is not chosen and runs not in close]
     if better:
-        text += f"It is significantly better than {names_phrase(better, 'or')}. "
+        text += f"It is significantly better than {others_phrase(report_data, better)}. "
     if close:
-        text += f"It is not significantly better than {names_phrase(close, 'or')}. "
+        text += f"It is not significantly better than {others_phrase(report_data, close)}. "
         text += _alternative(report_data, chosen, close)
     return [Paragraph(text.rstrip())]
 
@@ -263,11 +270,12 @@ def _what_is_open(report_data: ReportData, chosen: ConfigurationRuns) -> list[Bl
         f"points between {names_phrase((chosen, second))} would be found significant with {100 * POWER:.0f} % "
         "probability. "
     )
-    if required is not None and required.images is None and required.seeds is not None:
-        text += (
-            f"A difference of 1 percentage point needs about {count_of_rounded(required.seeds, 'seed')} {_per(noun)}. "
-        )
-        seeds = required.seeds if required.seeds <= MAX_PLANNED_SEEDS else seeds
+    wanted = 0 if required is None or required.seeds is None else required.seeds
+    if required is not None and required.images is None and wanted <= MAX_REALISTIC_SEEDS:
+        text += f"A difference of 1 percentage point needs about {count_of_rounded(wanted, 'seed')} {_per(noun)}. "
+        seeds = wanted if wanted <= MAX_PLANNED_SEEDS else seeds
+    elif required is not None and wanted > MAX_REALISTIC_SEEDS:
+        text += "A difference of 1 percentage point is out of reach of such a study. "
     elif required is not None:
         text += (
             f"A difference of 1 percentage point cannot be detected by more seeds alone: it needs about "

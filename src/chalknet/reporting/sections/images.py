@@ -73,7 +73,7 @@ def _confusion(report_data: ReportData, whose: str, predictions: tuple[LabeledPr
     n_classes, n_seeds = len(report_data.results.data.class_names), len(predictions)
     split = comparison_split_name(report_data)
     sample = f"{count_of(len(predictions[0].labels), f'{split} sample')}"
-    of = f"{sample} by the networks of all {n_seeds} seeds, added up" if n_seeds > 1 else sample
+    of = f"{sample} by the networks of {n_seeds} seeds, added up" if n_seeds > 1 else sample
     which = (
         ""
         if report_data.comparison_split == "valid" or len(report_data.complete) < 2

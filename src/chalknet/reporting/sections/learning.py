@@ -112,7 +112,8 @@ def _introduction(report_data: ReportData, runs: ConfigurationRuns) -> str:
 
 
 def _run(runs: ConfigurationRuns) -> str:
-    return f"{network_phrase(runs)}, seed {runs.seeds[0]}"
+    whose = f"{network_phrase(runs)}, " if runs.configuration.settings else ""
+    return f"{whose}seed {runs.seeds[0]}"
 
 
 def _caption(runs: ConfigurationRuns) -> str:

@@ -24,6 +24,13 @@ def count_of_configurations(report_data: ReportData, n: int) -> str:
     return count_of(n, "width" if report_data.varied == ("hidden",) else "configuration")
 
 
+def others_phrase(report_data: ReportData, some: Sequence[ConfigurationRuns]) -> str:
+    """Return "any other width" if some are all configurations but one, else their names joined with "or"."""
+    if 1 < len(some) == len(report_data.complete) - 1:
+        return f"any other {'width' if report_data.varied == ('hidden',) else 'configuration'}"
+    return names_phrase(some, "or")
+
+
 def names_phrase(runs: Sequence[ConfigurationRuns], conjunction: str = "and") -> str:
     """Return the names of some configurations as one phrase: "100, 500 and 1,000 hidden units"."""
     return escape(join_configurations([one.name for one in runs], conjunction))
