@@ -31,7 +31,7 @@ def test_words_and_brackets_survive_the_conversion():
     """What Pandoc alone converts badly: brackets of a fixed size, words letter by letter, cases without a gap."""
     everything = " ".join(formula.typst for formula in FORMULAS.values())
     assert not re.search(r"#scale|upright\(\w \w", everything)
-    assert '"softmax"(o_b)' in FORMULAS["L5"].typst
+    assert '"softmax"(o_n)' in FORMULAS["L5"].typst
     assert "quad &" in FORMULAS["R3"].typst
 
 
