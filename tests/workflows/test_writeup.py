@@ -254,7 +254,7 @@ def test_a_report_is_not_written_through_a_symbolic_link(paper, tmp_path, link):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "study" / link).parent.mkdir(exist_ok=True)
     (tmp_path / "study" / link).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OutputError, match=f"{link}: is a symbolic link, and chalknet does not write through"):
+    with pytest.raises(OutputError, match=f"{link}: is a symbolic link, which is never overwritten"):
         report(tmp_path / "study")
     assert not list((tmp_path / "elsewhere").iterdir())
 

@@ -159,8 +159,7 @@ def refuse_link(path: Path) -> None:
     """
     if path.is_symlink():
         raise OutputError(
-            f"{path}: is a symbolic link, and chalknet does not write through links. Remove it, or "
-            "choose another out (--out)."
+            f"{path}: is a symbolic link, which is never overwritten. Remove it, or choose another out (--out)."
         )
 
 

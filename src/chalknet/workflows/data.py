@@ -160,7 +160,7 @@ def infer_kind(path: Path) -> str:
     """
     kind = {".npz": "npz", ".csv": "csv", "": "folder"}.get(path.suffix.lower())
     if kind is None:
-        raise ConfigError(f"{path}: unknown suffix {path.suffix!r}. Use .npz or .csv, or give the format (--format).")
+        raise ConfigError(f"{path}: unknown suffix {path.suffix!r}. Use .npz or .csv, or give kind (--format).")
     return kind
 
 
