@@ -22,6 +22,7 @@ quick: $(INSTALLED) ## the same in its quick form, in less than a minute
 test: $(INSTALLED) ## format check, lint, types and the tests, on all cores
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python tools/check_terms.py
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(ALL_CORES) -m "not slow"
@@ -47,8 +48,9 @@ format: $(INSTALLED) ## format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: $(INSTALLED) ## lint and import contracts only
+lint: $(INSTALLED) ## lint, terms and import contracts only
 	$(BIN)/ruff check .
+	$(BIN)/python tools/check_terms.py
 	$(BIN)/lint-imports --no-cache
 
 types: $(INSTALLED) ## types only

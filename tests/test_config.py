@@ -126,7 +126,7 @@ def test_an_invalid_setting_is_named_with_its_constraint(settings, message):
             {"optimizer": {"learing_rate": 1}},
             "unknown key 'learing_rate' (x.toml, [optimizer]). Did you mean 'learning_rate'?",
         ),
-        ({"optimiser": {}}, "unknown section 'optimiser' in x.toml. Did you mean 'optimizer'?"),
+        ({"optimiser": {}}, "unknown section 'optimiser' in x.toml. Did you mean 'optimizer'?"),  # former name
         ({"training": 3}, "x.toml, [training] must be a section of keys, got 3."),
         (
             {"format": FORMAT + 1},
@@ -180,7 +180,7 @@ def test_numpy_numbers_and_arrays_are_accepted():
 
 
 def test_names_of_earlier_versions_are_read():
-    tables = {"network": {"initialiser": "he_normal"}, "regularisation": {"l2": 0.5}}
+    tables = {"network": {"initialiser": "he_normal"}, "regularisation": {"l2": 0.5}}  # former name
     recipe, _ = config_from_tables(tables, "x.toml")
     assert recipe.network.initializer == "he_normal"
     assert recipe.regularization.l2 == 0.5
@@ -188,8 +188,8 @@ def test_names_of_earlier_versions_are_read():
 
 
 def test_a_former_name_beside_its_new_one_is_refused():
-    with pytest.raises(ConfigError, match="unknown key 'initialiser'"):
-        config_from_tables({"network": {"initialiser": "he_normal", "initializer": "writeup"}}, "x.toml")
+    with pytest.raises(ConfigError, match="unknown key 'initialiser'"):  # former name
+        config_from_tables({"network": {"initialiser": "he_normal", "initializer": "writeup"}}, "x.toml")  # former name
 
 
 def test_the_former_name_of_the_custom_split_is_read():

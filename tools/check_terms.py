@@ -36,8 +36,8 @@ WORDS = {
     r"optimis(?:e|er|ers|ed|ing|ation)|behaviour\w*|neighbour\w*|labelled|learnt|centre": AMERICAN,
     r"colour\w*|grey\w*|licence\w*": AMERICAN,
     r"chalkboard": "formulas",
-    r"settled?_\w+|\w+_settled": "resolve_recipe, resolved",
-    r"gathered": "report data, collected",
+    r"settle_\w+|settled_for": "resolve_recipe, resolved",
+    r"(?-i:Gathered)|gathered\.\w+": "ReportData, report_data",
     r"own_(?:sets|valid|test)": "provided splits, provided_valid",
     r"near twins?|twins": "near duplicates",
     r"(?-i:_?(?:MOST|LEAST|FEWEST)_[A-Z]\w*)": "MAX_, MIN_",
@@ -51,7 +51,6 @@ WORDS = {
     r"of one's own": "your own",
     r"whoever|of whom": "say who: the caller, the reader",
     r"as it is alone": "say what it equals",
-    r"holders?": "shard worker",
 }
 # Names of Python: classes, functions, modules and attributes.
 NAMES = {
@@ -63,7 +62,7 @@ NAMES = {
     r"class _?(?:OpenedModel|Answers|Reading|Piece)\b": "LoadedModel, Predictions, InputOptions, InputBatch",
     r"class _?(?:StoredSamples|Desk|Units|Needed)\b": "OnDiskSamples, AuditContext, RequiredSampleSize",
     r"def (?:settle|gather|observe|suited)\b": "resolve, collect, update, adapt_to_data",
-    r"def (?:ask|tell_done|tell_failed|tell_died|hire|bury)\b": "claim, complete, fail, record_crash, start_worker",
+    r"def (?:tell_done|tell_failed|tell_died|hire|bury)\b": "claim, complete, fail, record_crash, start_worker",
 }
 
 

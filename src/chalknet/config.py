@@ -487,8 +487,8 @@ SECTIONS: dict[str, type[Any]] = {
     "training": TrainingConfig,
     "stopping": StoppingConfig,
 }
-# Names in files of earlier versions. Readers accept them, and keys and digests are computed from them.
-FORMER_NAMES = {"initializer": "initialiser", "regularization": "regularisation"}
+# Former names in files of earlier versions. Readers accept them, and keys and digests are computed from them.
+FORMER_NAMES = {"initializer": "initialiser", "regularization": "regularisation"}  # former names
 FORMER_SPLIT = "given"  # the name of CUSTOM_SPLIT in earlier versions
 SECTION_OF_FIELD = {item.name: section for section, kind in SECTIONS.items() for item in fields(kind)}
 
