@@ -119,13 +119,13 @@ def test_a_report_of_an_ensemble_shows_the_gain_of_averaging(finished):
     each = np.array([member.network.predict(inputs) == labels for member in run.members])
     gaps = (run.network.predict(inputs) == labels) - each.mean(axis=0)
     row = dict(zip(tables["gain"].columns, tables["gain"].rows[-1], strict=True))
-    assert row["accuracy together"] == f"{100 * run.ensemble_scores.test.accuracy:.2f} %"
+    assert row["accuracy of the ensemble"] == f"{100 * run.ensemble_scores.test.accuracy:.2f} %"
     assert row["mean accuracy"] == f"{100 * each.mean():.2f} %"
-    assert float(row["gain, points"]) == pytest.approx(100 * gaps.mean(), abs=0.051)
+    assert float(row["gain (points)"]) == pytest.approx(100 * gaps.mean(), abs=0.051)
     low, high = (float(end) for end in row["95 % interval"].split(" to "))
     want = stats.ttest_1samp(gaps, 0.0).confidence_interval(0.95)
     assert (low, high) == pytest.approx((100 * want.low, 100 * want.high), abs=0.051)
-    assert [one[0] for one in tables["members"].rows] == ["seed 0", "seed 1", "seed 2", "together"]
+    assert [one[0] for one in tables["members"].rows] == ["seed 0", "seed 1", "seed 2", "ensemble"]
     figures = {block.name: block.figure for block in made.document.blocks() if isinstance(block, FigureBlock)}
     for panel, measure in zip(figures["members"].panels, ("loss", "accuracy"), strict=True):
         want = [[getattr(record.valid, measure) for record in member.history] for member in run.members]
@@ -138,7 +138,7 @@ def test_a_report_of_an_ensemble_whose_samples_are_gone_says_so(tmp_path):
     chalknet.train("letters.npz", out="own", **SETTINGS)  # the copied run knows the first folder's samples
     (tmp_path / "letters.npz").unlink()
     words = "\n".join(texts(chalknet.report("own").document))
-    assert "without the samples there is no interval" in words
+    assert "There is no interval, because the samples could not be read." in words
     assert "**Test accuracy: " in words
 
 
