@@ -359,7 +359,7 @@ def test_partial_fit_continues_from_fit(digits):
 
 def test_partial_fit_says_what_it_needs(wine):
     x, y = wine
-    with pytest.raises(ConfigError, match="classes must be all labels"):
+    with pytest.raises(ConfigError, match="classes must list all labels"):
         quick().partial_fit(x, y)
     with pytest.raises(DataError, match=r"y\[130\] is 2, which is not a class: 0, 1"):
         quick().partial_fit(x, y, classes=[0, 1])
@@ -429,7 +429,7 @@ def test_what_a_parameter_cannot_mean_is_said_in_one_line(wine):
         ({"epochs": 0}, "epochs must be an integer >= 1, got 0"),
         ({"recipe": "stron"}, "unknown recipe 'stron'. Did you mean 'strong'"),
         ({"settings": {"epochs": 3}}, "settings must not hold 'epochs', which the parameter epochs sets"),
-        ({"settings": {"class_weights": "balanced"}}, "the parameter class_weight decides"),
+        ({"settings": {"class_weights": "balanced"}}, "the parameter class_weight sets"),
         ({"settings": {"mixpu": 3}}, "unknown setting 'mixpu'. Did you mean 'mixup'"),
         ({"settings": [3]}, r"settings must be a dict of recipe fields, or None, got \[3\]"),
         ({"settings": {"ensemble": 2}}, "a ChalkClassifier is one network, got ensemble 2"),

@@ -25,7 +25,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", "
 # Pillow has more decoders, some of which start other programs. Only these formats are tried, whatever
 # the name of a file is.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
-# First bytes of these formats. BMP (BM) and PPM (P5) are recognized by name, because a table can begin
+# First bytes of these formats. BMP ("BM") and PPM ("P5") are recognized by name, because a table can begin
 # with these characters.
 HEADS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 
