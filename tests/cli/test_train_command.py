@@ -151,7 +151,7 @@ USAGE = [
     (["--dtype", "float16"], "dtype must be one of float32, float64, got 'float16'."),
     (["--learning-rate", "-1"], "learning_rate must be a number > 0, got -1."),
     (["--config", "no.toml"], "no.toml: cannot be read: No such file or directory."),
-    (["--config", "no.toml", "--recipe", "writeup"], "give one of them"),
+    (["--config", "no.toml", "--recipe", "writeup"], "Give only one of them"),
     (["--image-size", "28by28"], "--image-size must be HEIGHTxWIDTH such as 28x28, got '28by28'."),
     (["--hidden", "99999999999"], "hidden must be one or more integers from 1 to 1000000, got [99999999999]."),
     (["--split", "custom"], "split 'custom' stands for index arrays"),
