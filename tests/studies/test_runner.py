@@ -162,7 +162,7 @@ def test_images_are_paired_unless_the_split_varies(letters, tmp_path):
     np.testing.assert_array_equal(correct["hidden=4"][1], results.run(results.configurations[1], 1).test.correct)
     varies = ("init", "order", "split")
     other = study(letters, {"hidden": [3, 4]}, out=tmp_path / "b", seeds=2, epochs=2, seeds_vary=varies, **SIZES)
-    with pytest.raises(ConfigError, match="vary the split, so their images differ"):
+    with pytest.raises(ConfigError, match="varies with the seed, so its seeds have different images"):
         other.correct("test")
     assert other.correct_of_seed("test", 1)["hidden=3"].shape == (40,)
     assert set(other.index("test", 0)) != set(other.index("test", 1))
