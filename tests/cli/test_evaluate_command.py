@@ -46,7 +46,7 @@ def test_json_equals_the_file_in_out(here, tmp_path, capsys):
     printed = capsys.readouterr()
     assert printed.out == (tmp_path / "e" / "evaluation.json").read_text(encoding="utf-8")
     assert json.loads(printed.out)["samples"] == 240
-    assert printed.err.startswith("note: The model was trained on samples of these data")
+    assert printed.err.startswith("note: The scores include samples that the model was trained on")
     assert (here / "run").exists()
 
 
