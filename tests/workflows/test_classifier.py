@@ -439,7 +439,7 @@ def test_what_a_parameter_cannot_mean_is_said_in_one_line(wine):
     ):
         with pytest.raises((ConfigError, ShapeError), match=words):
             quick(**changed).fit(*wine)
-    with pytest.raises(DataError, match="X_val and y_val belong together"):
+    with pytest.raises(DataError, match="X_val and y_val must be given together"):
         quick().fit(*wine, X_val=wine[0])
     with pytest.raises(DataError, match=r"y_val\[0\] is 9, which is not a class: 0, 1, 2"):
         quick().fit(*wine, wine[0], wine[1] + 9)
