@@ -32,6 +32,8 @@ os.environ.setdefault("CHALKNET_BLAS", "keep")  # no test measures kernel sets u
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background; tests send Ctrl-C to what they start
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # started with nohup; tests send SIGHUP too
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 hypothesis.settings.register_profile("chalknet", deadline=None, max_examples=60, derandomize=True)
 hypothesis.settings.register_profile("search", deadline=None, max_examples=2_000)

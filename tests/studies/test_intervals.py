@@ -95,5 +95,5 @@ def test_gain_of_averaging_is_a_paired_t_interval():
 def test_networks_that_agree_gain_nothing():
     correct = np.array([True, False, True])
     assert gain_of_averaging(correct, np.stack([correct, correct])).value == 0.0
-    with pytest.raises(ShapeError, match=r"together must be \(M,\) and members \(S, M\) with M >= 2, got \(1,\)"):
+    with pytest.raises(ShapeError, match=r"ensemble must be \(M,\) and members \(S, M\) with M >= 2, got \(1,\)"):
         gain_of_averaging([True], [[True]])

@@ -54,7 +54,5 @@ def test_a_fitted_estimator_is_a_model(tmp_path):
     assert chalknet.load_model(tmp_path / "m.safetensors").class_names == ("0", "1")
     assert len(chalknet.predict(estimator, rows)) == 40
     for call in (chalknet.save_model, chalknet.predict, chalknet.evaluate):
-        with pytest.raises(
-            ConfigError, match=r"Network, an Ensemble or a fitted ChalkClassifier.*, got ChalkClassifier"
-        ):
+        with pytest.raises(ConfigError, match=r"Network, an Ensemble or a .*ChalkClassifier.*, got ChalkClassifier"):
             call(chalknet.ChalkClassifier(), tmp_path / "x")
