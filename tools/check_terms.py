@@ -45,7 +45,7 @@ WORDS = {
     r"rate_factor": "learning_rate_multiplier",
     r"kept_of_average": "ema_decay",
     r"shown_parameters": "evaluation_parameters",
-    r"go_back|go_on_from": "restore_snapshot, resume_from",
+    r"go_back|go_on_from": "restore_snapshot, load_checkpoint",
     r"told apart": "significantly different, distinguished",
     r"cannot be meant|can not be meant": "invalid",
     r"of one's own": "your own",

@@ -198,8 +198,8 @@ class SplitConfig(Checked):
     valid_size: float = setting(
         1_000,
         VALID_SIZE,
-        "number of validation samples, their fraction, or a file (command train only); the other samples are the test "
-        "split unless the data provide one",
+        "number of validation samples, or their fraction (chalknet train also takes a file); the other samples are "
+        "the test split unless the data provide one",
     )
     split_seed: int = setting(521, SEED, "seed of the split")
 

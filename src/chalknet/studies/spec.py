@@ -183,12 +183,6 @@ STUDY_FIELDS = {item.name: item for item in fields(StudySpec) if item.metadata} 
 SEARCH_FIELDS = {item.name: item for item in fields(SearchConfig)}  # of [search]
 
 
-def study_meaning(field_name: str) -> str:
-    """Return what a field of [study] or [search] means and which values it takes, for help texts."""
-    metadata = {**STUDY_FIELDS, **SEARCH_FIELDS}[field_name].metadata
-    return f"{metadata['meaning']}: {metadata['constraint'].must}"
-
-
 def parse_vary(text: str) -> tuple[str, Values]:
     """Return the field and the values of a text such as "hidden=100,500".
 

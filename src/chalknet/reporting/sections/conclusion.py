@@ -164,8 +164,8 @@ def _when(report_data: ReportData, chosen: ConfigurationRuns) -> list[Block]:
         if runs is not chosen and runs.stopping is not None
     ]
     if others:
-        where = f"epoch {others[0]}" if min(others) == max(others) else f"epochs {min(others)} to {max(others)}"
-        text += f" For the other configurations it is {where} ([table:stopping])."
+        where = f"{others[0]}" if min(others) == max(others) else f"between epochs {min(others)} and {max(others)}"
+        text += f" For the other configurations, the best epoch is {where} ([table:stopping])."
     return [Paragraph(text)]
 
 
