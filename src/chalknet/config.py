@@ -198,8 +198,8 @@ class SplitConfig(Checked):
     valid_size: float = setting(
         1_000,
         VALID_SIZE,
-        "number of validation samples, or their fraction (chalknet train also takes a file); the other samples are "
-        "the test split unless the data provide one",
+        "number of validation samples, their fraction, or (only in chalknet train) a file with them; the remaining "
+        "samples are the test split, unless the data provide one",
     )
     split_seed: int = setting(521, SEED, "seed of the split")
 
@@ -279,7 +279,9 @@ class AugmentationConfig(Checked):
     )
     shear: float = setting(0.0, up_to(100), "largest shear of an image, in horizontal pixels per vertical pixel")
     erase: float = setting(0.0, FRACTION, "fraction of images in which a rectangle is set to 0")
-    erase_size: float = setting(0.4, FRACTION, "largest side of that rectangle, as a fraction of the image's side")
+    erase_size: float = setting(
+        0.4, FRACTION, "largest side of the rectangle that erase sets to 0, as a fraction of the image's side"
+    )
     mixup: float = setting(
         0.0, up_to(1000), "alpha of the Beta distribution from which mixup draws its weights; 0 for no mixup"
     )
@@ -318,8 +320,10 @@ class ScheduleConfig(Checked):
 
     schedule: str = setting("constant", one_of(*SCHEDULES), "how the learning rate changes during training")
     warmup_epochs: float = setting(0.0, NON_NEGATIVE, "number of epochs in which the learning rate rises from near 0")
-    step_epochs: int = setting(30, integer(1), "number of epochs between two steps of the schedule step")
-    step_factor: float = setting(0.1, POSITIVE, "factor of the learning rate at each of these steps")
+    step_epochs: int = setting(
+        30, integer(1), "number of epochs after which the schedule step changes the learning rate"
+    )
+    step_factor: float = setting(0.1, POSITIVE, "factor by which the schedule step multiplies the learning rate")
 
 
 @dataclass(frozen=True)

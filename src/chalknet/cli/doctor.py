@@ -21,7 +21,7 @@ def doctor(as_json: bool) -> None:
 
     This measures each kernel set of OpenBLAS that the processor can run, in a process of its own,
     which takes some seconds. The result is stored, and commands that train use the fastest set from
-    then on. They do not if OPENBLAS_CORETYPE is set or CHALKNET_BLAS=keep.
+    then on. To prevent this, set OPENBLAS_CORETYPE, or CHALKNET_BLAS=keep.
     """
     from chalknet.machine.doctor import examine
 

@@ -95,7 +95,7 @@ def _plain_options(*names: str) -> Any:
     cloup.option("--resplit", is_flag=True, help="Split the data anew for each seed (adds split to --seeds-vary)."),
     _plain_options("sample", "sample_seed"),
     cloup.option("--retry-failed", is_flag=True, help="Train failed runs again."),
-    cloup.option("--plan", "plan_only", is_flag=True, help="Show how runs would be scheduled, and train nothing."),
+    cloup.option("--plan", "plan_only", is_flag=True, help="Estimate time and memory, and train nothing."),
 )
 @cloup.option_group(
     "Search",

@@ -145,7 +145,7 @@ class StudySpec(Checked):
     recipe: Recipe = field(default_factory=Recipe)
     vary: tuple[tuple[str, Values], ...] = ()
     seeds: int = setting(3, integer(1, 10_000), "number of training runs per configuration")
-    first_seed: int = setting(0, _SEED, "the seed of the first run; the others follow it")
+    first_seed: int = setting(0, _SEED, "seed of the first run of a configuration; the other runs have the next seeds")
     seeds_vary: tuple[str, ...] = setting(
         ("init", "order"), _WHICH_VARY, "what differs between seeds: initial weights, batch order, split"
     )
