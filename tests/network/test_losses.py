@@ -125,11 +125,11 @@ def test_weight_2_equals_two_copies_of_the_sample(case):
 
 
 @given(soft_cases(), st.floats(0.5, 1))
-def test_mixing_targets_mixes_losses(case, share):
+def test_mixing_targets_mixes_losses(case, fraction):
     logits, labels, targets, _ = case
     other = smoothed_targets(labels, logits.shape[1], 0.2)
-    loss = soft_cross_entropy(logits, mixup(targets, other, share))[0]
-    want = share * soft_cross_entropy(logits, targets)[0] + (1 - share) * soft_cross_entropy(logits, other)[0]
+    loss = soft_cross_entropy(logits, mixup(targets, other, fraction))[0]
+    want = fraction * soft_cross_entropy(logits, targets)[0] + (1 - fraction) * soft_cross_entropy(logits, other)[0]
     assert loss == pytest.approx(want, rel=1e-9)
 
 

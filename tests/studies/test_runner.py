@@ -242,7 +242,7 @@ class Killer:
 
 
 @pytest.mark.parametrize("is_stacked", [False, STACKED])
-def test_a_killed_worker_loses_its_runs_progress_and_no_more(letters, tmp_path, monkeypatch, request, is_stacked):
+def test_runs_of_a_killed_worker_are_trained_again(letters, tmp_path, monkeypatch, request, is_stacked):
     asked = {"seeds": 2, "jobs": 2, "epochs": 200, "learning_rate": 1e-5, **SIZES}
     asked |= request.getfixturevalue("stacks") if is_stacked else {}
     killer = Killer(monkeypatch, tmp_path / "site", most=1)
@@ -460,7 +460,7 @@ def test_worker_saves_and_exits_when_its_scheduler_is_killed(letters, tmp_path):
         time.sleep(0.3)  # less than the time to the next checkpoint
         assert n_epochs_kept(tmp_path / "s") == before
         process.kill()
-        assert gone(worker, seconds=END_SECONDS + 1), "the worker outlived its driver"
+        assert gone(worker, seconds=END_SECONDS + 1), "the worker outlived its scheduler"
     assert n_epochs_kept(tmp_path / "s") > before
 
 

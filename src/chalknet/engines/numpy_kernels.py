@@ -522,7 +522,9 @@ class Workspace:
         np.add.reduce(shifted, axis=0, out=terms.total[at])
 
     def grad_logits(self, targets: Targets, terms: SoftmaxTerms, at: slice, divisor: int) -> None:
-        """Replace the logits by their gradient w (p - T) / divisor (L6).
+        """Replace the logits by their gradient weight (p - T) / divisor (L6).
+
+        With class labels alone, T is one-hot and the weights are 1, which is L4.
 
         It uses the exponentials that `score` has left in a buffer, so `score` must come first.
 
@@ -537,10 +539,10 @@ class Workspace:
         np.divide(probabilities, terms.total[at], out=probabilities)
         if targets.smoothing:
             np.subtract(probabilities, targets.smoothing / len(probabilities), out=probabilities)
-        whole = 1 - targets.smoothing
-        probabilities[targets.labels, positions] -= whole * targets.mixup_fraction
+        unsmoothed = 1 - targets.smoothing
+        probabilities[targets.labels, positions] -= unsmoothed * targets.mixup_fraction
         if targets.partners is not None:
-            probabilities[targets.partners, positions] -= whole * (1 - targets.mixup_fraction)
+            probabilities[targets.partners, positions] -= unsmoothed * (1 - targets.mixup_fraction)
         if targets.weights is not None:
             np.multiply(probabilities, targets.weights, out=probabilities)
         logits = self._logits[:n]

@@ -317,9 +317,10 @@ def softmax_terms(logits: Tensor, labels: Tensor, dtype: Any) -> SoftmaxTensors:
 
 
 def grad_logits(terms: SoftmaxTensors, targets: Targets, divisor: Any) -> Tensor:
-    """Return the gradient of the logits, w (p - T) / divisor (L6), (M, K, n).
+    """Return the gradient of the logits, weight (p - T) / divisor (L6), (M, K, n).
 
-    It is written over `terms.powers`.
+    With class labels alone, T is one-hot and the weights are 1, which is L4. The gradient is
+    written over `terms.powers`.
 
     Args:
         terms: softmax terms of the samples.

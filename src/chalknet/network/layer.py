@@ -84,8 +84,8 @@ class Layer(Checked, ABC):
 
     Class attributes:
         type: the name of the layer type in recipes and files.
-        is_smooth: False if the layer has a kink at 0, as relu does. The gradient check does not
-            take differences across kinks.
+        is_smooth: False if the layer or its derivative has a kink at 0, as those of relu and elu.
+            The gradient check does not take differences across kinks.
         acts_in_prediction: False if the layer is the identity in prediction.
         uses_batch_statistics: whether training needs all samples of a batch at once.
         predictor_source: Python source of `def TYPE(x, p)`, for `chalknet export --numpy-only`. It

@@ -20,6 +20,8 @@ def softmax_cross_entropy(
     dL/do = (softmax(o) - onehot(y)) / B                             (L4)
 
     With reduction "sum" there is no division by B, as in the write-up, whose gradients are sums.
+    The numpy engine computes the same in `Workspace.score` and `Workspace.grad_logits`, the torch
+    engine in `softmax_terms` and `grad_logits`.
 
     Args:
         logits: (B, K) float32 or float64, any finite values; not probabilities.

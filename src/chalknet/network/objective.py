@@ -85,20 +85,20 @@ def loss_and_gradients(
     Raises:
         ShapeError: inputs, labels or parameters do not fit the architecture.
     """
-    whole = forward(architecture, parameters, samples.x, masks=masks, training=True)
+    network_pass = forward(architecture, parameters, samples.x, masks=masks, training=True)
     if samples.weights is None and samples.partners is None and not objective.label_smoothing:
-        value, through_loss = softmax_cross_entropy(whole.logits, samples.labels, objective.reduction)
+        value, through_loss = softmax_cross_entropy(network_pass.logits, samples.labels, objective.reduction)
     else:
-        targets = _targets(samples, whole.logits, objective.label_smoothing)
-        value, through_loss = soft_cross_entropy(whole.logits, targets, samples.weights, objective.reduction)
-    gradients = whole.backward(through_loss())
+        targets = _targets(samples, network_pass.logits, objective.label_smoothing)
+        value, through_loss = soft_cross_entropy(network_pass.logits, targets, samples.weights, objective.reduction)
+    gradients = network_pass.backward(through_loss())
     if objective.l2:
         times = len(samples.labels) if objective.reduction == "sum" else 1
         penalty, through_penalty = l2_penalty(parameters, objective.l2 * times)
         value += penalty
         for name, gradient in through_penalty().items():
             gradients[name] = gradients[name] + gradient
-    return LossAndGradients(value, whole.logits, gradients, whole.statistics, whole.kink_inputs)
+    return LossAndGradients(value, network_pass.logits, gradients, network_pass.statistics, network_pass.kink_inputs)
 
 
 def _targets(samples: LabeledBatch, logits: FloatArray, smoothing: float) -> FloatArray:

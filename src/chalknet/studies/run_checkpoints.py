@@ -18,7 +18,8 @@ except ImportError:  # not POSIX
     fcntl = None  # type: ignore[assignment]
 
 CHECKPOINT_FOLDER = "unfinished"  # within the study's folder; the name is that of version 0.1
-# How long to wait for another process that trains the run: twice the time that a worker has to exit.
+# How long to wait for another process that trains the run: twice END_SECONDS of
+# `runner/processes.py`, the time that a worker has to exit.
 WAIT_SECONDS = 10.0
 
 

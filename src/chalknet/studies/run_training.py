@@ -140,7 +140,7 @@ def train_run(
 def train_stack(
     data: Dataset,
     run_keys: Sequence[RunKey],
-    ended: Callable[[int, RunOutput | ChalknetError], None],
+    on_end: Callable[[int, RunOutput | ChalknetError], None],
     *,
     threads: int,
     concurrency: str,
@@ -157,12 +157,12 @@ def train_stack(
     Args:
         data: the study's samples.
         run_keys: the runs, which have the same split.
-        ended: called with the position of a run and its output, or the error that ended it.
+        on_end: called with the position of a run and its output, or the error that ended it.
         threads: as in `train_run`.
         concurrency: as in `train_run`.
         keep_model: for each run, whether its output contains the model file.
         on_epoch: called with the position of a run and the record of an epoch. Calls of this and of
-            `ended` never overlap.
+            `on_end` never overlap.
         checkpoints: as in `train_run`.
         must_stop: as in `train_run`.
 
@@ -186,12 +186,12 @@ def train_stack(
     recipes = [run_key.configuration.recipe_of(run_key.seed) for run_key in run_keys]
     training = recipes[0].training
     description = f"{describe_backend(training, device_of(training))}, in a stack of {len(run_keys)}, {concurrency}"
-    # Serializes the calls of `ended` and `on_epoch`: this thread trains, those of the pool hand over
+    # Serializes the calls of `on_end` and `on_epoch`: this thread trains, those of the pool hand over
     # finished runs.
     lock = threading.Lock()
     pending: list[Future[None]] = []
     stop = must_stop or StopRequest()
-    saved: set[int] = set()  # positions of runs with a checkpoint of the epoch that is the last
+    saved: set[int] = set()  # positions of runs that have written a checkpoint since the stop request
 
     def begin(number: int, trainer: Trainer) -> list[EpochCallback]:
         if checkpoints is None:
@@ -215,12 +215,12 @@ def train_stack(
     def hand_over(number: int, end: Run | ChalknetError) -> None:
         result = _output(end, run_keys[number], description, keep_model[number]) if isinstance(end, Run) else end
         with lock:
-            ended(number, result)
+            on_end(number, result)
 
     def observe_epoch(number: int, record: EpochRecord) -> None:
         for one in [one for one in pending if one.done()]:
             pending.remove(one)
-            one.result()  # raises an error of `ended`
+            one.result()  # raises an error of `on_end`
         if on_epoch is not None:
             with lock:
                 on_epoch(number, record)

@@ -283,7 +283,7 @@ class Store:
     # that was considered dead and is alive after all changes nothing.
 
     def heartbeat(self, lease: Lease) -> None:
-        """Record that the holder of a lease is alive, and the lease itself."""
+        """Record a lease if it is new, and that its holder is alive now."""
         with self._change() as db:
             db.execute(
                 "INSERT INTO owners VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET beat = excluded.beat",

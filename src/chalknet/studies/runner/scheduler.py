@@ -7,14 +7,19 @@ actors (`ray_pool`). Scheduler and workers exchange the messages that `protocol`
 The store is the only record of what is done, so every process can be killed at any point:
 
 - A killed worker: the scheduler sees its connection close (`Scheduler._handle_exit`) and records a
-  crash. The run is "todo" again, and resumes from its last checkpoint. After MAX_CRASHES crashes it
-  has failed.
-- A killed scheduler: its workers see their connections close, write checkpoints and exit. Its lease
-  is dead, so the next scheduler, or another one that is running, releases its runs
-  (`Store.release_dead`).
+  crash (`Store.record_crash`). The run is "todo" again, and resumes from its last checkpoint
+  (`RunCheckpoint` in `studies/run_training.py`). After `MAX_CRASHES` crashes
+  (`studies/store.py`) it has failed.
+- A killed scheduler: its workers see their connections close. They train for a few more seconds,
+  write checkpoints and exit (`worker.main`). Its lease is dead (`LeaseObserver` in
+  `studies/lease.py`), so the next scheduler, or another one that is running, releases its runs
+  (`Store.release_dead`). The new worker of a run waits for the old one (`run_lock` in
+  `studies/run_checkpoints.py`).
 - A kill between the output of a run and its transaction: the run is trained again from its
   checkpoint, which is deleted only after the commit.
 - A lost machine: its heartbeat stops, and schedulers on other machines release its runs.
+
+tests/studies/test_runner.py kills workers and schedulers.
 """
 
 from __future__ import annotations
