@@ -172,6 +172,7 @@ def test_names_that_no_data_set_has_make_no_network(names, message):
         network(names)
 
 
+@pytest.mark.slow
 def test_reading_many_members_takes_linear_time(tmp_path):
     header, _ = parts_of(MODEL)
     description = json.loads(header["__metadata__"][HEADER_KEY])

@@ -74,6 +74,7 @@ def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch, writer, p
 
 
 @pytest.mark.usefixtures("letters")
+@pytest.mark.slow
 def test_the_command_logs_each_network_of_an_ensemble(tmp_path):
     line = ["train", "--data", "letters.npz", "--hidden", "3", "--epochs", "2", "--ensemble", "2", "--quiet"]
     assert main([*line, "--log", "csv:log.csv", "--out", "run"]) == 0
@@ -213,6 +214,7 @@ def killed_at(folder, line, n_epochs):
     assert process.returncode == -9, process.stderr.decode()
 
 
+@pytest.mark.slow
 def test_a_log_added_on_resume_has_all_epochs(letters):
     killed_at(letters, [*LINE, "--epochs", "9", "--out", "run", "--checkpoint-epochs", "4"], n_epochs=6)
     assert main(["train", "--resume", "run", "--quiet", "--log", "csv:log.csv"]) == 0

@@ -135,6 +135,7 @@ QUICK = [name for name, one in BASELINES.items() if not one.by_name_only and nam
 
 
 @pytest.mark.parametrize("name", QUICK)
+@pytest.mark.slow
 def test_every_installed_baseline_runs_its_workloads(name):
     if not BASELINES[name].is_installed():
         pytest.skip(f"{name} is not installed")

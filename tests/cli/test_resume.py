@@ -209,6 +209,7 @@ def test_a_stop_during_overwrite_can_be_resumed(letters):
         end(process, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_resume_prints_the_epoch_where_it_continues(letters, capsys):
     rarely = ["--checkpoint-epochs", "1000", "--checkpoint-seconds", "1e9"]
     with started(*LINE, "--epochs", "3000", "--out", "run", *rarely, cwd=letters) as process:
@@ -336,6 +337,7 @@ cp -R disk/run ended
 """
 
 
+@pytest.mark.slow
 def test_training_resumes_after_a_full_disk(letters, mounting):
     # Every epoch makes the checkpoint longer, until the next one does not fit beside it on 64 KiB.
     line = [*LINE, *SETTINGS, "--epochs", "150", "--quiet"]
@@ -365,6 +367,7 @@ cp disk/log.csv left.csv
 """
 
 
+@pytest.mark.slow
 def test_a_log_that_fills_its_disk_does_not_stop_training(letters, mounting):
     line = [*COMMAND, *LINE, *SETTINGS, "--epochs", "90", "--quiet", "--out", "run", "--log", "csv:disk/log.csv"]
     subprocess.run([*mounting, "sh", "-c", LOGGED, "sh", *line], cwd=letters, check=True)

@@ -142,6 +142,7 @@ def test_a_program_measures_once_and_saves_the_choice(tmp_path):
     assert done.stdout.splitlines() == ["SkylakeX SkylakeX", "SkylakeX"]
 
 
+@pytest.mark.slow
 def test_kernel_sets_are_measured_in_other_processes():
     found = measure_kernels(["Haswell", "NoSuchSet"], seconds=0.02)
     assert all(one.float32 > 1e8 and one.float64 > 1e8 for one in found)

@@ -23,7 +23,10 @@ FLAGS = split(
     "--run-all-compositor-stages-before-draw --enable-logging=stderr"
 )
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not here; on Debian: apt install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not here; on Debian: apt install chromium"),
+]
 
 
 @pytest.fixture(scope="module")

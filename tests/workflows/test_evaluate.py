@@ -46,6 +46,7 @@ def test_without_data_the_runs_own_data_is_evaluated(folder):
         chalknet.evaluate(folder / "run" / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_ensembles_and_provided_splits_match_their_summaries(folder, tmp_path):
     train = chalknet.load_data(folder / "letters.npz")
     chalknet.train(train, out=tmp_path / "two", ensemble=2, **SETTINGS, **SIZES)

@@ -185,6 +185,7 @@ def test_ctrl_c_before_the_first_checkpoint_can_be_resumed(letters):
     assert [record.train for record in chalknet.resume("run").history] == [record.train for record in whole.history]
 
 
+@pytest.mark.slow
 def test_a_replaced_run_is_whole_until_the_new_one_is(letters):
     chalknet.train(letters, out="run", **SETTINGS)
     chalknet.train(letters, out="new", **SETTINGS, seed=1)
@@ -198,6 +199,7 @@ def test_a_replaced_run_is_whole_until_the_new_one_is(letters):
     assert contents("run") == new
 
 
+@pytest.mark.slow
 def test_a_replacement_removes_all_files_of_the_old_run(letters):
     chalknet.train(letters, out="run", ensemble=2, **SETTINGS)
     chalknet.train(letters, out="run", overwrite=True, **{**SETTINGS, "valid_size": 0})
@@ -205,6 +207,7 @@ def test_a_replacement_removes_all_files_of_the_old_run(letters):
 
 
 @pytest.mark.parametrize("method", ["unlink", "rename"])
+@pytest.mark.slow
 def test_a_kill_while_replacing_leaves_the_files_of_one_run(letters, monkeypatch, method):
     chalknet.train(letters, out="old", **SETTINGS)
     new = chalknet.train(letters, out="new", seed=1, **SETTINGS)

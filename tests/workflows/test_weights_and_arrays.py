@@ -99,6 +99,7 @@ def stopped(data, recipe, splits=None, weights=None):
 
 
 @pytest.mark.parametrize("ensemble", [1, 2])
+@pytest.mark.slow
 def test_resuming_needs_the_same_sample_weights(letters, capsys, ensemble):
     recipe = RECIPE.with_settings(ensemble=ensemble)
     whole = chalknet.train(letters, recipe, sample_weights=WEIGHTS, out="whole")

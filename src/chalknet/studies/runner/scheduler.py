@@ -17,7 +17,7 @@ The store is the only record of what is done, so every process can be killed at 
   `studies/run_checkpoints.py`).
 - A kill between the output of a run and its transaction: the run is trained again from its
   checkpoint, which is deleted only after the commit.
-- A lost machine: its heartbeat stops, and schedulers on other machines release its runs.
+- A lost container: its heartbeat stops, and schedulers outside of it release its runs.
 
 tests/studies/test_runner.py kills workers and schedulers.
 """
