@@ -65,6 +65,7 @@ def test_the_changelog_knows_this_version():
     assert f'version = "{chalknet.__version__}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_training_by_hand_runs_and_learns():
     done = subprocess.run(
         [sys.executable, str(ROOT / "examples" / "train_by_hand.py"), "--quick"],

@@ -83,6 +83,7 @@ def test_a_progress_bar_escapes_names_of_files(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("closed", ["1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+@pytest.mark.slow
 def test_closed_standard_streams_are_not_an_error(tmp_path, closed):
     save_images(tmp_path / "letters.npz")
     line = "train --data letters.npz --hidden 3 --epochs 1 --train 100 --valid 20 --out run"

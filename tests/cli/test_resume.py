@@ -178,6 +178,7 @@ def test_training_makes_progress_under_constant_kills(letters, seed):
     assert contents(letters / "run") == contents(letters / "whole")
 
 
+@pytest.mark.slow
 def test_a_kill_before_the_first_checkpoint_starts_again(letters):
     line = [*LINE, *SETTINGS, "--epochs", "100"]
     assert main([*line, "--out", "whole", "--quiet"]) == 0

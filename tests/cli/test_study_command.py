@@ -121,6 +121,7 @@ def test_the_printed_next_commands_work(letters, capsys):
 
 
 @pytest.mark.usefixtures("letters")
+@pytest.mark.slow
 def test_the_next_commands_repeat_an_adapted_recipe(letters, capsys):
     rows_file(letters)
     (letters / "rows.csv").rename(letters / "a table.csv")

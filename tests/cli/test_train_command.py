@@ -70,6 +70,7 @@ def test_config_toml_repeats_a_run_exactly(letters, tmp_path, monkeypatch):
     assert (tmp_path / "first" / "curves.svg").read_bytes() == (tmp_path / "second" / "curves.svg").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_does_not_change_results(letters, tmp_path):
     for workers in ("1", "3"):
         main(
@@ -210,6 +211,7 @@ def test_an_unknown_flag_or_command_gets_a_near_match(line, near, capsys):
     assert printed.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_run_on_built_in_data_is_repeated_from_its_config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     main(["train", "--hidden", "3", "--epochs", "1", "--out", "first", "--quiet"])

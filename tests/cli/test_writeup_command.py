@@ -52,6 +52,7 @@ def _without_times(table):
     return [row[:-1] if rows[0][-1].startswith("seconds") else row for row in rows if row[0] != "time"]
 
 
+@pytest.mark.slow
 def test_quick_is_marked_and_has_its_own_folder(letters, tmp_path):
     line = [word for word in LINE if word not in ("--epochs", "3")]
     assert main(["writeup", "--data", letters, *line, "--quick", "--epochs", "3", "--quiet"]) == 0

@@ -67,6 +67,7 @@ def run_to_the_end(command):
 
 
 @pytest.mark.parametrize("vary", [GRID, {"dtype": ["float32", "float64"], "batch_size": ["full", 32]}])
+@pytest.mark.slow
 def test_bits_do_not_depend_on_jobs_or_order(letters, tmp_path, vary):
     one, two = (
         study(letters, vary, out=tmp_path / f"jobs{jobs}", seeds=2, jobs=jobs, epochs=3, **SIZES) for jobs in (1, 2)
@@ -139,6 +140,7 @@ def test_a_run_is_the_training_that_train_would_do(letters, tmp_path):
     np.testing.assert_array_equal(first.predict(run.data.inputs[test]), results.run(config, 0).test.predicted)
 
 
+@pytest.mark.slow
 def test_new_specification_keeps_old_configurations(letters, tmp_path):
     folder = tmp_path / "study"
     first = study(letters, {"hidden": [3, 4]}, out=folder, seeds=2, epochs=2, **SIZES)
@@ -154,6 +156,7 @@ def test_new_specification_keeps_old_configurations(letters, tmp_path):
     assert len(events(folder)) == 16
 
 
+@pytest.mark.slow
 def test_images_are_paired_unless_the_split_varies(letters, tmp_path):
     results = study(letters, {"hidden": [3, 4]}, out=tmp_path / "a", seeds=2, epochs=2, **SIZES)
     correct = results.correct("test")
@@ -242,6 +245,7 @@ class Killer:
 
 
 @pytest.mark.parametrize("is_stacked", [False, STACKED])
+@pytest.mark.slow
 def test_runs_of_a_killed_worker_are_trained_again(letters, tmp_path, monkeypatch, request, is_stacked):
     asked = {"seeds": 2, "jobs": 2, "epochs": 200, "learning_rate": 1e-5, **SIZES}
     asked |= request.getfixturevalue("stacks") if is_stacked else {}

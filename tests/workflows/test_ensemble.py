@@ -77,6 +77,7 @@ def test_a_folder_holds_the_whole_and_a_run_a_member(finished, tmp_path):
 
 @pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize("lost", [["seed1", "seed2"], ["seed2"], []])
+@pytest.mark.slow
 def test_an_ensemble_resumes_between_members_with_the_same_bytes(tmp_path, lost):
     whole = (tmp_path / "run" / "model.safetensors").read_bytes()
     (tmp_path / "run" / "summary.json").unlink()
@@ -159,6 +160,7 @@ def test_seeds_wrap_around_after_the_largest():
     assert [one.training.seed for one in member_recipes(recipe)] == [2**32 - 1, 0]
 
 
+@pytest.mark.slow
 def test_a_stopped_member_says_how_to_resume_the_ensemble(finished):
     with pytest.raises(StoppedError, match=r"Resume with: chalknet train --resume 'the whole'$"):
         run_training(TrainOptions(finished.data, recipe=finished.recipe, out="the whole", must_stop=lambda: True))

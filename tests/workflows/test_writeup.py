@@ -249,6 +249,7 @@ def test_a_run_with_custom_splits_has_a_report(tmp_path):
 
 
 @pytest.mark.parametrize("link", ["report", "report/tables", "report/figures"])
+@pytest.mark.slow
 def test_a_report_is_not_written_through_a_symbolic_link(paper, tmp_path, link):
     shutil.copytree(paper[0].folder / "study", tmp_path / "study", ignore=shutil.ignore_patterns("report"))
     (tmp_path / "elsewhere").mkdir()
