@@ -137,6 +137,38 @@ def train_run(
     return _output(run, run_key, f"{trainer.backend_description}, {concurrency}", keep_model)
 
 
+class _StackCheckpoints:
+    """The checkpoints of the runs in one stack.
+
+    Networks of a stack finish their epochs in turns. After a stop request each run writes one more
+    checkpoint, and training stops when the first run comes round again, so that all are saved.
+    """
+
+    def __init__(self, folder: Path, run_keys: Sequence[RunKey], must_stop: StopRequest) -> None:
+        """Create the checkpoints of some runs in a folder."""
+        self._folder, self._run_keys, self._must_stop = folder, run_keys, must_stop
+        self._saved: set[int] = set()  # positions of runs that were saved after the stop request
+
+    def resume(self, number: int, trainer: Trainer) -> list[EpochCallback]:
+        """Load the checkpoint of a run, if there is one, and return the callback that writes the next."""
+        checkpoint = RunCheckpoint(
+            self._folder, self._run_keys[number], trainer, self._must_stop, n_networks=len(self._run_keys)
+        )
+        if (start := checkpoint.read()) is not None:
+            trainer.load_checkpoint(start)
+
+        def keep(record: EpochRecord) -> None:
+            if not self._must_stop():
+                checkpoint.keep()
+            elif number in self._saved:
+                raise StoppedError(f"stopped before epoch {record.epoch}")
+            else:
+                self._saved.add(number)
+                checkpoint.keep(at_once=True)
+
+        return [keep]
+
+
 def train_stack(
     data: Dataset,
     run_keys: Sequence[RunKey],
@@ -170,15 +202,11 @@ def train_stack(
         StoppedError: training must stop; every run has its checkpoint.
         ConfigError: the runs cannot be trained in one stack.
     """
-    if (
-        len(
-            {
-                (run_key.configuration.split_of(run_key.seed), run_key.configuration.recipe.split.train_size)
-                for run_key in run_keys
-            }
-        )
-        > 1
-    ):
+    splits_of_runs = {
+        (run_key.configuration.split_of(run_key.seed), run_key.configuration.recipe.split.train_size)
+        for run_key in run_keys
+    }
+    if len(splits_of_runs) > 1:
         raise ConfigError("runs with different splits cannot be trained in one stack.")
     splits = configuration_splits(
         data, run_keys[0].configuration, study_splits(data, run_keys[0].configuration, run_keys[0].seed)
@@ -191,26 +219,7 @@ def train_stack(
     lock = threading.Lock()
     pending: list[Future[None]] = []
     stop = must_stop or StopRequest()
-    saved: set[int] = set()  # positions of runs that have written a checkpoint since the stop request
-
-    def begin(number: int, trainer: Trainer) -> list[EpochCallback]:
-        if checkpoints is None:
-            return []
-        checkpoint = RunCheckpoint(checkpoints, run_keys[number], trainer, stop, n_networks=len(run_keys))
-        if (start := checkpoint.read()) is not None:
-            trainer.load_checkpoint(start)
-
-        def keep(record: EpochRecord) -> None:
-            if not stop():
-                checkpoint.keep()
-            elif number in saved:
-                # Networks of a stack finish their epochs in turns, so all others are saved, too.
-                raise StoppedError(f"stopped before epoch {record.epoch}")
-            else:
-                saved.add(number)
-                checkpoint.keep(at_once=True)
-
-        return [keep]
+    checkpoint = None if checkpoints is None else _StackCheckpoints(checkpoints, run_keys, stop)
 
     def hand_over(number: int, end: Run | ChalknetError) -> None:
         result = _output(end, run_keys[number], description, keep_model[number]) if isinstance(end, Run) else end
@@ -229,10 +238,9 @@ def train_stack(
     # longer than the GPU trains; so the predictions run in threads meanwhile. The BLAS is limited to
     # one thread around the whole pool, because its threads would lift the limit in any order.
     with ExitStack() as alone, one_blas_thread(), ThreadPoolExecutor(threads) as pool:
-        for run_key in run_keys:
-            if checkpoints is None:
-                break
-            alone.enter_context(run_lock(checkpoint_path(checkpoints, run_key), stop))
+        if checkpoints is not None:
+            for run_key in run_keys:
+                alone.enter_context(run_lock(checkpoint_path(checkpoints, run_key), stop))
         try:
             train_jointly(
                 data,
@@ -240,7 +248,7 @@ def train_stack(
                 recipes,
                 lambda number, end: pending.append(pool.submit(hand_over, number, end)),
                 on_epoch=observe_epoch,
-                on_start=begin,
+                on_start=None if checkpoint is None else checkpoint.resume,
                 threads=threads,
                 keep_sample_scores=True,
             )

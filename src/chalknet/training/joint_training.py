@@ -79,7 +79,7 @@ def train_jointly(
     on_end: EndCallback,
     *,
     on_epoch: StackEpochCallback | None = None,
-    on_start: Callable[[int, Trainer], Sequence[EpochCallback]] = lambda *_: (),
+    on_start: Callable[[int, Trainer], Sequence[EpochCallback]] | None = None,
     threads: int = 1,
     keep_sample_scores: bool = False,
 ) -> None:
@@ -125,7 +125,10 @@ def train_jointly(
             share_data_with=first,
         )
         numbers[trainer] = number
-    callbacks = {trainer: list(on_start(number, trainer)) for trainer, number in numbers.items()}
+    callbacks: dict[Trainer, list[EpochCallback]] = {trainer: [] for trainer in numbers}
+    if on_start is not None:
+        for trainer, number in numbers.items():
+            callbacks[trainer].extend(on_start(number, trainer))
     if on_epoch is not None:
         for trainer, number in numbers.items():
             callbacks[trainer].insert(0, partial(on_epoch, number))
