@@ -394,7 +394,8 @@ def gpu_section(result: dict[str, Any]) -> list[str]:
         *paragraph(
             f"`python benchmarks/gpu.py` on {result['device']}, PyTorch {result['versions']['torch']}:",
             f"{result['epochs']} epochs, {result['units']:,} units, {result['flop'] / 1e12:.1f} TFLOP,",
-            f"{result['rounds']} rounds, after warm-up.",
+            f"{result['rounds']} rounds, after warm-up. The result is from before the rewrite of the torch",
+            "engine for stacks of networks, and was not measured again after it.",
         ),
         "| run | seconds, median | lowest to highest | test accuracy |",
         "|---|---|---|---|",

@@ -47,7 +47,7 @@ def test_a_study_prints_its_runs_and_then_the_table(letters, capsys):
     printed = capsys.readouterr()
     lines = [line for line in printed.err.splitlines() if line.startswith("runs ")]
     assert len(lines) == 8
-    assert re.match(r"runs 8/8  hidden=3, learning_rate=\S+, seed \d  valid \d+\.\d %  \d+\.\d s  0:00 left", lines[-1])
+    assert re.match(r"runs 8/8  hidden=\d, learning_rate=\S+, seed \d  valid \d+\.\d %  \d+\.\d s  0:00 left", lines[-1])
     assert "over seeds 0, 1 (init and order vary)" in printed.out
     assert re.search(r"\nhidden=4, learning_rate=0\.001 +2/2 +\d+\.\d\d ± \d+\.\d\d +\d+\.\d\d +\d+\.\d\d", printed.out)
     assert "8 of 8 runs done\nbest on the validation split: hidden=" in printed.out
@@ -137,7 +137,7 @@ def test_the_next_commands_repeat_an_adapted_recipe(letters, capsys):
 @pytest.mark.usefixtures("letters")
 def test_an_unfinished_study_prints_how_to_resume(capsys):
     assert main([*QUICK, "--learning-rate", "1e300"]) == 1
-    with Store.create(Path("widths")) as store, store._change() as db:
+    with Store.open_or_create(Path("widths")) as store, store._change() as db:
         db.execute("UPDATE units SET status = 'todo', error = NULL")
     capsys.readouterr()
     main(["study", "show", "widths"])
@@ -166,7 +166,7 @@ def test_other_values_add_configurations_and_keep_the_old(capsys):
 
 
 def test_show_works_while_another_process_writes(finished, capsys):
-    with Store.create(finished) as store, store._change():
+    with Store.open_or_create(finished) as store, store._change():
         assert main(["study", "show", "widths"]) == 0
     assert "4 of 4 runs done" in capsys.readouterr().out
 

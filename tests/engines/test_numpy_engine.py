@@ -18,8 +18,10 @@ from chalknet.engines import numpy_engine
 from chalknet.engines.batches import even_slices
 from chalknet.engines.engine import SplitData
 from chalknet.engines.numpy_engine import NumpyEngine
+from chalknet.engines.numpy_kernels import ACTIVATION_FUNCTIONS
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.engines.thread_pool import ThreadPool
+from chalknet.errors import ConfigError
 from chalknet.network.architecture import Architecture
 from chalknet.network.initializers import initial_parameters
 from chalknet.network.objective import Objective
@@ -182,3 +184,10 @@ def test_threads_end_before_the_interpreter():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0"]
+
+
+def test_an_activation_without_a_kernel_names_another_engine(monkeypatch):
+    monkeypatch.delitem(ACTIVATION_FUNCTIONS, "relu")
+    said = r"^the numpy engine has no kernel for layers of type relu. Use engine='reference' \(--engine reference\).$"
+    with pytest.raises(ConfigError, match=said):
+        epochs(NumpyEngine, (3,), 50)

@@ -217,7 +217,7 @@ def test_study_does_not_write_through_links(tmp_path, name):
     (tmp_path / name).symlink_to(tmp_path / "elsewhere")
     with (
         pytest.raises(OutputError, match=f"{name}: is a symbolic link"),
-        Store.create(tmp_path) as store,
+        Store.open_or_create(tmp_path) as store,
         WorkQueue(store, spec_of("hidden=4", seeds=1), DATA) as work,
     ):
         Scheduler(work, Pool(1, [])).run()

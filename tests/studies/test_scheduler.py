@@ -18,7 +18,7 @@ DATA = made_images(240, seed=0)
 
 def run(tmp_path, pool):
     spec = spec_of("hidden=2,3", seeds=2)
-    with Store.create(tmp_path) as store:
+    with Store.open_or_create(tmp_path) as store:
         with WorkQueue(store, spec, DATA) as work:
             Scheduler(work, pool).run()
         return {status: number for status, (number, _) in store.counts().items()}, [e for _, _, e in store.events()]

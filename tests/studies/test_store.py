@@ -33,7 +33,7 @@ COSTS = {run.configuration.key: float(sum(run.configuration.recipe.network.hidde
 
 @pytest.fixture
 def store(tmp_path, small_images):
-    with Store.create(tmp_path) as made:
+    with Store.open_or_create(tmp_path) as made:
         made.set_data(data_facts(small_images))
         sizes = check_specification(SPEC, small_images).sizes
         made.set_specification({"spec": spec_tables(SPEC), "split_sizes": sizes})
@@ -75,7 +75,7 @@ def test_many_connections_never_get_the_same_run(tmp_path, store):
     got, start = Counter(), threading.Barrier(4)
 
     def claim_all():
-        with Store.create(tmp_path) as own:
+        with Store.open_or_create(tmp_path) as own:
             own.select_runs(runs)
             me = new_lease()
             own.heartbeat(me)
@@ -265,7 +265,7 @@ def test_a_file_that_is_no_store_is_named_and_left_as_it_is(tmp_path, make, mess
     path = tmp_path / "study.sqlite"
     make(path)
     before = path.read_bytes()
-    for open_it in (Store.create, Store.read):
+    for open_it in (Store.open_or_create, Store.read):
         with pytest.raises(StoreError, match=message):
             open_it(tmp_path)
     assert path.read_bytes() == before
@@ -284,7 +284,7 @@ def test_a_file_that_is_no_store_is_named_and_left_as_it_is(tmp_path, make, mess
 )
 def test_a_store_with_other_tables_views_or_triggers_is_refused(store, tmp_path, statements):
     store._db.executescript(statements)
-    for open_it in (Store.create, Store.read):
+    for open_it in (Store.open_or_create, Store.read):
         with pytest.raises(StoreError, match="its tables are not those of a study's store"):
             open_it(tmp_path)
 
@@ -322,14 +322,14 @@ def test_pipe_in_place_of_a_store_file_is_refused(store, tmp_path, name):
     (tmp_path / name).unlink(missing_ok=True)
     os.mkfifo(tmp_path / name)
     with pytest.raises(OutputError, match=f"{name}: cannot be opened: it is a pipe, a socket or a device"):
-        Store.create(tmp_path)
+        Store.open_or_create(tmp_path)
     with pytest.raises((OutputError, StoreError)):
         Store.read(tmp_path)
 
 
 def test_a_store_of_a_newer_format_says_so(store, tmp_path):
     store._db.execute("PRAGMA user_version = 99")
-    for open_it in (Store.create, Store.read):
+    for open_it in (Store.open_or_create, Store.read):
         with pytest.raises(StoreError, match=r"has format 99, but this chalknet reads up to 1\. Install a newer"):
             open_it(tmp_path)
 
@@ -337,7 +337,7 @@ def test_a_store_of_a_newer_format_says_so(store, tmp_path):
 def test_a_folder_without_a_study_says_so(tmp_path):
     with pytest.raises(StoreError, match="holds no study"):
         read_results(tmp_path)
-    Store.create(tmp_path).close()
+    Store.open_or_create(tmp_path).close()
     with pytest.raises(StoreError, match="holds no specification yet; its first start was interrupted"):
         read_results(tmp_path)
 

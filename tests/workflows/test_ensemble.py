@@ -151,7 +151,7 @@ def test_a_report_of_an_ensemble_whose_member_is_gone_names_it(tmp_path):
 
 
 def test_a_study_takes_no_ensemble():
-    with pytest.raises(ConfigError, match="so ensemble 3 has no place"):
+    with pytest.raises(ConfigError, match="so ensemble must be 1, got 3"):
         StudySpec(chalknet.recipe("writeup").with_settings(ensemble=3))
 
 

@@ -46,7 +46,12 @@ def letters(tmp_path_factory):
 def paper(letters, tmp_path_factory):
     seen = []
     result = writeup(
-        letters, out=tmp_path_factory.mktemp("paper") / "paper", seeds=2, on_progress=seen.append, **SETTINGS
+        letters,
+        out=tmp_path_factory.mktemp("paper") / "paper",
+        seeds=2,
+        author="A. Student",
+        on_progress=seen.append,
+        **SETTINGS,
     )
     return result, seen
 
@@ -126,6 +131,7 @@ def test_the_command_that_adds_seeds_names_this_folder(paper):
     words = shlex.split(added)
     assert words[:2] == ["chalknet", "writeup"]
     assert words[words.index("--out") + 1] == str(result.folder)
+    assert "--author=A. Student" in words
     assert int(words[words.index("--seeds") + 1]) > len(result.results.seeds)
 
 

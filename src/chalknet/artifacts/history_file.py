@@ -16,8 +16,8 @@ MAX_BYTES = 32 * 2**20
 
 COLUMNS = (
     "epoch",
-    *(f"{part}_{measure}" for part in SPLITS for measure in ("loss", "accuracy")),
-    *(f"{part}_printed_loss" for part in SPLITS),
+    *(f"{split}_{measure}" for split in SPLITS for measure in ("loss", "accuracy")),
+    *(f"{split}_printed_loss" for split in SPLITS),
     "seconds",
 )
 
@@ -35,8 +35,8 @@ def history_csv(history: Sequence[EpochRecord]) -> str:
 def _cell(record: EpochRecord, column: str) -> str:
     if column in ("epoch", "seconds"):
         return repr(getattr(record, column))
-    part, measure = column.split("_", 1)
-    scores = record.scores(part)
+    split, measure = column.split("_", 1)
+    scores = record.scores(split)
     return "" if scores is None else repr(getattr(scores, measure))
 
 
@@ -56,12 +56,12 @@ def read_history(path: Path) -> tuple[EpochRecord, ...]:
 
 
 def _record(row: dict[str, str]) -> EpochRecord:
-    train, valid, test = (_scores(row, part) for part in SPLITS)
+    train, valid, test = (_scores(row, split) for split in SPLITS)
     if train is None:
         raise ValueError(f"its epoch {row['epoch']} has no training scores")
     return EpochRecord(int(row["epoch"]), train, valid, test, float(row["seconds"]))
 
 
-def _scores(row: dict[str, str], part: str) -> Scores | None:
-    cells = {measure: row[f"{part}_{measure}"] for measure in MEASURES}
+def _scores(row: dict[str, str], split: str) -> Scores | None:
+    cells = {measure: row[f"{split}_{measure}"] for measure in MEASURES}
     return None if not cells["loss"] else Scores(**{measure: float(cell) for measure, cell in cells.items()})

@@ -112,7 +112,7 @@ class MlflowWriter(LogWriter):
         if self._run is None:
             self._run = self._new_run()
         now = int(1_000 * time.time())
-        scores = {f"{part}_{measure}": value for (part, measure), value in record.logged_scores().items()}
+        scores = {f"{split}_{measure}": value for (split, measure), value in record.logged_scores().items()}
         metrics = [
             self._metric(key, value, now, record.epoch)
             for key, value in scores.items()

@@ -179,9 +179,9 @@ def read_summary(folder: Path, n_epochs: int) -> RunSummary:
             source=checked(str, data["source"], "source"),
             sha256=checked(str, data["sha256"], "sha256"),
             n_samples=checked(int, data["samples"], "samples"),
-            sizes={part: sizes[part] for part in SPLITS},
+            sizes={split: sizes[split] for split in SPLITS},
             kept_epoch=kept_epoch,
-            kept={part: checked(Scores | None, kept[part], part) for part in SPLITS},
+            kept={split: checked(Scores | None, kept[split], split) for split in SPLITS},
             seconds=checked(float, found["seconds"], "seconds"),
             machine=checked(dict[str, str | int], found["machine"], "machine"),
         )
@@ -233,7 +233,7 @@ def run_summary(run: Run, data: DataConfig) -> dict[str, Any]:
         "samples": run.splits.sizes,
         "epochs": len(run.history),
         "seconds": run.seconds,
-        "final": {part: _score_fields(last.scores(part)) for part in SPLITS},
+        "final": {split: _score_fields(last.scores(split)) for split in SPLITS},
         "kept": _kept_fields(run),
         "smallest_valid_loss": _smallest_valid_loss(run),
         "members": [{"seed": one.recipe.training.seed, **_kept_fields(one)} for one in run.members],
@@ -242,7 +242,7 @@ def run_summary(run: Run, data: DataConfig) -> dict[str, Any]:
 
 
 def _kept_fields(run: Run) -> dict[str, Any]:
-    return {"epoch": run.kept_epoch, **{part: _score_fields(run.kept.scores(part)) for part in SPLITS}}
+    return {"epoch": run.kept_epoch, **{split: _score_fields(run.kept.scores(split)) for split in SPLITS}}
 
 
 def _smallest_valid_loss(run: Run) -> dict[str, Any] | None:

@@ -66,8 +66,8 @@ class TensorBoardWriter(LogWriter):
             start = self._session(status=self._session.START)  # discards this and later epochs of earlier files
             self._file.write(self._event(wall_time=now, step=record.epoch, session_log=start).SerializeToString())
         event = self._event(wall_time=now, step=record.epoch)  # one for all scores: a full disk leaves no part of them
-        for (part, measure), value in record.logged_scores().items():
-            event.summary.MergeFrom(self._scalar(f"{measure}/{part}", value))
+        for (split, measure), value in record.logged_scores().items():
+            event.summary.MergeFrom(self._scalar(f"{measure}/{split}", value))
         self._file.write(event.SerializeToString())
         self._file.flush()
 

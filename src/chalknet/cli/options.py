@@ -6,7 +6,7 @@ The options for the fields of a recipe are made from `chalknet.config`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -60,13 +60,17 @@ MACHINE_FIELDS = ("engine", "device", "precision", "dtype", "tile_rows")
 IMAGE_FITS = ("stretch", "crop", "pad")
 
 
-def recipe_options(*names: str, recipes: Sequence[str] = (DEFAULT_RECIPE, "writeup")) -> Decorator:
+def recipe_options(
+    *names: str, recipes: Sequence[str] = (DEFAULT_RECIPE, "writeup"), hidden: Collection[str] = ()
+) -> Decorator:
     """Return a decorator that adds a flag for each of the named fields of a recipe.
 
     Args:
         names: fields of a recipe.
         recipes: names of recipes whose values the help shows. The first one is the recipe from
             which the command starts.
+        hidden: fields that the help leaves out, because the command refuses every value but the
+            default. Their flags exist, so that the refusal says what to do instead.
     """
 
     def decorate(command: Command) -> Command:
@@ -74,9 +78,11 @@ def recipe_options(*names: str, recipes: Sequence[str] = (DEFAULT_RECIPE, "write
             flag = FLAG_OF_FIELD.get(name, name).replace("_", "-")
             text = _help(name, recipes)
             if _is_boolean(name):
-                option = cloup.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
+                option = cloup.option(f"--{flag}/--no-{flag}", name, default=None, help=text, hidden=name in hidden)
             else:
-                option = cloup.option(f"--{flag}", name, type=_type(name), metavar=_metavar(name), help=text)
+                option = cloup.option(
+                    f"--{flag}", name, type=_type(name), metavar=_metavar(name), help=text, hidden=name in hidden
+                )
             command = option(command)
         return command
 
@@ -88,10 +94,15 @@ def section_fields(*sections: str) -> tuple[str, ...]:
     return tuple(name for name, home in SECTION_OF_FIELD.items() if home in sections and name not in MACHINE_FIELDS)
 
 
-def recipe_groups(command: Command) -> Command:
-    """Add flags for all fields of a recipe except [split] and `MACHINE_FIELDS`, by section."""
-    for title, section in reversed(
-        [
+def recipe_groups(hidden: Collection[str] = ()) -> Decorator:
+    """Return a decorator that adds flags for all fields but [split] and `MACHINE_FIELDS`, by section.
+
+    Args:
+        hidden: as in `recipe_options`.
+    """
+    groups = [
+        cloup.option_group(title, recipe_options(*section_fields(section), hidden=hidden))
+        for title, section in (
             ("Network", "network"),
             ("Regularization", "regularization"),
             ("Augmentation", "augmentation"),
@@ -99,10 +110,15 @@ def recipe_groups(command: Command) -> Command:
             ("Learning-rate schedule", "schedule"),
             ("Training", "training"),
             ("Early stopping", "stopping"),
-        ]
-    ):
-        command = cloup.option_group(title, recipe_options(*section_fields(section)))(command)
-    return command
+        )
+    ]
+
+    def decorate(command: Command) -> Command:
+        for group in reversed(groups):
+            command = group(command)
+        return command
+
+    return decorate
 
 
 def recipe_option(text: str, default: str = DEFAULT_RECIPE) -> Decorator:

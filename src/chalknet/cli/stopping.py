@@ -16,7 +16,11 @@ from chalknet.config import MONITORS
 @command()
 @cloup.argument("folder", type=FOLDER, metavar="FOLDER", help="Folder of a run or a study.")
 @cloup.option(
-    "--monitor", type=Choice(MONITORS), default="valid_loss", show_default=True, help="Score that decides the epoch."
+    "--monitor",
+    type=Choice(MONITORS),
+    default="valid_loss",
+    show_default=True,
+    help="Score that decides the epoch. The training may have monitored the other one.",
 )
 @csv_option("Print the table as CSV.")
 @json_option()

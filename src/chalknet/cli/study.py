@@ -107,7 +107,7 @@ def _plain_options(*names: str) -> Any:
     _plain_options("trials", "objective", "at_once", "search_seed"),
 )
 @cloup.option_group("Data", recipe_options(*section_fields("split")), data_options)
-@recipe_groups
+@recipe_groups(hidden=("ensemble",))
 @cloup.option_group("Output", quiet_option("Show no progress and no table."))
 @cloup.option_group(
     "Machines",

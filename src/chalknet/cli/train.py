@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     recipe_options("split_seed"),
     data_options,
 )
-@recipe_groups
+@recipe_groups()
 @cloup.option_group(
     "Output",
     overwrite_option("Write into --out even if it holds a finished run."),

@@ -44,6 +44,27 @@ def kernel_for(table: dict[type[Layer], T], layer: type[Layer], engine: str, oth
     for one in layer.__mro__:
         if one in table:
             return table[one]
-    raise ConfigError(
-        f"the {engine} engine has no kernel for layers of type {layer.type}. Use engine={other!r} (--engine {other})."
+    raise _no_kernel(layer.type, engine, other)
+
+
+def function_for(table: dict[str, T], activation: str, engine: str, other: str) -> T:
+    """Return the function of an activation.
+
+    Args:
+        table: the registry of an engine.
+        activation: type of the activation layer.
+        engine: name of the engine, for the message.
+        other: name of an engine that may have the activation, for the message.
+
+    Raises:
+        ConfigError: the engine has no function for this activation.
+    """
+    if activation not in table:
+        raise _no_kernel(activation, engine, other)
+    return table[activation]
+
+
+def _no_kernel(layer_type: str, engine: str, other: str) -> ConfigError:
+    return ConfigError(
+        f"the {engine} engine has no kernel for layers of type {layer_type}. Use engine={other!r} (--engine {other})."
     )

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.engines.kernels import PIECEWISE_LINEAR, kernel_for, registered
+from chalknet.engines.kernels import PIECEWISE_LINEAR, function_for, kernel_for, registered
 from chalknet.engines.parameter_layout import LayerArrays, Matrix, NetworkArrays, ParameterLayout
 from chalknet.engines.scores import SoftmaxTerms, Targets
 from chalknet.network.activation import Activation
@@ -255,7 +255,8 @@ class ActivationKernel(InPlaceKernel):
     def __init__(self, layer: Layer, place: LayerArrays, values: Matrix) -> None:
         """Create the buffer of slopes."""
         super().__init__(layer, place, values)
-        self._function, self._scales = ACTIVATION_FUNCTIONS[layer.type], layer.type in PIECEWISE_LINEAR
+        self._function = function_for(ACTIVATION_FUNCTIONS, layer.type, "numpy", "reference")
+        self._scales = layer.type in PIECEWISE_LINEAR
         self._slope = np.empty_like(values)
         self._scratch = np.empty(values.shape, bool)
 

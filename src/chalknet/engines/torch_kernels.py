@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from chalknet.engines.kernels import PIECEWISE_LINEAR, registered
+from chalknet.engines.kernels import PIECEWISE_LINEAR, function_for, registered
 from chalknet.engines.scores import Targets
 from chalknet.engines.torch_device import TensorTypes
 from chalknet.engines.torch_layout import StackedArrays, StackedLayer
@@ -138,7 +138,7 @@ class ActivationKernel(Kernel):
     def forward(self, x: Tensor, arrays: StackedArrays, training: bool) -> Tensor:
         """Return the value of the activation."""
         name = self.layer.layer.type
-        function = ACTIVATION_FUNCTIONS[name]
+        function = function_for(ACTIVATION_FUNCTIONS, name, "torch", "numpy")
         if name in PIECEWISE_LINEAR or not self.types.differ:
             value, self._backward = function(x)
             return value

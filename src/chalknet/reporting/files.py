@@ -74,6 +74,12 @@ def refuse_foreign(folder: Path, stem: str, overwrite: bool = False) -> None:
             )
 
 
+def flags_of_title(title: str | None, author: str | None, date: str | None) -> list[str]:
+    """Return the flags that give a document this title, author and date."""
+    given = {"--title": title, "--author": author, "--date": date}
+    return [f"{flag}={value}" for flag, value in given.items() if value is not None]
+
+
 def repeat_folder(folder: Path) -> Path:
     """Return the folder that a document proposes for its repetition: a new one next to its own."""
     named = folder if folder.name not in ("", "..") else folder.resolve()

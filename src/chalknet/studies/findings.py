@@ -155,7 +155,7 @@ def required_sample_size(
 
     Seeds first: the fewest S with the present M. If no number up to `MAX_SEEDS` is enough, the fewest M with the
     present S, by normal quantiles; if the seeds alone use up the variance as well, each gets half of what is allowed.
-    The variances are estimates, so the result tells the order of a study's size and no more.
+    The variances are estimates, so the sizes are rough.
 
     Args:
         difference: from `difference`.

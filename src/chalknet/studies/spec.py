@@ -417,7 +417,8 @@ def _check_seeds(spec: StudySpec) -> None:
         )
     if training.ensemble > 1:
         raise ConfigError(
-            f"a study trains each network from its own seed, so ensemble {training.ensemble} has no place."
+            f"a run of a study is one network, so ensemble must be 1, got {training.ensemble}. Leave it out "
+            "(--ensemble), or average the networks of one configuration with chalknet train."
         )
     if spec.search is not None and spec.sample is not None:
         raise ConfigError("a search and a sample of the grid both choose the configurations. Give one of them.")

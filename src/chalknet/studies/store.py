@@ -128,18 +128,18 @@ class TimeLimit:
 class Store:
     """A connection to a study's store, for use in one thread.
 
-    `Store.create(folder)` opens the store and creates it if there is none; `Store.read(folder)`
+    `Store.open_or_create(folder)` creates the store if there is none. `Store.read(folder)`
     opens it read-only. A method that changes something is one transaction.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, limit: TimeLimit) -> None:
-        """Wrap a connection; use `create` or `read` instead."""
+        """Wrap a connection; use `open_or_create` or `read` instead."""
         self.path = path
         self._db, self._limit = connection, limit
         self._observer = LeaseObserver()
 
     @classmethod
-    def create(cls, folder: Path) -> Store:
+    def open_or_create(cls, folder: Path) -> Store:
         """Open the store of a folder, and create it if there is none.
 
         Raises:
@@ -153,7 +153,7 @@ class Store:
         """Open the store of a folder for reading, while others may write.
 
         Raises:
-            StoreError: there is no store, or as `create`.
+            StoreError: there is no store, or as `open_or_create`.
         """
         path = folder / STORE_FILE
         if not path.is_file() or not path.stat().st_size:

@@ -103,9 +103,9 @@ def _scores(ensemble: Ensemble, data: Dataset, index: Any) -> Scores | None:
 
 def _mean_record(records: list[EpochRecord]) -> EpochRecord:
     means: dict[str, Scores | None] = {}
-    for part in SPLITS:
-        scores = [one for record in records if (one := record.scores(part)) is not None]
-        means[part] = (
+    for split in SPLITS:
+        scores = [one for record in records if (one := record.scores(split)) is not None]
+        means[split] = (
             Scores(**{name: fmean(getattr(one, name) for one in scores) for name in MEASURES}) if scores else None
         )
     train = means["train"]

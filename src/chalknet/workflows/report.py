@@ -16,7 +16,7 @@ from chalknet.data.open_data import open_data
 from chalknet.errors import ChalknetError, StoreError
 from chalknet.machine.facts import machine_facts
 from chalknet.reporting.documents import report_document, with_title_page
-from chalknet.reporting.files import WrittenDocument, refuse_foreign, repeat_folder, write_document
+from chalknet.reporting.files import WrittenDocument, flags_of_title, refuse_foreign, repeat_folder, write_document
 from chalknet.reporting.markup import escape
 from chalknet.reporting.report_data import ReportData, collect_report_data
 from chalknet.studies.results_reader import read_results
@@ -72,13 +72,14 @@ def report(
     if not any((place / name).is_file() for name in (SUMMARY_FILE, STORE_FILE)):
         raise StoreError(f"{place}: holds neither a finished run ({SUMMARY_FILE}) nor a study ({STORE_FILE}).")
     refuse_foreign(target, STEM, overwrite)
-    report_data = _collect_report_data(place, None if data is None else str(data))
+    title_flags = flags_of_title(title, author, date)
+    report_data = _collect_report_data(place, None if data is None else str(data), title_flags)
     document = with_title_page(report_document(report_data), title, author, date)
     write_document(document, target, STEM)
     return Report(target, report_data.results, document, STEM)
 
 
-def _collect_report_data(folder: Path, source: str | None) -> ReportData:
+def _collect_report_data(folder: Path, source: str | None, title_flags: list[str]) -> ReportData:
     """Return everything that the report of a folder shows."""
     machine = {"chalknet": __version__, **machine_facts()}
     if (folder / SUMMARY_FILE).is_file():
@@ -95,7 +96,7 @@ def _collect_report_data(folder: Path, source: str | None) -> ReportData:
             "network": load_model(folder / MODEL_FILE),
             "commands": _commands(
                 ["train", "--config", str(folder / "config.toml"), "--out", str(repeat_folder(folder))],
-                ["report", str(repeat_folder(folder))],
+                ["report", str(repeat_folder(folder)), *title_flags],
             ),
         }
         return collect_report_data(results, machine, name=folder.resolve().name, **found, **more)
@@ -104,9 +105,10 @@ def _collect_report_data(folder: Path, source: str | None) -> ReportData:
     return collect_report_data(
         results,
         machine,
-        commands=_commands(["study", "--config", specification, "--out", repeated], ["report", repeated]),
+        commands=_commands(["study", "--config", specification, "--out", repeated], ["report", repeated, *title_flags]),
         command_with_seeds=lambda n: _commands(
-            ["study", "--config", specification, "--seeds", str(n), "--out", str(folder)], ["report", str(folder)]
+            ["study", "--config", specification, "--seeds", str(n), "--out", str(folder)],
+            ["report", str(folder), *title_flags],
         ),
         **_samples(results.spec, results.spec.data, source),
     )

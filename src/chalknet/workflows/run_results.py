@@ -85,18 +85,18 @@ def ensemble_result(
     if run.recipe.training.ensemble == 1:
         return None
     network = load_model(run.folder / MODEL_FILE)
-    scores = {part: values for part, values in run.summary.kept.items() if values is not None}
+    scores = {split: values for split, values in run.summary.kept.items() if values is not None}
     run_results = list(results.finished_runs(results.configurations[0]).values())
     predictions, gains = {}, {}
-    for part, own in scores.items():
-        each = [one.accuracy for result in run_results if (one := result.kept.scores(part)) is not None]
-        gains[part] = Interval(own.accuracy - fmean(each), math.nan, math.nan, LEVEL)
-        found = _predictions(network, data, splits, part) if part != "train" else None
+    for split, own in scores.items():
+        each = [one.accuracy for result in run_results if (one := result.kept.scores(split)) is not None]
+        gains[split] = Interval(own.accuracy - fmean(each), math.nan, math.nan, LEVEL)
+        found = _predictions(network, data, splits, split) if split != "train" else None
         if found is not None:
-            predictions[part] = found
-            members = [answers.correct for result in run_results if (answers := result.predictions(part)) is not None]
+            predictions[split] = found
+            members = [answers.correct for result in run_results if (answers := result.predictions(split)) is not None]
             if len(found.labels) > 1:
-                gains[part] = gain_of_averaging(found.correct, np.stack(members), LEVEL)
+                gains[split] = gain_of_averaging(found.correct, np.stack(members), LEVEL)
     return EnsembleResult(scores, predictions, gains)
 
 
@@ -105,9 +105,9 @@ def spec_of_run(run: FinishedRun) -> StudySpec:
     recipe: Recipe = run.recipe
     vary = ("init", "order") if recipe.training.batch_seed == SAME_AS_SEED else ("init",)
     # A specification cannot hold index arrays, so another method stands in for them.
-    split = "writeup" if recipe.split.split == CUSTOM_SPLIT else recipe.split.split
+    split_rule = "writeup" if recipe.split.split == CUSTOM_SPLIT else recipe.split.split
     training = replace(recipe.training, seed=0, ensemble=1)
-    plain = replace(recipe, training=training, split=replace(recipe.split, split=split))
+    plain = replace(recipe, training=training, split=replace(recipe.split, split=split_rule))
     n_networks, first = recipe.training.ensemble, recipe.training.seed
     return StudySpec(plain, seeds=n_networks, first_seed=first, seeds_vary=vary, data=run.data)
 
@@ -130,12 +130,12 @@ def _run_result(run: FinishedRun, data: Dataset | None, splits: Splits | None) -
 
 
 def _predictions(
-    network: Classifier, data: Dataset | None, splits: Splits | None, part: str
+    network: Classifier, data: Dataset | None, splits: Splits | None, split: str
 ) -> LabeledPredictions | None:
     """Return the predictions for a split, or None if it is empty or its samples are missing."""
-    if data is None or splits is None or not len(splits.named()[part]):
+    if data is None or splits is None or not len(splits.named()[split]):
         return None
-    index = splits.named()[part]
+    index = splits.named()[split]
     with one_blas_thread():
         probabilities = network.predict_proba(data.inputs[index])
     rows = np.arange(len(index))

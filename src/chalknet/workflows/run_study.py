@@ -79,7 +79,7 @@ def run_study(
     spec = replace(spec, data=samples.origin or DataConfig(samples.source, samples.sha256))
     with (
         new_folder(folder),
-        Store.create(folder) as store,
+        Store.open_or_create(folder) as store,
         WorkQueue(store, spec, samples, retry_failed=retry_failed, make_plan=make_plan, on_plan=on_plan) as queue,
     ):
         _write_spec(spec, folder)

@@ -51,7 +51,7 @@ class StoppingResult:
         if point.epoch.value == point.n_epochs:
             return text + ". That is the last epoch: training longer may still improve it."
         text += f". Training until epoch {point.n_epochs} changed accuracy by "
-        return text + f"{', '.join(_gain(point, part) for part in point.accuracy_at_best)}."
+        return text + f"{', '.join(_gain(point, split) for split in point.accuracy_at_best)}."
 
 
 def find_stopping(folder: str | Path, monitor: str = "valid_loss") -> tuple[StoppingResult, ...]:
@@ -83,9 +83,9 @@ def find_stopping(folder: str | Path, monitor: str = "valid_loss") -> tuple[Stop
     )
 
 
-def _gain(point: StoppingPoint, part: str) -> str:
-    text = f"{points(point.gain(part))} points in {SPLIT_NAMES[part]}"
-    if part == "valid" and not np.isnan(point.valid_gain.low):
+def _gain(point: StoppingPoint, split: str) -> str:
+    text = f"{points(point.gain(split))} points in {SPLIT_NAMES[split]}"
+    if split == "valid" and not np.isnan(point.valid_gain.low):
         text += f" (95 % interval {points(point.valid_gain.low)} to {points(point.valid_gain.high)})"
     return text
 

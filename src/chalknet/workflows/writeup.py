@@ -15,7 +15,7 @@ from chalknet.data.load import load_data
 from chalknet.errors import ConfigError
 from chalknet.machine.facts import machine_facts
 from chalknet.reporting.documents import with_title_page, writeup_document
-from chalknet.reporting.files import WrittenDocument, refuse_foreign, repeat_folder, write_document
+from chalknet.reporting.files import WrittenDocument, flags_of_title, refuse_foreign, repeat_folder, write_document
 from chalknet.reporting.report_data import collect_report_data
 from chalknet.reporting.sections.learning import learning_configuration
 from chalknet.studies.configurations import value_text
@@ -129,6 +129,7 @@ def writeup(
         on_progress=lambda progress: notify(WriteupProgress("study", progress)),
     )
     notify(WriteupProgress("document"))
+    flags = [*(["--quick"] if quick else []), *flags_of_title(title, author, date)]
     report_data = collect_report_data(
         results,
         {"chalknet": __version__, **machine_facts()},
@@ -136,8 +137,8 @@ def writeup(
         splits=splits,
         audit=found,
         is_quick=quick,
-        commands=_repeat_commands(spec, data, folder, quick),
-        command_with_seeds=lambda n: _command(spec, data, folder, quick, n),
+        commands=_repeat_commands(spec, data, folder, flags),
+        command_with_seeds=lambda n: _command(spec, data, folder, flags, n),
     )
     # Check the derivatives of the network whose training the document shows in full, with its first seed. If
     # no training is finished, check those of the first configuration.
@@ -154,18 +155,18 @@ def writeup(
     return Writeup(folder, results, document, STEM)
 
 
-def _repeat_commands(spec: StudySpec, data: Dataset, folder: Path, quick: bool) -> str:
+def _repeat_commands(spec: StudySpec, data: Dataset, folder: Path, flags: list[str]) -> str:
     """Return the commands that repeat the write-up, and its study alone, in a new folder."""
     repeated = repeat_folder(folder)
     specification = folder / STUDY_FOLDER / "study.toml"
     study_words = ["chalknet", "study", "--config", str(specification), "--out", str(repeated / STUDY_FOLDER)]
-    return f"{_command(spec, data, repeated, quick, spec.seeds)}\n{shlex.join(study_words)}"
+    return f"{_command(spec, data, repeated, flags, spec.seeds)}\n{shlex.join(study_words)}"
 
 
-def _command(spec: StudySpec, data: Dataset, folder: Path, quick: bool, seeds: int) -> str:
+def _command(spec: StudySpec, data: Dataset, folder: Path, flags: list[str], seeds: int) -> str:
     """Return the command of this write-up with so many seeds into a folder, without settings that are defaults."""
-    usual = resolve_writeup(quick=quick)
-    words = ["chalknet", "writeup", "--data", data.source, "--seeds", str(seeds), *(["--quick"] if quick else [])]
+    usual = resolve_writeup(quick="--quick" in flags)
+    words = ["chalknet", "writeup", "--data", data.source, "--seeds", str(seeds), *flags]
     if spec.vary != usual.vary:
         words += ["--hidden", ",".join(value_text(value) for value in value_list(*spec.vary[0], spec.recipe))]
     for name, flag in FLAGS.items():

@@ -186,7 +186,7 @@ class WorkQueue:
     def _send_heartbeats(self) -> None:
         """Send heartbeats, whatever this process is busy with; runs in a thread."""
         while not self._is_over.wait(HEARTBEAT_SECONDS):
-            with suppress(ChalknetError), Store.create(self.folder) as store:
+            with suppress(ChalknetError), Store.open_or_create(self.folder) as store:
                 store.heartbeat(self.lease)
 
     def claim(self) -> Job:
