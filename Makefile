@@ -1,4 +1,4 @@
-# The chores of this project. `make help` lists them.
+# The targets of this project. `make help` lists them.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -10,10 +10,10 @@ ALL_CORES := -n logical --dist worksteal
 .DEFAULT_GOAL := help
 .PHONY: help run quick test test-slow test-extras test-ray test-pythons format lint types docs docs-check benchmark-docs wheel clean
 
-help: ## list the chores
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1 | /' | column -t -s '|'
 
-run: $(INSTALLED) ## make the course write-up on the built-in letters, some minutes, and print where it is
+run: $(INSTALLED) ## make the course write-up on the built-in letters (a few minutes), and print where it is
 	$(BIN)/chalknet writeup
 
 quick: $(INSTALLED) ## the same in its quick form, in less than a minute
