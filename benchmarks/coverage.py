@@ -343,7 +343,8 @@ def paragraph(*pieces: str) -> list[str]:
 def summary(rows: list[dict[str, Any]]) -> list[str]:
     """Return a table with the range of each column by number of seeds, and the count outside the band."""
     lines = [
-        "| seeds | configuration: range, outside band | equal configurations | unequal configurations | "
+        f"| seeds | configuration: range, outside {BAND[0]:.0f} to {BAND[1]:.0f} % "
+        "| equal configurations | unequal configurations | "
         "significantly different: highest, above 6 % |",
         "|---|---|---|---|---|",
     ]
@@ -389,7 +390,7 @@ def normal_lines(result: dict[str, Any]) -> list[str]:
             f"Lowest and highest coverage with normal effects and very many images ({stored['draws']:,} draws per",
             "setting). The variance of seeds is 0 to 100 times that of images. The residual variance is 0 to 50 % of",
             "the variance of images for a configuration, and 30 to 100 % for a difference. In a difference, 50 to",
-            "100 % of the variance of seeds is in one configuration. The two constants of section 2 were chosen by",
+            "100 % of the variance of seeds is in one configuration. The two constants of section 2 were chosen with",
             "this table:",
         ),
         "",
@@ -431,7 +432,7 @@ def optimism_lines(result: dict[str, Any]) -> list[str]:
     return [
         *paragraph(
             "Optimism of choosing the best of four configurations by validation accuracy, in points. There are 1,000",
-            "graded images; the best configuration has accuracy 0.92, each next one is lower by the step, and the",
+            "graded images. The best configuration has accuracy 0.92, each next one is lower by the step, and the",
             f"spread of the seeds is 1. Means over {stored['trials']:,} studies: how much the accuracy of the chosen",
             "configuration exceeds its true accuracy, and the estimate of `choice_optimism`.",
         ),

@@ -114,11 +114,11 @@ def table(result: dict[str, Any]) -> str:
         f"Percentages of {result['trials']:,} configurations with {N_EPOCHS} epochs and {N_IMAGES} images, measured",
         f"in {result['seconds']:.0f} s with NumPy {result['machine']['numpy']}.",
         "",
-        "| seeds | images | seeds move by | rise found | interval above 0 | found if chosen on the same losses "
+        "| seeds | images | fluctuation of seeds | rise found | interval above 0 | found if chosen on the same losses "
         f"| found for a true rise of {100 * RISE:.0f} % |",
         "|---|---|---|---|---|---|---|",
     ]
-    ways = {"none": "nothing", "anew": "each epoch anew", "walk": "a walk"}
+    ways = {"none": "none", "anew": "independent per epoch", "walk": "random walk"}
     for row in result["settings"]:
         size = f"{100 * row['of_seeds']:.0f} %, " if row["of_seeds"] else ""
         cells = [str(row["n_seeds"]), "shared" if row["shared_images"] else "own", f"{size}{ways[row['moves']]}"]

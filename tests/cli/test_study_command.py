@@ -47,7 +47,9 @@ def test_a_study_prints_its_runs_and_then_the_table(letters, capsys):
     printed = capsys.readouterr()
     lines = [line for line in printed.err.splitlines() if line.startswith("runs ")]
     assert len(lines) == 8
-    assert re.match(r"runs 8/8  hidden=\d, learning_rate=\S+, seed \d  valid \d+\.\d %  \d+\.\d s  0:00 left", lines[-1])
+    assert re.match(
+        r"runs 8/8  hidden=\d, learning_rate=\S+, seed \d  valid \d+\.\d %  \d+\.\d s  0:00 left", lines[-1]
+    )
     assert "over seeds 0, 1 (init and order vary)" in printed.out
     assert re.search(r"\nhidden=4, learning_rate=0\.001 +2/2 +\d+\.\d\d ± \d+\.\d\d +\d+\.\d\d +\d+\.\d\d", printed.out)
     assert "8 of 8 runs done\nbest on the validation split: hidden=" in printed.out
