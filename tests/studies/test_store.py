@@ -17,7 +17,15 @@ from studies.small_studies import RECIPE, runs_of, spec_of, trained
 from chalknet.errors import DataError, OutputError, StoreError
 from chalknet.studies import lease as lease_module
 from chalknet.studies import store as store_module
-from chalknet.studies.lease import STALE_SECONDS, Lease, LeaseObserver, end_lease, new_lease, this_host
+from chalknet.studies.lease import (
+    ABANDONED_SECONDS,
+    STALE_SECONDS,
+    Lease,
+    LeaseObserver,
+    end_lease,
+    new_lease,
+    this_host,
+)
 from chalknet.studies.results_reader import read_results
 from chalknet.studies.run_output import RunOutput, record_from
 from chalknet.studies.runner.scheduler import data_facts
@@ -206,6 +214,18 @@ def test_remote_lease_is_alive_while_its_heartbeat_changes(store, monkeypatch):
         assert store.release_dead() == 0
     now += 0.1
     assert store.release_dead() == 1
+
+
+def test_reader_sees_runs_from_before_a_reboot_as_todo(store, tmp_path, monkeypatch):
+    theirs = Lease("theirs", f"{this_host()} before the reboot", os.getpid(), "1")
+    store.heartbeat(theirs)
+    key = store.claim(theirs)
+    for later, status in ((STALE_SECONDS, "running"), (ABANDONED_SECONDS + 1, "todo")):
+        with monkeypatch.context() as changed, Store.read(tmp_path) as reader:
+            now = time.time() + later
+            changed.setattr(lease_module.time, "time", lambda now=now: now)
+            assert reader.statuses()[key] == status
+    assert store.release_dead() == 0  # a scheduler does not trust clocks, and waits for a heartbeat
 
 
 def test_ended_lease_of_this_process_is_dead():

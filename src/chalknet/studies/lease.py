@@ -11,11 +11,15 @@ from pathlib import Path
 from uuid import uuid4
 
 HEARTBEAT_SECONDS = 2.0  # time between two heartbeats
-# A process on another machine counts as dead after this time without a new heartbeat.
+# A process in another container or on another machine counts as dead after this time without a new
+# heartbeat.
 STALE_SECONDS = 6.0
+# A reader cannot wait for a heartbeat. It counts a process elsewhere as dead if its last heartbeat is
+# older than this by the clock.
+ABANDONED_SECONDS = 60.0
 
-# Ids of the leases that this process holds. A process that ends one study and runs another must not
-# take its own old lease for alive, although the process with that number is.
+# Ids of the leases that this process holds. After a process has ended one study and started another,
+# its process number alone would say that its old lease is still held.
 _held: set[str] = set()
 
 
@@ -52,8 +56,8 @@ def end_lease(lease: Lease) -> None:
 class LeaseObserver:
     """Decides whether the holder of a lease is alive.
 
-    On this host it looks at the process. On another host it looks at heartbeats: a heartbeat only
-    has to change, and the time since its last change is measured with this host's clock, since the
+    On this host it looks at the process. On another host it looks at heartbeats. It counts the time
+    since it saw the heartbeat change and does not compare the heartbeat with the clock, because the
     clocks of machines differ.
     """
 
@@ -62,8 +66,11 @@ class LeaseObserver:
         self._seen: dict[str, tuple[float, float]] = {}
 
     def is_alive(self, lease: Lease, heartbeat: float) -> bool:
-        """Return whether the holder of a lease may be at work, given its last heartbeat."""
-        if lease.host != this_host() or os.name != "posix":
+        """Return whether the holder of a lease may still be alive, given its last heartbeat.
+
+        A lease of another host counts as alive when it is seen for the first time.
+        """
+        if not _is_on_this_host(lease):
             value, since = self._seen.get(lease.id, (None, 0.0))
             if value != heartbeat:
                 self._seen[lease.id] = heartbeat, time.monotonic()
@@ -72,6 +79,20 @@ class LeaseObserver:
         if lease.pid == os.getpid() and lease.started == (_start_time(lease.pid) or ""):
             return lease.id in _held
         return _is_running(lease.pid, lease.started)
+
+    def looks_alive(self, lease: Lease, heartbeat: float) -> bool:
+        """Return the same for a reader that looks only once.
+
+        A holder on another host counts as dead if its last heartbeat is older than
+        ABANDONED_SECONDS. This also finds leases from before a reboot.
+        """
+        is_recent = time.time() - heartbeat <= ABANDONED_SECONDS
+        return self.is_alive(lease, heartbeat) and (is_recent or _is_on_this_host(lease))
+
+
+def _is_on_this_host(lease: Lease) -> bool:
+    """Return whether the process of a lease can be looked up by its number."""
+    return lease.host == this_host() and os.name == "posix"
 
 
 @cache

@@ -412,10 +412,10 @@ class Store:
     def statuses(self) -> dict[tuple[str, int], str]:
         """Return the status of every run.
 
-        A run whose process is dead counts as "todo", even before its lease is released. So a
-        reader, which cannot write, sees the same as the next scheduler.
+        A run whose process is dead counts as "todo", even before its lease is released, because a
+        reader cannot release it. `LeaseObserver.looks_alive` says which processes are dead.
         """
-        dead = {lease.id for lease, heartbeat in self.leases() if not self._observer.is_alive(lease, heartbeat)}
+        dead = {lease.id for lease, heartbeat in self.leases() if not self._observer.looks_alive(lease, heartbeat)}
         rows = self._rows("SELECT cell, seed, status, ifnull(owner, '') FROM units", (str, int, str, str))
         return {
             (key, seed): "todo" if status == "running" and owner in dead else status
