@@ -242,9 +242,7 @@ def incomplete_table(report_data: ReportData) -> Table:
             rows.append(
                 (config.label, *(str(statuses.count(status)) for status in ("done", "running", "todo", "failed")))
             )
-    return Table(
-        "Incomplete configurations", ("configuration", "finished", "running", "not started", "failed"), tuple(rows)
-    )
+    return Table("Incomplete configurations", ("configuration", "finished", "running", "to do", "failed"), tuple(rows))
 
 
 def configuration_head(report_data: ReportData) -> str:

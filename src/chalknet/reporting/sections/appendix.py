@@ -49,7 +49,7 @@ def status_blocks(report_data: ReportData) -> list[Block]:
         configurations = count_of(len(results.configurations), "configuration")
         each = f"{configurations}, {count_of(report_data.n_seeds, 'seed')} each"
         return [Paragraph(f"{'All ' if total > 1 else ''}{count_of(total, 'run')} finished ({each}).")]
-    words = {"running": "running", "failed": "failed", "todo": "not started"}
+    words = {"running": "running", "failed": "failed", "todo": "to do"}
     rest = listed([f"{counts[status]:,} {word}" for status, word in words.items() if counts[status]])
     blocks: list[Block] = [
         Note(
