@@ -205,7 +205,7 @@ def test_checkpoint_stays_until_the_output_is_stored(tmp_path, settings):
             found.append(len(list((tmp_path / "unfinished").glob("*.safetensors"))))
             return super().fail(*ended)
 
-    with Watched.create(tmp_path) as store, WorkQueue(store, spec, DATA) as work:
+    with Watched.open_or_create(tmp_path) as store, WorkQueue(store, spec, DATA) as work:
         Scheduler(work, Pool(1, [])).run()
     assert found == [1]
     assert not (tmp_path / "unfinished").exists()
@@ -231,3 +231,42 @@ def test_empty_checkpoint_folder_is_removed(tmp_path):
     with checkpoint_folder(tmp_path) as folder:
         (folder / "run").touch()
     assert folder.exists()
+
+
+def test_temporaries_of_a_killed_writer_are_removed(tmp_path):
+    spec = spec_of("hidden=4", seeds=1)
+    (run,) = runs_of(spec)
+    name, left = checkpoint_path(tmp_path, run).name, []
+    for folder in ("unfinished", "models"):
+        (tmp_path / folder).mkdir()
+        left.append(tmp_path / folder / f".{name}.abcd_123")  # as a kill between steps 1 and 3 of `atomic` leaves it
+        left[-1].write_bytes(b"half")
+    with Store.open_or_create(tmp_path) as store, WorkQueue(store, spec, DATA) as work:
+        Scheduler(work, Pool(1, [])).run()
+    assert not any(path.exists() for path in left)
+    assert not (tmp_path / "unfinished").exists()
+
+
+def test_resuming_removes_the_temporaries_of_its_checkpoint(folder, run):
+    stopped(folder, run)
+    left = folder / f".{checkpoint_path(folder, run).name}.abcd_123"
+    left.write_bytes(b"half")
+    assert epochs_of(folder, run) == [5, 6, 7, 8]
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("has_lease", [True, False])
+def test_checkpoint_of_a_run_that_another_process_has_stays(tmp_path, has_lease):
+    spec = spec_of("hidden=4", seeds=1)
+    with (
+        Store.open_or_create(tmp_path) as store,
+        WorkQueue(store, spec, DATA) as work,
+        checkpoint_folder(tmp_path) as at,
+    ):
+        (run,) = work.claim()
+        path = checkpoint_path(at, run)
+        path.touch()
+        if not has_lease:
+            store.release(work.lease)
+        work.fail(run, "loss became nan")
+        assert path.exists() != has_lease

@@ -9,8 +9,9 @@ Every file of chalknet is written in four steps, and the order matters:
 3. Rename it to its final name, which replaces an older file in one step.
 4. `fsync` the folder, so that the rename itself survives a power failure.
 
-A process killed before step 3 leaves the old file and a temporary one, which `remove_temporaries`
-deletes when the next process starts in that folder.
+A process killed before step 3 leaves the old file and a temporary one. Run folders and the folders of
+a study's models and checkpoints call `remove_temporaries` before they write the same file again.
+Elsewhere the temporary file stays.
 """
 
 from __future__ import annotations

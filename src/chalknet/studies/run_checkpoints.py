@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from chalknet.artifacts.atomic import refuse_link
+from chalknet.artifacts.atomic import refuse_link, remove_temporaries
 from chalknet.errors import OutputError, StoppedError
 from chalknet.studies.configurations import RunKey
 
@@ -106,12 +106,14 @@ def run_lock(path: Path, must_stop: StopRequest) -> Iterator[None]:
                 time.sleep(0.05)
             except OSError:  # the file system has no locks
                 break
+        remove_temporaries(path.parent, [path.name])
         yield
 
 
 def clear_checkpoint(study: Path, run: RunKey) -> None:
-    """Delete the checkpoint of a run that has ended."""
+    """Delete the checkpoint of a run that has ended, with temporary files of killed workers."""
     path = checkpoint_path(study / CHECKPOINT_FOLDER, run)
+    remove_temporaries(path.parent, [path.name])
     for one in (path, path.with_suffix(".lock")):
         with suppress(OSError):
             one.unlink(missing_ok=True)

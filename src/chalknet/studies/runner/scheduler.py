@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from chalknet.artifacts.atomic import new_folder, refuse_link, write_bytes
+from chalknet.artifacts.atomic import new_folder, refuse_link, remove_temporaries, write_bytes
 from chalknet.data.dataset import Dataset
 from chalknet.errors import ChalknetError
 from chalknet.studies.configurations import Configuration, RunKey
@@ -232,6 +232,7 @@ class WorkQueue:
             path = self.folder / model_name(run.configuration, run.seed)
             refuse_link(path.parent)
             with new_folder(path.parent):
+                remove_temporaries(path.parent, [path.name])
                 write_bytes(path, output.model)
         if self._store.complete(run, self.lease, output):
             clear_checkpoint(self.folder, run)
@@ -239,9 +240,12 @@ class WorkQueue:
         return RunEvent(run, output.record["seconds"], None if scores is None else scores.accuracy)
 
     def fail(self, run: RunKey, error: str) -> RunEvent:
-        """Record the error of a failed run, and delete its checkpoint."""
-        self._store.fail(run, self.lease, error)
-        clear_checkpoint(self.folder, run)  # from its checkpoint it would fail again
+        """Record the error of a failed run, and delete its checkpoint.
+
+        If another process has the run by now, nothing changes.
+        """
+        if self._store.fail(run, self.lease, error):
+            clear_checkpoint(self.folder, run)  # from its checkpoint it would fail again
         return RunEvent(run, error=error)
 
     def record_crash(self, run: RunKey, reason: str) -> RunEvent:
