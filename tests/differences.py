@@ -13,6 +13,6 @@ def directional_gap(function, x, gradient, seed):
     direction /= np.linalg.norm(direction)
     ahead, behind = function(x + STEP * direction), function(x - STEP * direction)
     numeric = (ahead - behind) / (2 * STEP)
-    # Rounding of the two values (they come from numbers of size 1) over the step: below this a difference says nothing.
+    # The rounding error of the difference: that of the two values, which come from numbers of size 1, over the step.
     floor = 1e1 * np.finfo(np.float64).eps * max(abs(ahead), abs(behind), 1.0) / STEP
     return abs(float((gradient * direction).sum()) - numeric) / (np.linalg.norm(gradient) + floor / 1e-7)

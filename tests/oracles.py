@@ -1,6 +1,6 @@
 """Independent implementations to test against: the write-up and the chain rule, without chalknet.
 
-`retold_writeup` follows the description of the write-up in plain NumPy. The others are plain loops.
+`train_as_in_writeup` follows the description of the write-up in plain NumPy. The others are plain loops.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 TINY = 1e-20
 
 
-def retold_average_ce(target, prediction):
+def writeup_average_ce(target, prediction):
     """Return the write-up's averageCE, which it calls as averageCE(prediction, target)."""
     return -(target * np.log(prediction + TINY)).sum(axis=1).mean()
 
 
-def retold_writeup(images, labels, n_hidden, n_epochs, seed, n_train, n_valid):
+def train_as_in_writeup(images, labels, n_hidden, n_epochs, seed, n_train, n_valid):
     """Train as the write-up describes; return one row per epoch, as in history.csv without seconds."""
     np.random.seed(521)
     index = np.arange(len(images))
@@ -48,7 +48,7 @@ def retold_writeup(images, labels, n_hidden, n_epochs, seed, n_train, n_valid):
         shifted = o - o.max(axis=1)[:, None]
         true_loss = (np.log(np.exp(shifted).sum(axis=1)) - (shifted * t).sum(axis=1)).mean()
         right = (p.argmax(axis=1) == t.argmax(axis=1)).mean()
-        return true_loss, right, retold_average_ce(p, t)
+        return true_loss, right, writeup_average_ce(p, t)
 
     rows = []
     x, t = sets[0]

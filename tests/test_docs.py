@@ -52,7 +52,7 @@ def test_every_function_of_network_cites_its_formula():
 def test_every_formula_is_cited_somewhere():
     everything = "".join(file.read_text(encoding="utf-8") for file in SOURCE.rglob("*.py"))
     ranges = everything.replace("N1 to N4", "N1, N2, N3, N4")
-    assert set(LABELS) - cited_labels(ranges) <= {"S4", "L1", "L3"}  # steps on the way, computed by nobody
+    assert set(LABELS) - cited_labels(ranges) <= {"S4", "L3"}  # steps of a derivation that no code computes
 
 
 @pytest.mark.parametrize("name", sorted(SECTION_OF_FIELD))

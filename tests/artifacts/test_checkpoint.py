@@ -1,4 +1,4 @@
-"""Checkpoints: what is written reads back, and training goes on from it with the same bits."""
+"""Checkpoints: what is written reads back, and training resumes from it with bit-identical results."""
 
 from __future__ import annotations
 

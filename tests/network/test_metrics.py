@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 from hypothesis import given
-from oracles import loop_cross_entropy, retold_average_ce
+from oracles import loop_cross_entropy, writeup_average_ce
 from strategies import logits_and_labels
 
 from chalknet.errors import ShapeError
@@ -40,7 +40,7 @@ def test_printed_loss_equals_the_writeups_swapped_call(case):
     probabilities = softmax(logits)[0]
     one_hot = np.eye(logits.shape[1])[labels]
     assert printed_loss(probabilities, labels) == pytest.approx(
-        retold_average_ce(probabilities, one_hot), rel=1e-9, abs=1e-12
+        writeup_average_ce(probabilities, one_hot), rel=1e-9, abs=1e-12
     )
 
 

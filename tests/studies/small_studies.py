@@ -11,10 +11,10 @@ from conftest import made_images
 from chalknet.config import Recipe
 from chalknet.records import EpochRecord
 from chalknet.studies.configurations import RunKey
-from chalknet.studies.run_training import train_run
 from chalknet.studies.runner.worker import train_job
 from chalknet.studies.search_space import grid_configurations
 from chalknet.studies.spec import StudySpec, parse_vary
+from chalknet.studies.study_training import train_run
 
 RECIPE = Recipe().with_settings(train_size=160, valid_size=40, epochs=3, learning_rate=1e-4)
 
@@ -65,7 +65,7 @@ class Pool:
 
     def submit(self, worker, message):
         self.submitted.append((worker.kind, message["runs"][0]["seed"]))
-        if worker.kind == "dies":
+        if worker.kind == "crashes":
             self.inbox.put((worker, None, b""))
         else:
             train_job(message, made_images(240, seed=0), lambda sent, content: self.inbox.put((worker, sent, content)))

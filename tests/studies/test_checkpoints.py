@@ -1,4 +1,4 @@
-"""A run whose worker was killed resumes from its checkpoint with the same bits."""
+"""A run whose worker was killed resumes from its checkpoint, with bit-identical results."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from studies.small_studies import RECIPE, Pool, runs_of, spec_of
 
 from chalknet.artifacts.checkpoint import CheckpointSchedule
 from chalknet.errors import OutputError, StoppedError
-from chalknet.studies import run_checkpoints, run_training
+from chalknet.studies import run_checkpoints, study_training
 from chalknet.studies.run_checkpoints import StopRequest, checkpoint_folder, checkpoint_path, run_lock
 from chalknet.studies.run_output import output_from
-from chalknet.studies.run_training import train_run, train_stack
 from chalknet.studies.runner.protocol import job_message
 from chalknet.studies.runner.scheduler import Scheduler, WorkQueue
 from chalknet.studies.runner.worker import train_job
 from chalknet.studies.store import Store
+from chalknet.studies.study_training import train_run, train_stack
 
 DATA = made_images(240, seed=0)
 HOW = {"threads": 1, "concurrency": "one at a time"}
@@ -29,7 +29,7 @@ HOW = {"threads": 1, "concurrency": "one at a time"}
 
 @pytest.fixture(autouse=True)
 def after_every_epoch(monkeypatch):
-    monkeypatch.setattr(run_training, "CheckpointSchedule", partial(CheckpointSchedule, 0.0))
+    monkeypatch.setattr(study_training, "CheckpointSchedule", partial(CheckpointSchedule, 0.0))
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def run():
     return runs_of(spec_of("hidden=4", recipe=recipe, seeds=1))[0]
 
 
-def dies_at(epoch):
+def interrupt_after(epoch):
     def on_epoch(record):
         if record.epoch == epoch:
             raise KeyboardInterrupt
@@ -47,7 +47,7 @@ def dies_at(epoch):
 
 
 class After(StopRequest):
-    """Stops a worker when it has asked so often."""
+    """A request that stops a worker at its n-th call."""
 
     def __init__(self, n):
         super().__init__()
@@ -70,7 +70,7 @@ def folder(tmp_path):
 
 def stopped(folder, run, data=DATA):
     with pytest.raises(KeyboardInterrupt):
-        train_run(data, run, **HOW, checkpoints=folder, on_epoch=dies_at(5))
+        train_run(data, run, **HOW, checkpoints=folder, on_epoch=interrupt_after(5))
 
 
 def epochs_of(folder, run, data=DATA):
@@ -80,7 +80,7 @@ def epochs_of(folder, run, data=DATA):
     return seen
 
 
-def test_resumed_run_has_the_same_bits(folder, run):
+def test_resumed_run_is_bit_identical(folder, run):
     whole = train_run(DATA, run, **HOW)
     stopped(folder, run)
     assert len(list(folder.glob("*.safetensors"))) == 1
@@ -115,7 +115,7 @@ def test_checkpoint_of_other_data_split_or_recipe_is_ignored(folder, run):
 
 
 def test_stopped_run_finishes_and_saves_its_epoch(folder, run, monkeypatch):
-    monkeypatch.setattr(run_training, "CheckpointSchedule", partial(CheckpointSchedule, 1e9))
+    monkeypatch.setattr(study_training, "CheckpointSchedule", partial(CheckpointSchedule, 1e9))
     with pytest.raises(StoppedError):
         train_run(DATA, run, **HOW, checkpoints=folder, must_stop=After(3))
     assert epochs_of(folder, run) == [4, 5, 6, 7, 8]
@@ -130,9 +130,9 @@ def test_worker_continues_while_two_more_epochs_fit(folder, run, monkeypatch):
     while not stop():
         asked.append(now[0])
         now[0] += 3.0
-    assert asked == [100.0, 103.0]  # at 106, with epochs of 3, it would be over at 112
+    assert asked == [100.0, 103.0]  # at 106, two more epochs of 3 seconds would last until 112
     monkeypatch.undo()
-    monkeypatch.setattr(run_training, "CheckpointSchedule", partial(CheckpointSchedule, 1e9))
+    monkeypatch.setattr(study_training, "CheckpointSchedule", partial(CheckpointSchedule, 1e9))
     stop = StopRequest()
     stop.end = time.monotonic() + 100.0
     train_run(DATA, run, **HOW, checkpoints=folder, must_stop=stop)
@@ -175,7 +175,7 @@ def test_stopped_stack_resumes_every_run_with_the_same_numbers(folder):
     assert train(checkpoints=folder, must_stop=After(11)) is None
     assert len(list(folder.glob("*.safetensors"))) == 4
     again = train(lambda number, record: seen.append((number, record.epoch)), checkpoints=folder)
-    assert min(epoch for _, epoch in seen) == 4  # it was asked in the middle of the third, which all have finished
+    assert min(epoch for _, epoch in seen) == 4  # the request came during epoch 3, which all runs finish
     np.testing.assert_allclose(again, whole, rtol=1e-6)
 
 

@@ -1,7 +1,6 @@
-"""Studies in worker processes: the same bits however they are run, and nothing lost however they are stopped.
+"""Studies in worker processes: results do not depend on how they are run, and no finished run is lost by a kill.
 
-Every process that a test starts is waited for or killed by it; kills come at random moments, or when a worker waits for
-them.
+Each test waits for the processes that it starts, or kills them. It kills at random times, or while a worker waits.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from chalknet.data.load import load_data
 from chalknet.errors import ChalknetError, ConfigError, DataError
 from chalknet.studies.results_reader import read_results
 from chalknet.studies.runner import processes
-from chalknet.studies.runner.processes import END_SECONDS
+from chalknet.studies.runner.processes import EXIT_SECONDS
 from chalknet.studies.runner.protocol import job_message
 from chalknet.studies.runner.worker import train_job
 from chalknet.studies.store import Store
@@ -68,7 +67,7 @@ def run_to_the_end(command):
 
 @pytest.mark.parametrize("vary", [GRID, {"dtype": ["float32", "float64"], "batch_size": ["full", 32]}])
 @pytest.mark.slow
-def test_bits_do_not_depend_on_jobs_or_order(letters, tmp_path, vary):
+def test_results_do_not_depend_on_jobs_or_order(letters, tmp_path, vary):
     one, two = (
         study(letters, vary, out=tmp_path / f"jobs{jobs}", seeds=2, jobs=jobs, epochs=3, **SIZES) for jobs in (1, 2)
     )
@@ -79,7 +78,7 @@ def test_bits_do_not_depend_on_jobs_or_order(letters, tmp_path, vary):
 
 @pytest.fixture
 def stacks(monkeypatch):
-    """Lets a study stack runs as on a GPU, and its workers train them on the processor."""
+    """Make a study stack runs as on a GPU, and its workers train them on the CPU."""
     needs("torch")
     monkeypatch.setattr("chalknet.studies.job_planner.gpu_bytes", lambda _: 10**9)
     monkeypatch.setattr("chalknet.training.trainer.device_of", lambda _: "cuda")
@@ -123,7 +122,7 @@ def test_runs_of_a_stack_that_fails_as_a_whole_are_trained_alone(letters, monkey
     assert [one for one in said if one[1] != "epoch"] == [(0, "done"), (1, "done"), (2, "done")]
 
 
-def test_a_run_is_the_training_that_train_would_do(letters, tmp_path):
+def test_run_of_a_study_equals_a_run_of_train(letters, tmp_path):
     import chalknet
 
     asked = {**SIZES, "valid_size": 60, "epochs": 3, "stop_early": True}
@@ -198,8 +197,9 @@ class Spy:
         monkeypatch.setattr(processes.subprocess, "Popen", note)
 
 
-# Run by each worker before anything else. The first `most` that have trained an epoch of a run of that seed, or of any
-# seed, report it and wait to be killed: a kill by what was reported last may come when the run has ended.
+# Each worker executes this first. A worker that has trained an epoch of a run with this seed (or with any seed, if it
+# is None) writes its process number to a link and waits to be killed, until `most` workers have done so. If it did not
+# wait, its run could end before the kill.
 HELD = """
 import os, time
 from chalknet.studies.runner import protocol
@@ -226,7 +226,7 @@ protocol.receive, protocol.send, protocol.SECONDS_BETWEEN_EPOCHS = receive_job, 
 
 
 class Killer:
-    """An observer of a study that kills its workers in the middle of a run: the first `most`, of a seed or of any."""
+    """An observer of a study that kills the workers which `HELD` makes wait, in the middle of a run."""
 
     def __init__(self, monkeypatch, folder, most, seed=None):
         folder.mkdir()
@@ -256,7 +256,7 @@ def test_runs_of_a_killed_worker_are_trained_again(letters, tmp_path, monkeypatc
     assert all(process.poll() is not None for process in killer.spy.processes)
     if not is_stacked:
         assert numbers(results) == numbers(study(letters, {"hidden": [3, 4]}, out=tmp_path / "t", **asked))
-    # Runs that died in a stack are tried again alone.
+    # Runs whose worker crashed while it trained a stack are trained again alone.
     trained = Counter("in a stack" in results.record(run.configuration, run.seed).trained for run in results.runs)
     assert trained == ({True: 2, False: 2} if is_stacked else {False: 4})
 
@@ -273,7 +273,7 @@ def test_a_run_that_kills_its_worker_three_times_has_failed(letters, tmp_path, m
     assert results.counts["done"] == 2
 
 
-def test_workers_that_cannot_start_fail_no_run(letters, tmp_path, monkeypatch):
+def test_runs_stay_todo_if_workers_cannot_start(letters, tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "_environment", lambda: {**os.environ, "PYTHONHOME": str(tmp_path / "nowhere")})
     with pytest.raises(ChalknetError, match="worker processes cannot be started: exit code 1"):
         study(letters, {"hidden": [3]}, out=tmp_path / "s", seeds=1, epochs=2, **SIZES)
@@ -301,12 +301,12 @@ def test_interrupted_study_releases_runs_and_stops_workers(letters, tmp_path, mo
 
 def test_other_data_is_refused_and_changes_nothing(letters, tmp_path):
     study(letters, {"hidden": [3]}, out=tmp_path / "s", seeds=1, epochs=2, **SIZES)
-    old, question = load_data(letters).sha256, (tmp_path / "s" / "study.toml").read_bytes()
+    old, specification = load_data(letters).sha256, (tmp_path / "s" / "study.toml").read_bytes()
     other = made_images(240, seed=1)
     np.savez(letters, images=other.inputs, labels=other.labels)
     with pytest.raises(DataError, match=f"sha256 {load_data(letters).sha256}, expected {old}"):
         study(letters, {"hidden": [4]}, out=tmp_path / "s", seeds=1, epochs=2, **SIZES)
-    assert (tmp_path / "s" / "study.toml").read_bytes() == question
+    assert (tmp_path / "s" / "study.toml").read_bytes() == specification
     assert [config.label for config in read_results(tmp_path / "s").configurations] == ["hidden=3"]
 
 
@@ -346,7 +346,7 @@ def test_invalid_options_are_refused_before_anything_is_written(letters, tmp_pat
 
 
 def killed_again_and_again(letters, folder, undisturbed, n_kills, epochs, longest):
-    """A study killed at n random moments and started again each time; then its every promise is checked."""
+    """Kill a study at random times and start it again, then check that each run was stored once and is right."""
     command = command_line(letters, folder, "--epochs", str(epochs), "--jobs", "2", "--quiet")
     kills = 0
     while kills < n_kills:
@@ -356,7 +356,7 @@ def killed_again_and_again(letters, folder, undisturbed, n_kills, epochs, longes
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGKILL)
                 kills += 1
-            else:  # it came to its end first: shorter from here on, so that the kills meet a study that is done
+            else:  # the study has ended before the kill; from now on, kill it while it reads the finished study
                 assert process.returncode == 0, process.stderr.read()
                 longest = 0.4
     run_to_the_end(command)
@@ -464,7 +464,7 @@ def test_worker_saves_and_exits_when_its_scheduler_is_killed(letters, tmp_path):
         time.sleep(0.3)  # less than the time to the next checkpoint
         assert n_epochs_kept(tmp_path / "s") == before
         process.kill()
-        assert gone(worker, seconds=END_SECONDS + 1), "the worker outlived its scheduler"
+        assert gone(worker, seconds=EXIT_SECONDS + 1), "the worker outlived its scheduler"
     assert n_epochs_kept(tmp_path / "s") > before
 
 
@@ -473,11 +473,11 @@ def test_worker_that_is_asked_to_stop_releases_its_run(letters, tmp_path, number
     with training(letters, tmp_path / "s") as (process, worker):
         before = n_epochs_kept(tmp_path / "s")
         os.kill(worker, number)
-        assert gone(worker, seconds=END_SECONDS)
+        assert gone(worker, seconds=EXIT_SECONDS)
         while n_epochs_kept(tmp_path / "s") <= before or events(tmp_path / "s")[-1][2] != "begun":
             assert process.poll() is None, process.stderr.read()
         process.send_signal(signal.SIGINT)
-        assert process.wait(END_SECONDS + 5) == 130
+        assert process.wait(EXIT_SECONDS + 5) == 130
     first, *_, last = events(tmp_path / "s")
     assert [event for _, _, event in events(tmp_path / "s")] == ["begun", "given back"] * 2
     assert first[:2] == last[:2]

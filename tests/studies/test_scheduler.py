@@ -33,11 +33,11 @@ def test_worker_that_is_never_ready_holds_no_run(tmp_path):
 
 
 def test_crashed_run_is_given_to_another_worker(tmp_path):
-    pool = Pool(1, ["dies", "works"])
+    pool = Pool(1, ["crashes", "works"])
     counts, events = run(tmp_path, pool)
     assert counts["done"] == 4
     assert events.count("died") == 1
-    assert [worker.kind for worker in pool.started] == ["dies", "works"]
+    assert [worker.kind for worker in pool.started] == ["crashes", "works"]
 
 
 @pytest.mark.parametrize(

@@ -175,9 +175,9 @@ def test_lease_that_lost_a_run_cannot_finish_it(store, lease, outcome):
 
 
 def test_run_fails_after_too_many_crashes(store, lease):
-    for death in range(1, MAX_CRASHES + 1):
+    for crash in range(1, MAX_CRASHES + 1):
         run = claimed(store, lease)
-        assert store.record_crash(run, lease, "signal 9") == (death == MAX_CRASHES)
+        assert store.record_crash(run, lease, "signal 9") == (crash == MAX_CRASHES)
     assert "crashed 3 times, most recently with signal 9" in store.errors()[run.key]
 
 
@@ -310,7 +310,7 @@ def test_a_store_with_other_tables_views_or_triggers_is_refused(store, tmp_path,
 
 
 def test_a_statement_that_never_ends_is_ended(store, monkeypatch):
-    monkeypatch.setattr(store_module, "MAX_SECONDS", 0.1)
+    monkeypatch.setattr(store_module, "MAX_OPERATION_SECONDS", 0.1)
     endless = "WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r"
     with pytest.raises(StoreError, match="takes more than 0 s to read, so it is damaged"):
         store._rows(endless, (int,))

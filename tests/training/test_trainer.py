@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 from conftest import made_images
-from oracles import retold_writeup
+from oracles import train_as_in_writeup
 
 from chalknet.artifacts.history_file import history_csv
 from chalknet.config import Recipe
@@ -29,7 +29,7 @@ def test_writeup_recipe_equals_an_independent_reimplementation(real_letters_file
     recipe = EXACT.with_settings(hidden=[50], epochs=20, seed=7, train_size=4800, valid_size=600)
     history, _ = trained(data, recipe)
     rows = [line.split(",")[:-1] for line in history_csv(history).splitlines()[1:]]
-    want = retold_writeup(data.inputs, data.labels, 50, 20, 7, 4800, 600)
+    want = train_as_in_writeup(data.inputs, data.labels, 50, 20, 7, 4800, 600)
     np.testing.assert_allclose(np.array(rows, dtype=float), want, rtol=0, atol=1e-9)
 
 
@@ -39,7 +39,7 @@ def test_reimplementation_agrees_on_synthetic_images():
     recipe = EXACT.with_settings(hidden=[20], epochs=10, seed=1, train_size=200, valid_size=50)
     history, _ = trained(data, recipe)
     rows = [line.split(",")[:-1] for line in history_csv(history).splitlines()[1:]]
-    want = retold_writeup(data.inputs, data.labels, 20, 10, 1, 200, 50)
+    want = train_as_in_writeup(data.inputs, data.labels, 20, 10, 1, 200, 50)
     np.testing.assert_allclose(np.array(rows, dtype=float), want, rtol=0, atol=1e-9)
 
 

@@ -1,15 +1,19 @@
-"""Checkpoints: the state of an unfinished training, from which it resumes with the same bits.
+"""Checkpoints: the state of an unfinished training, from which it resumes with bit-identical results.
 
-A checkpoint is checkpoint.safetensors in the run folder. It is written atomically (`atomic`), so
-the folder always holds the previous or the new one, never half of one. What a kill leaves:
+`Checkpoint` itself is in `training/trainer.py`. This module turns it into the bytes of a file and
+back. `CheckpointSchedule` says when to write one. `chalknet train` writes checkpoint.safetensors
+into its run folder (`CheckpointCallback`). A study writes one file for each unfinished run
+(`RunCheckpoint` in `studies/study_training.py`).
+
+A checkpoint is written atomically (`atomic`), so a folder holds the previous or the new one. A
+killed `chalknet train` leaves in its run folder:
 
 - before the first checkpoint: config.toml only. The training starts again from its seed.
 - between two checkpoints: the last one. The epochs after it are computed again, with the same
   result, because the random draws of an epoch depend on its number only.
 - while the final files are written: the last checkpoint and some final files. summary.json is
   renamed last, and a run counts as finished only when it exists.
-- after summary.json: a finished run. A checkpoint that is still there is deleted by the next
-  resume.
+- after summary.json: a finished run. The next resume deletes a checkpoint that is still there.
 """
 
 from __future__ import annotations
@@ -54,16 +58,17 @@ from chalknet.training.trainer import Checkpoint, Trainer
 FORMAT = 3
 HEADER_KEY = "chalknet-checkpoint"
 MAX_HEADER = 64 * MIB  # enough for the history of more than 100,000 epochs
-FIRST_SECONDS, MAX_SECONDS = 0.5, 60.0  # the first interval, and the longest one
+FIRST_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 0.5, 60.0  # the first interval, and the longest one
 MAX_COST = 0.03  # fraction of the time that checkpoints may take
 
 
 class CheckpointSchedule:
-    """The times at which checkpoints are taken: soon at first, then less and less often.
+    """The times at which checkpoints are written: at the end of the first epoch after an interval.
 
     The first interval is short, so that a training that is killed every few seconds still makes
-    progress. Without `seconds`, the interval starts at `FIRST_SECONDS` and doubles up to
-    `MAX_SECONDS`. It is longer if the last checkpoint took more than `MAX_COST` of it.
+    progress. Without `seconds`, the interval starts at `FIRST_INTERVAL_SECONDS` and doubles up to
+    `MAX_INTERVAL_SECONDS`. If writing a checkpoint takes more than the fraction `MAX_COST` of an
+    interval, the next interval is lengthened until it takes that fraction.
 
     Args:
         seconds: a fixed interval instead; 0 for a checkpoint after every epoch.
@@ -74,7 +79,7 @@ class CheckpointSchedule:
     def __init__(self, seconds: float | None = None, epochs: int | None = None, n_networks: int = 1) -> None:
         """Start the first interval now."""
         self._fixed, self._epochs, self._n_networks = seconds, epochs, n_networks
-        self.seconds = FIRST_SECONDS if seconds is None else seconds
+        self.seconds = FIRST_INTERVAL_SECONDS if seconds is None else seconds
         self._last, self._since = time.monotonic(), 0
 
     def is_due(self) -> bool:
@@ -90,7 +95,9 @@ class CheckpointSchedule:
         yield
         self._last, self._since = time.monotonic(), 0
         if self._fixed is None:
-            self.seconds = max(min(2 * self.seconds, MAX_SECONDS), (self._last - started) * self._n_networks / MAX_COST)
+            self.seconds = max(
+                min(2 * self.seconds, MAX_INTERVAL_SECONDS), (self._last - started) * self._n_networks / MAX_COST
+            )
 
 
 class CheckpointCallback(Callback):
@@ -115,7 +122,7 @@ class CheckpointCallback(Callback):
         must_stop: Callable[[], bool] | None = None,
     ) -> None:
         """Create the callback; nothing is written yet."""
-        assert context.folder is not None, "a training without a folder takes no checkpoints"
+        assert context.folder is not None, "a training without a folder writes no checkpoints"
         self._trainer, self._context, self._folder = trainer, context, context.folder
         self._schedule = CheckpointSchedule(seconds, epochs)
         self._config = tomli_w.dumps(config_tables(context.recipe, context.origin)).encode()

@@ -25,7 +25,7 @@ COLUMNS = (
 def history_csv(history: Sequence[EpochRecord]) -> str:
     """Return the history as CSV text; scores of a split without samples are empty.
 
-    Floats are written with repr, so that they read back as the same bits.
+    Floats are written with repr, so that they read back exactly.
     """
     lines = [",".join(COLUMNS)]
     lines += [",".join(_cell(record, column) for column in COLUMNS) for record in history]

@@ -1,4 +1,4 @@
-"""The default engine: NumPy on all cores, with the same bits for any number of threads.
+"""The default engine: NumPy on all cores, with bit-identical results for any number of threads.
 
 A large batch is cut into tiles, runs of samples whose values stay in the cache of one core. Threads
 compute tiles, and the gradients of the tiles are added up. Floating-point addition is not
@@ -276,7 +276,7 @@ class NumpyEngine:
             workspace = self._workspaces[worker]
             self._read(workspace, split, rows)
             workspace.forward(self.evaluation_arrays, rows.stop - rows.start)
-            workspace.score(labels[rows], terms, rows)
+            workspace.write_softmax_terms(labels[rows], terms, rows)
 
         with one_blas_thread():
             self._pool.run([partial(score_tile, rows) for rows in self._tiles(split)])
@@ -393,7 +393,7 @@ class NumpyEngine:
         self, workspace: Workspace, batch: TrainingBatch, rows: slice, terms: SoftmaxTerms, at: slice
     ) -> None:
         targets = batch.targets(rows, self._objective.label_smoothing)
-        workspace.score(targets.labels, terms, at)
+        workspace.write_softmax_terms(targets.labels, terms, at)
         workspace.grad_logits(targets, terms, at, batch.n_batch if self._objective.reduction == "mean" else 1)
 
     def _update_parameters(self, gradients: Sequence[NetworkArrays], n_batch: int, step: Step, shared: bool) -> None:
@@ -405,7 +405,7 @@ class NumpyEngine:
 
         Args:
             gradients: the parts of the gradient; the sum is written over the first.
-            n_batch: size of the batch; the penalty of a summed loss counts once per sample (L5).
+            n_batch: size of the batch; a summed loss has the penalty (P1) once per sample.
             step: number and learning rate of the update.
             shared: whether threads share the bands.
         """

@@ -510,8 +510,8 @@ class Workspace:
         for group in self.groups:
             group.forward(arrays, n, ALL, training)
 
-    def score(self, labels: NDArray[np.integer[Any]], terms: SoftmaxTerms, at: slice) -> None:
-        """Write the softmax terms (S3) of the logits to a slice of terms."""
+    def write_softmax_terms(self, labels: NDArray[np.integer[Any]], terms: SoftmaxTerms, at: slice) -> None:
+        """Compute the softmax terms (S3) of the logits, and write them to the rows `at` of terms."""
         n = len(labels)
         shifted, largest, positions = self._by_class[:, :n], self._largest[:n], self._positions[:n]
         np.copyto(shifted, self._logits[:n].T)
@@ -523,16 +523,17 @@ class Workspace:
         np.add.reduce(shifted, axis=0, out=terms.total[at])
 
     def grad_logits(self, targets: Targets, terms: SoftmaxTerms, at: slice, divisor: int) -> None:
-        """Replace the logits by their gradient weight (p - T) / divisor (L6).
+        """Replace the logits by their gradient (L6).
 
-        With class labels alone, T is one-hot and the weights are 1, which is L4.
+        dL/do = weight (p - T) / divisor
 
-        It uses the exponentials that `score` has left in a buffer, so `score` must come first.
+        With class labels alone, T is one-hot and the weights are 1, which is L4. Call
+        `write_softmax_terms` first: it leaves the exponentials of the logits in a buffer.
 
         Args:
             targets: labels, weights, smoothing and mixup of the samples.
-            terms: where `score` has written the softmax terms of these samples.
-            at: their slice of terms.
+            terms: the softmax terms, as `write_softmax_terms` has written them.
+            at: the rows of terms that belong to these samples.
             divisor: size of the whole batch for a mean loss, 1 for a sum.
         """
         n = len(targets.labels)

@@ -18,7 +18,7 @@ ScoreSums = tuple[float, float, float]
 
 
 class SoftmaxTerms:
-    """The terms of the softmax (S3) from which the scores of n samples are computed.
+    """The terms of the softmax (S3) from which the scores of n samples are computed, as NumPy arrays.
 
     Tiles write their samples' terms slice by slice. The sums over a slice are taken afterwards, in
     one call, so the result does not depend on which thread computed which tile.
@@ -26,8 +26,8 @@ class SoftmaxTerms:
     Attributes:
         true: (n,) logit of the true class minus the largest logit.
         total: (n,) sum over the classes of exp(logit minus the largest logit).
-        correct: (n,) bool, whether the largest logit is that of the true class. Of equal largest
-            logits the first counts.
+        correct: (n,) bool, whether the largest logit is that of the true class. If several logits
+            are equally large, the first one counts as the largest.
     """
 
     def __init__(self, n: int, dtype: Any) -> None:

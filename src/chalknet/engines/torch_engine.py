@@ -51,7 +51,7 @@ from chalknet.engines.torch_device import (
     running,
     usable_device,
 )
-from chalknet.engines.torch_kernels import DropoutKernel, SoftmaxTensors, grad_logits, softmax_terms
+from chalknet.engines.torch_kernels import DropoutKernel, TorchSoftmaxTerms, grad_logits, softmax_terms
 from chalknet.engines.torch_layout import SIDE_BY_SIDE, StackedArrays, StackLayout, length
 from chalknet.engines.torch_samples import (
     DeviceSamples,
@@ -758,7 +758,7 @@ class TorchStack:
     def _update(self, scalars: Sequence[Any], n: int) -> None:
         """Add penalties, clip, step, and average running statistics, for all networks."""
         if isinstance(self._l2, Tensor) or self._l2:
-            # With a summed loss the penalty counts once per sample (docs/derivation.md, L5).
+            # A summed loss has the penalty once per sample (docs/derivation.md, P1).
             strength = self._l2 * (n - self._is_mean * (n - 1))
             for index, number, run, n_weights in self._blocks():
                 weights = self._arrays.learned[index][number][:n_weights]
@@ -814,7 +814,7 @@ class TorchStack:
         for terms in self._terms(split):
             line.add_(terms.sums())
 
-    def _terms(self, split: str) -> Iterator[SoftmaxTensors]:
+    def _terms(self, split: str) -> Iterator[TorchSoftmaxTerms]:
         """Yield the softmax terms of each tile of a split."""
         if self._evaluated is not self._arrays:
             self._evaluated.refresh()

@@ -260,20 +260,20 @@ def _selu(x: Tensor) -> tuple[Tensor, Backward]:
     return x.clamp_(min=0).mul_(SELU_SCALE).add_(negative), lambda grad: grad.mul_(slope)
 
 
-class SoftmaxTensors(NamedTuple):
-    """The terms of the softmax (S3) of some samples, for all networks.
+class TorchSoftmaxTerms(NamedTuple):
+    """The `SoftmaxTerms` of some samples as tensors, for all networks of a stack.
 
     Attributes:
         true: (M, n) logit of the true class minus the largest logit.
         total: (M, n) sum over the classes of exp(logit minus the largest logit).
         correct: (M, n) bool, whether the largest logit is that of the true class.
-        powers: (M, K, n) exp(logit minus the largest logit).
+        exponentials: (M, K, n) exp(logit minus the largest logit).
     """
 
     true: Tensor
     total: Tensor
     correct: Tensor
-    powers: Tensor
+    exponentials: Tensor
 
     @property
     def losses(self) -> Tensor:
@@ -293,7 +293,7 @@ class SoftmaxTensors(NamedTuple):
         return values.sum(-1)
 
 
-def softmax_terms(logits: Tensor, labels: Tensor, dtype: Any) -> SoftmaxTensors:
+def softmax_terms(logits: Tensor, labels: Tensor, dtype: Any) -> TorchSoftmaxTerms:
     """Return the softmax terms (S3) of some samples.
 
     Args:
@@ -313,21 +313,23 @@ def softmax_terms(logits: Tensor, labels: Tensor, dtype: Any) -> SoftmaxTensors:
     shifted.sub_(largest.unsqueeze(1))
     true = shifted.gather(1, labels.unsqueeze(1)).squeeze(1)
     shifted.exp_()
-    return SoftmaxTensors(true, shifted.sum(1), correct, shifted)
+    return TorchSoftmaxTerms(true, shifted.sum(1), correct, shifted)
 
 
-def grad_logits(terms: SoftmaxTensors, targets: Targets, divisor: Any) -> Tensor:
-    """Return the gradient of the logits, weight (p - T) / divisor (L6), (M, K, n).
+def grad_logits(terms: TorchSoftmaxTerms, targets: Targets, divisor: Any) -> Tensor:
+    """Return the gradient of the logits (L6), (M, K, n).
+
+    dL/do = weight (p - T) / divisor
 
     With class labels alone, T is one-hot and the weights are 1, which is L4. The gradient is
-    written over `terms.powers`.
+    written over `terms.exponentials`.
 
     Args:
         terms: softmax terms of the samples.
         targets: their labels, weights, smoothing and mixup.
         divisor: size of the batch for a mean loss, 1 for a sum: a number, or (M,).
     """
-    grad = terms.powers.div_(terms.total.unsqueeze(1))
+    grad = terms.exponentials.div_(terms.total.unsqueeze(1))
     smoothing, mixup_fraction, divisor = (
         _over_logits(one) for one in (targets.smoothing, targets.mixup_fraction, divisor)
     )

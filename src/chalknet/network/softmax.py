@@ -10,7 +10,7 @@ from chalknet.network.arrays import FloatArray
 
 
 def log_softmax(logits: FloatArray) -> FloatArray:
-    """Return the logarithm of `softmax`, computed without the logarithm of a small number.
+    """Return the logarithm of `softmax` without computing the softmax, which can round to 0.
 
     log softmax(o)_k = (o_k - c) - log sum_j exp(o_j - c),  c = max_j o_j  (docs/derivation.md, S3)
 
@@ -18,7 +18,8 @@ def log_softmax(logits: FloatArray) -> FloatArray:
         logits: (K,) or (B, K), float32 or float64, any finite values.
 
     Returns:
-        Shape and dtype of logits, always finite: what would be -inf is the smallest finite number.
+        Shape and dtype of logits, always finite: values below the lowest number of the dtype are
+        replaced by it.
 
     Raises:
         ShapeError: logits has no or more than two dimensions, or no classes.

@@ -78,7 +78,7 @@ def chosen_configurations(spec: StudySpec, store: Store) -> tuple[Configuration,
 def _data_facts(data: Mapping[str, Any], sizes: Any) -> DataFacts:
     """Return the facts that a store keeps of its data, after checking each value.
 
-    A store may come from a stranger. A wrong value raises ValueError, a wrong type whatever Python
+    A store may come from an untrusted source. A wrong value raises ValueError, a wrong type whatever Python
     raises; the caller turns both into a StoreError.
     """
     names, shape, samples = tuple(data["class_names"]), tuple(data["sample_shape"]), data["samples"]

@@ -1,4 +1,8 @@
-"""The checkpoints of unfinished runs, the lock of a run, and when a worker must stop."""
+"""The files of unfinished runs: checkpoint and lock; and the request that stops a worker.
+
+`RunCheckpoint` in `study_training` writes and reads the checkpoints. It is not in this module,
+because the scheduler imports this module and does not need the trainer.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ except ImportError:  # not POSIX
     fcntl = None  # type: ignore[assignment]
 
 CHECKPOINT_FOLDER = "unfinished"  # within the study's folder; the name is that of version 0.1
-# How long to wait for another process that trains the run: twice END_SECONDS of
+# How long to wait for another process that trains the run: twice EXIT_SECONDS of
 # `runner/processes.py`, the time that a worker has to exit.
 WAIT_SECONDS = 10.0
 
@@ -49,19 +53,23 @@ def checkpoint_path(folder: Path, run: RunKey) -> Path:
 
 
 class StopRequest:
-    """Whether a worker must stop, asked after each epoch. By default it never must.
+    """A request to a worker to stop. The worker calls it after each epoch.
 
     Attributes:
-        end: the time of `time.monotonic` until which it may continue.
+        end: the time of `time.monotonic` until which the worker may continue; infinite until it is
+            asked to stop.
     """
 
     def __init__(self) -> None:
-        """Create a request that never stops."""
+        """Create a request with an infinite `end`."""
         self.end = math.inf
         self._last = self._longest = 0.0
 
     def __call__(self) -> bool:
-        """Return whether `end` would come before two more epochs of the longest duration so far."""
+        """Return whether the worker must stop: two more epochs could last until after `end`.
+
+        Each is assumed to be as long as the longest so far.
+        """
         now = time.monotonic()
         self._longest = max(self._longest, now - self._last) if self._last else 0.0
         self._last = now
@@ -75,13 +83,13 @@ class StopRequest:
 
 @contextmanager
 def run_lock(path: Path, must_stop: StopRequest) -> Iterator[None]:
-    """Hold the lock of a run: only one process trains the run of this checkpoint at a time.
+    """Hold the lock of a run, so that only one process trains the run at a time.
 
-    The other process is a worker whose scheduler was killed. It continues for a few seconds, writes
-    a checkpoint and exits; waiting for it means that its work is not lost. The operating system
-    releases the lock when a process ends, however it ends. Without file locks, or after
-    WAIT_SECONDS, training starts anyway: checkpoints are replaced atomically and the store accepts
-    one output only, so two processes that train the same run waste time and nothing else.
+    If a scheduler was killed, its workers continue for a few seconds, write checkpoints and exit. A
+    new worker of the same run waits for that checkpoint. The operating system releases the lock
+    when a process ends, also after kill -9. Without file locks, or after WAIT_SECONDS, training
+    starts anyway. Two processes that train the same run then waste time, but no result is wrong:
+    checkpoints are replaced atomically, and the store accepts only one output.
 
     Raises:
         StoppedError: this process must stop, too.

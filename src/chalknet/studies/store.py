@@ -1,12 +1,12 @@
-"""study.sqlite: the only record of what a study asks and what is done.
+"""study.sqlite: the specification of a study, the status of its runs, and their results.
 
 It is one SQLite file with a write-ahead log that is synced in full at every commit. Every change is
-one transaction: if a process is killed or the disk is full, what was committed stays and the rest
-has not happened. Which process trains a run is part of the same record (`lease`), so any number of
+one transaction: if a process is killed or the disk is full, transactions are either complete or
+have changed nothing. The store also records which process trains a run (`lease`), so any number of
 schedulers can work on one study.
 
-A store may come from a stranger. Its tables must be exactly those that are created here, every
-value is checked before it is used, values and statements have limits, and nothing is pickled.
+A store may come from an untrusted source. Its tables must be exactly those that are created here,
+every value is checked before it is used, values and statements have limits, and nothing is pickled.
 
 Tables and columns keep the names of version 0.1 so that existing stores open: `cells` holds
 configurations, `units` holds runs, `deaths` counts crashes, `owners` holds leases, `beat` is a
@@ -60,7 +60,7 @@ KEYS = {  # the keys of the tables of arrays, with their types
     "unit_arrays": {"cell": "text", "seed": "integer", "name": "text"},
     "division_arrays": {"division": "text", "name": "text"},
 }
-MAX_SECONDS = 20.0  # processor time that one operation may take
+MAX_OPERATION_SECONDS = 20.0  # processor time that one operation may take
 OPENINGS = 20  # attempts to open a store while another process closes it
 STEPS = 10_000  # instructions of SQLite between two checks of the time
 
@@ -118,7 +118,7 @@ class TimeLimit:
 
     def restart(self) -> None:
         """Start another operation."""
-        self._end = time.thread_time() + MAX_SECONDS
+        self._end = time.thread_time() + MAX_OPERATION_SECONDS
 
     def is_over(self) -> bool:
         """Return whether the current operation has used its time; SQLite then interrupts it."""
@@ -266,7 +266,7 @@ class Store:
             self._db.execute("CREATE INDEX IF NOT EXISTS temp.wanted_units ON wanted (cell, seed)")
 
     def retry_failed(self) -> int:
-        """Make the selected runs that failed "todo" again, and return their number."""
+        """Change the status of selected runs from "failed" to "todo", and return their number."""
         with self._change() as db:
             failed = db.execute(
                 "SELECT cell, seed FROM units JOIN wanted USING (cell, seed) WHERE status = 'failed'"
@@ -279,8 +279,8 @@ class Store:
     # ---- leases and claims ------------------------------------------------------------------------------------------
     #
     # A run is "running" exactly as long as its column `owner` names a lease. Every method that ends
-    # a run first checks, in the same transaction, that the lease still has it (`_owns`): a process
-    # that was considered dead and is alive after all changes nothing.
+    # a run first checks, in the same transaction, that the lease still has it (`_owns`). So if a
+    # process was wrongly considered dead, its output is ignored.
 
     def heartbeat(self, lease: Lease) -> None:
         """Record a lease if it is new, and that its holder is alive now."""
@@ -310,10 +310,10 @@ class Store:
         return len(keys)
 
     def claim(self, lease: Lease) -> tuple[str, int] | None:
-        """Claim the costliest selected run that is "todo"; return its key, or None without one.
+        """Claim the costliest selected run that is "todo"; return its key, or None if there is none.
 
-        To select and mark the run is one transaction with the write lock, so two processes never
-        claim the same run.
+        The run is selected and marked in one transaction that holds the write lock, so two
+        processes never claim the same run.
         """
         with self._change() as db:
             key: tuple[str, int] | None = db.execute(
@@ -329,8 +329,8 @@ class Store:
     ) -> list[tuple[str, int]]:
         """Claim those of other runs that are "todo", to train them in a stack with a claimed run.
 
-        A run that has crashed a process is trained alone, since it may be the cause. So nothing is
-        claimed for it, and it is not claimed for others.
+        A run whose process has crashed before is trained alone, because it may have caused the
+        crash. So nothing is claimed for it, and it is not claimed for others.
         """
         with self._change() as db:
             uncrashed = {
@@ -392,11 +392,11 @@ class Store:
             if not _owns(db, run.key, lease):
                 return False
             db.execute("UPDATE units SET deaths = deaths + 1 WHERE cell = ? AND seed = ?", run.key)
-            (deaths,) = db.execute("SELECT deaths FROM units WHERE cell = ? AND seed = ?", run.key).fetchone()
-            if deaths < MAX_CRASHES:
+            (crashes,) = db.execute("SELECT deaths FROM units WHERE cell = ? AND seed = ?", run.key).fetchone()
+            if crashes < MAX_CRASHES:
                 _set_status(db, run.key, "todo", "died", lease)
                 return False
-            error = f"its worker process crashed {deaths} times, most recently with {reason}"
+            error = f"its worker process crashed {crashes} times, most recently with {reason}"
             _set_status(db, run.key, "failed", "failed", lease, error)
         return True
 
@@ -430,7 +430,8 @@ class Store:
     def events(self) -> list[tuple[str, int, str]]:
         """Return all events in order: configuration key, seed, and what happened.
 
-        What happened is "begun", "done", "failed", "died", "given back" or "asked again".
+        docs/file_formats.md says when "begun", "done", "failed", "died", "given back" and
+        "asked again" are recorded.
         """
         return self._rows("SELECT cell, seed, event FROM events ORDER BY id", (str, int, str))
 
@@ -495,7 +496,7 @@ class Store:
     def add_trials(self, search: str, first: int, trials: Sequence[tuple[Configuration, Mapping[str, Any]]]) -> None:
         """Record which configurations a sampler chose for trial number first and those that follow.
 
-        If another process has recorded these trials already, its choice stands.
+        If another process has recorded these trials already, nothing changes.
         """
         with self._change() as db:
             for number, (config, settings) in enumerate(trials, start=first):
@@ -712,7 +713,9 @@ def _translated_errors(path: Path) -> Iterator[None]:
         if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise OutputError(f"{path}: another process has locked it for {BUSY_SECONDS:.0f} s. Try again.") from error
         if code is not None and code & 0xFF == sqlite3.SQLITE_INTERRUPT:
-            raise StoreError(f"{path}: takes more than {MAX_SECONDS:.0f} s to read, so it is damaged.") from error
+            raise StoreError(
+                f"{path}: takes more than {MAX_OPERATION_SECONDS:.0f} s to read, so it is damaged."
+            ) from error
         if code is not None and code & 0xFF in CANNOT_WRITE:
             raise OutputError(f"{path}: cannot be written: {error}. What was finished is kept.") from error
         raise StoreError(f"{path}: is damaged, or not a study's store: {error}.") from error

@@ -19,7 +19,9 @@ def training_weights(
 ) -> NDArray[np.float64] | None:
     """Return the weight of each training sample in the loss, with mean 1, or None if all are equal.
 
-    weight_n = class_weight[y_n] sample_weight_n / (their mean)      (docs/derivation.md, L5)
+    These are the weights omega_n of L5 in docs/derivation.md.
+
+    weight_n = class_weight[y_n] sample_weight_n / (mean of these products)
     class_weight[k] = N / (K N_k) if balanced, with N_k samples of class k
 
     Args:
@@ -50,7 +52,7 @@ def training_weights(
 
 
 def relative_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return weights divided by the largest, and rounded so that w and 1000 w give the same bits.
+    """Return weights divided by the largest, and rounded so that w and 1000 w give bit-identical results.
 
     1000 w is rounded to 53 bits, so the quotients are rounded to 24 bits, which removes the
     difference.

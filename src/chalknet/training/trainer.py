@@ -155,7 +155,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The state of a training from which it continues with the same bits.
+    """The state of a training, from which it resumes with bit-identical results.
 
     The order of batches follows from seed and epoch, so there is no state of a random generator.
 

@@ -54,7 +54,7 @@ def check_formulas(data: Dataset, recipe: Recipe, n_samples: int = 20) -> dict[s
     output = through_output(grad_o)
     grad_h = through_relu(output.grad_x)
     hidden = through_hidden(grad_h)
-    weighting = rng.normal(size=p.shape)  # any loss of the probabilities will do to check softmax alone
+    weighting = rng.normal(size=p.shape)  # the loss that checks softmax alone is a random weighted sum
 
     def loss_of_logits(logits: Values) -> float:
         return softmax_cross_entropy(logits, y)[0]

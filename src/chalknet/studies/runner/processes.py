@@ -27,7 +27,7 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-END_SECONDS = 5  # time that a worker has to finish its epoch and write a checkpoint
+EXIT_SECONDS = 5  # time that a worker has to finish its epoch, write a checkpoint and exit
 
 
 @dataclass(eq=False)
@@ -45,7 +45,7 @@ class LocalWorker:
     log: IO[bytes]
 
     def submit(self, message: Message) -> None:
-        """Send a message; that the process has exited is reported by its pool."""
+        """Send a message. If the process has exited, its pool reports it."""
         with suppress(OSError):
             send(self.connection, message)
 
@@ -92,11 +92,11 @@ class WorkerProcesses:
         self.end()
 
     def end(self) -> None:
-        """Ask all processes to end, and kill those that are still running after `END_SECONDS`."""
+        """Ask all processes to end, and kill those that are still running after `EXIT_SECONDS`."""
         try:
             for worker in self.workers:
                 worker.process.terminate()
-            end = time.monotonic() + END_SECONDS
+            end = time.monotonic() + EXIT_SECONDS
             for worker in self.workers:
                 with suppress(subprocess.TimeoutExpired):
                     worker.process.wait(max(0.0, end - time.monotonic()))

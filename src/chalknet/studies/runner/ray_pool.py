@@ -16,7 +16,7 @@ from chalknet.studies.runner.protocol import Message
 from chalknet.studies.runner.scheduler import Received, WorkQueue
 from chalknet.studies.runner.worker import train_job
 
-END_SECONDS = 10.0  # how long to wait for threads to notice that their actors were stopped
+JOIN_SECONDS = 10.0  # how long to wait for the threads that receive the messages of stopped actors
 
 
 class RayWorker:
@@ -144,7 +144,7 @@ def ray_pool(queue: WorkQueue, data: Dataset, recipe: Recipe, on: str, size: int
             for worker, _ in pool.workers:
                 worker.stop()
             for _, reader in pool.workers:
-                reader.join(END_SECONDS)
+                reader.join(JOIN_SECONDS)
 
 
 def wants_gpu(recipe: Recipe, gpus: int) -> bool:

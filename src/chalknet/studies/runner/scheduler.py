@@ -4,20 +4,21 @@
 backend. A backend is a `WorkerPool` that starts workers: local processes (`local_pool`) or Ray
 actors (`ray_pool`). Scheduler and workers exchange the messages that `protocol` defines.
 
-The store is the only record of what is done, so every process can be killed at any point:
+Only the store records which runs are done, so every process can be killed at any point:
 
 - A killed worker: the scheduler sees its connection close (`Scheduler._handle_exit`) and records a
   crash (`Store.record_crash`). The run is "todo" again, and resumes from its last checkpoint
-  (`RunCheckpoint` in `studies/run_training.py`). After `MAX_CRASHES` crashes
-  (`studies/store.py`) it has failed.
+  (`RunCheckpoint` in `studies/study_training.py`). After `MAX_CRASHES` crashes
+  (`studies/store.py`) it is marked as failed.
 - A killed scheduler: its workers see their connections close. They train for a few more seconds,
-  write checkpoints and exit (`worker.main`). Its lease is dead (`LeaseObserver` in
-  `studies/lease.py`), so the next scheduler, or another one that is running, releases its runs
-  (`Store.release_dead`). The new worker of a run waits for the old one (`run_lock` in
-  `studies/run_checkpoints.py`).
-- A kill between the output of a run and its transaction: the run is trained again from its
-  checkpoint, which is deleted only after the commit.
-- A lost container: its heartbeat stops, and schedulers outside of it release its runs.
+  write checkpoints and exit (`worker.main`). `LeaseObserver` (`studies/lease.py`) reports that the
+  holder of the lease is dead. The next scheduler (`WorkQueue._begin`), or another scheduler that is
+  running (`WorkQueue.claim`), then releases its runs (`Store.release_dead`). The new worker of a
+  run waits until the old one has released the lock (`run_lock` in `studies/run_checkpoints.py`).
+- A scheduler that is killed after it has received the output of a run, and before it has stored it:
+  the run is resumed from its checkpoint, which is deleted only after the output is stored.
+- A killed container: its heartbeats stop, and schedulers in other containers release its runs.
+- A crash of the machine: the next scheduler sees that no heartbeat comes, and releases all runs.
 
 tests/studies/test_runner.py kills workers and schedulers.
 """
@@ -51,8 +52,8 @@ from chalknet.studies.store import Store
 
 # How often to look in the store for runs that another scheduler on the same study has released.
 POLL_SECONDS = 0.5
-# The study fails if this many workers in a row exit before they report "ready". A single early exit
-# can be bad luck (a killed process); three in a row mean that workers cannot start.
+# The study fails if this many workers in a row exit before they report "ready". After one early exit
+# (a killed process), another worker can succeed. After three in a row, it is unlikely.
 MAX_START_FAILURES = 3
 
 
@@ -144,7 +145,7 @@ class WorkQueue:
         self._costs: dict[str, float] = {}
         self._search_is_over = spec.search is None
         self._is_over = threading.Event()
-        self._heart = threading.Thread(target=self._send_heartbeats, daemon=True)
+        self._heartbeat_thread = threading.Thread(target=self._send_heartbeats, daemon=True)
         self._started, self._done_before = clock(), 0.0
         self._splits = study_splits(data, make_configuration(spec, {}), spec.first_seed)
 
@@ -162,7 +163,7 @@ class WorkQueue:
         self._store.set_data(data_facts(self._data))
         self._store.set_specification({"spec": spec_tables(self._spec), "split_sizes": self._splits.sizes})
         self._store.heartbeat(self.lease)
-        self._heart.start()
+        self._heartbeat_thread.start()
         self._store.release_dead()
         self._add(chosen_configurations(self._spec, self._store))
         if self._retry_failed:
@@ -175,8 +176,8 @@ class WorkQueue:
         """End the lease and release the runs that it still has."""
         self._is_over.set()
         try:
-            if self._heart.ident is not None:
-                self._heart.join()
+            if self._heartbeat_thread.ident is not None:
+                self._heartbeat_thread.join()
             self._store.release(self.lease)
         finally:
             # Also if the store could not be written: a later study in this process then sees that the
@@ -190,10 +191,10 @@ class WorkQueue:
                 store.heartbeat(self.lease)
 
     def claim(self) -> Job:
-        """Claim runs to train at once, or return () if there is none.
+        """Claim runs to train at once, or return () if there is none at the moment.
 
-        There may be one later: released by another process, or chosen by the search. `is_complete`
-        says whether the study is over.
+        Later, another process may release a run, or the search may choose one. `is_complete`
+        returns whether the study is over.
         """
         key = self._store.claim(self.lease)
         if key is None and self._store.release_dead():
@@ -223,7 +224,7 @@ class WorkQueue:
         return {lease.id for lease, _ in self._store.leases()}
 
     def keeps_model(self, run: RunKey) -> bool:
-        """Return whether the model file of a run is kept: that of each first seed is."""
+        """Return whether the model file of a run is kept: only for a configuration's first seed."""
         return run.seed == self._spec.first_seed
 
     def complete(self, run: RunKey, output: RunOutput) -> RunEvent:
@@ -344,7 +345,10 @@ class Worker(Protocol):
     """A process or actor that trains one job at a time."""
 
     def submit(self, message: Message) -> None:
-        """Send a job. If the worker has exited, the pool's inbox says so; there is no error here."""
+        """Send a job.
+
+        If the worker has exited, nothing is raised. The pool puts the exit into its inbox.
+        """
 
     def exit_reason(self) -> str:
         """Return how the worker exited, in words."""
@@ -392,7 +396,7 @@ class WorkerSlot:
 
 
 class Scheduler:
-    """Runs every pending run of a study, on at most `pool.size` workers at a time.
+    """Trains all runs of a study that are not done, on at most `pool.size` workers at a time.
 
     Args:
         queue: the runs.
@@ -443,8 +447,8 @@ class Scheduler:
     def _dispatch(self) -> None:
         """Submit jobs to workers that are ready and idle, and start workers for jobs that are left.
 
-        A job is not assigned before its worker is ready. If a worker waits for a free machine of a
-        cluster, no job waits with it.
+        A worker gets a job only when it is ready. In a cluster, a worker may have to wait for free
+        cores, and another worker can train the job in the meantime.
         """
         training = sum(bool(slot.epochs) for slot in self._slots)
         while training + len(self._waiting) < self._pool.size and (job := self._queue.claim()):
@@ -484,8 +488,8 @@ class Scheduler:
     def _handle_exit(self, slot: WorkerSlot) -> list[RunEvent]:
         """Record the runs that a dead worker was training as crashed, and free its slot.
 
-        The queue decides whether a crashed run is retried. The next `_dispatch` starts a new worker
-        if runs are left, so an exit of an idle worker costs nothing.
+        The store decides whether a crashed run is retried. The next `_dispatch` starts a new worker
+        if runs are left.
 
         Raises:
             ChalknetError: MAX_START_FAILURES workers in a row exited before they were ready.

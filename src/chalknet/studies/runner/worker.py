@@ -2,7 +2,7 @@
 
 As a process it is started as `python -m chalknet.studies.runner.worker DESCRIPTOR`, with the
 descriptor of its end of a socket pair. It exits when the other end closes, which happens when the
-scheduler ends, however it ends.
+scheduler ends or is killed.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from chalknet.errors import ChalknetError, StoppedError
 from chalknet.records import EpochRecord
 from chalknet.studies.run_checkpoints import StopRequest
 from chalknet.studies.run_output import RunOutput, output_bytes
-from chalknet.studies.run_training import train_run, train_stack
-from chalknet.studies.runner.processes import END_SECONDS
+from chalknet.studies.runner.processes import EXIT_SECONDS
 from chalknet.studies.runner.protocol import SECONDS_BETWEEN_EPOCHS, Message, receive, run_from, send
 from chalknet.studies.runner.samples import read_data
+from chalknet.studies.study_training import train_run, train_stack
 
-SECONDS_TO_WRITE = 1  # part of END_SECONDS that is reserved for writing checkpoints
+SECONDS_TO_WRITE = 1  # part of EXIT_SECONDS that is reserved for writing checkpoints
 
 Send = Callable[[Message, bytes], None]
 
@@ -105,8 +105,9 @@ def main() -> None:
     """Train jobs until the scheduler ends or a signal asks this process to end.
 
     After a signal, the current epoch is finished and written to a checkpoint. If the scheduler has
-    ended, training first continues for a few seconds. Both take at most `END_SECONDS`, after which
-    the process is killed and longer epochs are lost.
+    ended, training first continues for a few seconds. After `EXIT_SECONDS`, SIGALRM kills the
+    process. If the current epoch takes longer, no checkpoint is written, and training later resumes
+    from the last one.
     """
     connection = Connection(int(sys.argv[1]))
     messages: SimpleQueue[Message | None] = SimpleQueue()
@@ -116,7 +117,7 @@ def main() -> None:
         if not stop.is_made:
             # The alarm kills this process if it hangs. Nothing here may take a lock or start a
             # thread, because a signal can interrupt the main thread anywhere.
-            signal.alarm(END_SECONDS)
+            signal.alarm(EXIT_SECONDS)
         stop.end = min(stop.end, time.monotonic() + seconds)
         messages.put(None)
 
@@ -126,13 +127,13 @@ def main() -> None:
                 messages.put(receive(connection)[0])
         # The scheduler has ended. Train a little longer and write a checkpoint: the next scheduler
         # resumes from it.
-        end(END_SECONDS - SECONDS_TO_WRITE)
+        end(EXIT_SECONDS - SECONDS_TO_WRITE)
 
     def send_or_end(message: Message, content: bytes = b"") -> None:
         try:
             send(connection, message, content)
         except OSError:
-            end(END_SECONDS - SECONDS_TO_WRITE)
+            end(EXIT_SECONDS - SECONDS_TO_WRITE)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: end(0.0))

@@ -9,9 +9,9 @@ import pytest
 from conftest import made_images, needs
 
 from chalknet.config import Recipe
-from chalknet.studies import run_training
+from chalknet.studies import study_training
 from chalknet.studies.configurations import Configuration, RunKey
-from chalknet.studies.run_training import train_stack
+from chalknet.studies.study_training import train_stack
 
 pytestmark = pytest.mark.extras
 needs("torch")
@@ -36,13 +36,13 @@ def outcomes(ended=None, on_epoch=None, threads=1):
 
 def test_outputs_of_a_stack_do_not_depend_on_threads(monkeypatch):
     want = outcomes()
-    make, both = run_training._output, threading.Barrier(2, timeout=60)
+    make, both = study_training._output, threading.Barrier(2, timeout=60)
 
     def made_by_two(*args):
         both.wait()
         return make(*args)
 
-    monkeypatch.setattr(run_training, "_output", made_by_two)
+    monkeypatch.setattr(study_training, "_output", made_by_two)
     found = outcomes(threads=2)
     assert sorted(found) == sorted(want) == list(range(6))
     for number, mine in found.items():

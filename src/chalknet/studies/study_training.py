@@ -41,7 +41,7 @@ class RunCheckpoint(Callback):
     or data, costs time and nothing else.
 
     Args:
-        folder: the folder for checkpoints; a missing one is not created.
+        folder: the folder for checkpoints. If it does not exist, none are written.
         run_key: the run.
         trainer: trains the run.
         must_stop: asked after each epoch. If training must stop, a checkpoint is written and
@@ -83,8 +83,8 @@ class RunCheckpoint(Callback):
     def keep(self, *, at_once: bool = False) -> None:
         """Count an epoch, and write a checkpoint if one is due or must be written now.
 
-        After the last epoch one is written if a stop was requested, because the output may then
-        reach nobody.
+        If a stop was requested, a checkpoint is also written after the last epoch, because there may
+        be no scheduler left to receive the output.
         """
         is_due = self._schedule.is_due()
         if self._is_kept and (at_once or is_due or (self._must_stop.is_made and self._trainer.is_finished)):
@@ -114,8 +114,9 @@ def train_run(
         concurrency: how many runs are trained at a time, in words, for the record.
         keep_model: whether the output contains the model file.
         on_epoch: called with the record of each epoch.
-        checkpoints: the folder for the run's checkpoint, from which it resumes; a missing folder is
-            not created. The checkpoint stays until the output is stored (`clear_checkpoint`).
+        checkpoints: the folder for the run's checkpoint, from which it resumes. If it does not
+            exist, no checkpoints are written. The checkpoint stays until the output is stored
+            (`clear_checkpoint`).
         must_stop: as in `RunCheckpoint`.
 
     Raises:
@@ -140,8 +141,9 @@ def train_run(
 class _StackCheckpoints:
     """The checkpoints of the runs in one stack.
 
-    Networks of a stack finish their epochs in turns. After a stop request each run writes one more
-    checkpoint, and training stops when the first run comes round again, so that all are saved.
+    In each epoch, the callbacks of the runs are called one after another. After a stop request, each
+    run writes one more checkpoint. Training stops when the callback of the first saved run is called
+    again, because all runs are then saved.
     """
 
     def __init__(self, folder: Path, run_keys: Sequence[RunKey], must_stop: StopRequest) -> None:
@@ -234,9 +236,9 @@ def train_stack(
             with lock:
                 on_epoch(number, record)
 
-    # While the GPU trains, the cores of this process are idle, and predicting all samples takes them
-    # longer than the GPU trains; so the predictions run in threads meanwhile. The BLAS is limited to
-    # one thread around the whole pool, because its threads would lift the limit in any order.
+    # While the GPU trains, the CPU cores of this process are idle, so they predict the samples of
+    # finished runs in threads. The limit of one BLAS thread is for the whole process. It is set once
+    # around the pool, because the first thread to finish would otherwise lift it for the others.
     with ExitStack() as alone, one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         if checkpoints is not None:
             for run_key in run_keys:
