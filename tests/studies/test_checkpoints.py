@@ -84,10 +84,10 @@ def test_resumed_run_is_bit_identical(folder, run):
     whole = train_run(DATA, run, **HOW)
     stopped(folder, run)
     assert len(list(folder.glob("*.safetensors"))) == 1
-    told = []
+    sent = []
     message = job_message((run,), 1, "one at a time", [False], folder)
-    train_job(message, DATA, lambda said, content: told.append((said, content)))
-    outcome = output_from(told[-1][0]["record"], told[-1][1])
+    train_job(message, DATA, lambda message, content: sent.append((message, content)))
+    outcome = output_from(sent[-1][0]["record"], sent[-1][1])
     assert history(outcome) == history(whole)
     for name, value in whole.arrays.items():
         np.testing.assert_array_equal(outcome.arrays[name], value)

@@ -96,7 +96,7 @@ specs = st.builds(
 
 
 @given(specs, st.booleans())
-def test_a_question_written_reads_back_the_same(spec, with_search):
+def test_a_specification_written_reads_back_the_same(spec, with_search):
     if with_search and spec.sample is None:
         spec = StudySpec(**{**vars(spec), "search": SearchConfig(trials=7, objective="valid_loss")})
     assert spec_from_tables(tomllib.loads(tomli_w.dumps(spec_tables(spec))), "study.toml") == spec

@@ -50,18 +50,18 @@ def test_outputs_of_a_stack_do_not_depend_on_threads(monkeypatch):
         assert all(np.array_equal(array, want[number].arrays[name]) for name, array in mine.arrays.items())
 
 
-def test_nothing_is_told_by_two_threads_at_a_time():
+def test_callbacks_never_run_in_two_threads_at_once():
     alone = threading.Lock()
 
-    def told(*_):
+    def callback(*_):
         assert alone.acquire(blocking=False)
         np.linalg.svd(np.ones((60, 60)))  # long enough for another thread to come
         alone.release()
 
-    outcomes(told, told, threads=4)
+    outcomes(callback, callback, threads=4)
 
 
-def test_what_telling_fails_with_goes_through():
+def test_error_of_on_end_is_raised():
     def fails(number):
         raise OSError(f"no room for {number}")
 

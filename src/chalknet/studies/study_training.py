@@ -44,7 +44,7 @@ class RunCheckpoint(Callback):
         folder: the folder for checkpoints. If it does not exist, none are written.
         run_key: the run.
         trainer: trains the run.
-        must_stop: asked after each epoch. If training must stop, a checkpoint is written and
+        must_stop: called after each epoch. If it returns True, a checkpoint is written and
             StoppedError is raised.
         n_networks: how many networks are trained at the same time.
     """

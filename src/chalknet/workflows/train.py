@@ -131,7 +131,7 @@ def resume(
 ) -> Run:
     """Continue an interrupted training from its last checkpoint.
 
-    The result has the same bits as that of an uninterrupted training. A training that was
+    The result is bit-identical to that of an uninterrupted training. A training that was
     interrupted before its first checkpoint starts again.
 
     Args:

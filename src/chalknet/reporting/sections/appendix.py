@@ -80,8 +80,8 @@ def _versions(report_data: ReportData) -> str:
             found.append(escape(", ".join(filter(None, (words[0], cores, words[2], *versions)))))
     machines = list(dict.fromkeys(found))
     text = (
-        "On the same machine with the same versions, the same seeds give the same bits, however many runs train at "
-        "once."
+        "On the same machine with the same versions, results with the same seeds are bit-identical, however many runs "
+        "are trained at once."
     )
     if len(machines) > 1:
         return f"{text} These runs were trained on {len(machines)} kinds of machine: {'; '.join(machines)}."

@@ -45,7 +45,7 @@ def train_job(message: Message, data: Dataset, send: Send, must_stop: StopReques
         message: the job.
         data: the study's samples.
         send: called with the messages of `protocol` and their content; it must not raise.
-        must_stop: asked after each epoch.
+        must_stop: called after each epoch; True stops the training.
 
     Raises:
         StoppedError: must_stop returned True; unfinished runs have a checkpoint.
