@@ -41,7 +41,7 @@ test-ray: .venv-extras/.installed ## the tests that start a Ray cluster of two n
 	.venv-extras/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,witness,ray]'
 	@touch $@
 
-test-pythons: ## the quick tests on every Python from 3.11 on that is found
+test-pythons: ## the quick tests on the newest Python that is found, and a part of them on others from 3.11 on
 	@PYTHON="$(PYTHON)" ALL_CORES="$(ALL_CORES)" tools/test_pythons.sh
 
 format: $(INSTALLED) ## format the code and mend what the linter can

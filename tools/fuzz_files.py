@@ -101,7 +101,7 @@ def make_idx(folder: Path) -> None:
         bytes([0, 0, 8, 3]) + struct.pack(">3I", *images.shape) + images.tobytes()
     )
     content = bytes([0, 0, 8, 1]) + struct.pack(">I", len(labels)) + labels.astype("u1").tobytes()
-    (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(content))
+    (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(content, mtime=0))
 
 
 def make_npy(folder: Path) -> None:
@@ -126,7 +126,7 @@ def make_csv(folder: Path) -> None:
 
 
 def make_csv_gz(folder: Path) -> None:
-    (folder / "d.csv.gz").write_bytes(gzip.compress(table().encode()))
+    (folder / "d.csv.gz").write_bytes(gzip.compress(table().encode(), mtime=0))
 
 
 PICTURES = {"p.png": "L", "p.jpg": "RGB", "p.tiff": "I", "p.gif": "P", "p.bmp": "1", "p.webp": "RGB", "p.ppm": "RGB"}
@@ -475,7 +475,7 @@ def mutate_members(path: Path, rng: random.Random) -> None:
 
 
 def mutate_packed(path: Path, rng: random.Random) -> None:
-    path.write_bytes(gzip.compress(damaged_bytes(gzip.decompress(path.read_bytes()), rng)))
+    path.write_bytes(gzip.compress(damaged_bytes(gzip.decompress(path.read_bytes()), rng), mtime=0))
 
 
 def mutate_database(path: Path, rng: random.Random) -> None:
