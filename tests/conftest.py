@@ -82,6 +82,17 @@ def save_images(path: str | Path, n_samples: int = 240, seed: int = 0, **names) 
     return Path(path)
 
 
+def save_class_folders(folder: Path, n: int, size: tuple[int, int]) -> None:
+    """Write made images of another size (width, height), each in the folder of its class."""
+    from PIL import Image
+
+    data = made_images(n, seed=3)
+    for k, (image, label) in enumerate(zip(data.inputs, data.labels, strict=True)):
+        place = folder / data.class_names[label]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.astype(np.uint8)).resize(size).save(place / f"{k}.png")
+
+
 def made_images(n_samples: int, seed: int, *, shape=(6, 5), n_classes: int = 4) -> Dataset:
     """uint8 images whose class is the brightest quarter of their pixels, with noise."""
     rng = np.random.default_rng(seed)

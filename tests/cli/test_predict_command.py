@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import made_images, save_images
+from conftest import made_images, save_class_folders, save_images
 from PIL import Image
 
 from chalknet.artifacts.model_file import load_model, save_model
@@ -44,7 +44,7 @@ def test_a_table_is_printed_and_notes_go_to_standard_error(here, capsys):
     assert first.startswith("0.png")
     assert {first.split()[1], second.split()[1]} <= set(network.class_names)
     assert printed.err.splitlines()[0] == "note: 2 images such as 0.png: 40x30 RGB -> 5x6 gray, stretched"
-    assert "note: 2 images stretched to the proportions of the training images. fit=" in printed.err
+    assert "note: 2 images stretched to the proportions of the training images. image_fit=" in printed.err
     assert max(map(len, printed.out.splitlines())) <= 80
 
 
@@ -151,3 +151,25 @@ def test_invalid_input_is_a_one_line_error_and_writes_nothing(here, capsys, argu
     assert "Traceback" not in printed.err
     assert printed.out == ""
     assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize("model", ["run", "run/model.safetensors"])
+def test_images_are_resized_as_in_training_by_default(tmp_path, monkeypatch, capsys, model):
+    monkeypatch.chdir(tmp_path)
+    save_class_folders(tmp_path / "letters", n=120, size=(40, 20))
+    quick = ["--recipe", "writeup", "--hidden", "4", "--epochs", "1", "--train", "60", "--valid", "20", "--quiet"]
+    shape = ["--image-size", "20x20", "--image-fit", "crop"]
+    assert main(["train", "--data", "letters", *shape, *quick, "--out", "run"]) == 0
+    probabilities = []
+    for more in [], ["--image-fit", "crop"], ["--image-fit", "stretch"]:
+        assert main(["predict", model, "letters/A", *more, "--no-invert", "--no-trim", "--csv"]) == 0
+        printed = capsys.readouterr()
+        probabilities.append(printed.out)
+        assert ("cropped to the proportions of the training images, as those were" in printed.err) == (not more)
+    assert probabilities[0] == probabilities[1] != probabilities[2]
+    scores = []
+    for more in [], ["--image-fit", "crop"], ["--image-fit", "stretch"]:
+        (tmp_path / "other").exists() or (tmp_path / "letters").rename(tmp_path / "other")
+        assert main(["evaluate", model, "other", *more, "--json"]) == 0
+        scores.append(json.loads(capsys.readouterr().out)["loss"])
+    assert scores[0] == scores[1] != scores[2]

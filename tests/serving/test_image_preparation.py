@@ -136,4 +136,4 @@ def test_without_image_facts_images_are_left_unchanged(run, tmp_path):
 
 def test_another_fit_is_refused(run, tmp_path):
     with pytest.raises(ConfigError, match="fit must be one of stretch, crop, pad, got 'squash'"):
-        chalknet.predict(run.network, saved(tmp_path / "a.png", scan()), fit="squash")
+        chalknet.predict(run.network, saved(tmp_path / "a.png", scan()), image_fit="squash")

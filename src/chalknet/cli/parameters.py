@@ -30,6 +30,26 @@ class Choice(click.Choice[str]):
         return str(value)
 
 
+class Count(click.ParamType[int]):
+    """An integer >= 1, which `--help` shows without its range."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number.
+
+        Raises:
+            click.BadParameter: it is not an integer >= 1.
+        """
+        try:
+            number = int(value)
+        except ValueError:
+            number = 0
+        if number < 1:
+            self.fail(f"it must be an integer >= 1, got {value!r}.", param, ctx)
+        return number
+
+
 class Words(click.ParamType[str]):
     """Any text. A shell completes some words."""
 
@@ -85,6 +105,7 @@ class PathText(click.ParamType[str]):
         return words or [CompletionItem(incomplete, type=self._kind)]
 
 
+COUNT = Count()
 FILE = PathText("file")
 FOLDER = PathText("dir")
 DATA_SOURCE = PathText("file", words=("glyphs",))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
 import cloup
 
 from chalknet.cli.command import command
-from chalknet.cli.options import IMAGE_FITS, csv_option, json_option, out_option, print_notes, quiet_option
+from chalknet.cli.options import FIT_TEXT, IMAGE_FITS, csv_option, json_option, out_option, print_notes, quiet_option
 from chalknet.cli.output import echo
-from chalknet.cli.parameters import FILE, Choice
+from chalknet.cli.parameters import COUNT, FILE, Choice
 from chalknet.errors import ConfigError
 
 
@@ -26,11 +25,13 @@ from chalknet.errors import ConfigError
 )
 @cloup.option_group(
     "Output",
-    out_option("File for the predictions: .csv, .json or .txt. An existing file is replaced.", "FILE"),
+    out_option(
+        "File for the predictions: .csv, .json or .txt. An existing file is replaced.  [default: print a table]", "FILE"
+    ),
     csv_option("Print CSV with the probabilities of all classes."),
     json_option("Print JSON with the probabilities of all classes."),
     cloup.option(
-        "--top", type=click.IntRange(min=1), metavar="K", help="Number of classes to show per sample.  [default: 2]"
+        "--top", type=COUNT, metavar="N", help="Number of classes to show per sample, in a table.  [default: 2]"
     ),
     quiet_option("Show no notes on how inputs were read."),
 )
@@ -39,18 +40,22 @@ from chalknet.errors import ConfigError
     cloup.option("--invert/--no-invert", default=None, help="Exchange black and white.  [default: if clearly needed]"),
     cloup.option("--trim/--no-trim", default=None, help="Cut off empty margins.  [default: if clearly needed]"),
     cloup.option(
-        "--fit", type=Choice(IMAGE_FITS), help="How to resize images with another aspect ratio.  [default: stretch]"
+        "--image-fit",
+        type=Choice(IMAGE_FITS),
+        help=f"{FIT_TEXT}  [default: as the training images, else stretch; trimmed images: pad]",
     ),
     cloup.option(
         "--white",
         type=float,
         metavar="X",
-        help="Value of a white pixel in the training data, if it is not 255.",
+        help="Value of white in the training data, such as 1. Needed only if the pixels there were not 0 to 255.",
     ),
 )
 @cloup.option_group(
     "Reading tables",
-    cloup.option("--label-column", metavar="NAME|N", help="Name or number of a CSV column to ignore."),
+    cloup.option(
+        "--label-column", metavar="NAME|N", help="Name or number of the column with labels, which is ignored."
+    ),
 )
 def predict(
     model: str,
@@ -61,7 +66,7 @@ def predict(
     out: str | None,
     invert: bool | None,
     trim: bool | None,
-    fit: str | None,
+    image_fit: str | None,
     white: float | None,
     label_column: str | None,
     quiet: bool,
@@ -69,9 +74,9 @@ def predict(
     """Predict classes for images or table rows.
 
     Image files can be PNG, JPEG, GIF, BMP, TIFF, WebP or PPM, up to 134 million pixels and 256 MiB.
-    They are converted to gray and resized as in training. Images whose background or margins
-    clearly differ from the training images are inverted or trimmed, and a note says so. In unclear
-    cases, a note says which option to use.
+    They are converted to gray and resized to the size of the training images. Images whose
+    background or margins clearly differ from the training images are inverted or trimmed, and a
+    note says so. In unclear cases, a note says which option to use.
 
     A file that cannot be read is reported on standard error and skipped. The exit code is then 1.
 
@@ -93,7 +98,9 @@ def predict(
     from chalknet.workflows.predict import predict as run_predict
 
     loaded = resolve_model(model)
-    predictions = run_predict(loaded, inputs, invert=invert, trim=trim, fit=fit, white=white, label_column=label_column)
+    predictions = run_predict(
+        loaded, inputs, invert=invert, trim=trim, image_fit=image_fit, white=white, label_column=label_column
+    )
     print_notes((*conversion_lines(predictions), *map(printable, predictions.notes)), quiet)
     text = format_predictions(predictions, loaded, kind, 2 if top is None else top)
     if out is None:

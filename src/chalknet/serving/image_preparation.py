@@ -19,6 +19,7 @@ CLEARLY_EMPTY, EMPTY = 0.6, 0.85
 MIN_MANY = 5  # images with another background from which on one note speaks of all of them
 FILLED = 0.95  # content that fills this fraction of both sides was stretched to fill the image
 
+FIT_DONE = {"stretch": "stretched", "crop": "cropped", "pad": "padded"}
 # Notes on images, each with the option that changes the behavior.
 NOTES = {
     "inverted": "inverted because the training images have a {background} background. invert=False "
@@ -27,7 +28,12 @@ NOTES = {
     "background. If so, give invert=True (--invert)",
     "trimmed": "trimmed because the training images have narrower margins. trim=False (--no-trim) leaves them",
     "may be trimmed": "with wider margins than the training images. trim=True (--trim) cuts them off",
-    "stretched": "stretched to the proportions of the training images. fit='pad' or 'crop' (--fit pad) keeps theirs",
+    "stretched": "stretched to the proportions of the training images. image_fit='pad' or 'crop' (--image-fit pad) "
+    "keeps theirs",
+    "cropped": "cropped to the proportions of the training images, as those were. image_fit='pad' (--image-fit pad) "
+    "keeps the whole image",
+    "padded": "padded to the proportions of the training images, as those were. image_fit='stretch' or 'crop' "
+    "(--image-fit crop) adds no border",
 }
 
 
@@ -40,21 +46,24 @@ class ImagePreparation:
         facts: what the training images look like, or None if unknown.
         invert: whether to invert brightness; None to do so if the background clearly differs.
         trim: whether to cut off empty margins; None to do so if they are clearly wider.
-        fit: how other proportions are handled: "stretch", "crop" or "pad"; None to stretch with a note.
+        image_fit: how other proportions are handled: "stretch", "crop" or "pad"; None for trained_fit,
+            with a note.
+        trained_fit: how the training images were resized; None if unknown, which means "stretch".
     """
 
     shape: tuple[int, int]
     facts: ImageFacts | None
     invert: bool | None = None
     trim: bool | None = None
-    fit: str | None = None
+    image_fit: str | None = None
+    trained_fit: str | None = None
     _affected: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     _found: Counter[str] = field(default_factory=Counter)  # images with each background
 
     def __post_init__(self) -> None:
-        """Check fit."""
-        if self.fit not in (None, *FITS):
-            raise ConfigError(f"fit must be one of {', '.join(FITS)}, got {self.fit!r}.")
+        """Check image_fit."""
+        if self.image_fit not in (None, *FITS):
+            raise ConfigError(f"image_fit must be one of {', '.join(FITS)}, got {self.image_fit!r}.")
 
     def __call__(self, gray: GrayImage, name: str) -> tuple[GrayImage, str]:
         """Return the prepared image, and a text with what was done besides resizing.
@@ -67,7 +76,8 @@ class ImagePreparation:
         must_invert = self._must_invert(look, name)
         if must_invert:
             done.append("inverted")
-        fit, fill = self.fit, 1.0
+        default = self.trained_fit or "stretch"
+        fit, fill = self.image_fit, 1.0
         if self._must_trim(look, name):
             top, bottom, left, right = look.box
             gray = gray[top:bottom, left:right]
@@ -75,12 +85,12 @@ class ImagePreparation:
             facts = self.facts
             if fit is None and facts is not None:
                 is_filled = min(facts.usual_height, facts.usual_width) >= FILLED
-                fit, fill = ("stretch", 1.0) if is_filled else ("pad", facts.usual_fill)
+                fit, fill = (default, 1.0) if is_filled else ("pad", facts.usual_fill)
         if fit is None and is_stretched(gray.shape, self.shape):
-            self._affected["stretched"].append(name)
-            done.append("stretched")
+            self._affected[FIT_DONE[default]].append(name)
+            done.append(FIT_DONE[default])
         level = int(np.clip(round(255 * look.border), 0, 255))
-        gray = fitted(gray, self.shape, fit or "stretch", fill, level)
+        gray = fitted(gray, self.shape, fit or default, fill, level)
         return 255 - gray if must_invert else gray, "".join(f", {what}" for what in done)
 
     def notes(self) -> list[str]:

@@ -34,8 +34,8 @@ class InputOptions:
     Attributes:
         invert: whether to invert the brightness of image files; None to do so if it is clear.
         trim: whether to cut off empty margins of image files; None to do so if it is clear.
-        fit: how image files with other proportions are resized: "stretch", "crop" or "pad"; None to
-            stretch with a note.
+        image_fit: how image files with other proportions are resized: "stretch", "crop" or "pad"; None
+            to resize them as the training images were, with a note.
         white: value of a white pixel in the training samples; None if the model was trained on pixels
             of 0..255.
         label_column: column of a table to ignore, by name or index.
@@ -43,7 +43,7 @@ class InputOptions:
 
     invert: bool | None = None
     trim: bool | None = None
-    fit: str | None = None
+    image_fit: str | None = None
     white: float | None = None
     label_column: str | int | None = None
 
@@ -75,12 +75,14 @@ class InputReader:
     Attributes:
         model: the model.
         options: how to read.
+        trained_fit: how the training images were resized, or None if unknown.
         unreadable: one message per file that could not be read.
         notes: what was changed or looks unusual, one sentence each.
     """
 
     model: Classifier
     options: InputOptions = InputOptions()
+    trained_fit: str | None = None
     unreadable: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     _images: list[tuple[str, GrayImage, str]] = field(default_factory=list)
@@ -90,7 +92,11 @@ class InputReader:
         """Create the preparation of image files, if the model reads images."""
         how, shape = self.options, self.model.image_shape
         self._prepare = (
-            None if shape is None else ImagePreparation(shape, self.model.image_facts, how.invert, how.trim, how.fit)
+            None
+            if shape is None
+            else ImagePreparation(
+                shape, self.model.image_facts, how.invert, how.trim, how.image_fit, trained_fit=self.trained_fit
+            )
         )
 
     def batches(self, sources: Sequence[str | Path]) -> Iterator[InputBatch]:
@@ -140,7 +146,7 @@ class InputReader:
             yield InputBatch(inputs, names, ("",) * len(inputs))
 
     def _samples(self, source: str | Path) -> UnlabeledSamples:
-        for name in ("invert", "trim", "fit"):
+        for name in ("invert", "trim", "image_fit"):
             if getattr(self.options, name):
                 raise ConfigError(f"{name} is for image files, and {source} is a data file. Leave it out.")
         n_inputs = self.model.architecture.n_inputs

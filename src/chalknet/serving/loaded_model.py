@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from chalknet.artifacts.model_file import load_model
 from chalknet.artifacts.run_folder import CONFIG_FILE, MODEL_FILE
 from chalknet.artifacts.training_facts import training_facts
+from chalknet.config import read_config
+from chalknet.data.readers.image import FITS
 from chalknet.errors import ConfigError, ModelFileError
 from chalknet.network.model import Classifier
 
@@ -21,12 +24,14 @@ class LoadedModel:
         name: its name in messages.
         run: the run folder that it was loaded from, or None.
         data_sha256: digest of its training data, or "" if unknown.
+        image_fit: how its training images were resized, as in `load_data`, or None if unknown.
     """
 
     classifier: Classifier
     name: str
     run: Path | None = None
     data_sha256: str = ""
+    image_fit: str | None = None
 
 
 def resolve_model(model: Classifier | LoadedModel | str | Path) -> LoadedModel:
@@ -56,6 +61,16 @@ def resolve_model(model: Classifier | LoadedModel | str | Path) -> LoadedModel:
                 "study are in its folder models/."
             )
     classifier = load_model(path)
-    digest = training_facts(path).get("data_sha256")
+    facts = training_facts(path)
+    digest, image_fit = facts.get("data_sha256"), facts.get("image_fit")
     has_config = run is not None and (run / CONFIG_FILE).is_file()
-    return LoadedModel(classifier, str(model), run if has_config else None, digest if isinstance(digest, str) else "")
+    if image_fit is None and run is not None and has_config:
+        with suppress(ConfigError):  # the option is a default only, so a damaged file is no error here
+            image_fit = read_config(run / CONFIG_FILE)[1].image_fit
+    return LoadedModel(
+        classifier,
+        str(model),
+        run if has_config else None,
+        digest if isinstance(digest, str) else "",
+        image_fit if image_fit in FITS else None,
+    )

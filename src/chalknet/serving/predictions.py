@@ -63,19 +63,22 @@ class Predictions:
         ]
 
 
-def predict_files(model: Classifier, sources: Sequence[str | Path], options: InputOptions) -> Predictions:
+def predict_files(
+    model: Classifier, sources: Sequence[str | Path], options: InputOptions, trained_fit: str | None = None
+) -> Predictions:
     """Predict the classes of image files, folders of images and data files.
 
     Args:
         model: the network or ensemble.
         sources: the paths.
         options: how to read them.
+        trained_fit: how the training images were resized, or None if unknown.
 
     Raises:
         DataError: no input can be read, or an image is given to a model of rows.
         ConfigError: see `InputReader.batches`.
     """
-    reader = InputReader(model, options)
+    reader = InputReader(model, options, trained_fit)
     predictions = _predict_batches(model, reader, reader.batches(sources))
     if reader.unreadable and not len(predictions):
         raise DataError(_nothing_readable(reader.unreadable))

@@ -46,8 +46,8 @@ def evaluate(
     Args:
         model: a model file, a run folder, or a `Network` or `Ensemble`.
         data: a `Dataset`, what `load_data` takes, or a `DataConfig` that also says how to read it.
-            Images in a folder are resized to what the model reads. Classes are matched by name, or
-            by position if the data's are numbers. If model is a run folder, the default is the data
+            Images in a folder are resized as the training images were. Classes are matched by name,
+            or by position if the data's are numbers. If model is a run folder, the default is the data
             that the run was trained on.
         split: "all", or, if model is a run folder, "test", "valid" or "train" of its data.
         out: folder for evaluation.json, classes.csv, confusion.csv, reliability.csv, reliability.png
@@ -106,7 +106,7 @@ def _check_split(loaded: LoadedModel, split: str) -> None:
 def _resolve_data(source: DataConfig, split: str, loaded: LoadedModel, run: RunConfig | None) -> DataConfig:
     """Return how to read data: options that are not given are those of the run on the same file.
 
-    Images of a folder get the model's size. A split is one of everything that the run was given,
+    Images of a folder are resized as the training images were. A split is one of everything that the run was given,
     including provided validation and test samples.
     """
     path = Path(source.source)
@@ -126,8 +126,12 @@ def _resolve_data(source: DataConfig, split: str, loaded: LoadedModel, run: RunC
         )
     shape = loaded.classifier.image_shape
     with suppress(OSError):  # the reader reports a folder that cannot be opened
-        if source.image_size is None and shape is not None and path.is_dir() and is_image_folder(path):
-            return replace(source, image_size=shape)
+        if shape is not None and path.is_dir() and is_image_folder(path):
+            return replace(
+                source,
+                image_size=source.image_size or shape,
+                image_fit=source.image_fit or loaded.image_fit,
+            )
     return source
 
 

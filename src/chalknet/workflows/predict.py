@@ -24,7 +24,7 @@ def predict(
     *,
     invert: bool | None = None,
     trim: bool | None = None,
-    fit: str | None = None,
+    image_fit: str | None = None,
     white: float | None = None,
     label_column: str | int | None = None,
 ) -> Predictions:
@@ -41,8 +41,10 @@ def predict(
             the training images.
         trim: whether to cut off empty margins of image files. By default they are cut off if they are
             clearly wider than in the training images.
-        fit: how image files with other proportions are resized: "stretch", "crop" (keeps the middle) or
-            "pad" (with the brightness of the border). By default they are stretched, with a note.
+        image_fit: how image files with other proportions are resized: "stretch", "crop" (keeps the
+            middle) or "pad" (with the brightness of the border). By default they are resized as the
+            training images were, if the model file or the run folder says how, else stretched. A
+            note says what is done.
         white: the value of a white pixel in the training samples, for image files and a model that was
             not trained on pixels of 0..255.
         label_column: the column of a table to ignore.
@@ -57,14 +59,15 @@ def predict(
         ConfigError: an invalid option, or one that these inputs cannot use.
     """
     loaded = resolve_model(model)
-    options = InputOptions(invert, trim, fit, white, label_column)
+    options = InputOptions(invert, trim, image_fit, white, label_column)
     if isinstance(inputs, (str, Path)):
-        return predict_files(loaded.classifier, [inputs], options)
+        return predict_files(loaded.classifier, [inputs], options, loaded.image_fit)
     if _are_paths(inputs):
-        return predict_files(loaded.classifier, inputs, options)
+        return predict_files(loaded.classifier, inputs, options, loaded.image_fit)
     if options != InputOptions():
         raise ConfigError(
-            "invert, trim, fit, white and label_column are options for files, but the inputs are samples in memory."
+            "invert, trim, image_fit, white and label_column are options for files, but the inputs are samples in "
+            "memory."
         )
     if isinstance(inputs, Dataset):
         samples = UnlabeledSamples(inputs.inputs, "inputs", input_names=inputs.input_names)
