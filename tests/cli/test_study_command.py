@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import save_class_folders
 from reporting.study_factory import make_results
 
 from chalknet.artifacts.run_folder import read_run
@@ -134,6 +135,19 @@ def test_the_next_commands_repeat_an_adapted_recipe(letters, capsys):
     results = read_results("s")
     found = [results.record(config, 0).history[-1].valid for config in results.configurations]
     assert read_run(letters / "best").history[-1].valid in found
+
+
+def test_a_study_refuses_another_image_fit_than_before(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_class_folders(tmp_path / "scans", n=60, size=(12, 8))
+    data = ["--data", "scans", "--image-size", "6x6", "--recipe", "writeup", "--train", "30", "--valid", "10"]
+    line = ["study", *data, "--vary", "hidden=3", "--seeds", "1", "--epochs", "1", "--out", "s", "--quiet"]
+    assert main([*line, "--image-fit", "crop"]) == 0
+    store = (tmp_path / "s" / "study.sqlite").read_bytes()
+    assert main([*line, "--epochs", "2"]) == 1
+    assert "image_fit is stretch, expected crop. Give image_fit='crop' (--image-fit crop)" in capsys.readouterr().err
+    assert (tmp_path / "s" / "study.sqlite").read_bytes() == store
+    assert main(["study", "--config", "s/study.toml", "--quiet"]) == 0
 
 
 @pytest.mark.usefixtures("letters")

@@ -115,9 +115,7 @@ class SearchConfig(Checked):
     trials: int = setting(20, integer(1, 100_000), "number of configurations to choose")
     search_seed: int = setting(0, _SEED, "random seed of the sampler")
     objective: str = setting("valid_accuracy", one_of(*OBJECTIVES), "the score to optimize, averaged over the seeds")
-    at_once: int = setting(
-        4, integer(1, 1_000), "number of configurations to choose at a time, independent of the number of jobs"
-    )
+    at_once: int = setting(4, integer(1, 1_000), "number of configurations that are chosen before new results are used")
 
 
 @dataclass(frozen=True)
@@ -145,11 +143,13 @@ class StudySpec(Checked):
     recipe: Recipe = field(default_factory=Recipe)
     vary: tuple[tuple[str, Values], ...] = ()
     seeds: int = setting(3, integer(1, 10_000), "number of training runs per configuration")
-    first_seed: int = setting(0, _SEED, "seed of the first run of a configuration; the other runs have the next seeds")
+    first_seed: int = setting(0, _SEED, "seed of the first run. The following runs use the next integers")
     seeds_vary: tuple[str, ...] = setting(
         ("init", "order"), _WHICH_VARY, "what differs between seeds: initial weights, batch order, split"
     )
-    sample: int | None = setting(None, _SAMPLE, "number of configurations of the grid to train, chosen at random")
+    sample: int | None = setting(
+        None, _SAMPLE, "number of configurations of the grid to train, chosen at random. Not with a search"
+    )
     sample_seed: int = setting(0, _SEED, "random seed of that choice")
     search: SearchConfig | None = None
     data: DataConfig = field(default_factory=DataConfig)

@@ -20,7 +20,7 @@ from chalknet.config import DataConfig
 from chalknet.data.dataset import ARRAYS, Dataset
 from chalknet.data.load import load_data
 from chalknet.data.open_data import open_data
-from chalknet.errors import ConfigError
+from chalknet.errors import ConfigError, DataError, StoreError
 from chalknet.files import read_bytes
 from chalknet.machine.processor import available_cores
 from chalknet.studies.configurations import RunKey
@@ -37,9 +37,11 @@ from chalknet.studies.search_space import (
     make_configuration,
     specification_notes,
 )
-from chalknet.studies.spec import StudySpec, spec_tables
+from chalknet.studies.spec import StudySpec, spec_from_tables, spec_tables
 from chalknet.studies.store import STORE_FILE, Store
 from chalknet.workflows.resolve_study import SPEC_FILE, StudyRequest
+
+DEFAULT_FIT = "stretch"
 
 
 def run_study(
@@ -65,6 +67,7 @@ def run_study(
         on_plan = None  # a plan measured on this machine says little about the cluster
         check_reachable(on)  # before anything is written
     check_specification(spec, samples)
+    _check_image_fit(folder, samples)
     warned = specification_notes(spec, samples)
     if on_notes is not None:
         on_notes((*samples.notes, *notes, *warned))
@@ -131,6 +134,28 @@ def _read(data: Dataset | DataConfig | str | Path) -> Dataset:
             )
         return open_data(data)
     return load_data(data) if isinstance(data, (str, Path)) else data
+
+
+def _check_image_fit(folder: Path, samples: Dataset) -> None:
+    """Raise DataError if the study in a folder was made with another image_fit.
+
+    The digests that the store compares are of the files and of labels and shapes, which are the
+    same for every image_fit.
+    """
+    try:
+        with Store.read(folder) as store:
+            tables, is_same = store.specification()["spec"], store.data()["sha256"] == samples.sha256
+        known = spec_from_tables(tables, str(folder)).data.image_fit or DEFAULT_FIT
+    except (StoreError, ConfigError):  # there is no study yet, or one that cannot be read, which is reported later
+        return
+    if not is_same:  # reported later too
+        return
+    given = (samples.origin.image_fit if samples.origin is not None else None) or DEFAULT_FIT
+    if given != known:
+        raise DataError(
+            f"{samples.source}: is read in another way than by the study in {folder}: image_fit is {given}, expected "
+            f"{known}. Give image_fit={known!r} (--image-fit {known}), or choose another out (--out)."
+        )
 
 
 def _processes(spec: StudySpec, jobs: int | None, stack: int | None) -> int:
