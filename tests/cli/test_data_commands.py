@@ -126,6 +126,24 @@ def test_audit_draws_the_worst_pairs_to_the_given_file(faulty, tmp_path, capsys)
     assert "pairs drawn in" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", ["audit", "show"])
+def test_validation_and_test_files_are_splits_of_their_own(clean, tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    with np.load(clean) as arrays:
+        images, labels = arrays["images"], arrays["labels"]
+    np.savez(tmp_path / "valid.npz", images=255 - images[:10], labels=labels[:10])
+    tested = np.concatenate([images[:3], np.roll(images[:9], 4)])
+    np.savez(tmp_path / "test.npz", images=tested, labels=labels[[*range(3), *range(9)]])
+    more = ["-o", "a.png"] if command == "show" else []
+    assert main(["data", command, clean, "--valid", "valid.npz", "--test", "test.npz", *more]) == 0
+    printed = capsys.readouterr()
+    if command == "audit":
+        assert "separate files: train 100, valid 10, test 12" in printed.out
+        assert any("FOUND" in line and "test samples with a copy in train" in line for line in printed.out.splitlines())
+    else:
+        assert "drawn from 100 training images" in printed.out
+
+
 def test_audit_works_on_table_rows(tmp_path, capsys):
     table = tmp_path / "t.csv"
     table.write_text("a,label\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(20)) + "1,x\n")

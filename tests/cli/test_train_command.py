@@ -141,7 +141,7 @@ def test_depth_and_a_stratified_split_by_fractions(letters, tmp_path):
 
 
 USAGE = [
-    (["--workers", "0"], "Invalid value for '--workers': 0 is not in the range x>=1."),
+    (["--workers", "0"], "Invalid value for '--workers': it must be an integer >= 1, got '0'."),
     (["--tile-rows", "0"], "tile_rows must be an integer >= 1, got 0."),
     (["--hidden", "0"], "hidden must be one or more integers from 1 to 1000000, got [0]."),
     (["--hidden", "many"], "hidden must be one or more integers from 1 to 1000000, got ['many']."),
@@ -158,13 +158,16 @@ USAGE = [
     (["--split", "custom"], "split 'custom' stands for index arrays"),
     (["--split", "group"], "letters.npz: split 'group' needs a group for each sample"),
     (["--class-names", "A,A,B,C"], "class_names must differ from each other, got 'A' twice."),
-    (["--set", "optimizer.learing_rate=1"], "unknown key 'learing_rate' in --set optimizer.learing_rate=1. Did you"),
+    (
+        ["--set", "optimizer.learing_rate=1"],
+        "unknown setting 'learing_rate' in --set optimizer.learing_rate=1. Did you",
+    ),
     (["--set", "optimzer.learning_rate=1"], "unknown section 'optimzer' in --set optimzer.learning_rate=1. Did you"),
     (["--set", ".learning_rate=1"], "unknown section '' in --set .learning_rate=1."),
     (["--test", ""], "Invalid value for '--test': it must be the name of a file or a folder, got ''."),
     (["--config", ""], "Invalid value for '--config': it must be the name of a file or a folder, got ''."),
-    (["--valid", ""], "--valid must be a number or a file, got ''."),
-    (["--set", "learning_rate"], "--set must be SECTION.KEY=VALUE, such as optimizer.learning_rate=3e-3, got"),
+    (["--valid", ""], "Invalid value for '--valid': it must be the name of a file or a folder, got ''."),
+    (["--set", "learning_rate"], "--set must be SETTING=VALUE, such as learning_rate=3e-3, got"),
     (["--set", "dropout=1"], "dropout must be a number from 0 to 0.999, got 1."),
     (["--input-dropout", "0.999999"], "input_dropout must be a number from 0 to 0.999, got 0.999999."),
     (["--zoom", "1e308"], "zoom must be a number from 0 to 100, got 1e+308."),

@@ -22,7 +22,7 @@ from chalknet.cli.options import (
     parse_source,
     print_notes,
     recipe_option,
-    recipe_options,
+    split_options,
 )
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import DATA_SOURCE, Choice
@@ -44,7 +44,14 @@ SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
     lazy={"build": LazyCommand("chalknet.cli.data_build", "build", "Create a data set of letters from fonts.")},
 )
 def data() -> None:
-    """Inspect, audit, convert and create data sets."""
+    """Inspect, audit, convert and create data sets.
+
+    `chalknet data COMMAND --help` shows the options of a command.
+
+    Examples:
+        chalknet data info letters.npz
+        chalknet data audit letters.npz
+    """
 
 
 def source_argument(command: Any) -> Any:
@@ -53,8 +60,8 @@ def source_argument(command: Any) -> Any:
         "source",
         type=DATA_SOURCE,
         metavar="SOURCE",
-        help="An .npz file, IDX files, a folder with a folder of images per class, a CSV table, or glyphs, the "
-        "built-in images of letters.",
+        help="An .npz, .npy, IDX, CSV or TSV file, a folder with one subfolder of images per class, or glyphs, the "
+        "built-in letters.",
     )(command)
 
 
@@ -64,11 +71,11 @@ def reading_group(command: Any) -> Any:
 
 
 def split_group(command: Any) -> Any:
-    """Add the options that say how the data are split, which are those of `chalknet train`."""
+    """Add the options that say how the data is split, which are those of `chalknet train`."""
     return cloup.option_group(
         "Split",
-        recipe_option("Recipe that splits the data."),
-        recipe_options("split", "train_size", "valid_size", "split_seed"),
+        recipe_option("Recipe whose split settings are used."),
+        split_options,
     )(command)
 
 
@@ -127,7 +134,7 @@ def show(
 
     Examples:
         chalknet data show glyphs
-        chalknet data show notMNIST.npz --rows 10 --columns 20 --by-class -o sheet.svg
+        chalknet data show notMNIST.npz --columns 20 --by-class -o sheet.svg
     """
     from chalknet.reporting.drawings.images import show_images
     from chalknet.workflows.data import split_like_training
@@ -139,7 +146,7 @@ def show(
     if drawn_from != "all":
         recipe, splits = split_like_training(samples, flags["recipe"] or DEFAULT_RECIPE, **parse_settings(flags))
         indices = splits.named()[drawn_from]
-        pool = f"{len(indices):,} {SPLIT_NAMES[drawn_from]} images ({_split_text(recipe, splits)})"
+        pool = f"{len(indices):,} {SPLIT_NAMES[drawn_from]} images ({_split_text(samples, recipe, splits)})"
     show_images(samples, rows, columns, seed=seed, by_class=by_class, indices=indices, path=path)
     echo(f"written to {path}, drawn from {pool}")
 
@@ -152,26 +159,27 @@ def show(
         "--near",
         type=float,
         metavar="X",
-        help="Largest RMS difference of near duplicates; 0 finds only copies.  "
-        "[default: 0.03; 0 for rows with few columns]",
+        help="Largest RMS difference of near duplicates, as a fraction (0 to 1) of the full range of values. 0 finds "
+        "only copies.  [default: 0.03; rows with fewer than 16 columns: 0]",
     ),
     cloup.option("--strict", is_flag=True, help="Exit with code 3 if anything is found."),
     out_option("Draw the most similar pairs to this file: .png, .svg or .pdf.", "FILE"),
-    json_option("Print JSON with every sample that is concerned."),
+    json_option("Print JSON that lists every affected sample."),
 )
 @split_group
 @reading_group
 def audit(source: str, near: float | None, strict: bool, as_json: bool, out: str | None, **flags: Any) -> int:
     """Find problems that make a test accuracy too optimistic.
 
-    The audit looks for copies and near duplicates within and across splits, images with two labels,
+    The audit looks for copies and near duplicates within and across splits, conflicting labels,
     blank images, missing or unbalanced classes, and groups that are in two splits. It estimates how
     much each problem can change the test accuracy. The splits are those that `chalknet train` makes
-    with the same options.
+    with the same options. Samples are numbered through SOURCE, then --valid, then --test.
 
     Examples:
         chalknet data audit notMNIST.npz
         chalknet data audit glyphs --split group --strict
+        chalknet data audit train.csv --valid valid.csv --test test.csv
     """
     from chalknet.cli.data_text import audit_text
     from chalknet.data.audit import audit as audit_data
@@ -192,7 +200,7 @@ def audit(source: str, near: float | None, strict: bool, as_json: bool, out: str
         split = {"recipe": recipe.name, **asdict(recipe.split), "sizes": splits.sizes}
         echo(json.dumps({"split": split, **result.as_dict()}, indent=2))
     else:
-        audit_text(result, _split_text(recipe, splits))
+        audit_text(result, _split_text(samples, recipe, splits))
         if out is not None:
             echo(
                 f"{n_drawn} pairs drawn in {out}"
@@ -211,8 +219,8 @@ def audit(source: str, near: float | None, strict: bool, as_json: bool, out: str
         "--format",
         "kind",
         type=Choice(("npz", "csv", "folder", "idx", "npy", "shards")),
-        help="Format. folder: PNG images in a folder per class; idx: MNIST's files; npy and shards: arrays that "
-        "training reads from disk.  [default: by the name of OUT]",
+        help="Format: npz, csv, folder (PNG images, one subfolder per class), idx (MNIST's files), npy (arrays that "
+        "are read from disk) or shards (the same in several files).  [default: by the name of OUT]",
     ),
     overwrite_option("Replace OUT if it exists."),
 )
@@ -241,9 +249,11 @@ def _load(source: str, flags: dict[str, Any]) -> Dataset:
     return open_data(parse_source(source, flags))
 
 
-def _split_text(recipe: Recipe, splits: Splits) -> str:
-    """Return one sentence on how data are split, with the size of each split."""
+def _split_text(samples: Dataset, recipe: Recipe, splits: Splits) -> str:
+    """Return in words how data is split, with the size of each split."""
     sizes = ", ".join(f"{name} {size:,}" for name, size in splits.sizes.items())
+    if samples.provided_valid is not None and samples.provided_test is not None:
+        return f"separate files: {sizes}"
     return f"split by recipe {recipe.name} ({recipe.split.split}, seed {recipe.split.split_seed}): {sizes}"
 
 

@@ -6,7 +6,7 @@ The options for the fields of a recipe are made from `chalknet.config`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -30,7 +30,7 @@ from chalknet.config import (
 )
 from chalknet.errors import ConfigError
 from chalknet.formatting import printable
-from chalknet.training.recipes import DEFAULT_RECIPE, RECIPES
+from chalknet.training.recipes import DEFAULT_RECIPE, MIN_VALID, RECIPES, ROWS_RECIPE
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Any], Any]
@@ -57,11 +57,20 @@ WORDS = {
 }
 # Fields of [training] that concern the machine. They stand in a section of their own.
 MACHINE_FIELDS = ("engine", "device", "precision", "dtype", "tile_rows")
+# Further defaults in the help, for fields whose default depends on more than the recipe.
+OTHER_DEFAULTS = {"stop_early": f"with fewer than {MIN_VALID} validation samples: no"}
 IMAGE_FITS = ("stretch", "crop", "pad")
+FIT_TEXT = "How to resize images with another aspect ratio: stretch, crop (keep the middle) or pad (add a border)."
+GLYPHS_DEFAULT = "[default: glyphs, built into chalknet]"
+DATA_TEXT = "Training data: .npz, .npy, IDX, CSV, TSV, or a folder with one subfolder of images per class."
 
 
 def recipe_options(
-    *names: str, recipes: Sequence[str] = (DEFAULT_RECIPE, "writeup"), hidden: Collection[str] = ()
+    *names: str,
+    recipes: Sequence[str] = (DEFAULT_RECIPE, ROWS_RECIPE, "writeup"),
+    hidden: Collection[str] = (),
+    texts: Mapping[str, str] | None = None,
+    defaults: Mapping[str, str] = OTHER_DEFAULTS,
 ) -> Decorator:
     """Return a decorator that adds a flag for each of the named fields of a recipe.
 
@@ -71,12 +80,15 @@ def recipe_options(
             which the command starts.
         hidden: fields that the help leaves out, because the command refuses every value but the
             default. Their flags exist, so that the refusal says what to do instead.
+        texts: sentences by field, where the help of this command is not the description of the
+            field.
+        defaults: further defaults by field.
     """
 
     def decorate(command: Command) -> Command:
         for name in reversed(names):
-            flag = FLAG_OF_FIELD.get(name, name).replace("_", "-")
-            text = _help(name, recipes)
+            flag = _flag(name)
+            text = f"{(texts or {}).get(name) or _meaning(name)}  [{_defaults(name, recipes, defaults.get(name))}]"
             if _is_boolean(name):
                 option = cloup.option(f"--{flag}/--no-{flag}", name, default=None, help=text, hidden=name in hidden)
             else:
@@ -94,14 +106,15 @@ def section_fields(*sections: str) -> tuple[str, ...]:
     return tuple(name for name, home in SECTION_OF_FIELD.items() if home in sections and name not in MACHINE_FIELDS)
 
 
-def recipe_groups(hidden: Collection[str] = ()) -> Decorator:
+def recipe_groups(hidden: Collection[str] = (), texts: Mapping[str, str] | None = None) -> Decorator:
     """Return a decorator that adds flags for all fields but [split] and `MACHINE_FIELDS`, by section.
 
     Args:
         hidden: as in `recipe_options`.
+        texts: as in `recipe_options`.
     """
     groups = [
-        cloup.option_group(title, recipe_options(*section_fields(section), hidden=hidden))
+        cloup.option_group(title, recipe_options(*section_fields(section), hidden=hidden, texts=texts))
         for title, section in (
             ("Network", "network"),
             ("Regularization", "regularization"),
@@ -132,8 +145,9 @@ def set_option(command: Command) -> Command:
         "--set",
         "assignments",
         multiple=True,
-        metavar="SECTION.KEY=VALUE",
-        help="Set any field of the recipe, for example optimizer.learning_rate=3e-3. Repeat it for more fields.",
+        metavar="SETTING=VALUE",
+        help="Set any setting of the recipe, for example learning_rate=3e-3. The config.toml of a run lists all. "
+        "Repeat it for more.",
     )(command)
 
 
@@ -142,20 +156,73 @@ def data_option(text: str) -> Decorator:
     return cloup.option("--data", type=DATA_SOURCE, metavar="FILE|FOLDER|glyphs", help=text)
 
 
-def data_options(command: Command) -> Command:
-    """Add the flags that say how data are read."""
-    for option in reversed(
-        [
-            cloup.option("--class-names", metavar="A,B,C", help="Names of the classes 0, 1, 2, ..."),
-            cloup.option("--label-column", metavar="NAME|N", help="Name or number of the CSV column with the labels."),
-            cloup.option("--image-size", metavar="HxW", help="Height and width of the images in a CSV or a folder."),
-            cloup.option(
-                "--image-fit",
-                type=Choice(IMAGE_FITS),
-                help="How to resize images with another aspect ratio.  [default: stretch]",
-            ),
-        ]
-    ):
+def reading_options(default: str = "") -> Decorator:
+    """Return a decorator that adds the flags that say how data is read.
+
+    Args:
+        default: a default in words that all these flags have before their own.
+    """
+
+    def shown(text: str) -> str:
+        return f"[default: {', else '.join(filter(None, (default, text)))}]"
+
+    required = "" if default else " Required if the images in a folder differ in size."
+    options = (
+        cloup.option(
+            "--class-names",
+            metavar="A,B,C",
+            help="Names of the classes 0, 1, 2, ... For text labels and folders: the order of the classes.  "
+            f"{shown('as in the data')}",
+        ),
+        cloup.option(
+            "--label-column",
+            metavar="NAME|N",
+            help="Name of the CSV column with the labels, or its number (from 0; -1 is the last).  "
+            f"{shown('the column named label, class, target or y')}",
+        ),
+        cloup.option(
+            "--image-size",
+            metavar="HxW",
+            help="Height and width in pixels. Images in a folder are resized to it, and rows of a CSV become images."
+            f"{required}  {shown('the size that the model reads' if default else 'as in the data')}",
+        ),
+        cloup.option("--image-fit", type=Choice(IMAGE_FITS), help=f"{FIT_TEXT}  {shown('stretch')}"),
+    )
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+data_options = reading_options()
+
+
+def split_options(command: Command) -> Command:
+    """Add the flags that say how data is split, with validation and test samples in other files."""
+    valid_default = _defaults("valid_size", (DEFAULT_RECIPE, ROWS_RECIPE, "writeup"))
+    options = (
+        recipe_options("split", "train_size"),
+        cloup.option(
+            "--valid",
+            "valid_size",
+            type=FILE,
+            metavar="N|FRACTION|FILE|FOLDER",
+            help="Number of validation samples, their fraction, or a file or folder that holds them. With a file, all "
+            f"other samples are training samples unless --train is given.  [{valid_default}]",
+        ),
+        cloup.option(
+            "--test",
+            type=FILE,
+            metavar="FILE|FOLDER",
+            help="Test samples that are stored separately.  "
+            "[default: the test split of the data, else the remaining samples]",
+        ),
+        recipe_options("split_seed"),
+    )
+    for option in reversed(options):
         command = option(command)
     return command
 
@@ -180,9 +247,9 @@ def quiet_option(text: str) -> Decorator:
 def document_options(command: Command) -> Command:
     """Add --title, --author and --date, which stand at the head of a document."""
     for name, metavar, text in (
-        ("--date", "TEXT", "Date below the title, as you type it.  [default: none]"),
+        ("--date", "TEXT", "Date below the title, printed as given.  [default: none]"),
         ("--author", "TEXT", "Author below the title.  [default: none]"),
-        ("--title", "TEXT", "Title of the document.  [default: a title by its content]"),
+        ("--title", "TEXT", "Title of the document.  [default: a title that describes the content]"),
     ):
         command = cloup.option(name, metavar=metavar, help=text)(command)
     return command
@@ -228,30 +295,33 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     section, dot, name = key.strip().rpartition(".")
     if not equals:
-        raise ConfigError(f"--set must be SECTION.KEY=VALUE, such as optimizer.learning_rate=3e-3, got {text!r}.")
+        raise ConfigError(f"--set must be SETTING=VALUE, such as learning_rate=3e-3, got {text!r}.")
     if dot and section not in SECTIONS:
         raise ConfigError(f"unknown section {section!r} in --set {text}.{near_match(section, SECTIONS)}")
     known = [field for field, home in SECTION_OF_FIELD.items() if section in ("", home)]
     if name not in known:
-        raise ConfigError(f"unknown key {name!r} in --set {text}.{near_match(name, known)}")
+        raise ConfigError(f"unknown setting {name!r} in --set {text}.{near_match(name, known)}")
     return name, _parse_value(name, value.strip())
 
 
 def print_notes(notes: Sequence[str], quiet: bool) -> None:
-    """Print notes, such as how data were read, to standard error unless quiet."""
+    """Print notes, such as how data was read, to standard error unless quiet."""
     for note in () if quiet else notes:
         echo(f"note: {printable(note)}", err=True)
 
 
 def parse_source(source: str | None, flags: dict[str, Any]) -> DataConfig:
-    """Return the data that the user named and how to read them.
+    """Return the data that the user named and how to read it.
 
     Args:
         source: the value of --data, or None.
-        flags: the values of the options of `data_options`, by parameter name.
+        flags: the values of the options of `data_options` and, if the command has them, of
+            `split_options`, by parameter name. If --valid names a file, it is removed.
     """
     return DataConfig(
         source=source or "",
+        valid_source=_take_valid_file(flags) if "test" in flags else "",
+        test_source=flags.get("test") or "",
         class_names=_parse_names(flags["class_names"]),
         label_column=flags["label_column"],
         image_size=_parse_size(flags["image_size"]),
@@ -259,14 +329,12 @@ def parse_source(source: str | None, flags: dict[str, Any]) -> DataConfig:
     )
 
 
-def take_valid_file(flags: dict[str, Any]) -> str:
+def _take_valid_file(flags: dict[str, Any]) -> str:
     """Return the file that --valid names and remove it from the flags.
 
     If --valid is a number or left out, the result is "".
     """
     text = flags["valid_size"]
-    if text == "":
-        raise ConfigError("--valid must be a number or a file, got ''.")
     if text is None or isinstance(_number_or_text(text), (int, float)):
         return ""
     flags["valid_size"] = None
@@ -361,18 +429,39 @@ def _metavar(name: str) -> str | None:
     return METAVARS.get(name) or {int: "N", float: "X", str: "NAME"}[type(_default(name))]
 
 
-def _help(name: str, recipes: Sequence[str]) -> str:
-    """Return the help of a field: its meaning, long lists of choices, and its defaults."""
+def _meaning(name: str) -> str:
+    """Return the help of a field without its defaults: its meaning, and long lists of choices."""
     text = next(item for item in fields(SECTIONS[SECTION_OF_FIELD[name]]) if item.name == name).metadata["meaning"]
     names = _type(name)
     if isinstance(names, Choice) and len("|".join(names.choices)) + 2 > MAX_METAVAR:
         text = f"{text}: {', '.join(names.choices)}"
     elif name == "activation":
         text = f"{text}: {', '.join(ACTIVATION_NAMES)}"
+    text = re.sub("`([a-z0-9_]+)`", lambda found: f"--{_flag(found[1])}", text)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _flag(name: str) -> str:
+    """Return the flag of a field, without its hyphens at the start."""
+    return FLAG_OF_FIELD.get(name, name).replace("_", "-")
+
+
+def _defaults(name: str, recipes: Sequence[str], other: str | None = None) -> str:
+    """Return the defaults of a field, such as "default: 0.1; tables: 0".
+
+    Args:
+        name: the field.
+        recipes: as in `recipe_options`. If the command starts from `DEFAULT_RECIPE`, it starts from
+            `ROWS_RECIPE` for table rows.
+        other: a further default.
+    """
     default, *others = (_shown(name, RECIPES[recipe]) for recipe in recipes)
-    named = zip(recipes[1:], others, strict=True)
-    values = [f"default: {default}", *(f"{recipe}: {value}" for recipe, value in named if value != default)]
-    return f"{text[0].upper()}{text[1:]}.  [{'; '.join(values)}]"
+    parts = [f"default: {default}", *filter(None, [other])]
+    for recipe, value in zip(recipes[1:], others, strict=True):
+        if value != default:
+            is_for_rows = recipe == ROWS_RECIPE and recipes[0] == DEFAULT_RECIPE
+            parts.append(f"tables: {value}" if is_for_rows else f"with --recipe {recipe}: {value}")
+    return "; ".join(parts)
 
 
 def _shown(name: str, recipe: Recipe) -> str:

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import click
 import cloup
 
 from chalknet.cli.command import command
 from chalknet.cli.kernels import choose_kernels
 from chalknet.cli.options import (
+    DATA_TEXT,
     FLAG_OF_FIELD,
+    GLYPHS_DEFAULT,
     MACHINE_FIELDS,
     data_option,
     data_options,
@@ -26,10 +27,10 @@ from chalknet.cli.options import (
     recipe_option,
     recipe_options,
     set_option,
-    take_valid_file,
+    split_options,
 )
 from chalknet.cli.output import echo
-from chalknet.cli.parameters import FILE, FOLDER, Words
+from chalknet.cli.parameters import COUNT, FILE, FOLDER, Words
 from chalknet.cli.stop import stop_after_epoch
 from chalknet.config import near_match
 from chalknet.errors import ConfigError
@@ -43,15 +44,15 @@ if TYPE_CHECKING:
 @command()
 @cloup.option_group(
     "Start here",
-    data_option("Training data.  [default: glyphs, the built-in images of letters]"),
+    data_option(f"{DATA_TEXT}  {GLYPHS_DEFAULT}"),
     recipe_option("Complete set of settings to start from. Options below change single settings."),
-    out_option("Folder of the run.  [default: runs/RECIPE-HIDDEN-seedN, numbered if it exists]"),
+    out_option(
+        "Folder of the run. If the default exists, -2, -3, ... is appended.  [default: runs/RECIPE-HIDDEN-seedN]"
+    ),
 )
 @cloup.option_group(
     "Data",
-    recipe_options("split", "train_size", "valid_size"),
-    cloup.option("--test", type=FILE, metavar="FILE", help="Test samples in a file of their own."),
-    recipe_options("split_seed"),
+    split_options,
     data_options,
 )
 @recipe_groups()
@@ -63,16 +64,22 @@ if TYPE_CHECKING:
         "logs",
         type=Words(("csv:", "tensorboard:", "mlflow")),
         multiple=True,
-        metavar="KIND:PLACE",
-        help="Log every epoch to csv:FILE, tensorboard:FOLDER or mlflow[:URI]. Repeat it for several logs.",
+        metavar="csv:FILE|tensorboard:FOLDER|mlflow[:URI]",
+        help="Log every epoch. tensorboard and mlflow need the extra of their name. Repeat it for several logs.",
     ),
     cloup.option(
         "--checkpoint-seconds",
         type=float,
         metavar="X",
-        help="Seconds between two checkpoints.  [default: 0.5 to 60, so that they take at most 3 % of the time]",
+        help="Seconds between two checkpoints.  [default: 0.5, doubled up to 60; longer if writing takes more than 3 % "
+        "of the time]",
     ),
-    cloup.option("--checkpoint-epochs", type=int, metavar="N", help="Write a checkpoint after every N epochs as well."),
+    cloup.option(
+        "--checkpoint-epochs",
+        type=int,
+        metavar="N",
+        help="Largest number of epochs between two checkpoints.  [default: no limit]",
+    ),
     quiet_option("Show no progress and no statistics."),
 )
 @cloup.option_group(
@@ -80,19 +87,22 @@ if TYPE_CHECKING:
     recipe_options(*MACHINE_FIELDS),
     cloup.option(
         "--workers",
-        type=click.IntRange(min=1),
+        type=COUNT,
         metavar="N",
-        help="Number of threads. It does not change results, except for rounding in engine torch.  "
+        help="Number of CPU threads. It does not change results, except for rounding in engine torch.  "
         "[default: one per core]",
     ),
     cloup.option(
         "--shards",
-        type=click.IntRange(min=1),
+        type=COUNT,
         metavar="N",
-        help="Split the samples over N Ray actors, for data that exceed one machine (docs/scale.md).",
+        help="Distribute the samples over N Ray workers, for data that does not fit on one machine. On CPUs only, and "
+        "without batch normalization and mixup. Needs the extra ray.",
     ),
     cloup.option(
-        "--on", metavar="ray://HOST:PORT", help="Ray cluster for --shards.  [default: a new one on this machine]"
+        "--on",
+        metavar="ray[://HOST:PORT]",
+        help="With --shards: the Ray cluster.  [default: ray, a new cluster on this machine]",
     ),
 )
 @cloup.option_group(
@@ -102,7 +112,8 @@ if TYPE_CHECKING:
         "--resume",
         type=FOLDER,
         metavar="FOLDER",
-        help="Resume the unfinished run in this folder. Give --data if the data have moved.",
+        help="Resume the unfinished run in this folder with its own settings. You may add --data, --valid and --test "
+        "(if files have moved), --workers, --shards, --on, --log and checkpoint flags.",
     ),
     set_option,
 )
@@ -115,18 +126,18 @@ def train(quiet: bool, logs: tuple[str, ...], **flags: Any) -> int:
     model.safetensors holds all networks as one model.
 
     The defaults below are those of recipe strong for images. For table rows, recipe strong becomes
-    strong-rows, which has other defaults. A note says what was adapted to the data.
+    strong-rows, and defaults after "tables" apply. A note says what was adapted to the data.
 
-    Ctrl-C finishes the current epoch and writes a checkpoint. --resume continues from there and
-    gives the same bits as a run without a break. It also works after a crash.
+    Ctrl-C finishes the current epoch and writes a checkpoint. --resume continues from the
+    checkpoint, also after a crash. The result is bit-identical to that of an uninterrupted run. A
+    finished run cannot be trained further.
 
     Examples:
-        chalknet train --data notMNIST.npz --hidden 1000 --epochs 200 --seed 0 --out runs/first
-        chalknet train --data digits.csv --split stratified --train 0.7 --valid 0.15
-        chalknet train --data train.csv --valid valid.csv --test test.csv --ensemble 5
+        chalknet train --data notMNIST.npz --hidden 1000 --epochs 200 -o runs/n
+        chalknet train --data digits.csv --train 0.7 --valid 0.15
+        chalknet train --data train.csv --valid valid.csv --test test.csv
     """
-    data, test = flags.pop("data"), flags.pop("test")
-    source = replace(parse_source(data, flags), valid_source=take_valid_file(flags), test_source=test or "")
+    source = parse_source(flags.pop("data"), flags)
     settings = parse_settings(flags)
     given = {name: flags[name] for name in PASSED_FLAGS}
     if given["resume"] is not None:
