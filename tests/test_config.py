@@ -44,7 +44,7 @@ def test_field_names_are_unique_over_the_sections():
 
 @pytest.mark.parametrize("name", sorted(SECTION_OF_FIELD))
 def test_every_field_has_a_description_and_a_constraint(name):
-    assert re.fullmatch(r".+: .+", describe_field(name))
+    assert re.fullmatch(r".+\. Value: .+", describe_field(name))
 
 
 recipes = st.builds(
@@ -109,7 +109,7 @@ def test_a_configuration_written_reads_back_the_same(tmp_path_factory, recipe, d
         ({"learing_rate": 1.0}, "unknown setting 'learing_rate'. Did you mean 'learning_rate'?"),
         (
             {"label_column": "age"},
-            "label_column says how data are read. Give it to chalknet.load_data, and its Dataset as data.",
+            "label_column says how data is read. Give it to chalknet.load_data, and its Dataset as data.",
         ),
     ],
 )

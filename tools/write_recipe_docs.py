@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from chalknet.config import SECTIONS
+from chalknet.config import SECTIONS, describe_field
 from chalknet.training.recipes import RECIPES
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "recipes" / "fields.md"
@@ -31,7 +31,7 @@ def page() -> str:
     for section, kind in SECTIONS.items():
         for number, item in enumerate(fields(kind)):
             values = [_shown(getattr(getattr(RECIPES[name], section), item.name)) for name in names]
-            meaning = f"{item.metadata['meaning']}: {item.metadata['constraint'].must}"
+            meaning = describe_field(item.name)
             first = f"`[{section}]`" if number == 0 else ""
             lines.append(f"| {first} | `{item.name}` | {meaning} | {' | '.join(values)} |")
     return "\n".join(lines) + "\n"

@@ -168,7 +168,10 @@ VALID_SIZE = Constraint(
 
 
 def setting(default: Any, constraint: Constraint, meaning: str) -> Any:
-    """Return a dataclass field with a default, a constraint and a description for the help."""
+    """Return a dataclass field with a default, a constraint and a description.
+
+    The description names other fields in backticks, which the help of commands shows as flags.
+    """
     return field(default=default, metadata={"constraint": constraint, "meaning": meaning})
 
 
@@ -192,14 +195,17 @@ class SplitConfig(Checked):
     """The section [split]: which samples are used for training, validation and test."""
 
     split: str = setting(
-        "writeup", one_of(*SPLIT_METHODS, CUSTOM_SPLIT), "how samples are divided into training, validation and test"
+        "writeup",
+        one_of(*SPLIT_METHODS, CUSTOM_SPLIT),
+        "how samples are divided (writeup: shuffled as in the write-up; random: shuffled; stratified: every split has "
+        "all classes in equal proportion; group: the groups of an .npz file stay together)",
     )
     train_size: float = setting(15_000, TRAIN_SIZE, "number of training samples, or their fraction")
     valid_size: float = setting(
         1_000,
         VALID_SIZE,
-        "number of validation samples, their fraction, or (only in chalknet train) a file with them; the remaining "
-        "samples are the test split, unless the data provide one",
+        "number of validation samples, or their fraction. The remaining samples are the test split, unless the data "
+        "has its own",
     )
     split_seed: int = setting(521, SEED, "seed of the split")
 
@@ -212,7 +218,10 @@ class NetworkConfig(Checked):
     activation: tuple[str, ...] = setting(("relu",), LAYER_ACTIVATIONS, "activation function of the hidden layers")
     batch_norm: bool = setting(False, BOOLEAN, "whether hidden layers have batch normalization")
     layers: tuple[LayerTable, ...] = setting(
-        (), LAYERS, "all layers except the output layer, instead of hidden, activation, batch_norm and dropout"
+        (),
+        LAYERS,
+        "all layers before the output layer, for example batch_norm,dense:256,silu,dropout:0.2. Replaces `hidden`, "
+        "`activation`, `batch_norm` and `dropout`",
     )
     initializer: str = setting("writeup", one_of(*INITIALIZERS), "distribution of the initial weights")
     input_scaling: str = setting(
@@ -256,12 +265,17 @@ class RegularizationConfig(Checked):
 
     dropout: float = setting(0.0, DROPOUT_RATE, "fraction of hidden values set to 0 in training")
     input_dropout: float = setting(0.0, DROPOUT_RATE, "fraction of inputs set to 0 in training")
-    l2: float = setting(0.0, NON_NEGATIVE, "factor of the penalty l2/2 sum W^2 that is added to the mean loss")
+    l2: float = setting(
+        0.0, NON_NEGATIVE, "L2 penalty: l2/2 times the sum of all squared weights is added to the mean loss"
+    )
     label_smoothing: float = setting(
         0.0, FRACTION_BELOW_1, "fraction of each target that is spread evenly over all classes"
     )
     class_weights: str | tuple[float, ...] = setting(
-        "equal", BY_CLASS, "weight of the samples of each class (balanced: all classes have the same total weight)"
+        "equal",
+        BY_CLASS,
+        "weight of the samples of each class (balanced: all classes have the same total weight; "
+        "numbers: one per class, in the order of the classes)",
     )
 
 
@@ -275,15 +289,15 @@ class AugmentationConfig(Checked):
     shift_pixels: float = setting(0.0, up_to(10_000), "largest shift of an image in each direction, in pixels")
     rotation_degrees: float = setting(0.0, up_to(360), "largest rotation of an image in each direction, in degrees")
     zoom: float = setting(
-        0.0, up_to(100), "images are scaled by factors from 1/(1 + zoom) to 1 + zoom, separately for each axis"
+        0.0, up_to(100), "largest change of size. Height and width are scaled separately, by 1/(1 + X) to 1 + X"
     )
     shear: float = setting(0.0, up_to(100), "largest shear of an image, in horizontal pixels per vertical pixel")
     erase: float = setting(0.0, FRACTION, "fraction of images in which a rectangle is set to 0")
     erase_size: float = setting(
-        0.4, FRACTION, "largest side of the rectangle that erase sets to 0, as a fraction of the image's side"
+        0.4, FRACTION, "largest side of the rectangle of `erase`, as a fraction of the image's side"
     )
     mixup: float = setting(
-        0.0, up_to(1000), "alpha of the Beta distribution from which mixup draws its weights; 0 for no mixup"
+        0.0, up_to(1000), "alpha of the Beta distribution from which mixup draws its weights. 0: no mixup"
     )
 
 
@@ -293,21 +307,31 @@ class OptimizerConfig(Checked):
 
     optimizer: str = setting("momentum", one_of(*OPTIMIZERS), "update rule")
     learning_rate: float = setting(1e-5, POSITIVE, "factor of the gradient in each step")
-    momentum: float = setting(0.99, FRACTION_BELOW_1, "fraction of the last step that momentum and nesterov keep")
-    bias_momentum: bool = setting(False, BOOLEAN, "whether biases are updated with momentum too")
-    beta1: float = setting(0.9, FRACTION_BELOW_1, "decay of adam's running mean of the gradient")
-    beta2: float = setting(0.999, FRACTION_BELOW_1, "decay of adam's running mean of the squared gradient")
-    epsilon: float = setting(1e-8, POSITIVE, "constant that adam adds to the denominator")
+    momentum: float = setting(
+        0.99, FRACTION_BELOW_1, "with `optimizer` momentum or nesterov: fraction of the previous step that is kept"
+    )
+    bias_momentum: bool = setting(
+        False, BOOLEAN, "with `optimizer` momentum: whether biases are updated with momentum too"
+    )
+    beta1: float = setting(
+        0.9, FRACTION_BELOW_1, "with `optimizer` adam or adamw: decay of the running mean of the gradient"
+    )
+    beta2: float = setting(
+        0.999, FRACTION_BELOW_1, "with `optimizer` adam or adamw: decay of the running mean of the squared gradient"
+    )
+    epsilon: float = setting(
+        1e-8, POSITIVE, "with `optimizer` adam or adamw: constant that is added to the denominator"
+    )
     weight_decay: float = setting(
-        0.0, NON_NEGATIVE, "decoupled weight decay; each step subtracts learning_rate * weight_decay * weights"
+        0.0, NON_NEGATIVE, "decoupled weight decay: each step subtracts learning_rate * weight_decay * weights"
     )
     clip_norm: float = setting(
-        0.0, NON_NEGATIVE, "largest norm of a gradient; longer gradients are scaled to it; 0 for no limit"
+        0.0, NON_NEGATIVE, "largest norm of the gradient. A larger gradient is scaled down to it. 0: no limit"
     )
     weight_average: float = setting(
         0.0,
         FRACTION_BELOW_1,
-        "decay of the moving average of the weights (EMA) that is evaluated and saved; 0 for no average",
+        "decay of the moving average of the weights (EMA), which is evaluated and saved. 0: no average",
     )
     reduction: str = setting(
         "sum", one_of("sum", "mean"), "whether the gradient of a batch is the sum or the mean over its samples"
@@ -319,11 +343,13 @@ class ScheduleConfig(Checked):
     """The section [schedule]: how the learning rate changes (docs/derivation.md, E1 to E4)."""
 
     schedule: str = setting("constant", one_of(*SCHEDULES), "how the learning rate changes during training")
-    warmup_epochs: float = setting(0.0, NON_NEGATIVE, "number of epochs in which the learning rate rises from near 0")
-    step_epochs: int = setting(
-        30, integer(1), "number of epochs after which the schedule step changes the learning rate"
+    warmup_epochs: float = setting(
+        0.0, NON_NEGATIVE, "number of epochs at the start over which the learning rate rises from near 0"
     )
-    step_factor: float = setting(0.1, POSITIVE, "factor by which the schedule step multiplies the learning rate")
+    step_epochs: int = setting(
+        30, integer(1), "with `schedule` step: number of epochs between changes of the learning rate"
+    )
+    step_factor: float = setting(0.1, POSITIVE, "with `schedule` step: factor by which the learning rate is multiplied")
 
 
 @dataclass(frozen=True)
@@ -333,25 +359,33 @@ class TrainingConfig(Checked):
     epochs: int = setting(200, integer(1), "number of passes over the training samples")
     batch_size: int | str = setting(FULL, BATCH, "number of samples per update, or all of them")
     shuffle_window: int = setting(
-        65_536, integer(1), "number of consecutive training samples within which mini-batches are shuffled"
+        65_536,
+        integer(1),
+        "number of consecutive samples that are shuffled together. The groups are shuffled too. For data larger than "
+        "memory",
     )
     seed: int = setting(0, SEED, "seed of the initial weights and the order of batches")
-    batch_seed: int | str = setting(SAME_AS_SEED, BATCH_SEED, "seed of the order of batches, if it differs from seed")
+    batch_seed: int | str = setting(SAME_AS_SEED, BATCH_SEED, "seed of the order of batches, if it differs from `seed`")
     ensemble: int = setting(
         1, integer(1, MAX_MEMBERS), "number of networks, with consecutive seeds, whose probabilities are averaged"
     )
-    engine: str = setting("numpy", one_of(*ENGINES), "implementation that computes the formulas")
+    engine: str = setting(
+        "numpy",
+        one_of(*ENGINES),
+        "how formulas are computed: numpy (on all CPU cores), reference (slow, follows the written formulas) or torch "
+        "(GPUs and bfloat16, needs the extra torch)",
+    )
     dtype: str = setting("float32", one_of(*DTYPES), "floating-point type of weights and matrix products")
     tile_rows: int = setting(
         768,
         integer(1),
-        "number of samples that the numpy engine computes at a time; torch computes at least eight times as many",
+        "number of samples that engine numpy processes at a time. Engine torch uses at least eight times this number",
     )
-    device: str = setting("auto", one_of(*DEVICES), "device of the torch engine (auto: CUDA if available)")
+    device: str = setting("auto", one_of(*DEVICES), "device of engine torch (auto: CUDA if available)")
     precision: str = setting(
         "float32",
         one_of(*PRECISIONS),
-        "type of the operands of matrix products in the torch engine, if dtype is float32",
+        "precision of matrix products. bfloat16 and tf32 need `engine` torch and `dtype` float32. tf32 also needs CUDA",
     )
 
     def __post_init__(self) -> None:
@@ -377,7 +411,7 @@ class StoppingConfig(Checked):
     )
     monitor: str = setting("valid_loss", one_of(*MONITORS), "score that is monitored")
     restore_best: bool = setting(
-        True, BOOLEAN, "whether early stopping keeps the weights of the best epoch instead of the last one"
+        True, BOOLEAN, "with `stop_early`: whether the weights of the best epoch are kept, not those of the last"
     )
 
 
@@ -390,7 +424,7 @@ class DataConfig:
 
     Attributes:
         source: path of the samples, or the name of a data set; "" if unknown.
-        sha256: digest of the source. Data with another digest are refused when a run is repeated.
+        sha256: digest of the source. Data with another digest is refused when a run is repeated.
         class_names, label_column, image_size, image_fit: options of `load_data`, or None.
         valid_source, valid_sha256: provided validation samples, or "".
         test_source, test_sha256: provided test samples, or "".
@@ -416,7 +450,7 @@ class DataConfig:
 
         Args:
             given: the other configuration.
-            is_same: require that a new source has the same digest, because the data were only
+            is_same: require that a new source has the same digest, because the data was only
                 moved.
         """
         named = {name: value for name, value in vars(given).items() if value}
@@ -531,13 +565,13 @@ def describe_field(field_name: str) -> str:
     """Return the description and constraint of a recipe field, for help texts and docs."""
     item = next(f for f in fields(SECTIONS[SECTION_OF_FIELD[field_name]]) if f.name == field_name)
     constraint: Constraint = item.metadata["constraint"]
-    return f"{item.metadata['meaning']}: {constraint.must}"
+    return f"{item.metadata['meaning']}. Value: {constraint.must}"
 
 
 def unknown_setting(name: str, known: Iterable[str]) -> ConfigError:
     """Return the error for an unknown setting, with advice."""
     if name in READING_FIELDS:
-        return ConfigError(f"{name} says how data are read. Give it to chalknet.load_data, and its Dataset as data.")
+        return ConfigError(f"{name} says how data is read. Give it to chalknet.load_data, and its Dataset as data.")
     return ConfigError(f"unknown setting {short(name)}.{near_match(name, known)}")
 
 

@@ -83,6 +83,25 @@ def test_the_summary_of_a_command_is_its_first_line():
         assert dict(all_commands())[f"chalknet {name}"].help.splitlines()[0] == lazy.summary
 
 
+@pytest.mark.parametrize("columns", [80, 100])
+def test_no_line_of_any_help_is_wider_than_the_terminal(capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for name, _ in all_commands():
+        lines = help_of(capsys, name.removeprefix("chalknet")).splitlines()
+        assert not [line for line in lines if len(line) > columns], name
+
+
+def test_help_breaks_no_words_and_no_short_defaults(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for name, _ in all_commands():
+        lines = help_of(capsys, name.removeprefix("chalknet")).splitlines()
+        assert not [line for line in lines if line.endswith(("-", "default:", " writeup:"))], name
+
+
+def test_the_help_names_the_defaults_for_table_rows(capsys):
+    assert "[default: 1024x512; tables: 128; with --recipe writeup: 1000]" in " ".join(help_of(capsys, "train").split())
+
+
 def test_outputs_have_one_name_in_all_commands():
     flags = {
         name: [flag for parameter in command.params for flag in parameter.opts] for name, command in all_commands()
@@ -121,7 +140,7 @@ def completed(monkeypatch, capsys, words):
         ("chalknet train --out r", ["dir,r"]),
         ("chalknet study --search t", ["plain,tpe"]),
         ("chalknet stopping run --monitor valid_l", ["plain,valid_loss"]),
-        ("chalknet predict run --fit c", ["plain,crop"]),
+        ("chalknet predict run --image-fit c", ["plain,crop"]),
     ],
 )
 def test_a_shell_completes_commands_names_and_files(monkeypatch, capsys, words, offered):

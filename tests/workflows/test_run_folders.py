@@ -87,7 +87,7 @@ def test_moved_data_can_be_named_and_must_be_the_same(letters, capsys):
     stopped(letters)
     Path(letters).rename("moved.npz")
     assert main(["train", "--resume", "run"]) == 1
-    assert "letters.npz: no such file or folder. If the data have moved, name their new place with data (--data)." in (
+    assert "letters.npz: no such file or folder. If the data has moved, name their new place with data (--data)." in (
         capsys.readouterr().err
     )
     save_images("other.npz", seed=1)

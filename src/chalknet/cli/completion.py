@@ -15,11 +15,12 @@ SHELLS = ("bash", "zsh", "fish")
 @command()
 @cloup.argument("shell", type=click.Choice(SHELLS), help="Your shell.")
 def completion(shell: str) -> None:
-    """Print the script for completion in bash, zsh or fish.
+    """Print a shell-completion script for bash, zsh or fish.
 
-    The script completes commands, options, file names, and values that are one of a few names. To
-    install it, run the line for your shell once and open a new terminal. For zsh, the script must
-    stand after compinit in ~/.zshrc.
+    The script completes commands, options, file names, and the values of options that take one of a
+    fixed set of names. To install it, run the line for your shell once and open a new terminal. For
+    zsh, the script must come after the line with compinit in ~/.zshrc. For fish, create the folder
+    first: mkdir -p ~/.config/fish/completions
 
     Installation:
         bash:  chalknet completion bash >> ~/.bashrc

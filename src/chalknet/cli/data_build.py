@@ -29,23 +29,32 @@ MAX_EXAMPLES = 3  # The number of dropped faces that are named for each reason.
 @cloup.argument("fonts", nargs=-1, required=True, type=click.Path(path_type=Path), help="Font files or folders.")
 @cloup.option_group(
     "Images",
-    cloup.option("--letters", metavar="LETTERS", help='Classes, such as "A-J", "A-Ja-z0-9" or "ÄÖÜ".  [default: A-J]'),
+    cloup.option(
+        "--letters",
+        metavar="LETTERS",
+        help='Classes, such as "A-J", "A-Ja-z0-9" or "ÄÖÜ". Not with --pinned.  [default: A-J]',
+    ),
     cloup.option("--size", default=28, show_default=True, metavar="PIXELS", help="Height and width of an image."),
     cloup.option(
-        "--per-letter", type=int, metavar="N", help="Largest number of images per letter, spread over font families."
+        "--per-letter",
+        type=int,
+        metavar="N",
+        help="Largest number of images per letter, spread over font families. Not with --pinned.  [default: no limit]",
     ),
-    cloup.option("--seed", default=0, show_default=True, metavar="N", help="Seed of the shuffle."),
+    cloup.option(
+        "--seed", default=0, show_default=True, metavar="N", help="Seed of the choice and order of the images."
+    ),
 )
 @cloup.option_group(
     "Output",
-    out_option("The .npz file to write.", "FILE"),
-    cloup.option("--manifest", type=FILE, metavar="FILE", help="Also write the list of font faces to this CSV file."),
+    out_option("The .npz file to write. Required unless --compare is given.", "FILE"),
+    cloup.option("--manifest", type=FILE, metavar="FILE", help="Also write the list of faces to this CSV file."),
     quiet_option("Print only errors."),
 )
 @cloup.option_group(
     "Reproduce a data set",
-    cloup.option("--pinned", type=FILE, metavar="MANIFEST", help="Render exactly the faces in this manifest."),
-    cloup.option("--compare", type=FILE, metavar="FILE", help="Compare the images with this .npz file."),
+    cloup.option("--pinned", type=FILE, metavar="FILE", help="Draw exactly the faces in this file of --manifest."),
+    cloup.option("--compare", type=FILE, metavar="FILE", help="With --pinned: compare the images with this .npz file."),
 )
 @cloup.option_group(
     "Machines",
@@ -68,12 +77,12 @@ def build(
 
     Examples:
         chalknet data build ~/fonts -o letters.npz
-        chalknet data build ~/fonts --letters А-Я --per-letter 500 -o cyrillic.npz
+        chalknet data build ~/fonts --letters А-Я -o cyrillic.npz
         chalknet data build ~/fonts --pinned letters.csv --compare letters.npz
 
-    Fonts that lack a letter, near-identical faces and near-identical images are dropped and
-    counted. With --pinned, the faces are those of the manifest, and each font file must have the
-    SHA-256 that it lists.
+    A face is one style of a font. Faces that lack a letter, near-identical faces and near-identical
+    images are dropped and counted. With --pinned, exactly the faces that an earlier --manifest
+    lists are drawn, and each font file must have the SHA-256 that is listed there.
 
     --compare allows for small differences, because versions of Pillow draw some edges differently.
     If labels differ, or more than 5 % of the images have a pixel that differs by more than 64 of

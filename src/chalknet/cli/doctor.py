@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 def doctor(as_json: bool) -> None:
     """Measure this machine and suggest how to make training faster.
 
-    This measures each kernel set of OpenBLAS that the processor can run, in a process of its own,
-    which takes some seconds. The result is stored, and commands that train use the fastest set from
-    then on. To prevent this, set OPENBLAS_CORETYPE, or CHALKNET_BLAS=keep.
+    This measures how fast each set of OpenBLAS kernels multiplies matrices. It takes a few seconds.
+    The result is stored, and commands that train use the fastest set from then on. To prevent this,
+    set the environment variable CHALKNET_BLAS=keep, or OPENBLAS_CORETYPE to the name of a kernel
+    set.
     """
     from chalknet.machine.doctor import examine
 

@@ -9,13 +9,13 @@ import cloup
 
 from chalknet.cli.command import command
 from chalknet.cli.options import (
-    data_options,
     json_option,
     out_option,
     overwrite_option,
     parse_source,
     print_notes,
     quiet_option,
+    reading_options,
 )
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import DATA_SOURCE, FILE
@@ -42,10 +42,10 @@ WIDTH = 80  # A confusion matrix that is wider, in characters, is not printed.
         "--split",
         type=click.Choice(["all", "test", "valid", "train"]),
         default="all",
-        show_default=True,
-        help="Samples to evaluate. A split can be chosen only for a run folder and the data of that run.",
+        help="Samples to evaluate. A split can be chosen only for a run folder and the data of that run.  "
+        "[default: all, including the training samples]",
     ),
-    data_options,
+    reading_options("as in the run"),
 )
 @cloup.option_group(
     "Output",
@@ -61,17 +61,17 @@ def evaluate(
 
     This prints accuracy, loss (mean cross-entropy in nats), the scores of each class, a confusion
     matrix and the calibration of the probabilities. Classes are matched by name, or by position if
-    the data have only class numbers. Images in a folder are resized to the size that the model
-    expects.
+    the data has only class numbers. Images in a folder are resized as the training images
+    were.
 
-    The 95 % confidence interval of the accuracy (Wilson) covers the choice of samples, but not the
-    training of another model. The expected calibration error compares confidence with accuracy in
-    15 bins (Guo et al. 2017). --out also gets a picture of the most confident mistakes and the
-    reliability diagram.
+    The 95 % confidence interval of the accuracy (Wilson) accounts for the random choice of samples.
+    It does not account for variation between trained models. The expected calibration error
+    compares confidence with accuracy in 15 bins (Guo et al. 2017). The folder of --out also
+    receives images of the most confident mistakes and of the reliability diagram.
 
     Examples:
         chalknet evaluate runs/first --split test
-        chalknet evaluate runs/first/model.safetensors scans --out runs/first/scans
+        chalknet evaluate runs/first/model.safetensors scans -o runs/first/scans
     """
     from chalknet.workflows.evaluate import evaluate as run_evaluate
     from chalknet.workflows.evaluate import evaluation_json

@@ -25,7 +25,8 @@ def export(model: str, out: str, numpy_only: bool, overwrite: bool, quiet: bool)
     """Write a model as ONNX or as a Python file.
 
     The file predicts without chalknet. It takes raw samples and returns probabilities and class
-    numbers. Input scaling and all networks of an ensemble are included. ONNX needs an extra:
+    numbers. Input scaling and all networks of an ensemble are included. Run an ONNX file with
+    onnxruntime, and a Python file with `python FILE.py samples.npy`. ONNX needs an extra:
     pip install "chalknet[onnx]".
 
     ONNX reads table rows as float32, which keeps seven digits. Use --numpy-only for columns that

@@ -9,6 +9,7 @@ import cloup
 
 from chalknet.cli.command import command
 from chalknet.cli.options import (
+    GLYPHS_DEFAULT,
     data_option,
     data_options,
     json_option,
@@ -25,9 +26,14 @@ from chalknet.training.recipes import recipe as recipe_named
 
 @command()
 @recipe_option("Recipe whose network is checked.", default="writeup")
-@recipe_options("hidden", "seed", recipes=["writeup", "strong"])
+@recipe_options(
+    "hidden",
+    "seed",
+    recipes=["writeup", "strong", "strong-rows"],
+    texts={"seed": "Seed of the initial weights, dropout and augmentation."},
+)
 @set_option
-@data_option("Samples to check with.  [default: glyphs, the built-in images of letters]")
+@data_option(f"Samples to check with.  {GLYPHS_DEFAULT}")
 @data_options
 @cloup.option("--samples", default=20, show_default=True, metavar="N", help="Number of samples in the batch.")
 @json_option("Print JSON instead of the table.")
@@ -35,13 +41,13 @@ def gradcheck(data: str | None, recipe: str | None, samples: int, as_json: bool,
     """Check the gradients against numerical derivatives.
 
     For each group of parameters, this compares the hand-derived gradient with central differences
-    in float64 along three directions. It checks the whole objective of the recipe: activations,
-    batch normalization, penalty, targets, and the dropout masks and image changes of the first
-    update. The exit code is 1 if a relative error exceeds 1e-7.
+    in float64 along three directions. It checks everything that the loss depends on: activations,
+    batch normalization, the L2 penalty, smoothed or mixed targets, and the dropout and augmentation
+    of the first update. The exit code is 1 if a relative error exceeds 1e-7.
 
     Examples:
         chalknet gradcheck --hidden 64x32
-        chalknet gradcheck --recipe strong --hidden 32 --set network.activation=gelu
+        chalknet gradcheck --recipe strong --hidden 32 --set activation=gelu
     """
     from dataclasses import asdict
 

@@ -10,7 +10,7 @@ import click
 import cloup
 from click.shell_completion import CompletionItem
 
-from chalknet.cli.command import Command, keep_indented_lines
+from chalknet.cli.command import Command, HelpContext, keep_indented_lines
 from chalknet.config import near_match
 
 COMMANDS_HEADING = "Commands"
@@ -40,6 +40,7 @@ class LazyGroup(cloup.Group):
     """
 
     command_class = Command
+    context_class = HelpContext
 
     def __init__(self, *args: Any, lazy: Mapping[str, LazyCommand], **kwargs: Any) -> None:
         """Create the group.

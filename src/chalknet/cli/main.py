@@ -40,7 +40,7 @@ COMMANDS = {
         "chalknet.cli.doctor", "doctor", "Measure this machine and suggest how to make training faster.", MACHINE
     ),
     "completion": LazyCommand(
-        "chalknet.cli.completion", "completion", "Print the script for completion in bash, zsh or fish.", MACHINE
+        "chalknet.cli.completion", "completion", "Print a shell-completion script for bash, zsh or fish.", MACHINE
     ),
 }
 
@@ -56,12 +56,14 @@ def cli(debug: bool) -> None:
     """Train neural-network classifiers whose gradients are derived by hand.
 
     Examples:
-        chalknet train --data FILE     train a network, plot its curves, save the model
-        chalknet writeup               reproduce the course write-up
-        chalknet data show glyphs      draw some of the built-in images of letters
+        chalknet train --data FILE   train a network, plot its curves, save it
+        chalknet writeup             reproduce the course write-up
+        chalknet data show glyphs    draw some of the built-in letters
+
+    `chalknet COMMAND --help` shows the options of a command.
 
     Exit codes: 0 success, 1 failure, 2 usage error, 3 problems found with --strict, 130 stopped by
-    Ctrl-C.
+    Ctrl-C, 128 + N stopped by signal N.
     """
     del debug  # main() removes it from the line before click parses it. It is declared for --help.
 

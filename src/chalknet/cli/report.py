@@ -17,7 +17,8 @@ from chalknet.cli.parameters import DATA_SOURCE, FOLDER
     "--data",
     type=DATA_SOURCE,
     metavar="FILE|FOLDER",
-    help="Where the samples are now, if they have moved. Their SHA-256 is checked.",
+    help="Where the samples are now, if they have moved. Their SHA-256 is checked.  "
+    "[default: where they were in training]",
 )
 @document_options
 @overwrite_option("Replace a report.html or report.pdf that chalknet did not write.")
@@ -37,7 +38,7 @@ def report(
     The report compares configurations with confidence intervals and shows the best stopping point,
     the chosen model with its test accuracy, its mistakes, and its weights as images. It is written
     as report.html and report.pdf. Every table is also a file in tables/, and the data of every
-    figure a file in figures/. Images of samples can be shown only if the data are still there.
+    figure a file in figures/. Images of samples can be shown only if the data is still there.
 
     Examples:
         chalknet report runs/study-hidden

@@ -20,7 +20,8 @@ from chalknet.config import MONITORS
     type=Choice(MONITORS),
     default="valid_loss",
     show_default=True,
-    help="Score that decides the epoch. The training may have monitored the other one.",
+    help="Score that decides the epoch. It need not be the one that training monitored (recipe strong: "
+    "valid_accuracy).",
 )
 @csv_option("Print the table as CSV.")
 @json_option()
@@ -28,9 +29,16 @@ def stopping(folder: str, monitor: str, as_csv: bool, as_json: bool) -> None:
     """Find the epoch at which training should have stopped.
 
     For a run, or for each configuration of a study, this prints the epoch with the best monitored
-    score, its 95 % confidence interval over seeds and validation images (bootstrap), the accuracies
-    at this epoch and at the end, and what the later epochs changed. The validation accuracy at the
-    chosen epoch is optimistic, because the epoch was chosen by it. The test accuracy is not.
+    score, its 95 % confidence interval over seeds and validation samples (bootstrap), the
+    accuracies at this epoch and at the end, and what the later epochs changed. The validation
+    scores at the chosen epoch are optimistic, because the epoch was chosen on the validation
+    samples. The test accuracy is not biased in this way.
+
+    To train with N epochs, use `chalknet train --epochs N --no-stop-early`.
+
+    Examples:
+        chalknet stopping runs/first
+        chalknet stopping runs/widths --csv
     """
     from chalknet.reporting.study_tables import stopping_table
     from chalknet.workflows.stopping import find_stopping

@@ -17,6 +17,8 @@ from click.core import ParameterSource
 from chalknet.cli.kernels import choose_kernels
 from chalknet.cli.lazy import LazyGroup
 from chalknet.cli.options import (
+    DATA_TEXT,
+    GLYPHS_DEFAULT,
     MACHINE_FIELDS,
     csv_option,
     data_option,
@@ -73,12 +75,13 @@ def _plain_options(*names: str) -> Any:
     cloup.option(
         "--vary",
         multiple=True,
-        metavar="FIELD=VALUES",
-        help="Setting to vary and its values: a,b,c or a range low:high:linN or low:high:logN. Repeat it for a grid.",
+        metavar="SETTING=VALUES",
+        help="Setting and values to compare: a,b,c, or N values with equal steps (low:high:linN) or equal ratios "
+        "(low:high:logN). Two layers: hidden=512x256. Repeat it for a grid.",
     ),
     _plain_options("seeds"),
-    data_option("Training data.  [default: glyphs, the built-in images of letters]"),
-    out_option("Folder of the study.  [default: runs/study-FIELDS, or the folder of --config]"),
+    data_option(f"{DATA_TEXT}  {GLYPHS_DEFAULT}"),
+    out_option("Folder of the study.  [default: runs/study-SETTINGS, or the folder of --config]"),
 )
 @cloup.option_group(
     "Study",
@@ -92,22 +95,32 @@ def _plain_options(*names: str) -> Any:
         metavar="NAME,...",
         help="What differs between seeds: init (initial weights), order (of batches), split.  [default: init,order]",
     ),
-    cloup.option("--resplit", is_flag=True, help="Split the data anew for each seed (adds split to --seeds-vary)."),
+    cloup.option(
+        "--resplit", is_flag=True, help="Use a different split for each seed. Short for adding split to --seeds-vary."
+    ),
     _plain_options("sample", "sample_seed"),
     cloup.option("--retry-failed", is_flag=True, help="Train failed runs again."),
-    cloup.option("--plan", "plan_only", is_flag=True, help="Estimate time and memory, and train nothing."),
+    cloup.option(
+        "--plan", "plan_only", is_flag=True, help="Estimate time and memory on this machine, and train nothing."
+    ),
 )
 @cloup.option_group(
-    "Search",
+    "Search (the other options need --search)",
     cloup.option(
         "--search",
         type=Choice(SAMPLERS),
-        help="Let Optuna choose configurations. Ranges of --vary then need no number of values.",
+        help="Let Optuna choose the configurations. Ranges in --vary may then leave out N. Needs the extra search.",
     ),
     _plain_options("trials", "objective", "at_once", "search_seed"),
 )
 @cloup.option_group("Data", recipe_options(*section_fields("split")), data_options)
-@recipe_groups(hidden=("ensemble",))
+@recipe_groups(
+    hidden=("ensemble",),
+    texts={
+        "seed": "Seed of the initial weights. Needs --seeds-vary without init. Otherwise use --first-seed.",
+        "batch_seed": "Seed of the order of batches. Needs --seeds-vary without order. Otherwise use --first-seed.",
+    },
+)
 @cloup.option_group("Output", quiet_option("Show no progress and no table."))
 @cloup.option_group(
     "Machines",
@@ -115,7 +128,8 @@ def _plain_options(*names: str) -> Any:
     cloup.option(
         "--jobs",
         metavar="N",
-        help="Number of processes. It does not change results.  [default: one per core, or 1 on a GPU]",
+        help="Number of processes. It does not change results, except for rounding in engine torch.  "
+        "[default: one per core, or 1 on a GPU]",
     ),
     cloup.option(
         "--stack", metavar="N", help="Number of networks trained at once on a GPU.  [default: as many as fit]"
@@ -124,7 +138,8 @@ def _plain_options(*names: str) -> Any:
         "--on",
         type=Words(("ray", "ray://")),
         metavar="ray[://HOST:PORT]",
-        help="Train on a Ray cluster: a new one on this machine, or the one at this address.",
+        help="Train on a Ray cluster: a new one on this machine, or the one at this address. Needs the extra ray. Not "
+        "with --plan.",
     ),
 )
 def study(**flags: Any) -> int:
@@ -135,19 +150,19 @@ def study(**flags: Any) -> int:
     specification of the study) and models/.
 
     If a study is interrupted, run the same command again. Finished runs are kept, and unfinished
-    runs continue from their last checkpoint. With other values, the command adds configurations and
-    keeps the earlier ones.
+    runs continue from their last checkpoint. If you change --vary and run it again with the same
+    --out, new configurations are added and the earlier ones are kept.
 
     Examples:
-        chalknet study --vary hidden=100,500,1000,2000 --seeds 3 --out runs/widths
-        chalknet study --vary learning_rate=1e-4:1e-2:log5 --vary dropout=0:0.6:lin4 --sample 8
-        chalknet study --vary learning_rate=1e-4:1e-2:log --search tpe --trials 20
+        chalknet study --vary hidden=100,500,1000 --seeds 3 --out runs/widths
+        chalknet study --vary learning_rate=1e-4:1e-2:log5 --vary dropout=0,0.2
+        chalknet study --vary learning_rate=1e-4:1e-2:log --search tpe
         chalknet study --config runs/widths/study.toml
         chalknet study --vary hidden=16,32,64 --seeds 20 --plan
         chalknet study show runs/widths
 
     The recipe is adapted to the data as in `chalknet train`, whose help explains the defaults. If
-    train_size varies, a configuration uses that number of samples from the beginning of the
+    train_size (--train) varies, each configuration uses that many samples from the start of the
     training split.
     """
     ctx = click.get_current_context()
@@ -166,14 +181,16 @@ def study(**flags: Any) -> int:
 @csv_option("Print CSV, with a row for each run.")
 @json_option("Print JSON, with the scores of every run.")
 @cloup.option("--all", "all_configurations", is_flag=True, help="Include configurations of earlier specifications.")
-@cloup.option("--test", "with_test", is_flag=True, help="Include test accuracies. Do not choose by them.")
+@cloup.option(
+    "--test", "with_test", is_flag=True, help="Include test accuracies. Do not choose a configuration by them."
+)
 def show(folder: str, as_csv: bool, as_json: bool, all_configurations: bool, with_test: bool) -> None:
     """Show the progress and the results of a study.
 
     The table has a row for each configuration: mean and standard deviation of the validation
     accuracy over the seeds, the accuracy of each seed (of more than five seeds only the lowest and
-    the highest), the epoch whose weights are kept, and the seconds per run. Below are the best
-    configuration and commands to continue with.
+    the highest), the epoch whose weights are kept, and the seconds per run. Below the table are the
+    best configuration and the next commands.
 
     Examples:
         chalknet study show runs/widths

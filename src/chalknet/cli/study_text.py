@@ -215,7 +215,7 @@ def best_configuration(results: StudyResults) -> Configuration | None:
 def train_command(results: StudyResults, config: Configuration) -> str | None:
     """Return the command that trains a configuration with the first seed.
 
-    The result is None if the data are arrays, which no command can name, or if the recipe has a
+    The result is None if the data is arrays, which no command can name, or if the recipe has a
     list of layers or is none of the named ones.
     """
     data, recipe = results.spec.data, config.recipe_of(results.spec.first_seed)

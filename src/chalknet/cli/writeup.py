@@ -10,6 +10,7 @@ import cloup
 from chalknet.cli.command import command
 from chalknet.cli.kernels import choose_kernels
 from chalknet.cli.options import (
+    GLYPHS_DEFAULT,
     MACHINE_FIELDS,
     data_option,
     data_options,
@@ -31,30 +32,44 @@ STOPPED = 130  # The exit code after Ctrl-C.
 @command()
 @cloup.option_group(
     "Start here",
-    data_option("Images of letters.  [default: glyphs, the built-in ones]"),
-    cloup.option("--quick", is_flag=True, help="Write a short form with fewer widths, epochs and seeds."),
-    out_option("Folder for the documents. An unfinished write-up in it is continued.  [default: runs/writeup]"),
+    data_option(f"Images of letters.  {GLYPHS_DEFAULT}"),
+    cloup.option("--quick", is_flag=True, help="Write a short form with fewer widths and epochs."),
+    out_option(
+        "Folder for the documents. An unfinished write-up in it is continued.  "
+        "[default: runs/writeup, with -NAME for --data and -quick for --quick]"
+    ),
 )
 @cloup.option_group("Data", recipe_options(*section_fields("split"), recipes=["writeup"]), data_options)
 @cloup.option_group(
-    "Network", cloup.option("--hidden", metavar="N,N,...", help="Widths to compare.  [default: 100,500,1000,2000]")
+    "Network",
+    cloup.option(
+        "--hidden", metavar="N,N,...", help="Widths to compare.  [default: 100,500,1000,2000; with --quick: 100,200]"
+    ),
 )
-@cloup.option_group("Optimizer", recipe_options("learning_rate", "momentum", recipes=["writeup"]))
+@cloup.option_group(
+    "Optimizer",
+    recipe_options(
+        "learning_rate",
+        "momentum",
+        recipes=["writeup"],
+        texts={"momentum": "Fraction of the previous step that is kept."},
+    ),
+)
 @cloup.option_group(
     "Training",
-    recipe_options("epochs", "batch_size", recipes=["writeup"]),
+    recipe_options("epochs", "batch_size", recipes=["writeup"], defaults={"epochs": "with --quick: 80"}),
     cloup.option("--seeds", type=int, metavar="N", help="Number of training runs per width.  [default: 3]"),
 )
 @cloup.option_group(
     "Output",
     document_options,
     overwrite_option("Replace a writeup.html or writeup.pdf that chalknet did not write."),
-    quiet_option("Show no progress, only where the document is."),
+    quiet_option("Show no progress, only the paths of the documents."),
 )
 @cloup.option_group(
     "Machines",
     recipe_options(*MACHINE_FIELDS[:-1], recipes=["writeup"]),
-    cloup.option("--jobs", type=int, metavar="N", help="Number of processes.  [default: one per core]"),
+    cloup.option("--jobs", type=int, metavar="N", help="Number of processes.  [default: one per core, or 1 on a GPU]"),
 )
 def writeup(
     data: str | None,

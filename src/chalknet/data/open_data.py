@@ -55,7 +55,7 @@ def _opened(
         return None
     known = getattr(config, f"{split}_sha256" if split else "sha256")
     argument = f"{split or 'data'} (--{split or 'data'})"
-    moved = f"If the data have moved, name their new place with {argument}." if can_name else "Put it back."
+    moved = f"If the data has moved, name their new place with {argument}." if can_name else "Put it back."
     other = f"Name the right file with {argument}." if can_name else "Put the right file back."
     if known and source != BUILTIN and not Path(source).exists():
         raise DataError(f"{source}: no such file or folder. {moved}")

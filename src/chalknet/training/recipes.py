@@ -77,8 +77,8 @@ def adapt_to_data(
     """Return a named recipe with the user's settings, adapted to the data, and notes about it.
 
     For table rows, "strong" becomes "strong-rows", which has no image augmentation. If the data
-    have their own validation split, all other samples are trained on; the strong recipes also use
-    all samples if the data have their own test split. With fewer than `MIN_VALID` validation
+    has its own validation split, all other samples are trained on; the strong recipes also use
+    all samples if the data has its own test split. With fewer than `MIN_VALID` validation
     samples early stopping is off.
 
     Args:
@@ -118,7 +118,7 @@ def _n_valid(recipe: Recipe, data: Dataset) -> int:
 
 
 def _using_all(chosen: Recipe, settings: Mapping[str, Any], data: Dataset) -> Recipe:
-    """Return the recipe with a train_size that uses all samples, if the data provide a split."""
+    """Return the recipe with a train_size that uses all samples, if the data provides a split."""
     n_pool = len(data.pool)
     if data.provided_valid is not None:
         return chosen.with_settings(train_size=n_pool)
