@@ -19,13 +19,13 @@ def completion(shell: str) -> None:
 
     The script completes commands, options, file names, and the values of options that take one of a
     fixed set of names. To install it, run the line for your shell once and open a new terminal. For
-    zsh, the script must come after the line with compinit in ~/.zshrc. For fish, create the folder
-    first: mkdir -p ~/.config/fish/completions
+    zsh, the script must come after the line with compinit in ~/.zshrc.
 
     Installation:
         bash:  chalknet completion bash >> ~/.bashrc
         zsh:   chalknet completion zsh >> ~/.zshrc
-        fish:  chalknet completion fish > ~/.config/fish/completions/chalknet.fish
+        fish:  mkdir -p ~/.config/fish/completions
+               chalknet completion fish > ~/.config/fish/completions/chalknet.fish
     """
     root = click.get_current_context().find_root().command
     script = get_completion_class(shell)

@@ -86,7 +86,9 @@ def _plain_options(*names: str) -> Any:
 @cloup.option_group(
     "Study",
     recipe_option("Complete set of settings that all configurations share."),
-    cloup.option("--config", type=FILE, metavar="FILE", help="Start from the study.toml of an earlier study."),
+    cloup.option(
+        "--config", type=FILE, metavar="FILE", help="Start from the study.toml of an earlier study instead of a recipe."
+    ),
     set_option,
     _plain_options("first_seed"),
     cloup.option(

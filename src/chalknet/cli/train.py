@@ -107,7 +107,9 @@ if TYPE_CHECKING:
 )
 @cloup.option_group(
     "Repeat or resume a run",
-    cloup.option("--config", type=FILE, metavar="FILE", help="Start from the config.toml of an earlier run."),
+    cloup.option(
+        "--config", type=FILE, metavar="FILE", help="Start from the config.toml of an earlier run instead of a recipe."
+    ),
     cloup.option(
         "--resume",
         type=FOLDER,
